@@ -1,0 +1,63 @@
+# `make` lists the targets. Everything below works from a fresh clone: each target sets up first.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LAKE := $(or $(FB_LAKE),data)
+RAW := $(or $(FB_RAW),data/01_raw)
+
+export DO_NOT_TRACK := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sample run test serve bench lint viz lab wheels clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(READY)  ## make .venv with both distributions and all tools
+
+# A torch that is there already, such as a CUDA build of one's own, is left alone.
+$(READY): requirements.lock pyproject.toml serving/pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check uv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock torch
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . --editable serving
+	touch $@
+
+sample: $(READY)  ## fill an empty raw root with the embedded marketplace
+	$(BIN)/kedro run --pipeline=sample
+
+run: $(READY)  ## run everything, on the sample where there is no data, and say how to ask it
+	@case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
+	$(BIN)/kedro run
+	@$(BIN)/fb-marketplace summary
+
+test: $(READY)  ## run the tests
+	$(BIN)/pytest
+
+serve: $(READY)  ## serve the lake's release at http://127.0.0.1:8000
+	$(BIN)/fb-serve run --lake $(LAKE) --host 127.0.0.1 --port 8000
+
+bench: $(READY)  ## measure speeds, side by side with the plain way
+	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
+
+lint: $(READY)  ## check style, types and import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+viz: $(READY)  ## look at the pipelines, the data and the pictures in a browser
+	$(BIN)/kedro viz run
+
+lab: $(READY)  ## open the notebooks
+	$(BIN)/kedro jupyter lab notebooks/01_explore.ipynb
+
+wheels: $(READY)  ## build both wheels and the packaged configuration into dist/
+	$(BIN)/kedro package
+	$(BIN)/python -m build --wheel --outdir dist serving
+
+clean:  ## remove what was built; data stays
+	rm -rf $(VENV) dist build serving/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .viz

@@ -1,0 +1,127 @@
+"""The command ``fb-serve``. What it serves with is imported once it knows that it will serve."""
+
+import argparse
+import signal
+import socket
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from fb_marketplace_serving import __version__
+
+if TYPE_CHECKING:
+    from fb_marketplace_serving.settings import Settings
+
+_SECONDS_TO_FINISH: Final = 10
+"""How long requests in flight may take to end once the server is told to stop."""
+
+
+class _Refusal(Exception):  # noqa: N818 - what the user is told, in one line
+    pass
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; give its exit code: 0, 2 where it refuses, 130 where it is interrupted."""
+    chosen = _parser().parse_args(arguments)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    try:
+        _run(chosen)
+    except _Refusal as refusal:
+        sys.stderr.write(f"fb-serve: {refusal}\n")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="fb-serve", description="Serve a release of fb-marketplace over HTTP."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser(
+        "run",
+        help="serve the release in force in a lake",
+        description="Serve the release in force in a lake. What is not said here comes from the "
+        "environment: FB_LAKE, FB_HOST, FB_PORT, FB_MAX_UPLOAD_BYTES, FB_MAX_PIXELS, "
+        "FB_ENCODER_THREADS.",
+    )
+    run.add_argument("--lake", metavar="URL", help="a path or a URL such as s3://… (default: data)")
+    run.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
+    run.add_argument("--port", help="port to listen on; 0 takes any (default: 8000)")
+    return parser
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    settings = _settings({name: value for name, value in vars(chosen).items() if value is not None})
+    # The port comes first: to find it taken after a minute's reading of a lake would be a pity.
+    with _bound(settings.host, settings.port) as listener:
+        _serve(settings, listener)
+
+
+def _settings(chosen: dict[str, Any]) -> "Settings":
+    try:
+        from pydantic import ValidationError
+
+        from fb_marketplace_serving.settings import Settings
+    except ModuleNotFoundError as error:
+        raise _Refusal(
+            f"found no {error.name}; install the server with "
+            "pip install 'fb-marketplace-serving[server]'"
+        ) from error
+    try:
+        return Settings(**chosen)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise _Refusal(
+            f"found --{name.replace('_', '-')} (or FB_{name.upper()}) = {first['input']!r}; "
+            f"{first['msg']}"
+        ) from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        # A port whose last server has just gone is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        raise _Refusal(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another by --port"
+        ) from error
+    return listener
+
+
+def _serve(settings: "Settings", listener: socket.socket) -> None:
+    import uvicorn
+
+    from fb_marketplace_serving.api import create_app
+    from fb_marketplace_serving.release import Release, ReleaseError
+
+    try:
+        release = Release.open(settings.lake, encoder_threads=settings.encoder_threads)
+    except ReleaseError as error:
+        raise _Refusal(str(error)) from error
+    address = f"http://{settings.host}:{listener.getsockname()[1]}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            sys.stdout.write(f"fb-serve: release {release.manifest.version} at {address}\n")
+            sys.stdout.flush()
+
+    config = uvicorn.Config(
+        create_app(release, settings.limits),
+        log_level="warning",
+        timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+    )
+    Server(config).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,259 @@
+"""What a release is made of: the manifest, the pointer to the one in force, and their writing.
+
+``releases/<version>.json`` is written once and never changed; ``releases/current.json`` names the
+one in force and is written last, so that a reader who follows it finds everything in place.
+"""
+
+import base64
+import re
+from pathlib import PurePosixPath
+from typing import Annotated, Final, Literal, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    ValidationError,
+    field_validator,
+)
+
+from fb_marketplace_serving.lake import Lake
+
+CURRENT: Final = "releases/current.json"
+
+ArtifactName = Literal["encoder", "index", "ids", "listings"]
+ARTIFACTS: Final[tuple[ArtifactName, ...]] = get_args(ArtifactName)
+
+_VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""A version names a file and stands in a header of every response."""
+
+
+class ReleaseError(ValueError):
+    """A release that is not to be trusted, in one line: the file, what was found, what to do."""
+
+
+def _inside_the_lake(path: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or "://" in path:
+        raise ValueError("a path relative to the lake's root, inside it")
+    return path
+
+
+class _Sealed(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Artifact(_Sealed):
+    """A file of a release.
+
+    Attributes:
+        path: where it is, from the lake's root.
+        bytes: its size.
+        sha256: its digest, in hex.
+    """
+
+    path: Annotated[str, AfterValidator(_inside_the_lake)]
+    bytes: int = Field(ge=0)
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class Canary(_Sealed):
+    """A photo and what the pipeline made of it: whoever opens the release must agree.
+
+    Attributes:
+        image_id: the photo.
+        photo: its canonical JPEG, in base64.
+        probabilities: of each class, in the order of the labels.
+        embedding: its embedding.
+        neighbours: ids of the photos nearest to it in the index, nearest first.
+    """
+
+    image_id: str
+    photo: str
+    probabilities: list[float]
+    embedding: list[float]
+    neighbours: list[str] = Field(min_length=1)
+
+    @field_validator("photo")
+    @classmethod
+    def _is_base64(cls, photo: str) -> str:
+        base64.b64decode(photo, validate=True)
+        return photo
+
+    @property
+    def jpeg(self) -> bytes:
+        """The canonical JPEG."""
+        return base64.b64decode(self.photo)
+
+
+class Manifest(_Sealed):
+    """A release, sealed.
+
+    Attributes:
+        schema_version: goes up when an older server could not read the manifest.
+        version: the release's name.
+        created: when it was made, ISO 8601.
+        code_revision: the commit that made it.
+        data_digest: digest of the listings and photos that it was made from.
+        artifacts: its files, all of ``ARTIFACTS``.
+        labels: names of the classes, in the order of the probabilities.
+        photos_version: ``photos.VERSION`` of the canonical photos it was made from.
+        embedding_dimension: size of an embedding.
+        counts: how many photos, listings and the like it holds.
+        metrics: what it passed the gate with.
+        canaries: photos with their answers.
+    """
+
+    schema_version: Literal[1] = 1
+    version: str = Field(pattern=_VERSION)
+    created: str
+    code_revision: str
+    data_digest: str
+    artifacts: dict[ArtifactName, Artifact]
+    labels: tuple[str, ...] = Field(min_length=1)
+    photos_version: int
+    embedding_dimension: int = Field(ge=1)
+    counts: dict[str, int]
+    metrics: dict[str, JsonValue]
+    canaries: tuple[Canary, ...] = Field(min_length=1)
+
+    @field_validator("artifacts")
+    @classmethod
+    def _are_complete(cls, artifacts: dict[ArtifactName, Artifact]) -> dict[ArtifactName, Artifact]:
+        missing = [name for name in ARTIFACTS if name not in artifacts]
+        if missing:
+            raise ValueError(f"lacks {', '.join(missing)}")
+        return artifacts
+
+
+class _Pointer(_Sealed):
+    version: str = Field(pattern=_VERSION)
+
+
+def manifest_path(version: str) -> str:
+    """Say where in the lake the manifest of a version is."""
+    return f"releases/{version}.json"
+
+
+def read_current(lake: str) -> Manifest:
+    """Read the manifest of the release in force.
+
+    Raises:
+        ReleaseError: there is none, or it cannot be read.
+    """
+    store = open_lake(lake)
+    file = store.name(CURRENT)
+    try:
+        data = store.read(CURRENT)
+    except FileNotFoundError:
+        raise ReleaseError(
+            f"{file}: not found, so the lake has no release; make one with "
+            f"`FB_LAKE={lake} kedro run`, or name another lake by --lake or FB_LAKE"
+        ) from None
+    except OSError as error:
+        raise unreadable(file, error) from error
+    try:
+        version = _Pointer.model_validate_json(data).version
+    except ValidationError as error:
+        raise _malformed(file, error) from error
+    return read_manifest(lake, version)
+
+
+def read_manifest(lake: str, version: str) -> Manifest:
+    """Read the manifest of one release.
+
+    Raises:
+        ReleaseError: there is none of that version, or it cannot be read.
+    """
+    if not re.fullmatch(_VERSION, version):
+        raise ReleaseError(
+            f"found the version {version!r}; expected letters, digits, '.', '_', '-'"
+        )
+    store = open_lake(lake)
+    file = store.name(manifest_path(version))
+    try:
+        data = store.read(manifest_path(version))
+    except FileNotFoundError:
+        raise ReleaseError(
+            f"{file}: not found; name a version that has a manifest there, or none for the one in "
+            "force"
+        ) from None
+    except OSError as error:
+        raise unreadable(file, error) from error
+    try:
+        manifest = Manifest.model_validate_json(data)
+    except ValidationError as error:
+        raise _malformed(file, error) from error
+    if manifest.version != version:
+        raise ReleaseError(
+            f"{file}: found the manifest of {manifest.version}; expected that of {version}; "
+            "publish it again"
+        )
+    return manifest
+
+
+def publish(lake: str, manifest: Manifest) -> None:
+    """Write a manifest, then point to it. Its artifacts must be in place.
+
+    Raises:
+        ReleaseError: the lake has a release of that version already; it stays as it was.
+        OSError: the lake cannot be written.
+    """
+    store = open_lake(lake)
+    path = manifest_path(manifest.version)
+    try:
+        store.create(path, manifest.model_dump_json(indent=2).encode())
+    except FileExistsError:
+        raise ReleaseError(
+            f"{store.name(path)}: exists already, and a release is never changed; publish another "
+            "version"
+        ) from None
+    pointer = _Pointer(version=manifest.version)
+    store.replace(CURRENT, pointer.model_dump_json().encode())
+
+
+def artifact_of(lake: str, path: str) -> Artifact:
+    """Describe a file of the lake, as a manifest does.
+
+    Args:
+        lake: root of the lake.
+        path: the file, from that root.
+
+    Raises:
+        FileNotFoundError: it is not there.
+    """
+    size, sha256 = open_lake(lake).digest(path)
+    return Artifact(path=path, bytes=size, sha256=sha256)
+
+
+def open_lake(lake: str) -> Lake:
+    """Open a lake for its releases.
+
+    Raises:
+        ReleaseError: no lake can be at that URL.
+    """
+    try:
+        return Lake(lake)
+    except OSError as error:
+        raise ReleaseError(f"{lake}: {error}; expected a path or a URL such as s3://…") from error
+
+
+def unreadable(file: str, error: OSError) -> ReleaseError:
+    """Say that a file may be there, but the store does not give it."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return ReleaseError(
+        f"{file}: cannot be read ({said}); check the lake's address, and for S3 the AWS_* variables"
+    )
+
+
+def _malformed(file: str, error: ValidationError) -> ReleaseError:
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    said = " ".join(first["msg"].split())
+    return ReleaseError(
+        f"{file}: found {where} wrong: {said}{more}; expected a manifest of schema version 1: "
+        "publish it again, or serve it with the version of this package that it was made with"
+    )

@@ -1,0 +1,217 @@
+"""A release, verified and opened as one frozen object.
+
+Nothing of it is parsed before its digest matched, and nothing is served before the release answered
+its own canaries as the pipeline did.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.listings import Listing, read_listings
+from fb_marketplace_serving.manifest import (
+    ARTIFACTS,
+    Artifact,
+    ArtifactName,
+    Canary,
+    Manifest,
+    ReleaseError,
+    artifact_of,
+    manifest_path,
+    open_lake,
+    publish,
+    read_current,
+    read_manifest,
+    unreadable,
+)
+
+__all__ = [
+    "ARTIFACTS",
+    "Artifact",
+    "ArtifactName",
+    "Canary",
+    "Listing",
+    "Manifest",
+    "Release",
+    "ReleaseError",
+    "artifact_of",
+    "publish",
+    "read_current",
+    "read_manifest",
+]
+
+TOLERANCE: Final = 1e-3
+"""How far an answer to a canary may be off, absolute: another CPU, or another number of threads,
+sums in another order. A wrong model, or wrong labels, is off by far more."""
+
+_REPAIR: Final = "publish the release again, or point releases/current.json at another"
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """All that answers a request, of one version.
+
+    Attributes:
+        manifest: what it is made of.
+        encoder: photos to probabilities and embeddings.
+        index: embeddings to neighbours.
+        listings: by product id; every product of the index is there.
+    """
+
+    manifest: Manifest
+    encoder: Encoder
+    index: Index
+    listings: Mapping[str, Listing]
+
+    @classmethod
+    def open(
+        cls, lake: str, version: str | None = None, *, encoder_threads: int | None = None
+    ) -> Self:
+        """Open a release of a lake.
+
+        Args:
+            lake: root of the lake: a path or any fsspec URL.
+            version: which; without it, the one in force.
+            encoder_threads: threads that the encoder may use for a batch.
+
+        Raises:
+            ReleaseError: there is none, it is not whole, or it does not answer as it should.
+        """
+        manifest = read_current(lake) if version is None else read_manifest(lake, version)
+        return cls.of_manifest(lake, manifest, encoder_threads=encoder_threads)
+
+    @classmethod
+    def of_manifest(
+        cls, lake: str, manifest: Manifest, *, encoder_threads: int | None = None
+    ) -> Self:
+        """Open what a manifest describes, published or not; as :meth:`open` otherwise."""
+        store = open_lake(lake)
+        file = store.name(manifest_path(manifest.version))
+        if manifest.photos_version != photos.VERSION:
+            raise ReleaseError(
+                f"{file}: found photos of version {manifest.photos_version}; expected "
+                f"{photos.VERSION}: serve it with the package that it was made with, or {_REPAIR}"
+            )
+        data = {name: _read(store, manifest.artifacts[name]) for name in ARTIFACTS}
+        parsing: tuple[ArtifactName, ...] = ("encoder",)
+        try:
+            encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
+            parsing = ("index", "ids")
+            index = Index.from_bytes(data["index"], data["ids"])
+            parsing = ("listings",)
+            listings = read_listings(data["listings"])
+        except ValueError as error:
+            files = " with ".join(store.name(manifest.artifacts[name].path) for name in parsing)
+            raise ReleaseError(f"{files}: {error}; {_REPAIR}") from error
+        release = cls(manifest, encoder, index, MappingProxyType(listings))
+        disagreement = _disagreement(release) or _wrong_canary(release)
+        if disagreement:
+            raise ReleaseError(f"{file}: {disagreement}; {_REPAIR}")
+        return release
+
+
+def _read(store: Lake, artifact: Artifact) -> bytes:
+    """Read an artifact whose bytes are those that the manifest sealed."""
+    file = store.name(artifact.path)
+    try:
+        data = store.read(artifact.path)
+    except FileNotFoundError:
+        raise ReleaseError(
+            f"{file}: not found; expected {artifact.bytes:,} bytes; {_REPAIR}"
+        ) from None
+    except OSError as error:
+        raise unreadable(file, error) from error
+    if len(data) != artifact.bytes:
+        raise ReleaseError(
+            f"{file}: found {len(data):,} bytes; expected {artifact.bytes:,}; {_REPAIR}"
+        )
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 != artifact.sha256:
+        raise ReleaseError(
+            f"{file}: found sha256 {sha256[:12]}…; expected {artifact.sha256[:12]}…; {_REPAIR}"
+        )
+    return data
+
+
+def _disagreement(release: Release) -> str | None:
+    """Say where the parts of a release do not fit each other, if anywhere."""
+    manifest, encoder, index = release.manifest, release.encoder, release.index
+    if len(manifest.labels) != encoder.classes:
+        return (
+            f"found {len(manifest.labels)} labels; expected {encoder.classes}, as the encoder has"
+        )
+    sizes = (manifest.embedding_dimension, encoder.dimension, index.dimension)
+    if len(set(sizes)) != 1:
+        return (
+            f"found embeddings of {sizes[0]} numbers (manifest), {sizes[1]} (encoder) and "
+            f"{sizes[2]} (index); expected one size"
+        )
+    unknown = sorted(set(index.product_ids) - release.listings.keys())
+    if unknown:
+        return (
+            f"found {len(unknown):,} products of the index that no listing describes, such as "
+            f"{unknown[0]}; expected none"
+        )
+    return None
+
+
+def _wrong_canary(release: Release) -> str | None:
+    """Say which canary is answered otherwise than by the pipeline, and how, if any is."""
+    for canary in release.manifest.canaries:
+        wrong = _wrong_answer(release, canary)
+        if wrong:
+            return f"canary {canary.image_id}: {wrong}"
+    return None
+
+
+def _wrong_answer(release: Release, canary: Canary) -> str | None:
+    try:
+        pixels = photos.pixels(canary.jpeg)
+    except (ValueError, OSError) as error:
+        return f"found a photo that cannot be read ({error}); expected a canonical photo"
+    encoding = release.encoder.encode(pixels[np.newaxis])
+    embedding = encoding.embeddings[0]
+    return (
+        _far_off("probabilities", encoding.probabilities[0], canary.probabilities)
+        or _far_off("the embedding", embedding, canary.embedding)
+        # Scores read the cosine off the distance, which holds between unit vectors only.
+        or _far_off("the embedding's length", np.linalg.norm(embedding), 1.0)
+        or _other_neighbour(release.index, embedding, canary.neighbours[0])
+    )
+
+
+def _far_off(what: str, found: ArrayLike, expected: ArrayLike) -> str | None:
+    found, expected = np.asarray(found), np.asarray(expected)
+    if found.shape != expected.shape:
+        return f"found {what} of {found.size} numbers; expected {expected.size}"
+    off = float(np.abs(found - expected).max())
+    # Put this way round, not-a-number is far off too.
+    if not off <= TOLERANCE:
+        return f"found {what} off by {off:.2g}; expected at most {TOLERANCE:g}"
+    return None
+
+
+def _other_neighbour(index: Index, embedding: NDArray[np.float32], expected: str) -> str | None:
+    """Say that another photo than the expected one is nearest, unless both are equally near."""
+    if len(index) == 0:
+        return f"found no neighbour in an empty index; expected {expected}"
+    nearest = index.search(embedding, 1)
+    found = index.image_ids[nearest.rows[0]]
+    if found == expected:
+        return None
+    everything = index.search(embedding, len(index))
+    for row, distance in zip(*everything, strict=True):
+        if distance > nearest.distances[0] + TOLERANCE:
+            break
+        if index.image_ids[row] == expected:
+            return None
+    return f"found {found} nearest; expected {expected}"

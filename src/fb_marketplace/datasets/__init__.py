@@ -1,0 +1,1 @@
+"""The catalog datasets that Kedro lacks."""

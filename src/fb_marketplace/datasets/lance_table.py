@@ -1,0 +1,82 @@
+"""A keyed Lance table as a catalog dataset."""
+
+from typing import Any
+
+from kedro.io import AbstractDataset, DatasetError, Version
+from kedro.utils import load_obj
+
+from fb_marketplace import tables
+from fb_marketplace.errors import UserError
+from fb_marketplace.tables import Retain, Rows, Table
+
+
+class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
+    """Saves batches of rows, each as one atomic commit; loads a handle on one version.
+
+    A node that yields batches has each saved as it comes. Rows whose key the table holds are left
+    alone, and a ``Retain`` deletes the rows that are no longer wanted. When the run loads it, or ends
+    well, :meth:`seal` tags what was committed with the run's version; that tag is what loading asks for.
+
+    Example:
+        .. code-block:: yaml
+
+            images:
+              type: fb_marketplace.datasets.lance_table.LanceTableDataset
+              filepath: data/03_primary/images.lance
+              schema: fb_marketplace.schemas.IMAGES
+              versioned: true
+    """
+
+    def __init__(
+        self,
+        filepath: str,
+        schema: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Describe the table.
+
+        Args:
+            filepath: folder or URL of the table.
+            schema: dotted name of its ``pyarrow`` schema, which has a column ``key``.
+            version: the run's version, as Kedro gives it to datasets that are ``versioned``.
+            metadata: for plugins, such as Kedro-Viz.
+        """
+        self._filepath = filepath
+        self._schema_name = schema
+        self._version = version
+        self._committed: int | None = None
+        self.metadata = metadata
+
+    def load(self) -> Table:
+        """Open the version that the run reads; without one, the newest."""
+        self.seal()
+        try:
+            return tables.open_table(self._filepath, self._version.load if self._version else None)
+        except tables.TableMissingError as error:
+            raise UserError(f"{error}; run the pipeline that makes it first") from error
+
+    def save(self, data: Rows | Retain) -> None:
+        """Commit rows, or delete what is no longer wanted."""
+        schema = load_obj(self._schema_name)
+        tables.ensure(self._filepath, schema)
+        if isinstance(data, Retain):
+            self._committed = tables.retain(self._filepath, data.keys)
+        else:
+            self._committed = tables.insert(self._filepath, data.select(schema.names).cast(schema))
+
+    def seal(self) -> None:
+        """Tag what was committed last with the run's version."""
+        if self._version and self._committed is not None:
+            tables.tag(self._filepath, self._version.save, self._committed)
+            self._committed = None
+
+    def _exists(self) -> bool:
+        try:
+            self.load()
+        except DatasetError:
+            return False
+        return True
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": self._filepath, "schema": self._schema_name, "version": self._version}

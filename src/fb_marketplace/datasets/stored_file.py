@@ -1,0 +1,57 @@
+"""A file of the lake that is handed on as it is."""
+
+from pathlib import PurePosixPath
+from typing import Any
+
+from kedro.io.core import AbstractVersionedDataset, Version
+
+from fb_marketplace.storage import open_root
+from fb_marketplace.stored_file import StoredFile
+
+
+class StoredFileDataset(AbstractVersionedDataset[bytes, StoredFile]):
+    """Saves bytes; loads where they are, for whoever reads, digests or releases them.
+
+    Example:
+        .. code-block:: yaml
+
+            encoder:
+              type: fb_marketplace.datasets.stored_file.StoredFileDataset
+              filepath: data/06_models/encoder.onnx
+              versioned: true
+    """
+
+    def __init__(
+        self,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Name the file, by its path or URL."""
+        self._filesystem, path = open_root(filepath)
+        self._root = filepath.removesuffix(path)
+        self.metadata = metadata
+        super().__init__(
+            PurePosixPath(path), version, self._filesystem.exists, self._filesystem.glob
+        )
+
+    def load(self) -> StoredFile:
+        """Give the file of the version that the run reads."""
+        path = str(self._get_load_path())
+        if not self._filesystem.exists(path):
+            raise FileNotFoundError(
+                f"there is no file {path}; run the pipeline that makes it first"
+            )
+        return StoredFile(f"{self._root}{path}")
+
+    def save(self, data: bytes) -> None:
+        """Write the file, whole or not at all."""
+        path = str(self._get_save_path())
+        self._filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
+        self._filesystem.pipe_file(path, data)
+
+    def _exists(self) -> bool:
+        return bool(self._filesystem.exists(str(self._get_load_path())))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "version": self._version}

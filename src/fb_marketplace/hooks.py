@@ -1,0 +1,130 @@
+"""Hooks: the versions that a run reads are fixed when it starts, and written down when it ends well."""
+
+import logging
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from kedro.framework.hooks import hook_impl
+from kedro.io import DataCatalog
+from kedro.io.core import Version
+from kedro.pipeline import Pipeline
+
+from fb_marketplace import storage
+from fb_marketplace.datasets.lance_table import LanceTableDataset
+from fb_marketplace.errors import UserError
+from fb_marketplace.provenance import code_revision, library_versions
+from fb_marketplace.runs import RunRecord
+
+logger = logging.getLogger(__name__)
+
+
+class VersionHooks:
+    """Each run reads fixed versions, and leaves ``runs/<version>.json`` as the last thing it writes."""
+
+    def __init__(self) -> None:
+        self._started = ""
+        self._read: dict[str, str] = {}
+
+    @hook_impl
+    def after_context_created(self) -> None:
+        """Set timeouts and retries before the first bucket is opened."""
+        storage.configure()
+
+    @hook_impl
+    def before_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Fix the version of every versioned dataset that the run reads or makes.
+
+        Raises:
+            UserError: a dataset that is to be read was made by no run that ended well.
+        """
+        self._started = _now()
+        this_run, asked = run_params["run_id"], run_params["load_versions"] or {}
+        made = pipeline.all_outputs()
+        _check_raw_inputs(pipeline.inputs(), catalog)
+        datasets = _versioned(pipeline.datasets(), catalog)
+        source = {
+            name: (getattr(dataset, "metadata", None) or {}).get("previous_of", name)
+            for name, dataset in datasets.items()
+            if name not in made
+        }
+        latest = catalog.load("run_records").latest(set(source.values()) - asked.keys())
+        versions = {name: asked.get(name) or latest.get(of) for name, of in source.items()}
+        missing = [name for name, of in source.items() if not versions[name] and of == name]
+        if missing:
+            raise UserError(
+                f"nothing to read for {', '.join(missing)}: no run that ended well made it. Run the "
+                "pipeline that makes it first (`kedro run` runs all), or name a version by --load-versions"
+            )
+        for name, dataset in datasets.items():
+            load = this_run if name in made else versions[name]
+            dataset._version = Version(load, this_run)
+        self._read = {name: read for name, read in versions.items() if read}
+
+    @hook_impl
+    def after_pipeline_run(
+        self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
+    ) -> None:
+        """Write what the run read and made; from here on it is the latest."""
+        this_run = run_params["run_id"]
+        datasets = _versioned(pipeline.all_outputs(), catalog)
+        for dataset in datasets.values():
+            if isinstance(dataset, LanceTableDataset):
+                dataset.seal()
+        made = dict.fromkeys(datasets, this_run)
+        if not made:
+            return
+        parameters = {
+            name.removeprefix("params:"): catalog.load(name)
+            for name in sorted(pipeline.inputs())
+            if name.startswith("params:")
+        }
+        record = RunRecord(
+            version=this_run,
+            pipelines=tuple(run_params["pipeline_names"] or ("__default__",)),
+            environment=run_params["env"] or "base",
+            started=self._started,
+            ended=_now(),
+            read=self._read,
+            made=made,
+            parameters={name: _plain(value) for name, value in parameters.items()},
+            libraries=library_versions(),
+            code_revision=code_revision(),
+        )
+        catalog.load("run_records").write(record)
+        logger.info("run %s ended well and made %d datasets", this_run, len(made))
+
+
+def _check_raw_inputs(names: Iterable[str], catalog: DataCatalog) -> None:
+    """See that the raw tables are there before any work begins."""
+    for name in sorted(names):
+        if not name.startswith("raw_") or catalog.exists(name):
+            continue
+        dataset: Any = catalog.get(name)
+        protocol = getattr(dataset, "_protocol", "file")
+        folder, _, file = str(dataset._filepath).rpartition("/")
+        folder = folder if protocol == "file" else f"{protocol}://{folder}"
+        raise UserError(
+            f"{name}: there is no {file} in {folder}, which holds {storage.names_in(folder)}. Set FB_RAW "
+            "to the folder or URL that holds Assets/ and images/; `make sample` draws one to try"
+        )
+
+
+def _versioned(names: Iterable[str], catalog: DataCatalog) -> dict[str, Any]:
+    """Give the versioned datasets among these, by name."""
+    datasets = {
+        name: catalog.get(name)
+        for name in sorted(names)
+        if not name.startswith("params:") and name != "parameters"
+    }
+    return {name: each for name, each in datasets.items() if getattr(each, "_version", None)}
+
+
+def _plain(value: Any) -> Any:
+    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

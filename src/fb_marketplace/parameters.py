@@ -1,0 +1,150 @@
+"""Typed parameters: one model a pipeline, checked before anything runs.
+
+The defaults stand in ``conf/base/parameters_<pipeline>.yml``, where they are explained; a model here
+says what each value may be.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class Parameters(BaseModel):
+    """Frozen, and with no key that nobody reads."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class SampleParameters(Parameters):
+    """The embedded marketplace."""
+
+    products: Annotated[int, Field(ge=60, description="listings to draw")]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class PriceParameters(Parameters):
+    """How a price is written, and which prices are flagged."""
+
+    symbols: tuple[str, ...]
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217")]
+    thousands: str
+    decimal: Annotated[str, Field(min_length=1, max_length=1)]
+    joke_amounts: tuple[int, ...]
+    joke_repeated_digits: Annotated[int, Field(ge=2)]
+    absurd_above: Annotated[float, Field(gt=0)]
+
+
+class TableParameters(Parameters):
+    """How a raw table's columns are called; other columns pass through under their own names."""
+
+    columns: dict[str, str]
+    required: tuple[str, ...]
+    ignored: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _required_columns_are_named(self) -> Self:
+        unknown = set(self.required) - set(self.columns)
+        if unknown:
+            raise ValueError(f"required names {sorted(unknown)}; columns has {list(self.columns)}")
+        return self
+
+
+class CategoryParameters(Parameters):
+    """How a category path is written."""
+
+    separator: Annotated[str, Field(min_length=1)]
+    usual_depth: tuple[Count, Count]
+
+
+class TextParameters(Parameters):
+    """What a title and a location carry beside themselves."""
+
+    title_tail: str
+    location_separator: Annotated[str, Field(min_length=1)]
+
+
+class PhotoParameters(Parameters):
+    """How photos are read, and what is refused before decoding."""
+
+    folder: str
+    suffix: str
+    max_bytes: Count
+    max_pixels: Count
+    photos_per_batch: Count
+    processes: Annotated[int, Field(ge=0, description="0: one for each core")]
+
+
+class SplitParameters(Parameters):
+    """Which share of the groups goes where."""
+
+    salt: str
+    train: Share
+    validation: Share
+    shared_description_words: Annotated[int, Field(ge=1, description="shorter ones join nobody")]
+
+    @model_validator(mode="after")
+    def _something_is_left_to_test_on(self) -> Self:
+        if self.train + self.validation >= 1:
+            raise ValueError("train + validation must be below 1: the rest is the test split")
+        return self
+
+
+class CleaningParameters(Parameters):
+    """Tables and photos, from as they were found to as they can be used."""
+
+    missing: tuple[str, ...]
+    products: TableParameters
+    images: TableParameters
+    price: PriceParameters
+    category: CategoryParameters
+    text: TextParameters
+    photos: PhotoParameters
+
+
+class BaselineParameters(Parameters):
+    """What any model has to beat."""
+
+    bootstrap_samples: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+
+class VisionParameters(Parameters):
+    """The backbone, its head and how the head is trained."""
+
+    backbone: str
+    weights: str
+    input_side: Annotated[int, Field(ge=32, le=512)]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Share
+    bootstrap_samples: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+
+class EmbeddingParameters(Parameters):
+    """How photos go through the encoder."""
+
+    photos_per_batch: Count
+    rows_per_commit: Count
+
+
+class IndexParameters(Parameters):
+    """The index and how its answers are measured."""
+
+    kind: Literal["flat"]
+    bootstrap_samples: Count
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: int
+
+
+class ReleaseParameters(Parameters):
+    """What goes into a release beside the artifacts."""
+
+    canaries: Annotated[int, Field(ge=1, le=32)]

@@ -1,0 +1,117 @@
+"""The table of images and the folder of photos, matched to each other and to the listings."""
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+import pandas as pd
+
+from fb_marketplace.parameters import CleaningParameters, PhotoParameters
+from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.pipelines.cleaning.products import (
+    Cleaned,
+    fold_repeats,
+    named,
+    without_missing,
+)
+from fb_marketplace.pipelines.cleaning.quarantine import Turned, ledger, quarantined
+
+
+class Matched(NamedTuple):
+    """Photos that a row and a file vouch for, and the rows and files that found no partner."""
+
+    photos: pd.DataFrame
+    quarantined: pd.DataFrame
+
+
+def clean_image_rows(
+    raw_images: pd.DataFrame,
+    cleaned_products: pd.DataFrame,
+    quarantined_products: pd.DataFrame,
+    parameters: CleaningParameters,
+) -> Cleaned:
+    """Keep the image rows that have what they need and belong to a listing that was kept.
+
+    Args:
+        raw_images: all columns as text, one row an image, as it stands in the bucket.
+        cleaned_products: the listings that were kept.
+        quarantined_products: the ledger of those that were not.
+        parameters: what counts as missing, and how the columns are called.
+    """
+    rows = named(raw_images, parameters.images, "raw_images")
+    kept, turned = without_missing(rows, parameters, parameters.images.required)
+    kept, repeats, conflicting = fold_repeats(kept, "image_id")
+    turned += conflicting
+    known = kept["product_id"].isin(set(cleaned_products["product_id"]))
+    reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
+    for row, product in kept.loc[~known, "product_id"].items():
+        label = int(str(row))
+        if product in reasons:
+            detail = f"listing {product} was turned away: {reasons[product]}"
+            turned.append(Turned(label, "quarantined_product", detail))
+        else:
+            turned.append(Turned(label, "unknown_product", f"no listing has the id {product}"))
+    kept = kept.assign(repeats=repeats)[known].reset_index(drop=True)
+    return Cleaned(kept, quarantined("images", turned, rows, "image_id"))
+
+
+def list_files(raw_image_files: PhotoFolder) -> pd.DataFrame:
+    """List the files of the photo folder: ``key``, ``size`` in bytes, and ``etag``."""
+    files = pd.DataFrame(raw_image_files.files(), columns=["key", "size", "etag"])
+    return files.astype({"key": "str", "size": "int64", "etag": "str"})
+
+
+def match_files(
+    cleaned_image_rows: pd.DataFrame,
+    quarantined_image_rows: pd.DataFrame,
+    photo_files: pd.DataFrame,
+    parameters: CleaningParameters,
+) -> Matched:
+    """Match image rows to the files of the folder, by name.
+
+    Returns:
+        The image rows that have a file, with ``source_key``, ``source_size`` and ``source_etag``, sorted
+        by image; and the ledger of rows without a file and files without a row.
+    """
+    photos = parameters.photos
+    files = photo_files.add_prefix("source_")
+    rows = cleaned_image_rows.assign(source_key=cleaned_image_rows["image_id"] + photos.suffix)
+    matched = rows.merge(files, on="source_key")
+    found = rows["source_key"].isin(files["source_key"])
+    turned = [
+        Turned(
+            int(str(row)),
+            "missing_file",
+            f"there is no {photos.folder}/{rows.loc[row, 'source_key']!s}",
+        )
+        for row in rows.index[~found]
+    ]
+    without_file = quarantined("images", turned, cleaned_image_rows, "image_id")
+    without_row = ledger(
+        _strays(
+            sorted(set(files["source_key"]) - set(rows["source_key"])),
+            set(quarantined_image_rows["key"]),
+            photos,
+        )
+    )
+    return Matched(
+        matched.sort_values("image_id", ignore_index=True),
+        pd.concat([without_file, without_row], ignore_index=True),
+    )
+
+
+def _strays(
+    keys: list[str], turned_away: set[str], photos: PhotoParameters
+) -> Iterator[tuple[str, int, str, str, str]]:
+    for key in keys:
+        path, image_id = f"{photos.folder}/{key}", str(PurePosixPath(key).with_suffix(""))
+        if image_id in turned_away:
+            yield (
+                "files",
+                -1,
+                path,
+                "row_quarantined",
+                f"the row of image {image_id} was turned away",
+            )
+        else:
+            yield "files", -1, path, "no_row", f"no row names image {image_id}"

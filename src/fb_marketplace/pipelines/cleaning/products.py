@@ -1,0 +1,194 @@
+"""The table of listings, from as it was found to as it can be used."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pandas as pd
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.parameters import CleaningParameters, TableParameters
+from fb_marketplace.pipelines.cleaning import prices, text
+from fb_marketplace.pipelines.cleaning.quarantine import Turned, quarantined
+
+
+class Cleaned(NamedTuple):
+    """Rows that stay and rows that were turned away."""
+
+    kept: pd.DataFrame
+    quarantined: pd.DataFrame
+
+
+def clean_products(raw_products: pd.DataFrame, parameters: CleaningParameters) -> Cleaned:
+    """Clean the listings, flags beside values.
+
+    Args:
+        raw_products: all columns as text, one row a listing, as it stands in the bucket.
+        parameters: what counts as missing, and how each field is written.
+
+    Returns:
+        One row a listing, with ``repeats`` saying how many further rows said the same, and the
+        quarantine rows of those that were turned away.
+
+    Raises:
+        UserError: the table lacks a column that the parameters name.
+    """
+    rows = named(raw_products, parameters.products, "raw_products")
+    kept, turned = without_missing(rows, parameters, parameters.products.required)
+    kept, repeats, conflicting = fold_repeats(kept, "product_id")
+    turned += conflicting
+    kept, unparsable = _with_prices(kept, parameters)
+    turned += unparsable
+    kept["repeats"] = repeats.reindex(kept.index)
+    kept = _with_categories(_with_places(_with_texts(kept, parameters), parameters), parameters)
+    kept["copy_of"] = _leading_copies(kept)
+    return Cleaned(kept.reset_index(drop=True), quarantined("products", turned, rows, "product_id"))
+
+
+def count_photos(cleaned_products: pd.DataFrame, image_products: pd.DataFrame) -> pd.DataFrame:
+    """Say of each listing how many photos of it are left.
+
+    Args:
+        cleaned_products: the listings.
+        image_products: ``image_id`` and ``product_id`` of each photo that is left.
+    """
+    counts = image_products["product_id"].value_counts()
+    photos = cleaned_products["product_id"].map(counts).fillna(0).astype("int64")
+    return cleaned_products.assign(photos=photos)
+
+
+def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
+    """Give a raw table our column names, with the row number it had; further columns pass through.
+
+    Raises:
+        UserError: a column that the parameters name is not there.
+    """
+    missing = [name for name in parameters.columns.values() if name not in raw.columns]
+    if missing:
+        raise UserError(
+            f"{table} lacks the column {', '.join(missing)}; it has {', '.join(map(str, raw.columns))}. "
+            "Name the columns as they are under `cleaning:` in parameters_cleaning.yml"
+        )
+    ours = {theirs: name for name, theirs in parameters.columns.items()}
+    table_rows = raw.drop(columns=[name for name in parameters.ignored if name in raw.columns])
+    table_rows = table_rows.rename(columns=ours).fillna("").astype("str")
+    table_rows.insert(0, "row", range(len(table_rows)))
+    return table_rows
+
+
+def without_missing(
+    rows: pd.DataFrame, parameters: CleaningParameters, required: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[Turned]]:
+    """Part the rows that lack a required field from those that have them all."""
+    missing = frozenset(value.casefold() for value in parameters.missing)
+    gaps = pd.DataFrame(
+        {name: rows[name].str.strip().str.casefold().isin(missing) for name in required}
+    )
+    lacking = gaps.any(axis=1)
+    turned = [
+        Turned(row, "missing_field", f"no {', '.join(gaps.columns[gaps.loc[row]])}")
+        for row in rows.index[lacking]
+    ]
+    return rows[~lacking].copy(), turned
+
+
+def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, list[Turned]]:
+    """Fold rows that say the same under one id into the first; the others of that id are turned away.
+
+    Returns:
+        The first row of each id; for each of them, how many further rows repeated it; and the rows
+        that have a known id but say something else.
+    """
+    said = rows.drop(columns="row")
+    first = ~rows.duplicated(by)
+    repeat = said.duplicated() & ~first
+    leading = rows[first].copy()
+    counts = rows[repeat].groupby(by).size()
+    repeats = leading[by].map(counts).fillna(0).astype("int64")
+    conflicting = [
+        Turned(
+            row,
+            "conflicting_row",
+            f"{by} {rows.loc[row, by]!s} stands in an earlier row that says otherwise",
+        )
+        for row in rows.index[~first & ~repeat]
+    ]
+    return leading, repeats, conflicting
+
+
+def _with_prices(
+    rows: pd.DataFrame, parameters: CleaningParameters
+) -> tuple[pd.DataFrame, list[Turned]]:
+    amounts: dict[int, float] = {}
+    turned: list[Turned] = []
+    for row, written in rows["price"].items():
+        try:
+            amounts[int(str(row))] = prices.parse(written, parameters.price)
+        except prices.UnparsablePriceError as error:
+            turned.append(Turned(int(str(row)), "unparsable_price", str(error)))
+    kept = rows.loc[list(amounts)].copy()
+    kept["price"] = pd.Series(amounts, dtype="float64")
+    kept["currency"] = parameters.price.currency
+    flags = [prices.flag(amount, parameters.price) for amount in kept["price"]]
+    kept["price_flag"] = pd.Series(flags, index=kept.index, dtype="str")
+    return kept, turned
+
+
+def _with_texts(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
+    tail = re.compile(parameters.text.title_tail)
+
+    def title(found: str) -> str:
+        whole = text.one_line(found)
+        return tail.sub("", whole).strip() or whole
+
+    return rows.assign(
+        title=_mapped(rows["title"], title),
+        description=_mapped(rows["description"], text.normalise),
+    )
+
+
+def _with_places(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
+    """Part a location into town and county, at its last separator; a lone name is a town."""
+    separator = parameters.text.location_separator
+    location = _mapped(rows["location"], text.one_line)
+    parts = [place.rpartition(separator) for place in location]
+    towns = [before.strip() if found else after.strip() for before, found, after in parts]
+    counties = [after.strip() if found else None for _, found, after in parts]
+    return rows.assign(
+        location=location,
+        town=pd.Series(towns, index=rows.index, dtype="str"),
+        county=pd.Series(counties, index=rows.index, dtype="str"),
+    )
+
+
+def _with_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
+    """Parse category paths; roots are encoded by their place in the alphabet."""
+    separator = parameters.category.separator
+    bar = separator.strip() or separator
+    paths = [
+        [part for level in path.split(bar) if (part := text.one_line(level))]
+        for path in rows["category_path"]
+    ]
+    roots = pd.Series([path[0] if path else "" for path in paths], index=rows.index, dtype="str")
+    codes = {root: code for code, root in enumerate(sorted(set(roots)))}
+    shallow, deep = parameters.category.usual_depth
+    return rows.assign(
+        category_path=pd.Series(
+            [separator.join(path) for path in paths], index=rows.index, dtype="str"
+        ),
+        category=roots,
+        category_code=roots.map(codes).astype("int64"),
+        category_depth=pd.Series([len(path) for path in paths], index=rows.index, dtype="int64"),
+        odd_category_depth=[not shallow <= len(path) <= deep for path in paths],
+    )
+
+
+def _leading_copies(rows: pd.DataFrame) -> pd.Series:
+    """Give, for each listing that repeats another's title and description, the oldest such listing."""
+    said = _mapped(rows["title"], text.folded) + "\n" + _mapped(rows["description"], text.folded)
+    leaders = rows["product_id"].groupby(said).transform("first")
+    return leaders.where(leaders != rows["product_id"]).astype("str")
+
+
+def _mapped(column: pd.Series, function: Callable[[str], str]) -> pd.Series:
+    return pd.Series([function(value) for value in column], index=column.index, dtype="str")

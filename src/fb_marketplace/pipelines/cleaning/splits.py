@@ -1,0 +1,110 @@
+"""Train, validation and test: no group of listings that share a photo or a description crosses."""
+
+import hashlib
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fb_marketplace.parameters import SplitParameters
+from fb_marketplace.pipelines.cleaning import text
+
+
+def split(
+    products: pd.DataFrame,
+    image_products: pd.DataFrame,
+    duplicate_groups: pd.DataFrame,
+    previous_splits: pd.DataFrame,
+    parameters: SplitParameters,
+) -> pd.DataFrame:
+    """Assign every listing, with all its photos, to a split.
+
+    A group joins listings that share a photo or nearly one, or a description. It is named for its
+    oldest listing, and its split is a hash of a salt and that name, so it stays where it was when
+    listings come and go; where an earlier run has split its members already, the oldest of them that
+    was split decides.
+
+    Args:
+        products: the listings.
+        image_products: ``image_id`` and ``product_id`` of every photo.
+        duplicate_groups: ``image_id`` and ``group`` of the photos that are copies.
+        previous_splits: what an earlier run assigned; may be empty.
+        parameters: salt and shares.
+
+    Returns:
+        One row a photo, and one without ``image_id`` for a listing that has none:
+        ``image_id``, ``product_id``, ``group``, ``split``.
+    """
+    oldest_first = products.sort_values("row", ignore_index=True)
+    place = pd.Series(oldest_first.index, index=oldest_first["product_id"])
+    photos = image_products.assign(place=image_products["product_id"].map(place))
+    copies = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
+    labels = joined(
+        len(oldest_first),
+        [
+            copies.groupby("group")["place"].agg(list),
+            _same_description(oldest_first, parameters.shared_description_words),
+        ],
+    )
+    groups = oldest_first["product_id"].to_numpy()[labels]
+    before = _previous(previous_splits)
+    decided: dict[str, str] = {}
+    for product, group in zip(oldest_first["product_id"], groups, strict=True):
+        if group not in decided and product in before:
+            decided[group] = before[product]
+    listed = oldest_first[["product_id"]].assign(
+        group=groups,
+        split=[decided.get(group) or split_of(group, parameters) for group in groups],
+    )
+    with_photos = listed.merge(
+        image_products[["image_id", "product_id"]], on="product_id", how="left"
+    )
+    return with_photos[["image_id", "product_id", "group", "split"]].sort_values(
+        ["product_id", "image_id"], ignore_index=True
+    )
+
+
+def split_of(group: str, parameters: SplitParameters) -> str:
+    """Give the split of a group that was never split before."""
+    digest = hashlib.sha256(f"{parameters.salt}/{group}".encode()).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    if place < parameters.train:
+        return "train"
+    return "validation" if place < parameters.train + parameters.validation else "test"
+
+
+def joined(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]:
+    """Join what stands together in any set; each gets the smallest number that it is joined to.
+
+    Args:
+        count: how many there are, numbered from 0.
+        sets: families of sets of numbers.
+
+    Returns:
+        int64, (count,).
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    pairs = [(members[0], other) for family in sets for members in family for other in members[1:]]
+    first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
+    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(count, count))
+    _, component = connected_components(graph, directed=False)
+    smallest = np.full(int(component.max(initial=-1)) + 1, count, dtype=np.int64)
+    np.minimum.at(smallest, component, np.arange(count, dtype=np.int64))
+    labels: NDArray[np.int64] = smallest[component]
+    return labels
+
+
+def _same_description(products: pd.DataFrame, words: int) -> pd.Series:
+    """Places of listings whose descriptions say the same at some length; "collection only" joins nobody."""
+    said = pd.Series([text.folded(found) for found in products["description"]], dtype="str")
+    telling = said[said.str.count(" ") >= words - 1]
+    return telling.groupby(telling).agg(lambda same: list(same.index))
+
+
+def _previous(previous_splits: pd.DataFrame) -> dict[str, str]:
+    if previous_splits.empty:
+        return {}
+    return dict(zip(previous_splits["product_id"], previous_splits["split"], strict=True))

@@ -1,0 +1,1 @@
+"""The vectors made searchable, and the search measured."""

@@ -1,0 +1,1 @@
+"""Seals what a server needs."""

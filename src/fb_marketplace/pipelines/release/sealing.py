@@ -1,0 +1,122 @@
+"""What a server needs, sealed: the listings to show, and the manifest that vouches for every file."""
+
+import base64
+import io
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+
+from fb_marketplace.digests import key_of
+from fb_marketplace.encoding import open_encoder
+from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.provenance import code_revision
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.tables import Table
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.manifest import Artifact, Canary, Manifest
+
+UNPUBLISHED: Final = "unpublished"
+"""The version of a manifest until it is saved: then it takes the run's."""
+
+NEIGHBOURS: Final = 5
+
+
+def make_listings(products: pd.DataFrame) -> bytes:
+    """Write what the server shows of each listing, sorted by id; gives Parquet."""
+    buffer = io.BytesIO()
+    shown = products[list(Listing._fields)].sort_values("product_id", ignore_index=True)
+    shown.to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
+def seal(
+    lake: Lake,
+    encoder: StoredFile,
+    image_index: StoredFile,
+    image_index_ids: StoredFile,
+    listings: StoredFile,
+    vision_labels: list[str],
+    images: Table,
+    cleaning_report: dict[str, Any],
+    vision_metrics: dict[str, Any],
+    retrieval_metrics: dict[str, Any],
+    parameters: ReleaseParameters,
+) -> Manifest:
+    """Describe a release by its files, their digests, its measures, and photos with their answers.
+
+    Args:
+        lake: the root that paths are relative to.
+        encoder: the encoder, ONNX.
+        image_index: the index.
+        image_index_ids: the ids of its rows.
+        listings: what is shown of each listing.
+        vision_labels: what the classes stand for.
+        images: the photos, for the canaries.
+        cleaning_report: counts, and digests of the data.
+        vision_metrics: how good the categories are.
+        retrieval_metrics: how good the search is.
+        parameters: how many canaries.
+    """
+    files = {
+        "encoder": encoder,
+        "index": image_index,
+        "ids": image_index_ids,
+        "listings": listings,
+    }
+    index = Index.from_bytes(image_index.read(), image_index_ids.read())
+    opened = open_encoder(encoder.read())
+    digests = cleaning_report["digests"]
+    return Manifest(
+        version=UNPUBLISHED,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        code_revision=code_revision(),
+        data_digest=key_of(digests["products"], digests["images"]),
+        artifacts={name: artifact(lake, file) for name, file in files.items()},
+        labels=tuple(vision_labels),
+        photos_version=photos.VERSION,
+        embedding_dimension=opened.dimension,
+        counts={"photos": len(index), "products": len(set(index.product_ids))},
+        metrics={"vision": vision_metrics, "retrieval": retrieval_metrics},
+        canaries=tuple(canaries(images, opened, index, parameters.canaries)),
+    )
+
+
+def artifact(lake: Lake, file: StoredFile) -> Artifact:
+    """Describe a file of the lake.
+
+    Raises:
+        ValueError: it is not in the lake.
+    """
+    root = f"{lake.url}/"
+    if not file.url.startswith(root):
+        raise ValueError(f"{file.url} is not in the lake {lake.url}")
+    path = file.url.removeprefix(root)
+    size, sha256 = lake.digest(path)
+    return Artifact(path=path, bytes=size, sha256=sha256)
+
+
+def canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:
+    """Take photos spread evenly over the table, with the answers that a server must give."""
+    order = images.order("image_id")
+    chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(np.int64)]
+    found = images.take(chosen.tolist(), ["image_id", "jpeg"]).to_pylist()
+    made = []
+    for photo in found:
+        encoding = encoder.encode(photos.pixels(photo["jpeg"])[np.newaxis])
+        rows = index.search(encoding.embeddings[0], NEIGHBOURS).rows
+        made.append(
+            Canary(
+                image_id=photo["image_id"],
+                photo=base64.b64encode(photo["jpeg"]).decode(),
+                probabilities=[round(float(p), 6) for p in encoding.probabilities[0]],
+                embedding=[round(float(x), 6) for x in encoding.embeddings[0]],
+                neighbours=[index.image_ids[row] for row in rows],
+            )
+        )
+    return made

@@ -1,0 +1,1 @@
+"""Fills a local, empty raw root with the embedded marketplace."""

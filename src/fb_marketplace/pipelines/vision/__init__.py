@@ -1,0 +1,1 @@
+"""Learns categories from photos and exports the one encoder."""

@@ -1,0 +1,67 @@
+"""The frozen backbone's features of every photo, kept by content so that they are made once."""
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+
+from fb_marketplace.digests import key_of, stage_digest
+from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.pipelines.vision.backbones import check
+from fb_marketplace.progress import Progress
+from fb_marketplace.tables import Retain, Rows, Table
+
+REVISION: Final = 1
+PHOTOS_PER_BATCH: Final = 32
+ROWS_PER_COMMIT: Final = 1024
+
+
+def extract_features(
+    images: Table, vision_features_held: frozenset[str], parameters: VisionParameters
+) -> Iterator[Rows | Retain]:
+    """Take the frozen backbone's features of the photos whose features the table lacks.
+
+    Args:
+        images: the canonical photos.
+        vision_features_held: keys that the table has.
+        parameters: the backbone.
+
+    Yields:
+        For the table ``vision_features``: what to retain, then batches of new rows.
+    """
+    from fb_marketplace.encoding import encode_rows, open_encoder
+    from fb_marketplace.pipelines.vision.network import assemble, export
+
+    backbone = check(parameters.backbone, parameters.weights)
+    told = [parameters.backbone, parameters.weights, backbone.sha256, parameters.input_side]
+    stage = stage_digest(" ".join(map(str, told)), REVISION, None, ["timm", "onnxruntime"])
+    photos = images.read(["image_id", "sha256"]).to_pylist()
+    keys = [key_of(photo["image_id"], photo["sha256"], stage) for photo in photos]
+    yield Retain(frozenset(keys))
+    new = [int(row) for row in images.order("image_id") if keys[row] not in vision_features_held]
+    if not new:
+        return
+    # The features do not depend on the head: any will do.
+    head = np.zeros((1, backbone.features), np.float32), np.zeros(1, np.float32)
+    encoder = open_encoder(export(assemble(parameters, *head)))
+    with Progress("photos through the backbone", len(photos), len(photos) - len(new)) as progress:
+        waiting: list[dict[str, object]] = []
+        for rows, encoding in encode_rows(encoder, images, new, PHOTOS_PER_BATCH):
+            waiting += [
+                {"key": keys[row], "image_id": photos[row]["image_id"], "features": features}
+                for row, features in zip(rows, encoding.embeddings, strict=True)
+            ]
+            progress.advance(len(rows))
+            if len(waiting) >= ROWS_PER_COMMIT:
+                yield _table(waiting)
+                waiting = []
+        if waiting:
+            yield _table(waiting)
+
+
+def _table(rows: list[dict[str, object]]) -> Rows:
+    import pyarrow as pa
+
+    from fb_marketplace.lance_schemas import VISION_FEATURES
+
+    return pa.Table.from_pylist(rows, schema=VISION_FEATURES)

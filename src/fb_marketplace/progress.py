@@ -1,0 +1,65 @@
+"""How far long work has come: a bar on a terminal, plain lines in a log."""
+
+import logging
+import sys
+import time
+from typing import Final, Self
+
+LINE_EVERY: Final = 15.0
+"""Seconds between two lines in a log."""
+
+logger = logging.getLogger(__name__)
+
+
+class Progress:
+    """Counts what is done out of a total, and says so with rate and time left."""
+
+    def __init__(self, what: str, total: int, already: int = 0) -> None:
+        """Begin.
+
+        Args:
+            what: what is counted, such as ``photos read``.
+            total: how many there are in all.
+            already: how many of them an earlier run has done.
+        """
+        self._what, self._total, self._done, self._already = what, total, already, already
+        self._started = self._said = time.monotonic()
+        self._bar = None
+        if sys.stderr.isatty() and total > already:
+            from tqdm import tqdm
+
+            self._bar = tqdm(total=total, initial=already, desc=what, unit="", smoothing=0.1)
+
+    def __enter__(self) -> Self:
+        """Say what an earlier run has done."""
+        if self._already:
+            logger.info("%s: %d of %d were done before", self._what, self._already, self._total)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Say how it ended."""
+        if self._bar is not None:
+            self._bar.close()
+        elif self._done > self._already:
+            self._say()
+
+    def advance(self, count: int) -> None:
+        """Count more as done."""
+        self._done += count
+        if self._bar is not None:
+            self._bar.update(count)
+        elif time.monotonic() - self._said > LINE_EVERY:
+            self._say()
+
+    def _say(self) -> None:
+        self._said = time.monotonic()
+        rate = (self._done - self._already) / max(self._said - self._started, 1e-9)
+        left = (self._total - self._done) / rate if rate else 0.0
+        logger.info(
+            "%s: %d of %d, %.0f a second, %.0f s left",
+            self._what,
+            self._done,
+            self._total,
+            rate,
+            left,
+        )

@@ -1,0 +1,49 @@
+"""What made a result: the code's revision and the versions of the libraries that it may depend on."""
+
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+LIBRARIES: Final = (
+    "fb-marketplace",
+    "faiss-cpu",
+    "kedro",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "pandas",
+    "pillow",
+    "pylance",
+    "scikit-learn",
+    "timm",
+    "torch",
+)
+
+
+def library_versions() -> dict[str, str]:
+    """Give the versions of the libraries that results may depend on."""
+    found = {}
+    for library in LIBRARIES:
+        try:
+            found[library] = version(library)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def code_revision() -> str:
+    """Give the commit that runs, with ``+`` for changes on top of it; the package's version outside git."""
+    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
+    try:
+        described = subprocess.run(  # noqa: S603  (fixed words)
+            command,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return version("fb-marketplace")
+    return described.stdout.strip()

@@ -1,0 +1,1 @@
+"""The embedded marketplace: listings and photos drawn from a seed, dirt included."""

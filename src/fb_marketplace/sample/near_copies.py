@@ -1,0 +1,96 @@
+"""What people do to another seller's photo before they upload it as their own."""
+
+from __future__ import annotations
+
+import io
+from random import Random
+from typing import TYPE_CHECKING
+
+from fb_marketplace.sample.records import Edit
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_BANNERS = ("SALE", "BARGAINS 4 U", "© my shop", "call now", "quickswap")
+
+
+def edited(picture: Image.Image, edit: Edit, random: Random) -> Image.Image:
+    """A picture after an edit, still plainly the same photo.
+
+    Args:
+        picture: RGB, left as it is.
+        edit: "crop" up to a tenth of a side; "reencode" at quality 35 to 60, perhaps smaller;
+            "brightness" and contrast by up to a quarter; "watermark" on up to 8 % of the area;
+            "mirror" left to right.
+        random: decides how much.
+
+    Returns:
+        The RGB copy.
+
+    Raises:
+        ValueError: no such edit.
+    """
+    from PIL import ImageEnhance, ImageOps
+
+    if edit == "crop":
+        return _cropped(picture, random)
+    if edit == "reencode":
+        return _reencoded(picture, random)
+    if edit == "brightness":
+        by = random.choice((-1, 1)) * random.uniform(0.12, 0.25)
+        lit = ImageEnhance.Brightness(picture).enhance(1 + by)
+        return ImageEnhance.Contrast(lit).enhance(1 + random.uniform(-0.15, 0.15))
+    if edit == "watermark":
+        return _watermarked(picture, random)
+    if edit == "mirror":
+        mirrored: Image.Image = ImageOps.mirror(picture)
+        return mirrored
+    message = f"No edit is called {edit!r}."
+    raise ValueError(message)
+
+
+def _cropped(picture: Image.Image, random: Random) -> Image.Image:
+    wide, high = picture.size
+    if random.random() < 0.5:
+        left, top, right, bottom = (random.uniform(0.02, 0.05) for _ in range(4))
+    else:
+        cuts = [0.0, 0.0, 0.0, 0.0]
+        cuts[random.randrange(4)] = random.uniform(0.05, 0.1)
+        left, top, right, bottom = cuts
+    return picture.crop(
+        (int(wide * left), int(high * top), int(wide * (1 - right)), int(high * (1 - bottom)))
+    )
+
+
+def _reencoded(picture: Image.Image, random: Random) -> Image.Image:
+    from PIL import Image
+
+    if random.random() < 0.5:
+        picture = picture.resize((int(picture.width * 0.7), int(picture.height * 0.7)))
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=random.randint(35, 60))
+    with Image.open(io.BytesIO(buffer.getvalue())) as coarse:
+        return coarse.convert("RGB")
+
+
+def _watermarked(picture: Image.Image, random: Random) -> Image.Image:
+    from PIL import Image, ImageDraw, ImageFont
+
+    marked = picture.copy()
+    wide, high = marked.size
+    if random.random() < 0.5:
+        ImageDraw.Draw(marked).rectangle((0, int(high * 0.93), wide, high), fill=(28, 28, 32))
+        place = (int(wide * 0.03), int(high * 0.937))
+    else:
+        badge = (int(wide * 0.3), int(high * 0.1))
+        place = random.choice(((8, 8), (wide - badge[0] - 8, 8), (8, high - badge[1] - 8)))
+        marked.paste(
+            Image.blend(marked, Image.new("RGB", marked.size, (240, 240, 240)), 0.55).crop(
+                (*place, place[0] + badge[0], place[1] + badge[1])
+            ),
+            place,
+        )
+    ImageDraw.Draw(marked).text(
+        place, random.choice(_BANNERS), fill=(214, 60, 48), font=ImageFont.load_default(high * 0.05)
+    )
+    return marked

@@ -1,0 +1,195 @@
+"""A pen that draws shapes of an object's own space through a camera's view.
+
+Objects are described once, in a square of side 2 whose centre is (0, 0) and whose y axis points
+down; a view carries every point of it to the canvas. So an object seen from elsewhere is drawn
+afresh, sharp at any size, rather than a picture that was bent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from PIL import Image
+
+Colour: TypeAlias = tuple[int, int, int]
+Point: TypeAlias = tuple[float, float]
+
+BLACK: Colour = (24, 24, 27)
+WHITE: Colour = (242, 241, 237)
+STEEL: Colour = (168, 173, 178)
+GLASS: Colour = (38, 46, 58)
+
+
+def tone(colour: Colour, factor: float) -> Colour:
+    """The colour made darker (factor below 1) or carried towards white (factor above 1)."""
+    if factor <= 1.0:
+        red, green, blue = (int(channel * factor) for channel in colour)
+    else:
+        share = min(factor - 1.0, 1.0)
+        red, green, blue = (int(channel + (255 - channel) * share) for channel in colour)
+    return red, green, blue
+
+
+def blend(first: Colour, second: Colour, share: float) -> Colour:
+    """The colour that lies `share` (0 to 1) of the way from the first to the second."""
+    red, green, blue = (int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
+    return red, green, blue
+
+
+@dataclass(frozen=True)
+class View:
+    """Where a camera puts an object's space on a canvas.
+
+    Attributes:
+        centre: pixel of the canvas under the object's (0, 0).
+        scale: pixels of the canvas to one unit of the object.
+        turn: rotation in the picture's plane, in radians, clockwise.
+        squeeze: width of the object as seen, relative to head on (a turn about the vertical).
+        shear: how far the object leans, units of x for a unit of y.
+        fall: perspective along x and y; 0 is a camera infinitely far away.
+    """
+
+    centre: Point
+    scale: float
+    turn: float = 0.0
+    squeeze: float = 1.0
+    shear: float = 0.0
+    fall: Point = (0.0, 0.0)
+
+    def matrix(self) -> NDArray[np.float64]:
+        """The homography from the object's space to pixels, (3, 3)."""
+        cos, sin = math.cos(self.turn), math.sin(self.turn)
+        lean = np.array([[self.squeeze, self.shear, 0.0], [0.0, 1.0, 0.0], [*self.fall, 1.0]])
+        place = np.array(
+            [
+                [self.scale * cos, -self.scale * sin, self.centre[0]],
+                [self.scale * sin, self.scale * cos, self.centre[1]],
+                [0.0, 0.0, 1.0],
+            ]
+        )
+        product: NDArray[np.float64] = place @ lean
+        return product
+
+
+class Pen:
+    """Draws in an object's space on an RGB or RGBA canvas.
+
+    Args:
+        canvas: the picture to draw on, changed in place.
+        view: where the object's space lies on it.
+    """
+
+    def __init__(self, canvas: Image.Image, view: View) -> None:
+        from PIL import ImageDraw
+
+        self._draw = ImageDraw.Draw(canvas)
+        self._matrix = view.matrix()
+        self._scale = view.scale
+
+    def _pixels(self, points: Sequence[Point]) -> list[Point]:
+        (a, b, c), (d, e, f), (g, h, i) = self._matrix.tolist()
+        seen: list[Point] = []
+        for x, y in points:
+            depth = g * x + h * y + i
+            seen.append(((a * x + b * y + c) / depth, (d * x + e * y + f) / depth))
+        return seen
+
+    def shape(self, points: Sequence[Point], fill: Colour) -> None:
+        """Fills the polygon through the points."""
+        self._draw.polygon(self._pixels(points), fill=fill)
+
+    def stroke(self, points: Sequence[Point], fill: Colour, width: float) -> None:
+        """Draws a line with round ends through the points, `width` units wide."""
+        pixels = self._pixels(points)
+        thick = max(1, round(width * self._scale))
+        self._draw.line(pixels, fill=fill, width=thick, joint="curve")
+        if thick > 3:
+            half = thick / 2
+            for x, y in (pixels[0], pixels[-1]):
+                self._draw.ellipse((x - half, y - half, x + half, y + half), fill=fill)
+
+    def box(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, corner: float = 0.0
+    ) -> None:
+        """Fills a box, its corners rounded by `corner` units."""
+        if corner <= 0:
+            self.shape([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill)
+            return
+        corner = min(corner, (x1 - x0) / 2, (y1 - y0) / 2)
+        quarters = (
+            (x1 - corner, y0 + corner, -90),
+            (x1 - corner, y1 - corner, 0),
+            (x0 + corner, y1 - corner, 90),
+            (x0 + corner, y0 + corner, 180),
+        )
+        self.shape(
+            [
+                (x + corner * _COS[(start + step) % 360], y + corner * _SIN[(start + step) % 360])
+                for x, y, start in quarters
+                for step in (0, 22, 45, 68, 90)
+            ],
+            fill,
+        )
+
+    def disc(
+        self, x: float, y: float, radius: float, fill: Colour, flat: float = 1.0, turn: int = 0
+    ) -> None:
+        """Fills an ellipse, `flat` times as high as it is wide, turned by `turn` degrees."""
+        self.shape(_oval(x, y, radius, radius * flat, turn), fill)
+
+    def ring(
+        self, x: float, y: float, radius: float, fill: Colour, width: float, flat: float = 1.0
+    ) -> None:
+        """Draws an ellipse's outline, `width` units wide."""
+        outline = _oval(x, y, radius, radius * flat, 0)
+        self.stroke([*outline, outline[0]], fill, width)
+
+    def arc(
+        self, x: float, y: float, radius: float, fill: Colour, width: float, span: tuple[int, int]
+    ) -> None:
+        """Draws part of a circle between two angles, in degrees clockwise from the right."""
+        start, end = span
+        self.stroke(
+            [
+                (x + radius * _COS[angle % 360], y + radius * _SIN[angle % 360])
+                for angle in (*range(start, end, 9), end)
+            ],
+            fill,
+            width,
+        )
+
+    def barrel(
+        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, *, upright: bool = True
+    ) -> None:
+        """Fills a box shaded as a cylinder that stands upright or lies on its side."""
+        strips = 9
+        for strip in range(strips):
+            near, far = strip / strips, (strip + 1) / strips
+            shade = tone(fill, 0.62 + 0.75 * math.sin(math.pi * (0.12 + 0.8 * near)) ** 1.4 * 0.62)
+            if upright:
+                self.box(x0 + (x1 - x0) * near, y0, x0 + (x1 - x0) * far, y1, shade)
+            else:
+                self.box(x0, y0 + (y1 - y0) * near, x1, y0 + (y1 - y0) * far, shade)
+
+
+_COS = tuple(math.cos(math.radians(angle)) for angle in range(360))
+_SIN = tuple(math.sin(math.radians(angle)) for angle in range(360))
+
+
+def _oval(x: float, y: float, wide: float, high: float, turn: int) -> list[Point]:
+    cos, sin = _COS[turn % 360], _SIN[turn % 360]
+    step = 12 if max(wide, high) > 0.15 else 24
+    return [
+        (
+            x + wide * _COS[angle] * cos - high * _SIN[angle] * sin,
+            y + wide * _COS[angle] * sin + high * _SIN[angle] * cos,
+        )
+        for angle in range(0, 360, step)
+    ]

@@ -1,0 +1,85 @@
+"""Files that are no photos, though their names say so."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from random import Random
+
+from fb_marketplace.sample.records import FileFault
+
+_BOMB_SIDE = 30_000
+
+
+def spoiled(fault: FileFault, variant: int, photo: bytes, random: Random) -> bytes:
+    """The bytes of a file with a fault.
+
+    Args:
+        fault: what is wrong with it.
+        variant: which of the ways in which that can be, counted up.
+        photo: the sound JPEG that it would have been.
+        random: decides the rest.
+
+    Returns:
+        What lies in the bucket.
+
+    Raises:
+        ValueError: no such fault.
+    """
+    if fault == "empty":
+        return b""
+    if fault == "truncated":
+        whole = _as(photo, "PNG") if variant % 2 else photo
+        return whole[: int(len(whole) * random.uniform(0.2, 0.8))]
+    if fault == "not_an_image":
+        return _not_an_image(variant, random)
+    if fault == "unsupported_format":
+        return _as(photo, "BMP" if variant % 2 else "GIF")
+    if fault == "too_many_pixels":
+        return _bomb(random.getrandbits(64))
+    message = f"No fault of a file is called {fault!r}."
+    raise ValueError(message)
+
+
+def _as(photo: bytes, format_name: str) -> bytes:
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(photo)) as picture:
+        picture.thumbnail((400, 400))
+        picture.convert("RGB").save(buffer, format_name)
+    return buffer.getvalue()
+
+
+def _not_an_image(variant: int, random: Random) -> bytes:
+    noise = random.randbytes(2048)
+    token = noise[:8].hex()
+    return (
+        f"<html><body><h1>503 Service Unavailable</h1><p>{token}</p></body></html>\n".encode(),
+        b"%PDF-1.4\n%\xe2\xe3\xcf\xd3\n1 0 obj\n<< /Type /Catalog >>\nendobj\n" + noise[:400],
+        b"\x00\x01" + noise,
+        f"photo to follow, ref {token}\n".encode(),
+    )[variant % 4]
+
+
+def _bomb(tag: int) -> bytes:
+    """A valid one-bit PNG of a few hundred kilobytes that unfolds to 900 million pixels."""
+    line = bytes(1 + (_BOMB_SIDE + 7) // 8)
+    packer = zlib.compressobj(9)
+    lines = line * 500
+    data = b"".join(packer.compress(lines) for _ in range(_BOMB_SIDE // 500)) + packer.flush()
+    header = struct.pack(">IIBBBBB", _BOMB_SIDE, _BOMB_SIDE, 1, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        _chunk(name, body)
+        for name, body in (
+            (b"IHDR", header),
+            (b"tEXt", b"Comment\0" + f"{tag:016x}".encode()),
+            (b"IDAT", data),
+            (b"IEND", b""),
+        )
+    )
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))

@@ -1,0 +1,19 @@
+"""Settings of the Kedro project."""
+
+from omegaconf.resolvers import oc
+
+from fb_marketplace.hooks import VersionHooks
+
+HOOKS = (VersionHooks(),)
+
+# Kedro-Viz writes `.viz/` at every run; nothing that it shows comes from there.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-viz",)
+
+CONFIG_LOADER_ARGS = {
+    "base_env": "base",
+    "default_run_env": "local",
+    # An environment changes only the keys it names.
+    "merge_strategy": {"parameters": "soft", "catalog": "soft", "globals": "soft"},
+    # Kedro resolves the environment for credentials alone unless told.
+    "custom_resolvers": {"oc.env": oc.env},
+}

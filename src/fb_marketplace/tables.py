@@ -1,0 +1,140 @@
+"""Large tables in Lance: rows with a key, written by atomic commits, read at one version.
+
+The key of a row is a digest of all that the row depends on. A key that a table holds is not made
+again; a row whose key is no longer wanted is deleted. So going on after a crash and taking in only
+what is new are one mechanism.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
+
+from fb_marketplace.storage import lance_options
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow as pa
+
+KEY: Final = "key"
+"""The column that every keyed table has."""
+
+DELETED_AT_ONCE: Final = 1000
+
+Rows: TypeAlias = Any
+"""A ``pyarrow.Table``. Kedro reads the signatures of nodes, and Arrow is not imported for that."""
+
+
+class TableMissingError(LookupError):
+    """There is no table, or no such version of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """One version of a Lance table; picklable, and opened anew in each process that reads it."""
+
+    url: str
+    version: int
+
+    def __len__(self) -> int:
+        return int(self._open().count_rows())
+
+    def read(self, columns: Sequence[str]) -> "pa.Table":
+        """Read columns of all rows, in the order in which they were written."""
+        return self._open().to_table(columns=list(columns))
+
+    def take(self, rows: Sequence[int], columns: Sequence[str]) -> "pa.Table":
+        """Read columns of the rows at these positions, in this order."""
+        return self._open().take([int(row) for row in rows], columns=list(columns))
+
+    def order(self, by: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
+        """Give the positions of all rows in the order of a column: int64, (rows,)."""
+        values = self.read([by]).column(by).to_numpy(zero_copy_only=False)
+        return np.argsort(values.astype(str), kind="stable").astype(np.int64)
+
+    def vectors(
+        self, rows: Sequence[int], column: str
+    ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
+        """Read a column of vectors at these positions: float32, (rows, dimension)."""
+        lists = self.take(rows, [column]).column(column).combine_chunks()
+        return np.asarray(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
+
+    def batches(self, columns: Sequence[str], rows: int, by: str) -> Iterator["pa.Table"]:
+        """Read columns in batches of rows, in the order of column ``by``, whatever order they came in."""
+        order = self.order(by)
+        for start in range(0, len(order), rows):
+            yield self.take(order[start : start + rows].tolist(), columns)
+
+    def _open(self) -> "lance.LanceDataset":
+        return _open(self.url, self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Retain:
+    """An instruction to a keyed table: of the rows held, keep those with these keys."""
+
+    keys: frozenset[str]
+
+
+def open_table(url: str, version: int | str | None = None) -> Table:
+    """Open a table at a version: a number, a tag, or the newest.
+
+    Raises:
+        TableMissingError: there is no such table or version.
+    """
+    return Table(url, int(_open(url, version).version))
+
+
+def held_keys(url: str) -> frozenset[str]:
+    """Give the keys of all rows that a table holds now; none if there is no table yet."""
+    try:
+        return frozenset(open_table(url).read([KEY]).column(KEY).to_pylist())
+    except TableMissingError:
+        return frozenset()
+
+
+def ensure(url: str, schema: "pa.Schema") -> None:
+    """Make an empty table if there is none."""
+    import lance
+
+    try:
+        _open(url, None)
+    except TableMissingError:
+        lance.write_dataset(
+            schema.empty_table(), url, schema=schema, storage_options=lance_options(url)
+        )
+
+
+def insert(url: str, rows: Rows) -> int:
+    """Add rows whose keys the table lacks, in one commit; gives the version that this made."""
+    dataset = _open(url, None)
+    dataset.merge_insert(KEY).when_not_matched_insert_all().execute(rows)
+    return int(dataset.version)
+
+
+def retain(url: str, keys: frozenset[str]) -> int:
+    """Delete the rows whose keys are not among these; gives the version that this made."""
+    dataset = _open(url, None)
+    unwanted = sorted(held_keys(url) - keys)
+    for start in range(0, len(unwanted), DELETED_AT_ONCE):
+        names = ", ".join(f"'{key}'" for key in unwanted[start : start + DELETED_AT_ONCE])
+        dataset.delete(f"{KEY} IN ({names})")
+    return int(dataset.version)
+
+
+def tag(url: str, name: str, version: int) -> None:
+    """Name a version, so that it is kept and can be asked for."""
+    _open(url, None).tags.create(name, version)
+
+
+def _open(url: str, version: int | str | None) -> "lance.LanceDataset":
+    import lance
+
+    try:
+        return lance.dataset(url, version=version, storage_options=lance_options(url))
+    except ValueError as error:
+        if "not found" in str(error).lower():
+            which = "" if version is None else f" at version {version}"
+            raise TableMissingError(f"there is no table {url}{which}") from error
+        raise

@@ -1,0 +1,235 @@
+"""Copies of pictures drawn here, each changed as a re-listing changes a photo."""
+
+import io
+from collections.abc import Callable, Sequence
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
+
+from fb_marketplace.pipelines.cleaning import near_copies
+from fb_marketplace.pipelines.cleaning.near_copies import (
+    DuplicateParameters,
+    Pair,
+    copies,
+    groups,
+    verdict,
+)
+from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
+from fb_marketplace_serving import photos
+
+PARAMETERS = DuplicateParameters()
+
+
+def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    random = np.random.default_rng(seed)
+    field = random.integers(40, 216, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(field).resize(size, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(40):
+        x, y = random.integers(0, size[0]), random.integers(0, size[1])
+        wide, high = random.integers(8, 60, 2)
+        colour = tuple(random.integers(30, 256, 3).tolist())
+        shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
+        shape((x, y, x + wide, y + high), fill=colour)
+    return picture
+
+
+def encoded(picture: Image.Image, quality: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def stored(picture: Image.Image, quality: int = 90) -> bytes:
+    return photos.canonical(encoded(picture, quality))
+
+
+def found(
+    jpegs: Sequence[bytes],
+    parameters: DuplicateParameters = PARAMETERS,
+    sources: Sequence[str] | None = None,
+) -> list[Pair]:
+    results = [sha256(jpeg).hexdigest() for jpeg in jpegs]
+    hashes = np.array([perceptual_hash(jpeg) for jpeg in jpegs], dtype=np.uint64).reshape(-1, 8)
+
+    def jpegs_of(rows: Sequence[int]) -> list[bytes]:
+        assert 0 < len(rows) <= near_copies.FETCHED_AT_ONCE
+        return [jpegs[row] for row in rows]
+
+    return list(copies(sources or results, results, hashes, jpegs_of, parameters))
+
+
+def reencoded(picture: Image.Image) -> Image.Image:
+    small = picture.resize((int(picture.width * 0.7), int(picture.height * 0.7)))
+    return Image.open(io.BytesIO(encoded(small, quality=35)))
+
+
+def watermarked(picture: Image.Image) -> Image.Image:
+    marked = picture.copy()
+    draw = ImageDraw.Draw(marked)
+    draw.rectangle((20, 180, 150, 225), fill="white")
+    draw.text((30, 190), "FOR SALE", fill="red", font_size=24)
+    return marked
+
+
+def framed(picture: Image.Image) -> Image.Image:
+    bars = Image.new("RGB", (320, 320))
+    bars.paste(picture, (0, 40))
+    return Image.open(io.BytesIO(encoded(bars, quality=45)))
+
+
+CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "a side cut": lambda picture: picture.crop((0, 0, 290, 240)),
+    "cut all round": lambda picture: picture.crop((28, 21, 292, 219)),
+    "re-encoded": reencoded,
+    "brighter": lambda picture: ImageEnhance.Brightness(picture).enhance(1.2),
+    "darker": lambda picture: ImageEnhance.Brightness(picture).enhance(0.75),
+    "flatter": lambda picture: ImageEnhance.Contrast(picture).enhance(0.75),
+    "watermarked": watermarked,
+    "mirrored": ImageOps.mirror,
+    "grey": lambda picture: picture.convert("L"),
+    "bars in the file": framed,
+    "mirrored, cut and re-encoded": lambda picture: reencoded(
+        ImageOps.mirror(picture.crop((10, 8, 312, 236)))
+    ),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_copy_is_found_among_other_pictures(change: str) -> None:
+    pictures = [scene(seed) for seed in range(8)]
+    jpegs = [stored(picture) for picture in (*pictures, CHANGES[change](pictures[3]))]
+
+    pairs = found(jpegs)
+
+    assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [(3, 8, "near")]
+    assert PARAMETERS.min_agreement <= pairs[0].score <= 1
+
+
+def test_different_pictures_are_no_copies() -> None:
+    assert found([stored(scene(seed)) for seed in range(30)]) == []
+
+
+def test_a_picture_turned_by_two_degrees_is_another_shot() -> None:
+    picture = scene(1, (400, 320))
+    turned = picture.rotate(2, Image.Resampling.BICUBIC)
+    middle = (40, 40, 360, 280)
+
+    assert verdict(stored(picture.crop(middle)), stored(turned.crop(middle)), PARAMETERS) == 0
+
+
+def test_the_same_scene_with_another_thing_in_the_middle_is_no_copy() -> None:
+    picture = scene(2)
+    other = picture.copy()
+    other.paste(scene(99).crop((100, 60, 240, 180)), (90, 60))
+
+    assert verdict(stored(picture), stored(other), PARAMETERS) < PARAMETERS.min_agreement
+
+
+@pytest.mark.parametrize("blurred", [False, True])
+def test_pictures_with_little_to_see_are_not_matched_wholesale(blurred: bool) -> None:
+    def faint(seed: int) -> Image.Image:
+        level = np.random.default_rng(seed).integers(20, 250, 3)
+        if not blurred:
+            return Image.new("RGB", (320, 240), tuple(level.tolist()))
+        slope = np.linspace(0, 40, 320)[None, :, None] + np.minimum(level, 200)
+        return Image.fromarray(np.broadcast_to(slope, (240, 320, 3)).astype(np.uint8)).filter(
+            ImageFilter.GaussianBlur(3)
+        )
+
+    assert found([stored(faint(seed)) for seed in range(30)]) == []
+
+
+def test_equal_results_are_linked_in_a_chain() -> None:
+    jpeg, other = stored(scene(1)), stored(scene(2))
+
+    pairs = found([jpeg, other, jpeg, jpeg])
+
+    assert pairs == [Pair(0, 2, "exact", 1.0), Pair(2, 3, "exact", 1.0)]
+
+
+def test_equal_sources_are_exact_copies_whatever_became_of_them() -> None:
+    jpegs = [stored(scene(1)), stored(scene(2)), stored(scene(3))]
+
+    assert found(jpegs, sources=["a", "b", "a"]) == [Pair(0, 2, "exact", 1.0)]
+
+
+def test_sources_and_results_join_into_one_chain() -> None:
+    jpeg = stored(scene(1))
+
+    pairs = found([jpeg, jpeg, stored(scene(2))], sources=["a", "b", "b"])
+
+    assert pairs == [Pair(0, 1, "exact", 1.0), Pair(1, 2, "exact", 1.0)]
+
+
+def test_only_the_head_of_a_chain_is_compared_with_other_pictures() -> None:
+    jpeg, near = stored(scene(1)), stored(ImageOps.mirror(scene(1)))
+
+    pairs = found([jpeg, jpeg, near, near])
+
+    assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [
+        (0, 1, "exact"),
+        (2, 3, "exact"),
+        (0, 2, "near"),
+    ]
+
+
+def test_the_order_of_the_rows_does_not_matter() -> None:
+    pictures = [scene(seed) for seed in range(6)]
+    changed = [change(pictures[i % 6]) for i, change in enumerate(CHANGES.values())]
+    jpegs = [stored(picture) for picture in (*pictures, *changed)]
+    order = np.random.default_rng(0).permutation(len(jpegs)).tolist()
+
+    pairs = found(jpegs)
+    shuffled = found([jpegs[row] for row in order])
+
+    assert len(pairs) >= len(changed)
+    assert sorted((*sorted((p.first, p.second)), p.score) for p in pairs) == sorted(
+        (*sorted((order[p.first], order[p.second])), p.score) for p in shuffled
+    )
+
+
+def test_a_verdict_is_the_same_both_ways_and_the_score_of_the_pair() -> None:
+    one, other = stored(scene(1)), stored(watermarked(scene(1)))
+
+    score = verdict(one, other, PARAMETERS)
+
+    assert score == verdict(other, one, PARAMETERS)
+    assert score == found([one, other])[0].score
+
+
+def test_a_crowd_of_likenesses_costs_each_photo_a_bounded_number_of_candidates() -> None:
+    alike = np.tile(perceptual_hash(stored(scene(1))), (200, 1))
+
+    pairs = near_copies.candidates(alike, DuplicateParameters(max_candidates=5))
+
+    assert 200 <= len(pairs) <= 200 * 5
+    assert len(set(pairs)) == len(pairs)
+
+
+def test_photos_are_fetched_in_bounded_batches_however_many_pairs_there_are() -> None:
+    jpegs = [
+        stored(ImageEnhance.Brightness(scene(1)).enhance(0.8 + step / 500)) for step in range(200)
+    ]
+    distinct = list(dict.fromkeys(jpegs))
+
+    pairs = found(distinct, DuplicateParameters(max_candidates=3))
+
+    assert len(distinct) > 150
+    assert (groups(len(distinct), pairs) == 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_too_few_photos_to_compare_give_no_pair(count: int) -> None:
+    jpegs = [stored(scene(1))] * count
+
+    assert found(jpegs) == []
+    assert groups(count, []).tolist() == list(range(count))
+
+
+def test_groups_join_what_is_connected_and_bear_their_smallest_row() -> None:
+    pairs = [Pair(4, 5, "near", 0.9), Pair(1, 4, "exact", 1.0), Pair(2, 3, "near", 0.9)]
+
+    assert groups(7, pairs).tolist() == [0, 1, 2, 2, 1, 1, 6]

@@ -1,0 +1,184 @@
+"""Hashes of pictures drawn here: smooth random fields with shapes on them."""
+
+import io
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+
+from fb_marketplace.pipelines.cleaning.perceptual_hash import (
+    BLANK,
+    HALVES,
+    WHOLE,
+    WINDOWS,
+    alignment,
+    content_box,
+    mirrored,
+    perceptual_hash,
+)
+from fb_marketplace_serving import photos
+
+
+def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    random = np.random.default_rng(seed)
+    field = random.integers(40, 216, (6, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(field).resize(size, Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(30):
+        x, y = random.integers(0, size[0]), random.integers(0, size[1])
+        wide, high = random.integers(8, 70, 2)
+        colour = tuple(random.integers(30, 256, 3).tolist())
+        shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
+        shape((x, y, x + wide, y + high), fill=colour)
+    return picture
+
+
+def stored(picture: Image.Image, quality: int = 90) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=quality)
+    return photos.canonical(buffer.getvalue())
+
+
+def distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
+    return np.bitwise_count(one ^ other)
+
+
+def test_a_photo_has_one_hash_for_each_window() -> None:
+    hashes = perceptual_hash(stored(scene(1)))
+
+    assert hashes.shape == (len(WINDOWS),)
+    assert hashes.dtype == np.uint64
+
+
+def test_the_same_photo_always_gets_the_same_hashes() -> None:
+    jpeg = stored(scene(1))
+
+    assert (perceptual_hash(jpeg) == perceptual_hash(jpeg)).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_coarse_re_encoding_moves_few_bits(seed: int) -> None:
+    picture = scene(seed)
+    coarse = picture.resize((224, 168))
+
+    moved = distance(perceptual_hash(stored(picture)), perceptual_hash(stored(coarse, quality=35)))
+
+    assert moved[WHOLE] <= 4
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_brightness_and_contrast_move_few_bits(seed: int) -> None:
+    picture = scene(seed)
+    lit = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(1.2)).enhance(0.8)
+
+    moved = distance(perceptual_hash(stored(picture)), perceptual_hash(stored(lit)))
+
+    assert moved[WHOLE] <= 8
+
+
+def test_other_pictures_are_as_far_apart_as_chance() -> None:
+    hashes = [perceptual_hash(stored(scene(seed)))[WHOLE] for seed in range(30)]
+
+    apart = [distance(one, other) for i, one in enumerate(hashes) for other in hashes[:i]]
+
+    assert 28 < np.mean(apart) < 36
+    assert min(apart) > 13
+
+
+@pytest.mark.parametrize("size", [(320, 240), (240, 320)])
+def test_the_hashes_of_a_mirror_image_follow_without_seeing_it(size: tuple[int, int]) -> None:
+    picture = scene(3, size)
+
+    foretold = mirrored(perceptual_hash(stored(picture)))
+
+    assert distance(foretold, perceptual_hash(stored(ImageOps.mirror(picture)))).max() <= 6
+
+
+def test_mirroring_twice_changes_nothing() -> None:
+    hashes = np.append(perceptual_hash(stored(scene(3)))[:7], BLANK)
+
+    assert (mirrored(mirrored(hashes)) == hashes).all()
+
+
+def test_a_crop_of_a_tenth_meets_a_window_of_its_source() -> None:
+    picture = scene(4)
+    cropped = picture.crop((28, 21, 292, 219))
+
+    moved = distance(perceptual_hash(stored(cropped))[WHOLE], perceptual_hash(stored(picture)))
+
+    assert moved.min() <= 10
+    assert moved[WHOLE] > moved.min()
+
+
+def test_a_watermark_spares_a_half() -> None:
+    picture = scene(5)
+    marked = picture.copy()
+    ImageDraw.Draw(marked).rectangle((180, 10, 310, 55), fill="white")
+
+    moved = distance(perceptual_hash(stored(marked)), perceptual_hash(stored(picture)))
+
+    assert min(moved[half] for half in HALVES) <= 4
+
+
+@pytest.mark.parametrize("colour", ["black", "white", "gray"])
+def test_a_blank_photo_has_blank_hashes_and_so_has_its_mirror_image(colour: str) -> None:
+    hashes = perceptual_hash(stored(Image.new("RGB", (256, 192), colour)))
+
+    assert (hashes == BLANK).all()
+    assert (mirrored(hashes) == BLANK).all()
+
+
+def test_a_half_that_shows_nothing_is_blank_by_itself() -> None:
+    picture = scene(6, (256, 256))
+    picture.paste("white", (0, 0, 128, 256))
+
+    hashes = perceptual_hash(stored(picture))
+
+    assert hashes[4] == BLANK
+    assert hashes[5] != BLANK
+
+
+@pytest.mark.parametrize(
+    ("size", "box"),
+    [
+        ((320, 240), (0, 32, 256, 224)),
+        ((240, 320), (32, 0, 224, 256)),
+        ((256, 256), (0, 0, 256, 256)),
+    ],
+)
+def test_the_content_box_is_what_letterboxing_left(
+    size: tuple[int, int], box: tuple[int, int, int, int]
+) -> None:
+    grey = np.asarray(Image.open(io.BytesIO(stored(scene(7, size)))).convert("L"))
+
+    assert np.abs(np.subtract(content_box(grey), box)).max() <= 1
+
+
+def test_noisy_bars_inside_the_file_are_left_out() -> None:
+    framed = Image.new("RGB", (320, 240))
+    framed.paste(scene(8, (180, 240)), (70, 0))
+    grey = np.asarray(Image.open(io.BytesIO(stored(framed, quality=40))).convert("L"))
+
+    assert np.abs(np.subtract(content_box(grey), (56, 32, 200, 224))).max() <= 2
+
+
+def test_a_dark_edge_on_one_side_belongs_to_the_picture() -> None:
+    picture = np.full((256, 256), 120, dtype=np.uint8)
+    picture[:, :60] = 0
+
+    assert content_box(picture) == (0, 0, 256, 256)
+
+
+@pytest.mark.parametrize("level", [0, 10])
+def test_a_black_picture_is_all_content(level: int) -> None:
+    assert content_box(np.full((64, 64), level, dtype=np.uint8)) == (0, 0, 64, 64)
+
+
+def test_the_alignment_of_a_mirrored_crop_maps_it_into_its_source() -> None:
+    picture = scene(9)
+    cropped = ImageOps.mirror(picture.crop((16, 12, 304, 228)))
+
+    overlay = alignment(perceptual_hash(stored(cropped)), perceptual_hash(stored(picture)))
+
+    assert overlay == pytest.approx(np.array([[-0.9, 0, 0.95], [0, 0.9, 0.05]]), abs=0.06)

@@ -1,0 +1,69 @@
+from random import Random
+
+import pytest
+
+from fb_marketplace.sample.dirt import soil_listings
+from fb_marketplace.sample.photo_dirt import draw_photos, soil_photos
+from fb_marketplace.sample.records import Listing, Photo, draw_listings
+from fb_marketplace.sample.truth import ground_truth
+
+
+def soiled(products: int, seed: int) -> tuple[list[Listing], list[Photo], list[Photo]]:
+    random = Random(seed)
+    listings = draw_listings(seed, products)
+    soil_listings(listings, random)
+    photos = draw_photos(seed, listings, random)
+    return listings, photos, soil_photos(seed, photos, random)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_the_smallest_lake_has_room_for_every_fault_whatever_the_seed(seed: int) -> None:
+    truth = ground_truth(*soiled(60, seed))
+
+    assert all(truth["flags"].values())
+    assert all(truth["kinds"].values())
+
+
+def test_no_two_faults_meet() -> None:
+    _, photos, _ = soiled(600, 3)
+    sources = {id(photo.source) for photo in photos if photo.source is not None}
+
+    for photo in photos:
+        faults = [
+            photo.row_fault is not None,
+            photo.file_fault is not None,
+            photo.source is not None,
+            id(photo) in sources,
+            photo.form not in {"jpeg", "letterboxed"},
+            photo.repeated,
+            photo.listing.fault is not None,
+        ]
+
+        assert sum(faults) <= 1
+
+
+def test_no_two_photos_share_a_file_but_by_planted_copies() -> None:
+    _, photos, orphans = soiled(600, 3)
+    keys = [photo.key for photo in (*photos, *orphans)]
+
+    assert len(set(keys)) == len(keys)
+
+
+def test_at_most_an_eighth_of_rows_is_dirty() -> None:
+    listings, photos, orphans = soiled(600, 3)
+    truth = ground_truth(listings, photos, orphans)
+    away = truth["quarantine"]
+    flagged = sum(len(ids) for ids in truth["flags"].values())
+    copies = len(truth["duplicates"]["near"]) + sum(map(len, truth["duplicates"]["exact"]))
+    dirty = len(away["products"]) + len(away["images"]) + flagged + copies
+
+    assert dirty / (len(listings) + len(photos)) < 0.12
+
+
+def test_most_listings_have_two_photos_and_a_fifth_has_one() -> None:
+    listings, photos, _ = soiled(600, 3)
+    counts = [sum(photo.listing is listing for photo in photos) for listing in listings]
+
+    assert 0.72 < counts.count(2) / len(counts) < 0.84
+    assert 0.15 < counts.count(1) / len(counts) < 0.27
+    assert max(counts) == 2

@@ -1,0 +1,93 @@
+import hashlib
+import subprocess
+import sys
+
+import pytest
+
+from fb_marketplace.sample.lake import LEAST_PRODUCTS, draw_lake
+
+from .conftest import SEED, DrawnLake
+
+
+def digest(seed: int) -> str:
+    total = hashlib.sha256()
+    for key, content in draw_lake(LEAST_PRODUCTS, seed).files():
+        total.update(key.encode() + b"\0" + content)
+    return total.hexdigest()
+
+
+def tables(seed: int, products: int) -> list[bytes]:
+    files = draw_lake(products, seed).files()
+    return [next(files)[1], next(files)[1]]
+
+
+def test_the_same_seed_gives_the_same_bytes(lake: DrawnLake) -> None:
+    first = hashlib.sha256()
+    for key, content in lake.files.items():
+        first.update(key.encode() + b"\0" + content)
+
+    assert digest(SEED) == first.hexdigest()
+
+
+def test_bytes_do_not_depend_on_the_order_of_hashes(lake: DrawnLake) -> None:
+    script = (
+        "import hashlib, itertools\n"
+        "from fb_marketplace.sample.lake import draw_lake\n"
+        f"files = draw_lake({LEAST_PRODUCTS}, {SEED}).files()\n"
+        "content = b''.join(body for _, body in itertools.islice(files, 12))\n"
+        "print(hashlib.sha256(content).hexdigest())\n"
+    )
+    here = hashlib.sha256(b"".join(list(lake.files.values())[:12])).hexdigest()
+
+    there = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONHASHSEED": "123", "PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert there.stdout.strip() == here
+
+
+def test_another_seed_gives_other_tables() -> None:
+    assert tables(SEED, LEAST_PRODUCTS) != tables(SEED + 1, LEAST_PRODUCTS)
+
+
+def test_tables_come_first_and_the_truth_last(lake: DrawnLake) -> None:
+    assert lake.order[:2] == ("Assets/Products.csv", "Assets/Images.csv")
+    assert lake.order[-1] == "ground_truth.json"
+    assert all(key.startswith("images/") for key in lake.order[2:-1])
+
+
+def test_no_key_is_given_twice(lake: DrawnLake) -> None:
+    keys = [key for key, _ in zip(lake.order, lake.files, strict=True)]
+
+    assert len(keys) == lake.truth["counts"]["files"] + 3
+
+
+def test_a_lake_too_small_for_every_fault_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"59 products .* at least 60"):
+        draw_lake(LEAST_PRODUCTS - 1, SEED)
+
+
+def test_a_negative_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="whole number"):
+        draw_lake(LEAST_PRODUCTS, -1)
+
+
+def test_importing_the_lake_loads_nothing_heavy() -> None:
+    script = (
+        "import sys; import fb_marketplace.sample.lake\n"
+        "print(sorted({'numpy', 'PIL', 'torch', 'kedro'} & set(sys.modules)))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PYTHONPATH": ":".join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.strip() == "[]"

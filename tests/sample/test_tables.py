@@ -1,0 +1,167 @@
+import io
+import re
+from random import Random
+
+import pandas as pd
+import pytest
+
+from fb_marketplace.sample.prices import is_absurd, is_joke
+from fb_marketplace.sample.tables import csv_table
+
+from .conftest import DrawnLake
+
+
+def read(lake: DrawnLake, name: str) -> pd.DataFrame:
+    return pd.read_csv(
+        io.BytesIO(lake.files[f"Assets/{name}.csv"]),
+        lineterminator="\n",
+        dtype=str,
+        keep_default_na=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def products(lake: DrawnLake) -> pd.DataFrame:
+    return read(lake, "Products")
+
+
+@pytest.fixture(scope="module")
+def images(lake: DrawnLake) -> pd.DataFrame:
+    return read(lake, "Images")
+
+
+def amounts(products: pd.DataFrame) -> pd.Series:
+    return products.price.str.extract(r"^£([\d,]+\.\d\d)$")[0].str.replace(",", "").astype(float)
+
+
+def test_tables_have_the_rows_that_the_truth_counts(
+    lake: DrawnLake, products: pd.DataFrame, images: pd.DataFrame
+) -> None:
+    assert len(products) == lake.truth["counts"]["products_rows"]
+    assert len(images) == lake.truth["counts"]["images_rows"]
+
+
+def test_tables_have_the_buckets_columns(products: pd.DataFrame, images: pd.DataFrame) -> None:
+    assert list(products.columns[1:]) == [
+        *("id", "product_name", "category", "product_description", "price", "location"),
+    ]
+    assert list(images.columns[1:]) == [
+        *("id", "product_id", "bucket_link", "image_ref", "create_time"),
+    ]
+
+
+def test_read_the_ordinary_way_the_products_break(lake: DrawnLake, products: pd.DataFrame) -> None:
+    text = lake.files["Assets/Products.csv"].decode()
+
+    broken = pd.read_csv(io.StringIO(text, newline=""), on_bad_lines="skip", dtype=str)
+
+    assert len(broken) > len(products)
+
+
+def test_a_field_is_quoted_for_commas_quotes_and_line_feeds_only() -> None:
+    rows = [("a\rb", "c,d", 'e"f', "g\nh")]
+
+    table = csv_table(("w", "x", "y", "z"), rows, Random(1))
+
+    assert table == b',w,x,y,z\n0,a\rb,"c,d","e""f","g\nh"\n'
+
+
+def test_carriage_returns_stand_where_the_truth_says(
+    lake: DrawnLake, products: pd.DataFrame
+) -> None:
+    holding = products[products.product_description.str.contains("\r")]
+
+    assert set(holding.id) == set(lake.truth["kinds"]["carriage_return"])
+
+
+def test_every_root_category_is_for_sale(products: pd.DataFrame) -> None:
+    roots = set(products.category.str.split(" / ").str[0]) - {"", "N/A"}
+
+    assert len(roots) == 13
+
+
+def test_titles_end_with_the_place_and_the_site(products: pd.DataFrame) -> None:
+    named = products[products.product_name.str.len() > 3]
+    named = named[named.location.str.len() > 3]
+
+    assert all(
+        name.endswith(f" | in {place} | Gumtree")
+        for name, place in zip(named.product_name, named.location, strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("flag", "holds"),
+    [
+        ("price_zero", lambda amount: amount == 0),
+        ("price_joke", is_joke),
+        ("price_absurd", is_absurd),
+    ],
+)
+def test_only_the_planted_prices_are_odd(
+    lake: DrawnLake, products: pd.DataFrame, flag: str, holds: object
+) -> None:
+    assert callable(holds)
+    odd = products[amounts(products).dropna().map(holds).reindex(products.index, fill_value=False)]
+
+    assert set(odd.id) == set(lake.truth["flags"][flag])
+
+
+def test_rows_without_a_required_field_or_price_are_the_listed_ones(
+    lake: DrawnLake, products: pd.DataFrame
+) -> None:
+    lacking = products.isin(["", "N/A"]).any(axis=1)
+    senseless = amounts(products).isna() & ~lacking
+    found = [(row, "missing_field") for row in products.index[lacking]]
+    found += [(row, "unparsable_price") for row in products.index[senseless]]
+
+    listed = lake.truth["quarantine"]["products"]
+
+    assert sorted(found) == sorted((entry["row"], entry["reason"]) for entry in listed)
+    assert all(products.id[entry["row"]] == entry["id"] for entry in listed)
+
+
+def test_repeated_rows_differ_in_their_running_number_only_and_stand_apart(
+    lake: DrawnLake, products: pd.DataFrame, images: pd.DataFrame
+) -> None:
+    for table, flag in ((products, "repeated_row"), (images, "repeated_image_row")):
+        named = table[table.id != ""]
+        values = table.columns[1:].to_list()
+        repeated = named[named.duplicated(values, keep=False)]
+
+        assert set(repeated.id) == set(lake.truth["flags"][flag])
+        assert set(named[named.duplicated("id")].id) == set(repeated.id)
+        for _, rows in repeated.groupby("id"):
+            assert rows.index[1] - rows.index[0] > 1
+
+
+def test_copies_say_what_an_older_listing_says(
+    lake: DrawnLake, products: pd.DataFrame, images: pd.DataFrame
+) -> None:
+    once = products.drop_duplicates("id")
+    first_seen = images.groupby("product_id").create_time.min()
+    for copy in lake.truth["flags"]["copy"]:
+        text = once[once.id == copy].iloc[0]
+        same = once[
+            (once.product_name == text.product_name)
+            & (once.product_description == text.product_description)
+            & (once.id != copy)
+        ]
+
+        assert len(same) == 1
+        assert first_seen[same.iloc[0].id] < first_seen[copy]
+
+
+def test_no_description_is_shared_but_by_copies(lake: DrawnLake, products: pd.DataFrame) -> None:
+    once = products[products.product_description.str.len() > 3].drop_duplicates("id")
+    shared = once[once.duplicated("product_description")]
+
+    assert set(shared.id) == set(lake.truth["flags"]["copy"])
+
+
+def test_links_and_dates_are_written_as_in_the_bucket(images: pd.DataFrame) -> None:
+    links = "https://bucket.example/images/" + images.id + ".jpg"
+
+    assert (images.bucket_link == links).all()
+    assert images.image_ref.map(lambda ref: bool(re.fullmatch(r"\w{16}", ref))).all()
+    assert pd.to_datetime(images.create_time, format="%Y-%m-%d").notna().all()

@@ -1,0 +1,148 @@
+from concurrent.futures import ThreadPoolExecutor
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace_serving.index import Index, IndexMismatch
+
+
+@pytest.fixture
+def vectors():
+    random = np.random.default_rng(0)
+    matrix = random.normal(size=(200, 16)).astype(np.float32)
+    return matrix / np.linalg.norm(matrix, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def index(vectors):
+    count = len(vectors)
+    return Index.build_flat(
+        vectors, [f"i{row}" for row in range(count)], [f"p{row // 2}" for row in range(count)]
+    )
+
+
+def test_finds_the_rows_that_comparing_with_every_vector_finds(index, vectors):
+    query = np.random.default_rng(1).normal(size=16).astype(np.float32)
+
+    rows, distances = index.search(query, 7)
+
+    every_distance = ((vectors - query) ** 2).sum(axis=1)
+    assert rows.tolist() == np.argsort(every_distance)[:7].tolist()
+    np.testing.assert_allclose(distances, np.sort(every_distance)[:7], rtol=1e-5)
+
+
+def test_finds_a_vector_that_it_holds_at_no_distance(index, vectors):
+    rows, distances = index.search(vectors[42], 1)
+
+    assert (rows.tolist(), distances.tolist()) == ([42], [0.0])
+
+
+def test_answers_many_queries_as_it_answers_each(index, vectors):
+    rows, distances = index.search(vectors[:5], 3)
+
+    assert rows.shape == distances.shape == (5, 3)
+    assert rows.tolist() == [index.search(query, 3).rows.tolist() for query in vectors[:5]]
+
+
+def test_gives_all_there_is_where_fewer_than_k_are_there(vectors):
+    small = Index.build_flat(vectors[:3], ["a", "b", "c"], ["p", "p", "q"])
+
+    assert small.search(vectors[0], 10).rows.shape == (3,)
+
+
+def test_an_empty_index_has_no_neighbours():
+    empty = Index.build_flat(np.empty((0, 4), np.float32), [], [])
+
+    assert empty.search(np.zeros(4, np.float32), 5).rows.shape == (0,)
+    assert empty.search(np.zeros((2, 4), np.float32), 5).rows.shape == (2, 0)
+
+
+@pytest.mark.parametrize("shape", [(15,), (2, 17), (1, 1, 16), ()])
+def test_refuses_a_query_of_another_dimension(index, shape):
+    with pytest.raises(ValueError, match="expected \\(16,\\) or"):
+        index.search(np.zeros(shape, np.float32), 1)
+
+
+def test_refuses_to_find_fewer_than_one(index, vectors):
+    with pytest.raises(ValueError, match="k = 0"):
+        index.search(vectors[0], 0)
+
+
+def test_comes_back_from_bytes_as_it_was(index, vectors):
+    again = Index.from_bytes(*index.to_bytes())
+
+    assert (len(again), again.dimension) == (200, 16)
+    assert (again.image_ids, again.product_ids) == (index.image_ids, index.product_ids)
+    for found, expected in zip(again.search(vectors, 4), index.search(vectors, 4), strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_gives_the_same_bytes_each_time(index):
+    assert index.to_bytes() == Index.from_bytes(*index.to_bytes()).to_bytes()
+
+
+def test_refuses_ids_of_another_version(index, vectors):
+    shorter = Index.build_flat(vectors[1:], index.image_ids[1:], index.product_ids[1:])
+
+    with pytest.raises(IndexMismatch, match="200 vectors, 199 image ids"):
+        Index.from_bytes(index.to_bytes()[0], shorter.to_bytes()[1])
+
+
+def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
+    with pytest.raises(IndexMismatch, match="200 vectors, 1 image ids"):
+        Index.build_flat(vectors, ["a"], ["p"])
+
+
+def test_refuses_embeddings_that_are_no_numbers(vectors):
+    vectors[3, 2] = np.nan
+
+    with pytest.raises(ValueError, match="1 of their numbers not finite"):
+        Index.build_flat(vectors, ["i"] * 200, ["p"] * 200)
+
+
+def test_refuses_an_index_that_measures_something_else(index):
+    by_product = faiss.IndexFlatIP(16)
+    by_product.add(np.zeros((200, 16), np.float32))
+
+    with pytest.raises(IndexMismatch, match="expected squared L2"):
+        Index.from_bytes(faiss.serialize_index(by_product).tobytes(), index.to_bytes()[1])
+
+
+def test_refuses_ids_with_other_columns(index):
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"id": ["a"]}), sink)
+
+    with pytest.raises(IndexMismatch, match="image_id"):
+        Index.from_bytes(index.to_bytes()[0], sink.getvalue().to_pybytes())
+
+
+@pytest.mark.parametrize("damaged", ["index", "ids"])
+@pytest.mark.parametrize("size", [0, 3, 60])
+def test_refuses_bytes_that_end_early(index, damaged, size):
+    parts = dict(zip(["index", "ids"], index.to_bytes(), strict=True))
+    parts[damaged] = parts[damaged][:size]
+
+    with pytest.raises(IndexMismatch):
+        Index.from_bytes(**parts)
+
+
+def test_answers_many_threads_as_it_answers_one(index, vectors):
+    expected = [index.search(query, 5).rows.tolist() for query in vectors]
+
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda query: index.search(query, 5).rows.tolist(), vectors))
+
+    assert found == expected
+
+
+def test_leaves_the_caller_its_own_openmp_threads(index, vectors):
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(2)
+    try:
+        index.search(vectors[0], 1)
+        assert faiss.omp_get_max_threads() == 2
+    finally:
+        faiss.omp_set_num_threads(before)

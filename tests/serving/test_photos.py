@@ -1,0 +1,344 @@
+import io
+import pickle
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.photos import Limits, PhotoError
+
+RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
+JPEG_NOISE = 12
+"""How far JPEG may carry a flat colour."""
+
+
+def encoded(image, format_="PNG", **options):
+    buffer = io.BytesIO()
+    image.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+def scene(width=300, height=200):
+    """A photo no two orientations of which look alike."""
+    image = Image.new("RGB", (width, height), (40, 90, 160))
+    image.paste((230, 60, 40), (0, 0, width // 2, height // 2))
+    image.paste((240, 230, 60), (0, height // 2, width // 4, height))
+    return image
+
+
+def seen(data):
+    """The pixels of the canonical photo of an upload, wide enough to subtract."""
+    return photos.pixels(photos.canonical(data)).astype(int)
+
+
+def centre(data):
+    return seen(data)[128, 128]
+
+
+def reason(data, limits=None):
+    with pytest.raises(PhotoError) as caught:
+        photos.read(data, limits)
+    return caught.value.reason
+
+
+def outcome(data):
+    """Whether an upload is read, or for which reason it is not; any other error is a fault."""
+    try:
+        photos.read(data)
+    except PhotoError as error:
+        return error.reason
+    return "read"
+
+
+def assert_alike(found, expected):
+    assert np.abs(found - np.asarray(expected)).max() <= JPEG_NOISE
+
+
+def png_header_claiming(width, height):
+    """A PNG of a few bytes whose header promises that many pixels."""
+    chunk = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    body = b"IHDR" + chunk
+    header = struct.pack(">I", len(chunk)) + body + struct.pack(">I", zlib.crc32(body))
+    return b"\x89PNG\r\n\x1a\n" + header + encoded(scene())[33:]
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+def test_reads_each_format_and_tells_what_it_was(format_):
+    photo = photos.read(encoded(scene(), format_))
+
+    assert (photo.format, photo.width, photo.height) == (format_, 300, 200)
+    assert photos.pixels(photo.jpeg).shape == (256, 256, 3)
+    assert photos.pixels(photo.jpeg).dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("image", "format_", "colour"),
+    [
+        (Image.new("RGB", (64, 64), RED), "PNG", RED),
+        (Image.new("L", (64, 64), 180), "PNG", (180, 180, 180)),
+        (Image.new("L", (64, 64), 180), "JPEG", (180, 180, 180)),
+        (Image.new("1", (64, 64), 1), "PNG", WHITE),
+        (Image.new("CMYK", (64, 64), (0, 255, 255, 0)), "JPEG", RED),
+        (Image.new("RGBA", (64, 64), (*RED, 0)), "PNG", WHITE),
+        (Image.new("RGBA", (64, 64), (*RED, 255)), "WEBP", RED),
+        (Image.new("RGBA", (64, 64), (*RED, 128)), "PNG", (255, 127, 127)),
+        (Image.new("LA", (64, 64), (0, 0)), "PNG", WHITE),
+        (Image.new("LA", (64, 64), (90, 255)), "PNG", (90, 90, 90)),
+        (Image.new("I;16", (64, 64), 180 * 256), "PNG", (180, 180, 180)),
+        (Image.new("P", (64, 64), 0), "PNG", BLACK),
+    ],
+    ids=[
+        "RGB",
+        "grey",
+        "grey JPEG",
+        "bilevel",
+        "CMYK",
+        "RGBA seen through",
+        "RGBA WebP opaque",
+        "RGBA half",
+        "LA seen through",
+        "LA opaque",
+        "16-bit grey",
+        "palette",
+    ],
+)
+def test_every_mode_becomes_rgb_with_what_is_transparent_on_white(image, format_, colour):
+    assert_alike(centre(encoded(image, format_)), colour)
+
+
+def test_a_transparent_palette_entry_is_laid_on_white():
+    image = Image.new("P", (64, 64), 3)
+    image.putpalette([0, 0, 0] * 3 + [10, 20, 30])
+
+    assert_alike(centre(encoded(image, transparency=3)), WHITE)
+    assert_alike(centre(encoded(image)), (10, 20, 30))
+
+
+def test_a_transparent_colour_of_an_rgb_png_is_laid_on_white():
+    data = encoded(Image.new("RGB", (64, 64), RED), transparency=RED)
+
+    assert_alike(centre(data), WHITE)
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright(format_, orientation):
+    upright = scene()
+    turn_back = {
+        2: Image.Transpose.FLIP_LEFT_RIGHT,
+        3: Image.Transpose.ROTATE_180,
+        4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE,
+        6: Image.Transpose.ROTATE_90,
+        7: Image.Transpose.TRANSVERSE,
+        8: Image.Transpose.ROTATE_270,
+    }
+    stored = upright.transpose(turn_back[orientation]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+
+    found = seen(encoded(stored, format_, exif=exif))
+
+    assert np.abs(found - seen(encoded(upright))).mean() < 2
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_an_orientation_that_is_none_is_let_be(format_):
+    exif = Image.Exif()
+    exif[0x0112] = 99
+
+    found = seen(encoded(scene(), format_, exif=exif))
+
+    assert np.abs(found - seen(encoded(scene()))).mean() < 2
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_is_turned_upright_though_the_rest_of_its_exif_is_damaged(format_):
+    orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    text_for_a_number = struct.pack("<HHI4s", 0x0111, 2, 4, b"abcd")
+    directory = struct.pack("<H", 2) + text_for_a_number + orientation + bytes(4)
+    exif = b"Exif\x00\x00II*\x00" + struct.pack("<I", 8) + directory
+    stored = scene().transpose(Image.Transpose.ROTATE_90)
+
+    found = seen(encoded(stored, format_, exif=exif))
+
+    assert np.abs(found - seen(encoded(scene()))).mean() < 2
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+def test_a_photo_with_unreadable_exif_is_read_as_it_is_stored(format_):
+    found = seen(encoded(scene(), format_, exif=b"Exif\x00\x00II*\x00"))
+
+    assert np.abs(found - seen(encoded(scene()))).mean() < 2
+
+
+@pytest.mark.parametrize("format_", ["PNG", "WEBP"])
+def test_of_an_animation_the_first_frame_counts(format_):
+    frames = [Image.new("RGB", (64, 64), colour) for colour in (RED, (0, 0, 255))]
+
+    data = encoded(frames[0], format_, save_all=True, append_images=frames[1:], lossless=True)
+
+    assert_alike(centre(data), RED)
+
+
+@pytest.mark.parametrize(
+    ("size", "content"),
+    [
+        ((400, 200), (64, 0, 192, 256)),
+        ((200, 400), (0, 64, 256, 192)),
+        ((300, 300), (0, 0, 256, 256)),
+        ((64, 32), (64, 0, 192, 256)),
+        ((1, 1), (0, 0, 256, 256)),
+    ],
+)
+@pytest.mark.parametrize("format_", ["JPEG", "PNG"])
+def test_a_photo_fills_the_middle_of_a_black_square(size, content, format_):
+    top, left, bottom, right = content
+    found = seen(encoded(Image.new("RGB", size, WHITE), format_))
+
+    bars = found.copy()
+    # Eight pixels about the edge are the JPEG's blocks, which know both sides.
+    bars[max(0, top - 8) : bottom + 8, max(0, left - 8) : right + 8] = 0
+    assert bars.max() <= JPEG_NOISE
+    assert found[top + 8 : bottom - 8, left + 8 : right - 8].min() >= 255 - JPEG_NOISE
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
+def test_a_line_stays_a_pixel_wide(size):
+    found = seen(encoded(Image.new("RGB", size, WHITE)))
+
+    assert found.shape == (256, 256, 3)
+    assert found.max() > 100
+
+
+def test_a_canonical_photo_comes_back_byte_for_byte():
+    for image in (scene(), scene(200, 300), Image.effect_noise((500, 500), 90)):
+        once = photos.canonical(encoded(image))
+
+        assert photos.canonical(once) == once
+
+
+def test_a_canonical_photo_carries_no_metadata():
+    exif = Image.Exif()
+    exif[0x010E] = "secret place"
+    data = encoded(
+        scene(), "JPEG", exif=exif, comment=b"secret", icc_profile=b"secret" * 20, dpi=(300, 300)
+    )
+    assert b"secret" in data
+
+    jpeg = photos.canonical(data)
+
+    assert b"secret" not in jpeg
+    with Image.open(io.BytesIO(jpeg)) as image:
+        assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+        assert not image.getexif()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"comment": b"secret"},
+        {"exif": b"Exif\x00\x00secret"},
+        {"progressive": True},
+        {"icc_profile": b"secret" * 20},
+    ],
+    ids=["comment", "exif", "progressive", "profile"],
+)
+def test_what_only_looks_canonical_is_encoded_anew(options):
+    data = encoded(scene(256, 256), "JPEG", **options)
+
+    jpeg = photos.canonical(data)
+
+    assert jpeg != data
+    assert b"secret" not in jpeg
+    assert photos.canonical(jpeg) == jpeg
+
+
+@pytest.mark.parametrize("tail", [b"\x00", b"secret", b"PK\x03\x04secret\xff\xd9"])
+def test_bytes_after_the_end_are_dropped(tail):
+    once = photos.canonical(encoded(scene()))
+
+    again = photos.canonical(once + tail)
+
+    assert b"secret" not in again
+    assert photos.canonical(again) == again
+
+
+def test_a_canonical_photo_whose_end_is_cut_is_truncated():
+    once = photos.canonical(encoded(Image.effect_noise((300, 300), 80)))
+
+    assert reason(once[: len(once) // 2]) == "truncated"
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("tenth", range(10))
+def test_a_file_cut_anywhere_is_truncated(format_, tenth):
+    data = encoded(Image.effect_noise((300, 200), 80).convert("RGB"), format_)
+    cut = data[: len(data) * tenth // 10]
+
+    assert outcome(cut) in {"empty", "truncated"}
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+def test_a_damaged_file_is_a_photo_or_a_photo_error(format_):
+    data = encoded(Image.effect_noise((100, 80), 80).convert("RGB"), format_)
+    random = np.random.default_rng(0)
+
+    for _ in range(150):
+        damaged = bytearray(data)
+        for position in random.integers(12, len(data), 6):
+            damaged[position] = random.integers(256)
+        assert outcome(bytes(damaged)) in {"read", *photos.REASONS}
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"", "empty"),
+        (b"dear sir, ", "not_an_image"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "not_an_image"),
+        (encoded(scene(), "GIF"), "unsupported_format"),
+        (encoded(scene(), "TIFF"), "unsupported_format"),
+        (encoded(scene(), "BMP"), "unsupported_format"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(20), "unsupported_format"),
+        (b"\xff\xd8\xff", "truncated"),
+        (b"\xff\xd8\xff\xe0" + bytes(100) + b"\xff\xd9", "undecodable"),
+    ],
+    ids=["nothing", "text", "SVG", "GIF", "TIFF", "BMP", "HEIC", "three bytes", "rubbish"],
+)
+def test_what_is_turned_away_says_why(data, expected):
+    assert reason(data) == expected
+
+
+def test_too_many_bytes_are_refused():
+    data = encoded(scene())
+
+    assert reason(data, Limits(max_bytes=len(data) - 1)) == "oversized"
+    assert photos.read(data, Limits(max_bytes=len(data))).width == 300
+
+
+@pytest.mark.parametrize("side", [9_000, 16_000, 60_000, 2**31 - 1])
+def test_a_bomb_is_refused_before_it_is_decoded(side, monkeypatch):
+    data = png_header_claiming(side, side)
+
+    def decode(*_):
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(Image.Image, "load", decode)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", decode)
+
+    assert reason(data) == "too_many_pixels"
+
+
+def test_pixels_of_what_is_not_canonical_are_refused():
+    with pytest.raises(ValueError, match="256 × 256 RGB"):
+        photos.pixels(encoded(scene(), "JPEG"))
+
+
+def test_a_photo_error_crosses_processes():
+    error = pickle.loads(pickle.dumps(PhotoError("truncated", "the JPEG ends early")))
+
+    assert (error.reason, error.detail) == ("truncated", "the JPEG ends early")

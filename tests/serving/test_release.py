@@ -1,0 +1,299 @@
+import json
+import uuid
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.release import (
+    Canary,
+    Listing,
+    Manifest,
+    Release,
+    ReleaseError,
+    artifact_of,
+    publish,
+    read_current,
+    read_manifest,
+)
+
+FILES = {
+    "encoder": "model/encoder.onnx",
+    "index": "model/index.faiss",
+    "ids": "model/ids.parquet",
+    "listings": "model/listings.parquet",
+}
+
+
+def refusal(lake, version=None):
+    """The one line with which a release is refused."""
+    with pytest.raises(ReleaseError) as caught:
+        Release.open(lake, version)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def resealed(lake, manifest, **changes):
+    """Publish a manifest that was changed, its artifacts digested anew."""
+    sealed = {name: artifact_of(lake, path) for name, path in FILES.items()}
+    publish(lake, manifest.model_copy(update={"artifacts": sealed} | changes))
+    return lake
+
+
+def test_opens_as_one_object(lake, draft):
+    release = Release.open(lake)
+
+    assert release.manifest == draft
+    assert release.encoder.classes == len(draft.labels)
+    assert len(release.index) == 5
+    assert release.listings["prd-red"] == Listing(
+        "prd-red", "A red chair", 10.0, "Home & Garden", "Home & Garden / Chairs", "Leeds", None
+    )
+
+
+def test_cannot_be_changed_once_open(release):
+    with pytest.raises(AttributeError):
+        release.index = None
+    with pytest.raises(TypeError):
+        release.listings["prd-red"] = None
+
+
+@pytest.mark.parametrize("product", ["prd-blue", "prd-yellow"])
+def test_a_missing_price_is_none_whether_null_or_not_a_number(release, product):
+    expected = {"prd-blue": None, "prd-yellow": None}
+
+    assert release.listings[product].price is expected[product]
+
+
+def test_opens_from_an_object_store(lake):
+    url = f"memory://{uuid.uuid4().hex}"
+    fsspec.filesystem("memory").put(f"{lake}/", f"{url}/", recursive=True)
+
+    assert Release.open(url).manifest.version == "v1"
+
+
+def test_opens_another_version_than_the_one_in_force(lake, draft):
+    publish(lake, draft.model_copy(update={"version": "v2"}))
+
+    assert Release.open(lake).manifest.version == "v2"
+    assert Release.open(lake, "v1").manifest.version == "v1"
+
+
+def test_may_be_opened_before_it_is_published(tmp_path, draft):
+    assert Release.of_manifest(str(tmp_path), draft).manifest is draft
+
+
+@pytest.mark.parametrize("artifact", FILES)
+def test_refuses_an_artifact_with_one_byte_changed(lake, artifact):
+    file = Path(lake, FILES[artifact])
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+    assert f"{lake}/{FILES[artifact]}: found sha256" in refusal(lake)
+
+
+@pytest.mark.parametrize("artifact", FILES)
+def test_refuses_an_artifact_that_ends_early(lake, artifact):
+    file = Path(lake, FILES[artifact])
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-1])
+
+    message = refusal(lake)
+    assert f"{lake}/{FILES[artifact]}: found {size - 1:,} bytes; expected {size:,}" in message
+
+
+@pytest.mark.parametrize("artifact", FILES)
+def test_refuses_a_release_without_one_of_its_artifacts(lake, artifact):
+    Path(lake, FILES[artifact]).unlink()
+
+    assert f"{lake}/{FILES[artifact]}: not found" in refusal(lake)
+
+
+@pytest.mark.parametrize("artifact", FILES)
+def test_names_the_artifact_that_was_sealed_damaged(tmp_path, draft, artifact):
+    Path(tmp_path, FILES[artifact]).write_bytes(b"nonsense")
+
+    named, _, said = refusal(resealed(str(tmp_path), draft)).partition(": ")
+    assert f"{tmp_path}/{FILES[artifact]}" in named
+    assert said.startswith("found 8 bytes")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"labels": ("Reds", "Greens")}, "found 2 labels; expected 3"),
+        ({"embedding_dimension": 9}, "found embeddings of 9 numbers"),
+        ({"photos_version": photos.VERSION + 1}, "found photos of version"),
+    ],
+)
+def test_refuses_parts_that_do_not_fit_each_other(tmp_path, draft, changes, said):
+    message = refusal(resealed(str(tmp_path), draft, **changes))
+
+    assert f"{tmp_path}/releases/v1.json: {said}" in message
+
+
+def test_refuses_an_index_of_products_that_have_no_listing(tmp_path, draft, listing_columns):
+    fewer = pa.table(listing_columns).slice(1)
+    pq.write_table(fewer, tmp_path / FILES["listings"])
+
+    assert "such as prd-red" in refusal(resealed(str(tmp_path), draft))
+
+
+def test_refuses_listings_with_other_columns(tmp_path, draft, listing_columns):
+    pq.write_table(pa.table(listing_columns).drop("town"), tmp_path / FILES["listings"])
+
+    assert "expected product_id, title, price" in refusal(resealed(str(tmp_path), draft))
+
+
+def test_refuses_listings_that_name_a_product_twice(tmp_path, draft, listing_columns):
+    table = pa.table(listing_columns)
+    pq.write_table(pa.concat_tables([table, table]), tmp_path / FILES["listings"])
+
+    assert "10 rows of 5 products" in refusal(resealed(str(tmp_path), draft))
+
+
+def changed_canary(manifest: Manifest, **changes: object) -> dict[str, tuple[Canary, ...]]:
+    return {"canaries": (manifest.canaries[0].model_copy(update=changes),)}
+
+
+@pytest.mark.parametrize("answer", ["probabilities", "embedding"])
+@pytest.mark.parametrize("off", [0.01, float("nan")])
+def test_refuses_a_canary_that_is_answered_otherwise(tmp_path, draft, answer, off):
+    numbers = list(getattr(draft.canaries[0], answer))
+    numbers[0] += off
+    wrong = draft.model_copy(update=changed_canary(draft, **{answer: numbers}))
+
+    with pytest.raises(ReleaseError, match=f"canary img-green: found .*{answer} off by"):
+        Release.of_manifest(str(tmp_path), wrong)
+
+
+def test_accepts_a_canary_answered_as_another_cpu_would(tmp_path, draft):
+    near = [number + 5e-4 for number in draft.canaries[0].embedding]
+
+    Release.of_manifest(
+        str(tmp_path), draft.model_copy(update=changed_canary(draft, embedding=near))
+    )
+
+
+@pytest.mark.parametrize("neighbour", ["img-red", "img-unknown"])
+def test_refuses_a_canary_with_another_neighbour(tmp_path, draft, neighbour):
+    wrong = draft.model_copy(update=changed_canary(draft, neighbours=[neighbour]))
+
+    with pytest.raises(ReleaseError, match=f"found img-green nearest; expected {neighbour}"):
+        Release.of_manifest(str(tmp_path), wrong)
+
+
+def test_accepts_a_canary_whose_neighbour_is_as_near_as_the_one_found(tmp_path, draft):
+    ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
+    ids["image_id"][4] = "img-copy"
+    pq.write_table(pa.table(ids), tmp_path / FILES["ids"])
+    vectors = np.float32([draft.canaries[0].embedding] * 5)
+    import faiss
+
+    index = faiss.IndexFlatL2(8)
+    index.add(vectors)
+    (tmp_path / FILES["index"]).write_bytes(faiss.serialize_index(index).tobytes())
+
+    resealed(str(tmp_path), draft, **changed_canary(draft, neighbours=["img-copy"]))
+
+    assert Release.open(str(tmp_path)).index.image_ids[4] == "img-copy"
+
+
+def test_refuses_a_canary_that_is_no_canonical_photo(tmp_path, draft):
+    wrong = draft.model_copy(update=changed_canary(draft, photo="bm8gcGhvdG8="))
+
+    with pytest.raises(ReleaseError, match="canary img-green: found a photo that cannot be read"):
+        Release.of_manifest(str(tmp_path), wrong)
+
+
+def test_a_lake_without_a_release_says_how_to_make_one(tmp_path):
+    message = refusal(str(tmp_path))
+
+    assert message.startswith(f"{tmp_path}/releases/current.json: not found")
+    assert "kedro run" in message
+    assert "--lake" in message
+
+
+def test_refuses_a_version_that_the_lake_does_not_have(lake):
+    assert f"{lake}/releases/v9.json: not found" in refusal(lake, "v9")
+
+
+@pytest.mark.parametrize("version", ["../v1", "", "a b", "v1\n"])
+def test_refuses_what_cannot_be_a_version(lake, version):
+    assert "expected letters" in refusal(lake, version)
+
+
+@pytest.mark.parametrize("pointer", [b"", b"{}", b"[1]", b'{"version": "../../etc"}'])
+def test_refuses_a_damaged_pointer(lake, pointer):
+    Path(lake, "releases/current.json").write_bytes(pointer)
+
+    assert f"{lake}/releases/current.json: found" in refusal(lake)
+
+
+@pytest.mark.parametrize(
+    ("change", "where"),
+    [
+        ({"schema_version": 2}, "schema_version"),
+        ({"surprise": 1}, "surprise"),
+        ({"artifacts": {}}, "artifacts"),
+        ({"labels": []}, "labels"),
+        ({"canaries": []}, "canaries"),
+    ],
+)
+def test_refuses_a_damaged_manifest_and_says_where(lake, change, where):
+    file = Path(lake, "releases/v1.json")
+    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+
+    assert f"{lake}/releases/v1.json: found {where}" in refusal(lake)
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "s3://bucket/x", ""])
+def test_refuses_an_artifact_outside_the_lake(lake, path):
+    file = Path(lake, "releases/v1.json")
+    manifest = json.loads(file.read_text())
+    manifest["artifacts"]["index"]["path"] = path
+    file.write_text(json.dumps(manifest))
+
+    assert "found artifacts.index.path wrong" in refusal(lake)
+
+
+def test_refuses_a_manifest_under_the_name_of_another(lake):
+    Path(lake, "releases/v1.json").rename(Path(lake, "releases/v2.json"))
+
+    assert "found the manifest of v1; expected that of v2" in refusal(lake, "v2")
+
+
+def test_published_manifests_come_back_as_they_were(lake, draft):
+    assert read_current(lake) == read_manifest(lake, "v1") == draft
+
+
+def test_publishing_never_changes_a_release(lake, draft):
+    before = Path(lake, "releases/v1.json").read_bytes()
+
+    with pytest.raises(ReleaseError, match=r"releases/v1\.json: exists already"):
+        publish(lake, draft.model_copy(update={"code_revision": "other"}))
+
+    assert Path(lake, "releases/v1.json").read_bytes() == before
+
+
+def test_the_pointer_stays_where_the_manifest_cannot_be_written(lake, draft):
+    publish(lake, draft.model_copy(update={"version": "v2"}))
+
+    with pytest.raises(ReleaseError):
+        publish(lake, draft)
+
+    assert read_current(lake).version == "v2"
+
+
+def test_an_artifact_is_described_by_its_size_and_digest(tmp_path):
+    (tmp_path / "a.bin").write_bytes(b"abc")
+
+    artifact = artifact_of(str(tmp_path), "a.bin")
+
+    assert (artifact.path, artifact.bytes) == ("a.bin", 3)
+    assert artifact.sha256.startswith("ba7816bf8f01cfea")
