@@ -25,8 +25,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
+from fb_marketplace.parameters import DuplicateParameters
 from fb_marketplace.pipelines.cleaning import near_copies
-from fb_marketplace.pipelines.cleaning.near_copies import DuplicateParameters, Pair
+from fb_marketplace.pipelines.cleaning.near_copies import Pair
 from fb_marketplace.pipelines.cleaning.perceptual_hash import content_box, perceptual_hash
 from fb_marketplace_serving import photos
 

@@ -9,6 +9,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
+from multiprocessing import connection
+from threading import Thread
 from typing import TypeVar
 
 Batch = TypeVar("Batch")
@@ -55,3 +57,12 @@ def available_cores() -> int:
 def _work_alone() -> None:
     """One thread a process: they share the cores among themselves."""
     os.environ["OMP_NUM_THREADS"] = "1"
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _end_after(sentinel: int) -> None:
+    """End with the parent: the workers of one that was killed would wait for work for ever."""
+    connection.wait([sentinel])
+    os._exit(1)

@@ -6,11 +6,14 @@ from typing import Any, Final
 
 import click
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.cli.utils import env_option
+from kedro.framework.project import settings
 from kedro.io.core import DatasetNotFoundError
 from kedro.validation.exceptions import ParameterValidationError
 
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
+from fb_marketplace_serving.manifest import ReleaseError
 
 USERS: Final = (
     FileNotFoundError,
@@ -51,6 +54,27 @@ cli.add_command(
 )
 
 
+@cli.command()
+@env_option
+def summary(env: str | None) -> None:
+    """Say what the last run made, and how to ask it."""
+    from fb_marketplace.summary import summary as tell
+
+    with settings.SESSION_CLASS.create(env=env) as session:
+        catalog = session.load_context().catalog
+        try:
+            manifest = catalog.load("release")
+            version = catalog.load("run_records").latest(["cleaning_report"])["cleaning_report"]
+            report = catalog.load("cleaning_report", version=version)
+            lake = catalog.load("lake").url
+        except Exception as error:
+            told = _told(error)
+            if told is None:
+                raise
+            raise click.ClickException(told) from error
+    click.echo(tell(manifest, report, lake))
+
+
 def _check_pipeline(name: str) -> None:
     there_are = [
         *sorted(module.name for module in pkgutil.iter_modules(pipelines.__path__)),
@@ -70,7 +94,7 @@ def _told(error: BaseException) -> str | None:
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     for cause in causes:
-        if isinstance(cause, UserError):
+        if isinstance(cause, UserError | ReleaseError):
             return str(cause)
     of_a_user = isinstance(causes[-1], USERS) or str(error).startswith("Pipeline ")
     return " ".join(str(error).split()) if of_a_user else None

@@ -34,6 +34,7 @@ class PriceParameters(Parameters):
     decimal: Annotated[str, Field(min_length=1, max_length=1)]
     joke_amounts: tuple[int, ...]
     joke_repeated_digits: Annotated[int, Field(ge=2)]
+    joke_below: Annotated[float, Field(ge=0)]
     absurd_above: Annotated[float, Field(gt=0)]
 
 
@@ -75,6 +76,37 @@ class PhotoParameters(Parameters):
     max_pixels: Count
     photos_per_batch: Count
     processes: Annotated[int, Field(ge=0, description="0: one for each core")]
+
+
+class DuplicateParameters(Parameters):
+    """What makes two photos copies. The defaults are measured: see ``benchmarks/duplicates.py``."""
+
+    max_distance: Annotated[int, Field(ge=0, le=20)] = 13
+    """Bits of 64 by which two hashes of a candidate pair may differ. One more doubles the pairs."""
+
+    max_candidates: Annotated[int, Field(ge=1)] = 8
+    """Nearest candidates of one photo that are looked at: bounds the work where many look alike."""
+
+    min_convergence: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Correlation of the aligned outlines below which a pair is dropped, at every resolution."""
+
+    min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.85
+    """Score from which two photos are near copies: correlation of their worst blocks but a few."""
+
+    watermark_share: Annotated[float, Field(ge=0, le=0.5)] = 0.12
+    """Share of the blocks that may disagree; a mark on 8 % of the area touches about as many."""
+
+    min_textured_blocks: Annotated[int, Field(ge=1)] = 12
+    """Blocks of 8 × 8 pixels, of some 190, that must show something for a pair to be judged."""
+
+    max_shear: Annotated[float, Field(ge=0)] = 0.015
+    """Shear or rotation of the alignment, in radians, above which it is another shot."""
+
+    max_stretch: Annotated[float, Field(ge=0)] = 0.035
+    """Share by which the horizontal scale may differ from the vertical; rounding to pixels does."""
+
+    min_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Share of a picture that the other must cover; a crop of a tenth all round covers 0.64."""
 
 
 class SplitParameters(Parameters):

@@ -58,7 +58,7 @@ class Table:
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Read a column of vectors at these positions: float32, (rows, dimension)."""
         lists = self.take(rows, [column]).column(column).combine_chunks()
-        return np.asarray(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
+        return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
 
     def batches(self, columns: Sequence[str], rows: int, by: str) -> Iterator["pa.Table"]:
         """Read columns in batches of rows, in the order of column ``by``, whatever order they came in."""

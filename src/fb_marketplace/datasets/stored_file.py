@@ -29,7 +29,8 @@ class StoredFileDataset(AbstractVersionedDataset[bytes, StoredFile]):
     ) -> None:
         """Name the file, by its path or URL."""
         self._filesystem, path = open_root(filepath)
-        self._root = filepath.removesuffix(path)
+        # A path without a protocol may be relative, and is made absolute.
+        self._root = filepath.removesuffix(path) if "://" in filepath else ""
         self.metadata = metadata
         super().__init__(
             PurePosixPath(path), version, self._filesystem.exists, self._filesystem.glob

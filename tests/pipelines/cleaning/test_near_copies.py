@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
+from fb_marketplace.parameters import DuplicateParameters
 from fb_marketplace.pipelines.cleaning import near_copies
 from fb_marketplace.pipelines.cleaning.near_copies import (
-    DuplicateParameters,
     Pair,
     copies,
     groups,
@@ -28,8 +28,8 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
     picture = Image.fromarray(field).resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     for _ in range(40):
-        x, y = random.integers(0, size[0]), random.integers(0, size[1])
-        wide, high = random.integers(8, 60, 2)
+        x, y = int(random.integers(0, size[0])), int(random.integers(0, size[1]))
+        wide, high = random.integers(8, 60, 2).tolist()
         colour = tuple(random.integers(30, 256, 3).tolist())
         shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
         shape((x, y, x + wide, y + high), fill=colour)

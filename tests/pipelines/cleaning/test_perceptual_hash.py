@@ -26,8 +26,8 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
     picture = Image.fromarray(field).resize(size, Image.Resampling.BICUBIC)
     draw = ImageDraw.Draw(picture)
     for _ in range(30):
-        x, y = random.integers(0, size[0]), random.integers(0, size[1])
-        wide, high = random.integers(8, 70, 2)
+        x, y = int(random.integers(0, size[0])), int(random.integers(0, size[1]))
+        wide, high = random.integers(8, 70, 2).tolist()
         colour = tuple(random.integers(30, 256, 3).tolist())
         shape = draw.ellipse if random.random() < 0.5 else draw.rectangle
         shape((x, y, x + wide, y + high), fill=colour)
@@ -41,7 +41,8 @@ def stored(picture: Image.Image, quality: int = 90) -> bytes:
 
 
 def distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
-    return np.bitwise_count(one ^ other)
+    bits: NDArray[np.uint8] = np.bitwise_count(one ^ other)
+    return bits
 
 
 def test_a_photo_has_one_hash_for_each_window() -> None:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.pipelines.cleaning.near_copies import DuplicateParameters
+from fb_marketplace.parameters import DuplicateParameters
+from fb_marketplace.pipelines.cleaning.perceptual_hash import WINDOWS
 from fb_marketplace.tables import Table
 
 
@@ -40,7 +41,7 @@ def find_duplicates(
         copies(
             oldest_first["source_sha256"].to_list(),
             oldest_first["sha256"].to_list(),
-            hashes.reshape(len(photos), -1),
+            hashes.reshape(-1, len(WINDOWS)),
             jpegs_of,
             parameters,
         )

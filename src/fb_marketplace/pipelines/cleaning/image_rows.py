@@ -40,8 +40,6 @@ def clean_image_rows(
     """
     rows = named(raw_images, parameters.images, "raw_images")
     kept, turned = without_missing(rows, parameters, parameters.images.required)
-    kept, repeats, conflicting = fold_repeats(kept, "image_id")
-    turned += conflicting
     known = kept["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
     for row, product in kept.loc[~known, "product_id"].items():
@@ -51,8 +49,10 @@ def clean_image_rows(
             turned.append(Turned(label, "quarantined_product", detail))
         else:
             turned.append(Turned(label, "unknown_product", f"no listing has the id {product}"))
-    kept = kept.assign(repeats=repeats)[known].reset_index(drop=True)
-    return Cleaned(kept, quarantined("images", turned, rows, "image_id"))
+    kept, repeated_in, conflicting = fold_repeats(kept[known], "image_id")
+    kept = kept.assign(repeats=repeated_in.map(len).astype("int64"), repeated_in=repeated_in)
+    turned_away = quarantined("images", turned + conflicting, rows, "image_id")
+    return Cleaned(kept.reset_index(drop=True), turned_away)
 
 
 def list_files(raw_image_files: PhotoFolder) -> pd.DataFrame:
@@ -78,15 +78,13 @@ def match_files(
     rows = cleaned_image_rows.assign(source_key=cleaned_image_rows["image_id"] + photos.suffix)
     matched = rows.merge(files, on="source_key")
     found = rows["source_key"].isin(files["source_key"])
-    turned = [
-        Turned(
-            int(str(row)),
-            "missing_file",
-            f"there is no {photos.folder}/{rows.loc[row, 'source_key']!s}",
-        )
-        for row in rows.index[~found]
-    ]
-    without_file = quarantined("images", turned, cleaned_image_rows, "image_id")
+    without_file = ledger(
+        ("images", row, image_id, "missing_file", f"there is no {photos.folder}/{key}")
+        for first, further, image_id, key in rows.loc[
+            ~found, ["row", "repeated_in", "image_id", "source_key"]
+        ].itertuples(index=False)
+        for row in (first, *further)
+    )
     without_row = ledger(
         _strays(
             sorted(set(files["source_key"]) - set(rows["source_key"])),

@@ -116,7 +116,12 @@ def ledger_of_unusable(
     matched_photos: pd.DataFrame, unusable_photos: Table, parameters: CleaningParameters
 ) -> pd.DataFrame:
     """Enter unusable files, and the rows that name them, into the ledger."""
-    rows = dict(zip(matched_photos["image_id"], matched_photos["row"], strict=True))
+    rows = {
+        image_id: (first, *further)
+        for image_id, first, further in matched_photos[
+            ["image_id", "row", "repeated_in"]
+        ].itertuples(index=False)
+    }
     found = unusable_photos.read(["image_id", "source_key", "reason", "detail"]).to_pylist()
     folder = parameters.photos.folder
     return ledger(
@@ -124,12 +129,15 @@ def ledger_of_unusable(
         for photo in sorted(found, key=lambda photo: str(photo["image_id"]))
         for entry in (
             ("files", -1, f"{folder}/{photo['source_key']}", photo["reason"], photo["detail"]),
-            (
-                "images",
-                rows[photo["image_id"]],
-                photo["image_id"],
-                "unusable_file",
-                f"{photo['reason']}: {photo['detail']}",
+            *(
+                (
+                    "images",
+                    row,
+                    photo["image_id"],
+                    "unusable_file",
+                    f"{photo['reason']}: {photo['detail']}",
+                )
+                for row in rows[photo["image_id"]]
             ),
         )
     )

@@ -12,6 +12,7 @@ from fb_marketplace.pipelines.cleaning.photo_rows import (
 from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
 from fb_marketplace.pipelines.cleaning.quarantine import merge_ledgers
 from fb_marketplace.pipelines.cleaning.reporting import (
+    digest_content,
     draw_category_histogram,
     draw_photo_sheet,
     draw_price_histogram,
@@ -86,6 +87,11 @@ def create_pipeline() -> Pipeline:
                 "splits",
             ),
             node(
+                digest_content,
+                ["products", "images", "duplicate_groups", "splits", "quarantine"],
+                "content_digests",
+            ),
+            node(
                 report,
                 [
                     "raw_products",
@@ -97,6 +103,7 @@ def create_pipeline() -> Pipeline:
                     "duplicate_groups",
                     "splits",
                     "quarantine",
+                    "content_digests",
                 ],
                 "cleaning_report",
             ),

@@ -36,12 +36,14 @@ def parse(written: str, parameters: PriceParameters) -> float:
 def flag(amount: float, parameters: PriceParameters) -> PriceFlag | None:
     """Tell whether a price is not meant as one.
 
-    The rule, in this order: nothing asked is ``zero``; one of the joke amounts, or whole pounds that
-    repeat one digit ``joke_repeated_digits`` times or more and nothing else, is a ``joke``; more than
-    ``absurd_above`` is ``absurd``.
+    The rule, in this order: nothing asked is ``zero``; less than ``joke_below``, one of the joke
+    amounts, or whole pounds that repeat one digit ``joke_repeated_digits`` times or more and nothing
+    else, is a ``joke``; more than ``absurd_above`` is ``absurd``.
     """
     if amount == 0:
         return "zero"
+    if amount < parameters.joke_below:
+        return "joke"
     if math.isclose(amount, round(amount)):
         digits = str(round(amount))
         repeats = len(set(digits)) == 1 and len(digits) >= parameters.joke_repeated_digits
@@ -53,6 +55,8 @@ def flag(amount: float, parameters: PriceParameters) -> PriceFlag | None:
 def _pattern(parameters: PriceParameters) -> re.Pattern[str]:
     decimal = re.escape(parameters.decimal)
     grouped = (
-        rf"\d{{1,3}}(?:{re.escape(parameters.thousands)}\d{{3}})+|" if parameters.thousands else ""
+        rf"\d{{1,3}}(?:{re.escape(parameters.thousands)}\d{{3}}){{1,4}}|"
+        if parameters.thousands
+        else ""
     )
     return re.compile(rf"(?:{grouped}\d{{1,15}})(?:{decimal}\d{{1,2}})?", re.ASCII)

@@ -35,11 +35,11 @@ def clean_products(raw_products: pd.DataFrame, parameters: CleaningParameters) -
     """
     rows = named(raw_products, parameters.products, "raw_products")
     kept, turned = without_missing(rows, parameters, parameters.products.required)
-    kept, repeats, conflicting = fold_repeats(kept, "product_id")
-    turned += conflicting
-    kept, unparsable = _with_prices(kept, parameters)
-    turned += unparsable
-    kept["repeats"] = repeats.reindex(kept.index)
+    amounts, unparsable = _amounts(kept, parameters)
+    kept, repeated_in, conflicting = fold_repeats(kept.loc[amounts.index], "product_id")
+    turned += unparsable + conflicting
+    kept = _with_prices(kept, amounts, parameters)
+    kept["repeats"] = repeated_in.map(len).astype("int64")
     kept = _with_categories(_with_places(_with_texts(kept, parameters), parameters), parameters)
     kept["copy_of"] = _leading_copies(kept)
     return Cleaned(kept.reset_index(drop=True), quarantined("products", turned, rows, "product_id"))
@@ -81,8 +81,19 @@ def without_missing(
 ) -> tuple[pd.DataFrame, list[Turned]]:
     """Part the rows that lack a required field from those that have them all."""
     missing = frozenset(value.casefold() for value in parameters.missing)
+    # As it will be once it is cleaned: a title of zero-width marks is no title, nor is "/" a category.
+    bar = parameters.category.separator.strip() or parameters.category.separator
     gaps = pd.DataFrame(
-        {name: rows[name].str.strip().str.casefold().isin(missing) for name in required}
+        {
+            name: [
+                text.one_line(value.replace(bar, " ") if name == "category_path" else value)
+                in missing
+                for value in rows[name].str.casefold()
+            ]
+            for name in required
+        },
+        index=rows.index,
+        dtype="bool",
     )
     lacking = gaps.any(axis=1)
     turned = [
@@ -96,15 +107,18 @@ def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, 
     """Fold rows that say the same under one id into the first; the others of that id are turned away.
 
     Returns:
-        The first row of each id; for each of them, how many further rows repeated it; and the rows
-        that have a known id but say something else.
+        The first row of each id; for each of them, the numbers of the further rows that repeat it; and
+        the rows that have a known id but say something else.
     """
-    said = rows.drop(columns="row")
     first = ~rows.duplicated(by)
-    repeat = said.duplicated() & ~first
     leading = rows[first].copy()
-    counts = rows[repeat].groupby(by).size()
-    repeats = leading[by].map(counts).fillna(0).astype("int64")
+    said = rows.drop(columns=["row", by])
+    as_the_first = (said == said.groupby(rows[by]).transform("first")).all(axis=1)
+    repeat = as_the_first & ~first
+    numbers = rows[repeat].groupby(by)["row"].agg(list).to_dict()
+    repeated_in = pd.Series(
+        [numbers.get(key, []) for key in leading[by]], index=leading.index, dtype="object"
+    )
     conflicting = [
         Turned(
             row,
@@ -113,12 +127,10 @@ def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, 
         )
         for row in rows.index[~first & ~repeat]
     ]
-    return leading, repeats, conflicting
+    return leading, repeated_in, conflicting
 
 
-def _with_prices(
-    rows: pd.DataFrame, parameters: CleaningParameters
-) -> tuple[pd.DataFrame, list[Turned]]:
+def _amounts(rows: pd.DataFrame, parameters: CleaningParameters) -> tuple[pd.Series, list[Turned]]:
     amounts: dict[int, float] = {}
     turned: list[Turned] = []
     for row, written in rows["price"].items():
@@ -126,12 +138,19 @@ def _with_prices(
             amounts[int(str(row))] = prices.parse(written, parameters.price)
         except prices.UnparsablePriceError as error:
             turned.append(Turned(int(str(row)), "unparsable_price", str(error)))
-    kept = rows.loc[list(amounts)].copy()
-    kept["price"] = pd.Series(amounts, dtype="float64")
-    kept["currency"] = parameters.price.currency
-    flags = [prices.flag(amount, parameters.price) for amount in kept["price"]]
-    kept["price_flag"] = pd.Series(flags, index=kept.index, dtype="str")
-    return kept, turned
+    return pd.Series(amounts, index=pd.Index(list(amounts), dtype="int64"), dtype="float64"), turned
+
+
+def _with_prices(
+    rows: pd.DataFrame, amounts: pd.Series, parameters: CleaningParameters
+) -> pd.DataFrame:
+    asked = amounts.loc[rows.index]
+    flags = [prices.flag(amount, parameters.price) for amount in asked]
+    return rows.assign(
+        price=asked,
+        currency=pd.Series(parameters.price.currency, index=rows.index, dtype="str"),
+        price_flag=pd.Series(flags, index=rows.index, dtype="str"),
+    )
 
 
 def _with_texts(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
@@ -179,7 +198,9 @@ def _with_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.D
         category=roots,
         category_code=roots.map(codes).astype("int64"),
         category_depth=pd.Series([len(path) for path in paths], index=rows.index, dtype="int64"),
-        odd_category_depth=[not shallow <= len(path) <= deep for path in paths],
+        odd_category_depth=pd.Series(
+            [not shallow <= len(path) <= deep for path in paths], index=rows.index, dtype="bool"
+        ),
     )
 
 

@@ -11,8 +11,37 @@ from fb_marketplace.pipelines.cleaning.quarantine import balance
 from fb_marketplace.tables import Table
 
 SHEET_PHOTOS = 40
-NOT_CONTENT = ("key", "source_etag")
-"""Columns that differ between two places that hold the same bucket."""
+PHOTO_CONTENT = (
+    "image_id",
+    "product_id",
+    "source_key",
+    "source_size",
+    "source_sha256",
+    "format",
+    "width",
+    "height",
+    "sha256",
+    "perceptual_hash",
+)
+"""The columns of ``images`` that two places agree on if they hold the same bucket; the photo by digest."""
+
+
+def digest_content(
+    products: pd.DataFrame,
+    images: Table,
+    duplicate_groups: pd.DataFrame,
+    splits: pd.DataFrame,
+    quarantine: pd.DataFrame,
+) -> dict[str, str]:
+    """Give a digest of each table's content; two places that hold the same bucket agree on it."""
+    photos = images.read(PHOTO_CONTENT).to_pandas()
+    return {
+        "products": content_digest(products, "product_id"),
+        "images": content_digest(photos, "image_id"),
+        "duplicate_groups": content_digest(duplicate_groups, "image_id"),
+        "splits": content_digest(splits, ["product_id", "image_id"]),
+        "quarantine": content_digest(quarantine, ["stage", "row", "key"]),
+    }
 
 
 def report(
@@ -25,13 +54,14 @@ def report(
     duplicate_groups: pd.DataFrame,
     splits: pd.DataFrame,
     quarantine: pd.DataFrame,
+    content_digests: dict[str, str],
 ) -> dict[str, Any]:
     """Account for both tables and the files, and say what was found.
 
     Raises:
         AssertionError: rows in are not rows kept and rows quarantined.
     """
-    photos = images.read([name for name in _IMAGE_COLUMNS if name not in NOT_CONTENT]).to_pandas()
+    photos = images.read(["image_id", "format"]).to_pandas()
     rows = matched_photos[matched_photos["image_id"].isin(photos["image_id"])]
     folded = int(products["repeats"].sum()), int(rows["repeats"].sum())
     groups = duplicate_groups["group"].value_counts()
@@ -69,13 +99,7 @@ def report(
             }
             for name, part in splits.groupby("split")
         },
-        "digests": {
-            "products": content_digest(products, "product_id"),
-            "images": content_digest(photos, "image_id"),
-            "duplicate_groups": content_digest(duplicate_groups, "image_id"),
-            "splits": content_digest(splits, ["product_id", "image_id"]),
-            "quarantine": content_digest(quarantine, ["stage", "row", "key"]),
-        },
+        "digests": content_digests,
     }
 
 
@@ -115,18 +139,3 @@ def draw_price_histogram(products: pd.DataFrame) -> bytes:
         f"Prices of {len(meant):,} listings; {len(products) - len(meant):,} flagged ones left out"
     )
     return log_histogram(meant["price"].to_list(), title, currency)
-
-
-_IMAGE_COLUMNS = (
-    "key",
-    "image_id",
-    "product_id",
-    "source_key",
-    "source_size",
-    "source_sha256",
-    "format",
-    "width",
-    "height",
-    "sha256",
-    "perceptual_hash",
-)

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.parameters import SplitParameters
 from fb_marketplace.pipelines.cleaning import text
+from fb_marketplace.pipelines.cleaning.components import components
 
 
 def split(
@@ -84,17 +86,8 @@ def joined(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]
     Returns:
         int64, (count,).
     """
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
-
-    pairs = [(members[0], other) for family in sets for members in family for other in members[1:]]
-    first, second = np.asarray(pairs, dtype=np.int64).reshape(-1, 2).T
-    graph = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(count, count))
-    _, component = connected_components(graph, directed=False)
-    smallest = np.full(int(component.max(initial=-1)) + 1, count, dtype=np.int64)
-    np.minimum.at(smallest, component, np.arange(count, dtype=np.int64))
-    labels: NDArray[np.int64] = smallest[component]
-    return labels
+    families = (members for family in sets for members in family)
+    return components(count, (pair for members in families for pair in pairwise(members)))
 
 
 def _same_description(products: pd.DataFrame, words: int) -> pd.Series:

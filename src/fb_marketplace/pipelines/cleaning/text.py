@@ -24,8 +24,10 @@ def normalise(text: str) -> str:
     emoji stay.
     """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
-    text = unicodedata.normalize("NFC", _LINE_ENDS.sub("\n", text))
+    text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
     text = "".join(character for character in text if _means_something(character))
+    # Composed and collapsed only now: what was dropped may have stood between.
+    text = unicodedata.normalize("NFC", text)
     return _BLANK_LINES.sub("\n", _SPACES.sub(" ", text)).strip()
 
 

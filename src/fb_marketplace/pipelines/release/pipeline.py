@@ -20,7 +20,7 @@ def create_pipeline() -> Pipeline:
                     "listings",
                     "vision_labels",
                     "images",
-                    "cleaning_report",
+                    "content_digests",
                     "vision_metrics",
                     "retrieval_metrics",
                     "params:release",

@@ -43,7 +43,7 @@ def seal(
     listings: StoredFile,
     vision_labels: list[str],
     images: Table,
-    cleaning_report: dict[str, Any],
+    content_digests: dict[str, str],
     vision_metrics: dict[str, Any],
     retrieval_metrics: dict[str, Any],
     parameters: ReleaseParameters,
@@ -58,7 +58,7 @@ def seal(
         listings: what is shown of each listing.
         vision_labels: what the classes stand for.
         images: the photos, for the canaries.
-        cleaning_report: counts, and digests of the data.
+        content_digests: of the data that the release is made from.
         vision_metrics: how good the categories are.
         retrieval_metrics: how good the search is.
         parameters: how many canaries.
@@ -71,12 +71,11 @@ def seal(
     }
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     opened = open_encoder(encoder.read())
-    digests = cleaning_report["digests"]
     return Manifest(
         version=UNPUBLISHED,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_revision=code_revision(),
-        data_digest=key_of(digests["products"], digests["images"]),
+        data_digest=key_of(content_digests["products"], content_digests["images"]),
         artifacts={name: artifact(lake, file) for name, file in files.items()},
         labels=tuple(vision_labels),
         photos_version=photos.VERSION,

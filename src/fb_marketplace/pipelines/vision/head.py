@@ -97,7 +97,7 @@ def train_head(
                 loss.backward()
                 optimiser.step()
                 rate.step()
-                losses.append(float(loss) * len(batch))
+                losses.append(loss.item() * len(batch))
             with torch.no_grad():
                 answers = layer(features[validation])
                 right = (answers.argmax(1) == classes[validation]).float().mean()

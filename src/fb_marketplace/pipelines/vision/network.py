@@ -1,5 +1,6 @@
 """The network that is served, and its export: one ONNX graph from pixels to answers."""
 
+import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -60,15 +61,18 @@ def export(network: "torch.nn.Module") -> bytes:
     import torch
 
     example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
-    program: Any = torch.onnx.export(
-        network,
-        (example,),
-        dynamo=True,
-        input_names=[INPUT],
-        output_names=[PROBABILITIES, EMBEDDING],
-        dynamic_shapes={INPUT: {0: torch.export.Dim("photos", min=1, max=65536)}},
-        opset_version=OPSET,
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # torch warns of its own internals.
+        warnings.simplefilter("ignore", FutureWarning)
+        program: Any = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[PROBABILITIES, EMBEDDING],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("photos", min=1, max=65536)}},
+            opset_version=OPSET,
+            verbose=False,
+        )
     graph: bytes = program.model_proto.SerializeToString(deterministic=True)
     return graph

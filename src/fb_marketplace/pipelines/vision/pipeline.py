@@ -18,7 +18,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 train,
-                ["vision_features", "products", "splits", "cleaning_report", "params:vision"],
+                ["vision_features", "products", "splits", "content_digests", "params:vision"],
                 ["vision_model", "vision_labels", "training_history", "vision_metrics"],
             ),
             node(draw_learning_curves, "training_history", "learning_curves"),

@@ -27,7 +27,7 @@ def train(
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    cleaning_report: dict[str, Any],
+    content_digests: dict[str, str],
     parameters: VisionParameters,
 ) -> Trained:
     """Train a head on the frozen backbone's features, and measure what was chosen.
@@ -36,7 +36,7 @@ def train(
         vision_features: features of every photo.
         products: the listings, for their root categories.
         splits: where each photo belongs.
-        cleaning_report: for the digests of the data that the model is made from.
+        content_digests: of the data that the model is made from.
         parameters: the recipe.
 
     Returns:
@@ -47,7 +47,7 @@ def train(
     found = examples(vision_features, products, splits)
     head, history = train_head(found, parameters)
     return Trained(
-        _model(head, cleaning_report["digests"], parameters),
+        _model(head, content_digests, parameters),
         list(head.labels),
         history,
         {split: _accuracy(found, head, split, parameters) for split in ("validation", "test")},

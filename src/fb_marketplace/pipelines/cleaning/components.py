@@ -1,0 +1,27 @@
+"""What hangs together: connected components."""
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def components(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+    """Join what pairs connect, directly or by way of others.
+
+    Args:
+        count: how many there are, numbered from 0.
+        pairs: of numbers below ``count``.
+
+    Returns:
+        int64, (count,): the smallest number that each is joined to.
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    edges = np.array(list(pairs), dtype=np.int64).reshape(-1, 2)
+    graph = coo_array((np.ones(len(edges), dtype=np.int8), edges.T), shape=(count, count))
+    _, labels = connected_components(graph, directed=False)
+    _, smallest = np.unique(labels, return_index=True)
+    members: NDArray[np.int64] = smallest.astype(np.int64)[labels]
+    return members

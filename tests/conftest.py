@@ -1,0 +1,86 @@
+"""What tests of several stages build their small data from."""
+
+import io
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from PIL import Image
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import IMAGES
+from fb_marketplace.parameters import CleaningParameters
+from fb_marketplace.tables import Table
+from fb_marketplace_serving import photos
+
+ROOT = Path(__file__).parents[1]
+
+DrawPhoto = Callable[..., bytes]
+StorePhotos = Callable[..., Table]
+
+
+@pytest.fixture(scope="session")
+def base_parameters() -> dict[str, Any]:
+    """The parameters that stand in ``conf/base``, as written."""
+    found: dict[str, Any] = {}
+    for file in sorted((ROOT / "conf/base").glob("parameters_*.yml")):
+        found |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    return found
+
+
+@pytest.fixture(scope="session")
+def cleaning(base_parameters: dict[str, Any]) -> CleaningParameters:
+    return CleaningParameters.model_validate(base_parameters["cleaning"])
+
+
+@pytest.fixture(scope="session")
+def draw_photo() -> DrawPhoto:
+    """Draws a textured photo; another seed gives another picture."""
+
+    def draw(seed: int = 0, size: tuple[int, int] = (64, 48), format_: str = "JPEG") -> bytes:
+        coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+        buffer = io.BytesIO()
+        Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC).save(buffer, format_)
+        return buffer.getvalue()
+
+    return draw
+
+
+@pytest.fixture
+def store_photos(tmp_path: Path) -> StorePhotos:
+    """Stores photos in a table as cleaning does, with made-up sources."""
+
+    def store(found: Mapping[str, bytes], name: str = "images.lance") -> Table:
+        from fb_marketplace.digests import sha256
+        from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
+
+        rows = []
+        for image_id, data in found.items():
+            photo = photos.read(data)
+            rows.append(
+                {
+                    "key": f"key of {image_id}",
+                    "image_id": image_id,
+                    "product_id": f"product of {image_id}",
+                    "source_key": f"{image_id}.jpg",
+                    "source_etag": "tag",
+                    "source_size": len(data),
+                    "source_sha256": sha256(data),
+                    "format": photo.format,
+                    "width": photo.width,
+                    "height": photo.height,
+                    "jpeg": photo.jpeg,
+                    "sha256": sha256(photo.jpeg),
+                    "perceptual_hash": perceptual_hash(photo.jpeg).tolist(),
+                }
+            )
+        url = str(tmp_path / name)
+        tables.ensure(url, IMAGES)
+        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return tables.open_table(url)
+
+    return store

@@ -1,0 +1,115 @@
+import pyarrow as pa
+import pytest
+from kedro.io import DatasetError
+
+from fb_marketplace import tables
+from fb_marketplace.datasets.lance_table import LanceTableDataset
+from fb_marketplace.tables import Retain
+
+LETTERS = pa.schema(
+    [pa.field("key", pa.string(), nullable=False), pa.field("number", pa.int64(), nullable=False)]
+)
+
+
+def rows(keys):
+    return pa.table({"key": list(keys), "number": range(len(keys))}, schema=LETTERS)
+
+
+def keys(table):
+    return "".join(sorted(table.read(["key"]).column("key").to_pylist()))
+
+
+@pytest.fixture
+def letters(tmp_path):
+    """The table as a run of this version sees it."""
+    return lambda version=None: LanceTableDataset(
+        f"{tmp_path}/letters.lance", f"{__name__}.LETTERS", version
+    )
+
+
+def test_batches_are_added_up(letters):
+    dataset = letters()
+    dataset.save(rows("ab"))
+    dataset.save(rows("bc"))
+
+    assert keys(dataset.load()) == "abc"
+
+
+def test_what_is_no_longer_wanted_goes(letters):
+    dataset = letters()
+    dataset.save(rows("abc"))
+    dataset.save(Retain(frozenset("b")))
+
+    assert keys(dataset.load()) == "b"
+
+
+def test_retaining_makes_a_table_where_there_was_none(letters):
+    dataset = letters()
+    dataset.save(Retain(frozenset("a")))
+
+    assert keys(dataset.load()) == ""
+
+
+def test_each_run_s_table_is_read_by_its_version(letters, first, second):
+    one, two = letters(first), letters(second)
+    one.save(rows("ab"))
+    one.seal()
+    two.save(Retain(frozenset("b")))
+    two.save(rows("c"))
+    two.seal()
+
+    assert keys(letters(first).load()) == "ab"
+    assert keys(letters(second).load()) == "bc"
+
+
+def test_a_run_reads_what_it_has_committed_itself(letters, first):
+    dataset = letters(first)
+    dataset.save(rows("ab"))
+
+    assert keys(dataset.load()) == "ab"
+
+
+def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, first, second):
+    letters(first).save(rows("ab"))
+
+    with pytest.raises(DatasetError, match="2026-01-01.*run the pipeline"):
+        letters(first).load()
+    assert tables.held_keys(letters()._filepath) == {"a", "b"}
+    going_on = letters(second)
+    going_on.save(Retain(frozenset("abc")))
+    going_on.save(rows("c"))
+    assert keys(going_on.load()) == "abc"
+
+
+def test_a_version_stays_while_another_run_writes(letters, first, second):
+    reader = letters(first)
+    reader.save(rows("a"))
+    table = reader.load()
+    letters(second).save(Retain(frozenset()))
+
+    assert keys(table) == "a"
+
+
+def test_sealing_twice_is_sealing_once(letters, first):
+    dataset = letters(first)
+    dataset.save(rows("a"))
+    dataset.seal()
+    dataset.seal()
+
+    assert keys(letters(first).load()) == "a"
+
+
+def test_exists_once_it_was_sealed(letters, first):
+    dataset = letters(first)
+    assert not dataset.exists()
+    dataset.save(rows("a"))
+    dataset.seal()
+
+    assert letters(first).exists()
+
+
+def test_columns_may_come_in_any_order_and_further_ones_are_left_out(letters):
+    dataset = letters()
+    dataset.save(pa.table({"more": ["x"], "number": [1], "key": ["a"]}))
+
+    assert dataset.load().read(["key", "number"]).to_pylist() == [{"key": "a", "number": 1}]

@@ -1,0 +1,37 @@
+import pandas as pd
+import pytest
+from kedro.io import DatasetError, Version
+from kedro_datasets.pandas import ParquetDataset
+
+from fb_marketplace.datasets.previous import PreviousParquetDataset
+
+TABLE = pd.DataFrame({"group": ["a"], "split": ["test"]})
+
+
+@pytest.fixture
+def filepath(tmp_path):
+    return f"{tmp_path}/splits.parquet"
+
+
+def test_is_empty_where_no_run_has_made_it(filepath):
+    assert PreviousParquetDataset(filepath=filepath, version=Version(None, "v1")).load().empty
+    assert PreviousParquetDataset(filepath=filepath).load().empty
+
+
+def test_reads_the_version_that_an_earlier_run_made(filepath, first, second):
+    ParquetDataset(filepath=filepath, version=first).save(TABLE)
+    ParquetDataset(filepath=filepath, version=second).save(TABLE.iloc[:0])
+
+    earlier = PreviousParquetDataset(filepath=filepath, version=first)
+
+    pd.testing.assert_frame_equal(earlier.load(), TABLE, check_dtype=False)
+
+
+def test_a_version_that_is_not_there_is_an_error(filepath, first):
+    with pytest.raises(DatasetError):
+        PreviousParquetDataset(filepath=filepath, version=first).load()
+
+
+def test_is_saved_under_its_own_name_only(filepath, first):
+    with pytest.raises(DatasetError, match="own name"):
+        PreviousParquetDataset(filepath=filepath, version=first).save(TABLE)

@@ -1,0 +1,90 @@
+import pytest
+from kedro.io import DatasetError
+
+from fb_marketplace.datasets.sample_lake import SampleLakeDataset
+from fb_marketplace.errors import UserError
+
+
+class Drawn:
+    """A marketplace of two files, or one whose drawing fails after the first."""
+
+    def __init__(self, fails=False):
+        self.fails = fails
+
+    def files(self):
+        yield "Assets/Products.csv", b"id\n"
+        if self.fails:
+            raise RuntimeError("out of paint")
+        yield "images/a.jpg", b"photo"
+
+
+def save(root, drawn):
+    """Saves as Kedro would, and raises what lies under its wrapping."""
+    try:
+        SampleLakeDataset(str(root)).save(drawn)
+    except DatasetError as error:
+        raise error.__cause__ or error from None
+
+
+@pytest.fixture(params=["new", "empty", "kept"])
+def root(request, tmp_path):
+    root = tmp_path / "lake" / "01_raw"
+    if request.param != "new":
+        root.mkdir(parents=True)
+    if request.param == "kept":
+        (root / ".gitkeep").touch()
+    return root
+
+
+def found(root):
+    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
+
+
+def test_an_empty_root_is_filled(root):
+    save(root, Drawn())
+
+    assert [name for name in found(root) if name != ".gitkeep"] == [
+        "Assets/Products.csv",
+        "images/a.jpg",
+    ]
+    assert (root / "images/a.jpg").read_bytes() == b"photo"
+
+
+def test_a_drawing_that_fails_leaves_nothing_that_looks_like_a_bucket(root):
+    with pytest.raises(RuntimeError):
+        save(root, Drawn(fails=True))
+
+    assert not (root / "Assets").exists()
+    save(root, Drawn())
+    assert (root / "Assets/Products.csv").exists()
+
+
+def test_nothing_else_is_left_beside_it(root):
+    save(root, Drawn())
+
+    assert [path.name for path in root.parent.iterdir()] == ["01_raw"]
+
+
+def test_a_root_that_holds_something_is_left_as_it_is(tmp_path):
+    (tmp_path / "mine.csv").write_text("1")
+
+    with pytest.raises(UserError, match=r"empty folder only.*mine\.csv"):
+        save(tmp_path, Drawn())
+    assert found(tmp_path) == ["mine.csv"]
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/raw", "memory://bucket"])
+def test_a_root_that_is_not_local_is_refused(url):
+    with pytest.raises(UserError, match=f"local folder only.*{url}"):
+        save(url, Drawn())
+
+
+def test_a_root_may_be_a_file_url(tmp_path):
+    save(f"file://{tmp_path}/raw", Drawn())
+
+    assert (tmp_path / "raw/images/a.jpg").exists()
+
+
+def test_is_not_loaded_under_its_name(tmp_path):
+    with pytest.raises(DatasetError, match="cleaning"):
+        SampleLakeDataset(str(tmp_path)).load()

@@ -1,0 +1,62 @@
+"""What a user has: a clone and a bucket. Runs that several tests look at are done once."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# Until `pythonpath` in pyproject.toml names it.
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+import seaweed as seaweedfs
+from e2e.places import PROJECT, Place, Run, clean_environment, command
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project as it stands, as a clone of its own: commands write nothing into the checkout."""
+    clone = tmp_path_factory.mktemp("clone")
+    listed = command(
+        *("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"),
+        cwd=PROJECT,
+        environment=clean_environment(),
+    )
+    for name in filter(None, listed.split("\0")):
+        if (PROJECT / name).is_file():
+            (clone / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(PROJECT / name, clone / name)
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+    for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "As it is")):
+        command("git", *identity, *words, cwd=clone, environment=clean_environment())
+    return clone
+
+
+@pytest.fixture(scope="session")
+def sample(clone: Path) -> Place:
+    """The embedded marketplace, drawn by the command for it, at the roots that are the defaults."""
+    place = Place(clone, "data/01_raw", "data")
+    place.kedro("run", "--env=test", "--pipeline=sample")
+    return place
+
+
+@pytest.fixture(scope="session")
+def whole_run(sample: Place) -> Run:
+    """The whole way, once, in local folders."""
+    return Run(sample, sample.run())
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[seaweedfs.Seaweed]:
+    with seaweedfs.running() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def bucket(clone: Path, sample: Place, seaweed: seaweedfs.Seaweed) -> Place:
+    """The same marketplace, both roots in buckets."""
+    raw = f"{seaweed.make_bucket('raw-bucket')}/raw"
+    seaweed.upload(clone / sample.raw, raw)
+    lake = f"{seaweed.make_bucket('lake-bucket')}/lake"
+    return Place(clone, raw, lake, seaweed.environment)

@@ -1,0 +1,131 @@
+"""What `make wheels` builds runs elsewhere: two wheels and the configuration, without the clone."""
+
+import io
+import json
+import sys
+import sysconfig
+import tarfile
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from e2e.places import BIN, clean_environment, command
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Where the packages are installed, and nothing of the clone is.
+
+    Attributes:
+        bin: the installed commands.
+        configuration: the archive.
+        folder: where they are run.
+    """
+
+    bin: Path
+    configuration: Path
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return clean_environment(FB_RAW=str(self.folder / "raw"), FB_LAKE=str(self.folder / "lake"))
+
+    def run(self, name: str, *arguments: str) -> str:
+        return command(
+            str(self.bin / name), *arguments, cwd=self.folder, environment=self.environment
+        )
+
+
+@pytest.fixture(scope="module")
+def dist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `make wheels` leaves in a fresh clone; it may not use the network."""
+    fresh = tmp_path_factory.mktemp("wheels") / "clone"
+    environment = clean_environment()
+    command("git", "clone", "--quiet", str(clone), str(fresh), cwd=clone, environment=environment)
+    # The environment is made already: `-o` says that it is not to be made anew.
+    ready = f"{BIN.parent}/.ready"
+    command(
+        *("make", "-o", ready, f"VENV={BIN.parent}", "wheels"), cwd=fresh, environment=environment
+    )
+    changed = command("git", "status", "--porcelain", cwd=fresh, environment=environment)
+    assert changed == "", "building wheels leaves files that git does not ignore"
+    return fresh / "dist"
+
+
+@pytest.fixture(scope="module")
+def elsewhere(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere:
+    folder = tmp_path_factory.mktemp("elsewhere")
+    environment, python = clean_environment(), str(folder / "venv" / "bin" / "python")
+    command(
+        *(sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")),
+        cwd=folder,
+        environment=environment,
+    )
+    wheels = [str(path) for path in dist.glob("*.whl")]
+    command(
+        *(sys.executable, "-m", "pip", "--python", python, "--disable-pip-version-check"),
+        *("install", "--quiet", "--no-index", "--no-deps", *wheels),
+        cwd=folder,
+        environment=environment,
+    )
+    # What they depend on comes from here; paths in a .pth file bring no .pth files of their own, so
+    # the editable clone stays out.
+    installed = folder / "venv" / "lib" / f"python{sysconfig.get_python_version()}/site-packages"
+    (installed / "dependencies.pth").write_text(f"{sysconfig.get_path('purelib')}\n")
+    (folder / "run").mkdir()
+    (archive,) = dist.glob("*.tar.gz")
+    return Elsewhere(folder / "venv" / "bin", archive, folder / "run")
+
+
+def test_both_wheels_and_the_configuration_are_built(dist: Path) -> None:
+    names = [path.name.partition("-")[0] for path in sorted(dist.glob("*.whl"))]
+
+    assert names == ["fb_marketplace", "fb_marketplace_serving"]
+
+
+def test_the_wheels_hold_types_and_pages(dist: Path) -> None:
+    held = {name for path in dist.glob("*.whl") for name in zipfile.ZipFile(path).namelist()}
+
+    assert {
+        "fb_marketplace/py.typed",
+        "fb_marketplace_serving/py.typed",
+        "fb_marketplace_serving/web/index.html",
+    } <= held
+    assert not [name for name in held if name.startswith(("tests", "conf", "notebooks"))]
+
+
+def test_the_configuration_holds_nothing_private(elsewhere: Elsewhere) -> None:
+    with tarfile.open(fileobj=io.BytesIO(elsewhere.configuration.read_bytes())) as archive:
+        names = archive.getnames()
+
+    assert {"conf/base/globals.yml", "conf/test/globals.yml", "conf/s3/globals.yml"} <= set(names)
+    assert [name for name in names if name.startswith("conf/local/") and name.endswith("yml")] == []
+
+
+def test_what_runs_is_what_was_installed(elsewhere: Elsewhere) -> None:
+    code = (
+        "import json, fb_marketplace as a, fb_marketplace_serving as b; "
+        "print(json.dumps([a.__file__, b.__file__]))"
+    )
+
+    files = json.loads(elsewhere.run("python", "-c", code))
+
+    assert all(file.startswith(str(elsewhere.bin.parent)) for file in files)
+
+
+def test_the_packaged_project_draws_and_cleans_a_sample(elsewhere: Elsewhere) -> None:
+    packaged = ("run", "--env=test", f"--conf-source={elsewhere.configuration}")
+
+    elsewhere.run("fb-marketplace", *packaged, "--pipeline=sample")
+    elsewhere.run("fb-marketplace", *packaged, "--pipeline=cleaning")
+
+    (record,) = (elsewhere.folder / "lake" / "runs").glob("*.json")
+    found = json.loads(record.read_bytes())
+    assert found["pipelines"] == ["cleaning"]
+    assert found["code_revision"] == found["libraries"]["fb-marketplace"]
+    assert sorted(path.name for path in elsewhere.folder.iterdir()) == ["lake", "raw"]
+
+
+def test_the_server_tells_how_to_use_it(elsewhere: Elsewhere) -> None:
+    assert "usage: fb-serve" in elsewhere.run("fb-serve", "--help")

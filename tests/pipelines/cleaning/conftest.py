@@ -1,0 +1,43 @@
+"""Raw tables as a bucket holds them, a row at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fb_marketplace.parameters import CleaningParameters
+
+RawProducts = Callable[..., pd.DataFrame]
+Changed = Callable[..., CleaningParameters]
+
+
+@pytest.fixture(scope="session")
+def raw_products() -> RawProducts:
+    """Makes a raw table of listings: each is a good one but for what is given."""
+
+    def make(*rows: dict[str, Any]) -> pd.DataFrame:
+        good = {
+            "product_name": "Oak table | in Leeds, West Yorkshire | Gumtree",
+            "category": "Home & Garden / Dining / Tables",
+            "product_description": "A table.",
+            "price": "£45.00",
+            "location": "Leeds, West Yorkshire",
+        }
+        return pd.DataFrame(
+            [{"id": f"p{number}"} | good | row for number, row in enumerate(rows)], dtype="str"
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def changed(cleaning: CleaningParameters) -> Changed:
+    """Gives the base parameters with some of one section's values changed."""
+
+    def change(section: str, **values: Any) -> CleaningParameters:
+        told = cleaning.model_dump()
+        told[section] |= values
+        return CleaningParameters.model_validate(told)
+
+    return change

@@ -1,0 +1,142 @@
+import pandas as pd
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.pipelines.cleaning.image_rows import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.products import clean_products
+from fb_marketplace.schemas import ImageRows, MatchedPhotos, PhotoFiles, Quarantine
+
+
+@pytest.fixture
+def clean(raw_products, cleaning):
+    """Cleans (image, product) rows beside the listings p0, p1, and p2, which has no price."""
+    listed = clean_products(raw_products({}, {}, {"price": "POA"}), cleaning)
+
+    def clean(*rows):
+        raw = pd.DataFrame(rows, columns=["id", "product_id"], dtype="str")
+        raw["create_time"] = "2021-01-01"
+        return clean_image_rows(raw, listed.kept, listed.quarantined, cleaning)
+
+    return clean
+
+
+@pytest.fixture
+def match(clean, cleaning):
+    """Matches (image, product) rows to files."""
+
+    def match(rows, keys):
+        found = clean(*rows)
+        files = pd.DataFrame({"key": keys, "size": 1, "etag": "t"}).astype({"key": "str"})
+        return match_files(found.kept, found.quarantined, files, cleaning)
+
+    return match
+
+
+def turned(frame):
+    return sorted(frame[["row", "key", "reason"]].itertuples(index=False, name=None))
+
+
+def test_rows_of_listings_that_were_kept_are_kept(clean):
+    found = clean(("i", "p0"), ("j", "p0"), ("k", "p1"))
+
+    assert found.kept["image_id"].tolist() == ["i", "j", "k"]
+    assert found.quarantined.empty
+
+
+def test_a_row_of_a_listing_that_was_turned_away_says_why_that_was(clean):
+    found = clean(("i", "p2"), ("j", "p0"))
+
+    assert turned(found.quarantined) == [(0, "i", "quarantined_product")]
+    assert "unparsable_price" in found.quarantined["detail"].iloc[0]
+
+
+def test_a_row_of_no_listing_is_turned_away(clean):
+    assert turned(clean(("i", "stranger")).quarantined) == [(0, "i", "unknown_product")]
+
+
+def test_a_row_without_an_id_is_turned_away(clean):
+    assert turned(clean(("", "p0"), ("j", "n/a")).quarantined) == [
+        (0, "", "missing_field"),
+        (1, "j", "missing_field"),
+    ]
+
+
+def test_a_photo_that_two_listings_claim_stays_with_the_first(clean):
+    found = clean(("i", "p0"), ("i", "p1"), ("i", "p0"))
+
+    assert found.kept[["product_id", "repeats"]].to_numpy().tolist() == [["p0", 1]]
+    assert turned(found.quarantined) == [(1, "i", "conflicting_row")]
+
+
+def test_repeats_of_what_is_turned_away_are_turned_away_each(clean):
+    assert turned(clean(("i", "stranger"), ("i", "stranger")).quarantined) == [
+        (0, "i", "unknown_product"),
+        (1, "i", "unknown_product"),
+    ]
+
+
+def test_photos_are_matched_to_their_files(match):
+    found = match([("j", "p0"), ("i", "p1")], ["i.jpg", "j.jpg"])
+
+    assert found.photos[["image_id", "source_key"]].to_numpy().tolist() == [
+        ["i", "i.jpg"],
+        ["j", "j.jpg"],
+    ]
+    assert found.quarantined.empty
+
+
+def test_a_row_without_a_file_is_turned_away_with_its_repeats(match):
+    found = match([("i", "p0"), ("j", "p0"), ("i", "p0")], ["j.jpg"])
+
+    assert found.photos["image_id"].tolist() == ["j"]
+    assert turned(found.quarantined) == [(0, "i", "missing_file"), (2, "i", "missing_file")]
+
+
+def test_a_file_without_a_row_is_turned_away(match):
+    found = match([("i", "p0")], ["i.jpg", "stray.jpg", "notes/readme.txt", "i.png"])
+
+    assert turned(found.quarantined) == [
+        (-1, "images/i.png", "no_row"),
+        (-1, "images/notes/readme.txt", "no_row"),
+        (-1, "images/stray.jpg", "no_row"),
+    ]
+
+
+def test_a_file_whose_row_was_turned_away_says_so(match):
+    found = match([("i", "stranger")], ["i.jpg"])
+
+    assert turned(found.quarantined) == [(-1, "images/i.jpg", "row_quarantined")]
+
+
+def test_a_folder_is_listed_with_sizes(tmp_path):
+    (tmp_path / "b.jpg").write_bytes(b"12")
+    (tmp_path / "a.jpg").write_bytes(b"")
+
+    listed = list_files(PhotoFolder(str(tmp_path)))
+
+    assert listed[["key", "size"]].to_numpy().tolist() == [["a.jpg", 0], ["b.jpg", 2]]
+
+
+def test_a_table_of_images_without_its_columns_is_told(cleaning, raw_products):
+    listed = clean_products(raw_products({}), cleaning)
+
+    with pytest.raises(UserError, match="raw_images lacks the column product_id"):
+        clean_image_rows(
+            pd.DataFrame({"id": ["i"], "create_time": [""]}),
+            listed.kept,
+            listed.quarantined,
+            cleaning,
+        )
+
+
+@pytest.mark.parametrize("rows", [[], [("i", "p0")], [("i", "stranger")]])
+def test_what_comes_out_fits_the_schemas_whatever_went_in(clean, match, tmp_path, rows):
+    found = clean(*rows)
+    matched = match(rows, ["i.jpg"])
+
+    ImageRows.validate(found.kept)
+    Quarantine.validate(found.quarantined)
+    MatchedPhotos.validate(matched.photos)
+    Quarantine.validate(matched.quarantined)
+    PhotoFiles.validate(list_files(PhotoFolder(str(tmp_path / "nowhere"))))

@@ -1,0 +1,236 @@
+import struct
+import zlib
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import UNUSABLE_PHOTOS
+from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.pipelines.cleaning.photo_rows import (
+    image_products,
+    ledger_of_unusable,
+    read_photos,
+)
+from fb_marketplace.tables import Retain
+from fb_marketplace_serving import photos
+
+
+class Watched:
+    """A folder that writes down which files were asked for."""
+
+    def __init__(self, url):
+        self.folder, self.asked = PhotoFolder(url), []
+
+    def fetch(self, keys):
+        self.asked += keys
+        return self.folder.fetch(keys)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "images").mkdir()
+    return Watched(str(tmp_path / "images"))
+
+
+@pytest.fixture
+def matched(folder):
+    """Writes files, and gives the rows that vouch for them."""
+
+    def matched(**files):
+        for name, content in files.items():
+            (Path(folder.folder.url) / f"{name}.jpg").write_bytes(content)
+        return pd.DataFrame(
+            {
+                "row": range(len(files)),
+                "image_id": list(files),
+                "product_id": [f"p of {name}" for name in files],
+                "repeated_in": [[] for _ in files],
+                "source_key": [f"{name}.jpg" for name in files],
+                "source_size": [len(content) for content in files.values()],
+                "source_etag": "t",
+            }
+        )
+
+    return matched
+
+
+@pytest.fixture
+def one_process(changed, cleaning):
+    return changed("photos", **cleaning.photos.model_dump() | {"processes": 1})
+
+
+def read(matched_photos, folder, parameters, images=frozenset(), unusable=frozenset()):
+    retained, *batches = read_photos(matched_photos, folder, images, unusable, parameters)
+    usable = [row for batch, _ in batches for row in batch.to_pylist()]
+    turned = [row for _, batch in batches for row in batch.to_pylist()]
+    return retained, usable, turned
+
+
+def bomb():
+    """A PNG of a few hundred bytes that says that it is 60,000 pixels high and wide."""
+    header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+
+
+def test_a_photo_becomes_a_canonical_one_with_its_source(matched, folder, one_process, draw_photo):
+    data = draw_photo(size=(80, 40), format_="PNG")
+    _, usable, _ = read(matched(a=data), folder, one_process)
+
+    assert usable[0]["jpeg"] == photos.canonical(data)
+    assert (usable[0]["format"], usable[0]["width"], usable[0]["height"]) == ("PNG", 80, 40)
+    assert (usable[0]["image_id"], usable[0]["product_id"]) == ("a", "p of a")
+
+
+def test_what_is_still_wanted_is_said_before_anything_is_read(
+    matched, folder, one_process, draw_photo
+):
+    rows = matched(a=draw_photo(1), b=b"none")
+    said = next(iter(read_photos(rows, folder, frozenset(), frozenset(), one_process)))
+
+    assert all(isinstance(each, Retain) for each in said)
+    assert folder.asked == []
+    _, usable, turned = read(rows, folder, one_process)
+    assert {row["key"] for row in usable + turned} == said[0].keys == said[1].keys
+
+
+def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw_photo):
+    good = draw_photo(size=(300, 200))
+    found = matched(
+        empty=b"",
+        good=good,
+        text=b"<html>not found</html>",
+        cut=good[: len(good) // 2],
+        bomb=bomb(),
+        gif=b"GIF89a" + bytes(20),
+        better=draw_photo(2),
+    )
+    _, usable, turned = read(found, folder, one_process)
+
+    assert [row["image_id"] for row in usable] == ["good", "better"]
+    assert {row["image_id"]: row["reason"] for row in turned} == {
+        "empty": "empty",
+        "text": "not_an_image",
+        "cut": "truncated",
+        "bomb": "too_many_pixels",
+        "gif": "unsupported_format",
+    }
+
+
+def test_a_file_that_went_after_it_was_listed_is_unusable(matched, folder, one_process):
+    found = matched(a=b"x")
+    (Path(folder.folder.url) / "a.jpg").unlink()
+
+    assert [row["reason"] for row in read(found, folder, one_process)[2]] == ["empty"]
+
+
+def test_a_file_over_the_limit_is_not_decoded(matched, folder, changed, cleaning, draw_photo):
+    told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
+    _, _, turned = read(matched(a=draw_photo()), folder, changed("photos", **told))
+
+    assert turned[0]["reason"] == "oversized"
+
+
+def test_only_the_beginning_of_an_unusable_file_is_kept(matched, folder, one_process):
+    _, _, turned = read(matched(a=b"?" * 200_000), folder, one_process)
+
+    assert turned[0]["head"] == b"?" * 65536
+
+
+def test_what_the_tables_hold_is_not_read_again(matched, folder, one_process, draw_photo):
+    found = matched(a=draw_photo(1), b=draw_photo(2), c=b"bad")
+    _, usable, turned = read(found, folder, one_process)
+    folder.asked.clear()
+    held = frozenset(row["key"] for row in usable if row["image_id"] == "a")
+    unusable = frozenset(row["key"] for row in turned)
+
+    retained, again, _ = read(found, folder, one_process, held, unusable)
+
+    assert folder.asked == ["b.jpg"]
+    assert [row["image_id"] for row in again] == ["b"]
+    assert held | unusable < retained[0].keys
+
+
+@pytest.mark.parametrize("column", ["source_etag", "source_size", "product_id"])
+def test_a_photo_whose_source_changed_is_read_again(
+    matched, folder, one_process, draw_photo, column
+):
+    found = matched(a=draw_photo())
+    held = frozenset(row["key"] for row in read(found, folder, one_process)[1])
+    found[column] = {"source_etag": "new", "source_size": 7, "product_id": "other"}[column]
+
+    assert len(read(found, folder, one_process, held)[1]) == 1
+
+
+def test_other_limits_read_all_anew_but_other_batches_do_not(
+    matched, folder, changed, cleaning, draw_photo
+):
+    found = matched(a=draw_photo())
+    told = cleaning.photos.model_dump() | {"processes": 1}
+
+    def wanted(**values):
+        return read(found, folder, changed("photos", **told | values))[0][0].keys
+
+    assert wanted(photos_per_batch=3) == wanted(photos_per_batch=5)
+    assert wanted(max_pixels=10**6) != wanted(max_pixels=10**7)
+
+
+def test_batches_are_no_larger_than_asked(matched, folder, changed, cleaning):
+    told = cleaning.photos.model_dump() | {"photos_per_batch": 2, "processes": 1}
+    found = matched(a=b"1", b=b"2", c=b"3", d=b"4", e=b"5")
+    _, *batches = read_photos(found, folder, frozenset(), frozenset(), changed("photos", **told))
+
+    assert [len(turned) for _, turned in batches] == [2, 2, 1]
+
+
+def test_many_processes_read_what_one_does(matched, folder, changed, cleaning, draw_photo):
+    found = matched(a=draw_photo(1), b=b"bad", c=draw_photo(3))
+    told = cleaning.photos.model_dump() | {"photos_per_batch": 1}
+
+    one, two = (
+        read(found, folder.folder, changed("photos", **told | {"processes": processes}))
+        for processes in (1, 2)
+    )
+
+    assert one == two
+
+
+def test_no_photos_at_all_are_no_error(matched, folder, one_process):
+    assert read(matched().astype({"image_id": "str"}), folder, one_process)[1:] == ([], [])
+
+
+def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
+    matched, folder, one_process, tmp_path, cleaning
+):
+    found = matched(a=b"bad", b=b"")
+    found.at[0, "repeated_in"] = [7, 9]
+    _, _, turned = read(found, folder, one_process)
+    url = str(tmp_path / "unusable.lance")
+    tables.ensure(url, UNUSABLE_PHOTOS)
+    tables.insert(url, pa.Table.from_pylist(turned, schema=UNUSABLE_PHOTOS))
+
+    ledger = ledger_of_unusable(found, tables.open_table(url), cleaning)
+
+    assert ledger[["stage", "row", "key", "reason"]].to_numpy().tolist() == [
+        ["files", -1, "images/a.jpg", "not_an_image"],
+        ["images", 0, "a", "unusable_file"],
+        ["images", 7, "a", "unusable_file"],
+        ["images", 9, "a", "unusable_file"],
+        ["files", -1, "images/b.jpg", "empty"],
+        ["images", 1, "b", "unusable_file"],
+    ]
+
+
+def test_whose_photo_each_is_comes_sorted_by_photo(store_photos, draw_photo):
+    stored = store_photos({"b": draw_photo(1), "a": draw_photo(2)})
+
+    assert image_products(stored).to_numpy().tolist() == [
+        ["a", "product of a"],
+        ["b", "product of b"],
+    ]

@@ -1,0 +1,133 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fb_marketplace.pipelines.cleaning import prices
+
+POUNDS = st.decimals(0, 10**9, places=2, allow_nan=False)
+
+
+@pytest.fixture(scope="module")
+def price(cleaning):
+    return cleaning.price
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("£45.00", 45.0),
+        ("£1,234.50", 1234.5),
+        ("£1,234,567", 1_234_567.0),
+        ("  £ 45 ", 45.0),
+        ("45", 45.0),
+        ("45.5", 45.5),
+        ("45 £", 45.0),
+        ("£0.00", 0.0),
+        ("£1234567.89", 1_234_567.89),
+        ("\u00a0£9.99\n", 9.99),
+    ],
+)
+def test_reads_a_price(price, written, amount):
+    assert prices.parse(written, price) == amount
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "£",
+        "free",
+        "POA",
+        "-£5.00",
+        "£-5",
+        "£1,23",
+        "£12,34.00",
+        "£1,234,56",
+        "£1.234",
+        "£1.2.3",
+        "££5",
+        "$5.00",
+        "£5 ono",
+        "£5-£10",
+        "1e5",
+        "inf",
+        "nan",
+        "٣٤",
+        "£45.",
+        "£.50",
+        "£4 5",
+        "9" * 400,
+        "£1" + ",000" * 400,
+    ],
+)
+def test_turns_down_what_is_no_price(price, written):
+    with pytest.raises(prices.UnparsablePriceError):
+        prices.parse(written, price)
+
+
+@given(POUNDS)
+def test_reads_back_any_amount_as_the_site_writes_it(price, amount):
+    assert prices.parse(f"£{amount:,.2f}", price) == float(amount)
+
+
+@given(st.text() | st.text("£0123456789,.- "))
+def test_any_text_is_a_price_that_is_no_less_than_nothing_or_none(price, written):
+    try:
+        amount = prices.parse(written, price)
+    except prices.UnparsablePriceError:
+        return
+    assert 0 <= amount < float("inf")
+    prices.flag(amount, price)
+
+
+def test_reads_another_country_s_prices(price):
+    euros = price.model_copy(
+        update={"symbols": ("€", "EUR"), "thousands": ".", "decimal": ",", "currency": "EUR"}
+    )
+
+    assert prices.parse("1.234,50 €", euros) == 1234.5
+    assert prices.parse("EUR 7", euros) == 7
+    with pytest.raises(prices.UnparsablePriceError, match=r"expected such as €1\.234,00"):
+        prices.parse("1,234.50", euros)
+
+
+def test_reads_prices_without_a_sign_for_thousands(price):
+    plain = price.model_copy(update={"thousands": ""})
+
+    assert prices.parse("1234.5", plain) == 1234.5
+    with pytest.raises(prices.UnparsablePriceError):
+        prices.parse("1,234.5", plain)
+
+
+def test_the_error_shows_the_beginning_of_what_was_found(price):
+    with pytest.raises(prices.UnparsablePriceError) as told:
+        prices.parse("offers over fifty please " * 1000, price)
+
+    assert "offers over fifty" in str(told.value)
+    assert len(str(told.value)) < 200
+
+
+@pytest.mark.parametrize(
+    ("amount", "flag"),
+    [
+        (0, "zero"),
+        (1, "joke"),
+        (1234, "joke"),
+        (111, "joke"),
+        (999, "joke"),
+        (9999, "joke"),
+        (999_999_999, "joke"),
+        (100_001, "absurd"),
+        (100_000, None),
+        (99, None),
+        (11, None),
+        (2, None),
+        (0.01, "joke"),
+        (0.05, None),
+        (1.11, None),
+        (999.99, None),
+        (12_340, None),
+    ],
+)
+def test_flags_prices_that_are_not_meant(price, amount, flag):
+    assert prices.flag(amount, price) == flag

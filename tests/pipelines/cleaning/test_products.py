@@ -1,0 +1,259 @@
+import pandas as pd
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
+from fb_marketplace.schemas import CleanedProducts, Quarantine
+
+
+@pytest.fixture
+def clean(raw_products, cleaning):
+    """Cleans listings that are good ones but for what is given."""
+    return lambda *rows: clean_products(raw_products(*rows), cleaning)
+
+
+def only(frame):
+    assert len(frame) == 1
+    return frame.iloc[0]
+
+
+def test_a_good_listing_is_kept_with_all_its_fields(clean):
+    kept = only(clean({"id": "a", "price": "£1,250.00"}).kept)
+
+    assert kept.to_dict() | {"price_flag": None, "copy_of": None} == {
+        "row": 0,
+        "product_id": "a",
+        "title": "Oak table",
+        "category_path": "Home & Garden / Dining / Tables",
+        "description": "A table.",
+        "price": 1250.0,
+        "location": "Leeds, West Yorkshire",
+        "currency": "GBP",
+        "price_flag": None,
+        "repeats": 0,
+        "town": "Leeds",
+        "county": "West Yorkshire",
+        "category": "Home & Garden",
+        "category_code": 0,
+        "category_depth": 3,
+        "odd_category_depth": False,
+        "copy_of": None,
+    }
+
+
+@pytest.mark.parametrize("missing", ["", "  ", "N/A", "null", " NaN ", "-", "\u200b", "\u00a0"])
+def test_a_listing_without_a_required_field_is_turned_away(clean, missing):
+    found = clean({"product_name": missing}, {})
+
+    assert found.kept["product_id"].tolist() == ["p1"]
+    turned = only(found.quarantined)
+    assert (turned["row"], turned["key"], turned["reason"]) == (0, "p0", "missing_field")
+    assert "title" in turned["detail"]
+
+
+def test_all_missing_fields_are_named_at_once(clean):
+    turned = only(clean({"price": "", "location": "n/a"}).quarantined)
+
+    assert "price" in turned["detail"]
+    assert "location" in turned["detail"]
+
+
+def test_what_counts_as_missing_is_configured(raw_products, cleaning):
+    told = cleaning.model_copy(update={"missing": ("nix",)})
+    raw = raw_products({"product_description": "NIX"}, {"product_description": "n/a"})
+
+    assert clean_products(raw, told).kept["product_id"].tolist() == ["p1"]
+
+
+def test_which_fields_are_required_is_configured(raw_products, changed, cleaning):
+    told = changed(
+        "products", **cleaning.products.model_dump() | {"required": ["product_id", "price"]}
+    )
+
+    assert len(clean_products(raw_products({"product_description": ""}), told).kept) == 1
+
+
+def test_repeated_rows_are_folded_into_the_first_and_counted(clean):
+    found = clean({"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "a"})
+
+    assert dict(zip(found.kept["product_id"], found.kept["repeats"], strict=True)) == {
+        "a": 2,
+        "b": 0,
+    }
+    assert found.quarantined.empty
+
+
+def test_a_row_that_contradicts_an_earlier_one_is_turned_away(clean):
+    found = clean({"id": "a", "price": "£5"}, {"id": "a", "price": "£6"})
+
+    assert only(found.kept)["price"] == 5
+    turned = only(found.quarantined)
+    assert (turned["row"], turned["key"], turned["reason"]) == (1, "a", "conflicting_row")
+
+
+def test_a_repeat_of_a_contradicting_row_contradicts_too(clean):
+    found = clean({"id": "a"}, {"id": "a", "price": "£6"}, {"id": "a", "price": "£6"})
+
+    assert only(found.kept)["repeats"] == 0
+    assert found.quarantined["row"].tolist() == [1, 2]
+
+
+def test_a_listing_with_a_malformed_price_is_turned_away_with_what_was_found(clean):
+    found = clean({"price": "make me an offer"}, {})
+
+    turned = only(found.quarantined)
+    assert (turned["key"], turned["reason"]) == ("p0", "unparsable_price")
+    assert "make me an offer" in turned["detail"]
+
+
+def test_every_row_is_kept_folded_or_turned_away(clean):
+    found = clean(
+        {"id": "a", "price": "POA"},
+        {"id": "a", "price": "POA"},
+        {"id": "b"},
+        {"id": "b"},
+        {"id": "c", "location": ""},
+        {"id": "c", "location": ""},
+        {"id": "b", "price": "£7"},
+    )
+
+    assert len(found.kept) + found.kept["repeats"].sum() + len(found.quarantined) == 7
+
+
+@pytest.mark.parametrize(
+    ("written", "title"),
+    [
+        ("Oak table | in Leeds, West Yorkshire | Gumtree", "Oak table"),
+        ("Oak table|in Leeds|Gumtree", "Oak table"),
+        ("Oak | pine table | in Leeds | Gumtree", "Oak | pine table"),
+        ("Oak table in good order", "Oak table in good order"),
+        (" | in Leeds | Gumtree", "| in Leeds | Gumtree"),
+        ("Oak\r table | in St. Ives, Cornwall | Gumtree", "Oak table"),
+    ],
+)
+def test_a_title_loses_what_the_site_hangs_on_it(clean, written, title):
+    assert only(clean({"product_name": written}).kept)["title"] == title
+
+
+@pytest.mark.parametrize(
+    ("location", "town", "county"),
+    [
+        ("Leeds, West Yorkshire", "Leeds", "West Yorkshire"),
+        ("Leeds", "Leeds", None),
+        ("Stoke Newington, Hackney, London", "Stoke Newington, Hackney", "London"),
+        (" Leeds ,West  Yorkshire ", "Leeds", "West Yorkshire"),
+    ],
+)
+def test_a_location_is_parted_into_town_and_county(clean, location, town, county):
+    kept = only(clean({"location": location}).kept)
+
+    assert kept["town"] == town
+    assert kept["county"] == county or (county is None and pd.isna(kept["county"]))
+
+
+@pytest.mark.parametrize(
+    ("written", "path", "depth", "odd"),
+    [
+        ("Home & Garden / Dining / Tables", "Home & Garden / Dining / Tables", 3, False),
+        ("Home & Garden/Dining", "Home & Garden / Dining", 2, False),
+        (" Home & Garden  /Dining /", "Home & Garden / Dining", 2, False),
+        ("Home & Garden", "Home & Garden", 1, True),
+        ("a / b / c / d / e", "a / b / c / d / e", 5, False),
+        ("a / b / c / d / e / f", "a / b / c / d / e / f", 6, True),
+    ],
+)
+def test_a_category_path_is_read_whatever_its_spacing(clean, written, path, depth, odd):
+    kept = only(clean({"category": written}).kept)
+
+    assert kept["category_path"] == path
+    assert kept["category_depth"] == depth
+    assert kept["odd_category_depth"] == odd
+
+
+def test_a_category_path_that_names_nothing_is_missing(clean):
+    assert only(clean({"category": " / "}).quarantined)["reason"] == "missing_field"
+
+
+def test_root_categories_are_numbered_by_the_alphabet(clean):
+    kept = clean({"category": "Sport / Golf"}, {"category": "Arts / X"}, {"category": "Sport / Y"})
+
+    assert kept.kept["category"].tolist() == ["Sport", "Arts", "Sport"]
+    assert kept.kept["category_code"].tolist() == [1, 0, 1]
+
+
+def test_a_copy_names_the_oldest_listing_that_says_the_same(clean):
+    kept = clean(
+        {"id": "a", "product_name": "Oak TABLE", "product_description": "As new."},
+        {"id": "b", "product_name": "Pine table", "product_description": "As new."},
+        {"id": "c", "product_name": "oak table!", "product_description": "as new"},
+        {"id": "d", "product_name": "oak table", "product_description": "AS NEW"},
+    ).kept
+
+    assert kept["copy_of"].fillna("").tolist() == ["", "", "a", "a"]
+
+
+def test_flagged_prices_are_kept_and_flagged(clean):
+    kept = clean({"price": "£0.00"}, {"price": "£999"}, {"price": "£250,000"}, {"price": "£5"}).kept
+
+    assert kept["price_flag"].fillna("").tolist() == ["zero", "joke", "absurd", ""]
+
+
+def test_further_columns_pass_through(clean):
+    assert only(clean({"seller": "Ann"}).kept)["seller"] == "Ann"
+
+
+def test_ignored_columns_do_not(clean):
+    found = clean({"id": "a", "Unnamed: 0": "0"}, {"id": "a", "Unnamed: 0": "1"})
+
+    assert "Unnamed: 0" not in found.kept
+    assert only(found.kept)["repeats"] == 1
+
+
+def test_reads_another_site_s_export_by_its_parameters_alone(cleaning):
+    told = cleaning.model_dump()
+    names = ("nr", "titel", "rubrik", "text", "preis", "ort")
+    ours = ("product_id", "title", "category_path", "description", "price", "location")
+    told["products"]["columns"] = dict(zip(ours, names, strict=True))
+    told["price"] |= {"symbols": ["€"], "currency": "EUR", "thousands": ".", "decimal": ","}
+    told["category"]["separator"] = " > "
+    told["text"] = {"title_tail": r" - Kleinanzeigen$", "location_separator": "-"}
+    written = ("7", "Tisch - Kleinanzeigen", "Haus>Tische", "Gut.", "1.250,50 €", "Köln-Ehrenfeld")
+    raw = pd.DataFrame([dict(zip(names, written, strict=True))])
+
+    kept = only(clean_products(raw, type(cleaning).model_validate(told)).kept)
+
+    assert (kept["title"], kept["price"], kept["currency"]) == ("Tisch", 1250.5, "EUR")
+    assert (kept["category_path"], kept["town"], kept["county"]) == (
+        "Haus > Tische",
+        "Köln",
+        "Ehrenfeld",
+    )
+
+
+def test_a_lacking_column_is_told_with_those_that_are_there(raw_products, cleaning):
+    with pytest.raises(UserError, match=r"lacks the column price; it has id, .*location"):
+        clean_products(raw_products({}).drop(columns="price"), cleaning)
+
+
+def test_the_raw_table_stays_as_it_was(raw_products, cleaning):
+    raw = raw_products({}, {"price": "x"}, {"location": ""})
+    before = raw.copy(deep=True)
+
+    clean_products(raw, cleaning)
+
+    pd.testing.assert_frame_equal(raw, before)
+
+
+@pytest.mark.parametrize("rows", [[], [{"price": ""}], [{}, {"price": "x"}]])
+def test_what_comes_out_fits_the_schemas_whatever_went_in(raw_products, cleaning, rows):
+    found = clean_products(raw_products({}).iloc[:0] if not rows else raw_products(*rows), cleaning)
+
+    CleanedProducts.validate(found.kept)
+    Quarantine.validate(found.quarantined)
+
+
+def test_the_photos_that_are_left_of_each_listing_are_counted(clean):
+    listed = clean({"id": "a"}, {"id": "b"}).kept
+    left = pd.DataFrame({"image_id": ["i", "j"], "product_id": ["b", "b"]})
+
+    assert count_photos(listed, left)["photos"].tolist() == [0, 2]

@@ -1,0 +1,42 @@
+import pytest
+
+from fb_marketplace.pipelines.cleaning.quarantine import balance, ledger, merge_ledgers
+from fb_marketplace.schemas import Quarantine
+
+LEDGER = [
+    ("products", 3, "a", "missing_field", "no title"),
+    ("products", 5, "b", "missing_field", "no price"),
+    ("products", 1, "c", "unparsable_price", "POA"),
+    ("files", -1, "images/x.jpg", "no_row", ""),
+]
+
+
+def test_a_source_whose_rows_are_all_accounted_for_balances():
+    found = balance("products", 10, 7, 2, ledger(LEDGER))
+
+    assert found == {
+        "in": 10,
+        "kept": 7,
+        "of which repeats": 2,
+        "quarantined": 3,
+        "reasons": {"missing_field": 2, "unparsable_price": 1},
+    }
+
+
+@pytest.mark.parametrize("kept", [6, 8])
+def test_a_row_lost_or_counted_twice_is_an_error(kept):
+    with pytest.raises(AssertionError, match=f"10 in, but {kept} kept and 3 quarantined"):
+        balance("products", 10, kept, 0, ledger(LEDGER))
+
+
+def test_ledgers_are_merged_in_one_order_whatever_theirs():
+    one, other = ledger(LEDGER[:2]), ledger(LEDGER[2:])
+
+    merged = merge_ledgers(one, other)
+
+    assert merged["key"].tolist() == ["images/x.jpg", "c", "a", "b"]
+    assert merged.equals(merge_ledgers(other, one))
+
+
+def test_an_empty_ledger_fits_the_schema():
+    Quarantine.validate(merge_ledgers(ledger([]), ledger([])))

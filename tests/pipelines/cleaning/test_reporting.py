@@ -1,0 +1,116 @@
+import io
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import UNUSABLE_PHOTOS
+from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
+from fb_marketplace.pipelines.cleaning.quarantine import ledger
+from fb_marketplace.pipelines.cleaning.reporting import (
+    draw_category_histogram,
+    draw_photo_sheet,
+    draw_price_histogram,
+    draw_quarantine_sheet,
+    report,
+)
+
+
+@pytest.fixture
+def cleaned(raw_products, cleaning, store_photos, draw_photo):
+    """All that the report is made of: three photos of two listings, and a file that no row names."""
+    raw = raw_products({"price": "£0.00"}, {"id": "p0", "price": "£0.00"}, {}, {"price": "POA"})
+    found = clean_products(raw, cleaning)
+    stored = store_photos({"i": draw_photo(1), "j": draw_photo(1), "k": draw_photo(3)})
+    owners = pd.DataFrame({"image_id": list("ijk"), "product_id": ["p0", "p0", "p2"]})
+    strays = ledger([("files", -1, "images/x.jpg", "no_row", "")])
+    return {
+        "raw_products": raw,
+        "raw_images": pd.DataFrame(index=range(4)),
+        "photo_files": pd.DataFrame(index=range(4)),
+        "products": count_photos(found.kept, owners),
+        "matched_photos": pd.DataFrame({"image_id": list("ijk"), "repeats": [1, 0, 0]}),
+        "images": stored,
+        "duplicate_groups": pd.DataFrame(
+            {"image_id": ["i", "j"], "group": "i", "kind": "exact"}, dtype="str"
+        ),
+        "splits": owners.assign(group=owners["product_id"], split=["test", "test", "train"]),
+        "quarantine": pd.concat([found.quarantined, strays], ignore_index=True),
+    }
+
+
+def is_png(picture):
+    with Image.open(io.BytesIO(picture), formats=("PNG",)) as image:
+        image.load()
+        return image.width > 100 and image.height > 50
+
+
+def test_both_tables_and_the_files_balance(cleaned):
+    accounts = report(**cleaned)["ledger"]
+
+    assert {
+        name: (each["in"], each["kept"], each["of which repeats"], each["quarantined"])
+        for name, each in accounts.items()
+    } == {"products": (4, 3, 1, 1), "images": (4, 4, 1, 0), "files": (4, 3, 0, 1)}
+
+
+def test_a_photo_that_was_lost_on_the_way_is_an_error(cleaned):
+    cleaned["photo_files"] = pd.DataFrame(index=range(5))
+
+    with pytest.raises(AssertionError, match="files: 5 in"):
+        report(**cleaned)
+
+
+def test_flags_copies_and_splits_are_counted(cleaned):
+    found = report(**cleaned)
+
+    assert found["flags"] == {
+        "price_zero": 1,
+        "repeated_row": 1,
+        "copy": 1,
+        "no_photo": 0,
+        "odd_category_depth": 0,
+    }
+    assert found["duplicates"] == {"photos": 2, "groups": 1, "largest_group": 2, "exact": 2}
+    assert found["splits"]["test"] == {"groups": 1, "products": 1, "photos": 2}
+    assert found["photos"] == {"JPEG": 3}
+
+
+def test_the_digests_change_with_what_was_cleaned_and_with_nothing_else(cleaned):
+    before = report(**cleaned)["digests"]
+    cleaned["products"] = cleaned["products"].assign(price=[0.0, 46.0])
+    after = report(**cleaned)["digests"]
+
+    assert {name for name in before if before[name] != after[name]} == {"products"}
+
+
+def test_the_report_says_the_same_of_a_bucket_without_copies(cleaned):
+    cleaned["duplicate_groups"] = cleaned["duplicate_groups"].iloc[:0]
+
+    assert report(**cleaned)["duplicates"] == {"photos": 0, "groups": 0, "largest_group": 0}
+
+
+def test_photos_are_shown_on_a_sheet(cleaned):
+    assert is_png(draw_photo_sheet(cleaned["images"]))
+
+
+@pytest.mark.parametrize("heads", [[], [b"", b"<html>", b"\xff\xd8\xff" + bytes(900)]])
+def test_files_that_could_not_be_used_are_shown_on_a_sheet(tmp_path, heads):
+    url = str(tmp_path / "unusable.lance")
+    texts = ("image_id", "product_id", "source_key", "source_etag", "reason", "detail")
+    rows = [
+        {"key": str(place), "source_size": 1, "head": head} | dict.fromkeys(texts, "x")
+        for place, head in enumerate(heads)
+    ]
+    tables.ensure(url, UNUSABLE_PHOTOS)
+    tables.insert(url, pa.Table.from_pylist(rows, schema=UNUSABLE_PHOTOS))
+
+    assert is_png(draw_quarantine_sheet(tables.open_table(url)))
+
+
+@pytest.mark.parametrize("draw", [draw_category_histogram, draw_price_histogram])
+def test_listings_are_shown_in_charts_even_when_there_are_none(cleaned, draw):
+    assert is_png(draw(cleaned["products"]))
+    assert is_png(draw(cleaned["products"].iloc[:0]))

@@ -1,0 +1,204 @@
+from collections import Counter
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fb_marketplace.parameters import SplitParameters
+from fb_marketplace.pipelines.cleaning.splits import joined, split, split_of
+from fb_marketplace.schemas import Splits
+
+NONE = pd.DataFrame()
+LONG = "a solid oak table with six matching chairs"
+
+
+@pytest.fixture(scope="module")
+def told(base_parameters):
+    return SplitParameters.model_validate(base_parameters["splits"])
+
+
+def products(*ids, **descriptions):
+    return pd.DataFrame(
+        {
+            "row": range(len(ids)),
+            "product_id": list(ids),
+            "description": [descriptions.get(each, f"unlike any other {each}") for each in ids],
+        }
+    )
+
+
+def photos(**owners):
+    """Photos by the listing that each is of."""
+    pairs = [(image, product) for product, images in owners.items() for image in images.split()]
+    return pd.DataFrame(pairs, columns=["image_id", "product_id"], dtype="str")
+
+
+def copies(*groups):
+    pairs = [(image, group.split()[0]) for group in groups for image in group.split()]
+    return pd.DataFrame(pairs, columns=["image_id", "group"], dtype="str")
+
+
+def by_product(assigned, column="group"):
+    return dict(zip(assigned["product_id"], assigned[column], strict=True))
+
+
+def with_split(wanted, told, prefix):
+    """Finds a listing id that is hashed into a split."""
+    return next(
+        name
+        for name in (f"{prefix}{number}" for number in range(10_000))
+        if split_of(name, told) == wanted
+    )
+
+
+def test_a_listing_that_shares_nothing_is_a_group_of_its_own(told):
+    assigned = split(products("a", "b"), photos(a="i j", b="k"), copies(), NONE, told)
+
+    assert by_product(assigned) == {"a": "a", "b": "b"}
+    assert assigned["image_id"].tolist() == ["i", "j", "k"]
+
+
+def test_listings_that_share_a_photo_are_one_group_named_for_the_oldest(told):
+    assigned = split(
+        products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, told
+    )
+
+    assert by_product(assigned) == {"z": "z", "a": "a", "m": "z"}
+
+
+def test_groups_join_along_a_chain_of_photos_and_descriptions(told):
+    listed = products("a", "b", "c", "d", b=LONG, c=LONG.upper() + "!")
+    assigned = split(listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, told)
+
+    assert set(by_product(assigned).values()) == {"a"}
+    assert assigned["split"].nunique() == 1
+
+
+def test_listings_of_the_same_description_are_one_group_even_without_photos(told):
+    assigned = split(products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, told)
+
+    assert by_product(assigned) == {"a": "a", "b": "a"}
+    assert assigned["image_id"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("description", "groups"),
+    [("", 2), ("collection only", 2), ("one two three four five", 2), ("1 2 3 4 5 6", 1)],
+)
+def test_a_short_description_joins_nobody(told, description, groups):
+    listed = products("a", "b", a=description, b=description)
+    assigned = split(listed, photos(), copies(), NONE, told)
+
+    assert assigned["group"].nunique() == groups
+
+
+def test_a_listing_without_photos_has_one_row(told):
+    assigned = split(products("a", "b"), photos(a="i j"), copies(), NONE, told)
+
+    assert assigned["product_id"].tolist() == ["a", "a", "b"]
+    assert assigned["image_id"].isna().tolist() == [False, False, True]
+
+
+def test_no_group_crosses_and_every_photo_is_there_once(told):
+    ids = [f"p{number}" for number in range(400)]
+    owned = photos(**{name: f"{name}x {name}y" for name in ids})
+    shared = copies(*(f"p{number}x p{number + 200}y" for number in range(0, 200, 3)))
+
+    assigned = split(products(*ids), owned, shared, NONE, told)
+
+    assert (assigned.groupby("group")["split"].nunique() == 1).all()
+    assert sorted(assigned["image_id"]) == sorted(owned["image_id"])
+    assert assigned["group"].nunique() == 400 - len(shared) // 2
+    Splits.validate(assigned)
+
+
+def test_a_listing_stays_where_it_was_when_others_come_and_go(told):
+    first = split(products("a", "b", "c"), photos(), copies(), NONE, told)
+    second = split(products("x", "c", "a", "y"), photos(), copies(), NONE, told)
+
+    before, after = by_product(first, "split"), by_product(second, "split")
+    assert {name: after[name] for name in "ac"} == {name: before[name] for name in "ac"}
+
+
+def test_a_group_stays_where_it_was_when_its_oldest_listing_leaves(told):
+    test, train = with_split("test", told, "t"), with_split("train", told, "n")
+    owned = photos(**{test: "i", train: "j"})
+    first = split(products(test, train), owned, copies("i j"), NONE, told)
+
+    second = split(products(train), owned.iloc[1:], copies(), first, told)
+
+    assert by_product(first, "split")[train] == "test"
+    assert by_product(second, "split") == {train: "test"}
+
+
+def test_groups_that_merge_take_the_split_of_the_older(told):
+    test, train = with_split("test", told, "t"), with_split("train", told, "n")
+    for older, newer in ((test, train), (train, test)):
+        owned = photos(**{older: "i", newer: "j"})
+        apart = split(products(older, newer), owned, copies(), NONE, told)
+        merged = split(products(older, newer), owned, copies("i j"), apart, told)
+
+        assert set(merged["split"]) == {split_of(older, told)}
+
+
+def test_a_group_that_was_split_keeps_its_side_under_an_older_newcomer(told):
+    test, train = with_split("test", told, "t"), with_split("train", told, "n")
+    before = split(products(test), photos(), copies(), NONE, told)
+    owned = photos(**{train: "i", test: "j"})
+
+    after = split(products(train, test), owned, copies("i j"), before, told)
+
+    assert set(after["split"]) == {"test"}
+
+
+def test_another_salt_gives_other_splits(told):
+    other = told.model_copy(update={"salt": "another"})
+    names = [f"group {number}" for number in range(100)]
+
+    assert [split_of(name, told) for name in names] != [split_of(name, other) for name in names]
+
+
+def test_shares_come_out_as_asked(told):
+    counted = Counter(split_of(f"group {number}", told) for number in range(20_000))
+
+    shares = {name: count / 20_000 for name, count in counted.items()}
+    assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01)
+
+
+def test_the_order_of_the_tables_does_not_matter(told):
+    listed = products(*"abcdef", a=LONG, e=LONG)
+    owned = photos(a="i", b="j k", c="l", d="m n", f="o")
+    shared = copies("j l", "m o")
+
+    one = split(listed, owned, shared, NONE, told)
+    other = split(listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, told)
+
+    pd.testing.assert_frame_equal(one, other)
+
+
+def test_the_tables_stay_as_they_were(told):
+    tables = products("a", "b"), photos(a="i"), copies()
+    before = [table.copy(deep=True) for table in tables]
+
+    split(*tables, NONE, told)
+
+    for table, was in zip(tables, before, strict=True):
+        pd.testing.assert_frame_equal(table, was)
+
+
+def test_a_bucket_without_listings_has_no_splits(told):
+    assert split(products().astype({"product_id": "str"}), photos(), copies(), NONE, told).empty
+
+
+@given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=4), max_size=12))
+def test_what_stands_together_anywhere_is_joined_and_nothing_else(sets):
+    labels = joined(20, [sets])
+
+    reached = {number: {number} for number in range(20)}  # by search, one step at a time
+    for _ in range(20):
+        for members in sets:
+            together = set().union(*(reached[member] for member in members))
+            for member in members:
+                reached[member] |= together
+    assert labels.tolist() == [min(reached[number]) for number in range(20)]

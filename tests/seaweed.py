@@ -1,0 +1,218 @@
+"""A real S3 server for tests: SeaweedFS, on this machine only and in folders of its own."""
+
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+HOST = "127.0.0.1"
+ACCESS_KEY = "tests"
+SECRET_KEY = "only-for-tests"
+REGION = "us-east-1"
+
+_STARTED_WITHIN = 30
+_STOPPED_WITHIN = 10
+_STARTS = 3
+_PORTS = ("master", "volume", "filer", "s3")
+"""Each has a port for HTTP and one for gRPC."""
+
+
+@dataclass(frozen=True)
+class Seaweed:
+    """A server that runs.
+
+    Attributes:
+        endpoint: its URL.
+        pid: its process.
+    """
+
+    endpoint: str
+    pid: int
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What tells any AWS client of it, and of nothing else that this machine may know."""
+        return {
+            "AWS_ENDPOINT_URL_S3": self.endpoint,
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    def make_bucket(self, name: str) -> str:
+        """Make a bucket; gives its URL."""
+        with contextlib.closing(_client(self.endpoint)) as client:
+            client.create_bucket(Bucket=name)
+        return f"s3://{name}"
+
+    def upload(self, folder: Path, url: str) -> None:
+        """Copy what is below a folder to below a URL."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        with contextlib.closing(_client(self.endpoint)) as client:
+            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+                key = f"{prefix}/{path.relative_to(folder).as_posix()}".lstrip("/")
+                client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+
+    def keys(self, url: str) -> dict[str, str]:
+        """List the objects below a URL: their keys from there, and their ETags."""
+        bucket, _, prefix = url.removeprefix("s3://").partition("/")
+        found = {}
+        with contextlib.closing(_client(self.endpoint)) as client:
+            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+            for page in pages:
+                for entry in page.get("Contents", []):
+                    found[entry["Key"].removeprefix(prefix).lstrip("/")] = entry["ETag"].strip('"')
+        return found
+
+    def read(self, url: str) -> bytes:
+        """Read an object."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        with contextlib.closing(_client(self.endpoint)) as client:
+            data: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
+        return data
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Seaweed]:
+    """Start a server, wait until it answers, and stop it however the block ends.
+
+    Raises:
+        RuntimeError: it did not start; the message ends with what it logged.
+    """
+    # A short path: the server's Unix sockets lie below it, and those may have some 100 letters.
+    folder = Path(tempfile.mkdtemp(prefix="weed-"))
+    process = None
+    try:
+        for start in range(1, _STARTS + 1):
+            # Between the choice of the ports and the start another program may take one.
+            process, endpoint = _start(folder / str(start))
+            if _answers(process, endpoint):
+                break
+            _stop(process)
+        else:
+            log = (folder / str(start) / "log").read_text(errors="replace")
+            raise RuntimeError(f"SeaweedFS did not start in {_STARTS} tries:\n{log[-3000:]}")
+        yield Seaweed(endpoint, process.pid)
+    finally:
+        if process is not None:
+            _stop(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+    (folder / "data").mkdir(parents=True)
+    config = folder / "s3.json"
+    config.write_text(json.dumps(_identities()))
+    ports = iter(_free_ports(2 * len(_PORTS) + 2))
+    chosen = {name: (next(ports), next(ports)) for name in _PORTS}
+    command = [
+        str(Path(sys.executable).with_name("weed")),
+        f"-logdir={folder}",
+        "-logtostderr=true",
+        "mini",
+        f"-dir={folder}/data",
+        f"-ip={HOST}",
+        f"-ip.bind={HOST}",
+        "-master.telemetry=false",
+        f"-s3.config={config}",
+        "-s3.port.iceberg=0",
+        "-s3.port.lance=0",
+        f"-s3.localSocket={folder}/s3.sock",
+        f"-filer.localSocket={folder}/filer.sock",
+        f"-webdav.cacheDir={folder}",
+        "-webdav=false",
+        "-admin.ui=false",
+        f"-admin.port={next(ports)}",
+        f"-admin.port.grpc={next(ports)}",
+    ]
+    for name, (http, grpc) in chosen.items():
+        command += [f"-{name}.port={http}", f"-{name}.port.grpc={grpc}"]
+    with (folder / "log").open("wb") as log:
+        # A session of its own: an interrupt at the terminal is for the tests, which then stop it.
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            env=_without_aws(os.environ) | {"HOME": str(folder)},
+            start_new_session=True,
+        )
+    return process, f"http://{HOST}:{chosen['s3'][0]}"
+
+
+def _identities() -> dict[str, Any]:
+    # Without identities the server would take any secret.
+    credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
+    actions = ["Admin", "Read", "Write", "List", "Tagging"]
+    return {"identities": [{"name": "tests", "credentials": credentials, "actions": actions}]}
+
+
+def _free_ports(count: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind((HOST, 0))
+        return [int(one.getsockname()[1]) for one in sockets]
+
+
+def _answers(process: subprocess.Popen[bytes], endpoint: str) -> bool:
+    """Wait until an object can be written, which is later than the port's being open."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    deadline = time.monotonic() + _STARTED_WITHIN
+    with contextlib.closing(_client(endpoint)) as client:
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                if "ready" not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+                    client.create_bucket(Bucket="ready")
+                client.put_object(Bucket="ready", Key="ready", Body=b"ready")
+            except (BotoCoreError, ClientError):
+                time.sleep(0.1)
+            else:
+                return True
+    return False
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(_STOPPED_WITHIN)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _client(endpoint: str) -> Any:
+    import botocore.session
+    from botocore.config import Config
+
+    return botocore.session.Session().create_client(
+        "s3",
+        endpoint_url=endpoint,
+        aws_access_key_id=ACCESS_KEY,
+        aws_secret_access_key=SECRET_KEY,
+        region_name=REGION,
+        config=Config(
+            connect_timeout=2,
+            read_timeout=20,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+        ),
+    )
+
+
+def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}

@@ -1,0 +1,67 @@
+"""A user's mistakes, each in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def fails(tmp_path):
+    """Runs `kedro run` with these arguments on empty roots; gives what it ended with on stderr."""
+
+    def fails(*arguments):
+        environment = os.environ | {
+            "FB_RAW": str(tmp_path / "raw"),
+            "FB_LAKE": str(tmp_path / "lake"),
+            "DO_NOT_TRACK": "1",
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "kedro", "run", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 1, ended.stderr
+        assert "Traceback" not in ended.stderr + ended.stdout
+        errors = [line for line in ended.stderr.splitlines() if line.startswith("Error:")]
+        assert errors == ended.stderr.splitlines()[-1:]
+        assert not (tmp_path / "lake/runs").exists()
+        return errors[0]
+
+    return fails
+
+
+def test_a_mistyped_pipeline_is_told_with_those_that_there_are(fails):
+    told = fails("--pipeline=cleening")
+
+    assert "cleening" in told
+    assert "baselines, cleaning" in told
+    assert "Did you mean 'cleaning'?" in told
+
+
+def test_a_bucket_that_is_not_there_is_told_with_what_to_do(fails, tmp_path):
+    told = fails("--pipeline=cleaning")
+
+    assert str(tmp_path / "raw") in told
+    assert "FB_RAW" in told
+
+
+def test_a_mistyped_parameter_is_told(fails):
+    told = fails("--pipeline=sample", "--params=sample.sead=3")
+
+    assert "sead" in told
+
+
+def test_what_an_earlier_pipeline_makes_is_told_to_be_missing(fails):
+    told = fails("--pipeline=embeddings")
+
+    assert "encoder" in told
+    assert "images" in told

@@ -1,0 +1,122 @@
+import hashlib
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import BaseModel
+
+from fb_marketplace.digests import content_digest, key_of, sha256, stage_digest
+
+
+class Told(BaseModel):
+    size: int = 3
+    names: tuple[str, ...] = ("a",)
+
+
+@pytest.fixture
+def table():
+    return pd.DataFrame(
+        {
+            "id": ["b", "a", "c"],
+            "price": [1.5, float("nan"), 3.0],
+            "count": [1, 2, 3],
+            "flag": [True, False, True],
+            "vector": [[1, 2], [3], []],
+            "jpeg": [b"x", b"y", b"z"],
+        }
+    )
+
+
+def test_sha256_is_that_of_the_bytes():
+    assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_a_key_changes_with_each_part_and_where_it_is_cut():
+    keys = {key_of("a", "b"), key_of("b", "a"), key_of("ab"), key_of("ab", ""), key_of("a,b")}
+
+    assert len(keys) == 5
+    assert key_of("a", 1) == key_of("a", 1)
+
+
+def test_rows_and_columns_may_come_in_any_order(table):
+    shuffled = table.sample(frac=1, random_state=3)[list(reversed(table.columns))]
+
+    assert content_digest(shuffled, "id") == content_digest(table, "id")
+
+
+def test_what_is_missing_is_missing_however_it_is_written(table):
+    other = table.assign(price=table["price"].astype("object").where(table["price"].notna(), None))
+    texts = pd.DataFrame({"id": ["a"], "town": pd.Series([None], dtype="str")})
+    objects = pd.DataFrame({"id": ["a"], "town": pd.Series([None], dtype="object")})
+
+    assert content_digest(other, "id") == content_digest(table, "id")
+    assert content_digest(texts, "id") == content_digest(objects, "id")
+
+
+def test_a_list_is_the_same_as_an_array(table):
+    arrays = table.assign(vector=[np.array(each, dtype=np.int64) for each in table["vector"]])
+
+    assert content_digest(arrays, "id") == content_digest(table, "id")
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("id", "d"),
+        ("price", 1.6),
+        ("count", 9),
+        ("flag", False),
+        ("jpeg", b"w"),
+        ("vector", [2, 1]),
+    ],
+)
+def test_one_other_cell_gives_another_digest(table, column, value):
+    changed = table.astype({"vector": "object"})
+    changed.at[0, column] = value
+
+    assert content_digest(changed, "id") != content_digest(table, "id")
+
+
+def test_a_missing_text_is_not_an_empty_one():
+    missing, empty = (pd.DataFrame({"id": ["a"], "town": [town]}) for town in (None, ""))
+
+    assert content_digest(missing, "id") != content_digest(empty, "id")
+
+
+def test_columns_that_are_no_content_are_left_out(table):
+    other = table.assign(count=[7, 8, 9])
+
+    assert content_digest(other, "id", ["count"]) == content_digest(table, "id", ["count"])
+
+
+def test_the_names_of_the_columns_are_content(table):
+    assert content_digest(table.rename(columns={"count": "sum"}), "id") != content_digest(
+        table, "id"
+    )
+
+
+def test_rows_are_sorted_by_several_columns():
+    table = pd.DataFrame({"a": ["x", "x", "y"], "b": ["2", "1", "0"], "c": [1, 2, 3]})
+
+    assert content_digest(table, ["a", "b"]) == content_digest(table.iloc[::-1], ["a", "b"])
+
+
+def test_a_stage_changes_with_its_name_revision_parameters_and_libraries():
+    digests = {
+        stage_digest("read", 1, Told(), ["numpy"]),
+        stage_digest("write", 1, Told(), ["numpy"]),
+        stage_digest("read", 2, Told(), ["numpy"]),
+        stage_digest("read", 1, Told(size=4), ["numpy"]),
+        stage_digest("read", 1, Told(), ["numpy", "pandas"]),
+        stage_digest("read", 1, None, ["numpy"]),
+    }
+
+    assert len(digests) == 6
+    assert stage_digest("read", 1, Told(), ["numpy"]) in digests
+
+
+def test_a_stage_changes_with_the_version_of_a_library(monkeypatch):
+    before = stage_digest("read", 1, libraries=["numpy"])
+    monkeypatch.setattr("fb_marketplace.digests.version", lambda library: "0.0")
+
+    assert stage_digest("read", 1, libraries=["numpy"]) != before

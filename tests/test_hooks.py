@@ -1,0 +1,200 @@
+"""The versions of a run, with a pipeline of two nodes and no Kedro project."""
+
+import json
+from types import SimpleNamespace
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline, node
+from kedro.runner import SequentialRunner
+
+from fb_marketplace import tables
+from fb_marketplace.errors import UserError
+from fb_marketplace.hooks import VersionHooks
+from fb_marketplace.runs import RunRecords
+
+LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def letters(number: int) -> pa.Table:
+    return pa.table({"key": [f"{number}"]}, schema=LETTERS)
+
+
+MAKE = Pipeline([node(double, "start", "number")])
+USE = Pipeline([node(double, "number", "result")])
+KEEP = Pipeline([node(letters, "number", "letters")])
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """Runs pipelines in a lake, each in a catalog of its own, as a process would."""
+
+    def catalog(version):
+        places = {
+            "run_records": {
+                "type": "fb_marketplace.datasets.place.PlaceDataset",
+                "filepath": str(tmp_path / "runs"),
+                "opened_by": "fb_marketplace.runs.RunRecords",
+            },
+            "raw_products": {"type": "json.JSONDataset", "filepath": str(tmp_path / "raw.json")},
+            "letters": {
+                "type": "fb_marketplace.datasets.lance_table.LanceTableDataset",
+                "filepath": str(tmp_path / "letters.lance"),
+                "schema": f"{__name__}.LETTERS",
+                "versioned": True,
+            },
+            "previous_table": {
+                "type": "fb_marketplace.datasets.previous.PreviousParquetDataset",
+                "filepath": str(tmp_path / "table.parquet"),
+                "versioned": True,
+                "metadata": {"previous_of": "table"},
+            },
+            "table": {
+                "type": "pandas.ParquetDataset",
+                "filepath": str(tmp_path / "table.parquet"),
+                "versioned": True,
+            },
+        } | {
+            name: {
+                "type": "json.JSONDataset",
+                "filepath": str(tmp_path / f"{name}.json"),
+                "versioned": True,
+            }
+            for name in ("number", "result")
+        }
+        made = DataCatalog.from_config(places, save_version=version)
+        made["start"] = 21
+        made["params:told"] = {"a": 1}
+        return made
+
+    def run(pipeline, version, load_versions=None, between=None, ends=True):
+        hooks, its_catalog = VersionHooks(), catalog(version)
+        told = {
+            "run_id": version,
+            "load_versions": load_versions,
+            "pipeline_names": ["some"],
+            "env": None,
+        }
+        hooks.before_pipeline_run(told, pipeline, its_catalog)
+        if between:
+            between()
+        SequentialRunner().run(pipeline, its_catalog)
+        if ends:
+            hooks.after_pipeline_run(told, pipeline, its_catalog)
+        return its_catalog
+
+    return SimpleNamespace(run=run, records=RunRecords(str(tmp_path / "runs")), root=tmp_path)
+
+
+def write_by_hand(lake, name, version, value):
+    path = lake.root / f"{name}.json" / version / f"{name}.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(value))
+
+
+def result_of(lake, version):
+    return json.loads((lake.root / f"result.json/{version}/result.json").read_text())
+
+
+def test_a_run_that_ended_well_leaves_a_record_of_what_it_read_and_made(lake):
+    lake.run(MAKE, "v1")
+    lake.run(USE, "v2")
+
+    second, first = lake.records.newest_first()
+    assert (first.read, first.made) == ({}, {"number": "v1"})
+    assert (second.read, second.made) == ({"number": "v1"}, {"result": "v2"})
+    assert second.pipelines == ("some",)
+    assert second.libraries["kedro"]
+
+
+def test_what_a_run_that_ended_badly_left_is_not_read(lake):
+    lake.run(MAKE, "v1")
+    lake.run(MAKE, "v2", ends=False)
+    lake.run(USE, "v3")
+
+    assert next(lake.records.newest_first()).read == {"number": "v1"}
+
+
+def test_a_version_that_is_written_during_the_run_is_not_read(lake):
+    lake.run(MAKE, "v1")
+
+    lake.run(USE, "v2", between=lambda: write_by_hand(lake, "number", "v9", 1000))
+
+    assert result_of(lake, "v2") == 84
+
+
+def test_a_run_reads_what_it_made_itself(lake):
+    write_by_hand(lake, "number", "v9", 1000)
+
+    lake.run(MAKE + USE, "v1")
+
+    assert result_of(lake, "v1") == 84
+    assert next(lake.records.newest_first()).made == {"number": "v1", "result": "v1"}
+
+
+def test_a_version_that_was_asked_for_is_read(lake):
+    lake.run(MAKE, "v1")
+    write_by_hand(lake, "number", "v0", 5)
+
+    lake.run(USE, "v2", {"number": "v0"})
+
+    assert result_of(lake, "v2") == 10
+    assert next(lake.records.newest_first()).read == {"number": "v0"}
+
+
+def test_what_no_run_made_is_told_before_anything_runs(lake):
+    with pytest.raises(UserError, match="nothing to read for number"):
+        lake.run(USE, "v1")
+
+    assert list(lake.records.newest_first()) == []
+
+
+def test_a_raw_table_that_is_not_there_is_told_with_what_is(lake):
+    (lake.root / "raws.json").write_text("1")
+
+    with pytest.raises(UserError, match=r"no raw\.json in .*, which holds .*raws\.json.*FB_RAW"):
+        lake.run(Pipeline([node(double, "raw_products", "number")]), "v1")
+
+
+def test_a_run_that_makes_nothing_that_has_versions_leaves_no_record(lake):
+    lake.run(Pipeline([node(double, "start", "in_memory")]), "v1")
+
+    assert list(lake.records.newest_first()) == []
+
+
+def test_parameters_are_written_down(lake):
+    lake.run(Pipeline([node(len, "params:told", "number")]), "v1")
+
+    assert next(lake.records.newest_first()).parameters == {"params:told": {"a": 1}} or next(
+        lake.records.newest_first()
+    ).parameters == {"told": {"a": 1}}
+
+
+def test_a_table_that_was_committed_to_is_tagged_with_the_run_s_version(lake):
+    lake.run(MAKE + KEEP, "v1")
+    url = str(lake.root / "letters.lance")
+    tables.insert(url, pa.table({"key": ["other"]}, schema=LETTERS))
+
+    assert tables.open_table(url, "v1").read(["key"]).column("key").to_pylist() == ["42"]
+
+
+def test_what_the_last_run_left_of_a_table_is_read_while_it_is_made_anew(lake):
+    grow = Pipeline([node(grown, "previous_table", "table")])
+    lake.run(grow, "v1")
+    lake.run(grow, "v2", ends=False)
+    lake.run(grow, "v3")
+
+    newest = next(lake.records.newest_first())
+    assert newest.read == {"previous_table": "v1"}
+    path = lake.root / "table.parquet/v3/table.parquet"
+    assert len(pd.read_parquet(path)) == 2
+
+
+def grown(previous: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({"row": range(len(previous) + 1)})

@@ -1,0 +1,97 @@
+import fsspec
+import pytest
+
+from fb_marketplace import photo_folder
+from fb_marketplace.photo_folder import PhotoFile, PhotoFolder, batches
+
+
+@pytest.fixture(params=["disk", "memory"])
+def folder(request, tmp_path):
+    """A folder on disk, and one in fsspec's memory, by (folder, write)."""
+    url = (
+        str(tmp_path / "images") if request.param == "disk" else f"memory://{tmp_path.name}/images"
+    )
+    filesystem, root = fsspec.core.url_to_fs(url)
+
+    def write(key, content):
+        filesystem.makedirs(f"{root}/{key}".rpartition("/")[0], exist_ok=True)
+        filesystem.pipe_file(f"{root}/{key}", content)
+
+    return PhotoFolder(url), write
+
+
+def files(*sizes):
+    return [PhotoFile(f"{place}.jpg", size, "") for place, size in enumerate(sizes)]
+
+
+def test_lists_all_files_below_sorted_by_key_with_their_sizes(folder):
+    photos, write = folder
+    write("b.jpg", b"12")
+    write("a.jpg", b"1")
+    write("more/c.jpg", b"")
+
+    assert [(file.key, file.size) for file in photos.files()] == [
+        ("a.jpg", 1),
+        ("b.jpg", 2),
+        ("more/c.jpg", 0),
+    ]
+
+
+def test_hidden_files_are_no_photos(folder):
+    photos, write = folder
+    write(".DS_Store", b"x")
+    write("a.jpg", b"x")
+
+    assert [file.key for file in photos.files()] == ["a.jpg"]
+
+
+def test_a_folder_that_is_not_there_has_no_files(folder):
+    photos, _ = folder
+
+    assert not photos.exists()
+    assert photos.files() == []
+
+
+def test_a_folder_that_is_there_exists(folder):
+    photos, write = folder
+    write("a.jpg", b"")
+
+    assert photos.exists()
+
+
+def test_fetches_files_in_the_order_asked_and_none_for_what_is_gone(folder):
+    photos, write = folder
+    write("a.jpg", b"A")
+    write("b.jpg", b"B")
+
+    assert photos.fetch(["b.jpg", "gone.jpg", "a.jpg"]) == [b"B", None, b"A"]
+
+
+def test_a_file_s_tag_changes_when_the_file_does(tmp_path):
+    import os
+
+    file = tmp_path / "a.jpg"
+    file.write_bytes(b"1")
+    os.utime(file, (1, 1))
+    (before,) = PhotoFolder(str(tmp_path)).files()
+    file.write_bytes(b"2")
+    os.utime(file, (2, 2))
+    (after,) = PhotoFolder(str(tmp_path)).files()
+
+    assert before.etag != after.etag
+
+
+def test_batches_hold_as_many_files_as_asked():
+    assert [len(batch) for batch in batches(files(1, 1, 1, 1, 1), 2)] == [2, 2, 1]
+
+
+def test_batches_hold_as_many_bytes_as_fit_and_a_large_file_goes_alone(monkeypatch):
+    monkeypatch.setattr(photo_folder, "BYTES_PER_BATCH", 10)
+
+    found = [[file.size for file in batch] for batch in batches(files(4, 6, 1, 25, 3, 3), 100)]
+
+    assert found == [[4, 6], [1], [25], [3, 3]]
+
+
+def test_no_files_make_no_batch():
+    assert list(batches([], 3)) == []

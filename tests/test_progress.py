@@ -1,0 +1,34 @@
+import pytest
+
+from fb_marketplace.progress import Progress
+
+
+@pytest.mark.parametrize(("total", "already"), [(0, 0), (5, 5), (5, 2)])
+def test_any_total_can_be_counted(total, already):
+    with Progress("things", total, already) as progress:
+        progress.advance(0)
+        progress.advance(total - already)
+
+
+def test_nothing_to_do_on_a_terminal_draws_no_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+
+    with Progress("things", 0) as progress:
+        progress.advance(0)
+
+    assert capsys.readouterr().err == ""
+
+
+def test_a_terminal_is_shown_a_bar(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+
+    with Progress("things", 4, 1) as progress:
+        progress.advance(3)
+
+    assert "4/4" in capsys.readouterr().err
+
+
+def test_an_error_in_between_is_not_hidden():
+    with pytest.raises(ValueError, match="broken"), Progress("things", 3) as progress:
+        progress.advance(1)
+        raise ValueError("broken")

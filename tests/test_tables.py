@@ -1,0 +1,162 @@
+import pickle
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fb_marketplace import tables
+
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("name", pa.string()),
+        pa.field("vector", pa.list_(pa.float32())),
+    ]
+)
+
+
+def rows(*keys):
+    return pa.Table.from_pylist(
+        [{"key": key, "name": f"{key}!", "vector": [float(ord(key)), 0.5]} for key in keys],
+        schema=SCHEMA,
+    )
+
+
+@pytest.fixture
+def url(tmp_path):
+    url = str(tmp_path / "of letters.lance")
+    tables.ensure(url, SCHEMA)
+    return url
+
+
+def names(url, version=None):
+    return tables.open_table(url, version).read(["name"]).column("name").to_pylist()
+
+
+def test_rows_of_all_commits_are_read_back(url):
+    tables.insert(url, rows("b", "a"))
+    tables.insert(url, rows("c"))
+
+    assert sorted(names(url)) == ["a!", "b!", "c!"]
+    assert len(tables.open_table(url)) == 3
+    assert tables.open_table(url).read(["key"]).column_names == ["key"]
+
+
+def test_a_row_whose_key_is_held_is_left_as_it_was(url):
+    tables.insert(url, rows("a"))
+    tables.insert(url, rows("a", "b").set_column(1, "name", [["other", "b!"]]))
+
+    assert sorted(names(url)) == ["a!", "b!"]
+
+
+def test_rows_inserted_twice_are_there_once(url):
+    tables.insert(url, rows("a", "b"))
+    tables.insert(url, rows("a", "b"))
+
+    assert len(tables.open_table(url)) == 2
+
+
+def test_held_keys_are_those_of_all_rows_and_none_where_there_is_no_table(url, tmp_path):
+    tables.insert(url, rows("a", "b"))
+
+    assert tables.held_keys(url) == {"a", "b"}
+    assert tables.held_keys(str(tmp_path / "nowhere.lance")) == frozenset()
+
+
+def test_rows_that_are_no_longer_wanted_are_deleted(url):
+    tables.insert(url, rows("a", "b", "c"))
+    tables.retain(url, frozenset({"b", "z"}))
+
+    assert names(url) == ["b!"]
+
+
+def test_many_rows_at_once_can_be_unwanted(url, monkeypatch):
+    monkeypatch.setattr(tables, "DELETED_AT_ONCE", 2)
+    tables.insert(url, rows("a", "b", "c", "d", "e"))
+    tables.retain(url, frozenset({"c"}))
+
+    assert names(url) == ["c!"]
+
+
+def test_ensuring_a_table_that_is_there_changes_nothing(url):
+    tables.insert(url, rows("a"))
+    tables.ensure(url, SCHEMA)
+
+    assert names(url) == ["a!"]
+
+
+def test_an_older_version_is_read_as_it_was(url):
+    first = tables.insert(url, rows("a"))
+    tables.insert(url, rows("b"))
+    tables.retain(url, frozenset({"b"}))
+
+    assert names(url, first) == ["a!"]
+
+
+def test_a_version_is_found_by_its_tag_whatever_came_later(url):
+    tables.tag(url, "2026-01-01", tables.insert(url, rows("a")))
+    tables.insert(url, rows("b"))
+
+    assert names(url, "2026-01-01") == ["a!"]
+
+
+@pytest.mark.parametrize("version", ["never", 99])
+def test_a_version_that_is_not_there_is_missing(url, version):
+    with pytest.raises(tables.TableMissingError, match=f"at version {version}"):
+        tables.open_table(url, version)
+
+
+def test_a_table_that_is_not_there_is_missing(tmp_path):
+    with pytest.raises(tables.TableMissingError, match="nowhere"):
+        tables.open_table(str(tmp_path / "nowhere.lance"))
+
+
+def test_rows_are_taken_by_position_in_the_order_asked(url):
+    tables.insert(url, rows("a", "b", "c"))
+    table = tables.open_table(url)
+    order = table.order("key").tolist()
+
+    taken = table.take([order[2], order[0]], ["name"]).column("name").to_pylist()
+
+    assert taken == ["c!", "a!"]
+
+
+def test_the_order_of_a_column_runs_over_all_commits(url):
+    for keys in ("db", "a", "ec"):
+        tables.insert(url, rows(*keys))
+    table = tables.open_table(url)
+
+    assert table.take(table.order("key").tolist(), ["key"]).column("key").to_pylist() == list(
+        "abcde"
+    )
+
+
+def test_batches_come_in_the_order_of_a_column_and_hold_all_rows(url):
+    tables.insert(url, rows("d", "b"))
+    tables.insert(url, rows("a", "e", "c"))
+
+    found = [
+        batch.column("key").to_pylist()
+        for batch in tables.open_table(url).batches(["key"], 2, "key")
+    ]
+
+    assert found == [["a", "b"], ["c", "d"], ["e"]]
+
+
+def test_vectors_are_a_matrix_of_floats_in_the_order_asked(url):
+    tables.insert(url, rows("a", "b"))
+    table = tables.open_table(url)
+    order = table.order("key").tolist()[::-1]
+
+    vectors = table.vectors(order, "vector")
+
+    assert vectors.dtype == np.float32
+    assert vectors.tolist() == [[98.0, 0.5], [97.0, 0.5]]
+
+
+def test_a_table_goes_to_another_process_as_the_version_it_is(url):
+    tables.insert(url, rows("a"))
+    table = pickle.loads(pickle.dumps(tables.open_table(url)))
+    tables.insert(url, rows("b"))
+
+    assert table.read(["name"]).column("name").to_pylist() == ["a!"]
