@@ -55,9 +55,11 @@ viz: $(READY)  ## look at the pipelines, the data and the pictures in a browser
 lab: $(READY)  ## open the notebooks
 	$(BIN)/kedro jupyter lab notebooks/01_explore.ipynb
 
+# As `kedro package` does it, which would fetch setuptools anew for each wheel.
 wheels: $(READY)  ## build both wheels and the packaged configuration into dist/
-	$(BIN)/kedro package
-	$(BIN)/python -m build --wheel --outdir dist serving
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
+	$(BIN)/python -m build --no-isolation --wheel --outdir dist serving
+	tar --exclude='conf/local/*' -czf dist/conf-fb_marketplace.tar.gz conf
 
 clean:  ## remove what was built; data stays
 	rm -rf $(VENV) dist build serving/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .viz

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,24 +64,6 @@ class Seaweed:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
                 key = f"{prefix}/{path.relative_to(folder).as_posix()}".lstrip("/")
                 client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
-
-    def keys(self, url: str) -> dict[str, str]:
-        """List the objects below a URL: their keys from there, and their ETags."""
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        found = {}
-        with contextlib.closing(_client(self.endpoint)) as client:
-            pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
-            for page in pages:
-                for entry in page.get("Contents", []):
-                    found[entry["Key"].removeprefix(prefix).lstrip("/")] = entry["ETag"].strip('"')
-        return found
-
-    def read(self, url: str) -> bytes:
-        """Read an object."""
-        bucket, _, key = url.removeprefix("s3://").partition("/")
-        with contextlib.closing(_client(self.endpoint)) as client:
-            data: bytes = client.get_object(Bucket=bucket, Key=key)["Body"].read()
-        return data
 
 
 @contextlib.contextmanager
@@ -147,7 +129,7 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=_without_aws(os.environ) | {"HOME": str(folder)},
+            env=_without_aws() | {"HOME": str(folder)},
             start_new_session=True,
         )
     return process, f"http://{HOST}:{chosen['s3'][0]}"
@@ -210,9 +192,10 @@ def _client(endpoint: str) -> Any:
             read_timeout=20,
             retries={"total_max_attempts": 1},
             s3={"addressing_style": "path"},
+            proxies={},
         ),
     )
 
 
-def _without_aws(environment: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in environment.items() if not name.startswith("AWS_")}
+def _without_aws() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}

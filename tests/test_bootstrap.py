@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace.bootstrap import Estimate, mean_by_group
+from fb_marketplace.errors import UserError
 
 
 def estimate(values, groups, **told):
@@ -59,7 +60,7 @@ def test_what_never_varies_has_no_width():
 
 
 def test_a_mean_of_no_cases_is_an_error():
-    with pytest.raises(ValueError, match="no cases"):
+    with pytest.raises(UserError, match="nothing to measure"):
         estimate([], [])
 
 

@@ -14,9 +14,14 @@ ROOT = Path(__file__).parents[1]
 def fails(tmp_path):
     """Runs `kedro run` with these arguments on empty roots; gives what it ended with on stderr."""
 
-    def fails(*arguments):
-        environment = os.environ | {
-            "FB_RAW": str(tmp_path / "raw"),
+    def fails(*arguments, raw=str(tmp_path / "raw")):
+        kept = {name: each for name, each in os.environ.items() if not name.startswith("AWS_")}
+        environment = kept | {
+            "FB_RAW": raw,
+            "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
             "FB_LAKE": str(tmp_path / "lake"),
             "DO_NOT_TRACK": "1",
         }
@@ -52,6 +57,13 @@ def test_a_bucket_that_is_not_there_is_told_with_what_to_do(fails, tmp_path):
 
     assert str(tmp_path / "raw") in told
     assert "FB_RAW" in told
+
+
+def test_a_bucket_without_credentials_is_told(fails):
+    told = fails("--pipeline=cleaning", raw="s3://bucket/raw")
+
+    assert "s3://bucket/raw" in told
+    assert "credentials" in told
 
 
 def test_a_mistyped_parameter_is_told(fails):

@@ -29,6 +29,10 @@ def test_a_terminal_is_shown_a_bar(monkeypatch, capsys):
 
 
 def test_an_error_in_between_is_not_hidden():
-    with pytest.raises(ValueError, match="broken"), Progress("things", 3) as progress:
-        progress.advance(1)
-        raise ValueError("broken")
+    def work():
+        with Progress("things", 3) as progress:
+            progress.advance(1)
+            raise ValueError("broken")
+
+    with pytest.raises(ValueError, match="broken"):
+        work()

@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from fb_marketplace.errors import UserError
+
 
 class Estimate(NamedTuple):
     """A mean with its interval.
@@ -42,11 +44,14 @@ def mean_by_group(
         seed: of the draws.
 
     Raises:
-        ValueError: there are no cases.
+        UserError: there are no cases.
     """
     found = np.asarray(values, dtype=np.float64)
     if not len(found):
-        raise ValueError("a mean of no cases; is the split empty?")
+        raise UserError(
+            "nothing to measure: the validation or test split has no listing, or no photo with a "
+            "partner. Give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
+        )
     _, place = np.unique(np.asarray(groups), return_inverse=True)
     sums = np.bincount(place, weights=found).astype(np.float64)
     sizes = np.bincount(place).astype(np.int64)

@@ -1,10 +1,13 @@
 """The project's commands: Kedro's own ``run``, with a user's mistakes told in one line."""
 
+import contextlib
 import difflib
 import pkgutil
+from collections.abc import Iterator
 from typing import Any, Final
 
 import click
+from kedro.framework.cli.project import CONF_SOURCE_HELP
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings
@@ -35,13 +38,8 @@ def _run(pipeline: str, pipelines: tuple[str, ...], **options: Any) -> Any:
     names = [pipeline] if pipeline else list(pipelines)
     for name in names:
         _check_pipeline(name)
-    try:
+    with _mistakes_in_one_line():
         return kedro_run.callback(pipeline="", pipelines=names, **options)  # type: ignore[misc]
-    except Exception as error:
-        told = _told(error)
-        if told is None:
-            raise
-        raise click.ClickException(told) from error
 
 
 cli.add_command(
@@ -56,23 +54,31 @@ cli.add_command(
 
 @cli.command()
 @env_option
-def summary(env: str | None) -> None:
+@click.option("--conf-source", help=CONF_SOURCE_HELP)
+def summary(env: str | None, conf_source: str | None) -> None:
     """Say what the last run made, and how to ask it."""
     from fb_marketplace.summary import summary as tell
 
-    with settings.SESSION_CLASS.create(env=env) as session:
+    with (
+        _mistakes_in_one_line(),
+        settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session,
+    ):
         catalog = session.load_context().catalog
-        try:
-            manifest = catalog.load("release")
-            version = catalog.load("run_records").latest(["cleaning_report"])["cleaning_report"]
-            report = catalog.load("cleaning_report", version=version)
-            lake = catalog.load("lake").url
-        except Exception as error:
-            told = _told(error)
-            if told is None:
-                raise
-            raise click.ClickException(told) from error
-    click.echo(tell(manifest, report, lake))
+        manifest = catalog.load("release")
+        version = catalog.load("run_records").latest(["cleaning_report"])["cleaning_report"]
+        report = catalog.load("cleaning_report", version=version)
+        click.echo(tell(manifest, report, catalog.load("lake").url))
+
+
+@contextlib.contextmanager
+def _mistakes_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        told = _told(error)
+        if told is None:
+            raise
+        raise click.ClickException(told) from error
 
 
 def _check_pipeline(name: str) -> None:
@@ -96,5 +102,14 @@ def _told(error: BaseException) -> str | None:
     for cause in causes:
         if isinstance(cause, UserError | ReleaseError):
             return str(cause)
-    of_a_user = isinstance(causes[-1], USERS) or str(error).startswith("Pipeline ")
+    of_a_user = (
+        isinstance(causes[-1], USERS)
+        or any(map(_is_of_botocore, causes))
+        or str(error).startswith("Pipeline ")
+    )
     return " ".join(str(error).split()) if of_a_user else None
+
+
+def _is_of_botocore(error: BaseException) -> bool:
+    """Tell no credentials, or a store that refuses or cannot be reached, without importing botocore."""
+    return any(base.__module__.startswith("botocore.") for base in type(error).__mro__)

@@ -61,6 +61,7 @@ class ImageRows(pa.DataFrameModel):
     image_id: str = pa.Field(unique=True, str_length={"min_value": 1})
     product_id: str = pa.Field(str_length={"min_value": 1})
     repeats: int = pa.Field(ge=0)
+    repeated_in: object  # the numbers of the rows that repeat it
 
 
 class PhotoFiles(pa.DataFrameModel):

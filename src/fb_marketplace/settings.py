@@ -6,8 +6,9 @@ from fb_marketplace.hooks import VersionHooks
 
 HOOKS = (VersionHooks(),)
 
-# Kedro-Viz writes `.viz/` at every run; nothing that it shows comes from there.
-DISABLE_HOOKS_FOR_PLUGINS = ("kedro-viz",)
+# Kedro-Viz writes `.viz/` at every run; nothing that it shows comes from there. Kedro-Telemetry finds
+# the consent that `.telemetry` denies only in a clone: the packaged project would send.
+DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-viz")
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",

@@ -11,10 +11,13 @@ S3_DEFAULTS: Final[dict[str, Any]] = {
     "config_kwargs": {
         "connect_timeout": 5,
         "read_timeout": 30,
-        "retries": {"mode": "standard", "max_attempts": 6},
+        "retries": {"mode": "standard", "total_max_attempts": 2},
     },
 }
-"""A cached listing hides what another process has just written; botocore's own timeouts are a minute."""
+"""A cached listing hides what another process has just written; botocore's own timeouts are a minute.
+
+s3fs tries five times around botocore's tries: left alone, a dead endpoint takes minutes to say so.
+"""
 
 
 def configure() -> None:

@@ -72,7 +72,7 @@ def test_a_run_reads_what_it_has_committed_itself(letters, first):
 def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, first, second):
     letters(first).save(rows("ab"))
 
-    with pytest.raises(DatasetError, match="2026-01-01.*run the pipeline"):
+    with pytest.raises(DatasetError, match=r"2026-01-01.*run the pipeline"):
         letters(first).load()
     assert tables.held_keys(letters()._filepath) == {"a", "b"}
     going_on = letters(second)

@@ -1,15 +1,10 @@
 """What a user has: a clone and a bucket. Runs that several tests look at are done once."""
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-# Until `pythonpath` in pyproject.toml names it.
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 import seaweed as seaweedfs
 from e2e.places import PROJECT, Place, Run, clean_environment, command
 
@@ -27,9 +22,12 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         if (PROJECT / name).is_file():
             (clone / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(PROJECT / name, clone / name)
-    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+    # Whoever runs the tests may sign commits and hook into them.
+    settings = ("user.name=tests", "user.email=tests@example.org", "commit.gpgsign=false")
+    git = ["git", "-c", "core.hooksPath=/dev/null"]
+    git += [word for setting in settings for word in ("-c", setting)]
     for words in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "-m", "As it is")):
-        command("git", *identity, *words, cwd=clone, environment=clean_environment())
+        command(*git, *words, cwd=clone, environment=clean_environment())
     return clone
 
 

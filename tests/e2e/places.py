@@ -22,9 +22,13 @@ A_RUN = 240
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """The environment without what this machine may say of lakes, buckets and projects."""
-    about_us = ("AWS_", "FB_", "KEDRO_", "PYTEST_")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(about_us)}
+    """The environment without what this machine may say of lakes, buckets, projects and proxies."""
+    about_us = ("AWS_", "FB_", "GIT_", "KEDRO_", "PYTEST_")
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(about_us) and not name.lower().endswith("_proxy")
+    }
     return kept | {"DO_NOT_TRACK": "1", "PIP_NO_INDEX": "1"} | variables
 
 
@@ -83,12 +87,12 @@ class Place:
         }
 
     def json(self, name: str, version: str) -> Any:
-        return json.loads(self.bytes(name, version))
+        return json.loads(self.read(name, version))
 
     def table(self, name: str, version: str) -> pd.DataFrame:
-        return pd.read_parquet(io.BytesIO(self.bytes(name, version)))
+        return pd.read_parquet(io.BytesIO(self.read(name, version)))
 
-    def bytes(self, name: str, version: str) -> bytes:
+    def read(self, name: str, version: str) -> bytes:
         (path,) = self.files.glob(self.at(f"*/{name}.*/{version}/{name}.*"))
         data: bytes = self.files.cat_file(path)
         return data
@@ -103,6 +107,7 @@ class Place:
             secret=self.store["AWS_SECRET_ACCESS_KEY"],
             endpoint_url=self.store["AWS_ENDPOINT_URL_S3"],
             use_listings_cache=False,
+            config_kwargs={"proxies": {}},
         )
 
     def at(self, path: str) -> str:

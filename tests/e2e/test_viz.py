@@ -57,7 +57,7 @@ def test_pictures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:
     details = _read(shown / "nodes" / node["id"])
 
     assert details["preview_type"] == "ImagePreview"
-    drawn = whole_run.place.bytes(picture, whole_run.version)
+    drawn = whole_run.place.read(picture, whole_run.version)
     assert base64.b64decode(details["preview"]) == drawn
     assert drawn.startswith(b"\x89PNG")
 

@@ -28,8 +28,21 @@ class Elsewhere:
     folder: Path
 
     @property
+    def home(self) -> Path:
+        return self.folder.with_name("home")
+
+    @property
     def environment(self) -> dict[str, str]:
-        return clean_environment(FB_RAW=str(self.folder / "raw"), FB_LAKE=str(self.folder / "lake"))
+        environment = clean_environment(
+            FB_RAW=str(self.folder / "raw"),
+            FB_LAKE=str(self.folder / "lake"),
+            HOME=str(self.home),
+            XDG_CONFIG_HOME=str(self.home),
+            # Nobody has asked here not to be tracked, and yet whatever is sent arrives nowhere.
+            https_proxy="http://127.0.0.1:9",
+        )
+        del environment["DO_NOT_TRACK"]
+        return environment
 
     def run(self, name: str, *arguments: str) -> str:
         return command(
@@ -125,6 +138,7 @@ def test_the_packaged_project_draws_and_cleans_a_sample(elsewhere: Elsewhere) ->
     assert found["pipelines"] == ["cleaning"]
     assert found["code_revision"] == found["libraries"]["fb-marketplace"]
     assert sorted(path.name for path in elsewhere.folder.iterdir()) == ["lake", "raw"]
+    assert not (elsewhere.home / "kedro").exists(), "Kedro-Telemetry has made an id to send"
 
 
 def test_the_server_tells_how_to_use_it(elsewhere: Elsewhere) -> None:

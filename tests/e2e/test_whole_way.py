@@ -151,7 +151,7 @@ def _ask(path: str, server: str, photo: Path) -> Any:
     said = command(
         *(words[0], "--silent", "--show-error", "--fail-with-body", *words[1:]),
         cwd=PROJECT,
-        environment=clean_environment(no_proxy="*"),
+        environment=clean_environment(),
     )
     return json.loads(said)
 

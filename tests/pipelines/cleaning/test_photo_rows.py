@@ -209,7 +209,7 @@ def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
     matched, folder, one_process, tmp_path, cleaning
 ):
     found = matched(a=b"bad", b=b"")
-    found.at[0, "repeated_in"] = [7, 9]
+    found["repeated_in"] = [[7, 9], []]
     _, _, turned = read(found, folder, one_process)
     url = str(tmp_path / "unusable.lance")
     tables.ensure(url, UNUSABLE_PHOTOS)

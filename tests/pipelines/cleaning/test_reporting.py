@@ -10,6 +10,7 @@ from fb_marketplace.lance_schemas import UNUSABLE_PHOTOS
 from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
 from fb_marketplace.pipelines.cleaning.quarantine import ledger
 from fb_marketplace.pipelines.cleaning.reporting import (
+    digest_content,
     draw_category_histogram,
     draw_photo_sheet,
     draw_price_histogram,
@@ -38,6 +39,7 @@ def cleaned(raw_products, cleaning, store_photos, draw_photo):
         ),
         "splits": owners.assign(group=owners["product_id"], split=["test", "test", "train"]),
         "quarantine": pd.concat([found.quarantined, strays], ignore_index=True),
+        "content_digests": {"products": "abc"},
     }
 
 
@@ -78,12 +80,37 @@ def test_flags_copies_and_splits_are_counted(cleaned):
     assert found["photos"] == {"JPEG": 3}
 
 
-def test_the_digests_change_with_what_was_cleaned_and_with_nothing_else(cleaned):
-    before = report(**cleaned)["digests"]
-    cleaned["products"] = cleaned["products"].assign(price=[0.0, 46.0])
-    after = report(**cleaned)["digests"]
+DIGESTED = ("products", "images", "duplicate_groups", "splits", "quarantine")
 
+
+def digests(cleaned):
+    return digest_content(**{name: cleaned[name] for name in DIGESTED})
+
+
+def test_the_digests_change_with_what_was_cleaned_and_with_nothing_else(cleaned):
+    before = digests(cleaned)
+    cleaned["products"] = cleaned["products"].assign(price=[0.0, 46.0])
+    after = digests(cleaned)
+
+    assert set(before) == set(DIGESTED)
     assert {name for name in before if before[name] != after[name]} == {"products"}
+
+
+def test_the_digests_are_the_same_wherever_the_bucket_is(cleaned, store_photos, draw_photo):
+    before = digests(cleaned)
+    seeds = {"k": 3, "j": 1, "i": 1}
+    cleaned["images"] = store_photos({name: draw_photo(seeds[name]) for name in seeds}, "2.lance")
+    cleaned["products"] = cleaned["products"].iloc[::-1]
+
+    assert digests(cleaned) == before
+
+
+def test_the_digests_change_with_a_photo(cleaned, store_photos, draw_photo):
+    before = digests(cleaned)
+    cleaned["images"] = store_photos({name: draw_photo(1) for name in "ijk"}, "2.lance")
+    after = digests(cleaned)
+
+    assert {name for name in before if before[name] != after[name]} == {"images"}
 
 
 def test_the_report_says_the_same_of_a_bucket_without_copies(cleaned):

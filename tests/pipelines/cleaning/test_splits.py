@@ -72,7 +72,7 @@ def test_groups_join_along_a_chain_of_photos_and_descriptions(told):
     assigned = split(listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, told)
 
     assert set(by_product(assigned).values()) == {"a"}
-    assert assigned["split"].nunique() == 1
+    assert len(set(assigned["split"])) == 1
 
 
 def test_listings_of_the_same_description_are_one_group_even_without_photos(told):
@@ -107,7 +107,7 @@ def test_no_group_crosses_and_every_photo_is_there_once(told):
 
     assigned = split(products(*ids), owned, shared, NONE, told)
 
-    assert (assigned.groupby("group")["split"].nunique() == 1).all()
+    assert all(len(set(sides)) == 1 for _, sides in assigned.groupby("group")["split"])
     assert sorted(assigned["image_id"]) == sorted(owned["image_id"])
     assert assigned["group"].nunique() == 400 - len(shared) // 2
     Splits.validate(assigned)

@@ -56,7 +56,7 @@ def _photos(index: Index, splits: pd.DataFrame, duplicate_groups: pd.DataFrame) 
     photos = pd.DataFrame({"image_id": index.image_ids, "product_id": index.product_ids})
     photos = photos.merge(splits[["image_id", "group", "split"]], on="image_id", how="left")
     names = duplicate_groups.set_index("image_id")["group"]
-    photos["copies"] = photos["image_id"].map(names).fillna(photos["image_id"])
+    photos["copies"] = photos["image_id"].map(names).astype("str").fillna(photos["image_id"])
     photos["pictures"] = photos.groupby("product_id")["copies"].transform("nunique")
     return photos
 

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.charts import figure, png
+from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
@@ -45,11 +46,12 @@ def examples(vision_features: Table, products: pd.DataFrame, splits: pd.DataFram
     photos = (
         vision_features.take(order, ["image_id"])
         .to_pandas()
+        .assign(row=order)
         .merge(splits.dropna(subset="image_id"), on="image_id", validate="1:1")
         .merge(products[["product_id", "category"]], on="product_id", validate="m:1")
     )
     return Examples(
-        vision_features.vectors(order, "features"),
+        vision_features.vectors(photos["row"].to_list(), "features"),
         np.asarray([labels.index(category) for category in photos["category"]], dtype=np.int64),
         photos["split"].to_numpy(dtype=np.str_),
         photos["group"].to_numpy(dtype=np.str_),
@@ -68,13 +70,22 @@ def train_head(
 
     Returns:
         The head, and for each epoch the loss in training and the loss and accuracy on validation.
+
+    Raises:
+        UserError: there is nothing to train on, or nothing to choose by.
     """
     import torch
 
     torch.manual_seed(parameters.seed)
     features, classes = torch.from_numpy(found.features), torch.from_numpy(found.classes)
-    training = torch.from_numpy(np.flatnonzero(found.split == "train"))
-    validation = torch.from_numpy(np.flatnonzero(found.split == "validation"))
+    training, validation = (
+        torch.from_numpy(np.flatnonzero(found.split == split)) for split in ("train", "validation")
+    )
+    if not len(training) or not len(validation):
+        raise UserError(
+            f"a head needs photos to train on and photos to choose by; found {len(training)} and "
+            f"{len(validation)}. Give more listings, or other shares under `splits:`"
+        )
     layer = torch.nn.Linear(features.shape[1], len(found.labels))
     optimiser = torch.optim.AdamW(
         layer.parameters(), parameters.learning_rate, weight_decay=parameters.weight_decay

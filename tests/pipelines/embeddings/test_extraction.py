@@ -1,0 +1,73 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.parameters import EmbeddingParameters
+from fb_marketplace.pipelines.embeddings.extraction import embed
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+
+TOLD = EmbeddingParameters(photos_per_batch=2, rows_per_commit=3)
+
+
+@pytest.fixture
+def encoder(tmp_path, colour_encoder):
+    (tmp_path / "encoder.onnx").write_bytes(colour_encoder)
+    return StoredFile(str(tmp_path / "encoder.onnx"))
+
+
+@pytest.fixture
+def images(store_photos, draw_photo):
+    return store_photos({name: draw_photo(seed) for seed, name in enumerate("ecadb")})
+
+
+def read(images, encoder, held=frozenset(), told=TOLD):
+    retained, *batches = embed(images, encoder, held, told)
+    return retained.keys, [batch.to_pylist() for batch in batches]
+
+
+def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
+    keys, batches = read(images, encoder)
+    rows = [row for batch in batches for row in batch]
+
+    assert [row["image_id"] for row in rows] == list("abcde")
+    assert {row["key"] for row in rows} == keys
+    (jpeg,) = images.take([images.order("image_id")[2]], ["jpeg"]).column("jpeg").to_pylist()
+    served = Encoder.from_bytes(encoder.read()).encode(photos.pixels(jpeg)[np.newaxis])
+    np.testing.assert_allclose(rows[2]["embedding"], served.embeddings[0], atol=1e-6)
+    np.testing.assert_allclose(rows[2]["probabilities"], served.probabilities[0], atol=1e-6)
+    assert {row["encoder_sha256"] for row in rows} == {encoder.sha256()}
+
+
+def test_rows_are_committed_as_soon_as_there_are_enough(images, encoder):
+    assert [len(batch) for batch in read(images, encoder)[1]] == [4, 1]
+
+
+def test_vectors_that_are_held_are_not_made_again(images, encoder):
+    keys, batches = read(images, encoder)
+    held = frozenset(row["key"] for row in batches[0])
+
+    assert read(images, encoder, held) == (keys, [batches[1]])
+    assert read(images, encoder, keys) == (keys, [])
+
+
+def test_another_encoder_makes_all_of_them_anew(images, encoder, tmp_path):
+    import onnx
+
+    other = onnx.load(encoder.url)
+    other.doc_string = "another"
+    (tmp_path / "other.onnx").write_bytes(other.SerializeToString())
+
+    before, _ = read(images, encoder)
+    after, batches = read(images, StoredFile(str(tmp_path / "other.onnx")), before)
+
+    assert not before & after
+    assert sum(map(len, batches)) == 5
+
+
+def test_other_batches_make_the_same_rows(images, encoder):
+    one = read(images, encoder)
+    other = read(images, encoder, told=EmbeddingParameters(photos_per_batch=5, rows_per_commit=9))
+
+    assert one[0] == other[0]
+    assert len(other[1]) == 1

@@ -1,0 +1,41 @@
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS
+from fb_marketplace.parameters import IndexParameters
+from fb_marketplace.tables import Table
+
+StoreAngles = Callable[[Mapping[str, float]], Table]
+
+
+@pytest.fixture(scope="session")
+def told(base_parameters) -> IndexParameters:
+    return IndexParameters.model_validate(base_parameters["indexing"] | {"bootstrap_samples": 20})
+
+
+@pytest.fixture
+def store_angles(tmp_path) -> StoreAngles:
+    """Stores photos as points on a circle, by their angle in degrees."""
+
+    def store(angles: Mapping[str, float]) -> Table:
+        url = str(tmp_path / "embeddings.lance")
+        rows = [
+            {
+                "key": image,
+                "image_id": image,
+                "image_sha256": "",
+                "encoder_sha256": "",
+                "probabilities": [1.0],
+                "embedding": [np.cos(np.radians(angle)), np.sin(np.radians(angle))],
+            }
+            for image, angle in angles.items()
+        ]
+        tables.ensure(url, IMAGE_EMBEDDINGS)
+        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        return tables.open_table(url)
+
+    return store

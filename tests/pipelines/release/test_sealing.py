@@ -1,0 +1,132 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.encoding import open_encoder
+from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.pipelines.release.sealing import artifact, make_listings, seal
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.listings import read_listings
+from fb_marketplace_serving.manifest import publish
+from fb_marketplace_serving.release import Release
+
+PRODUCTS = pd.DataFrame(
+    {
+        "row": [0, 1],
+        "product_id": ["q", "p"],
+        "title": ["Oak table", "Bike"],
+        "price": [45.0, 0.0],
+        "category": ["Home", "Sport"],
+        "category_path": ["Home / Tables", "Sport / Bikes"],
+        "town": ["Leeds", None],
+        "county": [None, None],
+        "seller": ["Ann", "Bob"],
+    }
+)
+
+
+@pytest.fixture
+def made(tmp_path, colour_encoder, store_photos, draw_photo):
+    """What a run has put into the lake."""
+    images = store_photos({f"photo {seed}": draw_photo(seed) for seed in range(6)})
+    encoder = open_encoder(colour_encoder)
+    order = images.order("image_id").tolist()
+    rows = images.take(order, ["image_id", "jpeg"]).to_pylist()
+    vectors = [encoder.encode(photos.pixels(row["jpeg"])[None]).embeddings[0] for row in rows]
+    index = Index.build_flat(np.stack(vectors), [row["image_id"] for row in rows], list("ppqqqp"))
+    index_bytes, ids = index.to_bytes()
+    files = {
+        "encoder": colour_encoder,
+        "image_index": index_bytes,
+        "image_index_ids": ids,
+        "listings": make_listings(PRODUCTS),
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    return {name: StoredFile(str(tmp_path / name)) for name in files} | {
+        "lake": Lake(str(tmp_path)),
+        "vision_labels": ["Arts", "Home", "Sport"],
+        "images": images,
+        "content_digests": {"products": "abc", "images": "def"},
+        "vision_metrics": {"test": {"top1": 0.5}},
+        "retrieval_metrics": {"recall": 0.4},
+        "parameters": ReleaseParameters(canaries=3),
+    }
+
+
+def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
+    manifest = seal(**made).model_copy(update={"version": "v1"})
+    publish(str(tmp_path), manifest)
+
+    opened = Release.open(str(tmp_path))
+
+    assert opened.manifest == manifest
+    assert opened.manifest.counts == {"photos": 6, "products": 2}
+    assert opened.manifest.metrics == {
+        "vision": {"test": {"top1": 0.5}},
+        "retrieval": {"recall": 0.4},
+    }
+
+
+def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
+    assert [canary.image_id for canary in seal(**made).canaries] == [
+        "photo 0",
+        "photo 2",
+        "photo 5",
+    ]
+
+
+def test_there_are_no_more_canaries_than_photos(made):
+    told = made | {"parameters": ReleaseParameters(canaries=20)}
+
+    assert len({canary.image_id for canary in seal(**told).canaries}) == 6
+
+
+def test_a_canary_finds_itself_first(made):
+    for canary in seal(**made).canaries:
+        assert canary.neighbours[0] == canary.image_id
+
+
+def test_paths_are_relative_to_the_lake(made):
+    assert {each.path for each in seal(**made).artifacts.values()} == {
+        "encoder",
+        "image_index",
+        "image_index_ids",
+        "listings",
+    }
+
+
+@pytest.mark.parametrize("url", ["/elsewhere/encoder", "{lake}-beside/encoder"])
+def test_a_file_outside_the_lake_is_refused(made, url):
+    outside = StoredFile(url.format(lake=made["lake"].url))
+
+    with pytest.raises(ValueError, match="is not in the lake"):
+        artifact(made["lake"], outside)
+
+
+def test_the_data_digest_changes_with_the_data(made):
+    other = made | {"content_digests": {"products": "abc", "images": "other"}}
+
+    assert seal(**made).data_digest != seal(**other).data_digest
+
+
+def test_the_server_reads_the_listings_that_were_made(made):
+    listings = read_listings(made["listings"].read())
+
+    assert list(listings) == ["p", "q"]
+    assert listings["q"].title == "Oak table"
+    assert listings["p"].town is None
+
+
+def test_listings_are_the_same_bytes_in_whatever_order_they_came():
+    assert make_listings(PRODUCTS.iloc[::-1]) == make_listings(PRODUCTS)
+
+
+def test_sealing_writes_nothing(made, tmp_path):
+    before = sorted(path for path in tmp_path.rglob("*"))
+    seal(**made)
+
+    assert sorted(path for path in tmp_path.rglob("*")) == before

@@ -1,0 +1,71 @@
+import pytest
+
+from fb_marketplace.pipelines.vision import network
+from fb_marketplace.pipelines.vision.features import extract_features
+
+
+@pytest.fixture
+def exports(monkeypatch, colour_encoder):
+    """The backbone knows mean colours; gives what was exported, one by one."""
+    made = []
+
+    def export(assembled):
+        made.append(assembled)
+        return colour_encoder
+
+    monkeypatch.setattr(network, "assemble", lambda *told: told)
+    monkeypatch.setattr(network, "export", export)
+    return made
+
+
+def read(images, told, held=frozenset()):
+    retained, *batches = extract_features(images, held, told)
+    return retained.keys, [row for batch in batches for row in batch.to_pylist()]
+
+
+@pytest.fixture
+def images(store_photos, draw_photo):
+    return store_photos({name: draw_photo(seed) for seed, name in enumerate("cab")})
+
+
+def test_each_photo_has_its_features(exports, images, told):
+    keys, rows = read(images, told)
+
+    assert [row["image_id"] for row in rows] == ["a", "b", "c"]
+    assert {row["key"] for row in rows} == keys
+    assert len({tuple(row["features"]) for row in rows}) == 3
+
+
+def test_features_that_are_held_are_not_taken_again(exports, images, told):
+    keys, rows = read(images, told)
+    held = frozenset(row["key"] for row in rows if row["image_id"] != "b")
+
+    assert read(images, told, held) == (keys, [rows[1]])
+
+
+def test_nothing_is_exported_when_nothing_is_new(exports, images, told):
+    keys, _ = read(images, told)
+    exports.clear()
+
+    assert read(images, told, keys) == (keys, [])
+    assert exports == []
+
+
+@pytest.mark.parametrize(
+    ("values", "anew"),
+    [({"input_side": 96}, True), ({"weights": "package"}, True), ({"epochs": 2}, False)],
+)
+def test_what_the_features_depend_on_and_nothing_else_takes_them_anew(
+    exports, images, told, values, anew
+):
+    before, _ = read(images, told)
+    after, _ = read(images, told.model_copy(update=values))
+
+    assert (after != before) is anew
+
+
+def test_a_photo_of_other_pixels_is_taken_anew(exports, store_photos, draw_photo, told):
+    before, _ = read(store_photos({"a": draw_photo(1)}), told)
+    after, _ = read(store_photos({"a": draw_photo(2)}, "other.lance"), told)
+
+    assert before != after
