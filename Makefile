@@ -10,10 +10,10 @@ RAW := $(or $(FB_RAW),data/01_raw)
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test serve bench lint viz lab wheels clean
+.PHONY: help setup sample run test test-real serve bench lint viz lab wheels clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with both distributions and all tools
 
@@ -36,6 +36,9 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 
 test: $(READY)  ## run the tests
 	$(BIN)/pytest
+
+test-real: $(READY)  ## run the tests on a folder of real listings: make test-real REAL=<folder>
+	REAL=$(REAL) $(BIN)/pytest -m real -s
 
 serve: $(READY)  ## serve the lake's release at http://127.0.0.1:8000
 	$(BIN)/fb-serve run --lake $(LAKE) --host 127.0.0.1 --port 8000

@@ -32,7 +32,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return kept | {"DO_NOT_TRACK": "1", "PIP_NO_INDEX": "1"} | variables
 
 
-def command(*words: str, cwd: Path, environment: Mapping[str, str]) -> str:
+def command(*words: str, cwd: Path, environment: Mapping[str, str], seconds: int = A_RUN) -> str:
     """Run a command that must end well; gives what it wrote to stdout."""
     done = subprocess.run(
         words,
@@ -41,7 +41,7 @@ def command(*words: str, cwd: Path, environment: Mapping[str, str]) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=A_RUN,
+        timeout=seconds,
         check=False,
     )
     said = f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
@@ -58,24 +58,31 @@ class Place:
         raw: root of the bucket; relative to the clone unless a URL.
         lake: root of the lake, likewise.
         store: environment variables that give access.
+        configuration: the environment of Kedro's that runs are made in.
+        seconds: that no command takes, however busy the machine.
     """
 
     clone: Path
     raw: str
     lake: str
     store: Mapping[str, str] = field(default_factory=dict)
+    configuration: str = "test"
+    seconds: int = A_RUN
 
     @property
     def environment(self) -> dict[str, str]:
         return clean_environment(FB_RAW=self.raw, FB_LAKE=self.lake, **self.store)
 
     def kedro(self, *arguments: str) -> str:
-        return command(str(BIN / "kedro"), *arguments, cwd=self.clone, environment=self.environment)
+        kedro = str(BIN / "kedro")
+        return command(
+            kedro, *arguments, cwd=self.clone, environment=self.environment, seconds=self.seconds
+        )
 
     def run(self, *arguments: str) -> str:
-        """Run pipelines as a test does; gives the version of the run."""
+        """Run pipelines; gives the version of the run."""
         before = set(self.records())
-        self.kedro("run", "--env=test", *arguments)
+        self.kedro("run", f"--env={self.configuration}", *arguments)
         (version,) = set(self.records()) - before
         return version
 

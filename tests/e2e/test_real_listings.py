@@ -1,0 +1,90 @@
+"""Real listings, in place: `make test-real REAL=<folder>`, where the folder has the bucket's layout."""
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pandas as pd
+import pytest
+from e2e.places import Place, Run, serving
+
+pytestmark = pytest.mark.real
+
+ASKED = 200
+"""Photos of the test split that the server is asked about."""
+
+
+@pytest.fixture(scope="session")
+def listings() -> Path:
+    folder = Path(os.environ["REAL"]).resolve()
+    assert (folder / "Assets/Products.csv").exists(), f"{folder} has no Assets/Products.csv"
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_run(clone, listings, tmp_path_factory) -> Run:
+    lake = str(tmp_path_factory.mktemp("real") / "lake")
+    place = Place(clone, str(listings), lake, configuration="base", seconds=1500)
+    return Run(place, place.run())
+
+
+@pytest.fixture(scope="session")
+def bucket_run(clone, listings, seaweed) -> Run:
+    raw = f"{seaweed.make_bucket('real-raw')}/raw"
+    seaweed.upload(listings, raw)
+    lake = f"{seaweed.make_bucket('real-lake')}/lake"
+    place = Place(clone, raw, lake, seaweed.environment, configuration="base", seconds=1500)
+    return Run(place, place.run("--pipeline=cleaning"))
+
+
+def rows_of(table: Path) -> int:
+    read = pd.read_csv(table, lineterminator="\n", dtype=str, keep_default_na=False)
+    return len(read)
+
+
+def test_every_row_and_file_is_accounted_for(real_run, listings):
+    ledger = real_run.json("cleaning_report")["ledger"]
+
+    assert ledger["products"]["in"] == rows_of(listings / "Assets/Products.csv")
+    assert ledger["images"]["in"] == rows_of(listings / "Assets/Images.csv")
+    assert ledger["files"]["in"] == len(list((listings / "images").iterdir()))
+    for account in ledger.values():
+        assert account["in"] == account["kept"] + account["quarantined"]
+
+
+def test_the_bucket_gives_the_same_content(real_run, bucket_run):
+    assert bucket_run.json("content_digests") == real_run.json("content_digests")
+
+
+def test_a_second_run_reads_no_photo_again(real_run):
+    before = real_run.place.photo_table()
+    again = replace(real_run.place).run("--pipeline=cleaning")
+    after = real_run.place.photo_table()
+
+    assert again in after.tags.list()
+    assert after.version == before.version
+    digests = real_run.place.json("content_digests", again)
+    assert digests == real_run.json("content_digests")
+
+
+def test_the_server_finds_other_photos_of_a_listing_as_often_as_was_measured(real_run, listings):
+    splits, copies = real_run.table("splits"), real_run.table("duplicate_groups")
+    test = splits[(splits["split"] == "test") & ~splits["image_id"].isin(copies["image_id"])]
+    paired = test[test.groupby("product_id")["image_id"].transform("size") == 2]
+    asked = paired.sort_values("image_id").head(ASKED)
+    found, itself = 0, 0
+    with serving(real_run.place) as address, httpx.Client(base_url=address) as client:
+        for image_id, product_id in asked[["image_id", "product_id"]].itertuples(index=False):
+            photo = (listings / "images" / f"{image_id}.jpg").read_bytes()
+            answer = client.post("/predict/similar_images?k=11", files={"image": photo}).json()
+            itself += answer["hits"][0]["image_id"] == image_id
+            hits = [hit for hit in answer["hits"] if hit["image_id"] != image_id]
+            found += product_id in {hit["product_id"] for hit in hits[:10]}
+            category = client.post("/predict/image", files={"image": photo}).json()
+            assert sum(category["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+    measured = real_run.json("retrieval_metrics")["all_photos"]["same_product_recall_at_10"]
+    print(f"the other photo among ten hits: {found} of {len(asked)}; measured {measured}")
+
+    assert itself == len(asked)
+    assert found / len(asked) == pytest.approx(measured["value"], abs=0.1)
