@@ -67,18 +67,19 @@ def export_encoder(vision_model: StoredFile, parameters: VisionParameters) -> by
 def _model(head: Head, data: dict[str, str], parameters: VisionParameters) -> bytes:
     from safetensors.numpy import save
 
-    transform = {
-        "photos_version": photos.VERSION,
-        "photo_side": photos.SIDE,
-        "input_side": parameters.input_side,
-    }
-    metadata = {
+    card = {
         "backbone": parameters.backbone,
         "weights": parameters.weights,
-        "labels": json.dumps(head.labels),
-        "transform": json.dumps(transform),
-        "data": json.dumps(data),
+        "labels": head.labels,
+        "transform": {
+            "photos_version": photos.VERSION,
+            "photo_side": photos.SIDE,
+            "input_side": parameters.input_side,
+        },
+        "data": data,
     }
+    # One entry: safetensors writes several in an order that changes from run to run.
+    metadata = {"card": json.dumps(card, sort_keys=True)}
     return save({"head.weight": head.weight, "head.bias": head.bias}, metadata)
 
 
