@@ -45,11 +45,11 @@ def test_a_model_carries_its_labels_transform_and_data(trained, tmp_path, told):
     (tmp_path / "model").write_bytes(trained.model)
 
     with safe_open(tmp_path / "model", "numpy") as opened:
-        metadata = opened.metadata()
+        card = json.loads(opened.metadata()["card"])
     assert trained.labels == ["category 0", "category 1", "category 2"]
-    assert json.loads(metadata["labels"]) == trained.labels
-    assert json.loads(metadata["transform"])["input_side"] == told.input_side
-    assert json.loads(metadata["data"]) == {"products": "abc"}
+    assert card["labels"] == trained.labels
+    assert card["transform"]["input_side"] == told.input_side
+    assert card["data"] == {"products": "abc"}
     assert load(trained.model)["head.weight"].shape == (3, 4)
 
 
