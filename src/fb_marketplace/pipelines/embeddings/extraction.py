@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from fb_marketplace.digests import key_of
+from fb_marketplace.digests import key_of, sha256
 from fb_marketplace.parameters import EmbeddingParameters
-from fb_marketplace.progress import Progress
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Retain, Rows, Table
 
@@ -26,38 +25,34 @@ def embed(
     Yields:
         For the table ``image_embeddings``: what to retain, then batches of new rows.
     """
-    from fb_marketplace.encoding import encode_rows, open_encoder
+    from fb_marketplace.encoding import encode_missing, open_encoder
 
-    graph, digest = encoder.read(), encoder.sha256()
+    graph = encoder.read()
+    digest = sha256(graph)
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [key_of(photo["image_id"], photo["sha256"], digest) for photo in photos]
     yield Retain(frozenset(keys))
-    new = [int(row) for row in images.order("image_id") if keys[row] not in image_embeddings_held]
-    if not new:
-        return
-    waiting: list[dict[str, object]] = []
-    with Progress("photos encoded", len(photos), len(photos) - len(new)) as progress:
-        for rows, encoding in encode_rows(
-            open_encoder(graph), images, new, parameters.photos_per_batch
-        ):
-            for row, probabilities, embedding in zip(rows, *encoding, strict=True):
-                photo = photos[row]
-                waiting.append(
-                    {
-                        "key": keys[row],
-                        "image_id": photo["image_id"],
-                        "image_sha256": photo["sha256"],
-                        "encoder_sha256": digest,
-                        "probabilities": probabilities,
-                        "embedding": embedding,
-                    }
-                )
-            progress.advance(len(rows))
-            if len(waiting) >= parameters.rows_per_commit:
-                yield _table(waiting)
-                waiting = []
-        if waiting:
-            yield _table(waiting)
+    for batch in encode_missing(
+        lambda: open_encoder(graph),
+        images,
+        keys,
+        image_embeddings_held,
+        parameters.photos_per_batch,
+        parameters.rows_per_commit,
+    ):
+        yield _table(
+            [
+                {
+                    "key": keys[row],
+                    "image_id": photos[row]["image_id"],
+                    "image_sha256": photos[row]["sha256"],
+                    "encoder_sha256": digest,
+                    "probabilities": probabilities,
+                    "embedding": embedding,
+                }
+                for row, probabilities, embedding in batch
+            ]
+        )
 
 
 def _table(rows: list[dict[str, object]]) -> Rows:

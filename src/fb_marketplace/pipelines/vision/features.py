@@ -8,8 +8,8 @@ import numpy as np
 from fb_marketplace.digests import key_of, stage_digest
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import check
-from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Retain, Rows, Table
+from fb_marketplace_serving.encoder import Encoder
 
 REVISION: Final = 1
 PHOTOS_PER_BATCH: Final = 32
@@ -29,7 +29,7 @@ def extract_features(
     Yields:
         For the table ``vision_features``: what to retain, then batches of new rows.
     """
-    from fb_marketplace.encoding import encode_rows, open_encoder
+    from fb_marketplace.encoding import encode_missing, open_encoder
     from fb_marketplace.pipelines.vision.network import assemble, export
 
     backbone = check(parameters.backbone, parameters.weights)
@@ -38,25 +38,21 @@ def extract_features(
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [key_of(photo["image_id"], photo["sha256"], stage) for photo in photos]
     yield Retain(frozenset(keys))
-    new = [int(row) for row in images.order("image_id") if keys[row] not in vision_features_held]
-    if not new:
-        return
-    # The features do not depend on the head: any will do.
-    head = np.zeros((1, backbone.features), np.float32), np.zeros(1, np.float32)
-    encoder = open_encoder(export(assemble(parameters, *head)))
-    with Progress("photos through the backbone", len(photos), len(photos) - len(new)) as progress:
-        waiting: list[dict[str, object]] = []
-        for rows, encoding in encode_rows(encoder, images, new, PHOTOS_PER_BATCH):
-            waiting += [
+
+    def headless() -> Encoder:
+        # The features do not depend on the head: any will do.
+        head = np.zeros((1, backbone.features), np.float32), np.zeros(1, np.float32)
+        return open_encoder(export(assemble(parameters, *head)))
+
+    for batch in encode_missing(
+        headless, images, keys, vision_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
+    ):
+        yield _table(
+            [
                 {"key": keys[row], "image_id": photos[row]["image_id"], "features": features}
-                for row, features in zip(rows, encoding.embeddings, strict=True)
+                for row, _, features in batch
             ]
-            progress.advance(len(rows))
-            if len(waiting) >= ROWS_PER_COMMIT:
-                yield _table(waiting)
-                waiting = []
-        if waiting:
-            yield _table(waiting)
+        )
 
 
 def _table(rows: list[dict[str, object]]) -> Rows:
