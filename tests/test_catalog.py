@@ -145,6 +145,13 @@ def test_the_previous_version_of_a_table_is_asked_of_that_table(entries):
         assert entries[name]["filepath"] == table["filepath"]
 
 
+@pytest.mark.parametrize("name", sorted(PIPELINES))
+def test_a_pipeline_by_itself_reads_nothing_that_another_left_in_memory(entries, name):
+    read = {each for each in PIPELINES[name].inputs() if not each.startswith("params:")}
+
+    assert [each for each in sorted(read) if entries[each]["type"] == "MemoryDataset"] == []
+
+
 def test_no_two_datasets_are_saved_to_one_place(entries):
     made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
     places = [entries[name]["filepath"] for name in made if "filepath" in entries[name]]
@@ -236,6 +243,17 @@ def test_a_required_field_must_have_a_column(base_parameters):
 
     with pytest.raises(ValidationError, match="colour"):
         parameters.TableParameters.model_validate(told)
+
+
+@pytest.mark.parametrize(("table", "name"), [("products", "location"), ("images", "product_id")])
+def test_a_column_that_cleaning_needs_must_have_a_name(base_parameters, table, name):
+    told = base_parameters["cleaning"]
+    columns = {ours: theirs for ours, theirs in told[table]["columns"].items() if ours != name}
+    required = [ours for ours in told[table]["required"] if ours != name]
+    told = told | {table: {"columns": columns, "required": required}}
+
+    with pytest.raises(ValidationError, match=f"columns does not say what .*{name}"):
+        parameters.CleaningParameters.model_validate(told)
 
 
 def test_listing_the_pipelines_imports_nothing_heavy():

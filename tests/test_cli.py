@@ -77,3 +77,20 @@ def test_what_an_earlier_pipeline_makes_is_told_to_be_missing(fails):
 
     assert "encoder" in told
     assert "images" in told
+
+
+def test_a_mistyped_environment_is_told(fails):
+    assert "typo" in fails("--env=typo")
+
+
+def test_a_table_that_is_not_utf_8_is_told(fails, tmp_path):
+    (tmp_path / "raw/Assets").mkdir(parents=True)
+    (tmp_path / "raw/images").mkdir()
+    columns = "id,product_name,category,product_description,price,location\n"
+    written = columns + "1,Caf\u00e9 table,Home / Tables,A table.,5,Leeds\n"
+    (tmp_path / "raw/Assets/Products.csv").write_bytes(written.encode("latin-1"))
+    (tmp_path / "raw/Assets/Images.csv").write_text("id,product_id\n")
+
+    told = fails("--pipeline=cleaning")
+
+    assert "utf-8" in told

@@ -10,9 +10,9 @@ def opened(sheet):
     return Image.open(io.BytesIO(sheet), formats=("PNG",)).convert("RGB")
 
 
-def painted(colour, size=(40, 40)):
+def painted(colour, size=(40, 40), format_="PNG"):
     buffer = io.BytesIO()
-    Image.new("RGB", size, colour).save(buffer, "PNG")
+    Image.new("RGB", size, colour).save(buffer, format_)
     return buffer.getvalue()
 
 
@@ -38,6 +38,35 @@ def test_what_is_no_picture_is_shown_by_its_bytes(content):
 
     assert shown.size == blank.size
     assert shown.tobytes() != blank.tobytes()
+
+
+@pytest.mark.parametrize("format_", ["DDS", "EPS", "TIFF", "ICO"])
+def test_a_file_that_only_a_rare_decoder_reads_is_not_decoded(format_):
+    sheet = opened(contact_sheet([Cell(painted("#ff0000", format_=format_), "")], 1, ""))
+
+    assert (255, 0, 0) not in {colour for _, colour in sheet.getcolors(1 << 16)}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"DDS |" + bytes(200),
+        b"DDS |\x00\x00\x00" + b"\xff" * 200,
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
+        *(painted("red")[:cut] for cut in range(8, 70, 4)),
+    ],
+)
+def test_whatever_bytes_a_file_begins_with_there_is_a_sheet(content):
+    assert opened(contact_sheet([Cell(content, "hostile")], 1, "")).width > SIDE
+
+
+def test_a_decoder_that_fails_in_its_own_way_spoils_no_sheet(monkeypatch):
+    def fails(*_, **__):
+        raise AssertionError("a decoder lost its way")
+
+    monkeypatch.setattr(Image.Image, "thumbnail", fails)
+
+    assert opened(contact_sheet([Cell(painted("red"), "")], 1, "")).width > SIDE
 
 
 def test_the_beginning_of_a_photo_that_was_cut_does_not_fail(draw_photo):

@@ -73,13 +73,14 @@ def lake(tmp_path):
         made["params:told"] = {"a": 1}
         return made
 
-    def run(pipeline, version, load_versions=None, between=None, ends=True):
+    def run(pipeline, version, load_versions=None, between=None, ends=True, runner=None):
         hooks, its_catalog = VersionHooks(), catalog(version)
         told = {
             "run_id": version,
             "load_versions": load_versions,
             "pipeline_names": ["some"],
             "env": None,
+            "runner": runner,
         }
         hooks.before_pipeline_run(told, pipeline, its_catalog)
         if between:
@@ -196,3 +197,35 @@ def test_what_the_last_run_left_of_a_table_is_read_while_it_is_made_anew(lake):
 
 def grown(previous: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"row": range(len(previous) + 1)})
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "name"), [(USE, "letters"), (USE, "mistyped"), (USE, "result"), (MAKE, "number")]
+)
+def test_a_version_of_what_is_not_read_is_refused(lake, pipeline, name):
+    lake.run(MAKE, "v1")
+
+    with pytest.raises(UserError, match=f"names {name}, which this run makes or does not read"):
+        lake.run(pipeline, "v2", {name: "v1"})
+    assert [record.version for record in lake.records.newest_first()] == ["v1"]
+
+
+def both(previous: pd.DataFrame, table: pd.DataFrame) -> int:
+    return 10 * len(previous) + len(table)
+
+
+def test_asking_for_a_version_of_a_table_leaves_what_the_last_run_left_of_it(lake):
+    grow = Pipeline([node(grown, "previous_table", "table")])
+    lake.run(grow, "v1")
+    lake.run(grow, "v2")
+    lake.run(Pipeline([node(both, ["previous_table", "table"], "result")]), "v3", {"table": "v1"})
+
+    assert result_of(lake, "v3") == 21
+    assert next(lake.records.newest_first()).read == {"previous_table": "v2", "table": "v1"}
+
+
+def test_a_runner_that_hands_over_no_tables_is_refused(lake):
+    with pytest.raises(UserError, match="ParallelRunner.*ThreadRunner"):
+        lake.run(MAKE, "v1", runner="ParallelRunner")
+
+    lake.run(MAKE, "v1", runner="ThreadRunner")

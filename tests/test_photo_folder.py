@@ -1,5 +1,7 @@
 import fsspec
 import pytest
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.memory import MemoryFileSystem
 
 from fb_marketplace import photo_folder
 from fb_marketplace.photo_folder import PhotoFile, PhotoFolder, batches
@@ -95,3 +97,54 @@ def test_batches_hold_as_many_bytes_as_fit_and_a_large_file_goes_alone(monkeypat
 
 def test_no_files_make_no_batch():
     assert list(batches([], 3)) == []
+
+
+@pytest.fixture
+def bucket(monkeypatch, tmp_path):
+    """A folder of an asynchronous store, by (folder, write, its synchronous filesystem)."""
+    memory = MemoryFileSystem()
+    root = f"/{tmp_path.name}"
+    monkeypatch.setattr(photo_folder, "open_root", lambda _: (AsyncFileSystemWrapper(memory), root))
+    return (
+        PhotoFolder("memory://ignored"),
+        lambda key: memory.pipe_file(f"{root}/{key}", key.encode()),
+        memory,
+    )
+
+
+def test_names_that_look_like_patterns_are_fetched_as_they_are_from_a_bucket(bucket):
+    photos, write, _ = bucket
+    keys = ["b*.jpg", "a[1].jpg", "a1.jpg", "c?.jpg", "{d}.jpg"]
+    for key in (*keys, "bb.jpg", "cc.jpg"):
+        write(key)
+
+    assert photos.fetch(keys) == [key.encode() for key in keys]
+
+
+def test_what_is_gone_from_a_bucket_is_none_even_where_its_name_is_a_pattern(bucket):
+    photos, write, _ = bucket
+    write("a1.jpg")
+    write("bb.jpg")
+
+    assert photos.fetch(["a[1].jpg", "bb.jpg", "b*.jpg"]) == [None, b"bb.jpg", None]
+
+
+def test_a_bucket_that_fails_on_one_file_raises(bucket, monkeypatch):
+    photos, write, memory = bucket
+    write("a.jpg")
+    write("b.jpg")
+    read = memory.cat_file
+
+    def cat_file(path, *told, **more):
+        if path.endswith("b.jpg"):
+            raise PermissionError("denied: b.jpg")
+        return read(path, *told, **more)
+
+    monkeypatch.setattr(memory, "cat_file", cat_file)
+
+    with pytest.raises(PermissionError, match="denied"):
+        photos.fetch(["a.jpg", "b.jpg"])
+
+
+def test_nothing_is_fetched_of_a_bucket_when_nothing_is_asked(bucket):
+    assert bucket[0].fetch([]) == []

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import tables
+from fb_marketplace import lance_schemas, tables
 
 SCHEMA = pa.schema(
     [
@@ -85,6 +85,28 @@ def test_ensuring_a_table_that_is_there_changes_nothing(url):
     assert names(url) == ["a!"]
 
 
+@pytest.mark.parametrize(
+    "name", sorted(name for name in vars(lance_schemas) if name[0] != "_" and name.isupper())
+)
+def test_no_table_of_ours_is_taken_for_one_with_other_columns(tmp_path, name):
+    url, schema = str(tmp_path / "some.lance"), getattr(lance_schemas, name)
+    tables.ensure(url, schema)
+    made = tables.open_table(url).version
+    tables.ensure(url, schema)
+
+    assert tables.open_table(url).version == made
+
+
+def test_a_table_with_other_columns_begins_anew_and_its_versions_stay(url):
+    tables.tag(url, "old", tables.insert(url, rows("a")))
+    wider = SCHEMA.append(pa.field("more", pa.int64()))
+    tables.ensure(url, wider)
+
+    assert len(tables.open_table(url)) == 0
+    assert tables.open_table(url).read(["more"]).schema.field("more").type == pa.int64()
+    assert names(url, "old") == ["a!"]
+
+
 def test_an_older_version_is_read_as_it_was(url):
     first = tables.insert(url, rows("a"))
     tables.insert(url, rows("b"))
@@ -129,18 +151,6 @@ def test_the_order_of_a_column_runs_over_all_commits(url):
     assert table.take(table.order("key").tolist(), ["key"]).column("key").to_pylist() == list(
         "abcde"
     )
-
-
-def test_batches_come_in_the_order_of_a_column_and_hold_all_rows(url):
-    tables.insert(url, rows("d", "b"))
-    tables.insert(url, rows("a", "e", "c"))
-
-    found = [
-        batch.column("key").to_pylist()
-        for batch in tables.open_table(url).batches(["key"], 2, "key")
-    ]
-
-    assert found == [["a", "b"], ["c", "d"], ["e"]]
 
 
 def test_vectors_are_a_matrix_of_floats_in_the_order_asked(url):

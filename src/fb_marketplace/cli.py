@@ -2,17 +2,20 @@
 
 import contextlib
 import difflib
+import logging
 import pkgutil
 from collections.abc import Iterator
 from typing import Any, Final
 
 import click
+from kedro.config import MissingConfigException
 from kedro.framework.cli.project import CONF_SOURCE_HELP
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings
 from kedro.io.core import DatasetNotFoundError
 from kedro.validation.exceptions import ParameterValidationError
+from omegaconf.errors import OmegaConfBaseException
 
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
@@ -23,10 +26,15 @@ USERS: Final = (
     PermissionError,
     ConnectionError,
     TimeoutError,
+    UnicodeDecodeError,
     DatasetNotFoundError,
+    MissingConfigException,
+    OmegaConfBaseException,
     ParameterValidationError,
 )
 """What a user meets, or mistyped; whatever else is raised is an error of ours, with its traceback."""
+
+logger = logging.getLogger(__name__)
 
 
 @click.group(name="fb-marketplace", context_settings={"help_option_names": ["-h", "--help"]})
@@ -104,12 +112,15 @@ def _told(error: BaseException) -> str | None:
             return str(cause)
     of_a_user = (
         isinstance(causes[-1], USERS)
-        or any(map(_is_of_botocore, causes))
+        or any(_is_of(cause, "botocore.", "pandas.errors") for cause in causes)
         or str(error).startswith("Pipeline ")
     )
-    return " ".join(str(error).split()) if of_a_user else None
+    if not of_a_user:
+        return None
+    logger.debug("told in one line", exc_info=error)
+    return " ".join(str(error).split())
 
 
-def _is_of_botocore(error: BaseException) -> bool:
-    """Tell no credentials, or a store that refuses or cannot be reached, without importing botocore."""
-    return any(base.__module__.startswith("botocore.") for base in type(error).__mro__)
+def _is_of(error: BaseException, *modules: str) -> bool:
+    """Tell an error of a library, such as a store that refuses, without importing the library."""
+    return any(base.__module__.startswith(modules) for base in type(error).__mro__)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -38,11 +38,9 @@ def stage_digest(
     return key_of(name, revision, json.dumps(told, sort_keys=True), json.dumps(versions))[:16]
 
 
-def content_digest(
-    table: "pd.DataFrame", by: str | Sequence[str], without: Iterable[str] = ()
-) -> str:
+def content_digest(table: "pd.DataFrame", by: str | Sequence[str]) -> str:
     """Give a digest of a table's content: rows sorted by id, columns by name, without times or versions."""
-    columns = sorted(set(table.columns) - set(without))
+    columns = sorted(table.columns)
     ordered = table.sort_values(by if isinstance(by, str) else list(by), kind="stable")[columns]
     digest = hashlib.sha256(json.dumps(columns).encode())
     for row in ordered.itertuples(index=False, name=None):

@@ -40,6 +40,11 @@ class VersionHooks:
         Raises:
             UserError: a dataset that is to be read was made by no run that ended well.
         """
+        if run_params.get("runner") == "ParallelRunner":
+            raise UserError(
+                "ParallelRunner hands no tables from process to process; leave --runner out, or use "
+                "ThreadRunner: the stages share the cores among processes themselves"
+            )
         self._started = _now()
         this_run, asked = run_params["run_id"], run_params["load_versions"] or {}
         made = pipeline.all_outputs()
@@ -50,7 +55,15 @@ class VersionHooks:
             for name, dataset in datasets.items()
             if name not in made
         }
-        latest = catalog.load("run_records").latest(set(source.values()) - asked.keys())
+        ignored = sorted(asked.keys() - source.keys())
+        if ignored:
+            raise UserError(
+                f"--load-versions names {', '.join(ignored)}, which this run makes or does not read; "
+                f"it reads {', '.join(sorted(source)) or 'no versions'}"
+            )
+        latest = catalog.load("run_records").latest(
+            {of for name, of in source.items() if name not in asked}
+        )
         versions = {name: asked.get(name) or latest.get(of) for name, of in source.items()}
         missing = [name for name, of in source.items() if not versions[name] and of == name]
         if missing:

@@ -4,7 +4,7 @@ The defaults stand in ``conf/base/parameters_<pipeline>.yml``, where they are ex
 says what each value may be.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -41,16 +41,35 @@ class PriceParameters(Parameters):
 class TableParameters(Parameters):
     """How a raw table's columns are called; other columns pass through under their own names."""
 
+    needed: ClassVar[frozenset[str]] = frozenset()
+
     columns: dict[str, str]
     required: tuple[str, ...]
     ignored: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _required_columns_are_named(self) -> Self:
+    def _needed_columns_are_named(self) -> Self:
+        unnamed = self.needed - set(self.columns)
+        if unnamed:
+            raise ValueError(f"columns does not say what {sorted(unnamed)} are called")
         unknown = set(self.required) - set(self.columns)
         if unknown:
             raise ValueError(f"required names {sorted(unknown)}; columns has {list(self.columns)}")
         return self
+
+
+class ProductTableParameters(TableParameters):
+    """The table of listings."""
+
+    needed: ClassVar = frozenset(
+        ("product_id", "title", "category_path", "description", "price", "location")
+    )
+
+
+class ImageTableParameters(TableParameters):
+    """The table of images."""
+
+    needed: ClassVar = frozenset(("image_id", "product_id"))
 
 
 class CategoryParameters(Parameters):
@@ -128,8 +147,8 @@ class CleaningParameters(Parameters):
     """Tables and photos, from as they were found to as they can be used."""
 
     missing: tuple[str, ...]
-    products: TableParameters
-    images: TableParameters
+    products: ProductTableParameters
+    images: ImageTableParameters
     price: PriceParameters
     category: CategoryParameters
     text: TextParameters

@@ -53,8 +53,11 @@ class PhotoFolder:
         paths = [f"{root}/{key}" for key in keys]
         if not filesystem.async_impl:
             return [_read_or_none(filesystem, path) for path in paths]
-        fetched = filesystem.cat(paths, batch_size=FETCHED_AT_ONCE, on_error="return")
-        return [_bytes_or_none(fetched[path]) for path in paths]
+        # Not `cat`, which takes "[1]" in a name for a pattern.
+        fetched = filesystem.cat_ranges(
+            paths, None, None, batch_size=FETCHED_AT_ONCE, on_error="return"
+        )
+        return [_bytes_or_none(each) for each in fetched]
 
 
 def batches(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:

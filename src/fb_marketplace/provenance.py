@@ -34,16 +34,21 @@ def library_versions() -> dict[str, str]:
 
 def code_revision() -> str:
     """Give the commit that runs, with ``+`` for changes on top of it; the package's version outside git."""
-    command = ["git", "describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*"]
     try:
-        described = subprocess.run(  # noqa: S603  (fixed words)
-            command,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
-            cwd=Path(__file__).parent,
-        )
+        # A wheel may be installed inside another project's checkout.
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return version("fb-marketplace")
-    return described.stdout.strip()
+
+
+def _git(*words: str) -> str:
+    done = subprocess.run(
+        ["git", *words],
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+        cwd=Path(__file__).parent,
+    )
+    return done.stdout.strip()

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from fb_marketplace.storage import open_root
+from fb_marketplace_serving.lake import Lake
 
 
 class RunRecord(BaseModel):
@@ -38,15 +39,8 @@ class RunRecords:
 
     def write(self, record: RunRecord) -> None:
         """Write a run's record, whole or not at all."""
-        filesystem, root = open_root(self.url)
-        filesystem.makedirs(root, exist_ok=True)
         text = record.model_dump_json(indent=1).encode()
-        name = f"{root}/{record.version}.json"
-        if filesystem.protocol == "file" or "file" in filesystem.protocol:
-            filesystem.pipe_file(f"{root}/.{record.version}.part", text)
-            filesystem.mv(f"{root}/.{record.version}.part", name)
-        else:
-            filesystem.pipe_file(name, text)
+        Lake(self.url).replace(f"{record.version}.json", text)
 
     def newest_first(self) -> Iterator[RunRecord]:
         """Read the records, the newest first, one by one."""

@@ -80,6 +80,13 @@ class MatchedPhotos(ImageRows):
     source_etag: str
 
 
+class ImageProducts(pa.DataFrameModel):
+    """Whose photo each is, of the photos that are left."""
+
+    image_id: str = pa.Field(unique=True)
+    product_id: str
+
+
 class Quarantine(pa.DataFrameModel):
     """Rows and files that were turned away, each once."""
 
@@ -116,6 +123,7 @@ class Splits(pa.DataFrameModel):
     product_id: str
     group: str
     split: str = pa.Field(isin=SPLITS)
+    rule: str  # digest of the parameters that it was split by
 
     class Config:
         """Nothing else."""

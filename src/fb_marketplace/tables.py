@@ -5,7 +5,7 @@ again; a row whose key is no longer wanted is deleted. So going on after a crash
 what is new are one mechanism.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -60,12 +60,6 @@ class Table:
         lists = self.take(rows, [column]).column(column).combine_chunks()
         return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
 
-    def batches(self, columns: Sequence[str], rows: int, by: str) -> Iterator["pa.Table"]:
-        """Read columns in batches of rows, in the order of column ``by``, whatever order they came in."""
-        order = self.order(by)
-        for start in range(0, len(order), rows):
-            yield self.take(order[start : start + rows].tolist(), columns)
-
     def _open(self) -> "lance.LanceDataset":
         return _open(self.url, self.version)
 
@@ -95,15 +89,16 @@ def held_keys(url: str) -> frozenset[str]:
 
 
 def ensure(url: str, schema: "pa.Schema") -> None:
-    """Make an empty table if there is none."""
+    """Make an empty table if there is none, or only one with other columns, whose versions stay."""
     import lance
 
     try:
-        _open(url, None)
+        mode = "" if _open(url, None).schema.equals(schema) else "overwrite"
     except TableMissingError:
-        lance.write_dataset(
-            schema.empty_table(), url, schema=schema, storage_options=lance_options(url)
-        )
+        mode = "create"
+    if mode:
+        empty, options = schema.empty_table(), lance_options(url)
+        lance.write_dataset(empty, url, schema=schema, mode=mode, storage_options=options)
 
 
 def insert(url: str, rows: Rows) -> int:

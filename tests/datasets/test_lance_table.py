@@ -4,6 +4,7 @@ from kedro.io import DatasetError
 
 from fb_marketplace import tables
 from fb_marketplace.datasets.lance_table import LanceTableDataset
+from fb_marketplace.errors import UserError
 from fb_marketplace.tables import Retain
 
 LETTERS = pa.schema(
@@ -113,3 +114,30 @@ def test_columns_may_come_in_any_order_and_further_ones_are_left_out(letters):
     dataset.save(pa.table({"more": ["x"], "number": [1], "key": ["a"]}))
 
     assert dataset.load().read(["key", "number"]).to_pylist() == [{"key": "a", "number": 1}]
+
+
+@pytest.mark.parametrize("wanted", ["", "c", "bc"])
+def test_a_table_that_another_run_wrote_to_meanwhile_is_not_sealed(letters, first, second, wanted):
+    one, other = letters(first), letters(second)
+    one.save(Retain(frozenset("ab")))
+    one.save(rows("a"))
+    other.save(Retain(frozenset(wanted)))
+    other.save(rows(wanted))
+    one.save(rows("b"))
+
+    with pytest.raises(UserError, match=r"another run.*letters\.lance"):
+        one.seal()
+    assert not letters(first).exists()
+
+
+def test_runs_that_want_the_same_do_not_disturb_each_other(letters, first, second):
+    one, other = letters(first), letters(second)
+    one.save(Retain(frozenset("ab")))
+    one.save(rows("a"))
+    other.save(Retain(frozenset("ab")))
+    other.save(rows("ab"))
+    one.save(rows("b"))
+    one.seal()
+    other.seal()
+
+    assert keys(letters(first).load()) == keys(letters(second).load()) == "ab"

@@ -1,32 +1,64 @@
+"""Releases of two photos, whose encoder knows a photo by its mean colour."""
+
+import base64
 import json
 
+import numpy as np
+import pandas as pd
 import pytest
 from kedro.io import DatasetError
 
 from fb_marketplace.datasets.release import ReleaseDataset
-from fb_marketplace_serving.manifest import Artifact, Canary, Manifest
+from fb_marketplace.pipelines.release.sealing import make_listings
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.manifest import Canary, Manifest, artifact_of
 
 
 @pytest.fixture
-def manifest():
-    file = Artifact(path="06_models/some", bytes=1, sha256="0" * 64)
+def manifest(tmp_path, colour_encoder, draw_photo):
+    jpegs = [photos.canonical(draw_photo(seed)) for seed in range(2)]
+    encoder = Encoder.from_bytes(colour_encoder, threads=1)
+    encoding = encoder.encode(np.stack([photos.pixels(jpeg) for jpeg in jpegs]))
+    index, ids = Index.build_flat(encoding.embeddings, ["a", "b"], ["p", "p"]).to_bytes()
+    listing = Listing("p", "Oak table", 45.0, "GBP", "Home", "Home / Tables", "Leeds", None)
+    listings = make_listings(pd.DataFrame([listing]))
+    made = {"encoder": colour_encoder, "index": index, "ids": ids, "listings": listings}
+    for name, content in made.items():
+        (tmp_path / name).write_bytes(content)
     return Manifest(
         version="unpublished",
         created="2026-01-01T00:00:00+00:00",
         code_revision="abc",
         data_digest="d",
-        artifacts=dict.fromkeys(("encoder", "index", "ids", "listings"), file),
-        labels=("Chairs",),
-        photos_version=1,
-        embedding_dimension=2,
-        counts={"photos": 1},
+        artifacts={name: artifact_of(str(tmp_path), name) for name in made},
+        labels=("Arts", "Home", "Sport"),
+        photos_version=photos.VERSION,
+        embedding_dimension=3,
+        counts={"photos": 2},
         metrics={},
         canaries=(
             Canary(
-                image_id="a", photo="", probabilities=[1.0], embedding=[0.0, 1.0], neighbours=["a"]
+                image_id="a",
+                photo=base64.b64encode(jpegs[0]).decode(),
+                probabilities=encoding.probabilities[0].tolist(),
+                embedding=encoding.embeddings[0].tolist(),
+                neighbours=["a", "b"],
             ),
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [({"labels": ("Home",)}, "1 labels"), ({"embedding_dimension": 4}, "embeddings of 4 numbers")],
+)
+def test_what_a_server_would_refuse_is_not_published(tmp_path, manifest, first, values, told):
+    with pytest.raises(DatasetError, match=told):
+        ReleaseDataset(str(tmp_path), first).save(manifest.model_copy(update=values))
+    assert not (tmp_path / "releases").exists()
 
 
 def test_a_release_takes_the_run_s_version_and_is_in_force(tmp_path, manifest, first):

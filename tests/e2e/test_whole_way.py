@@ -16,7 +16,7 @@ import psutil
 import pytest
 from e2e.places import BIN, PROJECT, Place, Run, clean_environment, command, serving
 
-COLUMNS_OF_A_HIT = {"image_id", "product_id", "title", "price", "category", "score"}
+COLUMNS_OF_A_HIT = {"image_id", "product_id", "title", "price", "currency", "category", "score"}
 
 
 @pytest.fixture(scope="module")

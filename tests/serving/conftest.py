@@ -113,6 +113,7 @@ def listing_columns() -> dict[str, pa.Array]:
         "product_id": pa.array([f"prd-{name[4:]}" for name in COLOURS], pa.string()),
         "title": pa.array([f"A {name[4:]} chair" for name in COLOURS], pa.string()),
         "price": pa.array([10.0, 20.5, None, float("nan"), 1000.0], pa.float64()),
+        "currency": pa.array(["GBP"] * count, pa.string()),
         "category": pa.array(["Home & Garden"] * count, pa.string()),
         "category_path": pa.array(["Home & Garden / Chairs"] * count, pa.string()),
         "town": pa.array(["Leeds", None, "York", "Bath", "Hull"], pa.string()),

@@ -71,6 +71,7 @@ def test_similar_images_begins_with_the_same_photo(client, canonical_photos):
         "product_id": "prd-blue",
         "title": "A blue chair",
         "price": None,
+        "currency": "GBP",
         "category": "Home & Garden",
         "score": pytest.approx(1.0, abs=1e-6),
     }

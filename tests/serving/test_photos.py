@@ -313,6 +313,27 @@ def test_what_is_turned_away_says_why(data, expected):
     assert reason(data) == expected
 
 
+MAGIC_BYTES = {"JPEG": 3, "PNG": 8, "WEBP": 12}
+
+
+@pytest.mark.parametrize("format_", MAGIC_BYTES)
+@pytest.mark.parametrize("more", range(4, 21))
+@pytest.mark.parametrize("ending", [b"", b"\xff\xd9 IEND"], ids=["cut", "with an end"])
+def test_a_broken_header_is_told_in_the_same_words_each_time(format_, more, ending):
+    data = encoded(scene(), format_)[: MAGIC_BYTES[format_] + more] + ending
+    details = []
+    # Other objects alive between the reads, so that no two buffers share an address.
+    kept = []
+    for _ in range(2):
+        with pytest.raises(PhotoError) as caught:
+            photos.read(data)
+        details.append(caught.value.detail)
+        kept.append(caught)
+
+    assert details[0] == details[1]
+    assert "0x" not in details[0]
+
+
 def test_too_many_bytes_are_refused():
     data = encoded(scene())
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fb_marketplace_serving import photos
+from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.release import (
     Canary,
     Listing,
@@ -51,7 +52,14 @@ def test_opens_as_one_object(lake, draft):
     assert release.encoder.classes == len(draft.labels)
     assert len(release.index) == 5
     assert release.listings["prd-red"] == Listing(
-        "prd-red", "A red chair", 10.0, "Home & Garden", "Home & Garden / Chairs", "Leeds", None
+        product_id="prd-red",
+        title="A red chair",
+        price=10.0,
+        currency="GBP",
+        category="Home & Garden",
+        category_path="Home & Garden / Chairs",
+        town="Leeds",
+        county=None,
     )
 
 
@@ -204,11 +212,31 @@ def test_accepts_a_canary_whose_neighbour_is_as_near_as_the_one_found(tmp_path, 
     assert Release.open(str(tmp_path)).index.image_ids[4] == "img-copy"
 
 
+@pytest.mark.parametrize("change", [[-1.0] * 8, [1.0] * 7 + [0.5]], ids=["far", "near"])
+def test_refuses_an_index_made_by_another_encoder(
+    tmp_path, draft, encoder, canonical_photos, change
+):
+    """The same ids; in the second case the canary's photo is still the nearest, only not there."""
+    pixels = np.stack([photos.pixels(jpeg) for jpeg in canonical_photos.values()])
+    others = encoder.encode(pixels).embeddings * np.float32(change)
+    ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
+    index, _ = Index.build_flat(others, ids["image_id"], ids["product_id"]).to_bytes()
+    (tmp_path / FILES["index"]).write_bytes(index)
+
+    message = refusal(resealed(str(tmp_path), draft))
+
+    assert "canary img-green: found its nearest neighbour" in message
+    assert "the index was made by another encoder" in message
+
+
 def test_refuses_a_canary_that_is_no_canonical_photo(tmp_path, draft):
     wrong = draft.model_copy(update=changed_canary(draft, photo="bm8gcGhvdG8="))
 
-    with pytest.raises(ReleaseError, match="canary img-green: found a photo that cannot be read"):
+    with pytest.raises(ReleaseError) as caught:
         Release.of_manifest(str(tmp_path), wrong)
+
+    assert "canary img-green: found a photo that cannot be read" in str(caught.value)
+    assert "0x" not in str(caught.value)
 
 
 def test_a_lake_without_a_release_says_how_to_make_one(tmp_path):

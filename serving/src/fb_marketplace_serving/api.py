@@ -234,6 +234,7 @@ def _hit(release: Release, row: int, distance: float) -> Hit:
         product_id=listing.product_id,
         title=listing.title,
         price=listing.price,
+        currency=listing.currency,
         category=listing.category,
         # Of unit vectors the squared distance is 2 - 2 cos; rounding may leave it past either end.
         score=min(1.0, max(-1.0, 1.0 - distance / 2.0)),

@@ -11,7 +11,8 @@ class Listing(NamedTuple):
     Attributes:
         product_id: its id in the bucket.
         title: its title, cleaned.
-        price: in pounds; None where it has none that can be believed.
+        price: as listed, in units of the currency; None where there is none.
+        currency: of the price, ISO 4217.
         category: its root category.
         category_path: the whole path, as in the bucket.
         town: where it is offered, if known.
@@ -21,6 +22,7 @@ class Listing(NamedTuple):
     product_id: str
     title: str
     price: float | None
+    currency: str
     category: str
     category_path: str
     town: str | None

@@ -11,7 +11,7 @@ from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 SIDE: Final = 256
 """Width and height of a canonical photo, in pixels."""
@@ -132,8 +132,8 @@ def read(data: bytes, limits: Limits | None = None) -> Photo:
         raise _too_many_pixels("far more", limits) from None
     except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
         if _ends_early(data, format_):
-            raise PhotoError("truncated", f"the {format_} ends early: {error}") from error
-        raise PhotoError("undecodable", f"the {format_} is damaged: {error}") from error
+            raise PhotoError("truncated", f"the {format_} ends early: {_said(error)}") from error
+        raise PhotoError("undecodable", f"the {format_} is damaged: {_said(error)}") from error
 
 
 def sniff(data: bytes) -> Format:
@@ -168,8 +168,13 @@ def pixels(jpeg: bytes) -> NDArray[np.uint8]:
     Raises:
         ValueError: it is not a canonical photo.
     """
-    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
-        array = np.asarray(image, dtype=np.uint8)
+    try:
+        with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+            array = np.asarray(image, dtype=np.uint8)
+    except UnidentifiedImageError as error:
+        raise ValueError(
+            f"a canonical photo is a JPEG; found {len(jpeg):,} bytes: {_said(error)}"
+        ) from error
     if array.shape != (SIDE, SIDE, 3):
         raise ValueError(f"a canonical photo is {SIDE} × {SIDE} RGB; found {array.shape}")
     return array
@@ -218,6 +223,13 @@ def _encode(square: Image.Image) -> bytes:
     square.info.clear()
     square.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
+
+
+def _said(error: Exception) -> str:
+    """Give what Pillow says, the same for the same bytes: an unknown file it names by its address
+    in memory.
+    """
+    return "its header cannot be read" if isinstance(error, UnidentifiedImageError) else str(error)
 
 
 def _too_many_pixels(found: str, limits: Limits) -> PhotoError:

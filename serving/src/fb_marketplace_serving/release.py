@@ -201,10 +201,17 @@ def _far_off(what: str, found: ArrayLike, expected: ArrayLike) -> str | None:
 
 
 def _other_neighbour(index: Index, embedding: NDArray[np.float32], expected: str) -> str | None:
-    """Say that another photo than the expected one is nearest, unless both are equally near."""
+    """Say that the index does not hold the photo, or another one is nearer than the expected."""
     if len(index) == 0:
         return f"found no neighbour in an empty index; expected {expected}"
     nearest = index.search(embedding, 1)
+    away = float(nearest.distances[0])
+    # The photo of a canary is in the index. Put this way round, not-a-number is far off too.
+    if not away <= TOLERANCE:
+        return (
+            f"found its nearest neighbour {away:.2g} away (squared L2); expected at most "
+            f"{TOLERANCE:g}, the photo itself: the index was made by another encoder"
+        )
     found = index.image_ids[nearest.rows[0]]
     if found == expected:
         return None

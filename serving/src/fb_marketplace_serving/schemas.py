@@ -48,7 +48,10 @@ class Hit(BaseModel):
     image_id: str
     product_id: str
     title: str
-    price: float | None = Field(description="in pounds; null where none can be believed")
+    price: float | None = Field(
+        description="as listed, in units of the currency; null where there is none"
+    )
+    currency: str = Field(description="of the price, ISO 4217")
     category: str
     score: float = Field(description="cosine similarity, 1 for the same photo")
 
@@ -63,6 +66,7 @@ class SimilarImages(BaseModel):
                 "product_id": "4e5f6a7b",
                 "title": "Oak bookcase",
                 "price": 45.0,
+                "currency": "GBP",
                 "category": "Home & Garden",
                 "score": 0.93,
             }

@@ -1,5 +1,6 @@
 """A keyed Lance table as a catalog dataset."""
 
+import threading
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError, Version
@@ -23,7 +24,7 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
             images:
               type: fb_marketplace.datasets.lance_table.LanceTableDataset
               filepath: data/03_primary/images.lance
-              schema: fb_marketplace.schemas.IMAGES
+              schema: fb_marketplace.lance_schemas.IMAGES
               versioned: true
     """
 
@@ -46,6 +47,8 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
         self._schema_name = schema
         self._version = version
         self._committed: int | None = None
+        self._expected: set[str] | None = None
+        self._sealing = threading.Lock()
         self.metadata = metadata
 
     def load(self) -> Table:
@@ -62,14 +65,38 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
         tables.ensure(self._filepath, schema)
         if isinstance(data, Retain):
             self._committed = tables.retain(self._filepath, data.keys)
+            self._expected = set(self._keys_at(self._committed))
         else:
             self._committed = tables.insert(self._filepath, data.select(schema.names).cast(schema))
+            if self._expected is not None:
+                self._expected.update(data.column(tables.KEY).to_pylist())
 
     def seal(self) -> None:
-        """Tag what was committed last with the run's version."""
-        if self._version and self._committed is not None:
+        """Tag what was committed last with the run's version.
+
+        Raises:
+            UserError: it is not what was to be retained and added: another run wrote here meanwhile.
+        """
+        with self._sealing:
+            if not self._version or self._committed is None:
+                return
+            held = self._keys_at(self._committed)
+            if self._expected is not None and sorted(held) != sorted(self._expected):
+                raise UserError(
+                    f"another run, with other photos or parameters, wrote to {self._filepath} "
+                    "meanwhile; run again when it has ended"
+                )
             tables.tag(self._filepath, self._version.save, self._committed)
-            self._committed = None
+            self._committed = self._expected = None
+
+    def _keys_at(self, version: int) -> list[str]:
+        keys: list[str] = (
+            tables.open_table(self._filepath, version)
+            .read([tables.KEY])
+            .column(tables.KEY)
+            .to_pylist()
+        )
+        return keys
 
     def _exists(self) -> bool:
         try:

@@ -5,6 +5,7 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError, Version
 
 from fb_marketplace_serving.manifest import Manifest, publish, read_current, read_manifest
+from fb_marketplace_serving.release import Release
 
 
 class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
@@ -37,10 +38,17 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         return read_current(self._filepath)
 
     def save(self, data: Manifest) -> None:
-        """Publish."""
+        """Open it as a server does, and publish it.
+
+        Raises:
+            ReleaseError: its parts do not fit each other, or do not answer the canaries.
+        """
         if self._version is None:
             raise DatasetError("a release takes the run's version: set `versioned: true`")
-        publish(self._filepath, data.model_copy(update={"version": self._version.save}))
+        sealed = data.model_copy(update={"version": self._version.save})
+        # Whoever serves it opens it so: what would be refused there is not published here.
+        Release.of_manifest(self._filepath, sealed)
+        publish(self._filepath, sealed)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version}

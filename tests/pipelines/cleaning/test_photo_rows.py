@@ -130,11 +130,27 @@ def test_a_file_that_went_after_it_was_listed_is_unusable(matched, folder, one_p
     assert [row["reason"] for row in read(found, folder, one_process)[2]] == ["empty"]
 
 
-def test_a_file_over_the_limit_is_not_decoded(matched, folder, changed, cleaning, draw_photo):
-    told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
-    _, _, turned = read(matched(a=draw_photo()), folder, changed("photos", **told))
+def test_a_file_over_the_limit_is_not_fetched(matched, folder, changed, cleaning, draw_photo):
+    small, large = draw_photo(size=(32, 24)), draw_photo(size=(300, 200))
+    told = cleaning.photos.model_dump() | {"max_bytes": len(small), "processes": 1}
+    _, usable, turned = read(matched(a=large, b=small), folder, changed("photos", **told))
 
-    assert turned[0]["reason"] == "oversized"
+    assert folder.asked == ["b.jpg"]
+    assert [row["image_id"] for row in usable] == ["b"]
+    assert [(row["image_id"], row["reason"], row["head"]) for row in turned] == [
+        ("a", "oversized", b"")
+    ]
+    assert f"{len(large):,}" in turned[0]["detail"]
+
+
+def test_a_file_that_grew_over_the_limit_after_it_was_listed_is_not_decoded(
+    matched, folder, changed, cleaning, draw_photo
+):
+    found = matched(a=b"x")
+    (Path(folder.folder.url) / "a.jpg").write_bytes(draw_photo())
+    told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
+
+    assert read(found, folder, changed("photos", **told))[2][0]["reason"] == "oversized"
 
 
 def test_only_the_beginning_of_an_unusable_file_is_kept(matched, folder, one_process):

@@ -202,6 +202,22 @@ def test_further_columns_pass_through(clean):
     assert only(clean({"seller": "Ann"}).kept)["seller"] == "Ann"
 
 
+@pytest.mark.parametrize("name", ["currency", "row", "title", "photos"])
+def test_a_further_column_that_is_called_as_one_of_ours_is_told_from_it(clean, name):
+    kept = only(clean({"id": "a", name: "theirs"}).kept)
+
+    assert kept[f"raw_{name}"] == "theirs"
+    assert (kept["row"], kept["currency"], kept["title"]) == (0, "GBP", "Oak table")
+
+
+def test_ids_that_a_table_has_as_numbers_are_whole(raw_products, cleaning):
+    raw = raw_products({}, {}, {}).assign(id=[12.0, float("nan"), 7.0])
+    found = clean_products(raw, cleaning)
+
+    assert found.kept["product_id"].tolist() == ["12", "7"]
+    assert only(found.quarantined)["reason"] == "missing_field"
+
+
 def test_ignored_columns_do_not(clean):
     found = clean({"id": "a", "Unnamed: 0": "0"}, {"id": "a", "Unnamed: 0": "1"})
 
@@ -231,7 +247,7 @@ def test_reads_another_site_s_export_by_its_parameters_alone(cleaning):
 
 
 def test_a_lacking_column_is_told_with_those_that_are_there(raw_products, cleaning):
-    with pytest.raises(UserError, match=r"lacks the column price; it has id, .*location"):
+    with pytest.raises(UserError, match=r"lacks the column price; it has 'id', .*'location'"):
         clean_products(raw_products({}).drop(columns="price"), cleaning)
 
 

@@ -152,6 +152,18 @@ def test_a_group_that_was_split_keeps_its_side_under_an_older_newcomer(told):
     assert set(after["split"]) == {"test"}
 
 
+@pytest.mark.parametrize("values", [{"salt": "another"}, {"train": 0.2, "validation": 0.7}])
+def test_what_was_split_by_other_parameters_does_not_decide(told, values):
+    listed = products(*(f"p{number}" for number in range(60)))
+    other = told.model_copy(update=values)
+    before = split(listed, photos(), copies(), NONE, told)
+
+    after = split(listed, photos(), copies(), before, other)
+
+    pd.testing.assert_frame_equal(after, split(listed, photos(), copies(), NONE, other))
+    assert by_product(after, "split") != by_product(before, "split")
+
+
 def test_another_salt_gives_other_splits(told):
     other = told.model_copy(update={"salt": "another"})
     names = [f"group {number}" for number in range(100)]
@@ -188,7 +200,10 @@ def test_the_tables_stay_as_they_were(told):
 
 
 def test_a_bucket_without_listings_has_no_splits(told):
-    assert split(products().astype({"product_id": "str"}), photos(), copies(), NONE, told).empty
+    assigned = split(products(), photos(), copies(), NONE, told)
+
+    assert assigned.empty
+    Splits.validate(assigned)
 
 
 @given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=4), max_size=12))

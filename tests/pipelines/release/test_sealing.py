@@ -19,6 +19,7 @@ PRODUCTS = pd.DataFrame(
         "product_id": ["q", "p"],
         "title": ["Oak table", "Bike"],
         "price": [45.0, 0.0],
+        "currency": ["GBP", "GBP"],
         "category": ["Home", "Sport"],
         "category_path": ["Home / Tables", "Sport / Bikes"],
         "town": ["Leeds", None],

@@ -53,7 +53,12 @@ def test_nothing_is_exported_when_nothing_is_new(exports, images, told):
 
 @pytest.mark.parametrize(
     ("values", "anew"),
-    [({"input_side": 96}, True), ({"weights": "package"}, True), ({"epochs": 2}, False)],
+    [
+        ({"input_side": 96}, True),
+        ({"weights": "package"}, True),
+        ({"epochs": 2}, False),
+        ({"seed": 5}, True),
+    ],
 )
 def test_what_the_features_depend_on_and_nothing_else_takes_them_anew(
     exports, images, told, values, anew
@@ -69,3 +74,11 @@ def test_a_photo_of_other_pixels_is_taken_anew(exports, store_photos, draw_photo
     after, _ = read(store_photos({"a": draw_photo(2)}, "other.lance"), told)
 
     assert before != after
+
+
+def test_a_seed_does_not_change_the_features_by_the_package_s_weights(exports, images, told):
+    package = told.model_copy(update={"weights": "package"})
+    before, _ = read(images, package)
+    after, _ = read(images, package.model_copy(update={"seed": 5}))
+
+    assert before == after

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -18,8 +20,13 @@ def network(told):
 
 
 @pytest.fixture(scope="module")
-def encoder(network):
-    return Encoder.from_bytes(export(network), threads=2)
+def exported(network):
+    return export(network)
+
+
+@pytest.fixture(scope="module")
+def encoder(exported):
+    return Encoder.from_bytes(exported, threads=2)
 
 
 @pytest.fixture(scope="module")
@@ -50,3 +57,10 @@ def test_embeddings_have_length_one_and_probabilities_sum_to_one(encoder, pixels
     np.testing.assert_allclose(np.linalg.norm(exported.embeddings, axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(exported.probabilities.sum(axis=1), 1, atol=1e-5)
     assert (encoder.classes, encoder.dimension) == (4, 1280)
+
+
+def test_an_export_does_not_say_where_it_was_made(exported):
+    checkout = str(Path(__file__).parents[3])
+
+    for trace in (checkout, "site-packages", ".py"):
+        assert trace.encode() not in exported

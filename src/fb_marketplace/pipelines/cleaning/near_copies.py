@@ -28,9 +28,6 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     perceptual_hash,
 )
 
-VERSION: Final = 1
-"""Goes up when the same photos would give other pairs."""
-
 FETCHED_AT_ONCE: Final = 256
 _KEPT_PICTURES: Final = 4096  # at most 16 kB each
 _SEARCHED_AT_ONCE: Final = 16_384

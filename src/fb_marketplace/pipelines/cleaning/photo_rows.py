@@ -1,6 +1,6 @@
 """Photos, from files of the bucket to rows of the table ``images``."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
@@ -77,7 +77,9 @@ def read_batch(
     from fb_marketplace.lance_schemas import IMAGES, UNUSABLE_PHOTOS
 
     usable, unusable = [], []
-    for wanted, data in zip(batch, folder.fetch([w.file.key for w in batch]), strict=True):
+    keys = [wanted.file.key for wanted in batch if wanted.file.size <= limits.max_bytes]
+    fetched = dict(zip(keys, folder.fetch(keys), strict=True))
+    for wanted in batch:
         source = {
             "key": wanted.key,
             "image_id": wanted.image_id,
@@ -87,11 +89,9 @@ def read_batch(
             "source_size": wanted.file.size,
         }
         try:
-            if data is None:
-                raise photos.PhotoError("empty", "it was listed, but was gone when it was fetched")
-            photo = photos.read(data, limits)
+            photo, data = _read(fetched, wanted.file, limits)
         except photos.PhotoError as error:
-            head = (data or b"")[:HEAD_BYTES]
+            head = (fetched.get(wanted.file.key) or b"")[:HEAD_BYTES]
             unusable.append(source | {"reason": error.reason, "detail": error.detail, "head": head})
             continue
         usable.append(
@@ -110,6 +110,19 @@ def read_batch(
         pa.Table.from_pylist(usable, schema=IMAGES),
         pa.Table.from_pylist(unusable, schema=UNUSABLE_PHOTOS),
     )
+
+
+def _read(
+    fetched: Mapping[str, bytes | None], file: PhotoFile, limits: photos.Limits
+) -> tuple[photos.Photo, bytes]:
+    """Read what was fetched of a file; one that is too large was not."""
+    if file.key not in fetched:
+        found = f"{file.size:,} bytes; at most {limits.max_bytes:,} are accepted"
+        raise photos.PhotoError("oversized", found)
+    data = fetched[file.key]
+    if data is None:
+        raise photos.PhotoError("empty", "it was listed, but was gone when it was fetched")
+    return photos.read(data, limits), data
 
 
 def ledger_of_unusable(

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import pandas as pd
 
@@ -10,6 +10,16 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import CleaningParameters, TableParameters
 from fb_marketplace.pipelines.cleaning import prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, quarantined
+
+OURS: Final = frozenset(
+    (
+        *("row", "product_id", "title", "description", "price", "currency", "price_flag"),
+        *("location", "town", "county", "category", "category_path", "category_code"),
+        *("category_depth", "odd_category_depth", "repeats", "repeated_in", "copy_of", "photos"),
+        *("image_id", "source_key", "source_size", "source_etag"),
+    )
+)
+"""The columns that cleaning makes."""
 
 
 class Cleaned(NamedTuple):
@@ -60,18 +70,23 @@ def count_photos(cleaned_products: pd.DataFrame, image_products: pd.DataFrame) -
 def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
     """Give a raw table our column names, with the row number it had; further columns pass through.
 
+    One that is called as we call something else gets ``raw_`` before its name.
+
     Raises:
         UserError: a column that the parameters name is not there.
     """
     missing = [name for name in parameters.columns.values() if name not in raw.columns]
     if missing:
         raise UserError(
-            f"{table} lacks the column {', '.join(missing)}; it has {', '.join(map(str, raw.columns))}. "
-            "Name the columns as they are under `cleaning:` in parameters_cleaning.yml"
+            f"{table} lacks the column {', '.join(missing)}; it has {', '.join(map(repr, raw.columns))}. "
+            "Name the columns as they are under `cleaning:` in parameters_cleaning.yml; where a name "
+            "ends in '\\r', set `lineterminator` in catalog_cleaning.yml"
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     table_rows = raw.drop(columns=[name for name in parameters.ignored if name in raw.columns])
-    table_rows = table_rows.rename(columns=ours).fillna("").astype("str")
+    clashing = OURS & set(table_rows.columns) - ours.keys()
+    ours |= {name: f"raw_{name}" for name in clashing}
+    table_rows = table_rows.rename(columns=ours).convert_dtypes().astype("str").fillna("")
     table_rows.insert(0, "row", range(len(table_rows)))
     return table_rows
 

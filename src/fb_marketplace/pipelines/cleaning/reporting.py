@@ -117,10 +117,13 @@ def draw_photo_sheet(images: Table) -> bytes:
 
 def draw_quarantine_sheet(unusable_photos: Table) -> bytes:
     """Show the beginning of files that could not be used, with the reason; a PNG."""
-    found = unusable_photos.read(["image_id", "reason", "head"]).to_pylist()
-    found.sort(key=lambda photo: (str(photo["reason"]), str(photo["image_id"])))
-    shown = found[:: max(1, len(found) // SHEET_PHOTOS)][:SHEET_PHOTOS]
-    cells = [Cell(photo["head"], photo["reason"]) for photo in shown]
+    found = unusable_photos.read(["image_id", "reason"]).to_pylist()
+    order = sorted(
+        range(len(found)), key=lambda row: (found[row]["reason"], found[row]["image_id"])
+    )
+    rows = order[:: max(1, len(order) // SHEET_PHOTOS)][:SHEET_PHOTOS]
+    heads = unusable_photos.take(rows, ["head"]).column("head").to_pylist()
+    cells = [Cell(head, found[row]["reason"]) for row, head in zip(rows, heads, strict=True)]
     return contact_sheet(cells, 8, f"{len(cells)} of {len(found):,} files in quarantine")
 
 

@@ -3,14 +3,19 @@
 import hashlib
 from collections.abc import Iterable
 from itertools import pairwise
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.digests import stage_digest
 from fb_marketplace.parameters import SplitParameters
 from fb_marketplace.pipelines.cleaning import text
 from fb_marketplace.pipelines.cleaning.components import components
+
+REVISION: Final = 1
+"""Goes up when the same parameters would give other splits."""
 
 
 def split(
@@ -25,7 +30,7 @@ def split(
     A group joins listings that share a photo or nearly one, or a description. It is named for its
     oldest listing, and its split is a hash of a salt and that name, so it stays where it was when
     listings come and go; where an earlier run has split its members already, the oldest of them that
-    was split decides.
+    was split decides, if it was split by the same parameters.
 
     Args:
         products: the listings.
@@ -36,7 +41,7 @@ def split(
 
     Returns:
         One row a photo, and one without ``image_id`` for a listing that has none:
-        ``image_id``, ``product_id``, ``group``, ``split``.
+        ``image_id``, ``product_id``, ``group``, ``split``, and ``rule``, a digest of the parameters.
     """
     oldest_first = products.sort_values("row", ignore_index=True)
     place = pd.Series(oldest_first.index, index=oldest_first["product_id"])
@@ -50,7 +55,8 @@ def split(
         ],
     )
     groups = oldest_first["product_id"].to_numpy()[labels]
-    before = _previous(previous_splits)
+    rule = stage_digest("splits", REVISION, parameters)
+    before = _previous(previous_splits, rule)
     decided: dict[str, str] = {}
     for product, group in zip(oldest_first["product_id"], groups, strict=True):
         if group not in decided and product in before:
@@ -58,12 +64,16 @@ def split(
     listed = oldest_first[["product_id"]].assign(
         group=groups,
         split=[decided.get(group) or split_of(group, parameters) for group in groups],
+        rule=rule,
     )
     with_photos = listed.merge(
         image_products[["image_id", "product_id"]], on="product_id", how="left"
     )
-    return with_photos[["image_id", "product_id", "group", "split"]].sort_values(
-        ["product_id", "image_id"], ignore_index=True
+    columns = ["image_id", "product_id", "group", "split", "rule"]
+    return (
+        with_photos[columns]
+        .astype("str")
+        .sort_values(["product_id", "image_id"], ignore_index=True)
     )
 
 
@@ -97,7 +107,9 @@ def _same_description(products: pd.DataFrame, words: int) -> pd.Series:
     return telling.groupby(telling).agg(lambda same: list(same.index))
 
 
-def _previous(previous_splits: pd.DataFrame) -> dict[str, str]:
+def _previous(previous_splits: pd.DataFrame, rule: str) -> dict[str, str]:
+    """Where an earlier run put each listing; nowhere, if that split by other parameters."""
     if previous_splits.empty:
         return {}
-    return dict(zip(previous_splits["product_id"], previous_splits["split"], strict=True))
+    same = previous_splits[previous_splits["rule"] == rule]
+    return dict(zip(same["product_id"], same["split"], strict=True))

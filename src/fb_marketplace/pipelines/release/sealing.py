@@ -19,7 +19,7 @@ from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.manifest import Artifact, Canary, Manifest
+from fb_marketplace_serving.manifest import Artifact, Canary, Manifest, artifact_of
 
 UNPUBLISHED: Final = "unpublished"
 """The version of a manifest until it is saved: then it takes the run's."""
@@ -95,9 +95,7 @@ def artifact(lake: Lake, file: StoredFile) -> Artifact:
     root = f"{lake.url}/"
     if not file.url.startswith(root):
         raise ValueError(f"{file.url} is not in the lake {lake.url}")
-    path = file.url.removeprefix(root)
-    size, sha256 = lake.digest(path)
-    return Artifact(path=path, bytes=size, sha256=sha256)
+    return artifact_of(lake.url, file.url.removeprefix(root))
 
 
 def canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:

@@ -61,12 +61,13 @@ def check(name: str, weights: str) -> Backbone:
     return BACKBONES[name]
 
 
-def build(name: str, weights: str) -> "torch.nn.Module":
+def build(name: str, weights: str, seed: int) -> "torch.nn.Module":
     """Build a backbone; it gives pooled features, float32 (n, features), of float32 (n, 3, side, side).
 
     Args:
         name: a key of ``BACKBONES``.
         weights: ``package`` for those that its package carries, ``none`` for random ones.
+        seed: of random ones: the same seed gives the same.
 
     Raises:
         UserError: there is no such backbone, or its weights are missing or not those expected.
@@ -76,7 +77,10 @@ def build(name: str, weights: str) -> "torch.nn.Module":
     from fb_marketplace.torchvision_cpu import import_timm
 
     backbone = check(name, weights)
-    network: torch.nn.Module = import_timm().create_model(backbone.architecture, pretrained=False)
+    timm = import_timm()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network: torch.nn.Module = timm.create_model(backbone.architecture, pretrained=False)
     if weights == "package":
         loaded = torch.load(_weights_file(backbone), map_location="cpu", weights_only=True)
         # The package names layers in its own way, in the same order.

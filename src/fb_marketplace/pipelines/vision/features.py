@@ -33,7 +33,8 @@ def extract_features(
     from fb_marketplace.pipelines.vision.network import assemble, export
 
     backbone = check(parameters.backbone, parameters.weights)
-    told = [parameters.backbone, parameters.weights, backbone.sha256, parameters.input_side]
+    weights = backbone.sha256 if parameters.weights == "package" else f"seed {parameters.seed}"
+    told = [parameters.backbone, weights, parameters.input_side]
     stage = stage_digest(" ".join(map(str, told)), REVISION, None, ["timm", "onnxruntime"])
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [key_of(photo["image_id"], photo["sha256"], stage) for photo in photos]

@@ -37,7 +37,7 @@ def assemble(
     class Network(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.trunk = build(parameters.backbone, parameters.weights)
+            self.trunk = build(parameters.backbone, parameters.weights, parameters.seed)
             self.head = torch.nn.Linear(weight.shape[1], weight.shape[0])
             with torch.no_grad():
                 self.head.weight.copy_(torch.from_numpy(weight))
@@ -74,5 +74,25 @@ def export(network: "torch.nn.Module") -> bytes:
             opset_version=OPSET,
             verbose=False,
         )
-    graph: bytes = program.model_proto.SerializeToString(deterministic=True)
-    return graph
+    graph = program.model_proto
+    _forget_origin(graph)
+    written: bytes = graph.SerializeToString(deterministic=True)
+    return written
+
+
+def _forget_origin(graph: Any) -> None:
+    """Drop the exporter's notes: they name this machine's folders and the lines of this file.
+
+    With them the same network in another checkout would be another encoder, and all embeddings new.
+    """
+    for message in (
+        graph,
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.value_info,
+        *graph.functions,
+    ):
+        message.ClearField("metadata_props")
+        message.ClearField("doc_string")
+    for message in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        message.ClearField("metadata_props")

@@ -1,0 +1,51 @@
+import subprocess
+from importlib.metadata import version
+
+import pytest
+
+from fb_marketplace import provenance
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """Another project's checkout, with a copy of the module that is not of it; gives its git."""
+    copy = tmp_path / ".venv/site-packages/fb_marketplace/provenance.py"
+    copy.parent.mkdir(parents=True)
+    copy.write_text("# a copy")
+    monkeypatch.setattr(provenance, "__file__", str(copy))
+
+    def git(*words):
+        who = ["-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
+        done = subprocess.run(
+            ["git", *who, *words], cwd=tmp_path, check=True, capture_output=True, text=True
+        )
+        return done.stdout.strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message=theirs")
+    return git
+
+
+def test_installed_in_another_project_s_checkout_the_version_tells_the_code(repository):
+    assert provenance.code_revision() == version("fb-marketplace")
+
+
+def test_in_its_own_checkout_the_commit_tells_the_code(repository):
+    repository("add", "--force", ".")
+    repository("commit", "--quiet", "--message=ours")
+
+    assert provenance.code_revision() == repository("rev-parse", "--short=12", "HEAD")
+
+
+def test_a_change_on_top_of_a_commit_is_told(repository, tmp_path):
+    repository("add", "--force", ".")
+    repository("commit", "--quiet", "--message=ours")
+    (tmp_path / ".venv/site-packages/fb_marketplace/provenance.py").write_text("# changed")
+
+    assert provenance.code_revision() == repository("rev-parse", "--short=12", "HEAD") + "+"
+
+
+def test_outside_git_the_version_tells_the_code(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+
+    assert provenance.code_revision() == version("fb-marketplace")

@@ -1,0 +1,58 @@
+import pytest
+
+from fb_marketplace.summary import summary
+from fb_marketplace_serving.manifest import Manifest
+
+
+@pytest.fixture
+def told():
+    """What is told of a small lake, line by line."""
+    estimate = {"value": 0.75, "low": 0.7, "high": 0.8, "cases": 1200}
+    manifest = Manifest.model_construct(
+        version="2026-01-01",
+        metrics={
+            "vision": {
+                "test": {"photos_top1": estimate, "photos_top1_commonest_category": {"value": 0.25}}
+            },
+            "retrieval": {
+                "all_photos": {"same_product_recall_at_10": estimate | {"chance": 0.0125}}
+            },
+        },
+    )
+    report = {
+        "ledger": {
+            "products": {
+                "in": 3000,
+                "kept": 2990,
+                "quarantined": 10,
+                "reasons": {"missing_field": 7, "conflicting_row": 3},
+            },
+            "files": {"in": 5000, "kept": 5000, "quarantined": 0, "reasons": {}},
+        },
+        "duplicates": {"photos": 41, "groups": 17},
+    }
+    return summary(manifest, report, "s3://bucket/lake").splitlines()
+
+
+def line(told, beginning):
+    (found,) = (each for each in told if each.strip().startswith(beginning))
+    return " ".join(found.split())
+
+
+def test_the_release_and_its_lake_come_first(told):
+    assert told[0] == "Release 2026-01-01 in s3://bucket/lake"
+
+
+def test_each_source_is_accounted_for_with_reasons_where_there_are_any(told):
+    assert line(told, "products") == (
+        "products 3,000 in = 2,990 kept + 10 in quarantine (7 missing_field, 3 conflicting_row)"
+    )
+    assert line(told, "files") == "files 5,000 in = 5,000 kept + 0 in quarantine"
+    assert line(told, "copies") == "copies 41 photos in 17 groups"
+
+
+def test_each_measure_stands_beside_what_chance_would_give(told):
+    measured = "0.750 [0.700, 0.800] of 1,200"
+
+    assert line(told, "category").endswith(f"{measured} (always the commonest: 0.250)")
+    assert line(told, "other photo").endswith(f"{measured} (chance: 0.0125)")
