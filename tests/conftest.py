@@ -90,7 +90,7 @@ def store_photos(tmp_path: Path) -> StorePhotos:
 
 @pytest.fixture(scope="session")
 def colour_encoder() -> bytes:
-    """An ONNX encoder that knows a photo by its mean colour: three classes, and the mean colour at length one as embedding."""
+    """An ONNX encoder: three classes, and a photo's mean colour at length one as embedding."""
     constants = {"bright": np.float32([9 / 255]), "across": np.int64([1, 2])}
     nodes = [
         helper.make_node("Cast", ["pixels"], ["float"], to=TensorProto.FLOAT),

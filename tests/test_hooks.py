@@ -225,7 +225,7 @@ def test_asking_for_a_version_of_a_table_leaves_what_the_last_run_left_of_it(lak
 
 
 def test_a_runner_that_hands_over_no_tables_is_refused(lake):
-    with pytest.raises(UserError, match="ParallelRunner.*ThreadRunner"):
+    with pytest.raises(UserError, match=r"ParallelRunner.*ThreadRunner"):
         lake.run(MAKE, "v1", runner="ParallelRunner")
 
     lake.run(MAKE, "v1", runner="ThreadRunner")

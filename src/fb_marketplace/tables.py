@@ -66,9 +66,15 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Retain:
-    """An instruction to a keyed table: of the rows held, keep those with these keys."""
+    """An instruction to a keyed table: of the rows held, keep those with these keys.
+
+    Attributes:
+        keys: what is still wanted.
+        held: the keys that whoever asks found there, and so will not make again.
+    """
 
     keys: frozenset[str]
+    held: frozenset[str] = frozenset()
 
 
 def open_table(url: str, version: int | str | None = None) -> Table:

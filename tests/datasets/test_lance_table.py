@@ -55,7 +55,7 @@ def test_each_run_s_table_is_read_by_its_version(letters, first, second):
     one, two = letters(first), letters(second)
     one.save(rows("ab"))
     one.seal()
-    two.save(Retain(frozenset("b")))
+    two.save(Retain(frozenset("b"), held=frozenset("ab")))
     two.save(rows("c"))
     two.seal()
 
@@ -77,7 +77,7 @@ def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, fir
         letters(first).load()
     assert tables.held_keys(letters()._filepath) == {"a", "b"}
     going_on = letters(second)
-    going_on.save(Retain(frozenset("abc")))
+    going_on.save(Retain(frozenset("abc"), held=frozenset("ab")))
     going_on.save(rows("c"))
     assert keys(going_on.load()) == "abc"
 
@@ -125,9 +125,19 @@ def test_a_table_that_another_run_wrote_to_meanwhile_is_not_sealed(letters, firs
     other.save(rows(wanted))
     one.save(rows("b"))
 
-    with pytest.raises(UserError, match=r"another run.*letters\.lance"):
+    with pytest.raises(UserError, match=r"letters\.lance .*another run"):
         one.seal()
     assert not letters(first).exists()
+
+
+def test_a_row_that_went_before_this_run_could_retain_it_is_missed(letters, first, second):
+    letters().save(rows("ab"))
+    one, other = letters(first), letters(second)
+    other.save(Retain(frozenset("a"), held=frozenset("ab")))
+    one.save(Retain(frozenset("ab"), held=frozenset("ab")))
+
+    with pytest.raises(UserError, match="another run"):
+        one.seal()
 
 
 def test_runs_that_want_the_same_do_not_disturb_each_other(letters, first, second):

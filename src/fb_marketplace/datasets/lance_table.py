@@ -65,7 +65,7 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
         tables.ensure(self._filepath, schema)
         if isinstance(data, Retain):
             self._committed = tables.retain(self._filepath, data.keys)
-            self._expected = set(self._keys_at(self._committed))
+            self._expected = set(data.held & data.keys)
         else:
             self._committed = tables.insert(self._filepath, data.select(schema.names).cast(schema))
             if self._expected is not None:
@@ -83,8 +83,9 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
             held = self._keys_at(self._committed)
             if self._expected is not None and sorted(held) != sorted(self._expected):
                 raise UserError(
-                    f"another run, with other photos or parameters, wrote to {self._filepath} "
-                    "meanwhile; run again when it has ended"
+                    f"{self._filepath} does not hold what this run found and added there: another "
+                    "run, with other photos or parameters, wrote to it meanwhile, or its columns "
+                    "have changed; run again when no other runs"
                 )
             tables.tag(self._filepath, self._version.save, self._committed)
             self._committed = self._expected = None

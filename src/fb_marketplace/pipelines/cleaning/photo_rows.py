@@ -54,7 +54,7 @@ def read_photos(
     settings = parameters.photos
     wanted = _wanted(matched_photos, settings)
     keys = frozenset(photo.key for photo in wanted)
-    yield Retain(keys), Retain(keys)
+    yield Retain(keys, images_held), Retain(keys, unusable_photos_held)
     held = images_held | unusable_photos_held
     new = {photo.file: photo for photo in wanted if photo.key not in held}
     work = (

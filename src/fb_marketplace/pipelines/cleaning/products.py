@@ -84,8 +84,10 @@ def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.Data
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     table_rows = raw.drop(columns=[name for name in parameters.ignored if name in raw.columns])
-    clashing = OURS & set(table_rows.columns) - ours.keys()
-    ours |= {name: f"raw_{name}" for name in clashing}
+    for name in sorted(OURS & set(table_rows.columns) - ours.keys()):
+        ours[name] = f"raw_{name}"
+        while ours[name] in table_rows.columns:
+            ours[name] = f"raw_{ours[name]}"
     table_rows = table_rows.rename(columns=ours).convert_dtypes().astype("str").fillna("")
     table_rows.insert(0, "row", range(len(table_rows)))
     return table_rows

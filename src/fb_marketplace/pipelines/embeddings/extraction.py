@@ -31,7 +31,7 @@ def embed(
     digest = sha256(graph)
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [key_of(photo["image_id"], photo["sha256"], digest) for photo in photos]
-    yield Retain(frozenset(keys))
+    yield Retain(frozenset(keys), image_embeddings_held)
     for batch in encode_missing(
         lambda: open_encoder(graph),
         images,

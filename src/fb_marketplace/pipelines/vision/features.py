@@ -38,7 +38,7 @@ def extract_features(
     stage = stage_digest(" ".join(map(str, told)), REVISION, None, ["timm", "onnxruntime"])
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [key_of(photo["image_id"], photo["sha256"], stage) for photo in photos]
-    yield Retain(frozenset(keys))
+    yield Retain(frozenset(keys), vision_features_held)
 
     def headless() -> Encoder:
         # The features do not depend on the head: any will do.
