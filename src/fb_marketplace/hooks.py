@@ -1,7 +1,7 @@
 """Hooks: the versions that a run reads are fixed when it starts, and written down when it ends well."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from fb_marketplace import storage
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.provenance import code_revision, library_versions
-from fb_marketplace.runs import RunRecord
+from fb_marketplace.runs import RunRecord, RunRecords
 
 logger = logging.getLogger(__name__)
 
@@ -46,31 +46,16 @@ class VersionHooks:
                 "ThreadRunner: the stages share the cores among processes themselves"
             )
         self._started = _now()
-        this_run, asked = run_params["run_id"], run_params["load_versions"] or {}
-        made = pipeline.all_outputs()
+        this_run, made = run_params["run_id"], pipeline.all_outputs()
         _check_raw_inputs(pipeline.inputs(), catalog)
         datasets = _versioned(pipeline.datasets(), catalog)
-        source = {
+        sources = {
             name: (getattr(dataset, "metadata", None) or {}).get("previous_of", name)
             for name, dataset in datasets.items()
             if name not in made
         }
-        ignored = sorted(asked.keys() - source.keys())
-        if ignored:
-            raise UserError(
-                f"--load-versions names {', '.join(ignored)}, which this run makes or does not read; "
-                f"it reads {', '.join(sorted(source)) or 'no versions'}"
-            )
-        latest = catalog.load("run_records").latest(
-            {of for name, of in source.items() if name not in asked}
-        )
-        versions = {name: asked.get(name) or latest.get(of) for name, of in source.items()}
-        missing = [name for name, of in source.items() if not versions[name] and of == name]
-        if missing:
-            raise UserError(
-                f"nothing to read for {', '.join(missing)}: no run that ended well made it. Run the "
-                "pipeline that makes it first (`kedro run` runs all), or name a version by --load-versions"
-            )
+        asked = run_params["load_versions"] or {}
+        versions = _versions_to_read(sources, asked, catalog.load("run_records"))
         for name, dataset in datasets.items():
             load = this_run if name in made else versions[name]
             dataset._version = Version(load, this_run)
@@ -108,6 +93,34 @@ class VersionHooks:
         )
         catalog.load("run_records").write(record)
         logger.info("run %s ended well and made %d datasets", this_run, len(made))
+
+
+def _versions_to_read(
+    sources: Mapping[str, str], asked: Mapping[str, str], records: RunRecords
+) -> dict[str, str | None]:
+    """Find the version of each dataset that is to be read.
+
+    Args:
+        sources: the datasets, and the name under which each was made: its own, unless what an earlier
+            run left is wanted, which may be nothing.
+        asked: versions by name, from the command line.
+        records: of the lake's runs.
+    """
+    ignored = sorted(asked.keys() - sources.keys())
+    if ignored:
+        raise UserError(
+            f"--load-versions names {', '.join(ignored)}, which this run makes or does not read; "
+            f"it reads {', '.join(sorted(sources)) or 'no versions'}"
+        )
+    latest = records.latest({of for name, of in sources.items() if name not in asked})
+    versions = {name: asked.get(name) or latest.get(of) for name, of in sources.items()}
+    missing = [name for name, of in sources.items() if not versions[name] and of == name]
+    if missing:
+        raise UserError(
+            f"nothing to read for {', '.join(missing)}: no run that ended well made it. Run the "
+            "pipeline that makes it first (`kedro run` runs all), or name a version by --load-versions"
+        )
+    return versions
 
 
 def _check_raw_inputs(names: Iterable[str], catalog: DataCatalog) -> None:
