@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LAKE := $(or $(FB_LAKE),data)
 RAW := $(or $(FB_RAW),data/01_raw)
+# Draw the sample where there is no data.
+DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
 
 export DO_NOT_TRACK := 1
 
@@ -30,7 +32,7 @@ sample: $(READY)  ## fill an empty raw root with the embedded marketplace
 	$(BIN)/kedro run --pipeline=sample
 
 run: $(READY)  ## run everything, on the sample where there is no data, and say how to ask it
-	@case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
+	@$(DATA_THERE)
 	$(BIN)/kedro run
 	@$(BIN)/fb-marketplace summary
 
@@ -44,6 +46,7 @@ serve: $(READY)  ## serve the lake's release at http://127.0.0.1:8000
 	$(BIN)/fb-serve run --lake $(LAKE) --host 127.0.0.1 --port 8000
 
 bench: $(READY)  ## measure speeds, side by side with the plain way
+	@$(DATA_THERE)
 	for benchmark in benchmarks/*.py; do $(BIN)/python $$benchmark || exit 1; done
 
 lint: $(READY)  ## check style, types and import contracts

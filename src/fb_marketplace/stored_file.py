@@ -1,6 +1,5 @@
 """A file of the lake that is passed on as it is: an encoder, an index, a table for the server."""
 
-import hashlib
 from dataclasses import dataclass
 
 from fb_marketplace.storage import open_root
@@ -16,7 +15,3 @@ class StoredFile:
         """Read the whole file."""
         filesystem, path = open_root(self.url)
         return bytes(filesystem.cat_file(path))
-
-    def sha256(self) -> str:
-        """Give the digest of its content, as hexadecimal."""
-        return hashlib.sha256(self.read()).hexdigest()

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from fb_marketplace.digests import sha256
 from fb_marketplace.parameters import EmbeddingParameters
 from fb_marketplace.pipelines.embeddings.extraction import embed
 from fb_marketplace.stored_file import StoredFile
@@ -36,7 +37,7 @@ def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
     served = Encoder.from_bytes(encoder.read()).encode(photos.pixels(jpeg)[np.newaxis])
     np.testing.assert_allclose(rows[2]["embedding"], served.embeddings[0], atol=1e-6)
     np.testing.assert_allclose(rows[2]["probabilities"], served.probabilities[0], atol=1e-6)
-    assert {row["encoder_sha256"] for row in rows} == {encoder.sha256()}
+    assert {row["encoder_sha256"] for row in rows} == {sha256(encoder.read())}
 
 
 def test_rows_are_committed_as_soon_as_there_are_enough(images, encoder):
