@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.bootstrap import Estimate, mean_by_group
+from fb_marketplace.bootstrap import Estimate, mean_by_group, statistic_by_group
 from fb_marketplace.errors import UserError
 
 
@@ -72,3 +72,61 @@ def test_an_estimate_can_be_written_into_a_report():
         "cases": 9,
         "groups": 3,
     }
+
+
+def of_median(values, groups, **told):
+    return statistic_by_group(
+        np.median, [values], groups, **{"samples": 300, "confidence": 0.95, "seed": 0} | told
+    )
+
+
+def test_a_statistic_of_means_has_the_interval_of_the_mean():
+    values = np.random.default_rng(0).normal(size=90)
+    groups = np.random.default_rng(1).integers(0, 30, 90)
+
+    found = statistic_by_group(np.mean, [values], groups, 300, 0.95, 4)
+
+    assert found == pytest.approx(mean_by_group(values, groups, 300, 0.95, 4))
+
+
+def test_a_statistic_takes_columns_side_by_side():
+    truth, answered = np.arange(6.0), np.arange(6.0) + 2
+    groups = ["b", "a", "b", "a", "c", "c"]
+
+    found = statistic_by_group(
+        lambda *both: np.ptp(both[1] - both[0]), [truth, answered], groups, 50, 0.9, 0
+    )
+
+    assert (found.value, found.low, found.high, found.cases, found.groups) == (0, 0, 0, 6, 3)
+
+
+def test_the_interval_of_a_median_holds_the_truth_about_as_often_as_it_says():
+    random = np.random.default_rng(1)
+    held = 0
+    for _ in range(200):
+        found = of_median(random.normal(3, 1, 80), np.arange(80), samples=200, confidence=0.9)
+        held += found.low <= 3 <= found.high
+
+    assert held / 200 == pytest.approx(0.9, abs=0.07)
+
+
+def test_draws_on_which_a_statistic_is_not_defined_are_left_out():
+    def spread(values):
+        return np.std(values) if len(set(values)) > 1 else np.nan
+
+    found = statistic_by_group(spread, [[1.0, 3.0]], ["a", "b"], 100, 0.95, 0)
+
+    assert (found.low, found.value, found.high) == (1, 1, 1)
+
+
+def test_a_statistic_that_is_not_defined_is_told_by_its_name():
+    def spread(values):
+        return np.nan
+
+    with pytest.raises(UserError, match="spread is not defined on 2 listings"):
+        statistic_by_group(spread, [[1.0, 1.0]], ["a", "b"], 10, 0.95, 0)
+
+
+def test_a_statistic_of_no_cases_is_an_error():
+    with pytest.raises(UserError, match="nothing to measure"):
+        of_median([], [])

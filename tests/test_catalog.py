@@ -56,6 +56,8 @@ HEAVY = [
     "timm",
     "faiss",
     "sklearn",
+    "skops",
+    "lightgbm",
     "onnx",
     "onnxruntime",
     "lance",

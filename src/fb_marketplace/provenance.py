@@ -9,6 +9,7 @@ LIBRARIES: Final = (
     "fb-marketplace",
     "faiss-cpu",
     "kedro",
+    "lightgbm",
     "numpy",
     "onnxruntime",
     "opencv-python-headless",
@@ -16,6 +17,8 @@ LIBRARIES: Final = (
     "pillow",
     "pylance",
     "scikit-learn",
+    "scipy",
+    "skops",
     "timm",
     "torch",
 )

@@ -90,14 +90,15 @@ def test_the_first_hit_for_a_photo_is_itself(server: str, whole_run: Run) -> Non
 def test_a_run_can_read_older_versions(whole_run: Run) -> None:
     place = whole_run.place
     newer = place.run("--pipeline=cleaning")
-    older = f"products:{whole_run.version},splits:{whole_run.version}"
+    read = ("images", "products", "splits")
+    older = ",".join(f"{name}:{whole_run.version}" for name in read)
 
     asked = place.run("--pipeline=baselines", f"--load-versions={older}")
     latest = place.run("--pipeline=baselines")
 
     records = place.records()
-    assert records[asked]["read"] == dict.fromkeys(("products", "splits"), whole_run.version)
-    assert records[latest]["read"] == dict.fromkeys(("products", "splits"), newer)
+    assert records[asked]["read"] == dict.fromkeys(read, whole_run.version)
+    assert records[latest]["read"] == dict.fromkeys(read, newer)
 
 
 def test_a_killed_run_is_gone_on_with(whole_run: Run, tmp_path: Path) -> None:

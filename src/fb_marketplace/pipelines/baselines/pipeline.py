@@ -1,8 +1,13 @@
-"""Baselines: what any model has to beat."""
+"""Baselines: what text, tables and small pixels say of price and category, beside trivial answers."""
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.baselines.trivial import commonest_category, median_price
+from fb_marketplace.pipelines.baselines.categories import answer_category, learn_category
+from fb_marketplace.pipelines.baselines.category_measures import draw_confusion, measure_category
+from fb_marketplace.pipelines.baselines.comparison import compare, draw_comparison, draw_prices
+from fb_marketplace.pipelines.baselines.pixels import answer_by_pixels
+from fb_marketplace.pipelines.baselines.price_measures import measure_price
+from fb_marketplace.pipelines.baselines.pricing import learn_price
 
 
 def create_pipeline() -> Pipeline:
@@ -10,14 +15,49 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                median_price,
+                learn_price,
                 ["products", "splits", "params:baselines"],
-                ["price_model", "price_metrics"],
+                ["price_model", "price_answers", "price_choices"],
             ),
             node(
-                commonest_category,
-                ["products", "splits", "params:baselines"],
-                ["category_model", "category_metrics"],
+                measure_price,
+                ["price_answers", "price_choices", "params:baselines"],
+                "price_metrics",
             ),
+            node(draw_prices, ["price_answers", "price_choices"], "price_chart"),
+            node(
+                learn_category,
+                ["products", "splits", "params:baselines"],
+                ["category_model", "category_text_probabilities", "category_choices"],
+            ),
+            node(
+                answer_by_pixels,
+                ["products", "splits", "images", "params:baselines"],
+                "category_pixel_answers",
+            ),
+            node(
+                answer_category,
+                [
+                    "products",
+                    "splits",
+                    "category_text_probabilities",
+                    "category_pixel_answers",
+                    "params:baselines",
+                ],
+                "category_answers",
+            ),
+            node(
+                measure_category,
+                [
+                    "category_answers",
+                    "category_text_probabilities",
+                    "category_choices",
+                    "params:baselines",
+                ],
+                "category_metrics",
+            ),
+            node(draw_confusion, ["category_answers", "category_choices"], "category_confusion"),
+            node(compare, ["price_metrics", "category_metrics"], "baselines_table"),
+            node(draw_comparison, "baselines_table", "baselines_chart"),
         ]
     )

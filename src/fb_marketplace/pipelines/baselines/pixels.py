@@ -1,0 +1,97 @@
+"""Categories from small pixels by logistic regression: what the original began with."""
+
+import io
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from fb_marketplace.parameters import BaselineParameters
+from fb_marketplace.pipelines.baselines.answers import category_answers
+from fb_marketplace.pipelines.baselines.calibration import softmax
+from fb_marketplace.pipelines.baselines.listings import MEASURED, with_split
+from fb_marketplace.pipelines.baselines.text_classifier import (
+    Linear,
+    classes_of,
+    logistic_regression,
+)
+from fb_marketplace.progress import Progress
+from fb_marketplace.tables import Table
+from fb_marketplace.threads import one_thread
+
+PHOTOS_PER_BATCH: Final = 256
+
+
+class SmallPhotos(NamedTuple):
+    """Photos by id, in its order, and their pixels: float32, (photos, side · side · 3), −0.5 to 0.5."""
+
+    image_ids: list[str]
+    pixels: NDArray[np.float32]
+
+
+def answer_by_pixels(
+    products: pd.DataFrame, splits: pd.DataFrame, images: Table, parameters: BaselineParameters
+) -> pd.DataFrame:
+    """Answer the category of listings with photos: the mean of what is said of each of their photos.
+
+    Returns:
+        ``category_pixel_answers``: one row a listing of validation and test that has a photo.
+    """
+    listed = with_split(products, splits)
+    labels = tuple(sorted(set(products["category"])))
+    small = small_photos(images, parameters.category.pixels_side)
+    places = pd.DataFrame({"image_id": small.image_ids, "place": range(len(small.image_ids))})
+    shown = (
+        places.merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
+        .merge(listed, on="product_id", validate="m:1")
+        .sort_values(["product_id", "image_id"], ignore_index=True)
+    )
+    train, asked = shown[shown["split"] == "train"], shown[shown["split"].isin(MEASURED)]
+    with one_thread():
+        model = logistic_regression(
+            small.pixels[train["place"].to_numpy(dtype=np.int64)],
+            classes_of(train, labels),
+            parameters.category.pixels_strength,
+        )
+        said = _by_listing(model, small.pixels, asked)
+    answered = listed.set_index("product_id").loc[said.index].reset_index()
+    chosen = [labels[place] for place in model.known[said.to_numpy().argmax(axis=1)]]
+    return category_answers(answered, "pixels", chosen)
+
+
+def small_photos(images: Table, side: int) -> SmallPhotos:
+    """Read all photos, each reduced to a side, in pixels, that divides 256."""
+    order = images.order("image_id").tolist()
+    ids: list[str] = []
+    pixels = np.empty((len(order), side * side * 3), dtype=np.float32)
+    with Progress("photos reduced", len(order)) as progress:
+        for start in range(0, len(order), PHOTOS_PER_BATCH):
+            rows = images.take(order[start : start + PHOTOS_PER_BATCH], ["image_id", "jpeg"])
+            ids += rows.column("image_id").to_pylist()
+            for place, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
+                pixels[place] = reduced(jpeg, side).ravel()
+            progress.advance(len(rows))
+    return SmallPhotos(ids, (pixels / 255 - 0.5).astype(np.float32))
+
+
+def reduced(jpeg: bytes, side: int) -> NDArray[np.uint8]:
+    """Decode a canonical photo at the smallest of libjpeg's scales that covers a side, and reduce it.
+
+    Args:
+        jpeg: a canonical photo.
+        side: in pixels; divides 256.
+
+    Returns:
+        uint8, (side, side, 3), RGB.
+    """
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        image.draft("RGB", (side, side))
+        return np.asarray(image.reduce(image.width // side), dtype=np.uint8)
+
+
+def _by_listing(model: Linear, pixels: NDArray[np.float32], asked: pd.DataFrame) -> pd.DataFrame:
+    logits = pixels[asked["place"].to_numpy(dtype=np.int64)] @ model.weight + model.bias
+    said = pd.DataFrame(softmax(logits.astype(np.float64)), index=asked["product_id"])
+    return said.groupby(level=0).mean()

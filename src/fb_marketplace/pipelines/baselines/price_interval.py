@@ -1,0 +1,28 @@
+"""A prediction interval by split conformal prediction (Papadopoulos et al., 2002; Lei et al., 2018)."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def conformal_width(
+    truth: NDArray[np.float64], answered: NDArray[np.float64], coverage: float
+) -> float:
+    """Find how far an answer must reach to either side to hold this share of what is true.
+
+    On the logarithm of the price one width serves cheap and dear listings. Quantile regression with a
+    conformal correction (CQR) was tried on the real listings' validation split and came out wider.
+
+    Args:
+        truth: (cases,), of listings in whose groups nothing was learnt from.
+        answered: (cases,), what the model said of them.
+        coverage: share that the interval is to hold.
+
+    Returns:
+        The ceil((cases + 1) · coverage)-th smallest absolute error; the largest, which promises less,
+        where there are too few cases for that.
+    """
+    errors = np.sort(np.abs(truth - answered))
+    place = math.ceil((len(errors) + 1) * coverage)
+    return float(errors[min(place, len(errors)) - 1])

@@ -1,0 +1,71 @@
+"""Listings that can be told apart by their words, and cost what those words say."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.parameters import BaselineParameters
+
+WORDS = {
+    "Home": (["sofa", "table", "lamp"], 100.0),
+    "Sport": (["bike", "racket", "boots"], 30.0),
+    "Arts": (["novel", "guitar", "poster"], 8.0),
+}
+
+
+@pytest.fixture(scope="session")
+def told(base_parameters) -> BaselineParameters:
+    """The base parameters, for little data and in a hurry."""
+    found = BaselineParameters.model_validate(base_parameters["baselines"])
+    trees = found.price.trees.model_copy(update={"rounds": 10, "components": 4})
+    return found.model_copy(
+        update={
+            "price": found.price.model_copy(update={"trees": trees}),
+            "category": found.category.model_copy(update={"pixels_side": 8}),
+            "folds": 3,
+            "bootstrap_samples": 20,
+        }
+    )
+
+
+@pytest.fixture(scope="session")
+def draw_listings() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
+    """Draws ``products`` and ``splits``: two listings a group, three of five in training."""
+
+    def draw(count: int = 120) -> tuple[pd.DataFrame, pd.DataFrame]:
+        random = np.random.default_rng(0)
+        rows = []
+        for place in range(count):
+            category = list(WORDS)[random.integers(3)]
+            words, price = WORDS[category]
+            word = words[random.integers(3)]
+            rows.append(
+                {
+                    "product_id": f"p{place:03}",
+                    "title": f"A good {word}",
+                    "description": f"This {word} was hardly used\nCollect it soon",
+                    "price": round(price * random.uniform(0.8, 1.25), 2),
+                    "price_flag": None,
+                    "category": category,
+                    "category_path": f"{category} / {word.title()}",
+                    "category_depth": 2,
+                    "town": "Leeds" if place % 3 else None,
+                    "county": "West Yorkshire",
+                    "photos": place % 4,
+                }
+            )
+        products = pd.DataFrame(rows)
+        parts = ["train", "train", "train", "validation", "test"]
+        splits = pd.DataFrame(
+            {
+                "image_id": [f"{each}-1" for each in products["product_id"]],
+                "product_id": products["product_id"],
+                "group": [f"g{place // 2:03}" for place in range(count)],
+                "split": [parts[place // 2 % 5] for place in range(count)],
+            }
+        )
+        return products, splits
+
+    return draw

@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.pipelines.baselines.answers import category_answers, parts
+from fb_marketplace.pipelines.baselines.categories import (
+    answer_category,
+    learn_category,
+    load_text_classifier,
+)
+from fb_marketplace.pipelines.baselines.listings import with_split
+from fb_marketplace.pipelines.baselines.text_classifier import predict_text
+from fb_marketplace.schemas import CategoryAnswers, CategoryTextProbabilities
+
+
+@pytest.fixture(scope="module")
+def tables(draw_listings):
+    return draw_listings()
+
+
+@pytest.fixture(scope="module")
+def learned(tables, told):
+    return learn_category(*tables, told)
+
+
+@pytest.fixture(scope="module")
+def answers(tables, learned, told):
+    listed = with_split(*tables)
+    seen = listed[(listed["split"] == "test") & (listed["photos"] > 0)]
+    pixels = category_answers(seen, "pixels", ["Home"] * len(seen))
+    return answer_category(*tables, learned.probabilities, pixels, told)
+
+
+def test_a_model_read_back_answers_the_same(tables, learned):
+    products, splits = tables
+    measured = set(splits.loc[splits["split"] != "train", "product_id"])
+    saved = learned.probabilities[learned.probabilities["product_id"].isin(measured)]
+    asked = products.set_index("product_id").loc[saved["product_id"]].reset_index()
+
+    found = predict_text(load_text_classifier(learned.model), asked)
+
+    assert (found == np.vstack(saved["probabilities"].to_list())).all()
+
+
+def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(tables, learned, told):
+    products, splits = tables
+
+    again = learn_category(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
+
+    assert again.model == learned.model
+    pd.testing.assert_frame_equal(again.probabilities, learned.probabilities)
+
+
+def test_every_listing_has_probabilities_in_the_order_of_the_sorted_labels(tables, learned):
+    products, _ = tables
+
+    found = CategoryTextProbabilities.validate(learned.probabilities)
+
+    assert found["product_id"].to_list() == sorted(products["product_id"])
+    assert learned.choices["labels"] == ["Arts", "Home", "Sport"]
+    places = np.vstack(found["probabilities"].to_list()).argmax(axis=1)
+    truth = products.set_index("product_id").loc[found["product_id"], "category"]
+    assert ([learned.choices["labels"][place] for place in places] == truth).mean() > 0.9
+
+
+def test_all_models_answer_the_trivial_one_first(answers):
+    found = CategoryAnswers.validate(answers)
+
+    assert list(dict.fromkeys(found["model"])) == ["commonest", "pixels", "words", "text"]
+    assert set(found["split"]) == {"validation", "test"}
+
+
+def test_the_commonest_category_is_that_of_training(tables, answers):
+    listed = with_split(*tables)
+    counts = listed.loc[listed["split"] == "train", "category"].value_counts()
+
+    said = answers.loc[answers["model"] == "commonest", "answered"]
+
+    assert set(said) == {counts.idxmax()}
+
+
+def test_parts_come_in_the_order_of_models_and_validation_first(answers):
+    found = [(model, split) for model, split, _ in parts(answers)]
+
+    assert found[:3] == [
+        ("commonest", "validation"),
+        ("commonest", "test"),
+        ("pixels", "validation"),
+    ]

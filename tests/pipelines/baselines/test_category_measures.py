@@ -1,0 +1,87 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import f1_score
+
+from fb_marketplace.pipelines.baselines.category_measures import (
+    confusion,
+    draw_confusion,
+    macro_f1,
+    measure_category,
+)
+
+LABELS = ["Arts", "Home", "Sport"]
+
+
+def test_macro_f1_is_that_of_the_classes_that_are_there():
+    truth, answered = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 0])
+
+    assert macro_f1(truth, answered) == pytest.approx(f1_score(truth, answered, average="macro"))
+    assert macro_f1(np.array([0, 0]), np.array([0, 2])) == pytest.approx(2 / 3)
+
+
+def test_confusion_counts_truth_by_row():
+    assert confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3).tolist() == [
+        [1, 1, 0],
+        [0, 1, 0],
+        [0, 0, 0],
+    ]
+
+
+@pytest.fixture
+def answers():
+    truth = ["Arts", "Home", "Home", "Sport"]
+    rows = [
+        {
+            "product_id": f"{split}{place}",
+            "group": f"{split}{place}",
+            "split": split,
+            "category": category,
+            "model": model,
+            "answered": "Home" if model == "commonest" or place == 3 else category,
+        }
+        for model in ("commonest", "text")
+        for split in ("test", "validation")
+        for place, category in enumerate(truth)
+    ]
+    return pd.DataFrame(rows)
+
+
+@pytest.fixture
+def probabilities(answers):
+    said = answers[answers["model"] == "text"]
+    rows = [
+        np.float32([0.8 if label == each else 0.1 for label in LABELS]) for each in said["answered"]
+    ]
+    return said[["product_id", "split"]].assign(probabilities=rows).iloc[::-1]
+
+
+def test_each_model_is_measured_beside_the_trivial_one(answers, probabilities, told):
+    choices = {"labels": LABELS, "settings": {"strength": 1.0}}
+
+    found = measure_category(answers, probabilities, choices, told)
+
+    top1 = {model: each["test"]["top1"]["value"] for model, each in found["models"].items()}
+    assert top1 == {"commonest": 0.5, "text": 0.75}
+    assert (found["chosen"], found["trivial"]) == ("text", "commonest")
+
+
+def test_the_text_model_is_asked_how_sure_it_was(answers, probabilities, told):
+    choices = {"labels": LABELS, "settings": {}}
+
+    found = measure_category(answers, probabilities, choices, told)["models"]["text"]["test"]
+
+    assert found["overconfidence"]["value"] == pytest.approx(0.8 - 0.75, abs=1e-4)
+    assert found["log_loss"]["value"] == pytest.approx(
+        -(3 * np.log(0.8) + np.log(0.1)) / 4, abs=1e-4
+    )
+
+
+def test_another_confusion_gives_another_picture(answers):
+    choices = {"labels": LABELS}
+
+    drawn = draw_confusion(answers, choices)
+
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn == draw_confusion(answers, choices)
+    assert drawn != draw_confusion(answers.assign(answered="Arts"), choices)

@@ -1,0 +1,54 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.pipelines.baselines.comparison import compare, draw_comparison, draw_prices
+
+ESTIMATE = {"value": 0.5, "low": 0.4, "high": 0.45, "cases": 9, "groups": 8}
+
+
+def metrics(metric, models):
+    return {
+        "chosen": models[-1],
+        "models": {
+            model: {split: {metric: ESTIMATE} for split in ("validation", "test")}
+            for model in models
+        },
+    }
+
+
+@pytest.fixture
+def table():
+    return compare(metrics("log_r2", ["median", "ridge"]), metrics("top1", ["commonest", "text"]))
+
+
+def test_every_estimate_is_a_row_and_the_chosen_are_marked(table):
+    assert len(table) == 8
+    assert set(table.loc[table["chosen"], "model"]) == {"ridge", "text"}
+    assert set(table.columns) >= {"task", "model", "split", "metric", *ESTIMATE}
+
+
+def test_the_same_table_gives_the_same_picture_and_another_does_not(table):
+    drawn = draw_comparison(table)
+
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn == draw_comparison(table)
+    assert drawn != draw_comparison(table.assign(value=0.42))
+
+
+def test_a_table_written_and_read_gives_the_same_picture(table, tmp_path):
+    table.to_csv(tmp_path / "table.csv", index=False)
+
+    assert draw_comparison(pd.read_csv(tmp_path / "table.csv")) == draw_comparison(table)
+
+
+def test_prices_are_drawn_with_their_interval():
+    prices = np.geomspace(1, 1000, 20)
+    answers = pd.DataFrame({"model": "ridge", "split": "test", "price": prices})
+    answers = answers.assign(answered=prices[::-1], low=prices / 3, high=prices * 3)
+    choices = {"model": "ridge", "interval": {"nominal": 0.9, "factor": 3.0}}
+
+    wider = choices | {"interval": {"nominal": 0.9, "factor": 5.0}}
+
+    assert draw_prices(answers, choices).startswith(b"\x89PNG")
+    assert draw_prices(answers, choices) != draw_prices(answers, wider)

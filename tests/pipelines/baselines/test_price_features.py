@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.pipelines.baselines.price_features import (
+    linear_features,
+    path_prefixes,
+    price_table,
+    tree_features,
+)
+
+
+def test_a_path_and_all_above_it_come_longest_first():
+    assert path_prefixes("Home > Beds > Bunks", " > ") == [
+        "Home > Beds > Bunks",
+        "Home > Beds",
+        "Home",
+    ]
+
+
+def test_a_path_gives_its_levels_and_a_missing_town_is_empty(draw_listings):
+    products = draw_listings(6)[0].assign(category_path="Home / Beds / Bunks / High")
+
+    found = price_table(products, " / ")
+
+    assert found.loc[0, ["category_1", "category_2", "category_3"]].to_list() == [
+        "Home",
+        "Home / Beds",
+        "Home / Beds / Bunks",
+    ]
+    assert found.loc[0, "town"] == ""
+    assert found.loc[5, "photos"] == pytest.approx(np.log(2))
+
+
+def test_the_price_is_not_among_the_features(draw_listings):
+    products, _ = draw_listings(10)
+
+    dearer = price_table(products.assign(price=products["price"] * 9), " / ")
+
+    assert dearer.equals(price_table(products, " / "))
+
+
+def test_a_category_and_a_town_never_seen_can_be_asked(draw_listings, told):
+    products, _ = draw_listings(40)
+    table = price_table(products, " / ")
+    strange = price_table(
+        products.assign(category_path="Boats / Sails", town="Nowhere", county="None"), " / "
+    )
+
+    for features in (linear_features(told.price), tree_features()):
+        assert features.fit(table).transform(strange).shape[0] == 40

@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.pipelines.baselines.price_interval import conformal_width
+
+
+def test_the_interval_holds_new_cases_about_as_often_as_it_says():
+    random = np.random.default_rng(0)
+    held = []
+    for _ in range(300):
+        seen, new = random.standard_t(3, (2, 99))
+        held.append((np.abs(new) <= conformal_width(seen, np.zeros(99), 0.8)).mean())
+
+    assert np.mean(held) == pytest.approx(0.8, abs=0.01)
+
+
+def test_one_more_case_than_there_are_is_reckoned_with():
+    errors = np.arange(1.0, 10.0)
+
+    assert conformal_width(errors, np.zeros(9), 0.8) == 8
+    assert conformal_width(errors, np.zeros(9), 0.9) == 9
+
+
+def test_too_few_cases_give_the_widest_error_seen():
+    assert conformal_width(np.array([1.0, -3.0]), np.zeros(2), 0.95) == 3

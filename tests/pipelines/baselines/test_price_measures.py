@@ -1,0 +1,89 @@
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from fb_marketplace.parameters import PriceModelParameters
+from fb_marketplace.pipelines.baselines.price_measures import (
+    choose_model,
+    log_r2,
+    measure_price,
+    median_percentage_error,
+    rmse,
+)
+
+TRUTH = np.array([10.0, 20.0, 40.0])
+
+
+def test_rmse_is_in_units_of_the_currency():
+    assert rmse(TRUTH, TRUTH + np.array([3, -3, 3])) == pytest.approx(3)
+
+
+def test_r2_of_the_logarithm_is_one_if_all_is_right_and_zero_for_the_mean():
+    assert log_r2(TRUTH, TRUTH) == 1
+    assert log_r2(TRUTH, np.full(3, 20.0)) == pytest.approx(0)
+
+
+def test_r2_of_equal_prices_is_not_defined():
+    assert np.isnan(log_r2(np.full(3, 5.0), TRUTH))
+
+
+def test_the_percentage_error_is_of_the_true_price_and_its_median():
+    assert median_percentage_error(TRUTH, np.array([11.0, 30.0, 400.0])) == pytest.approx(0.5)
+
+
+def test_the_model_is_chosen_by_its_squared_error():
+    often_near = np.array([0.0, 0.0, 3.0])
+    never_far = np.array([1.0, 1.0, 1.0])
+
+    assert choose_model({"near": often_near, "safe": never_far}, np.zeros(3)) == "safe"
+
+
+@pytest.fixture
+def metrics(told):
+    rows = [
+        {
+            "product_id": f"{split}{place}",
+            "group": f"{split}{place}",
+            "split": split,
+            "price": price,
+        }
+        for split in ("test", "validation")
+        for place, price in enumerate([1.0, 10.0, 20.0, 40.0, 9000.0])
+    ]
+    table = pd.DataFrame(rows)
+    good = table.assign(model="good", answered=table["price"] * 1.1, low=table["price"] * 0.9)
+    good["high"] = good["price"] * np.array([2, 2, 2, 2, 0.95] * 2)
+    bad = table.assign(model="median", answered=20.0, low=np.nan, high=np.nan)
+    choices = {
+        "model": "good",
+        "settings": {},
+        "trimmed": [5.0, 100.0],
+        "interval": {"nominal": 0.9, "factor": 2.0},
+    }
+    return measure_price(pd.concat([bad, good]), choices, told)
+
+
+def test_rmse_is_of_trimmed_prices_and_the_rest_of_all(metrics):
+    found = metrics["models"]["good"]["test"]
+
+    assert found["rmse_trimmed"]["cases"] == 3
+    assert found["rmse_trimmed"]["value"] == pytest.approx(np.sqrt((1 + 4 + 16) / 3), abs=1e-3)
+    assert found["log_r2"]["cases"] == found["median_percentage_error"]["cases"] == 5
+
+
+def test_coverage_is_measured_on_test_alone_and_of_the_chosen_model(metrics):
+    assert metrics["models"]["good"]["test"]["interval_coverage"]["value"] == 0.8
+    assert "interval_coverage" not in metrics["models"]["good"]["validation"]
+    assert "interval_coverage" not in metrics["models"]["median"]["test"]
+
+
+def test_every_model_stands_beside_the_trivial_one(metrics):
+    assert metrics["chosen"] == "good"
+    assert set(metrics["models"]) == {"good", metrics["trivial"]}
+    assert list(metrics["models"]["good"]) == ["validation", "test"]
+
+
+def test_prices_cannot_be_trimmed_to_nothing(told):
+    with pytest.raises(ValidationError, match="two rising shares"):
+        PriceModelParameters.model_validate(told.price.model_dump() | {"trim": (0.9, 0.1)})

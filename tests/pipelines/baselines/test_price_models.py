@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.pipelines.baselines.listings import with_meant_price
+from fb_marketplace.pipelines.baselines.price_models import (
+    TRIVIAL,
+    fit_price_models,
+    predict_log_prices,
+)
+
+
+@pytest.fixture(scope="module")
+def listed(draw_listings):
+    return with_meant_price(*draw_listings())
+
+
+@pytest.fixture(scope="module")
+def fitted(listed, told):
+    return fit_price_models(listed, told)
+
+
+def test_the_trivial_answer_is_the_median_of_training_prices(listed, fitted):
+    trained = listed.loc[listed["split"] == "train", "price"]
+
+    answers = predict_log_prices(fitted.features, fitted.models, listed)
+
+    assert answers[TRIVIAL] == pytest.approx(np.log(trained).median())
+
+
+def test_a_path_answers_by_its_own_median_and_a_rare_one_by_that_above_it(listed, fitted):
+    asked = listed.head(3).assign(
+        category_path=["Home / Sofa", "Home / Never seen", "Never / Seen"],
+    )
+    trained = listed[listed["split"] == "train"]
+
+    answers = predict_log_prices(fitted.features, fitted.models, asked)["median_by_path"]
+
+    logs = np.log(trained["price"])
+    assert answers == pytest.approx(
+        [
+            logs[trained["category_path"] == "Home / Sofa"].median(),
+            logs[trained["category"] == "Home"].median(),
+            logs.median(),
+        ]
+    )
+
+
+@pytest.mark.parametrize("model", ["linear", "ridge_text", "ridge", "trees", "ridge_and_trees"])
+def test_each_model_learns_what_words_and_categories_cost(listed, fitted, model):
+    asked = listed[listed["split"] == "test"]
+    truth = np.log(asked["price"].to_numpy())
+
+    answers = predict_log_prices(fitted.features, fitted.models, asked)
+
+    error, trivial = (np.abs(answers[name] - truth).mean() for name in (model, TRIVIAL))
+    assert error < 0.9 * trivial
+
+
+def test_the_test_split_changes_no_model(listed, fitted, told):
+    other = listed.copy()
+    other.loc[other["split"] == "test", "price"] = 5000.0
+    again = fit_price_models(other, told)
+
+    assert again.models.booster == fitted.models.booster
+    assert again.models.median == fitted.models.median
+    assert (again.models.ridge.coef_ == fitted.models.ridge.coef_).all()

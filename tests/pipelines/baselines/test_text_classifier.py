@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+from scipy.sparse import csr_array
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.baselines.listings import with_split
+from fb_marketplace.pipelines.baselines.text_classifier import (
+    Settings,
+    choose_text_classifier,
+    logistic_regression,
+    out_of_fold_text,
+    predict_text,
+)
+
+LABELS = ("Arts", "Boats", "Home", "Sport")
+"""No listing is of Boats."""
+
+
+@pytest.fixture(scope="module")
+def listed(draw_listings):
+    return with_split(*draw_listings())
+
+
+@pytest.fixture(scope="module")
+def chosen(listed, told):
+    return choose_text_classifier(listed, LABELS, told)
+
+
+def test_words_tell_the_category(listed, chosen):
+    asked = listed[listed["split"] == "test"]
+
+    answered = predict_text(chosen[0], asked).argmax(axis=1)
+
+    assert [LABELS[place] for place in answered] == asked["category"].to_list()
+
+
+def test_probabilities_add_up_to_one_and_none_is_zero_seen_or_not(listed, chosen):
+    found = predict_text(chosen[0], listed)
+
+    assert found.dtype == np.float32
+    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert 0 < found[:, LABELS.index("Boats")].max() < 1e-5
+
+
+def test_settings_are_among_those_given(chosen, told):
+    assert chosen[1].strength in told.category.text_strengths
+    assert chosen[1].naive_bayes_weight in told.category.naive_bayes_weights
+
+
+def test_the_test_split_is_not_looked_at(listed, chosen, told):
+    other = listed.copy()
+    other.loc[other["split"] == "test", ["category", "title"]] = ["Boats", "sofa"]
+
+    again, settings = choose_text_classifier(other, LABELS, told)
+
+    assert settings == chosen[1]
+    assert (again.weight == chosen[0].weight).all()
+    assert again.temperature == chosen[0].temperature
+
+
+def test_an_answer_out_of_fold_learnt_nothing_from_its_group(listed, chosen, told):
+    """A group alone in its word: whoever saw it knows the category, whoever did not cannot."""
+    train = listed[listed["split"] == "train"].reset_index(drop=True)
+    alone = train["group"] == train["group"].iloc[0]
+    train.loc[alone, ["title", "description"]] = "zither"
+    train.loc[alone, "category"] = "Boats"
+
+    found = out_of_fold_text(train, chosen[0], Settings(10.0, 0.3), told)
+
+    place = LABELS.index("Boats")
+    assert found[alone.to_numpy(), place].max() < 1e-5
+    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("classes", [[0, 0, 1, 1], [0, 1, 2, 2]])
+def test_two_classes_are_answered_as_several_are(classes):
+    inputs = csr_array(np.eye(4, dtype=np.float32))
+
+    model = logistic_regression(inputs, np.array(classes), 100.0)
+
+    logits = inputs @ model.weight + model.bias
+    assert logits.shape == (4, len(set(classes)))
+    assert model.known[logits.argmax(axis=1)].tolist() == classes
+
+
+def test_one_class_cannot_be_told_from_others():
+    with pytest.raises(UserError, match="two root categories"):
+        logistic_regression(np.eye(2), np.array([1, 1]), 1.0)

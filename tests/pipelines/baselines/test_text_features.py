@@ -1,0 +1,74 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.baselines.text_features import (
+    fit_text,
+    pack_text,
+    plain_words,
+    text_features,
+    text_table,
+    unpack_text,
+)
+
+
+@pytest.fixture
+def table(draw_listings):
+    return text_table(draw_listings(30)[0])
+
+
+def test_each_block_of_text_has_unit_length(table, told):
+    features = text_features(told.text, len(table))
+
+    found = fit_text(features, table)
+
+    for name, place in features.output_indices_.items():
+        if name != "remainder":
+            lengths = np.sqrt(found[:, place].multiply(found[:, place]).sum(axis=1))
+            assert lengths == pytest.approx(1, abs=1e-5), name
+
+
+def test_the_place_is_there_only_with_a_weight(table, told):
+    without, beside = (text_features(told.text, len(table), weight) for weight in (0, 0.5))
+
+    extra = fit_text(beside, table)[:, fit_text(without, table).shape[1] :]
+
+    assert set(extra.data) == {np.float32(0.5)}
+    assert extra.sum(axis=1).max() == 1  # town and county
+
+
+def test_a_title_weighs_more_than_the_same_words_in_a_description(table, told):
+    features = text_features(told.text, len(table)).fit(table)
+    titled, described = table.head(1), table.head(1)
+    titled = titled.assign(title="guitar", description="x", both="guitar x")
+    described = described.assign(title="x", description="guitar and much else", both="x guitar")
+
+    near, far = (features.transform(each) for each in (titled, described))
+    asked = features.transform(titled.assign(description="y", both="guitar y"))
+
+    assert (asked @ near.T).sum() > (asked @ far.T).sum()
+
+
+def test_rare_words_count_only_among_few_listings(told):
+    few, many = plain_words(told.text, 50), plain_words(told.text, 5000)
+
+    assert few.transformers[0][1].min_df == 1
+    assert many.transformers[0][1].min_df == told.text.min_listings_word
+
+
+def test_listings_without_a_word_are_told_in_a_line(table, told):
+    silent = table.assign(title="!", description="…", both="! …")
+
+    with pytest.raises(UserError, match="hold no words"):
+        fit_text(text_features(told.text, len(table)), silent)
+
+
+def test_what_was_packed_and_unpacked_gives_the_same_and_the_first_is_left_as_it_was(table, told):
+    features = text_features(told.text, len(table), 0.5)
+    before = fit_text(features, table)
+    packed = pack_text(features)
+
+    after = unpack_text(packed).transform(table)
+
+    assert (before != after).nnz == 0
+    assert (features.transform(table) != before).nnz == 0

@@ -1,0 +1,71 @@
+import hashlib
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fb_marketplace.skops_file import dump_skops, load_skops
+
+FIT = """
+import hashlib
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from fb_marketplace.skops_file import dump_skops
+
+def fitted():
+    words = TfidfVectorizer(dtype=np.float32, stop_words=["a"])
+    words.fit(["a good sofa", "a bad file", "an __id__"])
+    return dump_skops({"model": words, "weight": np.eye(2)})
+"""
+"""What both processes do."""
+
+
+class Stranger:
+    """What no file of ours holds."""
+
+    def __init__(self) -> None:
+        self.said = "hello"
+
+
+def test_what_is_read_back_is_what_was_written():
+    found = load_skops(
+        dump_skops(
+            {"file": "a name", "__id__": 3, "weight": np.eye(2), "twice": [1.5, 1.5, ("x",)]}
+        )
+    )
+
+    assert (found.pop("weight") == np.eye(2)).all()
+    assert found == {"file": "a name", "__id__": 3, "twice": [1.5, 1.5, ("x",)]}
+
+
+def test_an_array_that_stands_twice_is_one_still():
+    weight = np.eye(3)
+
+    found = load_skops(dump_skops([weight, weight, np.eye(3)]))
+
+    assert found[0] is found[1]
+    assert found[2] is not found[0]
+
+
+def test_another_process_gives_the_same_bytes():
+    elsewhere = subprocess.run(
+        [sys.executable, "-c", f"{FIT}\nprint(hashlib.sha256(fitted()).hexdigest())"],
+        env=os.environ | {"PYTHONHASHSEED": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    here: dict[str, Any] = {}
+    exec(FIT, here)
+
+    assert hashlib.sha256(here["fitted"]()).hexdigest() == elsewhere
+
+
+def test_a_type_that_skops_does_not_trust_is_refused():
+    from skops.io.exceptions import UntrustedTypesFoundException
+
+    with pytest.raises(UntrustedTypesFoundException, match="Stranger"):
+        load_skops(dump_skops({"model": Stranger()}))
