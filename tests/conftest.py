@@ -52,11 +52,11 @@ def draw_photo() -> DrawPhoto:
     return draw
 
 
-@pytest.fixture
-def store_photos(tmp_path: Path) -> StorePhotos:
-    """Stores photos in a table as cleaning does, with made-up sources."""
+@pytest.fixture(scope="session")
+def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
+    """Stores photos in a table at a path, as cleaning does, with made-up sources."""
 
-    def store(found: Mapping[str, bytes], name: str = "images.lance") -> Table:
+    def store(url: str, found: Mapping[str, bytes]) -> Table:
         from fb_marketplace.digests import sha256
         from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
 
@@ -80,10 +80,21 @@ def store_photos(tmp_path: Path) -> StorePhotos:
                     "perceptual_hash": perceptual_hash(photo.jpeg).tolist(),
                 }
             )
-        url = str(tmp_path / name)
         tables.ensure(url, IMAGES)
         tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return tables.open_table(url)
+
+    return store
+
+
+@pytest.fixture
+def store_photos(
+    tmp_path: Path, store_photos_at: Callable[[str, Mapping[str, bytes]], Table]
+) -> StorePhotos:
+    """Stores photos in a table of the test's own."""
+
+    def store(found: Mapping[str, bytes], name: str = "images.lance") -> Table:
+        return store_photos_at(str(tmp_path / name), found)
 
     return store
 

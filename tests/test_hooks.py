@@ -224,8 +224,14 @@ def test_asking_for_a_version_of_a_table_leaves_what_the_last_run_left_of_it(lak
     assert next(lake.records.newest_first()).read == {"previous_table": "v2", "table": "v1"}
 
 
-def test_a_runner_that_hands_over_no_tables_is_refused(lake):
-    with pytest.raises(UserError, match=r"ParallelRunner.*ThreadRunner"):
-        lake.run(MAKE, "v1", runner="ParallelRunner")
+@pytest.mark.parametrize("runner", ["ParallelRunner", "ThreadRunner"])
+def test_a_runner_that_does_not_keep_the_order_of_nodes_is_refused(lake, runner):
+    with pytest.raises(UserError, match=rf"{runner}; leave --runner out"):
+        lake.run(MAKE, "v1", runner=runner)
 
-    lake.run(MAKE, "v1", runner="ThreadRunner")
+
+@pytest.mark.parametrize("runner", [None, "SequentialRunner", "<SequentialRunner object at 0x1>"])
+def test_the_runner_that_kedro_takes_by_itself_is_taken(lake, runner):
+    lake.run(MAKE, "v1", runner=runner)
+
+    assert next(lake.records.newest_first()).version == "v1"

@@ -28,6 +28,15 @@ def test_a_terminal_is_shown_a_bar(monkeypatch, capsys):
     assert "4/4" in capsys.readouterr().err
 
 
+def test_a_terminal_is_shown_what_is_noted_beside(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+
+    with Progress("things", 4) as progress:
+        progress.advance(4, "loss 0.125")
+
+    assert "loss 0.125" in capsys.readouterr().err
+
+
 def test_an_error_in_between_is_not_hidden():
     def work():
         with Progress("things", 3) as progress:

@@ -12,7 +12,12 @@ def told():
         version="2026-01-01",
         metrics={
             "vision": {
-                "test": {"photos_top1": estimate, "photos_top1_commonest_category": {"value": 0.25}}
+                "test": {
+                    "photos_top1": estimate,
+                    "photos_top1_commonest_category": {"value": 0.25},
+                    "products_with_text_top1": estimate | {"value": 0.875},
+                    "products_text_top1": {"value": 0.625},
+                }
             },
             "retrieval": {
                 "all_photos": {"same_product_recall_at_10": estimate | {"chance": 0.0125}}
@@ -54,5 +59,12 @@ def test_each_source_is_accounted_for_with_reasons_where_there_are_any(told):
 def test_each_measure_stands_beside_what_chance_would_give(told):
     measured = "0.750 [0.700, 0.800] of 1,200"
 
-    assert line(told, "category").endswith(f"{measured} (always the commonest: 0.250)")
+    assert line(told, "category of a photo").endswith(f"{measured} (always the commonest: 0.250)")
     assert line(told, "other photo").endswith(f"{measured} (chance: 0.0125)")
+
+
+def test_the_category_by_photos_and_text_stands_beside_that_by_text_alone(told):
+    found = line(told, "category of a listing")
+
+    assert "0.875 [0.700, 0.800] of 1,200" in found
+    assert "(text alone: 0.625)" in found

@@ -40,10 +40,13 @@ class VersionHooks:
         Raises:
             UserError: a dataset that is to be read was made by no run that ended well.
         """
-        if run_params.get("runner") == "ParallelRunner":
+        # Kedro gives the name that was asked for, or else how its own runner describes itself.
+        runner = run_params.get("runner") or "SequentialRunner"
+        if "SequentialRunner" not in runner:
             raise UserError(
-                "ParallelRunner hands no tables from process to process; leave --runner out, or use "
-                "ThreadRunner: the stages share the cores among processes themselves"
+                f"found the runner {runner}; leave --runner out: the stages share the cores among "
+                "themselves, tables are not handed from process to process, and what is random would "
+                "depend on which node came first"
             )
         self._started = _now()
         this_run, made = run_params["run_id"], pipeline.all_outputs()

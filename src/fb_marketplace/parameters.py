@@ -221,20 +221,54 @@ class BaselineParameters(Parameters):
     seed: Annotated[int, Field(ge=0)]
 
 
-class VisionParameters(Parameters):
-    """The backbone, its head and how the head is trained."""
+class HeadParameters(Parameters):
+    """The head alone, on cached features of the frozen backbone."""
 
-    backbone: str
-    weights: str
-    input_side: Annotated[int, Field(ge=32, le=512)]
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[float, Field(gt=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    label_smoothing: Share
-    bootstrap_samples: Count
-    confidence: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
+
+
+class AugmentationParameters(Parameters):
+    """How far photos are changed in training."""
+
+    smallest_crop: Annotated[float, Field(gt=0, le=1, description="share of the content's area")]
+    stretched: Annotated[float, Field(ge=1, description="ratio of a crop's sides to the content's")]
+    mirrored: Share
+    light: Annotated[float, Field(ge=0, lt=1, description="brightness, contrast, colour: 1 ± this")]
+
+
+class FineTuningParameters(Parameters):
+    """The last blocks of the backbone, trained with the head."""
+
+    blocks: Annotated[int, Field(ge=-1, description="-1: all")]
+    epochs: Annotated[int, Field(ge=0, description="0: the head alone")]
+    batch_size: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    head_learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    warm_up: Share
+    max_gradient_norm: Annotated[float, Field(gt=0)]
+    averaging: Annotated[float, Field(ge=0, lt=1)]
+    patience: Count
+    blends: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    mixup: Annotated[float, Field(ge=0)]
+    path_weight: Annotated[float, Field(ge=0)]
+    path_photos: Count
+    augmentation: AugmentationParameters
+    precision: Literal["auto", "fp32", "bf16"]
+    workers: Annotated[int, Field(ge=0)]
+
+
+class EncoderParameters(Parameters):
+    """Which encoder is served, and what int8 may cost."""
+
+    served: Literal["auto", "fp32", "int8"]
+    calibration_photos: Count
+    max_accuracy_lost: Share
+    min_cosine: Share
 
 
 class EvaluationParameters(Parameters):
@@ -245,6 +279,21 @@ class EvaluationParameters(Parameters):
     worst_mistakes: Count
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+
+class VisionParameters(Parameters):
+    """The backbone, its head, how both are trained, and what is made of them."""
+
+    backbone: str
+    weights: str
+    weights_sha256: str | None = None
+    input_side: Annotated[int, Field(ge=32, le=512)]
+    label_smoothing: Share
+    class_balance: Share
+    head: HeadParameters
+    fine_tuning: FineTuningParameters
+    encoder: EncoderParameters
     seed: Annotated[int, Field(ge=0)]
 
 

@@ -24,6 +24,7 @@ class Progress:
         """
         self._what, self._total, self._done, self._already = what, total, already, already
         self._started = self._said = time.monotonic()
+        self._note = ""
         self._bar = None
         if sys.stderr.isatty() and total > already:
             from tqdm import tqdm
@@ -43,10 +44,12 @@ class Progress:
         elif self._done > self._already:
             self._say()
 
-    def advance(self, count: int) -> None:
-        """Count more as done."""
+    def advance(self, count: int, note: str = "") -> None:
+        """Count more as done; a note, such as the loss, is said beside."""
         self._done += count
+        self._note = note
         if self._bar is not None:
+            self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._said > LINE_EVERY:
             self._say()
@@ -56,10 +59,11 @@ class Progress:
         rate = (self._done - self._already) / max(self._said - self._started, 1e-9)
         left = (self._total - self._done) / rate if rate else 0.0
         logger.info(
-            "%s: %d of %d, %.0f a second, %.0f s left",
+            "%s: %d of %d, %.0f a second, %.0f s left%s",
             self._what,
             self._done,
             self._total,
             rate,
             left,
+            f"; {self._note}" if self._note else "",
         )

@@ -11,7 +11,9 @@ LIBRARIES: Final = (
     "kedro",
     "lightgbm",
     "numpy",
+    "onnx",
     "onnxruntime",
+    "onnxscript",
     "opencv-python-headless",
     "pandas",
     "pillow",
@@ -21,6 +23,7 @@ LIBRARIES: Final = (
     "skops",
     "timm",
     "torch",
+    "torchvision",
 )
 
 

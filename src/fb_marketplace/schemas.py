@@ -7,10 +7,10 @@ from typing import Final
 
 import pandera.pandas as pa
 
+from fb_marketplace.split_names import MEASURED, SPLITS
 from fb_marketplace_serving.photos import REASONS as PHOTO_REASONS
 
 STAGES: Final = ("products", "images", "files")
-SPLITS: Final = ("train", "validation", "test")
 PRICE_FLAGS: Final = ("zero", "joke", "absurd")
 REASONS: Final = (
     "missing_field",
@@ -187,7 +187,7 @@ class VisionPredictions(pa.DataFrameModel):
     image_id: str = pa.Field(unique=True)
     product_id: str
     group: str
-    split: str = pa.Field(isin=("validation", "test"))
+    split: str = pa.Field(isin=MEASURED)
     category: str
     probabilities: object  # float32, (labels,), in the order of the sorted labels, together one
 
@@ -202,9 +202,10 @@ class ProductPredictions(pa.DataFrameModel):
 
     product_id: str = pa.Field(unique=True)
     group: str
-    split: str = pa.Field(isin=("validation", "test"))
+    split: str = pa.Field(isin=MEASURED)
     category: str
     photos: int = pa.Field(ge=0)
+    # Each float32, (labels,), in the order of the sorted labels, together one.
     by_photos: object = pa.Field(nullable=True)  # mean over its photos; missing where it has none
     by_text: object
     probabilities: object  # of photos and text together

@@ -23,6 +23,8 @@ def summary(manifest: Manifest, report: dict[str, Any], lake: str) -> str:
     retrieval: Any = manifest.metrics["retrieval"]
     category = vision["test"]["photos_top1"]
     trivial = vision["test"]["photos_top1_commonest_category"]
+    listing = vision["test"]["products_with_text_top1"]
+    text = vision["test"]["products_text_top1"]
     found = retrieval["all_photos"]["same_product_recall_at_10"]
     return "\n".join(
         [
@@ -35,6 +37,8 @@ def summary(manifest: Manifest, report: dict[str, Any], lake: str) -> str:
             "On the test split, which no choice was made on:",
             f"  category of a photo, right          {_estimate(category)}"
             f"   (always the commonest: {trivial['value']:.3f})",
+            f"  category of a listing, with text    {_estimate(listing)}"
+            f"   (text alone: {text['value']:.3f})",
             f"  other photo of the listing in 10    {_estimate(found)}   (chance: {found['chance']:.4f})",
             "",
             "Ask it:",

@@ -7,6 +7,7 @@ what is new are one mechanism.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -61,7 +62,7 @@ class Table:
         return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
 
     def _open(self) -> "lance.LanceDataset":
-        return _open(self.url, self.version)
+        return _opened(self.url, self.version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,12 @@ def retain(url: str, keys: frozenset[str]) -> int:
 def tag(url: str, name: str, version: int) -> None:
     """Name a version, so that it is kept and can be asked for."""
     _open(url, None).tags.create(name, version)
+
+
+@lru_cache(maxsize=16)
+def _opened(url: str, version: int) -> "lance.LanceDataset":
+    """Open a version once a process: opening costs requests, and a version does not change."""
+    return _open(url, version)
 
 
 def _open(url: str, version: int | str | None) -> "lance.LanceDataset":

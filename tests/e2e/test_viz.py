@@ -48,7 +48,9 @@ def _without_order_among_equals(layers: list[str]) -> list[str]:
     "picture",
     [
         *("photo_sheet", "quarantine_sheet", "category_histogram", "price_histogram"),
-        "learning_curves",
+        *("baselines_chart", "category_confusion", "price_chart"),
+        *("learning_curves", "photo_confusion", "product_confusion"),
+        *("reliability_diagram", "mistakes_sheet"),
     ],
 )
 def test_pictures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:

@@ -1,74 +1,86 @@
 import pytest
+import torch
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision import backbones
 
 
-def test_an_unknown_backbone_is_told_with_those_that_there_are():
-    with pytest.raises(
-        UserError, match=r"no backbone 'resnet5000'; there are .*efficientnet_lite0"
-    ):
-        backbones.check("resnet5000", "none")
+def test_an_unknown_backbone_is_told_with_those_that_there_are(told, changed):
+    with pytest.raises(UserError, match=r"no backbone 'resnet5000'; there are cnn, resnet50, "):
+        backbones.check(changed(told, backbone="resnet5000"))
 
 
-def test_an_unknown_source_of_weights_is_told_with_those_that_there_are():
-    with pytest.raises(UserError, match=r"package or none; found 'internet'"):
-        backbones.check("efficientnet_lite0", "internet")
-
-
-@pytest.fixture
-def lite(monkeypatch):
-    """Changes what is known of a backbone."""
-
-    def change(**values):
-        changed = backbones.BACKBONES["efficientnet_lite0"]._replace(**values)
-        monkeypatch.setitem(backbones.BACKBONES, "efficientnet_lite0", changed)
-
-    return change
-
-
-@pytest.mark.parametrize(
-    ("known", "told"),
-    [
-        ({"sha256": "0" * 64}, "has the digest 579344248a93…, expected 000000000000…"),
-        ({"package": "no_such_weights"}, "no-such-weights, which is not installed"),
-    ],
-)
-def test_weights_that_are_not_those_expected_are_told_in_one_line(lite, known, told):
-    lite(**known)
-
-    with pytest.raises(UserError, match=told) as error:
-        backbones.build("efficientnet_lite0", "package", 0)
-    assert "\n" not in str(error.value)
-
-
-def test_a_backbone_gives_pooled_features_as_many_as_it_says():
-    import torch
-
-    network = backbones.build("efficientnet_lite0", "package", 0)
+@pytest.mark.parametrize("name", backbones.BACKBONES)
+def test_a_backbone_gives_pooled_features_as_many_as_it_says(told, changed, name):
+    network = backbones.build(changed(told, backbone=name))
 
     with torch.no_grad():
         features = network(torch.rand(2, 3, 64, 64))
-    assert features.shape == (2, backbones.BACKBONES["efficientnet_lite0"].features)
+    assert features.shape == (2, backbones.BACKBONES[name].features)
     assert not network.training
 
 
-def test_random_weights_are_those_of_their_seed():
-    import torch
+@pytest.mark.parametrize(
+    ("name", "classifier"),
+    [("resnet50", "fc"), ("mobilenet_v2", "classifier"), ("efficientnet_lite0", "classifier")],
+)
+def test_the_blocks_make_what_the_library_s_network_makes(told, changed, name, classifier):
+    made = changed(told, backbone=name)
+    torch.manual_seed(made.seed)
+    whole = backbones.BACKBONES[name].make().eval()
+    setattr(whole, classifier, torch.nn.Identity())
+    pixels = torch.rand(2, 3, 64, 64)
 
+    with torch.no_grad():
+        torch.testing.assert_close(backbones.build(made)(pixels), whole(pixels))
+
+
+def test_the_pooling_comes_after_the_blocks(told, changed):
+    network = backbones.build(changed(told, backbone="resnet50"))
+
+    assert [name for name, _ in network.named_children()] == [
+        *("stem", "layer1", "layer2", "layer3", "layer4", "pool")
+    ]
+
+
+def test_random_weights_are_those_of_their_seed(told, changed):
     one, again, other = (
-        backbones.build("efficientnet_lite0", "none", seed).state_dict() for seed in (3, 3, 4)
+        backbones.build(changed(told, seed=seed)).state_dict() for seed in (3, 3, 4)
     )
 
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_weights_of_the_package_are_the_same_whatever_the_seed():
-    import torch
+def test_building_leaves_torch_s_own_random_numbers_alone(told):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    backbones.build(told)
 
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_weights_of_the_package_are_the_same_whatever_the_seed(told, changed):
     one, other = (
-        backbones.build("efficientnet_lite0", "package", seed).state_dict() for seed in (3, 4)
+        backbones.build(
+            changed(told, backbone="efficientnet_lite0", weights="package", seed=seed)
+        ).state_dict()
+        for seed in (3, 4)
     )
 
     assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("values", "origin"),
+    [
+        ({"backbone": "cnn", "weights": "usual", "seed": 7}, "seed 7"),
+        ({"backbone": "resnet50", "weights": "usual"}, "ResNet50_Weights.IMAGENET1K_V2"),
+        ({"backbone": "efficientnet_lite0", "weights": "usual"}, "579344248a93"),
+        ({"backbone": "efficientnet_lite0", "weights": "package"}, "579344248a93"),
+        ({"weights": "somewhere/weights.pth", "weights_sha256": "ab" * 32}, "ab" * 32),
+    ],
+)
+def test_weights_are_named_by_what_they_are(told, changed, values, origin):
+    assert backbones.origin_of_weights(changed(told, **values)).startswith(origin)

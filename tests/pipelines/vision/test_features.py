@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.pipelines.vision import network
+from fb_marketplace.pipelines.vision import features
 from fb_marketplace.pipelines.vision.features import extract_features
 
 
@@ -9,12 +9,11 @@ def exports(monkeypatch, colour_encoder):
     """The backbone knows mean colours; gives what was exported, one by one."""
     made = []
 
-    def export(assembled):
-        made.append(assembled)
+    def export(parameters):
+        made.append(parameters)
         return colour_encoder
 
-    monkeypatch.setattr(network, "assemble", lambda *told: told)
-    monkeypatch.setattr(network, "export", export)
+    monkeypatch.setattr(features, "export_trunk", export)
     return made
 
 
@@ -55,16 +54,19 @@ def test_nothing_is_exported_when_nothing_is_new(exports, images, told):
     ("values", "anew"),
     [
         ({"input_side": 96}, True),
-        ({"weights": "package"}, True),
-        ({"epochs": 2}, False),
+        ({"backbone": "efficientnet_lite0"}, True),
+        ({"weights": "some/file.pth", "weights_sha256": "0" * 64}, True),
         ({"seed": 5}, True),
+        ({"head": {"epochs": 2}}, False),
+        ({"fine_tuning": {"epochs": 5}}, False),
+        ({"encoder": {"served": "fp32"}}, False),
     ],
 )
 def test_what_the_features_depend_on_and_nothing_else_takes_them_anew(
-    exports, images, told, values, anew
+    exports, images, told, changed, values, anew
 ):
     before, _ = read(images, told)
-    after, _ = read(images, told.model_copy(update=values))
+    after, _ = read(images, changed(told, **values))
 
     assert (after != before) is anew
 
@@ -76,9 +78,20 @@ def test_a_photo_of_other_pixels_is_taken_anew(exports, store_photos, draw_photo
     assert before != after
 
 
-def test_a_seed_does_not_change_the_features_by_the_package_s_weights(exports, images, told):
-    package = told.model_copy(update={"weights": "package"})
+def test_a_seed_does_not_change_the_features_by_the_package_s_weights(
+    exports, images, told, changed
+):
+    package = changed(told, backbone="efficientnet_lite0", weights="package")
     before, _ = read(images, package)
-    after, _ = read(images, package.model_copy(update={"seed": 5}))
+    after, _ = read(images, changed(package, seed=5))
 
     assert before == after
+
+
+def test_a_file_of_weights_is_known_by_its_content_not_by_its_place(exports, images, told, changed):
+    one, other = (
+        changed(told, weights=place, weights_sha256="ab" * 32)
+        for place in ("/here/weights.pth", "s3://there/weights.pth")
+    )
+
+    assert read(images, one)[0] == read(images, other)[0]

@@ -1,66 +1,125 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
+import torch
 
-from fb_marketplace.pipelines.vision.backbones import BACKBONES
-from fb_marketplace.pipelines.vision.network import assemble, export
-from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace.pipelines.vision.network import load_network, make_network, weights_of
 from fb_marketplace_serving.photos import SIDE
 
 
 @pytest.fixture(scope="module")
-def network(told):
-    import torch
-
-    torch.manual_seed(0)
-    random = np.random.default_rng(0)
-    weight = random.normal(0, 3, (4, BACKBONES[told.backbone].features)).astype(np.float32)
-    return assemble(told, weight, np.float32([0, 1, 2, 3]))
-
-
-@pytest.fixture(scope="module")
-def exported(network):
-    return export(network)
-
-
-@pytest.fixture(scope="module")
-def encoder(exported):
-    return Encoder.from_bytes(exported, threads=2)
-
-
-@pytest.fixture(scope="module")
 def pixels():
-    return np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+    random = np.random.default_rng(1)
+    return torch.from_numpy(random.integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8))
 
 
-def test_the_export_answers_as_the_network_does(network, encoder, pixels):
-    import torch
+@pytest.fixture(scope="module", params=["cnn", "resnet50"])
+def network(request, told, changed):
+    return make_network(changed(told, backbone=request.param), classes=4)
+
+
+def test_embeddings_have_length_one(network, pixels):
+    with torch.no_grad():
+        scores = network(pixels)
+
+    torch.testing.assert_close(scores.embeddings.norm(dim=1), torch.ones(3))
+    assert scores.logits.shape == (3, 4)
+    assert scores.embeddings.shape == (3, network.head.dimension)
+
+
+def test_the_embedding_of_resnet50_is_its_hidden_layer(told, changed, pixels):
+    network = make_network(changed(told, backbone="resnet50"), classes=4)
+    seen = []
+    network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
 
     with torch.no_grad():
-        probabilities, embeddings = (part.numpy() for part in network(torch.from_numpy(pixels)))
-    exported = encoder.encode(pixels)
+        embeddings = network(pixels).embeddings
 
-    np.testing.assert_allclose(exported.probabilities, probabilities, atol=1e-4)
-    np.testing.assert_allclose(exported.embeddings, embeddings, atol=1e-4)
-
-
-def test_the_export_answers_for_one_photo_as_for_many(encoder, pixels):
-    alone, together = encoder.encode(pixels[:1]), encoder.encode(pixels)
-
-    np.testing.assert_allclose(alone.embeddings[0], together.embeddings[0], atol=1e-5)
+    assert network.head.dimension == 1000
+    torch.testing.assert_close(embeddings, seen[0] / seen[0].norm(dim=1, keepdim=True))
 
 
-def test_embeddings_have_length_one_and_probabilities_sum_to_one(encoder, pixels):
-    exported = encoder.encode(pixels)
+def test_without_a_hidden_layer_the_pooled_features_are_the_embedding(told, pixels):
+    network = make_network(told, classes=4)
 
-    np.testing.assert_allclose(np.linalg.norm(exported.embeddings, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(exported.probabilities.sum(axis=1), 1, atol=1e-5)
-    assert (encoder.classes, encoder.dimension) == (4, 1280)
+    with torch.no_grad():
+        pooled = network.trunk(network.prepare(pixels))
+        embeddings = network(pixels).embeddings
+
+    torch.testing.assert_close(embeddings, pooled / pooled.norm(dim=1, keepdim=True))
 
 
-def test_an_export_does_not_say_where_it_was_made(exported):
-    checkout = str(Path(__file__).parents[3])
+@pytest.mark.parametrize(
+    ("backbone", "lowest", "highest"),
+    [("cnn", [-1] * 3, [1] * 3), ("resnet50", [-2.118, -2.036, -1.804], [2.249, 2.429, 2.64])],
+)
+def test_pixels_come_to_the_scale_that_the_backbone_expects(
+    told, changed, backbone, lowest, highest
+):
+    network = make_network(changed(told, backbone=backbone), classes=2)
+    black, white = (
+        network.prepare(torch.full((1, SIDE, SIDE, 3), value, dtype=torch.uint8))
+        for value in (0, 255)
+    )
 
-    for trace in (checkout, "site-packages", ".py"):
-        assert trace.encode() not in exported
+    assert black.shape == (1, 3, 64, 64)
+    for prepared, expected in ((black, lowest), (white, highest)):
+        torch.testing.assert_close(
+            prepared.mean(dim=(0, 2, 3)), torch.tensor(expected).float(), atol=1e-3, rtol=0
+        )
+
+
+def test_a_photo_keeps_its_colours_and_its_place_when_it_is_resized(told):
+    network = make_network(told, classes=2)
+    photo = torch.zeros((1, SIDE, SIDE, 3), dtype=torch.uint8)
+    photo[0, :128, :, 0] = 255  # the upper half is red
+
+    prepared = network.prepare(photo)[0]
+
+    torch.testing.assert_close(prepared[:, 10, 10], torch.tensor([1.0, -1.0, -1.0]))
+    torch.testing.assert_close(prepared[:, 50, 10], torch.tensor([-1.0, -1.0, -1.0]))
+
+
+@pytest.mark.parametrize(("trained", "frozen"), [(-1, 0), (0, 5), (2, 3), (5, 0), (99, 0)])
+def test_the_last_blocks_are_trained_and_those_before_are_frozen(told, changed, trained, frozen):
+    network = make_network(changed(told, backbone="resnet50"), classes=2)
+    names = ["stem", "layer1", "layer2", "layer3", "layer4", "pool"]
+    children = dict(network.trunk.named_children())
+
+    parts = network.blocks(trained)
+
+    assert [[name for name in names if children[name] in part] for part in parts] == [
+        names[:frozen],
+        names[frozen:],
+    ]
+
+
+def test_a_network_that_is_loaded_answers_as_the_one_that_was_kept(told, changed, pixels):
+    kept = make_network(changed(told, seed=5), classes=4)
+    # Its weights come from the file alone: the source of the backbone's is not asked.
+    elsewhere = changed(told, weights="/gone/weights.pth", weights_sha256="0" * 64)
+
+    loaded = load_network(elsewhere, 4, weights_of(kept))
+
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(pixels), kept(pixels), atol=0, rtol=0)
+
+
+def test_weights_that_were_taken_do_not_change_with_the_network(told):
+    network = make_network(told, classes=4)
+    taken = weights_of(network)
+    before = {name: value.clone() for name, value in taken.items()}
+
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.add_(1)
+
+    assert all(torch.equal(taken[name], before[name]) for name in before)
+
+
+def test_random_weights_are_those_of_the_seed(told, changed):
+    one, again, other = (
+        make_network(changed(told, seed=seed), classes=4).head.fc.weight for seed in (3, 3, 4)
+    )
+
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)

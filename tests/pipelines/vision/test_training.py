@@ -1,57 +1,235 @@
 import json
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pytest
-from safetensors import safe_open
-from safetensors.numpy import load
+import torch
+from safetensors.torch import load, save
 
 from fb_marketplace import tables
 from fb_marketplace.lance_schemas import VISION_FEATURES
-from fb_marketplace.pipelines.vision.training import train
+from fb_marketplace.pipelines.vision.head import Head, predict
+from fb_marketplace.pipelines.vision.network import load_network, make_head, weights_of
+from fb_marketplace.pipelines.vision.task import NO_PATH
+from fb_marketplace.pipelines.vision.training import (
+    listed_photos,
+    make_task,
+    train_head_alone,
+    train_network,
+)
+from fb_marketplace.schemas import VisionPredictions
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.work_folder import WorkFolder
+
+LABELS = ["Blue", "Green", "Red"]
+DIGESTS = {"images": "a", "products": "b", "splits": "c"}
+HEAD_HISTORY = [{"epoch": 1, "validation_accuracy": 0.5}]
 
 
 @pytest.fixture
-def trained(tmp_path, told):
-    """Trains on 90 photos of three categories; the commonest has half of them."""
-    classes = np.array([0, 1, 2, 0] * 23)[:90]
-    rows = [
-        {"key": f"{place:02}", "image_id": f"{place:02}", "features": np.eye(3, 4)[each].tolist()}
-        for place, each in enumerate(classes)
-    ]
+def vision_features(tmp_path, marketplace):
+    """Features from which the category can be told."""
+    random = np.random.default_rng(0)
+    products = marketplace.products.set_index("product_id")
+    rows = []
+    for image_id in marketplace.images.read(["image_id"]).column("image_id").to_pylist():
+        features = random.normal(0, 0.02, 256)
+        features[LABELS.index(products["category"][f"product of {image_id}"])] += 1
+        rows.append({"key": image_id, "image_id": image_id, "features": features.tolist()})
     url = str(tmp_path / "features.lance")
     tables.ensure(url, VISION_FEATURES)
     tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
-    ids = [row["image_id"] for row in rows]
-    products = pd.DataFrame(
-        {"product_id": ids, "category": [f"category {each}" for each in classes]}
+    return tables.open_table(url)
+
+
+@pytest.fixture
+def vision_head(tmp_path, told):
+    torch.manual_seed(0)
+    path = tmp_path / "head.safetensors"
+    path.write_bytes(save(weights_of(make_head(told, 3))))
+    return StoredFile(str(path))
+
+
+@pytest.fixture
+def train(tmp_path, marketplace, vision_head, told, changed):
+    """Trains the network for one epoch; what is named is told in another way."""
+    work = WorkFolder(str(tmp_path / "work"))
+
+    def run(digests=None, head=vision_head, **values):
+        one = changed(changed(told, fine_tuning={"epochs": 1}), **values)
+        return train_network(*marketplace, head, HEAD_HISTORY, work, DIGESTS | (digests or {}), one)
+
+    return run
+
+
+@pytest.fixture
+def trainings(tmp_path):
+    """Names the trainings that have left something in the work folder."""
+    return lambda: {path.name for path in (tmp_path / "work").iterdir()}
+
+
+def card_of(model):
+    length = int.from_bytes(model[:8], "little")
+    return json.loads(json.loads(model[8 : 8 + length])["__metadata__"]["card"])
+
+
+def test_a_head_alone_answers_for_validation_and_test_photos(vision_features, marketplace, told):
+    trained = train_head_alone(vision_features, marketplace.products, marketplace.splits, told)
+
+    frozen = VisionPredictions.validate(trained.frozen_predictions)
+    assert frozen["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
+    answers = [LABELS[probabilities.argmax()] for probabilities in frozen["probabilities"]]
+    assert answers == frozen["category"].tolist()
+
+
+def test_a_head_alone_comes_with_its_weights_and_history(vision_features, marketplace, told):
+    trained = train_head_alone(vision_features, marketplace.products, marketplace.splits, told)
+
+    features = np.eye(3, 256, dtype=np.float32)
+    answers = predict(Head(load(trained.head), tuple(LABELS)), features, told).argmax(axis=1)
+    assert answers.tolist() == [0, 1, 2]
+    assert len(json.loads(json.dumps(trained.history))) == told.head.epochs
+
+
+def test_the_history_has_all_stages_and_can_be_written_as_json(train):
+    history = json.loads(json.dumps(train(fine_tuning={"blends": [0.5]}).history))
+
+    assert [(epoch["stage"], epoch.get("epoch", epoch.get("share"))) for epoch in history] == [
+        ("head", 1),
+        ("fine_tuning", 0),
+        ("fine_tuning", 1),
+        ("blend", 0.5),
+    ]
+
+
+def test_every_checkpoint_can_be_read_and_loads_into_the_network(train, told):
+    trained = train()
+
+    assert list(trained.checkpoints) == ["epoch_0000.safetensors", "epoch_0001.safetensors"]
+    for read in trained.checkpoints.values():
+        load_network(told, 3, load(read()))
+
+
+def test_the_model_is_the_best_of_what_was_measured_on_validation(train):
+    trained = train()
+
+    measured = [each for each in trained.history if each["stage"] != "head"]
+    ranked = sorted(
+        measured, key=lambda each: (-each["validation_accuracy"], each["validation_loss"])
     )
-    splits = pd.DataFrame({"image_id": ids, "product_id": ids, "group": ids})
-    splits["split"] = ["train"] * 60 + ["validation"] * 14 + ["test"] * 16
-    return train(tables.open_table(url), products, splits, {"products": "abc"}, told)
+    assert card_of(trained.model)["measures"].items() <= ranked[0].items()
 
 
-def test_a_model_is_measured_on_validation_and_test_beside_the_commonest_category(trained):
-    test = trained.metrics["test"]
+@pytest.mark.parametrize("role", ["model", "final"])
+def test_the_weights_of_a_model_are_those_that_its_card_names(train, role):
+    trained = train(fine_tuning={"blends": []})
+    model = getattr(trained, role)
+    epoch = int(card_of(model)["measures"]["epoch"])
 
-    assert set(trained.metrics) == {"validation", "test"}
-    assert test["photos_top1"]["value"] == 1
-    assert test["photos_top1"]["cases"] == 16
-    assert test["photos_top1_commonest_category"]["value"] == pytest.approx(0.5, abs=0.1)
+    weights, kept = load(model), load(trained.checkpoints[f"epoch_{epoch:04}.safetensors"]())
 
-
-def test_a_model_carries_its_labels_transform_and_data(trained, tmp_path, told):
-    (tmp_path / "model").write_bytes(trained.model)
-
-    with safe_open(tmp_path / "model", "numpy") as opened:
-        card = json.loads(opened.metadata()["card"])
-    assert trained.labels == ["category 0", "category 1", "category 2"]
-    assert card["labels"] == trained.labels
-    assert card["transform"]["input_side"] == told.input_side
-    assert card["data"] == {"products": "abc"}
-    assert load(trained.model)["head.weight"].shape == (3, 4)
+    assert weights.keys() == kept.keys()
+    assert all(torch.equal(weights[name], kept[name]) for name in kept)
 
 
-def test_the_history_can_be_written_as_json(trained, told):
-    assert len(json.loads(json.dumps(trained.history))) == told.epochs
+def test_the_final_model_is_the_last_epoch(train):
+    assert card_of(train().final)["measures"]["epoch"] == 1
+
+
+def test_a_model_carries_its_labels_transform_data_recipe_and_code(train, told):
+    trained = train()
+
+    card = card_of(trained.model)
+    assert card["labels"] == trained.labels == LABELS
+    assert card["transform"] == {"photos_version": 1, "photo_side": 256, "input_side": 64}
+    assert card["data"] == DIGESTS
+    assert card["recipe"]["backbone"] == told.backbone
+    assert card["recipe"]["fine_tuning"]["epochs"] == 1
+    assert card["code_revision"]
+
+
+def test_the_same_training_gives_the_same_model(train):
+    assert train().model == train().model
+
+
+@pytest.mark.parametrize(
+    ("values", "anew"),
+    [
+        ({"seed": 1}, True),
+        ({"label_smoothing": 0.0}, True),
+        ({"fine_tuning": {"learning_rate": 0.5, "epochs": 0}}, True),
+        ({"weights": "usual"}, False),  # which for the small network is none
+        ({"fine_tuning": {"precision": "bf16", "epochs": 0}}, True),
+        ({"fine_tuning": {"workers": 1, "epochs": 0}}, False),
+        ({"fine_tuning": {"blends": [0.9], "epochs": 0}}, False),
+        ({"encoder": {"served": "fp32"}}, False),
+        ({"digests": {"images": "others"}}, True),
+        ({"digests": {"products": "others"}}, True),
+        ({"digests": {"splits": "others"}}, True),
+        ({"digests": {"texts": "others"}}, False),
+    ],
+)
+def test_another_recipe_or_other_data_is_another_training(train, trainings, values, anew):
+    untrained = {"fine_tuning": {"epochs": 0}}  # it has its folder all the same, and sooner
+    train(**untrained)
+    train(**untrained | values)
+
+    assert (len(trainings()) == 2) is anew
+
+
+def test_another_head_is_another_training(train, trainings, tmp_path, told):
+    torch.manual_seed(1)
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(save(weights_of(make_head(told, 3))))
+    train()
+    train(head=StoredFile(str(path)))
+
+    assert len(trainings()) == 2
+
+
+def test_training_photos_are_learned_and_validation_photos_are_chosen_on(marketplace, told):
+    task = make_task(*marketplace, told)
+
+    def ids(rows):
+        return marketplace.images.take(rows.tolist(), ["image_id"]).column("image_id").to_pylist()
+
+    assert ids(task.rows) == [f"{place:02}" for place in range(24)]
+    assert ids(task.validation_rows) == [f"{place:02}" for place in range(24, 30)]
+    assert task.classes.tolist() == [0, 1, 2] * 8
+    assert task.validation_classes.tolist() == [0, 1, 2] * 2
+
+
+@pytest.mark.parametrize(("path_photos", "learned"), [(3, 6), (4, 3), (6, 0)])
+def test_a_path_of_too_few_photos_is_not_learned(marketplace, told, changed, path_photos, learned):
+    products = marketplace.products.copy()
+    # Of each category's eight training photos, three are of another kind: "rare".
+    rare = products.index.isin(range(9))
+    products.loc[rare, "category_path"] += " > Rare"
+    minimum = changed(told, fine_tuning={"path_photos": path_photos})
+
+    task = make_task(marketplace.images, products, marketplace.splits, minimum)
+
+    paths = set(task.paths.tolist()) - {NO_PATH}
+    assert paths == set(range(learned))
+    if 3 < path_photos <= 5:
+        assert (task.paths[:9] == NO_PATH).all()
+        assert (task.paths[9:] != NO_PATH).all()
+
+
+def test_a_photo_that_is_in_no_split_is_not_listed(marketplace):
+    fewer = marketplace.splits[marketplace.splits["image_id"] != "07"]
+
+    listed = listed_photos(marketplace.images, marketplace.products, fewer)
+
+    assert listed["image_id"].tolist() == [f"{place:02}" for place in range(36) if place != 7]
+    read = marketplace.images.take(listed["row"].tolist(), ["image_id"])
+    assert read.column("image_id").to_pylist() == listed["image_id"].tolist()
+
+
+def test_a_listing_without_photos_lists_nothing(marketplace):
+    without = marketplace.splits.copy()
+    without.loc[without["image_id"] == "07", "image_id"] = None
+
+    listed = listed_photos(marketplace.images, marketplace.products, without)
+
+    assert len(listed) == 35

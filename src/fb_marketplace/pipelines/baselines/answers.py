@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from fb_marketplace.pipelines.baselines.listings import MEASURED
+from fb_marketplace.split_names import MEASURED
 
 
 def category_answers(listed: pd.DataFrame, model: str, answered: Sequence[str]) -> pd.DataFrame:

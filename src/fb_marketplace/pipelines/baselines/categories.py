@@ -7,7 +7,7 @@ import pandas as pd
 
 from fb_marketplace.parameters import BaselineParameters
 from fb_marketplace.pipelines.baselines.answers import category_answers
-from fb_marketplace.pipelines.baselines.listings import MEASURED, with_split
+from fb_marketplace.pipelines.baselines.listings import with_split
 from fb_marketplace.pipelines.baselines.text_classifier import (
     Probabilities,
     TextClassifier,
@@ -25,6 +25,7 @@ from fb_marketplace.pipelines.baselines.text_features import (
     unpack_text,
 )
 from fb_marketplace.skops_file import dump_skops, load_skops
+from fb_marketplace.split_names import MEASURED
 from fb_marketplace.threads import one_thread
 
 TRIVIAL: Final = "commonest"

@@ -4,24 +4,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fb_marketplace.bootstrap import Estimate, mean_by_group, statistic_by_group
-from fb_marketplace.charts import png
+from fb_marketplace.confusion import Classes, draw_confusion, macro_f1
 from fb_marketplace.parameters import BaselineParameters
 from fb_marketplace.pipelines.baselines.answers import parts
 from fb_marketplace.pipelines.baselines.categories import CHOSEN, TRIVIAL
-
-Classes = NDArray[np.int64]
-
-
-def macro_f1(truth: Classes, answered: Classes) -> float:
-    """Mean F1 of the classes that are among what is true; a class that no answer names has 0."""
-    classes = int(max(truth.max(), answered.max())) + 1
-    right = np.bincount(truth[truth == answered], minlength=classes)
-    there = np.bincount(truth, minlength=classes)
-    named = np.bincount(answered, minlength=classes)
-    return float(np.mean(2 * right[there > 0] / (there + named)[there > 0]))
+from fb_marketplace.probabilities import log_losses
 
 
 def measure_category(
@@ -65,38 +54,13 @@ def measure_category(
     }
 
 
-def draw_confusion(category_answers: pd.DataFrame, category_choices: dict[str, Any]) -> bytes:
+def draw_text_confusion(category_answers: pd.DataFrame, category_choices: dict[str, Any]) -> bytes:
     """Draw what the text model takes for what, on test; a PNG."""
-    from matplotlib.figure import Figure
-
     labels = category_choices["labels"]
     asked = category_answers.query("model == @CHOSEN and split == 'test'")
-    counts = confusion(
-        _places(asked["category"], labels), _places(asked["answered"], labels), len(labels)
-    )
-    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    side = 3 + 0.45 * len(labels)
-    made = Figure(figsize=(side + 1, side), layout="constrained")
-    axes = made.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    for row, column in np.argwhere(counts):
-        shade = "white" if shares[row, column] > 0.5 else "black"
-        axes.text(
-            column, row, str(counts[row, column]), ha="center", va="center", color=shade, fontsize=8
-        )
-    axes.set_xlabel("answered")
-    axes.set_ylabel("true")
-    axes.set_title(f"Category by text: {len(asked):,} listings of the test split")
-    return png(made)
-
-
-def confusion(truth: Classes, answered: Classes, classes: int) -> Classes:
-    """Count: int64, (classes, classes), what is true by row, what was answered by column."""
-    counts = np.zeros((classes, classes), dtype=np.int64)
-    np.add.at(counts, (truth, answered), 1)
-    return counts
+    truth, answered = (_places(asked[name], labels) for name in ("category", "answered"))
+    title = f"Category by text: {len(asked):,} listings of the test split"
+    return draw_confusion(truth, answered, labels, title)
 
 
 def _places(categories: pd.Series, labels: list[str]) -> Classes:
@@ -109,9 +73,8 @@ def _calibration(
 ) -> dict[str, Estimate]:
     found = probabilities.set_index("product_id")["probabilities"].loc[part["product_id"]]
     said = np.vstack(found.to_list()).astype(np.float64)
-    losses = -np.log(said[np.arange(len(truth)), truth])
     sure, right = said.max(axis=1), (said.argmax(axis=1) == truth).astype(np.float64)
     return {
-        "log_loss": mean_by_group(losses, part["group"], *told),
+        "log_loss": mean_by_group(log_losses(said, truth), part["group"], *told),
         "overconfidence": mean_by_group(sure - right, part["group"], *told),
     }

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.charts import figure, png
-from fb_marketplace.pipelines.baselines.listings import MEASURED
+from fb_marketplace.split_names import MEASURED
 
 SHOWN: Final = {
     "price": ("log_r2", "Price: R² of the logarithm"),

@@ -7,9 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-
-MEASURED = ("validation", "test")
-"""The splits that are measured on: choices are made on the first, the second is asked once."""
+from fb_marketplace.split_names import MEASURED
 
 
 def with_split(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,10 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.baselines.categories import answer_category, learn_category
-from fb_marketplace.pipelines.baselines.category_measures import draw_confusion, measure_category
+from fb_marketplace.pipelines.baselines.category_measures import (
+    draw_text_confusion,
+    measure_category,
+)
 from fb_marketplace.pipelines.baselines.comparison import compare, draw_comparison, draw_prices
 from fb_marketplace.pipelines.baselines.pixels import answer_by_pixels
 from fb_marketplace.pipelines.baselines.price_measures import measure_price
@@ -56,7 +59,9 @@ def create_pipeline() -> Pipeline:
                 ],
                 "category_metrics",
             ),
-            node(draw_confusion, ["category_answers", "category_choices"], "category_confusion"),
+            node(
+                draw_text_confusion, ["category_answers", "category_choices"], "category_confusion"
+            ),
             node(compare, ["price_metrics", "category_metrics"], "baselines_table"),
             node(draw_comparison, "baselines_table", "baselines_chart"),
         ]

@@ -10,14 +10,15 @@ from PIL import Image
 
 from fb_marketplace.parameters import BaselineParameters
 from fb_marketplace.pipelines.baselines.answers import category_answers
-from fb_marketplace.pipelines.baselines.calibration import softmax
-from fb_marketplace.pipelines.baselines.listings import MEASURED, with_split
+from fb_marketplace.pipelines.baselines.listings import with_split
 from fb_marketplace.pipelines.baselines.text_classifier import (
     Linear,
     classes_of,
     logistic_regression,
 )
+from fb_marketplace.probabilities import softmax
 from fb_marketplace.progress import Progress
+from fb_marketplace.split_names import MEASURED
 from fb_marketplace.tables import Table
 from fb_marketplace.threads import one_thread
 
@@ -73,7 +74,9 @@ def small_photos(images: Table, side: int) -> SmallPhotos:
             for place, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
                 pixels[place] = reduced(jpeg, side).ravel()
             progress.advance(len(rows))
-    return SmallPhotos(ids, (pixels / 255 - 0.5).astype(np.float32))
+    pixels /= 255  # in place: photos are many
+    pixels -= 0.5
+    return SmallPhotos(ids, pixels)
 
 
 def reduced(jpeg: bytes, side: int) -> NDArray[np.uint8]:

@@ -14,8 +14,13 @@ def conformal_width(
     On the logarithm of the price one width serves cheap and dear listings. Quantile regression with a
     conformal correction (CQR) was tried on the real listings' validation split and came out wider.
 
+    The promise is for a further listing like these, independent of them, and takes the model as given.
+    That is not quite so here: no weight was learnt from the validation listings, but the penalty, the
+    number of trees and the model itself were chosen by them, which makes their errors, and the interval,
+    somewhat small; and listings of a group are not independent. What it holds is measured on test.
+
     Args:
-        truth: (cases,), of listings in whose groups nothing was learnt from.
+        truth: (cases,), of listings to whose groups no model was fitted.
         answered: (cases,), what the model said of them.
         coverage: share that the interval is to hold.
 

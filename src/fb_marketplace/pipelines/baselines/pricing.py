@@ -1,4 +1,8 @@
-"""Learns prices: fits every model, lets validation choose, and gives the one chosen an interval."""
+"""Learns prices: fits every model, lets validation choose, and gives the one chosen an interval.
+
+The interval's width is from the same validation listings that chose penalty, rounds and model, so that what
+it promises takes these as given; see :mod:`price_interval`.
+"""
 
 from typing import Any, NamedTuple
 
@@ -6,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.parameters import BaselineParameters
-from fb_marketplace.pipelines.baselines.listings import MEASURED, rows_of, with_meant_price
+from fb_marketplace.pipelines.baselines.listings import rows_of, with_meant_price
 from fb_marketplace.pipelines.baselines.price_interval import conformal_width
 from fb_marketplace.pipelines.baselines.price_measures import choose_model
 from fb_marketplace.pipelines.baselines.price_models import (
@@ -19,6 +23,7 @@ from fb_marketplace.pipelines.baselines.price_models import (
 )
 from fb_marketplace.pipelines.baselines.text_features import pack_text, unpack_text
 from fb_marketplace.skops_file import dump_skops, load_skops
+from fb_marketplace.split_names import MEASURED
 from fb_marketplace.threads import one_thread
 
 

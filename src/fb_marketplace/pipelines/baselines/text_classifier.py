@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import BaselineParameters
-from fb_marketplace.pipelines.baselines.calibration import log_loss, softmax, temperature
 from fb_marketplace.pipelines.baselines.listings import folds, rows_of
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
+from fb_marketplace.probabilities import fit_temperature, log_loss, softmax
 
 LEAST: Final = 1e-6
 """Probability that no category falls below, seen in training or not: others multiply by it."""
@@ -172,7 +172,7 @@ def _tempered(
 ) -> tuple[float, TextClassifier]:
     logits = np.full((len(truth), len(model.labels)), -np.inf)
     logits[:, model.known] = _logits(model, inputs)
-    tempered = model._replace(temperature=temperature(logits, truth, LEAST))
+    tempered = model._replace(temperature=fit_temperature(logits, truth, LEAST))
     return log_loss(_spread(tempered, logits[:, model.known]), truth), tempered
 
 

@@ -3,15 +3,14 @@
 from collections.abc import Iterator
 from typing import Final
 
-import numpy as np
-
 from fb_marketplace.digests import key_of, stage_digest
 from fb_marketplace.parameters import VisionParameters
-from fb_marketplace.pipelines.vision.backbones import check
+from fb_marketplace.pipelines.vision.backbones import origin_of_weights
+from fb_marketplace.pipelines.vision.export import export_trunk
 from fb_marketplace.tables import Retain, Rows, Table
 from fb_marketplace_serving.encoder import Encoder
 
-REVISION: Final = 1
+REVISION: Final = 2
 PHOTOS_PER_BATCH: Final = 32
 ROWS_PER_COMMIT: Final = 1024
 
@@ -30,20 +29,20 @@ def extract_features(
         For the table ``vision_features``: what to retain, then batches of new rows.
     """
     from fb_marketplace.encoding import encode_missing, open_encoder
-    from fb_marketplace.pipelines.vision.network import assemble, export
 
-    backbone = check(parameters.backbone, parameters.weights)
-    weights = backbone.sha256 if parameters.weights == "package" else f"seed {parameters.seed}"
-    told = [parameters.backbone, weights, parameters.input_side]
-    stage = stage_digest(" ".join(map(str, told)), REVISION, None, ["timm", "onnxruntime"])
+    told = [parameters.backbone, origin_of_weights(parameters), parameters.input_side]
+    stage = stage_digest(
+        " ".join(map(str, told)),
+        REVISION,
+        None,
+        ["timm", "torch", "torchvision", "onnxscript", "onnxruntime"],
+    )
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [key_of(photo["image_id"], photo["sha256"], stage) for photo in photos]
     yield Retain(frozenset(keys), vision_features_held)
 
     def headless() -> Encoder:
-        # The features do not depend on the head: any will do.
-        head = np.zeros((1, backbone.features), np.float32), np.zeros(1, np.float32)
-        return open_encoder(export(assemble(parameters, *head)))
+        return open_encoder(export_trunk(parameters))
 
     for batch in encode_missing(
         headless, images, keys, vision_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT

@@ -1,16 +1,21 @@
-"""A linear head on cached features: trained in seconds, the best epoch chosen on validation."""
+"""The head alone, on cached features of the frozen backbone: trained in seconds.
 
-from typing import Any, NamedTuple
+It is where fine-tuning starts from, and the named baseline that fine-tuning has to beat.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.charts import figure, png
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Examples(NamedTuple):
@@ -22,6 +27,8 @@ class Examples(NamedTuple):
         split: (photos,), ``train``, ``validation`` or ``test``.
         groups: (photos,), the group that each belongs to.
         labels: the root categories, sorted.
+        image_ids: (photos,), sorted.
+        product_ids: (photos,), whose photo each is.
     """
 
     features: NDArray[np.float32]
@@ -29,13 +36,14 @@ class Examples(NamedTuple):
     split: NDArray[np.str_]
     groups: NDArray[np.str_]
     labels: tuple[str, ...]
+    image_ids: NDArray[np.str_]
+    product_ids: NDArray[np.str_]
 
 
 class Head(NamedTuple):
-    """A trained head: float32 (classes, features) and (classes,), and what its rows stand for."""
+    """A trained head: its weights by name, and what its classes stand for."""
 
-    weight: NDArray[np.float32]
-    bias: NDArray[np.float32]
+    weights: "dict[str, torch.Tensor]"
     labels: tuple[str, ...]
 
 
@@ -56,7 +64,22 @@ def examples(vision_features: Table, products: pd.DataFrame, splits: pd.DataFram
         photos["split"].to_numpy(dtype=np.str_),
         photos["group"].to_numpy(dtype=np.str_),
         labels,
+        photos["image_id"].to_numpy(dtype=np.str_),
+        photos["product_id"].to_numpy(dtype=np.str_),
     )
+
+
+def class_weights(classes: NDArray[np.int64], labels: int, balance: float) -> NDArray[np.float32]:
+    """Give what each class counts in the loss: (mean count / its count) to the power ``balance``.
+
+    The weights' mean over the examples is one; a class without examples has weight one.
+    """
+    counts = np.bincount(classes, minlength=labels).astype(np.float64)
+    there = counts > 0
+    weights = np.ones(labels)
+    weights[there] = (counts[there].mean() / counts[there]) ** balance
+    weights[there] /= (weights * counts).sum() / counts.sum()
+    return weights.astype(np.float32)
 
 
 def train_head(
@@ -66,7 +89,7 @@ def train_head(
 
     Args:
         found: photos with their classes and splits; ``test`` is not looked at.
-        parameters: epochs, rate, smoothing and seed.
+        parameters: the head, epochs, rate, smoothing and seed.
 
     Returns:
         The head, and for each epoch the loss in training and the loss and accuracy on validation.
@@ -76,7 +99,9 @@ def train_head(
     """
     import torch
 
-    torch.manual_seed(parameters.seed)
+    from fb_marketplace.pipelines.vision.network import make_head, weights_of
+
+    told = parameters.head
     features, classes = torch.from_numpy(found.features), torch.from_numpy(found.classes)
     training, validation = (
         torch.from_numpy(np.flatnonzero(found.split == split)) for split in ("train", "validation")
@@ -86,67 +111,85 @@ def train_head(
             f"a head needs photos to train on and photos to choose by; found {len(training)} and "
             f"{len(validation)}. Give more listings, or other shares under `splits:`"
         )
-    layer = torch.nn.Linear(features.shape[1], len(found.labels))
+    weights = class_weights(
+        found.classes[training.numpy()], len(found.labels), parameters.class_balance
+    )
+    loss_of = torch.nn.CrossEntropyLoss(
+        torch.from_numpy(weights), label_smoothing=parameters.label_smoothing
+    )
+    torch.manual_seed(parameters.seed)
+    head = make_head(parameters, len(found.labels))
     optimiser = torch.optim.AdamW(
-        layer.parameters(), parameters.learning_rate, weight_decay=parameters.weight_decay
+        head.parameters(), told.learning_rate, weight_decay=told.weight_decay
     )
-    steps = parameters.epochs * -(-len(training) // parameters.batch_size)
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, parameters.learning_rate, total_steps=steps
-    )
-    loss_of = torch.nn.CrossEntropyLoss(label_smoothing=parameters.label_smoothing)
+    steps = told.epochs * -(-len(training) // told.batch_size)
+    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, told.learning_rate, total_steps=steps)
     history: list[dict[str, float]] = []
-    best, head = -1.0, Head(np.empty(0, np.float32), np.empty(0, np.float32), found.labels)
-    with Progress("epochs of the head", parameters.epochs) as progress:
-        for epoch in range(1, parameters.epochs + 1):
+    best, kept = -1.0, weights_of(head)
+    with Progress("epochs of the head", told.epochs) as progress:
+        for epoch in range(1, told.epochs + 1):
             losses = []
-            for batch in torch.split(
-                training[torch.randperm(len(training))], parameters.batch_size
-            ):
-                loss = loss_of(layer(features[batch]), classes[batch])
+            head.train()
+            for batch in torch.split(training[torch.randperm(len(training))], told.batch_size):
+                loss = loss_of(head(features[batch]).logits, classes[batch])
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
                 rate.step()
                 losses.append(loss.item() * len(batch))
+            head.eval()
             with torch.no_grad():
-                answers = layer(features[validation])
-                right = (answers.argmax(1) == classes[validation]).float().mean()
+                answers = head(features[validation]).logits
+                right = float((answers.argmax(1) == classes[validation]).float().mean())
                 validation_loss = torch.nn.functional.cross_entropy(answers, classes[validation])
             history.append(
                 {
                     "epoch": epoch,
                     "training_loss": sum(losses) / len(training),
                     "validation_loss": float(validation_loss),
-                    "validation_accuracy": float(right),
+                    "validation_accuracy": right,
                 }
             )
-            if float(right) > best:
-                weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
-                best, head = float(right), Head(weight.copy(), bias.copy(), found.labels)
+            if right > best:
+                best, kept = right, weights_of(head)
             progress.advance(1)
-    return head, history
+    return Head(kept, found.labels), history
 
 
-def predict(head: Head, features: NDArray[np.float32]) -> NDArray[np.int64]:
-    """Give the likeliest class of each photo: int64, (photos,)."""
-    return np.asarray((features @ head.weight.T + head.bias).argmax(axis=1), dtype=np.int64)
+def predict(
+    head: Head, features: NDArray[np.float32], parameters: VisionParameters
+) -> NDArray[np.float32]:
+    """Give the logits of each photo: float32, (photos, classes)."""
+    import torch
+
+    from fb_marketplace.pipelines.vision.network import make_head
+
+    layers = make_head(parameters, len(head.labels))
+    layers.load_state_dict(head.weights)
+    with torch.no_grad():
+        logits: NDArray[np.float32] = layers.eval()(torch.from_numpy(features)).logits.numpy()
+    return logits
 
 
-def draw_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
-    """Draw loss and accuracy by epoch; a PNG."""
-    epochs = [epoch["epoch"] for epoch in training_history]
-    made, axes = figure()
-    for name in ("training_loss", "validation_loss"):
-        axes.plot(epochs, [epoch[name] for epoch in training_history], label=name.replace("_", " "))
-    axes.set_xlabel("epoch")
-    axes.set_ylabel("cross-entropy")
-    accuracy = axes.twinx()
-    right = [epoch["validation_accuracy"] for epoch in training_history]
-    accuracy.plot(epochs, right, color="black", linestyle="--", label="validation accuracy")
-    accuracy.set_ylabel("share of photos right")
-    accuracy.set_ylim(0, 1)
-    best = int(np.argmax(right))
-    axes.set_title(f"Best on validation at epoch {epochs[best]}: {right[best]:.3f} of photos right")
-    made.legend(loc="outside lower center", ncols=3)
-    return png(made)
+def answers_table(
+    found: Examples, logits: NDArray[np.float32], asked: NDArray[np.bool_]
+) -> pd.DataFrame:
+    """Write logits of some photos as softmax probabilities, beside what is true.
+
+    Args:
+        found: all photos.
+        logits: float32, (photos asked about, classes).
+        asked: bool, (photos,), which of them were asked about.
+    """
+    from scipy.special import softmax
+
+    return pd.DataFrame(
+        {
+            "image_id": found.image_ids[asked],
+            "product_id": found.product_ids[asked],
+            "group": found.groups[asked],
+            "split": found.split[asked],
+            "category": np.asarray(found.labels)[found.classes[asked]],
+            "probabilities": list(softmax(logits.astype(np.float64), axis=1).astype(np.float32)),
+        }
+    )

@@ -1,98 +1,146 @@
-"""The network that is served, and its export: one ONNX graph from pixels to answers."""
+"""The network: from pixels of canonical photos to scores of the classes and an embedding.
 
-import warnings
-from typing import TYPE_CHECKING, Any, Final
+Imported only by the functions that use it, as it imports torch.
+"""
 
-import numpy as np
-from numpy.typing import NDArray
+from typing import Final, NamedTuple
+
+import torch
+from torch.nn.functional import interpolate, normalize
 
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import BACKBONES, build
-from fb_marketplace_serving.encoder import EMBEDDING, INPUT, PROBABILITIES
 from fb_marketplace_serving.photos import SIDE
 
-if TYPE_CHECKING:
-    import torch
-
-OPSET: Final = 18
+SCALE: Final = 8.0
+"""Length of the features that a linear classifier sees: at length one, its weights would be huge."""
 
 
-def assemble(
-    parameters: VisionParameters, weight: NDArray[np.float32], bias: NDArray[np.float32]
-) -> "torch.nn.Module":
-    """Put backbone and head together.
+class Scores(NamedTuple):
+    """What a network says of n photos.
 
-    The network takes uint8 (n, 256, 256, 3) pixels of canonical photos and gives float32 (n, classes)
-    probabilities and float32 (n, features) embeddings: the backbone's pooled features, to unit length.
-
-    Args:
-        parameters: the backbone and the side that photos are resized to for it.
-        weight: of the head, (classes, features).
-        bias: of the head, (classes,).
+    Attributes:
+        logits: float32, (n, classes), not calibrated.
+        embeddings: float32, (n, dimension), of unit length.
     """
-    import torch
 
-    backbone, side = BACKBONES[parameters.backbone], parameters.input_side
-
-    class Network(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.trunk = build(parameters.backbone, parameters.weights, parameters.seed)
-            self.head = torch.nn.Linear(weight.shape[1], weight.shape[0])
-            with torch.no_grad():
-                self.head.weight.copy_(torch.from_numpy(weight))
-                self.head.bias.copy_(torch.from_numpy(bias))
-
-        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            channels_first = pixels.permute(0, 3, 1, 2).to(torch.float32)
-            scaled = (channels_first / 255 - backbone.mean) / backbone.std
-            if side != SIDE:
-                scaled = torch.nn.functional.interpolate(
-                    scaled, size=(side, side), mode="bilinear", align_corners=False
-                )
-            embedding = torch.nn.functional.normalize(self.trunk(scaled), dim=1)
-            return torch.softmax(self.head(embedding), dim=1), embedding
-
-    return Network().eval()
+    logits: torch.Tensor
+    embeddings: torch.Tensor
 
 
-def export(network: "torch.nn.Module") -> bytes:
-    """Export a network to ONNX: one file, weights inside, any number of photos at once."""
-    import torch
+class Head(torch.nn.Module):
+    """What comes after the backbone: pooled features in, ``Scores`` out.
 
-    example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
-    with warnings.catch_warnings():
-        # torch warns of its own internals.
-        warnings.simplefilter("ignore", FutureWarning)
-        program: Any = torch.onnx.export(
-            network,
-            (example,),
-            dynamo=True,
-            input_names=[INPUT],
-            output_names=[PROBABILITIES, EMBEDDING],
-            dynamic_shapes={INPUT: {0: torch.export.Dim("photos", min=1, max=65536)}},
-            opset_version=OPSET,
-            verbose=False,
+    ``dropout`` is what of the embedding the classifier does not see in training; none, until told.
+    The layers are called ``fc``. With a hidden layer, as the original has over ResNet50, they are
+    ``fc.0`` (linear), ``fc.1`` (ReLU, whose output is the embedding) and ``fc.2`` (linear). Without
+    one, the pooled features are the embedding and ``fc`` is linear.
+    """
+
+    def __init__(self, features: int, hidden: int, classes: int) -> None:
+        """Make a head with random weights.
+
+        Args:
+            features: size of the pooled features.
+            hidden: width of the hidden layer; 0: there is none.
+            classes: how many there are.
+        """
+        super().__init__()
+        self.dimension, self.classes = hidden or features, classes
+        self.dropout = torch.nn.Dropout(0.0)
+        self.fc = (
+            torch.nn.Sequential(
+                torch.nn.Linear(features, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, classes)
+            )
+            if hidden
+            else torch.nn.Linear(features, classes)
         )
-    graph = program.model_proto
-    _forget_origin(graph)
-    written: bytes = graph.SerializeToString(deterministic=True)
-    return written
+
+    def embed(self, features: torch.Tensor) -> torch.Tensor:
+        """Give what the classifier sees: float32, (n, dimension)."""
+        if isinstance(self.fc, torch.nn.Sequential):
+            hidden: torch.Tensor = self.fc[1](self.fc[0](features))
+            return hidden
+        return normalize(features, dim=1) * SCALE
+
+    def classify(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Give the logits of what :meth:`embed` gave."""
+        layer = self.fc[2] if isinstance(self.fc, torch.nn.Sequential) else self.fc
+        logits: torch.Tensor = layer(self.dropout(embedded))
+        return logits
+
+    def forward(self, features: torch.Tensor) -> Scores:
+        """Score pooled features, float32 (n, features)."""
+        embedded = self.embed(features)
+        return Scores(self.classify(embedded), normalize(embedded, dim=1))
 
 
-def _forget_origin(graph: Any) -> None:
-    """Drop the exporter's notes: they name this machine's folders and the lines of this file.
+class Network(torch.nn.Module):
+    """A backbone, ``trunk``, whose children are its blocks and the pooling, and a ``head``."""
 
-    With them the same network in another checkout would be another encoder, and all embeddings new.
-    """
-    for message in (
-        graph,
-        graph.graph,
-        *graph.graph.node,
-        *graph.graph.value_info,
-        *graph.functions,
-    ):
-        message.ClearField("metadata_props")
-        message.ClearField("doc_string")
-    for message in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
-        message.ClearField("metadata_props")
+    def __init__(self, parameters: VisionParameters, classes: int) -> None:
+        """Build the backbone with its weights, and a head with random ones."""
+        super().__init__()
+        backbone = BACKBONES[parameters.backbone]
+        self._side = parameters.input_side
+        self._mean, self._std = backbone.mean, backbone.std
+        self.trunk = build(parameters)
+        self.head = make_head(parameters, classes)
+
+    def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Bring uint8 (n, 256, 256, 3) to the side and the scale that the backbone expects."""
+        mean, std = (
+            torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
+            for values in (self._mean, self._std)
+        )
+        scaled = (pixels.permute(0, 3, 1, 2).to(torch.float32) / 255 - mean) / std
+        if self._side == SIDE:
+            return scaled
+        return interpolate(
+            scaled, size=(self._side, self._side), mode="bilinear", align_corners=False
+        )
+
+    def blocks(self, trained: int) -> tuple[list[torch.nn.Module], list[torch.nn.Module]]:
+        """Part the blocks into the frozen and the last so many; -1: none is frozen.
+
+        The pooling, which has nothing to train, is with the last.
+        """
+        every = list(self.trunk)
+        cut = 0 if trained < 0 else max(0, len(every) - 1 - trained)
+        return every[:cut], every[cut:]
+
+    def forward(self, pixels: torch.Tensor) -> Scores:
+        """Score canonical photos, uint8 (n, 256, 256, 3)."""
+        scores: Scores = self.head(self.trunk(self.prepare(pixels)))
+        return scores
+
+
+def make_head(parameters: VisionParameters, classes: int) -> Head:
+    """Make the head that belongs to a backbone; torch's seed says which random weights."""
+    backbone = BACKBONES[parameters.backbone]
+    return Head(backbone.features, backbone.hidden, classes)
+
+
+def make_network(parameters: VisionParameters, classes: int) -> Network:
+    """Make a network, its backbone with the weights asked for; random ones come from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters.seed)
+        return Network(parameters, classes).eval()
+
+
+def load_network(
+    parameters: VisionParameters, classes: int, weights: dict[str, torch.Tensor]
+) -> Network:
+    """Build a network and load all of its weights; those of the backbone's source are not asked for."""
+    bare = parameters.model_copy(update={"weights": "none", "weights_sha256": None})
+    network = make_network(bare, classes)
+    network.load_state_dict(weights)
+    return network.eval()
+
+
+def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """Give what a network has learned, by name, each tensor apart in memory."""
+    return {
+        name: value.detach().to("cpu", copy=True).contiguous()
+        for name, value in network.state_dict().items()
+    }

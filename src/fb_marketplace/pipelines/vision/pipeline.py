@@ -1,14 +1,42 @@
 """Vision: learns categories from photos, and exports the one encoder that is served."""
 
+from typing import Final
+
 from kedro.pipeline import Pipeline, node
 
+from fb_marketplace.pipelines.vision.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.confusion import (
+    draw_photo_confusion,
+    draw_product_confusion,
+    draw_reliability_diagram,
+)
+from fb_marketplace.pipelines.vision.encoders import (
+    calibrate,
+    choose_encoder,
+    export_encoder,
+    predict_photos,
+    quantise_encoder,
+)
+from fb_marketplace.pipelines.vision.evaluation import evaluate
 from fb_marketplace.pipelines.vision.features import extract_features
-from fb_marketplace.pipelines.vision.head import draw_learning_curves
-from fb_marketplace.pipelines.vision.training import export_encoder, train
+from fb_marketplace.pipelines.vision.fusion import fuse_products
+from fb_marketplace.pipelines.vision.leakage import leakage_report
+from fb_marketplace.pipelines.vision.learning_curves import draw_learning_curves, write_events
+from fb_marketplace.pipelines.vision.mistakes import draw_mistakes
+from fb_marketplace.pipelines.vision.model_card import write_model_card
+from fb_marketplace.pipelines.vision.printed import say_how_good
+from fb_marketplace.pipelines.vision.training import train_head_alone, train_network
+
+MEASURED: Final = "params:vision_evaluation"
 
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
+    return training() + exporting() + choosing() + measuring()
+
+
+def training() -> Pipeline:
+    """From photos to a trained model."""
     return Pipeline(
         [
             node(
@@ -17,11 +45,129 @@ def create_pipeline() -> Pipeline:
                 "vision_features",
             ),
             node(
-                train,
-                ["vision_features", "products", "splits", "content_digests", "params:vision"],
-                ["vision_model", "vision_labels", "training_history", "vision_metrics"],
+                train_head_alone,
+                ["vision_features", "products", "splits", "params:vision"],
+                ["vision_head", "head_history", "frozen_predictions"],
+            ),
+            node(
+                train_network,
+                [
+                    "images",
+                    "products",
+                    "splits",
+                    "vision_head",
+                    "head_history",
+                    "vision_work",
+                    "content_digests",
+                    "params:vision",
+                ],
+                [
+                    "checkpoints",
+                    "vision_model",
+                    "vision_model_final",
+                    "vision_labels",
+                    "training_history",
+                ],
             ),
             node(draw_learning_curves, "training_history", "learning_curves"),
-            node(export_encoder, ["vision_model", "params:vision"], "encoder"),
+            node(write_events, "training_history", "training_events"),
+        ]
+    )
+
+
+def exporting() -> Pipeline:
+    """From a trained model to the encoder that is served, and what it says."""
+    photos = ["images", "products", "splits"]
+    return Pipeline(
+        [
+            node(
+                calibrate,
+                [*photos, "vision_model", "vision_labels", "params:vision"],
+                "calibration",
+            ),
+            node(
+                export_encoder,
+                ["vision_model", "vision_labels", "calibration", "params:vision"],
+                "encoder_fp32",
+            ),
+            node(quantise_encoder, ["encoder_fp32", *photos, "params:vision"], "encoder_int8"),
+            node(
+                choose_encoder,
+                ["encoder_fp32", "encoder_int8", *photos, "vision_labels", "params:vision"],
+                ["encoder", "encoder_report"],
+            ),
+            node(predict_photos, ["encoder", *photos], "vision_predictions"),
+        ]
+    )
+
+
+def choosing() -> Pipeline:
+    """What validation decides of the answers: how photos and text are weighed, and when to give none."""
+    return Pipeline(
+        [
+            node(
+                fuse_products,
+                ["vision_predictions", "category_text_probabilities", "products", "splits"],
+                ["product_predictions", "fusion"],
+            ),
+            node(
+                choose_abstention,
+                ["vision_predictions", "product_predictions", "products", MEASURED],
+                "abstention",
+            ),
+        ]
+    )
+
+
+def measuring() -> Pipeline:
+    """How good it is, on the test split too; and what there is to look at and to read."""
+    return Pipeline(
+        [
+            node(
+                evaluate,
+                [
+                    "vision_predictions",
+                    "frozen_predictions",
+                    "product_predictions",
+                    "products",
+                    "splits",
+                    "calibration",
+                    "fusion",
+                    "abstention",
+                    MEASURED,
+                ],
+                ["vision_metrics", "vision_per_class"],
+            ),
+            node(say_how_good, "vision_metrics", None),
+            node(
+                leakage_report,
+                ["vision_features", "products", "splits", "params:vision", MEASURED],
+                "leakage_report",
+            ),
+            node(draw_photo_confusion, ["vision_predictions", "products"], "photo_confusion"),
+            node(draw_product_confusion, ["product_predictions", "products"], "product_confusion"),
+            node(
+                draw_reliability_diagram,
+                ["vision_predictions", "products", "calibration", MEASURED],
+                "reliability_diagram",
+            ),
+            node(
+                draw_mistakes,
+                ["vision_predictions", "images", "products", MEASURED],
+                "mistakes_sheet",
+            ),
+            node(
+                write_model_card,
+                [
+                    "vision_metrics",
+                    "calibration",
+                    "encoder_report",
+                    "leakage_report",
+                    "vision_labels",
+                    "content_digests",
+                    "params:vision",
+                ],
+                "model_card",
+            ),
         ]
     )

@@ -1,104 +1,203 @@
-"""From photos and listings to a trained model, its measure, and the encoder that is served."""
+"""The nodes of training: the head alone, then fine-tuning, and what is kept of both."""
 
 import json
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from fb_marketplace.bootstrap import mean_by_group
+from fb_marketplace.digests import key_of, sha256, stage_digest
 from fb_marketplace.parameters import VisionParameters
-from fb_marketplace.pipelines.vision.head import Examples, Head, examples, predict, train_head
+from fb_marketplace.pipelines.vision.backbones import origin_of_weights
+from fb_marketplace.pipelines.vision.head import (
+    Head,
+    answers_table,
+    examples,
+    predict,
+    train_head,
+)
+from fb_marketplace.pipelines.vision.task import NO_PATH, Task
+from fb_marketplace.provenance import code_revision
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
+from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import photos
+
+REVISION: Final = 1
+"""Goes up when the same task and recipe would give other weights."""
+
+LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
+
+
+class TrainedHead(NamedTuple):
+    """A head, how its training went, and what it says of validation and test photos."""
+
+    head: bytes
+    history: list[dict[str, float]]
+    frozen_predictions: pd.DataFrame
 
 
 class Trained(NamedTuple):
-    """A model as safetensors, what its classes are, how its training went, and how good it is."""
+    """What training gives.
 
+    Attributes:
+        checkpoints: by file name, what reads the weights of each epoch.
+        model: the best weights, an epoch's or a blend, with labels, transform, revision and data in
+            its metadata.
+        final: the last epoch's.
+        labels: what the classes stand for.
+        history: each epoch's measures, and those of blends; ``stage`` is ``head``, ``fine_tuning`` or
+            ``blend``.
+    """
+
+    checkpoints: dict[str, Callable[[], bytes]]
     model: bytes
+    final: bytes
     labels: list[str]
-    history: list[dict[str, float]]
-    metrics: dict[str, Any]
+    history: list[dict[str, Any]]
 
 
-def train(
+def train_head_alone(
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
+    parameters: VisionParameters,
+) -> TrainedHead:
+    """Train a head on the frozen backbone's features: where fine-tuning starts, and its baseline."""
+    from safetensors.torch import save
+
+    found = examples(vision_features, products, splits)
+    head, history = train_head(found, parameters)
+    asked = found.split != "train"
+    frozen = answers_table(found, predict(head, found.features[asked], parameters), asked)
+    return TrainedHead(save(head.weights), history, frozen)
+
+
+def train_network(
+    images: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    vision_head: StoredFile,
+    head_history: list[dict[str, float]],
+    vision_work: WorkFolder,
     content_digests: dict[str, str],
     parameters: VisionParameters,
 ) -> Trained:
-    """Train a head on the frozen backbone's features, and measure what was chosen.
+    """Fine-tune the network, or take up a training that was stopped, and choose its best weights.
 
     Args:
-        vision_features: features of every photo.
-        products: the listings, for their root categories.
-        splits: where each photo belongs.
+        images: the canonical photos.
+        products: the listings, for their categories.
+        splits: where each photo belongs; ``test`` is not looked at.
+        vision_head: the head that was trained on frozen features.
+        head_history: how that went.
+        vision_work: where trainings leave their epochs.
         content_digests: of the data that the model is made from.
         parameters: the recipe.
-
-    Returns:
-        The model with labels, transform and data digests in its metadata; its labels; loss and accuracy by
-        epoch; and accuracy on validation (where choices were made) and on test (once, for this
-        model), beside always saying the commonest category.
     """
-    found = examples(vision_features, products, splits)
-    head, history = train_head(found, parameters)
+    from safetensors.torch import load
+
+    from fb_marketplace.pipelines.vision.fine_tuning import best, blends, fine_tune, read_weights
+
+    labels = sorted(set(products["category"]))
+    task = make_task(images, products, splits, parameters)
+    weights = vision_head.read()
+    work = vision_work.under(_fingerprint(sha256(weights), content_digests, parameters))
+    epochs = fine_tune(task, Head(load(weights), tuple(labels)), work, parameters)
+    mixed = blends(task, epochs, work, len(labels), parameters)
+    chosen, last = best([*epochs, *mixed]), epochs[-1]
+    card = _card(labels, content_digests, parameters)
     return Trained(
-        _model(head, content_digests, parameters),
-        list(head.labels),
-        history,
-        {split: _accuracy(found, head, split, parameters) for split in ("validation", "test")},
+        {file: partial(work.read, file) for epoch in epochs for file in epoch.files},
+        _with_card(read_weights(work, chosen), card | {"measures": chosen.measures}),
+        _with_card(read_weights(work, last), card | {"measures": last.measures}),
+        labels,
+        [{"stage": "head", **each} for each in head_history]
+        + [{"stage": "fine_tuning", **epoch.measures} for epoch in epochs]
+        + [{"stage": "blend", **blend.measures} for blend in mixed],
     )
 
 
-def export_encoder(vision_model: StoredFile, parameters: VisionParameters) -> bytes:
-    """Export backbone and trained head as the one encoder; gives ONNX."""
-    from safetensors.numpy import load
+def make_task(
+    images: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: VisionParameters,
+) -> Task:
+    """Say which photos are learned and which choices are made on, each set sorted by photo."""
+    labels = sorted(set(products["category"]))
+    listed = listed_photos(images, products, splits)
+    training = listed[listed["split"] == "train"]
+    validation = listed[listed["split"] == "validation"]
+    counts = training["category_path"].value_counts()
+    common = sorted(counts[counts >= parameters.fine_tuning.path_photos].index)
+    numbers = {path: number for number, path in enumerate(common)}
+    return Task(
+        images,
+        training["row"].to_numpy(np.int64),
+        _places(training["category"], labels),
+        training["category_path"].map(numbers).fillna(NO_PATH).to_numpy(np.int64, copy=True),
+        validation["row"].to_numpy(np.int64),
+        _places(validation["category"], labels),
+    )
 
-    from fb_marketplace.pipelines.vision.network import assemble, export
 
-    tensors = load(vision_model.read())
-    return export(assemble(parameters, tensors["head.weight"], tensors["head.bias"]))
+def listed_photos(images: Table, products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """Give each photo's ``row`` in the table, its ids, group, split and categories, sorted by photo."""
+    order = images.order("image_id").tolist()
+    listed: pd.DataFrame = images.take(order, ["image_id"]).to_pandas()
+    return (
+        listed.assign(row=order)
+        .merge(splits.dropna(subset="image_id"), on="image_id", validate="1:1")
+        .merge(
+            products[["product_id", "category", "category_path"]],
+            on="product_id",
+            validate="m:1",
+        )
+    )
 
 
-def _model(head: Head, data: dict[str, str], parameters: VisionParameters) -> bytes:
-    from safetensors.numpy import save
+def _places(categories: pd.Series, labels: list[str]) -> NDArray[np.int64]:
+    return np.asarray([labels.index(category) for category in categories], dtype=np.int64)
 
-    card = {
-        "backbone": parameters.backbone,
-        "weights": parameters.weights,
-        "labels": head.labels,
+
+def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionParameters) -> str:
+    """Name a training by all that the weights of its epochs depend on, and by nothing else."""
+    from fb_marketplace.pipelines.vision.devices import best_device, computes_in_bf16
+
+    device = best_device()
+    told = parameters.model_dump(mode="json", exclude={"encoder"})
+    told["weights"] = origin_of_weights(parameters)
+    told["fine_tuning"] |= {
+        "workers": None,
+        "blends": None,
+        "precision": computes_in_bf16(device, parameters.fine_tuning.precision),
+        "device": device.type,
+    }
+    stage = stage_digest("fine_tuning", REVISION, None, LIBRARIES)
+    data = {name: content_digests.get(name) for name in ("images", "products", "splits")}
+    return key_of(stage, head, json.dumps([told, data], sort_keys=True))[:16]
+
+
+def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters) -> dict[str, Any]:
+    return {
+        "recipe": parameters.model_dump(mode="json", exclude={"encoder"}),
+        "labels": labels,
         "transform": {
             "photos_version": photos.VERSION,
             "photo_side": photos.SIDE,
             "input_side": parameters.input_side,
         },
         "data": data,
+        "code_revision": code_revision(),
     }
-    # One entry: safetensors writes several in an order that changes from run to run.
-    metadata = {"card": json.dumps(card, sort_keys=True)}
-    return save({"head.weight": head.weight, "head.bias": head.bias}, metadata)
 
 
-def _accuracy(
-    found: Examples, head: Head, split: str, parameters: VisionParameters
-) -> dict[str, Any]:
-    part = found.split == split
-    commonest = np.bincount(found.classes[found.split == "train"]).argmax()
+def _with_card(weights: bytes, card: dict[str, Any]) -> bytes:
+    """Write a card beside weights, under one key: several come out in an order that changes."""
+    from safetensors.torch import load, save
 
-    def estimate(answers: Any) -> dict[str, Any]:
-        return mean_by_group(
-            answers == found.classes[part],
-            found.groups[part],
-            parameters.bootstrap_samples,
-            parameters.confidence,
-            parameters.seed,
-        ).plain()
-
-    return {
-        "photos_top1": estimate(predict(head, found.features[part])),
-        "photos_top1_commonest_category": estimate(commonest),
-    }
+    return save(load(weights), {"card": json.dumps(card, sort_keys=True)})

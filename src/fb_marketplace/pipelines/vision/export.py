@@ -1,0 +1,98 @@
+"""The one export: a graph in ONNX from pixels of canonical photos to calibrated answers."""
+
+import warnings
+from typing import TYPE_CHECKING, Any, Final
+
+from fb_marketplace.parameters import VisionParameters
+from fb_marketplace_serving.encoder import EMBEDDING, INPUT, PROBABILITIES
+from fb_marketplace_serving.photos import SIDE
+
+if TYPE_CHECKING:
+    import torch
+
+    from fb_marketplace.pipelines.vision.network import Network
+
+OPSET: Final = 18
+
+
+def export_trained(network: "Network", temperature: float) -> bytes:
+    """Export a trained network with its calibration; gives ONNX.
+
+    The graph takes uint8 (n, 256, 256, 3) pixels and gives float32 (n, classes) ``probabilities``, the
+    softmax of the logits divided by the temperature, and float32 (n, dimension) ``embedding``.
+    """
+    import torch
+
+    class Served(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            scores = self.network(pixels)
+            return torch.softmax(scores.logits / temperature, dim=1), scores.embeddings
+
+    return _export(Served().eval())
+
+
+def export_trunk(parameters: VisionParameters) -> bytes:
+    """Export a backbone as it comes, so that ``embedding`` is its pooled features; gives ONNX.
+
+    Its ``probabilities`` are one column, and mean nothing.
+    """
+    import torch
+
+    from fb_marketplace.pipelines.vision.network import make_network
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = make_network(parameters, classes=1)
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            features = self.network.trunk(self.network.prepare(pixels))
+            return features[:, :1], features
+
+    return _export(Pooled().eval())
+
+
+def _export(network: "torch.nn.Module") -> bytes:
+    """Export to one file, weights inside, any number of photos at once."""
+    import torch
+
+    example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
+    with warnings.catch_warnings():
+        # torch warns of its own internals.
+        warnings.simplefilter("ignore", FutureWarning)
+        program: Any = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            input_names=[INPUT],
+            output_names=[PROBABILITIES, EMBEDDING],
+            dynamic_shapes={INPUT: {0: torch.export.Dim("photos", min=1, max=65536)}},
+            opset_version=OPSET,
+            verbose=False,
+        )
+    graph = program.model_proto
+    _forget_origin(graph)
+    written: bytes = graph.SerializeToString(deterministic=True)
+    return written
+
+
+def _forget_origin(graph: Any) -> None:
+    """Drop the exporter's notes: they name this machine's folders and the lines of this file.
+
+    With them the same network in another checkout would be another encoder, and all embeddings new.
+    """
+    for message in (
+        graph,
+        graph.graph,
+        *graph.graph.node,
+        *graph.graph.value_info,
+        *graph.functions,
+    ):
+        message.ClearField("metadata_props")
+        message.ClearField("doc_string")
+    for message in (*graph.graph.input, *graph.graph.output, *graph.graph.initializer):
+        message.ClearField("metadata_props")

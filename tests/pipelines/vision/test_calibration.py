@@ -1,0 +1,110 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.vision.calibration import (
+    draw_reliability,
+    expected_calibration_error,
+    reliability,
+    uncalibrated,
+)
+from fb_marketplace.probabilities import softmax
+
+TOLD = {"bins": 15, "samples": 200, "confidence": 0.95, "seed": 0}
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def answers(random, cases=4000, per_group=1, overconfidence=0.0):
+    """Confidences that are right as often as they say, less some; a group shares its luck."""
+    groups = np.arange(cases) // per_group
+    sure = np.repeat(random.beta(4, 1.5, cases // per_group), per_group)
+    luck = np.repeat(random.random(cases // per_group), per_group)
+    return sure, luck < sure - overconfidence, groups
+
+
+def test_calibration_can_be_undone(random):
+    logits = random.normal(size=(20, 4)).astype(np.float32)
+
+    assert uncalibrated(softmax(logits / 1.7), 1.7) == pytest.approx(softmax(logits))
+
+
+def test_a_certain_answer_has_an_uncalibrated_one():
+    assert uncalibrated(np.float32([[1, 0]]), 2.0) == pytest.approx(np.array([[1, 0]]))
+
+
+@pytest.mark.parametrize("per_group", [1, 4])
+def test_what_is_calibrated_has_no_debiased_error_on_average_but_a_plain_one(random, per_group):
+    found = [
+        expected_calibration_error(*answers(random, 600, per_group), **TOLD | {"samples": 20})
+        for _ in range(40)
+    ]
+
+    plain, debiased = (np.mean([each[name] for each in found]) for name in ("plain", "value"))
+    assert plain > 0.04
+    assert debiased < 0.7 * plain
+    assert np.median([each["root_mean_square"]["value"] for each in found]) < 0.3 * plain
+    assert sum(each["root_mean_square"]["low"] == 0 for each in found) > 32
+
+
+@pytest.mark.parametrize("per_group", [1, 4])
+def test_overconfidence_is_measured_and_lies_in_its_interval(random, per_group):
+    found = expected_calibration_error(*answers(random, 6000, per_group, 0.1), **TOLD)
+
+    for measured in (found, found["root_mean_square"]):
+        assert measured["low"] < 0.1 < measured["high"]
+        assert measured["value"] == pytest.approx(0.1, abs=0.03)
+    assert (found["cases"], found["groups"], found["bins"]) == (6000, 6000 // per_group, 15)
+
+
+def test_an_interval_holds_the_true_error_about_as_often_as_it_says(random):
+    told = TOLD | {"samples": 100}
+    found = [expected_calibration_error(*answers(random, 900, 1, 0.08), **told) for _ in range(40)]
+
+    for measured in (found, [each["root_mean_square"] for each in found]):
+        assert sum(each["low"] <= 0.08 <= each["high"] for each in measured) >= 34
+
+
+def test_the_plain_error_is_the_mean_gap_of_bins_of_equal_mass():
+    sure = np.repeat([0.6, 0.9], 10)
+    right = np.r_[np.ones(4), np.zeros(6), np.ones(10)]  # 0.4 of the first, all of the second
+
+    found = expected_calibration_error(sure, right, np.arange(20), 2, 20, 0.95, 0)
+
+    assert found["plain"] == pytest.approx((0.2 + 0.1) / 2)
+
+
+@pytest.mark.parametrize("cases", [1, 2, 7])
+def test_few_answers_have_fewer_bins(cases):
+    sure, right = np.full(cases, 0.8), np.arange(cases) % 2
+    found = expected_calibration_error(sure, right, np.arange(cases), **TOLD)
+
+    assert found["bins"] == 1
+    assert 0 <= found["low"] <= found["value"] <= found["high"]
+
+
+def test_no_answers_are_told_in_one_line():
+    with pytest.raises(UserError, match="on no answer; give more listings"):
+        expected_calibration_error([], [], [], **TOLD)
+
+
+def test_bins_hold_as_many_cases_each_and_rise(random):
+    sure, right, _ = answers(random, 100)
+    bins = reliability(sure, right, 4)
+
+    assert [each.cases for each in bins] == [25] * 4
+    assert [each.confidence for each in bins] == sorted(each.confidence for each in bins)
+    assert sum(each.right * each.cases for each in bins) == pytest.approx(right.sum())
+
+
+@pytest.mark.parametrize("cases", [0, 1, 300])
+def test_reliability_is_drawn(random, cases):
+    bins = reliability(*answers(random, cases)[:2], 15)
+
+    assert Image.open(io.BytesIO(draw_reliability(bins, bins))).format == "PNG"

@@ -1,0 +1,196 @@
+import onnx
+import pytest
+import torch
+from onnx import numpy_helper
+from safetensors.torch import save
+
+from fb_marketplace.pipelines.vision import encoders
+from fb_marketplace.pipelines.vision.encoders import (
+    calibrate,
+    choose_encoder,
+    export_encoder,
+    predict_photos,
+    quantise_encoder,
+)
+from fb_marketplace.pipelines.vision.network import weights_of
+from fb_marketplace.schemas import VisionPredictions
+from fb_marketplace.stored_file import StoredFile
+
+CHANNELS = ["Red", "Green", "Blue"]
+"""What the encoder of mean colours tells apart, in its order."""
+
+
+@pytest.fixture
+def stored(tmp_path):
+    def store(content, name="file"):
+        (tmp_path / name).write_bytes(content)
+        return StoredFile(str(tmp_path / name))
+
+    return store
+
+
+@pytest.fixture
+def colours(colour_encoder, stored):
+    """An encoder that tells the category of every photo by its mean colour."""
+    return stored(colour_encoder, "colours")
+
+
+@pytest.fixture
+def wrong(colour_encoder, stored):
+    """One that names the faintest colour instead, with the same embeddings."""
+    graph = onnx.load_from_string(colour_encoder)
+    (bright,) = (each for each in graph.graph.initializer if each.name == "bright")
+    bright.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(bright), "bright"))
+    return stored(graph.SerializeToString(), "wrong")
+
+
+@pytest.fixture
+def shifted(colour_encoder, stored):
+    """One whose answers are right and whose embeddings are others: of another norm."""
+    graph = onnx.load_from_string(colour_encoder)
+    (normalised,) = (each for each in graph.graph.node if each.op_type == "LpNormalization")
+    (norm,) = (each for each in normalised.attribute if each.name == "p")
+    norm.i = 1
+    return stored(graph.SerializeToString(), "shifted")
+
+
+@pytest.fixture
+def choose(marketplace, colours, told, changed):
+    def run(int8, products=marketplace.products, **bounds):
+        recipe = changed(told, encoder=bounds)
+        labels = [*CHANNELS, "Grey"]
+        return choose_encoder(
+            colours, int8, marketplace.images, products, marketplace.splits, labels, recipe
+        )
+
+    return run
+
+
+def test_an_int8_that_loses_nothing_is_served(choose, colours):
+    chosen = choose(colours)
+
+    assert chosen.report["served"] == "int8"
+    assert chosen.report["fp32"]["accuracy"] == chosen.report["int8"]["accuracy"] == 1
+    assert chosen.report["int8"]["mean_cosine"] == pytest.approx(1, abs=1e-4)
+
+
+@pytest.mark.parametrize(("most", "served"), [(0.0, "fp32"), (0.5, "fp32"), (0.51, "int8")])
+def test_an_int8_is_served_that_loses_less_than_it_may(
+    choose, marketplace, colours, wrong, most, served
+):
+    products = marketplace.products.copy()
+    products.loc[24:26, "category"] = "Grey"  # three validation photos of six: no encoder says so
+
+    chosen = choose(wrong, products, max_accuracy_lost=most)
+
+    assert chosen.report["int8"]["accuracy_lost"] == 0.5
+    assert chosen.report["served"] == served
+    assert chosen.encoder == {"fp32": colours, "int8": wrong}[served].read()
+
+
+@pytest.mark.parametrize(("cosine", "served"), [(1.0, "fp32"), (0.9, "fp32"), (0.0, "int8")])
+def test_an_int8_is_served_whose_embeddings_are_near_enough(
+    choose, colours, shifted, cosine, served
+):
+    chosen = choose(shifted, min_cosine=cosine)
+
+    assert chosen.report["int8"]["accuracy_lost"] == 0
+    assert chosen.report["served"] == served
+    assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
+
+
+def test_fp32_is_served_where_it_is_asked_for(choose, colours, shifted):
+    chosen = choose(shifted, served="fp32", min_cosine=0)
+
+    assert chosen.encoder == colours.read()
+    assert chosen.report["int8"]["faithful"]
+
+
+@pytest.mark.parametrize(("cosine", "served"), [(0.0, "int8"), (0.9, "fp32")])
+def test_int8_is_served_where_it_is_asked_for_unless_it_loses_too_much(
+    choose, colours, shifted, cosine, served
+):
+    chosen = choose(shifted, served="int8", min_cosine=cosine)
+
+    assert chosen.report["asked"] == "int8"
+    assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
+
+
+def test_the_choice_looks_at_validation_photos_alone(marketplace, colours, wrong, told):
+    others = marketplace.products.copy()
+    validation = others.index.isin(range(24, 30))
+    others.loc[~validation, "category"] = "Red"
+
+    one, other = (
+        choose_encoder(colours, wrong, marketplace.images, products, *rest)
+        for products in (marketplace.products, others)
+        for rest in [(marketplace.splits, CHANNELS, told)]
+    )
+
+    assert one.report == other.report
+    assert one.report["photos"] == 6
+
+
+def test_validation_and_test_photos_are_answered_for_sorted(marketplace, colours):
+    table = VisionPredictions.validate(predict_photos(colours, *marketplace))
+
+    assert table["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
+    assert table["split"].tolist() == ["validation"] * 6 + ["test"] * 6
+    said = [CHANNELS[probabilities.argmax()] for probabilities in table["probabilities"]]
+    assert said == table["category"].tolist()
+    assert all(sum(each) == pytest.approx(1, abs=1e-5) for each in table["probabilities"])
+
+
+LABELS = ["Blue", "Green", "Red"]
+
+
+def test_the_temperature_says_how_much_too_sure_a_model_is(
+    stored, marketplace, fitted_network, told
+):
+    # One validation photo of six is said to be what it is not, so that no answer is certain.
+    products = marketplace.products.copy()
+    products.loc[24, "category"] = "Red"
+    weights = weights_of(fitted_network)
+    asked = {"images": marketplace.images, "products": products, "splits": marketplace.splits}
+
+    def temperature(sureness):
+        surer = weights | {"head.fc.weight": weights["head.fc.weight"] * sureness}
+        model = stored(save(surer))
+        found = calibrate(**asked, vision_model=model, vision_labels=LABELS, parameters=told)
+        assert found["photos"] == 6
+        return found["temperature"]
+
+    assert temperature(1) > 0
+    assert temperature(3) == pytest.approx(3 * temperature(1), rel=0.01)
+
+
+def test_a_model_is_exported_with_its_calibration(
+    stored, marketplace, fitted_network, told, monkeypatch
+):
+    exported = []
+    monkeypatch.setattr(encoders, "export_trained", lambda *found: exported.extend(found))
+    model = stored(save(weights_of(fitted_network)))
+
+    export_encoder(model, LABELS, {"temperature": 0.25, "photos": 6}, told)
+
+    network, temperature = exported
+    assert temperature == 0.25
+    weights = fitted_network.state_dict()
+    assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
+
+
+@pytest.mark.parametrize(("asked", "given"), [(12, 12), (99, 24)])
+def test_ranges_are_shown_by_training_photos_spread_evenly(
+    marketplace, colours, told, changed, monkeypatch, asked, given
+):
+    seen = []
+    monkeypatch.setattr(
+        encoders, "quantised", lambda graph, images, rows: seen.extend(rows) or graph
+    )
+
+    quantise_encoder(colours, *marketplace, changed(told, encoder={"calibration_photos": asked}))
+
+    ids = marketplace.images.take(seen, ["image_id"]).column("image_id").to_pylist()
+    assert len(set(ids)) == given
+    assert set(ids) <= {f"{place:02}" for place in range(24)}
+    assert (ids[0], ids[-1]) == ("00", "23")

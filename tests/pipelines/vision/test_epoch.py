@@ -1,0 +1,93 @@
+import numpy as np
+import pytest
+import torch
+
+from fb_marketplace.pipelines.vision.epoch import rate, train_epoch
+from fb_marketplace.pipelines.vision.fine_tuning import make_parts
+from fb_marketplace.pipelines.vision.head import Head
+from fb_marketplace.pipelines.vision.network import make_head, weights_of
+from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
+from fb_marketplace.pipelines.vision.training import make_task
+
+
+@pytest.fixture
+def train(marketplace, told, changed):
+    """Trains the first epoch of a recipe; gives its parts, what they were, and what was measured."""
+
+    def run(**fine_tuning):
+        recipe = changed(told, fine_tuning=fine_tuning)
+        task = make_task(*marketplace, recipe)
+        torch.manual_seed(0)
+        head = Head(weights_of(make_head(recipe, 3)), ("Blue", "Green", "Red"))
+        parts = make_parts(task, head, recipe)
+        before = {name: weights_of(getattr(parts, name)) for name in ("network", "paths")}
+        reading = loader(
+            PhotoDataset(task.images, task.rows.tolist()), Batches(len(task.rows), 8, 0), 0
+        )
+        return parts, before, train_epoch(parts, task, reading, 1, recipe)
+
+    return run
+
+
+@pytest.mark.parametrize(("averaging", "alike"), [(0.0, True), (0.9, False)])
+def test_the_average_lags_behind_what_is_trained(train, averaging, alike):
+    parts, before, _ = train(averaging=averaging)
+
+    now, start = parts.network.head.fc.weight, before["network"]["head.fc.weight"]
+    average = parts.average.module.head.fc.weight
+    assert torch.equal(average, now) is alike
+    assert (average - start).norm() <= (now - start).norm()
+    assert not torch.equal(average, start)
+
+
+@pytest.mark.parametrize(("weight", "learned"), [(0.0, False), (0.5, True)])
+def test_paths_are_learned_where_they_count(train, weight, learned):
+    parts, before, _ = train(path_weight=weight)
+
+    assert (not torch.equal(parts.paths.weight, before["paths"]["weight"])) is learned
+
+
+def test_the_batch_statistics_of_frozen_blocks_stay_as_they_came(train):
+    parts, before, _ = train(blocks=1)
+
+    after = weights_of(parts.network)
+    moved = {name for name in after if not torch.equal(after[name], before["network"][name])}
+    assert moved
+    assert {name.split(".")[1] for name in moved} == {"block4", "fc"}
+
+
+def test_an_epoch_says_its_loss_and_the_rate_that_it_ended_with(train):
+    _, _, measures = train(epochs=1, learning_rate=0.01)
+
+    assert np.isfinite(measures["training_loss"])
+    assert 0 < measures["learning_rate"] < 0.01
+
+
+def test_a_longer_training_ends_its_first_epoch_at_a_higher_rate(train):
+    short, long = (train(epochs=epochs)[2]["learning_rate"] for epochs in (1, 4))
+
+    assert long > short
+
+
+def test_the_rate_warms_up_in_a_line_to_its_highest():
+    assert [rate(step, 100, 0.1) for step in range(10)] == pytest.approx(
+        [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
+    )
+
+
+def test_the_rate_falls_from_its_highest_to_about_none():
+    falling = [rate(step, 100, 0.1) for step in range(10, 100)]
+
+    assert falling[0] == 1
+    assert falling == sorted(falling, reverse=True)
+    assert falling[45] == pytest.approx(0.5)
+    assert 0 <= falling[-1] < 0.001
+
+
+@pytest.mark.parametrize("warm_up", [0.0, 0.5, 1.0])
+def test_a_training_of_any_shape_has_rates_between_none_and_the_highest(warm_up):
+    for steps in (1, 2, 7):
+        rates = [rate(step, steps, warm_up) for step in range(steps)]
+
+        assert min(rates) >= 0
+        assert max(rates) == 1

@@ -1,0 +1,291 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+
+from fb_marketplace.pipelines.vision import fine_tuning
+from fb_marketplace.pipelines.vision.fine_tuning import (
+    Candidate,
+    best,
+    blends,
+    fine_tune,
+    read_weights,
+)
+from fb_marketplace.pipelines.vision.head import Head
+from fb_marketplace.pipelines.vision.network import make_head, weights_of
+from fb_marketplace.pipelines.vision.photo_dataset import PhotoDataset
+from fb_marketplace.pipelines.vision.task import NO_PATH
+from fb_marketplace.pipelines.vision.training import make_task
+from fb_marketplace.work_folder import WorkFolder
+
+
+class BrokenOffError(Exception):
+    """The machine went away."""
+
+
+@pytest.fixture(scope="module")
+def task(marketplace, told):
+    return make_task(*marketplace, told)
+
+
+@pytest.fixture(scope="module")
+def head(told):
+    torch.manual_seed(0)
+    return Head(weights_of(make_head(told, 3)), ("Blue", "Green", "Red"))
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Gives work folders by name."""
+    return lambda name="work": WorkFolder(str(tmp_path / name))
+
+
+def content(folder):
+    return {name: folder.read(name) for name in folder.names()}
+
+
+def weights_at(folder, epoch):
+    return load(folder.read(f"epoch_{epoch:04}.safetensors"))
+
+
+def states(folder):
+    return [name for name in folder.names() if name.startswith("state_")]
+
+
+def test_a_task_that_can_be_learned_is_learned(task, head, work, told, changed):
+    every_block = changed(
+        told,
+        fine_tuning={
+            "blocks": -1,
+            "epochs": 6,
+            "learning_rate": 0.005,
+            "head_learning_rate": 0.02,
+            "averaging": 0.5,
+        },
+    )
+
+    epochs = fine_tune(task, head, work(), every_block)
+
+    right = [epoch.measures["validation_accuracy"] for epoch in epochs]
+    assert max(right) >= 5 / 6
+    assert max(right) > right[0]
+    assert epochs[-1].measures["training_loss"] < epochs[1].measures["training_loss"]
+
+
+def test_frozen_blocks_stay_as_they_came_while_the_others_change(task, head, work, told):
+    folder = work()
+
+    fine_tune(task, head, folder, told)
+
+    before, after = weights_at(folder, 0), weights_at(folder, 2)
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    parts = {".".join(name.split(".")[:2]) for name in moved}
+    assert parts == {"trunk.block3", "trunk.block4", "head.fc"}
+    assert {name for name in before if name.startswith("trunk.block4")} <= moved
+
+
+def test_each_epoch_leaves_its_weights_and_its_measures(task, head, work, told):
+    folder = work()
+
+    epochs = fine_tune(task, head, folder, told)
+
+    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2]
+    assert {file for epoch in epochs for file in epoch.files} <= set(folder.names())
+    assert "training_loss" not in epochs[0].measures
+    for epoch in epochs[1:]:
+        assert np.isfinite(list(epoch.measures.values())).all()
+
+
+def test_a_training_that_has_ended_keeps_no_state(task, head, work, told):
+    folder = work()
+
+    fine_tune(task, head, folder, told)
+
+    assert states(folder) == []
+
+
+@pytest.fixture(scope="module")
+def undisturbed(task, head, told, changed, tmp_path_factory):
+    """A training of three epochs: its work folder, its recipe, and what it gave."""
+    folder = WorkFolder(str(tmp_path_factory.mktemp("undisturbed")))
+    three = changed(told, fine_tuning={"epochs": 3})
+    return folder, three, fine_tune(task, head, folder, three)
+
+
+def break_off_while_reading(monkeypatch):
+    read = PhotoDataset.__getitems__
+
+    def reading(dataset, drawn):
+        if drawn[0].epoch == 2:
+            reading.batches += 1
+            if reading.batches == 2:
+                raise BrokenOffError
+        return read(dataset, drawn)
+
+    reading.batches = 0
+    monkeypatch.setattr(PhotoDataset, "__getitems__", reading)
+
+
+def break_off_while_writing(name):
+    def break_off(monkeypatch):
+        write = WorkFolder.write
+
+        def writing(folder, written, content):
+            if written == name:
+                raise BrokenOffError
+            write(folder, written, content)
+
+        monkeypatch.setattr(WorkFolder, "write", writing)
+
+    return break_off
+
+
+@pytest.mark.parametrize(
+    ("break_off", "reached", "left"),
+    [
+        (break_off_while_reading, "state_0001.safetensors", [2, 3]),
+        (break_off_while_writing("state_0002.safetensors"), "state_0001.safetensors", [2, 3]),
+        (break_off_while_writing("history.json"), "state_0003.safetensors", []),
+    ],
+)
+def test_a_training_that_was_broken_off_goes_on_as_if_it_had_not_been(
+    task, head, work, undisturbed, monkeypatch, break_off, reached, left
+):
+    folder, three, epochs = undisturbed
+    with monkeypatch.context() as disturbed:
+        break_off(disturbed)
+        with pytest.raises(BrokenOffError):
+            fine_tune(task, head, work("broken off"), three)
+    assert states(work("broken off")) == [reached], "it was to break off there"
+    trained, train_epoch = [], fine_tuning.train_epoch
+
+    def count(*parts):
+        trained.append(parts[3])
+        return train_epoch(*parts)
+
+    monkeypatch.setattr(fine_tuning, "train_epoch", count)
+
+    went_on = fine_tune(task, head, work("broken off"), three)
+
+    assert trained == left
+    assert went_on == epochs
+    assert [[*epoch.measures] for epoch in went_on] == [[*epoch.measures] for epoch in epochs]
+    assert content(work("broken off")) == content(folder)
+
+
+def test_a_training_that_has_ended_is_not_trained_again(task, head, work, told, monkeypatch):
+    epochs = fine_tune(task, head, work(), told)
+    before = content(work())
+
+    def train_epoch(*_):
+        pytest.fail("it was trained again")
+
+    monkeypatch.setattr(fine_tuning, "train_epoch", train_epoch)
+
+    assert fine_tune(task, head, work(), told) == epochs
+    assert content(work()) == before
+
+
+def test_training_stops_when_it_has_waited_for_a_better_epoch(task, head, work, told, changed):
+    # Nothing but the head is trained, and that too slowly to change an answer.
+    slow = {"blocks": 0, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
+    patient = changed(told, fine_tuning=slow | {"epochs": 9, "patience": 3})
+
+    epochs = fine_tune(task, head, work(), patient)
+
+    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3]
+
+
+def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, changed):
+    folder = work()
+
+    (epoch,) = fine_tune(task, head, folder, changed(told, fine_tuning={"epochs": 0}))
+
+    kept = weights_at(folder, 0)
+    assert epoch.measures["epoch"] == 0
+    assert all(torch.equal(kept[f"head.{name}"], head.weights[name]) for name in head.weights)
+
+
+def test_photos_whose_path_is_not_learned_are_trained_on_all_the_same(task, head, work, told):
+    pathless = task._replace(paths=np.full_like(task.paths, NO_PATH))
+
+    epochs = fine_tune(pathless, head, work(), told)
+
+    assert np.isfinite([epoch.measures["validation_loss"] for epoch in epochs]).all()
+
+
+def test_what_validation_says_changes_no_weight(task, head, work, told):
+    others = task._replace(validation_classes=(task.validation_classes + 1) % 3)
+    fine_tune(task, head, work("one"), told)
+    fine_tune(others, head, work("other"), told)
+
+    one, other = (weights_at(work(name), 2) for name in ("one", "other"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.fixture(scope="module")
+def trained(task, head, told, tmp_path_factory):
+    """A training of two epochs: its work folder, and what it gave."""
+    folder = WorkFolder(str(tmp_path_factory.mktemp("trained")))
+    return folder, fine_tune(task, head, folder, told)
+
+
+def test_a_blend_lies_between_the_first_weights_and_the_last(task, trained, told, changed):
+    folder, epochs = trained
+    first, last = weights_at(folder, 0), weights_at(folder, 2)
+    (blend,) = blends(task, epochs, folder, 3, changed(told, fine_tuning={"blends": [0.25]}))
+
+    mixed = load(read_weights(folder, blend))
+
+    assert blend.measures["share"] == 0.25
+    assert mixed.keys() == last.keys()
+    name = "head.fc.weight"
+    torch.testing.assert_close(mixed[name], 0.75 * first[name] + 0.25 * last[name])
+    assert not torch.equal(mixed[name], last[name])
+
+
+def test_a_blend_that_is_nearly_the_last_weights_answers_as_they_do(task, trained, told, changed):
+    folder, epochs = trained
+    nearly = changed(told, fine_tuning={"blends": [0.9999]})
+
+    (blend,) = blends(task, epochs, folder, 3, nearly)
+
+    for name in ("validation_loss", "validation_accuracy"):
+        assert blend.measures[name] == pytest.approx(epochs[-1].measures[name], abs=0.01)
+
+
+def test_a_blend_is_measured_once(task, trained, told, monkeypatch):
+    folder, epochs = trained
+    measured = blends(task, epochs, folder, 3, told)
+    monkeypatch.setattr(fine_tuning, "read_logits", lambda *_: pytest.fail("it was measured anew"))
+
+    assert blends(task, epochs, folder, 3, told) == measured
+    assert [blend.measures["share"] for blend in measured] == list(told.fine_tuning.blends)
+
+
+def test_one_epoch_alone_is_blended_with_nothing(task, trained, told):
+    folder, epochs = trained
+
+    assert blends(task, epochs[:1], folder, 3, told) == []
+
+
+def test_the_weights_of_an_epoch_are_read_as_they_are(trained):
+    folder, epochs = trained
+
+    assert read_weights(folder, epochs[1]) == folder.read("epoch_0001.safetensors")
+
+
+def measured(accuracy, loss):
+    return Candidate({"validation_accuracy": accuracy, "validation_loss": loss}, {"weights": 1.0})
+
+
+def test_the_best_weights_have_the_most_photos_right():
+    candidates = [measured(0.5, 0.1), measured(0.75, 2.0), measured(0.6, 0.1)]
+
+    assert best(candidates) == candidates[1]
+
+
+def test_of_weights_with_as_many_right_those_of_the_lower_loss_are_best():
+    candidates = [measured(0.75, 0.3), measured(0.75, 0.2), measured(0.75, 0.4)]
+
+    assert best(candidates) == candidates[1]

@@ -1,0 +1,59 @@
+import io
+
+import pytest
+from PIL import Image
+
+from fb_marketplace.pipelines.vision.learning_curves import draw_learning_curves, write_events
+from fb_marketplace.pipelines.vision.tensorboard_events import events
+
+HEAD = [
+    {
+        "stage": "head",
+        "epoch": epoch,
+        "training_loss": 2 / epoch,
+        "validation_loss": 1 / epoch,
+        "validation_accuracy": 1 - 0.5 / epoch,
+    }
+    for epoch in (1, 2, 3)
+]
+BEGINNING = [
+    {"stage": "fine_tuning", "epoch": 0.0, "validation_loss": 0.4, "validation_accuracy": 0.8}
+]
+FINE_TUNING = [
+    *BEGINNING,
+    {
+        "stage": "fine_tuning",
+        "epoch": 1.0,
+        "training_loss": 0.9,
+        "learning_rate": 1e-4,
+        "validation_loss": 0.2,
+        "validation_accuracy": 0.9,
+    },
+]
+BLENDS = [
+    {"stage": "blend", "share": share, "validation_loss": 0.1, "validation_accuracy": 0.95}
+    for share in (0.3, 0.7)
+]
+
+
+@pytest.mark.parametrize("fine_tuning", [BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS])
+def test_curves_are_a_picture_with_and_without_epochs_of_fine_tuning(fine_tuning):
+    drawn = draw_learning_curves(HEAD + fine_tuning)
+
+    with Image.open(io.BytesIO(drawn)) as picture:
+        assert picture.format == "PNG"
+        assert len(picture.convert("RGB").getcolors(1 << 20)) > 10, "something is drawn"
+
+
+def test_another_history_is_another_picture():
+    histories = (BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS)
+
+    assert len({draw_learning_curves(HEAD + history) for history in histories}) == 3
+
+
+def test_the_events_are_those_of_fine_tuning_alone():
+    measures = [
+        {name: value for name, value in epoch.items() if name != "stage"} for epoch in FINE_TUNING
+    ]
+
+    assert write_events(HEAD + FINE_TUNING + BLENDS) == events(measures)

@@ -1,0 +1,135 @@
+import pytest
+import torch
+
+from fb_marketplace.pipelines.vision.photo_dataset import Batches, Drawn, PhotoDataset, loader
+from fb_marketplace_serving import photos
+
+
+@pytest.fixture
+def images(store_photos, draw_photo):
+    return store_photos({name: draw_photo(seed) for seed, name in enumerate("abcdefg")})
+
+
+@pytest.fixture
+def changing(images, told):
+    """Gives the photos at some rows, changed for training."""
+
+    def read(rows=range(7), seed=0):
+        return PhotoDataset(images, rows, told.fine_tuning.augmentation, seed)
+
+    return read
+
+
+def pixels_of(images, row):
+    (jpeg,) = images.take([row], ["jpeg"]).column("jpeg").to_pylist()
+    return torch.from_numpy(photos.pixels(jpeg).copy())
+
+
+def places(batches):
+    return [[each.place for each in batch] for batch in batches]
+
+
+def test_without_augmentation_photos_are_as_they_are_stored(images):
+    rows = [5, 0, 3]
+    (batch,) = loader(PhotoDataset(images, rows), Batches(3, 8, None), workers=0)
+
+    assert batch.pixels.dtype == torch.uint8
+    assert batch.places.tolist() == [0, 1, 2]
+    assert all(
+        torch.equal(found, pixels_of(images, row))
+        for found, row in zip(batch.pixels, rows, strict=True)
+    )
+
+
+def test_what_is_done_to_a_photo_does_not_follow_from_the_order_of_reading(changing):
+    forth, back = (
+        changing().__getitems__([Drawn(2, place) for place in order])
+        for order in ((0, 1, 2, 3), (3, 2, 1, 0))
+    )
+
+    assert torch.equal(forth.pixels, back.pixels.flip(0))
+
+
+@pytest.mark.parametrize(("seed", "epoch"), [(0, 2), (1, 1)])
+def test_another_epoch_or_seed_gives_another_photo(changing, seed, epoch):
+    before = changing()[Drawn(1, 0)]
+    after = changing(seed=seed)[Drawn(epoch, 0)]
+
+    assert not torch.equal(before.pixels, after.pixels)
+
+
+def test_two_photos_are_not_changed_alike(images, told):
+    same_photo_twice = PhotoDataset(images, [4, 4], told.fine_tuning.augmentation, seed=0)
+
+    one, other = same_photo_twice.__getitems__([Drawn(1, 0), Drawn(1, 1)]).pixels
+
+    assert not torch.equal(one, other)
+
+
+def test_every_photo_comes_at_most_once_an_epoch():
+    batches = Batches(50, 8, seed=0)
+
+    seen = [place for batch in places(batches) for place in batch]
+
+    assert len(seen) == len(set(seen)) == 48
+    assert set(seen) <= set(range(50))
+
+
+def test_the_order_follows_from_seed_and_epoch():
+    def of(seed, epoch):
+        batches = Batches(50, 8, seed)
+        batches.epoch = epoch
+        return places(batches)
+
+    assert of(0, 1) == of(0, 1)
+    assert len({str(of(seed, epoch)) for seed, epoch in ((0, 1), (0, 2), (1, 1))}) == 3
+
+
+def test_a_photo_is_asked_for_by_the_epoch_that_it_is_read_in():
+    batches = Batches(6, 3, seed=0)
+    batches.epoch = 4
+
+    assert {each.epoch for batch in batches for each in batch} == {4}
+
+
+@pytest.mark.parametrize(("seed", "sizes"), [(0, [3, 3]), (None, [3, 3, 2])])
+def test_a_short_last_batch_is_left_out_only_where_photos_are_shuffled(seed, sizes):
+    batches = Batches(8, 3, seed)
+
+    assert [len(batch) for batch in batches] == sizes
+    assert len(batches) == len(sizes)
+
+
+def test_fewer_photos_than_a_batch_are_a_batch():
+    assert sorted(*places(Batches(3, 8, seed=0))) == [0, 1, 2]
+
+
+def test_photos_that_are_not_shuffled_come_as_they_are():
+    assert places(Batches(5, 2, None)) == [[0, 1], [2, 3], [4]]
+
+
+def test_a_process_that_reads_ahead_gives_what_is_read_here(changing):
+    def read(workers):
+        batches = Batches(7, 3, seed=0)
+        reading = loader(changing(), batches, workers)
+        found = []
+        for epoch in (1, 2):
+            batches.epoch = epoch
+            found += [*reading]
+        return found
+
+    here, elsewhere = read(0), read(1)
+
+    assert len(here) == len(elsewhere) == 4
+    for one, other in zip(here, elsewhere, strict=True):
+        assert torch.equal(one.pixels, other.pixels)
+        assert torch.equal(one.places, other.places)
+
+
+def test_reading_leaves_torch_s_own_random_numbers_alone(changing):
+    torch.manual_seed(11)
+    expected = torch.rand(3)
+    torch.manual_seed(11)
+    list(loader(changing(), Batches(7, 3, seed=0), workers=0))
+
+    assert torch.equal(torch.rand(3), expected)

@@ -1,0 +1,45 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.encoding import encode_rows, open_encoder
+from fb_marketplace.pipelines.vision.quantisation import quantised
+
+
+@pytest.fixture(scope="module")
+def int8(exported, marketplace):
+    return quantised(exported, marketplace.images, range(12))
+
+
+def answers(graph, images):
+    found = [each for _, each in encode_rows(open_encoder(graph), images, list(range(36)), 8)]
+    return (
+        np.concatenate([each.probabilities for each in found]),
+        np.concatenate([each.embeddings for each in found]),
+    )
+
+
+def test_the_quantised_encoder_answers_nearly_as_the_exact_one(exported, int8, marketplace):
+    expected_probabilities, expected = answers(exported, marketplace.images)
+    probabilities, embeddings = answers(int8, marketplace.images)
+
+    assert np.sum(expected * embeddings, axis=1).min() > 0.9
+    np.testing.assert_allclose(probabilities, expected_probabilities, atol=0.1)
+
+
+def test_the_quantised_encoder_still_normalises(int8, marketplace):
+    probabilities, embeddings = answers(int8, marketplace.images)
+
+    np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-4)
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
+
+
+def test_the_quantised_encoder_is_smaller(exported, int8):
+    assert len(int8) < 0.5 * len(exported)
+
+
+def test_quantising_gives_the_same_bytes_each_time(exported, int8, marketplace):
+    assert quantised(exported, marketplace.images, range(12)) == int8
+
+
+def test_the_ranges_are_those_that_the_photos_show(exported, int8, marketplace):
+    assert quantised(exported, marketplace.images, range(12, 24)) != int8

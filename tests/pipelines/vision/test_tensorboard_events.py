@@ -1,0 +1,50 @@
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from fb_marketplace.pipelines.vision.tensorboard_events import EVENTS, events
+
+HISTORY = [
+    {"epoch": 0.0, "validation_loss": 1.5, "validation_accuracy": 0.25},
+    {"epoch": 1.0, "training_loss": 2.0, "validation_loss": 1.0, "validation_accuracy": 0.5},
+    {"epoch": 2.0, "training_loss": 1.0, "validation_loss": 0.5, "validation_accuracy": 0.75},
+]
+
+
+@pytest.fixture
+def read(tmp_path):
+    """Reads events as TensorBoard does; gives what it shows, by name, as steps and values."""
+
+    def by_tensorboard(content):
+        (tmp_path / EVENTS).write_bytes(content)
+        found = EventAccumulator(str(tmp_path)).Reload()
+        return {
+            name: [(each.step, each.value) for each in found.Scalars(name)]
+            for name in found.Tags()["scalars"]
+        }
+
+    return by_tensorboard
+
+
+def test_tensorboard_shows_each_measure_at_its_epoch(read):
+    assert read(events(HISTORY)) == {
+        "training_loss": [(1, 2.0), (2, 1.0)],
+        "validation_loss": [(0, 1.5), (1, 1.0), (2, 0.5)],
+        "validation_accuracy": [(0, 0.25), (1, 0.5), (2, 0.75)],
+    }
+
+
+def test_a_training_that_has_just_begun_can_be_opened(read):
+    assert read(events([])) == {}
+
+
+def test_a_longer_history_begins_with_the_shorter_one():
+    shorter, longer = events(HISTORY[:2]), events(HISTORY)
+
+    assert longer.startswith(shorter)
+    assert len(longer) > len(shorter)
+
+
+def test_the_same_history_gives_the_same_bytes():
+    turned = [dict(reversed(epoch.items())) for epoch in HISTORY]
+
+    assert events(turned) == events(HISTORY)

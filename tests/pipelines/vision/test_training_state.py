@@ -1,0 +1,103 @@
+import pytest
+import torch
+
+from fb_marketplace.pipelines.vision import training_state
+from fb_marketplace.pipelines.vision.network import Network
+
+FACTS = {
+    "history": [{"epoch": 1.0, "training_loss": 0.123456789012345}],
+    "what": "größer > kleiner",
+}
+
+
+@pytest.fixture
+def make(told, changed):
+    """Makes the parts of a training; another seed gives other weights."""
+
+    def parts(seed=0):
+        torch.manual_seed(seed)
+        network = Network(changed(told, seed=seed), classes=3)
+        paths = torch.nn.Linear(network.head.dimension, 2)
+        weights = [*network.head.parameters(), *paths.parameters()]
+        return training_state.Parts(
+            network,
+            paths,
+            torch.optim.swa_utils.AveragedModel(network),
+            torch.optim.AdamW(weights, 0.1),
+        )
+
+    return parts
+
+
+def train(parts, steps=1):
+    for step in range(steps):
+        pixels = torch.full((2, 256, 256, 3), 40 * step, dtype=torch.uint8)
+        scores = parts.network(pixels)
+        loss = scores.logits[:, 0].sum() + parts.paths(scores.embeddings)[:, 0].sum()
+        parts.optimiser.zero_grad()
+        loss.backward()
+        parts.optimiser.step()
+        parts.average.update_parameters(parts.network)
+
+
+@pytest.mark.parametrize("part", ["network", "paths", "average"])
+def test_every_weight_comes_back(make, part):
+    kept, other = make(0), make(1)
+    train(kept, 2)
+
+    training_state.restore(training_state.to_bytes(kept, {}), other)
+
+    expected = getattr(kept, part).state_dict()
+    found = getattr(other, part).state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_the_moments_come_back_so_that_training_goes_on_alike(make):
+    kept, other = make(0), make(1)
+    train(kept, 2)
+    training_state.restore(training_state.to_bytes(kept, {}), other)
+
+    train(kept)
+    train(other)
+
+    assert training_state.to_bytes(kept, {}) == training_state.to_bytes(other, {})
+
+
+def test_the_facts_come_back(make):
+    kept = make()
+
+    content = training_state.to_bytes(kept, FACTS)
+
+    assert training_state.restore(content, make(1)) == FACTS
+    assert training_state.facts_of(content) == FACTS
+
+
+def test_a_state_from_before_the_first_step_comes_back(make):
+    kept, other = make(0), make(1)
+
+    training_state.restore(training_state.to_bytes(kept, {}), other)
+
+    assert training_state.to_bytes(other, {}) == training_state.to_bytes(kept, {})
+
+
+def test_the_same_state_gives_the_same_bytes_and_another_does_not(make):
+    one, again = make(), make()
+    train(one)
+    train(again)
+
+    before = training_state.to_bytes(one, FACTS)
+    assert training_state.to_bytes(again, dict(reversed(FACTS.items()))) == before
+    train(one)
+    assert training_state.to_bytes(one, FACTS) != before
+
+
+def test_a_state_does_not_change_with_what_is_trained_on(make):
+    kept = make()
+    train(kept)
+    content = training_state.to_bytes(kept, {})
+    weight = kept.network.head.fc.weight.detach().clone()
+
+    train(kept)
+    training_state.restore(content, kept)
+
+    assert torch.equal(kept.network.head.fc.weight, weight)

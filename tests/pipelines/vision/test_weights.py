@@ -1,0 +1,211 @@
+import hashlib
+import io
+from urllib.error import URLError
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.vision import backbones
+from fb_marketplace.torchvision_cpu import import_torchvision
+
+LITE = "efficientnet_lite0"
+
+
+def as_pth(tensors) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(tensors, buffer)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def from_file(told, changed, tmp_path):
+    """Writes a file, and builds a backbone with the weights that it holds."""
+
+    def build(backbone, content, name="weights.safetensors", sha256=None):
+        path = tmp_path / name
+        path.write_bytes(content)
+        digest = sha256 or hashlib.sha256(content).hexdigest()
+        try:
+            return backbones.build(
+                changed(told, backbone=backbone, weights=str(path), weights_sha256=digest)
+            )
+        finally:
+            path.unlink()  # some are of 100 MB, and pytest keeps its folders
+
+    return build
+
+
+@pytest.fixture(scope="module")
+def resnet50():
+    """What a user has: named tensors of a ResNet50 that was trained on seven classes."""
+    torch.manual_seed(17)
+    tensors = backbones.BACKBONES["resnet50"].make().state_dict()
+    return tensors | {"fc.weight": torch.ones(7, 2048), "fc.bias": torch.ones(7)}
+
+
+def refused(build, *told, **named) -> str:
+    with pytest.raises(UserError) as error:
+        build(*told, **named)
+    said = str(error.value)
+    assert "\n" not in said
+    return said
+
+
+@pytest.mark.parametrize(
+    ("backbone", "source"),
+    [
+        ("cnn", "none"),
+        ("resnet50", "torchvision"),
+        ("mobilenet_v2", "torchvision"),
+        ("efficientnet_lite0", "package"),
+        ("efficientnet_lite1", "package"),
+        ("efficientnet_lite2", "package"),
+    ],
+)
+def test_each_backbone_has_a_usual_source(told, changed, backbone, source):
+    _, found = backbones.check(changed(told, backbone=backbone, weights="usual"))
+
+    assert found.name == source
+
+
+@pytest.mark.parametrize("weights", ["internet", "torchvision"])
+def test_a_source_that_a_backbone_has_not_is_told_with_those_it_has(told, changed, weights):
+    said = refused(backbones.check, changed(told, backbone=LITE, weights=weights))
+
+    assert "usual, package, none or the path or URL of a file" in said
+    assert f"'{weights}'" in said
+
+
+def test_a_file_without_its_digest_is_refused_with_the_cure(told, changed):
+    said = refused(backbones.check, changed(told, weights="s3://bucket/weights.safetensors"))
+
+    assert "vision.weights_sha256" in said
+    assert "sha256sum" in said
+
+
+def test_a_file_with_another_digest_is_refused_with_the_cure(from_file):
+    said = refused(from_file, "cnn", b"tampered with", sha256="0" * 64)
+
+    assert "expected 000000000000" in said
+    assert hashlib.sha256(b"tampered with").hexdigest()[:12] in said
+    assert "check vision.weights_sha256" in said
+
+
+def test_a_digest_may_be_written_in_capitals(from_file):
+    content = save(backbones.BACKBONES["cnn"].make().state_dict())
+
+    from_file("cnn", content, sha256=hashlib.sha256(content).hexdigest().upper())
+
+
+def test_a_file_that_is_not_there_is_told_by_its_name(told, changed, tmp_path):
+    path = str(tmp_path / "no.safetensors")
+    missing = changed(told, weights=path, weights_sha256="0" * 64)
+
+    assert path in refused(backbones.build, missing)
+
+
+def test_a_file_of_another_network_is_told_with_what_it_lacks(from_file):
+    content = save(backbones.BACKBONES["cnn"].make().state_dict())
+
+    said = refused(from_file, "mobilenet_v2", content)
+
+    assert "does not fit mobilenet_v2" in said
+    assert "features.0.0.weight" in said
+
+
+@pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
+def test_a_file_that_holds_no_tensors_is_refused(from_file, name):
+    assert "cannot be read as weights" in refused(from_file, "cnn", b"no weights", name)
+
+
+def test_a_file_that_would_run_code_is_refused(from_file):
+    class Runs:
+        def __reduce__(self):
+            return (pytest.fail, ("code of the file was run",))
+
+    said = refused(from_file, "cnn", as_pth({"features": Runs()}), "weights.pth")
+
+    assert "cannot be read as weights" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("weights.safetensors", save),
+        ("weights.pth", as_pth),
+        ("checkpoint.pth", lambda tensors: as_pth({"epoch": 3, "state_dict": tensors})),
+    ],
+)
+def test_a_state_dict_of_any_classes_becomes_the_backbone(from_file, resnet50, name, write):
+    built = from_file("resnet50", write(resnet50), name).state_dict()
+
+    blocks = {name: value for name, value in resnet50.items() if name.startswith("layer")}
+    assert blocks
+    assert all(torch.equal(built[name], value) for name, value in blocks.items())
+    assert torch.equal(built["stem.0.weight"], resnet50["conv1.weight"])
+    assert not [name for name in built if name.startswith("fc")]
+
+
+def test_a_file_may_lie_behind_a_url(told, changed, tmp_path):
+    import fsspec
+
+    tensors = backbones.BACKBONES["cnn"].make().state_dict()
+    content = save(tensors)
+    fsspec.filesystem("memory").pipe_file(f"/{tmp_path.name}.safetensors", content)
+
+    built = backbones.build(
+        changed(
+            told,
+            weights=f"memory://{tmp_path.name}.safetensors",
+            weights_sha256=hashlib.sha256(content).hexdigest(),
+        )
+    ).state_dict()
+
+    assert torch.equal(built["block0.0.weight"], tensors["features.0.0.weight"])
+
+
+@pytest.mark.parametrize("error", [URLError("no route to host"), ConnectionResetError("reset")])
+def test_a_download_without_a_network_ends_in_one_line_with_the_cure(
+    told, changed, monkeypatch, error
+):
+    weights = import_torchvision().models.MobileNet_V2_Weights
+
+    def unreachable(*_, **__):
+        raise error
+
+    monkeypatch.setattr(weights, "get_state_dict", unreachable)
+
+    said = refused(backbones.build, changed(told, backbone="mobilenet_v2", weights="usual"))
+
+    assert "download.pytorch.org" in said
+    assert "set vision.weights to a file and vision.weights_sha256, or to none" in said
+
+
+def test_what_torchvision_downloads_becomes_the_backbone(told, changed, monkeypatch):
+    torch.manual_seed(5)
+    tensors = backbones.BACKBONES["mobilenet_v2"].make().state_dict()
+    weights = import_torchvision().models.MobileNet_V2_Weights
+    monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: tensors)
+
+    built = backbones.build(changed(told, backbone="mobilenet_v2", weights="usual")).state_dict()
+
+    assert torch.equal(built["block0.0.weight"], tensors["features.0.0.weight"])
+
+
+@pytest.mark.parametrize(
+    ("known", "said"),
+    [
+        ({"sha256": "0" * 64}, "has the digest 579344248a93…, expected 000000000000…"),
+        ({"package": "no_such_weights"}, "no-such-weights, which is not installed"),
+    ],
+)
+def test_a_package_that_is_not_the_one_expected_is_told_in_one_line(
+    told, changed, monkeypatch, known, said
+):
+    lite = backbones.BACKBONES[LITE]
+    changed_package = lite._replace(packaged=lite.packaged._replace(**known))
+    monkeypatch.setitem(backbones.BACKBONES, LITE, changed_package)
+
+    assert said in refused(backbones.build, changed(told, backbone=LITE, weights="package"))

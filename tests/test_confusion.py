@@ -1,0 +1,30 @@
+import numpy as np
+import pytest
+from sklearn.metrics import f1_score
+
+from fb_marketplace.confusion import confusion, draw_confusion, macro_f1
+
+LABELS = ("Arts", "Home", "Sport")
+
+
+def test_macro_f1_is_the_mean_over_the_classes_that_are_there():
+    truth, said = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 0])
+
+    assert macro_f1(truth, said) == pytest.approx(f1_score(truth, said, average="macro"))
+    assert macro_f1(np.array([0, 0]), np.array([0, 2])) == pytest.approx(2 / 3)
+    assert macro_f1(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 3])) == pytest.approx(0.8 / 3)
+
+
+def test_what_is_true_is_counted_by_row_and_what_was_said_by_column():
+    counts = confusion(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
+
+    assert counts.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
+
+
+def test_another_confusion_gives_another_picture():
+    truth = np.array([0, 0, 1, 2])
+    drawn = draw_confusion(truth, truth, LABELS, "right")
+
+    assert drawn.startswith(b"\x89PNG")
+    assert drawn == draw_confusion(truth, truth, LABELS, "right")
+    assert drawn != draw_confusion(truth, truth[::-1], LABELS, "right")

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.probabilities import fit_temperature, log_loss, log_losses, softmax
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def logits_of_known_temperature(random, temperature, cases=6000):
+    logits = random.normal(0, 2, (cases, 5))
+    drawn = softmax(logits).cumsum(axis=1) > random.random((cases, 1))
+    return (logits * temperature).astype(np.float32), drawn.argmax(axis=1)
+
+
+def test_probabilities_are_positive_and_add_up_to_one():
+    found = softmax(np.array([[1000.0, 0.0], [0.0, 0.0]]))
+
+    assert found.sum(axis=1) == pytest.approx(1)
+    assert found[1] == pytest.approx([0.5, 0.5])
+
+
+def test_the_loss_is_of_what_was_said_of_the_true_class():
+    said, classes = np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([0, 1])
+
+    assert log_losses(said, classes) == pytest.approx([np.log(2), -np.log(0.9)])
+    assert log_loss(said, classes) == pytest.approx((np.log(2) - np.log(0.9)) / 2)
+
+
+def test_a_loss_is_bounded_by_the_least_probability():
+    impossible = np.float32([[1, 0]]), np.array([1])
+
+    assert log_loss(*impossible) == pytest.approx(30 * np.log(10))
+    assert log_loss(*impossible, least=1e-6) == pytest.approx(6 * np.log(10))
+
+
+@pytest.mark.parametrize("least", [1e-30, 1e-6])
+@pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
+def test_the_temperature_by_which_logits_were_sharpened_is_found(random, temperature, least):
+    logits, classes = logits_of_known_temperature(random, temperature)
+
+    assert fit_temperature(logits, classes, least) == pytest.approx(temperature, rel=0.05)
+
+
+def test_no_other_temperature_has_less_loss(random):
+    logits, classes = logits_of_known_temperature(random, 2.0, cases=9)
+    found = fit_temperature(logits, classes)
+
+    best = log_loss(softmax(logits / found), classes)
+    assert all(best <= log_loss(softmax(logits / other), classes) for other in (0.9, 1.1, 3, 9))
+
+
+@pytest.mark.parametrize(
+    ("logits", "classes"),
+    [
+        (np.zeros((0, 3)), []),
+        ([[4.0, 1.0], [0.0, 9.0]], [0, 1]),  # all right: the colder the better
+        ([[4.0, 1.0], [0.0, 9.0]], [1, 0]),  # all wrong: the hotter the better
+        ([[2.0, 2.0]], [1]),
+        ([[2.0, 0.0, -np.inf]], [2]),  # only of a class that is not known
+    ],
+)
+def test_where_no_temperature_is_best_there_is_none(logits, classes):
+    found = fit_temperature(np.array(logits, np.float32), np.array(classes, np.int64))
+
+    assert found == 1.0
+
+
+def test_a_class_that_is_not_known_does_not_change_the_temperature(random):
+    logits, classes = logits_of_known_temperature(random, 2.0, cases=600)
+    unknown = np.full((600, 1), -np.inf)
+    # A tenth of the cases is of the class that is not known.
+    asked = np.where(np.arange(600) % 10 == 0, 5, classes)
+    known = asked < 5
+
+    found = fit_temperature(np.hstack([logits, unknown]), asked, 1e-6)
+
+    assert found == pytest.approx(fit_temperature(logits[known], classes[known], 1e-6), rel=1e-4)

@@ -1,0 +1,85 @@
+import fsspec
+import pytest
+
+from fb_marketplace.work_folder import WorkFolder
+
+
+@pytest.fixture(params=["disk", "file", "memory"])
+def folder(request, tmp_path):
+    return WorkFolder(
+        {
+            "disk": f"{tmp_path}/work",
+            "file": f"file://{tmp_path}/work",
+            "memory": f"memory://{tmp_path.name}/work",
+        }[request.param]
+    )
+
+
+def test_what_was_written_is_read_back(folder):
+    folder.write("state", b"first")
+    folder.write("weights", b"\x00\xff")
+
+    assert folder.read("state") == b"first"
+    assert folder.read("weights") == b"\x00\xff"
+    assert folder.names() == ["state", "weights"]
+
+
+def test_a_file_that_is_there_is_replaced(folder):
+    folder.write("state", b"a first one that is longer")
+    folder.write("state", b"second")
+
+    assert folder.read("state") == b"second"
+    assert folder.names() == ["state"]
+
+
+def test_a_folder_that_is_not_there_has_no_files(folder):
+    assert folder.names() == []
+
+
+def test_a_file_can_be_removed(folder):
+    folder.write("state", b"")
+    folder.write("weights", b"")
+    folder.remove("state")
+
+    assert folder.names() == ["weights"]
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_folders_within_are_apart(folder, ending):
+    above = WorkFolder(folder.url + ending)
+    above.under("one").write("state", b"one")
+    above.under("other").write("state", b"other")
+
+    assert above.under("one").read("state") == b"one"
+    assert above.under("one").names() == ["state"]
+
+
+@pytest.mark.parametrize("before", [None, b"whole"])
+def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, monkeypatch, before):
+    folder = WorkFolder(str(tmp_path))
+    if before is not None:
+        folder.write("state", before)
+    local = type(fsspec.filesystem("file"))
+
+    def break_off(filesystem, path, content, **_):
+        with open(path, "wb") as half:  # noqa: PTH123
+            half.write(content[: len(content) // 2])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(local, "pipe_file", break_off)
+
+    with pytest.raises(KeyboardInterrupt):
+        folder.write("state", b"another that is not written to its end")
+
+    assert folder.names() == ([] if before is None else ["state"])
+    assert before is None or folder.read("state") == before
+
+
+def test_what_broke_off_is_no_hindrance_to_the_next_write(tmp_path):
+    (tmp_path / "state.part").write_bytes(b"half of")
+    folder = WorkFolder(str(tmp_path))
+
+    folder.write("state", b"whole")
+
+    assert folder.read("state") == b"whole"
+    assert folder.names() == ["state"]
