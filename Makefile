@@ -15,7 +15,7 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-real serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-long test-real serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 
 test: $(READY)  ## run the tests
 	$(BIN)/pytest
+
+test-long: $(READY)  ## run the tests that train and kill for minutes
+	$(BIN)/pytest -m long
 
 test-real: $(READY)  ## run the tests on a folder of real listings: make test-real REAL=<folder>
 	REAL=$(REAL) $(BIN)/pytest -m real -s

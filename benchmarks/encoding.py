@@ -41,12 +41,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=int, default=64, help="photos in a round")
     parser.add_argument("--weights", default="usual", help="of EfficientNet-lite2")
+    parser.add_argument("--backbones", nargs="+", default=["resnet50", "efficientnet_lite2"])
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), told.photos)
         jpegs = images.take(range(len(images)), ["jpeg"]).column("jpeg").to_pylist()
         pixels = np.stack([photos.pixels(jpeg) for jpeg in jpegs])
-        for backbone, weights in (("resnet50", "none"), ("efficientnet_lite2", told.weights)):
+        for backbone in told.backbones:
+            weights = "none" if backbone == "resnet50" else told.weights
             parameters = recipe(backbone, blocks=1)
             parameters = parameters.model_copy(
                 update={"weights": weights, "input_side": 224 if backbone == "resnet50" else 256}

@@ -43,11 +43,13 @@ def main() -> None:
     """Print photos a second of both ways, and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=int, default=256, help="photos in a round")
+    parser.add_argument("--backbones", nargs="+", default=list(MODELS))
     told = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), told.photos)
         print(f"{'':52} {'plain/s':>8} {'ours/s':>8} {'ratio':>7}")
-        for backbone, what in MODELS.items():
+        for backbone in told.backbones:
+            what = MODELS[backbone]
             parameters = recipe(backbone, blocks=3 if backbone != "resnet50" else 2)
             compare(f"{backbone}, {what}", images, parameters)
 

@@ -25,7 +25,8 @@ def listings() -> Path:
 @pytest.fixture(scope="session")
 def real_run(clone, listings, tmp_path_factory) -> Run:
     lake = str(tmp_path_factory.mktemp("real") / "lake")
-    place = Place(clone, str(listings), lake, configuration="base", seconds=1500)
+    # The shorter training: what is tested here is the way, not how good the network is.
+    place = Place(clone, str(listings), lake, configuration="sample", seconds=1500)
     return Run(place, place.run())
 
 
@@ -34,7 +35,7 @@ def bucket_run(clone, listings, seaweed) -> Run:
     raw = f"{seaweed.make_bucket('real-raw')}/raw"
     seaweed.upload(listings, raw)
     lake = f"{seaweed.make_bucket('real-lake')}/lake"
-    place = Place(clone, raw, lake, seaweed.environment, configuration="base", seconds=1500)
+    place = Place(clone, raw, lake, seaweed.environment, configuration="sample", seconds=1500)
     return Run(place, place.run("--pipeline=cleaning"))
 
 

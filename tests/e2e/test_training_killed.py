@@ -19,6 +19,8 @@ from safetensors.torch import load, save
 from fb_marketplace.pipelines.vision.backbones import BACKBONES
 from fb_marketplace_serving.encoder import Encoder
 
+pytestmark = pytest.mark.long
+
 PARAMETERS = ",".join(
     (
         "vision.backbone=cnn",

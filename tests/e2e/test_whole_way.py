@@ -49,7 +49,11 @@ def test_a_run_records_what_it_read_and_made(whole_run: Run) -> None:
 
 def test_what_a_run_says_it_made_is_there(whole_run: Run) -> None:
     place = whole_run.place
-    elsewhere = {"release": f"releases/{whole_run.version}.json"}
+    elsewhere = {
+        "release": f"releases/{whole_run.version}.json",
+        "checkpoints": f"*/checkpoints/{whole_run.version}",
+        "training_events": f"*/tensorboard/*/{whole_run.version}",
+    }
     lost = [
         name
         for name in whole_run.record["made"]
