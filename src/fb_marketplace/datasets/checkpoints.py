@@ -2,17 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
-from typing import Any
 
-from kedro.io.core import AbstractVersionedDataset, Version
-
-from fb_marketplace.storage import open_root
+from fb_marketplace.datasets.stored_file import InLake
 from fb_marketplace.stored_file import StoredFile
 
 
-class CheckpointsDataset(
-    AbstractVersionedDataset[dict[str, Callable[[], bytes]], dict[str, StoredFile]]
-):
+class CheckpointsDataset(InLake[dict[str, Callable[[], bytes]], dict[str, StoredFile]]):
     """Saves files by name, each read only when its turn comes; loads where they are.
 
     Example:
@@ -23,21 +18,6 @@ class CheckpointsDataset(
               filepath: data/06_models/checkpoints
               versioned: true
     """
-
-    def __init__(
-        self,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Name the folder, by its path or URL."""
-        self._filesystem, path = open_root(filepath)
-        # A path without a protocol may be relative, and is made absolute.
-        self._root = filepath.removesuffix(path) if "://" in filepath else ""
-        self.metadata = metadata
-        super().__init__(
-            PurePosixPath(path), version, self._filesystem.exists, self._filesystem.glob
-        )
 
     def load(self) -> dict[str, StoredFile]:
         """Give the files of the version that the run reads, by name, sorted."""
@@ -55,9 +35,3 @@ class CheckpointsDataset(
         self._filesystem.makedirs(path, exist_ok=True)
         for name, read in data.items():
             self._filesystem.pipe_file(f"{path}/{name}", read())
-
-    def _exists(self) -> bool:
-        return bool(self._filesystem.exists(str(self._get_load_path())))
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}

@@ -1,15 +1,43 @@
 """A file of the lake that is handed on as it is."""
 
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeVar
 
 from kedro.io.core import AbstractVersionedDataset, Version
 
 from fb_marketplace.storage import open_root
 from fb_marketplace.stored_file import StoredFile
 
+In = TypeVar("In")
+Out = TypeVar("Out")
 
-class StoredFileDataset(AbstractVersionedDataset[bytes, StoredFile]):
+
+class InLake(AbstractVersionedDataset[In, Out]):
+    """What is at a path of the lake, opened with the timeouts and retries of :mod:`storage`."""
+
+    def __init__(
+        self,
+        filepath: str,
+        version: Version | None = None,
+        metadata: dict[str, Any] | None = None,
+    ) -> None:
+        """Name the place, by its path or URL."""
+        self._filesystem, path = open_root(filepath)
+        # A path without a protocol may be relative, and is made absolute.
+        self._root = filepath.removesuffix(path) if "://" in filepath else ""
+        self.metadata = metadata
+        super().__init__(
+            PurePosixPath(path), version, self._filesystem.exists, self._filesystem.glob
+        )
+
+    def _exists(self) -> bool:
+        return bool(self._filesystem.exists(str(self._get_load_path())))
+
+    def _describe(self) -> dict[str, Any]:
+        return {"filepath": str(self._filepath), "version": self._version}
+
+
+class StoredFileDataset(InLake[bytes, StoredFile]):
     """Saves bytes; loads where they are, for whoever reads, digests or releases them.
 
     Example:
@@ -20,21 +48,6 @@ class StoredFileDataset(AbstractVersionedDataset[bytes, StoredFile]):
               filepath: data/06_models/encoder.onnx
               versioned: true
     """
-
-    def __init__(
-        self,
-        filepath: str,
-        version: Version | None = None,
-        metadata: dict[str, Any] | None = None,
-    ) -> None:
-        """Name the file, by its path or URL."""
-        self._filesystem, path = open_root(filepath)
-        # A path without a protocol may be relative, and is made absolute.
-        self._root = filepath.removesuffix(path) if "://" in filepath else ""
-        self.metadata = metadata
-        super().__init__(
-            PurePosixPath(path), version, self._filesystem.exists, self._filesystem.glob
-        )
 
     def load(self) -> StoredFile:
         """Give the file of the version that the run reads."""
@@ -50,9 +63,3 @@ class StoredFileDataset(AbstractVersionedDataset[bytes, StoredFile]):
         path = str(self._get_save_path())
         self._filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         self._filesystem.pipe_file(path, data)
-
-    def _exists(self) -> bool:
-        return bool(self._filesystem.exists(str(self._get_load_path())))
-
-    def _describe(self) -> dict[str, Any]:
-        return {"filepath": str(self._filepath), "version": self._version}
