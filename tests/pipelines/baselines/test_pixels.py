@@ -1,13 +1,11 @@
 import io
 
-import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.baselines.pixels import answer_by_pixels, reduced, small_photos
-from fb_marketplace_serving import photos
+from fb_marketplace.pipelines.baselines.pixels import answer_by_pixels
 
 COLOURS = {"Home": (200, 40, 40), "Sport": (40, 200, 40), "Arts": (40, 40, 200)}
 
@@ -29,27 +27,6 @@ def shown(draw_listings, store_photos):
         if isinstance(image_id, str)
     }
     return products, splits, store_photos(found)
-
-
-@pytest.mark.parametrize("side", [8, 32, 64])
-def test_a_photo_is_reduced_to_its_means(draw_photo, side):
-    jpeg = photos.canonical(draw_photo(3, (256, 256)))
-    square = 256 // side
-    means = photos.pixels(jpeg).reshape(side, square, side, square, 3).mean(axis=(1, 3))
-
-    found = reduced(jpeg, side)
-
-    assert found.shape == (side, side, 3)
-    assert np.abs(found - means).mean() < 3
-
-
-def test_photos_come_in_the_order_of_their_ids(store_photos):
-    images = store_photos({"b": painted((255, 255, 255)), "a": painted((0, 0, 0))})
-
-    found = small_photos(images, 8)
-
-    assert found.image_ids == ["a", "b"]
-    assert found.pixels.mean(axis=1) == pytest.approx([-0.5, 0.5], abs=0.02)
 
 
 def test_colours_tell_categories_that_they_stand_for(shown, told):

@@ -1,12 +1,8 @@
 """Categories from small pixels by logistic regression: what the original began with."""
 
-import io
-from typing import Final, NamedTuple
-
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from PIL import Image
 
 from fb_marketplace.parameters import BaselineParameters
 from fb_marketplace.pipelines.baselines.answers import category_answers
@@ -17,19 +13,10 @@ from fb_marketplace.pipelines.baselines.text_classifier import (
     logistic_regression,
 )
 from fb_marketplace.probabilities import softmax
-from fb_marketplace.progress import Progress
+from fb_marketplace.small_photos import small_photos
 from fb_marketplace.split_names import MEASURED
 from fb_marketplace.tables import Table
 from fb_marketplace.threads import one_thread
-
-PHOTOS_PER_BATCH: Final = 256
-
-
-class SmallPhotos(NamedTuple):
-    """Photos by id, in its order, and their pixels: float32, (photos, side · side · 3), −0.5 to 0.5."""
-
-    image_ids: list[str]
-    pixels: NDArray[np.float32]
 
 
 def answer_by_pixels(
@@ -60,38 +47,6 @@ def answer_by_pixels(
     answered = listed.set_index("product_id").loc[said.index].reset_index()
     chosen = [labels[place] for place in model.known[said.to_numpy().argmax(axis=1)]]
     return category_answers(answered, "pixels", chosen)
-
-
-def small_photos(images: Table, side: int) -> SmallPhotos:
-    """Read all photos, each reduced to a side, in pixels, that divides 256."""
-    order = images.order("image_id").tolist()
-    ids: list[str] = []
-    pixels = np.empty((len(order), side * side * 3), dtype=np.float32)
-    with Progress("photos reduced", len(order)) as progress:
-        for start in range(0, len(order), PHOTOS_PER_BATCH):
-            rows = images.take(order[start : start + PHOTOS_PER_BATCH], ["image_id", "jpeg"])
-            ids += rows.column("image_id").to_pylist()
-            for place, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
-                pixels[place] = reduced(jpeg, side).ravel()
-            progress.advance(len(rows))
-    pixels /= 255  # in place: photos are many
-    pixels -= 0.5
-    return SmallPhotos(ids, pixels)
-
-
-def reduced(jpeg: bytes, side: int) -> NDArray[np.uint8]:
-    """Decode a canonical photo at the smallest of libjpeg's scales that covers a side, and reduce it.
-
-    Args:
-        jpeg: a canonical photo.
-        side: in pixels; divides 256.
-
-    Returns:
-        uint8, (side, side, 3), RGB.
-    """
-    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
-        image.draft("RGB", (side, side))
-        return np.asarray(image.reduce(image.width // side), dtype=np.uint8)
 
 
 def _by_listing(model: Linear, pixels: NDArray[np.float32], asked: pd.DataFrame) -> pd.DataFrame:
