@@ -1,0 +1,83 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.pipelines.indexing.relevance import gallery_of
+
+PRODUCTS = pd.DataFrame(
+    [
+        ("chair", "Home", "Home / Chairs"),
+        ("stool", "Home", "Home / Chairs"),
+        ("lamp", "Home", "Home / Lamps"),
+        ("drum", "Music", "Music / Drums"),
+    ],
+    columns=["product_id", "category", "category_path"],
+)
+SPLITS = pd.DataFrame(
+    [
+        ("chair.1", "chair", "test"),
+        ("chair.2", "chair", "test"),
+        ("stool.1", "stool", "test"),
+        ("lamp.1", "lamp", "train"),
+        ("drum.1", "drum", "train"),
+        (None, "drum", "train"),
+    ],
+    columns=["image_id", "product_id", "split"],
+).assign(group="all")
+
+
+@pytest.fixture
+def gallery():
+    """Makes a gallery of all photos, in the order of their ids, of which some are copies."""
+
+    def make(*copies, more=()):
+        groups = pd.DataFrame([(each, "same") for each in copies], columns=["image_id", "group"])
+        images = [*SPLITS["image_id"].dropna().sort_values(), *more]
+        return gallery_of(images, PRODUCTS, SPLITS, groups)
+
+    return make
+
+
+def graded(gallery, query):
+    """Grades by photo, for one query."""
+    images = gallery.photos["image_id"].to_list()
+    (grades,) = gallery.grades(np.asarray([images.index(query)])).tolist()
+    return dict(zip(images, grades, strict=True))
+
+
+def test_a_photo_is_graded_by_the_closest_thing_that_it_shares(gallery):
+    assert graded(gallery(), "chair.1") == {
+        "chair.1": -1,
+        "chair.2": 3,
+        "stool.1": 2,
+        "lamp.1": 1,
+        "drum.1": 0,
+    }
+
+
+def test_copies_of_the_query_are_left_out_even_of_its_own_listing(gallery):
+    found = graded(gallery("chair.1", "chair.2", "lamp.1"), "chair.1")
+
+    assert {image for image, grade in found.items() if grade == -1} == {
+        *("chair.1", "chair.2", "lamp.1")
+    }
+    assert gallery("chair.1", "chair.2", "lamp.1").most_copies == 3
+    assert gallery().most_copies == 1
+
+
+def test_copies_of_another_photo_stay_in(gallery):
+    assert graded(gallery("stool.1", "lamp.1"), "chair.1")["stool.1"] == 2
+
+
+def test_photos_of_which_nothing_is_known_are_related_to_none_not_even_each_other(gallery):
+    found = graded(gallery(more=("x", "y")), "x")
+
+    assert found.pop("x") == -1
+    assert set(found.values()) == {0}
+
+
+def test_the_photos_of_a_split_are_a_gallery_of_their_own(gallery):
+    alone = gallery().among("test")
+
+    assert alone.photos["image_id"].to_list() == ["chair.1", "chair.2", "stool.1"]
+    assert graded(alone, "stool.1") == {"chair.1": 2, "chair.2": 2, "stool.1": -1}

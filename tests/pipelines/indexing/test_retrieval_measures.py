@@ -1,0 +1,103 @@
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score, ndcg_score
+
+from fb_marketplace.pipelines.indexing.retrieval_measures import (
+    Ranking,
+    average_precision,
+    ideal_grades,
+    measures_of,
+    ndcg_at,
+    precision_at,
+    recall_at,
+)
+
+
+def ranked(*grades):
+    return np.asarray(grades, dtype=np.int8)
+
+
+def counted(grades):
+    return np.stack([np.bincount(row, minlength=4) for row in grades])
+
+
+@pytest.fixture
+def shuffled():
+    """Grades of 40 photos for 30 queries, in a random order; each query has something to find."""
+    random = np.random.default_rng(0)
+    grades = random.choice(4, size=(30, 40), p=[0.7, 0.15, 0.1, 0.05]).astype(np.int8)
+    grades[:, 0] = 3
+    return random.permuted(grades, axis=1)
+
+
+def test_recall_is_whether_any_other_photo_of_the_listing_is_among_the_first():
+    grades = ranked([2, 3, 3, 0], [2, 1, 0, 0])
+
+    assert recall_at(grades, 1).tolist() == [0, 0]
+    assert recall_at(grades, 2).tolist() == [1, 0]
+    assert recall_at(grades, 4).tolist() == [1, 0]
+
+
+def test_average_precision_is_scikit_learn_s(shuffled):
+    relevant = shuffled == 3
+    scores = -np.arange(relevant.shape[1])
+
+    found = average_precision(relevant)
+
+    assert found == pytest.approx([average_precision_score(row, scores) for row in relevant])
+
+
+def test_average_precision_is_not_defined_where_nothing_is_relevant():
+    assert np.isnan(average_precision(np.zeros((1, 3), dtype=bool))).all()
+
+
+def test_precision_counts_any_photo_of_the_category():
+    assert precision_at(ranked([3, 2, 1, 0]), 4).tolist() == [0.75]
+
+
+def test_hits_that_lack_count_as_wrong():
+    assert precision_at(ranked([1, 1]), 10).tolist() == [0.2]
+
+
+def test_ndcg_with_exponential_gains_is_scikit_learn_s(shuffled):
+    scores = -np.arange(shuffled.shape[1], dtype=float)
+    expected = [ndcg_score([2.0**row - 1], [scores], k=10) for row in shuffled]
+
+    found = ndcg_at(shuffled[:, :10], counted(shuffled), 10)
+
+    assert found == pytest.approx(expected)
+
+
+def test_ndcg_is_not_defined_where_nothing_is_related():
+    assert np.isnan(ndcg_at(ranked([0, 0]), np.asarray([[2, 0, 0, 0]]), 2)).all()
+
+
+def test_the_ideal_order_is_the_best_of_all_that_there_are(shuffled):
+    best = -np.sort(-shuffled, axis=1)
+
+    assert ideal_grades(counted(shuffled), 25).tolist() == best[:, :25].tolist()
+
+
+def test_a_query_without_a_partner_is_measured_by_category_alone():
+    ranking = Ranking(
+        hits=ranked([1] + [0] * 9, [3] + [0] * 9),
+        available=np.asarray([[9, 1, 0, 0], [9, 0, 0, 1]]),
+        average_precisions=np.asarray([np.nan, 1.0]),
+    )
+
+    counted_for = {name: (~np.isnan(each)).tolist() for name, each in measures_of(ranking).items()}
+
+    assert counted_for == {
+        "same_product_recall_at_1": [False, True],
+        "same_product_recall_at_5": [False, True],
+        "same_product_recall_at_10": [False, True],
+        "same_product_map": [False, True],
+        "same_category_precision_at_10": [True, True],
+        "ndcg_at_10": [True, True],
+    }
+
+
+def test_there_is_no_average_precision_where_only_the_first_hits_are_known():
+    ranking = Ranking(ranked([3] + [0] * 9), np.asarray([[9, 0, 0, 1]]), None)
+
+    assert "same_product_map" not in measures_of(ranking)
