@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from fb_marketplace.contact_sheet import GAP, SIDE, Cell, contact_sheet
+from fb_marketplace.contact_sheet import FRAME, GAP, SIDE, Cell, contact_sheet
 
 
 def opened(sheet):
@@ -26,6 +26,15 @@ def test_cells_stand_row_by_row():
     left = [sheet.getpixel((middles[0], y)) for y in range(sheet.height)]
     assert left.index((255, 0, 0)) < left.index((0, 0, 255))
     assert (0, 255, 0) not in left
+
+
+def test_a_frame_lies_around_its_picture_and_covers_nothing_of_it():
+    framed = [Cell(painted("#ff0000"), "", "#00ff00"), Cell(painted("#ff0000"), "")]
+    row = [opened(contact_sheet(framed, 2, "")).getpixel((x, 100)) for x in range(2 * SIDE + 24)]
+
+    assert row.count((0, 255, 0)) == 2 * FRAME
+    assert row.index((0, 255, 0)) == GAP - FRAME
+    assert row[GAP : GAP + SIDE] == row[2 * GAP + SIDE : 2 * (GAP + SIDE)]
 
 
 @pytest.mark.parametrize(

@@ -9,15 +9,20 @@ from PIL import Image, ImageDraw, ImageFont
 SIDE: Final = 160
 LINE: Final = 16
 GAP: Final = 8
+FRAME: Final = 3
 SHOWN: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
 """What is decoded: these are files of strangers, and not every decoder of Pillow's is for such."""
 
 
 class Cell(NamedTuple):
-    """One picture: the bytes of an image file, or of something that is none, and what stands below it."""
+    """One picture: the bytes of an image file, or of something that is none, and what stands below it.
+
+    A frame, by its colour, lies around the picture and covers nothing of it.
+    """
 
     content: bytes
     caption: str
+    frame: str | None = None
 
 
 def contact_sheet(cells: Sequence[Cell], columns: int, title: str) -> bytes:
@@ -31,8 +36,11 @@ def contact_sheet(cells: Sequence[Cell], columns: int, title: str) -> bytes:
     for place, cell in enumerate(cells):
         left = GAP + place % columns * (SIDE + GAP)
         top = GAP + LINE + GAP + place // columns * (SIDE + LINE + GAP)
+        if cell.frame:
+            around = (left - FRAME, top - FRAME, left + SIDE + FRAME - 1, top + SIDE + FRAME - 1)
+            draw.rectangle(around, cell.frame)
         sheet.paste(_picture(cell.content), (left, top))
-        draw.text((left, top + SIDE + 2), _fitting(cell.caption, font), "black", font)
+        draw.text((left, top + SIDE + FRAME), _fitting(cell.caption, font), "black", font)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG")
     return buffer.getvalue()
