@@ -305,12 +305,20 @@ class EmbeddingParameters(Parameters):
 
 
 class IndexParameters(Parameters):
-    """The index and how its answers are measured."""
+    """The index."""
 
     kind: Literal["flat"]
+
+
+class RetrievalParameters(Parameters):
+    """How the search is measured and shown."""
+
+    pixels_side: Literal[8, 16, 32, 64]
+    sheet_queries: Annotated[int, Field(ge=2, description="half of them found, half missed")]
+    sheet_hits: Annotated[int, Field(ge=1, le=10)]
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    seed: int
+    seed: Annotated[int, Field(ge=0)]
 
 
 class ReleaseParameters(Parameters):

@@ -214,3 +214,39 @@ class ProductPredictions(pa.DataFrameModel):
         """Nothing else."""
 
         strict = True
+
+
+class RetrievalHits(pa.DataFrameModel):
+    """The first hits of each photo of the test split, in the index as served."""
+
+    image_id: str
+    rank: int = pa.Field(ge=1, le=10)
+    hit: str
+    similarity: float  # cosine
+    grade: int = pa.Field(ge=0, le=3)
+
+    class Config:
+        """A photo is found once, and there is one at each rank."""
+
+        unique = ("image_id", "rank")
+        strict = True
+
+
+class RetrievalQueries(pa.DataFrameModel):
+    """How well each query did by each measure, beside what a random order would give."""
+
+    gallery: str
+    photos: int = pa.Field(ge=1)  # in the gallery
+    embedding: str
+    measure: str
+    image_id: str
+    group: str
+    category: str
+    value: float = pa.Field(ge=0, le=1 + 1e-9)
+    chance: float = pa.Field(ge=0, le=1 + 1e-9)
+
+    class Config:
+        """A query is measured once."""
+
+        unique = ("gallery", "embedding", "measure", "image_id")
+        strict = True

@@ -1,12 +1,12 @@
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS
-from fb_marketplace.parameters import IndexParameters
+from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, VISION_FEATURES
+from fb_marketplace.parameters import IndexParameters, RetrievalParameters
 from fb_marketplace.tables import Table
 
 StoreAngles = Callable[[Mapping[str, float]], Table]
@@ -14,7 +14,13 @@ StoreAngles = Callable[[Mapping[str, float]], Table]
 
 @pytest.fixture(scope="session")
 def told(base_parameters) -> IndexParameters:
-    return IndexParameters.model_validate(base_parameters["indexing"] | {"bootstrap_samples": 20})
+    return IndexParameters.model_validate(base_parameters["indexing"])
+
+
+@pytest.fixture(scope="session")
+def measuring(base_parameters) -> RetrievalParameters:
+    few = {"bootstrap_samples": 20, "pixels_side": 8, "sheet_queries": 4, "sheet_hits": 2}
+    return RetrievalParameters.model_validate(base_parameters["retrieval"] | few)
 
 
 @pytest.fixture
@@ -36,6 +42,23 @@ def store_angles(tmp_path) -> StoreAngles:
         ]
         tables.ensure(url, IMAGE_EMBEDDINGS)
         tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        return tables.open_table(url)
+
+    return store
+
+
+@pytest.fixture
+def store_features(tmp_path) -> Callable[[Mapping[str, Sequence[float]]], Table]:
+    """Stores what a frozen backbone says of photos."""
+
+    def store(features: Mapping[str, Sequence[float]]) -> Table:
+        url = str(tmp_path / "features.lance")
+        rows = [
+            {"key": image, "image_id": image, "features": found}
+            for image, found in features.items()
+        ]
+        tables.ensure(url, VISION_FEATURES)
+        tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
         return tables.open_table(url)
 
     return store

@@ -2,95 +2,178 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.pipelines.indexing.building import build_index
-from fb_marketplace.pipelines.indexing.retrieval import measure_retrieval
+from fb_marketplace.pipelines.indexing.retrieval import ask_alone, ask_served
 from fb_marketplace.stored_file import StoredFile
 
 
-@pytest.fixture
-def measure(store_angles, told, tmp_path):
-    """Measures photos named `listing.number`, by angle; listings that begin with t are training's."""
+def market(angles):
+    """Listings and splits of photos named `listing.number`.
 
-    def measure(angles, copies=()):
-        images = list(angles)
-        owners = pd.DataFrame(
-            {"image_id": images, "product_id": [image.partition(".")[0] for image in images]}
-        )
-        splits = owners.assign(
-            group=owners["product_id"],
-            split=["train" if image.startswith("t") else "test" for image in images],
-        )
-        groups = pd.DataFrame(
-            [(image, group[0]) for group in copies for image in group],
-            columns=["image_id", "group"],
-            dtype="str",
-        )
+    Listings that begin with t are training's, with v validation's, others test's; those that end in
+    o are of another category.
+    """
+    owners = pd.DataFrame(
+        {"image_id": list(angles), "product_id": [image.partition(".")[0] for image in angles]}
+    )
+    names = owners["product_id"].drop_duplicates()
+    products = pd.DataFrame({"product_id": names, "title": "a chair", "description": ""})
+    products["category"] = ["Other" if name.endswith("o") else "Home" for name in names]
+    products["category_path"] = products["category"] + " / " + names
+    sides = {"t": "train", "v": "validation"}
+    splits = owners.assign(
+        group=owners["product_id"],
+        split=[sides.get(image[0], "test") for image in angles],
+    )
+    return owners, products, splits
+
+
+def as_groups(copies):
+    rows = [(image, group[0]) for group in copies for image in group]
+    return pd.DataFrame(rows, columns=["image_id", "group"], dtype="str")
+
+
+@pytest.fixture
+def ask_the_index(store_angles, told, tmp_path):
+    """Asks an index of photos by angle."""
+
+    def ask(angles, copies=()):
+        owners, products, splits = market(angles)
         table = store_angles(angles)
         built = build_index(table, owners, told)
         (tmp_path / "index").write_bytes(built.vectors)
         (tmp_path / "ids").write_bytes(built.ids)
         files = StoredFile(str(tmp_path / "index")), StoredFile(str(tmp_path / "ids"))
-        found = measure_retrieval(*files, table, splits, groups, told)
-        return {
-            gallery: {
-                int(name.rpartition("_")[2]): (each["value"], each["cases"])
-                for name, each in recalls.items()
-            }
-            for gallery, recalls in found.items()
-        } | {"raw": found}
+        return ask_served(*files, table, products, splits, as_groups(copies))
 
-    return measure
+    return ask
 
 
-def test_a_partner_that_is_nearest_is_found_at_one(measure):
-    found = measure({"a.1": 0, "a.2": 5, "b.1": 90, "b.2": 95})
+@pytest.fixture
+def ask_the_splits(store_angles, store_features, store_photos, draw_photo, measuring):
+    """Asks each split's photos for each other; a frozen backbone sees how long a listing's name is."""
 
-    assert found["all_photos"] == {1: (1, 4), 5: (1, 4), 10: (1, 4)}
+    def ask(angles, copies=()):
+        _, products, splits = market(angles)
+        features = {image: [1.0, float(len(image.partition(".")[0]))] for image in angles}
+        return ask_alone(
+            store_angles(angles),
+            store_features(features),
+            store_photos({image: draw_photo(seed) for seed, image in enumerate(angles)}),
+            products,
+            splits,
+            as_groups(copies),
+            measuring,
+        )
+
+    return ask
 
 
-def test_a_partner_that_is_sixth_is_found_at_ten_and_not_at_five(measure):
+def values(measured, measure, **where):
+    """The values of a measure by query, in one gallery and by one embedding."""
+    part = measured[measured["measure"] == measure]
+    for column, value in where.items():
+        part = part[part[column] == value]
+    return dict(zip(part["image_id"], part["value"], strict=True))
+
+
+def at(depth):
+    return f"same_product_recall_at_{depth}"
+
+
+def test_a_partner_that_is_sixth_is_found_at_ten_and_not_at_five(ask_the_index):
     others = {f"c{number}.1": 10 + number for number in range(5)}
-    found = measure({"a.1": 0, "a.2": 100} | others)["all_photos"]
+    measured = ask_the_index({"a.1": 0, "a.2": 100} | others).measured
 
-    assert {depth: value for depth, (value, _) in found.items()} == {1: 0, 5: 0, 10: 1}
-
-
-def test_a_listing_with_one_photo_asks_nothing_but_is_an_answer(measure):
-    found = measure({"a.1": 0, "a.2": 50, "b.1": -1})
-
-    assert found["all_photos"][1] == (0.5, 2)
+    found = [values(measured, at(depth))["a.1"] for depth in (1, 5, 10)]
+    assert found == [0, 0, 1]
 
 
-def test_copies_of_the_query_are_not_counted_as_answers(measure):
+def test_a_listing_with_one_photo_asks_by_category_alone_but_is_an_answer(ask_the_index):
+    measured = ask_the_index({"a.1": 0, "a.2": 50, "b.1": -1}).measured
+
+    assert values(measured, at(1)) == {"a.1": 0, "a.2": 1}
+    assert values(measured, "same_category_precision_at_10") == pytest.approx(
+        {"a.1": 0.2, "a.2": 0.2, "b.1": 0.2}
+    )
+
+
+def test_copies_of_the_query_are_not_counted_as_answers(ask_the_index):
     angles = {"a.1": 0, "a.2": 50, "b.1": -1, "c.1": -2}
 
-    assert measure(angles)["all_photos"][1] == (0.5, 2)
-    assert measure(angles, [("a.1", "b.1", "c.1")])["all_photos"][1] == (1, 2)
+    found = ask_the_index(angles, [("a.1", "b.1", "c.1")])
+
+    assert values(found.measured, at(1)) == {"a.1": 1, "a.2": 1}
+    assert found.hits.query("image_id == 'a.1'")["hit"].to_list() == ["a.2"]
 
 
-def test_a_partner_that_is_a_copy_of_the_query_is_no_partner(measure):
+def test_a_partner_that_is_a_copy_of_the_query_is_no_partner(ask_the_index):
     angles = {"a.1": 0, "a.2": 1, "b.1": 90, "b.2": 95}
-    found = measure(angles, [("a.1", "a.2")])
 
-    assert found["all_photos"][1] == (1, 2)
+    measured = ask_the_index(angles, [("a.1", "a.2")]).measured
 
-
-def test_copies_do_not_crowd_out_the_answers(measure):
-    crowd = {f"c{number}.1": -number / 100 for number in range(1, 20)}
-    found = measure({"a.1": 0, "a.2": 50} | crowd, [("a.1", *crowd)])
-
-    assert found["all_photos"][1][0] == 1
+    assert values(measured, at(1)) == {"b.1": 1, "b.2": 1}
 
 
-def test_photos_of_training_are_in_the_one_gallery_and_not_in_the_other(measure):
-    found = measure({"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19})
+def test_hits_are_graded_and_stand_in_their_order(ask_the_index):
+    hits = ask_the_index({"a.1": 0, "co.1": 20, "b.1": 10, "a.2": 90}).hits
 
-    assert found["all_photos"][1] == (0, 2)
-    assert found["test_photos"][1] == (1, 2)
-    assert found["raw"]["all_photos"]["same_product_recall_at_1"]["gallery"] == 4
-    assert found["raw"]["test_photos"]["same_product_recall_at_1"]["gallery"] == 2
+    of_a = hits[hits["image_id"] == "a.1"]
+    assert of_a["rank"].to_list() == [1, 2, 3]
+    assert of_a["hit"].to_list() == ["b.1", "co.1", "a.2"]
+    assert of_a["grade"].to_list() == [1, 0, 3]
+    assert of_a["similarity"].to_list() == pytest.approx([0.985, 0.940, 0], abs=0.001)
 
 
-def test_the_order_in_which_vectors_came_does_not_matter(measure):
+def test_only_photos_of_the_test_split_are_asked_but_all_are_answers(ask_the_index):
+    found = ask_the_index({"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 40})
+
+    assert set(found.measured["image_id"]) == {"a.1", "a.2"}
+    assert set(found.measured["photos"]) == {5}
+    assert values(found.measured, at(1)) == {"a.1": 0, "a.2": 0}
+
+
+def test_the_order_in_which_vectors_came_does_not_matter(ask_the_index):
     angles = {"b.2": 95, "a.2": 5, "t.1": 3, "b.1": 90, "a.1": 0}
 
-    assert measure(angles)["test_photos"][1] == (1, 4)
+    found = values(ask_the_index(angles).measured, at(1))
+
+    assert found == {"a.1": 0, "a.2": 0, "b.1": 1, "b.2": 1}
+
+
+def test_chance_is_that_of_the_gallery_without_the_query_and_its_copies(ask_the_index):
+    angles = {"a.1": 0, "a.2": 20, "b.1": 40, "c.1": 60, "t.1": 80, "t.2": 100}
+
+    measured = ask_the_index(angles, [("b.1", "a.1")]).measured
+
+    chance = measured[measured["measure"] == at(1)].set_index("image_id")["chance"]
+    assert chance.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})
+
+
+def test_each_measured_split_is_a_gallery_of_its_own(ask_the_splits):
+    angles = {"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 2, "v.2": 18}
+
+    measured = ask_the_splits(angles)
+
+    for gallery, queries in (("test_photos", "a"), ("validation_photos", "v")):
+        found = values(measured, at(1), gallery=gallery, embedding="encoder")
+        assert found == {f"{queries}.1": 1, f"{queries}.2": 1}
+    assert set(measured["photos"]) == {2}
+
+
+def test_each_embedding_is_asked_in_the_same_gallery(ask_the_splits):
+    angles = {"a.1": 0, "a.2": 90, "bb.1": 10, "bb.2": 100, "v.1": 0, "v.2": 1, "t.1": 5}
+
+    measured = ask_the_splits(angles)
+
+    told = {"gallery": "test_photos"}
+    assert set(values(measured, at(1), embedding="encoder", **told).values()) == {0}
+    assert set(values(measured, at(1), embedding="frozen_backbone", **told).values()) == {1}
+    asked = values(measured, at(1), embedding="pixels", **told)
+    assert asked.keys() == {"a.1", "a.2", "bb.1", "bb.2"}
+
+
+def test_words_are_asked_for_categories_and_not_for_the_listing_that_they_are_of(ask_the_splits):
+    measured = ask_the_splits({"a.1": 0, "a.2": 90, "v.1": 0, "v.2": 1, "t.1": 5})
+
+    of_words = measured[measured["embedding"] == "words"]
+    assert set(of_words["measure"]) == {"same_category_precision_at_10", "ndcg_at_10"}

@@ -3,7 +3,9 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.indexing.building import build_index
-from fb_marketplace.pipelines.indexing.retrieval import measure_retrieval
+from fb_marketplace.pipelines.indexing.hit_sheet import draw_hits
+from fb_marketplace.pipelines.indexing.retrieval import ask_alone, ask_served
+from fb_marketplace.pipelines.indexing.retrieval_report import measure_retrieval
 
 
 def create_pipeline() -> Pipeline:
@@ -16,16 +18,39 @@ def create_pipeline() -> Pipeline:
                 ["image_index", "image_index_ids", "index_card"],
             ),
             node(
-                measure_retrieval,
+                ask_served,
                 [
                     "image_index",
                     "image_index_ids",
                     "image_embeddings",
+                    "products",
                     "splits",
                     "duplicate_groups",
-                    "params:indexing",
                 ],
-                "retrieval_metrics",
+                ["retrieval_hits", "retrieval_served"],
+            ),
+            node(
+                ask_alone,
+                [
+                    "image_embeddings",
+                    "vision_features",
+                    "images",
+                    "products",
+                    "splits",
+                    "duplicate_groups",
+                    "params:retrieval",
+                ],
+                "retrieval_alone",
+            ),
+            node(
+                measure_retrieval,
+                ["retrieval_served", "retrieval_alone", "params:retrieval"],
+                ["retrieval_metrics", "retrieval_by_category"],
+            ),
+            node(
+                draw_hits,
+                ["retrieval_hits", "retrieval_served", "images", "params:retrieval"],
+                "retrieval_sheet",
             ),
         ]
     )

@@ -1,91 +1,165 @@
-"""How often a photo finds the other photo of its own listing."""
+"""How well photos find what is like them: query by query, in three galleries."""
 
-from typing import Any, Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from fb_marketplace.bootstrap import mean_by_group
-from fb_marketplace.parameters import IndexParameters
+from fb_marketplace.parameters import RetrievalParameters
+from fb_marketplace.pipelines.indexing.chance import chance_of
+from fb_marketplace.pipelines.indexing.ranking import Hits, rank_all, search
+from fb_marketplace.pipelines.indexing.relevance import Gallery, Places, gallery_of
+from fb_marketplace.pipelines.indexing.representations import (
+    ENCODER,
+    OF_LISTINGS,
+    of_table,
+    represent,
+)
+from fb_marketplace.pipelines.indexing.retrieval_measures import (
+    OF_PRODUCTS,
+    Ranking,
+    measures_of,
+)
+from fb_marketplace.split_names import MEASURED
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
 from fb_marketplace_serving.index import Index
 
-DEPTHS: Final = (1, 5, 10)
+SERVED: Final = "all_photos"
+ALONE: Final = {split: f"{split}_photos" for split in MEASURED}
+"""The galleries that hold the photos of one split and no others."""
 
 
-def measure_retrieval(
+class Served(NamedTuple):
+    """What the index gave for each query, and how good that is."""
+
+    hits: pd.DataFrame
+    measured: pd.DataFrame
+
+
+def ask_served(
     image_index: StoredFile,
     image_index_ids: StoredFile,
     image_embeddings: Table,
+    products: pd.DataFrame,
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
-    parameters: IndexParameters,
-) -> dict[str, Any]:
-    """Ask the index for each photo of the test split that has a partner.
+) -> Served:
+    """Ask the index, as it is served, for each photo of the test split.
 
-    A query is a photo of a test listing that has another; the answer is right at k when one of the
-    first k photos is of the same listing. The query itself and its copies are not counted as
-    answers, nor is a partner that is a copy of the query.
+    The query itself and its copies, near ones too, are not hits.
 
-    Returns:
-        R@1, R@5 and R@10 with count, interval and what chance would give, in two galleries: all
-        photos, as served, and those of the test split alone.
-    """
-    served = Index.from_bytes(image_index.read(), image_index_ids.read())
-    photos = _photos(served, splits, duplicate_groups)
-    order = image_embeddings.order("image_id")
-    test = photos[photos["split"] == "test"]
-    vectors = image_embeddings.vectors(order[test.index].tolist(), "embedding")
-    alone = Index.build_flat(vectors, test["image_id"].to_list(), test["product_id"].to_list())
-    asked = (test["pictures"] > 1).to_numpy()
-    return {
-        "all_photos": _recall(served, photos, test[asked], vectors[asked], parameters),
-        "test_photos": _recall(alone, photos, test[asked], vectors[asked], parameters),
-    }
-
-
-def _photos(index: Index, splits: pd.DataFrame, duplicate_groups: pd.DataFrame) -> pd.DataFrame:
-    """Say of each row of the index whose it is, which photos are copies of it, and where it belongs.
+    Args:
+        image_index: the index.
+        image_index_ids: the photos of its rows.
+        image_embeddings: what is asked.
+        products: the listings.
+        splits: where each photo belongs.
+        duplicate_groups: which are copies.
 
     Returns:
-        ``image_id``, ``product_id``, ``group``, ``split``; ``copies``, the name that a photo
-        shares with its copies; and ``pictures``, how many different ones its listing has.
+        ``retrieval_hits``: the first ten of each query, graded; and ``retrieval_served``: a row a
+        query and measure, see :func:`ask_alone`.
     """
-    photos = pd.DataFrame({"image_id": index.image_ids, "product_id": index.product_ids})
-    photos = photos.merge(splits[["image_id", "group", "split"]], on="image_id", how="left")
-    names = duplicate_groups.set_index("image_id")["group"]
-    photos["copies"] = photos["image_id"].map(names).astype("str").fillna(photos["image_id"])
-    photos["pictures"] = photos.groupby("product_id")["copies"].transform("nunique")
-    return photos
+    index = Index.from_bytes(image_index.read(), image_index_ids.read())
+    gallery = gallery_of(list(index.image_ids), products, splits, duplicate_groups)
+    queries = np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64)
+    asked = gallery.photos["image_id"].iloc[queries].to_list()
+    vectors = of_table(image_embeddings, asked, "embedding", "embeddings")
+    hits, ranking = search(index, gallery, queries, vectors)
+    return Served(
+        _hit_table(hits, gallery, queries), _measured(ranking, gallery, queries, SERVED, ENCODER)
+    )
 
 
-def _recall(
-    index: Index,
-    photos: pd.DataFrame,
-    queries: pd.DataFrame,
-    vectors: NDArray[np.float32],
-    parameters: IndexParameters,
-) -> dict[str, Any]:
-    known = photos.set_index("image_id").loc[list(index.image_ids)]
-    copies, products = known["copies"].to_numpy(), known["product_id"].to_numpy()
-    reach = max(DEPTHS) + int(photos["copies"].value_counts().max())
-    found = np.zeros((len(queries), len(DEPTHS)))
-    asked = zip(queries["copies"], queries["product_id"], vectors, strict=True)
-    for place, (query_copies, query_product, vector) in enumerate(asked):
-        hits = index.search(vector, reach).rows
-        answers = hits[copies[hits] != query_copies]
-        right = products[answers[: max(DEPTHS)]] == query_product
-        found[place] = [right[:depth].any() for depth in DEPTHS]
-    return {
-        f"same_product_recall_at_{depth}": mean_by_group(
-            found[:, column],
-            queries["group"],
-            parameters.bootstrap_samples,
-            parameters.confidence,
-            parameters.seed,
-        ).plain()
-        | {"chance": round(depth / max(1, len(index) - 1), 5), "gallery": len(index)}
-        for column, depth in enumerate(DEPTHS)
-    }
+def ask_alone(
+    image_embeddings: Table,
+    vision_features: Table,
+    images: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    duplicate_groups: pd.DataFrame,
+    parameters: RetrievalParameters,
+) -> pd.DataFrame:
+    """Ask the photos of each measured split for each other, exactly, by each way to tell photos apart.
+
+    Args:
+        image_embeddings: what is served.
+        vision_features: of the frozen backbone.
+        images: the canonical photos.
+        products: the listings.
+        splits: where each photo belongs.
+        duplicate_groups: which are copies.
+        parameters: the side of small pixels.
+
+    Returns:
+        ``retrieval_alone``: a row for each gallery, embedding, query and measure, with its ``value``
+        and what ``chance`` would give. A query whose listing has no other photo but copies has no
+        measures of finding one, and no query has where what is compared belongs to the listing.
+    """
+    return pd.concat(
+        [
+            _measured(rank_all(vectors, gallery), gallery, np.arange(len(gallery)), name, embedding)
+            for name, gallery in _galleries(products, splits, duplicate_groups)
+            for embedding, vectors in represent(
+                gallery.photos,
+                image_embeddings,
+                vision_features,
+                images,
+                products,
+                splits,
+                parameters,
+            ).items()
+        ],
+        ignore_index=True,
+    )
+
+
+def _galleries(
+    products: pd.DataFrame, splits: pd.DataFrame, duplicate_groups: pd.DataFrame
+) -> Iterator[tuple[str, Gallery]]:
+    image_ids = splits["image_id"].dropna().sort_values()
+    whole = gallery_of(image_ids, products, splits, duplicate_groups)
+    for split, name in ALONE.items():
+        yield name, whole.among(split)
+
+
+def _hit_table(hits: Hits, gallery: Gallery, queries: Places) -> pd.DataFrame:
+    asked, rank = np.nonzero(hits.places >= 0)
+    image_ids = gallery.photos["image_id"].to_numpy()
+    return pd.DataFrame(
+        {
+            "image_id": image_ids[queries[asked]],
+            "rank": rank + 1,
+            "hit": image_ids[hits.places[asked, rank]],
+            "similarity": hits.similarities[asked, rank].astype(np.float64),
+            "grade": hits.grades[asked, rank].astype(np.int64),
+        }
+    )
+
+
+def _measured(
+    ranking: Ranking, gallery: Gallery, queries: Places, name: str, embedding: str
+) -> pd.DataFrame:
+    """Give a row for each query and measure that it counts for."""
+    photos = gallery.photos.iloc[queries]
+    chance = chance_of(ranking.available)
+    parts = [
+        pd.DataFrame(
+            {
+                "gallery": name,
+                "photos": len(gallery),
+                "embedding": embedding,
+                "measure": measure,
+                "image_id": photos["image_id"].to_numpy(),
+                "group": photos["group"].to_numpy(),
+                "category": photos["category"].to_numpy(),
+                "value": values,
+                "chance": chance[measure],
+            }
+        )
+        for measure, values in measures_of(ranking).items()
+        if not (embedding in OF_LISTINGS and measure in OF_PRODUCTS)
+    ]
+    return pd.concat(parts, ignore_index=True).dropna(subset="value", ignore_index=True)

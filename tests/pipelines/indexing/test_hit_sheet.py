@@ -1,0 +1,76 @@
+import io
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fb_marketplace.contact_sheet import GAP, SIDE
+from fb_marketplace.pipelines.indexing.hit_sheet import COLOURS, draw_hits
+from fb_marketplace.pipelines.indexing.relevance import IN_WORDS
+
+SHADES = {"found": "#0000ff", "missed": "#ff00ff", "partner": "#00ffff", "other": "#000080"}
+
+
+def painted(colour):
+    buffer = io.BytesIO()
+    Image.new("RGB", (256, 256), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def drawn(store_photos, measuring):
+    """A sheet of a query whose partner came first and of one whose partner did not come at all."""
+    images = store_photos({name: painted(shade) for name, shade in SHADES.items()})
+    hits = pd.DataFrame(
+        [
+            ("found", 1, "partner", 0.9, 3),
+            ("found", 2, "other", 0.5, 0),
+            ("missed", 1, "other", 0.4, 1),
+        ],
+        columns=["image_id", "rank", "hit", "similarity", "grade"],
+    )
+    served = pd.DataFrame(
+        [
+            (query, f"same_product_recall_at_{depth}", value)
+            for query, value in (("found", 1.0), ("missed", 0.0))
+            for depth in (1, 10)
+        ],
+        columns=["image_id", "measure", "value"],
+    )
+    sheet = draw_hits(hits, served, images, measuring)
+    assert draw_hits(hits, served, images, measuring) == sheet
+    return Image.open(io.BytesIO(sheet), formats=("PNG",)).convert("RGB")
+
+
+def row_of(sheet, query):
+    """Where the row of a query begins, in pixels from the top."""
+    column = [sheet.getpixel((GAP + SIDE // 2, y)) for y in range(sheet.height)]
+    return next(y for y, seen in enumerate(column) if near(seen, SHADES[query]))
+
+
+def near(seen, shade):
+    wanted = bytes.fromhex(shade[1:])
+    return max(abs(one - other) for one, other in zip(seen, wanted, strict=True)) < 12
+
+
+def test_each_query_leads_a_row_in_which_its_hits_follow(drawn):
+    assert row_of(drawn, "found") < row_of(drawn, "missed")
+    left = [GAP + place * (SIDE + GAP) + SIDE // 2 for place in range(3)]
+    middle = row_of(drawn, "found") + SIDE // 2
+    shown = [drawn.getpixel((x, middle)) for x in left]
+    assert all(
+        near(seen, SHADES[name])
+        for seen, name in zip(shown, ("found", "partner", "other"), strict=True)
+    )
+
+
+def test_frames_say_how_a_hit_is_graded(drawn):
+    edge = GAP + (SIDE + GAP) - 2
+    for query, grade in (("found", 3), ("missed", 1)):
+        seen = drawn.getpixel((edge, row_of(drawn, query) + SIDE // 2))
+        assert seen == tuple(bytes.fromhex(COLOURS[grade][1:]))
+
+
+def test_every_grade_has_words_and_a_colour_of_its_own():
+    assert IN_WORDS.keys() == COLOURS.keys()
+    assert len(set(COLOURS.values())) == len(COLOURS)

@@ -1,0 +1,148 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+
+from fb_marketplace.pipelines.indexing import ranking
+from fb_marketplace.pipelines.indexing.ranking import rank_all, search
+from fb_marketplace.pipelines.indexing.relevance import Gallery
+from fb_marketplace_serving.index import Index
+
+
+def circle(angles):
+    """Points on a circle, by their angle in degrees: float32, (angles, 2)."""
+    turned = np.radians(list(angles))
+    return np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
+
+
+def gallery(images, copies=()):
+    """Photos named `listing.number`, all of one category; copies are sets of them."""
+    names = {image: group[0] for group in copies for image in group}
+    return Gallery(
+        pd.DataFrame(
+            {
+                "image_id": list(images),
+                "product_id": [image.partition(".")[0] for image in images],
+                "category": "Home",
+                "category_path": [f"Home / {image.partition('.')[0]}" for image in images],
+                "copies": [names.get(image, image) for image in images],
+            }
+        )
+    )
+
+
+def asked(angles, copies=()):
+    return rank_all(circle(angles.values()), gallery(angles, copies))
+
+
+def scattered(photos):
+    """Photos of five listings, by angle, no two of them as far apart as two others."""
+    angles = np.random.default_rng(0).uniform(0, 180, photos)
+    return {f"{place % 5}.{place}": angle for place, angle in enumerate(angles)}
+
+
+@pytest.fixture
+def ask_index():
+    """Asks an index of photos by angle for all of them, or for some places."""
+
+    def ask(angles, copies=(), queries=None, index=None):
+        vectors = circle(angles.values())
+        places = np.arange(len(angles)) if queries is None else np.asarray(queries)
+        index = index or Index.build_flat(vectors, list(angles), ["p"] * len(angles))
+        return search(index, gallery(angles, copies), places, vectors[places])
+
+    return ask
+
+
+def test_the_nearest_comes_first():
+    found = asked({"a.1": 0, "a.2": 5, "b.1": 8})
+
+    assert found.hits[:, :2].tolist() == [[3, 1], [1, 3], [1, 1]]
+
+
+def test_where_there_are_fewer_photos_than_are_looked_at_the_rest_is_unrelated():
+    found = asked({"a.1": 0, "a.2": 5})
+
+    assert found.hits.tolist() == [[3] + [0] * 9] * 2
+
+
+def test_the_query_and_its_copies_are_no_hits_and_nothing_to_find():
+    found = asked({"a.1": 0, "a.2": 50, "b.1": 1}, [("a.1", "b.1")])
+
+    assert found.hits[0].tolist() == [3] + [0] * 9
+    assert found.available[0].tolist() == [0, 0, 0, 1]
+
+
+def test_average_precision_is_over_all_ranks():
+    others = {f"b{number}.1": 10 + number for number in range(19)}
+    found = asked({"a.1": 0, "a.2": 100} | others)
+
+    assert found.average_precisions[0] == pytest.approx(1 / 20)
+    assert np.isnan(found.average_precisions[2:]).all()
+
+
+def test_blocks_of_queries_give_what_one_gives(monkeypatch):
+    angles = scattered(30)
+    whole = asked(angles)
+
+    monkeypatch.setattr(ranking, "SIMILARITIES_AT_ONCE", 100)
+
+    in_blocks = asked(angles)
+    for found, expected in zip(in_blocks, whole, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_sparse_vectors_rank_as_dense_ones():
+    angles = scattered(30)
+    sparse = rank_all(csr_array(circle(angles.values())), gallery(angles))
+
+    assert np.array_equal(sparse.hits, asked(angles).hits)
+
+
+def test_an_exact_index_finds_what_the_product_of_matrices_ranks(ask_index):
+    angles = scattered(40)
+    copies = [("0.0", "1.1", "2.2"), ("3.3", "4.4")]
+
+    hits, ranking_ = ask_index(angles, copies)
+
+    expected = asked(angles, copies)
+    assert np.array_equal(hits.grades, expected.hits)
+    assert np.array_equal(ranking_.available, expected.available)
+
+
+def test_copies_do_not_crowd_out_the_hits(ask_index):
+    crowd = {f"c{number}.1": -number / 100 for number in range(1, 20)}
+    angles = {"a.1": 0, "a.2": 50} | crowd
+
+    hits, _ = ask_index(angles, [("a.1", *crowd)])
+
+    assert hits.places[0].tolist() == [1] + [-1] * 9
+
+
+def test_a_hit_has_the_cosine_of_the_two(ask_index):
+    hits, _ = ask_index({"a.1": 0, "a.2": 60})
+
+    assert hits.similarities[:, 0] == pytest.approx([0.5, 0.5])
+
+
+def test_some_photos_are_asked_for_among_all(ask_index):
+    hits, ranking_ = ask_index({"a.1": 0, "a.2": 5, "b.1": 8}, queries=[2])
+
+    assert hits.places[:, :2].tolist() == [[1, 0]]
+    assert ranking_.available.tolist() == [[0, 2, 0, 0]]
+
+
+def test_rows_that_an_index_could_not_fill_are_no_hits(ask_index):
+    class Gives(Index):
+        def search(self, query, k):
+            found = super().search(query, k)
+            found.rows[:, 1:] = -1
+            return found
+
+    angles = {"a.1": 0, "a.2": 5, "b.1": 8}
+    index = Gives.build_flat(circle(angles.values()), list(angles), ["p"] * 3)
+
+    hits, _ = ask_index(angles, index=index)
+
+    assert (hits.places == -1).all()
+    assert (hits.grades == 0).all()

@@ -1,0 +1,101 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.indexing.representations import (
+    of_pixels,
+    of_table,
+    of_words,
+    represent,
+    unit,
+)
+
+
+def test_vectors_come_in_the_order_that_is_asked_for_at_length_one(store_angles):
+    table = store_angles({"a": 0, "b": 90, "c": 180})
+
+    found = of_table(table, ["c", "a"], "embedding", "embeddings")
+
+    assert found == pytest.approx(np.asarray([[-1, 0], [1, 0]]), abs=1e-6)
+
+
+def test_a_table_that_lacks_photos_is_told_with_the_command_that_makes_it(store_angles):
+    with pytest.raises(UserError, match=r"lacks 1 of the 2 photos.*--pipeline=vision"):
+        of_table(store_angles({"a": 0}), ["a", "new"], "embedding", "vision")
+
+
+def test_a_photo_that_is_only_lighter_has_the_same_pixels(store_photos, draw_photo, lighter):
+    dark, other = (draw_photo(seed, size=(64, 64), format_="PNG") for seed in (1, 2))
+    images = store_photos({"a": dark, "b": lighter(dark), "c": other})
+
+    found = of_pixels(images, ["c", "b", "a"], 8)
+
+    assert found[1] @ found[2] > 0.95
+    assert found[0] @ found[2] < 0.5
+
+
+@pytest.fixture
+def lighter():
+    """Makes a photo a quarter less dark: pixels are drawn towards white."""
+
+    def make(data):
+        with Image.open(io.BytesIO(data), formats=("PNG",)) as image:
+            buffer = io.BytesIO()
+            image.point([64 + level * 3 // 4 for level in range(256)] * 3).save(buffer, "PNG")
+        return buffer.getvalue()
+
+    return make
+
+
+def test_words_weigh_by_how_rare_they_are_in_training_and_others_count_for_nothing():
+    products = pd.DataFrame(
+        {
+            "product_id": ["p", "q", "r", "s"],
+            "title": ["red chair", "red drum", "chair unheard", "unheard"],
+            "description": "",
+        }
+    )
+    splits = pd.DataFrame({"product_id": list("pqrs"), "split": ["train", "train", "test", "test"]})
+
+    found = of_words(pd.Series(["r", "p", "q", "s"]), products, splits)
+
+    similarities = (found @ found.T).toarray()
+    assert similarities[0, 1] > similarities[1, 2] > 0, "a chair is rarer than what is red"
+    assert similarities[0, 2] == 0
+    assert found[[3]].nnz == 0
+
+
+def test_a_vector_of_zeros_stays():
+    found = unit(np.float32([[0, 0], [3, 4]]))
+
+    assert found == pytest.approx(np.asarray([[0, 0], [0.6, 0.8]]))
+
+
+def test_all_ways_to_tell_photos_apart_are_of_the_same_photos(
+    store_angles, store_features, store_photos, draw_photo, measuring
+):
+    names = ["a", "b"]
+    products = pd.DataFrame({"product_id": ["p"], "title": ["a chair"], "description": [""]})
+    splits = pd.DataFrame({"product_id": ["p"], "split": ["train"]})
+
+    found = represent(
+        pd.DataFrame({"image_id": names, "product_id": "p"}),
+        store_angles({"b": 0, "a": 1}),
+        store_features({"b": [1.0, 0, 0], "a": [0, 2.0, 0]}),
+        store_photos({name: draw_photo(seed) for seed, name in enumerate(names)}),
+        products,
+        splits,
+        measuring,
+    )
+
+    assert {name: each.shape[0] for name, each in found.items()} == {
+        "encoder": 2,
+        "frozen_backbone": 2,
+        "pixels": 2,
+        "words": 2,
+    }
+    assert found["frozen_backbone"].tolist() == [[0, 1, 0], [1, 0, 0]]

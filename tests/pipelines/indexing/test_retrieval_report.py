@@ -1,0 +1,117 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.indexing.retrieval_report import MEASURES, measure_retrieval
+
+R1 = "same_product_recall_at_1"
+
+
+def queries(gallery, embedding, found, category="Home"):
+    """Queries with these values by every measure, each in a group of its own."""
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "gallery": gallery,
+                    "photos": len(found),
+                    "embedding": embedding,
+                    "measure": measure,
+                    "image_id": [f"{category} {place}" for place in range(len(found))],
+                    "group": [f"{category} {place}" for place in range(len(found))],
+                    "category": category,
+                    "value": np.asarray(found, dtype=float),
+                    "chance": 0.25,
+                }
+            )
+            for measure in MEASURES
+        ],
+        ignore_index=True,
+    )
+
+
+@pytest.fixture
+def report(measuring):
+    """Reports on queries of which the encoder finds three of four, and something else half."""
+
+    def make(*more, served=None):
+        alone = [
+            queries(gallery, embedding, found)
+            for gallery in ("test_photos", "validation_photos")
+            for embedding, found in (("encoder", [1, 1, 1, 0]), ("pixels", [1, 0, 0, 1]))
+        ]
+        asked = queries("all_photos", "encoder", [1, 0]) if served is None else served
+        return measure_retrieval(asked, pd.concat([*alone, *more]), measuring)
+
+    return make
+
+
+def test_the_encoder_s_measures_stand_by_gallery_with_chance_and_counts(report):
+    metrics = report().metrics
+
+    found = {name: metrics[name][R1]["value"] for name in ("all_photos", "test_photos")}
+    assert found == {"all_photos": 0.5, "test_photos": 0.75}
+    assert metrics["validation_photos"].keys() == set(MEASURES)
+    one = metrics["test_photos"][R1]
+    assert (one["cases"], one["groups"], one["gallery"], one["chance"]) == (4, 4, 4, 0.25)
+    assert one["low"] <= one["value"] <= one["high"]
+
+
+def test_what_it_has_to_beat_stands_beside_it_and_gains_are_of_the_same_queries(report):
+    metrics = report().metrics
+
+    assert metrics["baselines"]["test_photos"]["pixels"][R1]["value"] == 0.5
+    gain = metrics["gains"]["test_photos"]["pixels"][R1]
+    assert (gain["value"], gain["cases"]) == (0.25, 4)
+
+
+def test_a_gain_on_every_query_has_no_width_however_much_queries_differ(report):
+    easy_and_hard = np.asarray([1, 1, 1, 0]) - 0.05
+    more = [queries("test_photos", "another", easy_and_hard)]
+
+    metrics = report(*more).metrics
+
+    gain = metrics["gains"]["test_photos"]["another"][R1]
+    assert (gain["low"], gain["value"], gain["high"]) == pytest.approx((0.05, 0.05, 0.05))
+    assert metrics["baselines"]["test_photos"]["another"][R1]["high"] > 0.75
+
+
+def test_one_more_embedding_is_one_more_baseline(report):
+    more = [
+        queries(gallery, "fc.1", [1, 1, 1, 1]) for gallery in ("test_photos", "validation_photos")
+    ]
+
+    metrics = report(*more).metrics
+
+    assert metrics["baselines"]["test_photos"].keys() == {"pixels", "fc.1"}
+    assert metrics["gains"]["validation_photos"]["fc.1"][R1]["value"] == -0.25
+
+
+def test_what_has_no_measure_of_finding_listings_is_compared_by_the_others(report):
+    words = queries("test_photos", "words", [1, 1, 1, 1])
+    words = words[words["measure"] == "ndcg_at_10"]
+
+    metrics = report(words).metrics
+
+    assert metrics["baselines"]["test_photos"]["words"].keys() == {"ndcg_at_10"}
+    assert metrics["gains"]["test_photos"]["words"].keys() == {"ndcg_at_10"}
+
+
+def test_each_category_of_the_test_split_has_a_row_with_its_counts(report):
+    lone = queries("test_photos", "encoder", [0.5], category="Music")
+    lone = lone[~lone["measure"].str.startswith("same_product")]
+
+    table = report(lone).by_category.set_index("category")
+
+    assert table.loc["Home", ["queries", "with_partner", R1]].to_list() == [4, 4, 0.75]
+    assert table.loc["Music", ["queries", "with_partner", "ndcg_at_10"]].to_list() == [1, 0, 0.5]
+    assert np.isnan(table.loc["Music", R1])
+    assert table.loc["Home", f"{R1}_chance"] == 0.25
+
+
+def test_a_split_in_which_no_photo_has_a_partner_cannot_be_measured(report):
+    served = queries("all_photos", "encoder", [1, 0])
+
+    with pytest.raises(UserError, match="no photo with a partner"):
+        report(served=served[~served["measure"].str.startswith("same_product")])
