@@ -50,7 +50,7 @@ def _without_order_among_equals(layers: list[str]) -> list[str]:
         *("photo_sheet", "quarantine_sheet", "category_histogram", "price_histogram"),
         *("baselines_chart", "category_confusion", "price_chart"),
         *("learning_curves", "photo_confusion", "product_confusion"),
-        *("reliability_diagram", "mistakes_sheet"),
+        *("reliability_diagram", "mistakes_sheet", "retrieval_sheet"),
     ],
 )
 def test_pictures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:

@@ -4,6 +4,7 @@ from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.indexing.building import build_index
 from fb_marketplace.pipelines.indexing.hit_sheet import draw_hits
+from fb_marketplace.pipelines.indexing.printed import say_how_well_it_finds
 from fb_marketplace.pipelines.indexing.retrieval import ask_alone, ask_served
 from fb_marketplace.pipelines.indexing.retrieval_report import measure_retrieval
 
@@ -47,6 +48,7 @@ def create_pipeline() -> Pipeline:
                 ["retrieval_served", "retrieval_alone", "params:retrieval"],
                 ["retrieval_metrics", "retrieval_by_category"],
             ),
+            node(say_how_well_it_finds, "retrieval_metrics", None),
             node(
                 draw_hits,
                 ["retrieval_hits", "retrieval_served", "images", "params:retrieval"],
