@@ -95,8 +95,8 @@ def ask_alone(
 
     Returns:
         ``retrieval_alone``: a row for each gallery, embedding, query and measure, with its ``value``
-        and what ``chance`` would give. A query whose listing has no other photo but copies has no
-        measures of finding one, and no query has where what is compared belongs to the listing.
+        and what ``chance`` would give. Measures of finding a listing are of queries whose listing has
+        another photo that is no copy; of words, which all photos of a listing share, there are none.
     """
     return pd.concat(
         [
