@@ -1,6 +1,9 @@
+import threading
+
 import numpy as np
 import pytest
 
+from fb_marketplace import encoding
 from fb_marketplace.encoding import encode_rows
 from fb_marketplace_serving import photos
 
@@ -27,18 +30,75 @@ def test_rows_are_encoded_in_batches_in_the_order_asked(stored):
     found = list(encode_rows(encoder, stored, rows, photos_per_batch=2))
 
     assert [cut for cut, _ in found] == [[4, 0], [3, 1], [2]]
-    assert encoder.at_once == [2, 2, 1]
+    assert sorted(encoder.at_once) == [1, 2, 2]
     jpegs = stored.take(rows, ["jpeg"]).column("jpeg").to_pylist()
     expected = [photos.pixels(jpeg).mean() for jpeg in jpegs]
-    np.testing.assert_allclose(np.concatenate([encoding for _, encoding in found]), expected)
+    np.testing.assert_allclose(np.concatenate([each for _, each in found]), expected)
 
 
 def test_no_rows_are_no_batches(stored):
     assert list(encode_rows(Brightness(), stored, [], 2)) == []
 
 
-def test_whoever_stops_early_is_not_kept_waiting(stored):
-    batches = encode_rows(Brightness(), stored, [0, 1, 2, 3, 4], 1)
+@pytest.mark.parametrize("cores", [1, 3])
+def test_each_core_has_a_batch_of_its_own(stored, monkeypatch, cores):
+    monkeypatch.setattr(encoding, "available_cores", lambda: cores)
+    together = threading.Barrier(cores, timeout=30)
+
+    class Waiting(Brightness):
+        def encode(self, batch):
+            together.wait()
+            return super().encode(batch)
+
+    found = list(encode_rows(Waiting(), stored, [3, 0, 2], photos_per_batch=1))
+
+    assert [cut for cut, _ in found] == [[3], [0], [2]]
+
+
+def test_batches_are_encoded_while_whoever_takes_them_is_busy(stored, monkeypatch):
+    monkeypatch.setattr(encoding, "available_cores", lambda: 1)
+    last = threading.Event()
+
+    class Telling(Brightness):
+        def encode(self, batch):
+            found = super().encode(batch)
+            if len(self.at_once) == 5:
+                last.set()
+            return found
+
+    batches = encode_rows(Telling(), stored, [0, 1, 2, 3, 4], 1)
     next(batches)
 
+    assert last.wait(30)
+
+
+def test_whoever_stops_early_is_kept_waiting_for_no_more_than_the_batch_in_work(
+    stored, monkeypatch
+):
+    monkeypatch.setattr(encoding, "available_cores", lambda: 1)
+    stopped = threading.Event()
+
+    class Slow(Brightness):
+        def encode(self, batch):
+            found = super().encode(batch)
+            if len(self.at_once) == 2:
+                stopped.wait(30)
+            return found
+
+    encoder = Slow()
+    batches = encode_rows(encoder, stored, [0, 1, 2, 3, 4], 1)
+    next(batches)
+    threading.Timer(0.2, stopped.set).start()
+
     batches.close()
+
+    assert len(encoder.at_once) <= 2
+
+
+def test_an_error_in_a_batch_is_told_to_whoever_takes_it(stored):
+    class Failing:
+        def encode(self, batch):
+            raise ValueError("no such shape")
+
+    with pytest.raises(ValueError, match="no such shape"):
+        list(encode_rows(Failing(), stored, [0, 1], 1))

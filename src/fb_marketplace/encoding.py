@@ -1,8 +1,13 @@
-"""Photos of the lake through an encoder, in batches: decoding goes on while the encoder works."""
+"""Photos of the lake through an encoder: each core reads, decodes and encodes a batch of its own.
 
+Cores that share a batch wait for each other at every layer; what an encoder makes of a photo does not
+depend on the batch, so that small ones are as good, and as quick (``benchmarks/encoding.py``).
+"""
+
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import NamedTuple
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +17,9 @@ from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder, Encoding
+
+BATCHES_AHEAD: Final = 32
+"""Batches a core that are encoded while whoever takes them commits others; only results wait."""
 
 
 class Encoded(NamedTuple):
@@ -38,12 +46,15 @@ def encode_missing(
 ) -> Iterator[list[Encoded]]:
     """Encode the photos whose keys are not held, in the order of their ids.
 
+    What is given is whole batches: a run that goes on after one that was killed cuts the rest as that one
+    would have done.
+
     Args:
         open_: gives the encoder; not called where nothing is missing.
         images: the canonical photos.
         keys: of each photo, by position.
         held: those that need not be made again.
-        photos_per_batch: photos that the encoder takes at once.
+        photos_per_batch: photos that a core takes at once.
         rows_per_commit: photos that are given at once, or a few more.
     """
     missing = [row for row in images.order("image_id").tolist() if keys[row] not in held]
@@ -73,17 +84,28 @@ def encode_rows(
         list(rows[start : start + photos_per_batch])
         for start in range(0, len(rows), photos_per_batch)
     ]
-    with ThreadPoolExecutor(1) as reader:
-        read = [reader.submit(_pixels, images, cut) for cut in cuts[:1]]
-        for place, cut in enumerate(cuts):
-            batch = read.pop().result()
-            read += [reader.submit(_pixels, images, after) for after in cuts[place + 1 : place + 2]]
-            yield cut, encoder.encode(batch)
+    cores = available_cores()
+    pool = ThreadPoolExecutor(cores)
+    waiting: deque[tuple[list[int], Future[Encoding]]] = deque()
+    try:
+        for cut in cuts:
+            waiting.append((cut, pool.submit(_encode, encoder, images, cut)))
+            if len(waiting) > BATCHES_AHEAD * cores:
+                first, encoding = waiting.popleft()
+                yield first, encoding.result()
+        for last, encoding in waiting:
+            yield last, encoding.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def open_encoder(graph: bytes) -> Encoder:
-    """Open an encoder with as many threads as there are cores for this process."""
-    return Encoder.from_bytes(graph, available_cores())
+    """Open an encoder for batches side by side: each is encoded by the one thread that asks."""
+    return Encoder.from_bytes(graph, threads=1)
+
+
+def _encode(encoder: Encoder, images: Table, rows: Sequence[int]) -> Encoding:
+    return encoder.encode(_pixels(images, rows))
 
 
 def _pixels(images: Table, rows: Sequence[int]) -> NDArray[np.uint8]:
