@@ -2,10 +2,12 @@ import hashlib
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from fb_marketplace.digests import content_digest, key_of, sha256, stage_digest
+from fb_marketplace import digests, tables
+from fb_marketplace.digests import content_digest, key_of, sha256, stage_digest, table_digest
 
 
 class Told(BaseModel):
@@ -113,3 +115,48 @@ def test_a_stage_changes_with_the_version_of_a_library(monkeypatch):
     monkeypatch.setattr("fb_marketplace.digests.version", lambda library: "0.0")
 
     assert stage_digest("read", 1, libraries=["numpy"]) != before
+
+
+SCHEMA = pa.schema([("key", pa.string()), ("id", pa.string()), ("vector", pa.list_(pa.float32()))])
+VECTORS = {"a": [1.0, 0.5], "b": [0.25, 2.0], "c": [0.0, 0.0], "d": [3.0, 4.0], "e": [5.0, 6.0]}
+
+
+@pytest.fixture
+def digest_of(tmp_path):
+    """Writes vectors to a table, in one commit or one each, and gives the digest of its content."""
+
+    def digest(name, vectors, at_once=True):
+        url = str(tmp_path / f"{name}.lance")
+        tables.ensure(url, SCHEMA)
+        rows = [
+            {"key": f"{name} {each}", "id": each, "vector": vector}
+            for each, vector in vectors.items()
+        ]
+        for part in [rows] if at_once else [[row] for row in rows]:
+            tables.insert(url, pa.Table.from_pylist(part, schema=SCHEMA))
+        return table_digest(tables.open_table(url), "id", ["id"], ["vector"])
+
+    return digest
+
+
+def test_rows_of_a_table_may_be_written_in_any_order_and_commits(digest_of, monkeypatch):
+    expected = digest_of("one", VECTORS)
+    monkeypatch.setattr(digests, "ROWS_AT_ONCE", 2)
+
+    assert digest_of("other", dict(reversed(VECTORS.items())), at_once=False) == expected
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"a": [1.0, float(np.nextafter(np.float32(0.5), np.float32(1)))]},
+        {"a": [0.5, 1.0]},
+        {"f": [1.0, 0.5]},
+    ],
+)
+def test_one_other_number_or_row_gives_another_digest(digest_of, change):
+    assert digest_of("one", VECTORS) != digest_of("other", VECTORS | change)
+
+
+def test_a_table_without_rows_has_a_digest(digest_of):
+    assert digest_of("one", {}) == digest_of("other", {})

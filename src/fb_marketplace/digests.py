@@ -4,12 +4,16 @@ import hashlib
 import json
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from fb_marketplace.tables import Table
+
+ROWS_AT_ONCE: Final = 4096
 
 
 def sha256(data: bytes) -> str:
@@ -45,6 +49,31 @@ def content_digest(table: "pd.DataFrame", by: str | Sequence[str]) -> str:
     digest = hashlib.sha256(json.dumps(columns).encode())
     for row in ordered.itertuples(index=False, name=None):
         digest.update(json.dumps([_plain(value) for value in row], ensure_ascii=False).encode())
+    return digest.hexdigest()
+
+
+def table_digest(table: "Table", by: str, texts: Sequence[str], vectors: Sequence[str]) -> str:
+    """Give a digest of a Lance table's content: rows sorted by id, without the order of writing.
+
+    It is read in batches, and float32 vectors are taken as their bytes: as JSON, a million of them would
+    take an hour.
+
+    Args:
+        table: what is digested.
+        by: the column of the ids.
+        texts: columns of text.
+        vectors: columns of vectors, each of one length.
+    """
+    digest = hashlib.sha256(json.dumps([*texts, *vectors]).encode())
+    order = table.order(by).tolist()
+    for start in range(0, len(order), ROWS_AT_ONCE):
+        rows = order[start : start + ROWS_AT_ONCE]
+        found = [table.vectors(rows, column).astype("<f4") for column in vectors]
+        for place, row in enumerate(table.take(rows, texts).to_pylist()):
+            told = [row[column] for column in texts] + [each.shape[1] for each in found]
+            digest.update(json.dumps(told, ensure_ascii=False).encode())
+            for each in found:
+                digest.update(each[place].tobytes())
     return digest.hexdigest()
 
 

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
 
+from fb_marketplace import tables
 from fb_marketplace.digests import sha256
+from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS
 from fb_marketplace.parameters import EmbeddingParameters
-from fb_marketplace.pipelines.embeddings.extraction import embed
+from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors, report
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
@@ -23,8 +25,20 @@ def images(store_photos, draw_photo):
 
 
 def read(images, encoder, held=frozenset(), told=TOLD):
-    retained, *batches = embed(images, encoder, held, told)
+    keys = name_vectors(images, encoder, held)
+    retained, *batches = embed(images, encoder, keys, told)
     return retained.keys, [batch.to_pylist() for batch in batches]
+
+
+def kept(images, encoder, url, told=TOLD):
+    """Run the stage as Kedro does, into a table; gives its report."""
+    tables.ensure(url, IMAGE_EMBEDDINGS)
+    keys = name_vectors(images, encoder, tables.held_keys(url))
+    retained, *batches = embed(images, encoder, keys, told)
+    tables.retain(url, retained.keys)
+    for batch in batches:
+        tables.insert(url, batch)
+    return report(keys, tables.open_table(url))
 
 
 def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
@@ -72,3 +86,51 @@ def test_other_batches_make_the_same_rows(images, encoder):
 
     assert one[0] == other[0]
     assert len(other[1]) == 1
+
+
+def test_the_report_counts_what_was_encoded_found_and_removed(
+    images, encoder, store_photos, draw_photo, tmp_path
+):
+    url = str(tmp_path / "vectors.lance")
+    names = ("photos", "encoded", "reused", "removed", "dimension")
+    fewer = store_photos(
+        {name: draw_photo(seed) for seed, name in enumerate("ecaf")}, "fewer.lance"
+    )
+
+    first, second, third = (kept(each, encoder, url) for each in (images, images, fewer))
+
+    assert [first[name] for name in names] == [5, 5, 0, 0, 3]
+    assert [second[name] for name in names] == [5, 0, 5, 0, 3]
+    assert [third[name] for name in names] == [4, 1, 3, 2, 3]
+    assert first["encoder_sha256"] == sha256(encoder.read())
+
+
+def test_vectors_in_two_goes_have_the_digest_of_vectors_in_one(
+    images, encoder, store_photos, draw_photo, tmp_path
+):
+    half = store_photos({name: draw_photo(seed) for seed, name in enumerate("eca")}, "half.lance")
+
+    at_once = kept(images, encoder, str(tmp_path / "at once.lance"))
+    before = kept(half, encoder, str(tmp_path / "in two.lance"))
+    after = kept(images, encoder, str(tmp_path / "in two.lance"))
+
+    assert before["digest"] != after["digest"] == at_once["digest"]
+
+
+def test_a_run_that_goes_on_cuts_the_same_batches(images, encoder, monkeypatch):
+    cuts = []
+    encode = Encoder.encode
+
+    def watched(self, batch):
+        cuts.append([photo.tobytes() for photo in batch])
+        return encode(self, batch)
+
+    monkeypatch.setattr(Encoder, "encode", watched)
+    _, (first, _) = read(images, encoder)
+    undisturbed = sorted(cuts)
+    cuts.clear()
+
+    read(images, encoder, frozenset(row["key"] for row in first))
+
+    assert cuts
+    assert all(cut in undisturbed for cut in cuts)
