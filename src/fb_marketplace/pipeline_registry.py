@@ -2,14 +2,18 @@
 
 import importlib
 import pkgutil
+from typing import Final
 
 from kedro.pipeline import Pipeline
 
 from fb_marketplace import pipelines as stages
 
+ON_REQUEST: Final = frozenset({"sample", "embeddings_json"})
+"""Stages that are run by name only."""
+
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Give each stage's pipeline under the name of its folder, and all but ``sample`` as the default.
+    """Give each stage's pipeline under the name of its folder, and all but those on request as the default.
 
     Kedro's own discovery wants the packages themselves to import their wiring, and with it Kedro: every
     process of a pool that reads photos would pay for that.
@@ -20,5 +24,5 @@ def register_pipelines() -> dict[str, Pipeline]:
         ).create_pipeline()
         for stage in pkgutil.iter_modules(stages.__path__)
     }
-    everything = (pipeline for name, pipeline in found.items() if name != "sample")
+    everything = (pipeline for name, pipeline in found.items() if name not in ON_REQUEST)
     return found | {"__default__": sum(everything, start=Pipeline([]))}

@@ -37,7 +37,20 @@ class InLake(AbstractVersionedDataset[In, Out]):
         return {"filepath": str(self._filepath), "version": self._version}
 
 
-class StoredFileDataset(InLake[bytes, StoredFile]):
+class LoadedWhereItIs(InLake[In, StoredFile]):
+    """A file that loads as where it is, however it was saved."""
+
+    def load(self) -> StoredFile:
+        """Give the file of the version that the run reads."""
+        path = str(self._get_load_path())
+        if not self._filesystem.exists(path):
+            raise FileNotFoundError(
+                f"there is no file {path}; run the pipeline that makes it first"
+            )
+        return StoredFile(f"{self._root}{path}")
+
+
+class StoredFileDataset(LoadedWhereItIs[bytes]):
     """Saves bytes; loads where they are, for whoever reads, digests or releases them.
 
     Example:
@@ -48,15 +61,6 @@ class StoredFileDataset(InLake[bytes, StoredFile]):
               filepath: data/06_models/encoder.onnx
               versioned: true
     """
-
-    def load(self) -> StoredFile:
-        """Give the file of the version that the run reads."""
-        path = str(self._get_load_path())
-        if not self._filesystem.exists(path):
-            raise FileNotFoundError(
-                f"there is no file {path}; run the pipeline that makes it first"
-            )
-        return StoredFile(f"{self._root}{path}")
 
     def save(self, data: bytes) -> None:
         """Write the file, whole or not at all."""

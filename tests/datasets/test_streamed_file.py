@@ -1,0 +1,50 @@
+import pytest
+from kedro.io import DatasetError, Version
+
+from fb_marketplace.datasets.streamed_file import StreamedFileDataset
+
+
+@pytest.fixture(params=["disk", "file", "memory"])
+def filepath(request, tmp_path):
+    return {
+        "disk": f"{tmp_path}/vectors/image_embeddings.json",
+        "file": f"file://{tmp_path}/vectors/image_embeddings.json",
+        "memory": f"memory://{tmp_path.name}/vectors/image_embeddings.json",
+    }[request.param]
+
+
+def pieces(*texts):
+    return lambda: iter(text.encode() for text in texts)
+
+
+def broken():
+    yield b"{"
+    raise ValueError("the table is gone")
+
+
+def test_pieces_are_read_back_as_one_file(filepath):
+    StreamedFileDataset(filepath).save(pieces("{", '"a": [1]', "}"))
+
+    assert StreamedFileDataset(filepath).load().read() == b'{"a": [1]}'
+
+
+def test_each_version_has_its_own_pieces(filepath, first, second):
+    StreamedFileDataset(filepath, first).save(pieces("one"))
+    StreamedFileDataset(filepath, second).save(pieces("two"))
+
+    assert StreamedFileDataset(filepath, first).load().read() == b"one"
+    assert StreamedFileDataset(filepath, Version(None, None)).load().read() == b"two"
+
+
+def test_no_file_is_left_where_a_piece_cannot_be_had(filepath, first):
+    dataset = StreamedFileDataset(filepath, first)
+
+    with pytest.raises(DatasetError, match="the table is gone"):
+        dataset.save(broken)
+
+    assert not dataset.exists()
+
+
+def test_a_file_that_is_not_there_is_told_by_its_name(filepath):
+    with pytest.raises(DatasetError, match=r"image_embeddings\.json"):
+        StreamedFileDataset(filepath).load()

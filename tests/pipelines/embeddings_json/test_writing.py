@@ -1,0 +1,92 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS
+from fb_marketplace.pipelines.embeddings_json import writing
+from fb_marketplace.pipelines.embeddings_json.writing import write_json
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Stores vectors in a table, in the order given."""
+
+    def store(vectors, name="vectors.lance"):
+        rows = [
+            {
+                "key": f"key of {image_id}",
+                "image_id": image_id,
+                "image_sha256": "photo",
+                "encoder_sha256": "encoder",
+                "probabilities": [1.0],
+                "embedding": vector,
+            }
+            for image_id, vector in vectors.items()
+        ]
+        url = str(tmp_path / name)
+        tables.ensure(url, IMAGE_EMBEDDINGS)
+        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        return tables.open_table(url)
+
+    return store
+
+
+def written(table):
+    return b"".join(write_json(table)())
+
+
+def test_each_photo_has_its_vector_in_the_order_of_ids(store):
+    found = json.loads(written(store({"b": [0.5, -2.0], "c": [0.0, 1.0], "a": [1e-9, 3e20]})))
+
+    assert list(found) == ["a", "b", "c"]
+    assert found["b"] == [0.5, -2.0]
+
+
+def test_what_is_read_back_is_the_same_vector_to_the_last_bit(store):
+    generator = np.random.default_rng(11)
+    scales = 10.0 ** generator.integers(-30, 30, 500)
+    vector = (generator.normal(size=500) * scales).astype(np.float32)
+
+    found = json.loads(written(store({"a": vector})))
+
+    np.testing.assert_array_equal(np.array(found["a"], np.float32), vector)
+
+
+def test_numbers_have_no_more_digits_than_a_float32(store):
+    assert b"[0.1, 0.33333334]" in written(store({"a": np.float32([0.1, 1 / 3])}))
+
+
+def test_the_same_vectors_are_the_same_bytes_however_they_were_written(store, monkeypatch):
+    vectors = {f"photo {number}": [number / 7, 1.0] for number in range(5)}
+    expected = written(store(vectors))
+    monkeypatch.setattr(writing, "PHOTOS_AT_ONCE", 2)
+
+    assert written(store(dict(reversed(vectors.items())), "other.lance")) == expected
+
+
+def test_an_id_may_hold_what_json_marks(store):
+    assert list(json.loads(written(store({'a "b"\\': [1.0]})))) == ['a "b"\\']
+
+
+def test_no_photos_are_an_empty_object(store):
+    assert json.loads(written(store({}))) == {}
+
+
+def test_no_more_is_read_than_is_being_written(store, monkeypatch):
+    monkeypatch.setattr(writing, "PHOTOS_AT_ONCE", 2)
+    asked = []
+    take = tables.Table.take
+
+    def watched(self, rows, columns):
+        asked.append(len(rows))
+        return take(self, rows, columns)
+
+    monkeypatch.setattr(tables.Table, "take", watched)
+    pieces = write_json(store({f"{number}": [1.0] for number in range(6)}))()
+
+    next(pieces)
+
+    assert asked == [2]
