@@ -29,6 +29,17 @@ def test_a_release_in_a_bucket_is_served(bucket_run: Run) -> None:
         assert json.load(response) == {"status": "ok", "release": bucket_run.version}
 
 
+def test_the_vectors_are_written_as_json_in_a_bucket(bucket_run: Run) -> None:
+    place = bucket_run.place
+
+    written = json.loads(place.read("image_embeddings", place.run("--pipeline=embeddings_json")))
+
+    photos = place.photo_table().to_table(columns=["image_id"]).column("image_id").to_pylist()
+    assert list(written) == sorted(photos)
+    dimension = bucket_run.json("embeddings_report")["dimension"]
+    assert {len(vector) for vector in written.values()} == {dimension}
+
+
 def test_another_run_reads_no_photo_again_and_makes_a_new_release(bucket_run: Run) -> None:
     place = bucket_run.place
     photos = place.photo_table()
