@@ -8,17 +8,21 @@ that of the embeddings to torch's in fp32.
 Expected before it was measured: ONNX Runtime int8 4x torch eager fp32 on ResNet50 (72 against 9 to 17
 photos a second was seen), OpenVINO near it in bf16; on EfficientNet-lite2, whose depthwise layers are
 bound by memory, about 2x over ONNX Runtime fp32.
+
+Then the whole extraction through the recommended encoder (:mod:`extraction`), which ``--extraction`` asks
+for alone.
 """
 
 import argparse
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from extraction import print_extraction
 from numpy.typing import NDArray
 from photos_of_sample import sample_photos
 from training import recipe
@@ -37,21 +41,36 @@ Way = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def main() -> None:
-    """Print one table a backbone."""
+    """Print what each runtime does, and the whole extraction."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=int, default=64, help="photos in a round")
     parser.add_argument("--weights", default="usual", help="of EfficientNet-lite2")
     parser.add_argument("--backbones", nargs="+", default=["resnet50", "efficientnet_lite2"])
+    parser.add_argument("--extraction", action="store_true", help="the whole extraction alone")
     told = parser.parse_args()
+    if not told.extraction:
+        compare_runtimes(told.photos, told.weights, told.backbones)
+    parameters = recipe("efficientnet_lite2", blocks=1).model_copy(update={"weights": told.weights})
+    print_extraction(export_trained(make_network(parameters, classes=13), temperature=1.0))
+
+
+def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None:
+    """Print one table a backbone.
+
+    Args:
+        count: photos in a round.
+        weights: of EfficientNet-lite2.
+        backbones: which.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        images = sample_photos(Path(folder), told.photos)
+        images = sample_photos(Path(folder), count)
         jpegs = images.take(range(len(images)), ["jpeg"]).column("jpeg").to_pylist()
         pixels = np.stack([photos.pixels(jpeg) for jpeg in jpegs])
-        for backbone in told.backbones:
-            weights = "none" if backbone == "resnet50" else told.weights
-            parameters = recipe(backbone, blocks=1)
-            parameters = parameters.model_copy(
-                update={"weights": weights, "input_side": 224 if backbone == "resnet50" else 256}
+        for backbone in backbones:
+            parameters = recipe(backbone, blocks=1).model_copy(
+                update={"weights": "none", "input_side": 224}
+                if backbone == "resnet50"
+                else {"weights": weights, "input_side": 256}
             )
             network = make_network(parameters, classes=13)
             graph = export_trained(network, temperature=1.0)

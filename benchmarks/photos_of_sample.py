@@ -5,10 +5,18 @@ from pathlib import Path
 import pyarrow as pa
 
 from fb_marketplace import tables
+from fb_marketplace.digests import sha256
 from fb_marketplace.sample.lake import draw_lake
 from fb_marketplace_serving import photos
 
-PHOTOS = pa.schema([("key", pa.string()), ("image_id", pa.string()), ("jpeg", pa.large_binary())])
+PHOTOS = pa.schema(
+    [
+        ("key", pa.string()),
+        ("image_id", pa.string()),
+        ("jpeg", pa.large_binary()),
+        ("sha256", pa.string()),
+    ]
+)
 
 
 def sample_photos(folder: Path, count: int) -> tables.Table:
@@ -21,9 +29,10 @@ def sample_photos(folder: Path, count: int) -> tables.Table:
             read.append(photos.canonical(content))
         except photos.PhotoError:  # the sample has damaged files on purpose
             continue
+    names, again = [f"{place:06}" for place in range(count)], count // len(read) + 1
     rows = [
-        {"key": f"{place:06}", "image_id": f"{place:06}", "jpeg": read[place % len(read)]}
-        for place in range(count)
+        {"key": name, "image_id": name, "jpeg": jpeg, "sha256": sha256(jpeg)}
+        for name, jpeg in zip(names, read * again, strict=False)
     ]
     url = str(folder / "images.lance")
     tables.ensure(url, PHOTOS)
