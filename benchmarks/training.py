@@ -25,6 +25,7 @@ from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.epoch import train_epoch
 from fb_marketplace.pipelines.vision.fine_tuning import make_parts
 from fb_marketplace.pipelines.vision.head import Examples, Head, train_head
+from fb_marketplace.pipelines.vision.kept_memory import kept_memory
 from fb_marketplace.pipelines.vision.network import make_head, make_network, weights_of
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
 from fb_marketplace.pipelines.vision.task import Task
@@ -80,7 +81,8 @@ def our_way(task: Task, parameters: VisionParameters) -> Callable[[], float]:
 
     def epoch() -> float:
         started = time.perf_counter()
-        train_epoch(parts, task, reading, 1, parameters)
+        with kept_memory():
+            train_epoch(parts, task, reading, 1, parameters)
         return len(batches) * told.batch_size / (time.perf_counter() - started)
 
     return epoch
@@ -163,6 +165,8 @@ def recipe(backbone: str, blocks: int) -> VisionParameters:
     path = Path(__file__).parents[1] / "conf/base/parameters_vision.yml"
     told = yaml.safe_load(path.read_text())["vision"]
     told["backbone"], told["weights"] = backbone, "none"
+    # The plain way has whole photos: both train at one side.
+    told["input_side"] = told["fine_tuning"]["augmentation"]["side"]
     told["fine_tuning"] |= {"blocks": blocks, "batch_size": 32}
     return VisionParameters.model_validate(told)
 

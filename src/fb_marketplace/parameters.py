@@ -233,8 +233,9 @@ class HeadParameters(Parameters):
 class AugmentationParameters(Parameters):
     """How far photos are changed in training."""
 
+    side: Annotated[int, Field(ge=32, le=512, description="of what is trained on, in pixels")]
     smallest_crop: Annotated[float, Field(gt=0, le=1, description="share of the content's area")]
-    stretched: Annotated[float, Field(ge=1, description="ratio of a crop's sides to the content's")]
+    stretched: Annotated[float, Field(ge=1, description="ratio of a crop's sides, either way")]
     mirrored: Share
     light: Annotated[float, Field(ge=0, lt=1, description="brightness, contrast, colour: 1 ± this")]
 
@@ -269,6 +270,24 @@ class EncoderParameters(Parameters):
     calibration_photos: Count
     max_accuracy_lost: Share
     min_cosine: Share
+
+
+class EmbeddingHeadParameters(Parameters):
+    """The vector that similar photos are searched by, and how its head is trained."""
+
+    layer: Annotated[str, Field(min_length=1, description="metric, pool, fc.1, or a block")]
+    levels: Annotated[int, Field(ge=1, description="the last so many blocks, pooled")]
+    power: Annotated[float, Field(ge=1, description="of the generalised mean")]
+    dimension: Annotated[int, Field(ge=2)]
+    loss: Literal["contrastive", "multi_similarity", "triplet"]
+    temperature: Annotated[float, Field(gt=0)]
+    path_weight: Annotated[float, Field(ge=0, description="of the loss on category paths")]
+    hard_batches: Annotated[Share, Field(description="of batches, from one corner of the tree")]
+    epochs: Annotated[int, Field(ge=0)]
+    listings_per_batch: Annotated[int, Field(ge=2)]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
 class EvaluationParameters(Parameters):

@@ -25,7 +25,9 @@ PARAMETERS = ",".join(
     (
         "vision.backbone=cnn",
         "vision.weights=none",
-        "vision.input_side=96",  # so that an epoch lasts long enough to be killed in
+        "vision.input_side=96",
+        # So that an epoch lasts long enough to be killed in.
+        "vision.fine_tuning.augmentation.side=96",
         "vision.fine_tuning.blocks=-1",
         "vision.fine_tuning.epochs=3",
     )
@@ -100,7 +102,7 @@ def resnet50(cleaned: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         "--pipeline=vision",
         "--to-outputs=encoder,checkpoints",
         f"--params=vision.backbone=resnet50,vision.weights={path},vision.weights_sha256={digest},"
-        "vision.fine_tuning.blocks=1",
+        "vision.fine_tuning.blocks=1,vision.embedding.layer=fc.1",
     )
     yield OfResnet50(Run(place, version), weights)
     shutil.rmtree(folder)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from fb_marketplace.parameters import AugmentationParameters
 from fb_marketplace.pipelines.vision.augmentation import (
@@ -10,7 +11,7 @@ from fb_marketplace.pipelines.vision.augmentation import (
 )
 from fb_marketplace_serving.photos import SIDE
 
-UNCHANGED = AugmentationParameters(smallest_crop=1, stretched=1, mirrored=0, light=0)
+UNCHANGED = AugmentationParameters(side=64, smallest_crop=1, stretched=1, mirrored=0, light=0)
 
 
 @pytest.fixture
@@ -46,15 +47,13 @@ def test_a_dark_photo_keeps_all_of_itself(bright):
     assert content_box(pixels) == Box(0, 0, SIDE, SIDE)
 
 
-def test_a_photo_stays_a_canonical_one(letterboxed, told):
+def test_what_is_trained_on_is_a_square_without_bars(letterboxed, told):
+    recipe = told.fine_tuning.augmentation.model_copy(update={"side": 48})
     for seed in range(20):
-        changed = augmented(letterboxed, np.random.default_rng(seed), told.fine_tuning.augmentation)
-        found = content_box(changed)
+        changed = augmented(letterboxed, np.random.default_rng(seed), recipe)
 
-        assert (changed.dtype, changed.shape) == (np.uint8, (SIDE, SIDE, 3))
-        assert max(found.right - found.left, found.bottom - found.top) >= SIDE - 2
-        assert abs(found.left - (SIDE - found.right)) <= 2, "it is in the middle"
-        assert abs(found.top - (SIDE - found.bottom)) <= 2, "it is in the middle"
+        assert (changed.dtype, changed.shape) == (np.uint8, (48, 48, 3))
+        assert content_box(changed) == Box(0, 0, 48, 48)
 
 
 def test_the_same_state_gives_the_same_photo_and_another_does_not(letterboxed, told):
@@ -75,36 +74,62 @@ def test_the_photo_that_was_given_is_left_as_it_was(letterboxed, told):
     assert np.array_equal(letterboxed, before)
 
 
-def test_told_to_change_nothing_it_changes_nothing(letterboxed):
-    assert np.array_equal(augmented(letterboxed, np.random.default_rng(0), UNCHANGED), letterboxed)
+def test_a_photo_without_bars_that_is_not_to_be_changed_is_only_made_smaller():
+    pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+
+    changed = augmented(pixels, np.random.default_rng(0), UNCHANGED)
+
+    expected = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BILINEAR)
+    assert np.array_equal(changed, np.asarray(expected))
 
 
-def test_mirroring_swaps_left_and_right_alone(letterboxed):
+def test_mirroring_swaps_left_and_right_alone():
+    pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     told = UNCHANGED.model_copy(update={"mirrored": 1.0})
 
-    mirrored = augmented(letterboxed, np.random.default_rng(0), told)
+    plain, mirrored = (
+        augmented(pixels, np.random.default_rng(0), recipe) for recipe in (UNCHANGED, told)
+    )
 
-    assert np.array_equal(mirrored, letterboxed[:, ::-1])
+    assert np.array_equal(mirrored, plain[:, ::-1])
 
 
-def test_a_crop_shows_no_less_than_it_was_told(letterboxed):
+def test_a_crop_shows_no_less_than_it_was_told():
     told = UNCHANGED.model_copy(update={"smallest_crop": 0.5})
-    ramp = np.zeros_like(letterboxed)
     # Brightness says where in the photo a column was: what is left of the range is what is seen.
-    ramp[64:192] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :, None]
+    ramp = np.empty((SIDE, SIDE, 3), np.uint8)
+    ramp[:] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :, None]
 
     seen = []
     for seed in range(20):
-        content = augmented(ramp, np.random.default_rng(seed), told)[SIDE // 2, :, 0]
+        content = augmented(ramp, np.random.default_rng(seed), told)[32, :, 0]
         seen.append((float(content.max()) - float(content.min())) / 200)
 
     assert min(seen) >= np.sqrt(0.5) - 0.05
     assert min(seen) < 0.9
 
 
-def test_light_changes_by_no_more_than_it_was_told(letterboxed):
+@pytest.mark.parametrize("stretched", [1.0, 1.5])
+def test_a_crop_is_stretched_by_no_more_than_it_was_told(stretched):
+    told = UNCHANGED.model_copy(update={"smallest_crop": 0.3, "stretched": stretched})
+    ramp = np.empty((SIDE, SIDE, 3), np.uint8)
+    ramp[..., 0] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :]
+    ramp[..., 1] = np.linspace(50, 250, SIDE).astype(np.uint8)[:, None]
+    ramp[..., 2] = 50
+
+    ratios = []
+    for seed in range(30):
+        changed = augmented(ramp, np.random.default_rng(seed), told).astype(int)
+        wide, high = np.ptp(changed[32, :, 0]), np.ptp(changed[:, 32, 1])
+        ratios.append(max(wide / high, high / wide))
+
+    assert max(ratios) <= stretched * 1.05
+    assert max(ratios) >= 1 + 0.6 * (stretched - 1)
+
+
+def test_light_changes_by_no_more_than_it_was_told():
     told = UNCHANGED.model_copy(update={"light": 0.2})
-    grey = np.full_like(letterboxed, 100)
+    grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
 
     brightness = [augmented(grey, np.random.default_rng(seed), told).mean() for seed in range(20)]
 

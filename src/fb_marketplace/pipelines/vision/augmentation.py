@@ -7,12 +7,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
 from fb_marketplace.parameters import AugmentationParameters
-from fb_marketplace_serving.photos import SIDE
 
 BAR: Final = 24
 """Brightness up to which a row or column counts as a black bar: JPEG leaves some noise in them."""
 MIN_CONTENT: Final = 32
 """Pixels below which what is left between the bars is taken for a dark photo, not for content."""
+TRIES: Final = 10
+"""Crops that are drawn until one lies within the content."""
 
 
 class Box(NamedTuple):
@@ -36,23 +37,29 @@ def content_box(pixels: NDArray[np.uint8]) -> Box:
 def augmented(
     pixels: NDArray[np.uint8], generator: np.random.Generator, told: AugmentationParameters
 ) -> NDArray[np.uint8]:
-    """Crop a part of the content, letterbox it anew, mirror it, change its light and colour.
+    """Crop a part of the content, bring it to a square, mirror it, change its light and colour.
+
+    A network asked about whole photos at a larger side than it was trained at sees things about as
+    large as in training, where crops show them larger (Touvron et al., 2019, "Fixing the train-test
+    resolution discrepancy"); and smaller photos are trained on in less time.
 
     Args:
         pixels: a canonical photo, uint8 (256, 256, 3).
         generator: says how; the same state gives the same photo.
-        told: how far each change goes.
+        told: how far each change goes, and the side of what is given.
+
+    Returns:
+        uint8, (side, side, 3).
     """
     part = _crop(content_box(pixels), generator, told)
-    photo = Image.fromarray(pixels).resize(_fitting(part), Image.Resampling.BILINEAR, box=part)
+    square = (told.side, told.side)
+    photo = Image.fromarray(pixels).resize(square, Image.Resampling.BILINEAR, box=part)
     if generator.random() < told.mirrored:
         photo = photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     for change in (ImageEnhance.Brightness, ImageEnhance.Contrast, ImageEnhance.Color):
         strength = 1 + told.light * generator.uniform(-1, 1)
         photo = change(photo).enhance(strength)
-    square = Image.new("RGB", (SIDE, SIDE))
-    square.paste(photo, ((SIDE - photo.width) // 2, (SIDE - photo.height) // 2))
-    return np.asarray(square)
+    return np.asarray(photo)
 
 
 def mixup_share(generator: np.random.Generator, alpha: float) -> float:
@@ -66,17 +73,16 @@ def mixup_share(generator: np.random.Generator, alpha: float) -> float:
 
 
 def _crop(content: Box, generator: np.random.Generator, told: AugmentationParameters) -> Box:
+    """Draw a part of the content as torchvision's RandomResizedCrop does; where none fits, a square."""
     width, height = content.right - content.left, content.bottom - content.top
-    area = generator.uniform(told.smallest_crop, 1)
-    stretch = np.exp(generator.uniform(-1, 1) * np.log(told.stretched))
-    wide = max(1, min(width, round(width * float(np.sqrt(area * stretch)))))
-    high = max(1, min(height, round(height * float(np.sqrt(area / stretch)))))
+    wide = high = min(width, height)
+    for _ in range(TRIES):
+        area = generator.uniform(told.smallest_crop, 1) * width * height
+        stretch = np.exp(generator.uniform(-1, 1) * np.log(told.stretched))
+        drawn = round(float(np.sqrt(area * stretch))), round(float(np.sqrt(area / stretch)))
+        if 0 < drawn[0] <= width and 0 < drawn[1] <= height:
+            wide, high = drawn
+            break
     left = content.left + int(generator.integers(width - wide + 1))
     top = content.top + int(generator.integers(height - high + 1))
     return Box(left, top, left + wide, top + high)
-
-
-def _fitting(part: Box) -> tuple[int, int]:
-    width, height = part.right - part.left, part.bottom - part.top
-    scale = SIDE / max(width, height)
-    return max(1, round(width * scale)), max(1, round(height * scale))

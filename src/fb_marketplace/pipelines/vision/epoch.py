@@ -88,7 +88,7 @@ def _forward(
     places = batch.places.to(device)
     with autocast(device, told.precision):
         with torch.no_grad():
-            photos = network.prepare(batch.pixels.to(device, non_blocking=True))
+            photos = network.scale(batch.pixels.to(device, non_blocking=True))
             photos = (share * photos + (1 - share) * photos[order]).contiguous(
                 memory_format=torch.channels_last
             )

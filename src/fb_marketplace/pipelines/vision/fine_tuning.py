@@ -16,6 +16,7 @@ from safetensors.torch import load, save
 
 from fb_marketplace.parameters import FineTuningParameters, VisionParameters
 from fb_marketplace.pipelines.vision import training_state
+from fb_marketplace.pipelines.vision.depthwise import keep_depthwise_in_fp32
 from fb_marketplace.pipelines.vision.devices import autocast, best_device
 from fb_marketplace.pipelines.vision.epoch import train_epoch
 from fb_marketplace.pipelines.vision.head import Head
@@ -172,6 +173,9 @@ def make_parts(task: Task, head: Head, parameters: VisionParameters) -> training
     )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     paths.to(device)
+    if device.type == "cpu":
+        for block in network.blocks(told.blocks)[1]:
+            keep_depthwise_in_fp32(block)
     trained = [weight for weight in network.trunk.parameters() if weight.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [weight for weight in trained if weight.ndim > 1]},

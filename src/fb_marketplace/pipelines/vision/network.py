@@ -89,16 +89,20 @@ class Network(torch.nn.Module):
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Bring uint8 (n, 256, 256, 3) to the side and the scale that the backbone expects."""
-        mean, std = (
-            torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
-            for values in (self._mean, self._std)
-        )
-        scaled = (pixels.permute(0, 3, 1, 2).to(torch.float32) / 255 - mean) / std
+        scaled = self.scale(pixels)
         if self._side == SIDE:
             return scaled
         return interpolate(
             scaled, size=(self._side, self._side), mode="bilinear", align_corners=False
         )
+
+    def scale(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Bring uint8 (n, side, side, 3) to float32 (n, 3, side, side) on the backbone's scale."""
+        mean, std = (
+            torch.tensor(values, device=pixels.device).view(1, 3, 1, 1)
+            for values in (self._mean, self._std)
+        )
+        return (pixels.permute(0, 3, 1, 2).to(torch.float32) / 255 - mean) / std
 
     def blocks(self, trained: int) -> tuple[list[torch.nn.Module], list[torch.nn.Module]]:
         """Part the blocks into the frozen and the last so many; -1: none is frozen.

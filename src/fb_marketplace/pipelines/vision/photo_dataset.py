@@ -28,7 +28,7 @@ class Batch(NamedTuple):
     """Photos that were read.
 
     Attributes:
-        pixels: uint8, (n, 256, 256, 3).
+        pixels: uint8, (n, 256, 256, 3); changed for training, (n, side, side, 3).
         places: int64, (n,), of each among the rows of the dataset.
     """
 

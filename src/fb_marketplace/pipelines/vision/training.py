@@ -26,7 +26,7 @@ from fb_marketplace.tables import Table
 from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import photos
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Goes up when the same task and recipe would give other weights."""
 
 LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
@@ -101,13 +101,15 @@ def train_network(
     from safetensors.torch import load
 
     from fb_marketplace.pipelines.vision.fine_tuning import best, blends, fine_tune, read_weights
+    from fb_marketplace.pipelines.vision.kept_memory import kept_memory
 
     labels = sorted(set(products["category"]))
     task = make_task(images, products, splits, parameters)
     weights = vision_head.read()
     work = vision_work.under(_fingerprint(sha256(weights), content_digests, parameters))
-    epochs = fine_tune(task, Head(load(weights), tuple(labels)), work, parameters)
-    mixed = blends(task, epochs, work, len(labels), parameters)
+    with kept_memory():
+        epochs = fine_tune(task, Head(load(weights), tuple(labels)), work, parameters)
+        mixed = blends(task, epochs, work, len(labels), parameters)
     chosen, last = best([*epochs, *mixed]), epochs[-1]
     card = _card(labels, content_digests, parameters)
     return Trained(
@@ -169,7 +171,7 @@ def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionP
     from fb_marketplace.pipelines.vision.devices import best_device, computes_in_bf16
 
     device = best_device()
-    told = parameters.model_dump(mode="json", exclude={"encoder"})
+    told = parameters.model_dump(mode="json", exclude={"embedding", "encoder"})
     told["weights"] = origin_of_weights(parameters)
     told["fine_tuning"] |= {
         "workers": None,
@@ -184,7 +186,7 @@ def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionP
 
 def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters) -> dict[str, Any]:
     return {
-        "recipe": parameters.model_dump(mode="json", exclude={"encoder"}),
+        "recipe": parameters.model_dump(mode="json", exclude={"embedding", "encoder"}),
         "labels": labels,
         "transform": {
             "photos_version": photos.VERSION,

@@ -1,0 +1,43 @@
+import copy
+
+import pytest
+import torch
+
+from fb_marketplace.pipelines.vision.depthwise import keep_depthwise_in_fp32
+
+
+@pytest.fixture
+def block():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(8, 8, 3, groups=8, bias=False), torch.nn.Conv2d(8, 4, 1, bias=False)
+    )
+
+
+def test_a_depthwise_convolution_is_exact_under_bf16(block):
+    photos = torch.randn(2, 8, 6, 6)
+    exact = block[0](photos)
+
+    keep_depthwise_in_fp32(block)
+
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(block[0](photos), exact)
+        assert block[1](exact).dtype == torch.bfloat16
+
+
+def test_the_names_of_the_weights_stay(block):
+    names = list(block.state_dict())
+
+    keep_depthwise_in_fp32(block)
+
+    assert list(block.state_dict()) == names
+
+
+def test_a_copy_computes_with_its_own_weights(block):
+    keep_depthwise_in_fp32(block)
+    other = copy.deepcopy(block)
+    with torch.no_grad():
+        other[0].weight.zero_()
+
+    assert not other(torch.randn(2, 8, 6, 6)).any()
+    assert block(torch.randn(2, 8, 6, 6)).any()
