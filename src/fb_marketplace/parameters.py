@@ -312,6 +312,7 @@ class VisionParameters(Parameters):
     class_balance: Share
     head: HeadParameters
     fine_tuning: FineTuningParameters
+    embedding: EmbeddingHeadParameters
     encoder: EncoderParameters
     seed: Annotated[int, Field(ge=0)]
 

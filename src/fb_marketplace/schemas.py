@@ -197,6 +197,20 @@ class VisionPredictions(pa.DataFrameModel):
         strict = True
 
 
+class LayerEmbeddings(pa.DataFrameModel):
+    """Vectors of the photos that are measured on, by other layers of the network than the one served."""
+
+    image_id: str
+    layer: str
+    embedding: object  # float32, (dimension of the layer,), of unit length
+
+    class Config:
+        """A photo has one vector by each layer."""
+
+        unique = ("image_id", "layer")
+        strict = True
+
+
 class ProductPredictions(pa.DataFrameModel):
     """What photos, text and both say of the root category of each listing that is measured on."""
 

@@ -7,6 +7,7 @@ from PIL import Image
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.indexing.representations import (
+    of_layers,
     of_pixels,
     of_table,
     of_words,
@@ -86,6 +87,7 @@ def test_all_ways_to_tell_photos_apart_are_of_the_same_photos(
         pd.DataFrame({"image_id": names, "product_id": "p"}),
         store_angles({"b": 0, "a": 1}),
         store_features({"b": [1.0, 0, 0], "a": [0, 2.0, 0]}),
+        layers([("b", "pool", [3.0, 4.0]), ("a", "pool", [0.0, 1.0])]),
         store_photos({name: draw_photo(seed) for seed, name in enumerate(names)}),
         products,
         splits,
@@ -95,7 +97,20 @@ def test_all_ways_to_tell_photos_apart_are_of_the_same_photos(
     assert {name: each.shape[0] for name, each in found.items()} == {
         "encoder": 2,
         "frozen_backbone": 2,
+        "layer_pool": 2,
         "pixels": 2,
         "words": 2,
     }
     assert found["frozen_backbone"].tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert found["layer_pool"] == pytest.approx(np.asarray([[0, 1], [0.6, 0.8]]))
+
+
+def layers(rows):
+    return pd.DataFrame(rows, columns=["image_id", "layer", "embedding"])
+
+
+def test_a_layer_that_lacks_photos_is_told_with_the_command_that_makes_it():
+    found = layers([("a", "pool", [1.0]), ("b", "pool", [1.0]), ("a", "top", [1.0])])
+
+    with pytest.raises(UserError, match=r"lacks 1 of the 2 photos.*--pipeline=vision"):
+        of_layers(found, ["a", "b"])

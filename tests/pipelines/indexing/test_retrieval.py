@@ -58,6 +58,7 @@ def ask_the_splits(store_angles, store_features, store_photos, draw_photo, measu
         return ask_alone(
             store_angles(angles),
             store_features(features),
+            pd.DataFrame({"image_id": [], "layer": [], "embedding": []}),
             store_photos({image: draw_photo(seed) for seed, image in enumerate(angles)}),
             products,
             splits,

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.pipelines.vision.embedding_head import Layer
 from fb_marketplace.pipelines.vision.export import export_trained
 from fb_marketplace.pipelines.vision.network import Network, make_network
 from fb_marketplace.tables import Table
@@ -41,7 +42,15 @@ def told(base_parameters) -> VisionParameters:
             "path_photos": 4,
             "precision": "fp32",
             "workers": 0,
+            "augmentation": {
+                "side": 64,
+                "smallest_crop": 0.35,
+                "stretched": 1.333,
+                "mirrored": 0.5,
+                "light": 0.2,
+            },
         },
+        embedding={"epochs": 3, "levels": 3, "dimension": 8, "listings_per_batch": 4},
         encoder={"calibration_photos": 12},
     )
 
@@ -123,4 +132,4 @@ def fitted_network(told) -> Network:
 @pytest.fixture(scope="session")
 def exported(fitted_network) -> bytes:
     """The same as a graph in ONNX, calibrated to the temperature 0.4."""
-    return export_trained(fitted_network, temperature=0.4)
+    return export_trained(fitted_network, 0.4, Layer(fitted_network, "pool"))

@@ -165,15 +165,17 @@ def test_the_temperature_says_how_much_too_sure_a_model_is(
 
 
 def test_a_model_is_exported_with_its_calibration(
-    stored, marketplace, fitted_network, told, monkeypatch
+    stored, fitted_network, told, changed, monkeypatch
 ):
     exported = []
     monkeypatch.setattr(encoders, "export_trained", lambda *found: exported.extend(found))
     model = stored(save(weights_of(fitted_network)))
 
-    export_encoder(model, LABELS, {"temperature": 0.25, "photos": 6}, told)
+    recipe = changed(told, embedding={"layer": "pool"})
 
-    network, temperature = exported
+    export_encoder(model, LABELS, stored(b"", "head"), {"temperature": 0.25, "photos": 6}, recipe)
+
+    network, temperature, _ = exported
     assert temperature == 0.25
     weights = fitted_network.state_dict()
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())

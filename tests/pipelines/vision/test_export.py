@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.export import export_trained, export_trunk
+from fb_marketplace.pipelines.vision.embedding_head import (
+    EmbeddingHead,
+    Layer,
+    level_names,
+    pooled_levels,
+)
+from fb_marketplace.pipelines.vision.export import export_levels, export_trained, export_trunk
 from fb_marketplace.pipelines.vision.network import make_network
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.photos import SIDE
@@ -73,7 +79,8 @@ def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, 
     hook.remove()
     hidden = seen[0].numpy()
 
-    encoder = Encoder.from_bytes(export_trained(network, 1.0), threads=1)
+    graph = export_trained(network, 1.0, Layer(network, "fc.1"))
+    encoder = Encoder.from_bytes(graph, threads=1)
 
     assert hidden.shape == (3, 1000)
     expected = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
@@ -88,3 +95,27 @@ def test_a_backbone_alone_exports_its_pooled_features(told, pixels):
     encoder = Encoder.from_bytes(export_trunk(told), threads=1)
 
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_levels_are_exported_as_torch_pools_them(fitted_network, pixels):
+    with torch.no_grad():
+        maps = fitted_network.maps(torch.from_numpy(pixels))
+        expected = pooled_levels(maps, level_names(fitted_network, 3), 2.0).numpy()
+
+    encoder = Encoder.from_bytes(export_levels(fitted_network, 3, 2.0), threads=1)
+
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_head_of_the_embedding_is_exported_with_the_network(fitted_network, pixels):
+    torch.manual_seed(0)
+    head = EmbeddingHead(192 + 256, 8)
+    layer = Layer(fitted_network, "metric", head, levels=2)
+    with torch.no_grad():
+        maps = fitted_network.maps(torch.from_numpy(pixels))
+        expected = head(pooled_levels(maps, level_names(fitted_network, 2), 1.0)).numpy()
+
+    encoder = Encoder.from_bytes(export_trained(fitted_network, 1.0, layer), threads=1)
+
+    assert encoder.dimension == 8
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)

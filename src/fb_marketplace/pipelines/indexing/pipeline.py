@@ -35,6 +35,7 @@ def create_pipeline() -> Pipeline:
                 [
                     "image_embeddings",
                     "vision_features",
+                    "layer_embeddings",
                     "images",
                     "products",
                     "splits",

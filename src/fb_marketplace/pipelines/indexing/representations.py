@@ -25,6 +25,7 @@ def represent(
     photos: pd.DataFrame,
     image_embeddings: Table,
     vision_features: Table,
+    layer_embeddings: pd.DataFrame,
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -36,6 +37,7 @@ def represent(
         photos: ``image_id`` and ``product_id``.
         image_embeddings: what is served.
         vision_features: the pooled features of the same backbone, frozen.
+        layer_embeddings: by other layers of the trained network; each is named ``layer_`` and its name.
         images: the canonical photos.
         products: the listings.
         splits: where each belongs.
@@ -48,6 +50,7 @@ def represent(
     return {
         ENCODER: of_table(image_embeddings, wanted, "embedding", "embeddings"),
         FROZEN: of_table(vision_features, wanted, "features", "vision"),
+        **of_layers(layer_embeddings, wanted),
         PIXELS: of_pixels(images, wanted, parameters.pixels_side),
         WORDS: of_words(photos["product_id"], products, splits),
     }
@@ -68,6 +71,26 @@ def of_table(table: Table, image_ids: list[str], column: str, made_by: str) -> N
             f"other photos than the splits; `kedro run --pipeline={made_by}` makes it anew"
         )
     return unit(table.vectors([rows[image_id] for image_id in image_ids], column))
+
+
+def of_layers(
+    layer_embeddings: pd.DataFrame, image_ids: list[str]
+) -> dict[str, NDArray[np.float32]]:
+    """Give the vectors of photos by each layer.
+
+    Raises:
+        UserError: a layer lacks some of the photos.
+    """
+    found = {}
+    for layer, rows in layer_embeddings.groupby("layer", sort=False):
+        vectors = rows.set_index("image_id")["embedding"].reindex(image_ids)
+        if lacking := int(vectors.isna().sum()):
+            raise UserError(
+                f"layer_embeddings lacks {lacking:,} of the {len(image_ids):,} photos that are asked for: "
+                "it is of other photos than the splits; `kedro run --pipeline=vision` makes it anew"
+            )
+        found[f"layer_{layer}"] = unit(np.stack(vectors.to_list()))
+    return found
 
 
 def of_pixels(images: Table, image_ids: list[str], side: int) -> NDArray[np.float32]:

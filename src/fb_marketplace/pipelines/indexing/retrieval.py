@@ -76,6 +76,7 @@ def ask_served(
 def ask_alone(
     image_embeddings: Table,
     vision_features: Table,
+    layer_embeddings: pd.DataFrame,
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -87,6 +88,7 @@ def ask_alone(
     Args:
         image_embeddings: what is served.
         vision_features: of the frozen backbone.
+        layer_embeddings: by other layers of the trained network.
         images: the canonical photos.
         products: the listings.
         splits: where each photo belongs.
@@ -106,6 +108,7 @@ def ask_alone(
                 gallery.photos,
                 image_embeddings,
                 vision_features,
+                layer_embeddings,
                 images,
                 products,
                 splits,

@@ -87,6 +87,9 @@ def _resnet_blocks(network: Any) -> "dict[str, torch.nn.Module]":
     return {"stem": stem} | {name: getattr(network, name) for name in RESNET_LAYERS}
 
 
+POOL: Final = "pool"
+"""The last child of a backbone, after its blocks: pooled features, which the head sees."""
+
 RESNET_LAYERS: Final = ("layer1", "layer2", "layer3", "layer4")
 
 
@@ -190,5 +193,5 @@ def build(parameters: VisionParameters) -> "torch.nn.Sequential":
     for name, block in backbone.blocks(network).items():
         trunk.add_module(name, block)
     pooling = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
-    trunk.add_module("pool", pooling)
+    trunk.add_module(POOL, pooling)
     return trunk.eval()

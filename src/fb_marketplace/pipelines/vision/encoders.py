@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.encoding import encode_rows, open_encoder
 from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.pipelines.vision.embedding import layer_of
 from fb_marketplace.pipelines.vision.export import export_trained
 from fb_marketplace.pipelines.vision.quantisation import quantised
 from fb_marketplace.pipelines.vision.training import listed_photos
@@ -19,7 +20,7 @@ from fb_marketplace.tables import Table
 if TYPE_CHECKING:
     from fb_marketplace.pipelines.vision.network import Network
 
-PHOTOS_PER_BATCH: Final = 16
+PHOTOS_PER_BATCH: Final = 8
 
 logger = logging.getLogger(__name__)
 
@@ -53,12 +54,14 @@ def calibrate(
 def export_encoder(
     vision_model: StoredFile,
     vision_labels: list[str],
+    embedding_head: StoredFile,
     calibration: dict[str, float],
     parameters: VisionParameters,
 ) -> bytes:
-    """Export a trained model with its calibration in fp32; gives ONNX."""
+    """Export a trained model with its calibration and its embedding in fp32; gives ONNX."""
     network = _network(vision_model, vision_labels, parameters)
-    return export_trained(network, calibration["temperature"])
+    layer = layer_of(network, embedding_head.read(), parameters)
+    return export_trained(network, calibration["temperature"], layer)
 
 
 def quantise_encoder(
@@ -138,11 +141,9 @@ def predict_photos(
 
 
 def _network(model: StoredFile, labels: list[str], parameters: VisionParameters) -> "Network":
-    from safetensors.torch import load
+    from fb_marketplace.pipelines.vision.network import trained_network
 
-    from fb_marketplace.pipelines.vision.network import load_network
-
-    return load_network(parameters, len(labels), load(model.read()))
+    return trained_network(model.read(), len(labels), parameters)
 
 
 def _of_split(

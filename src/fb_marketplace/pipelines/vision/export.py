@@ -4,35 +4,63 @@ import warnings
 from typing import TYPE_CHECKING, Any, Final
 
 from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.pipelines.vision.backbones import POOL
 from fb_marketplace_serving.encoder import EMBEDDING, INPUT, PROBABILITIES
 from fb_marketplace_serving.photos import SIDE
 
 if TYPE_CHECKING:
     import torch
 
+    from fb_marketplace.pipelines.vision.embedding_head import Layer
     from fb_marketplace.pipelines.vision.network import Network
 
 OPSET: Final = 18
 
 
-def export_trained(network: "Network", temperature: float) -> bytes:
+def export_trained(network: "Network", temperature: float, layer: "Layer") -> bytes:
     """Export a trained network with its calibration; gives ONNX.
 
     The graph takes uint8 (n, 256, 256, 3) pixels and gives float32 (n, classes) ``probabilities``, the
-    softmax of the logits divided by the temperature, and float32 (n, dimension) ``embedding``.
+    softmax of the logits divided by the temperature, and float32 (n, dimension) ``embedding``, the
+    layer, of unit length.
     """
     import torch
 
     class Served(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.network, self.layer = network, layer
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            maps = self.network.maps(pixels)
+            hidden = self.network.head.embed(maps[POOL])
+            logits = self.network.head.classify(hidden)
+            return torch.softmax(logits / temperature, dim=1), self.layer(maps, hidden)
+
+    return _export(Served().eval())
+
+
+def export_levels(network: "Network", count: int, power: float) -> bytes:
+    """Export a trained network so that ``embedding`` is its last so many levels, pooled; gives ONNX.
+
+    Its ``probabilities`` are one column, and mean nothing.
+    """
+    import torch
+
+    from fb_marketplace.pipelines.vision.embedding_head import level_names, pooled_levels
+
+    levels = level_names(network, count)
+
+    class Levels(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
             self.network = network
 
         def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            scores = self.network(pixels)
-            return torch.softmax(scores.logits / temperature, dim=1), scores.embeddings
+            features = pooled_levels(self.network.maps(pixels), levels, power)
+            return features[:, :1], features
 
-    return _export(Served().eval())
+    return _export(Levels().eval())
 
 
 def export_trunk(parameters: VisionParameters) -> bytes:

@@ -11,7 +11,7 @@ from fb_marketplace.tables import Retain, Rows, Table
 from fb_marketplace_serving.encoder import Encoder
 
 REVISION: Final = 2
-PHOTOS_PER_BATCH: Final = 32
+PHOTOS_PER_BATCH: Final = 8
 ROWS_PER_COMMIT: Final = 1024
 
 
@@ -47,7 +47,7 @@ def extract_features(
     for batch in encode_missing(
         headless, images, keys, vision_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
     ):
-        yield _table(
+        yield table_of(
             [
                 {"key": keys[row], "image_id": photos[row]["image_id"], "features": features}
                 for row, _, features in batch
@@ -55,7 +55,8 @@ def extract_features(
         )
 
 
-def _table(rows: list[dict[str, object]]) -> Rows:
+def table_of(rows: list[dict[str, object]]) -> Rows:
+    """Make rows of ``key``, ``image_id`` and ``features`` into a table."""
     import pyarrow as pa
 
     from fb_marketplace.lance_schemas import VISION_FEATURES

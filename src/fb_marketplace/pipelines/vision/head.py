@@ -83,13 +83,14 @@ def class_weights(classes: NDArray[np.int64], labels: int, balance: float) -> ND
 
 
 def train_head(
-    found: Examples, parameters: VisionParameters
+    found: Examples, parameters: VisionParameters, hidden: int | None = None
 ) -> tuple[Head, list[dict[str, float]]]:
     """Train a head by AdamW with a one-cycle rate; keep the epoch that is best on validation.
 
     Args:
         found: photos with their classes and splits; ``test`` is not looked at.
         parameters: the head, epochs, rate, smoothing and seed.
+        hidden: width of a hidden layer; without it, as the backbone has it.
 
     Returns:
         The head, and for each epoch the loss in training and the loss and accuracy on validation.
@@ -118,7 +119,7 @@ def train_head(
         torch.from_numpy(weights), label_smoothing=parameters.label_smoothing
     )
     torch.manual_seed(parameters.seed)
-    head = make_head(parameters, len(found.labels))
+    head = make_head(parameters, len(found.labels), hidden)
     optimiser = torch.optim.AdamW(
         head.parameters(), told.learning_rate, weight_decay=told.weight_decay
     )

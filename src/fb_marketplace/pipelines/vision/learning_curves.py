@@ -47,6 +47,26 @@ def draw_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
     return png(made)
 
 
+def draw_embedding_curve(embedding_history: list[dict[str, float]]) -> bytes:
+    """Draw how the head of the embedding was trained; a PNG."""
+    from matplotlib.figure import Figure
+
+    made = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = made.subplots()
+    axes.set_xlabel("epoch (0: main components)")
+    axes.set_ylabel("validation photos whose nearest is of their group")
+    axes.set_ylim(0, 1)
+    epochs = [each["epoch"] for each in embedding_history]
+    right = [each["validation_recall_at_1"] for each in embedding_history]
+    axes.plot(epochs, right, "k--", marker=".")
+    losses = axes.twinx()
+    losses.plot(epochs, [each.get("training_loss", np.nan) for each in embedding_history])
+    losses.set_ylabel("training loss (line)")
+    best = f"best {max(right):.3f} at epoch {epochs[int(np.argmax(right))]}" if right else "none"
+    axes.set_title(f"Head of the embedding: {best}")
+    return png(made)
+
+
 def write_events(training_history: list[dict[str, Any]]) -> bytes:
     """Write the measures of fine-tuning for TensorBoard."""
     return events(

@@ -113,16 +113,29 @@ class Network(torch.nn.Module):
         cut = 0 if trained < 0 else max(0, len(every) - 1 - trained)
         return every[:cut], every[cut:]
 
+    def maps(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Give what each block makes of canonical photos, by its name; ``pool`` is (n, features)."""
+        made, photos = {}, self.prepare(pixels)
+        for name, block in self.trunk.named_children():
+            photos = made[name] = block(photos)
+        return made
+
     def forward(self, pixels: torch.Tensor) -> Scores:
         """Score canonical photos, uint8 (n, 256, 256, 3)."""
         scores: Scores = self.head(self.trunk(self.prepare(pixels)))
         return scores
 
 
-def make_head(parameters: VisionParameters, classes: int) -> Head:
-    """Make the head that belongs to a backbone; torch's seed says which random weights."""
+def make_head(parameters: VisionParameters, classes: int, hidden: int | None = None) -> Head:
+    """Make the head that belongs to a backbone; torch's seed says which random weights.
+
+    Args:
+        parameters: the backbone.
+        classes: how many there are.
+        hidden: width of a hidden layer; without it, as the backbone has it.
+    """
     backbone = BACKBONES[parameters.backbone]
-    return Head(backbone.features, backbone.hidden, classes)
+    return Head(backbone.features, backbone.hidden if hidden is None else hidden, classes)
 
 
 def make_network(parameters: VisionParameters, classes: int) -> Network:
@@ -140,6 +153,13 @@ def load_network(
     network = make_network(bare, classes)
     network.load_state_dict(weights)
     return network.eval()
+
+
+def trained_network(weights: bytes, classes: int, parameters: VisionParameters) -> Network:
+    """Build a network from its weights, safetensors."""
+    from safetensors.torch import load
+
+    return load_network(parameters, classes, load(weights))
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:

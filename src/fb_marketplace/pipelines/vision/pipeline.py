@@ -10,6 +10,7 @@ from fb_marketplace.pipelines.vision.confusion import (
     draw_product_confusion,
     draw_reliability_diagram,
 )
+from fb_marketplace.pipelines.vision.embedding import embed_layers, train_embedding_head
 from fb_marketplace.pipelines.vision.encoders import (
     calibrate,
     choose_encoder,
@@ -21,7 +22,12 @@ from fb_marketplace.pipelines.vision.evaluation import evaluate
 from fb_marketplace.pipelines.vision.features import extract_features
 from fb_marketplace.pipelines.vision.fusion import fuse_products
 from fb_marketplace.pipelines.vision.leakage import leakage_report
-from fb_marketplace.pipelines.vision.learning_curves import draw_learning_curves, write_events
+from fb_marketplace.pipelines.vision.learning_curves import (
+    draw_embedding_curve,
+    draw_learning_curves,
+    write_events,
+)
+from fb_marketplace.pipelines.vision.levels import extract_levels
 from fb_marketplace.pipelines.vision.mistakes import draw_mistakes
 from fb_marketplace.pipelines.vision.model_card import write_model_card
 from fb_marketplace.pipelines.vision.printed import say_how_good
@@ -32,7 +38,7 @@ MEASURED: Final = "params:vision_evaluation"
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    return training() + exporting() + choosing() + measuring()
+    return training() + embedding() + exporting() + choosing() + measuring()
 
 
 def training() -> Pipeline:
@@ -75,6 +81,43 @@ def training() -> Pipeline:
     )
 
 
+def embedding() -> Pipeline:
+    """From a trained model to the vector that similar photos are searched by."""
+    return Pipeline(
+        [
+            node(
+                extract_levels,
+                [
+                    "images",
+                    "level_features_held",
+                    "vision_model",
+                    "vision_labels",
+                    "params:vision",
+                ],
+                "level_features",
+            ),
+            node(
+                train_embedding_head,
+                ["level_features", "products", "splits", "vision_model", "params:vision"],
+                ["embedding_head", "embedding_history"],
+            ),
+            node(draw_embedding_curve, "embedding_history", "embedding_curve"),
+            node(
+                embed_layers,
+                [
+                    "level_features",
+                    "products",
+                    "splits",
+                    "vision_model",
+                    "vision_labels",
+                    "params:vision",
+                ],
+                "layer_embeddings",
+            ),
+        ]
+    )
+
+
 def exporting() -> Pipeline:
     """From a trained model to the encoder that is served, and what it says."""
     photos = ["images", "products", "splits"]
@@ -87,7 +130,13 @@ def exporting() -> Pipeline:
             ),
             node(
                 export_encoder,
-                ["vision_model", "vision_labels", "calibration", "params:vision"],
+                [
+                    "vision_model",
+                    "vision_labels",
+                    "embedding_head",
+                    "calibration",
+                    "params:vision",
+                ],
                 "encoder_fp32",
             ),
             node(quantise_encoder, ["encoder_fp32", *photos, "params:vision"], "encoder_int8"),

@@ -1,0 +1,114 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import VISION_FEATURES
+from fb_marketplace.pipelines.vision.embedding import (
+    embed_layers,
+    layer_of,
+    train_embedding_head,
+)
+from fb_marketplace.pipelines.vision.embedding_head import level_names, level_slices
+from fb_marketplace.pipelines.vision.network import weights_of
+from fb_marketplace.schemas import LayerEmbeddings
+
+LABELS = ["Blue", "Green", "Red"]
+
+
+class Model:
+    def __init__(self, network):
+        self._weights = save(weights_of(network))
+
+    def read(self):
+        return self._weights
+
+
+@pytest.fixture(scope="module")
+def model(fitted_network):
+    return Model(fitted_network)
+
+
+@pytest.fixture(scope="module")
+def cuts(fitted_network, told):
+    names = level_names(fitted_network, told.embedding.levels)
+    return level_slices(fitted_network, names)
+
+
+@pytest.fixture(scope="module")
+def market(tmp_path_factory, cuts):
+    """Twenty-four listings of two photos each, which have most of their features in common."""
+    random = np.random.default_rng(0)
+    names = [f"{listing:02}.{photo}" for listing in range(24) for photo in (1, 2)]
+    width = cuts["pool"].stop
+    features = np.repeat(random.normal(size=(24, width)), 2, axis=0)
+    features = np.abs(features + 0.3 * random.normal(size=features.shape)).astype(np.float32)
+    rows = [
+        {"key": name, "image_id": name, "features": found}
+        for name, found in zip(names, features, strict=True)
+    ]
+    url = str(tmp_path_factory.mktemp("levels") / "levels.lance")
+    tables.ensure(url, VISION_FEATURES)
+    tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+    owners = [name[:2] for name in names]
+    split = ["train"] * 32 + ["validation"] * 8 + ["test"] * 8
+    splits = pd.DataFrame(
+        {"image_id": names, "product_id": owners, "group": owners, "split": split}
+    )
+    ids = sorted(set(owners))
+    category = [LABELS[place % 3] for place in range(24)]
+    products = pd.DataFrame({"product_id": ids, "category": category, "category_path": category})
+    return tables.open_table(url), products, splits
+
+
+def test_the_head_says_what_it_was_made_of(market, model, told, tmp_path):
+    trained = train_embedding_head(*market, model, told)
+
+    path = tmp_path / "head.safetensors"
+    path.write_bytes(trained.embedding_head)
+    with safe_open(path, "pt") as opened:
+        card = json.loads(opened.metadata()["card"])
+    assert card["recipe"] == told.embedding.model_dump(mode="json")
+    assert len(trained.embedding_history) == 1 + told.embedding.epochs
+
+
+def test_the_head_that_was_trained_is_the_layer_that_is_served(market, model, fitted_network, told):
+    trained = train_embedding_head(*market, model, told)
+    layer = layer_of(fitted_network, trained.embedding_head, told)
+    maps = fitted_network.maps(torch.zeros((1, 256, 256, 3), dtype=torch.uint8))
+
+    assert layer(maps, torch.zeros(1, 1)).shape == (1, told.embedding.dimension)
+
+
+def test_without_epochs_no_head_is_trained(market, model, fitted_network, told, changed):
+    recipe = changed(told, embedding={"epochs": 0, "layer": "pool"})
+
+    trained = train_embedding_head(*market, model, recipe)
+
+    assert trained == (b"", [])
+    layer_of(fitted_network, trained.embedding_head, recipe)
+
+
+def test_layers_are_of_the_measured_photos_at_length_one(market, model, cuts, told):
+    table = LayerEmbeddings.validate(embed_layers(*market, model, LABELS, told))
+
+    assert list(table["layer"].unique()) == [*cuts, "fc.1"]
+    found = table[table["layer"] == "pool"]
+    assert found["image_id"].tolist() == [f"{p:02}.{n}" for p in range(16, 24) for n in (1, 2)]
+    features = market[0].vectors(range(32, 48), "features")[:, cuts["pool"]]
+    expected = features / np.linalg.norm(features, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.stack(found["embedding"]), expected, atol=1e-6)
+
+
+def test_the_original_s_hidden_layer_is_a_thousand_wide_and_never_below_zero(market, model, told):
+    table = embed_layers(*market, model, LABELS, told)
+
+    hidden = np.stack(table.loc[table["layer"] == "fc.1", "embedding"])
+    assert hidden.shape == (16, 1000)
+    assert hidden.min() >= 0

@@ -1,0 +1,82 @@
+import pytest
+import torch
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.vision.embedding_head import (
+    EmbeddingHead,
+    Layer,
+    level_names,
+    level_slices,
+    pooled,
+    pooled_levels,
+)
+from fb_marketplace.pipelines.vision.network import make_network
+
+
+@pytest.fixture
+def maps(fitted_network):
+    torch.manual_seed(1)
+    pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        return fitted_network.maps(pixels)
+
+
+def test_a_power_of_one_is_the_mean_and_a_high_one_nearly_the_maximum():
+    level = torch.rand(2, 3, 4, 4)
+
+    torch.testing.assert_close(pooled(level, 1.0), level.mean((2, 3)))
+    torch.testing.assert_close(pooled(level, 200.0), level.amax((2, 3)), rtol=0.02, atol=0)
+
+
+def test_what_is_below_zero_counts_as_nothing_under_a_higher_power():
+    level = torch.tensor([[[[-5.0, 2.0], [0.0, 0.0]]]])
+
+    torch.testing.assert_close(pooled(level, 2.0), torch.tensor([[1.0]]), atol=1e-4, rtol=0)
+
+
+def test_the_last_level_is_what_the_classifier_sees(fitted_network, maps):
+    names = level_names(fitted_network, 3)
+    levels = pooled_levels(maps, names, 3.0)
+    cuts = level_slices(fitted_network, names)
+
+    assert names == ("block2", "block3", "pool")
+    torch.testing.assert_close(levels[:, cuts["pool"]], maps["pool"])
+    torch.testing.assert_close(levels[:, cuts["block3"]], pooled(maps["block3"], 3.0))
+    assert levels.shape[1] == cuts["pool"].stop
+
+
+def test_more_levels_than_there_are_are_all(fitted_network):
+    assert level_names(fitted_network, 99)[:2] == ("block0", "block1")
+
+
+def test_a_block_as_the_embedding_is_its_mean_at_length_one(fitted_network, maps):
+    found = Layer(fitted_network, "block4")(maps, torch.zeros(2, 1))
+
+    means = maps["block4"].mean((2, 3))
+    torch.testing.assert_close(found, means / means.norm(dim=1, keepdim=True))
+
+
+def test_a_head_gives_vectors_of_length_one():
+    found = EmbeddingHead(6, 4)(torch.randn(5, 6))
+
+    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
+
+
+@pytest.mark.parametrize(
+    ("layer", "told_of"),
+    [
+        ("block9", r"no layer 'block9'.*metric, block0, .*pool"),
+        ("fc.1", r"no hidden layer.*resnet50"),
+        ("metric", r"no head was trained.*epochs"),
+    ],
+)
+def test_a_layer_that_is_not_there_is_told_with_those_that_are(fitted_network, layer, told_of):
+    with pytest.raises(UserError, match=told_of):
+        Layer(fitted_network, layer)
+
+
+def test_resnet50_names_its_hidden_layer_among_the_others(told, changed):
+    network = make_network(changed(told, backbone="resnet50"), classes=3)
+
+    with pytest.raises(UserError, match=r"layer4, pool, fc\.1"):
+        Layer(network, "block4")

@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+from safetensors.torch import load, save
+
+from fb_marketplace.pipelines.vision import levels
+from fb_marketplace.pipelines.vision.embedding_head import level_names, level_slices
+from fb_marketplace.pipelines.vision.levels import extract_levels
+from fb_marketplace.pipelines.vision.network import weights_of
+
+LABELS = ["Blue", "Green", "Red"]
+
+
+class Model:
+    def __init__(self, network):
+        self._weights = save(weights_of(network))
+
+    def read(self):
+        return self._weights
+
+
+@pytest.fixture(scope="module")
+def model(fitted_network):
+    return Model(fitted_network)
+
+
+def read(images, model, told, held=frozenset()):
+    retained, *batches = extract_levels(images, held, model, LABELS, told)
+    return retained.keys, [row for batch in batches for row in batch.to_pylist()]
+
+
+def test_each_photo_has_its_levels(marketplace, fitted_network, model, told):
+    keys, rows = read(marketplace.images, model, told)
+
+    names = level_names(fitted_network, told.embedding.levels)
+    width = level_slices(fitted_network, names)["pool"].stop
+    assert [row["image_id"] for row in rows] == [f"{place:02}" for place in range(36)]
+    assert {row["key"] for row in rows} == keys
+    assert np.asarray([row["features"] for row in rows]).shape == (36, width)
+
+
+def test_levels_that_are_held_are_not_taken_again(marketplace, model, told, monkeypatch):
+    keys, _ = read(marketplace.images, model, told)
+    monkeypatch.setattr(levels, "export_levels", None)
+
+    assert read(marketplace.images, model, told, keys) == (keys, [])
+
+
+@pytest.mark.parametrize(
+    ("values", "anew"),
+    [
+        ({"embedding": {"levels": 2}}, True),
+        ({"embedding": {"power": 3.0}}, True),
+        ({"embedding": {"epochs": 9}}, False),
+        ({"embedding": {"loss": "triplet"}}, False),
+    ],
+)
+def test_what_the_levels_depend_on_and_nothing_else_takes_them_anew(
+    marketplace, model, told, changed, values, anew
+):
+    before, _ = read(marketplace.images, model, told)
+    (retained, *_) = extract_levels(
+        marketplace.images, before, model, LABELS, changed(told, **values)
+    )
+
+    assert (retained.keys != before) is anew
+
+
+def test_another_model_has_other_levels(marketplace, model, told):
+    class Other:
+        def read(self):
+            return save(load(model.read()), {"another": "card"})
+
+    before, _ = read(marketplace.images, model, told)
+    (retained, *_) = extract_levels(marketplace.images, before, Other(), LABELS, told)
+
+    assert not retained.keys & before

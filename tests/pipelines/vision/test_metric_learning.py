@@ -1,0 +1,107 @@
+import numpy as np
+import pytest
+import torch
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.vision.embedding_head import EmbeddingHead
+from fb_marketplace.pipelines.vision.metric_learning import Pairs, fit_head, recall_at_1
+
+NOISE, SIGNAL = 12, 4
+
+
+@pytest.fixture
+def found():
+    """Sixty listings of two photos: a few features are a listing's own, more and louder ones a photo's."""
+    random = np.random.default_rng(0)
+    own = np.repeat(random.normal(size=(60, SIGNAL)), 2, axis=0)
+    loud = random.normal(size=(120, NOISE))
+    groups = np.repeat(np.arange(60), 2)
+    rows = np.arange(120)
+    return Pairs(
+        np.hstack([own + 0.1 * random.normal(size=own.shape), loud]).astype(np.float32),
+        groups,
+        groups % 5,
+        rows[:80],
+        rows[80:],
+    )
+
+
+@pytest.fixture
+def recipe(told, changed):
+    def with_values(**values):
+        few = {"epochs": 20, "listings_per_batch": 20, "dimension": 6, "learning_rate": 0.03}
+        return changed(told, embedding=few | values).embedding
+
+    return with_values
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"loss": "contrastive"},
+        {"loss": "multi_similarity"},
+        {"loss": "triplet"},
+        {"path_weight": 0.2},
+        {"hard_batches": 0.5},
+        {"dropout": 0.1},
+    ],
+    ids=str,
+)
+def test_photos_of_one_listing_are_brought_together(found, recipe, values):
+    head, history = fit_head(found, recipe(**values), seed=0)
+
+    with torch.no_grad():
+        embeddings = head(torch.from_numpy(found.levels[found.validation])).numpy()
+    best = max(each["validation_recall_at_1"] for each in history)
+    assert recall_at_1(embeddings, found) == pytest.approx(best)
+    assert best > history[0]["validation_recall_at_1"] + 0.15
+
+
+def test_a_head_begins_as_main_components_that_no_loud_feature_drowns(found, recipe):
+    louder = found._replace(levels=found.levels * np.float32([1] * SIGNAL + [100] * NOISE))
+
+    one, other = (fit_head(each, recipe(epochs=1), seed=0)[1][0] for each in (found, louder))
+
+    assert one["validation_recall_at_1"] == pytest.approx(other["validation_recall_at_1"], abs=0.05)
+
+
+def test_the_same_seed_gives_the_same_head_and_another_does_not(found, recipe):
+    one, again, other = (
+        fit_head(found, recipe(epochs=3), seed=seed)[0].project.weight for seed in (1, 1, 2)
+    )
+
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+
+
+def test_test_photos_are_not_looked_at(found, recipe):
+    learned = found._replace(training=found.training[:60])
+    changed = learned._replace(levels=learned.levels.copy())
+    changed.levels[60:80] = 99
+
+    one, other = (fit_head(each, recipe(epochs=2), seed=0)[0] for each in (learned, changed))
+
+    assert torch.equal(one.project.weight, other.project.weight)
+
+
+def test_a_partner_counts_when_it_is_the_nearest_other_photo(found):
+    asked = found._replace(groups=np.array([0, 0, 1, 1, 2]), validation=np.arange(5))
+    angles = np.radians([0, 10, 14, 100, 50])
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+    # 0 finds 1; 1 finds 2 instead; 2 finds 1; 3 finds 4; 4 has no partner and is not asked.
+    assert recall_at_1(points, asked) == pytest.approx(1 / 4)
+
+
+def test_listings_with_one_photo_cannot_be_learned_from(found, recipe):
+    alone = found._replace(groups=np.arange(120))
+
+    with pytest.raises(UserError, match=r"found 0 to train on.*layer to pool"):
+        fit_head(alone, recipe(), seed=0)
+
+
+def test_a_head_takes_levels_as_they_are(found, recipe):
+    head, _ = fit_head(found, recipe(epochs=1), seed=0)
+
+    assert isinstance(head, EmbeddingHead)
+    assert head.project.weight.shape == (6, SIGNAL + NOISE)
