@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from fb_marketplace.pipelines.vision.backbones import POOL
 from fb_marketplace.pipelines.vision.embedding_head import (
     EmbeddingHead,
     Layer,
@@ -29,19 +30,21 @@ def pixels():
     return np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
 
 
-def scores_of(network, pixels):
+def said_by(network, pixels):
     with torch.no_grad():
-        return network(torch.from_numpy(pixels))
+        return network(torch.from_numpy(pixels)).numpy()
 
 
 def test_the_export_gives_the_embeddings_of_the_network(fitted_network, encoder, pixels):
-    expected = scores_of(fitted_network, pixels).embeddings.numpy()
+    with torch.no_grad():
+        pooled = fitted_network.maps(torch.from_numpy(pixels))[POOL]
+    expected = (pooled / pooled.norm(dim=1, keepdim=True)).numpy()
 
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
 
 
 def test_the_export_gives_probabilities_at_the_temperature(fitted_network, encoder, pixels):
-    logits = scores_of(fitted_network, pixels).logits.numpy()
+    logits = said_by(fitted_network, pixels)
     said = encoder.encode(pixels).probabilities
 
     # Ratios of probabilities are what the temperature changes: exp((a - b) / T).
@@ -75,7 +78,7 @@ def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, 
     network = make_network(changed(told, backbone="resnet50"), classes=4)
     seen = []
     hook = network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
-    scores_of(network, pixels)
+    said_by(network, pixels)
     hook.remove()
     hidden = seen[0].numpy()
 

@@ -17,35 +17,36 @@ def network(request, told, changed):
     return make_network(changed(told, backbone=request.param), classes=4)
 
 
-def test_embeddings_have_length_one(network, pixels):
+def test_a_network_gives_what_its_head_says_of_the_pooled_features(network, pixels):
     with torch.no_grad():
-        scores = network(pixels)
+        logits = network(pixels)
+        seen = network.head.embed(network.maps(pixels)["pool"])
 
-    torch.testing.assert_close(scores.embeddings.norm(dim=1), torch.ones(3))
-    assert scores.logits.shape == (3, 4)
-    assert scores.embeddings.shape == (3, network.head.dimension)
+    assert logits.shape == (3, 4)
+    assert seen.shape == (3, network.head.dimension)
+    torch.testing.assert_close(logits, network.head.classify(seen))
 
 
-def test_the_embedding_of_resnet50_is_its_hidden_layer(told, changed, pixels):
+def test_the_head_of_resnet50_sees_its_hidden_layer(told, changed, pixels):
     network = make_network(changed(told, backbone="resnet50"), classes=4)
     seen = []
     network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
 
     with torch.no_grad():
-        embeddings = network(pixels).embeddings
+        embedded = network.head.embed(network.maps(pixels)["pool"])
 
     assert network.head.dimension == 1000
-    torch.testing.assert_close(embeddings, seen[0] / seen[0].norm(dim=1, keepdim=True))
+    torch.testing.assert_close(embedded, seen[0])
 
 
-def test_without_a_hidden_layer_the_pooled_features_are_the_embedding(told, pixels):
+def test_without_a_hidden_layer_the_head_sees_the_pooled_features_at_one_length(told, pixels):
     network = make_network(told, classes=4)
 
     with torch.no_grad():
         pooled = network.trunk(network.prepare(pixels))
-        embeddings = network(pixels).embeddings
+        embedded = network.head.embed(pooled)
 
-    torch.testing.assert_close(embeddings, pooled / pooled.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(embedded, 8 * pooled / pooled.norm(dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from fb_marketplace.pipelines.vision import training_state
+from fb_marketplace.pipelines.vision.backbones import POOL
 from fb_marketplace.pipelines.vision.network import Network
 
 FACTS = {
@@ -32,8 +33,8 @@ def make(told, changed):
 def train(parts, steps=1):
     for step in range(steps):
         pixels = torch.full((2, 256, 256, 3), 40 * step, dtype=torch.uint8)
-        scores = parts.network(pixels)
-        loss = scores.logits[:, 0].sum() + parts.paths(scores.embeddings)[:, 0].sum()
+        seen = parts.network.head.embed(parts.network.maps(pixels)[POOL])
+        loss = parts.network.head.classify(seen)[:, 0].sum() + parts.paths(seen)[:, 0].sum()
         parts.optimiser.zero_grad()
         loss.backward()
         parts.optimiser.step()

@@ -224,7 +224,7 @@ def read_logits(
     reading = PhotoDataset(images, rows.tolist())
     batches = loader(reading, Batches(len(rows), told.batch_size, None), workers=0)
     with torch.no_grad(), autocast(device, told.precision):
-        answers = [network(batch.pixels.to(device)).logits.float().cpu() for batch in batches]
+        answers = [network(batch.pixels.to(device)).float().cpu() for batch in batches]
     read: NDArray[np.float32] = torch.cat(answers).numpy()
     return read
 

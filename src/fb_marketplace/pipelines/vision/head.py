@@ -132,7 +132,7 @@ def train_head(
             losses = []
             head.train()
             for batch in torch.split(training[torch.randperm(len(training))], told.batch_size):
-                loss = loss_of(head(features[batch]).logits, classes[batch])
+                loss = loss_of(head(features[batch]), classes[batch])
                 optimiser.zero_grad()
                 loss.backward()
                 optimiser.step()
@@ -140,7 +140,7 @@ def train_head(
                 losses.append(loss.item() * len(batch))
             head.eval()
             with torch.no_grad():
-                answers = head(features[validation]).logits
+                answers = head(features[validation])
                 right = float((answers.argmax(1) == classes[validation]).float().mean())
                 validation_loss = torch.nn.functional.cross_entropy(answers, classes[validation])
             history.append(
@@ -168,7 +168,7 @@ def predict(
     layers = make_head(parameters, len(head.labels))
     layers.load_state_dict(head.weights)
     with torch.no_grad():
-        logits: NDArray[np.float32] = layers.eval()(torch.from_numpy(features)).logits.numpy()
+        logits: NDArray[np.float32] = layers.eval()(torch.from_numpy(features)).numpy()
     return logits
 
 

@@ -73,7 +73,7 @@ def _introduction(labels: list[str], encoder_report: dict[str, Any]) -> str:
     return f"""# Model card: the category of a photo
 
 One network takes a photo of something for sale, and says which of {len(labels)} root categories it belongs
-to; the vector that it says it from is what similar photos are searched by. Served as
+to, and gives the vector that similar photos are searched by (`embedding.layer`). Served as
 {encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers.
 
 It is meant to suggest a category to a seller and to order search results, beside people who can say that

@@ -1,9 +1,9 @@
-"""The network: from pixels of canonical photos to scores of the classes and an embedding.
+"""The network: from pixels of canonical photos to logits of the classes, and what each block makes of them.
 
 Imported only by the functions that use it, as it imports torch.
 """
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import torch
 from torch.nn.functional import interpolate, normalize
@@ -16,22 +16,10 @@ SCALE: Final = 8.0
 """Length of the features that a linear classifier sees: at length one, its weights would be huge."""
 
 
-class Scores(NamedTuple):
-    """What a network says of n photos.
-
-    Attributes:
-        logits: float32, (n, classes), not calibrated.
-        embeddings: float32, (n, dimension), of unit length.
-    """
-
-    logits: torch.Tensor
-    embeddings: torch.Tensor
-
-
 class Head(torch.nn.Module):
-    """What comes after the backbone: pooled features in, ``Scores`` out.
+    """What comes after the backbone: pooled features in, logits out.
 
-    ``dropout`` is what of the embedding the classifier does not see in training; none, until told.
+    ``dropout`` is what of its input the last layer does not see in training; none, until told.
     The layers are called ``fc``. With a hidden layer, as the original has over ResNet50, they are
     ``fc.0`` (linear), ``fc.1`` (ReLU, whose output is the embedding) and ``fc.2`` (linear). Without
     one, the pooled features are the embedding and ``fc`` is linear.
@@ -69,10 +57,9 @@ class Head(torch.nn.Module):
         logits: torch.Tensor = layer(self.dropout(embedded))
         return logits
 
-    def forward(self, features: torch.Tensor) -> Scores:
-        """Score pooled features, float32 (n, features)."""
-        embedded = self.embed(features)
-        return Scores(self.classify(embedded), normalize(embedded, dim=1))
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Give the logits, float32 (n, classes) and not calibrated, of pooled features."""
+        return self.classify(self.embed(features))
 
 
 class Network(torch.nn.Module):
@@ -120,10 +107,10 @@ class Network(torch.nn.Module):
             photos = made[name] = block(photos)
         return made
 
-    def forward(self, pixels: torch.Tensor) -> Scores:
-        """Score canonical photos, uint8 (n, 256, 256, 3)."""
-        scores: Scores = self.head(self.trunk(self.prepare(pixels)))
-        return scores
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        """Give the logits of canonical photos, uint8 (n, 256, 256, 3)."""
+        logits: torch.Tensor = self.head(self.trunk(self.prepare(pixels)))
+        return logits
 
 
 def make_head(parameters: VisionParameters, classes: int, hidden: int | None = None) -> Head:
