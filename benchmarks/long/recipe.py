@@ -25,12 +25,20 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
 from fb_marketplace.bootstrap import mean_by_group
+from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.answers import answers_of, labels_of
 from fb_marketplace.pipelines.vision.fusion import fuse
+from fb_marketplace.pipelines.vision.head import examples, train_head
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES, CONFIDENCE = 2000, 0.95
 Cases = pd.Series  # whether each case is right, by its id
+HEADS: dict[str, dict[str, Any]] = {
+    "as recommended": {},
+    "without label smoothing": {"label_smoothing": 0.0},
+    "rare categories count more": {"class_balance": 0.5},
+    "with the original's hidden layer": {"hidden": 1000},
+}
 
 
 def main() -> None:
@@ -52,6 +60,7 @@ def main() -> None:
         "listings, with text, over the plain way", [e["with text"] for e in ours], plain, groups
     )
     steps(runs)
+    heads(runs[0], told.seeds)
 
 
 def trained(seed: int) -> dict[str, Any]:
@@ -64,6 +73,7 @@ def trained(seed: int) -> dict[str, Any]:
         names = (
             *("products", "splits", "vision_predictions", "product_predictions", "fusion"),
             *("frozen_predictions", "training_history", "vision_metrics", "encoder_report"),
+            *("vision_features", "params:vision"),
         )
         return {name: catalog.load(name) for name in names}
 
@@ -166,6 +176,28 @@ def steps(runs: list[dict[str, Any]]) -> None:
             f"{answered['coverage']['value']:.3f}, {(answered['error'] or {}).get('value')}; "
             f"served {report['served']}, int8 {report['int8']}"
         )
+
+
+def heads(run: dict[str, Any], seeds: list[int]) -> None:
+    """Print what choices about the head do, on the cached features of the frozen backbone."""
+    print(
+        "\nvalidation, head alone on the frozen backbone: right, and cross-entropy; mean of seeds"
+    )
+    found = examples(run["vision_features"], run["products"], run["splits"])
+    told = VisionParameters.model_validate(run["params:vision"])
+    for name, change in HEADS.items():
+        hidden = change.get("hidden")
+        update = {key: value for key, value in change.items() if key != "hidden"}
+        best = []
+        for seed in seeds:
+            changed = told.model_copy(update={**update, "seed": seed})
+            _, history = train_head(found, changed, hidden)
+            best.append(max(history, key=lambda epoch: epoch["validation_accuracy"]))
+        right, loss = (
+            np.mean([epoch[of] for epoch in best])
+            for of in ("validation_accuracy", "validation_loss")
+        )
+        print(f"  {name:36} {right:.3f}  {loss:.3f}")
 
 
 if __name__ == "__main__":
