@@ -49,7 +49,7 @@ def _without_order_among_equals(layers: list[str]) -> list[str]:
     [
         *("photo_sheet", "quarantine_sheet", "category_histogram", "price_histogram"),
         *("baselines_chart", "category_confusion", "price_chart"),
-        *("learning_curves", "photo_confusion", "product_confusion"),
+        *("learning_curves", "embedding_curve", "photo_confusion", "product_confusion"),
         *("reliability_diagram", "mistakes_sheet", "retrieval_sheet"),
     ],
 )
