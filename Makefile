@@ -39,8 +39,9 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 	$(BIN)/kedro run $(SHORTER)
 	@$(BIN)/fb-marketplace summary
 
+# Two processes, one of which has the tests of whole runs; with more threads they would wait for each other.
 test: $(READY)  ## run the tests
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
 
 test-long: $(READY)  ## run the tests that train and kill for minutes
 	$(BIN)/pytest -m long

@@ -9,6 +9,14 @@ import seaweed as seaweedfs
 from e2e.places import PROJECT, Place, Run, clean_environment, command
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep these tests in one process, where several run them: they share what is done once."""
+    here = Path(__file__).parent
+    for item in items:
+        if item.path.is_relative_to(here):
+            item.add_marker(pytest.mark.xdist_group("e2e"))
+
+
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as it stands, as a clone of its own: commands write nothing into the checkout."""
