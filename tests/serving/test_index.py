@@ -1,3 +1,4 @@
+import hashlib
 from concurrent.futures import ThreadPoolExecutor
 
 import faiss
@@ -22,6 +23,24 @@ def index(vectors):
     return Index.build_flat(
         vectors, [f"i{row}" for row in range(count)], [f"p{row // 2}" for row in range(count)]
     )
+
+
+def rewritten(ids, change):
+    sink = pa.BufferOutputStream()
+    pq.write_table(change(pq.read_table(pa.BufferReader(ids))), sink)
+    return sink.getvalue().to_pybytes()
+
+
+def with_metadata(ids, **changed):
+    """Ids that say something else of their index; what is None they do not say."""
+
+    def change(table):
+        told = {name.decode(): value for name, value in table.schema.metadata.items()} | changed
+        return table.replace_schema_metadata(
+            {name: value for name, value in told.items() if value is not None}
+        )
+
+    return rewritten(ids, change)
 
 
 def test_finds_the_rows_that_comparing_with_every_vector_finds(index, vectors):
@@ -87,8 +106,55 @@ def test_gives_the_same_bytes_each_time(index):
 def test_refuses_ids_of_another_version(index, vectors):
     shorter = Index.build_flat(vectors[1:], index.image_ids[1:], index.product_ids[1:])
 
-    with pytest.raises(IndexMismatch, match="200 vectors, 199 image ids"):
+    with pytest.raises(IndexMismatch, match=r"sha256 .* its ids expect sha256 .* one run"):
         Index.from_bytes(index.to_bytes()[0], shorter.to_bytes()[1])
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"index_sha256": "0" * 64}, "its ids expect sha256 000000000000"),
+        ({"index_count": "199"}, "found 200 vectors of 16 numbers; its ids expect 199 of 16"),
+        ({"index_dimension": "17"}, "found 200 vectors of 16 numbers; its ids expect 200 of 17"),
+    ],
+)
+def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
+    content, ids = index.to_bytes()
+
+    with pytest.raises(IndexMismatch, match=message):
+        Index.from_bytes(content, with_metadata(ids, **changed))
+
+
+@pytest.mark.parametrize("lacking", ["index_sha256", "index_count", "index_dimension"])
+def test_refuses_ids_that_an_older_version_wrote(index, lacking):
+    content, ids = index.to_bytes()
+
+    with pytest.raises(IndexMismatch, match="older version: run the pipeline indexing again"):
+        Index.from_bytes(content, with_metadata(ids, **{lacking: None}))
+
+
+def test_refuses_ids_with_fewer_rows_than_they_say(index):
+    content, ids = index.to_bytes()
+
+    with pytest.raises(IndexMismatch, match="200 vectors, 199 image ids"):
+        Index.from_bytes(content, rewritten(ids, lambda table: table.slice(1)))
+
+
+@pytest.mark.parametrize("place", range(0, 12_000, 1000))
+def test_faiss_does_not_get_to_see_an_index_with_one_byte_changed(index, place):
+    content, ids = index.to_bytes()
+    changed = bytearray(content)
+    changed[place] ^= 0x55
+
+    with pytest.raises(IndexMismatch, match="its ids expect sha256"):
+        Index.from_bytes(bytes(changed), ids)
+
+
+def test_refuses_bytes_that_are_no_index_though_the_ids_were_written_with_them(index):
+    ids = with_metadata(index.to_bytes()[1], index_sha256=hashlib.sha256(b"none").hexdigest())
+
+    with pytest.raises(IndexMismatch, match="4 bytes that FAISS cannot read"):
+        Index.from_bytes(b"none", ids)
 
 
 def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
@@ -103,12 +169,20 @@ def test_refuses_embeddings_that_are_no_numbers(vectors):
         Index.build_flat(vectors, ["i"] * 200, ["p"] * 200)
 
 
-def test_refuses_an_index_that_measures_something_else(index):
-    by_product = faiss.IndexFlatIP(16)
-    by_product.add(np.zeros((200, 16), np.float32))
+@pytest.mark.parametrize(
+    ("made", "message"),
+    [
+        (lambda: faiss.IndexFlatIP(16), "expected squared L2"),
+        (lambda: faiss.IndexPQ(16, 4, 8), "type IndexPQ; expected one of the kinds flat, "),
+        (lambda: faiss.IndexHNSWSQ(16, faiss.ScalarQuantizer.QT_8bit, 8), "type IndexHNSWSQ"),
+    ],
+)
+def test_refuses_an_index_of_a_kind_that_it_does_not_know(index, made, message):
+    content = faiss.serialize_index(made()).tobytes()
+    digest = hashlib.sha256(content).hexdigest()
 
-    with pytest.raises(IndexMismatch, match="expected squared L2"):
-        Index.from_bytes(faiss.serialize_index(by_product).tobytes(), index.to_bytes()[1])
+    with pytest.raises(IndexMismatch, match=message):
+        Index.from_bytes(content, with_metadata(index.to_bytes()[1], index_sha256=digest))
 
 
 def test_refuses_ids_with_other_columns(index):

@@ -196,16 +196,16 @@ def test_refuses_a_canary_with_another_neighbour(tmp_path, draft, neighbour):
         Release.of_manifest(str(tmp_path), wrong)
 
 
+def put_index(folder, index):
+    for name, content in zip(("index", "ids"), index.to_bytes(), strict=True):
+        (folder / FILES[name]).write_bytes(content)
+
+
 def test_accepts_a_canary_whose_neighbour_is_as_near_as_the_one_found(tmp_path, draft):
     ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
     ids["image_id"][4] = "img-copy"
-    pq.write_table(pa.table(ids), tmp_path / FILES["ids"])
     vectors = np.float32([draft.canaries[0].embedding] * 5)
-    import faiss
-
-    index = faiss.IndexFlatL2(8)
-    index.add(vectors)
-    (tmp_path / FILES["index"]).write_bytes(faiss.serialize_index(index).tobytes())
+    put_index(tmp_path, Index.build_flat(vectors, ids["image_id"], ids["product_id"]))
 
     resealed(str(tmp_path), draft, **changed_canary(draft, neighbours=["img-copy"]))
 
@@ -220,8 +220,7 @@ def test_refuses_an_index_made_by_another_encoder(
     pixels = np.stack([photos.pixels(jpeg) for jpeg in canonical_photos.values()])
     others = encoder.encode(pixels).embeddings * np.float32(change)
     ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
-    index, _ = Index.build_flat(others, ids["image_id"], ids["product_id"]).to_bytes()
-    (tmp_path / FILES["index"]).write_bytes(index)
+    put_index(tmp_path, Index.build_flat(others, ids["image_id"], ids["product_id"]))
 
     message = refusal(resealed(str(tmp_path), draft))
 

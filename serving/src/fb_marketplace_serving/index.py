@@ -1,20 +1,26 @@
 """Vectors in, their nearest neighbours out: a FAISS index and the ids of its rows, one version.
 
-The two travel as two files and are only ever held together, so that no row gets another row's name.
+The two travel as two files and are only ever held together, so that no row gets another row's name: the ids
+carry the digest of the index that they belong to.
 """
 
+import hashlib
 import io
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+
+from fb_marketplace_serving.index_building import hold
+from fb_marketplace_serving.index_kinds import IndexMismatch, Kind, Vectors
+from fb_marketplace_serving.index_search import kept_rows, nearest
+
+__all__ = ["Index", "IndexMismatch", "Neighbours"]
 
 ID_COLUMNS: Final = ("image_id", "product_id")
-
-
-class IndexMismatch(ValueError):  # noqa: N818 - says what is wrong better than an Error would
-    """An index and ids that do not belong together, or cannot be read."""
+SHA256, COUNT, DIMENSION = b"index_sha256", b"index_count", b"index_dimension"
+"""What the ids say of their index, in the metadata of the Parquet file."""
 
 
 class Neighbours(NamedTuple):
@@ -37,24 +43,19 @@ class Index:
         product_ids: the listing of each row.
     """
 
-    def __init__(self, vectors: Any, image_ids: Sequence[str], product_ids: Sequence[str]) -> None:
-        """Join a ``faiss.Index`` and its ids; see :meth:`build_flat` and :meth:`from_bytes`.
+    def __init__(
+        self, vectors: Vectors, image_ids: Sequence[str], product_ids: Sequence[str]
+    ) -> None:
+        """Join an index and its ids; see :meth:`build_flat` and :meth:`from_bytes`.
 
         Raises:
-            IndexMismatch: they are not as many, or the index measures something else than L2.
+            IndexMismatch: they are not as many.
         """
-        import faiss
-
-        counts = (vectors.ntotal, len(image_ids), len(product_ids))
+        counts = (len(vectors), len(image_ids), len(product_ids))
         if len(set(counts)) != 1:
             raise IndexMismatch(
                 f"found {counts[0]:,} vectors, {counts[1]:,} image ids and {counts[2]:,} product "
                 "ids; expected as many of each: the index and its ids are of different versions"
-            )
-        if vectors.metric_type != faiss.METRIC_L2:
-            raise IndexMismatch(
-                f"found an index of metric {vectors.metric_type}; expected squared L2 "
-                f"({faiss.METRIC_L2})"
             )
         self._vectors = vectors
         self.image_ids = tuple(image_ids)
@@ -78,50 +79,43 @@ class Index:
             IndexMismatch: there are not as many ids as vectors.
             ValueError: the embeddings are no matrix of finite numbers.
         """
-        import faiss
-
-        if embeddings.ndim != 2 or not np.isfinite(embeddings).all():
-            raise ValueError(
-                f"found embeddings of shape {embeddings.shape}, "
-                f"{int((~np.isfinite(embeddings)).sum()):,} of their numbers not finite; "
-                "expected (n, dimension), all finite"
-            )
-        vectors = faiss.IndexFlatL2(embeddings.shape[1])
-        vectors.add(np.ascontiguousarray(embeddings, dtype=np.float32))
-        return cls(vectors, image_ids, product_ids)
+        return cls(Vectors(hold([embeddings], embeddings.shape[-1])), image_ids, product_ids)
 
     @classmethod
     def from_bytes(cls, index: bytes, ids: bytes) -> Self:
         """Open what :meth:`to_bytes` gave.
 
-        FAISS trusts what it reads: check the digest of the bytes before they come here.
+        FAISS trusts what it reads, and can be made to crash by it: it gets to see only bytes of the digest
+        that the ids were written with. Check the digest of the ids before they come here.
 
         Args:
-            index: a serialised FAISS index of any kind that measures L2.
+            index: a serialised FAISS index of one of the kinds.
             ids: Parquet with the columns ``image_id`` and ``product_id``, in row order.
 
         Raises:
             IndexMismatch: one of them cannot be read, or they do not belong together.
         """
         import faiss
-        import pyarrow as pa
-        import pyarrow.parquet as pq
 
+        told, image_ids, product_ids = _read_ids(ids)
+        sha256 = hashlib.sha256(index).hexdigest()
+        if sha256 != told[SHA256]:
+            raise IndexMismatch(
+                f"found {len(index):,} bytes of index, sha256 {sha256[:12]}…; its ids expect "
+                f"sha256 {told[SHA256][:12]}…: take both from one run of the pipeline indexing"
+            )
         try:
-            vectors = faiss.deserialize_index(np.frombuffer(index, dtype=np.uint8))
+            vectors = Vectors(faiss.deserialize_index(np.frombuffer(index, dtype=np.uint8)))
         except RuntimeError as error:
             raise IndexMismatch(
                 f"found {len(index):,} bytes that FAISS cannot read; expected a FAISS index"
             ) from error
-        try:
-            table = pq.read_table(io.BytesIO(ids))
-        except (pa.ArrowInvalid, OSError) as error:
+        found = (str(len(vectors)), str(vectors.dimension))
+        if found != (told[COUNT], told[DIMENSION]):
             raise IndexMismatch(
-                f"found {len(ids):,} bytes of ids that are no Parquet ({error})"
-            ) from error
-        if tuple(table.column_names) != ID_COLUMNS:
-            raise IndexMismatch(f"found ids with {table.column_names}; expected {ID_COLUMNS}")
-        image_ids, product_ids = (table.column(name).to_pylist() for name in ID_COLUMNS)
+                f"found {found[0]} vectors of {found[1]} numbers; its ids expect {told[COUNT]} of "
+                f"{told[DIMENSION]}: take both from one run of the pipeline indexing"
+            )
         return cls(vectors, image_ids, product_ids)
 
     def to_bytes(self) -> tuple[bytes, bytes]:
@@ -130,33 +124,52 @@ class Index:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        index = faiss.serialize_index(self._vectors.faiss_index).tobytes()
         ids = pa.table(
             {
                 "image_id": pa.array(self.image_ids, pa.string()),
                 "product_id": pa.array(self.product_ids, pa.string()),
             }
+        ).replace_schema_metadata(
+            {
+                SHA256: hashlib.sha256(index).hexdigest(),
+                COUNT: str(len(self)),
+                DIMENSION: str(self.dimension),
+            }
         )
         buffer = io.BytesIO()
         pq.write_table(ids, buffer, compression="zstd")
-        return faiss.serialize_index(self._vectors).tobytes(), buffer.getvalue()
+        return index, buffer.getvalue()
+
+    @property
+    def kind(self) -> Kind:
+        """How it finds what is near."""
+        return self._vectors.kind
 
     @property
     def dimension(self) -> int:
         """Size of a vector."""
-        return int(self._vectors.d)
+        return self._vectors.dimension
 
     def __len__(self) -> int:
         return len(self.image_ids)
 
-    def search(self, query: NDArray[np.float32], k: int) -> Neighbours:
-        """Find the k nearest rows, or all of them where there are fewer.
+    def search(
+        self, query: NDArray[np.float32], k: int, keep: ArrayLike | None = None
+    ) -> Neighbours:
+        """Find the k nearest rows, or all of them where there are fewer; of equals the lower rows.
+
+        Distances are exact whichever the kind of index. A filter that keeps no more than a quarter of the
+        rows is answered exactly too, by comparing those that it keeps.
 
         Args:
             query: float32, (dimension,) or (n, dimension).
             k: how many, at least one.
+            keep: a filter: bool, a value for each row; or the rows that are kept, as integers.
 
         Raises:
-            ValueError: the query is of another dimension, or k is less than one.
+            ValueError: the query is of another dimension, k is less than one, or the filter is no filter
+                of these rows.
         """
         if query.ndim not in (1, 2) or query.shape[-1] != self.dimension:
             raise ValueError(
@@ -166,27 +179,30 @@ class Index:
         if k < 1:
             raise ValueError(f"found k = {k}; expected at least 1")
         queries = np.ascontiguousarray(np.atleast_2d(query), dtype=np.float32)
-        k = min(k, len(self))
-        if k == 0 or len(queries) == 0:
-            rows = np.empty((len(queries), k), np.int64)
-            distances = np.empty((len(queries), k), np.float32)
-        else:
-            distances, rows = self._search_on_one_thread(queries, k)
+        kept = None if keep is None else kept_rows(keep, len(self))
+        rows, distances = nearest(self._vectors, queries, k, kept)
         return Neighbours(rows[0], distances[0]) if query.ndim == 1 else Neighbours(rows, distances)
 
-    def _search_on_one_thread(
-        self, queries: NDArray[np.float32], k: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Search with one OpenMP thread: many make a query of 16 ms one of 80 on a busy machine.
 
-        OpenMP keeps this number for each calling thread, so it is set, and put back, by each call.
-        """
-        import faiss
+def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
+    """Read ids, and what they say of the index that they belong to."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-        before = faiss.omp_get_max_threads()
-        faiss.omp_set_num_threads(1)
-        try:
-            distances, rows = self._vectors.search(queries, k)
-        finally:
-            faiss.omp_set_num_threads(before)
-        return distances, rows
+    try:
+        table: Any = pq.read_table(io.BytesIO(ids))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise IndexMismatch(
+            f"found {len(ids):,} bytes of ids that are no Parquet ({error})"
+        ) from error
+    if tuple(table.column_names) != ID_COLUMNS:
+        raise IndexMismatch(f"found ids with {table.column_names}; expected {ID_COLUMNS}")
+    metadata = table.schema.metadata or {}
+    if not metadata.keys() >= {SHA256, COUNT, DIMENSION}:
+        raise IndexMismatch(
+            "found ids that do not say which index they belong to; expected its digest: they were "
+            "made by an older version: run the pipeline indexing again"
+        )
+    told = {name: metadata[name].decode("ascii", "replace") for name in (SHA256, COUNT, DIMENSION)}
+    image_ids, product_ids = (table.column(name).to_pylist() for name in ID_COLUMNS)
+    return told, image_ids, product_ids

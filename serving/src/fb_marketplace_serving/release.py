@@ -206,7 +206,8 @@ def _other_neighbour(index: Index, embedding: NDArray[np.float32], expected: str
         return f"found no neighbour in an empty index; expected {expected}"
     nearest = index.search(embedding, 1)
     away = float(nearest.distances[0])
-    # The photo of a canary is in the index. Put this way round, not-a-number is far off too.
+    # The photo of a canary is in the index, and distances are exact whichever kind of index finds it: codes
+    # only pick candidates. Put this way round, not-a-number is far off too.
     if not away <= TOLERANCE:
         return (
             f"found its nearest neighbour {away:.2g} away (squared L2); expected at most "

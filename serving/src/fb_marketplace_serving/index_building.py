@@ -1,0 +1,139 @@
+"""Vectors to an index of each kind, by parts, with the same bytes each time.
+
+All kinds are made from one ``faiss.IndexFlatL2``, which they hold on to, so that the vectors are in memory
+once. Quantisers are trained once, on a sample; parts are added each to a copy of what was trained, and
+merged. FAISS is held to one thread, so that no sum depends on how many there are.
+"""
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fb_marketplace_serving.index_kinds import Kind, Settings, Vectors
+from fb_marketplace_serving.index_search import one_thread
+
+PART_ROWS: Final = 50_000
+
+TRAINED_ON: Final = 64
+"""Rows a cluster that k-means sees. FAISS warns below 39."""
+
+ITERATIONS: Final = 10
+"""Of k-means."""
+
+LINKS: Final = 16
+"""M of the graph: 32 found no more at the same speed, in half as much memory again."""
+
+CONSTRUCTION: Final = 80
+"""efConstruction of the graph."""
+
+NPROBES: Final = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
+K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
+EF_SEARCHES: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
+
+
+def hold(parts: Iterable[NDArray[np.float32]], dimension: int) -> Any:
+    """Collect vectors in a ``faiss.IndexFlatL2``.
+
+    Args:
+        parts: float32, (rows, dimension) each.
+        dimension: size of a vector, where there may be no part to tell it.
+
+    Raises:
+        ValueError: a part is no matrix of finite numbers of that size.
+    """
+    import faiss
+
+    exact = faiss.IndexFlatL2(dimension)
+    for part in parts:
+        wrong = int((~np.isfinite(part)).sum())
+        if part.ndim != 2 or part.shape[1] != dimension or wrong:
+            raise ValueError(
+                f"found embeddings of shape {part.shape}, {wrong:,} of their numbers not finite; "
+                f"expected (n, {dimension}), all finite"
+            )
+        exact.add(np.ascontiguousarray(part, dtype=np.float32))
+    return exact
+
+
+def build(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_ROWS) -> Vectors:
+    """Build an index of a kind; :func:`efforts` are the settings that its search can be given.
+
+    Args:
+        kind: which; of no vectors only ``flat`` can be built.
+        exact: the vectors, as :func:`hold` gives them.
+        seed: of the sample that is trained on, and of k-means.
+        part_rows: rows that are added at a time.
+
+    Raises:
+        ValueError: there is nothing to train on.
+    """
+    if kind == "flat":
+        return Vectors(exact)
+    if exact.ntotal == 0:
+        raise ValueError(f"found no vectors; expected some for an index of kind {kind}")
+    matrix = Vectors(exact).matrix
+    with one_thread():
+        if kind == "hnsw":
+            return Vectors(_graph(matrix))
+        return Vectors(_clustered(kind, matrix, exact, seed, part_rows))
+
+
+def efforts(vectors: Vectors) -> Iterator[Settings]:
+    """Give the settings of a search from the cheapest on, for :meth:`Vectors.look`."""
+    if vectors.kind == "flat":
+        yield {}
+    elif vectors.kind == "hnsw":
+        yield from ({"efSearch": reach} for reach in EF_SEARCHES)
+    else:
+        nlist = vectors.settings["nlist"]
+        nprobes = [*(each for each in NPROBES if each < nlist), nlist]
+        for k_factor in K_FACTORS[vectors.kind]:
+            yield from ({"nprobe": nprobe, "k_factor": k_factor} for nprobe in nprobes)
+
+
+def clusters(count: int) -> int:
+    """Say how many clusters vectors are put in; ``benchmarks/search.py`` compares other numbers."""
+    return max(1, min(round(1.6 * math.sqrt(count)), count // TRAINED_ON))
+
+
+def _clustered(
+    kind: Kind, matrix: NDArray[np.float32], exact: Any, seed: int, part_rows: int
+) -> Any:
+    import faiss
+
+    count, dimension = matrix.shape
+    nlist = clusters(count)
+    centres = faiss.IndexFlatL2(dimension)
+    if kind == "ivf_sq8":
+        coding = faiss.ScalarQuantizer.QT_8bit
+        whole = faiss.IndexIVFScalarQuantizer(centres, dimension, nlist, coding, faiss.METRIC_L2)
+    else:
+        whole = faiss.IndexIVFRaBitQ(centres, dimension, nlist, faiss.METRIC_L2)
+    whole.cp.niter, whole.cp.seed, whole.cp.min_points_per_centroid = ITERATIONS, seed, 1
+    chosen = np.random.default_rng(seed).choice(
+        count, min(count, TRAINED_ON * nlist), replace=False
+    )
+    whole.train(matrix[np.sort(chosen)])
+    trained = faiss.clone_index(whole)
+    for start in range(0, count, part_rows):
+        part = faiss.clone_index(trained)
+        part.add(matrix[start : start + part_rows])
+        whole.merge_from(part, start)
+    return faiss.IndexRefine(whole, exact)
+
+
+def _graph(matrix: NDArray[np.float32]) -> Any:
+    """Build a graph in the order of rows.
+
+    What was added before a row decides its links, so the graph has no parts that could be merged; and
+    FAISS orders what it is given at once by level, so one call makes it free of where parts would end.
+    """
+    import faiss
+
+    graph = faiss.IndexHNSWFlat(matrix.shape[1], LINKS)
+    graph.hnsw.efConstruction = CONSTRUCTION
+    graph.add(matrix)
+    return graph

@@ -1,0 +1,179 @@
+"""The kinds of FAISS index that are built and opened, each with the exact vectors of its rows.
+
+Every kind measures squared L2. ``flat`` compares a query with every row. The others first pick
+candidates: ``ivf_sq8`` and ``ivf_rabitq`` look through the few clusters nearest to the query, at vectors of
+a byte or a bit a number (RaBitQ: Gao & Long, 2024), and compare the best of those exactly; ``hnsw`` walks a
+graph of neighbours (Malkov & Yashunin, 2018), in which not all of many copies may be found. All of them hold
+the vectors themselves, in full, so that any can also answer exactly.
+"""
+
+import math
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+Rows: TypeAlias = NDArray[np.int64]
+Settings: TypeAlias = dict[str, int]
+
+
+class IndexMismatch(ValueError):  # noqa: N818 - says what is wrong better than an Error would
+    """An index and ids that do not belong together, or cannot be read."""
+
+
+class Vectors:
+    """A FAISS index of one of the kinds. What it is set to travels in FAISS's own file.
+
+    Attributes:
+        kind: which.
+        faiss_index: the index.
+        exact: the ``faiss.IndexFlatL2`` in it.
+        matrix: float32, (rows, dimension), a view of the exact vectors.
+    """
+
+    def __init__(self, faiss_index: Any) -> None:
+        """Tell the kind of an index.
+
+        Raises:
+            IndexMismatch: it is of no kind that is known here, or measures something else than L2.
+        """
+        import faiss
+
+        if faiss_index.metric_type != faiss.METRIC_L2:
+            raise IndexMismatch(
+                f"found an index of metric {faiss_index.metric_type}; expected squared L2 "
+                f"({faiss.METRIC_L2})"
+            )
+        self.faiss_index = faiss_index
+        self.kind, self._coarse, self.exact = _parts(faiss_index)
+        count, dimension = int(self.exact.ntotal), int(self.exact.d)
+        self.matrix: NDArray[np.float32] = (
+            faiss.rev_swig_ptr(self.exact.get_xb(), count * dimension).reshape(count, dimension)
+            if count
+            else np.empty((0, dimension), np.float32)
+        )
+
+    def __len__(self) -> int:
+        return len(self.matrix)
+
+    @property
+    def dimension(self) -> int:
+        """Size of a vector."""
+        return self.matrix.shape[1]
+
+    @property
+    def settings(self) -> Settings:
+        """What it was built with and how far it looks, by FAISS's names."""
+        match self.kind:
+            case "flat":
+                return {}
+            case "hnsw":
+                graph = self.faiss_index.hnsw
+                return {
+                    "M": graph.nb_neighbors(1),
+                    "efConstruction": graph.efConstruction,
+                    "efSearch": graph.efSearch,
+                }
+        return {
+            "nlist": self._coarse.nlist,
+            "nprobe": self._coarse.nprobe,
+            "k_factor": round(self.faiss_index.k_factor),
+        }
+
+    def look(self, settings: Settings) -> None:
+        """Set how far a search looks.
+
+        Args:
+            settings: ``nprobe``, clusters that are looked through; ``k_factor``, rows that are compared
+                exactly, as a multiple of those that are wanted; ``efSearch``, nodes of the graph that are
+                kept in view. What is not named stays.
+        """
+        owners = {
+            "nprobe": self._coarse,
+            "k_factor": self.faiss_index,
+            "efSearch": getattr(self.faiss_index, "hnsw", None),
+        }
+        for name, value in settings.items():
+            setattr(owners[name], name, value)
+
+    def candidates(
+        self,
+        queries: NDArray[np.float32],
+        count: int,
+        widened: float = 1.0,
+        kept: NDArray[np.uint8] | None = None,
+    ) -> Rows:
+        """Give rows that are probably the nearest: (queries, count), -1 where none was found.
+
+        Args:
+            queries: float32, (queries, dimension).
+            count: how many rows a query.
+            widened: how many times further than it is set to it looks.
+            kept: which rows may be given, a bit each, the lowest first.
+        """
+        import faiss
+
+        if widened == 1 and kept is None:
+            return _rows(self.faiss_index.search(queries, count))
+        chosen = {} if kept is None else {"sel": faiss.IDSelectorBitmap(kept)}
+        settings = self.settings
+        if self.kind == "flat":
+            told = faiss.SearchParameters(**chosen)
+        elif self.kind == "hnsw":
+            reach = math.ceil(settings["efSearch"] * widened)
+            told = faiss.SearchParametersHNSW(efSearch=reach, **chosen)
+        else:
+            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * widened))
+            # What lies far off is told apart less well by its code: more of it has to be compared.
+            told = faiss.IndexRefineSearchParameters(
+                k_factor=settings["k_factor"] * math.sqrt(widened),
+                base_index_params=faiss.SearchParametersIVF(nprobe=nprobe, **chosen),
+            )
+        return _rows(self.faiss_index.search(queries, count, params=told))
+
+    def nearest(self, queries: NDArray[np.float32], count: int, kept: Rows | None = None) -> Rows:
+        """Give the nearest rows, compared with every one: (queries, count).
+
+        Args:
+            queries: float32, (queries, dimension).
+            count: how many rows a query, no more than there are.
+            kept: the rows that may be given.
+        """
+        import faiss
+
+        if kept is None:
+            return _rows(self.exact.search(queries, count))
+        told = faiss.SearchParameters(sel=faiss.IDSelectorArray(kept))
+        return _rows(self.exact.search(queries, count, params=told))
+
+
+def _rows(found: tuple[NDArray[np.float32], Rows]) -> Rows:
+    return found[1]
+
+
+def _parts(index: Any) -> tuple[Kind, Any, Any]:
+    """Give the kind of an index, what picks candidates in it, and what holds the exact vectors."""
+    import faiss
+
+    if isinstance(index, faiss.IndexFlat):
+        return "flat", index, index
+    if isinstance(index, faiss.IndexHNSWFlat):
+        return "hnsw", index, faiss.downcast_index(index.storage)
+    if isinstance(index, faiss.IndexRefine):
+        coarse, exact = (
+            faiss.downcast_index(each) for each in (index.base_index, index.refine_index)
+        )
+        kinds: tuple[tuple[Kind, Any], ...] = (
+            ("ivf_sq8", faiss.IndexIVFScalarQuantizer),
+            ("ivf_rabitq", faiss.IndexIVFRaBitQ),
+        )
+        for kind, of in kinds:
+            if isinstance(coarse, of) and isinstance(exact, faiss.IndexFlat):
+                return kind, coarse, exact
+    raise IndexMismatch(
+        f"found a FAISS index of type {type(index).__name__}; expected one of the kinds "
+        f"{', '.join(KINDS)}: run the pipeline indexing again"
+    )

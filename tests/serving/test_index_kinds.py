@@ -1,0 +1,304 @@
+"""Each kind of index against comparing with every row."""
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fb_marketplace_serving import index_building, index_search
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.index_building import build, efforts, hold
+from fb_marketplace_serving.index_kinds import KINDS, Vectors
+
+COUNT, DIMENSION = 3000, 24
+APPROXIMATE = [kind for kind in KINDS if kind != "flat"]
+
+
+def unit(matrix):
+    return (matrix / np.linalg.norm(matrix, axis=1, keepdims=True)).astype(np.float32)
+
+
+def drawn(seed, count, centres=40):
+    """Unit vectors in clusters, as photos are, some of them the same."""
+    random = np.random.default_rng(seed)
+    middle = np.random.default_rng(99).normal(size=(centres, DIMENSION))
+    vectors = unit(middle[random.integers(centres, size=count)] + random.normal(size=(count, 24)))
+    vectors[count // 2 : count // 2 + count // 10] = vectors[: count // 10]
+    return vectors
+
+
+@pytest.fixture(scope="module")
+def matrix():
+    return drawn(0, COUNT)
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return drawn(1, 60)
+
+
+@pytest.fixture(scope="module")
+def made(matrix):
+    """An index of each kind, set to look as far as it can."""
+
+    def make(kind):
+        vectors = build(kind, hold([matrix], DIMENSION))
+        vectors.look(list(efforts(vectors))[-1])
+        return vectors
+
+    return {kind: make(kind) for kind in KINDS}
+
+
+@pytest.fixture(params=KINDS)
+def index(request, made):
+    names = [f"i{row}" for row in range(COUNT)]
+    return Index(made[request.param], names, names)
+
+
+def brute_force(matrix, query, k, keep=None):
+    """Rows and distances of the nearest, of equals the first, in doubles."""
+    distances = ((matrix.astype(np.float64) - query) ** 2).sum(axis=1)
+    rows = np.arange(len(matrix)) if keep is None else np.flatnonzero(keep)
+    order = rows[np.lexsort((rows, distances[rows]))][:k]
+    return order, distances[order]
+
+
+def test_each_kind_finds_what_comparing_with_every_row_finds(index, matrix, queries):
+    for query in queries:
+        rows, distances = index.search(query, 10)
+
+        expected, expected_distances = brute_force(matrix, query, 10)
+        assert rows.tolist() == expected.tolist()
+        np.testing.assert_allclose(distances, expected_distances, atol=1e-5)
+
+
+def test_each_kind_gives_the_same_distances_to_the_last_bit(made, queries):
+    names = [""] * COUNT
+    answers = {kind: Index(made[kind], names, names).search(queries, 10) for kind in KINDS}
+
+    for kind in APPROXIMATE:
+        np.testing.assert_array_equal(answers[kind].distances, answers["flat"].distances)
+
+
+def test_a_batch_is_answered_as_each_query_alone(index, queries):
+    batch = index.search(queries, 10)
+
+    for place, query in enumerate(queries):
+        alone = index.search(query, 10)
+        np.testing.assert_array_equal(batch.rows[place], alone.rows)
+        np.testing.assert_array_equal(batch.distances[place], alone.distances)
+
+
+def test_each_kind_finds_a_vector_that_it_holds_at_no_distance(index, matrix):
+    found = index.search(matrix[:200], 1)
+
+    assert found.distances.max() == 0
+    assert found.rows[:, 0].tolist() == list(range(200))
+
+
+# Of a graph with many copies of one vector not all can be reached.
+@pytest.mark.parametrize(
+    ("kind", "copies"),
+    [(kind, copies) for kind in KINDS for copies in (3, 14, 60) if (kind, copies) != ("hnsw", 60)],
+)
+def test_of_equals_the_lowest_rows_are_given_wherever_the_answer_is_cut(kind, copies):
+    matrix = drawn(2, 2000)
+    same = np.random.default_rng(3).choice(2000, copies, replace=False)
+    matrix[same] = matrix[same[0]]
+    vectors = build(kind, hold([matrix], DIMENSION))
+    vectors.look(list(efforts(vectors))[-1])
+
+    for k in (1, copies - 1, copies):
+        rows = index_search.nearest(vectors, matrix[same[:1]], k)[0][0]
+        assert rows.tolist() == brute_force(matrix, matrix[same[0]], k)[0].tolist()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
+    vectors = build(kind, hold([np.ones((1000, 4), np.float32)], 4))
+
+    rows = index_search.nearest(vectors, np.ones((1, 4), np.float32), 12)[0][0]
+
+    assert rows.tolist() == list(range(12))
+
+
+def test_all_rows_can_be_asked_for(index, matrix, queries):
+    rows, distances = index.search(queries[0], COUNT + 5)
+
+    assert rows.tolist() == brute_force(matrix, queries[0], COUNT)[0].tolist()
+    assert (np.diff(distances) >= 0).all()
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
+def test_a_filter_gives_the_nearest_of_what_it_keeps(index, matrix, queries, share):
+    keep = np.random.default_rng(4).random(COUNT) < share
+
+    for query in queries[:20]:
+        expected = brute_force(matrix, query, 10, keep)[0].tolist()
+        assert index.search(query, 10, keep).rows.tolist() == expected
+        assert index.search(query, 10, np.flatnonzero(keep)).rows.tolist() == expected
+
+
+@pytest.mark.parametrize("quantile", [0.3, 0.6, 0.95])
+def test_a_filter_that_keeps_what_is_far_gives_the_nearest_of_it(index, matrix, quantile):
+    query = matrix[7]
+    distances = ((matrix - query) ** 2).sum(axis=1)
+    keep = distances > np.quantile(distances, quantile)
+
+    found = index.search(query, 10, keep).rows.tolist()
+
+    expected = brute_force(matrix, query, 10, keep)[0].tolist()
+    if keep.mean() <= index_search.EXACT_SHARE:
+        assert found == expected
+    # The hardest case: nothing of what the index is set to look at may be given.
+    assert len(set(found) & set(expected)) >= 9
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_any_filter_gives_the_nearest_of_what_it_keeps(data):
+    count = data.draw(st.integers(1, 60))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    # Few different numbers, so that there are ties.
+    matrix = random.integers(0, 3, size=(count, 3)).astype(np.float32)
+    keep = np.array(data.draw(st.lists(st.booleans(), min_size=count, max_size=count)))
+    k = data.draw(st.integers(1, 70))
+    vectors = build(data.draw(st.sampled_from(KINDS)), hold([matrix], 3))
+    query = random.integers(0, 3, size=3).astype(np.float32)
+
+    rows, distances = Index(vectors, [""] * count, [""] * count).search(query, k, keep)
+
+    expected, expected_distances = brute_force(matrix, query, k, keep)
+    if keep.mean() <= index_search.EXACT_SHARE or vectors.kind == "flat":
+        assert rows.tolist() == expected.tolist()
+    assert len(rows) == len(set(rows.tolist())) == min(k, keep.sum())
+    assert keep[rows].all()
+    assert (distances >= expected_distances - 1e-6).all()
+
+
+def test_more_than_a_filter_keeps_gives_all_that_it_keeps(index, queries):
+    keep = np.zeros(COUNT, bool)
+    keep[[5, 900, 17]] = True
+
+    assert sorted(index.search(queries[0], 10, keep).rows.tolist()) == [5, 17, 900]
+    assert index.search(queries[:2], 10, keep).rows.shape == (2, 3)
+
+
+def test_a_filter_that_keeps_nothing_gives_nothing(index, queries):
+    assert index.search(queries[0], 5, np.zeros(COUNT, bool)).rows.shape == (0,)
+    assert index.search(queries[:2], 5, []).distances.shape == (2, 0)
+
+
+def test_a_row_that_a_filter_names_twice_is_given_once(index, matrix):
+    assert index.search(matrix[3], 5, [9, 3, 3, 9]).rows.tolist() == [3, 9]
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (np.ones(COUNT - 1, bool), "shape \\(2999,\\); expected bool of shape \\(3000,\\)"),
+        ([0, COUNT], "rows 0 to 3,000; expected 0 to 2,999"),
+        ([-1], "rows -1 to -1"),
+        ([0.5], "a filter of float64"),
+        (np.ones((2, COUNT), bool), "a filter of bool"),
+    ],
+)
+def test_refuses_what_is_no_filter_of_its_rows(index, queries, keep, message):
+    with pytest.raises(ValueError, match=message):
+        index.search(queries[0], 5, keep)
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_how_far_it_looks_travels_in_the_file(kind, matrix):
+    vectors = build(kind, hold([matrix], DIMENSION))
+    vectors.look(list(efforts(vectors))[3])
+
+    again = Vectors(faiss.deserialize_index(faiss.serialize_index(vectors.faiss_index)))
+
+    assert (again.kind, again.settings) == (kind, vectors.settings)
+    assert again.settings != build(kind, hold([matrix], DIMENSION)).settings
+
+
+def test_comes_back_from_bytes_with_the_same_answers_and_bytes(index, queries):
+    again = Index.from_bytes(*index.to_bytes())
+
+    for found, expected in zip(again.search(queries, 10), index.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    assert again.to_bytes() == index.to_bytes()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_parts_give_the_bytes_of_the_whole(kind, matrix):
+    parts = [matrix[start : start + 700] for start in range(0, COUNT, 700)]
+
+    whole = build(kind, hold([matrix], DIMENSION), part_rows=COUNT)
+    merged = build(kind, hold(parts, DIMENSION), part_rows=700)
+
+    assert bytes_of(whole) == bytes_of(merged)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_number_of_threads_does_not_change_the_bytes(kind, matrix):
+    made = []
+    before = faiss.omp_get_max_threads()
+    for threads in (1, 4):
+        faiss.omp_set_num_threads(threads)
+        try:
+            made.append(bytes_of(build(kind, hold([matrix], DIMENSION))))
+        finally:
+            faiss.omp_set_num_threads(before)
+
+    assert made[0] == made[1]
+
+
+@pytest.mark.parametrize("kind", ["ivf_sq8", "ivf_rabitq"])
+def test_another_seed_gives_other_clusters(kind, matrix):
+    made = [bytes_of(build(kind, hold([matrix], DIMENSION), seed=seed)) for seed in (0, 1)]
+
+    assert made[0] != made[1]
+
+
+def bytes_of(vectors):
+    return faiss.serialize_index(vectors.faiss_index).tobytes()
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 63, 65])
+@pytest.mark.parametrize("kind", KINDS)
+def test_few_vectors_can_be_of_any_kind(kind, count, matrix, queries):
+    vectors = build(kind, hold([matrix[:count]], DIMENSION))
+
+    rows = index_search.nearest(vectors, queries[:1], 10)[0][0]
+
+    assert rows.tolist() == brute_force(matrix[:count], queries[0], 10)[0].tolist()
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_of_no_vectors_only_flat_can_be_built(kind):
+    assert len(build("flat", hold([], 4))) == 0
+    with pytest.raises(ValueError, match=f"no vectors; expected some for .* {kind}"):
+        build(kind, hold([], 4))
+
+
+@pytest.mark.parametrize("part", [np.zeros((2, 5)), np.zeros(4), np.full((1, 4), np.inf)])
+def test_refuses_a_part_that_does_not_fit(part):
+    with pytest.raises(ValueError, match="expected \\(n, 4\\), all finite"):
+        hold([np.zeros((3, 4), np.float32), part.astype(np.float32)], 4)
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_looking_further_finds_no_less(kind, matrix, queries):
+    vectors = build(kind, hold([matrix], DIMENSION))
+    expected = [set(brute_force(matrix, query, 10)[0]) for query in queries]
+    found = []
+    for effort in efforts(vectors):
+        vectors.look(effort)
+        rows = index_search.nearest(vectors, queries, 10)[0]
+        found.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
+
+    assert found[0] < found[-1] == 10 * len(queries)
+
+
+def test_clusters_are_as_many_as_can_be_trained_on():
+    for count in (1, 63, 64, 1000, 100_000, 1_000_000):
+        assert index_building.clusters(count) * index_building.TRAINED_ON <= max(64, count)

@@ -1,0 +1,76 @@
+"""Many threads that search while another swaps what is searched."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.index_building import build, efforts, hold
+from fb_marketplace_serving.index_kinds import KINDS
+
+THREADS, DIMENSION = 16, 16
+
+
+@pytest.fixture(scope="module")
+def versions():
+    """An index of each kind, over vectors of its own; ids name the version that they are of."""
+    made = []
+    for version, kind in enumerate(KINDS):
+        vectors = np.random.default_rng(version).normal(size=(600, DIMENSION)).astype(np.float32)
+        index = build(kind, hold([vectors], DIMENSION))
+        index.look(list(efforts(index))[-1])
+        names = [f"v{version} {row}" for row in range(600)]
+        made.append(Index(index, names, names))
+    return made
+
+
+@pytest.mark.parametrize(
+    "seconds", [2, pytest.param(60, marks=pytest.mark.long)], ids=["2 s", "60 s"]
+)
+def test_every_answer_is_right_while_the_index_is_swapped_under_sixteen_threads(versions, seconds):
+    queries = np.random.default_rng(9).normal(size=(8, DIMENSION)).astype(np.float32)
+    keep = np.arange(0, 600, 7)
+    # What is answered right is what each version answers when nothing else goes on.
+    expected = {
+        (version, place): named(index, queries[place], filtered)
+        for version, index in enumerate(versions)
+        for place, filtered in enumerate([None] * 4 + [keep] * 4)
+    }
+    held, until = [versions[0]], time.monotonic() + seconds
+    asked, right, wrong = [0] * THREADS, [0] * THREADS, []
+
+    def ask(thread):
+        place = thread % 8
+        while time.monotonic() < until:
+            asked[thread] += 1
+            index = held[0]
+            found = named(index, queries[place], keep if place >= 4 else None)
+            if found == expected[versions.index(index), place]:
+                right[thread] += 1
+            else:
+                wrong.append(found)
+
+    def swap():
+        turn = 0
+        while time.monotonic() < until:
+            turn += 1
+            held[0] = versions[turn % len(versions)]
+            time.sleep(0.001)
+
+    threads = [threading.Thread(target=ask, args=(each,)) for each in range(THREADS)]
+    threads.append(threading.Thread(target=swap))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert wrong == []
+    assert sum(asked) == sum(right)
+    assert min(right) > 0
+
+
+def named(index, query, keep):
+    rows, distances = index.search(query, 5, keep)
+    return [index.image_ids[row] for row in rows], distances.tolist()
