@@ -325,9 +325,15 @@ class EmbeddingParameters(Parameters):
 
 
 class IndexParameters(Parameters):
-    """The index."""
+    """The kind of index, and how much of what is nearest it has to find."""
 
-    kind: Literal["flat"]
+    kind: Literal["auto", "flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
+    recall: Annotated[float, Field(gt=0, le=1, description="of the ten nearest, the share found")]
+    queries: Annotated[int, Field(ge=2, description="that the recall is measured on")]
+    flat_up_to: Annotated[int, Field(ge=0, description="vectors; so few are always flat")]
+    hnsw_up_to: Annotated[int, Field(ge=0, description="vectors; of more no graph is tried")]
+    rows_per_part: Count
+    seed: Annotated[int, Field(ge=0)]
 
 
 class RetrievalParameters(Parameters):

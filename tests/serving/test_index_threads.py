@@ -19,7 +19,7 @@ def versions():
     made = []
     for version, kind in enumerate(KINDS):
         vectors = np.random.default_rng(version).normal(size=(600, DIMENSION)).astype(np.float32)
-        index = build(kind, hold([vectors], DIMENSION))
+        index = build(kind, hold([vectors]))
         index.look(list(efforts(index))[-1])
         names = [f"v{version} {row}" for row in range(600)]
         made.append(Index(index, names, names))

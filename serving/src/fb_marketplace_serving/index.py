@@ -79,7 +79,7 @@ class Index:
             IndexMismatch: there are not as many ids as vectors.
             ValueError: the embeddings are no matrix of finite numbers.
         """
-        return cls(Vectors(hold([embeddings], embeddings.shape[-1])), image_ids, product_ids)
+        return cls(Vectors(hold([embeddings])), image_ids, product_ids)
 
     @classmethod
     def from_bytes(cls, index: bytes, ids: bytes) -> Self:

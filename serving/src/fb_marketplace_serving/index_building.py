@@ -34,26 +34,28 @@ K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
 EF_SEARCHES: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 
 
-def hold(parts: Iterable[NDArray[np.float32]], dimension: int) -> Any:
+def hold(parts: Iterable[NDArray[np.float32]]) -> Any:
     """Collect vectors in a ``faiss.IndexFlatL2``.
 
     Args:
-        parts: float32, (rows, dimension) each.
-        dimension: size of a vector, where there may be no part to tell it.
+        parts: float32, (rows, dimension) each; one at the least, which may have no rows.
 
     Raises:
-        ValueError: a part is no matrix of finite numbers of that size.
+        ValueError: a part is no matrix of finite numbers, or of another size than the first.
     """
     import faiss
 
-    exact = faiss.IndexFlatL2(dimension)
+    exact = None
     for part in parts:
+        dimension = part.shape[-1] if exact is None else exact.d
         wrong = int((~np.isfinite(part)).sum())
         if part.ndim != 2 or part.shape[1] != dimension or wrong:
             raise ValueError(
                 f"found embeddings of shape {part.shape}, {wrong:,} of their numbers not finite; "
                 f"expected (n, {dimension}), all finite"
             )
+        if exact is None:
+            exact = faiss.IndexFlatL2(dimension)
         exact.add(np.ascontiguousarray(part, dtype=np.float32))
     return exact
 

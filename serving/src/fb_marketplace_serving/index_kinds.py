@@ -3,7 +3,7 @@
 Every kind measures squared L2. ``flat`` compares a query with every row. The others first pick
 candidates: ``ivf_sq8`` and ``ivf_rabitq`` look through the few clusters nearest to the query, at vectors of
 a byte or a bit a number (RaBitQ: Gao & Long, 2024), and compare the best of those exactly; ``hnsw`` walks a
-graph of neighbours (Malkov & Yashunin, 2018), in which not all of many copies may be found. All of them hold
+graph of neighbours (Malkov & Yashunin, 2018), where not all of many copies may be found. All of them hold
 the vectors themselves, in full, so that any can also answer exactly.
 """
 
@@ -82,6 +82,18 @@ class Vectors:
             "nprobe": self._coarse.nprobe,
             "k_factor": round(self.faiss_index.k_factor),
         }
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file that it would be written to."""
+        import faiss
+
+        sizes: list[int] = []
+        # Nothing is kept of what is written: a second copy of a large index may not fit.
+        faiss.write_index(
+            self.faiss_index, faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part)))
+        )
+        return sum(sizes)
 
     def look(self, settings: Settings) -> None:
         """Set how far a search looks.

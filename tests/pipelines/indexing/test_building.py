@@ -1,10 +1,22 @@
 import numpy as np
 import pandas as pd
+import pytest
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.indexing.building import build_index
 from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.index_kinds import KINDS
 
 OWNERS = pd.DataFrame({"image_id": ["a", "b", "c"], "product_id": ["p", "q", "p"]})
+
+
+@pytest.fixture
+def many(store_angles):
+    """A table of photos all round a circle, and who owns them."""
+    names = [f"{place:03}" for place in range(300)]
+    shuffled = np.random.default_rng(0).permutation(300)
+    owners = pd.DataFrame({"image_id": names, "product_id": "p"})
+    return store_angles({names[place]: 1.1 * place for place in shuffled}), owners
 
 
 def test_the_index_holds_every_photo_under_its_name_and_listing(store_angles, told):
@@ -17,14 +29,39 @@ def test_the_index_holds_every_photo_under_its_name_and_listing(store_angles, to
     assert index.image_ids[nearest] == "c"
 
 
-def test_the_card_says_what_was_built(store_angles, told):
-    card = build_index(store_angles({"a": 0, "b": 1}), OWNERS, told).card
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_holds_every_photo_at_its_place(many, told, kind):
+    table, owners = many
+    built = build_index(table, owners, told.model_copy(update={"kind": kind}))
 
-    assert (card["kind"], card["vectors"], card["dimension"]) == ("flat", 2, 2)
+    index = Index.from_bytes(built.vectors, built.ids)
+    assert index.kind == kind
+    for place in range(0, 300, 17):
+        angle = np.radians(1.1 * place)
+        nearest = index.search(np.float32([np.cos(angle), np.sin(angle)]), 1).rows[0]
+        assert index.image_ids[nearest] == f"{place:03}"
+
+
+def test_the_card_says_what_was_built_and_how_good_it_is(store_angles, told):
+    card = build_index(store_angles({"a": 0, "b": 1, "c": 2}), OWNERS, told).card
+
+    assert (card["kind"], card["vectors"], card["dimension"]) == ("flat", 3, 2)
+    assert (card["asked_recall"], card["recall_at_10"]) == (told.recall, 1)
     assert card["bytes_a_vector"] >= 8
+    assert 0 < card["p50_ms"] <= card["p99_ms"]
+    assert [row["kind"] for row in card["tried"]] == ["flat"]
 
 
-def test_the_same_vectors_give_the_same_files(store_angles, told):
-    table = store_angles({"a": 0, "b": 1})
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_same_vectors_give_the_same_files_in_however_many_parts(many, told, kind):
+    once, again, by_parts = (
+        build_index(*many, told.model_copy(update={"kind": kind, "rows_per_part": rows}))
+        for rows in (1000, 1000, 70)
+    )
 
-    assert build_index(table, OWNERS, told)[:2] == build_index(table, OWNERS, told)[:2]
+    assert once[:2] == again[:2] == by_parts[:2]
+
+
+def test_no_embeddings_cannot_be_indexed(store_angles, told):
+    with pytest.raises(UserError, match=r"no embeddings; .* kedro run --pipeline=embeddings"):
+        build_index(store_angles({}), OWNERS, told)

@@ -1,0 +1,162 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.indexing import index_choice
+from fb_marketplace.pipelines.indexing.index_choice import choose
+from fb_marketplace.pipelines.indexing.index_recall import Exam, radii_of, recall_of, set_exam
+from fb_marketplace_serving.index_building import build, hold
+from fb_marketplace_serving.index_kinds import Vectors
+
+COUNT, DIMENSION = 3000, 32
+
+
+def drawn(seed, count):
+    random = np.random.default_rng(seed)
+    plane = np.random.default_rng(99).normal(size=(8, DIMENSION))
+    vectors = random.normal(size=(count, 8)) @ plane
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return Vectors(hold([drawn(0, COUNT)]))
+
+
+@pytest.fixture
+def asked(told):
+    """Parameters that try every kind, on few queries."""
+
+    def ask(**changed):
+        few = {"flat_up_to": 100, "queries": 200, "recall": 0.95}
+        return told.model_copy(update=few | changed)
+
+    return ask
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Makes queries of a kind take so many milliseconds."""
+
+    def set_to(**milliseconds):
+        def times_of(indexes, queries):
+            return {kind: np.full(3, float(milliseconds[kind])) for kind in indexes}
+
+        monkeypatch.setattr(index_choice, "times_of", times_of)
+
+    return set_to
+
+
+@pytest.mark.parametrize("quickest", ["ivf_rabitq", "ivf_sq8", "hnsw", "flat"])
+def test_auto_takes_the_quickest_that_finds_enough(vectors, asked, clock, quickest):
+    clock(**({"ivf_rabitq": 3, "ivf_sq8": 3, "hnsw": 3, "flat": 3} | {quickest: 1}))
+
+    chosen = choose(vectors, asked(kind="auto"))
+
+    assert chosen.vectors.kind == chosen.card["kind"] == quickest
+
+
+def test_auto_keeps_the_kind_that_it_prefers_where_another_is_hardly_quicker(vectors, asked, clock):
+    clock(ivf_rabitq=1.2, ivf_sq8=1.0, hnsw=1.1, flat=3)
+
+    assert choose(vectors, asked(kind="auto")).vectors.kind == "ivf_rabitq"
+
+
+def test_a_kind_that_does_not_find_enough_is_not_taken_however_quick(
+    vectors, asked, clock, monkeypatch
+):
+    clock(ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
+    monkeypatch.setattr(index_choice, "efforts", near_nothing)
+
+    chosen = choose(vectors, asked(kind="auto"))
+
+    assert chosen.vectors.kind == "flat"
+    tried = {row["kind"]: row for row in chosen.card["tried"]}
+    assert tried["hnsw"]["recall_at_10"] < 0.95
+    assert tried["hnsw"]["p50_ms"] is None
+
+
+def near_nothing(vectors):
+    yield {"efSearch": 1} if vectors.kind == "hnsw" else {"nprobe": 1}
+
+
+def test_few_vectors_are_flat(vectors, asked):
+    chosen = choose(vectors, asked(kind="auto", flat_up_to=COUNT))
+
+    assert chosen.vectors.kind == "flat"
+    assert [row["kind"] for row in chosen.card["tried"]] == ["flat"]
+
+
+def test_of_many_vectors_no_graph_is_tried(vectors, asked):
+    chosen = choose(vectors, asked(kind="auto", hnsw_up_to=COUNT - 1))
+
+    assert {row["kind"] for row in chosen.card["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf_sq8", "ivf_rabitq", "hnsw"])
+def test_a_named_kind_looks_as_far_as_it_must_and_no_further(vectors, asked, kind):
+    chosen = choose(vectors, asked(kind=kind))
+
+    assert chosen.vectors.kind == kind
+    (tried,) = chosen.card["tried"]
+    *before, last = [step["at_least"] for step in tried["steps"]] or [1.0]
+    assert all(each < 0.95 for each in before)
+    assert last >= 0.95
+
+
+def test_more_recall_is_bought_by_looking_further(vectors, asked):
+    little, much = (
+        choose(vectors, asked(kind="ivf_sq8", recall=recall)).card for recall in (0.7, 0.999)
+    )
+
+    assert little["settings"]["nprobe"] < much["settings"]["nprobe"]
+    assert little["recall_at_10"] < much["recall_at_10"]
+
+
+def test_a_named_kind_that_cannot_find_enough_says_how_much_it_finds(vectors, asked, monkeypatch):
+    monkeypatch.setattr(index_choice, "efforts", near_nothing)
+
+    with pytest.raises(UserError, match=r"hnsw finds 0\.\d+ .* expected 0\.95: lower indexing.rec"):
+        choose(vectors, asked(kind="hnsw"))
+
+
+def test_what_is_found_of_the_exam_is_found_of_vectors_that_were_left_out(vectors, asked):
+    chosen = choose(vectors, asked(kind="ivf_rabitq", queries=1000, recall=0.98)).vectors
+    left_out = drawn(1, 1000)
+
+    recall = recall_of(chosen, Exam(left_out, radii_of(chosen, left_out)))
+
+    assert recall.mean >= 0.98
+
+
+def test_queries_of_the_exam_are_none_of_the_rows_but_as_long(vectors):
+    exam = set_exam(vectors, 300, seed=0)
+
+    assert exam.queries.shape == (300, DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(exam.queries, axis=1), 1, rtol=1e-5)
+    apart = 2 - 2 * (exam.queries @ vectors.matrix.T).max(axis=1)
+    assert np.mean(apart > 1e-4) > 0.99
+
+
+def test_another_seed_sets_another_exam_and_the_same_one_the_same(vectors):
+    first, same, other = (set_exam(vectors, 50, seed).queries for seed in (0, 0, 1))
+
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_copies_of_what_is_nearest_count_as_found():
+    matrix = np.repeat(drawn(2, 4), 50, axis=0)
+    vectors = build("ivf_sq8", hold([matrix]))
+
+    assert recall_of(vectors, set_exam(vectors, 20, 0)).mean == 1
+
+
+def test_recall_says_what_it_is_at_least(vectors):
+    index = build("ivf_rabitq", vectors.exact)
+    index.look({"nprobe": 1})
+
+    few, many = (recall_of(index, set_exam(vectors, count, 0)) for count in (20, 2000))
+
+    assert few.at_least < few.mean
+    assert many.mean - many.at_least < few.mean - few.at_least
