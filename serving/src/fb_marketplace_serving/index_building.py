@@ -24,7 +24,7 @@ ITERATIONS: Final = 10
 """Of k-means."""
 
 LINKS: Final = 16
-"""M of the graph: 32 found no more at the same speed, in half as much memory again."""
+"""M of the graph. At the same recall 32 is slower (``benchmarks/search.py``)."""
 
 CONSTRUCTION: Final = 80
 """efConstruction of the graph."""
@@ -97,7 +97,11 @@ def efforts(vectors: Vectors) -> Iterator[Settings]:
 
 
 def clusters(count: int) -> int:
-    """Say how many clusters vectors are put in; ``benchmarks/search.py`` compares other numbers."""
+    """Say how many clusters vectors are put in, no more than can be trained on.
+
+    FAISS's guide begins at 4 √n. Fewer are trained in a fraction of the time, and what has longer lists to
+    look through has shorter codes in them.
+    """
     return max(1, min(round(1.6 * math.sqrt(count)), count // TRAINED_ON))
 
 
@@ -109,6 +113,7 @@ def _clustered(
     count, dimension = matrix.shape
     nlist = clusters(count)
     centres = faiss.IndexFlatL2(dimension)
+    whole: Any
     if kind == "ivf_sq8":
         coding = faiss.ScalarQuantizer.QT_8bit
         whole = faiss.IndexIVFScalarQuantizer(centres, dimension, nlist, coding, faiss.METRIC_L2)

@@ -62,7 +62,7 @@ class Vectors:
     @property
     def dimension(self) -> int:
         """Size of a vector."""
-        return self.matrix.shape[1]
+        return int(self.matrix.shape[1])
 
     @property
     def settings(self) -> Settings:
@@ -86,7 +86,7 @@ class Vectors:
     @property
     def bytes(self) -> int:
         """Size of the file that it would be written to."""
-        import faiss
+        faiss = _faiss()
 
         sizes: list[int] = []
         # Nothing is kept of what is written: a second copy of a large index may not fit.
@@ -126,7 +126,7 @@ class Vectors:
             widened: how many times further than it is set to it looks.
             kept: which rows may be given, a bit each, the lowest first.
         """
-        import faiss
+        faiss = _faiss()
 
         if widened == 1 and kept is None:
             return _rows(self.faiss_index.search(queries, count))
@@ -154,12 +154,19 @@ class Vectors:
             count: how many rows a query, no more than there are.
             kept: the rows that may be given.
         """
-        import faiss
+        faiss = _faiss()
 
         if kept is None:
             return _rows(self.exact.search(queries, count))
         told = faiss.SearchParameters(sel=faiss.IDSelectorArray(kept))
         return _rows(self.exact.search(queries, count, params=told))
+
+
+def _faiss() -> Any:
+    """Give FAISS without its stubs, which lack what its Python side adds."""
+    import faiss
+
+    return faiss
 
 
 def _rows(found: tuple[NDArray[np.float32], Rows]) -> Rows:

@@ -16,7 +16,9 @@ from numpy.typing import ArrayLike, NDArray
 from fb_marketplace_serving.index_kinds import Rows, Vectors
 
 EXACT_SHARE: Final = 0.25
-"""A filter that keeps no more of the rows than this is answered by comparing all that it keeps."""
+EXACT_ROWS: Final = 20_000
+"""A filter that keeps no more than this share of the rows, or no more rows than this, is answered by
+comparing all that it keeps. An index that looks further is quicker only where more is kept."""
 
 FILTER_WIDENS: Final = 8
 """How many times further the search looks under a filter that keeps more: the kept rows may lie on the
@@ -24,9 +26,6 @@ far side of what is near (``benchmarks/search.py`` filters by a plane through th
 
 _USUAL: Final = 11
 """Rows asked for at the least: the settings were chosen for ten, and one more shows a tie."""
-
-_QUERIES_AT_ONCE: Final = 16
-"""From 20 on, FAISS takes distances from a product of matrices, with other roundings than one by one."""
 
 _ROWS_AT_ONCE: Final = 16_384
 """Bounds the memory where everything is asked for."""
@@ -101,13 +100,12 @@ def nearest(
         return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     ask = _way(vectors, kept)
     with one_thread():
+        # One by one: FAISS takes the distances of many from a product of matrices, which rounds otherwise.
         found = [
-            _untied(vectors, ask, queries[start : start + _QUERIES_AT_ONCE], k, available)
-            for start in range(0, len(queries), _QUERIES_AT_ONCE)
+            _untied(vectors, ask, queries[place : place + 1], k, available)
+            for place in range(len(queries))
         ]
-    if len(found) == 1:
-        return found[0]
-    return np.concatenate([rows for rows, _ in found]), np.concatenate([far for _, far in found])
+    return np.stack([rows for rows, _ in found]), np.stack([distances for _, distances in found])
 
 
 Ask = Callable[[NDArray[np.float32], int], Rows]
@@ -116,7 +114,8 @@ Ask = Callable[[NDArray[np.float32], int], Rows]
 def _way(vectors: Vectors, kept: Rows | None) -> Ask:
     """Choose how rows are found: by comparing all that are kept, or by the index."""
     exactly = partial(vectors.nearest, kept=kept)
-    if vectors.kind == "flat" or (kept is not None and len(kept) <= EXACT_SHARE * len(vectors)):
+    few = max(EXACT_ROWS, EXACT_SHARE * len(vectors))
+    if vectors.kind == "flat" or (kept is not None and len(kept) <= few):
         return exactly
     bits, widened = None, 1
     if kept is not None:
@@ -136,36 +135,38 @@ def _way(vectors: Vectors, kept: Rows | None) -> Ask:
 
 
 def _untied(
-    vectors: Vectors, ask: Ask, queries: NDArray[np.float32], k: int, available: int
+    vectors: Vectors, ask: Ask, query: NDArray[np.float32], k: int, available: int
 ) -> tuple[Rows, Distances]:
     """Ask for more rows than k until the last is further than the k-th, so that no tie is cut."""
     reach = max(k + 1, _USUAL)
     while True:
         reach = min(reach, available)
-        rows = ask(queries, reach)
-        distances = exact_distances(vectors.matrix, queries, rows)
-        order = np.lexsort((rows, distances), axis=-1)
-        rows, distances = (np.take_along_axis(each, order, axis=1) for each in (rows, distances))
-        last, kth = distances[:, -1], distances[:, k - 1]
-        if reach == available or (last - kth > _TIE * np.maximum(1, last)).all():
-            return rows[:, :k], distances[:, :k]
+        rows = ask(query, reach)[0]
+        distances = exact_distances(vectors.matrix, query, rows)
+        order = np.lexsort((rows, distances))
+        rows, distances = rows[order], distances[order]
+        last = float(distances[-1])
+        if reach == available or last - distances[k - 1] > _TIE * max(1.0, last):
+            return rows[:k], distances[:k]
         reach *= 4
 
 
 def exact_distances(
-    matrix: NDArray[np.float32], queries: NDArray[np.float32], rows: Rows
+    matrix: NDArray[np.float32], query: NDArray[np.float32], rows: Rows
 ) -> Distances:
-    """Give squared L2 distances of queries to some rows each: float32, (queries, rows a query).
+    """Give the squared L2 distances of a query to some rows: float32, (rows,).
 
     Args:
         matrix: float32, (all rows, dimension).
-        queries: float32, (queries, dimension).
-        rows: int64, (queries, rows a query).
+        query: float32, (1, dimension).
+        rows: int64, (rows,).
     """
-    parts = []
-    for start in range(0, rows.shape[1], _ROWS_AT_ONCE):
-        apart = matrix[rows[:, start : start + _ROWS_AT_ONCE]]
-        apart -= queries[:, np.newaxis]
-        apart *= apart
-        parts.append(apart.sum(axis=-1))
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+    if len(rows) > _ROWS_AT_ONCE:
+        starts = range(0, len(rows), _ROWS_AT_ONCE)
+        parts = (rows[start : start + _ROWS_AT_ONCE] for start in starts)
+        return np.concatenate([exact_distances(matrix, query, part) for part in parts])
+    apart = matrix[rows]
+    apart -= query
+    apart *= apart
+    distances: Distances = apart.sum(axis=1)
+    return distances

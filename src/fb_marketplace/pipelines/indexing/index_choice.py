@@ -1,6 +1,7 @@
 """Which kind of index, and how far it looks: the quickest that finds as much as is asked for."""
 
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import IndexParameters
 from fb_marketplace.pipelines.indexing.index_recall import (
     Exam,
+    Milliseconds,
     Recall,
     recall_of,
     set_exam,
@@ -68,11 +70,7 @@ def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
     if not able:
         raise UserError(_too_little(attempts[0], parameters))
     times = times_of({each.vectors.kind: each.vectors for each in able}, exam.queries)
-    chosen = able[0]
-    for each in able[1:]:
-        before, now = (np.median(times[one.vectors.kind]) for one in (chosen, each))
-        if before > MUCH_QUICKER * now:
-            chosen = each
+    chosen = quickest(able, times)
     rows = {each.vectors.kind: _row(each, times.get(each.vectors.kind)) for each in attempts}
     tried = [row | {"steps": each.steps} for row, each in zip(rows.values(), attempts, strict=True)]
     return Choice(chosen.vectors, rows[chosen.vectors.kind] | {"tried": tried})
@@ -105,14 +103,28 @@ def attempt(kind: Kind, vectors: Vectors, exam: Exam, parameters: IndexParameter
     return Attempt(built, recall, seconds, steps)
 
 
+def quickest(attempts: Sequence[Attempt], times: Mapping[str, Milliseconds]) -> Attempt:
+    """Take the first of them, or a later one that is much quicker.
+
+    Args:
+        attempts: of those that find enough, the preferred one first.
+        times: of queries, by kind.
+    """
+    chosen = attempts[0]
+    for each in attempts[1:]:
+        before, now = (np.median(times[one.vectors.kind]) for one in (chosen, each))
+        if before > MUCH_QUICKER * now:
+            chosen = each
+    return chosen
+
+
 def _step(effort: Settings, recall: Recall) -> dict[str, Any]:
     return effort | {"recall_at_10": round(recall.mean, 5), "at_least": round(recall.at_least, 5)}
 
 
-def _row(found: Attempt, times: "np.ndarray[Any, np.dtype[np.float64]] | None") -> dict[str, Any]:
+def _row(found: Attempt, times: Milliseconds | None) -> dict[str, Any]:
     """Describe an attempt; times are there only of those that find what is asked for."""
-    timed = times is not None and len(times) > 0
-    p50, p99 = np.percentile(times, (50, 99)).round(4).tolist() if timed else (None, None)
+    p50, p99 = (None, None) if times is None else np.percentile(times, (50, 99)).round(4).tolist()
     return {
         "kind": found.vectors.kind,
         "settings": found.vectors.settings,

@@ -24,7 +24,7 @@ _AS_NEAR: Final = 1e-6
 _SURE: Final = 1.645
 """Standard errors below a mean where its one-sided 95 % bound lies."""
 
-Floats = NDArray[np.float64]
+Milliseconds = NDArray[np.float64]
 
 
 class Exam(NamedTuple):
@@ -79,21 +79,24 @@ def radii_of(vectors: Vectors, queries: NDArray[np.float32]) -> NDArray[np.float
     """Give how far the tenth nearest row of each query is, squared: float32, (queries,)."""
     with one_thread():
         rows = vectors.nearest(queries, min(DEPTH, len(vectors)))
-    furthest: NDArray[np.float32] = exact_distances(vectors.matrix, queries, rows).max(axis=1)
-    return furthest
+    far = [
+        exact_distances(vectors.matrix, queries[place : place + 1], rows[place]).max()
+        for place in range(len(queries))
+    ]
+    return np.array(far, dtype=np.float32)
 
 
 def recall_of(vectors: Vectors, exam: Exam) -> Recall:
     """Ask an index, as it is served, and count the rows that are as near as the tenth nearest."""
     distances = nearest(vectors, exam.queries, DEPTH)[1]
-    shares: Floats = (distances <= exam.radii[:, np.newaxis] + _AS_NEAR).mean(axis=1)
+    shares: NDArray[np.float64] = (distances <= exam.radii[:, np.newaxis] + _AS_NEAR).mean(axis=1)
     error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 0.0
     return Recall(float(shares.mean()), float(shares.mean() - _SURE * error))
 
 
 def times_of(
     indexes: Mapping[str, Vectors], queries: NDArray[np.float32]
-) -> dict[str, NDArray[np.float64]]:
+) -> dict[str, Milliseconds]:
     """Time queries one by one, the indexes in turn: milliseconds by name, (rounds × queries,)."""
     asked = queries[:TIMED]
     times: dict[str, list[float]] = {name: [] for name in indexes}
