@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index as USearch
 
-from fb_marketplace.pipelines.indexing.index_recall import DEPTH, Exam
+from fb_marketplace.pipelines.indexing.index_recall import DEPTH, Exam, Recall, recall_at
 from fb_marketplace_serving.index_building import EF_SEARCHES
 from fb_marketplace_serving.index_search import exact_distances
 
@@ -44,13 +44,14 @@ class Way(NamedTuple):
     bytes_a_vector: float
 
 
-def found_share(rows: NDArray[np.int64], matrix: Matrix, exam: Exam) -> float:
-    """Give the share of the ten nearest that are found; copies of the tenth count as it does."""
-    shares = [
-        (exact_distances(matrix, query[np.newaxis], found) <= radius + 1e-6).mean()
-        for query, found, radius in zip(exam.queries, rows, exam.radii, strict=True)
+def found(ask: Ask, matrix: Matrix, exam: Exam) -> Recall:
+    """Give the share of the ten nearest that a way finds; copies of the tenth count as it does."""
+    rows = ask(exam.queries)
+    distances = [
+        exact_distances(matrix, exam.queries[place : place + 1], rows[place])
+        for place in range(len(rows))
     ]
-    return float(np.mean(shares))
+    return recall_at(np.stack(distances), exam)
 
 
 def usearch_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
@@ -64,15 +65,15 @@ def usearch_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
     def reaching(reach: int) -> Ask:
         def ask(queries: Matrix) -> NDArray[np.int64]:
             index.expansion_search = reach
-            found: Any = index.search(queries, DEPTH, threads=1)
-            return found.keys.reshape(len(queries), DEPTH).astype(np.int64)
+            answer: Any = index.search(queries, DEPTH, threads=1)
+            return answer.keys.reshape(len(queries), DEPTH).astype(np.int64)
 
         return ask
 
     as_it_comes = index.expansion_search
     yield Way("usearch, as it comes", f"ef {as_it_comes}", reaching(as_it_comes), seconds, size)
     for reach in EF_SEARCHES:
-        if found_share(reaching(reach)(exam.queries), matrix, exam) >= recall:
+        if found(reaching(reach), matrix, exam).at_least >= recall:
             yield Way("usearch", f"ef {reach}", reaching(reach), seconds, size)
             return
 
@@ -90,8 +91,8 @@ def autofaiss_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
     def reaching(reach: int) -> Ask:
         def ask(queries: Matrix) -> NDArray[np.int64]:
             index.hnsw.efSearch = reach
-            found: NDArray[np.int64] = index.search(queries, DEPTH)[1]
-            return found
+            rows: NDArray[np.int64] = index.search(queries, DEPTH)[1]
+            return rows
 
         return ask
 
@@ -99,7 +100,7 @@ def autofaiss_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
     name = f"autofaiss: HNSW{links}"
     yield Way(f"{name}, below 10 ms", f"ef {reach}", reaching(reach), seconds, size)
     for reach in EF_SEARCHES:
-        if found_share(reaching(reach)(exam.queries), matrix, exam) >= recall:
+        if found(reaching(reach), matrix, exam).at_least >= recall:
             yield Way(name, f"ef {reach}", reaching(reach), seconds, size)
             return
 

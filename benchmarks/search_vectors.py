@@ -10,15 +10,23 @@ from fb_marketplace_serving.index_building import hold
 from fb_marketplace_serving.index_kinds import Vectors
 from fb_marketplace_serving.index_search import one_thread
 
-HELD_OUT = 500
+HELD_OUT = 1000
+DRAWN = 9500
 NEIGHBOURS = 10
 Matrix = NDArray[np.float32]
 
 
 class Real(NamedTuple):
-    """Vectors of photos: those that are searched, and those that ask and are nowhere among them."""
+    """Vectors of photos.
+
+    Attributes:
+        searched: what is searched.
+        choosing: held out, to choose by how far an index has to look.
+        asking: held out, to measure what it then finds.
+    """
 
     searched: Matrix
+    choosing: Matrix
     asking: Matrix
 
 
@@ -27,16 +35,44 @@ def read_real(lake: str, seed: int = 0) -> Real | None:
 
     Args:
         lake: its root.
-        seed: of the order, and so of what is held out: 500, or a fifth of fewer.
+        seed: of the order, and so of what is held out: 1,000, or a fifth of fewer.
     """
     try:
         table = tables.open_table(f"{lake}/07_model_output/image_embeddings.lance")
     except tables.TableMissingError:
         return None
-    vectors = table.vectors(table.order("image_id").tolist(), "embedding")
+    return held_out_of(table.vectors(table.order("image_id").tolist(), "embedding"), seed)
+
+
+def drawn(count: int = DRAWN, dimension: int = 256, seed: int = 0) -> Real:
+    """Draw vectors somewhat like those of photos, for where there is no lake.
+
+    Clusters of unlike sizes in 25 dimensions, bent into the many of a vector, with some noise in all of
+    them; a hundred are copies of others.
+
+    Args:
+        count: how many.
+        dimension: size of a vector.
+        seed: of all that is drawn.
+    """
+    random = np.random.default_rng(seed)
+    centres = random.normal(size=(600, 25))
+    sizes = random.dirichlet(np.full(len(centres), 0.7))
+    inner = centres[random.choice(len(centres), count, p=sizes)]
+    inner += random.normal(scale=0.6, size=inner.shape)
+    spread = random.normal(size=(25, dimension)) * np.exp(-np.arange(25) / 10)[:, np.newaxis]
+    vectors = np.tanh(inner @ spread / 2) + random.normal(scale=0.05, size=(count, dimension))
+    vectors[100:200] = vectors[:100]
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    return held_out_of(vectors.astype(np.float32), seed)
+
+
+def held_out_of(vectors: Matrix, seed: int) -> Real:
+    """Put vectors in a random order, in place, and hold some out."""
     np.random.default_rng(seed).shuffle(vectors)
-    asking = min(HELD_OUT, len(vectors) // 5)
-    return Real(vectors[asking:], vectors[:asking])
+    held_out = min(HELD_OUT, len(vectors) // 5)
+    half = held_out // 2
+    return Real(vectors[held_out:], vectors[:half], vectors[half:held_out])
 
 
 def grown(real: Matrix, count: int, seed: int = 0) -> Matrix:

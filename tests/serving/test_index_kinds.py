@@ -222,7 +222,7 @@ def test_how_far_it_looks_travels_in_the_file(kind, matrix):
     vectors = build(kind, hold([matrix]))
     vectors.look(list(efforts(vectors))[3])
 
-    again = Vectors(faiss.deserialize_index(faiss.serialize_index(vectors.faiss_index)))
+    again = Vectors.read(vectors.write())
 
     assert (again.kind, again.settings) == (kind, vectors.settings)
     assert again.settings != build(kind, hold([matrix])).settings
@@ -243,7 +243,7 @@ def test_parts_give_the_bytes_of_the_whole(kind, matrix):
     whole = build(kind, hold([matrix]), part_rows=COUNT)
     merged = build(kind, hold(parts), part_rows=700)
 
-    assert bytes_of(whole) == bytes_of(merged)
+    assert whole.write() == merged.write()
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -253,7 +253,7 @@ def test_the_number_of_threads_does_not_change_the_bytes(kind, matrix):
     for threads in (1, 4):
         faiss.omp_set_num_threads(threads)
         try:
-            made.append(bytes_of(build(kind, hold([matrix]))))
+            made.append(build(kind, hold([matrix])).write())
         finally:
             faiss.omp_set_num_threads(before)
 
@@ -262,13 +262,17 @@ def test_the_number_of_threads_does_not_change_the_bytes(kind, matrix):
 
 @pytest.mark.parametrize("kind", ["ivf_sq8", "ivf_rabitq"])
 def test_another_seed_gives_other_clusters(kind, matrix):
-    made = [bytes_of(build(kind, hold([matrix]), seed=seed)) for seed in (0, 1)]
+    made = [build(kind, hold([matrix]), seed=seed).write() for seed in (0, 1)]
 
     assert made[0] != made[1]
 
 
-def bytes_of(vectors):
-    return faiss.serialize_index(vectors.faiss_index).tobytes()
+@pytest.mark.parametrize("kind", KINDS)
+def test_is_written_as_faiss_itself_writes_it(made, kind):
+    written = made[kind].write()
+
+    assert written == faiss.serialize_index(made[kind].faiss_index).tobytes()
+    assert made[kind].size_bytes == len(written)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 63, 65])

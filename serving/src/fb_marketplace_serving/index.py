@@ -95,8 +95,6 @@ class Index:
         Raises:
             IndexMismatch: one of them cannot be read, or they do not belong together.
         """
-        import faiss
-
         told, image_ids, product_ids = _read_ids(ids)
         sha256 = hashlib.sha256(index).hexdigest()
         if sha256 != told[SHA256]:
@@ -104,12 +102,7 @@ class Index:
                 f"found {len(index):,} bytes of index, sha256 {sha256[:12]}…; its ids expect "
                 f"sha256 {told[SHA256][:12]}…: take both from one run of the pipeline indexing"
             )
-        try:
-            vectors = Vectors(faiss.deserialize_index(np.frombuffer(index, dtype=np.uint8)))
-        except RuntimeError as error:
-            raise IndexMismatch(
-                f"found {len(index):,} bytes that FAISS cannot read; expected a FAISS index"
-            ) from error
+        vectors = Vectors.read(index)
         found = (str(len(vectors)), str(vectors.dimension))
         if found != (told[COUNT], told[DIMENSION]):
             raise IndexMismatch(
@@ -120,11 +113,10 @@ class Index:
 
     def to_bytes(self) -> tuple[bytes, bytes]:
         """Give the index as FAISS serialises it, its ids as Parquet; the same bytes each time."""
-        import faiss
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        index = faiss.serialize_index(self._vectors.faiss_index).tobytes()
+        index = self._vectors.write()
         ids = pa.table(
             {
                 "image_id": pa.array(self.image_ids, pa.string()),

@@ -7,8 +7,9 @@ graph of neighbours (Malkov & Yashunin, 2018), where not all of many copies may 
 the vectors themselves, in full, so that any can also answer exactly.
 """
 
+import io
 import math
-from typing import Any, Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, Self, TypeAlias, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,16 +85,40 @@ class Vectors:
         }
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         """Size of the file that it would be written to."""
         faiss = _faiss()
 
         sizes: list[int] = []
-        # Nothing is kept of what is written: a second copy of a large index may not fit.
-        faiss.write_index(
-            self.faiss_index, faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part)))
-        )
+        writer = faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part)))
+        faiss.write_index(self.faiss_index, writer)
         return sum(sizes)
+
+    @classmethod
+    def read(cls, content: bytes) -> Self:
+        """Open what :meth:`write` gave; FAISS trusts it.
+
+        Raises:
+            IndexMismatch: it is no index, or of no kind that is known here.
+        """
+        faiss = _faiss()
+
+        # By parts, as FAISS would copy the whole before it reads it, and again when it writes it.
+        reader = faiss.PyCallbackIOReader(io.BytesIO(content).read)
+        try:
+            return cls(faiss.read_index(reader))
+        except RuntimeError as error:
+            raise IndexMismatch(
+                f"found {len(content):,} bytes that FAISS cannot read; expected a FAISS index"
+            ) from error
+
+    def write(self) -> bytes:
+        """Give the index as FAISS writes it; the same bytes each time."""
+        faiss = _faiss()
+
+        buffer = io.BytesIO()
+        faiss.write_index(self.faiss_index, faiss.PyCallbackIOWriter(buffer.write))
+        return buffer.getvalue()
 
     def look(self, settings: Settings) -> None:
         """Set how far a search looks.
@@ -111,39 +136,29 @@ class Vectors:
         for name, value in settings.items():
             setattr(owners[name], name, value)
 
-    def candidates(
-        self,
-        queries: NDArray[np.float32],
-        count: int,
-        widened: float = 1.0,
-        kept: NDArray[np.uint8] | None = None,
-    ) -> Rows:
-        """Give rows that are probably the nearest: (queries, count), -1 where none was found.
+    def candidates(self, queries: NDArray[np.float32], count: int, further: float = 1.0) -> Rows:
+        """Give rows that are probably the nearest, in order: (queries, count), -1 where none was found.
 
         Args:
             queries: float32, (queries, dimension).
             count: how many rows a query.
-            widened: how many times further than it is set to it looks.
-            kept: which rows may be given, a bit each, the lowest first.
+            further: how many times further than it is set to it looks.
         """
         faiss = _faiss()
 
-        if widened == 1 and kept is None:
-            return _rows(self.faiss_index.search(queries, count))
-        chosen = {} if kept is None else {"sel": faiss.IDSelectorBitmap(kept)}
-        settings = self.settings
-        if self.kind == "flat":
-            told = faiss.SearchParameters(**chosen)
-        elif self.kind == "hnsw":
-            reach = math.ceil(settings["efSearch"] * widened)
-            told = faiss.SearchParametersHNSW(efSearch=reach, **chosen)
-        else:
-            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * widened))
-            # What lies far off is told apart less well by its code: more of it has to be compared.
+        settings = self.settings if further > 1 else {}
+        if "efSearch" in settings:
+            reach = math.ceil(settings["efSearch"] * further)
+            told = faiss.SearchParametersHNSW(efSearch=reach)
+        elif "nprobe" in settings:
+            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * further))
             told = faiss.IndexRefineSearchParameters(
-                k_factor=settings["k_factor"] * math.sqrt(widened),
-                base_index_params=faiss.SearchParametersIVF(nprobe=nprobe, **chosen),
+                # The more are wanted, the smaller the part of them that stands at the edge.
+                k_factor=max(2.0, settings["k_factor"] / further),
+                base_index_params=faiss.SearchParametersIVF(nprobe=nprobe),
             )
+        else:
+            told = None
         return _rows(self.faiss_index.search(queries, count, params=told))
 
     def nearest(self, queries: NDArray[np.float32], count: int, kept: Rows | None = None) -> Rows:

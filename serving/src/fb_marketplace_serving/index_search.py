@@ -18,11 +18,11 @@ from fb_marketplace_serving.index_kinds import Rows, Vectors
 EXACT_SHARE: Final = 0.25
 EXACT_ROWS: Final = 20_000
 """A filter that keeps no more than this share of the rows, or no more rows than this, is answered by
-comparing all that it keeps. An index that looks further is quicker only where more is kept."""
+comparing all that it keeps: no index is much quicker there."""
 
-FILTER_WIDENS: Final = 8
-"""How many times further the search looks under a filter that keeps more: the kept rows may lie on the
-far side of what is near (``benchmarks/search.py`` filters by a plane through the vectors)."""
+_SPARE: Final = 4
+"""Where a filter keeps more, so many times as many rows are looked at as would do if it kept any. Where it
+keeps too few of those, it is against what is near the query, and all that it keeps is compared."""
 
 _USUAL: Final = 11
 """Rows asked for at the least: the settings were chosen for ten, and one more shows a tie."""
@@ -117,21 +117,26 @@ def _way(vectors: Vectors, kept: Rows | None) -> Ask:
     few = max(EXACT_ROWS, EXACT_SHARE * len(vectors))
     if vectors.kind == "flat" or (kept is not None and len(kept) <= few):
         return exactly
-    bits, widened = None, 1
-    if kept is not None:
-        mask = np.zeros(len(vectors), np.bool_)
-        mask[kept] = True
-        bits, widened = np.packbits(mask, bitorder="little"), FILTER_WIDENS
 
-    def ask(queries: NDArray[np.float32], count: int) -> Rows:
+    def ask(query: NDArray[np.float32], count: int) -> Rows:
+        reach = count if kept is None else math.ceil(_SPARE * count * len(vectors) / len(kept))
         # An index is set for few rows: the more are wanted, the further it has to look.
-        if 10 * count > len(vectors):
-            return exactly(queries, count)
-        further = widened * (1 + math.log10(count / _USUAL))
-        rows = vectors.candidates(queries, count, further, bits)
-        return rows if (rows >= 0).all() else exactly(queries, count)
+        if 10 * reach > len(vectors):
+            return exactly(query, count)
+        rows = vectors.candidates(query, reach, 1 + math.log10(reach / _USUAL))
+        rows = rows[:, _are_among(rows[0], kept)][:, :count]
+        return rows if rows.shape[1] == count else exactly(query, count)
 
     return ask
+
+
+def _are_among(rows: Rows, kept: Rows | None) -> NDArray[np.bool_]:
+    """Say which are rows, not -1, and among those that are kept, in order."""
+    if kept is None:
+        return rows >= 0
+    places = np.searchsorted(kept, rows)
+    among: NDArray[np.bool_] = kept[np.minimum(places, len(kept) - 1)] == rows
+    return among
 
 
 def _untied(

@@ -131,7 +131,7 @@ def _row(found: Attempt, times: Milliseconds | None) -> dict[str, Any]:
         "recall_at_10": round(found.recall.mean, 5),
         "p50_ms": p50,
         "p99_ms": p99,
-        "bytes_a_vector": round(found.vectors.bytes / len(found.vectors), 1),
+        "bytes_a_vector": round(found.vectors.size_bytes / len(found.vectors), 1),
         "build_seconds": round(found.seconds, 3),
     }
 

@@ -88,7 +88,16 @@ def radii_of(vectors: Vectors, queries: NDArray[np.float32]) -> NDArray[np.float
 
 def recall_of(vectors: Vectors, exam: Exam) -> Recall:
     """Ask an index, as it is served, and count the rows that are as near as the tenth nearest."""
-    distances = nearest(vectors, exam.queries, DEPTH)[1]
+    return recall_at(nearest(vectors, exam.queries, DEPTH)[1], exam)
+
+
+def recall_at(distances: NDArray[np.float32], exam: Exam) -> Recall:
+    """Count the found rows that are as near as the tenth nearest.
+
+    Args:
+        distances: float32, (queries, 10), squared L2, of what was found.
+        exam: what was asked.
+    """
     shares: NDArray[np.float64] = (distances <= exam.radii[:, np.newaxis] + _AS_NEAR).mean(axis=1)
     error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 0.0
     return Recall(float(shares.mean()), float(shares.mean() - _SURE * error))
