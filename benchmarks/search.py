@@ -1,8 +1,8 @@
 """Searching: each kind of index beside comparing with every vector, usearch, and what autofaiss chooses.
 
-On the vectors of the lake of FB_LAKE (``data`` without it), or with ``--drawn`` on some drawn at random, of
-which 1,000 are taken out first: half to choose by how far an index has to look, half to measure what it then
-finds. The first table is of the rest; for 10,000, 100,000 and ``--largest`` more are made between real
+On the vectors of the lake of FB_LAKE (``data`` without it), or with ``--drawn`` on some drawn at random. Of
+those 1,000 are taken out first: half to choose by how far an index has to look, half to measure what it
+then finds. The first table is of the rest; for 10,000, 100,000 and ``--largest`` more are made between real
 neighbours. Photos held out are less like those than those are like each other, so that of queries made from
 the rows, as the pipeline makes them, more is found there: see ``moved rows`` beside ``recall@10``. Only in
 the first table should both say the same. All on one thread, the ways in turn, round by round; ratios are of

@@ -156,13 +156,9 @@ def test_a_filter_that_keeps_what_is_far_gives_the_nearest_of_it(
     distances = ((matrix - query) ** 2).sum(axis=1)
     keep = distances > np.quantile(distances, quantile)
 
-    found = index.search(query, 10, keep).rows.tolist()
-
-    expected = brute_force(matrix, query, 10, keep)[0].tolist()
-    if keep.mean() <= index_search.EXACT_SHARE:
-        assert found == expected
     # The hardest case: nothing of what the index is set to look at may be given.
-    assert len(set(found) & set(expected)) >= 9
+    expected = brute_force(matrix, query, 10, keep)[0].tolist()
+    assert index.search(query, 10, keep).rows.tolist() == expected
 
 
 @settings(max_examples=60, deadline=None)
