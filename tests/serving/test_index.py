@@ -85,6 +85,14 @@ def test_refuses_a_query_of_another_dimension(index, shape):
         index.search(np.zeros(shape, np.float32), 1)
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_refuses_a_query_that_is_near_nothing(index, vectors, number):
+    vectors[0, 3] = number
+
+    with pytest.raises(ValueError, match="not finite"):
+        index.search(vectors[0], 1)
+
+
 def test_refuses_to_find_fewer_than_one(index, vectors):
     with pytest.raises(ValueError, match="k = 0"):
         index.search(vectors[0], 0)

@@ -160,14 +160,16 @@ class Index:
             keep: a filter: bool, a value for each row; or the rows that are kept, as integers.
 
         Raises:
-            ValueError: the query is of another dimension, k is less than one, or the filter is no filter
-                of these rows.
+            ValueError: the query is of another dimension or not finite, k is less than one, or the filter
+                is no filter of these rows.
         """
         if query.ndim not in (1, 2) or query.shape[-1] != self.dimension:
             raise ValueError(
                 f"found a query of shape {query.shape}; expected ({self.dimension},) or "
                 f"(n, {self.dimension})"
             )
+        if not np.isfinite(query).all():
+            raise ValueError("found a query with numbers that are not finite; expected a vector")
         if k < 1:
             raise ValueError(f"found k = {k}; expected at least 1")
         queries = np.ascontiguousarray(np.atleast_2d(query), dtype=np.float32)
