@@ -10,11 +10,12 @@ from e2e.places import PROJECT, Place, Run, clean_environment, command
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests in one process, where several run them: they share what is done once."""
+    """Keep tests that share a run in one process, where several run them; wheels share none."""
     here = Path(__file__).parent
     for item in items:
         if item.path.is_relative_to(here):
-            item.add_marker(pytest.mark.xdist_group("e2e"))
+            group = "wheels" if item.path.name == "test_wheels.py" else "runs"
+            item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="session")
