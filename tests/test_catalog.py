@@ -1,5 +1,6 @@
 """What the configuration promises, held against the pipelines that use it."""
 
+import copy
 import json
 import os
 import subprocess
@@ -231,6 +232,22 @@ def test_one_run_s_roots_override_the_environment_s(monkeypatch):
     )
 
     assert configuration["catalog"]["raw_products"]["filepath"] == "s3://mine/Assets/Products.csv"
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "told_of"),
+    [
+        ("embedding", {"epochs": 0}, "metric, whose head is not trained"),
+        ("fine_tuning", {"augmentation": {"side": 320}}, "at most input_side, 256"),
+    ],
+)
+def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of):
+    told = copy.deepcopy(base_parameters["vision"])
+    for name, value in values.items():
+        told[part][name] = told[part][name] | value if isinstance(value, dict) else value
+
+    with pytest.raises(ValidationError, match=told_of):
+        parameters.VisionParameters.model_validate(told)
 
 
 def test_the_shares_of_the_splits_leave_something_to_test_on(base_parameters):

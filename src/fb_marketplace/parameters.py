@@ -316,6 +316,19 @@ class VisionParameters(Parameters):
     encoder: EncoderParameters
     seed: Annotated[int, Field(ge=0)]
 
+    @model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.embedding.layer == "metric" and not self.embedding.epochs:
+            raise ValueError(
+                "embedding.layer is metric, whose head is not trained in 0 epochs: take 1 or more, or pool"
+            )
+        side = self.fine_tuning.augmentation.side
+        if side > self.input_side:
+            raise ValueError(
+                f"fine_tuning.augmentation.side is {side}; expected at most input_side, {self.input_side}"
+            )
+        return self
+
 
 class EmbeddingParameters(Parameters):
     """How photos go through the encoder."""

@@ -6,16 +6,22 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 
 from fb_marketplace import tables
+from fb_marketplace.digests import sha256
+from fb_marketplace.errors import UserError
 from fb_marketplace.lance_schemas import VISION_FEATURES
 from fb_marketplace.pipelines.vision.embedding import (
     embed_layers,
     layer_of,
     train_embedding_head,
 )
-from fb_marketplace.pipelines.vision.embedding_head import level_names, level_slices
+from fb_marketplace.pipelines.vision.embedding_head import (
+    level_names,
+    level_slices,
+    pooled_levels,
+)
 from fb_marketplace.pipelines.vision.network import weights_of
 from fb_marketplace.schemas import LayerEmbeddings
 
@@ -80,10 +86,55 @@ def test_the_head_says_what_it_was_made_of(market, model, told, tmp_path):
 
 def test_the_head_that_was_trained_is_the_layer_that_is_served(market, model, fitted_network, told):
     trained = train_embedding_head(*market, model, told)
-    layer = layer_of(fitted_network, trained.embedding_head, told)
-    maps = fitted_network.maps(torch.zeros((1, 256, 256, 3), dtype=torch.uint8))
+    layer = layer_of(fitted_network, sha256(model.read()), trained.embedding_head, told)
+    pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        maps = fitted_network.maps(pixels)
+        found = layer(maps, torch.zeros(1, 1))
 
-    assert layer(maps, torch.zeros(1, 1)).shape == (1, told.embedding.dimension)
+    names = level_names(fitted_network, told.embedding.levels)
+    weights = load(trained.embedding_head)
+    expected = pooled_levels(maps, names, told.embedding.power) @ weights["project.weight"].T
+    expected = expected + weights["project.bias"]
+    torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
+
+
+@pytest.mark.parametrize(
+    ("of", "values"),
+    [
+        ("another model", {}),
+        (None, {"embedding": {"power": 3.0}}),
+        (None, {"embedding": {"levels": 2}}),
+    ],
+)
+def test_a_head_of_other_levels_is_not_served(
+    market, model, fitted_network, told, changed, of, values
+):
+    trained = train_embedding_head(*market, model, told)
+
+    with pytest.raises(UserError, match=r"trained on other levels.*kedro run --pipeline=vision"):
+        layer_of(
+            fitted_network,
+            of or sha256(model.read()),
+            trained.embedding_head,
+            changed(told, **values),
+        )
+
+
+def test_where_no_head_is_asked_for_none_that_cannot_be_trained_is_missed(
+    market, model, told, changed, caplog
+):
+    table, products, splits = market
+    alone = splits.assign(group=splits["image_id"])
+
+    trained = train_embedding_head(
+        table, products, alone, model, changed(told, embedding={"layer": "pool"})
+    )
+
+    assert trained == (b"", [])
+    assert "0 to train on" in caplog.text
+    with pytest.raises(UserError, match="0 to train on"):
+        train_embedding_head(table, products, alone, model, told)
 
 
 def test_without_epochs_no_head_is_trained(market, model, fitted_network, told, changed):
@@ -92,7 +143,7 @@ def test_without_epochs_no_head_is_trained(market, model, fitted_network, told, 
     trained = train_embedding_head(*market, model, recipe)
 
     assert trained == (b"", [])
-    layer_of(fitted_network, trained.embedding_head, recipe)
+    layer_of(fitted_network, sha256(model.read()), trained.embedding_head, recipe)
 
 
 def test_layers_are_of_the_measured_photos_at_length_one(market, model, cuts, told):

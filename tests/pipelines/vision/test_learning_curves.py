@@ -3,7 +3,11 @@ import io
 import pytest
 from PIL import Image
 
-from fb_marketplace.pipelines.vision.learning_curves import draw_learning_curves, write_events
+from fb_marketplace.pipelines.vision.learning_curves import (
+    draw_embedding_curve,
+    draw_learning_curves,
+    write_events,
+)
 from fb_marketplace.pipelines.vision.tensorboard_events import events
 
 HEAD = [
@@ -49,6 +53,16 @@ def test_another_history_is_another_picture():
     histories = (BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS)
 
     assert len({draw_learning_curves(HEAD + history) for history in histories}) == 3
+
+
+def test_the_curve_of_the_embedding_is_a_picture_even_where_no_head_was_trained():
+    begun = [{"epoch": 0, "validation_recall_at_1": 0.4}]
+    trained = [*begun, {"epoch": 1, "training_loss": 0.9, "validation_recall_at_1": 0.5}]
+
+    drawn = [draw_embedding_curve(history) for history in ([], begun, trained)]
+
+    assert len(set(drawn)) == 3
+    assert all(picture.startswith(b"\x89PNG") for picture in drawn)
 
 
 def test_the_events_are_those_of_fine_tuning_alone():

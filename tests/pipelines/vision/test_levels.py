@@ -50,6 +50,7 @@ def test_levels_that_are_held_are_not_taken_again(marketplace, model, told, monk
     [
         ({"embedding": {"levels": 2}}, True),
         ({"embedding": {"power": 3.0}}, True),
+        ({"input_side": 96}, True),
         ({"embedding": {"epochs": 9}}, False),
         ({"embedding": {"loss": "triplet"}}, False),
     ],
@@ -65,12 +66,19 @@ def test_what_the_levels_depend_on_and_nothing_else_takes_them_anew(
     assert (retained.keys != before) is anew
 
 
-def test_another_model_has_other_levels(marketplace, model, told):
+@pytest.mark.parametrize(
+    ("shift", "card", "anew"), [(0.0, {"code_revision": "another"}, False), (0.1, None, True)]
+)
+def test_other_weights_have_other_levels_and_another_card_the_same(
+    marketplace, model, told, shift, card, anew
+):
     class Other:
         def read(self):
-            return save(load(model.read()), {"another": "card"})
+            weights = load(model.read())
+            weights["head.fc.bias"] += shift
+            return save(weights, card)
 
     before, _ = read(marketplace.images, model, told)
     (retained, *_) = extract_levels(marketplace.images, before, Other(), LABELS, told)
 
-    assert not retained.keys & before
+    assert (retained.keys != before) is anew

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.embedding_head import EmbeddingHead
+from fb_marketplace.pipelines.vision import metric_learning
 from fb_marketplace.pipelines.vision.metric_learning import Pairs, fit_head, recall_at_1
 
 NOISE, SIGNAL = 12, 4
@@ -57,6 +57,31 @@ def test_photos_of_one_listing_are_brought_together(found, recipe, values):
     assert best > history[0]["validation_recall_at_1"] + 0.15
 
 
+@pytest.mark.parametrize("training", [40, 64])
+def test_a_head_begins_no_worse_than_the_levels_where_photos_are_few(found, recipe, training):
+    """The last components of few photos are rounding, and must not count as much as the first."""
+    wide = np.repeat(np.random.default_rng(3).normal(size=(60, 200)), 2, axis=0)
+    wide = (wide + 0.5 * np.random.default_rng(4).normal(size=wide.shape)).astype(np.float32)
+    few = found._replace(levels=wide, training=found.training[:training])
+    plain = wide[few.validation] / np.linalg.norm(wide[few.validation], axis=1, keepdims=True)
+
+    _, history = fit_head(few, recipe(epochs=1, dimension=64), seed=0)
+
+    assert history[0]["validation_recall_at_1"] >= recall_at_1(plain, few) - 0.2
+
+
+def test_a_feature_that_training_never_saw_does_not_drown_the_others(found, recipe):
+    silent = np.random.default_rng(1).random((len(found.levels), 1)).astype(np.float32)
+    silent[found.training] = 0
+    more = found._replace(levels=np.hstack([found.levels, silent]))
+
+    one, other = (
+        fit_head(each, recipe(epochs=1, dimension=20), seed=0)[1][0] for each in (found, more)
+    )
+
+    assert other["validation_recall_at_1"] >= one["validation_recall_at_1"] - 0.05
+
+
 def test_a_head_begins_as_main_components_that_no_loud_feature_drowns(found, recipe):
     louder = found._replace(levels=found.levels * np.float32([1] * SIGNAL + [100] * NOISE))
 
@@ -96,12 +121,13 @@ def test_a_partner_counts_when_it_is_the_nearest_other_photo(found):
 def test_listings_with_one_photo_cannot_be_learned_from(found, recipe):
     alone = found._replace(groups=np.arange(120))
 
-    with pytest.raises(UserError, match=r"found 0 to train on.*layer to pool"):
+    with pytest.raises(UserError, match=r"found 0 to train on and 0 to choose by.*layer to pool"):
         fit_head(alone, recipe(), seed=0)
 
 
-def test_a_head_takes_levels_as_they_are(found, recipe):
-    head, _ = fit_head(found, recipe(epochs=1), seed=0)
+def test_partners_are_found_in_blocks_as_at_once(found, monkeypatch):
+    vectors = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
+    at_once = recall_at_1(vectors, found)
+    monkeypatch.setattr(metric_learning, "ASKED_AT_ONCE", 7)
 
-    assert isinstance(head, EmbeddingHead)
-    assert head.project.weight.shape == (6, SIGNAL + NOISE)
+    assert recall_at_1(vectors, found) == at_once

@@ -163,6 +163,7 @@ def test_the_same_training_gives_the_same_model(train):
         ({"fine_tuning": {"workers": 1, "epochs": 0}}, False),
         ({"fine_tuning": {"blends": [0.9], "epochs": 0}}, False),
         ({"encoder": {"served": "fp32"}}, False),
+        ({"embedding": {"epochs": 9}}, False),
         ({"digests": {"images": "others"}}, True),
         ({"digests": {"products": "others"}}, True),
         ({"digests": {"splits": "others"}}, True),

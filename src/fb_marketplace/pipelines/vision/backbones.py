@@ -90,6 +90,12 @@ def _resnet_blocks(network: Any) -> "dict[str, torch.nn.Module]":
 POOL: Final = "pool"
 """The last child of a backbone, after its blocks: pooled features, which the head sees."""
 
+HIDDEN: Final = "fc.1"
+"""The layer that the original took as its embedding: the output of the hidden layer's ReLU."""
+
+METRIC: Final = "metric"
+"""The head that is trained to be the embedding."""
+
 RESNET_LAYERS: Final = ("layer1", "layer2", "layer3", "layer4")
 
 

@@ -21,7 +21,7 @@ def keep_depthwise_in_fp32(network: torch.nn.Module) -> None:
 @cache
 def _in_fp32(kind: Any) -> Any:
     # A class of its own, where a hook would not do: a copy of the module, such as the moving average,
-    # has to compute with its own weights.
+    # has to compute with its own weights. It cannot be pickled, nor is it: weights are kept.
     class InFloat32(kind):  # type: ignore[misc]
         def forward(self, input: torch.Tensor) -> Any:  # noqa: A002 - torch's name
             with torch.autocast(input.device.type, enabled=False):

@@ -1,15 +1,17 @@
 """The nodes of metric learning: the head of the embedding, and the layers that it is measured beside."""
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+import logging
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.digests import sha256
+from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import VisionParameters
-from fb_marketplace.pipelines.vision.backbones import POOL
+from fb_marketplace.pipelines.vision.backbones import HIDDEN, METRIC, POOL
 from fb_marketplace.pipelines.vision.head import Examples, examples, train_head
 from fb_marketplace.split_names import MEASURED
 from fb_marketplace.stored_file import StoredFile
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
 ORIGINAL_WIDTH: Final = 1000
 """Of the hidden layer that the original put over its backbone."""
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrainedEmbedding(NamedTuple):
@@ -55,7 +60,13 @@ def train_embedding_head(
     from fb_marketplace.pipelines.vision.network import weights_of
 
     found = examples(level_features, products, splits)
-    head, history = fit_head(pairs_of(found, products), parameters.embedding, parameters.seed)
+    try:
+        head, history = fit_head(pairs_of(found, products), parameters.embedding, parameters.seed)
+    except UserError as error:
+        if parameters.embedding.layer == METRIC:
+            raise
+        logger.warning("no head is trained, and none is asked for: %s", error)
+        return TrainedEmbedding(b"", [])
     card = {
         "recipe": parameters.embedding.model_dump(mode="json"),
         "model": sha256(vision_model.read()),
@@ -78,15 +89,33 @@ def pairs_of(found: Examples, products: pd.DataFrame) -> "Pairs":
     )
 
 
-def layer_of(network: "Network", embedding_head: bytes, parameters: VisionParameters) -> "Layer":
+def layer_of(
+    network: "Network", model: str, embedding_head: bytes, parameters: VisionParameters
+) -> "Layer":
     """Give the layer that is served as the embedding.
 
+    Args:
+        network: whose layer it is.
+        model: sha256 of the file that the network was read from.
+        embedding_head: safetensors, or empty.
+        parameters: which layer.
+
     Raises:
-        UserError: the network has no such layer.
+        UserError: the network has no such layer, or the head was trained on other levels.
     """
     from fb_marketplace.pipelines.vision.embedding_head import Layer
 
     told = parameters.embedding
+    if told.layer == METRIC and embedding_head:
+        card = _card_of(embedding_head)
+        found = (card["model"], card["recipe"]["levels"], card["recipe"]["power"])
+        if found != (model, told.levels, told.power):
+            raise UserError(
+                f"the head of the embedding was trained on other levels: found {found[1]} to the power "
+                f"{found[2]} of the model {found[0][:12]}, expected {told.levels} to the power "
+                f"{told.power} of {model[:12]}; `kedro run --pipeline=vision` trains it anew, and the "
+                "network only where its recipe has changed"
+            )
     return Layer(network, told.layer, _read_head(embedding_head), told.levels, told.power).eval()
 
 
@@ -107,7 +136,7 @@ def embed_layers(
     Returns:
         ``image_id``, ``layer`` and ``embedding``, of photos of the validation and test split.
     """
-    from fb_marketplace.pipelines.vision.embedding_head import HIDDEN, level_names, level_slices
+    from fb_marketplace.pipelines.vision.embedding_head import level_names, level_slices
     from fb_marketplace.pipelines.vision.network import trained_network
 
     network = trained_network(vision_model.read(), len(vision_labels), parameters)
@@ -146,6 +175,15 @@ def _hidden(
     with torch.no_grad():
         hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(found.features)).numpy()
     return hidden
+
+
+def _card_of(embedding_head: bytes) -> dict[str, Any]:
+    """Read the card: the header of a safetensors file is its length and JSON."""
+    length = int.from_bytes(embedding_head[:8], "little")
+    card: dict[str, Any] = json.loads(
+        json.loads(embedding_head[8 : 8 + length])["__metadata__"]["card"]
+    )
+    return card
 
 
 def _read_head(embedding_head: bytes) -> "EmbeddingHead | None":

@@ -11,12 +11,8 @@ import torch
 from torch.nn.functional import normalize
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.backbones import POOL
+from fb_marketplace.pipelines.vision.backbones import HIDDEN, METRIC, POOL
 from fb_marketplace.pipelines.vision.network import Network
-
-METRIC: Final = "metric"
-HIDDEN: Final = "fc.1"
-"""What the original took: the output of the hidden layer's ReLU."""
 
 SMALLEST: Final = 1e-6
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.digests import sha256
 from fb_marketplace.encoding import encode_rows, open_encoder
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.embedding import layer_of
@@ -60,7 +61,7 @@ def export_encoder(
 ) -> bytes:
     """Export a trained model with its calibration and its embedding in fp32; gives ONNX."""
     network = _network(vision_model, vision_labels, parameters)
-    layer = layer_of(network, embedding_head.read(), parameters)
+    layer = layer_of(network, sha256(vision_model.read()), embedding_head.read(), parameters)
     return export_trained(network, calibration["temperature"], layer)
 
 

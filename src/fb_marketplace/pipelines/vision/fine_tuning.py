@@ -20,7 +20,12 @@ from fb_marketplace.pipelines.vision.depthwise import keep_depthwise_in_fp32
 from fb_marketplace.pipelines.vision.devices import autocast, best_device
 from fb_marketplace.pipelines.vision.epoch import train_epoch
 from fb_marketplace.pipelines.vision.head import Head
-from fb_marketplace.pipelines.vision.network import load_network, make_network, weights_of
+from fb_marketplace.pipelines.vision.network import (
+    Network,
+    load_network,
+    make_network,
+    weights_of,
+)
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
 from fb_marketplace.pipelines.vision.task import NO_PATH, Task
 from fb_marketplace.pipelines.vision.tensorboard_events import EVENTS, events
@@ -101,6 +106,7 @@ def blends(
         if measures is None:
             weights = load(read_weights(work, Candidate({}, files)))
             network = load_network(parameters, labels, weights)
+            _in_fp32_where_faster(network, parameters.fine_tuning.blocks)
             measures = {"share": share, **_validated(network, task, parameters)}
         found.append(Candidate(measures, files))
     if found:
@@ -159,6 +165,13 @@ def _ended(history: list[dict[str, float]], told: FineTuningParameters) -> bool:
     return len(history) > told.epochs or (len(history) > 1 and waited >= told.patience)
 
 
+def _in_fp32_where_faster(network: Network, blocks: int) -> None:
+    """Let what is measured be computed as what is trained, or differences would be of rounding."""
+    if best_device().type == "cpu":
+        for block in network.blocks(blocks)[1]:
+            keep_depthwise_in_fp32(block)
+
+
 def make_parts(task: Task, head: Head, parameters: VisionParameters) -> training_state.Parts:
     """Make what is trained, with what trains it, as they are before the first step."""
     told, device = parameters.fine_tuning, best_device()
@@ -173,9 +186,7 @@ def make_parts(task: Task, head: Head, parameters: VisionParameters) -> training
     )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     paths.to(device)
-    if device.type == "cpu":
-        for block in network.blocks(told.blocks)[1]:
-            keep_depthwise_in_fp32(block)
+    _in_fp32_where_faster(network, told.blocks)
     trained = [weight for weight in network.trunk.parameters() if weight.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [weight for weight in trained if weight.ndim > 1]},

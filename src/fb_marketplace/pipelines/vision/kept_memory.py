@@ -16,16 +16,25 @@ TRIM_THRESHOLD: Final = -1
 MAPPED_BLOCKS: Final = -4
 """``mallopt``'s number for: how many blocks may be mapped from the system one by one."""
 
-GLIBC_TRIM: Final = 128 * 1024
+MAPPED_FROM: Final = -3
+"""``mallopt``'s number for: from which size on a block is mapped by itself."""
+
 GLIBC_MAPPED: Final = 65536
-"""What glibc begins with."""
+GLIBC_MOST: Final = 32 * 2**20
+"""What glibc begins with, and the size up to which it raises ``MAPPED_FROM`` by itself as blocks are freed.
+
+It stops doing so for good at the first ``mallopt`` of these: so it is left where it would have ended.
+"""
 
 NEVER: Final = 2**31 - 1
 
 
 @contextmanager
 def kept_memory() -> Iterator[None]:
-    """Keep what is freed inside, in this process; given back at the end. Without glibc: no change."""
+    """Keep what is freed inside, in this process; large blocks are given back at the end.
+
+    Without glibc nothing changes.
+    """
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         yield
@@ -36,5 +45,6 @@ def kept_memory() -> Iterator[None]:
         yield
     finally:
         library.mallopt(MAPPED_BLOCKS, GLIBC_MAPPED)
-        library.mallopt(TRIM_THRESHOLD, GLIBC_TRIM)
+        library.mallopt(MAPPED_FROM, GLIBC_MOST)
+        library.mallopt(TRIM_THRESHOLD, 2 * GLIBC_MOST)
         library.malloc_trim(0)

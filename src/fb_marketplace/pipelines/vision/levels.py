@@ -33,6 +33,8 @@ def extract_levels(
     Yields:
         For the table ``level_features``: what to retain, then batches of new rows.
     """
+    from safetensors.torch import load, save
+
     from fb_marketplace.encoding import encode_missing, open_encoder
     from fb_marketplace.pipelines.vision.network import trained_network
 
@@ -41,7 +43,9 @@ def extract_levels(
         f"{told.levels} levels {told.power}", REVISION, None, ["onnxscript", "onnxruntime"]
     )
     photos = images.read(["image_id", "sha256"]).to_pylist()
-    network = key_of(sha256(weights), stage)
+    # Its card names the revision of the code too, by which the levels do not change.
+    of_weights = sha256(save(load(weights)))
+    network = key_of(of_weights, parameters.backbone, parameters.input_side, stage)
     keys = [key_of(photo["image_id"], photo["sha256"], network) for photo in photos]
     yield Retain(frozenset(keys), level_features_held)
 

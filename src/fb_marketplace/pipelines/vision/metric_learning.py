@@ -22,6 +22,12 @@ WARM_UP: Final = 0.3
 
 PATH_TEMPERATURE: Final = 0.1
 
+SMALLEST_SHARE: Final = 1e-3
+"""Of a deviation, beside the mean or the largest, below which a feature or a component says nothing."""
+
+ASKED_AT_ONCE: Final = 1024
+"""Photos; bounds the memory."""
+
 
 class Pairs(NamedTuple):
     """Photos to learn from, and photos to choose by; rows of one array of pooled levels.
@@ -98,13 +104,19 @@ def fit_head(
 
 
 def recall_at_1(embeddings: NDArray[np.float32], found: Pairs) -> float:
-    """Give how often the nearest other validation photo is of the same group, of those that have one."""
+    """Give how often the nearest other validation photo is of the same group, of those that have one.
+
+    Copies are of one group too, so it is somewhat more than the measures of the search, which leave
+    them out.
+    """
     groups = found.groups[found.validation]
-    near = embeddings @ embeddings.T
-    np.fill_diagonal(near, -np.inf)
-    same = groups[:, None] == groups
-    asked = same.sum(axis=1) > 1
-    return float(same[np.arange(len(groups)), near.argmax(axis=1)][asked].mean())
+    nearest = np.empty(len(groups), np.int64)
+    for start in range(0, len(groups), ASKED_AT_ONCE):
+        near = embeddings[start : start + ASKED_AT_ONCE] @ embeddings.T
+        np.fill_diagonal(near[:, start:], -np.inf)
+        nearest[start : start + ASKED_AT_ONCE] = near.argmax(axis=1)
+    asked = np.bincount(groups)[groups] > 1
+    return float((groups[nearest] == groups)[asked].mean())
 
 
 def _partners(found: Pairs) -> list[NDArray[np.int64]]:
@@ -112,29 +124,36 @@ def _partners(found: Pairs) -> list[NDArray[np.int64]]:
     training = found.training[np.argsort(found.groups[found.training], kind="stable")]
     cuts = np.flatnonzero(np.diff(found.groups[training])) + 1
     partners = [rows for rows in np.split(training, cuts) if len(rows) > 1]
-    of_validation = np.bincount(found.groups[found.validation])
-    if len(partners) < 2 or not (of_validation > 1).any():
+    to_choose_by = int((np.bincount(found.groups[found.validation]) > 1).sum())
+    if len(partners) < 2 or not to_choose_by:
         raise UserError(
-            "an embedding is learned from listings with two photos: found "
-            f"{len(partners):,} to train on, expected two or more, and one or more to choose by. Give more "
-            "listings, or set vision.embedding.epochs to 0 and vision.embedding.layer to pool"
+            "an embedding is learned from groups with two photos: found "
+            f"{len(partners):,} to train on and {to_choose_by:,} to choose by, expected two or more and "
+            "one or more. Give more listings, or set vision.embedding.epochs to 0 and "
+            "vision.embedding.layer to pool; what is trained stays"
         )
     return partners
 
 
 def _scale(levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    return levels.mean(0), levels.std(0) + 1e-6
+    deviation = levels.std(0)
+    return levels.mean(0), deviation.clamp(min=SMALLEST_SHARE * float(deviation.mean()))
 
 
 def _begin(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
-    """Make a head of the main components, each divided by the square root of its deviation."""
+    """Make a head of the main components, each divided by the square root of its deviation.
+
+    Where photos are fewer than the dimension, what is left over begins at zero.
+    """
     features = scaled.shape[1]
     head = EmbeddingHead(features, dimension)
     taken = min(dimension, *scaled.shape)
     _, deviations, directions = torch.svd_lowrank(scaled / len(scaled) ** 0.5, q=taken, niter=4)
+    there = deviations > SMALLEST_SHARE * deviations[0]
+    components = (directions[:, there] / deviations[there] ** 0.5).T * features**-0.25
     with torch.no_grad():
-        head.project.weight[:taken] = (directions / deviations.clamp(1e-6) ** 0.5).T
-        head.project.weight *= features**-0.25
+        head.project.weight.zero_()
+        head.project.weight[: len(components)] = components
         head.project.bias.zero_()
     return head
 

@@ -40,7 +40,7 @@ def write_model_card(
     """
     test = vision_metrics["test"]
     sections = [
-        _introduction(vision_labels, encoder_report),
+        _introduction(vision_labels, encoder_report, parameters.embedding.layer),
         _data(vision_metrics, content_digests, leakage_report),
         _recipe(parameters),
         _measures(vision_metrics),
@@ -69,11 +69,11 @@ def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     )
 
 
-def _introduction(labels: list[str], encoder_report: dict[str, Any]) -> str:
+def _introduction(labels: list[str], encoder_report: dict[str, Any], layer: str) -> str:
     return f"""# Model card: the category of a photo
 
 One network takes a photo of something for sale, and says which of {len(labels)} root categories it belongs
-to, and gives the vector that similar photos are searched by (`embedding.layer`). Served as
+to, and gives the vector that similar photos are searched by (layer `{layer}`). Served as
 {encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers.
 
 It is meant to suggest a category to a seller and to order search results, beside people who can say that
