@@ -309,6 +309,26 @@ def test_looking_further_finds_no_less(kind, matrix, queries):
     assert found[0] < found[-1] == 10 * len(queries)
 
 
+@pytest.mark.parametrize("k", [100, 250])
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_a_setting_that_was_chosen_for_ten_finds_as_much_of_many_more(kind, k, matrix, queries):
+    vectors = build(kind, hold([matrix]))
+    choosing = drawn(5, 300)
+    for effort in efforts(vectors):
+        vectors.look(effort)
+        if share_found(vectors, matrix, choosing, 10) >= 0.995:
+            break
+
+    assert effort != list(efforts(vectors))[-1]
+    assert share_found(vectors, matrix, queries, k) >= 0.985
+
+
+def share_found(vectors, matrix, queries, k):
+    rows = index_search.nearest(vectors, queries, k)[0]
+    expected = [brute_force(matrix, query, k)[0] for query in queries]
+    return np.mean([len(set(a) & set(b)) / k for a, b in zip(rows, expected, strict=True)])
+
+
 def test_clusters_are_as_many_as_can_be_trained_on():
     for count in (1, 63, 64, 1000, 100_000, 1_000_000):
         assert index_building.clusters(count) * index_building.TRAINED_ON <= max(64, count)
