@@ -182,6 +182,27 @@ class Vectors:
         told = faiss.SearchParameters(sel=faiss.IDSelectorArray(kept))
         return _rows(self.exact.search(queries, count, params=told))
 
+    def within(self, query: NDArray[np.float32], radius: float, kept: Rows | None = None) -> Rows:
+        """Give all rows that are nearer than a radius, compared with every one, in no order.
+
+        Args:
+            query: float32, (1, dimension).
+            radius: squared L2.
+            kept: the rows that may be given.
+        """
+        faiss = _faiss()
+
+        told = None
+        if kept is not None:
+            # Not by an IDSelectorArray, which is looked through from its start for each row.
+            mask = np.zeros(len(self), dtype=np.bool_)
+            mask[kept] = True
+            told = faiss.SearchParameters(
+                sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
+            )
+        rows: Rows = self.exact.range_search(query, radius, params=told)[2]
+        return rows
+
 
 def _faiss() -> Any:
     """Give FAISS without its stubs, which lack what its Python side adds."""

@@ -27,6 +27,9 @@ keeps too few of those, it is against what is near the query, and all that it ke
 _USUAL: Final = 11
 """Rows asked for at the least: the settings were chosen for ten, and one more shows a tie."""
 
+_WIDER: Final = 4
+"""So many times as many rows are asked for where the first answer ends in a tie."""
+
 _ROWS_AT_ONCE: Final = 16_384
 """Bounds the memory where everything is asked for."""
 
@@ -102,7 +105,7 @@ def nearest(
     with one_thread():
         # One by one: FAISS takes the distances of many from a product of matrices, which rounds otherwise.
         found = [
-            _untied(vectors, ask, queries[place : place + 1], k, available)
+            _untied(vectors, ask, queries[place : place + 1], k, kept)
             for place in range(len(queries))
         ]
     return np.stack([rows for rows, _ in found]), np.stack([distances for _, distances in found])
@@ -140,20 +143,32 @@ def _are_among(rows: Rows, kept: Rows | None) -> NDArray[np.bool_]:
 
 
 def _untied(
-    vectors: Vectors, ask: Ask, query: NDArray[np.float32], k: int, available: int
+    vectors: Vectors, ask: Ask, query: NDArray[np.float32], k: int, kept: Rows | None
 ) -> tuple[Rows, Distances]:
     """Ask for more rows than k until the last is further than the k-th, so that no tie is cut."""
-    reach = max(k + 1, _USUAL)
-    while True:
-        reach = min(reach, available)
-        rows = ask(query, reach)[0]
-        distances = exact_distances(vectors.matrix, query, rows)
-        order = np.lexsort((rows, distances))
-        rows, distances = rows[order], distances[order]
+    available = len(vectors) if kept is None else len(kept)
+    usual = max(k + 1, _USUAL)
+    for reach in (usual, _WIDER * usual):
+        rows, distances = _in_order(vectors, query, ask(query, min(reach, available))[0])
         last = float(distances[-1])
-        if reach == available or last - distances[k - 1] > _TIE * max(1.0, last):
+        margin = _TIE * max(1.0, last)
+        if reach >= available or last - distances[k - 1] > margin:
             return rows[:k], distances[:k]
-        reach *= 4
+    # There may be thousands of copies: all of them at once, rather than more and more.
+    tied = vectors.within(query, float(distances[k - 1]) + 2 * margin, kept)
+    if len(tied) < k:  # FAISS's sums and ours were further apart than rounding should put them.
+        tied = ask(query, available)[0]
+    rows, distances = _in_order(vectors, query, tied)
+    return rows[:k], distances[:k]
+
+
+def _in_order(
+    vectors: Vectors, query: NDArray[np.float32], rows: Rows
+) -> tuple[Rows, Distances]:
+    """Order rows by their distance, equals by row."""
+    distances = exact_distances(vectors.matrix, query, rows)
+    order = np.lexsort((rows, distances))
+    return rows[order], distances[order]
 
 
 def exact_distances(
