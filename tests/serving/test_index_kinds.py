@@ -221,6 +221,21 @@ def test_a_row_that_a_filter_names_twice_is_given_once(index, matrix):
 
 
 @pytest.mark.parametrize(
+    "told", [{9, 3, 2000}, [2000, 9, 3], np.uint64([3, 9, 2000]), np.int16([2000, 3, 9, 3])]
+)
+def test_rows_that_are_kept_may_be_told_in_any_order_and_type(index, matrix, told):
+    assert index.search(matrix[3], 1, told).rows.tolist() == [3]
+    assert sorted(index.search(matrix[3], 5, told).rows.tolist()) == [3, 9, 2000]
+
+
+@pytest.mark.parametrize("count", [30, 2000])
+def test_many_rows_are_kept_as_few_are(count):
+    told = np.random.default_rng(0).integers(COUNT, size=count)
+
+    assert index_search.kept_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
+
+
+@pytest.mark.parametrize(
     ("keep", "message"),
     [
         (np.ones(COUNT - 1, bool), "shape \\(2999,\\); expected bool of shape \\(3000,\\)"),
@@ -228,6 +243,10 @@ def test_a_row_that_a_filter_names_twice_is_given_once(index, matrix):
         ([-1], "rows -1 to -1"),
         ([0.5], "a filter of float64"),
         (np.ones((2, COUNT), bool), "a filter of bool"),
+        (np.empty(0, bool), "a filter of bool, shape \\(0,\\)"),
+        (np.ones(COUNT, np.uint8), "uint8.* may be a mask or rows; expected a mask as bool"),
+        ({0.5, 1.0}, "a filter of float64"),
+        (np.array([2**64 - 1], np.uint64), "rows 18,446,744,073,709,551,615"),
     ],
 )
 def test_refuses_what_is_no_filter_of_its_rows(index, queries, keep, message):

@@ -6,7 +6,7 @@ carry the digest of the index that they belong to.
 
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -147,7 +147,7 @@ class Index:
         return len(self.image_ids)
 
     def search(
-        self, query: NDArray[np.float32], k: int, keep: ArrayLike | None = None
+        self, query: NDArray[np.float32], k: int, keep: ArrayLike | Set[int] | None = None
     ) -> Neighbours:
         """Find the k nearest rows, or all of them where there are fewer; of equals the lower rows.
 
@@ -157,7 +157,8 @@ class Index:
         Args:
             query: float32, (dimension,) or (n, dimension).
             k: how many, at least one.
-            keep: a filter: bool, a value for each row; or the rows that are kept, as integers.
+            keep: a filter: bool, a value for each row; or the rows that are kept, as integers, which are
+                positions in ``image_ids``, not ids.
 
         Raises:
             ValueError: the query is of another dimension or not finite, k is less than one, or the filter
