@@ -10,6 +10,7 @@ import pytest
 
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.index_building import build, hold
 from fb_marketplace_serving.release import (
     Canary,
     Listing,
@@ -224,8 +225,41 @@ def test_refuses_an_index_made_by_another_encoder(
 
     message = refusal(resealed(str(tmp_path), draft))
 
-    assert "canary img-green: found its nearest neighbour" in message
+    assert "canary img-green: found the photo's own vector" in message
     assert "the index was made by another encoder" in message
+
+
+def test_accepts_a_canary_that_a_graph_does_not_reach_among_many_copies(tmp_path, draft):
+    """The graph holds the photo and finds another; which is no reason to call it another encoder's."""
+    canary = np.float32(draft.canaries[0].embedding)
+    drawn = np.random.default_rng(0).normal(size=(300, 8))
+    others = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    for place in range(1, 300):
+        vectors = np.concatenate([others, np.repeat(others[:1], 500, axis=0)])
+        vectors[place] = canary
+        graph = build("hnsw", hold([vectors]))
+        names = [f"img-{row}" for row in range(800)]
+        names[place] = "img-green"
+        index = Index(graph, names, ["prd-green"] * 800)
+        if index.search(canary, 1).distances[0] > 0.01:
+            break
+    put_index(tmp_path, index)
+
+    resealed(str(tmp_path), draft)
+
+    opened = Release.open(str(tmp_path)).index
+    assert opened.search(canary, 1).distances[0] > 0.01
+
+
+def test_refuses_an_index_without_the_photo_of_a_canary(tmp_path, draft):
+    ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
+    ids["image_id"][1] = "img-other"
+    vectors = np.float32([draft.canaries[0].embedding] * 5)
+    put_index(tmp_path, Index.build_flat(vectors, ids["image_id"], ids["product_id"]))
+
+    assert "img-green: found no row of the photo among 5" in refusal(
+        resealed(str(tmp_path), draft)
+    )
 
 
 def test_refuses_a_canary_that_is_no_canonical_photo(tmp_path, draft):
