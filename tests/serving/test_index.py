@@ -85,12 +85,23 @@ def test_refuses_a_query_of_another_dimension(index, shape):
         index.search(np.zeros(shape, np.float32), 1)
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf])
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e20, 1e300, -1e15])
 def test_refuses_a_query_that_is_near_nothing(index, vectors, number):
-    vectors[0, 3] = number
+    query = vectors[0].astype(np.float64)
+    query[3] = number
 
-    with pytest.raises(ValueError, match="not finite"):
-        index.search(vectors[0], 1)
+    with pytest.raises(ValueError, match="1 queries with numbers that are not finite, or as large"):
+        index.search(query, 1)
+
+
+def test_what_is_as_far_as_it_may_be_is_found_all_the_same(vectors):
+    vectors[:, 3] = 9e14
+    index = Index.build_flat(vectors, ["i"] * 200, ["p"] * 200)
+
+    rows, distances = index.search(-vectors[:2], 200)
+
+    assert sorted(rows[0].tolist()) == list(range(200))
+    assert np.isfinite(distances).all()
 
 
 def test_refuses_to_find_fewer_than_one(index, vectors):
@@ -170,10 +181,11 @@ def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
         Index.build_flat(vectors, ["a"], ["p"])
 
 
-def test_refuses_embeddings_that_are_no_numbers(vectors):
-    vectors[3, 2] = np.nan
+@pytest.mark.parametrize("number", [np.nan, np.inf, 1e20])
+def test_refuses_embeddings_that_are_near_nothing(vectors, number):
+    vectors[3, 2] = number
 
-    with pytest.raises(ValueError, match="1 of their numbers not finite"):
+    with pytest.raises(ValueError, match="1 of them not finite or as long as"):
         Index.build_flat(vectors, ["i"] * 200, ["p"] * 200)
 
 

@@ -337,6 +337,19 @@ def test_refuses_a_part_that_does_not_fit(part):
         hold([np.zeros((3, 4), np.float32), part.astype(np.float32)])
 
 
+def test_refuses_no_part_at_all():
+    with pytest.raises(ValueError, match="no part of embeddings; expected one"):
+        hold([])
+
+
+@pytest.mark.parametrize("rows", [0, 900, 1000, 1100])
+def test_room_that_was_made_does_not_change_what_is_held(rows, matrix):
+    held = hold([matrix[:600], matrix[600:1000]], rows)
+
+    np.testing.assert_array_equal(Vectors(held).matrix, matrix[:1000])
+    assert Vectors(held).write() == Vectors(hold([matrix[:1000]])).write()
+
+
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_looking_further_finds_no_less(kind, matrix, queries):
     vectors = build(kind, hold([matrix]))

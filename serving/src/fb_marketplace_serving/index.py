@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.index_building import hold
+from fb_marketplace_serving.index_building import hold, measurable
 from fb_marketplace_serving.index_kinds import IndexMismatch, Kind, Vectors
 from fb_marketplace_serving.index_search import kept_rows, nearest
 
@@ -161,19 +161,24 @@ class Index:
                 positions in ``image_ids``, not ids.
 
         Raises:
-            ValueError: the query is of another dimension or not finite, k is less than one, or the filter
-                is no filter of these rows.
+            ValueError: the query is of another dimension, not finite or too long for its distances to be,
+                k is less than one, or the filter is no filter of these rows.
         """
         if query.ndim not in (1, 2) or query.shape[-1] != self.dimension:
             raise ValueError(
                 f"found a query of shape {query.shape}; expected ({self.dimension},) or "
                 f"(n, {self.dimension})"
             )
-        if not np.isfinite(query).all():
-            raise ValueError("found a query with numbers that are not finite; expected a vector")
         if k < 1:
             raise ValueError(f"found k = {k}; expected at least 1")
-        queries = np.ascontiguousarray(np.atleast_2d(query), dtype=np.float32)
+        queries = np.atleast_2d(query)
+        wrong = len(queries) - int(measurable(queries).sum())
+        if wrong:
+            raise ValueError(
+                f"found {wrong:,} queries with numbers that are not finite, or as large as 1e15; "
+                "expected vectors, best of length one"
+            )
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
         kept = None if keep is None else kept_rows(keep, len(self))
         rows, distances = nearest(self._vectors, queries, k, kept)
         return Neighbours(rows[0], distances[0]) if query.ndim == 1 else Neighbours(rows, distances)

@@ -1,7 +1,7 @@
 """Vectors to an index of each kind, by parts, with the same bytes each time.
 
-All kinds are made from one ``faiss.IndexFlatL2``, which they hold on to, so that the vectors are in memory
-once. Quantisers are trained once, on a sample; parts are added each to a copy of what was trained, and
+All kinds are made from one ``faiss.IndexFlatL2``. What has clusters holds on to it, so that the vectors are
+in memory once; a graph copies them. Quantisers are trained once, on a sample; parts are added each to a copy of what was trained, and
 merged. FAISS is held to one thread, so that no sum depends on how many there are.
 """
 
@@ -14,6 +14,9 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.index_kinds import Kind, Settings, Vectors
 from fb_marketplace_serving.index_search import one_thread
+
+LONGEST: Final = 1e30
+"""Squared length that a vector has to stay below."""
 
 PART_ROWS: Final = 50_000
 
@@ -34,29 +37,52 @@ K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
 EF_SEARCHES: Final = (16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024)
 
 
-def hold(parts: Iterable[NDArray[np.float32]]) -> Any:
+def measurable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """Say which vectors are finite, and so short that distances between them are too: (vectors,).
+
+    A squared distance is at most four times the larger squared length, and float32 ends at 3.4e38; what
+    FAISS meets beyond that it does not find at all.
+
+    Args:
+        vectors: (vectors, dimension), of any type.
+    """
+    # In doubles, whose own overflow is infinite, and so no vector either.
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    measured: NDArray[np.bool_] = squares < LONGEST  # Not so of not-a-number.
+    return measured
+
+
+def hold(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
     """Collect vectors in a ``faiss.IndexFlatL2``.
 
     Args:
         parts: float32, (rows, dimension) each; one at the least, which may have no rows.
+        rows: how many there will be in all, where that is known: room for all is then made once, where
+            FAISS would double it, and hold twice what it copies.
 
     Raises:
-        ValueError: a part is no matrix of finite numbers, or of another size than the first.
+        ValueError: there is no part, or one is no matrix of vectors, or of another size than the first.
     """
     import faiss
 
     exact = None
     for part in parts:
         dimension = part.shape[-1] if exact is None else exact.d
-        wrong = int((~np.isfinite(part)).sum())
-        if part.ndim != 2 or part.shape[1] != dimension or wrong:
+        fits = part.ndim == 2 and part.shape[1] == dimension
+        wrong = len(part) - int(measurable(part).sum()) if fits else 0
+        if wrong or not fits:
             raise ValueError(
-                f"found embeddings of shape {part.shape}, {wrong:,} of their numbers not finite; "
-                f"expected (n, {dimension}), all finite"
+                f"found embeddings of shape {part.shape}, {wrong:,} of them not finite or as long as "
+                f"1e15; expected (n, {dimension}), all finite"
             )
         if exact is None:
             exact = faiss.IndexFlatL2(dimension)
+            exact.codes.resize(rows * exact.code_size)
+            exact.codes.resize(0)
         exact.add(np.ascontiguousarray(part, dtype=np.float32))
+    if exact is None:
+        raise ValueError("found no part of embeddings; expected one, which may have no rows")
     return exact
 
 

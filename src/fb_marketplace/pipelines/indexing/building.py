@@ -48,7 +48,7 @@ def build_index(
         )
     image_ids = image_embeddings.take(order, ["image_id"]).column("image_id").to_pylist()
     products = dict(zip(image_products["image_id"], image_products["product_id"], strict=True))
-    held = Vectors(hold(_parts(image_embeddings, order, parameters.rows_per_part)))
+    held = Vectors(hold(_parts(image_embeddings, order, parameters.rows_per_part), len(order)))
     chosen = choose(held, parameters)
     index = Index(chosen.vectors, image_ids, [products[image_id] for image_id in image_ids])
     card = {
