@@ -62,6 +62,12 @@ def test_auto_keeps_the_kind_that_it_prefers_where_another_is_hardly_quicker(vec
     assert choose(vectors, asked(kind="auto")).vectors.kind == "ivf_rabitq"
 
 
+def test_auto_stays_exact_where_nothing_is_much_quicker(vectors, asked, clock):
+    clock(ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
+
+    assert choose(vectors, asked(kind="auto")).vectors.kind == "flat"
+
+
 def test_a_kind_that_does_not_find_enough_is_not_taken_however_quick(
     vectors, asked, clock, monkeypatch
 ):

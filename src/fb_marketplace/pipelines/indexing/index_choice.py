@@ -77,13 +77,13 @@ def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
 
 
 def kinds(count: int, parameters: IndexParameters) -> list[Kind]:
-    """Say which kinds are tried on so many vectors, the preferred one first: small, then quick to build."""
+    """Say which kinds are tried on so many vectors, the preferred one first: exact, small, quick to build."""
     if parameters.kind != "auto":
         return [parameters.kind]
     if count <= parameters.flat_up_to:
         return ["flat"]
     graph: list[Kind] = ["hnsw"] if count <= parameters.hnsw_up_to else []
-    return ["ivf_rabitq", "ivf_sq8", *graph, "flat"]
+    return ["flat", "ivf_rabitq", "ivf_sq8", *graph]
 
 
 def attempt(kind: Kind, vectors: Vectors, exam: Exam, parameters: IndexParameters) -> Attempt:
