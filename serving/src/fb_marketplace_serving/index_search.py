@@ -18,7 +18,11 @@ from fb_marketplace_serving.index_kinds import Rows, Vectors
 EXACT_SHARE: Final = 0.25
 EXACT_ROWS: Final = 20_000
 """A filter that keeps no more than this share of the rows, or no more rows than this, is answered by
-comparing all that it keeps: no index is much quicker there."""
+comparing all that it keeps. That takes up to a few times as long as asking the index, and buys exactness
+where filters cost most: an index finds less the less of what is near is kept."""
+
+_MUCH: Final = 10
+"""Where one row in so many is wanted, or more, all are compared: an index would look at most of them."""
 
 _SPARE: Final = 4
 """Where a filter keeps more, so many times as many rows are looked at as would do if it kept any. Where it
@@ -145,7 +149,7 @@ def _way(vectors: Vectors, kept: Rows | None) -> Ask:
     def ask(query: NDArray[np.float32], count: int) -> Rows:
         reach = count if kept is None else math.ceil(_SPARE * count * len(vectors) / len(kept))
         # An index is set for few rows: the more are wanted, the further it has to look.
-        if 10 * reach > len(vectors):
+        if _MUCH * reach > len(vectors):
             return exactly(query, count)
         rows = vectors.candidates(query, reach, 1 + math.log10(reach / _USUAL))
         rows = rows[:, _are_among(rows[0], kept)][:, :count]
