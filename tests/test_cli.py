@@ -6,6 +6,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from kedro.framework.cli.project import run as kedro_run
+
+from fb_marketplace.cli import cli
+from fb_marketplace_serving.index import IndexMismatch
 
 ROOT = Path(__file__).parents[1]
 
@@ -94,3 +99,19 @@ def test_a_table_that_is_not_utf_8_is_told(fails, tmp_path):
     told = fails("--pipeline=cleaning")
 
     assert "utf-8" in told
+
+
+def test_an_index_and_ids_of_different_versions_are_told(monkeypatch):
+    """As an index is loaded with ``--load-versions`` and its ids are not."""
+
+    def run(**_):
+        raise IndexMismatch("found sha256 a; its ids expect sha256 b: take both from one run")
+
+    monkeypatch.setattr(kedro_run, "callback", run)
+
+    ended = CliRunner().invoke(cli, ["run", "--pipeline=release"])
+
+    assert ended.exit_code == 1
+    assert ended.output.strip() == (
+        "Error: found sha256 a; its ids expect sha256 b: take both from one run"
+    )

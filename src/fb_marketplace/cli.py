@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
+from fb_marketplace_serving.index_kinds import IndexMismatch
 from fb_marketplace_serving.manifest import ReleaseError
 
 USERS: Final = (
@@ -108,7 +109,7 @@ def _told(error: BaseException) -> str | None:
     while causes[-1].__cause__ is not None:
         causes.append(causes[-1].__cause__)
     for cause in causes:
-        if isinstance(cause, UserError | ReleaseError):
+        if isinstance(cause, UserError | ReleaseError | IndexMismatch):
             return str(cause)
     of_a_user = (
         isinstance(causes[-1], USERS)

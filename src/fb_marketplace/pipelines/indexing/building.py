@@ -39,7 +39,7 @@ def build_index(
         alone, size, recall, the times of a query in milliseconds, and the same of each kind ``tried``.
 
     Raises:
-        UserError: there are no embeddings, or the kind that is named does not find so much.
+        UserError: there are no embeddings, or some of photos that are of no listing; or the kind that is named does not find so much.
     """
     order = image_embeddings.order("image_id").tolist()
     if not order:
@@ -48,6 +48,12 @@ def build_index(
         )
     image_ids = image_embeddings.take(order, ["image_id"]).column("image_id").to_pylist()
     products = dict(zip(image_products["image_id"], image_products["product_id"], strict=True))
+    lost = [image_id for image_id in image_ids if image_id not in products]
+    if lost:
+        raise UserError(
+            f"found {len(lost):,} embedded photos that are of no listing, such as {lost[0]}; expected "
+            "none: the embeddings are of an earlier cleaning: kedro run --pipeline=embeddings"
+        )
     held = Vectors(hold(_parts(image_embeddings, order, parameters.rows_per_part), len(order)))
     chosen = choose(held, parameters)
     index = Index(chosen.vectors, image_ids, [products[image_id] for image_id in image_ids])
