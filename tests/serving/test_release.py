@@ -257,9 +257,7 @@ def test_refuses_an_index_without_the_photo_of_a_canary(tmp_path, draft):
     vectors = np.float32([draft.canaries[0].embedding] * 5)
     put_index(tmp_path, Index.build_flat(vectors, ids["image_id"], ids["product_id"]))
 
-    assert "img-green: found no row of the photo among 5" in refusal(
-        resealed(str(tmp_path), draft)
-    )
+    assert "img-green: found no row of the photo among 5" in refusal(resealed(str(tmp_path), draft))
 
 
 def test_refuses_a_canary_that_is_no_canonical_photo(tmp_path, draft):

@@ -187,9 +187,7 @@ def _untied(
     return rows[:k], distances[:k]
 
 
-def _in_order(
-    vectors: Vectors, query: NDArray[np.float32], rows: Rows
-) -> tuple[Rows, Distances]:
+def _in_order(vectors: Vectors, query: NDArray[np.float32], rows: Rows) -> tuple[Rows, Distances]:
     """Order rows by their distance, equals by row."""
     distances = exact_distances(vectors.matrix, query, rows)
     order = np.lexsort((rows, distances))

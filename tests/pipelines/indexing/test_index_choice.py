@@ -4,8 +4,8 @@ import pytest
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.indexing import index_choice
 from fb_marketplace.pipelines.indexing.index_choice import choose
-from fb_marketplace.pipelines.indexing.index_recall import Exam, radii_of, recall_of, set_exam
-from fb_marketplace_serving.index_building import build, hold
+from fb_marketplace.pipelines.indexing.index_recall import Exam, radii_of, recall_of
+from fb_marketplace_serving.index_building import hold
 from fb_marketplace_serving.index_kinds import Vectors
 
 COUNT, DIMENSION = 3000, 32
@@ -112,7 +112,8 @@ def test_a_named_kind_looks_as_far_as_it_must_and_no_further(vectors, asked, kin
 
 def test_more_recall_is_bought_by_looking_further(vectors, asked):
     little, much = (
-        choose(vectors, asked(kind="ivf_sq8", recall=recall)).card for recall in (0.7, 0.999)
+        choose(vectors, asked(kind="ivf_sq8", queries=2000, recall=recall)).card
+        for recall in (0.7, 0.999)
     )
 
     assert little["settings"]["nprobe"] < much["settings"]["nprobe"]
@@ -126,6 +127,22 @@ def test_a_named_kind_that_cannot_find_enough_says_how_much_it_finds(vectors, as
         choose(vectors, asked(kind="hnsw"))
 
 
+@pytest.mark.parametrize(
+    ("recall", "message"),
+    [(1, "a recall of 1 is only that of flat"), (0.999, "200 are too few to show so much")],
+)
+def test_what_queries_cannot_show_is_told_with_what_can_be_done(vectors, asked, recall, message):
+    with pytest.raises(UserError, match=message):
+        choose(vectors, asked(kind="ivf_sq8", recall=recall))
+
+
+def test_everything_is_found_by_flat_alone(vectors, asked):
+    chosen = choose(vectors, asked(kind="auto", recall=1))
+
+    assert chosen.vectors.kind == "flat"
+    assert {row["kind"] for row in chosen.card["tried"] if row["p50_ms"]} == {"flat"}
+
+
 def test_what_is_found_of_the_exam_is_found_of_vectors_that_were_left_out(vectors, asked):
     chosen = choose(vectors, asked(kind="ivf_rabitq", queries=1000, recall=0.98)).vectors
     left_out = drawn(1, 1000)
@@ -133,36 +150,3 @@ def test_what_is_found_of_the_exam_is_found_of_vectors_that_were_left_out(vector
     recall = recall_of(chosen, Exam(left_out, radii_of(chosen, left_out)))
 
     assert recall.mean >= 0.98
-
-
-def test_queries_of_the_exam_are_none_of_the_rows_but_as_long(vectors):
-    exam = set_exam(vectors, 300, seed=0)
-
-    assert exam.queries.shape == (300, DIMENSION)
-    np.testing.assert_allclose(np.linalg.norm(exam.queries, axis=1), 1, rtol=1e-5)
-    apart = 2 - 2 * (exam.queries @ vectors.matrix.T).max(axis=1)
-    assert np.mean(apart > 1e-4) > 0.99
-
-
-def test_another_seed_sets_another_exam_and_the_same_one_the_same(vectors):
-    first, same, other = (set_exam(vectors, 50, seed).queries for seed in (0, 0, 1))
-
-    np.testing.assert_array_equal(first, same)
-    assert not np.array_equal(first, other)
-
-
-def test_copies_of_what_is_nearest_count_as_found():
-    matrix = np.repeat(drawn(2, 4), 50, axis=0)
-    vectors = build("ivf_sq8", hold([matrix]))
-
-    assert recall_of(vectors, set_exam(vectors, 20, 0)).mean == 1
-
-
-def test_recall_says_what_it_is_at_least(vectors):
-    index = build("ivf_rabitq", vectors.exact)
-    index.look({"nprobe": 1})
-
-    few, many = (recall_of(index, set_exam(vectors, count, 0)) for count in (20, 2000))
-
-    assert few.at_least < few.mean
-    assert many.mean - many.at_least < few.mean - few.at_least

@@ -39,7 +39,8 @@ def build_index(
         alone, size, recall, the times of a query in milliseconds, and the same of each kind ``tried``.
 
     Raises:
-        UserError: there are no embeddings, or some of photos that are of no listing; or the kind that is named does not find so much.
+        UserError: there are no embeddings, or some of photos that are of no listing; or the kind that is
+            named does not find so much.
     """
     order = image_embeddings.order("image_id").tolist()
     if not order:

@@ -12,6 +12,7 @@ from fb_marketplace.pipelines.indexing.index_recall import (
     Exam,
     Milliseconds,
     Recall,
+    most_that_shows,
     recall_of,
     set_exam,
     times_of,
@@ -33,7 +34,7 @@ class Attempt(NamedTuple):
         vectors: the index.
         recall: how much of what is nearest it finds.
         seconds: that building it took.
-        steps: each setting that was tried, from the cheapest on, and its recall.
+        steps: each setting that was tried, in order, and its recall.
     """
 
     vectors: Vectors
@@ -52,8 +53,11 @@ class Choice(NamedTuple):
 def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
     """Build the kind of index that the parameters name, or the quickest of several.
 
-    Of each kind the cheapest setting is taken whose recall is, with 95 % assurance, at least what is asked
-    for. That is the same each time; where ``kind`` is ``auto``, a clock decides between the kinds.
+    Of each kind the first setting is taken whose recall is, by its lower bound, at least what is asked for.
+    The bound is of one setting, at 95 %; as several are tried on the same queries, of the one that is taken
+    it is a margin rather than an assurance. Only ``flat`` finds everything for sure, and so is what a recall
+    of 1 takes. Settings are the same each time; where ``kind`` is ``auto``, a clock decides between the
+    kinds.
 
     Args:
         vectors: all of them, flat.
@@ -137,8 +141,15 @@ def _row(found: Attempt, times: Milliseconds | None) -> dict[str, Any]:
 
 
 def _too_little(found: Attempt, parameters: IndexParameters) -> str:
-    return (
+    told = (
         f"an index of kind {found.vectors.kind} finds {found.recall.mean:.4f} of the ten nearest "
-        f"(at least {found.recall.at_least:.4f}, with 95 % assurance) however far it looks; expected "
+        f"(at least {found.recall.at_least:.4f}, at 95 %) however far it looks; expected "
         f"{parameters.recall:g}: lower indexing.recall, or set indexing.kind to auto"
     )
+    if parameters.recall == 1:
+        return f"{told}; a recall of 1 is only that of flat"
+    if parameters.recall > most_that_shows(parameters.queries):
+        return (
+            f"{told}, or raise indexing.queries: {parameters.queries:,} are too few to show so much"
+        )
+    return told
