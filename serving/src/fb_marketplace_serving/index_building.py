@@ -1,8 +1,8 @@
 """Vectors to an index of each kind, by parts, with the same bytes each time.
 
 All kinds are made from one ``faiss.IndexFlatL2``. What has clusters holds on to it, so that the vectors are
-in memory once; a graph copies them. Quantisers are trained once, on a sample; parts are added each to a copy of what was trained, and
-merged. FAISS is held to one thread, so that no sum depends on how many there are.
+in memory once; a graph copies them. Quantisers are trained once, on a sample; parts are added each to a copy
+of what was trained, and merged. FAISS is held to one thread, so that no sum depends on how many there are.
 """
 
 import math
@@ -110,7 +110,11 @@ def build(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_ROWS) 
 
 
 def efforts(vectors: Vectors) -> Iterator[Settings]:
-    """Give the settings of a search from the cheapest on, for :meth:`Vectors.look`."""
+    """Give the settings of a search, in the order in which they are tried, for :meth:`Vectors.look`.
+
+    Each looks further than the one before, but for one place: where clusters are looked through, first all
+    numbers of them with few rows compared exactly, then all again with more, from the fewest on.
+    """
     if vectors.kind == "flat":
         yield {}
     elif vectors.kind == "hnsw":

@@ -55,9 +55,8 @@ def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
 
     Of each kind the first setting is taken whose recall is, by its lower bound, at least what is asked for.
     The bound is of one setting, at 95 %; as several are tried on the same queries, of the one that is taken
-    it is a margin rather than an assurance. Only ``flat`` finds everything for sure, and so is what a recall
-    of 1 takes. Settings are the same each time; where ``kind`` is ``auto``, a clock decides between the
-    kinds.
+    it is a margin rather than an assurance. A recall of 1 is that of ``flat`` alone. Settings are the same
+    each time; where ``kind`` is ``auto``, a clock decides between the kinds.
 
     Args:
         vectors: all of them, flat.
@@ -81,7 +80,7 @@ def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
 
 
 def kinds(count: int, parameters: IndexParameters) -> list[Kind]:
-    """Say which kinds are tried on so many vectors, the preferred one first: exact, small, quick to build."""
+    """Say which kinds are tried on so many vectors, the preferred first: exact, small, soon built."""
     if parameters.kind != "auto":
         return [parameters.kind]
     if count <= parameters.flat_up_to:
