@@ -41,7 +41,8 @@ def read_real(lake: str, seed: int = 0) -> Real | None:
         table = tables.open_table(f"{lake}/07_model_output/image_embeddings.lance")
     except tables.TableMissingError:
         return None
-    return held_out_of(table.vectors(table.order("image_id").tolist(), "embedding"), seed)
+    order = table.order("image_id").tolist()
+    return held_out_of(table.vectors(order, "embedding"), seed) if order else None
 
 
 def drawn(count: int = DRAWN, dimension: int = 256, seed: int = 0) -> Real:
@@ -79,7 +80,7 @@ def grown(real: Matrix, count: int, seed: int = 0) -> Matrix:
     """Give so many vectors: the real ones, and points between one and one of its ten nearest.
 
     Args:
-        real: float32, (n, dimension), of unit length.
+        real: float32, (n, dimension), of unit length; two at the least where more are wanted.
         count: how many.
         seed: of between which, and where between them.
 
@@ -90,7 +91,7 @@ def grown(real: Matrix, count: int, seed: int = 0) -> Matrix:
         return real[:count]
     random = np.random.default_rng(seed)
     with one_thread():
-        around = Vectors(hold([real])).nearest(real, NEIGHBOURS + 1)
+        around = Vectors(hold([real])).nearest(real, min(NEIGHBOURS + 1, len(real)))
     one = random.integers(len(real), size=count - len(real))
     other = around[one, random.integers(1, around.shape[1], size=len(one))]
     share = random.random((len(one), 1), dtype=np.float32)

@@ -1,8 +1,9 @@
 """Vectors to an index of each kind, by parts, with the same bytes each time.
 
 All kinds are made from one ``faiss.IndexFlatL2``. What has clusters holds on to it, so that the vectors are
-in memory once; a graph copies them. Quantisers are trained once, on a sample; parts are added each to a copy
-of what was trained, and merged. FAISS is held to one thread, so that no sum depends on how many there are.
+in memory once; a graph copies them. Quantisers are trained once, on a sample; parts are added each to a
+copy of what was trained, and merged. FAISS is held to one thread, so that no sum depends on how many there
+are.
 """
 
 import math

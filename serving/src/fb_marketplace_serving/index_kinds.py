@@ -3,9 +3,9 @@
 Every kind measures squared L2. ``flat`` compares a query with every row. The others first pick
 candidates: ``ivf_sq8`` and ``ivf_rabitq`` look through the few clusters nearest to the query, at vectors of
 a byte or a bit a number (RaBitQ: Gao & Long, 2024), and compare the best of those exactly; ``hnsw`` walks a
-graph of neighbours (Malkov & Yashunin, 2018). Among hundreds of copies of one photo its links lead from copy
-to copy, so that some copies, and other photos as well, may be out of reach. All of them hold the vectors
-themselves, in full, so that any can also answer exactly.
+graph of neighbours (Malkov & Yashunin, 2018). Among hundreds of copies of one photo its links lead from
+copy to copy, so that some copies, and other photos as well, may be out of reach. All of them hold the
+vectors themselves, in full, so that any can also answer exactly.
 """
 
 import io
