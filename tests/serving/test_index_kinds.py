@@ -155,6 +155,16 @@ def test_thousands_of_copies_are_given_in_the_order_of_rows_without_asking_again
     assert len(asked) <= 4
 
 
+def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_same(monkeypatch):
+    matrix = np.repeat(drawn(2, 4), 500, axis=0)
+    vectors = build("ivf_sq8", hold([matrix]))
+    monkeypatch.setattr(Vectors, "within", lambda *_: np.empty(0, np.int64))
+
+    rows = index_search.nearest(vectors, matrix[:1], 12)[0][0]
+
+    assert rows.tolist() == list(range(12))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
     vectors = build(kind, hold([np.ones((1000, 4), np.float32)]))
