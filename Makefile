@@ -15,10 +15,10 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-long test-real serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-runs test-parts test-long test-real serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(READY)  ## make .venv with both distributions and all tools
 
@@ -39,9 +39,15 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 	$(BIN)/kedro run $(SHORTER)
 	@$(BIN)/fb-marketplace summary
 
-# Two processes, one of which has the tests of whole runs; with more threads they would wait for each other.
+# Two at a time, on a core each: with more threads they would wait for each other.
 test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadgroup
+	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-runs test-parts
+
+test-runs: $(READY)  ## run the tests of whole runs
+	$(BIN)/pytest tests/e2e
+
+test-parts: $(READY)  ## run the tests of the parts
+	$(BIN)/pytest --ignore=tests/e2e
 
 test-long: $(READY)  ## run the tests that train and kill for minutes
 	$(BIN)/pytest -m long

@@ -9,15 +9,6 @@ import seaweed as seaweedfs
 from e2e.places import PROJECT, Place, Run, clean_environment, command
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep tests that share a run in one process, where several run them; wheels share none."""
-    here = Path(__file__).parent
-    for item in items:
-        if item.path.is_relative_to(here):
-            group = "wheels" if item.path.name == "test_wheels.py" else "runs"
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(scope="session")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as it stands, as a clone of its own: commands write nothing into the checkout."""
