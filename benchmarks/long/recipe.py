@@ -49,7 +49,6 @@ HEADS: dict[str, dict[str, Any]] = {
     "as recommended": {},
     "without label smoothing": {"label_smoothing": 0.0},
     "rare categories count more": {"class_balance": 0.5},
-    "with the original's hidden layer": {"hidden": 1000},
 }
 
 
@@ -233,12 +232,9 @@ def heads(run: dict[str, Any], seeds: list[int]) -> None:
     found = examples(run["vision_features"], run["products"], run["splits"])
     told = VisionParameters.model_validate(run["params:vision"])
     for name, change in HEADS.items():
-        hidden = change.get("hidden")
-        update = {key: value for key, value in change.items() if key != "hidden"}
         best = []
         for seed in seeds:
-            changed = told.model_copy(update={**update, "seed": seed})
-            _, history = train_head(found, changed, hidden)
+            _, history = train_head(found, told.model_copy(update={**change, "seed": seed}))
             best.append(max(history, key=lambda epoch: epoch["validation_accuracy"]))
         right, loss = (
             np.mean([epoch[of] for epoch in best])
