@@ -49,6 +49,7 @@ HEADS: dict[str, dict[str, Any]] = {
     "as recommended": {},
     "without label smoothing": {"label_smoothing": 0.0},
     "rare categories count more": {"class_balance": 0.5},
+    "with the original's hidden layer": {"hidden": 1000},
 }
 
 
@@ -232,9 +233,11 @@ def heads(run: dict[str, Any], seeds: list[int]) -> None:
     found = examples(run["vision_features"], run["products"], run["splits"])
     told = VisionParameters.model_validate(run["params:vision"])
     for name, change in HEADS.items():
+        update = dict(change)
+        hidden = update.pop("hidden", None)
         best = []
         for seed in seeds:
-            _, history = train_head(found, told.model_copy(update={**change, "seed": seed}))
+            _, history = train_head(found, told.model_copy(update={**update, "seed": seed}), hidden)
             best.append(max(history, key=lambda epoch: epoch["validation_accuracy"]))
         right, loss = (
             np.mean([epoch[of] for epoch in best])
