@@ -1,26 +1,11 @@
 import numpy as np
 import pytest
+from pipelines.indexing.drawn_vectors import COUNT, drawn
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.indexing import index_choice
 from fb_marketplace.pipelines.indexing.index_choice import choose
 from fb_marketplace.pipelines.indexing.index_recall import Exam, radii_of, recall_of
-from fb_marketplace_serving.index_building import hold
-from fb_marketplace_serving.index_kinds import Vectors
-
-COUNT, DIMENSION = 3000, 32
-
-
-def drawn(seed, count):
-    random = np.random.default_rng(seed)
-    plane = np.random.default_rng(99).normal(size=(8, DIMENSION))
-    vectors = random.normal(size=(count, 8)) @ plane
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def vectors():
-    return Vectors(hold([drawn(0, COUNT)]))
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from pipelines.indexing.drawn_vectors import DIMENSION, drawn
 
 from fb_marketplace.pipelines.indexing import index_recall
 from fb_marketplace.pipelines.indexing.index_recall import (
@@ -15,20 +16,6 @@ from fb_marketplace.pipelines.indexing.index_recall import (
 )
 from fb_marketplace_serving.index_building import build, hold
 from fb_marketplace_serving.index_kinds import Vectors
-
-COUNT, DIMENSION = 3000, 32
-
-
-def drawn(seed, count):
-    random = np.random.default_rng(seed)
-    plane = np.random.default_rng(99).normal(size=(8, DIMENSION))
-    vectors = random.normal(size=(count, 8)) @ plane
-    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-
-
-@pytest.fixture(scope="module")
-def vectors():
-    return Vectors(hold([drawn(0, COUNT)]))
 
 
 def test_queries_of_the_exam_are_away_from_all_rows_but_as_long(vectors):
