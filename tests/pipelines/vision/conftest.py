@@ -6,11 +6,13 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save
 
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.embedding_head import Layer
 from fb_marketplace.pipelines.vision.export import export_trained
-from fb_marketplace.pipelines.vision.network import Network, make_network
+from fb_marketplace.pipelines.vision.network import Network, make_network, weights_of
+from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
 
 LABELS = ["Blue", "Green", "Red"]
@@ -133,3 +135,11 @@ def fitted_network(told) -> Network:
 def exported(fitted_network) -> bytes:
     """The same as a graph in ONNX, calibrated to the temperature 0.4."""
     return export_trained(fitted_network, 0.4, Layer(fitted_network, "pool"))
+
+
+@pytest.fixture(scope="session")
+def model(fitted_network, tmp_path_factory) -> StoredFile:
+    """The same as training keeps it."""
+    path = tmp_path_factory.mktemp("model") / "model.safetensors"
+    path.write_bytes(save(weights_of(fitted_network)))
+    return StoredFile(str(path))

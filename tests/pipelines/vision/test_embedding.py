@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load, save
+from safetensors.torch import load
 
 from fb_marketplace import tables
 from fb_marketplace.digests import sha256
@@ -22,23 +22,9 @@ from fb_marketplace.pipelines.vision.embedding_head import (
     level_slices,
     pooled_levels,
 )
-from fb_marketplace.pipelines.vision.network import weights_of
 from fb_marketplace.schemas import LayerEmbeddings
 
 LABELS = ["Blue", "Green", "Red"]
-
-
-class Model:
-    def __init__(self, network):
-        self._weights = save(weights_of(network))
-
-    def read(self):
-        return self._weights
-
-
-@pytest.fixture(scope="module")
-def model(fitted_network):
-    return Model(fitted_network)
 
 
 @pytest.fixture(scope="module")

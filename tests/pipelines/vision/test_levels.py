@@ -5,22 +5,8 @@ from safetensors.torch import load, save
 from fb_marketplace.pipelines.vision import levels
 from fb_marketplace.pipelines.vision.embedding_head import level_names, level_slices
 from fb_marketplace.pipelines.vision.levels import extract_levels
-from fb_marketplace.pipelines.vision.network import weights_of
 
 LABELS = ["Blue", "Green", "Red"]
-
-
-class Model:
-    def __init__(self, network):
-        self._weights = save(weights_of(network))
-
-    def read(self):
-        return self._weights
-
-
-@pytest.fixture(scope="module")
-def model(fitted_network):
-    return Model(fitted_network)
 
 
 def read(images, model, told, held=frozenset()):
