@@ -17,6 +17,8 @@ from typing import Any
 HOST = "127.0.0.1"
 ACCESS_KEY = "tests"
 SECRET_KEY = "only-for-tests"
+READER_KEY = "reader"
+READER_SECRET_KEY = "only-reads"
 REGION = "us-east-1"
 
 _STARTED_WITHIN = 30
@@ -49,6 +51,14 @@ class Seaweed:
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+    @property
+    def reader(self) -> dict[str, str]:
+        """What makes a client one that may read objects, but neither write nor list any."""
+        return self.environment | {
+            "AWS_ACCESS_KEY_ID": READER_KEY,
+            "AWS_SECRET_ACCESS_KEY": READER_SECRET_KEY,
         }
 
     def make_bucket(self, name: str) -> str:
@@ -137,9 +147,20 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 def _identities() -> dict[str, Any]:
     # Without identities the server would take any secret.
-    credentials = [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}]
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    return {"identities": [{"name": "tests", "credentials": credentials, "actions": actions}]}
+    may = {
+        (ACCESS_KEY, SECRET_KEY): ["Admin", "Read", "Write", "List", "Tagging"],
+        (READER_KEY, READER_SECRET_KEY): ["Read"],
+    }
+    return {
+        "identities": [
+            {
+                "name": key,
+                "credentials": [{"accessKey": key, "secretKey": secret}],
+                "actions": actions,
+            }
+            for (key, secret), actions in may.items()
+        ]
+    }
 
 
 def _free_ports(count: int) -> list[int]:

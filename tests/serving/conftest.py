@@ -3,7 +3,8 @@
 import base64
 import io
 import os
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import s3fs
+import seaweed as seaweedfs
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -188,3 +191,29 @@ def environment() -> dict[str, str]:
     source = str(Path(fb_marketplace_serving.__file__).parents[1])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
     return kept | {"PYTHONPATH": source}
+
+
+@pytest.fixture(scope="session")
+def seaweed() -> Iterator[seaweedfs.Seaweed]:
+    with seaweedfs.running() as server:
+        yield server
+
+
+@pytest.fixture
+def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]], None]]:
+    """Makes this process an S3 client of one identity, with nothing kept of another."""
+
+    def become(variables: dict[str, str]) -> None:
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+
+    yield become
+    s3fs.S3FileSystem.clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(seaweed: seaweedfs.Seaweed, become: Callable[[dict[str, str]], None]) -> str:
+    """The URL of an empty lake in a bucket that this process may write."""
+    become(seaweed.environment)
+    return f"{seaweed.make_bucket(f'lake-{uuid.uuid4().hex}')}/lake"

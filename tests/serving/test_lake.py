@@ -1,13 +1,19 @@
 import hashlib
+import os
+import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving import disk
+from fb_marketplace_serving.lake import Lake, OvertakenError
 
 
-@pytest.fixture(params=["disk", "file url", "object store"])
+@pytest.fixture(params=["disk", "file url", "object store", "S3"])
 def lake(request, tmp_path):
+    if request.param == "S3":
+        return Lake(request.getfixturevalue("bucket"))
     urls = {
         "disk": str(tmp_path),
         "file url": f"file://{tmp_path}/",
@@ -45,7 +51,122 @@ def test_gives_size_and_digest(lake):
     assert lake.digest("big") == (3_000_000, hashlib.sha256(data).hexdigest())
 
 
-@pytest.mark.parametrize("ask", [Lake.read, Lake.digest])
+def test_reads_in_blocks(lake):
+    data = os.urandom(9 * 2**20)
+    lake.create("big", data)
+
+    blocks = list(lake.blocks("big"))
+
+    assert len(blocks) > 1
+    assert b"".join(blocks) == data
+
+
+def test_names_what_lies_in_a_folder_also_what_came_after_a_look(lake):
+    lake.create("a/b.json", b"one")
+    assert lake.names("a") == ["b.json"]
+    lake.create("a/c.json", b"two")
+
+    assert lake.names("a") == ["b.json", "c.json"]
+    assert lake.digest("a/c.json")[0] == 3
+
+
+def test_replaces_a_file_that_is_as_it_was_read(lake):
+    lake.replace_if("a/b.json", b"one", None)
+    data, tag = lake.read_tagged("a/b.json")
+    lake.replace_if("a/b.json", b"two", tag)
+
+    assert data == b"one"
+    assert lake.read("a/b.json") == b"two"
+
+
+def test_leaves_a_file_that_another_wrote_meanwhile(lake):
+    lake.create("a/b.json", b"one")
+    _, tag = lake.read_tagged("a/b.json")
+    lake.replace("a/b.json", b"theirs")
+
+    with pytest.raises(OvertakenError):
+        lake.replace_if("a/b.json", b"ours", tag)
+    with pytest.raises(OvertakenError):
+        lake.replace_if("a/b.json", b"ours", None)
+
+    assert lake.read("a/b.json") == b"theirs"
+
+
+def test_does_not_replace_a_file_that_has_gone(lake):
+    with pytest.raises(OvertakenError):
+        lake.replace_if("none.json", b"ours", hashlib.sha256(b"one").hexdigest())
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["none yet", "one there"])
+def test_of_writers_at_once_one_wins(lake, first):
+    writers = 3
+    for attempt in range(3):
+        path = f"{attempt}.json"
+        tag = None
+        if not first:
+            lake.create(path, b"before")
+            tag = lake.read_tagged(path)[1]
+        ready = threading.Barrier(writers)
+
+        def write(number, path=path, tag=tag, ready=ready):
+            ready.wait()
+            try:
+                lake.replace_if(path, b"writer %d" % number, tag)
+            except OvertakenError:
+                return False
+            return True
+
+        with ThreadPoolExecutor(writers) as threads:
+            won = list(threads.map(write, range(writers)))
+
+        assert won.count(True) == 1
+        assert lake.read(path) == b"writer %d" % won.index(True)
+
+
+def test_a_put_that_was_answered_by_nobody_and_sent_again_has_won(lake, monkeypatch):
+    lake.create("a.json", b"one")
+    _, tag = lake.read_tagged("a.json")
+    put = type(lake._files).pipe_file
+
+    def put_twice(self, *given, **options):
+        put(self, *given, **options)
+        return put(self, *given, **options)
+
+    monkeypatch.setattr(type(lake._files), "pipe_file", put_twice)
+
+    lake.replace_if("a.json", b"two", tag)
+
+    assert lake.read("a.json") == b"two"
+
+
+def test_a_file_whose_writing_fails_is_not_there(tmp_path, monkeypatch):
+    def full(_):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(disk.os, "fsync", full)
+
+    with pytest.raises(OSError, match="no space"):
+        Lake(str(tmp_path)).create("a/b.json", b"one")
+
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+def test_creates_where_there_are_no_hard_links_and_never_over_a_file(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(disk.os, "link", refuse)
+    lake = Lake(str(tmp_path))
+    lake.create("b.json", b"one")
+
+    with pytest.raises(FileExistsError):
+        lake.create("b.json", b"two")
+
+    assert [each.name for each in tmp_path.iterdir()] == ["b.json"]
+    assert lake.read("b.json") == b"one"
+
+
+@pytest.mark.parametrize("ask", [Lake.read, Lake.digest, Lake.read_tagged, Lake.names])
 def test_says_that_a_file_is_not_there(lake, ask):
     with pytest.raises(FileNotFoundError):
         ask(lake, "none")

@@ -1,13 +1,14 @@
 """The command ``fb-serve``. What it serves with is imported once it knows that it will serve."""
 
 import argparse
+import os
 import signal
 import socket
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from fb_marketplace_serving import __version__
+from fb_marketplace_serving import __version__, commands
 
 if TYPE_CHECKING:
     from fb_marketplace_serving.settings import Settings
@@ -23,9 +24,15 @@ class _Refusal(Exception):  # noqa: N818 - what the user is told, in one line
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; give its exit code: 0, 2 where it refuses, 130 where it is interrupted."""
     chosen = _parser().parse_args(arguments)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    command = vars(chosen).pop("command")
+    # A server is told to stop so; whatever else is stopped so has not done its work.
+    stopped = 0 if command == "run" else 128 + signal.SIGTERM
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(stopped))
     try:
-        _run(chosen)
+        if command == "run":
+            _run(chosen)
+        else:
+            _operate(command, chosen)
     except _Refusal as refusal:
         sys.stderr.write(f"fb-serve: {refusal}\n")
         return 2
@@ -36,11 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="fb-serve", description="Serve a release of fb-marketplace over HTTP."
+        prog="fb-serve",
+        description="Serve a release of fb-marketplace over HTTP, and look after releases.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    run = commands.add_parser(
+    chosen = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    run = chosen.add_parser(
         "run",
         help="serve the release in force in a lake",
         description="Serve the release in force in a lake. What is not said here comes from the "
@@ -50,7 +58,21 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--lake", metavar="URL", help="a path or a URL such as s3://… (default: data)")
     run.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     run.add_argument("--port", help="port to listen on; 0 takes any (default: 8000)")
+    commands.add_to(chosen)
     return parser
+
+
+def _operate(command: str, chosen: argparse.Namespace) -> None:
+    from fb_marketplace_serving.manifest import ReleaseError
+
+    try:
+        commands.execute(command, chosen)
+    except ReleaseError as error:
+        raise _Refusal(str(error)) from error
+    except BrokenPipeError:
+        # Whoever reads the lines, such as head, has gone; Python flushes once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def _run(chosen: argparse.Namespace) -> None:

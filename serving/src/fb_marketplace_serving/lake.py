@@ -1,14 +1,16 @@
-"""The files under one root, on disk or in an object store: read whole, created, or replaced."""
+"""The files under one root, on disk or in an object store: read, created, or replaced whole."""
 
 import contextlib
 import hashlib
-import tempfile
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
+
+from fb_marketplace_serving import disk
 
 _S3_CONFIG: Final = {
     "connect_timeout": 5,
@@ -19,6 +21,14 @@ _S3_ROUNDS: Final = 2
 """s3fs retries around botocore's retries: left alone, a dead endpoint takes minutes to say so."""
 
 _BLOCK_BYTES: Final = 8 * 1024 * 1024
+
+_REFUSED_CONDITIONS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+_one_at_a_time: Final = threading.Lock()
+
+
+class OvertakenError(OSError):
+    """A file was written by another since it was read; nothing was written over it."""
 
 
 class Lake:
@@ -31,12 +41,13 @@ class Lake:
     def __init__(self, url: str) -> None:
         """Take a local path or any URL that fsspec knows; credentials come from the environment."""
         self.url = url.rstrip("/") or url
-        options = {"config_kwargs": _S3_CONFIG} if url.startswith(("s3://", "s3a://")) else {}
+        self._is_s3 = url.startswith(("s3://", "s3a://"))
+        options = {"config_kwargs": _S3_CONFIG} if self._is_s3 else {}
         try:
             self._files, self._root = fsspec.url_to_fs(self.url, **options)
         except (ValueError, ImportError) as error:
             raise OSError(f"cannot open a lake there: {error}") from error
-        if options:
+        if self._is_s3:
             self._files.retries = _S3_ROUNDS
 
     def name(self, path: str) -> str:
@@ -49,33 +60,60 @@ class Lake:
             data: bytes = self._files.cat_file(self._at(path))
         return data
 
+    def read_tagged(self, path: str) -> tuple[bytes, str]:
+        """Read a whole file, with a tag that changes when other bytes are written there.
+
+        What is read may be newer than its tag, but never older: see :meth:`replace_if`.
+        """
+        tag = self._etag(path) if self._is_s3 else None
+        data = self.read(path)
+        return data, tag or hashlib.sha256(data).hexdigest()
+
+    def blocks(self, path: str) -> Iterator[bytes]:
+        """Read a file in blocks of a few megabytes."""
+        with (
+            _os_errors(),
+            self._files.open(self._at(path), "rb", block_size=_BLOCK_BYTES) as stream,
+        ):
+            while block := stream.read(_BLOCK_BYTES):
+                yield block
+
     def digest(self, path: str) -> tuple[int, str]:
         """Give the bytes of a file and their sha256 in hex, without holding the file in memory."""
         size, sha256 = 0, hashlib.sha256()
-        with _os_errors(), self._files.open(self._at(path), "rb") as stream:
-            while block := stream.read(_BLOCK_BYTES):
-                size += len(block)
-                sha256.update(block)
+        for block in self.blocks(path):
+            size += len(block)
+            sha256.update(block)
         return size, sha256.hexdigest()
 
+    def names(self, folder: str) -> list[str]:
+        """List what lies right in a folder, by name.
+
+        Raises:
+            FileNotFoundError: there is no such folder, or (in an object store) nothing in it.
+        """
+        at = self._at(folder)
+        with _os_errors():
+            found = self._files.ls(at, detail=False, refresh=True)
+            # A listing that is kept hides from later reads what others write there.
+            self._files.invalidate_cache(at)
+        return sorted(Path(each).name for each in found)
+
     def create(self, path: str, data: bytes) -> None:
-        """Write a new file.
+        """Write a new file: it appears whole or not at all, however this process ends.
 
         Raises:
             FileExistsError: there is one already; it is left as it was.
         """
         with _os_errors():
             if isinstance(self._files, LocalFileSystem):
-                target = Path(self._at(path))
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with target.open("xb") as stream:
-                    stream.write(data)
+                disk.create(Path(self._at(path)), data)
                 return
             try:
                 self._files.pipe_file(self._at(path), data, mode="create")
             except OSError as error:
                 # A store may call a failed precondition an invalid argument.
-                if self._files.exists(self._at(path)):
+                if _is_refused_condition(error) or self._files.exists(self._at(path)):
                     raise FileExistsError(self.name(path)) from error
                 raise
 
@@ -83,29 +121,65 @@ class Lake:
         """Write a file in one step: a reader finds the old one whole or the new one whole."""
         with _os_errors():
             if isinstance(self._files, LocalFileSystem):
-                _replace_on_disk(Path(self._at(path)), data)
+                disk.replace(Path(self._at(path)), data)
             else:
                 self._files.pipe_file(self._at(path), data)
 
+    def replace_if(self, path: str, data: bytes, tag: str | None) -> None:
+        """Write a file in one step, unless another has written it since it was read.
+
+        Of several writers at once one wins: on S3 the store itself sees to it (``If-Match``, or
+        ``If-None-Match`` for the first), on a local disk a lock between the processes of whoever
+        mounts it. Of other stores fsspec knows no conditional put over a file: there the threads of
+        one process exclude each other, and other processes but for the instant between a look and
+        the put.
+
+        Args:
+            path: the file.
+            data: what to write.
+            tag: as :meth:`read_tagged` gave it; None where there was no file.
+
+        Raises:
+            OvertakenError: it is another file by now; it is left as it is.
+        """
+        try:
+            self._put_if(path, data, tag)
+        except OSError as error:
+            if not _is_refused_condition(error):
+                raise
+            # A put whose answer was lost is sent again, and then meets what it wrote itself.
+            if self._read_if_any(path) != data:
+                raise OvertakenError(self.name(path)) from error
+
+    def _put_if(self, path: str, data: bytes, tag: str | None) -> None:
+        if self._is_s3:
+            only_then = {"mode": "create"} if tag is None else {"IfMatch": tag}
+            with _os_errors():
+                self._files.pipe_file(self._at(path), data, **only_then)
+            return
+        at_once = (
+            disk.locked(Path(self._at(path)))
+            if isinstance(self._files, LocalFileSystem)
+            else _one_at_a_time
+        )
+        with _os_errors(), at_once:
+            found = self._read_if_any(path)
+            if tag != (None if found is None else hashlib.sha256(found).hexdigest()):
+                raise OvertakenError(self.name(path))
+            self.replace(path, data)
+
+    def _read_if_any(self, path: str) -> bytes | None:
+        try:
+            return self.read(path)
+        except FileNotFoundError:
+            return None
+
+    def _etag(self, path: str) -> str:
+        with _os_errors():
+            return str(self._files.info(self._at(path), refresh=True).get("ETag") or "")
+
     def _at(self, path: str) -> str:
         return f"{self._root.rstrip('/')}/{path}"
-
-
-def _replace_on_disk(target: Path, data: bytes) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(
-        dir=target.parent, prefix=f".{target.name}.", delete=False
-    ) as stream:
-        written = Path(stream.name)
-        try:
-            stream.write(data)
-            stream.flush()
-            # Temporary files are private to their owner; the server may be another user.
-            written.chmod(0o644)
-            written.replace(target)
-        except BaseException:
-            written.unlink(missing_ok=True)
-            raise
 
 
 @contextlib.contextmanager
@@ -123,3 +197,8 @@ def _os_errors() -> Iterator[None]:
 def _is_of_botocore(error: Any) -> bool:
     """Tell an error of botocore (no OSError) without importing it where no S3 is used."""
     return any(base.__module__.startswith("botocore.") for base in type(error).__mro__)
+
+
+def _is_refused_condition(error: OSError) -> bool:
+    response = getattr(error.__cause__, "response", None) or {}
+    return response.get("Error", {}).get("Code") in _REFUSED_CONDITIONS

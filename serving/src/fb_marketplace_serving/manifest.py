@@ -1,8 +1,4 @@
-"""What a release is made of: the manifest, the pointer to the one in force, and their writing.
-
-``releases/<version>.json`` is written once and never changed; ``releases/current.json`` names the
-one in force and is written last, so that a reader who follows it finds everything in place.
-"""
+"""What a release is made of: its manifest, ``releases/<version>.json``, written once."""
 
 import base64
 import re
@@ -20,8 +16,6 @@ from pydantic import (
 )
 
 from fb_marketplace_serving.lake import Lake
-
-CURRENT: Final = "releases/current.json"
 
 ArtifactName = Literal["encoder", "index", "ids", "listings"]
 ARTIFACTS: Final[tuple[ArtifactName, ...]] = get_args(ArtifactName)
@@ -128,37 +122,14 @@ class Manifest(_Sealed):
         return artifacts
 
 
-class _Pointer(_Sealed):
-    version: str = Field(pattern=_VERSION)
+def is_version(name: str) -> bool:
+    """Tell whether a release may be called so."""
+    return re.fullmatch(_VERSION, name) is not None
 
 
 def manifest_path(version: str) -> str:
     """Say where in the lake the manifest of a version is."""
     return f"releases/{version}.json"
-
-
-def read_current(lake: str) -> Manifest:
-    """Read the manifest of the release in force.
-
-    Raises:
-        ReleaseError: there is none, or it cannot be read.
-    """
-    store = open_lake(lake)
-    file = store.name(CURRENT)
-    try:
-        data = store.read(CURRENT)
-    except FileNotFoundError:
-        raise ReleaseError(
-            f"{file}: not found, so the lake has no release; make one with "
-            f"`FB_LAKE={lake} kedro run`, or name another lake by --lake or FB_LAKE"
-        ) from None
-    except OSError as error:
-        raise unreadable(file, error) from error
-    try:
-        version = _Pointer.model_validate_json(data).version
-    except ValidationError as error:
-        raise _malformed(file, error) from error
-    return read_manifest(lake, version)
 
 
 def read_manifest(lake: str, version: str) -> Manifest:
@@ -167,7 +138,7 @@ def read_manifest(lake: str, version: str) -> Manifest:
     Raises:
         ReleaseError: there is none of that version, or it cannot be read.
     """
-    if not re.fullmatch(_VERSION, version):
+    if not is_version(version):
         raise ReleaseError(
             f"found the version {version!r}; expected letters, digits, '.', '_', '-'"
         )
@@ -192,26 +163,6 @@ def read_manifest(lake: str, version: str) -> Manifest:
             "publish it again"
         )
     return manifest
-
-
-def publish(lake: str, manifest: Manifest) -> None:
-    """Write a manifest, then point to it. Its artifacts must be in place.
-
-    Raises:
-        ReleaseError: the lake has a release of that version already; it stays as it was.
-        OSError: the lake cannot be written.
-    """
-    store = open_lake(lake)
-    path = manifest_path(manifest.version)
-    try:
-        store.create(path, manifest.model_dump_json(indent=2).encode())
-    except FileExistsError:
-        raise ReleaseError(
-            f"{store.name(path)}: exists already, and a release is never changed; publish another "
-            "version"
-        ) from None
-    pointer = _Pointer(version=manifest.version)
-    store.replace(CURRENT, pointer.model_dump_json().encode())
 
 
 def artifact_of(lake: str, path: str) -> Artifact:

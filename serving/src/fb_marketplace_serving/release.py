@@ -28,11 +28,10 @@ from fb_marketplace_serving.manifest import (
     artifact_of,
     manifest_path,
     open_lake,
-    publish,
-    read_current,
     read_manifest,
     unreadable,
 )
+from fb_marketplace_serving.pointer import publish, read_current
 
 __all__ = [
     "ARTIFACTS",
@@ -53,7 +52,7 @@ TOLERANCE: Final = 1e-3
 """How far an answer to a canary may be off, absolute: another CPU, or another number of threads,
 sums in another order. A wrong model, or wrong labels, is off by far more."""
 
-_REPAIR: Final = "publish the release again, or point releases/current.json at another"
+_REPAIR: Final = "publish the release again, or put another in force by `fb-serve rollback`"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,8 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError, Version
 
-from fb_marketplace_serving.manifest import Manifest, publish, read_current, read_manifest
+from fb_marketplace_serving.manifest import Manifest, read_manifest
+from fb_marketplace_serving.pointer import look, publish, read_current
 from fb_marketplace_serving.release import Release
 
 
@@ -46,9 +47,10 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         if self._version is None:
             raise DatasetError("a release takes the run's version: set `versioned: true`")
         sealed = data.model_copy(update={"version": self._version.save})
+        seen = look(self._filepath)
         # Whoever serves it opens it so: what would be refused there is not published here.
         Release.of_manifest(self._filepath, sealed)
-        publish(self._filepath, sealed)
+        publish(self._filepath, sealed, seen)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version}

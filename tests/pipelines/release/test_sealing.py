@@ -10,7 +10,7 @@ from fb_marketplace_serving import photos
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import read_listings
-from fb_marketplace_serving.manifest import publish
+from fb_marketplace_serving.pointer import publish
 from fb_marketplace_serving.release import Release
 
 PRODUCTS = pd.DataFrame(

@@ -1,0 +1,44 @@
+"""The files that a release needs, each read in blocks and held against what was sealed."""
+
+import hashlib
+from collections.abc import Iterator
+
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.manifest import ARTIFACTS, Artifact, Manifest, ReleaseError, unreadable
+
+
+def files_of(manifest: Manifest) -> list[Artifact]:
+    """List every file that a server of a release reads, each once, but for the manifest itself."""
+    artifacts = (manifest.artifacts[name] for name in ARTIFACTS)
+    return list({artifact.path: artifact for artifact in artifacts}.values())
+
+
+def sealed_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
+    """Read a file of a release in blocks, never more of it than was sealed.
+
+    Whoever uses a block before the last has come uses what is not proven yet.
+
+    Raises:
+        ReleaseError: it is not there, or has other bytes than were sealed; said at its end.
+    """
+    file = lake.name(artifact.path)
+    size, sha256 = 0, hashlib.sha256()
+    try:
+        for block in lake.blocks(artifact.path):
+            size += len(block)
+            if size > artifact.bytes:
+                raise ReleaseError(
+                    f"{file}: found more than {artifact.bytes:,} bytes; expected that many"
+                )
+            sha256.update(block)
+            yield block
+    except FileNotFoundError:
+        raise ReleaseError(f"{file}: not found; expected {artifact.bytes:,} bytes") from None
+    except OSError as error:
+        raise unreadable(file, error) from error
+    if size != artifact.bytes:
+        raise ReleaseError(f"{file}: found {size:,} bytes; expected {artifact.bytes:,}")
+    if sha256.hexdigest() != artifact.sha256:
+        raise ReleaseError(
+            f"{file}: found sha256 {sha256.hexdigest()[:12]}…; expected {artifact.sha256[:12]}…"
+        )
