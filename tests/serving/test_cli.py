@@ -1,13 +1,21 @@
 import json
+import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
-RUN = [sys.executable, "-m", "fb_marketplace_serving.cli", "run"]
+from fb_marketplace_serving.cli import main
+from fb_marketplace_serving.pointer import current_version, publish
+
+COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli"]
+RUN = [*COMMAND, "run"]
 
 
 @pytest.fixture
@@ -93,6 +101,114 @@ def test_a_setting_that_is_none_is_refused_in_one_line(serve):
     assert "FB_MAX_PIXELS" in refused(serve(FB_MAX_PIXELS="lots"))
 
 
+class Executed(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def execute(capsys):
+    """Execute a command to its end, in this process."""
+    before = signal.getsignal(signal.SIGTERM)
+
+    def execute(*arguments):
+        code = main(arguments)
+        return Executed(code, *capsys.readouterr())
+
+    yield execute
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.fixture
+def two(lake, draft):
+    """A lake whose second release is in force."""
+    publish(lake, draft.model_copy(update={"version": "v2"}))
+    return lake
+
+
+def test_lists_releases_for_people_and_for_programs(execute, two, monkeypatch):
+    table = execute("releases", "--lake", two)
+    monkeypatch.setenv("FB_LAKE", two)
+    data = execute("releases", "--json")
+
+    assert (table.returncode, table.stderr) == (0, "")
+    assert [line[:4].split() for line in table.stdout.splitlines()[1:]] == [["*", "v"], ["v"]]
+    assert [each["in_force"] for each in json.loads(data.stdout)] == [True, False]
+
+
+def test_verifies_until_a_byte_is_changed(execute, two):
+    whole = execute("verify", "v1", "--lake", two)
+    encoder = Path(two, "model/encoder.onnx")
+    encoder.write_bytes(encoder.read_bytes()[:-1] + b"?")
+    damaged = execute("verify", "--lake", two)
+
+    assert (whole.returncode, whole.stderr) == (0, "")
+    assert whole.stdout.endswith(f"fb-serve: release v1 in {two} is whole\n")
+    assert damaged.returncode == 2
+    assert damaged.stderr.count("\n") == 1
+    assert f"{encoder}: found sha256" in damaged.stderr
+
+
+def test_rolls_back_and_says_from_where_to_where(execute, two):
+    back = execute("rollback", "v1", "--lake", two)
+    again = execute("rollback", "v1", "--lake", two)
+
+    assert (back.returncode, back.stdout) == (0, "fb-serve: from release v2 to v1\n")
+    assert (again.returncode, again.stdout) == (0, "fb-serve: release v1 is in force already\n")
+    assert current_version(two) == "v1"
+
+
+def test_refuses_in_one_line_to_roll_back_to_what_does_not_open(execute, two):
+    refused = execute("rollback", "v9", "--lake", two)
+
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+    assert current_version(two) == "v2"
+
+
+def test_serves_from_a_folder_that_was_exported_when_the_lake_is_gone(
+    execute, serve, lake, tmp_path_factory
+):
+    folder = tmp_path_factory.mktemp("shop") / "release"
+    exported = execute("export", str(folder), "--lake", lake)
+    shutil.rmtree(lake)
+
+    assert (exported.returncode, exported.stderr) == (0, "")
+    assert exported.stdout.endswith(f"serve it with `fb-serve run --lake {folder}`\n")
+    ready = serve("--lake", str(folder), "--port", "0").stdout.readline()
+    assert ready.startswith("fb-serve: release v1 at http://")
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_an_export_that_is_stopped_leaves_no_folder_and_does_not_say_that_all_went_well(
+    environment, lake, tmp_path_factory, signal_
+):
+    folder = tmp_path_factory.mktemp("shop") / "release"
+    # The last file comes through a pipe that nobody fills: the export waits there.
+    last = Path(lake, "model/listings.parquet")
+    last.unlink()
+    os.mkfifo(last)
+    process = subprocess.Popen(
+        [*COMMAND, "export", str(folder), "--lake", lake],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(3):
+            process.stdout.readline()
+        process.send_signal(signal_)
+        process.communicate(timeout=20)
+    finally:
+        process.kill()
+
+    assert process.returncode != 0
+    assert not folder.exists()
+    if signal_ != signal.SIGKILL:
+        assert list(folder.parent.iterdir()) == []
+
+
 def imported(environment, code):
     """The names of all modules that a fresh Python has after some code, each with its parents."""
     run = subprocess.run(
@@ -106,10 +222,11 @@ def imported(environment, code):
     return {name.partition(".")[0] for name in run.stdout.split()}
 
 
-def test_help_imports_nothing_that_serves(environment):
+@pytest.mark.parametrize("command", ["run", "releases", "verify", "rollback", "export"])
+def test_help_imports_nothing_that_serves(environment, command):
     code = (
         "from fb_marketplace_serving.cli import main\n"
-        "try: main(['run', '--help'])\nexcept SystemExit: pass"
+        f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass"
     )
 
     found = imported(environment, code)
@@ -133,13 +250,15 @@ assert client.post("/predict/similar_images", files={{"image": {paint()!r}}}).st
     assert not found & {"torch", "torchvision", "kedro", "lance", "fb_marketplace"}
 
 
-def test_a_release_opens_without_the_extra_of_the_server(environment, lake):
+def test_a_release_opens_and_is_exported_without_the_extra_of_the_server(environment, lake):
     code = f"""
 import sys
 for missing in ("fastapi", "starlette", "uvicorn", "pydantic_settings", "python_multipart"):
     sys.modules[missing] = None
+from fb_marketplace_serving.cli import main
 from fb_marketplace_serving.release import Release
 Release.open({lake!r})
+assert main(["export", {lake + "/copy"!r}, "--lake", {lake!r}]) == 0
 """
 
     assert "faiss" in imported(environment, code)

@@ -1,0 +1,236 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from fb_marketplace_serving import operations
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.manifest import ReleaseError
+from fb_marketplace_serving.operations import export, rollback, verify
+from fb_marketplace_serving.pointer import current_version, publish
+from fb_marketplace_serving.release import Release
+
+
+def nobody(_):
+    pass
+
+
+def files(folder):
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in Path(folder).rglob("*")
+        if path.is_file()
+    }
+
+
+def damage(lake, path):
+    file = Path(lake, path)
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 1
+    file.write_bytes(data)
+
+
+@pytest.fixture
+def two(lake, draft):
+    """A lake whose second release, with listings of its own, is in force."""
+    listings = Path(lake, "model/listings.parquet")
+    newer = Path(lake, "model/listings-2.parquet")
+    newer.write_bytes(listings.read_bytes())
+    artifact = draft.artifacts["listings"].model_copy(update={"path": "model/listings-2.parquet"})
+    artifacts = draft.artifacts | {"listings": artifact}
+    publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
+    return lake
+
+
+@pytest.fixture
+def shop(tmp_path_factory):
+    """A folder to export into, beside nothing else."""
+    return tmp_path_factory.mktemp("shop") / "release"
+
+
+def test_a_whole_release_is_told_file_by_file(lake, draft):
+    told = []
+
+    assert verify(lake, None, told.append) == draft
+
+    assert [line.split(":")[0] for line in told[:-1]] == [
+        f"[{number}/4] {artifact.path}"
+        for number, artifact in enumerate(draft.artifacts.values(), start=1)
+    ]
+    assert all(line.endswith("as sealed") for line in told[:-1])
+
+
+def test_every_file_is_read_though_the_first_is_damaged(lake):
+    damage(lake, "model/encoder.onnx")
+    Path(lake, "model/ids.parquet").unlink()
+    told = []
+
+    with pytest.raises(ReleaseError, match=r"encoder\.onnx: found sha256.*and 1 more of 4 files"):
+        verify(lake, None, told.append)
+
+    assert [("as sealed" in line) for line in told] == [False, True, False, True]
+
+
+def test_a_release_of_whole_files_that_answers_its_canary_wrongly_is_refused(tmp_path, draft):
+    canary = draft.canaries[0]
+    wrong = canary.model_copy(update={"probabilities": canary.probabilities[::-1]})
+    publish(str(tmp_path), draft.model_copy(update={"canaries": (wrong,)}))
+
+    with pytest.raises(ReleaseError, match="canary img-green"):
+        verify(str(tmp_path), None, nobody)
+
+
+def test_another_release_than_the_one_in_force_is_verified(two):
+    damage(two, "model/listings-2.parquet")
+
+    assert verify(two, "v1", nobody).version == "v1"
+
+
+def test_goes_back_to_an_older_release_and_forward_again(two):
+    assert rollback(two, "v1").version == "v2"
+    assert Release.open(two).manifest.version == "v1"
+
+    assert rollback(two, "v2").version == "v1"
+    assert Release.open(two).manifest.version == "v2"
+
+
+def test_does_not_put_a_damaged_release_in_force(two):
+    damage(two, "model/listings.parquet")
+
+    with pytest.raises(ReleaseError, match=r"listings\.parquet: found sha256"):
+        rollback(two, "v1")
+
+    assert current_version(two) == "v2"
+
+
+def test_does_not_put_a_release_in_force_that_is_not_there(two):
+    with pytest.raises(ReleaseError, match=r"v9\.json: not found"):
+        rollback(two, "v9")
+
+    assert current_version(two) == "v2"
+
+
+def test_does_not_go_back_over_what_was_published_meanwhile(two, draft, monkeypatch):
+    opens = Release.open
+
+    def slowly(*given):
+        publish(two, draft.model_copy(update={"version": "v3"}))
+        return opens(*given)
+
+    monkeypatch.setattr(operations.Release, "open", slowly)
+
+    with pytest.raises(ReleaseError, match="release v3 was put in force meanwhile"):
+        rollback(two, "v1")
+
+    assert current_version(two) == "v3"
+
+
+def test_mends_a_damaged_pointer(two):
+    Path(two, "releases/current.json").write_text("{")
+
+    assert rollback(two, "v1").version is None
+    assert current_version(two) == "v1"
+
+
+def test_says_that_the_pointer_may_not_be_written(two, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Lake, "replace_if", refuse)
+
+    with pytest.raises(
+        ReleaseError, match=r"current\.json: cannot be written \(Permission denied\)"
+    ):
+        rollback(two, "v1")
+
+
+def test_an_exported_release_opens_with_nothing_else(two, shop):
+    assert export(two, str(shop), "v1", nobody).version == "v1"
+
+    assert Release.open(str(shop)).manifest.version == "v1"
+    assert files(shop) == {
+        path: data
+        for path, data in files(two).items()
+        if path.endswith(
+            ("encoder.onnx", "index.faiss", "ids.parquet", "listings.parquet", "v1.json")
+        )
+    } | {"releases/current.json": b'{"version":"v1"}'}
+    assert shop.stat().st_mode & 0o555 == 0o555
+    assert list(shop.parent.iterdir()) == [shop]
+
+
+def test_exports_the_release_in_force_into_an_empty_folder(two, shop):
+    shop.mkdir()
+
+    assert export(two, str(shop), None, nobody).version == "v2"
+    assert current_version(str(shop)) == "v2"
+
+
+def test_nothing_appears_where_a_file_is_not_as_sealed(two, shop):
+    damage(two, "model/index.faiss")
+
+    with pytest.raises(ReleaseError, match=r"index\.faiss: found sha256.*nothing was exported"):
+        export(two, str(shop), None, nobody)
+
+    assert list(shop.parent.iterdir()) == []
+
+
+def test_nothing_appears_where_the_export_is_interrupted(two, shop):
+    def interrupt(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(two, str(shop), None, interrupt)
+
+    assert list(shop.parent.iterdir()) == []
+
+
+def test_does_not_export_over_anything(two, shop):
+    shop.mkdir()
+    (shop / "mine").write_text("kept")
+
+    with pytest.raises(ReleaseError, match="found files in it"):
+        export(two, str(shop), None, nobody)
+    with pytest.raises(ReleaseError, match="found a file"):
+        export(two, str(shop / "mine"), None, nobody)
+    with pytest.raises(ReleaseError, match="expected a folder on this machine"):
+        export(two, "s3://bucket/there", None, nobody)
+
+    assert files(shop) == {"mine": b"kept"}
+
+
+def test_says_that_a_folder_cannot_be_made(two, shop):
+    shop.write_text("a file")
+
+    with pytest.raises(ReleaseError, match=r"cannot be written \(Not a directory\)"):
+        export(two, str(shop / "below"), None, nobody)
+
+
+def test_whoever_may_only_read_objects_serves_verifies_and_exports_but_rolls_nothing_back(
+    two, seaweed, bucket, become, shop
+):
+    seaweed.upload(Path(two), bucket)
+    become(seaweed.reader)
+
+    assert Release.open(bucket).manifest.version == "v2"
+    assert verify(bucket, None, nobody).version == "v2"
+    export(bucket, str(shop), None, nobody)
+    assert Release.open(str(shop)).manifest.version == "v2"
+    with pytest.raises(ReleaseError, match=r"current\.json: cannot be written") as caught:
+        rollback(bucket, "v1")
+    assert "\n" not in str(caught.value)
+    assert current_version(bucket) == "v2"
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_only_be_read_is_served_and_verified(two):
+    folders = [Path(two), *(each for each in Path(two).rglob("*") if each.is_dir())]
+    for folder in folders:
+        folder.chmod(0o555)
+    try:
+        assert verify(two, None, nobody) == Release.open(two).manifest
+        with pytest.raises(ReleaseError, match="cannot be written"):
+            rollback(two, "v1")
+    finally:
+        for folder in folders:
+            folder.chmod(0o755)

@@ -1,0 +1,106 @@
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.manifest import ReleaseError, read_manifest
+from fb_marketplace_serving.pointer import (
+    CURRENT,
+    Seen,
+    current_version,
+    look,
+    publish,
+    put_in_force,
+    read_current,
+)
+
+
+def version(draft, name):
+    return draft.model_copy(update={"version": name})
+
+
+@pytest.fixture(params=["disk", "S3"])
+def root(request, tmp_path):
+    return str(tmp_path) if request.param == "disk" else request.getfixturevalue("bucket")
+
+
+def test_tells_the_version_in_force_by_the_pointer_alone(tmp_path):
+    Lake(str(tmp_path)).create(CURRENT, b'{"version": "v7"}')
+
+    assert current_version(str(tmp_path)) == "v7"
+
+
+def test_a_lake_without_a_pointer_is_seen_as_such(tmp_path):
+    assert look(str(tmp_path)) == Seen(None, None)
+
+
+@pytest.mark.parametrize("damaged", [b"", b"{}", b'{"version": "a\\n"}', b'{"version": "../x"}'])
+def test_a_damaged_pointer_is_refused_but_may_be_replaced(tmp_path, damaged):
+    lake = str(tmp_path)
+    Lake(lake).create(CURRENT, damaged)
+
+    with pytest.raises(ReleaseError, match="fb-serve rollback"):
+        current_version(lake)
+    put_in_force(lake, "v1", look(lake))
+
+    assert current_version(lake) == "v1"
+
+
+def test_what_was_published_since_is_not_replaced(root, draft):
+    publish(root, draft)
+    seen = look(root)
+    publish(root, version(draft, "v2"))
+
+    with pytest.raises(
+        ReleaseError, match="release v2 was put in force meanwhile; expected"
+    ) as said:
+        put_in_force(root, "v1", seen)
+    with pytest.raises(ReleaseError, match="run again"):
+        publish(root, version(draft, "v3"), seen)
+
+    assert "\n" not in str(said.value)
+    assert read_current(root).version == "v2"
+    with pytest.raises(ReleaseError, match="not found"):
+        read_manifest(root, "v3")
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the first", "a later"])
+def test_of_two_who_publish_at_once_one_is_told_to_run_again(root, draft, first, monkeypatch):
+    if not first:
+        publish(root, draft)
+    both_have_looked = threading.Barrier(2)
+    create = Lake.create
+
+    def create_together(lake, path, data):
+        create(lake, path, data)
+        both_have_looked.wait(30)
+
+    monkeypatch.setattr(Lake, "create", create_together)
+
+    def publish_one(name):
+        try:
+            publish(root, version(draft, name))
+        except ReleaseError as error:
+            return str(error)
+        return None
+
+    with ThreadPoolExecutor(2) as threads:
+        told = dict(zip("ab", threads.map(publish_one, "ab"), strict=True))
+
+    (winner,) = (name for name, message in told.items() if message is None)
+    (message,) = filter(None, told.values())
+    assert read_current(root).version == winner
+    assert f"release {winner} was put in force meanwhile" in message
+    assert f"expected {'none' if first else 'release v1'}, as when this began" in message
+
+
+def test_a_writer_that_is_refused_leaves_the_pointer_whole(lake, draft):
+    seen = look(lake)
+    put_in_force(lake, "v2", seen)
+
+    with pytest.raises(ReleaseError):
+        put_in_force(lake, "v3", seen)
+
+    assert Path(lake, CURRENT).read_bytes() == b'{"version":"v2"}'

@@ -1,0 +1,98 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fb_marketplace_serving.manifest import ReleaseError
+from fb_marketplace_serving.pointer import look, publish, put_in_force
+from fb_marketplace_serving.release_list import list_releases, table
+
+METRICS = {
+    "vision": {"test": {"photos_top1": {"value": 0.5731}}},
+    "retrieval": {"all_photos": {"same_product_recall_at_10": {"value": 0.69}}},
+}
+
+
+@pytest.fixture
+def three(lake, draft):
+    """A lake with three releases, the middle one in force, and a manifest that is damaged."""
+    later = {
+        "v2": ("2026-03-01T13:30:00+01:00", {"photos": 12_345, "products": 678}, METRICS),
+        "v3": ("2026-02-01T00:00:00", {}, {"vision": "none"}),
+    }
+    for version, (created, counts, metrics) in later.items():
+        update = {"version": version, "created": created, "counts": counts, "metrics": metrics}
+        publish(lake, draft.model_copy(update=update))
+    put_in_force(lake, "v1", look(lake))
+    Path(lake, "releases/v0.json").write_text('{"version": "v0"}')
+    return lake
+
+
+def test_the_newest_stands_first_by_time_and_what_is_unreadable_last(three):
+    assert [each.version for each in list_releases(three)] == ["v2", "v1", "v3", "v0"]
+
+
+def test_the_one_in_force_is_marked(three):
+    assert [each.version for each in list_releases(three) if each.in_force] == ["v1"]
+    (marked,) = (line for line in table(list_releases(three)) if line.startswith("*"))
+    assert marked.split()[1] == "v1"
+
+
+def test_the_table_tells_of_each_what_is_known(three):
+    head, newest, _, least, unreadable = table(list_releases(three))
+
+    assert head.split()[:5] == ["version", "created", "code", "photos", "products"]
+    assert newest.split() == [
+        *("v2", "2026-03-01T13:30:00+01:00", "abc123", "12,345", "678", "0.573", "–", "0.690"),
+    ]
+    assert least.split()[-5:] == ["–"] * 5
+    assert "v0 cannot be read" in unreadable
+    assert "releases/v0.json: found" in unreadable
+
+
+def test_programs_are_told_the_same_with_all_metrics(three):
+    newest, in_force, _, unreadable = json.loads(
+        json.dumps([each.as_json() for each in list_releases(three)])
+    )
+
+    assert newest == {
+        "version": "v2",
+        "in_force": False,
+        "created": "2026-03-01T13:30:00+01:00",
+        "code_revision": "abc123",
+        "counts": {"photos": 12_345, "products": 678},
+        "metrics": METRICS,
+        "unreadable": None,
+    }
+    assert in_force["in_force"]
+    assert "releases/v0.json" in unreadable["unreadable"]
+
+
+def test_a_release_in_force_whose_manifest_is_gone_is_listed(lake):
+    Path(lake, "releases/v1.json").unlink()
+
+    (only,) = list_releases(lake)
+
+    assert only.in_force
+    assert "not found" in table([only])[0]
+
+
+def test_releases_are_listed_where_the_pointer_is_damaged(lake):
+    Path(lake, "releases/current.json").write_text("nothing")
+
+    assert [each.in_force for each in list_releases(lake)] == [False]
+
+
+def test_a_lake_without_releases_is_refused(tmp_path):
+    with pytest.raises(ReleaseError, match="found no release"):
+        list_releases(str(tmp_path))
+
+
+def test_releases_in_a_bucket_are_listed(bucket, draft):
+    publish(bucket, draft)
+    publish(bucket, draft.model_copy(update={"version": "v2"}))
+
+    assert {each.version: each.in_force for each in list_releases(bucket)} == {
+        "v1": False,
+        "v2": True,
+    }
