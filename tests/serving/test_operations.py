@@ -222,12 +222,13 @@ def test_whoever_may_only_read_objects_serves_verifies_and_exports_but_rolls_not
     assert current_version(bucket) == "v2"
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_may_only_be_read_is_served_and_verified(two):
     folders = [Path(two), *(each for each in Path(two).rglob("*") if each.is_dir())]
     for folder in folders:
         folder.chmod(0o555)
     try:
+        if os.access(two, os.W_OK):
+            pytest.skip("root may write anywhere")
         assert verify(two, None, nobody) == Release.open(two).manifest
         with pytest.raises(ReleaseError, match="cannot be written"):
             rollback(two, "v1")
