@@ -1,6 +1,7 @@
 """A lake with one tiny release: its encoder knows a photo by its mean colour."""
 
 import base64
+import hashlib
 import io
 import os
 from collections.abc import Callable
@@ -19,7 +20,15 @@ import fb_marketplace_serving
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.release import Canary, Manifest, Release, artifact_of, publish
+from fb_marketplace_serving.photo_files import FOLDER, file_name
+from fb_marketplace_serving.release import (
+    Abstention,
+    Canary,
+    Manifest,
+    Release,
+    artifact_of,
+    publish,
+)
 
 LABELS = ("Reds", "Greens", "Blues")
 DIMENSION = 8
@@ -121,6 +130,23 @@ def listing_columns() -> dict[str, pa.Array]:
     }
 
 
+def _store_photos(root: Path, found: dict[str, bytes]) -> None:
+    """Put photos into two files as the release pipeline does, and say where each is."""
+    rows, names = [], sorted(found)
+    for part in (names[:2], names[2:]):
+        data = b"".join(found[name] for name in part)
+        file, offset = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}", 0
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(data)
+        for name in part:
+            size, digest = len(found[name]), hashlib.sha256(found[name]).digest()
+            rows.append(
+                {"image_id": name, "file": file, "offset": offset, "bytes": size, "sha256": digest}
+            )
+            offset += size
+    pq.write_table(pa.Table.from_pylist(rows), root / "model/photos.parquet")
+
+
 @pytest.fixture
 def draft(
     tmp_path: Path,
@@ -141,6 +167,9 @@ def draft(
     (tmp_path / "model/index.faiss").write_bytes(index_bytes)
     (tmp_path / "model/ids.parquet").write_bytes(ids_bytes)
     pq.write_table(pa.table(listing_columns), tmp_path / "model/listings.parquet")
+    _store_photos(tmp_path, canonical_photos)
+    measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
+    pq.write_table(pa.table(measures), tmp_path / "model/measures.parquet")
     lake = str(tmp_path)
     nearest = index.search(encoding.embeddings[1], 3)
     return Manifest(
@@ -153,8 +182,11 @@ def draft(
             "index": artifact_of(lake, "model/index.faiss"),
             "ids": artifact_of(lake, "model/ids.parquet"),
             "listings": artifact_of(lake, "model/listings.parquet"),
+            "photos": artifact_of(lake, "model/photos.parquet"),
+            "measures": artifact_of(lake, "model/measures.parquet"),
         },
         labels=LABELS,
+        abstention=Abstention(threshold=0.6, error=0.05),
         photos_version=photos.VERSION,
         embedding_dimension=DIMENSION,
         counts={"images": len(ids)},
