@@ -20,7 +20,13 @@ def ask(tmp_path):
 
     def ask(ours, theirs=None, said="there is no release in force", **changes):
         ours.to_parquet(tmp_path / "measures.parquet", index=False)
-        told = {"canaries": 1, "floors": {}, "bootstrap_samples": 400, "confidence": 0.975}
+        told = {
+            "canaries": 1,
+            "floors": {},
+            "compare": True,
+            "bootstrap_samples": 400,
+            "confidence": 0.975,
+        }
         in_force = InForce(None, None, said) if theirs is None else InForce("v1", theirs, "")
         parameters = ReleaseParameters(**told | {"seed": 0} | changes)
         return judge(StoredFile(str(tmp_path / "measures.parquet")), in_force, parameters)
@@ -111,6 +117,16 @@ def test_only_cases_that_both_hold_are_compared(ask):
     assert report["refused"] == []
     assert report["compared"]["photo_top1"]["cases"] == 200
     assert report["measures"]["photo_top1"]["cases"] == 500
+
+
+def test_one_run_may_be_let_through_on_the_floors_alone(ask):
+    theirs, ours = measures(HALF), measures(WORSE)
+
+    assert ask(ours, theirs)["refused"]
+    report = ask(ours, theirs, compare=False)
+    assert report["refused"] == []
+    assert report["not_compared"] == dict.fromkeys(NAMES, "release.compare is false")
+    assert ask(ours, theirs, compare=False, floors={"photo_top1": 0.5})["refused"]
 
 
 def test_releases_of_other_data_are_held_against_the_floors_alone(ask):

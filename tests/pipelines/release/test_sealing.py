@@ -33,7 +33,7 @@ PRODUCTS = pd.DataFrame(
 
 def parameters(canaries):
     return ReleaseParameters(
-        canaries=canaries, floors={}, bootstrap_samples=100, confidence=0.95, seed=0
+        canaries=canaries, floors={}, compare=True, bootstrap_samples=100, confidence=0.95, seed=0
     )
 
 
