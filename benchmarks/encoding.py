@@ -28,8 +28,10 @@ from photos_of_sample import sample_photos
 from training import recipe
 
 from fb_marketplace.batches import available_cores
+from fb_marketplace.pipelines.vision.backbones import HIDDEN, POOL
+from fb_marketplace.pipelines.vision.embedding_head import Layer
 from fb_marketplace.pipelines.vision.export import export_trained
-from fb_marketplace.pipelines.vision.network import make_network
+from fb_marketplace.pipelines.vision.network import Network, make_network
 from fb_marketplace.pipelines.vision.quantisation import quantised
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import INPUT, Encoder
@@ -37,6 +39,7 @@ from fb_marketplace_serving.encoder import INPUT, Encoder
 ROUNDS = 5
 BATCHES = (1, 16)
 CALIBRATION = 64
+LAYER_OF = {"resnet50": HIDDEN, "efficientnet_lite2": POOL}
 Way = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
@@ -51,7 +54,8 @@ def main() -> None:
     if not told.extraction:
         compare_runtimes(told.photos, told.weights, told.backbones)
     parameters = recipe("efficientnet_lite2", blocks=1).model_copy(update={"weights": told.weights})
-    print_extraction(export_trained(make_network(parameters, classes=13), temperature=1.0))
+    network = make_network(parameters, classes=13)
+    print_extraction(export_trained(network, 1.0, Layer(network, POOL)))
 
 
 def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None:
@@ -73,17 +77,18 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
                 else {"weights": weights, "input_side": 256}
             )
             network = make_network(parameters, classes=13)
-            graph = export_trained(network, temperature=1.0)
+            layer = Layer(network, LAYER_OF[backbone]).eval()
+            graph = export_trained(network, 1.0, layer)
             rows = list(range(min(CALIBRATION, len(images))))
             int8 = quantised(graph, images, rows)
-            compare(backbone, parameters.input_side, ways(network, graph, int8), pixels)
+            compare(backbone, parameters.input_side, ways(network, layer, graph, int8), pixels)
 
 
-def ways(network: torch.nn.Module, graph: bytes, int8: bytes) -> dict[str, Way]:
+def ways(network: Network, layer: Layer, graph: bytes, int8: bytes) -> dict[str, Way]:
     """Give each runtime as a function from pixels to embeddings; torch in fp32 first."""
     return {
-        "torch eager fp32": torch_way(network, torch.float32),
-        "torch bf16 channels_last": torch_way(network, torch.bfloat16),
+        "torch eager fp32": torch_way(network, layer, torch.float32),
+        "torch bf16 channels_last": torch_way(network, layer, torch.bfloat16),
         "ONNX Runtime fp32": onnxruntime_way(graph),
         "ONNX Runtime int8": onnxruntime_way(int8),
         "OpenVINO as it comes": openvino_way(graph, ""),
@@ -128,7 +133,7 @@ def run(way: Way, pixels: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
     return np.concatenate([way(cut) for cut in cuts])
 
 
-def torch_way(network: torch.nn.Module, precision: torch.dtype) -> Way:
+def torch_way(network: Network, layer: Layer, precision: torch.dtype) -> Way:
     """Ask torch itself; channels last on a copy, as a layout stays with its network."""
     import copy
 
@@ -138,7 +143,8 @@ def torch_way(network: torch.nn.Module, precision: torch.dtype) -> Way:
     def encode(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
         mixed = torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16)
         with torch.no_grad(), mixed:
-            embeddings = network(torch.from_numpy(pixels)).embeddings
+            maps = network.maps(torch.from_numpy(pixels))
+            embeddings = layer(maps, network.head.embed(maps[POOL]))
         return embeddings.float().numpy()
 
     return encode

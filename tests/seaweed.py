@@ -149,7 +149,7 @@ def _identities() -> dict[str, Any]:
     # Without identities the server would take any secret.
     may = {
         (ACCESS_KEY, SECRET_KEY): ["Admin", "Read", "Write", "List", "Tagging"],
-        (READER_KEY, READER_SECRET_KEY): ["Read"],
+        (READER_KEY, READER_SECRET_KEY): ["Read", "List"],
     }
     return {
         "identities": [

@@ -25,10 +25,10 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from scipy.special import softmax
 
+from fb_marketplace.answers import answers_of, labels_of
 from fb_marketplace.bootstrap import mean_by_group
 from fb_marketplace.parameters import EvaluationParameters, VisionParameters
 from fb_marketplace.pipelines.vision.abstention import choose_abstention
-from fb_marketplace.pipelines.vision.answers import answers_of, labels_of
 from fb_marketplace.pipelines.vision.evaluation import evaluate
 from fb_marketplace.pipelines.vision.fine_tuning import read_logits
 from fb_marketplace.pipelines.vision.fusion import fuse, fuse_products

@@ -361,6 +361,11 @@ class RetrievalParameters(Parameters):
 
 
 class ReleaseParameters(Parameters):
-    """What goes into a release beside the artifacts."""
+    """What goes into a release beside the artifacts, and what it has to pass."""
 
     canaries: Annotated[int, Field(ge=1, le=32)]
+    floors: dict[str, Share]
+    compare: bool
+    bootstrap_samples: Annotated[int, Field(ge=100)]
+    confidence: Annotated[float, Field(gt=0.5, lt=1, description="of not refusing an equal one")]
+    seed: Annotated[int, Field(ge=0)]

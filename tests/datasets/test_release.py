@@ -9,25 +9,40 @@ import pytest
 from kedro.io import DatasetError
 
 from fb_marketplace.datasets.release import ReleaseDataset
+from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
 from fb_marketplace.pipelines.release.sealing import make_listings
+from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.manifest import Canary, Manifest, artifact_of
+from fb_marketplace_serving.manifest import Abstention, Canary, Manifest, artifact_of
+from fb_marketplace_serving.photo_files import FOLDER
 
 
 @pytest.fixture
-def manifest(tmp_path, colour_encoder, draw_photo):
-    jpegs = [photos.canonical(draw_photo(seed)) for seed in range(2)]
+def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
+    drawn = {name: draw_photo(seed) for seed, name in enumerate("ab")}
+    jpegs = [photos.canonical(each) for each in drawn.values()]
+    images = store_photos(drawn)
     encoder = Encoder.from_bytes(colour_encoder, threads=1)
     encoding = encoder.encode(np.stack([photos.pixels(jpeg) for jpeg in jpegs]))
     index, ids = Index.build_flat(encoding.embeddings, ["a", "b"], ["p", "p"]).to_bytes()
     listing = Listing("p", "Oak table", 45.0, "GBP", "Home", "Home / Tables", "Leeds", None)
     listings = make_listings(pd.DataFrame([listing]))
-    made = {"encoder": colour_encoder, "index": index, "ids": ids, "listings": listings}
+    made = {
+        "encoder": colour_encoder,
+        "index": index,
+        "ids": ids,
+        "listings": listings,
+        "photos": cut_photos(images),
+        "measures": b"for the next gate",
+    }
     for name, content in made.items():
         (tmp_path / name).write_bytes(content)
+    (tmp_path / FOLDER).mkdir(parents=True)
+    for file in write_photo_files(images, StoredFile(str(tmp_path / "photos")), {}):
+        (tmp_path / FOLDER / file.name).write_bytes(file.data)
     return Manifest(
         version="unpublished",
         created="2026-01-01T00:00:00+00:00",
@@ -35,6 +50,7 @@ def manifest(tmp_path, colour_encoder, draw_photo):
         data_digest="d",
         artifacts={name: artifact_of(str(tmp_path), name) for name in made},
         labels=("Arts", "Home", "Sport"),
+        abstention=Abstention(threshold=0.7, error=0.05),
         photos_version=photos.VERSION,
         embedding_dimension=3,
         counts={"photos": 2},
@@ -59,6 +75,43 @@ def test_what_a_server_would_refuse_is_not_published(tmp_path, manifest, first, 
     with pytest.raises(DatasetError, match=told):
         ReleaseDataset(str(tmp_path), first).save(manifest.model_copy(update=values))
     assert not (tmp_path / "releases").exists()
+
+
+def end_early(data):
+    return data[:-1]
+
+
+def change_a_byte(data):
+    return bytes([data[0] ^ 1]) + data[1:]
+
+
+ARTIFACTS = ["encoder", "index", "ids", "listings", "photos", "measures"]
+
+
+@pytest.mark.parametrize(
+    ("artifact", "spoil"),
+    [
+        *((name, spoil) for name in ARTIFACTS for spoil in (end_early, change_a_byte, None)),
+        # Of a file of photos the bytes are read when a photo is asked for.
+        *(("photo file", spoil) for spoil in (end_early, None)),
+    ],
+)
+def test_one_that_is_not_whole_leaves_the_one_in_force(
+    tmp_path, manifest, first, second, artifact, spoil
+):
+    ReleaseDataset(str(tmp_path), first).save(manifest)
+    (photo_file,) = (tmp_path / FOLDER).iterdir()
+    file = photo_file if artifact == "photo file" else tmp_path / artifact
+    if spoil:
+        file.write_bytes(spoil(file.read_bytes()))
+    else:
+        file.unlink()
+
+    with pytest.raises(DatasetError, match=file.name):
+        ReleaseDataset(str(tmp_path), second).save(manifest)
+
+    assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}
+    assert not (tmp_path / f"releases/{second.save}.json").exists()
 
 
 def test_a_release_takes_the_run_s_version_and_is_in_force(tmp_path, manifest, first):

@@ -1,8 +1,11 @@
 """A lake with one tiny release: its encoder knows a photo by its mean colour."""
 
 import base64
+import hashlib
 import io
 import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +25,15 @@ import fb_marketplace_serving
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.release import Canary, Manifest, Release, artifact_of, publish
+from fb_marketplace_serving.photo_files import FOLDER, file_name
+from fb_marketplace_serving.release import (
+    Abstention,
+    Canary,
+    Manifest,
+    Release,
+    artifact_of,
+    publish,
+)
 
 LABELS = ("Reds", "Greens", "Blues")
 DIMENSION = 8
@@ -124,54 +135,98 @@ def listing_columns() -> dict[str, pa.Array]:
     }
 
 
+def _store_photos(root: Path, table: Path, found: dict[str, bytes]) -> None:
+    """Put photos into two files as the release pipeline does, and say where each is."""
+    rows, names = [], sorted(found)
+    for part in (names[:2], names[2:]):
+        data = b"".join(found[name] for name in part)
+        file, offset = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}", 0
+        (root / FOLDER).mkdir(parents=True, exist_ok=True)
+        (root / file).write_bytes(data)
+        for name in part:
+            size, digest = len(found[name]), hashlib.sha256(found[name]).digest()
+            rows.append(
+                {"image_id": name, "file": file, "offset": offset, "bytes": size, "sha256": digest}
+            )
+            offset += size
+    pq.write_table(pa.Table.from_pylist(rows), table)
+
+
+MakeRelease = Callable[..., Manifest]
+
+
 @pytest.fixture
-def draft(
+def make_release(
     tmp_path: Path,
     encoder: Encoder,
     canonical_photos: dict[str, bytes],
     listing_columns: dict[str, pa.Array],
-) -> Manifest:
-    """The manifest of a release whose artifacts lie in ``tmp_path``; not yet published."""
-    pixels: NDArray[np.uint8] = np.stack(
-        [photos.pixels(each) for each in canonical_photos.values()]
-    )
-    encoding = encoder.encode(pixels)
-    ids = list(canonical_photos)
-    index = Index.build_flat(encoding.embeddings, ids, [f"prd-{each[4:]}" for each in ids])
-    index_bytes, ids_bytes = index.to_bytes()
-    (tmp_path / "model").mkdir()
-    (tmp_path / "model/encoder.onnx").write_bytes(_build_encoder())
-    (tmp_path / "model/index.faiss").write_bytes(index_bytes)
-    (tmp_path / "model/ids.parquet").write_bytes(ids_bytes)
-    pq.write_table(pa.table(listing_columns), tmp_path / "model/listings.parquet")
-    lake = str(tmp_path)
-    nearest = index.search(encoding.embeddings[1], 3)
-    return Manifest(
-        version="v1",
-        created="2026-03-01T12:00:00Z",
-        code_revision="abc123",
-        data_digest="d" * 64,
-        artifacts={
-            "encoder": artifact_of(lake, "model/encoder.onnx"),
-            "index": artifact_of(lake, "model/index.faiss"),
-            "ids": artifact_of(lake, "model/ids.parquet"),
-            "listings": artifact_of(lake, "model/listings.parquet"),
-        },
-        labels=LABELS,
-        photos_version=photos.VERSION,
-        embedding_dimension=DIMENSION,
-        counts={"images": len(ids)},
-        metrics={"accuracy": 0.5},
-        canaries=(
-            Canary(
-                image_id=ids[1],
-                photo=base64.b64encode(canonical_photos[ids[1]]).decode(),
-                probabilities=encoding.probabilities[1].tolist(),
-                embedding=encoding.embeddings[1].tolist(),
-                neighbours=[ids[row] for row in nearest.rows],
+) -> MakeRelease:
+    """Make a release whose artifacts lie in ``tmp_path``, and give its manifest; it is not published.
+
+    Its ids may begin with a prefix of their own.
+    """
+
+    def make(version: str, prefix: str = "", folder: str = "model") -> Manifest:
+        root = tmp_path / folder
+        root.mkdir()
+        pixels: NDArray[np.uint8] = np.stack(
+            [photos.pixels(each) for each in canonical_photos.values()]
+        )
+        encoding = encoder.encode(pixels)
+        named = {f"{prefix}{name}": jpeg for name, jpeg in canonical_photos.items()}
+        ids, products = list(named), [f"{prefix}prd-{name[4:]}" for name in canonical_photos]
+        index = Index.build_flat(encoding.embeddings, ids, products)
+        index_bytes, ids_bytes = index.to_bytes()
+        (root / "encoder.onnx").write_bytes(_build_encoder())
+        (root / "index.faiss").write_bytes(index_bytes)
+        (root / "ids.parquet").write_bytes(ids_bytes)
+        listed = pa.table(listing_columns | {"product_id": pa.array(products, pa.string())})
+        pq.write_table(listed, root / "listings.parquet")
+        _store_photos(tmp_path, root / "photos.parquet", named)
+        measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
+        pq.write_table(pa.table(measures), root / "measures.parquet")
+        nearest = index.search(encoding.embeddings[1], 3)
+        files = {
+            "encoder": "encoder.onnx",
+            "index": "index.faiss",
+            "ids": "ids.parquet",
+            "listings": "listings.parquet",
+            "photos": "photos.parquet",
+            "measures": "measures.parquet",
+        }
+        return Manifest(
+            version=version,
+            created="2026-03-01T12:00:00Z",
+            code_revision="abc123",
+            data_digest="d" * 64,
+            artifacts={
+                name: artifact_of(str(tmp_path), f"{folder}/{file}") for name, file in files.items()
+            },
+            labels=LABELS,
+            abstention=Abstention(threshold=0.6, error=0.05),
+            photos_version=photos.VERSION,
+            embedding_dimension=DIMENSION,
+            counts={"images": len(ids)},
+            metrics={"accuracy": 0.5},
+            canaries=(
+                Canary(
+                    image_id=ids[1],
+                    photo=base64.b64encode(canonical_photos["img-green"]).decode(),
+                    probabilities=encoding.probabilities[1].tolist(),
+                    embedding=encoding.embeddings[1].tolist(),
+                    neighbours=[ids[row] for row in nearest.rows],
+                ),
             ),
-        ),
-    )
+        )
+
+    return make
+
+
+@pytest.fixture
+def draft(make_release: MakeRelease) -> Manifest:
+    """The manifest of a release whose artifacts lie in ``tmp_path``; not yet published."""
+    return make_release("v1")
 
 
 @pytest.fixture
@@ -191,6 +246,28 @@ def environment() -> dict[str, str]:
     source = str(Path(fb_marketplace_serving.__file__).parents[1])
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
     return kept | {"PYTHONPATH": source}
+
+
+@pytest.fixture
+def serve(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a server; it is gone when the test ends."""
+    started = []
+
+    def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "fb_marketplace_serving.cli", "run", *arguments],
+            env=environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")

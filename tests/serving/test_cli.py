@@ -15,29 +15,6 @@ from fb_marketplace_serving.cli import main
 from fb_marketplace_serving.pointer import current_version, publish
 
 COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli"]
-RUN = [*COMMAND, "run"]
-
-
-@pytest.fixture
-def serve(environment):
-    """Start a server; it is gone when the test ends."""
-    started = []
-
-    def start(*arguments, **variables):
-        process = subprocess.Popen(
-            [*RUN, *arguments],
-            env=environment | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def refused(process):
@@ -68,7 +45,8 @@ def test_serves_says_when_it_is_ready_and_ends_cleanly(serve, lake, paint):
         assert json.load(response)["category"] == "Blues"
     process.send_signal(signal.SIGTERM)
     out, err = process.communicate(timeout=10)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out) == (0, "")
+    assert [json.loads(line)["event"] for line in err.splitlines()] == ["request", "request"]
 
 
 def test_takes_its_settings_from_the_environment(serve, lake):
@@ -209,6 +187,17 @@ def test_an_export_that_is_stopped_leaves_no_folder_and_does_not_say_that_all_we
         assert list(folder.parent.iterdir()) == []
 
 
+def test_a_key_that_is_too_short_is_refused_without_being_shown(serve):
+    message = refused(serve(FB_API_KEYS="shop:sesame"))
+
+    assert "FB_API_KEYS" in message
+    assert "sesame" not in message
+
+
+def test_a_rate_that_is_none_is_refused_in_one_line(serve):
+    assert "600/minute" in refused(serve(FB_RATE_LIMIT="often"))
+
+
 def imported(environment, code):
     """The names of all modules that a fresh Python has after some code, each with its parents."""
     run = subprocess.run(
@@ -238,9 +227,10 @@ def test_help_imports_nothing_that_serves(environment, command):
 def test_serving_loads_nothing_of_the_pipelines(environment, lake, paint):
     code = f"""
 from fastapi.testclient import TestClient
-from fb_marketplace_serving import api, cli, settings
+from fb_marketplace_serving import api, cli
+from fb_marketplace_serving.settings import Settings
 from fb_marketplace_serving.release import Release
-client = TestClient(api.create_app(Release.open({lake!r})))
+client = TestClient(api.create_app(Release.open({lake!r}), Settings()))
 assert client.post("/predict/similar_images", files={{"image": {paint()!r}}}).status_code == 200
 """
 

@@ -51,6 +51,22 @@ def test_gives_size_and_digest(lake):
     assert lake.digest("big") == (3_000_000, hashlib.sha256(data).hexdigest())
 
 
+def test_reads_a_range_of_a_file(lake):
+    lake.create("a/b", b"0123456789")
+
+    assert lake.read_range("a/b", 2, 5) == b"234"
+    assert lake.read_range("a/b", 8, 20) == b"89"
+
+
+def test_gives_the_sizes_of_the_files_in_a_folder(lake):
+    lake.create("a/b", b"12")
+    lake.create("a/c", b"")
+    lake.create("a/d/e", b"123")
+
+    assert lake.sizes("a") == {"b": 2, "c": 0}
+    assert lake.sizes("none") == {}
+
+
 def test_reads_in_blocks(lake):
     data = os.urandom(9 * 2**20)
     lake.create("big", data)

@@ -9,6 +9,7 @@ from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.operations import export, rollback, verify
 from fb_marketplace_serving.pointer import current_version, publish
 from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release_files import files_of
 
 
 def nobody(_):
@@ -54,8 +55,8 @@ def test_a_whole_release_is_told_file_by_file(lake, draft):
     assert verify(lake, None, told.append) == draft
 
     assert [line.split(":")[0] for line in told[:-1]] == [
-        f"[{number}/4] {artifact.path}"
-        for number, artifact in enumerate(draft.artifacts.values(), start=1)
+        f"[{number}/8] {file.path}"
+        for number, file in enumerate(files_of(Lake(lake), draft), start=1)
     ]
     assert all(line.endswith("as sealed") for line in told[:-1])
 
@@ -65,10 +66,28 @@ def test_every_file_is_read_though_the_first_is_damaged(lake):
     Path(lake, "model/ids.parquet").unlink()
     told = []
 
-    with pytest.raises(ReleaseError, match=r"encoder\.onnx: found sha256.*and 1 more of 4 files"):
+    with pytest.raises(ReleaseError, match=r"encoder\.onnx: found sha256.*and 1 more of 8 files"):
         verify(lake, None, told.append)
 
-    assert [("as sealed" in line) for line in told] == [False, True, False, True]
+    assert [("as sealed" in line) for line in told] == [False, True, False, *[True] * 5]
+
+
+def test_photos_that_are_damaged_are_told(lake):
+    file = next(Path(lake, "07_model_output/photos").iterdir())
+    damage(lake, str(file.relative_to(lake)))
+
+    with pytest.raises(ReleaseError, match=rf"{file.name}: found sha256"):
+        verify(lake, None, nobody)
+
+
+def test_all_else_is_read_where_what_names_the_photos_is_damaged(lake, draft):
+    damage(lake, draft.artifacts["photos"].path)
+    told = []
+
+    with pytest.raises(ReleaseError, match=r"photos\.parquet: found sha256"):
+        verify(lake, None, told.append)
+
+    assert len(told) == 6
 
 
 def test_a_release_of_whole_files_that_answers_its_canary_wrongly_is_refused(tmp_path, draft):
@@ -152,7 +171,10 @@ def test_an_exported_release_opens_with_nothing_else(two, shop):
         path: data
         for path, data in files(two).items()
         if path.endswith(
-            ("encoder.onnx", "index.faiss", "ids.parquet", "listings.parquet", "v1.json")
+            (
+                *("encoder.onnx", "index.faiss", "ids.parquet", "listings.parquet"),
+                *("photos.parquet", "measures.parquet", ".jpegs", "v1.json"),
+            )
         )
     } | {"releases/current.json": b'{"version":"v1"}'}
     assert shop.stat().st_mode & 0o555 == 0o555

@@ -5,6 +5,7 @@ from pathlib import Path
 import fsspec
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
@@ -28,7 +29,11 @@ FILES = {
     "index": "model/index.faiss",
     "ids": "model/ids.parquet",
     "listings": "model/listings.parquet",
+    "photos": "model/photos.parquet",
+    "measures": "model/measures.parquet",
 }
+PARSED = [name for name in FILES if name != "measures"]
+"""What a server reads; the measures are for the next gate."""
 
 
 def refusal(lake, version=None):
@@ -123,7 +128,7 @@ def test_refuses_a_release_without_one_of_its_artifacts(lake, artifact):
     assert f"{lake}/{FILES[artifact]}: not found" in refusal(lake)
 
 
-@pytest.mark.parametrize("artifact", FILES)
+@pytest.mark.parametrize("artifact", PARSED)
 def test_names_the_artifact_that_was_sealed_damaged(tmp_path, draft, artifact):
     Path(tmp_path, FILES[artifact]).write_bytes(b"nonsense")
 
@@ -200,6 +205,10 @@ def test_refuses_a_canary_with_another_neighbour(tmp_path, draft, neighbour):
 def put_index(folder, index):
     for name, content in zip(("index", "ids"), index.to_bytes(), strict=True):
         (folder / FILES[name]).write_bytes(content)
+    # Each photo of the index is one of the release's; what it shows is not asked here.
+    last = pq.read_table(folder / FILES["photos"]).to_pylist()[-1]
+    others = [last | {"image_id": each} for each in index.image_ids]
+    pq.write_table(pa.Table.from_pylist(others), folder / FILES["photos"])
 
 
 def test_accepts_a_canary_whose_neighbour_is_as_near_as_the_one_found(tmp_path, draft):
@@ -297,7 +306,7 @@ def test_refuses_a_damaged_pointer(lake, pointer):
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"schema_version": 2}, "schema_version"),
+        ({"schema_version": "2"}, "schema_version"),
         ({"surprise": 1}, "surprise"),
         ({"artifacts": {}}, "artifacts"),
         ({"labels": []}, "labels"),
@@ -309,6 +318,32 @@ def test_refuses_a_damaged_manifest_and_says_where(lake, change, where):
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
 
     assert f"{lake}/releases/v1.json: found {where}" in refusal(lake)
+
+
+@pytest.mark.parametrize("schema", [1, 3])
+def test_says_of_a_manifest_of_another_schema_only_to_publish_it_again(lake, schema):
+    file = Path(lake, "releases/v1.json")
+    file.write_text(json.dumps({"schema_version": schema, "version": "v1"}))
+
+    message = refusal(lake)
+
+    assert (
+        f"releases/v1.json: found schema_version {schema}; expected 2: publish it again" in message
+    )
+
+
+def test_says_above_which_confidence_a_category_is_answered(release):
+    assert (release.manifest.abstention.threshold, release.manifest.abstention.error) == (0.6, 0.05)
+
+
+def test_refuses_an_index_of_photos_that_the_release_does_not_hold(tmp_path, draft):
+    table = pq.read_table(tmp_path / FILES["photos"])
+    red = pa.compute.not_equal(table.column("image_id"), "img-red")
+    pq.write_table(table.filter(red), tmp_path / FILES["photos"])
+
+    message = refusal(resealed(str(tmp_path), draft))
+
+    assert "found 1 photos of the index that the photos artifact lacks, such as img-red" in message
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "s3://bucket/x", ""])

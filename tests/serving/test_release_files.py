@@ -2,7 +2,7 @@ import pytest
 
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.manifest import Artifact, ReleaseError, artifact_of
-from fb_marketplace_serving.release_files import files_of, sealed_blocks
+from fb_marketplace_serving.release_files import artifacts_of, files_of, sealed_blocks
 
 
 @pytest.fixture
@@ -20,10 +20,27 @@ def test_every_artifact_is_a_file_of_the_release_once(draft):
         update={"artifacts": draft.artifacts | {"ids": draft.artifacts["index"]}}
     )
 
-    assert {file.path for file in files_of(draft)} == {
+    assert {file.path for file in artifacts_of(draft)} == {
         each.path for each in draft.artifacts.values()
     }
-    assert len(files_of(twice)) == len(files_of(draft)) - 1
+    assert len(artifacts_of(twice)) == len(artifacts_of(draft)) - 1
+
+
+def test_the_files_of_the_photos_are_files_of_the_release(tmp_path, draft):
+    files = files_of(Lake(str(tmp_path)), draft)
+
+    folder = tmp_path / "07_model_output/photos"
+    found = {file.path for file in files} - {file.path for file in artifacts_of(draft)}
+    assert found == {f"07_model_output/photos/{each.name}" for each in folder.iterdir()}
+    for file in files:
+        assert len(read(tmp_path, file)) == file.bytes
+
+
+def test_what_names_the_photos_has_to_be_as_it_was_sealed(tmp_path, draft):
+    (tmp_path / draft.artifacts["photos"].path).write_bytes(b"nonsense")
+
+    with pytest.raises(ReleaseError, match=r"photos\.parquet"):
+        files_of(Lake(str(tmp_path)), draft)
 
 
 def test_gives_the_bytes_that_were_sealed(tmp_path, sealed):

@@ -1,276 +1,284 @@
-"""The HTTP API of a release.
+"""The HTTP API of a release: what may be asked, and what is answered."""
 
-A request's life: its upload is read within a bound, made a canonical photo, encoded, and answered.
-Decoding and encoding run on worker threads, so that the event loop is free to take other requests.
-"""
-
-from http import HTTPStatus
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import numpy as np
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse
-from starlette.datastructures import MutableHeaders, UploadFile
-from starlette.exceptions import HTTPException as StarletteHTTPException
-from starlette.requests import ClientDisconnect
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Security
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import HTMLResponse, Response
+from fastapi.security import APIKeyHeader
+from fastapi.staticfiles import StaticFiles
 
-from fb_marketplace_serving import __version__, photos
-from fb_marketplace_serving.encoder import Encoding
-from fb_marketplace_serving.photos import Limits, PhotoError, Reason
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving import __version__
+from fb_marketplace_serving.access import ANYONE
+from fb_marketplace_serving.batching import Encoded
+from fb_marketplace_serving.context import ID_HEADER, RELEASE_HEADER, Context
+from fb_marketplace_serving.problems import Problem, answer_errors, documented
+from fb_marketplace_serving.release import Release, ReleaseError
+from fb_marketplace_serving.request_log import LOG, told
 from fb_marketplace_serving.schemas import (
     FeatureEmbedding,
     Health,
     Hit,
     Prediction,
-    Problem,
+    Product,
+    Readiness,
+    Refused,
     ReleaseSummary,
     SimilarImages,
 )
+from fb_marketplace_serving.service import Served, Service, Source
+from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.uploads import FORM
 
-RELEASE_HEADER: Final = "X-Release"
+KEY_HEADER: Final = "X-API-Key"
 
-_ENVELOPE_BYTES: Final = 64 * 1024
-"""What a multipart body may have beside the photo: boundaries, headers, a few small fields."""
+_WEB: Final = files("fb_marketplace_serving").joinpath("web")
 
-_STATUS_OF_REASON: Final[dict[Reason, int]] = {
-    "not_an_image": 415,
-    "unsupported_format": 415,
-    "oversized": 413,
-}
-"""What is not named here is 422: of the right kind, but it cannot be read."""
+_KEEP: Final = {"Cache-Control": "private, max-age=600"}
+"""A photo may be gone in the next release."""
 
-_PROBLEM: Final = {"application/problem+json": {"schema": Problem.model_json_schema()}}
-_PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
-    413: {"description": "The upload is too large", "content": _PROBLEM},
-    415: {"description": "It is no JPEG, PNG or WebP photo", "content": _PROBLEM},
-    422: {"description": "It is missing, or cannot be read", "content": _PROBLEM},
-}
-
-_UPLOAD: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["image"],
-                    "properties": {
-                        "image": {
-                            "type": "string",
-                            "format": "binary",
-                            "description": "a JPEG, PNG or WebP photo",
-                        }
-                    },
-                }
-            }
-        },
-    }
-}
+_key = APIKeyHeader(
+    name=KEY_HEADER, auto_error=False, description="needed where the server has keys"
+)
 
 
-class _UnderOneRelease:
-    """Gives each request one release to answer from, and names it in the response."""
-
-    def __init__(self, app: ASGIApp, owner: FastAPI) -> None:
-        self._app = app
-        self._owner = owner
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
-        release: Release = self._owner.state.release
-        scope.setdefault("state", {})["release"] = release
-
-        async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[RELEASE_HEADER] = release.manifest.version
-            await send(message)
-
-        await self._app(scope, receive, send_named)
+async def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
 
 
-async def _release(request: Request) -> Release:
-    release: Release = request.state.release
-    return release
+async def _served(request: Request) -> Served:
+    served: Served = request.state.served
+    return served
 
 
-Current = Annotated[Release, Depends(_release)]
+TheService = Annotated[Service, Depends(_service)]
+TheServed = Annotated[Served, Depends(_served)]
 
 
-async def _uploaded(request: Request) -> bytes:
-    """Read the field ``image`` of a form, and never more of the body than a photo may be."""
-    limits: Limits = request.app.state.limits
-    bounded = Request(request.scope, _bounded(request, limits.max_bytes))
-    try:
-        async with bounded.form(max_files=8, max_fields=32) as form:
-            image = form.get("image")
-            if isinstance(image, UploadFile):
-                return await image.read(limits.max_bytes + 1)
-    except ClientDisconnect:
-        raise HTTPException(400, "the connection was closed before the upload was whole") from None
-    raise HTTPException(
-        422,
-        "found no file in the form field `image`; send one as in: "
-        f"curl -F image=@photo.jpg {request.url.replace(query='')}",
-    )
+async def _known(
+    request: Request, service: TheService, key: Annotated[str | None, Security(_key)]
+) -> None:
+    """Let in who has a key, where keys are needed."""
+    name = service.keys.name_of(key or "") if service.keys else _address(request)
+    if name is None:
+        service.metrics.turned_away.labels("key").inc()
+        found = "a key that is not known" if key else "no key"
+        raise Problem(
+            401,
+            "key",
+            f"found {found} in the header {KEY_HEADER}; expected one that this server was given",
+            {"WWW-Authenticate": "ApiKey"},
+        )
+    request.state.key = name if service.keys else ANYONE
+    request.state.asker = name
 
 
-def _bounded(request: Request, max_bytes: int) -> Receive:
-    """Receive the body of a request as long as it is no longer than one photo makes it."""
-    left = max_bytes + _ENVELOPE_BYTES
-    too_long = PhotoError("oversized", f"more than the {max_bytes:,} bytes that are accepted")
-
-    async def receive() -> Message:
-        nonlocal left
-        if int(request.headers.get("content-length", 0)) > max_bytes + _ENVELOPE_BYTES:
-            raise too_long
-        message = await request.receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise too_long
-        return message
-
-    return receive
+async def _within_rate(request: Request, service: TheService) -> None:
+    """Let in who has not yet asked too much."""
+    seconds = service.rate.hit(request.state.asker) if service.rate else None
+    if seconds is not None:
+        service.metrics.turned_away.labels("rate").inc()
+        raise Problem(
+            429,
+            "rate",
+            f"found more than {service.rate}; try again in {seconds} s",
+            {"Retry-After": str(seconds)},
+        )
 
 
-def _encoded(
-    upload: Annotated[bytes, Depends(_uploaded)], request: Request, release: Current
-) -> Encoding:
-    photo = photos.pixels(photos.canonical(upload, request.app.state.limits))
-    return release.encoder.encode(photo[np.newaxis])
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ANYONE
 
 
-Encoded = Annotated[Encoding, Depends(_encoded)]
-
-_router = APIRouter()
-_photo_router = APIRouter(prefix="/predict", responses=_PROBLEMS)
+async def _encoded(request: Request, service: TheService, served: TheServed) -> Encoded:
+    return await service.encode(request, served)
 
 
-def create_app(release: Release, limits: Limits | None = None) -> FastAPI:
+Photo = Annotated[Encoded, Depends(_encoded)]
+
+_open = APIRouter()
+_closed = APIRouter(dependencies=[Depends(_known)], responses=documented(401))
+_photos = APIRouter(
+    prefix="/predict",
+    dependencies=[Depends(_known), Depends(_within_rate)],
+    responses=documented(400, 401, 408, 413, 415, 422, 429, 503),
+)
+
+
+def create_app(release: Release, settings: Settings, source: Source | None = None) -> FastAPI:
     """Make the application that serves a release.
 
     Args:
-        release: what is served.
-        limits: bytes and pixels above which an upload is refused.
+        release: what is served first.
+        settings: what it was told.
+        source: where newer releases come from; without it, the first is served for ever.
     """
+
+    @asynccontextmanager
+    async def running(_: FastAPI) -> AsyncIterator[None]:
+        following = asyncio.create_task(service.follow())
+        yield
+        following.cancel()
+        with suppress(asyncio.CancelledError):
+            await following
+        service.close()
+
     app = FastAPI(
         title="fb-marketplace",
         version=__version__,
         summary="A photo in; its category, its embedding and the listings most like it out.",
+        lifespan=running,
         # The pages that FastAPI would serve load their scripts from another host.
         docs_url=None,
         redoc_url=None,
     )
-    app.state.release = release
-    app.state.limits = limits or Limits()
-    app.add_middleware(_UnderOneRelease, owner=app)
-    app.include_router(_router)
-    app.include_router(_photo_router)
-    _answer_errors(app)
+    service = app.state.service = Service(release, settings, source)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=[KEY_HEADER, ID_HEADER],
+            expose_headers=[RELEASE_HEADER, ID_HEADER, "Retry-After"],
+        )
+    app.add_middleware(Context, service=lambda: service)
+    app.mount("/web", StaticFiles(directory=str(_WEB)))
+    for router in (_open, _closed, _photos):
+        app.include_router(router)
+    answer_errors(app)
     return app
 
 
-@_router.get("/", include_in_schema=False)
+@_open.get("/", include_in_schema=False)
 def page() -> HTMLResponse:
     """Give a page to try the API on; it needs no other host."""
-    return HTMLResponse(
-        files("fb_marketplace_serving").joinpath("web/index.html").read_text("utf-8")
-    )
+    return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"))
 
 
-@_router.get("/healthcheck")
-async def healthcheck(release: Current) -> Health:
+@_open.get("/healthcheck")
+async def healthcheck(served: TheServed) -> Health:
     """Say that the server is up, and what it serves."""
-    return Health(status="ok", release=release.manifest.version)
+    return Health(status="ok", release=served.version)
 
 
-@_router.get("/release")
-async def describe_release(release: Current) -> ReleaseSummary:
-    """Describe the release that is served."""
-    return ReleaseSummary.model_validate(release.manifest, from_attributes=True)
+@_open.get("/livez")
+async def livez(served: TheServed) -> Health:
+    """Say that the server is alive: where this is not answered, start it anew."""
+    return Health(status="alive", release=served.version)
 
 
-@_photo_router.post("/image", openapi_extra=_UPLOAD)
-def predict_category(encoding: Encoded, release: Current) -> Prediction:
-    """Tell the category of a photo."""
-    probabilities = dict(
-        zip(release.manifest.labels, encoding.probabilities[0].tolist(), strict=True)
+@_open.get("/readyz", responses=documented(503))
+async def readyz(service: TheService, served: TheServed) -> Readiness:
+    """Say that the server takes requests; and whether it serves what is in force in the lake."""
+    if service.draining:
+        raise Problem(503, "draining", "the server was told to stop", {"Retry-After": "1"})
+    refusal = service.refusal
+    return Readiness(
+        status="ready",
+        release=served.version,
+        refused=Refused(version=refusal.version, why=refusal.why) if refusal else None,
     )
+
+
+@_open.get("/metrics", response_class=Response)
+def metrics(service: TheService) -> Response:
+    """Give what was counted, for Prometheus."""
+    return Response(service.metrics.read(), media_type="text/plain; version=0.0.4")
+
+
+@_closed.get("/release")
+async def describe_release(served: TheServed) -> ReleaseSummary:
+    """Describe the release that is served."""
+    return ReleaseSummary.model_validate(served.release.manifest, from_attributes=True)
+
+
+@_closed.get("/products/{product_id}", responses=documented(404, 422))
+async def product(product_id: str, served: TheServed) -> Product:
+    """Give a listing."""
+    listing = served.release.listings.get(product_id)
+    if listing is None:
+        raise HTTPException(
+            404, f"found no listing {product_id[:64]!r} in release {served.version}"
+        )
+    return Product(**listing._asdict(), image_ids=served.catalogue.images_of(product_id))
+
+
+@_closed.get(
+    "/images/{image_id}",
+    response_class=Response,
+    responses={200: {"content": {"image/jpeg": {}}}, **documented(404, 422, 500)},
+)
+def image(image_id: str, served: TheServed) -> Response:
+    """Give a photo, as it was made canonical: a JPEG of 256 × 256 pixels."""
+    try:
+        jpeg = served.release.photos.read(image_id)
+    except KeyError:
+        raise HTTPException(
+            404, f"found no photo {image_id[:64]!r} in release {served.version}"
+        ) from None
+    except ReleaseError as error:
+        LOG.error("photo refused", extra=told(image=image_id, why=str(error)))
+        raise Problem(500, "damaged", "the photo is not what was sealed; it is not shown") from None
+    return Response(jpeg, media_type="image/jpeg", headers=_KEEP)
+
+
+@_photos.post("/image", openapi_extra=FORM)
+async def predict_category(photo: Photo, served: TheServed) -> Prediction:
+    """Tell the category of a photo."""
+    labels = served.release.manifest.labels
+    probabilities = dict(zip(labels, photo.probabilities.tolist(), strict=True))
     category = max(probabilities, key=probabilities.__getitem__)
     return Prediction(
-        category=category, confidence=probabilities[category], probabilities=probabilities
+        category=category,
+        confidence=probabilities[category],
+        not_sure=probabilities[category] <= served.release.manifest.abstention.threshold,
+        probabilities=probabilities,
     )
 
 
-@_photo_router.post("/feature_embedding", openapi_extra=_UPLOAD)
-def embed(encoding: Encoded) -> FeatureEmbedding:
+@_photos.post("/feature_embedding", openapi_extra=FORM)
+async def embed(photo: Photo) -> FeatureEmbedding:
     """Give the embedding of a photo."""
-    return FeatureEmbedding(embedding=encoding.embeddings[0].tolist())
+    return FeatureEmbedding(embedding=photo.embedding.tolist())
 
 
-@_photo_router.post("/similar_images", openapi_extra=_UPLOAD)
+@_photos.post("/similar_images", openapi_extra=FORM)
 def find_similar(
-    encoding: Encoded, release: Current, k: Annotated[int, Query(ge=1, le=100)] = 10
+    photo: Photo,
+    service: TheService,
+    served: TheServed,
+    k: Annotated[int, Query(ge=1, le=100, description="how many")] = 10,
+    category: Annotated[
+        list[str] | None, Query(max_length=64, description="one of these root categories")
+    ] = None,
+    min_price: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
+    max_price: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
 ) -> SimilarImages:
     """Find the photos most like a photo, and their listings."""
-    nearest = release.index.search(encoding.embeddings[0], k)
-    return SimilarImages(
-        hits=[
-            _hit(release, row, distance)
-            for row, distance in zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
-        ]
-    )
+    unknown = set(category or ()) - set(served.catalogue.categories)
+    if unknown:
+        raise HTTPException(
+            422,
+            f"found the category {min(unknown)[:64]!r}; expected one of "
+            f"{', '.join(served.catalogue.categories)}",
+        )
+    with service.metrics.stage("search"):
+        keep = served.catalogue.kept(category or (), min_price, max_price)
+        nearest = served.release.index.search(photo.embedding, k, keep)
+    found = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
+    return SimilarImages(hits=[_hit(served.release, row, distance) for row, distance in found])
 
 
 def _hit(release: Release, row: int, distance: float) -> Hit:
     listing = release.listings[release.index.product_ids[row]]
     return Hit(
         image_id=release.index.image_ids[row],
-        product_id=listing.product_id,
-        title=listing.title,
-        price=listing.price,
-        currency=listing.currency,
-        category=listing.category,
         # Of unit vectors the squared distance is 2 - 2 cos; rounding may leave it past either end.
         score=min(1.0, max(-1.0, 1.0 - distance / 2.0)),
+        **listing._asdict(),
     )
-
-
-def _answer_errors(app: FastAPI) -> None:
-    @app.exception_handler(PhotoError)
-    def photo(_: Request, error: PhotoError) -> JSONResponse:
-        status = _STATUS_OF_REASON.get(error.reason, 422)
-        kind = f"urn:fb-marketplace:problem:{error.reason}"
-        return _problem(status, error.detail, kind, error.reason.replace("_", " ").capitalize())
-
-    @app.exception_handler(StarletteHTTPException)
-    def http(_: Request, error: StarletteHTTPException) -> JSONResponse:
-        answer = _problem(error.status_code, str(error.detail))
-        answer.headers.update(error.headers or {})
-        return answer
-
-    @app.exception_handler(RequestValidationError)
-    def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return _problem(422, f"found {where} = {first['input']!r}; {first['msg']}")
-
-    @app.exception_handler(Exception)
-    def fault(request: Request, _: Exception) -> JSONResponse:
-        answer = _problem(500, "a fault of the server, not of the request; its log says more")
-        # This answer is given outside the middleware that names the release in all others.
-        answer.headers[RELEASE_HEADER] = request.app.state.release.manifest.version
-        return answer
-
-
-def _problem(
-    status: int, detail: str, kind: str = "about:blank", title: str | None = None
-) -> JSONResponse:
-    title = title or HTTPStatus(status).phrase
-    problem = Problem(type=kind, title=title, status=status, detail=detail)
-    return JSONResponse(problem.model_dump(), status, media_type="application/problem+json")

@@ -6,15 +6,12 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fb_marketplace_serving import __version__, commands
 
 if TYPE_CHECKING:
     from fb_marketplace_serving.settings import Settings
-
-_SECONDS_TO_FINISH: Final = 10
-"""How long requests in flight may take to end once the server is told to stop."""
 
 
 class _Refusal(Exception):  # noqa: N818 - what the user is told, in one line
@@ -52,8 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         "run",
         help="serve the release in force in a lake",
         description="Serve the release in force in a lake. What is not said here comes from the "
-        "environment: FB_LAKE, FB_HOST, FB_PORT, FB_MAX_UPLOAD_BYTES, FB_MAX_PIXELS, "
-        "FB_ENCODER_THREADS.",
+        "environment: FB_LAKE, FB_HOST, FB_PORT, and more: see the package's README.",
     )
     run.add_argument("--lake", metavar="URL", help="a path or a URL such as s3://… (default: data)")
     run.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
@@ -97,9 +93,10 @@ def _settings(chosen: dict[str, Any]) -> "Settings":
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
+        # What was meant to be a key may be one.
+        found = "" if name == "api_keys" else f" = {first['input']!r}"
         raise _Refusal(
-            f"found --{name.replace('_', '-')} (or FB_{name.upper()}) = {first['input']!r}; "
-            f"{first['msg']}"
+            f"found --{name.replace('_', '-')} (or FB_{name.upper()}){found}; {first['msg']}"
         ) from error
 
 
@@ -123,12 +120,23 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
     import uvicorn
 
     from fb_marketplace_serving.api import create_app
+    from fb_marketplace_serving.pointer import current_version
     from fb_marketplace_serving.release import Release, ReleaseError
+    from fb_marketplace_serving.request_log import log_as_json
+    from fb_marketplace_serving.service import Source
 
+    def open_version(version: str) -> Release:
+        return Release.open(settings.lake, version, encoder_threads=settings.encoder_threads)
+
+    def current() -> str:
+        return current_version(settings.lake)
+
+    log_as_json(settings.log_level)
     try:
-        release = Release.open(settings.lake, encoder_threads=settings.encoder_threads)
+        release = open_version(current())
     except ReleaseError as error:
         raise _Refusal(str(error)) from error
+    app = create_app(release, settings, Source(current, open_version))
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 
     class Server(uvicorn.Server):
@@ -137,10 +145,16 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             sys.stdout.write(f"fb-serve: release {release.manifest.version} at {address}\n")
             sys.stdout.flush()
 
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            app.state.service.draining = True
+            await super().shutdown(sockets)
+
     config = uvicorn.Config(
-        create_app(release, settings.limits),
-        log_level="warning",
-        timeout_graceful_shutdown=_SECONDS_TO_FINISH,
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=settings.drain_seconds,
     )
     Server(config).run(sockets=[listener])
 

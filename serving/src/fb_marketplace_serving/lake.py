@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 import fsspec
@@ -53,6 +53,29 @@ class Lake:
     def name(self, path: str) -> str:
         """Give the path of a file with its root, for people to read."""
         return f"{self.url}/{path}"
+
+    def read_range(self, path: str, start: int, end: int) -> bytes:
+        """Read the bytes of a file from one place up to another, or to where it ends before that."""
+        with _os_errors():
+            data: bytes = self._files.cat_file(self._at(path), start=start, end=end)
+        return data
+
+    def sizes(self, folder: str = "") -> dict[str, int]:
+        """Give the bytes of each file in a folder, by name, by one listing; none where there is none."""
+        with _os_errors():
+            try:
+                # A kept listing hides what another process has just written.
+                at = self._at(folder).rstrip("/")
+                found = self._files.ls(at, detail=True, refresh=True)
+            except FileNotFoundError:
+                return {}
+            # A listing that is kept hides from later reads what others write there.
+            self._files.invalidate_cache(at)
+        return {
+            PurePosixPath(each["name"]).name: int(each["size"])
+            for each in found
+            if each["type"] == "file"
+        }
 
     def read(self, path: str) -> bytes:
         """Read a whole file."""

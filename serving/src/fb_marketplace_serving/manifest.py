@@ -1,6 +1,7 @@
 """What a release is made of: its manifest, ``releases/<version>.json``, written once."""
 
 import base64
+import json
 import re
 from pathlib import PurePosixPath
 from typing import Annotated, Final, Literal, get_args
@@ -17,7 +18,9 @@ from pydantic import (
 
 from fb_marketplace_serving.lake import Lake
 
-ArtifactName = Literal["encoder", "index", "ids", "listings"]
+SCHEMA_VERSION: Final = 2
+
+ArtifactName = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
 ARTIFACTS: Final[tuple[ArtifactName, ...]] = get_args(ArtifactName)
 
 _VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
@@ -82,6 +85,18 @@ class Canary(_Sealed):
         return base64.b64decode(self.photo)
 
 
+class Abstention(_Sealed):
+    """When an answer is "not sure".
+
+    Attributes:
+        threshold: a confidence above it is answered; at it or below, the server is not sure.
+        error: share of the answered that may be wrong, as the pipeline promised.
+    """
+
+    threshold: float = Field(ge=0, le=1)
+    error: float = Field(gt=0, lt=1)
+
+
 class Manifest(_Sealed):
     """A release, sealed.
 
@@ -93,6 +108,7 @@ class Manifest(_Sealed):
         data_digest: digest of the listings and photos that it was made from.
         artifacts: its files, all of ``ARTIFACTS``.
         labels: names of the classes, in the order of the probabilities.
+        abstention: of categories of photos, when the answer is "not sure".
         photos_version: ``photos.VERSION`` of the canonical photos it was made from.
         embedding_dimension: size of an embedding.
         counts: how many photos, listings and the like it holds.
@@ -100,13 +116,14 @@ class Manifest(_Sealed):
         canaries: photos with their answers.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = SCHEMA_VERSION
     version: str = Field(pattern=_VERSION)
     created: str
     code_revision: str
     data_digest: str
     artifacts: dict[ArtifactName, Artifact]
     labels: tuple[str, ...] = Field(min_length=1)
+    abstention: Abstention
     photos_version: int
     embedding_dimension: int = Field(ge=1)
     counts: dict[str, int]
@@ -153,6 +170,7 @@ def read_manifest(lake: str, version: str) -> Manifest:
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
+    _refuse_other_schema(file, data)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -199,12 +217,27 @@ def unreadable(file: str, error: OSError) -> ReleaseError:
     )
 
 
+def _refuse_other_schema(file: str, data: bytes) -> None:
+    """Say of a manifest of another schema only that, and not all that differs."""
+    try:
+        found = json.loads(data)
+    except ValueError:
+        return
+    version = found.get("schema_version") if isinstance(found, dict) else None
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        raise ReleaseError(
+            f"{file}: found schema_version {version}; expected {SCHEMA_VERSION}: publish it again by "
+            "`kedro run`, or serve it with the version of this package that it was made with"
+        )
+
+
 def _malformed(file: str, error: ValidationError) -> ReleaseError:
     first = error.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"]) or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     said = " ".join(first["msg"].split())
     return ReleaseError(
-        f"{file}: found {where} wrong: {said}{more}; expected a manifest of schema version 1: "
-        "publish it again, or serve it with the version of this package that it was made with"
+        f"{file}: found {where} wrong: {said}{more}; expected a manifest of schema "
+        f"version {SCHEMA_VERSION}: publish it again, or serve it with the version of "
+        "this package that it was made with"
     )

@@ -26,7 +26,7 @@ from fb_marketplace_serving.pointer import (
     read_current,
 )
 from fb_marketplace_serving.release import Release
-from fb_marketplace_serving.release_files import files_of, sealed_blocks
+from fb_marketplace_serving.release_files import artifacts_of, files_of, sealed_blocks
 
 _REPAIR: Final = "publish the release again, or put another in force by `fb-serve rollback`"
 
@@ -48,7 +48,10 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
     """
     manifest = _manifest(lake, version)
     store = open_lake(lake)
-    files = files_of(manifest)
+    try:
+        files = files_of(store, manifest)
+    except ReleaseError:  # What names the photos is damaged, as will be told in its turn.
+        files = artifacts_of(manifest)
     wrong = []
     for number, file in enumerate(files, start=1):
         try:
@@ -62,7 +65,7 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
     if wrong:
         others = f" (and {len(wrong) - 1} more of {len(files)} files)" if len(wrong) > 1 else ""
         raise ReleaseError(f"{wrong[0]}{others}; {_REPAIR}")
-    Release.of_manifest(lake, manifest)
+    Release.of_manifest(lake, manifest).photos.verify()
     tell(f"parts fit each other; {len(manifest.canaries)} canaries are answered as they should be")
     return manifest
 
@@ -113,7 +116,10 @@ def export(lake: str, folder: str, version: str | None, tell: Tell) -> Manifest:
     target = _free_folder(folder)
     manifest = _manifest(lake, version)
     source = open_lake(lake)
-    files = files_of(manifest)
+    try:
+        files = files_of(source, manifest)
+    except ReleaseError as error:
+        raise ReleaseError(f"{error}; {_REPAIR}; nothing was exported") from error
     with _filled_beside(target) as filled:
         for number, file in enumerate(files, start=1):
             try:

@@ -20,6 +20,7 @@ from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import Listing, read_listings
 from fb_marketplace_serving.manifest import (
     ARTIFACTS,
+    Abstention,
     Artifact,
     ArtifactName,
     Canary,
@@ -31,15 +32,18 @@ from fb_marketplace_serving.manifest import (
     read_manifest,
     unreadable,
 )
+from fb_marketplace_serving.photo_files import PhotoFiles
 from fb_marketplace_serving.pointer import publish, read_current
 
 __all__ = [
     "ARTIFACTS",
+    "Abstention",
     "Artifact",
     "ArtifactName",
     "Canary",
     "Listing",
     "Manifest",
+    "PhotoFiles",
     "Release",
     "ReleaseError",
     "artifact_of",
@@ -64,12 +68,14 @@ class Release:
         encoder: photos to probabilities and embeddings.
         index: embeddings to neighbours.
         listings: by product id; every product of the index is there.
+        photos: the canonical photos; every photo of the index is there.
     """
 
     manifest: Manifest
     encoder: Encoder
     index: Index
     listings: Mapping[str, Listing]
+    photos: PhotoFiles
 
     @classmethod
     def open(
@@ -108,11 +114,15 @@ class Release:
             index = Index.from_bytes(data["index"], data["ids"])
             parsing = ("listings",)
             listings = read_listings(data["listings"])
+            parsing = ("photos",)
+            photo_files = PhotoFiles.open(data["photos"], store)
+        except ReleaseError:
+            raise
         except ValueError as error:
             files = " with ".join(store.name(manifest.artifacts[name].path) for name in parsing)
             raise ReleaseError(f"{files}: {error}; {_REPAIR}") from error
-        release = cls(manifest, encoder, index, MappingProxyType(listings))
-        disagreement = _disagreement(release) or _wrong_canary(release)
+        release = cls(manifest, encoder, index, MappingProxyType(listings), photo_files)
+        disagreement = _disagreement(release) or _wrong_canary(release) or _lost_photo(release)
         if disagreement:
             raise ReleaseError(f"{file}: {disagreement}; {_REPAIR}")
         return release
@@ -159,6 +169,17 @@ def _disagreement(release: Release) -> str | None:
         return (
             f"found {len(unknown):,} products of the index that no listing describes, such as "
             f"{unknown[0]}; expected none"
+        )
+    return None
+
+
+def _lost_photo(release: Release) -> str | None:
+    """Say which photos could be found but not shown, if any."""
+    lost = sorted(each for each in release.index.image_ids if each not in release.photos)
+    if lost:
+        return (
+            f"found {len(lost):,} photos of the index that the photos artifact lacks, such as "
+            f"{lost[0]}; expected none"
         )
     return None
 

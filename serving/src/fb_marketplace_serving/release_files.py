@@ -5,10 +5,28 @@ from collections.abc import Iterator
 
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.manifest import ARTIFACTS, Artifact, Manifest, ReleaseError, unreadable
+from fb_marketplace_serving.photo_files import PhotoFiles
 
 
-def files_of(manifest: Manifest) -> list[Artifact]:
-    """List every file that a server of a release reads, each once, but for the manifest itself."""
+def files_of(lake: Lake, manifest: Manifest) -> list[Artifact]:
+    """List every file that a server of a release reads, each once, but for the manifest itself.
+
+    The files of its photos come last; they are named by the artifact ``photos``.
+
+    Raises:
+        ReleaseError: that artifact is not as it was sealed.
+    """
+    named = manifest.artifacts["photos"]
+    table = b"".join(sealed_blocks(lake, named))
+    try:
+        photo_files = PhotoFiles.named(table, lake).artifacts()
+    except ValueError as error:
+        raise ReleaseError(f"{lake.name(named.path)}: {error}") from error
+    return [*artifacts_of(manifest), *photo_files]
+
+
+def artifacts_of(manifest: Manifest) -> list[Artifact]:
+    """List the files that the manifest itself names, each once."""
     artifacts = (manifest.artifacts[name] for name in ARTIFACTS)
     return list({artifact.path: artifact for artifact in artifacts}.values())
 

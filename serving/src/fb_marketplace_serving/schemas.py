@@ -1,6 +1,6 @@
 """What the API answers with."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -18,17 +18,42 @@ class Health(BaseModel):
     release: str
 
 
+class Refused(BaseModel):
+    """What is in force in the lake, and why it is not served."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: str | None = Field(description="null where not even that could be read")
+    why: str
+
+
+class Readiness(BaseModel):
+    """The server takes requests."""
+
+    model_config = _with_example(status="ready", release="2026-03-01T12.00.00.000Z", refused=None)
+
+    status: str
+    release: str
+    refused: Refused | None = Field(
+        description="null where what is served is what is in force in the lake"
+    )
+
+
 class Prediction(BaseModel):
     """The category of a photo."""
 
     model_config = _with_example(
         category="Home & Garden",
         confidence=0.81,
+        not_sure=False,
         probabilities={"Home & Garden": 0.81, "Office Furniture & Equipment": 0.19},
     )
 
     category: str = Field(description="the most probable category")
-    confidence: float = Field(description="its probability")
+    confidence: float = Field(description="its probability, calibrated")
+    not_sure: bool = Field(
+        description="true where the confidence is too low for the category to be answered"
+    )
     probabilities: dict[str, float] = Field(description="of every category; they sum to one")
 
 
@@ -40,38 +65,52 @@ class FeatureEmbedding(BaseModel):
     embedding: list[float] = Field(description="a vector of length one")
 
 
-class Hit(BaseModel):
-    """A photo like the one that was sent, and its listing."""
-
+class _Listing(BaseModel):
     model_config = ConfigDict(frozen=True)
 
-    image_id: str
     product_id: str
     title: str
     price: float | None = Field(
         description="as listed, in units of the currency; null where there is none"
     )
     currency: str = Field(description="of the price, ISO 4217")
-    category: str
+    category: str = Field(description="the root category")
+    category_path: str = Field(description="the whole path, as in the bucket")
+    town: str | None = Field(description="where it is offered, if known")
+    county: str | None = Field(description="where it is offered, if known")
+
+
+_OAK_BOOKCASE: Final = {
+    "product_id": "4e5f6a7b",
+    "title": "Oak bookcase",
+    "price": 45.0,
+    "currency": "GBP",
+    "category": "Home & Garden",
+    "category_path": "Home & Garden / Storage",
+    "town": "Leeds",
+    "county": "West Yorkshire",
+}
+
+
+class Product(_Listing):
+    """A listing, and its photos."""
+
+    model_config = _with_example(**_OAK_BOOKCASE, image_ids=["0a1b2c3d"])
+
+    image_ids: list[str] = Field(description="see /images/{image_id}")
+
+
+class Hit(_Listing):
+    """A photo like the one that was sent, and its listing."""
+
+    image_id: str
     score: float = Field(description="cosine similarity, 1 for the same photo")
 
 
 class SimilarImages(BaseModel):
     """The photos most like the one that was sent, most alike first."""
 
-    model_config = _with_example(
-        hits=[
-            {
-                "image_id": "0a1b2c3d",
-                "product_id": "4e5f6a7b",
-                "title": "Oak bookcase",
-                "price": 45.0,
-                "currency": "GBP",
-                "category": "Home & Garden",
-                "score": 0.93,
-            }
-        ]
-    )
+    model_config = _with_example(hits=[_OAK_BOOKCASE | {"image_id": "0a1b2c3d", "score": 0.93}])
 
     hits: list[Hit]
 

@@ -4,12 +4,14 @@ import pytest
 
 from fb_marketplace.encoding import open_encoder
 from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
 from fb_marketplace.pipelines.release.sealing import artifact, make_listings, seal
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import read_listings
+from fb_marketplace_serving.photo_files import FOLDER
 from fb_marketplace_serving.pointer import publish
 from fb_marketplace_serving.release import Release
 
@@ -29,6 +31,12 @@ PRODUCTS = pd.DataFrame(
 )
 
 
+def parameters(canaries):
+    return ReleaseParameters(
+        canaries=canaries, floors={}, compare=True, bootstrap_samples=100, confidence=0.95, seed=0
+    )
+
+
 @pytest.fixture
 def made(tmp_path, colour_encoder, store_photos, draw_photo):
     """What a run has put into the lake."""
@@ -44,17 +52,28 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
         "image_index": index_bytes,
         "image_index_ids": ids,
         "listings": make_listings(PRODUCTS),
+        "release_photos": cut_photos(images),
+        "release_measures": b"case by case",
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
-    return {name: StoredFile(str(tmp_path / name)) for name in files} | {
+    (tmp_path / FOLDER).mkdir(parents=True)
+    stored = {name: StoredFile(str(tmp_path / name)) for name in files}
+    held = {}
+    for file in write_photo_files(images, stored["release_photos"], held):
+        (tmp_path / FOLDER / file.name).write_bytes(file.data)
+        held[file.name] = len(file.data)
+    return stored | {
         "lake": Lake(str(tmp_path)),
         "vision_labels": ["Arts", "Home", "Sport"],
         "images": images,
         "content_digests": {"products": "abc", "images": "def"},
         "vision_metrics": {"test": {"top1": 0.5}},
         "retrieval_metrics": {"recall": 0.4},
-        "parameters": ReleaseParameters(canaries=3),
+        "release_photo_files": held,
+        "passed_gate": {"refused": []},
+        "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
+        "parameters": parameters(3),
     }
 
 
@@ -65,11 +84,19 @@ def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
     opened = Release.open(str(tmp_path))
 
     assert opened.manifest == manifest
-    assert opened.manifest.counts == {"photos": 6, "products": 2}
+    assert opened.manifest.counts == {"photos": 6, "products": 2, "photo_files": 1}
     assert opened.manifest.metrics == {
         "vision": {"test": {"top1": 0.5}},
         "retrieval": {"recall": 0.4},
+        "gate": {"refused": []},
     }
+    assert opened.manifest.abstention.threshold == 0.7
+    assert opened.photos.read("photo 3") == photo_of(made["images"], "photo 3")
+
+
+def photo_of(images, image_id):
+    rows = images.read(["image_id", "jpeg"]).to_pylist()
+    return next(row["jpeg"] for row in rows if row["image_id"] == image_id)
 
 
 def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
@@ -81,7 +108,7 @@ def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
 
 
 def test_there_are_no_more_canaries_than_photos(made):
-    told = made | {"parameters": ReleaseParameters(canaries=20)}
+    told = made | {"parameters": parameters(20)}
 
     assert len({canary.image_id for canary in seal(**told).canaries}) == 6
 
@@ -97,6 +124,8 @@ def test_paths_are_relative_to_the_lake(made):
         "image_index",
         "image_index_ids",
         "listings",
+        "release_photos",
+        "release_measures",
     }
 
 

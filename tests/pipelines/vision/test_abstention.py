@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING, marketplace, probabilities
 
+from fb_marketplace.answers import Answers, answers_of
 from fb_marketplace.pipelines.vision.abstention import (
     ASSURANCE,
     choose_abstention,
@@ -10,7 +11,6 @@ from fb_marketplace.pipelines.vision.abstention import (
     measure_abstention,
     one_of_each,
 )
-from fb_marketplace.pipelines.vision.answers import Answers, answers_of
 from fb_marketplace.pipelines.vision.fusion import fuse_products
 
 

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from pipelines.vision.evaluation_data import LABELS, marketplace, probabilities
 
-from fb_marketplace.pipelines.vision.answers import answers_of
+from fb_marketplace.answers import answers_of
 from fb_marketplace.pipelines.vision.calibration import expected_calibration_error
 from fb_marketplace.pipelines.vision.fusion import Pool, fit_pool, fuse_products, together
 from fb_marketplace.probabilities import log_loss

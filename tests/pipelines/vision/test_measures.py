@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import MEASURING
 
-from fb_marketplace.pipelines.vision.answers import Answers
+from fb_marketplace.answers import Answers
 from fb_marketplace.pipelines.vision.measures import (
     among_likeliest,
     commonest_first,

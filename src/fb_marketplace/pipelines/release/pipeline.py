@@ -1,7 +1,10 @@
-"""Release: seals what a server needs, and points to it."""
+"""Release: gathers what a server needs, holds it against the release in force, seals it, points to it."""
 
 from kedro.pipeline import Pipeline, node
 
+from fb_marketplace.pipelines.release.gate import judge, pass_gate
+from fb_marketplace.pipelines.release.measures import gather_measures
+from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
 from fb_marketplace.pipelines.release.sealing import make_listings, seal
 
 
@@ -10,6 +13,24 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(make_listings, "products", "listings"),
+            node(cut_photos, "images", "release_photos"),
+            node(
+                write_photo_files,
+                ["images", "release_photos", "release_photo_files_held"],
+                "release_photo_files",
+            ),
+            node(
+                gather_measures,
+                [
+                    "vision_predictions",
+                    "product_predictions",
+                    "retrieval_served",
+                    "vision_labels",
+                ],
+                "release_measures",
+            ),
+            node(judge, ["release_measures", "release_in_force", "params:release"], "gate_report"),
+            node(pass_gate, "gate_report", "passed_gate"),
             node(
                 seal,
                 [
@@ -18,6 +39,11 @@ def create_pipeline() -> Pipeline:
                     "image_index",
                     "image_index_ids",
                     "listings",
+                    "release_photos",
+                    "release_photo_files",
+                    "release_measures",
+                    "passed_gate",
+                    "abstention",
                     "vision_labels",
                     "images",
                     "content_digests",

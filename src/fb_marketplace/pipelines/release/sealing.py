@@ -19,7 +19,7 @@ from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.manifest import Artifact, Canary, Manifest, artifact_of
+from fb_marketplace_serving.manifest import Abstention, Artifact, Canary, Manifest, artifact_of
 
 UNPUBLISHED: Final = "unpublished"
 """The version of a manifest until it is saved: then it takes the run's."""
@@ -41,6 +41,11 @@ def seal(
     image_index: StoredFile,
     image_index_ids: StoredFile,
     listings: StoredFile,
+    release_photos: StoredFile,
+    release_photo_files: dict[str, int],
+    release_measures: StoredFile,
+    passed_gate: dict[str, Any],
+    abstention: dict[str, Any],
     vision_labels: list[str],
     images: Table,
     content_digests: dict[str, str],
@@ -56,6 +61,11 @@ def seal(
         image_index: the index.
         image_index_ids: the ids of its rows.
         listings: what is shown of each listing.
+        release_photos: where each photo is.
+        release_photo_files: the files that photos are in, by name, with their bytes.
+        release_measures: how each case of the test split did, for the next gate.
+        passed_gate: the report of the gate that it passed.
+        abstention: the confidence above which a category is answered.
         vision_labels: what the classes stand for.
         images: the photos, for the canaries.
         content_digests: of the data that the release is made from.
@@ -68,7 +78,10 @@ def seal(
         "index": image_index,
         "ids": image_index_ids,
         "listings": listings,
+        "photos": release_photos,
+        "measures": release_measures,
     }
+    chosen = abstention["photos"]
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     opened = open_encoder(encoder.read())
     return Manifest(
@@ -78,10 +91,15 @@ def seal(
         data_digest=key_of(content_digests["products"], content_digests["images"]),
         artifacts={name: artifact(lake, file) for name, file in files.items()},
         labels=tuple(vision_labels),
+        abstention=Abstention(threshold=chosen["threshold"], error=chosen["error"]),
         photos_version=photos.VERSION,
         embedding_dimension=opened.dimension,
-        counts={"photos": len(index), "products": len(set(index.product_ids))},
-        metrics={"vision": vision_metrics, "retrieval": retrieval_metrics},
+        counts={
+            "photos": len(index),
+            "products": len(set(index.product_ids)),
+            "photo_files": len(release_photo_files),
+        },
+        metrics={"vision": vision_metrics, "retrieval": retrieval_metrics, "gate": passed_gate},
         canaries=tuple(canaries(images, opened, index, parameters.canaries)),
     )
 

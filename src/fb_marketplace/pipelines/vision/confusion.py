@@ -4,9 +4,9 @@ from typing import Any
 
 import pandas as pd
 
+from fb_marketplace.answers import answers_of, labels_of
 from fb_marketplace.confusion import draw_confusion
 from fb_marketplace.parameters import EvaluationParameters
-from fb_marketplace.pipelines.vision.answers import answers_of, labels_of
 from fb_marketplace.pipelines.vision.calibration import draw_reliability, reliability, uncalibrated
 
 

@@ -5,10 +5,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fb_marketplace.answers import Answers, answers_of, labels_of
 from fb_marketplace.confusion import Classes
 from fb_marketplace.parameters import EvaluationParameters
 from fb_marketplace.pipelines.vision.abstention import measure_abstention
-from fb_marketplace.pipelines.vision.answers import Answers, answers_of, labels_of
 from fb_marketplace.pipelines.vision.calibration import uncalibrated
 from fb_marketplace.pipelines.vision.fusion import fuse
 from fb_marketplace.pipelines.vision.measures import (

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.answers import labels_of, stacked
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.answers import labels_of, stacked
 from fb_marketplace.probabilities import log_losses, softmax
 from fb_marketplace.split_names import MEASURED
 

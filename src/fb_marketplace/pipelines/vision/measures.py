@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace.answers import Answers
 from fb_marketplace.bootstrap import mean_by_group, statistic_by_group
 from fb_marketplace.confusion import Classes, macro_f1
 from fb_marketplace.parameters import EvaluationParameters
-from fb_marketplace.pipelines.vision.answers import Answers
 from fb_marketplace.pipelines.vision.calibration import expected_calibration_error
 from fb_marketplace.probabilities import log_losses
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from fb_marketplace.answers import answers_of, labels_of
 from fb_marketplace.contact_sheet import Cell, contact_sheet
 from fb_marketplace.parameters import EvaluationParameters
-from fb_marketplace.pipelines.vision.answers import answers_of, labels_of
 from fb_marketplace.tables import Table
 
 

@@ -1,0 +1,145 @@
+"""Load on an HTTP server: clients that each wait for their answers, or arrivals that wait for nobody.
+
+Requests are bytes that were made before, over connections that stay open, so that the load costs little
+beside what it measures. Run apart, as a process of its own.
+"""
+
+import argparse
+import asyncio
+import itertools
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+SECONDS_FOR_AN_ANSWER = 60
+
+
+class Answer(NamedTuple):
+    """When a request was sent, how long its answer took, both in seconds; status 0 for none at all."""
+
+    sent: float
+    took: float
+    status: int
+    category: str = ""
+
+
+def request(path: str, photo: bytes) -> bytes:
+    """Make the bytes of a request that uploads a photo."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n'
+        b"Content-Type: image/jpeg\r\n\r\n" + photo + b"\r\n--x--\r\n"
+    )
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Connection:
+    """A connection that is made anew when the server closes it."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def ask(self, data: bytes) -> Answer:
+        """Send a request and wait for its answer."""
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(SECONDS_FOR_AN_ANSWER):
+                status, body = await self._exchange(data)
+        except (OSError, EOFError, TimeoutError, ValueError):
+            self.close()
+            return Answer(started, time.perf_counter() - started, 0)
+        took = time.perf_counter() - started
+        category = json.loads(body)["category"] if status == 200 else ""
+        return Answer(started, took, status, category)
+
+    def close(self) -> None:
+        """Close it."""
+        if self._streams:
+            self._streams[1].close()
+        self._streams = None
+
+    async def _exchange(self, data: bytes) -> tuple[int, bytes]:
+        if self._streams is None:
+            self._streams = await asyncio.open_connection("127.0.0.1", self._port)
+        reader, writer = self._streams
+        writer.write(data)
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
+        lines = head.split("\r\n")
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in lines[1:] if line)
+        }
+        body = await reader.readexactly(int(headers["content-length"]))
+        if headers.get("connection", "").lower() == "close":
+            self.close()
+        return int(lines[0].split()[1]), body
+
+
+async def closed_loop(
+    port: int, requests: Sequence[bytes], clients: int, count: int
+) -> list[Answer]:
+    """Let each client ask, wait, and ask again, until so many answers are there."""
+    left = iter(range(count))
+
+    async def client() -> list[Answer]:
+        connection = Connection(port)
+        answers = [await connection.ask(requests[turn % len(requests)]) for turn in left]
+        connection.close()
+        return answers
+
+    return list(itertools.chain(*await asyncio.gather(*(client() for _ in range(clients)))))
+
+
+async def open_loop(
+    port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int
+) -> list[Answer]:
+    """Let requests arrive at random (Poisson) at a rate, whatever has become of those before."""
+    drawn, idle, tasks = random.Random(seed), list[Connection](), []
+    started = time.perf_counter()
+    due = 0.0
+
+    async def ask(data: bytes) -> Answer:
+        connection = idle.pop() if idle else Connection(port)
+        try:
+            return await connection.ask(data)
+        finally:
+            idle.append(connection)
+
+    while (due := due + drawn.expovariate(rate)) < seconds:
+        await asyncio.sleep(max(0.0, started + due - time.perf_counter()))
+        tasks.append(asyncio.create_task(ask(requests[len(tasks) % len(requests)])))
+    answers = await asyncio.gather(*tasks)
+    for connection in idle:
+        connection.close()
+    return list(answers)
+
+
+def main() -> None:
+    """Put a load on a server, and print its answers as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("port", type=int)
+    parser.add_argument("path")
+    parser.add_argument("photos", type=Path, help="a folder")
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--count", type=int, default=200)
+    parser.add_argument("--rate", type=float, help="requests a second, waiting for nobody")
+    parser.add_argument("--seconds", type=float, default=10)
+    told = parser.parse_args()
+    requests = [request(told.path, file.read_bytes()) for file in sorted(told.photos.iterdir())]
+    if told.rate:
+        load = open_loop(told.port, requests, told.rate, told.seconds, seed=7)
+    else:
+        load = closed_loop(told.port, requests, told.clients, told.count)
+    json.dump(asyncio.run(load), sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

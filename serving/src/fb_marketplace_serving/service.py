@@ -1,0 +1,190 @@
+"""A running server's parts: what it serves now, and what a photo goes through.
+
+A photo's life: it is uploaded, takes a place, is decoded, waits for a batch, is encoded, and gives its
+place back. Each stage is bounded and timed.
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from typing import NamedTuple, Self
+
+import numpy as np
+from fastapi import Request
+from numpy.typing import NDArray
+from starlette.datastructures import UploadFile
+
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.access import Keys, RateLimit
+from fb_marketplace_serving.admission import Admission, Full
+from fb_marketplace_serving.batching import Batcher, Encoded
+from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.following import Follower, Refusal
+from fb_marketplace_serving.metrics import Metrics
+from fb_marketplace_serving.photos import Limits
+from fb_marketplace_serving.problems import Problem
+from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.request_log import LOG, told
+from fb_marketplace_serving.settings import Settings, cores
+from fb_marketplace_serving.uploads import drained, uploaded
+from fb_marketplace_serving.workers import workers
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A release, and what is kept beside it; a request holds on to one from its beginning to its end."""
+
+    release: Release
+    catalogue: Catalogue
+    batcher: Batcher
+
+    @property
+    def version(self) -> str:
+        """Name the release."""
+        return self.release.manifest.version
+
+    @classmethod
+    def of(cls, release: Release, executor: Executor, settings: Settings) -> Self:
+        """Make ready to serve a release."""
+        batcher = Batcher(
+            release.encoder.encode,
+            executor,
+            lanes=settings.lanes,
+            max_batch=settings.max_batch,
+            wait=settings.batch_wait_ms / 1000,
+        )
+        return cls(release, Catalogue.of(release), batcher)
+
+
+class Source(NamedTuple):
+    """Where releases come from.
+
+    Attributes:
+        current: gives the version in force.
+        open: opens a version, and proves it.
+    """
+
+    current: Callable[[], str]
+    open: Callable[[str], Release]
+
+
+class Service:
+    """All that the routes share. For one event loop.
+
+    Attributes:
+        settings: what it was told.
+        served: what is served now.
+        keys: who may ask.
+        rate: how often, if that is limited.
+        metrics: what was counted.
+        draining: whether it was told to stop.
+    """
+
+    def __init__(self, release: Release, settings: Settings, source: Source | None = None) -> None:
+        """Make ready.
+
+        Args:
+            release: what is served first.
+            settings: what it was told.
+            source: what is followed; without it, the first is served for ever.
+        """
+        self.settings = settings
+        self.keys = Keys(settings.keys)
+        self.rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        self.draining = False
+        self._admission = Admission(settings.queue)
+        self.metrics = Metrics(lambda: self._admission.working, lambda: self._admission.uploading)
+        self._decoders = workers(cores(), "decode")
+        self._encoders = workers(settings.lanes, "encode")
+        self._opener = workers(1, "open")
+        self.served = self._ready(release)
+        self._follower = (
+            Follower(
+                source.current,
+                lambda version: self._ready(source.open(version)),
+                self._opener,
+                settings.follow_seconds,
+            )
+            if source and settings.follow_seconds
+            else None
+        )
+        self.metrics.serve(self.served.version)
+
+    @property
+    def refusal(self) -> Refusal | None:
+        """Say why what is in force in the lake is not what is served, if that is so."""
+        return self._follower.refusal if self._follower else None
+
+    async def follow(self) -> None:
+        """Serve what is in force in the lake, until cancelled."""
+        if self._follower:
+            await self._follower.follow(lambda: self.served.version, self._swap, self._refuse)
+
+    def close(self) -> None:
+        """Let the threads go."""
+        for pool in (self._decoders, self._encoders, self._opener):
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    async def encode(self, request: Request, served: Served) -> Encoded:
+        """Take the photo of a request through all its stages.
+
+        Raises:
+            PhotoError: it is no photo that can be read.
+            Problem: there is no place for it, or no time.
+        """
+        limits = self.settings.limits
+        try:
+            with self._admission.upload(), self.metrics.stage("upload"):
+                upload = await uploaded(request, limits.max_bytes, self.settings.request_seconds)
+        except Full as full:
+            await drained(request)
+            raise self._turned_away(full) from None
+        try:
+            with self._admission.place():
+                return await self._in_time(upload, limits, served)
+        except Full as full:
+            raise self._turned_away(full) from None
+        finally:
+            await upload.close()
+
+    async def _in_time(self, upload: UploadFile, limits: Limits, served: Served) -> Encoded:
+        try:
+            async with asyncio.timeout(self.settings.request_seconds):
+                decoding = asyncio.get_running_loop().run_in_executor(
+                    self._decoders, self._decode, upload, limits
+                )
+                encoded = await served.batcher.encode(decoding)
+        except TimeoutError:
+            self.metrics.turned_away.labels("deadline").inc()
+            late = f"found no answer within {self.settings.request_seconds:g} s; try again"
+            raise Problem(503, "deadline", late, {"Retry-After": "1"}) from None
+        self.metrics.stages.labels("wait").observe(encoded.waited)
+        self.metrics.stages.labels("encode").observe(encoded.encoded)
+        self.metrics.batches.observe(encoded.batch)
+        return encoded
+
+    def _decode(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
+        with self.metrics.stage("decode"):
+            data = upload.file.read(limits.max_bytes + 1)
+            return photos.pixels(photos.canonical(data, limits))
+
+    def _turned_away(self, full: Full) -> Problem:
+        self.metrics.turned_away.labels("full").inc()
+        return Problem(503, "full", f"{full}; try again", {"Retry-After": str(full.seconds)})
+
+    def _ready(self, release: Release) -> Served:
+        return Served.of(release, self._encoders, self.settings)
+
+    def _swap(self, served: Served) -> None:
+        before, self.served = self.served.version, served
+        self.metrics.serve(self.served.version)
+        self.metrics.swaps.inc()
+        LOG.info("release swapped", extra=told(release=self.served.version, before=before))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        self.metrics.refusals.inc()
+        LOG.warning(
+            "release refused",
+            extra=told(version=refusal.version, why=refusal.why, served=self.served.version),
+        )

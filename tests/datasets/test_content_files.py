@@ -1,0 +1,40 @@
+import uuid
+
+import pytest
+
+from fb_marketplace.content_files import ContentFile, held_sizes
+from fb_marketplace.datasets.content_files import ContentFilesDataset
+
+
+@pytest.fixture(params=["disk", "object store"])
+def folder(request, tmp_path):
+    return f"{tmp_path}/a/b" if request.param == "disk" else f"memory://{uuid.uuid4().hex}/a/b"
+
+
+def test_a_folder_that_is_not_there_holds_nothing(folder):
+    assert ContentFilesDataset(folder).load() == held_sizes(folder) == {}
+
+
+def test_lists_what_was_saved(folder):
+    dataset = ContentFilesDataset(folder)
+    dataset.save(ContentFile("one", b"1"))
+    dataset.save(ContentFile("two", b"22"))
+
+    assert ContentFilesDataset(folder).load() == held_sizes(folder) == {"one": 1, "two": 2}
+
+
+def test_a_file_that_is_there_is_not_written_again(tmp_path):
+    ContentFilesDataset(str(tmp_path)).save(ContentFile("one", b"1"))
+    before = (tmp_path / "one").stat().st_mtime_ns
+
+    ContentFilesDataset(str(tmp_path)).save(ContentFile("one", b"1"))
+
+    assert (tmp_path / "one").stat().st_mtime_ns == before
+
+
+def test_a_file_of_another_size_is_written_again(tmp_path):
+    (tmp_path / "one").write_bytes(b"half")
+
+    ContentFilesDataset(str(tmp_path)).save(ContentFile("one", b"whole"))
+
+    assert (tmp_path / "one").read_bytes() == b"whole"

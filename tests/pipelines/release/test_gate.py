@@ -1,0 +1,174 @@
+import numpy as np
+import pandas as pd
+import pytest
+from benchmarks.long.gate import LOST, draw, pairs_of
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.in_force import MEASURES, InForce
+from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.pipelines.release.gate import judge, pass_gate
+from fb_marketplace.pipelines.release.measures import NAMES
+from fb_marketplace.pipelines.release.paired_test import TOGETHER, compare
+from fb_marketplace.stored_file import StoredFile
+
+PAIRS = 100
+
+
+@pytest.fixture
+def ask(tmp_path):
+    """Judges measures against those of the release in force."""
+
+    def ask(ours, theirs=None, said="there is no release in force", **changes):
+        ours.to_parquet(tmp_path / "measures.parquet", index=False)
+        told = {
+            "canaries": 1,
+            "floors": {},
+            "compare": True,
+            "bootstrap_samples": 400,
+            "confidence": 0.975,
+        }
+        in_force = InForce(None, None, said) if theirs is None else InForce("v1", theirs, "")
+        parameters = ReleaseParameters(**told | {"seed": 0} | changes)
+        return judge(StoredFile(str(tmp_path / "measures.parquet")), in_force, parameters)
+
+    return ask
+
+
+def measures(values, names=NAMES, prefix="case"):
+    """Each measure has these values, a group a case."""
+    rows = [
+        (name, f"{prefix} {place}", f"group {place}", float(value))
+        for name in names
+        for place, value in enumerate(values)
+    ]
+    return pd.DataFrame(rows, columns=list(MEASURES))
+
+
+HALF = [0, 1] * 100
+WORSE = [0] * 40 + HALF[40:]
+
+
+def test_the_same_release_passes_again(ask):
+    report = ask(measures(HALF), measures(HALF))
+
+    assert pass_gate(report) is report
+    assert set(report["compared"]) == {*NAMES, TOGETHER}
+    assert {each["difference"] for each in report["compared"].values()} == {0.0}
+
+
+def test_the_first_release_is_held_against_the_floors_alone(ask):
+    report = ask(measures(HALF))
+
+    assert report["refused"] == []
+    assert report["compared"] == {}
+    assert report["not_compared"] == dict.fromkeys(NAMES, "there is no release in force")
+
+
+def test_a_worse_release_is_refused_by_name_with_both_values_and_the_interval(ask):
+    theirs = measures(HALF)
+    ours = pd.concat([measures(HALF, NAMES[1:]), measures(WORSE, NAMES[:1])])
+
+    with pytest.raises(UserError) as caught:
+        pass_gate(ask(ours, theirs))
+
+    said = str(caught.value)
+    assert "\n" not in said
+    assert "photo_top1: found 0.400 against 0.500 of v1 on the same 200 cases" in said
+    assert "a difference of -0.100 [-0.1" in said
+    assert "v1 stays in force" in said
+    assert "recall_at_1" not in said
+
+
+def test_a_better_release_passes(ask):
+    assert ask(measures(HALF), measures(WORSE))["refused"] == []
+
+
+def test_a_release_that_is_worse_by_chance_passes(ask):
+    ours = HALF.copy()
+    ours[1] = ours[3] = 0
+
+    assert ask(measures(ours), measures(HALF))["refused"] == []
+
+
+def test_a_release_below_a_floor_is_refused_whatever_is_in_force(ask):
+    report = ask(measures(HALF), measures(HALF), floors={"recall_at_1": 0.6, "photo_top1": 0.5})
+
+    assert report["refused"] == ["recall_at_1: found 0.500 on 200 cases; expected at least 0.600"]
+    with pytest.raises(UserError, match="the release is not published: recall_at_1: found"):
+        pass_gate(report)
+
+
+def test_a_floor_of_an_unknown_measure_is_refused(ask):
+    with pytest.raises(UserError, match=r"floors names photo_top; the measures are photo_top1"):
+        ask(measures(HALF), floors={"photo_top": 0.5})
+
+
+def test_a_release_without_cases_of_a_measure_is_refused(ask):
+    report = ask(measures(HALF, NAMES[1:]))
+
+    assert report["refused"] == ["photo_top1: found no case of the test split"]
+
+
+def test_only_cases_that_both_hold_are_compared(ask):
+    others = measures([0] * 300, prefix="other")
+
+    report = ask(pd.concat([measures(HALF), others]), measures(HALF))
+
+    assert report["refused"] == []
+    assert report["compared"]["photo_top1"]["cases"] == 200
+    assert report["measures"]["photo_top1"]["cases"] == 500
+
+
+def test_one_run_may_be_let_through_on_the_floors_alone(ask):
+    theirs, ours = measures(HALF), measures(WORSE)
+
+    assert ask(ours, theirs)["refused"]
+    report = ask(ours, theirs, compare=False)
+    assert report["refused"] == []
+    assert report["not_compared"] == dict.fromkeys(NAMES, "release.compare is false")
+    assert ask(ours, theirs, compare=False, floors={"photo_top1": 0.5})["refused"]
+
+
+def test_releases_of_other_data_are_held_against_the_floors_alone(ask):
+    report = ask(measures(WORSE), measures(HALF, prefix="other"))
+
+    assert report["refused"] == []
+    assert report["compared"] == {}
+    assert report["not_compared"] == dict.fromkeys(NAMES, "no test case is shared with v1")
+
+
+def test_too_few_groups_are_not_compared_and_the_report_says_so(ask):
+    report = ask(measures([0] * 10), measures([1] * 10))
+
+    assert report["refused"] == []
+    assert report["not_compared"]["photo_top1"] == ("10 shared test cases, of fewer than 20 groups")
+
+
+def test_cases_of_a_group_do_not_count_as_so_many(ask):
+    """Ten photos of one listing that is worse are one listing that is worse."""
+    theirs, ours = measures(HALF, NAMES[:1]), measures(WORSE, NAMES[:1])
+    one = theirs.assign(group_id=["one"] * 40 + theirs["group_id"].tolist()[40:])
+    rest = measures(HALF, NAMES[1:])
+
+    apart = ask(pd.concat([ours, rest]), pd.concat([theirs, rest]))
+    together = ask(pd.concat([ours.assign(group_id=one["group_id"]), rest]), pd.concat([one, rest]))
+
+    assert apart["refused"]
+    assert together["refused"] == []
+
+
+def refused_of_drawn(lost):
+    """Of 100 drawn pairs, those in which the new release is called worse."""
+    found = [
+        compare(pairs_of(draw(np.random.default_rng([1, pair]), lost)), 200, 0.975, pair)
+        for pair in range(PAIRS)
+    ]
+    return sum(any(each.is_worse for each in pair.values()) for pair in found)
+
+
+def test_an_equally_good_release_is_refused_at_most_five_times_in_a_hundred():
+    assert refused_of_drawn({}) <= 5
+
+
+def test_three_points_lost_are_refused_at_least_eighty_times_in_a_hundred():
+    assert refused_of_drawn(LOST) >= 80

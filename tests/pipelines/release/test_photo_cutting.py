@@ -1,0 +1,144 @@
+import io
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import IMAGES
+from fb_marketplace.pipelines.release import photo_cutting
+from fb_marketplace.pipelines.release.photo_cutting import (
+    cut_photos,
+    ends_a_file,
+    write_photo_files,
+)
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.photo_files import FOLDER, PhotoFiles
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Stores photos, of which nothing looks at more than the bytes."""
+
+    def store(jpegs):
+        rows = [
+            dict.fromkeys(IMAGES.names, "x")
+            | {"key": name, "image_id": name, "jpeg": jpeg, "perceptual_hash": [1]}
+            | {"source_size": 1, "width": 1, "height": 1}
+            for name, jpeg in jpegs.items()
+        ]
+        url = f"{tmp_path}/images-{len(list(tmp_path.iterdir()))}.lance"
+        tables.ensure(url, IMAGES)
+        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return tables.open_table(url)
+
+    return store
+
+
+@pytest.fixture
+def publish(tmp_path):
+    """Cuts and writes photos as a run does; gives what the release holds, and what was written."""
+
+    def publish(images):
+        table = tmp_path / "photos.parquet"
+        table.write_bytes(cut_photos(images))
+        lake = Lake(str(tmp_path / "lake"))
+        written = []
+        for file in write_photo_files(images, StoredFile(str(table)), lake.sizes(FOLDER)):
+            lake.replace(f"{FOLDER}/{file.name}", file.data)
+            written.append(file.name)
+        return PhotoFiles.open(table.read_bytes(), lake), written
+
+    return publish
+
+
+def photos(count, first=0):
+    return {f"{place:05}": f"jpeg of {place}".encode() for place in range(first, first + count)}
+
+
+def test_every_photo_comes_back_as_it_was(store, publish):
+    found = photos(700)
+
+    release, written = publish(store(found))
+
+    release.verify()
+    assert {name: release.read(name) for name in release.places} == found
+    assert len(written) == len(release.sizes)
+
+
+def test_photos_stand_in_the_order_of_their_ids_however_they_came(store):
+    found = photos(300)
+
+    assert cut_photos(store(found)) == cut_photos(store(dict(reversed(found.items()))))
+
+
+def test_a_second_release_of_the_same_photos_writes_nothing(store, publish):
+    publish(store(photos(300)))
+
+    assert publish(store(photos(300)))[1] == []
+
+
+def test_one_new_photo_changes_one_file_and_the_others_are_shared(store, publish):
+    before, first = publish(store(photos(3000)))
+    after, written = publish(store(photos(3000) | {"00500x": b"new"}))
+
+    assert len(first) > 5
+    assert len(written) == 1
+    assert len(before.sizes.keys() - after.sizes.keys()) == 1
+    before.verify()
+    after.verify()
+
+
+def test_a_file_that_was_left_half_written_is_written_again(store, publish, tmp_path):
+    _, (name, *_) = publish(store(photos(20)))
+    (tmp_path / "lake" / FOLDER / name).write_bytes(b"half")
+
+    again, written = publish(store(photos(20)))
+
+    assert written == [name]
+    again.verify()
+
+
+def test_files_end_by_content_or_at_the_most_photos(store, monkeypatch):
+    monkeypatch.setattr(photo_cutting, "MOST_PHOTOS", 40)
+    rows = pq.read_table(io.BytesIO(cut_photos(store(photos(1000))))).to_pylist()
+
+    counts = {}
+    for row in rows:
+        counts[row["file"]] = counts.get(row["file"], 0) + 1
+    ends = {row["file"]: row["image_id"] for row in rows}
+
+    assert max(counts.values()) == 40
+    whole = list(counts)[:-1]
+    assert all(counts[file] == 40 or ends_a_file(ends[file]) for file in whole)
+
+
+def test_files_hold_some_256_photos_in_the_mean():
+    cuts = sum(ends_a_file(f"image {place}") for place in range(100_000))
+
+    assert 330 < cuts < 450
+
+
+def test_two_files_of_the_same_bytes_are_one(store, publish, monkeypatch):
+    monkeypatch.setattr(photo_cutting, "MOST_PHOTOS", 1)
+    found = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
+
+    release, written = publish(store(found))
+
+    assert len(written) == len(release.sizes) == 2
+    assert {name: release.read(name) for name in found} == found
+    release.verify()
+
+
+def test_photos_that_are_not_those_that_were_cut_are_not_written(store, tmp_path):
+    table = tmp_path / "photos.parquet"
+    table.write_bytes(cut_photos(store(photos(5))))
+    others = store(photos(5) | {"00003": b"jpeg of X"})
+
+    with pytest.raises(ValueError, match="not those that were cut"):
+        list(write_photo_files(others, StoredFile(str(table)), {}))
+
+
+def test_a_lake_without_photos_has_an_empty_table(store):
+    assert pq.read_table(io.BytesIO(cut_photos(store({})))).num_rows == 0

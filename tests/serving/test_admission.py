@@ -1,0 +1,47 @@
+import pytest
+
+from fb_marketplace_serving.admission import UPLOADS_A_PLACE, Admission, Full
+
+
+def test_as_many_are_taken_on_as_there_are_places():
+    admission = Admission(2)
+
+    with admission.place(), admission.place():
+        with pytest.raises(Full, match="2 requests are being worked on"), admission.place():
+            pass
+        assert admission.working == 2
+    assert admission.working == 0
+
+
+def test_a_place_is_given_back_by_what_fails_too():
+    admission = Admission(1)
+    with pytest.raises(RuntimeError), admission.place():
+        raise RuntimeError
+
+    with admission.place():
+        assert admission.working == 1
+
+
+def test_an_upload_takes_no_place():
+    admission = Admission(1)
+
+    with admission.upload(), admission.upload(), admission.place():
+        assert (admission.working, admission.uploading) == (1, 2)
+
+
+def test_no_upload_is_let_in_where_all_places_are_taken():
+    admission = Admission(1)
+
+    with admission.place(), pytest.raises(Full), admission.upload():
+        pass
+
+
+def test_uploads_are_bounded_too():
+    admission = Admission(1)
+    coming_in = [admission.upload() for _ in range(UPLOADS_A_PLACE)]
+    for upload in coming_in:
+        upload.__enter__()
+
+    with pytest.raises(Full) as caught, admission.upload():
+        pass
+    assert caught.value.seconds >= 1

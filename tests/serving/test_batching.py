@@ -1,0 +1,166 @@
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from fb_marketplace_serving.batching import Batcher
+from fb_marketplace_serving.encoder import Encoding
+
+
+class Recorder:
+    """Encodes a photo to its first number; keeps the size of each batch, and can be held up."""
+
+    def __init__(self):
+        self.batches = []
+        self.may_go = threading.Event()
+        self.may_go.set()
+
+    def __call__(self, photos):
+        assert self.may_go.wait(10)
+        self.batches.append(len(photos))
+        first = photos.reshape(len(photos), -1)[:, :1].astype(np.float32)
+        return Encoding(first, first + 1)
+
+
+@pytest.fixture
+def encode():
+    return Recorder()
+
+
+@pytest.fixture
+def pool():
+    with ThreadPoolExecutor(4) as executor:
+        yield executor
+
+
+def photo(number):
+    return np.full((2, 2, 3), number, np.uint8)
+
+
+async def decoded(number, after=0.0):
+    await asyncio.sleep(after)
+    return photo(number)
+
+
+async def ask(batcher, number, after=0.0):
+    return await batcher.encode(asyncio.ensure_future(decoded(number, after)))
+
+
+async def until(condition):
+    async with asyncio.timeout(10):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def test_each_photo_gets_its_own_answer_whatever_batch_it_is_in(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, lanes=2, max_batch=4, wait=0.001)
+        return await asyncio.gather(*(ask(batcher, number) for number in range(50)))
+
+    answers = asyncio.run(run())
+
+    assert [float(answer.probabilities[0]) for answer in answers] == list(range(50))
+    assert [float(answer.embedding[0]) for answer in answers] == list(range(1, 51))
+    assert sum(encode.batches) == 50
+    assert max(encode.batches) <= 4
+
+
+def test_what_comes_while_a_lane_is_busy_makes_the_next_batch(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, lanes=1, max_batch=8)
+        encode.may_go.clear()
+        first = asyncio.create_task(ask(batcher, 0))
+        await until(lambda: batcher.busy)
+        others = [asyncio.create_task(ask(batcher, number)) for number in range(1, 6)]
+        await until(lambda: batcher.queued == 5)
+        encode.may_go.set()
+        return await asyncio.gather(first, *others)
+
+    answers = asyncio.run(run())
+
+    assert encode.batches == [1, 5]
+    assert [answer.batch for answer in answers] == [1, 5, 5, 5, 5, 5]
+    assert answers[5].waited > 0
+
+
+def test_a_queue_is_shared_out_evenly_over_the_lanes(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, lanes=2, max_batch=8, wait=10)
+        # All are on their way together, so that all are there when the last one starts the batches.
+        await asyncio.gather(*(ask(batcher, number) for number in range(6)))
+
+    asyncio.run(run())
+
+    assert sorted(encode.batches) == [3, 3]
+
+
+def test_a_photo_waits_for_those_on_their_way_but_not_for_long(encode, pool):
+    async def run(late):
+        batcher = Batcher(encode, pool, lanes=1, max_batch=8, wait=0.2)
+        await asyncio.gather(ask(batcher, 0), ask(batcher, 1, late))
+
+    asyncio.run(run(0.02))
+    assert encode.batches == [2]
+
+    encode.batches.clear()
+    asyncio.run(run(1.0))
+    assert encode.batches == [1, 1]
+
+
+def test_a_lone_photo_waits_for_nobody(encode, pool):
+    async def run():
+        async with asyncio.timeout(5):
+            return await ask(Batcher(encode, pool, wait=60), 7)
+
+    assert float(asyncio.run(run()).probabilities[0]) == 7
+
+
+def test_what_nobody_waits_for_any_more_is_not_encoded(encode, pool):
+    async def run():
+        batcher = Batcher(encode, pool, lanes=1)
+        encode.may_go.clear()
+        first = asyncio.create_task(ask(batcher, 0))
+        await until(lambda: batcher.busy)
+        given_up = asyncio.create_task(ask(batcher, 1))
+        await until(lambda: batcher.queued)
+        given_up.cancel()
+        await asyncio.wait([given_up])
+        encode.may_go.set()
+        await first
+        return await ask(batcher, 2)
+
+    assert float(asyncio.run(run()).probabilities[0]) == 2
+    assert encode.batches == [1, 1]
+
+
+def test_an_encoder_that_fails_fails_its_batch_and_no_other(pool):
+    def encode(photos):
+        if photos[0, 0, 0, 0] == 9:
+            raise RuntimeError("out of order")
+        return Encoding(
+            np.zeros((len(photos), 1), np.float32), np.zeros((len(photos), 1), np.float32)
+        )
+
+    async def run():
+        batcher = Batcher(encode, pool)
+        with pytest.raises(RuntimeError, match="out of order"):
+            await ask(batcher, 9)
+        return await ask(batcher, 1)
+
+    assert asyncio.run(run()).batch == 1
+
+
+def test_a_photo_that_cannot_be_decoded_holds_nobody_up(encode, pool):
+    async def broken():
+        raise ValueError("no photo")
+
+    async def run():
+        batcher = Batcher(encode, pool, wait=60)
+        with pytest.raises(ValueError, match="no photo"):
+            await batcher.encode(asyncio.ensure_future(broken()))
+        async with asyncio.timeout(5):
+            await ask(batcher, 1)
+
+    asyncio.run(run())

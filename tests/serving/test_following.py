@@ -1,0 +1,105 @@
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from fb_marketplace_serving.following import Follower
+from fb_marketplace_serving.manifest import ReleaseError
+
+
+class Lake:
+    """A pointer, and what happens when a version is opened."""
+
+    def __init__(self):
+        self.current = "v1"
+        self.opened = []
+        self.broken = {}
+
+    def point(self):
+        if isinstance(self.current, Exception):
+            raise self.current
+        return self.current
+
+    def open(self, version):
+        self.opened.append(version)
+        if version in self.broken:
+            raise self.broken[version]
+        return version
+
+
+@pytest.fixture
+def lake():
+    return Lake()
+
+
+def follow(lake, *steps):
+    """Follow while each step is taken in turn; gives what was served and what was refused."""
+    served, refused = ["v1"], []
+
+    async def run(executor):
+        follower = Follower(lake.point, lake.open, executor, 0.001)
+        task = asyncio.create_task(
+            follower.follow(lambda: served[-1], served.append, refused.append)
+        )
+        for step in steps:
+            step()
+            await asyncio.sleep(0.1)
+        task.cancel()
+        return follower
+
+    with ThreadPoolExecutor(1) as executor:
+        follower = asyncio.run(run(executor))
+    return served, refused, follower
+
+
+def pointing(lake, version):
+    return lambda: setattr(lake, "current", version)
+
+
+def test_what_is_served_already_is_not_opened_again(lake):
+    served, refused, _ = follow(lake, lambda: None)
+
+    assert (served, refused, lake.opened) == (["v1"], [], [])
+
+
+def test_a_newer_release_is_swapped_in_and_an_older_one_too(lake):
+    served, refused, _ = follow(lake, pointing(lake, "v2"), pointing(lake, "v1"))
+
+    assert (served, refused) == (["v1", "v2", "v1"], [])
+
+
+@pytest.mark.parametrize("error", [ReleaseError("model/encoder.onnx: not found"), MemoryError()])
+def test_a_release_that_does_not_open_is_told_once_and_not_served(lake, error):
+    lake.broken["v2"] = error
+
+    served, refused, follower = follow(lake, pointing(lake, "v2"))
+
+    assert served == ["v1"]
+    assert [refusal.version for refusal in refused] == ["v2"]
+    assert (str(error) or "MemoryError") in follower.refusal.why
+    assert lake.opened == ["v2"]
+
+
+def test_after_a_refused_release_the_next_good_one_is_served(lake):
+    lake.broken["v2"] = ReleaseError("damaged")
+
+    served, _, follower = follow(lake, pointing(lake, "v2"), pointing(lake, "v3"))
+
+    assert served == ["v1", "v3"]
+    assert follower.refusal is None
+
+
+def test_a_refused_release_is_forgotten_once_the_pointer_is_back(lake):
+    lake.broken["v2"] = ReleaseError("damaged")
+
+    _, _, follower = follow(lake, pointing(lake, "v2"), pointing(lake, "v1"))
+
+    assert follower.refusal is None
+
+
+def test_a_lake_that_cannot_be_reached_changes_nothing_and_is_told_once(lake):
+    served, refused, follower = follow(lake, pointing(lake, OSError("no route to host")))
+
+    assert served == ["v1"]
+    assert [(each.version, "no route" in each.why) for each in refused] == [(None, True)]
+    assert follower.refusal == refused[0]

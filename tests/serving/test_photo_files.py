@@ -1,0 +1,166 @@
+import hashlib
+import time
+import uuid
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.photo_files import FOLDER, PhotoFiles, file_name
+from fb_marketplace_serving.release import Release, ReleaseError
+
+
+@pytest.fixture
+def file(release):
+    """The file that img-red is in, on disk."""
+    return Path(release.photos._lake.url, release.photos.places["img-red"].file)
+
+
+def refused(opened, ask=PhotoFiles.read, *what):
+    with pytest.raises(ReleaseError) as caught:
+        ask(opened, *what)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def changed(file, at):
+    data = bytearray(file.read_bytes())
+    data[at] ^= 1
+    file.write_bytes(data)
+
+
+def table_of(lake):
+    return pq.read_table(f"{lake}/model/photos.parquet")
+
+
+def written(table):
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def test_gives_each_photo_as_it_was_stored(release, canonical_photos):
+    assert {name: release.photos.read(name) for name in canonical_photos} == canonical_photos
+
+
+def test_does_not_know_other_photos(release):
+    assert "img-none" not in release.photos
+    with pytest.raises(KeyError):
+        release.photos.read("img-none")
+
+
+def test_reads_from_an_object_store(lake, canonical_photos):
+    url = f"memory://{uuid.uuid4().hex}"
+    fsspec.filesystem("memory").put(f"{lake}/", f"{url}/", recursive=True)
+
+    opened = Release.open(url).photos
+
+    opened.verify()
+    assert opened.read("img-grey") == canonical_photos["img-grey"]
+
+
+def test_a_damaged_photo_is_refused_and_named_and_others_are_given(release, file, canonical_photos):
+    place = release.photos.places["img-red"]
+    changed(file, place.offset + place.size // 2)
+
+    assert f"{file}: found photo img-red damaged" in refused(
+        release.photos, PhotoFiles.read, "img-red"
+    )
+    inside = {name for name, each in release.photos.places.items() if each.file == place.file}
+    for name in inside - {"img-red"}:
+        assert release.photos.read(name) == canonical_photos[name]
+
+
+def test_verifying_finds_one_byte_changed_anywhere(release, file):
+    release.photos.verify()
+    changed(file, file.stat().st_size - 3)
+
+    assert f"{file}: found photo" in refused(release.photos, PhotoFiles.verify)
+
+
+@pytest.mark.parametrize("ask", [(PhotoFiles.read, "img-red"), (PhotoFiles.verify,)])
+def test_a_file_that_goes_while_it_is_served_is_named(release, file, ask):
+    file.unlink()
+
+    assert f"{file}: not found" in refused(release.photos, *ask)
+
+
+@pytest.mark.parametrize("ask", [(PhotoFiles.read, "img-yellow"), (PhotoFiles.verify,)])
+def test_a_file_that_shrinks_while_it_is_served_is_named(release, file, ask):
+    place = release.photos.places["img-yellow"]
+    assert place.file.endswith(file.name), "the last of its file"
+    file.write_bytes(file.read_bytes()[:-1])
+
+    assert f"{file}: found" in refused(release.photos, *ask)
+
+
+def test_a_release_with_a_file_of_photos_missing_is_not_opened(lake, file):
+    size = file.stat().st_size
+    file.unlink()
+
+    assert f"{file}: not found; expected {size:,} bytes" in refused(lake, Release.open)
+
+
+def test_a_release_with_a_file_of_photos_that_ends_early_is_not_opened(lake, file):
+    size = file.stat().st_size
+    file.write_bytes(file.read_bytes()[:-1])
+
+    assert f"{file}: found {size - 1:,} bytes; expected {size:,}" in refused(lake, Release.open)
+
+
+@pytest.mark.parametrize(
+    "path", ["../x", "/etc", "a/../../b", "s3://bucket", "a\\b", f"x/{'a' * 64}/y"]
+)
+def test_a_file_outside_the_lake_or_not_named_by_a_digest_is_refused(lake, release, path):
+    table = table_of(lake)
+    files = [f"{path}/{'a' * 64}.jpegs" if "aaa" not in path else path] * len(table)
+    wrong = table.set_column(1, "file", pa.array(files))
+
+    with pytest.raises(ValueError, match="expected a path inside the lake"):
+        PhotoFiles.open(written(wrong), Lake(lake))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda table: table.drop("offset"), "expected image_id, file, offset"),
+        (lambda table: pa.concat_tables([table, table]), "10 rows of 5 photos"),
+        (lambda table: table.set_column(3, "bytes", pa.array([0] * 5)), "no bytes"),
+        (lambda table: table.set_column(3, "bytes", pa.array([None] * 5, pa.int64())), "without"),
+        (lambda table: table.set_column(2, "offset", pa.array(["x"] * 5)), "other types"),
+    ],
+)
+def test_a_table_that_contradicts_itself_is_refused(lake, change, said):
+    with pytest.raises(ValueError, match=said):
+        PhotoFiles.open(written(change(table_of(lake))), Lake(lake))
+
+
+def test_files_are_described_by_path_size_and_digest(release):
+    for artifact in release.photos.artifacts():
+        data = Path(release.photos._lake.url, artifact.path).read_bytes()
+        assert artifact.bytes == len(data)
+        assert artifact.sha256 == hashlib.sha256(data).hexdigest()
+
+
+def test_ten_thousand_photos_are_opened_within_a_second(tmp_path):
+    (tmp_path / FOLDER).mkdir(parents=True)
+    rows = []
+    for part in range(40):
+        data = part.to_bytes(2, "big") * 1250
+        file = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}"
+        (tmp_path / file).write_bytes(data)
+        digest = hashlib.sha256(data[:10]).digest()
+        rows += [(f"{part}-{place}", file, 10 * place, 10, digest) for place in range(250)]
+    columns = dict(
+        zip(("image_id", "file", "offset", "bytes", "sha256"), zip(*rows, strict=True), strict=True)
+    )
+    table = written(pa.table({name: list(column) for name, column in columns.items()}))
+
+    started = time.process_time()
+    opened = PhotoFiles.open(table, Lake(str(tmp_path)))
+
+    assert time.process_time() - started < 1
+    assert len(opened) == 10_000

@@ -1,0 +1,93 @@
+import hashlib
+import json
+
+import pandas as pd
+import pytest
+
+from fb_marketplace.in_force import MEASURES, read_in_force
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.manifest import ARTIFACTS
+from fb_marketplace_serving.release import (
+    Abstention,
+    Artifact,
+    Canary,
+    Manifest,
+    ReleaseError,
+    artifact_of,
+    publish,
+)
+
+TABLE = pd.DataFrame(
+    [("photo_top1", "i", "g", 1.0), ("recall_at_1", "i", "g", 0.0)], columns=list(MEASURES)
+)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A lake whose release in force has measures; nothing else of it is read here."""
+    TABLE.to_parquet(tmp_path / "measures.parquet", index=False)
+    empty = Artifact(path="elsewhere", bytes=0, sha256=hashlib.sha256(b"").hexdigest())
+    measures = artifact_of(str(tmp_path), "measures.parquet")
+    manifest = Manifest(
+        version="v1",
+        created="2026-01-01T00:00:00+00:00",
+        code_revision="abc",
+        data_digest="d",
+        artifacts=dict.fromkeys(ARTIFACTS, empty) | {"measures": measures},
+        labels=("Arts",),
+        abstention=Abstention(threshold=1, error=0.05),
+        photos_version=photos.VERSION,
+        embedding_dimension=3,
+        counts={},
+        metrics={},
+        canaries=(
+            Canary(image_id="i", photo="", probabilities=[1], embedding=[1], neighbours=["i"]),
+        ),
+    )
+    publish(str(tmp_path), manifest)
+    return tmp_path
+
+
+def test_gives_the_measures_of_the_release_in_force(lake):
+    found = read_in_force(str(lake))
+
+    assert (found.version, found.said) == ("v1", "")
+    pd.testing.assert_frame_equal(found.measures, TABLE, check_dtype=False)
+
+
+def test_a_lake_without_a_release_has_none(tmp_path):
+    found = read_in_force(str(tmp_path))
+
+    assert (found.version, found.measures) == (None, None)
+    assert found.said == "there is no release in force"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lake: (lake / "measures.parquet").unlink(), "not found"),
+        (lambda lake: TABLE.head(1).to_parquet(lake / "measures.parquet"), "another sha256"),
+        (lambda lake: (lake / "releases/current.json").write_text("{}"), "current.json: found"),
+        (lambda lake: (lake / "releases/v1.json").unlink(), "v1.json: not found"),
+        (
+            lambda lake: (lake / "releases/v1.json").write_text(json.dumps({"schema_version": 1})),
+            "found schema_version 1; expected 2",
+        ),
+    ],
+)
+def test_a_damaged_release_is_not_compared_with_and_that_is_said(lake, change, said):
+    change(lake)
+
+    found = read_in_force(str(lake))
+
+    assert found.measures is None
+    assert "the release in force cannot be compared with" in found.said
+    assert said in found.said
+
+
+def test_a_store_that_does_not_answer_is_an_error(lake):
+    (lake / "releases/v1.json").unlink()
+    (lake / "releases/v1.json").mkdir()
+
+    with pytest.raises(ReleaseError, match="cannot be read"):
+        read_in_force(str(lake))
