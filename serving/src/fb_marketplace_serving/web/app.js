@@ -2,6 +2,7 @@
 
 import { whenChosen } from "./choosing.js";
 import * as filters from "./filters.js";
+import "./footer.js";
 import { growth } from "./letterbox.js";
 import { showCards, showCategory, showPlaceholders } from "./listings.js";
 import { ask, photoOf, predict } from "./server.js";
@@ -48,7 +49,7 @@ function leave() {
 function address({ like, filters: set }) {
   const query = filters.toQuery(set);
   if (like) query.set("like", like);
-  return query.size ? `?${query}` : location.pathname;
+  return String(query) ? `?${query}` : location.pathname;
 }
 
 const fromAddress = () => filters.fromQuery(new URLSearchParams(location.search));
@@ -128,7 +129,7 @@ async function loadRelease() {
 function sayBusy(anew) {
   trouble.replaceChildren();
   find("results").hidden = false;
-  find("results").setAttribute("aria-busy", "true");
+  hits.setAttribute("aria-busy", "true"); // of the list only: what is busy may not be read out
   more.hidden = true;
   status.textContent = "Looking for listings like it…";
   if (anew) showPlaceholders(hits, PAGE);
@@ -143,7 +144,7 @@ function sayWaiting(seconds) {
 }
 
 function idle() {
-  find("results").removeAttribute("aria-busy");
+  hits.removeAttribute("aria-busy");
 }
 
 function sayTrouble(error) {
@@ -152,7 +153,10 @@ function sayTrouble(error) {
   hits.replaceChildren();
   more.hidden = true;
   trouble.replaceChildren(...inWords(error, {
-    again: () => look({ anew: true }),
+    again: () => {
+      look({ anew: true });
+      find("results").focus({ preventScroll: true }); // the button that had it is gone
+    },
     another: () => file.click(),
     clear: clearFilters,
   }));
@@ -307,14 +311,5 @@ const wide = matchMedia("(min-width: 60rem)");
 const unfold = () => { find("filters").open = wide.matches; };
 wide.addEventListener("change", unfold);
 unfold();
-const here = new URL(".", location.href).href;
-find("curl").textContent = [
-  `curl -F image=@photo.jpg ${here}predict/image`,
-  `curl -F image=@photo.jpg ${here}predict/feature_embedding`,
-  `curl -F image=@photo.jpg "${here}predict/similar_images?k=10&max_price=50"`,
-].join("\n");
-fetch("healthcheck").then((answer) => answer.json())
-  .then((health) => { find("release").textContent = health.release; })
-  .catch(() => { find("release").textContent = "not known: no answer from the server"; });
 open();
 loadRelease();
