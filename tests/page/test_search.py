@@ -34,7 +34,7 @@ def test_a_photo_gives_its_category_and_the_listings_most_like_it(page, expect):
 
     expect(page.locator("#category")).to_have_text("Reds")
     expect(page.locator("#probabilities li")).to_have_count(3)
-    expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"Reds9\d %"))
+    expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"confidence9\d %"))
     expect(cards(page)).to_have_count(12)
     expect(page.locator("#hits .tile.there")).to_have_count(12)
     expect(page.get_by_role("status")).to_have_text("12 listings, most alike first.")

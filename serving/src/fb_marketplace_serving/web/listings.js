@@ -89,12 +89,12 @@ export function showCategory(heading, list, prediction) {
   heading.textContent = notSure ? `Not sure – perhaps ${category}` : category;
   const first = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, 3);
   list.classList.toggle("unsure", Boolean(notSure));
-  list.replaceChildren(...first.map(([label, share]) => {
+  list.replaceChildren(...first.map(([label, share], rank) => {
     const fillOfBar = element("span", {});
     fillOfBar.style.width = `${share * 100}%`;
     const bar = element("span", { className: "share" }, fillOfBar);
     bar.setAttribute("aria-hidden", "true");
-    return element("li", {}, element("span", { textContent: label }),
+    return element("li", {}, element("span", { textContent: rank ? label : "confidence" }), // the heading names the first
       element("span", { className: "number", textContent: percent(share) }), bar);
   }));
 }
