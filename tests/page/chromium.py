@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import fb_marketplace_serving
@@ -65,6 +66,8 @@ def served(lake: Path, **variables: str) -> Iterator[str]:
             said = next((line for line in process.stdout if " at http://" in line), None)
             if said is None:
                 raise RuntimeError(f"fb-serve ended with {process.wait()} before it served {lake}")
+            # What it says later is read away: a full pipe would hold it up.
+            Thread(target=process.stdout.read, daemon=True).start()
             yield said.split()[-1]
         finally:
             process.terminate()
