@@ -15,7 +15,7 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-runs test-parts test-long test-real serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-runs test-parts test-long test-page test-real screenshots serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,11 +52,17 @@ test-parts: $(READY)  ## run the tests of the parts
 test-long: $(READY)  ## run the tests that train and kill for minutes
 	$(BIN)/pytest -m long
 
+test-page: $(READY)  ## look at the page in headless Chromium (apt-get install chromium)
+	$(BIN)/pytest -m page tests/page
+
 test-real: $(READY)  ## run the tests on a folder of real listings: make test-real REAL=<folder>
 	REAL=$(REAL) $(BIN)/pytest -m real -s
 
 serve: $(READY)  ## serve the lake's release at http://127.0.0.1:8000
 	$(BIN)/fb-serve run --lake $(LAKE) --host 127.0.0.1 --port 8000
+
+screenshots: $(READY)  ## take the pictures in docs/page, on the sample's release
+	PYTHONPATH=tests $(BIN)/python -m page.screenshots --lake $(LAKE) --raw $(RAW)
 
 bench: $(READY)  ## measure speeds, side by side with the plain way
 	@$(DATA_THERE)

@@ -1,0 +1,12 @@
+// The foot of the page: what is served, and how a program asks it.
+
+const find = (id) => document.getElementById(id);
+const here = new URL(".", location.href).href;
+find("curl").textContent = [
+  `curl -F image=@photo.jpg ${here}predict/image`,
+  `curl -F image=@photo.jpg ${here}predict/feature_embedding`,
+  `curl -F image=@photo.jpg "${here}predict/similar_images?k=10&max_price=50"`,
+].join("\n");
+fetch("healthcheck").then((answer) => answer.json())
+  .then((health) => { find("release").textContent = health.release; })
+  .catch(() => { find("release").textContent = "not known: no answer from the server"; });

@@ -1,0 +1,48 @@
+import pytest
+from page.conftest import KEY
+from page.marketplace import photo
+
+
+@pytest.fixture
+def expect():
+    from playwright.sync_api import expect
+
+    return expect
+
+
+def give(page, key):
+    page.get_by_label("Key", exact=True).fill(key)
+    page.get_by_role("button", name="Use this key").click()
+
+
+def test_a_key_is_asked_for_and_a_wrong_one_said_to_be_wrong(open_page, locked_server, expect):
+    page = open_page(locked_server)
+    dialog = page.get_by_role("dialog", name="This server asks for a key")
+    expect(dialog).to_be_visible()
+    expect(page.get_by_label("Key", exact=True)).to_be_focused()
+
+    give(page, "a-key-that-nobody-has")
+    expect(dialog).to_contain_text("This key is not accepted")
+
+    give(page, KEY)
+    expect(dialog).to_be_hidden()
+    page.set_input_files("#file", {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
+    expect(page.locator("#hits .tile.there")).to_have_count(12)
+
+    page.reload()
+    expect(page.locator("#size")).to_have_text("24 photos of 24 listings")
+    expect(dialog).to_be_hidden()
+    assert page.evaluate("localStorage.length + document.cookie.length") == 0
+
+
+def test_without_a_key_nothing_is_searched_until_one_is_given(open_page, locked_server, expect):
+    page = open_page(locked_server)
+    page.get_by_role("button", name="Not now").click()
+    page.set_input_files("#file", {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
+    page.get_by_role("button", name="Not now").click()
+
+    expect(page.locator("#trouble")).to_contain_text("This server needs a key")
+    page.get_by_role("button", name="Enter a key").click()
+    give(page, KEY)
+    expect(page.locator("#hits .tile.there")).to_have_count(12)
+    expect(page.locator("#categories input")).to_have_count(3)

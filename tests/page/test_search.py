@@ -1,0 +1,288 @@
+import re
+
+import pytest
+from page.conftest import MOST_BYTES
+from page.marketplace import MARKUP, photo
+
+RED, GREEN, BLUE = range(3)
+RED_IDS = [f"img-Reds-{shade}" for shade in range(8)]
+
+
+@pytest.fixture
+def expect():
+    from playwright.sync_api import expect
+
+    return expect
+
+
+def choose(page, data, name="photo.jpg"):
+    page.set_input_files("#file", {"name": name, "mimeType": "image/jpeg", "buffer": data})
+
+
+def cards(page):
+    return page.locator("#hits li[data-image]")
+
+
+def image_ids(page):
+    return cards(page).evaluate_all("all => all.map((one) => one.dataset.image)")
+
+
+def test_a_photo_gives_its_category_and_the_listings_most_like_it(page, expect):
+    expect(page.get_by_role("heading", name="Find listings by photo")).to_be_visible()
+
+    choose(page, photo(RED))
+
+    expect(page.locator("#category")).to_have_text("Reds")
+    expect(page.locator("#probabilities li")).to_have_count(3)
+    expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"confidence9\d %"))
+    expect(cards(page)).to_have_count(12)
+    expect(page.locator("#hits .tile.there")).to_have_count(12)
+    expect(page.get_by_role("status")).to_have_text("12 listings, most alike first.")
+    assert sorted(image_ids(page)[:8]) == RED_IDS
+    assert image_ids(page)[0] == RED_IDS[0]
+
+
+def test_a_card_says_title_price_and_town_in_words(page, expect):
+    choose(page, photo(RED))
+
+    texts = ["Free", "Leeds", "similarity 1.00"]
+    for text in texts:
+        expect(cards(page).first).to_contain_text(text)
+    by_id = {name: page.locator(f"[data-image=img-Reds-{name}]") for name in (1, 2, 7)}
+    expect(by_id[1]).to_contain_text("£10")
+    # What a listing says is text, whatever it looks like.
+    expect(by_id[1]).to_contain_text(MARKUP)
+    expect(by_id[2]).to_contain_text("Place not said")
+    expect(by_id[7]).to_contain_text("No price")
+
+
+def test_the_bars_of_a_letterboxed_photo_are_not_shown(page, expect):
+    choose(page, photo(RED))
+
+    image = page.locator("#hits .tile.there img").first
+    expect(image).to_have_attribute("style", re.compile(r"scale\(1\.3\d*\)"))
+
+
+def test_filters_keep_what_fits_and_stand_in_the_address(page, expect):
+    choose(page, photo(RED))
+    expect(cards(page)).to_have_count(12)
+
+    page.get_by_label("Greens").check()
+    expect(cards(page)).to_have_count(8)
+    page.get_by_label("from").fill("20")
+    page.get_by_label("to", exact=True).fill("40")
+
+    expect(cards(page)).to_have_count(3)
+    assert sorted(image_ids(page)) == ["img-Greens-2", "img-Greens-3", "img-Greens-4"]
+    expect(page).to_have_url(re.compile(r"category=Greens&min_price=20&max_price=40"))
+    expect(page.get_by_role("status")).to_have_text(
+        "3 listings, all there are under these filters, most alike first."
+    )
+
+
+def test_where_filters_leave_nothing_they_can_be_cleared(page, expect):
+    choose(page, photo(RED))
+    expect(cards(page)).to_have_count(12)
+
+    page.get_by_label("from").fill("500")
+
+    expect(page.get_by_role("status")).to_have_text("No listing is left under these filters.")
+    page.locator("#trouble").get_by_role("button", name="Clear filters").click()
+    expect(cards(page)).to_have_count(12)
+    expect(page.get_by_label("from")).to_have_value("")
+
+
+def test_prices_that_cross_are_said_and_not_asked_for(page, expect):
+    choose(page, photo(RED))
+    page.get_by_label("from").fill("50")
+    expect(page).to_have_url(re.compile("min_price=50"))
+
+    page.get_by_label("to", exact=True).fill("5")
+
+    expect(page.get_by_text("The lowest price is above the highest.")).to_be_visible()
+    assert "max_price" not in page.url
+
+
+def test_more_are_shown_until_there_are_no_more(page, expect):
+    choose(page, photo(BLUE))
+    page.get_by_role("button", name="Show more").click()
+
+    expect(cards(page)).to_have_count(24)
+    expect(page.locator("#hits li:nth-child(13) a")).to_be_focused()
+    page.get_by_role("button", name="Show more").click()
+    expect(page.get_by_role("status")).to_have_text("24 listings, all there are, most alike first.")
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_a_result_is_searched_by_and_back_returns_to_it(page, expect):
+    choose(page, photo(RED))
+    page.locator("#hits .tile.there").nth(11).wait_for()
+    chosen = cards(page).nth(9)
+    chosen.scroll_into_view_if_needed()
+    scroll = page.evaluate("scrollY")
+    image_id, title = chosen.get_attribute("data-image"), chosen.locator(".title").inner_text()
+
+    chosen.locator("a").click()
+
+    expect(page.locator("#caption")).to_have_text(title)
+    expect(page.locator(f"#hits [data-image={image_id}]")).to_have_count(0)
+    expect(cards(page)).to_have_count(12)
+    assert f"like={image_id}" in page.url
+
+    page.go_back()
+
+    expect(page.locator("#caption")).to_have_text("photo.jpg")
+    expect(page.locator(f"[data-image={image_id}] a")).to_be_focused()
+    assert page.evaluate("scrollY") == pytest.approx(scroll, abs=2)
+
+    page.go_back()
+
+    expect(page.get_by_role("heading", name="Find listings by photo")).to_be_visible()
+
+
+def test_an_address_of_a_search_opens_it(open_page, server, expect):
+    page = open_page(f"{server}/?like=img-Greens-3&category=Greens&max_price=40")
+
+    expect(page.locator("#category")).to_have_text("Greens")
+    expect(cards(page)).to_have_count(4)  # it is not like itself
+    expect(page.locator("#caption")).to_have_text("Green chair 3")
+    expect(page.get_by_label("Greens")).to_be_checked()
+    expect(page.get_by_label("to", exact=True)).to_have_value("40")
+
+
+HAND_OVER = """([kind, base64]) => {
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], `${kind}.jpg`, { type: "image/jpeg" }));
+    const options = { bubbles: true, cancelable: true };
+    if (kind === "drop") {
+        document.body.dispatchEvent(new DragEvent("dragenter", { ...options, dataTransfer: transfer }));
+        document.body.dispatchEvent(new DragEvent("drop", { ...options, dataTransfer: transfer }));
+    } else {
+        document.body.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: transfer }));
+    }
+}"""
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_a_photo_may_be_dropped_or_pasted(page, expect, kind):
+    import base64
+
+    page.evaluate(HAND_OVER, [kind, base64.b64encode(photo(GREEN)).decode()])
+
+    expect(page.locator("#caption")).to_have_text(f"{kind}.jpg")
+    expect(page.locator("#category")).to_have_text("Greens")
+    expect(page.locator("#dropping")).to_be_hidden()
+
+
+def test_the_latest_search_wins(page, expect):
+    held = []
+
+    def hold_the_first(route):
+        if len(held) < 2:
+            held.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/predict/**", hold_the_first)
+    choose(page, photo(RED), "first.jpg")
+    expect(page.locator("#hits .blank")).to_have_count(12)
+    expect(page.get_by_role("status")).to_have_text("Looking for listings like it…")
+    while len(held) < 2:
+        page.wait_for_timeout(50)
+
+    choose(page, photo(BLUE), "second.jpg")
+    expect(page.locator("#category")).to_have_text("Blues")
+    expect(cards(page)).to_have_count(12)
+    for route in held:
+        route.continue_()
+    page.wait_for_timeout(200)
+
+    expect(page.locator("#caption")).to_have_text("second.jpg")
+    expect(page.locator("#category")).to_have_text("Blues")
+    expect(cards(page).first).to_have_attribute("data-image", "img-Blues-0")
+
+
+# What goes wrong
+
+
+def test_a_broken_file_is_said_to_be_one_and_another_may_be_chosen(page, expect):
+    choose(page, b"no photo at all", "holiday.jpg")
+
+    alert = page.locator("#trouble")
+    expect(alert).to_contain_text("This file is not a photo that can be searched by")
+    expect(alert).to_contain_text("JPEG, PNG and WebP are accepted")
+    expect(page.get_by_text("No preview")).to_be_visible()
+    with page.expect_file_chooser() as chooser:
+        alert.get_by_role("button", name="Choose another photo").click()
+    chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(RED)})
+    expect(cards(page)).to_have_count(12)
+    expect(alert).to_be_empty()
+
+
+def test_half_a_photo_cannot_be_read(page, expect):
+    data = photo(RED, size=(2000, 1500))
+    choose(page, data[: len(data) // 2])
+
+    expect(page.locator("#trouble")).to_contain_text("This photo cannot be read")
+
+
+@pytest.mark.parametrize("times", [1.05, 10])
+def test_a_photo_above_the_limit_gets_the_servers_words(page, expect, times):
+    choose(page, photo(RED) + bytes(int(times * MOST_BYTES)))
+
+    expect(page.locator("#trouble")).to_contain_text("This photo is too large")
+    expect(page.locator("#trouble")).to_contain_text(f"{MOST_BYTES:,}")
+
+
+def busy(page, times, seconds=1):
+    left = {"image": times, "similar_images": times}
+
+    def answer(route):
+        what = route.request.url.split("/")[-1].split("?")[0]
+        left[what] -= 1
+        if left[what] < 0:
+            route.continue_()
+            return
+        problem = '{"type": "about:blank", "title": "Busy", "status": 503, "detail": "all at work"}'
+        headers = {"Retry-After": str(seconds), "Content-Type": "application/problem+json"}
+        route.fulfill(status=503, headers=headers, body=problem)
+
+    page.route("**/predict/**", answer)
+
+
+def test_a_busy_server_is_asked_once_more_when_it_says(page, expect):
+    busy(page, times=1, seconds=2)
+    choose(page, photo(RED))
+
+    expect(page.get_by_role("status")).to_contain_text("It will be asked again in 2 s")
+    expect(cards(page)).to_have_count(12)
+
+
+def test_a_server_that_stays_busy_may_be_asked_by_hand(page, expect):
+    busy(page, times=2)
+    choose(page, photo(RED))
+
+    expect(page.locator("#trouble")).to_contain_text("The server is busy")
+    expect(page.locator("#trouble")).to_contain_text("All at work.")
+    page.get_by_role("button", name="Try again").click()
+    expect(cards(page)).to_have_count(12)
+
+
+def test_no_answer_is_said(page, expect):
+    page.route("**/predict/**", lambda route: route.abort())
+    choose(page, photo(RED))
+
+    expect(page.locator("#trouble")).to_contain_text("No answer from the server")
+
+
+def test_what_is_not_sure_is_said_to_be_so(page, expect):
+    body = (
+        '{"category": "Reds", "confidence": 0.4, "not_sure": true, "probabilities": {"Reds": 0.4}}'
+    )
+    page.route(
+        "**/predict/image", lambda route: route.fulfill(body=body, content_type="application/json")
+    )
+    choose(page, photo(RED))
+
+    expect(page.locator("#category")).to_have_text("Not sure – perhaps Reds")
