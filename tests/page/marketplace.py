@@ -1,18 +1,14 @@
 """A marketplace of 24 chairs in three colours, published as a release in a folder."""
 
-import base64
 import io
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from PIL import Image
+from small_release import make_release
 
 from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.release import Canary, Manifest, artifact_of, publish
+from fb_marketplace_serving.pointer import publish
 
 LABELS = ("Reds", "Greens", "Blues")
 SHADES = 8
@@ -34,11 +30,6 @@ def publish_marketplace(lake: Path, encoder: bytes) -> None:
     image_ids = [f"img-{LABELS[hue]}-{shade}" for hue, shade in chairs]
     product_ids = [f"prd-{LABELS[hue]}-{shade}" for hue, shade in chairs]
     canonical = [photos.canonical(photo(hue, shade)) for hue, shade in chairs]
-    encoding = Encoder.from_bytes(encoder, threads=1).encode(
-        np.stack([photos.pixels(jpeg) for jpeg in canonical])
-    )
-    index = Index.build_flat(encoding.embeddings, image_ids, product_ids)
-    index_bytes, ids_bytes = index.to_bytes()
     categories = [LABELS[hue] for hue, _ in chairs]
     titles = [f"{LABELS[hue][:-1]} chair {shade}" for hue, shade in chairs]
     titles[1] = MARKUP
@@ -52,38 +43,7 @@ def publish_marketplace(lake: Path, encoder: bytes) -> None:
         "town": pa.array(["Leeds" if shade != 2 else None for _, shade in chairs], pa.string()),
         "county": pa.array([None] * len(chairs), pa.string()),
     }
-    model = lake / "model"
-    model.mkdir(parents=True)
-    (model / "encoder.onnx").write_bytes(encoder)
-    (model / "index.faiss").write_bytes(index_bytes)
-    (model / "ids.parquet").write_bytes(ids_bytes)
-    pq.write_table(pa.table(listings), model / "listings.parquet")
-    pq.write_table(
-        pa.table({"image_id": image_ids, "jpeg": pa.array(canonical, pa.binary())}),
-        model / "photos.parquet",
-    )
-    files = {"encoder": "encoder.onnx", "index": "index.faiss", "ids": "ids.parquet"}
-    files["listings"] = "listings.parquet"
-    nearest = index.search(encoding.embeddings[0], 3)
-    manifest = Manifest(
-        version="chairs",
-        created="2026-03-01T12:00:00Z",
-        code_revision="abc123",
-        data_digest="d" * 64,
-        artifacts={name: artifact_of(str(lake), f"model/{file}") for name, file in files.items()},
-        labels=LABELS,
-        photos_version=photos.VERSION,
-        embedding_dimension=index.dimension,
-        counts={"photos": len(chairs), "products": len(chairs)},
-        metrics={},
-        canaries=(
-            Canary(
-                image_id=image_ids[0],
-                photo=base64.b64encode(canonical[0]).decode(),
-                probabilities=encoding.probabilities[0].tolist(),
-                embedding=encoding.embeddings[0].tolist(),
-                neighbours=[image_ids[row] for row in nearest.rows],
-            ),
-        ),
+    manifest = make_release(
+        lake, encoder, dict(zip(image_ids, canonical, strict=True)), pa.table(listings), LABELS
     )
     publish(str(lake), manifest)

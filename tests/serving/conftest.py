@@ -1,7 +1,5 @@
 """A lake with one tiny release: its encoder knows a photo by its mean colour."""
 
-import base64
-import hashlib
 import io
 import os
 import subprocess
@@ -13,25 +11,19 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import s3fs
 import seaweed as seaweedfs
-from numpy.typing import NDArray
+import small_release
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import fb_marketplace_serving
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.photo_files import FOLDER, file_name
 from fb_marketplace_serving.release import (
-    Abstention,
-    Canary,
     Manifest,
     Release,
-    artifact_of,
     publish,
 )
 
@@ -135,32 +127,12 @@ def listing_columns() -> dict[str, pa.Array]:
     }
 
 
-def _store_photos(root: Path, table: Path, found: dict[str, bytes]) -> None:
-    """Put photos into two files as the release pipeline does, and say where each is."""
-    rows, names = [], sorted(found)
-    for part in (names[:2], names[2:]):
-        data = b"".join(found[name] for name in part)
-        file, offset = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}", 0
-        (root / FOLDER).mkdir(parents=True, exist_ok=True)
-        (root / file).write_bytes(data)
-        for name in part:
-            size, digest = len(found[name]), hashlib.sha256(found[name]).digest()
-            rows.append(
-                {"image_id": name, "file": file, "offset": offset, "bytes": size, "sha256": digest}
-            )
-            offset += size
-    pq.write_table(pa.Table.from_pylist(rows), table)
-
-
 MakeRelease = Callable[..., Manifest]
 
 
 @pytest.fixture
 def make_release(
-    tmp_path: Path,
-    encoder: Encoder,
-    canonical_photos: dict[str, bytes],
-    listing_columns: dict[str, pa.Array],
+    tmp_path: Path, canonical_photos: dict[str, bytes], listing_columns: dict[str, pa.Array]
 ) -> MakeRelease:
     """Make a release whose artifacts lie in ``tmp_path``, and give its manifest; it is not published.
 
@@ -168,56 +140,16 @@ def make_release(
     """
 
     def make(version: str, prefix: str = "", folder: str = "model") -> Manifest:
-        root = tmp_path / folder
-        root.mkdir()
-        pixels: NDArray[np.uint8] = np.stack(
-            [photos.pixels(each) for each in canonical_photos.values()]
-        )
-        encoding = encoder.encode(pixels)
-        named = {f"{prefix}{name}": jpeg for name, jpeg in canonical_photos.items()}
-        ids, products = list(named), [f"{prefix}prd-{name[4:]}" for name in canonical_photos]
-        index = Index.build_flat(encoding.embeddings, ids, products)
-        index_bytes, ids_bytes = index.to_bytes()
-        (root / "encoder.onnx").write_bytes(_build_encoder())
-        (root / "index.faiss").write_bytes(index_bytes)
-        (root / "ids.parquet").write_bytes(ids_bytes)
-        listed = pa.table(listing_columns | {"product_id": pa.array(products, pa.string())})
-        pq.write_table(listed, root / "listings.parquet")
-        _store_photos(tmp_path, root / "photos.parquet", named)
-        measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
-        pq.write_table(pa.table(measures), root / "measures.parquet")
-        nearest = index.search(encoding.embeddings[1], 3)
-        files = {
-            "encoder": "encoder.onnx",
-            "index": "index.faiss",
-            "ids": "ids.parquet",
-            "listings": "listings.parquet",
-            "photos": "photos.parquet",
-            "measures": "measures.parquet",
-        }
-        return Manifest(
+        products = [f"{prefix}prd-{name[4:]}" for name in canonical_photos]
+        return small_release.make_release(
+            tmp_path,
+            _build_encoder(),
+            {f"{prefix}{name}": jpeg for name, jpeg in canonical_photos.items()},
+            pa.table(listing_columns | {"product_id": pa.array(products, pa.string())}),
+            LABELS,
             version=version,
-            created="2026-03-01T12:00:00Z",
-            code_revision="abc123",
-            data_digest="d" * 64,
-            artifacts={
-                name: artifact_of(str(tmp_path), f"{folder}/{file}") for name, file in files.items()
-            },
-            labels=LABELS,
-            abstention=Abstention(threshold=0.6, error=0.05),
-            photos_version=photos.VERSION,
-            embedding_dimension=DIMENSION,
-            counts={"images": len(ids)},
-            metrics={"accuracy": 0.5},
-            canaries=(
-                Canary(
-                    image_id=ids[1],
-                    photo=base64.b64encode(canonical_photos["img-green"]).decode(),
-                    probabilities=encoding.probabilities[1].tolist(),
-                    embedding=encoding.embeddings[1].tolist(),
-                    neighbours=[ids[row] for row in nearest.rows],
-                ),
-            ),
+            folder=folder,
+            canary=1,
         )
 
     return make

@@ -194,7 +194,8 @@ def metrics(service: TheService) -> Response:
 @_closed.get("/release")
 async def describe_release(served: TheServed) -> ReleaseSummary:
     """Describe the release that is served."""
-    return ReleaseSummary.model_validate(served.release.manifest, from_attributes=True)
+    manifest = served.release.manifest.model_dump(include=set(ReleaseSummary.model_fields))
+    return ReleaseSummary(**manifest, categories=served.catalogue.categories)
 
 
 @_closed.get("/products/{product_id}", responses=documented(404, 422))

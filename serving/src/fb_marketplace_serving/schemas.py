@@ -124,7 +124,10 @@ class ReleaseSummary(BaseModel):
     created: str
     code_revision: str
     data_digest: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = Field(description="categories that a photo may be told to be of")
+    categories: tuple[str, ...] = Field(
+        description="of the listings that have photos: what may be filtered by"
+    )
     photos_version: int
     embedding_dimension: int
     counts: dict[str, int]

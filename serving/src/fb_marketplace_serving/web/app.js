@@ -20,7 +20,7 @@ const [file, photo, status, trouble, hits, more] =
 const searches = new Map();
 let current = null;
 let running = new AbortController();
-let labels = null;
+let categories = null;
 
 // ── Starting a search
 
@@ -83,7 +83,7 @@ async function look({ anew = false } = {}) {
       showPhoto(mine.photo);
     }
     await Promise.all([seeCategory(mine, options), findListings(mine, options)]);
-    if (!labels) loadRelease();
+    if (!categories) loadRelease();
   } catch (error) {
     if (signal.aborted || mine !== current) return;
     running.abort(); // the other question of the two
@@ -112,8 +112,8 @@ async function findListings(mine, options) {
 async function loadRelease() {
   try {
     const release = await (await ask("release")).json();
-    labels = release.labels;
-    filters.offer(labels, current?.filters ?? fromAddress());
+    categories = release.categories;
+    filters.offer(categories, current?.filters ?? fromAddress());
     const { photos, products } = release.counts ?? {};
     if (photos && products) {
       const number = (value) => value.toLocaleString();

@@ -60,8 +60,8 @@ export function showCount(filters) {
 }
 
 // Offer the categories that the release knows.
-export function offer(labels, filters) {
-  find("categories").replaceChildren(...labels.map((label) => element(
+export function offer(categories, filters) {
+  find("categories").replaceChildren(...categories.map((label) => element(
     "label", {},
     element("input", { type: "checkbox", name: "category", value: label }),
     element("span", { textContent: label }),

@@ -1,0 +1,98 @@
+"""A release of a few photos, in a folder, made in a moment."""
+
+import base64
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.photo_files import FOLDER, file_name
+from fb_marketplace_serving.release import Abstention, Canary, Manifest, artifact_of
+
+FILES = {
+    "encoder": "encoder.onnx",
+    "index": "index.faiss",
+    "ids": "ids.parquet",
+    "listings": "listings.parquet",
+    "photos": "photos.parquet",
+    "measures": "measures.parquet",
+}
+
+
+def make_release(
+    lake: Path,
+    encoder: bytes,
+    canonical: Mapping[str, bytes],
+    listings: pa.Table,
+    labels: Sequence[str],
+    *,
+    version: str = "v1",
+    folder: str = "model",
+    canary: int = 0,
+) -> Manifest:
+    """Write the artifacts of a release below a folder of a lake, and give its manifest, unpublished.
+
+    Each photo is of the listing in the same row.
+    """
+    root = lake / folder
+    root.mkdir(parents=True)
+    ids = list(canonical)
+    pixels = np.stack([photos.pixels(jpeg) for jpeg in canonical.values()])
+    encoding = Encoder.from_bytes(encoder, threads=1).encode(pixels)
+    index = Index.build_flat(encoding.embeddings, ids, listings.column("product_id").to_pylist())
+    index_bytes, ids_bytes = index.to_bytes()
+    (root / FILES["encoder"]).write_bytes(encoder)
+    (root / FILES["index"]).write_bytes(index_bytes)
+    (root / FILES["ids"]).write_bytes(ids_bytes)
+    pq.write_table(listings, root / FILES["listings"])
+    pq.write_table(_store_photos(lake, canonical), root / FILES["photos"])
+    measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
+    pq.write_table(pa.table(measures), root / FILES["measures"])
+    nearest = index.search(encoding.embeddings[canary], 3)
+    return Manifest(
+        version=version,
+        created="2026-03-01T12:00:00Z",
+        code_revision="abc123",
+        data_digest="d" * 64,
+        artifacts={
+            name: artifact_of(str(lake), f"{folder}/{file}") for name, file in FILES.items()
+        },
+        labels=tuple(labels),
+        abstention=Abstention(threshold=0.6, error=0.05),
+        photos_version=photos.VERSION,
+        embedding_dimension=index.dimension,
+        counts={"photos": len(ids)},
+        metrics={"accuracy": 0.5},
+        canaries=(
+            Canary(
+                image_id=ids[canary],
+                photo=base64.b64encode(canonical[ids[canary]]).decode(),
+                probabilities=encoding.probabilities[canary].tolist(),
+                embedding=encoding.embeddings[canary].tolist(),
+                neighbours=[ids[row] for row in nearest.rows],
+            ),
+        ),
+    )
+
+
+def _store_photos(lake: Path, found: Mapping[str, bytes]) -> pa.Table:
+    """Put photos into two files as the release pipeline does, and say where each is."""
+    rows, names = [], sorted(found)
+    for part in (names[:2], names[2:]):
+        data = b"".join(found[name] for name in part)
+        file, offset = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}", 0
+        (lake / FOLDER).mkdir(parents=True, exist_ok=True)
+        (lake / file).write_bytes(data)
+        for name in part:
+            size, digest = len(found[name]), hashlib.sha256(found[name]).digest()
+            rows.append(
+                {"image_id": name, "file": file, "offset": offset, "bytes": size, "sha256": digest}
+            )
+            offset += size
+    return pa.Table.from_pylist(rows)
