@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -160,7 +160,10 @@ def _truncated() -> Iterator[HostileFile]:
     for name, data in whole.items():
         for tenth in range(1, 10):
             yield HostileFile(
-                f"{name}, {tenth} tenths of it", data[: len(data) * tenth // 10], 422, ("truncated",)
+                f"{name}, {tenth} tenths of it",
+                data[: len(data) * tenth // 10],
+                422,
+                ("truncated",),
             )
     for name, magic in {
         "JPEG": b"\xff\xd8\xff",
@@ -207,8 +210,12 @@ def _polyglots() -> Iterator[HostileFile]:
     yield HostileFile("JPEG and JPEG", written(picture(), "JPEG") * 2, 200)
     yield HostileFile("PNG and PNG", written(picture(), "PNG") * 2, 200)
     first, second = written(picture(), "JPEG"), written(picture(mode="L"), "PNG")
-    yield HostileFile("JPEG header, PNG body", first[:20] + second, 422, ("undecodable", "truncated"))
-    yield HostileFile("PNG header, JPEG body", second[:8] + first, 422, ("undecodable", "truncated"))
+    yield HostileFile(
+        "JPEG header, PNG body", first[:20] + second, 422, ("undecodable", "truncated")
+    )
+    yield HostileFile(
+        "PNG header, JPEG body", second[:8] + first, 422, ("undecodable", "truncated")
+    )
 
 
 def _lying_headers() -> Iterator[HostileFile]:
@@ -226,14 +233,19 @@ def _lying_headers() -> Iterator[HostileFile]:
         damaged,
     )
     yield HostileFile(
-        "JPEG with two frames", photo[:frame] + photo[frame : frame + 19] + photo[frame:], 422, damaged
+        "JPEG with two frames",
+        photo[:frame] + photo[frame : frame + 19] + photo[frame:],
+        422,
+        damaged,
     )
     header = other[:29] + b"\0\0\0\0" + other[33:]
     yield HostileFile("PNG whose header has a wrong sum", header, 422, damaged)
     yield HostileFile("PNG of no pixels", png(0, 0, rows=zlib.compress(b"")), 422, damaged)
     yield HostileFile("PNG of no such colour", _png_of_colour(5), 422, damaged)
     yield HostileFile("PNG without rows", png(100, 100, rows=b""), 422, damaged)
-    yield HostileFile("PNG of too few rows", png(100, 100, rows=zlib.compress(bytes(9))), 422, damaged)
+    yield HostileFile(
+        "PNG of too few rows", png(100, 100, rows=zlib.compress(bytes(9))), 422, damaged
+    )
     yield HostileFile("PNG of far too many rows", png(9, 9, rows=_deflated_zeros(200_000_000)), 200)
     yield HostileFile("PNG whose rows are no deflate", png(9, 9, rows=b"no" * 99), 422, damaged)
     long = other[:33] + b"\x7f\xff\xff\xff" + other[37:]
@@ -254,9 +266,13 @@ def _lying_headers() -> Iterator[HostileFile]:
 def _metadata() -> Iterator[HostileFile]:
     exif = located_exif()
     for format_ in ("JPEG", "PNG", "WEBP"):
-        yield HostileFile(f"{format_} that says where it was", written(picture(), format_, exif=exif), 200)
+        yield HostileFile(
+            f"{format_} that says where it was", written(picture(), format_, exif=exif), 200
+        )
         noise = b"Exif\0\0" + np.random.default_rng(1).bytes(60_000)
-        yield HostileFile(f"{format_} with EXIF of nonsense", written(picture(), format_, exif=noise), 200)
+        yield HostileFile(
+            f"{format_} with EXIF of nonsense", written(picture(), format_, exif=noise), 200
+        )
         profile = np.random.default_rng(2).bytes(50_000)
         data = written(picture(), format_, icc_profile=profile)
         yield HostileFile(f"{format_} with a profile of nonsense", data, 200)
@@ -282,7 +298,9 @@ def _metadata() -> Iterator[HostileFile]:
     bomb = chunk(b"iTXt", b"Comment\0\1\0\0\0" + huge)
     yield HostileFile("PNG with 100 MB in iTXt", png(9, 9, before=bomb), 422, ("undecodable",))
     many = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(bytes(1_000_000))) * 100
-    yield HostileFile("PNG with 100 comments of 1 MB", png(9, 9, before=many), 422, ("undecodable",))
+    yield HostileFile(
+        "PNG with 100 comments of 1 MB", png(9, 9, before=many), 422, ("undecodable",)
+    )
 
 
 def _unusual() -> Iterator[HostileFile]:
@@ -326,8 +344,13 @@ def _many_parts() -> Iterator[HostileFile]:
     """Work for whoever walks a file, part by part."""
     refused = ("undecodable",)
     photo = written(picture(), "JPEG")
-    for name, part in {"comments": chunk(b"tEXt", b"a\0b"), "unknown chunks": chunk(b"quIt")}.items():
-        yield HostileFile(f"PNG with 100,000 {name}", png(9, 9, before=part * 100_000), 422, refused)
+    for name, part in {
+        "comments": chunk(b"tEXt", b"a\0b"),
+        "unknown chunks": chunk(b"quIt"),
+    }.items():
+        yield HostileFile(
+            f"PNG with 100,000 {name}", png(9, 9, before=part * 100_000), 422, refused
+        )
     empty = chunk(b"IDAT") * 2_500_000
     yield HostileFile("PNG with 2.5 million empty rows", png(9, 9, before=empty), 422, refused)
     for name, part in {

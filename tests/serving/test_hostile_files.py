@@ -2,12 +2,12 @@
 
 import gzip
 import http.client
+import io
 import json
 import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ MOST_CPU_SECONDS = 5.0
 """For one file, whatever it is."""
 
 MOST_MEGABYTES = 1300
-"""That the server may grow by, whoever sends what: one photo of 64 megapixels at a time, as WebP, is 1,000."""
+"""That the server may grow by, whoever sends what: a WebP of 64 megapixels takes 1,000, one at a time."""
 
 MULTIPART = "multipart/form-data; boundary=x"
 
@@ -89,15 +89,17 @@ class Server:
         return found[0]
 
 
-def form(photo: bytes, disposition: str = 'name="image"; filename="a.jpg"', more: str = "") -> bytes:
+def form(
+    photo: bytes, disposition: str = 'name="image"; filename="a.jpg"', more: str = ""
+) -> bytes:
     head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n{more}\r\n"
     return head.encode() + photo + b"\r\n--x--\r\n"
 
 
 @pytest.fixture
-def server(serve, lake) -> Iterator[Server]:
+def server(serve, lake) -> Server:
     # Other work may be going on on this machine: time is measured on the server's own clock.
-    yield Server(serve("--lake", lake, "--port", "0", FB_REQUEST_SECONDS="100"))
+    return Server(serve("--lake", lake, "--port", "0", FB_REQUEST_SECONDS="100"))
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +124,6 @@ def wrong(answer: Answer, status: int, kinds: tuple[str, ...]) -> str | None:
 
 def test_every_file_is_answered_as_it_should_be_in_bounded_time_and_memory(server, corpus):
     found = {}
-    grown = 0.0
 
     def send_all():
         for file in corpus:
@@ -142,7 +143,9 @@ def test_every_file_is_answered_as_it_should_be_in_bounded_time_and_memory(serve
     assert not [line for line in server.log if "fault" in line or "Traceback" in line]
 
 
-def test_four_clients_who_send_the_largest_at_once_get_all_answers_in_bounded_memory(server, corpus):
+def test_four_clients_who_send_the_largest_at_once_get_all_answers_in_bounded_memory(
+    server, corpus
+):
     largest = [file for file in corpus if "64 megapixels" in file.name or "30 MB" in file.name]
     assert len(largest) > 10
     server.send(written(picture(), "JPEG"))
@@ -196,7 +199,7 @@ def test_what_is_read_becomes_a_plain_photo_with_nothing_in_it_but_pixels(corpus
         assert SECRET_PLACE.encode() not in jpeg, file.name
         for trace in (b"Exif", b"PK\x03\x04", b"<html>", b"ICC_PROFILE"):
             assert trace not in jpeg, file.name
-        with Image.open(__import__("io").BytesIO(jpeg)) as image:
+        with Image.open(io.BytesIO(jpeg)) as image:
             assert not image.getexif(), file.name
             assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
 
@@ -204,7 +207,11 @@ def test_what_is_read_becomes_a_plain_photo_with_nothing_in_it_but_pixels(corpus
 PHOTO = written(picture(), "JPEG")
 FIELD = form(b"x", 'name="word"').removesuffix(b"--x--\r\n")
 FORMS = {
-    "a name that climbs": (form(PHOTO, 'name="image"; filename="../../../etc/passwd"'), MULTIPART, 200),
+    "a name that climbs": (
+        form(PHOTO, 'name="image"; filename="../../../etc/passwd"'),
+        MULTIPART,
+        200,
+    ),
     "a name of a device": (form(PHOTO, 'name="image"; filename="/dev/null"'), MULTIPART, 200),
     "a name with a zero": (form(PHOTO, 'name="image"; filename="a\0.jpg"'), MULTIPART, 200),
     "a name in other letters": (form(PHOTO, 'name="image"; filename="фото.jpg"'), MULTIPART, 200),

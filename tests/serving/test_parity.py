@@ -98,7 +98,7 @@ def of_every_kind():
 
 @pytest.fixture(scope="module")
 def uploads():
-    """A hundred of them, by id: two are the same file, and as many as there is room for are the sample's."""
+    """A hundred of them, by id: two are the same file, and what there is room for is the sample's."""
     found = of_every_kind()
     found["the same again"] = found["progressive"]
     # Of twelve megapixels there are enough, and drawing one takes a second.
@@ -168,7 +168,11 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
     )
     publish(tmp_path, manifest)
     rows = embeddings.read(["image_id", "probabilities", "embedding"]).to_pylist()
-    return tmp_path, {row["image_id"]: row for row in rows}, Index.from_bytes(built.vectors, built.ids)
+    return (
+        tmp_path,
+        {row["image_id"]: row for row in rows},
+        Index.from_bytes(built.vectors, built.ids),
+    )
 
 
 def publish(lake, manifest):
@@ -246,7 +250,9 @@ class Asked:
 
 def test_a_hundred_uploads_get_the_same_answers_by_batch_and_by_http(released, serve, uploads):
     lake, batch, index = released
-    process = serve("--lake", str(lake), "--port", "0", FB_LOG_LEVEL="error", FB_REQUEST_SECONDS="60")
+    process = serve(
+        "--lake", str(lake), "--port", "0", FB_LOG_LEVEL="error", FB_REQUEST_SECONDS="60"
+    )
     ready = process.stdout.readline()
     assert ready, process.stderr.read()
     ask = Asked(ready.split()[-1].removeprefix("http://"))

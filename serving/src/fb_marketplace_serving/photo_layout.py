@@ -31,7 +31,7 @@ _END, _SCAN = 0xD9, 0xDA
 
 
 def excess_of_jpeg(data: bytes) -> str | None:
-    """Say of which parts a JPEG has more than any photo; nothing where all is well (ITU-T T.81, annex B)."""
+    """Say what a JPEG has more of than any photo; nothing where all is well (ITU-T T.81, annex B)."""
     position, segments, scans, junk = 2, 0, 0, 0
     while found := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
         if not scans:

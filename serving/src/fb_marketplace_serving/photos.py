@@ -154,7 +154,7 @@ def sniff(data: bytes) -> Format:
         PhotoError: it is empty, of another image format, or no image at all.
     """
     if not data:
-        raise PhotoError("empty", "0 bytes")
+        raise PhotoError("empty", "it has 0 bytes")
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
