@@ -23,14 +23,14 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import pandas as pd
 import psutil
 from http_load import Answer
 from photos_of_sample import sample_photos
-from serving_ways import LABELS, resnet50
+from serving_original import LABELS, resnet50
 from training import recipe
 
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
@@ -162,7 +162,7 @@ def compare(lake: Path, count: int) -> None:
     answers: dict[str, list[str]] = {}
     for _ in range(ROUNDS):
         for name, start in WAYS.items():
-            with start(lake) as (port, _):
+            with running(start(lake)) as (port, _):
                 ask(port, lake, count=32)
                 found = ask(port, lake, count=count)
             refused = [answer.status for answer in found if answer.status != 200]
@@ -187,7 +187,7 @@ def compare(lake: Path, count: int) -> None:
 
 def overload(lake: Path) -> None:
     """Print what becomes of four times what the server can carry."""
-    with ours(lake) as (port, process):
+    with running(ours(lake)) as (port, process):
         ask(port, lake, count=32)
         carried = rate_of(ask(port, lake, count=240))
         half = ask(port, lake, rate=carried / 2, seconds=20)
@@ -209,26 +209,20 @@ def overload(lake: Path) -> None:
     print(f"in the two seconds after: {rate_of(after) / carried:.2f} of the speed before")
 
 
-@contextmanager
-def ours(lake: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """Run this server."""
-    command = [str(Path(sys.executable).with_name("fb-serve")), "run", "--lake", str(lake)]
-    with running([*command, "--port"], last="") as served:
-        yield served
+def ours(lake: Path) -> list[str]:
+    """Give the command of this server, but for its port."""
+    command = str(Path(sys.executable).with_name("fb-serve"))
+    return [command, "run", "--lake", str(lake), "--port"]
 
 
-@contextmanager
-def original(lake: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """Run the original's way."""
-    with running([sys.executable, str(HERE / "serving_ways.py"), "original"], str(lake)) as served:
-        yield served
+def original(lake: Path) -> list[str]:
+    """Give the command of the original's way, but for its port."""
+    return [sys.executable, str(HERE / "serving_original.py"), str(lake)]
 
 
-@contextmanager
-def litserve(lake: Path) -> Iterator[tuple[int, psutil.Process]]:
-    """Run LitServe."""
-    with running([sys.executable, str(HERE / "serving_ways.py"), "litserve"], str(lake)) as served:
-        yield served
+def litserve(lake: Path) -> list[str]:
+    """Give the command of LitServe, but for its port."""
+    return [sys.executable, str(HERE / "serving_litserve.py"), str(lake)]
 
 
 WAYS: Final = {
@@ -239,25 +233,31 @@ WAYS: Final = {
 
 
 @contextmanager
-def running(command: Sequence[str], last: str) -> Iterator[tuple[int, psutil.Process]]:
+def running(command: Sequence[str]) -> Iterator[tuple[int, psutil.Process]]:
     """Run a server on a free port until it is no longer needed."""
     port = free_port()
-    words = [*command, str(port), *([last] if last else [])]
-    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen([*command, str(port)], stdout=said, stderr=said) as process,
+    ):
         tree = psutil.Process(process.pid)
         try:
-            until_ready(port, process)
+            until_ready(port, process, said)
             yield port, tree
         finally:
-            for each in [*tree.children(recursive=True), tree]:
-                each.kill()
+            if process.poll() is None:
+                for each in [*tree.children(recursive=True), tree]:
+                    each.kill()
 
 
-def until_ready(port: int, process: subprocess.Popen[bytes]) -> None:
+def until_ready(port: int, process: subprocess.Popen[bytes], said: IO[str]) -> None:
     """Wait until a server takes connections and can answer."""
     for _ in range(READY * 10):
         if process.poll() is not None:
-            raise SystemExit(f"{process.args} ended with {process.returncode}")
+            said.seek(0)
+            raise SystemExit(
+                f"{process.args} ended with {process.returncode}: {said.read()[-2000:]}"
+            )
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1).close()
         except OSError:

@@ -290,11 +290,21 @@ class EmbeddingHeadParameters(Parameters):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
+AnsweredError = Annotated[float, Field(gt=0, lt=1, description="share of the answered")]
+
+
+class AbstentionErrors(Parameters):
+    """How often an answer may be wrong, where one is given."""
+
+    photos: AnsweredError
+    products_with_text: AnsweredError
+
+
 class EvaluationParameters(Parameters):
     """How answers are measured, and when "not sure" is the better one."""
 
     calibration_bins: Count
-    abstain_error: Annotated[float, Field(gt=0, lt=1, description="among what is answered")]
+    abstain_error: AbstentionErrors
     worst_mistakes: Count
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]

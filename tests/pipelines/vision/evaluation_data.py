@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.parameters import EvaluationParameters
+from fb_marketplace.parameters import AbstentionErrors, EvaluationParameters
 
 LABELS = ("Arts", "Home", "Sport")
 
 MEASURING = EvaluationParameters(
     calibration_bins=15,
-    abstain_error=0.05,
+    abstain_error=AbstentionErrors(photos=0.05, products_with_text=0.05),
     worst_mistakes=4,
     bootstrap_samples=50,
     confidence=0.95,

@@ -118,6 +118,19 @@ def test_thresholds_are_chosen_on_validation_alone():
     assert before["photos"]["groups"] == photos.query("split == 'validation'")["group"].nunique()
 
 
+def test_photos_and_listings_with_text_may_err_differently():
+    products, splits, photos, text = marketplace(600)
+    listings = fuse_products(photos, text, products, splits).predictions
+    errors = MEASURING.abstain_error.model_copy(update={"photos": 0.3})
+    told = MEASURING.model_copy(update={"abstain_error": errors})
+
+    chosen = choose_abstention(photos, listings, products, told)
+
+    before = choose_abstention(photos, listings, products, MEASURING)
+    assert chosen["photos"]["threshold"] < before["photos"]["threshold"]
+    assert chosen["products_with_text"] == before["products_with_text"]
+
+
 def test_a_chosen_threshold_answers_some_and_errs_less_than_all_would():
     products, splits, photos, text = marketplace(1500)
     listings = fuse_products(photos, text, products, splits).predictions

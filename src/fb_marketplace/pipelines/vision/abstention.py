@@ -40,7 +40,11 @@ def choose_abstention(
     labels = labels_of(products)
     tables = {"photos": vision_predictions, "products_with_text": product_predictions}
     return {
-        name: _choose(answers_of(table, "validation", labels), parameters)
+        name: _choose(
+            answers_of(table, "validation", labels),
+            getattr(parameters.abstain_error, name),
+            parameters.seed,
+        )
         for name, table in tables.items()
     }
 
@@ -145,9 +149,8 @@ def one_of_each(groups: ArrayLike, seed: int) -> NDArray[np.int64]:
     return np.sort(shuffled[first]).astype(np.int64)
 
 
-def _choose(found: Answers, parameters: EvaluationParameters) -> dict[str, Any]:
-    rows = one_of_each(found.groups, parameters.seed)
-    error = parameters.abstain_error
+def _choose(found: Answers, error: float, seed: int) -> dict[str, Any]:
+    rows = one_of_each(found.groups, seed)
     level = choose_set_level(found.probabilities[rows], found.classes[rows], error)
     return {
         "threshold": choose_threshold(found.confidences[rows], found.right[rows], error),

@@ -1,0 +1,56 @@
+"""LitServe with our exported graph, set as suits it best on these cores: a worker each, and no batches."""
+
+import argparse
+from pathlib import Path
+
+import litserve
+import numpy as np
+from serving_original import answer
+
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace_serving.settings import cores
+
+
+class Exported(litserve.LitAPI):
+    """Answers as ours does, from the same graph."""
+
+    def __init__(self, graph: Path) -> None:
+        """Take the file of the graph."""
+        super().__init__(api_path="/predict/image")
+        self._graph = graph
+
+    def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
+        """Open the graph in a worker."""
+        self._encoder = Encoder.from_bytes(self._graph.read_bytes(), 1)
+
+    def decode_request(self, request) -> np.ndarray:  # LitServe parses a body by its annotation
+        """Read the photo."""
+        return photos.pixels(photos.canonical(request["image"].file.read()))
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        """Encode it."""
+        return self._encoder.encode(x[np.newaxis]).probabilities[0]
+
+    def encode_response(self, output: np.ndarray) -> dict[str, object]:
+        """Answer."""
+        return answer(output)
+
+
+def main() -> None:
+    """Serve on a port of this machine, until stopped."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("folder", type=Path, help="with encoder.onnx")
+    parser.add_argument("port", type=int)
+    told = parser.parse_args()
+    server = litserve.LitServer(
+        Exported(told.folder / "encoder.onnx"),
+        accelerator="cpu",
+        workers_per_device=cores(),
+        timeout=60,
+    )
+    server.run(host="127.0.0.1", port=told.port, generate_client_file=False, log_level="warning")
+
+
+if __name__ == "__main__":
+    main()
