@@ -67,7 +67,7 @@ def make_release(
         abstention=Abstention(threshold=0.6, error=0.05),
         photos_version=photos.VERSION,
         embedding_dimension=index.dimension,
-        counts={"photos": len(ids)},
+        counts={"photos": len(ids), "products": len(set(index.product_ids))},
         metrics={"accuracy": 0.5},
         canaries=(
             Canary(

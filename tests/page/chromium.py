@@ -56,7 +56,8 @@ def served(lake: Path, **variables: str) -> Iterator[str]:
     command = [sys.executable, "-m", "fb_marketplace_serving.cli", "run", "--lake", str(lake)]
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", "0"],
-        env=kept | {"PYTHONPATH": source} | variables,
+        # A line a request would drown what pytest says.
+        env=kept | {"PYTHONPATH": source, "FB_LOG_LEVEL": "warning"} | variables,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:

@@ -109,9 +109,28 @@ def test_more_are_shown_until_there_are_no_more(page, expect):
 
     expect(cards(page)).to_have_count(24)
     expect(page.locator("#hits li:nth-child(13) a")).to_be_focused()
-    page.get_by_role("button", name="Show more").click()
     expect(page.get_by_role("status")).to_have_text("24 listings, all there are, most alike first.")
     expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+
+
+def test_a_listing_with_many_photos_is_shown_once_and_others_in_their_place(page, expect):
+    asked = []
+
+    def make_one_of_eight(route):
+        asked.append(route.request.url)
+        response = route.fetch()
+        hits = response.json()["hits"]
+        for hit in hits:
+            hit["product_id"] = hit["image_id"].removesuffix(hit["image_id"].split("-")[2])
+        route.fulfill(response=response, json={"hits": hits})
+
+    page.route("**/similar_images?*", make_one_of_eight)
+    choose(page, photo(RED))
+
+    expect(page.get_by_role("status")).to_have_text("3 listings, all there are, most alike first.")
+    assert image_ids(page)[0] == RED_IDS[0]
+    assert len({name[:7] for name in image_ids(page)}) == 3
+    assert ["k=24" in asked[0], "k=48" in asked[1], len(asked)] == [True, True, 2]
 
 
 def test_a_result_is_searched_by_and_back_returns_to_it(page, expect):

@@ -3,19 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from importlib.resources import files
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Security
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from fastapi.security import APIKeyHeader
-from fastapi.staticfiles import StaticFiles
 
 from fb_marketplace_serving import __version__
 from fb_marketplace_serving.access import ANYONE
 from fb_marketplace_serving.batching import Encoded
 from fb_marketplace_serving.context import ID_HEADER, RELEASE_HEADER, Context
+from fb_marketplace_serving.page import Parts, page
 from fb_marketplace_serving.problems import Problem, answer_errors, documented
 from fb_marketplace_serving.release import Release, ReleaseError
 from fb_marketplace_serving.request_log import LOG, told
@@ -35,8 +34,6 @@ from fb_marketplace_serving.settings import Settings
 from fb_marketplace_serving.uploads import FORM
 
 KEY_HEADER: Final = "X-API-Key"
-
-_WEB: Final = files("fb_marketplace_serving").joinpath("web")
 
 _KEEP: Final = {"Cache-Control": "private, max-age=600"}
 """A photo may be gone in the next release."""
@@ -147,7 +144,8 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
             expose_headers=[RELEASE_HEADER, ID_HEADER, "Retry-After"],
         )
     app.add_middleware(Context, service=lambda: service)
-    app.mount("/web", StaticFiles(directory=str(_WEB)))
+    app.mount("/web", Parts())
+    app.add_api_route("/", page, include_in_schema=False)
     for router in (_open, _closed, _photos):
         app.include_router(router)
     answer_errors(app)
@@ -169,12 +167,6 @@ def _without_keys(describe: Callable[[], dict[str, Any]]) -> Callable[[], dict[s
         return found
 
     return document
-
-
-@_open.get("/", include_in_schema=False)
-def page() -> HTMLResponse:
-    """Give a page to try the API on; it needs no other host."""
-    return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"))
 
 
 @_open.get("/healthcheck")

@@ -170,7 +170,8 @@ def sniff(data: bytes) -> Format:
     if data[4:8] == b"ftyp":
         brand = data[8:12].decode("ascii", "replace")
         raise PhotoError("unsupported_format", f"ISO media ({brand}); {accepted}")
-    raise PhotoError("not_an_image", f"begins with {data[:8]!r}; {accepted}")
+    # Without the b of Python: readers of the page see this too.
+    raise PhotoError("not_an_image", f"begins with {repr(data[:8])[1:]}; {accepted}")
 
 
 def pixels(jpeg: bytes) -> NDArray[np.uint8]:

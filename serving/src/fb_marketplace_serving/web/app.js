@@ -3,18 +3,15 @@
 import { whenChosen } from "./choosing.js";
 import * as filters from "./filters.js";
 import "./footer.js";
-import { growth } from "./letterbox.js";
-import { showCards, showCategory, showPlaceholders } from "./listings.js";
+import * as screen from "./screen.js";
 import { ask, photoOf, predict } from "./server.js";
-import { button, inWords } from "./trouble.js";
 
 const PAGE = 12;   // listings at first, and more at a time
-const MOST = 100;  // the API gives no more
+const MOST = 100;  // photos, the API gives no more
 const KEPT = 20;   // searches that going back finds as they were
 
 const find = (id) => document.getElementById(id);
-const [file, photo, status, trouble, hits, more] =
-  ["file", "photo", "status", "trouble", "hits", "more"].map(find);
+const [file, hits, more] = ["file", "hits", "more"].map(find);
 
 // A search: its photo, what was answered, and where the reader stood. One for each entry of the history.
 const searches = new Map();
@@ -28,13 +25,13 @@ function begin(wanted, { push = true } = {}) {
   leave();
   const id = crypto.randomUUID?.() ?? String(Math.random());
   current = {
-    id, photo: null, like: null, caption: "", prediction: null, hits: null, ended: false,
+    id, photo: null, like: null, caption: "", prediction: null, hits: null, all: false, ended: false,
     wanted: PAGE, scroll: 0, focus: null, filters: current?.filters ?? fromAddress(), ...wanted,
   };
   searches.set(id, current);
   if (searches.size > KEPT) searches.delete(searches.keys().next().value);
   history[push ? "pushState" : "replaceState"]({ id }, "", address(current));
-  showQuery();
+  screen.showQuery(current);
   window.scrollTo(0, 0);
   return look({ anew: true });
 }
@@ -75,38 +72,51 @@ async function look({ anew = false } = {}) {
   running = new AbortController();
   const { signal } = running;
   const mine = current;
-  const options = { signal, onWait: sayWaiting };
-  sayBusy(anew);
+  const options = { signal, onWait: screen.sayWaiting };
+  screen.sayBusy(anew ? PAGE : 0);
   try {
     if (!mine.photo) {
       mine.photo = await photoOf(mine.like, options);
-      showPhoto(mine.photo);
+      screen.showPhoto(mine);
     }
     await Promise.all([seeCategory(mine, options), findListings(mine, options)]);
     if (!categories) loadRelease();
   } catch (error) {
     if (signal.aborted || mine !== current) return;
     running.abort(); // the other question of the two
-    sayTrouble(error);
+    screen.sayTrouble(error, { again: lookAgain, another: () => file.click(), clear: clearFilters });
   }
 }
 
 async function seeCategory(mine, options) {
   mine.prediction ??= await predict("image", mine.photo, null, options);
-  if (mine === current) showPrediction();
+  if (mine === current) screen.showPrediction(mine);
 }
 
 async function findListings(mine, options) {
   const query = filters.toQuery(mine.filters);
-  // A listing's own photo would come first in its own search: one more is asked for, and left out.
-  query.set("k", Math.min(MOST, mine.wanted + (mine.like ? 1 : 0)));
-  const answer = await predict("similar_images", mine.photo, query, options);
-  if (mine !== current || options.signal.aborted) return;
-  const itself = answer.hits.find((hit) => hit.image_id === mine.like);
-  if (itself) mine.caption = itself.title;
-  mine.hits = answer.hits.filter((hit) => hit !== itself).slice(0, mine.wanted);
-  mine.ended = mine.hits.length < mine.wanted || mine.wanted >= MOST;
-  showListings();
+  // The answer is photos, and a listing may have many: more are asked for than are shown.
+  for (let k = Math.min(MOST, 2 * mine.wanted); ; k = Math.min(MOST, 2 * k)) {
+    query.set("k", k);
+    const { hits: photos } = await predict("similar_images", mine.photo, query, options);
+    if (mine !== current || options.signal.aborted) return;
+    const itself = photos.find((hit) => hit.image_id === mine.like);
+    const listings = onceEach(photos, itself?.product_id);
+    const none = photos.length < k;
+    if (listings.length <= mine.wanted && !none && k < MOST) continue;
+    if (itself) mine.caption = itself.title;
+    mine.all = none && listings.length <= mine.wanted;
+    mine.ended = listings.length <= mine.wanted;
+    mine.hits = listings.slice(0, mine.wanted);
+    screen.showListings(mine, clearFilters);
+    return;
+  }
+}
+
+// Give each listing once, by its photo that is most alike; not the one that is searched by.
+function onceEach(photos, without) {
+  const seen = new Set([without]);
+  return photos.filter(({ product_id: id }) => !seen.has(id) && seen.add(id));
 }
 
 async function loadRelease() {
@@ -124,104 +134,12 @@ async function loadRelease() {
   }
 }
 
-// ── Saying how it stands
-
-function sayBusy(anew) {
-  trouble.replaceChildren();
-  find("results").hidden = false;
-  hits.setAttribute("aria-busy", "true"); // of the list only: what is busy may not be read out
-  more.hidden = true;
-  status.textContent = "Looking for listings like it…";
-  if (anew) showPlaceholders(hits, PAGE);
-}
-
-function sayWaiting(seconds) {
-  // Every second would be too much to be read out.
-  if (seconds === 0) status.textContent = "Asking again…";
-  else if (!status.textContent.startsWith("The server is busy")) {
-    status.textContent = `The server is busy. It will be asked again in ${seconds} s.`;
-  }
-}
-
-function idle() {
-  hits.removeAttribute("aria-busy");
-}
-
-function sayTrouble(error) {
-  idle();
-  status.textContent = "";
-  hits.replaceChildren();
-  more.hidden = true;
-  trouble.replaceChildren(...inWords(error, {
-    again: () => {
-      look({ anew: true });
-      find("results").focus({ preventScroll: true }); // the button that had it is gone
-    },
-    another: () => file.click(),
-    clear: clearFilters,
-  }));
-}
-
-// ── Showing a search
-
-function showQuery() {
-  document.body.classList.remove("before");
-  find("filters").hidden = false;
-  find("choose").textContent = "Another photo";
-  find("welcome").textContent = "Your photo";
-  filters.write(current.filters);
-  find("caption").textContent = current.caption;
-  showPhoto(current.photo);
-  showPrediction();
-}
-
-function showPhoto(shown) {
-  URL.revokeObjectURL(photo.src);
-  find("no-preview").hidden = true;
-  photo.hidden = !shown;
-  if (!shown) return;
-  photo.alt = `The photo searched by: ${current.caption}`;
-  photo.src = URL.createObjectURL(shown);
-  photo.style.transform = "";
-  growth(shown).then((scale) => {
-    if (current?.photo === shown) photo.style.transform = `scale(${scale})`;
-  }, () => {}); // what cannot be decoded has no preview
-}
-
-function showPrediction() {
-  find("seen").hidden = !current.prediction;
-  if (current.prediction) showCategory(find("category"), find("probabilities"), current.prediction);
-}
-
-function showListings() {
-  idle();
-  trouble.replaceChildren();
-  find("caption").textContent = current.caption;
-  filters.showCount(current.filters);
-  showCards(hits, current.hits);
-  more.hidden = current.ended;
-  const found = current.hits.length;
-  const set = filters.count(current.filters) > 0;
-  if (found) {
-    const all = current.ended && found < MOST ? ", all there are" : "";
-    status.textContent = `${found} ${found === 1 ? "listing" : "listings"}${all}${set ? " under these filters" : ""}, most alike first.`;
-    return;
-  }
-  status.textContent = set ? "No listing is left under these filters." : "There are no listings to search.";
-  if (set) trouble.replaceChildren(button("Clear filters", clearFilters));
-}
-
-function showStart() {
-  running.abort();
-  current = null;
-  document.body.classList.add("before");
-  for (const id of ["results", "filters", "seen", "photo", "no-preview"]) find(id).hidden = true;
-  find("choose").textContent = "Choose a photo";
-  find("welcome").textContent = "Find listings by photo";
-  find("caption").textContent = "";
-}
-
 // ── What the reader does
+
+function lookAgain() {
+  look({ anew: true });
+  find("results").focus({ preventScroll: true }); // the button that had it is gone
+}
 
 function changeFilters() {
   const set = filters.read();
@@ -244,11 +162,6 @@ async function showMore() {
   await look();
   hits.children[before]?.querySelector("a").focus();
 }
-
-photo.addEventListener("error", () => {
-  photo.hidden = true;
-  find("no-preview").hidden = false;
-});
 
 hits.addEventListener("click", (event) => {
   const item = event.target.closest("li[data-image]");
@@ -282,13 +195,12 @@ function comeBack(search) {
   running.abort();
   current = search;
   const { scroll, focus } = search;
-  showQuery();
+  screen.showQuery(search);
   if (!search.hits) {
     look({ anew: true });
     return;
   }
-  find("results").hidden = false;
-  showListings();
+  screen.showListings(search, clearFilters);
   const card = focus && hits.querySelector(`[data-image="${CSS.escape(focus)}"] a`);
   (card || find("caption")).focus({ preventScroll: true });
   window.scrollTo(0, scroll);
@@ -298,7 +210,9 @@ function comeBack(search) {
 function open() {
   const like = new URLSearchParams(location.search).get("like");
   if (!like) {
-    showStart();
+    running.abort();
+    current = null;
+    screen.showStart();
     return;
   }
   begin({ like, caption: "The photo of a listing", filters: fromAddress() }, { push: false });

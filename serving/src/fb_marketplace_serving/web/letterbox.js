@@ -1,6 +1,7 @@
 // Photos come letterboxed into a black square; shown as tiles they look better without the bars.
 
 const DARK = 20;            // of 255: JPEG leaves a little noise in black bars
+const SEAM = 2;             // rows of pixels where bar and picture run into each other
 const WIDEST_RATIO = 1.8;   // beyond it some of the bars stays, rather than more of the photo goes
 
 // Give the factor by which a square photo has to grow for its picture to fill the square.
@@ -28,7 +29,7 @@ function bars(side, isDark) {
   let after = 0;
   while (after < side / 2 && isDark(side - 1 - after)) after += 1;
   const alike = Math.abs(before - after) <= 3 && before < side * 0.45;
-  return alike ? (before + after) / side : 0;
+  return alike && before + after ? (before + after + SEAM) / side : 0;
 }
 
 function lineIsDark(data, start, step, count) {

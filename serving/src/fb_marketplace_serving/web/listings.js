@@ -86,7 +86,8 @@ export function showPlaceholders(list, count) {
 // Show the most probable categories of a photo, the first as the answer.
 export function showCategory(heading, list, prediction) {
   const { category, not_sure: notSure, probabilities } = prediction;
-  heading.textContent = notSure ? `Not sure – perhaps ${category}` : category;
+  const doubt = element("span", { className: "doubt", textContent: "Not sure – perhaps " });
+  heading.replaceChildren(...(notSure ? [doubt, category] : [category]));
   const first = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, 3);
   list.classList.toggle("unsure", Boolean(notSure));
   list.replaceChildren(...first.map(([label, share], rank) => {

@@ -1,0 +1,39 @@
+import re
+
+import pytest
+from starlette.testclient import TestClient
+
+from fb_marketplace_serving.api import create_app
+from fb_marketplace_serving.settings import Settings
+
+
+@pytest.fixture
+def client(release):
+    return TestClient(create_app(release, Settings()))
+
+
+@pytest.fixture(params=["", "web/app.js", "web/style.css"])
+def part(request, client):
+    answer = client.get(f"/{request.param}")
+    assert answer.status_code == 200
+    return answer
+
+
+def test_a_browser_asks_before_it_uses_what_it_kept(part):
+    assert part.headers["cache-control"] == "no-cache"
+
+
+def test_a_part_that_has_not_changed_is_not_sent_again(client):
+    kept = client.get("/web/app.js").headers["etag"]
+
+    answer = client.get("/web/app.js", headers={"If-None-Match": kept})
+
+    assert (answer.status_code, answer.content) == (304, b"")
+    assert answer.headers["cache-control"] == "no-cache"
+
+
+def test_every_part_that_the_page_names_is_there(client):
+    named = re.findall(r'(?:src|href)="(web/[^"]+)"', client.get("/").text)
+
+    assert {name.rpartition(".")[2] for name in named} == {"css", "js", "svg"}
+    assert {client.get(f"/{name}").status_code for name in named} == {200}
