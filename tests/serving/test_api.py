@@ -451,7 +451,6 @@ def test_the_description_tells_how_to_upload_and_what_may_go_wrong(client):
         assert operation["responses"].keys() | {"401"} == {
             "200",
             "400",
-            "401",
             "408",
             "413",
             "415",
