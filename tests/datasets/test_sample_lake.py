@@ -59,10 +59,17 @@ def test_a_drawing_that_fails_leaves_nothing_that_looks_like_a_bucket(root):
     assert (root / "Assets/Products.csv").exists()
 
 
-def test_nothing_else_is_left_beside_it(root):
-    save(root, Drawn())
+def test_nothing_is_written_beside_it_which_a_volume_would_not_let(root):
+    with pytest.raises(RuntimeError):
+        save(root, Drawn(fails=True))
 
     assert [path.name for path in root.parent.iterdir()] == ["01_raw"]
+
+
+def test_nothing_else_is_left_in_it(root):
+    save(root, Drawn())
+
+    assert {path.name for path in root.iterdir()} - {".gitkeep"} == {"Assets", "images"}
 
 
 def test_a_root_that_holds_something_is_left_as_it_is(tmp_path):

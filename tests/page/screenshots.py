@@ -107,8 +107,8 @@ def _taken_anew(path: Path) -> bytes:
 
 
 def _save(png: bytes, path: Path) -> None:
-    """Write it as WebP: a quarter of the bytes, with all colours."""
-    Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=88, method=6)
+    """Write it as WebP: a third of the bytes, with all colours; below 94, edges fray."""
+    Image.open(io.BytesIO(png)).convert("RGB").save(path, quality=94, method=6)
 
 
 if __name__ == "__main__":

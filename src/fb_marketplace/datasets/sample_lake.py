@@ -2,7 +2,7 @@
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from kedro.io import AbstractDataset, DatasetError
 
@@ -10,12 +10,14 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.sample.lake import SampleLake
 from fb_marketplace.storage import is_local
 
+_PART: Final = ".part"
+
 
 class SampleLakeDataset(AbstractDataset[SampleLake, None]):
     """Fills a raw root with the embedded marketplace, if that is a local folder and empty.
 
-    It is written beside its place and moved there whole, so an interrupted run leaves nothing that
-    looks like a bucket.
+    It is written below the root, apart, and moved up whole: an interrupted run leaves nothing that
+    looks like a bucket. Beside the root it could not be, where that is a volume of a container.
 
     Example:
         .. code-block:: yaml
@@ -43,18 +45,17 @@ class SampleLakeDataset(AbstractDataset[SampleLake, None]):
             )
         root = Path(self._filepath.removeprefix("file://"))
         found = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-        if set(found) - {".gitkeep"}:
+        if set(found) - {".gitkeep", _PART}:
             raise UserError(
                 f"the sample fills an empty folder only; {root} holds {', '.join(found[:5])}. "
                 "Set FB_RAW to an empty folder, or run the other pipelines on what is there"
             )
-        part = root.with_name(f".{root.name}.part")
+        part = root / _PART
         shutil.rmtree(part, ignore_errors=True)
         for key, content in data.files():
             path = part / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        root.mkdir(parents=True, exist_ok=True)
         for made in sorted(part.iterdir()):
             made.rename(root / made.name)
         part.rmdir()
