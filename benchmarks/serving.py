@@ -13,6 +13,7 @@ four times the load: 503 within 5 ms, as a refusal reads the body and no more.
 import argparse
 import base64
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -62,6 +63,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=240, help="in a round")
     parser.add_argument("--overload", action="store_true", help="four times what it can carry")
+    parser.add_argument("--queue", type=int, default=4, help="places under overload: FB_QUEUE")
     parser.add_argument(
         "--precision", choices=["fp32", "int8"], default="fp32", help="of the graph"
     )
@@ -69,7 +71,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         lake = make_lake(Path(folder), told.precision)
         if told.overload:
-            overload(lake)
+            overload(lake, told.queue)
         else:
             compare(lake, told.requests)
 
@@ -185,16 +187,19 @@ def compare(lake: Path, count: int) -> None:
         )
 
 
-def overload(lake: Path) -> None:
-    """Print what becomes of four times what the server can carry."""
-    with running(ours(lake)) as (port, process):
-        ask(port, lake, count=32)
-        carried = rate_of(ask(port, lake, count=240))
+def overload(lake: Path, queue: int) -> None:
+    """Print what becomes of four times what the server can carry.
+
+    With few places: what is taken on waits for those before it, and no longer.
+    """
+    with running(ours(lake), FB_QUEUE=str(queue)) as (port, process):
+        ask(port, lake, count=32, clients=queue)
+        carried = rate_of(ask(port, lake, count=240, clients=queue))
         half = ask(port, lake, rate=carried / 2, seconds=20)
         before = memory(process)
         with watched(process) as seen:
             flood = ask(port, lake, rate=4 * carried, seconds=20)
-        after = ask(port, lake, count=int(2 * carried))
+        after = ask(port, lake, count=int(2 * carried), clients=queue)
     taken = [answer for answer in flood if answer.status == 200]
     told = [answer for answer in flood if answer.status == 503]
     other = len(flood) - len(taken) - len(told)
@@ -233,12 +238,14 @@ WAYS: Final = {
 
 
 @contextmanager
-def running(command: Sequence[str]) -> Iterator[tuple[int, psutil.Process]]:
+def running(command: Sequence[str], **settings: str) -> Iterator[tuple[int, psutil.Process]]:
     """Run a server on a free port until it is no longer needed."""
     port = free_port()
     with (
         tempfile.TemporaryFile("w+") as said,
-        subprocess.Popen([*command, str(port)], stdout=said, stderr=said) as process,
+        subprocess.Popen(
+            [*command, str(port)], stdout=said, stderr=said, env=os.environ | settings
+        ) as process,
     ):
         tree = psutil.Process(process.pid)
         try:
@@ -277,11 +284,17 @@ def free_port() -> int:
 
 
 def ask(
-    port: int, lake: Path, *, count: int = 0, rate: float = 0.0, seconds: float = 0.0
+    port: int,
+    lake: Path,
+    *,
+    count: int = 0,
+    clients: int = CLIENTS,
+    rate: float = 0.0,
+    seconds: float = 0.0,
 ) -> list[Answer]:
     """Put a load on a server from a process of its own."""
     command = [sys.executable, str(HERE / "http_load.py"), str(port), PATH, str(lake / "uploads")]
-    command += [f"--clients={CLIENTS}", f"--count={count}"]
+    command += [f"--clients={clients}", f"--count={count}"]
     if rate:
         command += [f"--rate={rate}", f"--seconds={seconds}"]
     found = subprocess.run(command, check=True, capture_output=True)

@@ -190,7 +190,7 @@ def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
     import pyarrow.parquet as pq
 
     try:
-        table: Any = pq.read_table(io.BytesIO(ids))
+        table: Any = pq.ParquetFile(io.BytesIO(ids)).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise IndexMismatch(
             f"found {len(ids):,} bytes of ids that are no Parquet ({error})"

@@ -42,7 +42,7 @@ def read_listings(data: bytes) -> dict[str, Listing]:
     import pyarrow.parquet as pq
 
     try:
-        table = pq.read_table(io.BytesIO(data))
+        table = pq.ParquetFile(io.BytesIO(data)).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"found {len(data):,} bytes that are no Parquet ({error})") from error
     if tuple(table.column_names) != Listing._fields:

@@ -224,7 +224,7 @@ def _read_columns(table: bytes) -> list[list[Any]]:
     import pyarrow.parquet as pq
 
     try:
-        found = pq.read_table(io.BytesIO(table))
+        found = pq.ParquetFile(io.BytesIO(table)).read()
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"found {len(table):,} bytes that are no Parquet ({error})") from error
     if tuple(found.column_names) != COLUMNS:
