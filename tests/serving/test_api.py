@@ -250,7 +250,7 @@ def test_an_upload_of_no_told_length_is_read_no_further_than_the_limit(release):
     def body():
         nonlocal sent
         yield b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
-        for _ in range(100):
+        for _ in range(20):
             sent += 100_000
             yield bytes(100_000)
         yield b"\r\n--x--\r\n"
@@ -451,7 +451,6 @@ def test_the_description_tells_how_to_upload_and_what_may_go_wrong(client):
         assert operation["responses"].keys() == {
             "200",
             "400",
-            "401",
             "408",
             "413",
             "415",

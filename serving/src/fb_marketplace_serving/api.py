@@ -1,9 +1,9 @@
 """The HTTP API of a release: what may be asked, and what is answered."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Security
 from fastapi.middleware.cors import CORSMiddleware
@@ -149,7 +149,24 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
     for router in (_open, _closed, _photos):
         app.include_router(router)
     answer_errors(app)
+    if not service.keys:
+        app.openapi = _without_keys(app.openapi)  # type: ignore[method-assign]
     return app
+
+
+def _without_keys(describe: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Say of a server that has no keys that it asks for none."""
+
+    def document() -> dict[str, Any]:
+        found = describe()
+        found.get("components", {}).pop("securitySchemes", None)
+        for operations in found["paths"].values():
+            for operation in operations.values():
+                operation.pop("security", None)
+                operation["responses"].pop("401", None)
+        return found
+
+    return document
 
 
 @_open.get("/healthcheck")
@@ -177,7 +194,7 @@ async def readyz(service: TheService, served: TheServed) -> Readiness:
     )
 
 
-@_open.get("/metrics", response_class=Response)
+@_open.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
 def metrics(service: TheService) -> Response:
     """Give what was counted, for Prometheus."""
     return Response(service.metrics.read(), media_type="text/plain; version=0.0.4")

@@ -6,12 +6,16 @@ is indexed is what is served. Given a canonical photo, it comes back byte for by
 """
 
 import io
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+
+from fb_marketplace_serving.photo_layout import excess_of_jpeg, excess_of_png, is_plain_jpeg
 
 SIDE: Final = 256
 """Width and height of a canonical photo, in pixels."""
@@ -54,6 +58,16 @@ _UNSUPPORTED: Final = (
     ("JPEG 2000", b"\x00\x00\x00\x0cjP  "),
     ("PSD", b"8BPS"),
 )
+
+
+_EXCESS: Final[dict[Format, Callable[[bytes], str | None]]] = {
+    "JPEG": excess_of_jpeg,
+    "PNG": excess_of_png,
+    "WEBP": lambda _: None,  # libwebp walks the parts itself, quickly
+}
+
+_PIXELS_A_STRIP: Final = 2_000_000
+"""Converted at once: some 8 MB."""
 
 
 class PhotoError(ValueError):
@@ -111,29 +125,26 @@ def read(data: bytes, limits: Limits | None = None) -> Photo:
     Raises:
         PhotoError: the bytes are no photo that can be read whole; says which way.
     """
-    limits = limits or Limits()
-    if len(data) > limits.max_bytes:
-        raise PhotoError(
-            "oversized", f"{len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
-        )
-    format_ = sniff(data)
-    try:
-        with Image.open(io.BytesIO(data), formats=(format_,)) as image:
-            width, height = image.size
-            if width * height > limits.max_pixels:
-                raise _too_many_pixels(f"{width} × {height}", limits)
-            if format_ == "JPEG" and _has_canonical_layout(data):
-                image.load()
-                return Photo(data, format_, width, height)
-            return Photo(_encode(_letterbox(image)), format_, width, height)
-    except PhotoError:
-        raise
-    except Image.DecompressionBombError:
-        raise _too_many_pixels("far more", limits) from None
-    except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
-        if _ends_early(data, format_):
-            raise PhotoError("truncated", f"the {format_} ends early: {_said(error)}") from error
-        raise PhotoError("undecodable", f"the {format_} is damaged: {_said(error)}") from error
+    with _opened(data, limits or Limits()) as (format_, image):
+        width, height = image.size
+        if format_ == "JPEG" and is_plain_jpeg(data, SIDE):
+            image.load()
+            return Photo(data, format_, width, height)
+        return Photo(_encode(_letterbox(image)), format_, width, height)
+
+
+def size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
+    """Give the width and height that an upload says it has, in pixels; nothing is decoded.
+
+    Args:
+        data: the bytes of a JPEG, PNG or WebP file.
+        limits: above which a photo is refused.
+
+    Raises:
+        PhotoError: it is refused, or its header cannot be read.
+    """
+    with _opened(data, limits or Limits()) as (_, image):
+        return image.size
 
 
 def sniff(data: bytes) -> Format:
@@ -143,7 +154,7 @@ def sniff(data: bytes) -> Format:
         PhotoError: it is empty, of another image format, or no image at all.
     """
     if not data:
-        raise PhotoError("empty", "0 bytes")
+        raise PhotoError("empty", "it has 0 bytes")
     if data.startswith(b"\xff\xd8\xff"):
         return "JPEG"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -181,6 +192,35 @@ def pixels(jpeg: bytes) -> NDArray[np.uint8]:
     return array
 
 
+@contextmanager
+def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image]]:
+    """Open an upload that is within the limits; what its decoder raises in the block is told as it
+    should be.
+    """
+    if len(data) > limits.max_bytes:
+        raise PhotoError(
+            "oversized", f"{len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
+        )
+    format_ = sniff(data)
+    excess = _EXCESS[format_](data)
+    if excess:
+        raise PhotoError("undecodable", f"the {format_} has {excess}")
+    try:
+        with Image.open(io.BytesIO(data), formats=(format_,)) as image:
+            width, height = image.size
+            if width * height > limits.max_pixels:
+                raise _too_many_pixels(f"{width} × {height}", limits)
+            yield format_, image
+    except PhotoError:
+        raise
+    except Image.DecompressionBombError:
+        raise _too_many_pixels("far more", limits) from None
+    except Exception as error:  # Pillow's decoders raise whatever damaged bytes lead them to
+        if _ends_early(data, format_):
+            raise PhotoError("truncated", f"the {format_} ends early: {_said(error)}") from error
+        raise PhotoError("undecodable", f"the {format_} is damaged: {_said(error)}") from error
+
+
 def _letterbox(image: Image.Image) -> Image.Image:
     """Fit an opened photo, upright, into the middle of a black square, in RGB."""
     scale = SIDE / max(image.size)
@@ -199,16 +239,42 @@ def _letterbox(image: Image.Image) -> Image.Image:
 def _opaque(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Resize to ``size`` in RGB, what is transparent laid on white."""
     if image.has_transparency_data:
-        seen = image.convert("RGBA").resize(size, Image.Resampling.LANCZOS)
+        # Premultiplied while it is resized, or what cannot be seen would colour its neighbours.
+        mode = "RGBA" if image.size == size else "RGBa"
+        whole = _converted(image, mode, lambda part: _in_mode(_in_mode(part, "RGBA"), mode))
+        seen = _resized(whole, size).convert("RGBA")
         white = Image.new("RGBA", size, "white")
         return Image.alpha_composite(white, seen).convert("RGB")
     if image.mode.startswith("I"):
-        image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+        image = _converted(image, "L", _in_8_bits)
     elif image.mode == "P":
-        image = image.convert("RGB")
-    if image.size != size:
-        image = image.resize(size, Image.Resampling.LANCZOS)
-    return image.convert("RGB")
+        image = _converted(image, "RGB", lambda part: part.convert("RGB"))
+    return _resized(image, size).convert("RGB")
+
+
+def _converted(
+    image: Image.Image, mode: str, convert: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
+    """Convert a strip of rows at a time: what stands between two modes is never held whole."""
+    if image.mode == mode:
+        return image
+    whole, rows = Image.new(mode, image.size), max(1, _PIXELS_A_STRIP // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        whole.paste(convert(image.crop((0, top, image.width, bottom))), (0, top))
+    return whole
+
+
+def _resized(image: Image.Image, size: tuple[int, int]) -> Image.Image:
+    return image if image.size == size else image.resize(size, Image.Resampling.LANCZOS)
+
+
+def _in_mode(image: Image.Image, mode: str) -> Image.Image:
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _in_8_bits(image: Image.Image) -> Image.Image:
+    return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
 
 
 def _orientation(image: Image.Image) -> object:
@@ -230,7 +296,9 @@ def _said(error: Exception) -> str:
     """Give what Pillow says, the same for the same bytes: an unknown file it names by its address
     in memory.
     """
-    return "its header cannot be read" if isinstance(error, UnidentifiedImageError) else str(error)
+    if isinstance(error, UnidentifiedImageError):
+        return "its header cannot be read"
+    return str(error) or "its parts do not fit each other"
 
 
 def _too_many_pixels(found: str, limits: Limits) -> PhotoError:
@@ -244,32 +312,3 @@ def _ends_early(data: bytes, format_: Format) -> bool:
     if format_ == "PNG":
         return b"IEND" not in data[-64:]
     return len(data) < int.from_bytes(data[4:8], "little") + 8
-
-
-def _has_canonical_layout(data: bytes) -> bool:
-    """Walk the segments of a JPEG (ITU-T T.81, annex B): baseline, 256 × 256, three components, a
-    plain JFIF header, nothing else, nothing after the end.
-    """
-    position, seen_header, seen_frame = 2, False, False
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker, length = (
-            data[position + 1],
-            int.from_bytes(data[position + 2 : position + 4], "big"),
-        )
-        body = data[position + 4 : position + 2 + length]
-        if marker == 0xE0:
-            if seen_header or length != 16 or not body.startswith(b"JFIF\x00"):
-                return False
-            seen_header = True
-        elif marker == 0xC0:
-            side = SIDE.to_bytes(2, "big")
-            if seen_frame or body[:6] != b"\x08" + side + side + b"\x03":
-                return False
-            seen_frame = True
-        elif marker == 0xDA:
-            end = data.find(b"\xff\xd9", position)
-            return seen_header and seen_frame and end == len(data) - 2
-        elif marker not in (0xC4, 0xDB, 0xDD):
-            return False
-        position += 2 + length
-    return False

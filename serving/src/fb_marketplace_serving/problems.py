@@ -26,17 +26,59 @@ _STATUS_OF_REASON: Final[dict[Reason, int]] = {
 _SHOWN: Final = 100
 """Characters of a wrong value that are said again."""
 
-_DESCRIPTIONS: Final = {
-    400: "The request is malformed",
-    401: "The key is missing or wrong",
-    404: "There is none of that id",
-    408: "The upload took too long",
-    413: "The upload is too large",
-    415: "It is no JPEG, PNG or WebP photo",
-    422: "It is missing, or cannot be read",
-    429: "The key has made as many requests as it may; Retry-After says when it may again",
-    500: "A fault of the server",
-    503: "The server has as much to do as it takes on; Retry-After says when to try again",
+_TOLD: Final[dict[int, tuple[str, str | None, str]]] = {
+    400: ("The request is malformed", None, "Too many files. Maximum number of files is 1."),
+    401: (
+        "The key is missing or wrong",
+        "key",
+        "found no key in the header X-API-Key; expected one that this server was given",
+    ),
+    404: ("There is none of that id", None, "found no listing '4e5f6a7b' in release v1"),
+    408: ("The upload took too long", "slow_upload", "the upload was not whole within 10 s"),
+    413: (
+        "The upload is too large",
+        "oversized",
+        "more than the 33,554,432 bytes that are accepted",
+    ),
+    415: (
+        "It is no JPEG, PNG or WebP photo",
+        "unsupported_format",
+        "GIF; JPEG, PNG and WebP are accepted",
+    ),
+    422: (
+        "It is missing, or cannot be read",
+        "truncated",
+        "the JPEG ends early: image file is truncated (3 bytes not processed)",
+    ),
+    429: (
+        "The key has made as many requests as it may; Retry-After says when it may again",
+        "rate",
+        "found more than 600 per 1 minute; try again in 12 s",
+    ),
+    500: (
+        "A fault of the server",
+        "damaged",
+        "the photo is not what was sealed; it is not shown",
+    ),
+    503: (
+        "The server has as much to do as it takes on; Retry-After says when to try again",
+        "full",
+        "32 requests are being worked on, as many as are taken on at once; try again",
+    ),
+}
+"""What each status means, and an example: the kind of problem, if it has one of its own, and the detail."""
+
+_RETRY_AFTER: Final[dict[str, Any]] = {
+    "Retry-After": {
+        "schema": {"type": "integer", "minimum": 1},
+        "description": "seconds after which to try again",
+    }
+}
+
+_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "how to ask"}},
+    429: _RETRY_AFTER,
+    503: _RETRY_AFTER,
 }
 
 
@@ -51,11 +93,19 @@ class Problem(HTTPException):
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Give OpenAPI's words for what may go wrong."""
-    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    return {
-        status: {"description": _DESCRIPTIONS[status], "content": content} for status in statuses
-    }
+    """Give OpenAPI's words for what may go wrong, an example with each."""
+    schema = {"$ref": "#/components/schemas/Problem"}
+    found: dict[int | str, dict[str, Any]] = {}
+    for status in statuses:
+        meaning, kind, detail = _TOLD[status]
+        example = _said(status, detail, kind).model_dump()
+        found[status] = {
+            "description": meaning,
+            "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+        }
+        if status in _HEADERS:
+            found[status]["headers"] = _HEADERS[status]
+    return found
 
 
 def answer_errors(app: FastAPI) -> None:
@@ -97,12 +147,18 @@ def problem(
         kind: which problem, for programs; without it, the status says it all.
         headers: of the answer.
     """
-    said = ProblemSchema(
+    return JSONResponse(
+        _said(status, detail, kind).model_dump(),
+        status,
+        headers=dict(headers or {}),
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _said(status: int, detail: str, kind: str | None) -> ProblemSchema:
+    return ProblemSchema(
         type=f"{_KIND}{kind}" if kind else "about:blank",
         title=kind.replace("_", " ").capitalize() if kind else HTTPStatus(status).phrase,
         status=status,
         detail=detail,
-    )
-    return JSONResponse(
-        said.model_dump(), status, headers=dict(headers or {}), media_type=MEDIA_TYPE
     )

@@ -118,7 +118,18 @@ class SimilarImages(BaseModel):
 class ReleaseSummary(BaseModel):
     """What is served."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = _with_example(
+        version="2026-03-01T12.00.00.000Z",
+        created="2026-03-01T12:00:00+00:00",
+        code_revision="a874d94",
+        data_digest="9f86d081884c7d65",
+        labels=["Home & Garden", "Office Furniture & Equipment"],
+        categories=["Home & Garden", "Office Furniture & Equipment"],
+        photos_version=1,
+        embedding_dimension=256,
+        counts={"photos": 12604, "products": 7156},
+        metrics={"vision": {"test": {"top1": 0.6}}},
+    )
 
     version: str
     created: str
@@ -139,9 +150,9 @@ class Problem(BaseModel):
 
     model_config = _with_example(
         type="urn:fb-marketplace:problem:truncated",
-        title="Unprocessable Content",
+        title="Truncated",
         status=422,
-        detail="truncated: the JPEG ends early: image file is truncated",
+        detail="the JPEG ends early: image file is truncated (3 bytes not processed)",
     )
 
     type: Annotated[str, Field(description="which problem, for programs")]

@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import NamedTuple, Self
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 from fastapi import Request
@@ -29,6 +29,9 @@ from fb_marketplace_serving.request_log import LOG, told
 from fb_marketplace_serving.settings import Settings, cores
 from fb_marketplace_serving.uploads import drained, uploaded
 from fb_marketplace_serving.workers import workers
+
+LARGE: Final = 16_000_000
+"""Pixels: some 64 MB, and more while they are worked on. Phones make twelve million."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +99,7 @@ class Service:
         self._admission = Admission(settings.queue)
         self.metrics = Metrics(lambda: self._admission.working, lambda: self._admission.uploading)
         self._decoders = workers(cores(), "decode")
+        self._large_decoder = workers(1, "decode-large")
         self._encoders = workers(settings.lanes, "encode")
         self._opener = workers(1, "open")
         self.served = self._ready(release)
@@ -123,7 +127,7 @@ class Service:
 
     def close(self) -> None:
         """Let the threads go."""
-        for pool in (self._decoders, self._encoders, self._opener):
+        for pool in (self._decoders, self._large_decoder, self._encoders, self._opener):
             pool.shutdown(wait=False, cancel_futures=True)
 
     async def encode(self, request: Request, served: Served) -> Encoded:
@@ -151,9 +155,7 @@ class Service:
     async def _in_time(self, upload: UploadFile, limits: Limits, served: Served) -> Encoded:
         try:
             async with asyncio.timeout(self.settings.request_seconds):
-                decoding = asyncio.get_running_loop().run_in_executor(
-                    self._decoders, self._decode, upload, limits
-                )
+                decoding = asyncio.create_task(self._decoded(upload, limits))
                 encoded = await served.batcher.encode(decoding)
         except TimeoutError:
             self.metrics.turned_away.labels("deadline").inc()
@@ -164,10 +166,22 @@ class Service:
         self.metrics.batches.observe(encoded.batch)
         return encoded
 
+    async def _decoded(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
+        """Decode a photo; a large one in its turn, as each takes up to a gigabyte meanwhile."""
+        run = asyncio.get_running_loop().run_in_executor
+        small = await run(self._decoders, self._decode_small, upload, limits)
+        if small is not None:
+            return small
+        return await run(self._large_decoder, self._decode, upload, limits)
+
+    def _decode_small(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8] | None:
+        width, height = photos.size(_read(upload, limits), limits)
+        return self._decode(upload, limits) if width * height < LARGE else None
+
     def _decode(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
+        # Read anew: those that wait for their turn hold no bytes.
         with self.metrics.stage("decode"):
-            data = upload.file.read(limits.max_bytes + 1)
-            return photos.pixels(photos.canonical(data, limits))
+            return photos.pixels(photos.canonical(_read(upload, limits), limits))
 
     def _turned_away(self, full: Full) -> Problem:
         self.metrics.turned_away.labels("full").inc()
@@ -188,3 +202,8 @@ class Service:
             "release refused",
             extra=told(version=refusal.version, why=refusal.why, served=self.served.version),
         )
+
+
+def _read(upload: UploadFile, limits: Limits) -> bytes:
+    upload.file.seek(0)
+    return upload.file.read(limits.max_bytes + 1)

@@ -6,7 +6,7 @@ from typing import Any, Final
 from fastapi import HTTPException, Request
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive
+from starlette.types import Message
 
 from fb_marketplace_serving.photos import PhotoError
 from fb_marketplace_serving.problems import Problem
@@ -52,12 +52,13 @@ async def uploaded(request: Request, max_bytes: int, seconds: float) -> UploadFi
         PhotoError: it is too large.
         HTTPException: there is none, or it did not come in whole, or in time.
     """
-    bounded = Request(request.scope, _bounded(request, max_bytes))
+    bounded = _Bounded(request, max_bytes)
     try:
         async with asyncio.timeout(seconds):
-            form = await bounded.form(max_files=1, max_fields=8)
+            form = await Request(request.scope, bounded.receive).form(max_files=1, max_fields=8)
     except PhotoError:
-        await drained(request, _SECONDS_TO_LINGER)
+        if not bounded.ended:
+            await drained(request, _SECONDS_TO_LINGER)
         raise
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the upload was whole") from None
@@ -93,22 +94,26 @@ async def drained(request: Request, seconds: float = _SECONDS_TO_DRAIN) -> None:
         return
 
 
-def _bounded(request: Request, max_bytes: int) -> Receive:
-    """Receive the body of a request as long as it is no longer than one photo makes it."""
-    left = max_bytes + _ENVELOPE_BYTES
-    too_long = PhotoError("oversized", f"more than the {max_bytes:,} bytes that are accepted")
+class _Bounded:
+    """Receives the body of a request as long as it is no longer than one photo makes it."""
 
-    async def receive() -> Message:
-        nonlocal left
-        if _told_length(request) > max_bytes + _ENVELOPE_BYTES:
-            raise too_long
-        message = await request.receive()
-        left -= len(message.get("body", b""))
-        if left < 0:
-            raise too_long
+    def __init__(self, request: Request, max_bytes: int) -> None:
+        self.ended = False
+        self._request = request
+        self._most = self._left = max_bytes + _ENVELOPE_BYTES
+        self._too_long = PhotoError(
+            "oversized", f"more than the {max_bytes:,} bytes that are accepted"
+        )
+
+    async def receive(self) -> Message:
+        if _told_length(self._request) > self._most:
+            raise self._too_long
+        message = await self._request.receive()
+        self.ended = not message.get("more_body")
+        self._left -= len(message.get("body", b""))
+        if self._left < 0:
+            raise self._too_long
         return message
-
-    return receive
 
 
 def _told_length(request: Request) -> int:

@@ -1,0 +1,94 @@
+"""How the file of a photo is laid out: the parts that a decoder walks, seen before it does.
+
+Decoders walk whatever they are given, part by part and junk byte by junk byte: a few megabytes of either
+keep them busy for minutes. What no camera or editor writes is told here, in milliseconds.
+"""
+
+import re
+from typing import Final
+
+MOST_SCANS: Final = 100
+"""Of a JPEG; progressive ones have some ten. Each goes over all pixels again (libjpeg-turbo warns of such
+files in its "Two issues with the JPEG standard", and its own fuzzers stop at 500)."""
+
+MOST_SEGMENTS: Final = 4096
+"""Of a JPEG: metadata of 32 megabytes, in segments of 64 kilobytes, are 512."""
+
+MOST_JUNK: Final = 4096
+"""Bytes before the first scan of a JPEG that are of no segment."""
+
+MOST_CHUNKS: Final = 16_384
+"""Of a PNG: 32 megabytes, in chunks of 8 kilobytes as libpng writes them, are 4,096."""
+
+_MARKER: Final = re.compile(rb"\xff[^\xff\x00]")
+_MARKER_IN_SCAN: Final = re.compile(rb"\xff[^\xff\x00\xd0-\xd7]")
+"""Restarts are a part of a scan."""
+
+_BARE: Final = frozenset([0x01, *range(0xD0, 0xDA)])
+"""Markers without a body."""
+
+_END, _SCAN = 0xD9, 0xDA
+
+
+def excess_of_jpeg(data: bytes) -> str | None:
+    """Say what a JPEG has more of than any photo; nothing where all is well (ITU-T T.81, annex B)."""
+    position, segments, scans, junk = 2, 0, 0, 0
+    while found := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
+        if not scans:
+            junk += found.start() - position
+        segments += 1
+        if junk > MOST_JUNK:
+            return f"more than {MOST_JUNK:,} bytes of junk before its picture"
+        if segments > MOST_SEGMENTS:
+            return f"more than {MOST_SEGMENTS:,} segments"
+        marker, position = data[found.end() - 1], found.end()
+        if marker == _SCAN:
+            scans += 1
+        elif scans and marker == _END:
+            return None
+        if scans > MOST_SCANS:
+            return f"more than {MOST_SCANS:,} scans"
+        if marker not in _BARE:
+            position += max(2, int.from_bytes(data[position : position + 2], "big"))
+    if not scans and len(data) - position > MOST_JUNK:
+        return f"more than {MOST_JUNK:,} bytes of junk and no picture"
+    return None
+
+
+def excess_of_png(data: bytes) -> str | None:
+    """Say that a PNG has more chunks than any photo; nothing where all is well."""
+    position = 8
+    for _ in range(MOST_CHUNKS):
+        if position + 8 > len(data) or data[position + 4 : position + 8] == b"IEND":
+            return None
+        position += 12 + int.from_bytes(data[position : position + 4], "big")
+    return f"more than {MOST_CHUNKS:,} chunks"
+
+
+def is_plain_jpeg(data: bytes, side: int) -> bool:
+    """Tell whether a JPEG is laid out as a canonical photo: baseline, a square of this side, three
+    components, a plain JFIF header, nothing else, nothing after the end (ITU-T T.81, annex B).
+    """
+    position, seen_header, seen_frame = 2, False, False
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker, length = (
+            data[position + 1],
+            int.from_bytes(data[position + 2 : position + 4], "big"),
+        )
+        body = data[position + 4 : position + 2 + length]
+        if marker == 0xE0:
+            if seen_header or length != 16 or not body.startswith(b"JFIF\x00"):
+                return False
+            seen_header = True
+        elif marker == 0xC0:
+            sides = side.to_bytes(2, "big") * 2
+            if seen_frame or body[:6] != b"\x08" + sides + b"\x03":
+                return False
+            seen_frame = True
+        elif marker == _SCAN:
+            end = data.find(b"\xff\xd9", position)
+            return seen_header and seen_frame and end == len(data) - 2
+        elif marker not in (0xC4, 0xDB, 0xDD):
+            return False
+        position += 2 + length
+    return False

@@ -1,0 +1,194 @@
+"""What the API says of itself, held against what it does: schemathesis asks a server as it runs."""
+
+import io
+
+import httpx
+import pytest
+import schemathesis
+from fastapi.testclient import TestClient
+from hypothesis import HealthCheck, Phase, given, seed, settings
+from hypothesis.strategies import just
+from PIL import Image
+from schemathesis import GenerationMode
+from schemathesis.checks import CHECKS, load_all_checks
+
+from fb_marketplace_serving.api import create_app
+from fb_marketplace_serving.settings import Settings
+
+KEY = "k" * 20
+PROBLEM = "application/problem+json"
+EXAMPLES = 20
+"""Of each operation, of what it should take and of what it should not."""
+
+load_all_checks()
+# Bytes that are no photo, and categories that no listing has, are of the right form, and refused.
+NOT_CHECKED = [CHECKS.get_one("positive_data_acceptance")]
+# A body that is put in place of the one that was drawn is taken for one that is wrong.
+NOT_CHECKED_OF_PHOTOS = [*NOT_CHECKED, CHECKS.get_one("negative_data_rejection")]
+
+
+@pytest.fixture(params=["open", "keys"])
+def asked(request, serve, lake):
+    """The address of a server, and the headers that it wants."""
+    keys = {"FB_API_KEYS": f"page:{KEY}"} if request.param == "keys" else {}
+    process = serve("--lake", lake, "--port", "0", FB_LOG_LEVEL="error", **keys)
+    ready = process.stdout.readline()
+    assert ready, process.stderr.read()
+    return ready.split()[-1], {"X-API-Key": KEY} if keys else {}
+
+
+@pytest.fixture(scope="module")
+def photo():
+    buffer = io.BytesIO()
+    Image.new("RGB", (90, 60), (220, 30, 30)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def ask_all(asked, mode, photo=None):
+    """Ask each operation that can be asked so; gives the statuses that each answered with.
+
+    With a photo, only those that take one are asked, and it is sent whatever else is drawn.
+    """
+    address, headers = asked
+    reached: dict[str, set[int]] = {}
+    for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
+        operation = found.ok()
+        takes_something = operation.body or operation.query or operation.path_parameters
+        if photo and not operation.body:
+            continue
+        if mode is GenerationMode.NEGATIVE and not (takes_something and operation.method == "post"):
+            continue  # There is nothing that could be wrong: any text may be an id.
+
+        statuses = reached.setdefault(operation.label, set())
+
+        @seed(20_260_301)
+        @settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            phases=(Phase.explicit, Phase.generate),
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode), statuses=just(statuses))
+        def ask(case, statuses):
+            if photo:
+                case.body, case.media_type = {"image": photo}, "multipart/form-data"
+            answer = case.call(base_url=address, headers=headers)
+            statuses.add(answer.status_code)
+            not_checked = NOT_CHECKED_OF_PHOTOS if photo else NOT_CHECKED
+            case.validate_response(answer, headers=headers, excluded_checks=not_checked)
+
+        ask()
+    return reached
+
+
+def test_every_answer_is_one_that_is_documented(asked):
+    reached = ask_all(asked, GenerationMode.POSITIVE)
+
+    assert len(reached) == 10
+    assert all(
+        statuses & ({404} if "_id}" in label else {200}) for label, statuses in reached.items()
+    )
+
+
+def test_every_refusal_is_one_that_is_documented(asked):
+    reached = ask_all(asked, GenerationMode.NEGATIVE)
+
+    assert len(reached) == 3
+    # Where all that was wrong is the key, the right one is sent instead, and the photo is taken.
+    assert all(statuses <= {200, 400, 401, 413, 415, 422} for statuses in reached.values())
+    assert all(statuses & {400, 422} for statuses in reached.values())
+
+
+def test_every_answer_to_a_photo_is_one_that_is_documented(asked, photo):
+    reached = ask_all(asked, GenerationMode.POSITIVE, photo)
+
+    assert len(reached) == 3
+    assert all(200 in statuses for statuses in reached.values())
+    assert reached["POST /predict/similar_images"] <= {200, 422}
+
+
+def test_what_there_is_is_shown_as_documented(asked):
+    address, headers = asked
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    for path, wanted in (("/products/{product_id}", "prd-red"), ("/images/{image_id}", "img-red")):
+        case = schema[path]["GET"].Case(path_parameters={path.split("{")[1][:-1]: wanted})
+        answer = case.call(base_url=address, headers=headers)
+        case.validate_response(answer, headers=headers)
+        assert answer.status_code == 200
+
+
+def test_a_method_that_there_is_not_is_told_as_a_problem(asked):
+    address, headers = asked
+    for method, path in (("GET", "/predict/image"), ("POST", "/release"), ("PUT", "/products/a")):
+        answer = httpx.request(method, f"{address}{path}", headers=headers)
+        assert answer.status_code == 405
+        assert answer.headers["content-type"] == PROBLEM
+        assert answer.headers["allow"]
+
+
+@pytest.fixture
+def documents(release):
+    """Of a server without keys, and of one with them."""
+    keys = Settings(api_keys=f"page:{KEY}")
+    return [
+        TestClient(create_app(release, told)).get("/openapi.json").json()
+        for told in (Settings(), keys)
+    ]
+
+
+def operations(document):
+    return [
+        (f"{method.upper()} {path}", operation)
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    ]
+
+
+def test_every_error_is_documented_as_a_problem_with_an_example(documents):
+    for document in documents:
+        assert "HTTPValidationError" not in document["components"]["schemas"]
+        for label, operation in operations(document):
+            for status, response in operation["responses"].items():
+                if status == "200":
+                    continue
+                assert list(response["content"]) == [PROBLEM], (label, status)
+                example = response["content"][PROBLEM]["example"]
+                assert example["status"] == int(status), (label, status)
+                assert example.keys() == {"type", "title", "status", "detail"}
+                if status in {"429", "503"}:
+                    assert "Retry-After" in response["headers"]
+
+
+def test_every_answer_in_json_has_an_example(documents):
+    for document in documents:
+        for name, schema in document["components"]["schemas"].items():
+            if name not in {"Refused", "Hit", "JsonValue"}:  # parts of others
+                assert "example" in schema, name
+        for label, operation in operations(document):
+            content = operation["responses"]["200"].get("content")
+            assert content, label
+
+
+def test_a_key_is_asked_for_where_there_are_keys_and_nowhere_else(documents):
+    open_, closed = documents
+
+    assert not any("security" in operation for _, operation in operations(open_))
+    assert not any("401" in operation["responses"] for _, operation in operations(open_))
+    asking = {label for label, operation in operations(closed) if "security" in operation}
+    assert asking == {label for label, _ in operations(closed)} - {
+        "GET /healthcheck",
+        "GET /livez",
+        "GET /readyz",
+        "GET /metrics",
+    }
+    for label, operation in operations(closed):
+        assert ("401" in operation["responses"]) == (label in asking)
+
+
+def test_an_upload_is_documented_with_all_that_may_be_wrong_with_it(documents):
+    for label, operation in operations(documents[1]):
+        if label.startswith("POST"):
+            assert operation["responses"].keys() == {
+                *("200", "400", "401", "408", "413", "415", "422", "429", "503")
+            }
