@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fb_marketplace_serving import __version__, commands
@@ -117,13 +118,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _serve(settings: "Settings", listener: socket.socket) -> None:
-    import uvicorn
-
-    from fb_marketplace_serving.api import create_app
     from fb_marketplace_serving.pointer import current_version
     from fb_marketplace_serving.release import Release, ReleaseError
     from fb_marketplace_serving.request_log import log_as_json
-    from fb_marketplace_serving.service import Source
 
     def open_version(version: str) -> Release:
         return Release.open(settings.lake, version, encoder_threads=settings.encoder_threads)
@@ -132,10 +129,18 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
         return current_version(settings.lake)
 
     log_as_json(settings.log_level)
-    try:
-        release = open_version(current())
-    except ReleaseError as error:
-        raise _Refusal(str(error)) from error
+    with ThreadPoolExecutor(1) as opener:
+        opening = opener.submit(lambda: open_version(current()))
+        # A second's imports, while the release is read.
+        import uvicorn
+
+        from fb_marketplace_serving.api import create_app
+        from fb_marketplace_serving.service import Source
+
+        try:
+            release = opening.result()
+        except ReleaseError as error:
+            raise _Refusal(str(error)) from error
     app = create_app(release, settings, Source(current, open_version))
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 
@@ -154,6 +159,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        ws="none",
         timeout_graceful_shutdown=settings.drain_seconds,
     )
     Server(config).run(sockets=[listener])
