@@ -52,7 +52,7 @@ class Connection:
         started = time.perf_counter()
         try:
             async with asyncio.timeout(SECONDS_FOR_AN_ANSWER):
-                status, body = await self._exchange(data)
+                status, body = await self._exchange_anew(data)
         except (OSError, EOFError, TimeoutError, ValueError):
             self.close()
             return Answer(started, time.perf_counter() - started, 0)
@@ -65,6 +65,15 @@ class Connection:
         if self._streams:
             self._streams[1].close()
         self._streams = None
+
+    async def _exchange_anew(self, data: bytes) -> tuple[int, bytes]:
+        """Ask on the open connection; where the server has closed it meanwhile, as idle, on another."""
+        if self._streams is not None:
+            try:
+                return await self._exchange(data)
+            except (OSError, EOFError):
+                self.close()
+        return await self._exchange(data)
 
     async def _exchange(self, data: bytes) -> tuple[int, bytes]:
         if self._streams is None:
