@@ -395,7 +395,9 @@ def test_looking_further_finds_no_less(kind, matrix, queries):
         rows = index_search.nearest(vectors, queries, 10)[0]
         found.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
 
-    assert found[0] < found[-1] == 10 * len(queries)
+    assert found[0] <= found[-1] == 10 * len(queries)
+    # A graph of so few finds all at once, among the many that it has compared exactly.
+    assert found[0] < found[-1] or kind == "hnsw"
 
 
 @pytest.mark.parametrize("k", [100, 250])
