@@ -49,7 +49,7 @@ COMPARED: Final = 4
 
 NPROBES: Final = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
 K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
-EF_SEARCHES: Final = (48, 64, 96, 128, 192, 256, 512, 1024)
+EF_SEARCHES: Final = (48, 64, 96, 128, 160, 192, 224, 256, 384, 512, 1024)
 
 
 def measurable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
