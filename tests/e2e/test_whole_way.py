@@ -16,7 +16,9 @@ import psutil
 import pytest
 from e2e.places import BIN, PROJECT, Place, Run, clean_environment, command, serving
 
-COLUMNS_OF_A_HIT = {"image_id", "product_id", "title", "price", "currency", "category", "score"}
+from fb_marketplace_serving.listings import Listing
+
+COLUMNS_OF_A_HIT = {"image_id", "score", *Listing._fields}
 
 
 @pytest.fixture(scope="module")
