@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.manifest import Abstention, Canary, Manifest, artifact_of
 from fb_marketplace_serving.photo_files import FOLDER, file_name
-from fb_marketplace_serving.release import Abstention, Canary, Manifest, artifact_of
 
 FILES = {
     "encoder": "encoder.onnx",

@@ -1,6 +1,5 @@
 """The release in force, as the next one is compared with it."""
 
-import hashlib
 import io
 import logging
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import pandas as pd
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.pointer import CURRENT, read_current
+from fb_marketplace_serving.release_files import sealed_bytes
 
 MEASURES: Final = ("measure", "case", "group_id", "value")
 """The columns of the artifact ``measures``: a row for each measure and case of the test split."""
@@ -54,14 +54,8 @@ def read_in_force(lake: str) -> InForce:
         manifest = read_current(lake)
         version = manifest.version
         sealed = manifest.artifacts["measures"]
-        file = store.name(sealed.path)
-        try:
-            data = store.read(sealed.path)
-        except FileNotFoundError:
-            raise ReleaseError(f"{file}: not found") from None
-        if hashlib.sha256(data).hexdigest() != sealed.sha256:
-            raise ReleaseError(f"{file}: found another sha256 than was sealed")
-        return InForce(version, read_measures(data, file), "")
+        data = sealed_bytes(store, sealed)
+        return InForce(version, read_measures(data, store.name(sealed.path)), "")
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise

@@ -46,7 +46,7 @@ def main() -> int:
         ]:
             page = _opened(browser, address, scheme, size)
             if name not in ("start", "broken-file"):
-                page.set_input_files("#file", shown)  # type: ignore[arg-type]
+                page.set_input_files("#file", shown)
                 _wait_for_photos(page)
             _ACTS.get(name, lambda page: None)(page)
             page.wait_for_timeout(500)  # the photos fade in
@@ -57,8 +57,8 @@ def main() -> int:
 
 def _opened(browser: "Browser", address: str, scheme: str, size: dict[str, int]) -> "Page":
     page = browser.new_context(
-        viewport=size,  # type: ignore[arg-type]
-        color_scheme=scheme,  # type: ignore[arg-type]
+        viewport=size,
+        color_scheme=scheme,
         device_scale_factor=2 if size is PHONE else 1,
         locale="en-GB",
     ).new_page()
@@ -88,7 +88,7 @@ def _walk(page: "Page") -> None:
 
 def _break(page: "Page") -> None:
     file = {"name": "holiday.jpg", "mimeType": "image/jpeg", "buffer": b"no photo at all"}
-    page.set_input_files("#file", file)  # type: ignore[arg-type]
+    page.set_input_files("#file", file)
     page.locator("#trouble h3").wait_for()
 
 

@@ -21,11 +21,9 @@ from PIL import Image
 import fb_marketplace_serving
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.release import (
-    Manifest,
-    Release,
-    publish,
-)
+from fb_marketplace_serving.manifest import Manifest
+from fb_marketplace_serving.pointer import publish
+from fb_marketplace_serving.release import Release
 
 LABELS = ("Reds", "Greens", "Blues")
 DIMENSION = 8

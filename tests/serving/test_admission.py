@@ -42,6 +42,5 @@ def test_uploads_are_bounded_too():
     for upload in coming_in:
         upload.__enter__()
 
-    with pytest.raises(Full) as caught, admission.upload():
+    with pytest.raises(Full, match=f"{UPLOADS_A_PLACE} requests"), admission.upload():
         pass
-    assert caught.value.seconds >= 1

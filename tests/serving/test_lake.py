@@ -77,12 +77,12 @@ def test_reads_in_blocks(lake):
     assert b"".join(blocks) == data
 
 
-def test_names_what_lies_in_a_folder_also_what_came_after_a_look(lake):
+def test_gives_the_sizes_also_of_what_came_after_a_look(lake):
     lake.create("a/b.json", b"one")
-    assert lake.names("a") == ["b.json"]
+    assert lake.sizes("a") == {"b.json": 3}
     lake.create("a/c.json", b"two")
 
-    assert lake.names("a") == ["b.json", "c.json"]
+    assert lake.sizes("a") == {"b.json": 3, "c.json": 3}
     assert lake.digest("a/c.json")[0] == 3
 
 
@@ -182,7 +182,7 @@ def test_creates_where_there_are_no_hard_links_and_never_over_a_file(tmp_path, m
     assert lake.read("b.json") == b"one"
 
 
-@pytest.mark.parametrize("ask", [Lake.read, Lake.digest, Lake.read_tagged, Lake.names])
+@pytest.mark.parametrize("ask", [Lake.read, Lake.digest, Lake.read_tagged])
 def test_says_that_a_file_is_not_there(lake, ask):
     with pytest.raises(FileNotFoundError):
         ask(lake, "none")

@@ -9,8 +9,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.photo_files import FOLDER, PhotoFiles, file_name
-from fb_marketplace_serving.release import Release, ReleaseError
+from fb_marketplace_serving.release import Release
 
 
 @pytest.fixture

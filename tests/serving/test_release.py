@@ -13,17 +13,16 @@ from fb_marketplace_serving import photos
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.index_building import build, hold
 from fb_marketplace_serving.index_kinds import Vectors
-from fb_marketplace_serving.release import (
+from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.manifest import (
     Canary,
-    Listing,
     Manifest,
-    Release,
     ReleaseError,
     artifact_of,
-    publish,
-    read_current,
     read_manifest,
 )
+from fb_marketplace_serving.pointer import publish, read_current
+from fb_marketplace_serving.release import Release
 
 FILES = {
     "encoder": "model/encoder.onnx",

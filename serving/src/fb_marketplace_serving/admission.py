@@ -10,11 +10,10 @@ please: if each held a place, a few slow ones would keep all others out."""
 
 
 class Full(Exception):  # noqa: N818 - a state that the client is told of
-    """There is no place; ``seconds`` says when there may be one."""
+    """There is no place now."""
 
-    def __init__(self, taken: int, seconds: int) -> None:
+    def __init__(self, taken: int) -> None:
         super().__init__(f"{taken} requests are being worked on, as many as are taken on at once")
-        self.seconds = seconds
 
 
 class Admission:
@@ -35,7 +34,7 @@ class Admission:
         """
         self._refuse_where_full()
         if self.uploading >= self._uploads:
-            raise Full(self.uploading, self._seconds())
+            raise Full(self.uploading)
         self.uploading += 1
         try:
             yield
@@ -58,8 +57,4 @@ class Admission:
 
     def _refuse_where_full(self) -> None:
         if self.working >= self._places:
-            raise Full(self.working, self._seconds())
-
-    def _seconds(self) -> int:
-        """Say after how long to try again: the least that the header can say."""
-        return 1
+            raise Full(self.working)

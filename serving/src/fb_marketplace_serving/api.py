@@ -14,9 +14,10 @@ from fb_marketplace_serving import __version__
 from fb_marketplace_serving.access import ANYONE
 from fb_marketplace_serving.batching import Encoded
 from fb_marketplace_serving.context import ID_HEADER, RELEASE_HEADER, Context
+from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.page import Parts, page
-from fb_marketplace_serving.problems import Problem, answer_errors, documented
-from fb_marketplace_serving.release import Release, ReleaseError
+from fb_marketplace_serving.problems import TRY_AGAIN, Problem, answer_errors, documented
+from fb_marketplace_serving.release import Release
 from fb_marketplace_serving.request_log import LOG, told
 from fb_marketplace_serving.schemas import (
     FeatureEmbedding,
@@ -185,7 +186,7 @@ async def livez(served: TheServed) -> Health:
 async def readyz(service: TheService, served: TheServed) -> Readiness:
     """Say that the server takes requests; and whether it serves what is in force in the lake."""
     if service.draining:
-        raise Problem(503, "draining", "the server was told to stop", {"Retry-After": "1"})
+        raise Problem(503, "draining", "the server was told to stop", TRY_AGAIN)
     refusal = service.refusal
     return Readiness(
         status="ready",

@@ -118,8 +118,9 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def _serve(settings: "Settings", listener: socket.socket) -> None:
+    from fb_marketplace_serving.manifest import ReleaseError
     from fb_marketplace_serving.pointer import current_version
-    from fb_marketplace_serving.release import Release, ReleaseError
+    from fb_marketplace_serving.release import Release
     from fb_marketplace_serving.request_log import log_as_json
 
     def open_version(version: str) -> Release:

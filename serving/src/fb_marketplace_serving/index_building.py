@@ -6,7 +6,6 @@ copy of what was trained, and merged. FAISS is held to one thread, so that no su
 are.
 """
 
-import importlib
 import math
 from collections.abc import Iterable, Iterator
 from typing import Any, Final
@@ -14,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.index_kinds import Kind, Settings, Vectors
+from fb_marketplace_serving.index_kinds import Kind, Settings, Vectors, untyped_faiss
 from fb_marketplace_serving.index_search import one_thread
 
 LONGEST: Final = 1e30
@@ -183,8 +182,7 @@ def _graph(matrix: NDArray[np.float32], exact: Any, seed: int) -> Any:
     What was added before a row decides its links, so the graph has no parts that could be merged; and
     FAISS orders what it is given at once by level, so one call makes it free of where parts would end.
     """
-    # FAISS's stubs lack the constructors that its Python side adds.
-    faiss: Any = importlib.import_module("faiss")
+    faiss = untyped_faiss()
 
     count, dimension = matrix.shape
     chosen = np.random.default_rng(seed).choice(count, min(count, AXES_FROM), replace=False)

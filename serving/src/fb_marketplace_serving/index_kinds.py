@@ -95,7 +95,7 @@ class Vectors:
     @property
     def size_bytes(self) -> int:
         """Size of the file that it would be written to."""
-        faiss = _faiss()
+        faiss = untyped_faiss()
 
         sizes: list[int] = []
         writer = faiss.PyCallbackIOWriter(lambda part: sizes.append(len(part)))
@@ -109,7 +109,7 @@ class Vectors:
         Raises:
             IndexMismatch: it is no index, or of no kind that is known here.
         """
-        faiss = _faiss()
+        faiss = untyped_faiss()
 
         # By parts, as FAISS would copy the whole before it reads it, and again when it writes it.
         reader = faiss.PyCallbackIOReader(io.BytesIO(content).read)
@@ -122,7 +122,7 @@ class Vectors:
 
     def write(self) -> bytes:
         """Give the index as FAISS writes it; the same bytes each time."""
-        faiss = _faiss()
+        faiss = untyped_faiss()
 
         buffer = io.BytesIO()
         faiss.write_index(self.faiss_index, faiss.PyCallbackIOWriter(buffer.write))
@@ -152,7 +152,7 @@ class Vectors:
             count: how many rows a query.
             further: how many times further than it is set to it looks.
         """
-        faiss = _faiss()
+        faiss = untyped_faiss()
 
         settings = self.settings if further > 1 else {}
         if "efSearch" in settings:
@@ -186,7 +186,7 @@ class Vectors:
             count: how many rows a query, no more than there are.
             kept: the rows that may be given.
         """
-        faiss = _faiss()
+        faiss = untyped_faiss()
 
         if kept is None:
             return _rows(self.exact.search(queries, count))
@@ -201,7 +201,7 @@ class Vectors:
             radius: squared L2.
             kept: the rows that may be given.
         """
-        faiss = _faiss()
+        faiss = untyped_faiss()
 
         told = None
         if kept is not None:
@@ -215,7 +215,7 @@ class Vectors:
         return rows
 
 
-def _faiss() -> Any:
+def untyped_faiss() -> Any:
     """Give FAISS without its stubs, which lack what its Python side adds."""
     import faiss
 

@@ -109,19 +109,6 @@ class Lake:
             sha256.update(block)
         return size, sha256.hexdigest()
 
-    def names(self, folder: str) -> list[str]:
-        """List what lies right in a folder, by name.
-
-        Raises:
-            FileNotFoundError: there is no such folder, or (in an object store) nothing in it.
-        """
-        at = self._at(folder)
-        with _os_errors():
-            found = self._files.ls(at, detail=False, refresh=True)
-            # A listing that is kept hides from later reads what others write there.
-            self._files.invalidate_cache(at)
-        return sorted(Path(each).name for each in found)
-
     def create(self, path: str, data: bytes) -> None:
         """Write a new file: it appears whole or not at all, however this process ends.
 

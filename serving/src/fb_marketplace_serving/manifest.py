@@ -55,6 +55,14 @@ class Artifact(_Sealed):
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
+    def difference(self, size: int, sha256: str) -> str | None:
+        """Say how a file of this size and digest is not what was sealed, if it is not."""
+        if size != self.bytes:
+            return f"found {size:,} bytes; expected {self.bytes:,}"
+        if sha256 != self.sha256:
+            return f"found sha256 {sha256[:12]}…; expected {self.sha256[:12]}…"
+        return None
+
 
 class Canary(_Sealed):
     """A photo and what the pipeline made of it: whoever opens the release must agree.

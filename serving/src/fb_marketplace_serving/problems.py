@@ -23,6 +23,9 @@ _STATUS_OF_REASON: Final[dict[Reason, int]] = {
 }
 """What is not named here is 422: of the right kind, but it cannot be read."""
 
+TRY_AGAIN: Final = {"Retry-After": "1"}
+"""What is too much, or too late, may be well in a moment; a second is the least that the header can say."""
+
 _SHOWN: Final = 100
 """Characters of a wrong value that are said again."""
 

@@ -4,7 +4,6 @@ Nothing of it is parsed before its digest matched, and nothing is served before 
 its own canaries as the pipeline did.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -20,37 +19,18 @@ from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import Listing, read_listings
 from fb_marketplace_serving.manifest import (
     ARTIFACTS,
-    Abstention,
     Artifact,
     ArtifactName,
     Canary,
     Manifest,
     ReleaseError,
-    artifact_of,
     manifest_path,
     open_lake,
     read_manifest,
-    unreadable,
 )
 from fb_marketplace_serving.photo_files import PhotoFiles
-from fb_marketplace_serving.pointer import publish, read_current
-
-__all__ = [
-    "ARTIFACTS",
-    "Abstention",
-    "Artifact",
-    "ArtifactName",
-    "Canary",
-    "Listing",
-    "Manifest",
-    "PhotoFiles",
-    "Release",
-    "ReleaseError",
-    "artifact_of",
-    "publish",
-    "read_current",
-    "read_manifest",
-]
+from fb_marketplace_serving.pointer import read_current
+from fb_marketplace_serving.release_files import sealed_bytes
 
 TOLERANCE: Final = 1e-3
 """How far an answer to a canary may be off, absolute: another CPU, or another number of threads,
@@ -129,26 +109,12 @@ class Release:
 
 
 def _read(store: Lake, artifact: Artifact) -> bytes:
-    """Read an artifact whose bytes are those that the manifest sealed."""
-    file = store.name(artifact.path)
     try:
-        data = store.read(artifact.path)
-    except FileNotFoundError:
-        raise ReleaseError(
-            f"{file}: not found; expected {artifact.bytes:,} bytes; {_REPAIR}"
-        ) from None
-    except OSError as error:
-        raise unreadable(file, error) from error
-    if len(data) != artifact.bytes:
-        raise ReleaseError(
-            f"{file}: found {len(data):,} bytes; expected {artifact.bytes:,}; {_REPAIR}"
-        )
-    sha256 = hashlib.sha256(data).hexdigest()
-    if sha256 != artifact.sha256:
-        raise ReleaseError(
-            f"{file}: found sha256 {sha256[:12]}…; expected {artifact.sha256[:12]}…; {_REPAIR}"
-        )
-    return data
+        return sealed_bytes(store, artifact)
+    except ReleaseError as error:
+        if isinstance(error.__cause__, OSError):
+            raise
+        raise ReleaseError(f"{error}; {_REPAIR}") from None
 
 
 def _disagreement(release: Release) -> str | None:

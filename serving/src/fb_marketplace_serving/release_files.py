@@ -17,9 +17,10 @@ def files_of(lake: Lake, manifest: Manifest) -> list[Artifact]:
         ReleaseError: that artifact is not as it was sealed.
     """
     named = manifest.artifacts["photos"]
-    table = b"".join(sealed_blocks(lake, named))
     try:
-        photo_files = PhotoFiles.named(table, lake).artifacts()
+        photo_files = PhotoFiles.named(sealed_bytes(lake, named), lake).artifacts()
+    except ReleaseError:
+        raise
     except ValueError as error:
         raise ReleaseError(f"{lake.name(named.path)}: {error}") from error
     return [*artifacts_of(manifest), *photo_files]
@@ -29,6 +30,26 @@ def artifacts_of(manifest: Manifest) -> list[Artifact]:
     """List the files that the manifest itself names, each once."""
     artifacts = (manifest.artifacts[name] for name in ARTIFACTS)
     return list({artifact.path: artifact for artifact in artifacts}.values())
+
+
+def sealed_bytes(lake: Lake, artifact: Artifact) -> bytes:
+    """Read a file of a release, whole and at once.
+
+    Raises:
+        ReleaseError: it is not there, or has other bytes than were sealed; caused by an OSError where the
+            store does not give it.
+    """
+    file = lake.name(artifact.path)
+    try:
+        data = lake.read(artifact.path)
+    except FileNotFoundError:
+        raise _missing(file, artifact) from None
+    except OSError as error:
+        raise unreadable(file, error) from error
+    difference = artifact.difference(len(data), hashlib.sha256(data).hexdigest())
+    if difference:
+        raise ReleaseError(f"{file}: {difference}")
+    return data
 
 
 def sealed_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
@@ -51,12 +72,13 @@ def sealed_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
             sha256.update(block)
             yield block
     except FileNotFoundError:
-        raise ReleaseError(f"{file}: not found; expected {artifact.bytes:,} bytes") from None
+        raise _missing(file, artifact) from None
     except OSError as error:
         raise unreadable(file, error) from error
-    if size != artifact.bytes:
-        raise ReleaseError(f"{file}: found {size:,} bytes; expected {artifact.bytes:,}")
-    if sha256.hexdigest() != artifact.sha256:
-        raise ReleaseError(
-            f"{file}: found sha256 {sha256.hexdigest()[:12]}…; expected {artifact.sha256[:12]}…"
-        )
+    difference = artifact.difference(size, sha256.hexdigest())
+    if difference:
+        raise ReleaseError(f"{file}: {difference}")
+
+
+def _missing(file: str, artifact: Artifact) -> ReleaseError:
+    return ReleaseError(f"{file}: not found; expected {artifact.bytes:,} bytes")

@@ -56,9 +56,7 @@ def list_releases(lake: str) -> list[Listed]:
     store = open_lake(lake)
     folder, current = PurePosixPath(CURRENT).parent.as_posix(), PurePosixPath(CURRENT).name
     try:
-        names = store.names(folder)
-    except FileNotFoundError:
-        names = []
+        names = store.sizes(folder)
     except OSError as error:
         raise unreadable(store.name(folder), error) from error
     versions = {

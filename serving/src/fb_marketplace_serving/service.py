@@ -23,7 +23,7 @@ from fb_marketplace_serving.catalogue import Catalogue
 from fb_marketplace_serving.following import Follower, Refusal
 from fb_marketplace_serving.metrics import Metrics
 from fb_marketplace_serving.photos import Limits
-from fb_marketplace_serving.problems import Problem
+from fb_marketplace_serving.problems import TRY_AGAIN, Problem
 from fb_marketplace_serving.release import Release
 from fb_marketplace_serving.request_log import LOG, told
 from fb_marketplace_serving.settings import Settings, cores
@@ -160,7 +160,7 @@ class Service:
         except TimeoutError:
             self.metrics.turned_away.labels("deadline").inc()
             late = f"found no answer within {self.settings.request_seconds:g} s; try again"
-            raise Problem(503, "deadline", late, {"Retry-After": "1"}) from None
+            raise Problem(503, "deadline", late, TRY_AGAIN) from None
         self.metrics.stages.labels("wait").observe(encoded.waited)
         self.metrics.stages.labels("encode").observe(encoded.encoded)
         self.metrics.batches.observe(encoded.batch)
@@ -172,20 +172,24 @@ class Service:
         small = await run(self._decoders, self._decode_small, upload, limits)
         if small is not None:
             return small
-        return await run(self._large_decoder, self._decode, upload, limits)
+        return await run(self._large_decoder, self._decode_large, upload, limits)
 
     def _decode_small(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8] | None:
-        width, height = photos.size(_read(upload, limits), limits)
-        return self._decode(upload, limits) if width * height < LARGE else None
+        data = _read(upload, limits)
+        width, height = photos.size(data, limits)
+        return self._decode(data, limits) if width * height < LARGE else None
 
-    def _decode(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
+    def _decode_large(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
         # Read anew: those that wait for their turn hold no bytes.
+        return self._decode(_read(upload, limits), limits)
+
+    def _decode(self, data: bytes, limits: Limits) -> NDArray[np.uint8]:
         with self.metrics.stage("decode"):
-            return photos.pixels(photos.canonical(_read(upload, limits), limits))
+            return photos.pixels(photos.canonical(data, limits))
 
     def _turned_away(self, full: Full) -> Problem:
         self.metrics.turned_away.labels("full").inc()
-        return Problem(503, "full", f"{full}; try again", {"Retry-After": str(full.seconds)})
+        return Problem(503, "full", f"{full}; try again", TRY_AGAIN)
 
     def _ready(self, release: Release) -> Served:
         return Served.of(release, self._encoders, self.settings)

@@ -1,7 +1,7 @@
 """What the server can be told, by environment variables that begin with ``FB_``."""
 
 import os
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -11,7 +11,7 @@ from fb_marketplace_serving.photos import Limits
 LEAST_KEY: Final = 16
 """A shorter key could be guessed."""
 
-LogLevel = Annotated[str, Field(pattern="^(debug|info|warning|error)$")]
+LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseSettings):

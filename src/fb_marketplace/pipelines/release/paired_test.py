@@ -64,9 +64,8 @@ def compare(
     difference of few groups is skewed.
 
     The mean of all measures is one more (the combined endpoint of O'Brien, 1984): a network that is
-    worse is a little worse by each, which alone no measure shows. On drawn pairs of releases that lost
-    three points (``benchmarks/long/gate.py``) it raises what is refused from some 83 of 100, by
-    Bonferroni or without it, to 94. A measure in which nothing differs takes no part.
+    worse is a little worse by each, which alone no measure shows (``benchmarks/long/gate.py`` says how
+    many of 100 drawn pairs are refused). A measure in which nothing differs takes no part.
 
     Args:
         pairs: of each measure, as :func:`shared_cases` gives them.
