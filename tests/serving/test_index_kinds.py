@@ -424,3 +424,43 @@ def share_found(vectors, queries, k, expected):
 def test_clusters_are_as_many_as_can_be_trained_on():
     for count in (1, 63, 64, 1000, 100_000, 1_000_000):
         assert index_building.clusters(count) * index_building.TRAINED_ON <= max(64, count)
+
+
+@pytest.fixture(scope="module")
+def leaning():
+    """Vectors of 64 numbers that lie mostly in the first few: a graph of them keeps fewer axes."""
+    random = np.random.default_rng(11)
+    spread = np.exp(-np.arange(64) / 6)
+    return (random.normal(size=(4000, 64)) * spread + 3).astype(np.float32)
+
+
+def test_a_graph_keeps_the_axes_that_the_vectors_lie_in(leaning, matrix):
+    assert build("hnsw", hold([leaning])).settings["axes"] == 16
+    assert build("hnsw", hold([matrix])).settings["axes"] == matrix.shape[1]
+
+
+def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
+    random = np.random.default_rng(12)
+    queries = leaning[:100] + random.normal(scale=0.05, size=(100, 64)).astype(np.float32)
+    vectors = build("hnsw", hold([leaning]))
+    vectors.look({"efSearch": 128})
+    opened = Vectors.read(vectors.write())
+
+    rows, distances = index_search.nearest(opened, queries, 10)
+
+    found = 0
+    for place, query in enumerate(queries):
+        expected, exact = brute_force(leaning, query, 10)
+        found += len(set(rows[place]) & set(expected))
+        np.testing.assert_allclose(distances[place][0], exact[0], rtol=1e-5)
+    assert found >= 990
+
+
+def test_a_graph_of_fewer_axes_looks_further_for_more(leaning):
+    vectors = build("hnsw", hold([leaning]))
+    vectors.look({"efSearch": 48})
+
+    rows = index_search.nearest(vectors, leaning[:20], 150)[0]
+
+    expected = [set(brute_force(leaning, query, 150)[0]) for query in leaning[:20]]
+    assert sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)) > 0.98 * 20 * 150

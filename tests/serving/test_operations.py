@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -244,16 +246,39 @@ def test_whoever_may_only_read_objects_serves_verifies_and_exports_but_rolls_not
     assert current_version(bucket) == "v2"
 
 
-def test_a_folder_that_may_only_be_read_is_served_and_verified(two):
+def as_one_who_may_be_denied(*words, environment):
+    """Run a command without root's right to write anywhere, where this process has that."""
+    denied = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    return subprocess.run(
+        [*(denied if os.geteuid() == 0 else []), sys.executable, *words],
+        check=False,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+def test_a_folder_that_may_only_be_read_is_served_and_verified(two, environment):
     folders = [Path(two), *(each for each in Path(two).rglob("*") if each.is_dir())]
+    code = f"from fb_marketplace_serving.release import Release; Release.open({two!r})"
+    command = ("-m", "fb_marketplace_serving.cli")
     for folder in folders:
         folder.chmod(0o555)
     try:
-        if os.access(two, os.W_OK):
-            pytest.skip("root may write anywhere")
-        assert verify(two, None, nobody) == Release.open(two).manifest
-        with pytest.raises(ReleaseError, match="cannot be written"):
-            rollback(two, "v1")
+        opened = as_one_who_may_be_denied("-c", code, environment=environment)
+        verified = as_one_who_may_be_denied(
+            *command, "verify", "--lake", two, environment=environment
+        )
+        moved = as_one_who_may_be_denied(
+            *command, "rollback", "v1", "--lake", two, environment=environment
+        )
     finally:
         for folder in folders:
             folder.chmod(0o755)
+
+    assert (opened.returncode, opened.stderr) == (0, "")
+    assert verified.returncode == 0
+    assert moved.returncode == 2
+    assert "cannot be written" in moved.stderr
+    assert current_version(two) == "v2"
