@@ -2,6 +2,7 @@
 
 All serve one ResNet50 and the same photos to 16 clients, each of which waits for its answer and asks again.
 The original's way is FastAPI with torch in fp32 within the handler; LitServe gets the graph that we serve.
+``--start`` starts it on the release of FB_LAKE, which may be a real one, and says what that takes.
 ``--overload`` puts four times what it can carry on this server: how long those wait that are taken on, how
 soon the others are told, and how soon all is well again.
 
@@ -11,7 +12,6 @@ four times the load: 503 within 5 ms, as a refusal reads the body and no more.
 """
 
 import argparse
-import base64
 import json
 import os
 import statistics
@@ -27,34 +27,15 @@ from pathlib import Path
 from typing import IO, Final
 
 import numpy as np
-import pandas as pd
 import psutil
 from http_load import Answer
-from photos_of_sample import sample_photos
-from serving_original import LABELS, resnet50
-from training import recipe
-
-from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.vision.backbones import HIDDEN
-from fb_marketplace.pipelines.vision.embedding_head import Layer
-from fb_marketplace.pipelines.vision.export import export_trained
-from fb_marketplace.pipelines.vision.quantisation import quantised
-from fb_marketplace.sample.lake import draw_lake
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.tables import Table
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.manifest import Abstention, Canary, Manifest, artifact_of
-from fb_marketplace_serving.photo_files import FOLDER
-from fb_marketplace_serving.pointer import publish
+from serving_lake import make_lake
 
 HERE: Final = Path(__file__).parent
 PATH: Final = "/predict/image"
 ROUNDS: Final = 3
 CLIENTS: Final = 16
-UPLOADS: Final = 64
+STARTS: Final = 5
 READY: Final = 120
 
 
@@ -67,94 +48,17 @@ def main() -> None:
     parser.add_argument(
         "--precision", choices=["fp32", "int8"], default="fp32", help="of the graph"
     )
+    parser.add_argument("--start", action="store_true", help="on the release of FB_LAKE alone")
     told = parser.parse_args()
+    if told.start:
+        start_up(Path(os.environ.get("FB_LAKE", "data")))
+        return
     with tempfile.TemporaryDirectory() as folder:
         lake = make_lake(Path(folder), told.precision)
         if told.overload:
             overload(lake, told.queue)
         else:
             compare(lake, told.requests)
-
-
-def make_lake(folder: Path, precision: str) -> Path:
-    """Make a release of ResNet50 and the sample's photos, and uploads to ask it with."""
-    parameters = recipe("resnet50", blocks=1).model_copy(update={"input_side": 224})
-    (folder / "parameters.json").write_text(parameters.model_dump_json())
-    network = resnet50(parameters)
-    graph = export_trained(network, 1.0, Layer(network, HIDDEN))
-    images = sample_photos(folder, UPLOADS)
-    if precision == "int8":
-        graph = quantised(graph, images, list(range(len(images))))
-    (folder / "encoder.onnx").write_bytes(graph)
-    (folder / "uploads").mkdir()
-    for key, content in uploads():
-        (folder / "uploads" / key).write_bytes(content)
-    publish_release(folder, images, graph)
-    return folder
-
-
-def publish_release(folder: Path, images: Table, graph: bytes) -> None:
-    """Publish a release of some photos, each of a listing of its own."""
-    photos_of = images.take(range(len(images)), ["image_id", "jpeg"])
-    ids = photos_of.column("image_id").to_pylist()
-    jpegs = photos_of.column("jpeg").to_pylist()
-    encoding = Encoder.from_bytes(graph).encode(np.stack([photos.pixels(jpeg) for jpeg in jpegs]))
-    index = Index.build_flat(encoding.embeddings, ids, ids)
-    listing = ("A thing", 1.0, "GBP", LABELS[0], LABELS[0], None, None)
-    listings = pd.DataFrame([(name, *listing) for name in ids], columns=list(Listing._fields))
-    index_bytes, ids_bytes = index.to_bytes()
-    files = {
-        "encoder": graph,
-        "index": index_bytes,
-        "ids": ids_bytes,
-        "listings": listings.to_parquet(),
-        "photos": cut_photos(images),
-        "measures": b"",
-    }
-    for name, data in files.items():
-        (folder / name).write_bytes(data)
-    (folder / FOLDER).mkdir(parents=True)
-    for file in write_photo_files(images, StoredFile(str(folder / "photos")), {}):
-        (folder / FOLDER / file.name).write_bytes(file.data)
-    lake = str(folder)
-    canary = Canary(
-        image_id=ids[0],
-        photo=base64.b64encode(jpegs[0]).decode(),
-        probabilities=encoding.probabilities[0].tolist(),
-        embedding=encoding.embeddings[0].tolist(),
-        neighbours=[ids[0]],
-    )
-    publish(
-        lake,
-        Manifest(
-            version="v1",
-            created="2026-03-01T12:00:00Z",
-            code_revision="none",
-            data_digest="0" * 64,
-            artifacts={name: artifact_of(lake, name) for name in files},
-            labels=LABELS,
-            abstention=Abstention(threshold=0.5, error=0.05),
-            photos_version=photos.VERSION,
-            embedding_dimension=encoding.embeddings.shape[1],
-            counts={"photos": len(ids)},
-            metrics={},
-            canaries=(canary,),
-        ),
-    )
-
-
-def uploads() -> Iterator[tuple[str, bytes]]:
-    """Give photos as they are uploaded: the sample's, whole."""
-    found = 0
-    for key, content in draw_lake(200, 7).files():
-        if not key.endswith(".jpg") or found == UPLOADS:
-            continue
-        try:
-            photos.canonical(content)
-        except photos.PhotoError:  # the sample has damaged files on purpose
-            continue
-        found += 1
-        yield Path(key).name, content
 
 
 def compare(lake: Path, count: int) -> None:
@@ -185,6 +89,21 @@ def compare(lake: Path, count: int) -> None:
             f"  {faster:.2f}x as quick, p99 {tail:.2f} of it",
             flush=True,
         )
+
+
+def start_up(lake: Path) -> None:
+    """Print how soon the server answers on a release, and its memory when idle: medians of five starts."""
+    seconds, idle = [], []
+    for _ in range(STARTS):
+        started = time.perf_counter()
+        with running(ours(lake)) as (_, process):
+            seconds.append(time.perf_counter() - started)
+            time.sleep(1)
+            idle.append(memory(process))
+    print(
+        f"{lake}: answers after {statistics.median(seconds):.1f} s ({min(seconds):.1f} to "
+        f"{max(seconds):.1f}), {statistics.median(idle):.0f} MB when idle"
+    )
 
 
 def overload(lake: Path, queue: int) -> None:

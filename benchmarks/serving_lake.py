@@ -1,0 +1,115 @@
+"""A lake with a release of ResNet50, sealed as the pipeline seals it, and uploads to ask it with."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from photos_of_sample import sample_photos
+from serving_original import LABELS, resnet50
+from training import recipe
+
+from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
+from fb_marketplace.pipelines.release.sealing import make_listings, seal
+from fb_marketplace.pipelines.vision.backbones import HIDDEN
+from fb_marketplace.pipelines.vision.embedding_head import Layer
+from fb_marketplace.pipelines.vision.export import export_trained
+from fb_marketplace.pipelines.vision.quantisation import quantised
+from fb_marketplace.sample.lake import draw_lake
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.tables import Table
+from fb_marketplace_serving import photos
+from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.photo_files import FOLDER
+from fb_marketplace_serving.pointer import publish
+
+UPLOADS: Final = 64
+ONE_CANARY: Final = ReleaseParameters(
+    canaries=1, floors={}, compare=False, bootstrap_samples=100, confidence=0.975, seed=0
+)
+
+
+def make_lake(folder: Path, precision: str) -> Path:
+    """Make a release, and a folder ``uploads`` beside it.
+
+    Args:
+        folder: an empty one.
+        precision: of the graph, fp32 or int8.
+    """
+    parameters = recipe("resnet50", blocks=1).model_copy(update={"input_side": 224})
+    (folder / "parameters.json").write_text(parameters.model_dump_json())
+    network = resnet50(parameters)
+    graph = export_trained(network, 1.0, Layer(network, HIDDEN))
+    images = sample_photos(folder, UPLOADS)
+    if precision == "int8":
+        graph = quantised(graph, images, list(range(len(images))))
+    (folder / "uploads").mkdir()
+    for name, content in uploads():
+        (folder / "uploads" / name).write_bytes(content)
+    publish_release(folder, images, graph)
+    return folder
+
+
+def uploads() -> Iterator[tuple[str, bytes]]:
+    """Give photos as they are uploaded: the sample's, whole."""
+    found = 0
+    for key, content in draw_lake(200, 7).files():
+        if not key.endswith(".jpg") or found == UPLOADS:
+            continue
+        try:
+            photos.canonical(content)
+        except photos.PhotoError:  # the sample has damaged files on purpose
+            continue
+        found += 1
+        yield Path(key).name, content
+
+
+def publish_release(folder: Path, images: Table, graph: bytes) -> None:
+    """Publish a release of some photos, each of a listing of its own."""
+    shown = images.take(range(len(images)), ["image_id", "jpeg"])
+    ids = shown.column("image_id").to_pylist()
+    pixels = np.stack([photos.pixels(jpeg) for jpeg in shown.column("jpeg").to_pylist()])
+    embeddings = Encoder.from_bytes(graph).encode(pixels).embeddings
+    index_bytes, ids_bytes = Index.build_flat(embeddings, ids, ids).to_bytes()
+    listing = ("A thing", 1.0, "GBP", LABELS[0], LABELS[0], None, None)
+    products = pd.DataFrame([(name, *listing) for name in ids], columns=list(Listing._fields))
+    contents = {
+        "encoder.onnx": graph,
+        "index": index_bytes,
+        "ids": ids_bytes,
+        "listings": make_listings(products),
+        "photos": cut_photos(images),
+        "measures": b"",
+    }
+    for name, data in contents.items():
+        (folder / name).write_bytes(data)
+    files = {name: StoredFile(str(folder / name)) for name in contents}
+    (folder / FOLDER).mkdir(parents=True)
+    sizes = {}
+    for file in write_photo_files(images, files["photos"], {}):
+        (folder / FOLDER / file.name).write_bytes(file.data)
+        sizes[file.name] = len(file.data)
+    manifest = seal(
+        lake=Lake(str(folder)),
+        encoder=files["encoder.onnx"],
+        image_index=files["index"],
+        image_index_ids=files["ids"],
+        listings=files["listings"],
+        release_photos=files["photos"],
+        release_photo_files=sizes,
+        release_measures=files["measures"],
+        passed_gate={},
+        abstention={"photos": {"threshold": 0.5, "error": 0.05}},
+        vision_labels=list(LABELS),
+        images=images,
+        content_digests={"products": "", "images": ""},
+        vision_metrics={},
+        retrieval_metrics={},
+        parameters=ONE_CANARY,
+    )
+    publish(str(folder), manifest.model_copy(update={"version": "v1"}))
