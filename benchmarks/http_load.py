@@ -25,6 +25,7 @@ class Answer(NamedTuple):
     took: float
     status: int
     category: str = ""
+    photo: int = 0
 
 
 def request(path: str, photo: bytes) -> bytes:
@@ -100,7 +101,8 @@ async def closed_loop(
 
     async def client() -> list[Answer]:
         connection = Connection(port)
-        answers = [await connection.ask(requests[turn % len(requests)]) for turn in left]
+        photos = (turn % len(requests) for turn in left)
+        answers = [(await connection.ask(requests[each]))._replace(photo=each) for each in photos]
         connection.close()
         return answers
 

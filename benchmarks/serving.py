@@ -65,7 +65,7 @@ def compare(lake: Path, count: int) -> None:
     """Put the same load on each server, round by round; print medians, and ratios within a round."""
     rates: dict[str, list[float]] = {}
     tails: dict[str, list[float]] = {}
-    answers: dict[str, list[str]] = {}
+    said: dict[str, dict[int, str]] = {}
     for _ in range(ROUNDS):
         for name, start in WAYS.items():
             with running(start(lake)) as (port, _):
@@ -78,15 +78,19 @@ def compare(lake: Path, count: int) -> None:
                 )
             rates.setdefault(name, []).append(rate_of(found))
             tails.setdefault(name, []).append(quantile(found, 0.99))
-            answers[name] = [answer.category for answer in found]
+            said[name] = {answer.photo: answer.category for answer in found}
     ours = next(iter(WAYS))
-    print(f"{CLIENTS} clients, {count} requests a round {'requests/s':>12} {'p99 ms':>8}  ours is")
+    print(
+        f"{CLIENTS} clients, {count} requests a round {'requests/s':>12} {'p99 ms':>8}  ours is; "
+        "says as ours"
+    )
     for name in WAYS:
         faster = statistics.median(a / b for a, b in zip(rates[ours], rates[name], strict=True))
         tail = statistics.median(a / b for a, b in zip(tails[ours], tails[name], strict=True))
+        same = sum(said[name][photo] == category for photo, category in said[ours].items())
         print(
             f"{name:36} {statistics.median(rates[name]):9.1f} {statistics.median(tails[name]) * 1000:9.0f}"
-            f"  {faster:.2f}x as quick, p99 {tail:.2f} of it",
+            f"  {faster:.2f}x as quick, p99 {tail:.2f} of it; {same} of {len(said[ours])} photos",
             flush=True,
         )
 
