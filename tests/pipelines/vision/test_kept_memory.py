@@ -11,7 +11,7 @@ glibc = pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="of
 
 LARGE = 10 * 128 * 2**20 // 4096
 SMALL = 20 * 4 * 2**20 // 4096
-"""Pages of the tensors that are made, if each were asked for anew: one or two may be, by how the heap lies."""
+"""Pages of the tensors that are made, if each were asked for anew; of one or two they are."""
 
 SCRIPT = """
 import json, resource, torch
