@@ -1,0 +1,34 @@
+"""Text to the terms that a word search compares: the same for what is searched and for who asks."""
+
+import re
+import threading
+import unicodedata
+from typing import Any, Final
+
+VERSION: Final = 1
+"""Goes up when the same text would give other terms: an index of others finds nothing by them."""
+
+_WORD: Final = re.compile(r"[a-z0-9]+")
+
+_here = threading.local()
+
+
+def words(text: str) -> list[str]:
+    """Cut a text into its words: lower case, without accents, of letters and digits."""
+    folded = unicodedata.normalize("NFKD", text).lower()
+    return _WORD.findall("".join(sign for sign in folded if not unicodedata.combining(sign)))
+
+
+def terms(text: str) -> list[str]:
+    """Give the stems of a text's words, in order (Porter's English stemmer, 2001; by Snowball)."""
+    stems: list[str] = _stemmer().stemWords(words(text))
+    return stems
+
+
+def _stemmer() -> Any:
+    """Give this thread's stemmer: it keeps what it has stemmed, and may not be shared."""
+    if not hasattr(_here, "stemmer"):
+        import Stemmer
+
+        _here.stemmer = Stemmer.Stemmer("english")
+    return _here.stemmer

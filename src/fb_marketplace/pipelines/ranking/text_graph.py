@@ -1,0 +1,39 @@
+"""The graph that is served: the sentence encoder, with the projection to pictures behind it."""
+
+import numpy as np
+
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving.text_encoder import MEANING, PICTURED
+
+
+def join_text_encoder(sentence_encoder: StoredFile, projection: dict[str, np.ndarray]) -> bytes:
+    """Put the projection behind the sentence encoder; gives ONNX.
+
+    Args:
+        sentence_encoder: gives ``meaning``.
+        projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, float32.
+    """
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load_from_string(sentence_encoder.read())
+    graph = model.graph
+    for name, value in projection.items():
+        graph.initializer.append(
+            numpy_helper.from_array(np.ascontiguousarray(value), f"pictured.{name}")
+        )
+    for kind, inputs, output in (
+        ("MatMul", (MEANING, "pictured.weight_in"), "pictured.wide"),
+        ("Add", ("pictured.wide", "pictured.bias_in"), "pictured.biased"),
+        ("Gelu", ("pictured.biased",), "pictured.bent"),
+        ("MatMul", ("pictured.bent", "pictured.weight_out"), "pictured.put"),
+        ("Add", ("pictured.put", "pictured.bias_out"), "pictured.placed"),
+    ):
+        graph.node.append(helper.make_node(kind, inputs, [output]))
+    graph.node.append(
+        helper.make_node("LpNormalization", ["pictured.placed"], [PICTURED], axis=-1, p=2)
+    )
+    width = projection["weight_out"].shape[1]
+    graph.output.append(helper.make_tensor_value_info(PICTURED, TensorProto.FLOAT, ["n", width]))
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
