@@ -264,3 +264,20 @@ class RetrievalQueries(pa.DataFrameModel):
 
         unique = ("gallery", "embedding", "measure", "image_id")
         strict = True
+
+
+class RankingSearches(pa.DataFrameModel):
+    """How well each search for a listing of the test split did, by each way to put candidates in order."""
+
+    kind: str
+    product_id: str
+    group: str
+    method: str
+    measure: str
+    value: float = pa.Field(ge=0, le=1 + 1e-9)
+
+    class Config:
+        """A search is measured once."""
+
+        unique = ("kind", "product_id", "method", "measure")
+        strict = True

@@ -87,7 +87,8 @@ class Catalogue:
     @classmethod
     def of(cls, release: Release) -> Self:
         """Take those of a release."""
-        return cls(release.index, release.listings, release.facts)
+        facts = release.search.facts if release.search else Facts.unknown(sorted(release.listings))
+        return cls(release.index, release.listings, facts)
 
     def __len__(self) -> int:
         return len(self.product_ids)

@@ -7,7 +7,7 @@ from itertools import pairwise
 from typing import Any, Final, Self
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 COLUMNS: Final = (
     "product_id",
@@ -48,10 +48,10 @@ class Facts:
         cls,
         product_ids: Sequence[str],
         families: Sequence[str],
-        latitude: Sequence[float],
-        longitude: Sequence[float],
-        description_words: Sequence[int],
-        photo_pixels: Sequence[int],
+        latitude: ArrayLike,
+        longitude: ArrayLike,
+        description_words: ArrayLike,
+        photo_pixels: ArrayLike,
     ) -> Self:
         """Take the columns; see the attributes.
 
@@ -94,6 +94,13 @@ class Facts:
         product_ids, families = (table.column(name).to_pylist() for name in COLUMNS[:2])
         numbers = (table.column(name).to_numpy() for name in COLUMNS[2:])
         return cls.of(product_ids, families, *numbers)
+
+    @classmethod
+    def unknown(cls, product_ids: Sequence[str]) -> Self:
+        """Say of listings, which are sorted, that nothing is known of them, and that none is like
+        another."""
+        nowhere, nothing = np.full(len(product_ids), np.nan), np.zeros(len(product_ids), np.int64)
+        return cls.of(product_ids, product_ids, nowhere, nowhere, nothing, nothing)
 
     def __len__(self) -> int:
         return len(self.product_ids)

@@ -11,8 +11,8 @@ from fb_marketplace_serving.word_index import WordIndex
 
 Source = Literal["words", "meaning", "pictured", "picture", "both"]
 SOURCES: Final[tuple[Source, ...]] = ("words", "meaning", "pictured", "picture", "both")
-"""Listings that hold a query's words; that mean the same; whose photos look as the words say; whose photos look
-like the photo; whose photos look like the photo as the words change it."""
+"""Listings that hold a query's words; that mean the same; whose photos look as the words say; whose photos
+look like the photo; whose photos look like the photo as the words change it."""
 
 DEPTH: Final = 200
 """Listings that a source finds."""

@@ -7,9 +7,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.grades import SAME_PATH, SAME_PRODUCT, SAME_ROOT, Grades
-from fb_marketplace.parameters import WordParameters
 from fb_marketplace.pipelines.ranking.search_queries import Asked
 from fb_marketplace.pipelines.ranking.word_index_building import index_words
+from fb_marketplace.ranking_parameters import WordParameters
 from fb_marketplace.tables import Table
 from fb_marketplace_serving.catalogue import Catalogue, Mask
 from fb_marketplace_serving.facts import Facts

@@ -1,7 +1,7 @@
 """Words brought to pictures: a small network from what a title means to where its photos lie.
 
-Both encoders stay as they are. It is trained so that of a batch of listings each title is nearest to a photo of
-its own (InfoNCE both ways, as Radford et al., 2021, have it).
+Both encoders stay as they are. It is trained so that of a batch of listings each title is nearest to a
+photo of its own (InfoNCE both ways, as Radford et al., 2021, have it).
 """
 
 from typing import Any, NamedTuple
@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import ProjectionParameters
 from fb_marketplace.pipelines.ranking.galleries import Vectors, vectors_of
 from fb_marketplace.pipelines.ranking.search_queries import shortened
 from fb_marketplace.progress import Progress
+from fb_marketplace.ranking_parameters import ProjectionParameters
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
 from fb_marketplace_serving.text_encoder import TextEncoder
@@ -32,9 +32,9 @@ class Layers(NamedTuple):
 
 
 class Learned(NamedTuple):
-    """The network's weights by name, and how each epoch went."""
+    """The network's weights as safetensors, and how each epoch went."""
 
-    projection: dict[str, Floats]
+    projection: bytes
     history: pd.DataFrame
 
 
@@ -56,7 +56,7 @@ class Pairs(NamedTuple):
 
 def train_projection(
     sentence_encoder: StoredFile,
-    sentence_tokenizer: StoredFile,
+    text_tokenizer: StoredFile,
     image_embeddings: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -66,20 +66,21 @@ def train_projection(
 
     Args:
         sentence_encoder: of texts, ONNX.
-        sentence_tokenizer: its tokenizer.
+        text_tokenizer: its tokenizer.
         image_embeddings: of photos.
         products: the titles.
         splits: where each photo belongs.
         parameters: of the training.
 
     Returns:
-        ``projection``: the weights; and ``projection_history``: ``epoch``, ``loss`` and ``recall_at_10``, the share
-        of validation's short titles that find a photo of their listing among the first ten of all validation's.
+        ``projection``: the weights; and ``projection_history``: ``epoch``, ``loss`` and ``recall_at_10``,
+        the share of validation's short titles that find a photo of their listing among the first ten of
+        all photos of that split.
 
     Raises:
         UserError: the training or the validation split has no listing with a photo.
     """
-    encoder = TextEncoder.from_bytes(sentence_encoder.read(), sentence_tokenizer.read())
+    encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
     photos = vectors_of(image_embeddings, "image_id", "embedding")
     train, validation = (
         _pairs(encoder, photos, products, splits, split, parameters.listings)
@@ -123,6 +124,7 @@ def _pairs(
 
 def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) -> Learned:
     import torch
+    from safetensors.numpy import save
     from torch import nn
 
     torch.manual_seed(parameters.seed)
@@ -174,7 +176,7 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
             if recall > best[0]:
                 best = (recall, layers._asdict())
             progress.advance(1)
-    return Learned(best[1], pd.DataFrame(history))
+    return Learned(save(best[1]), pd.DataFrame(history))
 
 
 def _layers(network: Any) -> Layers:

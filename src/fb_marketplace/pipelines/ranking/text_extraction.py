@@ -8,12 +8,12 @@ from typing import Any, Final
 import pandas as pd
 
 from fb_marketplace.batches import available_cores
-from fb_marketplace.digests import key_of, sha256, stage_digest
-from fb_marketplace.parameters import SentenceParameters
+from fb_marketplace.digests import key_of, sha256, stage_digest, table_digest
 from fb_marketplace.pipelines.ranking.listing_text import text_of
 from fb_marketplace.progress import Progress
+from fb_marketplace.ranking_parameters import SentenceParameters
 from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.tables import Retain, Rows
+from fb_marketplace.tables import Retain, Rows, Table
 from fb_marketplace_serving.text_encoder import TextEncoder
 
 REVISION: Final = 1
@@ -38,7 +38,7 @@ class TextKeys:
 def name_texts(
     products: pd.DataFrame,
     sentence_encoder: StoredFile,
-    sentence_tokenizer: StoredFile,
+    text_tokenizer: StoredFile,
     text_embeddings_held: frozenset[str],
 ) -> TextKeys:
     """Name the vector of each listing's text by all that it depends on.
@@ -46,10 +46,10 @@ def name_texts(
     Args:
         products: the listings.
         sentence_encoder: the encoder, ONNX.
-        sentence_tokenizer: its tokenizer.
+        text_tokenizer: its tokenizer.
         text_embeddings_held: keys that the table has.
     """
-    encoder = key_of(sha256(sentence_encoder.read()), sha256(sentence_tokenizer.read()))
+    encoder = key_of(sha256(sentence_encoder.read()), sha256(text_tokenizer.read()))
     stage = stage_digest("text_embeddings", REVISION, libraries=LIBRARIES)
     ordered = products.sort_values("product_id")
     ids = ordered["product_id"].to_list()
@@ -63,7 +63,7 @@ def name_texts(
 def embed_texts(
     products: pd.DataFrame,
     sentence_encoder: StoredFile,
-    sentence_tokenizer: StoredFile,
+    text_tokenizer: StoredFile,
     text_keys: TextKeys,
     parameters: SentenceParameters,
 ) -> Iterator[Rows | Retain]:
@@ -72,7 +72,7 @@ def embed_texts(
     Args:
         products: the listings.
         sentence_encoder: the encoder, ONNX.
-        sentence_tokenizer: its tokenizer.
+        text_tokenizer: its tokenizer.
         text_keys: what is wanted, and what the table has of it.
         parameters: how many rows are committed at once.
 
@@ -89,7 +89,7 @@ def embed_texts(
     if not missing:
         return
     texts = text_of(products.sort_values("product_id"))
-    encoder = TextEncoder.from_bytes(sentence_encoder.read(), sentence_tokenizer.read())
+    encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
     size = parameters.rows_per_commit
     with (
         ThreadPoolExecutor(available_cores()) as pool,
@@ -112,12 +112,13 @@ def embed_texts(
             yield pa.Table.from_pylist(rows, schema=TEXT_EMBEDDINGS)
 
 
-def report_texts(text_keys: TextKeys) -> dict[str, Any]:
-    """Say how many texts the run encoded, found and removed."""
+def report_texts(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:
+    """Say how many texts the run encoded, found and removed, and what the table holds now."""
     wanted, held = frozenset(text_keys.wanted), text_keys.held
     return {
-        "texts": len(wanted),
+        "texts": len(text_embeddings),
         "encoded": len(wanted - held),
         "reused": len(wanted & held),
         "removed": len(held - wanted),
+        "digest": table_digest(text_embeddings, "product_id", ["product_id"], ["meaning"]),
     }

@@ -6,19 +6,21 @@ from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving.text_encoder import MEANING, PICTURED
 
 
-def join_text_encoder(sentence_encoder: StoredFile, projection: dict[str, np.ndarray]) -> bytes:
+def join_text_encoder(sentence_encoder: StoredFile, projection: StoredFile) -> bytes:
     """Put the projection behind the sentence encoder; gives ONNX.
 
     Args:
         sentence_encoder: gives ``meaning``.
-        projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, float32.
+        projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, safetensors.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
+    from safetensors.numpy import load
 
+    weights = load(projection.read())
     model = onnx.load_from_string(sentence_encoder.read())
     graph = model.graph
-    for name, value in projection.items():
+    for name, value in weights.items():
         graph.initializer.append(
             numpy_helper.from_array(np.ascontiguousarray(value), f"pictured.{name}")
         )
@@ -33,7 +35,7 @@ def join_text_encoder(sentence_encoder: StoredFile, projection: dict[str, np.nda
     graph.node.append(
         helper.make_node("LpNormalization", ["pictured.placed"], [PICTURED], axis=-1, p=2)
     )
-    width = projection["weight_out"].shape[1]
+    width = weights["weight_out"].shape[1]
     graph.output.append(helper.make_tensor_value_info(PICTURED, TensorProto.FLOAT, ["n", width]))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

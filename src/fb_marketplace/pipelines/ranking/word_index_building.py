@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.parameters import WordParameters
+from fb_marketplace.ranking_parameters import WordParameters
 from fb_marketplace_serving.terms import terms
 from fb_marketplace_serving.word_index import WordIndex
 

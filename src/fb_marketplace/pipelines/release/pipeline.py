@@ -5,14 +5,13 @@ from kedro.pipeline import Pipeline, node
 from fb_marketplace.pipelines.release.gate import judge, pass_gate
 from fb_marketplace.pipelines.release.measures import gather_measures
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import make_listings, seal
+from fb_marketplace.pipelines.release.sealing import seal
 
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
     return Pipeline(
         [
-            node(make_listings, "products", "listings"),
             node(cut_photos, "images", "release_photos"),
             node(
                 write_photo_files,
@@ -42,6 +41,13 @@ def create_pipeline() -> Pipeline:
                     "release_photos",
                     "release_photo_files",
                     "release_measures",
+                    "listing_facts",
+                    "word_index",
+                    "text_encoder",
+                    "text_tokenizer",
+                    "text_index",
+                    "text_index_ids",
+                    "ranker",
                     "passed_gate",
                     "abstention",
                     "vision_labels",
@@ -49,6 +55,7 @@ def create_pipeline() -> Pipeline:
                     "content_digests",
                     "vision_metrics",
                     "retrieval_metrics",
+                    "ranking_metrics",
                     "params:release",
                 ],
                 "release",

@@ -1,0 +1,105 @@
+"""All that searches of a split are put to: its listings as they are served, and who puts them."""
+
+from dataclasses import dataclass
+
+import pandas as pd
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.ranking.candidates import Candidates, candidates_of
+from fb_marketplace.pipelines.ranking.galleries import Asker, SearchGallery, Vectors, vectors_of
+from fb_marketplace.pipelines.ranking.search_queries import searches_of
+from fb_marketplace.ranking_parameters import WordParameters
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.tables import Table
+from fb_marketplace_serving.facts import Facts
+from fb_marketplace_serving.listings import Listing, read_listings
+from fb_marketplace_serving.text_encoder import TextEncoder
+
+
+@dataclass(frozen=True, slots=True)
+class Market:
+    """The listings, their vectors, and what is asked of them.
+
+    Attributes:
+        products: the listings.
+        splits: where each belongs.
+        duplicate_groups: which photos are copies.
+        photos: embeddings of photos.
+        probabilities: of each photo's categories.
+        photo_products: whose each photo is.
+        texts: vectors of texts.
+        encoder: of what is typed.
+        shown: what is shown of each listing.
+        facts: what else is known.
+        labels: the classes of photos.
+    """
+
+    products: pd.DataFrame
+    splits: pd.DataFrame
+    duplicate_groups: pd.DataFrame
+    photos: Vectors
+    probabilities: Vectors
+    photo_products: dict[str, str]
+    texts: Vectors
+    encoder: TextEncoder
+    shown: dict[str, Listing]
+    facts: Facts
+    labels: tuple[str, ...]
+
+    def gallery(self, split: str, words: WordParameters) -> SearchGallery:
+        """Give the listings of a split alone.
+
+        Raises:
+            UserError: there are none, or none has a photo.
+        """
+        here = self.splits[self.splits["split"] == split]
+        products = self.products[self.products["product_id"].isin(set(here["product_id"]))]
+        if not here["image_id"].notna().any():
+            raise UserError(
+                f"found {len(products):,} listings of the split {split}, none with a photo; expected some: "
+                "give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
+            )
+        return SearchGallery(
+            products,
+            self.shown,
+            self.facts,
+            self.photos,
+            self.photo_products,
+            self.texts,
+            words,
+        )
+
+    def searches(self, split: str, words: WordParameters) -> list[Candidates]:
+        """Put the searches for the listings of a split to that split."""
+        asked = searches_of(self.products, self.splits, self.duplicate_groups, split)
+        asker = Asker(self.encoder, self.photos, self.probabilities)
+        return candidates_of(self.gallery(split, words), asker, asked, self.labels)
+
+
+def open_market(
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    duplicate_groups: pd.DataFrame,
+    image_embeddings: Table,
+    image_products: pd.DataFrame,
+    text_embeddings: Table,
+    text_encoder: StoredFile,
+    text_tokenizer: StoredFile,
+    listings: StoredFile,
+    listing_facts: StoredFile,
+    vision_labels: list[str],
+) -> Market:
+    """Read all of it; see :class:`Market`."""
+    return Market(
+        products,
+        splits,
+        duplicate_groups,
+        vectors_of(image_embeddings, "image_id", "embedding"),
+        vectors_of(image_embeddings, "image_id", "probabilities"),
+        dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
+        vectors_of(text_embeddings, "product_id", "meaning"),
+        TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read()),
+        read_listings(listings.read()),
+        Facts.from_bytes(listing_facts.read()),
+        tuple(vision_labels),
+    )

@@ -1,0 +1,104 @@
+"""Ranking: texts made searchable, words brought to pictures, and a ranker over all of it."""
+
+from kedro.pipeline import Pipeline, node
+
+from fb_marketplace.pipelines.ranking.learning import measure_ranking, train_ranker
+from fb_marketplace.pipelines.ranking.market import open_market
+from fb_marketplace.pipelines.ranking.precision import choose_precision
+from fb_marketplace.pipelines.ranking.printed import say_how_well_it_ranks
+from fb_marketplace.pipelines.ranking.projection import train_projection
+from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
+from fb_marketplace.pipelines.ranking.shown_listings import make_listings
+from fb_marketplace.pipelines.ranking.text_extraction import embed_texts, name_texts, report_texts
+from fb_marketplace.pipelines.ranking.text_graph import join_text_encoder
+from fb_marketplace.pipelines.ranking.text_index import build_text_index
+from fb_marketplace.pipelines.ranking.word_index_building import build_word_index
+
+
+def create_pipeline() -> Pipeline:
+    """Wire the stage."""
+    return Pipeline(
+        [
+            node(
+                build_sentence_encoder,
+                "params:sentences",
+                ["exact_sentence_encoder", "text_tokenizer"],
+            ),
+            node(
+                choose_precision,
+                [
+                    "exact_sentence_encoder",
+                    "text_tokenizer",
+                    "products",
+                    "splits",
+                    "params:sentences",
+                ],
+                ["sentence_encoder", "sentence_card"],
+            ),
+            node(
+                name_texts,
+                ["products", "sentence_encoder", "text_tokenizer", "text_embeddings_held"],
+                "text_keys",
+            ),
+            node(
+                embed_texts,
+                [
+                    "products",
+                    "sentence_encoder",
+                    "text_tokenizer",
+                    "text_keys",
+                    "params:sentences",
+                ],
+                "text_embeddings",
+            ),
+            node(report_texts, ["text_keys", "text_embeddings"], "texts_report"),
+            node(
+                build_text_index,
+                ["text_embeddings", "products", "params:text_index"],
+                ["text_index", "text_index_ids", "text_index_card"],
+            ),
+            node(build_word_index, ["products", "params:word_index"], "word_index"),
+            node(
+                train_projection,
+                [
+                    "sentence_encoder",
+                    "text_tokenizer",
+                    "image_embeddings",
+                    "products",
+                    "splits",
+                    "params:projection",
+                ],
+                ["projection", "projection_history"],
+            ),
+            node(join_text_encoder, ["sentence_encoder", "projection"], "text_encoder"),
+            node(make_listings, "products", "listings"),
+            node(
+                open_market,
+                [
+                    "products",
+                    "splits",
+                    "duplicate_groups",
+                    "image_embeddings",
+                    "image_products",
+                    "text_embeddings",
+                    "text_encoder",
+                    "text_tokenizer",
+                    "listings",
+                    "listing_facts",
+                    "vision_labels",
+                ],
+                "market",
+            ),
+            node(
+                train_ranker,
+                ["market", "params:word_index", "params:ranker"],
+                ["ranker", "ranker_card"],
+            ),
+            node(
+                measure_ranking,
+                ["market", "ranker", "params:word_index", "params:ranking_measures"],
+                ["ranking_searches", "ranking_metrics"],
+            ),
+            node(say_how_well_it_ranks, "ranking_metrics", None),
+        ]
+    )
