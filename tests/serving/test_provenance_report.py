@@ -161,6 +161,7 @@ def test_a_listing_of_which_nothing_is_to_say_is_told_so(explained):
     assert told["further rows that say the same"] == "none"
     assert told["price flag"] == "none"
     assert told["copy of"] == "none"
+    assert told["group"] == "of this one alone"
 
 
 def test_a_photo_leads_to_its_row_its_object_and_its_places(explained, canonical_photos):

@@ -108,10 +108,8 @@ def _decisions(origin: Origin) -> _Facts:
     yield "category path", "of odd depth; kept" if origin.odd_category_depth else "of usual depth"
     oldest = f"{origin.copy_of}, which has the same title and description and is older; kept"
     yield "copy of", oldest if origin.copy_of else "none"
-    yield (
-        "group",
-        f"{origin.group}, of {origin.group_listings:,} that share a photo or a description",
-    )
+    group = f"{origin.group}, of {origin.group_listings:,} that share a photo or a description"
+    yield "group", group if origin.group_listings > 1 else "of this one alone"
     yield "split", origin.split
     yield "photos", f"{len(origin.photos):,}"
     yield "image rows turned away", f"{len(origin.photos_turned_away):,}"
