@@ -1,7 +1,7 @@
 """The listings of a release as they are looked up: by id, by filter, by photo."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,6 @@ from fb_marketplace_serving.facts import Facts
 from fb_marketplace_serving.filters import SEPARATOR, Filter, Near, under
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.release import Release
 
 Mask = NDArray[np.bool_]
 Positions = NDArray[np.int64]
@@ -83,12 +82,6 @@ class Catalogue:
         self._rows = np.argsort(self.listing_of_row, kind="stable").astype(np.int64)
         self._starts = np.concatenate([[0], np.cumsum(self.photo_count, dtype=np.int64)])
         self._image_ids = index.image_ids
-
-    @classmethod
-    def of(cls, release: Release) -> Self:
-        """Take those of a release."""
-        facts = release.search.facts if release.search else Facts.unknown(sorted(release.listings))
-        return cls(release.index, release.listings, facts)
 
     def __len__(self) -> int:
         return len(self.product_ids)

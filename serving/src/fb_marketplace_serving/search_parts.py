@@ -55,7 +55,7 @@ class SearchParts:
             )
         sizes = (self.encoder.dimension, self.texts.dimension)
         if sizes[0] != sizes[1]:
-            return f"found meanings of {sizes[0]} numbers (encoder) and {sizes[1]} (texts); expected one size"
+            return f"found meanings of {sizes[0]} numbers (encoder) and {sizes[1]} (texts); expected one"
         if self.encoder.pictured_dimension != dimension:
             return (
                 f"found pictures of {self.encoder.pictured_dimension} numbers (text encoder); expected "

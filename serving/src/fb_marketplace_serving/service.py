@@ -20,6 +20,7 @@ from fb_marketplace_serving.access import Keys, RateLimit
 from fb_marketplace_serving.admission import Admission, Full
 from fb_marketplace_serving.batching import Batcher, Encoded
 from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.facts import Facts
 from fb_marketplace_serving.following import Follower, Refusal
 from fb_marketplace_serving.metrics import Metrics
 from fb_marketplace_serving.photos import Limits
@@ -57,7 +58,7 @@ class Served:
             max_batch=settings.max_batch,
             wait=settings.batch_wait_ms / 1000,
         )
-        return cls(release, Catalogue.of(release), batcher)
+        return cls(release, _catalogue_of(release), batcher)
 
 
 class Source(NamedTuple):
@@ -211,3 +212,8 @@ class Service:
 def _read(upload: UploadFile, limits: Limits) -> bytes:
     upload.file.seek(0)
     return upload.file.read(limits.max_bytes + 1)
+
+
+def _catalogue_of(release: Release) -> Catalogue:
+    facts = release.search.facts if release.search else Facts.unknown(sorted(release.listings))
+    return Catalogue(release.index, release.listings, facts)

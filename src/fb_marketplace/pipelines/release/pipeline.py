@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline, node
 from fb_marketplace.pipelines.release.gate import judge, pass_gate
 from fb_marketplace.pipelines.release.measures import gather_measures
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
+from fb_marketplace.pipelines.release.provenance_table import make_provenance
 from fb_marketplace.pipelines.release.sealing import seal
 
 
@@ -12,6 +13,20 @@ def create_pipeline() -> Pipeline:
     """Wire the stage."""
     return Pipeline(
         [
+            node(
+                make_provenance,
+                [
+                    "products",
+                    "images",
+                    "cleaned_image_rows",
+                    "matched_photos",
+                    "duplicate_groups",
+                    "splits",
+                    "quarantine",
+                    "raw_sources",
+                ],
+                "provenance",
+            ),
             node(cut_photos, "images", "release_photos"),
             node(
                 write_photo_files,
@@ -48,6 +63,7 @@ def create_pipeline() -> Pipeline:
                     "text_index",
                     "text_index_ids",
                     "ranker",
+                    "provenance",
                     "passed_gate",
                     "abstention",
                     "vision_labels",
