@@ -23,13 +23,13 @@ SCHEMA_VERSION: Final = 3
 
 PhotoArtifact = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
 SearchArtifact = Literal[
-    "facts", "words", "text_encoder", "tokenizer", "texts", "text_ids", "ranker"
+    "facts", "words", "text_encoder", "tokenizer", "texts", "text_ids", "ranker", "provenance"
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
 """What every release holds."""
 SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
-"""What a search by words needs: a release holds all of these, or none."""
+"""What a search by words, and its explanation, need: a release holds all of these, or none."""
 
 READABLE: Final = (2, 3)
 

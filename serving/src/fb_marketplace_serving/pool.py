@@ -14,7 +14,7 @@ SOURCES: Final[tuple[Source, ...]] = ("words", "meaning", "pictured", "picture",
 """Listings that hold a query's words; that mean the same; whose photos look as the words say; whose photos
 look like the photo; whose photos look like the photo as the words change it."""
 
-DEPTH: Final = 200
+DEPTH: Final = 100
 """Listings that a source finds."""
 
 SMOOTHING: Final = 60

@@ -251,6 +251,11 @@ def _indexed(store: Lake, manifest: Manifest) -> list[tuple[str, str]]:
 
 
 def _sealed(store: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
+    if name not in manifest.artifacts:
+        raise ReleaseError(
+            f"release {manifest.version}: found no {name}; expected some: it was made before there was any: "
+            "make another by `kedro run`"
+        )
     try:
         return sealed_bytes(store, manifest.artifacts[name])
     except ReleaseError as error:

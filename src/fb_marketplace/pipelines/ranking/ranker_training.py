@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace.batches import available_cores
 from fb_marketplace.pipelines.ranking.candidates import Candidates
 from fb_marketplace.ranking_parameters import RankerParameters
 from fb_marketplace_serving.ranking_features import FEATURES
@@ -90,7 +91,7 @@ def _told(parameters: RankerParameters) -> dict[str, Any]:
         "seed": parameters.seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": 1,
+        "num_threads": available_cores(),
         "verbose": -1,
     }
 

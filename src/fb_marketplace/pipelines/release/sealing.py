@@ -49,6 +49,7 @@ def seal(
     text_index: StoredFile,
     text_index_ids: StoredFile,
     ranker: StoredFile,
+    provenance: StoredFile,
     passed_gate: dict[str, Any],
     abstention: dict[str, Any],
     vision_labels: list[str],
@@ -77,6 +78,7 @@ def seal(
         text_index: vectors of their texts.
         text_index_ids: the ids of its rows.
         ranker: what puts candidates in order.
+        provenance: where each listing and photo comes from.
         passed_gate: the report of the gate that it passed.
         abstention: the confidence above which a category is answered.
         vision_labels: what the classes stand for.
@@ -101,6 +103,7 @@ def seal(
         "texts": text_index,
         "text_ids": text_index_ids,
         "ranker": ranker,
+        "provenance": provenance,
     }
     chosen = abstention["photos"]
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
