@@ -253,7 +253,7 @@ def _indexed(store: Lake, manifest: Manifest) -> list[tuple[str, str]]:
 def _sealed(store: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
     if name not in manifest.artifacts:
         raise ReleaseError(
-            f"release {manifest.version}: found no {name}; expected some: it was made before there was any: "
+            f"release {manifest.version}: found no {name}; expected some: it is older than that: "
             "make another by `kedro run`"
         )
     try:
