@@ -23,7 +23,15 @@ SCHEMA_VERSION: Final = 3
 
 PhotoArtifact = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
 SearchArtifact = Literal[
-    "facts", "words", "text_encoder", "tokenizer", "texts", "text_ids", "ranker", "provenance"
+    "facts",
+    "words",
+    "text_encoder",
+    "tokenizer",
+    "texts",
+    "text_ids",
+    "ranker",
+    "price_notes",
+    "provenance",
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)

@@ -15,7 +15,17 @@ from prometheus_client import (
     generate_latest,
 )
 
-Stage = Literal["upload", "decode", "wait", "encode", "search"]
+Stage = Literal["upload", "decode", "wait", "encode", "search", "text", "retrieve", "rank"]
+
+BUDGETS: Final[dict[Stage, float]] = {
+    "decode": 0.1,
+    "encode": 0.2,
+    "search": 0.02,
+    "text": 0.02,
+    "retrieve": 0.05,
+    "rank": 0.02,
+}
+"""Seconds that a stage should keep to; beside the histogram, so that an alert can be set on their ratio."""
 
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _PHOTOS: Final = (1, 2, 4, 8, 16, 32)
@@ -75,6 +85,14 @@ class Metrics:
         self._release = Gauge(
             "fb_release_info", "The release that is served", ["version"], registry=self.registry
         )
+        budget = Gauge(
+            "fb_stage_budget_seconds",
+            "Time that a stage should keep to",
+            ["stage"],
+            registry=self.registry,
+        )
+        for stage, seconds in BUDGETS.items():
+            budget.labels(stage).set(seconds)
         for name, said, count in (
             ("fb_working", "Photos being worked on", working),
             ("fb_uploading", "Uploads coming in", uploading),

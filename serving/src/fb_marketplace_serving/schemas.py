@@ -65,7 +65,9 @@ class FeatureEmbedding(BaseModel):
     embedding: list[float] = Field(description="a vector of length one")
 
 
-class _Listing(BaseModel):
+class Listed(BaseModel):
+    """What is shown of a listing."""
+
     model_config = ConfigDict(frozen=True)
 
     product_id: str
@@ -92,7 +94,7 @@ _OAK_BOOKCASE: Final = {
 }
 
 
-class Product(_Listing):
+class Product(Listed):
     """A listing, and its photos."""
 
     model_config = _with_example(**_OAK_BOOKCASE, image_ids=["0a1b2c3d"])
@@ -100,7 +102,7 @@ class Product(_Listing):
     image_ids: list[str] = Field(description="see /images/{image_id}")
 
 
-class Hit(_Listing):
+class Hit(Listed):
     """A photo like the one that was sent, and its listing."""
 
     image_id: str

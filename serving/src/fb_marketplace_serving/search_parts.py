@@ -9,6 +9,8 @@ import numpy as np
 from fb_marketplace_serving.facts import Facts
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.manifest import SearchArtifact, TextCanary
+from fb_marketplace_serving.places import Places
+from fb_marketplace_serving.price_notes import PriceNotes
 from fb_marketplace_serving.ranker import Ranker
 from fb_marketplace_serving.text_encoder import TextEncoder
 from fb_marketplace_serving.word_index import WordIndex
@@ -23,17 +25,21 @@ class SearchParts:
 
     Attributes:
         facts: what is known of each listing.
+        places: towns, by the names that a buyer gives them.
         words: terms of the listings' texts; document i is the listing at position i.
         encoder: texts to vectors.
         texts: vectors of the listings' texts; row i is of the listing at position i.
         ranker: puts candidates in order.
+        price_notes: what alike listings ask, and what is noted of a price.
     """
 
     facts: Facts
+    places: Places
     words: WordIndex
     encoder: TextEncoder
     texts: Index
     ranker: Ranker
+    price_notes: PriceNotes
 
     def disagreement(self, product_ids: Sequence[str], dimension: int) -> str | None:
         """Say where the parts do not fit each other, or the rest of the release, if anywhere.
@@ -49,6 +55,8 @@ class SearchParts:
                     f"found {name} of {len(found):,} listings; expected those of the same "
                     f"{len(expected):,} as the listings are of, in order"
                 )
+        if len(self.price_notes) != len(expected):
+            return f"found price notes of {len(self.price_notes):,} listings; expected of {len(expected):,}"
         if self.words.documents != len(expected):
             return (
                 f"found words of {self.words.documents:,} listings; expected of {len(expected):,}"
@@ -83,9 +91,11 @@ class SearchParts:
 
 OPENED_FROM: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]] = {
     "facts": (("facts",), Facts.from_bytes),
+    "places": (("places",), Places.from_bytes),
     "words": (("words",), WordIndex.from_bytes),
     "encoder": (("text_encoder", "tokenizer"), TextEncoder.from_bytes),
     "texts": (("texts", "text_ids"), Index.from_bytes),
     "ranker": (("ranker",), Ranker.from_bytes),
+    "price_notes": (("price_notes",), PriceNotes.from_bytes),
 }
 """Each part, the artifacts that it is in, and what opens their bytes; it raises a ValueError for others."""

@@ -5,6 +5,7 @@ from kedro.pipeline import Pipeline, node
 from fb_marketplace.pipelines.ranking.learning import measure_ranking, train_ranker
 from fb_marketplace.pipelines.ranking.market import open_market
 from fb_marketplace.pipelines.ranking.precision import choose_precision
+from fb_marketplace.pipelines.ranking.price_notes_making import make_price_notes
 from fb_marketplace.pipelines.ranking.printed import say_how_well_it_ranks
 from fb_marketplace.pipelines.ranking.projection import train_projection
 from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
@@ -72,6 +73,20 @@ def create_pipeline() -> Pipeline:
             ),
             node(join_text_encoder, ["sentence_encoder", "projection"], "text_encoder"),
             node(make_listings, "products", "listings"),
+            node(
+                make_price_notes,
+                [
+                    "products",
+                    "splits",
+                    "text_embeddings",
+                    "listing_facts",
+                    "images",
+                    "image_products",
+                    "duplicate_groups",
+                    "params:price_notes",
+                ],
+                ["price_notes", "price_note_metrics"],
+            ),
             node(
                 open_market,
                 [

@@ -16,6 +16,9 @@ GAINS: Final = (0, 1, 3, 7)
 
 FOLDS: Final = 5
 
+TAUGHT: Final = 100
+"""Candidates of a search that are learned from: of those further down hardly one is worth a thing."""
+
 
 class Lessons(NamedTuple):
     """Graded searches as the trees see them.
@@ -34,12 +37,13 @@ class Lessons(NamedTuple):
 
 
 def lessons_of(searched: list[Candidates]) -> Lessons:
-    """Take what can be learned from searches: from those that found anything."""
+    """Take what can be learned from searches: the candidates that the sources together put first."""
     some = [each for each in searched if len(each.pool)]
+    first = [np.lexsort((each.pool.positions, -each.pool.fused))[:TAUGHT] for each in some]
     return Lessons(
-        np.concatenate([each.features for each in some]),
-        np.concatenate([each.grades for each in some]),
-        np.array([len(each.pool) for each in some], np.int64),
+        np.concatenate([each.features[rows] for each, rows in zip(some, first, strict=True)]),
+        np.concatenate([each.grades[rows] for each, rows in zip(some, first, strict=True)]),
+        np.array([len(rows) for rows in first], np.int64),
         np.array([each.asked.group for each in some]),
     )
 

@@ -43,12 +43,14 @@ def seal(
     release_photo_files: dict[str, int],
     release_measures: StoredFile,
     listing_facts: StoredFile,
+    places: StoredFile,
     word_index: StoredFile,
     text_encoder: StoredFile,
     text_tokenizer: StoredFile,
     text_index: StoredFile,
     text_index_ids: StoredFile,
     ranker: StoredFile,
+    price_notes: StoredFile,
     provenance: StoredFile,
     passed_gate: dict[str, Any],
     abstention: dict[str, Any],
@@ -58,6 +60,7 @@ def seal(
     vision_metrics: dict[str, Any],
     retrieval_metrics: dict[str, Any],
     ranking_metrics: dict[str, Any],
+    price_note_metrics: dict[str, Any],
     parameters: ReleaseParameters,
 ) -> Manifest:
     """Describe a release by its files, their digests, its measures, and photos with their answers.
@@ -72,12 +75,14 @@ def seal(
         release_photo_files: the files that photos are in, by name, with their bytes.
         release_measures: how each case of the test split did, for the next gate.
         listing_facts: what a search knows of each listing.
+        places: towns and where they are.
         word_index: the terms of their texts.
         text_encoder: the encoder of texts, ONNX.
         text_tokenizer: its tokenizer.
         text_index: vectors of their texts.
         text_index_ids: the ids of its rows.
         ranker: what puts candidates in order.
+        price_notes: what alike listings ask.
         provenance: where each listing and photo comes from.
         passed_gate: the report of the gate that it passed.
         abstention: the confidence above which a category is answered.
@@ -87,6 +92,7 @@ def seal(
         vision_metrics: how good the categories are.
         retrieval_metrics: how good the search for alike photos is.
         ranking_metrics: how good the search by words and photos is.
+        price_note_metrics: how good typical prices are.
         parameters: how many canaries.
     """
     files = {
@@ -97,12 +103,14 @@ def seal(
         "photos": release_photos,
         "measures": release_measures,
         "facts": listing_facts,
+        "places": places,
         "words": word_index,
         "text_encoder": text_encoder,
         "tokenizer": text_tokenizer,
         "texts": text_index,
         "text_ids": text_index_ids,
         "ranker": ranker,
+        "price_notes": price_notes,
         "provenance": provenance,
     }
     chosen = abstention["photos"]
@@ -127,6 +135,7 @@ def seal(
             "vision": vision_metrics,
             "retrieval": retrieval_metrics,
             "ranking": ranking_metrics,
+            "typical_prices": price_note_metrics,
             "gate": passed_gate,
         },
         canaries=tuple(canaries(images, opened, index, parameters.canaries)),
