@@ -1,15 +1,19 @@
 """A made-up marketplace of a few hundred listings, with what real ones have: gaps, ties, copies."""
 
+import math
+from collections import Counter
 from typing import NamedTuple
 
+import lightgbm
 import numpy as np
 
-from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.catalogue import BANDS, Catalogue
 from fb_marketplace_serving.facts import Facts
 from fb_marketplace_serving.filters import Filter, Near
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.pool import Query, Searched
+from fb_marketplace_serving.pool import Query, Searched, gather
+from fb_marketplace_serving.ranking_features import FEATURES, features_of
 from fb_marketplace_serving.terms import terms
 from fb_marketplace_serving.word_index import WordIndex
 
@@ -32,6 +36,8 @@ _WORDS = "oak pine table chair lamp bike red blue old garden desk map print whee
 WORDS = tuple(_WORDS.split())
 
 TEXT_SIZE, PHOTO_SIZE = 12, 8
+
+PRICE_RATIO = FEATURES.index("price_ratio")
 
 
 class Market(NamedTuple):
@@ -169,3 +175,66 @@ def draw_filter(random):
         near=given(near),
         has_photo=given(bool(random.random() < 0.7)),
     )
+
+
+def passes(market, at, asked):
+    """Whether a listing is what a filter asks for, told from the tables alone."""
+    known = market.catalogue.facts
+    shown = market.listings[known.product_ids[at]]
+    path = shown.category_path.split(" / ")
+    beginnings = [each.split(" / ") for each in asked.categories]
+    if beginnings and not any(path[: len(each)] == each for each in beginnings):
+        return False
+    for bound, sign in ((asked.min_price, 1), (asked.max_price, -1)):
+        if bound is not None and (shown.price is None or sign * shown.price < sign * bound):
+            return False
+    if asked.near is not None and asked.near.radius_km is not None:
+        place = known.latitude[at], known.longitude[at]
+        if math.isnan(place[0]) or apart(asked.near[:2], place) > asked.near.radius_km:
+            return False
+    has_photo = shown.product_id in market.with_photos
+    return asked.has_photo is None or asked.has_photo == has_photo
+
+
+def apart(one, other):
+    """Kilometres, by the spherical law of cosines."""
+    (north, east), (to_north, to_east) = np.radians(one), np.radians(other)
+    cosine = math.sin(north) * math.sin(to_north)
+    cosine += math.cos(north) * math.cos(to_north) * math.cos(to_east - east)
+    return 6371.0088 * math.acos(min(1.0, cosine))
+
+
+def roots_of(market, positions):
+    """How many of some listings are of each root category, told from the tables alone."""
+    shown = list(market.listings.values())
+    return dict(Counter(shown[at].category_path.split(" / ")[0] for at in positions))
+
+
+def bands_of(market, positions):
+    """How many of some listings lie in each price band, told from the tables alone."""
+    shown = list(market.listings.values())
+    prices = [shown[at].price for at in positions if shown[at].price is not None]
+    return [
+        sum(low <= price < high for price in prices)
+        for low, high in zip(BANDS, (*BANDS[1:], math.inf), strict=True)
+    ]
+
+
+def train_ranker(market, searches=60, seed=0):
+    """A ranker of few trees, as LightGBM writes it, learned from grades that are drawn about a rule."""
+    random = np.random.default_rng(seed)
+    features, grades, sizes = [], [], []
+    for _ in range(searches):
+        query = draw_query(random)
+        near = draw_filter(random).near
+        pool = gather(market.searched, query, depth=40)
+        features.append(features_of(pool, query, market.catalogue, LABELS, near))
+        worth = pool.fused / pool.fused.max() + np.nan_to_num(features[-1][:, PRICE_RATIO]) / 5
+        grades.append(np.clip(np.round(3 * worth + random.normal(size=len(pool)) / 2), 0, 3))
+        sizes.append(len(pool))
+    data = lightgbm.Dataset(
+        np.concatenate(features), np.concatenate(grades), group=sizes, feature_name=list(FEATURES)
+    )
+    told = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
+    booster = lightgbm.train(told | {"min_data_in_leaf": 5, "seed": seed}, data, 25)
+    return booster.model_to_string().encode()

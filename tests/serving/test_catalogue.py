@@ -1,8 +1,16 @@
-import math
 
 import numpy as np
 import pytest
-from small_market import PREFIXES, draw_filter, facts, listing, make_market
+from small_market import (
+    PREFIXES,
+    bands_of,
+    draw_filter,
+    facts,
+    listing,
+    make_market,
+    passes,
+    roots_of,
+)
 
 from fb_marketplace_serving.catalogue import BANDS, Catalogue
 from fb_marketplace_serving.filters import Filter, Near
@@ -37,33 +45,6 @@ def kept(catalogue, **asked):
     ]
 
 
-def passes(market, at, asked):
-    """Whether a listing is what a filter asks for, told from the tables alone."""
-    known = market.catalogue.facts
-    shown = market.listings[known.product_ids[at]]
-    path = shown.category_path.split(" / ")
-    beginnings = [each.split(" / ") for each in asked.categories]
-    if beginnings and not any(path[: len(each)] == each for each in beginnings):
-        return False
-    for bound, sign in ((asked.min_price, 1), (asked.max_price, -1)):
-        if bound is not None and (shown.price is None or sign * shown.price < sign * bound):
-            return False
-    if asked.near is not None and asked.near.radius_km is not None:
-        place = known.latitude[at], known.longitude[at]
-        if math.isnan(place[0]) or apart(asked.near[:2], place) > asked.near.radius_km:
-            return False
-    has_photo = shown.product_id in market.with_photos
-    return asked.has_photo is None or asked.has_photo == has_photo
-
-
-def apart(one, other):
-    """Kilometres, by the spherical law of cosines."""
-    (north, east), (to_north, to_east) = np.radians(one), np.radians(other)
-    cosine = math.sin(north) * math.sin(to_north)
-    cosine += math.cos(north) * math.cos(to_north) * math.cos(to_east - east)
-    return 6371.0088 * math.acos(min(1.0, cosine))
-
-
 def test_a_thousand_filters_keep_what_going_through_the_table_keeps(market):
     random = np.random.default_rng(1)
     sizes = set()
@@ -81,21 +62,13 @@ def test_a_thousand_filters_keep_what_going_through_the_table_keeps(market):
 
 def test_facets_count_what_going_through_the_table_counts(market):
     random = np.random.default_rng(2)
-    shown = list(market.listings.values())
     for _ in range(200):
-        positions = np.flatnonzero(random.random(len(shown)) < random.random())
+        positions = np.flatnonzero(random.random(len(market.catalogue)) < random.random())
 
         found = market.catalogue.facets(positions)
 
-        roots = [shown[at].category_path.split(" / ")[0] for at in positions]
-        assert {each.path: each.count for each in found.categories} == {
-            root: roots.count(root) for root in roots
-        }
-        prices = [shown[at].price for at in positions if shown[at].price is not None]
-        assert [each.count for each in found.prices] == [
-            sum(low <= price < (math.inf if high is None else high) for price in prices)
-            for low, high, _ in found.prices
-        ]
+        assert {each.path: each.count for each in found.categories} == roots_of(market, positions)
+        assert [each.count for each in found.prices] == bands_of(market, positions)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
