@@ -1,4 +1,3 @@
-
 import numpy as np
 import pytest
 from small_market import (
@@ -85,11 +84,15 @@ def test_below_a_category_the_next_parts_are_counted(market, prefix):
     }
 
 
+def named(counts):
+    return [(each.path, each.count) for each in counts]
+
+
 def test_facets_have_the_most_first_and_of_equals_the_first_by_name(catalogue):
     every = np.arange(4)
 
-    assert catalogue.facets(every).categories == [("Home", 3), ("Arts", 1)]
-    assert catalogue.facets(every, ("Home",)).categories == [
+    assert named(catalogue.facets(every).categories) == [("Home", 3), ("Arts", 1)]
+    assert named(catalogue.facets(every, ("Home",)).categories) == [
         ("Home / Chairs", 2),
         ("Arts", 1),
         ("Home / Chairs and tables", 1),
@@ -99,7 +102,7 @@ def test_facets_have_the_most_first_and_of_equals_the_first_by_name(catalogue):
 def test_the_deepest_of_the_categories_asked_for_says_which_part_is_next(catalogue):
     found = catalogue.facets(np.arange(2), ("Home", "Home / Chairs"))
 
-    assert found.categories == [("Home / Chairs", 1), ("Home / Chairs / Oak", 1)]
+    assert named(found.categories) == [("Home / Chairs", 1), ("Home / Chairs / Oak", 1)]
 
 
 def test_price_bands_without_listings_are_told_too(catalogue):
