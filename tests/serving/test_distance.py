@@ -2,71 +2,64 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 
-from fb_marketplace_serving.catalogue import Catalogue
 from fb_marketplace_serving.distance import EARTH_KM, distance_km
-from fb_marketplace_serving.facts import Facts
-from fb_marketplace_serving.filters import Filter, Near
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.listings import Listing
 
-latitudes = st.floats(-90, 90)
-longitudes = st.floats(-180, 180)
-points = st.tuples(latitudes, longitudes)
+LONDON, EDINBURGH, NEW_YORK = (51.5074, -0.1278), (55.9533, -3.1883), (40.7128, -74.0060)
 
 
-def chord_km(one, other):
-    """Over the ground by way of the straight line through it: another formula for the same."""
+def along_the_chord(one, other):
+    """The distance by another way: the angle between two directions from the centre of the Earth."""
 
-    def on_sphere(latitude, longitude):
+    def direction(latitude, longitude):
         north, east = math.radians(latitude), math.radians(longitude)
-        return math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)
+        return np.array(
+            [math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)]
+        )
 
-    straight = math.dist(on_sphere(*one), on_sphere(*other))
-    return 2 * EARTH_KM * math.asin(min(straight / 2, 1.0))
-
-
-def at(places):
-    """Listings offered at places; None for one that is not known."""
-    ids = [f"p{number:03}" for number in range(len(places))]
-    nowhere = (math.nan, math.nan)
-    north, east = zip(*(place or nowhere for place in places), strict=True)
-    listings = {
-        each: Listing(each, "A chair", 1.0, "GBP", "Home", "Home", None, None) for each in ids
-    }
-    photos = Index.build_flat(np.eye(1, 8, dtype=np.float32), ["a"], ids[:1])
-    nothing = np.zeros(len(ids), np.int64)
-    return Catalogue(photos, listings, Facts.of(ids, ids, north, east, nothing, nothing))
+    a, b = direction(*one), direction(*other)
+    return EARTH_KM * math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b))
 
 
-def test_london_is_as_far_from_edinburgh_as_the_map_says():
-    assert distance_km(51.5085, -0.1257, 55.9521, -3.1965) == pytest.approx(534, abs=2)
+@pytest.mark.parametrize(
+    ("one", "other", "km"), [(LONDON, EDINBURGH, 534), (LONDON, NEW_YORK, 5570)]
+)
+def test_cities_are_as_far_apart_as_an_atlas_says(one, other, km):
+    assert distance_km(*one, *other) == pytest.approx(km, abs=2)
 
 
-def test_a_place_that_is_not_known_is_at_no_distance():
-    assert np.isnan(distance_km([math.nan, 0.0], [0.0, math.nan], 0.0, 0.0)).all()
+def test_distances_are_those_of_another_formula():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        (north, to_north), (east, to_east) = (
+            random.uniform(-90, 90, 2),
+            random.uniform(-180, 180, 2),
+        )
+
+        found = distance_km(north, east, to_north, to_east)
+
+        expected = along_the_chord((north, east), (to_north, to_east))
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
-@given(points, points)
-def test_distance_is_that_of_another_formula_whichever_way(one, other):
-    there = float(distance_km(*one, *other))
-
-    assert there == pytest.approx(chord_km(one, other), abs=0.01)
-    assert there == pytest.approx(float(distance_km(*other, *one)), abs=1e-6)
+def test_a_place_is_no_distance_from_itself():
+    assert distance_km(*LONDON, *LONDON) == 0
 
 
-@settings(deadline=None)  # the first index of a process takes longer
-@given(st.lists(st.none() | points, min_size=1, max_size=20), points, st.floats(0, 20_100))
-def test_a_radius_keeps_the_listings_that_measuring_each_would(places, around, radius):
-    away = [math.inf if place is None else chord_km(around, place) for place in places]
-    assume(all(abs(apart - radius) > 0.02 for apart in away))
-
-    kept = at(places).kept(Filter(near=Near(*around, radius)))
-
-    assert kept.tolist() == [apart <= radius for apart in away]
+def test_the_other_end_of_the_earth_is_half_way_round():
+    assert distance_km(0, 0, 0, 180) == pytest.approx(math.pi * EARTH_KM)
+    assert distance_km(90, 0, -90, 77) == pytest.approx(math.pi * EARTH_KM)
 
 
-def test_a_place_without_a_radius_keeps_all():
-    assert at([None, (51.5, -0.1)]).kept(Filter(near=Near(51.5, -0.1))) is None
+def test_the_date_line_is_no_border():
+    assert distance_km(0, 179.9, 0, -179.9) == pytest.approx(distance_km(0, -0.1, 0, 0.1))
+
+
+def test_many_places_are_measured_at_once():
+    places = np.array([LONDON, EDINBURGH, (np.nan, 1.0), (1.0, np.nan)])
+
+    found = distance_km(*LONDON, places[:, 0], places[:, 1])
+
+    assert found.shape == (4,)
+    assert found[1] == distance_km(*LONDON, *EDINBURGH)
+    assert np.isnan(found).tolist() == [False, False, True, True]

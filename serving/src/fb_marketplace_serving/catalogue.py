@@ -1,6 +1,7 @@
 """The listings of a release as they are looked up: by id, by filter, by photo."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -19,14 +20,16 @@ BANDS: Final = (0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
 """Where price bands begin, in the currency's units; the last has no end."""
 
 
-class CategoryCount(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class CategoryCount:
     """How many listings are in a category, or below it."""
 
     path: str
     count: int
 
 
-class PriceBand(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class PriceBand:
     """How many listings cost this much: from ``low``, below ``high``, which is None for no end."""
 
     low: float

@@ -17,6 +17,8 @@ COLUMNS: Final = (
     "description_words",
     "photo_pixels",
 )
+UNKNOWN: Final = frozenset({"latitude", "longitude"})
+"""The columns in which a value may be missing."""
 
 
 class FactsError(ValueError):
@@ -91,6 +93,19 @@ class Facts:
             raise FactsError(f"found {len(data):,} bytes that are no Parquet ({error})") from error
         if tuple(table.column_names) != COLUMNS:
             raise FactsError(f"found the columns {table.column_names}; expected {COLUMNS}")
+        for field in table.schema:
+            numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+            if numeric != (field.name in COLUMNS[2:]):
+                raise FactsError(
+                    f"found {field.name} of type {field.type}; expected "
+                    f"{'text' if numeric else 'numbers'}"
+                )
+            missing = table.column(field.name).null_count
+            if missing and field.name not in UNKNOWN:
+                raise FactsError(
+                    f"found {missing:,} of {table.num_rows:,} rows without {field.name}; expected a value "
+                    "in each row"
+                )
         product_ids, families = (table.column(name).to_pylist() for name in COLUMNS[:2])
         numbers = (table.column(name).to_numpy() for name in COLUMNS[2:])
         return cls.of(product_ids, families, *numbers)

@@ -190,10 +190,8 @@ class Index:
             query: float32, (dimension,).
             rows: int64, (rows,), positions in ``image_ids``.
         """
-        found: NDArray[np.float32] = (
-            1 - exact_distances(self._vectors.matrix, query[np.newaxis], rows) / 2
-        )
-        return found
+        half = exact_distances(self._vectors.matrix, query[np.newaxis], rows) / np.float32(2)
+        return np.float32(1) - half
 
     def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give the vectors of some rows: float32, (rows, dimension)."""

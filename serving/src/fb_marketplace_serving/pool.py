@@ -1,5 +1,6 @@
 """Candidates for a query: what each source finds, and how each candidate stands with all of them."""
 
+from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -65,7 +66,8 @@ class Searched(NamedTuple):
     words: WordIndex
 
 
-class Pool(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Pool:
     """Candidates of one query, by position.
 
     Attributes:

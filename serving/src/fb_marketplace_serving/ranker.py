@@ -4,12 +4,15 @@ LightGBM's text format holds numbers alone. What each feature adds to a score is
 (Lundberg et al., 2020), whose parts add up to the score.
 """
 
-from typing import Any, NamedTuple, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ranking_features import FEATURES
+
+BEGINNING: Final = b"tree\n"
+END: Final = b"\nend of trees\n"
 
 
 class RankerError(ValueError):
@@ -45,13 +48,20 @@ class Ranker:
     def from_bytes(cls, data: bytes) -> Self:
         """Open a model in LightGBM's text format.
 
+        LightGBM trusts what it reads: check its digest before it comes here.
+
         Raises:
             RankerError: it is no model of LightGBM's, or of other features.
         """
         import lightgbm
 
+        # Of a model that was cut off LightGBM reads what lies behind it in memory, or ends the process.
+        if not data.startswith(BEGINNING) or END not in data:
+            raise RankerError(
+                f"found {len(data):,} bytes that are no whole model; expected one in LightGBM's text format"
+            )
         try:
-            booster = lightgbm.Booster(model_str=data.decode(), params={"verbose": -1})
+            booster = lightgbm.Booster(model_str=data.decode())
         except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
             raise RankerError(
                 f"found {len(data):,} bytes that LightGBM cannot read ({error}); expected its text format"
@@ -70,6 +80,8 @@ class Ranker:
         return found
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
-        """Take scores apart."""
+        """Take scores apart; of no candidates the base is 0."""
+        if not len(features):
+            return Contributions(0.0, np.empty((0, len(FEATURES))))
         found = self._booster.predict(features, pred_contrib=True, num_threads=1)
-        return Contributions(float(found[0, -1]) if len(found) else 0.0, found[:, : len(FEATURES)])
+        return Contributions(float(found[0, -1]), found[:, : len(FEATURES)])

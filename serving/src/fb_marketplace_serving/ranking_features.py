@@ -5,7 +5,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.catalogue import Catalogue, Mask
 from fb_marketplace_serving.filters import Near
 from fb_marketplace_serving.pool import SOURCES, Pool, Query
 from fb_marketplace_serving.terms import words
@@ -60,6 +60,7 @@ def features_of(
     catalogue: Catalogue,
     labels: tuple[str, ...],
     near: Near | None = None,
+    rows: Mask | None = None,
 ) -> NDArray[np.float64]:
     """Describe candidates: float64, (candidates, features), in the order of ``FEATURES``.
 
@@ -69,6 +70,7 @@ def features_of(
         catalogue: the listings.
         labels: the classes of ``query.photo_categories``.
         near: where the buyer is, if that was told.
+        rows: bool, (rows,), the photos that count; all of them without it.
     """
     count = len(pool)
     nothing = np.full(count, np.nan)
@@ -95,11 +97,18 @@ def features_of(
     columns["price_ratio"] = _price_ratio(price, voters)
     columns["has_price"] = (~np.isnan(price)).astype(np.float64)
     columns["distance_km"] = nothing if near is None else catalogue.distances(near, at)
-    columns["photos"] = catalogue.photo_count[at].astype(np.float64)
+    columns["photos"] = _photo_counts(catalogue, rows)[at]
     columns["photo_megapixels"] = facts.photo_pixels[at] / 1e6
     columns["description_words"] = facts.description_words[at].astype(np.float64)
     columns["query_words"] = np.full(count, float(len(words(query.words))))
     return np.stack([columns[name].astype(np.float64) for name in FEATURES], axis=1)
+
+
+def _photo_counts(catalogue: Catalogue, rows: Mask | None) -> NDArray[np.float64]:
+    if rows is None:
+        return catalogue.photo_count.astype(np.float64)
+    counts = np.bincount(catalogue.listing_of_row[rows], minlength=len(catalogue))
+    return counts.astype(np.float64)
 
 
 def _voted(

@@ -19,7 +19,7 @@ Sort = Literal["best", "price", "price_down", "distance"]
 EVERYTHING: Final = Filter()
 
 SPREAD: Final = 50
-"""Listings that are spread out at most; what stands further down keeps its place."""
+"""Hits that are spread out at most; what stands further down keeps its place."""
 
 Timed = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
 
@@ -111,9 +111,9 @@ class Searcher:
             features = features_of(pool, query, self.catalogue, self._labels, asked.near)
             scores = self._ranker.scores(features)
             order = self._sorted(pool.positions, scores, asked, sort)
-            if spread and sort == "best":
-                order = self._spread(pool.positions, scores, order, spread)
             found = self._folded(pool.positions, order, scores, pool.row)
+            if spread and sort == "best":
+                found = self._spread(found, spread)
         facets = self.catalogue.facets(pool.positions, asked.categories)
         return Ranked(found, len(pool), facets, features, pool)
 
@@ -168,18 +168,14 @@ class Searcher:
             for first, *others in families.values()
         ]
 
-    def _spread(
-        self,
-        positions: Positions,
-        scores: NDArray[np.float64],
-        order: Positions,
-        spread: float,
-    ) -> Positions:
-        """Take the first ones anew: each time the one that is best, less how like it is to those above."""
-        first = order[:SPREAD]
-        vectors = self.searched.texts.vectors(positions[first])
+    def _spread(self, found: list[Found], spread: float) -> list[Found]:
+        """Take the first hits anew: each time the one that is best, less how like it is to those above."""
+        first = found[:SPREAD]
+        if not first:
+            return found
+        vectors = self.searched.texts.vectors(np.array([hit.position for hit in first], np.int64))
         alike = vectors @ vectors.T
-        told = scores[first]
+        told = np.array([hit.score for hit in first])
         worth = (told - told.min()) / max(float(told.max() - told.min()), 1e-12)
         nearest = np.zeros(len(first))
         left = np.ones(len(first), np.bool_)
@@ -190,4 +186,4 @@ class Searcher:
             taken.append(best)
             left[best] = False
             nearest = np.maximum(nearest, alike[best])
-        return np.concatenate([first[taken], order[SPREAD:]])
+        return [first[place] for place in taken] + found[SPREAD:]

@@ -8,14 +8,19 @@ from typing import Any, Final
 VERSION: Final = 1
 """Goes up when the same text would give other terms: an index of others finds nothing by them."""
 
-_WORD: Final = re.compile(r"[a-z0-9]+")
+_WORD: Final = re.compile(r"[^\W_]+")
+
+_WHOLE: Final = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "đ": "d", "ð": "d", "ł": "l", "þ": "th", "ı": "i"}
+)
+"""Letters that are no plain letter and an accent to Unicode, as those without such keys write them."""
 
 _here = threading.local()
 
 
 def words(text: str) -> list[str]:
-    """Cut a text into its words: lower case, without accents, of letters and digits."""
-    folded = unicodedata.normalize("NFKD", text).lower()
+    """Cut a text into its words: lower case, without accents, of letters and digits of any script."""
+    folded = unicodedata.normalize("NFKD", text).casefold().translate(_WHOLE)
     return _WORD.findall("".join(sign for sign in folded if not unicodedata.combining(sign)))
 
 

@@ -112,7 +112,8 @@ class TextEncoder:
         meaning = np.empty((len(texts), self.dimension), np.float32)
         pictured = np.empty((len(texts), self.pictured_dimension), np.float32)
         for row, text in enumerate(texts):
-            read = self._tokenizer.encode(text)
+            # JSON may hold half a character, which the tokenizer takes for no text at all.
+            read = self._tokenizer.encode(text.encode(errors="replace").decode())
             told = {IDS: [read.ids], MASK: [read.attention_mask]}
             found = self._session.run(
                 self._outputs, {name: np.array(value, np.int64) for name, value in told.items()}

@@ -52,6 +52,7 @@ class WordIndex:
         """
         fit = (
             len(starts) == len(vocabulary) + 1
+            and starts[0] == 0
             and len(rows) == len(scores) == starts[-1]
             and bool((np.diff(starts) >= 0).all())
             and (not len(rows) or (rows.min() >= 0 and rows.max() < documents))
@@ -83,8 +84,17 @@ class WordIndex:
                 f"found {len(data):,} bytes that are no Parquet ({error})"
             ) from error
         told = table.schema.metadata or {}
-        if tuple(table.column_names) != COLUMNS or not told.keys() >= {DOCUMENTS, TERMS_VERSION}:
-            raise WordIndexError(f"found the columns {table.column_names}; expected {COLUMNS}")
+        names, types = tuple(table.schema.names), table.schema.types
+        if names != COLUMNS or types != _types() or any(each.null_count for each in table.columns):
+            raise WordIndexError(
+                f"found the columns {names} of {', '.join(map(str, types))}; expected {COLUMNS} of "
+                f"{', '.join(map(str, _types()))}, with a value in each row"
+            )
+        numbers = [told.get(name, b"") for name in (DOCUMENTS, TERMS_VERSION)]
+        if not all(number.isdigit() for number in numbers):
+            raise WordIndexError(
+                f"found {numbers} in its metadata; expected the number of documents and a version of terms"
+            )
         if int(told[TERMS_VERSION]) != terms_module.VERSION:
             raise WordIndexError(
                 f"found terms of version {int(told[TERMS_VERSION])}; expected {terms_module.VERSION}: "
@@ -107,13 +117,14 @@ class WordIndex:
         import pyarrow.parquet as pq
 
         starts = pa.array(self._starts, pa.int64())
-        table = pa.table(
-            {
-                "term": pa.array(self._vocabulary, pa.string()),
-                "documents": pa.LargeListArray.from_arrays(starts, pa.array(self._rows)),
-                "scores": pa.LargeListArray.from_arrays(starts, pa.array(self._scores)),
-            }
-        ).replace_schema_metadata(
+        columns = [
+            pa.array(self._vocabulary, pa.string()),
+            *(
+                pa.LargeListArray.from_arrays(starts, pa.array(values))
+                for values in (self._rows, self._scores)
+            ),
+        ]
+        table = pa.table(columns, list(COLUMNS)).replace_schema_metadata(
             {DOCUMENTS: str(self.documents), TERMS_VERSION: str(terms_module.VERSION)}
         )
         buffer = io.BytesIO()
@@ -143,6 +154,12 @@ class WordIndex:
         """Give the places of a query's terms, each once, without those that no document has."""
         asked = dict.fromkeys(terms(query))
         return {term: self._place[term] for term in asked if term in self._place}
+
+
+def _types() -> list[Any]:
+    import pyarrow as pa
+
+    return [pa.string(), pa.large_list(pa.int32()), pa.large_list(pa.float32())]
 
 
 def _joined(column: Any) -> NDArray[Any]:

@@ -50,7 +50,8 @@ def candidates_of(
     with Progress("searches asked", len(searches)) as progress:
         for asked in searches:
             query = asker.query(asked)
-            pool = gather(gallery.searched, query, rows=gallery.rows_without(asked.hidden))
+            rows = gallery.rows_without(asked.hidden)
+            pool = gather(gallery.searched, query, rows=rows)
             grades = gallery.grades(asked)
             best = np.zeros(int(family.max()) + 1, np.int8)
             np.maximum.at(best, family, grades)
@@ -59,7 +60,8 @@ def candidates_of(
                 Candidates(
                     asked,
                     pool,
-                    features_of(pool, query, catalogue, labels),
+                    # A photo is asked of listings that have another: counted, it would give them away.
+                    features_of(pool, query, catalogue, labels, rows=rows),
                     best[family[pool.positions]],
                     family[pool.positions],
                     np.bincount(best[there], minlength=4),

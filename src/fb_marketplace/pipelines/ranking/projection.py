@@ -151,7 +151,8 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
         for epoch in range(1, parameters.epochs + 1):
             network.train()
             losses = []
-            for rows in torch.randperm(len(meanings), generator=generator).split(parameters.batch):
+            mixed = torch.randperm(len(meanings), generator=generator)
+            for rows in torch.split(mixed, parameters.batch):
                 form = torch.randint(meanings.shape[1], rows.shape, generator=generator)
                 turn = torch.rand(rows.shape, generator=generator)
                 photo = starts[rows] + (turn * counts[rows]).long()
@@ -166,7 +167,7 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
                     + nn.functional.cross_entropy(alike.T, own)
                 ) / 2
                 optimizer.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
                 schedule.step()
                 losses.append(float(loss.detach()))

@@ -63,7 +63,7 @@ def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, 
 
     told = _told(parameters)
     data = _dataset(lessons)
-    tried = lightgbm.cv(
+    tried: dict[str, Any] = lightgbm.cv(
         told,
         data,
         num_boost_round=parameters.most_trees,

@@ -71,24 +71,19 @@ _ALIKE: Final = (
     ("mower", "lawnmower"),
     ("drill", "driver"),
     ("spade", "shovel"),
-    ("tiles", "tiling"),
-    ("door", "doors"),
     ("car", "vehicle"),
     ("baby", "infant"),
     ("kids", "children"),
-    ("girls", "girl"),
-    ("boys", "boy"),
-    ("mens", "men"),
-    ("ladies", "womens", "women"),
-    ("book", "books"),
-    ("game", "games"),
+    ("mens", "gents"),
+    ("ladies", "womens"),
+    ("women", "ladies"),
     ("console", "system"),
-    ("speaker", "speakers"),
+    ("speaker", "loudspeaker"),
+    ("speakers", "loudspeakers"),
     ("headphones", "earphones"),
     ("camera", "cam"),
     ("printer", "printing machine"),
     ("keyboard", "keys"),
-    ("guitar", "guitars"),
     ("piano", "keyboard"),
     ("ring", "band"),
     ("necklace", "pendant"),
@@ -109,7 +104,7 @@ SYNONYMS: Final = {
     for alike in reversed(_ALIKE)
     for place, word in enumerate(alike)
 }
-"""What is said in place of a word: the next of those that mean about the same."""
+"""What is said in place of a word: the next of those that mean about the same, none of them of its stem."""
 
 
 class Asked(NamedTuple):

@@ -20,7 +20,8 @@ def join_text_encoder(sentence_encoder: StoredFile, projection: StoredFile) -> b
     weights = load(projection.read())
     model = onnx.load_from_string(sentence_encoder.read())
     graph = model.graph
-    for name, value in weights.items():
+    # Sorted: they are read in another order each time, and the graph's digest would be another.
+    for name, value in sorted(weights.items()):
         graph.initializer.append(
             numpy_helper.from_array(np.ascontiguousarray(value), f"pictured.{name}")
         )

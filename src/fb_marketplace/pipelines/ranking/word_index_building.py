@@ -36,18 +36,20 @@ def index_words(products: pd.DataFrame, parameters: WordParameters) -> WordIndex
         return WordIndex(
             (), np.zeros(1, np.int64), nothing, nothing.astype(np.float32), len(documents)
         )
+    # Numbered here: left to itself it takes the order of a set, which is another in each process.
+    vocabulary = sorted({term for document in documents for term in document})
+    place = {term: number for number, term in enumerate(vocabulary)}
     weighed = bm25s.BM25(k1=parameters.k1, b=parameters.b)
-    weighed.index(documents, show_progress=False)
-    found = weighed.scores
-    # It adds a term of its own, the empty one, for queries without any.
-    vocabulary = sorted(
-        (term for term in weighed.vocab_dict if term), key=weighed.vocab_dict.__getitem__
+    weighed.index(
+        ([[place[term] for term in document] for document in documents], place),
+        create_empty_token=False,
+        show_progress=False,
     )
-    starts = np.asarray(found["indptr"][: len(vocabulary) + 1], np.int64)
+    found = weighed.scores
     return WordIndex(
         vocabulary,
-        starts,
-        np.asarray(found["indices"][: starts[-1]], np.int32),
-        np.asarray(found["data"][: starts[-1]], np.float32),
+        np.asarray(found["indptr"], np.int64),
+        np.asarray(found["indices"], np.int32),
+        np.asarray(found["data"], np.float32),
         len(documents),
     )

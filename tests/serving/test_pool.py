@@ -1,0 +1,240 @@
+import numpy as np
+import pytest
+from small_market import (
+    PHOTO_SIZE,
+    TEXT_SIZE,
+    WORDS,
+    count_words,
+    draw_query,
+    facts,
+    listing,
+    make_market,
+)
+
+from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.pool import SMOOTHING, Query, Searched, gather
+
+
+@pytest.fixture(scope="module")
+def market():
+    return make_market()
+
+
+def likeness(index, query):
+    """Cosines with all that an index holds, as doubles."""
+    apart = index.vectors(np.arange(len(index))).astype(np.float64) - query
+    return 1 - (apart**2).sum(axis=1) / 2
+
+
+def asked_of_photos(query):
+    vectors = {"pictured": query.pictured, "picture": query.photo}
+    if query.pictured is not None and query.photo is not None:
+        middle = query.pictured.astype(np.float64) + query.photo
+        vectors["both"] = middle / np.linalg.norm(middle)
+    return {source: vector for source, vector in vectors.items() if vector is not None}
+
+
+def found_by_hand(searched, query, listings, rows):
+    """Each source's listings, best first, and how like each listing is: by going through everything."""
+    owner = searched.catalogue.listing_of_row
+    order, alike, best_row = {}, {}, {}
+    if query.words:
+        alike["words"] = searched.words.scores(query.words)
+        there = [at for at in np.flatnonzero(listings) if alike["words"][at] > 0]
+        order["words"] = sorted(there, key=lambda at: (-alike["words"][at], at))
+    if query.meaning is not None:
+        alike["meaning"] = likeness(searched.texts, query.meaning)
+        order["meaning"] = sorted(
+            np.flatnonzero(listings), key=lambda at: (-alike["meaning"][at], at)
+        )
+    for source, vector in asked_of_photos(query).items():
+        cosines = likeness(searched.photos, vector)
+        best_row = {}
+        for row in sorted(np.flatnonzero(rows), key=lambda row: (-cosines[row], row)):
+            best_row.setdefault(owner[row], row)
+        alike[source] = np.array(
+            [
+                cosines[best_row[at]] if at in best_row else np.nan
+                for at in range(len(searched.catalogue))
+            ]
+        )
+        order[source] = list(best_row)
+    return order, alike, best_row
+
+
+@pytest.mark.parametrize("depth", [1, 7, 60, 1000])
+def test_a_pool_is_what_going_through_everything_gives(market, depth):
+    random = np.random.default_rng(depth)
+    searched = market.searched
+    for _ in range(60):
+        query = draw_query(random)
+        listings = random.random(len(searched.catalogue)) < random.choice([0.02, 0.5, 1])
+        rows = listings[searched.catalogue.listing_of_row]
+        rows &= random.random(len(rows)) < random.choice([0.5, 1])
+
+        pool = gather(searched, query, listings, rows, depth)
+
+        order, alike, best_row = found_by_hand(searched, query, listings, rows)
+        expected = sorted({at for places in order.values() for at in places[:depth]})
+        assert pool.positions.tolist() == expected
+        assert pool.rank.keys() == pool.similarity.keys() == order.keys()
+        fused = np.zeros(len(pool))
+        for source, places in order.items():
+            rank = {at: place + 1 for place, at in enumerate(places[:depth])}
+            assert pool.rank[source].tolist() == [rank.get(at, 0) for at in expected], source
+            np.testing.assert_allclose(pool.similarity[source], alike[source][expected], atol=1e-6)
+            fused += [1 / (SMOOTHING + rank[at]) if at in rank else 0 for at in expected]
+        np.testing.assert_allclose(pool.fused, fused)
+        assert pool.row.tolist() == [best_row.get(at, -1) for at in expected]
+
+
+def test_without_a_filter_everything_may_be_found(market):
+    random = np.random.default_rng(0)
+    every = np.ones(len(market.catalogue), np.bool_)
+    for _ in range(20):
+        query = draw_query(random)
+
+        free, kept = (gather(market.searched, query, mask) for mask in (None, every))
+
+        assert free.positions.tolist() == kept.positions.tolist()
+        assert free.row.tolist() == kept.row.tolist()
+
+
+def test_photos_of_listings_that_a_filter_drops_are_not_shown(market):
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        listings = random.random(len(market.catalogue)) < 0.2
+
+        pool = gather(market.searched, draw_query(random), listings)
+
+        assert listings[pool.positions].all()
+        there = pool.row >= 0
+        np.testing.assert_array_equal(
+            market.catalogue.listing_of_row[pool.row[there]], pool.positions[there]
+        )
+
+
+def test_hidden_photos_are_neither_found_nor_shown(market):
+    random = np.random.default_rng(2)
+    for _ in range(20):
+        query = draw_query(random, "both")
+        seen = gather(market.searched, query)
+        hidden = seen.row[seen.row >= 0]
+        rows = np.ones(len(market.searched.photos), np.bool_)
+        rows[hidden] = False
+
+        pool = gather(market.searched, query, rows=rows, depth=1000)
+
+        assert not set(pool.row.tolist()) & set(hidden.tolist())
+        left = np.bincount(market.catalogue.listing_of_row[rows], minlength=len(market.catalogue))[
+            pool.positions
+        ]
+        for source in ("pictured", "picture", "both"):
+            assert np.isnan(pool.similarity[source]).tolist() == (left == 0).tolist()
+            assert (pool.rank[source] > 0).tolist() == (left > 0).tolist()
+
+
+@pytest.fixture
+def small():
+    """Three listings: p with three photos, q with one, r with none; q's text and p's are the same."""
+    photos = np.eye(4, PHOTO_SIZE, dtype=np.float32)
+    ids = ["p", "q", "r"]
+    index = Index.build_flat(photos, list("abcd"), ["p", "q", "p", "p"])
+    texts = Index.build_flat(np.eye(3, TEXT_SIZE, dtype=np.float32), ids, ids)
+    catalogue = Catalogue(index, {each: listing(each) for each in ids}, facts(ids))
+    return Searched(catalogue, index, texts, count_words(["red chair", "red chair", "lamp"]))
+
+
+def direction(size, *numbers):
+    vector = np.zeros(size, np.float32)
+    vector[: len(numbers)] = numbers
+    return vector / np.linalg.norm(vector)
+
+
+def test_words_alone_find_what_holds_them_and_show_the_first_photo(small):
+    pool = gather(small, Query(words="chairs"))
+
+    assert pool.positions.tolist() == [0, 1]
+    assert pool.row.tolist() == [0, 1]
+
+
+def test_equal_scores_are_in_the_order_of_positions(small):
+    assert gather(small, Query(words="red")).rank["words"].tolist() == [1, 2]
+    assert gather(small, Query(words="red"), depth=1).positions.tolist() == [0]
+
+
+def test_equally_like_photos_are_in_the_order_of_rows(small):
+    pool = gather(small, Query(photo=direction(PHOTO_SIZE, 1, 1, 1)))
+
+    assert pool.rank["picture"].tolist() == [1, 2]
+    assert pool.row.tolist() == [0, 1]
+
+
+def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
+    pool = gather(small, Query(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
+
+    assert pool.rank["picture"].tolist() == [1, 2]
+
+
+def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
+    words = Query(words="chair", pictured=direction(PHOTO_SIZE, 10, 0, 0, 9))
+    photo = Query(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
+
+    assert gather(small, words).row[0] == 0
+    assert gather(small, photo).row[0] == 2
+    assert gather(small, words._replace(photo=photo.photo)).row[0] == 3
+
+
+def test_a_listing_without_photos_is_like_no_photo(small):
+    pool = gather(small, Query(words="lamp", photo=direction(PHOTO_SIZE, 1)))
+
+    assert pool.positions.tolist() == [0, 1, 2]
+    assert np.isnan(pool.similarity["picture"]).tolist() == [False, False, True]
+    assert pool.rank["picture"].tolist() == [1, 2, 0]
+    assert pool.row[2] == -1
+
+
+def test_words_that_nobody_uses_find_by_meaning_alone(small):
+    pool = gather(small, Query(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1)))
+
+    assert pool.rank["words"].tolist() == [0, 0, 0]
+    assert pool.rank["meaning"].tolist() == [3, 1, 2]
+
+
+def test_nothing_may_be_found_where_nothing_is_kept(small):
+    query = draw_query(np.random.default_rng(0), "both")
+
+    pool = gather(small, query, np.zeros(3, np.bool_))
+
+    assert len(pool) == len(pool.row) == len(pool.fused) == 0
+    assert {len(each) for each in pool.similarity.values()} == {0}
+
+
+def test_photos_are_asked_of_an_index_without_any(small):
+    none = Index.build_flat(np.empty((0, PHOTO_SIZE), np.float32), [], [])
+    ids = small.catalogue.product_ids
+    catalogue = Catalogue(none, {each: listing(each) for each in ids}, facts(ids))
+
+    pool = gather(
+        small._replace(catalogue=catalogue, photos=none),
+        Query(words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)),
+    )
+
+    assert pool.positions.tolist() == [0, 1, 2]
+    assert np.isnan(pool.similarity["picture"]).all()
+    assert pool.row.tolist() == [-1, -1, -1]
+
+
+def test_a_query_of_nothing_is_refused(small):
+    with pytest.raises(ValueError, match="neither words nor a photo"):
+        gather(small, Query())
+
+
+def test_words_and_a_photo_meet_half_way():
+    query = Query(pictured=direction(8, 1), photo=direction(8, 0, 1))
+
+    np.testing.assert_allclose(query.both, direction(8, 1, 1), atol=1e-7)
+    assert query._replace(photo=None).both is None
+    assert query._replace(pictured=None).both is None
+    assert np.isfinite(query._replace(photo=-query.pictured).both).all()
