@@ -63,3 +63,10 @@ class RankingMeasureParameters(Parameters):
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Seed
+
+
+class PlaceParameters(Parameters):
+    """The towns that are known."""
+
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$", description="ISO 3166")]
+    min_population: Literal[500, 1000, 5000, 15000]

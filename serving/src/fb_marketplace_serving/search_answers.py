@@ -7,7 +7,7 @@ from fastapi import HTTPException
 
 from fb_marketplace_serving.batching import Encoded
 from fb_marketplace_serving.filters import Filter, Near
-from fb_marketplace_serving.places import UnknownPlace
+from fb_marketplace_serving.places import UnknownPlaceError
 from fb_marketplace_serving.pool import SOURCES, Query
 from fb_marketplace_serving.price_notes import Note, PhotoElsewhere
 from fb_marketplace_serving.ranking_features import FEATURES, IN_WORDS
@@ -93,7 +93,7 @@ def _filter(served: Served, asked: SearchRequest) -> Filter:
     if asked.near and search:
         try:
             place = search.places.find(asked.near)
-        except UnknownPlace as error:
+        except UnknownPlaceError as error:
             raise HTTPException(422, str(error)) from None
         near = Near(place.latitude, place.longitude, asked.radius_km)
     if near is None and (asked.radius_km is not None or asked.sort == "distance"):

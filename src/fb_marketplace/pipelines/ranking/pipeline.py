@@ -2,7 +2,9 @@
 
 from kedro.pipeline import Pipeline, node
 
+from fb_marketplace.pipelines.ranking.gazetteer import make_places
 from fb_marketplace.pipelines.ranking.learning import measure_ranking, train_ranker
+from fb_marketplace.pipelines.ranking.listing_facts import make_facts
 from fb_marketplace.pipelines.ranking.market import open_market
 from fb_marketplace.pipelines.ranking.precision import choose_precision
 from fb_marketplace.pipelines.ranking.price_notes_making import make_price_notes
@@ -73,6 +75,12 @@ def create_pipeline() -> Pipeline:
             ),
             node(join_text_encoder, ["sentence_encoder", "projection"], "text_encoder"),
             node(make_listings, "products", "listings"),
+            node(make_places, ["products", "params:places"], "places"),
+            node(
+                make_facts,
+                ["products", "images", "duplicate_groups", "places"],
+                ["listing_facts", "facts_report"],
+            ),
             node(
                 make_price_notes,
                 [

@@ -112,9 +112,11 @@ def summarise(measured: pd.DataFrame, parameters: RankingMeasureParameters) -> d
 
 
 def _summary(part: pd.DataFrame, parameters: RankingMeasureParameters) -> dict[str, Any]:
-    wide = part.pivot_table(
-        index=["kind", "product_id", "group"], columns="method", values="value", dropna=False
-    ).reset_index()
+    wide = (
+        part.set_index(["kind", "product_id", "group", "method"])["value"]
+        .unstack("method")
+        .reset_index()
+    )
     groups = wide["group"]
     # A source that not every search asks cannot be held against the others.
     sources = [name for name in SOURCES if name in wide and wide[name].notna().all()]
