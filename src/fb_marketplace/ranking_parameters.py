@@ -34,6 +34,7 @@ class ProjectionParameters(Parameters):
 
     listings: Count
     hidden: Count
+    dimension: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
     rate: Positive
     weight_decay: NotNegative

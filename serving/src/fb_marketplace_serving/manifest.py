@@ -24,11 +24,14 @@ SCHEMA_VERSION: Final = 3
 PhotoArtifact = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
 SearchArtifact = Literal[
     "facts",
+    "places",
     "words",
     "text_encoder",
     "tokenizer",
     "texts",
     "text_ids",
+    "pictures",
+    "picture_ids",
     "ranker",
     "price_notes",
     "provenance",

@@ -1,5 +1,6 @@
 """Candidates for a query: what each source finds, and how each candidate stands with all of them."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
@@ -30,7 +31,7 @@ class Query(NamedTuple):
     Attributes:
         words: what was typed.
         meaning: float32, (text dimension,), of the words.
-        pictured: float32, (photo dimension,), what the words would look like.
+        pictured: float32, (picture dimension,), where pictures of what the words name lie.
         photo: float32, (photo dimension,), the embedding of a photo.
         photo_categories: float32, (labels,), how probable the photo is to be of each.
     """
@@ -41,13 +42,12 @@ class Query(NamedTuple):
     photo: Vector | None = None
     photo_categories: Vector | None = None
 
-    @property
-    def both(self) -> Vector | None:
-        """The direction between a photo and what the words look like."""
-        if self.photo is None or self.pictured is None:
-            return None
-        summed = self.photo + self.pictured
-        return summed / max(float(np.linalg.norm(summed)), 1e-6)
+
+class View(NamedTuple):
+    """Vectors of photos, and one that they are held against."""
+
+    index: Index
+    vector: Vector
 
 
 class Searched(NamedTuple):
@@ -55,13 +55,15 @@ class Searched(NamedTuple):
 
     Attributes:
         catalogue: the listings.
-        photos: vectors of photos.
+        photos: vectors of photos, by which those that look alike are near.
+        pictures: vectors of the same photos, row by row, by which they are near to what they show in words.
         texts: vectors of the listings' texts; row i is of the listing at position i.
         words: terms of the listings' texts; document i is the listing at position i.
     """
 
     catalogue: Catalogue
     photos: Index
+    pictures: Index
     texts: Index
     words: WordIndex
 
@@ -115,8 +117,9 @@ def gather(
         found["words"] = _first(bm25, listings, depth)
     if query.meaning is not None:
         found["meaning"] = searched.texts.search(query.meaning, depth, listings).rows
-    for source, vector in _pictures(query):
-        found[source] = _by_photo(searched, vector, rows, depth)
+    views = _views(searched, query)
+    for source, view in views.items():
+        found[source] = _by_photo(catalogue, view, rows, depth)
     if not found:
         raise ValueError("found a query of neither words nor a photo; expected one of them")
     positions = np.unique(np.concatenate(list(found.values()))).astype(np.int64)
@@ -126,8 +129,12 @@ def gather(
     if query.meaning is not None:
         similarity["meaning"] = searched.texts.cosines(query.meaning, positions)
     row = _first_rows(catalogue, positions, rows)
-    for source, vector in _pictures(query):
-        similarity[source], row = _best_rows(searched, vector, positions, rows)
+    for source, view in views.items():
+        similarity[source], row = _best_rows(catalogue, [view], positions, rows)
+    if len(views) > 1:
+        similarity["both"], row = _best_rows(catalogue, views.values(), positions, rows)
+        seen = np.isin(positions, np.concatenate([found[source] for source in views]))
+        found["both"] = _best(positions[seen], similarity["both"][seen], depth)
     rank = {source: _ranks(positions, places) for source, places in found.items()}
     fused = sum(
         (np.where(ranks > 0, 1 / (SMOOTHING + ranks), 0.0) for ranks in rank.values()),
@@ -136,14 +143,19 @@ def gather(
     return Pool(positions, similarity, rank, fused, row)
 
 
-def _pictures(query: Query) -> list[tuple[Source, Vector]]:
-    """Give the vectors that are held against photos; the last decides which photo is shown."""
-    vectors: tuple[tuple[Source, Vector | None], ...] = (
-        ("pictured", query.pictured),
-        ("picture", query.photo),
-        ("both", query.both),
-    )
-    return [(source, vector) for source, vector in vectors if vector is not None]
+def _views(searched: Searched, query: Query) -> dict[Source, View]:
+    """Give what photos are held against, of what the query asks; the last decides which photo is shown."""
+    views: dict[Source, View] = {}
+    if query.pictured is not None:
+        views["pictured"] = View(searched.pictures, query.pictured)
+    if query.photo is not None:
+        views["picture"] = View(searched.photos, query.photo)
+    return views
+
+
+def _best(positions: Positions, similarity: NDArray[np.float32], count: int) -> Positions:
+    """Give the positions of the highest similarities, highest first, of equals the lower."""
+    return positions[np.lexsort((positions, -similarity))][:count]
 
 
 def _first(scores: NDArray[np.float32], kept: Mask | None, count: int) -> Positions:
@@ -158,13 +170,13 @@ def _first(scores: NDArray[np.float32], kept: Mask | None, count: int) -> Positi
     return places[order][:count]
 
 
-def _by_photo(searched: Searched, vector: Vector, rows: Mask | None, depth: int) -> Positions:
+def _by_photo(catalogue: Catalogue, view: View, rows: Mask | None, depth: int) -> Positions:
     """Give the listings of the nearest photos, each once, nearest first."""
-    available = len(searched.photos) if rows is None else int(rows.sum())
+    available = len(view.index) if rows is None else int(rows.sum())
     reach = 2 * depth
     while True:
-        nearest = searched.photos.search(vector, min(max(reach, 1), max(available, 1)), rows).rows
-        listings = searched.catalogue.listing_of_row[nearest].astype(np.int64)
+        nearest = view.index.search(view.vector, min(max(reach, 1), max(available, 1)), rows).rows
+        listings = catalogue.listing_of_row[nearest].astype(np.int64)
         _, first = np.unique(listings, return_index=True)
         if len(first) >= depth or reach >= available:
             return listings[np.sort(first)][:depth]
@@ -200,11 +212,14 @@ def _first_rows(catalogue: Catalogue, positions: Positions, kept: Mask | None) -
 
 
 def _best_rows(
-    searched: Searched, vector: Vector, positions: Positions, kept: Mask | None
+    catalogue: Catalogue, views: Collection[View], positions: Positions, kept: Mask | None
 ) -> tuple[NDArray[np.float32], Positions]:
-    """Say of each listing how like a vector its likest photo is, and which that is."""
-    rows, places = _rows_of(searched.catalogue, positions, kept)
-    cosines = searched.photos.cosines(vector, rows)
+    """Say of each listing how like what is asked its likest photo is, and which that is.
+
+    By several views at once it is the mean of the cosines.
+    """
+    rows, places = _rows_of(catalogue, positions, kept)
+    cosines = np.mean([view.index.cosines(view.vector, rows) for view in views], axis=0)
     best = np.full(len(positions), np.nan, np.float32)
     row = np.full(len(positions), -1, np.int64)
     # Sorted so that the likest, and of equals the lowest row, is written last.

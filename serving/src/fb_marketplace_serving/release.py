@@ -168,7 +168,7 @@ def _wrong_search(release: Release) -> str | None:
     parts = release.search
     if parts is None:
         return None
-    return parts.disagreement(sorted(release.listings), release.index.dimension) or (
+    return parts.disagreement(sorted(release.listings), release.index.image_ids) or (
         parts.wrong_canary(release.manifest.text_canaries)
     )
 

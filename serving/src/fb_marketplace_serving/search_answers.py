@@ -79,10 +79,11 @@ def answer(
         listings=found.listings,
         hits=hits,
         categories=[
-            CategoryFacet(path=path, count=count) for path, count in found.facets.categories
+            CategoryFacet(path=each.path, count=each.count) for each in found.facets.categories
         ],
         prices=[
-            PriceFacet(low=low, high=high, count=count) for low, high, count in found.facets.prices
+            PriceFacet(low=each.low, high=each.high, count=each.count)
+            for each in found.facets.prices
         ],
     )
 

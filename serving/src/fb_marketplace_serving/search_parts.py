@@ -29,6 +29,7 @@ class SearchParts:
         words: terms of the listings' texts; document i is the listing at position i.
         encoder: texts to vectors.
         texts: vectors of the listings' texts; row i is of the listing at position i.
+        pictures: vectors of photos that texts' pictures are near to; row i is of the index's row i.
         ranker: puts candidates in order.
         price_notes: what alike listings ask, and what is noted of a price.
     """
@@ -38,37 +39,37 @@ class SearchParts:
     words: WordIndex
     encoder: TextEncoder
     texts: Index
+    pictures: Index
     ranker: Ranker
     price_notes: PriceNotes
 
-    def disagreement(self, product_ids: Sequence[str], dimension: int) -> str | None:
+    def disagreement(self, product_ids: Sequence[str], image_ids: Sequence[str]) -> str | None:
         """Say where the parts do not fit each other, or the rest of the release, if anywhere.
 
         Args:
             product_ids: the listings of the release, sorted.
-            dimension: size of a photo's embedding.
+            image_ids: the photos of its index, row by row.
         """
-        expected = tuple(product_ids)
-        for name, found in (("facts", self.facts.product_ids), ("texts", self.texts.product_ids)):
-            if found != expected:
+        rows = (
+            ("facts", self.facts.product_ids, product_ids),
+            ("texts", self.texts.product_ids, product_ids),
+            ("pictures", self.pictures.image_ids, image_ids),
+        )
+        for name, found, expected in rows:
+            if found != tuple(expected):
                 return (
-                    f"found {name} of {len(found):,} listings; expected those of the same "
-                    f"{len(expected):,} as the listings are of, in order"
+                    f"found {name} of {len(found):,} ids; expected the same {len(expected):,} as the rest "
+                    "of the release is of, row by row"
                 )
-        if len(self.price_notes) != len(expected):
-            return f"found price notes of {len(self.price_notes):,} listings; expected of {len(expected):,}"
-        if self.words.documents != len(expected):
-            return (
-                f"found words of {self.words.documents:,} listings; expected of {len(expected):,}"
-            )
-        sizes = (self.encoder.dimension, self.texts.dimension)
-        if sizes[0] != sizes[1]:
-            return f"found meanings of {sizes[0]} numbers (encoder) and {sizes[1]} (texts); expected one"
-        if self.encoder.pictured_dimension != dimension:
-            return (
-                f"found pictures of {self.encoder.pictured_dimension} numbers (text encoder); expected "
-                f"{dimension}, as embeddings of photos have"
-            )
+        counts = (
+            ("words", self.words.documents, len(product_ids), "listings"),
+            ("price notes", len(self.price_notes), len(product_ids), "listings"),
+            ("meanings", self.encoder.dimension, self.texts.dimension, "numbers"),
+            ("pictures", self.encoder.pictured_dimension, self.pictures.dimension, "numbers"),
+        )
+        for what, count, wanted, of in counts:
+            if count != wanted:
+                return f"found {what} of {count:,} {of}; expected {wanted:,}"
         return None
 
     def wrong_canary(self, canaries: Sequence[TextCanary]) -> str | None:
@@ -95,6 +96,7 @@ OPENED_FROM: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any
     "words": (("words",), WordIndex.from_bytes),
     "encoder": (("text_encoder", "tokenizer"), TextEncoder.from_bytes),
     "texts": (("texts", "text_ids"), Index.from_bytes),
+    "pictures": (("pictures", "picture_ids"), Index.from_bytes),
     "ranker": (("ranker",), Ranker.from_bytes),
     "price_notes": (("price_notes",), PriceNotes.from_bytes),
 }

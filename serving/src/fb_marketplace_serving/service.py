@@ -255,5 +255,5 @@ def _searcher_of(release: Release, catalogue: Catalogue) -> Searcher | None:
     parts = release.search
     if parts is None:
         return None
-    searched = Searched(catalogue, release.index, parts.texts, parts.words)
+    searched = Searched(catalogue, release.index, parts.pictures, parts.texts, parts.words)
     return Searcher(searched, parts.ranker, release.manifest.labels)

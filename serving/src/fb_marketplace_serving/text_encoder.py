@@ -28,8 +28,9 @@ class TextEncoding(NamedTuple):
 
     Attributes:
         meaning: float32, (n, dimension), each of length one: near to that of texts that say the same.
-        pictured: float32, (n, size of a photo's embedding), each of length one: near to embeddings of
-            photos of what the text names. Of width zero where the graph gives none.
+        pictured: float32, (n, pictured dimension), each of length one: near to the pictures of what the
+            text
+            names. Of width zero where the graph gives none.
     """
 
     meaning: NDArray[np.float32]

@@ -62,6 +62,7 @@ class SearchGallery:
         listings: dict[str, Listing],
         facts: Facts,
         photos: Vectors,
+        pictures: Vectors,
         photo_products: dict[str, str],
         texts: Vectors,
         parameters: WordParameters,
@@ -73,6 +74,7 @@ class SearchGallery:
             listings: what is shown of them, by id.
             facts: what else is known, of all listings or more.
             photos: embeddings of all photos.
+            pictures: vectors of all photos by which words find them.
             photo_products: whose each photo is.
             texts: vectors of all texts.
             parameters: of the word index.
@@ -88,6 +90,7 @@ class SearchGallery:
         self.searched = Searched(
             catalogue,
             index,
+            Index.build_flat(pictures.of(images), index.image_ids, index.product_ids),
             Index.build_flat(texts.of(ids), ids, ids),
             index_words(ordered, parameters),
         )

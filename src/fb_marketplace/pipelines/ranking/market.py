@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from fb_marketplace.errors import UserError
@@ -12,6 +13,7 @@ from fb_marketplace.ranking_parameters import WordParameters
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
 from fb_marketplace_serving.facts import Facts
+from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.listings import Listing, read_listings
 from fb_marketplace_serving.text_encoder import TextEncoder
 
@@ -25,6 +27,7 @@ class Market:
         splits: where each belongs.
         duplicate_groups: which photos are copies.
         photos: embeddings of photos.
+        pictures: vectors of photos by which words find them.
         probabilities: of each photo's categories.
         photo_products: whose each photo is.
         texts: vectors of texts.
@@ -38,6 +41,7 @@ class Market:
     splits: pd.DataFrame
     duplicate_groups: pd.DataFrame
     photos: Vectors
+    pictures: Vectors
     probabilities: Vectors
     photo_products: dict[str, str]
     texts: Vectors
@@ -64,6 +68,7 @@ class Market:
             self.shown,
             self.facts,
             self.photos,
+            self.pictures,
             self.photo_products,
             self.texts,
             words,
@@ -82,6 +87,8 @@ def open_market(
     duplicate_groups: pd.DataFrame,
     image_embeddings: Table,
     image_products: pd.DataFrame,
+    picture_index: StoredFile,
+    picture_index_ids: StoredFile,
     text_embeddings: Table,
     text_encoder: StoredFile,
     text_tokenizer: StoredFile,
@@ -90,11 +97,13 @@ def open_market(
     vision_labels: list[str],
 ) -> Market:
     """Read all of it; see :class:`Market`."""
+    pictures = Index.from_bytes(picture_index.read(), picture_index_ids.read())
     return Market(
         products,
         splits,
         duplicate_groups,
         vectors_of(image_embeddings, "image_id", "embedding"),
+        Vectors(pictures.image_ids, pictures.vectors(np.arange(len(pictures)))),
         vectors_of(image_embeddings, "image_id", "probabilities"),
         dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
         vectors_of(text_embeddings, "product_id", "meaning"),

@@ -40,7 +40,7 @@ def measure_pictured(
         own = int(catalogue.photo_count[at])
         if not own:
             continue
-        rows = searched.photos.search(encoder.encode([title]).pictured[0], DEPTH).rows
+        rows = searched.pictures.search(encoder.encode([title]).pictured[0], DEPTH).rows
         found.append(bool((catalogue.listing_of_row[rows] == at).any()))
         drawn.append(chance_among(int(photos_in_root[catalogue.root[at]]), own, DEPTH))
         groups.append(group)

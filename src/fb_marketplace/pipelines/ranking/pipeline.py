@@ -6,6 +6,7 @@ from fb_marketplace.pipelines.ranking.gazetteer import make_places
 from fb_marketplace.pipelines.ranking.learning import measure_ranking, train_ranker
 from fb_marketplace.pipelines.ranking.listing_facts import make_facts
 from fb_marketplace.pipelines.ranking.market import open_market
+from fb_marketplace.pipelines.ranking.picture_index import build_picture_index
 from fb_marketplace.pipelines.ranking.precision import choose_precision
 from fb_marketplace.pipelines.ranking.price_notes_making import make_price_notes
 from fb_marketplace.pipelines.ranking.printed import say_how_well_it_ranks
@@ -66,14 +67,20 @@ def create_pipeline() -> Pipeline:
                 [
                     "sentence_encoder",
                     "text_tokenizer",
-                    "image_embeddings",
+                    "text_embeddings",
+                    "vision_features",
                     "products",
                     "splits",
                     "params:projection",
                 ],
-                ["projection", "projection_history"],
+                ["text_projection", "photo_projection", "projection_history"],
             ),
-            node(join_text_encoder, ["sentence_encoder", "projection"], "text_encoder"),
+            node(join_text_encoder, ["sentence_encoder", "text_projection"], "text_encoder"),
+            node(
+                build_picture_index,
+                ["vision_features", "photo_projection", "image_index_ids", "params:text_index"],
+                ["picture_index", "picture_index_ids", "picture_index_card"],
+            ),
             node(make_listings, "products", "listings"),
             node(make_places, ["products", "params:places"], "places"),
             node(
@@ -103,6 +110,8 @@ def create_pipeline() -> Pipeline:
                     "duplicate_groups",
                     "image_embeddings",
                     "image_products",
+                    "picture_index",
+                    "picture_index_ids",
                     "text_embeddings",
                     "text_encoder",
                     "text_tokenizer",

@@ -112,23 +112,22 @@ def summarise(measured: pd.DataFrame, parameters: RankingMeasureParameters) -> d
 
 
 def _summary(part: pd.DataFrame, parameters: RankingMeasureParameters) -> dict[str, Any]:
-    wide = (
-        part.set_index(["kind", "product_id", "group", "method"])["value"]
-        .unstack("method")
-        .reset_index()
-    )
+    wide = part.pivot_table(
+        index=["kind", "product_id", "group"], columns="method", values="value"
+    ).reset_index()
     groups = wide["group"]
     # A source that not every search asks cannot be held against the others.
     sources = [name for name in SOURCES if name in wide and wide[name].notna().all()]
     methods = [RANKER, FUSION, *sources, CHANCE]
-    best = max(sources, key=lambda name: float(wide[name].mean()), default=None)
+    means = {name: float(wide[name].to_numpy().mean()) for name in methods}
+    best = max(sources, key=means.__getitem__, default=None)
     against = [FUSION, *([best] if best else [])]
     return {
         "methods": {name: _estimate(wide[name], groups, parameters) for name in methods},
         "best_source": best,
         "gains": {
             name: _estimate(wide[RANKER] - wide[name], groups, parameters)
-            | {"share": round(float(wide[RANKER].mean() / wide[name].mean() - 1), 4)}
+            | {"share": round(means[RANKER] / means[name] - 1, 4)}
             for name in against
         },
     }

@@ -6,18 +6,18 @@ from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving.text_encoder import MEANING, PICTURED
 
 
-def join_text_encoder(sentence_encoder: StoredFile, projection: StoredFile) -> bytes:
+def join_text_encoder(sentence_encoder: StoredFile, text_projection: StoredFile) -> bytes:
     """Put the projection behind the sentence encoder; gives ONNX.
 
     Args:
         sentence_encoder: gives ``meaning``.
-        projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, safetensors.
+        text_projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, safetensors.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
     from safetensors.numpy import load
 
-    weights = load(projection.read())
+    weights = load(text_projection.read())
     model = onnx.load_from_string(sentence_encoder.read())
     graph = model.graph
     # Sorted: they are read in another order each time, and the graph's digest would be another.

@@ -63,6 +63,8 @@ def create_pipeline() -> Pipeline:
                     "text_tokenizer",
                     "text_index",
                     "text_index_ids",
+                    "picture_index",
+                    "picture_index_ids",
                     "ranker",
                     "price_notes",
                     "provenance",

@@ -49,6 +49,8 @@ def seal(
     text_tokenizer: StoredFile,
     text_index: StoredFile,
     text_index_ids: StoredFile,
+    picture_index: StoredFile,
+    picture_index_ids: StoredFile,
     ranker: StoredFile,
     price_notes: StoredFile,
     provenance: StoredFile,
@@ -81,6 +83,8 @@ def seal(
         text_tokenizer: its tokenizer.
         text_index: vectors of their texts.
         text_index_ids: the ids of its rows.
+        picture_index: vectors of photos that words are near to.
+        picture_index_ids: the ids of its rows.
         ranker: what puts candidates in order.
         price_notes: what alike listings ask.
         provenance: where each listing and photo comes from.
@@ -109,6 +113,8 @@ def seal(
         "tokenizer": text_tokenizer,
         "texts": text_index,
         "text_ids": text_index_ids,
+        "pictures": picture_index,
+        "picture_ids": picture_index_ids,
         "ranker": ranker,
         "price_notes": price_notes,
         "provenance": provenance,
