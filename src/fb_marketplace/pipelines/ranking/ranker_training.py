@@ -1,6 +1,7 @@
 """A ranker learned from graded searches: gradient-boosted trees that look at pairs (LambdaMART; Burges,
 2010)."""
 
+import re
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ GAINS: Final = (0, 1, 3, 7)
 """Of the grades from 0 to 3: 2^g - 1."""
 
 FOLDS: Final = 5
+
+_THREADS: Final = re.compile(r"\[num_threads: \d+\]")
 
 TAUGHT: Final = 100
 """Candidates of a search that are learned from: of those further down hardly one is worth a thing."""
@@ -73,8 +76,10 @@ def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, 
     name = "valid ndcg@10-mean"
     trees = max(1, len(tried[name]))
     booster = lightgbm.train(told, _dataset(lessons), num_boost_round=trees)
+    # LightGBM writes down how many threads there were, on which the trees do not hang.
+    model = _THREADS.sub("[num_threads: 1]", booster.model_to_string())
     card = {"trees": trees, "folds": FOLDS, "ndcg_at_10_of_folds": round(max(tried[name]), 4)}
-    return booster.model_to_string().encode(), card
+    return model.encode(), card
 
 
 def _told(parameters: RankerParameters) -> dict[str, Any]:
