@@ -152,7 +152,9 @@ def small():
     )
     texts = Index.build_flat(np.eye(3, TEXT_SIZE, dtype=np.float32), ids, ids)
     catalogue = Catalogue(index, {each: listing(each) for each in ids}, facts(ids))
-    return Searched(catalogue, index, pictures, texts, count_words(["red chair", "red chair", "lamp"]))
+    return Searched(
+        catalogue, index, pictures, texts, count_words(["red chair", "red chair", "lamp"])
+    )
 
 
 def direction(size, *numbers):
@@ -245,9 +247,7 @@ def test_a_query_of_nothing_is_refused(small):
 
 def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
     """Of p one photo is as the words say and another like the photo asked; q's one is nearly both."""
-    query = Query(
-        pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0)
-    )
+    query = Query(pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0))
 
     pool = gather(small, query)
 
