@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
+from fb_marketplace_serving.feedback_api import noted
 from fb_marketplace_serving.problems import documented
 from fb_marketplace_serving.requests import TheServed, TheService, known, within_rate
 from fb_marketplace_serving.search import Sort
@@ -66,7 +67,8 @@ _WITH_PHOTO: Final[dict[str, Any]] = FORM
 async def search(asked: Asked, service: TheService, served: TheServed) -> SearchAnswer:
     """Search by words and filters."""
     searchable(served)
-    return await service.work(lambda: answer(service, served, asked, None))
+    found = await service.work(lambda: answer(service, served, asked, None))
+    return noted(service, asked, found)
 
 
 @searches.post(
