@@ -82,7 +82,7 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
     app = FastAPI(
         title="fb-marketplace",
         version=__version__,
-        summary="A photo in; its category, its embedding and the listings most like it out.",
+        summary="Words or a photo in, listings out; and of a photo its category and its embedding.",
         lifespan=running,
         # The pages that FastAPI would serve load their scripts from another host.
         docs_url=None,

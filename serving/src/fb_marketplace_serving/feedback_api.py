@@ -104,11 +104,7 @@ async def note_click(request: Request, service: TheService, served: TheServed) -
 
 
 def noted(service: Service, asked: SearchRequest, answer: SearchAnswer) -> SearchAnswer:
-    """Write down a search by words alone, if that is on, and give the answer its id.
-
-    One by a photo cannot be asked again, as the photo is not kept: it is not written, whatever words stood
-    beside it.
-    """
+    """Write down a search by words alone, if that is on, and give the answer its id."""
     if service.feedback is None or not asked.words:
         return answer
     line = SearchLine(

@@ -37,7 +37,7 @@ class Metrics:
     Attributes:
         requests: requests answered, by route, method and status.
         seconds: how long they took, by route.
-        stages: how long a photo took in each stage.
+        stages: how long a photo or a search took in each stage.
         batches: photos of a batch, for each photo.
         turned_away: requests that were not worked on, by why.
         swaps: releases that were swapped in.
@@ -65,7 +65,7 @@ class Metrics:
         )
         self.stages = Histogram(
             "fb_stage_seconds",
-            "Time that a photo took in a stage",
+            "Time that a photo or a search took in a stage",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -98,7 +98,7 @@ class Metrics:
         for stage, seconds in BUDGETS.items():
             budget.labels(stage).set(seconds)
         for name, said, count in (
-            ("fb_working", "Photos being worked on", working),
+            ("fb_working", "Photos and searches being worked on", working),
             ("fb_uploading", "Uploads coming in", uploading),
         ):
             Gauge(name, said, registry=self.registry).set_function(count)

@@ -1,7 +1,7 @@
-"""A running server's parts: what it serves now, and what a photo goes through.
+"""A running server's parts: what it serves now, and what a photo or a search goes through.
 
 A photo's life: it is uploaded, takes a place, is decoded, waits for a batch, is encoded, and gives its
-place back. Each stage is bounded and timed.
+place back. A search takes a place and a thread. Each stage is bounded and timed.
 """
 
 import asyncio
