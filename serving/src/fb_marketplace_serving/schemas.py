@@ -139,7 +139,7 @@ class ReleaseSummary(BaseModel):
     data_digest: str
     labels: tuple[str, ...] = Field(description="categories that a photo may be told to be of")
     categories: tuple[str, ...] = Field(
-        description="of the listings that have photos: what may be filtered by"
+        description="root categories of the listings: what may be filtered by"
     )
     photos_version: int
     embedding_dimension: int
