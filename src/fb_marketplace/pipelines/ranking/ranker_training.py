@@ -73,9 +73,9 @@ def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, 
     folds = _folds(lessons, parameters.seed)
     if len(folds) < 2:
         raise UserError(
-            f"found {len(lessons.sizes):,} searches of the validation split, all about one group of "
-            "listings; expected two groups to learn a ranker from: give more listings, or a larger share "
-            "under `splits:` in parameters_cleaning.yml"
+            f"found {len(lessons.sizes):,} searches to learn a ranker from, all about one group of "
+            "listings; expected two groups: give more listings, or a larger share of validation under "
+            "`splits:` in parameters_cleaning.yml"
         )
     told = _told(parameters)
     data = _dataset(lessons)
