@@ -41,6 +41,7 @@ def told():
                     {"ranker": 0.8, "fusion": 0.6, "words": 0.7},
                     {"fusion": (0.2, 1 / 3), "words": (0.1, 1 / 7)},
                 ),
+                "photo": measures({"ranker": 0.5, "fusion": 0.0}, {"fusion": (0.5, None)}),
                 "all": measures({"ranker": 0.5, "fusion": 0.6}, {"fusion": (-0.1, -1 / 6)}),
             },
         }
@@ -63,8 +64,12 @@ def test_gains_and_losses_have_a_sign_an_interval_and_a_share(told):
     assert told[-2] == "  ranker - fusion: -0.100 [-0.200, +0.000] (-16.7%)"
 
 
+def test_a_gain_over_nothing_has_no_share(told):
+    assert told[10] == "  ranker - fusion: +0.500 [+0.400, +0.600]"
+
+
 def test_the_last_line_says_how_well_words_find_pictures(told):
     assert told[-1].startswith("titles among 2,716 photos")
     assert "0.400 [0.300, 0.500], 4.0 times" in told[-1]
     assert told[-1].endswith("0.100 [0.000, 0.200]")
-    assert len(told) == 12
+    assert len(told) == 16

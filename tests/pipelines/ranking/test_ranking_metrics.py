@@ -222,3 +222,21 @@ def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kind
     by_words = two_kinds[two_kinds["kind"] == "title"].assign(kind="short")
     asked_twice = pd.concat([two_kinds[two_kinds["kind"] == "title"], by_words])
     assert summarise(asked_twice, measuring)["all"][NDCG]["best_source"] == "meaning"
+
+
+def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
+    """The listing is the first by the ranker, and by the words the eleventh."""
+    found = search(
+        "title",
+        [0] * 10 + [3],
+        scores=np.arange(11),
+        ranks={"words": range(1, 12)},
+        available=[10, 0, 0, 1],
+    )
+
+    told = summarise(measure_searches([found], ByFirstFeature()), measuring)["title"]
+
+    for measure in (NDCG, RECALL):
+        for name in ("fusion", "words"):
+            assert told[measure]["gains"][name]["value"] == 1
+            assert told[measure]["gains"][name]["share"] is None
