@@ -42,6 +42,7 @@ class Metrics:
         turned_away: requests that were not worked on, by why.
         swaps: releases that were swapped in.
         refusals: releases that were looked at and not served.
+        feedback: lines of searches and clicks, by what became of them.
     """
 
     def __init__(self, working: Callable[[], int], uploading: Callable[[], int]) -> None:
@@ -81,6 +82,9 @@ class Metrics:
         self.swaps = Counter("fb_release_swaps", "Releases swapped in", registry=self.registry)
         self.refusals = Counter(
             "fb_release_refusals", "Releases looked at and not served", registry=self.registry
+        )
+        self.feedback = Counter(
+            "fb_feedback_lines", "Lines of searches and clicks", ["fate"], registry=self.registry
         )
         self._release = Gauge(
             "fb_release_info", "The release that is served", ["version"], registry=self.registry

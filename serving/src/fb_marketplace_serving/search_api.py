@@ -6,6 +6,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from fb_marketplace_serving.batching import Encoded
+from fb_marketplace_serving.feedback_api import noted
 from fb_marketplace_serving.problems import documented
 from fb_marketplace_serving.requests import TheServed, TheService, known, within_rate
 from fb_marketplace_serving.search import Sort
@@ -89,9 +90,13 @@ async def _answered(
     service: Service, served: Served, asked: SearchRequest, photo: Encoded | None
 ) -> Response:
     # Written on the thread too: a hundred hits, each taken apart, would hold up the event loop.
-    data = await service.work(
-        lambda: answer(service, served, asked, photo).model_dump_json().encode()
-    )
+    def written() -> bytes:
+        found = answer(service, served, asked, photo)
+        # One by a photo cannot be asked again, as the photo is not kept, whatever words stand beside it.
+        told = noted(service, asked, found) if photo is None else found
+        return told.model_dump_json().encode()
+
+    data = await service.work(written)
     return Response(data, media_type="application/json")
 
 

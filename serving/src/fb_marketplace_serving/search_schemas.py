@@ -143,3 +143,6 @@ class SearchAnswer(BaseModel):
     hits: list[SearchHit]
     categories: list[CategoryFacet]
     prices: list[PriceFacet]
+    search_id: str | None = Field(
+        default=None, description="to tell clicks by; null where the server writes none down"
+    )
