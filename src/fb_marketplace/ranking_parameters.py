@@ -56,6 +56,9 @@ class RankerParameters(Parameters):
     features_a_tree: Annotated[float, Field(gt=0, le=1)]
     truncation: Count
     seed: Seed
+    least_clicks: Count
+    position_bias: NotNegative
+    most_weight: Annotated[float, Field(ge=1)]
 
 
 class RankingMeasureParameters(Parameters):

@@ -281,3 +281,19 @@ class RankingSearches(pa.DataFrameModel):
 
         unique = ("kind", "product_id", "method", "measure")
         strict = True
+
+
+class Feedback(pa.DataFrameModel):
+    """What searches by words showed, and whether it was clicked; there may be none."""
+
+    search_id: str
+    words: str = pa.Field(str_length={"min_value": 1})
+    product_id: str
+    position: int = pa.Field(ge=1)  # over all pages of the search
+    clicked: bool
+
+    class Config:
+        """A page shows a listing once."""
+
+        unique = ("search_id", "product_id")
+        strict = True

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from fb_marketplace_serving import __version__
 from fb_marketplace_serving.batching import Encoded
 from fb_marketplace_serving.context import ID_HEADER, RELEASE_HEADER, Context
+from fb_marketplace_serving.feedback_api import clicks
 from fb_marketplace_serving.filters import Filter
 from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.page import Parts, page
@@ -81,7 +82,7 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
     app = FastAPI(
         title="fb-marketplace",
         version=__version__,
-        summary="A photo in; its category, its embedding and the listings most like it out.",
+        summary="Words or a photo in, listings out; and of a photo its category and its embedding.",
         lifespan=running,
         # The pages that FastAPI would serve load their scripts from another host.
         docs_url=None,
@@ -101,6 +102,8 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
     app.add_api_route("/", page, include_in_schema=False)
     for router in (_open, _closed, _photos, searches):
         app.include_router(router)
+    # Where they are not written down nobody need read of them.
+    app.include_router(clicks, include_in_schema=service.feedback is not None)
     answer_errors(app)
     if not service.keys:
         app.openapi = _without_keys(app.openapi)  # type: ignore[method-assign]

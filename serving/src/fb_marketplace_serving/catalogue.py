@@ -1,5 +1,6 @@
 """The listings of a release as they are looked up: by id, by filter, by photo."""
 
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
@@ -18,6 +19,34 @@ Positions = NDArray[np.int64]
 
 BANDS: Final = (0.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
 """Where price bands begin, in the currency's units; the last has no end."""
+
+CLOSE: Final = 0.75
+"""How alike two spellings are that may be meant for one another, as difflib counts it."""
+
+CLOSEST: Final = 3
+"""Categories that an error proposes."""
+
+SHOWN: Final = 64
+"""Characters of what was asked for that an error repeats."""
+
+
+class UnknownCategoryError(KeyError):
+    """No listing is in a category of this name, or below it.
+
+    Attributes:
+        asked: what was asked for.
+        close: category paths that may be meant: spelled nearly so; else the root categories.
+    """
+
+    def __init__(self, asked: str, close: tuple[str, ...]) -> None:
+        super().__init__(asked)
+        self.asked, self.close = asked, close
+
+    def __str__(self) -> str:
+        return (
+            f"found the category {self.asked[:SHOWN]!r}; expected a path, or the beginning of one, such as "
+            f"{', '.join(self.close)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +147,7 @@ class Catalogue:
         """Say which listings a filter keeps: bool, (listings,); nothing where it keeps all.
 
         Raises:
-            KeyError: there is no such category.
+            UnknownCategoryError: there is no such category.
         """
         if asked == Filter(near=asked.near and asked.near._replace(radius_km=None)):
             return None
@@ -173,9 +202,22 @@ class Catalogue:
         for prefix in prefixes:
             of_it = np.array([under(path, prefix) for path in self.paths], np.bool_)
             if not of_it.any():
-                raise KeyError(prefix)
+                raise UnknownCategoryError(prefix, self._spelled_nearly(prefix))
             found |= of_it
         return found
+
+    def _spelled_nearly(self, asked: str) -> tuple[str, ...]:
+        """Give the paths that may be meant, whole or by their last part alone, the likeliest first."""
+        called: dict[str, dict[str, None]] = {}
+        for path in self.paths:
+            parts = path.split(SEPARATOR)
+            for depth, part in enumerate(parts, 1):
+                above = SEPARATOR.join(parts[:depth])
+                for name in (above, part):
+                    called.setdefault(name.casefold(), {})[above] = None
+        names = difflib.get_close_matches(asked[:SHOWN].casefold(), called, CLOSEST, CLOSE)
+        close = dict.fromkeys(path for name in names for path in called[name])
+        return tuple(close)[:CLOSEST] or self.categories
 
 
 def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:

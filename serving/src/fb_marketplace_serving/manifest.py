@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,6 +14,7 @@ from pydantic import (
     JsonValue,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from fb_marketplace_serving.lake import Lake
@@ -157,7 +158,7 @@ class Manifest(_Sealed):
         counts: how many photos, listings and the like it holds.
         metrics: what it passed the gate with.
         canaries: photos with their answers.
-        text_canaries: texts with theirs; some, where it can be searched by words.
+        text_canaries: texts with theirs; at least one, where it can be searched by words.
     """
 
     schema_version: Literal[2, 3] = SCHEMA_VERSION
@@ -189,6 +190,12 @@ class Manifest(_Sealed):
         if missing:
             raise ValueError(f"lacks {', '.join(missing)}")
         return artifacts
+
+    @model_validator(mode="after")
+    def _answers_texts(self) -> Self:
+        if self.is_searchable and not self.text_canaries:
+            raise ValueError("can be searched by words, and lacks text canaries")
+        return self
 
 
 def is_version(name: str) -> bool:

@@ -37,11 +37,12 @@ class Metrics:
     Attributes:
         requests: requests answered, by route, method and status.
         seconds: how long they took, by route.
-        stages: how long a photo took in each stage.
+        stages: how long a photo or a search took in each stage.
         batches: photos of a batch, for each photo.
         turned_away: requests that were not worked on, by why.
         swaps: releases that were swapped in.
         refusals: releases that were looked at and not served.
+        feedback: lines of searches and clicks, by what became of them.
     """
 
     def __init__(self, working: Callable[[], int], uploading: Callable[[], int]) -> None:
@@ -64,7 +65,7 @@ class Metrics:
         )
         self.stages = Histogram(
             "fb_stage_seconds",
-            "Time that a photo took in a stage",
+            "Time that a photo or a search took in a stage",
             ["stage"],
             buckets=_SECONDS,
             registry=self.registry,
@@ -82,6 +83,9 @@ class Metrics:
         self.refusals = Counter(
             "fb_release_refusals", "Releases looked at and not served", registry=self.registry
         )
+        self.feedback = Counter(
+            "fb_feedback_lines", "Lines of searches and clicks", ["fate"], registry=self.registry
+        )
         self._release = Gauge(
             "fb_release_info", "The release that is served", ["version"], registry=self.registry
         )
@@ -94,7 +98,7 @@ class Metrics:
         for stage, seconds in BUDGETS.items():
             budget.labels(stage).set(seconds)
         for name, said, count in (
-            ("fb_working", "Photos being worked on", working),
+            ("fb_working", "Photos and searches being worked on", working),
             ("fb_uploading", "Uploads coming in", uploading),
         ):
             Gauge(name, said, registry=self.registry).set_function(count)

@@ -132,6 +132,11 @@ class PriceNotes:
     def __len__(self) -> int:
         return len(self._ids)
 
+    @property
+    def product_ids(self) -> tuple[str, ...]:
+        """The listings, sorted."""
+        return tuple(self._ids.to_pylist())
+
     def of(self, product_id: str) -> PriceNote:
         """Give what is known of a listing's price.
 

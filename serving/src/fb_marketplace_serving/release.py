@@ -30,7 +30,7 @@ from fb_marketplace_serving.manifest import (
 from fb_marketplace_serving.photo_files import PhotoFiles
 from fb_marketplace_serving.pointer import read_current
 from fb_marketplace_serving.release_files import sealed_bytes
-from fb_marketplace_serving.search_parts import OPENED_FROM, SearchParts
+from fb_marketplace_serving.search_parts import OPENED_FROM, SearchParts, Wrong
 
 TOLERANCE: Final = 1e-3
 """How far an answer to a canary may be off, absolute: another CPU, or another number of threads,
@@ -107,18 +107,20 @@ class Release:
         except ReleaseError:
             raise
         except ValueError as error:
-            files = " with ".join(store.name(manifest.artifacts[name].path) for name in parsing)
-            raise ReleaseError(f"{files}: {error}; {_REPAIR}") from error
+            raise ReleaseError(f"{_files(store, manifest, parsing)}: {error}; {_REPAIR}") from error
         release = cls(manifest, encoder, index, MappingProxyType(listings), photo_files, search)
-        disagreement = (
-            _disagreement(release)
-            or _wrong_canary(release)
-            or _lost_photo(release)
-            or _wrong_search(release)
-        )
+        disagreement = _disagreement(release) or _wrong_canary(release) or _lost_photo(release)
         if disagreement:
             raise ReleaseError(f"{file}: {disagreement}; {_REPAIR}")
+        wrong = _wrong_search(release)
+        if wrong:
+            files = _files(store, manifest, wrong.artifacts)
+            raise ReleaseError(f"{files}: {wrong.said}; {_REPAIR}")
         return release
+
+
+def _files(store: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> str:
+    return " with ".join(store.name(manifest.artifacts[name].path) for name in names)
 
 
 def _read(store: Lake, artifact: Artifact) -> bytes:
@@ -163,7 +165,7 @@ def _lost_photo(release: Release) -> str | None:
     return None
 
 
-def _wrong_search(release: Release) -> str | None:
+def _wrong_search(release: Release) -> Wrong | None:
     """Say what is wrong with the parts that words are searched by, if there are any and anything is."""
     parts = release.search
     if parts is None:

@@ -96,7 +96,7 @@ class Searcher:
             timed: times a stage.
 
         Raises:
-            KeyError: there is no category that the filter names.
+            UnknownCategoryError: there is no category that the filter names.
             ValueError: it should be sorted by distance, and the filter says of no place.
         """
         if sort == "distance" and asked.near is None:

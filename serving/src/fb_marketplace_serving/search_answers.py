@@ -3,9 +3,11 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 from fastapi import HTTPException
 
 from fb_marketplace_serving.batching import Encoded
+from fb_marketplace_serving.catalogue import UnknownCategoryError
 from fb_marketplace_serving.filters import Filter, Near
 from fb_marketplace_serving.places import UnknownPlaceError
 from fb_marketplace_serving.pool import SOURCES, Query
@@ -66,12 +68,14 @@ def answer(
         found = searcher.search(
             query, narrowed, asked.sort, asked.spread, timed=service.metrics.stage
         )
-    except KeyError as error:
-        raise HTTPException(422, _no_category(searcher, str(error.args[0]))) from None
+    except UnknownCategoryError as error:
+        raise HTTPException(422, str(error)) from None
     page = found.found[asked.offset : asked.offset + asked.k]
     whys = _whys(searcher, found, page, asked.words) if asked.explain else [None] * len(page)
+    away = _distances(served, page, narrowed.near)
     hits = [
-        _hit(served, found, each, why, narrowed.near) for each, why in zip(page, whys, strict=True)
+        _hit(served, found, each, apart, why)
+        for each, apart, why in zip(page, away, whys, strict=True)
     ]
     return SearchAnswer(
         release=served.version,
@@ -117,22 +121,18 @@ def _query(service: Service, served: Served, words: str, photo: Encoded | None) 
 
 
 def _hit(
-    served: Served, ranked: Ranked, found: Found, why: Why | None, near: Near | None
+    served: Served, ranked: Ranked, found: Found, away: float | None, why: Why | None
 ) -> SearchHit:
     catalogue = served.catalogue
     product = catalogue.product_ids[found.position]
     listing = served.release.listings[product]
     told = served.release.search.price_notes.of(product) if served.release.search else None
-    away = None
-    if near is not None:
-        facts = catalogue.facts
-        away = float(catalogue.distances(near)[found.position]) if len(facts) else None
     return SearchHit(
         **listing._asdict(),
         image_id=served.release.index.image_ids[found.row] if found.row >= 0 else None,
         score=found.score,
         places=_places(ranked, found.place),
-        distance_km=None if away is None or math.isnan(away) else round(away, 1),
+        distance_km=away,
         more=[catalogue.product_ids[position] for position in found.more],
         typical_price=(
             Typical(low=told.typical[0], high=told.typical[1], alike=list(told.alike))
@@ -145,6 +145,15 @@ def _hit(
         ],
         why=why,
     )
+
+
+def _distances(served: Served, page: list[Found], near: Near | None) -> list[float | None]:
+    """Say how far the listings of a page are from a place, in km, to a hundred metres."""
+    if near is None:
+        return [None] * len(page)
+    positions = np.array([found.position for found in page], np.int64)
+    away = served.catalogue.distances(near, positions).tolist()
+    return [None if math.isnan(apart) else round(apart, 1) for apart in away]
 
 
 def _rests_on(note: Note) -> list[str]:
@@ -198,10 +207,3 @@ def _whys(searcher: Searcher, ranked: Ranked, page: list[Found], words: str) -> 
 def _number(value: float) -> float | None:
     """Give a number, or nothing where it is none: JSON has no such number."""
     return value if math.isfinite(value) else None
-
-
-def _no_category(searcher: Searcher, asked: str) -> str:
-    return (
-        f"found the category {asked[:64]!r}; expected a path, or the beginning of one, such as "
-        f"{', '.join(searcher.catalogue.categories)}"
-    )

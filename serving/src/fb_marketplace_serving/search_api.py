@@ -1,14 +1,18 @@
 """The routes of a search by words, a photo or both."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
+from fastapi.responses import Response
 
+from fb_marketplace_serving.batching import Encoded
+from fb_marketplace_serving.feedback_api import noted
 from fb_marketplace_serving.problems import documented
 from fb_marketplace_serving.requests import TheServed, TheService, known, within_rate
 from fb_marketplace_serving.search import Sort
 from fb_marketplace_serving.search_answers import SearchRequest, answer
 from fb_marketplace_serving.search_schemas import SearchAnswer
+from fb_marketplace_serving.service import Served, Service
 from fb_marketplace_serving.uploads import FORM
 
 LONGEST: Final = 200
@@ -59,31 +63,44 @@ def _request(
 
 Asked = Annotated[SearchRequest, Depends(_request)]
 
-_WITH_PHOTO: Final[dict[str, Any]] = FORM
 
-
-@searches.get("/search", responses=documented(401, 404, 422, 429, 503))
-async def search(asked: Asked, service: TheService, served: TheServed) -> SearchAnswer:
+@searches.get("/search", response_model=SearchAnswer, responses=documented(401, 404, 422, 429, 503))
+async def search(asked: Asked, service: TheService, served: TheServed) -> Response:
     """Search by words and filters."""
     searchable(served)
-    return await service.work(lambda: answer(service, served, asked, None))
+    return await _answered(service, served, asked, None)
 
 
 @searches.post(
     "/search",
-    openapi_extra=_WITH_PHOTO,
+    response_model=SearchAnswer,
+    openapi_extra=FORM,
     responses=documented(400, 401, 404, 408, 413, 415, 422, 429, 503),
 )
 async def search_by_photo(
     asked: Asked, request: Request, service: TheService, served: TheServed
-) -> SearchAnswer:
+) -> Response:
     """Search by a photo, by words too if there are any, and filters."""
     searchable(served)
     photo = await service.encode(request, served)
-    return await service.work(lambda: answer(service, served, asked, photo))
+    return await _answered(service, served, asked, photo)
 
 
-def searchable(served: TheServed) -> None:
+async def _answered(
+    service: Service, served: Served, asked: SearchRequest, photo: Encoded | None
+) -> Response:
+    # Written on the thread too: a hundred hits, each taken apart, would hold up the event loop.
+    def written() -> bytes:
+        found = answer(service, served, asked, photo)
+        # One by a photo cannot be asked again, as the photo is not kept, whatever words stand beside it.
+        told = noted(service, asked, found) if photo is None else found
+        return told.model_dump_json().encode()
+
+    data = await service.work(written)
+    return Response(data, media_type="application/json")
+
+
+def searchable(served: Served) -> None:
     """Let through what the release can answer.
 
     Raises:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fb_marketplace_serving.facts import Facts
 from fb_marketplace_serving.index import Index
@@ -12,11 +13,23 @@ from fb_marketplace_serving.manifest import SearchArtifact, TextCanary
 from fb_marketplace_serving.places import Places
 from fb_marketplace_serving.price_notes import PriceNotes
 from fb_marketplace_serving.ranker import Ranker
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace_serving.text_encoder import MEANING, PICTURED, TextEncoder
 from fb_marketplace_serving.word_index import WordIndex
 
 TOLERANCE: Final = 0.01
 """How far the answer to a text may be off: in eight bits, another CPU rounds otherwise."""
+
+
+class Wrong(NamedTuple):
+    """What does not fit.
+
+    Attributes:
+        artifacts: those that it may lie at.
+        said: what was found and what was expected.
+    """
+
+    artifacts: tuple[SearchArtifact, ...]
+    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,51 +56,63 @@ class SearchParts:
     ranker: Ranker
     price_notes: PriceNotes
 
-    def disagreement(self, product_ids: Sequence[str], image_ids: Sequence[str]) -> str | None:
+    def disagreement(self, product_ids: Sequence[str], image_ids: Sequence[str]) -> Wrong | None:
         """Say where the parts do not fit each other, or the rest of the release, if anywhere.
 
         Args:
             product_ids: the listings of the release, sorted.
             image_ids: the photos of its index, row by row.
         """
-        rows = (
-            ("facts", self.facts.product_ids, product_ids),
-            ("texts", self.texts.product_ids, product_ids),
-            ("pictures", self.pictures.image_ids, image_ids),
+        rows: tuple[tuple[tuple[SearchArtifact, ...], Sequence[str], Sequence[str], str], ...] = (
+            (("facts",), self.facts.product_ids, product_ids, "listings"),
+            (("texts", "text_ids"), self.texts.product_ids, product_ids, "listings"),
+            (("pictures", "picture_ids"), self.pictures.image_ids, image_ids, "photos"),
+            (("price_notes",), self.price_notes.product_ids, product_ids, "listings"),
         )
-        for name, found, expected in rows:
+        for artifacts, found, expected, of in rows:
             if found != tuple(expected):
-                return (
-                    f"found {name} of {len(found):,} ids; expected the same {len(expected):,} as the rest "
-                    "of the release is of, row by row"
+                return Wrong(
+                    artifacts,
+                    f"found {len(found):,} {of}; expected the {len(expected):,} of the rest of it, "
+                    "in their order",
                 )
-        counts = (
-            ("words", self.words.documents, len(product_ids), "listings"),
-            ("price notes", len(self.price_notes), len(product_ids), "listings"),
-            ("meanings", self.encoder.dimension, self.texts.dimension, "numbers"),
-            ("pictures", self.encoder.pictured_dimension, self.pictures.dimension, "numbers"),
+        counts: tuple[tuple[tuple[SearchArtifact, ...], int, int, str], ...] = (
+            (("words",), self.words.documents, len(product_ids), "documents"),
+            (("text_encoder", "texts"), self.encoder.dimension, self.texts.dimension, MEANING),
+            (
+                ("text_encoder", "pictures"),
+                self.encoder.pictured_dimension,
+                self.pictures.dimension,
+                PICTURED,
+            ),
         )
-        for what, count, wanted, of in counts:
+        for artifacts, count, wanted, of in counts:
             if count != wanted:
-                return f"found {what} of {count:,} {of}; expected {wanted:,}"
+                told = of if of == "documents" else f"numbers of {of}"
+                return Wrong(artifacts, f"found {count:,} {told}; expected {wanted:,}")
         return None
 
-    def wrong_canary(self, canaries: Sequence[TextCanary]) -> str | None:
+    def wrong_canary(self, canaries: Sequence[TextCanary]) -> Wrong | None:
         """Say which text is answered otherwise than by the pipeline, and how, if any is."""
         for canary in canaries:
             found = self.encoder.encode([canary.text])
-            for name, told in (("meaning", canary.meaning), ("pictured", canary.pictured)):
-                vector = getattr(found, name)[0]
-                if vector.shape != (len(told),):
-                    return f"canary {canary.text!r}: found {name} of {len(vector)}; expected {len(told)}"
-                off = 1 - float(np.dot(vector, np.array(told, np.float32)))
-                # Put this way round, not-a-number is far off too.
-                if not off <= TOLERANCE:
-                    return (
-                        f"canary {canary.text!r}: found {name} off by {off:.2g} (cosine); expected at most "
-                        f"{TOLERANCE:g}"
-                    )
+            said = _off(MEANING, found.meaning[0], canary.meaning) or _off(
+                PICTURED, found.pictured[0], canary.pictured
+            )
+            if said:
+                return Wrong(("text_encoder", "tokenizer"), f"canary {canary.text!r}: {said}")
         return None
+
+
+def _off(name: str, found: NDArray[np.float32], told: Sequence[float]) -> str | None:
+    if len(found) != len(told):
+        return f"found {name} of {len(found)} numbers; expected {len(told)}"
+    # Of vectors that are longer than one the product may be more than one, and they are off too.
+    off = abs(1 - float(np.dot(found, np.array(told, np.float32))))
+    # Put this way round, not-a-number is far off too.
+    if not off <= TOLERANCE:
+        return f"found {name} off by {off:.2g} (cosine); expected at most {TOLERANCE:g}"
+    return None
 
 
 OPENED_FROM: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]] = {

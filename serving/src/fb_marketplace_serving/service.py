@@ -1,7 +1,7 @@
-"""A running server's parts: what it serves now, and what a photo goes through.
+"""A running server's parts: what it serves now, and what a photo or a search goes through.
 
 A photo's life: it is uploaded, takes a place, is decoded, waits for a batch, is encoded, and gives its
-place back. Each stage is bounded and timed.
+place back. A search takes a place and a thread. Each stage is bounded and timed.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ from fb_marketplace_serving.admission import Admission, Full
 from fb_marketplace_serving.batching import Batcher, Encoded
 from fb_marketplace_serving.catalogue import Catalogue
 from fb_marketplace_serving.facts import Facts
+from fb_marketplace_serving.feedback import FeedbackLog
 from fb_marketplace_serving.following import Follower, Refusal
 from fb_marketplace_serving.metrics import Metrics
 from fb_marketplace_serving.photos import Limits
@@ -88,6 +89,7 @@ class Service:
         keys: who may ask.
         rate: how often, if that is limited.
         metrics: what was counted.
+        feedback: writes down searches and clicks; None where that is off.
         draining: whether it was told to stop.
     """
 
@@ -105,6 +107,11 @@ class Service:
         self.draining = False
         self._admission = Admission(settings.queue)
         self.metrics = Metrics(lambda: self._admission.working, lambda: self._admission.uploading)
+        self.feedback = (
+            FeedbackLog(settings.feedback, lambda fate: self.metrics.feedback.labels(fate).inc())
+            if settings.feedback
+            else None
+        )
         self._decoders = workers(cores(), "decode")
         self._large_decoder = workers(1, "decode-large")
         self._encoders = workers(settings.lanes, "encode")
@@ -143,6 +150,8 @@ class Service:
             self._opener,
         ):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self.feedback:
+            self.feedback.close()
 
     async def encode(self, request: Request, served: Served) -> Encoded:
         """Take the photo of a request through all its stages.

@@ -6,7 +6,7 @@ depends on the query no further, so that a search is a sum over a few rows of a 
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,15 @@ DOCUMENTS, TERMS_VERSION = b"documents", b"terms_version"
 
 class WordIndexError(ValueError):
     """Bytes that are no word index; says what was found and what was expected."""
+
+
+class WordMatrix(NamedTuple):
+    """What each term adds to each document, in compressed form; see :class:`WordIndex`."""
+
+    vocabulary: tuple[str, ...]
+    starts: NDArray[np.int64]
+    rows: NDArray[np.int32]
+    scores: NDArray[np.float32]
 
 
 class WordIndex:
@@ -130,6 +139,11 @@ class WordIndex:
         buffer = io.BytesIO()
         pq.write_table(table, buffer, compression="zstd")
         return buffer.getvalue()
+
+    @property
+    def matrix(self) -> WordMatrix:
+        """Terms by documents."""
+        return WordMatrix(self._vocabulary, self._starts, self._rows, self._scores)
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Score every document for a query: float32, (documents,), zero where they share no term."""

@@ -1,12 +1,13 @@
-"""The ranker: learned on the searches for validation's listings, measured on those for the test split's."""
+"""The ranker: learned from clicks or from searches by rules, and measured on the test split's listings."""
 
 from typing import Any, NamedTuple
 
 import pandas as pd
 
+from fb_marketplace.pipelines.ranking.feedback_lessons import taught_by_clicks
 from fb_marketplace.pipelines.ranking.market import Market
 from fb_marketplace.pipelines.ranking.pictured import measure_pictured
-from fb_marketplace.pipelines.ranking.ranker_training import lessons_of, train_trees
+from fb_marketplace.pipelines.ranking.ranker_training import Lessons, lessons_of, train_trees
 from fb_marketplace.pipelines.ranking.ranking_metrics import measure_searches, summarise
 from fb_marketplace.pipelines.ranking.search_queries import LEARNED
 from fb_marketplace.ranking_parameters import (
@@ -32,25 +33,48 @@ class Measured(NamedTuple):
     metrics: dict[str, Any]
 
 
-def train_ranker(market: Market, words: WordParameters, parameters: RankerParameters) -> Trained:
-    """Train the ranker on the searches for the listings of the validation split.
+def train_ranker(
+    market: Market, words: WordParameters, feedback: pd.DataFrame, parameters: RankerParameters
+) -> Trained:
+    """Train the ranker on what was clicked, or, where that is too little, on searches by rules.
+
+    Those are for the listings of the validation split; clicks are of all but the test split's.
 
     Args:
         market: the listings.
         words: of the word index.
-        parameters: of the trees.
+        feedback: what was shown and clicked; there may be none.
+        parameters: of the trees, and of clicks.
 
     Returns:
-        The model; and the numbers of ``searches`` and ``candidates``, of ``trees``, what folds gave, and
-        how much each feature gained.
+        The model; and what it was ``learned_from``, ``feedback`` or ``rules``; how many searches were
+        ``clicked``, how many of them were ``clicked_and_known`` (None where there were too few to look),
+        and how many listings that they showed were ``left_out``; the numbers of ``searches`` and
+        ``candidates`` learned from, of ``trees``, and what folds gave.
     """
-    searched = [each for each in market.searches("validation", words) if each.asked.kind in LEARNED]
-    lessons = lessons_of(searched)
+    clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
+    taught = None
+    if clicked >= parameters.least_clicks:
+        gallery = market.gallery_without("test", words)
+        taught = taught_by_clicks(feedback, gallery, market.asker(), market.labels, parameters)
+    by_clicks = taught is not None and taught.searches >= parameters.least_clicks
+    lessons = taught.lessons if taught and by_clicks else _taught_by_rules(market, words)
     model, card = train_trees(lessons, parameters)
-    return Trained(
-        model,
-        {"searches": len(lessons.sizes), "candidates": len(lessons.features)} | card,
-    )
+    told = {
+        "learned_from": "feedback" if by_clicks else "rules",
+        "clicked": clicked,
+        "clicked_and_known": taught.searches if taught else None,
+        "left_out": taught.left_out if taught else None,
+        "searches": len(lessons.sizes),
+        "candidates": len(lessons.features),
+    }
+    return Trained(model, told | card)
+
+
+def _taught_by_rules(market: Market, words: WordParameters) -> Lessons:
+    """Take the searches for the listings of the validation split, graded by rules."""
+    searched = market.searches("validation", words)
+    return lessons_of([each for each in searched if each.asked.kind in LEARNED])
 
 
 def measure_ranking(

@@ -56,11 +56,28 @@ class Market:
         Raises:
             UserError: there are none, or none has a photo.
         """
-        here = self.splits[self.splits["split"] == split]
+        return self._gallery_of(self.splits["split"] == split, f"of the split {split}", words)
+
+    def gallery_without(self, split: str, words: WordParameters) -> SearchGallery:
+        """Give the listings of all splits but one.
+
+        Raises:
+            UserError: there are none, or none has a photo.
+        """
+        return self._gallery_of(self.splits["split"] != split, f"outside the split {split}", words)
+
+    def asker(self) -> Asker:
+        """Give who puts searches."""
+        return Asker(self.encoder, self.photos, self.probabilities)
+
+    def _gallery_of(
+        self, among: "pd.Series[bool]", said: str, words: WordParameters
+    ) -> SearchGallery:
+        here = self.splits[among]
         products = self.products[self.products["product_id"].isin(set(here["product_id"]))]
         if not here["image_id"].notna().any():
             raise UserError(
-                f"found {len(products):,} listings of the split {split}, none with a photo; expected some: "
+                f"found {len(products):,} listings {said}, none with a photo; expected some: "
                 "give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
             )
         return SearchGallery(
@@ -77,8 +94,7 @@ class Market:
     def searches(self, split: str, words: WordParameters) -> list[Candidates]:
         """Put the searches for the listings of a split to that split."""
         asked = searches_of(self.products, self.splits, self.duplicate_groups, split)
-        asker = Asker(self.encoder, self.photos, self.probabilities)
-        return candidates_of(self.gallery(split, words), asker, asked, self.labels)
+        return candidates_of(self.gallery(split, words), self.asker(), asked, self.labels)
 
 
 def open_market(

@@ -2,6 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
+from fb_marketplace.pipelines.ranking.feedback_reading import read_feedback
 from fb_marketplace.pipelines.ranking.gazetteer import make_places
 from fb_marketplace.pipelines.ranking.learning import measure_ranking, train_ranker
 from fb_marketplace.pipelines.ranking.listing_facts import make_facts
@@ -121,9 +122,10 @@ def create_pipeline() -> Pipeline:
                 ],
                 "market",
             ),
+            node(read_feedback, "raw_feedback", "feedback"),
             node(
                 train_ranker,
-                ["market", "params:word_index", "params:ranker"],
+                ["market", "params:word_index", "feedback", "params:ranker"],
                 ["ranker", "ranker_card"],
             ),
             node(

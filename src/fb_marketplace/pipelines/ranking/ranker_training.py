@@ -31,12 +31,14 @@ class Lessons(NamedTuple):
         grades: int8, (candidates,).
         sizes: int64, (searches,), candidates of each.
         groups: (searches,), the group of listings that each is about.
+        weights: float64, (candidates,), how much each counts; all the same without it.
     """
 
     features: NDArray[np.float64]
     grades: NDArray[np.int8]
     sizes: NDArray[np.int64]
     groups: NDArray[np.str_]
+    weights: NDArray[np.float64] | None = None
 
 
 def lessons_of(searched: list[Candidates]) -> Lessons:
@@ -112,6 +114,7 @@ def _dataset(lessons: Lessons) -> Any:
         lessons.features,
         lessons.grades.astype(np.int32),
         group=lessons.sizes,
+        weight=lessons.weights,
         feature_name=list(FEATURES),
         free_raw_data=False,
         params={"verbose": -1},

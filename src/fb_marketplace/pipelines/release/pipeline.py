@@ -39,6 +39,7 @@ def create_pipeline() -> Pipeline:
                     "vision_predictions",
                     "product_predictions",
                     "retrieval_served",
+                    "ranking_searches",
                     "vision_labels",
                 ],
                 "release_measures",

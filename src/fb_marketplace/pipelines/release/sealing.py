@@ -1,6 +1,7 @@
 """What a server needs, sealed: the listings to show, and the manifest that vouches for every file."""
 
 import base64
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from fb_marketplace_serving.listings import read_listings
 from fb_marketplace_serving.manifest import (
     Abstention,
     Artifact,
+    ArtifactName,
     Canary,
     Manifest,
     TextCanary,
@@ -99,7 +101,7 @@ def seal(
         price_note_metrics: how good typical prices are.
         parameters: how many canaries.
     """
-    files = {
+    files: dict[ArtifactName, StoredFile] = {
         "encoder": encoder,
         "index": image_index,
         "ids": image_index_ids,
@@ -119,35 +121,74 @@ def seal(
         "price_notes": price_notes,
         "provenance": provenance,
     }
+    metrics = {
+        "vision": vision_metrics,
+        "retrieval": retrieval_metrics,
+        "ranking": ranking_metrics,
+        "typical_prices": price_note_metrics,
+        "gate": passed_gate,
+    }
+    return describe(
+        lake,
+        files,
+        release_photo_files,
+        abstention,
+        vision_labels,
+        images,
+        content_digests,
+        metrics,
+        parameters.canaries,
+    )
+
+
+def describe(
+    lake: Lake,
+    files: Mapping[ArtifactName, StoredFile],
+    photo_files: dict[str, int],
+    abstention: dict[str, Any],
+    labels: list[str],
+    images: Table,
+    content_digests: dict[str, str],
+    metrics: dict[str, Any],
+    count: int,
+) -> Manifest:
+    """Describe a release of these artifacts, which can be searched by words where they are there for it.
+
+    Args:
+        lake: the root that paths are relative to.
+        files: the artifacts.
+        photo_files: the files that photos are in, by name, with their bytes.
+        abstention: the confidence above which a category is answered.
+        labels: what the classes stand for.
+        images: the photos, for the canaries.
+        content_digests: of the data that the release is made from.
+        metrics: what it passed the gate with.
+        count: canaries of each kind.
+    """
     chosen = abstention["photos"]
-    index = Index.from_bytes(image_index.read(), image_index_ids.read())
-    opened = open_encoder(encoder.read())
+    index = Index.from_bytes(files["index"].read(), files["ids"].read())
+    opened = open_encoder(files["encoder"].read())
+    texts: list[TextCanary] = []
+    if "text_encoder" in files:
+        texts = text_canaries(files["text_encoder"], files["tokenizer"], files["listings"], count)
     return Manifest(
         version=UNPUBLISHED,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_revision=code_revision(),
         data_digest=key_of(content_digests["products"], content_digests["images"]),
         artifacts={name: artifact(lake, file) for name, file in files.items()},
-        labels=tuple(vision_labels),
+        labels=tuple(labels),
         abstention=Abstention(threshold=chosen["threshold"], error=chosen["error"]),
         photos_version=photos.VERSION,
         embedding_dimension=opened.dimension,
         counts={
             "photos": len(index),
             "products": len(set(index.product_ids)),
-            "photo_files": len(release_photo_files),
+            "photo_files": len(photo_files),
         },
-        metrics={
-            "vision": vision_metrics,
-            "retrieval": retrieval_metrics,
-            "ranking": ranking_metrics,
-            "typical_prices": price_note_metrics,
-            "gate": passed_gate,
-        },
-        canaries=tuple(canaries(images, opened, index, parameters.canaries)),
-        text_canaries=tuple(
-            text_canaries(text_encoder, text_tokenizer, listings, parameters.canaries)
-        ),
+        metrics=metrics,
+        canaries=tuple(canaries(images, opened, index, count)),
+        text_canaries=tuple(texts),
     )
 
 
