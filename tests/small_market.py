@@ -35,7 +35,7 @@ PATHS = (
 _WORDS = "oak pine table chair lamp bike red blue old garden desk map print wheel shade frame"
 WORDS = tuple(_WORDS.split())
 
-TEXT_SIZE, PHOTO_SIZE = 12, 8
+TEXT_SIZE, PHOTO_SIZE, PICTURE_SIZE = 12, 8, 5
 
 PRICE_RATIO = FEATURES.index("price_ratio")
 
@@ -119,11 +119,15 @@ def make_market(count=300, seed=0):
     owners = random.permutation(np.repeat(ids, random.integers(0, 4, count))).tolist()
     photos = unit(random, len(owners), PHOTO_SIZE)
     copies = random.choice(len(owners), len(owners) // 10, replace=False)
-    photos[copies] = photos[random.choice(len(owners), len(copies))]
+    of = random.choice(len(owners), len(copies))
+    photos[copies] = photos[of]
     index = Index.build_flat(photos, [f"i{row:04}" for row in range(len(owners))], owners)
+    shown = unit(random, len(owners), PICTURE_SIZE)
+    shown[copies] = shown[of]
+    pictures = Index.build_flat(shown, index.image_ids, index.product_ids)
     meanings = Index.build_flat(unit(random, count, TEXT_SIZE), ids, ids)
     catalogue = Catalogue(index, listings, known)
-    searched = Searched(catalogue, index, meanings, count_words(texts))
+    searched = Searched(catalogue, index, pictures, meanings, count_words(texts))
     return Market(listings, texts, frozenset(owners), searched)
 
 
@@ -135,7 +139,7 @@ def draw_query(random, kind=None):
         query = query._replace(
             words=" ".join(random.choice(WORDS, random.integers(1, 4))),
             meaning=unit(random, 1, TEXT_SIZE)[0],
-            pictured=unit(random, 1, PHOTO_SIZE)[0],
+            pictured=unit(random, 1, PICTURE_SIZE)[0],
         )
     if kind != "words":
         query = query._replace(

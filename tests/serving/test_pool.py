@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from small_market import (
     PHOTO_SIZE,
+    PICTURE_SIZE,
     TEXT_SIZE,
     WORDS,
     count_words,
@@ -27,15 +28,19 @@ def likeness(index, query):
     return 1 - (apart**2).sum(axis=1) / 2
 
 
-def asked_of_photos(query):
-    vectors = {"pictured": query.pictured, "picture": query.photo}
-    if query.pictured is not None and query.photo is not None:
-        middle = query.pictured.astype(np.float64) + query.photo
-        vectors["both"] = middle / np.linalg.norm(middle)
-    return {source: vector for source, vector in vectors.items() if vector is not None}
+def likeness_of_photos(searched, query):
+    """Cosines of all photos with what is asked of them, by source; by both it is the mean."""
+    alike = {}
+    if query.pictured is not None:
+        alike["pictured"] = likeness(searched.pictures, query.pictured)
+    if query.photo is not None:
+        alike["picture"] = likeness(searched.photos, query.photo)
+    if len(alike) > 1:
+        alike["both"] = (alike["pictured"] + alike["picture"]) / 2
+    return alike
 
 
-def found_by_hand(searched, query, listings, rows):
+def found_by_hand(searched, query, listings, rows, depth):
     """Each source's listings, best first, and how like each listing is: by going through everything."""
     owner = searched.catalogue.listing_of_row
     order, alike, best_row = {}, {}, {}
@@ -48,8 +53,7 @@ def found_by_hand(searched, query, listings, rows):
         order["meaning"] = sorted(
             np.flatnonzero(listings), key=lambda at: (-alike["meaning"][at], at)
         )
-    for source, vector in asked_of_photos(query).items():
-        cosines = likeness(searched.photos, vector)
+    for source, cosines in likeness_of_photos(searched, query).items():
         best_row = {}
         for row in sorted(np.flatnonzero(rows), key=lambda row: (-cosines[row], row)):
             best_row.setdefault(owner[row], row)
@@ -60,6 +64,9 @@ def found_by_hand(searched, query, listings, rows):
             ]
         )
         order[source] = list(best_row)
+    if "both" in order:
+        seen = {at for source in ("pictured", "picture") for at in order[source][:depth]}
+        order["both"] = sorted(seen, key=lambda at: (-alike["both"][at], at))
     return order, alike, best_row
 
 
@@ -75,7 +82,7 @@ def test_a_pool_is_what_going_through_everything_gives(market, depth):
 
         pool = gather(searched, query, listings, rows, depth)
 
-        order, alike, best_row = found_by_hand(searched, query, listings, rows)
+        order, alike, best_row = found_by_hand(searched, query, listings, rows, depth)
         expected = sorted({at for places in order.values() for at in places[:depth]})
         assert pool.positions.tolist() == expected
         assert pool.rank.keys() == pool.similarity.keys() == order.keys()
@@ -138,12 +145,16 @@ def test_hidden_photos_are_neither_found_nor_shown(market):
 @pytest.fixture
 def small():
     """Three listings: p with three photos, q with one, r with none; q's text and p's are the same."""
-    photos = np.eye(4, PHOTO_SIZE, dtype=np.float32)
     ids = ["p", "q", "r"]
-    index = Index.build_flat(photos, list("abcd"), ["p", "q", "p", "p"])
+    index, pictures = (
+        Index.build_flat(np.eye(4, size, dtype=np.float32), list("abcd"), ["p", "q", "p", "p"])
+        for size in (PHOTO_SIZE, PICTURE_SIZE)
+    )
     texts = Index.build_flat(np.eye(3, TEXT_SIZE, dtype=np.float32), ids, ids)
     catalogue = Catalogue(index, {each: listing(each) for each in ids}, facts(ids))
-    return Searched(catalogue, index, texts, count_words(["red chair", "red chair", "lamp"]))
+    return Searched(
+        catalogue, index, pictures, texts, count_words(["red chair", "red chair", "lamp"])
+    )
 
 
 def direction(size, *numbers):
@@ -178,7 +189,7 @@ def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
 
 
 def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
-    words = Query(words="chair", pictured=direction(PHOTO_SIZE, 10, 0, 0, 9))
+    words = Query(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
     photo = Query(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
 
     assert gather(small, words).row[0] == 0
@@ -212,12 +223,15 @@ def test_nothing_may_be_found_where_nothing_is_kept(small):
 
 
 def test_photos_are_asked_of_an_index_without_any(small):
-    none = Index.build_flat(np.empty((0, PHOTO_SIZE), np.float32), [], [])
+    none, no_pictures = (
+        Index.build_flat(np.empty((0, size), np.float32), [], [])
+        for size in (PHOTO_SIZE, PICTURE_SIZE)
+    )
     ids = small.catalogue.product_ids
     catalogue = Catalogue(none, {each: listing(each) for each in ids}, facts(ids))
 
     pool = gather(
-        small._replace(catalogue=catalogue, photos=none),
+        small._replace(catalogue=catalogue, photos=none, pictures=no_pictures),
         Query(words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)),
     )
 
@@ -231,10 +245,32 @@ def test_a_query_of_nothing_is_refused(small):
         gather(small, Query())
 
 
-def test_words_and_a_photo_meet_half_way():
-    query = Query(pictured=direction(8, 1), photo=direction(8, 0, 1))
+def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
+    """Of p one photo is as the words say and another like the photo asked; q's one is nearly both."""
+    query = Query(pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0))
 
-    np.testing.assert_allclose(query.both, direction(8, 1, 1), atol=1e-7)
-    assert query._replace(photo=None).both is None
-    assert query._replace(pictured=None).both is None
-    assert np.isfinite(query._replace(photo=-query.pictured).both).all()
+    pool = gather(small, query)
+
+    assert pool.rank["pictured"].tolist() == pool.rank["picture"].tolist() == [1, 2]
+    assert pool.rank["both"].tolist() == [2, 1]
+    in_all = np.hypot(9, 10)
+    np.testing.assert_allclose(pool.similarity["both"], [5 / in_all, 9 / in_all], atol=1e-6)
+
+
+@pytest.mark.parametrize(("depth", "found"), [(1, ["p", "q"]), (2, ["p", "q", "u"])])
+def test_both_rank_only_what_the_words_or_the_photo_find(depth, found):
+    """Listings of a photo each; u is second by the words and by the photo, and the first by both."""
+    ids = list("pqrstu")
+    at = np.eye(6, dtype=np.float32)
+    photos = Index.build_flat(at, ids, ids)
+    pictures = Index.build_flat(at[[1, 0, 2, 3, 4, 5]], ids, ids)
+    catalogue = Catalogue(photos, {each: listing(each) for each in ids}, facts(ids))
+    searched = Searched(catalogue, photos, pictures, photos, count_words(ids))
+    asked = direction(6, 10, 0, 0, 0, 0, 9)
+
+    pool = gather(searched, Query(pictured=asked, photo=asked), depth=depth)
+
+    assert [ids[place] for place in pool.positions] == found
+    by_both = np.argsort(np.where(pool.rank["both"], pool.rank["both"], 99), kind="stable")
+    first = [found[place] for place in by_both[:depth]]
+    assert first == {1: ["p"], 2: ["u", "p"]}[depth]

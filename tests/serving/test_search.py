@@ -319,7 +319,7 @@ def test_the_most_spread_puts_what_is_unlike_the_first_second():
     index = Index.build_flat(np.empty((0, 4), np.float32), [], [])
     catalogue = Catalogue(index, {each: listing(each, 1.0) for each in ids}, facts(ids))
     words = count_words(["oak", "oak and", "oak and a", "oak and a b", "oak and a b c"])
-    searched = Searched(catalogue, index, Index.build_flat(texts, ids, ids), words)
+    searched = Searched(catalogue, index, index, Index.build_flat(texts, ids, ids), words)
 
     class ByWords:
         def scores(self, features):

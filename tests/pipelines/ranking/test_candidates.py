@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import tiny_text_encoder as tiny
-from small_market import facts, listing
+from small_market import facts, listing, unit
 
 from fb_marketplace.pipelines.ranking.candidates import candidates_of, first_grades
 from fb_marketplace.pipelines.ranking.galleries import Asker, SearchGallery, Vectors
@@ -12,7 +12,7 @@ from fb_marketplace_serving.ranking_features import FEATURES, features_of
 from fb_marketplace_serving.text_encoder import TextEncoder
 
 LABELS = ("Home", "Sport")
-SIZE = 4
+SIZE, PICTURED = 4, 5
 
 ROWS = [  # listing, family, title, path, photos
     ("p", "f", "red chair", "Home / Chairs", ["p1", "p2"]),
@@ -22,10 +22,19 @@ ROWS = [  # listing, family, title, path, photos
     ("t", "t", "old bike", "Sport", ["t1", "t2", "t3"]),
 ]
 
+SHOWN = dict(
+    zip(
+        ["t3", "s1", "p2", "z1", "q1", "t1", "p1", "t2"],
+        unit(np.random.default_rng(1), 8, PICTURED),
+        strict=True,
+    )
+)
+"""Vectors of pictures, in an order of their own."""
+
 
 @pytest.fixture(scope="module")
 def encoder():
-    return TextEncoder.from_bytes(tiny.graph(pictured=SIZE), tiny.tokenizer())
+    return TextEncoder.from_bytes(tiny.graph(pictured=PICTURED), tiny.tokenizer())
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +54,7 @@ def market(encoder, weighing):
         {name: listing(name, 5.0, path) for name, path in zip(names, paths, strict=True)},
         facts([*names, "z"], [*families, "f"]),
         vectors,
+        Vectors(tuple(SHOWN), np.stack(list(SHOWN.values()))),
         owner | {"z1": "z"},
         Vectors(tuple(names), encoder.encode(titles).meaning),
         weighing,
@@ -149,6 +159,14 @@ def test_nothing_of_the_listing_is_asked_but_its_words_and_its_photo(market):
 
         for one, same in zip(asker.query(asked), asker.query(other), strict=True):
             np.testing.assert_array_equal(one, same)
+
+
+def test_the_pictures_of_each_row_are_of_the_photo_of_that_row(market):
+    searched = market[0].searched
+
+    assert searched.pictures.image_ids == searched.photos.image_ids
+    rows = searched.pictures.vectors(np.arange(len(searched.pictures)))
+    assert rows.tolist() == [SHOWN[name].tolist() for name in searched.photos.image_ids]
 
 
 def test_a_gallery_without_hidden_photos_has_no_filter(market):

@@ -12,7 +12,6 @@ from fb_marketplace.pipelines.ranking.ranker_training import (
     lessons_of,
     train_trees,
 )
-from fb_marketplace.ranking_parameters import RankerParameters
 from fb_marketplace_serving.pool import Pool
 from fb_marketplace_serving.ranker import Ranker
 from fb_marketplace_serving.ranking_features import FEATURES
@@ -27,12 +26,6 @@ def one_core(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def training(base_parameters):
-    few = {"most_trees": 30, "patience": 5, "least_in_leaf": 10, "rate": 0.2}
-    return RankerParameters.model_validate(base_parameters["ranker"] | few)
-
-
-@pytest.fixture(scope="module")
 def lessons():
     """Searches in which what holds the words is what was meant; the distance is never told."""
     random = np.random.default_rng(0)
@@ -44,8 +37,8 @@ def lessons():
     return Lessons(features, grades.astype(np.int8), sizes, groups)
 
 
-def test_the_trees_learn_what_the_grades_hang_on(lessons, training):
-    model, card = train_trees(lessons, training)
+def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
+    model, card = train_trees(lessons, growing)
 
     ranker = Ranker.from_bytes(model)
     scores = ranker.scores(lessons.features)
@@ -53,14 +46,14 @@ def test_the_trees_learn_what_the_grades_hang_on(lessons, training):
     parts = np.abs(ranker.contributions(lessons.features).parts).mean(axis=0)
     assert parts.argmax() == WORDS
     assert parts[DISTANCE] == 0
-    assert 1 <= card["trees"] <= training.most_trees
+    assert 1 <= card["trees"] <= growing.most_trees
     assert card["folds"] == FOLDS
     assert card["ndcg_at_10_of_folds"] > 0.8
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, training, monkeypatch, cores):
-    few = training.model_copy(update={"most_trees": 2})
+def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, monkeypatch, cores):
+    few = growing.model_copy(update={"most_trees": 2})
     once = train_trees(lessons, few)
 
     monkeypatch.setattr(ranker_training, "available_cores", lambda: cores)

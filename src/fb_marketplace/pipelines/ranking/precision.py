@@ -120,8 +120,9 @@ def in_int8(graph: bytes) -> bytes:
 
 
 def _finds_itself(queries: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Say of each query whether its own text is among the ten nearest."""
+    """Say of each query whether its own text is among the ten nearest, of equals the last."""
     alike = queries @ texts.T
     own = np.diagonal(alike)
-    better: NDArray[np.int64] = (alike > own[:, np.newaxis]).sum(axis=1)
-    return better < DEPTH
+    # Not the nearer ones: an encoder to which all texts are one, or no number, has none of those.
+    further: NDArray[np.int64] = (alike < own[:, np.newaxis]).sum(axis=1)
+    return len(texts) - further <= DEPTH

@@ -1,5 +1,7 @@
 """The terms of the listings' texts, weighed by BM25."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 
@@ -26,6 +28,9 @@ def index_words(products: pd.DataFrame, parameters: WordParameters) -> WordIndex
         parameters: of BM25, and how many times a word of the title counts.
     """
     import bm25s
+
+    # It sets itself to debug.
+    logging.getLogger("bm25s").setLevel(logging.WARNING)
 
     documents = [
         terms(title) * parameters.title_weight + terms(description)
