@@ -3,6 +3,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking import ranker_training
 from fb_marketplace.pipelines.ranking.ranker_training import (
     FOLDS,
@@ -103,3 +104,22 @@ def test_of_a_search_those_teach_that_its_sources_together_put_first():
 
     assert found.sizes.tolist() == [TAUGHT]
     assert found.features[:, 0].tolist() == np.argsort(-fused)[:TAUGHT].tolist()
+
+
+def about(groups):
+    """A few searches, each about a group, whose grades hang on whether the words are held."""
+    random = np.random.default_rng(1)
+    features = random.normal(size=(20 * len(groups), len(FEATURES)))
+    grades = np.clip(np.round(features[:, WORDS]), 0, 3).astype(np.int8)
+    return Lessons(features, grades, np.full(len(groups), 20), np.array(groups))
+
+
+def test_with_fewer_groups_than_folds_each_is_one(growing):
+    few = growing.model_copy(update={"most_trees": 2})
+
+    assert train_trees(about(["g", "h", "g", "i"]), few)[1]["folds"] == 3
+
+
+def test_of_one_group_nothing_can_be_learned(growing):
+    with pytest.raises(UserError, match=r"found 3 searches .* about one group .*larger share"):
+        train_trees(about(["g", "g", "g"]), growing)

@@ -28,7 +28,7 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
             for name, found in methods.items()
         ]
         told += [
-            f"  ranker - {name}: {_estimate(gain, '+')} ({gain['share']:+.1%})"
+            f"  ranker - {name}: {_estimate(gain, '+')}{_share(gain['share'])}"
             for name, gain in measures[NDCG]["gains"].items()
         ]
     pictured = metrics["words_to_pictures"]
@@ -38,6 +38,10 @@ def lines(metrics: Mapping[str, Any]) -> list[str]:
         f"the right category, {_estimate(pictured['in_category'])}"
     )
     return told
+
+
+def _share(share: float | None) -> str:
+    return "" if share is None else f" ({share:+.1%})"
 
 
 def _estimate(found: Mapping[str, Any], sign: str = "") -> str:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.batches import available_cores
+from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking.candidates import Candidates
 from fb_marketplace.ranking_parameters import RankerParameters
 from fb_marketplace_serving.ranking_features import FEATURES
@@ -61,18 +62,28 @@ def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, 
         parameters: of the trees.
 
     Returns:
-        The model in LightGBM's text format, and the number of ``trees`` and the ``ndcg_at_10`` of the
-        folds.
+        The model in LightGBM's text format; and the number of ``trees``, of ``folds``, which is that of
+        groups where there are fewer than five, and the ``ndcg_at_10`` of the folds.
+
+    Raises:
+        UserError: the searches are about one group alone, so that nothing is left to measure on.
     """
     import lightgbm
 
+    folds = _folds(lessons, parameters.seed)
+    if len(folds) < 2:
+        raise UserError(
+            f"found {len(lessons.sizes):,} searches to learn a ranker from, all about one group of "
+            "listings; expected two groups: give more listings, or a larger share of validation under "
+            "`splits:` in parameters_cleaning.yml"
+        )
     told = _told(parameters)
     data = _dataset(lessons)
     tried: dict[str, Any] = lightgbm.cv(
         told,
         data,
         num_boost_round=parameters.most_trees,
-        folds=list(_folds(lessons, parameters.seed)),
+        folds=folds,
         callbacks=[lightgbm.early_stopping(parameters.patience, verbose=False)],
     )
     name = "valid ndcg@10-mean"
@@ -80,7 +91,7 @@ def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, 
     booster = lightgbm.train(told, _dataset(lessons), num_boost_round=trees)
     # LightGBM writes down how many threads there were, on which the trees do not hang.
     model = _THREADS.sub("[num_threads: 1]", booster.model_to_string())
-    card = {"trees": trees, "folds": FOLDS, "ndcg_at_10_of_folds": round(max(tried[name]), 4)}
+    card = {"trees": trees, "folds": len(folds), "ndcg_at_10_of_folds": round(max(tried[name]), 4)}
     return model.encode(), card
 
 

@@ -93,7 +93,7 @@ def summarise(measured: pd.DataFrame, parameters: RankingMeasureParameters) -> d
     Returns:
         By kind, ``all`` among them, and measure: ``methods``, an estimate each; ``best_source``; and
         ``gains`` of the ranker over fusion and over the best source, query by query, in all and as a share
-        of what the other reaches.
+        of what the other reaches: None where that is nothing.
     """
     kinds = [*measured["kind"].unique(), ALL]
     return {
@@ -127,10 +127,15 @@ def _summary(part: pd.DataFrame, parameters: RankingMeasureParameters) -> dict[s
         "best_source": best,
         "gains": {
             name: _estimate(wide[RANKER] - wide[name], groups, parameters)
-            | {"share": round(means[RANKER] / means[name] - 1, 4)}
+            | {"share": _share(means[RANKER], means[name])}
             for name in against
         },
     }
+
+
+def _share(reached: float, other: float) -> float | None:
+    """Say by what share of the other more is reached; nothing where the other reaches nothing."""
+    return round(reached / other - 1, 4) if other else None
 
 
 def _estimate(
