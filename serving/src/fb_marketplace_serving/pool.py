@@ -46,7 +46,7 @@ class Query(NamedTuple):
 class View(NamedTuple):
     """Vectors of photos, and one that they are held against."""
 
-    index: Index
+    photos: Index
     vector: Vector
 
 
@@ -172,10 +172,10 @@ def _first(scores: NDArray[np.float32], kept: Mask | None, count: int) -> Positi
 
 def _by_photo(catalogue: Catalogue, view: View, rows: Mask | None, depth: int) -> Positions:
     """Give the listings of the nearest photos, each once, nearest first."""
-    available = len(view.index) if rows is None else int(rows.sum())
+    available = len(view.photos) if rows is None else int(rows.sum())
     reach = 2 * depth
     while True:
-        nearest = view.index.search(view.vector, min(max(reach, 1), max(available, 1)), rows).rows
+        nearest = view.photos.search(view.vector, min(max(reach, 1), max(available, 1)), rows).rows
         listings = catalogue.listing_of_row[nearest].astype(np.int64)
         _, first = np.unique(listings, return_index=True)
         if len(first) >= depth or reach >= available:
@@ -219,7 +219,7 @@ def _best_rows(
     By several views at once it is the mean of the cosines.
     """
     rows, places = _rows_of(catalogue, positions, kept)
-    cosines = np.mean([view.index.cosines(view.vector, rows) for view in views], axis=0)
+    cosines = np.mean([view.photos.cosines(view.vector, rows) for view in views], axis=0)
     best = np.full(len(positions), np.nan, np.float32)
     row = np.full(len(positions), -1, np.int64)
     # Sorted so that the likest, and of equals the lowest row, is written last.
