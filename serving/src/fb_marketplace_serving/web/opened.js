@@ -34,7 +34,7 @@ export function cardOfHit(hit, explain) {
 function noteOf(item, { text, products }, title) {
   const note = element("p", { className: "note" }, `${text} `);
   if (products.length) {
-    note.append(opener(item, "See them", title, () => listingsOf("What this rests on", products)));
+    note.append(opener(item, products.length === 1 ? "See it" : "See them", title, () => listingsOf("What this rests on", products)));
   }
   return note;
 }
