@@ -214,7 +214,7 @@ def test_a_key_is_asked_for_where_there_are_keys_and_nowhere_else(documents):
 
 
 def test_an_upload_is_documented_with_all_that_may_be_wrong_with_it(documents):
-    for _, operation in operations(documents[1]):
+    for label, operation in operations(documents[1]):
         if FORM in operation.get("requestBody", {}).get("content", {}):
             assert operation["responses"].keys() == {
                 *("200", "400", "401", "408", "413", "415", "422", "429", "503"),
