@@ -23,7 +23,13 @@ def tokenizer(padded_to=None):
 
 
 def graph(
-    size=6, pictured=4, names=("ids", "mask"), kind=TensorProto.INT64, meaning="meaning", seed=0
+    size=6,
+    pictured=4,
+    names=("ids", "mask"),
+    kind=TensorProto.INT64,
+    meaning="meaning",
+    heeds_mask=True,
+    seed=0,
 ):
     """An ONNX graph; ``pictured`` of none gives no picture."""
     random = np.random.default_rng(seed)
@@ -40,7 +46,9 @@ def graph(
         helper.make_node("Gather", ["table", "places"], ["words"]),
         helper.make_node("Unsqueeze", ["there", "last"], ["counted"]),
         helper.make_node("Mul", ["words", "counted"], ["kept"]),
-        helper.make_node("ReduceSum", ["kept", "second"], ["summed"], keepdims=0),
+        helper.make_node(
+            "ReduceSum", ["kept" if heeds_mask else "words", "second"], ["summed"], keepdims=0
+        ),
         helper.make_node("LpNormalization", ["summed"], [meaning], axis=-1, p=2),
     ]
     outputs = [helper.make_tensor_value_info(meaning, TensorProto.FLOAT, ["n", size])]

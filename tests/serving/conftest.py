@@ -196,9 +196,15 @@ def make_shop(tmp_path: Path, canonical_photos: dict[str, bytes]) -> MakeRelease
 
 
 @pytest.fixture
-def shop(tmp_path: Path, make_shop: MakeRelease) -> str:
+def shop_draft(make_shop: MakeRelease) -> Manifest:
+    """The manifest of a release that can be searched by words; not yet published."""
+    return make_shop()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, shop_draft: Manifest) -> str:
     """A lake with a release that can be searched by words."""
-    publish(str(tmp_path), make_shop())
+    publish(str(tmp_path), shop_draft)
     return str(tmp_path)
 
 

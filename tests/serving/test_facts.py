@@ -76,3 +76,12 @@ def test_those_of_some_listings_stay_theirs():
     assert found.longitude.tolist() == [-0.1, -2.0]
     assert found.description_words.tolist() == [12, 40]
     assert found.photo_pixels.tolist() == [3_000_000_000, 1]
+
+
+def test_of_listings_without_facts_nothing_is_known_and_none_is_like_another():
+    found = Facts.unknown(["p", "q"])
+
+    assert found.product_ids == ("p", "q")
+    assert found.family[0] != found.family[1]
+    assert np.isnan([*found.latitude, *found.longitude]).all()
+    assert not any([*found.description_words, *found.photo_pixels])

@@ -188,6 +188,25 @@ def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
     assert pool.rank["picture"].tolist() == [1, 2]
 
 
+@pytest.mark.parametrize("photos", [5, 40])
+def test_however_many_photos_stand_before_others_as_many_listings_are_found(photos):
+    """All of the first listing's are nearer than any of the five others, each of which has one."""
+    ids = list("pqrstu")
+    owners = ["p"] * photos + ids[1:]
+    away = np.linspace(0, 1, len(owners))
+    vectors = np.stack([direction(PHOTO_SIZE, np.cos(turn), np.sin(turn)) for turn in away])
+    index = Index.build_flat(vectors, [f"i{row}" for row in range(len(owners))], owners)
+    catalogue = Catalogue(index, {each: listing(each) for each in ids}, facts(ids))
+    texts = Index.build_flat(np.eye(6, TEXT_SIZE, dtype=np.float32), ids, ids)
+    searched = Searched(catalogue, index, index, texts, count_words([""] * 6))
+
+    for depth in range(1, 7):
+        pool = gather(searched, Query(photo=vectors[0]), depth=depth)
+
+        assert pool.rank["picture"].tolist() == list(range(1, depth + 1))
+        assert pool.positions.tolist() == list(range(depth))
+
+
 def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
     words = Query(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
     photo = Query(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))

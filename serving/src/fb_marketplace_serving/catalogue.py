@@ -130,6 +130,15 @@ class Catalogue:
         """Give the rows of a listing's photos."""
         return self._rows[self._starts[position] : self._starts[position + 1]]
 
+    def first_rows(self, positions: Positions) -> Positions:
+        """Give the row of each listing's first photo; -1 where it has none."""
+        if not len(self._rows):
+            return np.full(len(positions), -1, np.int64)
+        starts = self._starts[positions]
+        return np.where(
+            self.photo_count[positions] > 0, self._rows[np.minimum(starts, len(self._rows) - 1)], -1
+        )
+
     def images_of(self, product_id: str) -> list[str]:
         """Give the ids of a listing's photos."""
         place = self._position.get(product_id)

@@ -43,7 +43,8 @@ class Query(NamedTuple):
     photo_categories: Vector | None = None
 
 
-class View(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class View:
     """Vectors of photos, and one that they are held against."""
 
     photos: Index

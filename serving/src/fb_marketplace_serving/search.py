@@ -111,7 +111,8 @@ class Searcher:
             features = features_of(pool, query, self.catalogue, self._labels, asked.near)
             scores = self._ranker.scores(features)
             order = self._sorted(pool.positions, scores, asked, sort)
-            found = self._folded(pool.positions, order, scores, pool.row)
+            places = np.arange(len(pool))
+            found = self._folded(pool.positions, order, scores, pool.row, places)
             if spread and sort == "best":
                 found = self._spread(found, spread)
         facets = self.catalogue.facets(pool.positions, asked.categories)
@@ -124,13 +125,9 @@ class Searcher:
     def _browsed(self, positions: Positions, asked: Filter, sort: Sort) -> Ranked:
         zeros = np.zeros(len(positions))
         order = self._sorted(positions, zeros, asked, sort)
-        rows = np.array(
-            [next(iter(self.catalogue.rows_of(at).tolist()), -1) for at in positions.tolist()],
-            np.int64,
-        )
-        found = self._folded(positions, order, zeros, rows)
+        found = self._folded(positions, order, zeros, self.catalogue.first_rows(positions))
         facets = self.catalogue.facets(positions, asked.categories)
-        return Ranked([each._replace(place=-1) for each in found], len(positions), facets)
+        return Ranked(found, len(positions), facets)
 
     def _sorted(
         self, positions: Positions, scores: NDArray[np.float64], asked: Filter, sort: Sort
@@ -151,22 +148,24 @@ class Searcher:
         order: Positions,
         scores: NDArray[np.float64],
         rows: Positions,
+        places: Positions | None = None,
     ) -> list[Found]:
         """Give one listing for each family, the first of it, with the others under it."""
-        families: dict[int, list[int]] = {}
-        family = self.catalogue.facts.family[positions]
-        for place in order.tolist():
-            families.setdefault(int(family[place]), []).append(place)
-        return [
-            Found(
-                position=int(positions[first]),
-                place=first,
-                score=float(scores[first]),
-                row=int(rows[first]),
-                more=tuple(int(positions[place]) for place in others),
-            )
-            for first, *others in families.values()
-        ]
+        if places is None:
+            places = np.full(len(positions), -1)
+        families: dict[int, Found] = {}
+        more: dict[int, list[int]] = {}
+        ordered = (each[order].tolist() for each in (positions, places, scores, rows))
+        family = self.catalogue.facts.family[positions[order]].tolist()
+        # Without a query these are all listings, so that each costs as little as may be.
+        for number, at, place, score, row in zip(family, *ordered, strict=True):
+            if number in families:
+                more.setdefault(number, []).append(at)
+            else:
+                families[number] = Found(at, place, score, row, ())
+        for number, others in more.items():
+            families[number] = families[number]._replace(more=tuple(others))
+        return list(families.values())
 
     def _spread(self, found: list[Found], spread: float) -> list[Found]:
         """Take the first hits anew: each time the one that is best, less how like it is to those above."""

@@ -1,16 +1,47 @@
 """What a search answers with."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
-from fb_marketplace_serving.schemas import Listed
+from fb_marketplace_serving.schemas import OAK_BOOKCASE, Listed, with_example
+
+_TYPICAL: Final[dict[str, Any]] = {"low": 35.0, "high": 80.0, "alike": ["5f6a7b8c"]}
+_NOTE: Final[dict[str, Any]] = {
+    "kind": "photo_elsewhere",
+    "text": "Its photo also stands in another listing, in York, at 60.00 GBP.",
+    "products": ["6a7b8c9d"],
+}
+_PLACE: Final[dict[str, Any]] = {"source": "words", "rank": 1, "similarity": 7.4}
+_REASON: Final[dict[str, Any]] = {
+    "feature": "words_similarity",
+    "says": "holds the words",
+    "value": 7.4,
+    "adds": 0.9,
+}
+_WHY: Final[dict[str, Any]] = {
+    "base": -0.2,
+    "reasons": [_REASON],
+    "words": {"bookcas": 4.3, "oak": 3.1},
+}
+_HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
+    "image_id": "0a1b2c3d",
+    "score": 0.7,
+    "places": [_PLACE],
+    "distance_km": 3.2,
+    "more": ["7b8c9d0e"],
+    "typical_price": _TYPICAL,
+    "notes": [_NOTE],
+    "why": _WHY,
+}
+_CATEGORY: Final[dict[str, Any]] = {"path": "Home & Garden", "count": 2}
+_BAND: Final[dict[str, Any]] = {"low": 25.0, "high": 50.0, "count": 2}
 
 
 class Typical(BaseModel):
     """What alike listings ask."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_TYPICAL)
 
     low: float
     high: float
@@ -20,7 +51,7 @@ class Typical(BaseModel):
 class PriceNoteShown(BaseModel):
     """Something to know of a price or a photo, with what it rests on; never a verdict."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_NOTE)
 
     kind: Literal["unusual_price", "photo_elsewhere"]
     text: str = Field(description="in plain words")
@@ -30,7 +61,7 @@ class PriceNoteShown(BaseModel):
 class Place(BaseModel):
     """Where a hit stands with one of the sources of candidates."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_PLACE)
 
     source: Literal["words", "meaning", "pictured", "picture", "both"]
     rank: int = Field(ge=1, description="among what that source found")
@@ -42,7 +73,7 @@ class Place(BaseModel):
 class Reason(BaseModel):
     """What one feature adds to the score of a hit."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_REASON)
 
     feature: str
     says: str = Field(description="the feature in plain words")
@@ -53,7 +84,7 @@ class Reason(BaseModel):
 class Why(BaseModel):
     """The score of a hit taken apart: the base and what every feature adds are the score."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_WHY)
 
     base: float
     reasons: list[Reason] = Field(description="the strongest first")
@@ -62,6 +93,8 @@ class Why(BaseModel):
 
 class SearchHit(Listed):
     """A listing that was found."""
+
+    model_config = with_example(**_HIT)
 
     image_id: str | None = Field(description="its photo that is most like the query; null for none")
     score: float = Field(description="the ranker's: higher is better, and zero is nothing special")
@@ -76,7 +109,7 @@ class SearchHit(Listed):
 class CategoryFacet(BaseModel):
     """How many of the listings that were found are in a category, or below it."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_CATEGORY)
 
     path: str
     count: int
@@ -85,7 +118,7 @@ class CategoryFacet(BaseModel):
 class PriceFacet(BaseModel):
     """How many of them cost so much."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(**_BAND)
 
     low: float
     high: Annotated[float | None, Field(description="below this; null for no end")]
@@ -95,7 +128,14 @@ class PriceFacet(BaseModel):
 class SearchAnswer(BaseModel):
     """Listings, the best first."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = with_example(
+        release="2026-03-01T12.00.00.000Z",
+        total=1,
+        listings=2,
+        hits=[_HIT],
+        categories=[_CATEGORY],
+        prices=[_BAND],
+    )
 
     release: str = Field(description="pages of one search belong together while this is the same")
     total: int = Field(description="hits on all pages")

@@ -115,6 +115,23 @@ def test_grades_say_what_a_candidate_has_to_do_with_the_listing(market, found):
         assert len(one.pool) == 5  # by meaning all are found
 
 
+def test_copies_and_what_stands_in_the_same_place_are_graded_so_found_or_not(market):
+    gallery, _, _ = market
+
+    grades = {
+        product: gallery.grades(Asked("title", product, "", "", None, frozenset())).tolist()
+        for product in "pqrst"
+    }
+
+    assert grades == {
+        "p": [3, 3, 2, 1, 0],
+        "q": [3, 3, 2, 1, 0],
+        "r": [2, 2, 3, 1, 0],
+        "s": [1, 1, 1, 3, 0],
+        "t": [0, 0, 0, 0, 3],
+    }
+
+
 def test_as_many_of_each_grade_are_there_as_families_have_it(found):
     assert of(found, "title", "p").available.tolist() == [1, 1, 1, 1]
     assert of(found, "title", "s").available.tolist() == [1, 2, 0, 1]

@@ -34,7 +34,7 @@ export function cardOfHit(hit, explain) {
 function noteOf(item, { text, products }, title) {
   const note = element("p", { className: "note" }, `${text} `);
   if (products.length) {
-    note.append(opener(item, "See them", title, () => listingsOf("What this rests on", products)));
+    note.append(opener(item, products.length === 1 ? "See it" : "See them", title, () => listingsOf("What this rests on", products)));
   }
   return note;
 }
@@ -43,8 +43,8 @@ let panels = 0;
 
 // Make a button that opens a panel below the card, one at a time, with what `fill` gives.
 function opener(item, label, title, fill) {
-  const hidden = element("span", { className: "unseen", textContent: `: ${title}` });
-  const made = element("button", { type: "button", className: "opener" }, label, hidden);
+  const hidden = element("span", { className: "unseen", textContent: title });
+  const made = element("button", { type: "button", className: "opener" }, label, " ", hidden);
   made.setAttribute("aria-expanded", "false");
   made.addEventListener("click", async () => {
     const mine = made.getAttribute("aria-expanded") === "true";

@@ -2,7 +2,7 @@
 
 import { element } from "./listings.js";
 
-const FIRST = 8; // reasons with a bar of their own
+const FIRST = 12; // reasons with a bar of their own
 
 const SOURCES = {
   words: "its words",
@@ -38,7 +38,7 @@ export function explanation({ score, places, why }) {
 function found(places) {
   if (!places.length) return null;
   const all = [...places].sort((a, b) => a.rank - b.rank);
-  const said = all.map(({ source, rank }) => `${SOURCES[source] ?? source} (${rank === 1 ? "first" : `${ordinal(rank)}`})`);
+  const said = all.map(({ source, rank }) => `${SOURCES[source] ?? source} (${ordinal(rank)})`);
   return element("p", { className: "small", textContent: `Found by ${said.join(", ")}.` });
 }
 

@@ -31,7 +31,8 @@ class Taught(NamedTuple):
     """Lessons of clicks.
 
     Attributes:
-        lessons: one a click; their groups are the words, so that folds share no query.
+        lessons: one a click; their groups are the words, so that folds share no query. Where all asked the
+            same, it is the page: one group cannot be cut into folds.
         searches: clicked searches that they are of.
         left_out: listings of clicked searches that were shown and are not learned from: they are of the
             test split, gone, or not among what the query finds now.
@@ -45,8 +46,9 @@ class Taught(NamedTuple):
 class _Page(NamedTuple):
     """What a search showed that can be learned from: places in the pool, best first, and clicks."""
 
+    search_id: str
     places: NDArray[np.int64]
-    position: NDArray[np.int64]
+    positions: NDArray[np.int64]
     clicked: NDArray[np.bool_]
 
 
@@ -73,6 +75,7 @@ def taught_by_clicks(
     shown = feedback[feedback["search_id"].isin(set(clicked_on))]
     catalogue = gallery.searched.catalogue
     features, grades, sizes, groups, weights = [], [], [], [], []
+    many = len(shown["words"].unique()) > 1
     searches = kept = 0
     queries = shown.groupby("words", sort=True)
     with Progress("clicked queries asked", queries.ngroups) as progress:
@@ -92,8 +95,8 @@ def taught_by_clicks(
                     features.append(described[places])
                     grades.append(np.where(page.clicked[chosen], CLICKED, 0).astype(np.int8))
                     sizes.append(len(places))
-                    groups.append(str(words))
-                    weights.append(weight_of(int(page.position[click]), parameters))
+                    groups.append(str(words) if many else page.search_id)
+                    weights.append(weight_of(int(page.positions[click]), parameters))
             progress.advance(1)
     lessons = Lessons(
         np.concatenate(features) if features else np.empty((0, len(FEATURES))),
@@ -124,9 +127,10 @@ def _pages(rows: pd.DataFrame, place_of: dict[str, int]) -> Iterator[_Page]:
     """
     order = {name: number for number, name in enumerate(place_of)}
     there = rows[rows["product_id"].isin(place_of.keys())]
-    for _, page in there.groupby("search_id", sort=True):
+    for search_id, page in there.groupby("search_id", sort=True):
         sorted_page = page.iloc[np.argsort([order[name] for name in page["product_id"]])]
         clicked = sorted_page["clicked"].to_numpy(np.bool_)
         if clicked.any() and not clicked.all():
             places = np.array([place_of[name] for name in sorted_page["product_id"]], np.int64)
-            yield _Page(places, sorted_page["position"].to_numpy(np.int64), clicked)
+            positions = sorted_page["position"].to_numpy(np.int64)
+            yield _Page(str(search_id), places, positions, clicked)

@@ -13,9 +13,9 @@ from fb_marketplace_serving.feedback import ClickLine, SearchLine
 Line = TypeVar("Line", bound=BaseModel)
 
 _TYPES: Final = {
-    "search_id": "object",
-    "words": "object",
-    "product_id": "object",
+    "search_id": "str",
+    "words": "str",
+    "product_id": "str",
     "position": "int64",
     "clicked": "bool",
 }

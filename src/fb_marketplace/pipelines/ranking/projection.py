@@ -185,7 +185,7 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
                 optimizer.step()
                 schedule.step()
                 losses.append(float(loss.detach()))
-            layers = (_layers(of_text), _layers(of_photo))
+            layers = _layers(of_text), _layers(of_photo)
             recall = recall_at_10(*layers, validation)
             history.append({"epoch": epoch, "loss": float(np.mean(losses)), "recall_at_10": recall})
             if recall > best[0]:

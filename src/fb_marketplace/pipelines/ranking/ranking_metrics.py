@@ -121,7 +121,8 @@ def _summary(part: pd.DataFrame, parameters: RankingMeasureParameters) -> dict[s
     methods = [RANKER, FUSION, *sources, CHANCE]
     means = {name: float(wide[name].to_numpy().mean()) for name in methods}
     best = max(sources, key=means.__getitem__, default=None)
-    against = [FUSION, *([best] if best else [])]
+    # Words alone are what a search began with.
+    against = [name for name in dict.fromkeys((FUSION, best, "words")) if name in means]
     return {
         "methods": {name: _estimate(wide[name], groups, parameters) for name in methods},
         "best_source": best,
