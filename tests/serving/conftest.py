@@ -138,7 +138,9 @@ def make_release(
     Its ids may begin with a prefix of their own.
     """
 
-    def make(version: str, prefix: str = "", folder: str = "model") -> Manifest:
+    def make(
+        version: str, prefix: str = "", folder: str = "model", searchable: bool = False
+    ) -> Manifest:
         products = [f"{prefix}prd-{name[4:]}" for name in canonical_photos]
         return small_release.make_release(
             tmp_path,
@@ -149,6 +151,7 @@ def make_release(
             version=version,
             folder=folder,
             canary=1,
+            searchable=searchable,
         )
 
     return make

@@ -70,6 +70,12 @@ GREEN = origin("prd-green", 0, photos=[photo("img-green", 0)])
 
 
 @pytest.fixture
+def draft(make_release):
+    """A release that can be searched by words: only such a one says where listings come from."""
+    return make_release("v1", searchable=True)
+
+
+@pytest.fixture
 def publish_explained(lake, draft):
     """Publishes a release that says where listings come from, and gives its lake."""
 

@@ -197,7 +197,7 @@ def test_the_best_source_is_that_of_the_highest_mean(two_kinds, measuring):
     told = summarise(two_kinds, measuring)["title"]
 
     assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "meaning"
-    assert told[NDCG]["gains"].keys() == {"fusion", "meaning"}
+    assert told[NDCG]["gains"].keys() == {"fusion", "meaning", "words"}
 
 
 def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
