@@ -147,14 +147,15 @@ def test_refuses_in_one_line_to_roll_back_to_what_does_not_open(execute, two):
 
 
 @pytest.fixture
-def explained(lake, draft):
+def explained(lake, make_release):
     """A lake whose release v2 is in force and says where a listing comes from."""
     path = "model/provenance-2.parquet"
     tables = {"products": Source("Products.csv", 1, "a" * 64), "images": Source("Images.csv")}
     red = Origin("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])
     Path(lake, path).write_bytes(write_origins([red], tables | {"photos": Source("images")}))
-    artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
-    publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
+    found = make_release("v2", folder="model-2", searchable=True)
+    artifacts = found.artifacts | {"provenance": artifact_of(lake, path)}
+    publish(lake, found.model_copy(update={"artifacts": artifacts}))
     return lake
 
 
