@@ -59,14 +59,18 @@ RUN --mount=type=secret,id=index,target=/run/secrets/index \
     "${VIRTUAL_ENV}/bin/python" -c 'import torch, fb_marketplace.pipeline_registry'
 
 
-FROM ${BASE} AS pipelines
+# LightGBM wants OpenMP of the system.
+FROM ${BASE} AS base
 # Of Debian only the newest version can be had, so that a pin would break the build within weeks.
 # hadolint ignore=DL3008
 RUN if ! python3.11 -c 'import ctypes; ctypes.CDLL("libgomp.so.1")'; then \
         apt-get update && apt-get install --yes --no-install-recommends libgomp1 \
         && rm -rf /var/lib/apt/lists/*; \
-    fi; \
-    install -d -o 10001 -g 10001 /raw /lake
+    fi
+
+
+FROM base AS pipelines
+RUN install -d -o 10001 -g 10001 /raw /lake
 COPY --from=build-pipelines /opt/venv /opt/venv
 COPY --from=build-pipelines /app /app
 # Names for a user that the image does not know: torch asks for one.
@@ -84,7 +88,7 @@ ENTRYPOINT ["kedro"]
 CMD ["run"]
 
 
-FROM ${BASE} AS server
+FROM base AS server
 COPY --from=build /opt/venv /opt/venv
 # 0.0.0.0 is the container's own network: who reaches it is for whoever publishes the port to say.
 ENV FB_HOST=0.0.0.0 \

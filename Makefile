@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LAKE := $(or $(FB_LAKE),data)
 RAW := $(or $(FB_RAW),data/01_raw)
-BENCHMARKS := cleaning duplicates startup training encoding search serving
+BENCHMARKS := cleaning duplicates startup training encoding search whole_query serving
 # Draw the sample where there is no data.
 DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
 # The sample needs no more than a short training: conf/sample.

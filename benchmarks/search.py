@@ -34,9 +34,8 @@ from numpy.typing import NDArray
 from search_rivals import Ask, Matrix, Way, autofaiss_ways, found, usearch_ways
 from search_vectors import drawn, grown, read_real
 
-from fb_marketplace.parameters import IndexParameters
-from fb_marketplace.pipelines.indexing.index_choice import attempt, kinds, quickest
-from fb_marketplace.pipelines.indexing.index_recall import (
+from fb_marketplace.index_choice import attempt, kinds, quickest
+from fb_marketplace.index_recall import (
     DEPTH,
     Exam,
     radii_of,
@@ -44,6 +43,7 @@ from fb_marketplace.pipelines.indexing.index_recall import (
     set_exam,
     times_of,
 )
+from fb_marketplace.parameters import IndexParameters
 from fb_marketplace_serving.index_building import hold
 from fb_marketplace_serving.index_kinds import Kind, Vectors
 from fb_marketplace_serving.index_search import kept_rows, nearest

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index as USearch
 
-from fb_marketplace.pipelines.indexing.index_recall import DEPTH, Exam, Recall, recall_at
+from fb_marketplace.index_recall import DEPTH, Exam, Recall, recall_at
 from fb_marketplace_serving.index_building import EF_SEARCHES
 from fb_marketplace_serving.index_search import exact_distances
 

@@ -10,9 +10,9 @@ from photos_of_sample import sample_photos
 from serving_original import LABELS, resnet50
 from training import recipe
 
-from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.pipelines.ranking.shown_listings import make_listings
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import make_listings, seal
+from fb_marketplace.pipelines.release.sealing import describe
 from fb_marketplace.pipelines.vision.backbones import HIDDEN
 from fb_marketplace.pipelines.vision.embedding_head import Layer
 from fb_marketplace.pipelines.vision.export import export_trained
@@ -29,9 +29,6 @@ from fb_marketplace_serving.photo_files import FOLDER
 from fb_marketplace_serving.pointer import publish
 
 UPLOADS: Final = 64
-ONE_CANARY: Final = ReleaseParameters(
-    canaries=1, floors={}, compare=False, bootstrap_samples=100, confidence=0.975, seed=0
-)
 
 
 def make_lake(folder: Path, precision: str) -> Path:
@@ -94,22 +91,22 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
     for file in write_photo_files(images, files["photos"], {}):
         (folder / FOLDER / file.name).write_bytes(file.data)
         sizes[file.name] = len(file.data)
-    manifest = seal(
+    manifest = describe(
         lake=Lake(str(folder)),
-        encoder=files["encoder.onnx"],
-        image_index=files["index"],
-        image_index_ids=files["ids"],
-        listings=files["listings"],
-        release_photos=files["photos"],
-        release_photo_files=sizes,
-        release_measures=files["measures"],
-        passed_gate={},
+        files={
+            "encoder": files["encoder.onnx"],
+            "index": files["index"],
+            "ids": files["ids"],
+            "listings": files["listings"],
+            "photos": files["photos"],
+            "measures": files["measures"],
+        },
+        photo_files=sizes,
         abstention={"photos": {"threshold": 0.5, "error": 0.05}},
-        vision_labels=list(LABELS),
+        labels=list(LABELS),
         images=images,
         content_digests={"products": "", "images": ""},
-        vision_metrics={},
-        retrieval_metrics={},
-        parameters=ONE_CANARY,
+        metrics={},
+        count=1,
     )
     publish(str(folder), manifest.model_copy(update={"version": "v1"}))

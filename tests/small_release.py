@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import small_search
 
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
@@ -35,17 +36,34 @@ def make_release(
     version: str = "v1",
     folder: str = "model",
     canary: int = 0,
+    of: Sequence[str] | None = None,
+    searchable: bool = False,
+    same: Mapping[str, str] | None = None,
 ) -> Manifest:
     """Write the artifacts of a release below a folder of a lake, and give its manifest, unpublished.
 
-    Each photo is of the listing in the same row.
+    Each photo is of the listing in the same row, where no others are named.
+
+    Args:
+        lake: its root.
+        encoder: an ONNX graph.
+        canonical: the photos, by id.
+        listings: the listings.
+        labels: names of the encoder's classes.
+        version: what it is called.
+        folder: where its artifacts are.
+        canary: the number of the photo that is its canary.
+        of: the listing of each photo.
+        searchable: whether it can be searched by words.
+        same: listings that show the same as another, by that other.
     """
     root = lake / folder
     root.mkdir(parents=True)
     ids = list(canonical)
     pixels = np.stack([photos.pixels(jpeg) for jpeg in canonical.values()])
     encoding = Encoder.from_bytes(encoder, threads=1).encode(pixels)
-    index = Index.build_flat(encoding.embeddings, ids, listings.column("product_id").to_pylist())
+    products = of or listings.column("product_id").to_pylist()
+    index = Index.build_flat(encoding.embeddings, ids, products)
     index_bytes, ids_bytes = index.to_bytes()
     (root / FILES["encoder"]).write_bytes(encoder)
     (root / FILES["index"]).write_bytes(index_bytes)
@@ -54,6 +72,12 @@ def make_release(
     pq.write_table(_store_photos(lake, canonical), root / FILES["photos"])
     measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
     pq.write_table(pa.table(measures), root / FILES["measures"])
+    files = dict(FILES)
+    if searchable:
+        parts = small_search.make_parts(listings, ids, products, same)
+        files |= {name: small_search.FILES[name] for name in parts}
+        for name, data in parts.items():
+            (root / files[name]).write_bytes(data)
     nearest = index.search(encoding.embeddings[canary], 3)
     return Manifest(
         version=version,
@@ -61,7 +85,7 @@ def make_release(
         code_revision="abc123",
         data_digest="d" * 64,
         artifacts={
-            name: artifact_of(str(lake), f"{folder}/{file}") for name, file in FILES.items()
+            name: artifact_of(str(lake), f"{folder}/{file}") for name, file in files.items()
         },
         labels=tuple(labels),
         abstention=Abstention(threshold=0.6, error=0.05),
@@ -78,6 +102,7 @@ def make_release(
                 neighbours=[ids[row] for row in nearest.rows],
             ),
         ),
+        text_canaries=small_search.text_canaries("red chair", "an old lamp") if searchable else (),
     )
 
 

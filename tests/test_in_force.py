@@ -71,7 +71,7 @@ def test_a_lake_without_a_release_has_none(tmp_path):
         (lambda lake: (lake / "releases/v1.json").unlink(), "v1.json: not found"),
         (
             lambda lake: (lake / "releases/v1.json").write_text(json.dumps({"schema_version": 1})),
-            "found schema_version 1; expected 2",
+            "found schema_version 1; expected 3",
         ),
     ],
 )

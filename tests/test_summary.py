@@ -22,6 +22,13 @@ def told():
             "retrieval": {
                 "all_photos": {"same_product_recall_at_10": estimate | {"chance": 0.0125}}
             },
+            "ranking": {
+                "searches": {
+                    "all": {
+                        "ndcg_at_10": {"methods": {"ranker": estimate, "fusion": {"value": 0.5}}}
+                    }
+                }
+            },
         },
     )
     report = {
@@ -68,3 +75,9 @@ def test_the_category_by_photos_and_text_stands_beside_that_by_text_alone(told):
 
     assert "0.875 [0.700, 0.800] of 1,200" in found
     assert "(text alone: 0.625)" in found
+
+
+def test_the_ranker_stands_beside_what_fusing_its_sources_gives(told):
+    found = line(told, "a search's first ten")
+
+    assert found.endswith("0.750 [0.700, 0.800] of 1,200 (sources fused: 0.500)")

@@ -27,13 +27,13 @@ from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.indexing.ranking import rank_all
 from fb_marketplace.pipelines.indexing.relevance import Gallery, gallery_of
 from fb_marketplace.pipelines.indexing.representations import of_layers, of_table, unit
-from fb_marketplace.pipelines.indexing.retrieval_measures import NDCG, RECALLS, measures_of
 from fb_marketplace.pipelines.vision.embedding import pairs_of
 from fb_marketplace.pipelines.vision.export import export_levels
 from fb_marketplace.pipelines.vision.features import PHOTOS_PER_BATCH
 from fb_marketplace.pipelines.vision.head import Examples, examples
 from fb_marketplace.pipelines.vision.metric_learning import fit_head
 from fb_marketplace.pipelines.vision.network import trained_network
+from fb_marketplace.retrieval_measures import NDCG, RECALLS, measures_of
 
 PROJECT = Path(__file__).parents[2]
 SPLIT = "validation"

@@ -127,11 +127,13 @@ def _versions_to_read(
 
 
 def _check_raw_inputs(names: Iterable[str], catalog: DataCatalog) -> None:
-    """See that the raw tables are there before any work begins."""
+    """See that what is read of the bucket is there before any work begins, but for what need not be."""
     for name in sorted(names):
         if not name.startswith("raw_") or catalog.exists(name):
             continue
         dataset: Any = catalog.get(name)
+        if (getattr(dataset, "metadata", None) or {}).get("may_be_missing"):
+            continue
         protocol = getattr(dataset, "_protocol", "file")
         folder, _, file = str(dataset._filepath).rpartition("/")
         folder = folder if protocol == "file" else f"{protocol}://{folder}"

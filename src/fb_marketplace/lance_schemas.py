@@ -51,3 +51,11 @@ IMAGE_EMBEDDINGS = pa.schema(
         pa.field("embedding", pa.list_(pa.float32()), nullable=False),
     ]
 )
+
+TEXT_EMBEDDINGS = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        pa.field("product_id", pa.string(), nullable=False),
+        pa.field("meaning", pa.list_(pa.float32()), nullable=False),
+    ]
+)

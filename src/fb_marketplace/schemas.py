@@ -264,3 +264,36 @@ class RetrievalQueries(pa.DataFrameModel):
 
         unique = ("gallery", "embedding", "measure", "image_id")
         strict = True
+
+
+class RankingSearches(pa.DataFrameModel):
+    """How well each search for a listing of the test split did, by each way to put candidates in order."""
+
+    kind: str
+    product_id: str
+    group: str
+    method: str
+    measure: str
+    value: float = pa.Field(ge=0, le=1 + 1e-9)
+
+    class Config:
+        """A search is measured once."""
+
+        unique = ("kind", "product_id", "method", "measure")
+        strict = True
+
+
+class Feedback(pa.DataFrameModel):
+    """What searches by words showed, and whether it was clicked; there may be none."""
+
+    search_id: str
+    words: str = pa.Field(str_length={"min_value": 1})
+    product_id: str
+    position: int = pa.Field(ge=1)  # over all pages of the search
+    clicked: bool
+
+    class Config:
+        """A page shows a listing once."""
+
+        unique = ("search_id", "product_id")
+        strict = True

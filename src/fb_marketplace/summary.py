@@ -26,6 +26,8 @@ def summary(manifest: Manifest, report: dict[str, Any], lake: str) -> str:
     listing = vision["test"]["products_with_text_top1"]
     text = vision["test"]["products_text_top1"]
     found = retrieval["all_photos"]["same_product_recall_at_10"]
+    ranking: Any = manifest.metrics["ranking"]
+    searches = ranking["searches"]["all"]["ndcg_at_10"]["methods"]
     return "\n".join(
         [
             f"Release {manifest.version} in {lake}",
@@ -40,11 +42,14 @@ def summary(manifest: Manifest, report: dict[str, Any], lake: str) -> str:
             f"  category of a listing, with text    {_estimate(listing)}"
             f"   (text alone: {text['value']:.3f})",
             f"  other photo of the listing in 10    {_estimate(found)}   (chance: {found['chance']:.4f})",
+            f"  a search's first ten, NDCG          {_estimate(searches['ranker'])}"
+            f"   (sources fused: {searches['fusion']['value']:.3f})",
             "",
             "Ask it:",
             "  make serve",
             "  curl -F image=@photo.jpg http://127.0.0.1:8000/predict/image",
             '  curl -F image=@photo.jpg "http://127.0.0.1:8000/predict/similar_images?k=5"',
+            '  curl "http://127.0.0.1:8000/search?q=oak+table&max_price=100"',
             "Look at it:  make viz, make lab",
         ]
     )

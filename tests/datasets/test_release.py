@@ -9,8 +9,8 @@ import pytest
 from kedro.io import DatasetError
 
 from fb_marketplace.datasets.release import ReleaseDataset
+from fb_marketplace.pipelines.ranking.shown_listings import make_listings
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import make_listings
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder

@@ -17,7 +17,7 @@ import pandas as pd
 
 PROJECT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
-A_RUN = 240
+A_RUN = 600
 """Seconds that no command takes, however busy the machine."""
 
 

@@ -28,6 +28,25 @@ def server(chairs):
 
 
 @pytest.fixture(scope="session")
+def shop(tmp_path_factory, colour_encoder):
+    """Chairs that can be searched by words too."""
+    lake = tmp_path_factory.mktemp("shop")
+    publish_marketplace(lake, colour_encoder, searchable=True)
+    return lake
+
+
+@pytest.fixture(scope="session")
+def shop_server(shop):
+    with chromium.served(shop) as address:
+        yield address
+
+
+@pytest.fixture
+def shop_page(open_page, shop_server):
+    return open_page(shop_server)
+
+
+@pytest.fixture(scope="session")
 def locked_server(chairs):
     with chromium.served(chairs, FB_API_KEYS=f"shop:{KEY}") as address:
         yield address

@@ -11,8 +11,20 @@ from fb_marketplace_serving import photos
 from fb_marketplace_serving.pointer import publish
 
 LABELS = ("Reds", "Greens", "Blues")
+TOWNS = ("Leeds", "York", "Bath")
 SHADES = 8
 MARKUP = "<i>Red</i> chair & table"
+PLAIN = {
+    "product_id": "prd-Plain",
+    "title": "Old oak table",
+    "price": 20.0,
+    "currency": "GBP",
+    "category": "Blues",
+    "category_path": "Blues / Tables",
+    "town": "Hull",
+    "county": None,
+}
+"""A listing without a photo."""
 
 
 def photo(hue: int, shade: int = 0, size: tuple[int, int] = (320, 240)) -> bytes:
@@ -24,8 +36,12 @@ def photo(hue: int, shade: int = 0, size: tuple[int, int] = (320, 240)) -> bytes
     return buffer.getvalue()
 
 
-def publish_marketplace(lake: Path, encoder: bytes) -> None:
-    """Publish a release whose chairs cost 0, 10, …, 60 pounds, and the greyest nothing said."""
+def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False) -> None:
+    """Publish a release whose chairs cost 0, 10, …, 60 pounds, and the greyest nothing said.
+
+    Where it is searchable by words too, the second green chair is the first one listed again, and a
+    table has no photo.
+    """
     chairs = [(hue, shade) for hue in range(len(LABELS)) for shade in range(SHADES)]
     image_ids = [f"img-{LABELS[hue]}-{shade}" for hue, shade in chairs]
     product_ids = [f"prd-{LABELS[hue]}-{shade}" for hue, shade in chairs]
@@ -39,11 +55,23 @@ def publish_marketplace(lake: Path, encoder: bytes) -> None:
         "price": pa.array([10.0 * s if s < SHADES - 1 else None for _, s in chairs], pa.float64()),
         "currency": ["GBP"] * len(chairs),
         "category": categories,
-        "category_path": [f"{category} / Chairs" for category in categories],
-        "town": pa.array(["Leeds" if shade != 2 else None for _, shade in chairs], pa.string()),
+        "category_path": [
+            f"{LABELS[hue]} / {'Chairs' if shade < SHADES - 2 else 'Stools'}"
+            for hue, shade in chairs
+        ],
+        "town": pa.array(
+            [TOWNS[hue] if shade != 2 else None for hue, shade in chairs], pa.string()
+        ),
         "county": pa.array([None] * len(chairs), pa.string()),
     }
-    manifest = make_release(
-        lake, encoder, dict(zip(image_ids, canonical, strict=True)), pa.table(listings), LABELS
-    )
+    table = pa.table(listings)
+    pictured = dict(zip(image_ids, canonical, strict=True))
+    if searchable:
+        table = pa.concat_tables([table, pa.Table.from_pylist([PLAIN], table.schema)])
+        same = {"prd-Greens-1": "prd-Greens-0"}
+        manifest = make_release(
+            lake, encoder, pictured, table, LABELS, of=product_ids, searchable=True, same=same
+        )
+    else:
+        manifest = make_release(lake, encoder, pictured, table, LABELS)
     publish(str(lake), manifest)

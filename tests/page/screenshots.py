@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 DESK = {"width": 1280, "height": 860}
 TALL = {"width": 1280, "height": 1330}
 PHONE = {"width": 360, "height": 740}
+WORDS = "oak table"
 
 
 def main() -> int:
@@ -37,6 +38,8 @@ def main() -> int:
     with chromium.served(asked.lake) as address, chromium.launched() as browser:
         for name, scheme, size in [
             ("start", "light", DESK),
+            ("words", "light", DESK),
+            ("why", "light", DESK),
             ("photo", "light", DESK),
             ("dark", "dark", DESK),
             ("filter", "light", TALL),
@@ -45,7 +48,7 @@ def main() -> int:
             ("phone", "light", PHONE),
         ]:
             page = _opened(browser, address, scheme, size)
-            if name not in ("start", "broken-file"):
+            if name not in ("start", "words", "why", "broken-file"):
                 page.set_input_files("#file", shown)
                 _wait_for_photos(page)
             _ACTS.get(name, lambda page: None)(page)
@@ -64,18 +67,31 @@ def _opened(browser: "Browser", address: str, scheme: str, size: dict[str, int])
     ).new_page()
     page.set_default_timeout(chromium.PATIENCE_MS)
     page.goto(address)
-    page.locator("#categories input").first.wait_for(state="attached")
+    page.locator("#roots button").first.wait_for()
     return page
 
 
 def _wait_for_photos(page: "Page") -> None:
     page.locator("#hits[aria-busy]").wait_for(state="detached")
     page.locator("#hits .tile.there").first.wait_for()
-    page.locator("#hits .tile:not(.there)").first.wait_for(state="detached")
+    page.locator("#hits .tile:not(.there, .missing)").first.wait_for(state="detached")
+
+
+def _say(page: "Page") -> None:
+    page.get_by_label("Words to search for").fill(WORDS)
+    page.keyboard.press("Enter")
+    _wait_for_photos(page)
+
+
+def _ask_why(page: "Page") -> None:
+    _say(page)
+    page.get_by_role("button", name="Why this?").first.click()
+    page.locator(".why").wait_for()
 
 
 def _filter(page: "Page") -> None:
-    page.locator("#categories input").nth(1).check()
+    page.locator("#categories .facets button").nth(1).click()
+    _wait_for_photos(page)
     page.get_by_label("to", exact=True).fill("150")
     page.wait_for_url("**max_price=150**")
     _wait_for_photos(page)
@@ -92,7 +108,13 @@ def _break(page: "Page") -> None:
     page.locator("#trouble h3").wait_for()
 
 
-_ACTS = {"filter": _filter, "keyboard": _walk, "broken-file": _break}
+_ACTS = {
+    "words": _say,
+    "why": _ask_why,
+    "filter": _filter,
+    "keyboard": _walk,
+    "broken-file": _break,
+}
 
 
 def _taken_anew(path: Path) -> bytes:

@@ -121,3 +121,89 @@ def test_who_wants_no_motion_sees_none(open_page, server):
     blank = page.locator("#hits .blank").first
     blank.wait_for()
     assert blank.evaluate("one => getComputedStyle(one).animationName") == "none"
+
+
+# Where words are searched by too
+
+
+def tab_until(page, seen):
+    for _ in range(80):
+        page.keyboard.press("Tab")
+        if seen.evaluate_all("all => all.includes(document.activeElement)"):
+            return
+    raise AssertionError(f"80 tabs did not reach {seen}")
+
+
+def test_words_facets_and_reasons_by_keyboard_alone(shop_page, expect):
+    page = shop_page
+    tab_until(page, page.locator("#words"))
+    page.keyboard.type("red chair")
+    page.keyboard.press("Enter")
+    expect(page.locator("#hits > [data-product]")).to_have_count(12)
+
+    tab_until(page, page.locator("#categories .choice"))
+    page.keyboard.press("Enter")
+    expect(page.locator("#filter-count")).to_have_text(" · 1 set")
+    expect(page.locator("#categories [aria-current]")).to_be_focused()
+
+    tab_until(page, page.get_by_role("button", name="Why this?"))
+    page.keyboard.press("Enter")
+    expect(page.locator(".why")).to_be_visible()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Escape")
+    expect(page.locator(".why")).to_have_count(0)
+    expect(page.get_by_role("button", name="Why this?").first).to_be_focused()
+
+
+def test_on_a_phone_no_search_by_words_is_cut_off(open_page, shop_server, expect):
+    page = open_page(shop_server, viewport={"width": 360, "height": 740}, has_touch=True)
+    page.locator("#roots button").first.wait_for()
+    assert page.evaluate(FITS)
+
+    page.get_by_label("Words to search for").fill("green chair")
+    page.get_by_role("button", name="Search").tap()
+    expect(page.locator("#hits > [data-product]")).to_have_count(12)
+    assert page.evaluate(FITS)
+    page.locator("#filters summary").tap()
+    assert page.evaluate(FITS)
+    page.locator("#categories").get_by_role("button", name="Greens").tap()
+    expect(page.locator("#filter-count")).to_have_text(" · 1 set")
+    expect(page.locator("#hits > [data-product]")).to_have_count(7)
+    page.get_by_role("button", name="Why this?").first.tap()
+    expect(page.locator(".why")).to_be_visible()
+    assert page.evaluate(FITS)
+    page.get_by_role("button", name="1 more like this").tap()
+    expect(page.locator(".few li")).to_have_count(1)
+    assert page.evaluate(FITS)
+
+
+WORDS_TEXTS = [
+    ".choice .number", ".opener", ".typical", ".note", ".panel h3", ".panel .small", ".why th",
+    ".why .number", ".sort", "#sort", ".place label", ".crumbs .choice",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_what_is_told_of_a_search_by_words_stands_out_and_has_names(
+    open_page, shop_server, expect, scheme
+):
+    page = open_page(f"{shop_server}/?q=red+chair&category=Reds", color_scheme=scheme)
+    page.get_by_role("button", name="Why this?").first.click()
+    expect(page.locator(".why")).to_be_visible()
+
+    contrasts = {text: page.locator(text).first.evaluate(CONTRAST) for text in WORDS_TEXTS}
+
+    assert {text: ratio for text, ratio in contrasts.items() if ratio < 4.5} == {}
+    snapshot = page.locator("body").aria_snapshot().splitlines()
+    kinds = (
+        "- button",
+        "- link",
+        "- checkbox",
+        "- spinbutton",
+        "- textbox",
+        "- searchbox",
+        "- combobox",
+    )
+    controls = [line.strip() for line in snapshot if line.strip().startswith(kinds)]
+    assert len(controls) > 25
+    assert [line for line in controls if '"' not in line] == []

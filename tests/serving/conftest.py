@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ import seaweed as seaweedfs
 import small_release
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
+from small_search import SHOP, SHOP_PHOTOS
 
 import fb_marketplace_serving
 from fb_marketplace_serving import photos
@@ -137,7 +138,9 @@ def make_release(
     Its ids may begin with a prefix of their own.
     """
 
-    def make(version: str, prefix: str = "", folder: str = "model") -> Manifest:
+    def make(
+        version: str, prefix: str = "", folder: str = "model", searchable: bool = False
+    ) -> Manifest:
         products = [f"{prefix}prd-{name[4:]}" for name in canonical_photos]
         return small_release.make_release(
             tmp_path,
@@ -148,9 +151,64 @@ def make_release(
             version=version,
             folder=folder,
             canary=1,
+            searchable=searchable,
         )
 
     return make
+
+
+@pytest.fixture
+def make_shop(tmp_path: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
+    """Make a release that can be searched by words, and give its manifest; it is not published."""
+
+    def make(
+        version: str = "v1",
+        shop: Mapping[str, tuple[object, ...]] = SHOP,
+        photos_of: Mapping[str, str] = SHOP_PHOTOS,
+        folder: str = "model",
+        canonical: Mapping[str, bytes] = canonical_photos,
+    ) -> Manifest:
+        rows = [
+            {
+                "product_id": product,
+                "title": title,
+                "price": price,
+                "currency": "GBP",
+                "category": str(path).split(" / ")[0],
+                "category_path": path,
+                "town": town,
+                "county": None,
+            }
+            for product, (title, price, path, town) in shop.items()
+        ]
+        types = {name: pa.string() for name in rows[0]} | {"price": pa.float64()}
+        return small_release.make_release(
+            tmp_path,
+            _build_encoder(),
+            {name: canonical[name] for name in photos_of},
+            pa.Table.from_pylist(rows, pa.schema(types)),
+            LABELS,
+            version=version,
+            folder=folder,
+            of=list(photos_of.values()),
+            searchable=True,
+            same={"p-copy": "p-chair"},
+        )
+
+    return make
+
+
+@pytest.fixture
+def shop_draft(make_shop: MakeRelease) -> Manifest:
+    """The manifest of a release that can be searched by words; not yet published."""
+    return make_shop()
+
+
+@pytest.fixture
+def shop(tmp_path: Path, shop_draft: Manifest) -> str:
+    """A lake with a release that can be searched by words."""
+    publish(str(tmp_path), shop_draft)
+    return str(tmp_path)
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from typing import NamedTuple
 import pytest
 
 from fb_marketplace_serving.cli import main
+from fb_marketplace_serving.manifest import artifact_of
 from fb_marketplace_serving.pointer import current_version, publish
+from fb_marketplace_serving.provenance import Origin, Source, write_origins
 
 COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli"]
 
@@ -144,6 +146,45 @@ def test_refuses_in_one_line_to_roll_back_to_what_does_not_open(execute, two):
     assert current_version(two) == "v2"
 
 
+@pytest.fixture
+def explained(lake, make_release):
+    """A lake whose release v2 is in force and says where a listing comes from."""
+    path = "model/provenance-2.parquet"
+    tables = {"products": Source("Products.csv", 1, "a" * 64), "images": Source("Images.csv")}
+    red = Origin("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])
+    Path(lake, path).write_bytes(write_origins([red], tables | {"photos": Source("images")}))
+    found = make_release("v2", folder="model-2", searchable=True)
+    artifacts = found.artifacts | {"provenance": artifact_of(lake, path)}
+    publish(lake, found.model_copy(update={"artifacts": artifacts}))
+    return lake
+
+
+def test_explains_a_listing_with_a_fact_a_line(execute, explained):
+    told = execute("explain", "prd-red", "--lake", explained, "--release", "v2")
+
+    assert (told.returncode, told.stderr) == (0, "")
+    assert told.stdout.startswith("listing, as served\n  product: prd-red\n  title: A red chair\n")
+    assert (
+        "\n\nraw row\n  row: 4 of Products.csv, counted from 0 below the header\n\n" in told.stdout
+    )
+
+
+def test_a_listing_that_is_unknown_is_told_in_one_line_and_by_exit_code_1(execute, explained):
+    told = execute("explain", "prd-9", "--lake", explained)
+
+    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
+    assert "found no listing 'prd-9' in release v2" in told.stderr
+
+
+def test_a_release_that_cannot_be_explained_is_refused(execute, explained):
+    unknown = execute("explain", "prd-red", "--lake", explained, "--release", "v9")
+    Path(explained, "model/provenance-2.parquet").write_bytes(b"?")
+    damaged = execute("explain", "prd-red", "--lake", explained)
+
+    for refused in (unknown, damaged):
+        assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
+
+
 def test_serves_from_a_folder_that_was_exported_when_the_lake_is_gone(
     execute, serve, lake, tmp_path_factory
 ):
@@ -211,7 +252,7 @@ def imported(environment, code):
     return {name.partition(".")[0] for name in run.stdout.split()}
 
 
-@pytest.mark.parametrize("command", ["run", "releases", "verify", "rollback", "export"])
+@pytest.mark.parametrize("command", ["run", "releases", "verify", "rollback", "export", "explain"])
 def test_help_imports_nothing_that_serves(environment, command):
     code = (
         "from fb_marketplace_serving.cli import main\n"

@@ -59,6 +59,20 @@ def test_finds_a_vector_that_it_holds_at_no_distance(index, vectors):
     assert (rows.tolist(), distances.tolist()) == ([42], [0.0])
 
 
+def test_says_how_like_a_query_rows_are(index, vectors):
+    rows = np.array([7, 3, 7, 199])
+
+    found = index.cosines(vectors[3], rows)
+
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, vectors[rows] @ vectors[3], atol=1e-6)
+    assert index.cosines(vectors[3], np.empty(0, np.int64)).shape == (0,)
+
+
+def test_gives_the_vectors_that_it_was_built_of(index, vectors):
+    np.testing.assert_array_equal(index.vectors(np.array([5, 0])), vectors[[5, 0]])
+
+
 def test_answers_many_queries_as_it_answers_each(index, vectors):
     rows, distances = index.search(vectors[:5], 3)
 

@@ -20,15 +20,15 @@ from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, IMAGES
 from fb_marketplace.parameters import (
     EmbeddingParameters,
     IndexParameters,
-    ReleaseParameters,
     VisionParameters,
 )
 from fb_marketplace.photo_folder import PhotoFolder
 from fb_marketplace.pipelines.cleaning.photo_rows import image_products, read_photos
 from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors
 from fb_marketplace.pipelines.indexing.building import build_index
+from fb_marketplace.pipelines.ranking.shown_listings import make_listings
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import make_listings, seal
+from fb_marketplace.pipelines.release.sealing import describe
 from fb_marketplace.sample.records import Form, draw_listings, draw_photo
 from fb_marketplace.sample.uploads import content
 from fb_marketplace.stored_file import StoredFile
@@ -153,18 +153,23 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
     folder = ContentFilesDataset(str(tmp_path / FOLDER))
     for file in write_photo_files(images, stored["release_photos"], {}):
         folder.save(file)
-    manifest = seal(
+    manifest = describe(
         lake=Lake(str(tmp_path)),
-        **stored,
-        release_photo_files=held_sizes(str(tmp_path / FOLDER)),
-        passed_gate={"refused": []},
+        files={
+            "encoder": stored["encoder"],
+            "index": stored["image_index"],
+            "ids": stored["image_index_ids"],
+            "listings": stored["listings"],
+            "photos": stored["release_photos"],
+            "measures": stored["release_measures"],
+        },
+        photo_files=held_sizes(str(tmp_path / FOLDER)),
         abstention={"photos": {"threshold": 0.5, "error": 0.05}},
-        vision_labels=LABELS,
+        labels=LABELS,
         images=images,
         content_digests={"products": "abc", "images": "def"},
-        vision_metrics={},
-        retrieval_metrics={},
-        parameters=ReleaseParameters.model_validate(base_parameters["release"]),
+        metrics={},
+        count=base_parameters["release"]["canaries"],
     )
     publish(tmp_path, manifest)
     rows = embeddings.read(["image_id", "probabilities", "embedding"]).to_pylist()

@@ -316,7 +316,7 @@ def test_refuses_a_damaged_manifest_and_says_where(lake, change, where):
     assert f"{lake}/releases/v1.json: found {where}" in refusal(lake)
 
 
-@pytest.mark.parametrize("schema", [1, 3])
+@pytest.mark.parametrize("schema", [1, 4])
 def test_says_of_a_manifest_of_another_schema_only_to_publish_it_again(lake, schema):
     file = Path(lake, "releases/v1.json")
     file.write_text(json.dumps({"schema_version": schema, "version": "v1"}))
@@ -324,7 +324,7 @@ def test_says_of_a_manifest_of_another_schema_only_to_publish_it_again(lake, sch
     message = refusal(lake)
 
     assert (
-        f"releases/v1.json: found schema_version {schema}; expected 2: publish it again" in message
+        f"releases/v1.json: found schema_version {schema}; expected 3: publish it again" in message
     )
 
 

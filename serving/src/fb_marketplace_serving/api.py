@@ -5,20 +5,27 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request, Security
+from fastapi import APIRouter, Depends, FastAPI, HTTPException, Query, Request
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import Response
-from fastapi.security import APIKeyHeader
 
 from fb_marketplace_serving import __version__
-from fb_marketplace_serving.access import ANYONE
 from fb_marketplace_serving.batching import Encoded
 from fb_marketplace_serving.context import ID_HEADER, RELEASE_HEADER, Context
+from fb_marketplace_serving.feedback_api import clicks
+from fb_marketplace_serving.filters import Filter
 from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.page import Parts, page
 from fb_marketplace_serving.problems import TRY_AGAIN, Problem, answer_errors, documented
 from fb_marketplace_serving.release import Release
 from fb_marketplace_serving.request_log import LOG, told
+from fb_marketplace_serving.requests import (
+    KEY_HEADER,
+    TheServed,
+    TheService,
+    known,
+    within_rate,
+)
 from fb_marketplace_serving.schemas import (
     FeatureEmbedding,
     Health,
@@ -30,67 +37,13 @@ from fb_marketplace_serving.schemas import (
     ReleaseSummary,
     SimilarImages,
 )
-from fb_marketplace_serving.service import Served, Service, Source
+from fb_marketplace_serving.search_api import searches
+from fb_marketplace_serving.service import Service, Source
 from fb_marketplace_serving.settings import Settings
 from fb_marketplace_serving.uploads import FORM
 
-KEY_HEADER: Final = "X-API-Key"
-
 _KEEP: Final = {"Cache-Control": "private, max-age=600"}
 """A photo may be gone in the next release."""
-
-_key = APIKeyHeader(
-    name=KEY_HEADER, auto_error=False, description="needed where the server has keys"
-)
-
-
-async def _service(request: Request) -> Service:
-    service: Service = request.app.state.service
-    return service
-
-
-async def _served(request: Request) -> Served:
-    served: Served = request.state.served
-    return served
-
-
-TheService = Annotated[Service, Depends(_service)]
-TheServed = Annotated[Served, Depends(_served)]
-
-
-async def _known(
-    request: Request, service: TheService, key: Annotated[str | None, Security(_key)]
-) -> None:
-    """Let in who has a key, where keys are needed."""
-    name = service.keys.name_of(key or "") if service.keys else _address(request)
-    if name is None:
-        service.metrics.turned_away.labels("key").inc()
-        found = "a key that is not known" if key else "no key"
-        raise Problem(
-            401,
-            "key",
-            f"found {found} in the header {KEY_HEADER}; expected one that this server was given",
-            {"WWW-Authenticate": "ApiKey"},
-        )
-    request.state.key = name if service.keys else ANYONE
-    request.state.asker = name
-
-
-async def _within_rate(request: Request, service: TheService) -> None:
-    """Let in who has not yet asked too much."""
-    seconds = service.rate.hit(request.state.asker) if service.rate else None
-    if seconds is not None:
-        service.metrics.turned_away.labels("rate").inc()
-        raise Problem(
-            429,
-            "rate",
-            f"found more than {service.rate}; try again in {seconds} s",
-            {"Retry-After": str(seconds)},
-        )
-
-
-def _address(request: Request) -> str:
-    return request.client.host if request.client else ANYONE
 
 
 async def _encoded(request: Request, service: TheService, served: TheServed) -> Encoded:
@@ -100,10 +53,10 @@ async def _encoded(request: Request, service: TheService, served: TheServed) -> 
 Photo = Annotated[Encoded, Depends(_encoded)]
 
 _open = APIRouter()
-_closed = APIRouter(dependencies=[Depends(_known)], responses=documented(401))
+_closed = APIRouter(dependencies=[Depends(known)], responses=documented(401))
 _photos = APIRouter(
     prefix="/predict",
-    dependencies=[Depends(_known), Depends(_within_rate)],
+    dependencies=[Depends(known), Depends(within_rate)],
     responses=documented(400, 401, 408, 413, 415, 422, 429, 503),
 )
 
@@ -129,7 +82,7 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
     app = FastAPI(
         title="fb-marketplace",
         version=__version__,
-        summary="A photo in; its category, its embedding and the listings most like it out.",
+        summary="Words or a photo in, listings out; and of a photo its category and its embedding.",
         lifespan=running,
         # The pages that FastAPI would serve load their scripts from another host.
         docs_url=None,
@@ -147,8 +100,10 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
     app.add_middleware(Context, service=lambda: service)
     app.mount("/web", Parts())
     app.add_api_route("/", page, include_in_schema=False)
-    for router in (_open, _closed, _photos):
+    for router in (_open, _closed, _photos, searches):
         app.include_router(router)
+    # Where they are not written down nobody need read of them.
+    app.include_router(clicks, include_in_schema=service.feedback is not None)
     answer_errors(app)
     if not service.keys:
         app.openapi = _without_keys(app.openapi)  # type: ignore[method-assign]
@@ -279,7 +234,8 @@ def find_similar(
             f"{', '.join(served.catalogue.categories)}",
         )
     with service.metrics.stage("search"):
-        keep = served.catalogue.kept(category or (), min_price, max_price)
+        asked = Filter(tuple(category or ()), min_price, max_price)
+        keep = served.catalogue.rows_kept(served.catalogue.kept(asked))
         nearest = served.release.index.search(photo.embedding, k, keep)
     found = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
     return SimilarImages(hits=[_hit(served.release, row, distance) for row, distance in found])

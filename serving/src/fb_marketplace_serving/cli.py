@@ -16,11 +16,15 @@ if TYPE_CHECKING:
 
 
 class _Refusal(Exception):  # noqa: N818 - what the user is told, in one line
-    pass
+    code = 2
+
+
+class _NothingFound(_Refusal):
+    code = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; give its exit code: 0, 2 where it refuses, 130 where it is interrupted."""
+    """Run the command; give its exit code: 0; 1, nothing found; 2, a refusal; 130, an interrupt."""
     chosen = _parser().parse_args(arguments)
     command = vars(chosen).pop("command")
     # A server is told to stop so; whatever else is stopped so has not done its work.
@@ -33,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _operate(command, chosen)
     except _Refusal as refusal:
         sys.stderr.write(f"fb-serve: {refusal}\n")
-        return 2
+        return refusal.code
     except KeyboardInterrupt:
         return 130
     return 0
@@ -61,9 +65,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _operate(command: str, chosen: argparse.Namespace) -> None:
     from fb_marketplace_serving.manifest import ReleaseError
+    from fb_marketplace_serving.provenance import UnknownProductError
 
     try:
         commands.execute(command, chosen)
+    except UnknownProductError as error:
+        raise _NothingFound(str(error)) from error
     except ReleaseError as error:
         raise _Refusal(str(error)) from error
     except BrokenPipeError:

@@ -44,7 +44,18 @@ def add_to(commands: Commands) -> None:
     )
     export.add_argument("folder", help="a folder that is not there yet, or is empty")
     export.add_argument("version", nargs="?", help="which release (default: the one in force)")
-    for each in (releases, verify, rollback, export):
+    explain = commands.add_parser(
+        "explain",
+        help="say where a listing of a release comes from",
+        description="Walk from a listing as it is served back to its raw row and the objects of its "
+        "photos: what cleaning decided, digests, versions. Exits with 1 where the release has no such "
+        "listing.",
+    )
+    explain.add_argument("product", help="id of the listing, such as the product_id of a hit")
+    explain.add_argument(
+        "--release", metavar="VERSION", help="which release (default: the one in force)"
+    )
+    for each in (releases, verify, rollback, export, explain):
         each.add_argument(
             "--lake",
             metavar="URL",
@@ -58,6 +69,7 @@ def execute(command: str, chosen: argparse.Namespace) -> None:
 
     Raises:
         ReleaseError: why it cannot be done, in one line.
+        UnknownProductError: a release has no such listing.
     """
     _COMMANDS[command](chosen)
 
@@ -99,6 +111,12 @@ def _export(chosen: argparse.Namespace) -> None:
     )
 
 
+def _explain(chosen: argparse.Namespace) -> None:
+    from fb_marketplace_serving.provenance_report import explain
+
+    _tell("\n".join(explain(chosen.lake, chosen.product, chosen.release)))
+
+
 def _tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -109,4 +127,5 @@ _COMMANDS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
     "verify": _verify,
     "rollback": _rollback,
     "export": _export,
+    "explain": _explain,
 }

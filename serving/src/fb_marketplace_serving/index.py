@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace_serving.index_building import hold, measurable
 from fb_marketplace_serving.index_kinds import IndexMismatch, Kind, Vectors
-from fb_marketplace_serving.index_search import kept_rows, nearest
+from fb_marketplace_serving.index_search import exact_distances, kept_rows, nearest
 
 __all__ = ["Index", "IndexMismatch", "Neighbours"]
 
@@ -182,6 +182,20 @@ class Index:
         kept = None if keep is None else kept_rows(keep, len(self))
         rows, distances = nearest(self._vectors, queries, k, kept)
         return Neighbours(rows[0], distances[0]) if query.ndim == 1 else Neighbours(rows, distances)
+
+    def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Say how like a query some rows are, both of length one: float32, (rows,).
+
+        Args:
+            query: float32, (dimension,).
+            rows: int64, (rows,), positions in ``image_ids``.
+        """
+        half = exact_distances(self._vectors.matrix, query[np.newaxis], rows) / np.float32(2)
+        return np.float32(1) - half
+
+    def vectors(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give the vectors of some rows: float32, (rows, dimension)."""
+        return self._vectors.matrix[rows]
 
 
 def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:

@@ -4,7 +4,7 @@ import base64
 import json
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Final, Literal, get_args
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -14,14 +14,36 @@ from pydantic import (
     JsonValue,
     ValidationError,
     field_validator,
+    model_validator,
 )
 
 from fb_marketplace_serving.lake import Lake
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
+"""Since 3 a release may hold what a search by words needs."""
 
-ArtifactName = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
-ARTIFACTS: Final[tuple[ArtifactName, ...]] = get_args(ArtifactName)
+PhotoArtifact = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
+SearchArtifact = Literal[
+    "facts",
+    "places",
+    "words",
+    "text_encoder",
+    "tokenizer",
+    "texts",
+    "text_ids",
+    "pictures",
+    "picture_ids",
+    "ranker",
+    "price_notes",
+    "provenance",
+]
+ArtifactName = PhotoArtifact | SearchArtifact
+ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
+"""What every release holds."""
+SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
+"""What a search by words, and its explanation, need: a release holds all of these, or none."""
+
+READABLE: Final = (2, 3)
 
 _VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """A version names a file and stands in a header of every response."""
@@ -93,6 +115,20 @@ class Canary(_Sealed):
         return base64.b64decode(self.photo)
 
 
+class TextCanary(_Sealed):
+    """A text and what the pipeline made of it.
+
+    Attributes:
+        text: what was encoded.
+        meaning: what it means.
+        pictured: where photos of it would lie.
+    """
+
+    text: str
+    meaning: list[float]
+    pictured: list[float]
+
+
 class Abstention(_Sealed):
     """When an answer is "not sure".
 
@@ -114,7 +150,7 @@ class Manifest(_Sealed):
         created: when it was made, ISO 8601.
         code_revision: the commit that made it.
         data_digest: digest of the listings and photos that it was made from.
-        artifacts: its files, all of ``ARTIFACTS``.
+        artifacts: its files, all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``.
         labels: names of the classes, in the order of the probabilities.
         abstention: of categories of photos, when the answer is "not sure".
         photos_version: ``photos.VERSION`` of the canonical photos it was made from.
@@ -122,9 +158,10 @@ class Manifest(_Sealed):
         counts: how many photos, listings and the like it holds.
         metrics: what it passed the gate with.
         canaries: photos with their answers.
+        text_canaries: texts with theirs; at least one, where it can be searched by words.
     """
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[2, 3] = SCHEMA_VERSION
     version: str = Field(pattern=_VERSION)
     created: str
     code_revision: str
@@ -137,14 +174,28 @@ class Manifest(_Sealed):
     counts: dict[str, int]
     metrics: dict[str, JsonValue]
     canaries: tuple[Canary, ...] = Field(min_length=1)
+    text_canaries: tuple[TextCanary, ...] = ()
+
+    @property
+    def is_searchable(self) -> bool:
+        """Whether it can be searched by words."""
+        return SEARCH_ARTIFACTS[0] in self.artifacts
 
     @field_validator("artifacts")
     @classmethod
     def _are_complete(cls, artifacts: dict[ArtifactName, Artifact]) -> dict[ArtifactName, Artifact]:
-        missing = [name for name in ARTIFACTS if name not in artifacts]
+        missing: list[ArtifactName] = [name for name in ARTIFACTS if name not in artifacts]
+        if artifacts.keys() & set(SEARCH_ARTIFACTS):
+            missing += [name for name in SEARCH_ARTIFACTS if name not in artifacts]
         if missing:
             raise ValueError(f"lacks {', '.join(missing)}")
         return artifacts
+
+    @model_validator(mode="after")
+    def _answers_texts(self) -> Self:
+        if self.is_searchable and not self.text_canaries:
+            raise ValueError("can be searched by words, and lacks text canaries")
+        return self
 
 
 def is_version(name: str) -> bool:
@@ -232,7 +283,7 @@ def _refuse_other_schema(file: str, data: bytes) -> None:
     except ValueError:
         return
     version = found.get("schema_version") if isinstance(found, dict) else None
-    if isinstance(version, int) and version != SCHEMA_VERSION:
+    if isinstance(version, int) and version not in READABLE:
         raise ReleaseError(
             f"{file}: found schema_version {version}; expected {SCHEMA_VERSION}: publish it again by "
             "`kedro run`, or serve it with the version of this package that it was made with"

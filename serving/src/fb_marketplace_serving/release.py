@@ -4,7 +4,7 @@ Nothing of it is parsed before its digest matched, and nothing is served before 
 its own canaries as the pipeline did.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, Self
@@ -18,7 +18,6 @@ from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.listings import Listing, read_listings
 from fb_marketplace_serving.manifest import (
-    ARTIFACTS,
     Artifact,
     ArtifactName,
     Canary,
@@ -31,6 +30,7 @@ from fb_marketplace_serving.manifest import (
 from fb_marketplace_serving.photo_files import PhotoFiles
 from fb_marketplace_serving.pointer import read_current
 from fb_marketplace_serving.release_files import sealed_bytes
+from fb_marketplace_serving.search_parts import OPENED_FROM, SearchParts, Wrong
 
 TOLERANCE: Final = 1e-3
 """How far an answer to a canary may be off, absolute: another CPU, or another number of threads,
@@ -49,6 +49,7 @@ class Release:
         index: embeddings to neighbours.
         listings: by product id; every product of the index is there.
         photos: the canonical photos; every photo of the index is there.
+        search: what it is searched by words with; None where it cannot be.
     """
 
     manifest: Manifest
@@ -56,6 +57,7 @@ class Release:
     index: Index
     listings: Mapping[str, Listing]
     photos: PhotoFiles
+    search: SearchParts | None = None
 
     @classmethod
     def open(
@@ -86,8 +88,8 @@ class Release:
                 f"{file}: found photos of version {manifest.photos_version}; expected "
                 f"{photos.VERSION}: serve it with the package that it was made with, or {_REPAIR}"
             )
-        data = {name: _read(store, manifest.artifacts[name]) for name in ARTIFACTS}
-        parsing: tuple[ArtifactName, ...] = ("encoder",)
+        data = {name: _read(store, artifact) for name, artifact in manifest.artifacts.items()}
+        parsing: Sequence[ArtifactName] = ("encoder",)
         try:
             encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
             parsing = ("index", "ids")
@@ -96,16 +98,29 @@ class Release:
             listings = read_listings(data["listings"])
             parsing = ("photos",)
             photo_files = PhotoFiles.open(data["photos"], store)
+            search = None
+            if manifest.is_searchable:
+                opened = {}
+                for part, (parsing, open_part) in OPENED_FROM.items():
+                    opened[part] = open_part(*(data[name] for name in parsing))
+                search = SearchParts(**opened)
         except ReleaseError:
             raise
         except ValueError as error:
-            files = " with ".join(store.name(manifest.artifacts[name].path) for name in parsing)
-            raise ReleaseError(f"{files}: {error}; {_REPAIR}") from error
-        release = cls(manifest, encoder, index, MappingProxyType(listings), photo_files)
+            raise ReleaseError(f"{_files(store, manifest, parsing)}: {error}; {_REPAIR}") from error
+        release = cls(manifest, encoder, index, MappingProxyType(listings), photo_files, search)
         disagreement = _disagreement(release) or _wrong_canary(release) or _lost_photo(release)
         if disagreement:
             raise ReleaseError(f"{file}: {disagreement}; {_REPAIR}")
+        wrong = _wrong_search(release)
+        if wrong:
+            files = _files(store, manifest, wrong.artifacts)
+            raise ReleaseError(f"{files}: {wrong.said}; {_REPAIR}")
         return release
+
+
+def _files(store: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> str:
+    return " with ".join(store.name(manifest.artifacts[name].path) for name in names)
 
 
 def _read(store: Lake, artifact: Artifact) -> bytes:
@@ -148,6 +163,16 @@ def _lost_photo(release: Release) -> str | None:
             f"{lost[0]}; expected none"
         )
     return None
+
+
+def _wrong_search(release: Release) -> Wrong | None:
+    """Say what is wrong with the parts that words are searched by, if there are any and anything is."""
+    parts = release.search
+    if parts is None:
+        return None
+    return parts.disagreement(sorted(release.listings), release.index.image_ids) or (
+        parts.wrong_canary(release.manifest.text_canaries)
+    )
 
 
 def _wrong_canary(release: Release) -> str | None:

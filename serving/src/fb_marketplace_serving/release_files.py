@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 
 from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import ARTIFACTS, Artifact, Manifest, ReleaseError, unreadable
+from fb_marketplace_serving.manifest import Artifact, Manifest, ReleaseError, unreadable
 from fb_marketplace_serving.photo_files import PhotoFiles
 
 
@@ -28,8 +28,7 @@ def files_of(lake: Lake, manifest: Manifest) -> list[Artifact]:
 
 def artifacts_of(manifest: Manifest) -> list[Artifact]:
     """List the files that the manifest itself names, each once."""
-    artifacts = (manifest.artifacts[name] for name in ARTIFACTS)
-    return list({artifact.path: artifact for artifact in artifacts}.values())
+    return list({artifact.path: artifact for artifact in manifest.artifacts.values()}.values())
 
 
 def sealed_bytes(lake: Lake, artifact: Artifact) -> bytes:

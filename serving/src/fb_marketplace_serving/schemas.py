@@ -5,14 +5,15 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
-def _with_example(**example: Any) -> ConfigDict:
+def with_example(**example: Any) -> ConfigDict:
+    """Configure a model of an answer, with an example of it for OpenAPI."""
     return ConfigDict(frozen=True, json_schema_extra={"example": example})
 
 
 class Health(BaseModel):
     """The server is up and has a release."""
 
-    model_config = _with_example(status="ok", release="2026-03-01T12.00.00.000Z")
+    model_config = with_example(status="ok", release="2026-03-01T12.00.00.000Z")
 
     status: str
     release: str
@@ -30,7 +31,7 @@ class Refused(BaseModel):
 class Readiness(BaseModel):
     """The server takes requests."""
 
-    model_config = _with_example(status="ready", release="2026-03-01T12.00.00.000Z", refused=None)
+    model_config = with_example(status="ready", release="2026-03-01T12.00.00.000Z", refused=None)
 
     status: str
     release: str
@@ -42,7 +43,7 @@ class Readiness(BaseModel):
 class Prediction(BaseModel):
     """The category of a photo."""
 
-    model_config = _with_example(
+    model_config = with_example(
         category="Home & Garden",
         confidence=0.81,
         not_sure=False,
@@ -60,12 +61,14 @@ class Prediction(BaseModel):
 class FeatureEmbedding(BaseModel):
     """The embedding of a photo."""
 
-    model_config = _with_example(embedding=[0.6, -0.8])
+    model_config = with_example(embedding=[0.6, -0.8])
 
     embedding: list[float] = Field(description="a vector of length one")
 
 
-class _Listing(BaseModel):
+class Listed(BaseModel):
+    """What is shown of a listing."""
+
     model_config = ConfigDict(frozen=True)
 
     product_id: str
@@ -80,7 +83,7 @@ class _Listing(BaseModel):
     county: str | None = Field(description="where it is offered, if known")
 
 
-_OAK_BOOKCASE: Final = {
+OAK_BOOKCASE: Final[dict[str, Any]] = {
     "product_id": "4e5f6a7b",
     "title": "Oak bookcase",
     "price": 45.0,
@@ -92,15 +95,15 @@ _OAK_BOOKCASE: Final = {
 }
 
 
-class Product(_Listing):
+class Product(Listed):
     """A listing, and its photos."""
 
-    model_config = _with_example(**_OAK_BOOKCASE, image_ids=["0a1b2c3d"])
+    model_config = with_example(**OAK_BOOKCASE, image_ids=["0a1b2c3d"])
 
     image_ids: list[str] = Field(description="see /images/{image_id}")
 
 
-class Hit(_Listing):
+class Hit(Listed):
     """A photo like the one that was sent, and its listing."""
 
     image_id: str
@@ -110,7 +113,7 @@ class Hit(_Listing):
 class SimilarImages(BaseModel):
     """The photos most like the one that was sent, most alike first."""
 
-    model_config = _with_example(hits=[_OAK_BOOKCASE | {"image_id": "0a1b2c3d", "score": 0.93}])
+    model_config = with_example(hits=[OAK_BOOKCASE | {"image_id": "0a1b2c3d", "score": 0.93}])
 
     hits: list[Hit]
 
@@ -118,7 +121,7 @@ class SimilarImages(BaseModel):
 class ReleaseSummary(BaseModel):
     """What is served."""
 
-    model_config = _with_example(
+    model_config = with_example(
         version="2026-03-01T12.00.00.000Z",
         created="2026-03-01T12:00:00+00:00",
         code_revision="a874d94",
@@ -137,7 +140,7 @@ class ReleaseSummary(BaseModel):
     data_digest: str
     labels: tuple[str, ...] = Field(description="categories that a photo may be told to be of")
     categories: tuple[str, ...] = Field(
-        description="of the listings that have photos: what may be filtered by"
+        description="root categories of the listings: what may be filtered by"
     )
     photos_version: int
     embedding_dimension: int
@@ -148,7 +151,7 @@ class ReleaseSummary(BaseModel):
 class Problem(BaseModel):
     """Why a request was turned away (RFC 9457)."""
 
-    model_config = _with_example(
+    model_config = with_example(
         type="urn:fb-marketplace:problem:truncated",
         title="Truncated",
         status=422,

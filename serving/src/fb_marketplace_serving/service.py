@@ -1,14 +1,14 @@
-"""A running server's parts: what it serves now, and what a photo goes through.
+"""A running server's parts: what it serves now, and what a photo or a search goes through.
 
 A photo's life: it is uploaded, takes a place, is decoded, waits for a batch, is encoded, and gives its
-place back. Each stage is bounded and timed.
+place back. A search takes a place and a thread. Each stage is bounded and timed.
 """
 
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self, TypeVar
 
 import numpy as np
 from fastapi import Request
@@ -20,15 +20,21 @@ from fb_marketplace_serving.access import Keys, RateLimit
 from fb_marketplace_serving.admission import Admission, Full
 from fb_marketplace_serving.batching import Batcher, Encoded
 from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.facts import Facts
+from fb_marketplace_serving.feedback import FeedbackLog
 from fb_marketplace_serving.following import Follower, Refusal
 from fb_marketplace_serving.metrics import Metrics
 from fb_marketplace_serving.photos import Limits
+from fb_marketplace_serving.pool import Searched
 from fb_marketplace_serving.problems import TRY_AGAIN, Problem
 from fb_marketplace_serving.release import Release
 from fb_marketplace_serving.request_log import LOG, told
+from fb_marketplace_serving.search import Searcher
 from fb_marketplace_serving.settings import Settings, cores
 from fb_marketplace_serving.uploads import drained, uploaded
 from fb_marketplace_serving.workers import workers
+
+T = TypeVar("T")
 
 LARGE: Final = 16_000_000
 """Pixels: some 64 MB, and more while they are worked on. Phones make twelve million."""
@@ -41,6 +47,7 @@ class Served:
     release: Release
     catalogue: Catalogue
     batcher: Batcher
+    searcher: Searcher | None
 
     @property
     def version(self) -> str:
@@ -57,7 +64,8 @@ class Served:
             max_batch=settings.max_batch,
             wait=settings.batch_wait_ms / 1000,
         )
-        return cls(release, Catalogue.of(release), batcher)
+        catalogue = _catalogue_of(release)
+        return cls(release, catalogue, batcher, _searcher_of(release, catalogue))
 
 
 class Source(NamedTuple):
@@ -81,6 +89,7 @@ class Service:
         keys: who may ask.
         rate: how often, if that is limited.
         metrics: what was counted.
+        feedback: writes down searches and clicks; None where that is off.
         draining: whether it was told to stop.
     """
 
@@ -98,9 +107,15 @@ class Service:
         self.draining = False
         self._admission = Admission(settings.queue)
         self.metrics = Metrics(lambda: self._admission.working, lambda: self._admission.uploading)
+        self.feedback = (
+            FeedbackLog(settings.feedback, lambda fate: self.metrics.feedback.labels(fate).inc())
+            if settings.feedback
+            else None
+        )
         self._decoders = workers(cores(), "decode")
         self._large_decoder = workers(1, "decode-large")
         self._encoders = workers(settings.lanes, "encode")
+        self._searchers = workers(cores(), "search")
         self._opener = workers(1, "open")
         self.served = self._ready(release)
         self._follower = (
@@ -127,8 +142,16 @@ class Service:
 
     def close(self) -> None:
         """Let the threads go."""
-        for pool in (self._decoders, self._large_decoder, self._encoders, self._opener):
+        for pool in (
+            self._decoders,
+            self._large_decoder,
+            self._encoders,
+            self._searchers,
+            self._opener,
+        ):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self.feedback:
+            self.feedback.close()
 
     async def encode(self, request: Request, served: Served) -> Encoded:
         """Take the photo of a request through all its stages.
@@ -152,15 +175,29 @@ class Service:
         finally:
             await upload.close()
 
+    async def work(self, function: Callable[[], T]) -> T:
+        """Do a piece of work on a thread for searches.
+
+        Raises:
+            Problem: there is no place for it, or no time.
+        """
+        run = asyncio.get_running_loop().run_in_executor
+        try:
+            with self._admission.place():
+                async with asyncio.timeout(self.settings.request_seconds):
+                    return await run(self._searchers, function)
+        except Full as full:
+            raise self._turned_away(full) from None
+        except TimeoutError:
+            raise self._late() from None
+
     async def _in_time(self, upload: UploadFile, limits: Limits, served: Served) -> Encoded:
         try:
             async with asyncio.timeout(self.settings.request_seconds):
                 decoding = asyncio.create_task(self._decoded(upload, limits))
                 encoded = await served.batcher.encode(decoding)
         except TimeoutError:
-            self.metrics.turned_away.labels("deadline").inc()
-            late = f"found no answer within {self.settings.request_seconds:g} s; try again"
-            raise Problem(503, "deadline", late, TRY_AGAIN) from None
+            raise self._late() from None
         self.metrics.stages.labels("wait").observe(encoded.waited)
         self.metrics.stages.labels("encode").observe(encoded.encoded)
         self.metrics.batches.observe(encoded.batch)
@@ -187,6 +224,11 @@ class Service:
         with self.metrics.stage("decode"):
             return photos.pixels(photos.canonical(data, limits))
 
+    def _late(self) -> Problem:
+        self.metrics.turned_away.labels("deadline").inc()
+        late = f"found no answer within {self.settings.request_seconds:g} s; try again"
+        return Problem(503, "deadline", late, TRY_AGAIN)
+
     def _turned_away(self, full: Full) -> Problem:
         self.metrics.turned_away.labels("full").inc()
         return Problem(503, "full", f"{full}; try again", TRY_AGAIN)
@@ -211,3 +253,16 @@ class Service:
 def _read(upload: UploadFile, limits: Limits) -> bytes:
     upload.file.seek(0)
     return upload.file.read(limits.max_bytes + 1)
+
+
+def _catalogue_of(release: Release) -> Catalogue:
+    facts = release.search.facts if release.search else Facts.unknown(sorted(release.listings))
+    return Catalogue(release.index, release.listings, facts)
+
+
+def _searcher_of(release: Release, catalogue: Catalogue) -> Searcher | None:
+    parts = release.search
+    if parts is None:
+        return None
+    searched = Searched(catalogue, release.index, parts.pictures, parts.texts, parts.words)
+    return Searcher(searched, parts.ranker, release.manifest.labels)

@@ -1,11 +1,13 @@
 """What the server can be told, by environment variables that begin with ``FB_``."""
 
 import os
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from fb_marketplace_serving.feedback import writable
 from fb_marketplace_serving.photos import Limits
 
 LEAST_KEY: Final = 16
@@ -35,6 +37,8 @@ class Settings(BaseSettings):
         rate_limit: requests that a key, or an address where there are no keys, may make, such as
             ``600/minute``; without it, any number.
         cors_origins: origins whose pages may call the server, separated by commas; none by default.
+        feedback: a folder of this machine that searches by words, and what was clicked, are written to;
+            without it, nothing is.
         log_level: debug, info (a line a request), warning or error.
     """
 
@@ -57,6 +61,7 @@ class Settings(BaseSettings):
     api_keys: SecretStr = SecretStr("")
     rate_limit: str | None = None
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
+    feedback: Path | None = None
     log_level: LogLevel = "info"
 
     @field_validator("api_keys")
@@ -83,6 +88,15 @@ class Settings(BaseSettings):
             except ValueError:
                 raise ValueError("expected a number and a time, such as 600/minute") from None
         return rate or None
+
+    @field_validator("feedback", mode="before")
+    @classmethod
+    def _can_be_written(cls, folder: object) -> object:
+        if not folder:
+            return None
+        if "://" in str(folder):
+            raise ValueError("expected a folder of this machine")
+        return writable(Path(str(folder)))
 
     @field_validator("cors_origins", mode="before")
     @classmethod

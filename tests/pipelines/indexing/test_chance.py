@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace.pipelines.indexing import chance
-from fb_marketplace.pipelines.indexing.retrieval_measures import (
+from fb_marketplace.retrieval_measures import (
     average_precision,
     ndcg_at,
     precision_at,

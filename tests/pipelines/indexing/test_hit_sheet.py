@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.contact_sheet import GAP, SIDE
+from fb_marketplace.grades import IN_WORDS
 from fb_marketplace.pipelines.indexing.hit_sheet import COLOURS, draw_hits
-from fb_marketplace.pipelines.indexing.relevance import IN_WORDS
 
 SHADES = {"found": "#0000ff", "missed": "#ff00ff", "partner": "#00ffff", "other": "#000080"}
 

@@ -46,7 +46,16 @@ def table():
             "value": [0.0, 1.0, 0.4],
         }
     )
-    gathered = gather_measures(photos, listings, served, LABELS)
+    searches = pd.DataFrame(
+        [
+            ("title", "p", "g", "ranker", "ndcg_at_10", 0.7),
+            ("photo", "p", "g", "ranker", "ndcg_at_10", 0.5),
+            ("title", "p", "g", "ranker", "recall_at_10", 1.0),
+            ("title", "p", "g", "fusion", "ndcg_at_10", 0.2),
+        ],
+        columns=["kind", "product_id", "group", "method", "measure", "value"],
+    )
+    gathered = gather_measures(photos, listings, served, searches, LABELS)
     return pd.read_parquet(io.BytesIO(gathered))
 
 
@@ -74,3 +83,7 @@ def test_says_of_each_search_whether_it_finds(table):
     assert rows(table, "recall_at_1") == [("i1", "g", 0.0)]
     assert rows(table, "recall_at_10") == [("i1", "g", 1.0)]
     assert table["value"].dtype == np.float64
+
+
+def test_says_of_each_kind_of_search_how_well_the_ranker_does(table):
+    assert rows(table, "search_ndcg_at_10") == [("photo/p", "g", 0.5), ("title/p", "g", 0.7)]

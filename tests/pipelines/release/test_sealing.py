@@ -1,11 +1,16 @@
+import io
+
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
+import small_search
 
 from fb_marketplace.encoding import open_encoder
 from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.pipelines.ranking.shown_listings import make_listings
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import artifact, make_listings, seal
+from fb_marketplace.pipelines.release.sealing import artifact, describe, seal
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.index import Index
@@ -31,6 +36,23 @@ PRODUCTS = pd.DataFrame(
 )
 
 
+SEARCH = {
+    "facts": "listing_facts",
+    "places": "places",
+    "words": "word_index",
+    "text_encoder": "text_encoder",
+    "tokenizer": "text_tokenizer",
+    "texts": "text_index",
+    "text_ids": "text_index_ids",
+    "pictures": "picture_index",
+    "picture_ids": "picture_index_ids",
+    "ranker": "ranker",
+    "price_notes": "price_notes",
+    "provenance": "provenance",
+}
+"""What the catalog calls the artifacts that a search by words needs."""
+
+
 def parameters(canaries):
     return ReleaseParameters(
         canaries=canaries, floors={}, compare=True, bootstrap_samples=100, confidence=0.95, seed=0
@@ -47,14 +69,18 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
     vectors = [encoder.encode(photos.pixels(row["jpeg"])[None]).embeddings[0] for row in rows]
     index = Index.build_flat(np.stack(vectors), [row["image_id"] for row in rows], list("ppqqqp"))
     index_bytes, ids = index.to_bytes()
+    listings = make_listings(PRODUCTS)
+    parts = small_search.make_parts(
+        pq.read_table(io.BytesIO(listings)), index.image_ids, index.product_ids
+    )
     files = {
         "encoder": colour_encoder,
         "image_index": index_bytes,
         "image_index_ids": ids,
-        "listings": make_listings(PRODUCTS),
+        "listings": listings,
         "release_photos": cut_photos(images),
         "release_measures": b"case by case",
-    }
+    } | {SEARCH[name]: data for name, data in parts.items()}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
@@ -70,6 +96,8 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
         "content_digests": {"products": "abc", "images": "def"},
         "vision_metrics": {"test": {"top1": 0.5}},
         "retrieval_metrics": {"recall": 0.4},
+        "ranking_metrics": {"ndcg": 0.3},
+        "price_note_metrics": {"coverage": 0.8},
         "release_photo_files": held,
         "passed_gate": {"refused": []},
         "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
@@ -88,10 +116,48 @@ def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
     assert opened.manifest.metrics == {
         "vision": {"test": {"top1": 0.5}},
         "retrieval": {"recall": 0.4},
+        "ranking": {"ndcg": 0.3},
+        "typical_prices": {"coverage": 0.8},
         "gate": {"refused": []},
     }
     assert opened.manifest.abstention.threshold == 0.7
     assert opened.photos.read("photo 3") == photo_of(made["images"], "photo 3")
+    assert opened.search.facts.product_ids == ("p", "q")
+
+
+def test_text_canaries_are_titles_and_what_the_encoder_makes_of_them(made):
+    told = {each.text: each for each in seal(**made).text_canaries}
+
+    assert told.keys() == {"Oak table", "Bike"}
+    found = small_search.text_encoder().encode(["Oak table"])
+    np.testing.assert_allclose(told["Oak table"].meaning, found.meaning[0], atol=1e-6)
+    np.testing.assert_allclose(told["Oak table"].pictured, found.pictured[0], atol=1e-6)
+
+
+def test_a_release_may_be_described_without_what_words_are_searched_by(made, tmp_path):
+    names = {
+        "encoder": "encoder",
+        "index": "image_index",
+        "ids": "image_index_ids",
+        "listings": "listings",
+        "photos": "release_photos",
+        "measures": "release_measures",
+    }
+
+    manifest = describe(
+        made["lake"],
+        {name: made[stored] for name, stored in names.items()},
+        made["release_photo_files"],
+        made["abstention"],
+        made["vision_labels"],
+        made["images"],
+        made["content_digests"],
+        {},
+        1,
+    )
+
+    assert not manifest.is_searchable
+    assert Release.of_manifest(str(tmp_path), manifest).search is None
 
 
 def photo_of(images, image_id):
@@ -126,6 +192,7 @@ def test_paths_are_relative_to_the_lake(made):
         "listings",
         "release_photos",
         "release_measures",
+        *SEARCH.values(),
     }
 
 

@@ -1,19 +1,18 @@
-// The page: a photo is chosen, its category and the listings most like it are shown.
+// The page: what is looked for is said in words, by a photo or both, and the listings found are shown.
 
 import { whenChosen } from "./choosing.js";
 import * as filters from "./filters.js";
+import { explain, findListings, firstLook, fromAddress, PAGE, toAddress } from "./finding.js";
 import "./footer.js";
 import * as screen from "./screen.js";
 import { ask, photoOf, predict } from "./server.js";
 
-const PAGE = 12;   // listings at first, and more at a time
-const MOST = 100;  // photos, the API gives no more
-const KEPT = 20;   // searches that going back finds as they were
+const KEPT = 20; // searches that going back finds as they were
 
 const find = (id) => document.getElementById(id);
-const [file, hits, more] = ["file", "hits", "more"].map(find);
+const [file, words, hits, more] = ["file", "words", "hits", "more"].map(find);
 
-// A search: its photo, what was answered, and where the reader stood. One for each entry of the history.
+// A search: what was asked, what was answered, and where the reader stood. One for each entry of the history.
 const searches = new Map();
 let current = null;
 let running = new AbortController();
@@ -21,47 +20,62 @@ let categories = null;
 
 // ── Starting a search
 
+const NOTHING = {
+  words: "", photo: null, like: null, caption: "", prediction: null, sort: "best", wanted: PAGE,
+  scroll: 0, focus: null,
+};
+const UNANSWERED = { found: [], release: null, answer: null, hits: null, restarted: false, ended: false };
+
 function begin(wanted, { push = true } = {}) {
-  leave();
-  const id = crypto.randomUUID?.() ?? String(Math.random());
-  current = {
-    id, photo: null, like: null, caption: "", prediction: null, hits: null, all: false, ended: false,
-    wanted: PAGE, scroll: 0, focus: null, filters: current?.filters ?? fromAddress(), ...wanted,
-  };
-  searches.set(id, current);
-  if (searches.size > KEPT) searches.delete(searches.keys().next().value);
-  history[push ? "pushState" : "replaceState"]({ id }, "", address(current));
-  screen.showQuery(current);
+  enter({ ...NOTHING, filters: current?.filters ?? fromAddress()?.filters ?? filters.none(), ...wanted }, push);
   window.scrollTo(0, 0);
   return look({ anew: true });
+}
+
+// Go on with the search, changed: what was found stays to be seen until the answer is there.
+function change(changes, { push = true } = {}) {
+  const { hits: before } = current;
+  if (push) enter({ ...current, ...changes, wanted: PAGE }, true);
+  else {
+    Object.assign(current, UNANSWERED, changes, { wanted: PAGE });
+    history.replaceState({ id: current.id }, "", toAddress(current));
+  }
+  screen.closePanels();
+  return look({ anew: !before });
+}
+
+function enter(search, push) {
+  leave();
+  const id = crypto.randomUUID?.() ?? String(Math.random());
+  current = { ...search, ...UNANSWERED, id };
+  searches.set(id, current);
+  if (searches.size > KEPT) searches.delete(searches.keys().next().value);
+  history[push ? "pushState" : "replaceState"]({ id }, "", toAddress(current));
+  screen.showQuery(current);
 }
 
 // Keep where the reader is, for when they come back.
 function leave() {
   if (!current) return;
   current.scroll = window.scrollY;
-  current.focus = document.activeElement?.closest?.("#hits li")?.dataset.image ?? null;
+  current.focus = document.activeElement?.closest?.("#hits > li")?.dataset.product ?? null;
 }
-
-function address({ like, filters: set }) {
-  const query = filters.toQuery(set);
-  if (like) query.set("like", like);
-  return String(query) ? `?${query}` : location.pathname;
-}
-
-const fromAddress = () => filters.fromQuery(new URLSearchParams(location.search));
 
 function searchByFile(files) {
   const [chosen] = files;
   if (!chosen) return;
   const others = files.length - 1;
   const caption = others ? `${chosen.name}, the first of ${files.length}` : chosen.name;
-  begin({ photo: chosen, caption });
+  begin({ words: words.value.trim(), photo: chosen, caption });
 }
 
-function searchByListing(imageId) {
-  const hit = current?.hits?.find((each) => each.image_id === imageId);
-  begin({ like: imageId, caption: hit?.title ?? "The photo of a listing" });
+function searchByWords() {
+  const { photo, like, caption, prediction } = current ?? NOTHING;
+  begin({ words: words.value.trim(), photo, like, caption, prediction });
+}
+
+function searchByListing(imageId, title) {
+  begin({ like: imageId, caption: title });
   find("caption").focus({ preventScroll: true });
 }
 
@@ -73,13 +87,13 @@ async function look({ anew = false } = {}) {
   const { signal } = running;
   const mine = current;
   const options = { signal, onWait: screen.sayWaiting };
-  screen.sayBusy(anew ? PAGE : 0);
+  screen.sayBusy(mine, anew ? PAGE : 0);
   try {
-    if (!mine.photo) {
+    if (mine.like && !mine.photo) {
       mine.photo = await photoOf(mine.like, options);
-      screen.showPhoto(mine);
+      if (mine === current) screen.showPhoto(mine);
     }
-    await Promise.all([seeCategory(mine, options), findListings(mine, options)]);
+    await Promise.all([seeCategory(mine, options), seeListings(mine, options)]);
     if (!categories) loadRelease();
   } catch (error) {
     if (signal.aborted || mine !== current) return;
@@ -89,46 +103,46 @@ async function look({ anew = false } = {}) {
 }
 
 async function seeCategory(mine, options) {
+  if (!mine.photo) return;
   mine.prediction ??= await predict("image", mine.photo, null, options);
   if (mine === current) screen.showPrediction(mine);
 }
 
-async function findListings(mine, options) {
-  const query = filters.toQuery(mine.filters);
-  // The answer is photos, and a listing may have many: more are asked for than are shown.
-  for (let k = Math.min(MOST, 2 * mine.wanted); ; k = Math.min(MOST, 2 * k)) {
-    query.set("k", k);
-    const { hits: photos } = await predict("similar_images", mine.photo, query, options);
-    if (mine !== current || options.signal.aborted) return;
-    const itself = photos.find((hit) => hit.image_id === mine.like);
-    const listings = onceEach(photos, itself?.product_id);
-    const none = photos.length < k;
-    if (listings.length <= mine.wanted && !none && k < MOST) continue;
-    if (itself) mine.caption = itself.title;
-    mine.all = none && listings.length <= mine.wanted;
-    mine.ended = listings.length <= mine.wanted;
-    mine.hits = listings.slice(0, mine.wanted);
-    screen.showListings(mine, clearFilters);
-    return;
+async function seeListings(mine, options) {
+  const found = await findListings(mine, options);
+  if (mine !== current || options.signal.aborted) return;
+  Object.assign(mine, found);
+  if (found.itself) mine.caption = found.itself.title;
+  screen.showMeans(Boolean(found.answer));
+  if (!found.answer && mine.words) {
+    mine.words = ""; // they did not count
+    screen.showQuery(mine);
   }
+  history.replaceState({ id: mine.id }, "", toAddress(mine)); // it may have had to start over
+  show(mine);
 }
 
-// Give each listing once, by its photo that is most alike; not the one that is searched by.
-function onceEach(photos, without) {
-  const seen = new Set([without]);
-  return photos.filter(({ product_id: id }) => !seen.has(id) && seen.add(id));
+function show(mine) {
+  screen.showListings(mine, {
+    clear: clearFilters,
+    narrow: (changes) => change({ filters: { ...mine.filters, ...changes } }),
+    explain: (productId) => explain(mine, productId),
+  });
 }
 
 async function loadRelease() {
   try {
     const release = await (await ask("release")).json();
     categories = release.categories;
-    filters.offer(categories, current?.filters ?? fromAddress());
     const { photos, products } = release.counts ?? {};
     if (photos && products) {
       const number = (value) => value.toLocaleString();
       find("size").textContent = `${number(photos)} photos of ${number(products)} listings`;
     }
+    const first = await firstLook();
+    screen.showMeans(Boolean(first));
+    if (first) screen.offerRoots(first.categories, (path) => begin({ filters: { ...filters.none(), categories: [path] } }));
+    else filters.offer(categories, current?.filters ?? fromAddress()?.filters ?? filters.none());
   } catch (error) {
     find("categories").textContent = `The categories are not known: ${error.message.toLowerCase()}.`;
   }
@@ -144,10 +158,8 @@ function lookAgain() {
 function changeFilters() {
   const set = filters.read();
   if (!set || !current || JSON.stringify(set) === JSON.stringify(current.filters)) return;
-  Object.assign(current, { filters: set, wanted: PAGE });
   filters.showCount(set);
-  history.replaceState({ id: current.id }, "", address(current));
-  look();
+  change({ filters: set }, { push: false });
 }
 
 function clearFilters() {
@@ -157,27 +169,44 @@ function clearFilters() {
 }
 
 async function showMore() {
-  const before = current.hits.length;
-  current.wanted = Math.min(MOST, current.wanted + PAGE);
+  const before = current.hits.at(-1)?.product_id;
+  current.wanted += PAGE;
   await look();
-  hits.children[before]?.querySelector("a").focus();
+  const last = hits.querySelector(`:scope > [data-product="${CSS.escape(before)}"]`);
+  const cards = [...hits.querySelectorAll(":scope > [data-product]")];
+  cards[cards.indexOf(last) + 1]?.querySelector("a, button")?.focus();
 }
 
-hits.addEventListener("click", (event) => {
-  const item = event.target.closest("li[data-image]");
-  if (!item || event.ctrlKey || event.metaKey || event.shiftKey) return;
+find("search").addEventListener("submit", (event) => {
   event.preventDefault();
-  searchByListing(item.dataset.image);
+  searchByWords();
+});
+find("remove").addEventListener("click", () => {
+  begin({ words: words.value.trim() });
+  words.focus();
+});
+find("sort").addEventListener("change", ({ target }) => change({ sort: target.value }));
+hits.addEventListener("click", (event) => {
+  const link = event.target.closest("a.listing");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  searchByListing(link.parentElement.dataset.image, link.querySelector(".title").textContent);
 });
 more.addEventListener("click", showMore);
 
 let typing;
-find("filter-form").addEventListener("input", (event) => {
+const form = find("filter-form");
+form.addEventListener("input", ({ target }) => {
   clearTimeout(typing);
-  typing = setTimeout(changeFilters, event.target.type === "number" ? 400 : 0);
+  // Half the name of a town is another town, or none.
+  if (target.id !== "near") typing = setTimeout(changeFilters, target.type === "number" ? 400 : 0);
 });
-find("filter-form").addEventListener("submit", (event) => event.preventDefault());
-find("filter-form").addEventListener("reset", (event) => {
+form.addEventListener("change", ({ target }) => { if (target.id === "near") changeFilters(); });
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  changeFilters();
+});
+form.addEventListener("reset", (event) => {
   event.preventDefault();
   clearFilters();
 });
@@ -200,22 +229,27 @@ function comeBack(search) {
     look({ anew: true });
     return;
   }
-  screen.showListings(search, clearFilters);
-  const card = focus && hits.querySelector(`[data-image="${CSS.escape(focus)}"] a`);
-  (card || find("caption")).focus({ preventScroll: true });
+  screen.closePanels();
+  show(search);
+  const card = focus && hits.querySelector(`:scope > [data-product="${CSS.escape(focus)}"] a`);
+  (card || find(search.photo ? "caption" : "results")).focus({ preventScroll: true });
   window.scrollTo(0, scroll);
 }
 
-// Show what the address says: the search by a listing, or the start.
-function open() {
-  const like = new URLSearchParams(location.search).get("like");
-  if (!like) {
+// Show what the address says: a search, or the start.
+async function open() {
+  const asked = fromAddress();
+  const here = location.href;
+  // Of a search by a file only the filters stand in the address: without words they are none by themselves.
+  const nothing = !asked || (!asked.like && !asked.words && !(await firstLook().catch(() => true)));
+  if (here !== location.href) return;
+  if (nothing) {
     running.abort();
     current = null;
     screen.showStart();
     return;
   }
-  begin({ like, caption: "The photo of a listing", filters: fromAddress() }, { push: false });
+  begin({ ...asked, caption: asked.like ? "The photo of a listing" : "" }, { push: false });
 }
 
 // ── At the start

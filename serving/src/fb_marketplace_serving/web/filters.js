@@ -4,12 +4,13 @@ import { element } from "./listings.js";
 
 const find = (id) => document.getElementById(id);
 const form = find("filter-form");
-const [min, max, fault] = ["min", "max", "price-error"].map(find);
+const [min, max, fault, near, radius, withPhoto] =
+  ["min", "max", "price-error", "near", "radius", "with-photo"].map(find);
 
-export const none = () => ({ categories: [], min: "", max: "" });
+export const none = () => ({ categories: [], min: "", max: "", near: "", radius: "", photo: false });
 
-export const count = ({ categories, min: least, max: most }) =>
-  categories.length + (least === "" ? 0 : 1) + (most === "" ? 0 : 1);
+export const count = ({ categories, min: least, max: most, near: town, photo }) =>
+  categories.length + [least, most, town, photo].filter(Boolean).length;
 
 // Give the filters as parameters of the API; the address of the page has the same.
 export function toQuery(filters) {
@@ -17,6 +18,9 @@ export function toQuery(filters) {
   for (const category of filters.categories) query.append("category", category);
   if (filters.min !== "") query.set("min_price", filters.min);
   if (filters.max !== "") query.set("max_price", filters.max);
+  if (filters.near) query.set("near", filters.near);
+  if (filters.near && filters.radius) query.set("radius_km", filters.radius);
+  if (filters.photo) query.set("has_photo", "true");
   return query;
 }
 
@@ -26,8 +30,13 @@ export function fromQuery(query) {
     categories: query.getAll("category"),
     min: number("min_price"),
     max: number("max_price"),
+    near: query.get("near") ?? "",
+    radius: number("radius_km"),
+    photo: query.get("has_photo") === "true",
   };
 }
+
+let chosen = []; // the categories, where they are chosen by facets and not by boxes
 
 // Read the form; nothing where it makes no sense, which it then says.
 export function read() {
@@ -37,20 +46,38 @@ export function read() {
     ? "A price is a number, 0 or more."
     : crossed ? "The lowest price is above the highest." : "";
   for (const field of [min, max]) field.setAttribute("aria-invalid", String(crossed || field === wrong));
+  radius.disabled = !near.value.trim();
   if (wrong || crossed) return null;
-  const categories = [...form.querySelectorAll("[name=category]:checked")].map((box) => box.value);
-  return { categories, min: min.value, max: max.value };
+  const boxes = [...form.querySelectorAll("[name=category]")];
+  return {
+    categories: boxes.length ? boxes.filter((box) => box.checked).map((box) => box.value) : chosen,
+    min: min.value,
+    max: max.value,
+    near: near.value.trim(),
+    radius: radius.value,
+    photo: withPhoto.checked,
+  };
 }
 
 // Show filters in the form.
 export function write(filters) {
+  chosen = filters.categories;
   min.value = filters.min;
   max.value = filters.max;
+  near.value = filters.near;
+  offerRadius(filters.radius);
+  withPhoto.checked = filters.photo;
   for (const box of form.querySelectorAll("[name=category]")) {
     box.checked = filters.categories.includes(box.value);
   }
   read();
   showCount(filters);
+}
+
+// An address may have a radius that the list has not.
+function offerRadius(km) {
+  if (![...radius.options].some((option) => option.value === km)) radius.append(new Option(`${km} km`, km));
+  radius.value = km;
 }
 
 export function showCount(filters) {
@@ -59,10 +86,10 @@ export function showCount(filters) {
   find("clear").hidden = !active;
 }
 
-// Offer the categories that the release knows.
+// Offer the categories that the release knows, where there are no facets.
 export function offer(categories, filters) {
   find("categories").replaceChildren(...categories.map((label) => element(
-    "label", {},
+    "label", { className: "check" },
     element("input", { type: "checkbox", name: "category", value: label }),
     element("span", { textContent: label }),
   )));

@@ -9,9 +9,7 @@ export function element(name, properties = {}, ...children) {
   return made;
 }
 
-export function price({ price: amount, currency }) {
-  if (amount === null || amount === undefined) return "No price";
-  if (amount === 0) return "Free";
+export function money(amount, currency) {
   const minimumFractionDigits = Number.isInteger(amount) ? 0 : 2;
   try {
     const style = { style: "currency", currency, minimumFractionDigits, maximumFractionDigits: 2 };
@@ -21,32 +19,61 @@ export function price({ price: amount, currency }) {
   }
 }
 
+export function price({ price: amount, currency }) {
+  if (amount === null || amount === undefined) return "No price";
+  return amount === 0 ? "Free" : money(amount, currency);
+}
+
 export function percent(share) {
   return share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(share * 100)} %`;
 }
 
 const place = ({ town, county }) => town ?? county ?? "Place not said";
 
-// Make the card of a listing: a link to the search by its photo.
+function where(hit) {
+  const { distance_km: km } = hit;
+  if (km === null || km === undefined) return place(hit);
+  return `${place(hit)} · ${km < 1 ? "under 1" : Math.round(km).toLocaleString()} km away`;
+}
+
+// Make the card of a listing: a link to the search by its photo, if it has one.
 export function card(hit) {
   const photo = element("img", { alt: "", width: 256, height: 256 });
-  const title = element("span", { className: "title" });
-  title.textContent = hit.title;
-  const score = hit.score.toFixed(2);
-  const link = element(
-    "a",
-    { href: `?${new URLSearchParams({ like: hit.image_id })}` },
-    element("span", { className: "tile" }, photo),
+  const tile = element("span", { className: "tile" }, photo);
+  const parts = [
+    tile,
     element("span", { className: "price", textContent: price(hit) }),
-    title,
-    element("span", { className: "town", textContent: place(hit) }),
-    element("span", { className: "score", textContent: `similarity ${score}` }),
-  );
-  link.title = `${hit.title} – search by this photo`;
-  const item = element("li", {}, link);
-  item.dataset.image = hit.image_id;
-  fill(photo, hit.image_id);
+    element("span", { className: "title", textContent: hit.title }),
+    element("span", { className: "town", textContent: where(hit) }),
+  ];
+  const item = element("li", {});
+  if (hit.image_id) {
+    item.append(element("a", {
+      href: `?${new URLSearchParams({ like: hit.image_id })}`,
+      title: `${hit.title} – search by this photo`,
+      className: "listing",
+    }, ...parts));
+    item.dataset.image = hit.image_id;
+    fill(photo, hit.image_id);
+  } else {
+    item.append(element("div", { className: "listing" }, ...parts));
+    sayMissing(tile);
+  }
+  item.dataset.product = hit.product_id;
   return item;
+}
+
+// Make the card of what similar photos are alike by: with how much they are.
+export function cardOfPhoto(hit) {
+  const item = card(hit);
+  const similarity = `similarity ${hit.score.toFixed(2)}`;
+  item.querySelector("a").append(element("span", { className: "score", textContent: similarity }));
+  return item;
+}
+
+function sayMissing(tile) {
+  tile.classList.add("missing");
+  tile.textContent = "No photo to show";
 }
 
 const shown = new Map(); // image id → its photo, while its card is shown
@@ -64,16 +91,24 @@ async function fill(image, imageId) {
       tile.classList.add("there");
     };
   } catch {
-    tile.classList.add("missing");
-    tile.textContent = "No photo to show";
+    sayMissing(tile);
   }
 }
 
-// Show these listings and no others; the cards that stay are not made anew.
-export function showCards(list, hits) {
-  const cards = new Map([...list.children].map((item) => [item.dataset.image, item]));
-  list.replaceChildren(...hits.map((hit) => cards.get(hit.image_id) ?? card(hit)));
-  const kept = new Set(hits.map((hit) => hit.image_id));
+const cards = new WeakMap(); // card → what it was made of
+
+// Show these listings and no others; the cards that stay are not made anew, and keep what is open below.
+export function showCards(list, hits, make) {
+  const there = new Map();
+  for (const item of list.children) if (cards.has(item)) there.set(cards.get(item), item);
+  list.replaceChildren(...hits.flatMap((hit) => {
+    const made = JSON.stringify(hit);
+    const item = there.get(made) ?? make(hit);
+    cards.set(item, made);
+    const open = item.nextElementSibling?.matches(".panel") ? [item.nextElementSibling] : [];
+    return [item, ...open];
+  }));
+  const kept = new Set([...list.querySelectorAll("li[data-image]")].map((item) => item.dataset.image));
   for (const imageId of shown.keys()) if (!kept.has(imageId)) shown.delete(imageId);
 }
 

@@ -4,12 +4,13 @@ const KEY = "fb-marketplace-key";
 const LONGEST_WAIT_S = 60;
 
 // What went wrong, in words: a title, what the server says of it, and what it is about:
-// "photo", "filters", "key" or nothing of these.
+// "photo", "filters", "key" or nothing of these; and the status of the answer, if there was one.
 export class Trouble extends Error {
-  constructor(title, detail = "", about = "") {
+  constructor(title, detail = "", about = "", status = 0) {
     super(title);
     this.detail = detail;
     this.about = about;
+    this.status = status;
   }
 }
 
@@ -128,11 +129,10 @@ async function troubleOf(response) {
   let meaning = MEANINGS[status] ?? fallback;
   // What is wrong with a photo has a type of its own.
   if (status === 422 && problem?.type === "about:blank") meaning = ["The server does not take these filters", "filters"];
-  return new Trouble(meaning[0], said, meaning[1]);
+  return new Trouble(meaning[0], said, meaning[1], status);
 }
 
-// Post a photo to one of the predictions, and give its answer.
-export async function predict(what, photo, query, options) {
+async function post(path, photo, options) {
   // A file that has gone since it was chosen would look like a server that does not answer.
   try {
     await photo.slice(0, 1).arrayBuffer();
@@ -141,9 +141,23 @@ export async function predict(what, photo, query, options) {
   }
   const body = new FormData();
   body.append("image", photo, photo.name ?? "photo.jpg");
-  const search = query?.toString();
-  const path = search ? `predict/${what}?${search}` : `predict/${what}`;
   return (await ask(path, { method: "POST", body, ...options })).json();
+}
+
+// Post a photo to one of the predictions, and give its answer.
+export function predict(what, photo, query, options) {
+  const asked = query?.toString();
+  return post(asked ? `predict/${what}?${asked}` : `predict/${what}`, photo, options);
+}
+
+// Search by what the query says, and by a photo if there is one.
+export async function search(query, photo, options) {
+  const path = `search?${query}`;
+  return photo ? post(path, photo, options) : (await ask(path, options)).json();
+}
+
+export async function productOf(productId, options) {
+  return (await ask(`products/${encodeURIComponent(productId)}`, options)).json();
 }
 
 // Give the photo of a listing, as a file.

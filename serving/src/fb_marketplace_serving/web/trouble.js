@@ -23,6 +23,7 @@ export function inWords(error, remedies) {
 }
 
 function remedy(about, { again, another, clear }) {
+  if (about === "words") return button("Choose a photo", another);
   if (about === "photo") return button("Choose another photo", another);
   if (about === "filters") return button("Clear filters", clear);
   return button(about === "key" ? "Enter a key" : "Try again", again);

@@ -15,8 +15,8 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace.components import components
 from fb_marketplace.parameters import DuplicateParameters
-from fb_marketplace.pipelines.cleaning.components import components
 from fb_marketplace.pipelines.cleaning.overlay import agreement, content
 from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     BLANK,

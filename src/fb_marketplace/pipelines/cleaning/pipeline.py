@@ -19,6 +19,7 @@ from fb_marketplace.pipelines.cleaning.reporting import (
     draw_quarantine_sheet,
     report,
 )
+from fb_marketplace.pipelines.cleaning.sources import describe_sources
 from fb_marketplace.pipelines.cleaning.splits import split
 
 
@@ -26,6 +27,11 @@ def create_pipeline() -> Pipeline:
     """Wire the stage."""
     return Pipeline(
         [
+            node(
+                describe_sources,
+                ["raw_products_file", "raw_images_file", "raw_image_files"],
+                "raw_sources",
+            ),
             node(
                 clean_products,
                 ["raw_products", "params:cleaning"],

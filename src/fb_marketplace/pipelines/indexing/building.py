@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.index_choice import choose
 from fb_marketplace.parameters import IndexParameters
-from fb_marketplace.pipelines.indexing.index_choice import choose
 from fb_marketplace.tables import Table
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.index_building import hold

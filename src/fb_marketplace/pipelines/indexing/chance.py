@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from fb_marketplace.pipelines.indexing.relevance import SAME_PRODUCT, SAME_ROOT
-from fb_marketplace.pipelines.indexing.retrieval_measures import (
+from fb_marketplace.grades import SAME_PRODUCT, SAME_ROOT
+from fb_marketplace.retrieval_measures import (
     AVERAGE_PRECISION,
     DEPTH,
     NDCG,

@@ -4,15 +4,9 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.contact_sheet import Cell, contact_sheet
+from fb_marketplace.grades import IN_WORDS, SAME_PATH, SAME_PRODUCT, SAME_ROOT, UNRELATED
 from fb_marketplace.parameters import RetrievalParameters
-from fb_marketplace.pipelines.indexing.relevance import (
-    IN_WORDS,
-    SAME_PATH,
-    SAME_PRODUCT,
-    SAME_ROOT,
-    UNRELATED,
-)
-from fb_marketplace.pipelines.indexing.retrieval_measures import RECALLS
+from fb_marketplace.retrieval_measures import RECALLS
 from fb_marketplace.tables import Table
 
 COLOURS = {

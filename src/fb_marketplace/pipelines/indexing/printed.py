@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from fb_marketplace.pipelines.indexing.representations import ENCODER
 from fb_marketplace.pipelines.indexing.retrieval import ALONE, SERVED
-from fb_marketplace.pipelines.indexing.retrieval_measures import (
+from fb_marketplace.retrieval_measures import (
     AVERAGE_PRECISION,
     NDCG,
     PRECISION,

@@ -6,15 +6,9 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.indexing.relevance import (
-    LEFT_OUT,
-    SAME_PRODUCT,
-    UNRELATED,
-    Gallery,
-    Grades,
-    Places,
-)
-from fb_marketplace.pipelines.indexing.retrieval_measures import (
+from fb_marketplace.grades import LEFT_OUT, SAME_PRODUCT, UNRELATED, Grades
+from fb_marketplace.pipelines.indexing.relevance import Gallery, Places
+from fb_marketplace.retrieval_measures import (
     DEPTH,
     Counts,
     Ranking,

@@ -1,27 +1,14 @@
 """What a photo has to do with another: the grades that a search is measured by."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-Grades = NDArray[np.int8]
+from fb_marketplace.grades import LEFT_OUT, SAME_PATH, SAME_PRODUCT, SAME_ROOT, UNRELATED, Grades
+
 Places = NDArray[np.int64]
-
-SAME_PRODUCT: Final = 3
-SAME_PATH: Final = 2
-SAME_ROOT: Final = 1
-UNRELATED: Final = 0
-LEFT_OUT: Final = -1
-"""The query itself and its copies, near ones too: finding them shows nothing."""
-
-IN_WORDS: Final = {
-    SAME_PRODUCT: "same listing",
-    SAME_PATH: "same category path",
-    SAME_ROOT: "same category",
-    UNRELATED: "another category",
-}
 
 
 class Gallery:

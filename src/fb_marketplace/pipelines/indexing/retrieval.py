@@ -16,7 +16,7 @@ from fb_marketplace.pipelines.indexing.representations import (
     of_table,
     represent,
 )
-from fb_marketplace.pipelines.indexing.retrieval_measures import (
+from fb_marketplace.retrieval_measures import (
     OF_PRODUCTS,
     Ranking,
     measures_of,

@@ -10,7 +10,7 @@ from fb_marketplace.bootstrap import Estimate, mean_by_group
 from fb_marketplace.parameters import RetrievalParameters
 from fb_marketplace.pipelines.indexing.representations import ENCODER
 from fb_marketplace.pipelines.indexing.retrieval import ALONE, SERVED
-from fb_marketplace.pipelines.indexing.retrieval_measures import (
+from fb_marketplace.retrieval_measures import (
     AVERAGE_PRECISION,
     NDCG,
     PRECISION,

@@ -18,13 +18,16 @@ RECALLS: Final = {
 }
 """What the table ``retrieval_served`` calls them."""
 
-NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS)
+SEARCHES: Final = "search_ndcg_at_10"
+
+NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES)
 
 
 def gather_measures(
     vision_predictions: pd.DataFrame,
     product_predictions: pd.DataFrame,
     retrieval_served: pd.DataFrame,
+    ranking_searches: pd.DataFrame,
     vision_labels: list[str],
 ) -> bytes:
     """Gather whether each answer is right, and each search finds; gives Parquet.
@@ -33,11 +36,12 @@ def gather_measures(
         vision_predictions: what the encoder says of each photo.
         product_predictions: what photos, and both photos and text, say of each listing.
         retrieval_served: how well each photo finds, in the index as it is served.
+        ranking_searches: how well each search for a listing does, by each method.
         vision_labels: the classes, in the order of probabilities.
 
     Returns:
-        Rows of ``measure`` (one of ``NAMES``), ``case`` (the id of a photo or listing), ``group_id``
-        and ``value``, sorted; of the test split only.
+        Rows of ``measure`` (one of ``NAMES``), ``case`` (the id of a photo or listing, or a kind of search
+        and its listing), ``group_id`` and ``value``, sorted; of the test split only.
     """
     labels = tuple(vision_labels)
     parts = [
@@ -45,6 +49,7 @@ def gather_measures(
         _right(LISTINGS, product_predictions, "product_id", labels, "by_photos"),
         _right(LISTINGS_WITH_TEXT, product_predictions, "product_id", labels, "probabilities"),
         *(_found(name, retrieval_served, measure) for name, measure in RECALLS.items()),
+        _ranked(ranking_searches),
     ]
     table = pd.concat(parts, ignore_index=True).sort_values(["measure", "case"], ignore_index=True)
     buffer = io.BytesIO()
@@ -63,6 +68,15 @@ def _right(
 def _found(name: str, retrieval_served: pd.DataFrame, measure: str) -> pd.DataFrame:
     asked = retrieval_served[retrieval_served["measure"] == measure]
     return _rows(name, asked["image_id"], asked["group"], asked["value"])
+
+
+def _ranked(ranking_searches: pd.DataFrame) -> pd.DataFrame:
+    asked = ranking_searches[
+        (ranking_searches["method"] == "ranker") & (ranking_searches["measure"] == "ndcg_at_10")
+    ]
+    return _rows(
+        SEARCHES, asked["kind"] + "/" + asked["product_id"], asked["group"], asked["value"]
+    )
 
 
 def _rows(name: str, cases: object, groups: object, values: object) -> pd.DataFrame:

@@ -5,14 +5,28 @@ from kedro.pipeline import Pipeline, node
 from fb_marketplace.pipelines.release.gate import judge, pass_gate
 from fb_marketplace.pipelines.release.measures import gather_measures
 from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import make_listings, seal
+from fb_marketplace.pipelines.release.provenance_table import make_provenance
+from fb_marketplace.pipelines.release.sealing import seal
 
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
     return Pipeline(
         [
-            node(make_listings, "products", "listings"),
+            node(
+                make_provenance,
+                [
+                    "products",
+                    "images",
+                    "cleaned_image_rows",
+                    "matched_photos",
+                    "duplicate_groups",
+                    "splits",
+                    "quarantine",
+                    "raw_sources",
+                ],
+                "provenance",
+            ),
             node(cut_photos, "images", "release_photos"),
             node(
                 write_photo_files,
@@ -25,6 +39,7 @@ def create_pipeline() -> Pipeline:
                     "vision_predictions",
                     "product_predictions",
                     "retrieval_served",
+                    "ranking_searches",
                     "vision_labels",
                 ],
                 "release_measures",
@@ -42,6 +57,18 @@ def create_pipeline() -> Pipeline:
                     "release_photos",
                     "release_photo_files",
                     "release_measures",
+                    "listing_facts",
+                    "places",
+                    "word_index",
+                    "text_encoder",
+                    "text_tokenizer",
+                    "text_index",
+                    "text_index_ids",
+                    "picture_index",
+                    "picture_index_ids",
+                    "ranker",
+                    "price_notes",
+                    "provenance",
                     "passed_gate",
                     "abstention",
                     "vision_labels",
@@ -49,6 +76,8 @@ def create_pipeline() -> Pipeline:
                     "content_digests",
                     "vision_metrics",
                     "retrieval_metrics",
+                    "ranking_metrics",
+                    "price_note_metrics",
                     "params:release",
                 ],
                 "release",

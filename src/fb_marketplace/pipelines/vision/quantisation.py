@@ -1,7 +1,5 @@
 """Static quantisation to int8 by ONNX Runtime's own tools, calibrated on photos."""
 
-import contextlib
-import logging
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from fb_marketplace.quiet import quiet
 from fb_marketplace.tables import Table
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import INPUT
@@ -32,7 +31,7 @@ def quantised(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, _quiet():
+    with tempfile.TemporaryDirectory() as folder, quiet():
         exact, ready, done = (Path(folder, f"{name}.onnx") for name in ("exact", "ready", "done"))
         exact.write_bytes(graph)
         quant_pre_process(str(exact), str(ready), skip_symbolic_shape=True)
@@ -72,14 +71,3 @@ def _batches(images: Table, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
         cut = list(rows[start : start + PHOTOS_AT_ONCE])
         jpegs = images.take(cut, ["jpeg"]).column("jpeg").to_pylist()
         yield {INPUT: np.stack([photos.pixels(jpeg) for jpeg in jpegs])}
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """ONNX Runtime's tools talk to the root logger of steps that were taken on purpose."""
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        root.setLevel(level)

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from pipelines.indexing.drawn_vectors import COUNT, drawn
 
+from fb_marketplace import index_choice
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.indexing import index_choice
-from fb_marketplace.pipelines.indexing.index_choice import choose
-from fb_marketplace.pipelines.indexing.index_recall import Exam, radii_of, recall_of
+from fb_marketplace.index_choice import choose
+from fb_marketplace.index_recall import Exam, radii_of, recall_of
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from pipelines.indexing.drawn_vectors import DIMENSION, drawn
 
-from fb_marketplace.pipelines.indexing import index_recall
-from fb_marketplace.pipelines.indexing.index_recall import (
+from fb_marketplace import index_recall
+from fb_marketplace.index_recall import (
     Exam,
     most_that_shows,
     radii_of,

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.indexing.relevance import SAME_PRODUCT, SAME_ROOT, Grades
+from fb_marketplace.grades import SAME_PRODUCT, SAME_ROOT, Grades
 
 Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]

@@ -7,8 +7,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import IndexParameters
-from fb_marketplace.pipelines.indexing.index_recall import (
+from fb_marketplace.index_recall import (
     Exam,
     Milliseconds,
     Recall,
@@ -17,6 +16,7 @@ from fb_marketplace.pipelines.indexing.index_recall import (
     set_exam,
     times_of,
 )
+from fb_marketplace.parameters import IndexParameters
 from fb_marketplace_serving.index_building import build, efforts
 from fb_marketplace_serving.index_kinds import Kind, Settings, Vectors
 

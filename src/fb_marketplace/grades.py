@@ -1,0 +1,22 @@
+"""Grades: what a hit has to do with what was searched for."""
+
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+Grades = NDArray[np.int8]
+
+SAME_PRODUCT: Final = 3
+SAME_PATH: Final = 2
+SAME_ROOT: Final = 1
+UNRELATED: Final = 0
+LEFT_OUT: Final = -1
+"""The query itself and its copies, near ones too: finding them shows nothing."""
+
+IN_WORDS: Final = {
+    SAME_PRODUCT: "same listing",
+    SAME_PATH: "same category path",
+    SAME_ROOT: "same category",
+    UNRELATED: "another category",
+}

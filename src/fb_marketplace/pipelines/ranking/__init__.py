@@ -1,0 +1,1 @@
+"""Ranking: texts made searchable, words brought to pictures, and a ranker over all of it."""

@@ -1,0 +1,22 @@
+import hashlib
+
+from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.pipelines.cleaning.sources import describe_sources
+from fb_marketplace.stored_file import StoredFile
+
+
+def test_says_where_the_bucket_is_and_which_bytes_its_tables_had(tmp_path):
+    contents = {"Products.csv": b"id\np\n", "Images.csv": b"id,product_id\ni,p\n"}
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    products, images = (StoredFile(f"{tmp_path}/{name}") for name in contents)
+
+    described = describe_sources(products, images, PhotoFolder(f"{tmp_path}/images"))
+
+    for table, name in (("products", "Products.csv"), ("images", "Images.csv")):
+        assert described[table] == {
+            "url": f"{tmp_path}/{name}",
+            "bytes": len(contents[name]),
+            "sha256": hashlib.sha256(contents[name]).hexdigest(),
+        }
+    assert described["photos"] == {"url": f"{tmp_path}/images"}

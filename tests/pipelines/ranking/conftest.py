@@ -1,0 +1,103 @@
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import TEXT_EMBEDDINGS, VISION_FEATURES
+from fb_marketplace.parameters import IndexParameters
+from fb_marketplace.ranking_parameters import (
+    ProjectionParameters,
+    RankerParameters,
+    RankingMeasureParameters,
+    SentenceParameters,
+    WordParameters,
+)
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.tables import Table
+
+StoreRows = Callable[[str, pa.Schema, Sequence[Mapping[str, Any]]], Table]
+StoreFile = Callable[[str, bytes], StoredFile]
+
+
+@pytest.fixture
+def store_rows(tmp_path) -> StoreRows:
+    """Stores rows in a table of the test's own."""
+
+    def store(name: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> Table:
+        url = str(tmp_path / f"{name}.lance")
+        tables.ensure(url, schema)
+        tables.insert(url, pa.Table.from_pylist(list(rows), schema=schema))
+        return tables.open_table(url)
+
+    return store
+
+
+@pytest.fixture
+def store_meanings(store_rows: StoreRows) -> Callable[..., Table]:
+    """Stores what texts mean, by listing."""
+
+    def store(meanings: Mapping[str, Any], name: str = "text_embeddings") -> Table:
+        rows = [{"key": each, "product_id": each, "meaning": of} for each, of in meanings.items()]
+        return store_rows(name, TEXT_EMBEDDINGS, rows)
+
+    return store
+
+
+@pytest.fixture
+def store_features(store_rows: StoreRows) -> Callable[..., Table]:
+    """Stores features of photos, by photo."""
+
+    def store(features: Mapping[str, Any], name: str = "vision_features") -> Table:
+        rows = [{"key": each, "image_id": each, "features": of} for each, of in features.items()]
+        return store_rows(name, VISION_FEATURES, rows)
+
+    return store
+
+
+@pytest.fixture
+def store_file(tmp_path) -> StoreFile:
+    """Stores bytes in a file of the test's own."""
+
+    def store(name: str, data: bytes) -> StoredFile:
+        (tmp_path / name).write_bytes(data)
+        return StoredFile(str(tmp_path / name))
+
+    return store
+
+
+@pytest.fixture(scope="session")
+def weighing(base_parameters) -> WordParameters:
+    return WordParameters.model_validate(base_parameters["word_index"])
+
+
+@pytest.fixture(scope="session")
+def sentences(base_parameters) -> SentenceParameters:
+    """Of a network that is drawn, and small."""
+    return SentenceParameters.model_validate(base_parameters["sentences"] | {"weights": "random"})
+
+
+@pytest.fixture(scope="session")
+def projecting(base_parameters) -> ProjectionParameters:
+    """Of networks that learn a little in a moment."""
+    small = {"hidden": 32, "epochs": 12, "batch": 16, "dropout": 0.1, "rate": 0.02}
+    return ProjectionParameters.model_validate(base_parameters["projection"] | small)
+
+
+@pytest.fixture(scope="session")
+def indexing(base_parameters) -> IndexParameters:
+    """Of a few vectors."""
+    return IndexParameters.model_validate(base_parameters["text_index"] | {"rows_per_part": 4})
+
+
+@pytest.fixture(scope="session")
+def growing(base_parameters) -> RankerParameters:
+    """Of a few trees."""
+    few = {"most_trees": 30, "patience": 5, "least_in_leaf": 10, "rate": 0.2}
+    return RankerParameters.model_validate(base_parameters["ranker"] | few)
+
+
+@pytest.fixture(scope="session")
+def measuring(base_parameters) -> RankingMeasureParameters:
+    return RankingMeasureParameters.model_validate(base_parameters["ranking_measures"])

@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.pipelines.ranking import alike_listings as module
+from fb_marketplace.pipelines.ranking.alike_listings import Kinds, alike_listings
+
+
+def circle(*angles):
+    turned = np.radians(angles)
+    return np.stack([np.cos(turned), np.sin(turned)], axis=1).astype(np.float32)
+
+
+def found(angles, *, market=0, path=None, family=None, most=3, same_path=0.0, least=-1.0):
+    count = len(angles)
+    kinds = Kinds(
+        np.broadcast_to(np.int32(market), count),
+        np.arange(count, dtype=np.int32) if path is None else np.int32(path),
+        np.arange(count, dtype=np.int32) if family is None else np.int32(family),
+    )
+    return alike_listings(circle(*angles), kinds, most, same_path, least)
+
+
+def test_the_most_alike_come_first_and_none_is_its_own():
+    alike = found([0, 10, 30, 60])
+
+    assert alike.rows.tolist() == [[1, 2, 3], [0, 2, 3], [1, 0, 3], [2, 1, 0]]
+    assert alike.nearness[0] == pytest.approx(np.cos(np.radians([10, 30, 60])), abs=1e-6)
+
+
+def test_where_there_are_no_more_there_is_none():
+    alike = found([0, 10], most=3)
+
+    assert alike.rows.tolist() == [[1, -1, -1], [0, -1, -1]]
+    assert np.isnan(alike.nearness[:, 1:]).all()
+
+
+def test_only_listings_of_the_same_market_are_alike():
+    assert found([0, 1, 2, 3], market=[0, 1, 0, 1]).rows[:, 0].tolist() == [2, 3, 0, 1]
+
+
+def test_no_listing_of_its_own_family_is_alike():
+    assert found([0, 1, 2, 30], family=[7, 7, 7, 8]).rows[0].tolist() == [3, -1, -1]
+
+
+def test_of_another_family_the_nearest_alone_counts():
+    assert found([0, 5, 4, 30], family=[0, 1, 1, 2], most=2).rows[0].tolist() == [2, 3]
+
+
+def test_a_shared_path_makes_more_alike():
+    angles, paths = [0, 20, 25], [1, 2, 1]
+
+    assert found(angles, path=paths).rows[0, 0] == 1
+    alike = found(angles, path=paths, same_path=0.1)
+    assert alike.rows[0, :2].tolist() == [2, 1]
+    assert alike.nearness[0, 0] == pytest.approx(np.cos(np.radians(25)) + 0.1, abs=1e-6)
+
+
+def test_what_is_less_near_than_the_least_is_not_alike():
+    assert found([0, 10, 80], least=0.9).rows.tolist() == [[1, -1, -1], [0, -1, -1], [-1, -1, -1]]
+
+
+def test_blocks_of_listings_give_what_one_gives(monkeypatch):
+    random = np.random.default_rng(0)
+    angles, told = random.uniform(0, 360, 60), {"market": random.integers(0, 3, 60)}
+    told["family"] = random.integers(0, 40, 60)
+    whole = found(angles, **told)
+
+    monkeypatch.setattr(module, "NEARNESSES_AT_ONCE", 50)
+
+    in_blocks = found(angles, **told)
+    assert np.array_equal(in_blocks.rows, whole.rows)
+    assert np.allclose(in_blocks.nearness, whole.nearness, equal_nan=True)

@@ -1,0 +1,109 @@
+import pandas as pd
+import pytest
+
+from fb_marketplace.feedback_folder import FeedbackFolder
+from fb_marketplace.pipelines.ranking.feedback_reading import LeftOut, joined, read_feedback
+from fb_marketplace.schemas import Feedback
+from fb_marketplace_serving.feedback import ClickLine, FeedbackLog, FiltersAsked, SearchLine
+
+TIME = "2026-03-01T12:00:00.000+00:00"
+ONE, OTHER = "1" * 32, "2" * 32
+
+
+def search(search_id=ONE, shown=("p", "q"), offset=0, words="oak chair"):
+    return SearchLine(
+        search_id=search_id,
+        time=TIME,
+        release="v1",
+        words=words,
+        filters=FiltersAsked(),
+        offset=offset,
+        shown=list(shown),
+    )
+
+
+def click(search_id=ONE, product_id="q"):
+    return ClickLine(search_id=search_id, time=TIME, product_id=product_id)
+
+
+def as_json(*lines):
+    return [line.model_dump_json().encode() for line in lines]
+
+
+def rows(feedback):
+    return list(feedback.itertuples(index=False, name=None))
+
+
+def test_what_a_server_wrote_is_read(tmp_path):
+    log = FeedbackLog(tmp_path, lambda _: None)
+    for line in (search(), search(OTHER, ["r", "p"], offset=20, words="größe")):
+        log.add("searches", line)
+    log.add("clicks", click(OTHER, "p"))
+    log.close()
+
+    feedback = read_feedback(FeedbackFolder(str(tmp_path)))
+
+    assert rows(feedback) == [
+        (ONE, "oak chair", "p", 1, False),
+        (ONE, "oak chair", "q", 2, False),
+        (OTHER, "größe", "r", 21, False),
+        (OTHER, "größe", "p", 22, True),
+    ]
+    pd.testing.assert_frame_equal(Feedback.validate(feedback), feedback)
+
+
+def test_without_a_folder_there_is_an_empty_table_of_the_same_form(tmp_path):
+    feedback = read_feedback(FeedbackFolder(str(tmp_path / "nowhere")))
+
+    assert len(feedback) == 0
+    Feedback.validate(feedback)
+
+
+def test_a_click_twice_is_a_click():
+    feedback, left_out = joined(as_json(search()), as_json(click(), click()))
+
+    assert feedback["clicked"].tolist() == [False, True]
+    assert left_out == LeftOut(0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        b"",
+        b"{",
+        b"7",
+        b"\xff\xfe",
+        as_json(search())[0][:-5],
+        as_json(click())[0],
+        as_json(search())[0].replace(b'"offset":0', b'"offset":-1'),
+        as_json(search())[0].replace(ONE.encode(), b"one"),
+        as_json(search())[0].replace(b'"q"', b'"p"'),
+    ],
+)
+def test_malformed_lines_are_left_out_and_counted(wrong):
+    feedback, left_out = joined([wrong, *as_json(search(OTHER))], as_json(click(OTHER)))
+
+    assert set(feedback["search_id"]) == {OTHER}
+    assert left_out == LeftOut(1, 0, 0)
+
+
+def test_malformed_clicks_are_counted_with_the_searches():
+    _, left_out = joined([b"{", *as_json(search())], [b"{", *as_json(search())])
+
+    assert left_out == LeftOut(3, 0, 0)
+
+
+def test_clicks_on_what_no_search_showed_are_left_out_and_counted():
+    clicks = as_json(click(OTHER), click(ONE, "elsewhere"), click())
+
+    feedback, left_out = joined(as_json(search()), clicks)
+
+    assert feedback["clicked"].tolist() == [False, True]
+    assert left_out == LeftOut(0, 0, 2)
+
+
+def test_of_searches_that_share_an_id_the_first_counts():
+    feedback, left_out = joined(as_json(search(), search(shown=["r"])), [])
+
+    assert feedback["product_id"].tolist() == ["p", "q"]
+    assert left_out == LeftOut(0, 1, 0)

@@ -1,0 +1,144 @@
+"""Counties are learned from listings among the real towns of a country: names and places are public."""
+
+import pandas as pd
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.ranking.gazetteer import make_places
+from fb_marketplace.ranking_parameters import PlaceParameters
+from fb_marketplace_serving.distance import distance_km
+from fb_marketplace_serving.places import Places, UnknownPlaceError
+
+OFFERED = {
+    "Bristol": ["Bristol", "Portishead", "Keynsham", "St Andrews", "Bishopston"],
+    "Cardiff": ["Llandaff", "Whitchurch", "Ely", "Canton"],
+    "Cornwall": ["Norwich", "Nottingham", "Oxford", "Penzance", "Truro"],
+    "East Sussex": ["Lewes", "Hastings", "Eastbourne", "Southwick"],
+    "Glasgow": ["East End", "Bearsden", "Rutherglen"],
+    "Highland": ["Inverness", "Aviemore", "Fort William", "Thurso", "Nairn"],
+    "Isle of Wight": ["Ryde", "Cowes", "Sandown"],
+    "London": ["Croydon", "Ealing", "Hackney", "Richmond"],
+    "North Yorkshire": [
+        *("Catterick Garrison", "Harrogate", "Knaresborough", "Malton", "Northallerton"),
+        *("Richmond", "Ripon", "Scarborough", "Selby", "Skipton", "Thirsk", "Whitby"),
+    ],
+    "Swansea": ["Gorseinon", "Pontarddulais", "Sketty"],
+    "Tyne and Wear": ["Newcastle", "Sunderland", "Gateshead"],
+    "West Midlands": [
+        *("Birmingham", "Coventry", "Dudley", "Halesowen", "Smethwick", "Solihull", "Stourbridge"),
+        *("Tipton", "Walsall", "Wednesbury", "West Bromwich", "Wolverhampton", "Sparkhill"),
+    ],
+}
+# The whole list takes seconds to read: once for all tests.
+GB = PlaceParameters(country="GB", min_population=500)
+LARGER = PlaceParameters(country="GB", min_population=15000)
+
+
+def listed(by_county):
+    pairs = [(town, county) for county, towns in by_county.items() for town in towns]
+    return pd.DataFrame(pairs, columns=["town", "county"], dtype="str")
+
+
+@pytest.fixture(scope="module")
+def places():
+    return Places.from_bytes(make_places(listed(OFFERED), GB))
+
+
+def near(place, latitude, longitude, km=5.0):
+    return distance_km(place.latitude, place.longitude, latitude, longitude) <= km
+
+
+@pytest.mark.parametrize(
+    ("typed", "latitude", "longitude"),
+    [
+        ("Leeds", 53.80, -1.55),
+        ("Newcastle", 54.97, -1.61),
+        ("Hull", 53.74, -0.33),
+        ("Kings Lynn", 52.75, 0.40),
+        ("King's Lynn", 52.75, 0.40),
+        ("Boness", 56.02, -3.61),
+        ("Peasedown St John", 51.32, -2.42),
+        ("St Andrews", 56.34, -2.80),
+        ("Stratford upon Avon", 52.19, -1.71),
+    ],
+)
+def test_a_town_is_found_as_people_spell_it(places, typed, latitude, longitude):
+    assert near(places.find(typed), latitude, longitude)
+
+
+@pytest.mark.parametrize(
+    ("typed", "latitude", "longitude"),
+    [
+        ("Richmond, London", 51.46, -0.30),
+        ("Richmond, North Yorkshire", 54.40, -1.74),
+        ("Newport, Isle of Wight", 50.70, -1.29),
+        ("Newport, Cardiff", 51.59, -3.00),
+        ("Whitchurch, Cardiff", 51.51, -3.22),
+    ],
+)
+def test_the_county_tells_towns_of_one_name_apart(places, typed, latitude, longitude):
+    assert near(places.find(typed), latitude, longitude)
+
+
+def test_a_county_lies_where_most_of_its_towns_can_lie_together(places):
+    # Two in three of its names are of towns elsewhere, some of which are larger.
+    found = places.resolve("Canton", "Cardiff")
+
+    assert found.by == "county"
+    assert near(found.place, 51.48, -3.18)
+
+
+def test_towns_elsewhere_do_not_draw_a_county_to_them_however_far_they_are(places):
+    assert near(places.resolve("Truro", "Cornwall").place, 50.26, -5.05)
+    assert places.resolve("Oxford", "Cornwall") is None
+
+
+def test_a_county_that_is_called_as_a_town_lies_there(places):
+    # Of the towns in it, another is nearer to the others.
+    assert near(places.resolve("Nowhere at All", "Swansea").place, 51.62, -3.94, km=2)
+
+
+def test_a_town_that_is_known_only_elsewhere_is_not_taken_for_it(places):
+    assert places.resolve("Southwick", "East Sussex") is None
+    assert places.resolve("St Andrews", "Bristol").place.name == "Bristol"
+
+
+def test_a_district_that_is_not_known_is_where_its_city_is(places):
+    found = places.resolve("East End", "Glasgow")
+
+    assert found.by == "county"
+    assert near(found.place, 55.86, -4.26)
+
+
+def test_a_county_whose_towns_lie_close_together_stands_for_those_that_are_not_known(places):
+    assert near(places.resolve("Sparkhill", "West Midlands").place, 52.48, -1.90, km=15)
+
+
+@pytest.mark.parametrize("county", ["Highland", "North Yorkshire", "East Sussex", "Isle of Wight"])
+def test_a_wide_or_little_known_county_stands_for_nothing(places, county):
+    assert places.resolve("Nowhere at All", county) is None
+    with pytest.raises(UnknownPlaceError, match="a county"):
+        places.find(county)
+
+
+def test_a_wide_county_reaches_its_far_towns(places):
+    assert places.resolve("Fort William", "Highland").by == "town"
+
+
+def test_places_are_the_same_whatever_the_order_of_the_listings():
+    ordered = listed(OFFERED | {"EAST SUSSEX": ["Bexhill-on-Sea"]})
+    shuffled = ordered.sample(frac=1, random_state=0)
+
+    assert make_places(pd.concat([shuffled, shuffled]), LARGER) == make_places(ordered, LARGER)
+
+
+def test_listings_that_name_no_county_leave_the_towns():
+    nowhere = pd.DataFrame({"town": ["Leeds", None], "county": [None, None]}, dtype="str")
+    found = Places.from_bytes(make_places(nowhere, LARGER))
+
+    assert near(found.find("Leeds"), 53.80, -1.55)
+
+
+def test_a_country_that_is_none_is_told():
+    with pytest.raises(UserError, match=r"'UK'.*such as GB"):
+        make_places(listed({}), PlaceParameters(country="UK", min_population=15000))

@@ -1,0 +1,182 @@
+import io
+import math
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace import tables
+from fb_marketplace.lance_schemas import IMAGES
+from fb_marketplace.pipelines.ranking.listing_facts import make_facts
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving.facts import COLUMNS, Facts
+from fb_marketplace_serving.places import COLUMNS as PLACE_COLUMNS
+
+NO_COPIES = pd.DataFrame(columns=["image_id", "group", "kind"], dtype="str")
+ROWS = [
+    ("Leeds", "leeds", 53.8, -1.5, 500_000, False, math.nan, False),
+    ("Otley", "otley", 53.9, -1.7, 15_000, False, math.nan, False),
+]
+
+
+def product(product_id, town=None, county=None, copy_of=None, description="A table."):
+    return {
+        "product_id": product_id,
+        "description": description,
+        "town": town,
+        "county": county,
+        "copy_of": copy_of,
+    }
+
+
+def products(*rows):
+    return pd.DataFrame(list(rows), columns=list(product("p"))).astype("str")
+
+
+def copies(*groups):
+    pairs = [(image, group.split()[0], "near") for group in groups for image in group.split()]
+    return pd.DataFrame(pairs, columns=["image_id", "group", "kind"], dtype="str")
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Stores what is known of photos: whose each is, and its size."""
+
+    def of(photos):
+        rows = [
+            {
+                **dict.fromkeys(IMAGES.names, ""),
+                "key": image,
+                "image_id": image,
+                "product_id": product_id,
+                "source_size": 1,
+                "width": width,
+                "height": height,
+                "jpeg": b"",
+                "perceptual_hash": [],
+            }
+            for image, (product_id, width, height) in photos.items()
+        ]
+        url = str(tmp_path / "images.lance")
+        tables.ensure(url, IMAGES)
+        if rows:
+            tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return tables.open_table(url)
+
+    return of
+
+
+@pytest.fixture
+def places(tmp_path):
+    columns = [list(column) for column in zip(*ROWS, strict=True)]
+    path = tmp_path / "places.parquet"
+    pq.write_table(pa.table(dict(zip(PLACE_COLUMNS, columns, strict=True))), path)
+    return StoredFile(str(path))
+
+
+def described(store, places, *rows, photos=None, duplicates=NO_COPIES):
+    return make_facts(products(*rows), store(photos or {}), duplicates, places)
+
+
+def families(found):
+    table = pq.read_table(io.BytesIO(found.facts)).to_pydict()
+    return dict(zip(table["product_id"], table["family"], strict=True))
+
+
+def test_facts_are_what_the_server_reads_sorted_by_id(store, places):
+    found = described(store, places, product("q"), product("p"))
+
+    assert tuple(pq.read_table(io.BytesIO(found.facts)).column_names) == COLUMNS
+    assert Facts.from_bytes(found.facts).product_ids == ("p", "q")
+
+
+def test_a_listing_is_where_its_town_is_or_nowhere(store, places):
+    rows = (product("p", "Leeds"), product("q", "Nowhere"), product("r"))
+    facts = Facts.from_bytes(described(store, places, *rows).facts)
+
+    assert (facts.latitude[0], facts.longitude[0]) == (53.8, -1.5)
+    assert all(math.isnan(each) for each in [*facts.latitude[1:], *facts.longitude[1:]])
+
+
+def test_a_description_is_as_long_as_it_has_words(store, places):
+    rows = (product("p", description="Oak table, 2m.\nCollect!"), product("q", description=""))
+
+    assert Facts.from_bytes(described(store, places, *rows).facts).description_words.tolist() == [
+        4,
+        0,
+    ]
+
+
+def test_the_largest_photo_of_a_listing_counts(store, places):
+    photos = {"a": ("p", 640, 480), "b": ("p", 300, 2000), "c": ("q", 10, 10)}
+    found = described(store, places, product("p"), product("q"), product("r"), photos=photos)
+
+    assert Facts.from_bytes(found.facts).photo_pixels.tolist() == [600_000, 100, 0]
+
+
+def test_listings_that_copy_one_are_a_family_named_for_the_smallest_id(store, places):
+    rows = (product("z"), product("m", copy_of="z"), product("a", copy_of="z"), product("b"))
+
+    assert families(described(store, places, *rows)) == {"z": "a", "m": "a", "a": "a", "b": "b"}
+
+
+def test_listings_that_share_a_photo_or_nearly_one_are_a_family(store, places):
+    photos = {"i": ("p", 1, 1), "j": ("q", 1, 1), "k": ("r", 1, 1), "l": ("r", 1, 1)}
+    rows = [product(each) for each in "pqr"]
+    found = described(store, places, *rows, photos=photos, duplicates=copies("i j", "k l"))
+
+    assert families(found) == {"p": "p", "q": "p", "r": "r"}
+
+
+def test_families_join_along_a_chain_of_copies_and_photos(store, places):
+    photos = {"i": ("p", 1, 1), "j": ("q", 1, 1)}
+    rows = (product("p"), product("q"), product("s", copy_of="q"))
+    found = described(store, places, *rows, photos=photos, duplicates=copies("i j"))
+
+    assert set(families(found).values()) == {"p"}
+
+
+def test_a_description_that_two_listings_share_makes_no_family(store, places):
+    rows = [product(each, description="A solid oak table with six chairs") for each in "pq"]
+
+    assert families(described(store, places, *rows)) == {"p": "p", "q": "q"}
+
+
+def test_the_report_counts_listings_and_places_by_what_led_to_them(store, places):
+    rows = (
+        product("a", "Leeds", "Leeds"),
+        product("b", "Headingley", "Leeds"),
+        product("c", "Headingley", "Leeds"),
+        product("d", "Nowhere", "Rutland"),
+        product("e", "Nowhere", "Rutland"),
+        product("f", "Elsewhere"),
+        product("g"),
+        product("h", copy_of="g"),
+    )
+    report = described(store, places, *rows).report
+
+    assert report["listings"] == {
+        "all": 8,
+        "with_town": 6,
+        "by_town": 1,
+        "by_county": 2,
+        "unknown": 3,
+    }
+    assert report["places"] == {"distinct": 4, "by_town": 1, "by_county": 1, "unknown": 2}
+    assert report["with_coordinates"] == 3 / 8
+    assert report["commonest_unknown"] == [
+        {"town": "Nowhere", "county": "Rutland", "listings": 2},
+        {"town": "Elsewhere", "county": None, "listings": 1},
+    ]
+    assert report["families"] == {"larger_than_one": 1, "listings_in_them": 2, "largest": 2}
+
+
+def test_the_report_says_how_far_off_a_county_is_for_towns_that_are_known(store, places):
+    rows = [product("a", "Leeds", "Leeds"), product("b", "Otley", "Leeds"), product("c", "Otley")]
+    rows += [product(each, "Headingley", "Leeds") for each in "defg"]
+    off = described(store, places, *rows).report["off_by_county_km"]
+
+    # Half of the seventeen kilometres from Leeds to Otley.
+    assert off["median"] == pytest.approx(8.6, abs=0.3)
+    assert described(store, places, product("c", "Otley")).report["off_by_county_km"] is None

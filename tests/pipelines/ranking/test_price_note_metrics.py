@@ -1,0 +1,91 @@
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.pipelines.ranking.price_note_metrics import count_notes, measure_typical
+from fb_marketplace.pipelines.ranking.typical_price import Chosen, Typical
+from fb_marketplace.price_note_parameters import PriceNoteParameters
+from fb_marketplace_serving.price_notes import Note, PhotoElsewhere, UnusualPrice
+
+TOLD = PriceNoteParameters(
+    coverage=0.8,
+    neighbours=(5, 10),
+    temperature=0.1,
+    same_path=0.0,
+    least_similarity=0.0,
+    least_alike=3,
+    least_spread=0.2,
+    shown_alike=5,
+    unusual_factor=2.0,
+    most_photo_notes=3,
+    bootstrap_samples=50,
+    confidence=0.95,
+    seed=0,
+)
+
+
+def measured(rows, tried=None):
+    """Rows of split, price, and the ends of both intervals; each a group and a category of its own."""
+    splits, prices, low, high, one_low, one_high = map(list, zip(*rows, strict=True))
+    listed = pd.DataFrame(
+        {
+            "price": np.float64(prices),
+            "category": [f"c{row}" for row in range(len(rows))],
+            "group": range(len(rows)),
+            "split": splits,
+        }
+    )
+    typical = Typical(np.float64(low), np.float64(high), 1.0)
+    chosen = Chosen(typical, np.full(len(rows), 9, np.int32), 5, tried or {5: 1.0, 10: 2.0})
+    trivial = Typical(np.float64(one_low), np.float64(one_high), 1.0)
+    found = measure_typical(listed, chosen, trivial, TOLD)
+    json.dumps(found, allow_nan=False)
+    return found
+
+
+def test_coverage_and_width_are_of_the_listings_that_have_both_intervals():
+    found = measured(
+        [
+            ("test", 5, 4, 8, 1, 16),
+            ("test", 9, 4, 8, 1, 16),
+            ("test", 5, np.nan, np.nan, 6, 8),
+            ("test", 5, 4, 8, np.nan, np.nan),
+            ("validation", 5, 5, 5, 6, 12),
+            ("train", 1, 4, 8, 2, 4),
+        ]
+    )
+
+    alike, one = (
+        found["intervals"][kind] for kind in ("alike_listings", "one_interval_a_category")
+    )
+    assert (alike["test"]["coverage"]["value"], alike["test"]["coverage"]["cases"]) == (0.5, 2)
+    assert one["test"]["coverage"]["value"] == 1
+    assert alike["test"]["log_width"]["value"] == pytest.approx(np.log(2), abs=1e-4)
+    assert one["test"]["log_width"]["value"] == pytest.approx(np.log(16), abs=1e-4)
+    assert found["narrower"]["test"]["value"] == pytest.approx(np.log(8), abs=1e-4)
+    assert alike["validation"]["coverage"]["value"] == 1
+    assert one["validation"]["coverage"]["value"] == 0
+    assert found["coverage_by_category"].keys() == {"c0", "c1"}
+    assert (found["with_meant_price"], found["with_typical_price"]) == (6, 5)
+
+
+def test_a_split_without_an_interval_is_left_out():
+    nothing = (np.nan, np.nan, 1, 2)
+
+    found = measured([("test", 5, *nothing), ("validation", 5, 4, 8, 1, 16)], {5: np.inf})
+
+    assert found["narrower"].keys() == found["intervals"]["alike_listings"].keys() == {"validation"}
+    assert found["coverage_by_category"] == {}
+    assert found["neighbours"]["log_width"] == {"5": None}
+
+
+def test_notes_and_the_listings_that_have_them_are_counted_by_kind():
+    unusual = Note("unusual_price", "", UnusualPrice(1, 2, 5, ()))
+    elsewhere = Note("photo_elsewhere", "", PhotoElsewhere("q", "i", "j", 1, None, "near"))
+
+    assert count_notes({"a": [unusual, elsewhere, elsewhere], "b": [elsewhere], "c": []}) == {
+        "unusual_price": {"notes": 1, "listings": 1},
+        "photo_elsewhere": {"notes": 3, "listings": 2},
+    }

@@ -1,0 +1,247 @@
+import io
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+
+from fb_marketplace import tables
+from fb_marketplace.pipelines.ranking.price_notes_making import make_price_notes
+from fb_marketplace.price_note_parameters import PriceNoteParameters
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving.facts import COLUMNS
+from fb_marketplace_serving.price_notes import PriceNotes
+
+TOLD = {
+    "coverage": 0.8,
+    "neighbours": (5, 8),
+    "temperature": 0.1,
+    "same_path": 0.05,
+    "least_similarity": 0.5,
+    "least_alike": 3,
+    "least_spread": 0.05,
+    "shown_alike": 5,
+    "unusual_factor": 2.0,
+    "most_photo_notes": 3,
+    "bootstrap_samples": 20,
+    "confidence": 0.95,
+    "seed": 0,
+}
+KINDS = {"chair": (0, 40.0), "piano": (90, 900.0)}
+"""By what is listed: where its text lies on a circle, in degrees, and about what it costs."""
+
+
+class Market:
+    """Sixty chairs and sixty pianos, each with a photo of its own, in one category."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        random = np.random.default_rng(0)
+        rows = []
+        for place in range(120):
+            kind = ("chair", "piano")[place % 2]
+            angle, price = KINDS[kind]
+            rows.append(
+                {
+                    "product_id": f"p{place:03}",
+                    "title": f"A {kind}",
+                    "price": round(price * random.uniform(0.8, 1.25)),
+                    "currency": "GBP",
+                    "price_flag": None,
+                    "category": "Home",
+                    "category_path": f"Home / {kind}",
+                    "town": "Leeds",
+                    "angle": angle + random.uniform(-5, 5),
+                    "family": f"f{place}",
+                    "split": ("train", "train", "validation", "test")[place // 2 % 4],
+                }
+            )
+        self.products = pd.DataFrame(rows).set_index("product_id")
+        self.copies = []
+
+    def set(self, product, **told):
+        for name, value in told.items():
+            self.products.loc[product, name] = value
+
+    def table(self, name, rows, schema):
+        url = str(self.folder / f"{name}.lance")
+        tables.ensure(url, schema)
+        tables.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        return tables.open_table(url)
+
+    def made(self, **told):
+        products = self.products.reset_index()
+        ids = products["product_id"]
+        # As it comes: in no order.
+        shuffled = np.random.default_rng(1).permutation(len(ids))
+        text = pa.schema(
+            [
+                ("key", pa.string()),
+                ("product_id", pa.string()),
+                ("meaning", pa.list_(pa.float32())),
+            ]
+        )
+        texts = [
+            {
+                "key": ids[row],
+                "product_id": ids[row],
+                "meaning": [np.cos(angle), np.sin(angle)],
+            }
+            for row in shuffled
+            for angle in [np.radians(products["angle"][row])]
+        ]
+        photo = pa.schema(
+            [(name, pa.string()) for name in ("key", "image_id", "source_sha256", "sha256")]
+        )
+        photos = [dict.fromkeys(photo.names, f"{product}.1") for product in ids]
+        facts = self.folder / "facts.parquet"
+        buffer = io.BytesIO()
+        columns = [ids, products["family"], *np.zeros((len(COLUMNS) - 2, len(ids)))]
+        pq.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True))), buffer)
+        facts.write_bytes(buffer.getvalue())
+        images = [photo["image_id"] for photo in photos]
+        made = make_price_notes(
+            products.iloc[shuffled].drop(columns=["angle", "family", "split"]),
+            pd.DataFrame(
+                {
+                    "image_id": images,
+                    "product_id": ids,
+                    "group": products["family"],
+                    "split": products["split"],
+                }
+            ),
+            self.table("texts", texts, text),
+            StoredFile(str(facts)),
+            self.table("images", photos, photo),
+            pd.DataFrame({"image_id": images, "product_id": ids}),
+            pd.DataFrame(self.copies, columns=["image_id", "group", "kind"]).astype("str"),
+            PriceNoteParameters(**TOLD | told),
+        )
+        json.dumps(made.metrics, allow_nan=False)
+        self.written = made.price_notes
+        return PriceNotes.from_bytes(made.price_notes), made.metrics
+
+
+@pytest.fixture
+def market(tmp_path):
+    return Market(tmp_path)
+
+
+def test_each_listing_is_told_what_alike_ones_ask(market):
+    notes, metrics = market.made()
+
+    assert len(notes) == 120
+    for product in market.products.index:
+        (low, high), kind = notes.of(product).typical, market.products["title"][product]
+        assert (20 < low < high < 80) if kind == "A chair" else (450 < low < high < 1800)
+    assert metrics["listings"] == metrics["with_typical_price"] == 120
+    assert metrics["intervals"]["alike_listings"]["test"]["coverage"]["cases"] == 30
+    assert metrics["narrower"]["test"]["low"] > 0
+
+
+def test_alike_listings_are_others_of_the_same_kind(market):
+    notes, _ = market.made()
+
+    for product, kind in market.products["title"].items():
+        alike = notes.of(product).alike
+        assert len(alike) == 5
+        assert product not in alike
+        assert {market.products["title"][other] for other in alike} == {kind}
+
+
+def test_where_all_is_as_usual_nothing_is_noted(market):
+    notes, metrics = market.made()
+
+    assert not any(notes.of(product).notes for product in market.products.index)
+    assert {each["notes"] for each in metrics["notes"].values()} == {0}
+
+
+def test_a_price_far_outside_is_noted_with_listings_that_exist(market):
+    market.set("p004", price=500.0)
+
+    notes, metrics = market.made()
+
+    found = notes.of("p004")
+    (note,) = found.notes
+    assert note.kind == "unusual_price"
+    assert (note.evidence.low, note.evidence.high) == found.typical
+    assert note.evidence.listings in TOLD["neighbours"]
+    assert set(note.evidence.alike) <= set(market.products.index)
+    assert note.text.endswith("this one asks £500.")
+    assert metrics["notes"]["unusual_price"] == {"notes": 1, "listings": 1}
+
+
+def test_its_own_family_never_counts(market):
+    # Nearest of all to one another, and at a price of their own.
+    own = [f"p{place:03}" for place in range(0, 24, 2)]
+    for product in own:
+        market.set(product, family="own", angle=0.0, price=5000.0)
+
+    notes, _ = market.made()
+
+    for product in own:
+        assert not set(notes.of(product).alike) & set(own)
+        assert notes.of(product).typical[1] < 200
+
+
+@pytest.mark.parametrize("flag", ["zero", "joke", "absurd"])
+def test_a_price_that_is_not_meant_never_counts_and_has_nothing_beside_it(market, flag):
+    for place in range(0, 24, 2):
+        price = 0.0 if flag == "zero" else 99999.0
+        market.set(f"p{place:03}", price_flag=flag, price=price, angle=0.0)
+
+    notes, metrics = market.made()
+
+    flagged = {f"p{place:03}" for place in range(0, 24, 2)}
+    for product in market.products.index:
+        assert not set(notes.of(product).alike) & flagged
+    assert all(notes.of(product) == notes.of("p000") for product in flagged)
+    assert notes.of("p000") == (None, (), ())
+    assert notes.of("p030").typical[1] < 80
+    assert metrics["with_meant_price"] == 108
+
+
+def test_a_shared_photo_is_noted_beside_an_unusual_price(market):
+    market.set("p004", price=500.0, town="York")
+    market.copies = [("p004.1", "g", "near"), ("p006.1", "g", "near")]
+
+    notes, metrics = market.made()
+
+    assert [note.kind for note in notes.of("p004").notes] == ["unusual_price", "photo_elsewhere"]
+    (note,) = notes.of("p006").notes
+    assert note.evidence[:3] == ("p004", "p006.1", "p004.1")
+    assert metrics["notes"]["photo_elsewhere"] == {"notes": 2, "listings": 2}
+
+
+def test_a_listing_like_no_other_is_told_nothing(market):
+    market.set("p004", angle=225.0)
+
+    notes, metrics = market.made()
+
+    assert notes.of("p004") == (None, (), ())
+    assert metrics["with_typical_price"] == 119
+
+
+def test_a_market_in_which_nothing_is_alike_is_told_nothing(market):
+    notes, metrics = market.made(least_similarity=1.0, same_path=0.0)
+
+    assert all(notes.of(product).typical is None for product in market.products.index)
+    assert metrics["intervals"] == {"alike_listings": {}, "one_interval_a_category": {}}
+    assert set(metrics["neighbours"]["log_width"].values()) == {None}
+
+
+def test_the_same_listings_give_the_same_bytes(tmp_path):
+    (tmp_path / "one").mkdir()
+    (tmp_path / "other").mkdir()
+    one, other = (Market(tmp_path / name) for name in ("one", "other"))
+
+    assert one.made()[1] == other.made()[1]
+    assert one.written == other.written
+
+
+def test_fewer_neighbours_than_are_needed_are_refused():
+    with pytest.raises(ValidationError, match="expected each to be at least least_alike, 6"):
+        PriceNoteParameters(**TOLD | {"least_alike": 6})

@@ -1,0 +1,209 @@
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.ranking.projection import (
+    Layers,
+    Pairs,
+    project,
+    recall_at_10,
+    train_projection,
+)
+from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving.text_encoder import TextEncoder
+
+THINGS = (
+    *("oak table", "red lamp", "mountain bike", "leather sofa", "garden spade", "wool jumper"),
+    *("steel kettle", "toy train", "silver ring", "piano stool", "tennis racket", "road map"),
+)
+SIZE = 16
+
+
+def layers(random, size=6, hidden=5, pictured=4):
+    shapes = ((size, hidden), (hidden,), (hidden, pictured), (pictured,))
+    return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+
+
+@pytest.fixture(scope="module")
+def files(sentences, tmp_path_factory):
+    """The encoder of texts, and its tokenizer, as files."""
+    folder = tmp_path_factory.mktemp("encoder")
+    for name, data in build_sentence_encoder(sentences)._asdict().items():
+        (folder / name).write_bytes(data)
+    return StoredFile(str(folder / "onnx")), StoredFile(str(folder / "tokenizer"))
+
+
+@pytest.fixture
+def encoder(files):
+    return TextEncoder.from_bytes(*(file.read() for file in files))
+
+
+@pytest.fixture
+def market(encoder, store_meanings, store_features):
+    """Stores listings of a few things, the photos of which lie about a place of each thing's own.
+
+    Gives what texts mean, features of photos, of no particular length, listings and splits.
+    """
+
+    def make(sides=("train", "train", "validation"), group=None):
+        random = np.random.default_rng(0)
+        places = np.eye(len(THINGS), SIZE)
+        titles, splits, features = {}, [], {}
+        for number in range(len(THINGS) * 6):
+            thing, name = number % len(THINGS), f"p{number:02}"
+            titles[name] = f"{THINGS[thing]} no {number}"
+            side = sides[number // len(THINGS) % len(sides)]
+            for image in (f"{name}-{photo}" for photo in range(1 + number % 2)):
+                features[image] = (places[thing] + random.normal(size=SIZE) / 20) * (number + 1)
+                splits.append((image, name, group or name, side))
+        meanings = encoder.encode([f"{title}. As new." for title in titles.values()]).meaning
+        return (
+            store_meanings(dict(zip(titles, meanings, strict=True)), f"texts of {group}"),
+            store_features(dict(reversed(features.items())), f"features of {group}"),
+            pd.DataFrame(titles.items(), columns=["product_id", "title"]),
+            pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
+        )
+
+    return make
+
+
+def read(learned):
+    """The networks that were learned: of texts, and of photos."""
+    return Layers(**load(learned.texts)), Layers(**load(learned.photos))
+
+
+def test_titles_come_to_lie_by_photos_of_what_they_name(files, encoder, market, projecting):
+    learned = train_projection(*files, *market(), projecting)
+
+    history = learned.history
+    assert history["epoch"].tolist() == list(range(1, projecting.epochs + 1))
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
+    of_text, of_photo = read(learned)
+    put = project(of_text, encoder.encode(list(THINGS)).meaning)
+    shown = project(of_photo, np.eye(len(THINGS), SIZE, dtype=np.float32))
+    assert put.shape == shown.shape == (len(THINGS), projecting.dimension)
+    assert np.mean((put @ shown.T).argmax(axis=1) == np.arange(len(THINGS))) > 0.8
+
+
+def test_the_epoch_that_finds_most_is_kept(files, encoder, market, projecting):
+    texts, table, products, splits = market()
+    # Titles that say nothing: what is learned of some is not so of others, and more is found by chance.
+    products["title"] = products["title"].sample(frac=1, random_state=0).to_numpy()
+    unsteady = projecting.model_copy(update={"epochs": 8, "rate": 0.2})
+    there = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
+    names, own = there["product_id"].unique(), there["product_id"].to_numpy()
+    titles = encoder.encode(products.set_index("product_id")["title"].loc[names].tolist()).meaning
+    ids = table.read(["image_id"]).column("image_id").to_pylist()
+    photos = table.vectors([ids.index(image) for image in there["image_id"]], "features")
+    photos /= np.linalg.norm(photos, axis=1, keepdims=True)
+
+    learned = train_projection(*files, texts, table, products, splits, unsteady)
+
+    of_text, of_photo = read(learned)
+    alike = project(of_text, titles) @ project(of_photo, photos).T
+    first = np.argsort(-alike, axis=1)[:, :10]
+    recall = np.mean([name in own[places] for name, places in zip(names, first, strict=True)])
+    history = learned.history["recall_at_10"]
+    assert recall == pytest.approx(history.max())
+    assert history.iloc[-1] < history.max()  # or this would show nothing
+
+
+def test_how_long_features_are_says_nothing(files, market, projecting, store_features):
+    texts, table, products, splits = market()
+    told = projecting.model_copy(update={"epochs": 1})
+    names = table.read(["image_id"]).column("image_id").to_pylist()
+    longer = table.vectors(range(len(names)), "features") * 8
+    other = store_features(dict(zip(names, longer, strict=True)), "longer")
+
+    one, same = (
+        train_projection(*files, texts, each, products, splits, told) for each in (table, other)
+    )
+
+    for found, expected in zip(read(one), read(same), strict=True):
+        np.testing.assert_allclose(np.concatenate(found, axis=None), np.concatenate(expected, None))
+
+
+def test_a_seed_gives_the_same_networks(files, market, projecting):
+    told = projecting.model_copy(update={"epochs": 2})
+    stored = market()
+
+    one, same = (train_projection(*files, *stored, told) for _ in range(2))
+
+    assert one[:2] == same[:2]
+    pd.testing.assert_frame_equal(one.history, same.history)
+    other = train_projection(*files, *stored, told.model_copy(update={"seed": 1}))
+    assert other.texts != one.texts
+    assert other.photos != one.photos
+
+
+def test_listings_of_one_group_are_no_wrong_answers_for_each_other(files, market, projecting):
+    told = projecting.model_copy(update={"epochs": 1})
+
+    learned = train_projection(*files, *market(group="one"), told)
+
+    assert learned.history["loss"].tolist() == [0.0]
+
+
+def test_no_more_listings_are_learned_from_than_told(files, market, projecting):
+    texts, table, products, splits = market()
+    told = projecting.model_copy(update={"listings": 5, "epochs": 1})
+    few = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()[:5]
+    validation = splits[splits["split"] == "validation"]["product_id"]
+    some = sorted({*few, *validation.drop_duplicates().sort_values()[:5]})
+
+    limited = train_projection(*files, texts, table, products, splits, told)
+
+    there = splits[splits["product_id"].isin(some)]
+    alone = train_projection(*files, texts, table, products, there, told)
+    assert limited[:2] == alone[:2]
+
+
+@pytest.mark.parametrize("missing", ["train", "validation"])
+def test_a_split_without_photos_is_refused(files, market, projecting, missing):
+    texts, table, products, splits = market()
+    there = splits[splits["split"] != missing]
+
+    with pytest.raises(UserError, match=f"no listing with a photo in the split {missing}"):
+        train_projection(*files, texts, table, products, there, projecting)
+
+
+def test_what_is_put_among_photos_is_of_length_one():
+    random = np.random.default_rng(0)
+
+    put = project(layers(random), random.normal(size=(20, 6)).astype(np.float32))
+
+    assert put.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(put, axis=1), 1, atol=1e-6)
+
+
+def test_recall_is_the_share_of_titles_that_find_a_photo_of_their_own_among_ten():
+    random = np.random.default_rng(1)
+    counts = random.integers(1, 4, 30)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    photos = random.normal(size=(starts[-1], 7)).astype(np.float32)
+    pairs = Pairs(random.normal(size=(30, 3, 6)).astype(np.float32), photos, starts, np.arange(30))
+    of_text, of_photo = layers(random), layers(random, size=7)
+
+    alike = project(of_text, pairs.meanings[:, 0]) @ project(of_photo, photos).T
+    hits = [
+        set(np.argsort(-alike[at])[:10]) & set(range(starts[at], starts[at + 1]))
+        for at in range(30)
+    ]
+
+    assert 0 < recall_at_10(of_text, of_photo, pairs) < 1
+    assert recall_at_10(of_text, of_photo, pairs) == np.mean([bool(each) for each in hits])
+
+
+def test_where_there_are_fewer_than_ten_photos_all_are_found():
+    random = np.random.default_rng(2)
+    pairs = Pairs(
+        random.normal(size=(3, 3, 6)).astype(np.float32),
+        random.normal(size=(3, 7)).astype(np.float32),
+        np.arange(4),
+        np.arange(3),
+    )
+
+    assert recall_at_10(layers(random), layers(random, size=7), pairs) == 1

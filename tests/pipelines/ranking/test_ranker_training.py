@@ -1,0 +1,125 @@
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.ranking import ranker_training
+from fb_marketplace.pipelines.ranking.ranker_training import (
+    FOLDS,
+    TAUGHT,
+    Lessons,
+    _folds,
+    lessons_of,
+    train_trees,
+)
+from fb_marketplace_serving.pool import Pool
+from fb_marketplace_serving.ranker import Ranker
+from fb_marketplace_serving.ranking_features import FEATURES
+
+WORDS, DISTANCE = FEATURES.index("words_similarity"), FEATURES.index("distance_km")
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """Two threads wait for each other by spinning: on a busy machine that takes a hundred times as long."""
+    monkeypatch.setattr(ranker_training, "available_cores", lambda: 1)
+
+
+@pytest.fixture(scope="module")
+def lessons():
+    """Searches in which what holds the words is what was meant; the distance is never told."""
+    random = np.random.default_rng(0)
+    sizes = random.integers(5, 40, 80)
+    features = random.normal(size=(sizes.sum(), len(FEATURES)))
+    features[:, DISTANCE] = np.nan
+    grades = np.clip(np.round(features[:, WORDS] + random.normal(size=sizes.sum()) / 3), 0, 3)
+    groups = np.array([f"g{number // 2}" for number in range(len(sizes))])
+    return Lessons(features, grades.astype(np.int8), sizes, groups)
+
+
+def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
+    model, card = train_trees(lessons, growing)
+
+    ranker = Ranker.from_bytes(model)
+    scores = ranker.scores(lessons.features)
+    assert np.corrcoef(scores, lessons.features[:, WORDS])[0, 1] > 0.8
+    parts = np.abs(ranker.contributions(lessons.features).parts).mean(axis=0)
+    assert parts.argmax() == WORDS
+    assert parts[DISTANCE] == 0
+    assert 1 <= card["trees"] <= growing.most_trees
+    assert card["folds"] == FOLDS
+    assert card["ndcg_at_10_of_folds"] > 0.8
+
+
+@pytest.mark.parametrize("cores", [1, 2])
+def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, monkeypatch, cores):
+    few = growing.model_copy(update={"most_trees": 2})
+    once = train_trees(lessons, few)
+
+    monkeypatch.setattr(ranker_training, "available_cores", lambda: cores)
+
+    assert train_trees(lessons, few) == once
+
+
+def test_no_group_is_learned_from_and_measured_on(lessons):
+    search = np.repeat(np.arange(len(lessons.sizes)), lessons.sizes)
+    measured = []
+    for learned_rows, measured_rows in _folds(lessons, seed=0):
+        groups = [set(lessons.groups[search[rows]]) for rows in (learned_rows, measured_rows)]
+        assert not groups[0] & groups[1]
+        assert len(learned_rows) + len(measured_rows) == len(lessons.features)
+        # What LightGBM takes for searches are runs of rows: none may be cut.
+        assert np.isin(search, search[measured_rows]).sum() == len(measured_rows)
+        measured.append(measured_rows)
+    assert len(measured) == FOLDS
+    assert sorted(np.concatenate(measured)) == list(range(len(lessons.features)))
+
+
+def search(fused, group="g"):
+    """A search whose candidates are described, and graded, by their position."""
+    count = len(fused)
+    positions = np.arange(count)
+    return SimpleNamespace(
+        features=np.tile(positions[:, np.newaxis], (1, len(FEATURES))).astype(np.float64),
+        grades=(positions % 4).astype(np.int8),
+        pool=Pool(positions, {}, {}, np.array(fused, np.float64), np.full(count, -1)),
+        asked=SimpleNamespace(group=group),
+    )
+
+
+def test_searches_that_found_nothing_teach_nothing():
+    found = lessons_of([search([0.1, 0.2], "g"), search([], "h"), search([0.3] * 3, "i")])
+
+    assert found.sizes.tolist() == [2, 3]
+    assert found.groups.tolist() == ["g", "i"]
+    assert found.features[:, 0].tolist() == [1, 0, 0, 1, 2]
+    assert found.grades.tolist() == [1, 0, 0, 1, 2]
+
+
+def test_of_a_search_those_teach_that_its_sources_together_put_first():
+    fused = np.random.default_rng(0).permutation(3 * TAUGHT).astype(np.float64)
+
+    found = lessons_of([search(fused)])
+
+    assert found.sizes.tolist() == [TAUGHT]
+    assert found.features[:, 0].tolist() == np.argsort(-fused)[:TAUGHT].tolist()
+
+
+def about(groups):
+    """A few searches, each about a group, whose grades hang on whether the words are held."""
+    random = np.random.default_rng(1)
+    features = random.normal(size=(20 * len(groups), len(FEATURES)))
+    grades = np.clip(np.round(features[:, WORDS]), 0, 3).astype(np.int8)
+    return Lessons(features, grades, np.full(len(groups), 20), np.array(groups))
+
+
+def test_with_fewer_groups_than_folds_each_is_one(growing):
+    few = growing.model_copy(update={"most_trees": 2})
+
+    assert train_trees(about(["g", "h", "g", "i"]), few)[1]["folds"] == 3
+
+
+def test_of_one_group_nothing_can_be_learned(growing):
+    with pytest.raises(UserError, match=r"found 3 searches .* about one group .*larger share"):
+        train_trees(about(["g", "g", "g"]), growing)

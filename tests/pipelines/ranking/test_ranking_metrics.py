@@ -1,0 +1,242 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from fb_marketplace.pipelines.ranking.candidates import Candidates
+from fb_marketplace.pipelines.ranking.ranking_metrics import measure_searches, summarise
+from fb_marketplace.pipelines.ranking.search_queries import Asked
+from fb_marketplace.retrieval_measures import NDCG
+from fb_marketplace_serving.pool import Pool
+from fb_marketplace_serving.ranking_features import FEATURES
+
+RECALL = "recall_at_10"
+
+
+class ByFirstFeature:
+    """Ranks by the first column."""
+
+    def scores(self, features):
+        return features[:, 0]
+
+
+def search(kind, grades, scores, ranks, available, families=None, group="g", product="p"):
+    """What a search found, each candidate a family unless told otherwise; fused is as its first source."""
+    count = len(grades)
+    features = np.zeros((count, len(FEATURES)))
+    features[:, 0] = scores
+    first = np.array(next(iter(ranks.values())), np.int32)
+    pool = Pool(
+        np.arange(count),
+        {},
+        {source: np.array(of, np.int32) for source, of in ranks.items()},
+        np.where(first > 0, 1 / (60 + first), 0.0),
+        np.full(count, -1),
+    )
+    return Candidates(
+        Asked(kind, product, group, "", None, frozenset()),
+        pool,
+        features,
+        np.array(grades, np.int8),
+        np.array(families if families is not None else range(count), np.int32),
+        np.array(available),
+    )
+
+
+def value(measured, method, measure, kind="title"):
+    (found,) = measured[
+        (measured["method"] == method)
+        & (measured["measure"] == measure)
+        & (measured["kind"] == kind)
+    ]["value"]
+    return found
+
+
+def discounted(*grades):
+    """Gains of 2^g - 1 over log2(rank + 1)."""
+    return sum((2**grade - 1) / np.log2(rank + 1) for rank, grade in enumerate(grades, start=1))
+
+
+FOUR = {"grades": [0, 3, 1, 2], "available": [3, 2, 1, 1]}
+"""Four candidates; of the gallery's seven families, one of grade 1 was not found."""
+
+
+def test_each_method_puts_the_candidates_in_its_own_order():
+    found = search(
+        "title", **FOUR, scores=[1, 4, 2, 3], ranks={"words": [1, 2, 3, 0], "meaning": [4, 3, 2, 1]}
+    )
+
+    measured = measure_searches([found], ByFirstFeature())
+
+    ideal = discounted(3, 2, 1, 1)
+    for method, gained in {
+        "ranker": discounted(3, 2, 1, 0),
+        "fusion": discounted(0, 3, 1, 2),
+        "words": discounted(0, 3, 1),
+        "meaning": discounted(2, 1, 3, 0),
+    }.items():
+        assert value(measured, method, NDCG) == pytest.approx(gained / ideal)
+    assert set(measured["method"]) == {"ranker", "fusion", "chance", "words", "meaning"}
+
+
+def test_a_source_that_does_not_find_the_listing_does_not_recall_it():
+    found = search(
+        "title", **FOUR, scores=[1, 4, 2, 3], ranks={"words": [1, 0, 3, 2], "meaning": [4, 3, 2, 1]}
+    )
+
+    measured = measure_searches([found], ByFirstFeature())
+
+    assert value(measured, "words", RECALL) == 0
+    assert value(measured, "meaning", RECALL) == value(measured, "ranker", RECALL) == 1
+
+
+def test_only_the_first_ten_count():
+    grades = [0] * 10 + [3]
+    found = search(
+        "title",
+        grades,
+        scores=np.arange(11)[::-1],
+        ranks={"words": [11, *range(1, 10), 10], "meaning": range(1, 12)},
+        available=[10, 0, 0, 1],
+    )
+
+    measured = measure_searches([found], ByFirstFeature())
+
+    assert value(measured, "ranker", RECALL) == value(measured, "ranker", NDCG) == 0
+    assert value(measured, "words", RECALL) == 1
+    assert value(measured, "words", NDCG) == pytest.approx(discounted(*[0] * 9, 3) / discounted(3))
+
+
+def test_listings_of_one_family_are_one_hit():
+    grades, families = [1] * 10 + [3], [0] * 10 + [1]
+    found = search(
+        "title",
+        grades,
+        scores=np.arange(11)[::-1],
+        ranks={"words": range(1, 12)},
+        available=[0, 1, 0, 1],
+        families=families,
+    )
+
+    measured = measure_searches([found], ByFirstFeature())
+
+    assert value(measured, "ranker", RECALL) == 1
+    assert value(measured, "ranker", NDCG) == pytest.approx(discounted(1, 3) / discounted(3, 1))
+
+
+def test_chance_draws_anew_for_each_search_and_the_same_each_time():
+    found = [
+        search("title", [0] * 19 + [3], range(20), {"words": range(1, 21)}, [19, 0, 0, 1])
+        for _ in range(100)
+    ]
+
+    one, same = (measure_searches(found, ByFirstFeature()) for _ in range(2))
+
+    pd.testing.assert_frame_equal(one, same)
+    chance = one[(one["method"] == "chance") & (one["measure"] == RECALL)]["value"]
+    assert 0.3 < chance.mean() < 0.7  # half of twenty are looked at
+
+
+def test_who_asked_what_is_told_of_each_value():
+    found = search(
+        "short", **FOUR, scores=[0] * 4, ranks={"words": [1] * 4}, product="q", group="h"
+    )
+
+    measured = measure_searches([found], ByFirstFeature())
+
+    assert set(map(tuple, measured[["kind", "product_id", "group"]].to_numpy())) == {
+        ("short", "q", "h")
+    }
+    assert len(measured) == 4 * 2
+
+
+@pytest.fixture
+def two_kinds():
+    """Three searches by words and one by a photo: who ranks best, and by how much, is plain."""
+
+    def title(number, ranker, words, meaning):
+        """One good listing of twenty; each method has it at a rank of its own."""
+
+        def at(rank):
+            ranks = np.delete(np.arange(1, 21), rank - 1)
+            return np.concatenate([[rank], ranks])
+
+        return search(
+            "title",
+            [3] + [0] * 19,
+            scores=-at(ranker),
+            ranks={"words": at(words), "meaning": at(meaning)},
+            available=[19, 0, 0, 1],
+            product=f"p{number}",
+            group=f"g{number}",
+        )
+
+    photo = search(
+        "photo", [3, 0], [2, 1], {"picture": [1, 2]}, [1, 0, 0, 1], product="p0", group="g0"
+    )
+    found = [title(0, 1, 1, 3), title(1, 1, 7, 1), title(2, 3, 12, 7), photo]
+    return measure_searches(found, ByFirstFeature())
+
+
+def test_means_are_by_kind_and_in_all(two_kinds, measuring):
+    told = summarise(two_kinds, measuring)
+
+    assert told.keys() == {"title", "photo", "all"}
+    ranker = {kind: told[kind][NDCG]["methods"]["ranker"] for kind in told}
+    assert ranker["title"]["value"] == pytest.approx((1 + 1 + 1 / 2) / 3, abs=1e-4)
+    assert ranker["photo"]["value"] == 1
+    assert ranker["all"]["value"] == pytest.approx(3.5 / 4, abs=1e-4)
+    assert [ranker[kind]["cases"] for kind in told] == [3, 1, 4]
+    assert ranker["all"]["groups"] == 3
+    assert ranker["title"]["low"] < ranker["title"]["value"] < ranker["title"]["high"]
+    recall = told["title"][RECALL]["methods"]
+    assert recall["words"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert recall["ranker"]["value"] == recall["meaning"]["value"] == 1
+
+
+def test_the_best_source_is_that_of_the_highest_mean(two_kinds, measuring):
+    told = summarise(two_kinds, measuring)["title"]
+
+    assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "meaning"
+    assert told[NDCG]["gains"].keys() == {"fusion", "meaning", "words"}
+
+
+def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
+    told = summarise(two_kinds, measuring)["title"][NDCG]
+
+    ranker, meaning = (1 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1 / 3) / 3
+    gain = told["gains"]["meaning"]
+    assert gain["value"] == pytest.approx(ranker - meaning, abs=1e-4)
+    assert gain["share"] == pytest.approx(ranker / meaning - 1, abs=1e-4)
+    # Each of the three gains something or nothing, and none loses.
+    assert gain["low"] == 0
+    assert gain["cases"] == 3
+
+
+def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kinds, measuring):
+    told = summarise(two_kinds, measuring)
+
+    assert told["all"][NDCG]["best_source"] is None
+    assert told["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "chance"}
+    assert told["all"][NDCG]["gains"].keys() == {"fusion"}
+    assert told["photo"][NDCG]["best_source"] == "picture"
+    by_words = two_kinds[two_kinds["kind"] == "title"].assign(kind="short")
+    asked_twice = pd.concat([two_kinds[two_kinds["kind"] == "title"], by_words])
+    assert summarise(asked_twice, measuring)["all"][NDCG]["best_source"] == "meaning"
+
+
+def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
+    """The listing is the first by the ranker, and by the words the eleventh."""
+    found = search(
+        "title",
+        [0] * 10 + [3],
+        scores=np.arange(11),
+        ranks={"words": range(1, 12)},
+        available=[10, 0, 0, 1],
+    )
+
+    told = summarise(measure_searches([found], ByFirstFeature()), measuring)["title"]
+
+    for measure in (NDCG, RECALL):
+        for name in ("fusion", "words"):
+            assert told[measure]["gains"][name]["value"] == 1
+            assert told[measure]["gains"][name]["share"] is None

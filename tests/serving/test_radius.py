@@ -1,0 +1,55 @@
+import math
+
+import numpy as np
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from fb_marketplace_serving.catalogue import Catalogue
+from fb_marketplace_serving.distance import EARTH_KM
+from fb_marketplace_serving.facts import Facts
+from fb_marketplace_serving.filters import Filter, Near
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.listings import Listing
+
+latitudes = st.floats(-90, 90)
+longitudes = st.floats(-180, 180)
+points = st.tuples(latitudes, longitudes)
+
+
+def chord_km(one, other):
+    """Over the ground by way of the straight line through it: another formula for the same."""
+
+    def on_sphere(latitude, longitude):
+        north, east = math.radians(latitude), math.radians(longitude)
+        return math.cos(north) * math.cos(east), math.cos(north) * math.sin(east), math.sin(north)
+
+    straight = math.dist(on_sphere(*one), on_sphere(*other))
+    return 2 * EARTH_KM * math.asin(min(straight / 2, 1.0))
+
+
+def at(places):
+    """Listings offered at places; None for one that is not known."""
+    ids = [f"p{number:03}" for number in range(len(places))]
+    nowhere = (math.nan, math.nan)
+    north, east = zip(*(place or nowhere for place in places), strict=True)
+    listings = {
+        each: Listing(each, "A chair", 1.0, "GBP", "Home", "Home", None, None) for each in ids
+    }
+    photos = Index.build_flat(np.eye(1, 8, dtype=np.float32), ["a"], ids[:1])
+    nothing = np.zeros(len(ids), np.int64)
+    return Catalogue(photos, listings, Facts.of(ids, ids, north, east, nothing, nothing))
+
+
+@settings(deadline=None)  # the first index of a process takes longer
+@given(st.lists(st.none() | points, min_size=1, max_size=20), points, st.floats(0, 20_100))
+def test_a_radius_keeps_the_listings_that_measuring_each_would(places, around, radius):
+    away = [math.inf if place is None else chord_km(around, place) for place in places]
+    assume(all(abs(apart - radius) > 0.02 for apart in away))
+
+    kept = at(places).kept(Filter(near=Near(*around, radius)))
+
+    assert kept.tolist() == [apart <= radius for apart in away]
+
+
+def test_a_place_without_a_radius_keeps_all():
+    assert at([None, (51.5, -0.1)]).kept(Filter(near=Near(51.5, -0.1))) is None

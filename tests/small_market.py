@@ -1,0 +1,244 @@
+"""A made-up marketplace of a few hundred listings, with what real ones have: gaps, ties, copies."""
+
+import math
+from collections import Counter
+from typing import NamedTuple
+
+import lightgbm
+import numpy as np
+
+from fb_marketplace_serving.catalogue import BANDS, Catalogue
+from fb_marketplace_serving.facts import Facts
+from fb_marketplace_serving.filters import Filter, Near
+from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.pool import Query, Searched, gather
+from fb_marketplace_serving.ranking_features import FEATURES, features_of
+from fb_marketplace_serving.terms import terms
+from fb_marketplace_serving.word_index import WordIndex
+
+LABELS = ("Arts", "Home", "Sport")
+
+PATHS = (
+    "Arts",
+    "Arts / Prints",
+    "Arts / Prints / Maps",
+    "Home / Chairs",
+    "Home / Chairs / Oak",
+    "Home / Chairs / Oak / Old",
+    "Home / Chairs and tables",  # begins like another, and is not below it
+    "Home / Lamps",
+    "Sport / Bikes",
+    "Sport / Bikes / Parts",
+)
+
+_WORDS = "oak pine table chair lamp bike red blue old garden desk map print wheel shade frame"
+WORDS = tuple(_WORDS.split())
+
+TEXT_SIZE, PHOTO_SIZE, PICTURE_SIZE = 12, 8, 5
+
+PRICE_RATIO = FEATURES.index("price_ratio")
+
+
+class Market(NamedTuple):
+    """Listings by id, in order, what each says, which have photos, and where they are searched."""
+
+    listings: dict[str, Listing]
+    texts: list[str]
+    with_photos: frozenset[str]
+    searched: Searched
+
+    @property
+    def catalogue(self):
+        return self.searched.catalogue
+
+
+def unit(random, count, size):
+    """Directions: float32, (count, size), each of length one."""
+    drawn = random.normal(size=(count, size))
+    return (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+
+
+def count_words(texts):
+    """An index by which a term adds its share of a text's terms, and more the rarer it is."""
+    told = [terms(text) for text in texts]
+    vocabulary = sorted({term for each in told for term in each})
+    starts, rows, scores = [0], [], []
+    for term in vocabulary:
+        holds = [row for row, each in enumerate(told) if term in each]
+        rows += holds
+        scores += [told[row].count(term) / len(told[row]) / len(holds) ** 0.5 for row in holds]
+        starts.append(len(rows))
+    return WordIndex(
+        vocabulary,
+        np.array(starts, np.int64),
+        np.array(rows, np.int32),
+        np.array(scores, np.float32),
+        len(texts),
+    )
+
+
+def listing(product_id, price=None, path="Home", title="A chair"):
+    return Listing(product_id, title, price, "GBP", path.split(" / ")[0], path, None, None)
+
+
+def facts(product_ids, families=None, places=None, description_words=None, photo_pixels=None):
+    count = len(product_ids)
+    latitude, longitude = zip(*(places or [(np.nan, np.nan)] * count), strict=True)
+    return Facts.of(
+        product_ids,
+        families or product_ids,
+        latitude,
+        longitude,
+        description_words or [0] * count,
+        photo_pixels or [0] * count,
+    )
+
+
+def make_market(count=300, seed=0):
+    """Draw a market; its photos lie in an order of their own, and some are copies of others."""
+    random = np.random.default_rng(seed)
+    ids = [f"p{place:04}" for place in range(count)]
+    prices = [None, 0.0, 10.0, 25.0, 99.99, *np.round(random.lognormal(4, 1.5, 60), 2).tolist()]
+    texts = [" ".join(random.choice(WORDS, random.integers(1, 6))) for _ in ids]
+    listings = {
+        product: listing(
+            product, prices[random.integers(len(prices))], PATHS[random.integers(len(PATHS))], text
+        )
+        for product, text in zip(ids, texts, strict=True)
+    }
+    places = np.column_stack([random.uniform(50, 58, count), random.uniform(-6, 2, count)])
+    places[random.random(count) < 0.15] = np.nan
+    known = facts(
+        ids,
+        [f"f{family}" for family in random.integers(0, count * 4 // 5, count)],
+        places.tolist(),
+        random.integers(0, 200, count).tolist(),
+        random.integers(0, 10**7, count).tolist(),
+    )
+    owners = random.permutation(np.repeat(ids, random.integers(0, 4, count))).tolist()
+    photos = unit(random, len(owners), PHOTO_SIZE)
+    copies = random.choice(len(owners), len(owners) // 10, replace=False)
+    of = random.choice(len(owners), len(copies))
+    photos[copies] = photos[of]
+    index = Index.build_flat(photos, [f"i{row:04}" for row in range(len(owners))], owners)
+    shown = unit(random, len(owners), PICTURE_SIZE)
+    shown[copies] = shown[of]
+    pictures = Index.build_flat(shown, index.image_ids, index.product_ids)
+    meanings = Index.build_flat(unit(random, count, TEXT_SIZE), ids, ids)
+    catalogue = Catalogue(index, listings, known)
+    searched = Searched(catalogue, index, pictures, meanings, count_words(texts))
+    return Market(listings, texts, frozenset(owners), searched)
+
+
+def draw_query(random, kind=None):
+    """Draw a query of words, of a photo, or of both."""
+    kind = kind or random.choice(["words", "photo", "both"])
+    query = Query()
+    if kind != "photo":
+        query = query._replace(
+            words=" ".join(random.choice(WORDS, random.integers(1, 4))),
+            meaning=unit(random, 1, TEXT_SIZE)[0],
+            pictured=unit(random, 1, PICTURE_SIZE)[0],
+        )
+    if kind != "words":
+        query = query._replace(
+            photo=unit(random, 1, PHOTO_SIZE)[0],
+            photo_categories=random.dirichlet(np.ones(len(LABELS))).astype(np.float32),
+        )
+    return query
+
+
+PREFIXES = tuple(
+    sorted(
+        {
+            " / ".join(path.split(" / ")[:depth])
+            for path in PATHS
+            for depth in range(1, path.count(" / ") + 2)
+        }
+    )
+)
+
+
+def draw_filter(random):
+    """Draw a filter: each of its parts is given or not, prices often those of listings."""
+
+    def given(value):
+        return value if random.random() < 0.5 else None
+
+    bounds = sorted(random.choice([0.0, 10.0, 25.0, 50.0, 99.99, 100.0, 300.0], 2).tolist())
+    near = Near(
+        float(random.uniform(50, 58)), float(random.uniform(-6, 2)), given(random.uniform(20, 600))
+    )
+    return Filter(
+        categories=tuple(
+            random.choice(PREFIXES, random.choice([0, 0, 1, 2]), replace=False).tolist()
+        ),
+        min_price=given(bounds[0]),
+        max_price=given(bounds[1]),
+        near=given(near),
+        has_photo=given(bool(random.random() < 0.7)),
+    )
+
+
+def passes(market, at, asked):
+    """Whether a listing is what a filter asks for, told from the tables alone."""
+    known = market.catalogue.facts
+    shown = market.listings[known.product_ids[at]]
+    path = shown.category_path.split(" / ")
+    beginnings = [each.split(" / ") for each in asked.categories]
+    if beginnings and not any(path[: len(each)] == each for each in beginnings):
+        return False
+    for bound, sign in ((asked.min_price, 1), (asked.max_price, -1)):
+        if bound is not None and (shown.price is None or sign * shown.price < sign * bound):
+            return False
+    if asked.near is not None and asked.near.radius_km is not None:
+        place = known.latitude[at], known.longitude[at]
+        if math.isnan(place[0]) or apart(asked.near[:2], place) > asked.near.radius_km:
+            return False
+    has_photo = shown.product_id in market.with_photos
+    return asked.has_photo is None or asked.has_photo == has_photo
+
+
+def apart(one, other):
+    """Kilometres, by the spherical law of cosines."""
+    (north, east), (to_north, to_east) = np.radians(one), np.radians(other)
+    cosine = math.sin(north) * math.sin(to_north)
+    cosine += math.cos(north) * math.cos(to_north) * math.cos(to_east - east)
+    return 6371.0088 * math.acos(min(1.0, cosine))
+
+
+def roots_of(market, positions):
+    """How many of some listings are of each root category, told from the tables alone."""
+    shown = list(market.listings.values())
+    return dict(Counter(shown[at].category_path.split(" / ")[0] for at in positions))
+
+
+def bands_of(market, positions):
+    """How many of some listings lie in each price band, told from the tables alone."""
+    shown = list(market.listings.values())
+    prices = [shown[at].price for at in positions if shown[at].price is not None]
+    return [
+        sum(low <= price < high for price in prices)
+        for low, high in zip(BANDS, (*BANDS[1:], math.inf), strict=True)
+    ]
+
+
+def train_ranker(market, searches=60, seed=0):
+    """A ranker of few trees, as LightGBM writes it, learned from grades that are drawn about a rule."""
+    random = np.random.default_rng(seed)
+    features, grades, sizes = [], [], []
+    for _ in range(searches):
+        query = draw_query(random)
+        near = draw_filter(random).near
+        pool = gather(market.searched, query, depth=40)
+        features.append(features_of(pool, query, market.catalogue, LABELS, near))
+        worth = pool.fused / pool.fused.max() + np.nan_to_num(features[-1][:, PRICE_RATIO]) / 5
+        grades.append(np.clip(np.round(3 * worth + random.normal(size=len(pool)) / 2), 0, 3))
+        sizes.append(len(pool))
+    data = lightgbm.Dataset(
+        np.concatenate(features), np.concatenate(grades), group=sizes, feature_name=list(FEATURES)
+    )
+    told = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
+    booster = lightgbm.train(told | {"min_data_in_leaf": 5, "seed": seed}, data, 25)
+    return booster.model_to_string().encode()

@@ -1,0 +1,75 @@
+"""A text encoder made in a moment: the mean of a vector for each word, and a turn of it as the picture."""
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+WORDS = ("red", "blue", "oak", "chair", "lamp", "bike", "table", "old")
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+def tokenizer(padded_to=None):
+    """A token a word, between a first and a last one, as JSON."""
+    places = {word: place for place, word in enumerate((*SPECIAL, *WORDS))}
+    made = Tokenizer(models.WordLevel(places, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    if padded_to:
+        made.enable_padding(length=padded_to)
+    return made.to_str().encode()
+
+
+def graph(
+    size=6,
+    pictured=4,
+    names=("ids", "mask"),
+    kind=TensorProto.INT64,
+    meaning="meaning",
+    heeds_mask=True,
+    seed=0,
+):
+    """An ONNX graph; ``pictured`` of none gives no picture."""
+    random = np.random.default_rng(seed)
+    constants = {
+        "table": random.normal(size=(len(SPECIAL) + len(WORDS), size)).astype(np.float32),
+        "last": np.int64([-1]),
+        "second": np.int64([1]),
+        "turn": random.normal(size=(size, pictured or 1)).astype(np.float32),
+    }
+    ids, mask = names
+    nodes = [
+        helper.make_node("Cast", [ids], ["places"], to=TensorProto.INT64),
+        helper.make_node("Cast", [mask], ["there"], to=TensorProto.FLOAT),
+        helper.make_node("Gather", ["table", "places"], ["words"]),
+        helper.make_node("Unsqueeze", ["there", "last"], ["counted"]),
+        helper.make_node("Mul", ["words", "counted"], ["kept"]),
+        helper.make_node(
+            "ReduceSum", ["kept" if heeds_mask else "words", "second"], ["summed"], keepdims=0
+        ),
+        helper.make_node("LpNormalization", ["summed"], [meaning], axis=-1, p=2),
+    ]
+    outputs = [helper.make_tensor_value_info(meaning, TensorProto.FLOAT, ["n", size])]
+    if pictured:
+        nodes += [
+            helper.make_node("MatMul", [meaning, "turn"], ["turned"]),
+            helper.make_node("LpNormalization", ["turned"], ["pictured"], axis=-1, p=2),
+        ]
+        outputs.append(
+            helper.make_tensor_value_info("pictured", TensorProto.FLOAT, ["n", pictured])
+        )
+    made = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "mean of words",
+            [helper.make_tensor_value_info(name, kind, ["n", "tokens"]) for name in names],
+            outputs,
+            [numpy_helper.from_array(value, name) for name, value in constants.items()],
+        ),
+        opset_imports=[helper.make_opsetid("", 18)],
+        ir_version=10,
+    )
+    onnx.checker.check_model(made)
+    return made.SerializeToString()
