@@ -119,6 +119,15 @@ def test_what_was_not_asked_in_words_alone_is_not_written(start, folder, paint):
     assert list(folder.iterdir()) == []
 
 
+def test_looking_why_a_hit_is_there_is_no_search_to_write_down(start, folder):
+    client = start()
+
+    assert ask(client, q="red chair", explain=True)["search_id"] is None
+    stop(client)
+
+    assert list(folder.iterdir()) == []
+
+
 def test_a_click_is_written(start, folder):
     client = start()
     search_id = ask(client, q="blue lamp")["search_id"]
