@@ -14,9 +14,9 @@ KEY = "k" * 20
 SOME_ID = "0123456789abcdef" * 2
 
 
-@pytest.fixture
-def opened(shop):
-    return Release.open(shop)
+@pytest.fixture(scope="module")
+def opened(shop_in_common):
+    return Release.open(shop_in_common)
 
 
 @pytest.fixture
