@@ -116,6 +116,15 @@ def test_what_lies_below_a_root_that_is_not_there_is_not_looked_at(roots):
     assert found["lake"].state == "ok"
 
 
+def test_a_root_that_holds_nothing_to_be_seen_is_told_once(tmp_path):
+    (tmp_path / ".gitkeep").touch()
+
+    found = fails(needs(str(tmp_path), str(tmp_path)))
+
+    assert found.keys() == {"raw root"}
+    assert "holds nothing" in found["raw root"]
+
+
 def test_a_lake_that_is_not_there_yet_is_well_and_is_not_made(roots):
     raw, lake = roots
 

@@ -45,6 +45,13 @@ def test_an_error_of_ours_means_nothing_to_a_store(error):
     assert advice(error) is None
 
 
+def test_a_mistake_of_ours_made_while_an_error_was_handled_is_one():
+    mistake = KeyError("ours")
+    mistake.__context__ = answered("AccessDenied")
+
+    assert advice(mistake) is None
+
+
 def test_an_error_that_was_caused_by_itself_is_walked_once():
     error = ValueError("round")
     error.__cause__ = error

@@ -124,7 +124,7 @@ def _see_root(url: str) -> str:
         ) from error
     except Exception as error:
         raise UserError(f"{url} cannot be read: {_said(error)}") from error
-    if not found:
+    if all(name.rstrip("/").rpartition("/")[2].startswith(".") for name in found):
         raise UserError(
             f"{url} holds nothing. Set FB_RAW to the folder or URL that holds Assets/ and images/; "
             "`make sample` draws one to try"

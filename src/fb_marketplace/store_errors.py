@@ -90,13 +90,16 @@ def advice(error: BaseException) -> str | None:
 
 
 def causes(error: BaseException) -> Iterator[BaseException]:
-    """Give an error, what it came from, what that came from, and so on."""
+    """Give an error, what it was raised from, what that was raised from, and so on.
+
+    Not what was being handled when it was raised: a mistake of ours made there is no less one.
+    """
     met: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in met:
         met.add(id(at))
         yield at
-        at = at.__cause__ or (None if at.__suppress_context__ else at.__context__)
+        at = at.__cause__
 
 
 def one_line(error: BaseException, most: int = 400) -> str:
