@@ -79,6 +79,47 @@ def summary(env: str | None, conf_source: str | None) -> None:
         click.echo(tell(manifest, report, catalog.load("lake").url))
 
 
+@cli.command()
+@click.option("--keep", type=int, required=True, help="How many runs, and how many releases, stay.")
+@click.option("--apply", is_flag=True, help="Remove it; without this it is only told.")
+@click.option(
+    "--unrecorded-for",
+    type=click.FloatRange(min=0),
+    default=7.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Leave alone what no record tells of, for as many days since it was written.",
+)
+@click.option("--lake", help="The lake; by default that of the configuration, as FB_LAKE says.")
+@env_option
+@click.option("--conf-source", help=CONF_SOURCE_HELP)
+def prune(
+    keep: int,
+    apply: bool,
+    unrecorded_for: float,
+    lake: str | None,
+    env: str | None,
+    conf_source: str | None,
+) -> None:
+    """Remove versions that no kept run or release needs."""
+    from datetime import timedelta
+
+    from fb_marketplace import pruning, retention
+
+    with _mistakes_in_one_line():
+        root = lake or _configured_lake(env, conf_source)
+        plan = retention.plan(root, keep, timedelta(days=unrecorded_for))
+        if apply:
+            pruning.prune(plan)
+        for line in pruning.lines(plan, apply):
+            click.echo(line)
+
+
+def _configured_lake(env: str | None, conf_source: str | None) -> str:
+    with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
+        return str(session.load_context().catalog.load("lake").url)
+
+
 @contextlib.contextmanager
 def _mistakes_in_one_line() -> Iterator[None]:
     try:
