@@ -248,7 +248,7 @@ def test_what_the_bucket_still_has_is_counted(raw_tables, tmp_path, cleaning):
         (tmp_path / f"images/{name}.jpg").write_bytes(b"photo")
     (tmp_path / "searches-2026-01-01.jsonl").write_text('{"shown": ["p"]}\n{"shown": ["pp"]}\n')
 
-    found = look_in_bucket(
+    counts, known = look_in_bucket(
         products,
         images,
         PhotoFolder(str(tmp_path / "images")),
@@ -257,7 +257,8 @@ def test_what_the_bucket_still_has_is_counted(raw_tables, tmp_path, cleaning):
         Traces("p"),
     )
 
-    assert found == InBucket(rows=2, image_rows=2, photos=1, feedback=1)
+    assert counts == InBucket(rows=2, image_rows=2, photos=1, feedback=1)
+    assert known.image_ids == {"i", "j"}
 
 
 @pytest.fixture

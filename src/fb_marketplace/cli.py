@@ -131,6 +131,10 @@ def forget(
     product: str, apply: bool, floors_only: bool, env: str | None, conf_source: str | None
 ) -> None:
     """Take the listing PRODUCT out of every version, index and release. No other run may go on."""
+    from dataclasses import replace
+
+    from kedro.runner import SequentialRunner
+
     from fb_marketplace import forgetting
 
     with _mistakes_in_one_line():
@@ -143,7 +147,7 @@ def forget(
             click.echo(f"it is gone already; see {lake}/{receipt}")
             return
         with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
-            in_bucket = _look_in_bucket(session.load_context(), found.traces)
+            in_bucket, traces = _look_in_bucket(session.load_context(), found.traces)
         click.echo(f"the bucket has {in_bucket.rows} rows and {in_bucket.photos} photos of it")
         if not apply:
             click.echo(
@@ -157,9 +161,9 @@ def forget(
             with settings.SESSION_CLASS.create(
                 env=env, conf_source=conf_source, runtime_params=asked
             ) as again:
-                again.run()
+                again.run(runner=SequentialRunner())
 
-        told = forgetting.forget(lake, found, run, in_bucket)
+        told = forgetting.forget(lake, replace(found, traces=traces), run, in_bucket)
         click.echo(f"it is gone; release {told['release_in_force']} is in force without it")
         click.echo(f"receipt: {lake}/{forgetting.receipt_of(lake, product)}")
 

@@ -7,7 +7,7 @@ owner's, and is not written: what is still there is said, and turned away by eve
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple, get_args
@@ -153,20 +153,24 @@ def look_in_bucket(
     raw_feedback: FeedbackFolder,
     parameters: CleaningParameters,
     traces: Traces,
-) -> InBucket:
-    """Count what the bucket still has of a listing; nothing is written there."""
+) -> tuple[InBucket, Traces]:
+    """Count what the bucket still has of a listing; nothing is written there.
+
+    Gives also what it is known by with the photos that only the bucket says are of it.
+    """
     products, images = parameters.products.columns, parameters.images.columns
     of_it = raw_images[raw_images[images["product_id"]] == traces.product_id]
     image_ids = traces.image_ids | set(of_it[images["image_id"]])
     names = (str(PurePosixPath(file.key).with_suffix("")) for file in raw_image_files.files())
     wanted = json.dumps(traces.product_id).encode()
     lines = (line for kind in KINDS for line in raw_feedback.lines(kind))
-    return InBucket(
+    counts = InBucket(
         int((raw_products[products["product_id"]] == traces.product_id).sum()),
         len(of_it),
         sum(name in image_ids for name in names),
         sum(wanted in line for line in lines),
     )
+    return counts, replace(traces, image_ids=frozenset(image_ids))
 
 
 def receipt_of(lake: str, product_id: str) -> str | None:
