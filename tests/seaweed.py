@@ -21,6 +21,10 @@ READER_KEY = "reader"
 READER_SECRET_KEY = "only-reads"
 REGION = "us-east-1"
 
+RAW_BUCKET, LAKE_BUCKET = "policy-raw", "policy-lake"
+PIPELINES, SERVER = "pipelines", "server"
+"""Who may what is in docs/operations.md; of both the key is also the secret, in these two buckets alone."""
+
 _STARTED_WITHIN = 30
 _STOPPED_WITHIN = 10
 _STARTS = 3
@@ -60,6 +64,10 @@ class Seaweed:
             "AWS_ACCESS_KEY_ID": READER_KEY,
             "AWS_SECRET_ACCESS_KEY": READER_SECRET_KEY,
         }
+
+    def identity(self, name: str) -> dict[str, str]:
+        """What makes a client one that may what the pipelines, or the server, have to."""
+        return self.environment | {"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": name}
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket; gives its URL."""
@@ -150,6 +158,11 @@ def _identities() -> dict[str, Any]:
     may = {
         (ACCESS_KEY, SECRET_KEY): ["Admin", "Read", "Write", "List", "Tagging"],
         (READER_KEY, READER_SECRET_KEY): ["Read", "List"],
+        (PIPELINES, PIPELINES): [
+            *(f"{may}:{RAW_BUCKET}" for may in ("Read", "List")),
+            *(f"{may}:{LAKE_BUCKET}" for may in ("Read", "Write", "List")),
+        ],
+        (SERVER, SERVER): [f"{may}:{LAKE_BUCKET}" for may in ("Read", "List")],
     }
     return {
         "identities": [

@@ -127,7 +127,7 @@ def test_only_what_is_no_file_of_its_own_has_no_layer(entries):
         name
         for name in without
         if entries[name]["type"] != "MemoryDataset" and not name.endswith("_held")
-    } == {"lake", "release_in_force", "vision_work"}
+    } == {"forgotten", "lake", "release_in_force", "vision_work"}
 
 
 def test_the_keys_that_a_table_holds_are_asked_of_that_table(entries):

@@ -128,6 +128,110 @@ cli.add_command(
 )
 
 
+@cli.command()
+@click.option("--keep", type=int, required=True, help="How many runs, and how many releases, stay.")
+@click.option("--apply", is_flag=True, help="Remove it; without this it is only told.")
+@click.option(
+    "--unrecorded-for",
+    type=click.FloatRange(min=0),
+    default=7.0,
+    show_default=True,
+    metavar="DAYS",
+    help="Leave alone what no record tells of, for as many days since it was written.",
+)
+@click.option("--lake", help="The lake; by default that of the configuration, as FB_LAKE says.")
+@env_option
+@click.option("--conf-source", help=CONF_SOURCE_HELP)
+def prune(
+    keep: int,
+    apply: bool,
+    unrecorded_for: float,
+    lake: str | None,
+    env: str | None,
+    conf_source: str | None,
+) -> None:
+    """Remove versions that no kept run or release needs."""
+    from datetime import timedelta
+
+    from fb_marketplace import pruning, retention
+
+    with _mistakes_in_one_line():
+        root = lake or _configured_lake(env, conf_source)
+        plan = retention.plan(root, keep, timedelta(days=unrecorded_for))
+        if apply:
+            pruning.prune(plan)
+        for line in pruning.lines(plan, apply):
+            click.echo(line)
+
+
+@cli.command()
+@click.argument("product")
+@click.option(
+    "--apply", is_flag=True, help="Take it out; without this it is only told where it is."
+)
+@click.option(
+    "--floors-only",
+    is_flag=True,
+    help="Publish without it though measures are lower: the floors alone decide.",
+)
+@env_option
+@click.option("--conf-source", help=CONF_SOURCE_HELP)
+def forget(
+    product: str, apply: bool, floors_only: bool, env: str | None, conf_source: str | None
+) -> None:
+    """Take the listing PRODUCT out of every version, index and release. No other run may go on."""
+    from dataclasses import replace
+
+    from kedro.runner import SequentialRunner
+
+    from fb_marketplace import forgetting
+
+    with _mistakes_in_one_line():
+        lake = _configured_lake(env, conf_source)
+        found = forgetting.look_for(lake, product)
+        for line in forgetting.by_place(found.hits):
+            click.echo(line)
+        receipt = forgetting.receipt_of(lake, product) if not found.hits else None
+        if receipt:
+            click.echo(f"it is gone already; see {lake}/{receipt}")
+            return
+        with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
+            in_bucket, traces = _look_in_bucket(session.load_context(), found.traces)
+        click.echo(f"the bucket has {in_bucket.rows} rows and {in_bucket.photos} photos of it")
+        if not apply:
+            click.echo(
+                "nothing was changed; --apply runs all anew without it, and removes all older runs and "
+                "releases: there will be none to roll back to"
+            )
+            return
+        asked = {"release": {"compare": False}} if floors_only else {}
+
+        def run() -> None:
+            with settings.SESSION_CLASS.create(
+                env=env, conf_source=conf_source, runtime_params=asked
+            ) as again:
+                again.run(runner=SequentialRunner())
+
+        told = forgetting.forget(lake, replace(found, traces=traces), run, in_bucket)
+        click.echo(f"it is gone; release {told['release_in_force']} is in force without it")
+        click.echo(f"receipt: {lake}/{forgetting.receipt_of(lake, product)}")
+
+
+def _look_in_bucket(context: Any, traces: Any) -> Any:
+    from fb_marketplace.forgetting import look_in_bucket
+    from fb_marketplace.parameters import CleaningParameters
+
+    names = ("raw_products", "raw_images", "raw_image_files", "raw_feedback")
+    raw = {name: context.catalog.load(name) for name in names}
+    parameters = CleaningParameters.model_validate(context.params["cleaning"])
+    return look_in_bucket(**raw, parameters=parameters, traces=traces)
+
+
+def _configured_lake(env: str | None, conf_source: str | None) -> str:
+    with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
+        return str(session.load_context().catalog.load("lake").url)
+
+
 @contextlib.contextmanager
 def _mistakes_in_one_line() -> Iterator[None]:
     try:

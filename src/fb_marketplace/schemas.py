@@ -7,6 +7,7 @@ from typing import Final
 
 import pandera.pandas as pa
 
+from fb_marketplace.forgotten import REASON as FORGOTTEN
 from fb_marketplace.split_names import MEASURED, SPLITS
 from fb_marketplace_serving.photos import REASONS as PHOTO_REASONS
 
@@ -22,6 +23,7 @@ REASONS: Final = (
     "unusable_file",
     "no_row",
     "row_quarantined",
+    FORGOTTEN,
     *PHOTO_REASONS,
 )
 

@@ -13,7 +13,7 @@ class ContentFilesDataset(AbstractDataset[ContentFile, dict[str, int]]):
 
     A node that yields files has each saved as it comes, so they are never all in memory. There are no
     versions: another content is another file. A file that is there with its size is not written again,
-    and none is deleted, since other releases may share it.
+    and none is deleted, since other releases may share it: `prune` knows which do.
 
     Example:
         .. code-block:: yaml

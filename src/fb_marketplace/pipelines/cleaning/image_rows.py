@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from fb_marketplace.forgotten import DETAIL, NOBODY, REASON, Forgotten, is_masked
 from fb_marketplace.parameters import CleaningParameters, PhotoParameters
 from fb_marketplace.photo_folder import PhotoFolder
 from fb_marketplace.pipelines.cleaning.products import (
     Cleaned,
     fold_repeats,
     named,
+    part_forgotten,
     without_missing,
 )
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, ledger, quarantined
@@ -29,6 +31,7 @@ def clean_image_rows(
     cleaned_products: pd.DataFrame,
     quarantined_products: pd.DataFrame,
     parameters: CleaningParameters,
+    forgotten: Forgotten = NOBODY,
 ) -> Cleaned:
     """Keep the image rows that have what they need and belong to a listing that was kept.
 
@@ -37,9 +40,12 @@ def clean_image_rows(
         cleaned_products: the listings that were kept.
         quarantined_products: the ledger of those that were not.
         parameters: what counts as missing, and how the columns are called.
+        forgotten: listings and photos of which nothing is to be kept.
     """
     rows = named(raw_images, parameters.images, "raw_images")
-    kept, turned = without_missing(rows, parameters, parameters.images.required)
+    rows, others, forgot = part_forgotten(rows, "image_id", forgotten, ("product_id", "image_id"))
+    kept, turned = without_missing(others, parameters, parameters.images.required)
+    turned += forgot
     known = kept["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
     for row, product in kept.loc[~known, "product_id"].items():
@@ -55,9 +61,28 @@ def clean_image_rows(
     return Cleaned(kept.reset_index(drop=True), turned_away)
 
 
-def list_files(raw_image_files: PhotoFolder) -> pd.DataFrame:
-    """List the files of the photo folder: ``key``, ``size`` in bytes, and ``etag``."""
+def list_files(
+    raw_image_files: PhotoFolder,
+    quarantined_image_rows: pd.DataFrame | None = None,
+    forgotten: Forgotten = NOBODY,
+) -> pd.DataFrame:
+    """List the files of the photo folder: ``key``, ``size`` in bytes, and ``etag``.
+
+    Args:
+        raw_image_files: the folder.
+        quarantined_image_rows: the ledger of rows that were turned away; photos of what is forgotten that
+            came since it was have only that to tell them.
+        forgotten: photos of which nothing is to be kept: their files are counted, and not named.
+    """
     files = pd.DataFrame(raw_image_files.files(), columns=["key", "size", "etag"])
+    if forgotten.products or forgotten.images:
+        rows = set() if quarantined_image_rows is None else set(quarantined_image_rows["key"])
+        for row, key in files["key"].items():
+            path = PurePosixPath(key)
+            image_id = str(path.with_suffix(""))
+            masked = forgotten.masked(image_id)
+            if forgotten.has_image(image_id) or masked in rows:
+                files.loc[row, ["key", "etag"]] = [f"{masked}{path.suffix}", ""]
     return files.astype({"key": "str", "size": "int64", "etag": "str"})
 
 
@@ -103,7 +128,9 @@ def _strays(
 ) -> Iterator[tuple[str, int, str, str, str]]:
     for key in keys:
         path, image_id = f"{photos.folder}/{key}", str(PurePosixPath(key).with_suffix(""))
-        if image_id in turned_away:
+        if is_masked(image_id):
+            yield "files", -1, path, REASON, DETAIL
+        elif image_id in turned_away:
             yield (
                 "files",
                 -1,

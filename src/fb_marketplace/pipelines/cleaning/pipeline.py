@@ -34,15 +34,25 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 clean_products,
-                ["raw_products", "params:cleaning"],
+                ["raw_products", "params:cleaning", "forgotten"],
                 ["cleaned_products", "quarantined_products"],
             ),
             node(
                 clean_image_rows,
-                ["raw_images", "cleaned_products", "quarantined_products", "params:cleaning"],
+                [
+                    "raw_images",
+                    "cleaned_products",
+                    "quarantined_products",
+                    "params:cleaning",
+                    "forgotten",
+                ],
                 ["cleaned_image_rows", "quarantined_image_rows"],
             ),
-            node(list_files, "raw_image_files", "photo_files"),
+            node(
+                list_files,
+                ["raw_image_files", "quarantined_image_rows", "forgotten"],
+                "photo_files",
+            ),
             node(
                 match_files,
                 ["cleaned_image_rows", "quarantined_image_rows", "photo_files", "params:cleaning"],

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.forgotten import DETAIL, NOBODY, REASON, Forgotten
 from fb_marketplace.parameters import CleaningParameters, TableParameters
 from fb_marketplace.pipelines.cleaning import prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, quarantined
@@ -29,12 +30,15 @@ class Cleaned(NamedTuple):
     quarantined: pd.DataFrame
 
 
-def clean_products(raw_products: pd.DataFrame, parameters: CleaningParameters) -> Cleaned:
+def clean_products(
+    raw_products: pd.DataFrame, parameters: CleaningParameters, forgotten: Forgotten = NOBODY
+) -> Cleaned:
     """Clean the listings, flags beside values.
 
     Args:
         raw_products: all columns as text, one row a listing, as it stands in the bucket.
         parameters: what counts as missing, and how each field is written.
+        forgotten: listings of which nothing is to be kept.
 
     Returns:
         One row a listing, with ``repeats`` saying how many further rows said the same, and the
@@ -44,7 +48,9 @@ def clean_products(raw_products: pd.DataFrame, parameters: CleaningParameters) -
         UserError: the table lacks a column that the parameters name.
     """
     rows = named(raw_products, parameters.products, "raw_products")
-    kept, turned = without_missing(rows, parameters, parameters.products.required)
+    rows, known, forgot = part_forgotten(rows, "product_id", forgotten, ("product_id",))
+    kept, turned = without_missing(known, parameters, parameters.products.required)
+    turned += forgot
     amounts, unparsable = _amounts(kept, parameters)
     kept, repeated_in, conflicting = fold_repeats(kept.loc[amounts.index], "product_id")
     turned += unparsable + conflicting
@@ -91,6 +97,34 @@ def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.Data
     table_rows = table_rows.rename(columns=ours).convert_dtypes().astype("str").fillna("")
     table_rows.insert(0, "row", range(len(table_rows)))
     return table_rows
+
+
+def part_forgotten(
+    rows: pd.DataFrame, key: str, forgotten: Forgotten, by: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Turned]]:
+    """Part the rows of what is to be forgotten from those of all others.
+
+    Args:
+        rows: of a table, named.
+        key: the column by which the ledger names a row.
+        forgotten: who is to be forgotten.
+        by: the columns that tell: ``product_id``, ``image_id``, or both.
+
+    Returns:
+        All rows, in which what is to be forgotten has other keys; those of all others; and what to enter
+        into the ledger.
+    """
+    gone = pd.Series(False, index=rows.index, dtype="bool")
+    if "product_id" in by and forgotten.products:
+        gone |= rows["product_id"].map(forgotten.has_product).astype("bool")
+    if "image_id" in by and forgotten.images:
+        gone |= rows["image_id"].map(forgotten.has_image).astype("bool")
+    if not gone.any():
+        return rows, rows, []
+    masked = rows.copy()
+    masked.loc[gone, key] = [forgotten.masked(name) for name in rows.loc[gone, key]]
+    turned = [Turned(int(str(row)), REASON, DETAIL) for row in rows.index[gone]]
+    return masked, masked[~gone].copy(), turned
 
 
 def without_missing(

@@ -8,6 +8,7 @@ import pandas as pd
 from pydantic import BaseModel, ValidationError
 
 from fb_marketplace.feedback_folder import FeedbackFolder
+from fb_marketplace.forgotten import NOBODY, Forgotten
 from fb_marketplace_serving.feedback import ClickLine, SearchLine
 
 Line = TypeVar("Line", bound=BaseModel)
@@ -44,17 +45,20 @@ class Read(NamedTuple):
     left_out: LeftOut
 
 
-def read_feedback(raw_feedback: FeedbackFolder) -> pd.DataFrame:
+def read_feedback(raw_feedback: FeedbackFolder, forgotten: Forgotten = NOBODY) -> pd.DataFrame:
     """Read what was shown and clicked, and log a line of how much there is and how much was left out.
 
     Args:
         raw_feedback: the folder; it may not be there.
+        forgotten: listings of which nothing is to be kept.
 
     Returns:
         A row for each listing on each page: ``search_id``, ``words``, ``product_id``, ``position``, from 1
         over all pages, and ``clicked``.
     """
     feedback, left_out = joined(raw_feedback.lines("searches"), raw_feedback.lines("clicks"))
+    gone = feedback["product_id"].map(forgotten.has_product).astype("bool")
+    feedback = feedback[~gone].reset_index(drop=True)
     if len(feedback) or any(left_out):
         logger.log(
             logging.WARNING if any(left_out) else logging.INFO,

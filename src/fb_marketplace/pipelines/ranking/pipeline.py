@@ -122,7 +122,7 @@ def create_pipeline() -> Pipeline:
                 ],
                 "market",
             ),
-            node(read_feedback, "raw_feedback", "feedback"),
+            node(read_feedback, ["raw_feedback", "forgotten"], "feedback"),
             node(
                 train_ranker,
                 ["market", "params:word_index", "feedback", "params:ranker"],

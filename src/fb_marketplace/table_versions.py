@@ -1,0 +1,188 @@
+"""The versions of a Lance table that nobody needs, and what lies in its folder that no version names."""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.lake_files import LakeFile
+from fb_marketplace.storage import lance_options
+
+if TYPE_CHECKING:
+    import lance
+
+UNVERIFIED_FOR: Final = timedelta(days=7)
+"""A file that no version names may be of a commit that is being made: Lance leaves it alone as long."""
+
+
+class Tags(NamedTuple):
+    """What is known of a table before anything is decided.
+
+    Attributes:
+        versions: the number of the table's version that each tag names.
+        newest_untagged: when the newest version was committed, if no tag names it.
+    """
+
+    versions: Mapping[str, int]
+    newest_untagged: datetime | None
+
+
+class Unneeded(NamedTuple):
+    """What of a table can go.
+
+    Attributes:
+        versions: by their numbers; those whose tags are to go first are among them.
+        unverified: whether to delete what no version names, whatever its age.
+        files: with rows, or with which of them are deleted, that only these versions, or none, name; by
+            their paths in the table's folder.
+        bytes: of these files, and of what makes the versions.
+    """
+
+    versions: tuple[int, ...] = ()
+    unverified: bool = False
+    files: tuple[str, ...] = ()
+    bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.versions or self.files)
+
+
+def read_tags(url: str) -> Tags | None:
+    """Read which versions of a table have names; None where there is no table yet."""
+    dataset = _open(url)
+    if dataset is None:
+        return None
+    named = {name: int(tag["version"]) for name, tag in dataset.tags.list().items()}
+    newest = dataset.versions()[-1]
+    untagged = newest["version"] not in named.values()
+    return Tags(named, _committed(newest) if untagged and newest["version"] > 1 else None)
+
+
+def unneeded(
+    url: str,
+    files: Mapping[str, LakeFile],
+    kept_tags: Collection[str],
+    kept_since: datetime | None,
+    unrecorded_since: datetime,
+) -> Unneeded:
+    """Find what nobody needs of a table.
+
+    The newest version always stays: the next run goes on from it.
+
+    Args:
+        url: of the table.
+        files: of its folder, by their paths in it.
+        kept_tags: the names of the versions that are needed.
+        kept_since: versions without a name that were committed since are kept, as the run that made
+            them may go on; None where none does.
+        unrecorded_since: files that no version names are left alone where one was written since.
+    """
+    dataset = _open(url)
+    if dataset is None:
+        return Unneeded()
+    tags = {name: int(tag["version"]) for name, tag in dataset.tags.list().items()}
+    committed = {int(each["version"]): _committed(each) for each in dataset.versions()}
+    kept = {number for name, number in tags.items() if name in kept_tags} | {max(committed)}
+    if kept_since is not None:
+        recent = {number for number, when in committed.items() if when >= kept_since}
+        kept |= recent - set(tags.values())
+    gone = sorted(committed.keys() - kept)
+    held = _named_by(dataset, kept)
+    dropped = _named_by(dataset, gone) - held
+    stray = {path for path in files if _is_content(path)} - held - dropped
+    young = any(files[path].written >= unrecorded_since for path in stray)
+    old = datetime.now(UTC) - UNVERIFIED_FOR
+    going = dropped & files.keys()
+    going |= {path for path in stray if not young or files[path].written < old}
+    manifests = sum(_manifest_bytes(files, number) for number in gone)
+    weight = sum(files[path].bytes for path in going) + manifests
+    return Unneeded(tuple(gone), bool(stray) and not young, tuple(sorted(going)), weight)
+
+
+def remove_tags(url: str, names: Iterable[str]) -> None:
+    """Take names from versions; a name that is gone already is none to take."""
+    dataset = _open(url)
+    if dataset is None:
+        return
+    for name in set(names) & dataset.tags.list().keys():
+        dataset.tags.delete(name)
+
+
+def remove(url: str, found: Unneeded) -> None:
+    """Remove versions that have no name any more, and what no version names.
+
+    Raises:
+        UserError: the store did not delete all of it.
+    """
+    dataset = _open(url)
+    if dataset is None:
+        return
+    there = {int(each["version"]) for each in dataset.versions()}
+    which: dict[str, Any] = {"versions": sorted(there & set(found.versions))}
+    if not which["versions"]:
+        # None is as old as that, so that only what no version names goes.
+        which = {"older_than": timedelta(days=36500)}
+    said = dataset.cleanup_old_versions(
+        **which, delete_unverified=found.unverified, error_if_tagged_old_versions=False
+    )
+    if said.failed_deletes:
+        raise UserError(f"{url}: {said.failed_deletes} files were not deleted; run prune again")
+
+
+def compact(url: str) -> bool:
+    """Write a table's newest version anew without its deleted rows, names and all; tells if it had any.
+
+    A deletion only marks rows; their bytes stay in the files of their neighbours until this is done and
+    older versions are removed.
+    """
+    dataset = _open(url)
+    if dataset is None or not any(each.deletion_file() for each in dataset.get_fragments()):
+        return False
+    names = [name for name, tag in dataset.tags.list().items() if tag["version"] == dataset.version]
+    dataset.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
+    newest = _open(url)
+    if newest is not None:
+        for name in names:
+            newest.tags.update(name, newest.version)
+    return True
+
+
+def _open(url: str) -> "lance.LanceDataset | None":
+    import lance
+
+    try:
+        return lance.dataset(url, storage_options=lance_options(url))
+    except ValueError as error:
+        if "not found" in str(error).lower():
+            return None
+        raise
+
+
+def _committed(version: Mapping[str, Any]) -> datetime:
+    # Lance gives the time of this machine's zone, without saying so.
+    when: datetime = version["timestamp"]
+    return when.astimezone(UTC)
+
+
+def _named_by(dataset: "lance.LanceDataset", numbers: Iterable[int]) -> set[str]:
+    """Name the files that versions are made of, by their paths in the table's folder."""
+    names: set[str] = set()
+    for number in numbers:
+        for fragment in dataset.checkout_version(number).get_fragments():
+            names |= {f"data/{file.path}" for file in fragment.data_files()}
+            deletions: Callable[[], str | None] = fragment.deletion_file
+            if found := deletions():
+                names.add(found)
+    return names
+
+
+def _is_content(path: str) -> bool:
+    return path.startswith(("data/", "_deletions/"))
+
+
+def _manifest_bytes(files: Mapping[str, LakeFile], number: int) -> int:
+    """Give the size of a version's manifest, whichever of Lance's two ways names it."""
+    for name in (f"_versions/{2**64 - 1 - number}.manifest", f"_versions/{number}.manifest"):
+        if name in files:
+            return files[name].bytes
+    return 0

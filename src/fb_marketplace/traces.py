@@ -1,0 +1,224 @@
+"""What a listing is known by, and where in a lake any of it still is.
+
+Its id and the ids of its photos; its title, unless another listing says the same; the digests and the bytes
+of its photos, unless another listing has the same picture. Texts, tables and the bytes of all other files
+are searched, in each version that there is.
+"""
+
+import base64
+import io
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fb_marketplace.lake_files import LAYERS, TABLE, files_below, table_of, versioned
+from fb_marketplace.storage import lance_options, open_root
+
+if TYPE_CHECKING:
+    import lance
+    import pyarrow as pa
+
+SEARCHED: Final = (*LAYERS, "runs", "releases", "work", "receipts")
+
+LEAST_LETTERS: Final = 8
+"""A shorter id or title is looked for where it is all of a cell, not within texts or bytes."""
+
+_OWN: Final = ("image_id", "sha256", "source_sha256", "jpeg")
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What a listing is known by.
+
+    Attributes:
+        product_id: its id.
+        image_ids: of its photos.
+        title: what it says, where no other listing says it; else None.
+        digests: sha256 of its photos, in hex, as they came and as they are stored.
+        photos: their bytes, as they are stored.
+    """
+
+    product_id: str
+    image_ids: frozenset[str] = frozenset()
+    title: str | None = None
+    digests: frozenset[str] = frozenset()
+    photos: frozenset[bytes] = frozenset()
+
+    @property
+    def words(self) -> frozenset[str]:
+        """All of it that is text."""
+        told = {self.product_id, self.title or "", *self.image_ids, *self.digests}
+        return frozenset(told - {""})
+
+
+class Hit(NamedTuple):
+    """A place where something of a listing is: a path from the lake's root, and a version of a table."""
+
+    path: str
+    version: str = ""
+
+
+def traces_of(lake: str, product_id: str) -> Traces:
+    """Gather what a listing is known by, from whatever versions a lake still has."""
+    files = files_below(lake, "02_intermediate", "03_primary")
+    image_ids: set[str] = set()
+    title, seen = None, False
+    for path in sorted(files, key=_version, reverse=True):
+        if "/cleaned_image_rows.parquet/" in path:
+            rows = _rows(lake, path, ["image_id", "product_id"])
+            image_ids |= {row["image_id"] for row in rows if row["product_id"] == product_id}
+        if "/products.parquet/" in path and not seen:
+            listed = _rows(lake, path, ["product_id", "title", "description"])
+            own = [row["title"] for row in listed if row["product_id"] == product_id]
+            others = [row for row in listed if row["product_id"] != product_id]
+            seen = bool(own)
+            if own and not any(own[0] in f"{row['title']}\n{row['description']}" for row in others):
+                title = own[0]
+    own_photos, of_others = _photos(lake, product_id)
+    digests = {
+        photo[name] for photo in own_photos for name in ("sha256", "source_sha256")
+    } - of_others
+    return Traces(
+        product_id,
+        frozenset(image_ids | {photo["image_id"] for photo in own_photos}),
+        title,
+        frozenset(digests),
+        frozenset(photo["jpeg"] for photo in own_photos if photo["sha256"] not in of_others),
+    )
+
+
+def search(lake: str, traces: Traces) -> list[Hit]:
+    """Find every file, and every version of a table, that has anything of a listing.
+
+    Raises:
+        OSError: the lake cannot be read.
+    """
+    files = files_below(lake, *SEARCHED)
+    filesystem, root = open_root(lake)
+    hits = []
+    for path in files:
+        data = bytes(filesystem.cat_file(f"{root}/{path}"))
+        if _in_bytes(data, traces) or (path.endswith(".parquet") and _in_parquet(data, traces)):
+            hits.append(Hit(table_of(path) or path))
+    tables = sorted({table for path in files if (table := table_of(path))})
+    hits += [hit for table in tables for hit in _in_table(lake, table, traces)]
+    return sorted(set(hits))
+
+
+def _photos(lake: str, product_id: str) -> tuple[list[dict[str, Any]], set[str]]:
+    """Give the photos of a listing in all versions of the table, and the digests that others have too."""
+    found: dict[str, dict[str, Any]] = {}
+    of_others: set[str] = set()
+    for dataset, _ in _versions(f"{lake}/03_primary/images{TABLE}"):
+        all_photos = dataset.to_table(columns=["product_id", "sha256", "source_sha256"]).to_pylist()
+        own = dataset.to_table(columns=list(_OWN), filter=f"product_id = {_quoted(product_id)}")
+        found |= {photo["sha256"]: photo for photo in own.to_pylist()}
+        of_others |= {
+            photo[name]
+            for photo in all_photos
+            if photo["product_id"] != product_id
+            for name in ("sha256", "source_sha256")
+        }
+    return list(found.values()), of_others
+
+
+def _in_table(lake: str, table: str, traces: Traces) -> Iterator[Hit]:
+    wanted = ", ".join(_quoted(name) for name in sorted({traces.product_id, *traces.image_ids}))
+    for dataset, name in _versions(f"{lake}/{table}"):
+        columns = {"product_id", "image_id"} & set(dataset.schema.names)
+        asked = " OR ".join(f"{column} IN ({wanted})" for column in sorted(columns))
+        if asked and dataset.count_rows(filter=asked):
+            yield Hit(table, name)
+
+
+def _versions(url: str) -> Iterator[tuple["lance.LanceDataset", str]]:
+    """Open each version of a table that has a name, and the newest."""
+    import lance
+
+    try:
+        newest = lance.dataset(url, storage_options=lance_options(url))
+    except ValueError as error:
+        if "not found" in str(error).lower():
+            return
+        raise
+    named = {tag["version"]: name for name, tag in newest.tags.list().items()}
+    for number, name in sorted(({newest.version: "newest"} | named).items()):
+        yield newest.checkout_version(number), name
+
+
+def _in_parquet(data: bytes, traces: Traces) -> bool:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(data))
+    return any(_in_column(leaf, traces) for column in table.columns for leaf in _leaves(column))
+
+
+def _leaves(column: "pa.ChunkedArray | pa.Array") -> Iterator["pa.Array"]:
+    """Give the columns of plain values that a column is made of."""
+    import pyarrow as pa
+
+    for chunk in getattr(column, "chunks", [column]):
+        kind = chunk.type
+        if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+            yield from _leaves(chunk.flatten())
+        elif pa.types.is_struct(kind):
+            for part in chunk.flatten():
+                yield from _leaves(part)
+        elif pa.types.is_dictionary(kind):
+            yield from _leaves(chunk.dictionary_decode())
+        else:
+            yield chunk
+
+
+def _in_column(column: "pa.Array", traces: Traces) -> bool:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    kind = column.type
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        words = pa.array(sorted(traces.words), kind)
+        if pc.any(pc.is_in(column, words)).as_py():
+            return True
+        long = [word for word in traces.words if len(word) >= LEAST_LETTERS]
+        return any(pc.any(pc.match_substring(column, word)).as_py() for word in long)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or _is_fixed(kind):
+        sought = [*(bytes.fromhex(digest) for digest in traces.digests), *traces.photos]
+        return bool(set(sought) & set(column.to_pylist()))
+    return False
+
+
+def _is_fixed(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_fixed_size_binary(kind))
+
+
+def _in_bytes(data: bytes, traces: Traces) -> bool:
+    """Tell whether a file has anything of a listing as it stands: as text, as JSON, as a photo."""
+    long = {word for word in traces.words if len(word) >= LEAST_LETTERS}
+    written = {word.encode() for word in long} | {json.dumps(word)[1:-1].encode() for word in long}
+    written |= traces.photos | {base64.b64encode(photo) for photo in traces.photos}
+    if any(word in data for word in written):
+        return True
+    short = {re.escape(json.dumps(word).encode()) for word in traces.words - long}
+    return bool(short) and re.search(b"|".join(sorted(short)), data) is not None
+
+
+def _rows(lake: str, path: str, columns: Iterable[str]) -> list[dict[str, Any]]:
+    import pyarrow.parquet as pq
+
+    filesystem, root = open_root(lake)
+    data = bytes(filesystem.cat_file(f"{root}/{path}"))
+    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data), columns=list(columns)).to_pylist()
+    return rows
+
+
+def _version(path: str) -> str:
+    at = versioned(path)
+    return at.version if at else ""
+
+
+def _quoted(name: str) -> str:
+    return "'" + name.replace("'", "''") + "'"

@@ -1,0 +1,85 @@
+"""What is to be forgotten: turned away, counted, and never named."""
+
+import pandas as pd
+import pytest
+
+from fb_marketplace.forgotten import REASON, Forgotten, is_masked
+from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.pipelines.cleaning.image_rows import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.products import clean_products
+from fb_marketplace.pipelines.cleaning.quarantine import balance, merge_ledgers
+from fb_marketplace.schemas import MatchedPhotos, Quarantine
+
+
+@pytest.fixture
+def forgotten():
+    """The listing p1 and its photo j; the photo k of it has come since."""
+    one = Forgotten("salt")
+    return Forgotten("salt", frozenset([one.digest("p1")]), frozenset([one.digest("j")]))
+
+
+@pytest.fixture
+def cleaned(raw_products, cleaning, forgotten, tmp_path):
+    """Cleans three listings of one photo each and more, of which p1 is to be forgotten."""
+    for name in "ijk":
+        (tmp_path / f"{name}.jpg").write_bytes(b"photo of " + name.encode())
+    raw = pd.DataFrame(
+        [("i", "p0"), ("j", "p1"), ("k", "p1"), ("j", "p1")],
+        columns=["id", "product_id"],
+        dtype="str",
+    )
+    listed = clean_products(raw_products({}, {"price": "POA"}, {}), cleaning, forgotten)
+    rows = clean_image_rows(raw, listed.kept, listed.quarantined, cleaning, forgotten)
+    files = list_files(PhotoFolder(str(tmp_path)), rows.quarantined, forgotten)
+    matched = match_files(rows.kept, rows.quarantined, files, cleaning)
+    return listed, rows, files, matched
+
+
+def test_a_forgotten_listing_is_turned_away_for_that_whatever_else_is_wrong_with_it(cleaned):
+    listed = cleaned[0]
+
+    assert listed.kept["product_id"].tolist() == ["p0", "p2"]
+    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, REASON]]
+
+
+def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
+    _, rows, _, matched = cleaned
+
+    assert rows.kept["image_id"].tolist() == ["i"]
+    assert rows.quarantined["reason"].tolist() == [REASON] * 3
+    assert matched.photos["source_key"].tolist() == ["i.jpg"]
+    MatchedPhotos.validate(matched.photos)
+
+
+def test_its_files_are_told_to_be_forgotten(cleaned):
+    matched = cleaned[3]
+
+    assert matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", REASON]] * 2
+
+
+def test_the_ledger_balances_with_what_is_forgotten(cleaned):
+    listed, rows, files, matched = cleaned
+    ledger = merge_ledgers(listed.quarantined, rows.quarantined, matched.quarantined)
+
+    Quarantine.validate(ledger)
+    assert balance("products", 3, len(listed.kept), 0, ledger)["reasons"] == {REASON: 1}
+    assert balance("images", 4, len(rows.kept), 0, ledger)["quarantined"] == 3
+    assert balance("files", len(files), len(matched.photos), 0, ledger)["quarantined"] == 2
+
+
+def test_no_table_names_what_is_forgotten(cleaned):
+    listed, rows, files, matched = cleaned
+    tables = (*listed, *rows, files, *matched)
+    cells = {str(cell) for table in tables for row in table.to_numpy().tolist() for cell in row}
+
+    assert not {"p1", "j", "k", "j.jpg", "k.jpg", "images/j.jpg"} & cells
+    assert not files.loc[files["key"].map(is_masked), "etag"].any()
+
+
+def test_a_file_of_a_forgotten_photo_that_no_row_names_any_more_is_not_named(
+    cleaning, forgotten, tmp_path
+):
+    (tmp_path / "j.jpg").write_bytes(b"photo")
+    empty = pd.DataFrame({"key": []}, dtype="str")
+
+    assert list_files(PhotoFolder(str(tmp_path)), empty, forgotten)["key"].map(is_masked).all()

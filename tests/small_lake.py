@@ -1,0 +1,137 @@
+"""A lake of a few small files, tables, runs and releases, as whole runs leave it, made in a moment."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from fb_marketplace import tables
+from fb_marketplace.lake_files import begun
+from fb_marketplace.runs import RunRecord, RunRecords
+from fb_marketplace_serving.manifest import ARTIFACTS, Abstention, Canary, Manifest, artifact_of
+from fb_marketplace_serving.photo_files import FOLDER, file_name
+from fb_marketplace_serving.pointer import publish
+
+LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+TABLE = "03_primary/images.lance"
+
+
+def version(day: int) -> str:
+    """The run that began at noon of a day."""
+    return f"2026-01-{day:02}T12.00.00.000Z"
+
+
+class SmallLake:
+    """Writes into a folder what runs would."""
+
+    def __init__(self, root: Path):
+        self.root = root
+
+    def file(self, path: str, run: str, content: bytes = b"content") -> str:
+        """A version of an entry."""
+        name = path.rpartition("/")[2]
+        return self.put(f"{path}/{run}/{name}", content)
+
+    def put(self, path: str, content: bytes = b"content") -> str:
+        at = self.root / path
+        at.parent.mkdir(parents=True, exist_ok=True)
+        at.write_bytes(content)
+        return path
+
+    def commit(self, keys: Iterable[str], run: str | None = None, table: str = TABLE) -> None:
+        """Make a table hold these keys; the version that this makes is the run's, if there is one."""
+        url = str(self.root / table)
+        tables.ensure(url, LETTERS)
+        wanted = frozenset(keys)
+        held = tables.held_keys(url)
+        made = tables.retain(url, wanted)
+        for key in sorted(wanted - held):
+            made = tables.insert(url, pa.table({"key": [key]}, schema=LETTERS))
+        if run:
+            tables.tag(url, run, made)
+
+    def record(self, run: str, made: Iterable[str], read: Mapping[str, str] | None = None) -> None:
+        """A run that ended well, a minute after it began."""
+        began = begun(run)
+        record = RunRecord(
+            version=run,
+            pipelines=("__default__",),
+            environment="test",
+            started=began.isoformat(),
+            ended=(began + timedelta(minutes=1)).isoformat(),
+            read=dict(read or {}),
+            made=dict.fromkeys(made, run),
+            parameters={},
+            libraries={},
+            code_revision="abc",
+        )
+        RunRecords(str(self.root / "runs")).write(record)
+
+    def release(self, run: str, photos: bytes) -> None:
+        """A release whose photos are in one file, put in force."""
+        digest = hashlib.sha256(photos).digest()
+        place = f"{FOLDER}/{file_name(digest.hex())}"
+        self.put(place, photos)
+        row = {"image_id": "a", "file": place, "offset": 0, "bytes": len(photos), "sha256": digest}
+        sink = pa.BufferOutputStream()
+        pq.write_table(pa.Table.from_pylist([row]), sink)
+        paths = {
+            name: self.file(
+                f"07_model_output/{name}.bin",
+                run,
+                sink.getvalue().to_pybytes() if name == "photos" else name.encode(),
+            )
+            for name in ARTIFACTS
+        }
+        canary = Canary(
+            image_id="a",
+            photo=base64.b64encode(photos).decode(),
+            probabilities=[1.0],
+            embedding=[1.0],
+            neighbours=["a"],
+        )
+        manifest = Manifest(
+            version=run,
+            created=begun(run).isoformat(),
+            code_revision="abc",
+            data_digest="d",
+            artifacts={name: artifact_of(str(self.root), path) for name, path in paths.items()},
+            labels=("Arts",),
+            abstention=Abstention(threshold=0.5, error=0.1),
+            photos_version=1,
+            embedding_dimension=1,
+            counts={},
+            metrics={},
+            canaries=(canary,),
+        )
+        publish(str(self.root), manifest)
+
+    def whole_run(self, day: int, keys: str) -> str:
+        """Everything that a whole run leaves, on a day, where the bucket holds these photos."""
+        run = version(day)
+        self.file("02_intermediate/raw_sources.json", run)
+        self.file("05_model_input/splits.parquet", run)
+        self.commit(keys, run)
+        history = [{"epoch": 0.0, "validation_loss": float(day)}]
+        self.put(f"work/fingerprint{day}/history.json", json.dumps(history).encode())
+        self.put(f"work/fingerprint{day}/epoch_0000.safetensors", b"weights")
+        told = [{"stage": "head", "epoch": 1}, {"stage": "fine_tuning", **history[0]}]
+        self.file("08_reporting/training_history.json", run, json.dumps(told).encode())
+        self.put(f"06_models/checkpoints/{run}/checkpoints/epoch_0000.safetensors", b"weights")
+        self.release(run, keys.encode())
+        made = ("raw_sources", "splits", "images", "training_history", "checkpoints", "release")
+        before = {"previous_splits": version(day - 1)} if day > 1 else {}
+        self.record(run, made, before)
+        return run
+
+    def files(self) -> set[str]:
+        return {
+            path.relative_to(self.root).as_posix()
+            for path in self.root.rglob("*")
+            if path.is_file()
+        }

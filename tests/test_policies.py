@@ -1,0 +1,124 @@
+"""The least that the pipelines and the server may, tried on a real server: see docs/operations.md."""
+
+import os
+from datetime import timedelta
+
+import fsspec
+import pytest
+import seaweed as seaweedfs
+from small_lake import TABLE, SmallLake, version
+
+from fb_marketplace import pruning, retention, tables
+from fb_marketplace.forgotten import remember
+from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.runs import RunRecords
+from fb_marketplace.storage import open_root
+from fb_marketplace.work_folder import WorkFolder
+from fb_marketplace_serving.lake import Lake
+from fb_marketplace_serving.pointer import current_version, look, put_in_force, read_current
+from fb_marketplace_serving.release_files import files_of, sealed_bytes
+from fb_marketplace_serving.release_list import list_releases
+
+RAW, LAKE = f"s3://{seaweedfs.RAW_BUCKET}/raw", f"s3://{seaweedfs.LAKE_BUCKET}/lake"
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory):
+    """Two buckets, filled: a photo in one, two runs and their releases in the other."""
+    folder = tmp_path_factory.mktemp("lake")
+    lake = SmallLake(folder)
+    for day in (1, 2):
+        lake.whole_run(day, "abc"[: day + 1])
+    photo = tmp_path_factory.mktemp("raw")
+    (photo / "a.jpg").write_bytes(b"photo")
+    with seaweedfs.running() as server:
+        for bucket in (seaweedfs.RAW_BUCKET, seaweedfs.LAKE_BUCKET):
+            server.make_bucket(bucket)
+        server.upload(photo, f"{RAW}/images")
+        server.upload(folder, LAKE)
+        yield server
+
+
+@pytest.fixture
+def acts_as(store, monkeypatch):
+    """Makes this process one that has the credentials of the pipelines, or of the server."""
+
+    def acts_as(name):
+        for variable in [each for each in os.environ if each.startswith("AWS_")]:
+            monkeypatch.delenv(variable)
+        for variable, value in store.identity(name).items():
+            monkeypatch.setenv(variable, value)
+        fsspec.filesystem("s3").clear_instance_cache()
+
+    yield acts_as
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+def test_the_server_s_identity_can_all_that_serving_takes(acts_as):
+    acts_as(seaweedfs.SERVER)
+
+    manifest, store = read_current(LAKE), Lake(LAKE)
+    for artifact in files_of(store, manifest):
+        sealed_bytes(store, artifact)
+
+    assert current_version(LAKE) == version(2)
+    assert [each.version for each in list_releases(LAKE)] == [version(2), version(1)]
+    with pytest.raises(FileNotFoundError):
+        store.read("releases/none.json")
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda: Lake(LAKE).replace("releases/other.json", b"{}"),
+        lambda: put_in_force(LAKE, version(1), look(LAKE)),
+        lambda: Lake(RAW).read("images/a.jpg"),
+        lambda: open_root(LAKE)[0].rm_file(f"{LAKE}/releases/current.json"),
+    ],
+    ids=["write", "rollback", "read the bucket", "delete"],
+)
+def test_the_server_s_identity_can_nothing_else(acts_as, forbidden):
+    acts_as(seaweedfs.SERVER)
+
+    with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
+        forbidden()
+
+    assert current_version(LAKE) == version(2)
+
+
+@pytest.mark.parametrize(
+    "forbidden",
+    [
+        lambda: Lake(RAW).replace("images/b.jpg", b"photo"),
+        lambda: open_root(RAW)[0].rm_file(f"{RAW}/images/a.jpg"),
+    ],
+    ids=["write", "delete"],
+)
+def test_the_pipelines_identity_cannot_change_the_bucket(acts_as, forbidden):
+    acts_as(seaweedfs.PIPELINES)
+
+    with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
+        forbidden()
+
+    assert PhotoFolder(f"{RAW}/images").fetch(["a.jpg"]) == [b"photo"]
+
+
+def test_the_pipelines_identity_can_all_that_runs_and_pruning_take(acts_as):
+    """The last of these tests: it changes the lake."""
+    acts_as(seaweedfs.PIPELINES)
+    work = WorkFolder(f"{LAKE}/work").under("fingerprint9")
+    filesystem, root = open_root(LAKE)
+
+    assert [file.key for file in PhotoFolder(f"{RAW}/images").files()] == ["a.jpg"]
+    work.write("state", b"epoch")
+    work.remove("state")
+    remember(LAKE, "p", [])
+    assert tables.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
+    tables.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
+    put_in_force(LAKE, version(2), look(LAKE))
+    with filesystem.open(f"{root}/07_model_output/large", "wb", block_size=5 * 2**20) as file:
+        file.write(b"x" * (6 * 2**20))
+    pruning.prune(retention.plan(LAKE, 1, timedelta(0)))
+
+    assert [each.version for each in RunRecords(f"{LAKE}/runs").newest_first()] == [version(2)]
+    assert not filesystem.exists(f"{root}/releases/{version(1)}.json")
