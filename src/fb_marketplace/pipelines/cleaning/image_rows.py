@@ -13,6 +13,7 @@ from fb_marketplace.pipelines.cleaning.products import (
     fold_repeats,
     named,
     without_missing,
+    without_torn,
 )
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, ledger, quarantined
 
@@ -39,7 +40,9 @@ def clean_image_rows(
         parameters: what counts as missing, and how the columns are called.
     """
     rows = named(raw_images, parameters.images, "raw_images")
-    kept, turned = without_missing(rows, parameters, parameters.images.required)
+    whole, torn = without_torn(rows)
+    kept, turned = without_missing(whole, parameters, parameters.images.required)
+    turned += torn
     known = kept["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
     for row, product in kept.loc[~known, "product_id"].items():
