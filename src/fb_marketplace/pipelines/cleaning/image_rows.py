@@ -60,8 +60,14 @@ def clean_image_rows(
 
 def list_files(raw_image_files: PhotoFolder) -> pd.DataFrame:
     """List the files of the photo folder: ``key``, ``size`` in bytes, and ``etag``."""
-    files = pd.DataFrame(raw_image_files.files(), columns=["key", "size", "etag"])
+    listed = [file._replace(key=_as_text(file.key)) for file in raw_image_files.files()]
+    files = pd.DataFrame(listed, columns=["key", "size", "etag"])
     return files.astype({"key": "str", "size": "int64", "etag": "str"})
+
+
+def _as_text(key: str) -> str:
+    r"""Write what is no UTF-8 in the name of a local file as ``\udcff``: no table takes it as it is."""
+    return key.encode("utf-8", "backslashreplace").decode()
 
 
 def match_files(
