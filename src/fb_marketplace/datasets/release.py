@@ -48,10 +48,11 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         if self._version is None:
             raise DatasetError("a release takes the run's version: set `versioned: true`")
         sealed = data.model_copy(update={"version": self._version.save})
-        seen = look(self._filepath)
-        self._refuse_if_judged_against_another(sealed, seen)
         # Whoever serves it opens it so: what would be refused there is not published here.
         Release.of_manifest(self._filepath, sealed)
+        # Only now, as opening takes seconds, in which another run may publish.
+        seen = look(self._filepath)
+        self._refuse_if_judged_against_another(sealed, seen)
         publish(self._filepath, sealed, seen)
 
     def _refuse_if_judged_against_another(self, sealed: Manifest, seen: Seen) -> None:
