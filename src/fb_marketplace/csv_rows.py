@@ -65,7 +65,7 @@ def decode(data: bytes, encoding: str) -> str:
     """
     text = data.decode(encoding, "replace").removeprefix("\ufeff").replace("\0", REPLACEMENT)
     odd = sum(REPLACEMENT in line for line in text.split("\n"))
-    if odd * FEW > max(FEW, text.count("\n")):
+    if odd * FEW > text.count("\n"):
         try:
             data.decode(encoding)
         except UnicodeDecodeError as error:
