@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 KEY: Final = "key"
 """The column that every keyed table has."""
 
+_PRIMARY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
+"""Tells Lance that two commits of the same key conflict; without it, rows that two runs insert at once are
+there twice."""
+
 DELETED_AT_ONCE: Final = 1000
 
 Rows: TypeAlias = Any
@@ -99,13 +103,20 @@ def ensure(url: str, schema: "pa.Schema") -> None:
     """Make an empty table if there is none, or only one with other columns, whose versions stay."""
     import lance
 
+    place, options = schema.get_field_index(KEY), lance_options(url)
+    keyed = schema.set(place, schema.field(place).with_metadata(_PRIMARY))
     try:
-        mode = "" if _open(url, None).schema.equals(schema) else "overwrite"
+        if not _open(url, None).schema.equals(schema):
+            empty = keyed.empty_table()
+            lance.write_dataset(empty, url, schema=keyed, mode="overwrite", storage_options=options)
     except TableMissingError:
-        mode = "create"
-    if mode:
-        empty, options = schema.empty_table(), lance_options(url)
-        lance.write_dataset(empty, url, schema=schema, mode=mode, storage_options=options)
+        nothing = lance.LanceOperation.Overwrite(keyed, [])
+        try:
+            # Without another try: where two runs make a table at once, that would empty the first one's.
+            lance.LanceDataset.commit(url, nothing, max_retries=0, storage_options=options)
+        except (OSError, ValueError):
+            if not _has(url, schema):
+                raise
 
 
 def insert(url: str, rows: Rows) -> int:
@@ -128,6 +139,13 @@ def retain(url: str, keys: frozenset[str]) -> int:
 def tag(url: str, name: str, version: int) -> None:
     """Name a version, so that it is kept and can be asked for."""
     _open(url, None).tags.create(name, version)
+
+
+def _has(url: str, schema: "pa.Schema") -> bool:
+    try:
+        return bool(_open(url, None).schema.equals(schema))
+    except TableMissingError:
+        return False
 
 
 @lru_cache(maxsize=16)

@@ -250,12 +250,18 @@ def read_logits(
 
 
 def _resume(work: WorkFolder, parts: training_state.Parts) -> list[dict[str, float]]:
-    states = [name for name in work.names() if name.startswith("state_")]
-    if not states:
-        return []
-    facts = training_state.restore(work.read(states[-1]), parts)
-    history: list[dict[str, float]] = facts["history"]
-    return history
+    while states := [name for name in work.names() if name.startswith("state_")]:
+        try:
+            state = work.read(states[-1])
+        except FileNotFoundError:
+            continue  # Another run of the same training has gone on: there is a later one, or its end.
+        facts = training_state.restore(state, parts)
+        resumed: list[dict[str, float]] = facts["history"]
+        return resumed
+    ended: list[dict[str, float]] = (
+        json.loads(work.read(HISTORY)) if HISTORY in work.names() else []
+    )
+    return ended
 
 
 def _keep(work: WorkFolder, parts: training_state.Parts, history: list[dict[str, float]]) -> None:
