@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from fb_marketplace.lance_patience import again_if_broken
 from fb_marketplace.storage import lance_options
 
 if TYPE_CHECKING:
@@ -42,13 +43,16 @@ class Table:
     url: str
     version: int
 
+    @again_if_broken
     def __len__(self) -> int:
         return int(self._open().count_rows())
 
+    @again_if_broken
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read columns of all rows, in the order in which they were written."""
         return self._open().to_table(columns=list(columns))
 
+    @again_if_broken
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> "pa.Table":
         """Read columns of the rows at these positions, in this order."""
         return self._open().take([int(row) for row in rows], columns=list(columns))
@@ -82,6 +86,7 @@ class Retain:
     held: frozenset[str] = frozenset()
 
 
+@again_if_broken
 def open_table(url: str, version: int | str | None = None) -> Table:
     """Open a table at a version: a number, a tag, or the newest.
 
@@ -99,6 +104,7 @@ def held_keys(url: str) -> frozenset[str]:
         return frozenset()
 
 
+@again_if_broken
 def ensure(url: str, schema: "pa.Schema") -> None:
     """Make an empty table if there is none, or only one with other columns, whose versions stay."""
     import lance
@@ -119,6 +125,7 @@ def ensure(url: str, schema: "pa.Schema") -> None:
                 raise
 
 
+@again_if_broken
 def insert(url: str, rows: Rows) -> int:
     """Add rows whose keys the table lacks, in one commit; gives the version that this made."""
     dataset = _open(url, None)
@@ -126,6 +133,7 @@ def insert(url: str, rows: Rows) -> int:
     return int(dataset.version)
 
 
+@again_if_broken
 def retain(url: str, keys: frozenset[str]) -> int:
     """Delete the rows whose keys are not among these; gives the version that this made."""
     dataset = _open(url, None)
@@ -136,9 +144,16 @@ def retain(url: str, keys: frozenset[str]) -> int:
     return int(dataset.version)
 
 
+@again_if_broken
 def tag(url: str, name: str, version: int) -> None:
     """Name a version, so that it is kept and can be asked for."""
-    _open(url, None).tags.create(name, version)
+    tags = _open(url, None).tags
+    try:
+        tags.create(name, version)
+    except ValueError as error:
+        # A tag whose making was answered by nobody is made again, and then is there already.
+        if "already exists" not in str(error) or tags.list()[name]["version"] != version:
+            raise
 
 
 def _has(url: str, schema: "pa.Schema") -> bool:

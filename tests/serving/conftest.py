@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pytest
-import s3fs
 import seaweed as seaweedfs
 import small_release
 from onnx import TensorProto, helper, numpy_helper
@@ -23,6 +22,7 @@ import fb_marketplace_serving
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.manifest import Manifest
+from fb_marketplace_serving.object_store import S3
 from fb_marketplace_serving.pointer import publish
 from fb_marketplace_serving.release import Release
 
@@ -296,10 +296,10 @@ def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]
     def become(variables: dict[str, str]) -> None:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+        S3.clear_instance_cache()
 
     yield become
-    s3fs.S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
 
 
 @pytest.fixture
