@@ -117,7 +117,13 @@ def test_a_stage_changes_with_the_version_of_a_library(monkeypatch):
     assert stage_digest("read", 1, libraries=["numpy"]) != before
 
 
-SCHEMA = pa.schema([("key", pa.string()), ("id", pa.string()), ("vector", pa.list_(pa.float32()))])
+SCHEMA = pa.schema(
+    [
+        pa.field("key", pa.string(), nullable=False),
+        ("id", pa.string()),
+        ("vector", pa.list_(pa.float32())),
+    ]
+)
 VECTORS = {"a": [1.0, 0.5], "b": [0.25, 2.0], "c": [0.0, 0.0], "d": [3.0, 4.0], "e": [5.0, 6.0]}
 
 

@@ -45,7 +45,7 @@ def test_another_run_reads_no_photo_again_and_makes_a_new_release(bucket_run: Ru
     photos = place.photo_table()
     before = photos.version, photos.count_rows()
 
-    again = Run(place, place.run())
+    again = Run(place, place.run("--pipelines=cleaning,release"))
 
     photos = place.photo_table()
     assert (photos.version, photos.count_rows()) == before

@@ -79,7 +79,7 @@ class Market:
         shuffled = np.random.default_rng(1).permutation(len(ids))
         text = pa.schema(
             [
-                ("key", pa.string()),
+                pa.field("key", pa.string(), nullable=False),
                 ("product_id", pa.string()),
                 ("meaning", pa.list_(pa.float32())),
             ]
@@ -94,7 +94,10 @@ class Market:
             for angle in [np.radians(products["angle"][row])]
         ]
         photo = pa.schema(
-            [(name, pa.string()) for name in ("key", "image_id", "source_sha256", "sha256")]
+            [
+                pa.field(name, pa.string(), nullable=False)
+                for name in ("key", "image_id", "source_sha256", "sha256")
+            ]
         )
         photos = [dict.fromkeys(photo.names, f"{product}.1") for product in ids]
         facts = self.folder / "facts.parquet"
