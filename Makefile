@@ -15,7 +15,7 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-runs test-parts test-long test-page test-real screenshots serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-runs test-parts test-long chaos fuzz test-page test-real screenshots serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,12 @@ test-parts: $(READY)  ## run the tests of the parts
 
 test-long: $(READY)  ## run the tests that train and kill for minutes
 	$(BIN)/pytest -m long
+
+chaos: $(READY)  ## kill runs and their store at random moments, run again and compare (an hour; KILLS=30 SEED=1)
+	OMP_NUM_THREADS=1 KILLS=$(or $(KILLS),30) SEED=$(or $(SEED),1) $(BIN)/pytest -m chaos -s tests/e2e
+
+fuzz: $(READY)  ## clean 200 buckets of which a hundredth is spoiled
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/pipelines/cleaning
 
 test-page: $(READY)  ## look at the page in headless Chromium (apt-get install chromium)
 	$(BIN)/pytest -m page tests/page

@@ -91,27 +91,65 @@ def running() -> Iterator[Seaweed]:
     Raises:
         RuntimeError: it did not start; the message ends with what it logged.
     """
+    with mortal() as server:
+        yield server.seaweed
+
+
+class Mortal:
+    """A server that can be killed, and started again at the same address with what it had stored."""
+
+    def __init__(
+        self, folder: Path, command: list[str], process: "subprocess.Popen[bytes]"
+    ) -> None:
+        self._folder, self._command, self._process = folder, command, process
+        s3 = next(word for word in command if word.startswith("-s3.port="))
+        self.seaweed = Seaweed(f"http://{HOST}:{s3.partition('=')[2]}", process.pid)
+
+    def kill(self) -> None:
+        """Kill it as a machine that goes away does."""
+        self._process.kill()
+        self._process.wait()
+
+    def start(self) -> None:
+        """Start it again, and wait until it answers.
+
+        Raises:
+            RuntimeError: it did not start.
+        """
+        self._process = _spawn(self._folder, self._command)
+        if not _answers(self._process, self.seaweed.endpoint):
+            log = (self._folder / "log").read_text(errors="replace")
+            raise RuntimeError(f"SeaweedFS did not start again:\n{log[-3000:]}")
+
+    def stop(self) -> None:
+        """End it."""
+        _stop(self._process)
+
+
+@contextlib.contextmanager
+def mortal() -> Iterator[Mortal]:
+    """Start a server as :func:`running` does."""
     # A short path: the server's Unix sockets lie below it, and those may have some 100 letters.
     folder = Path(tempfile.mkdtemp(prefix="weed-"))
-    process = None
+    server = None
     try:
         for start in range(1, _STARTS + 1):
             # Between the choice of the ports and the start another program may take one.
-            process, endpoint = _start(folder / str(start))
-            if _answers(process, endpoint):
+            server = _start(folder / str(start))
+            if _answers(server._process, server.seaweed.endpoint):
                 break
-            _stop(process)
+            server.stop()
         else:
             log = (folder / str(start) / "log").read_text(errors="replace")
             raise RuntimeError(f"SeaweedFS did not start in {_STARTS} tries:\n{log[-3000:]}")
-        yield Seaweed(endpoint, process.pid)
+        yield server
     finally:
-        if process is not None:
-            _stop(process)
+        if server is not None:
+            server.stop()
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
+def _start(folder: Path) -> Mortal:
     (folder / "data").mkdir(parents=True)
     config = folder / "s3.json"
     config.write_text(json.dumps(_identities()))
@@ -139,9 +177,13 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
     ]
     for name, (http, grpc) in chosen.items():
         command += [f"-{name}.port={http}", f"-{name}.port.grpc={grpc}"]
-    with (folder / "log").open("wb") as log:
+    return Mortal(folder, command, _spawn(folder, command))
+
+
+def _spawn(folder: Path, command: list[str]) -> "subprocess.Popen[bytes]":
+    with (folder / "log").open("ab") as log:
         # A session of its own: an interrupt at the terminal is for the tests, which then stop it.
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -150,7 +192,6 @@ def _start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
             env=_without_aws() | {"HOME": str(folder)},
             start_new_session=True,
         )
-    return process, f"http://{HOST}:{chosen['s3'][0]}"
 
 
 def _identities() -> dict[str, Any]:

@@ -48,7 +48,7 @@ LAYERS = {
     "model_output": "07_model_output",
     "reporting": "08_reporting",
 }
-MADE_ELSEWHERE = {"run_records"}
+MADE_ELSEWHERE = {"raw", "run_records", "run_report"}
 """What the hooks read and write, and no node."""
 
 HEAVY = [

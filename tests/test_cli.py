@@ -94,7 +94,7 @@ def test_a_table_that_is_not_utf_8_is_told(fails, tmp_path):
     columns = "id,product_name,category,product_description,price,location\n"
     written = columns + "1,Caf\u00e9 table,Home / Tables,A table.,5,Leeds\n"
     (tmp_path / "raw/Assets/Products.csv").write_bytes(written.encode("latin-1"))
-    (tmp_path / "raw/Assets/Images.csv").write_text("id,product_id\n")
+    (tmp_path / "raw/Assets/Images.csv").write_text("id,product_id\n1,1\n")
 
     told = fails("--pipeline=cleaning")
 

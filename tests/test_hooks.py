@@ -42,7 +42,6 @@ def lake(tmp_path):
                 "filepath": str(tmp_path / "runs"),
                 "opened_by": "fb_marketplace.runs.RunRecords",
             },
-            "raw_products": {"type": "json.JSONDataset", "filepath": str(tmp_path / "raw.json")},
             "letters": {
                 "type": "fb_marketplace.datasets.lance_table.LanceTableDataset",
                 "filepath": str(tmp_path / "letters.lance"),
@@ -154,13 +153,6 @@ def test_what_no_run_made_is_told_before_anything_runs(lake):
         lake.run(USE, "v1")
 
     assert list(lake.records.newest_first()) == []
-
-
-def test_a_raw_table_that_is_not_there_is_told_with_what_is(lake):
-    (lake.root / "raws.json").write_text("1")
-
-    with pytest.raises(UserError, match=r"no raw\.json in .*, which holds .*raws\.json.*FB_RAW"):
-        lake.run(Pipeline([node(double, "raw_products", "number")]), "v1")
 
 
 def test_a_run_that_makes_nothing_that_has_versions_leaves_no_record(lake):

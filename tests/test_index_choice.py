@@ -1,11 +1,24 @@
 import numpy as np
 import pytest
-from pipelines.indexing.drawn_vectors import COUNT, drawn
+from drawn_vectors import COUNT, drawn
 
 from fb_marketplace import index_choice
 from fb_marketplace.errors import UserError
 from fb_marketplace.index_choice import choose
 from fb_marketplace.index_recall import Exam, radii_of, recall_of
+from fb_marketplace.parameters import IndexParameters
+from fb_marketplace_serving.index_building import hold
+from fb_marketplace_serving.index_kinds import Vectors
+
+
+@pytest.fixture(scope="module")
+def told(base_parameters):
+    return IndexParameters.model_validate(base_parameters["indexing"])
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return Vectors(hold([drawn(0, COUNT)]))
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from pipelines.indexing.drawn_vectors import DIMENSION, drawn
+from drawn_vectors import COUNT, DIMENSION, drawn
 
 from fb_marketplace import index_recall
 from fb_marketplace.index_recall import (
@@ -16,6 +16,11 @@ from fb_marketplace.index_recall import (
 )
 from fb_marketplace_serving.index_building import build, hold
 from fb_marketplace_serving.index_kinds import Vectors
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return Vectors(hold([drawn(0, COUNT)]))
 
 
 def test_queries_of_the_exam_are_away_from_all_rows_but_as_long(vectors):

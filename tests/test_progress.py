@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.progress import Progress
+from fb_marketplace.progress import Progress, tallies
 
 
 @pytest.mark.parametrize(("total", "already"), [(0, 0), (5, 5), (5, 2)])
@@ -45,3 +45,14 @@ def test_an_error_in_between_is_not_hidden():
 
     with pytest.raises(ValueError, match="broken"):
         work()
+
+
+def test_what_was_begun_is_told_once_with_what_was_done_before():
+    tallies()
+    with Progress("things", 5, 2) as progress:
+        progress.advance(1)
+    with pytest.raises(ValueError, match="broken"), Progress("others", 3):
+        raise ValueError("broken")
+
+    assert tallies() == [("things", 1, 2), ("others", 0, 0)]
+    assert tallies() == []

@@ -39,7 +39,9 @@ def test_lance_may_use_no_plain_endpoint_that_nobody_named(environment):
 
 
 def test_lance_gives_up_on_a_dead_store(environment):
-    assert {"connect_timeout", "timeout"} <= storage.lance_options("s3://lake/a.lance").keys()
+    told = storage.lance_options("s3://lake/a.lance")
+
+    assert {"connect_timeout", "read_timeout", "client_retry_timeout"} <= told.keys()
 
 
 def test_a_filesystem_on_s3_has_our_timeouts_and_caches_no_listing(environment):
@@ -50,7 +52,8 @@ def test_a_filesystem_on_s3_has_our_timeouts_and_caches_no_listing(environment):
 
     assert root == "lake/runs"
     assert filesystem.config_kwargs["connect_timeout"] <= 10
-    assert filesystem.storage_options["use_listings_cache"] is False
+    assert filesystem.config_kwargs["retries"]["total_max_attempts"] == 1
+    assert not filesystem.dircache.use_listings_cache
 
 
 @pytest.mark.parametrize(

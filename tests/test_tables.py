@@ -1,4 +1,7 @@
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -54,6 +57,44 @@ def test_rows_inserted_twice_are_there_once(url):
     tables.insert(url, rows("a", "b"))
 
     assert len(tables.open_table(url)) == 2
+
+
+def at_once(*works):
+    """Do all of them at once, each in a process's place: a thread that begins with the others."""
+    ready = threading.Barrier(len(works))
+
+    def do(work):
+        ready.wait()
+        return work()
+
+    with ThreadPoolExecutor(len(works)) as pool:
+        return list(pool.map(do, works))
+
+
+def test_a_table_that_several_make_at_once_is_one(tmp_path):
+    url = str(tmp_path / "new.lance")
+
+    def make_and_insert(key):
+        tables.ensure(url, SCHEMA)
+        tables.insert(url, rows(key))
+
+    at_once(*(partial(make_and_insert, key) for key in "abcdef"))
+
+    assert sorted(names(url)) == ["a!", "b!", "c!", "d!", "e!", "f!"]
+
+
+def test_rows_that_several_insert_at_once_are_there_once(url):
+    at_once(*(partial(tables.insert, url, rows(*"abcd")) for _ in range(6)))
+
+    assert sorted(names(url)) == ["a!", "b!", "c!", "d!"]
+
+
+def test_rows_that_several_retain_at_once_are_retained(url):
+    tables.insert(url, rows(*"abcdef"))
+
+    at_once(*(partial(tables.retain, url, frozenset("ab")) for _ in range(4)))
+
+    assert sorted(names(url)) == ["a!", "b!"]
 
 
 def test_held_keys_are_those_of_all_rows_and_none_where_there_is_no_table(url, tmp_path):

@@ -14,12 +14,15 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
 from kedro.framework.project import settings
 from kedro.io.core import DatasetNotFoundError
+from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 from omegaconf.errors import OmegaConfBaseException
 
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
+from fb_marketplace.store_errors import advice, causes, one_line
 from fb_marketplace_serving.index_kinds import IndexMismatch
+from fb_marketplace_serving.lake_url import without_credentials
 from fb_marketplace_serving.manifest import ReleaseError
 
 USERS: Final = (
@@ -77,6 +80,52 @@ def summary(env: str | None, conf_source: str | None) -> None:
         version = catalog.load("run_records").latest(["cleaning_report"])["cleaning_report"]
         report = catalog.load("cleaning_report", version=version)
         click.echo(tell(manifest, report, catalog.load("lake").url))
+
+
+def _doctor(
+    env: str | None,
+    conf_source: str | None,
+    params: dict[str, Any],
+    pipeline: str,
+    pipelines: tuple[str, ...],
+) -> None:
+    from kedro.framework.project import pipelines as there_are
+
+    from fb_marketplace.doctor import examine
+    from fb_marketplace.run_needs import needs_of
+
+    names = [pipeline] if pipeline else list(pipelines) or ["__default__"]
+    for name in names:
+        _check_pipeline(name)
+    with (
+        _mistakes_in_one_line(),
+        settings.SESSION_CLASS.create(
+            env=env, conf_source=conf_source, runtime_params=params
+        ) as session,
+    ):
+        catalog = session.load_context().catalog
+        wanted = sum((there_are[name] for name in names), start=Pipeline([]))
+        needs = needs_of(wanted.inputs(), wanted.all_outputs(), catalog)
+        fails = 0
+        for found in examine(needs, thorough=True):
+            click.echo(f"{found.state:13} {found}")
+            fails += found.state == "fails"
+    if fails:
+        raise SystemExit(1)
+
+
+cli.add_command(
+    click.Command(
+        "doctor",
+        params=[
+            each
+            for each in kedro_run.params
+            if each.name in ("env", "conf_source", "params", "pipeline", "pipelines")
+        ],
+        callback=_doctor,
+        help="Look at what a run needs: roots, rights, tables, disk, memory, packages. Changes nothing.",
+    )
+)
 
 
 @cli.command()
@@ -191,7 +240,7 @@ def _mistakes_in_one_line() -> Iterator[None]:
         told = _told(error)
         if told is None:
             raise
-        raise click.ClickException(told) from error
+        raise click.ClickException(told.replace("\n", "\nError: ")) from error
 
 
 def _check_pipeline(name: str) -> None:
@@ -209,21 +258,21 @@ def _check_pipeline(name: str) -> None:
 
 def _told(error: BaseException) -> str | None:
     """Say in one line what a user did or met; nothing for what is an error of ours."""
-    causes: list[BaseException] = [error]
-    while causes[-1].__cause__ is not None:
-        causes.append(causes[-1].__cause__)
-    for cause in causes:
+    chain = list(causes(error))
+    for cause in chain:
         if isinstance(cause, UserError | ReleaseError | IndexMismatch):
-            return str(cause)
+            return without_credentials(str(cause))
+    to_do = advice(error)
     of_a_user = (
-        isinstance(causes[-1], USERS)
-        or any(_is_of(cause, "botocore.", "pandas.errors") for cause in causes)
+        to_do
+        or isinstance(chain[-1], USERS)
+        or any(_is_of(cause, "botocore.", "pandas.errors") for cause in chain)
         or str(error).startswith("Pipeline ")
     )
     if not of_a_user:
         return None
     logger.debug("told in one line", exc_info=error)
-    return " ".join(str(error).split())
+    return f"{one_line(error)}{f'; {to_do}' if to_do else ''}"
 
 
 def _is_of(error: BaseException, *modules: str) -> bool:

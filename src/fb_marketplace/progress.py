@@ -3,12 +3,21 @@
 import logging
 import sys
 import time
-from typing import Final, Self
+from collections import deque
+from typing import Final, NamedTuple, Self
 
 LINE_EVERY: Final = 15.0
 """Seconds between two lines in a log."""
 
 logger = logging.getLogger(__name__)
+
+
+class Tally(NamedTuple):
+    """How much of some long work was done, and how much of it an earlier run had done."""
+
+    what: str
+    made: int
+    reused: int
 
 
 class Progress:
@@ -26,6 +35,7 @@ class Progress:
         self._started = self._said = time.monotonic()
         self._note = ""
         self._bar = None
+        _begun.append(self)
         if sys.stderr.isatty() and total > already:
             from tqdm import tqdm
 
@@ -54,6 +64,11 @@ class Progress:
         elif time.monotonic() - self._said > LINE_EVERY:
             self._say()
 
+    @property
+    def tally(self) -> Tally:
+        """What is done by now."""
+        return Tally(self._what, self._done - self._already, self._already)
+
     def _say(self) -> None:
         self._said = time.monotonic()
         rate = (self._done - self._already) / max(self._said - self._started, 1e-9)
@@ -67,3 +82,14 @@ class Progress:
             left,
             f"; {self._note}" if self._note else "",
         )
+
+
+_begun: Final[deque[Progress]] = deque(maxlen=1000)
+
+
+def tallies() -> list[Tally]:
+    """Give what was begun in this process since this was last asked, and how far it has come."""
+    found = []
+    while _begun:
+        found.append(_begun.popleft().tally)
+    return found

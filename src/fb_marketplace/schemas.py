@@ -14,6 +14,7 @@ from fb_marketplace_serving.photos import REASONS as PHOTO_REASONS
 STAGES: Final = ("products", "images", "files")
 PRICE_FLAGS: Final = ("zero", "joke", "absurd")
 REASONS: Final = (
+    "torn_line",
     "missing_field",
     "unparsable_price",
     "conflicting_row",

@@ -2,9 +2,9 @@
 
 from omegaconf.resolvers import oc
 
-from fb_marketplace.hooks import VersionHooks
+from fb_marketplace.hooks import DoctorHooks, ReportHooks, VersionHooks
 
-HOOKS = (VersionHooks(),)
+HOOKS = (DoctorHooks(), ReportHooks(), VersionHooks())
 
 # Kedro-Viz writes `.viz/` at every run; nothing that it shows comes from there. Kedro-Telemetry finds
 # the consent that `.telemetry` denies only in a clone: the packaged project would send.

@@ -1,28 +1,32 @@
 """Where things are kept: folders and buckets, opened with the timeouts and retries that we mean."""
 
 import os
-from typing import Any, Final
+from typing import Final
 
 import fsspec
-from fsspec.config import conf as fsspec_defaults
 
-S3_DEFAULTS: Final[dict[str, Any]] = {
-    "use_listings_cache": False,
-    "config_kwargs": {
-        "connect_timeout": 5,
-        "read_timeout": 30,
-        "retries": {"mode": "standard", "total_max_attempts": 2},
-    },
+from fb_marketplace_serving.lake import use_own_s3
+
+LANCE_DEFAULTS: Final = {
+    "connect_timeout": "5s",
+    "read_timeout": "5s",
+    "timeout": "120s",
+    "client_max_retries": "8",
+    "client_retry_timeout": "4",
 }
-"""A cached listing hides what another process has just written; botocore's own timeouts are a minute.
+"""What Lance's own object store is told.
 
-s3fs tries five times around botocore's tries: left alone, a dead endpoint takes minutes to say so.
+It asks again after a 5xx, and after a connection that failed where it is safe, with jitter between, but
+counts the tries alone: ten times half a minute for a store that hangs, and each listing six times that
+(found by running it through ``tests/fault_proxy.py``). So whatever fails is asked anew for 4 s, and what
+hangs, 5 s without a byte, once. What is left then, :mod:`fb_marketplace.tables` begins anew. ``timeout``
+is for a whole part of an upload, which may be slow.
 """
 
 
 def configure() -> None:
-    """Make the S3 defaults those of every fsspec filesystem opened from here on, Kedro's included."""
-    fsspec_defaults.setdefault("s3", {}).update(S3_DEFAULTS)
+    """Have every fsspec filesystem on S3 opened from here on, Kedro's included, be asked with patience."""
+    use_own_s3()
 
 
 def open_root(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -45,7 +49,7 @@ def lance_options(url: str) -> dict[str, str] | None:
     """
     if not url.startswith("s3://"):
         return None
-    options = {"connect_timeout": "5s", "timeout": "60s"}
+    options = dict(LANCE_DEFAULTS)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         options["aws_endpoint"] = endpoint

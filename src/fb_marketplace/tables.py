@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from fb_marketplace.lance_patience import again_if_broken
 from fb_marketplace.storage import lance_options
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 KEY: Final = "key"
 """The column that every keyed table has."""
+
+_PRIMARY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
+"""Tells Lance that two commits of the same key conflict; without it, rows that two runs insert at once are
+there twice."""
 
 DELETED_AT_ONCE: Final = 1000
 
@@ -38,13 +43,16 @@ class Table:
     url: str
     version: int
 
+    @again_if_broken
     def __len__(self) -> int:
         return int(self._open().count_rows())
 
+    @again_if_broken
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read columns of all rows, in the order in which they were written."""
         return self._open().to_table(columns=list(columns))
 
+    @again_if_broken
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> "pa.Table":
         """Read columns of the rows at these positions, in this order."""
         return self._open().take([int(row) for row in rows], columns=list(columns))
@@ -78,6 +86,7 @@ class Retain:
     held: frozenset[str] = frozenset()
 
 
+@again_if_broken
 def open_table(url: str, version: int | str | None = None) -> Table:
     """Open a table at a version: a number, a tag, or the newest.
 
@@ -95,19 +104,28 @@ def held_keys(url: str) -> frozenset[str]:
         return frozenset()
 
 
+@again_if_broken
 def ensure(url: str, schema: "pa.Schema") -> None:
     """Make an empty table if there is none, or only one with other columns, whose versions stay."""
     import lance
 
+    place, options = schema.get_field_index(KEY), lance_options(url)
+    keyed = schema.set(place, schema.field(place).with_metadata(_PRIMARY))
     try:
-        mode = "" if _open(url, None).schema.equals(schema) else "overwrite"
+        if not _open(url, None).schema.equals(schema):
+            empty = keyed.empty_table()
+            lance.write_dataset(empty, url, schema=keyed, mode="overwrite", storage_options=options)
     except TableMissingError:
-        mode = "create"
-    if mode:
-        empty, options = schema.empty_table(), lance_options(url)
-        lance.write_dataset(empty, url, schema=schema, mode=mode, storage_options=options)
+        nothing = lance.LanceOperation.Overwrite(keyed, [])
+        try:
+            # Without another try: where two runs make a table at once, that would empty the first one's.
+            lance.LanceDataset.commit(url, nothing, max_retries=0, storage_options=options)
+        except (OSError, ValueError):
+            if not _has(url, schema):
+                raise
 
 
+@again_if_broken
 def insert(url: str, rows: Rows) -> int:
     """Add rows whose keys the table lacks, in one commit; gives the version that this made."""
     dataset = _open(url, None)
@@ -115,6 +133,7 @@ def insert(url: str, rows: Rows) -> int:
     return int(dataset.version)
 
 
+@again_if_broken
 def retain(url: str, keys: frozenset[str]) -> int:
     """Delete the rows whose keys are not among these; gives the version that this made."""
     dataset = _open(url, None)
@@ -125,9 +144,23 @@ def retain(url: str, keys: frozenset[str]) -> int:
     return int(dataset.version)
 
 
+@again_if_broken
 def tag(url: str, name: str, version: int) -> None:
     """Name a version, so that it is kept and can be asked for."""
-    _open(url, None).tags.create(name, version)
+    tags = _open(url, None).tags
+    try:
+        tags.create(name, version)
+    except ValueError as error:
+        # A tag whose making was answered by nobody is made again, and then is there already.
+        if "already exists" not in str(error) or tags.list()[name]["version"] != version:
+            raise
+
+
+def _has(url: str, schema: "pa.Schema") -> bool:
+    try:
+        return bool(_open(url, None).schema.equals(schema))
+    except TableMissingError:
+        return False
 
 
 @lru_cache(maxsize=16)

@@ -132,6 +132,51 @@ def test_the_last_release_is_in_force_and_an_older_one_is_read_by_its_version(
     assert ReleaseDataset(str(tmp_path), first).load().version == first.save
 
 
+def judged_against(manifest, version):
+    return manifest.model_copy(update={"metrics": {"gate": {"release_in_force": version}}})
+
+
+def with_other_measures(tmp_path, manifest):
+    (tmp_path / "others").write_bytes(b"of another run")
+    others = manifest.artifacts | {"measures": artifact_of(str(tmp_path), "others")}
+    return manifest.model_copy(update={"artifacts": others})
+
+
+def test_one_that_was_compared_with_the_one_before_is_not_published(
+    tmp_path, manifest, first, second
+):
+    """As of two runs at once the second is: what the first published may be better."""
+    other = judged_against(with_other_measures(tmp_path, manifest), None)
+    ReleaseDataset(str(tmp_path), first).save(judged_against(manifest, None))
+
+    with pytest.raises(DatasetError, match=f"release {first.save} was put in force meanwhile"):
+        ReleaseDataset(str(tmp_path), second).save(other)
+
+    assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}
+    assert not (tmp_path / f"releases/{second.save}.json").exists()
+
+
+def test_of_two_that_measure_the_same_both_are_published(tmp_path, manifest, first, second):
+    for version in (first, second):
+        ReleaseDataset(str(tmp_path), version).save(judged_against(manifest, None))
+
+    assert ReleaseDataset(str(tmp_path)).load().version == second.save
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_one_in_force_that_is_damaged_does_not_block_its_repair(
+    tmp_path, manifest, first, second, lost
+):
+    other = judged_against(with_other_measures(tmp_path, manifest), None)
+    ReleaseDataset(str(tmp_path), first).save(manifest)
+    damaged = tmp_path / f"releases/{first.save}.json"
+    damaged.unlink() if lost else damaged.write_bytes(b"{")
+
+    ReleaseDataset(str(tmp_path), second).save(other)
+
+    assert ReleaseDataset(str(tmp_path)).load().version == second.save
+
+
 def test_a_release_is_never_changed(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
     written = (tmp_path / f"releases/{first.save}.json").read_bytes()

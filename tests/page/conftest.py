@@ -41,6 +41,18 @@ def shop_server(shop):
         yield address
 
 
+@pytest.fixture(scope="session")
+def feedback_folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("feedback")
+
+
+@pytest.fixture(scope="session")
+def listening_server(shop, feedback_folder):
+    """Chairs, on a server that writes down searches and clicks."""
+    with chromium.served(shop, FB_FEEDBACK=str(feedback_folder)) as address:
+        yield address
+
+
 @pytest.fixture
 def shop_page(open_page, shop_server):
     return open_page(shop_server)

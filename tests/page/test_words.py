@@ -113,6 +113,40 @@ def test_a_photo_and_words_are_searched_by_together(shop_page, expect):
     expect(page.locator("#photo")).to_be_visible()
 
 
+def test_a_click_is_told_with_the_search_that_showed_it(open_page, listening_server):
+    page = open_page(listening_server)
+    searched = []
+    page.on(
+        "response",
+        lambda response: searched.append(response.json()) if "/search?" in response.url else None,
+    )
+    search(page, "red chair")
+    wait_for_answer(page)
+    second = page.locator("#hits a.listing").nth(1)
+    product_id = second.locator("..").get_attribute("data-product")
+
+    with page.expect_response("**/clicks") as told:
+        second.click()
+
+    assert told.value.json() == {"noted": True}
+    click = told.value.request.post_data_json
+    assert click["product_id"] == product_id
+    shown = {each["search_id"]: each["hits"] for each in searched if each["search_id"]}
+    assert product_id in [hit["product_id"] for hit in shown[click["search_id"]]]
+
+
+def test_nothing_is_told_of_clicks_to_a_server_that_writes_none_down(shop_page):
+    asked = []
+    shop_page.on("request", lambda request: asked.append(request.url))
+    search(shop_page, "red chair")
+    wait_for_answer(shop_page)
+
+    shop_page.locator("#hits a.listing").first.click()
+    shop_page.locator("#caption").wait_for()
+
+    assert not [url for url in asked if url.endswith("/clicks")]
+
+
 def test_a_result_is_searched_by_and_is_not_among_its_own(shop_page, expect):
     page = shop_page
     search(page, "red chair")

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import pyarrow as pa
 import pytest
-import s3fs
 import seaweed as seaweedfs
 import small_release
 from onnx import TensorProto, helper, numpy_helper
@@ -23,6 +22,7 @@ import fb_marketplace_serving
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 from fb_marketplace_serving.manifest import Manifest
+from fb_marketplace_serving.object_store import S3
 from fb_marketplace_serving.pointer import publish
 from fb_marketplace_serving.release import Release
 
@@ -160,7 +160,10 @@ def make_release(
 @pytest.fixture
 def make_shop(tmp_path: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
     """Make a release that can be searched by words, and give its manifest; it is not published."""
+    return _shop_maker(tmp_path, canonical_photos)
 
+
+def _shop_maker(root: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
     def make(
         version: str = "v1",
         shop: Mapping[str, tuple[object, ...]] = SHOP,
@@ -183,7 +186,7 @@ def make_shop(tmp_path: Path, canonical_photos: dict[str, bytes]) -> MakeRelease
         ]
         types = {name: pa.string() for name in rows[0]} | {"price": pa.float64()}
         return small_release.make_release(
-            tmp_path,
+            root,
             _build_encoder(),
             {name: canonical[name] for name in photos_of},
             pa.Table.from_pylist(rows, pa.schema(types)),
@@ -209,6 +212,16 @@ def shop(tmp_path: Path, shop_draft: Manifest) -> str:
     """A lake with a release that can be searched by words."""
     publish(str(tmp_path), shop_draft)
     return str(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shop_in_common(
+    tmp_path_factory: pytest.TempPathFactory, canonical_photos: dict[str, bytes]
+) -> str:
+    """As ``shop``, for tests that only read it: one for all of a module."""
+    root = tmp_path_factory.mktemp("shop")
+    publish(str(root), _shop_maker(root, canonical_photos)())
+    return str(root)
 
 
 @pytest.fixture
@@ -239,6 +252,18 @@ def environment() -> dict[str, str]:
 @pytest.fixture
 def serve(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     """Start a server; it is gone when the test ends."""
+    yield from _started(environment)
+
+
+@pytest.fixture(scope="module")
+def serve_in_common(
+    environment: dict[str, str],
+) -> Iterator[Callable[..., subprocess.Popen[str]]]:
+    """Start a server that is gone when the tests of the module have ended."""
+    yield from _started(environment)
+
+
+def _started(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started = []
 
     def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -271,10 +296,10 @@ def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]
     def become(variables: dict[str, str]) -> None:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        s3fs.S3FileSystem.clear_instance_cache()
+        S3.clear_instance_cache()
 
     yield become
-    s3fs.S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
 
 
 @pytest.fixture

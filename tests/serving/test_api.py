@@ -72,6 +72,7 @@ def test_release_is_described_without_its_files(client):
     assert body["version"] == "v1"
     assert body["labels"] == ["Reds", "Greens", "Blues"]
     assert body["categories"] == ["Home & Garden"]
+    assert body["searchable"] is False
     assert body["metrics"] == {"accuracy": 0.5}
     assert "canaries" not in body
 

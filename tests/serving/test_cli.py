@@ -265,20 +265,24 @@ def test_help_imports_nothing_that_serves(environment, command):
     assert not found & {"numpy", "pydantic", "fastapi", "uvicorn", "PIL", "fsspec"}
 
 
-def test_serving_loads_nothing_of_the_pipelines(environment, lake, paint):
+def test_serving_loads_nothing_of_the_pipelines_or_that_takes_seconds(
+    environment, shop_in_common, paint
+):
     code = f"""
 from fastapi.testclient import TestClient
 from fb_marketplace_serving import api, cli
 from fb_marketplace_serving.settings import Settings
 from fb_marketplace_serving.release import Release
-client = TestClient(api.create_app(Release.open({lake!r}), Settings()))
+client = TestClient(api.create_app(Release.open({shop_in_common!r}), Settings()))
 assert client.post("/predict/similar_images", files={{"image": {paint()!r}}}).status_code == 200
+assert client.get("/search?q=red+chair&near=Leeds&explain=true").status_code == 200
 """
 
     found = imported(environment, code)
 
     assert "onnxruntime" in found
     assert not found & {"torch", "torchvision", "kedro", "lance", "fb_marketplace"}
+    assert not found & {"pandas", "sklearn"}
 
 
 def test_a_release_opens_and_is_exported_without_the_extra_of_the_server(environment, lake):

@@ -14,9 +14,9 @@ KEY = "k" * 20
 SOME_ID = "0123456789abcdef" * 2
 
 
-@pytest.fixture
-def opened(shop):
-    return Release.open(shop)
+@pytest.fixture(scope="module")
+def opened(shop_in_common):
+    return Release.open(shop_in_common)
 
 
 @pytest.fixture
@@ -116,6 +116,15 @@ def test_what_was_not_asked_in_words_alone_is_not_written(start, folder, paint):
     stop(client)
 
     assert nothing["search_id"] is None
+    assert list(folder.iterdir()) == []
+
+
+def test_looking_why_a_hit_is_there_is_no_search_to_write_down(start, folder):
+    client = start()
+
+    assert ask(client, q="red chair", explain=True)["search_id"] is None
+    stop(client)
+
     assert list(folder.iterdir()) == []
 
 

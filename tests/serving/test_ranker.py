@@ -1,3 +1,4 @@
+import importlib
 from concurrent.futures import ThreadPoolExecutor
 
 import lightgbm
@@ -107,3 +108,10 @@ def test_a_model_that_was_cut_off_is_refused(model):
     for length in range(0, end, end // 50):
         with pytest.raises(RankerError, match="no whole model"):
             Ranker.from_bytes(model[:length])
+
+
+def test_what_was_loaded_before_can_be_loaded_after(model):
+    Ranker.from_bytes(model)
+
+    assert importlib.import_module("pandas").__name__ == "pandas"
+    assert importlib.import_module("sklearn").__name__ == "sklearn"

@@ -26,9 +26,9 @@ ONCE = {"p-bike", "p-chair", "p-lamp", "p-old", "p-plain", "p-table"}
 LEEDS_TO_YORK = 35.7
 
 
-@pytest.fixture
-def opened(shop):
-    return Release.open(shop)
+@pytest.fixture(scope="module")
+def opened(shop_in_common):
+    return Release.open(shop_in_common)
 
 
 @pytest.fixture

@@ -160,7 +160,11 @@ def metrics(service: TheService) -> Response:
 async def describe_release(served: TheServed) -> ReleaseSummary:
     """Describe the release that is served."""
     manifest = served.release.manifest.model_dump(include=set(ReleaseSummary.model_fields))
-    return ReleaseSummary(**manifest, categories=served.catalogue.categories)
+    return ReleaseSummary(
+        **manifest,
+        categories=served.catalogue.categories,
+        searchable=served.searcher is not None,
+    )
 
 
 @_closed.get("/products/{product_id}", responses=documented(404, 422))

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from fb_marketplace_serving import __version__, commands
+from fb_marketplace_serving.lake_url import refusal_of_credentials
 
 if TYPE_CHECKING:
     from fb_marketplace_serving.settings import Settings
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stopped = 0 if command == "run" else 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(stopped))
     try:
+        _refuse_key_in_url(chosen.lake or os.environ.get("FB_LAKE", ""))
         if command == "run":
             _run(chosen)
         else:
@@ -61,6 +63,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--port", help="port to listen on; 0 takes any (default: 8000)")
     commands.add_to(chosen)
     return parser
+
+
+def _refuse_key_in_url(lake: str) -> None:
+    refusal = refusal_of_credentials(lake, "--lake (or FB_LAKE)")
+    if refusal:
+        raise _Refusal(refusal)
 
 
 def _operate(command: str, chosen: argparse.Namespace) -> None:

@@ -107,7 +107,7 @@ class Facts:
                     "in each row"
                 )
         product_ids, families = (table.column(name).to_pylist() for name in COLUMNS[:2])
-        numbers = (table.column(name).to_numpy() for name in COLUMNS[2:])
+        numbers = (_numbers(table.column(name).combine_chunks()) for name in COLUMNS[2:])
         return cls.of(product_ids, families, *numbers)
 
     @classmethod
@@ -132,3 +132,11 @@ class Facts:
             self.description_words[rows],
             self.photo_pixels[rows],
         )
+
+
+def _numbers(column: Any) -> NDArray[Any]:
+    """Give a column of numbers, NaN where one is missing."""
+    # Not to_numpy or fill_null, which import pandas where they can: seconds of a server's start.
+    if column.null_count:
+        return np.array(column.to_pylist(), np.float64)
+    return np.from_dlpack(column)

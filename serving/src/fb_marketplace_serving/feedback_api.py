@@ -105,7 +105,8 @@ async def note_click(request: Request, service: TheService, served: TheServed) -
 
 def noted(service: Service, asked: SearchRequest, answer: SearchAnswer) -> SearchAnswer:
     """Write down a search by words alone, if that is on, and give the answer its id."""
-    if service.feedback is None or not asked.words:
+    # Who asks for scores to be taken apart looks at a search, and is no buyer who makes one.
+    if service.feedback is None or not asked.words or asked.explain:
         return answer
     line = SearchLine(
         search_id=new_search_id(),

@@ -12,19 +12,25 @@ from fsspec.implementations.local import LocalFileSystem
 
 from fb_marketplace_serving import disk
 
-_S3_CONFIG: Final = {
-    "connect_timeout": 5,
-    "read_timeout": 30,
-    "retries": {"total_max_attempts": 2, "mode": "standard"},
-}
-_S3_ROUNDS: Final = 2
-"""s3fs retries around botocore's retries: left alone, a dead endpoint takes minutes to say so."""
+_OWN_S3: Final = "fb_marketplace_serving.object_store.S3"
 
 _BLOCK_BYTES: Final = 8 * 1024 * 1024
 
 _REFUSED_CONDITIONS: Final = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 
 _one_at_a_time: Final = threading.Lock()
+
+
+def use_own_s3() -> None:
+    """Have fsspec open every ``s3://`` as :mod:`object_store` does; s3fs is imported when one is opened."""
+    for protocol in ("s3", "s3a"):
+        known = fsspec.registry.get(protocol)
+        if known is None:
+            fsspec.register_implementation(protocol, _OWN_S3, clobber=True)
+        elif f"{known.__module__}.{known.__name__}" != _OWN_S3:
+            from fb_marketplace_serving.object_store import S3
+
+            fsspec.register_implementation(protocol, S3, clobber=True)
 
 
 class OvertakenError(OSError):
@@ -42,13 +48,11 @@ class Lake:
         """Take a local path or any URL that fsspec knows; credentials come from the environment."""
         self.url = url.rstrip("/") or url
         self._is_s3 = url.startswith(("s3://", "s3a://"))
-        options = {"config_kwargs": _S3_CONFIG} if self._is_s3 else {}
+        use_own_s3()
         try:
-            self._files, self._root = fsspec.url_to_fs(self.url, **options)
+            self._files, self._root = fsspec.url_to_fs(self.url)
         except (ValueError, ImportError) as error:
             raise OSError(f"cannot open a lake there: {error}") from error
-        if self._is_s3:
-            self._files.retries = _S3_ROUNDS
 
     def name(self, path: str) -> str:
         """Give the path of a file with its root, for people to read."""
@@ -113,7 +117,8 @@ class Lake:
         """Write a new file: it appears whole or not at all, however this process ends.
 
         Raises:
-            FileExistsError: there is one already; it is left as it was.
+            FileExistsError: there is one already; it is left as it was. (On S3: one of other content,
+                since a put whose answer was lost is sent again, and then meets what it wrote itself.)
         """
         with _os_errors():
             if isinstance(self._files, LocalFileSystem):

@@ -95,12 +95,20 @@ class Problem(HTTPException):
         self.kind = kind
 
 
-def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Give OpenAPI's words for what may go wrong, an example with each."""
+def documented(
+    *statuses: int, meaning_here: Mapping[int, tuple[str, str | None, str]] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """Give OpenAPI's words for what may go wrong, an example with each.
+
+    Args:
+        statuses: that a route may answer with.
+        meaning_here: of a status that means something else at this route: what, its kind, an example.
+    """
+    told = _TOLD | dict(meaning_here or {})
     schema = {"$ref": "#/components/schemas/Problem"}
     found: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        meaning, kind, detail = _TOLD[status]
+        meaning, kind, detail = told[status]
         example = _said(status, detail, kind).model_dump()
         found[status] = {
             "description": meaning,

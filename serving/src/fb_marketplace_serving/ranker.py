@@ -4,6 +4,8 @@ LightGBM's text format holds numbers alone. What each feature adds to a score is
 (Lundberg et al., 2020), whose parts add up to the score.
 """
 
+import importlib
+import sys
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
@@ -13,6 +15,8 @@ from fb_marketplace_serving.ranking_features import FEATURES
 
 BEGINNING: Final = b"tree\n"
 END: Final = b"\nend of trees\n"
+
+_WRAPPED: Final = ("pandas", "sklearn")
 
 
 class RankerError(ValueError):
@@ -53,8 +57,7 @@ class Ranker:
         Raises:
             RankerError: it is no model of LightGBM's, or of other features.
         """
-        import lightgbm
-
+        lightgbm = _lightgbm()
         # Of a model that was cut off LightGBM reads what lies behind it in memory, or ends the process.
         if not data.startswith(BEGINNING) or END not in data:
             raise RankerError(
@@ -85,3 +88,18 @@ class Ranker:
             return Contributions(0.0, np.empty((0, len(FEATURES))))
         found = self._booster.predict(features, pred_contrib=True, num_threads=1)
         return Contributions(float(found[0, -1]), found[:, : len(FEATURES)])
+
+
+def _lightgbm() -> Any:
+    """Import LightGBM, without the libraries that it looks for to wrap them, unless they are there already.
+
+    In an environment that has them a server would start six seconds later for what it never uses.
+    """
+    left_out = [name for name in _WRAPPED if name not in sys.modules]
+    # So Python notes what cannot be imported; LightGBM takes it for what is not installed.
+    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("lightgbm")
+    finally:
+        for name in left_out:
+            del sys.modules[name]

@@ -130,6 +130,7 @@ class ReleaseSummary(BaseModel):
         categories=["Home & Garden", "Office Furniture & Equipment"],
         photos_version=1,
         embedding_dimension=256,
+        searchable=True,
         counts={"photos": 12604, "products": 7156},
         metrics={"vision": {"test": {"top1": 0.6}}},
     )
@@ -144,6 +145,7 @@ class ReleaseSummary(BaseModel):
     )
     photos_version: int
     embedding_dimension: int
+    searchable: bool = Field(description="by words too, at /search, and not only by a photo")
     counts: dict[str, int]
     metrics: dict[str, JsonValue]
 

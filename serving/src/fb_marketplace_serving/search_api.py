@@ -18,6 +18,14 @@ from fb_marketplace_serving.uploads import FORM
 LONGEST: Final = 200
 """Characters that may be searched for."""
 
+_NOT_SEARCHABLE: Final = {
+    404: (
+        "The release that is served was made without what a search by words needs",
+        None,
+        "release v1 holds nothing to search by words with; make another by `kedro run`",
+    )
+}
+
 searches = APIRouter(dependencies=[Depends(known), Depends(within_rate)])
 
 
@@ -64,7 +72,11 @@ def _request(
 Asked = Annotated[SearchRequest, Depends(_request)]
 
 
-@searches.get("/search", response_model=SearchAnswer, responses=documented(401, 404, 422, 429, 503))
+@searches.get(
+    "/search",
+    response_model=SearchAnswer,
+    responses=documented(401, 404, 422, 429, 503, meaning_here=_NOT_SEARCHABLE),
+)
 async def search(asked: Asked, service: TheService, served: TheServed) -> Response:
     """Search by words and filters."""
     searchable(served)
@@ -75,7 +87,7 @@ async def search(asked: Asked, service: TheService, served: TheServed) -> Respon
     "/search",
     response_model=SearchAnswer,
     openapi_extra=FORM,
-    responses=documented(400, 401, 404, 408, 413, 415, 422, 429, 503),
+    responses=documented(400, 401, 404, 408, 413, 415, 422, 429, 503, meaning_here=_NOT_SEARCHABLE),
 )
 async def search_by_photo(
     asked: Asked, request: Request, service: TheService, served: TheServed

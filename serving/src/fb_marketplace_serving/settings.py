@@ -27,7 +27,8 @@ class Settings(BaseSettings):
         max_pixels: pixels above which a photo is refused without decoding it.
         encoder_threads: threads that one batch may use in the encoder.
         encoder_lanes: batches that are encoded at once; without it, as many as the cores have room for.
-        max_batch: photos that are encoded together at most.
+        max_batch: photos that are encoded together at most; of more, a core takes no less time each, and
+            the last waits longer.
         batch_wait_ms: how long a photo may wait for others that are being decoded to join its batch.
         queue: photos that may be waiting or worked on at once; one more is answered 503.
         request_seconds: how long a request may take before it is given up.
@@ -52,7 +53,7 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=Limits().max_pixels, ge=1, le=178_956_970)
     encoder_threads: int = Field(default=1, ge=1)
     encoder_lanes: int | None = Field(default=None, ge=1)
-    max_batch: int = Field(default=8, ge=1, le=256)
+    max_batch: int = Field(default=2, ge=1, le=256)
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
     queue: int = Field(default=32, ge=1)
     request_seconds: float = Field(default=10.0, gt=0)

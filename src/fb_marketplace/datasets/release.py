@@ -4,8 +4,8 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError, Version
 
-from fb_marketplace_serving.manifest import Manifest, read_manifest
-from fb_marketplace_serving.pointer import look, publish, read_current
+from fb_marketplace_serving.manifest import Manifest, ReleaseError, read_manifest
+from fb_marketplace_serving.pointer import CURRENT, Seen, look, publish, read_current
 from fb_marketplace_serving.release import Release
 
 
@@ -42,15 +42,35 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         """Open it as a server does, and publish it.
 
         Raises:
-            ReleaseError: its parts do not fit each other, or do not answer the canaries.
+            ReleaseError: its parts do not fit each other, or do not answer the canaries; or another
+                release was put in force since the gate compared it with the one that was.
         """
         if self._version is None:
             raise DatasetError("a release takes the run's version: set `versioned: true`")
         sealed = data.model_copy(update={"version": self._version.save})
-        seen = look(self._filepath)
         # Whoever serves it opens it so: what would be refused there is not published here.
         Release.of_manifest(self._filepath, sealed)
+        # Only now, as opening takes seconds, in which another run may publish.
+        seen = look(self._filepath)
+        self._refuse_if_judged_against_another(sealed, seen)
         publish(self._filepath, sealed, seen)
+
+    def _refuse_if_judged_against_another(self, sealed: Manifest, seen: Seen) -> None:
+        """Of two runs at once the second was held against what was in force before the first."""
+        gate = sealed.metrics.get("gate")
+        judged_against = gate.get("release_in_force") if isinstance(gate, dict) else seen.version
+        if seen.version in (None, judged_against):
+            return
+        try:
+            newer = read_manifest(self._filepath, str(seen.version))
+        except ReleaseError:
+            return  # Damaged: the gate compares with no such release, and this one repairs it.
+        # One that did the same in every case, as of the same photos, is no worse than that.
+        if newer.artifacts["measures"].sha256 != sealed.artifacts["measures"].sha256:
+            raise ReleaseError(
+                f"{self._filepath}/{CURRENT}: release {seen.version} was put in force meanwhile; this one "
+                f"was compared with {judged_against or 'none'}; it stays in force: run again"
+            )
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "version": self._version}

@@ -19,14 +19,9 @@ class StreamedFileDataset(LoadedWhereItIs[Callable[[], Iterator[bytes]]]):
     """
 
     def save(self, data: Callable[[], Iterator[bytes]]) -> None:
-        """Write the pieces one after the other; where one cannot be had, no file is left."""
+        """Write the pieces one after the other; the file appears with the last of them, or not at all."""
         path = str(self._get_save_path())
         self._filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        try:
-            with self._filesystem.open(path, "wb") as file:
-                for piece in data():
-                    file.write(piece)
-        except BaseException:
-            if self._filesystem.exists(path):
-                self._filesystem.rm_file(path)
-            raise
+        with self._filesystem.transaction, self._filesystem.open(path, "wb") as file:
+            for piece in data():
+                file.write(piece)

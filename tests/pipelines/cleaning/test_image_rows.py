@@ -1,3 +1,5 @@
+import os
+
 import pandas as pd
 import pytest
 
@@ -116,6 +118,12 @@ def test_a_folder_is_listed_with_sizes(tmp_path):
     listed = list_files(PhotoFolder(str(tmp_path)))
 
     assert listed[["key", "size"]].to_numpy().tolist() == [["a.jpg", 0], ["b.jpg", 2]]
+
+
+def test_a_file_whose_name_is_no_text_is_listed(tmp_path):
+    (tmp_path / os.fsdecode(b"\xff.jpg")).touch()
+
+    assert list_files(PhotoFolder(str(tmp_path)))["key"].tolist() == ["\\udcff.jpg"]
 
 
 def test_a_table_of_images_without_its_columns_is_told(cleaning, raw_products):

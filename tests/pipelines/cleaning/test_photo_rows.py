@@ -100,6 +100,21 @@ def test_what_is_still_wanted_is_said_before_anything_is_read(
     assert {row["key"] for row in usable + turned} == said[0].keys == said[1].keys
 
 
+def test_a_photo_that_changed_since_it_was_listed_is_turned_away_until_it_is_listed_anew(
+    matched, folder, one_process, draw_photo
+):
+    listed = matched(a=draw_photo(1))
+    anew = matched(a=draw_photo(2, size=(100, 80)))
+
+    _, usable, turned = read(listed, folder, one_process)
+    _, then, _ = read(anew, folder, one_process)
+
+    assert usable == []
+    assert turned[0]["reason"] == "truncated"
+    assert "just being written" in turned[0]["detail"]
+    assert then[0]["key"] != turned[0]["key"]
+
+
 def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw_photo):
     good = draw_photo(size=(300, 200))
     found = matched(
@@ -181,7 +196,9 @@ def test_a_photo_whose_source_changed_is_read_again(
     held = frozenset(row["key"] for row in read(found, folder, one_process)[1])
     found[column] = {"source_etag": "new", "source_size": 7, "product_id": "other"}[column]
 
-    assert len(read(found, folder, one_process, held)[1]) == 1
+    _, usable, turned = read(found, folder, one_process, held)
+
+    assert len(usable + turned) == 1
 
 
 def test_other_limits_read_all_anew_but_other_batches_do_not(

@@ -1,5 +1,7 @@
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
@@ -151,6 +153,11 @@ def test_a_location_is_parted_into_town_and_county(clean, location, town, county
     assert kept["county"] == county or (county is None and pd.isna(kept["county"]))
 
 
+@pytest.mark.parametrize("nothing", [",", " , ", "\uff0c", "n/a"])
+def test_a_location_that_names_nothing_is_missing(clean, nothing):
+    assert only(clean({"location": nothing}).quarantined)["reason"] == "missing_field"
+
+
 @pytest.mark.parametrize(
     ("written", "path", "depth", "odd"),
     [
@@ -170,8 +177,9 @@ def test_a_category_path_is_read_whatever_its_spacing(clean, written, path, dept
     assert kept["odd_category_depth"] == odd
 
 
-def test_a_category_path_that_names_nothing_is_missing(clean):
-    assert only(clean({"category": " / "}).quarantined)["reason"] == "missing_field"
+@pytest.mark.parametrize("nothing", [" / ", "N/A", "n/a", "\uff0f"])
+def test_a_category_path_that_names_nothing_is_missing(clean, nothing):
+    assert only(clean({"category": nothing}).quarantined)["reason"] == "missing_field"
 
 
 def test_root_categories_are_numbered_by_the_alphabet(clean):
@@ -266,6 +274,31 @@ def test_what_comes_out_fits_the_schemas_whatever_went_in(raw_products, cleaning
 
     CleanedProducts.validate(found.kept)
     Quarantine.validate(found.quarantined)
+
+
+CELLS = st.text() | st.sampled_from(
+    ["", "n/a", "p0", "£5", "£1,234.00", "a / b", "Leeds, Kent", "/", ","]
+)
+ROWS = st.lists(
+    st.fixed_dictionaries(
+        {},
+        optional=dict.fromkeys(
+            ("id", "product_name", "category", "product_description", "price", "location"), CELLS
+        ),
+    ),
+    min_size=1,
+    max_size=4,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(ROWS)
+def test_any_text_in_any_field_leaves_the_ledger_balanced(raw_products, cleaning, rows):
+    found = clean_products(raw_products(*rows), cleaning)
+
+    CleanedProducts.validate(found.kept)
+    Quarantine.validate(found.quarantined)
+    assert len(found.kept) + found.kept["repeats"].sum() + len(found.quarantined) == len(rows)
 
 
 def test_the_photos_that_are_left_of_each_listing_are_counted(clean):

@@ -3,14 +3,11 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import pyarrow as pa
 import pytest
-from pipelines.indexing.drawn_vectors import COUNT, drawn
 
 from fb_marketplace import tables
 from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, VISION_FEATURES
 from fb_marketplace.parameters import IndexParameters, RetrievalParameters
 from fb_marketplace.tables import Table
-from fb_marketplace_serving.index_building import hold
-from fb_marketplace_serving.index_kinds import Vectors
 
 StoreAngles = Callable[[Mapping[str, float]], Table]
 
@@ -18,11 +15,6 @@ StoreAngles = Callable[[Mapping[str, float]], Table]
 @pytest.fixture(scope="session")
 def told(base_parameters) -> IndexParameters:
     return IndexParameters.model_validate(base_parameters["indexing"])
-
-
-@pytest.fixture(scope="session")
-def vectors() -> Vectors:
-    return Vectors(hold([drawn(0, COUNT)]))
 
 
 @pytest.fixture(scope="session")

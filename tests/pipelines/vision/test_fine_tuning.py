@@ -173,6 +173,35 @@ def test_a_training_that_was_broken_off_goes_on_as_if_it_had_not_been(
     assert content(work("broken off")) == content(folder)
 
 
+def test_a_training_that_another_run_ends_meanwhile_is_not_trained_again(
+    task, head, work, undisturbed, monkeypatch
+):
+    folder, three, epochs = undisturbed
+    with monkeypatch.context() as disturbed:
+        break_off_while_writing("state_0002.safetensors")(disturbed)
+        with pytest.raises(BrokenOffError):
+            fine_tune(task, head, work("shared"), three)
+    read, train_epoch, trained = WorkFolder.read, fine_tuning.train_epoch, []
+
+    def read_too_late(folder, name):
+        if name == "state_0001.safetensors":
+            monkeypatch.setattr(WorkFolder, "read", read)
+            fine_tune(task, head, work("shared"), three)
+            trained.clear()
+        return read(folder, name)
+
+    def count(*parts):
+        trained.append(parts[3])
+        return train_epoch(*parts)
+
+    monkeypatch.setattr(WorkFolder, "read", read_too_late)
+    monkeypatch.setattr(fine_tuning, "train_epoch", count)
+
+    assert fine_tune(task, head, work("shared"), three) == epochs
+    assert trained == []
+    assert content(work("shared")) == content(folder)
+
+
 def test_a_training_that_has_ended_is_not_trained_again(task, head, work, told, monkeypatch):
     epochs = fine_tune(task, head, work(), told)
     before = content(work())

@@ -96,7 +96,8 @@ async function ranked(mine, options) {
       }
     }
     release = answer.release;
-    found = [...found, ...answer.hits];
+    // Each page of a search is told clicks by its own id.
+    found = [...found, ...answer.hits.map((hit) => ({ ...hit, search_id: answer.search_id }))];
     const done = found.length >= answer.total || !answer.hits.length;
     if (done || found.length >= wanted + (mine.like ? 1 : 0)) return shown(mine, { found, release, wanted, restarted, answer });
   }

@@ -1,7 +1,7 @@
 // What can be opened below a listing that was found: why it is here, what is folded under it, what is alike.
 
 import { card, element, money } from "./listings.js";
-import { productOf, Trouble } from "./server.js";
+import { noteClick, productOf, Trouble } from "./server.js";
 import { explanation } from "./why.js";
 
 const FIRST = 12; // listings that are opened at a time
@@ -9,6 +9,10 @@ const FIRST = 12; // listings that are opened at a time
 // Make the card of a hit; `explain` gives it with its score taken apart, and is nothing where it has none.
 export function cardOfHit(hit, explain) {
   const item = card(hit);
+  const { search_id: searchId, product_id: productId } = hit;
+  const link = item.querySelector("a.listing");
+  // A middle click opens it too, in a tab of its own.
+  if (searchId) for (const way of ["click", "auxclick"]) link?.addEventListener(way, () => noteClick(searchId, productId));
   const told = element("div", { className: "told" });
   const { typical_price: typical, notes, more } = hit;
   // A note of an unusual price says so itself.

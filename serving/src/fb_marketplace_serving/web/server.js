@@ -156,6 +156,13 @@ export async function search(query, photo, options) {
   return photo ? post(path, photo, options) : (await ask(path, options)).json();
 }
 
+// Tell that a listing was opened from a search; whether it is noted is nothing to who opens it.
+export function noteClick(searchId, productId) {
+  const headers = { "Content-Type": "application/json", ...keyHeaders(storedKey()) };
+  const body = JSON.stringify({ search_id: searchId, product_id: productId });
+  fetch("clicks", { method: "POST", headers, body, keepalive: true }).catch(() => {});
+}
+
 export async function productOf(productId, options) {
   return (await ask(`products/${encodeURIComponent(productId)}`, options)).json();
 }

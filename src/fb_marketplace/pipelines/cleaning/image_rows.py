@@ -15,6 +15,7 @@ from fb_marketplace.pipelines.cleaning.products import (
     named,
     part_forgotten,
     without_missing,
+    without_torn,
 )
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, ledger, quarantined
 
@@ -44,8 +45,9 @@ def clean_image_rows(
     """
     rows = named(raw_images, parameters.images, "raw_images")
     rows, others, forgot = part_forgotten(rows, "image_id", forgotten, ("product_id", "image_id"))
-    kept, turned = without_missing(others, parameters, parameters.images.required)
-    turned += forgot
+    whole, torn = without_torn(others)
+    kept, turned = without_missing(whole, parameters, parameters.images.required)
+    turned += forgot + torn
     known = kept["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
     for row, product in kept.loc[~known, "product_id"].items():
@@ -74,7 +76,8 @@ def list_files(
             came since it was have only that to tell them.
         forgotten: photos of which nothing is to be kept: their files are counted, and not named.
     """
-    files = pd.DataFrame(raw_image_files.files(), columns=["key", "size", "etag"])
+    listed = [file._replace(key=_as_text(file.key)) for file in raw_image_files.files()]
+    files = pd.DataFrame(listed, columns=["key", "size", "etag"])
     if forgotten.products or forgotten.images:
         rows = set() if quarantined_image_rows is None else set(quarantined_image_rows["key"])
         for row, key in files["key"].items():
@@ -84,6 +87,11 @@ def list_files(
             if forgotten.has_image(image_id) or masked in rows:
                 files.loc[row, ["key", "etag"]] = [f"{masked}{path.suffix}", ""]
     return files.astype({"key": "str", "size": "int64", "etag": "str"})
+
+
+def _as_text(key: str) -> str:
+    r"""Write what is no UTF-8 in the name of a local file as ``\udcff``: no table takes it as it is."""
+    return key.encode("utf-8", "backslashreplace").decode()
 
 
 def match_files(

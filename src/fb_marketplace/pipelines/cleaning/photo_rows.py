@@ -122,7 +122,14 @@ def _read(
     data = fetched[file.key]
     if data is None:
         raise photos.PhotoError("empty", "it was listed, but was gone when it was fetched")
-    return photos.read(data, limits), data
+    photo = photos.read(data, limits)
+    if len(data) != file.size:
+        # Its key tells of the file as listed; once it is listed as it is now, it is read.
+        found = (
+            f"{file.size:,} bytes were listed, and {len(data):,} fetched: it was just being written"
+        )
+        raise photos.PhotoError("truncated", found)
+    return photo, data
 
 
 def ledger_of_unusable(

@@ -6,10 +6,11 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
+from fb_marketplace.csv_rows import TORN
 from fb_marketplace.errors import UserError
 from fb_marketplace.forgotten import DETAIL, NOBODY, REASON, Forgotten
 from fb_marketplace.parameters import CleaningParameters, TableParameters
-from fb_marketplace.pipelines.cleaning import prices, text
+from fb_marketplace.pipelines.cleaning import prices, text, written
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, quarantined
 
 OURS: Final = frozenset(
@@ -48,12 +49,12 @@ def clean_products(
         UserError: the table lacks a column that the parameters name.
     """
     rows = named(raw_products, parameters.products, "raw_products")
-    rows, known, forgot = part_forgotten(rows, "product_id", forgotten, ("product_id",))
-    kept, turned = without_missing(known, parameters, parameters.products.required)
-    turned += forgot
+    rows, others, forgot = part_forgotten(rows, "product_id", forgotten, ("product_id",))
+    whole, torn = without_torn(others)
+    kept, turned = without_missing(whole, parameters, parameters.products.required)
     amounts, unparsable = _amounts(kept, parameters)
     kept, repeated_in, conflicting = fold_repeats(kept.loc[amounts.index], "product_id")
-    turned += unparsable + conflicting
+    turned += forgot + torn + unparsable + conflicting
     kept = _with_prices(kept, amounts, parameters)
     kept["repeats"] = repeated_in.map(len).astype("int64")
     kept = _with_categories(_with_places(_with_texts(kept, parameters), parameters), parameters)
@@ -127,18 +128,24 @@ def part_forgotten(
     return masked, masked[~gone].copy(), turned
 
 
+def without_torn(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Turned]]:
+    """Part the lines that were torn, as a raw table's dataset found them, from the rows."""
+    if TORN not in rows:
+        return rows, []
+    torn = rows[TORN] != ""
+    turned = [Turned(row, "torn_line", rows.loc[row, TORN]) for row in rows.index[torn]]
+    return rows[~torn].drop(columns=TORN), turned
+
+
 def without_missing(
     rows: pd.DataFrame, parameters: CleaningParameters, required: tuple[str, ...]
 ) -> tuple[pd.DataFrame, list[Turned]]:
     """Part the rows that lack a required field from those that have them all."""
     missing = frozenset(value.casefold() for value in parameters.missing)
-    # As it will be once it is cleaned: a title of zero-width marks is no title, nor is "/" a category.
-    bar = parameters.category.separator.strip() or parameters.category.separator
     gaps = pd.DataFrame(
         {
             name: [
-                text.one_line(value.replace(bar, " ") if name == "category_path" else value)
-                in missing
+                not missing.isdisjoint(_meant(name, value, parameters))
                 for value in rows[name].str.casefold()
             ]
             for name in required
@@ -181,12 +188,23 @@ def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, 
     return leading, repeated_in, conflicting
 
 
+def _meant(name: str, value: str, parameters: CleaningParameters) -> set[str]:
+    """Give what a field says once it is cleaned, whole and by its parts: "/" is no category."""
+    said = {text.one_line(value)}
+    if name == "category_path":
+        said.add(" ".join(written.levels(value, parameters.category.separator)))
+    if name == "location":
+        place = written.location(value, parameters.text.location_separator)
+        said.add(" ".join(filter(None, place)))
+    return said
+
+
 def _amounts(rows: pd.DataFrame, parameters: CleaningParameters) -> tuple[pd.Series, list[Turned]]:
     amounts: dict[int, float] = {}
     turned: list[Turned] = []
-    for row, written in rows["price"].items():
+    for row, price in rows["price"].items():
         try:
-            amounts[int(str(row))] = prices.parse(written, parameters.price)
+            amounts[int(str(row))] = prices.parse(price, parameters.price)
         except prices.UnparsablePriceError as error:
             turned.append(Turned(int(str(row)), "unparsable_price", str(error)))
     return pd.Series(amounts, index=pd.Index(list(amounts), dtype="int64"), dtype="float64"), turned
@@ -218,27 +236,20 @@ def _with_texts(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFr
 
 
 def _with_places(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
-    """Part a location into town and county, at its last separator; a lone name is a town."""
+    """Part locations into town and county."""
     separator = parameters.text.location_separator
-    location = _mapped(rows["location"], text.one_line)
-    parts = [place.rpartition(separator) for place in location]
-    towns = [before.strip() if found else after.strip() for before, found, after in parts]
-    counties = [after.strip() if found else None for _, found, after in parts]
+    parts = [written.location(place, separator) for place in rows["location"]]
     return rows.assign(
-        location=location,
-        town=pd.Series(towns, index=rows.index, dtype="str"),
-        county=pd.Series(counties, index=rows.index, dtype="str"),
+        location=_mapped(rows["location"], text.one_line),
+        town=pd.Series([part.town for part in parts], index=rows.index, dtype="str"),
+        county=pd.Series([part.county for part in parts], index=rows.index, dtype="str"),
     )
 
 
 def _with_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
     """Parse category paths; roots are encoded by their place in the alphabet."""
     separator = parameters.category.separator
-    bar = separator.strip() or separator
-    paths = [
-        [part for level in path.split(bar) if (part := text.one_line(level))]
-        for path in rows["category_path"]
-    ]
+    paths = [written.levels(path, separator) for path in rows["category_path"]]
     roots = pd.Series([path[0] if path else "" for path in paths], index=rows.index, dtype="str")
     codes = {root: code for code, root in enumerate(sorted(set(roots)))}
     shallow, deep = parameters.category.usual_depth

@@ -1,6 +1,9 @@
 """The one export: a graph in ONNX from pixels of canonical photos to calibrated answers."""
 
+import contextlib
+import gc
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
 from fb_marketplace.parameters import VisionParameters
@@ -89,7 +92,7 @@ def _export(network: "torch.nn.Module") -> bytes:
     import torch
 
     example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _traced_quickly(network):
         # torch warns of its own internals.
         warnings.simplefilter("ignore", FutureWarning)
         program: Any = torch.onnx.export(
@@ -106,6 +109,29 @@ def _export(network: "torch.nn.Module") -> bytes:
     _forget_origin(graph)
     written: bytes = graph.SerializeToString(deterministic=True)
     return written
+
+
+@contextlib.contextmanager
+def _traced_quickly(network: "torch.nn.Module") -> Iterator[None]:
+    """Save two fifths of an export's time.
+
+    An activation in place is taken apart into others, with all shapes as symbols; a third of the time went
+    there. Of the rest a sixth was looking for garbage among what the exporter needs to its end.
+    """
+    in_place: list[Any] = [
+        module for module in network.modules() if getattr(module, "inplace", False)
+    ]
+    collecting = gc.isenabled()
+    gc.disable()
+    for module in in_place:
+        module.inplace = False
+    try:
+        yield
+    finally:
+        for module in in_place:
+            module.inplace = True
+        if collecting:
+            gc.enable()
 
 
 def _forget_origin(graph: Any) -> None:

@@ -29,6 +29,7 @@ from fb_marketplace.pipelines.vision.network import (
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
 from fb_marketplace.pipelines.vision.task import NO_PATH, Task
 from fb_marketplace.pipelines.vision.tensorboard_events import EVENTS, events
+from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
 from fb_marketplace.work_folder import WorkFolder
 
@@ -36,6 +37,8 @@ HISTORY: Final = "history.json"
 """What every epoch measured; it is there when the training has ended."""
 
 BLENDS: Final = "blends.json"
+
+EPOCHS: Final = "epochs trained"
 
 WARMING_AVERAGE: Final = 10
 """Steps after which the moving average reaches back over about half of what was trained so far."""
@@ -74,7 +77,11 @@ def fine_tune(
     """
     if HISTORY not in work.names():
         _end(work, _train(task, head, work, parameters))
-    history: list[dict[str, float]] = json.loads(work.read(HISTORY))
+        history: list[dict[str, float]] = json.loads(work.read(HISTORY))
+    else:
+        history = json.loads(work.read(HISTORY))
+        with Progress(EPOCHS, len(history) - 1, len(history) - 1):
+            pass
     return [Candidate(each, {_weights_file(int(each["epoch"])): 1.0}) for each in history]
 
 
@@ -150,12 +157,14 @@ def _train(
     batches = Batches(len(task.rows), told.batch_size, parameters.seed)
     dataset = PhotoDataset(task.images, task.rows.tolist(), told.augmentation, parameters.seed)
     reading = loader(dataset, batches, told.workers)
-    while not _ended(history, told):
-        batches.epoch = epoch = len(history)
-        trained = train_epoch(parts, task, reading, epoch, parameters)
-        validated = _validated(parts.average.module, task, parameters)
-        history.append({"epoch": float(epoch), **trained, **validated})
-        _keep(work, parts, history)
+    with Progress(EPOCHS, told.epochs, len(history) - 1) as progress:
+        while not _ended(history, told):
+            batches.epoch = epoch = len(history)
+            trained = train_epoch(parts, task, reading, epoch, parameters)
+            validated = _validated(parts.average.module, task, parameters)
+            history.append({"epoch": float(epoch), **trained, **validated})
+            _keep(work, parts, history)
+            progress.advance(1)
     return history
 
 
@@ -241,12 +250,18 @@ def read_logits(
 
 
 def _resume(work: WorkFolder, parts: training_state.Parts) -> list[dict[str, float]]:
-    states = [name for name in work.names() if name.startswith("state_")]
-    if not states:
-        return []
-    facts = training_state.restore(work.read(states[-1]), parts)
-    history: list[dict[str, float]] = facts["history"]
-    return history
+    while states := [name for name in work.names() if name.startswith("state_")]:
+        try:
+            state = work.read(states[-1])
+        except FileNotFoundError:
+            continue  # Another run of the same training has gone on: there is a later one, or its end.
+        facts = training_state.restore(state, parts)
+        resumed: list[dict[str, float]] = facts["history"]
+        return resumed
+    ended: list[dict[str, float]] = (
+        json.loads(work.read(HISTORY)) if HISTORY in work.names() else []
+    )
+    return ended
 
 
 def _keep(work: WorkFolder, parts: training_state.Parts, history: list[dict[str, float]]) -> None:

@@ -1,0 +1,53 @@
+import pandas as pd
+import pytest
+from kedro.io import DatasetError
+from kedro_datasets import pandas as kedro_pandas
+
+from fb_marketplace.csv_rows import TORN
+from fb_marketplace.datasets.csv_table import CSVDataset
+
+AS_WRITTEN = {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "na_filter": False}
+WHOLE = ',id,name\n0,1,"oak, old"\n1,2,elm\r tree\n\n2,3,"two\nlines"\n'
+
+
+def dataset(tmp_path, written, kind=CSVDataset, **load_args):
+    path = tmp_path / "table.csv"
+    path.write_bytes(written if isinstance(written, bytes) else written.encode())
+    return kind(filepath=str(path), load_args=AS_WRITTEN | load_args)
+
+
+@pytest.mark.parametrize("written", [WHOLE, "\ufeff" + WHOLE, WHOLE.rstrip("\n"), ",id,name\n"])
+def test_a_table_of_whole_rows_is_what_pandas_reads(tmp_path, written):
+    theirs = dataset(tmp_path, written, kedro_pandas.CSVDataset).load()
+
+    pd.testing.assert_frame_equal(dataset(tmp_path, written).load(), theirs)
+
+
+def test_a_torn_line_is_a_row_that_says_so(tmp_path):
+    table = dataset(tmp_path, ',id,name\n0,1,oak\n1,2,"elm\n2,3,ash\n').load()
+
+    assert table["id"].tolist() == ["1", "", "3"]
+    assert table["name"].tolist() == ["oak", "", "ash"]
+    assert [bool(told) for told in table[TORN]] == [False, True, False]
+    assert table.columns.tolist() == ["Unnamed: 0", "id", "name", TORN]
+
+
+def test_a_table_in_another_encoding_is_read_when_told(tmp_path):
+    table = dataset(tmp_path, "id,name\n1,caf\u00e9\n".encode("latin-1"), encoding="latin-1").load()
+
+    assert table["name"].tolist() == ["caf\u00e9"]
+
+
+def test_what_cannot_be_read_is_told_with_its_place(tmp_path):
+    with pytest.raises(DatasetError, match=r"table\.csv: ends in the middle"):
+        dataset(tmp_path, "id,name\n1,oak\n2").load()
+
+
+def test_a_table_in_a_bucket_is_read(tmp_path):
+    import fsspec
+
+    fsspec.filesystem("memory").pipe_file("/csv/table.csv", b"id,name\n1,oak\n2\n")
+
+    table = CSVDataset(filepath="memory:///csv/table.csv", load_args=AS_WRITTEN).load()
+
+    assert table["id"].tolist() == ["1", ""]

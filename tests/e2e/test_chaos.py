@@ -1,0 +1,137 @@
+"""Whatever moment a run is killed at, a plain rerun ends as if it had not been: `make chaos`.
+
+``KILLS`` and ``SEED`` say how often, and at which moments.
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import seaweed as seaweedfs
+from e2e.killing import (
+    begun,
+    committed,
+    digests,
+    epochs,
+    plain_files,
+    stray_data,
+)
+from e2e.places import Place, Run
+
+from fb_marketplace_serving.release import Release
+
+pytestmark = pytest.mark.chaos
+
+KILLS = int(os.environ.get("KILLS", "30"))
+SERVER_KILLS = max(1, KILLS // 6)
+SEED = os.environ.get("SEED", "1")
+AWAY = (0.5, 20.0)
+"""Seconds that a server is gone, between these."""
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A whole run that nobody killed.
+
+    Attributes:
+        digests: of all that it made.
+        files: that are there once the lake was pruned.
+        seconds: that it took.
+    """
+
+    digests: dict[str, str]
+    files: set[str]
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(sample: Place, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    place = Place(sample.clone, sample.raw, str(tmp_path_factory.mktemp("undisturbed") / "lake"))
+    began = time.monotonic()
+    run = Run(place, place.run())
+    took = time.monotonic() - began
+    made = digests(run)
+    _prune(place)
+    return Undisturbed(made, plain_files(Path(place.lake)), took)
+
+
+@pytest.mark.parametrize("number", range(KILLS))
+def test_a_run_that_is_killed_is_gone_on_with(
+    sample: Place, undisturbed: Undisturbed, tmp_path: Path, number: int
+) -> None:
+    place = Place(sample.clone, sample.raw, str(tmp_path / "lake"))
+    lake = Path(place.lake)
+    share = random.Random(f"{SEED}/{number}").random()
+    with begun(place) as run:
+        run.ended(share * undisturbed.seconds)
+        run.kill()
+        print(f"killed at {share:.0%}, after: {_last_node(run.said())}")  # noqa: T201
+    rows, trained = committed(lake), epochs(lake)
+
+    version = place.run()
+
+    assert digests(Run(place, version)) == undisturbed.digests
+    assert Release.open(place.lake).manifest.version == version
+    # What was committed is not made again: at most what was in flight is, a batch a process.
+    now = committed(lake)
+    assert [table for table, files in rows.items() if not files <= now[table]] == []
+    assert trained.items() <= epochs(lake).items()
+    _prune(place)
+    assert plain_files(lake) == undisturbed.files
+    assert stray_data(lake) == []
+    assert Release.open(place.lake).manifest.version == version
+
+
+@pytest.fixture
+def server() -> Iterator[seaweedfs.Mortal]:
+    with seaweedfs.mortal() as server:
+        yield server
+
+
+@pytest.mark.parametrize("number", range(SERVER_KILLS))
+def test_a_run_whose_store_is_killed_goes_on_or_stops_with_a_line(
+    sample: Place, undisturbed: Undisturbed, server: seaweedfs.Mortal, number: int
+) -> None:
+    store = server.seaweed
+    raw = f"{store.make_bucket('raw-bucket')}/raw"
+    store.upload(sample.clone / sample.raw, raw)
+    place = Place(sample.clone, raw, f"{store.make_bucket('lake-bucket')}/lake", store.environment)
+    chance = random.Random(f"{SEED}/server/{number}")
+    with begun(place) as run:
+        run.ended(chance.random() * undisturbed.seconds)
+        server.kill()
+        time.sleep(chance.uniform(*AWAY))
+        server.start()
+        status, said = run.ended(), run.said()
+    print(f"ended with {status}, after: {_last_node(said)}")  # noqa: T201
+    assert "Traceback" not in said, said[-3000:]
+    if status != 0:
+        assert said.splitlines()[-1].startswith("Error: ")
+
+    again = Run(place, place.run())
+
+    # Of a bucket the ETags are others than those of files, and what is told of sources with them.
+    of_places = {"provenance"}
+    made = digests(again)
+    assert {name: made[name] for name in made.keys() - of_places} == {
+        name: undisturbed.digests[name] for name in undisturbed.digests.keys() - of_places
+    }
+
+
+def _prune(place: Place) -> None:
+    """Keep what the last run and release need, and whatever else `prune` does not find."""
+    from fb_marketplace.pruning import prune
+    from fb_marketplace.retention import plan
+
+    prune(plan(place.lake, 1, timedelta(0)))
+
+
+def _last_node(log: str) -> str:
+    nodes = [line.partition("Running node: ")[2] for line in log.splitlines()]
+    named = [node.partition("(")[0] for node in nodes if node]
+    return named[-1] if named else "no node"

@@ -1,0 +1,88 @@
+"""A stage that is killed in its middle goes on to the same content, and makes nothing twice.
+
+Cleaning and the extraction of vectors are killed in test_whole_way and test_embeddings_kept.
+"""
+
+import random
+import time
+from pathlib import Path
+
+from e2e.killing import begun, committed, copied, epochs, json_of
+from e2e.places import Place, Run
+
+from fb_marketplace_serving.release import Release
+
+SEED = 7
+
+
+def test_a_killed_training_goes_on_from_its_last_epoch(whole_run: Run, tmp_path: Path) -> None:
+    stage = ("--pipeline=vision", "--to-outputs=vision_model,checkpoints")
+    left_out = ("work", "vision_features.lance", "checkpoints", "releases")
+    with copied(whole_run, tmp_path, *left_out) as place:
+        lake = Path(place.lake)
+        with begun(place, *stage) as run:
+            run.wait_for(lambda: bool(list(lake.glob("work/*/state_0000.safetensors"))))
+            run.kill()
+        before, rows = epochs(lake), committed(lake)["vision_features.lance"]
+
+        again = Run(place, place.run(*stage))
+
+        assert before.items() <= epochs(lake).items()
+        assert rows <= committed(lake)["vision_features.lance"]
+        for name in ("vision_head", "vision_model"):
+            assert again.place.read(name, again.version) == whole_run.place.read(
+                name, whole_run.version
+            )
+
+
+def test_killed_vectors_of_texts_are_gone_on_with(whole_run: Run, tmp_path: Path) -> None:
+    stage = ("--pipeline=ranking", "--to-outputs=text_index")
+    with copied(whole_run, tmp_path, "text_embeddings.lance", "checkpoints", "releases") as place:
+        lake = Path(place.lake)
+        with begun(place, *stage) as run:
+            run.wait_for(lambda: bool(committed(lake).get("text_embeddings.lance")))
+            run.kill()
+        rows = committed(lake)["text_embeddings.lance"]
+
+        again = Run(place, place.run(*stage))
+
+        assert rows <= committed(lake)["text_embeddings.lance"]
+        made, expected = (run.place.read("text_index", run.version) for run in (again, whole_run))
+        assert made == expected
+
+
+def test_a_killed_release_leaves_the_one_in_force_or_a_whole_one(
+    whole_run: Run, tmp_path: Path
+) -> None:
+    with copied(whole_run, tmp_path, "checkpoints", "photos") as place:
+        lake = Path(place.lake)
+        there = set(lake.glob("07_model_output/release_measures.parquet/*"))
+        with begun(place, "--pipeline=release") as run:
+            run.wait_for(
+                lambda: set(lake.glob("07_model_output/release_measures.parquet/*")) != there
+            )
+            time.sleep(random.Random(SEED).uniform(0, 1))
+            run.kill()
+        assert _pointer(place) in {whole_run.version, *_releases(place)}
+        # Its files of photos were left out: whatever the killed run wrote of them is whole.
+        written = {path.name for path in lake.glob("07_model_output/photos/*")}
+
+        version = place.run("--pipeline=release")
+
+        assert _pointer(place) == version
+        assert Release.open(place.lake).manifest.version == version
+        assert _sealed(place, version) == _sealed(whole_run.place, whole_run.version)
+        assert written <= {path.name for path in lake.glob("07_model_output/photos/*")}
+
+
+def _pointer(place: Place) -> str:
+    return str(json_of(place, "releases/current.json")["version"])
+
+
+def _releases(place: Place) -> set[str]:
+    return {path.stem for path in Path(place.lake).glob("releases/*.json")} - {"current"}
+
+
+def _sealed(place: Place, version: str) -> dict[str, str]:
+    manifest = json_of(place, f"releases/{version}.json")
+    return {name: artifact["sha256"] for name, artifact in manifest["artifacts"].items()}

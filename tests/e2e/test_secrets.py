@@ -1,0 +1,75 @@
+"""What the environment holds of secrets shows in no file, no log and no error of a run."""
+
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import seaweed as seaweedfs
+from e2e.places import A_RUN, BIN, Place
+
+API_KEY = "planted-key-of-a-shop"
+TOKEN = "planted-token-of-a-session"
+EVERYTHING = """
+version: 1
+disable_existing_loggers: false
+handlers: {console: {class: logging.StreamHandler, stream: ext://sys.stderr}}
+root: {level: DEBUG, handlers: [console]}
+"""
+
+
+@pytest.fixture
+def logging_everything(bucket: Place, seaweed: seaweedfs.Seaweed, tmp_path: Path) -> Place:
+    """A new lake in a bucket, where runs log all that any library has to say."""
+    configuration = tmp_path / "logging.yml"
+    configuration.write_text(EVERYTHING)
+    return replace(
+        bucket,
+        lake=f"{seaweed.make_bucket('lake-without-secrets')}/lake",
+        store={
+            **bucket.store,
+            "FB_API_KEYS": f"shop:{API_KEY}",
+            "KEDRO_LOGGING_CONFIG": str(configuration),
+        },
+    )
+
+
+def test_no_secret_shows_in_what_a_run_writes_or_says(logging_everything: Place) -> None:
+    place = logging_everything
+    well = _run(place)
+    refused = _run(
+        replace(
+            place,
+            store={
+                **place.store,
+                "AWS_SECRET_ACCESS_KEY": "planted-secret-that-is-wrong",
+                "AWS_SESSION_TOKEN": TOKEN,
+            },
+        )
+    )
+
+    assert well.returncode == 0, well.stderr[-3000:]
+    assert refused.returncode == 1
+    # The very lines that would hold them are there.
+    assert "CanonicalRequest" in well.stderr
+    assert "x-amz-security-token" in refused.stderr.lower()
+    said = "".join(each.stdout + each.stderr for each in (well, refused)).encode()
+    written = place.files.cat(place.files.find(place.lake))
+    assert any("/runs/" in path for path in written)
+    assert any("/run_report.json" in path for path in written)
+    for secret in (seaweedfs.SECRET_KEY, API_KEY, TOKEN, "planted-secret-that-is-wrong"):
+        assert secret.encode() not in said
+        assert [path for path, data in written.items() if secret.encode() in data] == []
+
+
+def _run(place: Place) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [str(BIN / "kedro"), "run", "--env=test", "--pipeline=cleaning"],
+        cwd=place.clone,
+        env=place.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=A_RUN,
+        check=False,
+    )

@@ -1,0 +1,145 @@
+import hashlib
+import time
+
+import fault_proxy
+import pytest
+
+from fb_marketplace_serving import object_store
+from fb_marketplace_serving.lake import Lake, OvertakenError
+from fb_marketplace_serving.object_store import S3
+
+PASSING = ("slow_down", "internal_error", "reset", "short", "lost", "late_error")
+
+
+@pytest.fixture(scope="module")
+def proxy(seaweed):
+    with fault_proxy.running(seaweed.endpoint) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def lake(proxy, seaweed, bucket, become, monkeypatch):
+    """A lake behind the proxy, whose clients do not wait long between tries."""
+    become(seaweed.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint})
+    monkeypatch.setattr(object_store, "LONGEST_WAIT", 0.02)
+    yield Lake(bucket)
+    proxy.faults.begin(0)
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_every_request_may_fail_once(lake, proxy, fault):
+    data = bytes(range(256)) * 200
+    proxy.faults.begin(1, {fault: 1}, times=1)
+
+    lake.create("a/b", data)
+    lake.replace("a/c", b"1")
+    lake.replace("a/c", b"22")
+    lake.replace_if("a/d", b"one", None)
+    told, tag = lake.read_tagged("a/d")
+    lake.replace_if("a/d", b"two", tag)
+
+    assert (told, lake.read("a/d")) == (b"one", b"two")
+    assert lake.read("a/b") == data
+    assert lake.read_range("a/b", 1000, 9000) == data[1000:9000]
+    assert lake.digest("a/b") == (len(data), hashlib.sha256(data).hexdigest())
+    assert lake.sizes("a") == {"b": len(data), "c": 2, "d": 3}
+    assert proxy.faults.injected[fault] >= 8
+
+
+@pytest.mark.parametrize("fault", ["slow_down", "lost", "late_error"])
+def test_of_a_file_that_is_there_every_write_on_condition_is_refused(lake, proxy, fault):
+    lake.create("a", b"one")
+    _, tag = lake.read_tagged("a")
+    lake.replace("a", b"theirs")
+    proxy.faults.begin(1, {fault: 1}, times=1)
+
+    with pytest.raises(FileExistsError):
+        lake.create("a", b"ours")
+    with pytest.raises(OvertakenError):
+        lake.replace_if("a", b"ours", tag)
+    with pytest.raises(FileNotFoundError):
+        lake.read("none")
+
+    assert lake.read("a") == b"theirs"
+    assert proxy.faults.injected[fault]
+
+
+def test_at_three_faults_in_ten_all_files_come_whole(lake, proxy):
+    files = {f"{number}": bytes([number]) * number * 500 for number in range(40)}
+    proxy.faults.begin(0.3, dict.fromkeys(PASSING, 1), seed=7)
+
+    for name, data in files.items():
+        lake.create(name, data)
+
+    assert {name: lake.read(name) for name in files} == files
+    assert lake.sizes() == {name: len(data) for name, data in files.items()}
+    assert set(proxy.faults.injected) == set(PASSING)
+
+
+def test_a_connection_that_hangs_costs_no_more_than_its_timeout(lake, proxy, monkeypatch):
+    lake.create("a", b"one")
+    quick = object_store.OPTIONS["config_kwargs"] | {"read_timeout": 0.3}
+    monkeypatch.setitem(object_store.OPTIONS, "config_kwargs", quick)
+    S3.clear_instance_cache()
+    hasty = Lake(lake.url)
+    proxy.faults.begin(1, {"hung": 1}, times=2)
+    started = time.monotonic()
+
+    assert hasty.read("a") == b"one"
+
+    assert time.monotonic() - started < 5
+    assert proxy.faults.injected["hung"] == 2
+
+
+@pytest.mark.parametrize("fault", ["slow_down", "internal_error", "reset", "short", "lost"])
+def test_a_store_that_fails_for_good_is_given_up_in_one_line(lake, proxy, fault):
+    lake.create("a/b.json", b"one")
+    proxy.faults.begin(1, {fault: 1})
+
+    with pytest.raises(
+        ConnectionError, match=r"lake/a/b\.json: found no answer in 8 tries"
+    ) as said:
+        lake.read("a/b.json")
+
+    assert "\n" not in str(said.value)
+    # aiohttp sends once more what a connection that was kept did not answer.
+    assert object_store.TRIES <= proxy.faults.requests <= 2 * object_store.TRIES
+
+
+def test_the_waits_between_tries_fit_into_the_patience():
+    waits = [
+        min(object_store.LONGEST_WAIT, object_store.FIRST_WAIT * 2**attempt)
+        for attempt in range(1, object_store.TRIES)
+    ]
+
+    assert sum(waits) < object_store.PATIENCE
+
+
+def test_what_is_denied_for_a_while_is_read_then(lake, proxy, monkeypatch):
+    lake.create("a", b"one")
+    monkeypatch.setattr(object_store, "LONGEST_WAIT", 1.0)
+    proxy.faults.deny(seconds=0.3)
+
+    assert lake.read("a") == b"one"
+
+    assert proxy.faults.injected["denied"]
+
+
+def test_what_is_denied_for_good_is_said_soon(lake, proxy):
+    proxy.faults.deny(seconds=60)
+    started = time.monotonic()
+
+    with pytest.raises(PermissionError, match="denied"):
+        lake.read("a")
+
+    assert time.monotonic() - started < object_store.PATIENCE_WHEN_DENIED + 2
+
+
+def test_a_wrong_key_is_asked_once(lake, proxy, seaweed, become):
+    become({"AWS_SECRET_ACCESS_KEY": "not-this-one"})
+    proxy.faults.begin(0)
+
+    with pytest.raises(PermissionError):
+        Lake(lake.url).read("a")
+
+    assert proxy.faults.requests == 1

@@ -1,0 +1,52 @@
+"""Secrets of the environment, kept out of logs."""
+
+import logging
+
+import pytest
+
+from fb_marketplace.redaction import keep_out_of_logs, redacted
+
+
+@pytest.fixture(autouse=True)
+def secrets(monkeypatch):
+    made = logging.getLogRecordFactory()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret")
+    monkeypatch.setenv("FB_API_KEYS", "shop:planted-key-one, page:planted-key-two")
+    yield
+    logging.setLogRecordFactory(made)
+
+
+def test_secrets_of_the_environment_are_blotted_out():
+    told = redacted("with planted-secret, planted-key-one or planted-key-two, shop")
+
+    assert told == "with ***, *** or ***, shop"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "x-amz-security-token:of-a-role",
+        "{'X-Amz-Security-Token': b'of-a-role', 'Date': b'now'}",
+        "GET https://bucket/key?X-Amz-Security-Token=of-a-role&X-Amz-Date=now",
+    ],
+)
+def test_the_token_of_a_role_is_blotted_out_of_a_request(told):
+    assert "of-a-role" not in redacted(told)
+    assert redacted(told).endswith(told[told.index("of-a-role") + len("of-a-role") :])
+
+
+def test_an_empty_variable_blots_out_nothing(monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "")
+
+    assert redacted("any words") == "any words"
+
+
+def test_what_any_library_logs_is_redacted(caplog):
+    keep_out_of_logs()
+    keep_out_of_logs()
+    with caplog.at_level(logging.DEBUG, "botocore.auth"):
+        logging.getLogger("botocore.auth").debug(
+            "signing with %s and %r", "planted-secret", {"a": 1}
+        )
+
+    assert [record.getMessage() for record in caplog.records] == ["signing with *** and {'a': 1}"]

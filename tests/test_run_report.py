@@ -1,0 +1,194 @@
+"""What nodes did, told by the hooks of a run of a small pipeline."""
+
+import json
+import time
+from types import SimpleNamespace
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline, node
+from kedro.runner import SequentialRunner
+
+from fb_marketplace.hooks import ReportHooks
+from fb_marketplace.progress import Progress
+from fb_marketplace.tables import Retain
+
+LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+SECRET = "a-session-token-of-some-length"
+
+
+def count(words: str) -> pd.DataFrame:
+    return pd.DataFrame({"word": words.split()})
+
+
+def letters(words: str, letters_held: frozenset[str]):
+    wanted = frozenset(words.split())
+    yield Retain(wanted, letters_held)
+    for key in sorted(wanted - letters_held):
+        yield pa.table({"key": [key]}, schema=LETTERS)
+
+
+def slow(words: str):
+    for _ in range(2):
+        time.sleep(0.15)
+        yield words.encode()
+
+
+def held_much(words: str) -> str:
+    # Filled, as untouched memory is not held.
+    return f"{len(b'x' * 300_000_000)}"
+
+
+def after_it(much: str) -> str:
+    time.sleep(0.1)
+    return much
+
+
+def breaks(table: pd.DataFrame) -> str:
+    raise ValueError(f"broken by {SECRET} of s3://key:word@bucket")
+
+
+def never(broken: str) -> str:
+    return broken
+
+
+def reads_photos(words: str) -> str:
+    with Progress("photos read", 5, 3) as progress:
+        progress.advance(2)
+    return words
+
+
+COUNT = Pipeline([node(count, "words", "table")])
+LETTER = Pipeline([node(letters, ["words", "letters_held"], "letters")])
+
+
+@pytest.fixture
+def reported(tmp_path):
+    """Runs a pipeline, as a session does; gives the report that it left."""
+
+    def reported(pipeline, version="v1", words="a b c"):
+        place = "fb_marketplace.datasets.place.PlaceDataset"
+        table = str(tmp_path / "letters.lance")
+        entries = {
+            "run_report": {
+                "type": "json.JSONDataset",
+                "filepath": str(tmp_path / "08_reporting/run_report.json"),
+                "versioned": True,
+            },
+            "table": {
+                "type": "pandas.ParquetDataset",
+                "filepath": str(tmp_path / "table.parquet"),
+                "versioned": True,
+            },
+            "letters": {
+                "type": "fb_marketplace.datasets.lance_table.LanceTableDataset",
+                "filepath": table,
+                "schema": f"{__name__}.LETTERS",
+                "versioned": True,
+            },
+            "letters_held": {
+                "type": place,
+                "filepath": table,
+                "opened_by": "fb_marketplace.tables.held_keys",
+            },
+            "file": {
+                "type": "fb_marketplace.datasets.stored_file.StoredFileDataset",
+                "filepath": str(tmp_path / "file"),
+            },
+        }
+        catalog = DataCatalog.from_config(entries, save_version=version)
+        catalog["words"] = words
+        manager = _create_hook_manager()
+        manager.register(ReportHooks())
+        told = {"run_id": version, "pipeline_names": ["some"], "env": None}
+        about = {"run_params": told, "pipeline": pipeline, "catalog": catalog}
+        manager.hook.before_pipeline_run(**about)
+        try:
+            SequentialRunner().run(pipeline, catalog, manager, version)
+        except ValueError as error:
+            manager.hook.on_pipeline_error(error=error, **about)
+        else:
+            manager.hook.after_pipeline_run(run_result={}, **about)
+        path = tmp_path / f"08_reporting/run_report.json/{version}/run_report.json"
+        if not path.exists():
+            return None
+        report = json.loads(path.read_text())
+        nodes = {
+            each["node"].partition("__")[0].partition("(")[0]: each for each in report["nodes"]
+        }
+        return SimpleNamespace(report=report, nodes=nodes, catalog=catalog)
+
+    return reported
+
+
+def test_what_a_node_read_and_made_is_told_with_how_much(reported):
+    told = reported(COUNT + Pipeline([node(len, "table", "length")]))
+
+    assert told.report["ended"] == "well"
+    assert told.nodes["count"]["made"] == {"table": {"rows": 3}}
+    assert told.nodes["len"]["read"] == {"table": {"rows": 3}}
+    assert told.nodes["count"]["state"] == "made"
+
+
+def test_the_report_is_in_the_catalog(reported):
+    told = reported(COUNT)
+
+    assert told.catalog.load("run_report") == told.report
+
+
+def test_rows_that_an_earlier_run_left_are_told_to_be_reused(reported):
+    first = reported(LETTER, "v1", "a b")
+    second = reported(LETTER, "v2", "b c")
+    third = reported(LETTER, "v3", "c b")
+
+    made = [each.nodes["letters"]["made"]["letters"] for each in (first, second, third)]
+    assert made[0] == {"reused": 0, "removed": 0, "rows": 2}
+    assert made[1] == {"reused": 1, "removed": 1, "rows": 1}
+    assert made[2] == {"reused": 2, "removed": 0}
+    states = [each.nodes["letters"]["state"] for each in (first, second, third)]
+    assert states == ["made", "made", "reused"]
+
+
+def test_long_work_says_itself_how_much_was_done_before(reported):
+    told = reported(COUNT + Pipeline([node(reads_photos, "words", "read")]))
+
+    assert told.nodes["reads_photos"]["work"] == [{"what": "photos read", "made": 2, "reused": 3}]
+
+
+def test_what_a_generator_does_while_it_is_saved_counts_to_its_time(reported):
+    told = reported(COUNT + Pipeline([node(slow, "words", "file")]))
+
+    assert told.nodes["slow"]["seconds"] >= 0.3
+    assert told.nodes["slow"]["made"] == {"file": {"bytes": 10}}
+    assert told.nodes["count"]["seconds"] < 10
+
+
+def test_memory_is_told_of_the_node_that_held_it(reported):
+    nodes = [node(held_much, "words", "much"), node(after_it, "much", "after")]
+
+    told = reported(COUNT + Pipeline(nodes))
+
+    peak = {name: each["peak_memory_mb"] for name, each in told.nodes.items()}
+    assert peak["held_much"] > peak["after_it"] + 200
+    assert told.report["peak_memory_mb"] >= peak["held_much"]
+
+
+def test_a_run_that_fails_leaves_a_report_of_what_was_done_and_what_was_not(reported, monkeypatch):
+    monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
+    nodes = [node(breaks, "table", "broken"), node(never, "broken", "end")]
+
+    told = reported(COUNT + Pipeline(nodes))
+
+    assert told.report["ended"] == "failed"
+    assert told.report["error"] == "broken by *** of s3://***@bucket"
+    assert told.nodes["breaks"]["state"] == "failed"
+    assert [each.partition("__")[0].partition("(")[0] for each in told.report["skipped"]] == [
+        "never"
+    ]
+
+
+def test_a_run_that_makes_nothing_in_the_lake_leaves_no_report(reported):
+    assert reported(Pipeline([node(len, "words", "length")])) is None
