@@ -21,19 +21,23 @@ from fb_marketplace.lake_files import (
     VERSION,
     LakeFile,
     Versioned,
-    begun,
     files_below,
     table_of,
     versioned,
+)
+from fb_marketplace.needed import (
+    RELEASES,
+    named_files,
+    needed_versions,
+    releases_of,
+    runs_going_on,
 )
 from fb_marketplace.runs import RunRecord, RunRecords
 from fb_marketplace.storage import open_root
 from fb_marketplace.unfinished_uploads import Upload, unfinished_uploads
 from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import manifest_path, read_manifest
+from fb_marketplace_serving.manifest import manifest_path
 from fb_marketplace_serving.photo_files import FOLDER
-from fb_marketplace_serving.pointer import CURRENT, look
-from fb_marketplace_serving.release_files import files_of
 
 WEEK: Final = timedelta(days=7)
 DAY: Final = timedelta(days=1)
@@ -41,7 +45,7 @@ DAY: Final = timedelta(days=1)
 JOURNAL: Final = "pruning.json"
 """Versions whose records go first; a prune that was killed is taken up by what stands here."""
 
-RUNS, RELEASES, WORK = "runs", "releases", "work"
+RUNS, WORK = "runs", "work"
 
 Kind = Literal["release", "run", "tag", "table", "version", "photos", "work", "leftover", "upload"]
 """In the order of removal: what points goes before what it points to."""
@@ -134,15 +138,18 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
     lake = lake.rstrip("/")
     since = datetime.now(UTC) - unrecorded_for
     found = _look_at(lake)
-    going_on, writing = _going_on(found, since)
-    in_force, releases = _releases(lake)
+    recorded = {record.version for record in found.records}
+    ended = recorded | found.removed_before
+    going_on, writing = runs_going_on(found.files, found.tags.values(), ended, since)
+    in_force, releases = releases_of(lake)
     kept_releases = [name for name in releases if name in {*releases[:keep], in_force}]
     kept = _Kept(
-        {found.records[0].version} if alone else _needed(found.records, keep, going_on, writing),
-        _named(lake, kept_releases),
+        {found.records[0].version}
+        if alone
+        else needed_versions(found.records, keep, going_on, writing),
+        named_files(lake, kept_releases),
         kept_releases,
     )
-    recorded = {record.version for record in found.records}
     items = [
         *_releases_to_go(found, releases, kept),
         *_records_to_go(found, kept),
@@ -157,7 +164,7 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
         lake,
         tuple(items),
         in_force,
-        tuple(sorted((recorded | found.removed_before) - set(kept.versions))),
+        tuple(sorted(ended - set(kept.versions))),
         tuple(record.version for record in found.records if record.version in kept.versions),
         tuple(kept_releases),
         tuple(going_on),
@@ -182,88 +189,6 @@ def read_journal(lake: str) -> frozenset[str]:
         return frozenset(json.loads(Lake(lake).read(JOURNAL))["versions"])
     except FileNotFoundError:
         return frozenset()
-
-
-def _going_on(found: _Found, since: datetime) -> tuple[list[str], datetime | None]:
-    """Name the versions that a run may be writing now.
-
-    Gives also when rows were committed of which no version tells, if that was lately: by a run that has
-    left nothing else yet.
-    """
-    ended = {record.version for record in found.records} | found.removed_before
-    newest = max(ended, default="")
-    written: dict[str, datetime] = {}
-    for path, file in found.files.items():
-        at = versioned(path)
-        version = at.version if at else PurePosixPath(path).name.removesuffix(".json")
-        of_a_tag = "/_refs/tags/" in path and VERSION.fullmatch(version)
-        if (at or of_a_tag) and version not in ended:
-            written[version] = max(file.written, written.get(version, file.written))
-    going_on = [
-        version for version, when in sorted(written.items()) if version > newest or when >= since
-    ]
-    commits = [tags.newest_untagged for tags in found.tags.values() if tags.newest_untagged]
-    return going_on, min((when for when in commits if when >= since), default=None)
-
-
-def _needed(
-    records: Sequence[RunRecord], keep: int, going_on: Iterable[str], writing: datetime | None
-) -> set[str]:
-    """Name the versions of runs that are needed, until each that they read is among them.
-
-    What a run only compared itself with (``previous_…``) is not followed: each run reads the splits of
-    the one before, and so would keep all runs there ever were.
-    """
-    by_version = {record.version: record for record in records}
-    wanted = {record.version for record in records[:keep]} | _latest(records)
-    starts = [begun(version) for version in going_on] + ([writing] if writing else [])
-    for start in starts:
-        wanted |= _latest(each for each in records if datetime.fromisoformat(each.ended) <= start)
-    needed: set[str] = set()
-    while wanted:
-        version = wanted.pop()
-        needed.add(version)
-        if record := by_version.get(version):
-            read = {
-                source for name, source in record.read.items() if not name.startswith("previous_")
-            }
-            wanted |= (read | set(record.made.values())) - needed
-    return needed
-
-
-def _latest(records: Iterable[RunRecord]) -> set[str]:
-    """Name the version of each dataset that a run which begins now reads; records are newest first."""
-    latest: dict[str, str] = {}
-    for record in records:
-        latest = record.made | latest
-    return set(latest.values())
-
-
-def _releases(lake: str) -> tuple[str | None, list[str]]:
-    """Give the release in force, and the names of all, the newest first."""
-    seen = look(lake)
-    if seen.version is None and seen.tag is not None:
-        raise UserError(
-            f"{lake}/{CURRENT} cannot be read, so nobody knows which release is in force; put one in "
-            f"force with `fb-serve rollback VERSION --lake {lake}`, then prune"
-        )
-    pointer = PurePosixPath(CURRENT).name
-    names = [
-        name.removesuffix(".json")
-        for name in Lake(lake).sizes(RELEASES)
-        if name.endswith(".json") and not name.startswith(".") and name != pointer
-    ]
-    return seen.version, sorted(names, reverse=True)
-
-
-def _named(lake: str, releases: Iterable[str]) -> set[str]:
-    """Name the files that releases are made of, those of their photos included."""
-    store = Lake(lake)
-    return {
-        artifact.path
-        for release in releases
-        for artifact in files_of(store, read_manifest(lake, release))
-    }
 
 
 def _releases_to_go(found: _Found, releases: Iterable[str], kept: _Kept) -> Iterator[Item]:
@@ -305,8 +230,9 @@ def _tables_to_go(
         url = f"{found.url}/{table}"
         unneeded = table_versions.unneeded(url, files, kept_tags, kept_since, unrecorded_since)
         if unneeded:
-            said = f"{len(unneeded.versions)} versions, and what no version names"
-            yield Item("table", table, unneeded.bytes, said, unneeded=unneeded)
+            count = len(unneeded.versions)
+            why = f"{count} versions that nobody needs" if count else "data that no version names"
+            yield Item("table", table, unneeded.bytes, why, unneeded=unneeded)
 
 
 def _versions_to_go(found: _Found, kept: _Kept, going_on: Collection[str]) -> Iterator[Item]:
