@@ -50,3 +50,10 @@ def test_what_any_library_logs_is_redacted(caplog):
         )
 
     assert [record.getMessage() for record in caplog.records] == ["signing with *** and {'a': 1}"]
+
+
+def test_a_record_that_cannot_be_written_down_stops_nobody(monkeypatch):
+    keep_out_of_logs()
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+
+    logging.getLogger("theirs").warning("%(a)s", {})

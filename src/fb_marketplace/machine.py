@@ -1,5 +1,6 @@
 """What this machine has: room on a disk, memory, and packages of the right versions."""
 
+import contextlib
 import os
 import re
 import shutil
@@ -30,9 +31,13 @@ def free_disk(path: Path) -> int:
 
 def folder_bytes(path: Path) -> int:
     """Give the bytes of all files below a folder; 0 if it is not there."""
-    return sum(
-        Path(folder, name).lstat().st_size for folder, _, names in os.walk(path) for name in names
-    )
+    found = 0
+    for folder, _, names in os.walk(path):
+        for name in names:
+            # Another run, or a prune, may take it away meanwhile.
+            with contextlib.suppress(OSError):
+                found += Path(folder, name).lstat().st_size
+    return found
 
 
 def memory_limit() -> int | None:

@@ -1,3 +1,5 @@
+import gzip
+
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
@@ -30,6 +32,15 @@ def test_a_torn_line_is_a_row_that_says_so(tmp_path):
     assert table["name"].tolist() == ["oak", "", "ash"]
     assert [bool(told) for told in table[TORN]] == [False, True, False]
     assert table.columns.tolist() == ["Unnamed: 0", "id", "name", TORN]
+
+
+def test_a_packed_table_is_unpacked_as_its_name_says(tmp_path):
+    path = tmp_path / "table.csv.gz"
+    path.write_bytes(gzip.compress(WHOLE.encode()))
+
+    table = CSVDataset(filepath=str(path), load_args=AS_WRITTEN).load()
+
+    pd.testing.assert_frame_equal(table, dataset(tmp_path, WHOLE).load())
 
 
 def test_a_table_in_another_encoding_is_read_when_told(tmp_path):

@@ -124,6 +124,22 @@ def test_does_not_put_a_damaged_release_in_force(two):
     assert current_version(two) == "v2"
 
 
+def test_a_release_that_is_removed_while_it_is_opened_is_not_left_in_force(two, monkeypatch):
+    opened = Release.open
+
+    def open_then_lose(lake, version):
+        release = opened(lake, version)
+        (Path(lake) / "releases" / f"{version}.json").unlink()
+        return release
+
+    monkeypatch.setattr(Release, "open", open_then_lose)
+
+    with pytest.raises(ReleaseError, match="removed while it was opened"):
+        rollback(two, "v1")
+
+    assert current_version(two) == "v2"
+
+
 def test_does_not_put_a_release_in_force_that_is_not_there(two):
     with pytest.raises(ReleaseError, match=r"v9\.json: not found"):
         rollback(two, "v9")

@@ -95,7 +95,20 @@ def rollback(lake: str, version: str) -> Seen:
                 f"{file}: cannot be written ({_said(error)}); what was in force stays so: ask for "
                 "the right to write there"
             ) from error
+        _still_there(lake, version, seen)
     return seen
+
+
+def _still_there(lake: str, version: str, before: Seen) -> None:
+    """See that a release was not removed while it was opened, before it was pointed to."""
+    try:
+        read_manifest(lake, version)
+    except ReleaseError as error:
+        if before.version:
+            put_in_force(lake, before.version, look(lake))
+        raise ReleaseError(
+            f"{error}; it was removed while it was opened, and what was in force is so again"
+        ) from error
 
 
 def export(lake: str, folder: str, version: str | None, tell: Tell) -> Manifest:

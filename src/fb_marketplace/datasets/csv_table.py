@@ -1,6 +1,7 @@
 """A raw CSV table, of which what is spoiled in one place costs no row elsewhere."""
 
 import io
+from typing import Any
 
 import pandas as pd
 from kedro.io.core import PROTOCOL_DELIMITER
@@ -8,7 +9,7 @@ from kedro_datasets import pandas as kedro_pandas
 
 from fb_marketplace.csv_rows import TORN, Dialect, decode, part, places
 from fb_marketplace.errors import UserError
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.storage import open_root
 
 
 class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
@@ -44,7 +45,7 @@ class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
             told.get("lineterminator") or "",
         )
         try:
-            rows = part(decode(StoredFile(url).read(), told.pop("encoding", "utf-8")), dialect)
+            rows = part(decode(_unpacked(url, told), told.pop("encoding", "utf-8")), dialect)
         except UserError as error:
             raise UserError(f"{url}: {error}") from error
         table: pd.DataFrame = pd.read_csv(io.StringIO(rows.text), **told)
@@ -54,3 +55,11 @@ class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
         table = table.reindex(range(rows.number), fill_value="")
         table[TORN] = [rows.torn.get(number, "") for number in range(rows.number)]
         return table
+
+
+def _unpacked(url: str, told: dict[str, Any]) -> bytes:
+    """Read a file, unpacked as pandas would by its options or its name."""
+    filesystem, path = open_root(url)
+    with filesystem.open(path, "rb", compression=told.pop("compression", "infer")) as stream:
+        data: bytes = stream.read()
+    return data
