@@ -140,10 +140,15 @@ class RunReport:
         return max((node.peak.own for node in self.nodes), default=0)
 
     def lines(self) -> list[str]:
-        """Give the nodes that took long, in their order, for people."""
+        """Give the run, and the nodes that took long in their order, for people."""
         long = [node for node in self.nodes if node.seconds >= LONG_SECONDS or node.failed]
         shown = sorted(long, key=lambda node: (node.failed, node.seconds))[-MOST_LINES:]
-        return [node.line() for node in self.nodes if any(node is each for each in shown)]
+        reused = sum(node.state == "reused" for node in self.nodes)
+        return [
+            f"{len(self.nodes)} nodes in {time.monotonic() - self._started:,.1f} s, at most "
+            f"{self.peak / 1e6:,.0f} MB; {reused} had nothing to make anew. Those that took long:",
+            *(node.line() for node in self.nodes if any(node is each for each in shown)),
+        ]
 
     def _close_node(self) -> None:
         if not self._open:

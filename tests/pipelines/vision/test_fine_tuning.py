@@ -16,6 +16,7 @@ from fb_marketplace.pipelines.vision.network import make_head, weights_of
 from fb_marketplace.pipelines.vision.photo_dataset import PhotoDataset
 from fb_marketplace.pipelines.vision.task import NO_PATH
 from fb_marketplace.pipelines.vision.training import make_task
+from fb_marketplace.progress import tallies
 from fb_marketplace.work_folder import WorkFolder
 
 
@@ -210,9 +211,11 @@ def test_a_training_that_has_ended_is_not_trained_again(task, head, work, told, 
         pytest.fail("it was trained again")
 
     monkeypatch.setattr(fine_tuning, "train_epoch", train_epoch)
+    tallies()
 
     assert fine_tune(task, head, work(), told) == epochs
     assert content(work()) == before
+    assert tallies() == [(fine_tuning.EPOCHS, 0, len(epochs) - 1)]
 
 
 def test_training_stops_when_it_has_waited_for_a_better_epoch(task, head, work, told, changed):
