@@ -17,7 +17,7 @@ pytestmark = pytest.mark.long
 
 @pytest.fixture(scope="module")
 def place(sample: Place) -> Place:
-    """The sample with a lake of its own, and two whole runs, of which the first saw a search for all."""
+    """The sample, with a lake of its own that a whole run has filled."""
     place = Place(sample.clone, sample.raw, "lake-to-forget")
     place.run()
     return place
