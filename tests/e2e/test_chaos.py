@@ -132,6 +132,6 @@ def _prune(place: Place) -> None:
 
 
 def _last_node(log: str) -> str:
-    nodes = [line.partition("Running node: ")[2] for line in log.splitlines()]
-    named = [node.partition("(")[0] for node in nodes if node]
+    ended = [line.partition("Completed node: ")[2] for line in log.splitlines()]
+    named = [node.partition("__")[0] for node in ended if node]
     return named[-1] if named else "no node"
