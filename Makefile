@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LAKE := $(or $(FB_LAKE),data)
 RAW := $(or $(FB_RAW),data/01_raw)
-BENCHMARKS := cleaning duplicates startup training encoding search whole_query serving
+BENCHMARKS := cleaning bucket duplicates startup training encoding search whole_query serving
 # Draw the sample where there is no data.
 DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
 # The sample needs no more than a short training: conf/sample.
@@ -15,7 +15,7 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-runs test-parts test-long chaos fuzz test-page test-real screenshots serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-runs test-parts test-long chaos fuzz faults test-page test-real screenshots serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ chaos: $(READY)  ## kill runs and their store at random moments, run again and c
 
 fuzz: $(READY)  ## clean 200 buckets of which a hundredth is spoiled
 	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/pipelines/cleaning
+
+faults: $(READY)  ## run the tests of runs in buckets whose store fails
+	$(BIN)/pytest -m faults
 
 test-page: $(READY)  ## look at the page in headless Chromium (apt-get install chromium)
 	$(BIN)/pytest -m page tests/page

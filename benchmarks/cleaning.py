@@ -203,7 +203,7 @@ def read_into_table(folder: Path, count: int) -> None:
             "source_etag": [file.etag for file in files],
         }
     )
-    settings = _base_parameters()
+    settings = base_parameters()
     table = str(folder / "table.lance")
     tables.ensure(table, IMAGES)
     for usable, _ in read_photos(
@@ -214,7 +214,8 @@ def read_into_table(folder: Path, count: int) -> None:
     assert len(tables.open_table(table)) == count
 
 
-def _base_parameters() -> dict[str, object]:
+def base_parameters() -> dict[str, object]:
+    """Read what ``conf/base`` says of cleaning."""
     import yaml
 
     conf = Path(__file__).parents[1] / "conf/base/parameters_cleaning.yml"

@@ -10,6 +10,7 @@ from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
 from fb_marketplace import lance_patience, storage, tables
+from fb_marketplace.datasets.place import PlaceDataset
 from fb_marketplace.datasets.streamed_file import StreamedFileDataset
 from fb_marketplace.digests import sha256
 from fb_marketplace.photo_folder import PhotoFolder
@@ -126,6 +127,27 @@ def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, prox
         tables.insert(url, rows("a"))
 
     assert "\n" not in str(said.value)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda url: PlaceDataset(
+            f"{url}/images", "fb_marketplace.photo_folder.PhotoFolder"
+        ).exists(),
+        lambda url: CSVDataset(filepath=f"{url}/some.csv").load(),
+        lambda url: JSONDataset(filepath=f"{url}/some.json").save([1]),
+        lambda url: StreamedFileDataset(f"{url}/some.json").save(lambda: iter([b"1"])),
+    ],
+    ids=["photos exist", "a table is read", "a report is saved", "pieces are saved"],
+)
+def test_a_dataset_whose_store_fails_for_good_says_so_as_a_user_meets_it(bucket, proxy, ask):
+    proxy.faults.begin(1, PASSING)
+
+    with pytest.raises(DatasetError, match="found no answer") as said:
+        ask(bucket)
+
+    assert isinstance(said.value.__cause__, ConnectionError)
 
 
 def test_a_table_that_is_not_there_is_missing(bucket, proxy):

@@ -1,8 +1,11 @@
+import asyncio
 import hashlib
 import time
+from types import SimpleNamespace
 
 import fault_proxy
 import pytest
+from botocore.exceptions import ReadTimeoutError
 
 from fb_marketplace_serving import object_store
 from fb_marketplace_serving.lake import Lake, OvertakenError
@@ -87,7 +90,7 @@ def test_a_connection_that_hangs_costs_no_more_than_its_timeout(lake, proxy, mon
 
     assert hasty.read("a") == b"one"
 
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 10
     assert proxy.faults.injected["hung"] == 2
 
 
@@ -113,6 +116,28 @@ def test_the_waits_between_tries_fit_into_the_patience():
     ]
 
     assert sum(waits) < object_store.PATIENCE
+
+
+def test_a_store_that_hangs_is_given_up_after_its_patience_and_one_more_timeout(monkeypatch):
+    clock = [0.0]
+
+    async def wait(seconds):
+        clock[0] += seconds
+
+    async def hang():
+        await wait(object_store.OPTIONS["config_kwargs"]["read_timeout"])
+        raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
+
+    async def not_done(_):
+        return False
+
+    monkeypatch.setattr(object_store, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(object_store, "asyncio", SimpleNamespace(sleep=wait))
+
+    with pytest.raises(ConnectionError, match="found no answer in 4 tries"):
+        asyncio.run(object_store._answered(hang, not_done, "get_object at s3://raw/a"))
+
+    assert clock[0] <= object_store.PATIENCE + 5
 
 
 def test_what_is_denied_for_a_while_is_read_then(lake, proxy, monkeypatch):

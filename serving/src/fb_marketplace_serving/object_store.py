@@ -182,8 +182,16 @@ def _code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
+def _said(error: Exception) -> str:
+    response = getattr(error, "response", None)
+    if not isinstance(response, dict):
+        return str(error)
+    told = response.get("Error", {})
+    return f"{told.get('Code', '')}: {told.get('Message', '')}"
+
+
 def _given_up(error: Exception, what: str, attempts: int, seconds: float) -> OSError:
-    said = " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(_said(error).split()).rstrip(".") or type(error).__name__
     if _patience(error) == PATIENCE_WHEN_DENIED:
         return PermissionError(
             f"{what}: denied ({said}); expected a key that may; give it the right, or set another"
