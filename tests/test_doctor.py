@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 import seaweed as seaweedfs
-from s3fs import S3FileSystem
 
 from fb_marketplace import doctor, machine
 from fb_marketplace.doctor import Needs, examine
 from fb_marketplace.raw_tables import RawTable
 from fb_marketplace.storage import open_root
+from fb_marketplace_serving.object_store import S3
 
 PRODUCTS = "id,product_name\n1,A chair\n2,A table\n"
 EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -35,7 +35,7 @@ def no_store(monkeypatch):
     become(monkeypatch, {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull})
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     yield
-    S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -58,7 +58,7 @@ def roots(request, tmp_path, monkeypatch):
 
 
 def become(monkeypatch, environment):
-    S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 

@@ -10,11 +10,11 @@ import pytest
 import seaweed as seaweedfs
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
-from s3fs import S3FileSystem
 
 from fb_marketplace import machine
 from fb_marketplace.cli import cli
 from fb_marketplace.storage import open_root
+from fb_marketplace_serving.object_store import S3
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("id", "product_name", "category", "product_description", "price", "location")
@@ -65,7 +65,7 @@ def refused(monkeypatch):
         monkeypatch.delenv(name)
 
     def refused(raw, lake, **environment):
-        S3FileSystem.clear_instance_cache()
+        S3.clear_instance_cache()
         for name, value in (environment | {"FB_RAW": str(raw), "FB_LAKE": str(lake)}).items():
             monkeypatch.setenv(name, value)
         ended = CliRunner().invoke(cli, ["run", "--env=test", "--pipeline=cleaning"])
@@ -76,7 +76,7 @@ def refused(monkeypatch):
         return errors[0]
 
     yield refused
-    S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def bucket(server, monkeypatch, tmp_path, raw, lake, request):
 
 
 def objects(url, monkeypatch, environment):
-    S3FileSystem.clear_instance_cache()
+    S3.clear_instance_cache()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     filesystem, path = open_root(url)

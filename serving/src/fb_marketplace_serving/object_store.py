@@ -162,7 +162,7 @@ async def _answered(
             wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
             spent = time.monotonic() - started
             if attempt == TRIES or spent + wait > patience:
-                raise _given_up(error, what, attempt, spent) from None
+                raise _given_up(error, what, attempt, spent) from error
         await asyncio.sleep(wait)
     return None
 
