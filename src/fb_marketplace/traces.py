@@ -6,6 +6,7 @@ are searched, in each version that there is.
 """
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -60,11 +61,18 @@ class Hit(NamedTuple):
     version: str = ""
 
 
-def traces_of(lake: str, product_id: str) -> Traces:
-    """Gather what a listing is known by, from whatever versions a lake still has."""
+def traces_of(lake: str, product_id: str, before: Traces | None = None) -> Traces:
+    """Gather what a listing is known by, from whatever versions a lake still has.
+
+    Args:
+        lake: its root.
+        product_id: of the listing.
+        before: what it was known by when the lake still had more of it.
+    """
+    before = before or Traces(product_id)
     files = files_below(lake, "02_intermediate", "03_primary")
-    image_ids: set[str] = set()
-    title, seen = None, False
+    image_ids = set(before.image_ids)
+    title, seen = before.title, False
     for path in sorted(files, key=_version, reverse=True):
         if "/cleaned_image_rows.parquet/" in path:
             rows = _rows(lake, path, ["image_id", "product_id"])
@@ -77,15 +85,15 @@ def traces_of(lake: str, product_id: str) -> Traces:
             if own and not any(own[0] in f"{row['title']}\n{row['description']}" for row in others):
                 title = own[0]
     own_photos, of_others = _photos(lake, product_id)
-    digests = {
-        photo[name] for photo in own_photos for name in ("sha256", "source_sha256")
-    } - of_others
+    digests = {photo[name] for photo in own_photos for name in ("sha256", "source_sha256")}
+    photos = {hashlib.sha256(photo).hexdigest(): photo for photo in before.photos}
+    photos |= {photo["sha256"]: photo["jpeg"] for photo in own_photos}
     return Traces(
         product_id,
         frozenset(image_ids | {photo["image_id"] for photo in own_photos}),
         title,
-        frozenset(digests),
-        frozenset(photo["jpeg"] for photo in own_photos if photo["sha256"] not in of_others),
+        frozenset((before.digests | digests) - of_others),
+        frozenset(photo for digest, photo in photos.items() if digest not in of_others),
     )
 
 
