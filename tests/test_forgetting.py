@@ -112,6 +112,24 @@ def test_what_another_listing_shares_tells_of_neither(lake, url):
 
 
 @pytest.mark.parametrize(
+    ("title", "other"),
+    [
+        ("Armchair", {"title": "x"}),
+        ("Garden Tools", {"category": "Garden tools"}),
+        ("Garden Tools", {"description": "Many garden TOOLS."}),
+        ("Garden Tools", {"labels": ["Home", "garden tools"]}),
+    ],
+)
+def test_a_title_that_anybody_may_say_tells_of_nobody(lake, url, title, other):
+    before = {"title": "x", "description": "x", "category": "x", "labels": ["x"]}
+    own = before | {"product_id": LAMP, "title": title}
+    others = before | {"product_id": CHAIR} | other
+    lake.file("03_primary/products.parquet", version(3), parquet([own, others]))
+
+    assert traces_of(url, LAMP).title is None
+
+
+@pytest.mark.parametrize(
     ("path", "content"),
     [
         ("08_reporting/a.json", json.dumps({"shown": [LAMP]}).encode()),

@@ -270,7 +270,9 @@ def _searched(lake: str, traces: Traces) -> dict[str, Any]:
         "bytes": sum(file.bytes for file in files.values()),
         "for": {
             "ids": 1 + len(traces.image_ids),
-            "title": "yes" if traces.title else "no, others say the same or none was known",
+            "title": "yes"
+            if traces.title
+            else "no, it is a word, others say it, or none was known",
             "digests_of_photos": len(traces.digests),
             "photos": len(traces.photos),
         },

@@ -1,8 +1,8 @@
 """What a listing is known by, and where in a lake any of it still is.
 
-Its id and the ids of its photos; its title, unless another listing says the same; the digests and the bytes
-of its photos, unless another listing has the same picture. Texts, tables and the bytes of all other files
-are searched, in each version that there is.
+Its id and the ids of its photos; its title, unless it is one word or another listing says it; the digests
+and the bytes of its photos, unless another listing has the same picture. Texts, tables and the bytes of all
+other files are searched, in each version that there is.
 """
 
 import base64
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 SEARCHED: Final = (*LAYERS, "runs", "releases", "work", "receipts")
 
+LEAST_WORDS: Final = 2
+"""A title of less is not told from a word of a category, of an index or of another text."""
+
 LEAST_LETTERS: Final = 8
 """A shorter id or title is looked for where it is all of a cell, not within texts or bytes."""
 
@@ -36,7 +39,7 @@ class Traces:
     Attributes:
         product_id: its id.
         image_ids: of its photos.
-        title: what it says, where no other listing says it; else None.
+        title: what it says, where that is its own; else None.
         digests: sha256 of its photos, in hex, as they came and as they are stored.
         photos: their bytes, as they are stored.
     """
@@ -72,18 +75,16 @@ def traces_of(lake: str, product_id: str, before: Traces | None = None) -> Trace
     before = before or Traces(product_id)
     files = files_below(lake, "02_intermediate", "03_primary")
     image_ids = set(before.image_ids)
-    title, seen = before.title, False
+    listings: list[str] = []
     for path in sorted(files, key=_version, reverse=True):
         if "/cleaned_image_rows.parquet/" in path:
             rows = _rows(lake, path, ["image_id", "product_id"])
             image_ids |= {row["image_id"] for row in rows if row["product_id"] == product_id}
-        if "/products.parquet/" in path and not seen:
-            listed = _rows(lake, path, ["product_id", "title", "description"])
-            own = [row["title"] for row in listed if row["product_id"] == product_id]
-            others = [row for row in listed if row["product_id"] != product_id]
-            seen = bool(own)
-            if own and not any(own[0] in f"{row['title']}\n{row['description']}" for row in others):
-                title = own[0]
+        if "/products.parquet/" in path:
+            listings.append(path)
+    title = next(filter(None, (_title(lake, path, product_id) for path in listings)), before.title)
+    if title and not _is_own(lake, listings, title, product_id):
+        title = None
     own_photos, of_others = _photos(lake, product_id)
     digests = {photo[name] for photo in own_photos for name in ("sha256", "source_sha256")}
     photos = {hashlib.sha256(photo).hexdigest(): photo for photo in before.photos}
@@ -113,6 +114,30 @@ def search(lake: str, traces: Traces) -> list[Hit]:
     tables = sorted({table for path in files if (table := table_of(path))})
     hits += [hit for table in tables for hit in _in_table(lake, table, traces)]
     return sorted(set(hits))
+
+
+def _title(lake: str, path: str, product_id: str) -> str | None:
+    rows = _rows(lake, path, ["product_id", "title"])
+    title: str | None = next(
+        (row["title"] for row in rows if row["product_id"] == product_id), None
+    )
+    return title
+
+
+def _is_own(lake: str, paths: Iterable[str], title: str, product_id: str) -> bool:
+    """Tell whether nothing but this listing says a title; one word is anybody's."""
+    import pyarrow.compute as pc
+
+    if len(title.split()) < LEAST_WORDS:
+        return False
+    for path in paths:
+        table = _table(lake, path)
+        others = table.filter(pc.not_equal(table.column("product_id"), product_id))
+        leaves = (leaf for column in others.columns for leaf in _leaves(column))
+        texts = (leaf for leaf in leaves if _is_text(leaf.type))
+        if any(pc.any(pc.match_substring(text, title, ignore_case=True)).as_py() for text in texts):
+            return False
+    return True
 
 
 def _photos(lake: str, product_id: str) -> tuple[list[dict[str, Any]], set[str]]:
@@ -185,7 +210,7 @@ def _in_column(column: "pa.Array", traces: Traces) -> bool:
     import pyarrow.compute as pc
 
     kind = column.type
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+    if _is_text(kind):
         words = pa.array(sorted(traces.words), kind)
         if pc.any(pc.is_in(column, words)).as_py():
             return True
@@ -195,6 +220,12 @@ def _in_column(column: "pa.Array", traces: Traces) -> bool:
         sought = [*(bytes.fromhex(digest) for digest in traces.digests), *traces.photos]
         return bool(set(sought) & set(column.to_pylist()))
     return False
+
+
+def _is_text(kind: "pa.DataType") -> bool:
+    import pyarrow as pa
+
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
 def _is_fixed(kind: "pa.DataType") -> bool:
@@ -215,12 +246,16 @@ def _in_bytes(data: bytes, traces: Traces) -> bool:
 
 
 def _rows(lake: str, path: str, columns: Iterable[str]) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = _table(lake, path, columns).to_pylist()
+    return rows
+
+
+def _table(lake: str, path: str, columns: Iterable[str] | None = None) -> "pa.Table":
     import pyarrow.parquet as pq
 
     filesystem, root = open_root(lake)
     data = bytes(filesystem.cat_file(f"{root}/{path}"))
-    rows: list[dict[str, Any]] = pq.read_table(io.BytesIO(data), columns=list(columns)).to_pylist()
-    return rows
+    return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
 
 
 def _version(path: str) -> str:
