@@ -157,7 +157,7 @@ def compact(url: str) -> bool:
             dataset.tags.update(name, made)
     if marked and not _has_same_rows(_newest(dataset), dataset):
         # What a killed run left is newer than what has a name: the next run goes on from it.
-        dataset.restore()
+        _restore(dataset)
     return bool(marked)
 
 
@@ -168,7 +168,7 @@ def _written_anew(old: "lance.LanceDataset") -> int:
         if _has_same_rows(newest, old) and not _has_deleted(newest):
             # Whoever made it was killed before the names were moved.
             return int(newest.version)
-        old.restore()
+        _restore(old)
         newest = _newest(old)
     newest.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
     return int(_newest(old).version)
@@ -176,6 +176,12 @@ def _written_anew(old: "lance.LanceDataset") -> int:
 
 def _newest(dataset: "lance.LanceDataset") -> "lance.LanceDataset":
     return dataset.checkout_version(dataset.latest_version)
+
+
+def _restore(version: "lance.LanceDataset") -> None:
+    """Make the newest version of one that is older."""
+    restore: Callable[[], None] = version.restore
+    restore()
 
 
 def _has_deleted(dataset: "lance.LanceDataset") -> bool:
