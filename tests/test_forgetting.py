@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import tracemalloc
 
 import pandas as pd
 import pyarrow as pa
@@ -156,6 +157,31 @@ def test_it_is_found_however_it_is_written(tmp_path, path, content):
     lake.put(path, content)
 
     assert [hit.path for hit in search(str(tmp_path), known)] == [path]
+
+
+def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("fb_marketplace_serving.lake._BLOCK_BYTES", 5)
+    lake = SmallLake(tmp_path)
+    lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
+    lake.put("work/f/b.bin", b"before " + LAMP[:-1].encode() + b" after")
+
+    assert [hit.path for hit in search(str(tmp_path), Traces(LAMP))] == ["work/f/a.bin"]
+
+
+def test_a_large_file_is_searched_in_little_memory(tmp_path):
+    size, at = 64 * 1024 * 1024, tmp_path / "work/f/a.bin"
+    at.parent.mkdir(parents=True)
+    with at.open("wb") as stream:
+        stream.seek(size)
+        stream.write(LAMP.encode())
+    tracemalloc.start()
+
+    hits = search(str(tmp_path), Traces(LAMP))
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert hits
+    assert peak < size / 2
 
 
 def test_a_short_id_is_found_where_it_is_all_of_a_value_and_nowhere_else(tmp_path):

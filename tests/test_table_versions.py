@@ -6,7 +6,7 @@ import pytest
 from lance.dataset import Tags
 from small_lake import LETTERS, TABLE, SmallLake, version
 
-from fb_marketplace import tables
+from fb_marketplace import table_versions, tables
 from fb_marketplace.table_versions import compact
 
 
@@ -42,6 +42,18 @@ def test_a_name_goes_with_its_rows_to_a_version_without_deleted_ones(url):
     assert not has_deleted(url)
     assert not has_deleted(url, version(2))
     assert not compact(url)
+
+
+def test_files_that_are_written_anew_stay_small(url, monkeypatch):
+    monkeypatch.setattr(table_versions, "MOST_BYTES", 1024 * 1024)
+    large = [f"{number:09}".rjust(999) for number in range(9999)]
+    tables.insert(url, pa.table({"key": large}, schema=LETTERS))
+    tables.retain(url, frozenset(large[1:]))
+
+    compact(url)
+
+    assert lance.dataset(url).count_rows() == 9998
+    assert len(lance.dataset(url).get_fragments()) > 1
 
 
 def test_a_kill_before_the_name_was_moved_is_made_good_by_the_next(url, monkeypatch):

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 UNVERIFIED_FOR: Final = timedelta(days=7)
 """A file that no version names may be of a commit that is being made: Lance leaves it alone as long."""
 
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Of a file that is written anew, about: small ones are merged, and a million photos are gigabytes."""
+
 
 class Tags(NamedTuple):
     """What is known of a table before anything is decided.
@@ -170,7 +173,11 @@ def _written_anew(old: "lance.LanceDataset") -> int:
             return int(newest.version)
         _restore(old)
         newest = _newest(old)
-    newest.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
+    newest.optimize.compact_files(
+        materialize_deletions=True,
+        materialize_deletions_threshold=0.0,
+        max_bytes_per_file=MOST_BYTES,
+    )
     return int(_newest(old).version)
 
 

@@ -9,13 +9,13 @@ import base64
 import hashlib
 import io
 import json
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.lake_files import LAYERS, TABLE, files_below, table_of, versioned
 from fb_marketplace.storage import lance_options, open_root
+from fb_marketplace_serving.lake import Lake
 
 if TYPE_CHECKING:
     import lance
@@ -105,12 +105,13 @@ def search(lake: str, traces: Traces) -> list[Hit]:
         OSError: the lake cannot be read.
     """
     files = files_below(lake, *SEARCHED)
-    filesystem, root = open_root(lake)
-    hits = []
-    for path in files:
-        data = bytes(filesystem.cat_file(f"{root}/{path}"))
-        if _in_bytes(data, traces) or (path.endswith(".parquet") and _in_parquet(data, traces)):
-            hits.append(Hit(table_of(path) or path))
+    store, written = Lake(lake), _written(traces)
+    hits = [
+        Hit(table_of(path) or path)
+        for path in files
+        if _in_file(store, path, written)
+        or (path.endswith(".parquet") and _in_parquet(lake, path, traces))
+    ]
     tables = sorted({table for path in files if (table := table_of(path))})
     hits += [hit for table in tables for hit in _in_table(lake, table, traces)]
     return sorted(set(hits))
@@ -145,15 +146,11 @@ def _photos(lake: str, product_id: str) -> tuple[list[dict[str, Any]], set[str]]
     found: dict[str, dict[str, Any]] = {}
     of_others: set[str] = set()
     for dataset, _ in _versions(f"{lake}/03_primary/images{TABLE}"):
-        all_photos = dataset.to_table(columns=["product_id", "sha256", "source_sha256"]).to_pylist()
         own = dataset.to_table(columns=list(_OWN), filter=f"product_id = {_quoted(product_id)}")
         found |= {photo["sha256"]: photo for photo in own.to_pylist()}
-        of_others |= {
-            photo[name]
-            for photo in all_photos
-            if photo["product_id"] != product_id
-            for name in ("sha256", "source_sha256")
-        }
+        digests = ["sha256", "source_sha256"]
+        others = dataset.to_table(columns=digests, filter=f"product_id != {_quoted(product_id)}")
+        of_others |= {each for name in digests for each in others[name].to_pylist()}
     return list(found.values()), of_others
 
 
@@ -181,11 +178,17 @@ def _versions(url: str) -> Iterator[tuple["lance.LanceDataset", str]]:
         yield newest.checkout_version(number), name
 
 
-def _in_parquet(data: bytes, traces: Traces) -> bool:
+def _in_parquet(lake: str, path: str, traces: Traces) -> bool:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(io.BytesIO(data))
-    return any(_in_column(leaf, traces) for column in table.columns for leaf in _leaves(column))
+    filesystem, root = open_root(lake)
+    with filesystem.open(f"{root}/{path}", "rb") as stream:
+        return any(
+            _in_column(leaf, traces)
+            for batch in pq.ParquetFile(stream).iter_batches()
+            for column in batch.columns
+            for leaf in _leaves(column)
+        )
 
 
 def _leaves(column: "pa.ChunkedArray | pa.Array") -> Iterator["pa.Array"]:
@@ -234,15 +237,25 @@ def _is_fixed(kind: "pa.DataType") -> bool:
     return bool(pa.types.is_fixed_size_binary(kind))
 
 
-def _in_bytes(data: bytes, traces: Traces) -> bool:
-    """Tell whether a file has anything of a listing as it stands: as text, as JSON, as a photo."""
+def _written(traces: Traces) -> list[bytes]:
+    """Give all of a listing as it stands in a file: as text, as JSON, as a photo."""
     long = {word for word in traces.words if len(word) >= LEAST_LETTERS}
     written = {word.encode() for word in long} | {json.dumps(word)[1:-1].encode() for word in long}
+    written |= {json.dumps(word).encode() for word in traces.words - long}
     written |= traces.photos | {base64.b64encode(photo) for photo in traces.photos}
-    if any(word in data for word in written):
-        return True
-    short = {re.escape(json.dumps(word).encode()) for word in traces.words - long}
-    return bool(short) and re.search(b"|".join(sorted(short)), data) is not None
+    return sorted(written)
+
+
+def _in_file(store: Lake, path: str, written: Sequence[bytes]) -> bool:
+    """Tell whether a file has any of this, wherever its blocks end."""
+    overlap = max(map(len, written))
+    end = b""
+    for block in store.blocks(path):
+        data = end + block
+        if any(each in data for each in written):
+            return True
+        end = data[-overlap:]
+    return False
 
 
 def _rows(lake: str, path: str, columns: Iterable[str]) -> list[dict[str, Any]]:
