@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 import pandas as pd
 
-from fb_marketplace import forgotten, pruning, retention, table_versions
+from fb_marketplace import forgotten, pruning, retention, table_versions, unfinished_forgetting
 from fb_marketplace.errors import UserError
 from fb_marketplace.feedback_folder import FeedbackFolder
 from fb_marketplace.forgotten import FILE, Forgotten, read_forgotten
@@ -60,11 +60,13 @@ class Found:
         traces: what it is known by.
         hits: where in the lake any of that is.
         remembered: whether it was forgotten before.
+        hits_before: where it was when a removal was begun that has not ended.
     """
 
     traces: Traces
     hits: tuple[Hit, ...]
     remembered: bool
+    hits_before: tuple[Hit, ...] = ()
 
 
 def look_for(lake: str, product_id: str) -> Found:
@@ -74,15 +76,17 @@ def look_for(lake: str, product_id: str) -> Found:
         UserError: there is no such listing, and there was none that was forgotten.
         OSError: the lake cannot be read.
     """
-    remembered = read_forgotten(f"{lake}/{FILE}").has_product(product_id)
-    traces = traces_of(lake, product_id)
+    told = read_forgotten(f"{lake}/{FILE}")
+    remembered = told.has_product(product_id)
+    begun = unfinished_forgetting.read(lake, told, product_id)
+    traces = traces_of(lake, product_id, begun.traces)
     hits = tuple(search(lake, traces))
     if not hits and not remembered:
         raise UserError(
             f"found no listing {product_id} anywhere in {lake}; expected its id, as in "
             "`fb-serve explain`; nothing was changed"
         )
-    return Found(traces, hits, remembered)
+    return Found(traces, hits, remembered, begun.hits)
 
 
 def forget(lake: str, found: Found, run: Callable[[], Any], in_bucket: InBucket) -> dict[str, Any]:
@@ -105,6 +109,9 @@ def forget(lake: str, found: Found, run: Callable[[], Any], in_bucket: InBucket)
     """
     traces = found.traces
     told = forgotten.remember(lake, traces.product_id, traces.image_ids)
+    found = replace(found, hits_before=tuple(sorted({*found.hits, *found.hits_before})))
+    # What tells of it goes with what holds it; whoever goes on after a kill has to prove no less.
+    unfinished_forgetting.write(lake, told, traces, found.hits_before)
     begun = datetime.now(UTC)
     newest = next(RunRecords(f"{lake}/runs").newest_first(), None)
     if newest is None or not _is_without(lake, newest, found.hits):
@@ -132,6 +139,7 @@ def forget(lake: str, found: Found, run: Callable[[], Any], in_bucket: InBucket)
     }
     name = f"{RECEIPTS}/{begun:%Y-%m-%dT%H.%M.%S.%f}Z.json"
     Lake(lake).create(name, json.dumps(receipt, indent=1).encode())
+    unfinished_forgetting.remove(lake, told, traces.product_id)
     return receipt
 
 
@@ -174,9 +182,11 @@ def look_in_bucket(
 
 
 def receipt_of(lake: str, product_id: str) -> str | None:
-    """Name the receipt of a listing that was forgotten."""
-    told = read_forgotten(f"{lake}/{FILE}").digest(product_id)
-    store = Lake(lake)
+    """Name the receipt of a listing that was forgotten; None while its removal has not ended."""
+    remembered = read_forgotten(f"{lake}/{FILE}")
+    if unfinished_forgetting.read(lake, remembered, product_id).traces:
+        return None
+    told, store = remembered.digest(product_id), Lake(lake)
     for name in sorted(store.sizes(RECEIPTS), reverse=True):
         if json.loads(store.read(f"{RECEIPTS}/{name}"))["product"] == told:
             return f"{RECEIPTS}/{name}"
@@ -244,7 +254,7 @@ def _receipt(
         "begun": begun.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "photos": len(found.traces.image_ids),
-        "was_in": by_place(found.hits),
+        "was_in": by_place(found.hits_before),
         "removed": {"releases": kinds.get("release", []), "runs": kinds.get("run", [])},
         "release_in_force": newest.version,
         "found_now": 0,
@@ -260,7 +270,9 @@ def _searched(lake: str, traces: Traces) -> dict[str, Any]:
         "bytes": sum(file.bytes for file in files.values()),
         "for": {
             "ids": 1 + len(traces.image_ids),
-            "title": "yes" if traces.title else "no, others say the same or none was known",
+            "title": "yes"
+            if traces.title
+            else "no, it is a word, others say it, or none was known",
             "digests_of_photos": len(traces.digests),
             "photos": len(traces.photos),
         },

@@ -126,7 +126,8 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
         lake: its root, a folder or a URL.
         keep: how many of the newest runs, and of the newest releases, stay.
         unrecorded_for: how long what no record tells of is left alone since it was last written.
-        alone: keep of runs the newest alone, not even what a run that begins now would read of others.
+        alone: keep of runs the newest alone, not even what a run that begins now would read of others, nor
+            what looks as if a run went on: whoever asks says that none does.
 
     Raises:
         UserError: nothing would be kept, or the pointer to the release in force is damaged.
@@ -140,7 +141,9 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
     found = _look_at(lake)
     recorded = {record.version for record in found.records}
     ended = recorded | found.removed_before
-    going_on, writing = runs_going_on(found.files, found.tags.values(), ended, since)
+    going_on, writing = (
+        ([], None) if alone else runs_going_on(found.files, found.tags.values(), ended, since)
+    )
     in_force, releases = releases_of(lake)
     kept_releases = [name for name in releases if name in {*releases[:keep], in_force}]
     kept = _Kept(

@@ -6,13 +6,18 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.lake_files import LakeFile
+from fb_marketplace.lance_patience import again_if_broken
 from fb_marketplace.storage import lance_options
+from fb_marketplace.tables import KEY
 
 if TYPE_CHECKING:
     import lance
 
 UNVERIFIED_FOR: Final = timedelta(days=7)
 """A file that no version names may be of a commit that is being made: Lance leaves it alone as long."""
+
+MOST_BYTES: Final = 256 * 1024 * 1024
+"""Of a file that is written anew, about: small ones are merged, and a million photos are gigabytes."""
 
 
 class Tags(NamedTuple):
@@ -47,6 +52,7 @@ class Unneeded(NamedTuple):
         return bool(self.versions or self.files)
 
 
+@again_if_broken
 def read_tags(url: str) -> Tags | None:
     """Read which versions of a table have names; None where there is no table yet."""
     dataset = _open(url)
@@ -58,6 +64,7 @@ def read_tags(url: str) -> Tags | None:
     return Tags(named, _committed(newest) if untagged and newest["version"] > 1 else None)
 
 
+@again_if_broken
 def unneeded(
     url: str,
     files: Mapping[str, LakeFile],
@@ -99,6 +106,7 @@ def unneeded(
     return Unneeded(tuple(gone), bool(stray) and not young, tuple(sorted(going)), weight)
 
 
+@again_if_broken
 def remove_tags(url: str, names: Iterable[str]) -> None:
     """Take names from versions; a name that is gone already is none to take."""
     dataset = _open(url)
@@ -108,6 +116,7 @@ def remove_tags(url: str, names: Iterable[str]) -> None:
         dataset.tags.delete(name)
 
 
+@again_if_broken
 def remove(url: str, found: Unneeded) -> None:
     """Remove versions that have no name any more, and what no version names.
 
@@ -129,22 +138,68 @@ def remove(url: str, found: Unneeded) -> None:
         raise UserError(f"{url}: {said.failed_deletes} files were not deleted; run prune again")
 
 
+@again_if_broken
 def compact(url: str) -> bool:
-    """Write a table's newest version anew without its deleted rows, names and all; tells if it had any.
+    """Write a table anew without deleted rows, where its newest version or one with a name has any.
 
     A deletion only marks rows; their bytes stay in the files of their neighbours until this is done and
-    older versions are removed.
+    older versions are removed. Names go with their rows. To be run again after a kill.
+
+    Returns:
+        Whether there were any.
     """
     dataset = _open(url)
-    if dataset is None or not any(each.deletion_file() for each in dataset.get_fragments()):
+    if dataset is None:
         return False
-    names = [name for name, tag in dataset.tags.list().items() if tag["version"] == dataset.version]
-    dataset.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
-    newest = _open(url)
-    if newest is not None:
-        for name in names:
-            newest.tags.update(name, newest.version)
-    return True
+    named = {name: int(tag["version"]) for name, tag in dataset.tags.list().items()}
+    numbers = sorted({int(dataset.version), *named.values()})
+    marked = [number for number in numbers if _has_deleted(dataset.checkout_version(number))]
+    for number in marked:
+        made = _written_anew(dataset.checkout_version(number))
+        for name in [name for name, of in named.items() if of == number]:
+            dataset.tags.update(name, made)
+    if marked and not _has_same_rows(_newest(dataset), dataset):
+        # What a killed run left is newer than what has a name: the next run goes on from it.
+        _restore(dataset)
+    return bool(marked)
+
+
+def _written_anew(old: "lance.LanceDataset") -> int:
+    """Give the number of a version with the same rows in the same order, and none that is only marked."""
+    newest = _newest(old)
+    if newest.version != old.version:
+        if _has_same_rows(newest, old) and not _has_deleted(newest):
+            # Whoever made it was killed before the names were moved.
+            return int(newest.version)
+        _restore(old)
+        newest = _newest(old)
+    newest.optimize.compact_files(
+        materialize_deletions=True,
+        materialize_deletions_threshold=0.0,
+        max_bytes_per_file=MOST_BYTES,
+    )
+    return int(_newest(old).version)
+
+
+def _newest(dataset: "lance.LanceDataset") -> "lance.LanceDataset":
+    return dataset.checkout_version(dataset.latest_version)
+
+
+def _restore(version: "lance.LanceDataset") -> None:
+    """Make the newest version of one that is older."""
+    restore: Callable[[], None] = version.restore
+    restore()
+
+
+def _has_deleted(dataset: "lance.LanceDataset") -> bool:
+    return any(each.deletion_file() for each in dataset.get_fragments())
+
+
+def _has_same_rows(one: "lance.LanceDataset", other: "lance.LanceDataset") -> bool:
+    """Tell whether two versions have the same rows in the same order; a key says all of a row."""
+    if not one.schema.equals(other.schema):
+        return False
+    return bool(one.to_table(columns=[KEY]).equals(other.to_table(columns=[KEY])))
 
 
 def _open(url: str) -> "lance.LanceDataset | None":
