@@ -118,6 +118,17 @@ def test_the_waits_between_tries_fit_into_the_patience():
     assert sum(waits) < object_store.PATIENCE
 
 
+def test_what_breaks_off_after_longer_than_the_patience_is_asked_again(lake, proxy, monkeypatch):
+    lake.create("a", b"one" * 1000)
+    monkeypatch.setattr(object_store, "PATIENCE", 0.1)
+    monkeypatch.setattr(proxy.faults, "latency", 0.2)
+    proxy.faults.begin(1, {"short": 1}, times=3)
+
+    assert lake.read("a") == b"one" * 1000
+
+    assert proxy.faults.injected["short"] == 3
+
+
 def test_what_is_denied_for_a_while_is_read_then(lake, proxy, monkeypatch):
     lake.create("a", b"one")
     monkeypatch.setattr(object_store, "LONGEST_WAIT", 1.0)

@@ -57,6 +57,10 @@ PATIENCE: Final = 20.0
 """Seconds after which nothing is tried again: four times a store that hangs, so that a run that cannot go
 on says so within a minute."""
 
+FEWEST_TRIES: Final = 4
+"""Whatever they took: a file that is read or sent for longer than the patience, and then breaks off, is
+begun again. A store that hangs is asked as often in its time."""
+
 PATIENCE_WHEN_DENIED: Final = 3.0
 """A right that was just given is denied for a while, and a wrong key for ever: whoever has mistyped it
 is not to wait long."""
@@ -188,7 +192,7 @@ async def _answered(
                 raise translate_boto_error(error) from error
             wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
             spent = time.monotonic() - started
-            if attempt == TRIES or spent + wait > patience:
+            if attempt == TRIES or (attempt >= FEWEST_TRIES and spent + wait > patience):
                 raise _given_up(error, what, attempt, spent) from None
         await asyncio.sleep(wait)
     return None
