@@ -17,8 +17,10 @@ TRIES: Final = 5
 PATIENCE: Final = 20.0
 """Seconds after which nothing is begun anew."""
 
-FEWEST_TRIES: Final = 3
-"""Whatever they took: work that breaks off after longer than the patience was under way, not in vain."""
+FEWEST_TRIES: Final = 2
+"""Whatever they took: work that breaks off after longer than the patience may have been well under way.
+No more, since what Lance says does not tell it from a store that hangs, at which each try takes 33 s.
+"""
 
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 4.0
