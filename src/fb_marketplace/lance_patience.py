@@ -17,6 +17,11 @@ TRIES: Final = 5
 PATIENCE: Final = 20.0
 """Seconds after which nothing is begun anew."""
 
+FEWEST_TRIES: Final = 2
+"""Whatever they took: work that breaks off after longer than the patience may have been well under way.
+No more, since what Lance says does not tell it from a store that hangs, at which each try takes 33 s.
+"""
+
 FIRST_WAIT: Final = 0.2
 LONGEST_WAIT: Final = 4.0
 """Seconds; each wait is drawn from nothing up to twice the bound of the one before."""
@@ -42,7 +47,7 @@ def again_if_broken(work: Callable[Told, Result]) -> Callable[Told, Result]:
                 if not _of_store(error):
                     raise
                 spent = time.monotonic() - started
-                if attempt == TRIES or spent > PATIENCE:
+                if attempt == TRIES or (attempt >= FEWEST_TRIES and spent > PATIENCE):
                     raise _given_up(error, attempt, spent) from None
             time.sleep(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)))
         raise AssertionError("it counts for ever")

@@ -2,9 +2,13 @@
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
+from fb_marketplace.lake_files import LAYERS
 from fb_marketplace.storage import open_root
+
+OWN: Final = frozenset({*LAYERS, "runs", "releases", "work"})
+"""The folders of a lake that runs write into; what else its bucket may have is somebody else's."""
 
 
 class Upload(NamedTuple):
@@ -18,7 +22,10 @@ class Upload(NamedTuple):
 
 
 def unfinished_uploads(lake: str, begun_for: timedelta) -> list[Upload]:
-    """List the uploads below a lake that were begun longer ago than this; none where it is not in S3.
+    """List the uploads to a lake that were begun longer ago than this; none where it is not in S3.
+
+    What goes elsewhere than into the folders of runs is not listed: ``01_raw`` may be beside them, and its
+    photos are the user's, who may go on with an upload after days.
 
     Raises:
         OSError: the store does not list them.
@@ -29,11 +36,13 @@ def unfinished_uploads(lake: str, begun_for: timedelta) -> list[Upload]:
     bucket, _, prefix = root.partition("/")
     before = datetime.now(UTC) - begun_for
     found: list[Upload] = []
-    asked: dict[str, Any] = {"Bucket": bucket, "Prefix": f"{prefix}/" if prefix else ""}
+    below = f"{prefix}/" if prefix else ""
+    asked: dict[str, Any] = {"Bucket": bucket, "Prefix": below}
     while True:
         page = filesystem.call_s3("list_multipart_uploads", **asked)
         for each in page.get("Uploads", []):
-            if each["Initiated"] <= before:
+            folder, slash, _ = each["Key"].removeprefix(below).partition("/")
+            if slash and folder in OWN and each["Initiated"] <= before:
                 at = {"Bucket": bucket, "Key": each["Key"], "UploadId": each["UploadId"]}
                 parts = filesystem.call_s3("list_parts", **at).get("Parts", [])
                 size = sum(int(part["Size"]) for part in parts)

@@ -1,3 +1,6 @@
+import tempfile
+from pathlib import Path
+
 import pytest
 from kedro.io import DatasetError, Version
 
@@ -43,6 +46,31 @@ def test_no_file_is_left_where_a_piece_cannot_be_had(filepath, first):
         dataset.save(broken)
 
     assert not dataset.exists()
+
+
+@pytest.mark.parametrize("root", ["", "file://"])
+def test_on_disk_pieces_are_written_beside_the_place_of_the_file(tmp_path, monkeypatch, root):
+    monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}/none")
+    path = tmp_path / "vectors/image_embeddings.json"
+    seen = []
+
+    def watched():
+        yield b"one"
+        seen.extend(Path(name).suffix for name in path.parent.iterdir())
+        yield b"two"
+
+    StreamedFileDataset(f"{root}{path}").save(watched)
+
+    assert seen == [".part"]
+    assert list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == b"onetwo"
+
+
+def test_on_disk_nothing_is_left_of_pieces_that_end_early(tmp_path):
+    with pytest.raises(DatasetError, match="the table is gone"):
+        StreamedFileDataset(f"{tmp_path}/vectors/image_embeddings.json").save(broken)
+
+    assert list((tmp_path / "vectors").iterdir()) == []
 
 
 def test_a_file_that_is_not_there_is_told_by_its_name(filepath):

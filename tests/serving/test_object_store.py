@@ -1,6 +1,9 @@
 import asyncio
 import hashlib
+import re
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import fault_proxy
@@ -140,6 +143,17 @@ def test_a_store_that_hangs_is_given_up_after_its_patience_and_one_more_timeout(
     assert clock[0] <= object_store.PATIENCE + 5
 
 
+def test_what_breaks_off_after_longer_than_the_patience_is_asked_again(lake, proxy, monkeypatch):
+    lake.create("a", b"one" * 1000)
+    monkeypatch.setattr(object_store, "PATIENCE", 0.1)
+    monkeypatch.setattr(proxy.faults, "latency", 0.2)
+    proxy.faults.begin(1, {"short": 1}, times=3)
+
+    assert lake.read("a") == b"one" * 1000
+
+    assert proxy.faults.injected["short"] == 3
+
+
 def test_what_is_denied_for_a_while_is_read_then(lake, proxy, monkeypatch):
     lake.create("a", b"one")
     monkeypatch.setattr(object_store, "LONGEST_WAIT", 1.0)
@@ -168,3 +182,87 @@ def test_a_wrong_key_is_asked_once(lake, proxy, seaweed, become):
         Lake(lake.url).read("a")
 
     assert proxy.faults.requests == 1
+
+
+class Choosy(ThreadingHTTPServer):
+    """A store that deletes, of what it is told to, what it likes: as S3 does, it says 200 all the same.
+
+    Attributes:
+        held: what it has.
+        reasons: the codes by which it refuses a key, first one first; the last of one alone stays.
+    """
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Deletes)
+        self.held, self.reasons = set(), {}
+
+    def refusal(self, key):
+        codes = self.reasons.get(key, [])
+        return codes.pop(0) if codes[1:] else "".join(codes)
+
+
+class Deletes(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self):
+        told = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        errors = []
+        for key in re.findall("<Key>(.*?)</Key>", told):
+            if code := self.server.refusal(key):
+                errors.append(f"<Error><Key>{key}</Key><Code>{code}</Code></Error>")
+            else:
+                self.server.held.discard(key)
+        body = f"<DeleteResult>{''.join(errors)}</DeleteResult>".encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *told):
+        """Say nothing."""
+
+
+@pytest.fixture
+def choosy(seaweed, become, monkeypatch):
+    with Choosy() as store:
+        thread = threading.Thread(target=store.serve_forever, args=(0.01,))
+        thread.start()
+        become(
+            seaweed.environment | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{store.server_port}"}
+        )
+        monkeypatch.setattr(object_store, "LONGEST_WAIT", 0.02)
+        store.held = {"a", "b", "c", "d"}
+        yield store
+        S3.clear_instance_cache()
+        store.shutdown()
+        thread.join()
+
+
+def test_what_a_store_did_not_delete_at_first_is_deleted_then(choosy):
+    choosy.reasons = {"b": ["InternalError", "SlowDown", ""], "d": ["AccessDenied", ""]}
+
+    S3().rm([f"some/{key}" for key in "abcd"])
+
+    assert choosy.held == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"),
+    [("AccessDenied", PermissionError), ("SlowDown", ConnectionError), ("NotToday", OSError)],
+)
+def test_what_a_store_will_not_delete_is_named(choosy, code, raised):
+    choosy.reasons = {"b": [code]}
+
+    with pytest.raises(raised, match="b: ") as said:
+        S3().rm([f"some/{key}" for key in "abc"])
+
+    assert "\n" not in str(said.value)
+    assert choosy.held == {"b", "d"}
+
+
+def test_what_is_gone_need_not_be_deleted(choosy):
+    choosy.reasons = {"b": ["NoSuchKey"]}
+
+    S3().rm(["some/a", "some/b"])
+
+    assert choosy.held == {"b", "c", "d"}

@@ -8,6 +8,7 @@ Found by running s3fs 2026.9 and aiobotocore 3.10, as they come, through ``tests
 - s3fs waits without jitter, so that clients that were turned away together come back together.
 - Of a file over 50 MB, which s3fs reads in parts, a part that breaks off is not asked again.
 - What is raised in the end may be an error of aiohttp, which is no OSError.
+- Files that are deleted together, and of which the store refuses some, count as deleted all.
 - Ten connections are open at most, however many requests are made at once.
 
 So one loop here takes the place of all these: botocore and s3fs ask once, and a body is part of an
@@ -56,6 +57,10 @@ PATIENCE: Final = 20.0
 """Seconds after which nothing is tried again: four times a store that hangs, so that a run that cannot go
 on says so within a minute."""
 
+FEWEST_TRIES: Final = 4
+"""Whatever they took: a file that is read or sent for longer than the patience, and then breaks off, is
+begun again. A store that hangs is asked as often in its time."""
+
 PATIENCE_WHEN_DENIED: Final = 3.0
 """A right that was just given is denied for a while, and a wrong key for ever: whoever has mistyped it
 is not to wait long."""
@@ -73,7 +78,9 @@ _PASSING: Final = (
     asyncio.TimeoutError,
 )
 _PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
-_PASSING_CODES: Final = frozenset({"InternalError", "RequestTimeout", "SlowDown"})
+_PASSING_CODES: Final = frozenset(
+    {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
+)
 _WRONG_KEY: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
 
@@ -135,8 +142,17 @@ class _Held(io.BytesIO):
 
 
 async def _whole(call: Callable[..., Awaitable[Any]], told: dict[str, Any]) -> Any:
-    """Ask once, and read the body of the answer."""
+    """Ask once, and read the body of the answer.
+
+    Raises:
+        ClientError: of what was to be deleted something was not; ``told`` is then about that alone.
+    """
     answer = await call(**told)
+    # What is not there need not be deleted.
+    refused = [each for each in answer.get("Errors") or () if each.get("Code") != "NoSuchKey"]
+    if refused:
+        told["Delete"] = told["Delete"] | {"Objects": [_named(each) for each in refused]}
+        raise _not_deleted(refused)
     body = answer.get("Body")
     if body is not None:
         try:
@@ -144,6 +160,21 @@ async def _whole(call: Callable[..., Awaitable[Any]], told: dict[str, Any]) -> A
         finally:
             body.close()
     return answer
+
+
+def _named(error: dict[str, Any]) -> dict[str, Any]:
+    return {name: error[name] for name in ("Key", "VersionId") if error.get(name)}
+
+
+def _not_deleted(errors: list[dict[str, Any]]) -> botocore_errors.ClientError:
+    """Say of one file why it was not deleted, by the error that the store gives for a file alone."""
+    first, more = errors[0], len(errors) - 1
+    code, said = first.get("Code", ""), first.get("Message", "")
+    named = f"{first.get('Key', '')}{f' and {more:,} more' if more else ''}: {said or code}"
+    meta = {"HTTPStatusCode": 403 if code == "AccessDenied" else 200}
+    return botocore_errors.ClientError(
+        {"Error": {"Code": code, "Message": named}, "ResponseMetadata": meta}, "DeleteObjects"
+    )
 
 
 async def _answered(
@@ -161,7 +192,7 @@ async def _answered(
                 raise translate_boto_error(error) from error
             wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
             spent = time.monotonic() - started
-            if attempt == TRIES or spent + wait > patience:
+            if attempt == TRIES or (attempt >= FEWEST_TRIES and spent + wait > patience):
                 raise _given_up(error, what, attempt, spent) from error
         await asyncio.sleep(wait)
     return None

@@ -1,0 +1,77 @@
+"""Which uploads that never ended are a lake's."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from fb_marketplace import unfinished_uploads
+from fb_marketplace.unfinished_uploads import unfinished_uploads as unfinished
+
+DAY = timedelta(days=1)
+LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+class Bucket:
+    """What a store says of the uploads to a bucket, a page for each."""
+
+    def __init__(self, begun):
+        self.begun = begun
+
+    def call_s3(self, method, **asked):
+        if method == "list_parts":
+            return {"Parts": [{"Size": 5}, {"Size": 2}]}
+        keys = sorted(key for key in self.begun if key.startswith(asked["Prefix"]))
+        later = [key for key in keys if key > asked.get("KeyMarker", "")]
+        return {
+            "Uploads": [
+                {"Key": key, "UploadId": f"of {key}", "Initiated": self.begun[key]}
+                for key in later[:1]
+            ],
+            "IsTruncated": len(later) > 1,
+            "NextKeyMarker": later[0] if later else "",
+            "NextUploadIdMarker": "",
+        }
+
+
+@pytest.fixture
+def begin(monkeypatch):
+    """Has uploads begun in a bucket ``b``, by their keys."""
+
+    def begin(*keys, at=LONG_AGO):
+        bucket = Bucket(dict.fromkeys(keys, at))
+        monkeypatch.setattr(
+            unfinished_uploads, "open_root", lambda url: (bucket, url.removeprefix("s3://"))
+        )
+
+    return begin
+
+
+@pytest.mark.parametrize("root", ["", "lake/"])
+def test_uploads_to_what_runs_write_are_listed(begin, root):
+    paths = ["02_intermediate/images.lance/data/1", "07_model_output/v", "releases/a", "work/a/b"]
+    begin(*(root + path for path in paths))
+
+    found = unfinished(f"s3://b/{root}".rstrip("/"), DAY)
+
+    assert [each.key for each in found] == [root + path for path in paths]
+    assert {each.bytes for each in found} == {7}
+
+
+@pytest.mark.parametrize("root", ["", "lake/"])
+def test_uploads_of_somebody_else_are_not_listed(begin, root):
+    others = [
+        "01_raw/images/a.jpg",
+        "backup/06_models/a",
+        "06_models",
+        "06_models_of_mine/a",
+        "a.zip",
+    ]
+    begin(*(root + path for path in others))
+
+    assert unfinished(f"s3://b/{root}".rstrip("/"), DAY) == []
+
+
+def test_uploads_that_may_go_on_are_not_listed(begin):
+    begin("06_models/a", at=datetime.now(UTC) - timedelta(hours=1))
+
+    assert unfinished("s3://b", DAY) == []
