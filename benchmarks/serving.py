@@ -37,6 +37,7 @@ ROUNDS: Final = 3
 CLIENTS: Final = 16
 STARTS: Final = 5
 READY: Final = 120
+SERVER: Final = Path(sys.executable).with_name("fb-serve")
 
 
 def main() -> None:
@@ -49,9 +50,15 @@ def main() -> None:
         "--precision", choices=["fp32", "int8"], default="fp32", help="of the graph"
     )
     parser.add_argument("--start", action="store_true", help="on the release of FB_LAKE alone")
+    parser.add_argument(
+        "--server",
+        type=Path,
+        default=SERVER,
+        help="what --start starts: that of an environment of the server's own lock, perhaps",
+    )
     told = parser.parse_args()
     if told.start:
-        start_up(Path(os.environ.get("FB_LAKE", "data")))
+        start_up(Path(os.environ.get("FB_LAKE", "data")), told.server)
         return
     with tempfile.TemporaryDirectory() as folder:
         lake = make_lake(Path(folder), told.precision)
@@ -95,12 +102,12 @@ def compare(lake: Path, count: int) -> None:
         )
 
 
-def start_up(lake: Path) -> None:
+def start_up(lake: Path, server: Path) -> None:
     """Print how soon the server answers on a release, and its memory when idle: medians of five starts."""
     seconds, idle = [], []
     for _ in range(STARTS):
         started = time.perf_counter()
-        with running(ours(lake)) as (_, process):
+        with running(ours(lake, server)) as (_, process):
             seconds.append(time.perf_counter() - started)
             time.sleep(1)
             idle.append(memory(process))
@@ -137,10 +144,9 @@ def overload(lake: Path, queue: int) -> None:
     print(f"in the two seconds after: {rate_of(after) / carried:.2f} of the speed before")
 
 
-def ours(lake: Path) -> list[str]:
+def ours(lake: Path, server: Path = SERVER) -> list[str]:
     """Give the command of this server, but for its port."""
-    command = str(Path(sys.executable).with_name("fb-serve"))
-    return [command, "run", "--lake", str(lake), "--port"]
+    return [str(server), "run", "--lake", str(lake), "--port"]
 
 
 def original(lake: Path) -> list[str]:
