@@ -11,7 +11,7 @@ from fb_marketplace_serving import photos
 
 PHOTOS = pa.schema(
     [
-        ("key", pa.string()),
+        pa.field("key", pa.string(), nullable=False),
         ("image_id", pa.string()),
         ("jpeg", pa.large_binary()),
         ("sha256", pa.string()),
