@@ -67,11 +67,13 @@ class Finding:
         what: was looked at.
         state: whether it is well.
         told: in one line, what was found and what to do.
+        silent: whether a store gave no answer at all, for as long as one is waited for.
     """
 
     what: str
     state: State
     told: str
+    silent: bool = False
 
     def __str__(self) -> str:
         return f"{self.what}: {self.told}"
@@ -85,17 +87,21 @@ def examine(needs: Needs, thorough: bool = False) -> Iterator[Finding]:
         thorough: whether to list a bucket's photos too, to say how much room they will take: that may
             take a request for each thousand of them, which the run itself makes later.
     """
-    raw_is_there = True
+    raw_is_there, silent = True, False
     if needs.raw is not None:
         root = _checked("raw root", partial(_see_root, needs.raw))
-        raw_is_there = root.state == "ok"
+        raw_is_there, silent = root.state == "ok", root.silent
         yield root
         for table in needs.tables:
             yield _checked(f"table {table.name}", partial(_see_table, table), raw_is_there)
         if needs.photos is not None:
             yield _checked("photos", partial(_see_photos, needs.photos), raw_is_there)
     if needs.lake is not None:
-        yield _checked("lake", partial(_see_lake, needs.lake))
+        if silent and _one_store(needs.raw, needs.lake):
+            # To be told the same takes as long again.
+            yield Finding("lake", "not looked at", "its store, the raw root's, gives no answer")
+        else:
+            yield _checked("lake", partial(_see_lake, needs.lake))
         if is_local(needs.lake):
             seen = needs if raw_is_there else replace(needs, tables=(), photos=None)
             yield _checked("disk", partial(_see_disk, seen, thorough))
@@ -110,9 +116,17 @@ def _checked(what: str, look_at: Callable[[], str], worth_it: bool = True) -> Fi
     try:
         return Finding(what, "ok", without_credentials(look_at()))
     except UserError as error:
-        return Finding(what, "fails", without_credentials(str(error)))
+        return Finding(what, "fails", without_credentials(str(error)), _is_silent(error))
     except Exception as error:  # noqa: BLE001 - whatever a store raises, the other checks are made
-        return Finding(what, "fails", _said(error))
+        return Finding(what, "fails", _said(error), _is_silent(error))
+
+
+def _is_silent(error: BaseException) -> bool:
+    return any(isinstance(cause, ConnectionError | TimeoutError) for cause in causes(error))
+
+
+def _one_store(raw: str | None, lake: str) -> bool:
+    return raw is not None and all(url.startswith("s3://") for url in (raw, lake))
 
 
 def _see_root(url: str) -> str:
