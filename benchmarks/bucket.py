@@ -27,7 +27,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from cleaning import base_parameters, peak_of, pictures
+from cleaning import base_parameters, matched_with_rows, peak_of, pictures
 from PIL import Image
 
 from fb_marketplace import storage, tables
@@ -212,21 +212,11 @@ def plain(url: str, bucket: str) -> float:
 
 def ours(url: str, bucket: str) -> float:
     """Read photos as a run does into a table of their own; gives photos a second, once all are at work."""
-    import pandas as pd
-
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
     tables.ensure(table, IMAGES)
     folder = PhotoFolder(url)
     files = folder.files()
-    matched = pd.DataFrame(
-        {
-            "image_id": [file.key.removesuffix(".jpg") for file in files],
-            "product_id": "product",
-            "source_key": [file.key for file in files],
-            "source_size": [file.size for file in files],
-            "source_etag": [file.etag for file in files],
-        }
-    )
+    matched = matched_with_rows(files)
     settings = CleaningParameters.model_validate(base_parameters())
     started = before = 0.0
     for number, (usable, _) in enumerate(

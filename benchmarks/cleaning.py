@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -27,7 +28,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from fb_marketplace.batches import map_batches
-from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.photo_folder import PhotoFile, PhotoFolder
 from fb_marketplace.pipelines.cleaning.photo_rows import Wanted, read_batch
 from fb_marketplace.sample.lake import draw_lake
 from fb_marketplace_serving import photos
@@ -181,10 +182,23 @@ def pictures() -> Iterator[Image.Image]:
                 yield picture
 
 
-def read_into_table(folder: Path, count: int) -> None:
-    """Read a folder's photos into a table, as the node and its dataset do together."""
+def matched_with_rows(files: Sequence[PhotoFile]) -> Any:
+    """Match each file with a row that names it, as cleaning does before it reads photos."""
     import pandas as pd
 
+    return pd.DataFrame(
+        {
+            "image_id": [file.key.removesuffix(".jpg") for file in files],
+            "product_id": "product",
+            "source_key": [file.key for file in files],
+            "source_size": [file.size for file in files],
+            "source_etag": [file.etag for file in files],
+        }
+    )
+
+
+def read_into_table(folder: Path, count: int) -> None:
+    """Read a folder's photos into a table, as the node and its dataset do together."""
     from fb_marketplace import tables
     from fb_marketplace.lance_schemas import IMAGES
     from fb_marketplace.parameters import CleaningParameters
@@ -194,15 +208,7 @@ def read_into_table(folder: Path, count: int) -> None:
     source = PhotoFolder(str(folder))
     files = source.files()
     assert len(files) == count
-    matched = pd.DataFrame(
-        {
-            "image_id": [file.key.removesuffix(".jpg") for file in files],
-            "product_id": "product",
-            "source_key": [file.key for file in files],
-            "source_size": [file.size for file in files],
-            "source_etag": [file.etag for file in files],
-        }
-    )
+    matched = matched_with_rows(files)
     settings = base_parameters()
     table = str(folder / "table.lance")
     tables.ensure(table, IMAGES)
