@@ -22,13 +22,14 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv with both distributions and all tools
 
-# A torch that is there already, such as a CUDA build of one's own, is left alone.
+# A torch that is there already, such as a CUDA build of one's own, is left alone. All is compiled once here:
+# where PYTHONDONTWRITEBYTECODE is set, every process would compile what it imports.
 $(READY): requirements.lock pyproject.toml serving/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock torch
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable . --editable serving
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode --editable . --editable serving
 	touch $@
 
 sample: $(READY)  ## fill an empty raw root with the embedded marketplace

@@ -13,7 +13,7 @@ from fb_marketplace import lance_patience, storage, tables
 from fb_marketplace.datasets.place import PlaceDataset
 from fb_marketplace.datasets.streamed_file import StreamedFileDataset
 from fb_marketplace.digests import sha256
-from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.photo_folder import Missed, PhotoFolder
 from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import object_store
 from fb_marketplace_serving.object_store import S3
@@ -71,11 +71,23 @@ def test_photos_are_listed_and_fetched_whole(bucket, proxy):
     proxy.faults.begin(0.3, PASSING, seed=1)
 
     files = folder.files()
-    fetched = folder.fetch([file.key for file in files])
+    fetched = folder.fetch(files)
 
     assert {file.key: file.size for file in files} == dict.fromkeys(photos, 3000)
     assert dict(zip([file.key for file in files], fetched, strict=True)) == photos
     assert proxy.faults.injected.total() > 10
+
+
+def test_a_photo_that_is_replaced_after_it_was_listed_is_not_taken_for_what_was_listed(bucket):
+    folder = PhotoFolder(f"{bucket}/replaced")
+    filesystem, root = storage.open_root(folder.url)
+    filesystem.pipe({f"{root}/{name}": b"before" for name in ("a.jpg", "b.jpg", "c.jpg")})
+    files = folder.files()
+    filesystem.pipe_file(f"{root}/b.jpg", b"after!")
+    filesystem.rm_file(f"{root}/c.jpg")
+
+    assert folder.fetch(files) == [b"before", Missed.REPLACED, Missed.GONE]
+    assert folder.fetch(folder.files()) == [b"before", b"after!"]
 
 
 def test_a_table_holds_each_row_once(bucket, proxy):

@@ -4,7 +4,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
 
 from fb_marketplace import photo_folder
-from fb_marketplace.photo_folder import PhotoFile, PhotoFolder, batches
+from fb_marketplace.photo_folder import Missed, PhotoFile, PhotoFolder, batches
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -24,6 +24,10 @@ def folder(request, tmp_path):
 
 def files(*sizes):
     return [PhotoFile(f"{place}.jpg", size, "") for place, size in enumerate(sizes)]
+
+
+def named(*keys):
+    return [PhotoFile(key, 1, "") for key in keys]
 
 
 def test_lists_all_files_below_sorted_by_key_with_their_sizes(folder):
@@ -61,12 +65,12 @@ def test_a_folder_that_is_there_exists(folder):
     assert photos.exists()
 
 
-def test_fetches_files_in_the_order_asked_and_none_for_what_is_gone(folder):
+def test_fetches_files_in_the_order_asked_and_tells_what_is_gone(folder):
     photos, write = folder
     write("a.jpg", b"A")
     write("b.jpg", b"B")
 
-    assert photos.fetch(["b.jpg", "gone.jpg", "a.jpg"]) == [b"B", None, b"A"]
+    assert photos.fetch(named("b.jpg", "gone.jpg", "a.jpg")) == [b"B", Missed.GONE, b"A"]
 
 
 def test_a_file_s_tag_changes_when_the_file_does(tmp_path):
@@ -118,15 +122,19 @@ def test_names_that_look_like_patterns_are_fetched_as_they_are_from_a_bucket(buc
     for key in (*keys, "bb.jpg", "cc.jpg"):
         write(key)
 
-    assert photos.fetch(keys) == [key.encode() for key in keys]
+    assert photos.fetch(named(*keys)) == [key.encode() for key in keys]
 
 
-def test_what_is_gone_from_a_bucket_is_none_even_where_its_name_is_a_pattern(bucket):
+def test_what_is_gone_from_a_bucket_is_told_even_where_its_name_is_a_pattern(bucket):
     photos, write, _ = bucket
     write("a1.jpg")
     write("bb.jpg")
 
-    assert photos.fetch(["a[1].jpg", "bb.jpg", "b*.jpg"]) == [None, b"bb.jpg", None]
+    assert photos.fetch(named("a[1].jpg", "bb.jpg", "b*.jpg")) == [
+        Missed.GONE,
+        b"bb.jpg",
+        Missed.GONE,
+    ]
 
 
 def test_a_bucket_that_fails_on_one_file_raises(bucket, monkeypatch):
@@ -143,7 +151,7 @@ def test_a_bucket_that_fails_on_one_file_raises(bucket, monkeypatch):
     monkeypatch.setattr(memory, "cat_file", cat_file)
 
     with pytest.raises(PermissionError, match="denied"):
-        photos.fetch(["a.jpg", "b.jpg"])
+        photos.fetch(named("a.jpg", "b.jpg"))
 
 
 def test_nothing_is_fetched_of_a_bucket_when_nothing_is_asked(bucket):

@@ -100,7 +100,8 @@ def test_the_pipelines_identity_cannot_change_the_bucket(acts_as, forbidden):
     with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
         forbidden()
 
-    assert PhotoFolder(f"{RAW}/images").fetch(["a.jpg"]) == [b"photo"]
+    photos = PhotoFolder(f"{RAW}/images")
+    assert photos.fetch(photos.files()) == [b"photo"]
 
 
 def test_the_pipelines_identity_can_all_that_runs_and_pruning_take(acts_as):

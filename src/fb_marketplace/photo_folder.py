@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
@@ -17,6 +18,13 @@ class PhotoFile(NamedTuple):
     key: str
     size: int
     etag: str
+
+
+class Missed(StrEnum):
+    """Why what was listed could not be fetched."""
+
+    GONE = "it was listed, but was gone when it was fetched"
+    REPLACED = "it was listed, but another file was in its place when it was fetched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,21 +51,26 @@ class PhotoFolder:
         ]
         return sorted(file for file in files if not PurePosixPath(file.key).name.startswith("."))
 
-    def fetch(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Fetch files at once; ``None`` stands for one that is no longer there.
+    def fetch(self, files: Sequence[PhotoFile]) -> list[bytes | Missed]:
+        """Fetch files at once, as they were listed: in S3 by their ETags.
 
         Raises:
             OSError: the store failed on one, after the retries that :mod:`fb_marketplace.storage` asks for.
         """
         filesystem, root = open_root(self.url)
-        paths = [f"{root}/{key}" for key in keys]
-        if not filesystem.async_impl:
-            return [_read_or_none(filesystem, path) for path in paths]
-        # Not `cat`, which takes "[1]" in a name for a pattern.
-        fetched = filesystem.cat_ranges(
-            paths, None, None, batch_size=FETCHED_AT_ONCE, on_error="return"
-        )
-        return [_bytes_or_none(each) for each in fetched]
+        paths = [f"{root}/{file.key}" for file in files]
+        if hasattr(filesystem, "cat_as_listed"):
+            fetched = filesystem.cat_as_listed(
+                paths, [file.etag for file in files], batch_size=FETCHED_AT_ONCE
+            )
+        elif filesystem.async_impl:
+            # Not `cat`, which takes "[1]" in a name for a pattern.
+            fetched = filesystem.cat_ranges(
+                paths, None, None, batch_size=FETCHED_AT_ONCE, on_error="return"
+            )
+        else:
+            fetched = [_read(filesystem, path) for path in paths]
+        return [_bytes_or_missed(each) for each in fetched]
 
 
 def batches(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
@@ -80,16 +93,20 @@ def _etag(info: dict[str, Any]) -> str:
     return str(tag).strip('"')
 
 
-def _read_or_none(filesystem: Any, path: str) -> bytes | None:
+def _read(filesystem: Any, path: str) -> bytes | FileNotFoundError:
     try:
         return bytes(filesystem.cat_file(path))
-    except FileNotFoundError:
-        return None
+    except FileNotFoundError as error:
+        return error
 
 
-def _bytes_or_none(fetched: Any) -> bytes | None:
-    if isinstance(fetched, FileNotFoundError):
-        return None
-    if isinstance(fetched, Exception):
-        raise fetched
-    return bytes(fetched)
+def _bytes_or_missed(fetched: bytes | Exception | None) -> bytes | Missed:
+    match fetched:
+        case FileNotFoundError():
+            return Missed.GONE
+        case None:
+            return Missed.REPLACED
+        case Exception():
+            raise fetched
+        case _:
+            return bytes(fetched)

@@ -4,6 +4,8 @@ import math
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fb_marketplace_serving.places import (
     CLOSEST,
@@ -36,23 +38,39 @@ def places(*rows):
     return Places.from_bytes(parquet(rows))
 
 
-@pytest.fixture(scope="module")
+KNOWN = places(
+    town("Leeds", 53.8, -1.5, 500_000),
+    town("Leek", 53.1, -2.0, 20_000),
+    town("Newport", 51.6, -3.0, 160_000),
+    town("Newport", 50.7, -1.3, 25_000),
+    town("Newport", 50.8, -1.2, 300),
+    town("Glasgow", 55.9, -4.3, 600_000),
+    town("Deri", 51.7, -3.3, 1_000),
+    town("Derry", 55.0, -7.3, 80_000),
+    town("Derry", 55.0, -7.3, 80_000, key="deri", alias=True),
+    town("Derry", 55.0, -7.3, 80_000, key="londonderry", alias=True),
+    county("Isle of Wight", 50.7, -1.3),
+    county("Devon", 50.7, -3.8),
+    county("West Midlands", 52.5, -1.9, stands_in=True),
+)
+
+NAMES = (
+    "Leeds",
+    "Leek",
+    "Newport",
+    "Glasgow",
+    "Deri",
+    "Derry",
+    "Londonderry",
+    "Devon",
+    "Isle of Wight",
+)
+typed_pieces = st.one_of(st.sampled_from([*NAMES, "city centre", ",", " "]), st.text(max_size=8))
+
+
+@pytest.fixture
 def known():
-    return places(
-        town("Leeds", 53.8, -1.5, 500_000),
-        town("Leek", 53.1, -2.0, 20_000),
-        town("Newport", 51.6, -3.0, 160_000),
-        town("Newport", 50.7, -1.3, 25_000),
-        town("Newport", 50.8, -1.2, 300),
-        town("Glasgow", 55.9, -4.3, 600_000),
-        town("Deri", 51.7, -3.3, 1_000),
-        town("Derry", 55.0, -7.3, 80_000),
-        town("Derry", 55.0, -7.3, 80_000, key="deri", alias=True),
-        town("Derry", 55.0, -7.3, 80_000, key="londonderry", alias=True),
-        county("Isle of Wight", 50.7, -1.3),
-        county("Devon", 50.7, -3.8),
-        county("West Midlands", 52.5, -1.9, stands_in=True),
-    )
+    return KNOWN
 
 
 @pytest.mark.parametrize("typed", ["Leeds", "  leeds ", "LEEDS", "Lééds", "Leeds city centre"])
@@ -145,6 +163,34 @@ def test_what_is_no_name_is_refused_in_a_short_line(known, typed):
     assert refused.value.close == ()
     assert len(str(refused.value)) < 100 + SHOWN
     assert "\n" not in str(refused.value)
+
+
+@given(st.lists(typed_pieces, max_size=5).map("".join))
+def test_whatever_is_typed_names_a_known_place_or_is_refused_in_a_short_line(typed):
+    try:
+        named, said = [KNOWN.find(typed).name], ""
+    except UnknownPlaceError as error:
+        named, said = error.close, str(error)
+
+    assert all(KNOWN.resolve(name) for name in named)
+    assert bool(said) or len(named) == 1
+    assert len(said) < 200 + SHOWN
+    assert "\n" not in said
+
+
+@given(st.sampled_from(NAMES), st.sampled_from(["", *NAMES]), st.data())
+def test_neither_case_nor_blanks_nor_marks_change_what_is_found(town, county, data):
+    blanks = st.text(" \t.-!", max_size=3)
+    strange = (
+        data.draw(blanks)
+        + "".join(data.draw(st.sampled_from([letter.upper(), letter.lower()])) for letter in name)
+        + data.draw(blanks)
+        for name in (town, county)
+    )
+
+    found = KNOWN.resolve(*strange)
+
+    assert found == KNOWN.resolve(town, county)
 
 
 def test_bytes_that_are_no_places_are_refused():

@@ -20,13 +20,14 @@ import io
 import itertools
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
 
 import aiohttp
 from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
+from fsspec.asyn import _run_coros_in_chunks as run_in_chunks
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
@@ -114,6 +115,28 @@ class S3(S3FileSystem):  # type: ignore[misc]  # no stubs
 
     # Files that are open ask by this one, which s3fs has bound to its own.
     call_s3 = sync_wrapper(_call_s3)
+
+    async def _cat_as_listed(
+        self, paths: Sequence[str], etags: Sequence[str], batch_size: int
+    ) -> list[bytes | Exception | None]:
+        """Read whole files, so many at once, each of which has to have the ETag that it was listed with.
+
+        Gives None for a file with another, and what went wrong in place of what was not read.
+        """
+        asked = [self._as_listed(path, etag) for path, etag in zip(paths, etags, strict=True)]
+        read: list[bytes | Exception | None] = await run_in_chunks(
+            asked, batch_size=batch_size, nofiles=True, return_exceptions=True
+        )
+        return read
+
+    cat_as_listed = sync_wrapper(_cat_as_listed)
+
+    async def _as_listed(self, path: str, etag: str) -> bytes | None:
+        bucket, key, _ = self.split_path(path)
+        answer = await self._call_s3("get_object", Bucket=bucket, Key=key)
+        if answer["ETag"].strip('"') != etag:
+            return None
+        return bytes(await answer["Body"].read())
 
     async def _was_done(self, method: str, told: dict[str, Any], error: Exception) -> bool:
         """Tell whether what is refused now was done by an earlier try, whose answer was lost.

@@ -24,9 +24,9 @@ class Watched:
     def __init__(self, url):
         self.folder, self.asked = PhotoFolder(url), []
 
-    def fetch(self, keys):
-        self.asked += keys
-        return self.folder.fetch(keys)
+    def fetch(self, files):
+        self.asked += [file.key for file in files]
+        return self.folder.fetch(files)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pandas as pd
 from fb_marketplace.batches import map_batches
 from fb_marketplace.digests import key_of, sha256, stage_digest
 from fb_marketplace.parameters import CleaningParameters, PhotoParameters
-from fb_marketplace.photo_folder import PhotoFile, PhotoFolder, batches
+from fb_marketplace.photo_folder import Missed, PhotoFile, PhotoFolder, batches
 from fb_marketplace.pipelines.cleaning import perceptual_hash
 from fb_marketplace.pipelines.cleaning.quarantine import ledger
 from fb_marketplace.progress import Progress
@@ -77,8 +77,8 @@ def read_batch(
     from fb_marketplace.lance_schemas import IMAGES, UNUSABLE_PHOTOS
 
     usable, unusable = [], []
-    keys = [wanted.file.key for wanted in batch if wanted.file.size <= limits.max_bytes]
-    fetched = dict(zip(keys, folder.fetch(keys), strict=True))
+    files = [wanted.file for wanted in batch if wanted.file.size <= limits.max_bytes]
+    fetched = dict(zip(files, folder.fetch(files), strict=True))
     for wanted in batch:
         source = {
             "key": wanted.key,
@@ -91,7 +91,8 @@ def read_batch(
         try:
             photo, data = _read(fetched, wanted.file, limits)
         except photos.PhotoError as error:
-            head = (fetched.get(wanted.file.key) or b"")[:HEAD_BYTES]
+            found = fetched.get(wanted.file)
+            head = found[:HEAD_BYTES] if isinstance(found, bytes) else b""
             unusable.append(source | {"reason": error.reason, "detail": error.detail, "head": head})
             continue
         usable.append(
@@ -113,18 +114,18 @@ def read_batch(
 
 
 def _read(
-    fetched: Mapping[str, bytes | None], file: PhotoFile, limits: photos.Limits
+    fetched: Mapping[PhotoFile, bytes | Missed], file: PhotoFile, limits: photos.Limits
 ) -> tuple[photos.Photo, bytes]:
     """Read what was fetched of a file; one that is too large was not."""
-    if file.key not in fetched:
+    if file not in fetched:
         found = f"{file.size:,} bytes; at most {limits.max_bytes:,} are accepted"
         raise photos.PhotoError("oversized", found)
-    data = fetched[file.key]
-    if data is None:
-        raise photos.PhotoError("empty", "it was listed, but was gone when it was fetched")
+    data = fetched[file]
+    if isinstance(data, Missed):
+        # Its key tells of the file as listed; once it is listed as it is now, it is read.
+        raise photos.PhotoError("empty", data)
     photo = photos.read(data, limits)
     if len(data) != file.size:
-        # Its key tells of the file as listed; once it is listed as it is now, it is read.
         found = (
             f"{file.size:,} bytes were listed, and {len(data):,} fetched: it was just being written"
         )
