@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from fb_marketplace import machine
 from fb_marketplace.errors import UserError
+from fb_marketplace.lake_files import PROBE
 from fb_marketplace.photo_folder import PhotoFolder
 from fb_marketplace.raw_tables import RawTable, look
 from fb_marketplace.storage import is_local, names_in, open_root
@@ -31,9 +32,6 @@ CANONICAL_PHOTO_BYTES: Final = 24_000
 # Cleaning the sample held 0.46 GB (`run_report`), a whole run on it was seen with 0.82; workers add theirs.
 LEAST_MEMORY: Final = 700_000_000
 LEAST_MEMORY_TO_TRAIN: Final = 1_500_000_000
-
-PROBE: Final = ".doctor-"
-"""What the names of the objects begin with that are written to see whether that is allowed."""
 
 PHOTOS_TABLE: Final = "03_primary/images.lance"
 

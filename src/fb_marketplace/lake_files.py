@@ -23,6 +23,9 @@ VERSION: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
 
 TABLE: Final = ".lance"
 
+PROBE: Final = ".doctor-"
+"""What the names of the objects begin with that are written to see whether that is allowed."""
+
 
 class LakeFile(NamedTuple):
     """A file: its path from the lake's root, its bytes, and when it was written."""
@@ -53,6 +56,22 @@ def files_below(lake: str, *folders: str) -> dict[str, LakeFile]:
             if info.get("type", "file") == "file":
                 found[path] = LakeFile(path, int(info["size"]), _written(info))
     return dict(sorted(found.items()))
+
+
+def probes(lake: str) -> dict[str, LakeFile]:
+    """List what was written at the root to see whether that is allowed, by a process that was then killed.
+
+    Raises:
+        OSError: the store cannot be listed.
+    """
+    filesystem, root = open_root(lake)
+    listed = filesystem.ls(root, detail=True) if filesystem.isdir(root) else []
+    named = {PurePosixPath(info["name"]).name: info for info in listed}
+    return {
+        name: LakeFile(name, int(info["size"]), _written(info))
+        for name, info in sorted(named.items())
+        if name.startswith(PROBE)
+    }
 
 
 def versioned(path: str) -> Versioned | None:

@@ -22,6 +22,7 @@ from fb_marketplace.lake_files import (
     LakeFile,
     Versioned,
     files_below,
+    probes,
     table_of,
     versioned,
 )
@@ -175,7 +176,7 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
 
 
 def _look_at(lake: str) -> _Found:
-    files = files_below(lake, *LAYERS, RUNS, RELEASES, WORK)
+    files = files_below(lake, *LAYERS, RUNS, RELEASES, WORK) | probes(lake)
     tables: dict[str, dict[str, LakeFile]] = {}
     for path, file in files.items():
         if table := table_of(path):
