@@ -26,7 +26,6 @@ PIPELINES, SERVER = "pipelines", "server"
 """Who may what is in docs/operations.md; of both the key is also the secret, in these two buckets alone."""
 
 _STARTED_WITHIN = 30
-_STOPPED_WITHIN = 10
 _STARTS = 3
 _PORTS = ("master", "volume", "filer", "s3")
 """Each has a port for HTTP and one for gRPC."""
@@ -106,7 +105,7 @@ class Mortal:
         self.seaweed = Seaweed(f"http://{HOST}:{s3.partition('=')[2]}", process.pid)
 
     def kill(self) -> None:
-        """Kill it as a machine that goes away does."""
+        """Kill it as a machine that goes away does; asked to end, it would take ten seconds."""
         self._process.kill()
         self._process.wait()
 
@@ -121,10 +120,6 @@ class Mortal:
             log = (self._folder / "log").read_text(errors="replace")
             raise RuntimeError(f"SeaweedFS did not start again:\n{log[-3000:]}")
 
-    def stop(self) -> None:
-        """End it."""
-        _stop(self._process)
-
 
 @contextlib.contextmanager
 def mortal() -> Iterator[Mortal]:
@@ -138,14 +133,14 @@ def mortal() -> Iterator[Mortal]:
             server = _start(folder / str(start))
             if _answers(server._process, server.seaweed.endpoint):
                 break
-            server.stop()
+            server.kill()
         else:
             log = (folder / str(start) / "log").read_text(errors="replace")
             raise RuntimeError(f"SeaweedFS did not start in {_STARTS} tries:\n{log[-3000:]}")
         yield server
     finally:
         if server is not None:
-            server.stop()
+            server.kill()
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -241,15 +236,6 @@ def _answers(process: subprocess.Popen[bytes], endpoint: str) -> bool:
             else:
                 return True
     return False
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.terminate()
-    try:
-        process.wait(_STOPPED_WITHIN)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
 
 
 def _client(endpoint: str) -> Any:
