@@ -22,6 +22,7 @@ import torch
 from photos_of_sample import sample_photos
 
 from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.pipelines.vision.category_paths import Paths
 from fb_marketplace.pipelines.vision.epoch import train_epoch
 from fb_marketplace.pipelines.vision.fine_tuning import make_parts
 from fb_marketplace.pipelines.vision.head import Examples, Head, train_head
@@ -73,7 +74,7 @@ def backbone_of(name: str) -> str:
 
 def our_way(task: Task, parameters: VisionParameters) -> Callable[[], float]:
     """Make what trains an epoch our way and gives photos a second."""
-    parts = make_parts(task, random_head(parameters), parameters)
+    parts = make_parts(random_head(parameters), parameters)
     told = parameters.fine_tuning
     batches = Batches(len(task.rows), told.batch_size, parameters.seed)
     dataset = PhotoDataset(task.images, task.rows.tolist(), told.augmentation, parameters.seed)
@@ -149,7 +150,7 @@ def planted_task(images: Table) -> Task:
     rows = np.arange(len(images))
     generator = np.random.default_rng(0)
     classes = generator.integers(CLASSES, size=len(rows))
-    return Task(images, rows, classes, classes, rows[:1], classes[:1])
+    return Task(images, rows, classes, Paths(classes), rows[:1], classes[:1])
 
 
 def random_head(parameters: VisionParameters) -> Head:

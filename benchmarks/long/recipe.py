@@ -47,6 +47,7 @@ READ = (
 Cases = pd.Series  # whether each case is right, by its id
 HEADS: dict[str, dict[str, Any]] = {
     "as recommended": {},
+    "the root categories alone": {"path_weight": 0.0},
     "without label smoothing": {"label_smoothing": 0.0},
     "rare categories count more": {"class_balance": 0.5},
     "with the original's hidden layer": {"hidden": 1000},
@@ -230,14 +231,15 @@ def heads(run: dict[str, Any], seeds: list[int]) -> None:
     print(
         "\nvalidation, head alone on the frozen backbone: right, and cross-entropy; mean of seeds"
     )
-    found = examples(run["vision_features"], run["products"], run["splits"])
     told = VisionParameters.model_validate(run["params:vision"])
     for name, change in HEADS.items():
         update = dict(change)
         hidden = update.pop("hidden", None)
         best = []
         for seed in seeds:
-            _, history = train_head(found, told.model_copy(update={**update, "seed": seed}), hidden)
+            recipe = told.model_copy(update={**update, "seed": seed})
+            found = examples(run["vision_features"], run["products"], run["splits"], recipe)
+            _, history = train_head(found, recipe, hidden)
             best.append(max(history, key=lambda epoch: epoch["validation_accuracy"]))
         right, loss = (
             np.mean([epoch[of] for epoch in best])

@@ -256,8 +256,6 @@ class FineTuningParameters(Parameters):
     patience: Count
     blends: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
     mixup: Annotated[float, Field(ge=0)]
-    path_weight: Annotated[float, Field(ge=0)]
-    path_photos: Count
     augmentation: AugmentationParameters
     precision: Literal["auto", "fp32", "bf16"]
     workers: Annotated[int, Field(ge=0)]
@@ -320,6 +318,10 @@ class VisionParameters(Parameters):
     input_side: Annotated[int, Field(ge=32, le=512)]
     label_smoothing: Share
     class_balance: Share
+    path_weight: Annotated[
+        float, Field(ge=0, description="of the loss on category paths; 0: not told apart")
+    ]
+    path_photos: Annotated[Count, Field(description="in training, of a path that is told apart")]
     head: HeadParameters
     fine_tuning: FineTuningParameters
     embedding: EmbeddingHeadParameters

@@ -35,13 +35,13 @@ def told(base_parameters) -> VisionParameters:
         backbone="cnn",
         weights="none",
         input_side=64,
+        path_photos=4,
         head={"epochs": 8, "batch_size": 16, "learning_rate": 0.1},
         fine_tuning={
             "blocks": 2,
             "epochs": 2,
             "batch_size": 8,
             "patience": 9,
-            "path_photos": 4,
             "precision": "fp32",
             "workers": 0,
             "augmentation": {

@@ -90,6 +90,18 @@ def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, 
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
 
 
+def test_a_category_is_exported_as_all_of_its_paths_together(told, pixels):
+    network = make_network(told, classes=4, paths=(3, 1, 5, 2))
+    with torch.no_grad():
+        network.head.fc.weight.mul_(20)
+    expected = torch.from_numpy(said_by(network, pixels)).softmax(1).numpy()
+
+    encoder = Encoder.from_bytes(export_trained(network, 1.0, Layer(network, "pool")), threads=1)
+
+    assert expected.max() > 0.7
+    np.testing.assert_allclose(encoder.encode(pixels).probabilities, expected, atol=1e-5)
+
+
 def test_a_backbone_alone_exports_its_pooled_features(told, pixels):
     trunk = make_network(told, classes=1)
     with torch.no_grad():

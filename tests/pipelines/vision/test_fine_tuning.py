@@ -3,6 +3,7 @@ import pytest
 import torch
 from safetensors.torch import load
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision import fine_tuning
 from fb_marketplace.pipelines.vision.fine_tuning import (
     Candidate,
@@ -14,7 +15,6 @@ from fb_marketplace.pipelines.vision.fine_tuning import (
 from fb_marketplace.pipelines.vision.head import Head
 from fb_marketplace.pipelines.vision.network import make_head, weights_of
 from fb_marketplace.pipelines.vision.photo_dataset import PhotoDataset
-from fb_marketplace.pipelines.vision.task import NO_PATH
 from fb_marketplace.pipelines.vision.training import make_task
 from fb_marketplace.progress import tallies
 from fb_marketplace.work_folder import WorkFolder
@@ -30,9 +30,9 @@ def task(marketplace, told):
 
 
 @pytest.fixture(scope="module")
-def head(told):
+def head(task, told):
     torch.manual_seed(0)
-    return Head(weights_of(make_head(told, 3)), ("Blue", "Green", "Red"))
+    return Head(weights_of(make_head(told, 3, task.paths.counts)), ("Blue", "Green", "Red"))
 
 
 @pytest.fixture
@@ -238,12 +238,11 @@ def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, change
     assert all(torch.equal(kept[f"head.{name}"], head.weights[name]) for name in head.weights)
 
 
-def test_photos_whose_path_is_not_learned_are_trained_on_all_the_same(task, head, work, told):
-    pathless = task._replace(paths=np.full_like(task.paths, NO_PATH))
+def test_a_head_that_tells_other_paths_apart_is_refused(task, head, work, told):
+    plain = head._replace(weights=weights_of(make_head(told, 3)))
 
-    epochs = fine_tune(pathless, head, work(), told)
-
-    assert np.isfinite([epoch.measures["validation_loss"] for epoch in epochs]).all()
+    with pytest.raises(UserError, match=r"found 3 .* expected 6"):
+        fine_tune(task, plain, work(), told)
 
 
 def test_what_validation_says_changes_no_weight(task, head, work, told):

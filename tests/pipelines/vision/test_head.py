@@ -52,7 +52,13 @@ def stored(tmp_path):
     return store
 
 
-PRODUCTS = pd.DataFrame({"product_id": ["p", "q", "r"], "category": ["Sport", "Arts", "Home"]})
+PRODUCTS = pd.DataFrame(
+    {
+        "product_id": ["p", "q", "r"],
+        "category": ["Sport", "Arts", "Home"],
+        "category_path": ["Sport / Golf", "Arts", "Home / Beds"],
+    }
+)
 SPLITS = pd.DataFrame(
     {
         "image_id": ["a", "b", "c", None],

@@ -10,7 +10,6 @@ from fb_marketplace import tables
 from fb_marketplace.lance_schemas import VISION_FEATURES
 from fb_marketplace.pipelines.vision.head import Head, predict
 from fb_marketplace.pipelines.vision.network import load_network, make_head, weights_of
-from fb_marketplace.pipelines.vision.task import NO_PATH
 from fb_marketplace.pipelines.vision.training import (
     listed_photos,
     make_task,
@@ -46,7 +45,7 @@ def vision_features(tmp_path, marketplace):
 def vision_head(tmp_path, told):
     torch.manual_seed(0)
     path = tmp_path / "head.safetensors"
-    path.write_bytes(save(weights_of(make_head(told, 3))))
+    path.write_bytes(save(weights_of(make_head(told, 3, (2, 2, 2)))))
     return StoredFile(str(path))
 
 
@@ -181,7 +180,7 @@ def test_another_recipe_or_other_data_is_another_training(train, trainings, valu
 def test_another_head_is_another_training(train, trainings, tmp_path, told):
     torch.manual_seed(1)
     path = tmp_path / "other.safetensors"
-    path.write_bytes(save(weights_of(make_head(told, 3))))
+    path.write_bytes(save(weights_of(make_head(told, 3, (2, 2, 2)))))
     train()
     train(head=StoredFile(str(path)))
 
@@ -198,23 +197,6 @@ def test_training_photos_are_learned_and_validation_photos_are_chosen_on(marketp
     assert ids(task.validation_rows) == [f"{place:02}" for place in range(24, 30)]
     assert task.classes.tolist() == [0, 1, 2] * 8
     assert task.validation_classes.tolist() == [0, 1, 2] * 2
-
-
-@pytest.mark.parametrize(("path_photos", "learned"), [(3, 6), (4, 3), (6, 0)])
-def test_a_path_of_too_few_photos_is_not_learned(marketplace, told, changed, path_photos, learned):
-    products = marketplace.products.copy()
-    # Of each category's eight training photos, three are of another kind: "rare".
-    rare = products.index.isin(range(9))
-    products.loc[rare, "category_path"] += " > Rare"
-    minimum = changed(told, fine_tuning={"path_photos": path_photos})
-
-    task = make_task(marketplace.images, products, marketplace.splits, minimum)
-
-    paths = set(task.paths.tolist()) - {NO_PATH}
-    assert paths == set(range(learned))
-    if 3 < path_photos <= 5:
-        assert (task.paths[:9] == NO_PATH).all()
-        assert (task.paths[9:] != NO_PATH).all()
 
 
 def test_a_photo_that_is_in_no_split_is_not_listed(marketplace):

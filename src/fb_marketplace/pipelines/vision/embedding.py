@@ -170,7 +170,7 @@ def _hidden(
     head = network.head
     if not isinstance(head.fc, torch.nn.Sequential):
         trained, _ = train_head(found, parameters, ORIGINAL_WIDTH)
-        head = make_head(parameters, len(found.labels), ORIGINAL_WIDTH)
+        head = make_head(parameters, len(found.labels), hidden=ORIGINAL_WIDTH)
         head.load_state_dict(trained.weights)
     with torch.no_grad():
         hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(found.features)).numpy()

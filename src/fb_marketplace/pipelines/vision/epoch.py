@@ -14,9 +14,9 @@ from torch.utils.data import DataLoader
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.augmentation import mixup_share
 from fb_marketplace.pipelines.vision.devices import autocast, best_device
-from fb_marketplace.pipelines.vision.head import class_weights
+from fb_marketplace.pipelines.vision.head import class_weights, make_loss
 from fb_marketplace.pipelines.vision.photo_dataset import Batch
-from fb_marketplace.pipelines.vision.task import NO_PATH, Task
+from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.pipelines.vision.training_state import Parts
 from fb_marketplace.progress import Progress
 
@@ -97,11 +97,11 @@ def _forward(
         for block in trained:
             photos = block(photos)
         embedded = network.head.embed(photos)
-        logits = network.head.classify(embedded).float()
-        paths = parts.paths(network.head.dropout(embedded)).float()
-    loss = share * loss_of(logits, paths, places)
+        told_apart = network.head.tell_apart(embedded).float()
+    logits = network.head.of_classes(told_apart)
+    loss = share * loss_of(logits, told_apart, places)
     if share < 1:
-        loss = loss + (1 - share) * loss_of(logits, paths, places[order])
+        loss = loss + (1 - share) * loss_of(logits, told_apart, places[order])
     return loss, logits.argmax(1)
 
 
@@ -115,24 +115,11 @@ def _step(parts: Parts, loss: torch.Tensor, max_gradient_norm: float) -> None:
 
 
 def _loss(task: Task, parts: Parts, parameters: VisionParameters) -> LossOf:
-    """Give the loss of a batch: of the root category, and by some weight of the category path."""
-    device, told = best_device(), parameters.fine_tuning
+    device, head = best_device(), parts.network.head
     classes = torch.from_numpy(task.classes).to(device)
-    paths = torch.from_numpy(task.paths).to(device)
-    weights = class_weights(task.classes, parts.network.head.classes, parameters.class_balance)
-    of_class = torch.nn.CrossEntropyLoss(
-        torch.from_numpy(weights).to(device), label_smoothing=parameters.label_smoothing
+    paths = torch.from_numpy(task.paths.of).to(device)
+    weights = class_weights(task.classes, head.classes, parameters.class_balance)
+    loss_of = make_loss(torch.from_numpy(weights).to(device), bool(task.paths.counts), parameters)
+    return lambda logits, told_apart, places: loss_of(
+        logits, told_apart, classes[places], paths[places]
     )
-    of_path = torch.nn.CrossEntropyLoss(
-        ignore_index=NO_PATH, label_smoothing=parameters.label_smoothing, reduction="sum"
-    )
-
-    def loss_of(
-        logits: torch.Tensor, path_logits: torch.Tensor, places: torch.Tensor
-    ) -> torch.Tensor:
-        loss: torch.Tensor = of_class(logits, classes[places])
-        if told.path_weight:
-            loss = loss + told.path_weight * of_path(path_logits, paths[places]) / len(places)
-        return loss
-
-    return loss_of

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load, save
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import FineTuningParameters, VisionParameters
 from fb_marketplace.pipelines.vision import training_state
 from fb_marketplace.pipelines.vision.depthwise import keep_depthwise_in_fp32
@@ -24,10 +25,11 @@ from fb_marketplace.pipelines.vision.network import (
     Network,
     load_network,
     make_network,
+    paths_in,
     weights_of,
 )
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
-from fb_marketplace.pipelines.vision.task import NO_PATH, Task
+from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.pipelines.vision.tensorboard_events import EVENTS, events
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
@@ -74,7 +76,19 @@ def fine_tune(
     Returns:
         The epochs: ``epoch``, ``training_loss`` and ``learning_rate`` (from 1 on),
         ``validation_loss`` and ``validation_accuracy`` of the averaged weights.
+
+    Raises:
+        UserError: the head tells other paths apart than are to be learned.
     """
+    if paths_in(head.weights) != task.paths.counts:
+        found, expected = (
+            sum(counts) or len(head.labels)
+            for counts in (paths_in(head.weights), task.paths.counts)
+        )
+        raise UserError(
+            f"found {found} categories or paths that vision_head tells apart; expected {expected}: "
+            "path_weight, path_photos or the listings have changed since; run the whole pipeline"
+        )
     if HISTORY not in work.names():
         _end(work, _train(task, head, work, parameters))
         history: list[dict[str, float]] = json.loads(work.read(HISTORY))
@@ -147,7 +161,7 @@ def _train(
     task: Task, head: Head, work: WorkFolder, parameters: VisionParameters
 ) -> list[dict[str, float]]:
     told = parameters.fine_tuning
-    parts = make_parts(task, head, parameters)
+    parts = make_parts(head, parameters)
     history = _resume(work, parts)
     if not history:
         history = [{"epoch": 0.0, **_validated(parts.average.module, task, parameters)}]
@@ -181,29 +195,21 @@ def _in_fp32_where_faster(network: Network, blocks: int) -> None:
             keep_depthwise_in_fp32(block)
 
 
-def make_parts(task: Task, head: Head, parameters: VisionParameters) -> training_state.Parts:
+def make_parts(head: Head, parameters: VisionParameters) -> training_state.Parts:
     """Make what is trained, with what trains it, as they are before the first step."""
     told, device = parameters.fine_tuning, best_device()
-    network = make_network(parameters, len(head.labels))
+    network = make_network(parameters, len(head.labels), paths_in(head.weights))
     network.head.load_state_dict(head.weights)
     network.head.dropout.p = told.dropout
     for block in network.blocks(told.blocks)[0]:
         block.requires_grad_(False)
-    torch.manual_seed(parameters.seed)
-    paths = torch.nn.Linear(
-        network.head.dimension, max(1, int(task.paths.max(initial=NO_PATH)) + 1)
-    )
     network.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    paths.to(device)
     _in_fp32_where_faster(network, told.blocks)
     trained = [weight for weight in network.trunk.parameters() if weight.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [weight for weight in trained if weight.ndim > 1]},
         {"params": [weight for weight in trained if weight.ndim <= 1], "weight_decay": 0.0},
-        {
-            "params": [*network.head.parameters(), *paths.parameters()],
-            "lr": told.head_learning_rate,
-        },
+        {"params": list(network.head.parameters()), "lr": told.head_learning_rate},
     ]
     optimiser = torch.optim.AdamW(groups, told.learning_rate, weight_decay=told.weight_decay)
     for group in optimiser.param_groups:
@@ -218,7 +224,7 @@ def make_parts(task: Task, head: Head, parameters: VisionParameters) -> training
                 kept.copy_(value)
 
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaged, use_buffers=True)
-    return training_state.Parts(network, paths, average, optimiser)
+    return training_state.Parts(network, average, optimiser)
 
 
 def _validated(

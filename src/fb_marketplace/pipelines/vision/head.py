@@ -3,6 +3,7 @@
 It is where fine-tuning starts from, and the named baseline that fine-tuning has to beat.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.pipelines.vision.category_paths import Paths, paths_of
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
 
@@ -29,6 +31,7 @@ class Examples(NamedTuple):
         labels: the root categories, sorted.
         image_ids: (photos,), sorted.
         product_ids: (photos,), whose photo each is.
+        paths: which each is of, where they are told apart.
     """
 
     features: NDArray[np.float32]
@@ -38,6 +41,7 @@ class Examples(NamedTuple):
     labels: tuple[str, ...]
     image_ids: NDArray[np.str_]
     product_ids: NDArray[np.str_]
+    paths: Paths | None = None
 
 
 class Head(NamedTuple):
@@ -47,8 +51,13 @@ class Head(NamedTuple):
     labels: tuple[str, ...]
 
 
-def examples(vision_features: Table, products: pd.DataFrame, splits: pd.DataFrame) -> Examples:
-    """Join features, categories and splits, sorted by photo."""
+def examples(
+    vision_features: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: VisionParameters | None = None,
+) -> Examples:
+    """Join features, categories and splits, sorted by photo; with the paths that parameters tell apart."""
     labels = tuple(sorted(set(products["category"])))
     order = vision_features.order("image_id").tolist()
     photos = (
@@ -56,7 +65,11 @@ def examples(vision_features: Table, products: pd.DataFrame, splits: pd.DataFram
         .to_pandas()
         .assign(row=order)
         .merge(splits.dropna(subset="image_id"), on="image_id", validate="1:1")
-        .merge(products[["product_id", "category"]], on="product_id", validate="m:1")
+        .merge(
+            products[["product_id", "category", "category_path"]],
+            on="product_id",
+            validate="m:1",
+        )
     )
     return Examples(
         vision_features.vectors(photos["row"].to_list(), "features"),
@@ -66,6 +79,7 @@ def examples(vision_features: Table, products: pd.DataFrame, splits: pd.DataFram
         labels,
         photos["image_id"].to_numpy(dtype=np.str_),
         photos["product_id"].to_numpy(dtype=np.str_),
+        paths_of(photos, labels, parameters) if parameters else None,
     )
 
 
@@ -82,13 +96,44 @@ def class_weights(classes: NDArray[np.int64], labels: int, balance: float) -> ND
     return weights.astype(np.float32)
 
 
+def make_loss(
+    weights: "torch.Tensor", has_paths: bool, parameters: VisionParameters
+) -> "Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]":
+    """Make the loss of a batch: cross-entropy of the classes, and by some weight of their paths.
+
+    Args:
+        weights: float32, (classes,), what each counts.
+        has_paths: whether the classes have paths.
+        parameters: smoothing, and what paths count.
+
+    Returns:
+        What takes logits of classes and of paths, (n, classes) and (n, paths), and the numbers of both
+        that are true, (n,) each.
+    """
+    import torch
+
+    of_class = torch.nn.CrossEntropyLoss(weights, label_smoothing=parameters.label_smoothing)
+    of_path = torch.nn.CrossEntropyLoss(label_smoothing=parameters.label_smoothing)
+
+    def loss_of(
+        answers: torch.Tensor, told_apart: torch.Tensor, classes: torch.Tensor, paths: torch.Tensor
+    ) -> torch.Tensor:
+        loss: torch.Tensor = of_class(answers, classes)
+        if has_paths:
+            loss = loss + parameters.path_weight * of_path(told_apart, paths)
+        return loss
+
+    return loss_of
+
+
 def train_head(
     found: Examples, parameters: VisionParameters, hidden: int | None = None
 ) -> tuple[Head, list[dict[str, float]]]:
     """Train a head by AdamW with a one-cycle rate; keep the epoch that is best on validation.
 
     Args:
-        found: photos with their classes and splits; ``test`` is not looked at.
+        found: photos with their classes and splits, and with their paths where these are to be told
+            apart; ``test`` is not looked at.
         parameters: the head, epochs, rate, smoothing and seed.
         hidden: width of a hidden layer; without it, as the backbone has it.
 
@@ -115,11 +160,11 @@ def train_head(
     weights = class_weights(
         found.classes[training.numpy()], len(found.labels), parameters.class_balance
     )
-    loss_of = torch.nn.CrossEntropyLoss(
-        torch.from_numpy(weights), label_smoothing=parameters.label_smoothing
-    )
+    paths = found.paths or Paths(found.classes)
+    loss_of = make_loss(torch.from_numpy(weights), bool(paths.counts), parameters)
+    numbers = torch.from_numpy(paths.of)
     torch.manual_seed(parameters.seed)
-    head = make_head(parameters, len(found.labels), hidden)
+    head = make_head(parameters, len(found.labels), paths.counts, hidden)
     optimiser = torch.optim.AdamW(
         head.parameters(), told.learning_rate, weight_decay=told.weight_decay
     )
@@ -132,9 +177,11 @@ def train_head(
             losses = []
             head.train()
             for batch in torch.split(training[torch.randperm(len(training))], told.batch_size):
-                loss = loss_of(head(features[batch]), classes[batch])
+                told_apart = head.tell_apart(head.embed(features[batch]))
+                answers = head.of_classes(told_apart)
+                loss = loss_of(answers, told_apart, classes[batch], numbers[batch])
                 optimiser.zero_grad()
-                loss.backward()
+                loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 rate.step()
                 losses.append(loss.item() * len(batch))
@@ -163,9 +210,9 @@ def predict(
     """Give the logits of each photo: float32, (photos, classes)."""
     import torch
 
-    from fb_marketplace.pipelines.vision.network import make_head
+    from fb_marketplace.pipelines.vision.network import make_head, paths_in
 
-    layers = make_head(parameters, len(head.labels))
+    layers = make_head(parameters, len(head.labels), paths_in(head.weights))
     layers.load_state_dict(head.weights)
     with torch.no_grad():
         logits: NDArray[np.float32] = layers.eval()(torch.from_numpy(features)).numpy()

@@ -3,6 +3,7 @@
 Imported only by the functions that use it, as it imports torch.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 import torch
@@ -23,25 +24,33 @@ class Head(torch.nn.Module):
     The layers are called ``fc``. With a hidden layer, as the original has over ResNet50, they are
     ``fc.0`` (linear), ``fc.1`` (ReLU, whose output is the embedding) and ``fc.2`` (linear). Without
     one, the pooled features are the embedding and ``fc`` is linear.
+
+    Where the classes have paths, the last layer tells those apart, and a class is as probable as all
+    of its paths together.
     """
 
-    def __init__(self, features: int, hidden: int, classes: int) -> None:
+    def __init__(self, features: int, hidden: int, classes: int, paths: Sequence[int] = ()) -> None:
         """Make a head with random weights.
 
         Args:
             features: size of the pooled features.
             hidden: width of the hidden layer; 0: there is none.
             classes: how many there are.
+            paths: how many each class has; without any, the last layer tells the classes apart.
         """
         super().__init__()
         self.dimension, self.classes = hidden or features, classes
+        self._paths, answers = list(paths), sum(paths) or classes
+        if paths:
+            # With the weights, so that whoever reads them knows.
+            self.register_buffer("paths", torch.tensor(self._paths))
         self.dropout = torch.nn.Dropout(0.0)
         self.fc = (
             torch.nn.Sequential(
-                torch.nn.Linear(features, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, classes)
+                torch.nn.Linear(features, hidden), torch.nn.ReLU(), torch.nn.Linear(hidden, answers)
             )
             if hidden
-            else torch.nn.Linear(features, classes)
+            else torch.nn.Linear(features, answers)
         )
 
     def embed(self, features: torch.Tensor) -> torch.Tensor:
@@ -51,11 +60,23 @@ class Head(torch.nn.Module):
             return hidden
         return normalize(features, dim=1) * SCALE
 
-    def classify(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Give the logits of what :meth:`embed` gave."""
+    def tell_apart(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Give the logits of the paths, or of the classes where these have none, of what was embedded."""
         layer = self.fc[2] if isinstance(self.fc, torch.nn.Sequential) else self.fc
         logits: torch.Tensor = layer(self.dropout(embedded))
         return logits
+
+    def of_classes(self, told_apart: torch.Tensor) -> torch.Tensor:
+        """Give the logits of the classes: of each, all of its paths together."""
+        if not self._paths:
+            return told_apart
+        return torch.stack(
+            [paths.logsumexp(dim=1) for paths in torch.split(told_apart, self._paths, dim=1)], dim=1
+        )
+
+    def classify(self, embedded: torch.Tensor) -> torch.Tensor:
+        """Give the logits of the classes of what :meth:`embed` gave."""
+        return self.of_classes(self.tell_apart(embedded))
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Give the logits, float32 (n, classes) and not calibrated, of pooled features."""
@@ -65,14 +86,16 @@ class Head(torch.nn.Module):
 class Network(torch.nn.Module):
     """A backbone, ``trunk``, whose children are its blocks and the pooling, and a ``head``."""
 
-    def __init__(self, parameters: VisionParameters, classes: int) -> None:
+    def __init__(
+        self, parameters: VisionParameters, classes: int, paths: Sequence[int] = ()
+    ) -> None:
         """Build the backbone with its weights, and a head with random ones."""
         super().__init__()
         backbone = BACKBONES[parameters.backbone]
         self._side = parameters.input_side
         self._mean, self._std = backbone.mean, backbone.std
         self.trunk = build(parameters)
-        self.head = make_head(parameters, classes)
+        self.head = make_head(parameters, classes, paths)
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Bring uint8 (n, 256, 256, 3) to the side and the scale that the backbone expects."""
@@ -113,23 +136,30 @@ class Network(torch.nn.Module):
         return logits
 
 
-def make_head(parameters: VisionParameters, classes: int, hidden: int | None = None) -> Head:
+def make_head(
+    parameters: VisionParameters,
+    classes: int,
+    paths: Sequence[int] = (),
+    hidden: int | None = None,
+) -> Head:
     """Make the head that belongs to a backbone; torch's seed says which random weights.
 
     Args:
         parameters: the backbone.
         classes: how many there are.
+        paths: how many each class has.
         hidden: width of a hidden layer; without it, as the backbone has it.
     """
     backbone = BACKBONES[parameters.backbone]
-    return Head(backbone.features, backbone.hidden if hidden is None else hidden, classes)
+    width = backbone.hidden if hidden is None else hidden
+    return Head(backbone.features, width, classes, paths)
 
 
-def make_network(parameters: VisionParameters, classes: int) -> Network:
+def make_network(parameters: VisionParameters, classes: int, paths: Sequence[int] = ()) -> Network:
     """Make a network, its backbone with the weights asked for; random ones come from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
-        return Network(parameters, classes).eval()
+        return Network(parameters, classes, paths).eval()
 
 
 def load_network(
@@ -137,7 +167,7 @@ def load_network(
 ) -> Network:
     """Build a network and load all of its weights; those of the backbone's source are not asked for."""
     bare = parameters.model_copy(update={"weights": "none", "weights_sha256": None})
-    network = make_network(bare, classes)
+    network = make_network(bare, classes, paths_in(weights, "head.paths"))
     network.load_state_dict(weights)
     return network.eval()
 
@@ -147,6 +177,11 @@ def trained_network(weights: bytes, classes: int, parameters: VisionParameters) 
     from safetensors.torch import load
 
     return load_network(parameters, classes, load(weights))
+
+
+def paths_in(weights: dict[str, torch.Tensor], name: str = "paths") -> tuple[int, ...]:
+    """Read how many paths each class has from the weights of a head; empty where it tells none apart."""
+    return tuple(weights[name].tolist()) if name in weights else ()
 
 
 def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:

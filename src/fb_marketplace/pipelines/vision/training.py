@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from fb_marketplace.digests import key_of, sha256, stage_digest
 from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import origin_of_weights
+from fb_marketplace.pipelines.vision.category_paths import paths_of
 from fb_marketplace.pipelines.vision.head import (
     Head,
     answers_table,
@@ -19,21 +20,21 @@ from fb_marketplace.pipelines.vision.head import (
     predict,
     train_head,
 )
-from fb_marketplace.pipelines.vision.task import NO_PATH, Task
+from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.provenance import code_revision
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
 from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import photos
 
-REVISION: Final = 2
+REVISION: Final = 3
 """Goes up when the same task and recipe would give other weights."""
 
 LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
 class TrainedHead(NamedTuple):
-    """A head, how its training went, and what it says of validation and test photos."""
+    """A head, how its training went, and what one without paths says of validation and test photos."""
 
     head: bytes
     history: list[dict[str, float]]
@@ -66,13 +67,17 @@ def train_head_alone(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> TrainedHead:
-    """Train a head on the frozen backbone's features: where fine-tuning starts, and its baseline."""
+    """Train heads on the frozen backbone's features: where fine-tuning starts, and its baseline.
+
+    The baseline is what anyone would do first, a linear layer for the categories.
+    """
     from safetensors.torch import save
 
-    found = examples(vision_features, products, splits)
+    found = examples(vision_features, products, splits, parameters)
     head, history = train_head(found, parameters)
+    plain, _ = train_head(found._replace(paths=None), parameters)
     asked = found.split != "train"
-    frozen = answers_table(found, predict(head, found.features[asked], parameters), asked)
+    frozen = answers_table(found, predict(plain, found.features[asked], parameters), asked)
     return TrainedHead(save(head.weights), history, frozen)
 
 
@@ -134,14 +139,11 @@ def make_task(
     listed = listed_photos(images, products, splits)
     training = listed[listed["split"] == "train"]
     validation = listed[listed["split"] == "validation"]
-    counts = training["category_path"].value_counts()
-    common = sorted(counts[counts >= parameters.fine_tuning.path_photos].index)
-    numbers = {path: number for number, path in enumerate(common)}
     return Task(
         images,
         training["row"].to_numpy(np.int64),
         _places(training["category"], labels),
-        training["category_path"].map(numbers).fillna(NO_PATH).to_numpy(np.int64, copy=True),
+        paths_of(training, tuple(labels), parameters),
         validation["row"].to_numpy(np.int64),
         _places(validation["category"], labels),
     )

@@ -20,13 +20,11 @@ class Parts(NamedTuple):
 
     Attributes:
         network: the weights that the optimiser changes.
-        paths: the layer that is trained beside, on category paths.
         average: the moving average of the network's weights.
         optimiser: with its moments.
     """
 
     network: Network
-    paths: torch.nn.Linear
     average: torch.optim.swa_utils.AveragedModel
     optimiser: torch.optim.Optimizer
 
@@ -35,7 +33,7 @@ def to_bytes(parts: Parts, facts: dict[str, Any]) -> bytes:
     """Write a state; the same state gives the same bytes."""
     tensors = {
         f"{part}/{name}": value
-        for part in ("network", "paths", "average")
+        for part in ("network", "average")
         for name, value in getattr(parts, part).state_dict().items()
     }
     for place, moments in parts.optimiser.state_dict()["state"].items():
@@ -50,7 +48,7 @@ def restore(content: bytes, parts: Parts) -> dict[str, Any]:
     for name, value in load(content).items():
         part, _, rest = name.partition("/")
         tensors.setdefault(part, {})[rest] = value
-    for part in ("network", "paths", "average"):
+    for part in ("network", "average"):
         getattr(parts, part).load_state_dict(tensors.get(part, {}))
     moments: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.get("optimiser", {}).items():
