@@ -22,7 +22,7 @@ help:  ## list the targets
 
 setup: $(READY)  ## make .venv with both distributions and all tools
 
-# A torch that is there already, such as a CUDA build of one's own, is left alone. All is compiled once here:
+# A torch that is there already, such as a CUDA build of one's own, is left alone. What is installed is compiled once:
 # where PYTHONDONTWRITEBYTECODE is set, every process would compile what it imports.
 $(READY): requirements.lock pyproject.toml serving/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

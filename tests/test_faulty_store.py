@@ -90,6 +90,26 @@ def test_a_photo_that_is_replaced_after_it_was_listed_is_not_taken_for_what_was_
     assert folder.fetch(folder.files()) == [b"before", b"after!"]
 
 
+def test_a_photo_whose_etag_is_another_in_the_listing_is_taken_where_the_listing_stays(bucket):
+    """There are stores whose listings have ETags of their own, or none."""
+    folder = PhotoFolder(f"{bucket}/of its own")
+    filesystem, root = storage.open_root(folder.url)
+    filesystem.pipe_file(f"{root}/a.jpg", b"photo")
+    (file,) = folder.files()
+    asked = filesystem._call_s3
+
+    async def listing_otherwise(method, *told, **more):
+        answer = await asked(method, *told, **more)
+        for each in answer.get("Contents", ()) if method == "list_objects_v2" else ():
+            each["ETag"] = '"of the listing"'
+        return answer
+
+    filesystem._call_s3 = listing_otherwise
+
+    assert folder.fetch([file._replace(etag="of the listing")]) == [b"photo"]
+    assert folder.fetch([file._replace(etag="of another")]) == [Missed.REPLACED]
+
+
 def test_a_table_holds_each_row_once(bucket, proxy):
     url = f"{bucket}/of letters.lance"
     proxy.faults.begin(0.3, PASSING, seed=2)

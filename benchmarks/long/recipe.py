@@ -5,7 +5,7 @@ run there), as `kedro run --pipeline=vision --params=vision.seed=N` does; a trai
 is taken up. A case counts by the share of the seeds that are right about it, so that the paired interval,
 from a bootstrap over groups, speaks of the recipe and not of one lucky seed.
 
-The yardstick is the head alone on the frozen backbone; with text, once fused with the same text model as
+The yardstick is a linear layer on the frozen backbone; with text, once fused with the same text model as
 ours, once in the plain way: TF-IDF of words with logistic regression, and the mean of both answers.
 
 Expected before it was measured, from earlier trials: photos 0.60, 2 points over the frozen backbone;
@@ -139,7 +139,7 @@ def right_of(run: dict[str, Any], photos: pd.DataFrame, listings: pd.DataFrame) 
 
 
 def frozen_fused(run: dict[str, Any]) -> pd.DataFrame:
-    """Fuse what the head alone says of photos with the same text, weighed anew on validation."""
+    """Fuse what the linear layer says of photos with the same text, weighed anew on validation."""
     labels = labels_of(run["products"])
     shares = np.asarray([run["fusion"]["prior"][label] for label in labels])
     return fuse(run["product_predictions"], run["frozen_predictions"], labels, shares)[0]

@@ -8,6 +8,9 @@ from typing import Any, Final, NamedTuple
 
 from fb_marketplace.storage import open_root
 
+NOT_AS_LISTED: Final = "not_as_listed"
+"""Why a file is turned away that was replaced, or went, after it was listed."""
+
 FETCHED_AT_ONCE: Final = 32
 BYTES_PER_BATCH: Final = 64 * 1024 * 1024
 
@@ -61,7 +64,7 @@ class PhotoFolder:
         paths = [f"{root}/{file.key}" for file in files]
         if hasattr(filesystem, "cat_as_listed"):
             fetched = filesystem.cat_as_listed(
-                paths, [file.etag for file in files], batch_size=FETCHED_AT_ONCE
+                paths, [file.etag for file in files], at_once=FETCHED_AT_ONCE
             )
         elif filesystem.async_impl:
             # Not `cat`, which takes "[1]" in a name for a pattern.
@@ -100,13 +103,13 @@ def _read(filesystem: Any, path: str) -> bytes | FileNotFoundError:
         return error
 
 
-def _bytes_or_missed(fetched: bytes | Exception | None) -> bytes | Missed:
+def _bytes_or_missed(fetched: bytes | BaseException | None) -> bytes | Missed:
     match fetched:
         case FileNotFoundError():
             return Missed.GONE
         case None:
             return Missed.REPLACED
-        case Exception():
+        case BaseException():
             raise fetched
         case _:
             return bytes(fetched)

@@ -8,6 +8,7 @@ from typing import Final
 import pandera.pandas as pa
 
 from fb_marketplace.forgotten import REASON as FORGOTTEN
+from fb_marketplace.photo_folder import NOT_AS_LISTED
 from fb_marketplace.split_names import MEASURED, SPLITS
 from fb_marketplace_serving.photos import REASONS as PHOTO_REASONS
 
@@ -26,6 +27,7 @@ REASONS: Final = (
     "row_quarantined",
     FORGOTTEN,
     *PHOTO_REASONS,
+    NOT_AS_LISTED,
 )
 
 

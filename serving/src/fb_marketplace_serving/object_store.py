@@ -27,7 +27,6 @@ from typing import Any, Final
 import aiohttp
 from botocore import exceptions as botocore_errors
 from botocore.parsers import ResponseParserError
-from fsspec.asyn import _run_coros_in_chunks as run_in_chunks
 from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
@@ -117,25 +116,36 @@ class S3(S3FileSystem):  # type: ignore[misc]  # no stubs
     call_s3 = sync_wrapper(_call_s3)
 
     async def _cat_as_listed(
-        self, paths: Sequence[str], etags: Sequence[str], batch_size: int
-    ) -> list[bytes | Exception | None]:
-        """Read whole files, so many at once, each of which has to have the ETag that it was listed with.
+        self, paths: Sequence[str], etags: Sequence[str], at_once: int
+    ) -> list[bytes | BaseException | None]:
+        """Read whole files, so many at once, each of which has to be the one that was listed.
 
-        Gives None for a file with another, and what went wrong in place of what was not read.
+        Gives None for another, and what went wrong in place of what was not read.
         """
-        asked = [self._as_listed(path, etag) for path, etag in zip(paths, etags, strict=True)]
-        read: list[bytes | Exception | None] = await run_in_chunks(
-            asked, batch_size=batch_size, nofiles=True, return_exceptions=True
-        )
-        return read
+        places = asyncio.Semaphore(at_once)
+
+        async def read(path: str, etag: str) -> bytes | None:
+            async with places:
+                return await self._as_listed(path, etag)
+
+        asked = [read(path, etag) for path, etag in zip(paths, etags, strict=True)]
+        return await asyncio.gather(*asked, return_exceptions=True)
 
     cat_as_listed = sync_wrapper(_cat_as_listed)
 
     async def _as_listed(self, path: str, etag: str) -> bytes | None:
+        """Read a file; None if another is in its place.
+
+        Not by ``If-Match``: there are stores whose listings have other ETags than their files. So a file
+        that has another is looked for in the listing, and is another where that has changed.
+        """
         bucket, key, _ = self.split_path(path)
         answer = await self._call_s3("get_object", Bucket=bucket, Key=key)
-        if answer["ETag"].strip('"') != etag:
-            return None
+        if _etag(answer) != etag:
+            listed = await self._call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+            now = [_etag(each) for each in listed.get("Contents", ()) if each["Key"] == key]
+            if now not in ([etag], [""]):
+                return None
         return bytes(await answer["Body"].read())
 
     async def _was_done(self, method: str, told: dict[str, Any], error: Exception) -> bool:
@@ -229,6 +239,10 @@ def _patience(error: Exception) -> float | None:
     if status in _PASSING_STATUS or _code(error) in _PASSING_CODES:
         return PATIENCE
     return PATIENCE_WHEN_DENIED if status == 403 and _code(error) not in _WRONG_KEY else None
+
+
+def _etag(told: dict[str, Any]) -> str:
+    return str(told.get("ETag", "")).strip('"')
 
 
 def _code(error: Exception) -> str:

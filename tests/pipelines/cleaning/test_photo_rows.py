@@ -8,12 +8,13 @@ import pytest
 
 from fb_marketplace import tables
 from fb_marketplace.lance_schemas import UNUSABLE_PHOTOS
-from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.photo_folder import NOT_AS_LISTED, Missed, PhotoFolder
 from fb_marketplace.pipelines.cleaning.photo_rows import (
     image_products,
     ledger_of_unusable,
     read_photos,
 )
+from fb_marketplace.schemas import REASONS
 from fb_marketplace.tables import Retain
 from fb_marketplace_serving import photos
 
@@ -110,7 +111,7 @@ def test_a_photo_that_changed_since_it_was_listed_is_turned_away_until_it_is_lis
     _, then, _ = read(anew, folder, one_process)
 
     assert usable == []
-    assert turned[0]["reason"] == "truncated"
+    assert turned[0]["reason"] == NOT_AS_LISTED
     assert "just being written" in turned[0]["detail"]
     assert then[0]["key"] != turned[0]["key"]
 
@@ -138,11 +139,23 @@ def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw
     }
 
 
-def test_a_file_that_went_after_it_was_listed_is_unusable(matched, folder, one_process):
-    found = matched(a=b"x")
-    (Path(folder.folder.url) / "a.jpg").unlink()
+@pytest.mark.parametrize("missed", list(Missed))
+def test_a_file_that_is_not_the_one_that_was_listed_is_fetched_again_by_the_next_run(
+    matched, folder, one_process, draw_photo, missed, monkeypatch
+):
+    found = matched(a=draw_photo())
+    with monkeypatch.context() as meanwhile:
+        meanwhile.setattr(folder, "fetch", lambda files: [missed for _ in files])
+        _, usable, turned = read(found, folder, one_process)
+    assert usable == []
+    assert [(row["reason"], row["detail"]) for row in turned] == [(NOT_AS_LISTED, missed)]
+    assert NOT_AS_LISTED in REASONS
 
-    assert [row["reason"] for row in read(found, folder, one_process)[2]] == ["empty"]
+    # As it was listed before: with the same ETag and size.
+    retained, again, _ = read(found, folder, one_process, frozenset(), {turned[0]["key"]})
+
+    assert turned[0]["key"] not in retained[1].keys
+    assert [row["image_id"] for row in again] == ["a"]
 
 
 def test_a_file_over_the_limit_is_not_fetched(matched, folder, changed, cleaning, draw_photo):
@@ -165,7 +178,7 @@ def test_a_file_that_grew_over_the_limit_after_it_was_listed_is_not_decoded(
     (Path(folder.folder.url) / "a.jpg").write_bytes(draw_photo())
     told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
 
-    assert read(found, folder, changed("photos", **told))[2][0]["reason"] == "oversized"
+    assert read(found, folder, changed("photos", **told))[2][0]["reason"] == NOT_AS_LISTED
 
 
 def test_only_the_beginning_of_an_unusable_file_is_kept(matched, folder, one_process):

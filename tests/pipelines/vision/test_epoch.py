@@ -18,7 +18,7 @@ def train(marketplace, told, changed):
         recipe = changed(told, path_weight=path_weight, fine_tuning=fine_tuning)
         task = make_task(*marketplace, recipe)
         torch.manual_seed(0)
-        weights = weights_of(make_head(recipe, 3, task.paths.counts))
+        weights = weights_of(make_head(recipe, 3, task.paths.counts if task.paths else ()))
         parts = make_parts(Head(weights, ("Blue", "Green", "Red")), recipe)
         before = weights_of(parts.network)
         reading = loader(

@@ -91,7 +91,7 @@ def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, 
 
 
 def test_a_category_is_exported_as_all_of_its_paths_together(told, pixels):
-    network = make_network(told, classes=4, paths=(3, 1, 5, 2))
+    network = make_network(told, classes=4, path_counts=(3, 1, 5, 2))
     with torch.no_grad():
         network.head.fc.weight.mul_(20)
     expected = torch.from_numpy(said_by(network, pixels)).softmax(1).numpy()

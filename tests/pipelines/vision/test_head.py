@@ -7,11 +7,13 @@ import torch
 from fb_marketplace import tables
 from fb_marketplace.errors import UserError
 from fb_marketplace.lance_schemas import VISION_FEATURES
+from fb_marketplace.pipelines.vision.category_paths import Paths
 from fb_marketplace.pipelines.vision.head import (
     Examples,
     answers_table,
     class_weights,
     examples,
+    make_loss,
     predict,
     train_head,
 )
@@ -82,6 +84,48 @@ def test_a_head_learns_what_can_be_told_apart(separable, told):
     assert head.labels == LABELS
     assert [epoch["epoch"] for epoch in history] == list(range(1, told.head.epochs + 1))
     assert history[-1]["training_loss"] < history[0]["training_loss"]
+
+
+@pytest.mark.parametrize("told_apart", [True, False])
+def test_categories_that_no_line_parts_are_told_apart_by_their_paths(told, changed, told_apart):
+    """Each of two has two paths, across from one another: between those lie the other's."""
+    random = np.random.default_rng(0)
+    paths = random.integers(4, size=400)
+    angles = paths * np.pi / 2 + random.normal(0, 0.2, 400)
+    features = np.tile(np.stack([np.cos(angles), np.sin(angles)], 1), FEATURES // 2)
+    ids = np.asarray([f"{place:03}" for place in range(400)])
+    split = np.where(np.arange(400) < 300, "train", "validation")
+    found = Examples(
+        *(features.astype(np.float32), paths % 2, split, ids, ("Arts", "Home"), ids, ids),
+        # Numbered category by category.
+        Paths(paths % 2 * 2 + paths // 2, (2, 2)) if told_apart else None,
+    )
+    recipe = changed(told, path_weight=0.5)
+
+    head, history = train_head(found, recipe)
+
+    right = float((predict(head, found.features, recipe).argmax(axis=1) == found.classes).mean())
+    assert (right > 0.95) is told_apart
+    assert (right < 0.8) is not told_apart
+    assert history[-1]["validation_accuracy"] == pytest.approx(right, abs=0.1)
+
+
+@pytest.mark.parametrize("weight", [0.5, 2.0])
+def test_paths_count_by_their_weight_and_rare_categories_in_the_other_part_alone(
+    told, changed, weight
+):
+    recipe = changed(told, path_weight=weight, label_smoothing=0.0)
+    answers, paths = torch.randn(5, 2), torch.randn(5, 4)
+    classes, numbers = torch.tensor([0, 1, 0, 0, 1]), torch.tensor([0, 2, 1, 0, 3])
+    rare = torch.tensor([0.5, 2.0])
+
+    loss = make_loss(rare, True, recipe)(answers, paths, classes, numbers)
+
+    of_class = torch.nn.functional.cross_entropy(answers, classes, rare)
+    of_path = torch.nn.functional.cross_entropy(paths, numbers)
+    torch.testing.assert_close(loss, of_class + weight * of_path)
+    alone = make_loss(rare, False, recipe)(answers, paths, classes, numbers)
+    torch.testing.assert_close(alone, of_class)
 
 
 def test_a_head_of_resnet50_learns_with_its_hidden_layer(separable, told, changed):

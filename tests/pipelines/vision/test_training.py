@@ -5,10 +5,11 @@ import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import load, save
+from scipy.special import softmax
 
 from fb_marketplace import tables
 from fb_marketplace.lance_schemas import VISION_FEATURES
-from fb_marketplace.pipelines.vision.head import Head, predict
+from fb_marketplace.pipelines.vision.head import Head, examples, predict, train_head
 from fb_marketplace.pipelines.vision.network import load_network, make_head, weights_of
 from fb_marketplace.pipelines.vision.training import (
     listed_photos,
@@ -79,6 +80,18 @@ def test_a_head_alone_answers_for_validation_and_test_photos(vision_features, ma
     assert frozen["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
     answers = [LABELS[probabilities.argmax()] for probabilities in frozen["probabilities"]]
     assert answers == frozen["category"].tolist()
+
+
+def test_the_baseline_tells_the_categories_alone_apart(vision_features, marketplace, told):
+    trained = train_head_alone(vision_features, marketplace.products, marketplace.splits, told)
+
+    plain = examples(vision_features, marketplace.products, marketplace.splits)
+    head, _ = train_head(plain, told)
+    said = predict(head, plain.features[plain.split != "train"], told)
+    assert "path_counts" in load(trained.head)
+    assert "path_counts" not in head.weights
+    frozen = np.stack(trained.frozen_predictions["probabilities"])
+    np.testing.assert_allclose(frozen, softmax(said, axis=1), atol=1e-6)
 
 
 def test_a_head_alone_comes_with_its_weights_and_history(vision_features, marketplace, told):

@@ -17,7 +17,7 @@ def make(told, changed):
 
     def parts(seed=0):
         torch.manual_seed(seed)
-        network = Network(changed(told, seed=seed), classes=3, paths=(2, 1, 3))
+        network = Network(changed(told, seed=seed), classes=3, path_counts=(2, 1, 3))
         return training_state.Parts(
             network,
             torch.optim.swa_utils.AveragedModel(network),

@@ -9,7 +9,13 @@ import pandas as pd
 from fb_marketplace.batches import map_batches
 from fb_marketplace.digests import key_of, sha256, stage_digest
 from fb_marketplace.parameters import CleaningParameters, PhotoParameters
-from fb_marketplace.photo_folder import Missed, PhotoFile, PhotoFolder, batches
+from fb_marketplace.photo_folder import (
+    NOT_AS_LISTED,
+    Missed,
+    PhotoFile,
+    PhotoFolder,
+    batches,
+)
 from fb_marketplace.pipelines.cleaning import perceptual_hash
 from fb_marketplace.pipelines.cleaning.quarantine import ledger
 from fb_marketplace.progress import Progress
@@ -21,6 +27,10 @@ REVISION: Final = 1
 
 HEAD_BYTES: Final = 65536
 """How much of an unusable file is kept to be looked at."""
+
+
+class _NotAsListedError(Exception):
+    """What was fetched is not the file that was listed."""
 
 
 class Wanted(NamedTuple):
@@ -88,12 +98,17 @@ def read_batch(
             "source_etag": wanted.file.etag,
             "source_size": wanted.file.size,
         }
+        found = fetched.get(wanted.file)
+        head = found[:HEAD_BYTES] if isinstance(found, bytes) else b""
         try:
             photo, data = _read(fetched, wanted.file, limits)
         except photos.PhotoError as error:
-            found = fetched.get(wanted.file)
-            head = found[:HEAD_BYTES] if isinstance(found, bytes) else b""
             unusable.append(source | {"reason": error.reason, "detail": error.detail, "head": head})
+            continue
+        except _NotAsListedError as error:
+            # Under a key that no run wants: the next run lets it go, and fetches the file again.
+            unwanted = {"key": key_of(wanted.key, NOT_AS_LISTED), "reason": NOT_AS_LISTED}
+            unusable.append(source | unwanted | {"detail": str(error), "head": head})
             continue
         usable.append(
             source
@@ -122,15 +137,12 @@ def _read(
         raise photos.PhotoError("oversized", found)
     data = fetched[file]
     if isinstance(data, Missed):
-        # Its key tells of the file as listed; once it is listed as it is now, it is read.
-        raise photos.PhotoError("empty", data)
-    photo = photos.read(data, limits)
+        raise _NotAsListedError(data)
     if len(data) != file.size:
-        found = (
+        raise _NotAsListedError(
             f"{file.size:,} bytes were listed, and {len(data):,} fetched: it was just being written"
         )
-        raise photos.PhotoError("truncated", found)
-    return photo, data
+    return photos.read(data, limits), data
 
 
 def ledger_of_unusable(

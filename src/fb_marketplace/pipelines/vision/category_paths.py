@@ -19,26 +19,26 @@ class Paths(NamedTuple):
     Attributes:
         of: int64, (photos,), the number of each photo's path.
         counts: how many each category has: its paths of photos enough, and one for all others.
-            Empty: none are told apart, and ``of`` is the category's own number.
     """
 
     of: NDArray[np.int64]
-    counts: tuple[int, ...] = ()
+    counts: tuple[int, ...]
 
 
-def paths_of(photos: pd.DataFrame, labels: tuple[str, ...], parameters: VisionParameters) -> Paths:
-    """Number the paths of photos; what photos enough are is counted in training alone.
+def paths_of(
+    photos: pd.DataFrame, labels: tuple[str, ...], parameters: VisionParameters
+) -> Paths | None:
+    """Number the paths of photos; None where the categories alone are told apart.
 
     Args:
-        photos: ``category``, ``category_path`` and ``split`` of each.
+        photos: ``category``, ``category_path`` and ``split`` of each; those of training are counted.
         labels: the categories, sorted.
-        parameters: how many photos a path needs; without a weight none are told apart.
+        parameters: how many photos a path needs, and whether paths count.
     """
-    classes = np.asarray([labels.index(each) for each in photos["category"]], dtype=np.int64)
     if not parameters.path_weight:
-        return Paths(classes)
+        return None
     numbers: dict[tuple[str, str], int] = {}
-    others: list[int] = []
+    others: dict[str, int] = {}
     counts: list[int] = []
     for label in labels:
         learnt = photos[(photos["category"] == label) & (photos["split"] == "train")]
@@ -46,8 +46,8 @@ def paths_of(photos: pd.DataFrame, labels: tuple[str, ...], parameters: VisionPa
         common = sorted(seen[seen >= parameters.path_photos].index)
         first = sum(counts)
         numbers |= {(label, path): first + place for place, path in enumerate(common)}
-        others.append(first + len(common))
+        others[label] = first + len(common)
         counts.append(len(common) + 1)
-    named = zip(photos["category"], photos["category_path"], classes.tolist(), strict=True)
-    of = [numbers.get((label, path), others[place]) for label, path, place in named]
+    named = zip(photos["category"], photos["category_path"], strict=True)
+    of = [numbers.get((label, path), others[label]) for label, path in named]
     return Paths(np.asarray(of, dtype=np.int64), tuple(counts))

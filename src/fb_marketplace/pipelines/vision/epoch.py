@@ -117,9 +117,9 @@ def _step(parts: Parts, loss: torch.Tensor, max_gradient_norm: float) -> None:
 def _loss(task: Task, parts: Parts, parameters: VisionParameters) -> LossOf:
     device, head = best_device(), parts.network.head
     classes = torch.from_numpy(task.classes).to(device)
-    paths = torch.from_numpy(task.paths.of).to(device)
+    paths = torch.from_numpy(task.paths.of if task.paths else task.classes).to(device)
     weights = class_weights(task.classes, head.classes, parameters.class_balance)
-    loss_of = make_loss(torch.from_numpy(weights).to(device), bool(task.paths.counts), parameters)
+    loss_of = make_loss(torch.from_numpy(weights).to(device), task.paths is not None, parameters)
     return lambda logits, told_apart, places: loss_of(
         logits, told_apart, classes[places], paths[places]
     )

@@ -51,7 +51,7 @@ def evaluate(
 
     Args:
         vision_predictions: what the encoder says of each photo.
-        frozen_predictions: what the head alone on the frozen backbone says, the model to beat.
+        frozen_predictions: what a linear layer on the frozen backbone says, the model to beat.
         product_predictions: what photos, text and both say of each listing.
         products: the listings.
         splits: where each belongs.

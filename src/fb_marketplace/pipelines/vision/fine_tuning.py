@@ -25,7 +25,7 @@ from fb_marketplace.pipelines.vision.network import (
     Network,
     load_network,
     make_network,
-    paths_in,
+    path_counts_in,
     weights_of,
 )
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
@@ -80,14 +80,12 @@ def fine_tune(
     Raises:
         UserError: the head tells other paths apart than are to be learned.
     """
-    if paths_in(head.weights) != task.paths.counts:
-        found, expected = (
-            sum(counts) or len(head.labels)
-            for counts in (paths_in(head.weights), task.paths.counts)
-        )
+    found = path_counts_in(head.weights)
+    expected = task.paths.counts if task.paths else ()
+    if found != expected:
         raise UserError(
-            f"found {found} categories or paths that vision_head tells apart; expected {expected}: "
-            "path_weight, path_photos or the listings have changed since; run the whole pipeline"
+            f"found a vision_head that tells {list(found)} paths of the categories apart; expected "
+            f"{list(expected)}: path_weight, path_photos or the listings are others now; run all of vision"
         )
     if HISTORY not in work.names():
         _end(work, _train(task, head, work, parameters))
@@ -198,7 +196,7 @@ def _in_fp32_where_faster(network: Network, blocks: int) -> None:
 def make_parts(head: Head, parameters: VisionParameters) -> training_state.Parts:
     """Make what is trained, with what trains it, as they are before the first step."""
     told, device = parameters.fine_tuning, best_device()
-    network = make_network(parameters, len(head.labels), paths_in(head.weights))
+    network = make_network(parameters, len(head.labels), path_counts_in(head.weights))
     network.head.load_state_dict(head.weights)
     network.head.dropout.p = told.dropout
     for block in network.blocks(told.blocks)[0]:

@@ -1,6 +1,7 @@
 """The head alone, on cached features of the frozen backbone: trained in seconds.
 
-It is where fine-tuning starts from, and the named baseline that fine-tuning has to beat.
+One that tells paths of categories apart is where fine-tuning starts from. One for the categories alone, the
+linear layer that anyone would try first, is the named baseline that all else has to beat.
 """
 
 from collections.abc import Callable
@@ -31,7 +32,7 @@ class Examples(NamedTuple):
         labels: the root categories, sorted.
         image_ids: (photos,), sorted.
         product_ids: (photos,), whose photo each is.
-        paths: which each is of, where they are told apart.
+        paths: which each is of; None: the categories alone are told apart.
     """
 
     features: NDArray[np.float32]
@@ -57,7 +58,7 @@ def examples(
     splits: pd.DataFrame,
     parameters: VisionParameters | None = None,
 ) -> Examples:
-    """Join features, categories and splits, sorted by photo; with the paths that parameters tell apart."""
+    """Join features, categories and splits, sorted by photo; and paths, by parameters that say which."""
     labels = tuple(sorted(set(products["category"])))
     order = vision_features.order("image_id").tolist()
     photos = (
@@ -160,11 +161,11 @@ def train_head(
     weights = class_weights(
         found.classes[training.numpy()], len(found.labels), parameters.class_balance
     )
-    paths = found.paths or Paths(found.classes)
-    loss_of = make_loss(torch.from_numpy(weights), bool(paths.counts), parameters)
-    numbers = torch.from_numpy(paths.of)
+    loss_of = make_loss(torch.from_numpy(weights), found.paths is not None, parameters)
+    paths = torch.from_numpy(found.paths.of if found.paths else found.classes)
     torch.manual_seed(parameters.seed)
-    head = make_head(parameters, len(found.labels), paths.counts, hidden)
+    counts = found.paths.counts if found.paths else ()
+    head = make_head(parameters, len(found.labels), counts, hidden)
     optimiser = torch.optim.AdamW(
         head.parameters(), told.learning_rate, weight_decay=told.weight_decay
     )
@@ -179,7 +180,7 @@ def train_head(
             for batch in torch.split(training[torch.randperm(len(training))], told.batch_size):
                 told_apart = head.tell_apart(head.embed(features[batch]))
                 answers = head.of_classes(told_apart)
-                loss = loss_of(answers, told_apart, classes[batch], numbers[batch])
+                loss = loss_of(answers, told_apart, classes[batch], paths[batch])
                 optimiser.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
@@ -210,9 +211,9 @@ def predict(
     """Give the logits of each photo: float32, (photos, classes)."""
     import torch
 
-    from fb_marketplace.pipelines.vision.network import make_head, paths_in
+    from fb_marketplace.pipelines.vision.network import make_head, path_counts_in
 
-    layers = make_head(parameters, len(head.labels), paths_in(head.weights))
+    layers = make_head(parameters, len(head.labels), path_counts_in(head.weights))
     layers.load_state_dict(head.weights)
     with torch.no_grad():
         logits: NDArray[np.float32] = layers.eval()(torch.from_numpy(features)).numpy()

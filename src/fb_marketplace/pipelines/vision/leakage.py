@@ -20,7 +20,7 @@ def leakage_report(
     parameters: VisionParameters,
     measuring: EvaluationParameters,
 ) -> dict[str, Any]:
-    """Compare the head alone on the frozen backbone, split by group, with the same at random by photo.
+    """Compare a linear layer on the frozen backbone, split by group, with the same at random by photo.
 
     Args:
         vision_features: the frozen backbone's features of every photo.

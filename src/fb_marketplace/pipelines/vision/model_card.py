@@ -74,7 +74,8 @@ def _introduction(labels: list[str], encoder_report: dict[str, Any], layer: str)
 
 One network takes a photo of something for sale, and says which of {len(labels)} root categories it belongs
 to, and gives the vector that similar photos are searched by (layer `{layer}`). Served as
-{encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers.
+{encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers. Within, whole paths of categories are told apart
+where there were photos enough to learn them, and a root category is as probable as all of its paths together.
 
 It is meant to suggest a category to a seller and to order search results, beside people who can say that
 it is wrong; it is not meant to decide what may be sold.
@@ -141,7 +142,7 @@ Trivial: always the commonest category of the training split (for "among three",
 
 {table(head, rows)}
 
-Beside the head alone on the frozen backbone, on the same cases of the test split:
+Beside a linear layer on the frozen backbone, on the same cases of the test split:
 
 {table(("what", "frozen, right", "gained"), against)}
 
@@ -227,7 +228,7 @@ def _limits(test: dict[str, Any], leakage: dict[str, Any], parameters: VisionPar
   and the sheet of the worst mistakes say where.
 - A photo is read at {parameters.input_side} × {parameters.input_side} pixels.
 - What it says of photos of another site, another country or another time has not been measured.
-- Numbers of others may not compare: the head alone on the frozen backbone gets {told(random["top1"])} on a
+- Numbers of others may not compare: a linear layer on the frozen backbone gets {told(random["top1"])} on a
   random split by photo, and {told(honest["top1"])} on this one, a difference of
   {told(leakage["difference"])}. There, {random["sibling_in_training"]["value"]:.0%} of the test photos have
   one of their own group in training; here, {honest["sibling_in_training"]["value"]:.0%}."""

@@ -29,21 +29,31 @@ class Head(torch.nn.Module):
     of its paths together.
     """
 
-    def __init__(self, features: int, hidden: int, classes: int, paths: Sequence[int] = ()) -> None:
+    def __init__(
+        self, features: int, hidden: int, classes: int, path_counts: Sequence[int] = ()
+    ) -> None:
         """Make a head with random weights.
 
         Args:
             features: size of the pooled features.
             hidden: width of the hidden layer; 0: there is none.
             classes: how many there are.
-            paths: how many each class has; without any, the last layer tells the classes apart.
+            path_counts: how many paths each class has; without any, the last layer tells the classes apart.
+
+        Raises:
+            ValueError: so many counts are not of so many classes.
         """
         super().__init__()
+        if path_counts and len(path_counts) != classes:
+            raise ValueError(
+                f"found a head of {len(path_counts)} categories; expected one of {classes}: its weights "
+                "and its labels are not of one training"
+            )
         self.dimension, self.classes = hidden or features, classes
-        self._paths, answers = list(paths), sum(paths) or classes
-        if paths:
+        self._path_counts, answers = list(path_counts), sum(path_counts) or classes
+        if path_counts:
             # With the weights, so that whoever reads them knows.
-            self.register_buffer("paths", torch.tensor(self._paths))
+            self.register_buffer("path_counts", torch.tensor(self._path_counts))
         self.dropout = torch.nn.Dropout(0.0)
         self.fc = (
             torch.nn.Sequential(
@@ -68,15 +78,14 @@ class Head(torch.nn.Module):
 
     def of_classes(self, told_apart: torch.Tensor) -> torch.Tensor:
         """Give the logits of the classes: of each, all of its paths together."""
-        if not self._paths:
+        if not self._path_counts:
             return told_apart
-        return torch.stack(
-            [paths.logsumexp(dim=1) for paths in torch.split(told_apart, self._paths, dim=1)], dim=1
-        )
+        of_each = torch.split(told_apart, self._path_counts, dim=1)
+        return torch.stack([logits.logsumexp(dim=1) for logits in of_each], dim=1)
 
     def classify(self, embedded: torch.Tensor) -> torch.Tensor:
         """Give the logits of the classes of what :meth:`embed` gave."""
-        return self.of_classes(self.tell_apart(embedded))
+        return self.of_classes(self.tell_apart(embedded).float())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Give the logits, float32 (n, classes) and not calibrated, of pooled features."""
@@ -87,7 +96,7 @@ class Network(torch.nn.Module):
     """A backbone, ``trunk``, whose children are its blocks and the pooling, and a ``head``."""
 
     def __init__(
-        self, parameters: VisionParameters, classes: int, paths: Sequence[int] = ()
+        self, parameters: VisionParameters, classes: int, path_counts: Sequence[int] = ()
     ) -> None:
         """Build the backbone with its weights, and a head with random ones."""
         super().__init__()
@@ -95,7 +104,7 @@ class Network(torch.nn.Module):
         self._side = parameters.input_side
         self._mean, self._std = backbone.mean, backbone.std
         self.trunk = build(parameters)
-        self.head = make_head(parameters, classes, paths)
+        self.head = make_head(parameters, classes, path_counts)
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
         """Bring uint8 (n, 256, 256, 3) to the side and the scale that the backbone expects."""
@@ -139,7 +148,7 @@ class Network(torch.nn.Module):
 def make_head(
     parameters: VisionParameters,
     classes: int,
-    paths: Sequence[int] = (),
+    path_counts: Sequence[int] = (),
     hidden: int | None = None,
 ) -> Head:
     """Make the head that belongs to a backbone; torch's seed says which random weights.
@@ -147,19 +156,21 @@ def make_head(
     Args:
         parameters: the backbone.
         classes: how many there are.
-        paths: how many each class has.
+        path_counts: how many paths each class has.
         hidden: width of a hidden layer; without it, as the backbone has it.
     """
     backbone = BACKBONES[parameters.backbone]
     width = backbone.hidden if hidden is None else hidden
-    return Head(backbone.features, width, classes, paths)
+    return Head(backbone.features, width, classes, path_counts)
 
 
-def make_network(parameters: VisionParameters, classes: int, paths: Sequence[int] = ()) -> Network:
+def make_network(
+    parameters: VisionParameters, classes: int, path_counts: Sequence[int] = ()
+) -> Network:
     """Make a network, its backbone with the weights asked for; random ones come from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
-        return Network(parameters, classes, paths).eval()
+        return Network(parameters, classes, path_counts).eval()
 
 
 def load_network(
@@ -167,7 +178,7 @@ def load_network(
 ) -> Network:
     """Build a network and load all of its weights; those of the backbone's source are not asked for."""
     bare = parameters.model_copy(update={"weights": "none", "weights_sha256": None})
-    network = make_network(bare, classes, paths_in(weights, "head.paths"))
+    network = make_network(bare, classes, path_counts_in(weights, "head.path_counts"))
     network.load_state_dict(weights)
     return network.eval()
 
@@ -179,7 +190,7 @@ def trained_network(weights: bytes, classes: int, parameters: VisionParameters) 
     return load_network(parameters, classes, load(weights))
 
 
-def paths_in(weights: dict[str, torch.Tensor], name: str = "paths") -> tuple[int, ...]:
+def path_counts_in(weights: dict[str, torch.Tensor], name: str = "path_counts") -> tuple[int, ...]:
     """Read how many paths each class has from the weights of a head; empty where it tells none apart."""
     return tuple(weights[name].tolist()) if name in weights else ()
 

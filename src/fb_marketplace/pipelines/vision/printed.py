@@ -21,7 +21,7 @@ def say_how_good(vision_metrics: dict[str, Any]) -> None:
 def lines(measured: dict[str, Any]) -> list[str]:
     """Tell the measures of a split, each with its interval, its count and what it has to beat."""
     told = [
-        "test split: top-1 [interval] of cases; gain over the head alone on the frozen backbone"
+        "test split: top-1 [interval] of cases; gain over a linear layer on the frozen backbone"
     ]
     for of, name in ROWS.items():
         found, gain = measured[f"{of}_top1"], measured[f"{of}_top1_gain_over_frozen"]

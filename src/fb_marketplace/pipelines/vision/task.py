@@ -16,7 +16,7 @@ class Task(NamedTuple):
         images: the canonical photos.
         rows: of the training photos, positions in the table.
         classes: int64, of each, a place in ``labels``.
-        paths: of each, where the head tells paths apart.
+        paths: of each; None: the categories alone are told apart.
         validation_rows: of the photos that choices are made on.
         validation_classes: int64, of each.
     """
@@ -24,6 +24,6 @@ class Task(NamedTuple):
     images: Table
     rows: NDArray[np.int64]
     classes: NDArray[np.int64]
-    paths: Paths
+    paths: Paths | None
     validation_rows: NDArray[np.int64]
     validation_classes: NDArray[np.int64]

@@ -34,7 +34,7 @@ LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
 class TrainedHead(NamedTuple):
-    """A head, how its training went, and what one without paths says of validation and test photos."""
+    """A head, how its training went, and what the baseline says of validation and test photos."""
 
     head: bytes
     history: list[dict[str, float]]
@@ -67,10 +67,7 @@ def train_head_alone(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> TrainedHead:
-    """Train heads on the frozen backbone's features: where fine-tuning starts, and its baseline.
-
-    The baseline is what anyone would do first, a linear layer for the categories.
-    """
+    """Train two heads on the frozen backbone's features: where fine-tuning starts, and the baseline."""
     from safetensors.torch import save
 
     found = examples(vision_features, products, splits, parameters)
