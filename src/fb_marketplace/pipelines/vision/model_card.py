@@ -74,8 +74,8 @@ def _introduction(labels: list[str], encoder_report: dict[str, Any], layer: str)
 
 One network takes a photo of something for sale, and says which of {len(labels)} root categories it belongs
 to, and gives the vector that similar photos are searched by (layer `{layer}`). Served as
-{encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers. Within, whole paths of categories are told apart
-where there were photos enough to learn them, and a root category is as probable as all of its paths together.
+{encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers. Within, whole paths of categories
+are told apart where photos were enough to learn them; a root category is as probable as all of its paths.
 
 It is meant to suggest a category to a seller and to order search results, beside people who can say that
 it is wrong; it is not meant to decide what may be sold.
