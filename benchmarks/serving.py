@@ -2,6 +2,7 @@
 
 All serve one ResNet50 and the same photos to 16 clients, each of which waits for its answer and asks again.
 The original's way is FastAPI with torch in fp32 within the handler; LitServe gets the graph that we serve.
+``--turns`` lets this server and LitServe run both, and asks them in short turns.
 ``--start`` starts it on the release of FB_LAKE, which may be a real one, and says what that takes.
 ``--overload`` puts four times what it can carry on this server: how long those wait that are taken on, how
 soon the others are told, and how soon all is well again.
@@ -44,6 +45,10 @@ def main() -> None:
     """Print the comparison, or what becomes of an overload."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--requests", type=int, default=240, help="in a round")
+    parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument(
+        "--turns", type=int, default=0, help="of this server and LitServe, both of which run"
+    )
     parser.add_argument("--overload", action="store_true", help="four times what it can carry")
     parser.add_argument("--queue", type=int, default=4, help="places under overload: FB_QUEUE")
     parser.add_argument(
@@ -64,16 +69,18 @@ def main() -> None:
         lake = make_lake(Path(folder), told.precision)
         if told.overload:
             overload(lake, told.queue)
+        elif told.turns:
+            take_turns(lake, told.requests, told.turns)
         else:
-            compare(lake, told.requests)
+            compare(lake, told.requests, told.rounds)
 
 
-def compare(lake: Path, count: int) -> None:
+def compare(lake: Path, count: int, rounds: int) -> None:
     """Put the same load on each server, round by round; print medians, and ratios within a round."""
     rates: dict[str, list[float]] = {}
     tails: dict[str, list[float]] = {}
     said: dict[str, dict[int, str]] = {}
-    for _ in range(ROUNDS):
+    for _ in range(rounds):
         for name, start in WAYS.items():
             with running(start(lake)) as (port, _):
                 ask(port, lake, count=32)
@@ -100,6 +107,24 @@ def compare(lake: Path, count: int) -> None:
             f"  {faster:.2f}x as quick, p99 {tail:.2f} of it; {same} of {len(said[ours])} photos",
             flush=True,
         )
+
+
+def take_turns(lake: Path, count: int, turns: int) -> None:
+    """Print ratios to LitServe in short turns while both run: the machine changes from minute to minute."""
+    ratios, tails = [], []
+    with running(ours(lake)) as (mine, _), running(litserve(lake)) as (other, _):
+        for port in (mine, other):
+            ask(port, lake, count=48)
+        for turn in range(turns):
+            order = (mine, other) if turn % 2 else (other, mine)
+            found = {port: ask(port, lake, count=count) for port in order}
+            ratios.append(rate_of(found[mine]) / rate_of(found[other]))
+            tails.append(quantile(found[mine], 0.99) / quantile(found[other], 0.99))
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    print(
+        f"{turns} turns of {count} requests: {middle:.2f}x as quick as LitServe, quartiles {low:.2f} "
+        f"to {high:.2f}; p99 {statistics.median(tails):.2f} of it"
+    )
 
 
 def start_up(lake: Path, server: Path) -> None:

@@ -130,9 +130,19 @@ def stray_data(lake: Path) -> list[str]:
 
 
 def epochs(lake: Path) -> dict[str, tuple[int, int]]:
-    """The weights of the epochs that trainings have kept, and when each was written."""
-    found = {path: path.stat() for path in lake.glob("work/*/epoch_*.safetensors")}
-    return {str(path): (stat.st_mtime_ns, stat.st_ino) for path, stat in found.items()}
+    """The weights of the epochs that trainings have ended, and when each was written.
+
+    An epoch has ended once its state is there, which is written last; whose state is not is trained again.
+    """
+    found = {}
+    for folder in lake.glob("work/*"):
+        states = sorted(path.stem[-4:] for path in folder.glob("state_*.safetensors"))
+        last = "9999" if (folder / "history.json").exists() else (states or [""])[-1]
+        for path in folder.glob("epoch_*.safetensors"):
+            if path.stem[-4:] <= last:
+                stat = path.stat()
+                found[str(path)] = stat.st_mtime_ns, stat.st_ino
+    return found
 
 
 def plain_files(lake: Path) -> set[str]:
