@@ -58,9 +58,13 @@ def main() -> None:
     """Train where it must be, and print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--heads", action="store_true", help="of the head alone: in a minute")
     told = parser.parse_args()
     if "FB_LAKE" not in os.environ:
         parser.error("FB_LAKE does not say which lake; cleaning and baselines must have run there")
+    if told.heads:
+        heads(loaded("vision_features", "products", "splits", "params:vision"), told.seeds)
+        return
     runs = [trained(seed) for seed in told.seeds]
     groups = groups_of(runs[0])
     ours = [right_of(run, run["vision_predictions"], run["product_predictions"]) for run in runs]
@@ -84,10 +88,7 @@ def trained(seed: int) -> dict[str, Any]:
     words = ["run", "--pipeline=vision", f"--to-outputs={','.join(MADE)}"]
     words += [f"--params=vision.seed={seed}"]
     subprocess.run([Path(sys.executable).with_name("kedro"), *words], cwd=PROJECT, check=True)
-    bootstrap_project(PROJECT)
-    with KedroSession.create(PROJECT) as session:
-        catalog = session.load_context().catalog
-        run = {name: catalog.load(name) for name in (*MADE, *READ)}
+    run = loaded(*MADE, *READ)
     told = VisionParameters.model_validate(run["params:vision"])
     measuring = EvaluationParameters.model_validate(run["params:vision_evaluation"])
     market = run["products"], run["splits"]
@@ -109,6 +110,14 @@ def trained(seed: int) -> dict[str, Any]:
         measuring,
     )[0]
     return run
+
+
+def loaded(*names: str) -> dict[str, Any]:
+    """Load the latest of datasets."""
+    bootstrap_project(PROJECT)
+    with KedroSession.create(PROJECT) as session:
+        catalog = session.load_context().catalog
+        return {name: catalog.load(name) for name in names}
 
 
 def answered(run: dict[str, Any], told: VisionParameters) -> tuple[pd.DataFrame, dict[str, float]]:
