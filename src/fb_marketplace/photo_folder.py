@@ -62,6 +62,7 @@ class PhotoFolder:
         """
         filesystem, root = open_root(self.url)
         paths = [f"{root}/{file.key}" for file in files]
+        # By its name: to import its class would import botocore wherever photos are read from a disk.
         if hasattr(filesystem, "cat_as_listed"):
             fetched = filesystem.cat_as_listed(
                 paths, [file.etag for file in files], at_once=FETCHED_AT_ONCE
