@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.network import Network, make_network
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving import photos
 
 LABELS = tuple(f"category {number:02}" for number in range(13))

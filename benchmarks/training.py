@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from photos_of_sample import sample_photos
 
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.category_paths import Paths
 from fb_marketplace.pipelines.vision.epoch import train_epoch
 from fb_marketplace.pipelines.vision.fine_tuning import make_parts
@@ -31,6 +30,7 @@ from fb_marketplace.pipelines.vision.network import make_head, make_network, wei
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
 from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving import photos as canonical
 
 ROUNDS = 3

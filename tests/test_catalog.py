@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from fb_marketplace import parameters
 from fb_marketplace.pipeline_registry import register_pipelines
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
+from fb_marketplace.vision_parameters import VisionParameters
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = register_pipelines()
@@ -247,7 +248,7 @@ def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of
         told[part][name] = told[part][name] | value if isinstance(value, dict) else value
 
     with pytest.raises(ValidationError, match=told_of):
-        parameters.VisionParameters.model_validate(told)
+        VisionParameters.model_validate(told)
 
 
 def test_the_shares_of_the_splits_leave_something_to_test_on(base_parameters):

@@ -23,7 +23,6 @@ from numpy.typing import NDArray
 
 from fb_marketplace.bootstrap import mean_by_group
 from fb_marketplace.encoding import encode_rows, open_encoder
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.indexing.ranking import rank_all
 from fb_marketplace.pipelines.indexing.relevance import Gallery, gallery_of
 from fb_marketplace.pipelines.indexing.representations import of_layers, of_table, unit
@@ -34,6 +33,7 @@ from fb_marketplace.pipelines.vision.head import Examples, examples
 from fb_marketplace.pipelines.vision.metric_learning import fit_head
 from fb_marketplace.pipelines.vision.network import trained_network
 from fb_marketplace.retrieval_measures import NDCG, RECALLS, measures_of
+from fb_marketplace.vision_parameters import VisionParameters
 
 PROJECT = Path(__file__).parents[2]
 SPLIT = "validation"

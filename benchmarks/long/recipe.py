@@ -27,7 +27,6 @@ from scipy.special import softmax
 
 from fb_marketplace.answers import answers_of, labels_of
 from fb_marketplace.bootstrap import mean_by_group
-from fb_marketplace.parameters import EvaluationParameters, VisionParameters
 from fb_marketplace.pipelines.vision.abstention import choose_abstention
 from fb_marketplace.pipelines.vision.evaluation import evaluate
 from fb_marketplace.pipelines.vision.fine_tuning import read_logits
@@ -36,6 +35,7 @@ from fb_marketplace.pipelines.vision.head import examples, train_head
 from fb_marketplace.pipelines.vision.network import trained_network
 from fb_marketplace.pipelines.vision.training import listed_photos
 from fb_marketplace.probabilities import fit_temperature
+from fb_marketplace.vision_parameters import EvaluationParameters, VisionParameters
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES, CONFIDENCE = 2000, 0.95

@@ -224,6 +224,11 @@ def shop_in_common(
     return str(root)
 
 
+@pytest.fixture(scope="module")
+def opened_shop(shop_in_common: str) -> Release:
+    return Release.open(shop_in_common)
+
+
 @pytest.fixture
 def draft(make_release: MakeRelease) -> Manifest:
     """The manifest of a release whose artifacts lie in ``tmp_path``; not yet published."""

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import psutil
 import pytest
-from hostile_files import SECRET_PLACE, hostile_files, located_exif, picture, written
+from hostile_files import hostile_files
 from PIL import Image
+from written_files import SECRET_PLACE, located_exif, picture, written
 
 from fb_marketplace_serving import photos
 

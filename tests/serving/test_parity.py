@@ -17,11 +17,7 @@ from fb_marketplace.content_files import held_sizes
 from fb_marketplace.datasets.content_files import ContentFilesDataset
 from fb_marketplace.datasets.release import ReleaseDataset
 from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, IMAGES
-from fb_marketplace.parameters import (
-    EmbeddingParameters,
-    IndexParameters,
-    VisionParameters,
-)
+from fb_marketplace.parameters import EmbeddingParameters, IndexParameters
 from fb_marketplace.photo_folder import PhotoFolder
 from fb_marketplace.pipelines.cleaning.photo_rows import image_products, read_photos
 from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors
@@ -32,6 +28,7 @@ from fb_marketplace.pipelines.release.sealing import describe
 from fb_marketplace.sample.records import Form, draw_listings, draw_photo
 from fb_marketplace.sample.uploads import content
 from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.photo_files import FOLDER

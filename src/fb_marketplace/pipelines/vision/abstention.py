@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace.answers import Answers, answers_of, labels_of
 from fb_marketplace.bootstrap import mean_by_group
-from fb_marketplace.parameters import EvaluationParameters
+from fb_marketplace.vision_parameters import EvaluationParameters
 
 ASSURANCE: Final = 0.9
 """Chance, over validation splits like this one, that a threshold keeps its promise."""

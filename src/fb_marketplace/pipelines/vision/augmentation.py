@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageEnhance
 
-from fb_marketplace.parameters import AugmentationParameters
+from fb_marketplace.vision_parameters import AugmentationParameters
 
 BAR: Final = 24
 """Brightness up to which a row or column counts as a black bar: JPEG leaves some noise in them."""

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.weights import Packaged, WeightSource, load_weights, source_of
+from fb_marketplace.vision_parameters import VisionParameters
 
 if TYPE_CHECKING:
     import torch

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.vision_parameters import VisionParameters
 
 
 class Paths(NamedTuple):

@@ -6,8 +6,8 @@ import pandas as pd
 
 from fb_marketplace.answers import answers_of, labels_of
 from fb_marketplace.confusion import draw_confusion
-from fb_marketplace.parameters import EvaluationParameters
 from fb_marketplace.pipelines.vision.calibration import draw_reliability, reliability, uncalibrated
+from fb_marketplace.vision_parameters import EvaluationParameters
 
 
 def draw_photo_confusion(vision_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:

@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from fb_marketplace.digests import sha256
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import HIDDEN, METRIC, POOL
 from fb_marketplace.pipelines.vision.head import Examples, examples, train_head
 from fb_marketplace.split_names import MEASURED
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import VisionParameters
 
 if TYPE_CHECKING:
     from fb_marketplace.pipelines.vision.embedding_head import EmbeddingHead, Layer

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from fb_marketplace.digests import sha256
 from fb_marketplace.encoding import encode_rows, open_encoder
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.embedding import layer_of
 from fb_marketplace.pipelines.vision.export import export_trained
 from fb_marketplace.pipelines.vision.quantisation import quantised
@@ -17,6 +16,7 @@ from fb_marketplace.pipelines.vision.training import listed_photos
 from fb_marketplace.probabilities import fit_temperature
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import VisionParameters
 
 if TYPE_CHECKING:
     from fb_marketplace.pipelines.vision.network import Network

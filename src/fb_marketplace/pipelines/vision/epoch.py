@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.augmentation import mixup_share
 from fb_marketplace.pipelines.vision.devices import autocast, best_device
 from fb_marketplace.pipelines.vision.head import class_weights, make_loss
@@ -19,6 +18,7 @@ from fb_marketplace.pipelines.vision.photo_dataset import Batch
 from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.pipelines.vision.training_state import Parts
 from fb_marketplace.progress import Progress
+from fb_marketplace.vision_parameters import VisionParameters
 
 LossOf = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 """Gives the loss of logits of classes, logits of paths, and the places of the photos."""

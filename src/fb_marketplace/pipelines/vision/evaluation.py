@@ -7,7 +7,6 @@ import pandas as pd
 
 from fb_marketplace.answers import Answers, answers_of, labels_of
 from fb_marketplace.confusion import Classes
-from fb_marketplace.parameters import EvaluationParameters
 from fb_marketplace.pipelines.vision.abstention import measure_abstention
 from fb_marketplace.pipelines.vision.calibration import uncalibrated
 from fb_marketplace.pipelines.vision.fusion import fuse
@@ -20,6 +19,7 @@ from fb_marketplace.pipelines.vision.measures import (
 )
 from fb_marketplace.pipelines.vision.per_class import per_class
 from fb_marketplace.split_names import MEASURED
+from fb_marketplace.vision_parameters import EvaluationParameters
 
 COLUMNS: Final = {
     "products": "by_photos",

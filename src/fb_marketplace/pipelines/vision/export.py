@@ -6,8 +6,8 @@ import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import POOL
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving.encoder import EMBEDDING, INPUT, PROBABILITIES
 from fb_marketplace_serving.photos import SIDE
 

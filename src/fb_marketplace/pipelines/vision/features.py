@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from fb_marketplace.digests import key_of, stage_digest
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.export import export_trunk
 from fb_marketplace.tables import Retain, Rows, Table
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving.encoder import Encoder
 
 REVISION: Final = 2

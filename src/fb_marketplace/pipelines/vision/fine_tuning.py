@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load, save
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import FineTuningParameters, VisionParameters
 from fb_marketplace.pipelines.vision import training_state
 from fb_marketplace.pipelines.vision.depthwise import keep_depthwise_in_fp32
 from fb_marketplace.pipelines.vision.devices import autocast, best_device
@@ -33,6 +32,7 @@ from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.pipelines.vision.tensorboard_events import EVENTS, events
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import FineTuningParameters, VisionParameters
 from fb_marketplace.work_folder import WorkFolder
 
 HISTORY: Final = "history.json"

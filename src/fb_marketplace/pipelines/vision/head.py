@@ -12,10 +12,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.category_paths import Paths, paths_of
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import VisionParameters
 
 if TYPE_CHECKING:
     import torch

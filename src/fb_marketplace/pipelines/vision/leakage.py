@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.bootstrap import mean_by_group, statistic_by_group
-from fb_marketplace.parameters import EvaluationParameters, VisionParameters
 from fb_marketplace.pipelines.vision.head import Examples, examples, predict, train_head
 from fb_marketplace.split_names import MEASURED
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import EvaluationParameters, VisionParameters
 
 
 def leakage_report(

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 from typing import Final
 
 from fb_marketplace.digests import key_of, sha256, stage_digest
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.export import export_levels
 from fb_marketplace.pipelines.vision.features import PHOTOS_PER_BATCH, ROWS_PER_COMMIT, table_of
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Retain, Rows, Table
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving.encoder import Encoder
 
 REVISION: Final = 1

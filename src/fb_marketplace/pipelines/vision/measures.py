@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from fb_marketplace.answers import Answers
 from fb_marketplace.bootstrap import mean_by_group, statistic_by_group
 from fb_marketplace.confusion import Classes, macro_f1
-from fb_marketplace.parameters import EvaluationParameters
 from fb_marketplace.pipelines.vision.calibration import expected_calibration_error
 from fb_marketplace.probabilities import log_losses
+from fb_marketplace.vision_parameters import EvaluationParameters
 
 
 def measure(

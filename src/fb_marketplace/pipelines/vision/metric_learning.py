@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch.nn.functional import dropout
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import EmbeddingHeadParameters
 from fb_marketplace.pipelines.vision.embedding_head import EmbeddingHead
 from fb_marketplace.progress import Progress
+from fb_marketplace.vision_parameters import EmbeddingHeadParameters
 
 WARM_UP: Final = 0.3
 """Share of the steps in which the rate rises."""

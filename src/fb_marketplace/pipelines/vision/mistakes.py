@@ -7,8 +7,8 @@ import pandas as pd
 
 from fb_marketplace.answers import answers_of, labels_of
 from fb_marketplace.contact_sheet import Cell, contact_sheet
-from fb_marketplace.parameters import EvaluationParameters
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import EvaluationParameters
 
 
 def draw_mistakes(

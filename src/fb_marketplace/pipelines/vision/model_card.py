@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from fb_marketplace.parameters import VisionParameters
+from fb_marketplace.vision_parameters import VisionParameters
 
 JUDGED: Final = {
     "photos": "one photo",

@@ -9,8 +9,8 @@ from typing import Final
 import torch
 from torch.nn.functional import interpolate, normalize
 
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import BACKBONES, build
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace_serving.photos import SIDE
 
 SCALE: Final = 8.0

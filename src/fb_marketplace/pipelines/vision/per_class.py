@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.answers import Answers
 from fb_marketplace.bootstrap import Estimate, mean_by_group, statistic_by_group
-from fb_marketplace.parameters import EvaluationParameters
+from fb_marketplace.vision_parameters import EvaluationParameters
 
 
 def per_class(

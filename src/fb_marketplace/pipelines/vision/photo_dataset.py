@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from fb_marketplace.parameters import AugmentationParameters
 from fb_marketplace.pipelines.vision.augmentation import augmented
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import AugmentationParameters
 from fb_marketplace_serving import photos
 
 

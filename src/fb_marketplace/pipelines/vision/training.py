@@ -10,7 +10,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.digests import key_of, sha256, stage_digest
-from fb_marketplace.parameters import VisionParameters
 from fb_marketplace.pipelines.vision.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.category_paths import paths_of
 from fb_marketplace.pipelines.vision.head import (
@@ -24,6 +23,7 @@ from fb_marketplace.pipelines.vision.task import Task
 from fb_marketplace.provenance import code_revision
 from fb_marketplace.stored_file import StoredFile
 from fb_marketplace.tables import Table
+from fb_marketplace.vision_parameters import VisionParameters
 from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import photos
 

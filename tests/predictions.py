@@ -1,0 +1,17 @@
+"""How the tests send photos to a server, and what every problem that it tells has to say."""
+
+PREDICTIONS = ["/predict/image", "/predict/feature_embedding", "/predict/similar_images"]
+
+
+def send(client, path, data, name="photo.jpg"):
+    return client.post(path, files={"image": (name, data)})
+
+
+def problem(response, status):
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.headers["x-release"] == "v1"
+    body = response.json()
+    assert body.keys() == {"type", "title", "status", "detail"}
+    assert body["status"] == status
+    return body
