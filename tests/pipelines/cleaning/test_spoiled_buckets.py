@@ -22,7 +22,7 @@ from fb_marketplace.sample.lake import draw_lake
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[3]
-FEW = range(4)
+FEW = range(2)
 MANY = range(200)
 PIPELINE = create_pipeline()
 
