@@ -52,6 +52,14 @@ HEADS: dict[str, dict[str, Any]] = {
     "rare categories count more": {"class_balance": 0.5},
     "with the original's hidden layer": {"hidden": 1000},
 }
+STEPS: dict[str, tuple[str, ...]] = {
+    "as recommended": (),
+    "without mixup": ("fine_tuning.mixup=0",),
+    "whole photos, not crops": (
+        "fine_tuning.augmentation.smallest_crop=1.0",
+        "fine_tuning.augmentation.stretched=1.0",
+    ),
+}
 
 
 def main() -> None:
@@ -59,11 +67,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--heads", action="store_true", help="of the head alone: in a minute")
+    parser.add_argument("--without", action="store_true", help="leave out steps of fine-tuning")
     told = parser.parse_args()
     if "FB_LAKE" not in os.environ:
         parser.error("FB_LAKE does not say which lake; cleaning and baselines must have run there")
     if told.heads:
         heads(loaded("vision_features", "products", "splits", "params:vision"), told.seeds)
+        return
+    if told.without:
+        for seed in told.seeds:
+            without(seed)
         return
     runs = [trained(seed) for seed in told.seeds]
     groups = groups_of(runs[0])
@@ -85,9 +98,7 @@ def trained(seed: int) -> dict[str, Any]:
 
     The graph that is served says the same to 1e-4, and is not made for each seed: that takes minutes.
     """
-    words = ["run", "--pipeline=vision", f"--to-outputs={','.join(MADE)}"]
-    words += [f"--params=vision.seed={seed}"]
-    subprocess.run([Path(sys.executable).with_name("kedro"), *words], cwd=PROJECT, check=True)
+    train(f"seed={seed}")
     run = loaded(*MADE, *READ)
     told = VisionParameters.model_validate(run["params:vision"])
     measuring = EvaluationParameters.model_validate(run["params:vision_evaluation"])
@@ -110,6 +121,13 @@ def trained(seed: int) -> dict[str, Any]:
         measuring,
     )[0]
     return run
+
+
+def train(*changes: str) -> None:
+    """Train as `vision` does, with these parameters changed, unless that was done before."""
+    words = ["run", "--pipeline=vision", f"--to-outputs={','.join(MADE)}"]
+    words += [f"--params={','.join(f'vision.{change}' for change in changes)}"]
+    subprocess.run([Path(sys.executable).with_name("kedro"), *words], cwd=PROJECT, check=True)
 
 
 def loaded(*names: str) -> dict[str, Any]:
@@ -219,12 +237,7 @@ def steps(runs: list[dict[str, Any]]) -> None:
         "\nvalidation, by epoch of fine-tuning (0: the head alone), then blends by share of the last"
     )
     for place, run in enumerate(runs):
-        history = run["training_history"]
-        epochs = [each for each in history if each["stage"] == "fine_tuning"]
-        mixed = [each for each in history if each["stage"] == "blend"]
-        right = " ".join(f"{each['validation_accuracy']:.3f}" for each in epochs)
-        by_share = (f"{each['share']}: {each['validation_accuracy']:.3f}" for each in mixed)
-        print(f"  run {place}: {right}; {', '.join(by_share)}")
+        print(f"  run {place}: {rise(run['training_history'])}")
     print("\ntest, by run: calibration error of photos; what is answered with text, and its error")
     for place, run in enumerate(runs):
         test = run["vision_metrics"]["test"]
@@ -233,6 +246,23 @@ def steps(runs: list[dict[str, Any]]) -> None:
             f"  run {place}: {ece['value']:.3f} [{ece['low']:.3f}, {ece['high']:.3f}]; "
             f"{answered['coverage']['value']:.3f}, {(answered['error'] or {}).get('value')}"
         )
+
+
+def without(seed: int) -> None:
+    """Print what validation says of trainings in which one step is left out."""
+    print(f"\nvalidation, seed {seed}, by epoch of fine-tuning, then blends by share of the last")
+    for name, changes in STEPS.items():
+        train(f"seed={seed}", *changes)
+        print(f"  {name:36} {rise(loaded('training_history')['training_history'])}", flush=True)
+
+
+def rise(history: list[dict[str, Any]]) -> str:
+    """Say how often each epoch and each blend of a training was right on validation."""
+    epochs = [each for each in history if each["stage"] == "fine_tuning"]
+    mixed = [each for each in history if each["stage"] == "blend"]
+    right = " ".join(f"{each['validation_accuracy']:.3f}" for each in epochs)
+    by_share = (f"{each['share']}: {each['validation_accuracy']:.3f}" for each in mixed)
+    return f"{right}; {', '.join(by_share)}"
 
 
 def heads(run: dict[str, Any], seeds: list[int]) -> None:
