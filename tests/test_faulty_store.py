@@ -13,7 +13,7 @@ from fb_marketplace import lance_patience, storage, tables
 from fb_marketplace.datasets.place import PlaceDataset
 from fb_marketplace.datasets.streamed_file import StreamedFileDataset
 from fb_marketplace.digests import sha256
-from fb_marketplace.photo_folder import Missed, PhotoFolder
+from fb_marketplace.photo_folder import Missed, PhotoFile, PhotoFolder
 from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import object_store
 from fb_marketplace_serving.object_store import S3
@@ -91,7 +91,7 @@ def test_a_photo_that_is_replaced_after_it_was_listed_is_not_taken_for_what_was_
 
 
 def test_a_photo_whose_etag_is_another_in_the_listing_is_taken_where_the_listing_stays(bucket):
-    """There are stores whose listings have ETags of their own, or none."""
+    """There are stores whose listings have ETags of their own."""
     folder = PhotoFolder(f"{bucket}/of its own")
     filesystem, root = storage.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
@@ -108,6 +108,44 @@ def test_a_photo_whose_etag_is_another_in_the_listing_is_taken_where_the_listing
 
     assert folder.fetch([file._replace(etag="of the listing")]) == [b"photo"]
     assert folder.fetch([file._replace(etag="of another")]) == [Missed.REPLACED]
+
+
+def test_a_photo_of_a_listing_without_etags_is_told_by_when_it_was_written(bucket):
+    folder = PhotoFolder(f"{bucket}/without")
+    filesystem, root = storage.open_root(folder.url)
+    filesystem.pipe_file(f"{root}/a.jpg", b"photo")
+    asked = filesystem._call_s3
+
+    async def listing_without(method, *told, **more):
+        answer = await asked(method, *told, **more)
+        for each in answer.get("Contents", ()) if method == "list_objects_v2" else ():
+            del each["ETag"]
+        return answer
+
+    filesystem._call_s3 = listing_without
+    (listed,) = filesystem.call_s3("list_objects_v2", Bucket=root.split("/")[0])["Contents"]
+    file = PhotoFile("a.jpg", 5, str(listed["LastModified"]))
+
+    assert folder.fetch([file]) == [b"photo"]
+    assert folder.fetch([file._replace(etag="1970-01-01 00:00:00+00:00")]) == [Missed.REPLACED]
+
+
+def test_a_photo_that_was_there_only_while_it_was_fetched_is_not_taken(bucket):
+    folder = PhotoFolder(f"{bucket}/there and back")
+    filesystem, root = storage.open_root(folder.url)
+    filesystem.pipe_file(f"{root}/a.jpg", b"photo")
+    files = folder.files()
+    asked = filesystem._call_s3
+
+    async def another_for_a_while(method, *told, **more):
+        answer = await asked(method, *told, **more)
+        if method == "get_object":
+            answer["ETag"] = '"of another"'
+        return answer
+
+    filesystem._call_s3 = another_for_a_while
+
+    assert folder.fetch(files) == [Missed.REPLACED]
 
 
 def test_a_table_holds_each_row_once(bucket, proxy):

@@ -1,3 +1,5 @@
+import os
+
 import fsspec
 import pytest
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
@@ -70,12 +72,24 @@ def test_fetches_files_in_the_order_asked_and_tells_what_is_gone(folder):
     write("a.jpg", b"A")
     write("b.jpg", b"B")
 
-    assert photos.fetch(named("b.jpg", "gone.jpg", "a.jpg")) == [b"B", Missed.GONE, b"A"]
+    first, second = photos.files()
+    (gone,) = named("gone.jpg")
+    assert photos.fetch([second, gone, first]) == [b"B", Missed.GONE, b"A"]
+
+
+def test_a_file_that_was_replaced_by_one_as_long_is_not_taken_for_what_was_listed(tmp_path):
+    for name in ("a.jpg", "b.jpg"):
+        (tmp_path / name).write_bytes(b"before")
+        os.utime(tmp_path / name, (1, 1))
+    photos = PhotoFolder(str(tmp_path))
+    files = photos.files()
+    (tmp_path / "b.jpg").write_bytes(b"after!")
+
+    assert photos.fetch(files) == [b"before", Missed.REPLACED]
+    assert photos.fetch(photos.files()) == [b"before", b"after!"]
 
 
 def test_a_file_s_tag_changes_when_the_file_does(tmp_path):
-    import os
-
     file = tmp_path / "a.jpg"
     file.write_bytes(b"1")
     os.utime(file, (1, 1))

@@ -249,9 +249,12 @@ def steps(runs: list[dict[str, Any]]) -> None:
 
 
 def without(seed: int) -> None:
-    """Print what validation says of trainings in which one step is left out."""
+    """Print what validation says of trainings in which one step is left out.
+
+    The recommended one is the last, so that it is what the lake has then.
+    """
     print(f"\nvalidation, seed {seed}, by epoch of fine-tuning, then blends by share of the last")
-    for name, changes in STEPS.items():
+    for name, changes in reversed(STEPS.items()):
         train(f"seed={seed}", *changes)
         print(f"  {name:36} {rise(loaded('training_history')['training_history'])}", flush=True)
 

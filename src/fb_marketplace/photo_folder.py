@@ -55,7 +55,9 @@ class PhotoFolder:
         return sorted(file for file in files if not PurePosixPath(file.key).name.startswith("."))
 
     def fetch(self, files: Sequence[PhotoFile]) -> list[bytes | Missed]:
-        """Fetch files at once, as they were listed: in S3 by their ETags.
+        """Fetch files at once, as they were listed: in S3 by their ETags, on a disk by when they changed.
+
+        From other stores a file is taken as it comes; one of another size is seen when it is read.
 
         Raises:
             OSError: the store failed on one, after the retries that :mod:`fb_marketplace.storage` asks for.
@@ -73,7 +75,9 @@ class PhotoFolder:
                 paths, None, None, batch_size=FETCHED_AT_ONCE, on_error="return"
             )
         else:
-            fetched = [_read(filesystem, path) for path in paths]
+            fetched = [
+                _read(filesystem, path, file.etag) for path, file in zip(paths, files, strict=True)
+            ]
         return [_bytes_or_missed(each) for each in fetched]
 
 
@@ -97,9 +101,11 @@ def _etag(info: dict[str, Any]) -> str:
     return str(tag).strip('"')
 
 
-def _read(filesystem: Any, path: str) -> bytes | FileNotFoundError:
+def _read(filesystem: Any, path: str, etag: str) -> bytes | FileNotFoundError | None:
     try:
-        return bytes(filesystem.cat_file(path))
+        content = bytes(filesystem.cat_file(path))
+        # Afterwards, so that what changed while it was read is seen too.
+        return content if _etag(filesystem.info(path)) == etag else None
     except FileNotFoundError as error:
         return error
 

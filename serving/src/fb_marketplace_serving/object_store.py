@@ -136,15 +136,20 @@ class S3(S3FileSystem):  # type: ignore[misc]  # no stubs
     async def _as_listed(self, path: str, etag: str) -> bytes | None:
         """Read a file; None if another is in its place.
 
-        Not by ``If-Match``: there are stores whose listings have other ETags than their files. So a file
-        that has another is looked for in the listing, and is another where that has changed.
+        Not by ``If-Match``: there are stores whose listings have other ETags than their files, or none. So
+        a file that has another is looked for in the listing, and is another where that has changed, or
+        where the file has changed once more.
+
+        Raises:
+            FileNotFoundError: there is none any more.
         """
         bucket, key, _ = self.split_path(path)
         answer = await self._call_s3("get_object", Bucket=bucket, Key=key)
         if _etag(answer) != etag:
             listed = await self._call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
-            now = [_etag(each) for each in listed.get("Contents", ()) if each["Key"] == key]
-            if now not in ([etag], [""]):
+            now = [_listed_as(each) for each in listed.get("Contents", ()) if each["Key"] == key]
+            again = await self._call_s3("head_object", Bucket=bucket, Key=key)
+            if now != [etag] or _etag(again) != _etag(answer):
                 return None
         return bytes(await answer["Body"].read())
 
@@ -243,6 +248,11 @@ def _patience(error: Exception) -> float | None:
 
 def _etag(told: dict[str, Any]) -> str:
     return str(told.get("ETag", "")).strip('"')
+
+
+def _listed_as(told: dict[str, Any]) -> str:
+    """What is listed of a file that changes with it, as ``photo_folder`` takes it."""
+    return _etag(told) or str(told.get("LastModified", ""))
 
 
 def _code(error: Exception) -> str:

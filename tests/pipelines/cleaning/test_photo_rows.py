@@ -43,6 +43,7 @@ def matched(folder):
     def matched(**files):
         for name, content in files.items():
             (Path(folder.folder.url) / f"{name}.jpg").write_bytes(content)
+        etags = {file.key: file.etag for file in folder.folder.files()}
         return pd.DataFrame(
             {
                 "row": range(len(files)),
@@ -51,7 +52,7 @@ def matched(folder):
                 "repeated_in": [[] for _ in files],
                 "source_key": [f"{name}.jpg" for name in files],
                 "source_size": [len(content) for content in files.values()],
-                "source_etag": "t",
+                "source_etag": [etags[f"{name}.jpg"] for name in files],
             }
         )
 
@@ -107,13 +108,29 @@ def test_a_photo_that_changed_since_it_was_listed_is_turned_away_until_it_is_lis
     listed = matched(a=draw_photo(1))
     anew = matched(a=draw_photo(2, size=(100, 80)))
 
-    _, usable, turned = read(listed, folder, one_process)
-    _, then, _ = read(anew, folder, one_process)
+    (before, _), usable, turned = read(listed, folder, one_process)
+    (after, _), then, _ = read(anew, folder, one_process)
 
     assert usable == []
     assert turned[0]["reason"] == NOT_AS_LISTED
-    assert "just being written" in turned[0]["detail"]
-    assert then[0]["key"] != turned[0]["key"]
+    assert "another file was in its place" in turned[0]["detail"]
+    assert [row["image_id"] for row in then] == ["a"]
+    assert before.keys.isdisjoint(after.keys)
+    assert turned[0]["key"] not in before.keys | after.keys
+
+
+def test_a_photo_that_was_just_being_written_is_turned_away(
+    matched, folder, one_process, draw_photo, monkeypatch
+):
+    photo = draw_photo(1)
+    rows = matched(a=photo)
+    monkeypatch.setattr(folder, "fetch", lambda files: [photo[:-100]])
+
+    _, usable, turned = read(rows, folder, one_process)
+
+    assert usable == []
+    assert turned[0]["reason"] == NOT_AS_LISTED
+    assert f"{len(photo) - 100:,} fetched: it was just being written" in turned[0]["detail"]
 
 
 def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw_photo):

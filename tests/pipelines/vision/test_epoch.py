@@ -2,12 +2,16 @@ import numpy as np
 import pytest
 import torch
 
+from fb_marketplace.pipelines.vision import epoch
+from fb_marketplace.pipelines.vision.category_paths import Paths
 from fb_marketplace.pipelines.vision.epoch import rate, train_epoch
 from fb_marketplace.pipelines.vision.fine_tuning import make_parts
 from fb_marketplace.pipelines.vision.head import Head
 from fb_marketplace.pipelines.vision.network import make_head, weights_of
 from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
 from fb_marketplace.pipelines.vision.training import make_task
+
+LABELS = ("Blue", "Green", "Red")
 
 
 @pytest.fixture
@@ -19,7 +23,7 @@ def train(marketplace, told, changed):
         task = make_task(*marketplace, recipe)
         torch.manual_seed(0)
         weights = weights_of(make_head(recipe, 3, task.paths.counts if task.paths else ()))
-        parts = make_parts(Head(weights, ("Blue", "Green", "Red")), recipe)
+        parts = make_parts(Head(weights, LABELS), recipe)
         before = weights_of(parts.network)
         reading = loader(
             PhotoDataset(task.images, task.rows.tolist()), Batches(len(task.rows), 8, 0), 0
@@ -49,6 +53,24 @@ def test_paths_are_told_apart_where_they_count(train, weight):
     if weight:
         # Blue things, other blue ones, of which there are none, and so on.
         assert (moved[::2] > moved[1::2]).all()
+
+
+def test_a_photo_is_to_be_told_by_its_own_path(marketplace, told, changed):
+    recipe = changed(told, path_weight=1.0, label_smoothing=0.0)
+    task = make_task(*marketplace, recipe)
+    numbers = np.random.default_rng(0).permutation(len(task.rows))
+    task = task._replace(paths=Paths(numbers, (len(numbers) - 2, 1, 1)))
+    parts = make_parts(Head(weights_of(make_head(recipe, 3, task.paths.counts)), LABELS), recipe)
+    places = torch.tensor([5, 11, 2])
+    sure = [
+        40 * torch.nn.functional.one_hot(torch.from_numpy(true)[places], many).float()
+        for true, many in ((task.classes, 3), (numbers, len(numbers)))
+    ]
+
+    loss_of = epoch._loss(task, parts, recipe)
+
+    assert float(loss_of(*sure, places)) == pytest.approx(0, abs=1e-6)
+    assert float(loss_of(sure[0], sure[1].roll(1, 0), places)) > 10
 
 
 def test_the_batch_statistics_of_frozen_blocks_stay_as_they_came(train):

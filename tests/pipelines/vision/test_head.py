@@ -140,6 +140,17 @@ def test_a_head_of_resnet50_learns_with_its_hidden_layer(separable, told, change
     assert head.weights["fc.2.weight"].shape == (3, 1000)
 
 
+def test_a_linear_layer_over_resnet50_can_be_trained_and_asked(separable, told, changed):
+    resnet50 = changed(told, backbone="resnet50")
+    wide = separable._replace(features=np.tile(separable.features, 2048 // FEATURES))
+
+    head, _ = train_head(wide, resnet50, hidden=0)
+
+    assert head.weights["fc.weight"].shape == (3, 2048)
+    answers = predict(head, wide.features, resnet50).argmax(axis=1)
+    assert (answers == wide.classes).mean() > 0.9
+
+
 def test_the_test_split_is_not_looked_at(separable, told):
     features = separable.features.copy()
     features[separable.split == "test"] = 1e6

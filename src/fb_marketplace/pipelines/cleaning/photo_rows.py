@@ -22,7 +22,7 @@ from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Retain, Rows, Table
 from fb_marketplace_serving import photos
 
-REVISION: Final = 1
+REVISION: Final = 2
 """Goes up when the same file would give another row, for reasons that no other version number tells."""
 
 HEAD_BYTES: Final = 65536

@@ -211,9 +211,10 @@ def predict(
     """Give the logits of each photo: float32, (photos, classes)."""
     import torch
 
-    from fb_marketplace.pipelines.vision.network import make_head, path_counts_in
+    from fb_marketplace.pipelines.vision.network import hidden_in, make_head, path_counts_in
 
-    layers = make_head(parameters, len(head.labels), path_counts_in(head.weights))
+    counts, hidden = path_counts_in(head.weights), hidden_in(head.weights)
+    layers = make_head(parameters, len(head.labels), counts, hidden)
     layers.load_state_dict(head.weights)
     with torch.no_grad():
         logits: NDArray[np.float32] = layers.eval()(torch.from_numpy(features)).numpy()

@@ -64,7 +64,7 @@ class _Asked(NamedTuple):
 
 
 def _ask(found: Examples, parameters: VisionParameters, measuring: EvaluationParameters) -> _Asked:
-    head, _ = train_head(found, parameters)
+    head, _ = train_head(found, parameters, hidden=0)
     part = found.split == "test"
     classes, groups = found.classes[part], found.groups[part]
     commonest = np.bincount(found.classes[found.split == "train"]).argmax()

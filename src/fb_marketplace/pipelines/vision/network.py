@@ -195,6 +195,11 @@ def path_counts_in(weights: dict[str, torch.Tensor], name: str = "path_counts") 
     return tuple(weights[name].tolist()) if name in weights else ()
 
 
+def hidden_in(weights: dict[str, torch.Tensor]) -> int:
+    """Read how wide the hidden layer is from the weights of a head; 0 where there is none."""
+    return len(weights["fc.0.weight"]) if "fc.0.weight" in weights else 0
+
+
 def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Give what a network has learned, by name, each tensor apart in memory."""
     return {

@@ -67,12 +67,12 @@ def train_head_alone(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> TrainedHead:
-    """Train two heads on the frozen backbone's features: where fine-tuning starts, and the baseline."""
+    """Train two heads on frozen features: where fine-tuning starts, and the baseline, a linear layer."""
     from safetensors.torch import save
 
     found = examples(vision_features, products, splits, parameters)
     head, history = train_head(found, parameters)
-    plain, _ = train_head(found._replace(paths=None), parameters)
+    plain, _ = train_head(found._replace(paths=None), parameters, hidden=0)
     asked = found.split != "train"
     frozen = answers_table(found, predict(plain, found.features[asked], parameters), asked)
     return TrainedHead(save(head.weights), history, frozen)
