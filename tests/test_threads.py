@@ -1,7 +1,9 @@
 import numpy as np  # noqa: F401  brings a pool of threads
+import pytest
 from threadpoolctl import threadpool_info
 
-from fb_marketplace.threads import one_thread
+from fb_marketplace import threads as module
+from fb_marketplace.threads import one_thread, openmp_threads
 
 
 def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
@@ -12,3 +14,13 @@ def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
 
     assert inside == {1}
     assert [pool["num_threads"] for pool in threadpool_info()] == before
+
+
+@pytest.mark.parametrize(
+    ("told", "threads"), [("1", 1), ("4,2", 4), (" 3 ", 3), ("", 7), ("0", 7), ("many", 7)]
+)
+def test_as_many_threads_are_taken_as_openmp_is_told_or_one_a_core(monkeypatch, told, threads):
+    monkeypatch.setattr(module, "available_cores", lambda: 7)
+    monkeypatch.setenv("OMP_NUM_THREADS", told)
+
+    assert openmp_threads() == threads

@@ -49,7 +49,7 @@ def split_of(product_id):
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
-    monkeypatch.setattr(ranker_training, "available_cores", lambda: 1)
+    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: 1)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ NO_CLICKS = joined([], []).feedback
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
     """Two threads wait for each other by spinning: on a busy machine that takes a hundred times as long."""
-    monkeypatch.setattr(ranker_training, "available_cores", lambda: 1)
+    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: 1)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def quick(growing):
 @pytest.fixture(scope="module")
 def trained(market, weighing, quick):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranker_training, "available_cores", lambda: 1)
+        patch.setattr(ranker_training, "openmp_threads", lambda: 1)
         return train_ranker(market, weighing, NO_CLICKS, quick)
 
 

@@ -23,7 +23,7 @@ WORDS, DISTANCE = FEATURES.index("words_similarity"), FEATURES.index("distance_k
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
     """Two threads wait for each other by spinning: on a busy machine that takes a hundred times as long."""
-    monkeypatch.setattr(ranker_training, "available_cores", lambda: 1)
+    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, m
     few = growing.model_copy(update={"most_trees": 2})
     once = train_trees(lessons, few)
 
-    monkeypatch.setattr(ranker_training, "available_cores", lambda: cores)
+    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: cores)
 
     assert train_trees(lessons, few) == once
 

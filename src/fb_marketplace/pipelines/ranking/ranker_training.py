@@ -7,10 +7,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.batches import available_cores
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking.candidates import Candidates
 from fb_marketplace.ranking_parameters import RankerParameters
+from fb_marketplace.threads import openmp_threads
 from fb_marketplace_serving.ranking_features import FEATURES
 
 GAINS: Final = (0, 1, 3, 7)
@@ -113,7 +113,7 @@ def _told(parameters: RankerParameters) -> dict[str, Any]:
         "seed": parameters.seed,
         "deterministic": True,
         "force_row_wise": True,
-        "num_threads": available_cores(),
+        "num_threads": openmp_threads(),
         "verbose": -1,
     }
 
