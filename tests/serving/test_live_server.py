@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until
 
 from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.manifest import ARTIFACTS
@@ -41,14 +42,6 @@ def started(process):
 def get(address, path):
     with urllib.request.urlopen(f"{address}{path}", timeout=10) as response:
         return json.load(response)
-
-
-def until(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come about within ten seconds")
 
 
 def until_served(address, version):

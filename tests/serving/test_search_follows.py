@@ -1,10 +1,9 @@
 """What a server finds once another release is in force: nothing of what went, all that came."""
 
-import time
-
 from fastapi.testclient import TestClient
 from searches import ONCE, ask, found, refusal, send
 from small_search import SHOP, SHOP_PHOTOS
+from waiting import until
 
 from fb_marketplace_serving import photos
 from fb_marketplace_serving.api import create_app
@@ -85,11 +84,3 @@ def test_deleted_and_changed_listings_are_right_everywhere_after_the_next_run(
         assert client.get("/images/img-blue").status_code == 404
         assert client.get("/images/img-green").status_code == 404
         assert client.get("/images/img-new").content == new
-
-
-def until(condition):
-    for _ in range(1000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError("it did not come about within ten seconds")
