@@ -21,8 +21,8 @@ def one_thread() -> AbstractContextManager[Any]:
 def openmp_threads() -> int:
     """Give how many threads OpenMP is to take: as many as ``OMP_NUM_THREADS`` says, else one a core.
 
-    For libraries that have to be told a number: they would take a core that another process has, and
-    wait for each other at every step (LightGBM was seen to take nine minutes for one).
+    For libraries that have to be told a number, such as LightGBM: threads that share a core with another
+    process wait for each other at every step, many times as long as they work.
     """
     told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(told) if told.isdecimal() and int(told) else available_cores()
