@@ -53,13 +53,14 @@ HEADS: dict[str, dict[str, Any]] = {
     "with the original's hidden layer": {"hidden": 1000},
 }
 STEPS: dict[str, tuple[str, ...]] = {
-    "as recommended": (),
     "without mixup": ("fine_tuning.mixup=0",),
     "whole photos, not crops": (
         "fine_tuning.augmentation.smallest_crop=1.0",
         "fine_tuning.augmentation.stretched=1.0",
     ),
+    "as recommended": (),
 }
+"""The last is what the lake has in the end."""
 
 
 def main() -> None:
@@ -249,12 +250,9 @@ def steps(runs: list[dict[str, Any]]) -> None:
 
 
 def without(seed: int) -> None:
-    """Print what validation says of trainings in which one step is left out.
-
-    The recommended one is the last, so that it is what the lake has then.
-    """
+    """Print what validation says of trainings in which one step is left out."""
     print(f"\nvalidation, seed {seed}, by epoch of fine-tuning, then blends by share of the last")
-    for name, changes in reversed(STEPS.items()):
+    for name, changes in STEPS.items():
         train(f"seed={seed}", *changes)
         print(f"  {name:36} {rise(loaded('training_history')['training_history'])}", flush=True)
 
