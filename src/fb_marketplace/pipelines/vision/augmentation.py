@@ -1,5 +1,6 @@
 """What training does to photos so that no two epochs see the same, and mixup."""
 
+from functools import reduce
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -27,7 +28,8 @@ class Box(NamedTuple):
 
 def content_box(pixels: NDArray[np.uint8]) -> Box:
     """Find what lies between the black bars of a letterboxed photo, uint8 (side, side, 3)."""
-    bright = pixels.max(axis=2) > BAR
+    # Not pixels.max(axis=2), which takes half as long as all that is done to a photo.
+    bright = reduce(np.maximum, np.moveaxis(pixels, 2, 0)) > BAR
     rows, columns = (np.flatnonzero(bright.mean(axis=axis) > 0.02) for axis in (1, 0))
     if len(rows) < MIN_CONTENT or len(columns) < MIN_CONTENT:
         return Box(0, 0, pixels.shape[1], pixels.shape[0])
