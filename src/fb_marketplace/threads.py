@@ -1,7 +1,8 @@
 """How many threads compute at once."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from fb_marketplace.batches import available_cores
@@ -16,6 +17,19 @@ def one_thread() -> AbstractContextManager[Any]:
 
     found: AbstractContextManager[Any] = threadpool_limits(1)
     return found
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Let torch work in one thread for a while, as above, which misses some of its pools."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def openmp_threads() -> int:

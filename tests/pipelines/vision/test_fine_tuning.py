@@ -225,7 +225,23 @@ def test_training_stops_when_it_has_waited_for_a_better_epoch(task, head, work, 
 
     epochs = fine_tune(task, head, work(), patient)
 
-    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3]
+    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4]
+
+
+def test_training_goes_on_while_the_head_alone_was_best(
+    task, head, work, told, changed, monkeypatch
+):
+    rights = iter([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])
+
+    def validated(*_):
+        return {"validation_loss": 1.0, "validation_accuracy": next(rights)}
+
+    monkeypatch.setattr(fine_tuning, "_validated", validated)
+    patient = changed(told, fine_tuning={"epochs": 5, "patience": 2})
+
+    epochs = fine_tune(task, head, work(), patient)
+
+    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4, 5]
 
 
 def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, changed):

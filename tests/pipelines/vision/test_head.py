@@ -37,6 +37,23 @@ def separable():
     return Examples(features.astype(np.float32), classes, split, ids, LABELS, ids, ids)
 
 
+def test_a_head_is_trained_in_one_thread_however_many_there_are(separable, told, monkeypatch):
+    step, threads, before = torch.optim.AdamW.step, set(), torch.get_num_threads()
+
+    def counting(optimiser, *words):
+        threads.add(torch.get_num_threads())
+        return step(optimiser, *words)
+
+    monkeypatch.setattr(torch.optim.AdamW, "step", counting)
+    torch.set_num_threads(2)
+    try:
+        train_head(separable, told)
+    finally:
+        torch.set_num_threads(before)
+
+    assert threads == {1}
+
+
 @pytest.fixture
 def stored(tmp_path):
     """Stores features by photo."""

@@ -50,6 +50,25 @@ def test_every_weight_comes_back(make, part):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_the_moments_are_laid_out_as_their_weights_are(make):
+    kept, other = (_of_all_weights(make(seed)) for seed in (0, 1))
+    train(kept)
+
+    training_state.restore(training_state.to_bytes(kept, {}), other)
+
+    found = [
+        (weight.stride(), moments["exp_avg"].stride())
+        for weight, moments in other.optimiser.state.items()
+    ]
+    assert any(stride[1] == 1 < stride[2] for stride, _ in found if len(stride) == 4)
+    assert all(of_weight == of_moment for of_weight, of_moment in found)
+
+
+def _of_all_weights(parts):
+    network = parts.network.to(memory_format=torch.channels_last)
+    return parts._replace(optimiser=torch.optim.AdamW(network.parameters(), 0.1))
+
+
 def test_the_moments_come_back_so_that_training_goes_on_alike(make):
     kept, other = make(0), make(1)
     train(kept, 2)

@@ -181,9 +181,10 @@ def _train(
 
 
 def _ended(history: list[dict[str, float]], told: FineTuningParameters) -> bool:
-    right = [each["validation_accuracy"] for each in history]
-    waited = len(right) - 1 - int(np.argmax(right))
-    return len(history) > told.epochs or (len(history) > 1 and waited >= told.patience)
+    # Not epoch 0, the head alone: the first epochs go far from it, and come back late, if at all.
+    right = [each["validation_accuracy"] for each in history[1:]]
+    waited = len(right) - 1 - int(np.argmax(right)) if right else 0
+    return len(right) >= told.epochs or waited >= told.patience
 
 
 def _in_fp32_where_faster(network: Network, blocks: int) -> None:

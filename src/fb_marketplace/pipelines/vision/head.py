@@ -15,6 +15,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.category_paths import Paths, paths_of
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
+from fb_marketplace.threads import one_torch_thread
 from fb_marketplace.vision_parameters import VisionParameters
 
 if TYPE_CHECKING:
@@ -127,10 +128,14 @@ def make_loss(
     return loss_of
 
 
+@one_torch_thread()
 def train_head(
     found: Examples, parameters: VisionParameters, hidden: int | None = None
 ) -> tuple[Head, list[dict[str, float]]]:
     """Train a head by AdamW with a one-cycle rate; keep the epoch that is best on validation.
+
+    A training of the network is told apart by the head that it begins with: so the head has the same
+    bytes whatever the number of cores.
 
     Args:
         found: photos with their classes and splits, and with their paths where these are to be told

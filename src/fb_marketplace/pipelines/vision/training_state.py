@@ -56,6 +56,11 @@ def restore(content: bytes, parts: Parts) -> dict[str, Any]:
         moments.setdefault(int(place), {})[moment] = value
     groups = parts.optimiser.state_dict()["param_groups"]
     parts.optimiser.load_state_dict({"state": moments, "param_groups": groups})
+    for weight, restored in parts.optimiser.state.items():
+        for moment, value in restored.items():
+            if value.shape == weight.shape:
+                # Laid out as the weight is, as it was before: or sums might be in another order.
+                restored[moment] = torch.empty_like(weight).copy_(value)
     return facts_of(content)
 
 
