@@ -12,10 +12,14 @@ DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro
 # The sample needs no more than a short training: conf/sample.
 SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
+# Tests run in two processes, on a core each: with more threads they would wait for each other.
+IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
+HALF := tests/e2e tests/pipelines/vision
+
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-runs test-parts test-long chaos fuzz faults test-page test-real screenshots serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-slow test-half test-other-half test-long chaos fuzz faults test-page test-real screenshots serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,15 +44,17 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 	$(BIN)/kedro run $(SHORTER)
 	@$(BIN)/fb-marketplace summary
 
-# Two at a time, on a core each: with more threads they would wait for each other.
-test: $(READY)  ## run the tests
-	OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-runs test-parts
+test: $(READY)  ## run the tests (ten minutes on two cores)
+	$(IN_HALVES)
 
-test-runs: $(READY)  ## run the tests of whole runs
-	$(BIN)/pytest tests/e2e
+test-slow: $(READY)  ## run the tests that take tens of seconds each (whole runs side by side, floods, faults)
+	$(IN_HALVES) MARKED="-m slow"
 
-test-parts: $(READY)  ## run the tests of the parts
-	$(BIN)/pytest --ignore=tests/e2e
+test-half: $(READY)
+	$(BIN)/pytest $(MARKED) $(HALF)
+
+test-other-half: $(READY)
+	$(BIN)/pytest $(MARKED) $(addprefix --ignore=,$(HALF))
 
 test-long: $(READY)  ## run the tests that train and kill for minutes
 	$(BIN)/pytest -m long

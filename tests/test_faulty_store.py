@@ -18,6 +18,8 @@ from fb_marketplace.work_folder import WorkFolder
 from fb_marketplace_serving import object_store
 from fb_marketplace_serving.object_store import S3
 
+pytestmark = pytest.mark.slow
+
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("data", pa.binary())])
 PASSING = {name: 1.0 for name in fault_proxy.MIX if name not in {"slow", "hung"}}
 VERSION = Version(None, "2026-01-02T03.04.05.006Z")

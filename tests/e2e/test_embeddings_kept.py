@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from e2e.places import BIN, Place, Run
 
+pytestmark = pytest.mark.slow
+
 SMALL_STEPS = "--params=embeddings.photos_per_batch=2,embeddings.rows_per_commit=2"
 """A commit every two photos, so that there is a middle to be killed in."""
 

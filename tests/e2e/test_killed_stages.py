@@ -7,11 +7,14 @@ import random
 import time
 from pathlib import Path
 
+import pytest
 from e2e.killing import begun, committed, copied, epochs, json_of
 from e2e.places import Place, Run
 
 from fb_marketplace.digests import sha256
 from fb_marketplace_serving.release import Release
+
+pytestmark = pytest.mark.slow
 
 SEED = 7
 

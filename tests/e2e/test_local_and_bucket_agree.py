@@ -6,6 +6,8 @@ import urllib.request
 import pytest
 from e2e.places import Place, Run, serving
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def bucket_run(bucket: Place) -> Run:

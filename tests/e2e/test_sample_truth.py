@@ -24,7 +24,10 @@ def larger_run(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return Run(place, place.run("--pipeline=cleaning"))
 
 
-@pytest.fixture(params=["whole_run", "larger_run"], ids=["60 products", "150 products"])
+@pytest.fixture(
+    params=["whole_run", pytest.param("larger_run", marks=pytest.mark.slow)],
+    ids=["60 products", "150 products"],
+)
 def cleaned(request: pytest.FixtureRequest) -> Run:
     """A cleaned marketplace."""
     run: Run = request.getfixturevalue(request.param)

@@ -8,6 +8,8 @@ import pytest
 import seaweed as seaweedfs
 from e2e.places import A_RUN, BIN, Place
 
+pytestmark = pytest.mark.slow
+
 API_KEY = "planted-key-of-a-shop"
 TOKEN = "planted-token-of-a-session"
 EVERYTHING = """

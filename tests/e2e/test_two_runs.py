@@ -13,6 +13,8 @@ from e2e.places import Place, Run
 from fb_marketplace_serving.manifest import ReleaseError
 from fb_marketplace_serving.release import Release
 
+pytestmark = pytest.mark.slow
+
 IN_TURNS = "cleaning.photos.processes=1,cleaning.photos.photos_per_batch=8"
 """A commit every few photos, so that those of two runs come between each other."""
 

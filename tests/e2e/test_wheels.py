@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from e2e.places import BIN, clean_environment, command
 
+pytestmark = pytest.mark.slow
+
 
 @dataclass(frozen=True)
 class Elsewhere:

@@ -93,6 +93,7 @@ def test_the_first_hit_for_a_photo_is_itself(server: str, whole_run: Run) -> Non
         assert (hit["title"], hit["category"]) == (listing["title"], listing["category"])
 
 
+@pytest.mark.slow
 def test_a_run_can_read_older_versions(whole_run: Run) -> None:
     place = whole_run.place
     newer = place.run("--pipeline=cleaning")
@@ -108,6 +109,7 @@ def test_a_run_can_read_older_versions(whole_run: Run) -> None:
     assert records[latest]["read"] == dict.fromkeys(read, newer)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_gone_on_with(whole_run: Run, tmp_path: Path) -> None:
     place = Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
     photos = len(whole_run.place.photo_table())

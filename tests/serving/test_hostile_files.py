@@ -19,6 +19,8 @@ from written_files import SECRET_PLACE, located_exif, picture, written
 
 from fb_marketplace_serving import photos
 
+pytestmark = pytest.mark.slow
+
 MOST_CPU_SECONDS = 5.0
 """For one file, whatever it is."""
 

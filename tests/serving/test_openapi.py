@@ -15,6 +15,8 @@ from schemathesis.checks import CHECKS, load_all_checks
 from fb_marketplace_serving.api import create_app
 from fb_marketplace_serving.settings import Settings
 
+pytestmark = pytest.mark.slow
+
 KEY = "k" * 20
 PROBLEM = "application/problem+json"
 FORM = "multipart/form-data"

@@ -33,6 +33,8 @@ from fb_marketplace_serving.index import Index
 from fb_marketplace_serving.lake import Lake
 from fb_marketplace_serving.photo_files import FOLDER
 
+pytestmark = pytest.mark.slow
+
 SEED = 11
 PHOTOS = 100
 CLOSE = 1e-5

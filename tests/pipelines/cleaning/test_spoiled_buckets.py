@@ -101,6 +101,7 @@ def lake(bucket: Path, clean: Clean, tmp_path_factory: pytest.TempPathFactory) -
     return lake
 
 
+@pytest.mark.slow
 def test_a_spoiled_bucket_is_spoiled_by_its_seed(bucket: Path, tmp_path: Path) -> None:
     first, again, other = (
         spoil(bucket, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
@@ -111,6 +112,7 @@ def test_a_spoiled_bucket_is_spoiled_by_its_seed(bucket: Path, tmp_path: Path) -
     assert len(list((bucket / "images").iterdir())) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", FEW)
 def test_what_is_spoiled_is_accounted_for(
     bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int

@@ -166,9 +166,11 @@ def refused_of_drawn(lost):
     return sum(any(each.is_worse for each in pair.values()) for pair in found)
 
 
+@pytest.mark.slow
 def test_an_equally_good_release_is_refused_at_most_five_times_in_a_hundred():
     assert refused_of_drawn({}) <= 5
 
 
+@pytest.mark.slow
 def test_three_points_lost_are_refused_at_least_eighty_times_in_a_hundred():
     assert refused_of_drawn(LOST) >= 80
