@@ -67,8 +67,8 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
         backbones: which.
     """
     with tempfile.TemporaryDirectory() as folder:
-        images = sample_photos(Path(folder), count)
-        jpegs = images.take(range(len(images)), ["jpeg"]).column("jpeg").to_pylist()
+        images = sample_photos(Path(folder), count + CALIBRATION)
+        jpegs = images.take(range(count), ["jpeg"]).column("jpeg").to_pylist()
         pixels = np.stack([photos.pixels(jpeg) for jpeg in jpegs])
         for backbone in backbones:
             parameters = recipe(backbone, blocks=1).model_copy(
@@ -79,8 +79,8 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
             network = make_network(parameters, classes=13)
             layer = Layer(network, LAYER_OF[backbone]).eval()
             graph = export_trained(network, 1.0, layer)
-            rows = list(range(min(CALIBRATION, len(images))))
-            int8 = quantised(graph, images, rows)
+            # Not on the photos that are measured.
+            int8 = quantised(graph, images, list(range(count, count + CALIBRATION)))
             compare(backbone, parameters.input_side, ways(network, layer, graph, int8), pixels)
 
 
