@@ -79,7 +79,8 @@ def main() -> None:
         for seed in told.seeds:
             without(seed)
         return
-    runs = [trained(seed) for seed in told.seeds]
+    # The first one last: what comes after in the lake is made of its network.
+    runs = [trained(seed) for seed in reversed(told.seeds)][::-1]
     groups = groups_of(runs[0])
     ours = [right_of(run, run["vision_predictions"], run["product_predictions"]) for run in runs]
     frozen = [right_of(run, run["frozen_predictions"], frozen_fused(run)) for run in runs]
