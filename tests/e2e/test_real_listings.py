@@ -69,6 +69,19 @@ def test_a_second_run_reads_no_photo_again(real_run):
     assert digests == real_run.json("content_digests")
 
 
+def test_prices_and_categories_are_told_as_well_as_is_promised(real_run):
+    price = real_run.json("price_metrics")
+    told = price["models"][price["chosen"]]["test"]
+    right = real_run.json("vision_metrics")["test"]["products_with_text_top1"]
+    print(f"price: {told['log_r2']}, {told['interval_coverage']}; category, with text: {right}")
+
+    assert told["log_r2"]["value"] >= 0.55
+    assert told["interval_coverage"]["value"] == pytest.approx(
+        price["interval"]["nominal"], abs=0.02
+    )
+    assert right["value"] >= 0.84
+
+
 def test_the_server_finds_other_photos_of_a_listing_as_often_as_was_measured(real_run, listings):
     splits, copies = real_run.table("splits"), real_run.table("duplicate_groups")
     test = splits[(splits["split"] == "test") & ~splits["image_id"].isin(copies["image_id"])]

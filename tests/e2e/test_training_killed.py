@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import shutil
 import signal
@@ -10,36 +11,37 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from e2e.places import BIN, Place, Run
 from safetensors.torch import load, save
 
-from fb_marketplace.pipelines.vision.backbones import BACKBONES
+from fb_marketplace.pipelines.vision.backbones import BACKBONES, POOL
+from fb_marketplace.pipelines.vision.network import trained_network
+from fb_marketplace.vision_parameters import VisionParameters
+from fb_marketplace_serving import photos
 from fb_marketplace_serving.encoder import Encoder
 
 pytestmark = pytest.mark.long
 
-PARAMETERS = ",".join(
-    (
-        "vision.backbone=cnn",
-        "vision.weights=none",
-        "vision.input_side=96",
-        # So that an epoch lasts long enough to be killed in.
-        "vision.fine_tuning.augmentation.side=96",
-        "vision.fine_tuning.blocks=-1",
-        "vision.fine_tuning.epochs=3",
-    )
-)
+RECIPES = {
+    "cnn": "blocks=-1,side=96",
+    # As recommended: depthwise layers, and a process that reads ahead.
+    "efficientnet_lite0": "blocks=-1,side=160,workers=1",
+    "resnet50": "blocks=2,side=96",
+}
+"""With photos so large that an epoch lasts long enough to be killed in."""
 TRAINING = ("--pipeline=vision", "--to-outputs=vision_model,checkpoints")
 
 
 @pytest.fixture(scope="module")
 def cleaned(sample: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
-    """A lake that has been cleaned and nothing more."""
+    """A lake with all that vision reads, and nothing more."""
     place = Place(sample.clone, sample.raw, str(tmp_path_factory.mktemp("cleaned") / "lake"))
-    place.run("--pipeline=cleaning")
+    place.run("--pipelines=cleaning,baselines")
     return place
 
 
@@ -58,10 +60,14 @@ def copied(cleaned: Place, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
         shutil.rmtree(made)
 
 
-def test_a_killed_training_goes_on_to_the_same_bytes(copied: Callable[[str], Place]) -> None:
+@pytest.mark.parametrize("backbone", RECIPES)
+def test_a_killed_training_goes_on_to_the_same_bytes(
+    copied: Callable[[str], Place], backbone: str
+) -> None:
     undisturbed, killed = copied("undisturbed"), copied("killed")
-    expected = Run(undisturbed, undisturbed.run(*TRAINING, f"--params={PARAMETERS}"))
-    with _training(killed) as process:
+    told = _told(backbone)
+    expected = Run(undisturbed, undisturbed.run(*TRAINING, told))
+    with _training(killed, told) as process:
         _wait_for_the_middle_of_epoch_2(killed, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -69,7 +75,7 @@ def test_a_killed_training_goes_on_to_the_same_bytes(copied: Callable[[str], Pla
     assert _states(killed) == ["state_0001.safetensors"], "it was to be killed in epoch 2"
     assert not list(Path(killed.lake).glob("06_models/vision_model.safetensors/*"))
 
-    went_on = Run(killed, killed.run(*TRAINING, f"--params={PARAMETERS}"))
+    went_on = Run(killed, killed.run(*TRAINING, told))
 
     again = _in_work(killed, "epoch_0001.safetensors").stat()
     assert (again.st_mtime_ns, again.st_ino) == (trained.st_mtime_ns, trained.st_ino)
@@ -80,9 +86,19 @@ def test_a_killed_training_goes_on_to_the_same_bytes(copied: Callable[[str], Pla
     assert differing == []
 
 
+def _told(backbone: str) -> str:
+    """The parameters of a recipe, as `kedro run` takes them."""
+    told = dict(each.split("=") for each in RECIPES[backbone].split(","))
+    side = told.pop("side")
+    tuned = {"epochs": "3", "augmentation.side": side, **told}
+    parameters = {"backbone": backbone, "weights": "none", "input_side": side}
+    parameters |= {f"fine_tuning.{name}": value for name, value in tuned.items()}
+    return "--params=" + ",".join(f"vision.{name}={value}" for name, value in parameters.items())
+
+
 @dataclass(frozen=True)
 class OfResnet50:
-    """A run that trained the last block of a ResNet50 from a file of weights, and that file's tensors."""
+    """All of vision with the last block of a ResNet50, from a file of weights, and that file's tensors."""
 
     run: Run
     weights: Mapping[str, torch.Tensor]
@@ -100,7 +116,6 @@ def resnet50(cleaned: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     place = Place(cleaned.clone, cleaned.raw, str(folder / "lake"))
     version = place.run(
         "--pipeline=vision",
-        "--to-outputs=encoder,checkpoints",
         f"--params=vision.backbone=resnet50,vision.weights={path},vision.weights_sha256={digest},"
         "vision.fine_tuning.blocks=1,vision.embedding.layer=fc.1",
     )
@@ -132,6 +147,35 @@ def test_resnet50_is_exported_with_its_hidden_layer_as_embedding(resnet50: OfRes
     assert served in made
 
 
+def test_what_resnet50_embeds_is_its_hidden_layer_as_torch_computes_it(
+    resnet50: OfResnet50, base_parameters: dict[str, Any]
+) -> None:
+    run = resnet50.run
+    weights = run.place.read("vision_model", run.version)
+    length = int.from_bytes(weights[:8], "little")
+    header = json.loads(weights[8 : 8 + length])
+    made_of = json.loads(header["__metadata__"]["card"])["recipe"]
+    rest = {name: base_parameters["vision"][name] for name in ("embedding", "encoder")}
+    told = VisionParameters.model_validate(made_of | rest)
+    network = trained_network(weights, len(run.json("vision_labels")), told)
+    jpegs = run.place.photo_table().take([0, 1, 2], columns=["jpeg"]).column("jpeg").to_pylist()
+    pixels = np.stack([photos.pixels(jpeg) for jpeg in jpegs])
+    with torch.no_grad():
+        hidden = network.head.embed(network.maps(torch.from_numpy(pixels))[POOL]).numpy()
+
+    found = Encoder.from_bytes(run.place.read("encoder_fp32", run.version)).encode(pixels)
+
+    expected = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+    np.testing.assert_allclose(found.embeddings, expected, atol=1e-4)
+
+
+def test_resnet50_is_evaluated(resnet50: OfResnet50) -> None:
+    measured = resnet50.run.json("vision_metrics")["test"]["photos_top1"]
+
+    assert 0 <= measured["low"] <= measured["value"] <= measured["high"] <= 1
+    assert measured["cases"] > 0
+
+
 def _checkpoints(run: Run) -> list[Path]:
     return sorted(Path(run.place.at(f"06_models/checkpoints/{run.version}/checkpoints")).iterdir())
 
@@ -152,10 +196,10 @@ def _in_work(place: Place, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _training(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+def _training(place: Place, told: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a training; whatever is left of it ends with the block."""
     process = subprocess.Popen(
-        [str(BIN / "kedro"), "run", "--env=test", *TRAINING, f"--params={PARAMETERS}"],
+        [str(BIN / "kedro"), "run", "--env=test", *TRAINING, told],
         cwd=place.clone,
         env=place.environment,
         stdout=subprocess.DEVNULL,
@@ -171,10 +215,10 @@ def _training(place: Place) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def _wait_for_the_middle_of_epoch_2(place: Place, process: subprocess.Popen[bytes]) -> None:
-    """Wait until epoch 1 is kept, and then for a part of the time that it took."""
+    """Wait until epoch 1 is kept, and then for a part of its time, in which what reads was started, too."""
     began = _wait_for_state(place, process, "state_0000.safetensors")
     took = _wait_for_state(place, process, "state_0001.safetensors") - began
-    time.sleep(0.4 * took)
+    time.sleep(0.2 * took)
     assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
 
 
