@@ -137,8 +137,9 @@ def _measures(metrics: dict[str, Any]) -> str:
     over_text = test["products_with_text_top1_gain_over_text"]
     return f"""## How good it is
 
-Choices were made on validation; test was asked once. Intervals are from a bootstrap over groups.
-Trivial: always the commonest category of the training split (for "among three", the three commonest).
+This run chose on validation, and asked test about what it had chosen. Intervals are from a bootstrap over
+groups. Trivial: always the commonest category of the training split (for "among three", the three
+commonest).
 
 {table(head, rows)}
 
