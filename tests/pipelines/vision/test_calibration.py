@@ -63,12 +63,20 @@ def test_overconfidence_is_measured_and_lies_in_its_interval(random, per_group):
     assert (found["cases"], found["groups"], found["bins"]) == (6000, 6000 // per_group, 15)
 
 
-def test_an_interval_holds_the_true_error_about_as_often_as_it_says(random):
+@pytest.mark.parametrize("truth", [0.03, 0.08])
+def test_an_interval_holds_the_true_error_about_as_often_as_it_says(random, truth):
     told = TOLD | {"samples": 100}
-    found = [expected_calibration_error(*answers(random, 900, 1, 0.08), **told) for _ in range(40)]
+    found = [expected_calibration_error(*answers(random, 900, 1, truth), **told) for _ in range(40)]
 
     for measured in (found, [each["root_mean_square"] for each in found]):
-        assert sum(each["low"] <= 0.08 <= each["high"] for each in measured) >= 34
+        assert sum(each["low"] <= truth <= each["high"] for each in measured) >= 34
+
+
+def test_an_interval_claims_no_less_error_than_there_is(random):
+    told = TOLD | {"samples": 100}
+    found = [expected_calibration_error(*answers(random, 900, 2, 0.02), **told) for _ in range(40)]
+
+    assert sum(each["high"] < 0.02 for each in found) <= 3
 
 
 def test_the_plain_error_is_the_mean_gap_of_bins_of_equal_mass():
