@@ -51,10 +51,10 @@ test-slow: $(READY)  ## run the tests that take tens of seconds each (whole runs
 	$(IN_HALVES) MARKED="-m slow"
 
 test-half: $(READY)
-	$(BIN)/pytest $(MARKED) $(HALF)
+	$(BIN)/pytest --durations=12 $(MARKED) $(HALF)
 
 test-other-half: $(READY)
-	$(BIN)/pytest $(MARKED) $(addprefix --ignore=,$(HALF))
+	$(BIN)/pytest --durations=12 $(MARKED) $(addprefix --ignore=,$(HALF))
 
 test-long: $(READY)  ## run the tests that train and kill for minutes
 	$(BIN)/pytest -m long

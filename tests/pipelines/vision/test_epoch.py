@@ -44,6 +44,15 @@ def test_the_average_lags_behind_what_is_trained(train, averaging, alike):
     assert not torch.equal(average, start)
 
 
+@pytest.mark.parametrize(("limit", "clipped"), [(0.01, True), (1e6, False)])
+def test_gradients_are_no_longer_than_the_limit(train, limit, clipped):
+    parts, _, _ = train(max_gradient_norm=limit)
+
+    weights = [weight for group in parts.optimiser.param_groups for weight in group["params"]]
+    length = float(torch.stack([weight.grad.norm() for weight in weights]).norm())
+    assert (length <= 0.01 * 1.001) is clipped
+
+
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_paths_are_told_apart_where_they_count(train, weight):
     parts, before, _ = train(path_weight=weight)
