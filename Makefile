@@ -14,7 +14,7 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
 # Tests run in two processes, on a core each: with more threads they would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
-HALF := tests/e2e tests/pipelines/vision
+HALF := tests/e2e tests/pipelines
 
 export DO_NOT_TRACK := 1
 
