@@ -1,10 +1,9 @@
 import numpy as np  # noqa: F401  brings a pool of threads
 import pytest
-import torch
 from threadpoolctl import threadpool_info
 
 from fb_marketplace import threads as module
-from fb_marketplace.threads import one_thread, one_torch_thread, openmp_threads
+from fb_marketplace.threads import one_thread, openmp_threads
 
 
 def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
@@ -15,19 +14,6 @@ def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
 
     assert inside == {1}
     assert [pool["num_threads"] for pool in threadpool_info()] == before
-
-
-@pytest.mark.parametrize("before", [1, 2])
-def test_torch_has_one_thread_inside_and_as_many_as_before_after(before):
-    found = torch.get_num_threads()
-    torch.set_num_threads(before)
-    try:
-        with one_torch_thread():
-            inside = torch.get_num_threads()
-
-        assert (inside, torch.get_num_threads()) == (1, before)
-    finally:
-        torch.set_num_threads(found)
 
 
 @pytest.mark.parametrize(

@@ -1,35 +1,22 @@
 """How many threads compute at once."""
 
 import os
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from fb_marketplace.batches import available_cores
 
 
 def one_thread() -> AbstractContextManager[Any]:
-    """Let BLAS and OpenMP work in one thread for a while: small sparse work gains nothing by more.
+    """Let BLAS and OpenMP, and so torch, work in one thread for a while.
 
-    Sums are in one order then, and a model is the same on a laptop and on a server.
+    Small or sparse work gains little by more. Sums are in one order then, and a model is the same on a
+    laptop and on a server.
     """
     from threadpoolctl import threadpool_limits
 
     found: AbstractContextManager[Any] = threadpool_limits(1)
     return found
-
-
-@contextmanager
-def one_torch_thread() -> Iterator[None]:
-    """Let torch work in one thread for a while, as above, which misses some of its pools."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def openmp_threads() -> int:

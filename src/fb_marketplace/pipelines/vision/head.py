@@ -15,7 +15,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.category_paths import Paths, paths_of
 from fb_marketplace.progress import Progress
 from fb_marketplace.tables import Table
-from fb_marketplace.threads import one_torch_thread
+from fb_marketplace.threads import one_thread
 from fb_marketplace.vision_parameters import VisionParameters
 
 if TYPE_CHECKING:
@@ -128,7 +128,6 @@ def make_loss(
     return loss_of
 
 
-@one_torch_thread()
 def train_head(
     found: Examples, parameters: VisionParameters, hidden: int | None = None
 ) -> tuple[Head, list[dict[str, float]]]:
@@ -178,7 +177,7 @@ def train_head(
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, told.learning_rate, total_steps=steps)
     history: list[dict[str, float]] = []
     best, kept = -1.0, weights_of(head)
-    with Progress("epochs of the head", told.epochs) as progress:
+    with one_thread(), Progress("epochs of the head", told.epochs) as progress:
         for epoch in range(1, told.epochs + 1):
             losses = []
             head.train()
