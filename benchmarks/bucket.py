@@ -29,13 +29,14 @@ from typing import Any
 from cleaning import base_parameters, matched_with_rows, peak_of, pictures
 from PIL import Image
 
-from fb_marketplace import storage, tables
-from fb_marketplace.lance_schemas import IMAGES
-from fb_marketplace.parameters import CleaningParameters
-from fb_marketplace.photo_folder import PhotoFile, PhotoFolder, batches
-from fb_marketplace.pipelines.cleaning.photo_rows import Wanted, read_batch, read_photos
-from fb_marketplace.tables import Retain
-from fb_marketplace_serving import photos
+from fb_marketplace.parameters.cleaning import CleaningParameters
+from fb_marketplace.pipelines.cleaning.photos import Wanted, read_batch, read_photos
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import filesystem as storage
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.keyed_table import Retain
+from fb_marketplace.storage.photo_source import PhotoFile, PhotoFolder, batches
+from fb_marketplace_serving.imaging import canonical
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
@@ -167,7 +168,7 @@ def behind_proxy(server: seaweed.Seaweed, latency: float) -> Iterator[None]:
 
 def _forget_clients() -> None:
     """A client that is kept would go on to ask where it was told first."""
-    from fb_marketplace_serving.object_store import S3
+    from fb_marketplace_serving.storage.s3 import S3
 
     S3.clear_instance_cache()
 
@@ -198,21 +199,21 @@ class OneAfterAnother:
 def plain(url: str, bucket: str) -> float:
     """Read photos one after another into a table of their own; gives photos a second."""
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
-    tables.ensure(table, IMAGES)
+    keyed_table.ensure(table, IMAGES)
     started = time.perf_counter()
     folder: Any = OneAfterAnother(url)
     files = folder.files()[:BATCH]
-    read = partial(read_batch, folder=folder, limits=photos.Limits())
+    read = partial(read_batch, folder=folder, limits=canonical.Limits())
     for batch in batches(files, BATCH):
         usable, _ = read([Wanted(file.key, file.key, "product", file) for file in batch])
-        tables.insert(table, usable)
+        keyed_table.insert(table, usable)
     return len(files) / (time.perf_counter() - started)
 
 
 def ours(url: str, bucket: str) -> float:
     """Read photos as a run does into a table of their own; gives photos a second, once all are at work."""
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
-    tables.ensure(table, IMAGES)
+    keyed_table.ensure(table, IMAGES)
     folder = PhotoFolder(url)
     files = folder.files()
     matched = matched_with_rows(files)
@@ -223,12 +224,12 @@ def ours(url: str, bucket: str) -> float:
     ):
         if isinstance(usable, Retain):
             continue
-        tables.insert(table, usable)
+        keyed_table.insert(table, usable)
         if number <= cores():
             # A run starts its processes once; what they cost is not what is compared.
             started, before = time.perf_counter(), before + len(usable)
     seconds = time.perf_counter() - started
-    assert len(tables.open_table(table)) == len(files)
+    assert len(keyed_table.open_table(table)) == len(files)
     return (len(files) - before) / seconds
 
 

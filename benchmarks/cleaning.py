@@ -27,11 +27,11 @@ import psutil
 from PIL import Image
 from skimage.metrics import structural_similarity
 
-from fb_marketplace.batches import map_batches
-from fb_marketplace.photo_folder import PhotoFile, PhotoFolder
-from fb_marketplace.pipelines.cleaning.photo_rows import Wanted, read_batch
-from fb_marketplace.sample.lake import draw_lake
-from fb_marketplace_serving import photos
+from fb_marketplace.compute.parallel import map_batches
+from fb_marketplace.pipelines.cleaning.photos import Wanted, read_batch
+from fb_marketplace.sample.bucket import draw_lake
+from fb_marketplace.storage.photo_source import PhotoFile, PhotoFolder
+from fb_marketplace_serving.imaging import canonical
 
 SIZES = {"12 megapixels (4000 x 3000)": (4000, 3000), "1024 x 768": (1024, 768)}
 PICTURES = 8
@@ -99,12 +99,12 @@ def plain(path: Path) -> bytes:
     """Read a photo as the original did."""
     with Image.open(path) as image:
         upright = image.convert("RGB")
-    scale = photos.SIDE / max(upright.size)
+    scale = canonical.SIDE / max(upright.size)
     small = upright.resize(
         (round(upright.width * scale), round(upright.height * scale)), Image.Resampling.LANCZOS
     )
-    square = Image.new("RGB", (photos.SIDE, photos.SIDE))
-    square.paste(small, ((photos.SIDE - small.width) // 2, (photos.SIDE - small.height) // 2))
+    square = Image.new("RGB", (canonical.SIDE, canonical.SIDE))
+    square.paste(small, ((canonical.SIDE - small.width) // 2, (canonical.SIDE - small.height) // 2))
     buffer = io.BytesIO()
     square.save(buffer, "JPEG")
     return buffer.getvalue()
@@ -112,12 +112,12 @@ def plain(path: Path) -> bytes:
 
 def rows(root: Path, paths: Sequence[Path]) -> None:
     """Read photos as cleaning does, in this process."""
-    read_batch(wanted(root, paths), PhotoFolder(str(root)), photos.Limits())
+    read_batch(wanted(root, paths), PhotoFolder(str(root)), canonical.Limits())
 
 
 def two_processes(root: Path, paths: Sequence[Path]) -> float:
     """Time two processes, from when both are at work: a run starts them once."""
-    read = partial(read_batch, folder=PhotoFolder(str(root)), limits=photos.Limits())
+    read = partial(read_batch, folder=PhotoFolder(str(root)), limits=canonical.Limits())
     batches = [wanted(root, paths[start : start + 8]) for start in range(0, len(paths), 8)]
     done = map_batches(read, batches, processes=2)
     for _ in range(4):
@@ -138,7 +138,7 @@ def similarity(path: Path) -> float:
     """Give the structural similarity (Wang et al., 2004) of both ways' results."""
     with Image.open(io.BytesIO(plain(path))) as image:
         theirs = np.asarray(image)
-    ours = photos.pixels(photos.canonical(path.read_bytes()))
+    ours = canonical.pixels(canonical.canonical(path.read_bytes()))
     return float(structural_similarity(theirs, ours, channel_axis=2))
 
 
@@ -177,7 +177,7 @@ def pictures() -> Iterator[Image.Image]:
                     picture = image.convert("RGB")
             except OSError:
                 continue
-            if min(picture.size) > photos.SIDE:
+            if min(picture.size) > canonical.SIDE:
                 found += 1
                 yield picture
 
@@ -199,11 +199,11 @@ def matched_with_rows(files: Sequence[PhotoFile]) -> Any:
 
 def read_into_table(folder: Path, count: int) -> None:
     """Read a folder's photos into a table, as the node and its dataset do together."""
-    from fb_marketplace import tables
-    from fb_marketplace.lance_schemas import IMAGES
-    from fb_marketplace.parameters import CleaningParameters
-    from fb_marketplace.pipelines.cleaning.photo_rows import read_photos
-    from fb_marketplace.tables import Retain
+    from fb_marketplace.parameters.cleaning import CleaningParameters
+    from fb_marketplace.pipelines.cleaning.photos import read_photos
+    from fb_marketplace.schemas.lance import IMAGES
+    from fb_marketplace.storage import keyed_table
+    from fb_marketplace.storage.keyed_table import Retain
 
     source = PhotoFolder(str(folder))
     files = source.files()
@@ -211,13 +211,13 @@ def read_into_table(folder: Path, count: int) -> None:
     matched = matched_with_rows(files)
     settings = base_parameters()
     table = str(folder / "table.lance")
-    tables.ensure(table, IMAGES)
+    keyed_table.ensure(table, IMAGES)
     for usable, _ in read_photos(
         matched, source, frozenset(), frozenset(), CleaningParameters.model_validate(settings)
     ):
         if not isinstance(usable, Retain):
-            tables.insert(table, usable)
-    assert len(tables.open_table(table)) == count
+            keyed_table.insert(table, usable)
+    assert len(keyed_table.open_table(table)) == count
 
 
 def base_parameters() -> dict[str, object]:

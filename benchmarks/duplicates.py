@@ -25,11 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
-from fb_marketplace.parameters import DuplicateParameters
-from fb_marketplace.pipelines.cleaning import near_copies
-from fb_marketplace.pipelines.cleaning.near_copies import Pair
+from fb_marketplace.parameters.cleaning import DuplicateParameters
+from fb_marketplace.pipelines.cleaning import near_duplicates
+from fb_marketplace.pipelines.cleaning.near_duplicates import Pair
 from fb_marketplace.pipelines.cleaning.perceptual_hash import content_box, perceptual_hash
-from fb_marketplace_serving import photos
+from fb_marketplace_serving.imaging import canonical
 
 Change = Callable[[Image.Image, Random], Image.Image]
 
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind_of[len(origin)] = change.__name__
         origin.append(source)
         sources.append(sha256(upload).hexdigest())
-        jpegs.append(photos.canonical(upload))
+        jpegs.append(canonical.canonical(upload))
         hashes.append(perceptual_hash(jpegs[-1]))
     found, seconds, judged = _find(sources, jpegs, hashes, parameters)
     print(f"\n{len(kind_of):,} copies planted: {judged:,} candidates, {seconds:.1f} s")
@@ -184,13 +184,13 @@ def _find(
     table = np.stack(hashes)
     began = time.perf_counter()
     pairs = list(
-        near_copies.copies(
+        near_duplicates.copies(
             sources, results, table, lambda rows: [jpegs[row] for row in rows], parameters
         )
     )
     seconds = time.perf_counter() - began
     _, heads = np.unique(results, return_index=True)
-    return pairs, seconds, len(near_copies.candidates(table[heads], parameters))
+    return pairs, seconds, len(near_duplicates.candidates(table[heads], parameters))
 
 
 def _describe_base(base: list[Pair], names: list[str], count: int, listings: Path | None) -> None:
@@ -215,7 +215,7 @@ def _describe_base(base: list[Pair], names: list[str], count: int, listings: Pat
 def _describe_planted(
     found: list[Pair], base: list[Pair], origin: list[int], kind_of: dict[int, str]
 ) -> None:
-    labels = near_copies.groups(len(origin), found)
+    labels = near_duplicates.groups(len(origin), found)
     hits: dict[str, list[bool]] = defaultdict(list)
     for row, kind in kind_of.items():
         hits[kind].append(bool(labels[row] == labels[origin[row]]))
@@ -226,7 +226,7 @@ def _describe_planted(
         low, high = wilson(count, total)
         print(f"{kind:<16}{total:>8}{count / max(1, total):>8.3f}{low:>10.3f} to {high:.3f}")
 
-    known = near_copies.groups(len(origin), base)
+    known = near_duplicates.groups(len(origin), base)
     judged = [pair for pair in found if pair.second in kind_of]
     right = sum(bool(known[origin[one]] == known[origin[two]]) for one, two, _, _ in judged)
     low, high = wilson(right, len(judged))
@@ -247,7 +247,7 @@ def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
 
 
 def _largest(pairs: Iterable[Pair], count: int) -> int:
-    return int(np.bincount(near_copies.groups(count, pairs)).max())
+    return int(np.bincount(near_duplicates.groups(count, pairs)).max())
 
 
 def _read(folder: Path, limit: int | None) -> tuple[list[str], list[str], list[bytes]]:
@@ -255,8 +255,8 @@ def _read(folder: Path, limit: int | None) -> tuple[list[str], list[str], list[b
     for path in sorted(folder.glob("*.jpg"))[:limit]:
         data = path.read_bytes()
         try:
-            jpegs.append(photos.canonical(data))
-        except photos.PhotoError:
+            jpegs.append(canonical.canonical(data))
+        except canonical.PhotoError:
             continue
         names.append(path.stem)
         sources.append(sha256(data).hexdigest())

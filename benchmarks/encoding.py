@@ -27,14 +27,14 @@ from numpy.typing import NDArray
 from photos_of_sample import sample_photos
 from training import recipe
 
-from fb_marketplace.batches import available_cores
-from fb_marketplace.pipelines.vision.backbones import HIDDEN, POOL
-from fb_marketplace.pipelines.vision.embedding_head import Layer
-from fb_marketplace.pipelines.vision.export import export_trained
-from fb_marketplace.pipelines.vision.network import Network, make_network
-from fb_marketplace.pipelines.vision.quantisation import quantised
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import INPUT, Encoder
+from fb_marketplace.compute.parallel import available_cores
+from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
+from fb_marketplace.pipelines.vision.export.quantization import quantised
+from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, POOL
+from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+from fb_marketplace.pipelines.vision.models.network import Network, make_network
+from fb_marketplace_serving.encoders.image import INPUT, Encoder
+from fb_marketplace_serving.imaging import canonical
 
 ROUNDS = 5
 BATCHES = (1, 16)
@@ -69,7 +69,7 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), count + CALIBRATION)
         jpegs = images.take(range(count), ["jpeg"]).column("jpeg").to_pylist()
-        pixels = np.stack([photos.pixels(jpeg) for jpeg in jpegs])
+        pixels = np.stack([canonical.pixels(jpeg) for jpeg in jpegs])
         for backbone in backbones:
             parameters = recipe(backbone, blocks=1).model_copy(
                 update={"weights": "none", "input_side": 224}

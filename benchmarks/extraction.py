@@ -26,15 +26,15 @@ from kedro.io import Version
 from numpy.typing import NDArray
 from photos_of_sample import sample_photos
 
-from fb_marketplace.batches import available_cores
+from fb_marketplace.compute.parallel import available_cores
 from fb_marketplace.datasets.lance_table import LanceTableDataset
-from fb_marketplace.encoding import open_encoder
-from fb_marketplace.parameters import EmbeddingParameters
-from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.tables import Table, open_table
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace.ml.batch_inference import open_encoder
+from fb_marketplace.parameters.embeddings import EmbeddingParameters
+from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.keyed_table import Table, open_table
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical
 
 ROUNDS = 5
 PHOTOS = 512
@@ -50,7 +50,7 @@ def print_extraction(graph: bytes) -> None:
         encoder = StoredFile(str(Path(folder, "encoder.onnx")))
         Path(encoder.url).write_bytes(graph)
         pixels = np.stack(
-            [photos.pixels(each) for each in images.read(["jpeg"]).column("jpeg").to_pylist()]
+            [canonical.pixels(each) for each in images.read(["jpeg"]).column("jpeg").to_pylist()]
         )
         cuts = [
             pixels[start : start + told.photos_per_batch]
@@ -104,7 +104,7 @@ def side_by_side(encoder: Encoder, cuts: Cuts) -> None:
 def extract(images: Table, encoder: StoredFile, url: str, told: EmbeddingParameters) -> None:
     """Make the table of vectors as a run does."""
     dataset = LanceTableDataset(
-        url, "fb_marketplace.lance_schemas.IMAGE_EMBEDDINGS", Version("run", "run")
+        url, "fb_marketplace.schemas.lance.IMAGE_EMBEDDINGS", Version("run", "run")
     )
     for rows in embed(images, encoder, name_vectors(images, encoder, frozenset()), told):
         dataset.save(rows)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fb_marketplace import tables
-from fb_marketplace.digests import sha256
-from fb_marketplace.sample.lake import draw_lake
-from fb_marketplace_serving import photos
+from fb_marketplace.sample.bucket import draw_lake
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.fingerprints import sha256
+from fb_marketplace_serving.imaging import canonical
 
 PHOTOS = pa.schema(
     [
@@ -19,15 +19,15 @@ PHOTOS = pa.schema(
 )
 
 
-def sample_photos(folder: Path, count: int) -> tables.Table:
+def sample_photos(folder: Path, count: int) -> keyed_table.Table:
     """Draw listings, and write so many of their photos, repeated if there are fewer, to a table."""
     read: list[bytes] = []
     for key, content in draw_lake(min(300, max(60, count)), 7).files():
         if not key.endswith(".jpg") or len(read) == count:
             continue
         try:
-            read.append(photos.canonical(content))
-        except photos.PhotoError:  # the sample has damaged files on purpose
+            read.append(canonical.canonical(content))
+        except canonical.PhotoError:  # the sample has damaged files on purpose
             continue
     names, again = [f"{place:06}" for place in range(count)], count // len(read) + 1
     rows = [
@@ -35,6 +35,6 @@ def sample_photos(folder: Path, count: int) -> tables.Table:
         for name, jpeg in zip(names, read * again, strict=False)
     ]
     url = str(folder / "images.lance")
-    tables.ensure(url, PHOTOS)
-    tables.insert(url, pa.Table.from_pylist(rows, schema=PHOTOS))
-    return tables.open_table(url)
+    keyed_table.ensure(url, PHOTOS)
+    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=PHOTOS))
+    return keyed_table.open_table(url)

@@ -34,8 +34,8 @@ from numpy.typing import NDArray
 from search_rivals import Ask, Matrix, Way, autofaiss_ways, found, usearch_ways
 from search_vectors import drawn, grown, read_real
 
-from fb_marketplace.index_choice import attempt, kinds, quickest
-from fb_marketplace.index_recall import (
+from fb_marketplace.ann.index_selection import attempt, kinds, quickest
+from fb_marketplace.ann.recall_benchmark import (
     DEPTH,
     Exam,
     radii_of,
@@ -43,10 +43,10 @@ from fb_marketplace.index_recall import (
     set_exam,
     times_of,
 )
-from fb_marketplace.parameters import IndexParameters
-from fb_marketplace_serving.index_building import hold
-from fb_marketplace_serving.index_kinds import Kind, Vectors
-from fb_marketplace_serving.index_search import kept_rows, nearest
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace_serving.ann.build import hold
+from fb_marketplace_serving.ann.faiss_index import Kind, Vectors
+from fb_marketplace_serving.ann.knn import kept_rows, nearest
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_indexing.yml"
 ROUNDS = 5

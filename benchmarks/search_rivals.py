@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index as USearch
 
-from fb_marketplace.index_recall import DEPTH, Exam, Recall, recall_at
-from fb_marketplace_serving.index_building import EF_SEARCHES
-from fb_marketplace_serving.index_search import exact_distances
+from fb_marketplace.ann.recall_benchmark import DEPTH, Exam, Recall, recall_at
+from fb_marketplace_serving.ann.build import EF_SEARCHES
+from fb_marketplace_serving.ann.knn import exact_distances
 
 Matrix = NDArray[np.float32]
 Ask = Callable[[Matrix], NDArray[np.int64]]

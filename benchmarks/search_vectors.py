@@ -5,10 +5,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace import tables
-from fb_marketplace_serving.index_building import hold
-from fb_marketplace_serving.index_kinds import Vectors
-from fb_marketplace_serving.index_search import one_thread
+from fb_marketplace.storage import keyed_table
+from fb_marketplace_serving.ann.build import hold
+from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.knn import one_thread
 
 HELD_OUT = 1000
 DRAWN = 9500
@@ -38,8 +38,8 @@ def read_real(lake: str, seed: int = 0) -> Real | None:
         seed: of the order, and so of what is held out: 1,000, or a fifth of fewer.
     """
     try:
-        table = tables.open_table(f"{lake}/07_model_output/image_embeddings.lance")
-    except tables.TableMissingError:
+        table = keyed_table.open_table(f"{lake}/07_model_output/image_embeddings.lance")
+    except keyed_table.TableMissingError:
         return None
     order = table.order("image_id").tolist()
     return held_out_of(table.vectors(order, "embedding"), seed) if order else None

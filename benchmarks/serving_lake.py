@@ -10,23 +10,23 @@ from photos_of_sample import sample_photos
 from serving_original import LABELS, resnet50
 from training import recipe
 
-from fb_marketplace.pipelines.ranking.shown_listings import make_listings
-from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import describe
-from fb_marketplace.pipelines.vision.backbones import HIDDEN
-from fb_marketplace.pipelines.vision.embedding_head import Layer
-from fb_marketplace.pipelines.vision.export import export_trained
-from fb_marketplace.pipelines.vision.quantisation import quantised
-from fb_marketplace.sample.lake import draw_lake
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.tables import Table
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.photo_files import FOLDER
-from fb_marketplace_serving.pointer import publish
+from fb_marketplace.pipelines.listings.listing_features import make_listings
+from fb_marketplace.pipelines.release.build_manifest import describe
+from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
+from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
+from fb_marketplace.pipelines.vision.export.quantization import quantised
+from fb_marketplace.pipelines.vision.models.backbones import HIDDEN
+from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+from fb_marketplace.sample.bucket import draw_lake
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.storage.lake import Lake
 
 UPLOADS: Final = 64
 
@@ -59,8 +59,8 @@ def uploads() -> Iterator[tuple[str, bytes]]:
         if not key.endswith(".jpg") or found == UPLOADS:
             continue
         try:
-            photos.canonical(content)
-        except photos.PhotoError:  # the sample has damaged files on purpose
+            canonical.canonical(content)
+        except canonical.PhotoError:  # the sample has damaged files on purpose
             continue
         found += 1
         yield Path(key).name, content
@@ -70,7 +70,7 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
     """Publish a release of some photos, each of a listing of its own."""
     shown = images.take(range(len(images)), ["image_id", "jpeg"])
     ids = shown.column("image_id").to_pylist()
-    pixels = np.stack([photos.pixels(jpeg) for jpeg in shown.column("jpeg").to_pylist()])
+    pixels = np.stack([canonical.pixels(jpeg) for jpeg in shown.column("jpeg").to_pylist()])
     embeddings = Encoder.from_bytes(graph).encode(pixels).embeddings
     index_bytes, ids_bytes = Index.build_flat(embeddings, ids, ids).to_bytes()
     listing = ("A thing", 1.0, "GBP", LABELS[0], LABELS[0], None, None)

@@ -7,9 +7,9 @@ import litserve
 import numpy as np
 from serving_original import answer
 
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.settings import cores
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.server.settings import cores
 
 
 class Exported(litserve.LitAPI):
@@ -26,7 +26,7 @@ class Exported(litserve.LitAPI):
 
     def decode_request(self, request) -> np.ndarray:  # LitServe parses a body by its annotation
         """Read the photo."""
-        return photos.pixels(photos.canonical(request["image"].file.read()))
+        return canonical.pixels(canonical.canonical(request["image"].file.read()))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Encode it."""

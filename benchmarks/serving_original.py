@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fb_marketplace.pipelines.vision.network import Network, make_network
-from fb_marketplace.vision_parameters import VisionParameters
-from fb_marketplace_serving import photos
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.models.network import Network, make_network
+from fb_marketplace_serving.imaging import canonical
 
 LABELS = tuple(f"category {number:02}" for number in range(13))
 
@@ -39,7 +39,7 @@ def serve_original(port: int, parameters: VisionParameters) -> None:
 
     @app.post("/predict/image")
     def predict(image: UploadFile) -> dict[str, object]:
-        pixels = photos.pixels(photos.canonical(image.file.read()))
+        pixels = canonical.pixels(canonical.canonical(image.file.read()))
         with torch.no_grad():
             logits = network(torch.from_numpy(pixels[np.newaxis]))
         return answer(torch.softmax(logits, dim=1)[0].numpy())

@@ -24,18 +24,18 @@ import torch
 from photos_of_sample import sample_photos
 from PIL import Image
 
-from fb_marketplace.pipelines.vision.backbones import BACKBONES
-from fb_marketplace.pipelines.vision.category_paths import Paths
-from fb_marketplace.pipelines.vision.epoch import train_epoch
-from fb_marketplace.pipelines.vision.fine_tuning import make_parts
-from fb_marketplace.pipelines.vision.head import Examples, Head, train_head
-from fb_marketplace.pipelines.vision.kept_memory import kept_memory
-from fb_marketplace.pipelines.vision.network import make_head, make_network, weights_of
-from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
-from fb_marketplace.pipelines.vision.task import Task
-from fb_marketplace.tables import Table
-from fb_marketplace.vision_parameters import VisionParameters
-from fb_marketplace_serving import photos as canonical
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.data.category_paths import Paths
+from fb_marketplace.pipelines.vision.data.dataset import Batches, PhotoDataset, loader
+from fb_marketplace.pipelines.vision.data.task import Task
+from fb_marketplace.pipelines.vision.models.backbones import BACKBONES
+from fb_marketplace.pipelines.vision.models.network import make_head, make_network, weights_of
+from fb_marketplace.pipelines.vision.training.fine_tuning import make_parts
+from fb_marketplace.pipelines.vision.training.linear_probe import Examples, Head, train_head
+from fb_marketplace.pipelines.vision.training.malloc import kept_memory
+from fb_marketplace.pipelines.vision.training.train_loop import train_epoch
+from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace_serving.imaging import canonical
 
 ROUNDS = 3
 CLASSES, PATHS = 13, 15

@@ -26,19 +26,19 @@ import yaml
 from numpy.typing import NDArray
 from search_vectors import grown
 
-from fb_marketplace.index_choice import choose
-from fb_marketplace.parameters import IndexParameters
-from fb_marketplace.pipelines.ranking.search_queries import shortened
-from fb_marketplace_serving.catalogue import Catalogue
-from fb_marketplace_serving.facts import Facts
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_building import hold
-from fb_marketplace_serving.index_kinds import Vectors
-from fb_marketplace_serving.pool import Query, Searched
-from fb_marketplace_serving.release import Release
-from fb_marketplace_serving.search import Searcher
-from fb_marketplace_serving.search_parts import SearchParts
-from fb_marketplace_serving.word_index import WordIndex
+from fb_marketplace.ann.index_selection import choose
+from fb_marketplace.evaluation.query_text import shortened
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace_serving.ann.build import hold
+from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.search_artifacts import SearchParts
+from fb_marketplace_serving.search.bm25 import WordIndex
+from fb_marketplace_serving.search.candidates import Query, Searched
+from fb_marketplace_serving.search.engine import Searcher
+from fb_marketplace_serving.search.listing_features import Facts
+from fb_marketplace_serving.search.listing_store import Catalogue
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_ranking.yml"
 CLIENTS, THREADS = 16, 2

@@ -5,9 +5,9 @@ import contextlib
 import numpy as np
 import pytest
 
-from fb_marketplace_serving import index_search
-from fb_marketplace_serving.index_building import build, efforts, hold
-from fb_marketplace_serving.index_kinds import KINDS
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.faiss_index import KINDS
 
 COUNT, DIMENSION = 3000, 24
 APPROXIMATE = [kind for kind in KINDS if kind != "flat"]
@@ -33,7 +33,7 @@ def nothing_exact():
     """Lets the index answer whatever is asked, however few rows there are or a filter keeps."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("EXACT_ROWS", "EXACT_SHARE", "_MUCH"):
-            patch.setattr(index_search, name, 0)
+            patch.setattr(knn, name, 0)
         yield
 
 

@@ -13,11 +13,11 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGES
-from fb_marketplace.parameters import CleaningParameters
-from fb_marketplace.tables import Table
-from fb_marketplace_serving import photos
+from fb_marketplace.parameters.cleaning import CleaningParameters
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace_serving.imaging import canonical
 
 ROOT = Path(__file__).parents[1]
 
@@ -57,12 +57,12 @@ def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
     """Stores photos in a table at a path, as cleaning does, with made-up sources."""
 
     def store(url: str, found: Mapping[str, bytes]) -> Table:
-        from fb_marketplace.digests import sha256
         from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
+        from fb_marketplace.storage.fingerprints import sha256
 
         rows = []
         for image_id, data in found.items():
-            photo = photos.read(data)
+            photo = canonical.read(data)
             rows.append(
                 {
                     "key": f"key of {image_id}",
@@ -80,9 +80,9 @@ def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
                     "perceptual_hash": perceptual_hash(photo.jpeg).tolist(),
                 }
             )
-        tables.ensure(url, IMAGES)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
-        return tables.open_table(url)
+        keyed_table.ensure(url, IMAGES)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return keyed_table.open_table(url)
 
     return store
 
@@ -115,7 +115,7 @@ def colour_encoder() -> bytes:
         "mean colour",
         [
             helper.make_tensor_value_info(
-                "pixels", TensorProto.UINT8, ["n", photos.SIDE, photos.SIDE, 3]
+                "pixels", TensorProto.UINT8, ["n", canonical.SIDE, canonical.SIDE, 3]
             )
         ],
         [

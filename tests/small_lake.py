@@ -10,12 +10,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from fb_marketplace import tables
-from fb_marketplace.lake_files import begun
-from fb_marketplace.runs import RunRecord, RunRecords
-from fb_marketplace_serving.manifest import ARTIFACTS, Abstention, Canary, Manifest, artifact_of
-from fb_marketplace_serving.photo_files import FOLDER, file_name
-from fb_marketplace_serving.pointer import publish
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.lake_layout import begun
+from fb_marketplace.storage.run_records import RunRecord, RunRecords
+from fb_marketplace_serving.release.manifest import (
+    ARTIFACTS,
+    Abstention,
+    Canary,
+    Manifest,
+    artifact_of,
+)
+from fb_marketplace_serving.release.photo_store import FOLDER, file_name
+from fb_marketplace_serving.release.pointer import publish
 
 LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 TABLE = "03_primary/images.lance"
@@ -46,14 +52,14 @@ class SmallLake:
     def commit(self, keys: Iterable[str], run: str | None = None, table: str = TABLE) -> None:
         """Make a table hold these keys; the version that this makes is the run's, if there is one."""
         url = str(self.root / table)
-        tables.ensure(url, LETTERS)
+        keyed_table.ensure(url, LETTERS)
         wanted = frozenset(keys)
-        held = tables.held_keys(url)
-        made = tables.retain(url, wanted)
+        held = keyed_table.held_keys(url)
+        made = keyed_table.retain(url, wanted)
         for key in sorted(wanted - held):
-            made = tables.insert(url, pa.table({"key": [key]}, schema=LETTERS))
+            made = keyed_table.insert(url, pa.table({"key": [key]}, schema=LETTERS))
         if run:
-            tables.tag(url, run, made)
+            keyed_table.tag(url, run, made)
 
     def record(self, run: str, made: Iterable[str], read: Mapping[str, str] | None = None) -> None:
         """A run that ended well, a minute after it began."""

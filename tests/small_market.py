@@ -7,15 +7,15 @@ from typing import NamedTuple
 import lightgbm
 import numpy as np
 
-from fb_marketplace_serving.catalogue import BANDS, Catalogue
-from fb_marketplace_serving.facts import Facts
-from fb_marketplace_serving.filters import Filter, Near
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.pool import Query, Searched, gather
-from fb_marketplace_serving.ranking_features import FEATURES, features_of
-from fb_marketplace_serving.terms import terms
-from fb_marketplace_serving.word_index import WordIndex
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.bm25 import WordIndex
+from fb_marketplace_serving.search.candidates import Query, Searched, gather
+from fb_marketplace_serving.search.filters import Filter, Near
+from fb_marketplace_serving.search.listing_features import Facts
+from fb_marketplace_serving.search.listing_store import BANDS, Catalogue
+from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
+from fb_marketplace_serving.search.tokenizer import terms
 
 LABELS = ("Arts", "Home", "Sport")
 

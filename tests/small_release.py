@@ -10,11 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import small_search
 
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.manifest import Abstention, Canary, Manifest, artifact_of
-from fb_marketplace_serving.photo_files import FOLDER, file_name
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical as photos
+from fb_marketplace_serving.release.manifest import Abstention, Canary, Manifest, artifact_of
+from fb_marketplace_serving.release.photo_store import FOLDER, file_name
 
 FILES = {
     "encoder": "encoder.onnx",

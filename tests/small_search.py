@@ -12,12 +12,14 @@ import pyarrow.parquet as pq
 from small_market import count_words
 from tiny_text_encoder import graph, tokenizer
 
-from fb_marketplace_serving import places as places_module
-from fb_marketplace_serving.facts import COLUMNS as FACT_COLUMNS
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.manifest import TextCanary
-from fb_marketplace_serving.places import Row, folded
-from fb_marketplace_serving.price_notes import (
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.release.manifest import TextCanary
+from fb_marketplace_serving.release.provenance import SOURCES, Origin, Source, write_origins
+from fb_marketplace_serving.search import gazetteer as places_module
+from fb_marketplace_serving.search.gazetteer import Row, folded
+from fb_marketplace_serving.search.listing_features import COLUMNS as FACT_COLUMNS
+from fb_marketplace_serving.search.price_insights import (
     PHOTO_ELSEWHERE,
     UNUSUAL_PRICE,
     Note,
@@ -25,9 +27,7 @@ from fb_marketplace_serving.price_notes import (
     UnusualPrice,
     write_price_notes,
 )
-from fb_marketplace_serving.provenance import SOURCES, Origin, Source, write_origins
-from fb_marketplace_serving.ranking_features import FEATURES
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace_serving.search.ranking_features import FEATURES
 
 TOWNS = {
     "Leeds": (53.8, -1.55, 500_000),

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from fb_marketplace.batches import available_cores, map_batches
+from fb_marketplace.compute.parallel import available_cores, map_batches
 
 
 def slow_for_the_first(number):

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.bootstrap import Estimate, mean_by_group, statistic_by_group
 from fb_marketplace.errors import UserError
+from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
 
 
 def estimate(values, groups, **told):

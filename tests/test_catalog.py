@@ -15,10 +15,10 @@ from kedro.io import DataCatalog
 from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ValidationError
 
-from fb_marketplace import parameters
+from fb_marketplace.parameters import cleaning
+from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipeline_registry import register_pipelines
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
-from fb_marketplace.vision_parameters import VisionParameters
 
 ROOT = Path(__file__).parents[1]
 PIPELINES = register_pipelines()
@@ -255,14 +255,14 @@ def test_the_shares_of_the_splits_leave_something_to_test_on(base_parameters):
     told = base_parameters["splits"] | {"train": 0.9, "validation": 0.1}
 
     with pytest.raises(ValidationError, match="the rest is the test split"):
-        parameters.SplitParameters.model_validate(told)
+        cleaning.SplitParameters.model_validate(told)
 
 
 def test_a_required_field_must_have_a_column(base_parameters):
     told = base_parameters["cleaning"]["images"] | {"required": ["image_id", "colour"]}
 
     with pytest.raises(ValidationError, match="colour"):
-        parameters.TableParameters.model_validate(told)
+        cleaning.TableParameters.model_validate(told)
 
 
 @pytest.mark.parametrize(("table", "name"), [("products", "location"), ("images", "product_id")])
@@ -273,7 +273,7 @@ def test_a_column_that_cleaning_needs_must_have_a_name(base_parameters, table, n
     told = told | {table: {"columns": columns, "required": required}}
 
     with pytest.raises(ValidationError, match=f"columns does not say what .*{name}"):
-        parameters.CleaningParameters.model_validate(told)
+        cleaning.CleaningParameters.model_validate(told)
 
 
 def test_listing_the_pipelines_imports_nothing_heavy():

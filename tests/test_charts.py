@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from fb_marketplace.charts import bars, log_histogram
+from fb_marketplace.evaluation.plots import bars, log_histogram
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
 
 from fb_marketplace.cli import cli
-from fb_marketplace_serving.index import IndexMismatch
+from fb_marketplace_serving.ann.index import IndexMismatch
 
 ROOT = Path(__file__).parents[1]
 

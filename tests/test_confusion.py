@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from fb_marketplace.confusion import confusion, draw_confusion, macro_f1
+from fb_marketplace.evaluation.confusion_matrix import confusion, draw_confusion, macro_f1
 
 LABELS = ("Arts", "Home", "Sport")
 

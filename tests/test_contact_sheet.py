@@ -3,7 +3,7 @@ import io
 import pytest
 from PIL import Image
 
-from fb_marketplace.contact_sheet import FRAME, GAP, SIDE, Cell, contact_sheet
+from fb_marketplace.evaluation.contact_sheet import FRAME, GAP, SIDE, Cell, contact_sheet
 
 
 def opened(sheet):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fb_marketplace import csv_rows
-from fb_marketplace.csv_rows import Dialect, decode, part, places
 from fb_marketplace.errors import UserError
+from fb_marketplace.storage import csv_reader
+from fb_marketplace.storage.csv_reader import Dialect, decode, part, places
 
 HEADER = "id,name,price\n"
 LINES = Dialect(line_end="\n")
@@ -105,7 +105,7 @@ def test_another_dialect_is_read():
 
 
 def test_a_quote_that_nobody_closes_is_not_followed_for_ever():
-    rest = "2,elm,6\n" * (2 * csv_rows.MOST_CHARACTERS // 8)
+    rest = "2,elm,6\n" * (2 * csv_reader.MOST_CHARACTERS // 8)
 
     rows = part(HEADER + '1,"oak,5\n' * 20 + rest, LINES)
 

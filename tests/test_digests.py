@@ -6,8 +6,14 @@ import pyarrow as pa
 import pytest
 from pydantic import BaseModel
 
-from fb_marketplace import digests, tables
-from fb_marketplace.digests import content_digest, key_of, sha256, stage_digest, table_digest
+from fb_marketplace.storage import fingerprints, keyed_table
+from fb_marketplace.storage.fingerprints import (
+    content_digest,
+    key_of,
+    sha256,
+    stage_digest,
+    table_digest,
+)
 
 
 class Told(BaseModel):
@@ -112,7 +118,7 @@ def test_a_stage_changes_with_its_name_revision_parameters_and_libraries():
 
 def test_a_stage_changes_with_the_version_of_a_library(monkeypatch):
     before = stage_digest("read", 1, libraries=["numpy"])
-    monkeypatch.setattr("fb_marketplace.digests.version", lambda library: "0.0")
+    monkeypatch.setattr("fb_marketplace.storage.fingerprints.version", lambda library: "0.0")
 
     assert stage_digest("read", 1, libraries=["numpy"]) != before
 
@@ -133,21 +139,21 @@ def digest_of(tmp_path):
 
     def digest(name, vectors, at_once=True):
         url = str(tmp_path / f"{name}.lance")
-        tables.ensure(url, SCHEMA)
+        keyed_table.ensure(url, SCHEMA)
         rows = [
             {"key": f"{name} {each}", "id": each, "vector": vector}
             for each, vector in vectors.items()
         ]
         for part in [rows] if at_once else [[row] for row in rows]:
-            tables.insert(url, pa.Table.from_pylist(part, schema=SCHEMA))
-        return table_digest(tables.open_table(url), "id", ["id"], ["vector"])
+            keyed_table.insert(url, pa.Table.from_pylist(part, schema=SCHEMA))
+        return table_digest(keyed_table.open_table(url), "id", ["id"], ["vector"])
 
     return digest
 
 
 def test_rows_of_a_table_may_be_written_in_any_order_and_commits(digest_of, monkeypatch):
     expected = digest_of("one", VECTORS)
-    monkeypatch.setattr(digests, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(fingerprints, "ROWS_AT_ONCE", 2)
 
     assert digest_of("other", dict(reversed(VECTORS.items())), at_once=False) == expected
 

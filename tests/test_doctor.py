@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 import seaweed as seaweedfs
 
-from fb_marketplace import doctor, machine
-from fb_marketplace.doctor import Needs, examine
-from fb_marketplace.raw_tables import RawTable
-from fb_marketplace.storage import open_root
-from fb_marketplace_serving.object_store import S3
+from fb_marketplace.diagnostics import doctor, system
+from fb_marketplace.diagnostics.doctor import Needs, examine
+from fb_marketplace.diagnostics.table_probe import RawTable
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.storage.s3 import S3
 
 PRODUCTS = "id,product_name\n1,A chair\n2,A table\n"
 EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -221,7 +221,7 @@ def test_a_folder_that_cannot_be_written_to_is_told():
 
 def test_too_little_room_is_told(roots, monkeypatch):
     raw, _ = roots
-    monkeypatch.setattr(machine, "free_disk", lambda path: 1_000_000)
+    monkeypatch.setattr(system, "free_disk", lambda path: 1_000_000)
 
     assert "Make room" in fails(needs(raw, "/tmp/lake-not-there"))["disk"]
 
@@ -242,7 +242,7 @@ def test_photos_take_room_but_for_those_that_the_lake_holds(tmp_path):
 
 
 def test_too_little_memory_is_told(monkeypatch):
-    monkeypatch.setattr(machine, "memory_limit", lambda: 1_000_000_000)
+    monkeypatch.setattr(system, "memory_limit", lambda: 1_000_000_000)
 
     assert "1.00 GB" in fails(Needs(trains=True))["memory"]
     assert fails(Needs()) == {}

@@ -3,9 +3,9 @@ import threading
 import numpy as np
 import pytest
 
-from fb_marketplace import encoding
-from fb_marketplace.encoding import encode_rows
-from fb_marketplace_serving import photos
+from fb_marketplace.ml import batch_inference
+from fb_marketplace.ml.batch_inference import encode_rows
+from fb_marketplace_serving.imaging import canonical
 
 
 class Brightness:
@@ -32,7 +32,7 @@ def test_rows_are_encoded_in_batches_in_the_order_asked(stored):
     assert [cut for cut, _ in found] == [[4, 0], [3, 1], [2]]
     assert sorted(encoder.at_once) == [1, 2, 2]
     jpegs = stored.take(rows, ["jpeg"]).column("jpeg").to_pylist()
-    expected = [photos.pixels(jpeg).mean() for jpeg in jpegs]
+    expected = [canonical.pixels(jpeg).mean() for jpeg in jpegs]
     np.testing.assert_allclose(np.concatenate([each for _, each in found]), expected)
 
 
@@ -42,7 +42,7 @@ def test_no_rows_are_no_batches(stored):
 
 @pytest.mark.parametrize("cores", [1, 3])
 def test_each_core_has_a_batch_of_its_own(stored, monkeypatch, cores):
-    monkeypatch.setattr(encoding, "available_cores", lambda: cores)
+    monkeypatch.setattr(batch_inference, "available_cores", lambda: cores)
     together = threading.Barrier(cores, timeout=30)
 
     class Waiting(Brightness):
@@ -56,7 +56,7 @@ def test_each_core_has_a_batch_of_its_own(stored, monkeypatch, cores):
 
 
 def test_batches_are_encoded_while_whoever_takes_them_is_busy(stored, monkeypatch):
-    monkeypatch.setattr(encoding, "available_cores", lambda: 1)
+    monkeypatch.setattr(batch_inference, "available_cores", lambda: 1)
     last = threading.Event()
 
     class Telling(Brightness):
@@ -75,7 +75,7 @@ def test_batches_are_encoded_while_whoever_takes_them_is_busy(stored, monkeypatc
 def test_whoever_stops_early_is_kept_waiting_for_no_more_than_the_batch_in_work(
     stored, monkeypatch
 ):
-    monkeypatch.setattr(encoding, "available_cores", lambda: 1)
+    monkeypatch.setattr(batch_inference, "available_cores", lambda: 1)
     stopped = threading.Event()
 
     class Slow(Brightness):

@@ -9,14 +9,15 @@ from kedro.io import DatasetError, Version
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
-from fb_marketplace import lance_patience, storage, tables
-from fb_marketplace.datasets.place import PlaceDataset
-from fb_marketplace.datasets.streamed_file import StreamedFileDataset
-from fb_marketplace.digests import sha256
-from fb_marketplace.photo_folder import Missed, PhotoFile, PhotoFolder
-from fb_marketplace.work_folder import WorkFolder
-from fb_marketplace_serving import object_store
-from fb_marketplace_serving.object_store import S3
+from fb_marketplace.datasets.path import PlaceDataset
+from fb_marketplace.datasets.streaming_file import StreamedFileDataset
+from fb_marketplace.storage import filesystem as storage
+from fb_marketplace.storage import keyed_table, retries
+from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.fingerprints import sha256
+from fb_marketplace.storage.photo_source import Missed, PhotoFile, PhotoFolder
+from fb_marketplace_serving.storage import s3
+from fb_marketplace_serving.storage.s3 import S3
 
 pytestmark = pytest.mark.slow
 
@@ -42,8 +43,8 @@ def bucket(server, proxy, monkeypatch, request):
     """The URL of an empty bucket behind the proxy; nobody waits long between tries."""
     for name, value in (server.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(object_store, "LONGEST_WAIT", 0.02)
-    monkeypatch.setattr(lance_patience, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(s3, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(retries, "LONGEST_WAIT", 0.02)
     storage.configure()
     S3.clear_instance_cache()
     yield server.make_bucket(f"of-{sha256(request.node.name.encode())[:20]}")
@@ -59,7 +60,7 @@ def rows(*keys):
 
 def held(url):
     """All rows of a table, by key; none is there twice."""
-    found = tables.open_table(url).read(["key", "data"]).to_pylist()
+    found = keyed_table.open_table(url).read(["key", "data"]).to_pylist()
     by_key = {row["key"]: row["data"] for row in found}
     assert len(by_key) == len(found), "a row is there twice"
     return by_key
@@ -154,15 +155,15 @@ def test_a_table_holds_each_row_once(bucket, proxy):
     url = f"{bucket}/of letters.lance"
     proxy.faults.begin(0.3, PASSING, seed=2)
 
-    tables.ensure(url, SCHEMA)
+    keyed_table.ensure(url, SCHEMA)
     for batch in (["a", "b"], ["b", "c"], ["d"]):
-        tables.insert(url, rows(*batch))
-    version = tables.retain(url, frozenset("abd"))
-    tables.tag(url, "kept", version)
-    tables.insert(url, rows("e"))
+        keyed_table.insert(url, rows(*batch))
+    version = keyed_table.retain(url, frozenset("abd"))
+    keyed_table.tag(url, "kept", version)
+    keyed_table.insert(url, rows("e"))
 
     assert held(url) == {key: key.encode() * 3000 for key in "abde"}
-    assert len(tables.open_table(url, "kept")) == 3
+    assert len(keyed_table.open_table(url, "kept")) == 3
     assert proxy.faults.injected.total() > 10
 
 
@@ -170,8 +171,8 @@ def test_a_table_holds_each_row_once(bucket, proxy):
 def test_a_commit_whose_answer_never_came_is_made_once(bucket, proxy, fault, monkeypatch):
     monkeypatch.setitem(storage.LANCE_DEFAULTS, "read_timeout", "500ms")
     url = f"{bucket}/letters.lance"
-    tables.ensure(url, SCHEMA)
-    tables.insert(url, rows("a", "b"))
+    keyed_table.ensure(url, SCHEMA)
+    keyed_table.insert(url, rows("a", "b"))
     proxy.faults.begin(
         1,
         {fault: 1},
@@ -179,24 +180,24 @@ def test_a_commit_whose_answer_never_came_is_made_once(bucket, proxy, fault, mon
         only=lambda method, target: method == "PUT" and "_versions" in target,
     )
 
-    tables.insert(url, rows("b", "c"))
-    tables.tag(url, "kept", tables.retain(url, frozenset("ac")))
-    tables.insert(url, rows("d"))
+    keyed_table.insert(url, rows("b", "c"))
+    keyed_table.tag(url, "kept", keyed_table.retain(url, frozenset("ac")))
+    keyed_table.insert(url, rows("d"))
 
     assert sorted(held(url)) == ["a", "c", "d"]
-    assert len(tables.open_table(url, "kept")) == 2
+    assert len(keyed_table.open_table(url, "kept")) == 2
     assert proxy.faults.injected[fault] >= 3
 
 
 def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, proxy, monkeypatch):
     monkeypatch.setitem(storage.LANCE_DEFAULTS, "client_max_retries", "1")
-    monkeypatch.setattr(lance_patience, "TRIES", 2)
+    monkeypatch.setattr(retries, "TRIES", 2)
     url = f"{bucket}/letters.lance"
-    tables.ensure(url, SCHEMA)
+    keyed_table.ensure(url, SCHEMA)
     proxy.faults.begin(1, {"slow_down": 1})
 
     with pytest.raises(ConnectionError, match="found no answer in 2 tries") as said:
-        tables.insert(url, rows("a"))
+        keyed_table.insert(url, rows("a"))
 
     assert "\n" not in str(said.value)
 
@@ -205,7 +206,7 @@ def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, prox
     "ask",
     [
         lambda url: PlaceDataset(
-            f"{url}/images", "fb_marketplace.photo_folder.PhotoFolder"
+            f"{url}/images", "fb_marketplace.storage.photo_source.PhotoFolder"
         ).exists(),
         lambda url: CSVDataset(filepath=f"{url}/some.csv").load(),
         lambda url: JSONDataset(filepath=f"{url}/some.json").save([1]),
@@ -225,7 +226,7 @@ def test_a_dataset_whose_store_fails_for_good_says_so_as_a_user_meets_it(bucket,
 def test_a_table_that_is_not_there_is_missing(bucket, proxy):
     proxy.faults.begin(0.3, PASSING, seed=3)
 
-    assert tables.held_keys(f"{bucket}/none.lance") == frozenset()
+    assert keyed_table.held_keys(f"{bucket}/none.lance") == frozenset()
 
 
 @pytest.mark.parametrize("kind", [CSVDataset, ParquetDataset])

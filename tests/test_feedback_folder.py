@@ -1,7 +1,7 @@
 import fsspec
 import pytest
 
-from fb_marketplace.feedback_folder import FeedbackFolder
+from fb_marketplace.storage.feedback_source import FeedbackFolder
 
 
 @pytest.fixture(params=["disk", "memory"])

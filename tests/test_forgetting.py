@@ -9,15 +9,22 @@ import pyarrow as pa
 import pytest
 from small_lake import SmallLake, version
 
-from fb_marketplace import forgetting, tables
 from fb_marketplace.errors import UserError
-from fb_marketplace.feedback_folder import FeedbackFolder
-from fb_marketplace.forgetting import InBucket, forget, look_for, look_in_bucket, receipt_of
-from fb_marketplace.forgotten import FILE, read_forgotten
-from fb_marketplace.lance_schemas import IMAGES
-from fb_marketplace.photo_folder import PhotoFolder
-from fb_marketplace.traces import Traces, search, traces_of
-from fb_marketplace_serving.pointer import look
+from fb_marketplace.lifecycle import erasure
+from fb_marketplace.lifecycle.erasure import (
+    InBucket,
+    forget,
+    look_for,
+    look_in_bucket,
+    receipt_of,
+)
+from fb_marketplace.lifecycle.erasure_scan import Traces, search, traces_of
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.erasure_list import FILE, read_forgotten
+from fb_marketplace.storage.feedback_source import FeedbackFolder
+from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace_serving.release.pointer import look
 
 LAMP, TABLE_, CHAIR = "lamp-4e5f6a7b", "table-1c58d3f9", "chair-860673f1"
 IN_BUCKET = InBucket(1, 1, 1, 0)
@@ -62,14 +69,14 @@ def whole_run(lake, day, products):
     photos = [photo(name) for name in products]
     rows = [{"image_id": each["image_id"], "product_id": each["product_id"]} for each in photos]
     lake.file("02_intermediate/cleaned_image_rows.parquet", run, parquet(rows))
-    tables.ensure(url, IMAGES)
-    tables.retain(url, frozenset(each["key"] for each in photos))
-    number = tables.insert(url, pa.Table.from_pylist(photos, schema=IMAGES))
-    tables.tag(url, run, number)
+    keyed_table.ensure(url, IMAGES)
+    keyed_table.retain(url, frozenset(each["key"] for each in photos))
+    number = keyed_table.insert(url, pa.Table.from_pylist(photos, schema=IMAGES))
+    keyed_table.tag(url, run, number)
     history = [{"stage": "fine_tuning", "epoch": 0.0, "validation_loss": float(day)}]
     lake.file("08_reporting/training_history.json", run, json.dumps(history).encode())
     lake.release(run, b"".join(each["jpeg"] for each in photos))
-    lake.record(run, [*forgetting.TOGETHER, "products", "images"])
+    lake.record(run, [*erasure.TOGETHER, "products", "images"])
     return run
 
 
@@ -103,7 +110,7 @@ def test_what_another_listing_shares_tells_of_neither(lake, url):
     whole_run(lake, 3, [LAMP, TABLE_, CHAIR, "lamp-00000000"])
     copy = photo("lamp-00000000") | {name: photo(LAMP)[name] for name in ("jpeg", "sha256")}
     table = f"{url}/03_primary/images.lance"
-    tables.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
+    keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
 
     found = traces_of(url, LAMP)
 
@@ -160,7 +167,7 @@ def test_it_is_found_however_it_is_written(tmp_path, path, content):
 
 
 def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("fb_marketplace_serving.lake._BLOCK_BYTES", 5)
+    monkeypatch.setattr("fb_marketplace_serving.storage.lake._BLOCK_BYTES", 5)
     lake = SmallLake(tmp_path)
     lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
     lake.put("work/f/b.bin", b"before " + LAMP[:-1].encode() + b" after")
@@ -221,7 +228,7 @@ def test_what_is_forgotten_is_nowhere_and_others_are_there(lake, url):
     assert not [path for path, data in texts.items() if any(trace in data for trace in sought)]
     assert not [path for path in texts if version(1) in path or version(2) in path]
     assert look(url).version == told["release_in_force"] == version(3)
-    table = tables.open_table(f"{url}/03_primary/images.lance", version(3))
+    table = keyed_table.open_table(f"{url}/03_primary/images.lance", version(3))
     assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
@@ -270,7 +277,7 @@ def test_one_that_was_killed_after_the_run_goes_on_without_another(lake, url, mo
 
     found = look_for(url, LAMP)
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        patched.setattr(forgetting, "_clean", dies)
+        patched.setattr(erasure, "_clean", dies)
         forget(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     forget(url, look_for(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
@@ -284,7 +291,7 @@ def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        patched.setattr(forgetting, "_clean", dies)
+        patched.setattr(erasure, "_clean", dies)
         forget(url, look_for(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
     lake.file("08_reporting/run_report.json", version(4))
 

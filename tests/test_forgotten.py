@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from fb_marketplace.forgotten import FILE, NOBODY, read_forgotten, remember
-from fb_marketplace_serving.lake import Lake, OvertakenError
+from fb_marketplace.storage.erasure_list import FILE, NOBODY, read_forgotten, remember
+from fb_marketplace_serving.storage.lake import Lake, OvertakenError
 
 
 def test_nobody_is_forgotten_where_there_is_no_file(tmp_path):

@@ -10,10 +10,10 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
-from fb_marketplace import tables
 from fb_marketplace.errors import UserError
-from fb_marketplace.hooks import VersionHooks
-from fb_marketplace.runs import RunRecords
+from fb_marketplace.hooks.versioning import VersionHooks
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.run_records import RunRecords
 
 LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 
@@ -38,9 +38,9 @@ def lake(tmp_path):
     def catalog(version):
         places = {
             "run_records": {
-                "type": "fb_marketplace.datasets.place.PlaceDataset",
+                "type": "fb_marketplace.datasets.path.PlaceDataset",
                 "filepath": str(tmp_path / "runs"),
-                "opened_by": "fb_marketplace.runs.RunRecords",
+                "opened_by": "fb_marketplace.storage.run_records.RunRecords",
             },
             "letters": {
                 "type": "fb_marketplace.datasets.lance_table.LanceTableDataset",
@@ -49,7 +49,7 @@ def lake(tmp_path):
                 "versioned": True,
             },
             "previous_table": {
-                "type": "fb_marketplace.datasets.previous.PreviousParquetDataset",
+                "type": "fb_marketplace.datasets.previous_version.PreviousParquetDataset",
                 "filepath": str(tmp_path / "table.parquet"),
                 "versioned": True,
                 "metadata": {"previous_of": "table"},
@@ -170,9 +170,9 @@ def test_parameters_are_written_down(lake):
 def test_a_table_that_was_committed_to_is_tagged_with_the_run_s_version(lake):
     lake.run(MAKE + KEEP, "v1")
     url = str(lake.root / "letters.lance")
-    tables.insert(url, pa.table({"key": ["other"]}, schema=LETTERS))
+    keyed_table.insert(url, pa.table({"key": ["other"]}, schema=LETTERS))
 
-    assert tables.open_table(url, "v1").read(["key"]).column("key").to_pylist() == ["42"]
+    assert keyed_table.open_table(url, "v1").read(["key"]).column("key").to_pylist() == ["42"]
 
 
 def test_what_the_last_run_left_of_a_table_is_read_while_it_is_made_anew(lake):

@@ -4,9 +4,9 @@ import json
 import pandas as pd
 import pytest
 
-from fb_marketplace.in_force import MEASURES, read_in_force
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.manifest import (
+from fb_marketplace.pipelines.release.current_release import MEASURES, read_in_force
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.manifest import (
     ARTIFACTS,
     Abstention,
     Artifact,
@@ -15,7 +15,7 @@ from fb_marketplace_serving.manifest import (
     ReleaseError,
     artifact_of,
 )
-from fb_marketplace_serving.pointer import publish
+from fb_marketplace_serving.release.pointer import publish
 
 TABLE = pd.DataFrame(
     [("photo_top1", "i", "g", 1.0), ("recall_at_1", "i", "g", 0.0)], columns=list(MEASURES)
@@ -36,7 +36,7 @@ def lake(tmp_path):
         artifacts=dict.fromkeys(ARTIFACTS, empty) | {"measures": measures},
         labels=("Arts",),
         abstention=Abstention(threshold=1, error=0.05),
-        photos_version=photos.VERSION,
+        photos_version=canonical.VERSION,
         embedding_dimension=3,
         counts={},
         metrics={},

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 from drawn_vectors import COUNT, drawn
 
-from fb_marketplace import index_choice
+from fb_marketplace.ann import index_selection
+from fb_marketplace.ann.index_selection import choose
+from fb_marketplace.ann.recall_benchmark import Exam, radii_of, recall_of
 from fb_marketplace.errors import UserError
-from fb_marketplace.index_choice import choose
-from fb_marketplace.index_recall import Exam, radii_of, recall_of
-from fb_marketplace.parameters import IndexParameters
-from fb_marketplace_serving.index_building import hold
-from fb_marketplace_serving.index_kinds import Vectors
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace_serving.ann.build import hold
+from fb_marketplace_serving.ann.faiss_index import Vectors
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,7 @@ def clock(monkeypatch):
         def times_of(indexes, queries):
             return {kind: np.full(3, float(milliseconds[kind])) for kind in indexes}
 
-        monkeypatch.setattr(index_choice, "times_of", times_of)
+        monkeypatch.setattr(index_selection, "times_of", times_of)
 
     return set_to
 
@@ -70,7 +70,7 @@ def test_a_kind_that_does_not_find_enough_is_not_taken_however_quick(
     vectors, asked, clock, monkeypatch
 ):
     clock(ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
-    monkeypatch.setattr(index_choice, "efforts", near_nothing)
+    monkeypatch.setattr(index_selection, "efforts", near_nothing)
 
     chosen = choose(vectors, asked(kind="auto"))
 
@@ -119,7 +119,7 @@ def test_more_recall_is_bought_by_looking_further(vectors, asked):
 
 
 def test_a_named_kind_that_cannot_find_enough_says_how_much_it_finds(vectors, asked, monkeypatch):
-    monkeypatch.setattr(index_choice, "efforts", near_nothing)
+    monkeypatch.setattr(index_selection, "efforts", near_nothing)
 
     with pytest.raises(UserError, match=r"hnsw finds 0\.\d+ .* expected 0\.95: lower indexing.rec"):
         choose(vectors, asked(kind="hnsw"))

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from drawn_vectors import COUNT, DIMENSION, drawn
 
-from fb_marketplace import index_recall
-from fb_marketplace.index_recall import (
+from fb_marketplace.ann import recall_benchmark
+from fb_marketplace.ann.recall_benchmark import (
     Exam,
     most_that_shows,
     radii_of,
@@ -14,8 +14,8 @@ from fb_marketplace.index_recall import (
     set_exam,
     times_of,
 )
-from fb_marketplace_serving.index_building import build, hold
-from fb_marketplace_serving.index_kinds import Vectors
+from fb_marketplace_serving.ann.build import build, hold
+from fb_marketplace_serving.ann.faiss_index import Vectors
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +116,8 @@ def test_a_kind_that_is_far_too_slow_is_not_timed_for_long(vectors, monkeypatch)
         asked[name] += 1
         return took[name]
 
-    monkeypatch.setattr(index_recall, "nearest", lambda *_: None)
-    monkeypatch.setattr(index_recall, "_milliseconds", milliseconds)
+    monkeypatch.setattr(recall_benchmark, "nearest", lambda *_: None)
+    monkeypatch.setattr(recall_benchmark, "_milliseconds", milliseconds)
 
     times = times_of({name: name for name in took}, drawn(1, 50))
 

@@ -4,15 +4,15 @@ import time
 
 import pytest
 
-from fb_marketplace import lance_patience
-from fb_marketplace.lance_patience import again_if_broken
+from fb_marketplace.storage import retries
+from fb_marketplace.storage.retries import again_if_broken
 
 
 @pytest.fixture
 def begun(monkeypatch):
     """How often work was begun; it takes longer than the patience, and nobody waits long after it."""
-    monkeypatch.setattr(lance_patience, "PATIENCE", 0.01)
-    monkeypatch.setattr(lance_patience, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(retries, "PATIENCE", 0.01)
+    monkeypatch.setattr(retries, "LONGEST_WAIT", 0.01)
     return []
 
 

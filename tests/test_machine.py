@@ -4,7 +4,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 
-from fb_marketplace import machine
+from fb_marketplace.diagnostics import system
 
 
 @pytest.fixture
@@ -20,43 +20,43 @@ def asked(monkeypatch):
             return Here()
         raise PackageNotFoundError(name)
 
-    monkeypatch.setattr(machine, "distribution", distribution)
-    return lambda *told: monkeypatch.setattr(machine, "requires", lambda name: list(told))
+    monkeypatch.setattr(system, "distribution", distribution)
+    return lambda *told: monkeypatch.setattr(system, "requires", lambda name: list(told))
 
 
 @pytest.mark.parametrize("told", ["here", "here>=1.5,<2", 'absent; extra == "dev"'])
 def test_a_package_in_its_range_and_one_that_is_not_asked_for_are_well(asked, told):
     asked(told)
 
-    assert machine.unfit_packages() == []
+    assert system.unfit_packages() == []
 
 
 def test_a_package_outside_its_range_or_missing_is_named_with_what_is_asked_for(asked):
     asked("here>=2,<3", "absent>=1")
 
-    assert machine.unfit_packages() == ["here 1.5.0+local, not <3,>=2", "absent is missing"]
+    assert system.unfit_packages() == ["here 1.5.0+local, not <3,>=2", "absent is missing"]
 
 
 def test_a_checkout_that_is_not_installed_asks_for_nothing():
-    assert machine.unfit_packages("no-such-distribution") is None
+    assert system.unfit_packages("no-such-distribution") is None
 
 
 def test_what_this_project_asks_for_is_installed():
-    assert machine.unfit_packages() == []
+    assert system.unfit_packages() == []
 
 
 def test_a_folder_that_is_not_there_is_on_the_disk_of_the_nearest_that_is(tmp_path):
-    assert machine.nearest_folder(tmp_path / "not/there") == tmp_path
-    assert machine.free_disk(tmp_path / "not/there") > 0
-    assert machine.folder_bytes(tmp_path / "not/there") == 0
+    assert system.nearest_folder(tmp_path / "not/there") == tmp_path
+    assert system.free_disk(tmp_path / "not/there") > 0
+    assert system.folder_bytes(tmp_path / "not/there") == 0
 
 
 def test_a_container_has_the_memory_that_it_was_given(tmp_path, monkeypatch):
     (tmp_path / "given").write_text("1000000\n")
     (tmp_path / "all").write_text("max\n")
-    monkeypatch.setattr(machine, "_CGROUP_LIMITS", (tmp_path / "all", tmp_path / "none"))
-    whole = machine.memory_limit()
-    monkeypatch.setattr(machine, "_CGROUP_LIMITS", (tmp_path / "given",))
+    monkeypatch.setattr(system, "_CGROUP_LIMITS", (tmp_path / "all", tmp_path / "none"))
+    whole = system.memory_limit()
+    monkeypatch.setattr(system, "_CGROUP_LIMITS", (tmp_path / "given",))
 
     assert whole is None or whole > 1_000_000
-    assert machine.memory_limit() == 1_000_000
+    assert system.memory_limit() == 1_000_000

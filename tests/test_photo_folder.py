@@ -5,8 +5,8 @@ import pytest
 from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
 
-from fb_marketplace import photo_folder
-from fb_marketplace.photo_folder import Missed, PhotoFile, PhotoFolder, batches
+from fb_marketplace.storage import photo_source
+from fb_marketplace.storage.photo_source import Missed, PhotoFile, PhotoFolder, batches
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -106,7 +106,7 @@ def test_batches_hold_as_many_files_as_asked():
 
 
 def test_batches_hold_as_many_bytes_as_fit_and_a_large_file_goes_alone(monkeypatch):
-    monkeypatch.setattr(photo_folder, "BYTES_PER_BATCH", 10)
+    monkeypatch.setattr(photo_source, "BYTES_PER_BATCH", 10)
 
     found = [[file.size for file in batch] for batch in batches(files(4, 6, 1, 25, 3, 3), 100)]
 
@@ -122,7 +122,7 @@ def bucket(monkeypatch, tmp_path):
     """A folder of an asynchronous store, by (folder, write, its synchronous filesystem)."""
     memory = MemoryFileSystem()
     root = f"/{tmp_path.name}"
-    monkeypatch.setattr(photo_folder, "open_root", lambda _: (AsyncFileSystemWrapper(memory), root))
+    monkeypatch.setattr(photo_source, "open_root", lambda _: (AsyncFileSystemWrapper(memory), root))
     return (
         PhotoFolder("memory://ignored"),
         lambda key: memory.pipe_file(f"{root}/{key}", key.encode()),

@@ -8,16 +8,22 @@ import pytest
 import seaweed as seaweedfs
 from small_lake import TABLE, SmallLake, version
 
-from fb_marketplace import pruning, retention, tables
-from fb_marketplace.forgotten import remember
-from fb_marketplace.photo_folder import PhotoFolder
-from fb_marketplace.runs import RunRecords
-from fb_marketplace.storage import open_root
-from fb_marketplace.work_folder import WorkFolder
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.pointer import current_version, look, put_in_force, read_current
-from fb_marketplace_serving.release_files import files_of, sealed_bytes
-from fb_marketplace_serving.release_list import list_releases
+from fb_marketplace.lifecycle import prune, retention
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.erasure_list import remember
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.run_records import RunRecords
+from fb_marketplace_serving.release.artifacts import files_of, sealed_bytes
+from fb_marketplace_serving.release.history import list_releases
+from fb_marketplace_serving.release.pointer import (
+    current_version,
+    look,
+    put_in_force,
+    read_current,
+)
+from fb_marketplace_serving.storage.lake import Lake
 
 RAW, LAKE = f"s3://{seaweedfs.RAW_BUCKET}/raw", f"s3://{seaweedfs.LAKE_BUCKET}/lake"
 
@@ -114,12 +120,12 @@ def test_the_pipelines_identity_can_all_that_runs_and_pruning_take(acts_as):
     work.write("state", b"epoch")
     work.remove("state")
     remember(LAKE, "p", [])
-    assert tables.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
-    tables.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
+    assert keyed_table.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
+    keyed_table.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
     put_in_force(LAKE, version(2), look(LAKE))
     with filesystem.open(f"{root}/07_model_output/large", "wb", block_size=5 * 2**20) as file:
         file.write(b"x" * (6 * 2**20))
-    pruning.prune(retention.plan(LAKE, 1, timedelta(0)))
+    prune.prune(retention.plan(LAKE, 1, timedelta(0)))
 
     assert [each.version for each in RunRecords(f"{LAKE}/runs").newest_first()] == [version(2)]
     assert not filesystem.exists(f"{root}/releases/{version(1)}.json")

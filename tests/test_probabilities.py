@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.probabilities import fit_temperature, log_loss, log_losses, softmax
+from fb_marketplace.ml.probabilities import fit_temperature, log_loss, log_losses, softmax
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.progress import Progress, tallies
+from fb_marketplace.observability.progress import Progress, tallies
 
 
 @pytest.mark.parametrize(("total", "already"), [(0, 0), (5, 5), (5, 2)])

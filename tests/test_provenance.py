@@ -3,7 +3,7 @@ from importlib.metadata import version
 
 import pytest
 
-from fb_marketplace import provenance
+from fb_marketplace.observability import versions
 
 
 @pytest.fixture
@@ -12,7 +12,7 @@ def repository(tmp_path, monkeypatch):
     copy = tmp_path / ".venv/site-packages/fb_marketplace/provenance.py"
     copy.parent.mkdir(parents=True)
     copy.write_text("# a copy")
-    monkeypatch.setattr(provenance, "__file__", str(copy))
+    monkeypatch.setattr(versions, "__file__", str(copy))
 
     def git(*words):
         who = ["-c", "user.name=A", "-c", "user.email=a@example.com", "-c", "commit.gpgsign=false"]
@@ -27,14 +27,14 @@ def repository(tmp_path, monkeypatch):
 
 
 def test_installed_in_another_project_s_checkout_the_version_tells_the_code(repository):
-    assert provenance.code_revision() == version("fb-marketplace")
+    assert versions.code_revision() == version("fb-marketplace")
 
 
 def test_in_its_own_checkout_the_commit_tells_the_code(repository):
     repository("add", "--force", ".")
     repository("commit", "--quiet", "--message=ours")
 
-    assert provenance.code_revision() == repository("rev-parse", "--short=12", "HEAD")
+    assert versions.code_revision() == repository("rev-parse", "--short=12", "HEAD")
 
 
 def test_a_change_on_top_of_a_commit_is_told(repository, tmp_path):
@@ -42,10 +42,10 @@ def test_a_change_on_top_of_a_commit_is_told(repository, tmp_path):
     repository("commit", "--quiet", "--message=ours")
     (tmp_path / ".venv/site-packages/fb_marketplace/provenance.py").write_text("# changed")
 
-    assert provenance.code_revision() == repository("rev-parse", "--short=12", "HEAD") + "+"
+    assert versions.code_revision() == repository("rev-parse", "--short=12", "HEAD") + "+"
 
 
 def test_outside_git_the_version_tells_the_code(tmp_path, monkeypatch):
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "provenance.py"))
+    monkeypatch.setattr(versions, "__file__", str(tmp_path / "provenance.py"))
 
-    assert provenance.code_revision() == version("fb-marketplace")
+    assert versions.code_revision() == version("fb-marketplace")

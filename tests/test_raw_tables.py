@@ -4,8 +4,8 @@ import fsspec
 import pandas as pd
 import pytest
 
+from fb_marketplace.diagnostics.table_probe import HEAD_BYTES, TAIL_BYTES, RawTable, look
 from fb_marketplace.errors import UserError
-from fb_marketplace.raw_tables import HEAD_BYTES, TAIL_BYTES, RawTable, look
 
 COLUMNS = ("id", "title", "place")
 AS_WRITTEN = {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "na_filter": False}

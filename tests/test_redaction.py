@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fb_marketplace.redaction import keep_out_of_logs, redacted
+from fb_marketplace.observability.log_filters import keep_out_of_logs, redacted
 
 
 @pytest.fixture(autouse=True)

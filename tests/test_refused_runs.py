@@ -11,10 +11,10 @@ import seaweed as seaweedfs
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
-from fb_marketplace import machine
 from fb_marketplace.cli import cli
-from fb_marketplace.storage import open_root
-from fb_marketplace_serving.object_store import S3
+from fb_marketplace.diagnostics import system
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.storage.s3 import S3
 
 ROOT = Path(__file__).parents[1]
 COLUMNS = ("id", "product_name", "category", "product_description", "price", "location")
@@ -162,7 +162,7 @@ def test_a_disk_that_is_too_small_is_told(refused, raw, small_disk):
 def test_a_disk_that_is_full_in_the_middle_of_a_run_is_told(refused, raw, small_disk, monkeypatch):
     """Its own libraries meet the end of the disk, each with words of its own."""
     (small_disk / "kept.json").write_text("{}")
-    monkeypatch.setattr(machine, "free_disk", lambda path: 10**12)
+    monkeypatch.setattr(system, "free_disk", lambda path: 10**12)
     room = os.statvfs(small_disk)
     (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_bsize - 40_000))
 

@@ -9,14 +9,15 @@ import pytest
 import seaweed as seaweedfs
 from small_lake import TABLE, SmallLake, version
 
-from fb_marketplace import pruning, tables
 from fb_marketplace.errors import UserError
-from fb_marketplace.retention import JOURNAL, plan
-from fb_marketplace.storage import open_root
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import read_manifest
-from fb_marketplace_serving.pointer import CURRENT, look, pointer_to, put_in_force
-from fb_marketplace_serving.release_files import files_of, sealed_bytes
+from fb_marketplace.lifecycle import prune
+from fb_marketplace.lifecycle.retention import JOURNAL, plan
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.release.artifacts import files_of, sealed_bytes
+from fb_marketplace_serving.release.manifest import read_manifest
+from fb_marketplace_serving.release.pointer import CURRENT, look, pointer_to, put_in_force
+from fb_marketplace_serving.storage.lake import Lake
 
 AT_ONCE = timedelta(0)
 
@@ -43,7 +44,9 @@ def names(plan, kind):
 
 
 def keys(url, version=None):
-    return "".join(sorted(tables.open_table(url, version).read(["key"]).column("key").to_pylist()))
+    return "".join(
+        sorted(keyed_table.open_table(url, version).read(["key"]).column("key").to_pylist())
+    )
 
 
 def assert_whole(url):
@@ -65,7 +68,7 @@ def test_all_stays_where_no_more_runs_are_than_are_kept(three_days):
     before = three_days.files()
 
     found = planned(three_days, keep=3)
-    pruning.prune(found)
+    prune.prune(found)
 
     assert {item.kind for item in found.items} == {"table"}
     assert {path for path in before if TABLE not in path} <= three_days.files()
@@ -73,7 +76,7 @@ def test_all_stays_where_no_more_runs_are_than_are_kept(three_days):
 
 
 def test_what_only_older_runs_need_goes(three_days):
-    pruning.prune(planned(three_days))
+    prune.prune(planned(three_days))
 
     left = three_days.files()
     assert not [path for path in left if version(1) in path or version(2) in path]
@@ -83,7 +86,7 @@ def test_what_only_older_runs_need_goes(three_days):
 
 
 def test_nothing_is_left_to_go_the_second_time(three_days):
-    pruning.prune(planned(three_days))
+    prune.prune(planned(three_days))
 
     assert planned(three_days).items == ()
 
@@ -103,7 +106,7 @@ def test_what_would_go_takes_what_goes(three_days):
         return sum(path.stat().st_size for path in found if path.parent.name != "_transactions")
 
     found, before = planned(three_days), size()
-    pruning.prune(found)
+    prune.prune(found)
 
     assert before - size() == pytest.approx(found.bytes, abs=100)
 
@@ -137,7 +140,7 @@ def test_the_release_in_force_stays_with_its_photos_after_a_rollback(three_days)
     url = str(three_days.root)
     put_in_force(url, version(1), look(url))
 
-    pruning.prune(planned(three_days))
+    prune.prune(planned(three_days))
 
     assert set(three_days.files()) >= {f"releases/{version(day)}.json" for day in (1, 3)}
     assert f"runs/{version(1)}.json" not in three_days.files()
@@ -150,7 +153,7 @@ def test_a_release_put_in_force_after_planning_stops_the_prune(three_days):
     before = three_days.files()
 
     with pytest.raises(UserError, match=f"found {version(1)}"):
-        pruning.prune(found)
+        prune.prune(found)
 
     assert three_days.files() == before
 
@@ -181,7 +184,7 @@ def test_what_a_run_may_be_writing_is_left_alone(three_days):
     before = three_days.files()
 
     found = planned(three_days, keep=3)
-    pruning.prune(found)
+    prune.prune(found)
 
     assert found.going_on == (version(4),)
     assert three_days.files() >= {path for path in before if version(4) in path}
@@ -208,7 +211,7 @@ def test_what_a_killed_run_left_goes_once_a_later_one_ended(three_days):
     }
 
     found = planned(three_days, keep=5)
-    pruning.prune(found)
+    prune.prune(found)
 
     assert names(found, "version") == [f"03_primary/products.parquet @ {version(4)}"]
     assert names(found, "tag") == [f"{TABLE} @ {version(4)}"]
@@ -235,11 +238,11 @@ def test_what_a_killed_run_left_stays_for_the_time_that_is_given(three_days):
 
 
 def test_data_that_no_commit_names_goes(three_days):
-    pruning.prune(planned(three_days, keep=3))
+    prune.prune(planned(three_days, keep=3))
     stray = three_days.put(f"{TABLE}/data/stray.lance", b"x" * 5000)
 
     found = planned(three_days, keep=3)
-    pruning.prune(found)
+    prune.prune(found)
 
     assert names(found, "table") == [TABLE]
     assert found.bytes == 5000
@@ -247,7 +250,7 @@ def test_data_that_no_commit_names_goes(three_days):
 
 
 def test_data_of_a_commit_that_may_be_going_on_stays(three_days):
-    pruning.prune(planned(three_days, keep=3))
+    prune.prune(planned(three_days, keep=3))
     three_days.put(f"{TABLE}/data/stray.lance")
 
     assert planned(three_days, keep=3, unrecorded_for=timedelta(hours=1)).items == ()
@@ -266,9 +269,9 @@ def test_what_is_no_run_s_is_left_alone(three_days):
         three_days.put("08_reporting/notes.txt"),
         three_days.put("keep/notes.txt"),
     }
-    tables.tag(str(three_days.root / TABLE), "of-mine", 2)
+    keyed_table.tag(str(three_days.root / TABLE), "of-mine", 2)
 
-    pruning.prune(planned(three_days))
+    prune.prune(planned(three_days))
 
     assert foreign <= three_days.files()
     assert keys(str(three_days.root / TABLE), "of-mine") is not None
@@ -276,7 +279,7 @@ def test_what_is_no_run_s_is_left_alone(three_days):
 
 @pytest.mark.parametrize("step", range(1, 26, 4))
 def test_a_prune_that_is_killed_leaves_whole_things_and_is_taken_up(three_days, monkeypatch, step):
-    url, done, remove = str(three_days.root), [], pruning._remove
+    url, done, remove = str(three_days.root), [], prune._remove
 
     def dies(lake, item):
         if len(done) == step:
@@ -285,12 +288,12 @@ def test_a_prune_that_is_killed_leaves_whole_things_and_is_taken_up(three_days, 
         remove(lake, item)
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        patched.setattr(pruning, "_remove", dies)
-        pruning.prune(planned(three_days))
+        patched.setattr(prune, "_remove", dies)
+        prune.prune(planned(three_days))
     assert_whole(url)
 
     # A week has not passed since, and yet what it left is known to be nobody's.
-    pruning.prune(planned(three_days, unrecorded_for=timedelta(days=7)))
+    prune.prune(planned(three_days, unrecorded_for=timedelta(days=7)))
 
     left = three_days.files()
     assert not [path for path in left if version(1) in path or version(2) in path]
@@ -321,7 +324,7 @@ def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkey
 
     found = plan(url, 1, AT_ONCE)
     on_disk = planned(three_days)
-    pruning.prune(found)
+    prune.prune(found)
 
     told = [(item.kind, item.name, item.bytes) for item in found.items if item.kind != "upload"]
     assert told == [(item.kind, item.name, item.bytes) for item in on_disk.items]
@@ -336,6 +339,6 @@ def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkey
 
 def test_pointer_is_what_a_reader_follows(three_days):
     """The pointer is written by no prune."""
-    pruning.prune(planned(three_days))
+    prune.prune(planned(three_days))
 
     assert (three_days.root / CURRENT).read_bytes() == pointer_to(version(3))

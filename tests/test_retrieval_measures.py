@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
-from fb_marketplace.retrieval_measures import (
+from fb_marketplace.evaluation.retrieval_metrics import (
     Ranking,
     average_precision,
     ideal_grades,

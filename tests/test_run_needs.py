@@ -6,8 +6,8 @@ import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
+from fb_marketplace.diagnostics.requirements import needs_of
 from fb_marketplace.pipeline_registry import register_pipelines
-from fb_marketplace.run_needs import needs_of
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
 
 PIPELINES = register_pipelines()

@@ -13,9 +13,9 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
-from fb_marketplace.hooks import ReportHooks
-from fb_marketplace.progress import Progress
-from fb_marketplace.tables import Retain
+from fb_marketplace.hooks.reporting import ReportHooks
+from fb_marketplace.observability.progress import Progress
+from fb_marketplace.storage.keyed_table import Retain
 
 LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 SECRET = "a-session-token-of-some-length"
@@ -75,7 +75,7 @@ def reported(tmp_path):
     """Runs a pipeline, as a session does; gives the report that it left."""
 
     def reported(pipeline, version="v1", words="a b c"):
-        place = "fb_marketplace.datasets.place.PlaceDataset"
+        place = "fb_marketplace.datasets.path.PlaceDataset"
         table = str(tmp_path / "letters.lance")
         entries = {
             "run_report": {
@@ -97,10 +97,10 @@ def reported(tmp_path):
             "letters_held": {
                 "type": place,
                 "filepath": table,
-                "opened_by": "fb_marketplace.tables.held_keys",
+                "opened_by": "fb_marketplace.storage.keyed_table.held_keys",
             },
             "file": {
-                "type": "fb_marketplace.datasets.stored_file.StoredFileDataset",
+                "type": "fb_marketplace.datasets.file.StoredFileDataset",
                 "filepath": str(tmp_path / "file"),
             },
         }

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fb_marketplace.runs import RunRecord, RunRecords
+from fb_marketplace.storage.run_records import RunRecord, RunRecords
 
 
 def record(version, **made):

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fb_marketplace.skops_file import dump_skops, load_skops
+from fb_marketplace.ml.skops_io import dump_skops, load_skops
 
 FIT = """
 import hashlib
 import numpy as np
 from sklearn.feature_extraction.text import TfidfVectorizer
-from fb_marketplace.skops_file import dump_skops
+from fb_marketplace.ml.skops_io import dump_skops
 
 def fitted():
     words = TfidfVectorizer(dtype=np.float32, stop_words=["a"])

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fb_marketplace.small_photos import reduced, small_photos
-from fb_marketplace_serving import photos
+from fb_marketplace.ml.thumbnails import reduced, small_photos
+from fb_marketplace_serving.imaging import canonical
 
 
 def painted(colour) -> bytes:
@@ -16,9 +16,9 @@ def painted(colour) -> bytes:
 
 @pytest.mark.parametrize("side", [8, 32, 64])
 def test_a_photo_is_reduced_to_its_means(draw_photo, side):
-    jpeg = photos.canonical(draw_photo(3, (256, 256)))
+    jpeg = canonical.canonical(draw_photo(3, (256, 256)))
     square = 256 // side
-    means = photos.pixels(jpeg).reshape(side, square, side, square, 3).mean(axis=(1, 3))
+    means = canonical.pixels(jpeg).reshape(side, square, side, square, 3).mean(axis=(1, 3))
 
     found = reduced(jpeg, side)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace import storage
+from fb_marketplace.storage import filesystem as storage
 
 AWS = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_DEFAULT_REGION")
 

@@ -5,7 +5,7 @@ import errno
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError
 
-from fb_marketplace.store_errors import advice, one_line
+from fb_marketplace.storage.error_advice import advice, one_line
 
 
 def answered(code):

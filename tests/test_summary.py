@@ -1,7 +1,7 @@
 import pytest
 
-from fb_marketplace.summary import summary
-from fb_marketplace_serving.manifest import Manifest
+from fb_marketplace.observability.summary import summary
+from fb_marketplace_serving.release.manifest import Manifest
 
 
 @pytest.fixture

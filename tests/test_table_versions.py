@@ -6,8 +6,8 @@ import pytest
 from lance.dataset import Tags
 from small_lake import LETTERS, TABLE, SmallLake, version
 
-from fb_marketplace import table_versions, tables
-from fb_marketplace.table_versions import compact
+from fb_marketplace.storage import keyed_table, table_versions
+from fb_marketplace.storage.table_versions import compact
 
 
 @pytest.fixture
@@ -19,15 +19,17 @@ def lake(tmp_path):
 def url(lake):
     """A table whose second run deleted a row of the first from among its neighbours."""
     url = str(lake.root / TABLE)
-    tables.ensure(url, LETTERS)
-    tables.tag(url, version(1), tables.insert(url, pa.table({"key": list("abc")}, schema=LETTERS)))
-    tables.tag(url, version(2), tables.retain(url, frozenset("bc")))
+    keyed_table.ensure(url, LETTERS)
+    keyed_table.tag(
+        url, version(1), keyed_table.insert(url, pa.table({"key": list("abc")}, schema=LETTERS))
+    )
+    keyed_table.tag(url, version(2), keyed_table.retain(url, frozenset("bc")))
     lance.dataset(url).tags.delete(version(1))
     return url
 
 
 def keys(url, version=None):
-    return "".join(tables.open_table(url, version).read(["key"]).column("key").to_pylist())
+    return "".join(keyed_table.open_table(url, version).read(["key"]).column("key").to_pylist())
 
 
 def has_deleted(url, version=None):
@@ -47,8 +49,8 @@ def test_a_name_goes_with_its_rows_to_a_version_without_deleted_ones(url):
 def test_files_that_are_written_anew_stay_small(url, monkeypatch):
     monkeypatch.setattr(table_versions, "MOST_BYTES", 1024 * 1024)
     large = [f"{number:09}".rjust(999) for number in range(9999)]
-    tables.insert(url, pa.table({"key": large}, schema=LETTERS))
-    tables.retain(url, frozenset(large[1:]))
+    keyed_table.insert(url, pa.table({"key": large}, schema=LETTERS))
+    keyed_table.retain(url, frozenset(large[1:]))
 
     compact(url)
 
@@ -69,7 +71,7 @@ def test_a_kill_before_the_name_was_moved_is_made_good_by_the_next(url, monkeypa
 
     assert keys(url, version(2)) == "bc"
     assert not has_deleted(url, version(2))
-    assert tables.open_table(url).version == tables.open_table(url, version(2)).version
+    assert keyed_table.open_table(url).version == keyed_table.open_table(url, version(2)).version
 
 
 def test_rows_that_a_killed_run_added_stay_the_newest(lake, url):

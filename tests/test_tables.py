@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import lance_schemas, tables
+from fb_marketplace.schemas import lance
+from fb_marketplace.storage import keyed_table
 
 SCHEMA = pa.schema(
     [
@@ -28,35 +29,35 @@ def rows(*keys):
 @pytest.fixture
 def url(tmp_path):
     url = str(tmp_path / "of letters.lance")
-    tables.ensure(url, SCHEMA)
+    keyed_table.ensure(url, SCHEMA)
     return url
 
 
 def names(url, version=None):
-    return tables.open_table(url, version).read(["name"]).column("name").to_pylist()
+    return keyed_table.open_table(url, version).read(["name"]).column("name").to_pylist()
 
 
 def test_rows_of_all_commits_are_read_back(url):
-    tables.insert(url, rows("b", "a"))
-    tables.insert(url, rows("c"))
+    keyed_table.insert(url, rows("b", "a"))
+    keyed_table.insert(url, rows("c"))
 
     assert sorted(names(url)) == ["a!", "b!", "c!"]
-    assert len(tables.open_table(url)) == 3
-    assert tables.open_table(url).read(["key"]).column_names == ["key"]
+    assert len(keyed_table.open_table(url)) == 3
+    assert keyed_table.open_table(url).read(["key"]).column_names == ["key"]
 
 
 def test_a_row_whose_key_is_held_is_left_as_it_was(url):
-    tables.insert(url, rows("a"))
-    tables.insert(url, rows("a", "b").set_column(1, "name", [["other", "b!"]]))
+    keyed_table.insert(url, rows("a"))
+    keyed_table.insert(url, rows("a", "b").set_column(1, "name", [["other", "b!"]]))
 
     assert sorted(names(url)) == ["a!", "b!"]
 
 
 def test_rows_inserted_twice_are_there_once(url):
-    tables.insert(url, rows("a", "b"))
-    tables.insert(url, rows("a", "b"))
+    keyed_table.insert(url, rows("a", "b"))
+    keyed_table.insert(url, rows("a", "b"))
 
-    assert len(tables.open_table(url)) == 2
+    assert len(keyed_table.open_table(url)) == 2
 
 
 def at_once(*works):
@@ -75,8 +76,8 @@ def test_a_table_that_several_make_at_once_is_one(tmp_path):
     url = str(tmp_path / "new.lance")
 
     def make_and_insert(key):
-        tables.ensure(url, SCHEMA)
-        tables.insert(url, rows(key))
+        keyed_table.ensure(url, SCHEMA)
+        keyed_table.insert(url, rows(key))
 
     at_once(*(partial(make_and_insert, key) for key in "abcdef"))
 
@@ -84,99 +85,99 @@ def test_a_table_that_several_make_at_once_is_one(tmp_path):
 
 
 def test_rows_that_several_insert_at_once_are_there_once(url):
-    at_once(*(partial(tables.insert, url, rows(*"abcd")) for _ in range(6)))
+    at_once(*(partial(keyed_table.insert, url, rows(*"abcd")) for _ in range(6)))
 
     assert sorted(names(url)) == ["a!", "b!", "c!", "d!"]
 
 
 def test_rows_that_several_retain_at_once_are_retained(url):
-    tables.insert(url, rows(*"abcdef"))
+    keyed_table.insert(url, rows(*"abcdef"))
 
-    at_once(*(partial(tables.retain, url, frozenset("ab")) for _ in range(4)))
+    at_once(*(partial(keyed_table.retain, url, frozenset("ab")) for _ in range(4)))
 
     assert sorted(names(url)) == ["a!", "b!"]
 
 
 def test_held_keys_are_those_of_all_rows_and_none_where_there_is_no_table(url, tmp_path):
-    tables.insert(url, rows("a", "b"))
+    keyed_table.insert(url, rows("a", "b"))
 
-    assert tables.held_keys(url) == {"a", "b"}
-    assert tables.held_keys(str(tmp_path / "nowhere.lance")) == frozenset()
+    assert keyed_table.held_keys(url) == {"a", "b"}
+    assert keyed_table.held_keys(str(tmp_path / "nowhere.lance")) == frozenset()
 
 
 def test_rows_that_are_no_longer_wanted_are_deleted(url):
-    tables.insert(url, rows("a", "b", "c"))
-    tables.retain(url, frozenset({"b", "z"}))
+    keyed_table.insert(url, rows("a", "b", "c"))
+    keyed_table.retain(url, frozenset({"b", "z"}))
 
     assert names(url) == ["b!"]
 
 
 def test_many_rows_at_once_can_be_unwanted(url, monkeypatch):
-    monkeypatch.setattr(tables, "DELETED_AT_ONCE", 2)
-    tables.insert(url, rows("a", "b", "c", "d", "e"))
-    tables.retain(url, frozenset({"c"}))
+    monkeypatch.setattr(keyed_table, "DELETED_AT_ONCE", 2)
+    keyed_table.insert(url, rows("a", "b", "c", "d", "e"))
+    keyed_table.retain(url, frozenset({"c"}))
 
     assert names(url) == ["c!"]
 
 
 def test_ensuring_a_table_that_is_there_changes_nothing(url):
-    tables.insert(url, rows("a"))
-    tables.ensure(url, SCHEMA)
+    keyed_table.insert(url, rows("a"))
+    keyed_table.ensure(url, SCHEMA)
 
     assert names(url) == ["a!"]
 
 
 @pytest.mark.parametrize(
-    "name", sorted(name for name in vars(lance_schemas) if name[0] != "_" and name.isupper())
+    "name", sorted(name for name in vars(lance) if name[0] != "_" and name.isupper())
 )
 def test_no_table_of_ours_is_taken_for_one_with_other_columns(tmp_path, name):
-    url, schema = str(tmp_path / "some.lance"), getattr(lance_schemas, name)
-    tables.ensure(url, schema)
-    made = tables.open_table(url).version
-    tables.ensure(url, schema)
+    url, schema = str(tmp_path / "some.lance"), getattr(lance, name)
+    keyed_table.ensure(url, schema)
+    made = keyed_table.open_table(url).version
+    keyed_table.ensure(url, schema)
 
-    assert tables.open_table(url).version == made
+    assert keyed_table.open_table(url).version == made
 
 
 def test_a_table_with_other_columns_begins_anew_and_its_versions_stay(url):
-    tables.tag(url, "old", tables.insert(url, rows("a")))
+    keyed_table.tag(url, "old", keyed_table.insert(url, rows("a")))
     wider = SCHEMA.append(pa.field("more", pa.int64()))
-    tables.ensure(url, wider)
+    keyed_table.ensure(url, wider)
 
-    assert len(tables.open_table(url)) == 0
-    assert tables.open_table(url).read(["more"]).schema.field("more").type == pa.int64()
+    assert len(keyed_table.open_table(url)) == 0
+    assert keyed_table.open_table(url).read(["more"]).schema.field("more").type == pa.int64()
     assert names(url, "old") == ["a!"]
 
 
 def test_an_older_version_is_read_as_it_was(url):
-    first = tables.insert(url, rows("a"))
-    tables.insert(url, rows("b"))
-    tables.retain(url, frozenset({"b"}))
+    first = keyed_table.insert(url, rows("a"))
+    keyed_table.insert(url, rows("b"))
+    keyed_table.retain(url, frozenset({"b"}))
 
     assert names(url, first) == ["a!"]
 
 
 def test_a_version_is_found_by_its_tag_whatever_came_later(url):
-    tables.tag(url, "2026-01-01", tables.insert(url, rows("a")))
-    tables.insert(url, rows("b"))
+    keyed_table.tag(url, "2026-01-01", keyed_table.insert(url, rows("a")))
+    keyed_table.insert(url, rows("b"))
 
     assert names(url, "2026-01-01") == ["a!"]
 
 
 @pytest.mark.parametrize("version", ["never", 99])
 def test_a_version_that_is_not_there_is_missing(url, version):
-    with pytest.raises(tables.TableMissingError, match=f"at version {version}"):
-        tables.open_table(url, version)
+    with pytest.raises(keyed_table.TableMissingError, match=f"at version {version}"):
+        keyed_table.open_table(url, version)
 
 
 def test_a_table_that_is_not_there_is_missing(tmp_path):
-    with pytest.raises(tables.TableMissingError, match="nowhere"):
-        tables.open_table(str(tmp_path / "nowhere.lance"))
+    with pytest.raises(keyed_table.TableMissingError, match="nowhere"):
+        keyed_table.open_table(str(tmp_path / "nowhere.lance"))
 
 
 def test_rows_are_taken_by_position_in_the_order_asked(url):
-    tables.insert(url, rows("a", "b", "c"))
-    table = tables.open_table(url)
+    keyed_table.insert(url, rows("a", "b", "c"))
+    table = keyed_table.open_table(url)
     order = table.order("key").tolist()
 
     taken = table.take([order[2], order[0]], ["name"]).column("name").to_pylist()
@@ -186,8 +187,8 @@ def test_rows_are_taken_by_position_in_the_order_asked(url):
 
 def test_the_order_of_a_column_runs_over_all_commits(url):
     for keys in ("db", "a", "ec"):
-        tables.insert(url, rows(*keys))
-    table = tables.open_table(url)
+        keyed_table.insert(url, rows(*keys))
+    table = keyed_table.open_table(url)
 
     assert table.take(table.order("key").tolist(), ["key"]).column("key").to_pylist() == list(
         "abcde"
@@ -195,8 +196,8 @@ def test_the_order_of_a_column_runs_over_all_commits(url):
 
 
 def test_vectors_are_a_matrix_of_floats_in_the_order_asked(url):
-    tables.insert(url, rows("a", "b"))
-    table = tables.open_table(url)
+    keyed_table.insert(url, rows("a", "b"))
+    table = keyed_table.open_table(url)
     order = table.order("key").tolist()[::-1]
 
     vectors = table.vectors(order, "vector")
@@ -206,8 +207,8 @@ def test_vectors_are_a_matrix_of_floats_in_the_order_asked(url):
 
 
 def test_a_table_goes_to_another_process_as_the_version_it_is(url):
-    tables.insert(url, rows("a"))
-    table = pickle.loads(pickle.dumps(tables.open_table(url)))
-    tables.insert(url, rows("b"))
+    keyed_table.insert(url, rows("a"))
+    table = pickle.loads(pickle.dumps(keyed_table.open_table(url)))
+    keyed_table.insert(url, rows("b"))
 
     assert table.read(["name"]).column("name").to_pylist() == ["a!"]

@@ -2,8 +2,8 @@ import numpy as np  # noqa: F401  brings a pool of threads
 import pytest
 from threadpoolctl import threadpool_info
 
-from fb_marketplace import threads as module
-from fb_marketplace.threads import one_thread, openmp_threads
+from fb_marketplace.compute import parallel as module
+from fb_marketplace.compute.parallel import one_thread, openmp_threads
 
 
 def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():

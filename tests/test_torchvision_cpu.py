@@ -5,7 +5,7 @@ import sys
 def test_torchvision_and_timm_build_models_whatever_torch_they_were_built_for():
     script = (
         "import torch\n"
-        "from fb_marketplace.torchvision_cpu import import_timm, import_torchvision\n"
+        "from fb_marketplace.ml.torchvision_compat import import_timm, import_torchvision\n"
         "vision, timm = import_torchvision(), import_timm()\n"
         "assert import_torchvision() is vision\n"
         "photo = torch.zeros(1, 3, 64, 64)\n"

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fb_marketplace import unfinished_uploads
-from fb_marketplace.unfinished_uploads import unfinished_uploads as unfinished
+from fb_marketplace.lifecycle import multipart_uploads
+from fb_marketplace.lifecycle.multipart_uploads import unfinished_uploads as unfinished
 
 DAY = timedelta(days=1)
 LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
@@ -40,7 +40,7 @@ def begin(monkeypatch):
     def begin(*keys, at=LONG_AGO):
         bucket = Bucket(dict.fromkeys(keys, at))
         monkeypatch.setattr(
-            unfinished_uploads, "open_root", lambda url: (bucket, url.removeprefix("s3://"))
+            multipart_uploads, "open_root", lambda url: (bucket, url.removeprefix("s3://"))
         )
 
     return begin

@@ -1,7 +1,7 @@
 import fsspec
 import pytest
 
-from fb_marketplace.work_folder import WorkFolder
+from fb_marketplace.storage.checkpoint_dir import WorkFolder
 
 
 @pytest.fixture(params=["disk", "file", "memory"])

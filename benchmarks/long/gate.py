@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.release.paired_test import compare, shared_cases
+from fb_marketplace.pipelines.release.paired_bootstrap import compare, shared_cases
 
 PHOTOS: Final = 930
 LISTINGS: Final = 546

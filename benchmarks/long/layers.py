@@ -21,19 +21,19 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from numpy.typing import NDArray
 
-from fb_marketplace.bootstrap import mean_by_group
-from fb_marketplace.encoding import encode_rows, open_encoder
-from fb_marketplace.pipelines.indexing.ranking import rank_all
-from fb_marketplace.pipelines.indexing.relevance import Gallery, gallery_of
-from fb_marketplace.pipelines.indexing.representations import of_layers, of_table, unit
-from fb_marketplace.pipelines.vision.embedding import pairs_of
-from fb_marketplace.pipelines.vision.export import export_levels
-from fb_marketplace.pipelines.vision.features import PHOTOS_PER_BATCH
-from fb_marketplace.pipelines.vision.head import Examples, examples
-from fb_marketplace.pipelines.vision.metric_learning import fit_head
-from fb_marketplace.pipelines.vision.network import trained_network
-from fb_marketplace.retrieval_measures import NDCG, RECALLS, measures_of
-from fb_marketplace.vision_parameters import VisionParameters
+from fb_marketplace.evaluation.bootstrap import mean_by_group
+from fb_marketplace.evaluation.retrieval_metrics import NDCG, RECALLS, measures_of
+from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.indexing.comparison_embeddings import of_layers, of_table, unit
+from fb_marketplace.pipelines.indexing.exact_ranking import rank_all
+from fb_marketplace.pipelines.indexing.gallery import Gallery, gallery_of
+from fb_marketplace.pipelines.vision.export.backbone_features import PHOTOS_PER_BATCH
+from fb_marketplace.pipelines.vision.export.onnx_export import export_levels
+from fb_marketplace.pipelines.vision.models.network import trained_network
+from fb_marketplace.pipelines.vision.training.linear_probe import Examples, examples
+from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
+from fb_marketplace.pipelines.vision.training.train_embedding import pairs_of
 
 PROJECT = Path(__file__).parents[2]
 SPLIT = "validation"

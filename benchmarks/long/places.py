@@ -21,12 +21,12 @@ import pandas as pd
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from fb_marketplace.pipelines.ranking.gazetteer import make_places
-from fb_marketplace.pipelines.ranking.listing_facts import make_facts
-from fb_marketplace.ranking_parameters import PlaceParameters
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.distance import distance_km
-from fb_marketplace_serving.places import REACH_KM, Places
+from fb_marketplace.parameters.listings import PlaceParameters
+from fb_marketplace.pipelines.listings.gazetteer import make_places
+from fb_marketplace.pipelines.listings.listing_features import make_facts
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.search.gazetteer import REACH_KM, Places
+from fb_marketplace_serving.search.geo import distance_km
 
 PROJECT = Path(__file__).parents[2]
 INPUTS = ("products", "images", "duplicate_groups")

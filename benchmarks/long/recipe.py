@@ -26,17 +26,22 @@ from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 from scipy.special import softmax
 
-from fb_marketplace.answers import answers_of, labels_of
-from fb_marketplace.bootstrap import mean_by_group
-from fb_marketplace.pipelines.vision.abstention import choose_abstention
-from fb_marketplace.pipelines.vision.evaluation import evaluate
-from fb_marketplace.pipelines.vision.fine_tuning import read_logits
-from fb_marketplace.pipelines.vision.fusion import fuse, fuse_products
-from fb_marketplace.pipelines.vision.head import answers_table, examples, predict, train_head
-from fb_marketplace.pipelines.vision.network import trained_network
-from fb_marketplace.pipelines.vision.training import listed_photos
-from fb_marketplace.probabilities import fit_temperature
-from fb_marketplace.vision_parameters import EvaluationParameters, VisionParameters
+from fb_marketplace.evaluation.bootstrap import mean_by_group
+from fb_marketplace.evaluation.predictions import answers_of, labels_of
+from fb_marketplace.ml.probabilities import fit_temperature
+from fb_marketplace.parameters.vision import EvaluationParameters, VisionParameters
+from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse, fuse_products
+from fb_marketplace.pipelines.vision.models.network import trained_network
+from fb_marketplace.pipelines.vision.training.fine_tuning import read_logits
+from fb_marketplace.pipelines.vision.training.linear_probe import (
+    answers_table,
+    examples,
+    predict,
+    train_head,
+)
+from fb_marketplace.pipelines.vision.training.train import listed_photos
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES, CONFIDENCE = 2000, 0.95

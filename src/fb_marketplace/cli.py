@@ -20,10 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
-from fb_marketplace.store_errors import advice, causes, one_line
-from fb_marketplace_serving.index_kinds import IndexMismatch
-from fb_marketplace_serving.lake_url import without_credentials
-from fb_marketplace_serving.manifest import ReleaseError
+from fb_marketplace.storage.error_advice import advice, causes, one_line
+from fb_marketplace_serving.ann.faiss_index import IndexMismatch
+from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.storage.urls import without_credentials
 
 USERS: Final = (
     FileNotFoundError,
@@ -69,7 +69,7 @@ cli.add_command(
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def summary(env: str | None, conf_source: str | None) -> None:
     """Say what the last run made, and how to ask it."""
-    from fb_marketplace.summary import summary as tell
+    from fb_marketplace.observability.summary import summary as tell
 
     with (
         _mistakes_in_one_line(),
@@ -91,8 +91,8 @@ def _doctor(
 ) -> None:
     from kedro.framework.project import pipelines as there_are
 
-    from fb_marketplace.doctor import examine
-    from fb_marketplace.run_needs import needs_of
+    from fb_marketplace.diagnostics.doctor import examine
+    from fb_marketplace.diagnostics.requirements import needs_of
 
     names = [pipeline] if pipeline else list(pipelines) or ["__default__"]
     for name in names:
@@ -153,7 +153,8 @@ def prune(
     """Remove versions that no kept run or release needs."""
     from datetime import timedelta
 
-    from fb_marketplace import pruning, retention
+    from fb_marketplace.lifecycle import prune as pruning
+    from fb_marketplace.lifecycle import retention
 
     with _mistakes_in_one_line():
         root = lake or _configured_lake(env, conf_source)
@@ -184,14 +185,14 @@ def forget(
 
     from kedro.runner import SequentialRunner
 
-    from fb_marketplace import forgetting
+    from fb_marketplace.lifecycle import erasure
 
     with _mistakes_in_one_line():
         lake = _configured_lake(env, conf_source)
-        found = forgetting.look_for(lake, product)
-        for line in forgetting.by_place(found.hits):
+        found = erasure.look_for(lake, product)
+        for line in erasure.by_place(found.hits):
             click.echo(line)
-        receipt = forgetting.receipt_of(lake, product) if not found.hits else None
+        receipt = erasure.receipt_of(lake, product) if not found.hits else None
         if receipt:
             click.echo(f"it is gone already; see {lake}/{receipt}")
             return
@@ -212,14 +213,14 @@ def forget(
             ) as again:
                 again.run(runner=SequentialRunner())
 
-        told = forgetting.forget(lake, replace(found, traces=traces), run, in_bucket)
+        told = erasure.forget(lake, replace(found, traces=traces), run, in_bucket)
         click.echo(f"it is gone; release {told['release_in_force']} is in force without it")
-        click.echo(f"receipt: {lake}/{forgetting.receipt_of(lake, product)}")
+        click.echo(f"receipt: {lake}/{erasure.receipt_of(lake, product)}")
 
 
 def _look_in_bucket(context: Any, traces: Any) -> Any:
-    from fb_marketplace.forgetting import look_in_bucket
-    from fb_marketplace.parameters import CleaningParameters
+    from fb_marketplace.lifecycle.erasure import look_in_bucket
+    from fb_marketplace.parameters.cleaning import CleaningParameters
 
     names = ("raw_products", "raw_images", "raw_image_files", "raw_feedback")
     raw = {name: context.catalog.load(name) for name in names}

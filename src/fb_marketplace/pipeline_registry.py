@@ -12,6 +12,10 @@ ON_REQUEST: Final = frozenset({"sample", "embeddings_json"})
 """Stages that are run by name only."""
 
 
+SEARCH: Final = ("text", "listings", "pricing", "ranking")
+"""Stages that make up the pipeline ``search``."""
+
+
 def register_pipelines() -> dict[str, Pipeline]:
     """Give each stage's pipeline under the name of its folder, and all but those on request as the default.
 
@@ -24,5 +28,6 @@ def register_pipelines() -> dict[str, Pipeline]:
         ).create_pipeline()
         for stage in pkgutil.iter_modules(stages.__path__)
     }
+    found["search"] = sum((found[name] for name in SEARCH), start=Pipeline([]))
     everything = (pipeline for name, pipeline in found.items() if name not in ON_REQUEST)
     return found | {"__default__": sum(everything, start=Pipeline([]))}

@@ -2,7 +2,9 @@
 
 from omegaconf.resolvers import oc
 
-from fb_marketplace.hooks import DoctorHooks, ReportHooks, VersionHooks
+from fb_marketplace.hooks.preflight import DoctorHooks
+from fb_marketplace.hooks.reporting import ReportHooks
+from fb_marketplace.hooks.versioning import VersionHooks
 
 HOOKS = (DoctorHooks(), ReportHooks(), VersionHooks())
 

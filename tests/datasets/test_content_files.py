@@ -2,8 +2,8 @@ import uuid
 
 import pytest
 
-from fb_marketplace.content_files import ContentFile, held_sizes
-from fb_marketplace.datasets.content_files import ContentFilesDataset
+from fb_marketplace.datasets.content_addressed import ContentFilesDataset
+from fb_marketplace.storage.file_handles import ContentFile, held_sizes
 
 
 @pytest.fixture(params=["disk", "object store"])

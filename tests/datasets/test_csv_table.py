@@ -5,8 +5,8 @@ import pytest
 from kedro.io import DatasetError
 from kedro_datasets import pandas as kedro_pandas
 
-from fb_marketplace.csv_rows import TORN
 from fb_marketplace.datasets.csv_table import CSVDataset
+from fb_marketplace.storage.csv_reader import TORN
 
 AS_WRITTEN = {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "na_filter": False}
 WHOLE = ',id,name\n0,1,"oak, old"\n1,2,elm\r tree\n\n2,3,"two\nlines"\n'

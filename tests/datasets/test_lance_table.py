@@ -2,10 +2,10 @@ import pyarrow as pa
 import pytest
 from kedro.io import DatasetError
 
-from fb_marketplace import tables
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
-from fb_marketplace.tables import Retain
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.keyed_table import Retain
 
 LETTERS = pa.schema(
     [pa.field("key", pa.string(), nullable=False), pa.field("number", pa.int64(), nullable=False)]
@@ -75,7 +75,7 @@ def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, fir
 
     with pytest.raises(DatasetError, match=r"2026-01-01.*run the pipeline"):
         letters(first).load()
-    assert tables.held_keys(letters()._filepath) == {"a", "b"}
+    assert keyed_table.held_keys(letters()._filepath) == {"a", "b"}
     going_on = letters(second)
     going_on.save(Retain(frozenset("abc"), held=frozenset("ab")))
     going_on.save(rows("c"))

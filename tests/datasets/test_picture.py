@@ -1,6 +1,6 @@
 import base64
 
-from fb_marketplace.datasets.picture import PictureDataset
+from fb_marketplace.datasets.png import PictureDataset
 
 
 def test_kedro_viz_is_given_the_picture_as_base64(tmp_path, draw_photo):

@@ -1,13 +1,13 @@
 import pytest
 from kedro.io import DatasetError
 
-from fb_marketplace.datasets.place import PlaceDataset
-from fb_marketplace.photo_folder import PhotoFolder
+from fb_marketplace.datasets.path import PlaceDataset
+from fb_marketplace.storage.photo_source import PhotoFolder
 
 
 @pytest.fixture
 def place(tmp_path):
-    return PlaceDataset(f"{tmp_path}/images", "fb_marketplace.photo_folder.PhotoFolder")
+    return PlaceDataset(f"{tmp_path}/images", "fb_marketplace.storage.photo_source.PhotoFolder")
 
 
 def test_loads_what_is_made_of_the_place(place, tmp_path):
@@ -26,7 +26,7 @@ def test_nothing_is_saved_under_its_name(place):
 
 
 def test_what_opens_it_may_be_a_function_that_knows_nothing_of_existing(tmp_path):
-    held = PlaceDataset(f"{tmp_path}/none.lance", "fb_marketplace.tables.held_keys")
+    held = PlaceDataset(f"{tmp_path}/none.lance", "fb_marketplace.storage.keyed_table.held_keys")
 
     assert held.load() == frozenset()
     assert held.exists()

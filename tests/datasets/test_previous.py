@@ -3,7 +3,7 @@ import pytest
 from kedro.io import DatasetError, Version
 from kedro_datasets.pandas import ParquetDataset
 
-from fb_marketplace.datasets.previous import PreviousParquetDataset
+from fb_marketplace.datasets.previous_version import PreviousParquetDataset
 
 TABLE = pd.DataFrame({"group": ["a"], "split": ["test"]})
 

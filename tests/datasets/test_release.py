@@ -9,24 +9,24 @@ import pytest
 from kedro.io import DatasetError
 
 from fb_marketplace.datasets.release import ReleaseDataset
-from fb_marketplace.pipelines.ranking.shown_listings import make_listings
-from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.manifest import Abstention, Canary, Manifest, artifact_of
-from fb_marketplace_serving.photo_files import FOLDER
+from fb_marketplace.pipelines.listings.listing_features import make_listings
+from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.manifest import Abstention, Canary, Manifest, artifact_of
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.search.listings import Listing
 
 
 @pytest.fixture
 def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
     drawn = {name: draw_photo(seed) for seed, name in enumerate("ab")}
-    jpegs = [photos.canonical(each) for each in drawn.values()]
+    jpegs = [canonical.canonical(each) for each in drawn.values()]
     images = store_photos(drawn)
     encoder = Encoder.from_bytes(colour_encoder, threads=1)
-    encoding = encoder.encode(np.stack([photos.pixels(jpeg) for jpeg in jpegs]))
+    encoding = encoder.encode(np.stack([canonical.pixels(jpeg) for jpeg in jpegs]))
     index, ids = Index.build_flat(encoding.embeddings, ["a", "b"], ["p", "p"]).to_bytes()
     listing = Listing("p", "Oak table", 45.0, "GBP", "Home", "Home / Tables", "Leeds", None)
     listings = make_listings(pd.DataFrame([listing]))
@@ -51,7 +51,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
         artifacts={name: artifact_of(str(tmp_path), name) for name in made},
         labels=("Arts", "Home", "Sport"),
         abstention=Abstention(threshold=0.7, error=0.05),
-        photos_version=photos.VERSION,
+        photos_version=canonical.VERSION,
         embedding_dimension=3,
         counts={"photos": 2},
         metrics={},

@@ -1,7 +1,7 @@
 import pytest
 from kedro.io import DatasetError
 
-from fb_marketplace.datasets.sample_lake import SampleLakeDataset
+from fb_marketplace.datasets.sample_bucket import SampleLakeDataset
 from fb_marketplace.errors import UserError
 
 

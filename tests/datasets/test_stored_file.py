@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError, Version
 
-from fb_marketplace.datasets.stored_file import StoredFileDataset
+from fb_marketplace.datasets.file import StoredFileDataset
 
 
 @pytest.fixture(params=["disk", "file", "memory"])

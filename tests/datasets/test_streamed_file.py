@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError, Version
 
-from fb_marketplace.datasets.streamed_file import StreamedFileDataset
+from fb_marketplace.datasets.streaming_file import StreamedFileDataset
 
 
 @pytest.fixture(params=["disk", "file", "memory"])

@@ -23,7 +23,7 @@ from e2e.killing import (
 )
 from e2e.places import Place, Run
 
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release.loader import Release
 
 pytestmark = pytest.mark.chaos
 
@@ -125,8 +125,8 @@ def test_a_run_whose_store_is_killed_goes_on_or_stops_with_a_line(
 
 def _prune(place: Place) -> None:
     """Keep what the last run and release need, and whatever else `prune` does not find."""
-    from fb_marketplace.pruning import prune
-    from fb_marketplace.retention import plan
+    from fb_marketplace.lifecycle.prune import prune
+    from fb_marketplace.lifecycle.retention import plan
 
     prune(plan(place.lake, 1, timedelta(0)))
 

@@ -11,7 +11,7 @@ import pytest
 import seaweed as seaweedfs
 from e2e.places import BIN, Place, Run
 
-from fb_marketplace.digests import sha256
+from fb_marketplace.storage.fingerprints import sha256
 
 pytestmark = pytest.mark.faults
 

@@ -11,8 +11,8 @@ import pytest
 from e2e.killing import begun, committed, copied, epochs, json_of
 from e2e.places import Place, Run
 
-from fb_marketplace.digests import sha256
-from fb_marketplace_serving.release import Release
+from fb_marketplace.storage.fingerprints import sha256
+from fb_marketplace_serving.release.loader import Release
 
 pytestmark = pytest.mark.slow
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from e2e.places import Place, Run
 
-from fb_marketplace.sample.lake import draw_lake
+from fb_marketplace.sample.bucket import draw_lake
 
 
 @pytest.fixture(scope="session")

@@ -19,11 +19,11 @@ import torch
 from e2e.places import BIN, Place, Run
 from safetensors.torch import load, save
 
-from fb_marketplace.pipelines.vision.backbones import BACKBONES, POOL
-from fb_marketplace.pipelines.vision.network import trained_network
-from fb_marketplace.vision_parameters import VisionParameters
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, POOL
+from fb_marketplace.pipelines.vision.models.network import trained_network
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical
 
 pytestmark = pytest.mark.long
 
@@ -159,7 +159,7 @@ def test_what_resnet50_embeds_is_its_hidden_layer_as_torch_computes_it(
     told = VisionParameters.model_validate(made_of | rest)
     network = trained_network(weights, len(run.json("vision_labels")), told)
     jpegs = run.place.photo_table().take([0, 1, 2], columns=["jpeg"]).column("jpeg").to_pylist()
-    pixels = np.stack([photos.pixels(jpeg) for jpeg in jpegs])
+    pixels = np.stack([canonical.pixels(jpeg) for jpeg in jpegs])
     with torch.no_grad():
         hidden = network.head.embed(network.maps(torch.from_numpy(pixels))[POOL]).numpy()
 

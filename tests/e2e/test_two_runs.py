@@ -10,8 +10,8 @@ import pytest
 from e2e.killing import Begun, begun, copied, json_of
 from e2e.places import Place, Run
 
-from fb_marketplace_serving.manifest import ReleaseError
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import ReleaseError
 
 pytestmark = pytest.mark.slow
 

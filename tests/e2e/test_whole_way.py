@@ -16,7 +16,7 @@ import psutil
 import pytest
 from e2e.places import BIN, PROJECT, Place, Run, clean_environment, command, serving
 
-from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.search.listings import Listing
 
 COLUMNS_OF_A_HIT = {"image_id", "score", *Listing._fields}
 

@@ -53,7 +53,7 @@ def served(lake: Path, **variables: str) -> Iterator[str]:
     """Serve a lake by ``fb-serve`` on a free port; give its address."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
     source = str(Path(fb_marketplace_serving.__file__).parents[1])
-    command = [sys.executable, "-m", "fb_marketplace_serving.cli", "run", "--lake", str(lake)]
+    command = [sys.executable, "-m", "fb_marketplace_serving.cli.main", "run", "--lake", str(lake)]
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", "0"],
         # A line a request would drown what pytest says.

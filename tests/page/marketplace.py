@@ -7,8 +7,8 @@ import pyarrow as pa
 from PIL import Image
 from small_release import make_release
 
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.pointer import publish
+from fb_marketplace_serving.imaging import canonical as photos
+from fb_marketplace_serving.release.pointer import publish
 
 LABELS = ("Reds", "Greens", "Blues")
 TOWNS = ("Leeds", "York", "Bath")

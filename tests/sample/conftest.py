@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fb_marketplace.sample.lake import LEAST_PRODUCTS, draw_lake
+from fb_marketplace.sample.bucket import LEAST_PRODUCTS, draw_lake
 
 SEED = 7
 

@@ -2,10 +2,10 @@ from random import Random
 
 import pytest
 
-from fb_marketplace.sample.dirt import soil_listings
-from fb_marketplace.sample.photo_dirt import draw_photos, soil_photos
+from fb_marketplace.sample.faults.listings import soil_listings
+from fb_marketplace.sample.faults.photos import draw_photos, soil_photos
+from fb_marketplace.sample.ground_truth import ground_truth
 from fb_marketplace.sample.records import Listing, Photo, draw_listings
-from fb_marketplace.sample.truth import ground_truth
 
 
 def soiled(products: int, seed: int) -> tuple[list[Listing], list[Photo], list[Photo]]:

@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from fb_marketplace.sample.lake import LEAST_PRODUCTS, draw_lake
+from fb_marketplace.sample.bucket import LEAST_PRODUCTS, draw_lake
 
 from .conftest import SEED, DrawnLake
 
@@ -32,7 +32,7 @@ def test_the_same_seed_gives_the_same_bytes(lake: DrawnLake) -> None:
 def test_bytes_do_not_depend_on_the_order_of_hashes(lake: DrawnLake) -> None:
     script = (
         "import hashlib, itertools\n"
-        "from fb_marketplace.sample.lake import draw_lake\n"
+        "from fb_marketplace.sample.bucket import draw_lake\n"
         f"files = draw_lake({LEAST_PRODUCTS}, {SEED}).files()\n"
         "content = b''.join(body for _, body in itertools.islice(files, 12))\n"
         "print(hashlib.sha256(content).hexdigest())\n"
@@ -78,7 +78,7 @@ def test_a_negative_seed_is_refused() -> None:
 
 def test_importing_the_lake_loads_nothing_heavy() -> None:
     script = (
-        "import sys; import fb_marketplace.sample.lake\n"
+        "import sys; import fb_marketplace.sample.bucket\n"
         "print(sorted({'numpy', 'PIL', 'torch', 'kedro'} & set(sys.modules)))"
     )
 

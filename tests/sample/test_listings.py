@@ -4,13 +4,13 @@ from statistics import median
 import numpy as np
 import pytest
 
-from fb_marketplace.sample.archetypes import ARCHETYPES
-from fb_marketplace.sample.listings import draw_product
-from fb_marketplace.sample.look import LOGOS
 from fb_marketplace.sample.places import PLACES
 from fb_marketplace.sample.prices import is_absurd, is_joke, rounded, written
+from fb_marketplace.sample.products import draw_product
 from fb_marketplace.sample.records import draw_listings
-from fb_marketplace.sample.scenes import photograph
+from fb_marketplace.sample.rendering.appearance import LOGOS
+from fb_marketplace.sample.rendering.objects.registry import ARCHETYPES
+from fb_marketplace.sample.rendering.scenes import photograph
 from fb_marketplace.sample.taxonomy import LEAVES, ROOTS
 
 

@@ -5,8 +5,8 @@ from random import Random
 import pandas as pd
 import pytest
 
+from fb_marketplace.sample.csv_tables import csv_table
 from fb_marketplace.sample.prices import is_absurd, is_joke
-from fb_marketplace.sample.tables import csv_table
 
 from .conftest import DrawnLake
 

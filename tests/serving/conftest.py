@@ -19,12 +19,12 @@ from PIL import Image
 from small_search import SHOP, SHOP_PHOTOS
 
 import fb_marketplace_serving
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.manifest import Manifest
-from fb_marketplace_serving.object_store import S3
-from fb_marketplace_serving.pointer import publish
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical as photos
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import Manifest
+from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.s3 import S3
 
 LABELS = ("Reds", "Greens", "Blues")
 DIMENSION = 8
@@ -273,7 +273,7 @@ def _started(environment: dict[str, str]) -> Iterator[Callable[..., subprocess.P
 
     def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
         process = subprocess.Popen(
-            [sys.executable, "-m", "fb_marketplace_serving.cli", "run", *arguments],
+            [sys.executable, "-m", "fb_marketplace_serving.cli.main", "run", *arguments],
             env=environment | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -1,6 +1,6 @@
 import time
 
-from fb_marketplace_serving.access import Keys, RateLimit
+from fb_marketplace_serving.server.auth import Keys, RateLimit
 
 KEYS = {"shop": "a-key-of-the-shop", "app": "a-key-of-the-app!"}
 

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace_serving.admission import UPLOADS_A_PLACE, Admission, Full
+from fb_marketplace_serving.server.inference.admission import UPLOADS_A_PLACE, Admission, Full
 
 
 def test_as_many_are_taken_on_as_there_are_places():

@@ -7,9 +7,9 @@ import pytest
 from fastapi.testclient import TestClient
 from predictions import PREDICTIONS, problem, send
 
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_feature_embedding_is_what_the_encoder_makes_of_the_canonical_photo(clie
 
     body = send(client, "/predict/feature_embedding", photo).json()
 
-    pixels = photos.pixels(photos.canonical(photo))
+    pixels = canonical.pixels(canonical.canonical(photo))
     expected = release.encoder.encode(pixels[np.newaxis]).embeddings[0]
     np.testing.assert_allclose(body["embedding"], expected, atol=1e-6)
 
@@ -113,7 +113,7 @@ def test_the_score_is_the_cosine(client, release, canonical_photos):
     hits = send(client, "/predict/similar_images", canonical_photos["img-blue"]).json()["hits"]
 
     by_id = {
-        name: release.encoder.encode(photos.pixels(jpeg)[np.newaxis]).embeddings[0]
+        name: release.encoder.encode(canonical.pixels(jpeg)[np.newaxis]).embeddings[0]
         for name, jpeg in canonical_photos.items()
     }
     for hit in hits:

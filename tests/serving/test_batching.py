@@ -5,8 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from fb_marketplace_serving.batching import Batcher
-from fb_marketplace_serving.encoder import Encoding
+from fb_marketplace_serving.encoders.image import Encoding
+from fb_marketplace_serving.server.inference.batching import Batcher
 
 
 class Recorder:

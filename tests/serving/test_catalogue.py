@@ -11,9 +11,9 @@ from small_market import (
     roots_of,
 )
 
-from fb_marketplace_serving.catalogue import BANDS, Catalogue
-from fb_marketplace_serving.filters import Filter, Near
-from fb_marketplace_serving.index import Index
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.filters import Filter, Near
+from fb_marketplace_serving.search.listing_store import BANDS, Catalogue
 
 LEEDS, YORK = (53.80, -1.55), (53.96, -1.08)
 LEEDS_TO_YORK_KM = 35.6

@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import pytest
 
-from fb_marketplace_serving.cli import main
-from fb_marketplace_serving.manifest import artifact_of
-from fb_marketplace_serving.pointer import current_version, publish
-from fb_marketplace_serving.provenance import Origin, Source, write_origins
+from fb_marketplace_serving.cli.main import main
+from fb_marketplace_serving.release.manifest import artifact_of
+from fb_marketplace_serving.release.pointer import current_version, publish
+from fb_marketplace_serving.release.provenance import Origin, Source, write_origins
 
-COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli"]
+COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli.main"]
 
 
 def refused(process):
@@ -255,7 +255,7 @@ def imported(environment, code):
 @pytest.mark.parametrize("command", ["run", "releases", "verify", "rollback", "export", "explain"])
 def test_help_imports_nothing_that_serves(environment, command):
     code = (
-        "from fb_marketplace_serving.cli import main\n"
+        "from fb_marketplace_serving.cli.main import main\n"
         f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass"
     )
 
@@ -271,8 +271,8 @@ def test_serving_loads_nothing_of_the_pipelines_or_that_takes_seconds(
     code = f"""
 from fastapi.testclient import TestClient
 from fb_marketplace_serving import api, cli
-from fb_marketplace_serving.settings import Settings
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.server.settings import Settings
+from fb_marketplace_serving.release.loader import Release
 client = TestClient(api.create_app(Release.open({shop_in_common!r}), Settings()))
 assert client.post("/predict/similar_images", files={{"image": {paint()!r}}}).status_code == 200
 assert client.get("/search?q=red+chair&near=Leeds&explain=true").status_code == 200
@@ -290,8 +290,8 @@ def test_a_release_opens_and_is_exported_without_the_extra_of_the_server(environ
 import sys
 for missing in ("fastapi", "starlette", "uvicorn", "pydantic_settings", "python_multipart"):
     sys.modules[missing] = None
-from fb_marketplace_serving.cli import main
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.cli.main import main
+from fb_marketplace_serving.release.loader import Release
 Release.open({lake!r})
 assert main(["export", {lake + "/copy"!r}, "--lake", {lake!r}]) == 0
 """

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from fb_marketplace_serving.encoder import Encoder, EncoderError
+from fb_marketplace_serving.encoders.image import Encoder, EncoderError
 
 
 def test_gives_a_row_of_probabilities_and_a_unit_embedding_a_photo(encoder):

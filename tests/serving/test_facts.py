@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.facts import COLUMNS, Facts, FactsError
+from fb_marketplace_serving.search.listing_features import COLUMNS, Facts, FactsError
 
 ROWS = {
     "product_id": ["p", "q", "r"],

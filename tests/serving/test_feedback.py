@@ -4,16 +4,14 @@ from collections import Counter
 
 import pytest
 
-from fb_marketplace_serving import feedback
-from fb_marketplace_serving.feedback import (
+from fb_marketplace_serving.feedback import events
+from fb_marketplace_serving.feedback.events import (
     ClickLine,
-    FeedbackLog,
     FiltersAsked,
     SearchLine,
-    append,
     new_search_id,
-    writable,
 )
+from fb_marketplace_serving.server.feedback_writer import FeedbackLog, append, writable
 
 TIME = "2026-03-01T23:59:59.999+00:00"
 
@@ -94,7 +92,7 @@ def test_ids_of_searches_are_each_of_their_own():
 
 def test_what_finds_no_place_in_the_queue_is_dropped_and_counted(tmp_path, fates, monkeypatch):
     held = threading.Event()
-    monkeypatch.setattr(feedback, "append", lambda *_: held.wait(10))
+    monkeypatch.setattr(events, "append", lambda *_: held.wait(10))
     log = FeedbackLog(tmp_path, lambda fate: fates.update([fate]), queue=2)
 
     taken = [log.add("clicks", click()) for _ in range(5)]
@@ -145,9 +143,9 @@ def test_half_a_line_that_a_killed_server_left_spoils_no_other(tmp_path):
 def test_of_a_line_that_there_is_no_room_for_nothing_is_left(tmp_path, monkeypatch):
     file = tmp_path / "clicks.jsonl"
     append(file, b"one")
-    write = feedback.os.write
+    write = events.os.write
     with monkeypatch.context() as full:
-        full.setattr(feedback.os, "write", lambda to, data: write(to, data[:2]))
+        full.setattr(events.os, "write", lambda to, data: write(to, data[:2]))
         with pytest.raises(OSError, match="room"):
             append(file, b"two")
 

@@ -4,11 +4,11 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
-from fb_marketplace_serving import feedback
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.feedback import ClickLine, SearchLine
-from fb_marketplace_serving.release import Release
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.feedback import events
+from fb_marketplace_serving.feedback.events import ClickLine, SearchLine
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
 
 KEY = "k" * 20
 SOME_ID = "0123456789abcdef" * 2
@@ -199,8 +199,8 @@ def test_clicks_count_towards_the_rate(start):
 
 def test_searches_are_answered_without_an_id_while_the_queue_is_full(start, monkeypatch):
     held = threading.Event()
-    monkeypatch.setattr(feedback, "append", lambda *_: held.wait(20))
-    monkeypatch.setattr(feedback.FeedbackLog.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(events, "append", lambda *_: held.wait(20))
+    monkeypatch.setattr(events.FeedbackLog.__init__, "__defaults__", (2,))
     client = start()
 
     ids = [ask(client, q="red chair")["search_id"] for _ in range(4)]

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace_serving.filters import under
+from fb_marketplace_serving.search.filters import under
 
 
 @pytest.mark.parametrize("path", ["Home", "Home / Chairs", "Home / Chairs / Oak"])

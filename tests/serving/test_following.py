@@ -3,8 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fb_marketplace_serving.following import Follower
-from fb_marketplace_serving.manifest import ReleaseError
+from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.server.release_watcher import Follower
 
 
 class Lake:

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.index import Index, IndexMismatch
+from fb_marketplace_serving.ann.index import Index, IndexMismatch
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from fb_marketplace_serving import index_search
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_building import build, efforts, hold
-from fb_marketplace_serving.index_kinds import KINDS
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.faiss_index import KINDS
+from fb_marketplace_serving.ann.index import Index
 
 THREADS, DIMENSION = 16, 16
 
@@ -35,7 +35,7 @@ def test_every_answer_is_right_while_the_index_is_swapped_under_sixteen_threads(
 ):
     # So that the index, and not a scan, answers the filter, of these few rows too.
     for name in ("EXACT_ROWS", "_MUCH"):
-        monkeypatch.setattr(index_search, name, 0)
+        monkeypatch.setattr(knn, name, 0)
     queries = np.random.default_rng(9).normal(size=(8, DIMENSION)).astype(np.float32)
     keep = np.random.default_rng(8).random(600) < 0.6
     # What is answered right is what each version answers when nothing else goes on.

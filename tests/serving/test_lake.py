@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fb_marketplace_serving import disk
-from fb_marketplace_serving.lake import Lake, OvertakenError
+from fb_marketplace_serving.storage import local
+from fb_marketplace_serving.storage.lake import Lake, OvertakenError
 
 
 @pytest.fixture(params=["disk", "file url", "object store", "S3"])
@@ -159,7 +159,7 @@ def test_a_file_whose_writing_fails_is_not_there(tmp_path, monkeypatch):
     def full(_):
         raise OSError("no space left")
 
-    monkeypatch.setattr(disk.os, "fsync", full)
+    monkeypatch.setattr(local.os, "fsync", full)
 
     with pytest.raises(OSError, match="no space"):
         Lake(str(tmp_path)).create("a/b.json", b"one")
@@ -171,7 +171,7 @@ def test_creates_where_there_are_no_hard_links_and_never_over_a_file(tmp_path, m
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(disk.os, "link", refuse)
+    monkeypatch.setattr(local.os, "link", refuse)
     lake = Lake(str(tmp_path))
     lake.create("b.json", b"one")
 

@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 from waiting import until
 
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.manifest import ARTIFACTS
-from fb_marketplace_serving.photo_files import FOLDER
-from fb_marketplace_serving.pointer import look, publish, put_in_force
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.release.manifest import ARTIFACTS
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import look, publish, put_in_force
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
 COLOURS = ("img-red", "img-green", "img-blue", "img-yellow", "img-grey")

@@ -10,9 +10,9 @@ import fault_proxy
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from fb_marketplace_serving import object_store
-from fb_marketplace_serving.lake import Lake, OvertakenError
-from fb_marketplace_serving.object_store import S3
+from fb_marketplace_serving.storage import s3
+from fb_marketplace_serving.storage.lake import Lake, OvertakenError
+from fb_marketplace_serving.storage.s3 import S3
 
 PASSING = ("slow_down", "internal_error", "reset", "short", "lost", "late_error")
 
@@ -27,7 +27,7 @@ def proxy(seaweed):
 def lake(proxy, seaweed, bucket, become, monkeypatch):
     """A lake behind the proxy, whose clients do not wait long between tries."""
     become(seaweed.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint})
-    monkeypatch.setattr(object_store, "LONGEST_WAIT", 0.02)
+    monkeypatch.setattr(s3, "LONGEST_WAIT", 0.02)
     yield Lake(bucket)
     proxy.faults.begin(0)
 
@@ -84,8 +84,8 @@ def test_at_three_faults_in_ten_all_files_come_whole(lake, proxy):
 
 def test_a_connection_that_hangs_costs_no_more_than_its_timeout(lake, proxy, monkeypatch):
     lake.create("a", b"one")
-    quick = object_store.OPTIONS["config_kwargs"] | {"read_timeout": 0.3}
-    monkeypatch.setitem(object_store.OPTIONS, "config_kwargs", quick)
+    quick = s3.OPTIONS["config_kwargs"] | {"read_timeout": 0.3}
+    monkeypatch.setitem(s3.OPTIONS, "config_kwargs", quick)
     S3.clear_instance_cache()
     hasty = Lake(lake.url)
     proxy.faults.begin(1, {"hung": 1}, times=2)
@@ -109,16 +109,13 @@ def test_a_store_that_fails_for_good_is_given_up_in_one_line(lake, proxy, fault)
 
     assert "\n" not in str(said.value)
     # aiohttp sends once more what a connection that was kept did not answer.
-    assert object_store.TRIES <= proxy.faults.requests <= 2 * object_store.TRIES
+    assert s3.TRIES <= proxy.faults.requests <= 2 * s3.TRIES
 
 
 def test_the_waits_between_tries_fit_into_the_patience():
-    waits = [
-        min(object_store.LONGEST_WAIT, object_store.FIRST_WAIT * 2**attempt)
-        for attempt in range(1, object_store.TRIES)
-    ]
+    waits = [min(s3.LONGEST_WAIT, s3.FIRST_WAIT * 2**attempt) for attempt in range(1, s3.TRIES)]
 
-    assert sum(waits) < object_store.PATIENCE
+    assert sum(waits) < s3.PATIENCE
 
 
 def test_a_store_that_hangs_is_given_up_after_its_patience_and_one_more_timeout(monkeypatch):
@@ -128,24 +125,24 @@ def test_a_store_that_hangs_is_given_up_after_its_patience_and_one_more_timeout(
         clock[0] += seconds
 
     async def hang():
-        await wait(object_store.OPTIONS["config_kwargs"]["read_timeout"])
+        await wait(s3.OPTIONS["config_kwargs"]["read_timeout"])
         raise ReadTimeoutError(endpoint_url="http://127.0.0.1")
 
     async def not_done(_):
         return False
 
-    monkeypatch.setattr(object_store, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    monkeypatch.setattr(object_store, "asyncio", SimpleNamespace(sleep=wait))
+    monkeypatch.setattr(s3, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    monkeypatch.setattr(s3, "asyncio", SimpleNamespace(sleep=wait))
 
     with pytest.raises(ConnectionError, match="found no answer in 4 tries"):
-        asyncio.run(object_store._answered(hang, not_done, "get_object at s3://raw/a"))
+        asyncio.run(s3._answered(hang, not_done, "get_object at s3://raw/a"))
 
-    assert clock[0] <= object_store.PATIENCE + 5
+    assert clock[0] <= s3.PATIENCE + 5
 
 
 def test_what_breaks_off_after_longer_than_the_patience_is_asked_again(lake, proxy, monkeypatch):
     lake.create("a", b"one" * 1000)
-    monkeypatch.setattr(object_store, "PATIENCE", 0.1)
+    monkeypatch.setattr(s3, "PATIENCE", 0.1)
     monkeypatch.setattr(proxy.faults, "latency", 0.2)
     proxy.faults.begin(1, {"short": 1}, times=3)
 
@@ -156,7 +153,7 @@ def test_what_breaks_off_after_longer_than_the_patience_is_asked_again(lake, pro
 
 def test_what_is_denied_for_a_while_is_read_then(lake, proxy, monkeypatch):
     lake.create("a", b"one")
-    monkeypatch.setattr(object_store, "LONGEST_WAIT", 1.0)
+    monkeypatch.setattr(s3, "LONGEST_WAIT", 1.0)
     proxy.faults.deny(seconds=0.3)
 
     assert lake.read("a") == b"one"
@@ -171,7 +168,7 @@ def test_what_is_denied_for_good_is_said_soon(lake, proxy):
     with pytest.raises(PermissionError, match="denied"):
         lake.read("a")
 
-    assert time.monotonic() - started < object_store.PATIENCE_WHEN_DENIED + 2
+    assert time.monotonic() - started < s3.PATIENCE_WHEN_DENIED + 2
 
 
 def test_a_wrong_key_is_asked_once(lake, proxy, seaweed, become):
@@ -230,7 +227,7 @@ def choosy(seaweed, become, monkeypatch):
         become(
             seaweed.environment | {"AWS_ENDPOINT_URL_S3": f"http://127.0.0.1:{store.server_port}"}
         )
-        monkeypatch.setattr(object_store, "LONGEST_WAIT", 0.02)
+        monkeypatch.setattr(s3, "LONGEST_WAIT", 0.02)
         store.held = {"a", "b", "c", "d"}
         yield store
         S3.clear_instance_cache()

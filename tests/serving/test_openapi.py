@@ -12,8 +12,8 @@ from PIL import Image
 from schemathesis import GenerationMode
 from schemathesis.checks import CHECKS, load_all_checks
 
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
 
 pytestmark = pytest.mark.slow
 

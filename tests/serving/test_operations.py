@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving import operations
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import ReleaseError
-from fb_marketplace_serving.operations import export, rollback, verify
-from fb_marketplace_serving.pointer import current_version, publish
-from fb_marketplace_serving.release import Release
-from fb_marketplace_serving.release_files import files_of
+from fb_marketplace_serving.release import admin
+from fb_marketplace_serving.release.admin import export, rollback, verify
+from fb_marketplace_serving.release.artifacts import files_of
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.pointer import current_version, publish
+from fb_marketplace_serving.storage.lake import Lake
 
 
 def nobody(_):
@@ -154,7 +154,7 @@ def test_does_not_go_back_over_what_was_published_meanwhile(two, draft, monkeypa
         publish(two, draft.model_copy(update={"version": "v3"}))
         return opens(*given)
 
-    monkeypatch.setattr(operations.Release, "open", slowly)
+    monkeypatch.setattr(admin.Release, "open", slowly)
 
     with pytest.raises(ReleaseError, match="release v3 was put in force meanwhile"):
         rollback(two, "v1")
@@ -277,8 +277,8 @@ def as_one_who_may_be_denied(*words, environment):
 
 def test_a_folder_that_may_only_be_read_is_served_and_verified(two, environment):
     folders = [Path(two), *(each for each in Path(two).rglob("*") if each.is_dir())]
-    code = f"from fb_marketplace_serving.release import Release; Release.open({two!r})"
-    command = ("-m", "fb_marketplace_serving.cli")
+    code = f"from fb_marketplace_serving.release.loader import Release; Release.open({two!r})"
+    command = ("-m", "fb_marketplace_serving.cli.main")
     for folder in folders:
         folder.chmod(0o555)
     try:

@@ -3,8 +3,8 @@ import re
 import pytest
 from starlette.testclient import TestClient
 
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
 
 
 @pytest.fixture

@@ -12,26 +12,26 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fb_marketplace import tables
-from fb_marketplace.content_files import held_sizes
-from fb_marketplace.datasets.content_files import ContentFilesDataset
+from fb_marketplace.datasets.content_addressed import ContentFilesDataset
 from fb_marketplace.datasets.release import ReleaseDataset
-from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, IMAGES
-from fb_marketplace.parameters import EmbeddingParameters, IndexParameters
-from fb_marketplace.photo_folder import PhotoFolder
-from fb_marketplace.pipelines.cleaning.photo_rows import image_products, read_photos
-from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors
-from fb_marketplace.pipelines.indexing.building import build_index
-from fb_marketplace.pipelines.ranking.shown_listings import make_listings
-from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import describe
+from fb_marketplace.parameters.embeddings import EmbeddingParameters
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.cleaning.photos import image_products, read_photos
+from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors
+from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace.pipelines.listings.listing_features import make_listings
+from fb_marketplace.pipelines.release.build_manifest import describe
+from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
+from fb_marketplace.sample.photo_files import content
 from fb_marketplace.sample.records import Form, draw_listings, draw_photo
-from fb_marketplace.sample.uploads import content
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.vision_parameters import VisionParameters
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.photo_files import FOLDER
+from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile, held_sizes
+from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.storage.lake import Lake
 
 pytestmark = pytest.mark.slow
 
@@ -116,10 +116,10 @@ def graph(base_parameters):
     """A small network with random weights, exported as every network is: resizing is inside."""
     import torch
 
-    from fb_marketplace.pipelines.vision.backbones import POOL
-    from fb_marketplace.pipelines.vision.embedding_head import Layer
-    from fb_marketplace.pipelines.vision.export import export_trained
-    from fb_marketplace.pipelines.vision.network import make_network
+    from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
+    from fb_marketplace.pipelines.vision.models.backbones import POOL
+    from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+    from fb_marketplace.pipelines.vision.models.network import make_network
 
     told = base_parameters["vision"] | {"backbone": "cnn", "weights": "none"}
     torch.manual_seed(SEED)
@@ -207,25 +207,25 @@ def clean(lake, uploads, cleaning):
         ]
     )
     url = str(lake / "images.lance")
-    tables.ensure(url, IMAGES)
+    keyed_table.ensure(url, IMAGES)
     one_process = cleaning.photos.model_copy(update={"processes": 1, "photos_per_batch": 16})
     told = cleaning.model_copy(update={"photos": one_process})
     _, *batches = read_photos(matched, PhotoFolder(str(folder)), frozenset(), frozenset(), told)
     for usable, unusable in batches:
         assert unusable.to_pylist() == []
-        tables.insert(url, usable)
-    return tables.open_table(url)
+        keyed_table.insert(url, usable)
+    return keyed_table.open_table(url)
 
 
 def vectors(lake, images, encoder, base_parameters):
     url = str(lake / "embeddings.lance")
-    tables.ensure(url, IMAGE_EMBEDDINGS)
+    keyed_table.ensure(url, IMAGE_EMBEDDINGS)
     keys = name_vectors(images, encoder, frozenset())
     told = EmbeddingParameters.model_validate(base_parameters["embeddings"])
     _, *batches = embed(images, encoder, keys, told)
     for batch in batches:
-        tables.insert(url, batch)
-    return tables.open_table(url)
+        keyed_table.insert(url, batch)
+    return keyed_table.open_table(url)
 
 
 def listings(product_ids):

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import ReleaseError
-from fb_marketplace_serving.photo_files import FOLDER, PhotoFiles, file_name
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.photo_store import FOLDER, PhotoFiles, file_name
+from fb_marketplace_serving.storage.lake import Lake
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fb_marketplace_serving.places import (
+from fb_marketplace_serving.search.gazetteer import (
     CLOSEST,
     COLUMNS,
     SHOWN,

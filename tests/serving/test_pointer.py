@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import ReleaseError, read_manifest
-from fb_marketplace_serving.pointer import (
+from fb_marketplace_serving.release.manifest import ReleaseError, read_manifest
+from fb_marketplace_serving.release.pointer import (
     CURRENT,
     Seen,
     current_version,
@@ -15,6 +14,7 @@ from fb_marketplace_serving.pointer import (
     put_in_force,
     read_current,
 )
+from fb_marketplace_serving.storage.lake import Lake
 
 
 def version(draft, name):

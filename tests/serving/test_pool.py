@@ -12,9 +12,9 @@ from small_market import (
     make_market,
 )
 
-from fb_marketplace_serving.catalogue import Catalogue
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.pool import SMOOTHING, Query, Searched, gather
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import SMOOTHING, Query, Searched, gather
+from fb_marketplace_serving.search.listing_store import Catalogue
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.provenance import (
+from fb_marketplace_serving.release.provenance import (
     Copy,
     Origin,
     PhotoOrigin,
@@ -105,7 +105,7 @@ def test_reading_imports_no_pandas(environment, tmp_path):
     (tmp_path / "provenance.parquet").write_bytes(write_origins([RICH], SOURCES))
     code = (
         "import pathlib, sys\n"
-        "from fb_marketplace_serving.provenance import read_origin\n"
+        "from fb_marketplace_serving.release.provenance import read_origin\n"
         "assert read_origin(pathlib.Path('provenance.parquet').read_bytes(), 'p').row == 3\n"
         "assert 'pandas' not in sys.modules"
     )

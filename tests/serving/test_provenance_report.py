@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving.manifest import ReleaseError, artifact_of
-from fb_marketplace_serving.pointer import publish
-from fb_marketplace_serving.provenance import (
+from fb_marketplace_serving.release.manifest import ReleaseError, artifact_of
+from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.release.provenance import (
     Copy,
     Origin,
     PhotoOrigin,
@@ -14,7 +14,7 @@ from fb_marketplace_serving.provenance import (
     UnknownProductError,
     write_origins,
 )
-from fb_marketplace_serving.provenance_report import explain
+from fb_marketplace_serving.release.provenance_report import explain
 
 SOURCES = {
     "products": Source("s3://raw/Assets/Products.csv", 1234, "a" * 64),

@@ -4,12 +4,12 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fb_marketplace_serving.catalogue import Catalogue
-from fb_marketplace_serving.distance import EARTH_KM
-from fb_marketplace_serving.facts import Facts
-from fb_marketplace_serving.filters import Filter, Near
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.listings import Listing
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.filters import Filter, Near
+from fb_marketplace_serving.search.geo import EARTH_KM
+from fb_marketplace_serving.search.listing_features import Facts
+from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.listings import Listing
 
 latitudes = st.floats(-90, 90)
 longitudes = st.floats(-180, 180)

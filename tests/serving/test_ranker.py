@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_market import LABELS, draw_query, make_market, train_ranker
 
-from fb_marketplace_serving.pool import gather
-from fb_marketplace_serving.ranker import Ranker, RankerError
-from fb_marketplace_serving.ranking_features import FEATURES, features_of
+from fb_marketplace_serving.search.candidates import gather
+from fb_marketplace_serving.search.ranker import Ranker, RankerError
+from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,16 @@ import numpy as np
 import pytest
 from small_market import LABELS, PHOTO_SIZE, draw_query, facts, listing, make_market
 
-from fb_marketplace_serving.catalogue import Catalogue
-from fb_marketplace_serving.filters import Near
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.pool import SOURCES, Pool, Query, gather
-from fb_marketplace_serving.ranking_features import FEATURES, IN_WORDS, VOTERS, features_of
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import SOURCES, Pool, Query, gather
+from fb_marketplace_serving.search.filters import Near
+from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.ranking_features import (
+    FEATURES,
+    IN_WORDS,
+    VOTERS,
+    features_of,
+)
 
 LEEDS = (53.80, -1.55)
 

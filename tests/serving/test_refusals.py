@@ -7,8 +7,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 from predictions import PREDICTIONS, problem, send
 
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
 
 
 @pytest.fixture

@@ -9,20 +9,20 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_building import build, hold
-from fb_marketplace_serving.index_kinds import Vectors
-from fb_marketplace_serving.listings import Listing
-from fb_marketplace_serving.manifest import (
+from fb_marketplace_serving.ann.build import build, hold
+from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import (
     Canary,
     Manifest,
     ReleaseError,
     artifact_of,
     read_manifest,
 )
-from fb_marketplace_serving.pointer import publish, read_current
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release.pointer import publish, read_current
+from fb_marketplace_serving.search.listings import Listing
 
 FILES = {
     "encoder": "model/encoder.onnx",
@@ -142,7 +142,7 @@ def test_names_the_artifact_that_was_sealed_damaged(tmp_path, draft, artifact):
     [
         ({"labels": ("Reds", "Greens")}, "found 2 labels; expected 3"),
         ({"embedding_dimension": 9}, "found embeddings of 9 numbers"),
-        ({"photos_version": photos.VERSION + 1}, "found photos of version"),
+        ({"photos_version": canonical.VERSION + 1}, "found photos of version"),
     ],
 )
 def test_refuses_parts_that_do_not_fit_each_other(tmp_path, draft, changes, said):
@@ -227,7 +227,7 @@ def test_refuses_an_index_made_by_another_encoder(
     tmp_path, draft, encoder, canonical_photos, change
 ):
     """The same ids; in the second case the canary's photo is still the nearest, only not there."""
-    pixels = np.stack([photos.pixels(jpeg) for jpeg in canonical_photos.values()])
+    pixels = np.stack([canonical.pixels(jpeg) for jpeg in canonical_photos.values()])
     others = encoder.encode(pixels).embeddings * np.float32(change)
     ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
     put_index(tmp_path, Index.build_flat(others, ids["image_id"], ids["product_id"]))

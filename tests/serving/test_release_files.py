@@ -1,8 +1,8 @@
 import pytest
 
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.manifest import Artifact, ReleaseError, artifact_of
-from fb_marketplace_serving.release_files import artifacts_of, files_of, sealed_blocks
+from fb_marketplace_serving.release.artifacts import artifacts_of, files_of, sealed_blocks
+from fb_marketplace_serving.release.manifest import Artifact, ReleaseError, artifact_of
+from fb_marketplace_serving.storage.lake import Lake
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving.manifest import ReleaseError
-from fb_marketplace_serving.pointer import look, publish, put_in_force
-from fb_marketplace_serving.release_list import list_releases, table
+from fb_marketplace_serving.release.history import list_releases, table
+from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.pointer import look, publish, put_in_force
 
 METRICS = {
     "vision": {"test": {"photos_top1": {"value": 0.5731}}},

@@ -19,12 +19,12 @@ from small_market import (
     train_ranker,
 )
 
-from fb_marketplace_serving.catalogue import Catalogue
-from fb_marketplace_serving.filters import Filter, Near
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.pool import Query, Searched
-from fb_marketplace_serving.ranker import Ranker
-from fb_marketplace_serving.search import SPREAD, Searcher
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import Query, Searched
+from fb_marketplace_serving.search.engine import SPREAD, Searcher
+from fb_marketplace_serving.search.filters import Filter, Near
+from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.ranker import Ranker
 
 EVERYTHING_DEEP = 10_000
 LEEDS = (53.80, -1.55)

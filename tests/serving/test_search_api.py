@@ -4,8 +4,8 @@ import pytest
 from fastapi.testclient import TestClient
 from searches import ONCE, ask, refusal, send
 
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from fastapi.testclient import TestClient
 from searches import ask, refusal
 
-from fb_marketplace_serving import search_answers
-from fb_marketplace_serving.api import create_app
-from fb_marketplace_serving.search import Searcher
-from fb_marketplace_serving.search_schemas import SearchAnswer
-from fb_marketplace_serving.settings import Settings
+from fb_marketplace_serving.search.engine import Searcher
+from fb_marketplace_serving.server import search_response
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.schemas.search import SearchAnswer
+from fb_marketplace_serving.server.settings import Settings
 
 
 @pytest.fixture
@@ -87,9 +87,9 @@ def test_nothing_of_a_search_is_done_on_the_event_loop(client, monkeypatch):
 
         monkeypatch.setattr(owner, name, work)
 
-    watched(search_answers, "_query")
+    watched(search_response, "_query")
     watched(Searcher, "search")
-    watched(search_answers, "_hit")
+    watched(search_response, "_hit")
     watched(SearchAnswer, "model_dump_json")
 
     ask(client, q="red chair", explain=True)

@@ -11,16 +11,16 @@ from pydantic import ValidationError
 from small_market import count_words
 from tiny_text_encoder import graph, tokenizer
 
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.manifest import (
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import (
     SEARCH_ARTIFACTS,
     Manifest,
     ReleaseError,
     artifact_of,
     manifest_path,
 )
-from fb_marketplace_serving.pointer import publish
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release.pointer import publish
 
 
 def refusal(lake):
@@ -207,7 +207,7 @@ def test_accepts_a_text_canary_answered_as_another_cpu_would(tmp_path, shop_draf
 
 
 def test_refuses_a_word_index_of_other_words(tmp_path, shop_draft, monkeypatch):
-    from fb_marketplace_serving import terms
+    from fb_marketplace_serving.search import tokenizer as terms
 
     monkeypatch.setattr(terms, "VERSION", terms.VERSION + 1)
     data = count_words(list(small_search.SHOP)).to_bytes()

@@ -5,8 +5,8 @@ import urllib.request
 
 import pytest
 
-from fb_marketplace_serving.cli import main
-from fb_marketplace_serving.lake_url import refusal_of_credentials, without_credentials
+from fb_marketplace_serving.cli.main import main
+from fb_marketplace_serving.storage.urls import refusal_of_credentials, without_credentials
 
 KEY, SECRET, TOKEN = "planted-key-of-a-shop", "planted-secret-of-aws", "planted-token-of-aws"
 

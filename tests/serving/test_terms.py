@@ -2,7 +2,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fb_marketplace_serving.terms import terms, words
+from fb_marketplace_serving.search.tokenizer import terms, words
 
 
 def test_words_are_letters_and_digits_in_lower_case():

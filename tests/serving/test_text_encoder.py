@@ -5,7 +5,7 @@ import pytest
 import tiny_text_encoder as tiny
 from onnx import TensorProto
 
-from fb_marketplace_serving.text_encoder import LONGEST, TextEncoder, TextEncoderError
+from fb_marketplace_serving.encoders.text import LONGEST, TextEncoder, TextEncoderError
 
 TEXTS = ["red chair", "an old oak table and a lamp", "", "bike", "zebra", "red chair " * 20]
 

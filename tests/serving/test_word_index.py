@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from small_market import WORDS, count_words
 
-from fb_marketplace_serving import terms as terms_module
-from fb_marketplace_serving.terms import terms
-from fb_marketplace_serving.word_index import WordIndex, WordIndexError
+from fb_marketplace_serving.search import tokenizer as terms_module
+from fb_marketplace_serving.search.bm25 import WordIndex, WordIndexError
+from fb_marketplace_serving.search.tokenizer import terms
 
 TEXTS = ["red chairs", "a red red lamp", "", "oak table and oak chairs", "!!!", "lamp"]
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from fb_marketplace.datasets.stored_file import InLake
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.datasets.file import InLake
+from fb_marketplace.storage.file_handles import StoredFile
 
 
 class CheckpointsDataset(InLake[dict[str, Callable[[], bytes]], dict[str, StoredFile]]):

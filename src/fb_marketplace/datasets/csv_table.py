@@ -7,9 +7,9 @@ import pandas as pd
 from kedro.io.core import PROTOCOL_DELIMITER
 from kedro_datasets import pandas as kedro_pandas
 
-from fb_marketplace.csv_rows import TORN, Dialect, decode, part, places
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage import open_root
+from fb_marketplace.storage.csv_reader import TORN, Dialect, decode, part, places
+from fb_marketplace.storage.filesystem import open_root
 
 
 class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs

@@ -6,9 +6,9 @@ from typing import Any
 from kedro.io import AbstractDataset, DatasetError, Version
 from kedro.utils import load_obj
 
-from fb_marketplace import tables
 from fb_marketplace.errors import UserError
-from fb_marketplace.tables import Retain, Rows, Table
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.keyed_table import Retain, Rows, Table
 
 
 class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
@@ -24,7 +24,7 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
             images:
               type: fb_marketplace.datasets.lance_table.LanceTableDataset
               filepath: data/03_primary/images.lance
-              schema: fb_marketplace.lance_schemas.IMAGES
+              schema: fb_marketplace.schemas.lance.IMAGES
               versioned: true
     """
 
@@ -55,21 +55,25 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
         """Open the version that the run reads; without one, the newest."""
         self.seal()
         try:
-            return tables.open_table(self._filepath, self._version.load if self._version else None)
-        except tables.TableMissingError as error:
+            return keyed_table.open_table(
+                self._filepath, self._version.load if self._version else None
+            )
+        except keyed_table.TableMissingError as error:
             raise UserError(f"{error}; run the pipeline that makes it first") from error
 
     def save(self, data: Rows | Retain) -> None:
         """Commit rows, or delete what is no longer wanted."""
         schema = load_obj(self._schema_name)
-        tables.ensure(self._filepath, schema)
+        keyed_table.ensure(self._filepath, schema)
         if isinstance(data, Retain):
-            self._committed = tables.retain(self._filepath, data.keys)
+            self._committed = keyed_table.retain(self._filepath, data.keys)
             self._expected = set(data.held & data.keys)
         else:
-            self._committed = tables.insert(self._filepath, data.select(schema.names).cast(schema))
+            self._committed = keyed_table.insert(
+                self._filepath, data.select(schema.names).cast(schema)
+            )
             if self._expected is not None:
-                self._expected.update(data.column(tables.KEY).to_pylist())
+                self._expected.update(data.column(keyed_table.KEY).to_pylist())
 
     def seal(self) -> None:
         """Tag what was committed last with the run's version.
@@ -87,14 +91,14 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
                     "run, with other photos or parameters, wrote to it meanwhile, or its columns "
                     "have changed; run again when no other runs"
                 )
-            tables.tag(self._filepath, self._version.save, self._committed)
+            keyed_table.tag(self._filepath, self._version.save, self._committed)
             self._committed = self._expected = None
 
     def _keys_at(self, version: int) -> list[str]:
         keys: list[str] = (
-            tables.open_table(self._filepath, version)
-            .read([tables.KEY])
-            .column(tables.KEY)
+            keyed_table.open_table(self._filepath, version)
+            .read([keyed_table.KEY])
+            .column(keyed_table.KEY)
             .to_pylist()
         )
         return keys

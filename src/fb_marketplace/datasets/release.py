@@ -4,9 +4,9 @@ from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError, Version
 
-from fb_marketplace_serving.manifest import Manifest, ReleaseError, read_manifest
-from fb_marketplace_serving.pointer import CURRENT, Seen, look, publish, read_current
-from fb_marketplace_serving.release import Release
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import Manifest, ReleaseError, read_manifest
+from fb_marketplace_serving.release.pointer import CURRENT, Seen, look, publish, read_current
 
 
 class ReleaseDataset(AbstractDataset[Manifest, Manifest]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fb_marketplace.sample.pen import Colour
+from fb_marketplace.sample.rendering.canvas import Colour
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from random import Random
 from typing import Literal, TypeAlias
 
-from fb_marketplace.sample.listings import Product, draw_product, uuid_from
+from fb_marketplace.sample.products import Product, draw_product, uuid_from
 
 Form: TypeAlias = Literal[
     "jpeg",

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.parameters import BaselineParameters
+from fb_marketplace.parameters.baselines import BaselineParameters
 
 WORDS = {
     "Home": (["sofa", "table", "lamp"], 100.0),

@@ -2,15 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.baselines.answers import category_answers, parts
-from fb_marketplace.pipelines.baselines.categories import (
+from fb_marketplace.pipelines.baselines.category_models import (
     answer_category,
     learn_category,
     load_text_classifier,
 )
-from fb_marketplace.pipelines.baselines.listings import with_split
+from fb_marketplace.pipelines.baselines.predictions import category_answers, parts
 from fb_marketplace.pipelines.baselines.text_classifier import predict_text
-from fb_marketplace.schemas import CategoryAnswers, CategoryTextProbabilities
+from fb_marketplace.pipelines.baselines.training_frame import with_split
+from fb_marketplace.schemas.predictions import CategoryAnswers, CategoryTextProbabilities
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.baselines.category_measures import (
+from fb_marketplace.pipelines.baselines.category_metrics import (
     draw_text_confusion,
     measure_category,
 )

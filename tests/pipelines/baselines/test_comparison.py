@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.baselines.comparison import compare, draw_comparison, draw_prices
+from fb_marketplace.pipelines.baselines.figures import compare, draw_comparison, draw_prices
 
 ESTIMATE = {"value": 0.5, "low": 0.4, "high": 0.45, "cases": 9, "groups": 8}
 

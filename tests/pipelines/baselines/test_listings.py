@@ -2,7 +2,11 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.baselines.listings import folds, with_meant_price, with_split
+from fb_marketplace.pipelines.baselines.training_frame import (
+    folds,
+    with_meant_price,
+    with_split,
+)
 
 
 def test_a_listing_stands_once_however_many_photos_it_has(draw_listings):

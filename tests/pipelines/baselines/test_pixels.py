@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.baselines.pixels import answer_by_pixels
+from fb_marketplace.pipelines.baselines.pixel_classifier import answer_by_pixels
 
 COLOURS = {"Home": (200, 40, 40), "Sport": (40, 200, 40), "Arts": (40, 40, 200)}
 

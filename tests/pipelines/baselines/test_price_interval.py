@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.baselines.price_interval import conformal_width
+from fb_marketplace.pipelines.baselines.conformal import conformal_width
 
 
 def test_the_interval_holds_new_cases_about_as_often_as_it_says():

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 from pydantic import ValidationError
 
-from fb_marketplace.parameters import PriceModelParameters
-from fb_marketplace.pipelines.baselines.price_measures import (
+from fb_marketplace.parameters.baselines import PriceModelParameters
+from fb_marketplace.pipelines.baselines.price_metrics import (
     choose_model,
     log_r2,
     measure_price,

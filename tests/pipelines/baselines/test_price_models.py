@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.baselines.listings import with_meant_price
 from fb_marketplace.pipelines.baselines.price_models import (
     TRIVIAL,
     fit_price_models,
     predict_log_prices,
 )
+from fb_marketplace.pipelines.baselines.training_frame import with_meant_price
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.baselines.price_models import predict_log_prices
-from fb_marketplace.pipelines.baselines.pricing import learn_price, load_price_model
+from fb_marketplace.pipelines.baselines.train_price import learn_price, load_price_model
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,6 @@ import pytest
 from scipy.sparse import csr_array
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.baselines.listings import with_split
 from fb_marketplace.pipelines.baselines.text_classifier import (
     Settings,
     choose_text_classifier,
@@ -11,6 +10,7 @@ from fb_marketplace.pipelines.baselines.text_classifier import (
     out_of_fold_text,
     predict_text,
 )
+from fb_marketplace.pipelines.baselines.training_frame import with_split
 
 LABELS = ("Arts", "Boats", "Home", "Sport")
 """No listing is of Boats."""

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fb_marketplace.parameters import CleaningParameters
+from fb_marketplace.parameters.cleaning import CleaningParameters
 
 RawProducts = Callable[..., pd.DataFrame]
 Changed = Callable[..., CleaningParameters]

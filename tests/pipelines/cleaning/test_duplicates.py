@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.parameters import DuplicateParameters
+from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning.duplicates import find_duplicates
-from fb_marketplace.schemas import DuplicateGroups
+from fb_marketplace.schemas.cleaning import DuplicateGroups
 
 
 @pytest.fixture

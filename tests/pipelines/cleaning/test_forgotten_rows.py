@@ -3,12 +3,14 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.forgotten import REASON, Forgotten, is_masked
-from fb_marketplace.photo_folder import PhotoFolder
-from fb_marketplace.pipelines.cleaning.image_rows import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.images import clean_image_rows, list_files, match_files
 from fb_marketplace.pipelines.cleaning.products import clean_products
 from fb_marketplace.pipelines.cleaning.quarantine import balance, merge_ledgers
-from fb_marketplace.schemas import MatchedPhotos, Quarantine
+from fb_marketplace.schemas.cleaning import MatchedPhotos
+from fb_marketplace.schemas.quarantine import Quarantine
+from fb_marketplace.schemas.reasons import FORGOTTEN
+from fb_marketplace.storage.erasure_list import Forgotten, is_masked
+from fb_marketplace.storage.photo_source import PhotoFolder
 
 
 @pytest.fixture
@@ -39,14 +41,14 @@ def test_a_forgotten_listing_is_turned_away_for_that_whatever_else_is_wrong_with
     listed = cleaned[0]
 
     assert listed.kept["product_id"].tolist() == ["p0", "p2"]
-    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, REASON]]
+    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, FORGOTTEN]]
 
 
 def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
     _, rows, _, matched = cleaned
 
     assert rows.kept["image_id"].tolist() == ["i"]
-    assert rows.quarantined["reason"].tolist() == [REASON] * 3
+    assert rows.quarantined["reason"].tolist() == [FORGOTTEN] * 3
     assert matched.photos["source_key"].tolist() == ["i.jpg"]
     MatchedPhotos.validate(matched.photos)
 
@@ -54,7 +56,9 @@ def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
 def test_its_files_are_told_to_be_forgotten(cleaned):
     matched = cleaned[3]
 
-    assert matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", REASON]] * 2
+    assert (
+        matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", FORGOTTEN]] * 2
+    )
 
 
 def test_the_ledger_balances_with_what_is_forgotten(cleaned):
@@ -62,7 +66,7 @@ def test_the_ledger_balances_with_what_is_forgotten(cleaned):
     ledger = merge_ledgers(listed.quarantined, rows.quarantined, matched.quarantined)
 
     Quarantine.validate(ledger)
-    assert balance("products", 3, len(listed.kept), 0, ledger)["reasons"] == {REASON: 1}
+    assert balance("products", 3, len(listed.kept), 0, ledger)["reasons"] == {FORGOTTEN: 1}
     assert balance("images", 4, len(rows.kept), 0, ledger)["quarantined"] == 3
     assert balance("files", len(files), len(matched.photos), 0, ledger)["quarantined"] == 2
 

@@ -4,10 +4,11 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.photo_folder import PhotoFolder
-from fb_marketplace.pipelines.cleaning.image_rows import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.images import clean_image_rows, list_files, match_files
 from fb_marketplace.pipelines.cleaning.products import clean_products
-from fb_marketplace.schemas import ImageRows, MatchedPhotos, PhotoFiles, Quarantine
+from fb_marketplace.schemas.cleaning import ImageRows, MatchedPhotos, PhotoFiles
+from fb_marketplace.schemas.quarantine import Quarantine
+from fb_marketplace.storage.photo_source import PhotoFolder
 
 
 @pytest.fixture

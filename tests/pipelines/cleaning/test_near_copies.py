@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
-from fb_marketplace.parameters import DuplicateParameters
-from fb_marketplace.pipelines.cleaning import near_copies
-from fb_marketplace.pipelines.cleaning.near_copies import (
-    Pair,
-    copies,
-    groups,
-    verdict,
-)
+from fb_marketplace.parameters.cleaning import DuplicateParameters
+from fb_marketplace.pipelines.cleaning import near_duplicates
+from fb_marketplace.pipelines.cleaning.near_duplicates import Pair, copies, groups, verdict
 from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
-from fb_marketplace_serving import photos
+from fb_marketplace_serving.imaging import canonical
 
 PARAMETERS = DuplicateParameters()
 
@@ -43,7 +38,7 @@ def encoded(picture: Image.Image, quality: int = 90) -> bytes:
 
 
 def stored(picture: Image.Image, quality: int = 90) -> bytes:
-    return photos.canonical(encoded(picture, quality))
+    return canonical.canonical(encoded(picture, quality))
 
 
 def found(
@@ -55,7 +50,7 @@ def found(
     hashes = np.array([perceptual_hash(jpeg) for jpeg in jpegs], dtype=np.uint64).reshape(-1, 8)
 
     def jpegs_of(rows: Sequence[int]) -> list[bytes]:
-        assert 0 < len(rows) <= near_copies.FETCHED_AT_ONCE
+        assert 0 < len(rows) <= near_duplicates.FETCHED_AT_ONCE
         return [jpegs[row] for row in rows]
 
     return list(copies(sources or results, results, hashes, jpegs_of, parameters))
@@ -203,7 +198,7 @@ def test_a_verdict_is_the_same_both_ways_and_the_score_of_the_pair() -> None:
 def test_a_crowd_of_likenesses_costs_each_photo_a_bounded_number_of_candidates() -> None:
     alike = np.tile(perceptual_hash(stored(scene(1))), (200, 1))
 
-    pairs = near_copies.candidates(alike, DuplicateParameters(max_candidates=5))
+    pairs = near_duplicates.candidates(alike, DuplicateParameters(max_candidates=5))
 
     assert 200 <= len(pairs) <= 200 * 5
     assert len(set(pairs)) == len(pairs)

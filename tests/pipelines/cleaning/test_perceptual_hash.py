@@ -17,7 +17,7 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     mirrored,
     perceptual_hash,
 )
-from fb_marketplace_serving import photos
+from fb_marketplace_serving.imaging import canonical
 
 
 def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
@@ -37,7 +37,7 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
 def stored(picture: Image.Image, quality: int = 90) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
-    return photos.canonical(buffer.getvalue())
+    return canonical.canonical(buffer.getvalue())
 
 
 def distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:

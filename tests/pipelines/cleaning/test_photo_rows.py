@@ -6,17 +6,17 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import UNUSABLE_PHOTOS
-from fb_marketplace.photo_folder import NOT_AS_LISTED, Missed, PhotoFolder
-from fb_marketplace.pipelines.cleaning.photo_rows import (
+from fb_marketplace.pipelines.cleaning.photos import (
     image_products,
     ledger_of_unusable,
     read_photos,
 )
-from fb_marketplace.schemas import REASONS
-from fb_marketplace.tables import Retain
-from fb_marketplace_serving import photos
+from fb_marketplace.schemas.lance import UNUSABLE_PHOTOS
+from fb_marketplace.schemas.reasons import NOT_AS_LISTED, REASONS
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.keyed_table import Retain
+from fb_marketplace.storage.photo_source import Missed, PhotoFolder
+from fb_marketplace_serving.imaging import canonical
 
 
 class Watched:
@@ -85,7 +85,7 @@ def test_a_photo_becomes_a_canonical_one_with_its_source(matched, folder, one_pr
     data = draw_photo(size=(80, 40), format_="PNG")
     _, usable, _ = read(matched(a=data), folder, one_process)
 
-    assert usable[0]["jpeg"] == photos.canonical(data)
+    assert usable[0]["jpeg"] == canonical.canonical(data)
     assert (usable[0]["format"], usable[0]["width"], usable[0]["height"]) == ("PNG", 80, 40)
     assert (usable[0]["image_id"], usable[0]["product_id"]) == ("a", "p of a")
 
@@ -275,10 +275,10 @@ def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
     found["repeated_in"] = [[7, 9], []]
     _, _, turned = read(found, folder, one_process)
     url = str(tmp_path / "unusable.lance")
-    tables.ensure(url, UNUSABLE_PHOTOS)
-    tables.insert(url, pa.Table.from_pylist(turned, schema=UNUSABLE_PHOTOS))
+    keyed_table.ensure(url, UNUSABLE_PHOTOS)
+    keyed_table.insert(url, pa.Table.from_pylist(turned, schema=UNUSABLE_PHOTOS))
 
-    ledger = ledger_of_unusable(found, tables.open_table(url), cleaning)
+    ledger = ledger_of_unusable(found, keyed_table.open_table(url), cleaning)
 
     assert ledger[["stage", "row", "key", "reason"]].to_numpy().tolist() == [
         ["files", -1, "images/a.jpg", "not_an_image"],

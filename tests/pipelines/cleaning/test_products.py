@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
-from fb_marketplace.schemas import CleanedProducts, Quarantine
+from fb_marketplace.schemas.cleaning import CleanedProducts
+from fb_marketplace.schemas.quarantine import Quarantine
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import pytest
 
 from fb_marketplace.pipelines.cleaning.quarantine import balance, ledger, merge_ledgers
-from fb_marketplace.schemas import Quarantine
+from fb_marketplace.schemas.quarantine import Quarantine
 
 LEDGER = [
     ("products", 3, "a", "missing_field", "no title"),

@@ -5,11 +5,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import UNUSABLE_PHOTOS
 from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
 from fb_marketplace.pipelines.cleaning.quarantine import ledger
-from fb_marketplace.pipelines.cleaning.reporting import (
+from fb_marketplace.pipelines.cleaning.report import (
     digest_content,
     draw_category_histogram,
     draw_photo_sheet,
@@ -17,6 +15,8 @@ from fb_marketplace.pipelines.cleaning.reporting import (
     draw_quarantine_sheet,
     report,
 )
+from fb_marketplace.schemas.lance import UNUSABLE_PHOTOS
+from fb_marketplace.storage import keyed_table
 
 
 @pytest.fixture
@@ -131,10 +131,10 @@ def test_files_that_could_not_be_used_are_shown_on_a_sheet(tmp_path, heads):
         {"key": str(place), "source_size": 1, "head": head} | dict.fromkeys(texts, "x")
         for place, head in enumerate(heads)
     ]
-    tables.ensure(url, UNUSABLE_PHOTOS)
-    tables.insert(url, pa.Table.from_pylist(rows, schema=UNUSABLE_PHOTOS))
+    keyed_table.ensure(url, UNUSABLE_PHOTOS)
+    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=UNUSABLE_PHOTOS))
 
-    assert is_png(draw_quarantine_sheet(tables.open_table(url)))
+    assert is_png(draw_quarantine_sheet(keyed_table.open_table(url)))
 
 
 @pytest.mark.parametrize("draw", [draw_category_histogram, draw_price_histogram])

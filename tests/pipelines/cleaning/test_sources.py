@@ -1,8 +1,8 @@
 import hashlib
 
-from fb_marketplace.photo_folder import PhotoFolder
-from fb_marketplace.pipelines.cleaning.sources import describe_sources
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.pipelines.cleaning.source_manifest import describe_sources
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.photo_source import PhotoFolder
 
 
 def test_says_where_the_bucket_is_and_which_bytes_its_tables_had(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fb_marketplace.parameters import SplitParameters
+from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.pipelines.cleaning.splits import joined, split, split_of
-from fb_marketplace.schemas import Splits
+from fb_marketplace.schemas.cleaning import Splits
 
 NONE = pd.DataFrame()
 LONG = "a solid oak table with six matching chairs"

@@ -15,10 +15,14 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from spoiling import spoil
 
-from fb_marketplace.hooks import VersionHooks
-from fb_marketplace.parameters import CleaningParameters, DuplicateParameters, SplitParameters
+from fb_marketplace.hooks.versioning import VersionHooks
+from fb_marketplace.parameters.cleaning import (
+    CleaningParameters,
+    DuplicateParameters,
+    SplitParameters,
+)
 from fb_marketplace.pipelines.cleaning.pipeline import create_pipeline
-from fb_marketplace.sample.lake import draw_lake
+from fb_marketplace.sample.bucket import draw_lake
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[3]

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from fb_marketplace.pipelines.cleaning import text, written
+from fb_marketplace.pipelines.cleaning import parsing, text
 
 TYPED = st.text() | st.text("aB /,>\uff0f\uff0c\uff1e\u0338\u200b\u00a0\n\r\ud83d", max_size=20)
 SEPARATORS = st.sampled_from([" / ", "/", " > ", ">", " ", "::"])
@@ -12,14 +12,14 @@ SEPARATORS = st.sampled_from([" / ", "/", " > ", ">", " ", "::"])
 @example("Home\uff0fGarden", " / ")
 @example("a>\u0338b", " > ")
 def test_levels_that_are_joined_are_cut_into_the_same_levels(path, separator):
-    once = written.levels(path, separator)
+    once = parsing.levels(path, separator)
 
-    assert written.levels(separator.join(once), separator) == once
+    assert parsing.levels(separator.join(once), separator) == once
 
 
 @given(TYPED, SEPARATORS)
 def test_a_level_says_something_and_holds_no_separator(path, separator):
-    for level in written.levels(path, separator):
+    for level in parsing.levels(path, separator):
         assert level
         assert level == text.one_line(level)
         assert (separator.strip() or separator) not in level
@@ -29,7 +29,7 @@ def test_a_level_says_something_and_holds_no_separator(path, separator):
 def test_no_level_of_a_path_is_lost(names):
     levels = tuple(" ".join(name.split()) for name in names)
 
-    assert written.levels(" / ".join(names), " / ") == levels
+    assert parsing.levels(" / ".join(names), " / ") == levels
 
 
 @given(TYPED)
@@ -37,17 +37,17 @@ def test_no_level_of_a_path_is_lost(names):
 @example(", Kent")
 @example(",")
 def test_a_location_that_is_put_together_again_has_the_same_parts(typed):
-    parts = written.location(typed, ",")
+    parts = parsing.location(typed, ",")
 
     if parts.county is not None:
-        assert written.location(f"{parts.town or ''}, {parts.county}", ",") == parts
+        assert parsing.location(f"{parts.town or ''}, {parts.county}", ",") == parts
     elif parts.town is not None:
-        assert written.location(f"{parts.town},", ",") == parts
+        assert parsing.location(f"{parts.town},", ",") == parts
 
 
 @given(TYPED)
 def test_a_part_of_a_location_says_something_or_is_not_told(typed):
-    parts = written.location(typed, ",")
+    parts = parsing.location(typed, ",")
 
     for part in parts:
         assert part is None or part == text.one_line(part) != ""
@@ -56,4 +56,4 @@ def test_a_part_of_a_location_says_something_or_is_not_told(typed):
 
 @pytest.mark.parametrize("nothing", ["", " ", ",", " , ", "\u200b", "\ufffd"])
 def test_a_location_that_names_nothing_has_no_parts(nothing):
-    assert written.location(nothing, ",") == (None, None)
+    assert parsing.location(nothing, ",") == (None, None)

@@ -1,14 +1,14 @@
 import numpy as np
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.digests import sha256
-from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS
-from fb_marketplace.parameters import EmbeddingParameters
-from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors, report
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.encoder import Encoder
+from fb_marketplace.parameters.embeddings import EmbeddingParameters
+from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors, report
+from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.fingerprints import sha256
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging import canonical
 
 TOLD = EmbeddingParameters(photos_per_batch=2, rows_per_commit=3)
 
@@ -32,13 +32,13 @@ def read(images, encoder, held=frozenset(), told=TOLD):
 
 def kept(images, encoder, url, told=TOLD):
     """Run the stage as Kedro does, into a table; gives its report."""
-    tables.ensure(url, IMAGE_EMBEDDINGS)
-    keys = name_vectors(images, encoder, tables.held_keys(url))
+    keyed_table.ensure(url, IMAGE_EMBEDDINGS)
+    keys = name_vectors(images, encoder, keyed_table.held_keys(url))
     retained, *batches = embed(images, encoder, keys, told)
-    tables.retain(url, retained.keys)
+    keyed_table.retain(url, retained.keys)
     for batch in batches:
-        tables.insert(url, batch)
-    return report(keys, tables.open_table(url))
+        keyed_table.insert(url, batch)
+    return report(keys, keyed_table.open_table(url))
 
 
 def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
@@ -48,7 +48,7 @@ def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
     assert [row["image_id"] for row in rows] == list("abcde")
     assert {row["key"] for row in rows} == keys
     (jpeg,) = images.take([images.order("image_id")[2]], ["jpeg"]).column("jpeg").to_pylist()
-    served = Encoder.from_bytes(encoder.read()).encode(photos.pixels(jpeg)[np.newaxis])
+    served = Encoder.from_bytes(encoder.read()).encode(canonical.pixels(jpeg)[np.newaxis])
     np.testing.assert_allclose(rows[2]["embedding"], served.embeddings[0], atol=1e-6)
     np.testing.assert_allclose(rows[2]["probabilities"], served.probabilities[0], atol=1e-6)
     assert {row["encoder_sha256"] for row in rows} == {sha256(encoder.read())}

@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS
-from fb_marketplace.pipelines.embeddings_json import writing
-from fb_marketplace.pipelines.embeddings_json.writing import write_json
+from fb_marketplace.pipelines.embeddings_json import export
+from fb_marketplace.pipelines.embeddings_json.export import write_json
+from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
+from fb_marketplace.storage import keyed_table
 
 
 @pytest.fixture
@@ -27,9 +27,9 @@ def store(tmp_path):
             for image_id, vector in vectors.items()
         ]
         url = str(tmp_path / name)
-        tables.ensure(url, IMAGE_EMBEDDINGS)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
-        return tables.open_table(url)
+        keyed_table.ensure(url, IMAGE_EMBEDDINGS)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        return keyed_table.open_table(url)
 
     return store
 
@@ -62,7 +62,7 @@ def test_numbers_have_no_more_digits_than_a_float32(store):
 def test_the_same_vectors_are_the_same_bytes_however_they_were_written(store, monkeypatch):
     vectors = {f"photo {number}": [number / 7, 1.0] for number in range(5)}
     expected = written(store(vectors))
-    monkeypatch.setattr(writing, "PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr(export, "PHOTOS_AT_ONCE", 2)
 
     assert written(store(dict(reversed(vectors.items())), "other.lance")) == expected
 
@@ -76,15 +76,15 @@ def test_no_photos_are_an_empty_object(store):
 
 
 def test_no_more_is_read_than_is_being_written(store, monkeypatch):
-    monkeypatch.setattr(writing, "PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr(export, "PHOTOS_AT_ONCE", 2)
     asked = []
-    take = tables.Table.take
+    take = keyed_table.Table.take
 
     def watched(self, rows, columns):
         asked.append(len(rows))
         return take(self, rows, columns)
 
-    monkeypatch.setattr(tables.Table, "take", watched)
+    monkeypatch.setattr(keyed_table.Table, "take", watched)
     pieces = write_json(store({f"{number}": [1.0] for number in range(6)}))()
 
     next(pieces)

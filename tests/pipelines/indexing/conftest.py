@@ -4,10 +4,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, VISION_FEATURES
-from fb_marketplace.parameters import IndexParameters, RetrievalParameters
-from fb_marketplace.tables import Table
+from fb_marketplace.parameters.indexing import IndexParameters, RetrievalParameters
+from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, VISION_FEATURES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.keyed_table import Table
 
 StoreAngles = Callable[[Mapping[str, float]], Table]
 
@@ -40,9 +40,9 @@ def store_angles(tmp_path) -> StoreAngles:
             }
             for image, angle in angles.items()
         ]
-        tables.ensure(url, IMAGE_EMBEDDINGS)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
-        return tables.open_table(url)
+        keyed_table.ensure(url, IMAGE_EMBEDDINGS)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
+        return keyed_table.open_table(url)
 
     return store
 
@@ -57,8 +57,8 @@ def store_features(tmp_path) -> Callable[[Mapping[str, Sequence[float]]], Table]
             {"key": image, "image_id": image, "features": found}
             for image, found in features.items()
         ]
-        tables.ensure(url, VISION_FEATURES)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
-        return tables.open_table(url)
+        keyed_table.ensure(url, VISION_FEATURES)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+        return keyed_table.open_table(url)
 
     return store

@@ -3,9 +3,9 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.indexing.building import build_index
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_kinds import KINDS
+from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace_serving.ann.faiss_index import KINDS
+from fb_marketplace_serving.ann.index import Index
 
 OWNERS = pd.DataFrame({"image_id": ["a", "b", "c"], "product_id": ["p", "q", "p"]})
 

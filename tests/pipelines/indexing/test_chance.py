@@ -3,13 +3,13 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.indexing import chance
-from fb_marketplace.retrieval_measures import (
+from fb_marketplace.evaluation.retrieval_metrics import (
     average_precision,
     ndcg_at,
     precision_at,
     recall_at,
 )
+from fb_marketplace.pipelines.indexing import random_baseline
 
 SETS = [[3, 3, 2, 0, 0, 0], [3, 1, 0, 0, 0], [3, 3, 3], [3, 2, 2, 1, 1, 0]]
 
@@ -28,7 +28,7 @@ def test_recall_by_chance_is_the_mean_over_all_orders(grades, depth):
 
     expected = recall_at(every, depth).mean()
 
-    assert chance.recall(available[:, 3], photos, depth) == pytest.approx([expected])
+    assert random_baseline.recall(available[:, 3], photos, depth) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize("grades", SETS)
@@ -37,7 +37,7 @@ def test_average_precision_by_chance_is_the_mean_over_all_orders(grades):
 
     expected = average_precision(every == 3).mean()
 
-    assert chance.average_precision(available[:, 3], photos) == pytest.approx([expected])
+    assert random_baseline.average_precision(available[:, 3], photos) == pytest.approx([expected])
 
 
 @pytest.mark.parametrize("grades", SETS)
@@ -50,12 +50,12 @@ def test_precision_and_ndcg_by_chance_are_the_means_over_all_orders(grades, dept
     precision = precision_at(every, depth).mean()
     ndcg = ndcg_at(every[:, :depth], to_find, min(depth, len(grades))).mean()
 
-    assert chance.precision(related, photos, depth) == pytest.approx([precision])
-    assert chance.ndcg(available, depth) == pytest.approx([ndcg])
+    assert random_baseline.precision(related, photos, depth) == pytest.approx([precision])
+    assert random_baseline.ndcg(available, depth) == pytest.approx([ndcg])
 
 
 def test_nothing_is_found_by_chance_where_nothing_is_relevant():
     none, few = np.asarray([0]), np.asarray([2])
 
-    assert chance.recall(none, few, 5).tolist() == [0]
-    assert np.isnan(chance.average_precision(none, few)).all()
+    assert random_baseline.recall(none, few, 5).tolist() == [0]
+    assert np.isnan(random_baseline.average_precision(none, few)).all()

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fb_marketplace.contact_sheet import GAP, SIDE
-from fb_marketplace.grades import IN_WORDS
-from fb_marketplace.pipelines.indexing.hit_sheet import COLOURS, draw_hits
+from fb_marketplace.evaluation.contact_sheet import GAP, SIDE
+from fb_marketplace.evaluation.relevance import IN_WORDS
+from fb_marketplace.pipelines.indexing.figures import COLOURS, draw_hits
 
 SHADES = {"found": "#0000ff", "missed": "#ff00ff", "partner": "#00ffff", "other": "#000080"}
 

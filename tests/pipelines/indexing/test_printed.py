@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.pipelines.indexing.printed import lines
+from fb_marketplace.pipelines.indexing.console import lines
 
 
 def estimates(value, *names):

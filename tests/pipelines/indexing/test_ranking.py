@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_array
 
-from fb_marketplace.pipelines.indexing import ranking
-from fb_marketplace.pipelines.indexing.ranking import rank_all, search
-from fb_marketplace.pipelines.indexing.relevance import Gallery
-from fb_marketplace_serving.index import Index
+from fb_marketplace.pipelines.indexing import exact_ranking
+from fb_marketplace.pipelines.indexing.exact_ranking import rank_all, search
+from fb_marketplace.pipelines.indexing.gallery import Gallery
+from fb_marketplace_serving.ann.index import Index
 
 
 def circle(angles):
@@ -85,7 +85,7 @@ def test_blocks_of_queries_give_what_one_gives(monkeypatch):
     angles = scattered(30)
     whole = asked(angles)
 
-    monkeypatch.setattr(ranking, "SIMILARITIES_AT_ONCE", 100)
+    monkeypatch.setattr(exact_ranking, "SIMILARITIES_AT_ONCE", 100)
 
     in_blocks = asked(angles)
     for found, expected in zip(in_blocks, whole, strict=True):

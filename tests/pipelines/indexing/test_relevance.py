@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.indexing.relevance import gallery_of
+from fb_marketplace.pipelines.indexing.gallery import gallery_of
 
 PRODUCTS = pd.DataFrame(
     [

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.indexing.representations import (
+from fb_marketplace.pipelines.indexing.comparison_embeddings import (
     of_layers,
     of_pixels,
     of_table,

@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.indexing.building import build_index
-from fb_marketplace.pipelines.indexing.retrieval import ask_alone, ask_served
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import ask_alone, ask_served
+from fb_marketplace.storage.file_handles import StoredFile
 
 
 def market(angles):

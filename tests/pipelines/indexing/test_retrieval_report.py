@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.indexing.retrieval_report import MEASURES, measure_retrieval
+from fb_marketplace.pipelines.indexing.summarize import MEASURES, measure_retrieval
 
 R1 = "same_product_recall_at_1"
 

@@ -4,18 +4,17 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import TEXT_EMBEDDINGS, VISION_FEATURES
-from fb_marketplace.parameters import IndexParameters
-from fb_marketplace.ranking_parameters import (
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace.parameters.ranking import RankerParameters, RankingMeasureParameters
+from fb_marketplace.parameters.text import (
     ProjectionParameters,
-    RankerParameters,
-    RankingMeasureParameters,
     SentenceParameters,
     WordParameters,
 )
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.tables import Table
+from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS, VISION_FEATURES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.keyed_table import Table
 
 StoreRows = Callable[[str, pa.Schema, Sequence[Mapping[str, Any]]], Table]
 StoreFile = Callable[[str, bytes], StoredFile]
@@ -27,9 +26,9 @@ def store_rows(tmp_path) -> StoreRows:
 
     def store(name: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> Table:
         url = str(tmp_path / f"{name}.lance")
-        tables.ensure(url, schema)
-        tables.insert(url, pa.Table.from_pylist(list(rows), schema=schema))
-        return tables.open_table(url)
+        keyed_table.ensure(url, schema)
+        keyed_table.insert(url, pa.Table.from_pylist(list(rows), schema=schema))
+        return keyed_table.open_table(url)
 
     return store
 

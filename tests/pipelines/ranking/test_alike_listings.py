@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.ranking import alike_listings as module
-from fb_marketplace.pipelines.ranking.alike_listings import Kinds, alike_listings
+from fb_marketplace.pipelines.pricing import comparable_listings as module
+from fb_marketplace.pipelines.pricing.comparable_listings import Kinds, alike_listings
 
 
 def circle(*angles):

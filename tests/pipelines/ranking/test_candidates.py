@@ -4,12 +4,13 @@ import pytest
 import tiny_text_encoder as tiny
 from small_market import facts, listing, unit
 
-from fb_marketplace.pipelines.ranking.candidates import candidates_of, first_grades
-from fb_marketplace.pipelines.ranking.galleries import Asker, SearchGallery, Vectors
-from fb_marketplace.pipelines.ranking.search_queries import Asked, searches_of
-from fb_marketplace_serving.pool import gather
-from fb_marketplace_serving.ranking_features import FEATURES, features_of
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace.pipelines.ranking.judged_candidates import candidates_of, first_grades
+from fb_marketplace.pipelines.ranking.search_corpus import Asker, SearchGallery
+from fb_marketplace.pipelines.ranking.synthetic_queries import Asked, searches_of
+from fb_marketplace.storage.vectors import Vectors
+from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.search.candidates import gather
+from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
 
 LABELS = ("Home", "Sport")
 SIZE, PICTURED = 4, 5

@@ -8,25 +8,25 @@ import pytest
 import tiny_text_encoder as tiny
 from small_market import facts, listing
 
-from fb_marketplace.feedback_folder import FeedbackFolder
-from fb_marketplace.pipelines.ranking import ranker_training
-from fb_marketplace.pipelines.ranking.feedback_lessons import taught_by_clicks, weight_of
-from fb_marketplace.pipelines.ranking.feedback_reading import read_feedback
-from fb_marketplace.pipelines.ranking.galleries import Vectors
-from fb_marketplace.pipelines.ranking.learning import train_ranker
-from fb_marketplace.pipelines.ranking.market import Market
-from fb_marketplace.ranking_parameters import RankerParameters
-from fb_marketplace_serving.feedback import (
+from fb_marketplace.parameters.ranking import RankerParameters
+from fb_marketplace.pipelines.ranking import lambdamart
+from fb_marketplace.pipelines.ranking.click_log import read_feedback
+from fb_marketplace.pipelines.ranking.click_training_data import taught_by_clicks, weight_of
+from fb_marketplace.pipelines.ranking.evaluation_corpus import Market
+from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
+from fb_marketplace.storage.feedback_source import FeedbackFolder
+from fb_marketplace.storage.vectors import Vectors
+from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.feedback.events import (
     ClickLine,
-    FeedbackLog,
     FiltersAsked,
     SearchLine,
     new_search_id,
     now,
 )
-from fb_marketplace_serving.ranker import Ranker
-from fb_marketplace_serving.ranking_features import FEATURES
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.server.feedback_writer import FeedbackLog
 
 COUNT, SIZE = 60, 4
 LENGTH = FEATURES.index("description_words")
@@ -49,7 +49,7 @@ def split_of(product_id):
 
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
-    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: 1)
+    monkeypatch.setattr(lambdamart, "openmp_threads", lambda: 1)
 
 
 @pytest.fixture(scope="module")

@@ -1,10 +1,11 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.feedback_folder import FeedbackFolder
-from fb_marketplace.pipelines.ranking.feedback_reading import LeftOut, joined, read_feedback
-from fb_marketplace.schemas import Feedback
-from fb_marketplace_serving.feedback import ClickLine, FeedbackLog, FiltersAsked, SearchLine
+from fb_marketplace.pipelines.ranking.click_log import LeftOut, joined, read_feedback
+from fb_marketplace.schemas.retrieval import Feedback
+from fb_marketplace.storage.feedback_source import FeedbackFolder
+from fb_marketplace_serving.feedback.events import ClickLine, FiltersAsked, SearchLine
+from fb_marketplace_serving.server.feedback_writer import FeedbackLog
 
 TIME = "2026-03-01T12:00:00.000+00:00"
 ONE, OTHER = "1" * 32, "2" * 32

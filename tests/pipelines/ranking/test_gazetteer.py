@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking.gazetteer import make_places
-from fb_marketplace.ranking_parameters import PlaceParameters
-from fb_marketplace_serving.distance import distance_km
-from fb_marketplace_serving.places import Places, UnknownPlaceError
+from fb_marketplace.parameters.listings import PlaceParameters
+from fb_marketplace.pipelines.listings.gazetteer import make_places
+from fb_marketplace_serving.search.gazetteer import Places, UnknownPlaceError
+from fb_marketplace_serving.search.geo import distance_km
 
 OFFERED = {
     "Bristol": ["Bristol", "Portishead", "Keynsham", "St Andrews", "Bishopston"],

@@ -2,12 +2,13 @@ import pandas as pd
 import pytest
 from pipelines.ranking.whole_market import draw_tables, open_stored
 
-from fb_marketplace.pipelines.ranking import learning, ranker_training
-from fb_marketplace.pipelines.ranking.feedback_reading import joined
-from fb_marketplace.pipelines.ranking.learning import measure_ranking, train_ranker
-from fb_marketplace.pipelines.ranking.search_queries import KINDS
-from fb_marketplace.schemas import RankingSearches
-from fb_marketplace_serving.ranker import Ranker
+from fb_marketplace.pipelines.ranking import lambdamart
+from fb_marketplace.pipelines.ranking import train_ranker as learning
+from fb_marketplace.pipelines.ranking.click_log import joined
+from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
+from fb_marketplace.pipelines.ranking.train_ranker import measure_ranking, train_ranker
+from fb_marketplace.schemas.retrieval import RankingSearches
+from fb_marketplace_serving.search.ranker import Ranker
 
 NO_CLICKS = joined([], []).feedback
 
@@ -15,7 +16,7 @@ NO_CLICKS = joined([], []).feedback
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
     """Two threads wait for each other by spinning: on a busy machine that takes a hundred times as long."""
-    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: 1)
+    monkeypatch.setattr(lambdamart, "openmp_threads", lambda: 1)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def quick(growing):
 @pytest.fixture(scope="module")
 def trained(market, weighing, quick):
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(ranker_training, "openmp_threads", lambda: 1)
+        patch.setattr(lambdamart, "openmp_threads", lambda: 1)
         return train_ranker(market, weighing, NO_CLICKS, quick)
 
 

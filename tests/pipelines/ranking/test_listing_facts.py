@@ -6,12 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGES
-from fb_marketplace.pipelines.ranking.listing_facts import make_facts
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.facts import COLUMNS, Facts
-from fb_marketplace_serving.places import COLUMNS as PLACE_COLUMNS
+from fb_marketplace.pipelines.listings.listing_features import make_facts
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.search.gazetteer import COLUMNS as PLACE_COLUMNS
+from fb_marketplace_serving.search.listing_features import COLUMNS, Facts
 
 NO_COPIES = pd.DataFrame(columns=["image_id", "group", "kind"], dtype="str")
 ROWS = [
@@ -59,10 +59,10 @@ def store(tmp_path):
             for image, (product_id, width, height) in photos.items()
         ]
         url = str(tmp_path / "images.lance")
-        tables.ensure(url, IMAGES)
+        keyed_table.ensure(url, IMAGES)
         if rows:
-            tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
-        return tables.open_table(url)
+            keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return keyed_table.open_table(url)
 
     return of
 

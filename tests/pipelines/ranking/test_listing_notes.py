@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.ranking.listing_notes import photos_elsewhere, unusual_prices
-from fb_marketplace.pipelines.ranking.typical_price import Typical
-from fb_marketplace_serving.price_notes import PhotoElsewhere, UnusualPrice
+from fb_marketplace.pipelines.pricing.insights import photos_elsewhere, unusual_prices
+from fb_marketplace.pipelines.pricing.price_intervals import Typical
+from fb_marketplace_serving.search.price_insights import PhotoElsewhere, UnusualPrice
 
 
 def unusual(*prices, low=20.0, high=80.0, alike=()):

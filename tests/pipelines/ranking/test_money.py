@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.ranking.money import money, rounded_out
+from fb_marketplace.pipelines.pricing.formatting import money, rounded_out
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from safetensors.numpy import save
 from small_market import unit
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking.picture_index import build_picture_index
-from fb_marketplace.pipelines.ranking.projection import Layers, of_length_one, project
-from fb_marketplace_serving.index import Index
+from fb_marketplace.pipelines.text.build_text_to_image_index import build_picture_index
+from fb_marketplace.pipelines.text.cross_modal_projection import Layers, of_length_one, project
+from fb_marketplace_serving.ann.index import Index
 
 NAMES = [f"i{number:02}" for number in np.random.default_rng(0).permutation(20)]
 OWNERS = [f"p{place % 7}" for place in range(len(NAMES))]

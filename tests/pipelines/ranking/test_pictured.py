@@ -6,10 +6,13 @@ import pytest
 from small_market import count_words, facts, listing
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking.pictured import chance_among, measure_pictured
-from fb_marketplace_serving.catalogue import Catalogue
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.pool import Searched
+from fb_marketplace.pipelines.ranking.text_to_image_metrics import (
+    chance_among,
+    measure_pictured,
+)
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import Searched
+from fb_marketplace_serving.search.listing_store import Catalogue
 
 COUNT = 24
 

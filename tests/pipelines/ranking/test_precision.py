@@ -8,10 +8,10 @@ import tiny_text_encoder as tiny
 from onnx import numpy_helper
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking import precision as module
-from fb_marketplace.pipelines.ranking.precision import choose_precision, in_int8
-from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace.pipelines.text import quantization as module
+from fb_marketplace.pipelines.text.quantization import choose_precision, in_int8
+from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
+from fb_marketplace_serving.encoders.text import TextEncoder
 
 TITLES = [" ".join(words) for count in (2, 3) for words in combinations(tiny.WORDS, count)]
 TEXTS = ["red oak chair", "", "a lamp, hardly used, £10", "old bike with a blue frame"]

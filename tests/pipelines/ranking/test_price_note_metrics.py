@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.ranking.price_note_metrics import count_notes, measure_typical
-from fb_marketplace.pipelines.ranking.typical_price import Chosen, Typical
-from fb_marketplace.price_note_parameters import PriceNoteParameters
-from fb_marketplace_serving.price_notes import Note, PhotoElsewhere, UnusualPrice
+from fb_marketplace.parameters.pricing import PriceNoteParameters
+from fb_marketplace.pipelines.pricing.metrics import count_notes, measure_typical
+from fb_marketplace.pipelines.pricing.price_intervals import Chosen, Typical
+from fb_marketplace_serving.search.price_insights import Note, PhotoElsewhere, UnusualPrice
 
 TOLD = PriceNoteParameters(
     coverage=0.8,

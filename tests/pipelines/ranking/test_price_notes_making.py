@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from fb_marketplace import tables
-from fb_marketplace.pipelines.ranking.price_notes_making import make_price_notes
-from fb_marketplace.price_note_parameters import PriceNoteParameters
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.facts import COLUMNS
-from fb_marketplace_serving.price_notes import PriceNotes
+from fb_marketplace.parameters.pricing import PriceNoteParameters
+from fb_marketplace.pipelines.pricing.build_price_insights import make_price_notes
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.search.listing_features import COLUMNS
+from fb_marketplace_serving.search.price_insights import PriceNotes
 
 TOLD = {
     "coverage": 0.8,
@@ -68,9 +68,9 @@ class Market:
 
     def table(self, name, rows, schema):
         url = str(self.folder / f"{name}.lance")
-        tables.ensure(url, schema)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=schema))
-        return tables.open_table(url)
+        keyed_table.ensure(url, schema)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        return keyed_table.open_table(url)
 
     def made(self, **told):
         products = self.products.reset_index()

@@ -1,7 +1,7 @@
 import pytest
 
-from fb_marketplace.pipelines.ranking.printed import lines
-from fb_marketplace.retrieval_measures import NDCG
+from fb_marketplace.evaluation.retrieval_metrics import NDCG
+from fb_marketplace.pipelines.ranking.console import lines
 
 
 def estimate(value, cases=1200):

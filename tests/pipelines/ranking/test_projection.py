@@ -4,16 +4,16 @@ import pytest
 from safetensors.numpy import load
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking.projection import (
+from fb_marketplace.pipelines.text.cross_modal_projection import (
     Layers,
     Pairs,
     project,
     recall_at_10,
     train_projection,
 )
-from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.encoders.text import TextEncoder
 
 THINGS = (
     *("oak table", "red lamp", "mountain bike", "leather sofa", "garden spade", "wool jumper"),

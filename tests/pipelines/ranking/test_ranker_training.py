@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking import ranker_training
-from fb_marketplace.pipelines.ranking.ranker_training import (
+from fb_marketplace.pipelines.ranking import lambdamart
+from fb_marketplace.pipelines.ranking.lambdamart import (
     FOLDS,
     TAUGHT,
     Lessons,
@@ -13,9 +13,9 @@ from fb_marketplace.pipelines.ranking.ranker_training import (
     lessons_of,
     train_trees,
 )
-from fb_marketplace_serving.pool import Pool
-from fb_marketplace_serving.ranker import Ranker
-from fb_marketplace_serving.ranking_features import FEATURES
+from fb_marketplace_serving.search.candidates import Pool
+from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.ranking_features import FEATURES
 
 WORDS, DISTANCE = FEATURES.index("words_similarity"), FEATURES.index("distance_km")
 
@@ -23,7 +23,7 @@ WORDS, DISTANCE = FEATURES.index("words_similarity"), FEATURES.index("distance_k
 @pytest.fixture(autouse=True)
 def one_core(monkeypatch):
     """Two threads wait for each other by spinning: on a busy machine that takes a hundred times as long."""
-    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: 1)
+    monkeypatch.setattr(lambdamart, "openmp_threads", lambda: 1)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, m
     few = growing.model_copy(update={"most_trees": 2})
     once = train_trees(lessons, few)
 
-    monkeypatch.setattr(ranker_training, "openmp_threads", lambda: cores)
+    monkeypatch.setattr(lambdamart, "openmp_threads", lambda: cores)
 
     assert train_trees(lessons, few) == once
 

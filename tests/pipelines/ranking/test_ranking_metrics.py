@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.ranking.candidates import Candidates
-from fb_marketplace.pipelines.ranking.ranking_metrics import measure_searches, summarise
-from fb_marketplace.pipelines.ranking.search_queries import Asked
-from fb_marketplace.retrieval_measures import NDCG
-from fb_marketplace_serving.pool import Pool
-from fb_marketplace_serving.ranking_features import FEATURES
+from fb_marketplace.evaluation.retrieval_metrics import NDCG
+from fb_marketplace.pipelines.ranking.judged_candidates import Candidates
+from fb_marketplace.pipelines.ranking.metrics import measure_searches, summarise
+from fb_marketplace.pipelines.ranking.synthetic_queries import Asked
+from fb_marketplace_serving.search.candidates import Pool
+from fb_marketplace_serving.search.ranking_features import FEATURES
 
 RECALL = "recall_at_10"
 

@@ -1,19 +1,16 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.ranking.search_queries import (
-    COMMON,
+from fb_marketplace.evaluation.query_text import COMMON, SHORT, content_words, shortened
+from fb_marketplace.pipelines.ranking.synthetic_queries import (
     KINDS,
     LEARNED,
-    SHORT,
     SYNONYMS,
-    content_words,
     kinds_of,
     paraphrased,
     searches_of,
-    shortened,
 )
-from fb_marketplace_serving.terms import terms, words
+from fb_marketplace_serving.search.tokenizer import terms, words
 
 
 def market(photos, titles=None, copies=(), sides=None):

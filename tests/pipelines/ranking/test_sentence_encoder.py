@@ -7,9 +7,9 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking import sentence_encoder as module
-from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
-from fb_marketplace_serving.text_encoder import IDS, LONGEST, MASK, MEANING, TextEncoder
+from fb_marketplace.pipelines.text import sentence_encoder as module
+from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
+from fb_marketplace_serving.encoders.text import IDS, LONGEST, MASK, MEANING, TextEncoder
 
 TEXTS = [
     "sofa",

@@ -3,11 +3,11 @@ import pandas as pd
 import pytest
 import tiny_text_encoder as tiny
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import TEXT_EMBEDDINGS
-from fb_marketplace.pipelines.ranking import text_extraction
-from fb_marketplace.pipelines.ranking.text_extraction import embed_texts, name_texts, report_texts
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace.pipelines.text import embed_texts as text_extraction
+from fb_marketplace.pipelines.text.embed_texts import embed_texts, name_texts, report_texts
+from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
+from fb_marketplace.storage import keyed_table
+from fb_marketplace_serving.encoders.text import TextEncoder
 
 TITLES = {"d": "old oak table", "b": "red lamp", "a": "blue bike", "c": "oak chair", "e": "lamp"}
 COUNTS = ("texts", "encoded", "reused", "removed")
@@ -47,13 +47,13 @@ def keep(encoder, telling, tmp_path):
     url = str(tmp_path / "texts.lance")
 
     def keep(products):
-        tables.ensure(url, TEXT_EMBEDDINGS)
-        keys = name_texts(products, *encoder, tables.held_keys(url))
+        keyed_table.ensure(url, TEXT_EMBEDDINGS)
+        keys = name_texts(products, *encoder, keyed_table.held_keys(url))
         retained, *batches = embed_texts(products, *encoder, keys, telling)
-        tables.retain(url, retained.keys)
+        keyed_table.retain(url, retained.keys)
         for batch in batches:
-            tables.insert(url, batch)
-        table = tables.open_table(url)
+            keyed_table.insert(url, batch)
+        table = keyed_table.open_table(url)
         rows = table.read(["product_id", "meaning"]).to_pylist()
         return report_texts(keys, table), {row["product_id"]: row["meaning"] for row in rows}
 
@@ -139,7 +139,7 @@ def test_a_run_that_goes_on_encodes_what_is_left(encoder, telling):
 def test_in_two_goes_the_digest_is_that_of_one(keep, tmp_path):
     keep(listings({name: TITLES[name] for name in "ec"}))
     after, _ = keep(listings(TITLES))
-    tables.retain(str(tmp_path / "texts.lance"), frozenset())
+    keyed_table.retain(str(tmp_path / "texts.lance"), frozenset())
 
     at_once, _ = keep(listings(TITLES))
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from fb_marketplace.pipelines.ranking.projection import Layers, project
-from fb_marketplace.pipelines.ranking.sentence_encoder import build_sentence_encoder
-from fb_marketplace.pipelines.ranking.text_graph import join_text_encoder
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace.pipelines.text.cross_modal_projection import Layers, project
+from fb_marketplace.pipelines.text.export_text_encoder import join_text_encoder
+from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.encoders.text import TextEncoder
 
 TEXTS = ["oak table", "", "a red lamp, hardly used"]
 

@@ -4,8 +4,8 @@ import pytest
 from small_market import unit
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking.text_index import build_text_index
-from fb_marketplace_serving.index import Index
+from fb_marketplace.pipelines.text.build_text_index import build_text_index
+from fb_marketplace_serving.ann.index import Index
 
 NAMES = [f"p{number:02}" for number in range(30)]
 MEANINGS = dict(zip(NAMES, unit(np.random.default_rng(0), len(NAMES), 6), strict=True))

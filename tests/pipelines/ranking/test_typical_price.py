@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.ranking.alike_listings import Alike, Kinds, alike_listings
-from fb_marketplace.pipelines.ranking.typical_price import (
+from fb_marketplace.parameters.pricing import PriceNoteParameters
+from fb_marketplace.pipelines.pricing.comparable_listings import Alike, Kinds, alike_listings
+from fb_marketplace.pipelines.pricing.price_intervals import (
     Estimate,
     calibrated,
     held,
@@ -11,7 +12,6 @@ from fb_marketplace.pipelines.ranking.typical_price import (
     of_market,
     typical_prices,
 )
-from fb_marketplace.price_note_parameters import PriceNoteParameters
 
 TOLD = PriceNoteParameters(
     coverage=0.8,

@@ -8,9 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 from small_market import WORDS
 
-from fb_marketplace.pipelines.ranking.word_index_building import build_word_index, index_words
-from fb_marketplace_serving.terms import terms
-from fb_marketplace_serving.word_index import WordIndex
+from fb_marketplace.ann.bm25 import index_words
+from fb_marketplace.pipelines.text.build_bm25 import build_word_index
+from fb_marketplace_serving.search.bm25 import WordIndex
+from fb_marketplace_serving.search.tokenizer import terms
 
 
 def draw_products(count=150, seed=0):

@@ -10,15 +10,15 @@ import pyarrow as pa
 import tiny_text_encoder as tiny
 from small_market import unit
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGE_EMBEDDINGS, TEXT_EMBEDDINGS
-from fb_marketplace.pipelines.ranking.listing_text import text_of
-from fb_marketplace.pipelines.ranking.market import Market, open_market
-from fb_marketplace.pipelines.ranking.shown_listings import make_listings
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.facts import COLUMNS
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.text_encoder import TextEncoder
+from fb_marketplace.ml.listing_text import text_of
+from fb_marketplace.pipelines.listings.listing_features import make_listings
+from fb_marketplace.pipelines.ranking.evaluation_corpus import Market, open_market
+from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, TEXT_EMBEDDINGS
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.search.listing_features import COLUMNS
 
 LABELS = ["Home", "Sport"]
 PATHS = {
@@ -80,11 +80,11 @@ def open_stored(folder: Path, drawn: Tables) -> Market:
         (folder / name).write_bytes(data)
         return StoredFile(str(folder / name))
 
-    def table(name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> tables.Table:
+    def table(name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> keyed_table.Table:
         url = str(folder / f"{name}.lance")
-        tables.ensure(url, schema)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=schema))
-        return tables.open_table(url)
+        keyed_table.ensure(url, schema)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
+        return keyed_table.open_table(url)
 
     graph, tokenizer = tiny.graph(pictured=PICTURE), tiny.tokenizer()
     meanings = TextEncoder.from_bytes(graph, tokenizer).encode(text_of(products)).meaning

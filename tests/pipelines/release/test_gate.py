@@ -4,12 +4,12 @@ import pytest
 from benchmarks.long.gate import LOST, draw, pairs_of
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.in_force import MEASURES, InForce
-from fb_marketplace.parameters import ReleaseParameters
+from fb_marketplace.parameters.release import ReleaseParameters
+from fb_marketplace.pipelines.release.case_metrics import NAMES
+from fb_marketplace.pipelines.release.current_release import MEASURES, InForce
 from fb_marketplace.pipelines.release.gate import judge, pass_gate
-from fb_marketplace.pipelines.release.measures import NAMES
-from fb_marketplace.pipelines.release.paired_test import TOGETHER, compare
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.pipelines.release.paired_bootstrap import TOGETHER, compare
+from fb_marketplace.storage.file_handles import StoredFile
 
 PAIRS = 100
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.in_force import MEASURES
-from fb_marketplace.pipelines.release.measures import NAMES, gather_measures
+from fb_marketplace.pipelines.release.case_metrics import NAMES, gather_measures
+from fb_marketplace.pipelines.release.current_release import MEASURES
 
 LABELS = ["Arts", "Home"]
 ARTS, HOME = [0.9, 0.1], [0.2, 0.8]

@@ -4,17 +4,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGES
-from fb_marketplace.pipelines.release import photo_cutting
-from fb_marketplace.pipelines.release.photo_cutting import (
+from fb_marketplace.pipelines.release import pack_photos
+from fb_marketplace.pipelines.release.pack_photos import (
     cut_photos,
     ends_a_file,
     write_photo_files,
 )
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.photo_files import FOLDER, PhotoFiles
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.release.photo_store import FOLDER, PhotoFiles
+from fb_marketplace_serving.storage.lake import Lake
 
 
 @pytest.fixture
@@ -29,9 +29,9 @@ def store(tmp_path):
             for name, jpeg in jpegs.items()
         ]
         url = f"{tmp_path}/images-{len(list(tmp_path.iterdir()))}.lance"
-        tables.ensure(url, IMAGES)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
-        return tables.open_table(url)
+        keyed_table.ensure(url, IMAGES)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return keyed_table.open_table(url)
 
     return store
 
@@ -101,7 +101,7 @@ def test_a_file_that_was_left_half_written_is_written_again(store, publish, tmp_
 
 
 def test_files_end_by_content_or_at_the_most_photos(store, monkeypatch):
-    monkeypatch.setattr(photo_cutting, "MOST_PHOTOS", 40)
+    monkeypatch.setattr(pack_photos, "MOST_PHOTOS", 40)
     rows = pq.read_table(io.BytesIO(cut_photos(store(photos(1000))))).to_pylist()
 
     counts = {}
@@ -121,7 +121,7 @@ def test_files_hold_some_256_photos_in_the_mean():
 
 
 def test_two_files_of_the_same_bytes_are_one(store, publish, monkeypatch):
-    monkeypatch.setattr(photo_cutting, "MOST_PHOTOS", 1)
+    monkeypatch.setattr(pack_photos, "MOST_PHOTOS", 1)
     found = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
 
     release, written = publish(store(found))

@@ -2,11 +2,11 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import IMAGES
-from fb_marketplace.pipelines.release import provenance_table
-from fb_marketplace.pipelines.release.provenance_table import make_provenance
-from fb_marketplace_serving.provenance import (
+from fb_marketplace.pipelines.release import provenance
+from fb_marketplace.pipelines.release.provenance import make_provenance
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace_serving.release.provenance import (
     Copy,
     PhotoOrigin,
     Source,
@@ -92,9 +92,9 @@ def store_rows(tmp_path):
             for image_id, digest in digests.items()
         ]
         url = str(tmp_path / name)
-        tables.ensure(url, IMAGES)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
-        return tables.open_table(url)
+        keyed_table.ensure(url, IMAGES)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
+        return keyed_table.open_table(url)
 
     return store
 
@@ -176,7 +176,7 @@ def test_a_copy_of_other_bytes_is_nearly_the_same(cleaned, store_rows):
 
 
 def test_of_many_copies_some_are_named_and_all_are_counted(cleaned, monkeypatch):
-    monkeypatch.setattr(provenance_table, "MOST_COPIES", 2)
+    monkeypatch.setattr(provenance, "MOST_COPIES", 2)
     ids = ["p1", "p2", "q1", "r1"]
     groups = pd.DataFrame({"image_id": ids, "group": "q1", "kind": "near"})
 

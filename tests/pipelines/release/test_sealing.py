@@ -6,19 +6,19 @@ import pyarrow.parquet as pq
 import pytest
 import small_search
 
-from fb_marketplace.encoding import open_encoder
-from fb_marketplace.parameters import ReleaseParameters
-from fb_marketplace.pipelines.ranking.shown_listings import make_listings
-from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.sealing import artifact, describe, seal
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace_serving import photos
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.lake import Lake
-from fb_marketplace_serving.listings import read_listings
-from fb_marketplace_serving.photo_files import FOLDER
-from fb_marketplace_serving.pointer import publish
-from fb_marketplace_serving.release import Release
+from fb_marketplace.ml.batch_inference import open_encoder
+from fb_marketplace.parameters.release import ReleaseParameters
+from fb_marketplace.pipelines.listings.listing_features import make_listings
+from fb_marketplace.pipelines.release.build_manifest import artifact, describe, seal
+from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.search.listings import read_listings
+from fb_marketplace_serving.storage.lake import Lake
 
 PRODUCTS = pd.DataFrame(
     {
@@ -66,7 +66,7 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
     encoder = open_encoder(colour_encoder)
     order = images.order("image_id").tolist()
     rows = images.take(order, ["image_id", "jpeg"]).to_pylist()
-    vectors = [encoder.encode(photos.pixels(row["jpeg"])[None]).embeddings[0] for row in rows]
+    vectors = [encoder.encode(canonical.pixels(row["jpeg"])[None]).embeddings[0] for row in rows]
     index = Index.build_flat(np.stack(vectors), [row["image_id"] for row in rows], list("ppqqqp"))
     index_bytes, ids = index.to_bytes()
     listings = make_listings(PRODUCTS)

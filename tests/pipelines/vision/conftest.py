@@ -8,12 +8,12 @@ import torch
 from PIL import Image
 from safetensors.torch import save
 
-from fb_marketplace.pipelines.vision.embedding_head import Layer
-from fb_marketplace.pipelines.vision.export import export_trained
-from fb_marketplace.pipelines.vision.network import Network, make_network, weights_of
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.tables import Table
-from fb_marketplace.vision_parameters import VisionParameters
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
+from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+from fb_marketplace.pipelines.vision.models.network import Network, make_network, weights_of
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.keyed_table import Table
 
 LABELS = ["Blue", "Green", "Red"]
 CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}

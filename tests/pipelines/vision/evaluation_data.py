@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.vision_parameters import AbstentionErrors, EvaluationParameters
+from fb_marketplace.parameters.vision import AbstentionErrors, EvaluationParameters
 
 LABELS = ("Arts", "Home", "Sport")
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING, marketplace, probabilities
 
-from fb_marketplace.answers import Answers, answers_of
-from fb_marketplace.pipelines.vision.abstention import (
+from fb_marketplace.evaluation.predictions import Answers, answers_of
+from fb_marketplace.pipelines.vision.evaluation.abstention import (
     ASSURANCE,
     choose_abstention,
     choose_set_level,
@@ -11,7 +11,7 @@ from fb_marketplace.pipelines.vision.abstention import (
     measure_abstention,
     one_of_each,
 )
-from fb_marketplace.pipelines.vision.fusion import fuse_products
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 
 
 def drawn(random, cases):

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fb_marketplace.pipelines.vision.augmentation import (
+from fb_marketplace.parameters.vision import AugmentationParameters
+from fb_marketplace.pipelines.vision.data.augmentation import (
     Box,
     augmented,
     content_box,
     mixup_share,
 )
-from fb_marketplace.vision_parameters import AugmentationParameters
-from fb_marketplace_serving.photos import SIDE
+from fb_marketplace_serving.imaging.canonical import SIDE
 
 UNCHANGED = AugmentationParameters(side=64, smallest_crop=1, stretched=1, mirrored=0, light=0)
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision import backbones
+from fb_marketplace.pipelines.vision.models import backbones
 
 
 def test_an_unknown_backbone_is_told_with_those_that_there_are(told, changed):

@@ -5,13 +5,13 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.calibration import (
+from fb_marketplace.ml.probabilities import softmax
+from fb_marketplace.pipelines.vision.evaluation.calibration import (
     draw_reliability,
     expected_calibration_error,
     reliability,
     uncalibrated,
 )
-from fb_marketplace.probabilities import softmax
 
 TOLD = {"bins": 15, "samples": 200, "confidence": 0.95, "seed": 0}
 

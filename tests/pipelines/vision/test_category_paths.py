@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.category_paths import paths_of
-from fb_marketplace.pipelines.vision.network import Head
+from fb_marketplace.pipelines.vision.data.category_paths import paths_of
+from fb_marketplace.pipelines.vision.models.network import Head
 
 LABELS = ("Garden", "Home", "Toys")
 PHOTOS = pd.DataFrame(

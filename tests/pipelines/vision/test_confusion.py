@@ -5,14 +5,15 @@ import pytest
 from PIL import Image
 from pipelines.vision.evaluation_data import MEASURING, marketplace
 
-from fb_marketplace.pipelines.vision import mistakes
-from fb_marketplace.pipelines.vision.confusion import (
+from fb_marketplace.pipelines.vision.evaluation import figures
+from fb_marketplace.pipelines.vision.evaluation.figures import (
+    draw_mistakes,
     draw_photo_confusion,
     draw_product_confusion,
     draw_reliability_diagram,
+    short_names,
 )
-from fb_marketplace.pipelines.vision.fusion import fuse_products
-from fb_marketplace.pipelines.vision.mistakes import draw_mistakes, short_names
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 
 
 def is_png(data):
@@ -44,7 +45,7 @@ def sheets(monkeypatch):
         made.append((cells, title))
         return b"a sheet"
 
-    monkeypatch.setattr(mistakes, "contact_sheet", keep)
+    monkeypatch.setattr(figures, "contact_sheet", keep)
     return made
 
 

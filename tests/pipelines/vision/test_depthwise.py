@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.depthwise import keep_depthwise_in_fp32
+from fb_marketplace.pipelines.vision.training.depthwise_fp32 import keep_depthwise_in_fp32
 
 
 @pytest.fixture

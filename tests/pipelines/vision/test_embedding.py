@@ -8,21 +8,21 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load
 
-from fb_marketplace import tables
-from fb_marketplace.digests import sha256
 from fb_marketplace.errors import UserError
-from fb_marketplace.lance_schemas import VISION_FEATURES
-from fb_marketplace.pipelines.vision.embedding import (
-    embed_layers,
-    layer_of,
-    train_embedding_head,
-)
-from fb_marketplace.pipelines.vision.embedding_head import (
+from fb_marketplace.pipelines.vision.models.embedding_head import (
     level_names,
     level_slices,
     pooled_levels,
 )
-from fb_marketplace.schemas import LayerEmbeddings
+from fb_marketplace.pipelines.vision.training.train_embedding import (
+    embed_layers,
+    layer_of,
+    train_embedding_head,
+)
+from fb_marketplace.schemas.lance import VISION_FEATURES
+from fb_marketplace.schemas.predictions import LayerEmbeddings
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.fingerprints import sha256
 
 LABELS = ["Blue", "Green", "Red"]
 
@@ -46,8 +46,8 @@ def market(tmp_path_factory, cuts):
         for name, found in zip(names, features, strict=True)
     ]
     url = str(tmp_path_factory.mktemp("levels") / "levels.lance")
-    tables.ensure(url, VISION_FEATURES)
-    tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+    keyed_table.ensure(url, VISION_FEATURES)
+    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
     owners = [name[:2] for name in names]
     split = ["train"] * 32 + ["validation"] * 8 + ["test"] * 8
     splits = pd.DataFrame(
@@ -56,7 +56,7 @@ def market(tmp_path_factory, cuts):
     ids = sorted(set(owners))
     category = [LABELS[place % 3] for place in range(24)]
     products = pd.DataFrame({"product_id": ids, "category": category, "category_path": category})
-    return tables.open_table(url), products, splits
+    return keyed_table.open_table(url), products, splits
 
 
 def test_the_head_says_what_it_was_made_of(market, model, told, tmp_path):

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.embedding_head import (
+from fb_marketplace.pipelines.vision.models.embedding_head import (
     EmbeddingHead,
     Layer,
     level_names,
@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.vision.embedding_head import (
     pooled,
     pooled_levels,
 )
-from fb_marketplace.pipelines.vision.network import make_network
+from fb_marketplace.pipelines.vision.models.network import make_network
 
 
 @pytest.fixture

@@ -4,17 +4,17 @@ import torch
 from onnx import numpy_helper
 from safetensors.torch import save
 
-from fb_marketplace.pipelines.vision import encoders
-from fb_marketplace.pipelines.vision.encoders import (
+from fb_marketplace.pipelines.vision.export import encoder_selection
+from fb_marketplace.pipelines.vision.export.encoder_selection import (
     calibrate,
     choose_encoder,
     export_encoder,
     predict_photos,
     quantise_encoder,
 )
-from fb_marketplace.pipelines.vision.network import weights_of
-from fb_marketplace.schemas import VisionPredictions
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.pipelines.vision.models.network import weights_of
+from fb_marketplace.schemas.predictions import VisionPredictions
+from fb_marketplace.storage.file_handles import StoredFile
 
 CHANNELS = ["Red", "Green", "Blue"]
 """What the encoder of mean colours tells apart, in its order."""
@@ -168,7 +168,7 @@ def test_a_model_is_exported_with_its_calibration(
     stored, fitted_network, told, changed, monkeypatch
 ):
     exported = []
-    monkeypatch.setattr(encoders, "export_trained", lambda *found: exported.extend(found))
+    monkeypatch.setattr(encoder_selection, "export_trained", lambda *found: exported.extend(found))
     model = stored(save(weights_of(fitted_network)))
 
     recipe = changed(told, embedding={"layer": "pool"})
@@ -187,7 +187,7 @@ def test_ranges_are_shown_by_training_photos_spread_evenly(
 ):
     seen = []
     monkeypatch.setattr(
-        encoders, "quantised", lambda graph, images, rows: seen.extend(rows) or graph
+        encoder_selection, "quantised", lambda graph, images, rows: seen.extend(rows) or graph
     )
 
     quantise_encoder(colours, *marketplace, changed(told, encoder={"calibration_photos": asked}))

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision import epoch
-from fb_marketplace.pipelines.vision.category_paths import Paths
-from fb_marketplace.pipelines.vision.epoch import rate, train_epoch
-from fb_marketplace.pipelines.vision.fine_tuning import make_parts
-from fb_marketplace.pipelines.vision.head import Head
-from fb_marketplace.pipelines.vision.network import make_head, weights_of
-from fb_marketplace.pipelines.vision.photo_dataset import Batches, PhotoDataset, loader
-from fb_marketplace.pipelines.vision.training import make_task
+from fb_marketplace.pipelines.vision.data.category_paths import Paths
+from fb_marketplace.pipelines.vision.data.dataset import Batches, PhotoDataset, loader
+from fb_marketplace.pipelines.vision.models.network import make_head, weights_of
+from fb_marketplace.pipelines.vision.training import train_loop
+from fb_marketplace.pipelines.vision.training.fine_tuning import make_parts
+from fb_marketplace.pipelines.vision.training.linear_probe import Head
+from fb_marketplace.pipelines.vision.training.train import make_task
+from fb_marketplace.pipelines.vision.training.train_loop import rate, train_epoch
 
 LABELS = ("Blue", "Green", "Red")
 
@@ -76,7 +76,7 @@ def test_a_photo_is_to_be_told_by_its_own_path(marketplace, told, changed):
         for true, many in ((task.classes, 3), (numbers, len(numbers)))
     ]
 
-    loss_of = epoch._loss(task, parts, recipe)
+    loss_of = train_loop._loss(task, parts, recipe)
 
     assert float(loss_of(*sure, places)) == pytest.approx(0, abs=1e-6)
     assert float(loss_of(sure[0], sure[1].roll(1, 0), places)) > 10

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING, marketplace, predictions
 
-from fb_marketplace.pipelines.vision.abstention import choose_abstention
-from fb_marketplace.pipelines.vision.evaluation import evaluate
-from fb_marketplace.pipelines.vision.fusion import fuse_products
+from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 
 CALIBRATION = {"temperature": 2.0}
 

@@ -4,17 +4,21 @@ import numpy as np
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.backbones import POOL
-from fb_marketplace.pipelines.vision.embedding_head import (
+from fb_marketplace.pipelines.vision.export.onnx_export import (
+    export_levels,
+    export_trained,
+    export_trunk,
+)
+from fb_marketplace.pipelines.vision.models.backbones import POOL
+from fb_marketplace.pipelines.vision.models.embedding_head import (
     EmbeddingHead,
     Layer,
     level_names,
     pooled_levels,
 )
-from fb_marketplace.pipelines.vision.export import export_levels, export_trained, export_trunk
-from fb_marketplace.pipelines.vision.network import make_network
-from fb_marketplace_serving.encoder import Encoder
-from fb_marketplace_serving.photos import SIDE
+from fb_marketplace.pipelines.vision.models.network import make_network
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging.canonical import SIDE
 
 TEMPERATURE = 0.4
 """Of the graph that is exported for these tests."""

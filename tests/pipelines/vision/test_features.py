@@ -1,7 +1,7 @@
 import pytest
 
-from fb_marketplace.pipelines.vision import features
-from fb_marketplace.pipelines.vision.features import extract_features
+from fb_marketplace.pipelines.vision.export import backbone_features
+from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def exports(monkeypatch, colour_encoder):
         made.append(parameters)
         return colour_encoder
 
-    monkeypatch.setattr(features, "export_trunk", export)
+    monkeypatch.setattr(backbone_features, "export_trunk", export)
     return made
 
 

@@ -4,20 +4,20 @@ import torch
 from safetensors.torch import load
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision import fine_tuning
-from fb_marketplace.pipelines.vision.fine_tuning import (
+from fb_marketplace.observability.progress import tallies
+from fb_marketplace.pipelines.vision.data.dataset import PhotoDataset
+from fb_marketplace.pipelines.vision.models.network import make_head, weights_of
+from fb_marketplace.pipelines.vision.training import fine_tuning
+from fb_marketplace.pipelines.vision.training.fine_tuning import (
     Candidate,
     best,
     blends,
     fine_tune,
     read_weights,
 )
-from fb_marketplace.pipelines.vision.head import Head
-from fb_marketplace.pipelines.vision.network import make_head, weights_of
-from fb_marketplace.pipelines.vision.photo_dataset import PhotoDataset
-from fb_marketplace.pipelines.vision.training import make_task
-from fb_marketplace.progress import tallies
-from fb_marketplace.work_folder import WorkFolder
+from fb_marketplace.pipelines.vision.training.linear_probe import Head
+from fb_marketplace.pipelines.vision.training.train import make_task
+from fb_marketplace.storage.checkpoint_dir import WorkFolder
 
 
 class BrokenOffError(Exception):

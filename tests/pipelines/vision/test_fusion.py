@@ -3,10 +3,15 @@ import pandas as pd
 import pytest
 from pipelines.vision.evaluation_data import LABELS, marketplace, probabilities
 
-from fb_marketplace.answers import answers_of
-from fb_marketplace.pipelines.vision.calibration import expected_calibration_error
-from fb_marketplace.pipelines.vision.fusion import Pool, fit_pool, fuse_products, together
-from fb_marketplace.probabilities import log_loss
+from fb_marketplace.evaluation.predictions import answers_of
+from fb_marketplace.ml.probabilities import log_loss
+from fb_marketplace.pipelines.vision.evaluation.calibration import expected_calibration_error
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import (
+    Pool,
+    fit_pool,
+    fuse_products,
+    together,
+)
 
 EVEN = np.full(3, 1 / 3)
 
@@ -121,7 +126,7 @@ def test_no_listing_needs_a_photo():
 
 
 def test_predictions_are_those_that_the_catalog_stores(tmp_path):
-    from fb_marketplace.schemas import ProductPredictions, VisionPredictions
+    from fb_marketplace.schemas.predictions import ProductPredictions, VisionPredictions
 
     products, splits, photos, text = marketplace(60)
     fused = fuse_products(photos, text, products, splits).predictions

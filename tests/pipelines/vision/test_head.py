@@ -4,11 +4,9 @@ import pyarrow as pa
 import pytest
 import torch
 
-from fb_marketplace import tables
 from fb_marketplace.errors import UserError
-from fb_marketplace.lance_schemas import VISION_FEATURES
-from fb_marketplace.pipelines.vision.category_paths import Paths
-from fb_marketplace.pipelines.vision.head import (
+from fb_marketplace.pipelines.vision.data.category_paths import Paths
+from fb_marketplace.pipelines.vision.training.linear_probe import (
     Examples,
     answers_table,
     class_weights,
@@ -17,7 +15,9 @@ from fb_marketplace.pipelines.vision.head import (
     predict,
     train_head,
 )
-from fb_marketplace.schemas import VisionPredictions
+from fb_marketplace.schemas.lance import VISION_FEATURES
+from fb_marketplace.schemas.predictions import VisionPredictions
+from fb_marketplace.storage import keyed_table
 
 LABELS = ("Arts", "Home", "Sport")
 FEATURES = 256
@@ -64,9 +64,9 @@ def stored(tmp_path):
             {"key": image, "image_id": image, "features": found}
             for image, found in features.items()
         ]
-        tables.ensure(url, VISION_FEATURES)
-        tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
-        return tables.open_table(url)
+        keyed_table.ensure(url, VISION_FEATURES)
+        keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+        return keyed_table.open_table(url)
 
     return store
 

@@ -15,7 +15,7 @@ SMALL = 20 * 4 * 2**20 // 4096
 
 SCRIPT = """
 import json, resource, torch
-from fb_marketplace.pipelines.vision.kept_memory import kept_memory
+from fb_marketplace.pipelines.vision.training.malloc import kept_memory
 
 def asked_for(times, megabytes):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt

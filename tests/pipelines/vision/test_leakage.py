@@ -2,10 +2,13 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING
 
-from fb_marketplace.pipelines.vision import leakage
-from fb_marketplace.pipelines.vision.head import Examples
-from fb_marketplace.pipelines.vision.leakage import leakage_report, siblings_in_training
-from fb_marketplace.vision_parameters import VisionParameters
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.evaluation import leakage
+from fb_marketplace.pipelines.vision.evaluation.leakage import (
+    leakage_report,
+    siblings_in_training,
+)
+from fb_marketplace.pipelines.vision.training.linear_probe import Examples
 
 
 @pytest.fixture

@@ -3,12 +3,12 @@ import io
 import pytest
 from PIL import Image
 
-from fb_marketplace.pipelines.vision.learning_curves import (
+from fb_marketplace.pipelines.vision.training.learning_curves import (
     draw_embedding_curve,
     draw_learning_curves,
     write_events,
 )
-from fb_marketplace.pipelines.vision.tensorboard_events import events
+from fb_marketplace.pipelines.vision.training.tensorboard import events
 
 HEAD = [
     {

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from safetensors.torch import load, save
 
-from fb_marketplace.pipelines.vision import levels
-from fb_marketplace.pipelines.vision.embedding_head import level_names, level_slices
-from fb_marketplace.pipelines.vision.levels import extract_levels
+from fb_marketplace.pipelines.vision.export import block_features
+from fb_marketplace.pipelines.vision.export.block_features import extract_levels
+from fb_marketplace.pipelines.vision.models.embedding_head import level_names, level_slices
 
 LABELS = ["Blue", "Green", "Red"]
 
@@ -31,7 +31,7 @@ def test_each_photo_has_its_levels(marketplace, fitted_network, model, told):
 
 def test_levels_that_are_held_are_not_taken_again(marketplace, model, told, monkeypatch):
     keys = keys_of(marketplace.images, model, told)
-    monkeypatch.setattr(levels, "export_levels", None)
+    monkeypatch.setattr(block_features, "export_levels", None)
 
     assert read(marketplace.images, model, told, keys) == (keys, [])
 

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import MEASURING
 
-from fb_marketplace.answers import Answers
-from fb_marketplace.pipelines.vision.measures import (
+from fb_marketplace.evaluation.predictions import Answers
+from fb_marketplace.pipelines.vision.evaluation.metrics import (
     among_likeliest,
     commonest_first,
     gain,
     measure,
 )
-from fb_marketplace.pipelines.vision.per_class import per_class
+from fb_marketplace.pipelines.vision.evaluation.per_class import per_class
 
 SAID = np.array(
     [[0.6, 0.2, 0.15, 0.05], [0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.7, 0.15, 0.05]]

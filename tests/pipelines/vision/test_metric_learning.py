@@ -3,8 +3,12 @@ import pytest
 import torch
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision import metric_learning
-from fb_marketplace.pipelines.vision.metric_learning import Pairs, fit_head, recall_at_1
+from fb_marketplace.pipelines.vision.training import metric_learning
+from fb_marketplace.pipelines.vision.training.metric_learning import (
+    Pairs,
+    fit_head,
+    recall_at_1,
+)
 
 NOISE, SIGNAL = 12, 4
 

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING, marketplace
 
-from fb_marketplace.pipelines.vision.abstention import choose_abstention
-from fb_marketplace.pipelines.vision.evaluation import evaluate
-from fb_marketplace.pipelines.vision.fusion import fuse_products
-from fb_marketplace.pipelines.vision.model_card import table, told, write_model_card
-from fb_marketplace.vision_parameters import VisionParameters
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
+from fb_marketplace.pipelines.vision.evaluation.model_card import table, told, write_model_card
 
 ESTIMATE = {"value": 0.5, "low": 0.25, "high": 0.75, "cases": 8, "groups": 4}
 

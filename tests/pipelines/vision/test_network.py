@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.network import load_network, make_network, weights_of
-from fb_marketplace_serving.photos import SIDE
+from fb_marketplace.pipelines.vision.models.network import (
+    load_network,
+    make_network,
+    weights_of,
+)
+from fb_marketplace_serving.imaging.canonical import SIDE
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.photo_dataset import Batches, Drawn, PhotoDataset, loader
-from fb_marketplace_serving import photos
+from fb_marketplace.pipelines.vision.data.dataset import Batches, Drawn, PhotoDataset, loader
+from fb_marketplace_serving.imaging import canonical
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def changing(images, told):
 
 def pixels_of(images, row):
     (jpeg,) = images.take([row], ["jpeg"]).column("jpeg").to_pylist()
-    return torch.from_numpy(photos.pixels(jpeg).copy())
+    return torch.from_numpy(canonical.pixels(jpeg).copy())
 
 
 def places(batches):

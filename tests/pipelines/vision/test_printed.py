@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.pipelines.vision.printed import lines
+from fb_marketplace.pipelines.vision.evaluation.console import lines
 
 
 def estimate(value, cases=40):

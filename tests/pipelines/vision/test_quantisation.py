@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.encoding import encode_rows, open_encoder
-from fb_marketplace.pipelines.vision.quantisation import quantised
+from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
+from fb_marketplace.pipelines.vision.export.quantization import quantised
 
 
 @pytest.fixture(scope="module")

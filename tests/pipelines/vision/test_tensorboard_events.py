@@ -1,7 +1,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fb_marketplace.pipelines.vision.tensorboard_events import EVENTS, events
+from fb_marketplace.pipelines.vision.training.tensorboard import EVENTS, events
 
 HISTORY = [
     {"epoch": 0.0, "validation_loss": 1.5, "validation_accuracy": 0.25},

@@ -7,19 +7,24 @@ import torch
 from safetensors.torch import load, save
 from scipy.special import softmax
 
-from fb_marketplace import tables
-from fb_marketplace.lance_schemas import VISION_FEATURES
-from fb_marketplace.pipelines.vision.head import Head, examples, predict, train_head
-from fb_marketplace.pipelines.vision.network import load_network, make_head, weights_of
-from fb_marketplace.pipelines.vision.training import (
+from fb_marketplace.pipelines.vision.models.network import load_network, make_head, weights_of
+from fb_marketplace.pipelines.vision.training.linear_probe import (
+    Head,
+    examples,
+    predict,
+    train_head,
+)
+from fb_marketplace.pipelines.vision.training.train import (
     listed_photos,
     make_task,
     train_head_alone,
     train_network,
 )
-from fb_marketplace.schemas import VisionPredictions
-from fb_marketplace.stored_file import StoredFile
-from fb_marketplace.work_folder import WorkFolder
+from fb_marketplace.schemas.lance import VISION_FEATURES
+from fb_marketplace.schemas.predictions import VisionPredictions
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.file_handles import StoredFile
 
 LABELS = ["Blue", "Green", "Red"]
 DIGESTS = {"images": "a", "products": "b", "splits": "c"}
@@ -37,9 +42,9 @@ def vision_features(tmp_path, marketplace):
         features[LABELS.index(products["category"][f"product of {image_id}"])] += 1
         rows.append({"key": image_id, "image_id": image_id, "features": features.tolist()})
     url = str(tmp_path / "features.lance")
-    tables.ensure(url, VISION_FEATURES)
-    tables.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
-    return tables.open_table(url)
+    keyed_table.ensure(url, VISION_FEATURES)
+    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
+    return keyed_table.open_table(url)
 
 
 @pytest.fixture

@@ -1,9 +1,9 @@
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision import training_state
-from fb_marketplace.pipelines.vision.backbones import POOL
-from fb_marketplace.pipelines.vision.network import Network
+from fb_marketplace.pipelines.vision.models.backbones import POOL
+from fb_marketplace.pipelines.vision.models.network import Network
+from fb_marketplace.pipelines.vision.training import checkpoints
 
 FACTS = {
     "history": [{"epoch": 1.0, "training_loss": 0.123456789012345}],
@@ -18,7 +18,7 @@ def make(told, changed):
     def parts(seed=0):
         torch.manual_seed(seed)
         network = Network(changed(told, seed=seed), classes=3, path_counts=(2, 1, 3))
-        return training_state.Parts(
+        return checkpoints.Parts(
             network,
             torch.optim.swa_utils.AveragedModel(network),
             torch.optim.AdamW(network.head.parameters(), 0.1),
@@ -43,7 +43,7 @@ def test_every_weight_comes_back(make, part):
     kept, other = make(0), make(1)
     train(kept, 2)
 
-    training_state.restore(training_state.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
 
     expected = getattr(kept, part).state_dict()
     found = getattr(other, part).state_dict()
@@ -54,7 +54,7 @@ def test_the_moments_are_laid_out_as_their_weights_are(make):
     kept, other = (_of_all_weights(make(seed)) for seed in (0, 1))
     train(kept)
 
-    training_state.restore(training_state.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
 
     found = [
         (weight.stride(), moments["exp_avg"].stride())
@@ -72,29 +72,29 @@ def _of_all_weights(parts):
 def test_the_moments_come_back_so_that_training_goes_on_alike(make):
     kept, other = make(0), make(1)
     train(kept, 2)
-    training_state.restore(training_state.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
 
     train(kept)
     train(other)
 
-    assert training_state.to_bytes(kept, {}) == training_state.to_bytes(other, {})
+    assert checkpoints.to_bytes(kept, {}) == checkpoints.to_bytes(other, {})
 
 
 def test_the_facts_come_back(make):
     kept = make()
 
-    content = training_state.to_bytes(kept, FACTS)
+    content = checkpoints.to_bytes(kept, FACTS)
 
-    assert training_state.restore(content, make(1)) == FACTS
-    assert training_state.facts_of(content) == FACTS
+    assert checkpoints.restore(content, make(1)) == FACTS
+    assert checkpoints.facts_of(content) == FACTS
 
 
 def test_a_state_from_before_the_first_step_comes_back(make):
     kept, other = make(0), make(1)
 
-    training_state.restore(training_state.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
 
-    assert training_state.to_bytes(other, {}) == training_state.to_bytes(kept, {})
+    assert checkpoints.to_bytes(other, {}) == checkpoints.to_bytes(kept, {})
 
 
 def test_the_same_state_gives_the_same_bytes_and_another_does_not(make):
@@ -102,19 +102,19 @@ def test_the_same_state_gives_the_same_bytes_and_another_does_not(make):
     train(one)
     train(again)
 
-    before = training_state.to_bytes(one, FACTS)
-    assert training_state.to_bytes(again, dict(reversed(FACTS.items()))) == before
+    before = checkpoints.to_bytes(one, FACTS)
+    assert checkpoints.to_bytes(again, dict(reversed(FACTS.items()))) == before
     train(one)
-    assert training_state.to_bytes(one, FACTS) != before
+    assert checkpoints.to_bytes(one, FACTS) != before
 
 
 def test_a_state_does_not_change_with_what_is_trained_on(make):
     kept = make()
     train(kept)
-    content = training_state.to_bytes(kept, {})
+    content = checkpoints.to_bytes(kept, {})
     weight = kept.network.head.fc.weight.detach().clone()
 
     train(kept)
-    training_state.restore(content, kept)
+    checkpoints.restore(content, kept)
 
     assert torch.equal(kept.network.head.fc.weight, weight)

@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import save
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision import backbones
-from fb_marketplace.torchvision_cpu import import_torchvision
+from fb_marketplace.ml.torchvision_compat import import_torchvision
+from fb_marketplace.pipelines.vision.models import backbones
 
 LITE = "efficientnet_lite0"
 

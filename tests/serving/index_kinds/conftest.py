@@ -3,10 +3,10 @@
 import pytest
 from brute_force import COUNT, drawn
 
-from fb_marketplace_serving import index_search
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_building import build, efforts, hold
-from fb_marketplace_serving.index_kinds import KINDS
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.faiss_index import KINDS
+from fb_marketplace_serving.ann.index import Index
 
 
 @pytest.fixture(scope="module")
@@ -40,4 +40,4 @@ def index(request, made):
 @pytest.fixture
 def few_rows_exact(monkeypatch):
     """Lets the index, and not a scan, answer a filter that keeps many of these few rows."""
-    monkeypatch.setattr(index_search, "EXACT_ROWS", 10)
+    monkeypatch.setattr(knn, "EXACT_ROWS", 10)

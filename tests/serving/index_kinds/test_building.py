@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from brute_force import APPROXIMATE, COUNT, brute_force, looking_everywhere, nothing_exact
 
-from fb_marketplace_serving import index_building, index_search
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_building import build, efforts, hold
-from fb_marketplace_serving.index_kinds import KINDS, Vectors
+from fb_marketplace_serving.ann import build as index_building
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.faiss_index import KINDS, Vectors
+from fb_marketplace_serving.ann.index import Index
 
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
@@ -76,7 +77,7 @@ def test_few_vectors_can_be_of_any_kind(kind, count, matrix, queries):
 
     for query in queries:
         with nothing_exact():
-            rows = index_search.nearest(vectors, query[np.newaxis], 10)[0][0]
+            rows = knn.nearest(vectors, query[np.newaxis], 10)[0][0]
         assert rows.tolist() == brute_force(matrix[:count], query, 10)[0].tolist()
 
 

@@ -6,9 +6,9 @@ from brute_force import COUNT, brute_force, looking_everywhere, nothing_exact
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fb_marketplace_serving import index_search
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_kinds import KINDS
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.faiss_index import KINDS
+from fb_marketplace_serving.ann.index import Index
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
@@ -86,7 +86,7 @@ def test_rows_that_are_kept_may_be_told_in_any_order_and_type(index, matrix, tol
 def test_many_rows_are_kept_as_few_are(count):
     told = np.random.default_rng(0).integers(COUNT, size=count)
 
-    assert index_search.kept_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
+    assert knn.kept_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from brute_force import (
     drawn,
 )
 
-from fb_marketplace_serving import index_search
-from fb_marketplace_serving.index import Index
-from fb_marketplace_serving.index_building import build, efforts, hold
-from fb_marketplace_serving.index_kinds import KINDS, Vectors
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.faiss_index import KINDS, Vectors
+from fb_marketplace_serving.ann.index import Index
 
 
 def test_each_kind_finds_what_comparing_with_every_row_finds(index, matrix, queries):
@@ -61,7 +61,7 @@ def test_of_equals_the_lowest_rows_are_given_wherever_the_answer_is_cut(kind, co
     vectors.look(list(efforts(vectors))[-1])
 
     for k in (1, copies - 1, copies):
-        rows = index_search.nearest(vectors, matrix[same[:1]], k)[0][0]
+        rows = knn.nearest(vectors, matrix[same[:1]], k)[0][0]
         assert rows.tolist() == brute_force(matrix, matrix[same[0]], k)[0].tolist()
 
 
@@ -92,7 +92,7 @@ def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_sam
     vectors = build("ivf_sq8", hold([matrix]))
     monkeypatch.setattr(Vectors, "within", lambda *_: np.empty(0, np.int64))
 
-    rows = index_search.nearest(vectors, matrix[:1], 12)[0][0]
+    rows = knn.nearest(vectors, matrix[:1], 12)[0][0]
 
     assert rows.tolist() == list(range(12))
 
@@ -101,7 +101,7 @@ def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_sam
 def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
     vectors = build(kind, hold([np.ones((1000, 4), np.float32)]))
 
-    rows = index_search.nearest(vectors, np.ones((1, 4), np.float32), 12)[0][0]
+    rows = knn.nearest(vectors, np.ones((1, 4), np.float32), 12)[0][0]
 
     assert rows.tolist() == list(range(12))
 
@@ -120,7 +120,7 @@ def test_looking_further_finds_no_less(kind, matrix, queries):
     found = []
     for effort in efforts(vectors):
         vectors.look(effort)
-        rows = index_search.nearest(vectors, queries, 10)[0]
+        rows = knn.nearest(vectors, queries, 10)[0]
         found.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
 
     assert found[0] <= found[-1] == 10 * len(queries)
@@ -145,7 +145,7 @@ def test_a_setting_that_was_chosen_for_ten_finds_as_much_of_many_more(kind, k, m
 
 
 def share_found(vectors, queries, k, expected):
-    rows = index_search.nearest(vectors, queries, k)[0]
+    rows = knn.nearest(vectors, queries, k)[0]
     return np.mean([len(set(a) & set(b)) / k for a, b in zip(rows, expected, strict=True)])
 
 
@@ -169,7 +169,7 @@ def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
     vectors.look({"efSearch": 128})
     opened = Vectors.read(vectors.write())
 
-    rows, distances = index_search.nearest(opened, queries, 10)
+    rows, distances = knn.nearest(opened, queries, 10)
 
     found = 0
     for place, query in enumerate(queries):
@@ -183,7 +183,7 @@ def test_a_graph_of_fewer_axes_looks_further_for_more(leaning):
     vectors = build("hnsw", hold([leaning]))
     vectors.look({"efSearch": 48})
 
-    rows = index_search.nearest(vectors, leaning[:20], 150)[0]
+    rows = knn.nearest(vectors, leaning[:20], 150)[0]
 
     expected = [set(brute_force(leaning, query, 150)[0]) for query in leaning[:20]]
     assert sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)) > 0.98 * 20 * 150

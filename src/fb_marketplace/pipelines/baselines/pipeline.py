@@ -2,15 +2,15 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.baselines.categories import answer_category, learn_category
-from fb_marketplace.pipelines.baselines.category_measures import (
+from fb_marketplace.pipelines.baselines.category_metrics import (
     draw_text_confusion,
     measure_category,
 )
-from fb_marketplace.pipelines.baselines.comparison import compare, draw_comparison, draw_prices
-from fb_marketplace.pipelines.baselines.pixels import answer_by_pixels
-from fb_marketplace.pipelines.baselines.price_measures import measure_price
-from fb_marketplace.pipelines.baselines.pricing import learn_price
+from fb_marketplace.pipelines.baselines.category_models import answer_category, learn_category
+from fb_marketplace.pipelines.baselines.figures import compare, draw_comparison, draw_prices
+from fb_marketplace.pipelines.baselines.pixel_classifier import answer_by_pixels
+from fb_marketplace.pipelines.baselines.price_metrics import measure_price
+from fb_marketplace.pipelines.baselines.train_price import learn_price
 
 
 def create_pipeline() -> Pipeline:

@@ -5,7 +5,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.parameters import PriceModelParameters
+from fb_marketplace.parameters.baselines import PriceModelParameters
 
 LEVELS: Final = 3
 NUMBERS: Final = (

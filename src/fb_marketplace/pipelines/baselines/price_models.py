@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.parameters import BaselineParameters
-from fb_marketplace.pipelines.baselines.listings import folds, rows_of
+from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.price_features import (
     linear_features,
     path_prefixes,
@@ -15,6 +14,7 @@ from fb_marketplace.pipelines.baselines.price_features import (
     tree_features,
 )
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
+from fb_marketplace.pipelines.baselines.training_frame import folds, rows_of
 
 Log = NDArray[np.float64]
 

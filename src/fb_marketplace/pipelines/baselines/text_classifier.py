@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import BaselineParameters
-from fb_marketplace.pipelines.baselines.listings import folds, rows_of
+from fb_marketplace.ml.probabilities import fit_temperature, log_loss, softmax
+from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
-from fb_marketplace.probabilities import fit_temperature, log_loss, softmax
+from fb_marketplace.pipelines.baselines.training_frame import folds, rows_of
 
 LEAST: Final = 1e-6
 """Probability that no category falls below, seen in training or not: others multiply by it."""

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters import TextFeatureParameters
+from fb_marketplace.parameters.baselines import TextFeatureParameters
 
 FEW_LISTINGS: Final = 200
 """Below this a run of words counts if it stands in one listing."""

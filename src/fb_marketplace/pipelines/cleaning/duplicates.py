@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.parameters import DuplicateParameters
+from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning.perceptual_hash import WINDOWS
-from fb_marketplace.tables import Table
+from fb_marketplace.storage.keyed_table import Table
 
 
 def find_duplicates(
@@ -24,7 +24,7 @@ def find_duplicates(
         One row for each photo that is a copy or has one: ``image_id``; ``group``, the oldest photo's
         id; and ``kind``, ``exact`` where another photo of the group has the same bytes, else ``near``.
     """
-    from fb_marketplace.pipelines.cleaning.near_copies import copies, groups
+    from fb_marketplace.pipelines.cleaning.near_duplicates import copies, groups
 
     places = pd.Series(matched_photos["row"].to_numpy(), index=matched_photos["image_id"])
     photos = images.read(["image_id", "source_sha256", "sha256", "perceptual_hash"]).to_pandas()

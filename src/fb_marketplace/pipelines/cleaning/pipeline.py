@@ -3,15 +3,15 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.cleaning.duplicates import find_duplicates
-from fb_marketplace.pipelines.cleaning.image_rows import clean_image_rows, list_files, match_files
-from fb_marketplace.pipelines.cleaning.photo_rows import (
+from fb_marketplace.pipelines.cleaning.images import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.photos import (
     image_products,
     ledger_of_unusable,
     read_photos,
 )
 from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
 from fb_marketplace.pipelines.cleaning.quarantine import merge_ledgers
-from fb_marketplace.pipelines.cleaning.reporting import (
+from fb_marketplace.pipelines.cleaning.report import (
     digest_content,
     draw_category_histogram,
     draw_photo_sheet,
@@ -19,7 +19,7 @@ from fb_marketplace.pipelines.cleaning.reporting import (
     draw_quarantine_sheet,
     report,
 )
-from fb_marketplace.pipelines.cleaning.sources import describe_sources
+from fb_marketplace.pipelines.cleaning.source_manifest import describe_sources
 from fb_marketplace.pipelines.cleaning.splits import split
 
 

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Literal
 
-from fb_marketplace.parameters import PriceParameters
+from fb_marketplace.parameters.cleaning import PriceParameters
 
 PriceFlag = Literal["zero", "joke", "absurd"]
 

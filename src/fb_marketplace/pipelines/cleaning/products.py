@@ -6,12 +6,13 @@ from typing import Final, NamedTuple
 
 import pandas as pd
 
-from fb_marketplace.csv_rows import TORN
 from fb_marketplace.errors import UserError
-from fb_marketplace.forgotten import DETAIL, NOBODY, REASON, Forgotten
-from fb_marketplace.parameters import CleaningParameters, TableParameters
-from fb_marketplace.pipelines.cleaning import prices, text, written
+from fb_marketplace.parameters.cleaning import CleaningParameters, TableParameters
+from fb_marketplace.pipelines.cleaning import parsing, prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Turned, quarantined
+from fb_marketplace.schemas.reasons import FORGOTTEN
+from fb_marketplace.storage.csv_reader import TORN
+from fb_marketplace.storage.erasure_list import DETAIL, NOBODY, Forgotten
 
 OURS: Final = frozenset(
     (
@@ -124,7 +125,7 @@ def part_forgotten(
         return rows, rows, []
     masked = rows.copy()
     masked.loc[gone, key] = [forgotten.masked(name) for name in rows.loc[gone, key]]
-    turned = [Turned(int(str(row)), REASON, DETAIL) for row in rows.index[gone]]
+    turned = [Turned(int(str(row)), FORGOTTEN, DETAIL) for row in rows.index[gone]]
     return masked, masked[~gone].copy(), turned
 
 
@@ -192,9 +193,9 @@ def _meant(name: str, value: str, parameters: CleaningParameters) -> set[str]:
     """Give what a field says once it is cleaned, whole and by its parts: "/" is no category."""
     said = {text.one_line(value)}
     if name == "category_path":
-        said.add(" ".join(written.levels(value, parameters.category.separator)))
+        said.add(" ".join(parsing.levels(value, parameters.category.separator)))
     if name == "location":
-        place = written.location(value, parameters.text.location_separator)
+        place = parsing.location(value, parameters.text.location_separator)
         said.add(" ".join(filter(None, place)))
     return said
 
@@ -238,7 +239,7 @@ def _with_texts(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFr
 def _with_places(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
     """Part locations into town and county."""
     separator = parameters.text.location_separator
-    parts = [written.location(place, separator) for place in rows["location"]]
+    parts = [parsing.location(place, separator) for place in rows["location"]]
     return rows.assign(
         location=_mapped(rows["location"], text.one_line),
         town=pd.Series([part.town for part in parts], index=rows.index, dtype="str"),
@@ -249,7 +250,7 @@ def _with_places(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataF
 def _with_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
     """Parse category paths; roots are encoded by their place in the alphabet."""
     separator = parameters.category.separator
-    paths = [written.levels(path, separator) for path in rows["category_path"]]
+    paths = [parsing.levels(path, separator) for path in rows["category_path"]]
     roots = pd.Series([path[0] if path else "" for path in paths], index=rows.index, dtype="str")
     codes = {root: code for code, root in enumerate(sorted(set(roots)))}
     shallow, deep = parameters.category.usual_depth

@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.components import components
-from fb_marketplace.digests import stage_digest
-from fb_marketplace.parameters import SplitParameters
+from fb_marketplace.compute.graph import components
+from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.pipelines.cleaning import text
+from fb_marketplace.storage.fingerprints import stage_digest
 
 REVISION: Final = 1
 """Goes up when the same parameters would give other splits."""

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.embeddings.extraction import embed, name_vectors, report
+from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors, report
 
 
 def create_pipeline() -> Pipeline:

@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.embeddings_json.writing import write_json
+from fb_marketplace.pipelines.embeddings_json.export import write_json
 
 
 def create_pipeline() -> Pipeline:

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.indexing.building import build_index
-from fb_marketplace.pipelines.indexing.hit_sheet import draw_hits
-from fb_marketplace.pipelines.indexing.printed import say_how_well_it_finds
-from fb_marketplace.pipelines.indexing.retrieval import ask_alone, ask_served
-from fb_marketplace.pipelines.indexing.retrieval_report import measure_retrieval
+from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace.pipelines.indexing.console import say_how_well_it_finds
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import ask_alone, ask_served
+from fb_marketplace.pipelines.indexing.figures import draw_hits
+from fb_marketplace.pipelines.indexing.summarize import measure_retrieval
 
 
 def create_pipeline() -> Pipeline:

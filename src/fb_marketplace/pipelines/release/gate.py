@@ -5,16 +5,16 @@ from typing import Any, Final
 import pandas as pd
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.in_force import InForce, read_measures
-from fb_marketplace.parameters import ReleaseParameters
-from fb_marketplace.pipelines.release.measures import NAMES
-from fb_marketplace.pipelines.release.paired_test import (
+from fb_marketplace.parameters.release import ReleaseParameters
+from fb_marketplace.pipelines.release.case_metrics import NAMES
+from fb_marketplace.pipelines.release.current_release import InForce, read_measures
+from fb_marketplace.pipelines.release.paired_bootstrap import (
     LEAST_GROUPS,
     Difference,
     compare,
     shared_cases,
 )
-from fb_marketplace.stored_file import StoredFile
+from fb_marketplace.storage.file_handles import StoredFile
 
 _DIGITS: Final = 4
 

@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Pipeline, node
 
+from fb_marketplace.pipelines.release.build_manifest import seal
+from fb_marketplace.pipelines.release.case_metrics import gather_measures
 from fb_marketplace.pipelines.release.gate import judge, pass_gate
-from fb_marketplace.pipelines.release.measures import gather_measures
-from fb_marketplace.pipelines.release.photo_cutting import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.provenance_table import make_provenance
-from fb_marketplace.pipelines.release.sealing import seal
+from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
+from fb_marketplace.pipelines.release.provenance import make_provenance
 
 
 def create_pipeline() -> Pipeline:

@@ -2,8 +2,8 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.parameters import SampleParameters
-from fb_marketplace.sample.lake import SampleLake, draw_lake
+from fb_marketplace.parameters.sample import SampleParameters
+from fb_marketplace.sample.bucket import SampleLake, draw_lake
 
 
 def draw(parameters: SampleParameters) -> SampleLake:

@@ -4,34 +4,37 @@ from typing import Final
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.vision.abstention import choose_abstention
-from fb_marketplace.pipelines.vision.confusion import (
+from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.console import say_how_good
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.figures import (
+    draw_mistakes,
     draw_photo_confusion,
     draw_product_confusion,
     draw_reliability_diagram,
 )
-from fb_marketplace.pipelines.vision.embedding import embed_layers, train_embedding_head
-from fb_marketplace.pipelines.vision.encoders import (
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
+from fb_marketplace.pipelines.vision.evaluation.leakage import leakage_report
+from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_card
+from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
+from fb_marketplace.pipelines.vision.export.block_features import extract_levels
+from fb_marketplace.pipelines.vision.export.encoder_selection import (
     calibrate,
     choose_encoder,
     export_encoder,
     predict_photos,
     quantise_encoder,
 )
-from fb_marketplace.pipelines.vision.evaluation import evaluate
-from fb_marketplace.pipelines.vision.features import extract_features
-from fb_marketplace.pipelines.vision.fusion import fuse_products
-from fb_marketplace.pipelines.vision.leakage import leakage_report
-from fb_marketplace.pipelines.vision.learning_curves import (
+from fb_marketplace.pipelines.vision.training.learning_curves import (
     draw_embedding_curve,
     draw_learning_curves,
     write_events,
 )
-from fb_marketplace.pipelines.vision.levels import extract_levels
-from fb_marketplace.pipelines.vision.mistakes import draw_mistakes
-from fb_marketplace.pipelines.vision.model_card import write_model_card
-from fb_marketplace.pipelines.vision.printed import say_how_good
-from fb_marketplace.pipelines.vision.training import train_head_alone, train_network
+from fb_marketplace.pipelines.vision.training.train import train_head_alone, train_network
+from fb_marketplace.pipelines.vision.training.train_embedding import (
+    embed_layers,
+    train_embedding_head,
+)
 
 MEASURED: Final = "params:vision_evaluation"
 

@@ -1,0 +1,1 @@
+"""ONNX encoders of photos and texts."""

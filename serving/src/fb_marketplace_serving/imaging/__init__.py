@@ -1,0 +1,1 @@
+"""Canonical photos, decoded safely."""

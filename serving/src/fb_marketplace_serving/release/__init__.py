@@ -1,0 +1,1 @@
+"""Releases: manifest, pointer, artifacts and loading."""

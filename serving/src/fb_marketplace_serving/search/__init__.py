@@ -1,0 +1,1 @@
+"""Candidate sources, filters, ranking and listings."""

@@ -1,0 +1,1 @@
+"""Access to a lake on disk or in object storage."""

@@ -1,0 +1,1 @@
+"""Index selection and BM25 indexing for the pipelines."""

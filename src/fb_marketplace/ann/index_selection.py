@@ -1,0 +1,154 @@
+"""Which kind of index, and how far it looks: the quickest that finds as much as is asked for."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+
+from fb_marketplace.ann.recall_benchmark import (
+    Exam,
+    Milliseconds,
+    Recall,
+    most_that_shows,
+    recall_of,
+    set_exam,
+    times_of,
+)
+from fb_marketplace.errors import UserError
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace_serving.ann.build import build, efforts
+from fb_marketplace_serving.ann.faiss_index import Kind, Settings, Vectors
+
+MUCH_QUICKER: Final = 1.25
+"""How many times quicker a kind has to be than one that stands before it, so that what is chosen, and with
+it the bytes of the index, does not hang on the noise of a clock."""
+
+EVERYTHING: Final = Recall(1.0, 1.0)
+
+
+class Attempt(NamedTuple):
+    """An index of one kind, set to look as far as it must, or as it can.
+
+    Attributes:
+        vectors: the index.
+        recall: how much of what is nearest it finds.
+        seconds: that building it took.
+        steps: each setting that was tried, in order, and its recall.
+    """
+
+    vectors: Vectors
+    recall: Recall
+    seconds: float
+    steps: list[dict[str, Any]]
+
+
+class Choice(NamedTuple):
+    """An index, and what is to be known of it and of those that it was preferred to."""
+
+    vectors: Vectors
+    card: dict[str, Any]
+
+
+def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
+    """Build the kind of index that the parameters name, or the quickest of several.
+
+    Of each kind the first setting is taken whose recall is, by its lower bound, at least what is asked for.
+    The bound is of one setting, at 95 %; as several are tried on the same queries, of the one that is taken
+    it is a margin rather than an assurance. A recall of 1 is that of ``flat`` alone. Settings are the same
+    each time; where ``kind`` is ``auto``, a clock decides between the kinds.
+
+    Args:
+        vectors: all of them, flat.
+        parameters: the kind, the recall, and the queries that it is measured on.
+
+    Raises:
+        UserError: the kind that is named does not find so much, however far it looks.
+    """
+    exam = set_exam(vectors, parameters.queries, parameters.seed)
+    attempts = [
+        attempt(kind, vectors, exam, parameters) for kind in kinds(len(vectors), parameters)
+    ]
+    able = [each for each in attempts if each.recall.at_least >= parameters.recall]
+    if not able:
+        raise UserError(_too_little(attempts[0], parameters))
+    times = times_of({each.vectors.kind: each.vectors for each in able}, exam.queries)
+    chosen = quickest(able, times)
+    rows = {each.vectors.kind: _row(each, times.get(each.vectors.kind)) for each in attempts}
+    tried = [row | {"steps": each.steps} for row, each in zip(rows.values(), attempts, strict=True)]
+    return Choice(chosen.vectors, rows[chosen.vectors.kind] | {"tried": tried})
+
+
+def kinds(count: int, parameters: IndexParameters) -> list[Kind]:
+    """Say which kinds are tried on so many vectors, the preferred first: exact, small, soon built."""
+    if parameters.kind != "auto":
+        return [parameters.kind]
+    if count <= parameters.flat_up_to:
+        return ["flat"]
+    graph: list[Kind] = ["hnsw"] if count <= parameters.hnsw_up_to else []
+    return ["flat", "ivf_rabitq", "ivf_sq8", *graph]
+
+
+def attempt(kind: Kind, vectors: Vectors, exam: Exam, parameters: IndexParameters) -> Attempt:
+    """Build an index of a kind, and let it look further until it finds what is asked for."""
+    started = time.perf_counter()
+    built = build(kind, vectors.exact, seed=parameters.seed, part_rows=parameters.rows_per_part)
+    seconds = time.perf_counter() - started
+    if kind == "flat":
+        return Attempt(built, EVERYTHING, seconds, [])
+    recall, steps = Recall(0.0, 0.0), []
+    for effort in efforts(built):
+        built.look(effort)
+        recall = recall_of(built, exam)
+        steps.append(_step(effort, recall))
+        if recall.at_least >= parameters.recall:
+            break
+    return Attempt(built, recall, seconds, steps)
+
+
+def quickest(attempts: Sequence[Attempt], times: Mapping[str, Milliseconds]) -> Attempt:
+    """Take the first of them, or a later one that is much quicker.
+
+    Args:
+        attempts: of those that find enough, the preferred one first.
+        times: of queries, by kind.
+    """
+    chosen = attempts[0]
+    for each in attempts[1:]:
+        before, now = (np.median(times[one.vectors.kind]) for one in (chosen, each))
+        if before > MUCH_QUICKER * now:
+            chosen = each
+    return chosen
+
+
+def _step(effort: Settings, recall: Recall) -> dict[str, Any]:
+    return effort | {"recall_at_10": round(recall.mean, 5), "at_least": round(recall.at_least, 5)}
+
+
+def _row(found: Attempt, times: Milliseconds | None) -> dict[str, Any]:
+    """Describe an attempt; times are there only of those that find what is asked for."""
+    p50, p99 = (None, None) if times is None else np.percentile(times, (50, 99)).round(4).tolist()
+    return {
+        "kind": found.vectors.kind,
+        "settings": found.vectors.settings,
+        "recall_at_10": round(found.recall.mean, 5),
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "bytes_a_vector": round(found.vectors.size_bytes / len(found.vectors), 1),
+        "build_seconds": round(found.seconds, 3),
+    }
+
+
+def _too_little(found: Attempt, parameters: IndexParameters) -> str:
+    told = (
+        f"an index of kind {found.vectors.kind} finds {found.recall.mean:.4f} of the ten nearest "
+        f"(at least {found.recall.at_least:.4f}, at 95 %) however far it looks; expected "
+        f"{parameters.recall:g}: lower indexing.recall, or set indexing.kind to auto"
+    )
+    if parameters.recall == 1:
+        return f"{told}; a recall of 1 is only that of flat"
+    if parameters.recall > most_that_shows(parameters.queries):
+        return (
+            f"{told}, or raise indexing.queries: {parameters.queries:,} are too few to show so much"
+        )
+    return told

@@ -1,0 +1,1 @@
+"""Parallel work and graph algorithms."""

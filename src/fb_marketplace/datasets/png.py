@@ -1,0 +1,24 @@
+"""A PNG that people look at."""
+
+import base64
+
+from kedro_datasets._typing import ImagePreview
+
+from fb_marketplace.datasets.file import StoredFileDataset
+
+
+class PictureDataset(StoredFileDataset):
+    """Saves the bytes of a PNG; Kedro-Viz shows it.
+
+    Example:
+        .. code-block:: yaml
+
+            photo_sheet:
+              type: fb_marketplace.datasets.png.PictureDataset
+              filepath: data/08_reporting/photo_sheet.png
+              versioned: true
+    """
+
+    def preview(self) -> ImagePreview:
+        """Give the picture to Kedro-Viz, as base64."""
+        return ImagePreview(base64.b64encode(self.load().read()).decode())

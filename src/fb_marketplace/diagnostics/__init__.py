@@ -1,0 +1,1 @@
+"""Preflight checks of storage, tables, machine and packages."""

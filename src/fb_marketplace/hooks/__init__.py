@@ -1,0 +1,1 @@
+"""Kedro hooks: preflight, versioning and run reports."""

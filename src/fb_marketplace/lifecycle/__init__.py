@@ -1,0 +1,1 @@
+"""Retention, pruning and erasure of listings."""

@@ -1,0 +1,1 @@
+"""Batch inference, probabilities, and model input and output shared by the pipelines."""

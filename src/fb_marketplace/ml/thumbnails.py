@@ -1,0 +1,59 @@
+"""Photos as a few pixels: what a picture says before anything was learnt of pictures."""
+
+import io
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from fb_marketplace.observability.progress import Progress
+from fb_marketplace.storage.keyed_table import Table
+
+PHOTOS_PER_BATCH: Final = 256
+
+
+class SmallPhotos(NamedTuple):
+    """Photos by id, in its order, and their pixels: float32, (photos, side · side · 3), −0.5 to 0.5."""
+
+    image_ids: list[str]
+    pixels: NDArray[np.float32]
+
+
+def small_photos(images: Table, side: int, wanted: frozenset[str] | None = None) -> SmallPhotos:
+    """Read photos, each reduced.
+
+    Args:
+        images: the canonical photos.
+        side: in pixels; divides 256.
+        wanted: ids of the photos to read; all where none are named.
+    """
+    ids = images.read(["image_id"]).column("image_id").to_pylist()
+    order = [
+        row for row in images.order("image_id").tolist() if wanted is None or ids[row] in wanted
+    ]
+    pixels = np.empty((len(order), side * side * 3), dtype=np.float32)
+    with Progress("photos reduced", len(order)) as progress:
+        for start in range(0, len(order), PHOTOS_PER_BATCH):
+            rows = images.take(order[start : start + PHOTOS_PER_BATCH], ["jpeg"])
+            for place, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
+                pixels[place] = reduced(jpeg, side).ravel()
+            progress.advance(len(rows))
+    pixels /= 255  # in place: photos are many
+    pixels -= 0.5
+    return SmallPhotos([ids[row] for row in order], pixels)
+
+
+def reduced(jpeg: bytes, side: int) -> NDArray[np.uint8]:
+    """Decode a canonical photo at the smallest of libjpeg's scales that covers a side, and reduce it.
+
+    Args:
+        jpeg: a canonical photo.
+        side: in pixels; divides 256.
+
+    Returns:
+        uint8, (side, side, 3), RGB.
+    """
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        image.draft("RGB", (side, side))
+        return np.asarray(image.reduce(image.width // side), dtype=np.uint8)

@@ -1,0 +1,1 @@
+"""Progress, memory, run reports, summary and log filters."""

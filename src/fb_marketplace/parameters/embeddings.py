@@ -1,0 +1,10 @@
+"""Parameters of the embeddings pipeline."""
+
+from fb_marketplace.parameters.base import Count, Parameters
+
+
+class EmbeddingParameters(Parameters):
+    """How photos go through the encoder."""
+
+    photos_per_batch: Count
+    rows_per_commit: Count

@@ -1,0 +1,14 @@
+"""Parameters of the listings pipeline."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from fb_marketplace.parameters.base import Parameters
+
+
+class PlaceParameters(Parameters):
+    """The towns that are known."""
+
+    country: Annotated[str, Field(pattern="^[A-Z]{2}$", description="ISO 3166")]
+    min_population: Literal[500, 1000, 5000, 15000]

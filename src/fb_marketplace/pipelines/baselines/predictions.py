@@ -1,0 +1,27 @@
+"""What models answered, as tables: one row a model and listing."""
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+
+from fb_marketplace.schemas.splits import MEASURED
+
+
+def category_answers(listed: pd.DataFrame, model: str, answered: Sequence[str]) -> pd.DataFrame:
+    """Make a table of one model's answers.
+
+    Args:
+        listed: listings with group, split and category.
+        model: its name.
+        answered: the category that it said of each.
+    """
+    rows = listed[["product_id", "group", "split", "category"]].reset_index(drop=True)
+    return rows.assign(model=model, answered=list(answered)).astype("str")
+
+
+def parts(answers: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Give model, split and answers, in the order of the models, validation before test."""
+    for model in answers["model"].unique():
+        for split in MEASURED:
+            of_both = (answers["model"] == model) & (answers["split"] == split)
+            yield str(model), split, answers[of_both]

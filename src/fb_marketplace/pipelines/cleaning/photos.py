@@ -1,0 +1,201 @@
+"""Photos, from files of the bucket to rows of the table ``images``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from fb_marketplace.compute.parallel import map_batches
+from fb_marketplace.observability.progress import Progress
+from fb_marketplace.parameters.cleaning import CleaningParameters, PhotoParameters
+from fb_marketplace.pipelines.cleaning import perceptual_hash
+from fb_marketplace.pipelines.cleaning.quarantine import ledger
+from fb_marketplace.schemas.reasons import NOT_AS_LISTED
+from fb_marketplace.storage.fingerprints import key_of, sha256, stage_digest
+from fb_marketplace.storage.keyed_table import Retain, Rows, Table
+from fb_marketplace.storage.photo_source import Missed, PhotoFile, PhotoFolder, batches
+from fb_marketplace_serving.imaging import canonical
+
+REVISION: Final = 2
+"""Goes up when the same file would give another row, for reasons that no other version number tells."""
+
+HEAD_BYTES: Final = 65536
+"""How much of an unusable file is kept to be looked at."""
+
+
+class _NotAsListedError(Exception):
+    """What was fetched is not the file that was listed."""
+
+
+class Wanted(NamedTuple):
+    """A photo to be read: who it is, and the file it is in."""
+
+    key: str
+    image_id: str
+    product_id: str
+    file: PhotoFile
+
+
+def read_photos(
+    matched_photos: pd.DataFrame,
+    raw_image_files: PhotoFolder,
+    images_held: frozenset[str],
+    unusable_photos_held: frozenset[str],
+    parameters: CleaningParameters,
+) -> Iterator[tuple[Rows | Retain, Rows | Retain]]:
+    """Read what is new of the photos into rows, in batches, and say first which rows are still wanted.
+
+    Args:
+        matched_photos: the photos that a row and a file vouch for.
+        raw_image_files: where the files are.
+        images_held: keys that the table ``images`` has.
+        unusable_photos_held: keys that the table ``unusable_photos`` has.
+        parameters: limits, and how much is read at once.
+
+    Yields:
+        For the tables ``images`` and ``unusable_photos``: what to retain, then batches of new rows.
+    """
+    settings = parameters.photos
+    wanted = _wanted(matched_photos, settings)
+    keys = frozenset(photo.key for photo in wanted)
+    yield Retain(keys, images_held), Retain(keys, unusable_photos_held)
+    held = images_held | unusable_photos_held
+    new = {photo.file: photo for photo in wanted if photo.key not in held}
+    work = (
+        [new[file] for file in batch] for batch in batches(list(new), settings.photos_per_batch)
+    )
+    read = partial(read_batch, folder=raw_image_files, limits=_limits(settings))
+    processes = 1 if len(new) <= settings.photos_per_batch else settings.processes
+    with Progress("photos read", len(wanted), len(wanted) - len(new)) as progress:
+        for usable, unusable in map_batches(read, work, processes):
+            progress.advance(len(usable) + len(unusable))
+            yield usable, unusable
+
+
+def read_batch(
+    batch: Sequence[Wanted], folder: PhotoFolder, limits: canonical.Limits
+) -> tuple[Rows, Rows]:
+    """Fetch a batch of photos at once and read each; gives rows for ``images`` and ``unusable_photos``."""
+    import pyarrow as pa
+
+    from fb_marketplace.schemas.lance import IMAGES, UNUSABLE_PHOTOS
+
+    usable, unusable = [], []
+    files = [wanted.file for wanted in batch if wanted.file.size <= limits.max_bytes]
+    fetched = dict(zip(files, folder.fetch(files), strict=True))
+    for wanted in batch:
+        source = {
+            "key": wanted.key,
+            "image_id": wanted.image_id,
+            "product_id": wanted.product_id,
+            "source_key": wanted.file.key,
+            "source_etag": wanted.file.etag,
+            "source_size": wanted.file.size,
+        }
+        found = fetched.get(wanted.file)
+        head = found[:HEAD_BYTES] if isinstance(found, bytes) else b""
+        try:
+            photo, data = _read(fetched, wanted.file, limits)
+        except canonical.PhotoError as error:
+            unusable.append(source | {"reason": error.reason, "detail": error.detail, "head": head})
+            continue
+        except _NotAsListedError as error:
+            # Under a key that no run wants: the next run lets it go, and fetches the file again.
+            unwanted = {"key": key_of(wanted.key, NOT_AS_LISTED), "reason": NOT_AS_LISTED}
+            unusable.append(source | unwanted | {"detail": str(error), "head": head})
+            continue
+        usable.append(
+            source
+            | {
+                "source_sha256": sha256(data),
+                "format": photo.format,
+                "width": photo.width,
+                "height": photo.height,
+                "jpeg": photo.jpeg,
+                "sha256": sha256(photo.jpeg),
+                "perceptual_hash": perceptual_hash.perceptual_hash(photo.jpeg).tolist(),
+            }
+        )
+    return (
+        pa.Table.from_pylist(usable, schema=IMAGES),
+        pa.Table.from_pylist(unusable, schema=UNUSABLE_PHOTOS),
+    )
+
+
+def _read(
+    fetched: Mapping[PhotoFile, bytes | Missed], file: PhotoFile, limits: canonical.Limits
+) -> tuple[canonical.Photo, bytes]:
+    """Read what was fetched of a file; one that is too large was not."""
+    if file not in fetched:
+        found = f"{file.size:,} bytes; at most {limits.max_bytes:,} are accepted"
+        raise canonical.PhotoError("oversized", found)
+    data = fetched[file]
+    if isinstance(data, Missed):
+        raise _NotAsListedError(data)
+    if len(data) != file.size:
+        raise _NotAsListedError(
+            f"{file.size:,} bytes were listed, and {len(data):,} fetched: it was just being written"
+        )
+    return canonical.read(data, limits), data
+
+
+def ledger_of_unusable(
+    matched_photos: pd.DataFrame, unusable_photos: Table, parameters: CleaningParameters
+) -> pd.DataFrame:
+    """Enter unusable files, and the rows that name them, into the ledger."""
+    rows = {
+        image_id: (first, *further)
+        for image_id, first, further in matched_photos[
+            ["image_id", "row", "repeated_in"]
+        ].itertuples(index=False)
+    }
+    found = unusable_photos.read(["image_id", "source_key", "reason", "detail"]).to_pylist()
+    folder = parameters.photos.folder
+    return ledger(
+        entry
+        for photo in sorted(found, key=lambda photo: str(photo["image_id"]))
+        for entry in (
+            ("files", -1, f"{folder}/{photo['source_key']}", photo["reason"], photo["detail"]),
+            *(
+                (
+                    "images",
+                    row,
+                    photo["image_id"],
+                    "unusable_file",
+                    f"{photo['reason']}: {photo['detail']}",
+                )
+                for row in rows[photo["image_id"]]
+            ),
+        )
+    )
+
+
+def image_products(images: Table) -> pd.DataFrame:
+    """Say whose photo each is: ``image_id`` and ``product_id``, sorted by image."""
+    rows: pd.DataFrame = images.read(["image_id", "product_id"]).to_pandas().astype("str")
+    return rows.sort_values("image_id", ignore_index=True)
+
+
+def _wanted(matched_photos: pd.DataFrame, settings: PhotoParameters) -> list[Wanted]:
+    limits = settings.model_copy(update={"processes": 0, "photos_per_batch": 1})
+    stage = stage_digest(
+        f"photos {canonical.VERSION} {perceptual_hash.VERSION}",
+        REVISION,
+        limits,
+        ["pillow", "numpy"],
+    )
+    columns = ["image_id", "product_id", "source_key", "source_size", "source_etag"]
+    return [
+        Wanted(
+            key_of(image_id, product_id, key, size, etag, stage),
+            image_id,
+            product_id,
+            PhotoFile(key, size, etag),
+        )
+        for image_id, product_id, key, size, etag in matched_photos[columns].itertuples(index=False)
+    ]
+
+
+def _limits(settings: PhotoParameters) -> canonical.Limits:
+    return canonical.Limits(settings.max_bytes, settings.max_pixels)

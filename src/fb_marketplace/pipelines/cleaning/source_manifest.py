@@ -1,0 +1,35 @@
+"""Where the bucket is that is cleaned, and which bytes its tables had: row numbers are numbers in those."""
+
+from typing import Any
+
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.fingerprints import sha256
+from fb_marketplace.storage.photo_source import PhotoFolder
+
+
+def describe_sources(
+    raw_products_file: StoredFile, raw_images_file: StoredFile, raw_image_files: PhotoFolder
+) -> dict[str, dict[str, Any]]:
+    """Describe what is cleaned, for whoever later asks where a listing comes from.
+
+    It is written down here, as a later run by itself may be pointed at another bucket.
+
+    Args:
+        raw_products_file: the table of listings.
+        raw_images_file: the table of images.
+        raw_image_files: the folder of photos.
+
+    Returns:
+        ``products`` and ``images``, each with ``url``, ``bytes`` and ``sha256``, and ``photos`` with
+        ``url``.
+    """
+    tables = {"products": raw_products_file, "images": raw_images_file}
+    return {
+        **{name: _file(file) for name, file in tables.items()},
+        "photos": {"url": raw_image_files.url},
+    }
+
+
+def _file(file: StoredFile) -> dict[str, Any]:
+    data = file.read()
+    return {"url": file.url, "bytes": len(data), "sha256": sha256(data)}

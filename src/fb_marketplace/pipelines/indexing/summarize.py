@@ -1,0 +1,137 @@
+"""What the measures of queries come to: estimates, differences, and a table by category."""
+
+from collections.abc import Iterable
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group
+from fb_marketplace.evaluation.retrieval_metrics import (
+    AVERAGE_PRECISION,
+    NDCG,
+    PRECISION,
+    RECALLS,
+)
+from fb_marketplace.parameters.indexing import RetrievalParameters
+from fb_marketplace.pipelines.indexing.comparison_embeddings import ENCODER
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import ALONE, SERVED
+
+MEASURES: Final = (*RECALLS, AVERAGE_PRECISION, PRECISION, NDCG)
+OF_HITS: Final = (*RECALLS, PRECISION, NDCG)
+"""Those that the first hits suffice for, which is all that an index gives."""
+
+FIRST, *_, TENTH = RECALLS
+SHOWN: Final = (FIRST, TENTH, PRECISION, NDCG)
+"""By category."""
+
+
+class Report(NamedTuple):
+    """Metrics by gallery, and a table by category."""
+
+    metrics: dict[str, Any]
+    by_category: pd.DataFrame
+
+
+def measure_retrieval(
+    retrieval_served: pd.DataFrame, retrieval_alone: pd.DataFrame, parameters: RetrievalParameters
+) -> Report:
+    """Estimate each measure, with an interval over groups, beside chance and what it has to beat.
+
+    Args:
+        retrieval_served: queries that the index was asked.
+        retrieval_alone: queries among the photos of their own split.
+        parameters: of the bootstrap.
+
+    Returns:
+        Metrics: the encoder's by gallery (``all_photos``, ``test_photos``, ``validation_photos``);
+        ``baselines``, those of the others by gallery and name; and ``gains``, by how much the encoder is
+        better than each, query by query. And for the gallery of the test split the encoder's by
+        category.
+
+    Raises:
+        UserError: a split has no photo with a partner.
+    """
+    metrics: dict[str, Any] = {
+        SERVED: _estimates(_of(retrieval_served, SERVED, ENCODER), OF_HITS, parameters),
+        "baselines": {},
+        "gains": {},
+    }
+    others = [name for name in retrieval_alone["embedding"].unique() if name != ENCODER]
+    for gallery in ALONE.values():
+        ours = _of(retrieval_alone, gallery, ENCODER)
+        theirs = {name: _of(retrieval_alone, gallery, name) for name in others}
+        metrics[gallery] = _estimates(ours, MEASURES, parameters)
+        metrics["baselines"][gallery] = {
+            name: _estimates(found, _measures_of(found), parameters)
+            for name, found in theirs.items()
+        }
+        metrics["gains"][gallery] = {
+            name: _gains(ours, found, parameters) for name, found in theirs.items()
+        }
+    tested = _of(retrieval_alone, ALONE["test"], ENCODER)
+    return Report(metrics, _by_category(tested, parameters))
+
+
+def _of(queries: pd.DataFrame, gallery: str, embedding: str) -> pd.DataFrame:
+    return queries[(queries["gallery"] == gallery) & (queries["embedding"] == embedding)]
+
+
+def _measures_of(queries: pd.DataFrame) -> list[str]:
+    return [name for name in MEASURES if (queries["measure"] == name).any()]
+
+
+def _estimates(
+    queries: pd.DataFrame, measures: Iterable[str], parameters: RetrievalParameters
+) -> dict[str, Any]:
+    parts = {name: queries[queries["measure"] == name] for name in measures}
+    return {
+        name: _estimate(part["value"], part["group"], parameters).plain()
+        | {"chance": round(float(part["chance"].mean()), 5), "gallery": int(part["photos"].max())}
+        for name, part in parts.items()
+    }
+
+
+def _gains(
+    ours: pd.DataFrame, theirs: pd.DataFrame, parameters: RetrievalParameters
+) -> dict[str, Any]:
+    """Estimate the mean difference of the same queries, where both have a measure."""
+    pairs = ours.merge(theirs, on=["measure", "image_id"], suffixes=("", "_theirs"), validate="1:1")
+    pairs["gain"] = pairs["value"] - pairs["value_theirs"]
+    parts = {name: pairs[pairs["measure"] == name] for name in _measures_of(pairs)}
+    return {
+        name: _estimate(part["gain"], part["group"], parameters).plain()
+        for name, part in parts.items()
+    }
+
+
+def _by_category(queries: pd.DataFrame, parameters: RetrievalParameters) -> pd.DataFrame:
+    rows = []
+    for category, part in queries.groupby("category", sort=True):
+        row: dict[str, Any] = {
+            "category": category,
+            "queries": part["image_id"].nunique(),
+            "with_partner": int((part["measure"] == FIRST).sum()),
+        }
+        for name in SHOWN:
+            row |= _flat(name, part[part["measure"] == name], parameters)
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _flat(name: str, queries: pd.DataFrame, parameters: RetrievalParameters) -> dict[str, float]:
+    """Give an estimate as columns, missing where no query counts."""
+    columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
+    if queries.empty:
+        return dict.fromkeys([*columns, f"{name}_chance"], np.nan)
+    found = _estimate(queries["value"], queries["group"], parameters).plain()
+    chance = round(float(queries["chance"].mean()), 4)
+    return {column: found[of] for column, of in columns.items()} | {f"{name}_chance": chance}
+
+
+def _estimate(
+    values: "pd.Series[Any]", groups: "pd.Series[Any]", parameters: RetrievalParameters
+) -> Estimate:
+    return mean_by_group(
+        values, groups, parameters.bootstrap_samples, parameters.confidence, parameters.seed
+    )

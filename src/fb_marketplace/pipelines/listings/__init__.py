@@ -1,0 +1,1 @@
+"""Listing cards, gazetteer and listing features."""

@@ -1,0 +1,1 @@
+"""Price insights from comparable listings."""

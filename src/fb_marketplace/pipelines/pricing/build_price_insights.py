@@ -1,0 +1,162 @@
+"""Typical prices and notes of all listings, as they are served, and how well typical prices hold."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fb_marketplace.parameters.pricing import PriceNoteParameters
+from fb_marketplace.pipelines.pricing.comparable_listings import (
+    NONE,
+    Alike,
+    Kinds,
+    alike_listings,
+)
+from fb_marketplace.pipelines.pricing.insights import photos_elsewhere, unusual_prices
+from fb_marketplace.pipelines.pricing.metrics import count_notes, measure_typical
+from fb_marketplace.pipelines.pricing.price_intervals import (
+    Chosen,
+    Typical,
+    calibrated,
+    of_market,
+    typical_prices,
+)
+from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace.storage.vectors import Vectors, vectors_of
+from fb_marketplace_serving.search.listing_features import Facts
+from fb_marketplace_serving.search.price_insights import Note, write_price_notes
+
+
+class Made(NamedTuple):
+    """Parquet for the server's ``PriceNotes``, and how well typical prices hold."""
+
+    price_notes: bytes
+    metrics: dict[str, Any]
+
+
+class _Found(NamedTuple):
+    """What there is of typical prices: by alike listings, and trivially."""
+
+    alike: Alike
+    chosen: Chosen
+    trivial: Typical
+
+
+def make_price_notes(
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    text_embeddings: Table,
+    listing_facts: StoredFile,
+    images: Table,
+    image_products: pd.DataFrame,
+    duplicate_groups: pd.DataFrame,
+    parameters: PriceNoteParameters,
+) -> Made:
+    """Say of each listing what alike listings ask, and note what a buyer may want to look at.
+
+    A price that is not meant as one (zero, a joke, absurd) counts for no other listing, and has no typical
+    one beside it.
+
+    Args:
+        products: the listings.
+        splits: where each belongs.
+        text_embeddings: what their texts mean.
+        listing_facts: which listings show the same thing.
+        images: the photos, for their digests.
+        image_products: whose each photo is.
+        duplicate_groups: which photos are copies.
+        parameters: of coverage, neighbours and notes.
+
+    Returns:
+        ``price_notes``; and ``price_note_metrics``: see :func:`measure_typical` and :func:`count_notes`.
+    """
+    facts = Facts.from_bytes(listing_facts.read())
+    listed = _with_meant_price(products, splits, facts)
+    texts = vectors_of(text_embeddings, "product_id", "meaning")
+    found = _typical(listed, texts, parameters)
+    shown = [
+        [row for row in rows if row != NONE]
+        for rows in found.alike.rows[:, : parameters.shown_alike].tolist()
+    ]
+    unusual = unusual_prices(
+        listed, found.chosen.typical, found.chosen.listings, shown, parameters.unusual_factor
+    )
+    elsewhere = photos_elsewhere(
+        products,
+        image_products,
+        duplicate_groups,
+        images.read(["image_id", "source_sha256", "sha256"]).to_pandas(),
+        parameters.most_photo_notes,
+    )
+    notes = {
+        product: [*unusual.get(product, []), *elsewhere.get(product, [])]
+        for product in unusual.keys() | elsewhere.keys()
+    }
+    return Made(
+        _written(facts.product_ids, listed, found.chosen.typical, shown, notes),
+        {
+            "listings": len(products),
+            **measure_typical(listed, found.chosen, found.trivial, parameters),
+            "notes": count_notes(notes),
+        },
+    )
+
+
+def _with_meant_price(products: pd.DataFrame, splits: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+    """Give the listings whose price is meant, with group, split and family; sorted by id."""
+    meant = products[products["price_flag"].isna() & (products["price"] > 0)]
+    where = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
+    family = pd.DataFrame({"product_id": list(facts.product_ids), "family": facts.family})
+    return (
+        meant.merge(where, on="product_id", validate="1:1")
+        .merge(family, on="product_id", validate="1:1")
+        .sort_values("product_id", ignore_index=True)
+    )
+
+
+def _typical(listed: pd.DataFrame, texts: Vectors, parameters: PriceNoteParameters) -> _Found:
+    kinds = Kinds(
+        _numbered(listed["category"] + "\n" + listed["currency"]),
+        _numbered(listed["category_path"]),
+        listed["family"].to_numpy(np.int32),
+    )
+    alike = alike_listings(
+        texts.of(listed["product_id"].to_list()),
+        kinds,
+        max(parameters.neighbours),
+        parameters.same_path,
+        parameters.least_similarity,
+    )
+    logs = np.log(listed["price"].to_numpy(np.float64))
+    splits = listed["split"].to_numpy(str)
+    by_market = of_market(logs, kinds.market, splits == "train", parameters.least_spread)
+    return _Found(
+        alike,
+        typical_prices(logs, alike, splits, parameters),
+        calibrated(logs, by_market, splits != "test", parameters.coverage),
+    )
+
+
+def _written(
+    product_ids: tuple[str, ...],
+    listed: pd.DataFrame,
+    typical: Typical,
+    shown: list[list[int]],
+    notes: dict[str, list[Note]],
+) -> bytes:
+    place = {product: row for row, product in enumerate(product_ids)}
+    rows = [place[product] for product in listed["product_id"]]
+    low, high = np.full((2, len(product_ids)), np.nan)
+    low[rows], high[rows] = typical.low, typical.high
+    alike: list[list[int]] = [[] for _ in product_ids]
+    for row, others in zip(rows, shown, strict=True):
+        alike[row] = [rows[other] for other in others]
+    return write_price_notes(
+        product_ids, low, high, alike, [notes.get(product, []) for product in product_ids]
+    )
+
+
+def _numbered(names: "pd.Series[str]") -> NDArray[np.int32]:
+    return pd.factorize(names)[0].astype(np.int32)

@@ -1,0 +1,1 @@
+"""Text embeddings, text indexes and the projection between texts and photos."""

@@ -1,0 +1,1 @@
+"""Metrics, calibration, abstention, fusion and the model card."""

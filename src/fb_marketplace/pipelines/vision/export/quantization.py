@@ -1,0 +1,73 @@
+"""Static quantisation to int8 by ONNX Runtime's own tools, calibrated on photos."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from fb_marketplace.observability.log_filters import quiet
+from fb_marketplace.storage.keyed_table import Table
+from fb_marketplace_serving.encoders.image import INPUT
+from fb_marketplace_serving.imaging import canonical
+
+PHOTOS_AT_ONCE: Final = 8
+QUANTISED: Final = ("Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "MaxPool", "Relu", "Clip")
+"""Operators that compute on int8; what prepares pixels, and what normalises, stays in fp32."""
+
+
+def quantised(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
+    """Quantise an encoder: weights a channel, activations by the range that photos show.
+
+    Args:
+        graph: the encoder in fp32, ONNX.
+        images: the canonical photos.
+        rows: of those that show the ranges: training photos.
+
+    Returns:
+        An encoder with the same input and outputs, ONNX.
+    """
+    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder, quiet():
+        exact, ready, done = (Path(folder, f"{name}.onnx") for name in ("exact", "ready", "done"))
+        exact.write_bytes(graph)
+        quant_pre_process(str(exact), str(ready), skip_symbolic_shape=True)
+        quantize_static(
+            str(ready),
+            str(done),
+            _PhotosOf(images, rows),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(QUANTISED),
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+            calibrate_method=CalibrationMethod.MinMax,
+            extra_options={"ActivationSymmetric": False, "CalibMovingAverage": True},
+        )
+        return done.read_bytes()
+
+
+class _PhotosOf:
+    """Gives photos batch by batch, as ONNX Runtime's calibration asks for them."""
+
+    def __init__(self, images: Table, rows: Sequence[int]) -> None:
+        self._batches = _batches(images, rows)
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self._batches, None)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return self._batches
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._batches)
+
+
+def _batches(images: Table, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+    for start in range(0, len(rows), PHOTOS_AT_ONCE):
+        cut = list(rows[start : start + PHOTOS_AT_ONCE])
+        jpegs = images.take(cut, ["jpeg"]).column("jpeg").to_pylist()
+        yield {INPUT: np.stack([canonical.pixels(jpeg) for jpeg in jpegs])}

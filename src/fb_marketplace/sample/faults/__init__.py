@@ -1,0 +1,1 @@
+"""Faults injected into the sample: rows, texts, photos and files."""

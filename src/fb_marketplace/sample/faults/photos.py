@@ -1,0 +1,148 @@
+"""Which photos go wrong, and how: rows, files, copies and unusual encodings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from typing import TypeAlias, get_args
+
+from fb_marketplace.sample.faults.listings import quota
+from fb_marketplace.sample.records import (
+    Edit,
+    FileFault,
+    Form,
+    Listing,
+    Photo,
+    RowFault,
+    draw_photo,
+)
+
+_Suits: TypeAlias = Callable[[Photo], bool]
+_Take: TypeAlias = Callable[[_Suits], Photo]
+
+_ROW_FAULTS: tuple[tuple[RowFault, float], ...] = (
+    ("missing_id", 0.003),
+    ("missing_product", 0.003),
+    ("unknown_product", 0.007),
+    ("missing_file", 0.008),
+)
+_FILE_FAULTS: tuple[tuple[FileFault, float, int], ...] = (
+    ("empty", 0.005, 1),
+    ("truncated", 0.008, 2),
+    ("not_an_image", 0.008, 2),
+    ("unsupported_format", 0.005, 1),
+    ("too_many_pixels", 0.002, 1),
+)
+_FORMS: tuple[tuple[Form, float, int], ...] = (
+    ("twelve_megapixel", 0.005, 1),
+    ("exif_turned", 0.015, 3),
+    ("png", 0.02, 1),
+    ("alpha", 0.01, 1),
+    ("greyscale", 0.01, 1),
+    ("cmyk", 0.007, 1),
+    ("palette", 0.008, 1),
+)
+
+
+def draw_photos(seed: int, listings: list[Listing], random: Random) -> list[Photo]:
+    """The photos of listings: mostly two, else one, and none where the listing is to have none.
+
+    A copied listing shows its product in views that the original's photos do not have.
+    """
+    photos: list[Photo] = []
+    for listing in listings:
+        if listing.flag == "no_photo":
+            continue
+        number = 2 if random.random() < 0.79 else 1
+        first = 2 if listing.flag == "copy" else 0
+        photos.extend(draw_photo(seed, listing, slot) for slot in range(first, first + number))
+    return photos
+
+
+def soil_photos(seed: int, photos: list[Photo], random: Random) -> list[Photo]:
+    """Plants the faults, copies and unusual encodings of photos, in place.
+
+    Args:
+        seed: the marketplace's seed.
+        photos: plain photos; those of spoiled listings stay plain.
+        random: decides which.
+
+    Returns:
+        Photos that no row names, to be put beside them.
+    """
+    total = len({photo.listing.product.number for photo in photos})
+    draw = [
+        photo for photo in photos if photo.listing.fault is None and not _planted(photo.listing)
+    ]
+    random.shuffle(draw)
+
+    def take(suits: _Suits) -> Photo:
+        chosen = next(photo for photo in draw if not photo.taken and suits(photo))
+        chosen.taken = True
+        return chosen
+
+    for fault, share in _ROW_FAULTS:
+        for _ in range(quota(total, share)):
+            take(_any).row_fault = fault
+    for spoiled, share, least in _FILE_FAULTS:
+        for variant in range(quota(total, share, least)):
+            photo = take(_any)
+            photo.file_fault, photo.variant = spoiled, variant
+    for form, share, least in _FORMS:
+        for variant in range(quota(total, share, least)):
+            photo = take(_any)
+            photo.form, photo.variant = form, variant
+    for _ in range(quota(total, 0.006)):
+        take(_any).repeated = True
+    _copy_exactly(quota(total, 0.012, 3), take)
+    _copy_nearly(quota(total, 0.04, 5), take)
+    return [_orphan(seed, take(_any)) for _ in range(quota(total, 0.007))]
+
+
+def _any(_: Photo) -> bool:
+    return True
+
+
+def _planted(listing: Listing) -> bool:
+    return listing.flag in {"copy", "copied", "repeated_row"}
+
+
+def _copy_exactly(groups: int, take: _Take) -> None:
+    for group in range(groups):
+        if group % 3 == 2:
+            copy = take(lambda photo: photo.slot == 1)
+            source = _sibling(copy, take)
+            if source is not None:
+                copy.source = source
+                continue
+            copy.taken = False
+        source = take(_any)
+        for _ in range(1 + group % 2):
+            copy = take(_elsewhere(source))
+            copy.source = source
+
+
+def _sibling(copy: Photo, take: _Take) -> Photo | None:
+    try:
+        return take(lambda photo: photo.listing is copy.listing)
+    except StopIteration:
+        return None
+
+
+def _elsewhere(source: Photo) -> _Suits:
+    return lambda photo: photo.listing is not source.listing
+
+
+def _copy_nearly(pairs: int, take: _Take) -> None:
+    edits: tuple[Edit, ...] = get_args(Edit)
+    for pair in range(pairs):
+        source = take(lambda photo: photo.form == "jpeg")
+        copy = take(_elsewhere(source))
+        copy.source, copy.edit = source, edits[pair % len(edits)]
+
+
+def _orphan(seed: int, photo: Photo) -> Photo:
+    """A further view of a photo's product, uploaded and forgotten; the photo stays as it is."""
+    orphan = draw_photo(seed, photo.listing, slot=4 + photo.slot)
+    orphan.row_fault = "no_row"
+    return orphan

@@ -1,0 +1,1 @@
+"""Drawings of objects, one module per kind."""

@@ -1,0 +1,63 @@
+"""Every kind of object that can be drawn, and how it stands before a camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from fb_marketplace.sample.rendering.appearance import Look
+from fb_marketplace.sample.rendering.canvas import Pen
+from fb_marketplace.sample.rendering.objects import (
+    clothing,
+    electronics,
+    furniture,
+    household,
+    music,
+    nursery,
+    sport,
+)
+
+Stance: TypeAlias = Literal["stands", "lies"]
+
+
+@dataclass(frozen=True)
+class Archetype:
+    """A kind of object.
+
+    Attributes:
+        draw: draws one that looks as told.
+        stance: "stands" on a floor before a wall, or "lies" flat, seen from above at any turn.
+    """
+
+    draw: Callable[[Pen, Look], None]
+    stance: Stance
+
+
+_STANDING = (
+    *(furniture.sofa, furniture.table, furniture.lamp, furniture.dining_chair),
+    *(furniture.office_chair, furniture.desk, furniture.cabinet, furniture.bookcase),
+    *(furniture.bed, furniture.mirror, furniture.plant),
+    *(electronics.monitor, electronics.laptop, electronics.console, music.speaker),
+    *(household.washing_machine, household.fridge, household.microwave, household.kettle),
+    *(household.vacuum, household.ladder, household.paint_tin, household.bottle),
+    *(household.storage_box, nursery.pram, nursery.toy_car, nursery.teddy, nursery.cot),
+    *(nursery.books, sport.bike, sport.tent, sport.suitcase, music.guitar),
+)
+_LYING = (
+    *(
+        electronics.phone,
+        electronics.tablet,
+        electronics.keyboard,
+        electronics.controller,
+        electronics.game_case,
+    ),
+    *(music.headphones, electronics.camera, household.drill, household.saw, household.hammer),
+    *(household.hair_dryer, household.make_up, clothing.dress, clothing.shoe, clothing.coat),
+    *(clothing.bag, clothing.watch, music.record, sport.ball, sport.dumbbell),
+)
+
+ARCHETYPES: dict[str, Archetype] = {
+    **{draw.__name__: Archetype(draw, "stands") for draw in _STANDING},
+    **{draw.__name__: Archetype(draw, "lies") for draw in _LYING},
+}

@@ -1,0 +1,1 @@
+"""Access to the raw bucket and the lake."""
