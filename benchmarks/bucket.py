@@ -30,12 +30,12 @@ from cleaning import base_parameters, matched_with_rows, peak_of, pictures
 from PIL import Image
 
 from fb_marketplace.parameters.cleaning import CleaningParameters
-from fb_marketplace.pipelines.cleaning.photos import Wanted, read_batch, read_photos
+from fb_marketplace.pipelines.cleaning.photos import PhotoRequest, read_photo_batch, read_photos
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import filesystem as storage
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import Retain
-from fb_marketplace.storage.photo_source import PhotoFile, PhotoFolder, batches
+from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource, batch_by_bytes
 from fb_marketplace_serving.imaging import canonical
 
 TESTS = Path(__file__).parents[1] / "tests"
@@ -199,13 +199,13 @@ class OneAfterAnother:
 def plain(url: str, bucket: str) -> float:
     """Read photos one after another into a table of their own; gives photos a second."""
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
-    keyed_table.ensure(table, IMAGES)
+    keyed_table.ensure_table(table, IMAGES)
     started = time.perf_counter()
     folder: Any = OneAfterAnother(url)
     files = folder.files()[:BATCH]
-    read = partial(read_batch, folder=folder, limits=canonical.Limits())
-    for batch in batches(files, BATCH):
-        usable, _ = read([Wanted(file.key, file.key, "product", file) for file in batch])
+    read = partial(read_photo_batch, folder=folder, limits=canonical.Limits())
+    for batch in batch_by_bytes(files, BATCH):
+        usable, _ = read([PhotoRequest(file.key, file.key, "product", file) for file in batch])
         keyed_table.insert(table, usable)
     return len(files) / (time.perf_counter() - started)
 
@@ -213,8 +213,8 @@ def plain(url: str, bucket: str) -> float:
 def ours(url: str, bucket: str) -> float:
     """Read photos as a run does into a table of their own; gives photos a second, once all are at work."""
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
-    keyed_table.ensure(table, IMAGES)
-    folder = PhotoFolder(url)
+    keyed_table.ensure_table(table, IMAGES)
+    folder = PhotoSource(url)
     files = folder.files()
     matched = matched_with_rows(files)
     settings = CleaningParameters.model_validate(base_parameters())
@@ -222,7 +222,7 @@ def ours(url: str, bucket: str) -> float:
     for number, (usable, _) in enumerate(
         read_photos(matched, folder, frozenset(), frozenset(), settings)
     ):
-        if isinstance(usable, Retain):
+        if isinstance(usable, KeepOnly):
             continue
         keyed_table.insert(table, usable)
         if number <= cores():
@@ -245,9 +245,9 @@ def fetch_plainly(url: str) -> float:
 def fetch(url: str) -> float:
     """List and fetch photos in batches, in one process; gives photos a second."""
     started = time.perf_counter()
-    folder = PhotoFolder(url)
+    folder = PhotoSource(url)
     files = folder.files()
-    for batch in batches(files, BATCH):
+    for batch in batch_by_bytes(files, BATCH):
         folder.fetch(batch)
     return len(files) / (time.perf_counter() - started)
 

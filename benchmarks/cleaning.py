@@ -28,9 +28,9 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 
 from fb_marketplace.compute.parallel import map_batches
-from fb_marketplace.pipelines.cleaning.photos import Wanted, read_batch
-from fb_marketplace.sample.bucket import draw_lake
-from fb_marketplace.storage.photo_source import PhotoFile, PhotoFolder
+from fb_marketplace.pipelines.cleaning.photos import PhotoRequest, read_photo_batch
+from fb_marketplace.sample.bucket import generate_bucket
+from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource
 from fb_marketplace_serving.imaging import canonical
 
 SIZES = {"12 megapixels (4000 x 3000)": (4000, 3000), "1024 x 768": (1024, 768)}
@@ -112,12 +112,12 @@ def plain(path: Path) -> bytes:
 
 def rows(root: Path, paths: Sequence[Path]) -> None:
     """Read photos as cleaning does, in this process."""
-    read_batch(wanted(root, paths), PhotoFolder(str(root)), canonical.Limits())
+    read_photo_batch(wanted(root, paths), PhotoSource(str(root)), canonical.Limits())
 
 
 def two_processes(root: Path, paths: Sequence[Path]) -> float:
     """Time two processes, from when both are at work: a run starts them once."""
-    read = partial(read_batch, folder=PhotoFolder(str(root)), limits=canonical.Limits())
+    read = partial(read_photo_batch, folder=PhotoSource(str(root)), limits=canonical.Limits())
     batches = [wanted(root, paths[start : start + 8]) for start in range(0, len(paths), 8)]
     done = map_batches(read, batches, processes=2)
     for _ in range(4):
@@ -138,14 +138,14 @@ def similarity(path: Path) -> float:
     """Give the structural similarity (Wang et al., 2004) of both ways' results."""
     with Image.open(io.BytesIO(plain(path))) as image:
         theirs = np.asarray(image)
-    ours = canonical.pixels(canonical.canonical(path.read_bytes()))
+    ours = canonical.decode_canonical(canonical.canonicalize(path.read_bytes()))
     return float(structural_similarity(theirs, ours, channel_axis=2))
 
 
-def wanted(root: Path, paths: Sequence[Path]) -> list[Wanted]:
+def wanted(root: Path, paths: Sequence[Path]) -> list[PhotoRequest]:
     """Name photos as cleaning does."""
-    listed = {file.key: file for file in PhotoFolder(str(root)).files()}
-    return [Wanted(path.name, path.stem, "product", listed[path.name]) for path in paths]
+    listed = {file.key: file for file in PhotoSource(str(root)).files()}
+    return [PhotoRequest(path.name, path.stem, "product", listed[path.name]) for path in paths]
 
 
 def write_photos(root: Path, size: tuple[int, int], copies: int) -> list[Path]:
@@ -168,7 +168,7 @@ def write_photos(root: Path, size: tuple[int, int], copies: int) -> list[Path]:
 def pictures() -> Iterator[Image.Image]:
     """Give a few photos of the sample."""
     found = 0
-    for key, content in draw_lake(60, 7).files():
+    for key, content in generate_bucket(60, 7).files():
         if found == PICTURES:
             return
         if key.startswith("images/") and content.startswith(b"\xff\xd8\xff"):
@@ -203,19 +203,19 @@ def read_into_table(folder: Path, count: int) -> None:
     from fb_marketplace.pipelines.cleaning.photos import read_photos
     from fb_marketplace.schemas.lance import IMAGES
     from fb_marketplace.storage import keyed_table
-    from fb_marketplace.storage.keyed_table import Retain
+    from fb_marketplace.storage.keyed_table import KeepOnly
 
-    source = PhotoFolder(str(folder))
+    source = PhotoSource(str(folder))
     files = source.files()
     assert len(files) == count
     matched = matched_with_rows(files)
     settings = base_parameters()
     table = str(folder / "table.lance")
-    keyed_table.ensure(table, IMAGES)
+    keyed_table.ensure_table(table, IMAGES)
     for usable, _ in read_photos(
         matched, source, frozenset(), frozenset(), CleaningParameters.model_validate(settings)
     ):
-        if not isinstance(usable, Retain):
+        if not isinstance(usable, KeepOnly):
             keyed_table.insert(table, usable)
     assert len(keyed_table.open_table(table)) == count
 

@@ -27,8 +27,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning import near_duplicates
-from fb_marketplace.pipelines.cleaning.near_duplicates import Pair
-from fb_marketplace.pipelines.cleaning.perceptual_hash import content_box, perceptual_hash
+from fb_marketplace.pipelines.cleaning.near_duplicates import DuplicatePair
+from fb_marketplace.pipelines.cleaning.perceptual_hash import letterbox_content_box, perceptual_hash
 from fb_marketplace_serving.imaging import canonical
 
 Change = Callable[[Image.Image, Random], Image.Image]
@@ -165,7 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         kind_of[len(origin)] = change.__name__
         origin.append(source)
         sources.append(sha256(upload).hexdigest())
-        jpegs.append(canonical.canonical(upload))
+        jpegs.append(canonical.canonicalize(upload))
         hashes.append(perceptual_hash(jpegs[-1]))
     found, seconds, judged = _find(sources, jpegs, hashes, parameters)
     print(f"\n{len(kind_of):,} copies planted: {judged:,} candidates, {seconds:.1f} s")
@@ -178,22 +178,24 @@ def _find(
     jpegs: list[bytes],
     hashes: list[NDArray[np.uint64]],
     parameters: DuplicateParameters,
-) -> tuple[list[Pair], float, int]:
+) -> tuple[list[DuplicatePair], float, int]:
     """Pairs, seconds, and how many candidates there were."""
     results = [sha256(jpeg).hexdigest() for jpeg in jpegs]
     table = np.stack(hashes)
     began = time.perf_counter()
     pairs = list(
-        near_duplicates.copies(
+        near_duplicates.find_duplicate_pairs(
             sources, results, table, lambda rows: [jpegs[row] for row in rows], parameters
         )
     )
     seconds = time.perf_counter() - began
     _, heads = np.unique(results, return_index=True)
-    return pairs, seconds, len(near_duplicates.candidates(table[heads], parameters))
+    return pairs, seconds, len(near_duplicates.candidate_pairs(table[heads], parameters))
 
 
-def _describe_base(base: list[Pair], names: list[str], count: int, listings: Path | None) -> None:
+def _describe_base(
+    base: list[DuplicatePair], names: list[str], count: int, listings: Path | None
+) -> None:
     near = sum(pair.kind == "near" for pair in base)
     print(
         f"already there: {len(base) - near} exact and {near} near pairs; "
@@ -213,9 +215,12 @@ def _describe_base(base: list[Pair], names: list[str], count: int, listings: Pat
 
 
 def _describe_planted(
-    found: list[Pair], base: list[Pair], origin: list[int], kind_of: dict[int, str]
+    found: list[DuplicatePair],
+    base: list[DuplicatePair],
+    origin: list[int],
+    kind_of: dict[int, str],
 ) -> None:
-    labels = near_duplicates.groups(len(origin), found)
+    labels = near_duplicates.duplicate_groups(len(origin), found)
     hits: dict[str, list[bool]] = defaultdict(list)
     for row, kind in kind_of.items():
         hits[kind].append(bool(labels[row] == labels[origin[row]]))
@@ -226,7 +231,7 @@ def _describe_planted(
         low, high = wilson(count, total)
         print(f"{kind:<16}{total:>8}{count / max(1, total):>8.3f}{low:>10.3f} to {high:.3f}")
 
-    known = near_duplicates.groups(len(origin), base)
+    known = near_duplicates.duplicate_groups(len(origin), base)
     judged = [pair for pair in found if pair.second in kind_of]
     right = sum(bool(known[origin[one]] == known[origin[two]]) for one, two, _, _ in judged)
     low, high = wilson(right, len(judged))
@@ -246,8 +251,8 @@ def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     return middle - half, middle + half
 
 
-def _largest(pairs: Iterable[Pair], count: int) -> int:
-    return int(np.bincount(near_duplicates.groups(count, pairs)).max())
+def _largest(pairs: Iterable[DuplicatePair], count: int) -> int:
+    return int(np.bincount(near_duplicates.duplicate_groups(count, pairs)).max())
 
 
 def _read(folder: Path, limit: int | None) -> tuple[list[str], list[str], list[bytes]]:
@@ -255,7 +260,7 @@ def _read(folder: Path, limit: int | None) -> tuple[list[str], list[str], list[b
     for path in sorted(folder.glob("*.jpg"))[:limit]:
         data = path.read_bytes()
         try:
-            jpegs.append(canonical.canonical(data))
+            jpegs.append(canonical.canonicalize(data))
         except canonical.PhotoError:
             continue
         names.append(path.stem)
@@ -265,7 +270,7 @@ def _read(folder: Path, limit: int | None) -> tuple[list[str], list[str], list[b
 
 def _content(jpeg: bytes) -> Image.Image:
     with Image.open(io.BytesIO(jpeg)) as image:
-        return image.convert("RGB").crop(content_box(np.asarray(image.convert("L"))))
+        return image.convert("RGB").crop(letterbox_content_box(np.asarray(image.convert("L"))))
 
 
 def _cropped(picture: Image.Image, shares: Sequence[float]) -> Image.Image:
@@ -292,7 +297,7 @@ def _encoded(picture: Image.Image, quality: int) -> bytes:
     return buffer.getvalue()
 
 
-def _sheet(pairs: list[Pair], jpegs: list[bytes], path: Path, side: int = 128) -> None:
+def _sheet(pairs: list[DuplicatePair], jpegs: list[bytes], path: Path, side: int = 128) -> None:
     """Near pairs side by side, the least certain first, at most 100."""
     near = sorted((pair for pair in pairs if pair.kind == "near"), key=lambda pair: pair.score)
     sheet = Image.new("RGB", (10 * side + 40, (min(len(near), 100) + 4) // 5 * (side + 14) or 1))

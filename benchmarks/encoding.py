@@ -29,7 +29,7 @@ from training import recipe
 
 from fb_marketplace.compute.parallel import available_cores
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
-from fb_marketplace.pipelines.vision.export.quantization import quantised
+from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, POOL
 from fb_marketplace.pipelines.vision.models.embedding_head import Layer
 from fb_marketplace.pipelines.vision.models.network import Network, make_network
@@ -69,7 +69,7 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), count + CALIBRATION)
         jpegs = images.take(range(count), ["jpeg"]).column("jpeg").to_pylist()
-        pixels = np.stack([canonical.pixels(jpeg) for jpeg in jpegs])
+        pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])
         for backbone in backbones:
             parameters = recipe(backbone, blocks=1).model_copy(
                 update={"weights": "none", "input_side": 224}
@@ -80,7 +80,7 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
             layer = Layer(network, LAYER_OF[backbone]).eval()
             graph = export_trained(network, 1.0, layer)
             # Not on the photos that are measured.
-            int8 = quantised(graph, images, list(range(count, count + CALIBRATION)))
+            int8 = quantize(graph, images, list(range(count, count + CALIBRATION)))
             compare(backbone, parameters.input_side, ways(network, layer, graph, int8), pixels)
 
 

@@ -30,8 +30,8 @@ from fb_marketplace.compute.parallel import available_cores
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.parameters.embeddings import EmbeddingParameters
-from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_image_embeddings
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table, open_table
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
@@ -47,10 +47,13 @@ def print_extraction(graph: bytes) -> None:
     told = recommended()
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), PHOTOS)
-        encoder = StoredFile(str(Path(folder, "encoder.onnx")))
+        encoder = FileRef(str(Path(folder, "encoder.onnx")))
         Path(encoder.url).write_bytes(graph)
         pixels = np.stack(
-            [canonical.pixels(each) for each in images.read(["jpeg"]).column("jpeg").to_pylist()]
+            [
+                canonical.decode_canonical(each)
+                for each in images.read(["jpeg"]).column("jpeg").to_pylist()
+            ]
         )
         cuts = [
             pixels[start : start + told.photos_per_batch]
@@ -101,12 +104,14 @@ def side_by_side(encoder: Encoder, cuts: Cuts) -> None:
         list(pool.map(encoder.encode, cuts))
 
 
-def extract(images: Table, encoder: StoredFile, url: str, told: EmbeddingParameters) -> None:
+def extract(images: Table, encoder: FileRef, url: str, told: EmbeddingParameters) -> None:
     """Make the table of vectors as a run does."""
     dataset = LanceTableDataset(
         url, "fb_marketplace.schemas.lance.IMAGE_EMBEDDINGS", Version("run", "run")
     )
-    for rows in embed(images, encoder, name_vectors(images, encoder, frozenset()), told):
+    for rows in embed_images(
+        images, encoder, plan_image_embeddings(images, encoder, frozenset()), told
+    ):
         dataset.save(rows)
     dataset.seal()
     assert len(open_table(url, "run")) == PHOTOS

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from fb_marketplace.sample.bucket import draw_lake
+from fb_marketplace.sample.bucket import generate_bucket
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.imaging import canonical
@@ -22,11 +22,11 @@ PHOTOS = pa.schema(
 def sample_photos(folder: Path, count: int) -> keyed_table.Table:
     """Draw listings, and write so many of their photos, repeated if there are fewer, to a table."""
     read: list[bytes] = []
-    for key, content in draw_lake(min(300, max(60, count)), 7).files():
+    for key, content in generate_bucket(min(300, max(60, count)), 7).files():
         if not key.endswith(".jpg") or len(read) == count:
             continue
         try:
-            read.append(canonical.canonical(content))
+            read.append(canonical.canonicalize(content))
         except canonical.PhotoError:  # the sample has damaged files on purpose
             continue
     names, again = [f"{place:06}" for place in range(count)], count // len(read) + 1
@@ -35,6 +35,6 @@ def sample_photos(folder: Path, count: int) -> keyed_table.Table:
         for name, jpeg in zip(names, read * again, strict=False)
     ]
     url = str(folder / "images.lance")
-    keyed_table.ensure(url, PHOTOS)
+    keyed_table.ensure_table(url, PHOTOS)
     keyed_table.insert(url, pa.Table.from_pylist(rows, schema=PHOTOS))
     return keyed_table.open_table(url)

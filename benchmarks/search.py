@@ -34,19 +34,19 @@ from numpy.typing import NDArray
 from search_rivals import Ask, Matrix, Way, autofaiss_ways, found, usearch_ways
 from search_vectors import drawn, grown, read_real
 
-from fb_marketplace.ann.index_selection import attempt, kinds, quickest
+from fb_marketplace.ann.index_selection import candidate_kinds, fastest_setting, try_index_kind
 from fb_marketplace.ann.recall_benchmark import (
     DEPTH,
-    Exam,
-    radii_of,
-    recall_of,
-    set_exam,
-    times_of,
+    RecallBenchmark,
+    evaluate_recall,
+    kth_distances,
+    make_recall_queries,
+    measure_latency,
 )
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace_serving.ann.build import hold
-from fb_marketplace_serving.ann.faiss_index import Kind, Vectors
-from fb_marketplace_serving.ann.knn import kept_rows, nearest
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind
+from fb_marketplace_serving.ann.knn import filter_to_rows, nearest_neighbors
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_indexing.yml"
 ROUNDS = 5
@@ -97,18 +97,22 @@ def compare(
         parameters: the recall that is asked for, and how it is measured.
         with_rivals: whether usearch and autofaiss's graph are built too.
     """
-    flat = Vectors(hold([matrix]))
-    exam, held_out = (Exam(each, radii_of(flat, each)) for each in (choosing, asking))
-    tried = [attempt(kind, flat, exam, parameters) for kind in all_kinds(len(flat), parameters)]
+    flat = FaissIndex(flat_index([matrix]))
+    exam, held_out = (
+        RecallBenchmark(each, kth_distances(flat, each)) for each in (choosing, asking)
+    )
+    tried = [
+        try_index_kind(kind, flat, exam, parameters) for kind in all_kinds(len(flat), parameters)
+    ]
     able = [each for each in tried if each.recall.at_least >= parameters.recall]
-    times = times_of({each.vectors.kind: each.vectors for each in able}, choosing)
-    chosen = quickest(able, times).vectors
-    moved = set_exam(flat, parameters.queries, parameters.seed)
+    times = measure_latency({each.vectors.kind: each.vectors for each in able}, choosing)
+    chosen = fastest_setting(able, times).vectors
+    moved = make_recall_queries(flat, parameters.queries, parameters.seed)
     ways, of_moved = [scan(flat), halves(matrix)], {}
     for each in tried:
         way = ours(each.vectors, each.seconds, " (auto)" if each.vectors is chosen else "")
         ways.append(way)
-        of_moved[way.name] = f"{recall_of(each.vectors, moved).mean:.4f}"
+        of_moved[way.name] = f"{evaluate_recall(each.vectors, moved).mean:.4f}"
     if with_rivals:
         for rivals in (usearch_ways, autofaiss_ways):
             ways += rivals(matrix, exam, parameters.recall)
@@ -129,10 +133,10 @@ def compare(
 
 def all_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
     """Give every kind that auto would try on many vectors, and flat as it is served."""
-    return kinds(count, parameters.model_copy(update={"kind": "auto", "flat_up_to": 0}))
+    return candidate_kinds(count, parameters.model_copy(update={"kind": "auto", "flat_up_to": 0}))
 
 
-def compare_filters(vectors: Vectors, asking: Matrix) -> None:
+def compare_filters(vectors: FaissIndex, asking: Matrix) -> None:
     """Print how an index answers under filters, beside a full scan without one."""
     random = np.random.default_rng(0)
     masks = {f"random {share:.1%}": random.random(len(vectors)) < share for share in SHARES}
@@ -167,7 +171,7 @@ def compare_filters(vectors: Vectors, asking: Matrix) -> None:
         )
 
 
-def scan(vectors: Vectors) -> Way:
+def scan(vectors: FaissIndex) -> Way:
     """Compare with every vector, by FAISS alone."""
     exact = vectors.exact
     return Way(
@@ -193,27 +197,31 @@ def halves(matrix: Matrix) -> Way:
     )
 
 
-def ours(vectors: Vectors, seconds: float, note: str) -> Way:
+def ours(vectors: FaissIndex, seconds: float, note: str) -> Way:
     """Search as it is served."""
     told = {name: value for name, value in vectors.settings.items() if name != "efConstruction"}
     return Way(
         f"{vectors.kind}{note}",
         ", ".join(f"{name} {value}" for name, value in told.items()),
-        lambda queries: nearest(vectors, queries, DEPTH)[0],
+        lambda queries: nearest_neighbors(vectors, queries, DEPTH)[0],
         seconds,
         vectors.size_bytes / len(vectors),
     )
 
 
-def filtered(vectors: Vectors, keep: NDArray[Any]) -> Ask:
+def filtered(vectors: FaissIndex, keep: NDArray[Any]) -> Ask:
     """Search under a filter, a mask or rows, as it is served, reading the filter included."""
-    return lambda queries: nearest(vectors, queries, DEPTH, kept_rows(keep, len(vectors)))[0]
+    return lambda queries: nearest_neighbors(
+        vectors, queries, DEPTH, filter_to_rows(keep, len(vectors))
+    )[0]
 
 
-def filtered_recall(vectors: Vectors, mask: NDArray[np.bool_], queries: Matrix, ask: Ask) -> float:
+def filtered_recall(
+    vectors: FaissIndex, mask: NDArray[np.bool_], queries: Matrix, ask: Ask
+) -> float:
     """Give the share found of the ten nearest that a filter keeps; copies count."""
-    kept = Vectors(hold([vectors.matrix[mask]]))
-    exam = Exam(queries, radii_of(kept, queries))
+    kept = FaissIndex(flat_index([vectors.matrix[mask]]))
+    exam = RecallBenchmark(queries, kth_distances(kept, queries))
     if not mask[ask(queries)].all():
         raise AssertionError("found a row that the filter does not keep")
     return found(ask, vectors.matrix, exam).mean

@@ -15,7 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 from usearch.index import Index as USearch
 
-from fb_marketplace.ann.recall_benchmark import DEPTH, Exam, Recall, recall_at
+from fb_marketplace.ann.recall_benchmark import (
+    DEPTH,
+    RecallBenchmark,
+    RecallEstimate,
+    recall_lower_bound_at,
+)
 from fb_marketplace_serving.ann.build import EF_SEARCHES
 from fb_marketplace_serving.ann.knn import exact_distances
 
@@ -44,17 +49,17 @@ class Way(NamedTuple):
     bytes_a_vector: float
 
 
-def found(ask: Ask, matrix: Matrix, exam: Exam) -> Recall:
+def found(ask: Ask, matrix: Matrix, exam: RecallBenchmark) -> RecallEstimate:
     """Give the share of the ten nearest that a way finds; copies of the tenth count as it does."""
     rows = ask(exam.queries)
     distances = [
         exact_distances(matrix, exam.queries[place : place + 1], rows[place])
         for place in range(len(rows))
     ]
-    return recall_at(np.stack(distances), exam)
+    return recall_lower_bound_at(np.stack(distances), exam)
 
 
-def usearch_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
+def usearch_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iterator[Way]:
     """Give usearch in fp32 as it comes, and looking as far as it must to find so much."""
     started = time.perf_counter()
     index = USearch(ndim=matrix.shape[1], metric="l2sq", dtype="f32")
@@ -78,7 +83,7 @@ def usearch_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
             return
 
 
-def autofaiss_ways(matrix: Matrix, exam: Exam, recall: float) -> Iterator[Way]:
+def autofaiss_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iterator[Way]:
     """Give autofaiss's graph as it would set it, and looking only as far as it must to find so much."""
     count = len(matrix)
     links = 15 if count < 10_000 else 32

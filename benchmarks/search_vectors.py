@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.storage import keyed_table
-from fb_marketplace_serving.ann.build import hold
-from fb_marketplace_serving.ann.faiss_index import Vectors
-from fb_marketplace_serving.ann.knn import one_thread
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
+from fb_marketplace_serving.ann.knn import limit_faiss_threads
 
 HELD_OUT = 1000
 DRAWN = 9500
@@ -90,8 +90,8 @@ def grown(real: Matrix, count: int, seed: int = 0) -> Matrix:
     if count <= len(real):
         return real[:count]
     random = np.random.default_rng(seed)
-    with one_thread():
-        around = Vectors(hold([real])).nearest(real, min(NEIGHBOURS + 1, len(real)))
+    with limit_faiss_threads():
+        around = FaissIndex(flat_index([real])).nearest(real, min(NEIGHBOURS + 1, len(real)))
     one = random.integers(len(real), size=count - len(real))
     other = around[one, random.integers(1, around.shape[1], size=len(one))]
     share = random.random((len(one), 1), dtype=np.float32)

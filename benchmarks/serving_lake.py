@@ -10,15 +10,15 @@ from photos_of_sample import sample_photos
 from serving_original import LABELS, resnet50
 from training import recipe
 
-from fb_marketplace.pipelines.listings.listing_features import make_listings
-from fb_marketplace.pipelines.release.build_manifest import describe
-from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
+from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.release.build_manifest import describe_release
+from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
-from fb_marketplace.pipelines.vision.export.quantization import quantised
+from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN
 from fb_marketplace.pipelines.vision.models.embedding_head import Layer
-from fb_marketplace.sample.bucket import draw_lake
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.sample.bucket import generate_bucket
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
@@ -44,7 +44,7 @@ def make_lake(folder: Path, precision: str) -> Path:
     graph = export_trained(network, 1.0, Layer(network, HIDDEN))
     images = sample_photos(folder, UPLOADS)
     if precision == "int8":
-        graph = quantised(graph, images, list(range(len(images))))
+        graph = quantize(graph, images, list(range(len(images))))
     (folder / "uploads").mkdir()
     for name, content in uploads():
         (folder / "uploads" / name).write_bytes(content)
@@ -55,11 +55,11 @@ def make_lake(folder: Path, precision: str) -> Path:
 def uploads() -> Iterator[tuple[str, bytes]]:
     """Give photos as they are uploaded: the sample's, whole."""
     found = 0
-    for key, content in draw_lake(200, 7).files():
+    for key, content in generate_bucket(200, 7).files():
         if not key.endswith(".jpg") or found == UPLOADS:
             continue
         try:
-            canonical.canonical(content)
+            canonical.canonicalize(content)
         except canonical.PhotoError:  # the sample has damaged files on purpose
             continue
         found += 1
@@ -70,7 +70,9 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
     """Publish a release of some photos, each of a listing of its own."""
     shown = images.take(range(len(images)), ["image_id", "jpeg"])
     ids = shown.column("image_id").to_pylist()
-    pixels = np.stack([canonical.pixels(jpeg) for jpeg in shown.column("jpeg").to_pylist()])
+    pixels = np.stack(
+        [canonical.decode_canonical(jpeg) for jpeg in shown.column("jpeg").to_pylist()]
+    )
     embeddings = Encoder.from_bytes(graph).encode(pixels).embeddings
     index_bytes, ids_bytes = Index.build_flat(embeddings, ids, ids).to_bytes()
     listing = ("A thing", 1.0, "GBP", LABELS[0], LABELS[0], None, None)
@@ -79,19 +81,19 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
         "encoder.onnx": graph,
         "index": index_bytes,
         "ids": ids_bytes,
-        "listings": make_listings(products),
-        "photos": cut_photos(images),
+        "listings": build_listing_cards(products),
+        "photos": pack_photos(images),
         "measures": b"",
     }
     for name, data in contents.items():
         (folder / name).write_bytes(data)
-    files = {name: StoredFile(str(folder / name)) for name in contents}
+    files = {name: FileRef(str(folder / name)) for name in contents}
     (folder / FOLDER).mkdir(parents=True)
     sizes = {}
     for file in write_photo_files(images, files["photos"], {}):
         (folder / FOLDER / file.name).write_bytes(file.data)
         sizes[file.name] = len(file.data)
-    manifest = describe(
+    manifest = describe_release(
         lake=Lake(str(folder)),
         files={
             "encoder": files["encoder.onnx"],

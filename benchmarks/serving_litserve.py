@@ -26,7 +26,7 @@ class Exported(litserve.LitAPI):
 
     def decode_request(self, request) -> np.ndarray:  # LitServe parses a body by its annotation
         """Read the photo."""
-        return canonical.pixels(canonical.canonical(request["image"].file.read()))
+        return canonical.decode_canonical(canonical.canonicalize(request["image"].file.read()))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
         """Encode it."""

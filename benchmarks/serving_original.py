@@ -39,7 +39,7 @@ def serve_original(port: int, parameters: VisionParameters) -> None:
 
     @app.post("/predict/image")
     def predict(image: UploadFile) -> dict[str, object]:
-        pixels = canonical.pixels(canonical.canonical(image.file.read()))
+        pixels = canonical.decode_canonical(canonical.canonicalize(image.file.read()))
         with torch.no_grad():
             logits = network(torch.from_numpy(pixels[np.newaxis]))
         return answer(torch.softmax(logits, dim=1)[0].numpy())

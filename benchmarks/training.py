@@ -25,14 +25,14 @@ from photos_of_sample import sample_photos
 from PIL import Image
 
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.category_paths import Paths
-from fb_marketplace.pipelines.vision.data.dataset import Batches, PhotoDataset, loader
-from fb_marketplace.pipelines.vision.data.task import Task
+from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
+from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
+from fb_marketplace.pipelines.vision.data.task import TrainingTask
 from fb_marketplace.pipelines.vision.models.backbones import BACKBONES
-from fb_marketplace.pipelines.vision.models.network import make_head, make_network, weights_of
-from fb_marketplace.pipelines.vision.training.fine_tuning import make_parts
-from fb_marketplace.pipelines.vision.training.linear_probe import Examples, Head, train_head
-from fb_marketplace.pipelines.vision.training.malloc import kept_memory
+from fb_marketplace.pipelines.vision.models.network import make_head, make_network, network_weights
+from fb_marketplace.pipelines.vision.training.fine_tuning import make_training_state
+from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet, LinearHead, train_head
+from fb_marketplace.pipelines.vision.training.malloc import reuse_freed_memory
 from fb_marketplace.pipelines.vision.training.train_loop import train_epoch
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
@@ -80,17 +80,17 @@ def backbone_of(name: str) -> str:
     return name.partition(",")[0]
 
 
-def our_way(task: Task, parameters: VisionParameters) -> Callable[[], float]:
+def our_way(task: TrainingTask, parameters: VisionParameters) -> Callable[[], float]:
     """Make what trains an epoch our way and gives photos a second."""
-    parts = make_parts(random_head(parameters), parameters)
+    parts = make_training_state(random_head(parameters), parameters)
     told = parameters.fine_tuning
-    batches = Batches(len(task.rows), told.batch_size, parameters.seed)
+    batches = BatchSampler(len(task.rows), told.batch_size, parameters.seed)
     dataset = PhotoDataset(task.images, task.rows.tolist(), told.augmentation, parameters.seed)
-    reading = loader(dataset, batches, told.workers)
+    reading = make_loader(dataset, batches, told.workers)
 
     def epoch() -> float:
         started = time.perf_counter()
-        with kept_memory():
+        with reuse_freed_memory():
             train_epoch(parts, task, reading, 1, parameters)
         return len(batches) * told.batch_size / (time.perf_counter() - started)
 
@@ -98,7 +98,7 @@ def our_way(task: Task, parameters: VisionParameters) -> Callable[[], float]:
 
 
 def plain_way(
-    task: Task, parameters: VisionParameters, layout: torch.memory_format
+    task: TrainingTask, parameters: VisionParameters, layout: torch.memory_format
 ) -> Callable[[], float]:
     """Make the loop of the tutorials, over the same photos and the same blocks."""
     network, told = make_network(parameters, CLASSES), parameters.fine_tuning
@@ -116,7 +116,7 @@ def plain_way(
 
     def as_tensor(jpeg: bytes) -> torch.Tensor:
         # As torchvision's ToTensor does, then Normalize: the memory of a channel lies together.
-        photo = Image.fromarray(canonical.pixels(jpeg)).resize(
+        photo = Image.fromarray(canonical.decode_canonical(jpeg)).resize(
             (side, side), Image.Resampling.BILINEAR
         )
         channels = torch.from_numpy(np.array(photo)).permute(2, 0, 1).contiguous()
@@ -153,7 +153,7 @@ def head_alone(photos: int, parameters: VisionParameters) -> Callable[[], float]
     generator = np.random.default_rng(0)
     count = 8 * photos
     classes = generator.integers(CLASSES, size=count)
-    found = Examples(
+    found = FeatureSet(
         generator.normal(size=(count, features)).astype(np.float32),
         classes,
         np.where(np.arange(count) % 8 == 0, "validation", "train"),
@@ -173,25 +173,25 @@ def head_alone(photos: int, parameters: VisionParameters) -> Callable[[], float]
     return training
 
 
-def planted_task(images: Table) -> Task:
+def planted_task(images: Table) -> TrainingTask:
     """Give photos any classes: what they are makes no difference to the speed."""
     rows = np.arange(len(images))
     generator = np.random.default_rng(0)
     classes = generator.integers(CLASSES, size=len(rows))
-    return Task(images, rows, classes, planted_paths(classes), rows[:1], classes[:1])
+    return TrainingTask(images, rows, classes, planted_paths(classes), rows[:1], classes[:1])
 
 
-def planted_paths(classes: np.ndarray) -> Paths:
+def planted_paths(classes: np.ndarray) -> CategoryPaths:
     """Give photos any path of their class, of as many as the recipe tells apart of real listings."""
     of = np.random.default_rng(1).integers(PATHS, size=len(classes))
-    return Paths(classes * PATHS + of, (PATHS,) * CLASSES)
+    return CategoryPaths(classes * PATHS + of, (PATHS,) * CLASSES)
 
 
-def random_head(parameters: VisionParameters) -> Head:
+def random_head(parameters: VisionParameters) -> LinearHead:
     """Give a head that knows nothing."""
     labels = tuple(f"class {place}" for place in range(CLASSES))
     counts = (PATHS,) * CLASSES
-    return Head(weights_of(make_head(parameters, CLASSES, counts)), labels)
+    return LinearHead(network_weights(make_head(parameters, CLASSES, counts)), labels)
 
 
 def recipe(backbone: str, blocks: int) -> VisionParameters:

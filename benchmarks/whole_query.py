@@ -26,19 +26,19 @@ import yaml
 from numpy.typing import NDArray
 from search_vectors import grown
 
-from fb_marketplace.ann.index_selection import choose
-from fb_marketplace.evaluation.query_text import shortened
+from fb_marketplace.ann.index_selection import select_index
+from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace_serving.ann.build import hold
-from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.loader import Release
-from fb_marketplace_serving.release.search_artifacts import SearchParts
-from fb_marketplace_serving.search.bm25 import WordIndex
-from fb_marketplace_serving.search.candidates import Query, Searched
-from fb_marketplace_serving.search.engine import Searcher
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.release.search_artifacts import SearchArtifacts
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
+from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listing_store import ListingStore
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_ranking.yml"
 CLIENTS, THREADS = 16, 2
@@ -67,8 +67,8 @@ def main() -> None:
 
 
 def enlarged(
-    release: Release, parts: SearchParts, size: int, parameters: IndexParameters
-) -> Searcher:
+    release: Release, parts: SearchArtifacts, size: int, parameters: IndexParameters
+) -> SearchEngine:
     """Make a release of more listings: each made one has the text of a real one, and about its vectors."""
     real = sorted(release.listings)
     of = [real[place % len(real)] for place in range(size)]
@@ -86,10 +86,10 @@ def enlarged(
     )
     repeated = np.arange(size) % len(real)
     facts = parts.facts
-    catalogue = Catalogue(
+    catalogue = ListingStore(
         index,
         listings,
-        Facts.of(
+        ListingFeatures.of(
             ids,
             [f"{place // len(real)}-{facts.family[each]}" for place, each in enumerate(repeated)],
             facts.latitude[repeated],
@@ -99,17 +99,17 @@ def enlarged(
         ),
     )
     texts = Index(index_of(parts.texts, size, parameters), ids, ids)
-    searched = Searched(catalogue, index, pictures, texts, repeated_words(parts.words, size))
-    return Searcher(searched, parts.ranker, release.manifest.labels)
+    searched = SearchIndexes(catalogue, index, pictures, texts, repeated_words(parts.words, size))
+    return SearchEngine(searched, parts.ranker, release.manifest.labels)
 
 
-def index_of(index: Index, rows: int, parameters: IndexParameters) -> Vectors:
+def index_of(index: Index, rows: int, parameters: IndexParameters) -> FaissIndex:
     """Index vectors, and more between them, as the pipeline would choose to."""
     matrix = grown(index.vectors(np.arange(len(index))), rows)
-    return choose(Vectors(hold([matrix])), parameters).vectors
+    return select_index(FaissIndex(flat_index([matrix])), parameters).vectors
 
 
-def repeated_words(words: WordIndex, size: int) -> WordIndex:
+def repeated_words(words: BM25Index, size: int) -> BM25Index:
     """Give the same terms to every listing that repeats another."""
     vocabulary, starts, rows, scores = words.matrix
     reach = -(-size // words.documents)
@@ -119,7 +119,7 @@ def repeated_words(words: WordIndex, size: int) -> WordIndex:
     kept = shifted < size
     order = np.lexsort((shifted[kept], terms[kept]))
     counts = np.bincount(terms[kept], minlength=len(vocabulary))
-    return WordIndex(
+    return BM25Index(
         vocabulary,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         shifted[kept][order].astype(np.int32),
@@ -136,24 +136,24 @@ def queries(release: Release) -> Iterator[tuple[str, NDArray[np.float32] | None]
         vector = index.vectors(np.array([row]))[0]
         yield (
             (title, None),
-            (shortened(title), None),
+            (shorten_title(title), None),
             ("", vector),
-            (shortened(title), vector),
+            (shorten_title(title), vector),
         )[place % 4]
 
 
-def put(parts: SearchParts, asked: tuple[str, NDArray[np.float32] | None]) -> Query:
+def put(parts: SearchArtifacts, asked: tuple[str, NDArray[np.float32] | None]) -> QueryVectors:
     """Encode what is asked."""
     text, photo = asked
     if not text:
-        return Query(photo=photo)
+        return QueryVectors(photo=photo)
     meaning, pictured = parts.encoder.encode([text])
-    return Query(text, meaning[0], pictured[0], photo)
+    return QueryVectors(text, meaning[0], pictured[0], photo)
 
 
 def measure(
-    searcher: Searcher,
-    parts: SearchParts,
+    searcher: SearchEngine,
+    parts: SearchArtifacts,
     asked: list[tuple[str, NDArray[np.float32] | None]],
 ) -> None:
     """Print what clients wait, then what each stage takes alone."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace_serving.ann import knn
-from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 
 COUNT, DIMENSION = 3000, 24
@@ -47,8 +47,8 @@ def brute_force(matrix, query, k, keep=None):
 
 def looking_everywhere(kind, matrix):
     """An index of a kind that passes over nothing, and so finds what comparing finds."""
-    vectors = build(kind, hold([matrix]))
-    vectors.look(list(efforts(vectors))[-1])
+    vectors = build_index(kind, flat_index([matrix]))
+    vectors.look(list(search_settings(vectors))[-1])
     if kind == "ivf_rabitq":
         # Of rows that are nearly the same, a bit a number does not tell the nearest.
         vectors.look({"k_factor": len(matrix)})

@@ -62,7 +62,7 @@ def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
 
         rows = []
         for image_id, data in found.items():
-            photo = canonical.read(data)
+            photo = canonical.read_photo(data)
             rows.append(
                 {
                     "key": f"key of {image_id}",
@@ -80,7 +80,7 @@ def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
                     "perceptual_hash": perceptual_hash(photo.jpeg).tolist(),
                 }
             )
-        keyed_table.ensure(url, IMAGES)
+        keyed_table.ensure_table(url, IMAGES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.lake_layout import begun
+from fb_marketplace.storage.lake_layout import started_at
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.release.manifest import (
     ARTIFACTS,
@@ -52,9 +52,9 @@ class SmallLake:
     def commit(self, keys: Iterable[str], run: str | None = None, table: str = TABLE) -> None:
         """Make a table hold these keys; the version that this makes is the run's, if there is one."""
         url = str(self.root / table)
-        keyed_table.ensure(url, LETTERS)
+        keyed_table.ensure_table(url, LETTERS)
         wanted = frozenset(keys)
-        held = keyed_table.held_keys(url)
+        held = keyed_table.existing_keys(url)
         made = keyed_table.retain(url, wanted)
         for key in sorted(wanted - held):
             made = keyed_table.insert(url, pa.table({"key": [key]}, schema=LETTERS))
@@ -63,7 +63,7 @@ class SmallLake:
 
     def record(self, run: str, made: Iterable[str], read: Mapping[str, str] | None = None) -> None:
         """A run that ended well, a minute after it began."""
-        began = begun(run)
+        began = started_at(run)
         record = RunRecord(
             version=run,
             pipelines=("__default__",),
@@ -103,7 +103,7 @@ class SmallLake:
         )
         manifest = Manifest(
             version=run,
-            created=begun(run).isoformat(),
+            created=started_at(run).isoformat(),
             code_revision="abc",
             data_digest="d",
             artifacts={name: artifact_of(str(self.root), path) for name, path in paths.items()},

@@ -8,13 +8,13 @@ import lightgbm
 import numpy as np
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.bm25 import WordIndex
-from fb_marketplace_serving.search.candidates import Query, Searched, gather
-from fb_marketplace_serving.search.filters import Filter, Near
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.listing_store import BANDS, Catalogue
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes, collect_candidates
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listing_store import BANDS, ListingStore
 from fb_marketplace_serving.search.listings import Listing
-from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 from fb_marketplace_serving.search.tokenizer import terms
 
 LABELS = ("Arts", "Home", "Sport")
@@ -46,7 +46,7 @@ class Market(NamedTuple):
     listings: dict[str, Listing]
     texts: list[str]
     with_photos: frozenset[str]
-    searched: Searched
+    searched: SearchIndexes
 
     @property
     def catalogue(self):
@@ -69,7 +69,7 @@ def count_words(texts):
         rows += holds
         scores += [told[row].count(term) / len(told[row]) / len(holds) ** 0.5 for row in holds]
         starts.append(len(rows))
-    return WordIndex(
+    return BM25Index(
         vocabulary,
         np.array(starts, np.int64),
         np.array(rows, np.int32),
@@ -85,7 +85,7 @@ def listing(product_id, price=None, path="Home", title="A chair"):
 def facts(product_ids, families=None, places=None, description_words=None, photo_pixels=None):
     count = len(product_ids)
     latitude, longitude = zip(*(places or [(np.nan, np.nan)] * count), strict=True)
-    return Facts.of(
+    return ListingFeatures.of(
         product_ids,
         families or product_ids,
         latitude,
@@ -126,15 +126,15 @@ def make_market(count=300, seed=0):
     shown[copies] = shown[of]
     pictures = Index.build_flat(shown, index.image_ids, index.product_ids)
     meanings = Index.build_flat(unit(random, count, TEXT_SIZE), ids, ids)
-    catalogue = Catalogue(index, listings, known)
-    searched = Searched(catalogue, index, pictures, meanings, count_words(texts))
+    catalogue = ListingStore(index, listings, known)
+    searched = SearchIndexes(catalogue, index, pictures, meanings, count_words(texts))
     return Market(listings, texts, frozenset(owners), searched)
 
 
 def draw_query(random, kind=None):
     """Draw a query of words, of a photo, or of both."""
     kind = kind or random.choice(["words", "photo", "both"])
-    query = Query()
+    query = QueryVectors()
     if kind != "photo":
         query = query._replace(
             words=" ".join(random.choice(WORDS, random.integers(1, 4))),
@@ -167,10 +167,10 @@ def draw_filter(random):
         return value if random.random() < 0.5 else None
 
     bounds = sorted(random.choice([0.0, 10.0, 25.0, 50.0, 99.99, 100.0, 300.0], 2).tolist())
-    near = Near(
+    near = GeoFilter(
         float(random.uniform(50, 58)), float(random.uniform(-6, 2)), given(random.uniform(20, 600))
     )
-    return Filter(
+    return SearchFilters(
         categories=tuple(
             random.choice(PREFIXES, random.choice([0, 0, 1, 2]), replace=False).tolist()
         ),
@@ -231,8 +231,8 @@ def train_ranker(market, searches=60, seed=0):
     for _ in range(searches):
         query = draw_query(random)
         near = draw_filter(random).near
-        pool = gather(market.searched, query, depth=40)
-        features.append(features_of(pool, query, market.catalogue, LABELS, near))
+        pool = collect_candidates(market.searched, query, depth=40)
+        features.append(compute_features(pool, query, market.catalogue, LABELS, near))
         worth = pool.fused / pool.fused.max() + np.nan_to_num(features[-1][:, PRICE_RATIO]) / 5
         grades.append(np.clip(np.round(3 * worth + random.normal(size=len(pool)) / 2), 0, 3))
         sizes.append(len(pool))

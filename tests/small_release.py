@@ -60,7 +60,7 @@ def make_release(
     root = lake / folder
     root.mkdir(parents=True)
     ids = list(canonical)
-    pixels = np.stack([photos.pixels(jpeg) for jpeg in canonical.values()])
+    pixels = np.stack([photos.decode_canonical(jpeg) for jpeg in canonical.values()])
     encoding = Encoder.from_bytes(encoder, threads=1).encode(pixels)
     products = of or listings.column("product_id").to_pylist()
     index = Index.build_flat(encoding.embeddings, ids, products)

@@ -15,17 +15,22 @@ from tiny_text_encoder import graph, tokenizer
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.release.manifest import TextCanary
-from fb_marketplace_serving.release.provenance import SOURCES, Origin, Source, write_origins
+from fb_marketplace_serving.release.provenance import (
+    SOURCES,
+    ListingProvenance,
+    Source,
+    write_provenance,
+)
 from fb_marketplace_serving.search import gazetteer as places_module
-from fb_marketplace_serving.search.gazetteer import Row, folded
+from fb_marketplace_serving.search.gazetteer import Row, fold_name
 from fb_marketplace_serving.search.listing_features import COLUMNS as FACT_COLUMNS
 from fb_marketplace_serving.search.price_insights import (
     PHOTO_ELSEWHERE,
     UNUSUAL_PRICE,
-    Note,
+    Insight,
     PhotoElsewhere,
     UnusualPrice,
-    write_price_notes,
+    write_price_insights,
 )
 from fb_marketplace_serving.search.ranking_features import FEATURES
 
@@ -107,7 +112,7 @@ def make_parts(
         "picture_ids": pictures[1],
         "ranker": ranker(),
         "price_notes": price_notes(rows),
-        "provenance": write_origins(
+        "provenance": write_provenance(
             [_origin(product) for product in ids], dict.fromkeys(SOURCES, Source("x"))
         ),
     }
@@ -160,7 +165,7 @@ def _places() -> bytes:
     return parquet(
         places_module.COLUMNS,
         [
-            Row(name, folded(name), north, east, people, False, math.nan, False)
+            Row(name, fold_name(name), north, east, people, False, math.nan, False)
             for name, (north, east, people) in TOWNS.items()
         ],
     )
@@ -175,20 +180,20 @@ def price_notes(rows: list[dict]) -> bytes:
         [other for other in others if other != place] if has else []
         for place, has in enumerate(priced)
     ]
-    notes: list[list[Note]] = [[] for _ in rows]
+    notes: list[list[Insight]] = [[] for _ in rows]
     for place, row in enumerate(rows):
         if priced[place] and not TYPICAL[0] <= row["price"] <= TYPICAL[1]:
             told = tuple(ids[other] for other in alike[place])
             evidence = UnusualPrice(*TYPICAL, len(told), told)
-            notes[place].append(Note(UNUSUAL_PRICE, "Alike listings ask otherwise.", evidence))
+            notes[place].append(Insight(UNUSUAL_PRICE, "Alike listings ask otherwise.", evidence))
     elsewhere = PhotoElsewhere(ids[-1], "one", "other", 5.0, "Hull", "exact")
-    notes[0].append(Note(PHOTO_ELSEWHERE, "The photo stands in another listing.", elsewhere))
+    notes[0].append(Insight(PHOTO_ELSEWHERE, "The photo stands in another listing.", elsewhere))
     low, high = (np.where(priced, bound, np.nan) for bound in TYPICAL)
-    return write_price_notes(ids, low, high, alike, notes)
+    return write_price_insights(ids, low, high, alike, notes)
 
 
-def _origin(product: str) -> Origin:
-    return Origin(product, 0, 0, [], None, False, None, product, 1, "train", [], [])
+def _origin(product: str) -> ListingProvenance:
+    return ListingProvenance(product, 0, 0, [], None, False, None, product, 1, "train", [], [])
 
 
 def parquet(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:

@@ -2,7 +2,11 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from fb_marketplace.evaluation.confusion_matrix import confusion, draw_confusion, macro_f1
+from fb_marketplace.evaluation.confusion_matrix import (
+    confusion_matrix,
+    macro_f1,
+    plot_confusion_matrix,
+)
 
 LABELS = ("Arts", "Home", "Sport")
 
@@ -16,15 +20,15 @@ def test_macro_f1_is_the_mean_over_the_classes_that_are_there():
 
 
 def test_what_is_true_is_counted_by_row_and_what_was_said_by_column():
-    counts = confusion(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
+    counts = confusion_matrix(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
 
     assert counts.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
 
 
 def test_another_confusion_gives_another_picture():
     truth = np.array([0, 0, 1, 2])
-    drawn = draw_confusion(truth, truth, LABELS, "right")
+    drawn = plot_confusion_matrix(truth, truth, LABELS, "right")
 
     assert drawn.startswith(b"\x89PNG")
-    assert drawn == draw_confusion(truth, truth, LABELS, "right")
-    assert drawn != draw_confusion(truth, truth[::-1], LABELS, "right")
+    assert drawn == plot_confusion_matrix(truth, truth, LABELS, "right")
+    assert drawn != plot_confusion_matrix(truth, truth[::-1], LABELS, "right")

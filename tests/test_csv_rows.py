@@ -105,7 +105,7 @@ def test_another_dialect_is_read():
 
 
 def test_a_quote_that_nobody_closes_is_not_followed_for_ever():
-    rest = "2,elm,6\n" * (2 * csv_reader.MOST_CHARACTERS // 8)
+    rest = "2,elm,6\n" * (2 * csv_reader.MAX_CHARACTERS // 8)
 
     rows = part(HEADER + '1,"oak,5\n' * 20 + rest, LINES)
 

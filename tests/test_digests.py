@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from fb_marketplace.storage import fingerprints, keyed_table
 from fb_marketplace.storage.fingerprints import (
     content_digest,
-    key_of,
+    make_key,
     sha256,
     stage_digest,
     table_digest,
@@ -40,10 +40,16 @@ def test_sha256_is_that_of_the_bytes():
 
 
 def test_a_key_changes_with_each_part_and_where_it_is_cut():
-    keys = {key_of("a", "b"), key_of("b", "a"), key_of("ab"), key_of("ab", ""), key_of("a,b")}
+    keys = {
+        make_key("a", "b"),
+        make_key("b", "a"),
+        make_key("ab"),
+        make_key("ab", ""),
+        make_key("a,b"),
+    }
 
     assert len(keys) == 5
-    assert key_of("a", 1) == key_of("a", 1)
+    assert make_key("a", 1) == make_key("a", 1)
 
 
 def test_rows_and_columns_may_come_in_any_order(table):
@@ -139,7 +145,7 @@ def digest_of(tmp_path):
 
     def digest(name, vectors, at_once=True):
         url = str(tmp_path / f"{name}.lance")
-        keyed_table.ensure(url, SCHEMA)
+        keyed_table.ensure_table(url, SCHEMA)
         rows = [
             {"key": f"{name} {each}", "id": each, "vector": vector}
             for each, vector in vectors.items()
@@ -153,7 +159,7 @@ def digest_of(tmp_path):
 
 def test_rows_of_a_table_may_be_written_in_any_order_and_commits(digest_of, monkeypatch):
     expected = digest_of("one", VECTORS)
-    monkeypatch.setattr(fingerprints, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(fingerprints, "DIGEST_BATCH_SIZE", 2)
 
     assert digest_of("other", dict(reversed(VECTORS.items())), at_once=False) == expected
 

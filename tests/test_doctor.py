@@ -11,7 +11,7 @@ import pytest
 import seaweed as seaweedfs
 
 from fb_marketplace.diagnostics import doctor, system
-from fb_marketplace.diagnostics.doctor import Needs, examine
+from fb_marketplace.diagnostics.doctor import RunRequirements, run_checks
 from fb_marketplace.diagnostics.table_probe import RawTable
 from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace_serving.storage.s3 import S3
@@ -65,11 +65,11 @@ def become(monkeypatch, environment):
 
 def needs(raw, lake, columns=("id", "product_name")):
     table = RawTable("raw_products", f"{raw}/Assets/Products.csv", "csv", {}, columns)
-    return Needs(raw, (table,), f"{raw}/images", lake)
+    return RunRequirements(raw, (table,), f"{raw}/images", lake)
 
 
 def fails(*asked, **told):
-    return {each.what: each.told for each in examine(*asked, **told) if each.state == "fails"}
+    return {each.what: each.told for each in run_checks(*asked, **told) if each.state == "fails"}
 
 
 def everything(root):
@@ -83,7 +83,7 @@ def everything(root):
 def test_where_all_is_well_each_check_says_so_and_nothing_is_left(roots):
     before = everything(roots[1])
 
-    found = list(examine(needs(*roots), thorough=True))
+    found = list(run_checks(needs(*roots), thorough=True))
 
     assert {each.state for each in found} == {"ok"}, [str(each) for each in found]
     assert {"raw root", "table raw_products", "photos", "lake", "memory", "packages"} <= {
@@ -108,7 +108,7 @@ def test_all_that_is_wrong_is_told_each_in_one_line(roots):
 def test_what_lies_below_a_root_that_is_not_there_is_not_looked_at(roots):
     raw, lake = roots
 
-    found = {each.what: each for each in examine(needs(f"{raw}/elsewhere", lake))}
+    found = {each.what: each for each in run_checks(needs(f"{raw}/elsewhere", lake))}
 
     assert found["raw root"].state == "fails"
     assert f"there is no {raw}/elsewhere" in found["raw root"].told
@@ -211,12 +211,14 @@ def test_a_key_in_a_url_is_refused_and_not_repeated():
 def test_a_store_that_writes_over_what_was_to_be_new_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.Lake, "create", doctor.Lake.replace)
 
-    assert "two runs at once could both win" in fails(Needs(lake=str(tmp_path)))["lake"]
+    assert "two runs at once could both win" in fails(RunRequirements(lake=str(tmp_path)))["lake"]
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_cannot_be_written_to_is_told():
-    assert "Set FB_LAKE to a folder that can be" in fails(Needs(lake="/proc/lake"))["lake"]
+    assert (
+        "Set FB_LAKE to a folder that can be" in fails(RunRequirements(lake="/proc/lake"))["lake"]
+    )
 
 
 def test_too_little_room_is_told(roots, monkeypatch):
@@ -230,7 +232,7 @@ def test_photos_take_room_but_for_those_that_the_lake_holds(tmp_path):
     (tmp_path / "raw/images").mkdir(parents=True)
     for number in range(10):
         (tmp_path / f"raw/images/{number}.jpg").touch()
-    lake, asked = tmp_path / "lake", Needs(photos=str(tmp_path / "raw/images"))
+    lake, asked = tmp_path / "lake", RunRequirements(photos=str(tmp_path / "raw/images"))
     before = doctor.bytes_needed(asked, lake, thorough=False)
     held = lake / doctor.PHOTOS_TABLE / "data"
     held.mkdir(parents=True)
@@ -244,12 +246,12 @@ def test_photos_take_room_but_for_those_that_the_lake_holds(tmp_path):
 def test_too_little_memory_is_told(monkeypatch):
     monkeypatch.setattr(system, "memory_limit", lambda: 1_000_000_000)
 
-    assert "1.00 GB" in fails(Needs(trains=True))["memory"]
-    assert fails(Needs()) == {}
+    assert "1.00 GB" in fails(RunRequirements(trains=True))["memory"]
+    assert fails(RunRequirements()) == {}
 
 
 def test_a_run_that_reads_and_writes_no_root_looks_at_none():
-    assert {each.what for each in examine(Needs())} == {"memory", "packages"}
+    assert {each.what for each in run_checks(RunRequirements())} == {"memory", "packages"}
 
 
 @contextlib.contextmanager

@@ -32,7 +32,7 @@ def test_rows_are_encoded_in_batches_in_the_order_asked(stored):
     assert [cut for cut, _ in found] == [[4, 0], [3, 1], [2]]
     assert sorted(encoder.at_once) == [1, 2, 2]
     jpegs = stored.take(rows, ["jpeg"]).column("jpeg").to_pylist()
-    expected = [canonical.pixels(jpeg).mean() for jpeg in jpegs]
+    expected = [canonical.decode_canonical(jpeg).mean() for jpeg in jpegs]
     np.testing.assert_allclose(np.concatenate([each for _, each in found]), expected)
 
 

@@ -9,13 +9,13 @@ from kedro.io import DatasetError, Version
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 
-from fb_marketplace.datasets.path import PlaceDataset
-from fb_marketplace.datasets.streaming_file import StreamedFileDataset
+from fb_marketplace.datasets.path import PathDataset
+from fb_marketplace.datasets.streaming_file import StreamingFileDataset
 from fb_marketplace.storage import filesystem as storage
 from fb_marketplace.storage import keyed_table, retries
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.fingerprints import sha256
-from fb_marketplace.storage.photo_source import Missed, PhotoFile, PhotoFolder
+from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
 from fb_marketplace_serving.storage import s3
 from fb_marketplace_serving.storage.s3 import S3
 
@@ -67,7 +67,7 @@ def held(url):
 
 
 def test_photos_are_listed_and_fetched_whole(bucket, proxy):
-    folder = PhotoFolder(f"{bucket}/images")
+    folder = PhotoSource(f"{bucket}/images")
     filesystem, root = storage.open_root(folder.url)
     photos = {f"{number:02}.jpg": bytes([number]) * 3000 for number in range(60)}
     filesystem.pipe({f"{root}/{name}": data for name, data in photos.items()})
@@ -82,20 +82,20 @@ def test_photos_are_listed_and_fetched_whole(bucket, proxy):
 
 
 def test_a_photo_that_is_replaced_after_it_was_listed_is_not_taken_for_what_was_listed(bucket):
-    folder = PhotoFolder(f"{bucket}/replaced")
+    folder = PhotoSource(f"{bucket}/replaced")
     filesystem, root = storage.open_root(folder.url)
     filesystem.pipe({f"{root}/{name}": b"before" for name in ("a.jpg", "b.jpg", "c.jpg")})
     files = folder.files()
     filesystem.pipe_file(f"{root}/b.jpg", b"after!")
     filesystem.rm_file(f"{root}/c.jpg")
 
-    assert folder.fetch(files) == [b"before", Missed.REPLACED, Missed.GONE]
+    assert folder.fetch(files) == [b"before", FetchFailure.REPLACED, FetchFailure.GONE]
     assert folder.fetch(folder.files()) == [b"before", b"after!"]
 
 
 def test_a_photo_whose_etag_is_another_in_the_listing_is_taken_where_the_listing_stays(bucket):
     """There are stores whose listings have ETags of their own."""
-    folder = PhotoFolder(f"{bucket}/of its own")
+    folder = PhotoSource(f"{bucket}/of its own")
     filesystem, root = storage.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
     (file,) = folder.files()
@@ -110,11 +110,11 @@ def test_a_photo_whose_etag_is_another_in_the_listing_is_taken_where_the_listing
     filesystem._call_s3 = listing_otherwise
 
     assert folder.fetch([file._replace(etag="of the listing")]) == [b"photo"]
-    assert folder.fetch([file._replace(etag="of another")]) == [Missed.REPLACED]
+    assert folder.fetch([file._replace(etag="of another")]) == [FetchFailure.REPLACED]
 
 
 def test_a_photo_of_a_listing_without_etags_is_told_by_when_it_was_written(bucket):
-    folder = PhotoFolder(f"{bucket}/without")
+    folder = PhotoSource(f"{bucket}/without")
     filesystem, root = storage.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
     asked = filesystem._call_s3
@@ -130,11 +130,13 @@ def test_a_photo_of_a_listing_without_etags_is_told_by_when_it_was_written(bucke
     file = PhotoFile("a.jpg", 5, str(listed["LastModified"]))
 
     assert folder.fetch([file]) == [b"photo"]
-    assert folder.fetch([file._replace(etag="1970-01-01 00:00:00+00:00")]) == [Missed.REPLACED]
+    assert folder.fetch([file._replace(etag="1970-01-01 00:00:00+00:00")]) == [
+        FetchFailure.REPLACED
+    ]
 
 
 def test_a_photo_that_was_there_only_while_it_was_fetched_is_not_taken(bucket):
-    folder = PhotoFolder(f"{bucket}/there and back")
+    folder = PhotoSource(f"{bucket}/there and back")
     filesystem, root = storage.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
     files = folder.files()
@@ -148,14 +150,14 @@ def test_a_photo_that_was_there_only_while_it_was_fetched_is_not_taken(bucket):
 
     filesystem._call_s3 = another_for_a_while
 
-    assert folder.fetch(files) == [Missed.REPLACED]
+    assert folder.fetch(files) == [FetchFailure.REPLACED]
 
 
 def test_a_table_holds_each_row_once(bucket, proxy):
     url = f"{bucket}/of letters.lance"
     proxy.faults.begin(0.3, PASSING, seed=2)
 
-    keyed_table.ensure(url, SCHEMA)
+    keyed_table.ensure_table(url, SCHEMA)
     for batch in (["a", "b"], ["b", "c"], ["d"]):
         keyed_table.insert(url, rows(*batch))
     version = keyed_table.retain(url, frozenset("abd"))
@@ -171,7 +173,7 @@ def test_a_table_holds_each_row_once(bucket, proxy):
 def test_a_commit_whose_answer_never_came_is_made_once(bucket, proxy, fault, monkeypatch):
     monkeypatch.setitem(storage.LANCE_DEFAULTS, "read_timeout", "500ms")
     url = f"{bucket}/letters.lance"
-    keyed_table.ensure(url, SCHEMA)
+    keyed_table.ensure_table(url, SCHEMA)
     keyed_table.insert(url, rows("a", "b"))
     proxy.faults.begin(
         1,
@@ -193,7 +195,7 @@ def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, prox
     monkeypatch.setitem(storage.LANCE_DEFAULTS, "client_max_retries", "1")
     monkeypatch.setattr(retries, "TRIES", 2)
     url = f"{bucket}/letters.lance"
-    keyed_table.ensure(url, SCHEMA)
+    keyed_table.ensure_table(url, SCHEMA)
     proxy.faults.begin(1, {"slow_down": 1})
 
     with pytest.raises(ConnectionError, match="found no answer in 2 tries") as said:
@@ -205,12 +207,12 @@ def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, prox
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda url: PlaceDataset(
-            f"{url}/images", "fb_marketplace.storage.photo_source.PhotoFolder"
+        lambda url: PathDataset(
+            f"{url}/images", "fb_marketplace.storage.photo_source.PhotoSource"
         ).exists(),
         lambda url: CSVDataset(filepath=f"{url}/some.csv").load(),
         lambda url: JSONDataset(filepath=f"{url}/some.json").save([1]),
-        lambda url: StreamedFileDataset(f"{url}/some.json").save(lambda: iter([b"1"])),
+        lambda url: StreamingFileDataset(f"{url}/some.json").save(lambda: iter([b"1"])),
     ],
     ids=["photos exist", "a table is read", "a report is saved", "pieces are saved"],
 )
@@ -226,7 +228,7 @@ def test_a_dataset_whose_store_fails_for_good_says_so_as_a_user_meets_it(bucket,
 def test_a_table_that_is_not_there_is_missing(bucket, proxy):
     proxy.faults.begin(0.3, PASSING, seed=3)
 
-    assert keyed_table.held_keys(f"{bucket}/none.lance") == frozenset()
+    assert keyed_table.existing_keys(f"{bucket}/none.lance") == frozenset()
 
 
 @pytest.mark.parametrize("kind", [CSVDataset, ParquetDataset])
@@ -259,7 +261,7 @@ def test_json_is_read_as_it_was_saved_and_is_there(bucket, proxy):
 
 @pytest.mark.parametrize("fault", ["lost", "late_error", "slow_down"])
 def test_a_file_of_many_pieces_appears_whole(bucket, proxy, fault):
-    dataset = StreamedFileDataset(f"{bucket}/vectors.json")
+    dataset = StreamingFileDataset(f"{bucket}/vectors.json")
     proxy.faults.begin(1, {fault: 1}, times=1)
 
     dataset.save(lambda: iter([b"one", b"two"]))
@@ -273,7 +275,7 @@ def test_of_a_file_whose_pieces_end_early_nothing_is_left(bucket, proxy):
         yield b"{"
         raise ValueError("the table is gone")
 
-    dataset = StreamedFileDataset(f"{bucket}/vectors.json")
+    dataset = StreamingFileDataset(f"{bucket}/vectors.json")
     proxy.faults.begin(1, {"slow_down": 1}, times=1)
 
     with pytest.raises(DatasetError, match="the table is gone"):
@@ -285,7 +287,7 @@ def test_of_a_file_whose_pieces_end_early_nothing_is_left(bucket, proxy):
 
 
 def test_unfinished_work_is_written_listed_read_and_removed(bucket, proxy):
-    work = WorkFolder(f"{bucket}/work").under("training")
+    work = CheckpointDir(f"{bucket}/work").under("training")
     proxy.faults.begin(0.3, PASSING, seed=6)
 
     for number in range(6):

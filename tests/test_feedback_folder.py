@@ -1,7 +1,7 @@
 import fsspec
 import pytest
 
-from fb_marketplace.storage.feedback_source import FeedbackFolder
+from fb_marketplace.storage.feedback_source import FeedbackSource
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -18,7 +18,7 @@ def folder(request, tmp_path):
         filesystem.makedirs(root, exist_ok=True)
         filesystem.pipe_file(f"{root}/{name}", content)
 
-    return FeedbackFolder(url), write
+    return FeedbackSource(url), write
 
 
 def test_where_there_is_no_folder_there_are_no_lines(folder):

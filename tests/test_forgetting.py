@@ -12,22 +12,22 @@ from small_lake import SmallLake, version
 from fb_marketplace.errors import UserError
 from fb_marketplace.lifecycle import erasure
 from fb_marketplace.lifecycle.erasure import (
-    InBucket,
-    forget,
-    look_for,
-    look_in_bucket,
-    receipt_of,
+    BucketResidue,
+    count_in_bucket,
+    erase,
+    find_listing,
+    read_receipt,
 )
-from fb_marketplace.lifecycle.erasure_scan import Traces, search, traces_of
+from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.erasure_list import FILE, read_forgotten
-from fb_marketplace.storage.feedback_source import FeedbackFolder
-from fb_marketplace.storage.photo_source import PhotoFolder
-from fb_marketplace_serving.release.pointer import look
+from fb_marketplace.storage.erasure_list import FILE, read_erasure_list
+from fb_marketplace.storage.feedback_source import FeedbackSource
+from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace_serving.release.pointer import read_pointer
 
 LAMP, TABLE_, CHAIR = "lamp-4e5f6a7b", "table-1c58d3f9", "chair-860673f1"
-IN_BUCKET = InBucket(1, 1, 1, 0)
+IN_BUCKET = BucketResidue(1, 1, 1, 0)
 
 
 def parquet(rows):
@@ -69,14 +69,14 @@ def whole_run(lake, day, products):
     photos = [photo(name) for name in products]
     rows = [{"image_id": each["image_id"], "product_id": each["product_id"]} for each in photos]
     lake.file("02_intermediate/cleaned_image_rows.parquet", run, parquet(rows))
-    keyed_table.ensure(url, IMAGES)
+    keyed_table.ensure_table(url, IMAGES)
     keyed_table.retain(url, frozenset(each["key"] for each in photos))
     number = keyed_table.insert(url, pa.Table.from_pylist(photos, schema=IMAGES))
     keyed_table.tag(url, run, number)
     history = [{"stage": "fine_tuning", "epoch": 0.0, "validation_loss": float(day)}]
     lake.file("08_reporting/training_history.json", run, json.dumps(history).encode())
     lake.release(run, b"".join(each["jpeg"] for each in photos))
-    lake.record(run, [*erasure.TOGETHER, "products", "images"])
+    lake.record(run, [*erasure.FULL_RUN_OUTPUTS, "products", "images"])
     return run
 
 
@@ -95,9 +95,9 @@ def url(lake):
 
 
 def test_a_listing_is_known_by_its_ids_title_and_photos(url):
-    found = traces_of(url, LAMP)
+    found = fingerprints_of(url, LAMP)
 
-    assert found == Traces(
+    assert found == ListingFingerprints(
         LAMP,
         frozenset([f"photo-of-{LAMP}"]),
         "A fine lamp",
@@ -112,7 +112,7 @@ def test_what_another_listing_shares_tells_of_neither(lake, url):
     table = f"{url}/03_primary/images.lance"
     keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
 
-    found = traces_of(url, LAMP)
+    found = fingerprints_of(url, LAMP)
 
     assert found.title is None
     assert found.digests == {photo(LAMP)["source_sha256"]}
@@ -134,7 +134,7 @@ def test_a_title_that_anybody_may_say_tells_of_nobody(lake, url, title, other):
     others = before | {"product_id": CHAIR} | other
     lake.file("03_primary/products.parquet", version(3), parquet([own, others]))
 
-    assert traces_of(url, LAMP).title is None
+    assert fingerprints_of(url, LAMP).title is None
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_a_title_that_anybody_may_say_tells_of_nobody(lake, url, title, other):
 )
 def test_it_is_found_however_it_is_written(tmp_path, path, content):
     lake = SmallLake(tmp_path)
-    known = Traces(
+    known = ListingFingerprints(
         LAMP,
         frozenset(["i-12345678"]),
         "A fine “lamp”",
@@ -163,7 +163,7 @@ def test_it_is_found_however_it_is_written(tmp_path, path, content):
     lake.put("08_reporting/other.json", json.dumps([TABLE_, LAMP[:-1]]).encode())
     lake.put(path, content)
 
-    assert [hit.path for hit in search(str(tmp_path), known)] == [path]
+    assert [hit.path for hit in scan_lake(str(tmp_path), known)] == [path]
 
 
 def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
@@ -172,7 +172,9 @@ def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
     lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
     lake.put("work/f/b.bin", b"before " + LAMP[:-1].encode() + b" after")
 
-    assert [hit.path for hit in search(str(tmp_path), Traces(LAMP))] == ["work/f/a.bin"]
+    assert [hit.path for hit in scan_lake(str(tmp_path), ListingFingerprints(LAMP))] == [
+        "work/f/a.bin"
+    ]
 
 
 def test_a_large_file_is_searched_in_little_memory(tmp_path):
@@ -183,7 +185,7 @@ def test_a_large_file_is_searched_in_little_memory(tmp_path):
         stream.write(LAMP.encode())
     tracemalloc.start()
 
-    hits = search(str(tmp_path), Traces(LAMP))
+    hits = scan_lake(str(tmp_path), ListingFingerprints(LAMP))
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -198,7 +200,7 @@ def test_a_short_id_is_found_where_it_is_all_of_a_value_and_nowhere_else(tmp_pat
     lake.put("07_model_output/other.parquet", parquet([{"text": "17 chairs"}]))
     lake.put("07_model_output/ids.parquet", parquet([{"product_id": "17"}]))
 
-    assert [hit.path for hit in search(str(tmp_path), Traces("17"))] == [
+    assert [hit.path for hit in scan_lake(str(tmp_path), ListingFingerprints("17"))] == [
         *("07_model_output/ids.parquet", "08_reporting/ids.json")
     ]
 
@@ -206,7 +208,7 @@ def test_a_short_id_is_found_where_it_is_all_of_a_value_and_nowhere_else(tmp_pat
 def test_looking_changes_nothing(lake, url):
     before = lake.files()
 
-    found = look_for(url, LAMP)
+    found = find_listing(url, LAMP)
 
     assert {hit.path for hit in found.hits} >= {"03_primary/images.lance"}
     assert not found.remembered
@@ -215,30 +217,32 @@ def test_looking_changes_nothing(lake, url):
 
 def test_a_listing_that_never_was_is_told(url):
     with pytest.raises(UserError, match="found no listing nobody"):
-        look_for(url, "nobody")
+        find_listing(url, "nobody")
 
 
 def test_what_is_forgotten_is_nowhere_and_others_are_there(lake, url):
-    found = look_for(url, LAMP)
+    found = find_listing(url, LAMP)
 
-    told = forget(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    told = erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     texts = {path: (lake.root / path).read_bytes() for path in lake.files()}
     sought = (LAMP.encode(), photo(LAMP)["jpeg"])
     assert not [path for path, data in texts.items() if any(trace in data for trace in sought)]
     assert not [path for path in texts if version(1) in path or version(2) in path]
-    assert look(url).version == told["release_in_force"] == version(3)
+    assert read_pointer(url).version == told["release_in_force"] == version(3)
     table = keyed_table.open_table(f"{url}/03_primary/images.lance", version(3))
     assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
 def test_the_receipt_says_where_it_was_and_names_nobody(lake, url):
-    told = forget(url, look_for(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    told = erase(
+        url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET
+    )
 
-    written = (lake.root / receipt_of(url, LAMP)).read_text()
+    written = (lake.root / read_receipt(url, LAMP)).read_text()
     assert json.loads(written) == told
     assert LAMP not in written
-    assert told["product"] == read_forgotten(f"{url}/{FILE}").digest(LAMP)
+    assert told["product"] == read_erasure_list(f"{url}/{FILE}").digest(LAMP)
     assert told["removed"] == {
         "releases": [version(2), version(1)],
         "runs": [version(2), version(1)],
@@ -249,13 +253,13 @@ def test_the_receipt_says_where_it_was_and_names_nobody(lake, url):
 
 
 def test_it_is_known_to_be_gone_the_second_time(lake, url):
-    forget(url, look_for(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    again = look_for(url, LAMP)
+    again = find_listing(url, LAMP)
 
     assert again.remembered
     assert not again.hits
-    assert receipt_of(url, LAMP)
+    assert read_receipt(url, LAMP)
 
 
 def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake, url):
@@ -265,25 +269,25 @@ def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake,
         raise UserError("the release is not published: photo_top1")
 
     with pytest.raises(UserError, match=r"not published.*--floors-only"):
-        forget(url, look_for(url, LAMP), refused, IN_BUCKET)
+        erase(url, find_listing(url, LAMP), refused, IN_BUCKET)
 
     assert {path for path in lake.files() if "forg" not in path} == before
-    assert look(url).version == version(2)
+    assert read_pointer(url).version == version(2)
 
 
 def test_one_that_was_killed_after_the_run_goes_on_without_another(lake, url, monkeypatch):
     def dies(_):
         raise KeyboardInterrupt
 
-    found = look_for(url, LAMP)
+    found = find_listing(url, LAMP)
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
         patched.setattr(erasure, "_clean", dies)
-        forget(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    forget(url, look_for(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
-    assert not look_for(url, LAMP).hits
-    assert look(url).version == version(3)
+    assert not find_listing(url, LAMP).hits
+    assert read_pointer(url).version == version(3)
 
 
 def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeypatch):
@@ -292,10 +296,10 @@ def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeyp
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
         patched.setattr(erasure, "_clean", dies)
-        forget(url, look_for(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
     lake.file("08_reporting/run_report.json", version(4))
 
-    forget(url, look_for(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
     photos = [(lake.root / path).read_bytes() for path in lake.files() if path.endswith(".jpegs")]
     assert photos
@@ -305,36 +309,36 @@ def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeyp
 @pytest.mark.parametrize("left", [photo(LAMP)["jpeg"], b"A fine lamp"])
 def test_what_is_left_is_known_when_nothing_else_tells_of_it_any_more(lake, url, left):
     lake.put("08_reporting/copied.bin", left)
-    found = look_for(url, LAMP)
+    found = find_listing(url, LAMP)
     with pytest.raises(UserError, match="places yet"):
-        forget(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    again = look_for(url, LAMP)
+    again = find_listing(url, LAMP)
 
     assert [hit.path for hit in again.hits] == ["08_reporting/copied.bin"]
     with pytest.raises(UserError, match="places yet"):
-        forget(url, again, lambda: pytest.fail("it ran again"), IN_BUCKET)
-    assert receipt_of(url, LAMP) is None
+        erase(url, again, lambda: pytest.fail("it ran again"), IN_BUCKET)
+    assert read_receipt(url, LAMP) is None
 
 
 def test_one_that_goes_on_says_where_the_listing_was_at_first(lake, url):
     lake.put("08_reporting/copied.bin", photo(LAMP)["jpeg"])
     with pytest.raises(UserError, match="places yet"):
-        forget(url, look_for(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
     (lake.root / "08_reporting/copied.bin").unlink()
 
-    told = forget(url, look_for(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    told = erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
     assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in told["was_in"]
-    assert receipt_of(url, LAMP)
+    assert read_receipt(url, LAMP)
     assert LAMP not in "".join((lake.root / path).read_text("latin-1") for path in lake.files())
 
 
 def test_a_run_that_still_has_it_is_told(lake, url):
     with pytest.raises(UserError, match="places yet"):
-        forget(url, look_for(url, LAMP), lambda: whole_run(lake, 3, [LAMP, CHAIR]), IN_BUCKET)
+        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [LAMP, CHAIR]), IN_BUCKET)
 
-    assert receipt_of(url, LAMP) is None
+    assert read_receipt(url, LAMP) is None
 
 
 def test_what_the_bucket_still_has_is_counted(raw_tables, tmp_path, cleaning):
@@ -344,16 +348,16 @@ def test_what_the_bucket_still_has_is_counted(raw_tables, tmp_path, cleaning):
         (tmp_path / f"images/{name}.jpg").write_bytes(b"photo")
     (tmp_path / "searches-2026-01-01.jsonl").write_text('{"shown": ["p"]}\n{"shown": ["pp"]}\n')
 
-    counts, known = look_in_bucket(
+    counts, known = count_in_bucket(
         products,
         images,
-        PhotoFolder(str(tmp_path / "images")),
-        FeedbackFolder(str(tmp_path)),
+        PhotoSource(str(tmp_path / "images")),
+        FeedbackSource(str(tmp_path)),
         cleaning,
-        Traces("p"),
+        ListingFingerprints("p"),
     )
 
-    assert counts == InBucket(rows=2, image_rows=2, photos=1, feedback=1)
+    assert counts == BucketResidue(rows=2, image_rows=2, photos=1, feedback=1)
     assert known.image_ids == {"i", "j"}
 
 

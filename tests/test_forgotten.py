@@ -2,20 +2,25 @@ import json
 
 import pytest
 
-from fb_marketplace.storage.erasure_list import FILE, NOBODY, read_forgotten, remember
+from fb_marketplace.storage.erasure_list import (
+    EMPTY_ERASURE_LIST,
+    FILE,
+    add_to_erasure_list,
+    read_erasure_list,
+)
 from fb_marketplace_serving.storage.lake import Lake, OvertakenError
 
 
 def test_nobody_is_forgotten_where_there_is_no_file(tmp_path):
-    assert read_forgotten(f"{tmp_path}/{FILE}") == NOBODY
-    assert not NOBODY.has_product("p")
+    assert read_erasure_list(f"{tmp_path}/{FILE}") == EMPTY_ERASURE_LIST
+    assert not EMPTY_ERASURE_LIST.has_product("p")
 
 
 def test_who_was_entered_is_told_with_their_photos(tmp_path):
-    remember(str(tmp_path), "p", ["i", "j"])
-    remember(str(tmp_path), "q", [])
+    add_to_erasure_list(str(tmp_path), "p", ["i", "j"])
+    add_to_erasure_list(str(tmp_path), "q", [])
 
-    told = read_forgotten(f"{tmp_path}/{FILE}")
+    told = read_erasure_list(f"{tmp_path}/{FILE}")
 
     assert [told.has_product(name) for name in "pqri"] == [True, True, False, False]
     assert [told.has_image(name) for name in "ijkp"] == [True, True, False, False]
@@ -23,7 +28,7 @@ def test_who_was_entered_is_told_with_their_photos(tmp_path):
 
 def test_the_file_names_nobody_and_two_lakes_do_not_agree(tmp_path):
     for name in ("one", "other"):
-        remember(str(tmp_path / name), "product-123", ["image-123"])
+        add_to_erasure_list(str(tmp_path / name), "product-123", ["image-123"])
 
     texts = [(tmp_path / name / FILE).read_text() for name in ("one", "other")]
 
@@ -32,16 +37,16 @@ def test_the_file_names_nobody_and_two_lakes_do_not_agree(tmp_path):
 
 
 def test_an_entry_is_not_lost_to_another_at_the_same_moment(tmp_path, monkeypatch):
-    remember(str(tmp_path), "p", [])
+    add_to_erasure_list(str(tmp_path), "p", [])
     replace_if = Lake.replace_if
 
     def late(store, path, data, tag):
         monkeypatch.setattr(Lake, "replace_if", replace_if)
-        remember(str(tmp_path), "q", [])
+        add_to_erasure_list(str(tmp_path), "q", [])
         replace_if(store, path, data, tag)
 
     monkeypatch.setattr(Lake, "replace_if", late)
     with pytest.raises(OvertakenError):
-        remember(str(tmp_path), "r", [])
+        add_to_erasure_list(str(tmp_path), "r", [])
 
-    assert read_forgotten(f"{tmp_path}/{FILE}").has_product("q")
+    assert read_erasure_list(f"{tmp_path}/{FILE}").has_product("q")

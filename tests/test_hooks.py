@@ -11,7 +11,7 @@ from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.hooks.versioning import VersionHooks
+from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.run_records import RunRecords
 
@@ -38,7 +38,7 @@ def lake(tmp_path):
     def catalog(version):
         places = {
             "run_records": {
-                "type": "fb_marketplace.datasets.path.PlaceDataset",
+                "type": "fb_marketplace.datasets.path.PathDataset",
                 "filepath": str(tmp_path / "runs"),
                 "opened_by": "fb_marketplace.storage.run_records.RunRecords",
             },
@@ -73,7 +73,7 @@ def lake(tmp_path):
         return made
 
     def run(pipeline, version, load_versions=None, between=None, ends=True, runner=None):
-        hooks, its_catalog = VersionHooks(), catalog(version)
+        hooks, its_catalog = VersioningHooks(), catalog(version)
         told = {
             "run_id": version,
             "load_versions": load_versions,

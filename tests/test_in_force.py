@@ -4,7 +4,7 @@ import json
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.release.current_release import MEASURES, read_in_force
+from fb_marketplace.pipelines.release.current_release import CASE_METRICS, read_current_release
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.manifest import (
     ARTIFACTS,
@@ -18,7 +18,7 @@ from fb_marketplace_serving.release.manifest import (
 from fb_marketplace_serving.release.pointer import publish
 
 TABLE = pd.DataFrame(
-    [("photo_top1", "i", "g", 1.0), ("recall_at_1", "i", "g", 0.0)], columns=list(MEASURES)
+    [("photo_top1", "i", "g", 1.0), ("recall_at_1", "i", "g", 0.0)], columns=list(CASE_METRICS)
 )
 
 
@@ -49,14 +49,14 @@ def lake(tmp_path):
 
 
 def test_gives_the_measures_of_the_release_in_force(lake):
-    found = read_in_force(str(lake))
+    found = read_current_release(str(lake))
 
     assert (found.version, found.said) == ("v1", "")
     pd.testing.assert_frame_equal(found.measures, TABLE, check_dtype=False)
 
 
 def test_a_lake_without_a_release_has_none(tmp_path):
-    found = read_in_force(str(tmp_path))
+    found = read_current_release(str(tmp_path))
 
     assert (found.version, found.measures) == (None, None)
     assert found.said == "there is no release in force"
@@ -78,7 +78,7 @@ def test_a_lake_without_a_release_has_none(tmp_path):
 def test_a_damaged_release_is_not_compared_with_and_that_is_said(lake, change, said):
     change(lake)
 
-    found = read_in_force(str(lake))
+    found = read_current_release(str(lake))
 
     assert found.measures is None
     assert "the release in force cannot be compared with" in found.said
@@ -90,4 +90,4 @@ def test_a_store_that_does_not_answer_is_an_error(lake):
     (lake / "releases/v1.json").mkdir()
 
     with pytest.raises(ReleaseError, match="cannot be read"):
-        read_in_force(str(lake))
+        read_current_release(str(lake))

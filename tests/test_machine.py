@@ -28,27 +28,27 @@ def asked(monkeypatch):
 def test_a_package_in_its_range_and_one_that_is_not_asked_for_are_well(asked, told):
     asked(told)
 
-    assert system.unfit_packages() == []
+    assert system.incompatible_packages() == []
 
 
 def test_a_package_outside_its_range_or_missing_is_named_with_what_is_asked_for(asked):
     asked("here>=2,<3", "absent>=1")
 
-    assert system.unfit_packages() == ["here 1.5.0+local, not <3,>=2", "absent is missing"]
+    assert system.incompatible_packages() == ["here 1.5.0+local, not <3,>=2", "absent is missing"]
 
 
 def test_a_checkout_that_is_not_installed_asks_for_nothing():
-    assert system.unfit_packages("no-such-distribution") is None
+    assert system.incompatible_packages("no-such-distribution") is None
 
 
 def test_what_this_project_asks_for_is_installed():
-    assert system.unfit_packages() == []
+    assert system.incompatible_packages() == []
 
 
 def test_a_folder_that_is_not_there_is_on_the_disk_of_the_nearest_that_is(tmp_path):
-    assert system.nearest_folder(tmp_path / "not/there") == tmp_path
+    assert system.nearest_existing_folder(tmp_path / "not/there") == tmp_path
     assert system.free_disk(tmp_path / "not/there") > 0
-    assert system.folder_bytes(tmp_path / "not/there") == 0
+    assert system.folder_size(tmp_path / "not/there") == 0
 
 
 def test_a_container_has_the_memory_that_it_was_given(tmp_path, monkeypatch):

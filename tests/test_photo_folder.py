@@ -6,7 +6,7 @@ from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
 from fsspec.implementations.memory import MemoryFileSystem
 
 from fb_marketplace.storage import photo_source
-from fb_marketplace.storage.photo_source import Missed, PhotoFile, PhotoFolder, batches
+from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource, batch_by_bytes
 
 
 @pytest.fixture(params=["disk", "memory"])
@@ -21,7 +21,7 @@ def folder(request, tmp_path):
         filesystem.makedirs(f"{root}/{key}".rpartition("/")[0], exist_ok=True)
         filesystem.pipe_file(f"{root}/{key}", content)
 
-    return PhotoFolder(url), write
+    return PhotoSource(url), write
 
 
 def files(*sizes):
@@ -74,18 +74,18 @@ def test_fetches_files_in_the_order_asked_and_tells_what_is_gone(folder):
 
     first, second = photos.files()
     (gone,) = named("gone.jpg")
-    assert photos.fetch([second, gone, first]) == [b"B", Missed.GONE, b"A"]
+    assert photos.fetch([second, gone, first]) == [b"B", FetchFailure.GONE, b"A"]
 
 
 def test_a_file_that_was_replaced_by_one_as_long_is_not_taken_for_what_was_listed(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"before")
         os.utime(tmp_path / name, (1, 1))
-    photos = PhotoFolder(str(tmp_path))
+    photos = PhotoSource(str(tmp_path))
     files = photos.files()
     (tmp_path / "b.jpg").write_bytes(b"after!")
 
-    assert photos.fetch(files) == [b"before", Missed.REPLACED]
+    assert photos.fetch(files) == [b"before", FetchFailure.REPLACED]
     assert photos.fetch(photos.files()) == [b"before", b"after!"]
 
 
@@ -93,28 +93,30 @@ def test_a_file_s_tag_changes_when_the_file_does(tmp_path):
     file = tmp_path / "a.jpg"
     file.write_bytes(b"1")
     os.utime(file, (1, 1))
-    (before,) = PhotoFolder(str(tmp_path)).files()
+    (before,) = PhotoSource(str(tmp_path)).files()
     file.write_bytes(b"2")
     os.utime(file, (2, 2))
-    (after,) = PhotoFolder(str(tmp_path)).files()
+    (after,) = PhotoSource(str(tmp_path)).files()
 
     assert before.etag != after.etag
 
 
 def test_batches_hold_as_many_files_as_asked():
-    assert [len(batch) for batch in batches(files(1, 1, 1, 1, 1), 2)] == [2, 2, 1]
+    assert [len(batch) for batch in batch_by_bytes(files(1, 1, 1, 1, 1), 2)] == [2, 2, 1]
 
 
 def test_batches_hold_as_many_bytes_as_fit_and_a_large_file_goes_alone(monkeypatch):
     monkeypatch.setattr(photo_source, "BYTES_PER_BATCH", 10)
 
-    found = [[file.size for file in batch] for batch in batches(files(4, 6, 1, 25, 3, 3), 100)]
+    found = [
+        [file.size for file in batch] for batch in batch_by_bytes(files(4, 6, 1, 25, 3, 3), 100)
+    ]
 
     assert found == [[4, 6], [1], [25], [3, 3]]
 
 
 def test_no_files_make_no_batch():
-    assert list(batches([], 3)) == []
+    assert list(batch_by_bytes([], 3)) == []
 
 
 @pytest.fixture
@@ -124,7 +126,7 @@ def bucket(monkeypatch, tmp_path):
     root = f"/{tmp_path.name}"
     monkeypatch.setattr(photo_source, "open_root", lambda _: (AsyncFileSystemWrapper(memory), root))
     return (
-        PhotoFolder("memory://ignored"),
+        PhotoSource("memory://ignored"),
         lambda key: memory.pipe_file(f"{root}/{key}", key.encode()),
         memory,
     )
@@ -145,9 +147,9 @@ def test_what_is_gone_from_a_bucket_is_told_even_where_its_name_is_a_pattern(buc
     write("bb.jpg")
 
     assert photos.fetch(named("a[1].jpg", "bb.jpg", "b*.jpg")) == [
-        Missed.GONE,
+        FetchFailure.GONE,
         b"bb.jpg",
-        Missed.GONE,
+        FetchFailure.GONE,
     ]
 
 

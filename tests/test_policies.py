@@ -10,18 +10,18 @@ from small_lake import TABLE, SmallLake, version
 
 from fb_marketplace.lifecycle import prune, retention
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
-from fb_marketplace.storage.erasure_list import remember
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
+from fb_marketplace.storage.erasure_list import add_to_erasure_list
 from fb_marketplace.storage.filesystem import open_root
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace.storage.run_records import RunRecords
-from fb_marketplace_serving.release.artifacts import files_of, sealed_bytes
+from fb_marketplace_serving.release.artifacts import read_verified, release_artifacts
 from fb_marketplace_serving.release.history import list_releases
 from fb_marketplace_serving.release.pointer import (
     current_version,
-    look,
-    put_in_force,
     read_current,
+    read_pointer,
+    set_current,
 )
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -64,8 +64,8 @@ def test_the_server_s_identity_can_all_that_serving_takes(acts_as):
     acts_as(seaweedfs.SERVER)
 
     manifest, store = read_current(LAKE), Lake(LAKE)
-    for artifact in files_of(store, manifest):
-        sealed_bytes(store, artifact)
+    for artifact in release_artifacts(store, manifest):
+        read_verified(store, artifact)
 
     assert current_version(LAKE) == version(2)
     assert [each.version for each in list_releases(LAKE)] == [version(2), version(1)]
@@ -77,7 +77,7 @@ def test_the_server_s_identity_can_all_that_serving_takes(acts_as):
     "forbidden",
     [
         lambda: Lake(LAKE).replace("releases/other.json", b"{}"),
-        lambda: put_in_force(LAKE, version(1), look(LAKE)),
+        lambda: set_current(LAKE, version(1), read_pointer(LAKE)),
         lambda: Lake(RAW).read("images/a.jpg"),
         lambda: open_root(LAKE)[0].rm_file(f"{LAKE}/releases/current.json"),
     ],
@@ -106,26 +106,26 @@ def test_the_pipelines_identity_cannot_change_the_bucket(acts_as, forbidden):
     with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
         forbidden()
 
-    photos = PhotoFolder(f"{RAW}/images")
+    photos = PhotoSource(f"{RAW}/images")
     assert photos.fetch(photos.files()) == [b"photo"]
 
 
 def test_the_pipelines_identity_can_all_that_runs_and_pruning_take(acts_as):
     """The last of these tests: it changes the lake."""
     acts_as(seaweedfs.PIPELINES)
-    work = WorkFolder(f"{LAKE}/work").under("fingerprint9")
+    work = CheckpointDir(f"{LAKE}/work").under("fingerprint9")
     filesystem, root = open_root(LAKE)
 
-    assert [file.key for file in PhotoFolder(f"{RAW}/images").files()] == ["a.jpg"]
+    assert [file.key for file in PhotoSource(f"{RAW}/images").files()] == ["a.jpg"]
     work.write("state", b"epoch")
     work.remove("state")
-    remember(LAKE, "p", [])
+    add_to_erasure_list(LAKE, "p", [])
     assert keyed_table.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
     keyed_table.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
-    put_in_force(LAKE, version(2), look(LAKE))
+    set_current(LAKE, version(2), read_pointer(LAKE))
     with filesystem.open(f"{root}/07_model_output/large", "wb", block_size=5 * 2**20) as file:
         file.write(b"x" * (6 * 2**20))
-    prune.prune(retention.plan(LAKE, 1, timedelta(0)))
+    prune.prune(retention.plan_pruning(LAKE, 1, timedelta(0)))
 
     assert [each.version for each in RunRecords(f"{LAKE}/runs").newest_first()] == [version(2)]
     assert not filesystem.exists(f"{root}/releases/{version(1)}.json")

@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.observability.progress import Progress, tallies
+from fb_marketplace.observability.progress import Progress, collect_counts
 
 
 @pytest.mark.parametrize(("total", "already"), [(0, 0), (5, 5), (5, 2)])
@@ -48,11 +48,11 @@ def test_an_error_in_between_is_not_hidden():
 
 
 def test_what_was_begun_is_told_once_with_what_was_done_before():
-    tallies()
+    collect_counts()
     with Progress("things", 5, 2) as progress:
         progress.advance(1)
     with pytest.raises(ValueError, match="broken"), Progress("others", 3):
         raise ValueError("broken")
 
-    assert tallies() == [("things", 1, 2), ("others", 0, 0)]
-    assert tallies() == []
+    assert collect_counts() == [("things", 1, 2), ("others", 0, 0)]
+    assert collect_counts() == []

@@ -4,7 +4,7 @@ import fsspec
 import pandas as pd
 import pytest
 
-from fb_marketplace.diagnostics.table_probe import HEAD_BYTES, TAIL_BYTES, RawTable, look
+from fb_marketplace.diagnostics.table_probe import HEAD_BYTES, TAIL_BYTES, RawTable, probe_table
 from fb_marketplace.errors import UserError
 
 COLUMNS = ("id", "title", "place")
@@ -22,7 +22,7 @@ def looked_at(tmp_path):
         data = content if isinstance(content, bytes) else content.encode()
         path.write_bytes(data)
         table = RawTable("raw_products", str(path), format_, AS_WRITTEN | told, COLUMNS)
-        return look(table, fsspec.filesystem("file"), str(path), len(data))
+        return probe_table(table, fsspec.filesystem("file"), str(path), len(data))
 
     return looked_at
 

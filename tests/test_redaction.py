@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from fb_marketplace.observability.log_filters import keep_out_of_logs, redacted
+from fb_marketplace.observability.log_filters import install_redaction, redact
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def secrets(monkeypatch):
 
 
 def test_secrets_of_the_environment_are_blotted_out():
-    told = redacted("with planted-secret, planted-key-one or planted-key-two, shop")
+    told = redact("with planted-secret, planted-key-one or planted-key-two, shop")
 
     assert told == "with ***, *** or ***, shop"
 
@@ -31,19 +31,19 @@ def test_secrets_of_the_environment_are_blotted_out():
     ],
 )
 def test_the_token_of_a_role_is_blotted_out_of_a_request(told):
-    assert "of-a-role" not in redacted(told)
-    assert redacted(told).endswith(told[told.index("of-a-role") + len("of-a-role") :])
+    assert "of-a-role" not in redact(told)
+    assert redact(told).endswith(told[told.index("of-a-role") + len("of-a-role") :])
 
 
 def test_an_empty_variable_blots_out_nothing(monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "")
 
-    assert redacted("any words") == "any words"
+    assert redact("any words") == "any words"
 
 
 def test_what_any_library_logs_is_redacted(caplog):
-    keep_out_of_logs()
-    keep_out_of_logs()
+    install_redaction()
+    install_redaction()
     with caplog.at_level(logging.DEBUG, "botocore.auth"):
         logging.getLogger("botocore.auth").debug(
             "signing with %s and %r", "planted-secret", {"a": 1}
@@ -53,7 +53,7 @@ def test_what_any_library_logs_is_redacted(caplog):
 
 
 def test_a_record_that_cannot_be_written_down_stops_nobody(monkeypatch):
-    keep_out_of_logs()
+    install_redaction()
     monkeypatch.setattr(logging, "raiseExceptions", False)
 
     logging.getLogger("theirs").warning("%(a)s", {})

@@ -11,12 +11,12 @@ from small_lake import TABLE, SmallLake, version
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.lifecycle import prune
-from fb_marketplace.lifecycle.retention import JOURNAL, plan
+from fb_marketplace.lifecycle.retention import JOURNAL, plan_pruning
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.filesystem import open_root
-from fb_marketplace_serving.release.artifacts import files_of, sealed_bytes
+from fb_marketplace_serving.release.artifacts import read_verified, release_artifacts
 from fb_marketplace_serving.release.manifest import read_manifest
-from fb_marketplace_serving.release.pointer import CURRENT, look, pointer_to, put_in_force
+from fb_marketplace_serving.release.pointer import CURRENT, make_pointer, read_pointer, set_current
 from fb_marketplace_serving.storage.lake import Lake
 
 AT_ONCE = timedelta(0)
@@ -36,7 +36,7 @@ def three_days(lake):
 
 
 def planned(lake, keep=1, unrecorded_for=AT_ONCE):
-    return plan(str(lake.root), keep, unrecorded_for)
+    return plan_pruning(str(lake.root), keep, unrecorded_for)
 
 
 def names(plan, kind):
@@ -54,8 +54,10 @@ def assert_whole(url):
     store = Lake(url)
     for name in store.sizes("releases"):
         if name.endswith("Z.json"):
-            for artifact in files_of(store, read_manifest(url, name.removesuffix(".json"))):
-                sealed_bytes(store, artifact)
+            for artifact in release_artifacts(
+                store, read_manifest(url, name.removesuffix(".json"))
+            ):
+                read_verified(store, artifact)
     filesystem, root = open_root(url)
     for name in store.sizes("runs"):
         run = name.removesuffix(".json")
@@ -138,7 +140,7 @@ def test_what_a_run_that_begins_now_reads_stays_however_old(lake):
 
 def test_the_release_in_force_stays_with_its_photos_after_a_rollback(three_days):
     url = str(three_days.root)
-    put_in_force(url, version(1), look(url))
+    set_current(url, version(1), read_pointer(url))
 
     prune.prune(planned(three_days))
 
@@ -149,7 +151,7 @@ def test_the_release_in_force_stays_with_its_photos_after_a_rollback(three_days)
 
 def test_a_release_put_in_force_after_planning_stops_the_prune(three_days):
     url, found = str(three_days.root), planned(three_days)
-    put_in_force(url, version(1), look(url))
+    set_current(url, version(1), read_pointer(url))
     before = three_days.files()
 
     with pytest.raises(UserError, match=f"found {version(1)}"):
@@ -320,9 +322,9 @@ def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkey
     begun = filesystem.call_s3("create_multipart_upload", **at)["UploadId"]
     filesystem.call_s3("upload_part", **at, UploadId=begun, PartNumber=1, Body=b"x" * 5_242_880)
 
-    assert not names(plan(url, 1), "upload")
+    assert not names(plan_pruning(url, 1), "upload")
 
-    found = plan(url, 1, AT_ONCE)
+    found = plan_pruning(url, 1, AT_ONCE)
     on_disk = planned(three_days)
     prune.prune(found)
 
@@ -331,7 +333,7 @@ def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkey
     assert [(item.name, item.bytes) for item in found.items if item.kind == "upload"] == [
         ("lake/07_model_output/large", 5_242_880)
     ]
-    assert plan(url, 1, AT_ONCE).items == ()
+    assert plan_pruning(url, 1, AT_ONCE).items == ()
     assert not [path for path in filesystem.find(root) if version(1) in path]
     assert filesystem.call_s3("list_multipart_uploads", Bucket="pruned").get("Uploads") is None
     assert_whole(url)
@@ -341,4 +343,4 @@ def test_pointer_is_what_a_reader_follows(three_days):
     """The pointer is written by no prune."""
     prune.prune(planned(three_days))
 
-    assert (three_days.root / CURRENT).read_bytes() == pointer_to(version(3))
+    assert (three_days.root / CURRENT).read_bytes() == make_pointer(version(3))

@@ -3,10 +3,10 @@ import pytest
 from sklearn.metrics import average_precision_score, ndcg_score
 
 from fb_marketplace.evaluation.retrieval_metrics import (
-    Ranking,
+    RankedResults,
     average_precision,
+    compute_retrieval_metrics,
     ideal_grades,
-    measures_of,
     ndcg_at,
     precision_at,
     recall_at,
@@ -79,13 +79,16 @@ def test_the_ideal_order_is_the_best_of_all_that_there_are(shuffled):
 
 
 def test_a_query_without_a_partner_is_measured_by_category_alone():
-    ranking = Ranking(
+    ranking = RankedResults(
         hits=ranked([1] + [0] * 9, [3] + [0] * 9),
         available=np.asarray([[9, 1, 0, 0], [9, 0, 0, 1]]),
         average_precisions=np.asarray([np.nan, 1.0]),
     )
 
-    counted_for = {name: (~np.isnan(each)).tolist() for name, each in measures_of(ranking).items()}
+    counted_for = {
+        name: (~np.isnan(each)).tolist()
+        for name, each in compute_retrieval_metrics(ranking).items()
+    }
 
     assert counted_for == {
         "same_product_recall_at_1": [False, True],
@@ -98,6 +101,6 @@ def test_a_query_without_a_partner_is_measured_by_category_alone():
 
 
 def test_there_is_no_average_precision_where_only_the_first_hits_are_known():
-    ranking = Ranking(ranked([3] + [0] * 9), np.asarray([[9, 0, 0, 1]]), None)
+    ranking = RankedResults(ranked([3] + [0] * 9), np.asarray([[9, 0, 0, 1]]), None)
 
-    assert "same_product_map" not in measures_of(ranking)
+    assert "same_product_map" not in compute_retrieval_metrics(ranking)

@@ -6,7 +6,7 @@ import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
-from fb_marketplace.diagnostics.requirements import needs_of
+from fb_marketplace.diagnostics.requirements import requirements_of
 from fb_marketplace.pipeline_registry import register_pipelines
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
 
@@ -26,7 +26,7 @@ def needed(monkeypatch):
 
     def needed(name):
         pipeline = PIPELINES[name]
-        return needs_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
+        return requirements_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
 
     return needed
 

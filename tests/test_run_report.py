@@ -13,9 +13,9 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline, node
 from kedro.runner import SequentialRunner
 
-from fb_marketplace.hooks.reporting import ReportHooks
+from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.observability.progress import Progress
-from fb_marketplace.storage.keyed_table import Retain
+from fb_marketplace.storage.keyed_table import KeepOnly
 
 LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 SECRET = "a-session-token-of-some-length"
@@ -27,7 +27,7 @@ def count(words: str) -> pd.DataFrame:
 
 def letters(words: str, letters_held: frozenset[str]):
     wanted = frozenset(words.split())
-    yield Retain(wanted, letters_held)
+    yield KeepOnly(wanted, letters_held)
     for key in sorted(wanted - letters_held):
         yield pa.table({"key": [key]}, schema=LETTERS)
 
@@ -75,7 +75,7 @@ def reported(tmp_path):
     """Runs a pipeline, as a session does; gives the report that it left."""
 
     def reported(pipeline, version="v1", words="a b c"):
-        place = "fb_marketplace.datasets.path.PlaceDataset"
+        place = "fb_marketplace.datasets.path.PathDataset"
         table = str(tmp_path / "letters.lance")
         entries = {
             "run_report": {
@@ -97,17 +97,17 @@ def reported(tmp_path):
             "letters_held": {
                 "type": place,
                 "filepath": table,
-                "opened_by": "fb_marketplace.storage.keyed_table.held_keys",
+                "opened_by": "fb_marketplace.storage.keyed_table.existing_keys",
             },
             "file": {
-                "type": "fb_marketplace.datasets.file.StoredFileDataset",
+                "type": "fb_marketplace.datasets.file.FileDataset",
                 "filepath": str(tmp_path / "file"),
             },
         }
         catalog = DataCatalog.from_config(entries, save_version=version)
         catalog["words"] = words
         manager = _create_hook_manager()
-        manager.register(ReportHooks())
+        manager.register(ReportingHooks())
         told = {"run_id": version, "pipeline_names": ["some"], "env": None}
         about = {"run_params": told, "pipeline": pipeline, "catalog": catalog}
         manager.hook.before_pipeline_run(**about)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fb_marketplace.ml.thumbnails import reduced, small_photos
+from fb_marketplace.ml.thumbnails import load_thumbnails, to_thumbnail
 from fb_marketplace_serving.imaging import canonical
 
 
@@ -16,11 +16,13 @@ def painted(colour) -> bytes:
 
 @pytest.mark.parametrize("side", [8, 32, 64])
 def test_a_photo_is_reduced_to_its_means(draw_photo, side):
-    jpeg = canonical.canonical(draw_photo(3, (256, 256)))
+    jpeg = canonical.canonicalize(draw_photo(3, (256, 256)))
     square = 256 // side
-    means = canonical.pixels(jpeg).reshape(side, square, side, square, 3).mean(axis=(1, 3))
+    means = (
+        canonical.decode_canonical(jpeg).reshape(side, square, side, square, 3).mean(axis=(1, 3))
+    )
 
-    found = reduced(jpeg, side)
+    found = to_thumbnail(jpeg, side)
 
     assert found.shape == (side, side, 3)
     assert np.abs(found - means).mean() < 3
@@ -29,7 +31,7 @@ def test_a_photo_is_reduced_to_its_means(draw_photo, side):
 def test_photos_come_in_the_order_of_their_ids(store_photos):
     images = store_photos({"b": painted((255, 255, 255)), "a": painted((0, 0, 0))})
 
-    found = small_photos(images, 8)
+    found = load_thumbnails(images, 8)
 
     assert found.image_ids == ["a", "b"]
     assert found.pixels.mean(axis=1) == pytest.approx([-0.5, 0.5], abs=0.02)
@@ -38,7 +40,7 @@ def test_photos_come_in_the_order_of_their_ids(store_photos):
 def test_only_photos_that_are_wanted_are_read(store_photos):
     images = store_photos({each: painted((255, 255, 255)) for each in "cab"})
 
-    found = small_photos(images, 8, frozenset("ca"))
+    found = load_thumbnails(images, 8, frozenset("ca"))
 
     assert found.image_ids == ["a", "c"]
     assert found.pixels.shape == (2, 8 * 8 * 3)

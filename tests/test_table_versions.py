@@ -19,7 +19,7 @@ def lake(tmp_path):
 def url(lake):
     """A table whose second run deleted a row of the first from among its neighbours."""
     url = str(lake.root / TABLE)
-    keyed_table.ensure(url, LETTERS)
+    keyed_table.ensure_table(url, LETTERS)
     keyed_table.tag(
         url, version(1), keyed_table.insert(url, pa.table({"key": list("abc")}, schema=LETTERS))
     )
@@ -47,7 +47,7 @@ def test_a_name_goes_with_its_rows_to_a_version_without_deleted_ones(url):
 
 
 def test_files_that_are_written_anew_stay_small(url, monkeypatch):
-    monkeypatch.setattr(table_versions, "MOST_BYTES", 1024 * 1024)
+    monkeypatch.setattr(table_versions, "MAX_BYTES", 1024 * 1024)
     large = [f"{number:09}".rjust(999) for number in range(9999)]
     keyed_table.insert(url, pa.table({"key": large}, schema=LETTERS))
     keyed_table.retain(url, frozenset(large[1:]))

@@ -29,7 +29,7 @@ def rows(*keys):
 @pytest.fixture
 def url(tmp_path):
     url = str(tmp_path / "of letters.lance")
-    keyed_table.ensure(url, SCHEMA)
+    keyed_table.ensure_table(url, SCHEMA)
     return url
 
 
@@ -76,7 +76,7 @@ def test_a_table_that_several_make_at_once_is_one(tmp_path):
     url = str(tmp_path / "new.lance")
 
     def make_and_insert(key):
-        keyed_table.ensure(url, SCHEMA)
+        keyed_table.ensure_table(url, SCHEMA)
         keyed_table.insert(url, rows(key))
 
     at_once(*(partial(make_and_insert, key) for key in "abcdef"))
@@ -101,8 +101,8 @@ def test_rows_that_several_retain_at_once_are_retained(url):
 def test_held_keys_are_those_of_all_rows_and_none_where_there_is_no_table(url, tmp_path):
     keyed_table.insert(url, rows("a", "b"))
 
-    assert keyed_table.held_keys(url) == {"a", "b"}
-    assert keyed_table.held_keys(str(tmp_path / "nowhere.lance")) == frozenset()
+    assert keyed_table.existing_keys(url) == {"a", "b"}
+    assert keyed_table.existing_keys(str(tmp_path / "nowhere.lance")) == frozenset()
 
 
 def test_rows_that_are_no_longer_wanted_are_deleted(url):
@@ -113,7 +113,7 @@ def test_rows_that_are_no_longer_wanted_are_deleted(url):
 
 
 def test_many_rows_at_once_can_be_unwanted(url, monkeypatch):
-    monkeypatch.setattr(keyed_table, "DELETED_AT_ONCE", 2)
+    monkeypatch.setattr(keyed_table, "DELETE_BATCH_SIZE", 2)
     keyed_table.insert(url, rows("a", "b", "c", "d", "e"))
     keyed_table.retain(url, frozenset({"c"}))
 
@@ -122,7 +122,7 @@ def test_many_rows_at_once_can_be_unwanted(url, monkeypatch):
 
 def test_ensuring_a_table_that_is_there_changes_nothing(url):
     keyed_table.insert(url, rows("a"))
-    keyed_table.ensure(url, SCHEMA)
+    keyed_table.ensure_table(url, SCHEMA)
 
     assert names(url) == ["a!"]
 
@@ -132,9 +132,9 @@ def test_ensuring_a_table_that_is_there_changes_nothing(url):
 )
 def test_no_table_of_ours_is_taken_for_one_with_other_columns(tmp_path, name):
     url, schema = str(tmp_path / "some.lance"), getattr(lance, name)
-    keyed_table.ensure(url, schema)
+    keyed_table.ensure_table(url, schema)
     made = keyed_table.open_table(url).version
-    keyed_table.ensure(url, schema)
+    keyed_table.ensure_table(url, schema)
 
     assert keyed_table.open_table(url).version == made
 
@@ -142,7 +142,7 @@ def test_no_table_of_ours_is_taken_for_one_with_other_columns(tmp_path, name):
 def test_a_table_with_other_columns_begins_anew_and_its_versions_stay(url):
     keyed_table.tag(url, "old", keyed_table.insert(url, rows("a")))
     wider = SCHEMA.append(pa.field("more", pa.int64()))
-    keyed_table.ensure(url, wider)
+    keyed_table.ensure_table(url, wider)
 
     assert len(keyed_table.open_table(url)) == 0
     assert keyed_table.open_table(url).read(["more"]).schema.field("more").type == pa.int64()

@@ -3,13 +3,13 @@ import pytest
 from threadpoolctl import threadpool_info
 
 from fb_marketplace.compute import parallel as module
-from fb_marketplace.compute.parallel import one_thread, openmp_threads
+from fb_marketplace.compute.parallel import limit_blas_threads, openmp_threads
 
 
 def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
     before = [pool["num_threads"] for pool in threadpool_info()]
 
-    with one_thread():
+    with limit_blas_threads():
         inside = {pool["num_threads"] for pool in threadpool_info()}
 
     assert inside == {1}

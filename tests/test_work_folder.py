@@ -1,12 +1,12 @@
 import fsspec
 import pytest
 
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 
 
 @pytest.fixture(params=["disk", "file", "memory"])
 def folder(request, tmp_path):
-    return WorkFolder(
+    return CheckpointDir(
         {
             "disk": f"{tmp_path}/work",
             "file": f"file://{tmp_path}/work",
@@ -46,7 +46,7 @@ def test_a_file_can_be_removed(folder):
 
 @pytest.mark.parametrize("ending", ["", "/"])
 def test_folders_within_are_apart(folder, ending):
-    above = WorkFolder(folder.url + ending)
+    above = CheckpointDir(folder.url + ending)
     above.under("one").write("state", b"one")
     above.under("other").write("state", b"other")
 
@@ -56,7 +56,7 @@ def test_folders_within_are_apart(folder, ending):
 
 @pytest.mark.parametrize("before", [None, b"whole"])
 def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, monkeypatch, before):
-    folder = WorkFolder(str(tmp_path))
+    folder = CheckpointDir(str(tmp_path))
     if before is not None:
         folder.write("state", before)
     local = type(fsspec.filesystem("file"))
@@ -77,7 +77,7 @@ def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, monkeypatch, be
 
 def test_what_broke_off_is_no_hindrance_to_the_next_write(tmp_path):
     (tmp_path / "state.part").write_bytes(b"half of")
-    folder = WorkFolder(str(tmp_path))
+    folder = CheckpointDir(str(tmp_path))
 
     folder.write("state", b"whole")
 

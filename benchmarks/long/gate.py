@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.release.paired_bootstrap import compare, shared_cases
+from fb_marketplace.pipelines.release.paired_bootstrap import compare_cases, shared_cases
 
 PHOTOS: Final = 930
 LISTINGS: Final = 546
@@ -48,7 +48,7 @@ def main() -> None:
     print(f"refused of {told.pairs} pairs, at a confidence of {told.confidence}")
     for name, lost in cases:
         found = [
-            compare(
+            compare_cases(
                 pairs_of(draw(np.random.default_rng([told.seed, pair]), lost)),
                 told.samples,
                 told.confidence,

@@ -22,18 +22,22 @@ from kedro.framework.startup import bootstrap_project
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
-from fb_marketplace.evaluation.retrieval_metrics import NDCG, RECALLS, measures_of
+from fb_marketplace.evaluation.retrieval_metrics import NDCG, RECALLS, compute_retrieval_metrics
 from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.indexing.comparison_embeddings import of_layers, of_table, unit
+from fb_marketplace.pipelines.indexing.comparison_embeddings import (
+    embeddings_from_layers,
+    embeddings_from_table,
+    l2_normalize,
+)
 from fb_marketplace.pipelines.indexing.exact_ranking import rank_all
-from fb_marketplace.pipelines.indexing.gallery import Gallery, gallery_of
+from fb_marketplace.pipelines.indexing.gallery import Gallery, make_gallery
 from fb_marketplace.pipelines.vision.export.backbone_features import PHOTOS_PER_BATCH
-from fb_marketplace.pipelines.vision.export.onnx_export import export_levels
-from fb_marketplace.pipelines.vision.models.network import trained_network
-from fb_marketplace.pipelines.vision.training.linear_probe import Examples, examples
+from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
+from fb_marketplace.pipelines.vision.models.network import load_trained_network
+from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet, make_feature_set
 from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
-from fb_marketplace.pipelines.vision.training.train_embedding import pairs_of
+from fb_marketplace.pipelines.vision.training.train_embedding import product_pairs
 
 PROJECT = Path(__file__).parents[2]
 SPLIT = "validation"
@@ -79,19 +83,21 @@ def main() -> None:
     run = loaded()
     parameters = VisionParameters.model_validate(run["params:vision"])
     photos = run["splits"]["image_id"].dropna().sort_values()
-    gallery = gallery_of(photos, run["products"], run["splits"], run["duplicate_groups"]).among(
+    gallery = make_gallery(photos, run["products"], run["splits"], run["duplicate_groups"]).among(
         SPLIT
     )
-    pooled = measures(of_layers(run["layer_embeddings"], ids_of(gallery))["layer_pool"], gallery)
+    pooled = measures(
+        embeddings_from_layers(run["layer_embeddings"], ids_of(gallery))["layer_pool"], gallery
+    )
     asked = int((~np.isnan(pooled[FIRST])).sum())
     print(f"\n{SPLIT}: {asked:,} queries with a partner, in a gallery of {len(gallery):,} photos\n")
     print("| layer, or what is changed of the head | size | R@1 | over `pool` | R@10 | NDCG@10 |")
     print("|---|---|---|---|---|---|")
-    frozen = of_table(run["vision_features"], ids_of(gallery), "features", "vision")
+    frozen = embeddings_from_table(run["vision_features"], ids_of(gallery), "features", "vision")
     row("frozen backbone, pooled", frozen, pooled, gallery)
-    for name, vectors in of_layers(run["layer_embeddings"], ids_of(gallery)).items():
+    for name, vectors in embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)).items():
         row(f"`{name.removeprefix('layer_')}`", vectors, pooled, gallery)
-    found = examples(run["level_features"], run["products"], run["splits"])
+    found = make_feature_set(run["level_features"], run["products"], run["splits"])
     for change in CHANGES:
         row(title(change), head_of(run, found, parameters, change, gallery), pooled, gallery)
     for change in () if told.kept_levels else REMADE:
@@ -121,7 +127,7 @@ def title(change: Change) -> str:
 
 def head_of(
     run: dict[str, Any],
-    found: Examples,
+    found: FeatureSet,
     parameters: VisionParameters,
     change: Change,
     gallery: Gallery,
@@ -131,7 +137,7 @@ def head_of(
     features = found.features
     if told.levels < parameters.embedding.levels:
         features = features[:, -sum(widths_of(run)[-told.levels :]) :]
-    pairs = pairs_of(found._replace(features=features), run["products"])
+    pairs = product_pairs(found._replace(features=features), run["products"])
     head, _ = fit_head(pairs, told, parameters.seed)
     places = {image_id: place for place, image_id in enumerate(found.image_ids)}
     with torch.no_grad():
@@ -146,11 +152,13 @@ def widths_of(run: dict[str, Any]) -> list[int]:
     return [len(table[level]) for level in table.index if level != "fc.1"]
 
 
-def levels_of(run: dict[str, Any], found: Examples, parameters: VisionParameters) -> Vectors:
+def levels_of(run: dict[str, Any], found: FeatureSet, parameters: VisionParameters) -> Vectors:
     """Pool the levels of all photos in another way, in the order of the examples."""
-    network = trained_network(run["vision_model"].read(), len(run["vision_labels"]), parameters)
+    network = load_trained_network(
+        run["vision_model"].read(), len(run["vision_labels"]), parameters
+    )
     told = parameters.embedding
-    encoder = open_encoder(export_levels(network, told.levels, told.power))
+    encoder = open_encoder(export_blocks(network, told.levels, told.power))
     image_ids = run["images"].read(["image_id"]).column("image_id").to_pylist()
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
     asked = [rows[image_id] for image_id in found.image_ids]
@@ -166,7 +174,7 @@ def ids_of(gallery: Gallery) -> list[str]:
 
 def measures(vectors: Vectors, gallery: Gallery) -> Measured:
     """Ask the gallery for each of its photos."""
-    return measures_of(rank_all(unit(vectors), gallery))
+    return compute_retrieval_metrics(rank_all(l2_normalize(vectors), gallery))
 
 
 def row(name: str, vectors: Vectors, pooled: Measured, gallery: Gallery) -> None:

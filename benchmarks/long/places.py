@@ -21,11 +21,11 @@ import pandas as pd
 from kedro.framework.session import KedroSession
 from kedro.framework.startup import bootstrap_project
 
-from fb_marketplace.parameters.listings import PlaceParameters
-from fb_marketplace.pipelines.listings.gazetteer import make_places
-from fb_marketplace.pipelines.listings.listing_features import make_facts
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace_serving.search.gazetteer import REACH_KM, Places
+from fb_marketplace.parameters.listings import GazetteerParameters
+from fb_marketplace.pipelines.listings.gazetteer import build_gazetteer
+from fb_marketplace.pipelines.listings.listing_features import build_listing_features
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace_serving.search.gazetteer import REACH_KM, Gazetteer
 from fb_marketplace_serving.search.geo import distance_km
 
 PROJECT = Path(__file__).parents[2]
@@ -46,23 +46,25 @@ def main() -> None:
             "FB_LAKE does not say which lake; `kedro run --pipeline=cleaning` must have run there"
         )
     run = loaded()
-    parameters = PlaceParameters(country=told.country, min_population=told.min_population)
-    seconds, made = timed(lambda: make_places(run["products"], parameters))
+    parameters = GazetteerParameters(country=told.country, min_population=told.min_population)
+    seconds, made = timed(lambda: build_gazetteer(run["products"], parameters))
     print(f"places made in {seconds:.1f} s, {len(made):,} bytes")
-    opening = sorted(timed(lambda: Places.from_bytes(made))[0] for _ in range(REPEATS))
+    opening = sorted(timed(lambda: Gazetteer.from_bytes(made))[0] for _ in range(REPEATS))
     print(
         f"opened in {1000 * opening[0]:.0f} ms at best, {1000 * opening[REPEATS // 2]:.0f} usually"
     )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "places.parquet"
         file.write_bytes(made)
-        stored = StoredFile(str(file))
+        stored = FileRef(str(file))
         seconds, found = timed(
-            lambda: make_facts(run["products"], run["images"], run["duplicate_groups"], stored)
+            lambda: build_listing_features(
+                run["products"], run["images"], run["duplicate_groups"], stored
+            )
         )
     print(f"facts made in {seconds:.1f} s, {len(found.facts):,} bytes")
     print(json.dumps(found.report, indent=1, ensure_ascii=False))
-    compare(run["products"], Places.from_bytes(made))
+    compare(run["products"], Gazetteer.from_bytes(made))
 
 
 def loaded() -> dict[str, Any]:
@@ -80,7 +82,7 @@ def timed(work: Callable[[], Made]) -> tuple[float, Made]:
     return time.perf_counter() - started, made
 
 
-def compare(products: pd.DataFrame, places: Places) -> None:
+def compare(products: pd.DataFrame, places: Gazetteer) -> None:
     """Print how the rule and the name alone differ, in listings that name a county."""
     listed = products[products["county"].notna()].groupby(["town", "county"]).size()
     same = other = elsewhere = only = neither = 0

@@ -27,21 +27,21 @@ from kedro.framework.startup import bootstrap_project
 from scipy.special import softmax
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
-from fb_marketplace.evaluation.predictions import answers_of, labels_of
+from fb_marketplace.evaluation.predictions import class_labels, predictions_for_split
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import EvaluationParameters, VisionParameters
-from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse, fuse_products
-from fb_marketplace.pipelines.vision.models.network import trained_network
+from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace.pipelines.vision.training.fine_tuning import read_logits
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    answers_table,
-    examples,
+    make_feature_set,
     predict,
+    predictions_table,
     train_head,
 )
-from fb_marketplace.pipelines.vision.training.train import listed_photos
+from fb_marketplace.pipelines.vision.training.train import photos_with_labels
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES, CONFIDENCE = 2000, 0.95
@@ -122,7 +122,7 @@ def trained(seed: int) -> dict[str, Any]:
     run["product_predictions"], run["fusion"] = fuse_products(
         run["vision_predictions"], run["category_text_probabilities"], *market
     )
-    abstention = choose_abstention(
+    abstention = select_abstention(
         run["vision_predictions"], run["product_predictions"], run["products"], measuring
     )
     run["vision_metrics"] = evaluate(
@@ -156,8 +156,8 @@ def loaded(*names: str) -> dict[str, Any]:
 def answered(run: dict[str, Any], told: VisionParameters) -> tuple[pd.DataFrame, dict[str, float]]:
     """Ask the trained network about validation and test; calibrated on validation, as it is exported."""
     labels = run["vision_labels"]
-    network = trained_network(run["vision_model"].read(), len(labels), told)
-    listed = listed_photos(run["images"], run["products"], run["splits"])
+    network = load_trained_network(run["vision_model"].read(), len(labels), told)
+    listed = photos_with_labels(run["images"], run["products"], run["splits"])
     photos = listed[listed["split"] != "train"]
     exact = told.fine_tuning.model_copy(update={"precision": "fp32"})
     logits = read_logits(network, run["images"], photos["row"].to_numpy(np.int64), exact)
@@ -172,7 +172,7 @@ def answered(run: dict[str, Any], told: VisionParameters) -> tuple[pd.DataFrame,
 
 def right_of(run: dict[str, Any], photos: pd.DataFrame, listings: pd.DataFrame) -> dict[str, Cases]:
     """Say of each photo and listing of the test split whether it is right."""
-    labels = labels_of(run["products"])
+    labels = class_labels(run["products"])
     return {
         "photos": cases(photos.sort_values("image_id"), "image_id", "probabilities", labels),
         "listings, photos alone": cases(listings, "product_id", "by_photos", labels),
@@ -182,7 +182,7 @@ def right_of(run: dict[str, Any], photos: pd.DataFrame, listings: pd.DataFrame) 
 
 def right_of_photos(run: dict[str, Any], photos: pd.DataFrame) -> dict[str, Cases]:
     """Say it of other answers to photos, fused with the same text, weighed anew on validation."""
-    labels = labels_of(run["products"])
+    labels = class_labels(run["products"])
     shares = np.asarray([run["fusion"]["prior"][label] for label in labels])
     return right_of(run, photos, fuse(run["product_predictions"], photos, labels, shares)[0])
 
@@ -190,10 +190,10 @@ def right_of_photos(run: dict[str, Any], photos: pd.DataFrame) -> dict[str, Case
 def head_alone(run: dict[str, Any], seed: int) -> pd.DataFrame:
     """Answer by the head that fine-tuning begins with, on the cached features of the frozen backbone."""
     told = VisionParameters.model_validate(run["params:vision"]).model_copy(update={"seed": seed})
-    found = examples(run["vision_features"], run["products"], run["splits"], told)
+    found = make_feature_set(run["vision_features"], run["products"], run["splits"], told)
     head, _ = train_head(found, told)
     asked = found.split != "train"
-    return answers_table(found, predict(head, found.features[asked], told), asked)
+    return predictions_table(found, predict(head, found.features[asked], told), asked)
 
 
 def plain_text_fused(run: dict[str, Any]) -> Cases:
@@ -202,7 +202,7 @@ def plain_text_fused(run: dict[str, Any]) -> Cases:
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    labels = labels_of(run["products"])
+    labels = class_labels(run["products"])
     where = run["splits"].drop_duplicates("product_id")[["product_id", "group", "split"]]
     listed = run["products"].merge(where, on="product_id")
     listed["words"] = listed["title"] + " " + listed["description"]
@@ -225,7 +225,7 @@ def cases(predictions: pd.DataFrame, by: str, column: str, labels: tuple[str, ..
     """Say of each case of the test split whether it is right, by its id."""
     asked = (predictions["split"] == "test") & predictions[column].notna()
     return pd.Series(
-        answers_of(predictions, "test", labels, column).right, predictions.loc[asked, by]
+        predictions_for_split(predictions, "test", labels, column).right, predictions.loc[asked, by]
     )
 
 
@@ -301,7 +301,7 @@ def heads(run: dict[str, Any], seeds: list[int]) -> None:
         best = []
         for seed in seeds:
             recipe = told.model_copy(update={**update, "seed": seed})
-            found = examples(run["vision_features"], run["products"], run["splits"], recipe)
+            found = make_feature_set(run["vision_features"], run["products"], run["splits"], recipe)
             _, history = train_head(found, recipe, hidden)
             best.append(max(history, key=lambda epoch: epoch["validation_accuracy"]))
         right, loss = (

@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, causes, one_line
-from fb_marketplace_serving.ann.faiss_index import IndexMismatch
+from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.storage.urls import without_credentials
 
@@ -91,8 +91,8 @@ def _doctor(
 ) -> None:
     from kedro.framework.project import pipelines as there_are
 
-    from fb_marketplace.diagnostics.doctor import examine
-    from fb_marketplace.diagnostics.requirements import needs_of
+    from fb_marketplace.diagnostics.doctor import run_checks
+    from fb_marketplace.diagnostics.requirements import requirements_of
 
     names = [pipeline] if pipeline else list(pipelines) or ["__default__"]
     for name in names:
@@ -105,9 +105,9 @@ def _doctor(
     ):
         catalog = session.load_context().catalog
         wanted = sum((there_are[name] for name in names), start=Pipeline([]))
-        needs = needs_of(wanted.inputs(), wanted.all_outputs(), catalog)
+        needs = requirements_of(wanted.inputs(), wanted.all_outputs(), catalog)
         fails = 0
-        for found in examine(needs, thorough=True):
+        for found in run_checks(needs, thorough=True):
             click.echo(f"{found.state:13} {found}")
             fails += found.state == "fails"
     if fails:
@@ -158,10 +158,10 @@ def prune(
 
     with _mistakes_in_one_line():
         root = lake or _configured_lake(env, conf_source)
-        plan = retention.plan(root, keep, timedelta(days=unrecorded_for))
+        plan = retention.plan_pruning(root, keep, timedelta(days=unrecorded_for))
         if apply:
             pruning.prune(plan)
-        for line in pruning.lines(plan, apply):
+        for line in pruning.format_plan(plan, apply):
             click.echo(line)
 
 
@@ -189,10 +189,10 @@ def forget(
 
     with _mistakes_in_one_line():
         lake = _configured_lake(env, conf_source)
-        found = erasure.look_for(lake, product)
-        for line in erasure.by_place(found.hits):
+        found = erasure.find_listing(lake, product)
+        for line in erasure.hits_by_location(found.hits):
             click.echo(line)
-        receipt = erasure.receipt_of(lake, product) if not found.hits else None
+        receipt = erasure.read_receipt(lake, product) if not found.hits else None
         if receipt:
             click.echo(f"it is gone already; see {lake}/{receipt}")
             return
@@ -213,19 +213,19 @@ def forget(
             ) as again:
                 again.run(runner=SequentialRunner())
 
-        told = erasure.forget(lake, replace(found, traces=traces), run, in_bucket)
+        told = erasure.erase(lake, replace(found, traces=traces), run, in_bucket)
         click.echo(f"it is gone; release {told['release_in_force']} is in force without it")
-        click.echo(f"receipt: {lake}/{erasure.receipt_of(lake, product)}")
+        click.echo(f"receipt: {lake}/{erasure.read_receipt(lake, product)}")
 
 
 def _look_in_bucket(context: Any, traces: Any) -> Any:
-    from fb_marketplace.lifecycle.erasure import look_in_bucket
+    from fb_marketplace.lifecycle.erasure import count_in_bucket
     from fb_marketplace.parameters.cleaning import CleaningParameters
 
     names = ("raw_products", "raw_images", "raw_image_files", "raw_feedback")
     raw = {name: context.catalog.load(name) for name in names}
     parameters = CleaningParameters.model_validate(context.params["cleaning"])
-    return look_in_bucket(**raw, parameters=parameters, traces=traces)
+    return count_in_bucket(**raw, parameters=parameters, traces=traces)
 
 
 def _configured_lake(env: str | None, conf_source: str | None) -> str:
@@ -261,7 +261,7 @@ def _told(error: BaseException) -> str | None:
     """Say in one line what a user did or met; nothing for what is an error of ours."""
     chain = list(causes(error))
     for cause in chain:
-        if isinstance(cause, UserError | ReleaseError | IndexMismatch):
+        if isinstance(cause, UserError | ReleaseError | IndexMismatchError):
             return without_credentials(str(cause))
     to_do = advice(error)
     of_a_user = (

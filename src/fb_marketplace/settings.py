@@ -2,11 +2,11 @@
 
 from omegaconf.resolvers import oc
 
-from fb_marketplace.hooks.preflight import DoctorHooks
-from fb_marketplace.hooks.reporting import ReportHooks
-from fb_marketplace.hooks.versioning import VersionHooks
+from fb_marketplace.hooks.preflight import PreflightHooks
+from fb_marketplace.hooks.reporting import ReportingHooks
+from fb_marketplace.hooks.versioning import VersioningHooks
 
-HOOKS = (DoctorHooks(), ReportHooks(), VersionHooks())
+HOOKS = (PreflightHooks(), ReportingHooks(), VersioningHooks())
 
 # Kedro-Viz writes `.viz/` at every run; nothing that it shows comes from there. Kedro-Telemetry finds
 # the consent that `.telemetry` denies only in a clone: the packaged project would send.

@@ -2,8 +2,8 @@ import uuid
 
 import pytest
 
-from fb_marketplace.datasets.content_addressed import ContentFilesDataset
-from fb_marketplace.storage.file_handles import ContentFile, held_sizes
+from fb_marketplace.datasets.content_addressed import ContentAddressedDataset
+from fb_marketplace.storage.file_handles import ContentAddressedFile, existing_sizes
 
 
 @pytest.fixture(params=["disk", "object store"])
@@ -12,22 +12,22 @@ def folder(request, tmp_path):
 
 
 def test_a_folder_that_is_not_there_holds_nothing(folder):
-    assert ContentFilesDataset(folder).load() == held_sizes(folder) == {}
+    assert ContentAddressedDataset(folder).load() == existing_sizes(folder) == {}
 
 
 def test_lists_what_was_saved(folder):
-    dataset = ContentFilesDataset(folder)
-    dataset.save(ContentFile("one", b"1"))
-    dataset.save(ContentFile("two", b"22"))
+    dataset = ContentAddressedDataset(folder)
+    dataset.save(ContentAddressedFile("one", b"1"))
+    dataset.save(ContentAddressedFile("two", b"22"))
 
-    assert ContentFilesDataset(folder).load() == held_sizes(folder) == {"one": 1, "two": 2}
+    assert ContentAddressedDataset(folder).load() == existing_sizes(folder) == {"one": 1, "two": 2}
 
 
 def test_a_file_that_is_there_is_not_written_again(tmp_path):
-    ContentFilesDataset(str(tmp_path)).save(ContentFile("one", b"1"))
+    ContentAddressedDataset(str(tmp_path)).save(ContentAddressedFile("one", b"1"))
     before = (tmp_path / "one").stat().st_mtime_ns
 
-    ContentFilesDataset(str(tmp_path)).save(ContentFile("one", b"1"))
+    ContentAddressedDataset(str(tmp_path)).save(ContentAddressedFile("one", b"1"))
 
     assert (tmp_path / "one").stat().st_mtime_ns == before
 
@@ -35,6 +35,6 @@ def test_a_file_that_is_there_is_not_written_again(tmp_path):
 def test_a_file_of_another_size_is_written_again(tmp_path):
     (tmp_path / "one").write_bytes(b"half")
 
-    ContentFilesDataset(str(tmp_path)).save(ContentFile("one", b"whole"))
+    ContentAddressedDataset(str(tmp_path)).save(ContentAddressedFile("one", b"whole"))
 
     assert (tmp_path / "one").read_bytes() == b"whole"

@@ -5,7 +5,7 @@ from kedro.io import DatasetError
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import Retain
+from fb_marketplace.storage.keyed_table import KeepOnly
 
 LETTERS = pa.schema(
     [pa.field("key", pa.string(), nullable=False), pa.field("number", pa.int64(), nullable=False)]
@@ -39,14 +39,14 @@ def test_batches_are_added_up(letters):
 def test_what_is_no_longer_wanted_goes(letters):
     dataset = letters()
     dataset.save(rows("abc"))
-    dataset.save(Retain(frozenset("b")))
+    dataset.save(KeepOnly(frozenset("b")))
 
     assert keys(dataset.load()) == "b"
 
 
 def test_retaining_makes_a_table_where_there_was_none(letters):
     dataset = letters()
-    dataset.save(Retain(frozenset("a")))
+    dataset.save(KeepOnly(frozenset("a")))
 
     assert keys(dataset.load()) == ""
 
@@ -55,7 +55,7 @@ def test_each_run_s_table_is_read_by_its_version(letters, first, second):
     one, two = letters(first), letters(second)
     one.save(rows("ab"))
     one.seal()
-    two.save(Retain(frozenset("b"), held=frozenset("ab")))
+    two.save(KeepOnly(frozenset("b"), held=frozenset("ab")))
     two.save(rows("c"))
     two.seal()
 
@@ -75,9 +75,9 @@ def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, fir
 
     with pytest.raises(DatasetError, match=r"2026-01-01.*run the pipeline"):
         letters(first).load()
-    assert keyed_table.held_keys(letters()._filepath) == {"a", "b"}
+    assert keyed_table.existing_keys(letters()._filepath) == {"a", "b"}
     going_on = letters(second)
-    going_on.save(Retain(frozenset("abc"), held=frozenset("ab")))
+    going_on.save(KeepOnly(frozenset("abc"), held=frozenset("ab")))
     going_on.save(rows("c"))
     assert keys(going_on.load()) == "abc"
 
@@ -86,7 +86,7 @@ def test_a_version_stays_while_another_run_writes(letters, first, second):
     reader = letters(first)
     reader.save(rows("a"))
     table = reader.load()
-    letters(second).save(Retain(frozenset()))
+    letters(second).save(KeepOnly(frozenset()))
 
     assert keys(table) == "a"
 
@@ -119,9 +119,9 @@ def test_columns_may_come_in_any_order_and_further_ones_are_left_out(letters):
 @pytest.mark.parametrize("wanted", ["", "c", "bc"])
 def test_a_table_that_another_run_wrote_to_meanwhile_is_not_sealed(letters, first, second, wanted):
     one, other = letters(first), letters(second)
-    one.save(Retain(frozenset("ab")))
+    one.save(KeepOnly(frozenset("ab")))
     one.save(rows("a"))
-    other.save(Retain(frozenset(wanted)))
+    other.save(KeepOnly(frozenset(wanted)))
     other.save(rows(wanted))
     one.save(rows("b"))
 
@@ -133,8 +133,8 @@ def test_a_table_that_another_run_wrote_to_meanwhile_is_not_sealed(letters, firs
 def test_a_row_that_went_before_this_run_could_retain_it_is_missed(letters, first, second):
     letters().save(rows("ab"))
     one, other = letters(first), letters(second)
-    other.save(Retain(frozenset("a"), held=frozenset("ab")))
-    one.save(Retain(frozenset("ab"), held=frozenset("ab")))
+    other.save(KeepOnly(frozenset("a"), held=frozenset("ab")))
+    one.save(KeepOnly(frozenset("ab"), held=frozenset("ab")))
 
     with pytest.raises(UserError, match="another run"):
         one.seal()
@@ -142,9 +142,9 @@ def test_a_row_that_went_before_this_run_could_retain_it_is_missed(letters, firs
 
 def test_runs_that_want_the_same_do_not_disturb_each_other(letters, first, second):
     one, other = letters(first), letters(second)
-    one.save(Retain(frozenset("ab")))
+    one.save(KeepOnly(frozenset("ab")))
     one.save(rows("a"))
-    other.save(Retain(frozenset("ab")))
+    other.save(KeepOnly(frozenset("ab")))
     other.save(rows("ab"))
     one.save(rows("b"))
     one.seal()

@@ -1,11 +1,11 @@
 import base64
 
-from fb_marketplace.datasets.png import PictureDataset
+from fb_marketplace.datasets.png import PNGDataset
 
 
 def test_kedro_viz_is_given_the_picture_as_base64(tmp_path, draw_photo):
     picture = draw_photo(format_="PNG")
-    dataset = PictureDataset(f"{tmp_path}/sheet.png")
+    dataset = PNGDataset(f"{tmp_path}/sheet.png")
     dataset.save(picture)
 
     assert base64.b64decode(str(dataset.preview())) == picture
@@ -13,8 +13,8 @@ def test_kedro_viz_is_given_the_picture_as_base64(tmp_path, draw_photo):
 
 def test_kedro_viz_is_given_the_version_that_is_read(tmp_path, draw_photo, first, second):
     for version, seed in ((first, 1), (second, 2)):
-        PictureDataset(f"{tmp_path}/sheet.png", version).save(draw_photo(seed))
+        PNGDataset(f"{tmp_path}/sheet.png", version).save(draw_photo(seed))
 
-    shown = PictureDataset(f"{tmp_path}/sheet.png", first).preview()
+    shown = PNGDataset(f"{tmp_path}/sheet.png", first).preview()
 
     assert base64.b64decode(str(shown)) == draw_photo(1)

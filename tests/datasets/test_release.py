@@ -9,9 +9,9 @@ import pytest
 from kedro.io import DatasetError
 
 from fb_marketplace.datasets.release import ReleaseDataset
-from fb_marketplace.pipelines.listings.listing_features import make_listings
-from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
@@ -23,25 +23,25 @@ from fb_marketplace_serving.search.listings import Listing
 @pytest.fixture
 def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
     drawn = {name: draw_photo(seed) for seed, name in enumerate("ab")}
-    jpegs = [canonical.canonical(each) for each in drawn.values()]
+    jpegs = [canonical.canonicalize(each) for each in drawn.values()]
     images = store_photos(drawn)
     encoder = Encoder.from_bytes(colour_encoder, threads=1)
-    encoding = encoder.encode(np.stack([canonical.pixels(jpeg) for jpeg in jpegs]))
+    encoding = encoder.encode(np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs]))
     index, ids = Index.build_flat(encoding.embeddings, ["a", "b"], ["p", "p"]).to_bytes()
     listing = Listing("p", "Oak table", 45.0, "GBP", "Home", "Home / Tables", "Leeds", None)
-    listings = make_listings(pd.DataFrame([listing]))
+    listings = build_listing_cards(pd.DataFrame([listing]))
     made = {
         "encoder": colour_encoder,
         "index": index,
         "ids": ids,
         "listings": listings,
-        "photos": cut_photos(images),
+        "photos": pack_photos(images),
         "measures": b"for the next gate",
     }
     for name, content in made.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
-    for file in write_photo_files(images, StoredFile(str(tmp_path / "photos")), {}):
+    for file in write_photo_files(images, FileRef(str(tmp_path / "photos")), {}):
         (tmp_path / FOLDER / file.name).write_bytes(file.data)
     return Manifest(
         version="unpublished",

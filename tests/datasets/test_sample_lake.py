@@ -1,7 +1,7 @@
 import pytest
 from kedro.io import DatasetError
 
-from fb_marketplace.datasets.sample_bucket import SampleLakeDataset
+from fb_marketplace.datasets.sample_bucket import SampleBucketDataset
 from fb_marketplace.errors import UserError
 
 
@@ -21,7 +21,7 @@ class Drawn:
 def save(root, drawn):
     """Saves as Kedro would, and raises what lies under its wrapping."""
     try:
-        SampleLakeDataset(str(root)).save(drawn)
+        SampleBucketDataset(str(root)).save(drawn)
     except DatasetError as error:
         raise error.__cause__ or error from None
 
@@ -94,4 +94,4 @@ def test_a_root_may_be_a_file_url(tmp_path):
 
 def test_is_not_loaded_under_its_name(tmp_path):
     with pytest.raises(DatasetError, match="cleaning"):
-        SampleLakeDataset(str(tmp_path)).load()
+        SampleBucketDataset(str(tmp_path)).load()

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError, Version
 
-from fb_marketplace.datasets.file import StoredFileDataset
+from fb_marketplace.datasets.file import FileDataset
 
 
 @pytest.fixture(params=["disk", "file", "memory"])
@@ -16,32 +16,32 @@ def filepath(request, tmp_path):
 
 
 def test_bytes_are_read_back_where_they_were_saved(filepath):
-    StoredFileDataset(filepath).save(b"graph")
+    FileDataset(filepath).save(b"graph")
 
-    stored = StoredFileDataset(filepath).load()
+    stored = FileDataset(filepath).load()
 
     assert stored.read() == b"graph"
     assert stored.url.endswith("models/encoder.onnx")
 
 
 def test_each_version_has_its_own_bytes(filepath, first, second):
-    StoredFileDataset(filepath, first).save(b"one")
-    StoredFileDataset(filepath, second).save(b"two")
+    FileDataset(filepath, first).save(b"one")
+    FileDataset(filepath, second).save(b"two")
 
-    assert StoredFileDataset(filepath, first).load().read() == b"one"
-    assert StoredFileDataset(filepath, second).load().read() == b"two"
-    assert StoredFileDataset(filepath, Version(None, None)).load().read() == b"two"
+    assert FileDataset(filepath, first).load().read() == b"one"
+    assert FileDataset(filepath, second).load().read() == b"two"
+    assert FileDataset(filepath, Version(None, None)).load().read() == b"two"
 
 
 def test_a_version_is_written_once(filepath, first):
-    StoredFileDataset(filepath, first).save(b"one")
+    FileDataset(filepath, first).save(b"one")
 
     with pytest.raises(DatasetError, match="must not exist"):
-        StoredFileDataset(filepath, first).save(b"other")
+        FileDataset(filepath, first).save(b"other")
 
 
 def test_exists_once_it_is_saved(filepath, first):
-    for dataset in (StoredFileDataset(filepath), StoredFileDataset(f"{filepath}.v", first)):
+    for dataset in (FileDataset(filepath), FileDataset(f"{filepath}.v", first)):
         assert not dataset.exists()
         dataset.save(b"")
         assert dataset.exists()
@@ -49,19 +49,19 @@ def test_exists_once_it_is_saved(filepath, first):
 
 def test_a_file_that_is_not_there_is_told_by_its_name(filepath):
     with pytest.raises(DatasetError, match=r"encoder\.onnx"):
-        StoredFileDataset(filepath).load()
+        FileDataset(filepath).load()
 
 
 def test_a_version_that_is_not_there_is_told_by_its_name(filepath, first, second):
-    StoredFileDataset(filepath, first).save(b"one")
+    FileDataset(filepath, first).save(b"one")
 
     with pytest.raises(DatasetError, match="2026-01-02"):
-        StoredFileDataset(filepath, second).load()
+        FileDataset(filepath, second).load()
 
 
 def test_a_path_may_be_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    StoredFileDataset("models/encoder.onnx").save(b"graph")
+    FileDataset("models/encoder.onnx").save(b"graph")
 
     assert Path("models/encoder.onnx").read_bytes() == b"graph"
-    assert StoredFileDataset("models/encoder.onnx").load().read() == b"graph"
+    assert FileDataset("models/encoder.onnx").load().read() == b"graph"

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError, Version
 
-from fb_marketplace.datasets.streaming_file import StreamedFileDataset
+from fb_marketplace.datasets.streaming_file import StreamingFileDataset
 
 
 @pytest.fixture(params=["disk", "file", "memory"])
@@ -26,21 +26,21 @@ def broken():
 
 
 def test_pieces_are_read_back_as_one_file(filepath):
-    StreamedFileDataset(filepath).save(pieces("{", '"a": [1]', "}"))
+    StreamingFileDataset(filepath).save(pieces("{", '"a": [1]', "}"))
 
-    assert StreamedFileDataset(filepath).load().read() == b'{"a": [1]}'
+    assert StreamingFileDataset(filepath).load().read() == b'{"a": [1]}'
 
 
 def test_each_version_has_its_own_pieces(filepath, first, second):
-    StreamedFileDataset(filepath, first).save(pieces("one"))
-    StreamedFileDataset(filepath, second).save(pieces("two"))
+    StreamingFileDataset(filepath, first).save(pieces("one"))
+    StreamingFileDataset(filepath, second).save(pieces("two"))
 
-    assert StreamedFileDataset(filepath, first).load().read() == b"one"
-    assert StreamedFileDataset(filepath, Version(None, None)).load().read() == b"two"
+    assert StreamingFileDataset(filepath, first).load().read() == b"one"
+    assert StreamingFileDataset(filepath, Version(None, None)).load().read() == b"two"
 
 
 def test_no_file_is_left_where_a_piece_cannot_be_had(filepath, first):
-    dataset = StreamedFileDataset(filepath, first)
+    dataset = StreamingFileDataset(filepath, first)
 
     with pytest.raises(DatasetError, match="the table is gone"):
         dataset.save(broken)
@@ -59,7 +59,7 @@ def test_on_disk_pieces_are_written_beside_the_place_of_the_file(tmp_path, monke
         seen.extend(Path(name).suffix for name in path.parent.iterdir())
         yield b"two"
 
-    StreamedFileDataset(f"{root}{path}").save(watched)
+    StreamingFileDataset(f"{root}{path}").save(watched)
 
     assert seen == [".part"]
     assert list(path.parent.iterdir()) == [path]
@@ -68,11 +68,11 @@ def test_on_disk_pieces_are_written_beside_the_place_of_the_file(tmp_path, monke
 
 def test_on_disk_nothing_is_left_of_pieces_that_end_early(tmp_path):
     with pytest.raises(DatasetError, match="the table is gone"):
-        StreamedFileDataset(f"{tmp_path}/vectors/image_embeddings.json").save(broken)
+        StreamingFileDataset(f"{tmp_path}/vectors/image_embeddings.json").save(broken)
 
     assert list((tmp_path / "vectors").iterdir()) == []
 
 
 def test_a_file_that_is_not_there_is_told_by_its_name(filepath):
     with pytest.raises(DatasetError, match=r"image_embeddings\.json"):
-        StreamedFileDataset(filepath).load()
+        StreamingFileDataset(filepath).load()

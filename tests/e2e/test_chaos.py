@@ -126,9 +126,9 @@ def test_a_run_whose_store_is_killed_goes_on_or_stops_with_a_line(
 def _prune(place: Place) -> None:
     """Keep what the last run and release need, and whatever else `prune` does not find."""
     from fb_marketplace.lifecycle.prune import prune
-    from fb_marketplace.lifecycle.retention import plan
+    from fb_marketplace.lifecycle.retention import plan_pruning
 
-    prune(plan(place.lake, 1, timedelta(0)))
+    prune(plan_pruning(place.lake, 1, timedelta(0)))
 
 
 def _last_node(log: str) -> str:

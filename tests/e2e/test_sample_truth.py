@@ -9,14 +9,14 @@ import pandas as pd
 import pytest
 from e2e.places import Place, Run
 
-from fb_marketplace.sample.bucket import draw_lake
+from fb_marketplace.sample.bucket import generate_bucket
 
 
 @pytest.fixture(scope="session")
 def larger_run(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Another marketplace, of another size and seed, cleaned."""
     folder = tmp_path_factory.mktemp("larger")
-    for key, content in draw_lake(products=150, seed=11).files():
+    for key, content in generate_bucket(products=150, seed=11).files():
         path = folder / "raw" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

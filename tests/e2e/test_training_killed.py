@@ -21,7 +21,7 @@ from safetensors.torch import load, save
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, POOL
-from fb_marketplace.pipelines.vision.models.network import trained_network
+from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 
@@ -157,9 +157,9 @@ def test_what_resnet50_embeds_is_its_hidden_layer_as_torch_computes_it(
     made_of = json.loads(header["__metadata__"]["card"])["recipe"]
     rest = {name: base_parameters["vision"][name] for name in ("embedding", "encoder")}
     told = VisionParameters.model_validate(made_of | rest)
-    network = trained_network(weights, len(run.json("vision_labels")), told)
+    network = load_trained_network(weights, len(run.json("vision_labels")), told)
     jpegs = run.place.photo_table().take([0, 1, 2], columns=["jpeg"]).column("jpeg").to_pylist()
-    pixels = np.stack([canonical.pixels(jpeg) for jpeg in jpegs])
+    pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])
     with torch.no_grad():
         hidden = network.head.embed(network.maps(torch.from_numpy(pixels))[POOL]).numpy()
 

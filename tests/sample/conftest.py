@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from fb_marketplace.sample.bucket import LEAST_PRODUCTS, draw_lake
+from fb_marketplace.sample.bucket import MIN_PRODUCTS, generate_bucket
 
 SEED = 7
 
@@ -21,7 +21,7 @@ class DrawnLake:
 
 @pytest.fixture(scope="session")
 def lake() -> DrawnLake:
-    files = dict(draw_lake(LEAST_PRODUCTS, SEED).files())
+    files = dict(generate_bucket(MIN_PRODUCTS, SEED).files())
     return DrawnLake(
         MappingProxyType(files), tuple(files), json.loads(files["ground_truth.json"].decode())
     )

@@ -2,18 +2,18 @@ from random import Random
 
 import pytest
 
-from fb_marketplace.sample.faults.listings import soil_listings
-from fb_marketplace.sample.faults.photos import draw_photos, soil_photos
+from fb_marketplace.sample.faults.listings import inject_listing_faults
+from fb_marketplace.sample.faults.photos import generate_photos, inject_photo_faults
 from fb_marketplace.sample.ground_truth import ground_truth
-from fb_marketplace.sample.records import Listing, Photo, draw_listings
+from fb_marketplace.sample.records import Listing, Photo, generate_listings
 
 
 def soiled(products: int, seed: int) -> tuple[list[Listing], list[Photo], list[Photo]]:
     random = Random(seed)
-    listings = draw_listings(seed, products)
-    soil_listings(listings, random)
-    photos = draw_photos(seed, listings, random)
-    return listings, photos, soil_photos(seed, photos, random)
+    listings = generate_listings(seed, products)
+    inject_listing_faults(listings, random)
+    photos = generate_photos(seed, listings, random)
+    return listings, photos, inject_photo_faults(seed, photos, random)
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -4,20 +4,20 @@ import sys
 
 import pytest
 
-from fb_marketplace.sample.bucket import LEAST_PRODUCTS, draw_lake
+from fb_marketplace.sample.bucket import MIN_PRODUCTS, generate_bucket
 
 from .conftest import SEED, DrawnLake
 
 
 def digest(seed: int) -> str:
     total = hashlib.sha256()
-    for key, content in draw_lake(LEAST_PRODUCTS, seed).files():
+    for key, content in generate_bucket(MIN_PRODUCTS, seed).files():
         total.update(key.encode() + b"\0" + content)
     return total.hexdigest()
 
 
 def tables(seed: int, products: int) -> list[bytes]:
-    files = draw_lake(products, seed).files()
+    files = generate_bucket(products, seed).files()
     return [next(files)[1], next(files)[1]]
 
 
@@ -33,7 +33,7 @@ def test_bytes_do_not_depend_on_the_order_of_hashes(lake: DrawnLake) -> None:
     script = (
         "import hashlib, itertools\n"
         "from fb_marketplace.sample.bucket import draw_lake\n"
-        f"files = draw_lake({LEAST_PRODUCTS}, {SEED}).files()\n"
+        f"files = draw_lake({MIN_PRODUCTS}, {SEED}).files()\n"
         "content = b''.join(body for _, body in itertools.islice(files, 12))\n"
         "print(hashlib.sha256(content).hexdigest())\n"
     )
@@ -51,7 +51,7 @@ def test_bytes_do_not_depend_on_the_order_of_hashes(lake: DrawnLake) -> None:
 
 
 def test_another_seed_gives_other_tables() -> None:
-    assert tables(SEED, LEAST_PRODUCTS) != tables(SEED + 1, LEAST_PRODUCTS)
+    assert tables(SEED, MIN_PRODUCTS) != tables(SEED + 1, MIN_PRODUCTS)
 
 
 def test_tables_come_first_and_the_truth_last(lake: DrawnLake) -> None:
@@ -68,12 +68,12 @@ def test_no_key_is_given_twice(lake: DrawnLake) -> None:
 
 def test_a_lake_too_small_for_every_fault_is_refused() -> None:
     with pytest.raises(ValueError, match=r"59 products .* at least 60"):
-        draw_lake(LEAST_PRODUCTS - 1, SEED)
+        generate_bucket(MIN_PRODUCTS - 1, SEED)
 
 
 def test_a_negative_seed_is_refused() -> None:
     with pytest.raises(ValueError, match="whole number"):
-        draw_lake(LEAST_PRODUCTS, -1)
+        generate_bucket(MIN_PRODUCTS, -1)
 
 
 def test_importing_the_lake_loads_nothing_heavy() -> None:

@@ -5,17 +5,17 @@ import numpy as np
 import pytest
 
 from fb_marketplace.sample.places import PLACES
-from fb_marketplace.sample.prices import is_absurd, is_joke, rounded, written
-from fb_marketplace.sample.products import draw_product
-from fb_marketplace.sample.records import draw_listings
+from fb_marketplace.sample.prices import format_price, is_absurd, is_joke, round_price
+from fb_marketplace.sample.products import generate_product
+from fb_marketplace.sample.records import generate_listings
 from fb_marketplace.sample.rendering.appearance import LOGOS
-from fb_marketplace.sample.rendering.objects.registry import ARCHETYPES
-from fb_marketplace.sample.rendering.scenes import photograph
+from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES
+from fb_marketplace.sample.rendering.scenes import render_photo
 from fb_marketplace.sample.taxonomy import LEAVES, ROOTS
 
 
 def test_a_listing_is_the_same_however_many_there_are() -> None:
-    few, many = draw_listings(5, 10), draw_listings(5, 40)
+    few, many = generate_listings(5, 10), generate_listings(5, 40)
 
     assert few == many[:10]
 
@@ -28,7 +28,7 @@ def test_categories_have_thirteen_roots_and_two_to_five_levels() -> None:
 
 
 def test_every_category_sells_something_that_can_be_drawn() -> None:
-    assert {leaf.archetype for leaf in LEAVES} == set(ARCHETYPES)
+    assert {leaf.archetype for leaf in LEAVES} == set(OBJECT_TYPES)
 
 
 def test_sellers_live_in_sixty_places_or_more() -> None:
@@ -48,30 +48,31 @@ def test_ordinary_prices_are_no_jokes(pounds: float) -> None:
 
 
 def test_no_asked_price_is_a_joke() -> None:
-    asked = [rounded(amount) for amount in np.geomspace(0.1, 1e6, 3000)]
+    asked = [round_price(amount) for amount in np.geomspace(0.1, 1e6, 3000)]
 
     assert not any(is_joke(amount) or is_absurd(amount) for amount in asked)
 
 
 def test_prices_are_written_with_thousands_and_pence() -> None:
-    assert written(1234) == "£1,234.00"
+    assert format_price(1234) == "£1,234.00"
 
 
 def test_worn_things_cost_less() -> None:
-    products = [draw_product(1, number) for number in range(1500)]
+    products = [generate_product(1, number) for number in range(1500)]
     new = [one.amount / one.leaf.price for one in products if one.look.wear == 0]
     old = [one.amount / one.leaf.price for one in products if one.look.wear > 0.5]
 
     assert median(new) > 1.5 * median(old)
 
 
-@pytest.mark.parametrize("kind", ARCHETYPES)
+@pytest.mark.parametrize("kind", OBJECT_TYPES)
 @pytest.mark.parametrize("size", [0, 2])
 def test_every_archetype_can_be_photographed_at_every_size(kind: str, size: int) -> None:
-    look = replace(draw_product(1, 0).look, size=size, logo=LOGOS[size])
+    look = replace(generate_product(1, 0).look, size=size, logo=LOGOS[size])
 
     first, second = (
-        photograph(look, kind, (96, 72), np.random.default_rng([1, slot]), slot) for slot in (0, 1)
+        render_photo(look, kind, (96, 72), np.random.default_rng([1, slot]), slot)
+        for slot in (0, 1)
     )
 
     assert first.size == (96, 72)
@@ -80,12 +81,13 @@ def test_every_archetype_can_be_photographed_at_every_size(kind: str, size: int)
 
 
 def test_siblings_differ_in_detail() -> None:
-    product = draw_product(1, 0)
+    product = generate_product(1, 0)
     sibling = replace(product.look, details=tuple(1 - value for value in product.look.details))
 
     first, second = (
         np.asarray(
-            photograph(look, product.leaf.archetype, (200, 150), np.random.default_rng(3), 0), float
+            render_photo(look, product.leaf.archetype, (200, 150), np.random.default_rng(3), 0),
+            float,
         )
         for look in (product.look, sibling)
     )

@@ -108,7 +108,7 @@ def encoder() -> Encoder:
 
 @pytest.fixture(scope="session")
 def canonical_photos() -> dict[str, bytes]:
-    return {name: photos.canonical(_paint(colour)) for name, colour in COLOURS.items()}
+    return {name: photos.canonicalize(_paint(colour)) for name, colour in COLOURS.items()}
 
 
 @pytest.fixture

@@ -1,13 +1,20 @@
 import pytest
 
-from fb_marketplace_serving.server.inference.admission import UPLOADS_A_PLACE, Admission, Full
+from fb_marketplace_serving.server.inference.admission import (
+    UPLOADS_PER_SLOT,
+    Admission,
+    CapacityExceeded,
+)
 
 
 def test_as_many_are_taken_on_as_there_are_places():
     admission = Admission(2)
 
     with admission.place(), admission.place():
-        with pytest.raises(Full, match="2 requests are being worked on"), admission.place():
+        with (
+            pytest.raises(CapacityExceeded, match="2 requests are being worked on"),
+            admission.place(),
+        ):
             pass
         assert admission.working == 2
     assert admission.working == 0
@@ -32,15 +39,15 @@ def test_an_upload_takes_no_place():
 def test_no_upload_is_let_in_where_all_places_are_taken():
     admission = Admission(1)
 
-    with admission.place(), pytest.raises(Full), admission.upload():
+    with admission.place(), pytest.raises(CapacityExceeded), admission.upload():
         pass
 
 
 def test_uploads_are_bounded_too():
     admission = Admission(1)
-    coming_in = [admission.upload() for _ in range(UPLOADS_A_PLACE)]
+    coming_in = [admission.upload() for _ in range(UPLOADS_PER_SLOT)]
     for upload in coming_in:
         upload.__enter__()
 
-    with pytest.raises(Full, match=f"{UPLOADS_A_PLACE} requests"), admission.upload():
+    with pytest.raises(CapacityExceeded, match=f"{UPLOADS_PER_SLOT} requests"), admission.upload():
         pass

@@ -84,7 +84,7 @@ def test_feature_embedding_is_what_the_encoder_makes_of_the_canonical_photo(clie
 
     body = send(client, "/predict/feature_embedding", photo).json()
 
-    pixels = canonical.pixels(canonical.canonical(photo))
+    pixels = canonical.decode_canonical(canonical.canonicalize(photo))
     expected = release.encoder.encode(pixels[np.newaxis]).embeddings[0]
     np.testing.assert_allclose(body["embedding"], expected, atol=1e-6)
 
@@ -113,7 +113,7 @@ def test_the_score_is_the_cosine(client, release, canonical_photos):
     hits = send(client, "/predict/similar_images", canonical_photos["img-blue"]).json()["hits"]
 
     by_id = {
-        name: release.encoder.encode(canonical.pixels(jpeg)[np.newaxis]).embeddings[0]
+        name: release.encoder.encode(canonical.decode_canonical(jpeg)[np.newaxis]).embeddings[0]
         for name, jpeg in canonical_photos.items()
     }
     for hit in hits:

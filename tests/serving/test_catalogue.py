@@ -12,8 +12,8 @@ from small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.filters import Filter, Near
-from fb_marketplace_serving.search.listing_store import BANDS, Catalogue
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listing_store import BANDS, ListingStore
 
 LEEDS, YORK = (53.80, -1.55), (53.96, -1.08)
 LEEDS_TO_YORK_KM = 35.6
@@ -30,7 +30,7 @@ def catalogue():
     }
     index = Index.build_flat(np.eye(4, 8, dtype=np.float32), list("abcd"), ["p", "q", "p", "r"])
     places = [LEEDS, YORK, (np.nan, np.nan), LEEDS]
-    return Catalogue(index, listings, facts(list("pqrs"), places=places))
+    return ListingStore(index, listings, facts(list("pqrs"), places=places))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +40,8 @@ def market():
 
 def kept(catalogue, **asked):
     return [
-        catalogue.product_ids[place] for place in np.flatnonzero(catalogue.kept(Filter(**asked)))
+        catalogue.product_ids[place]
+        for place in np.flatnonzero(catalogue.kept(SearchFilters(**asked)))
     ]
 
 
@@ -72,7 +73,7 @@ def test_facets_count_what_going_through_the_table_counts(market):
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_below_a_category_the_next_parts_are_counted(market, prefix):
-    positions = np.flatnonzero(market.catalogue.kept(Filter((prefix,))))
+    positions = np.flatnonzero(market.catalogue.kept(SearchFilters((prefix,))))
 
     found = market.catalogue.facets(positions, (prefix,))
 
@@ -153,7 +154,7 @@ def test_categories_and_paths_are_sorted_each_once(catalogue):
     ]
 
 
-@pytest.mark.parametrize("asked", [Filter(), Filter(near=Near(*LEEDS))])
+@pytest.mark.parametrize("asked", [SearchFilters(), SearchFilters(near=GeoFilter(*LEEDS))])
 def test_what_asks_for_nothing_is_no_filter(catalogue, asked):
     assert catalogue.kept(asked) is None
 
@@ -169,7 +170,7 @@ def test_prices_are_kept_up_to_and_with_their_bounds(catalogue):
 
 
 def test_a_radius_reaches_as_far_as_it_says(catalogue):
-    near = Near(*LEEDS)
+    near = GeoFilter(*LEEDS)
 
     assert catalogue.distances(near)[1] == pytest.approx(LEEDS_TO_YORK_KM, abs=0.3)
     assert kept(catalogue, near=near._replace(radius_km=36)) == ["p", "q", "s"]
@@ -178,7 +179,7 @@ def test_a_radius_reaches_as_far_as_it_says(catalogue):
 
 
 def test_distances_of_some_listings_are_those_among_all(catalogue):
-    near = Near(*YORK)
+    near = GeoFilter(*YORK)
 
     found = catalogue.distances(near, np.array([2, 0]))
 
@@ -193,7 +194,7 @@ def test_listings_without_photos_can_be_asked_for(catalogue):
 @pytest.mark.parametrize("category", ["Sport", "Home / Chair", "", "home"])
 def test_a_category_that_is_none_is_refused(catalogue, category):
     with pytest.raises(KeyError):
-        catalogue.kept(Filter(categories=("Home", category)))
+        catalogue.kept(SearchFilters(categories=("Home", category)))
 
 
 def test_rows_are_kept_by_their_listings(catalogue):

@@ -14,7 +14,7 @@ import pytest
 from fb_marketplace_serving.cli.main import main
 from fb_marketplace_serving.release.manifest import artifact_of
 from fb_marketplace_serving.release.pointer import current_version, publish
-from fb_marketplace_serving.release.provenance import Origin, Source, write_origins
+from fb_marketplace_serving.release.provenance import ListingProvenance, Source, write_provenance
 
 COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli.main"]
 
@@ -151,8 +151,8 @@ def explained(lake, make_release):
     """A lake whose release v2 is in force and says where a listing comes from."""
     path = "model/provenance-2.parquet"
     tables = {"products": Source("Products.csv", 1, "a" * 64), "images": Source("Images.csv")}
-    red = Origin("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])
-    Path(lake, path).write_bytes(write_origins([red], tables | {"photos": Source("images")}))
+    red = ListingProvenance("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])
+    Path(lake, path).write_bytes(write_provenance([red], tables | {"photos": Source("images")}))
     found = make_release("v2", folder="model-2", searchable=True)
     artifacts = found.artifacts | {"provenance": artifact_of(lake, path)}
     publish(lake, found.model_copy(update={"artifacts": artifacts}))

@@ -5,7 +5,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.search.listing_features import COLUMNS, Facts, FactsError
+from fb_marketplace_serving.search.listing_features import (
+    COLUMNS,
+    ListingFeatures,
+    ListingFeaturesError,
+)
 
 ROWS = {
     "product_id": ["p", "q", "r"],
@@ -24,7 +28,7 @@ def parquet(rows):
 
 
 def test_facts_are_read_column_by_column():
-    found = Facts.from_bytes(parquet(ROWS))
+    found = ListingFeatures.from_bytes(parquet(ROWS))
 
     assert len(found) == 3
     assert found.product_ids == ("p", "q", "r")
@@ -35,40 +39,42 @@ def test_facts_are_read_column_by_column():
 
 
 def test_listings_of_one_family_have_one_number():
-    first, second, third = Facts.from_bytes(parquet(ROWS)).family
+    first, second, third = ListingFeatures.from_bytes(parquet(ROWS)).family
 
     assert first == third != second
 
 
 @pytest.mark.parametrize("ids", [["q", "p", "r"], ["p", "p", "r"]])
 def test_listings_out_of_order_or_repeated_are_refused(ids):
-    with pytest.raises(FactsError, match="not sorted"):
-        Facts.from_bytes(parquet(ROWS | {"product_id": ids}))
+    with pytest.raises(ListingFeaturesError, match="not sorted"):
+        ListingFeatures.from_bytes(parquet(ROWS | {"product_id": ids}))
 
 
 def test_what_is_no_parquet_is_refused():
-    with pytest.raises(FactsError, match="4 bytes that are no Parquet"):
-        Facts.from_bytes(b"none")
+    with pytest.raises(ListingFeaturesError, match="4 bytes that are no Parquet"):
+        ListingFeatures.from_bytes(b"none")
 
 
 def test_other_columns_are_refused():
-    with pytest.raises(FactsError, match="found the columns"):
-        Facts.from_bytes(parquet({name: ROWS[name] for name in COLUMNS[1:]}))
+    with pytest.raises(ListingFeaturesError, match="found the columns"):
+        ListingFeatures.from_bytes(parquet({name: ROWS[name] for name in COLUMNS[1:]}))
 
 
 @pytest.mark.parametrize("name", ["product_id", "family", "description_words", "photo_pixels"])
 def test_only_a_place_may_be_missing(name):
-    with pytest.raises(FactsError, match=f"1 of 3 rows without {name}"):
-        Facts.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
+    with pytest.raises(ListingFeaturesError, match=f"1 of 3 rows without {name}"):
+        ListingFeatures.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
 
 
 def test_words_in_a_column_of_numbers_are_refused():
-    with pytest.raises(FactsError, match="description_words of type string; expected numbers"):
-        Facts.from_bytes(parquet(ROWS | {"description_words": ["a", "b", "c"]}))
+    with pytest.raises(
+        ListingFeaturesError, match="description_words of type string; expected numbers"
+    ):
+        ListingFeatures.from_bytes(parquet(ROWS | {"description_words": ["a", "b", "c"]}))
 
 
 def test_those_of_some_listings_stay_theirs():
-    found = Facts.from_bytes(parquet(ROWS)).among(["p", "r"])
+    found = ListingFeatures.from_bytes(parquet(ROWS)).among(["p", "r"])
 
     assert found.product_ids == ("p", "r")
     assert found.family[0] == found.family[1]
@@ -79,7 +85,7 @@ def test_those_of_some_listings_stay_theirs():
 
 
 def test_of_listings_without_facts_nothing_is_known_and_none_is_like_another():
-    found = Facts.unknown(["p", "q"])
+    found = ListingFeatures.unknown(["p", "q"])
 
     assert found.product_ids == ("p", "q")
     assert found.family[0] != found.family[1]

@@ -4,14 +4,18 @@ from collections import Counter
 
 import pytest
 
-from fb_marketplace_serving.feedback import events
 from fb_marketplace_serving.feedback.events import (
     ClickLine,
-    FiltersAsked,
+    RequestedFilters,
     SearchLine,
     new_search_id,
 )
-from fb_marketplace_serving.server.feedback_writer import FeedbackLog, append, writable
+from fb_marketplace_serving.server import feedback_writer
+from fb_marketplace_serving.server.feedback_writer import (
+    FeedbackWriter,
+    append_line,
+    check_writable,
+)
 
 TIME = "2026-03-01T23:59:59.999+00:00"
 
@@ -26,7 +30,7 @@ def search(words="oak chair", **told):
         "time": TIME,
         "release": "v1",
         "words": words,
-        "filters": FiltersAsked(),
+        "filters": RequestedFilters(),
         "offset": 0,
         "shown": ["p", "q"],
     }
@@ -40,7 +44,7 @@ def fates():
 
 @pytest.fixture
 def log(tmp_path, fates):
-    made = FeedbackLog(tmp_path, lambda fate: fates.update([fate]))
+    made = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]))
     yield made
     made.close()
 
@@ -65,7 +69,7 @@ def test_lines_lie_in_a_file_a_day_of_their_kind_in_order(log, tmp_path, fates):
 def test_a_line_is_read_as_it_was_written(log, tmp_path):
     line = search(
         'says "größe"\n',
-        filters=FiltersAsked(categories=["Home / Chairs"], max_price=9.5, near="York"),
+        filters=RequestedFilters(categories=["Home / Chairs"], max_price=9.5, near="York"),
     )
     log.add("searches", line)
     log.close()
@@ -92,8 +96,8 @@ def test_ids_of_searches_are_each_of_their_own():
 
 def test_what_finds_no_place_in_the_queue_is_dropped_and_counted(tmp_path, fates, monkeypatch):
     held = threading.Event()
-    monkeypatch.setattr(events, "append", lambda *_: held.wait(10))
-    log = FeedbackLog(tmp_path, lambda fate: fates.update([fate]), queue=2)
+    monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(10))
+    log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue=2)
 
     taken = [log.add("clicks", click()) for _ in range(5)]
     held.set()
@@ -104,7 +108,7 @@ def test_what_finds_no_place_in_the_queue_is_dropped_and_counted(tmp_path, fates
 
 
 def test_a_place_in_the_queue_is_free_again_once_its_line_is_written(tmp_path, fates):
-    log = FeedbackLog(tmp_path, lambda fate: fates.update([fate]), queue=1)
+    log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue=1)
     for _ in range(3):
         while not log.add("clicks", click()):
             pass
@@ -134,34 +138,34 @@ def test_half_a_line_that_a_killed_server_left_spoils_no_other(tmp_path):
     file = tmp_path / "clicks.jsonl"
     file.write_bytes(b'{"half": ')
 
-    append(file, b"one")
-    append(file, b"two")
+    append_line(file, b"one")
+    append_line(file, b"two")
 
     assert file.read_bytes() == b'{"half": \none\ntwo\n'
 
 
 def test_of_a_line_that_there_is_no_room_for_nothing_is_left(tmp_path, monkeypatch):
     file = tmp_path / "clicks.jsonl"
-    append(file, b"one")
-    write = events.os.write
+    append_line(file, b"one")
+    write = feedback_writer.os.write
     with monkeypatch.context() as full:
-        full.setattr(events.os, "write", lambda to, data: write(to, data[:2]))
+        full.setattr(feedback_writer.os, "write", lambda to, data: write(to, data[:2]))
         with pytest.raises(OSError, match="room"):
-            append(file, b"two")
+            append_line(file, b"two")
 
-    append(file, b"three")
+    append_line(file, b"three")
 
     assert file.read_bytes() == b"one\nthree\n"
 
 
 def test_lines_are_not_for_everyone_to_read(tmp_path):
-    append(tmp_path / "clicks.jsonl", b"one")
+    append_line(tmp_path / "clicks.jsonl", b"one")
 
     assert (tmp_path / "clicks.jsonl").stat().st_mode & 0o007 == 0
 
 
 def test_a_folder_is_made_where_there_is_none_and_nothing_is_left_in_it(tmp_path):
-    folder = writable(tmp_path / "a/b")
+    folder = check_writable(tmp_path / "a/b")
 
     assert list(folder.iterdir()) == []
 
@@ -170,4 +174,4 @@ def test_a_folder_that_cannot_be_written_is_told_with_why(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(ValueError, match="can be written \\(File exists\\)"):
-        writable(tmp_path / "file")
+        check_writable(tmp_path / "file")

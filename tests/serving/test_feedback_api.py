@@ -4,9 +4,9 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 
-from fb_marketplace_serving.feedback import events
 from fb_marketplace_serving.feedback.events import ClickLine, SearchLine
 from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.server import feedback_writer
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
 
@@ -199,8 +199,8 @@ def test_clicks_count_towards_the_rate(start):
 
 def test_searches_are_answered_without_an_id_while_the_queue_is_full(start, monkeypatch):
     held = threading.Event()
-    monkeypatch.setattr(events, "append", lambda *_: held.wait(20))
-    monkeypatch.setattr(events.FeedbackLog.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(20))
+    monkeypatch.setattr(feedback_writer.FeedbackWriter.__init__, "__defaults__", (2,))
     client = start()
 
     ids = [ask(client, q="red chair")["search_id"] for _ in range(4)]

@@ -1,12 +1,12 @@
 import pytest
 
-from fb_marketplace_serving.search.filters import under
+from fb_marketplace_serving.search.filters import is_under
 
 
 @pytest.mark.parametrize("path", ["Home", "Home / Chairs", "Home / Chairs / Oak"])
 def test_a_path_lies_below_each_of_its_beginnings(path):
-    assert under(path, "Home")
-    assert under(path, path)
+    assert is_under(path, "Home")
+    assert is_under(path, path)
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ def test_a_path_lies_below_each_of_its_beginnings(path):
     ],
 )
 def test_a_path_that_only_begins_with_the_same_letters_lies_elsewhere(path, prefix):
-    assert not under(path, prefix)
+    assert not is_under(path, prefix)

@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.server.release_watcher import Follower
+from fb_marketplace_serving.server.release_watcher import ReleaseWatcher
 
 
 class Lake:
@@ -37,7 +37,7 @@ def follow(lake, *steps):
     served, refused = ["v1"], []
 
     async def run(executor):
-        follower = Follower(lake.point, lake.open, executor, 0.001)
+        follower = ReleaseWatcher(lake.point, lake.open, executor, 0.001)
         task = asyncio.create_task(
             follower.follow(lambda: served[-1], served.append, refused.append)
         )

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace_serving.ann import knn
-from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index
 
@@ -20,8 +20,8 @@ def versions():
     made = []
     for version, kind in enumerate(KINDS):
         vectors = np.random.default_rng(version).normal(size=(600, DIMENSION)).astype(np.float32)
-        index = build(kind, hold([vectors]))
-        index.look(list(efforts(index))[-1])
+        index = build_index(kind, flat_index([vectors]))
+        index.look(list(search_settings(index))[-1])
         names = [f"v{version} {row}" for row in range(600)]
         made.append(Index(index, names, names))
     return made

@@ -18,7 +18,7 @@ from waiting import until
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.manifest import ARTIFACTS
 from fb_marketplace_serving.release.photo_store import FOLDER
-from fb_marketplace_serving.release.pointer import look, publish, put_in_force
+from fb_marketplace_serving.release.pointer import publish, read_pointer, set_current
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
 COLOURS = ("img-red", "img-green", "img-blue", "img-yellow", "img-grey")
@@ -75,9 +75,9 @@ def test_a_swap_and_a_rollback_under_load_lose_and_mix_nothing(address, lake, ma
         client.start()
     for _ in range(3):
         until_served(address, "v2")
-        put_in_force(lake, "v1", look(lake))
+        set_current(lake, "v1", read_pointer(lake))
         until_served(address, "v1")
-        put_in_force(lake, "v2", look(lake))
+        set_current(lake, "v2", read_pointer(lake))
     for client in clients:
         client.over.set()
     for client in clients:

@@ -7,7 +7,7 @@ import pytest
 
 from fb_marketplace_serving.release import admin
 from fb_marketplace_serving.release.admin import export, rollback, verify
-from fb_marketplace_serving.release.artifacts import files_of
+from fb_marketplace_serving.release.artifacts import release_artifacts
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.pointer import current_version, publish
@@ -58,7 +58,7 @@ def test_a_whole_release_is_told_file_by_file(lake, draft):
 
     assert [line.split(":")[0] for line in told[:-1]] == [
         f"[{number}/8] {file.path}"
-        for number, file in enumerate(files_of(Lake(lake), draft), start=1)
+        for number, file in enumerate(release_artifacts(Lake(lake), draft), start=1)
     ]
     assert all(line.endswith("as sealed") for line in told[:-1])
 

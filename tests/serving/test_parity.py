@@ -12,23 +12,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fb_marketplace.datasets.content_addressed import ContentFilesDataset
+from fb_marketplace.datasets.content_addressed import ContentAddressedDataset
 from fb_marketplace.datasets.release import ReleaseDataset
 from fb_marketplace.parameters.embeddings import EmbeddingParameters
 from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.cleaning.photos import image_products, read_photos
-from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors
+from fb_marketplace.pipelines.cleaning.photos import image_product_ids, read_photos
+from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_image_embeddings
 from fb_marketplace.pipelines.indexing.build_index import build_index
-from fb_marketplace.pipelines.listings.listing_features import make_listings
-from fb_marketplace.pipelines.release.build_manifest import describe
-from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
-from fb_marketplace.sample.photo_files import content
-from fb_marketplace.sample.records import Form, draw_listings, draw_photo
+from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.release.build_manifest import describe_release
+from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.sample.photo_files import render_photo_file
+from fb_marketplace.sample.records import Form, generate_listings, generate_photo
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, IMAGES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile, held_sizes
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.file_handles import FileRef, existing_sizes
+from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.storage.lake import Lake
@@ -103,10 +103,10 @@ def uploads():
     # Of twelve megapixels there are enough, and drawing one takes a second.
     forms = [form for form in get_args(Form) if form != "twelve_megapixel"]
     random = Random(SEED)
-    for number, listing in enumerate(draw_listings(SEED, PHOTOS - len(found))):
-        photo = draw_photo(SEED, listing, 0)
+    for number, listing in enumerate(generate_listings(SEED, PHOTOS - len(found))):
+        photo = generate_photo(SEED, listing, 0)
         photo.form, photo.variant = forms[number % len(forms)], random.randrange(6)
-        found[f"{photo.form} {photo.id}"] = content(SEED, photo)
+        found[f"{photo.form} {photo.id}"] = render_photo_file(SEED, photo)
     assert len(found) == PHOTOS
     return found
 
@@ -131,10 +131,10 @@ def graph(base_parameters):
 def released(tmp_path, uploads, graph, cleaning, base_parameters):
     """What a run makes of the uploads: a release in a lake, and its vectors by photo."""
     images = clean(tmp_path, uploads, cleaning)
-    products = image_products(images)
+    products = image_product_ids(images)
     files = {"encoder": graph}
     (tmp_path / "encoder").write_bytes(graph)
-    stored = {"encoder": StoredFile(str(tmp_path / "encoder"))}
+    stored = {"encoder": FileRef(str(tmp_path / "encoder"))}
     embeddings = vectors(tmp_path, images, stored["encoder"], base_parameters)
     built = build_index(
         embeddings, products, IndexParameters.model_validate(base_parameters["indexing"])
@@ -142,17 +142,17 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
     files |= {
         "image_index": built.vectors,
         "image_index_ids": built.ids,
-        "listings": make_listings(listings(products["product_id"])),
-        "release_photos": cut_photos(images),
+        "listings": build_listing_cards(listings(products["product_id"])),
+        "release_photos": pack_photos(images),
         "release_measures": b"case by case",
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-        stored[name] = StoredFile(str(tmp_path / name))
-    folder = ContentFilesDataset(str(tmp_path / FOLDER))
+        stored[name] = FileRef(str(tmp_path / name))
+    folder = ContentAddressedDataset(str(tmp_path / FOLDER))
     for file in write_photo_files(images, stored["release_photos"], {}):
         folder.save(file)
-    manifest = describe(
+    manifest = describe_release(
         lake=Lake(str(tmp_path)),
         files={
             "encoder": stored["encoder"],
@@ -162,7 +162,7 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
             "photos": stored["release_photos"],
             "measures": stored["release_measures"],
         },
-        photo_files=held_sizes(str(tmp_path / FOLDER)),
+        photo_files=existing_sizes(str(tmp_path / FOLDER)),
         abstention={"photos": {"threshold": 0.5, "error": 0.05}},
         labels=LABELS,
         images=images,
@@ -191,7 +191,7 @@ def clean(lake, uploads, cleaning):
     folder.mkdir()
     for image_id, data in uploads.items():
         (folder / f"{image_id}.jpg").write_bytes(data)
-    files = {file.key: file for file in PhotoFolder(str(folder)).files()}
+    files = {file.key: file for file in PhotoSource(str(folder)).files()}
     matched = pd.DataFrame(
         [
             {
@@ -207,10 +207,10 @@ def clean(lake, uploads, cleaning):
         ]
     )
     url = str(lake / "images.lance")
-    keyed_table.ensure(url, IMAGES)
+    keyed_table.ensure_table(url, IMAGES)
     one_process = cleaning.photos.model_copy(update={"processes": 1, "photos_per_batch": 16})
     told = cleaning.model_copy(update={"photos": one_process})
-    _, *batches = read_photos(matched, PhotoFolder(str(folder)), frozenset(), frozenset(), told)
+    _, *batches = read_photos(matched, PhotoSource(str(folder)), frozenset(), frozenset(), told)
     for usable, unusable in batches:
         assert unusable.to_pylist() == []
         keyed_table.insert(url, usable)
@@ -219,10 +219,10 @@ def clean(lake, uploads, cleaning):
 
 def vectors(lake, images, encoder, base_parameters):
     url = str(lake / "embeddings.lance")
-    keyed_table.ensure(url, IMAGE_EMBEDDINGS)
-    keys = name_vectors(images, encoder, frozenset())
+    keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
+    keys = plan_image_embeddings(images, encoder, frozenset())
     told = EmbeddingParameters.model_validate(base_parameters["embeddings"])
-    _, *batches = embed(images, encoder, keys, told)
+    _, *batches = embed_images(images, encoder, keys, told)
     for batch in batches:
         keyed_table.insert(url, batch)
     return keyed_table.open_table(url)

@@ -10,7 +10,7 @@ import pytest
 
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.release.photo_store import FOLDER, PhotoFiles, file_name
+from fb_marketplace_serving.release.photo_store import FOLDER, PhotoStore, file_name
 from fb_marketplace_serving.storage.lake import Lake
 
 
@@ -20,7 +20,7 @@ def file(release):
     return Path(release.photos._lake.url, release.photos.places["img-red"].file)
 
 
-def refused(opened, ask=PhotoFiles.read, *what):
+def refused(opened, ask=PhotoStore.read, *what):
     with pytest.raises(ReleaseError) as caught:
         ask(opened, *what)
     assert "\n" not in str(caught.value)
@@ -68,7 +68,7 @@ def test_a_damaged_photo_is_refused_and_named_and_others_are_given(release, file
     changed(file, place.offset + place.size // 2)
 
     assert f"{file}: found photo img-red damaged" in refused(
-        release.photos, PhotoFiles.read, "img-red"
+        release.photos, PhotoStore.read, "img-red"
     )
     inside = {name for name, each in release.photos.places.items() if each.file == place.file}
     for name in inside - {"img-red"}:
@@ -79,17 +79,17 @@ def test_verifying_finds_one_byte_changed_anywhere(release, file):
     release.photos.verify()
     changed(file, file.stat().st_size - 3)
 
-    assert f"{file}: found photo" in refused(release.photos, PhotoFiles.verify)
+    assert f"{file}: found photo" in refused(release.photos, PhotoStore.verify)
 
 
-@pytest.mark.parametrize("ask", [(PhotoFiles.read, "img-red"), (PhotoFiles.verify,)])
+@pytest.mark.parametrize("ask", [(PhotoStore.read, "img-red"), (PhotoStore.verify,)])
 def test_a_file_that_goes_while_it_is_served_is_named(release, file, ask):
     file.unlink()
 
     assert f"{file}: not found" in refused(release.photos, *ask)
 
 
-@pytest.mark.parametrize("ask", [(PhotoFiles.read, "img-yellow"), (PhotoFiles.verify,)])
+@pytest.mark.parametrize("ask", [(PhotoStore.read, "img-yellow"), (PhotoStore.verify,)])
 def test_a_file_that_shrinks_while_it_is_served_is_named(release, file, ask):
     place = release.photos.places["img-yellow"]
     assert place.file.endswith(file.name), "the last of its file"
@@ -121,7 +121,7 @@ def test_a_file_outside_the_lake_or_not_named_by_a_digest_is_refused(lake, relea
     wrong = table.set_column(1, "file", pa.array(files))
 
     with pytest.raises(ValueError, match="expected a path inside the lake"):
-        PhotoFiles.open(written(wrong), Lake(lake))
+        PhotoStore.open(written(wrong), Lake(lake))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_a_file_outside_the_lake_or_not_named_by_a_digest_is_refused(lake, relea
 )
 def test_a_table_that_contradicts_itself_is_refused(lake, change, said):
     with pytest.raises(ValueError, match=said):
-        PhotoFiles.open(written(change(table_of(lake))), Lake(lake))
+        PhotoStore.open(written(change(table_of(lake))), Lake(lake))
 
 
 def test_files_are_described_by_path_size_and_digest(release):
@@ -161,7 +161,7 @@ def test_ten_thousand_photos_are_opened_within_a_second(tmp_path):
     table = written(pa.table({name: list(column) for name, column in columns.items()}))
 
     started = time.process_time()
-    opened = PhotoFiles.open(table, Lake(str(tmp_path)))
+    opened = PhotoStore.open(table, Lake(str(tmp_path)))
 
     assert time.process_time() - started < 1
     assert len(opened) == 10_000

@@ -11,20 +11,22 @@ from fb_marketplace_serving.search.gazetteer import (
     CLOSEST,
     COLUMNS,
     SHOWN,
-    Places,
-    PlacesError,
+    Gazetteer,
+    GazetteerError,
     Row,
     UnknownPlaceError,
-    folded,
+    fold_name,
 )
 
 
 def town(name, latitude, longitude, population=1000, key=None, alias=False):
-    return Row(name, key or folded(name), latitude, longitude, population, alias, math.nan, False)
+    return Row(
+        name, key or fold_name(name), latitude, longitude, population, alias, math.nan, False
+    )
 
 
 def county(name, latitude, longitude, reach=60.0, stands_in=False):
-    return Row(name, folded(name), latitude, longitude, 0, False, reach, stands_in)
+    return Row(name, fold_name(name), latitude, longitude, 0, False, reach, stands_in)
 
 
 def parquet(rows):
@@ -35,7 +37,7 @@ def parquet(rows):
 
 
 def places(*rows):
-    return Places.from_bytes(parquet(rows))
+    return Gazetteer.from_bytes(parquet(rows))
 
 
 KNOWN = places(
@@ -194,9 +196,9 @@ def test_neither_case_nor_blanks_nor_marks_change_what_is_found(town, county, da
 
 
 def test_bytes_that_are_no_places_are_refused():
-    with pytest.raises(PlacesError, match="no Parquet"):
-        Places.from_bytes(b"nothing")
+    with pytest.raises(GazetteerError, match="no Parquet"):
+        Gazetteer.from_bytes(b"nothing")
     buffer = io.BytesIO()
     pq.write_table(pa.table({"name": ["Leeds"]}), buffer)
-    with pytest.raises(PlacesError, match="found the columns"):
-        Places.from_bytes(buffer.getvalue())
+    with pytest.raises(GazetteerError, match="found the columns"):
+        Gazetteer.from_bytes(buffer.getvalue())

@@ -7,12 +7,12 @@ import pytest
 from fb_marketplace_serving.release.manifest import ReleaseError, read_manifest
 from fb_marketplace_serving.release.pointer import (
     CURRENT,
-    Seen,
+    PointerState,
     current_version,
-    look,
     publish,
-    put_in_force,
     read_current,
+    read_pointer,
+    set_current,
 )
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -33,7 +33,7 @@ def test_tells_the_version_in_force_by_the_pointer_alone(tmp_path):
 
 
 def test_a_lake_without_a_pointer_is_seen_as_such(tmp_path):
-    assert look(str(tmp_path)) == Seen(None, None)
+    assert read_pointer(str(tmp_path)) == PointerState(None, None)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{}", b'{"version": "a\\n"}', b'{"version": "../x"}'])
@@ -43,20 +43,20 @@ def test_a_damaged_pointer_is_refused_but_may_be_replaced(tmp_path, damaged):
 
     with pytest.raises(ReleaseError, match="fb-serve rollback"):
         current_version(lake)
-    put_in_force(lake, "v1", look(lake))
+    set_current(lake, "v1", read_pointer(lake))
 
     assert current_version(lake) == "v1"
 
 
 def test_what_was_published_since_is_not_replaced(root, draft):
     publish(root, draft)
-    seen = look(root)
+    seen = read_pointer(root)
     publish(root, version(draft, "v2"))
 
     with pytest.raises(
         ReleaseError, match="release v2 was put in force meanwhile; expected"
     ) as said:
-        put_in_force(root, "v1", seen)
+        set_current(root, "v1", seen)
     with pytest.raises(ReleaseError, match="run again"):
         publish(root, version(draft, "v3"), seen)
 
@@ -97,10 +97,10 @@ def test_of_two_who_publish_at_once_one_is_told_to_run_again(root, draft, first,
 
 
 def test_a_writer_that_is_refused_leaves_the_pointer_whole(lake, draft):
-    seen = look(lake)
-    put_in_force(lake, "v2", seen)
+    seen = read_pointer(lake)
+    set_current(lake, "v2", seen)
 
     with pytest.raises(ReleaseError):
-        put_in_force(lake, "v3", seen)
+        set_current(lake, "v3", seen)
 
     assert Path(lake, CURRENT).read_bytes() == b'{"version":"v2"}'

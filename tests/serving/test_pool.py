@@ -13,8 +13,13 @@ from small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.candidates import SMOOTHING, Query, Searched, gather
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.candidates import (
+    RRF_K,
+    QueryVectors,
+    SearchIndexes,
+    collect_candidates,
+)
+from fb_marketplace_serving.search.listing_store import ListingStore
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +85,7 @@ def test_a_pool_is_what_going_through_everything_gives(market, depth):
         rows = listings[searched.catalogue.listing_of_row]
         rows &= random.random(len(rows)) < random.choice([0.5, 1])
 
-        pool = gather(searched, query, listings, rows, depth)
+        pool = collect_candidates(searched, query, listings, rows, depth)
 
         order, alike, best_row = found_by_hand(searched, query, listings, rows, depth)
         expected = sorted({at for places in order.values() for at in places[:depth]})
@@ -91,7 +96,7 @@ def test_a_pool_is_what_going_through_everything_gives(market, depth):
             rank = {at: place + 1 for place, at in enumerate(places[:depth])}
             assert pool.rank[source].tolist() == [rank.get(at, 0) for at in expected], source
             np.testing.assert_allclose(pool.similarity[source], alike[source][expected], atol=1e-6)
-            fused += [1 / (SMOOTHING + rank[at]) if at in rank else 0 for at in expected]
+            fused += [1 / (RRF_K + rank[at]) if at in rank else 0 for at in expected]
         np.testing.assert_allclose(pool.fused, fused)
         assert pool.row.tolist() == [best_row.get(at, -1) for at in expected]
 
@@ -102,7 +107,7 @@ def test_without_a_filter_everything_may_be_found(market):
     for _ in range(20):
         query = draw_query(random)
 
-        free, kept = (gather(market.searched, query, mask) for mask in (None, every))
+        free, kept = (collect_candidates(market.searched, query, mask) for mask in (None, every))
 
         assert free.positions.tolist() == kept.positions.tolist()
         assert free.row.tolist() == kept.row.tolist()
@@ -113,7 +118,7 @@ def test_photos_of_listings_that_a_filter_drops_are_not_shown(market):
     for _ in range(20):
         listings = random.random(len(market.catalogue)) < 0.2
 
-        pool = gather(market.searched, draw_query(random), listings)
+        pool = collect_candidates(market.searched, draw_query(random), listings)
 
         assert listings[pool.positions].all()
         there = pool.row >= 0
@@ -126,12 +131,12 @@ def test_hidden_photos_are_neither_found_nor_shown(market):
     random = np.random.default_rng(2)
     for _ in range(20):
         query = draw_query(random, "both")
-        seen = gather(market.searched, query)
+        seen = collect_candidates(market.searched, query)
         hidden = seen.row[seen.row >= 0]
         rows = np.ones(len(market.searched.photos), np.bool_)
         rows[hidden] = False
 
-        pool = gather(market.searched, query, rows=rows, depth=1000)
+        pool = collect_candidates(market.searched, query, rows=rows, depth=1000)
 
         assert not set(pool.row.tolist()) & set(hidden.tolist())
         left = np.bincount(market.catalogue.listing_of_row[rows], minlength=len(market.catalogue))[
@@ -151,8 +156,8 @@ def small():
         for size in (PHOTO_SIZE, PICTURE_SIZE)
     )
     texts = Index.build_flat(np.eye(3, TEXT_SIZE, dtype=np.float32), ids, ids)
-    catalogue = Catalogue(index, {each: listing(each) for each in ids}, facts(ids))
-    return Searched(
+    catalogue = ListingStore(index, {each: listing(each) for each in ids}, facts(ids))
+    return SearchIndexes(
         catalogue, index, pictures, texts, count_words(["red chair", "red chair", "lamp"])
     )
 
@@ -164,26 +169,26 @@ def direction(size, *numbers):
 
 
 def test_words_alone_find_what_holds_them_and_show_the_first_photo(small):
-    pool = gather(small, Query(words="chairs"))
+    pool = collect_candidates(small, QueryVectors(words="chairs"))
 
     assert pool.positions.tolist() == [0, 1]
     assert pool.row.tolist() == [0, 1]
 
 
 def test_equal_scores_are_in_the_order_of_positions(small):
-    assert gather(small, Query(words="red")).rank["words"].tolist() == [1, 2]
-    assert gather(small, Query(words="red"), depth=1).positions.tolist() == [0]
+    assert collect_candidates(small, QueryVectors(words="red")).rank["words"].tolist() == [1, 2]
+    assert collect_candidates(small, QueryVectors(words="red"), depth=1).positions.tolist() == [0]
 
 
 def test_equally_like_photos_are_in_the_order_of_rows(small):
-    pool = gather(small, Query(photo=direction(PHOTO_SIZE, 1, 1, 1)))
+    pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 1, 1, 1)))
 
     assert pool.rank["picture"].tolist() == [1, 2]
     assert pool.row.tolist() == [0, 1]
 
 
 def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
-    pool = gather(small, Query(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
+    pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
 
     assert pool.rank["picture"].tolist() == [1, 2]
 
@@ -196,28 +201,28 @@ def test_however_many_photos_stand_before_others_as_many_listings_are_found(phot
     away = np.linspace(0, 1, len(owners))
     vectors = np.stack([direction(PHOTO_SIZE, np.cos(turn), np.sin(turn)) for turn in away])
     index = Index.build_flat(vectors, [f"i{row}" for row in range(len(owners))], owners)
-    catalogue = Catalogue(index, {each: listing(each) for each in ids}, facts(ids))
+    catalogue = ListingStore(index, {each: listing(each) for each in ids}, facts(ids))
     texts = Index.build_flat(np.eye(6, TEXT_SIZE, dtype=np.float32), ids, ids)
-    searched = Searched(catalogue, index, index, texts, count_words([""] * 6))
+    searched = SearchIndexes(catalogue, index, index, texts, count_words([""] * 6))
 
     for depth in range(1, 7):
-        pool = gather(searched, Query(photo=vectors[0]), depth=depth)
+        pool = collect_candidates(searched, QueryVectors(photo=vectors[0]), depth=depth)
 
         assert pool.rank["picture"].tolist() == list(range(1, depth + 1))
         assert pool.positions.tolist() == list(range(depth))
 
 
 def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
-    words = Query(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
-    photo = Query(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
+    words = QueryVectors(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
+    photo = QueryVectors(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
 
-    assert gather(small, words).row[0] == 0
-    assert gather(small, photo).row[0] == 2
-    assert gather(small, words._replace(photo=photo.photo)).row[0] == 3
+    assert collect_candidates(small, words).row[0] == 0
+    assert collect_candidates(small, photo).row[0] == 2
+    assert collect_candidates(small, words._replace(photo=photo.photo)).row[0] == 3
 
 
 def test_a_listing_without_photos_is_like_no_photo(small):
-    pool = gather(small, Query(words="lamp", photo=direction(PHOTO_SIZE, 1)))
+    pool = collect_candidates(small, QueryVectors(words="lamp", photo=direction(PHOTO_SIZE, 1)))
 
     assert pool.positions.tolist() == [0, 1, 2]
     assert np.isnan(pool.similarity["picture"]).tolist() == [False, False, True]
@@ -226,7 +231,9 @@ def test_a_listing_without_photos_is_like_no_photo(small):
 
 
 def test_words_that_nobody_uses_find_by_meaning_alone(small):
-    pool = gather(small, Query(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1)))
+    pool = collect_candidates(
+        small, QueryVectors(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1))
+    )
 
     assert pool.rank["words"].tolist() == [0, 0, 0]
     assert pool.rank["meaning"].tolist() == [3, 1, 2]
@@ -235,7 +242,7 @@ def test_words_that_nobody_uses_find_by_meaning_alone(small):
 def test_nothing_may_be_found_where_nothing_is_kept(small):
     query = draw_query(np.random.default_rng(0), "both")
 
-    pool = gather(small, query, np.zeros(3, np.bool_))
+    pool = collect_candidates(small, query, np.zeros(3, np.bool_))
 
     assert len(pool) == len(pool.row) == len(pool.fused) == 0
     assert {len(each) for each in pool.similarity.values()} == {0}
@@ -247,11 +254,13 @@ def test_photos_are_asked_of_an_index_without_any(small):
         for size in (PHOTO_SIZE, PICTURE_SIZE)
     )
     ids = small.catalogue.product_ids
-    catalogue = Catalogue(none, {each: listing(each) for each in ids}, facts(ids))
+    catalogue = ListingStore(none, {each: listing(each) for each in ids}, facts(ids))
 
-    pool = gather(
+    pool = collect_candidates(
         small._replace(catalogue=catalogue, photos=none, pictures=no_pictures),
-        Query(words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)),
+        QueryVectors(
+            words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)
+        ),
     )
 
     assert pool.positions.tolist() == [0, 1, 2]
@@ -261,14 +270,16 @@ def test_photos_are_asked_of_an_index_without_any(small):
 
 def test_a_query_of_nothing_is_refused(small):
     with pytest.raises(ValueError, match="neither words nor a photo"):
-        gather(small, Query())
+        collect_candidates(small, QueryVectors())
 
 
 def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
     """Of p one photo is as the words say and another like the photo asked; q's one is nearly both."""
-    query = Query(pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0))
+    query = QueryVectors(
+        pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0)
+    )
 
-    pool = gather(small, query)
+    pool = collect_candidates(small, query)
 
     assert pool.rank["pictured"].tolist() == pool.rank["picture"].tolist() == [1, 2]
     assert pool.rank["both"].tolist() == [2, 1]
@@ -283,11 +294,11 @@ def test_both_rank_only_what_the_words_or_the_photo_find(depth, found):
     at = np.eye(6, dtype=np.float32)
     photos = Index.build_flat(at, ids, ids)
     pictures = Index.build_flat(at[[1, 0, 2, 3, 4, 5]], ids, ids)
-    catalogue = Catalogue(photos, {each: listing(each) for each in ids}, facts(ids))
-    searched = Searched(catalogue, photos, pictures, photos, count_words(ids))
+    catalogue = ListingStore(photos, {each: listing(each) for each in ids}, facts(ids))
+    searched = SearchIndexes(catalogue, photos, pictures, photos, count_words(ids))
     asked = direction(6, 10, 0, 0, 0, 0, 9)
 
-    pool = gather(searched, Query(pictured=asked, photo=asked), depth=depth)
+    pool = collect_candidates(searched, QueryVectors(pictured=asked, photo=asked), depth=depth)
 
     assert [ids[place] for place in pool.positions] == found
     by_both = np.argsort(np.where(pool.rank["both"], pool.rank["both"], 99), kind="stable")

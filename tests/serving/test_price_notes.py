@@ -6,21 +6,21 @@ import pyarrow.parquet as pq
 import pytest
 
 from fb_marketplace_serving.search.price_insights import (
-    Note,
+    Insight,
     PhotoElsewhere,
-    PriceNote,
-    PriceNotes,
-    PriceNotesError,
+    PriceInsights,
+    PriceInsightsError,
+    PriceInsightTable,
     UnusualPrice,
-    write_price_notes,
+    write_price_insights,
 )
 
-ELSEWHERE = Note(
+ELSEWHERE = Insight(
     "photo_elsewhere",
     "A photo of this listing also stands in “A chair” (£30).",
     PhotoElsewhere("p3", "i1", "i3", 30.0, None, "exact"),
 )
-UNUSUAL = Note(
+UNUSUAL = Insight(
     "unusual_price",
     "Alike listings ask £20–£80; this one asks £500.",
     UnusualPrice(20.0, 80.0, 12, ("p3", "p1")),
@@ -29,7 +29,7 @@ UNUSUAL = Note(
 
 @pytest.fixture(scope="module")
 def written():
-    return write_price_notes(
+    return write_price_insights(
         ["p1", "p2", "p3"],
         np.array([5.0, 20.0, np.nan]),
         np.array([9.5, 80.0, np.nan]),
@@ -50,19 +50,19 @@ def changed(data, **columns):
 
 
 def test_what_was_written_is_read(written):
-    notes = PriceNotes.from_bytes(written)
+    notes = PriceInsightTable.from_bytes(written)
 
     assert len(notes) == 3
-    assert notes.of("p1") == PriceNote((5.0, 9.5), ("p2",), ())
-    assert notes.of("p2") == PriceNote((20.0, 80.0), ("p3", "p1"), (UNUSUAL, ELSEWHERE))
-    assert notes.of("p3") == PriceNote(None, (), ())
+    assert notes.of("p1") == PriceInsights((5.0, 9.5), ("p2",), ())
+    assert notes.of("p2") == PriceInsights((20.0, 80.0), ("p3", "p1"), (UNUSUAL, ELSEWHERE))
+    assert notes.of("p3") == PriceInsights(None, (), ())
 
 
 def test_the_same_notes_are_the_same_bytes(written):
-    again = PriceNotes.from_bytes(written)
+    again = PriceInsightTable.from_bytes(written)
     read = [again.of(product) for product in ("p1", "p2", "p3")]
 
-    assert written == write_price_notes(
+    assert written == write_price_insights(
         ["p1", "p2", "p3"],
         np.array([each.typical[0] if each.typical else np.nan for each in read]),
         np.array([each.typical[1] if each.typical else np.nan for each in read]),
@@ -74,13 +74,13 @@ def test_the_same_notes_are_the_same_bytes(written):
 @pytest.mark.parametrize("product", ["p0", "p11", "p4", "q"])
 def test_a_listing_that_is_not_there_is_refused(written, product):
     with pytest.raises(KeyError, match=product):
-        PriceNotes.from_bytes(written).of(product)
+        PriceInsightTable.from_bytes(written).of(product)
 
 
 def test_notes_of_no_listing_can_be_opened():
     nothing = np.empty(0)
 
-    notes = PriceNotes.from_bytes(write_price_notes([], nothing, nothing, [], []))
+    notes = PriceInsightTable.from_bytes(write_price_insights([], nothing, nothing, [], []))
 
     assert len(notes) == 0
     with pytest.raises(KeyError):
@@ -88,8 +88,8 @@ def test_notes_of_no_listing_can_be_opened():
 
 
 def test_bytes_that_are_no_parquet_are_refused():
-    with pytest.raises(PriceNotesError, match="found 4 bytes that are no Parquet"):
-        PriceNotes.from_bytes(b"PAR1")
+    with pytest.raises(PriceInsightsError, match="found 4 bytes that are no Parquet"):
+        PriceInsightTable.from_bytes(b"PAR1")
 
 
 def test_other_columns_are_refused(written):
@@ -97,32 +97,32 @@ def test_other_columns_are_refused(written):
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
 
-    with pytest.raises(PriceNotesError, match=r"found the columns .*; expected .*alike list"):
-        PriceNotes.from_bytes(buffer.getvalue())
+    with pytest.raises(PriceInsightsError, match=r"found the columns .*; expected .*alike list"):
+        PriceInsightTable.from_bytes(buffer.getvalue())
 
 
 @pytest.mark.parametrize("ids", [["p2", "p1", "p3"], ["p1", "p1", "p2"]])
 def test_listings_that_are_not_sorted_each_once_are_refused(written, ids):
-    with pytest.raises(PriceNotesError, match="not sorted by id, each once"):
-        PriceNotes.from_bytes(changed(written, product_id=ids))
+    with pytest.raises(PriceInsightsError, match="not sorted by id, each once"):
+        PriceInsightTable.from_bytes(changed(written, product_id=ids))
 
 
 @pytest.mark.parametrize("place", [-1, 3])
 def test_an_alike_listing_that_is_none_is_refused(written, place):
-    with pytest.raises(PriceNotesError, match="expected each to be one of 3 listings"):
-        PriceNotes.from_bytes(changed(written, alike=[[1], [place], []]))
+    with pytest.raises(PriceInsightsError, match="expected each to be one of 3 listings"):
+        PriceInsightTable.from_bytes(changed(written, alike=[[1], [place], []]))
 
 
 def test_many_row_groups_are_read_as_one():
     ids = [f"p{row:03}" for row in range(50)]
     prices = np.arange(50.0) + 1
-    data = write_price_notes(ids, prices, prices + 1, [[row] for row in range(50)], [[]] * 50)
+    data = write_price_insights(ids, prices, prices + 1, [[row] for row in range(50)], [[]] * 50)
     buffer = io.BytesIO()
     pq.write_table(pq.read_table(io.BytesIO(data)), buffer, row_group_size=7)
 
-    notes = PriceNotes.from_bytes(buffer.getvalue())
+    notes = PriceInsightTable.from_bytes(buffer.getvalue())
 
     assert [notes.of(each) for each in ids] == [
-        PriceNote((price, price + 1), (each,), ())
+        PriceInsights((price, price + 1), (each,), ())
         for each, price in zip(ids, prices.tolist(), strict=True)
     ]

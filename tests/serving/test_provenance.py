@@ -6,16 +6,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from fb_marketplace_serving.release.provenance import (
-    Copy,
-    Origin,
-    PhotoOrigin,
+    DuplicatePhoto,
+    ListingProvenance,
+    PhotoProvenance,
     ProvenanceError,
+    RejectedPhoto,
+    RejectedRow,
     Source,
-    TurnedAwayPhoto,
-    TurnedAwayRow,
-    read_origin,
+    read_provenance,
     read_sources,
-    write_origins,
+    write_provenance,
 )
 
 SOURCES = {
@@ -23,7 +23,7 @@ SOURCES = {
     "images": Source("s3://bucket/Assets/Images.csv", 567, "b" * 64),
     "photos": Source("s3://bucket/images"),
 }
-PHOTO = PhotoOrigin(
+PHOTO = PhotoProvenance(
     image_id="front",
     row=7,
     repeated_in=[9, 12],
@@ -37,13 +37,13 @@ PHOTO = PhotoOrigin(
     sha256="d" * 64,
     oldest_copy="older",
     copies=2,
-    some_copies=[Copy("older", "q", True), Copy("other", "r", False)],
+    some_copies=[DuplicatePhoto("older", "q", True), DuplicatePhoto("other", "r", False)],
 )
-RICH = Origin(
+RICH = ListingProvenance(
     product_id="p",
     row=3,
     repeats=2,
-    turned_away=[TurnedAwayRow(5, "conflicting_row", "says otherwise")],
+    turned_away=[RejectedRow(5, "conflicting_row", "says otherwise")],
     price_flag="joke",
     odd_category_depth=True,
     copy_of="older",
@@ -52,43 +52,47 @@ RICH = Origin(
     split="test",
     photos=[PHOTO],
     photos_turned_away=[
-        TurnedAwayPhoto("back", 8, "unusable_file", "empty: it has 0 bytes", "back.jpg", "e2", 0),
-        TurnedAwayPhoto("side", 10, "missing_file", "there is none", None, None, None),
+        RejectedPhoto("back", 8, "unusable_file", "empty: it has 0 bytes", "back.jpg", "e2", 0),
+        RejectedPhoto("side", 10, "missing_file", "there is none", None, None, None),
     ],
 )
 
 
 def plain(product_id, row=0):
-    return Origin(product_id, row, 0, [], None, False, None, product_id, 1, "train", [], [])
+    return ListingProvenance(
+        product_id, row, 0, [], None, False, None, product_id, 1, "train", [], []
+    )
 
 
 def test_all_that_was_written_of_a_listing_is_read():
-    data = write_origins([plain("a"), RICH, plain("q")], SOURCES)
+    data = write_provenance([plain("a"), RICH, plain("q")], SOURCES)
 
-    assert read_origin(data, "p") == RICH
-    assert read_origin(data, "a") == plain("a")
+    assert read_provenance(data, "p") == RICH
+    assert read_provenance(data, "a") == plain("a")
     assert read_sources(data) == SOURCES
 
 
 @pytest.mark.parametrize("row", [0, 1023, 1024, 2999])
 def test_a_listing_is_found_wherever_it_stands(row):
-    data = write_origins((plain(f"p{number:04}", number) for number in range(3000)), SOURCES)
+    data = write_provenance((plain(f"p{number:04}", number) for number in range(3000)), SOURCES)
 
-    assert read_origin(data, f"p{row:04}").row == row
+    assert read_provenance(data, f"p{row:04}").row == row
 
 
 @pytest.mark.parametrize("product", ["", "a0", "b", "é", "\udcff"])
 def test_a_listing_that_is_not_there_is_none(product):
-    assert read_origin(write_origins([plain("a"), plain("c")], SOURCES), product) is None
-    assert read_origin(write_origins([], SOURCES), product) is None
+    assert read_provenance(write_provenance([plain("a"), plain("c")], SOURCES), product) is None
+    assert read_provenance(write_provenance([], SOURCES), product) is None
 
 
 def test_the_same_listings_are_the_same_bytes():
-    assert write_origins([plain("a"), RICH], SOURCES) == write_origins([plain("a"), RICH], SOURCES)
+    assert write_provenance([plain("a"), RICH], SOURCES) == write_provenance(
+        [plain("a"), RICH], SOURCES
+    )
 
 
 def test_one_listing_is_read_without_the_groups_of_rows_of_the_others(monkeypatch):
-    data = write_origins((plain(f"p{number:04}") for number in range(3000)), SOURCES)
+    data = write_provenance((plain(f"p{number:04}") for number in range(3000)), SOURCES)
     read, groups = pq.ParquetFile.read_row_group, []
 
     def watched(file, group, **told):
@@ -96,13 +100,13 @@ def test_one_listing_is_read_without_the_groups_of_rows_of_the_others(monkeypatc
         return read(file, group, **told)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
-    read_origin(data, "p1500")
+    read_provenance(data, "p1500")
 
     assert set(groups) == {1}
 
 
 def test_reading_imports_no_pandas(environment, tmp_path):
-    (tmp_path / "provenance.parquet").write_bytes(write_origins([RICH], SOURCES))
+    (tmp_path / "provenance.parquet").write_bytes(write_provenance([RICH], SOURCES))
     code = (
         "import pathlib, sys\n"
         "from fb_marketplace_serving.release.provenance import read_origin\n"
@@ -123,13 +127,13 @@ def in_memory(table):
 
 def test_bytes_that_are_something_else_are_refused():
     with pytest.raises(ProvenanceError, match="found 5 bytes that are no Parquet"):
-        read_origin(b"bytes", "p")
+        read_provenance(b"bytes", "p")
     with pytest.raises(ProvenanceError, match="found the columns product_id, row; expected"):
-        read_origin(in_memory(pa.table({"product_id": ["p"], "row": [1]})), "p")
+        read_provenance(in_memory(pa.table({"product_id": ["p"], "row": [1]})), "p")
 
 
 def test_a_table_that_does_not_say_where_its_rows_were_is_refused():
-    table = pq.read_table(pa.BufferReader(write_origins([RICH], SOURCES)))
+    table = pq.read_table(pa.BufferReader(write_provenance([RICH], SOURCES)))
 
     with pytest.raises(ProvenanceError, match="found the sources of nothing"):
         read_sources(in_memory(table.replace_schema_metadata()))

@@ -5,14 +5,14 @@ import pytest
 from fb_marketplace_serving.release.manifest import ReleaseError, artifact_of
 from fb_marketplace_serving.release.pointer import publish
 from fb_marketplace_serving.release.provenance import (
-    Copy,
-    Origin,
-    PhotoOrigin,
+    DuplicatePhoto,
+    ListingProvenance,
+    PhotoProvenance,
+    RejectedPhoto,
+    RejectedRow,
     Source,
-    TurnedAwayPhoto,
-    TurnedAwayRow,
     UnknownProductError,
-    write_origins,
+    write_provenance,
 )
 from fb_marketplace_serving.release.provenance_report import explain
 
@@ -24,12 +24,14 @@ SOURCES = {
 
 
 def origin(product_id, row, **told):
-    plain = Origin(product_id, row, 0, [], None, False, None, product_id, 1, "train", [], [])
+    plain = ListingProvenance(
+        product_id, row, 0, [], None, False, None, product_id, 1, "train", [], []
+    )
     return plain._replace(**told)
 
 
 def photo(image_id, row, **told):
-    plain = PhotoOrigin(
+    plain = PhotoProvenance(
         *(image_id, row, [], f"{image_id}.jpg", "e-tag", 4321, "c" * 64, "PNG", 1024, 768),
         *("d" * 64, None, 0, []),
     )
@@ -40,7 +42,7 @@ RED = origin(
     "prd-red",
     4,
     repeats=2,
-    turned_away=[TurnedAwayRow(6, "conflicting_row", "says otherwise")],
+    turned_away=[RejectedRow(6, "conflicting_row", "says otherwise")],
     price_flag="joke",
     odd_category_depth=True,
     copy_of="prd-green",
@@ -55,15 +57,15 @@ RED = origin(
             oldest_copy="img-green",
             copies=3,
             some_copies=[
-                Copy("img-green", "prd-green", True),
-                Copy("img-blue", "prd-blue", False),
+                DuplicatePhoto("img-green", "prd-green", True),
+                DuplicatePhoto("img-blue", "prd-blue", False),
             ],
         ),
         photo("img-lost", 11),
     ],
     photos_turned_away=[
-        TurnedAwayPhoto("img-empty", 12, "unusable_file", "empty", "img-empty.jpg", "e0", 0),
-        TurnedAwayPhoto("img-gone", 13, "missing_file", "there is none", None, None, None),
+        RejectedPhoto("img-empty", 12, "unusable_file", "empty", "img-empty.jpg", "e0", 0),
+        RejectedPhoto("img-gone", 13, "missing_file", "there is none", None, None, None),
     ],
 )
 GREEN = origin("prd-green", 0, photos=[photo("img-green", 0)])
@@ -81,7 +83,7 @@ def publish_explained(lake, draft):
 
     def publish_explained(version, origins):
         path = f"model/provenance-{version}.parquet"
-        Path(lake, path).write_bytes(write_origins(origins, SOURCES))
+        Path(lake, path).write_bytes(write_provenance(origins, SOURCES))
         artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
         publish(lake, draft.model_copy(update={"version": version, "artifacts": artifacts}))
         return lake

@@ -5,10 +5,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.filters import Filter, Near
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.geo import EARTH_KM
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listing_store import ListingStore
 from fb_marketplace_serving.search.listings import Listing
 
 latitudes = st.floats(-90, 90)
@@ -37,7 +37,9 @@ def at(places):
     }
     photos = Index.build_flat(np.eye(1, 8, dtype=np.float32), ["a"], ids[:1])
     nothing = np.zeros(len(ids), np.int64)
-    return Catalogue(photos, listings, Facts.of(ids, ids, north, east, nothing, nothing))
+    return ListingStore(
+        photos, listings, ListingFeatures.of(ids, ids, north, east, nothing, nothing)
+    )
 
 
 @settings(deadline=None)  # the first index of a process takes longer
@@ -46,10 +48,10 @@ def test_a_radius_keeps_the_listings_that_measuring_each_would(places, around, r
     away = [math.inf if place is None else chord_km(around, place) for place in places]
     assume(all(abs(apart - radius) > 0.02 for apart in away))
 
-    kept = at(places).kept(Filter(near=Near(*around, radius)))
+    kept = at(places).kept(SearchFilters(near=GeoFilter(*around, radius)))
 
     assert kept.tolist() == [apart <= radius for apart in away]
 
 
 def test_a_place_without_a_radius_keeps_all():
-    assert at([None, (51.5, -0.1)]).kept(Filter(near=Near(51.5, -0.1))) is None
+    assert at([None, (51.5, -0.1)]).kept(SearchFilters(near=GeoFilter(51.5, -0.1))) is None

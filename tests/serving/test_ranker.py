@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from small_market import LABELS, draw_query, make_market, train_ranker
 
-from fb_marketplace_serving.search.candidates import gather
+from fb_marketplace_serving.search.candidates import collect_candidates
 from fb_marketplace_serving.search.ranker import Ranker, RankerError
-from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,9 @@ def tables(market):
     random = np.random.default_rng(1)
     queries = [draw_query(random) for _ in range(20)]
     return [
-        features_of(gather(market.searched, query), query, market.catalogue, LABELS)
+        compute_features(
+            collect_candidates(market.searched, query), query, market.catalogue, LABELS
+        )
         for query in queries
     ]
 

@@ -5,14 +5,19 @@ import pytest
 from small_market import LABELS, PHOTO_SIZE, draw_query, facts, listing, make_market
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.candidates import SOURCES, Pool, Query, gather
-from fb_marketplace_serving.search.filters import Near
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.candidates import (
+    SOURCES,
+    CandidateSet,
+    QueryVectors,
+    collect_candidates,
+)
+from fb_marketplace_serving.search.filters import GeoFilter
+from fb_marketplace_serving.search.listing_store import ListingStore
 from fb_marketplace_serving.search.ranking_features import (
+    DESCRIPTIONS,
     FEATURES,
-    IN_WORDS,
-    VOTERS,
-    features_of,
+    FEEDBACK_DOCS,
+    compute_features,
 )
 
 LEEDS = (53.80, -1.55)
@@ -41,10 +46,10 @@ def catalogue():
         description_words=[12, 0, 7, 1, 3],
         photo_pixels=[3_000_000, 0, 500_000, 0, 0],
     )
-    return Catalogue(index, listings, known)
+    return ListingStore(index, listings, known)
 
 
-POOL = Pool(
+POOL = CandidateSet(
     positions=np.array([0, 1, 2, 4]),
     similarity={
         "words": np.array([4, 0, 1, 2], np.float32),
@@ -55,18 +60,18 @@ POOL = Pool(
     row=np.array([0, -1, 1, -1]),
 )
 
-QUERY = Query(words="two red chairs", photo_categories=np.array([0.2, 0.7, 0.1], np.float32))
+QUERY = QueryVectors(words="two red chairs", photo_categories=np.array([0.2, 0.7, 0.1], np.float32))
 
 
 def told(pool, query, catalogue, near=None):
-    table = features_of(pool, query, catalogue, LABELS, near)
+    table = compute_features(pool, query, catalogue, LABELS, near)
     assert table.shape == (len(pool), len(FEATURES))
     assert table.dtype == np.float64
     return dict(zip(FEATURES, table.T, strict=True))
 
 
 def test_each_feature_is_what_its_name_says(catalogue):
-    found = told(POOL, QUERY, catalogue, Near(*LEEDS))
+    found = told(POOL, QUERY, catalogue, GeoFilter(*LEEDS))
 
     nothing = [np.nan] * 4
     middle = 25.0  # of the prices 10 and 40: none and nothing are no prices
@@ -98,7 +103,7 @@ def test_each_feature_is_what_its_name_says(catalogue):
 def test_what_was_not_asked_is_not_known(catalogue):
     pool = replace(POOL, similarity={}, rank={})
 
-    found = told(pool, Query(), catalogue)
+    found = told(pool, QueryVectors(), catalogue)
 
     asked = [*(f"{source}_similarity" for source in SOURCES), "words_share_of_best"]
     asked += [*(f"{source}_reciprocal_rank" for source in SOURCES), "photo_category", "distance_km"]
@@ -110,21 +115,21 @@ def test_what_was_not_asked_is_not_known(catalogue):
 def test_photos_that_do_not_count_are_not_counted(catalogue):
     rows = np.array([False, True, True])
 
-    found = features_of(POOL, QUERY, catalogue, LABELS, rows=rows)
+    found = compute_features(POOL, QUERY, catalogue, LABELS, rows=rows)
 
     assert found[:, FEATURES.index("photos")].tolist() == [1, 0, 1, 0]
 
 
 def test_a_category_that_the_photo_is_never_of_is_improbable(catalogue):
-    query = Query(photo_categories=np.array([1.0], np.float32))
+    query = QueryVectors(photo_categories=np.array([1.0], np.float32))
 
-    found = features_of(POOL, query, catalogue, ("Arts",))[:, FEATURES.index("photo_category")]
+    found = compute_features(POOL, query, catalogue, ("Arts",))[:, FEATURES.index("photo_category")]
 
     assert found.tolist() == [0, 0, 1, 0]
 
 
 def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
-    pool = Pool(
+    pool = CandidateSet(
         np.array([0]),
         {"words": np.array([1], np.float32)},
         {"words": np.array([1], np.int32)},
@@ -132,7 +137,7 @@ def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
         np.array([0]),
     )
 
-    found = told(pool, Query(words="chair"), catalogue)
+    found = told(pool, QueryVectors(words="chair"), catalogue)
 
     assert (found["voted_category"], found["voted_path"], found["price_ratio"]) == (0, 0, 0)
 
@@ -140,9 +145,9 @@ def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
 def test_only_those_found_first_vote(market):
     random = np.random.default_rng(0)
     query = draw_query(random)
-    pool = gather(market.searched, query)
-    assert len(pool) > 3 * VOTERS
-    first = np.argsort(-pool.fused, kind="stable")[:VOTERS]
+    pool = collect_candidates(market.searched, query)
+    assert len(pool) > 3 * FEEDBACK_DOCS
+    first = np.argsort(-pool.fused, kind="stable")[:FEEDBACK_DOCS]
     at = pool.positions
 
     found = told(pool, query, market.catalogue)
@@ -163,7 +168,7 @@ def test_only_those_found_first_vote(market):
 
 
 def test_without_prices_nothing_is_dear(catalogue):
-    pool = Pool(
+    pool = CandidateSet(
         np.array([2, 4]),
         {},
         {},
@@ -171,14 +176,14 @@ def test_without_prices_nothing_is_dear(catalogue):
         np.array([-1, -1]),
     )
 
-    assert np.isnan(told(pool, Query(), catalogue)["price_ratio"]).all()
+    assert np.isnan(told(pool, QueryVectors(), catalogue)["price_ratio"]).all()
 
 
 def test_no_candidates_have_no_features(market):
     query = draw_query(np.random.default_rng(0), "both")
-    pool = gather(market.searched, query, np.zeros(len(market.catalogue), np.bool_))
+    pool = collect_candidates(market.searched, query, np.zeros(len(market.catalogue), np.bool_))
 
-    found = features_of(pool, query, market.catalogue, LABELS, Near(*LEEDS))
+    found = compute_features(pool, query, market.catalogue, LABELS, GeoFilter(*LEEDS))
 
     assert found.shape == (0, len(FEATURES))
 
@@ -191,7 +196,7 @@ def test_what_a_candidate_is_called_says_nothing_of_it(market):
         for product, each in market.listings.items()
     }
     known, photos = market.catalogue.facts, market.searched.photos
-    renamed = Catalogue(
+    renamed = ListingStore(
         Index.build_flat(
             photos.vectors(np.arange(len(photos))),
             photos.image_ids,
@@ -209,18 +214,18 @@ def test_what_a_candidate_is_called_says_nothing_of_it(market):
     random = np.random.default_rng(3)
     for _ in range(10):
         query = draw_query(random)
-        pool = gather(market.searched, query)
+        pool = collect_candidates(market.searched, query)
 
         np.testing.assert_array_equal(
-            features_of(pool, query, renamed, LABELS),
-            features_of(pool, query, market.catalogue, LABELS),
+            compute_features(pool, query, renamed, LABELS),
+            compute_features(pool, query, market.catalogue, LABELS),
         )
 
 
 def test_of_a_query_only_what_a_buyer_gives_is_used():
-    assert Query._fields == ("words", "meaning", "pictured", "photo", "photo_categories")
+    assert QueryVectors._fields == ("words", "meaning", "pictured", "photo", "photo_categories")
 
 
 def test_each_feature_can_be_said_in_words():
-    assert IN_WORDS.keys() == set(FEATURES)
+    assert DESCRIPTIONS.keys() == set(FEATURES)
     assert len(set(FEATURES)) == len(FEATURES)

@@ -9,8 +9,8 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.ann.build import build, hold
-from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.build import build_index, flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
@@ -227,7 +227,7 @@ def test_refuses_an_index_made_by_another_encoder(
     tmp_path, draft, encoder, canonical_photos, change
 ):
     """The same ids; in the second case the canary's photo is still the nearest, only not there."""
-    pixels = np.stack([canonical.pixels(jpeg) for jpeg in canonical_photos.values()])
+    pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in canonical_photos.values()])
     others = encoder.encode(pixels).embeddings * np.float32(change)
     ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
     put_index(tmp_path, Index.build_flat(others, ids["image_id"], ids["product_id"]))
@@ -245,10 +245,12 @@ def test_accepts_a_canary_that_a_graph_does_not_reach(tmp_path, draft, monkeypat
     vectors = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     vectors[-1] = canary
     names = [f"img-{row}" for row in range(299)] + ["img-green"]
-    put_index(tmp_path, Index(build("hnsw", hold([vectors])), names, ["prd-green"] * 300))
+    put_index(
+        tmp_path, Index(build_index("hnsw", flat_index([vectors])), names, ["prd-green"] * 300)
+    )
     resealed(str(tmp_path), draft)
     monkeypatch.setattr(
-        Vectors, "candidates", lambda _, queries, count, *__: np.arange(count)[np.newaxis]
+        FaissIndex, "candidates", lambda _, queries, count, *__: np.arange(count)[np.newaxis]
     )
 
     opened = Release.open(str(tmp_path)).index

@@ -1,6 +1,10 @@
 import pytest
 
-from fb_marketplace_serving.release.artifacts import artifacts_of, files_of, sealed_blocks
+from fb_marketplace_serving.release.artifacts import (
+    manifest_artifacts,
+    read_verified_blocks,
+    release_artifacts,
+)
 from fb_marketplace_serving.release.manifest import Artifact, ReleaseError, artifact_of
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -12,7 +16,7 @@ def sealed(tmp_path):
 
 
 def read(lake, artifact):
-    return b"".join(sealed_blocks(Lake(str(lake)), artifact))
+    return b"".join(read_verified_blocks(Lake(str(lake)), artifact))
 
 
 def test_every_artifact_is_a_file_of_the_release_once(draft):
@@ -20,17 +24,17 @@ def test_every_artifact_is_a_file_of_the_release_once(draft):
         update={"artifacts": draft.artifacts | {"ids": draft.artifacts["index"]}}
     )
 
-    assert {file.path for file in artifacts_of(draft)} == {
+    assert {file.path for file in manifest_artifacts(draft)} == {
         each.path for each in draft.artifacts.values()
     }
-    assert len(artifacts_of(twice)) == len(artifacts_of(draft)) - 1
+    assert len(manifest_artifacts(twice)) == len(manifest_artifacts(draft)) - 1
 
 
 def test_the_files_of_the_photos_are_files_of_the_release(tmp_path, draft):
-    files = files_of(Lake(str(tmp_path)), draft)
+    files = release_artifacts(Lake(str(tmp_path)), draft)
 
     folder = tmp_path / "07_model_output/photos"
-    found = {file.path for file in files} - {file.path for file in artifacts_of(draft)}
+    found = {file.path for file in files} - {file.path for file in manifest_artifacts(draft)}
     assert found == {f"07_model_output/photos/{each.name}" for each in folder.iterdir()}
     for file in files:
         assert len(read(tmp_path, file)) == file.bytes
@@ -40,7 +44,7 @@ def test_what_names_the_photos_has_to_be_as_it_was_sealed(tmp_path, draft):
     (tmp_path / draft.artifacts["photos"].path).write_bytes(b"nonsense")
 
     with pytest.raises(ReleaseError, match=r"photos\.parquet"):
-        files_of(Lake(str(tmp_path)), draft)
+        release_artifacts(Lake(str(tmp_path)), draft)
 
 
 def test_gives_the_bytes_that_were_sealed(tmp_path, sealed):

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving.release.history import list_releases, table
+from fb_marketplace_serving.release.history import format_table, list_releases
 from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.release.pointer import look, publish, put_in_force
+from fb_marketplace_serving.release.pointer import publish, read_pointer, set_current
 
 METRICS = {
     "vision": {"test": {"photos_top1": {"value": 0.5731}}},
@@ -23,7 +23,7 @@ def three(lake, draft):
     for version, (created, counts, metrics) in later.items():
         update = {"version": version, "created": created, "counts": counts, "metrics": metrics}
         publish(lake, draft.model_copy(update=update))
-    put_in_force(lake, "v1", look(lake))
+    set_current(lake, "v1", read_pointer(lake))
     Path(lake, "releases/v0.json").write_text('{"version": "v0"}')
     return lake
 
@@ -34,12 +34,12 @@ def test_the_newest_stands_first_by_time_and_what_is_unreadable_last(three):
 
 def test_the_one_in_force_is_marked(three):
     assert [each.version for each in list_releases(three) if each.in_force] == ["v1"]
-    (marked,) = (line for line in table(list_releases(three)) if line.startswith("*"))
+    (marked,) = (line for line in format_table(list_releases(three)) if line.startswith("*"))
     assert marked.split()[1] == "v1"
 
 
 def test_the_table_tells_of_each_what_is_known(three):
-    head, newest, _, least, unreadable = table(list_releases(three))
+    head, newest, _, least, unreadable = format_table(list_releases(three))
 
     assert head.split()[:5] == ["version", "created", "code", "photos", "products"]
     assert newest.split() == [
@@ -74,7 +74,7 @@ def test_a_release_in_force_whose_manifest_is_gone_is_listed(lake):
     (only,) = list_releases(lake)
 
     assert only.in_force
-    assert "not found" in table([only])[0]
+    assert "not found" in format_table([only])[0]
 
 
 def test_releases_are_listed_where_the_pointer_is_damaged(lake):

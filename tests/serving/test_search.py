@@ -20,10 +20,10 @@ from small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.candidates import Query, Searched
-from fb_marketplace_serving.search.engine import SPREAD, Searcher
-from fb_marketplace_serving.search.filters import Filter, Near
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
+from fb_marketplace_serving.search.engine import DEFAULT_DIVERSITY, SearchEngine
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listing_store import ListingStore
 from fb_marketplace_serving.search.ranker import Ranker
 
 EVERYTHING_DEEP = 10_000
@@ -42,7 +42,7 @@ def ranker(market):
 
 @pytest.fixture(scope="module")
 def searcher(market, ranker):
-    return Searcher(market.searched, ranker, LABELS)
+    return SearchEngine(market.searched, ranker, LABELS)
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +119,7 @@ def test_however_few_a_source_finds_all_that_is_found_is_what_was_asked_for(sear
 def test_a_filter_loses_nothing_to_what_it_drops(market, searcher):
     """What a filter keeps is found as deep as if there were nothing else."""
     random = np.random.default_rng(3)
-    dear = Filter(min_price=300)
+    dear = SearchFilters(min_price=300)
     for _ in range(50):
         ranked = searcher.search(draw_query(random, "words"), dear, depth=10)
 
@@ -191,13 +191,13 @@ def test_the_best_score_stands_first_and_of_equals_the_lower_position(searcher):
 @pytest.mark.parametrize("query", [None, draw_query(np.random.default_rng(8), "both")])
 @pytest.mark.parametrize("sort", ["price", "price_down", "distance"])
 def test_sorted_by_a_number_those_without_it_stand_last(market, searcher, sort, query):
-    near = Near(*LEEDS)
+    near = GeoFilter(*LEEDS)
     number = market.catalogue.price
     if sort == "distance":
         number = market.catalogue.distances(near)
     sign = -1 if sort == "price_down" else 1
 
-    ranked = searcher.search(query, Filter(near=near), sort)
+    ranked = searcher.search(query, SearchFilters(near=near), sort)
 
     def key(at, score):
         missing = np.isnan(number[at])
@@ -217,7 +217,7 @@ def test_sorted_by_a_number_those_without_it_stand_last(market, searcher, sort, 
 
 def test_a_sort_finds_what_the_best_finds(searcher):
     query = draw_query(np.random.default_rng(9), "both")
-    asked = Filter(near=Near(*LEEDS))
+    asked = SearchFilters(near=GeoFilter(*LEEDS))
 
     best = searcher.search(query, asked)
 
@@ -247,7 +247,7 @@ def test_without_a_query_a_listing_is_shown_by_its_first_photo(market, searcher)
 @pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
 def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, spread):
     query = kind and draw_query(np.random.default_rng(10), kind)
-    asked = Filter(near=Near(*LEEDS), min_price=1)
+    asked = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
     whole = searcher.search(query, asked, sort, spread).found
 
     pages = [
@@ -263,7 +263,7 @@ def test_the_same_is_found_each_time_by_whoever_asks(market, ranker, searcher):
     random = np.random.default_rng(11)
     asked = [(draw_query(random), draw_filter(random)) for _ in range(40)]
     once = [searcher.search(*each, spread=0.2).found for each in asked]
-    again = Searcher(make_market().searched, ranker, LABELS)
+    again = SearchEngine(make_market().searched, ranker, LABELS)
 
     with ThreadPoolExecutor(4) as pool:
         for searching in (searcher, again):
@@ -289,7 +289,7 @@ def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, s
         query = draw_query(random)
         plain, spread_out = searcher.search(query), searcher.search(query, spread=spread)
 
-        first = plain.found[:SPREAD]
+        first = plain.found[:DEFAULT_DIVERSITY]
         scores = np.array([hit.score for hit in first])
         worth = (scores - scores.min()) / np.ptp(scores)
         alike = likeness(market, plain)
@@ -306,7 +306,9 @@ def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, s
                     ),
                 )
             )
-        assert spread_out.found == [first[place] for place in order] + plain.found[SPREAD:]
+        assert (
+            spread_out.found == [first[place] for place in order] + plain.found[DEFAULT_DIVERSITY:]
+        )
         assert spread_out.found[0] == plain.found[0]
         assert spread_out.facets == plain.facets
 
@@ -317,20 +319,20 @@ def test_the_most_spread_puts_what_is_unlike_the_first_second():
     texts = np.eye(5, TEXT_SIZE, dtype=np.float32)
     texts[1] = texts[0]
     index = Index.build_flat(np.empty((0, 4), np.float32), [], [])
-    catalogue = Catalogue(index, {each: listing(each, 1.0) for each in ids}, facts(ids))
+    catalogue = ListingStore(index, {each: listing(each, 1.0) for each in ids}, facts(ids))
     words = count_words(["oak", "oak and", "oak and a", "oak and a b", "oak and a b c"])
-    searched = Searched(catalogue, index, index, Index.build_flat(texts, ids, ids), words)
+    searched = SearchIndexes(catalogue, index, index, Index.build_flat(texts, ids, ids), words)
 
     class ByWords:
         def scores(self, features):
             return features[:, 0]
 
-    searching = Searcher(searched, ByWords(), LABELS)
+    searching = SearchEngine(searched, ByWords(), LABELS)
 
-    assert leaders(searching.search(Query(words="oak"))) == [0, 1, 2, 3, 4]
-    assert leaders(searching.search(Query(words="oak"), spread=1.0)) == [0, 2, 3, 4, 1]
-    assert leaders(searching.search(Query(words="oak"), spread=0.5)) == [0, 2, 3, 4, 1]
-    assert leaders(searching.search(Query(words="oak"), spread=0.1)) == [0, 1, 2, 3, 4]
+    assert leaders(searching.search(QueryVectors(words="oak"))) == [0, 1, 2, 3, 4]
+    assert leaders(searching.search(QueryVectors(words="oak"), spread=1.0)) == [0, 2, 3, 4, 1]
+    assert leaders(searching.search(QueryVectors(words="oak"), spread=0.5)) == [0, 2, 3, 4, 1]
+    assert leaders(searching.search(QueryVectors(words="oak"), spread=0.1)) == [0, 1, 2, 3, 4]
 
 
 def test_only_the_best_are_spread_out(searcher):
@@ -347,24 +349,24 @@ def test_only_the_best_are_spread_out(searcher):
 )
 @pytest.mark.parametrize("spread", [0.0, 0.5])
 def test_where_nothing_is_kept_nothing_is_found(searcher, query, spread):
-    ranked = searcher.search(query, Filter(min_price=1e9), spread=spread)
+    ranked = searcher.search(query, SearchFilters(min_price=1e9), spread=spread)
 
     assert (ranked.found, ranked.listings, ranked.facets.categories) == ([], 0, [])
 
 
 def test_words_that_nobody_uses_find_nothing(searcher):
-    assert searcher.search(Query(words="zebra"), spread=0.5).found == []
+    assert searcher.search(QueryVectors(words="zebra"), spread=0.5).found == []
 
 
 def test_distance_is_of_a_place(searcher):
-    for query in (None, Query(words=WORDS[0])):
+    for query in (None, QueryVectors(words=WORDS[0])):
         with pytest.raises(ValueError, match="no place"):
             searcher.search(query, sort="distance")
 
 
 def test_a_category_that_is_none_is_refused(searcher):
     with pytest.raises(KeyError):
-        searcher.search(None, Filter(categories=("Gardens",)))
+        searcher.search(None, SearchFilters(categories=("Gardens",)))
 
 
 def test_both_stages_are_timed(searcher):
@@ -376,6 +378,6 @@ def test_both_stages_are_timed(searcher):
         yield
         timed.append(f"{stage} done")
 
-    searcher.search(Query(words="oak"), timed=timing)
+    searcher.search(QueryVectors(words="oak"), timed=timing)
 
     assert timed == ["retrieve", "retrieve done", "rank", "rank done"]

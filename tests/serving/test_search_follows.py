@@ -9,7 +9,7 @@ from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.pointer import publish, read_current
 from fb_marketplace_serving.server.app import create_app
-from fb_marketplace_serving.server.service import Source
+from fb_marketplace_serving.server.service import ReleaseSource
 from fb_marketplace_serving.server.settings import Settings
 
 
@@ -20,8 +20,10 @@ def test_deleted_and_changed_listings_are_right_everywhere_after_the_next_run(
     del changed["p-lamp"]
     photos_of = dict(SHOP_PHOTOS) | {"img-new": "p-table"}
     del photos_of["img-blue"], photos_of["img-green"]
-    new = canonical.canonical(paint((240, 120, 10)))
-    source = Source(lambda: read_current(shop).version, lambda version: Release.open(shop, version))
+    new = canonical.canonicalize(paint((240, 120, 10)))
+    source = ReleaseSource(
+        lambda: read_current(shop).version, lambda version: Release.open(shop, version)
+    )
     app = create_app(Release.open(shop), Settings(follow_seconds=0.01), source)
 
     with TestClient(app) as client:

@@ -10,10 +10,10 @@ import pytest
 from fastapi.testclient import TestClient
 from searches import ask, refusal
 
-from fb_marketplace_serving.search.engine import Searcher
+from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.server import search_response
 from fb_marketplace_serving.server.app import create_app
-from fb_marketplace_serving.server.schemas.search import SearchAnswer
+from fb_marketplace_serving.server.schemas.search import SearchResponse
 from fb_marketplace_serving.server.settings import Settings
 
 
@@ -53,7 +53,7 @@ def test_a_server_with_no_place_left_says_so_at_once(opened_shop):
 
 
 def test_a_search_that_takes_too_long_is_given_up(opened_shop, monkeypatch):
-    monkeypatch.setattr(Searcher, "search", lambda *_, **__: time.sleep(0.5))
+    monkeypatch.setattr(SearchEngine, "search", lambda *_, **__: time.sleep(0.5))
     client = TestClient(create_app(opened_shop, Settings(request_seconds=0.05)))
 
     answer = client.get("/search")
@@ -88,9 +88,9 @@ def test_nothing_of_a_search_is_done_on_the_event_loop(client, monkeypatch):
         monkeypatch.setattr(owner, name, work)
 
     watched(search_response, "_query")
-    watched(Searcher, "search")
+    watched(SearchEngine, "search")
     watched(search_response, "_hit")
-    watched(SearchAnswer, "model_dump_json")
+    watched(SearchResponse, "model_dump_json")
 
     ask(client, q="red chair", explain=True)
 
@@ -106,7 +106,7 @@ def test_a_search_that_works_keeps_nobody_else_waiting(opened_shop, monkeypatch)
         over.wait(10)
         raise RuntimeError
 
-    monkeypatch.setattr(Searcher, "search", slow)
+    monkeypatch.setattr(SearchEngine, "search", slow)
     with TestClient(create_app(opened_shop, Settings())) as client, ThreadPoolExecutor(1) as pool:
         search = pool.submit(client.get, "/search")
         assert going_on.wait(10)

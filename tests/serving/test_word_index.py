@@ -9,7 +9,7 @@ import pytest
 from small_market import WORDS, count_words
 
 from fb_marketplace_serving.search import tokenizer as terms_module
-from fb_marketplace_serving.search.bm25 import WordIndex, WordIndexError
+from fb_marketplace_serving.search.bm25 import BM25Index, BM25IndexError
 from fb_marketplace_serving.search.tokenizer import terms
 
 TEXTS = ["red chairs", "a red red lamp", "", "oak table and oak chairs", "!!!", "lamp"]
@@ -28,7 +28,7 @@ def weighed():
     theirs = bm25s.BM25(k1=1.2, b=0.75)
     theirs.index(documents, show_progress=False, create_empty_token=False)
     found = theirs.scores
-    ours = WordIndex(
+    ours = BM25Index(
         sorted(theirs.vocab_dict, key=theirs.vocab_dict.__getitem__),
         np.asarray(found["indptr"], np.int64),
         np.asarray(found["indices"], np.int32),
@@ -102,7 +102,7 @@ def test_scores_of_one_query_are_left_alone_by_the_next(index):
 
 def test_comes_back_from_bytes_as_it_was(weighed):
     _, ours = weighed
-    again = WordIndex.from_bytes(ours.to_bytes())
+    again = BM25Index.from_bytes(ours.to_bytes())
 
     assert again.documents == ours.documents
     assert again.to_bytes() == ours.to_bytes()
@@ -113,11 +113,11 @@ def test_comes_back_from_bytes_as_it_was(weighed):
 
 @pytest.mark.parametrize("documents", [0, 3])
 def test_an_index_without_terms_comes_back_too(documents):
-    empty = WordIndex(
+    empty = BM25Index(
         (), np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), documents
     )
 
-    again = WordIndex.from_bytes(empty.to_bytes())
+    again = BM25Index.from_bytes(empty.to_bytes())
 
     assert again.scores("red").tolist() == [0] * documents
 
@@ -134,15 +134,15 @@ def test_many_threads_find_what_one_finds(weighed):
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no word index", b"PAR1" + b"\0" * 100 + b"PAR1"])
 def test_what_is_no_parquet_is_refused(data):
-    with pytest.raises(WordIndexError, match="no Parquet"):
-        WordIndex.from_bytes(data)
+    with pytest.raises(BM25IndexError, match="no Parquet"):
+        BM25Index.from_bytes(data)
 
 
 def test_bytes_that_were_cut_off_are_refused(index):
     data = index.to_bytes()
     for length in range(0, len(data), 97):
-        with pytest.raises(WordIndexError):
-            WordIndex.from_bytes(data[:length])
+        with pytest.raises(BM25IndexError):
+            BM25Index.from_bytes(data[:length])
 
 
 @pytest.mark.parametrize(
@@ -159,16 +159,16 @@ def test_bytes_that_were_cut_off_are_refused(index):
     ],
 )
 def test_other_columns_are_refused(index, change):
-    with pytest.raises(WordIndexError, match="found the columns"):
-        WordIndex.from_bytes(rewritten(index.to_bytes(), change))
+    with pytest.raises(BM25IndexError, match="found the columns"):
+        BM25Index.from_bytes(rewritten(index.to_bytes(), change))
 
 
 @pytest.mark.parametrize(
     "told", [{}, {"documents": "6"}, {"documents": "six", "terms_version": "1"}]
 )
 def test_an_index_that_does_not_say_what_it_is_of_is_refused(index, told):
-    with pytest.raises(WordIndexError, match="metadata"):
-        WordIndex.from_bytes(
+    with pytest.raises(BM25IndexError, match="metadata"):
+        BM25Index.from_bytes(
             rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
         )
 
@@ -176,8 +176,8 @@ def test_an_index_that_does_not_say_what_it_is_of_is_refused(index, told):
 @pytest.mark.parametrize("documents", ["0", "5"])
 def test_documents_that_are_not_there_are_refused(index, documents):
     told = {"documents": documents, "terms_version": str(terms_module.VERSION)}
-    with pytest.raises(WordIndexError, match=f"places below {documents}"):
-        WordIndex.from_bytes(
+    with pytest.raises(BM25IndexError, match=f"places below {documents}"):
+        BM25Index.from_bytes(
             rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
         )
 
@@ -186,8 +186,8 @@ def test_terms_of_another_version_are_refused(index, monkeypatch):
     data = index.to_bytes()
     monkeypatch.setattr(terms_module, "VERSION", terms_module.VERSION + 1)
 
-    with pytest.raises(WordIndexError, match="run the pipeline ranking again"):
-        WordIndex.from_bytes(data)
+    with pytest.raises(BM25IndexError, match="run the pipeline ranking again"):
+        BM25Index.from_bytes(data)
 
 
 @pytest.mark.parametrize(
@@ -203,8 +203,8 @@ def test_terms_of_another_version_are_refused(index, monkeypatch):
     ],
 )
 def test_what_is_no_matrix_of_terms_and_documents_is_refused(starts, rows):
-    with pytest.raises(WordIndexError, match="2 terms"):
-        WordIndex(
+    with pytest.raises(BM25IndexError, match="2 terms"):
+        BM25Index(
             ("a", "b"),
             np.array(starts, np.int64),
             np.array(rows, np.int32),

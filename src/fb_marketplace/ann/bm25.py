@@ -5,12 +5,12 @@ import logging
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.parameters.text import WordParameters
-from fb_marketplace_serving.search.bm25 import WordIndex
+from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.tokenizer import terms
 
 
-def index_words(products: pd.DataFrame, parameters: WordParameters) -> WordIndex:
+def build_bm25_index(products: pd.DataFrame, parameters: BM25Parameters) -> BM25Index:
     """Index the words of listings, in this order.
 
     Args:
@@ -28,7 +28,7 @@ def index_words(products: pd.DataFrame, parameters: WordParameters) -> WordIndex
     ]
     if not any(documents):
         nothing = np.empty(0, np.int32)
-        return WordIndex(
+        return BM25Index(
             (), np.zeros(1, np.int64), nothing, nothing.astype(np.float32), len(documents)
         )
     # Numbered here: left to itself it takes the order of a set, which is another in each process.
@@ -41,7 +41,7 @@ def index_words(products: pd.DataFrame, parameters: WordParameters) -> WordIndex
         show_progress=False,
     )
     found = weighed.scores
-    return WordIndex(
+    return BM25Index(
         vocabulary,
         np.asarray(found["indptr"], np.int64),
         np.asarray(found["indices"], np.int32),

@@ -7,27 +7,27 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from fb_marketplace.ann.recall_benchmark import (
-    Exam,
     Milliseconds,
-    Recall,
-    most_that_shows,
-    recall_of,
-    set_exam,
-    times_of,
+    RecallBenchmark,
+    RecallEstimate,
+    evaluate_recall,
+    make_recall_queries,
+    max_measurable_recall,
+    measure_latency,
 )
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace_serving.ann.build import build, efforts
-from fb_marketplace_serving.ann.faiss_index import Kind, Settings, Vectors
+from fb_marketplace_serving.ann.build import build_index, search_settings
+from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind, Settings
 
-MUCH_QUICKER: Final = 1.25
+MIN_SPEEDUP: Final = 1.25
 """How many times quicker a kind has to be than one that stands before it, so that what is chosen, and with
 it the bytes of the index, does not hang on the noise of a clock."""
 
-EVERYTHING: Final = Recall(1.0, 1.0)
+ALL_INDEX_KINDS: Final = RecallEstimate(1.0, 1.0)
 
 
-class Attempt(NamedTuple):
+class IndexTrial(NamedTuple):
     """An index of one kind, set to look as far as it must, or as it can.
 
     Attributes:
@@ -37,20 +37,20 @@ class Attempt(NamedTuple):
         steps: each setting that was tried, in order, and its recall.
     """
 
-    vectors: Vectors
-    recall: Recall
+    vectors: FaissIndex
+    recall: RecallEstimate
     seconds: float
     steps: list[dict[str, Any]]
 
 
-class Choice(NamedTuple):
+class SelectedIndex(NamedTuple):
     """An index, and what is to be known of it and of those that it was preferred to."""
 
-    vectors: Vectors
+    vectors: FaissIndex
     card: dict[str, Any]
 
 
-def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
+def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIndex:
     """Build the kind of index that the parameters name, or the quickest of several.
 
     Of each kind the first setting is taken whose recall is, by its lower bound, at least what is asked for.
@@ -65,21 +65,22 @@ def choose(vectors: Vectors, parameters: IndexParameters) -> Choice:
     Raises:
         UserError: the kind that is named does not find so much, however far it looks.
     """
-    exam = set_exam(vectors, parameters.queries, parameters.seed)
+    exam = make_recall_queries(vectors, parameters.queries, parameters.seed)
     attempts = [
-        attempt(kind, vectors, exam, parameters) for kind in kinds(len(vectors), parameters)
+        try_index_kind(kind, vectors, exam, parameters)
+        for kind in candidate_kinds(len(vectors), parameters)
     ]
     able = [each for each in attempts if each.recall.at_least >= parameters.recall]
     if not able:
         raise UserError(_too_little(attempts[0], parameters))
-    times = times_of({each.vectors.kind: each.vectors for each in able}, exam.queries)
-    chosen = quickest(able, times)
+    times = measure_latency({each.vectors.kind: each.vectors for each in able}, exam.queries)
+    chosen = fastest_setting(able, times)
     rows = {each.vectors.kind: _row(each, times.get(each.vectors.kind)) for each in attempts}
     tried = [row | {"steps": each.steps} for row, each in zip(rows.values(), attempts, strict=True)]
-    return Choice(chosen.vectors, rows[chosen.vectors.kind] | {"tried": tried})
+    return SelectedIndex(chosen.vectors, rows[chosen.vectors.kind] | {"tried": tried})
 
 
-def kinds(count: int, parameters: IndexParameters) -> list[Kind]:
+def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
     """Say which kinds are tried on so many vectors, the preferred first: exact, small, soon built."""
     if parameters.kind != "auto":
         return [parameters.kind]
@@ -89,24 +90,30 @@ def kinds(count: int, parameters: IndexParameters) -> list[Kind]:
     return ["flat", "ivf_rabitq", "ivf_sq8", *graph]
 
 
-def attempt(kind: Kind, vectors: Vectors, exam: Exam, parameters: IndexParameters) -> Attempt:
+def try_index_kind(
+    kind: Kind, vectors: FaissIndex, exam: RecallBenchmark, parameters: IndexParameters
+) -> IndexTrial:
     """Build an index of a kind, and let it look further until it finds what is asked for."""
     started = time.perf_counter()
-    built = build(kind, vectors.exact, seed=parameters.seed, part_rows=parameters.rows_per_part)
+    built = build_index(
+        kind, vectors.exact, seed=parameters.seed, part_rows=parameters.rows_per_part
+    )
     seconds = time.perf_counter() - started
     if kind == "flat":
-        return Attempt(built, EVERYTHING, seconds, [])
-    recall, steps = Recall(0.0, 0.0), []
-    for effort in efforts(built):
+        return IndexTrial(built, ALL_INDEX_KINDS, seconds, [])
+    recall, steps = RecallEstimate(0.0, 0.0), []
+    for effort in search_settings(built):
         built.look(effort)
-        recall = recall_of(built, exam)
+        recall = evaluate_recall(built, exam)
         steps.append(_step(effort, recall))
         if recall.at_least >= parameters.recall:
             break
-    return Attempt(built, recall, seconds, steps)
+    return IndexTrial(built, recall, seconds, steps)
 
 
-def quickest(attempts: Sequence[Attempt], times: Mapping[str, Milliseconds]) -> Attempt:
+def fastest_setting(
+    attempts: Sequence[IndexTrial], times: Mapping[str, Milliseconds]
+) -> IndexTrial:
     """Take the first of them, or a later one that is much quicker.
 
     Args:
@@ -116,16 +123,16 @@ def quickest(attempts: Sequence[Attempt], times: Mapping[str, Milliseconds]) -> 
     chosen = attempts[0]
     for each in attempts[1:]:
         before, now = (np.median(times[one.vectors.kind]) for one in (chosen, each))
-        if before > MUCH_QUICKER * now:
+        if before > MIN_SPEEDUP * now:
             chosen = each
     return chosen
 
 
-def _step(effort: Settings, recall: Recall) -> dict[str, Any]:
+def _step(effort: Settings, recall: RecallEstimate) -> dict[str, Any]:
     return effort | {"recall_at_10": round(recall.mean, 5), "at_least": round(recall.at_least, 5)}
 
 
-def _row(found: Attempt, times: Milliseconds | None) -> dict[str, Any]:
+def _row(found: IndexTrial, times: Milliseconds | None) -> dict[str, Any]:
     """Describe an attempt; times are there only of those that find what is asked for."""
     p50, p99 = (None, None) if times is None else np.percentile(times, (50, 99)).round(4).tolist()
     return {
@@ -139,7 +146,7 @@ def _row(found: Attempt, times: Milliseconds | None) -> dict[str, Any]:
     }
 
 
-def _too_little(found: Attempt, parameters: IndexParameters) -> str:
+def _too_little(found: IndexTrial, parameters: IndexParameters) -> str:
     told = (
         f"an index of kind {found.vectors.kind} finds {found.recall.mean:.4f} of the ten nearest "
         f"(at least {found.recall.at_least:.4f}, at 95 %) however far it looks; expected "
@@ -147,7 +154,7 @@ def _too_little(found: Attempt, parameters: IndexParameters) -> str:
     )
     if parameters.recall == 1:
         return f"{told}; a recall of 1 is only that of flat"
-    if parameters.recall > most_that_shows(parameters.queries):
+    if parameters.recall > max_measurable_recall(parameters.queries):
         return (
             f"{told}, or raise indexing.queries: {parameters.queries:,} are too few to show so much"
         )

@@ -7,12 +7,12 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.ann.faiss_index import Vectors
-from fb_marketplace_serving.ann.knn import exact_distances, nearest, one_thread
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
+from fb_marketplace_serving.ann.knn import exact_distances, limit_faiss_threads, nearest_neighbors
 
 DEPTH: Final = 10
 ROUNDS: Final = 3
-TIMED: Final = 100
+NUM_TIMED_QUERIES: Final = 100
 """Queries in a round."""
 
 _FIRST: Final = 5
@@ -27,13 +27,13 @@ MOVED: Final = 0.75
 _AS_NEAR: Final = 1e-6
 """A row that is so little further than the tenth is as near but for rounding: a copy of it, say."""
 
-_SURE: Final = 1.645
+Z_95_ONE_SIDED: Final = 1.645
 """Standard errors below a mean where its one-sided 95 % bound lies."""
 
 Milliseconds = NDArray[np.float64]
 
 
-class Exam(NamedTuple):
+class RecallBenchmark(NamedTuple):
     """Queries whose nearest rows are known.
 
     Attributes:
@@ -46,14 +46,14 @@ class Exam(NamedTuple):
     radii: NDArray[np.float32]
 
 
-class Recall(NamedTuple):
+class RecallEstimate(NamedTuple):
     """The mean share of the ten nearest rows that are found, and a lower bound, at 95 %, of what it is."""
 
     mean: float
     at_least: float
 
 
-def set_exam(vectors: Vectors, count: int, seed: int) -> Exam:
+def make_recall_queries(vectors: FaissIndex, count: int, seed: int) -> RecallBenchmark:
     """Make queries that are like the photos of an index, but moved away from them.
 
     Each is one of its rows, moved by a part of the difference between two of its ten nearest rows and put
@@ -70,7 +70,7 @@ def set_exam(vectors: Vectors, count: int, seed: int) -> Exam:
     chosen = np.sort(random.choice(len(vectors), count, replace=count > len(vectors)))
     rows = vectors.matrix[chosen]
     depth = min(DEPTH, len(vectors))
-    with one_thread():
+    with limit_faiss_threads():
         around = vectors.nearest(rows, depth)
     one = random.integers(depth, size=len(rows))
     other = (one + random.integers(1, max(2, depth), size=len(rows))) % depth
@@ -78,12 +78,12 @@ def set_exam(vectors: Vectors, count: int, seed: int) -> Exam:
     moved = rows + MOVED * (ends[0] - ends[1])
     lengths, wanted = (np.linalg.norm(each, axis=1, keepdims=True) for each in (moved, rows))
     queries = np.ascontiguousarray(moved * (wanted / np.maximum(lengths, 1e-12)), dtype=np.float32)
-    return Exam(queries, radii_of(vectors, queries))
+    return RecallBenchmark(queries, kth_distances(vectors, queries))
 
 
-def radii_of(vectors: Vectors, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+def kth_distances(vectors: FaissIndex, queries: NDArray[np.float32]) -> NDArray[np.float32]:
     """Give how far the tenth nearest row of each query is, squared: float32, (queries,)."""
-    with one_thread():
+    with limit_faiss_threads():
         rows = vectors.nearest(queries, min(DEPTH, len(vectors)))
     far = [
         exact_distances(vectors.matrix, queries[place : place + 1], rows[place]).max()
@@ -92,12 +92,12 @@ def radii_of(vectors: Vectors, queries: NDArray[np.float32]) -> NDArray[np.float
     return np.array(far, dtype=np.float32)
 
 
-def recall_of(vectors: Vectors, exam: Exam) -> Recall:
+def evaluate_recall(vectors: FaissIndex, exam: RecallBenchmark) -> RecallEstimate:
     """Ask an index, as it is served, and count the rows that are as near as the tenth nearest."""
-    return recall_at(nearest(vectors, exam.queries, DEPTH)[1], exam)
+    return recall_lower_bound_at(nearest_neighbors(vectors, exam.queries, DEPTH)[1], exam)
 
 
-def recall_at(distances: NDArray[np.float32], exam: Exam) -> Recall:
+def recall_lower_bound_at(distances: NDArray[np.float32], exam: RecallBenchmark) -> RecallEstimate:
     """Count the found rows that are as near as the tenth nearest.
 
     Of queries that all find everything the standard error would be 0, however few they are. It is taken to
@@ -109,23 +109,25 @@ def recall_at(distances: NDArray[np.float32], exam: Exam) -> Recall:
     """
     shares: NDArray[np.float64] = (distances <= exam.radii[:, np.newaxis] + _AS_NEAR).mean(axis=1)
     error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
-    return Recall(float(shares.mean()), float(shares.mean() - _SURE * max(error, 1 / len(shares))))
+    return RecallEstimate(
+        float(shares.mean()), float(shares.mean() - Z_95_ONE_SIDED * max(error, 1 / len(shares)))
+    )
 
 
-def most_that_shows(queries: int) -> float:
+def max_measurable_recall(queries: int) -> float:
     """Give the lower bound of the recall where so many queries find everything."""
-    return 1 - _SURE / queries
+    return 1 - Z_95_ONE_SIDED / queries
 
 
-def times_of(
-    indexes: Mapping[str, Vectors], queries: NDArray[np.float32]
+def measure_latency(
+    indexes: Mapping[str, FaissIndex], queries: NDArray[np.float32]
 ) -> dict[str, Milliseconds]:
     """Time queries one by one, the indexes in turn: milliseconds by name, (rounds × queries,).
 
     Of an index that is so slow that it will not be chosen only the first few are timed: a scan of ten
     million vectors takes seconds.
     """
-    asked = queries[:TIMED]
+    asked = queries[:NUM_TIMED_QUERIES]
     times = {
         name: [_milliseconds(vectors, query) for query in asked[:_FIRST]]
         for name, vectors in indexes.items()
@@ -136,12 +138,12 @@ def times_of(
     for _ in range(ROUNDS):
         for name in quick:
             # What the others left in the caches is not this one's doing.
-            nearest(indexes[name], asked[:_FIRST], DEPTH)
+            nearest_neighbors(indexes[name], asked[:_FIRST], DEPTH)
             times[name] += [_milliseconds(indexes[name], query) for query in asked]
     return {name: np.array(each) for name, each in times.items()}
 
 
-def _milliseconds(vectors: Vectors, query: NDArray[np.float32]) -> float:
+def _milliseconds(vectors: FaissIndex, query: NDArray[np.float32]) -> float:
     started = time.perf_counter()
-    nearest(vectors, query[np.newaxis], DEPTH)
+    nearest_neighbors(vectors, query[np.newaxis], DEPTH)
     return (time.perf_counter() - started) * 1000

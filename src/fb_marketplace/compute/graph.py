@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def components(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
+def connected_components(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
     """Join what pairs connect, directly or by way of others.
 
     Args:

@@ -69,7 +69,7 @@ def _end_after(sentinel: int) -> None:
     os._exit(1)
 
 
-def one_thread() -> AbstractContextManager[Any]:
+def limit_blas_threads() -> AbstractContextManager[Any]:
     """Let BLAS and OpenMP, and so torch, work in one thread for a while.
 
     Small or sparse work gains little by more. Sums are in one order then, and a model is the same on a

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import PurePosixPath
 
-from fb_marketplace.datasets.file import InLake
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.datasets.file import LakeDataset
+from fb_marketplace.storage.file_handles import FileRef
 
 
-class CheckpointsDataset(InLake[dict[str, Callable[[], bytes]], dict[str, StoredFile]]):
+class CheckpointsDataset(LakeDataset[dict[str, Callable[[], bytes]], dict[str, FileRef]]):
     """Saves files by name, each read only when its turn comes; loads where they are.
 
     Example:
@@ -19,7 +19,7 @@ class CheckpointsDataset(InLake[dict[str, Callable[[], bytes]], dict[str, Stored
               versioned: true
     """
 
-    def load(self) -> dict[str, StoredFile]:
+    def load(self) -> dict[str, FileRef]:
         """Give the files of the version that the run reads, by name, sorted."""
         path = str(self._get_load_path())
         if not self._filesystem.exists(path):
@@ -27,7 +27,7 @@ class CheckpointsDataset(InLake[dict[str, Callable[[], bytes]], dict[str, Stored
                 f"there is no folder {path}; run the pipeline that makes it first"
             )
         found = sorted(self._filesystem.ls(path, detail=False))
-        return {PurePosixPath(name).name: StoredFile(f"{self._root}{name}") for name in found}
+        return {PurePosixPath(name).name: FileRef(f"{self._root}{name}") for name in found}
 
     def save(self, data: dict[str, Callable[[], bytes]]) -> None:
         """Write the files one after the other."""

@@ -4,11 +4,11 @@ from typing import Any
 
 from kedro.io import AbstractDataset
 
-from fb_marketplace.storage.file_handles import ContentFile, held_sizes
+from fb_marketplace.storage.file_handles import ContentAddressedFile, existing_sizes
 from fb_marketplace_serving.storage.lake import Lake
 
 
-class ContentFilesDataset(AbstractDataset[ContentFile, dict[str, int]]):
+class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, int]]):
     """Saves files, one at a time; loads the bytes of each that the folder holds, by name.
 
     A node that yields files has each saved as it comes, so they are never all in memory. There are no
@@ -19,7 +19,7 @@ class ContentFilesDataset(AbstractDataset[ContentFile, dict[str, int]]):
         .. code-block:: yaml
 
             release_photo_files:
-              type: fb_marketplace.datasets.content_addressed.ContentFilesDataset
+              type: fb_marketplace.datasets.content_addressed.ContentAddressedDataset
               filepath: data/07_model_output/photos
     """
 
@@ -31,9 +31,9 @@ class ContentFilesDataset(AbstractDataset[ContentFile, dict[str, int]]):
 
     def load(self) -> dict[str, int]:
         """List the folder."""
-        return held_sizes(self._filepath)
+        return existing_sizes(self._filepath)
 
-    def save(self, data: ContentFile) -> None:
+    def save(self, data: ContentAddressedFile) -> None:
         """Write a file in one step, unless it is there."""
         if self._held is None:
             self._held = self.load()

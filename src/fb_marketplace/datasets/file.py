@@ -5,14 +5,14 @@ from typing import Any, TypeVar
 
 from kedro.io.core import AbstractVersionedDataset, Version
 
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.filesystem import open_root
 
 In = TypeVar("In")
 Out = TypeVar("Out")
 
 
-class InLake(AbstractVersionedDataset[In, Out]):
+class LakeDataset(AbstractVersionedDataset[In, Out]):
     """What is at a path of the lake, opened with the timeouts and retries of :mod:`storage`."""
 
     def __init__(
@@ -37,27 +37,27 @@ class InLake(AbstractVersionedDataset[In, Out]):
         return {"filepath": str(self._filepath), "version": self._version}
 
 
-class LoadedWhereItIs(InLake[In, StoredFile]):
+class FileReferenceDataset(LakeDataset[In, FileRef]):
     """A file that loads as where it is, however it was saved."""
 
-    def load(self) -> StoredFile:
+    def load(self) -> FileRef:
         """Give the file of the version that the run reads."""
         path = str(self._get_load_path())
         if not self._filesystem.exists(path):
             raise FileNotFoundError(
                 f"there is no file {path}; run the pipeline that makes it first"
             )
-        return StoredFile(f"{self._root}{path}")
+        return FileRef(f"{self._root}{path}")
 
 
-class StoredFileDataset(LoadedWhereItIs[bytes]):
+class FileDataset(FileReferenceDataset[bytes]):
     """Saves bytes; loads where they are, for whoever reads, digests or releases them.
 
     Example:
         .. code-block:: yaml
 
             encoder:
-              type: fb_marketplace.datasets.file.StoredFileDataset
+              type: fb_marketplace.datasets.file.FileDataset
               filepath: data/06_models/encoder.onnx
               versioned: true
     """

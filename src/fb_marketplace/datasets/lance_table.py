@@ -8,14 +8,14 @@ from kedro.utils import load_obj
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import Retain, Rows, Table
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 
 
-class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
+class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
     """Saves batches of rows, each as one atomic commit; loads a handle on one version.
 
     A node that yields batches has each saved as it comes. Rows whose key the table holds are left
-    alone, and a ``Retain`` deletes the rows that are no longer wanted. When the run loads it, or ends
+    alone, and a ``KeepOnly`` deletes the rows that are no longer wanted. When the run loads it, or ends
     well, :meth:`seal` tags what was committed with the run's version; that tag is what loading asks for.
 
     Example:
@@ -61,11 +61,11 @@ class LanceTableDataset(AbstractDataset[Rows | Retain, Table]):
         except keyed_table.TableMissingError as error:
             raise UserError(f"{error}; run the pipeline that makes it first") from error
 
-    def save(self, data: Rows | Retain) -> None:
+    def save(self, data: Rows | KeepOnly) -> None:
         """Commit rows, or delete what is no longer wanted."""
         schema = load_obj(self._schema_name)
-        keyed_table.ensure(self._filepath, schema)
-        if isinstance(data, Retain):
+        keyed_table.ensure_table(self._filepath, schema)
+        if isinstance(data, KeepOnly):
             self._committed = keyed_table.retain(self._filepath, data.keys)
             self._expected = set(data.held & data.keys)
         else:

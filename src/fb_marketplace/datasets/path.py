@@ -6,16 +6,16 @@ from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 
 
-class PlaceDataset(AbstractDataset[None, Any]):
+class PathDataset(AbstractDataset[None, Any]):
     """Loads what a function or class makes of a URL; nothing is saved under this name.
 
     Example:
         .. code-block:: yaml
 
             raw_image_files:
-              type: fb_marketplace.datasets.path.PlaceDataset
+              type: fb_marketplace.datasets.path.PathDataset
               filepath: data/01_raw/images
-              opened_by: fb_marketplace.storage.photo_source.PhotoFolder
+              opened_by: fb_marketplace.storage.photo_source.PhotoSource
     """
 
     def __init__(

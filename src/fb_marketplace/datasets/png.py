@@ -4,17 +4,17 @@ import base64
 
 from kedro_datasets._typing import ImagePreview
 
-from fb_marketplace.datasets.file import StoredFileDataset
+from fb_marketplace.datasets.file import FileDataset
 
 
-class PictureDataset(StoredFileDataset):
+class PNGDataset(FileDataset):
     """Saves the bytes of a PNG; Kedro-Viz shows it.
 
     Example:
         .. code-block:: yaml
 
             photo_sheet:
-              type: fb_marketplace.datasets.png.PictureDataset
+              type: fb_marketplace.datasets.png.PNGDataset
               filepath: data/08_reporting/photo_sheet.png
               versioned: true
     """

@@ -6,7 +6,13 @@ from kedro.io import AbstractDataset, DatasetError, Version
 
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import Manifest, ReleaseError, read_manifest
-from fb_marketplace_serving.release.pointer import CURRENT, Seen, look, publish, read_current
+from fb_marketplace_serving.release.pointer import (
+    CURRENT,
+    PointerState,
+    publish,
+    read_current,
+    read_pointer,
+)
 
 
 class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
@@ -51,11 +57,11 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         # Whoever serves it opens it so: what would be refused there is not published here.
         Release.of_manifest(self._filepath, sealed)
         # Only now, as opening takes seconds, in which another run may publish.
-        seen = look(self._filepath)
+        seen = read_pointer(self._filepath)
         self._refuse_if_judged_against_another(sealed, seen)
         publish(self._filepath, sealed, seen)
 
-    def _refuse_if_judged_against_another(self, sealed: Manifest, seen: Seen) -> None:
+    def _refuse_if_judged_against_another(self, sealed: Manifest, seen: PointerState) -> None:
         """Of two runs at once the second was held against what was in force before the first."""
         gate = sealed.metrics.get("gate")
         judged_against = gate.get("release_in_force") if isinstance(gate, dict) else seen.version

@@ -7,13 +7,13 @@ from typing import Any, Final
 from kedro.io import AbstractDataset, DatasetError
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.sample.bucket import SampleLake
+from fb_marketplace.sample.bucket import SampleBucket
 from fb_marketplace.storage.filesystem import is_local
 
 _PART: Final = ".part"
 
 
-class SampleLakeDataset(AbstractDataset[SampleLake, None]):
+class SampleBucketDataset(AbstractDataset[SampleBucket, None]):
     """Fills a raw root with the embedded marketplace, if that is a local folder and empty.
 
     It is written below the root, apart, and moved up whole: an interrupted run leaves nothing that
@@ -23,7 +23,7 @@ class SampleLakeDataset(AbstractDataset[SampleLake, None]):
         .. code-block:: yaml
 
             sample_lake:
-              type: fb_marketplace.datasets.sample_bucket.SampleLakeDataset
+              type: fb_marketplace.datasets.sample_bucket.SampleBucketDataset
               filepath: data/01_raw
     """
 
@@ -36,7 +36,7 @@ class SampleLakeDataset(AbstractDataset[SampleLake, None]):
         """Refuse: the sample is read as any bucket is."""
         raise DatasetError("the sample is read as any bucket is, by the pipeline `cleaning`")
 
-    def save(self, data: SampleLake) -> None:
+    def save(self, data: SampleBucket) -> None:
         """Draw and write all files."""
         if not is_local(self._filepath):
             raise UserError(

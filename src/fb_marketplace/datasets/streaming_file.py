@@ -8,17 +8,17 @@ from typing import Any
 
 from fsspec.implementations.local import LocalFileSystem
 
-from fb_marketplace.datasets.file import LoadedWhereItIs
+from fb_marketplace.datasets.file import FileReferenceDataset
 
 
-class StreamedFileDataset(LoadedWhereItIs[Callable[[], Iterator[bytes]]]):
+class StreamingFileDataset(FileReferenceDataset[Callable[[], Iterator[bytes]]]):
     """Saves what a function gives, piece by piece; loads where the file is.
 
     Example:
         .. code-block:: yaml
 
             image_embeddings_json:
-              type: fb_marketplace.datasets.streaming_file.StreamedFileDataset
+              type: fb_marketplace.datasets.streaming_file.StreamingFileDataset
               filepath: data/07_model_output/image_embeddings.json
               versioned: true
     """

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from fb_marketplace.diagnostics import system
-from fb_marketplace.diagnostics.table_probe import RawTable, look
+from fb_marketplace.diagnostics.table_probe import RawTable, probe_table
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, causes, one_line
 from fb_marketplace.storage.filesystem import is_local, names_in, open_root
 from fb_marketplace.storage.lake_layout import PROBE
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.urls import refusal_of_credentials, without_credentials
 
@@ -30,8 +30,8 @@ BYTES_ANYWAY: Final = 20_000_000
 CANONICAL_PHOTO_BYTES: Final = 24_000
 
 # Cleaning the sample held 0.46 GB (`run_report`), a whole run on it was seen with 0.82; workers add theirs.
-LEAST_MEMORY: Final = 700_000_000
-LEAST_MEMORY_TO_TRAIN: Final = 1_500_000_000
+MIN_MEMORY: Final = 700_000_000
+MIN_TRAINING_MEMORY: Final = 1_500_000_000
 
 PHOTOS_TABLE: Final = "03_primary/images.lance"
 
@@ -39,7 +39,7 @@ State = Literal["ok", "fails", "not looked at"]
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
+class RunRequirements:
     """What a run reads and writes.
 
     Attributes:
@@ -58,7 +58,7 @@ class Needs:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What became of a check.
 
     Attributes:
@@ -77,7 +77,7 @@ class Finding:
         return f"{self.what}: {self.told}"
 
 
-def examine(needs: Needs, thorough: bool = False) -> Iterator[Finding]:
+def run_checks(needs: RunRequirements, thorough: bool = False) -> Iterator[CheckResult]:
     """Look at all that a run needs, one thing after the other.
 
     Args:
@@ -97,26 +97,26 @@ def examine(needs: Needs, thorough: bool = False) -> Iterator[Finding]:
     if needs.lake is not None:
         if silent and _one_store(needs.raw, needs.lake):
             # To be told the same takes as long again.
-            yield Finding("lake", "not looked at", "its store, the raw root's, gives no answer")
+            yield CheckResult("lake", "not looked at", "its store, the raw root's, gives no answer")
         else:
             yield _checked("lake", partial(_see_lake, needs.lake))
         if is_local(needs.lake):
             seen = needs if raw_is_there else replace(needs, tables=(), photos=None)
             yield _checked("disk", partial(_see_disk, seen, thorough))
-    least = LEAST_MEMORY_TO_TRAIN if needs.trains else LEAST_MEMORY
+    least = MIN_TRAINING_MEMORY if needs.trains else MIN_MEMORY
     yield _checked("memory", partial(_see_memory, least))
     yield _checked("packages", _see_packages)
 
 
-def _checked(what: str, look_at: Callable[[], str], worth_it: bool = True) -> Finding:
+def _checked(what: str, look_at: Callable[[], str], worth_it: bool = True) -> CheckResult:
     if not worth_it:
-        return Finding(what, "not looked at", "the raw root has to be there first")
+        return CheckResult(what, "not looked at", "the raw root has to be there first")
     try:
-        return Finding(what, "ok", without_credentials(look_at()))
+        return CheckResult(what, "ok", without_credentials(look_at()))
     except UserError as error:
-        return Finding(what, "fails", without_credentials(str(error)), _is_silent(error))
+        return CheckResult(what, "fails", without_credentials(str(error)), _is_silent(error))
     except Exception as error:  # noqa: BLE001 - whatever a store raises, the other checks are made
-        return Finding(what, "fails", _said(error), _is_silent(error))
+        return CheckResult(what, "fails", _said(error), _is_silent(error))
 
 
 def _is_silent(error: BaseException) -> bool:
@@ -154,7 +154,7 @@ def _see_table(table: RawTable) -> str:
     except FileNotFoundError as error:
         raise _not_there(table.url) from error
     try:
-        return look(table, filesystem, path, size)
+        return probe_table(table, filesystem, path, size)
     except UserError as error:
         raise UserError(f"{table.url}: {error}") from error
 
@@ -182,7 +182,7 @@ def _see_lake(url: str) -> str:
     name = f"{PROBE}{uuid.uuid4().hex}.part"
     if is_local(url):
         # No folder is made: another run might be about to use it when it is taken away again.
-        at = system.nearest_folder(Path(url.removeprefix("file://"), "work"))
+        at = system.nearest_existing_folder(Path(url.removeprefix("file://"), "work"))
         place, key = str(at), name
     else:
         place, key = url, f"work/{name}"
@@ -241,7 +241,7 @@ def _remove(place: str, key: str) -> None:
         ) from error
 
 
-def _see_disk(needs: Needs, thorough: bool) -> str:
+def _see_disk(needs: RunRequirements, thorough: bool) -> str:
     lake = Path((needs.lake or "").removeprefix("file://"))
     free, needed = system.free_disk(lake), bytes_needed(needs, lake, thorough)
     told = f"{free / 1e9:,.2f} GB are free at {lake}; the run may need {needed / 1e9:,.2f}"
@@ -250,7 +250,7 @@ def _see_disk(needs: Needs, thorough: bool) -> str:
     return told
 
 
-def bytes_needed(needs: Needs, lake: Path, thorough: bool) -> int:
+def bytes_needed(needs: RunRequirements, lake: Path, thorough: bool) -> int:
     """Estimate how much a run adds to a local lake: what it holds of photos is not made again."""
     needed = BYTES_ANYWAY + BYTES_OF_A_TRAINING * needs.trains
     for table in needs.tables:
@@ -258,14 +258,14 @@ def bytes_needed(needs: Needs, lake: Path, thorough: bool) -> int:
         with suppress(OSError):
             needed += BYTES_PER_ROW_BYTE * int(filesystem.info(path)["size"])
     if needs.photos is not None and (thorough or is_local(needs.photos)):
-        held = system.folder_bytes(lake / PHOTOS_TABLE) // CANONICAL_PHOTO_BYTES
+        held = system.folder_size(lake / PHOTOS_TABLE) // CANONICAL_PHOTO_BYTES
         needed += BYTES_PER_PHOTO * max(0, _count(needs.photos) - held)
     return needed
 
 
 def _count(photos: str) -> int:
     if not is_local(photos):
-        return len(PhotoFolder(photos).files())
+        return len(PhotoSource(photos).files())
     with suppress(OSError), os.scandir(photos.removeprefix("file://")) as entries:
         return sum(1 for _ in entries)
     return 0
@@ -284,7 +284,7 @@ def _see_memory(least: int) -> str:
 
 
 def _see_packages() -> str:
-    unfit = system.unfit_packages()
+    unfit = system.incompatible_packages()
     if unfit is None:
         return "not installed as a package: versions were not compared"
     if unfit:

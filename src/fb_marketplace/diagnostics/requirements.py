@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, Final
 
-from fb_marketplace.diagnostics.doctor import Needs
+from fb_marketplace.diagnostics.doctor import RunRequirements
 from fb_marketplace.diagnostics.table_probe import RawTable
 
 _FORMATS: Final = {"CSVDataset": "csv", "ParquetDataset": "parquet"}
@@ -11,7 +11,7 @@ _NAMED_BY: Final = {"raw_products": "products", "raw_images": "images"}
 """Under which key of ``cleaning`` the columns of a raw table are named."""
 
 
-def needs_of(read: Iterable[str], made: Iterable[str], catalog: Any) -> Needs:
+def requirements_of(read: Iterable[str], made: Iterable[str], catalog: Any) -> RunRequirements:
     """Say what a run needs.
 
     Args:
@@ -24,12 +24,12 @@ def needs_of(read: Iterable[str], made: Iterable[str], catalog: Any) -> Needs:
     tables, photos = [], None
     for name, dataset in raws.items():
         if getattr(dataset, "_opened_by", "").endswith(".PhotoFolder"):
-            photos = url_of(dataset)
+            photos = dataset_url(dataset)
         elif not getattr(dataset, "_opened_by", ""):
             tables.append(_table(name, dataset, catalog))
     made = set(made)
     writes = any(getattr(catalog.get(name), "_version", None) for name in made)
-    return Needs(
+    return RunRequirements(
         raw=_place("raw", catalog) if raws else None,
         tables=tuple(tables),
         photos=photos,
@@ -38,7 +38,7 @@ def needs_of(read: Iterable[str], made: Iterable[str], catalog: Any) -> Needs:
     )
 
 
-def url_of(dataset: Any) -> str:
+def dataset_url(dataset: Any) -> str:
     """Give the path or URL of a dataset, which Kedro's own keep in two parts."""
     protocol = getattr(dataset, "_protocol", "file")
     path = str(dataset._filepath)
@@ -47,7 +47,7 @@ def url_of(dataset: Any) -> str:
 
 def _place(name: str, catalog: Any) -> str | None:
     # A configuration of a user's own may lack what only a hook reads.
-    return url_of(catalog.get(name)) if name in catalog else None
+    return dataset_url(catalog.get(name)) if name in catalog else None
 
 
 def _has_to_be_there(dataset: Any) -> bool:
@@ -65,7 +65,7 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
         columns = tuple(plain[of]["columns"].values())
     return RawTable(
         name,
-        url_of(dataset),
+        dataset_url(dataset),
         _FORMATS.get(type(dataset).__name__, ""),  # type: ignore[arg-type]
         getattr(dataset, "_load_args", None) or {},
         columns,

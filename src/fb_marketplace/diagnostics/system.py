@@ -16,7 +16,7 @@ _CGROUP_LIMITS: Final = (
 )
 
 
-def nearest_folder(path: Path) -> Path:
+def nearest_existing_folder(path: Path) -> Path:
     """Give the folder itself if it is there, or else the nearest above it that is."""
     at = path.absolute()
     while not at.exists() and at != at.parent:
@@ -26,10 +26,10 @@ def nearest_folder(path: Path) -> Path:
 
 def free_disk(path: Path) -> int:
     """Give the bytes that are free where a folder is, or would be."""
-    return shutil.disk_usage(nearest_folder(path)).free
+    return shutil.disk_usage(nearest_existing_folder(path)).free
 
 
-def folder_bytes(path: Path) -> int:
+def folder_size(path: Path) -> int:
     """Give the bytes of all files below a folder; 0 if it is not there."""
     found = 0
     for folder, _, names in os.walk(path):
@@ -54,7 +54,7 @@ def memory_limit() -> int | None:
     return limit
 
 
-def unfit_packages(of: str = OURS) -> list[str] | None:
+def incompatible_packages(of: str = OURS) -> list[str] | None:
     """Name the packages whose version is not what a distribution asks for, and what it asks for.
 
     Returns:

@@ -37,7 +37,7 @@ class RawTable:
     columns: tuple[str, ...] = ()
 
 
-def look(table: RawTable, filesystem: Any, path: str, size: int) -> str:
+def probe_table(table: RawTable, filesystem: Any, path: str, size: int) -> str:
     """Look at a table's first and last bytes; gives what is well with it.
 
     Args:
@@ -64,7 +64,7 @@ def look(table: RawTable, filesystem: Any, path: str, size: int) -> str:
     return f"{size:,} bytes, {len(columns)} columns{note}"
 
 
-def end_of_rows(text: str, width: int, separator: str, quote: str, from_start: bool) -> str | None:
+def last_row_end(text: str, width: int, separator: str, quote: str, from_start: bool) -> str | None:
     """Say how a table whose last line has no end was cut off; nothing where it may be whole.
 
     A file that was cut off ends anywhere; one by a writer that puts no end to its last line ends with
@@ -117,7 +117,7 @@ def _look_at_end(table: RawTable, filesystem: Any, path: str, size: int, width: 
         return ""
     separator = table.load_args.get("sep") or table.load_args.get("delimiter") or ","
     quote = table.load_args.get("quotechar") or '"'
-    cut = end_of_rows(text, width, separator, quote, start == 0)
+    cut = last_row_end(text, width, separator, quote, start == 0)
     if cut:
         raise UserError(
             f"it ends {cut}, without an end of line: it was cut off. Upload it again; if that row is "

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.plots import figure, png
+from fb_marketplace.evaluation.plots import new_figure, to_png
 
 Classes = NDArray[np.int64]
 
@@ -18,19 +18,21 @@ def macro_f1(truth: Classes, said: Classes) -> float:
     return float(np.mean(2 * right[there > 0] / (there + named)[there > 0]))
 
 
-def confusion(truth: Classes, said: Classes, labels: int) -> Classes:
+def confusion_matrix(truth: Classes, said: Classes, labels: int) -> Classes:
     """Count: int64, (labels, labels), what is true by row, what was said by column."""
     counts = np.zeros((labels, labels), dtype=np.int64)
     np.add.at(counts, (truth, said), 1)
     return counts
 
 
-def draw_confusion(truth: Classes, said: Classes, labels: Sequence[str], title: str) -> bytes:
+def plot_confusion_matrix(
+    truth: Classes, said: Classes, labels: Sequence[str], title: str
+) -> bytes:
     """Draw counts, shaded by the share of the true category; a PNG."""
-    counts = confusion(truth, said, len(labels))
+    counts = confusion_matrix(truth, said, len(labels))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3 + 0.45 * len(labels)
-    made, axes = figure(side + 1, side)
+    made, axes = new_figure(side + 1, side)
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=60, ha="right")
     axes.set_yticks(range(len(labels)), labels)
@@ -41,4 +43,4 @@ def draw_confusion(truth: Classes, said: Classes, labels: Sequence[str], title: 
     axes.set_xlabel("said")
     axes.set_ylabel("true")
     axes.set_title(title)
-    return png(made)
+    return to_png(made)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def figure(width: float = 8, height: float = 4.5) -> "tuple[Figure, Axes]":
+def new_figure(width: float = 8, height: float = 4.5) -> "tuple[Figure, Axes]":
     """Make an empty chart, in inches."""
     from matplotlib.figure import Figure
 
@@ -21,27 +21,27 @@ def figure(width: float = 8, height: float = 4.5) -> "tuple[Figure, Axes]":
     return made, axes
 
 
-def png(made: "Figure") -> bytes:
+def to_png(made: "Figure") -> bytes:
     """Draw a chart; the same chart gives the same bytes."""
     buffer = io.BytesIO()
     made.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def bars(names: Sequence[str], counts: Sequence[int], title: str, unit: str) -> bytes:
+def plot_bars(names: Sequence[str], counts: Sequence[int], title: str, unit: str) -> bytes:
     """Draw counts by name, the largest on top."""
-    made, axes = figure(height=0.9 + 0.32 * len(names))
+    made, axes = new_figure(height=0.9 + 0.32 * len(names))
     order = np.argsort(counts, kind="stable")
     drawn = axes.barh([names[place] for place in order], [counts[place] for place in order])
     axes.bar_label(drawn, padding=3)
     axes.set_xlabel(unit)
     axes.set_title(title)
-    return png(made)
+    return to_png(made)
 
 
-def log_histogram(values: Sequence[float], title: str, unit: str) -> bytes:
+def plot_log_histogram(values: Sequence[float], title: str, unit: str) -> bytes:
     """Draw how positive values are spread, on a logarithmic axis, with their median."""
-    made, axes = figure()
+    made, axes = new_figure()
     positive = np.asarray([value for value in values if value > 0])
     if len(positive):
         edges = np.geomspace(positive.min(), max(positive.max(), positive.min() * 1.01), 60)
@@ -53,4 +53,4 @@ def log_histogram(values: Sequence[float], title: str, unit: str) -> bytes:
     axes.set_xlabel(unit)
     axes.set_ylabel("listings")
     axes.set_title(title)
-    return png(made)
+    return to_png(made)

@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """Cases with what was said of them.
 
     Attributes:
@@ -36,28 +36,28 @@ class Answers(NamedTuple):
         return np.asarray(self.probabilities.max(axis=1), dtype=np.float64)
 
 
-def labels_of(products: pd.DataFrame) -> tuple[str, ...]:
+def class_labels(products: pd.DataFrame) -> tuple[str, ...]:
     """Give the root categories in the order of probabilities."""
     return tuple(sorted(set(products["category"])))
 
 
-def answers_of(
+def predictions_for_split(
     predictions: pd.DataFrame,
     split: str,
     labels: tuple[str, ...],
     column: str = "probabilities",
-) -> Answers:
+) -> Predictions:
     """Take the answers of a split that has them; rows whose column is missing are left out."""
     part = predictions[(predictions["split"] == split) & predictions[column].notna()]
     places = {label: place for place, label in enumerate(labels)}
-    return Answers(
-        stacked(part[column], len(labels)),
+    return Predictions(
+        to_matrix(part[column], len(labels)),
         np.asarray([places[category] for category in part["category"]], dtype=np.int64),
         part["group"].to_numpy(dtype=np.str_),
     )
 
 
-def stacked(probabilities: "pd.Series[Any]", labels: int) -> NDArray[np.float64]:
+def to_matrix(probabilities: "pd.Series[Any]", labels: int) -> NDArray[np.float64]:
     """Make one array of a column of lists: float64, (rows, labels)."""
     rows = [np.asarray(row, dtype=np.float64) for row in probabilities]
     return np.asarray(rows, dtype=np.float64).reshape(len(rows), labels)

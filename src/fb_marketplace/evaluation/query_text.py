@@ -4,9 +4,9 @@ from typing import Final
 
 from fb_marketplace_serving.search.tokenizer import words
 
-SHORT: Final = 3
+SHORT_QUERY_WORDS: Final = 3
 
-COMMON: Final = frozenset(
+COMMON_WORDS: Final = frozenset(
     words(
         """
     a an and any are as at be but by for from good great has have i in is it lot lots my new no not
@@ -19,9 +19,9 @@ COMMON: Final = frozenset(
 
 def content_words(title: str) -> list[str]:
     """Give a title's words that are neither common nor hold a digit."""
-    return [word for word in words(title) if word not in COMMON and word.isalpha()]
+    return [word for word in words(title) if word not in COMMON_WORDS and word.isalpha()]
 
 
-def shortened(title: str) -> str:
+def shorten_title(title: str) -> str:
     """Give the first few words of a title that say something; the title where there is none."""
-    return " ".join(content_words(title)[:SHORT]) or title
+    return " ".join(content_words(title)[:SHORT_QUERY_WORDS]) or title

@@ -11,10 +11,10 @@ SAME_PRODUCT: Final = 3
 SAME_PATH: Final = 2
 SAME_ROOT: Final = 1
 UNRELATED: Final = 0
-LEFT_OUT: Final = -1
+EXCLUDED: Final = -1
 """The query itself and its copies, near ones too: finding them shows nothing."""
 
-IN_WORDS: Final = {
+DESCRIPTIONS: Final = {
     SAME_PRODUCT: "same listing",
     SAME_PATH: "same category path",
     SAME_ROOT: "same category",

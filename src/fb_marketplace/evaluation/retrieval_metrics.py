@@ -17,11 +17,11 @@ RECALLS: Final = {f"same_product_recall_at_{depth}": depth for depth in (1, 5, D
 AVERAGE_PRECISION: Final = "same_product_map"
 PRECISION: Final = f"same_category_precision_at_{DEPTH}"
 NDCG: Final = f"ndcg_at_{DEPTH}"
-OF_PRODUCTS: Final = (*RECALLS, AVERAGE_PRECISION)
+PRODUCT_METRICS: Final = (*RECALLS, AVERAGE_PRECISION)
 """Measures that are of queries whose listing has another photo, not a copy."""
 
 
-class Ranking(NamedTuple):
+class RankedResults(NamedTuple):
     """What queries found.
 
     Attributes:
@@ -37,7 +37,7 @@ class Ranking(NamedTuple):
     average_precisions: Floats | None
 
 
-def measures_of(ranking: Ranking) -> dict[str, Floats]:
+def compute_retrieval_metrics(ranking: RankedResults) -> dict[str, Floats]:
     """Measure each query: (queries,) by name, NaN where a query has nothing that could be found."""
     with_partner = ranking.available[:, SAME_PRODUCT] > 0
     found = {

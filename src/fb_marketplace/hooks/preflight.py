@@ -4,12 +4,12 @@ from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 
-from fb_marketplace.diagnostics.doctor import examine
-from fb_marketplace.diagnostics.requirements import needs_of
+from fb_marketplace.diagnostics.doctor import run_checks
+from fb_marketplace.diagnostics.requirements import requirements_of
 from fb_marketplace.errors import UserError
 
 
-class DoctorHooks:
+class PreflightHooks:
     """What a run needs is looked at before any work."""
 
     @hook_impl(tryfirst=True)
@@ -19,7 +19,7 @@ class DoctorHooks:
         Raises:
             UserError: something is wrong; a line for each.
         """
-        needs = needs_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
-        wrong = [str(found) for found in examine(needs) if found.state == "fails"]
+        needs = requirements_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
+        wrong = [str(found) for found in run_checks(needs) if found.state == "fails"]
         if wrong:
             raise UserError("\n".join(wrong))

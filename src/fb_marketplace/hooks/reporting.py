@@ -9,15 +9,15 @@ from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
-from fb_marketplace.diagnostics.requirements import url_of
-from fb_marketplace.hooks.versioning import REPORT, _now, _versioned, logger
-from fb_marketplace.observability.log_filters import redacted
+from fb_marketplace.diagnostics.requirements import dataset_url
+from fb_marketplace.hooks.versioning import RUN_REPORT, _now, _versioned, logger
+from fb_marketplace.observability.log_filters import redact
 from fb_marketplace.observability.run_report import RunReport
 from fb_marketplace.storage.error_advice import one_line
 from fb_marketplace_serving.storage.lake import Lake
 
 
-class ReportHooks:
+class ReportingHooks:
     """Each run leaves a report of what its nodes did, however it ends; a run that makes nothing, none.
 
     A node begins where its first input is about to be loaded and ends where the next begins: what a
@@ -103,19 +103,19 @@ class ReportHooks:
         error: Exception | None = None,
     ) -> None:
         makes_something = _versioned(pipeline.all_outputs(), catalog)
-        if not self._report or not makes_something or REPORT not in catalog:
+        if not self._report or not makes_something or RUN_REPORT not in catalog:
             return
         version = run_params["run_id"]
         about = {
             "version": version,
             "ended": "failed" if error else "well",
-            "error": redacted(one_line(error)) if error else None,
+            "error": redact(one_line(error)) if error else None,
             "pipelines": run_params["pipeline_names"] or ["__default__"],
             "environment": run_params["env"] or "base",
             "started": self._started,
         }
         told = self._report.plain([node.name for node in pipeline.nodes], about)
-        place = url_of(catalog.get(REPORT))
+        place = dataset_url(catalog.get(RUN_REPORT))
         # Not by saving it: that is done once a version, and leaves half a file where it is interrupted.
         text = json.dumps(told, indent=1, ensure_ascii=False).encode()
         Lake(place).replace(f"{version}/{place.rpartition('/')[2]}", text)

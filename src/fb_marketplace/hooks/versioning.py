@@ -14,18 +14,18 @@ from kedro.pipeline import Pipeline
 
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
-from fb_marketplace.observability.log_filters import keep_out_of_logs
+from fb_marketplace.observability.log_filters import install_redaction
 from fb_marketplace.observability.versions import code_revision, library_versions
 from fb_marketplace.storage import filesystem
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 
-REPORT: Final = "run_report"
+RUN_REPORT: Final = "run_report"
 """The entry of the catalog under which reports are found; not of a node, since it is of all nodes."""
 
 logger = logging.getLogger(__name__)
 
 
-class VersionHooks:
+class VersioningHooks:
     """Each run reads fixed versions, and leaves ``runs/<version>.json`` as the last thing it writes."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class VersionHooks:
     @hook_impl
     def after_context_created(self) -> None:
         """Set timeouts and retries before the first bucket is opened, and keep its keys out of logs."""
-        keep_out_of_logs()
+        install_redaction()
         filesystem.configure()
 
     @hook_impl
@@ -83,8 +83,8 @@ class VersionHooks:
         made = dict.fromkeys(datasets, this_run)
         if not made:
             return
-        if REPORT in catalog:
-            made[REPORT] = this_run
+        if RUN_REPORT in catalog:
+            made[RUN_REPORT] = this_run
         parameters = {
             name.removeprefix("params:"): catalog.load(name)
             for name in sorted(pipeline.inputs())

@@ -16,28 +16,34 @@ import pandas as pd
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.lifecycle import erasure_journal, prune, retention
-from fb_marketplace.lifecycle.erasure_scan import SEARCHED, Hit, Traces, search, traces_of
+from fb_marketplace.lifecycle.erasure_scan import (
+    SCANNED_FOLDERS,
+    ListingFingerprints,
+    ScanHit,
+    fingerprints_of,
+    scan_lake,
+)
 from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.storage import erasure_list, table_versions
-from fb_marketplace.storage.erasure_list import FILE, Forgotten, read_forgotten
-from fb_marketplace.storage.feedback_source import FeedbackFolder
+from fb_marketplace.storage.erasure_list import FILE, ErasureList, read_erasure_list
+from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace.storage.lake_layout import LAYERS, TABLE, files_below, table_of
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.feedback.events import Kind
-from fb_marketplace_serving.release.pointer import look
+from fb_marketplace_serving.release.pointer import read_pointer
 from fb_marketplace_serving.storage.lake import Lake
 
 RECEIPTS: Final = "receipts"
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-TOGETHER: Final = ("raw_sources", "vision_model", "image_index", "ranker", "release")
+FULL_RUN_OUTPUTS: Final = ("raw_sources", "vision_model", "image_index", "ranker", "release")
 """A run that made all of these took the bucket and made everything of it."""
 
 
-class InBucket(NamedTuple):
+class BucketResidue(NamedTuple):
     """What the bucket still has of a listing; nothing of this project takes it from there.
 
     Attributes:
@@ -54,7 +60,7 @@ class InBucket(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ErasurePlan:
     """Where a listing is.
 
     Attributes:
@@ -64,33 +70,35 @@ class Found:
         hits_before: where it was when a removal was begun that has not ended.
     """
 
-    traces: Traces
-    hits: tuple[Hit, ...]
+    traces: ListingFingerprints
+    hits: tuple[ScanHit, ...]
     remembered: bool
-    hits_before: tuple[Hit, ...] = ()
+    hits_before: tuple[ScanHit, ...] = ()
 
 
-def look_for(lake: str, product_id: str) -> Found:
+def find_listing(lake: str, product_id: str) -> ErasurePlan:
     """Find where a listing is in a lake; nothing is changed.
 
     Raises:
         UserError: there is no such listing, and there was none that was forgotten.
         OSError: the lake cannot be read.
     """
-    told = read_forgotten(f"{lake}/{FILE}")
+    told = read_erasure_list(f"{lake}/{FILE}")
     remembered = told.has_product(product_id)
     begun = erasure_journal.read(lake, told, product_id)
-    traces = traces_of(lake, product_id, begun.traces)
-    hits = tuple(search(lake, traces))
+    traces = fingerprints_of(lake, product_id, begun.traces)
+    hits = tuple(scan_lake(lake, traces))
     if not hits and not remembered:
         raise UserError(
             f"found no listing {product_id} anywhere in {lake}; expected its id, as in "
             "`fb-serve explain`; nothing was changed"
         )
-    return Found(traces, hits, remembered, begun.hits)
+    return ErasurePlan(traces, hits, remembered, begun.hits)
 
 
-def forget(lake: str, found: Found, run: Callable[[], Any], in_bucket: InBucket) -> dict[str, Any]:
+def erase(
+    lake: str, found: ErasurePlan, run: Callable[[], Any], in_bucket: BucketResidue
+) -> dict[str, Any]:
     """Take a listing out of a lake, and say where it was and that it is gone.
 
     To be run again where it was killed or refused: it goes on where it was.
@@ -109,7 +117,7 @@ def forget(lake: str, found: Found, run: Callable[[], Any], in_bucket: InBucket)
         OSError: the lake cannot be read or written.
     """
     traces = found.traces
-    told = erasure_list.remember(lake, traces.product_id, traces.image_ids)
+    told = erasure_list.add_to_erasure_list(lake, traces.product_id, traces.image_ids)
     found = replace(found, hits_before=tuple(sorted({*found.hits, *found.hits_before})))
     # What tells of it goes with what holds it; whoever goes on after a kill has to prove no less.
     erasure_journal.write(lake, told, traces, found.hits_before)
@@ -118,14 +126,14 @@ def forget(lake: str, found: Found, run: Callable[[], Any], in_bucket: InBucket)
     if newest is None or not _is_without(lake, newest, found.hits):
         _run_anew(lake, run)
         newest = next(RunRecords(f"{lake}/runs").newest_first(), None)
-    if newest is None or look(lake).version != newest.version:
+    if newest is None or read_pointer(lake).version != newest.version:
         raise UserError(
             f"no release without the listing was put in force; {lake} still holds it, and it stands in "
             f"{FILE}, so that no later run takes it up; see why the run ended, and run forget again"
         )
     anew = _trained_anew(lake, newest.version)
     gone = _clean(lake)
-    left = search(lake, traces)
+    left = scan_lake(lake, traces)
     if left:
         raise UserError(
             f"found something of the listing in {len(left)} places yet, the first {left[0].path}; "
@@ -149,20 +157,20 @@ def _run_anew(lake: str, run: Callable[[], Any]) -> None:
         run()
     except UserError as error:
         raise UserError(
-            f"{error}. Nothing was removed: {look(lake).version} stays in force and holds the listing, "
-            "which no later run takes up; mend what is said and run forget again, with --floors-only where "
-            "the release was refused and its gate_report is good enough for you"
+            f"Nothing was erased: {error}. Release {read_pointer(lake).version} is still current and "
+            "still holds the listing. Fix the error and rerun `forget`; add --floors-only to skip "
+            "the comparison with the current release."
         ) from error
 
 
-def look_in_bucket(
+def count_in_bucket(
     raw_products: pd.DataFrame,
     raw_images: pd.DataFrame,
-    raw_image_files: PhotoFolder,
-    raw_feedback: FeedbackFolder,
+    raw_image_files: PhotoSource,
+    raw_feedback: FeedbackSource,
     parameters: CleaningParameters,
-    traces: Traces,
-) -> tuple[InBucket, Traces]:
+    traces: ListingFingerprints,
+) -> tuple[BucketResidue, ListingFingerprints]:
     """Count what the bucket still has of a listing; nothing is written there.
 
     Gives also what it is known by with the photos that only the bucket says are of it.
@@ -173,7 +181,7 @@ def look_in_bucket(
     names = (str(PurePosixPath(file.key).with_suffix("")) for file in raw_image_files.files())
     wanted = json.dumps(traces.product_id).encode()
     lines = (line for kind in KINDS for line in raw_feedback.lines(kind))
-    counts = InBucket(
+    counts = BucketResidue(
         int((raw_products[products["product_id"]] == traces.product_id).sum()),
         len(of_it),
         sum(name in image_ids for name in names),
@@ -182,9 +190,9 @@ def look_in_bucket(
     return counts, replace(traces, image_ids=frozenset(image_ids))
 
 
-def receipt_of(lake: str, product_id: str) -> str | None:
+def read_receipt(lake: str, product_id: str) -> str | None:
     """Name the receipt of a listing that was forgotten; None while its removal has not ended."""
-    remembered = read_forgotten(f"{lake}/{FILE}")
+    remembered = read_erasure_list(f"{lake}/{FILE}")
     if erasure_journal.read(lake, remembered, product_id).traces:
         return None
     told, store = remembered.digest(product_id), Lake(lake)
@@ -194,7 +202,7 @@ def receipt_of(lake: str, product_id: str) -> str | None:
     return None
 
 
-def by_place(hits: Iterable[Hit]) -> list[str]:
+def hits_by_location(hits: Iterable[ScanHit]) -> list[str]:
     """Say where a listing is, a line for each entry, table and release."""
     lines: dict[str, list[str]] = {}
     for hit in hits:
@@ -210,20 +218,22 @@ def by_place(hits: Iterable[Hit]) -> list[str]:
     return [f"{place}: {', '.join(sorted(set(names)))}" for place, names in sorted(lines.items())]
 
 
-def _is_without(lake: str, newest: RunRecord, hits: Iterable[Hit]) -> bool:
+def _is_without(lake: str, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
     """Tell whether the newest run made all of it anew, and has nothing of the listing."""
-    whole = set(TOGETHER) <= newest.made.keys() and look(lake).version == newest.version
+    whole = (
+        set(FULL_RUN_OUTPUTS) <= newest.made.keys() and read_pointer(lake).version == newest.version
+    )
     return whole and not any(newest.version in (hit.path + hit.version) for hit in hits)
 
 
-def _clean(lake: str) -> list[retention.Item]:
+def _clean(lake: str) -> list[retention.PruneItem]:
     """Remove all but the newest run and its release, and the rows that tables only marked as deleted."""
     at_once = timedelta(0)
-    plan = retention.plan(lake, 1, at_once, alone=True)
+    plan = retention.plan_pruning(lake, 1, at_once, alone=True)
     prune.prune(plan)
     for table in {table for path in files_below(lake, *LAYERS) if (table := table_of(path))}:
         table_versions.compact(f"{lake}/{table}")
-    prune.prune(retention.plan(lake, 1, at_once, alone=True))
+    prune.prune(retention.plan_pruning(lake, 1, at_once, alone=True))
     return list(plan.items)
 
 
@@ -239,11 +249,11 @@ def _trained_anew(lake: str, version: str) -> bool:
 
 
 def _receipt(
-    told: Forgotten,
-    found: Found,
+    told: ErasureList,
+    found: ErasurePlan,
     newest: RunRecord,
-    in_bucket: InBucket,
-    gone: Iterable[retention.Item],
+    in_bucket: BucketResidue,
+    gone: Iterable[retention.PruneItem],
     begun: datetime,
 ) -> dict[str, Any]:
     kinds: dict[str, list[str]] = {}
@@ -255,7 +265,7 @@ def _receipt(
         "begun": begun.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
         "photos": len(found.traces.image_ids),
-        "was_in": by_place(found.hits_before),
+        "was_in": hits_by_location(found.hits_before),
         "removed": {"releases": kinds.get("release", []), "runs": kinds.get("run", [])},
         "release_in_force": newest.version,
         "found_now": 0,
@@ -264,8 +274,8 @@ def _receipt(
     }
 
 
-def _searched(lake: str, traces: Traces) -> dict[str, Any]:
-    files = files_below(lake, *SEARCHED)
+def _searched(lake: str, traces: ListingFingerprints) -> dict[str, Any]:
+    files = files_below(lake, *SCANNED_FOLDERS)
     return {
         "files": len(files),
         "bytes": sum(file.bytes for file in files.values()),

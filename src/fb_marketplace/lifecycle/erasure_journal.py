@@ -11,8 +11,8 @@ import json
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from fb_marketplace.lifecycle.erasure_scan import Hit, Traces
-from fb_marketplace.storage.erasure_list import Forgotten
+from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, ScanHit
+from fb_marketplace.storage.erasure_list import ErasureList
 from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -20,7 +20,7 @@ FOLDER: Final = "forgetting"
 """None that is searched."""
 
 
-class Unfinished(NamedTuple):
+class ErasureJournal(NamedTuple):
     """A removal that was begun and has not ended.
 
     Attributes:
@@ -28,11 +28,11 @@ class Unfinished(NamedTuple):
         hits: where it was.
     """
 
-    traces: Traces | None = None
-    hits: tuple[Hit, ...] = ()
+    traces: ListingFingerprints | None = None
+    hits: tuple[ScanHit, ...] = ()
 
 
-def read(lake: str, told: Forgotten, product_id: str) -> Unfinished:
+def read(lake: str, told: ErasureList, product_id: str) -> ErasureJournal:
     """Read what a removal of a listing began with, if one has not ended.
 
     Raises:
@@ -41,18 +41,20 @@ def read(lake: str, told: Forgotten, product_id: str) -> Unfinished:
     try:
         found = json.loads(Lake(lake).read(_path(told, product_id)))
     except FileNotFoundError:
-        return Unfinished()
-    traces = Traces(
+        return ErasureJournal()
+    traces = ListingFingerprints(
         found["product_id"],
         frozenset(found["image_ids"]),
         found["title"],
         frozenset(found["digests"]),
         frozenset(base64.b64decode(photo) for photo in found["photos"]),
     )
-    return Unfinished(traces, tuple(Hit(*hit) for hit in found["hits"]))
+    return ErasureJournal(traces, tuple(ScanHit(*hit) for hit in found["hits"]))
 
 
-def write(lake: str, told: Forgotten, traces: Traces, hits: Iterable[Hit]) -> None:
+def write(
+    lake: str, told: ErasureList, traces: ListingFingerprints, hits: Iterable[ScanHit]
+) -> None:
     """Write down what a listing is known by, and where it is, before anything of it goes.
 
     Raises:
@@ -69,7 +71,7 @@ def write(lake: str, told: Forgotten, traces: Traces, hits: Iterable[Hit]) -> No
     Lake(lake).replace(_path(told, traces.product_id), json.dumps(found, indent=1).encode())
 
 
-def remove(lake: str, told: Forgotten, product_id: str) -> None:
+def remove(lake: str, told: ErasureList, product_id: str) -> None:
     """Remove what tells of a listing.
 
     Raises:
@@ -80,5 +82,5 @@ def remove(lake: str, told: Forgotten, product_id: str) -> None:
         filesystem.rm_file(f"{root}/{_path(told, product_id)}")
 
 
-def _path(told: Forgotten, product_id: str) -> str:
+def _path(told: ErasureList, product_id: str) -> str:
     return f"{FOLDER}/{told.digest(product_id)}.json"

@@ -21,19 +21,19 @@ if TYPE_CHECKING:
     import lance
     import pyarrow as pa
 
-SEARCHED: Final = (*LAYERS, "runs", "releases", "work", "receipts")
+SCANNED_FOLDERS: Final = (*LAYERS, "runs", "releases", "work", "receipts")
 
-LEAST_WORDS: Final = 2
+MIN_WORDS: Final = 2
 """A title of less is not told from a word of a category, of an index or of another text."""
 
-LEAST_LETTERS: Final = 8
+MIN_LETTERS: Final = 8
 """A shorter id or title is looked for where it is all of a cell, not within texts or bytes."""
 
 _OWN: Final = ("image_id", "sha256", "source_sha256", "jpeg")
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class ListingFingerprints:
     """What a listing is known by.
 
     Attributes:
@@ -57,14 +57,16 @@ class Traces:
         return frozenset(told - {""})
 
 
-class Hit(NamedTuple):
+class ScanHit(NamedTuple):
     """A place where something of a listing is: a path from the lake's root, and a version of a table."""
 
     path: str
     version: str = ""
 
 
-def traces_of(lake: str, product_id: str, before: Traces | None = None) -> Traces:
+def fingerprints_of(
+    lake: str, product_id: str, before: ListingFingerprints | None = None
+) -> ListingFingerprints:
     """Gather what a listing is known by, from whatever versions a lake still has.
 
     Args:
@@ -72,7 +74,7 @@ def traces_of(lake: str, product_id: str, before: Traces | None = None) -> Trace
         product_id: of the listing.
         before: what it was known by when the lake still had more of it.
     """
-    before = before or Traces(product_id)
+    before = before or ListingFingerprints(product_id)
     files = files_below(lake, "02_intermediate", "03_primary")
     image_ids = set(before.image_ids)
     listings: list[str] = []
@@ -89,7 +91,7 @@ def traces_of(lake: str, product_id: str, before: Traces | None = None) -> Trace
     digests = {photo[name] for photo in own_photos for name in ("sha256", "source_sha256")}
     photos = {hashlib.sha256(photo).hexdigest(): photo for photo in before.photos}
     photos |= {photo["sha256"]: photo["jpeg"] for photo in own_photos}
-    return Traces(
+    return ListingFingerprints(
         product_id,
         frozenset(image_ids | {photo["image_id"] for photo in own_photos}),
         title,
@@ -98,16 +100,16 @@ def traces_of(lake: str, product_id: str, before: Traces | None = None) -> Trace
     )
 
 
-def search(lake: str, traces: Traces) -> list[Hit]:
+def scan_lake(lake: str, traces: ListingFingerprints) -> list[ScanHit]:
     """Find every file, and every version of a table, that has anything of a listing.
 
     Raises:
         OSError: the lake cannot be read.
     """
-    files = files_below(lake, *SEARCHED)
+    files = files_below(lake, *SCANNED_FOLDERS)
     store, written = Lake(lake), _written(traces)
     hits = [
-        Hit(table_of(path) or path)
+        ScanHit(table_of(path) or path)
         for path in files
         if _in_file(store, path, written)
         or (path.endswith(".parquet") and _in_parquet(lake, path, traces))
@@ -129,7 +131,7 @@ def _is_own(lake: str, paths: Iterable[str], title: str, product_id: str) -> boo
     """Tell whether nothing but this listing says a title; one word is anybody's."""
     import pyarrow.compute as pc
 
-    if len(title.split()) < LEAST_WORDS:
+    if len(title.split()) < MIN_WORDS:
         return False
     for path in paths:
         table = _table(lake, path)
@@ -154,13 +156,13 @@ def _photos(lake: str, product_id: str) -> tuple[list[dict[str, Any]], set[str]]
     return list(found.values()), of_others
 
 
-def _in_table(lake: str, table: str, traces: Traces) -> Iterator[Hit]:
+def _in_table(lake: str, table: str, traces: ListingFingerprints) -> Iterator[ScanHit]:
     wanted = ", ".join(_quoted(name) for name in sorted({traces.product_id, *traces.image_ids}))
     for dataset, name in _versions(f"{lake}/{table}"):
         columns = {"product_id", "image_id"} & set(dataset.schema.names)
         asked = " OR ".join(f"{column} IN ({wanted})" for column in sorted(columns))
         if asked and dataset.count_rows(filter=asked):
-            yield Hit(table, name)
+            yield ScanHit(table, name)
 
 
 def _versions(url: str) -> Iterator[tuple["lance.LanceDataset", str]]:
@@ -178,7 +180,7 @@ def _versions(url: str) -> Iterator[tuple["lance.LanceDataset", str]]:
         yield newest.checkout_version(number), name
 
 
-def _in_parquet(lake: str, path: str, traces: Traces) -> bool:
+def _in_parquet(lake: str, path: str, traces: ListingFingerprints) -> bool:
     import pyarrow.parquet as pq
 
     filesystem, root = open_root(lake)
@@ -208,7 +210,7 @@ def _leaves(column: "pa.ChunkedArray | pa.Array") -> Iterator["pa.Array"]:
             yield chunk
 
 
-def _in_column(column: "pa.Array", traces: Traces) -> bool:
+def _in_column(column: "pa.Array", traces: ListingFingerprints) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -217,7 +219,7 @@ def _in_column(column: "pa.Array", traces: Traces) -> bool:
         words = pa.array(sorted(traces.words), kind)
         if pc.any(pc.is_in(column, words)).as_py():
             return True
-        long = [word for word in traces.words if len(word) >= LEAST_LETTERS]
+        long = [word for word in traces.words if len(word) >= MIN_LETTERS]
         return any(pc.any(pc.match_substring(column, word)).as_py() for word in long)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or _is_fixed(kind):
         sought = [*(bytes.fromhex(digest) for digest in traces.digests), *traces.photos]
@@ -237,9 +239,9 @@ def _is_fixed(kind: "pa.DataType") -> bool:
     return bool(pa.types.is_fixed_size_binary(kind))
 
 
-def _written(traces: Traces) -> list[bytes]:
+def _written(traces: ListingFingerprints) -> list[bytes]:
     """Give all of a listing as it stands in a file: as text, as JSON, as a photo."""
-    long = {word for word in traces.words if len(word) >= LEAST_LETTERS}
+    long = {word for word in traces.words if len(word) >= MIN_LETTERS}
     written = {word.encode() for word in long} | {json.dumps(word)[1:-1].encode() for word in long}
     written |= {json.dumps(word).encode() for word in traces.words - long}
     written |= traces.photos | {base64.b64encode(photo) for photo in traces.photos}

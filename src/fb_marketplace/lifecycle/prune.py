@@ -13,17 +13,17 @@ from typing import Final
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.lifecycle.multipart_uploads import abort
-from fb_marketplace.lifecycle.retention import JOURNAL, WORK, Item, Plan, read_journal
+from fb_marketplace.lifecycle.retention import JOURNAL, WORK, PruneItem, PrunePlan, read_journal
 from fb_marketplace.storage import table_versions
 from fb_marketplace.storage.filesystem import is_local, open_root
 from fb_marketplace.storage.lake_layout import VERSION, files_below
-from fb_marketplace_serving.release.pointer import CURRENT, look
+from fb_marketplace_serving.release.pointer import CURRENT, read_pointer
 from fb_marketplace_serving.storage.lake import Lake
 
-AT_ONCE: Final = 500
+DELETE_BATCH_SIZE: Final = 500
 
 
-def prune(plan: Plan) -> None:
+def prune(plan: PrunePlan) -> None:
     """Remove what a plan names. To be run again after a kill, with a new plan.
 
     Raises:
@@ -31,7 +31,7 @@ def prune(plan: Plan) -> None:
             did not delete a table's files.
         OSError: the lake cannot be written.
     """
-    in_force = look(plan.lake).version
+    in_force = read_pointer(plan.lake).version
     if in_force != plan.in_force:
         raise UserError(
             f"{plan.lake}/{CURRENT}: found {in_force}; expected {plan.in_force}, as when this was "
@@ -46,7 +46,7 @@ def prune(plan: Plan) -> None:
     _remove_files(plan.lake, [JOURNAL])
 
 
-def lines(plan: Plan, applied: bool) -> Iterator[str]:
+def format_plan(plan: PrunePlan, applied: bool) -> Iterator[str]:
     """Say what would go, or went, in lines: kind, bytes, name and why, and all together."""
     for item in plan.items:
         yield f"{item.kind:<9} {item.bytes:>15,}  {item.name}: {item.why}"
@@ -57,7 +57,7 @@ def lines(plan: Plan, applied: bool) -> Iterator[str]:
     yield f"{what} removed" if applied else f"{what} would be removed; --apply removes them"
 
 
-def _remove(lake: str, item: Item) -> None:
+def _remove(lake: str, item: PruneItem) -> None:
     if item.kind == "tag":
         table, _, tag = item.name.partition(" @ ")
         table_versions.remove_tags(f"{lake}/{table}", [tag])
@@ -77,8 +77,8 @@ def _remove_files(lake: str, paths: Iterable[str]) -> None:
     """Remove files, those that are gone already included, and the folders that this leaves empty."""
     filesystem, root = open_root(lake)
     found = [f"{root}/{path}" for path in paths]
-    for start in range(0, len(found), AT_ONCE):
-        part = found[start : start + AT_ONCE]
+    for start in range(0, len(found), DELETE_BATCH_SIZE):
+        part = found[start : start + DELETE_BATCH_SIZE]
         try:
             filesystem.rm(part)
         except FileNotFoundError:

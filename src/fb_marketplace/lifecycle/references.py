@@ -6,20 +6,20 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.lake_layout import VERSION, LakeFile, begun, versioned
+from fb_marketplace.storage.lake_layout import VERSION, LakeFile, started_at, versioned
 from fb_marketplace.storage.run_records import RunRecord
-from fb_marketplace.storage.table_versions import Tags
-from fb_marketplace_serving.release.artifacts import files_of
+from fb_marketplace.storage.table_versions import TableTags
+from fb_marketplace_serving.release.artifacts import release_artifacts
 from fb_marketplace_serving.release.manifest import read_manifest
-from fb_marketplace_serving.release.pointer import CURRENT, look
+from fb_marketplace_serving.release.pointer import CURRENT, read_pointer
 from fb_marketplace_serving.storage.lake import Lake
 
 RELEASES: Final = "releases"
 
 
-def runs_going_on(
+def active_runs(
     files: Mapping[str, LakeFile],
-    tags: Iterable[Tags],
+    tags: Iterable[TableTags],
     ended: Collection[str],
     since: datetime,
 ) -> tuple[list[str], datetime | None]:
@@ -50,7 +50,7 @@ def runs_going_on(
     return going_on, min((when for when in commits if when >= since), default=None)
 
 
-def needed_versions(
+def referenced_versions(
     records: Sequence[RunRecord], keep: int, going_on: Iterable[str], writing: datetime | None
 ) -> set[str]:
     """Name the versions of runs that are needed, until each that they read is among them.
@@ -66,7 +66,7 @@ def needed_versions(
     """
     by_version = {record.version: record for record in records}
     wanted = {record.version for record in records[:keep]} | latest(records)
-    starts = [begun(version) for version in going_on] + ([writing] if writing else [])
+    starts = [started_at(version) for version in going_on] + ([writing] if writing else [])
     for start in starts:
         wanted |= latest(each for each in records if datetime.fromisoformat(each.ended) <= start)
     needed: set[str] = set()
@@ -89,14 +89,14 @@ def latest(records: Iterable[RunRecord]) -> set[str]:
     return set(newest.values())
 
 
-def releases_of(lake: str) -> tuple[str | None, list[str]]:
+def releases_by_version(lake: str) -> tuple[str | None, list[str]]:
     """Give the release in force, and the names of all, the newest first.
 
     Raises:
         UserError: the pointer to the one in force is damaged.
         OSError: the lake cannot be read.
     """
-    seen = look(lake)
+    seen = read_pointer(lake)
     if seen.version is None and seen.tag is not None:
         raise UserError(
             f"{lake}/{CURRENT} cannot be read, so nobody knows which release is in force; put one in "
@@ -111,7 +111,7 @@ def releases_of(lake: str) -> tuple[str | None, list[str]]:
     return seen.version, sorted(names, reverse=True)
 
 
-def named_files(lake: str, releases: Iterable[str]) -> set[str]:
+def referenced_files(lake: str, releases: Iterable[str]) -> set[str]:
     """Name the files that releases are made of, those of their photos included.
 
     Raises:
@@ -121,5 +121,5 @@ def named_files(lake: str, releases: Iterable[str]) -> set[str]:
     return {
         artifact.path
         for release in releases
-        for artifact in files_of(store, read_manifest(lake, release))
+        for artifact in release_artifacts(store, read_manifest(lake, release))
     }

@@ -18,10 +18,10 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.lifecycle.multipart_uploads import Upload, unfinished_uploads
 from fb_marketplace.lifecycle.references import (
     RELEASES,
-    named_files,
-    needed_versions,
-    releases_of,
-    runs_going_on,
+    active_runs,
+    referenced_files,
+    referenced_versions,
+    releases_by_version,
 )
 from fb_marketplace.storage import table_versions
 from fb_marketplace.storage.filesystem import open_root
@@ -53,7 +53,7 @@ Kind = Literal["release", "run", "tag", "table", "version", "photos", "work", "l
 
 
 @dataclass(frozen=True, slots=True)
-class Item:
+class PruneItem:
     """One thing that can go.
 
     Attributes:
@@ -71,12 +71,12 @@ class Item:
     bytes: int
     why: str
     paths: tuple[str, ...] = ()
-    unneeded: table_versions.Unneeded | None = None
+    unneeded: table_versions.UnreferencedVersions | None = None
     upload: Upload | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PrunePlan:
     """What can go of a lake, in the order of removal.
 
     Attributes:
@@ -90,7 +90,7 @@ class Plan:
     """
 
     lake: str
-    items: tuple[Item, ...]
+    items: tuple[PruneItem, ...]
     in_force: str | None
     versions: tuple[str, ...]
     runs: tuple[str, ...]
@@ -103,24 +103,26 @@ class Plan:
         return sum(item.bytes for item in self.items)
 
 
-class _Kept(NamedTuple):
+class _Retained(NamedTuple):
     versions: Collection[str]
     paths: Collection[str]
     releases: Sequence[str]
 
 
-class _Found(NamedTuple):
+class _LakeSnapshot(NamedTuple):
     """A lake as it lies there."""
 
     url: str
     files: Mapping[str, LakeFile]
     tables: Mapping[str, Mapping[str, LakeFile]]
-    tags: Mapping[str, table_versions.Tags]
+    tags: Mapping[str, table_versions.TableTags]
     records: Sequence[RunRecord]
     removed_before: frozenset[str]
 
 
-def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool = False) -> Plan:
+def plan_pruning(
+    lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool = False
+) -> PrunePlan:
     """Find what can go of a lake; nothing is removed.
 
     Args:
@@ -143,15 +145,15 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
     recorded = {record.version for record in found.records}
     ended = recorded | found.removed_before
     going_on, writing = (
-        ([], None) if alone else runs_going_on(found.files, found.tags.values(), ended, since)
+        ([], None) if alone else active_runs(found.files, found.tags.values(), ended, since)
     )
-    in_force, releases = releases_of(lake)
+    in_force, releases = releases_by_version(lake)
     kept_releases = [name for name in releases if name in {*releases[:keep], in_force}]
-    kept = _Kept(
+    kept = _Retained(
         {found.records[0].version}
         if alone
-        else needed_versions(found.records, keep, going_on, writing),
-        named_files(lake, kept_releases),
+        else referenced_versions(found.records, keep, going_on, writing),
+        referenced_files(lake, kept_releases),
         kept_releases,
     )
     items = [
@@ -164,7 +166,7 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
         *_leftovers(found, since),
         *(_upload(each) for each in unfinished_uploads(lake, min(unrecorded_for, DAY))),
     ]
-    return Plan(
+    return PrunePlan(
         lake,
         tuple(items),
         in_force,
@@ -175,7 +177,7 @@ def plan(lake: str, keep: int, unrecorded_for: timedelta = WEEK, *, alone: bool 
     )
 
 
-def _look_at(lake: str) -> _Found:
+def _look_at(lake: str) -> _LakeSnapshot:
     files = files_below(lake, *LAYERS, RUNS, RELEASES, WORK) | probes(lake)
     tables: dict[str, dict[str, LakeFile]] = {}
     for path, file in files.items():
@@ -184,7 +186,7 @@ def _look_at(lake: str) -> _Found:
     read = {table: table_versions.read_tags(f"{lake}/{table}") for table in tables}
     tags = {table: each for table, each in read.items() if each is not None}
     records = list(RunRecords(f"{lake}/{RUNS}").newest_first())
-    return _Found(lake, files, tables, tags, records, read_journal(lake))
+    return _LakeSnapshot(lake, files, tables, tags, records, read_journal(lake))
 
 
 def read_journal(lake: str) -> frozenset[str]:
@@ -195,28 +197,32 @@ def read_journal(lake: str) -> frozenset[str]:
         return frozenset()
 
 
-def _releases_to_go(found: _Found, releases: Iterable[str], kept: _Kept) -> Iterator[Item]:
+def _releases_to_go(
+    found: _LakeSnapshot, releases: Iterable[str], kept: _Retained
+) -> Iterator[PruneItem]:
     for name in releases:
         if name not in kept.releases:
             path = manifest_path(name)
-            yield Item("release", name, found.files[path].bytes, "older than those kept", (path,))
+            yield PruneItem(
+                "release", name, found.files[path].bytes, "older than those kept", (path,)
+            )
 
 
-def _records_to_go(found: _Found, kept: _Kept) -> Iterator[Item]:
+def _records_to_go(found: _LakeSnapshot, kept: _Retained) -> Iterator[PruneItem]:
     for record in found.records:
         if record.version not in kept.versions:
             path = f"{RUNS}/{record.version}.json"
             why = "no kept run reads what it made, and no run would that begins now"
-            yield Item("run", record.version, found.files[path].bytes, why, (path,))
+            yield PruneItem("run", record.version, found.files[path].bytes, why, (path,))
 
 
 def _tables_to_go(
-    found: _Found,
-    kept: _Kept,
+    found: _LakeSnapshot,
+    kept: _Retained,
     going_on: Collection[str],
     kept_since: datetime | None,
     unrecorded_since: datetime,
-) -> Iterator[Item]:
+) -> Iterator[PruneItem]:
     names = {*kept.versions, *going_on}
     tags = {
         table: {tag for tag in read.versions if VERSION.fullmatch(tag) and tag not in names}
@@ -226,20 +232,26 @@ def _tables_to_go(
         for tag in sorted(gone):
             path = f"{table}/_refs/tags/{tag}.json"
             size = found.tables[table][f"_refs/tags/{tag}.json"].bytes
-            yield Item("tag", f"{table} @ {tag}", size, "no kept run needs this version", (path,))
+            yield PruneItem(
+                "tag", f"{table} @ {tag}", size, "no kept run needs this version", (path,)
+            )
     for table, files in found.tables.items():
         if table not in found.tags:
             continue
         kept_tags = found.tags[table].versions.keys() - tags[table]
         url = f"{found.url}/{table}"
-        unneeded = table_versions.unneeded(url, files, kept_tags, kept_since, unrecorded_since)
+        unneeded = table_versions.unreferenced_versions(
+            url, files, kept_tags, kept_since, unrecorded_since
+        )
         if unneeded:
             count = len(unneeded.versions)
             why = f"{count} versions that nobody needs" if count else "data that no version names"
-            yield Item("table", table, unneeded.bytes, why, unneeded=unneeded)
+            yield PruneItem("table", table, unneeded.bytes, why, unneeded=unneeded)
 
 
-def _versions_to_go(found: _Found, kept: _Kept, going_on: Collection[str]) -> Iterator[Item]:
+def _versions_to_go(
+    found: _LakeSnapshot, kept: _Retained, going_on: Collection[str]
+) -> Iterator[PruneItem]:
     recorded = {record.version for record in found.records} | found.removed_before
     gone: dict[Versioned, list[str]] = {}
     for path in found.files:
@@ -250,16 +262,18 @@ def _versions_to_go(found: _Found, kept: _Kept, going_on: Collection[str]) -> It
         size = sum(found.files[path].bytes for path in paths)
         ended = version in recorded
         why = "no kept run or release needs it" if ended else "its run never ended"
-        yield Item("version", f"{entry} @ {version}", size, why, tuple(paths))
+        yield PruneItem("version", f"{entry} @ {version}", size, why, tuple(paths))
 
 
-def _photos_to_go(found: _Found, kept: _Kept) -> Iterator[Item]:
+def _photos_to_go(found: _LakeSnapshot, kept: _Retained) -> Iterator[PruneItem]:
     for path, file in found.files.items():
         if path.startswith(f"{FOLDER}/") and path.endswith(".jpegs") and path not in kept.paths:
-            yield Item("photos", path, file.bytes, "no kept release shows these photos", (path,))
+            yield PruneItem(
+                "photos", path, file.bytes, "no kept release shows these photos", (path,)
+            )
 
 
-def _work_to_go(found: _Found, kept: _Kept, since: datetime) -> Iterator[Item]:
+def _work_to_go(found: _LakeSnapshot, kept: _Retained, since: datetime) -> Iterator[PruneItem]:
     """Name the trainings that neither wait to be gone on with nor are those of a model that is kept."""
     folders: dict[str, list[str]] = {}
     for path in found.files:
@@ -273,10 +287,10 @@ def _work_to_go(found: _Found, kept: _Kept, since: datetime) -> Iterator[Item]:
         ended = f"{folder}/history.json" in found.files
         why = "no kept run trained it" if ended else "nobody went on with this training"
         size = sum(found.files[path].bytes for path in paths)
-        yield Item("work", folder, size, why, tuple(paths))
+        yield PruneItem("work", folder, size, why, tuple(paths))
 
 
-def _trained(found: _Found, kept: _Kept) -> list[list[dict[str, float]]]:
+def _trained(found: _LakeSnapshot, kept: _Retained) -> list[list[dict[str, float]]]:
     """Give how each training went whose model is kept: no two trainings go alike."""
     found_histories = []
     for path in found.files:
@@ -293,27 +307,27 @@ def _trained(found: _Found, kept: _Kept) -> list[list[dict[str, float]]]:
     return found_histories
 
 
-def _history(found: _Found, path: str) -> list[dict[str, float]] | None:
+def _history(found: _LakeSnapshot, path: str) -> list[dict[str, float]] | None:
     history: list[dict[str, float]] | None = None
     if path in found.files:
         history = json.loads(_read(found, path))
     return history
 
 
-def _leftovers(found: _Found, since: datetime) -> Iterator[Item]:
+def _leftovers(found: _LakeSnapshot, since: datetime) -> Iterator[PruneItem]:
     """Name the files that were being written when somebody was killed: a name of their own tells them."""
     for path, file in found.files.items():
         name = PurePosixPath(path).name
         beside = name.startswith(".") and not name.endswith((".lock", ".gitkeep"))
         if (name.endswith(".part") or beside) and file.written < since and not table_of(path):
-            yield Item("leftover", path, file.bytes, "its writer was killed", (path,))
+            yield PruneItem("leftover", path, file.bytes, "its writer was killed", (path,))
 
 
-def _upload(upload: Upload) -> Item:
+def _upload(upload: Upload) -> PruneItem:
     why = f"begun {upload.begun:%Y-%m-%d %H:%M}, and never ended"
-    return Item("upload", upload.key, upload.bytes, why, upload=upload)
+    return PruneItem("upload", upload.key, upload.bytes, why, upload=upload)
 
 
-def _read(found: _Found, path: str) -> bytes:
+def _read(found: _LakeSnapshot, path: str) -> bytes:
     filesystem, root = open_root(found.url)
     return bytes(filesystem.cat_file(f"{root}/{path}"))

@@ -18,11 +18,11 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.encoders.image import Encoder, Encoding
 from fb_marketplace_serving.imaging import canonical
 
-BATCHES_AHEAD: Final = 32
+PREFETCHED_BATCHES: Final = 32
 """Batches a core that are encoded while whoever takes them commits others; only results wait."""
 
 
-class Encoded(NamedTuple):
+class EncodedBatch(NamedTuple):
     """A photo, by its position in the table ``images``, and what an encoder made of it.
 
     Attributes:
@@ -43,7 +43,7 @@ def encode_missing(
     held: frozenset[str],
     photos_per_batch: int,
     rows_per_commit: int,
-) -> Iterator[list[Encoded]]:
+) -> Iterator[list[EncodedBatch]]:
     """Encode the photos whose keys are not held, in the order of their ids.
 
     What is given is whole batches: a run that goes on after one that was killed cuts the rest as that one
@@ -60,10 +60,10 @@ def encode_missing(
     missing = [row for row in images.order("image_id").tolist() if keys[row] not in held]
     if not missing:
         return
-    waiting: list[Encoded] = []
+    waiting: list[EncodedBatch] = []
     with Progress("photos encoded", len(keys), len(keys) - len(missing)) as progress:
         for rows, encoding in encode_rows(open_(), images, missing, photos_per_batch):
-            waiting += map(Encoded, rows, *encoding)
+            waiting += map(EncodedBatch, rows, *encoding)
             progress.advance(len(rows))
             if len(waiting) >= rows_per_commit:
                 yield waiting
@@ -90,7 +90,7 @@ def encode_rows(
     try:
         for cut in cuts:
             waiting.append((cut, pool.submit(_encode, encoder, images, cut)))
-            if len(waiting) > BATCHES_AHEAD * cores:
+            if len(waiting) > PREFETCHED_BATCHES * cores:
                 first, encoding = waiting.popleft()
                 yield first, encoding.result()
         for last, encoding in waiting:
@@ -110,4 +110,4 @@ def _encode(encoder: Encoder, images: Table, rows: Sequence[int]) -> Encoding:
 
 def _pixels(images: Table, rows: Sequence[int]) -> NDArray[np.uint8]:
     jpegs = images.take(rows, ["jpeg"]).column("jpeg").to_pylist()
-    return np.stack([canonical.pixels(jpeg) for jpeg in jpegs])
+    return np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])

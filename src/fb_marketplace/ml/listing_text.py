@@ -3,7 +3,7 @@
 import pandas as pd
 
 
-def text_of(products: pd.DataFrame) -> list[str]:
+def listing_text(products: pd.DataFrame) -> list[str]:
     """Give what the sentence encoder reads of each listing: its title, then its description.
 
     The encoder reads the first tokens only, so that the title always counts.

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEAST: Final = 1e-30
+EPSILON: Final = 1e-30
 """What a probability is taken for that float32 could not hold, so that it has a logarithm."""
 
 
@@ -20,7 +20,7 @@ def softmax(logits: NDArray[np.floating]) -> Floats:
 
 
 def log_losses(
-    probabilities: NDArray[np.floating], classes: NDArray[np.int64], least: float = LEAST
+    probabilities: NDArray[np.floating], classes: NDArray[np.int64], least: float = EPSILON
 ) -> Floats:
     """Minus the logarithm of what was said of the true class, in nats: (cases,).
 
@@ -35,14 +35,14 @@ def log_losses(
 
 
 def log_loss(
-    probabilities: NDArray[np.floating], classes: NDArray[np.int64], least: float = LEAST
+    probabilities: NDArray[np.floating], classes: NDArray[np.int64], least: float = EPSILON
 ) -> float:
     """Mean of :func:`log_losses`."""
     return float(log_losses(probabilities, classes, least).mean())
 
 
 def fit_temperature(
-    logits: NDArray[np.floating], classes: NDArray[np.int64], least: float = LEAST
+    logits: NDArray[np.floating], classes: NDArray[np.int64], least: float = EPSILON
 ) -> float:
     """Find what to divide logits by for the least negative log-likelihood (Guo et al., 2017).
 

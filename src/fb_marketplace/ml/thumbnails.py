@@ -13,14 +13,14 @@ from fb_marketplace.storage.keyed_table import Table
 PHOTOS_PER_BATCH: Final = 256
 
 
-class SmallPhotos(NamedTuple):
+class Thumbnails(NamedTuple):
     """Photos by id, in its order, and their pixels: float32, (photos, side · side · 3), −0.5 to 0.5."""
 
     image_ids: list[str]
     pixels: NDArray[np.float32]
 
 
-def small_photos(images: Table, side: int, wanted: frozenset[str] | None = None) -> SmallPhotos:
+def load_thumbnails(images: Table, side: int, wanted: frozenset[str] | None = None) -> Thumbnails:
     """Read photos, each reduced.
 
     Args:
@@ -37,14 +37,14 @@ def small_photos(images: Table, side: int, wanted: frozenset[str] | None = None)
         for start in range(0, len(order), PHOTOS_PER_BATCH):
             rows = images.take(order[start : start + PHOTOS_PER_BATCH], ["jpeg"])
             for place, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
-                pixels[place] = reduced(jpeg, side).ravel()
+                pixels[place] = to_thumbnail(jpeg, side).ravel()
             progress.advance(len(rows))
     pixels /= 255  # in place: photos are many
     pixels -= 0.5
-    return SmallPhotos([ids[row] for row in order], pixels)
+    return Thumbnails([ids[row] for row in order], pixels)
 
 
-def reduced(jpeg: bytes, side: int) -> NDArray[np.uint8]:
+def to_thumbnail(jpeg: bytes, side: int) -> NDArray[np.uint8]:
     """Decode a canonical photo at the smallest of libjpeg's scales that covers a side, and reduce it.
 
     Args:

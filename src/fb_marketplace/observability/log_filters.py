@@ -26,14 +26,14 @@ _TOKEN: Final = re.compile(
 _BLOT: Final = "***"
 
 
-def redacted(told: str) -> str:
+def redact(told: str) -> str:
     """Blot out the secrets in a text, and the keys in its URLs."""
     for secret in _secrets():
         told = told.replace(secret, _BLOT)
     return without_credentials(_TOKEN.sub(rf"\1{_BLOT}", told))
 
 
-def keep_out_of_logs() -> None:
+def install_redaction() -> None:
     """Blot out secrets in all records that are logged in this process from here on, by whatever library."""
     make = logging.getLogRecordFactory()
     if getattr(make, "redacts", False):
@@ -45,7 +45,7 @@ def keep_out_of_logs() -> None:
             told = record.getMessage()
         except Exception:  # noqa: BLE001  # whatever it is, `logging` tells whoever logs it
             return record
-        clean = redacted(told)
+        clean = redact(told)
         if clean != told:
             record.msg, record.args = clean, ()
         return record
@@ -66,7 +66,7 @@ def _secrets() -> list[str]:
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def suppress_root_warnings() -> Iterator[None]:
     """Let only errors through to the root logger."""
     root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.ERROR)

@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Final, NamedTuple
 
-LOOKS_A_SECOND: Final = 20
+SAMPLES_PER_SECOND: Final = 20
 
 _STATM: Final = Path("/proc/self/statm")
 _UNIT: Final = 1 if sys.platform == "darwin" else 1024
@@ -26,7 +26,7 @@ class Peak(NamedTuple):
     child: int | None
 
 
-class PeakMemory:
+class PeakMemorySampler:
     """Looks at the memory of this process while it lasts.
 
     The kernel knows the peak of all that a process has done: where that rose, it is the peak of what was
@@ -55,7 +55,7 @@ class PeakMemory:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._ended.wait(1 / LOOKS_A_SECOND):
+        while not self._ended.wait(1 / SAMPLES_PER_SECOND):
             self._seen = max(self._seen, _held())
 
 

@@ -6,13 +6,13 @@ import time
 from collections import deque
 from typing import Final, NamedTuple, Self
 
-LINE_EVERY: Final = 15.0
+LOG_INTERVAL_S: Final = 15.0
 """Seconds between two lines in a log."""
 
 logger = logging.getLogger(__name__)
 
 
-class Tally(NamedTuple):
+class ProgressCount(NamedTuple):
     """How much of some long work was done, and how much of it an earlier run had done."""
 
     what: str
@@ -61,13 +61,13 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self._said > LINE_EVERY:
+        elif time.monotonic() - self._said > LOG_INTERVAL_S:
             self._say()
 
     @property
-    def tally(self) -> Tally:
+    def tally(self) -> ProgressCount:
         """What is done by now."""
-        return Tally(self._what, self._done - self._already, self._already)
+        return ProgressCount(self._what, self._done - self._already, self._already)
 
     def _say(self) -> None:
         self._said = time.monotonic()
@@ -87,7 +87,7 @@ class Progress:
 _begun: Final[deque[Progress]] = deque(maxlen=1000)
 
 
-def tallies() -> list[Tally]:
+def collect_counts() -> list[ProgressCount]:
     """Give what was begun in this process since this was last asked, and how far it has come."""
     found = []
     while _begun:

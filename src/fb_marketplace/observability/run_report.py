@@ -6,17 +6,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from fb_marketplace.observability.memory import Peak, PeakMemory
-from fb_marketplace.observability.progress import Tally, tallies
-from fb_marketplace.storage.file_handles import ContentFile
-from fb_marketplace.storage.keyed_table import Retain, Table
+from fb_marketplace.observability.memory import Peak, PeakMemorySampler
+from fb_marketplace.observability.progress import ProgressCount, collect_counts
+from fb_marketplace.storage.file_handles import ContentAddressedFile
+from fb_marketplace.storage.keyed_table import KeepOnly, Table
 
 LONG_SECONDS: Final = 1.0
 """A node that took less is not among the lines for people."""
 
-MOST_LINES: Final = 12
+MAX_LINES: Final = 12
 
-NOTHING: Final = Peak(0, None)
+NO_COUNTS: Final = Peak(0, None)
 
 
 @dataclass
@@ -39,9 +39,9 @@ class NodeReport:
     function: str
     read: dict[str, dict[str, int]] = field(default_factory=dict)
     made: dict[str, Counter[str]] = field(default_factory=dict)
-    work: list[Tally] = field(default_factory=list)
+    work: list[ProgressCount] = field(default_factory=list)
     seconds: float = 0.0
-    peak: Peak = NOTHING
+    peak: Peak = NO_COUNTS
     failed: bool = False
 
     @property
@@ -91,9 +91,9 @@ class RunReport:
     def __init__(self) -> None:
         self.nodes: list[NodeReport] = []
         self._started = self._since = time.monotonic()
-        self._memory = PeakMemory()
+        self._memory = PeakMemorySampler()
         self._open = False
-        tallies()
+        collect_counts()
 
     def at(self, name: str, function: str) -> None:
         """Note that this node is worked on: the one before it has ended."""
@@ -105,11 +105,11 @@ class RunReport:
 
     def read(self, dataset: str, data: Any) -> None:
         """Note what the node at work reads."""
-        self.nodes[-1].read[dataset] = amount(data)
+        self.nodes[-1].read[dataset] = format_amount(data)
 
     def made(self, dataset: str, data: Any) -> None:
         """Note what the node at work has saved; of a table, batch by batch."""
-        self.nodes[-1].made.setdefault(dataset, Counter()).update(amount(data))
+        self.nodes[-1].made.setdefault(dataset, Counter()).update(format_amount(data))
 
     def end(self, failed: bool = False) -> None:
         """Note that the run has ended."""
@@ -142,7 +142,7 @@ class RunReport:
     def lines(self) -> list[str]:
         """Give the run, and the nodes that took long in their order, for people."""
         long = [node for node in self.nodes if node.seconds >= LONG_SECONDS or node.failed]
-        shown = sorted(long, key=lambda node: (node.failed, node.seconds))[-MOST_LINES:]
+        shown = sorted(long, key=lambda node: (node.failed, node.seconds))[-MAX_LINES:]
         reused = sum(node.state == "reused" for node in self.nodes)
         return [
             f"{len(self.nodes)} nodes in {time.monotonic() - self._started:,.1f} s, at most "
@@ -156,17 +156,17 @@ class RunReport:
         node = self.nodes[-1]
         node.seconds = time.monotonic() - self._since
         node.peak = self._memory.lap()
-        node.work = tallies()
+        node.work = collect_counts()
         self._open = False
 
 
-def amount(data: Any) -> dict[str, int]:
+def format_amount(data: Any) -> dict[str, int]:
     """Say how much there is of what was read or made, as far as it can be told at once."""
-    if isinstance(data, Retain):
+    if isinstance(data, KeepOnly):
         return {"reused": len(data.keys & data.held), "removed": len(data.held - data.keys)}
     if isinstance(data, Table):
         return {"rows": len(data)}
-    if isinstance(data, ContentFile):
+    if isinstance(data, ContentAddressedFile):
         return {"files": 1, "bytes": len(data.data)}
     if isinstance(data, bytes):
         return {"bytes": len(data)}

@@ -7,7 +7,7 @@ from pydantic import Field
 from fb_marketplace.parameters.base import Parameters
 
 
-class PlaceParameters(Parameters):
+class GazetteerParameters(Parameters):
     """The towns that are known."""
 
     country: Annotated[str, Field(pattern="^[A-Z]{2}$", description="ISO 3166")]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 from fb_marketplace.parameters.base import Count, Parameters, Share
 
 
-class PriceNoteParameters(Parameters):
+class PricingParameters(Parameters):
     """What alike listings ask, and what is noted of a price."""
 
     coverage: Annotated[float, Field(gt=0, lt=1, description="of what is typical")]

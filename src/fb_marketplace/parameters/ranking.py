@@ -24,7 +24,7 @@ class RankerParameters(Parameters):
     most_weight: Annotated[float, Field(ge=1)]
 
 
-class RankingMeasureParameters(Parameters):
+class RankingEvaluationParameters(Parameters):
     """How a search is measured."""
 
     bootstrap_samples: Count

@@ -7,7 +7,7 @@ from pydantic import Field
 from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Seed, Share
 
 
-class SentenceParameters(Parameters):
+class TextEncoderParameters(Parameters):
     """The encoder of texts."""
 
     weights: Literal["package", "random"]
@@ -17,7 +17,7 @@ class SentenceParameters(Parameters):
     seed: Seed
 
 
-class WordParameters(Parameters):
+class BM25Parameters(Parameters):
     """How words are weighed."""
 
     k1: Positive

@@ -74,14 +74,14 @@ class EmbeddingHeadParameters(Parameters):
     dropout: Annotated[float, Field(ge=0, lt=1)]
 
 
-AnsweredError = Annotated[float, Field(gt=0, lt=1, description="share of the answered")]
+AnsweredErrorShare = Annotated[float, Field(gt=0, lt=1, description="share of the answered")]
 
 
 class AbstentionErrors(Parameters):
     """How often an answer may be wrong, where one is given."""
 
-    photos: AnsweredError
-    products_with_text: AnsweredError
+    photos: AnsweredErrorShare
+    products_with_text: AnsweredErrorShare
 
 
 class EvaluationParameters(Parameters):

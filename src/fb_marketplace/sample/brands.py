@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fb_marketplace.sample.rendering.canvas import Colour
+from fb_marketplace.sample.rendering.canvas import Color
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,8 @@ class Brand:
     """
 
     name: str
-    body: tuple[tuple[str, Colour], ...]
-    accent: Colour
+    body: tuple[tuple[str, Color], ...]
+    accent: Color
     logo: str
     worth: float
 

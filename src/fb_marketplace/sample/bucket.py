@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
 
-LEAST_PRODUCTS = 60
+MIN_PRODUCTS = 60
 
 
 @dataclass(frozen=True)
-class SampleLake:
+class SampleBucket:
     """A marketplace in the bucket's layout.
 
     Attributes:
@@ -35,21 +35,21 @@ class SampleLake:
             csv_table,
             image_row,
             product_row,
-            with_repeats,
+            repeat_rows,
         )
-        from fb_marketplace.sample.faults.listings import soil_listings
-        from fb_marketplace.sample.faults.photos import draw_photos, soil_photos
+        from fb_marketplace.sample.faults.listings import inject_listing_faults
+        from fb_marketplace.sample.faults.photos import generate_photos, inject_photo_faults
         from fb_marketplace.sample.ground_truth import ground_truth
-        from fb_marketplace.sample.photo_files import content
-        from fb_marketplace.sample.records import draw_listings
+        from fb_marketplace.sample.photo_files import render_photo_file
+        from fb_marketplace.sample.records import generate_listings
 
         random = Random(f"{self.seed}/{self.products}/dirt")
-        listings = draw_listings(self.seed, self.products)
-        soil_listings(listings, random)
-        photos = draw_photos(self.seed, listings, random)
-        orphans = soil_photos(self.seed, photos, random)
-        product_records = with_repeats(listings, lambda one: one.flag == "repeated_row", random)
-        image_records = with_repeats(photos, lambda one: one.repeated, random)
+        listings = generate_listings(self.seed, self.products)
+        inject_listing_faults(listings, random)
+        photos = generate_photos(self.seed, listings, random)
+        orphans = inject_photo_faults(self.seed, photos, random)
+        product_records = repeat_rows(listings, lambda one: one.flag == "repeated_row", random)
+        image_records = repeat_rows(photos, lambda one: one.repeated, random)
 
         yield (
             "Assets/Products.csv",
@@ -58,7 +58,7 @@ class SampleLake:
         yield "Assets/Images.csv", csv_table(IMAGE_COLUMNS, map(image_row, image_records), random)
         for photo in (*photos, *orphans):
             if photo.row_fault != "missing_file":
-                yield photo.key, content(self.seed, photo)
+                yield photo.key, render_photo_file(self.seed, photo)
         truth = {
             "seed": self.seed,
             "products": self.products,
@@ -68,11 +68,11 @@ class SampleLake:
         yield "ground_truth.json", f"{text}\n".encode()
 
 
-def draw_lake(products: int, seed: int) -> SampleLake:
+def generate_bucket(products: int, seed: int) -> SampleBucket:
     """A marketplace of so many listings.
 
     Args:
-        products: how many, at least `LEAST_PRODUCTS`: fewer have no room for every kind of fault.
+        products: how many, at least `MIN_PRODUCTS`: fewer have no room for every kind of fault.
         seed: a whole number, 0 or more.
 
     Returns:
@@ -81,13 +81,13 @@ def draw_lake(products: int, seed: int) -> SampleLake:
     Raises:
         ValueError: too few products, or a negative seed.
     """
-    if products < LEAST_PRODUCTS:
+    if products < MIN_PRODUCTS:
         message = (
             f"A sample of {products} products is too small: "
-            f"every kind of fault needs at least {LEAST_PRODUCTS}."
+            f"every kind of fault needs at least {MIN_PRODUCTS}."
         )
         raise ValueError(message)
     if seed < 0:
         message = f"The sample's seed is {seed}: give a whole number, 0 or more."
         raise ValueError(message)
-    return SampleLake(seed=seed, products=products)
+    return SampleBucket(seed=seed, products=products)

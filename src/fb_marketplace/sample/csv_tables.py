@@ -32,7 +32,7 @@ def image_row(photo: Photo) -> tuple[str, ...]:
     return identifier, product, f"{_BUCKET}/{identifier}.jpg", photo.ref, photo.day
 
 
-def with_repeats(
+def repeat_rows(
     records: Sequence[Record], repeats: Callable[[Record], bool], random: Random
 ) -> list[Record]:
     """The records in order, those that stand twice again at some distance from themselves."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fb_marketplace.sample.faults.files import spoiled
-from fb_marketplace.sample.faults.near_duplicates import edited
+from fb_marketplace.sample.faults.files import damage_file
+from fb_marketplace.sample.faults.near_duplicates import edit_photo
 from fb_marketplace.sample.records import Photo
-from fb_marketplace.sample.rendering.scenes import cut_out, photograph
+from fb_marketplace.sample.rendering.scenes import render_cut_out, render_photo
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -25,7 +25,7 @@ _TURNS = (6, 8, 3)
 _ORIENTATION, _GPS = 0x0112, 0x8825
 
 
-def content(seed: int, photo: Photo) -> bytes:
+def render_photo_file(seed: int, photo: Photo) -> bytes:
     """The bytes of a photo's file, faults included.
 
     Args:
@@ -36,15 +36,15 @@ def content(seed: int, photo: Photo) -> bytes:
         What lies in the bucket under its key.
     """
     if photo.source is not None and photo.edit is None:
-        return content(seed, photo.source)
+        return render_photo_file(seed, photo.source)
     random = Random(f"{seed}/{photo.id}/upload")
     if photo.source is not None and photo.edit is not None:
-        return _encoded(edited(_picture(seed, photo.source), photo.edit, random), photo, random)
+        return _encoded(edit_photo(_picture(seed, photo.source), photo.edit, random), photo, random)
     if photo.form == "alpha":
         return _written(_cut_out(seed, photo), "PNG")
     upload = _encoded(_picture(seed, photo), photo, random)
     if photo.file_fault is not None:
-        return spoiled(photo.file_fault, photo.variant, upload, random)
+        return damage_file(photo.file_fault, photo.variant, upload, random)
     return upload
 
 
@@ -60,11 +60,11 @@ def _picture(seed: int, photo: Photo) -> Image.Image:
         wide, high = wide * 3 // 4, high * 3 // 4
     elif photo.form == "twelve_megapixel":
         wide, high = 800, 600
-    return photograph(photo.shows.look, photo.shows.leaf.archetype, (wide, high), rng, photo.slot)
+    return render_photo(photo.shows.look, photo.shows.leaf.archetype, (wide, high), rng, photo.slot)
 
 
 def _cut_out(seed: int, photo: Photo) -> Image.Image:
-    return cut_out(
+    return render_cut_out(
         photo.shows.look, photo.shows.leaf.archetype, (480, 480), _generator(seed, photo)
     )
 

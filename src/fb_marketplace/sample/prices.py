@@ -20,7 +20,7 @@ def is_absurd(amount: float) -> bool:
     return amount > ABSURD_ABOVE and not is_joke(amount)
 
 
-def rounded(amount: float) -> float:
+def round_price(amount: float) -> float:
     """The price that a seller would ask for a thing worth so many pounds.
 
     Args:
@@ -39,6 +39,6 @@ def rounded(amount: float) -> float:
     return min(asked, 60_000.0)
 
 
-def written(amount: float) -> str:
+def format_price(amount: float) -> str:
     """The price as the bucket writes it: "£1,234.00"."""
     return f"£{amount:,.2f}"

@@ -8,10 +8,10 @@ from random import Random
 
 from fb_marketplace.sample.brands import BRANDS, Brand
 from fb_marketplace.sample.places import PLACES
-from fb_marketplace.sample.prices import rounded, written
-from fb_marketplace.sample.rendering.appearance import Look
+from fb_marketplace.sample.prices import format_price, round_price
+from fb_marketplace.sample.rendering.appearance import Appearance
 from fb_marketplace.sample.rendering.canvas import blend
-from fb_marketplace.sample.rendering.objects.registry import ARCHETYPES
+from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES
 from fb_marketplace.sample.taxonomy import LEAVES, ROOTS, Leaf
 
 _CONDITIONS: tuple[tuple[tuple[str, ...], float, float], ...] = (
@@ -95,12 +95,12 @@ class Product:
     description: str
     amount: float
     location: str
-    look: Look
+    look: Appearance
 
     @property
     def price(self) -> str:
         """The price as the table holds it."""
-        return written(self.amount)
+        return format_price(self.amount)
 
 
 def uuid_from(random: Random) -> str:
@@ -110,7 +110,7 @@ def uuid_from(random: Random) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
-def draw_product(seed: int, number: int) -> Product:
+def generate_product(seed: int, number: int) -> Product:
     """Draws the listing of a number, whatever else is for sale.
 
     Args:
@@ -130,7 +130,7 @@ def draw_product(seed: int, number: int) -> Product:
     location = random.choice(PLACES)
     # No two of a maker's goods have quite the same dye.
     body = blend(body, random.choice(_TRIMS), random.uniform(0.0, 0.16))
-    look = Look(
+    look = Appearance(
         body=body,
         accent=brand.accent,
         trim=random.choice(_TRIMS),
@@ -155,7 +155,7 @@ def draw_product(seed: int, number: int) -> Product:
         brand=brand,
         title=f"{title} | in {location} | Gumtree",
         description=f"{rarity.capitalize()}. {description}" if rarity else description,
-        amount=rounded(worth * math.exp(random.gauss(0, 0.3))),
+        amount=round_price(worth * math.exp(random.gauss(0, 0.3))),
         location=location,
         look=look,
     )
@@ -202,7 +202,7 @@ def _description(random: Random, facts: _Facts) -> str:
     noun = random.choice(facts.leaf.nouns)
     reason, handover, aside = (random.choice(pool) for pool in (_REASONS, _HANDOVERS, _ASIDES))
     handover = handover.format(town=facts.town)
-    longest = 190 if ARCHETYPES[facts.leaf.archetype].stance == "stands" else 60
+    longest = 190 if OBJECT_TYPES[facts.leaf.archetype].stance == "stands" else 60
     measures = f"{random.randint(15, longest)} x {random.randint(8, longest // 2)} cm"
     bought = (
         f"Bought {random.choice(('new', 'second hand', 'online'))} in {random.randint(2009, 2022)}"

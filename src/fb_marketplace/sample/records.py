@@ -7,7 +7,7 @@ from datetime import date, timedelta
 from random import Random
 from typing import Literal, TypeAlias
 
-from fb_marketplace.sample.products import Product, draw_product, uuid_from
+from fb_marketplace.sample.products import Product, generate_product, uuid_from
 
 Form: TypeAlias = Literal[
     "jpeg",
@@ -101,9 +101,9 @@ class Photo:
         return (_FIRST_DAY + timedelta(days=self.listing.day)).isoformat()
 
 
-def draw_listing(seed: int, number: int) -> Listing:
+def generate_listing(seed: int, number: int) -> Listing:
     """The listing of a number, as its seller wrote it, nothing wrong with it."""
-    product = draw_product(seed, number)
+    product = generate_product(seed, number)
     random = Random(f"{seed}/{number}/listing")
     description = product.description
     if random.random() < 0.32:
@@ -119,12 +119,12 @@ def draw_listing(seed: int, number: int) -> Listing:
     return Listing(product, fields, day=random.randint(0, 60))
 
 
-def draw_listings(seed: int, products: int) -> list[Listing]:
+def generate_listings(seed: int, products: int) -> list[Listing]:
     """The first so many listings, no two with the same description."""
     listings: list[Listing] = []
     seen: set[str] = set()
     for number in range(products):
-        listing = draw_listing(seed, number)
+        listing = generate_listing(seed, number)
         text = listing.fields["product_description"]
         if text in seen:
             text = f"{text} My reference {number}."
@@ -134,7 +134,7 @@ def draw_listings(seed: int, products: int) -> list[Listing]:
     return listings
 
 
-def draw_photo(seed: int, listing: Listing, slot: int) -> Photo:
+def generate_photo(seed: int, listing: Listing, slot: int) -> Photo:
     """The photo in a slot of a listing: of its product, as a JPEG or already made 256 × 256."""
     random = Random(f"{seed}/{listing.product.number}/photo/{slot}")
     identifier = uuid_from(random)

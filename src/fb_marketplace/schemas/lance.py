@@ -24,7 +24,7 @@ IMAGES = pa.schema(
     ]
 )
 
-UNUSABLE_PHOTOS = pa.schema(
+REJECTED_PHOTOS = pa.schema(
     [
         *_SOURCE,
         pa.field("reason", pa.string(), nullable=False),

@@ -2,10 +2,10 @@
 
 import pandera.pandas as pa
 
-from fb_marketplace.schemas.splits import MEASURED, SPLITS
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS, SPLITS
 
 
-class PriceAnswers(pa.DataFrameModel):
+class PricePredictions(pa.DataFrameModel):
     """What each model said of the price of each listing; the interval is the chosen model's."""
 
     product_id: str
@@ -24,7 +24,7 @@ class PriceAnswers(pa.DataFrameModel):
         strict = True
 
 
-class CategoryAnswers(pa.DataFrameModel):
+class CategoryPredictions(pa.DataFrameModel):
     """What each model said of the root category of each listing."""
 
     product_id: str
@@ -60,7 +60,7 @@ class VisionPredictions(pa.DataFrameModel):
     image_id: str = pa.Field(unique=True)
     product_id: str
     group: str
-    split: str = pa.Field(isin=MEASURED)
+    split: str = pa.Field(isin=EVALUATION_SPLITS)
     category: str
     probabilities: object  # float32, (labels,), in the order of the sorted labels, together one
 
@@ -89,7 +89,7 @@ class ProductPredictions(pa.DataFrameModel):
 
     product_id: str = pa.Field(unique=True)
     group: str
-    split: str = pa.Field(isin=MEASURED)
+    split: str = pa.Field(isin=EVALUATION_SPLITS)
     category: str
     photos: int = pa.Field(ge=0)
     # Each float32, (labels,), in the order of the sorted labels, together one.

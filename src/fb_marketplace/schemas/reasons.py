@@ -4,7 +4,7 @@ from typing import Final
 
 from fb_marketplace_serving.imaging.canonical import REASONS as PHOTO_REASONS
 
-FORGOTTEN: Final = "forgotten"
+ERASED: Final = "forgotten"
 """Why quarantine has them."""
 
 NOT_AS_LISTED: Final = "not_as_listed"
@@ -22,7 +22,7 @@ REASONS: Final = (
     "unusable_file",
     "no_row",
     "row_quarantined",
-    FORGOTTEN,
+    ERASED,
     *PHOTO_REASONS,
     NOT_AS_LISTED,
 )

@@ -39,7 +39,7 @@ class RetrievalQueries(pa.DataFrameModel):
         strict = True
 
 
-class RankingSearches(pa.DataFrameModel):
+class RankingQueryMetrics(pa.DataFrameModel):
     """How well each search for a listing of the test split did, by each way to put candidates in order."""
 
     kind: str

@@ -3,5 +3,5 @@
 from typing import Final
 
 SPLITS: Final = ("train", "validation", "test")
-MEASURED: Final = ("validation", "test")
+EVALUATION_SPLITS: Final = ("validation", "test")
 """The splits that are measured on: choices are made on the first, the second is asked once."""

@@ -8,14 +8,14 @@ from fb_marketplace.storage.filesystem import is_local, open_root
 
 
 @dataclass(frozen=True, slots=True)
-class WorkFolder:
+class CheckpointDir:
     """A folder of the lake, by its path or URL; it need not be there yet."""
 
     url: str
 
-    def under(self, name: str) -> "WorkFolder":
+    def under(self, name: str) -> "CheckpointDir":
         """Give the folder of this name within."""
-        return WorkFolder(f"{self.url.rstrip('/')}/{name}")
+        return CheckpointDir(f"{self.url.rstrip('/')}/{name}")
 
     def names(self) -> list[str]:
         """Name the files that are there, sorted."""

@@ -16,7 +16,7 @@ from fb_marketplace.errors import UserError
 TORN: Final = "torn_line"
 """The column of a table that says of a torn line what was found: there where one is torn, else empty."""
 
-MOST_CHARACTERS: Final = 1 << 20
+MAX_CHARACTERS: Final = 1 << 20
 """In a row; how far a quote that nobody closes is followed."""
 
 FEW: Final = 10
@@ -43,7 +43,7 @@ class Dialect:
     line_end: str = ""
 
 
-class Rows(NamedTuple):
+class RowBatch(NamedTuple):
     """A table, parted into what is whole and what is torn.
 
     Attributes:
@@ -77,7 +77,7 @@ def decode(data: bytes, encoding: str) -> str:
     return text
 
 
-def part(text: str, dialect: Dialect) -> Rows:
+def part(text: str, dialect: Dialect) -> RowBatch:
     """Part a table into its whole rows and its torn lines; blank lines are neither.
 
     A row is whole if it has as many fields as the header, each in quotes or without any at its start
@@ -94,7 +94,7 @@ def part(text: str, dialect: Dialect) -> Rows:
     count, whole_from, place = 0, 0, start
     kept = []
     while place < len(text):
-        found = row.match(text, place, place + MOST_CHARACTERS)
+        found = row.match(text, place, place + MAX_CHARACTERS)
         if found:
             place = found.end()
         else:
@@ -110,7 +110,7 @@ def part(text: str, dialect: Dialect) -> Rows:
             f"ends in the middle of a row, after {text[-SHOWN:].strip()!r}; expected {fields} fields and "
             "the end of a line: upload it again"
         )
-    return Rows("".join((*kept, text[whole_from:])), torn, count)
+    return RowBatch("".join((*kept, text[whole_from:])), torn, count)
 
 
 def _ends(dialect: Dialect) -> str | tuple[str, ...]:
@@ -141,6 +141,6 @@ def _row(fields: int, dialect: Dialect) -> re.Pattern[str]:
     return re.compile(rf"{field}(?:{separator}{field}){{{fields - 1}}}{end}")
 
 
-def places(rows: Rows) -> Iterator[int]:
+def places(rows: RowBatch) -> Iterator[int]:
     """Give the numbers of the whole rows, in order."""
     return (number for number in range(rows.number) if number not in rows.torn)

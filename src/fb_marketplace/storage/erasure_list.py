@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fb_marketplace.schemas.reasons import FORGOTTEN
+from fb_marketplace.schemas.reasons import ERASED
 from fb_marketplace_serving.storage.lake import Lake
 
 FILE: Final = "forgotten.json"
@@ -22,7 +22,7 @@ _SHOWN: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
-class Forgotten:
+class ErasureList:
     """Who is to be forgotten.
 
     Attributes:
@@ -45,22 +45,22 @@ class Forgotten:
 
     def masked(self, name: str) -> str:
         """Give what stands in the place of an id: the same for the same id, and nothing to learn from."""
-        return f"{FORGOTTEN}-{self.digest(name)[:_SHOWN]}"
+        return f"{ERASED}-{self.digest(name)[:_SHOWN]}"
 
     def digest(self, name: str) -> str:
         """Give the digest of an id, in hex."""
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()
 
 
-NOBODY: Final = Forgotten()
+EMPTY_ERASURE_LIST: Final = ErasureList()
 
 
 def is_masked(name: str) -> bool:
     """Tell whether this stands in the place of an id."""
-    return name.startswith(f"{FORGOTTEN}-")
+    return name.startswith(f"{ERASED}-")
 
 
-def read_forgotten(url: str) -> Forgotten:
+def read_erasure_list(url: str) -> ErasureList:
     """Read a file of who is to be forgotten; nobody, where there is no file.
 
     Raises:
@@ -70,11 +70,11 @@ def read_forgotten(url: str) -> Forgotten:
     try:
         told = json.loads(Lake(folder).read(name))
     except FileNotFoundError:
-        return NOBODY
-    return Forgotten(told["salt"], frozenset(told["products"]), frozenset(told["images"]))
+        return EMPTY_ERASURE_LIST
+    return ErasureList(told["salt"], frozenset(told["products"]), frozenset(told["images"]))
 
 
-def remember(lake: str, product_id: str, image_ids: Iterable[str]) -> Forgotten:
+def add_to_erasure_list(lake: str, product_id: str, image_ids: Iterable[str]) -> ErasureList:
     """Enter a listing and its photos; gives all that are to be forgotten from now on.
 
     Raises:
@@ -86,9 +86,9 @@ def remember(lake: str, product_id: str, image_ids: Iterable[str]) -> Forgotten:
         _, tag = store.read_tagged(FILE)
     except FileNotFoundError:
         tag = None
-    before = read_forgotten(f"{lake}/{FILE}")
-    salted = Forgotten(before.salt or secrets.token_hex(16), before.products, before.images)
-    now = Forgotten(
+    before = read_erasure_list(f"{lake}/{FILE}")
+    salted = ErasureList(before.salt or secrets.token_hex(16), before.products, before.images)
+    now = ErasureList(
         salted.salt,
         salted.products | {salted.digest(product_id)},
         salted.images | {salted.digest(image_id) for image_id in image_ids},

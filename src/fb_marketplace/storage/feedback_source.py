@@ -9,7 +9,7 @@ from fb_marketplace_serving.feedback.events import Kind, file_name
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackFolder:
+class FeedbackSource:
     """A folder or prefix that may hold files of searches and of clicks."""
 
     url: str

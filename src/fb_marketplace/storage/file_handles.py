@@ -8,7 +8,7 @@ from fb_marketplace_serving.storage.lake import Lake
 
 
 @dataclass(frozen=True, slots=True)
-class StoredFile:
+class FileRef:
     """Where a file is; nothing is read until asked."""
 
     url: str
@@ -19,13 +19,13 @@ class StoredFile:
         return bytes(filesystem.cat_file(path))
 
 
-class ContentFile(NamedTuple):
+class ContentAddressedFile(NamedTuple):
     """A file that is named by the digest of its bytes."""
 
     name: str
     data: bytes
 
 
-def held_sizes(url: str) -> dict[str, int]:
+def existing_sizes(url: str) -> dict[str, int]:
     """Give the bytes of each file that a folder holds now, by name; none if there is no folder yet."""
     return Lake(url).sizes()

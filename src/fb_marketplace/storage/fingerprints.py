@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from fb_marketplace.storage.keyed_table import Table
 
-ROWS_AT_ONCE: Final = 4096
+DIGEST_BATCH_SIZE: Final = 4096
 
 
 def sha256(data: bytes) -> str:
@@ -21,7 +21,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def key_of(*parts: object) -> str:
+def make_key(*parts: object) -> str:
     """Give a key for a row that depends on these parts, in this order."""
     return sha256(json.dumps([str(part) for part in parts], ensure_ascii=False).encode())
 
@@ -39,7 +39,7 @@ def stage_digest(
     """
     told = parameters.model_dump(mode="json") if parameters else {}
     versions = {library: version(library) for library in libraries}
-    return key_of(name, revision, json.dumps(told, sort_keys=True), json.dumps(versions))[:16]
+    return make_key(name, revision, json.dumps(told, sort_keys=True), json.dumps(versions))[:16]
 
 
 def content_digest(table: "pd.DataFrame", by: str | Sequence[str]) -> str:
@@ -66,8 +66,8 @@ def table_digest(table: "Table", by: str, texts: Sequence[str], vectors: Sequenc
     """
     digest = hashlib.sha256(json.dumps([*texts, *vectors]).encode())
     order = table.order(by).tolist()
-    for start in range(0, len(order), ROWS_AT_ONCE):
-        rows = order[start : start + ROWS_AT_ONCE]
+    for start in range(0, len(order), DIGEST_BATCH_SIZE):
+        rows = order[start : start + DIGEST_BATCH_SIZE]
         found = [table.vectors(rows, column).astype("<f4") for column in vectors]
         for place, row in enumerate(table.take(rows, texts).to_pylist()):
             told = [row[column] for column in texts] + [each.shape[1] for each in found]

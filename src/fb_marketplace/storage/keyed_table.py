@@ -26,7 +26,7 @@ _PRIMARY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
 """Tells Lance that two commits of the same key conflict; without it, rows that two runs insert at once are
 there twice."""
 
-DELETED_AT_ONCE: Final = 1000
+DELETE_BATCH_SIZE: Final = 1000
 
 Rows: TypeAlias = Any
 """A ``pyarrow.Table``. Kedro reads the signatures of nodes, and Arrow is not imported for that."""
@@ -74,7 +74,7 @@ class Table:
 
 
 @dataclass(frozen=True, slots=True)
-class Retain:
+class KeepOnly:
     """An instruction to a keyed table: of the rows held, keep those with these keys.
 
     Attributes:
@@ -96,7 +96,7 @@ def open_table(url: str, version: int | str | None = None) -> Table:
     return Table(url, int(_open(url, version).version))
 
 
-def held_keys(url: str) -> frozenset[str]:
+def existing_keys(url: str) -> frozenset[str]:
     """Give the keys of all rows that a table holds now; none if there is no table yet."""
     try:
         return frozenset(open_table(url).read([KEY]).column(KEY).to_pylist())
@@ -105,7 +105,7 @@ def held_keys(url: str) -> frozenset[str]:
 
 
 @again_if_broken
-def ensure(url: str, schema: "pa.Schema") -> None:
+def ensure_table(url: str, schema: "pa.Schema") -> None:
     """Make an empty table if there is none, or only one with other columns, whose versions stay."""
     import lance
 
@@ -137,9 +137,9 @@ def insert(url: str, rows: Rows) -> int:
 def retain(url: str, keys: frozenset[str]) -> int:
     """Delete the rows whose keys are not among these; gives the version that this made."""
     dataset = _open(url, None)
-    unwanted = sorted(held_keys(url) - keys)
-    for start in range(0, len(unwanted), DELETED_AT_ONCE):
-        names = ", ".join(f"'{key}'" for key in unwanted[start : start + DELETED_AT_ONCE])
+    unwanted = sorted(existing_keys(url) - keys)
+    for start in range(0, len(unwanted), DELETE_BATCH_SIZE):
+        names = ", ".join(f"'{key}'" for key in unwanted[start : start + DELETE_BATCH_SIZE])
         dataset.delete(f"{KEY} IN ({names})")
     return int(dataset.version)
 

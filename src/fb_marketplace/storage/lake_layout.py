@@ -93,7 +93,7 @@ def table_of(path: str) -> str | None:
     return None
 
 
-def begun(version: str) -> datetime:
+def started_at(version: str) -> datetime:
     """Say when the run of a version started."""
     return datetime.strptime(version, "%Y-%m-%dT%H.%M.%S.%fZ").replace(tzinfo=UTC)
 

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple
 
 from fb_marketplace.storage.filesystem import open_root
 
-FETCHED_AT_ONCE: Final = 32
+FETCH_BATCH_SIZE: Final = 32
 BYTES_PER_BATCH: Final = 64 * 1024 * 1024
 
 
@@ -20,7 +20,7 @@ class PhotoFile(NamedTuple):
     etag: str
 
 
-class Missed(StrEnum):
+class FetchFailure(StrEnum):
     """Why what was listed could not be fetched."""
 
     GONE = "it was listed, but was gone when it was fetched"
@@ -28,7 +28,7 @@ class Missed(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoFolder:
+class PhotoSource:
     """A folder or prefix that holds photos."""
 
     url: str
@@ -51,7 +51,7 @@ class PhotoFolder:
         ]
         return sorted(file for file in files if not PurePosixPath(file.key).name.startswith("."))
 
-    def fetch(self, files: Sequence[PhotoFile]) -> list[bytes | Missed]:
+    def fetch(self, files: Sequence[PhotoFile]) -> list[bytes | FetchFailure]:
         """Fetch files at once, as they were listed: in S3 by their ETags, on a disk by when they changed.
 
         From other stores a file is taken as it comes; one of another size is seen when it is read.
@@ -64,12 +64,12 @@ class PhotoFolder:
         # By its name: to import its class would import botocore wherever photos are read from a disk.
         if hasattr(filesystem, "cat_as_listed"):
             fetched = filesystem.cat_as_listed(
-                paths, [file.etag for file in files], at_once=FETCHED_AT_ONCE
+                paths, [file.etag for file in files], at_once=FETCH_BATCH_SIZE
             )
         elif filesystem.async_impl:
             # Not `cat`, which takes "[1]" in a name for a pattern.
             fetched = filesystem.cat_ranges(
-                paths, None, None, batch_size=FETCHED_AT_ONCE, on_error="return"
+                paths, None, None, batch_size=FETCH_BATCH_SIZE, on_error="return"
             )
         else:
             fetched = [
@@ -78,7 +78,7 @@ class PhotoFolder:
         return [_bytes_or_missed(each) for each in fetched]
 
 
-def batches(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
+def batch_by_bytes(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
     """Cut files into batches of at most ``count``, and of ``BYTES_PER_BATCH`` unless one is larger."""
     batch: list[PhotoFile] = []
     size = 0
@@ -107,12 +107,12 @@ def _read(filesystem: Any, path: str, etag: str) -> bytes | FileNotFoundError | 
         return error
 
 
-def _bytes_or_missed(fetched: bytes | BaseException | None) -> bytes | Missed:
+def _bytes_or_missed(fetched: bytes | BaseException | None) -> bytes | FetchFailure:
     match fetched:
         case FileNotFoundError():
-            return Missed.GONE
+            return FetchFailure.GONE
         case None:
-            return Missed.REPLACED
+            return FetchFailure.REPLACED
         case BaseException():
             raise fetched
         case _:

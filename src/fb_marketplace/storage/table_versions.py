@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 UNVERIFIED_FOR: Final = timedelta(days=7)
 """A file that no version names may be of a commit that is being made: Lance leaves it alone as long."""
 
-MOST_BYTES: Final = 256 * 1024 * 1024
+MAX_BYTES: Final = 256 * 1024 * 1024
 """Of a file that is written anew, about: small ones are merged, and a million photos are gigabytes."""
 
 
-class Tags(NamedTuple):
+class TableTags(NamedTuple):
     """What is known of a table before anything is decided.
 
     Attributes:
@@ -32,7 +32,7 @@ class Tags(NamedTuple):
     newest_untagged: datetime | None
 
 
-class Unneeded(NamedTuple):
+class UnreferencedVersions(NamedTuple):
     """What of a table can go.
 
     Attributes:
@@ -53,7 +53,7 @@ class Unneeded(NamedTuple):
 
 
 @again_if_broken
-def read_tags(url: str) -> Tags | None:
+def read_tags(url: str) -> TableTags | None:
     """Read which versions of a table have names; None where there is no table yet."""
     dataset = _open(url)
     if dataset is None:
@@ -61,17 +61,17 @@ def read_tags(url: str) -> Tags | None:
     named = {name: int(tag["version"]) for name, tag in dataset.tags.list().items()}
     newest = dataset.versions()[-1]
     untagged = newest["version"] not in named.values()
-    return Tags(named, _committed(newest) if untagged and newest["version"] > 1 else None)
+    return TableTags(named, _committed(newest) if untagged and newest["version"] > 1 else None)
 
 
 @again_if_broken
-def unneeded(
+def unreferenced_versions(
     url: str,
     files: Mapping[str, LakeFile],
     kept_tags: Collection[str],
     kept_since: datetime | None,
     unrecorded_since: datetime,
-) -> Unneeded:
+) -> UnreferencedVersions:
     """Find what nobody needs of a table.
 
     The newest version always stays: the next run goes on from it.
@@ -86,7 +86,7 @@ def unneeded(
     """
     dataset = _open(url)
     if dataset is None:
-        return Unneeded()
+        return UnreferencedVersions()
     tags = {name: int(tag["version"]) for name, tag in dataset.tags.list().items()}
     committed = {int(each["version"]): _committed(each) for each in dataset.versions()}
     kept = {number for name, number in tags.items() if name in kept_tags} | {max(committed)}
@@ -103,7 +103,9 @@ def unneeded(
     going |= {path for path in stray if not young or files[path].written < old}
     manifests = sum(_manifest_bytes(files, number) for number in gone)
     weight = sum(files[path].bytes for path in going) + manifests
-    return Unneeded(tuple(gone), bool(stray) and not young, tuple(sorted(going)), weight)
+    return UnreferencedVersions(
+        tuple(gone), bool(stray) and not young, tuple(sorted(going)), weight
+    )
 
 
 @again_if_broken
@@ -117,7 +119,7 @@ def remove_tags(url: str, names: Iterable[str]) -> None:
 
 
 @again_if_broken
-def remove(url: str, found: Unneeded) -> None:
+def remove(url: str, found: UnreferencedVersions) -> None:
     """Remove versions that have no name any more, and what no version names.
 
     Raises:
@@ -176,7 +178,7 @@ def _written_anew(old: "lance.LanceDataset") -> int:
     newest.optimize.compact_files(
         materialize_deletions=True,
         materialize_deletions_threshold=0.0,
-        max_bytes_per_file=MOST_BYTES,
+        max_bytes_per_file=MAX_BYTES,
     )
     return int(_newest(old).version)
 

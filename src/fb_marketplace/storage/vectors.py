@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from fb_marketplace.storage.keyed_table import Table
 
 
-class Vectors(NamedTuple):
+class VectorTable(NamedTuple):
     """Vectors by name.
 
     Attributes:
@@ -25,7 +25,7 @@ class Vectors(NamedTuple):
         return self.matrix[[place[name] for name in ids]]
 
 
-def vectors_of(table: Table, ids: str, column: str) -> Vectors:
+def read_vectors(table: Table, ids: str, column: str) -> VectorTable:
     """Read all vectors of a table.
 
     Args:
@@ -35,4 +35,4 @@ def vectors_of(table: Table, ids: str, column: str) -> Vectors:
     """
     order = table.order(ids).tolist()
     names = table.take(order, [ids]).column(ids).to_pylist()
-    return Vectors(tuple(names), table.vectors(order, column))
+    return VectorTable(tuple(names), table.vectors(order, column))

@@ -3,14 +3,14 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.pipelines.baselines.category_models import (
-    answer_category,
-    learn_category,
     load_text_classifier,
+    predict_categories,
+    train_category_model,
 )
-from fb_marketplace.pipelines.baselines.predictions import category_answers, parts
+from fb_marketplace.pipelines.baselines.predictions import category_predictions, evaluation_splits
 from fb_marketplace.pipelines.baselines.text_classifier import predict_text
-from fb_marketplace.pipelines.baselines.training_frame import with_split
-from fb_marketplace.schemas.predictions import CategoryAnswers, CategoryTextProbabilities
+from fb_marketplace.pipelines.baselines.training_frame import join_splits
+from fb_marketplace.schemas.predictions import CategoryPredictions, CategoryTextProbabilities
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +20,15 @@ def tables(draw_listings):
 
 @pytest.fixture(scope="module")
 def learned(tables, told):
-    return learn_category(*tables, told)
+    return train_category_model(*tables, told)
 
 
 @pytest.fixture(scope="module")
 def answers(tables, learned, told):
-    listed = with_split(*tables)
+    listed = join_splits(*tables)
     seen = listed[(listed["split"] == "test") & (listed["photos"] > 0)]
-    pixels = category_answers(seen, "pixels", ["Home"] * len(seen))
-    return answer_category(*tables, learned.probabilities, pixels, told)
+    pixels = category_predictions(seen, "pixels", ["Home"] * len(seen))
+    return predict_categories(*tables, learned.probabilities, pixels, told)
 
 
 def test_a_model_read_back_answers_the_same(tables, learned):
@@ -45,7 +45,7 @@ def test_a_model_read_back_answers_the_same(tables, learned):
 def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(tables, learned, told):
     products, splits = tables
 
-    again = learn_category(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
+    again = train_category_model(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
 
     assert again.model == learned.model
     pd.testing.assert_frame_equal(again.probabilities, learned.probabilities)
@@ -64,14 +64,14 @@ def test_every_listing_has_probabilities_in_the_order_of_the_sorted_labels(table
 
 
 def test_all_models_answer_the_trivial_one_first(answers):
-    found = CategoryAnswers.validate(answers)
+    found = CategoryPredictions.validate(answers)
 
     assert list(dict.fromkeys(found["model"])) == ["commonest", "pixels", "words", "text"]
     assert set(found["split"]) == {"validation", "test"}
 
 
 def test_the_commonest_category_is_that_of_training(tables, answers):
-    listed = with_split(*tables)
+    listed = join_splits(*tables)
     counts = listed.loc[listed["split"] == "train", "category"].value_counts()
 
     said = answers.loc[answers["model"] == "commonest", "answered"]
@@ -80,7 +80,7 @@ def test_the_commonest_category_is_that_of_training(tables, answers):
 
 
 def test_parts_come_in_the_order_of_models_and_validation_first(answers):
-    found = [(model, split) for model, split, _ in parts(answers)]
+    found = [(model, split) for model, split, _ in evaluation_splits(answers)]
 
     assert found[:3] == [
         ("commonest", "validation"),

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.pipelines.baselines.category_metrics import (
-    draw_text_confusion,
-    measure_category,
+    evaluate_categories,
+    plot_text_confusion,
 )
 
 LABELS = ["Arts", "Home", "Sport"]
@@ -41,7 +41,7 @@ def probabilities(answers):
 def test_each_model_is_measured_beside_the_trivial_one(answers, probabilities, told):
     choices = {"labels": LABELS, "settings": {"strength": 1.0}}
 
-    found = measure_category(answers, probabilities, choices, told)
+    found = evaluate_categories(answers, probabilities, choices, told)
 
     top1 = {model: each["test"]["top1"]["value"] for model, each in found["models"].items()}
     assert top1 == {"commonest": 0.5, "text": 0.75}
@@ -51,7 +51,7 @@ def test_each_model_is_measured_beside_the_trivial_one(answers, probabilities, t
 def test_the_text_model_is_asked_how_sure_it_was(answers, probabilities, told):
     choices = {"labels": LABELS, "settings": {}}
 
-    found = measure_category(answers, probabilities, choices, told)["models"]["text"]["test"]
+    found = evaluate_categories(answers, probabilities, choices, told)["models"]["text"]["test"]
 
     assert found["overconfidence"]["value"] == pytest.approx(0.8 - 0.75, abs=1e-4)
     assert found["log_loss"]["value"] == pytest.approx(
@@ -62,8 +62,8 @@ def test_the_text_model_is_asked_how_sure_it_was(answers, probabilities, told):
 def test_another_confusion_gives_another_picture(answers):
     choices = {"labels": LABELS}
 
-    drawn = draw_text_confusion(answers, choices)
+    drawn = plot_text_confusion(answers, choices)
 
     assert drawn.startswith(b"\x89PNG")
-    assert drawn == draw_text_confusion(answers, choices)
-    assert drawn != draw_text_confusion(answers.assign(answered="Arts"), choices)
+    assert drawn == plot_text_confusion(answers, choices)
+    assert drawn != plot_text_confusion(answers.assign(answered="Arts"), choices)

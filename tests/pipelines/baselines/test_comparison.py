@@ -2,7 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.baselines.figures import compare, draw_comparison, draw_prices
+from fb_marketplace.pipelines.baselines.figures import (
+    compare_baselines,
+    plot_comparison,
+    plot_prices,
+)
 
 ESTIMATE = {"value": 0.5, "low": 0.4, "high": 0.45, "cases": 9, "groups": 8}
 
@@ -19,7 +23,9 @@ def metrics(metric, models):
 
 @pytest.fixture
 def table():
-    return compare(metrics("log_r2", ["median", "ridge"]), metrics("top1", ["commonest", "text"]))
+    return compare_baselines(
+        metrics("log_r2", ["median", "ridge"]), metrics("top1", ["commonest", "text"])
+    )
 
 
 def test_every_estimate_is_a_row_and_the_chosen_are_marked(table):
@@ -29,17 +35,17 @@ def test_every_estimate_is_a_row_and_the_chosen_are_marked(table):
 
 
 def test_the_same_table_gives_the_same_picture_and_another_does_not(table):
-    drawn = draw_comparison(table)
+    drawn = plot_comparison(table)
 
     assert drawn.startswith(b"\x89PNG")
-    assert drawn == draw_comparison(table)
-    assert drawn != draw_comparison(table.assign(value=0.42))
+    assert drawn == plot_comparison(table)
+    assert drawn != plot_comparison(table.assign(value=0.42))
 
 
 def test_a_table_written_and_read_gives_the_same_picture(table, tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
 
-    assert draw_comparison(pd.read_csv(tmp_path / "table.csv")) == draw_comparison(table)
+    assert plot_comparison(pd.read_csv(tmp_path / "table.csv")) == plot_comparison(table)
 
 
 def test_prices_are_drawn_with_their_interval():
@@ -50,5 +56,5 @@ def test_prices_are_drawn_with_their_interval():
 
     wider = choices | {"interval": {"nominal": 0.9, "factor": 5.0}}
 
-    assert draw_prices(answers, choices).startswith(b"\x89PNG")
-    assert draw_prices(answers, choices) != draw_prices(answers, wider)
+    assert plot_prices(answers, choices).startswith(b"\x89PNG")
+    assert plot_prices(answers, choices) != plot_prices(answers, wider)

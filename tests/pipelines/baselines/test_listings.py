@@ -3,9 +3,9 @@ import pytest
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.baselines.training_frame import (
-    folds,
-    with_meant_price,
-    with_split,
+    filter_meant_prices,
+    group_folds,
+    join_splits,
 )
 
 
@@ -13,7 +13,7 @@ def test_a_listing_stands_once_however_many_photos_it_has(draw_listings):
     products, splits = draw_listings(20)
     twice = pd.concat([splits, splits.assign(image_id="another")])
 
-    listed = with_split(products.iloc[::-1], twice)
+    listed = join_splits(products.iloc[::-1], twice)
 
     assert listed["product_id"].to_list() == products["product_id"].to_list()
     assert listed["split"].to_list() == splits["split"].to_list()
@@ -23,8 +23,8 @@ def test_flagged_prices_are_left_out(draw_listings):
     products, splits = draw_listings(20)
     products.loc[3, "price_flag"] = "joke"
 
-    assert "p003" not in set(with_meant_price(products, splits)["product_id"])
-    assert len(with_meant_price(products, splits)) == 19
+    assert "p003" not in set(filter_meant_prices(products, splits)["product_id"])
+    assert len(filter_meant_prices(products, splits)) == 19
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
@@ -32,7 +32,7 @@ def test_a_split_without_listings_is_told_in_a_line(draw_listings, split):
     products, splits = draw_listings(20)
 
     with pytest.raises(UserError, match=f"'{split}': 0") as told:
-        with_split(products, splits[splits["split"] != split])
+        join_splits(products, splits[splits["split"] != split])
 
     assert "\n" not in str(told.value)
 
@@ -40,7 +40,7 @@ def test_a_split_without_listings_is_told_in_a_line(draw_listings, split):
 def test_no_group_is_in_two_folds_and_each_listing_is_asked_once():
     groups = pd.Series(list("aabbccddee"))
 
-    found = list(folds(groups, 3, 0))
+    found = list(group_folds(groups, 3, 0))
 
     assert sorted(row for _, asked in found for row in asked) == list(range(10))
     for learnt, asked in found:
@@ -48,9 +48,9 @@ def test_no_group_is_in_two_folds_and_each_listing_is_asked_once():
 
 
 def test_there_are_no_more_folds_than_groups():
-    assert len(list(folds(pd.Series(["a", "a", "b"]), 5, 0))) == 2
+    assert len(list(group_folds(pd.Series(["a", "a", "b"]), 5, 0))) == 2
 
 
 def test_one_group_cannot_be_parted():
     with pytest.raises(UserError, match="two groups"):
-        list(folds(pd.Series(["a", "a"]), 5, 0))
+        list(group_folds(pd.Series(["a", "a"]), 5, 0))

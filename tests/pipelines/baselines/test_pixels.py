@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.baselines.pixel_classifier import answer_by_pixels
+from fb_marketplace.pipelines.baselines.pixel_classifier import predict_from_pixels
 
 COLOURS = {"Home": (200, 40, 40), "Sport": (40, 200, 40), "Arts": (40, 40, 200)}
 
@@ -32,7 +32,7 @@ def shown(draw_listings, store_photos):
 def test_colours_tell_categories_that_they_stand_for(shown, told):
     products, splits, images = shown
 
-    found = answer_by_pixels(products, splits, images, told)
+    found = predict_from_pixels(products, splits, images, told)
 
     assert found["answered"].to_list() == found["category"].to_list()
     assert set(found["model"]) == {"pixels"}
@@ -42,7 +42,7 @@ def test_only_listings_with_photos_of_validation_and_test_are_answered(shown, to
     products, splits, images = shown
     measured = splits[(splits["split"] != "train") & splits["image_id"].notna()]
 
-    found = answer_by_pixels(products, splits, images, told)
+    found = predict_from_pixels(products, splits, images, told)
 
     assert found["product_id"].to_list() == measured["product_id"].to_list()
 
@@ -60,7 +60,7 @@ def test_photos_of_one_listing_answer_together(shown, told, store_photos):
         if isinstance(image_id, str)
     } | {name: painted(COLOURS[other]) for name in ("x", "y")}
 
-    answers = answer_by_pixels(
+    answers = predict_from_pixels(
         products, pd.concat([splits, more]), store_photos(found, "more.lance"), told
     ).set_index("product_id")
 
@@ -73,4 +73,4 @@ def test_without_photos_to_learn_from_the_lack_is_told(shown, told):
     splits.loc[splits["split"] == "train", "image_id"] = None
 
     with pytest.raises(UserError, match="found"):
-        answer_by_pixels(products, splits, images, told)
+        predict_from_pixels(products, splits, images, told)

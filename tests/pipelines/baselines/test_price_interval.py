@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.baselines.conformal import conformal_width
+from fb_marketplace.pipelines.baselines.conformal import conformal_half_width
 
 
 def test_the_interval_holds_new_cases_about_as_often_as_it_says():
@@ -9,7 +9,7 @@ def test_the_interval_holds_new_cases_about_as_often_as_it_says():
     held = []
     for _ in range(300):
         seen, new = random.standard_t(3, (2, 99))
-        held.append((np.abs(new) <= conformal_width(seen, np.zeros(99), 0.8)).mean())
+        held.append((np.abs(new) <= conformal_half_width(seen, np.zeros(99), 0.8)).mean())
 
     assert np.mean(held) == pytest.approx(0.8, abs=0.01)
 
@@ -17,9 +17,9 @@ def test_the_interval_holds_new_cases_about_as_often_as_it_says():
 def test_one_more_case_than_there_are_is_reckoned_with():
     errors = np.arange(1.0, 10.0)
 
-    assert conformal_width(errors, np.zeros(9), 0.8) == 8
-    assert conformal_width(errors, np.zeros(9), 0.9) == 9
+    assert conformal_half_width(errors, np.zeros(9), 0.8) == 8
+    assert conformal_half_width(errors, np.zeros(9), 0.9) == 9
 
 
 def test_too_few_cases_give_the_widest_error_seen():
-    assert conformal_width(np.array([1.0, -3.0]), np.zeros(2), 0.95) == 3
+    assert conformal_half_width(np.array([1.0, -3.0]), np.zeros(2), 0.95) == 3

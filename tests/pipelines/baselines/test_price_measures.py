@@ -5,11 +5,11 @@ from pydantic import ValidationError
 
 from fb_marketplace.parameters.baselines import PriceModelParameters
 from fb_marketplace.pipelines.baselines.price_metrics import (
-    choose_model,
+    evaluate_prices,
     log_r2,
-    measure_price,
     median_percentage_error,
     rmse,
+    select_price_model,
 )
 
 TRUTH = np.array([10.0, 20.0, 40.0])
@@ -36,7 +36,7 @@ def test_the_model_is_chosen_by_its_squared_error():
     often_near = np.array([0.0, 0.0, 3.0])
     never_far = np.array([1.0, 1.0, 1.0])
 
-    assert choose_model({"near": often_near, "safe": never_far}, np.zeros(3)) == "safe"
+    assert select_price_model({"near": often_near, "safe": never_far}, np.zeros(3)) == "safe"
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def metrics(told):
         "trimmed": [5.0, 100.0],
         "interval": {"nominal": 0.9, "factor": 2.0},
     }
-    return measure_price(pd.concat([bad, good]), choices, told)
+    return evaluate_prices(pd.concat([bad, good]), choices, told)
 
 
 def test_rmse_is_of_trimmed_prices_and_the_rest_of_all(metrics):

@@ -6,12 +6,12 @@ from fb_marketplace.pipelines.baselines.price_models import (
     fit_price_models,
     predict_log_prices,
 )
-from fb_marketplace.pipelines.baselines.training_frame import with_meant_price
+from fb_marketplace.pipelines.baselines.training_frame import filter_meant_prices
 
 
 @pytest.fixture(scope="module")
 def listed(draw_listings):
-    return with_meant_price(*draw_listings())
+    return filter_meant_prices(*draw_listings())
 
 
 @pytest.fixture(scope="module")

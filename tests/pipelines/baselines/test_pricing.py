@@ -4,7 +4,7 @@ import pytest
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.baselines.price_models import predict_log_prices
-from fb_marketplace.pipelines.baselines.train_price import learn_price, load_price_model
+from fb_marketplace.pipelines.baselines.train_price import load_price_model, train_price_models
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def tables(draw_listings):
 
 @pytest.fixture(scope="module")
 def learned(tables, told):
-    return learn_price(*tables, told)
+    return train_price_models(*tables, told)
 
 
 def test_a_model_read_back_answers_the_same(tables, learned):
@@ -35,7 +35,7 @@ def test_a_model_read_back_answers_the_same(tables, learned):
 def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(tables, learned, told):
     products, splits = tables
 
-    again = learn_price(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
+    again = train_price_models(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
 
     assert again.model == learned.model
     pd.testing.assert_frame_equal(again.answers, learned.answers)
@@ -66,4 +66,4 @@ def test_prices_without_a_test_split_are_told_in_a_line(tables, told):
     products, splits = tables
 
     with pytest.raises(UserError, match="'test': 0"):
-        learn_price(products, splits[splits["split"] != "test"], told)
+        train_price_models(products, splits[splits["split"] != "test"], told)

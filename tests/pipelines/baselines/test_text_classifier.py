@@ -5,12 +5,12 @@ from scipy.sparse import csr_array
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.baselines.text_classifier import (
     Settings,
-    choose_text_classifier,
-    logistic_regression,
-    out_of_fold_text,
+    fit_logistic_regression,
     predict_text,
+    predict_text_out_of_fold,
+    select_text_classifier,
 )
-from fb_marketplace.pipelines.baselines.training_frame import with_split
+from fb_marketplace.pipelines.baselines.training_frame import join_splits
 
 LABELS = ("Arts", "Boats", "Home", "Sport")
 """No listing is of Boats."""
@@ -18,12 +18,12 @@ LABELS = ("Arts", "Boats", "Home", "Sport")
 
 @pytest.fixture(scope="module")
 def listed(draw_listings):
-    return with_split(*draw_listings())
+    return join_splits(*draw_listings())
 
 
 @pytest.fixture(scope="module")
 def chosen(listed, told):
-    return choose_text_classifier(listed, LABELS, told)
+    return select_text_classifier(listed, LABELS, told)
 
 
 def test_words_tell_the_category(listed, chosen):
@@ -51,7 +51,7 @@ def test_the_test_split_is_not_looked_at(listed, chosen, told):
     other = listed.copy()
     other.loc[other["split"] == "test", ["category", "title"]] = ["Boats", "sofa"]
 
-    again, settings = choose_text_classifier(other, LABELS, told)
+    again, settings = select_text_classifier(other, LABELS, told)
 
     assert settings == chosen[1]
     assert (again.weight == chosen[0].weight).all()
@@ -65,7 +65,7 @@ def test_an_answer_out_of_fold_learnt_nothing_from_its_group(listed, chosen, tol
     train.loc[alone, ["title", "description"]] = "zither"
     train.loc[alone, "category"] = "Boats"
 
-    found = out_of_fold_text(train, chosen[0], Settings(10.0, 0.3), told)
+    found = predict_text_out_of_fold(train, chosen[0], Settings(10.0, 0.3), told)
 
     place = LABELS.index("Boats")
     assert found[alone.to_numpy(), place].max() < 1e-5
@@ -76,7 +76,7 @@ def test_an_answer_out_of_fold_learnt_nothing_from_its_group(listed, chosen, tol
 def test_two_classes_are_answered_as_several_are(classes):
     inputs = csr_array(np.eye(4, dtype=np.float32))
 
-    model = logistic_regression(inputs, np.array(classes), 100.0)
+    model = fit_logistic_regression(inputs, np.array(classes), 100.0)
 
     logits = inputs @ model.weight + model.bias
     assert logits.shape == (4, len(set(classes)))
@@ -85,4 +85,4 @@ def test_two_classes_are_answered_as_several_are(classes):
 
 def test_one_class_cannot_be_told_from_others():
     with pytest.raises(UserError, match="two root categories"):
-        logistic_regression(np.eye(2), np.array([1, 1]), 1.0)
+        fit_logistic_regression(np.eye(2), np.array([1, 1]), 1.0)

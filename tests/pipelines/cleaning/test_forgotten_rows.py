@@ -3,21 +3,25 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.cleaning.images import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.images import (
+    clean_image_rows,
+    list_photo_files,
+    match_photos_to_rows,
+)
 from fb_marketplace.pipelines.cleaning.products import clean_products
-from fb_marketplace.pipelines.cleaning.quarantine import balance, merge_ledgers
+from fb_marketplace.pipelines.cleaning.quarantine import check_accounting, merge_quarantine
 from fb_marketplace.schemas.cleaning import MatchedPhotos
 from fb_marketplace.schemas.quarantine import Quarantine
-from fb_marketplace.schemas.reasons import FORGOTTEN
-from fb_marketplace.storage.erasure_list import Forgotten, is_masked
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.schemas.reasons import ERASED
+from fb_marketplace.storage.erasure_list import ErasureList, is_masked
+from fb_marketplace.storage.photo_source import PhotoSource
 
 
 @pytest.fixture
 def forgotten():
     """The listing p1 and its photo j; the photo k of it has come since."""
-    one = Forgotten("salt")
-    return Forgotten("salt", frozenset([one.digest("p1")]), frozenset([one.digest("j")]))
+    one = ErasureList("salt")
+    return ErasureList("salt", frozenset([one.digest("p1")]), frozenset([one.digest("j")]))
 
 
 @pytest.fixture
@@ -32,8 +36,8 @@ def cleaned(raw_products, cleaning, forgotten, tmp_path):
     )
     listed = clean_products(raw_products({}, {"price": "POA"}, {}), cleaning, forgotten)
     rows = clean_image_rows(raw, listed.kept, listed.quarantined, cleaning, forgotten)
-    files = list_files(PhotoFolder(str(tmp_path)), rows.quarantined, forgotten)
-    matched = match_files(rows.kept, rows.quarantined, files, cleaning)
+    files = list_photo_files(PhotoSource(str(tmp_path)), rows.quarantined, forgotten)
+    matched = match_photos_to_rows(rows.kept, rows.quarantined, files, cleaning)
     return listed, rows, files, matched
 
 
@@ -41,14 +45,14 @@ def test_a_forgotten_listing_is_turned_away_for_that_whatever_else_is_wrong_with
     listed = cleaned[0]
 
     assert listed.kept["product_id"].tolist() == ["p0", "p2"]
-    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, FORGOTTEN]]
+    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, ERASED]]
 
 
 def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
     _, rows, _, matched = cleaned
 
     assert rows.kept["image_id"].tolist() == ["i"]
-    assert rows.quarantined["reason"].tolist() == [FORGOTTEN] * 3
+    assert rows.quarantined["reason"].tolist() == [ERASED] * 3
     assert matched.photos["source_key"].tolist() == ["i.jpg"]
     MatchedPhotos.validate(matched.photos)
 
@@ -56,19 +60,17 @@ def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
 def test_its_files_are_told_to_be_forgotten(cleaned):
     matched = cleaned[3]
 
-    assert (
-        matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", FORGOTTEN]] * 2
-    )
+    assert matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", ERASED]] * 2
 
 
 def test_the_ledger_balances_with_what_is_forgotten(cleaned):
     listed, rows, files, matched = cleaned
-    ledger = merge_ledgers(listed.quarantined, rows.quarantined, matched.quarantined)
+    ledger = merge_quarantine(listed.quarantined, rows.quarantined, matched.quarantined)
 
     Quarantine.validate(ledger)
-    assert balance("products", 3, len(listed.kept), 0, ledger)["reasons"] == {FORGOTTEN: 1}
-    assert balance("images", 4, len(rows.kept), 0, ledger)["quarantined"] == 3
-    assert balance("files", len(files), len(matched.photos), 0, ledger)["quarantined"] == 2
+    assert check_accounting("products", 3, len(listed.kept), 0, ledger)["reasons"] == {ERASED: 1}
+    assert check_accounting("images", 4, len(rows.kept), 0, ledger)["quarantined"] == 3
+    assert check_accounting("files", len(files), len(matched.photos), 0, ledger)["quarantined"] == 2
 
 
 def test_no_table_names_what_is_forgotten(cleaned):
@@ -86,4 +88,6 @@ def test_a_file_of_a_forgotten_photo_that_no_row_names_any_more_is_not_named(
     (tmp_path / "j.jpg").write_bytes(b"photo")
     empty = pd.DataFrame({"key": []}, dtype="str")
 
-    assert list_files(PhotoFolder(str(tmp_path)), empty, forgotten)["key"].map(is_masked).all()
+    assert (
+        list_photo_files(PhotoSource(str(tmp_path)), empty, forgotten)["key"].map(is_masked).all()
+    )

@@ -4,11 +4,15 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.cleaning.images import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.images import (
+    clean_image_rows,
+    list_photo_files,
+    match_photos_to_rows,
+)
 from fb_marketplace.pipelines.cleaning.products import clean_products
 from fb_marketplace.schemas.cleaning import ImageRows, MatchedPhotos, PhotoFiles
 from fb_marketplace.schemas.quarantine import Quarantine
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.photo_source import PhotoSource
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def match(clean, cleaning):
     def match(rows, keys):
         found = clean(*rows)
         files = pd.DataFrame({"key": keys, "size": 1, "etag": "t"}).astype({"key": "str"})
-        return match_files(found.kept, found.quarantined, files, cleaning)
+        return match_photos_to_rows(found.kept, found.quarantined, files, cleaning)
 
     return match
 
@@ -116,7 +120,7 @@ def test_a_folder_is_listed_with_sizes(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"12")
     (tmp_path / "a.jpg").write_bytes(b"")
 
-    listed = list_files(PhotoFolder(str(tmp_path)))
+    listed = list_photo_files(PhotoSource(str(tmp_path)))
 
     assert listed[["key", "size"]].to_numpy().tolist() == [["a.jpg", 0], ["b.jpg", 2]]
 
@@ -124,7 +128,7 @@ def test_a_folder_is_listed_with_sizes(tmp_path):
 def test_a_file_whose_name_is_no_text_is_listed(tmp_path):
     (tmp_path / os.fsdecode(b"\xff.jpg")).touch()
 
-    assert list_files(PhotoFolder(str(tmp_path)))["key"].tolist() == ["\\udcff.jpg"]
+    assert list_photo_files(PhotoSource(str(tmp_path)))["key"].tolist() == ["\\udcff.jpg"]
 
 
 def test_a_table_of_images_without_its_columns_is_told(cleaning, raw_products):
@@ -148,4 +152,4 @@ def test_what_comes_out_fits_the_schemas_whatever_went_in(clean, match, tmp_path
     Quarantine.validate(found.quarantined)
     MatchedPhotos.validate(matched.photos)
     Quarantine.validate(matched.quarantined)
-    PhotoFiles.validate(list_files(PhotoFolder(str(tmp_path / "nowhere"))))
+    PhotoFiles.validate(list_photo_files(PhotoSource(str(tmp_path / "nowhere"))))

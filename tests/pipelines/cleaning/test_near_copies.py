@@ -10,7 +10,12 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageOps
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
 from fb_marketplace.pipelines.cleaning import near_duplicates
-from fb_marketplace.pipelines.cleaning.near_duplicates import Pair, copies, groups, verdict
+from fb_marketplace.pipelines.cleaning.near_duplicates import (
+    DuplicatePair,
+    duplicate_groups,
+    find_duplicate_pairs,
+    judge_pair,
+)
 from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
 from fb_marketplace_serving.imaging import canonical
 
@@ -38,22 +43,22 @@ def encoded(picture: Image.Image, quality: int = 90) -> bytes:
 
 
 def stored(picture: Image.Image, quality: int = 90) -> bytes:
-    return canonical.canonical(encoded(picture, quality))
+    return canonical.canonicalize(encoded(picture, quality))
 
 
 def found(
     jpegs: Sequence[bytes],
     parameters: DuplicateParameters = PARAMETERS,
     sources: Sequence[str] | None = None,
-) -> list[Pair]:
+) -> list[DuplicatePair]:
     results = [sha256(jpeg).hexdigest() for jpeg in jpegs]
     hashes = np.array([perceptual_hash(jpeg) for jpeg in jpegs], dtype=np.uint64).reshape(-1, 8)
 
     def jpegs_of(rows: Sequence[int]) -> list[bytes]:
-        assert 0 < len(rows) <= near_duplicates.FETCHED_AT_ONCE
+        assert 0 < len(rows) <= near_duplicates.FETCH_BATCH_SIZE
         return [jpegs[row] for row in rows]
 
-    return list(copies(sources or results, results, hashes, jpegs_of, parameters))
+    return list(find_duplicate_pairs(sources or results, results, hashes, jpegs_of, parameters))
 
 
 def reencoded(picture: Image.Image) -> Image.Image:
@@ -112,7 +117,7 @@ def test_a_picture_turned_by_two_degrees_is_another_shot() -> None:
     turned = picture.rotate(2, Image.Resampling.BICUBIC)
     middle = (40, 40, 360, 280)
 
-    assert verdict(stored(picture.crop(middle)), stored(turned.crop(middle)), PARAMETERS) == 0
+    assert judge_pair(stored(picture.crop(middle)), stored(turned.crop(middle)), PARAMETERS) == 0
 
 
 def test_the_same_scene_with_another_thing_in_the_middle_is_no_copy() -> None:
@@ -120,7 +125,7 @@ def test_the_same_scene_with_another_thing_in_the_middle_is_no_copy() -> None:
     other = picture.copy()
     other.paste(scene(99).crop((100, 60, 240, 180)), (90, 60))
 
-    assert verdict(stored(picture), stored(other), PARAMETERS) < PARAMETERS.min_agreement
+    assert judge_pair(stored(picture), stored(other), PARAMETERS) < PARAMETERS.min_agreement
 
 
 @pytest.mark.parametrize("blurred", [False, True])
@@ -142,13 +147,13 @@ def test_equal_results_are_linked_in_a_chain() -> None:
 
     pairs = found([jpeg, other, jpeg, jpeg])
 
-    assert pairs == [Pair(0, 2, "exact", 1.0), Pair(2, 3, "exact", 1.0)]
+    assert pairs == [DuplicatePair(0, 2, "exact", 1.0), DuplicatePair(2, 3, "exact", 1.0)]
 
 
 def test_equal_sources_are_exact_copies_whatever_became_of_them() -> None:
     jpegs = [stored(scene(1)), stored(scene(2)), stored(scene(3))]
 
-    assert found(jpegs, sources=["a", "b", "a"]) == [Pair(0, 2, "exact", 1.0)]
+    assert found(jpegs, sources=["a", "b", "a"]) == [DuplicatePair(0, 2, "exact", 1.0)]
 
 
 def test_sources_and_results_join_into_one_chain() -> None:
@@ -156,7 +161,7 @@ def test_sources_and_results_join_into_one_chain() -> None:
 
     pairs = found([jpeg, jpeg, stored(scene(2))], sources=["a", "b", "b"])
 
-    assert pairs == [Pair(0, 1, "exact", 1.0), Pair(1, 2, "exact", 1.0)]
+    assert pairs == [DuplicatePair(0, 1, "exact", 1.0), DuplicatePair(1, 2, "exact", 1.0)]
 
 
 def test_only_the_head_of_a_chain_is_compared_with_other_pictures() -> None:
@@ -189,16 +194,16 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
 def test_a_verdict_is_the_same_both_ways_and_the_score_of_the_pair() -> None:
     one, other = stored(scene(1)), stored(watermarked(scene(1)))
 
-    score = verdict(one, other, PARAMETERS)
+    score = judge_pair(one, other, PARAMETERS)
 
-    assert score == verdict(other, one, PARAMETERS)
+    assert score == judge_pair(other, one, PARAMETERS)
     assert score == found([one, other])[0].score
 
 
 def test_a_crowd_of_likenesses_costs_each_photo_a_bounded_number_of_candidates() -> None:
     alike = np.tile(perceptual_hash(stored(scene(1))), (200, 1))
 
-    pairs = near_duplicates.candidates(alike, DuplicateParameters(max_candidates=5))
+    pairs = near_duplicates.candidate_pairs(alike, DuplicateParameters(max_candidates=5))
 
     assert 200 <= len(pairs) <= 200 * 5
     assert len(set(pairs)) == len(pairs)
@@ -213,7 +218,7 @@ def test_photos_are_fetched_in_bounded_batches_however_many_pairs_there_are() ->
     pairs = found(distinct, DuplicateParameters(max_candidates=3))
 
     assert len(distinct) > 150
-    assert (groups(len(distinct), pairs) == 0).mean() > 0.9
+    assert (duplicate_groups(len(distinct), pairs) == 0).mean() > 0.9
 
 
 @pytest.mark.parametrize("count", [0, 1])
@@ -221,10 +226,14 @@ def test_too_few_photos_to_compare_give_no_pair(count: int) -> None:
     jpegs = [stored(scene(1))] * count
 
     assert found(jpegs) == []
-    assert groups(count, []).tolist() == list(range(count))
+    assert duplicate_groups(count, []).tolist() == list(range(count))
 
 
 def test_groups_join_what_is_connected_and_bear_their_smallest_row() -> None:
-    pairs = [Pair(4, 5, "near", 0.9), Pair(1, 4, "exact", 1.0), Pair(2, 3, "near", 0.9)]
+    pairs = [
+        DuplicatePair(4, 5, "near", 0.9),
+        DuplicatePair(1, 4, "exact", 1.0),
+        DuplicatePair(2, 3, "near", 0.9),
+    ]
 
-    assert groups(7, pairs).tolist() == [0, 1, 2, 2, 1, 1, 6]
+    assert duplicate_groups(7, pairs).tolist() == [0, 1, 2, 2, 1, 1, 6]

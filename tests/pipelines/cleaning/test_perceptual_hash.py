@@ -13,7 +13,7 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     WHOLE,
     WINDOWS,
     alignment,
-    content_box,
+    letterbox_content_box,
     mirrored,
     perceptual_hash,
 )
@@ -37,7 +37,7 @@ def scene(seed: int, size: tuple[int, int] = (320, 240)) -> Image.Image:
 def stored(picture: Image.Image, quality: int = 90) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=quality)
-    return canonical.canonical(buffer.getvalue())
+    return canonical.canonicalize(buffer.getvalue())
 
 
 def distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.uint8]:
@@ -153,7 +153,7 @@ def test_the_content_box_is_what_letterboxing_left(
 ) -> None:
     grey = np.asarray(Image.open(io.BytesIO(stored(scene(7, size)))).convert("L"))
 
-    assert np.abs(np.subtract(content_box(grey), box)).max() <= 1
+    assert np.abs(np.subtract(letterbox_content_box(grey), box)).max() <= 1
 
 
 def test_noisy_bars_inside_the_file_are_left_out() -> None:
@@ -161,19 +161,19 @@ def test_noisy_bars_inside_the_file_are_left_out() -> None:
     framed.paste(scene(8, (180, 240)), (70, 0))
     grey = np.asarray(Image.open(io.BytesIO(stored(framed, quality=40))).convert("L"))
 
-    assert np.abs(np.subtract(content_box(grey), (56, 32, 200, 224))).max() <= 2
+    assert np.abs(np.subtract(letterbox_content_box(grey), (56, 32, 200, 224))).max() <= 2
 
 
 def test_a_dark_edge_on_one_side_belongs_to_the_picture() -> None:
     picture = np.full((256, 256), 120, dtype=np.uint8)
     picture[:, :60] = 0
 
-    assert content_box(picture) == (0, 0, 256, 256)
+    assert letterbox_content_box(picture) == (0, 0, 256, 256)
 
 
 @pytest.mark.parametrize("level", [0, 10])
 def test_a_black_picture_is_all_content(level: int) -> None:
-    assert content_box(np.full((64, 64), level, dtype=np.uint8)) == (0, 0, 64, 64)
+    assert letterbox_content_box(np.full((64, 64), level, dtype=np.uint8)) == (0, 0, 64, 64)
 
 
 def test_the_alignment_of_a_mirrored_crop_maps_it_into_its_source() -> None:

@@ -7,15 +7,15 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.pipelines.cleaning.photos import (
-    image_products,
-    ledger_of_unusable,
+    image_product_ids,
+    quarantine_unusable_photos,
     read_photos,
 )
-from fb_marketplace.schemas.lance import UNUSABLE_PHOTOS
+from fb_marketplace.schemas.lance import REJECTED_PHOTOS
 from fb_marketplace.schemas.reasons import NOT_AS_LISTED, REASONS
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.keyed_table import Retain
-from fb_marketplace.storage.photo_source import Missed, PhotoFolder
+from fb_marketplace.storage.keyed_table import KeepOnly
+from fb_marketplace.storage.photo_source import FetchFailure, PhotoSource
 from fb_marketplace_serving.imaging import canonical
 
 
@@ -23,7 +23,7 @@ class Watched:
     """A folder that writes down which files were asked for."""
 
     def __init__(self, url):
-        self.folder, self.asked = PhotoFolder(url), []
+        self.folder, self.asked = PhotoSource(url), []
 
     def fetch(self, files):
         self.asked += [file.key for file in files]
@@ -85,7 +85,7 @@ def test_a_photo_becomes_a_canonical_one_with_its_source(matched, folder, one_pr
     data = draw_photo(size=(80, 40), format_="PNG")
     _, usable, _ = read(matched(a=data), folder, one_process)
 
-    assert usable[0]["jpeg"] == canonical.canonical(data)
+    assert usable[0]["jpeg"] == canonical.canonicalize(data)
     assert (usable[0]["format"], usable[0]["width"], usable[0]["height"]) == ("PNG", 80, 40)
     assert (usable[0]["image_id"], usable[0]["product_id"]) == ("a", "p of a")
 
@@ -96,7 +96,7 @@ def test_what_is_still_wanted_is_said_before_anything_is_read(
     rows = matched(a=draw_photo(1), b=b"none")
     said = next(iter(read_photos(rows, folder, frozenset(), frozenset(), one_process)))
 
-    assert all(isinstance(each, Retain) for each in said)
+    assert all(isinstance(each, KeepOnly) for each in said)
     assert folder.asked == []
     _, usable, turned = read(rows, folder, one_process)
     assert {row["key"] for row in usable + turned} == said[0].keys == said[1].keys
@@ -156,7 +156,7 @@ def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw
     }
 
 
-@pytest.mark.parametrize("missed", list(Missed))
+@pytest.mark.parametrize("missed", list(FetchFailure))
 def test_a_file_that_is_not_the_one_that_was_listed_is_fetched_again_by_the_next_run(
     matched, folder, one_process, draw_photo, missed, monkeypatch
 ):
@@ -275,10 +275,10 @@ def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
     found["repeated_in"] = [[7, 9], []]
     _, _, turned = read(found, folder, one_process)
     url = str(tmp_path / "unusable.lance")
-    keyed_table.ensure(url, UNUSABLE_PHOTOS)
-    keyed_table.insert(url, pa.Table.from_pylist(turned, schema=UNUSABLE_PHOTOS))
+    keyed_table.ensure_table(url, REJECTED_PHOTOS)
+    keyed_table.insert(url, pa.Table.from_pylist(turned, schema=REJECTED_PHOTOS))
 
-    ledger = ledger_of_unusable(found, keyed_table.open_table(url), cleaning)
+    ledger = quarantine_unusable_photos(found, keyed_table.open_table(url), cleaning)
 
     assert ledger[["stage", "row", "key", "reason"]].to_numpy().tolist() == [
         ["files", -1, "images/a.jpg", "not_an_image"],
@@ -293,7 +293,7 @@ def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
 def test_whose_photo_each_is_comes_sorted_by_photo(store_photos, draw_photo):
     stored = store_photos({"b": draw_photo(1), "a": draw_photo(2)})
 
-    assert image_products(stored).to_numpy().tolist() == [
+    assert image_product_ids(stored).to_numpy().tolist() == [
         ["a", "product of a"],
         ["b", "product of b"],
     ]

@@ -28,7 +28,7 @@ def price(cleaning):
     ],
 )
 def test_reads_a_price(price, written, amount):
-    assert prices.parse(written, price) == amount
+    assert prices.parse_price(written, price) == amount
 
 
 @pytest.mark.parametrize(
@@ -62,22 +62,22 @@ def test_reads_a_price(price, written, amount):
 )
 def test_turns_down_what_is_no_price(price, written):
     with pytest.raises(prices.UnparsablePriceError):
-        prices.parse(written, price)
+        prices.parse_price(written, price)
 
 
 @given(POUNDS)
 def test_reads_back_any_amount_as_the_site_writes_it(price, amount):
-    assert prices.parse(f"£{amount:,.2f}", price) == float(amount)
+    assert prices.parse_price(f"£{amount:,.2f}", price) == float(amount)
 
 
 @given(st.text() | st.text("£0123456789,.- "))
 def test_any_text_is_a_price_that_is_no_less_than_nothing_or_none(price, written):
     try:
-        amount = prices.parse(written, price)
+        amount = prices.parse_price(written, price)
     except prices.UnparsablePriceError:
         return
     assert 0 <= amount < float("inf")
-    prices.flag(amount, price)
+    prices.flag_price(amount, price)
 
 
 def test_reads_another_country_s_prices(price):
@@ -85,23 +85,23 @@ def test_reads_another_country_s_prices(price):
         update={"symbols": ("€", "EUR"), "thousands": ".", "decimal": ",", "currency": "EUR"}
     )
 
-    assert prices.parse("1.234,50 €", euros) == 1234.5
-    assert prices.parse("EUR 7", euros) == 7
+    assert prices.parse_price("1.234,50 €", euros) == 1234.5
+    assert prices.parse_price("EUR 7", euros) == 7
     with pytest.raises(prices.UnparsablePriceError, match=r"expected such as €1\.234,00"):
-        prices.parse("1,234.50", euros)
+        prices.parse_price("1,234.50", euros)
 
 
 def test_reads_prices_without_a_sign_for_thousands(price):
     plain = price.model_copy(update={"thousands": ""})
 
-    assert prices.parse("1234.5", plain) == 1234.5
+    assert prices.parse_price("1234.5", plain) == 1234.5
     with pytest.raises(prices.UnparsablePriceError):
-        prices.parse("1,234.5", plain)
+        prices.parse_price("1,234.5", plain)
 
 
 def test_the_error_shows_the_beginning_of_what_was_found(price):
     with pytest.raises(prices.UnparsablePriceError) as told:
-        prices.parse("offers over fifty please " * 1000, price)
+        prices.parse_price("offers over fifty please " * 1000, price)
 
     assert "offers over fifty" in str(told.value)
     assert len(str(told.value)) < 200
@@ -130,4 +130,4 @@ def test_the_error_shows_the_beginning_of_what_was_found(price):
     ],
 )
 def test_flags_prices_that_are_not_meant(price, amount, flag):
-    assert prices.flag(amount, price) == flag
+    assert prices.flag_price(amount, price) == flag

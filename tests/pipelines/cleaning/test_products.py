@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
+from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
 from fb_marketplace.schemas.cleaning import CleanedProducts
 from fb_marketplace.schemas.quarantine import Quarantine
 
@@ -306,4 +306,4 @@ def test_the_photos_that_are_left_of_each_listing_are_counted(clean):
     listed = clean({"id": "a"}, {"id": "b"}).kept
     left = pd.DataFrame({"image_id": ["i", "j"], "product_id": ["b", "b"]})
 
-    assert count_photos(listed, left)["photos"].tolist() == [0, 2]
+    assert add_photo_counts(listed, left)["photos"].tolist() == [0, 2]

@@ -1,6 +1,10 @@
 import pytest
 
-from fb_marketplace.pipelines.cleaning.quarantine import balance, ledger, merge_ledgers
+from fb_marketplace.pipelines.cleaning.quarantine import (
+    check_accounting,
+    merge_quarantine,
+    rejections_table,
+)
 from fb_marketplace.schemas.quarantine import Quarantine
 
 LEDGER = [
@@ -12,7 +16,7 @@ LEDGER = [
 
 
 def test_a_source_whose_rows_are_all_accounted_for_balances():
-    found = balance("products", 10, 7, 2, ledger(LEDGER))
+    found = check_accounting("products", 10, 7, 2, rejections_table(LEDGER))
 
     assert found == {
         "in": 10,
@@ -26,17 +30,17 @@ def test_a_source_whose_rows_are_all_accounted_for_balances():
 @pytest.mark.parametrize("kept", [6, 8])
 def test_a_row_lost_or_counted_twice_is_an_error(kept):
     with pytest.raises(AssertionError, match=f"10 in, but {kept} kept and 3 quarantined"):
-        balance("products", 10, kept, 0, ledger(LEDGER))
+        check_accounting("products", 10, kept, 0, rejections_table(LEDGER))
 
 
 def test_ledgers_are_merged_in_one_order_whatever_theirs():
-    one, other = ledger(LEDGER[:2]), ledger(LEDGER[2:])
+    one, other = rejections_table(LEDGER[:2]), rejections_table(LEDGER[2:])
 
-    merged = merge_ledgers(one, other)
+    merged = merge_quarantine(one, other)
 
     assert merged["key"].tolist() == ["images/x.jpg", "c", "a", "b"]
-    assert merged.equals(merge_ledgers(other, one))
+    assert merged.equals(merge_quarantine(other, one))
 
 
 def test_an_empty_ledger_fits_the_schema():
-    Quarantine.validate(merge_ledgers(ledger([]), ledger([])))
+    Quarantine.validate(merge_quarantine(rejections_table([]), rejections_table([])))

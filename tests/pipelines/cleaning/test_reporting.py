@@ -5,17 +5,17 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
-from fb_marketplace.pipelines.cleaning.quarantine import ledger
+from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
+from fb_marketplace.pipelines.cleaning.quarantine import rejections_table
 from fb_marketplace.pipelines.cleaning.report import (
-    digest_content,
-    draw_category_histogram,
-    draw_photo_sheet,
-    draw_price_histogram,
-    draw_quarantine_sheet,
-    report,
+    compute_content_digests,
+    plot_category_histogram,
+    plot_photo_grid,
+    plot_price_histogram,
+    plot_quarantine_grid,
+    report_cleaning,
 )
-from fb_marketplace.schemas.lance import UNUSABLE_PHOTOS
+from fb_marketplace.schemas.lance import REJECTED_PHOTOS
 from fb_marketplace.storage import keyed_table
 
 
@@ -26,12 +26,12 @@ def cleaned(raw_products, cleaning, store_photos, draw_photo):
     found = clean_products(raw, cleaning)
     stored = store_photos({"i": draw_photo(1), "j": draw_photo(1), "k": draw_photo(3)})
     owners = pd.DataFrame({"image_id": list("ijk"), "product_id": ["p0", "p0", "p2"]})
-    strays = ledger([("files", -1, "images/x.jpg", "no_row", "")])
+    strays = rejections_table([("files", -1, "images/x.jpg", "no_row", "")])
     return {
         "raw_products": raw,
         "raw_images": pd.DataFrame(index=range(4)),
         "photo_files": pd.DataFrame(index=range(4)),
-        "products": count_photos(found.kept, owners),
+        "products": add_photo_counts(found.kept, owners),
         "matched_photos": pd.DataFrame({"image_id": list("ijk"), "repeats": [1, 0, 0]}),
         "images": stored,
         "duplicate_groups": pd.DataFrame(
@@ -50,7 +50,7 @@ def is_png(picture):
 
 
 def test_both_tables_and_the_files_balance(cleaned):
-    accounts = report(**cleaned)["ledger"]
+    accounts = report_cleaning(**cleaned)["ledger"]
 
     assert {
         name: (each["in"], each["kept"], each["of which repeats"], each["quarantined"])
@@ -62,11 +62,11 @@ def test_a_photo_that_was_lost_on_the_way_is_an_error(cleaned):
     cleaned["photo_files"] = pd.DataFrame(index=range(5))
 
     with pytest.raises(AssertionError, match="files: 5 in"):
-        report(**cleaned)
+        report_cleaning(**cleaned)
 
 
 def test_flags_copies_and_splits_are_counted(cleaned):
-    found = report(**cleaned)
+    found = report_cleaning(**cleaned)
 
     assert found["flags"] == {
         "price_zero": 1,
@@ -84,7 +84,7 @@ DIGESTED = ("products", "images", "duplicate_groups", "splits", "quarantine")
 
 
 def digests(cleaned):
-    return digest_content(**{name: cleaned[name] for name in DIGESTED})
+    return compute_content_digests(**{name: cleaned[name] for name in DIGESTED})
 
 
 def test_the_digests_change_with_what_was_cleaned_and_with_nothing_else(cleaned):
@@ -116,11 +116,15 @@ def test_the_digests_change_with_a_photo(cleaned, store_photos, draw_photo):
 def test_the_report_says_the_same_of_a_bucket_without_copies(cleaned):
     cleaned["duplicate_groups"] = cleaned["duplicate_groups"].iloc[:0]
 
-    assert report(**cleaned)["duplicates"] == {"photos": 0, "groups": 0, "largest_group": 0}
+    assert report_cleaning(**cleaned)["duplicates"] == {
+        "photos": 0,
+        "groups": 0,
+        "largest_group": 0,
+    }
 
 
 def test_photos_are_shown_on_a_sheet(cleaned):
-    assert is_png(draw_photo_sheet(cleaned["images"]))
+    assert is_png(plot_photo_grid(cleaned["images"]))
 
 
 @pytest.mark.parametrize("heads", [[], [b"", b"<html>", b"\xff\xd8\xff" + bytes(900)]])
@@ -131,13 +135,13 @@ def test_files_that_could_not_be_used_are_shown_on_a_sheet(tmp_path, heads):
         {"key": str(place), "source_size": 1, "head": head} | dict.fromkeys(texts, "x")
         for place, head in enumerate(heads)
     ]
-    keyed_table.ensure(url, UNUSABLE_PHOTOS)
-    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=UNUSABLE_PHOTOS))
+    keyed_table.ensure_table(url, REJECTED_PHOTOS)
+    keyed_table.insert(url, pa.Table.from_pylist(rows, schema=REJECTED_PHOTOS))
 
-    assert is_png(draw_quarantine_sheet(keyed_table.open_table(url)))
+    assert is_png(plot_quarantine_grid(keyed_table.open_table(url)))
 
 
-@pytest.mark.parametrize("draw", [draw_category_histogram, draw_price_histogram])
+@pytest.mark.parametrize("draw", [plot_category_histogram, plot_price_histogram])
 def test_listings_are_shown_in_charts_even_when_there_are_none(cleaned, draw):
     assert is_png(draw(cleaned["products"]))
     assert is_png(draw(cleaned["products"].iloc[:0]))

@@ -1,17 +1,17 @@
 import hashlib
 
-from fb_marketplace.pipelines.cleaning.source_manifest import describe_sources
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.pipelines.cleaning.source_manifest import record_sources
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.photo_source import PhotoSource
 
 
 def test_says_where_the_bucket_is_and_which_bytes_its_tables_had(tmp_path):
     contents = {"Products.csv": b"id\np\n", "Images.csv": b"id,product_id\ni,p\n"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)
-    products, images = (StoredFile(f"{tmp_path}/{name}") for name in contents)
+    products, images = (FileRef(f"{tmp_path}/{name}") for name in contents)
 
-    described = describe_sources(products, images, PhotoFolder(f"{tmp_path}/images"))
+    described = record_sources(products, images, PhotoSource(f"{tmp_path}/images"))
 
     for table, name in (("products", "Products.csv"), ("images", "Images.csv")):
         assert described[table] == {

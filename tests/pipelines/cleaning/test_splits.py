@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fb_marketplace.parameters.cleaning import SplitParameters
-from fb_marketplace.pipelines.cleaning.splits import joined, split, split_of
+from fb_marketplace.pipelines.cleaning.splits import join_groups, split_for_group, split_listings
 from fb_marketplace.schemas.cleaning import Splits
 
 NONE = pd.DataFrame()
@@ -48,19 +48,19 @@ def with_split(wanted, told, prefix):
     return next(
         name
         for name in (f"{prefix}{number}" for number in range(10_000))
-        if split_of(name, told) == wanted
+        if split_for_group(name, told) == wanted
     )
 
 
 def test_a_listing_that_shares_nothing_is_a_group_of_its_own(told):
-    assigned = split(products("a", "b"), photos(a="i j", b="k"), copies(), NONE, told)
+    assigned = split_listings(products("a", "b"), photos(a="i j", b="k"), copies(), NONE, told)
 
     assert by_product(assigned) == {"a": "a", "b": "b"}
     assert assigned["image_id"].tolist() == ["i", "j", "k"]
 
 
 def test_listings_that_share_a_photo_are_one_group_named_for_the_oldest(told):
-    assigned = split(
+    assigned = split_listings(
         products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, told
     )
 
@@ -69,14 +69,16 @@ def test_listings_that_share_a_photo_are_one_group_named_for_the_oldest(told):
 
 def test_groups_join_along_a_chain_of_photos_and_descriptions(told):
     listed = products("a", "b", "c", "d", b=LONG, c=LONG.upper() + "!")
-    assigned = split(listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, told)
+    assigned = split_listings(
+        listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, told
+    )
 
     assert set(by_product(assigned).values()) == {"a"}
     assert len(set(assigned["split"])) == 1
 
 
 def test_listings_of_the_same_description_are_one_group_even_without_photos(told):
-    assigned = split(products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, told)
+    assigned = split_listings(products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, told)
 
     assert by_product(assigned) == {"a": "a", "b": "a"}
     assert assigned["image_id"].isna().all()
@@ -88,13 +90,13 @@ def test_listings_of_the_same_description_are_one_group_even_without_photos(told
 )
 def test_a_short_description_joins_nobody(told, description, groups):
     listed = products("a", "b", a=description, b=description)
-    assigned = split(listed, photos(), copies(), NONE, told)
+    assigned = split_listings(listed, photos(), copies(), NONE, told)
 
     assert assigned["group"].nunique() == groups
 
 
 def test_a_listing_without_photos_has_one_row(told):
-    assigned = split(products("a", "b"), photos(a="i j"), copies(), NONE, told)
+    assigned = split_listings(products("a", "b"), photos(a="i j"), copies(), NONE, told)
 
     assert assigned["product_id"].tolist() == ["a", "a", "b"]
     assert assigned["image_id"].isna().tolist() == [False, False, True]
@@ -105,7 +107,7 @@ def test_no_group_crosses_and_every_photo_is_there_once(told):
     owned = photos(**{name: f"{name}x {name}y" for name in ids})
     shared = copies(*(f"p{number}x p{number + 200}y" for number in range(0, 200, 3)))
 
-    assigned = split(products(*ids), owned, shared, NONE, told)
+    assigned = split_listings(products(*ids), owned, shared, NONE, told)
 
     assert all(len(set(sides)) == 1 for _, sides in assigned.groupby("group")["split"])
     assert sorted(assigned["image_id"]) == sorted(owned["image_id"])
@@ -114,8 +116,8 @@ def test_no_group_crosses_and_every_photo_is_there_once(told):
 
 
 def test_a_listing_stays_where_it_was_when_others_come_and_go(told):
-    first = split(products("a", "b", "c"), photos(), copies(), NONE, told)
-    second = split(products("x", "c", "a", "y"), photos(), copies(), NONE, told)
+    first = split_listings(products("a", "b", "c"), photos(), copies(), NONE, told)
+    second = split_listings(products("x", "c", "a", "y"), photos(), copies(), NONE, told)
 
     before, after = by_product(first, "split"), by_product(second, "split")
     assert {name: after[name] for name in "ac"} == {name: before[name] for name in "ac"}
@@ -124,9 +126,9 @@ def test_a_listing_stays_where_it_was_when_others_come_and_go(told):
 def test_a_group_stays_where_it_was_when_its_oldest_listing_leaves(told):
     test, train = with_split("test", told, "t"), with_split("train", told, "n")
     owned = photos(**{test: "i", train: "j"})
-    first = split(products(test, train), owned, copies("i j"), NONE, told)
+    first = split_listings(products(test, train), owned, copies("i j"), NONE, told)
 
-    second = split(products(train), owned.iloc[1:], copies(), first, told)
+    second = split_listings(products(train), owned.iloc[1:], copies(), first, told)
 
     assert by_product(first, "split")[train] == "test"
     assert by_product(second, "split") == {train: "test"}
@@ -136,18 +138,18 @@ def test_groups_that_merge_take_the_split_of_the_older(told):
     test, train = with_split("test", told, "t"), with_split("train", told, "n")
     for older, newer in ((test, train), (train, test)):
         owned = photos(**{older: "i", newer: "j"})
-        apart = split(products(older, newer), owned, copies(), NONE, told)
-        merged = split(products(older, newer), owned, copies("i j"), apart, told)
+        apart = split_listings(products(older, newer), owned, copies(), NONE, told)
+        merged = split_listings(products(older, newer), owned, copies("i j"), apart, told)
 
-        assert set(merged["split"]) == {split_of(older, told)}
+        assert set(merged["split"]) == {split_for_group(older, told)}
 
 
 def test_a_group_that_was_split_keeps_its_side_under_an_older_newcomer(told):
     test, train = with_split("test", told, "t"), with_split("train", told, "n")
-    before = split(products(test), photos(), copies(), NONE, told)
+    before = split_listings(products(test), photos(), copies(), NONE, told)
     owned = photos(**{train: "i", test: "j"})
 
-    after = split(products(train, test), owned, copies("i j"), before, told)
+    after = split_listings(products(train, test), owned, copies("i j"), before, told)
 
     assert set(after["split"]) == {"test"}
 
@@ -156,11 +158,11 @@ def test_a_group_that_was_split_keeps_its_side_under_an_older_newcomer(told):
 def test_what_was_split_by_other_parameters_does_not_decide(told, values):
     listed = products(*(f"p{number}" for number in range(60)))
     other = told.model_copy(update=values)
-    before = split(listed, photos(), copies(), NONE, told)
+    before = split_listings(listed, photos(), copies(), NONE, told)
 
-    after = split(listed, photos(), copies(), before, other)
+    after = split_listings(listed, photos(), copies(), before, other)
 
-    pd.testing.assert_frame_equal(after, split(listed, photos(), copies(), NONE, other))
+    pd.testing.assert_frame_equal(after, split_listings(listed, photos(), copies(), NONE, other))
     assert by_product(after, "split") != by_product(before, "split")
 
 
@@ -168,11 +170,13 @@ def test_another_salt_gives_other_splits(told):
     other = told.model_copy(update={"salt": "another"})
     names = [f"group {number}" for number in range(100)]
 
-    assert [split_of(name, told) for name in names] != [split_of(name, other) for name in names]
+    assert [split_for_group(name, told) for name in names] != [
+        split_for_group(name, other) for name in names
+    ]
 
 
 def test_shares_come_out_as_asked(told):
-    counted = Counter(split_of(f"group {number}", told) for number in range(20_000))
+    counted = Counter(split_for_group(f"group {number}", told) for number in range(20_000))
 
     shares = {name: count / 20_000 for name, count in counted.items()}
     assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01)
@@ -183,8 +187,8 @@ def test_the_order_of_the_tables_does_not_matter(told):
     owned = photos(a="i", b="j k", c="l", d="m n", f="o")
     shared = copies("j l", "m o")
 
-    one = split(listed, owned, shared, NONE, told)
-    other = split(listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, told)
+    one = split_listings(listed, owned, shared, NONE, told)
+    other = split_listings(listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, told)
 
     pd.testing.assert_frame_equal(one, other)
 
@@ -193,7 +197,7 @@ def test_the_tables_stay_as_they_were(told):
     tables = products("a", "b"), photos(a="i"), copies()
     before = [table.copy(deep=True) for table in tables]
 
-    split(*tables, NONE, told)
+    split_listings(*tables, NONE, told)
 
     for table, was in zip(tables, before, strict=True):
         pd.testing.assert_frame_equal(table, was)
@@ -201,7 +205,7 @@ def test_the_tables_stay_as_they_were(told):
 
 def test_a_bucket_without_listings_has_no_splits(told):
     none = products().astype({"product_id": "str"})
-    assigned = split(none, photos(), copies(), NONE, told)
+    assigned = split_listings(none, photos(), copies(), NONE, told)
 
     assert assigned.empty
     Splits.validate(assigned)
@@ -209,7 +213,7 @@ def test_a_bucket_without_listings_has_no_splits(told):
 
 @given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=4), max_size=12))
 def test_what_stands_together_anywhere_is_joined_and_nothing_else(sets):
-    labels = joined(20, [sets])
+    labels = join_groups(20, [sets])
 
     reached = {number: {number} for number in range(20)}  # by search, one step at a time
     for _ in range(20):

@@ -15,14 +15,14 @@ from kedro.io import DataCatalog
 from kedro.runner import SequentialRunner
 from spoiling import spoil
 
-from fb_marketplace.hooks.versioning import VersionHooks
+from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.parameters.cleaning import (
     CleaningParameters,
     DuplicateParameters,
     SplitParameters,
 )
 from fb_marketplace.pipelines.cleaning.pipeline import create_pipeline
-from fb_marketplace.sample.bucket import draw_lake
+from fb_marketplace.sample.bucket import generate_bucket
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[3]
@@ -68,7 +68,7 @@ def clean() -> Clean:
             "env": "base",
             "runner": None,
         }
-        hooks = VersionHooks()
+        hooks = VersioningHooks()
         hooks.before_pipeline_run(told, PIPELINE, catalog)
         SequentialRunner().run(PIPELINE, catalog)
         hooks.after_pipeline_run(told, PIPELINE, catalog)
@@ -91,7 +91,7 @@ def _placed(entry: Any, places: dict[str, str]) -> Any:
 def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The smallest embedded marketplace."""
     raw = tmp_path_factory.mktemp("bucket") / "raw"
-    for key, content in draw_lake(products=60, seed=7).files():
+    for key, content in generate_bucket(products=60, seed=7).files():
         (raw / key).parent.mkdir(parents=True, exist_ok=True)
         (raw / key).write_bytes(content)
     return raw

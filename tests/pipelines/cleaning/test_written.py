@@ -12,16 +12,16 @@ SEPARATORS = st.sampled_from([" / ", "/", " > ", ">", " ", "::"])
 @example("Home\uff0fGarden", " / ")
 @example("a>\u0338b", " > ")
 def test_levels_that_are_joined_are_cut_into_the_same_levels(path, separator):
-    once = parsing.levels(path, separator)
+    once = parsing.category_levels(path, separator)
 
-    assert parsing.levels(separator.join(once), separator) == once
+    assert parsing.category_levels(separator.join(once), separator) == once
 
 
 @given(TYPED, SEPARATORS)
 def test_a_level_says_something_and_holds_no_separator(path, separator):
-    for level in parsing.levels(path, separator):
+    for level in parsing.category_levels(path, separator):
         assert level
-        assert level == text.one_line(level)
+        assert level == text.normalize_line(level)
         assert (separator.strip() or separator) not in level
 
 
@@ -29,7 +29,7 @@ def test_a_level_says_something_and_holds_no_separator(path, separator):
 def test_no_level_of_a_path_is_lost(names):
     levels = tuple(" ".join(name.split()) for name in names)
 
-    assert parsing.levels(" / ".join(names), " / ") == levels
+    assert parsing.category_levels(" / ".join(names), " / ") == levels
 
 
 @given(TYPED)
@@ -37,23 +37,23 @@ def test_no_level_of_a_path_is_lost(names):
 @example(", Kent")
 @example(",")
 def test_a_location_that_is_put_together_again_has_the_same_parts(typed):
-    parts = parsing.location(typed, ",")
+    parts = parsing.parse_location(typed, ",")
 
     if parts.county is not None:
-        assert parsing.location(f"{parts.town or ''}, {parts.county}", ",") == parts
+        assert parsing.parse_location(f"{parts.town or ''}, {parts.county}", ",") == parts
     elif parts.town is not None:
-        assert parsing.location(f"{parts.town},", ",") == parts
+        assert parsing.parse_location(f"{parts.town},", ",") == parts
 
 
 @given(TYPED)
 def test_a_part_of_a_location_says_something_or_is_not_told(typed):
-    parts = parsing.location(typed, ",")
+    parts = parsing.parse_location(typed, ",")
 
     for part in parts:
-        assert part is None or part == text.one_line(part) != ""
+        assert part is None or part == text.normalize_line(part) != ""
     assert "," not in (parts.county or "")
 
 
 @pytest.mark.parametrize("nothing", ["", " ", ",", " , ", "\u200b", "\ufffd"])
 def test_a_location_that_names_nothing_has_no_parts(nothing):
-    assert parsing.location(nothing, ",") == (None, None)
+    assert parsing.parse_location(nothing, ",") == (None, None)

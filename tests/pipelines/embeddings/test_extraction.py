@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 
 from fb_marketplace.parameters.embeddings import EmbeddingParameters
-from fb_marketplace.pipelines.embeddings.embed_images import embed, name_vectors, report
+from fb_marketplace.pipelines.embeddings.embed_images import (
+    embed_images,
+    plan_image_embeddings,
+    report_embeddings,
+)
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
@@ -16,7 +20,7 @@ TOLD = EmbeddingParameters(photos_per_batch=2, rows_per_commit=3)
 @pytest.fixture
 def encoder(tmp_path, colour_encoder):
     (tmp_path / "encoder.onnx").write_bytes(colour_encoder)
-    return StoredFile(str(tmp_path / "encoder.onnx"))
+    return FileRef(str(tmp_path / "encoder.onnx"))
 
 
 @pytest.fixture
@@ -25,20 +29,20 @@ def images(store_photos, draw_photo):
 
 
 def read(images, encoder, held=frozenset(), told=TOLD):
-    keys = name_vectors(images, encoder, held)
-    retained, *batches = embed(images, encoder, keys, told)
+    keys = plan_image_embeddings(images, encoder, held)
+    retained, *batches = embed_images(images, encoder, keys, told)
     return retained.keys, [batch.to_pylist() for batch in batches]
 
 
 def kept(images, encoder, url, told=TOLD):
     """Run the stage as Kedro does, into a table; gives its report."""
-    keyed_table.ensure(url, IMAGE_EMBEDDINGS)
-    keys = name_vectors(images, encoder, keyed_table.held_keys(url))
-    retained, *batches = embed(images, encoder, keys, told)
+    keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
+    keys = plan_image_embeddings(images, encoder, keyed_table.existing_keys(url))
+    retained, *batches = embed_images(images, encoder, keys, told)
     keyed_table.retain(url, retained.keys)
     for batch in batches:
         keyed_table.insert(url, batch)
-    return report(keys, keyed_table.open_table(url))
+    return report_embeddings(keys, keyed_table.open_table(url))
 
 
 def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
@@ -48,7 +52,7 @@ def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
     assert [row["image_id"] for row in rows] == list("abcde")
     assert {row["key"] for row in rows} == keys
     (jpeg,) = images.take([images.order("image_id")[2]], ["jpeg"]).column("jpeg").to_pylist()
-    served = Encoder.from_bytes(encoder.read()).encode(canonical.pixels(jpeg)[np.newaxis])
+    served = Encoder.from_bytes(encoder.read()).encode(canonical.decode_canonical(jpeg)[np.newaxis])
     np.testing.assert_allclose(rows[2]["embedding"], served.embeddings[0], atol=1e-6)
     np.testing.assert_allclose(rows[2]["probabilities"], served.probabilities[0], atol=1e-6)
     assert {row["encoder_sha256"] for row in rows} == {sha256(encoder.read())}
@@ -74,7 +78,7 @@ def test_another_encoder_makes_all_of_them_anew(images, encoder, tmp_path):
     (tmp_path / "other.onnx").write_bytes(other.SerializeToString())
 
     before, _ = read(images, encoder)
-    after, batches = read(images, StoredFile(str(tmp_path / "other.onnx")), before)
+    after, batches = read(images, FileRef(str(tmp_path / "other.onnx")), before)
 
     assert not before & after
     assert sum(map(len, batches)) == 5

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.pipelines.embeddings_json import export
-from fb_marketplace.pipelines.embeddings_json.export import write_json
+from fb_marketplace.pipelines.embeddings_json.export import export_embeddings_json
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
 from fb_marketplace.storage import keyed_table
 
@@ -27,7 +27,7 @@ def store(tmp_path):
             for image_id, vector in vectors.items()
         ]
         url = str(tmp_path / name)
-        keyed_table.ensure(url, IMAGE_EMBEDDINGS)
+        keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
         return keyed_table.open_table(url)
 
@@ -35,7 +35,7 @@ def store(tmp_path):
 
 
 def written(table):
-    return b"".join(write_json(table)())
+    return b"".join(export_embeddings_json(table)())
 
 
 def test_each_photo_has_its_vector_in_the_order_of_ids(store):
@@ -62,7 +62,7 @@ def test_numbers_have_no_more_digits_than_a_float32(store):
 def test_the_same_vectors_are_the_same_bytes_however_they_were_written(store, monkeypatch):
     vectors = {f"photo {number}": [number / 7, 1.0] for number in range(5)}
     expected = written(store(vectors))
-    monkeypatch.setattr(export, "PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr(export, "BATCH_SIZE", 2)
 
     assert written(store(dict(reversed(vectors.items())), "other.lance")) == expected
 
@@ -76,7 +76,7 @@ def test_no_photos_are_an_empty_object(store):
 
 
 def test_no_more_is_read_than_is_being_written(store, monkeypatch):
-    monkeypatch.setattr(export, "PHOTOS_AT_ONCE", 2)
+    monkeypatch.setattr(export, "BATCH_SIZE", 2)
     asked = []
     take = keyed_table.Table.take
 
@@ -85,7 +85,7 @@ def test_no_more_is_read_than_is_being_written(store, monkeypatch):
         return take(self, rows, columns)
 
     monkeypatch.setattr(keyed_table.Table, "take", watched)
-    pieces = write_json(store({f"{number}": [1.0] for number in range(6)}))()
+    pieces = export_embeddings_json(store({f"{number}": [1.0] for number in range(6)}))()
 
     next(pieces)
 

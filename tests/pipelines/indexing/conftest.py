@@ -40,7 +40,7 @@ def store_angles(tmp_path) -> StoreAngles:
             }
             for image, angle in angles.items()
         ]
-        keyed_table.ensure(url, IMAGE_EMBEDDINGS)
+        keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS))
         return keyed_table.open_table(url)
 
@@ -57,7 +57,7 @@ def store_features(tmp_path) -> Callable[[Mapping[str, Sequence[float]]], Table]
             {"key": image, "image_id": image, "features": found}
             for image, found in features.items()
         ]
-        keyed_table.ensure(url, VISION_FEATURES)
+        keyed_table.ensure_table(url, VISION_FEATURES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
         return keyed_table.open_table(url)
 

@@ -28,7 +28,9 @@ def test_recall_by_chance_is_the_mean_over_all_orders(grades, depth):
 
     expected = recall_at(every, depth).mean()
 
-    assert random_baseline.recall(available[:, 3], photos, depth) == pytest.approx([expected])
+    assert random_baseline.random_recall(available[:, 3], photos, depth) == pytest.approx(
+        [expected]
+    )
 
 
 @pytest.mark.parametrize("grades", SETS)
@@ -37,7 +39,9 @@ def test_average_precision_by_chance_is_the_mean_over_all_orders(grades):
 
     expected = average_precision(every == 3).mean()
 
-    assert random_baseline.average_precision(available[:, 3], photos) == pytest.approx([expected])
+    assert random_baseline.random_average_precision(available[:, 3], photos) == pytest.approx(
+        [expected]
+    )
 
 
 @pytest.mark.parametrize("grades", SETS)
@@ -50,12 +54,12 @@ def test_precision_and_ndcg_by_chance_are_the_means_over_all_orders(grades, dept
     precision = precision_at(every, depth).mean()
     ndcg = ndcg_at(every[:, :depth], to_find, min(depth, len(grades))).mean()
 
-    assert random_baseline.precision(related, photos, depth) == pytest.approx([precision])
-    assert random_baseline.ndcg(available, depth) == pytest.approx([ndcg])
+    assert random_baseline.random_precision(related, photos, depth) == pytest.approx([precision])
+    assert random_baseline.random_ndcg(available, depth) == pytest.approx([ndcg])
 
 
 def test_nothing_is_found_by_chance_where_nothing_is_relevant():
     none, few = np.asarray([0]), np.asarray([2])
 
-    assert random_baseline.recall(none, few, 5).tolist() == [0]
-    assert np.isnan(random_baseline.average_precision(none, few)).all()
+    assert random_baseline.random_recall(none, few, 5).tolist() == [0]
+    assert np.isnan(random_baseline.random_average_precision(none, few)).all()

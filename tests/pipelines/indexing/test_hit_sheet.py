@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.evaluation.contact_sheet import GAP, SIDE
-from fb_marketplace.evaluation.relevance import IN_WORDS
-from fb_marketplace.pipelines.indexing.figures import COLOURS, draw_hits
+from fb_marketplace.evaluation.relevance import DESCRIPTIONS
+from fb_marketplace.pipelines.indexing.figures import GRADE_COLORS, plot_hits
 
 SHADES = {"found": "#0000ff", "missed": "#ff00ff", "partner": "#00ffff", "other": "#000080"}
 
@@ -37,8 +37,8 @@ def drawn(store_photos, measuring):
         ],
         columns=["image_id", "measure", "value"],
     )
-    sheet = draw_hits(hits, served, images, measuring)
-    assert draw_hits(hits, served, images, measuring) == sheet
+    sheet = plot_hits(hits, served, images, measuring)
+    assert plot_hits(hits, served, images, measuring) == sheet
     return Image.open(io.BytesIO(sheet), formats=("PNG",)).convert("RGB")
 
 
@@ -68,9 +68,9 @@ def test_frames_say_how_a_hit_is_graded(drawn):
     edge = GAP + (SIDE + GAP) - 2
     for query, grade in (("found", 3), ("missed", 1)):
         seen = drawn.getpixel((edge, row_of(drawn, query) + SIDE // 2))
-        assert seen == tuple(bytes.fromhex(COLOURS[grade][1:]))
+        assert seen == tuple(bytes.fromhex(GRADE_COLORS[grade][1:]))
 
 
 def test_every_grade_has_words_and_a_colour_of_its_own():
-    assert IN_WORDS.keys() == COLOURS.keys()
-    assert len(set(COLOURS.values())) == len(COLOURS)
+    assert DESCRIPTIONS.keys() == GRADE_COLORS.keys()
+    assert len(set(GRADE_COLORS.values())) == len(GRADE_COLORS)

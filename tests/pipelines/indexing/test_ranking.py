@@ -4,7 +4,7 @@ import pytest
 from scipy.sparse import csr_array
 
 from fb_marketplace.pipelines.indexing import exact_ranking
-from fb_marketplace.pipelines.indexing.exact_ranking import rank_all, search
+from fb_marketplace.pipelines.indexing.exact_ranking import exact_search, rank_all
 from fb_marketplace.pipelines.indexing.gallery import Gallery
 from fb_marketplace_serving.ann.index import Index
 
@@ -49,7 +49,7 @@ def ask_index():
         vectors = circle(angles.values())
         places = np.arange(len(angles)) if queries is None else np.asarray(queries)
         index = index or Index.build_flat(vectors, list(angles), ["p"] * len(angles))
-        return search(index, gallery(angles, copies), places, vectors[places])
+        return exact_search(index, gallery(angles, copies), places, vectors[places])
 
     return ask
 
@@ -85,7 +85,7 @@ def test_blocks_of_queries_give_what_one_gives(monkeypatch):
     angles = scattered(30)
     whole = asked(angles)
 
-    monkeypatch.setattr(exact_ranking, "SIMILARITIES_AT_ONCE", 100)
+    monkeypatch.setattr(exact_ranking, "SIMILARITY_BATCH_SIZE", 100)
 
     in_blocks = asked(angles)
     for found, expected in zip(in_blocks, whole, strict=True):

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.indexing.gallery import gallery_of
+from fb_marketplace.pipelines.indexing.gallery import make_gallery
 
 PRODUCTS = pd.DataFrame(
     [
@@ -33,7 +33,7 @@ def gallery():
     def make(*copies, more=()):
         groups = pd.DataFrame([(each, "same") for each in copies], columns=["image_id", "group"])
         images = [*SPLITS["image_id"].dropna().sort_values(), *more]
-        return gallery_of(images, PRODUCTS, SPLITS, groups)
+        return make_gallery(images, PRODUCTS, SPLITS, groups)
 
     return make
 

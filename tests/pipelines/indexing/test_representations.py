@@ -7,33 +7,33 @@ from PIL import Image
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.indexing.comparison_embeddings import (
-    of_layers,
-    of_pixels,
-    of_table,
-    of_words,
-    represent,
-    unit,
+    compute_comparison_embeddings,
+    embeddings_from_layers,
+    embeddings_from_pixels,
+    embeddings_from_table,
+    embeddings_from_text,
+    l2_normalize,
 )
 
 
 def test_vectors_come_in_the_order_that_is_asked_for_at_length_one(store_angles):
     table = store_angles({"a": 0, "b": 90, "c": 180})
 
-    found = of_table(table, ["c", "a"], "embedding", "embeddings")
+    found = embeddings_from_table(table, ["c", "a"], "embedding", "embeddings")
 
     assert found == pytest.approx(np.asarray([[-1, 0], [1, 0]]), abs=1e-6)
 
 
 def test_a_table_that_lacks_photos_is_told_with_the_command_that_makes_it(store_angles):
     with pytest.raises(UserError, match=r"lacks 1 of the 2 photos.*--pipeline=vision"):
-        of_table(store_angles({"a": 0}), ["a", "new"], "embedding", "vision")
+        embeddings_from_table(store_angles({"a": 0}), ["a", "new"], "embedding", "vision")
 
 
 def test_a_photo_that_is_only_lighter_has_the_same_pixels(store_photos, draw_photo, lighter):
     dark, other = (draw_photo(seed, size=(64, 64), format_="PNG") for seed in (1, 2))
     images = store_photos({"a": dark, "b": lighter(dark), "c": other})
 
-    found = of_pixels(images, ["c", "b", "a"], 8)
+    found = embeddings_from_pixels(images, ["c", "b", "a"], 8)
 
     assert found[1] @ found[2] > 0.95
     assert found[0] @ found[2] < 0.5
@@ -62,7 +62,7 @@ def test_words_weigh_by_how_rare_they_are_in_training_and_others_count_for_nothi
     )
     splits = pd.DataFrame({"product_id": list("pqrs"), "split": ["train", "train", "test", "test"]})
 
-    found = of_words(pd.Series(["r", "p", "q", "s"]), products, splits)
+    found = embeddings_from_text(pd.Series(["r", "p", "q", "s"]), products, splits)
 
     similarities = (found @ found.T).toarray()
     assert similarities[0, 1] > similarities[1, 2] > 0, "a chair is rarer than what is red"
@@ -71,7 +71,7 @@ def test_words_weigh_by_how_rare_they_are_in_training_and_others_count_for_nothi
 
 
 def test_a_vector_of_zeros_stays():
-    found = unit(np.float32([[0, 0], [3, 4]]))
+    found = l2_normalize(np.float32([[0, 0], [3, 4]]))
 
     assert found == pytest.approx(np.asarray([[0, 0], [0.6, 0.8]]))
 
@@ -83,7 +83,7 @@ def test_all_ways_to_tell_photos_apart_are_of_the_same_photos(
     products = pd.DataFrame({"product_id": ["p"], "title": ["a chair"], "description": [""]})
     splits = pd.DataFrame({"product_id": ["p"], "split": ["train"]})
 
-    found = represent(
+    found = compute_comparison_embeddings(
         pd.DataFrame({"image_id": names, "product_id": "p"}),
         store_angles({"b": 0, "a": 1}),
         store_features({"b": [1.0, 0, 0], "a": [0, 2.0, 0]}),
@@ -113,4 +113,4 @@ def test_a_layer_that_lacks_photos_is_told_with_the_command_that_makes_it():
     found = layers([("a", "pool", [1.0]), ("b", "pool", [1.0]), ("a", "top", [1.0])])
 
     with pytest.raises(UserError, match=r"lacks 1 of the 2 photos.*--pipeline=vision"):
-        of_layers(found, ["a", "b"])
+        embeddings_from_layers(found, ["a", "b"])

@@ -2,8 +2,11 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.pipelines.indexing.build_index import build_index
-from fb_marketplace.pipelines.indexing.evaluate_retrieval import ask_alone, ask_served
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
+    evaluate_served_index,
+    evaluate_within_split,
+)
+from fb_marketplace.storage.file_handles import FileRef
 
 
 def market(angles):
@@ -42,8 +45,8 @@ def ask_the_index(store_angles, told, tmp_path):
         built = build_index(table, owners, told)
         (tmp_path / "index").write_bytes(built.vectors)
         (tmp_path / "ids").write_bytes(built.ids)
-        files = StoredFile(str(tmp_path / "index")), StoredFile(str(tmp_path / "ids"))
-        return ask_served(*files, table, products, splits, as_groups(copies))
+        files = FileRef(str(tmp_path / "index")), FileRef(str(tmp_path / "ids"))
+        return evaluate_served_index(*files, table, products, splits, as_groups(copies))
 
     return ask
 
@@ -55,7 +58,7 @@ def ask_the_splits(store_angles, store_features, store_photos, draw_photo, measu
     def ask(angles, copies=()):
         _, products, splits = market(angles)
         features = {image: [1.0, float(len(image.partition(".")[0]))] for image in angles}
-        return ask_alone(
+        return evaluate_within_split(
             store_angles(angles),
             store_features(features),
             pd.DataFrame({"image_id": [], "layer": [], "embedding": []}),

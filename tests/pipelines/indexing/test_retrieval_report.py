@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.indexing.summarize import MEASURES, measure_retrieval
+from fb_marketplace.pipelines.indexing.summarize import METRICS, summarize_retrieval
 
 R1 = "same_product_recall_at_1"
 
@@ -25,7 +25,7 @@ def queries(gallery, embedding, found, category="Home"):
                     "chance": 0.25,
                 }
             )
-            for measure in MEASURES
+            for measure in METRICS
         ],
         ignore_index=True,
     )
@@ -42,7 +42,7 @@ def report(measuring):
             for embedding, found in (("encoder", [1, 1, 1, 0]), ("pixels", [1, 0, 0, 1]))
         ]
         asked = queries("all_photos", "encoder", [1, 0]) if served is None else served
-        return measure_retrieval(asked, pd.concat([*alone, *more]), measuring)
+        return summarize_retrieval(asked, pd.concat([*alone, *more]), measuring)
 
     return make
 
@@ -52,7 +52,7 @@ def test_the_encoder_s_measures_stand_by_gallery_with_chance_and_counts(report):
 
     found = {name: metrics[name][R1]["value"] for name in ("all_photos", "test_photos")}
     assert found == {"all_photos": 0.5, "test_photos": 0.75}
-    assert metrics["validation_photos"].keys() == set(MEASURES)
+    assert metrics["validation_photos"].keys() == set(METRICS)
     one = metrics["test_photos"][R1]
     assert (one["cases"], one["groups"], one["gallery"], one["chance"]) == (4, 4, 4, 0.25)
     assert one["low"] <= one["value"] <= one["high"]

@@ -5,19 +5,19 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace.parameters.ranking import RankerParameters, RankingMeasureParameters
+from fb_marketplace.parameters.ranking import RankerParameters, RankingEvaluationParameters
 from fb_marketplace.parameters.text import (
+    BM25Parameters,
     ProjectionParameters,
-    SentenceParameters,
-    WordParameters,
+    TextEncoderParameters,
 )
 from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS, VISION_FEATURES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 
 StoreRows = Callable[[str, pa.Schema, Sequence[Mapping[str, Any]]], Table]
-StoreFile = Callable[[str, bytes], StoredFile]
+StoreFile = Callable[[str, bytes], FileRef]
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def store_rows(tmp_path) -> StoreRows:
 
     def store(name: str, schema: pa.Schema, rows: Sequence[Mapping[str, Any]]) -> Table:
         url = str(tmp_path / f"{name}.lance")
-        keyed_table.ensure(url, schema)
+        keyed_table.ensure_table(url, schema)
         keyed_table.insert(url, pa.Table.from_pylist(list(rows), schema=schema))
         return keyed_table.open_table(url)
 
@@ -59,22 +59,24 @@ def store_features(store_rows: StoreRows) -> Callable[..., Table]:
 def store_file(tmp_path) -> StoreFile:
     """Stores bytes in a file of the test's own."""
 
-    def store(name: str, data: bytes) -> StoredFile:
+    def store(name: str, data: bytes) -> FileRef:
         (tmp_path / name).write_bytes(data)
-        return StoredFile(str(tmp_path / name))
+        return FileRef(str(tmp_path / name))
 
     return store
 
 
 @pytest.fixture(scope="session")
-def weighing(base_parameters) -> WordParameters:
-    return WordParameters.model_validate(base_parameters["word_index"])
+def weighing(base_parameters) -> BM25Parameters:
+    return BM25Parameters.model_validate(base_parameters["word_index"])
 
 
 @pytest.fixture(scope="session")
-def sentences(base_parameters) -> SentenceParameters:
+def sentences(base_parameters) -> TextEncoderParameters:
     """Of a network that is drawn, and small."""
-    return SentenceParameters.model_validate(base_parameters["sentences"] | {"weights": "random"})
+    return TextEncoderParameters.model_validate(
+        base_parameters["sentences"] | {"weights": "random"}
+    )
 
 
 @pytest.fixture(scope="session")
@@ -98,5 +100,5 @@ def growing(base_parameters) -> RankerParameters:
 
 
 @pytest.fixture(scope="session")
-def measuring(base_parameters) -> RankingMeasureParameters:
-    return RankingMeasureParameters.model_validate(base_parameters["ranking_measures"])
+def measuring(base_parameters) -> RankingEvaluationParameters:
+    return RankingEvaluationParameters.model_validate(base_parameters["ranking_measures"])

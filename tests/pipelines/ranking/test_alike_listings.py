@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fb_marketplace.pipelines.pricing import comparable_listings as module
-from fb_marketplace.pipelines.pricing.comparable_listings import Kinds, alike_listings
+from fb_marketplace.pipelines.pricing.comparable_listings import Kinds, find_comparable_listings
 
 
 def circle(*angles):
@@ -17,7 +17,7 @@ def found(angles, *, market=0, path=None, family=None, most=3, same_path=0.0, le
         np.arange(count, dtype=np.int32) if path is None else np.int32(path),
         np.arange(count, dtype=np.int32) if family is None else np.int32(family),
     )
-    return alike_listings(circle(*angles), kinds, most, same_path, least)
+    return find_comparable_listings(circle(*angles), kinds, most, same_path, least)
 
 
 def test_the_most_alike_come_first_and_none_is_its_own():
@@ -65,7 +65,7 @@ def test_blocks_of_listings_give_what_one_gives(monkeypatch):
     told["family"] = random.integers(0, 40, 60)
     whole = found(angles, **told)
 
-    monkeypatch.setattr(module, "NEARNESSES_AT_ONCE", 50)
+    monkeypatch.setattr(module, "SIMILARITY_BATCH_SIZE", 50)
 
     in_blocks = found(angles, **told)
     assert np.array_equal(in_blocks.rows, whole.rows)

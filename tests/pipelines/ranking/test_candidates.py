@@ -4,13 +4,13 @@ import pytest
 import tiny_text_encoder as tiny
 from small_market import facts, listing, unit
 
-from fb_marketplace.pipelines.ranking.judged_candidates import candidates_of, first_grades
-from fb_marketplace.pipelines.ranking.search_corpus import Asker, SearchGallery
-from fb_marketplace.pipelines.ranking.synthetic_queries import Asked, searches_of
-from fb_marketplace.storage.vectors import Vectors
+from fb_marketplace.pipelines.ranking.judged_candidates import first_grades, judge_candidates
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
+from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.encoders.text import TextEncoder
-from fb_marketplace_serving.search.candidates import gather
-from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
+from fb_marketplace_serving.search.candidates import collect_candidates
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 
 LABELS = ("Home", "Sport")
 SIZE, PICTURED = 4, 5
@@ -48,16 +48,16 @@ def market(encoder, weighing):
     drawn = random.normal(size=(len(owner), SIZE))
     embeddings = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     embeddings[2] = embeddings[0]  # q shows a copy of p's photo
-    vectors = Vectors(tuple(owner), embeddings)
+    vectors = VectorTable(tuple(owner), embeddings)
     probabilities = random.dirichlet([1, 1], len(owner)).astype(np.float32)
-    gallery = SearchGallery(
+    gallery = SearchCorpus(
         products.iloc[::-1],
         {name: listing(name, 5.0, path) for name, path in zip(names, paths, strict=True)},
         facts([*names, "z"], [*families, "f"]),
         vectors,
-        Vectors(tuple(SHOWN), np.stack(list(SHOWN.values()))),
+        VectorTable(tuple(SHOWN), np.stack(list(SHOWN.values()))),
         owner | {"z1": "z"},
-        Vectors(tuple(names), encoder.encode(titles).meaning),
+        VectorTable(tuple(names), encoder.encode(titles).meaning),
         weighing,
     )
     splits = pd.DataFrame(
@@ -66,14 +66,14 @@ def market(encoder, weighing):
         columns=["image_id", "product_id", "group", "split"],
     )
     copies = pd.DataFrame({"image_id": ["p1", "q1"], "group": ["p1", "p1"]})
-    asker = Asker(encoder, vectors, Vectors(tuple(owner), probabilities))
-    return gallery, asker, searches_of(products, splits, copies, "test")
+    asker = QueryEncoder(encoder, vectors, VectorTable(tuple(owner), probabilities))
+    return gallery, asker, make_queries(products, splits, copies, "test")
 
 
 @pytest.fixture(scope="module")
 def found(market):
     gallery, asker, searches = market
-    return candidates_of(gallery, asker, searches, LABELS)
+    return judge_candidates(gallery, asker, searches, LABELS)
 
 
 def of(found, kind, product):
@@ -91,12 +91,12 @@ def test_what_is_found_and_said_of_it_is_what_a_server_would(market, found):
         query = asker.query(each.asked)
         rows = gallery.rows_without(each.asked.hidden)
 
-        pool = gather(gallery.searched, query, rows=rows)
+        pool = collect_candidates(gallery.searched, query, rows=rows)
 
         assert each.pool.positions.tolist() == pool.positions.tolist()
         np.testing.assert_array_equal(
             each.features,
-            features_of(pool, query, gallery.searched.catalogue, LABELS, rows=rows),
+            compute_features(pool, query, gallery.searched.catalogue, LABELS, rows=rows),
         )
 
 
@@ -120,7 +120,7 @@ def test_copies_and_what_stands_in_the_same_place_are_graded_so_found_or_not(mar
     gallery, _, _ = market
 
     grades = {
-        product: gallery.grades(Asked("title", product, "", "", None, frozenset())).tolist()
+        product: gallery.grades(SearchQuery("title", product, "", "", None, frozenset())).tolist()
         for product in "pqrst"
     }
 
@@ -173,7 +173,7 @@ def test_a_search_by_words_knows_no_photo_and_the_other_way_round(market):
 def test_nothing_of_the_listing_is_asked_but_its_words_and_its_photo(market):
     _, asker, searches = market
     for asked in searches:
-        other = Asked(asked.kind, "x", "y", asked.words, asked.image_id, frozenset())
+        other = SearchQuery(asked.kind, "x", "y", asked.words, asked.image_id, frozenset())
 
         for one, same in zip(asker.query(asked), asker.query(other), strict=True):
             np.testing.assert_array_equal(one, same)

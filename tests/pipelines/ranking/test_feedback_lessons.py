@@ -11,22 +11,22 @@ from small_market import facts, listing
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
-from fb_marketplace.pipelines.ranking.click_training_data import taught_by_clicks, weight_of
-from fb_marketplace.pipelines.ranking.evaluation_corpus import Market
+from fb_marketplace.pipelines.ranking.click_training_data import click_dataset, propensity_weight
+from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
-from fb_marketplace.storage.feedback_source import FeedbackFolder
-from fb_marketplace.storage.vectors import Vectors
+from fb_marketplace.storage.feedback_source import FeedbackSource
+from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.feedback.events import (
     ClickLine,
-    FiltersAsked,
+    RequestedFilters,
     SearchLine,
     new_search_id,
     now,
 )
 from fb_marketplace_serving.search.ranker import Ranker
 from fb_marketplace_serving.search.ranking_features import FEATURES
-from fb_marketplace_serving.server.feedback_writer import FeedbackLog
+from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
 
 COUNT, SIZE = 60, 4
 LENGTH = FEATURES.index("description_words")
@@ -66,15 +66,15 @@ def market():
     photos = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     owner = {f"i-{each}": each for each in names}
     splits = [(image, each, each, split_of(each)) for image, each in owner.items()]
-    return Market(
+    return SearchEvaluationData(
         products=pd.DataFrame({"product_id": names, "title": WORDS, "description": ""}),
         splits=pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
         duplicate_groups=pd.DataFrame({"image_id": [], "group": []}, dtype="object"),
-        photos=Vectors(tuple(owner), photos),
-        pictures=Vectors(tuple(owner), photos),
-        probabilities=Vectors(tuple(owner), np.ones((COUNT, 1), np.float32)),
+        photos=VectorTable(tuple(owner), photos),
+        pictures=VectorTable(tuple(owner), photos),
+        probabilities=VectorTable(tuple(owner), np.ones((COUNT, 1), np.float32)),
         photo_products=owner,
-        texts=Vectors(tuple(names), encoder.encode([WORDS] * COUNT).meaning),
+        texts=VectorTable(tuple(names), encoder.encode([WORDS] * COUNT).meaning),
         encoder=encoder,
         shown={each: listing(each, 5.0, title=WORDS) for each in names},
         facts=facts(names, description_words=[LONG if is_long(each) else SHORT for each in names]),
@@ -129,7 +129,7 @@ def teach(market, weighing):
     gallery = market.gallery_without("test", weighing)
 
     def teach(feedback, parameters):
-        return taught_by_clicks(feedback, gallery, market.asker(), market.labels, parameters)
+        return click_dataset(feedback, gallery, market.asker(), market.labels, parameters)
 
     return teach
 
@@ -163,7 +163,7 @@ def test_weighted_by_its_place_a_click_teaches_what_is_better_and_counted_plainl
 
 
 def test_what_a_server_wrote_trains_a_ranker(market, weighing, training, gain_of_length, tmp_path):
-    log = FeedbackLog(tmp_path, lambda _: None)
+    log = FeedbackWriter(tmp_path, lambda _: None)
     queries = cycle([WORDS, "red", "chair", "old chair", "red bike", "blue"])
     for (shown, _), words in zip(draw_biased(200), queries, strict=False):
         clicked = {product for product in shown if is_long(product)}
@@ -173,7 +173,7 @@ def test_what_a_server_wrote_trains_a_ranker(market, weighing, training, gain_of
             time=now(),
             release="v1",
             words=words,
-            filters=FiltersAsked(),
+            filters=RequestedFilters(),
             offset=0,
             shown=shown,
         )
@@ -181,7 +181,7 @@ def test_what_a_server_wrote_trains_a_ranker(market, weighing, training, gain_of
         for product in sorted(clicked):
             log.add("clicks", ClickLine(search_id=search_id, time=now(), product_id=product))
     log.close()
-    feedback = read_feedback(FeedbackFolder(str(tmp_path)))
+    feedback = read_feedback(FeedbackSource(str(tmp_path)))
 
     trained = train_ranker(market, weighing, feedback, training)
 
@@ -289,4 +289,4 @@ def test_a_click_counts_for_as_many_as_were_not_made_for_want_of_a_look(
 ):
     told = training.model_copy(update={"position_bias": bias})
 
-    assert weight_of(position, told) == weight
+    assert propensity_weight(position, told) == weight

@@ -1,11 +1,11 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.ranking.click_log import LeftOut, joined, read_feedback
+from fb_marketplace.pipelines.ranking.click_log import ExcludedEvents, join_clicks, read_feedback
 from fb_marketplace.schemas.retrieval import Feedback
-from fb_marketplace.storage.feedback_source import FeedbackFolder
-from fb_marketplace_serving.feedback.events import ClickLine, FiltersAsked, SearchLine
-from fb_marketplace_serving.server.feedback_writer import FeedbackLog
+from fb_marketplace.storage.feedback_source import FeedbackSource
+from fb_marketplace_serving.feedback.events import ClickLine, RequestedFilters, SearchLine
+from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
 
 TIME = "2026-03-01T12:00:00.000+00:00"
 ONE, OTHER = "1" * 32, "2" * 32
@@ -17,7 +17,7 @@ def search(search_id=ONE, shown=("p", "q"), offset=0, words="oak chair"):
         time=TIME,
         release="v1",
         words=words,
-        filters=FiltersAsked(),
+        filters=RequestedFilters(),
         offset=offset,
         shown=list(shown),
     )
@@ -36,13 +36,13 @@ def rows(feedback):
 
 
 def test_what_a_server_wrote_is_read(tmp_path):
-    log = FeedbackLog(tmp_path, lambda _: None)
+    log = FeedbackWriter(tmp_path, lambda _: None)
     for line in (search(), search(OTHER, ["r", "p"], offset=20, words="größe")):
         log.add("searches", line)
     log.add("clicks", click(OTHER, "p"))
     log.close()
 
-    feedback = read_feedback(FeedbackFolder(str(tmp_path)))
+    feedback = read_feedback(FeedbackSource(str(tmp_path)))
 
     assert rows(feedback) == [
         (ONE, "oak chair", "p", 1, False),
@@ -54,17 +54,17 @@ def test_what_a_server_wrote_is_read(tmp_path):
 
 
 def test_without_a_folder_there_is_an_empty_table_of_the_same_form(tmp_path):
-    feedback = read_feedback(FeedbackFolder(str(tmp_path / "nowhere")))
+    feedback = read_feedback(FeedbackSource(str(tmp_path / "nowhere")))
 
     assert len(feedback) == 0
     Feedback.validate(feedback)
 
 
 def test_a_click_twice_is_a_click():
-    feedback, left_out = joined(as_json(search()), as_json(click(), click()))
+    feedback, left_out = join_clicks(as_json(search()), as_json(click(), click()))
 
     assert feedback["clicked"].tolist() == [False, True]
-    assert left_out == LeftOut(0, 0, 0)
+    assert left_out == ExcludedEvents(0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -82,29 +82,29 @@ def test_a_click_twice_is_a_click():
     ],
 )
 def test_malformed_lines_are_left_out_and_counted(wrong):
-    feedback, left_out = joined([wrong, *as_json(search(OTHER))], as_json(click(OTHER)))
+    feedback, left_out = join_clicks([wrong, *as_json(search(OTHER))], as_json(click(OTHER)))
 
     assert set(feedback["search_id"]) == {OTHER}
-    assert left_out == LeftOut(1, 0, 0)
+    assert left_out == ExcludedEvents(1, 0, 0)
 
 
 def test_malformed_clicks_are_counted_with_the_searches():
-    _, left_out = joined([b"{", *as_json(search())], [b"{", *as_json(search())])
+    _, left_out = join_clicks([b"{", *as_json(search())], [b"{", *as_json(search())])
 
-    assert left_out == LeftOut(3, 0, 0)
+    assert left_out == ExcludedEvents(3, 0, 0)
 
 
 def test_clicks_on_what_no_search_showed_are_left_out_and_counted():
     clicks = as_json(click(OTHER), click(ONE, "elsewhere"), click())
 
-    feedback, left_out = joined(as_json(search()), clicks)
+    feedback, left_out = join_clicks(as_json(search()), clicks)
 
     assert feedback["clicked"].tolist() == [False, True]
-    assert left_out == LeftOut(0, 0, 2)
+    assert left_out == ExcludedEvents(0, 0, 2)
 
 
 def test_of_searches_that_share_an_id_the_first_counts():
-    feedback, left_out = joined(as_json(search(), search(shown=["r"])), [])
+    feedback, left_out = join_clicks(as_json(search(), search(shown=["r"])), [])
 
     assert feedback["product_id"].tolist() == ["p", "q"]
-    assert left_out == LeftOut(0, 1, 0)
+    assert left_out == ExcludedEvents(0, 1, 0)

@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters.listings import PlaceParameters
-from fb_marketplace.pipelines.listings.gazetteer import make_places
-from fb_marketplace_serving.search.gazetteer import Places, UnknownPlaceError
+from fb_marketplace.parameters.listings import GazetteerParameters
+from fb_marketplace.pipelines.listings.gazetteer import build_gazetteer
+from fb_marketplace_serving.search.gazetteer import Gazetteer, UnknownPlaceError
 from fb_marketplace_serving.search.geo import distance_km
 
 OFFERED = {
@@ -30,8 +30,8 @@ OFFERED = {
     ],
 }
 # The whole list takes seconds to read: once for all tests.
-GB = PlaceParameters(country="GB", min_population=500)
-LARGER = PlaceParameters(country="GB", min_population=15000)
+GB = GazetteerParameters(country="GB", min_population=500)
+LARGER = GazetteerParameters(country="GB", min_population=15000)
 
 
 def listed(by_county):
@@ -41,7 +41,7 @@ def listed(by_county):
 
 @pytest.fixture(scope="module")
 def places():
-    return Places.from_bytes(make_places(listed(OFFERED), GB))
+    return Gazetteer.from_bytes(build_gazetteer(listed(OFFERED), GB))
 
 
 def near(place, latitude, longitude, km=5.0):
@@ -129,16 +129,18 @@ def test_places_are_the_same_whatever_the_order_of_the_listings():
     ordered = listed(OFFERED | {"EAST SUSSEX": ["Bexhill-on-Sea"]})
     shuffled = ordered.sample(frac=1, random_state=0)
 
-    assert make_places(pd.concat([shuffled, shuffled]), LARGER) == make_places(ordered, LARGER)
+    assert build_gazetteer(pd.concat([shuffled, shuffled]), LARGER) == build_gazetteer(
+        ordered, LARGER
+    )
 
 
 def test_listings_that_name_no_county_leave_the_towns():
     nowhere = pd.DataFrame({"town": ["Leeds", None], "county": [None, None]}, dtype="str")
-    found = Places.from_bytes(make_places(nowhere, LARGER))
+    found = Gazetteer.from_bytes(build_gazetteer(nowhere, LARGER))
 
     assert near(found.find("Leeds"), 53.80, -1.55)
 
 
 def test_a_country_that_is_none_is_told():
     with pytest.raises(UserError, match=r"'UK'.*such as GB"):
-        make_places(listed({}), PlaceParameters(country="UK", min_population=15000))
+        build_gazetteer(listed({}), GazetteerParameters(country="UK", min_population=15000))

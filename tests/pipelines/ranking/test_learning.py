@@ -4,13 +4,13 @@ from pipelines.ranking.whole_market import draw_tables, open_stored
 
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking import train_ranker as learning
-from fb_marketplace.pipelines.ranking.click_log import joined
+from fb_marketplace.pipelines.ranking.click_log import join_clicks
 from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
-from fb_marketplace.pipelines.ranking.train_ranker import measure_ranking, train_ranker
-from fb_marketplace.schemas.retrieval import RankingSearches
+from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
+from fb_marketplace.schemas.retrieval import RankingQueryMetrics
 from fb_marketplace_serving.search.ranker import Ranker
 
-NO_CLICKS = joined([], []).feedback
+NO_CLICKS = join_clicks([], []).feedback
 
 
 @pytest.fixture(autouse=True)
@@ -44,13 +44,15 @@ def trained(market, weighing, quick):
 @pytest.fixture
 def measured(market, trained, weighing, measuring, store_file):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
-    return measure_ranking(market, store_file("ranker", trained.ranker), weighing, few)
+    return evaluate_ranking(market, store_file("ranker", trained.ranker), weighing, few)
 
 
 def test_no_search_by_other_words_is_learned_from(market, weighing, quick, monkeypatch):
     taught = []
     take = learning.lessons_of
-    monkeypatch.setattr(learning, "lessons_of", lambda found: taught.extend(found) or take(found))
+    monkeypatch.setattr(
+        learning, "ranking_dataset", lambda found: taught.extend(found) or take(found)
+    )
 
     card = train_ranker(market, weighing, NO_CLICKS, quick).card
 
@@ -94,7 +96,7 @@ def test_what_is_measured_is_of_the_test_split_alone(measured, drawn):
 
 def test_every_kind_of_search_is_measured_once_by_each_method(measured):
     searches = measured.searches
-    RankingSearches.validate(searches)
+    RankingQueryMetrics.validate(searches)
 
     assert set(searches["kind"]) == set(KINDS)
     assert measured.metrics["searches"].keys() == {*KINDS, "all"}
@@ -119,7 +121,7 @@ def test_titles_are_put_to_the_photos_of_listings_that_have_one(measured, drawn)
 def test_the_same_is_measured_each_time(measured, market, trained, weighing, measuring, store_file):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
 
-    again = measure_ranking(market, store_file("again", trained.ranker), weighing, few)
+    again = evaluate_ranking(market, store_file("again", trained.ranker), weighing, few)
 
     pd.testing.assert_frame_equal(again.searches, measured.searches)
     assert again.metrics == measured.metrics

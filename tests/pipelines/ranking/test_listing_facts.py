@@ -6,12 +6,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace.pipelines.listings.listing_features import make_facts
+from fb_marketplace.pipelines.listings.listing_features import build_listing_features
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.gazetteer import COLUMNS as PLACE_COLUMNS
-from fb_marketplace_serving.search.listing_features import COLUMNS, Facts
+from fb_marketplace_serving.search.listing_features import COLUMNS, ListingFeatures
 
 NO_COPIES = pd.DataFrame(columns=["image_id", "group", "kind"], dtype="str")
 ROWS = [
@@ -59,7 +59,7 @@ def store(tmp_path):
             for image, (product_id, width, height) in photos.items()
         ]
         url = str(tmp_path / "images.lance")
-        keyed_table.ensure(url, IMAGES)
+        keyed_table.ensure_table(url, IMAGES)
         if rows:
             keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
@@ -72,11 +72,11 @@ def places(tmp_path):
     columns = [list(column) for column in zip(*ROWS, strict=True)]
     path = tmp_path / "places.parquet"
     pq.write_table(pa.table(dict(zip(PLACE_COLUMNS, columns, strict=True))), path)
-    return StoredFile(str(path))
+    return FileRef(str(path))
 
 
 def described(store, places, *rows, photos=None, duplicates=NO_COPIES):
-    return make_facts(products(*rows), store(photos or {}), duplicates, places)
+    return build_listing_features(products(*rows), store(photos or {}), duplicates, places)
 
 
 def families(found):
@@ -88,12 +88,12 @@ def test_facts_are_what_the_server_reads_sorted_by_id(store, places):
     found = described(store, places, product("q"), product("p"))
 
     assert tuple(pq.read_table(io.BytesIO(found.facts)).column_names) == COLUMNS
-    assert Facts.from_bytes(found.facts).product_ids == ("p", "q")
+    assert ListingFeatures.from_bytes(found.facts).product_ids == ("p", "q")
 
 
 def test_a_listing_is_where_its_town_is_or_nowhere(store, places):
     rows = (product("p", "Leeds"), product("q", "Nowhere"), product("r"))
-    facts = Facts.from_bytes(described(store, places, *rows).facts)
+    facts = ListingFeatures.from_bytes(described(store, places, *rows).facts)
 
     assert (facts.latitude[0], facts.longitude[0]) == (53.8, -1.5)
     assert all(math.isnan(each) for each in [*facts.latitude[1:], *facts.longitude[1:]])
@@ -102,7 +102,9 @@ def test_a_listing_is_where_its_town_is_or_nowhere(store, places):
 def test_a_description_is_as_long_as_it_has_words(store, places):
     rows = (product("p", description="Oak table, 2m.\nCollect!"), product("q", description=""))
 
-    assert Facts.from_bytes(described(store, places, *rows).facts).description_words.tolist() == [
+    assert ListingFeatures.from_bytes(
+        described(store, places, *rows).facts
+    ).description_words.tolist() == [
         4,
         0,
     ]
@@ -112,7 +114,7 @@ def test_the_largest_photo_of_a_listing_counts(store, places):
     photos = {"a": ("p", 640, 480), "b": ("p", 300, 2000), "c": ("q", 10, 10)}
     found = described(store, places, product("p"), product("q"), product("r"), photos=photos)
 
-    assert Facts.from_bytes(found.facts).photo_pixels.tolist() == [600_000, 100, 0]
+    assert ListingFeatures.from_bytes(found.facts).photo_pixels.tolist() == [600_000, 100, 0]
 
 
 def test_listings_that_copy_one_are_a_family_named_for_the_smallest_id(store, places):

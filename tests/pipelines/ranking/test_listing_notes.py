@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.pricing.insights import photos_elsewhere, unusual_prices
-from fb_marketplace.pipelines.pricing.price_intervals import Typical
+from fb_marketplace.pipelines.pricing.insights import find_photos_elsewhere, find_unusual_prices
+from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval
 from fb_marketplace_serving.search.price_insights import PhotoElsewhere, UnusualPrice
 
 
@@ -16,9 +16,9 @@ def unusual(*prices, low=20.0, high=80.0, alike=()):
             "currency": "GBP",
         }
     )
-    typical = Typical(np.full(len(prices), low), np.full(len(prices), high), 1.0)
+    typical = PriceInterval(np.full(len(prices), low), np.full(len(prices), high), 1.0)
     counts = np.full(len(prices), 12, np.int32)
-    return unusual_prices(listed, typical, counts, [list(alike)] * len(prices), 2.0)
+    return find_unusual_prices(listed, typical, counts, [list(alike)] * len(prices), 2.0)
 
 
 def test_a_price_beyond_the_factor_is_noted_on_either_side_and_no_other():
@@ -80,7 +80,7 @@ def elsewhere(copies, *, photos=PHOTOS, same=None, most=3, **offers):
         source_sha256=image_products["image_id"],
         sha256=[(same or {}).get(image, image) for image in image_products["image_id"]],
     )
-    return photos_elsewhere(products, image_products, groups, digests, most)
+    return find_photos_elsewhere(products, image_products, groups, digests, most)
 
 
 def test_a_photo_in_a_listing_of_another_price_is_told_in_both():

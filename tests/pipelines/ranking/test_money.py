@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.pricing.formatting import money, rounded_out
+from fb_marketplace.pipelines.pricing.formatting import format_money, round_outward
 
 
 @pytest.mark.parametrize(
@@ -15,7 +15,7 @@ from fb_marketplace.pipelines.pricing.formatting import money, rounded_out
     ],
 )
 def test_an_amount_is_written_as_a_buyer_reads_it(amount, currency, written):
-    assert money(amount, currency) == written
+    assert format_money(amount, currency) == written
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_an_amount_is_written_as_a_buyer_reads_it(amount, currency, written):
     ],
 )
 def test_ends_are_rounded_outwards_to_what_tells(low, high, rounded):
-    found = rounded_out(np.array([low]), np.array([high]))
+    found = round_outward(np.array([low]), np.array([high]))
 
     assert (found[0][0], found[1][0]) == rounded
 
 
 def test_what_is_not_known_stays_so():
-    low, high = rounded_out(np.array([np.nan, 3.0]), np.array([np.nan, 4.0]))
+    low, high = round_outward(np.array([np.nan, 3.0]), np.array([np.nan, 4.0]))
 
     assert np.isnan([low[0], high[0]]).all()
     assert (low[1], high[1]) == (3, 4)
@@ -47,7 +47,7 @@ def test_a_rounded_interval_holds_what_it_held():
     low = np.exp(random.uniform(-3, 10, 5000))
     high = low * np.exp(random.uniform(0, 3, 5000))
 
-    begin, end = rounded_out(low, high)
+    begin, end = round_outward(low, high)
 
     assert (begin <= low).all()
     assert (end >= high).all()

@@ -4,8 +4,8 @@ from safetensors.numpy import save
 from small_market import unit
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.text.build_text_to_image_index import build_picture_index
-from fb_marketplace.pipelines.text.cross_modal_projection import Layers, of_length_one, project
+from fb_marketplace.pipelines.text.build_text_to_image_index import build_text_to_image_index
+from fb_marketplace.pipelines.text.cross_modal_projection import Layers, l2_normalize, project
 from fb_marketplace_serving.ann.index import Index
 
 NAMES = [f"i{number:02}" for number in np.random.default_rng(0).permutation(20)]
@@ -35,7 +35,7 @@ def build(layers, store_file, store_features, indexing):
     photos = Index.build_flat(unit(np.random.default_rng(3), len(NAMES), PHOTO), NAMES, OWNERS)
 
     def build(features, told=indexing):
-        return build_picture_index(
+        return build_text_to_image_index(
             store_features(features),
             store_file("projection", save(layers._asdict())),
             store_file("ids", photos.to_bytes()[1]),
@@ -58,7 +58,7 @@ def test_each_row_is_where_the_network_puts_the_photo_by_its_direction(build, fe
     built = build(features)
 
     index = Index.from_bytes(built.vectors, built.ids)
-    expected = project(layers, of_length_one(np.stack([features[name] for name in NAMES])))
+    expected = project(layers, l2_normalize(np.stack([features[name] for name in NAMES])))
     np.testing.assert_allclose(index.vectors(np.arange(len(NAMES))), expected, atol=1e-6)
 
 

@@ -7,12 +7,12 @@ from small_market import count_words, facts, listing
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import (
-    chance_among,
-    measure_pictured,
+    evaluate_text_to_image,
+    random_recall,
 )
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.candidates import Searched
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.candidates import SearchIndexes
+from fb_marketplace_serving.search.listing_store import ListingStore
 
 COUNT = 24
 
@@ -44,9 +44,9 @@ def gallery():
     names = list("pqrst")
     shown = {name: listing(name, path="Sport" if name == "s" else "Home") for name in names}
     texts = Index.build_flat(np.eye(5, dtype=np.float32), names, names)
-    catalogue = Catalogue(photos, shown, facts(names))
+    catalogue = ListingStore(photos, shown, facts(names))
     return SimpleNamespace(
-        searched=Searched(catalogue, photos, pictures, texts, count_words(names))
+        searched=SearchIndexes(catalogue, photos, pictures, texts, count_words(names))
     )
 
 
@@ -58,21 +58,21 @@ def test_the_chance_is_that_of_all_ways_to_draw_three(photos, own):
 
     share = np.mean([min(draw) < own for draw in draws])
 
-    assert chance_among(photos, own, 3) == pytest.approx(share)
+    assert random_recall(photos, own, 3) == pytest.approx(share)
 
 
 def test_the_chance_among_many_photos_is_as_exact():
     drawn = np.random.default_rng(0).hypergeometric(4, 496, 10, 200_000)
 
-    assert chance_among(500, 4, 10) == pytest.approx(np.mean(drawn > 0), abs=0.002)
-    assert chance_among(10_000_000, 1, 10) == pytest.approx(1e-6, rel=0.05)
+    assert random_recall(500, 4, 10) == pytest.approx(np.mean(drawn > 0), abs=0.002)
+    assert random_recall(10_000_000, 1, 10) == pytest.approx(1e-6, rel=0.05)
 
 
 def test_a_title_whose_pictures_lie_by_its_own_photo_finds_it(gallery, measuring):
     encoder = Encoder({"a p": direction(1), "a q": direction(2)})
     titles = [("p", "g", "a p"), ("q", "h", "a q")]
 
-    found = measure_pictured(gallery, encoder, titles, measuring)
+    found = evaluate_text_to_image(gallery, encoder, titles, measuring)
 
     assert found["recall_at_10"]["value"] == 1
     assert found["photos"] == COUNT
@@ -88,7 +88,9 @@ def test_a_title_whose_pictures_lie_elsewhere_does_not(gallery, measuring):
     away[:12] = 1 / np.sqrt(12)
     encoder = Encoder({"an s": away, "a q": direction(2)})
 
-    found = measure_pictured(gallery, encoder, [("s", "g", "an s"), ("q", "h", "a q")], measuring)
+    found = evaluate_text_to_image(
+        gallery, encoder, [("s", "g", "an s"), ("q", "h", "a q")], measuring
+    )
 
     assert found["recall_at_10"]["value"] == 0.5
     assert found["recall_at_10"]["groups"] == 2
@@ -97,11 +99,13 @@ def test_a_title_whose_pictures_lie_elsewhere_does_not(gallery, measuring):
 def test_listings_without_a_photo_are_not_asked_for(gallery, measuring):
     encoder = Encoder({"a q": direction(2)})
 
-    found = measure_pictured(gallery, encoder, [("t", "g", "a t"), ("q", "h", "a q")], measuring)
+    found = evaluate_text_to_image(
+        gallery, encoder, [("t", "g", "a t"), ("q", "h", "a q")], measuring
+    )
 
     assert found["recall_at_10"]["cases"] == found["in_category"]["cases"] == 1
 
 
 def test_where_none_has_a_photo_that_is_told(gallery, measuring):
     with pytest.raises(UserError, match="nothing to measure"):
-        measure_pictured(gallery, Encoder({}), [("t", "g", "a t")], measuring)
+        evaluate_text_to_image(gallery, Encoder({}), [("t", "g", "a t")], measuring)

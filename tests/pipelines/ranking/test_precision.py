@@ -9,7 +9,7 @@ from onnx import numpy_helper
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.text import quantization as module
-from fb_marketplace.pipelines.text.quantization import choose_precision, in_int8
+from fb_marketplace.pipelines.text.quantization import quantize_int8, select_precision
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
 from fb_marketplace_serving.encoders.text import TextEncoder
 
@@ -25,7 +25,7 @@ def choose(store_file, sentences):
         ids = [f"p{number:02}" for number in range(len(TITLES))]
         products = pd.DataFrame({"product_id": ids, "title": title or TITLES, "description": ""})
         sides = [split if number % 2 else "train" for number in range(len(ids))]
-        return choose_precision(
+        return select_precision(
             store_file("encoder", tiny.graph(pictured=0)),
             store_file("tokenizer", tiny.tokenizer()),
             products.sample(frac=1, random_state=0),
@@ -54,7 +54,7 @@ def nearly(table):
 
 
 def test_fp32_is_the_encoder_as_it_is(choose, monkeypatch):
-    monkeypatch.setattr(module, "in_int8", None)
+    monkeypatch.setattr(module, "quantize_int8", None)
 
     onnx_, card = choose(precision="fp32")
 
@@ -63,7 +63,7 @@ def test_fp32_is_the_encoder_as_it_is(choose, monkeypatch):
 
 
 def test_int8_that_is_asked_for_is_not_judged(choose, monkeypatch):
-    monkeypatch.setattr(module, "in_int8", lambda graph: b"small")
+    monkeypatch.setattr(module, "quantize_int8", lambda graph: b"small")
 
     onnx_, card = choose(precision="int8")
 
@@ -72,7 +72,7 @@ def test_int8_that_is_asked_for_is_not_judged(choose, monkeypatch):
 
 
 def test_int8_that_finds_as_well_is_taken(choose, monkeypatch):
-    monkeypatch.setattr(module, "in_int8", with_words(nearly))
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
     onnx_, card = choose()
 
@@ -93,7 +93,7 @@ def test_int8_that_finds_as_well_is_taken(choose, monkeypatch):
     ],
 )
 def test_int8_that_finds_worse_is_refused(choose, monkeypatch, spoil):
-    monkeypatch.setattr(module, "in_int8", with_words(spoil))
+    monkeypatch.setattr(module, "quantize_int8", with_words(spoil))
 
     onnx_, card = choose()
 
@@ -106,7 +106,7 @@ def test_int8_that_finds_worse_is_refused(choose, monkeypatch, spoil):
 def test_a_loss_that_may_be_larger_than_is_allowed_is_refused(choose, monkeypatch):
     """It finds one of fourteen less: the mean may be chance, and what may be lost is more."""
     found = iter([np.ones(14, np.bool_), np.arange(14) > 0])
-    monkeypatch.setattr(module, "in_int8", with_words(nearly))
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
     monkeypatch.setattr(module, "_finds_itself", lambda *_: next(found))
 
     onnx_, card = choose()
@@ -119,14 +119,14 @@ def test_a_loss_that_may_be_larger_than_is_allowed_is_refused(choose, monkeypatc
 
 
 def test_it_is_judged_on_listings_of_the_validation_split(choose, monkeypatch):
-    monkeypatch.setattr(module, "in_int8", with_words(nearly))
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
     assert choose()[1]["searches"] == len(TITLES) // 2
     assert choose(precision_texts=10)[1]["searches"] == 10
 
 
 def test_without_such_listings_it_cannot_be_judged(choose, monkeypatch):
-    monkeypatch.setattr(module, "in_int8", with_words(nearly))
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
     with pytest.raises(UserError, match=r"no listing of the validation split.*precision: fp32"):
         choose(split="test")
@@ -135,7 +135,7 @@ def test_without_such_listings_it_cannot_be_judged(choose, monkeypatch):
 def test_a_quantised_encoder_is_smaller_and_means_nearly_the_same(sentences):
     exact = build_sentence_encoder(sentences)
 
-    small = in_int8(exact.onnx)
+    small = quantize_int8(exact.onnx)
 
     assert len(small) < len(exact.onnx) / 3
     one, other = (
@@ -143,4 +143,4 @@ def test_a_quantised_encoder_is_smaller_and_means_nearly_the_same(sentences):
         for graph in (exact.onnx, small)
     )
     assert (one * other).sum(axis=1).min() > 0.98
-    assert in_int8(exact.onnx) == small
+    assert quantize_int8(exact.onnx) == small

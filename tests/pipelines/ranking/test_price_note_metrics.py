@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.parameters.pricing import PriceNoteParameters
-from fb_marketplace.pipelines.pricing.metrics import count_notes, measure_typical
-from fb_marketplace.pipelines.pricing.price_intervals import Chosen, Typical
-from fb_marketplace_serving.search.price_insights import Note, PhotoElsewhere, UnusualPrice
+from fb_marketplace.parameters.pricing import PricingParameters
+from fb_marketplace.pipelines.pricing.metrics import count_insights, evaluate_price_intervals
+from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval, SelectedIntervals
+from fb_marketplace_serving.search.price_insights import Insight, PhotoElsewhere, UnusualPrice
 
-TOLD = PriceNoteParameters(
+TOLD = PricingParameters(
     coverage=0.8,
     neighbours=(5, 10),
     temperature=0.1,
@@ -37,10 +37,12 @@ def measured(rows, tried=None):
             "split": splits,
         }
     )
-    typical = Typical(np.float64(low), np.float64(high), 1.0)
-    chosen = Chosen(typical, np.full(len(rows), 9, np.int32), 5, tried or {5: 1.0, 10: 2.0})
-    trivial = Typical(np.float64(one_low), np.float64(one_high), 1.0)
-    found = measure_typical(listed, chosen, trivial, TOLD)
+    typical = PriceInterval(np.float64(low), np.float64(high), 1.0)
+    chosen = SelectedIntervals(
+        typical, np.full(len(rows), 9, np.int32), 5, tried or {5: 1.0, 10: 2.0}
+    )
+    trivial = PriceInterval(np.float64(one_low), np.float64(one_high), 1.0)
+    found = evaluate_price_intervals(listed, chosen, trivial, TOLD)
     json.dumps(found, allow_nan=False)
     return found
 
@@ -82,10 +84,10 @@ def test_a_split_without_an_interval_is_left_out():
 
 
 def test_notes_and_the_listings_that_have_them_are_counted_by_kind():
-    unusual = Note("unusual_price", "", UnusualPrice(1, 2, 5, ()))
-    elsewhere = Note("photo_elsewhere", "", PhotoElsewhere("q", "i", "j", 1, None, "near"))
+    unusual = Insight("unusual_price", "", UnusualPrice(1, 2, 5, ()))
+    elsewhere = Insight("photo_elsewhere", "", PhotoElsewhere("q", "i", "j", 1, None, "near"))
 
-    assert count_notes({"a": [unusual, elsewhere, elsewhere], "b": [elsewhere], "c": []}) == {
+    assert count_insights({"a": [unusual, elsewhere, elsewhere], "b": [elsewhere], "c": []}) == {
         "unusual_price": {"notes": 1, "listings": 1},
         "photo_elsewhere": {"notes": 3, "listings": 2},
     }

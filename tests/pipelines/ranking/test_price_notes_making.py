@@ -8,12 +8,12 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from fb_marketplace.parameters.pricing import PriceNoteParameters
-from fb_marketplace.pipelines.pricing.build_price_insights import make_price_notes
+from fb_marketplace.parameters.pricing import PricingParameters
+from fb_marketplace.pipelines.pricing.build_price_insights import build_price_insights
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.listing_features import COLUMNS
-from fb_marketplace_serving.search.price_insights import PriceNotes
+from fb_marketplace_serving.search.price_insights import PriceInsightTable
 
 TOLD = {
     "coverage": 0.8,
@@ -68,7 +68,7 @@ class Market:
 
     def table(self, name, rows, schema):
         url = str(self.folder / f"{name}.lance")
-        keyed_table.ensure(url, schema)
+        keyed_table.ensure_table(url, schema)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
@@ -106,7 +106,7 @@ class Market:
         pq.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True))), buffer)
         facts.write_bytes(buffer.getvalue())
         images = [photo["image_id"] for photo in photos]
-        made = make_price_notes(
+        made = build_price_insights(
             products.iloc[shuffled].drop(columns=["angle", "family", "split"]),
             pd.DataFrame(
                 {
@@ -117,15 +117,15 @@ class Market:
                 }
             ),
             self.table("texts", texts, text),
-            StoredFile(str(facts)),
+            FileRef(str(facts)),
             self.table("images", photos, photo),
             pd.DataFrame({"image_id": images, "product_id": ids}),
             pd.DataFrame(self.copies, columns=["image_id", "group", "kind"]).astype("str"),
-            PriceNoteParameters(**TOLD | told),
+            PricingParameters(**TOLD | told),
         )
         json.dumps(made.metrics, allow_nan=False)
         self.written = made.price_notes
-        return PriceNotes.from_bytes(made.price_notes), made.metrics
+        return PriceInsightTable.from_bytes(made.price_notes), made.metrics
 
 
 @pytest.fixture
@@ -247,4 +247,4 @@ def test_the_same_listings_give_the_same_bytes(tmp_path):
 
 def test_fewer_neighbours_than_are_needed_are_refused():
     with pytest.raises(ValidationError, match="expected each to be at least least_alike, 6"):
-        PriceNoteParameters(**TOLD | {"least_alike": 6})
+        PricingParameters(**TOLD | {"least_alike": 6})

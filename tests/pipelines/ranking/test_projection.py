@@ -12,7 +12,7 @@ from fb_marketplace.pipelines.text.cross_modal_projection import (
     train_projection,
 )
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 THINGS = (
@@ -33,7 +33,7 @@ def files(sentences, tmp_path_factory):
     folder = tmp_path_factory.mktemp("encoder")
     for name, data in build_sentence_encoder(sentences)._asdict().items():
         (folder / name).write_bytes(data)
-    return StoredFile(str(folder / "onnx")), StoredFile(str(folder / "tokenizer"))
+    return FileRef(str(folder / "onnx")), FileRef(str(folder / "tokenizer"))
 
 
 @pytest.fixture

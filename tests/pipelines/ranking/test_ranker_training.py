@@ -7,13 +7,13 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking.lambdamart import (
     FOLDS,
-    TAUGHT,
-    Lessons,
+    TRAINING_KINDS,
+    RankingDataset,
     _folds,
-    lessons_of,
-    train_trees,
+    ranking_dataset,
+    train_lambdamart,
 )
-from fb_marketplace_serving.search.candidates import Pool
+from fb_marketplace_serving.search.candidates import CandidateSet
 from fb_marketplace_serving.search.ranker import Ranker
 from fb_marketplace_serving.search.ranking_features import FEATURES
 
@@ -35,11 +35,11 @@ def lessons():
     features[:, DISTANCE] = np.nan
     grades = np.clip(np.round(features[:, WORDS] + random.normal(size=sizes.sum()) / 3), 0, 3)
     groups = np.array([f"g{number // 2}" for number in range(len(sizes))])
-    return Lessons(features, grades.astype(np.int8), sizes, groups)
+    return RankingDataset(features, grades.astype(np.int8), sizes, groups)
 
 
 def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
-    model, card = train_trees(lessons, growing)
+    model, card = train_lambdamart(lessons, growing)
 
     ranker = Ranker.from_bytes(model)
     scores = ranker.scores(lessons.features)
@@ -55,11 +55,11 @@ def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
 @pytest.mark.parametrize("cores", [1, 2])
 def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, monkeypatch, cores):
     few = growing.model_copy(update={"most_trees": 2})
-    once = train_trees(lessons, few)
+    once = train_lambdamart(lessons, few)
 
     monkeypatch.setattr(lambdamart, "openmp_threads", lambda: cores)
 
-    assert train_trees(lessons, few) == once
+    assert train_lambdamart(lessons, few) == once
 
 
 def test_no_group_is_learned_from_and_measured_on(lessons):
@@ -83,13 +83,13 @@ def search(fused, group="g"):
     return SimpleNamespace(
         features=np.tile(positions[:, np.newaxis], (1, len(FEATURES))).astype(np.float64),
         grades=(positions % 4).astype(np.int8),
-        pool=Pool(positions, {}, {}, np.array(fused, np.float64), np.full(count, -1)),
+        pool=CandidateSet(positions, {}, {}, np.array(fused, np.float64), np.full(count, -1)),
         asked=SimpleNamespace(group=group),
     )
 
 
 def test_searches_that_found_nothing_teach_nothing():
-    found = lessons_of([search([0.1, 0.2], "g"), search([], "h"), search([0.3] * 3, "i")])
+    found = ranking_dataset([search([0.1, 0.2], "g"), search([], "h"), search([0.3] * 3, "i")])
 
     assert found.sizes.tolist() == [2, 3]
     assert found.groups.tolist() == ["g", "i"]
@@ -98,12 +98,12 @@ def test_searches_that_found_nothing_teach_nothing():
 
 
 def test_of_a_search_those_teach_that_its_sources_together_put_first():
-    fused = np.random.default_rng(0).permutation(3 * TAUGHT).astype(np.float64)
+    fused = np.random.default_rng(0).permutation(3 * TRAINING_KINDS).astype(np.float64)
 
-    found = lessons_of([search(fused)])
+    found = ranking_dataset([search(fused)])
 
-    assert found.sizes.tolist() == [TAUGHT]
-    assert found.features[:, 0].tolist() == np.argsort(-fused)[:TAUGHT].tolist()
+    assert found.sizes.tolist() == [TRAINING_KINDS]
+    assert found.features[:, 0].tolist() == np.argsort(-fused)[:TRAINING_KINDS].tolist()
 
 
 def about(groups):
@@ -111,15 +111,15 @@ def about(groups):
     random = np.random.default_rng(1)
     features = random.normal(size=(20 * len(groups), len(FEATURES)))
     grades = np.clip(np.round(features[:, WORDS]), 0, 3).astype(np.int8)
-    return Lessons(features, grades, np.full(len(groups), 20), np.array(groups))
+    return RankingDataset(features, grades, np.full(len(groups), 20), np.array(groups))
 
 
 def test_with_fewer_groups_than_folds_each_is_one(growing):
     few = growing.model_copy(update={"most_trees": 2})
 
-    assert train_trees(about(["g", "h", "g", "i"]), few)[1]["folds"] == 3
+    assert train_lambdamart(about(["g", "h", "g", "i"]), few)[1]["folds"] == 3
 
 
 def test_of_one_group_nothing_can_be_learned(growing):
     with pytest.raises(UserError, match=r"found 3 searches .* about one group .*larger share"):
-        train_trees(about(["g", "g", "g"]), growing)
+        train_lambdamart(about(["g", "g", "g"]), growing)

@@ -3,10 +3,10 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.evaluation.retrieval_metrics import NDCG
-from fb_marketplace.pipelines.ranking.judged_candidates import Candidates
-from fb_marketplace.pipelines.ranking.metrics import measure_searches, summarise
-from fb_marketplace.pipelines.ranking.synthetic_queries import Asked
-from fb_marketplace_serving.search.candidates import Pool
+from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates
+from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
+from fb_marketplace_serving.search.candidates import CandidateSet
 from fb_marketplace_serving.search.ranking_features import FEATURES
 
 RECALL = "recall_at_10"
@@ -25,15 +25,15 @@ def search(kind, grades, scores, ranks, available, families=None, group="g", pro
     features = np.zeros((count, len(FEATURES)))
     features[:, 0] = scores
     first = np.array(next(iter(ranks.values())), np.int32)
-    pool = Pool(
+    pool = CandidateSet(
         np.arange(count),
         {},
         {source: np.array(of, np.int32) for source, of in ranks.items()},
         np.where(first > 0, 1 / (60 + first), 0.0),
         np.full(count, -1),
     )
-    return Candidates(
-        Asked(kind, product, group, "", None, frozenset()),
+    return JudgedCandidates(
+        SearchQuery(kind, product, group, "", None, frozenset()),
         pool,
         features,
         np.array(grades, np.int8),
@@ -65,7 +65,7 @@ def test_each_method_puts_the_candidates_in_its_own_order():
         "title", **FOUR, scores=[1, 4, 2, 3], ranks={"words": [1, 2, 3, 0], "meaning": [4, 3, 2, 1]}
     )
 
-    measured = measure_searches([found], ByFirstFeature())
+    measured = evaluate_queries([found], ByFirstFeature())
 
     ideal = discounted(3, 2, 1, 1)
     for method, gained in {
@@ -83,7 +83,7 @@ def test_a_source_that_does_not_find_the_listing_does_not_recall_it():
         "title", **FOUR, scores=[1, 4, 2, 3], ranks={"words": [1, 0, 3, 2], "meaning": [4, 3, 2, 1]}
     )
 
-    measured = measure_searches([found], ByFirstFeature())
+    measured = evaluate_queries([found], ByFirstFeature())
 
     assert value(measured, "words", RECALL) == 0
     assert value(measured, "meaning", RECALL) == value(measured, "ranker", RECALL) == 1
@@ -99,7 +99,7 @@ def test_only_the_first_ten_count():
         available=[10, 0, 0, 1],
     )
 
-    measured = measure_searches([found], ByFirstFeature())
+    measured = evaluate_queries([found], ByFirstFeature())
 
     assert value(measured, "ranker", RECALL) == value(measured, "ranker", NDCG) == 0
     assert value(measured, "words", RECALL) == 1
@@ -117,7 +117,7 @@ def test_listings_of_one_family_are_one_hit():
         families=families,
     )
 
-    measured = measure_searches([found], ByFirstFeature())
+    measured = evaluate_queries([found], ByFirstFeature())
 
     assert value(measured, "ranker", RECALL) == 1
     assert value(measured, "ranker", NDCG) == pytest.approx(discounted(1, 3) / discounted(3, 1))
@@ -129,7 +129,7 @@ def test_chance_draws_anew_for_each_search_and_the_same_each_time():
         for _ in range(100)
     ]
 
-    one, same = (measure_searches(found, ByFirstFeature()) for _ in range(2))
+    one, same = (evaluate_queries(found, ByFirstFeature()) for _ in range(2))
 
     pd.testing.assert_frame_equal(one, same)
     chance = one[(one["method"] == "chance") & (one["measure"] == RECALL)]["value"]
@@ -141,7 +141,7 @@ def test_who_asked_what_is_told_of_each_value():
         "short", **FOUR, scores=[0] * 4, ranks={"words": [1] * 4}, product="q", group="h"
     )
 
-    measured = measure_searches([found], ByFirstFeature())
+    measured = evaluate_queries([found], ByFirstFeature())
 
     assert set(map(tuple, measured[["kind", "product_id", "group"]].to_numpy())) == {
         ("short", "q", "h")
@@ -174,11 +174,11 @@ def two_kinds():
         "photo", [3, 0], [2, 1], {"picture": [1, 2]}, [1, 0, 0, 1], product="p0", group="g0"
     )
     found = [title(0, 1, 1, 3), title(1, 1, 7, 1), title(2, 3, 12, 7), photo]
-    return measure_searches(found, ByFirstFeature())
+    return evaluate_queries(found, ByFirstFeature())
 
 
 def test_means_are_by_kind_and_in_all(two_kinds, measuring):
-    told = summarise(two_kinds, measuring)
+    told = summarize_queries(two_kinds, measuring)
 
     assert told.keys() == {"title", "photo", "all"}
     ranker = {kind: told[kind][NDCG]["methods"]["ranker"] for kind in told}
@@ -194,14 +194,14 @@ def test_means_are_by_kind_and_in_all(two_kinds, measuring):
 
 
 def test_the_best_source_is_that_of_the_highest_mean(two_kinds, measuring):
-    told = summarise(two_kinds, measuring)["title"]
+    told = summarize_queries(two_kinds, measuring)["title"]
 
     assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "meaning"
     assert told[NDCG]["gains"].keys() == {"fusion", "meaning", "words"}
 
 
 def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
-    told = summarise(two_kinds, measuring)["title"][NDCG]
+    told = summarize_queries(two_kinds, measuring)["title"][NDCG]
 
     ranker, meaning = (1 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1 / 3) / 3
     gain = told["gains"]["meaning"]
@@ -213,7 +213,7 @@ def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
 
 
 def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kinds, measuring):
-    told = summarise(two_kinds, measuring)
+    told = summarize_queries(two_kinds, measuring)
 
     assert told["all"][NDCG]["best_source"] is None
     assert told["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "chance"}
@@ -221,7 +221,7 @@ def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kind
     assert told["photo"][NDCG]["best_source"] == "picture"
     by_words = two_kinds[two_kinds["kind"] == "title"].assign(kind="short")
     asked_twice = pd.concat([two_kinds[two_kinds["kind"] == "title"], by_words])
-    assert summarise(asked_twice, measuring)["all"][NDCG]["best_source"] == "meaning"
+    assert summarize_queries(asked_twice, measuring)["all"][NDCG]["best_source"] == "meaning"
 
 
 def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
@@ -234,7 +234,7 @@ def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
         available=[10, 0, 0, 1],
     )
 
-    told = summarise(measure_searches([found], ByFirstFeature()), measuring)["title"]
+    told = summarize_queries(evaluate_queries([found], ByFirstFeature()), measuring)["title"]
 
     for measure in (NDCG, RECALL):
         for name in ("fusion", "words"):

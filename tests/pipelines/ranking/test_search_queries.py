@@ -1,14 +1,19 @@
 import pandas as pd
 import pytest
 
-from fb_marketplace.evaluation.query_text import COMMON, SHORT, content_words, shortened
+from fb_marketplace.evaluation.query_text import (
+    COMMON_WORDS,
+    SHORT_QUERY_WORDS,
+    content_words,
+    shorten_title,
+)
 from fb_marketplace.pipelines.ranking.synthetic_queries import (
     KINDS,
-    LEARNED,
     SYNONYMS,
-    kinds_of,
-    paraphrased,
-    searches_of,
+    TRAINING_KINDS,
+    make_queries,
+    paraphrase_title,
+    query_kinds,
 )
 from fb_marketplace_serving.search.tokenizer import terms, words
 
@@ -33,7 +38,7 @@ def market(photos, titles=None, copies=(), sides=None):
 
 
 def asked(*told, split="test", **named):
-    return searches_of(*market(*told, **named), split)
+    return make_queries(*market(*told, **named), split)
 
 
 def kinds(searches):
@@ -99,7 +104,7 @@ def test_only_listings_of_the_split_are_searched_for():
 def test_listings_that_are_not_there_are_not_searched_for():
     products, splits, groups = market({"p": ["a"], "q": ["b"]})
 
-    searches = searches_of(products[products["product_id"] == "q"], splits, groups, "test")
+    searches = make_queries(products[products["product_id"] == "q"], splits, groups, "test")
 
     assert {search.product_id for search in searches} == {"q"}
 
@@ -110,8 +115,8 @@ def test_searches_hang_on_no_order_of_rows():
 
     mixed = (each.sample(frac=1, random_state=0) for each in (products, splits, groups))
 
-    searches = searches_of(products, splits, groups, "test")
-    assert searches_of(*mixed, "test") == searches
+    searches = make_queries(products, splits, groups, "test")
+    assert make_queries(*mixed, "test") == searches
     listings = [search.product_id for search in searches]
     assert listings == sorted(listings)
     assert {each.image_id for each in searches if each.kind == "photo"} == {"a", "c"}
@@ -128,12 +133,12 @@ def test_searches_hang_on_no_order_of_rows():
     ],
 )
 def test_short_is_the_first_words_that_say_something_or_all(title, short):
-    assert shortened(title) == short
-    assert len(content_words(title)[:SHORT]) <= SHORT
+    assert shorten_title(title) == short
+    assert len(content_words(title)[:SHORT_QUERY_WORDS]) <= SHORT_QUERY_WORDS
 
 
 def test_a_paraphrase_turns_the_order_round():
-    assert paraphrased("Red sofa for my garden") == "garden couch red"
+    assert paraphrase_title("Red sofa for my garden") == "garden couch red"
 
 
 def test_what_is_said_in_place_of_a_word_is_another_word_to_a_search_by_words():
@@ -142,15 +147,15 @@ def test_what_is_said_in_place_of_a_word_is_another_word_to_a_search_by_words():
 
 
 def test_words_that_can_be_said_otherwise_are_no_common_ones():
-    assert not COMMON & SYNONYMS.keys()
-    assert all(words(word) == word.split() for word in (*COMMON, *SYNONYMS))
+    assert not COMMON_WORDS & SYNONYMS.keys()
+    assert all(words(word) == word.split() for word in (*COMMON_WORDS, *SYNONYMS))
 
 
 def test_paraphrases_are_never_learned_from():
-    assert set(KINDS) - set(LEARNED) == {"paraphrase"}
+    assert set(KINDS) - set(TRAINING_KINDS) == {"paraphrase"}
 
 
 def test_the_kinds_of_searches_are_told_in_their_order():
     searches = asked({"p": ["a", "b"]})
 
-    assert kinds_of(searches).tolist() == kinds(searches)
+    assert query_kinds(searches).tolist() == kinds(searches)

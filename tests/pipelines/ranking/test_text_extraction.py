@@ -4,7 +4,11 @@ import pytest
 import tiny_text_encoder as tiny
 
 from fb_marketplace.pipelines.text import embed_texts as text_extraction
-from fb_marketplace.pipelines.text.embed_texts import embed_texts, name_texts, report_texts
+from fb_marketplace.pipelines.text.embed_texts import (
+    embed_texts,
+    plan_text_embeddings,
+    report_text_embeddings,
+)
 from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
 from fb_marketplace.storage import keyed_table
 from fb_marketplace_serving.encoders.text import TextEncoder
@@ -35,7 +39,7 @@ def listings(titles, description="old"):
 
 
 def read(products, encoder, told, held=frozenset()):
-    keys = name_texts(products, *encoder, held)
+    keys = plan_text_embeddings(products, *encoder, held)
     retained, *batches = embed_texts(products, *encoder, keys, told)
     assert retained.held == held
     return retained.keys, [batch.to_pylist() for batch in batches]
@@ -47,15 +51,17 @@ def keep(encoder, telling, tmp_path):
     url = str(tmp_path / "texts.lance")
 
     def keep(products):
-        keyed_table.ensure(url, TEXT_EMBEDDINGS)
-        keys = name_texts(products, *encoder, keyed_table.held_keys(url))
+        keyed_table.ensure_table(url, TEXT_EMBEDDINGS)
+        keys = plan_text_embeddings(products, *encoder, keyed_table.existing_keys(url))
         retained, *batches = embed_texts(products, *encoder, keys, telling)
         keyed_table.retain(url, retained.keys)
         for batch in batches:
             keyed_table.insert(url, batch)
         table = keyed_table.open_table(url)
         rows = table.read(["product_id", "meaning"]).to_pylist()
-        return report_texts(keys, table), {row["product_id"]: row["meaning"] for row in rows}
+        return report_text_embeddings(keys, table), {
+            row["product_id"]: row["meaning"] for row in rows
+        }
 
     return keep
 
@@ -86,7 +92,7 @@ def test_a_key_hangs_on_the_listing_its_text_and_what_encodes_it(encoder, store_
         "encoder": (products, store_file("other", tiny.graph(seed=1)), tokenizer),
         "tokenizer": (products, graph, store_file("padding", tiny.tokenizer(padded_to=9))),
     }.items():
-        keys[name] = name_texts(*told, frozenset()).wanted
+        keys[name] = plan_text_embeddings(*told, frozenset()).wanted
 
     assert len({key for wanted in keys.values() for key in wanted}) == 2 * len(keys)
 
@@ -94,7 +100,7 @@ def test_a_key_hangs_on_the_listing_its_text_and_what_encodes_it(encoder, store_
 def test_the_order_of_listings_says_nothing(encoder):
     products = listings(TITLES)
 
-    assert name_texts(products, *encoder, frozenset()) == name_texts(
+    assert plan_text_embeddings(products, *encoder, frozenset()) == plan_text_embeddings(
         products.iloc[::-1], *encoder, frozenset()
     )
 

@@ -3,9 +3,9 @@ import pytest
 from safetensors.numpy import save
 
 from fb_marketplace.pipelines.text.cross_modal_projection import Layers, project
-from fb_marketplace.pipelines.text.export_text_encoder import join_text_encoder
+from fb_marketplace.pipelines.text.export_text_encoder import export_text_encoder
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 TEXTS = ["oak table", "", "a red lamp, hardly used"]
@@ -29,8 +29,8 @@ def join(sentence, layers, tmp_path):
     def join():
         (tmp_path / "encoder").write_bytes(sentence.onnx)
         (tmp_path / "projection").write_bytes(save(layers._asdict()))
-        return join_text_encoder(
-            StoredFile(str(tmp_path / "encoder")), StoredFile(str(tmp_path / "projection"))
+        return export_text_encoder(
+            FileRef(str(tmp_path / "encoder")), FileRef(str(tmp_path / "projection"))
         )
 
     return join

@@ -1,19 +1,23 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.parameters.pricing import PriceNoteParameters
-from fb_marketplace.pipelines.pricing.comparable_listings import Alike, Kinds, alike_listings
+from fb_marketplace.parameters.pricing import PricingParameters
+from fb_marketplace.pipelines.pricing.comparable_listings import (
+    ComparableListings,
+    Kinds,
+    find_comparable_listings,
+)
 from fb_marketplace.pipelines.pricing.price_intervals import (
-    Estimate,
-    calibrated,
-    held,
+    PriceEstimate,
+    calibrate_intervals,
+    compute_price_intervals,
+    interval_from_category,
+    interval_from_comparables,
+    is_covered,
     log_widths,
-    of_alike,
-    of_market,
-    typical_prices,
 )
 
-TOLD = PriceNoteParameters(
+TOLD = PricingParameters(
     coverage=0.8,
     neighbours=(5, 10),
     temperature=0.1,
@@ -35,7 +39,7 @@ def told(**changes):
 
 
 def near(rows, nearness):
-    return Alike(np.array(rows, np.int32), np.array(nearness, np.float32))
+    return ComparableListings(np.array(rows, np.int32), np.array(nearness, np.float32))
 
 
 def market(seed, count=1000):
@@ -47,7 +51,7 @@ def market(seed, count=1000):
     logs = 4 + 2 * points[:, 0] + spread * random.standard_t(4, count)
     alone = np.arange(count, dtype=np.int32)
     kinds = Kinds(np.zeros(count, np.int32), alone, alone)
-    alike = alike_listings(points.astype(np.float32), kinds, 10, 0.0, 0.0)
+    alike = find_comparable_listings(points.astype(np.float32), kinds, 10, 0.0, 0.0)
     splits = random.choice(["train", "validation", "test"], count, p=[0.6, 0.2, 0.2])
     return logs, alike, splits, points
 
@@ -57,18 +61,18 @@ def test_prices_of_the_test_split_are_held_as_often_as_was_asked_for():
         shares = []
         for seed in range(10):
             logs, alike, splits, _ = market(seed)
-            found = typical_prices(logs, alike, splits, told(coverage=coverage))
-            shares.append(held(np.exp(logs), found.typical)[splits == "test"].mean())
+            found = compute_price_intervals(logs, alike, splits, told(coverage=coverage))
+            shares.append(is_covered(np.exp(logs), found.typical)[splits == "test"].mean())
 
         assert np.mean(shares) == pytest.approx(coverage, abs=0.02)
 
 
 def test_they_are_narrower_than_one_interval_for_all():
     logs, alike, splits, _ = market(0)
-    one = of_market(logs, np.zeros(len(logs), np.int32), splits == "train", 0.2)
+    one = interval_from_category(logs, np.zeros(len(logs), np.int32), splits == "train", 0.2)
 
-    found = typical_prices(logs, alike, splits, TOLD).typical
-    trivial = calibrated(logs, one, splits != "test", 0.8)
+    found = compute_price_intervals(logs, alike, splits, TOLD).typical
+    trivial = calibrate_intervals(logs, one, splits != "test", 0.8)
 
     assert log_widths(found).mean() < 0.8 * log_widths(trivial).mean()
 
@@ -76,7 +80,7 @@ def test_they_are_narrower_than_one_interval_for_all():
 def test_they_are_wider_where_alike_listings_disagree():
     logs, alike, splits, points = market(0)
 
-    widths = log_widths(typical_prices(logs, alike, splits, TOLD).typical)
+    widths = log_widths(compute_price_intervals(logs, alike, splits, TOLD).typical)
 
     assert widths[points[:, 1] > 0.3].mean() > 1.5 * widths[points[:, 1] < -0.3].mean()
 
@@ -87,7 +91,7 @@ def test_the_test_split_decides_nothing():
     # None of the others is alike to one of the test split, so that it can tell by calibration alone.
     apart = near(np.where(splits[alike.rows] == "test", -1, alike.rows), alike.nearness)
 
-    one, other = (typical_prices(each, apart, splits, TOLD) for each in (logs, moved))
+    one, other = (compute_price_intervals(each, apart, splits, TOLD) for each in (logs, moved))
 
     assert one.typical.reach == other.typical.reach
     assert one.tried == other.tried
@@ -96,7 +100,7 @@ def test_the_test_split_decides_nothing():
 def test_the_number_of_neighbours_is_the_one_that_is_narrowest_on_validation():
     logs, alike, splits, _ = market(1)
 
-    found = typical_prices(logs, alike, splits, TOLD)
+    found = compute_price_intervals(logs, alike, splits, TOLD)
 
     assert found.tried.keys() == {5, 10}
     assert found.tried[found.neighbours] == min(found.tried.values())
@@ -107,7 +111,7 @@ def test_the_centre_is_the_mean_of_logarithms_nearer_ones_counting_more():
     logs = np.array([9.0, 1.0, 3.0, 5.0])
     alike = near([[1, 2, 3]] * 4, [[0.9, 0.9, 0.9], [0.9, 0.8, 0.7], [0.9, 0.9, 0.9], [0.9] * 3])
 
-    found = of_alike(logs, alike, 3, TOLD)
+    found = interval_from_comparables(logs, alike, 3, TOLD)
 
     assert found.centre[0] == pytest.approx(3)
     assert found.spread[0] == pytest.approx(4 / 3 + 0.2)
@@ -121,7 +125,7 @@ def test_a_listing_with_fewer_alike_ones_than_the_least_has_no_interval():
     rows[7, 2:] = -1
     rows[8] = -1
 
-    found = typical_prices(logs, near(rows, alike.nearness), splits, TOLD)
+    found = compute_price_intervals(logs, near(rows, alike.nearness), splits, TOLD)
 
     missing = np.flatnonzero(np.isnan(found.typical.low))
     assert missing.tolist() == np.flatnonzero(np.isnan(found.typical.high)).tolist() == [7, 8]
@@ -131,7 +135,7 @@ def test_a_listing_with_fewer_alike_ones_than_the_least_has_no_interval():
 def test_without_any_listing_to_calibrate_by_there_is_no_interval():
     logs, alike, splits, _ = market(0, 50)
 
-    found = typical_prices(logs, alike, np.full_like(splits, "test"), TOLD)
+    found = compute_price_intervals(logs, alike, np.full_like(splits, "test"), TOLD)
 
     assert np.isnan(found.typical.low).all()
 
@@ -140,7 +144,7 @@ def test_a_market_is_known_by_its_training_listings_alone():
     logs = np.array([1.0, 3.0, 100.0, 7.0])
     train = np.array([True, True, False, False])
 
-    found = of_market(logs, np.array([0, 0, 0, 1], np.int32), train, 0.5)
+    found = interval_from_category(logs, np.array([0, 0, 0, 1], np.int32), train, 0.5)
 
     assert found.centre[:3].tolist() == [2, 2, 2]
     assert found.spread[:3].tolist() == [1.5] * 3
@@ -148,10 +152,10 @@ def test_a_market_is_known_by_its_training_listings_alone():
 
 
 def test_both_ends_belong_to_an_interval():
-    estimate = Estimate(np.log([20.0, 20.0, 20.0]), np.full(3, 1.0))
+    estimate = PriceEstimate(np.log([20.0, 20.0, 20.0]), np.full(3, 1.0))
     prices = np.array([10.0, 40.0, 20.0])
 
-    typical = calibrated(np.log(prices), estimate, np.full(3, True), 0.99)
+    typical = calibrate_intervals(np.log(prices), estimate, np.full(3, True), 0.99)
 
     assert (typical.low[0], typical.high[0]) == (10, 40)
-    assert held(prices, typical).all()
+    assert is_covered(prices, typical).all()

@@ -8,9 +8,9 @@ import pyarrow.parquet as pq
 import pytest
 from small_market import WORDS
 
-from fb_marketplace.ann.bm25 import index_words
-from fb_marketplace.pipelines.text.build_bm25 import build_word_index
-from fb_marketplace_serving.search.bm25 import WordIndex
+from fb_marketplace.ann.bm25 import build_bm25_index
+from fb_marketplace.pipelines.text.build_bm25 import build_bm25
+from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.tokenizer import terms
 
 
@@ -36,7 +36,7 @@ def test_scores_are_those_of_bm25s_over_titles_and_descriptions(weighing):
         show_progress=False,
     )
 
-    found = index_words(products, weighing)
+    found = build_bm25_index(products, weighing)
 
     random = np.random.default_rng(1)
     for _ in range(50):
@@ -47,7 +47,7 @@ def test_scores_are_those_of_bm25s_over_titles_and_descriptions(weighing):
 def test_a_term_adds_what_the_formula_gives(weighing):
     products = products_of(("p", "oak chair", "old oak"), ("q", "lamp", ""), ("r", "", "an oak"))
 
-    found = index_words(products, weighing)
+    found = build_bm25_index(products, weighing)
 
     k1, b, weight = weighing.k1, weighing.b, weighing.title_weight
     lengths = [2 * weight + 2, weight, 2]
@@ -64,7 +64,9 @@ def test_a_word_of_the_title_counts_as_often_as_told(weighing):
     products = products_of(("p", "oak", "chair"), ("q", "chair", "oak"))
 
     def score(weight):
-        return index_words(products, weighing.model_copy(update={"title_weight": weight})).scores
+        return build_bm25_index(
+            products, weighing.model_copy(update={"title_weight": weight})
+        ).scores
 
     even, heavy = score(1)("oak"), score(5)("oak")
     assert even[0] == even[1]
@@ -74,7 +76,7 @@ def test_a_word_of_the_title_counts_as_often_as_told(weighing):
 def test_documents_are_in_the_order_of_ids(weighing):
     products = products_of(("q", "lamp", ""), ("p", "chair", ""), ("r", "oak", ""))
 
-    found = WordIndex.from_bytes(build_word_index(products, weighing))
+    found = BM25Index.from_bytes(build_bm25(products, weighing))
 
     places = {
         word: np.flatnonzero(found.scores(word)).tolist() for word in ("chair", "lamp", "oak")
@@ -85,9 +87,9 @@ def test_documents_are_in_the_order_of_ids(weighing):
 def test_the_bytes_hang_on_neither_the_order_of_rows_nor_that_of_a_set(weighing):
     products = draw_products()
 
-    data = build_word_index(products, weighing)
+    data = build_bm25(products, weighing)
 
-    assert build_word_index(products.sample(frac=1, random_state=0), weighing) == data
+    assert build_bm25(products.sample(frac=1, random_state=0), weighing) == data
     vocabulary = pq.read_table(io.BytesIO(data)).column("term").to_pylist()
     assert vocabulary == sorted(set(vocabulary))
 
@@ -102,7 +104,7 @@ def test_the_bytes_hang_on_neither_the_order_of_rows_nor_that_of_a_set(weighing)
     ],
 )
 def test_listings_without_a_word_are_documents_too(weighing, rows):
-    found = WordIndex.from_bytes(build_word_index(products_of(*rows), weighing))
+    found = BM25Index.from_bytes(build_bm25(products_of(*rows), weighing))
 
     assert found.documents == len(rows)
     assert [score > 0 for score in found.scores("oak")] == [title == "oak" for _, title, _ in rows]

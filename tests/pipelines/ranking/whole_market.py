@@ -10,12 +10,15 @@ import pyarrow as pa
 import tiny_text_encoder as tiny
 from small_market import unit
 
-from fb_marketplace.ml.listing_text import text_of
-from fb_marketplace.pipelines.listings.listing_features import make_listings
-from fb_marketplace.pipelines.ranking.evaluation_corpus import Market, open_market
+from fb_marketplace.ml.listing_text import listing_text
+from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.ranking.evaluation_corpus import (
+    SearchEvaluationData,
+    load_evaluation_corpus,
+)
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS, TEXT_EMBEDDINGS
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.search.listing_features import COLUMNS
@@ -69,25 +72,25 @@ def draw_tables() -> Tables:
     )
 
 
-def open_stored(folder: Path, drawn: Tables) -> Market:
+def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
     """Store all that the tables do not hold, and open the market."""
     random = np.random.default_rng(1)
     products, splits, duplicate_groups = drawn
     owners = splits.dropna(subset=["image_id"])[["image_id", "product_id"]].reset_index(drop=True)
     images, owned = owners["image_id"].tolist(), owners["product_id"].tolist()
 
-    def file(name: str, data: bytes) -> StoredFile:
+    def file(name: str, data: bytes) -> FileRef:
         (folder / name).write_bytes(data)
-        return StoredFile(str(folder / name))
+        return FileRef(str(folder / name))
 
     def table(name: str, schema: pa.Schema, rows: list[dict[str, Any]]) -> keyed_table.Table:
         url = str(folder / f"{name}.lance")
-        keyed_table.ensure(url, schema)
+        keyed_table.ensure_table(url, schema)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
     graph, tokenizer = tiny.graph(pictured=PICTURE), tiny.tokenizer()
-    meanings = TextEncoder.from_bytes(graph, tokenizer).encode(text_of(products)).meaning
+    meanings = TextEncoder.from_bytes(graph, tokenizer).encode(listing_text(products)).meaning
     embeddings = unit(random, len(images), PHOTO)
     probabilities = random.dirichlet([1, 1], len(images))
     pictures = Index.build_flat(unit(random, len(images), PICTURE), images, owned).to_bytes()
@@ -103,7 +106,7 @@ def open_stored(folder: Path, drawn: Tables) -> Market:
     )[list(COLUMNS)]
     buffer = io.BytesIO()
     facts.to_parquet(buffer, index=False)
-    return open_market(
+    return load_evaluation_corpus(
         products,
         splits,
         duplicate_groups,
@@ -135,7 +138,7 @@ def open_stored(folder: Path, drawn: Tables) -> Market:
         ),
         file("text encoder", graph),
         file("tokenizer", tokenizer),
-        file("listings", make_listings(products)),
+        file("listings", build_listing_cards(products)),
         file("facts", buffer.getvalue()),
         LABELS,
     )

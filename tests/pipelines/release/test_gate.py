@@ -6,10 +6,10 @@ from benchmarks.long.gate import LOST, draw, pairs_of
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.release import ReleaseParameters
 from fb_marketplace.pipelines.release.case_metrics import NAMES
-from fb_marketplace.pipelines.release.current_release import MEASURES, InForce
-from fb_marketplace.pipelines.release.gate import judge, pass_gate
-from fb_marketplace.pipelines.release.paired_bootstrap import TOGETHER, compare
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.release.current_release import CASE_METRICS, CurrentRelease
+from fb_marketplace.pipelines.release.gate import enforce_gate, evaluate_gate
+from fb_marketplace.pipelines.release.paired_bootstrap import MACRO_METRICS, compare_cases
+from fb_marketplace.storage.file_handles import FileRef
 
 PAIRS = 100
 
@@ -27,9 +27,11 @@ def ask(tmp_path):
             "bootstrap_samples": 400,
             "confidence": 0.975,
         }
-        in_force = InForce(None, None, said) if theirs is None else InForce("v1", theirs, "")
+        in_force = (
+            CurrentRelease(None, None, said) if theirs is None else CurrentRelease("v1", theirs, "")
+        )
         parameters = ReleaseParameters(**told | {"seed": 0} | changes)
-        return judge(StoredFile(str(tmp_path / "measures.parquet")), in_force, parameters)
+        return evaluate_gate(FileRef(str(tmp_path / "measures.parquet")), in_force, parameters)
 
     return ask
 
@@ -41,7 +43,7 @@ def measures(values, names=NAMES, prefix="case"):
         for name in names
         for place, value in enumerate(values)
     ]
-    return pd.DataFrame(rows, columns=list(MEASURES))
+    return pd.DataFrame(rows, columns=list(CASE_METRICS))
 
 
 HALF = [0, 1] * 100
@@ -51,8 +53,8 @@ WORSE = [0] * 40 + HALF[40:]
 def test_the_same_release_passes_again(ask):
     report = ask(measures(HALF), measures(HALF))
 
-    assert pass_gate(report) is report
-    assert set(report["compared"]) == {*NAMES, TOGETHER}
+    assert enforce_gate(report) is report
+    assert set(report["compared"]) == {*NAMES, MACRO_METRICS}
     assert {each["difference"] for each in report["compared"].values()} == {0.0}
 
 
@@ -69,7 +71,7 @@ def test_a_worse_release_is_refused_by_name_with_both_values_and_the_interval(as
     ours = pd.concat([measures(HALF, NAMES[1:]), measures(WORSE, NAMES[:1])])
 
     with pytest.raises(UserError) as caught:
-        pass_gate(ask(ours, theirs))
+        enforce_gate(ask(ours, theirs))
 
     said = str(caught.value)
     assert "\n" not in said
@@ -95,7 +97,7 @@ def test_a_release_below_a_floor_is_refused_whatever_is_in_force(ask):
 
     assert report["refused"] == ["recall_at_1: found 0.500 on 200 cases; expected at least 0.600"]
     with pytest.raises(UserError, match="the release is not published: recall_at_1: found"):
-        pass_gate(report)
+        enforce_gate(report)
 
 
 def test_a_floor_of_an_unknown_measure_is_refused(ask):
@@ -160,7 +162,7 @@ def test_cases_of_a_group_do_not_count_as_so_many(ask):
 def refused_of_drawn(lost):
     """Of 100 drawn pairs, those in which the new release is called worse."""
     found = [
-        compare(pairs_of(draw(np.random.default_rng([1, pair]), lost)), 200, 0.975, pair)
+        compare_cases(pairs_of(draw(np.random.default_rng([1, pair]), lost)), 200, 0.975, pair)
         for pair in range(PAIRS)
     ]
     return sum(any(each.is_worse for each in pair.values()) for pair in found)

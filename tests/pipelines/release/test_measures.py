@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fb_marketplace.pipelines.release.case_metrics import NAMES, gather_measures
-from fb_marketplace.pipelines.release.current_release import MEASURES
+from fb_marketplace.pipelines.release.case_metrics import NAMES, collect_case_metrics
+from fb_marketplace.pipelines.release.current_release import CASE_METRICS
 
 LABELS = ["Arts", "Home"]
 ARTS, HOME = [0.9, 0.1], [0.2, 0.8]
@@ -55,7 +55,7 @@ def table():
         ],
         columns=["kind", "product_id", "group", "method", "measure", "value"],
     )
-    gathered = gather_measures(photos, listings, served, searches, LABELS)
+    gathered = collect_case_metrics(photos, listings, served, searches, LABELS)
     return pd.read_parquet(io.BytesIO(gathered))
 
 
@@ -65,7 +65,7 @@ def rows(table, measure):
 
 
 def test_has_a_row_for_each_measure_and_case_of_the_test_split(table):
-    assert tuple(table.columns) == MEASURES
+    assert tuple(table.columns) == CASE_METRICS
     assert set(table["measure"]) == set(NAMES)
     assert not {"i3", "q"} & set(table["case"])
 

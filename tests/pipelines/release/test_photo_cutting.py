@@ -4,16 +4,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace.pipelines.release import pack_photos
+from fb_marketplace.pipelines.release import pack_photos as pack_photos_module
 from fb_marketplace.pipelines.release.pack_photos import (
-    cut_photos,
-    ends_a_file,
+    ends_file,
+    pack_photos,
     write_photo_files,
 )
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace_serving.release.photo_store import FOLDER, PhotoFiles
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace_serving.release.photo_store import FOLDER, PhotoStore
 from fb_marketplace_serving.storage.lake import Lake
 
 
@@ -29,7 +29,7 @@ def store(tmp_path):
             for name, jpeg in jpegs.items()
         ]
         url = f"{tmp_path}/images-{len(list(tmp_path.iterdir()))}.lance"
-        keyed_table.ensure(url, IMAGES)
+        keyed_table.ensure_table(url, IMAGES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
@@ -42,13 +42,13 @@ def publish(tmp_path):
 
     def publish(images):
         table = tmp_path / "photos.parquet"
-        table.write_bytes(cut_photos(images))
+        table.write_bytes(pack_photos(images))
         lake = Lake(str(tmp_path / "lake"))
         written = []
-        for file in write_photo_files(images, StoredFile(str(table)), lake.sizes(FOLDER)):
+        for file in write_photo_files(images, FileRef(str(table)), lake.sizes(FOLDER)):
             lake.replace(f"{FOLDER}/{file.name}", file.data)
             written.append(file.name)
-        return PhotoFiles.open(table.read_bytes(), lake), written
+        return PhotoStore.open(table.read_bytes(), lake), written
 
     return publish
 
@@ -70,7 +70,7 @@ def test_every_photo_comes_back_as_it_was(store, publish):
 def test_photos_stand_in_the_order_of_their_ids_however_they_came(store):
     found = photos(300)
 
-    assert cut_photos(store(found)) == cut_photos(store(dict(reversed(found.items()))))
+    assert pack_photos(store(found)) == pack_photos(store(dict(reversed(found.items()))))
 
 
 def test_a_second_release_of_the_same_photos_writes_nothing(store, publish):
@@ -101,8 +101,8 @@ def test_a_file_that_was_left_half_written_is_written_again(store, publish, tmp_
 
 
 def test_files_end_by_content_or_at_the_most_photos(store, monkeypatch):
-    monkeypatch.setattr(pack_photos, "MOST_PHOTOS", 40)
-    rows = pq.read_table(io.BytesIO(cut_photos(store(photos(1000))))).to_pylist()
+    monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 40)
+    rows = pq.read_table(io.BytesIO(pack_photos(store(photos(1000))))).to_pylist()
 
     counts = {}
     for row in rows:
@@ -111,17 +111,17 @@ def test_files_end_by_content_or_at_the_most_photos(store, monkeypatch):
 
     assert max(counts.values()) == 40
     whole = list(counts)[:-1]
-    assert all(counts[file] == 40 or ends_a_file(ends[file]) for file in whole)
+    assert all(counts[file] == 40 or ends_file(ends[file]) for file in whole)
 
 
 def test_files_hold_some_256_photos_in_the_mean():
-    cuts = sum(ends_a_file(f"image {place}") for place in range(100_000))
+    cuts = sum(ends_file(f"image {place}") for place in range(100_000))
 
     assert 330 < cuts < 450
 
 
 def test_two_files_of_the_same_bytes_are_one(store, publish, monkeypatch):
-    monkeypatch.setattr(pack_photos, "MOST_PHOTOS", 1)
+    monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 1)
     found = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
 
     release, written = publish(store(found))
@@ -133,12 +133,12 @@ def test_two_files_of_the_same_bytes_are_one(store, publish, monkeypatch):
 
 def test_photos_that_are_not_those_that_were_cut_are_not_written(store, tmp_path):
     table = tmp_path / "photos.parquet"
-    table.write_bytes(cut_photos(store(photos(5))))
+    table.write_bytes(pack_photos(store(photos(5))))
     others = store(photos(5) | {"00003": b"jpeg of X"})
 
     with pytest.raises(ValueError, match="not those that were cut"):
-        list(write_photo_files(others, StoredFile(str(table)), {}))
+        list(write_photo_files(others, FileRef(str(table)), {}))
 
 
 def test_a_lake_without_photos_has_an_empty_table(store):
-    assert pq.read_table(io.BytesIO(cut_photos(store({})))).num_rows == 0
+    assert pq.read_table(io.BytesIO(pack_photos(store({})))).num_rows == 0

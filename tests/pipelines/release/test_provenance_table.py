@@ -3,16 +3,16 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.pipelines.release import provenance
-from fb_marketplace.pipelines.release.provenance import make_provenance
+from fb_marketplace.pipelines.release.provenance import build_provenance
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
 from fb_marketplace_serving.release.provenance import (
-    Copy,
-    PhotoOrigin,
+    DuplicatePhoto,
+    PhotoProvenance,
+    RejectedPhoto,
+    RejectedRow,
     Source,
-    TurnedAwayPhoto,
-    TurnedAwayRow,
-    read_origin,
+    read_provenance,
     read_sources,
 )
 
@@ -92,7 +92,7 @@ def store_rows(tmp_path):
             for image_id, digest in digests.items()
         ]
         url = str(tmp_path / name)
-        keyed_table.ensure(url, IMAGES)
+        keyed_table.ensure_table(url, IMAGES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
@@ -120,8 +120,8 @@ def cleaned(store_rows):
 
 
 def test_what_was_decided_of_a_listing_is_kept_beside_its_row(cleaned):
-    data = make_provenance(**cleaned)
-    p, r = read_origin(data, "p"), read_origin(data, "r")
+    data = build_provenance(**cleaned)
+    p, r = read_provenance(data, "p"), read_provenance(data, "r")
 
     assert (p.row, p.repeats, p.price_flag, p.odd_category_depth) == (2, 1, "joke", True)
     assert (p.copy_of, p.group, p.group_listings, p.split) == ("q", "q", 2, "test")
@@ -130,19 +130,19 @@ def test_what_was_decided_of_a_listing_is_kept_beside_its_row(cleaned):
 
 
 def test_rows_with_a_listing_s_id_that_were_turned_away_are_kept(cleaned):
-    data = make_provenance(**cleaned)
+    data = build_provenance(**cleaned)
 
-    assert read_origin(data, "p").turned_away == [
-        TurnedAwayRow(3, "conflicting_row", "product_id p stands in an earlier row")
+    assert read_provenance(data, "p").turned_away == [
+        RejectedRow(3, "conflicting_row", "product_id p stands in an earlier row")
     ]
-    assert read_origin(data, "q").turned_away == []
+    assert read_provenance(data, "q").turned_away == []
 
 
 def test_photos_stand_in_the_order_of_their_rows_with_their_objects(cleaned):
-    photos = read_origin(make_provenance(**cleaned), "p").photos
+    photos = read_provenance(build_provenance(**cleaned), "p").photos
 
     assert [(photo.image_id, photo.row) for photo in photos] == [("p2", 1), ("p1", 3)]
-    assert photos[1] == PhotoOrigin(
+    assert photos[1] == PhotoProvenance(
         image_id="p1",
         row=3,
         repeated_in=[5, 7],
@@ -156,12 +156,12 @@ def test_photos_stand_in_the_order_of_their_rows_with_their_objects(cleaned):
         sha256="A",
         oldest_copy="q1",
         copies=1,
-        some_copies=[Copy("q1", "q", True)],
+        some_copies=[DuplicatePhoto("q1", "q", True)],
     )
 
 
 def test_a_photo_that_no_other_is_like_has_no_copies(cleaned):
-    (photo,) = read_origin(make_provenance(**cleaned), "r").photos
+    (photo,) = read_provenance(build_provenance(**cleaned), "r").photos
 
     assert (photo.oldest_copy, photo.copies, photo.some_copies) == (None, 0, [])
 
@@ -170,35 +170,37 @@ def test_a_copy_of_other_bytes_is_nearly_the_same(cleaned, store_rows):
     owners = {"p1": "p", "p2": "p", "q1": "q", "r1": "r"}
     others = store_rows(dict(zip(owners, "ABCD", strict=True)), owners, "others.lance")
 
-    (photo,) = read_origin(make_provenance(**cleaned | {"images": others}), "q").photos
+    (photo,) = read_provenance(build_provenance(**cleaned | {"images": others}), "q").photos
 
-    assert photo.some_copies == [Copy("p1", "p", False)]
+    assert photo.some_copies == [DuplicatePhoto("p1", "p", False)]
 
 
 def test_of_many_copies_some_are_named_and_all_are_counted(cleaned, monkeypatch):
-    monkeypatch.setattr(provenance, "MOST_COPIES", 2)
+    monkeypatch.setattr(provenance, "MAX_DUPLICATES", 2)
     ids = ["p1", "p2", "q1", "r1"]
     groups = pd.DataFrame({"image_id": ids, "group": "q1", "kind": "near"})
 
-    (photo,) = read_origin(make_provenance(**cleaned | {"duplicate_groups": groups}), "q").photos
+    (photo,) = read_provenance(
+        build_provenance(**cleaned | {"duplicate_groups": groups}), "q"
+    ).photos
 
     assert photo.copies == 3
     assert [copy.image_id for copy in photo.some_copies] == ["p1", "p2"]
 
 
 def test_photos_that_were_turned_away_are_kept_with_their_reasons(cleaned):
-    data = make_provenance(**cleaned)
+    data = build_provenance(**cleaned)
 
-    assert read_origin(data, "p").photos_turned_away == [
-        TurnedAwayPhoto(
+    assert read_provenance(data, "p").photos_turned_away == [
+        RejectedPhoto(
             *("bad", 6, "unusable_file", "empty: it has 0 bytes", "bad.jpg", "tag of bad", 3)
         ),
-        TurnedAwayPhoto("gone", 8, "missing_file", "there is no images/gone.jpg", *[None] * 3),
-        TurnedAwayPhoto(
+        RejectedPhoto("gone", 8, "missing_file", "there is no images/gone.jpg", *[None] * 3),
+        RejectedPhoto(
             *("p1", 9, "conflicting_row", "image_id p1 stands in an earlier row"), *[None] * 3
         ),
     ]
-    assert read_origin(data, "r").photos_turned_away == []
+    assert read_provenance(data, "r").photos_turned_away == []
 
 
 def test_a_listing_without_photos_is_there(cleaned):
@@ -207,15 +209,15 @@ def test_a_listing_without_photos_is_there(cleaned):
         {"image_id": [None], "product_id": ["bare"], "group": "bare", "split": "train"}
     )
 
-    data = make_provenance(
+    data = build_provenance(
         **cleaned | {"products": without, "splits": pd.concat([SPLITS, bare], ignore_index=True)}
     )
 
-    assert read_origin(data, "bare").photos == []
+    assert read_provenance(data, "bare").photos == []
 
 
 def test_it_says_where_the_bucket_was(cleaned):
-    sources = read_sources(make_provenance(**cleaned))
+    sources = read_sources(build_provenance(**cleaned))
 
     assert sources["products"] == Source("s3://raw/Products.csv", 10, "a" * 64)
     assert sources["photos"] == Source("s3://raw/images")
@@ -228,4 +230,4 @@ def test_what_cleaning_left_as_files_is_the_same_bytes_in_whatever_order_it_came
             table.iloc[::-1].to_parquet(tmp_path / name, index=False)
             stored[name] = pd.read_parquet(tmp_path / name)
 
-    assert make_provenance(**cleaned | stored) == make_provenance(**cleaned)
+    assert build_provenance(**cleaned | stored) == build_provenance(**cleaned)

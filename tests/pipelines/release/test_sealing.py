@@ -8,10 +8,14 @@ import small_search
 
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.parameters.release import ReleaseParameters
-from fb_marketplace.pipelines.listings.listing_features import make_listings
-from fb_marketplace.pipelines.release.build_manifest import artifact, describe, seal
-from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.release.build_manifest import (
+    build_manifest,
+    describe_release,
+    make_artifact,
+)
+from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
@@ -66,10 +70,12 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
     encoder = open_encoder(colour_encoder)
     order = images.order("image_id").tolist()
     rows = images.take(order, ["image_id", "jpeg"]).to_pylist()
-    vectors = [encoder.encode(canonical.pixels(row["jpeg"])[None]).embeddings[0] for row in rows]
+    vectors = [
+        encoder.encode(canonical.decode_canonical(row["jpeg"])[None]).embeddings[0] for row in rows
+    ]
     index = Index.build_flat(np.stack(vectors), [row["image_id"] for row in rows], list("ppqqqp"))
     index_bytes, ids = index.to_bytes()
-    listings = make_listings(PRODUCTS)
+    listings = build_listing_cards(PRODUCTS)
     parts = small_search.make_parts(
         pq.read_table(io.BytesIO(listings)), index.image_ids, index.product_ids
     )
@@ -78,13 +84,13 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
         "image_index": index_bytes,
         "image_index_ids": ids,
         "listings": listings,
-        "release_photos": cut_photos(images),
+        "release_photos": pack_photos(images),
         "release_measures": b"case by case",
     } | {SEARCH[name]: data for name, data in parts.items()}
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
-    stored = {name: StoredFile(str(tmp_path / name)) for name in files}
+    stored = {name: FileRef(str(tmp_path / name)) for name in files}
     held = {}
     for file in write_photo_files(images, stored["release_photos"], held):
         (tmp_path / FOLDER / file.name).write_bytes(file.data)
@@ -106,7 +112,7 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
 
 
 def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
-    manifest = seal(**made).model_copy(update={"version": "v1"})
+    manifest = build_manifest(**made).model_copy(update={"version": "v1"})
     publish(str(tmp_path), manifest)
 
     opened = Release.open(str(tmp_path))
@@ -126,7 +132,7 @@ def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
 
 
 def test_text_canaries_are_titles_and_what_the_encoder_makes_of_them(made):
-    told = {each.text: each for each in seal(**made).text_canaries}
+    told = {each.text: each for each in build_manifest(**made).text_canaries}
 
     assert told.keys() == {"Oak table", "Bike"}
     found = small_search.text_encoder().encode(["Oak table"])
@@ -144,7 +150,7 @@ def test_a_release_may_be_described_without_what_words_are_searched_by(made, tmp
         "measures": "release_measures",
     }
 
-    manifest = describe(
+    manifest = describe_release(
         made["lake"],
         {name: made[stored] for name, stored in names.items()},
         made["release_photo_files"],
@@ -166,7 +172,7 @@ def photo_of(images, image_id):
 
 
 def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
-    assert [canary.image_id for canary in seal(**made).canaries] == [
+    assert [canary.image_id for canary in build_manifest(**made).canaries] == [
         "photo 0",
         "photo 2",
         "photo 5",
@@ -176,16 +182,16 @@ def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
 def test_there_are_no_more_canaries_than_photos(made):
     told = made | {"parameters": parameters(20)}
 
-    assert len({canary.image_id for canary in seal(**told).canaries}) == 6
+    assert len({canary.image_id for canary in build_manifest(**told).canaries}) == 6
 
 
 def test_a_canary_finds_itself_first(made):
-    for canary in seal(**made).canaries:
+    for canary in build_manifest(**made).canaries:
         assert canary.neighbours[0] == canary.image_id
 
 
 def test_paths_are_relative_to_the_lake(made):
-    assert {each.path for each in seal(**made).artifacts.values()} == {
+    assert {each.path for each in build_manifest(**made).artifacts.values()} == {
         "encoder",
         "image_index",
         "image_index_ids",
@@ -198,16 +204,16 @@ def test_paths_are_relative_to_the_lake(made):
 
 @pytest.mark.parametrize("url", ["/elsewhere/encoder", "{lake}-beside/encoder"])
 def test_a_file_outside_the_lake_is_refused(made, url):
-    outside = StoredFile(url.format(lake=made["lake"].url))
+    outside = FileRef(url.format(lake=made["lake"].url))
 
     with pytest.raises(ValueError, match="is not in the lake"):
-        artifact(made["lake"], outside)
+        make_artifact(made["lake"], outside)
 
 
 def test_the_data_digest_changes_with_the_data(made):
     other = made | {"content_digests": {"products": "abc", "images": "other"}}
 
-    assert seal(**made).data_digest != seal(**other).data_digest
+    assert build_manifest(**made).data_digest != build_manifest(**other).data_digest
 
 
 def test_the_server_reads_the_listings_that_were_made(made):
@@ -219,11 +225,11 @@ def test_the_server_reads_the_listings_that_were_made(made):
 
 
 def test_listings_are_the_same_bytes_in_whatever_order_they_came():
-    assert make_listings(PRODUCTS.iloc[::-1]) == make_listings(PRODUCTS)
+    assert build_listing_cards(PRODUCTS.iloc[::-1]) == build_listing_cards(PRODUCTS)
 
 
 def test_sealing_writes_nothing(made, tmp_path):
     before = sorted(path for path in tmp_path.rglob("*"))
-    seal(**made)
+    build_manifest(**made)
 
     assert sorted(path for path in tmp_path.rglob("*")) == before

@@ -11,8 +11,8 @@ from safetensors.torch import save
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.models.embedding_head import Layer
-from fb_marketplace.pipelines.vision.models.network import Network, make_network, weights_of
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.vision.models.network import Network, make_network, network_weights
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 
 LABELS = ["Blue", "Green", "Red"]
@@ -138,8 +138,8 @@ def exported(fitted_network) -> bytes:
 
 
 @pytest.fixture(scope="session")
-def model(fitted_network, tmp_path_factory) -> StoredFile:
+def model(fitted_network, tmp_path_factory) -> FileRef:
     """The same as training keeps it."""
     path = tmp_path_factory.mktemp("model") / "model.safetensors"
-    path.write_bytes(save(weights_of(fitted_network)))
-    return StoredFile(str(path))
+    path.write_bytes(save(network_weights(fitted_network)))
+    return FileRef(str(path))

@@ -4,10 +4,10 @@ from PIL import Image
 
 from fb_marketplace.parameters.vision import AugmentationParameters
 from fb_marketplace.pipelines.vision.data.augmentation import (
-    Box,
-    augmented,
-    content_box,
-    mixup_share,
+    CropBox,
+    augment,
+    random_content_box,
+    sample_mixup_share,
 )
 from fb_marketplace_serving.imaging.canonical import SIDE
 
@@ -26,17 +26,17 @@ def letterboxed():
 
 
 def test_the_content_lies_between_the_bars(letterboxed):
-    assert content_box(letterboxed) == Box(left=0, top=64, right=SIDE, bottom=192)
+    assert random_content_box(letterboxed) == CropBox(left=0, top=64, right=SIDE, bottom=192)
 
 
 def test_bars_at_the_sides_are_found_too(letterboxed):
-    assert content_box(letterboxed.transpose(1, 0, 2)) == Box(64, 0, 192, SIDE)
+    assert random_content_box(letterboxed.transpose(1, 0, 2)) == CropBox(64, 0, 192, SIDE)
 
 
 def test_noise_in_a_bar_does_not_make_it_content(letterboxed):
     noise = np.random.default_rng(0).integers(0, 20, letterboxed.shape, dtype=np.uint8)
 
-    assert content_box(letterboxed + noise) == content_box(letterboxed)
+    assert random_content_box(letterboxed + noise) == random_content_box(letterboxed)
 
 
 @pytest.mark.parametrize("bright", [0, 10])
@@ -44,21 +44,21 @@ def test_a_dark_photo_keeps_all_of_itself(bright):
     pixels = np.full((SIDE, SIDE, 3), 5, np.uint8)
     pixels[:bright, :bright] = 255
 
-    assert content_box(pixels) == Box(0, 0, SIDE, SIDE)
+    assert random_content_box(pixels) == CropBox(0, 0, SIDE, SIDE)
 
 
 def test_what_is_trained_on_is_a_square_without_bars(letterboxed, told):
     recipe = told.fine_tuning.augmentation.model_copy(update={"side": 48})
     for seed in range(20):
-        changed = augmented(letterboxed, np.random.default_rng(seed), recipe)
+        changed = augment(letterboxed, np.random.default_rng(seed), recipe)
 
         assert (changed.dtype, changed.shape) == (np.uint8, (48, 48, 3))
-        assert content_box(changed) == Box(0, 0, 48, 48)
+        assert random_content_box(changed) == CropBox(0, 0, 48, 48)
 
 
 def test_the_same_state_gives_the_same_photo_and_another_does_not(letterboxed, told):
     one, again, other = (
-        augmented(letterboxed, np.random.default_rng(seed), told.fine_tuning.augmentation)
+        augment(letterboxed, np.random.default_rng(seed), told.fine_tuning.augmentation)
         for seed in (3, 3, 4)
     )
 
@@ -69,7 +69,7 @@ def test_the_same_state_gives_the_same_photo_and_another_does_not(letterboxed, t
 def test_the_photo_that_was_given_is_left_as_it_was(letterboxed, told):
     before = letterboxed.copy()
 
-    augmented(letterboxed, np.random.default_rng(0), told.fine_tuning.augmentation)
+    augment(letterboxed, np.random.default_rng(0), told.fine_tuning.augmentation)
 
     assert np.array_equal(letterboxed, before)
 
@@ -77,7 +77,7 @@ def test_the_photo_that_was_given_is_left_as_it_was(letterboxed, told):
 def test_a_photo_without_bars_that_is_not_to_be_changed_is_only_made_smaller():
     pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
-    changed = augmented(pixels, np.random.default_rng(0), UNCHANGED)
+    changed = augment(pixels, np.random.default_rng(0), UNCHANGED)
 
     expected = Image.fromarray(pixels).resize((64, 64), Image.Resampling.BILINEAR)
     assert np.array_equal(changed, np.asarray(expected))
@@ -88,7 +88,7 @@ def test_mirroring_swaps_left_and_right_alone():
     told = UNCHANGED.model_copy(update={"mirrored": 1.0})
 
     plain, mirrored = (
-        augmented(pixels, np.random.default_rng(0), recipe) for recipe in (UNCHANGED, told)
+        augment(pixels, np.random.default_rng(0), recipe) for recipe in (UNCHANGED, told)
     )
 
     assert np.array_equal(mirrored, plain[:, ::-1])
@@ -102,7 +102,7 @@ def test_a_crop_shows_no_less_than_it_was_told():
 
     seen = []
     for seed in range(20):
-        content = augmented(ramp, np.random.default_rng(seed), told)[32, :, 0]
+        content = augment(ramp, np.random.default_rng(seed), told)[32, :, 0]
         seen.append((float(content.max()) - float(content.min())) / 200)
 
     assert min(seen) >= np.sqrt(0.5) - 0.05
@@ -119,7 +119,7 @@ def test_a_crop_is_stretched_by_no_more_than_it_was_told(stretched):
 
     ratios = []
     for seed in range(30):
-        changed = augmented(ramp, np.random.default_rng(seed), told).astype(int)
+        changed = augment(ramp, np.random.default_rng(seed), told).astype(int)
         wide, high = np.ptp(changed[32, :, 0]), np.ptp(changed[:, 32, 1])
         ratios.append(max(wide / high, high / wide))
 
@@ -131,7 +131,7 @@ def test_light_changes_by_no_more_than_it_was_told():
     told = UNCHANGED.model_copy(update={"light": 0.2})
     grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
 
-    brightness = [augmented(grey, np.random.default_rng(seed), told).mean() for seed in range(20)]
+    brightness = [augment(grey, np.random.default_rng(seed), told).mean() for seed in range(20)]
 
     # Of an even grey, contrast and colour change nothing.
     assert 80 - 1 <= min(brightness) < 95
@@ -139,13 +139,13 @@ def test_light_changes_by_no_more_than_it_was_told():
 
 
 def test_without_mixup_a_photo_is_itself_alone():
-    assert mixup_share(np.random.default_rng(0), 0) == 1
+    assert sample_mixup_share(np.random.default_rng(0), 0) == 1
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_a_photo_is_at_least_half_of_its_mixture(alpha):
     generator = np.random.default_rng(0)
-    shares = [mixup_share(generator, alpha) for _ in range(200)]
+    shares = [sample_mixup_share(generator, alpha) for _ in range(200)]
 
     assert 0.5 <= min(shares) < 0.7
     assert 0.9 < max(shares) <= 1

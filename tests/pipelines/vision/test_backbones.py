@@ -7,12 +7,12 @@ from fb_marketplace.pipelines.vision.models import backbones
 
 def test_an_unknown_backbone_is_told_with_those_that_there_are(told, changed):
     with pytest.raises(UserError, match=r"no backbone 'resnet5000'; there are cnn, resnet50, "):
-        backbones.check(changed(told, backbone="resnet5000"))
+        backbones.check_backbone(changed(told, backbone="resnet5000"))
 
 
 @pytest.mark.parametrize("name", backbones.BACKBONES)
 def test_a_backbone_gives_pooled_features_as_many_as_it_says(told, changed, name):
-    network = backbones.build(changed(told, backbone=name))
+    network = backbones.build_backbone(changed(told, backbone=name))
 
     with torch.no_grad():
         features = network(torch.rand(2, 3, 64, 64))
@@ -32,11 +32,11 @@ def test_the_blocks_make_what_the_library_s_network_makes(told, changed, name, c
     pixels = torch.rand(2, 3, 64, 64)
 
     with torch.no_grad():
-        torch.testing.assert_close(backbones.build(made)(pixels), whole(pixels))
+        torch.testing.assert_close(backbones.build_backbone(made)(pixels), whole(pixels))
 
 
 def test_the_pooling_comes_after_the_blocks(told, changed):
-    network = backbones.build(changed(told, backbone="resnet50"))
+    network = backbones.build_backbone(changed(told, backbone="resnet50"))
 
     assert [name for name, _ in network.named_children()] == [
         *("stem", "layer1", "layer2", "layer3", "layer4", "pool")
@@ -45,7 +45,7 @@ def test_the_pooling_comes_after_the_blocks(told, changed):
 
 def test_random_weights_are_those_of_their_seed(told, changed):
     one, again, other = (
-        backbones.build(changed(told, seed=seed)).state_dict() for seed in (3, 3, 4)
+        backbones.build_backbone(changed(told, seed=seed)).state_dict() for seed in (3, 3, 4)
     )
 
     assert all(torch.equal(one[name], again[name]) for name in one)
@@ -56,14 +56,14 @@ def test_building_leaves_torch_s_own_random_numbers_alone(told):
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    backbones.build(told)
+    backbones.build_backbone(told)
 
     assert torch.equal(torch.rand(3), expected)
 
 
 def test_weights_of_the_package_are_the_same_whatever_the_seed(told, changed):
     one, other = (
-        backbones.build(
+        backbones.build_backbone(
             changed(told, backbone="efficientnet_lite0", weights="package", seed=seed)
         ).state_dict()
         for seed in (3, 4)

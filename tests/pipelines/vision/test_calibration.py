@@ -7,10 +7,10 @@ from PIL import Image
 from fb_marketplace.errors import UserError
 from fb_marketplace.ml.probabilities import softmax
 from fb_marketplace.pipelines.vision.evaluation.calibration import (
-    draw_reliability,
     expected_calibration_error,
+    plot_reliability,
+    random_calibration_error,
     reliability,
-    uncalibrated,
 )
 
 TOLD = {"bins": 15, "samples": 200, "confidence": 0.95, "seed": 0}
@@ -32,11 +32,11 @@ def answers(random, cases=4000, per_group=1, overconfidence=0.0):
 def test_calibration_can_be_undone(random):
     logits = random.normal(size=(20, 4)).astype(np.float32)
 
-    assert uncalibrated(softmax(logits / 1.7), 1.7) == pytest.approx(softmax(logits))
+    assert random_calibration_error(softmax(logits / 1.7), 1.7) == pytest.approx(softmax(logits))
 
 
 def test_a_certain_answer_has_an_uncalibrated_one():
-    assert uncalibrated(np.float32([[1, 0]]), 2.0) == pytest.approx(np.array([[1, 0]]))
+    assert random_calibration_error(np.float32([[1, 0]]), 2.0) == pytest.approx(np.array([[1, 0]]))
 
 
 @pytest.mark.parametrize("per_group", [1, 4])
@@ -115,4 +115,4 @@ def test_bins_hold_as_many_cases_each_and_rise(random):
 def test_reliability_is_drawn(random, cases):
     bins = reliability(*answers(random, cases)[:2], 15)
 
-    assert Image.open(io.BytesIO(draw_reliability(bins, bins))).format == "PNG"
+    assert Image.open(io.BytesIO(plot_reliability(bins, bins))).format == "PNG"

@@ -3,8 +3,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.data.category_paths import paths_of
-from fb_marketplace.pipelines.vision.models.network import Head
+from fb_marketplace.pipelines.vision.data.category_paths import category_paths
+from fb_marketplace.pipelines.vision.models.network import HeadWeights
 
 LABELS = ("Garden", "Home", "Toys")
 PHOTOS = pd.DataFrame(
@@ -27,7 +27,7 @@ def recipe(told, changed):
 
 
 def test_paths_of_photos_enough_in_training_are_told_apart_and_all_others_together(recipe):
-    paths = paths_of(PHOTOS, LABELS, recipe)
+    paths = category_paths(PHOTOS, LABELS, recipe)
 
     assert paths.counts == (2, 3, 1)
     garden, (beds, chairs, other_home), toys = 0, (2, 3, 4), 5
@@ -44,20 +44,20 @@ def test_paths_of_photos_enough_in_training_are_told_apart_and_all_others_togeth
 def test_what_is_not_training_changes_no_number(recipe):
     learnt = PHOTOS[PHOTOS["split"] == "train"]
 
-    paths = paths_of(learnt, LABELS, recipe)
+    paths = category_paths(learnt, LABELS, recipe)
 
-    everything = paths_of(PHOTOS, LABELS, recipe)
+    everything = category_paths(PHOTOS, LABELS, recipe)
     assert paths.counts == everything.counts
     assert paths.of.tolist() == everything.of[: len(learnt) - 5].tolist() + [0] * 5
 
 
 def test_without_a_weight_the_categories_alone_are_told_apart(told, changed):
-    assert paths_of(PHOTOS, LABELS, changed(told, path_weight=0.0)) is None
+    assert category_paths(PHOTOS, LABELS, changed(told, path_weight=0.0)) is None
 
 
 def test_a_category_is_as_probable_as_all_of_its_paths_together():
     torch.manual_seed(0)
-    head = Head(5, 0, 3, (2, 3, 1)).eval()
+    head = HeadWeights(5, 0, 3, (2, 3, 1)).eval()
     features = torch.randn(4, 5)
 
     finer = head.tell_apart(head.embed(features)).softmax(1).detach().numpy()
@@ -68,10 +68,10 @@ def test_a_category_is_as_probable_as_all_of_its_paths_together():
 
 
 def test_a_head_without_paths_keeps_nothing_of_them():
-    assert set(Head(5, 0, 3).state_dict()) == {"fc.weight", "fc.bias"}
-    assert Head(5, 4, 3, (2, 3, 1)).state_dict()["path_counts"].tolist() == [2, 3, 1]
+    assert set(HeadWeights(5, 0, 3).state_dict()) == {"fc.weight", "fc.bias"}
+    assert HeadWeights(5, 4, 3, (2, 3, 1)).state_dict()["path_counts"].tolist() == [2, 3, 1]
 
 
 def test_weights_and_labels_of_two_trainings_are_refused():
     with pytest.raises(ValueError, match="found a head of 3 categories; expected one of 4"):
-        Head(5, 0, 4, (2, 3, 1))
+        HeadWeights(5, 0, 4, (2, 3, 1))

@@ -7,10 +7,10 @@ from pipelines.vision.evaluation_data import MEASURING, marketplace
 
 from fb_marketplace.pipelines.vision.evaluation import figures
 from fb_marketplace.pipelines.vision.evaluation.figures import (
-    draw_mistakes,
-    draw_photo_confusion,
-    draw_product_confusion,
-    draw_reliability_diagram,
+    plot_mistakes,
+    plot_photo_confusion,
+    plot_product_confusion,
+    plot_reliability_diagram,
     short_names,
 )
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
@@ -25,9 +25,9 @@ def test_confusion_and_reliability_are_drawn(listings):
     products, splits, photos, text = marketplace(listings)
     fused = fuse_products(photos, text, products, splits).predictions
 
-    assert is_png(draw_photo_confusion(photos, products))
-    assert is_png(draw_product_confusion(fused, products))
-    assert is_png(draw_reliability_diagram(photos, products, {"temperature": 2.0}, MEASURING))
+    assert is_png(plot_photo_confusion(photos, products))
+    assert is_png(plot_product_confusion(fused, products))
+    assert is_png(plot_reliability_diagram(photos, products, {"temperature": 2.0}, MEASURING))
 
 
 def test_long_names_are_cut_to_what_tells_them_apart():
@@ -64,7 +64,7 @@ def test_the_surest_mistakes_come_first_with_what_they_are(sheets, store_photos,
     )
     two = MEASURING.model_copy(update={"worst_mistakes": 2})
 
-    assert draw_mistakes(table, stored, products, two) == b"a sheet"
+    assert plot_mistakes(table, stored, products, two) == b"a sheet"
     (cells, title) = sheets[0]
     assert [cell.caption for cell in cells] == [
         "said Sport 0.97, is Arts",
@@ -83,4 +83,4 @@ def test_without_mistakes_the_sheet_is_empty(store_photos, draw_photo):
     table = asked(photos, [[0.9, 0.1, 0]])
     stored = store_photos({table["image_id"].iloc[0]: draw_photo(0)})
 
-    assert is_png(draw_mistakes(table, stored, products, MEASURING))
+    assert is_png(plot_mistakes(table, stored, products, MEASURING))

@@ -10,13 +10,13 @@ from safetensors.torch import load
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models.embedding_head import (
-    level_names,
-    level_slices,
-    pooled_levels,
+    block_names,
+    block_slices,
+    pool_blocks,
 )
 from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
-    layer_of,
+    embedding_layer,
     train_embedding_head,
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
@@ -29,8 +29,8 @@ LABELS = ["Blue", "Green", "Red"]
 
 @pytest.fixture(scope="module")
 def cuts(fitted_network, told):
-    names = level_names(fitted_network, told.embedding.levels)
-    return level_slices(fitted_network, names)
+    names = block_names(fitted_network, told.embedding.levels)
+    return block_slices(fitted_network, names)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def market(tmp_path_factory, cuts):
         for name, found in zip(names, features, strict=True)
     ]
     url = str(tmp_path_factory.mktemp("levels") / "levels.lance")
-    keyed_table.ensure(url, VISION_FEATURES)
+    keyed_table.ensure_table(url, VISION_FEATURES)
     keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
     owners = [name[:2] for name in names]
     split = ["train"] * 32 + ["validation"] * 8 + ["test"] * 8
@@ -72,15 +72,15 @@ def test_the_head_says_what_it_was_made_of(market, model, told, tmp_path):
 
 def test_the_head_that_was_trained_is_the_layer_that_is_served(market, model, fitted_network, told):
     trained = train_embedding_head(*market, model, told)
-    layer = layer_of(fitted_network, sha256(model.read()), trained.embedding_head, told)
+    layer = embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, told)
     pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
     with torch.no_grad():
         maps = fitted_network.maps(pixels)
         found = layer(maps, torch.zeros(1, 1))
 
-    names = level_names(fitted_network, told.embedding.levels)
+    names = block_names(fitted_network, told.embedding.levels)
     weights = load(trained.embedding_head)
-    expected = pooled_levels(maps, names, told.embedding.power) @ weights["project.weight"].T
+    expected = pool_blocks(maps, names, told.embedding.power) @ weights["project.weight"].T
     expected = expected + weights["project.bias"]
     torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
 
@@ -99,7 +99,7 @@ def test_a_head_of_other_levels_is_not_served(
     trained = train_embedding_head(*market, model, told)
 
     with pytest.raises(UserError, match=r"trained on other levels.*kedro run --pipeline=vision"):
-        layer_of(
+        embedding_layer(
             fitted_network,
             of or sha256(model.read()),
             trained.embedding_head,
@@ -129,7 +129,7 @@ def test_without_epochs_no_head_is_trained(market, model, fitted_network, told, 
     trained = train_embedding_head(*market, model, recipe)
 
     assert trained == (b"", [])
-    layer_of(fitted_network, sha256(model.read()), trained.embedding_head, recipe)
+    embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, recipe)
 
 
 def test_layers_are_of_the_measured_photos_at_length_one(market, model, cuts, told):

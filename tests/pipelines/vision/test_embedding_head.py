@@ -5,10 +5,10 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models.embedding_head import (
     EmbeddingHead,
     Layer,
-    level_names,
-    level_slices,
-    pooled,
-    pooled_levels,
+    block_names,
+    block_slices,
+    generalized_mean_pool,
+    pool_blocks,
 )
 from fb_marketplace.pipelines.vision.models.network import make_network
 
@@ -24,29 +24,35 @@ def maps(fitted_network):
 def test_a_power_of_one_is_the_mean_and_a_high_one_nearly_the_maximum():
     level = torch.rand(2, 3, 4, 4)
 
-    torch.testing.assert_close(pooled(level, 1.0), level.mean((2, 3)))
-    torch.testing.assert_close(pooled(level, 200.0), level.amax((2, 3)), rtol=0.02, atol=0)
+    torch.testing.assert_close(generalized_mean_pool(level, 1.0), level.mean((2, 3)))
+    torch.testing.assert_close(
+        generalized_mean_pool(level, 200.0), level.amax((2, 3)), rtol=0.02, atol=0
+    )
 
 
 def test_what_is_below_zero_counts_as_nothing_under_a_higher_power():
     level = torch.tensor([[[[-5.0, 2.0], [0.0, 0.0]]]])
 
-    torch.testing.assert_close(pooled(level, 2.0), torch.tensor([[1.0]]), atol=1e-4, rtol=0)
+    torch.testing.assert_close(
+        generalized_mean_pool(level, 2.0), torch.tensor([[1.0]]), atol=1e-4, rtol=0
+    )
 
 
 def test_the_last_level_is_what_the_classifier_sees(fitted_network, maps):
-    names = level_names(fitted_network, 3)
-    levels = pooled_levels(maps, names, 3.0)
-    cuts = level_slices(fitted_network, names)
+    names = block_names(fitted_network, 3)
+    levels = pool_blocks(maps, names, 3.0)
+    cuts = block_slices(fitted_network, names)
 
     assert names == ("block2", "block3", "pool")
     torch.testing.assert_close(levels[:, cuts["pool"]], maps["pool"])
-    torch.testing.assert_close(levels[:, cuts["block3"]], pooled(maps["block3"], 3.0))
+    torch.testing.assert_close(
+        levels[:, cuts["block3"]], generalized_mean_pool(maps["block3"], 3.0)
+    )
     assert levels.shape[1] == cuts["pool"].stop
 
 
 def test_more_levels_than_there_are_are_all(fitted_network):
-    assert level_names(fitted_network, 99)[:2] == ("block0", "block1")
+    assert block_names(fitted_network, 99)[:2] == ("block0", "block1")
 
 
 def test_a_block_as_the_embedding_is_its_mean_at_length_one(fitted_network, maps):

@@ -6,15 +6,15 @@ from safetensors.torch import save
 
 from fb_marketplace.pipelines.vision.export import encoder_selection
 from fb_marketplace.pipelines.vision.export.encoder_selection import (
-    calibrate,
-    choose_encoder,
+    calibrate_encoder,
     export_encoder,
     predict_photos,
-    quantise_encoder,
+    quantize_encoder,
+    select_encoder,
 )
-from fb_marketplace.pipelines.vision.models.network import weights_of
+from fb_marketplace.pipelines.vision.models.network import network_weights
 from fb_marketplace.schemas.predictions import VisionPredictions
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 
 CHANNELS = ["Red", "Green", "Blue"]
 """What the encoder of mean colours tells apart, in its order."""
@@ -24,7 +24,7 @@ CHANNELS = ["Red", "Green", "Blue"]
 def stored(tmp_path):
     def store(content, name="file"):
         (tmp_path / name).write_bytes(content)
-        return StoredFile(str(tmp_path / name))
+        return FileRef(str(tmp_path / name))
 
     return store
 
@@ -59,7 +59,7 @@ def choose(marketplace, colours, told, changed):
     def run(int8, products=marketplace.products, **bounds):
         recipe = changed(told, encoder=bounds)
         labels = [*CHANNELS, "Grey"]
-        return choose_encoder(
+        return select_encoder(
             colours, int8, marketplace.images, products, marketplace.splits, labels, recipe
         )
 
@@ -122,7 +122,7 @@ def test_the_choice_looks_at_validation_photos_alone(marketplace, colours, wrong
     others.loc[~validation, "category"] = "Red"
 
     one, other = (
-        choose_encoder(colours, wrong, marketplace.images, products, *rest)
+        select_encoder(colours, wrong, marketplace.images, products, *rest)
         for products in (marketplace.products, others)
         for rest in [(marketplace.splits, CHANNELS, told)]
     )
@@ -150,13 +150,15 @@ def test_the_temperature_says_how_much_too_sure_a_model_is(
     # One validation photo of six is said to be what it is not, so that no answer is certain.
     products = marketplace.products.copy()
     products.loc[24, "category"] = "Red"
-    weights = weights_of(fitted_network)
+    weights = network_weights(fitted_network)
     asked = {"images": marketplace.images, "products": products, "splits": marketplace.splits}
 
     def temperature(sureness):
         surer = weights | {"head.fc.weight": weights["head.fc.weight"] * sureness}
         model = stored(save(surer))
-        found = calibrate(**asked, vision_model=model, vision_labels=LABELS, parameters=told)
+        found = calibrate_encoder(
+            **asked, vision_model=model, vision_labels=LABELS, parameters=told
+        )
         assert found["photos"] == 6
         return found["temperature"]
 
@@ -169,7 +171,7 @@ def test_a_model_is_exported_with_its_calibration(
 ):
     exported = []
     monkeypatch.setattr(encoder_selection, "export_trained", lambda *found: exported.extend(found))
-    model = stored(save(weights_of(fitted_network)))
+    model = stored(save(network_weights(fitted_network)))
 
     recipe = changed(told, embedding={"layer": "pool"})
 
@@ -187,10 +189,10 @@ def test_ranges_are_shown_by_training_photos_spread_evenly(
 ):
     seen = []
     monkeypatch.setattr(
-        encoder_selection, "quantised", lambda graph, images, rows: seen.extend(rows) or graph
+        encoder_selection, "quantize", lambda graph, images, rows: seen.extend(rows) or graph
     )
 
-    quantise_encoder(colours, *marketplace, changed(told, encoder={"calibration_photos": asked}))
+    quantize_encoder(colours, *marketplace, changed(told, encoder={"calibration_photos": asked}))
 
     ids = marketplace.images.take(seen, ["image_id"]).column("image_id").to_pylist()
     assert len(set(ids)) == given

@@ -2,14 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.data.category_paths import Paths
-from fb_marketplace.pipelines.vision.data.dataset import Batches, PhotoDataset, loader
-from fb_marketplace.pipelines.vision.models.network import make_head, weights_of
+from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
+from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
+from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 from fb_marketplace.pipelines.vision.training import train_loop
-from fb_marketplace.pipelines.vision.training.fine_tuning import make_parts
-from fb_marketplace.pipelines.vision.training.linear_probe import Head
+from fb_marketplace.pipelines.vision.training.fine_tuning import make_training_state
+from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
 from fb_marketplace.pipelines.vision.training.train import make_task
-from fb_marketplace.pipelines.vision.training.train_loop import rate, train_epoch
+from fb_marketplace.pipelines.vision.training.train_loop import learning_rate_at, train_epoch
 
 LABELS = ("Blue", "Green", "Red")
 
@@ -22,11 +22,11 @@ def train(marketplace, told, changed):
         recipe = changed(told, path_weight=path_weight, fine_tuning=fine_tuning)
         task = make_task(*marketplace, recipe)
         torch.manual_seed(0)
-        weights = weights_of(make_head(recipe, 3, task.paths.counts if task.paths else ()))
-        parts = make_parts(Head(weights, LABELS), recipe)
-        before = weights_of(parts.network)
-        reading = loader(
-            PhotoDataset(task.images, task.rows.tolist()), Batches(len(task.rows), 8, 0), 0
+        weights = network_weights(make_head(recipe, 3, task.paths.counts if task.paths else ()))
+        parts = make_training_state(LinearHead(weights, LABELS), recipe)
+        before = network_weights(parts.network)
+        reading = make_loader(
+            PhotoDataset(task.images, task.rows.tolist()), BatchSampler(len(task.rows), 8, 0), 0
         )
         return parts, before, train_epoch(parts, task, reading, 1, recipe)
 
@@ -68,8 +68,10 @@ def test_a_photo_is_to_be_told_by_its_own_path(marketplace, told, changed):
     recipe = changed(told, path_weight=1.0, label_smoothing=0.0)
     task = make_task(*marketplace, recipe)
     numbers = np.random.default_rng(0).permutation(len(task.rows))
-    task = task._replace(paths=Paths(numbers, (len(numbers) - 2, 1, 1)))
-    parts = make_parts(Head(weights_of(make_head(recipe, 3, task.paths.counts)), LABELS), recipe)
+    task = task._replace(paths=CategoryPaths(numbers, (len(numbers) - 2, 1, 1)))
+    parts = make_training_state(
+        LinearHead(network_weights(make_head(recipe, 3, task.paths.counts)), LABELS), recipe
+    )
     places = torch.tensor([5, 11, 2])
     sure = [
         40 * torch.nn.functional.one_hot(torch.from_numpy(true)[places], many).float()
@@ -85,7 +87,7 @@ def test_a_photo_is_to_be_told_by_its_own_path(marketplace, told, changed):
 def test_the_batch_statistics_of_frozen_blocks_stay_as_they_came(train):
     parts, before, _ = train(blocks=1)
 
-    after = weights_of(parts.network)
+    after = network_weights(parts.network)
     moved = {name for name in after if not torch.equal(after[name], before[name])}
     assert moved
     assert {name.split(".")[1] for name in moved} == {"block4", "fc"}
@@ -105,13 +107,13 @@ def test_a_longer_training_ends_its_first_epoch_at_a_higher_rate(train):
 
 
 def test_the_rate_warms_up_in_a_line_to_its_highest():
-    assert [rate(step, 100, 0.1) for step in range(10)] == pytest.approx(
+    assert [learning_rate_at(step, 100, 0.1) for step in range(10)] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     )
 
 
 def test_the_rate_falls_from_its_highest_to_about_none():
-    falling = [rate(step, 100, 0.1) for step in range(10, 100)]
+    falling = [learning_rate_at(step, 100, 0.1) for step in range(10, 100)]
 
     assert falling[0] == 1
     assert falling == sorted(falling, reverse=True)
@@ -122,7 +124,7 @@ def test_the_rate_falls_from_its_highest_to_about_none():
 @pytest.mark.parametrize("warm_up", [0.0, 0.5, 1.0])
 def test_a_training_of_any_shape_has_rates_between_none_and_the_highest(warm_up):
     for steps in (1, 2, 7):
-        rates = [rate(step, steps, warm_up) for step in range(steps)]
+        rates = [learning_rate_at(step, steps, warm_up) for step in range(steps)]
 
         assert min(rates) >= 0
         assert max(rates) == 1

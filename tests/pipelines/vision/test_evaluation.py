@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING, marketplace, predictions
 
-from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 
@@ -14,7 +14,7 @@ CALIBRATION = {"temperature": 2.0}
 def evaluated(products, splits, photos, text, frozen=None):
     frozen = photos if frozen is None else frozen
     fused = fuse_products(photos, text, products, splits)
-    chosen = choose_abstention(photos, fused.predictions, products, MEASURING)
+    chosen = select_abstention(photos, fused.predictions, products, MEASURING)
     return evaluate(
         photos,
         frozen,

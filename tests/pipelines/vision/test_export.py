@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from fb_marketplace.pipelines.vision.export.onnx_export import (
-    export_levels,
+    export_blocks,
     export_trained,
     export_trunk,
 )
@@ -13,8 +13,8 @@ from fb_marketplace.pipelines.vision.models.backbones import POOL
 from fb_marketplace.pipelines.vision.models.embedding_head import (
     EmbeddingHead,
     Layer,
-    level_names,
-    pooled_levels,
+    block_names,
+    pool_blocks,
 )
 from fb_marketplace.pipelines.vision.models.network import make_network
 from fb_marketplace_serving.encoders.image import Encoder
@@ -119,9 +119,9 @@ def test_a_backbone_alone_exports_its_pooled_features(told, pixels):
 def test_levels_are_exported_as_torch_pools_them(fitted_network, pixels):
     with torch.no_grad():
         maps = fitted_network.maps(torch.from_numpy(pixels))
-        expected = pooled_levels(maps, level_names(fitted_network, 3), 2.0).numpy()
+        expected = pool_blocks(maps, block_names(fitted_network, 3), 2.0).numpy()
 
-    encoder = Encoder.from_bytes(export_levels(fitted_network, 3, 2.0), threads=1)
+    encoder = Encoder.from_bytes(export_blocks(fitted_network, 3, 2.0), threads=1)
 
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
 
@@ -132,7 +132,7 @@ def test_the_head_of_the_embedding_is_exported_with_the_network(fitted_network, 
     layer = Layer(fitted_network, "metric", head, levels=2)
     with torch.no_grad():
         maps = fitted_network.maps(torch.from_numpy(pixels))
-        expected = head(pooled_levels(maps, level_names(fitted_network, 2), 1.0)).numpy()
+        expected = head(pool_blocks(maps, block_names(fitted_network, 2), 1.0)).numpy()
 
     encoder = Encoder.from_bytes(export_trained(fitted_network, 1.0, layer), threads=1)
 

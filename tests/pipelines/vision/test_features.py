@@ -1,7 +1,7 @@
 import pytest
 
 from fb_marketplace.pipelines.vision.export import backbone_features
-from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
+from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def exports(monkeypatch, colour_encoder):
 
 
 def read(images, told, held=frozenset()):
-    retained, *batches = extract_features(images, held, told)
+    retained, *batches = extract_backbone_features(images, held, told)
     return retained.keys, [row for batch in batches for row in batch.to_pylist()]
 
 

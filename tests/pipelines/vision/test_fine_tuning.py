@@ -4,20 +4,20 @@ import torch
 from safetensors.torch import load
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.observability.progress import tallies
+from fb_marketplace.observability.progress import collect_counts
 from fb_marketplace.pipelines.vision.data.dataset import PhotoDataset
-from fb_marketplace.pipelines.vision.models.network import make_head, weights_of
+from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 from fb_marketplace.pipelines.vision.training import fine_tuning
 from fb_marketplace.pipelines.vision.training.fine_tuning import (
-    Candidate,
-    best,
-    blends,
+    WeightCandidate,
     fine_tune,
+    interpolate_weights,
     read_weights,
+    select_best,
 )
-from fb_marketplace.pipelines.vision.training.linear_probe import Head
+from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
 from fb_marketplace.pipelines.vision.training.train import make_task
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 
 
 class BrokenOffError(Exception):
@@ -32,13 +32,15 @@ def task(marketplace, told):
 @pytest.fixture(scope="module")
 def head(task, told):
     torch.manual_seed(0)
-    return Head(weights_of(make_head(told, 3, task.paths.counts)), ("Blue", "Green", "Red"))
+    return LinearHead(
+        network_weights(make_head(told, 3, task.paths.counts)), ("Blue", "Green", "Red")
+    )
 
 
 @pytest.fixture
 def work(tmp_path):
     """Gives work folders by name."""
-    return lambda name="work": WorkFolder(str(tmp_path / name))
+    return lambda name="work": CheckpointDir(str(tmp_path / name))
 
 
 def content(folder):
@@ -108,7 +110,7 @@ def test_a_training_that_has_ended_keeps_no_state(task, head, work, told):
 @pytest.fixture(scope="module")
 def undisturbed(task, head, told, changed, tmp_path_factory):
     """A training of three epochs: its work folder, its recipe, and what it gave."""
-    folder = WorkFolder(str(tmp_path_factory.mktemp("undisturbed")))
+    folder = CheckpointDir(str(tmp_path_factory.mktemp("undisturbed")))
     three = changed(told, fine_tuning={"epochs": 3})
     return folder, three, fine_tune(task, head, folder, three)
 
@@ -129,14 +131,14 @@ def break_off_while_reading(monkeypatch):
 
 def break_off_while_writing(name):
     def break_off(monkeypatch):
-        write = WorkFolder.write
+        write = CheckpointDir.write
 
         def writing(folder, written, content):
             if written == name:
                 raise BrokenOffError
             write(folder, written, content)
 
-        monkeypatch.setattr(WorkFolder, "write", writing)
+        monkeypatch.setattr(CheckpointDir, "write", writing)
 
     return break_off
 
@@ -182,11 +184,11 @@ def test_a_training_that_another_run_ends_meanwhile_is_not_trained_again(
         break_off_while_writing("state_0002.safetensors")(disturbed)
         with pytest.raises(BrokenOffError):
             fine_tune(task, head, work("shared"), three)
-    read, train_epoch, trained = WorkFolder.read, fine_tuning.train_epoch, []
+    read, train_epoch, trained = CheckpointDir.read, fine_tuning.train_epoch, []
 
     def read_too_late(folder, name):
         if name == "state_0001.safetensors":
-            monkeypatch.setattr(WorkFolder, "read", read)
+            monkeypatch.setattr(CheckpointDir, "read", read)
             fine_tune(task, head, work("shared"), three)
             trained.clear()
         return read(folder, name)
@@ -195,7 +197,7 @@ def test_a_training_that_another_run_ends_meanwhile_is_not_trained_again(
         trained.append(parts[3])
         return train_epoch(*parts)
 
-    monkeypatch.setattr(WorkFolder, "read", read_too_late)
+    monkeypatch.setattr(CheckpointDir, "read", read_too_late)
     monkeypatch.setattr(fine_tuning, "train_epoch", count)
 
     assert fine_tune(task, head, work("shared"), three) == epochs
@@ -211,11 +213,11 @@ def test_a_training_that_has_ended_is_not_trained_again(task, head, work, told, 
         pytest.fail("it was trained again")
 
     monkeypatch.setattr(fine_tuning, "train_epoch", train_epoch)
-    tallies()
+    collect_counts()
 
     assert fine_tune(task, head, work(), told) == epochs
     assert content(work()) == before
-    assert tallies() == [(fine_tuning.EPOCHS, 0, len(epochs) - 1)]
+    assert collect_counts() == [(fine_tuning.EPOCHS, 0, len(epochs) - 1)]
 
 
 def test_training_stops_when_it_has_waited_for_a_better_epoch(task, head, work, told, changed):
@@ -255,7 +257,7 @@ def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, change
 
 
 def test_a_head_that_tells_other_paths_apart_is_refused(task, head, work, told):
-    plain = head._replace(weights=weights_of(make_head(told, 3)))
+    plain = head._replace(weights=network_weights(make_head(told, 3)))
 
     with pytest.raises(UserError, match=r"\[\] paths .* expected \[2, 2, 2\]"):
         fine_tune(task, plain, work(), told)
@@ -273,14 +275,16 @@ def test_what_validation_says_changes_no_weight(task, head, work, told):
 @pytest.fixture(scope="module")
 def trained(task, head, told, tmp_path_factory):
     """A training of two epochs: its work folder, and what it gave."""
-    folder = WorkFolder(str(tmp_path_factory.mktemp("trained")))
+    folder = CheckpointDir(str(tmp_path_factory.mktemp("trained")))
     return folder, fine_tune(task, head, folder, told)
 
 
 def test_a_blend_lies_between_the_first_weights_and_the_last(task, trained, told, changed):
     folder, epochs = trained
     first, last = weights_at(folder, 0), weights_at(folder, 2)
-    (blend,) = blends(task, epochs, folder, 3, changed(told, fine_tuning={"blends": [0.25]}))
+    (blend,) = interpolate_weights(
+        task, epochs, folder, 3, changed(told, fine_tuning={"blends": [0.25]})
+    )
 
     mixed = load(read_weights(folder, blend))
 
@@ -295,7 +299,7 @@ def test_a_blend_that_is_nearly_the_last_weights_answers_as_they_do(task, traine
     folder, epochs = trained
     nearly = changed(told, fine_tuning={"blends": [0.9999]})
 
-    (blend,) = blends(task, epochs, folder, 3, nearly)
+    (blend,) = interpolate_weights(task, epochs, folder, 3, nearly)
 
     for name in ("validation_loss", "validation_accuracy"):
         assert blend.measures[name] == pytest.approx(epochs[-1].measures[name], abs=0.01)
@@ -303,17 +307,17 @@ def test_a_blend_that_is_nearly_the_last_weights_answers_as_they_do(task, traine
 
 def test_a_blend_is_measured_once(task, trained, told, monkeypatch):
     folder, epochs = trained
-    measured = blends(task, epochs, folder, 3, told)
+    measured = interpolate_weights(task, epochs, folder, 3, told)
     monkeypatch.setattr(fine_tuning, "read_logits", lambda *_: pytest.fail("it was measured anew"))
 
-    assert blends(task, epochs, folder, 3, told) == measured
+    assert interpolate_weights(task, epochs, folder, 3, told) == measured
     assert [blend.measures["share"] for blend in measured] == list(told.fine_tuning.blends)
 
 
 def test_one_epoch_alone_is_blended_with_nothing(task, trained, told):
     folder, epochs = trained
 
-    assert blends(task, epochs[:1], folder, 3, told) == []
+    assert interpolate_weights(task, epochs[:1], folder, 3, told) == []
 
 
 def test_the_weights_of_an_epoch_are_read_as_they_are(trained):
@@ -323,16 +327,18 @@ def test_the_weights_of_an_epoch_are_read_as_they_are(trained):
 
 
 def measured(accuracy, loss):
-    return Candidate({"validation_accuracy": accuracy, "validation_loss": loss}, {"weights": 1.0})
+    return WeightCandidate(
+        {"validation_accuracy": accuracy, "validation_loss": loss}, {"weights": 1.0}
+    )
 
 
 def test_the_best_weights_have_the_most_photos_right():
     candidates = [measured(0.5, 0.1), measured(0.75, 2.0), measured(0.6, 0.1)]
 
-    assert best(candidates) == candidates[1]
+    assert select_best(candidates) == candidates[1]
 
 
 def test_of_weights_with_as_many_right_those_of_the_lower_loss_are_best():
     candidates = [measured(0.75, 0.3), measured(0.75, 0.2), measured(0.75, 0.4)]
 
-    assert best(candidates) == candidates[1]
+    assert select_best(candidates) == candidates[1]

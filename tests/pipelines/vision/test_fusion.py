@@ -3,14 +3,14 @@ import pandas as pd
 import pytest
 from pipelines.vision.evaluation_data import LABELS, marketplace, probabilities
 
-from fb_marketplace.evaluation.predictions import answers_of
+from fb_marketplace.evaluation.predictions import predictions_for_split
 from fb_marketplace.ml.probabilities import log_loss
 from fb_marketplace.pipelines.vision.evaluation.calibration import expected_calibration_error
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import (
-    Pool,
-    fit_pool,
+    FusionWeights,
+    fit_fusion_weights,
     fuse_products,
-    together,
+    fuse_with_weights,
 )
 
 EVEN = np.full(3, 1 / 3)
@@ -23,13 +23,13 @@ def sources(cases, seed=0, sharpness=2.0):
 
 
 def fitted(photos, text, classes, shares=EVEN):
-    return fit_pool(photos, text, classes, text[:0], classes[:0], shares)
+    return fit_fusion_weights(photos, text, classes, text[:0], classes[:0], shares)
 
 
 def test_two_sources_that_know_different_things_are_better_together():
     pool = fitted(*sources(2000))
     photos, text, classes = sources(2000, seed=1)
-    both = together(pool, photos, text, EVEN)
+    both = fuse_with_weights(pool, photos, text, EVEN)
 
     assert log_loss(both, classes) < min(log_loss(photos, classes), log_loss(text, classes)) - 0.1
     right = [(said.argmax(axis=1) == classes).mean() for said in (both, photos, text)]
@@ -64,7 +64,7 @@ def test_what_both_sources_know_of_common_categories_counts_once():
 def test_an_overconfident_source_is_calibrated_by_its_weight():
     photos, text, classes = sources(3000)
     sharp = photos**3 / (photos**3).sum(axis=1, keepdims=True)
-    both = together(fitted(sharp, text, classes), sharp, text, EVEN)
+    both = fuse_with_weights(fitted(sharp, text, classes), sharp, text, EVEN)
 
     right = both.argmax(axis=1) == classes
     measured = expected_calibration_error(both.max(axis=1), right, np.arange(3000), 15, 20, 0.95, 0)
@@ -74,7 +74,7 @@ def test_an_overconfident_source_is_calibrated_by_its_weight():
 def test_without_listings_to_choose_by_photos_and_text_are_averaged():
     photos, text, classes = sources(0)
 
-    assert fitted(photos, text, classes) == pytest.approx(Pool(0.5, 0.5, 0.0, 1.0))
+    assert fitted(photos, text, classes) == pytest.approx(FusionWeights(0.5, 0.5, 0.0, 1.0))
 
 
 def test_few_listings_that_are_all_right_do_not_make_it_certain():
@@ -85,8 +85,8 @@ def test_few_listings_that_are_all_right_do_not_make_it_certain():
 
 
 def test_a_zero_of_one_source_does_not_overrule_the_other():
-    pool = Pool(0.5, 0.5, 0.0, 1.0)
-    both = together(pool, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]), EVEN)
+    pool = FusionWeights(0.5, 0.5, 0.0, 1.0)
+    both = fuse_with_weights(pool, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]), EVEN)
 
     assert both[0] == pytest.approx([0.5, 0.5, 0], abs=1e-2)
 
@@ -121,7 +121,7 @@ def test_no_listing_needs_a_photo():
     products, splits, photos, text = marketplace(30)
     fused = fuse_products(photos.iloc[:0], text, products, splits).predictions
 
-    assert len(answers_of(fused, "test", LABELS, "by_photos").classes) == 0
+    assert len(predictions_for_split(fused, "test", LABELS, "by_photos").classes) == 0
     assert (fused["photos"] == 0).all()
 
 
@@ -137,5 +137,7 @@ def test_predictions_are_those_that_the_catalog_stores(tmp_path):
         schema.validate(again)
         for split in ("validation", "test"):
             for column in set(table) & {"probabilities", "by_photos"}:
-                before, after = (answers_of(each, split, LABELS, column) for each in (table, again))
+                before, after = (
+                    predictions_for_split(each, split, LABELS, column) for each in (table, again)
+                )
                 assert (before.probabilities == after.probabilities).all()

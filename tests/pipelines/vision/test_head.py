@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.vision.data.category_paths import Paths
+from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    Examples,
-    answers_table,
+    FeatureSet,
     class_weights,
-    examples,
+    make_feature_set,
     make_loss,
     predict,
+    predictions_table,
     train_head,
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
@@ -34,7 +34,7 @@ def separable():
         np.arange(120) < 90, "train", np.where(np.arange(120) < 105, "validation", "test")
     )
     ids = np.array([f"{place:03}" for place in range(120)])
-    return Examples(features.astype(np.float32), classes, split, ids, LABELS, ids, ids)
+    return FeatureSet(features.astype(np.float32), classes, split, ids, LABELS, ids, ids)
 
 
 def test_a_head_is_trained_in_one_thread_however_many_there_are(separable, told, monkeypatch):
@@ -64,7 +64,7 @@ def stored(tmp_path):
             {"key": image, "image_id": image, "features": found}
             for image, found in features.items()
         ]
-        keyed_table.ensure(url, VISION_FEATURES)
+        keyed_table.ensure_table(url, VISION_FEATURES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
         return keyed_table.open_table(url)
 
@@ -112,10 +112,10 @@ def test_categories_that_no_line_parts_are_told_apart_by_their_paths(told, chang
     features = np.tile(np.stack([np.cos(angles), np.sin(angles)], 1), FEATURES // 2)
     ids = np.asarray([f"{place:03}" for place in range(400)])
     split = np.where(np.arange(400) < 300, "train", "validation")
-    found = Examples(
+    found = FeatureSet(
         *(features.astype(np.float32), paths % 2, split, ids, ("Arts", "Home"), ids, ids),
         # Numbered category by category.
-        Paths(paths % 2 * 2 + paths // 2, (2, 2)) if told_apart else None,
+        CategoryPaths(paths % 2 * 2 + paths // 2, (2, 2)) if told_apart else None,
     )
     recipe = changed(told, path_weight=0.5)
 
@@ -220,7 +220,7 @@ def test_rare_classes_count_more_the_more_the_balance():
 
 
 def test_each_photo_stands_beside_its_features_class_split_and_group(stored):
-    found = examples(stored({"c": [3, 3], "a": [1, 1], "b": [2, 2]}), PRODUCTS, SPLITS)
+    found = make_feature_set(stored({"c": [3, 3], "a": [1, 1], "b": [2, 2]}), PRODUCTS, SPLITS)
 
     assert found.labels == LABELS
     assert found.image_ids.tolist() == ["a", "b", "c"]
@@ -232,17 +232,17 @@ def test_each_photo_stands_beside_its_features_class_split_and_group(stored):
 
 
 def test_a_photo_that_is_in_no_split_shifts_no_other_s_features(stored):
-    found = examples(stored({"Z": [9, 9], "b": [2, 2], "a": [1, 1]}), PRODUCTS, SPLITS)
+    found = make_feature_set(stored({"Z": [9, 9], "b": [2, 2], "a": [1, 1]}), PRODUCTS, SPLITS)
 
     assert found.features.tolist() == [[1, 1], [2, 2]]
     assert len(found.classes) == 2
 
 
 def test_answers_are_probabilities_beside_what_is_true(stored):
-    found = examples(stored({"a": [1, 1], "b": [2, 2], "c": [3, 3]}), PRODUCTS, SPLITS)
+    found = make_feature_set(stored({"a": [1, 1], "b": [2, 2], "c": [3, 3]}), PRODUCTS, SPLITS)
     logits = np.log(np.float32([[7, 2, 1], [1, 8, 1]]))
 
-    table = VisionPredictions.validate(answers_table(found, logits, found.split == "test"))
+    table = VisionPredictions.validate(predictions_table(found, logits, found.split == "test"))
 
     assert table["image_id"].tolist() == ["b", "c"]
     assert table["category"].tolist() == ["Arts", "Arts"]

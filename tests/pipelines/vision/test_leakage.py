@@ -5,10 +5,10 @@ from pipelines.vision.evaluation_data import LABELS, MEASURING
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.evaluation import leakage
 from fb_marketplace.pipelines.vision.evaluation.leakage import (
-    leakage_report,
+    report_leakage,
     siblings_in_training,
 )
-from fb_marketplace.pipelines.vision.training.linear_probe import Examples
+from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def report(monkeypatch, nearest, base_parameters):
         random = np.random.default_rng(0)
         group = np.repeat(np.arange(groups), photos_per_group)
         looks = random.normal(size=(groups, 16))[group]
-        found = Examples(
+        found = FeatureSet(
             features=(looks + random.normal(0, 0.1, looks.shape)).astype(np.float32),
             classes=random.integers(0, len(LABELS), groups)[group],
             split=np.where(group < 120, "train", np.where(group < 160, "validation", "test")),
@@ -44,9 +44,9 @@ def report(monkeypatch, nearest, base_parameters):
             image_ids=np.arange(len(group)).astype(str),
             product_ids=group.astype(str),
         )
-        monkeypatch.setattr(leakage, "examples", lambda *given: found)
+        monkeypatch.setattr(leakage, "make_feature_set", lambda *given: found)
         recipe = VisionParameters.model_validate(base_parameters["vision"])
-        return leakage_report(None, None, None, recipe, MEASURING)
+        return report_leakage(None, None, None, recipe, MEASURING)
 
     return make
 
@@ -78,7 +78,7 @@ def test_both_splits_are_of_the_same_sizes_and_stand_beside_the_trivial_answer(r
 
 
 def test_a_sibling_is_a_photo_of_the_same_group():
-    found = Examples(
+    found = FeatureSet(
         np.zeros((4, 1), np.float32),
         np.zeros(4, np.int64),
         np.array(["train", "test", "test", "validation"]),

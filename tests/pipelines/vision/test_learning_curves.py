@@ -4,11 +4,11 @@ import pytest
 from PIL import Image
 
 from fb_marketplace.pipelines.vision.training.learning_curves import (
-    draw_embedding_curve,
-    draw_learning_curves,
+    plot_embedding_curve,
+    plot_learning_curves,
     write_events,
 )
-from fb_marketplace.pipelines.vision.training.tensorboard import events
+from fb_marketplace.pipelines.vision.training.tensorboard import encode_events
 
 HEAD = [
     {
@@ -42,7 +42,7 @@ BLENDS = [
 
 @pytest.mark.parametrize("fine_tuning", [BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS])
 def test_curves_are_a_picture_with_and_without_epochs_of_fine_tuning(fine_tuning):
-    drawn = draw_learning_curves(HEAD + fine_tuning)
+    drawn = plot_learning_curves(HEAD + fine_tuning)
 
     with Image.open(io.BytesIO(drawn)) as picture:
         assert picture.format == "PNG"
@@ -52,14 +52,14 @@ def test_curves_are_a_picture_with_and_without_epochs_of_fine_tuning(fine_tuning
 def test_another_history_is_another_picture():
     histories = (BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS)
 
-    assert len({draw_learning_curves(HEAD + history) for history in histories}) == 3
+    assert len({plot_learning_curves(HEAD + history) for history in histories}) == 3
 
 
 def test_the_curve_of_the_embedding_is_a_picture_even_where_no_head_was_trained():
     begun = [{"epoch": 0, "validation_recall_at_1": 0.4}]
     trained = [*begun, {"epoch": 1, "training_loss": 0.9, "validation_recall_at_1": 0.5}]
 
-    drawn = [draw_embedding_curve(history) for history in ([], begun, trained)]
+    drawn = [plot_embedding_curve(history) for history in ([], begun, trained)]
 
     assert len(set(drawn)) == 3
     assert all(picture.startswith(b"\x89PNG") for picture in drawn)
@@ -70,4 +70,4 @@ def test_the_events_are_those_of_fine_tuning_alone():
         {name: value for name, value in epoch.items() if name != "stage"} for epoch in FINE_TUNING
     ]
 
-    assert write_events(HEAD + FINE_TUNING + BLENDS) == events(measures)
+    assert write_events(HEAD + FINE_TUNING + BLENDS) == encode_events(measures)

@@ -3,27 +3,27 @@ import pytest
 from safetensors.torch import load, save
 
 from fb_marketplace.pipelines.vision.export import block_features
-from fb_marketplace.pipelines.vision.export.block_features import extract_levels
-from fb_marketplace.pipelines.vision.models.embedding_head import level_names, level_slices
+from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
+from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
 
 LABELS = ["Blue", "Green", "Red"]
 
 
 def read(images, model, told, held=frozenset()):
-    retained, *batches = extract_levels(images, held, model, LABELS, told)
+    retained, *batches = extract_block_features(images, held, model, LABELS, told)
     return retained.keys, [row for batch in batches for row in batch.to_pylist()]
 
 
 def keys_of(images, model, told):
     """Under which keys levels are kept; they come first, before any is taken."""
-    return next(extract_levels(images, frozenset(), model, LABELS, told)).keys
+    return next(extract_block_features(images, frozenset(), model, LABELS, told)).keys
 
 
 def test_each_photo_has_its_levels(marketplace, fitted_network, model, told):
     keys, rows = read(marketplace.images, model, told)
 
-    names = level_names(fitted_network, told.embedding.levels)
-    width = level_slices(fitted_network, names)["pool"].stop
+    names = block_names(fitted_network, told.embedding.levels)
+    width = block_slices(fitted_network, names)["pool"].stop
     assert [row["image_id"] for row in rows] == [f"{place:02}" for place in range(36)]
     assert {row["key"] for row in rows} == keys
     assert np.asarray([row["features"] for row in rows]).shape == (36, width)
@@ -31,7 +31,7 @@ def test_each_photo_has_its_levels(marketplace, fitted_network, model, told):
 
 def test_levels_that_are_held_are_not_taken_again(marketplace, model, told, monkeypatch):
     keys = keys_of(marketplace.images, model, told)
-    monkeypatch.setattr(block_features, "export_levels", None)
+    monkeypatch.setattr(block_features, "export_blocks", None)
 
     assert read(marketplace.images, model, told, keys) == (keys, [])
 

@@ -2,24 +2,24 @@ import numpy as np
 import pytest
 from pipelines.vision.evaluation_data import MEASURING
 
-from fb_marketplace.evaluation.predictions import Answers
+from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.pipelines.vision.evaluation.metrics import (
-    among_likeliest,
-    commonest_first,
-    gain,
-    measure,
+    accuracy_gain,
+    by_frequency,
+    compute_category_metrics,
+    top_k_accuracy,
 )
-from fb_marketplace.pipelines.vision.evaluation.per_class import per_class
+from fb_marketplace.pipelines.vision.evaluation.per_class import per_class_metrics
 
 SAID = np.array(
     [[0.6, 0.2, 0.15, 0.05], [0.5, 0.3, 0.1, 0.1], [0.1, 0.2, 0.3, 0.4], [0.1, 0.7, 0.15, 0.05]]
 )
-FOUND = Answers(SAID, np.array([0, 1, 2, 1]), np.array(["a", "a", "b", "c"]))
+FOUND = Predictions(SAID, np.array([0, 1, 2, 1]), np.array(["a", "a", "b", "c"]))
 LABELS = ("Arts", "Cars", "Home", "Sport")
 
 
 def test_answers_are_counted_as_right_at_first_and_among_three():
-    found = measure(FOUND, np.array([1, 3, 2, 0]), MEASURING)
+    found = compute_category_metrics(FOUND, np.array([1, 3, 2, 0]), MEASURING)
 
     assert found["top1"]["value"] == 0.5
     assert found["top3"]["value"] == 1.0
@@ -32,15 +32,15 @@ def test_answers_are_counted_as_right_at_first_and_among_three():
 
 
 def test_the_true_class_is_among_as_many_as_are_asked_for():
-    assert among_likeliest(FOUND, 1).tolist() == [True, False, False, True]
-    assert among_likeliest(FOUND, 2).tolist() == [True, True, True, True]
+    assert top_k_accuracy(FOUND, 1).tolist() == [True, False, False, True]
+    assert top_k_accuracy(FOUND, 2).tolist() == [True, True, True, True]
 
 
 def test_a_gain_is_of_the_same_cases():
     other = FOUND._replace(probabilities=SAID[[0, 0, 0, 0]])  # right once less
 
-    assert gain(FOUND, other, MEASURING)["value"] == 0.25
-    assert gain(FOUND, FOUND, MEASURING) == {
+    assert accuracy_gain(FOUND, other, MEASURING)["value"] == 0.25
+    assert accuracy_gain(FOUND, FOUND, MEASURING) == {
         "value": 0.0,
         "low": 0.0,
         "high": 0.0,
@@ -50,11 +50,11 @@ def test_a_gain_is_of_the_same_cases():
 
 
 def test_categories_are_ranked_by_how_common_they_are():
-    assert commonest_first(np.array(["Home", "Sport", "Home"]), LABELS).tolist() == [2, 3, 0, 1]
+    assert by_frequency(np.array(["Home", "Sport", "Home"]), LABELS).tolist() == [2, 3, 0, 1]
 
 
 def test_each_category_has_its_measures_and_one_without_cases_has_none():
-    table = per_class({("photos", "test"): FOUND}, LABELS, {"photos": 1}, MEASURING)
+    table = per_class_metrics({("photos", "test"): FOUND}, LABELS, {"photos": 1}, MEASURING)
     rows = table.set_index("category")
 
     assert rows["support"].to_dict() == {"Arts": 1, "Cars": 2, "Home": 1, "Sport": 0}

@@ -132,6 +132,6 @@ def test_listings_with_one_photo_cannot_be_learned_from(found, recipe):
 def test_partners_are_found_in_blocks_as_at_once(found, monkeypatch):
     vectors = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
     at_once = recall_at_1(vectors, found)
-    monkeypatch.setattr(metric_learning, "ASKED_AT_ONCE", 7)
+    monkeypatch.setattr(metric_learning, "QUERY_BATCH_SIZE", 7)
 
     assert recall_at_1(vectors, found) == at_once

@@ -3,10 +3,14 @@ import pytest
 from pipelines.vision.evaluation_data import LABELS, MEASURING, marketplace
 
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
+from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
-from fb_marketplace.pipelines.vision.evaluation.model_card import table, told, write_model_card
+from fb_marketplace.pipelines.vision.evaluation.model_card import (
+    format_value,
+    markdown_table,
+    write_model_card,
+)
 
 ESTIMATE = {"value": 0.5, "low": 0.25, "high": 0.75, "cases": 8, "groups": 4}
 
@@ -15,7 +19,7 @@ ESTIMATE = {"value": 0.5, "low": 0.25, "high": 0.75, "cases": 8, "groups": 4}
 def metrics():
     products, splits, photos, text = marketplace(60)
     fused = fuse_products(photos, text, products, splits)
-    chosen = choose_abstention(photos, fused.predictions, products, MEASURING)
+    chosen = select_abstention(photos, fused.predictions, products, MEASURING)
     given = (photos, photos, fused.predictions, products, splits, {"temperature": 1.25})
     return evaluate(*given, fused.choices, chosen, MEASURING).metrics
 
@@ -41,12 +45,12 @@ def card(metrics, base_parameters):
 
 
 def test_an_estimate_is_told_with_its_interval():
-    assert told(ESTIMATE) == "0.500 [0.250, 0.750]"
-    assert told(None) == "none"
+    assert format_value(ESTIMATE) == "0.500 [0.250, 0.750]"
+    assert format_value(None) == "none"
 
 
 def test_a_table_survives_bars_in_its_cells():
-    assert table(["a", "b"], [(1, "x | y")]).splitlines() == [
+    assert markdown_table(["a", "b"], [(1, "x | y")]).splitlines() == [
         "| a | b |",
         "| --- | --- |",
         r"| 1 | x \| y |",
@@ -80,7 +84,7 @@ def test_the_card_has_each_measure_with_interval_and_count(card, metrics, of, na
     estimate = metrics["test"][f"{of}_{name}"]
 
     assert any(
-        told(estimate) in line and f"| {estimate['cases']} | {estimate['groups']} |" in line
+        format_value(estimate) in line and f"| {estimate['cases']} | {estimate['groups']} |" in line
         for line in card.splitlines()
     )
 

@@ -5,7 +5,7 @@ import torch
 from fb_marketplace.pipelines.vision.models.network import (
     load_network,
     make_network,
-    weights_of,
+    network_weights,
 )
 from fb_marketplace_serving.imaging.canonical import SIDE
 
@@ -103,7 +103,7 @@ def test_a_network_that_is_loaded_answers_as_the_one_that_was_kept(told, changed
     # Its weights come from the file alone: the source of the backbone's is not asked.
     elsewhere = changed(told, weights="/gone/weights.pth", weights_sha256="0" * 64)
 
-    loaded = load_network(elsewhere, 4, weights_of(kept))
+    loaded = load_network(elsewhere, 4, network_weights(kept))
 
     with torch.no_grad():
         torch.testing.assert_close(loaded(pixels), kept(pixels), atol=0, rtol=0)
@@ -111,7 +111,7 @@ def test_a_network_that_is_loaded_answers_as_the_one_that_was_kept(told, changed
 
 def test_weights_that_were_taken_do_not_change_with_the_network(told):
     network = make_network(told, classes=4)
-    taken = weights_of(network)
+    taken = network_weights(network)
     before = {name: value.clone() for name, value in taken.items()}
 
     with torch.no_grad():

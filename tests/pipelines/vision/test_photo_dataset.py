@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from fb_marketplace.pipelines.vision.data.dataset import Batches, Drawn, PhotoDataset, loader
+from fb_marketplace.pipelines.vision.data.dataset import (
+    BatchSampler,
+    PhotoDataset,
+    SampleRef,
+    make_loader,
+)
 from fb_marketplace_serving.imaging import canonical
 
 
@@ -22,7 +27,7 @@ def changing(images, told):
 
 def pixels_of(images, row):
     (jpeg,) = images.take([row], ["jpeg"]).column("jpeg").to_pylist()
-    return torch.from_numpy(canonical.pixels(jpeg).copy())
+    return torch.from_numpy(canonical.decode_canonical(jpeg).copy())
 
 
 def places(batches):
@@ -31,7 +36,7 @@ def places(batches):
 
 def test_without_augmentation_photos_are_as_they_are_stored(images):
     rows = [5, 0, 3]
-    (batch,) = loader(PhotoDataset(images, rows), Batches(3, 8, None), workers=0)
+    (batch,) = make_loader(PhotoDataset(images, rows), BatchSampler(3, 8, None), workers=0)
 
     assert batch.pixels.dtype == torch.uint8
     assert batch.places.tolist() == [0, 1, 2]
@@ -43,7 +48,7 @@ def test_without_augmentation_photos_are_as_they_are_stored(images):
 
 def test_what_is_done_to_a_photo_does_not_follow_from_the_order_of_reading(changing):
     forth, back = (
-        changing().__getitems__([Drawn(2, place) for place in order])
+        changing().__getitems__([SampleRef(2, place) for place in order])
         for order in ((0, 1, 2, 3), (3, 2, 1, 0))
     )
 
@@ -52,8 +57,8 @@ def test_what_is_done_to_a_photo_does_not_follow_from_the_order_of_reading(chang
 
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 2), (1, 1)])
 def test_another_epoch_or_seed_gives_another_photo(changing, seed, epoch):
-    before = changing()[Drawn(1, 0)]
-    after = changing(seed=seed)[Drawn(epoch, 0)]
+    before = changing()[SampleRef(1, 0)]
+    after = changing(seed=seed)[SampleRef(epoch, 0)]
 
     assert not torch.equal(before.pixels, after.pixels)
 
@@ -61,13 +66,13 @@ def test_another_epoch_or_seed_gives_another_photo(changing, seed, epoch):
 def test_two_photos_are_not_changed_alike(images, told):
     same_photo_twice = PhotoDataset(images, [4, 4], told.fine_tuning.augmentation, seed=0)
 
-    one, other = same_photo_twice.__getitems__([Drawn(1, 0), Drawn(1, 1)]).pixels
+    one, other = same_photo_twice.__getitems__([SampleRef(1, 0), SampleRef(1, 1)]).pixels
 
     assert not torch.equal(one, other)
 
 
 def test_every_photo_comes_at_most_once_an_epoch():
-    batches = Batches(50, 8, seed=0)
+    batches = BatchSampler(50, 8, seed=0)
 
     seen = [place for batch in places(batches) for place in batch]
 
@@ -77,7 +82,7 @@ def test_every_photo_comes_at_most_once_an_epoch():
 
 def test_the_order_follows_from_seed_and_epoch():
     def of(seed, epoch):
-        batches = Batches(50, 8, seed)
+        batches = BatchSampler(50, 8, seed)
         batches.epoch = epoch
         return places(batches)
 
@@ -86,7 +91,7 @@ def test_the_order_follows_from_seed_and_epoch():
 
 
 def test_a_photo_is_asked_for_by_the_epoch_that_it_is_read_in():
-    batches = Batches(6, 3, seed=0)
+    batches = BatchSampler(6, 3, seed=0)
     batches.epoch = 4
 
     assert {each.epoch for batch in batches for each in batch} == {4}
@@ -94,24 +99,24 @@ def test_a_photo_is_asked_for_by_the_epoch_that_it_is_read_in():
 
 @pytest.mark.parametrize(("seed", "sizes"), [(0, [3, 3]), (None, [3, 3, 2])])
 def test_a_short_last_batch_is_left_out_only_where_photos_are_shuffled(seed, sizes):
-    batches = Batches(8, 3, seed)
+    batches = BatchSampler(8, 3, seed)
 
     assert [len(batch) for batch in batches] == sizes
     assert len(batches) == len(sizes)
 
 
 def test_fewer_photos_than_a_batch_are_a_batch():
-    assert sorted(*places(Batches(3, 8, seed=0))) == [0, 1, 2]
+    assert sorted(*places(BatchSampler(3, 8, seed=0))) == [0, 1, 2]
 
 
 def test_photos_that_are_not_shuffled_come_as_they_are():
-    assert places(Batches(5, 2, None)) == [[0, 1], [2, 3], [4]]
+    assert places(BatchSampler(5, 2, None)) == [[0, 1], [2, 3], [4]]
 
 
 def test_a_process_that_reads_ahead_gives_what_is_read_here(changing):
     def read(workers):
-        batches = Batches(7, 3, seed=0)
-        reading = loader(changing(), batches, workers)
+        batches = BatchSampler(7, 3, seed=0)
+        reading = make_loader(changing(), batches, workers)
         found = []
         for epoch in (1, 2):
             batches.epoch = epoch
@@ -130,6 +135,6 @@ def test_reading_leaves_torch_s_own_random_numbers_alone(changing):
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    list(loader(changing(), Batches(7, 3, seed=0), workers=0))
+    list(make_loader(changing(), BatchSampler(7, 3, seed=0), workers=0))
 
     assert torch.equal(torch.rand(3), expected)

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 
 from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
-from fb_marketplace.pipelines.vision.export.quantization import quantised
+from fb_marketplace.pipelines.vision.export.quantization import quantize
 
 
 @pytest.fixture(scope="module")
 def int8(exported, marketplace):
-    return quantised(exported, marketplace.images, range(12))
+    return quantize(exported, marketplace.images, range(12))
 
 
 def answers(graph, images):
@@ -38,8 +38,8 @@ def test_the_quantised_encoder_is_smaller(exported, int8):
 
 
 def test_quantising_gives_the_same_bytes_each_time(exported, int8, marketplace):
-    assert quantised(exported, marketplace.images, range(12)) == int8
+    assert quantize(exported, marketplace.images, range(12)) == int8
 
 
 def test_the_ranges_are_those_that_the_photos_show(exported, int8, marketplace):
-    assert quantised(exported, marketplace.images, range(12, 24)) != int8
+    assert quantize(exported, marketplace.images, range(12, 24)) != int8

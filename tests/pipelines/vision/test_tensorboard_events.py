@@ -1,7 +1,7 @@
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from fb_marketplace.pipelines.vision.training.tensorboard import EVENTS, events
+from fb_marketplace.pipelines.vision.training.tensorboard import EVENTS, encode_events
 
 HISTORY = [
     {"epoch": 0.0, "validation_loss": 1.5, "validation_accuracy": 0.25},
@@ -26,7 +26,7 @@ def read(tmp_path):
 
 
 def test_tensorboard_shows_each_measure_at_its_epoch(read):
-    assert read(events(HISTORY)) == {
+    assert read(encode_events(HISTORY)) == {
         "training_loss": [(1, 2.0), (2, 1.0)],
         "validation_loss": [(0, 1.5), (1, 1.0), (2, 0.5)],
         "validation_accuracy": [(0, 0.25), (1, 0.5), (2, 0.75)],
@@ -34,11 +34,11 @@ def test_tensorboard_shows_each_measure_at_its_epoch(read):
 
 
 def test_a_training_that_has_just_begun_can_be_opened(read):
-    assert read(events([])) == {}
+    assert read(encode_events([])) == {}
 
 
 def test_a_longer_history_begins_with_the_shorter_one():
-    shorter, longer = events(HISTORY[:2]), events(HISTORY)
+    shorter, longer = encode_events(HISTORY[:2]), encode_events(HISTORY)
 
     assert longer.startswith(shorter)
     assert len(longer) > len(shorter)
@@ -47,4 +47,4 @@ def test_a_longer_history_begins_with_the_shorter_one():
 def test_the_same_history_gives_the_same_bytes():
     turned = [dict(reversed(epoch.items())) for epoch in HISTORY]
 
-    assert events(turned) == events(HISTORY)
+    assert encode_events(turned) == encode_events(HISTORY)

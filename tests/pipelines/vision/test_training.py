@@ -7,24 +7,24 @@ import torch
 from safetensors.torch import load, save
 from scipy.special import softmax
 
-from fb_marketplace.pipelines.vision.models.network import load_network, make_head, weights_of
+from fb_marketplace.pipelines.vision.models.network import load_network, make_head, network_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    Head,
-    examples,
+    LinearHead,
+    make_feature_set,
     predict,
     train_head,
 )
 from fb_marketplace.pipelines.vision.training.train import (
-    listed_photos,
     make_task,
-    train_head_alone,
+    photos_with_labels,
+    train_linear_probe,
     train_network,
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.schemas.predictions import VisionPredictions
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
+from fb_marketplace.storage.file_handles import FileRef
 
 LABELS = ["Blue", "Green", "Red"]
 DIGESTS = {"images": "a", "products": "b", "splits": "c"}
@@ -42,7 +42,7 @@ def vision_features(tmp_path, marketplace):
         features[LABELS.index(products["category"][f"product of {image_id}"])] += 1
         rows.append({"key": image_id, "image_id": image_id, "features": features.tolist()})
     url = str(tmp_path / "features.lance")
-    keyed_table.ensure(url, VISION_FEATURES)
+    keyed_table.ensure_table(url, VISION_FEATURES)
     keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
     return keyed_table.open_table(url)
 
@@ -51,14 +51,14 @@ def vision_features(tmp_path, marketplace):
 def vision_head(tmp_path, told):
     torch.manual_seed(0)
     path = tmp_path / "head.safetensors"
-    path.write_bytes(save(weights_of(make_head(told, 3, (2, 2, 2)))))
-    return StoredFile(str(path))
+    path.write_bytes(save(network_weights(make_head(told, 3, (2, 2, 2)))))
+    return FileRef(str(path))
 
 
 @pytest.fixture
 def train(tmp_path, marketplace, vision_head, told, changed):
     """Trains the network for one epoch; what is named is told in another way."""
-    work = WorkFolder(str(tmp_path / "work"))
+    work = CheckpointDir(str(tmp_path / "work"))
 
     def run(digests=None, head=vision_head, **values):
         one = changed(changed(told, fine_tuning={"epochs": 1}), **values)
@@ -79,7 +79,7 @@ def card_of(model):
 
 
 def test_a_head_alone_answers_for_validation_and_test_photos(vision_features, marketplace, told):
-    trained = train_head_alone(vision_features, marketplace.products, marketplace.splits, told)
+    trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
 
     frozen = VisionPredictions.validate(trained.frozen_predictions)
     assert frozen["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
@@ -88,9 +88,9 @@ def test_a_head_alone_answers_for_validation_and_test_photos(vision_features, ma
 
 
 def test_the_baseline_tells_the_categories_alone_apart(vision_features, marketplace, told):
-    trained = train_head_alone(vision_features, marketplace.products, marketplace.splits, told)
+    trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
 
-    plain = examples(vision_features, marketplace.products, marketplace.splits)
+    plain = make_feature_set(vision_features, marketplace.products, marketplace.splits)
     head, _ = train_head(plain, told)
     said = predict(head, plain.features[plain.split != "train"], told)
     assert "path_counts" in load(trained.head)
@@ -100,10 +100,10 @@ def test_the_baseline_tells_the_categories_alone_apart(vision_features, marketpl
 
 
 def test_a_head_alone_comes_with_its_weights_and_history(vision_features, marketplace, told):
-    trained = train_head_alone(vision_features, marketplace.products, marketplace.splits, told)
+    trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
 
     features = np.eye(3, 256, dtype=np.float32)
-    answers = predict(Head(load(trained.head), tuple(LABELS)), features, told).argmax(axis=1)
+    answers = predict(LinearHead(load(trained.head), tuple(LABELS)), features, told).argmax(axis=1)
     assert answers.tolist() == [0, 1, 2]
     assert len(json.loads(json.dumps(trained.history))) == told.head.epochs
 
@@ -198,9 +198,9 @@ def test_another_recipe_or_other_data_is_another_training(train, trainings, valu
 def test_another_head_is_another_training(train, trainings, tmp_path, told):
     torch.manual_seed(1)
     path = tmp_path / "other.safetensors"
-    path.write_bytes(save(weights_of(make_head(told, 3, (2, 2, 2)))))
+    path.write_bytes(save(network_weights(make_head(told, 3, (2, 2, 2)))))
     train()
-    train(head=StoredFile(str(path)))
+    train(head=FileRef(str(path)))
 
     assert len(trainings()) == 2
 
@@ -220,7 +220,7 @@ def test_training_photos_are_learned_and_validation_photos_are_chosen_on(marketp
 def test_a_photo_that_is_in_no_split_is_not_listed(marketplace):
     fewer = marketplace.splits[marketplace.splits["image_id"] != "07"]
 
-    listed = listed_photos(marketplace.images, marketplace.products, fewer)
+    listed = photos_with_labels(marketplace.images, marketplace.products, fewer)
 
     assert listed["image_id"].tolist() == [f"{place:02}" for place in range(36) if place != 7]
     read = marketplace.images.take(listed["row"].tolist(), ["image_id"])
@@ -231,6 +231,6 @@ def test_a_listing_without_photos_lists_nothing(marketplace):
     without = marketplace.splits.copy()
     without.loc[without["image_id"] == "07", "image_id"] = None
 
-    listed = listed_photos(marketplace.images, marketplace.products, without)
+    listed = photos_with_labels(marketplace.images, marketplace.products, without)
 
     assert len(listed) == 35

@@ -18,7 +18,7 @@ def make(told, changed):
     def parts(seed=0):
         torch.manual_seed(seed)
         network = Network(changed(told, seed=seed), classes=3, path_counts=(2, 1, 3))
-        return checkpoints.Parts(
+        return checkpoints.TrainingState(
             network,
             torch.optim.swa_utils.AveragedModel(network),
             torch.optim.AdamW(network.head.parameters(), 0.1),
@@ -86,7 +86,7 @@ def test_the_facts_come_back(make):
     content = checkpoints.to_bytes(kept, FACTS)
 
     assert checkpoints.restore(content, make(1)) == FACTS
-    assert checkpoints.facts_of(content) == FACTS
+    assert checkpoints.read_metadata(content) == FACTS
 
 
 def test_a_state_from_before_the_first_step_comes_back(make):

@@ -28,7 +28,7 @@ def from_file(told, changed, tmp_path):
         path.write_bytes(content)
         digest = sha256 or hashlib.sha256(content).hexdigest()
         try:
-            return backbones.build(
+            return backbones.build_backbone(
                 changed(told, backbone=backbone, weights=str(path), weights_sha256=digest)
             )
         finally:
@@ -65,21 +65,23 @@ def refused(build, *told, **named) -> str:
     ],
 )
 def test_each_backbone_has_a_usual_source(told, changed, backbone, source):
-    _, found = backbones.check(changed(told, backbone=backbone, weights="usual"))
+    _, found = backbones.check_backbone(changed(told, backbone=backbone, weights="usual"))
 
     assert found.name == source
 
 
 @pytest.mark.parametrize("weights", ["internet", "torchvision"])
 def test_a_source_that_a_backbone_has_not_is_told_with_those_it_has(told, changed, weights):
-    said = refused(backbones.check, changed(told, backbone=LITE, weights=weights))
+    said = refused(backbones.check_backbone, changed(told, backbone=LITE, weights=weights))
 
     assert "usual, package, none or the path or URL of a file" in said
     assert f"'{weights}'" in said
 
 
 def test_a_file_without_its_digest_is_refused_with_the_cure(told, changed):
-    said = refused(backbones.check, changed(told, weights="s3://bucket/weights.safetensors"))
+    said = refused(
+        backbones.check_backbone, changed(told, weights="s3://bucket/weights.safetensors")
+    )
 
     assert "vision.weights_sha256" in said
     assert "sha256sum" in said
@@ -103,7 +105,7 @@ def test_a_file_that_is_not_there_is_told_by_its_name(told, changed, tmp_path):
     path = str(tmp_path / "no.safetensors")
     missing = changed(told, weights=path, weights_sha256="0" * 64)
 
-    assert path in refused(backbones.build, missing)
+    assert path in refused(backbones.build_backbone, missing)
 
 
 def test_a_file_of_another_network_is_told_with_what_it_lacks(from_file):
@@ -155,7 +157,7 @@ def test_a_file_may_lie_behind_a_url(told, changed, tmp_path):
     content = save(tensors)
     fsspec.filesystem("memory").pipe_file(f"/{tmp_path.name}.safetensors", content)
 
-    built = backbones.build(
+    built = backbones.build_backbone(
         changed(
             told,
             weights=f"memory://{tmp_path.name}.safetensors",
@@ -177,7 +179,9 @@ def test_a_download_without_a_network_ends_in_one_line_with_the_cure(
 
     monkeypatch.setattr(weights, "get_state_dict", unreachable)
 
-    said = refused(backbones.build, changed(told, backbone="mobilenet_v2", weights="usual"))
+    said = refused(
+        backbones.build_backbone, changed(told, backbone="mobilenet_v2", weights="usual")
+    )
 
     assert "download.pytorch.org" in said
     assert "set vision.weights to a file and vision.weights_sha256, or to none" in said
@@ -189,7 +193,9 @@ def test_what_torchvision_downloads_becomes_the_backbone(told, changed, monkeypa
     weights = import_torchvision().models.MobileNet_V2_Weights
     monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: tensors)
 
-    built = backbones.build(changed(told, backbone="mobilenet_v2", weights="usual")).state_dict()
+    built = backbones.build_backbone(
+        changed(told, backbone="mobilenet_v2", weights="usual")
+    ).state_dict()
 
     assert torch.equal(built["block0.0.weight"], tensors["features.0.0.weight"])
 
@@ -208,4 +214,6 @@ def test_a_package_that_is_not_the_one_expected_is_told_in_one_line(
     changed_package = lite._replace(packaged=lite.packaged._replace(**known))
     monkeypatch.setitem(backbones.BACKBONES, LITE, changed_package)
 
-    assert said in refused(backbones.build, changed(told, backbone=LITE, weights="package"))
+    assert said in refused(
+        backbones.build_backbone, changed(told, backbone=LITE, weights="package")
+    )

@@ -4,7 +4,7 @@ import pytest
 from brute_force import COUNT, drawn
 
 from fb_marketplace_serving.ann import knn
-from fb_marketplace_serving.ann.build import build, efforts, hold
+from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index
 
@@ -24,8 +24,8 @@ def made(matrix):
     """An index of each kind, set to look as far as it can."""
 
     def make(kind):
-        vectors = build(kind, hold([matrix]))
-        vectors.look(list(efforts(vectors))[-1])
+        vectors = build_index(kind, flat_index([matrix]))
+        vectors.look(list(search_settings(vectors))[-1])
         return vectors
 
     return {kind: make(kind) for kind in KINDS}

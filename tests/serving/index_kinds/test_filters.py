@@ -86,7 +86,7 @@ def test_rows_that_are_kept_may_be_told_in_any_order_and_type(index, matrix, tol
 def test_many_rows_are_kept_as_few_are(count):
     told = np.random.default_rng(0).integers(COUNT, size=count)
 
-    assert knn.kept_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
+    assert knn.filter_to_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
 
 
 @pytest.mark.parametrize(

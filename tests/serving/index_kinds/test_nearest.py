@@ -10,8 +10,8 @@ from brute_force import (
 )
 
 from fb_marketplace_serving.ann import knn
-from fb_marketplace_serving.ann.build import build, efforts, hold
-from fb_marketplace_serving.ann.faiss_index import KINDS, Vectors
+from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
+from fb_marketplace_serving.ann.faiss_index import KINDS, FaissIndex
 from fb_marketplace_serving.ann.index import Index
 
 
@@ -57,11 +57,11 @@ def test_of_equals_the_lowest_rows_are_given_wherever_the_answer_is_cut(kind, co
     matrix = drawn(2, 2000)
     same = np.random.default_rng(3).choice(2000, copies, replace=False)
     matrix[same] = matrix[same[0]]
-    vectors = build(kind, hold([matrix]))
-    vectors.look(list(efforts(vectors))[-1])
+    vectors = build_index(kind, flat_index([matrix]))
+    vectors.look(list(search_settings(vectors))[-1])
 
     for k in (1, copies - 1, copies):
-        rows = knn.nearest(vectors, matrix[same[:1]], k)[0][0]
+        rows = knn.nearest_neighbors(vectors, matrix[same[:1]], k)[0][0]
         assert rows.tolist() == brute_force(matrix, matrix[same[0]], k)[0].tolist()
 
 
@@ -72,12 +72,12 @@ def test_thousands_of_copies_are_given_in_the_order_of_rows_without_asking_again
 ):
     matrix = drawn(2, 4000)
     matrix[500:3500] = matrix[500]
-    vectors = build(kind, hold([matrix]))
+    vectors = build_index(kind, flat_index([matrix]))
     asked = []
     for name in ("nearest", "candidates"):
-        way = getattr(Vectors, name)
+        way = getattr(FaissIndex, name)
         monkeypatch.setattr(
-            Vectors, name, lambda *told, way=way, **named: asked.append(1) or way(*told, **named)
+            FaissIndex, name, lambda *told, way=way, **named: asked.append(1) or way(*told, **named)
         )
 
     rows = Index(vectors, [""] * 4000, [""] * 4000).search(matrix[500], 12, keep).rows
@@ -89,19 +89,19 @@ def test_thousands_of_copies_are_given_in_the_order_of_rows_without_asking_again
 
 def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_same(monkeypatch):
     matrix = np.repeat(drawn(2, 4), 500, axis=0)
-    vectors = build("ivf_sq8", hold([matrix]))
-    monkeypatch.setattr(Vectors, "within", lambda *_: np.empty(0, np.int64))
+    vectors = build_index("ivf_sq8", flat_index([matrix]))
+    monkeypatch.setattr(FaissIndex, "within", lambda *_: np.empty(0, np.int64))
 
-    rows = knn.nearest(vectors, matrix[:1], 12)[0][0]
+    rows = knn.nearest_neighbors(vectors, matrix[:1], 12)[0][0]
 
     assert rows.tolist() == list(range(12))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
-    vectors = build(kind, hold([np.ones((1000, 4), np.float32)]))
+    vectors = build_index(kind, flat_index([np.ones((1000, 4), np.float32)]))
 
-    rows = knn.nearest(vectors, np.ones((1, 4), np.float32), 12)[0][0]
+    rows = knn.nearest_neighbors(vectors, np.ones((1, 4), np.float32), 12)[0][0]
 
     assert rows.tolist() == list(range(12))
 
@@ -115,12 +115,12 @@ def test_all_rows_can_be_asked_for(index, matrix, queries):
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_looking_further_finds_no_less(kind, matrix, queries):
-    vectors = build(kind, hold([matrix]))
+    vectors = build_index(kind, flat_index([matrix]))
     expected = [set(brute_force(matrix, query, 10)[0]) for query in queries]
     found = []
-    for effort in efforts(vectors):
+    for effort in search_settings(vectors):
         vectors.look(effort)
-        rows = knn.nearest(vectors, queries, 10)[0]
+        rows = knn.nearest_neighbors(vectors, queries, 10)[0]
         found.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
 
     assert found[0] <= found[-1] == 10 * len(queries)
@@ -131,21 +131,21 @@ def test_looking_further_finds_no_less(kind, matrix, queries):
 @pytest.mark.parametrize("k", [100, 250])
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_a_setting_that_was_chosen_for_ten_finds_as_much_of_many_more(kind, k, matrix, queries):
-    vectors = build(kind, hold([matrix]))
+    vectors = build_index(kind, flat_index([matrix]))
     choosing = drawn(5, 300)
     expected = [brute_force(matrix, query, 10)[0] for query in choosing]
-    for effort in efforts(vectors):
+    for effort in search_settings(vectors):
         vectors.look(effort)
         if share_found(vectors, choosing, 10, expected) >= 0.995:
             break
 
-    assert effort != list(efforts(vectors))[-1]
+    assert effort != list(search_settings(vectors))[-1]
     expected = [brute_force(matrix, query, k)[0] for query in queries]
     assert share_found(vectors, queries, k, expected) >= 0.985
 
 
 def share_found(vectors, queries, k, expected):
-    rows = knn.nearest(vectors, queries, k)[0]
+    rows = knn.nearest_neighbors(vectors, queries, k)[0]
     return np.mean([len(set(a) & set(b)) / k for a, b in zip(rows, expected, strict=True)])
 
 
@@ -158,18 +158,18 @@ def leaning():
 
 
 def test_a_graph_keeps_the_axes_that_the_vectors_lie_in(leaning, matrix):
-    assert build("hnsw", hold([leaning])).settings["axes"] == 16
-    assert build("hnsw", hold([matrix])).settings["axes"] == matrix.shape[1]
+    assert build_index("hnsw", flat_index([leaning])).settings["axes"] == 16
+    assert build_index("hnsw", flat_index([matrix])).settings["axes"] == matrix.shape[1]
 
 
 def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
     random = np.random.default_rng(12)
     queries = leaning[:100] + random.normal(scale=0.05, size=(100, 64)).astype(np.float32)
-    vectors = build("hnsw", hold([leaning]))
+    vectors = build_index("hnsw", flat_index([leaning]))
     vectors.look({"efSearch": 128})
-    opened = Vectors.read(vectors.write())
+    opened = FaissIndex.read(vectors.write())
 
-    rows, distances = knn.nearest(opened, queries, 10)
+    rows, distances = knn.nearest_neighbors(opened, queries, 10)
 
     found = 0
     for place, query in enumerate(queries):
@@ -180,10 +180,10 @@ def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
 
 
 def test_a_graph_of_fewer_axes_looks_further_for_more(leaning):
-    vectors = build("hnsw", hold([leaning]))
+    vectors = build_index("hnsw", flat_index([leaning]))
     vectors.look({"efSearch": 48})
 
-    rows = knn.nearest(vectors, leaning[:20], 150)[0]
+    rows = knn.nearest_neighbors(vectors, leaning[:20], 150)[0]
 
     expected = [set(brute_force(leaning, query, 150)[0]) for query in leaning[:20]]
     assert sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)) > 0.98 * 20 * 150

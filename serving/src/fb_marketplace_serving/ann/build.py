@@ -13,24 +13,24 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.ann.faiss_index import Kind, Settings, Vectors, untyped_faiss
-from fb_marketplace_serving.ann.knn import one_thread
+from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind, Settings, untyped_faiss
+from fb_marketplace_serving.ann.knn import limit_faiss_threads
 
-LONGEST: Final = 1e30
+MAX_NORM: Final = 1e30
 """Squared length that a vector has to stay below."""
 
 PART_ROWS: Final = 50_000
 
-TRAINED_ON: Final = 64
+MAX_TRAINING_VECTORS: Final = 64
 """Rows a cluster that k-means sees. FAISS warns below 39."""
 
-ITERATIONS: Final = 10
+KMEANS_ITERATIONS: Final = 10
 """Of k-means."""
 
-LINKS: Final = 16
+HNSW_M: Final = 16
 """M of the graph. At the same recall 32 is slower (``benchmarks/search.py``)."""
 
-CONSTRUCTION: Final = 100
+HNSW_EF_CONSTRUCTION: Final = 100
 """efConstruction of the graph."""
 
 SPREAD_KEPT: Final = 0.94
@@ -51,7 +51,7 @@ K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
 EF_SEARCHES: Final = (48, 64, 96, 128, 160, 192, 224, 256, 384, 512, 1024)
 
 
-def measurable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
+def is_finite_norm(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Say which vectors are finite, and so short that distances between them are too: (vectors,).
 
     A squared distance is at most four times the larger squared length, and float32 ends at 3.4e38; what
@@ -63,11 +63,11 @@ def measurable(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
     # In doubles, whose own overflow is infinite, and so no vector either.
     with np.errstate(over="ignore", invalid="ignore"):
         squares = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
-    measured: NDArray[np.bool_] = squares < LONGEST  # Not so of not-a-number.
+    measured: NDArray[np.bool_] = squares < MAX_NORM  # Not so of not-a-number.
     return measured
 
 
-def hold(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
+def flat_index(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
     """Collect vectors in a ``faiss.IndexFlatL2``.
 
     Args:
@@ -84,7 +84,7 @@ def hold(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
     for part in parts:
         dimension = part.shape[-1] if exact is None else exact.d
         fits = part.ndim == 2 and part.shape[1] == dimension
-        wrong = len(part) - int(measurable(part).sum()) if fits else 0
+        wrong = len(part) - int(is_finite_norm(part).sum()) if fits else 0
         if wrong or not fits:
             raise ValueError(
                 f"found embeddings of shape {part.shape}, {wrong:,} of them not finite or as long as "
@@ -100,7 +100,7 @@ def hold(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
     return exact
 
 
-def build(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_ROWS) -> Vectors:
+def build_index(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_ROWS) -> FaissIndex:
     """Build an index of a kind; :func:`efforts` are the settings that its search can be given.
 
     Args:
@@ -113,17 +113,17 @@ def build(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_ROWS) 
         ValueError: there is nothing to train on.
     """
     if kind == "flat":
-        return Vectors(exact)
+        return FaissIndex(exact)
     if exact.ntotal == 0:
         raise ValueError(f"found no vectors; expected some for an index of kind {kind}")
-    matrix = Vectors(exact).matrix
-    with one_thread():
+    matrix = FaissIndex(exact).matrix
+    with limit_faiss_threads():
         if kind == "hnsw":
-            return Vectors(_graph(matrix, exact, seed))
-        return Vectors(_clustered(kind, matrix, exact, seed, part_rows))
+            return FaissIndex(_graph(matrix, exact, seed))
+        return FaissIndex(_clustered(kind, matrix, exact, seed, part_rows))
 
 
-def efforts(vectors: Vectors) -> Iterator[Settings]:
+def search_settings(vectors: FaissIndex) -> Iterator[Settings]:
     """Give the settings of a search, in the order in which they are tried, for :meth:`Vectors.look`.
 
     Each looks further than the one before, but for one place: where clusters are looked through, first all
@@ -140,13 +140,13 @@ def efforts(vectors: Vectors) -> Iterator[Settings]:
             yield from ({"nprobe": nprobe, "k_factor": k_factor} for nprobe in nprobes)
 
 
-def clusters(count: int) -> int:
+def num_clusters(count: int) -> int:
     """Say how many clusters vectors are put in, no more than can be trained on.
 
     FAISS's guide begins at 4 √n. Fewer are trained in a fraction of the time, and what has longer lists to
     look through has shorter codes in them.
     """
-    return max(1, min(round(1.6 * math.sqrt(count)), count // TRAINED_ON))
+    return max(1, min(round(1.6 * math.sqrt(count)), count // MAX_TRAINING_VECTORS))
 
 
 def _clustered(
@@ -155,7 +155,7 @@ def _clustered(
     import faiss
 
     count, dimension = matrix.shape
-    nlist = clusters(count)
+    nlist = num_clusters(count)
     centres = faiss.IndexFlatL2(dimension)
     whole: Any
     if kind == "ivf_sq8":
@@ -163,9 +163,9 @@ def _clustered(
         whole = faiss.IndexIVFScalarQuantizer(centres, dimension, nlist, coding, faiss.METRIC_L2)
     else:
         whole = faiss.IndexIVFRaBitQ(centres, dimension, nlist, faiss.METRIC_L2)
-    whole.cp.niter, whole.cp.seed, whole.cp.min_points_per_centroid = ITERATIONS, seed, 1
+    whole.cp.niter, whole.cp.seed, whole.cp.min_points_per_centroid = KMEANS_ITERATIONS, seed, 1
     chosen = np.random.default_rng(seed).choice(
-        count, min(count, TRAINED_ON * nlist), replace=False
+        count, min(count, MAX_TRAINING_VECTORS * nlist), replace=False
     )
     whole.train(matrix[np.sort(chosen)])
     trained = faiss.clone_index(whole)
@@ -187,8 +187,8 @@ def _graph(matrix: NDArray[np.float32], exact: Any, seed: int) -> Any:
     count, dimension = matrix.shape
     chosen = np.random.default_rng(seed).choice(count, min(count, AXES_FROM), replace=False)
     axes = _axes(matrix[np.sort(chosen)])
-    graph = faiss.IndexHNSWSQ(len(axes), faiss.ScalarQuantizer.QT_8bit, LINKS)
-    graph.hnsw.efConstruction = CONSTRUCTION
+    graph = faiss.IndexHNSWSQ(len(axes), faiss.ScalarQuantizer.QT_8bit, HNSW_M)
+    graph.hnsw.efConstruction = HNSW_EF_CONSTRUCTION
     base: Any = graph
     if len(axes) < dimension:
         turn = faiss.LinearTransform(dimension, len(axes), False)

@@ -27,11 +27,11 @@ Rows: TypeAlias = NDArray[np.int64]
 Settings: TypeAlias = dict[str, int]
 
 
-class IndexMismatch(ValueError):  # noqa: N818 - says what is wrong better than an Error would
+class IndexMismatchError(ValueError):
     """An index and ids that do not belong together, or cannot be read."""
 
 
-class Vectors:
+class FaissIndex:
     """A FAISS index of one of the kinds. What it is set to travels in FAISS's own file.
 
     Attributes:
@@ -50,7 +50,7 @@ class Vectors:
         import faiss
 
         if faiss_index.metric_type != faiss.METRIC_L2:
-            raise IndexMismatch(
+            raise IndexMismatchError(
                 f"found an index of metric {faiss_index.metric_type}; expected squared L2 "
                 f"({faiss.METRIC_L2})"
             )
@@ -116,7 +116,7 @@ class Vectors:
         try:
             return cls(faiss.read_index(reader))
         except RuntimeError as error:
-            raise IndexMismatch(
+            raise IndexMismatchError(
                 f"found {len(content):,} bytes that FAISS cannot read; expected a FAISS index"
             ) from error
 
@@ -247,7 +247,7 @@ def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:
         for kind, of in kinds:
             if isinstance(coarse, of) and isinstance(exact, faiss.IndexFlat):
                 return kind, base, coarse, exact
-    raise IndexMismatch(
+    raise IndexMismatchError(
         f"found a FAISS index of type {type(index).__name__}; expected one of the kinds "
         f"{', '.join(KINDS)}: run the pipeline indexing again"
     )

@@ -12,18 +12,18 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.ann.build import hold, measurable
-from fb_marketplace_serving.ann.faiss_index import IndexMismatch, Kind, Vectors
-from fb_marketplace_serving.ann.knn import exact_distances, kept_rows, nearest
+from fb_marketplace_serving.ann.build import flat_index, is_finite_norm
+from fb_marketplace_serving.ann.faiss_index import FaissIndex, IndexMismatchError, Kind
+from fb_marketplace_serving.ann.knn import exact_distances, filter_to_rows, nearest_neighbors
 
-__all__ = ["Index", "IndexMismatch", "Neighbours"]
+__all__ = ["Index", "IndexMismatchError", "Neighbors"]
 
 ID_COLUMNS: Final = ("image_id", "product_id")
 SHA256, COUNT, DIMENSION = b"index_sha256", b"index_count", b"index_dimension"
 """What the ids say of their index, in the metadata of the Parquet file."""
 
 
-class Neighbours(NamedTuple):
+class Neighbors(NamedTuple):
     """The rows nearest to a query, nearest first; of n queries, both (n, k), of one, both (k,).
 
     Attributes:
@@ -44,7 +44,7 @@ class Index:
     """
 
     def __init__(
-        self, vectors: Vectors, image_ids: Sequence[str], product_ids: Sequence[str]
+        self, vectors: FaissIndex, image_ids: Sequence[str], product_ids: Sequence[str]
     ) -> None:
         """Join an index and its ids; see :meth:`build_flat` and :meth:`from_bytes`.
 
@@ -53,7 +53,7 @@ class Index:
         """
         counts = (len(vectors), len(image_ids), len(product_ids))
         if len(set(counts)) != 1:
-            raise IndexMismatch(
+            raise IndexMismatchError(
                 f"found {counts[0]:,} vectors, {counts[1]:,} image ids and {counts[2]:,} product "
                 "ids; expected as many of each: the index and its ids are of different versions"
             )
@@ -79,7 +79,7 @@ class Index:
             IndexMismatch: there are not as many ids as vectors.
             ValueError: the embeddings are no matrix of finite numbers.
         """
-        return cls(Vectors(hold([embeddings])), image_ids, product_ids)
+        return cls(FaissIndex(flat_index([embeddings])), image_ids, product_ids)
 
     @classmethod
     def from_bytes(cls, index: bytes, ids: bytes) -> Self:
@@ -98,14 +98,14 @@ class Index:
         told, image_ids, product_ids = _read_ids(ids)
         sha256 = hashlib.sha256(index).hexdigest()
         if sha256 != told[SHA256]:
-            raise IndexMismatch(
+            raise IndexMismatchError(
                 f"found {len(index):,} bytes of index, sha256 {sha256[:12]}…; its ids expect "
                 f"sha256 {told[SHA256][:12]}…: take both from one run of the pipeline indexing"
             )
-        vectors = Vectors.read(index)
+        vectors = FaissIndex.read(index)
         found = (str(len(vectors)), str(vectors.dimension))
         if found != (told[COUNT], told[DIMENSION]):
-            raise IndexMismatch(
+            raise IndexMismatchError(
                 f"found {found[0]} vectors of {found[1]} numbers; its ids expect {told[COUNT]} of "
                 f"{told[DIMENSION]}: take both from one run of the pipeline indexing"
             )
@@ -148,7 +148,7 @@ class Index:
 
     def search(
         self, query: NDArray[np.float32], k: int, keep: ArrayLike | Set[int] | None = None
-    ) -> Neighbours:
+    ) -> Neighbors:
         """Find the k nearest rows, or all of them where there are fewer; of equals the lower rows.
 
         Distances are exact whichever the kind of index. A filter that keeps no more than a quarter of the
@@ -172,16 +172,16 @@ class Index:
         if k < 1:
             raise ValueError(f"found k = {k}; expected at least 1")
         queries = np.atleast_2d(query)
-        wrong = len(queries) - int(measurable(queries).sum())
+        wrong = len(queries) - int(is_finite_norm(queries).sum())
         if wrong:
             raise ValueError(
                 f"found {wrong:,} queries with numbers that are not finite, or as large as 1e15; "
                 "expected vectors, best of length one"
             )
         queries = np.ascontiguousarray(queries, dtype=np.float32)
-        kept = None if keep is None else kept_rows(keep, len(self))
-        rows, distances = nearest(self._vectors, queries, k, kept)
-        return Neighbours(rows[0], distances[0]) if query.ndim == 1 else Neighbours(rows, distances)
+        kept = None if keep is None else filter_to_rows(keep, len(self))
+        rows, distances = nearest_neighbors(self._vectors, queries, k, kept)
+        return Neighbors(rows[0], distances[0]) if query.ndim == 1 else Neighbors(rows, distances)
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Say how like a query some rows are, both of length one: float32, (rows,).
@@ -206,14 +206,14 @@ def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
     try:
         table: Any = pq.ParquetFile(io.BytesIO(ids)).read()
     except (pa.ArrowInvalid, OSError) as error:
-        raise IndexMismatch(
+        raise IndexMismatchError(
             f"found {len(ids):,} bytes of ids that are no Parquet ({error})"
         ) from error
     if tuple(table.column_names) != ID_COLUMNS:
-        raise IndexMismatch(f"found ids with {table.column_names}; expected {ID_COLUMNS}")
+        raise IndexMismatchError(f"found ids with {table.column_names}; expected {ID_COLUMNS}")
     metadata = table.schema.metadata or {}
     if not metadata.keys() >= {SHA256, COUNT, DIMENSION}:
-        raise IndexMismatch(
+        raise IndexMismatchError(
             "found ids that do not say which index they belong to; expected its digest: they were "
             "made by an older version: run the pipeline indexing again"
         )

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace_serving.ann.faiss_index import Rows, Vectors
+from fb_marketplace_serving.ann.faiss_index import FaissIndex, Rows
 
 EXACT_SHARE: Final = 0.25
 EXACT_ROWS: Final = 20_000
@@ -48,7 +48,7 @@ Distances = NDArray[np.float32]
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
+def limit_faiss_threads() -> Iterator[None]:
     """Let FAISS use one OpenMP thread: many make a query of 16 ms one of 80 on a busy machine.
 
     OpenMP keeps this number for each calling thread, so it is set, and put back, by each call.
@@ -63,7 +63,7 @@ def one_thread() -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def kept_rows(keep: ArrayLike | Set[int], count: int) -> Rows | None:
+def filter_to_rows(keep: ArrayLike | Set[int], count: int) -> Rows | None:
     """Read a filter: the rows that it keeps, in order, or nothing where it keeps all.
 
     Args:
@@ -108,8 +108,8 @@ def _in_row_order(told: NDArray[np.integer], count: int) -> Rows:
     return np.flatnonzero(mask).astype(np.int64, copy=False)
 
 
-def nearest(
-    vectors: Vectors, queries: NDArray[np.float32], k: int, kept: Rows | None = None
+def nearest_neighbors(
+    vectors: FaissIndex, queries: NDArray[np.float32], k: int, kept: Rows | None = None
 ) -> tuple[Rows, Distances]:
     """Find the k nearest rows of each query, or all that are kept where those are fewer.
 
@@ -127,7 +127,7 @@ def nearest(
     if k == 0 or len(queries) == 0:
         return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
     ask = _way(vectors, kept)
-    with one_thread():
+    with limit_faiss_threads():
         # One by one: FAISS takes the distances of many from a product of matrices, which rounds otherwise.
         found = [
             _untied(vectors, ask, queries[place : place + 1], k, kept)
@@ -136,10 +136,10 @@ def nearest(
     return np.stack([rows for rows, _ in found]), np.stack([distances for _, distances in found])
 
 
-Ask = Callable[[NDArray[np.float32], int], Rows]
+KnnQuery = Callable[[NDArray[np.float32], int], Rows]
 
 
-def _way(vectors: Vectors, kept: Rows | None) -> Ask:
+def _way(vectors: FaissIndex, kept: Rows | None) -> KnnQuery:
     """Choose how rows are found: by comparing all that are kept, or by the index."""
     exactly = partial(vectors.nearest, kept=kept)
     few = max(EXACT_ROWS, EXACT_SHARE * len(vectors))
@@ -168,7 +168,7 @@ def _are_among(rows: Rows, kept: Rows | None) -> NDArray[np.bool_]:
 
 
 def _untied(
-    vectors: Vectors, ask: Ask, query: NDArray[np.float32], k: int, kept: Rows | None
+    vectors: FaissIndex, ask: KnnQuery, query: NDArray[np.float32], k: int, kept: Rows | None
 ) -> tuple[Rows, Distances]:
     """Ask for more rows than k until the last is further than the k-th, so that no tie is cut."""
     available = len(vectors) if kept is None else len(kept)
@@ -187,7 +187,9 @@ def _untied(
     return rows[:k], distances[:k]
 
 
-def _in_order(vectors: Vectors, query: NDArray[np.float32], rows: Rows) -> tuple[Rows, Distances]:
+def _in_order(
+    vectors: FaissIndex, query: NDArray[np.float32], rows: Rows
+) -> tuple[Rows, Distances]:
     """Order rows by their distance, equals by row."""
     distances = exact_distances(vectors.matrix, query, rows)
     order = np.lexsort((rows, distances))

@@ -152,13 +152,13 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
         import uvicorn
 
         from fb_marketplace_serving.server.app import create_app
-        from fb_marketplace_serving.server.service import Source
+        from fb_marketplace_serving.server.service import ReleaseSource
 
         try:
             release = opening.result()
         except ReleaseError as error:
             raise _Refusal(str(error)) from error
-    app = create_app(release, settings, Source(current, open_version))
+    app = create_app(release, settings, ReleaseSource(current, open_version))
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 
     class Server(uvicorn.Server):

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from fb_marketplace_serving.release.pointer import Seen
+    from fb_marketplace_serving.release.pointer import PointerState
 
 Commands = Any
 """What argparse calls _SubParsersAction."""
@@ -75,13 +75,13 @@ def execute(command: str, chosen: argparse.Namespace) -> None:
 
 
 def _releases(chosen: argparse.Namespace) -> None:
-    from fb_marketplace_serving.release.history import list_releases, table
+    from fb_marketplace_serving.release.history import format_table, list_releases
 
     listed = list_releases(chosen.lake)
     if chosen.json:
         _tell(json.dumps([each.as_json() for each in listed], indent=2))
     else:
-        _tell("\n".join(table(listed)))
+        _tell("\n".join(format_table(listed)))
 
 
 def _verify(chosen: argparse.Namespace) -> None:
@@ -94,7 +94,7 @@ def _verify(chosen: argparse.Namespace) -> None:
 def _rollback(chosen: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import rollback
 
-    before: Seen = rollback(chosen.lake, chosen.version)
+    before: PointerState = rollback(chosen.lake, chosen.version)
     if before.version == chosen.version:
         _tell(f"fb-serve: release {chosen.version} is in force already")
     else:

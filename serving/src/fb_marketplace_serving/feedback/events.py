@@ -21,7 +21,7 @@ class _Line(BaseModel):
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
-class FiltersAsked(_Line):
+class RequestedFilters(_Line):
     """What a search was narrowed to, and how it was sorted; see the parameters of ``/search``."""
 
     categories: list[str] = []
@@ -57,7 +57,7 @@ class SearchLine(_Line):
     time: str
     release: str
     words: Annotated[str, Field(min_length=1)]
-    filters: FiltersAsked
+    filters: RequestedFilters
     offset: Annotated[int, Field(ge=0)]
     shown: Annotated[list[str], AfterValidator(_each_once)]
 

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from fb_marketplace_serving.imaging.structure import (
-    excess_of_jpeg,
-    excess_of_png,
+    check_jpeg_structure,
+    check_png_structure,
     is_plain_jpeg,
 )
 
@@ -65,8 +65,8 @@ _UNSUPPORTED: Final = (
 
 
 _EXCESS: Final[dict[Format, Callable[[bytes], str | None]]] = {
-    "JPEG": excess_of_jpeg,
-    "PNG": excess_of_png,
+    "JPEG": check_jpeg_structure,
+    "PNG": check_png_structure,
     "WEBP": lambda _: None,  # libwebp walks the parts itself, quickly
 }
 
@@ -111,12 +111,12 @@ class Photo:
     height: int
 
 
-def canonical(data: bytes, limits: Limits | None = None) -> bytes:
+def canonicalize(data: bytes, limits: Limits | None = None) -> bytes:
     """Give the canonical photo of an upload; see :func:`read`."""
-    return read(data, limits).jpeg
+    return read_photo(data, limits).jpeg
 
 
-def read(data: bytes, limits: Limits | None = None) -> Photo:
+def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
     """Read an upload, by its content, into a canonical photo.
 
     JPEG is decoded at the smallest of libjpeg's scales (1/1 to 1/8) that still covers the result,
@@ -137,7 +137,7 @@ def read(data: bytes, limits: Limits | None = None) -> Photo:
         return Photo(_encode(_letterbox(image)), format_, width, height)
 
 
-def size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
+def photo_size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
     """Give the width and height that an upload says it has, in pixels; nothing is decoded.
 
     Args:
@@ -151,7 +151,7 @@ def size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
         return image.size
 
 
-def sniff(data: bytes) -> Format:
+def detect_format(data: bytes) -> Format:
     """Tell the format of a photo by its first bytes, whatever its name says.
 
     Raises:
@@ -178,7 +178,7 @@ def sniff(data: bytes) -> Format:
     raise PhotoError("not_an_image", f"begins with {repr(data[:8])[1:]}; {accepted}")
 
 
-def pixels(jpeg: bytes) -> NDArray[np.uint8]:
+def decode_canonical(jpeg: bytes) -> NDArray[np.uint8]:
     """Decode a canonical photo: uint8, (256, 256, 3), RGB.
 
     Raises:
@@ -205,7 +205,7 @@ def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image]]
         raise PhotoError(
             "oversized", f"{len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
         )
-    format_ = sniff(data)
+    format_ = detect_format(data)
     excess = _EXCESS[format_](data)
     if excess:
         raise PhotoError("undecodable", f"the {format_} has {excess}")

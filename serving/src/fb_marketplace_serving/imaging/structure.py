@@ -7,17 +7,17 @@ keep them busy for minutes. What no camera or editor writes is told here, in mil
 import re
 from typing import Final
 
-MOST_SCANS: Final = 100
+MAX_SCANS: Final = 100
 """Of a JPEG; progressive ones have some ten. Each goes over all pixels again (libjpeg-turbo warns of such
 files in its "Two issues with the JPEG standard", and its own fuzzers stop at 500)."""
 
-MOST_SEGMENTS: Final = 4096
+MAX_SEGMENTS: Final = 4096
 """Of a JPEG: metadata of 32 megabytes, in segments of 64 kilobytes, are 512."""
 
-MOST_JUNK: Final = 4096
+MAX_JUNK_BYTES: Final = 4096
 """Bytes before the first scan of a JPEG that are of no segment."""
 
-MOST_CHUNKS: Final = 16_384
+MAX_CHUNKS: Final = 16_384
 """Of a PNG: 32 megabytes, in chunks of 8 kilobytes as libpng writes them, are 4,096."""
 
 _MARKER: Final = re.compile(rb"\xff[^\xff\x00]")
@@ -30,39 +30,39 @@ _BARE: Final = frozenset([0x01, *range(0xD0, 0xDA)])
 _END, _SCAN = 0xD9, 0xDA
 
 
-def excess_of_jpeg(data: bytes) -> str | None:
+def check_jpeg_structure(data: bytes) -> str | None:
     """Say what a JPEG has more of than any photo; nothing where all is well (ITU-T T.81, annex B)."""
     position, segments, scans, junk = 2, 0, 0, 0
     while found := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
         if not scans:
             junk += found.start() - position
         segments += 1
-        if junk > MOST_JUNK:
-            return f"more than {MOST_JUNK:,} bytes of junk before its picture"
-        if segments > MOST_SEGMENTS:
-            return f"more than {MOST_SEGMENTS:,} segments"
+        if junk > MAX_JUNK_BYTES:
+            return f"more than {MAX_JUNK_BYTES:,} bytes of junk before its picture"
+        if segments > MAX_SEGMENTS:
+            return f"more than {MAX_SEGMENTS:,} segments"
         marker, position = data[found.end() - 1], found.end()
         if marker == _SCAN:
             scans += 1
         elif scans and marker == _END:
             return None
-        if scans > MOST_SCANS:
-            return f"more than {MOST_SCANS:,} scans"
+        if scans > MAX_SCANS:
+            return f"more than {MAX_SCANS:,} scans"
         if marker not in _BARE:
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
-    if not scans and len(data) - position > MOST_JUNK:
-        return f"more than {MOST_JUNK:,} bytes of junk and no picture"
+    if not scans and len(data) - position > MAX_JUNK_BYTES:
+        return f"more than {MAX_JUNK_BYTES:,} bytes of junk and no picture"
     return None
 
 
-def excess_of_png(data: bytes) -> str | None:
+def check_png_structure(data: bytes) -> str | None:
     """Say that a PNG has more chunks than any photo; nothing where all is well."""
     position = 8
-    for _ in range(MOST_CHUNKS):
+    for _ in range(MAX_CHUNKS):
         if position + 8 > len(data) or data[position + 4 : position + 8] == b"IEND":
             return None
         position += 12 + int.from_bytes(data[position : position + 4], "big")
-    return f"more than {MOST_CHUNKS:,} chunks"
+    return f"more than {MAX_CHUNKS:,} chunks"
 
 
 def is_plain_jpeg(data: bytes, side: int) -> bool:

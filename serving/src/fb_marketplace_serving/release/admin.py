@@ -7,7 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from fb_marketplace_serving.release.artifacts import artifacts_of, files_of, sealed_blocks
+from fb_marketplace_serving.release.artifacts import (
+    manifest_artifacts,
+    read_verified_blocks,
+    release_artifacts,
+)
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import (
     Artifact,
@@ -20,11 +24,11 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.pointer import (
     CURRENT,
-    Seen,
-    look,
-    pointer_to,
-    put_in_force,
+    PointerState,
+    make_pointer,
     read_current,
+    read_pointer,
+    set_current,
 )
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -49,13 +53,13 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
     manifest = _manifest(lake, version)
     store = open_lake(lake)
     try:
-        files = files_of(store, manifest)
+        files = release_artifacts(store, manifest)
     except ReleaseError:  # What names the photos is damaged, as will be told in its turn.
-        files = artifacts_of(manifest)
+        files = manifest_artifacts(manifest)
     wrong = []
     for number, file in enumerate(files, start=1):
         try:
-            for _ in sealed_blocks(store, file):
+            for _ in read_verified_blocks(store, file):
                 pass
         except ReleaseError as error:
             wrong.append(error)
@@ -70,7 +74,7 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
     return manifest
 
 
-def rollback(lake: str, version: str) -> Seen:
+def rollback(lake: str, version: str) -> PointerState:
     """Put a release in force that the lake has, older or newer, once it opens as a server opens it.
 
     Args:
@@ -84,11 +88,11 @@ def rollback(lake: str, version: str) -> Seen:
         ReleaseError: it cannot be opened, or another was put in force meanwhile; what was in force
             stays so.
     """
-    seen = look(lake)
+    seen = read_pointer(lake)
     Release.open(lake, version)
     if seen.version != version:
         try:
-            put_in_force(lake, version, seen)
+            set_current(lake, version, seen)
         except OSError as error:
             file = open_lake(lake).name(CURRENT)
             raise ReleaseError(
@@ -99,13 +103,13 @@ def rollback(lake: str, version: str) -> Seen:
     return seen
 
 
-def _still_there(lake: str, version: str, before: Seen) -> None:
+def _still_there(lake: str, version: str, before: PointerState) -> None:
     """See that a release was not removed while it was opened, before it was pointed to."""
     try:
         read_manifest(lake, version)
     except ReleaseError as error:
         if before.version:
-            put_in_force(lake, before.version, look(lake))
+            set_current(lake, before.version, read_pointer(lake))
         raise ReleaseError(
             f"{error}; it was removed while it was opened, and what was in force is so again"
         ) from error
@@ -130,7 +134,7 @@ def export(lake: str, folder: str, version: str | None, tell: Tell) -> Manifest:
     manifest = _manifest(lake, version)
     source = open_lake(lake)
     try:
-        files = files_of(source, manifest)
+        files = release_artifacts(source, manifest)
     except ReleaseError as error:
         raise ReleaseError(f"{error}; {_REPAIR}; nothing was exported") from error
     with _filled_beside(target) as filled:
@@ -147,7 +151,7 @@ def export(lake: str, folder: str, version: str | None, tell: Tell) -> Manifest:
         except OSError as error:
             raise unreadable(source.name(path), error) from error
         written.create(path, sealed)
-        written.create(CURRENT, pointer_to(manifest.version))
+        written.create(CURRENT, make_pointer(manifest.version))
     return manifest
 
 
@@ -189,7 +193,7 @@ def _filled_beside(target: Path) -> Iterator[Path]:
 def _copy(source: Lake, file: Artifact, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.open("xb") as stream:
-        for block in sealed_blocks(source, file):
+        for block in read_verified_blocks(source, file):
             stream.write(block)
 
 

@@ -4,11 +4,11 @@ import hashlib
 from collections.abc import Iterator
 
 from fb_marketplace_serving.release.manifest import Artifact, Manifest, ReleaseError, unreadable
-from fb_marketplace_serving.release.photo_store import PhotoFiles
+from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.storage.lake import Lake
 
 
-def files_of(lake: Lake, manifest: Manifest) -> list[Artifact]:
+def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
     """List every file that a server of a release reads, each once, but for the manifest itself.
 
     The files of its photos come last; they are named by the artifact ``photos``.
@@ -18,20 +18,20 @@ def files_of(lake: Lake, manifest: Manifest) -> list[Artifact]:
     """
     named = manifest.artifacts["photos"]
     try:
-        photo_files = PhotoFiles.named(sealed_bytes(lake, named), lake).artifacts()
+        photo_files = PhotoStore.named(read_verified(lake, named), lake).artifacts()
     except ReleaseError:
         raise
     except ValueError as error:
         raise ReleaseError(f"{lake.name(named.path)}: {error}") from error
-    return [*artifacts_of(manifest), *photo_files]
+    return [*manifest_artifacts(manifest), *photo_files]
 
 
-def artifacts_of(manifest: Manifest) -> list[Artifact]:
+def manifest_artifacts(manifest: Manifest) -> list[Artifact]:
     """List the files that the manifest itself names, each once."""
     return list({artifact.path: artifact for artifact in manifest.artifacts.values()}.values())
 
 
-def sealed_bytes(lake: Lake, artifact: Artifact) -> bytes:
+def read_verified(lake: Lake, artifact: Artifact) -> bytes:
     """Read a file of a release, whole and at once.
 
     Raises:
@@ -51,7 +51,7 @@ def sealed_bytes(lake: Lake, artifact: Artifact) -> bytes:
     return data
 
 
-def sealed_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
+def read_verified_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
     """Read a file of a release in blocks, never more of it than was sealed.
 
     Whoever uses a block before the last has come uses what is not proven yet.

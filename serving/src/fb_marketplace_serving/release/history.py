@@ -12,7 +12,7 @@ from fb_marketplace_serving.release.manifest import (
     read_manifest,
     unreadable,
 )
-from fb_marketplace_serving.release.pointer import CURRENT, look
+from fb_marketplace_serving.release.pointer import CURRENT, read_pointer
 
 _MEASURES: Final = {
     "photo's category": ("vision", "test", "photos_top1", "value"),
@@ -25,7 +25,7 @@ _UNKNOWN: Final = "–"
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ReleaseEntry:
     """A release that a lake has, or should have.
 
     Attributes:
@@ -47,7 +47,7 @@ class Listed:
         return about | self.manifest.model_dump(mode="json", include=told) | {"unreadable": None}
 
 
-def list_releases(lake: str) -> list[Listed]:
+def list_releases(lake: str) -> list[ReleaseEntry]:
     """List the releases of a lake, newest first, and after them those that cannot be read.
 
     Raises:
@@ -64,7 +64,7 @@ def list_releases(lake: str) -> list[Listed]:
         for name in names
         if name.endswith(".json") and name != current and not name.startswith(".")
     }
-    in_force = look(lake).version
+    in_force = read_pointer(lake).version
     if in_force is not None:
         versions.add(in_force)
     if not versions:
@@ -73,13 +73,13 @@ def list_releases(lake: str) -> list[Listed]:
             "name another lake by --lake or FB_LAKE"
         )
     listed = [
-        Listed(version, version == in_force, _manifest_or_why_not(lake, version))
+        ReleaseEntry(version, version == in_force, _manifest_or_why_not(lake, version))
         for version in versions
     ]
     return sorted(listed, key=_age, reverse=True)
 
 
-def table(listed: list[Listed]) -> list[str]:
+def format_table(listed: list[ReleaseEntry]) -> list[str]:
     """Lay releases out in lines, the one in force marked by an asterisk."""
     head = ["", "version", "created", "code", "photos", "products", *_MEASURES]
     readable = [_row(each, each.manifest) for each in listed if isinstance(each.manifest, Manifest)]
@@ -103,7 +103,7 @@ def _manifest_or_why_not(lake: str, version: str) -> Manifest | ReleaseError:
         return error
 
 
-def _age(each: Listed) -> tuple[bool, datetime, str]:
+def _age(each: ReleaseEntry) -> tuple[bool, datetime, str]:
     oldest = datetime.min.replace(tzinfo=UTC)
     if isinstance(each.manifest, ReleaseError):
         return False, oldest, each.version
@@ -114,7 +114,7 @@ def _age(each: Listed) -> tuple[bool, datetime, str]:
     return True, created if created.tzinfo else created.replace(tzinfo=UTC), each.version
 
 
-def _row(each: Listed, manifest: Manifest) -> list[str]:
+def _row(each: ReleaseEntry, manifest: Manifest) -> list[str]:
     counts = (manifest.counts.get(name) for name in ("photos", "products"))
     measures = (_measure(manifest.metrics, where) for where in _MEASURES.values())
     return [
@@ -135,5 +135,5 @@ def _measure(metrics: Any, where: tuple[str, ...]) -> float | None:
     return metrics if isinstance(metrics, (int, float)) else None
 
 
-def _mark(each: Listed) -> str:
+def _mark(each: ReleaseEntry) -> str:
     return "*" if each.in_force else " "

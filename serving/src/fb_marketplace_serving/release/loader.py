@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
-from fb_marketplace_serving.release.artifacts import sealed_bytes
+from fb_marketplace_serving.release.artifacts import read_verified
 from fb_marketplace_serving.release.manifest import (
     Artifact,
     ArtifactName,
@@ -26,9 +26,13 @@ from fb_marketplace_serving.release.manifest import (
     open_lake,
     read_manifest,
 )
-from fb_marketplace_serving.release.photo_store import PhotoFiles
+from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
-from fb_marketplace_serving.release.search_artifacts import OPENED_FROM, SearchParts, Wrong
+from fb_marketplace_serving.release.search_artifacts import (
+    OPENED_FROM,
+    ArtifactMismatch,
+    SearchArtifacts,
+)
 from fb_marketplace_serving.search.listings import Listing, read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -56,8 +60,8 @@ class Release:
     encoder: Encoder
     index: Index
     listings: Mapping[str, Listing]
-    photos: PhotoFiles
-    search: SearchParts | None = None
+    photos: PhotoStore
+    search: SearchArtifacts | None = None
 
     @classmethod
     def open(
@@ -97,13 +101,13 @@ class Release:
             parsing = ("listings",)
             listings = read_listings(data["listings"])
             parsing = ("photos",)
-            photo_files = PhotoFiles.open(data["photos"], store)
+            photo_files = PhotoStore.open(data["photos"], store)
             search = None
             if manifest.is_searchable:
                 opened = {}
                 for part, (parsing, open_part) in OPENED_FROM.items():
                     opened[part] = open_part(*(data[name] for name in parsing))
-                search = SearchParts(**opened)
+                search = SearchArtifacts(**opened)
         except ReleaseError:
             raise
         except ValueError as error:
@@ -125,7 +129,7 @@ def _files(store: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> st
 
 def _read(store: Lake, artifact: Artifact) -> bytes:
     try:
-        return sealed_bytes(store, artifact)
+        return read_verified(store, artifact)
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise
@@ -165,7 +169,7 @@ def _lost_photo(release: Release) -> str | None:
     return None
 
 
-def _wrong_search(release: Release) -> Wrong | None:
+def _wrong_search(release: Release) -> ArtifactMismatch | None:
     """Say what is wrong with the parts that words are searched by, if there are any and anything is."""
     parts = release.search
     if parts is None:
@@ -186,7 +190,7 @@ def _wrong_canary(release: Release) -> str | None:
 
 def _wrong_answer(release: Release, canary: Canary) -> str | None:
     try:
-        pixels = canonical.pixels(canary.jpeg)
+        pixels = canonical.decode_canonical(canary.jpeg)
     except (ValueError, OSError) as error:
         return f"found a photo that cannot be read ({error}); expected a canonical photo"
     encoding = release.encoder.encode(pixels[np.newaxis])

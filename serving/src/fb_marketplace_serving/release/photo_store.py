@@ -35,7 +35,7 @@ def file_name(sha256: str) -> str:
     return f"{sha256}.jpegs"
 
 
-class Place(NamedTuple):
+class PhotoLocation(NamedTuple):
     """Where a photo is.
 
     Attributes:
@@ -52,7 +52,7 @@ class Place(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class PhotoFiles:
+class PhotoStore:
     """The photos of one release, by id.
 
     Attributes:
@@ -60,7 +60,7 @@ class PhotoFiles:
         sizes: the bytes of each file, by its path.
     """
 
-    places: Mapping[str, Place]
+    places: Mapping[str, PhotoLocation]
     sizes: Mapping[str, int]
     _lake: Lake
 
@@ -186,7 +186,7 @@ class PhotoFiles:
         )
 
 
-def _check_photo(file: str, image_id: str, place: Place, data: bytes) -> None:
+def _check_photo(file: str, image_id: str, place: PhotoLocation, data: bytes) -> None:
     if len(data) != place.size or hashlib.sha256(data).digest() != place.sha256:
         raise ReleaseError(
             f"{file}: found photo {image_id} damaged, {len(data):,} bytes at {place.offset:,} with "
@@ -198,13 +198,13 @@ def _wrong_size(file: str, found: int, expected: int) -> ReleaseError:
     return ReleaseError(f"{file}: found {found:,} bytes; expected {expected:,}; {_REPAIR}")
 
 
-def _read_places(table: bytes) -> dict[str, Place]:
+def _read_places(table: bytes) -> dict[str, PhotoLocation]:
     columns = _read_columns(table)
-    places: dict[str, Place] = {}
+    places: dict[str, PhotoLocation] = {}
     for image_id, *place in zip(*columns, strict=True):
         if None in (image_id, *place):
             raise ValueError(f"found a row without a value, of {image_id}; expected none")
-        places[image_id] = Place(*place)
+        places[image_id] = PhotoLocation(*place)
     if len(places) != len(columns[0]):
         raise ValueError(
             f"found {len(columns[0]):,} rows of {len(places):,} photos; expected one each"

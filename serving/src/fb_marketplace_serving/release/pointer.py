@@ -36,7 +36,7 @@ class _Pointer(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class PointerState:
     """The pointer as it was when somebody looked.
 
     Attributes:
@@ -48,7 +48,7 @@ class Seen:
     tag: str | None
 
 
-def look(lake: str) -> Seen:
+def read_pointer(lake: str) -> PointerState:
     """See which release is in force, so as to put another in its place and in no other's.
 
     Raises:
@@ -58,13 +58,13 @@ def look(lake: str) -> Seen:
     try:
         data, tag = store.read_tagged(CURRENT)
     except FileNotFoundError:
-        return Seen(None, None)
+        return PointerState(None, None)
     except OSError as error:
         raise unreadable(store.name(CURRENT), error) from error
     try:
-        return Seen(_Pointer.model_validate_json(data).version, tag)
+        return PointerState(_Pointer.model_validate_json(data).version, tag)
     except ValidationError:
-        return Seen(None, tag)
+        return PointerState(None, tag)
 
 
 def current_version(lake: str) -> str:
@@ -103,12 +103,12 @@ def read_current(lake: str) -> Manifest:
     return read_manifest(lake, current_version(lake))
 
 
-def pointer_to(version: str) -> bytes:
+def make_pointer(version: str) -> bytes:
     """Write what ``releases/current.json`` holds where a release is in force."""
     return _Pointer(version=version).model_dump_json().encode()
 
 
-def put_in_force(lake: str, version: str, seen: Seen) -> None:
+def set_current(lake: str, version: str, seen: PointerState) -> None:
     """Point to a release, unless another was put in force since somebody looked.
 
     Args:
@@ -122,12 +122,12 @@ def put_in_force(lake: str, version: str, seen: Seen) -> None:
     """
     store = open_lake(lake)
     try:
-        store.replace_if(CURRENT, pointer_to(version), seen.tag)
+        store.replace_if(CURRENT, make_pointer(version), seen.tag)
     except OvertakenError as error:
-        raise _overtaken(lake, seen, look(lake)) from error
+        raise _overtaken(lake, seen, read_pointer(lake)) from error
 
 
-def publish(lake: str, manifest: Manifest, seen: Seen | None = None) -> None:
+def publish(lake: str, manifest: Manifest, seen: PointerState | None = None) -> None:
     """Write a manifest, then point to it. Its artifacts must be in place.
 
     Args:
@@ -142,7 +142,7 @@ def publish(lake: str, manifest: Manifest, seen: Seen | None = None) -> None:
         OSError: the lake cannot be written.
     """
     store = open_lake(lake)
-    now = look(lake)
+    now = read_pointer(lake)
     if seen is None:
         seen = now
     elif seen != now:
@@ -155,17 +155,17 @@ def publish(lake: str, manifest: Manifest, seen: Seen | None = None) -> None:
             f"{store.name(path)}: exists already, and a release is never changed; publish another "
             "version"
         ) from None
-    put_in_force(lake, manifest.version, seen)
+    set_current(lake, manifest.version, seen)
 
 
-def _overtaken(lake: str, seen: Seen, now: Seen) -> ReleaseError:
+def _overtaken(lake: str, seen: PointerState, now: PointerState) -> ReleaseError:
     return ReleaseError(
         f"{open_lake(lake).name(CURRENT)}: {_in_words(now)} was put in force meanwhile; expected "
         f"{_in_words(seen)}, as when this began; it stays in force: run again"
     )
 
 
-def _in_words(seen: Seen) -> str:
+def _in_words(seen: PointerState) -> str:
     if seen.version:
         return f"release {seen.version}"
     return "none" if seen.tag is None else "a pointer that cannot be read"

@@ -43,7 +43,7 @@ class Source(NamedTuple):
     sha256: str | None = None
 
 
-class TurnedAwayRow(NamedTuple):
+class RejectedRow(NamedTuple):
     """A further row of the table of listings that has a listing's id, and was turned away.
 
     Attributes:
@@ -57,7 +57,7 @@ class TurnedAwayRow(NamedTuple):
     detail: str
 
 
-class Copy(NamedTuple):
+class DuplicatePhoto(NamedTuple):
     """Another photo that shows the same picture.
 
     Attributes:
@@ -72,7 +72,7 @@ class Copy(NamedTuple):
     exact: bool
 
 
-class PhotoOrigin(NamedTuple):
+class PhotoProvenance(NamedTuple):
     """Where a photo comes from.
 
     Attributes:
@@ -106,10 +106,10 @@ class PhotoOrigin(NamedTuple):
     sha256: str
     oldest_copy: str | None
     copies: int
-    some_copies: list[Copy]
+    some_copies: list[DuplicatePhoto]
 
 
-class TurnedAwayPhoto(NamedTuple):
+class RejectedPhoto(NamedTuple):
     """A row of the table of images that names a listing's photo, and was turned away.
 
     Attributes:
@@ -132,7 +132,7 @@ class TurnedAwayPhoto(NamedTuple):
     source_size: int | None
 
 
-class Origin(NamedTuple):
+class ListingProvenance(NamedTuple):
     """Where a listing comes from. Its fields are the columns of the artifact, in order.
 
     Attributes:
@@ -153,18 +153,20 @@ class Origin(NamedTuple):
     product_id: str
     row: int
     repeats: int
-    turned_away: list[TurnedAwayRow]
+    turned_away: list[RejectedRow]
     price_flag: str | None
     odd_category_depth: bool
     copy_of: str | None
     group: str
     group_listings: int
     split: str
-    photos: list[PhotoOrigin]
-    photos_turned_away: list[TurnedAwayPhoto]
+    photos: list[PhotoProvenance]
+    photos_turned_away: list[RejectedPhoto]
 
 
-def write_origins(origins: Iterable[Origin], sources: Mapping[SourceName, Source]) -> bytes:
+def write_provenance(
+    origins: Iterable[ListingProvenance], sources: Mapping[SourceName, Source]
+) -> bytes:
     """Write the artifact; the same bytes each time.
 
     Args:
@@ -183,7 +185,7 @@ def write_origins(origins: Iterable[Origin], sources: Mapping[SourceName, Source
     return data
 
 
-def read_origin(data: bytes, product_id: str) -> Origin | None:
+def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
     """Read where one listing comes from; None where the release has no such listing.
 
     Args:
@@ -233,13 +235,13 @@ def _open(data: bytes) -> "pq.ParquetFile":
     found = file.schema_arrow
     if not found.equals(_schema()):
         raise ProvenanceError(
-            f"found the columns {', '.join(found.names)}; expected {', '.join(Origin._fields)}, of the "
-            "types that this version of the package writes"
+            f"found the columns {', '.join(found.names)}; expected "
+            f"{', '.join(ListingProvenance._fields)}, of the types that this version of the package writes"
         )
     return file
 
 
-def _as_row(origin: Origin) -> dict[str, Any]:
+def _as_row(origin: ListingProvenance) -> dict[str, Any]:
     photos = [
         photo._asdict() | {"some_copies": [copy._asdict() for copy in photo.some_copies]}
         for photo in origin.photos
@@ -251,17 +253,19 @@ def _as_row(origin: Origin) -> dict[str, Any]:
     }
 
 
-def _of_row(row: dict[str, Any]) -> Origin:
+def _of_row(row: dict[str, Any]) -> ListingProvenance:
     photos = [
-        PhotoOrigin(**photo | {"some_copies": [Copy(**copy) for copy in photo["some_copies"]]})
+        PhotoProvenance(
+            **photo | {"some_copies": [DuplicatePhoto(**copy) for copy in photo["some_copies"]]}
+        )
         for photo in row["photos"]
     ]
     nested = {
-        "turned_away": [TurnedAwayRow(**each) for each in row["turned_away"]],
+        "turned_away": [RejectedRow(**each) for each in row["turned_away"]],
         "photos": photos,
-        "photos_turned_away": [TurnedAwayPhoto(**each) for each in row["photos_turned_away"]],
+        "photos_turned_away": [RejectedPhoto(**each) for each in row["photos_turned_away"]],
     }
-    return Origin(**row | nested)
+    return ListingProvenance(**row | nested)
 
 
 def _schema() -> "pa.Schema":
@@ -275,20 +279,20 @@ def _schema() -> "pa.Schema":
     def rows(names: tuple[str, ...], *types: "pa.DataType") -> "pa.DataType":
         return pa.list_(pa.struct(fields(names, *types)))
 
-    copies = rows(Copy._fields, text, text, yes_or_no)
+    copies = rows(DuplicatePhoto._fields, text, text, yes_or_no)
     source = (text, text, number)
     photos = rows(
-        PhotoOrigin._fields,
+        PhotoProvenance._fields,
         *(text, number, pa.list_(number)),
         *(*source, text, text, number, number, text),
         *(text, number, copies),
     )
     return pa.schema(
         fields(
-            Origin._fields,
-            *(text, number, number, rows(TurnedAwayRow._fields, number, text, text)),
+            ListingProvenance._fields,
+            *(text, number, number, rows(RejectedRow._fields, number, text, text)),
             *(text, yes_or_no, text, text, number, text),
             photos,
-            rows(TurnedAwayPhoto._fields, text, number, text, text, *source),
+            rows(RejectedPhoto._fields, text, number, text, text, *source),
         )
     )

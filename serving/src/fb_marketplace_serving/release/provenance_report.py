@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from fb_marketplace_serving.ann.index import ID_COLUMNS
-from fb_marketplace_serving.release.artifacts import sealed_bytes
+from fb_marketplace_serving.release.artifacts import read_verified
 from fb_marketplace_serving.release.manifest import (
     ArtifactName,
     Manifest,
@@ -12,17 +12,17 @@ from fb_marketplace_serving.release.manifest import (
     open_lake,
     read_manifest,
 )
-from fb_marketplace_serving.release.photo_store import PhotoFiles, Place
+from fb_marketplace_serving.release.photo_store import PhotoLocation, PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
 from fb_marketplace_serving.release.provenance import (
-    Copy,
-    Origin,
-    PhotoOrigin,
+    DuplicatePhoto,
+    ListingProvenance,
+    PhotoProvenance,
+    RejectedPhoto,
     Source,
     SourceName,
-    TurnedAwayPhoto,
     UnknownProductError,
-    read_origin,
+    read_provenance,
     read_sources,
 )
 from fb_marketplace_serving.search.listings import Listing, read_listings
@@ -35,7 +35,7 @@ class _Served(NamedTuple):
     """What a server knows of a listing and its photos; a photo that it does not know is not there."""
 
     listing: Listing
-    places: dict[str, Place]
+    places: dict[str, PhotoLocation]
     rows: dict[str, int]
     photos: int
 
@@ -63,7 +63,7 @@ def explain(lake: str, product_id: str, version: str | None = None) -> list[str]
     store = open_lake(lake)
     data = _sealed(store, manifest, "provenance")
     try:
-        origin, sources = read_origin(data, product_id), read_sources(data)
+        origin, sources = read_provenance(data, product_id), read_sources(data)
     except ValueError as error:
         raise _unreadable(store, manifest, "provenance", error) from error
     if origin is None:
@@ -76,7 +76,7 @@ def explain(lake: str, product_id: str, version: str | None = None) -> list[str]
 
 
 def _told(
-    manifest: Manifest, origin: Origin, sources: _Sources, served: _Served
+    manifest: Manifest, origin: ListingProvenance, sources: _Sources, served: _Served
 ) -> Iterator[tuple[str, _Facts]]:
     """Give what is told under each heading, from what is served to what it was made of."""
     yield "listing, as served", _listing(served.listing)
@@ -99,7 +99,7 @@ def _listing(listing: Listing) -> _Facts:
     yield "place", place or "not known"
 
 
-def _decisions(origin: Origin) -> _Facts:
+def _decisions(origin: ListingProvenance) -> _Facts:
     repeats = "none" if not origin.repeats else f"{origin.repeats:,}, folded into this one"
     yield "further rows that say the same", repeats
     for away in origin.turned_away:
@@ -115,7 +115,7 @@ def _decisions(origin: Origin) -> _Facts:
     yield "image rows turned away", f"{len(origin.photos_turned_away):,}"
 
 
-def _photo(photo: PhotoOrigin, sources: _Sources, served: _Served) -> _Facts:
+def _photo(photo: PhotoProvenance, sources: _Sources, served: _Served) -> _Facts:
     yield "image", photo.image_id
     yield "row", _row(photo.row, sources["images"])
     repeats = ", ".join(f"row {row}" for row in photo.repeated_in)
@@ -138,7 +138,7 @@ def _photo(photo: PhotoOrigin, sources: _Sources, served: _Served) -> _Facts:
         yield "same picture", _copy(copy)
 
 
-def _copies(photo: PhotoOrigin) -> str:
+def _copies(photo: PhotoProvenance) -> str:
     if not photo.copies:
         return "in no other photo"
     oldest = "this one" if photo.oldest_copy == photo.image_id else photo.oldest_copy
@@ -148,11 +148,11 @@ def _copies(photo: PhotoOrigin) -> str:
     return f"in {others}, the oldest is {oldest}{some}"
 
 
-def _copy(copy: Copy) -> str:
+def _copy(copy: DuplicatePhoto) -> str:
     return f"{copy.image_id} of listing {copy.product_id}, {'exactly' if copy.exact else 'nearly'}"
 
 
-def _turned_away(away: TurnedAwayPhoto, sources: _Sources) -> _Facts:
+def _turned_away(away: RejectedPhoto, sources: _Sources) -> _Facts:
     yield "image", away.image_id
     yield "row", _row(away.row, sources["images"])
     yield "reason", away.reason
@@ -189,7 +189,7 @@ def _object(folder: Source, key: str) -> str:
     return f"{folder.url.rstrip('/')}/{key}"
 
 
-def _served(store: Lake, manifest: Manifest, origin: Origin) -> _Served:
+def _served(store: Lake, manifest: Manifest, origin: ListingProvenance) -> _Served:
     """Find a listing and its photos in the files that a server reads.
 
     Raises:
@@ -199,7 +199,7 @@ def _served(store: Lake, manifest: Manifest, origin: Origin) -> _Served:
     try:
         listings = read_listings(_sealed(store, manifest, reading))
         reading = "photos"
-        places = PhotoFiles.named(_sealed(store, manifest, reading), store).places
+        places = PhotoStore.named(_sealed(store, manifest, reading), store).places
     except ReleaseError:
         raise
     except ValueError as error:
@@ -257,7 +257,7 @@ def _sealed(store: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
             "make another by `kedro run`"
         )
     try:
-        return sealed_bytes(store, manifest.artifacts[name])
+        return read_verified(store, manifest.artifacts[name])
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise

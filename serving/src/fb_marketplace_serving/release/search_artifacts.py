@@ -10,17 +10,17 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import MEANING, PICTURED, TextEncoder
 from fb_marketplace_serving.release.manifest import SearchArtifact, TextCanary
-from fb_marketplace_serving.search.bm25 import WordIndex
-from fb_marketplace_serving.search.gazetteer import Places
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.price_insights import PriceNotes
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.gazetteer import Gazetteer
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.price_insights import PriceInsightTable
 from fb_marketplace_serving.search.ranker import Ranker
 
 TOLERANCE: Final = 0.01
 """How far the answer to a text may be off: in eight bits, another CPU rounds otherwise."""
 
 
-class Wrong(NamedTuple):
+class ArtifactMismatch(NamedTuple):
     """What does not fit.
 
     Attributes:
@@ -33,7 +33,7 @@ class Wrong(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class SearchParts:
+class SearchArtifacts:
     """Those parts of a release that words are searched by, of one version.
 
     Attributes:
@@ -47,16 +47,18 @@ class SearchParts:
         price_notes: what alike listings ask, and what is noted of a price.
     """
 
-    facts: Facts
-    places: Places
-    words: WordIndex
+    facts: ListingFeatures
+    places: Gazetteer
+    words: BM25Index
     encoder: TextEncoder
     texts: Index
     pictures: Index
     ranker: Ranker
-    price_notes: PriceNotes
+    price_notes: PriceInsightTable
 
-    def disagreement(self, product_ids: Sequence[str], image_ids: Sequence[str]) -> Wrong | None:
+    def disagreement(
+        self, product_ids: Sequence[str], image_ids: Sequence[str]
+    ) -> ArtifactMismatch | None:
         """Say where the parts do not fit each other, or the rest of the release, if anywhere.
 
         Args:
@@ -71,7 +73,7 @@ class SearchParts:
         )
         for artifacts, found, expected, of in rows:
             if found != tuple(expected):
-                return Wrong(
+                return ArtifactMismatch(
                     artifacts,
                     f"found {len(found):,} {of}; expected the {len(expected):,} of the rest of it, "
                     "in their order",
@@ -89,10 +91,10 @@ class SearchParts:
         for artifacts, count, wanted, of in counts:
             if count != wanted:
                 told = of if of == "documents" else f"numbers of {of}"
-                return Wrong(artifacts, f"found {count:,} {told}; expected {wanted:,}")
+                return ArtifactMismatch(artifacts, f"found {count:,} {told}; expected {wanted:,}")
         return None
 
-    def wrong_canary(self, canaries: Sequence[TextCanary]) -> Wrong | None:
+    def wrong_canary(self, canaries: Sequence[TextCanary]) -> ArtifactMismatch | None:
         """Say which text is answered otherwise than by the pipeline, and how, if any is."""
         for canary in canaries:
             found = self.encoder.encode([canary.text])
@@ -100,7 +102,9 @@ class SearchParts:
                 PICTURED, found.pictured[0], canary.pictured
             )
             if said:
-                return Wrong(("text_encoder", "tokenizer"), f"canary {canary.text!r}: {said}")
+                return ArtifactMismatch(
+                    ("text_encoder", "tokenizer"), f"canary {canary.text!r}: {said}"
+                )
         return None
 
 
@@ -116,13 +120,13 @@ def _off(name: str, found: NDArray[np.float32], told: Sequence[float]) -> str | 
 
 
 OPENED_FROM: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]] = {
-    "facts": (("facts",), Facts.from_bytes),
-    "places": (("places",), Places.from_bytes),
-    "words": (("words",), WordIndex.from_bytes),
+    "facts": (("facts",), ListingFeatures.from_bytes),
+    "places": (("places",), Gazetteer.from_bytes),
+    "words": (("words",), BM25Index.from_bytes),
     "encoder": (("text_encoder", "tokenizer"), TextEncoder.from_bytes),
     "texts": (("texts", "text_ids"), Index.from_bytes),
     "pictures": (("pictures", "picture_ids"), Index.from_bytes),
     "ranker": (("ranker",), Ranker.from_bytes),
-    "price_notes": (("price_notes",), PriceNotes.from_bytes),
+    "price_notes": (("price_notes",), PriceInsightTable.from_bytes),
 }
 """Each part, the artifacts that it is in, and what opens their bytes; it raises a ValueError for others."""

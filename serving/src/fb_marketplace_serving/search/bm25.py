@@ -19,12 +19,12 @@ DOCUMENTS, TERMS_VERSION = b"documents", b"terms_version"
 """What the metadata of the Parquet file says."""
 
 
-class WordIndexError(ValueError):
+class BM25IndexError(ValueError):
     """Bytes that are no word index; says what was found and what was expected."""
 
 
-class WordMatrix(NamedTuple):
-    """What each term adds to each document, in compressed form; see :class:`WordIndex`."""
+class SparseScores(NamedTuple):
+    """What each term adds to each document, in compressed form; see :class:`BM25Index`."""
 
     vocabulary: tuple[str, ...]
     starts: NDArray[np.int64]
@@ -32,7 +32,7 @@ class WordMatrix(NamedTuple):
     scores: NDArray[np.float32]
 
 
-class WordIndex:
+class BM25Index:
     """What each term adds to the score of each document. Safe to share between threads.
 
     Attributes:
@@ -67,7 +67,7 @@ class WordIndex:
             and (not len(rows) or (rows.min() >= 0 and rows.max() < documents))
         )
         if not fit:
-            raise WordIndexError(
+            raise BM25IndexError(
                 f"found {len(vocabulary):,} terms, {len(rows):,} places and {len(scores):,} scores of "
                 f"{documents:,} documents; expected a score for each place, and places below {documents:,}"
             )
@@ -89,23 +89,23 @@ class WordIndex:
         try:
             table: Any = pq.ParquetFile(io.BytesIO(data)).read()
         except (pa.ArrowInvalid, OSError) as error:
-            raise WordIndexError(
+            raise BM25IndexError(
                 f"found {len(data):,} bytes that are no Parquet ({error})"
             ) from error
         told = table.schema.metadata or {}
         names, types = tuple(table.schema.names), table.schema.types
         if names != COLUMNS or types != _types() or any(each.null_count for each in table.columns):
-            raise WordIndexError(
+            raise BM25IndexError(
                 f"found the columns {names} of {', '.join(map(str, types))}; expected {COLUMNS} of "
                 f"{', '.join(map(str, _types()))}, with a value in each row"
             )
         numbers = [told.get(name, b"") for name in (DOCUMENTS, TERMS_VERSION)]
         if not all(number.isdigit() for number in numbers):
-            raise WordIndexError(
+            raise BM25IndexError(
                 f"found {numbers} in its metadata; expected the number of documents and a version of terms"
             )
         if int(told[TERMS_VERSION]) != terms_module.VERSION:
-            raise WordIndexError(
+            raise BM25IndexError(
                 f"found terms of version {int(told[TERMS_VERSION])}; expected {terms_module.VERSION}: "
                 "run the pipeline ranking again"
             )
@@ -141,9 +141,9 @@ class WordIndex:
         return buffer.getvalue()
 
     @property
-    def matrix(self) -> WordMatrix:
+    def matrix(self) -> SparseScores:
         """Terms by documents."""
-        return WordMatrix(self._vocabulary, self._starts, self._rows, self._scores)
+        return SparseScores(self._vocabulary, self._starts, self._rows, self._scores)
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Score every document for a query: float32, (documents,), zero where they share no term."""
@@ -181,7 +181,7 @@ def _joined(column: Any) -> NDArray[Any]:
     parts = [chunk.flatten() for chunk in column.chunks]
     missing = sum(part.null_count for part in parts)
     if missing:
-        raise WordIndexError(f"found {missing:,} missing values in its lists; expected none")
+        raise BM25IndexError(f"found {missing:,} missing values in its lists; expected none")
     # Not to_numpy, which imports pandas where it can: seconds of a server's start.
     return np.concatenate([np.from_dlpack(part) for part in parts]) if parts else np.empty(0)
 

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.bm25 import WordIndex
-from fb_marketplace_serving.search.listing_store import Catalogue, Mask, Positions
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.listing_store import ListingStore, Mask, Positions
 
 Source = Literal["words", "meaning", "pictured", "picture", "both"]
 SOURCES: Final[tuple[Source, ...]] = ("words", "meaning", "pictured", "picture", "both")
@@ -19,13 +19,13 @@ look like the photo; whose photos look like the photo as the words change it."""
 DEPTH: Final = 100
 """Listings that a source finds."""
 
-SMOOTHING: Final = 60
+RRF_K: Final = 60
 """Of reciprocal ranks, as Cormack et al. (2009) have it."""
 
 Vector = NDArray[np.float32]
 
 
-class Query(NamedTuple):
+class QueryVectors(NamedTuple):
     """What is searched for, as the encoders put it: words, a photo, or both.
 
     Attributes:
@@ -44,14 +44,14 @@ class Query(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class PhotoQuery:
     """Vectors of photos, and one that they are held against."""
 
     photos: Index
     vector: Vector
 
 
-class Searched(NamedTuple):
+class SearchIndexes(NamedTuple):
     """Where candidates come from, of one release.
 
     Attributes:
@@ -62,15 +62,15 @@ class Searched(NamedTuple):
         words: terms of the listings' texts; document i is the listing at position i.
     """
 
-    catalogue: Catalogue
+    catalogue: ListingStore
     photos: Index
     pictures: Index
     texts: Index
-    words: WordIndex
+    words: BM25Index
 
 
 @dataclass(frozen=True, slots=True)
-class Pool:
+class CandidateSet:
     """Candidates of one query, by position.
 
     Attributes:
@@ -92,13 +92,13 @@ class Pool:
         return len(self.positions)
 
 
-def gather(
-    searched: Searched,
-    query: Query,
+def collect_candidates(
+    searched: SearchIndexes,
+    query: QueryVectors,
     listings: Mask | None = None,
     rows: Mask | None = None,
     depth: int = DEPTH,
-) -> Pool:
+) -> CandidateSet:
     """Gather what each source that the query asks finds first among the listings that a filter keeps.
 
     Args:
@@ -138,19 +138,19 @@ def gather(
         found["both"] = _best(positions[seen], similarity["both"][seen], depth)
     rank = {source: _ranks(positions, places) for source, places in found.items()}
     fused = sum(
-        (np.where(ranks > 0, 1 / (SMOOTHING + ranks), 0.0) for ranks in rank.values()),
+        (np.where(ranks > 0, 1 / (RRF_K + ranks), 0.0) for ranks in rank.values()),
         start=np.zeros(len(positions)),
     )
-    return Pool(positions, similarity, rank, fused, row)
+    return CandidateSet(positions, similarity, rank, fused, row)
 
 
-def _views(searched: Searched, query: Query) -> dict[Source, View]:
+def _views(searched: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
     """Give what photos are held against, of what the query asks; the last decides which photo is shown."""
-    views: dict[Source, View] = {}
+    views: dict[Source, PhotoQuery] = {}
     if query.pictured is not None:
-        views["pictured"] = View(searched.pictures, query.pictured)
+        views["pictured"] = PhotoQuery(searched.pictures, query.pictured)
     if query.photo is not None:
-        views["picture"] = View(searched.photos, query.photo)
+        views["picture"] = PhotoQuery(searched.photos, query.photo)
     return views
 
 
@@ -171,7 +171,9 @@ def _first(scores: NDArray[np.float32], kept: Mask | None, count: int) -> Positi
     return places[order][:count]
 
 
-def _by_photo(catalogue: Catalogue, view: View, rows: Mask | None, depth: int) -> Positions:
+def _by_photo(
+    catalogue: ListingStore, view: PhotoQuery, rows: Mask | None, depth: int
+) -> Positions:
     """Give the listings of the nearest photos, each once, nearest first."""
     available = len(view.photos) if rows is None else int(rows.sum())
     reach = 2 * depth
@@ -191,7 +193,7 @@ def _ranks(positions: Positions, found: Positions) -> NDArray[np.int32]:
 
 
 def _rows_of(
-    catalogue: Catalogue, positions: Positions, kept: Mask | None
+    catalogue: ListingStore, positions: Positions, kept: Mask | None
 ) -> tuple[Positions, Positions]:
     """Give the rows of listings, and for each the place of its listing among the positions."""
     parts = [catalogue.rows_of(position) for position in positions.tolist()]
@@ -205,7 +207,7 @@ def _rows_of(
     return rows[there], places[there]
 
 
-def _first_rows(catalogue: Catalogue, positions: Positions, kept: Mask | None) -> Positions:
+def _first_rows(catalogue: ListingStore, positions: Positions, kept: Mask | None) -> Positions:
     rows, places = _rows_of(catalogue, positions, kept)
     first = np.full(len(positions), -1, np.int64)
     first[places[::-1]] = rows[::-1]
@@ -213,7 +215,7 @@ def _first_rows(catalogue: Catalogue, positions: Positions, kept: Mask | None) -
 
 
 def _best_rows(
-    catalogue: Catalogue, views: Collection[View], positions: Positions, kept: Mask | None
+    catalogue: ListingStore, views: Collection[PhotoQuery], positions: Positions, kept: Mask | None
 ) -> tuple[NDArray[np.float32], Positions]:
     """Say of each listing how like what is asked its likest photo is, and which that is.
 

@@ -8,23 +8,29 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.search.candidates import DEPTH, Pool, Query, Searched, gather
-from fb_marketplace_serving.search.filters import Filter
+from fb_marketplace_serving.search.candidates import (
+    DEPTH,
+    CandidateSet,
+    QueryVectors,
+    SearchIndexes,
+    collect_candidates,
+)
+from fb_marketplace_serving.search.filters import SearchFilters
 from fb_marketplace_serving.search.listing_store import Facets, Positions
 from fb_marketplace_serving.search.ranker import Contributions, Ranker
-from fb_marketplace_serving.search.ranking_features import features_of
+from fb_marketplace_serving.search.ranking_features import compute_features
 
 Sort = Literal["best", "price", "price_down", "distance"]
 
-EVERYTHING: Final = Filter()
+NO_FILTERS: Final = SearchFilters()
 
-SPREAD: Final = 50
+DEFAULT_DIVERSITY: Final = 50
 """Hits that are spread out at most; what stands further down keeps its place."""
 
-Timed = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
+StageTimer = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
 
 
-class Found(NamedTuple):
+class Hit(NamedTuple):
     """A listing that was found, and what was folded under it.
 
     Attributes:
@@ -43,7 +49,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Ranked:
+class SearchResults:
     """All that a search found, in order.
 
     Attributes:
@@ -54,17 +60,17 @@ class Ranked:
         pool: the candidates; None where nothing was searched for.
     """
 
-    found: list[Found]
+    found: list[Hit]
     listings: int
     facets: Facets
     features: NDArray[np.float64] | None = None
-    pool: Pool | None = None
+    pool: CandidateSet | None = None
 
 
-class Searcher:
+class SearchEngine:
     """Searches one release. Safe to share between threads."""
 
-    def __init__(self, searched: Searched, ranker: Ranker, labels: tuple[str, ...]) -> None:
+    def __init__(self, searched: SearchIndexes, ranker: Ranker, labels: tuple[str, ...]) -> None:
         """Take where it searches, how it ranks, and the classes of photos."""
         self.searched = searched
         self.catalogue = searched.catalogue
@@ -73,13 +79,13 @@ class Searcher:
 
     def search(
         self,
-        query: Query | None,
-        asked: Filter = EVERYTHING,
+        query: QueryVectors | None,
+        asked: SearchFilters = NO_FILTERS,
         sort: Sort = "best",
         spread: float = 0.0,
         depth: int = DEPTH,
-        timed: Timed = lambda _: nullcontext(),
-    ) -> Ranked:
+        timed: StageTimer = lambda _: nullcontext(),
+    ) -> SearchResults:
         """Find listings, and put them in order.
 
         Without a query all that the filter keeps are found, by position. With one, those that a source
@@ -106,9 +112,9 @@ class Searcher:
             if query is None:
                 every = np.arange(len(self.catalogue)) if kept is None else np.flatnonzero(kept)
                 return self._browsed(every.astype(np.int64), asked, sort)
-            pool = gather(self.searched, query, kept, depth=depth)
+            pool = collect_candidates(self.searched, query, kept, depth=depth)
         with timed("rank"):
-            features = features_of(pool, query, self.catalogue, self._labels, asked.near)
+            features = compute_features(pool, query, self.catalogue, self._labels, asked.near)
             scores = self._ranker.scores(features)
             order = self._sorted(pool.positions, scores, asked, sort)
             places = np.arange(len(pool))
@@ -116,21 +122,21 @@ class Searcher:
             if spread and sort == "best":
                 found = self._spread(found, spread)
         facets = self.catalogue.facets(pool.positions, asked.categories)
-        return Ranked(found, len(pool), facets, features, pool)
+        return SearchResults(found, len(pool), facets, features, pool)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Say what scores are made of; see :meth:`Ranker.contributions`."""
         return self._ranker.contributions(features)
 
-    def _browsed(self, positions: Positions, asked: Filter, sort: Sort) -> Ranked:
+    def _browsed(self, positions: Positions, asked: SearchFilters, sort: Sort) -> SearchResults:
         zeros = np.zeros(len(positions))
         order = self._sorted(positions, zeros, asked, sort)
         found = self._folded(positions, order, zeros, self.catalogue.first_rows(positions))
         facets = self.catalogue.facets(positions, asked.categories)
-        return Ranked(found, len(positions), facets)
+        return SearchResults(found, len(positions), facets)
 
     def _sorted(
-        self, positions: Positions, scores: NDArray[np.float64], asked: Filter, sort: Sort
+        self, positions: Positions, scores: NDArray[np.float64], asked: SearchFilters, sort: Sort
     ) -> Positions:
         """Give places among the positions, in order; those that have nothing to sort by are last."""
         if sort == "best":
@@ -149,11 +155,11 @@ class Searcher:
         scores: NDArray[np.float64],
         rows: Positions,
         places: Positions | None = None,
-    ) -> list[Found]:
+    ) -> list[Hit]:
         """Give one listing for each family, the first of it, with the others under it."""
         if places is None:
             places = np.full(len(positions), -1)
-        families: dict[int, Found] = {}
+        families: dict[int, Hit] = {}
         more: dict[int, list[int]] = {}
         ordered = (each[order].tolist() for each in (positions, places, scores, rows))
         family = self.catalogue.facts.family[positions[order]].tolist()
@@ -162,14 +168,14 @@ class Searcher:
             if number in families:
                 more.setdefault(number, []).append(at)
             else:
-                families[number] = Found(at, place, score, row, ())
+                families[number] = Hit(at, place, score, row, ())
         for number, others in more.items():
             families[number] = families[number]._replace(more=tuple(others))
         return list(families.values())
 
-    def _spread(self, found: list[Found], spread: float) -> list[Found]:
+    def _spread(self, found: list[Hit], spread: float) -> list[Hit]:
         """Take the first hits anew: each time the one that is best, less how like it is to those above."""
-        first = found[:SPREAD]
+        first = found[:DEFAULT_DIVERSITY]
         if not first:
             return found
         vectors = self.searched.texts.vectors(np.array([hit.position for hit in first], np.int64))
@@ -185,4 +191,4 @@ class Searcher:
             taken.append(best)
             left[best] = False
             nearest = np.maximum(nearest, alike[best])
-        return [first[place] for place in taken] + found[SPREAD:]
+        return [first[place] for place in taken] + found[DEFAULT_DIVERSITY:]

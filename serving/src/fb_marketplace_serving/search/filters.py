@@ -6,7 +6,7 @@ SEPARATOR: Final = " / "
 """Between the parts of a category path, as cleaning writes them."""
 
 
-class Near(NamedTuple):
+class GeoFilter(NamedTuple):
     """Around a place.
 
     Attributes:
@@ -20,7 +20,7 @@ class Near(NamedTuple):
     radius_km: float | None = None
 
 
-class Filter(NamedTuple):
+class SearchFilters(NamedTuple):
     """What a listing has to be. Without values it may be anything.
 
     Attributes:
@@ -34,10 +34,10 @@ class Filter(NamedTuple):
     categories: tuple[str, ...] = ()
     min_price: float | None = None
     max_price: float | None = None
-    near: Near | None = None
+    near: GeoFilter | None = None
     has_photo: bool | None = None
 
 
-def under(path: str, prefix: str) -> bool:
+def is_under(path: str, prefix: str) -> bool:
     """Tell whether a category path is a prefix, or lies below it."""
     return path == prefix or path.startswith(prefix + SEPARATOR)

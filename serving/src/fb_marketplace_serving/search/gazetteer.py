@@ -38,7 +38,7 @@ SHOWN: Final = 60
 _CENTRES: Final = (" city centre", " town centre")
 
 
-class PlacesError(ValueError):
+class GazetteerError(ValueError):
     """Bytes that are no places; says what was found and what was expected."""
 
 
@@ -68,7 +68,7 @@ class Place(NamedTuple):
     longitude: float
 
 
-class Resolved(NamedTuple):
+class ResolvedPlace(NamedTuple):
     """Where a name led.
 
     Attributes:
@@ -109,12 +109,12 @@ class Row(NamedTuple):
         return Place(self.name, self.latitude, self.longitude)
 
 
-def folded(name: str) -> str:
+def fold_name(name: str) -> str:
     """Give a name as it is compared: its words in lower case, without accents."""
     return " ".join(words(name))
 
 
-class Places:
+class Gazetteer:
     """The towns and counties of a country. Safe to share between threads."""
 
     def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
@@ -146,9 +146,11 @@ class Places:
         try:
             table: Any = pq.ParquetFile(io.BytesIO(data)).read()
         except (pa.ArrowInvalid, OSError) as error:
-            raise PlacesError(f"found {len(data):,} bytes that are no Parquet ({error})") from error
+            raise GazetteerError(
+                f"found {len(data):,} bytes that are no Parquet ({error})"
+            ) from error
         if tuple(table.column_names) != COLUMNS:
-            raise PlacesError(f"found the columns {table.column_names}; expected {COLUMNS}")
+            raise GazetteerError(f"found the columns {table.column_names}; expected {COLUMNS}")
         return cls([column.to_pylist() for column in table.columns])
 
     def find(self, text: str) -> Place:
@@ -160,10 +162,10 @@ class Places:
         town, county = [*text.split(SEPARATOR), ""][:2]
         found = self.resolve(town, county)
         if found is None:
-            raise self._unknown(text, folded(town))
+            raise self._unknown(text, fold_name(town))
         return found.place
 
-    def resolve(self, town: str, county: str | None = None) -> Resolved | None:
+    def resolve(self, town: str, county: str | None = None) -> ResolvedPlace | None:
         """Find the place that a town and its county name; None where there is none.
 
         Of several towns of one name it is the one nearest to the middle of the county: of a known county,
@@ -171,17 +173,17 @@ class Places:
         another of the same name. Without a county that is either, it is the most populous. Where there is
         no such town, the county stands for it if its places lie close together ("East End, Glasgow").
         """
-        area = self._area(folded(county or ""))
-        called = self._called(folded(town))
+        area = self._area(fold_name(county or ""))
+        called = self._called(fold_name(town))
         if area is None:
             found = _most_populous(called)
-            area = self._county(folded(town))
+            area = self._county(fold_name(town))
         else:
             found = _nearest(called, area)
         if found is not None:
-            return Resolved(found.place, "town")
+            return ResolvedPlace(found.place, "town")
         if area is not None and area.stands_in:
-            return Resolved(area.place, "county")
+            return ResolvedPlace(area.place, "county")
         return None
 
     def _area(self, key: str) -> Row | None:

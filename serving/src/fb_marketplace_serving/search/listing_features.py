@@ -21,12 +21,12 @@ UNKNOWN: Final = frozenset({"latitude", "longitude"})
 """The columns in which a value may be missing."""
 
 
-class FactsError(ValueError):
+class ListingFeaturesError(ValueError):
     """Bytes that are no facts of listings; says what was found and what was expected."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class ListingFeatures:
     """Columns, a row a listing, sorted by its id.
 
     Attributes:
@@ -61,7 +61,7 @@ class Facts:
             FactsError: the listings are not sorted by id, each once.
         """
         if any(left >= right for left, right in pairwise(product_ids)):
-            raise FactsError(
+            raise ListingFeaturesError(
                 f"found {len(product_ids):,} listings that are not sorted by id, each once"
             )
         numbers = {name: place for place, name in enumerate(dict.fromkeys(families))}
@@ -90,19 +90,23 @@ class Facts:
         try:
             table: Any = pq.ParquetFile(io.BytesIO(data)).read()
         except (pa.ArrowInvalid, OSError) as error:
-            raise FactsError(f"found {len(data):,} bytes that are no Parquet ({error})") from error
+            raise ListingFeaturesError(
+                f"found {len(data):,} bytes that are no Parquet ({error})"
+            ) from error
         if tuple(table.column_names) != COLUMNS:
-            raise FactsError(f"found the columns {table.column_names}; expected {COLUMNS}")
+            raise ListingFeaturesError(
+                f"found the columns {table.column_names}; expected {COLUMNS}"
+            )
         for field in table.schema:
             numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
             if numeric != (field.name in COLUMNS[2:]):
-                raise FactsError(
+                raise ListingFeaturesError(
                     f"found {field.name} of type {field.type}; expected "
                     f"{'text' if numeric else 'numbers'}"
                 )
             missing = table.column(field.name).null_count
             if missing and field.name not in UNKNOWN:
-                raise FactsError(
+                raise ListingFeaturesError(
                     f"found {missing:,} of {table.num_rows:,} rows without {field.name}; expected a value "
                     "in each row"
                 )
@@ -120,11 +124,11 @@ class Facts:
     def __len__(self) -> int:
         return len(self.product_ids)
 
-    def among(self, product_ids: Sequence[str]) -> "Facts":
+    def among(self, product_ids: Sequence[str]) -> "ListingFeatures":
         """Give those of some listings, which are sorted."""
         place = {product: at for at, product in enumerate(self.product_ids)}
         rows = [place[product] for product in product_ids]
-        return Facts(
+        return ListingFeatures(
             tuple(product_ids),
             self.family[rows],
             self.latitude[rows],

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.search.filters import SEPARATOR, Filter, Near, under
+from fb_marketplace_serving.search.filters import SEPARATOR, GeoFilter, SearchFilters, is_under
 from fb_marketplace_serving.search.geo import distance_km
-from fb_marketplace_serving.search.listing_features import Facts
+from fb_marketplace_serving.search.listing_features import ListingFeatures
 from fb_marketplace_serving.search.listings import Listing
 
 Mask = NDArray[np.bool_]
@@ -78,7 +78,7 @@ class Facets(NamedTuple):
     prices: list[PriceBand]
 
 
-class Catalogue:
+class ListingStore:
     """What is known of each listing, and of each row of the index. Safe to share between threads.
 
     A listing's position is its place in the order of ids, in which all that describes listings is.
@@ -95,7 +95,9 @@ class Catalogue:
         listing_of_row: int32, (rows,), the position of the listing of each row of the index.
     """
 
-    def __init__(self, index: Index, listings: Mapping[str, Listing], facts: Facts) -> None:
+    def __init__(
+        self, index: Index, listings: Mapping[str, Listing], facts: ListingFeatures
+    ) -> None:
         """Take an index of photos, and what is known of the listings."""
         shown = [listings[product] for product in facts.product_ids]
         self.product_ids = facts.product_ids
@@ -144,7 +146,7 @@ class Catalogue:
         place = self._position.get(product_id)
         return [] if place is None else [self._image_ids[row] for row in self.rows_of(place)]
 
-    def distances(self, near: Near, positions: Positions | None = None) -> NDArray[np.float64]:
+    def distances(self, near: GeoFilter, positions: Positions | None = None) -> NDArray[np.float64]:
         """Give how far listings are from a place: float64, (listings,), km; NaN where that is not known."""
         facts = self.facts
         north, east = facts.latitude, facts.longitude
@@ -152,13 +154,13 @@ class Catalogue:
             north, east = north[positions], east[positions]
         return distance_km(near.latitude, near.longitude, north, east)
 
-    def kept(self, asked: Filter) -> Mask | None:
+    def kept(self, asked: SearchFilters) -> Mask | None:
         """Say which listings a filter keeps: bool, (listings,); nothing where it keeps all.
 
         Raises:
             UnknownCategoryError: there is no such category.
         """
-        if asked == Filter(near=asked.near and asked.near._replace(radius_km=None)):
+        if asked == SearchFilters(near=asked.near and asked.near._replace(radius_km=None)):
             return None
         mask = np.ones(len(self), np.bool_)
         if asked.categories:
@@ -209,7 +211,7 @@ class Catalogue:
         """Say which paths are one of these, or lie below one: bool, (paths,)."""
         found = np.zeros(len(self.paths), np.bool_)
         for prefix in prefixes:
-            of_it = np.array([under(path, prefix) for path in self.paths], np.bool_)
+            of_it = np.array([is_under(path, prefix) for path in self.paths], np.bool_)
             if not of_it.any():
                 raise UnknownCategoryError(prefix, self._spelled_nearly(prefix))
             found |= of_it
@@ -237,6 +239,6 @@ def _numbered(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]
 
 def _next_part(path: str, asked: Sequence[str]) -> str:
     """Give a path no longer than one part below the category, of those asked for, that it is in."""
-    above = max((each for each in asked if under(path, each)), key=len, default="")
+    above = max((each for each in asked if is_under(path, each)), key=len, default="")
     depth = above.count(SEPARATOR) + 1 if above else 0
     return SEPARATOR.join(path.split(SEPARATOR)[: depth + 1])

@@ -51,7 +51,7 @@ class PhotoElsewhere(NamedTuple):
     copy: str
 
 
-class Note(NamedTuple):
+class Insight(NamedTuple):
     """What a buyer may want to look at.
 
     Attributes:
@@ -65,7 +65,7 @@ class Note(NamedTuple):
     evidence: UnusualPrice | PhotoElsewhere
 
 
-class PriceNote(NamedTuple):
+class PriceInsights(NamedTuple):
     """What is known of a listing's price.
 
     Attributes:
@@ -77,14 +77,14 @@ class PriceNote(NamedTuple):
 
     typical: tuple[float, float] | None
     alike: tuple[str, ...]
-    notes: tuple[Note, ...]
+    notes: tuple[Insight, ...]
 
 
-class PriceNotesError(ValueError):
+class PriceInsightsError(ValueError):
     """Bytes that are no price notes; says what was found and what was expected."""
 
 
-class PriceNotes:
+class PriceInsightTable:
     """The price notes of all listings. Safe to share between threads."""
 
     def __init__(self, table: Any) -> None:
@@ -95,12 +95,12 @@ class PriceNotes:
             column.combine_chunks() for column in table.columns
         )
         if len(self._ids) > 1 and not pc.all(pc.less(self._ids[:-1], self._ids[1:])).as_py():
-            raise PriceNotesError(
+            raise PriceInsightsError(
                 f"found {len(self._ids):,} listings that are not sorted by id, each once"
             )
         places = self._alike.flatten()
         if len(places) and not 0 <= pc.min(places).as_py() <= pc.max(places).as_py() < len(self):
-            raise PriceNotesError(
+            raise PriceInsightsError(
                 f"found places of alike listings up to {pc.max(places).as_py():,}; expected each to be "
                 f"one of {len(self):,} listings"
             )
@@ -118,12 +118,12 @@ class PriceNotes:
         try:
             table: Any = pq.ParquetFile(io.BytesIO(data)).read()
         except (pa.ArrowInvalid, OSError) as error:
-            raise PriceNotesError(
+            raise PriceInsightsError(
                 f"found {len(data):,} bytes that are no Parquet ({error})"
             ) from error
         expected = _schema()
         if not table.schema.equals(expected):
-            raise PriceNotesError(
+            raise PriceInsightsError(
                 f"found the columns {_told(table.schema)}; expected {_told(expected)}: "
                 "run the pipeline ranking again"
             )
@@ -137,7 +137,7 @@ class PriceNotes:
         """The listings, sorted."""
         return tuple(self._ids.to_pylist())
 
-    def of(self, product_id: str) -> PriceNote:
+    def of(self, product_id: str) -> PriceInsights:
         """Give what is known of a listing's price.
 
         Raises:
@@ -149,18 +149,18 @@ class PriceNotes:
         low, high = self._low[row].as_py(), self._high[row].as_py()
         alike = tuple(self._id(place) for place in self._alike[row].as_py())
         notes = tuple(_note(told, low, high, alike) for told in self._notes[row].as_py())
-        return PriceNote(None if np.isnan(low) else (low, high), alike, notes)
+        return PriceInsights(None if np.isnan(low) else (low, high), alike, notes)
 
     def _id(self, row: int) -> str:
         return str(self._ids[row].as_py())
 
 
-def write_price_notes(
+def write_price_insights(
     product_ids: Sequence[str],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
     alike: Sequence[Sequence[int]],
-    notes: Sequence[Sequence[Note]],
+    notes: Sequence[Sequence[Insight]],
 ) -> bytes:
     """Write price notes as Parquet, a row a listing; the same bytes each time.
 
@@ -214,20 +214,20 @@ def _schema() -> Any:
     )
 
 
-def _row(note: Note) -> dict[str, Any]:
+def _row(note: Insight) -> dict[str, Any]:
     told: dict[str, Any] = {"kind": note.kind, "text": note.text}
     if isinstance(note.evidence, PhotoElsewhere):
         return told | note.evidence._asdict()
     return told | {"listings": note.evidence.listings}
 
 
-def _note(told: dict[str, Any], low: float, high: float, alike: tuple[str, ...]) -> Note:
+def _note(told: dict[str, Any], low: float, high: float, alike: tuple[str, ...]) -> Insight:
     evidence = (
         UnusualPrice(low, high, told["listings"], alike)
         if told["kind"] == UNUSUAL_PRICE
         else PhotoElsewhere(*(told[name] for name in PhotoElsewhere._fields))
     )
-    return Note(told["kind"], told["text"], evidence)
+    return Insight(told["kind"], told["text"], evidence)
 
 
 def _told(schema: Any) -> str:

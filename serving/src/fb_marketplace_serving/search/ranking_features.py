@@ -5,12 +5,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.search.candidates import SOURCES, Pool, Query
-from fb_marketplace_serving.search.filters import Near
-from fb_marketplace_serving.search.listing_store import Catalogue, Mask
+from fb_marketplace_serving.search.candidates import SOURCES, CandidateSet, QueryVectors
+from fb_marketplace_serving.search.filters import GeoFilter
+from fb_marketplace_serving.search.listing_store import ListingStore, Mask
 from fb_marketplace_serving.search.tokenizer import words
 
-VOTERS: Final = 20
+FEEDBACK_DOCS: Final = 20
 """Of the candidates that the sources find first, whose categories and prices speak for the query's."""
 
 FEATURES: Final = (
@@ -32,7 +32,7 @@ FEATURES: Final = (
 """The columns, in order. A number that the query or the listing does not give is NaN. One that comes to say
 something else needs another name: by their names a model is known to be of these."""
 
-IN_WORDS: Final = {
+DESCRIPTIONS: Final = {
     "words_similarity": "holds the words",
     "meaning_similarity": "means the same",
     "pictured_similarity": "looks as the words say",
@@ -54,12 +54,12 @@ IN_WORDS: Final = {
 }
 
 
-def features_of(
-    pool: Pool,
-    query: Query,
-    catalogue: Catalogue,
+def compute_features(
+    pool: CandidateSet,
+    query: QueryVectors,
+    catalogue: ListingStore,
     labels: tuple[str, ...],
-    near: Near | None = None,
+    near: GeoFilter | None = None,
     rows: Mask | None = None,
 ) -> NDArray[np.float64]:
     """Describe candidates: float64, (candidates, features), in the order of ``FEATURES``.
@@ -75,7 +75,7 @@ def features_of(
     count = len(pool)
     nothing = np.full(count, np.nan)
     at = pool.positions
-    voters = np.lexsort((at, -pool.fused))[:VOTERS]
+    voters = np.lexsort((at, -pool.fused))[:FEEDBACK_DOCS]
     weights = pool.fused[voters]
     price = catalogue.price[at]
     facts = catalogue.facts
@@ -104,7 +104,7 @@ def features_of(
     return np.stack([columns[name].astype(np.float64) for name in FEATURES], axis=1)
 
 
-def _photo_counts(catalogue: Catalogue, rows: Mask | None) -> NDArray[np.float64]:
+def _photo_counts(catalogue: ListingStore, rows: Mask | None) -> NDArray[np.float64]:
     if rows is None:
         return catalogue.photo_count.astype(np.float64)
     counts = np.bincount(catalogue.listing_of_row[rows], minlength=len(catalogue))
@@ -135,8 +135,8 @@ def _price_ratio(price: NDArray[np.float64], voters: NDArray[np.int64]) -> NDArr
 
 
 def _photo_category(
-    query: Query,
-    catalogue: Catalogue,
+    query: QueryVectors,
+    catalogue: ListingStore,
     labels: tuple[str, ...],
     at: NDArray[np.int64],
     nothing: NDArray[np.float64],

@@ -12,26 +12,35 @@ from fastapi.responses import Response
 from fb_marketplace_serving import __version__
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.search.filters import Filter
+from fb_marketplace_serving.search.filters import SearchFilters
 from fb_marketplace_serving.server.dependencies import (
     KEY_HEADER,
-    TheServed,
-    TheService,
-    known,
-    within_rate,
+    ReleaseDependency,
+    ServiceDependency,
+    enforce_rate_limit,
+    require_api_key,
 )
-from fb_marketplace_serving.server.errors import TRY_AGAIN, Problem, answer_errors, documented
-from fb_marketplace_serving.server.inference.batching import Encoded
+from fb_marketplace_serving.server.errors import (
+    RETRY_HEADERS,
+    ApiError,
+    error_responses,
+    install_error_handlers,
+)
+from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
-from fb_marketplace_serving.server.middleware import ID_HEADER, RELEASE_HEADER, Context
-from fb_marketplace_serving.server.request_logging import LOG, told
+from fb_marketplace_serving.server.middleware import (
+    ID_HEADER,
+    RELEASE_HEADER,
+    RequestContextMiddleware,
+)
+from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.routes.clicks import clicks
 from fb_marketplace_serving.server.routes.search import searches
 from fb_marketplace_serving.server.schemas.common import (
     Health,
     Product,
     Readiness,
-    Refused,
+    RejectedRelease,
     ReleaseSummary,
 )
 from fb_marketplace_serving.server.schemas.predict import (
@@ -40,30 +49,34 @@ from fb_marketplace_serving.server.schemas.predict import (
     Prediction,
     SimilarImages,
 )
-from fb_marketplace_serving.server.service import Service, Source
+from fb_marketplace_serving.server.service import ReleaseSource, Service
 from fb_marketplace_serving.server.settings import Settings
-from fb_marketplace_serving.server.static import Parts, page
+from fb_marketplace_serving.server.static import StaticAssets, page
 
 _KEEP: Final = {"Cache-Control": "private, max-age=600"}
 """A photo may be gone in the next release."""
 
 
-async def _encoded(request: Request, service: TheService, served: TheServed) -> Encoded:
+async def _encoded(
+    request: Request, service: ServiceDependency, served: ReleaseDependency
+) -> EncodedPhoto:
     return await service.encode(request, served)
 
 
-Photo = Annotated[Encoded, Depends(_encoded)]
+Photo = Annotated[EncodedPhoto, Depends(_encoded)]
 
 _open = APIRouter()
-_closed = APIRouter(dependencies=[Depends(known)], responses=documented(401))
+_closed = APIRouter(dependencies=[Depends(require_api_key)], responses=error_responses(401))
 _photos = APIRouter(
     prefix="/predict",
-    dependencies=[Depends(known), Depends(within_rate)],
-    responses=documented(400, 401, 408, 413, 415, 422, 429, 503),
+    dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
+    responses=error_responses(400, 401, 408, 413, 415, 422, 429, 503),
 )
 
 
-def create_app(release: Release, settings: Settings, source: Source | None = None) -> FastAPI:
+def create_app(
+    release: Release, settings: Settings, source: ReleaseSource | None = None
+) -> FastAPI:
     """Make the application that serves a release.
 
     Args:
@@ -99,14 +112,14 @@ def create_app(release: Release, settings: Settings, source: Source | None = Non
             allow_headers=[KEY_HEADER, ID_HEADER],
             expose_headers=[RELEASE_HEADER, ID_HEADER, "Retry-After"],
         )
-    app.add_middleware(Context, service=lambda: service)
-    app.mount("/web", Parts())
+    app.add_middleware(RequestContextMiddleware, service=lambda: service)
+    app.mount("/web", StaticAssets())
     app.add_api_route("/", page, include_in_schema=False)
     for router in (_open, _closed, _photos, searches):
         app.include_router(router)
     # Where they are not written down nobody need read of them.
     app.include_router(clicks, include_in_schema=service.feedback is not None)
-    answer_errors(app)
+    install_error_handlers(app)
     if not service.keys:
         app.openapi = _without_keys(app.openapi)  # type: ignore[method-assign]
     return app
@@ -128,38 +141,38 @@ def _without_keys(describe: Callable[[], dict[str, Any]]) -> Callable[[], dict[s
 
 
 @_open.get("/healthcheck")
-async def healthcheck(served: TheServed) -> Health:
+async def healthcheck(served: ReleaseDependency) -> Health:
     """Say that the server is up, and what it serves."""
     return Health(status="ok", release=served.version)
 
 
 @_open.get("/livez")
-async def livez(served: TheServed) -> Health:
+async def livez(served: ReleaseDependency) -> Health:
     """Say that the server is alive: where this is not answered, start it anew."""
     return Health(status="alive", release=served.version)
 
 
-@_open.get("/readyz", responses=documented(503))
-async def readyz(service: TheService, served: TheServed) -> Readiness:
+@_open.get("/readyz", responses=error_responses(503))
+async def readyz(service: ServiceDependency, served: ReleaseDependency) -> Readiness:
     """Say that the server takes requests; and whether it serves what is in force in the lake."""
     if service.draining:
-        raise Problem(503, "draining", "the server was told to stop", TRY_AGAIN)
+        raise ApiError(503, "draining", "the server was told to stop", RETRY_HEADERS)
     refusal = service.refusal
     return Readiness(
         status="ready",
         release=served.version,
-        refused=Refused(version=refusal.version, why=refusal.why) if refusal else None,
+        refused=RejectedRelease(version=refusal.version, why=refusal.why) if refusal else None,
     )
 
 
 @_open.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
-def metrics(service: TheService) -> Response:
+def metrics(service: ServiceDependency) -> Response:
     """Give what was counted, for Prometheus."""
     return Response(service.metrics.read(), media_type="text/plain; version=0.0.4")
 
 
 @_closed.get("/release")
-async def describe_release(served: TheServed) -> ReleaseSummary:
+async def describe_release(served: ReleaseDependency) -> ReleaseSummary:
     """Describe the release that is served."""
     manifest = served.release.manifest.model_dump(include=set(ReleaseSummary.model_fields))
     return ReleaseSummary(
@@ -169,8 +182,8 @@ async def describe_release(served: TheServed) -> ReleaseSummary:
     )
 
 
-@_closed.get("/products/{product_id}", responses=documented(404, 422))
-async def product(product_id: str, served: TheServed) -> Product:
+@_closed.get("/products/{product_id}", responses=error_responses(404, 422))
+async def product(product_id: str, served: ReleaseDependency) -> Product:
     """Give a listing."""
     listing = served.release.listings.get(product_id)
     if listing is None:
@@ -183,9 +196,9 @@ async def product(product_id: str, served: TheServed) -> Product:
 @_closed.get(
     "/images/{image_id}",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **documented(404, 422, 500)},
+    responses={200: {"content": {"image/jpeg": {}}}, **error_responses(404, 422, 500)},
 )
-def image(image_id: str, served: TheServed) -> Response:
+def image(image_id: str, served: ReleaseDependency) -> Response:
     """Give a photo, as it was made canonical: a JPEG of 256 × 256 pixels."""
     try:
         jpeg = served.release.photos.read(image_id)
@@ -194,13 +207,15 @@ def image(image_id: str, served: TheServed) -> Response:
             404, f"found no photo {image_id[:64]!r} in release {served.version}"
         ) from None
     except ReleaseError as error:
-        LOG.error("photo refused", extra=told(image=image_id, why=str(error)))
-        raise Problem(500, "damaged", "the photo is not what was sealed; it is not shown") from None
+        LOG.error("photo refused", extra=log_fields(image=image_id, why=str(error)))
+        raise ApiError(
+            500, "damaged", "the photo is not what was sealed; it is not shown"
+        ) from None
     return Response(jpeg, media_type="image/jpeg", headers=_KEEP)
 
 
 @_photos.post("/image", openapi_extra=FORM)
-async def predict_category(photo: Photo, served: TheServed) -> Prediction:
+async def predict_category(photo: Photo, served: ReleaseDependency) -> Prediction:
     """Tell the category of a photo."""
     labels = served.release.manifest.labels
     probabilities = dict(zip(labels, photo.probabilities.tolist(), strict=True))
@@ -222,8 +237,8 @@ async def embed(photo: Photo) -> FeatureEmbedding:
 @_photos.post("/similar_images", openapi_extra=FORM)
 def find_similar(
     photo: Photo,
-    service: TheService,
-    served: TheServed,
+    service: ServiceDependency,
+    served: ReleaseDependency,
     k: Annotated[int, Query(ge=1, le=100, description="how many")] = 10,
     category: Annotated[
         list[str] | None, Query(max_length=64, description="one of these root categories")
@@ -240,7 +255,7 @@ def find_similar(
             f"{', '.join(served.catalogue.categories)}",
         )
     with service.metrics.stage("search"):
-        asked = Filter(tuple(category or ()), min_price, max_price)
+        asked = SearchFilters(tuple(category or ()), min_price, max_price)
         keep = served.catalogue.rows_kept(served.catalogue.kept(asked))
         nearest = served.release.index.search(photo.embedding, k, keep)
     found = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-ANYONE: Final = "anyone"
+ANONYMOUS: Final = "anyone"
 """The name of whoever asks a server that has no keys."""
 
 

@@ -5,9 +5,9 @@ from typing import Annotated, Final
 from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
-from fb_marketplace_serving.server.auth import ANYONE
-from fb_marketplace_serving.server.errors import Problem
-from fb_marketplace_serving.server.loaded_release import Served
+from fb_marketplace_serving.server.auth import ANONYMOUS
+from fb_marketplace_serving.server.errors import ApiError
+from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.service import Service
 
 KEY_HEADER: Final = "X-API-Key"
@@ -22,39 +22,39 @@ async def _service(request: Request) -> Service:
     return service
 
 
-async def _served(request: Request) -> Served:
-    served: Served = request.state.served
+async def _served(request: Request) -> LoadedRelease:
+    served: LoadedRelease = request.state.served
     return served
 
 
-TheService = Annotated[Service, Depends(_service)]
-TheServed = Annotated[Served, Depends(_served)]
+ServiceDependency = Annotated[Service, Depends(_service)]
+ReleaseDependency = Annotated[LoadedRelease, Depends(_served)]
 
 
-async def known(
-    request: Request, service: TheService, key: Annotated[str | None, Security(_key)]
+async def require_api_key(
+    request: Request, service: ServiceDependency, key: Annotated[str | None, Security(_key)]
 ) -> None:
     """Let in who has a key, where keys are needed."""
     name = service.keys.name_of(key or "") if service.keys else _address(request)
     if name is None:
         service.metrics.turned_away.labels("key").inc()
         found = "a key that is not known" if key else "no key"
-        raise Problem(
+        raise ApiError(
             401,
             "key",
             f"found {found} in the header {KEY_HEADER}; expected one that this server was given",
             {"WWW-Authenticate": "ApiKey"},
         )
-    request.state.key = name if service.keys else ANYONE
+    request.state.key = name if service.keys else ANONYMOUS
     request.state.asker = name
 
 
-async def within_rate(request: Request, service: TheService) -> None:
+async def enforce_rate_limit(request: Request, service: ServiceDependency) -> None:
     """Let in who has not yet asked too much."""
     seconds = service.rate.hit(request.state.asker) if service.rate else None
     if seconds is not None:
         service.metrics.turned_away.labels("rate").inc()
-        raise Problem(
+        raise ApiError(
             429,
             "rate",
             f"found more than {service.rate}; try again in {seconds} s",
@@ -63,4 +63,4 @@ async def within_rate(request: Request, service: TheService) -> None:
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ANYONE
+    return request.client.host if request.client else ANONYMOUS

@@ -10,7 +10,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fb_marketplace_serving.imaging.canonical import PhotoError, Reason
-from fb_marketplace_serving.server.schemas.common import Problem as ProblemSchema
+from fb_marketplace_serving.server.schemas.common import ProblemDetails as ProblemSchema
 
 MEDIA_TYPE: Final = "application/problem+json"
 
@@ -23,7 +23,7 @@ _STATUS_OF_REASON: Final[dict[Reason, int]] = {
 }
 """What is not named here is 422: of the right kind, but it cannot be read."""
 
-TRY_AGAIN: Final = {"Retry-After": "1"}
+RETRY_HEADERS: Final = {"Retry-After": "1"}
 """What is too much, or too late, may be well in a moment; a second is the least that the header can say."""
 
 _SHOWN: Final = 100
@@ -85,7 +85,7 @@ _HEADERS: Final[dict[int, dict[str, Any]]] = {
 }
 
 
-class Problem(HTTPException):
+class ApiError(HTTPException):
     """An error that has a kind of its own, for programs."""
 
     def __init__(
@@ -95,7 +95,7 @@ class Problem(HTTPException):
         self.kind = kind
 
 
-def documented(
+def error_responses(
     *statuses: int, meaning_here: Mapping[int, tuple[str, str | None, str]] | None = None
 ) -> dict[int | str, dict[str, Any]]:
     """Give OpenAPI's words for what may go wrong, an example with each.
@@ -119,21 +119,21 @@ def documented(
     return found
 
 
-def answer_errors(app: FastAPI) -> None:
+def install_error_handlers(app: FastAPI) -> None:
     """Answer every error of an application in the one form."""
 
     @app.exception_handler(PhotoError)
     async def photo(_: Request, error: PhotoError) -> JSONResponse:
         status = _STATUS_OF_REASON.get(error.reason, 422)
-        return problem(status, error.detail, error.reason)
+        return problem_response(status, error.detail, error.reason)
 
-    @app.exception_handler(Problem)
-    async def known(_: Request, error: Problem) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), error.kind, error.headers)
+    @app.exception_handler(ApiError)
+    async def known(_: Request, error: ApiError) -> JSONResponse:
+        return problem_response(error.status_code, str(error.detail), error.kind, error.headers)
 
     @app.exception_handler(StarletteHTTPException)
     async def http(_: Request, error: StarletteHTTPException) -> JSONResponse:
-        return problem(error.status_code, str(error.detail), None, error.headers)
+        return problem_response(error.status_code, str(error.detail), None, error.headers)
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
@@ -141,10 +141,10 @@ def answer_errors(app: FastAPI) -> None:
         where = ".".join(str(part) for part in first["loc"])
         found = repr(first["input"])
         shown = found if len(found) <= _SHOWN else f"{found[:_SHOWN]}…"
-        return problem(422, f"found {where} = {shown}; {first['msg']}")
+        return problem_response(422, f"found {where} = {shown}; {first['msg']}")
 
 
-def problem(
+def problem_response(
     status: int,
     detail: str,
     kind: str | None = None,

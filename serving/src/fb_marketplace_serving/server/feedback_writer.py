@@ -8,19 +8,19 @@ from threading import Semaphore
 from typing import Final, Literal
 
 from fb_marketplace_serving.feedback.events import ClickLine, Kind, SearchLine, file_name
-from fb_marketplace_serving.server.inference.threads import workers
-from fb_marketplace_serving.server.request_logging import LOG, told
+from fb_marketplace_serving.server.inference.threads import make_thread_pool
+from fb_marketplace_serving.server.request_logging import LOG, log_fields
 
-Fate = Literal["written", "dropped", "failed"]
+Outcome = Literal["written", "dropped", "failed"]
 
-LARGEST_QUEUE: Final = 1000
+MAX_QUEUE_SIZE: Final = 1000
 """Lines that wait to be written: some megabytes, if each search shows a hundred listings."""
 
 _MODE: Final = 0o640
 """What people typed is for the server's user and group alone."""
 
 
-def writable(folder: Path) -> Path:
+def check_writable(folder: Path) -> Path:
     """Make a folder, if it is not there, and prove that it can be written.
 
     Raises:
@@ -34,7 +34,7 @@ def writable(folder: Path) -> Path:
         raise ValueError(f"expected a folder that can be written ({error.strerror})") from None
 
 
-def append(file: Path, line: bytes) -> None:
+def append_line(file: Path, line: bytes) -> None:
     """Add a line to a file: all of it or nothing.
 
     Raises:
@@ -54,20 +54,20 @@ def append(file: Path, line: bytes) -> None:
         os.close(descriptor)
 
 
-class FeedbackLog:
+class FeedbackWriter:
     """Writes lines on a thread of its own, in the order in which they come. Safe to share between threads.
 
     What it cannot write is counted, and said once on the log; it fails no request, and holds none up.
     """
 
     def __init__(
-        self, folder: Path, count: Callable[[Fate], None], queue: int = LARGEST_QUEUE
+        self, folder: Path, count: Callable[[Outcome], None], queue: int = MAX_QUEUE_SIZE
     ) -> None:
         """Take the folder, what is told of each line's fate, and how many lines may wait."""
         self._folder = folder
         self._count = count
         self._places = Semaphore(queue)
-        self._writer = workers(1, "feedback")
+        self._writer = make_thread_pool(1, "feedback")
         self._said = False
 
     def add(self, kind: Kind, line: SearchLine | ClickLine) -> bool:
@@ -90,12 +90,12 @@ class FeedbackLog:
     def _write(self, kind: Kind, line: SearchLine | ClickLine) -> None:
         try:
             day = line.time.partition("T")[0]
-            append(self._folder / file_name(kind, day), line.model_dump_json().encode())
+            append_line(self._folder / file_name(kind, day), line.model_dump_json().encode())
         except OSError as error:
             self._count("failed")
             if not self._said:
                 self._said = True
-                LOG.warning("feedback not written", extra=told(why=error.strerror))
+                LOG.warning("feedback not written", extra=log_fields(why=error.strerror))
         else:
             self._count("written")
         finally:

@@ -5,22 +5,22 @@ from dataclasses import dataclass
 from typing import Self
 
 from fb_marketplace_serving.release.loader import Release
-from fb_marketplace_serving.search.candidates import Searched
-from fb_marketplace_serving.search.engine import Searcher
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.listing_store import Catalogue
+from fb_marketplace_serving.search.candidates import SearchIndexes
+from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listing_store import ListingStore
 from fb_marketplace_serving.server.inference.batching import Batcher
 from fb_marketplace_serving.server.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Served:
+class LoadedRelease:
     """A release, and what is kept beside it; a request holds on to one from its beginning to its end."""
 
     release: Release
-    catalogue: Catalogue
+    catalogue: ListingStore
     batcher: Batcher
-    searcher: Searcher | None
+    searcher: SearchEngine | None
 
     @property
     def version(self) -> str:
@@ -41,14 +41,18 @@ class Served:
         return cls(release, catalogue, batcher, _searcher_of(release, catalogue))
 
 
-def _catalogue_of(release: Release) -> Catalogue:
-    facts = release.search.facts if release.search else Facts.unknown(sorted(release.listings))
-    return Catalogue(release.index, release.listings, facts)
+def _catalogue_of(release: Release) -> ListingStore:
+    facts = (
+        release.search.facts
+        if release.search
+        else ListingFeatures.unknown(sorted(release.listings))
+    )
+    return ListingStore(release.index, release.listings, facts)
 
 
-def _searcher_of(release: Release, catalogue: Catalogue) -> Searcher | None:
+def _searcher_of(release: Release, catalogue: ListingStore) -> SearchEngine | None:
     parts = release.search
     if parts is None:
         return None
-    searched = Searched(catalogue, release.index, parts.pictures, parts.texts, parts.words)
-    return Searcher(searched, parts.ranker, release.manifest.labels)
+    searched = SearchIndexes(catalogue, release.index, parts.pictures, parts.texts, parts.words)
+    return SearchEngine(searched, parts.ranker, release.manifest.labels)

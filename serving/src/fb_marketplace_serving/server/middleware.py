@@ -9,8 +9,8 @@ from typing import Final
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fb_marketplace_serving.server.errors import problem
-from fb_marketplace_serving.server.request_logging import LOG, told
+from fb_marketplace_serving.server.errors import problem_response
+from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.service import Service
 
 RELEASE_HEADER: Final = "X-Release"
@@ -32,7 +32,7 @@ _PROTECTING: Final = {
 }
 
 
-class Context:
+class RequestContextMiddleware:
     """Middleware; the outermost, so that nothing is answered without it."""
 
     def __init__(self, app: ASGIApp, service: Callable[[], Service]) -> None:
@@ -63,11 +63,11 @@ class Context:
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception:
-            LOG.exception("fault", extra=told(id=request_id, path=scope["path"]))
+            LOG.exception("fault", extra=log_fields(id=request_id, path=scope["path"]))
             if status:
                 raise  # Half an answer is out: only the connection can still say that it is wrong.
             said = "a fault of the server, not of the request; its log says more under this request's id"
-            await problem(500, said)(scope, receive, send_with_headers)
+            await problem_response(500, said)(scope, receive, send_with_headers)
         finally:
             self._tell(service, scope, status, perf_counter() - started)
 
@@ -79,7 +79,7 @@ class Context:
         state = scope["state"]
         LOG.info(
             "request",
-            extra=told(
+            extra=log_fields(
                 id=state["id"],
                 method=scope["method"],
                 path=scope["path"],

@@ -16,7 +16,7 @@ _AGAIN_AFTER: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ReleaseRejection:
     """What is in force in the lake, and why it is not served.
 
     Attributes:
@@ -28,7 +28,7 @@ class Refusal:
     why: str
 
 
-class Follower(Generic[Opened]):
+class ReleaseWatcher(Generic[Opened]):
     """Looks, again and again, which release is in force, and offers it once it is open and proven.
 
     Attributes:
@@ -55,13 +55,13 @@ class Follower(Generic[Opened]):
         self._executor = executor
         self._seconds = seconds
         self._refused_at = 0.0
-        self.refusal: Refusal | None = None
+        self.refusal: ReleaseRejection | None = None
 
     async def follow(
         self,
         served: Callable[[], str],
         swap: Callable[[Opened], None],
-        refuse: Callable[[Refusal], None],
+        refuse: Callable[[ReleaseRejection], None],
     ) -> None:
         """Follow until cancelled.
 
@@ -76,7 +76,7 @@ class Follower(Generic[Opened]):
             if opened is not None:
                 swap(opened)
 
-    async def _look(self, served: str, refuse: Callable[[Refusal], None]) -> Opened | None:
+    async def _look(self, served: str, refuse: Callable[[ReleaseRejection], None]) -> Opened | None:
         version = None
         loop = asyncio.get_running_loop()
         try:
@@ -93,7 +93,7 @@ class Follower(Generic[Opened]):
                 if isinstance(error, ReleaseError)
                 else f"{type(error).__name__}: {error}"
             )
-            found = Refusal(version, why)
+            found = ReleaseRejection(version, why)
             if found != self.refusal:
                 refuse(found)
             self.refusal, self._refused_at = found, monotonic()

@@ -15,7 +15,7 @@ LOG: Final = logging.getLogger("fb_serve")
 _TELLS: Final = "told"
 
 
-def told(**fields: object) -> dict[str, dict[str, object]]:
+def log_fields(**fields: object) -> dict[str, dict[str, object]]:
     """Give fields to a line: ``LOG.info("swapped", extra=told(release="v2"))``."""
     return {_TELLS: fields}
 

@@ -6,25 +6,25 @@ from typing import NamedTuple
 import numpy as np
 from fastapi import HTTPException
 
-from fb_marketplace_serving.search.candidates import SOURCES, Query
-from fb_marketplace_serving.search.engine import Found, Ranked, Searcher, Sort
-from fb_marketplace_serving.search.filters import Filter, Near
+from fb_marketplace_serving.search.candidates import SOURCES, QueryVectors
+from fb_marketplace_serving.search.engine import Hit, SearchEngine, SearchResults, Sort
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.gazetteer import UnknownPlaceError
 from fb_marketplace_serving.search.listing_store import UnknownCategoryError
-from fb_marketplace_serving.search.price_insights import Note, PhotoElsewhere
-from fb_marketplace_serving.search.ranking_features import FEATURES, IN_WORDS
-from fb_marketplace_serving.server.inference.batching import Encoded
-from fb_marketplace_serving.server.loaded_release import Served
+from fb_marketplace_serving.search.price_insights import Insight, PhotoElsewhere
+from fb_marketplace_serving.search.ranking_features import DESCRIPTIONS, FEATURES
+from fb_marketplace_serving.server.inference.batching import EncodedPhoto
+from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.schemas.search import (
+    CandidateSource,
     CategoryFacet,
-    Place,
+    Explanation,
+    FeatureContribution,
     PriceFacet,
-    PriceNoteShown,
-    Reason,
-    SearchAnswer,
+    PriceInsight,
+    PriceRange,
     SearchHit,
-    Typical,
-    Why,
+    SearchResponse,
 )
 from fb_marketplace_serving.server.service import Service
 
@@ -46,9 +46,9 @@ class SearchRequest(NamedTuple):
     explain: bool
 
 
-def answer(
-    service: Service, served: Served, asked: SearchRequest, photo: Encoded | None
-) -> SearchAnswer:
+def build_response(
+    service: Service, served: LoadedRelease, asked: SearchRequest, photo: EncodedPhoto | None
+) -> SearchResponse:
     """Answer a search. It takes milliseconds of a core: off the event loop.
 
     Args:
@@ -78,7 +78,7 @@ def answer(
         _hit(served, found, each, apart, why)
         for each, apart, why in zip(page, away, whys, strict=True)
     ]
-    return SearchAnswer(
+    return SearchResponse(
         release=served.version,
         total=len(found.found),
         listings=found.listings,
@@ -93,7 +93,7 @@ def answer(
     )
 
 
-def _filter(served: Served, asked: SearchRequest) -> Filter:
+def _filter(served: LoadedRelease, asked: SearchRequest) -> SearchFilters:
     search = served.release.search
     near = None
     if asked.near and search:
@@ -101,15 +101,17 @@ def _filter(served: Served, asked: SearchRequest) -> Filter:
             place = search.places.find(asked.near)
         except UnknownPlaceError as error:
             raise HTTPException(422, str(error)) from None
-        near = Near(place.latitude, place.longitude, asked.radius_km)
+        near = GeoFilter(place.latitude, place.longitude, asked.radius_km)
     if near is None and (asked.radius_km is not None or asked.sort == "distance"):
         raise HTTPException(422, "found no `near`; expected a town, as distances are from there")
-    return Filter(asked.categories, asked.min_price, asked.max_price, near, asked.has_photo)
+    return SearchFilters(asked.categories, asked.min_price, asked.max_price, near, asked.has_photo)
 
 
-def _query(service: Service, served: Served, words: str, photo: Encoded | None) -> Query | None:
+def _query(
+    service: Service, served: LoadedRelease, words: str, photo: EncodedPhoto | None
+) -> QueryVectors | None:
     search = served.release.search
-    query = Query()
+    query = QueryVectors()
     if words and search:
         with service.metrics.stage("text"):
             encoding = search.encoder.encode([words])
@@ -122,7 +124,11 @@ def _query(service: Service, served: Served, words: str, photo: Encoded | None) 
 
 
 def _hit(
-    served: Served, ranked: Ranked, found: Found, away: float | None, why: Why | None
+    served: LoadedRelease,
+    ranked: SearchResults,
+    found: Hit,
+    away: float | None,
+    why: Explanation | None,
 ) -> SearchHit:
     catalogue = served.catalogue
     product = catalogue.product_ids[found.position]
@@ -136,19 +142,21 @@ def _hit(
         distance_km=away,
         more=[catalogue.product_ids[position] for position in found.more],
         typical_price=(
-            Typical(low=told.typical[0], high=told.typical[1], alike=list(told.alike))
+            PriceRange(low=told.typical[0], high=told.typical[1], alike=list(told.alike))
             if told and told.typical
             else None
         ),
         notes=[
-            PriceNoteShown(kind=note.kind, text=note.text, products=_rests_on(note))
+            PriceInsight(kind=note.kind, text=note.text, products=_rests_on(note))
             for note in (told.notes if told else ())
         ],
         why=why,
     )
 
 
-def _distances(served: Served, page: list[Found], near: Near | None) -> list[float | None]:
+def _distances(
+    served: LoadedRelease, page: list[Hit], near: GeoFilter | None
+) -> list[float | None]:
     """Say how far the listings of a page are from a place, in km, to a hundred metres."""
     if near is None:
         return [None] * len(page)
@@ -157,19 +165,19 @@ def _distances(served: Served, page: list[Found], near: Near | None) -> list[flo
     return [None if math.isnan(apart) else round(apart, 1) for apart in away]
 
 
-def _rests_on(note: Note) -> list[str]:
+def _rests_on(note: Insight) -> list[str]:
     """Name the listings that a note rests on."""
     if isinstance(note.evidence, PhotoElsewhere):
         return [note.evidence.product_id]
     return list(note.evidence.alike)
 
 
-def _places(ranked: Ranked, place: int) -> list[Place]:
+def _places(ranked: SearchResults, place: int) -> list[CandidateSource]:
     pool = ranked.pool
     if pool is None:
         return []
     return [
-        Place(
+        CandidateSource(
             source=source,
             rank=int(pool.rank[source][place]),
             similarity=_number(float(pool.similarity[source][place])),
@@ -179,21 +187,23 @@ def _places(ranked: Ranked, place: int) -> list[Place]:
     ]
 
 
-def _whys(searcher: Searcher, ranked: Ranked, page: list[Found], words: str) -> list[Why | None]:
+def _whys(
+    searcher: SearchEngine, ranked: SearchResults, page: list[Hit], words: str
+) -> list[Explanation | None]:
     if ranked.features is None or not page:
         return [None] * len(page)
     features = ranked.features[[each.place for each in page]]
     base, parts = searcher.contributions(features)
-    whys: list[Why | None] = []
+    whys: list[Explanation | None] = []
     for row, each in enumerate(page):
         order = sorted(range(len(FEATURES)), key=lambda at: -abs(parts[row, at]))
         whys.append(
-            Why(
+            Explanation(
                 base=base,
                 reasons=[
-                    Reason(
+                    FeatureContribution(
                         feature=FEATURES[at],
-                        says=IN_WORDS[FEATURES[at]],
+                        says=DESCRIPTIONS[FEATURES[at]],
                         value=_number(float(features[row, at])),
                         adds=float(parts[row, at]),
                     )

@@ -17,16 +17,16 @@ from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.server.auth import Keys, RateLimit
-from fb_marketplace_serving.server.errors import TRY_AGAIN, Problem
-from fb_marketplace_serving.server.feedback_writer import FeedbackLog
-from fb_marketplace_serving.server.inference.admission import Admission, Full
-from fb_marketplace_serving.server.inference.batching import Encoded
-from fb_marketplace_serving.server.inference.threads import workers
-from fb_marketplace_serving.server.inference.uploads import drained, uploaded
-from fb_marketplace_serving.server.loaded_release import Served
+from fb_marketplace_serving.server.errors import RETRY_HEADERS, ApiError
+from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
+from fb_marketplace_serving.server.inference.admission import Admission, CapacityExceeded
+from fb_marketplace_serving.server.inference.batching import EncodedPhoto
+from fb_marketplace_serving.server.inference.threads import make_thread_pool
+from fb_marketplace_serving.server.inference.uploads import drain_body, read_upload
+from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.metrics import Metrics
-from fb_marketplace_serving.server.release_watcher import Follower, Refusal
-from fb_marketplace_serving.server.request_logging import LOG, told
+from fb_marketplace_serving.server.release_watcher import ReleaseRejection, ReleaseWatcher
+from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.settings import Settings, cores
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ LARGE: Final = 16_000_000
 """Pixels: some 64 MB, and more while they are worked on. Phones make twelve million."""
 
 
-class Source(NamedTuple):
+class ReleaseSource(NamedTuple):
     """Where releases come from.
 
     Attributes:
@@ -60,7 +60,9 @@ class Service:
         draining: whether it was told to stop.
     """
 
-    def __init__(self, release: Release, settings: Settings, source: Source | None = None) -> None:
+    def __init__(
+        self, release: Release, settings: Settings, source: ReleaseSource | None = None
+    ) -> None:
         """Make ready.
 
         Args:
@@ -75,18 +77,18 @@ class Service:
         self._admission = Admission(settings.queue)
         self.metrics = Metrics(lambda: self._admission.working, lambda: self._admission.uploading)
         self.feedback = (
-            FeedbackLog(settings.feedback, lambda fate: self.metrics.feedback.labels(fate).inc())
+            FeedbackWriter(settings.feedback, lambda fate: self.metrics.feedback.labels(fate).inc())
             if settings.feedback
             else None
         )
-        self._decoders = workers(cores(), "decode")
-        self._large_decoder = workers(1, "decode-large")
-        self._encoders = workers(settings.lanes, "encode")
-        self._searchers = workers(cores(), "search")
-        self._opener = workers(1, "open")
+        self._decoders = make_thread_pool(cores(), "decode")
+        self._large_decoder = make_thread_pool(1, "decode-large")
+        self._encoders = make_thread_pool(settings.lanes, "encode")
+        self._searchers = make_thread_pool(cores(), "search")
+        self._opener = make_thread_pool(1, "open")
         self.served = self._ready(release)
         self._follower = (
-            Follower(
+            ReleaseWatcher(
                 source.current,
                 lambda version: self._ready(source.open(version)),
                 self._opener,
@@ -98,7 +100,7 @@ class Service:
         self.metrics.serve(self.served.version)
 
     @property
-    def refusal(self) -> Refusal | None:
+    def refusal(self) -> ReleaseRejection | None:
         """Say why what is in force in the lake is not what is served, if that is so."""
         return self._follower.refusal if self._follower else None
 
@@ -120,7 +122,7 @@ class Service:
         if self.feedback:
             self.feedback.close()
 
-    async def encode(self, request: Request, served: Served) -> Encoded:
+    async def encode(self, request: Request, served: LoadedRelease) -> EncodedPhoto:
         """Take the photo of a request through all its stages.
 
         Raises:
@@ -130,14 +132,14 @@ class Service:
         limits = self.settings.limits
         try:
             with self._admission.upload(), self.metrics.stage("upload"):
-                upload = await uploaded(request, limits.max_bytes, self.settings.request_seconds)
-        except Full as full:
-            await drained(request)
+                upload = await read_upload(request, limits.max_bytes, self.settings.request_seconds)
+        except CapacityExceeded as full:
+            await drain_body(request)
             raise self._turned_away(full) from None
         try:
             with self._admission.place():
                 return await self._in_time(upload, limits, served)
-        except Full as full:
+        except CapacityExceeded as full:
             raise self._turned_away(full) from None
         finally:
             await upload.close()
@@ -153,12 +155,14 @@ class Service:
             with self._admission.place():
                 async with asyncio.timeout(self.settings.request_seconds):
                     return await run(self._searchers, function)
-        except Full as full:
+        except CapacityExceeded as full:
             raise self._turned_away(full) from None
         except TimeoutError:
             raise self._late() from None
 
-    async def _in_time(self, upload: UploadFile, limits: Limits, served: Served) -> Encoded:
+    async def _in_time(
+        self, upload: UploadFile, limits: Limits, served: LoadedRelease
+    ) -> EncodedPhoto:
         try:
             async with asyncio.timeout(self.settings.request_seconds):
                 decoding = asyncio.create_task(self._decoded(upload, limits))
@@ -180,7 +184,7 @@ class Service:
 
     def _decode_small(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8] | None:
         data = _read(upload, limits)
-        width, height = canonical.size(data, limits)
+        width, height = canonical.photo_size(data, limits)
         return self._decode(data, limits) if width * height < LARGE else None
 
     def _decode_large(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
@@ -189,31 +193,31 @@ class Service:
 
     def _decode(self, data: bytes, limits: Limits) -> NDArray[np.uint8]:
         with self.metrics.stage("decode"):
-            return canonical.pixels(canonical.canonical(data, limits))
+            return canonical.decode_canonical(canonical.canonicalize(data, limits))
 
-    def _late(self) -> Problem:
+    def _late(self) -> ApiError:
         self.metrics.turned_away.labels("deadline").inc()
         late = f"found no answer within {self.settings.request_seconds:g} s; try again"
-        return Problem(503, "deadline", late, TRY_AGAIN)
+        return ApiError(503, "deadline", late, RETRY_HEADERS)
 
-    def _turned_away(self, full: Full) -> Problem:
+    def _turned_away(self, full: CapacityExceeded) -> ApiError:
         self.metrics.turned_away.labels("full").inc()
-        return Problem(503, "full", f"{full}; try again", TRY_AGAIN)
+        return ApiError(503, "full", f"{full}; try again", RETRY_HEADERS)
 
-    def _ready(self, release: Release) -> Served:
-        return Served.of(release, self._encoders, self.settings)
+    def _ready(self, release: Release) -> LoadedRelease:
+        return LoadedRelease.of(release, self._encoders, self.settings)
 
-    def _swap(self, served: Served) -> None:
+    def _swap(self, served: LoadedRelease) -> None:
         before, self.served = self.served.version, served
         self.metrics.serve(self.served.version)
         self.metrics.swaps.inc()
-        LOG.info("release swapped", extra=told(release=self.served.version, before=before))
+        LOG.info("release swapped", extra=log_fields(release=self.served.version, before=before))
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: ReleaseRejection) -> None:
         self.metrics.refusals.inc()
         LOG.warning(
             "release refused",
-            extra=told(version=refusal.version, why=refusal.why, served=self.served.version),
+            extra=log_fields(version=refusal.version, why=refusal.why, served=self.served.version),
         )
 
 

@@ -8,9 +8,9 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fb_marketplace_serving.imaging.canonical import Limits
-from fb_marketplace_serving.server.feedback_writer import writable
+from fb_marketplace_serving.server.feedback_writer import check_writable
 
-LEAST_KEY: Final = 16
+MIN_KEY_LENGTH: Final = 16
 """A shorter key could be guessed."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -71,9 +71,9 @@ class Settings(BaseSettings):
         # The message names no key: it is shown.
         for place, entry in enumerate(_parts(keys.get_secret_value()), start=1):
             name, colon, key = entry.partition(":")
-            if not (colon and name and len(key) >= LEAST_KEY):
+            if not (colon and name and len(key) >= MIN_KEY_LENGTH):
                 raise ValueError(
-                    f"entry {place} is not of the form name:key with a key of {LEAST_KEY} characters "
+                    f"entry {place} is not of the form name:key with a key of {MIN_KEY_LENGTH} characters "
                     "or more"
                 )
         return keys
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
             return None
         if "://" in str(folder):
             raise ValueError("expected a folder of this machine")
-        return writable(Path(str(folder)))
+        return check_writable(Path(str(folder)))
 
     @field_validator("cors_origins", mode="before")
     @classmethod

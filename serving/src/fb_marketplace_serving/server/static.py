@@ -18,7 +18,7 @@ def page() -> HTMLResponse:
     return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"), headers=_ASK_FIRST)
 
 
-class Parts(StaticFiles):
+class StaticAssets(StaticFiles):
     """The scripts, styles and icon of the page, which a browser asks after before it uses them again."""
 
     def __init__(self) -> None:

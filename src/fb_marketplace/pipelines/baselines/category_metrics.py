@@ -6,14 +6,14 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
-from fb_marketplace.evaluation.confusion_matrix import Classes, draw_confusion, macro_f1
+from fb_marketplace.evaluation.confusion_matrix import Classes, macro_f1, plot_confusion_matrix
 from fb_marketplace.ml.probabilities import log_losses
 from fb_marketplace.parameters.baselines import BaselineParameters
-from fb_marketplace.pipelines.baselines.category_models import CHOSEN, TRIVIAL
-from fb_marketplace.pipelines.baselines.predictions import parts
+from fb_marketplace.pipelines.baselines.category_models import SELECTED, TRIVIAL
+from fb_marketplace.pipelines.baselines.predictions import evaluation_splits
 
 
-def measure_category(
+def evaluate_categories(
     category_answers: pd.DataFrame,
     category_text_probabilities: pd.DataFrame,
     category_choices: dict[str, Any],
@@ -35,32 +35,32 @@ def measure_category(
     labels = category_choices["labels"]
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
-    for model, split, part in parts(category_answers):
+    for model, split, part in evaluation_splits(category_answers):
         truth, answered = (_places(part[name], labels) for name in ("category", "answered"))
         found = {
             "top1": mean_by_group(truth == answered, part["group"], *told),
             "macro_f1": statistic_by_group(macro_f1, [truth, answered], part["group"], *told),
         }
-        if model == CHOSEN:
+        if model == SELECTED:
             found |= _calibration(part, category_text_probabilities, truth, told)
         models.setdefault(model, {})[split] = {
             name: estimate.plain() for name, estimate in found.items()
         }
     return {
-        "chosen": CHOSEN,
+        "chosen": SELECTED,
         "trivial": TRIVIAL,
         "choices": category_choices["settings"],
         "models": models,
     }
 
 
-def draw_text_confusion(category_answers: pd.DataFrame, category_choices: dict[str, Any]) -> bytes:
+def plot_text_confusion(category_answers: pd.DataFrame, category_choices: dict[str, Any]) -> bytes:
     """Draw what the text model takes for what, on test; a PNG."""
     labels = category_choices["labels"]
     asked = category_answers.query("model == @CHOSEN and split == 'test'")
     truth, answered = (_places(asked[name], labels) for name in ("category", "answered"))
     title = f"Category by text: {len(asked):,} listings of the test split"
-    return draw_confusion(truth, answered, labels, title)
+    return plot_confusion_matrix(truth, answered, labels, title)
 
 
 def _places(categories: pd.Series, labels: list[str]) -> Classes:

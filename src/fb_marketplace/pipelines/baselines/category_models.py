@@ -5,18 +5,18 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.compute.parallel import one_thread
+from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.parameters.baselines import BaselineParameters
-from fb_marketplace.pipelines.baselines.predictions import category_answers
+from fb_marketplace.pipelines.baselines.predictions import category_predictions
 from fb_marketplace.pipelines.baselines.text_classifier import (
     Probabilities,
     TextClassifier,
-    choose_text_classifier,
-    classes_of,
-    logistic_regression,
-    out_of_fold_text,
+    class_indices,
+    fit_logistic_regression,
     predict_text,
+    predict_text_out_of_fold,
+    select_text_classifier,
 )
 from fb_marketplace.pipelines.baselines.text_features import (
     fit_text,
@@ -25,14 +25,14 @@ from fb_marketplace.pipelines.baselines.text_features import (
     text_table,
     unpack_text,
 )
-from fb_marketplace.pipelines.baselines.training_frame import with_split
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.pipelines.baselines.training_frame import join_splits
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 TRIVIAL: Final = "commonest"
-CHOSEN: Final = "text"
+SELECTED: Final = "text"
 
 
-class Learned(NamedTuple):
+class TrainedTextClassifier(NamedTuple):
     """The text model as bytes, its probabilities, and what was chosen on validation."""
 
     model: bytes
@@ -40,9 +40,9 @@ class Learned(NamedTuple):
     choices: dict[str, Any]
 
 
-def learn_category(
+def train_category_model(
     products: pd.DataFrame, splits: pd.DataFrame, parameters: BaselineParameters
-) -> Learned:
+) -> TrainedTextClassifier:
     """Learn the root category from the text of a listing.
 
     Returns:
@@ -50,26 +50,26 @@ def learn_category(
         validation and test, and on the training split what models say that did not learn from its
         group; and the choices.
     """
-    listed = with_split(products, splits)
+    listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))
     train = listed[listed["split"] == "train"]
-    measured = listed[listed["split"].isin(MEASURED)]
-    with one_thread():
-        model, settings = choose_text_classifier(listed, labels, parameters)
+    measured = listed[listed["split"].isin(EVALUATION_SPLITS)]
+    with limit_blas_threads():
+        model, settings = select_text_classifier(listed, labels, parameters)
         found = [
-            _table(train, out_of_fold_text(train, model, settings, parameters)),
+            _table(train, predict_text_out_of_fold(train, model, settings, parameters)),
             _table(measured, predict_text(model, measured)),
         ]
     probabilities = pd.concat(found).sort_values("product_id", ignore_index=True)
     choices = settings._asdict() | {"temperature": round(model.temperature, 4)}
-    return Learned(
+    return TrainedTextClassifier(
         dump_text_classifier(model),
         probabilities,
-        {"model": CHOSEN, "labels": list(labels), "settings": choices},
+        {"model": SELECTED, "labels": list(labels), "settings": choices},
     )
 
 
-def answer_category(
+def predict_categories(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     category_text_probabilities: pd.DataFrame,
@@ -81,18 +81,21 @@ def answer_category(
     Returns:
         ``category_answers``: one row a model and listing; of pixels only for listings with photos.
     """
-    listed = with_split(products, splits)
-    train, measured = listed[listed["split"] == "train"], listed[listed["split"].isin(MEASURED)]
+    listed = join_splits(products, splits)
+    train, measured = (
+        listed[listed["split"] == "train"],
+        listed[listed["split"].isin(EVALUATION_SPLITS)],
+    )
     labels = tuple(sorted(set(products["category"])))
     commonest = str(train["category"].mode().iloc[0])
     said = category_text_probabilities.set_index("product_id")["probabilities"]
     text = np.vstack(said.loc[measured["product_id"]].to_list()).argmax(axis=1)
     return pd.concat(
         [
-            category_answers(measured, TRIVIAL, [commonest] * len(measured)),
+            category_predictions(measured, TRIVIAL, [commonest] * len(measured)),
             category_pixel_answers,
-            category_answers(measured, "words", _by_words(train, measured, labels, parameters)),
-            category_answers(measured, CHOSEN, [labels[place] for place in text]),
+            category_predictions(measured, "words", _by_words(train, measured, labels, parameters)),
+            category_predictions(measured, SELECTED, [labels[place] for place in text]),
         ],
         ignore_index=True,
     )
@@ -117,10 +120,10 @@ def _by_words(
 ) -> list[str]:
     """Answer by plain logistic regression on TF-IDF of words."""
     features = plain_words(parameters.text, len(train))
-    with one_thread():
+    with limit_blas_threads():
         seen = fit_text(features, text_table(train))
-        model = logistic_regression(
-            seen, classes_of(train, labels), parameters.category.words_strength
+        model = fit_logistic_regression(
+            seen, class_indices(train, labels), parameters.category.words_strength
         )
         logits = features.transform(text_table(measured)) @ model.weight + model.bias
     return [labels[place] for place in model.known[np.asarray(logits).argmax(axis=1)]]

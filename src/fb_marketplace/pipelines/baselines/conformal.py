@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def conformal_width(
+def conformal_half_width(
     truth: NDArray[np.float64], answered: NDArray[np.float64], coverage: float
 ) -> float:
     """Find how far an answer must reach to either side to hold this share of what is true.

@@ -5,17 +5,19 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.plots import figure, png
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.evaluation.plots import new_figure, to_png
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
-SHOWN: Final = {
+MAX_BARS: Final = {
     "price": ("log_r2", "Price: R² of the logarithm"),
     "category": ("top1", "Category: right, of all listings"),
 }
 """The metric that the picture shows of each task."""
 
 
-def compare(price_metrics: dict[str, Any], category_metrics: dict[str, Any]) -> pd.DataFrame:
+def compare_baselines(
+    price_metrics: dict[str, Any], category_metrics: dict[str, Any]
+) -> pd.DataFrame:
     """Give one row for each task, model, split and metric, with what validation chose marked.
 
     Returns:
@@ -39,16 +41,18 @@ def compare(price_metrics: dict[str, Any], category_metrics: dict[str, Any]) -> 
     return pd.DataFrame(rows)
 
 
-def draw_comparison(baselines_table: pd.DataFrame) -> bytes:
+def plot_comparison(baselines_table: pd.DataFrame) -> bytes:
     """Draw each model's main metric with its interval, validation beside test; a PNG."""
     from matplotlib.figure import Figure
 
     made = Figure(figsize=(12, 4.2), layout="constrained")
-    for axes, (task, (metric, title)) in zip(made.subplots(1, 2), SHOWN.items(), strict=True):
+    for axes, (task, (metric, title)) in zip(made.subplots(1, 2), MAX_BARS.items(), strict=True):
         of_task = baselines_table[baselines_table["task"] == task]
         shown = of_task[of_task["metric"] == metric]
         models = list(dict.fromkeys(shown["model"]))
-        for split, shift, face in zip(MEASURED, (-0.12, 0.12), ("white", "tab:blue"), strict=True):
+        for split, shift, face in zip(
+            EVALUATION_SPLITS, (-0.12, 0.12), ("white", "tab:blue"), strict=True
+        ):
             part = shown[shown["split"] == split].set_index("model").reindex(models)
             axes.errorbar(
                 part["value"],
@@ -70,12 +74,12 @@ def draw_comparison(baselines_table: pd.DataFrame) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(title)
         axes.legend(loc="lower left")
-    return png(made)
+    return to_png(made)
 
 
-def draw_prices(price_answers: pd.DataFrame, price_choices: dict[str, Any]) -> bytes:
+def plot_prices(price_answers: pd.DataFrame, price_choices: dict[str, Any]) -> bytes:
     """Draw the chosen model's answers against the prices of the test split; a PNG."""
-    made, axes = figure(7, 6)
+    made, axes = new_figure(7, 6)
     chosen, told = price_choices["model"], price_choices["interval"]
     shown = price_answers.query("model == @chosen and split == 'test'")
     held = shown["price"].between(shown["low"], shown["high"])
@@ -92,4 +96,4 @@ def draw_prices(price_answers: pd.DataFrame, price_choices: dict[str, Any]) -> b
     axes.set_ylabel("asked by the seller")
     axes.set_title(f"Prices by {chosen}: an interval meant to hold {told['nominal']:.0%}")
     axes.legend(loc="upper left")
-    return png(made)
+    return to_png(made)

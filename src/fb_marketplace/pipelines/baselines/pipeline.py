@@ -3,14 +3,21 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.baselines.category_metrics import (
-    draw_text_confusion,
-    measure_category,
+    evaluate_categories,
+    plot_text_confusion,
 )
-from fb_marketplace.pipelines.baselines.category_models import answer_category, learn_category
-from fb_marketplace.pipelines.baselines.figures import compare, draw_comparison, draw_prices
-from fb_marketplace.pipelines.baselines.pixel_classifier import answer_by_pixels
-from fb_marketplace.pipelines.baselines.price_metrics import measure_price
-from fb_marketplace.pipelines.baselines.train_price import learn_price
+from fb_marketplace.pipelines.baselines.category_models import (
+    predict_categories,
+    train_category_model,
+)
+from fb_marketplace.pipelines.baselines.figures import (
+    compare_baselines,
+    plot_comparison,
+    plot_prices,
+)
+from fb_marketplace.pipelines.baselines.pixel_classifier import predict_from_pixels
+from fb_marketplace.pipelines.baselines.price_metrics import evaluate_prices
+from fb_marketplace.pipelines.baselines.train_price import train_price_models
 
 
 def create_pipeline() -> Pipeline:
@@ -18,28 +25,28 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                learn_price,
+                train_price_models,
                 ["products", "splits", "params:baselines"],
                 ["price_model", "price_answers", "price_choices"],
             ),
             node(
-                measure_price,
+                evaluate_prices,
                 ["price_answers", "price_choices", "params:baselines"],
                 "price_metrics",
             ),
-            node(draw_prices, ["price_answers", "price_choices"], "price_chart"),
+            node(plot_prices, ["price_answers", "price_choices"], "price_chart"),
             node(
-                learn_category,
+                train_category_model,
                 ["products", "splits", "params:baselines"],
                 ["category_model", "category_text_probabilities", "category_choices"],
             ),
             node(
-                answer_by_pixels,
+                predict_from_pixels,
                 ["products", "splits", "images", "params:baselines"],
                 "category_pixel_answers",
             ),
             node(
-                answer_category,
+                predict_categories,
                 [
                     "products",
                     "splits",
@@ -50,7 +57,7 @@ def create_pipeline() -> Pipeline:
                 "category_answers",
             ),
             node(
-                measure_category,
+                evaluate_categories,
                 [
                     "category_answers",
                     "category_text_probabilities",
@@ -60,9 +67,9 @@ def create_pipeline() -> Pipeline:
                 "category_metrics",
             ),
             node(
-                draw_text_confusion, ["category_answers", "category_choices"], "category_confusion"
+                plot_text_confusion, ["category_answers", "category_choices"], "category_confusion"
             ),
-            node(compare, ["price_metrics", "category_metrics"], "baselines_table"),
-            node(draw_comparison, "baselines_table", "baselines_chart"),
+            node(compare_baselines, ["price_metrics", "category_metrics"], "baselines_table"),
+            node(plot_comparison, "baselines_table", "baselines_chart"),
         ]
     )

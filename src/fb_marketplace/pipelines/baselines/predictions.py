@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 
-def category_answers(listed: pd.DataFrame, model: str, answered: Sequence[str]) -> pd.DataFrame:
+def category_predictions(listed: pd.DataFrame, model: str, answered: Sequence[str]) -> pd.DataFrame:
     """Make a table of one model's answers.
 
     Args:
@@ -19,9 +19,9 @@ def category_answers(listed: pd.DataFrame, model: str, answered: Sequence[str]) 
     return rows.assign(model=model, answered=list(answered)).astype("str")
 
 
-def parts(answers: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+def evaluation_splits(answers: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
     """Give model, split and answers, in the order of the models, validation before test."""
     for model in answers["model"].unique():
-        for split in MEASURED:
+        for split in EVALUATION_SPLITS:
             of_both = (answers["model"] == model) & (answers["split"] == split)
             yield str(model), split, answers[of_both]

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
 from fb_marketplace.parameters.baselines import BaselineParameters
-from fb_marketplace.pipelines.baselines.predictions import parts
+from fb_marketplace.pipelines.baselines.predictions import evaluation_splits
 from fb_marketplace.pipelines.baselines.price_models import TRIVIAL
 
 Prices = NDArray[np.float64]
@@ -31,7 +31,7 @@ def median_percentage_error(truth: Prices, answered: Prices) -> float:
     return float(np.median(np.abs(answered - truth) / truth))
 
 
-def measure_price(
+def evaluate_prices(
     price_answers: pd.DataFrame, price_choices: dict[str, Any], parameters: BaselineParameters
 ) -> dict[str, Any]:
     """Measure every model on validation and test.
@@ -48,7 +48,7 @@ def measure_price(
     low, high = price_choices["trimmed"]
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
-    for model, split, part in parts(price_answers):
+    for model, split, part in evaluation_splits(price_answers):
         columns = [part[name].to_numpy(np.float64) for name in ("price", "answered")]
         kept = part["price"].between(low, high).to_numpy()
         found = {
@@ -75,7 +75,7 @@ def measure_price(
     }
 
 
-def choose_model(answers: dict[str, Prices], truth: Prices) -> str:
+def select_price_model(answers: dict[str, Prices], truth: Prices) -> str:
     """Give the model that errs least, squared, on the logarithm of validation prices."""
     errors = {name: np.square(found - truth).mean() for name, found in answers.items()}
     return min(errors, key=lambda name: float(errors[name]))

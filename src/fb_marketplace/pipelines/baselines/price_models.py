@@ -14,7 +14,7 @@ from fb_marketplace.pipelines.baselines.price_features import (
     tree_features,
 )
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
-from fb_marketplace.pipelines.baselines.training_frame import folds, rows_of
+from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
 
 Log = NDArray[np.float64]
 
@@ -68,7 +68,7 @@ class PriceModels(NamedTuple):
     booster: str
 
 
-class Fitted(NamedTuple):
+class FittedPriceModel(NamedTuple):
     """Features, models, and the penalties and rounds that validation chose."""
 
     features: Features
@@ -76,7 +76,7 @@ class Fitted(NamedTuple):
     choices: dict[str, float]
 
 
-def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fitted:
+def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> FittedPriceModel:
     """Fit every model on the training split; penalties and rounds are chosen on validation.
 
     Args:
@@ -85,10 +85,10 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
     """
     from sklearn.linear_model import LinearRegression
 
-    train, held = (listed.iloc[rows_of(listed, split)] for split in ("train", "validation"))
+    train, held = (listed.iloc[split_rows(listed, split)] for split in ("train", "validation"))
     truth, asked = np.log(train["price"].to_numpy()), np.log(held["price"].to_numpy())
     features = _fit_features(train, parameters)
-    seen, unseen = inputs_of(features, train), inputs_of(features, held)
+    seen, unseen = price_inputs(features, train), price_inputs(features, held)
     penalties = parameters.price.ridge_penalties
     ridge_text, text_penalty = _best_ridge((seen.text, truth), (unseen.text, asked), penalties)
     ridge, penalty = _best_ridge((seen.both, truth), (unseen.both, asked), penalties)
@@ -111,7 +111,7 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
         booster=booster,
     )
     choices = {"ridge_text_penalty": text_penalty, "ridge_penalty": penalty, "rounds": rounds}
-    return Fitted(features, models, choices)
+    return FittedPriceModel(features, models, choices)
 
 
 def predict_log_prices(
@@ -120,7 +120,7 @@ def predict_log_prices(
     """Give what each model answers for each listing, as natural logarithms, the trivial one first."""
     import lightgbm
 
-    found = inputs_of(features, products)
+    found = price_inputs(features, products)
     ridges = [models.ridge_text.predict(found.text), models.ridge.predict(found.both)]
     booster = lightgbm.Booster(model_str=models.booster)
     trees = np.asarray(booster.predict(np.column_stack([found.dense, *ridges])))
@@ -136,7 +136,7 @@ def predict_log_prices(
     }
 
 
-def inputs_of(features: Features, products: pd.DataFrame) -> Inputs:
+def price_inputs(features: Features, products: pd.DataFrame) -> Inputs:
     """Turn listings into what models see."""
     from scipy.sparse import hstack
 
@@ -197,7 +197,7 @@ def _out_of_fold(
     from sklearn.linear_model import Ridge
 
     answers = np.empty(len(truth))
-    for learnt, asked in folds(groups, parameters.folds, parameters.seed):
+    for learnt, asked in group_folds(groups, parameters.folds, parameters.seed):
         ridge = Ridge(alpha=penalty).fit(inputs[learnt], truth[learnt])
         answers[asked] = ridge.predict(inputs[asked])
     return answers

@@ -14,9 +14,9 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.ml.probabilities import fit_temperature, log_loss, softmax
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
-from fb_marketplace.pipelines.baselines.training_frame import folds, rows_of
+from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
 
-LEAST: Final = 1e-6
+EPSILON: Final = 1e-6
 """Probability that no category falls below, seen in training or not: others multiply by it."""
 
 Probabilities = NDArray[np.float32]
@@ -49,7 +49,7 @@ class Settings(NamedTuple):
     naive_bayes_weight: float
 
 
-def choose_text_classifier(
+def select_text_classifier(
     listed: pd.DataFrame, labels: tuple[str, ...], parameters: BaselineParameters
 ) -> tuple[TextClassifier, Settings]:
     """Fit on the training split; settings and temperature are those of the least loss on validation.
@@ -59,15 +59,15 @@ def choose_text_classifier(
         labels: all root categories, sorted.
         parameters: features, and settings to choose from.
     """
-    train, held = (listed.iloc[rows_of(listed, split)] for split in ("train", "validation"))
+    train, held = (listed.iloc[split_rows(listed, split)] for split in ("train", "validation"))
     features = _features(parameters, len(train))
     seen = fit_text(features, text_table(train))
     asked = features.transform(text_table(held))
-    classes, truth = classes_of(train, labels), classes_of(held, labels)
+    classes, truth = class_indices(train, labels), class_indices(held, labels)
     bayes = _naive_bayes(seen, classes, parameters)
     found: list[tuple[float, TextClassifier, Settings]] = []
     for strength in parameters.category.text_strengths:
-        logistic = logistic_regression(seen, classes, strength)
+        logistic = fit_logistic_regression(seen, classes, strength)
         for share in parameters.category.naive_bayes_weights:
             model = _blend(features, logistic, bayes, share, labels)
             found.append((*_tempered(model, asked, truth), Settings(strength, share)))
@@ -80,7 +80,7 @@ def predict_text(model: TextClassifier, products: pd.DataFrame) -> Probabilities
     return _spread(model, _logits(model, model.features.transform(text_table(products))))
 
 
-def out_of_fold_text(
+def predict_text_out_of_fold(
     train: pd.DataFrame, model: TextClassifier, settings: Settings, parameters: BaselineParameters
 ) -> Probabilities:
     """Give probabilities for training listings by models that learnt nothing from their group.
@@ -92,11 +92,11 @@ def out_of_fold_text(
         parameters: features, folds and seed.
     """
     answers = np.empty((len(train), len(model.labels)), dtype=np.float32)
-    for learnt, asked in folds(train["group"], parameters.folds, parameters.seed):
+    for learnt, asked in group_folds(train["group"], parameters.folds, parameters.seed):
         part = train.iloc[learnt]
         features = _features(parameters, len(part))
-        seen, classes = fit_text(features, text_table(part)), classes_of(part, model.labels)
-        logistic = logistic_regression(seen, classes, settings.strength)
+        seen, classes = fit_text(features, text_table(part)), class_indices(part, model.labels)
+        logistic = fit_logistic_regression(seen, classes, settings.strength)
         bayes = _naive_bayes(seen, classes, parameters)
         fitted = _blend(features, logistic, bayes, settings.naive_bayes_weight, model.labels)
         answers[asked] = predict_text(
@@ -105,12 +105,12 @@ def out_of_fold_text(
     return answers
 
 
-def classes_of(products: pd.DataFrame, labels: tuple[str, ...]) -> NDArray[np.int64]:
+def class_indices(products: pd.DataFrame, labels: tuple[str, ...]) -> NDArray[np.int64]:
     """Give the place of each listing's category in the labels."""
     return np.asarray([labels.index(each) for each in products["category"]], dtype=np.int64)
 
 
-class Linear(NamedTuple):
+class LinearModel(NamedTuple):
     """Logits as a linear function of features: (features, classes), (classes,), and which classes."""
 
     weight: NDArray[np.float32]
@@ -118,7 +118,9 @@ class Linear(NamedTuple):
     known: NDArray[np.int64]
 
 
-def logistic_regression(inputs: Any, classes: NDArray[np.int64], strength: float) -> Linear:
+def fit_logistic_regression(
+    inputs: Any, classes: NDArray[np.int64], strength: float
+) -> LinearModel:
     """Fit multinomial logistic regression with an L2 penalty.
 
     Args:
@@ -140,7 +142,7 @@ def logistic_regression(inputs: Any, classes: NDArray[np.int64], strength: float
     weight, bias = fitted.coef_, fitted.intercept_
     if len(fitted.classes_) == 2:  # scikit-learn keeps one row then
         weight, bias = np.vstack([-weight / 2, weight / 2]), np.array([-bias[0] / 2, bias[0] / 2])
-    return Linear(
+    return LinearModel(
         weight.T.astype(np.float32), bias.astype(np.float32), fitted.classes_.astype(np.int64)
     )
 
@@ -161,7 +163,7 @@ def _naive_bayes(
 
 
 def _blend(
-    features: Any, logistic: Linear, bayes: Any, share: float, labels: tuple[str, ...]
+    features: Any, logistic: LinearModel, bayes: Any, share: float, labels: tuple[str, ...]
 ) -> TextClassifier:
     weight = logistic.weight + np.float32(share) * bayes
     return TextClassifier(features, weight, logistic.bias, logistic.known, labels, 1.0)
@@ -172,7 +174,7 @@ def _tempered(
 ) -> tuple[float, TextClassifier]:
     logits = np.full((len(truth), len(model.labels)), -np.inf)
     logits[:, model.known] = _logits(model, inputs)
-    tempered = model._replace(temperature=fit_temperature(logits, truth, LEAST))
+    tempered = model._replace(temperature=fit_temperature(logits, truth, EPSILON))
     return log_loss(_spread(tempered, logits[:, model.known]), truth), tempered
 
 
@@ -185,6 +187,6 @@ def _spread(model: TextClassifier, logits: NDArray[np.float64]) -> Probabilities
     """Turn logits of known classes into probabilities of all labels, none of them zero."""
     found = np.zeros((len(logits), len(model.labels)))
     found[:, model.known] = softmax(logits / model.temperature)
-    floored = np.maximum(found, LEAST)
+    floored = np.maximum(found, EPSILON)
     spread: Probabilities = (floored / floored.sum(axis=1, keepdims=True)).astype(np.float32)
     return spread

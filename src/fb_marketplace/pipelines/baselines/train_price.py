@@ -9,25 +9,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.compute.parallel import one_thread
+from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.parameters.baselines import BaselineParameters
-from fb_marketplace.pipelines.baselines.conformal import conformal_width
-from fb_marketplace.pipelines.baselines.price_metrics import choose_model
+from fb_marketplace.pipelines.baselines.conformal import conformal_half_width
+from fb_marketplace.pipelines.baselines.price_metrics import select_price_model
 from fb_marketplace.pipelines.baselines.price_models import (
     Features,
-    Fitted,
+    FittedPriceModel,
     Log,
     PriceModels,
     fit_price_models,
     predict_log_prices,
 )
 from fb_marketplace.pipelines.baselines.text_features import pack_text, unpack_text
-from fb_marketplace.pipelines.baselines.training_frame import rows_of, with_meant_price
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.pipelines.baselines.training_frame import filter_meant_prices, split_rows
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 
-class Learned(NamedTuple):
+class TrainedPriceModel(NamedTuple):
     """The models as bytes, what they answer, and what was chosen on validation."""
 
     model: bytes
@@ -44,30 +44,30 @@ class PriceModel(NamedTuple):
         width: of the interval to either side, on the logarithm of the price.
     """
 
-    fitted: Fitted
+    fitted: FittedPriceModel
     model: str
     width: float
 
 
-def learn_price(
+def train_price_models(
     products: pd.DataFrame, splits: pd.DataFrame, parameters: BaselineParameters
-) -> Learned:
+) -> TrainedPriceModel:
     """Learn the price of listings whose price is meant.
 
     Returns:
         The models, as skops; ``price_answers``, one row a model and listing of validation and test; and
         the choices.
     """
-    listed = with_meant_price(products, splits)
-    with one_thread():
+    listed = filter_meant_prices(products, splits)
+    with limit_blas_threads():
         fitted = fit_price_models(listed, parameters)
-        measured = listed[listed["split"].isin(MEASURED)].reset_index(drop=True)
+        measured = listed[listed["split"].isin(EVALUATION_SPLITS)].reset_index(drop=True)
         answers = predict_log_prices(fitted.features, fitted.models, measured)
-    truth, held = np.log(measured["price"].to_numpy()), rows_of(measured, "validation")
-    chosen = choose_model({name: found[held] for name, found in answers.items()}, truth[held])
-    width = conformal_width(truth[held], answers[chosen][held], parameters.price.coverage)
+    truth, held = np.log(measured["price"].to_numpy()), split_rows(measured, "validation")
+    chosen = select_price_model({name: found[held] for name, found in answers.items()}, truth[held])
+    width = conformal_half_width(truth[held], answers[chosen][held], parameters.price.coverage)
     trained = listed.loc[listed["split"] == "train", "price"]
-    return Learned(
+    return TrainedPriceModel(
         dump_price_model(PriceModel(fitted, chosen, width)),
         _table(measured, answers, chosen, width),
         {
@@ -100,7 +100,7 @@ def load_price_model(data: bytes) -> PriceModel:
     """Read what :func:`dump_price_model` wrote."""
     found = load_skops(data)
     text = unpack_text(found["features"]["text"])
-    fitted = Fitted(
+    fitted = FittedPriceModel(
         Features(**found["features"] | {"text": text}),
         PriceModels(**found["models"]),
         found["choices"],

@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 
-def with_split(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Add ``group`` and ``split`` to each listing; sorted by ``product_id``.
 
     Raises:
@@ -18,7 +18,9 @@ def with_split(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """
     where = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
     listed = products.merge(where, on="product_id", validate="1:1")
-    counts = {split: int((listed["split"] == split).sum()) for split in ("train", *MEASURED)}
+    counts = {
+        split: int((listed["split"] == split).sum()) for split in ("train", *EVALUATION_SPLITS)
+    }
     if min(counts.values()) == 0:
         raise UserError(
             f"baselines need listings in every split; found {counts}. Give more listings, or other "
@@ -27,17 +29,17 @@ def with_split(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     return listed.sort_values("product_id", ignore_index=True)
 
 
-def with_meant_price(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+def filter_meant_prices(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Do the same for the listings whose price is meant: neither zero, nor a joke, nor absurd."""
-    return with_split(products[products["price_flag"].isna()], splits)
+    return join_splits(products[products["price_flag"].isna()], splits)
 
 
-def rows_of(listed: pd.DataFrame, split: str) -> NDArray[np.int64]:
+def split_rows(listed: pd.DataFrame, split: str) -> NDArray[np.int64]:
     """Give the positions of a split's rows."""
     return np.flatnonzero(listed["split"] == split).astype(np.int64)
 
 
-def folds(
+def group_folds(
     groups: pd.Series, count: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Part listings into folds, no group in two.

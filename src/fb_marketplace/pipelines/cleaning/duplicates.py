@@ -24,7 +24,10 @@ def find_duplicates(
         One row for each photo that is a copy or has one: ``image_id``; ``group``, the oldest photo's
         id; and ``kind``, ``exact`` where another photo of the group has the same bytes, else ``near``.
     """
-    from fb_marketplace.pipelines.cleaning.near_duplicates import copies, groups
+    from fb_marketplace.pipelines.cleaning.near_duplicates import (
+        duplicate_groups,
+        find_duplicate_pairs,
+    )
 
     places = pd.Series(matched_photos["row"].to_numpy(), index=matched_photos["image_id"])
     photos = images.read(["image_id", "source_sha256", "sha256", "perceptual_hash"]).to_pandas()
@@ -38,7 +41,7 @@ def find_duplicates(
 
     hashes = np.array(oldest_first["perceptual_hash"].to_list(), dtype=np.uint64)
     found = list(
-        copies(
+        find_duplicate_pairs(
             oldest_first["source_sha256"].to_list(),
             oldest_first["sha256"].to_list(),
             hashes.reshape(-1, len(WINDOWS)),
@@ -46,7 +49,7 @@ def find_duplicates(
             parameters,
         )
     )
-    labels = groups(len(photos), found)
+    labels = duplicate_groups(len(photos), found)
     exact = {row for pair in found if pair.kind == "exact" for row in (pair.first, pair.second)}
     ids = oldest_first["image_id"].to_numpy()
     grouped = pd.DataFrame(

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fb_marketplace.parameters.cleaning import DuplicateParameters
-from fb_marketplace.pipelines.cleaning.perceptual_hash import content_box
+from fb_marketplace.pipelines.cleaning.perceptual_hash import letterbox_content_box
 
 _SIDE: Final = 128  # of a picture's long side, in pixels, where it is compared
 _BLOCK: Final = 8
@@ -20,13 +20,13 @@ _WATERMARKED_TEXTURE: Final = 0.3  # of the blocks that show anything, this shar
 _JUDGED_AT: Final = 0.1  # quantile of block correlation, once those are forgiven
 
 
-def content(jpeg: bytes) -> NDArray[np.uint8]:
+def content_region(jpeg: bytes) -> NDArray[np.uint8]:
     """Give the picture inside the bars of a canonical photo: uint8, grey, 128 pixels at the longer side."""
     # Pillow's decoder and not OpenCV's, whose grey may differ from one build to another.
     with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
         image.draft("L", image.size)
         grey = np.asarray(image.convert("L"))
-    left, top, right, bottom = content_box(grey)
+    left, top, right, bottom = letterbox_content_box(grey)
     return _resized(grey[top:bottom, left:right], _SIDE).astype(np.uint8)
 
 
@@ -42,7 +42,7 @@ def _resized(picture: NDArray[np.uint8], side: int) -> NDArray[np.float32]:
     return resized
 
 
-def agreement(
+def alignment_agreement(
     one: NDArray[np.uint8],
     other: NDArray[np.uint8],
     guess: NDArray[np.float64],

@@ -8,20 +8,24 @@ import pandas as pd
 
 from fb_marketplace.parameters.cleaning import CleaningParameters, PhotoParameters
 from fb_marketplace.pipelines.cleaning.products import (
-    Cleaned,
-    fold_repeats,
-    named,
-    part_forgotten,
-    without_missing,
-    without_torn,
+    CleanedTable,
+    drop_incomplete_rows,
+    drop_torn_rows,
+    merge_repeated_rows,
+    rename_columns,
+    split_erased,
 )
-from fb_marketplace.pipelines.cleaning.quarantine import Turned, ledger, quarantined
-from fb_marketplace.schemas.reasons import FORGOTTEN
-from fb_marketplace.storage.erasure_list import DETAIL, NOBODY, Forgotten, is_masked
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.pipelines.cleaning.quarantine import (
+    Rejection,
+    quarantine_rows,
+    rejections_table,
+)
+from fb_marketplace.schemas.reasons import ERASED
+from fb_marketplace.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList, is_masked
+from fb_marketplace.storage.photo_source import PhotoSource
 
 
-class Matched(NamedTuple):
+class MatchedPhotosResult(NamedTuple):
     """Photos that a row and a file vouch for, and the rows and files that found no partner."""
 
     photos: pd.DataFrame
@@ -33,8 +37,8 @@ def clean_image_rows(
     cleaned_products: pd.DataFrame,
     quarantined_products: pd.DataFrame,
     parameters: CleaningParameters,
-    forgotten: Forgotten = NOBODY,
-) -> Cleaned:
+    forgotten: ErasureList = EMPTY_ERASURE_LIST,
+) -> CleanedTable:
     """Keep the image rows that have what they need and belong to a listing that was kept.
 
     Args:
@@ -44,10 +48,10 @@ def clean_image_rows(
         parameters: what counts as missing, and how the columns are called.
         forgotten: listings and photos of which nothing is to be kept.
     """
-    rows = named(raw_images, parameters.images, "raw_images")
-    rows, others, forgot = part_forgotten(rows, "image_id", forgotten, ("product_id", "image_id"))
-    whole, torn = without_torn(others)
-    kept, turned = without_missing(whole, parameters, parameters.images.required)
+    rows = rename_columns(raw_images, parameters.images, "raw_images")
+    rows, others, forgot = split_erased(rows, "image_id", forgotten, ("product_id", "image_id"))
+    whole, torn = drop_torn_rows(others)
+    kept, turned = drop_incomplete_rows(whole, parameters, parameters.images.required)
     turned += forgot + torn
     known = kept["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
@@ -55,19 +59,19 @@ def clean_image_rows(
         label = int(str(row))
         if product in reasons:
             detail = f"listing {product} was turned away: {reasons[product]}"
-            turned.append(Turned(label, "quarantined_product", detail))
+            turned.append(Rejection(label, "quarantined_product", detail))
         else:
-            turned.append(Turned(label, "unknown_product", f"no listing has the id {product}"))
-    kept, repeated_in, conflicting = fold_repeats(kept[known], "image_id")
+            turned.append(Rejection(label, "unknown_product", f"no listing has the id {product}"))
+    kept, repeated_in, conflicting = merge_repeated_rows(kept[known], "image_id")
     kept = kept.assign(repeats=repeated_in.map(len).astype("int64"), repeated_in=repeated_in)
-    turned_away = quarantined("images", turned + conflicting, rows, "image_id")
-    return Cleaned(kept.reset_index(drop=True), turned_away)
+    turned_away = quarantine_rows("images", turned + conflicting, rows, "image_id")
+    return CleanedTable(kept.reset_index(drop=True), turned_away)
 
 
-def list_files(
-    raw_image_files: PhotoFolder,
+def list_photo_files(
+    raw_image_files: PhotoSource,
     quarantined_image_rows: pd.DataFrame | None = None,
-    forgotten: Forgotten = NOBODY,
+    forgotten: ErasureList = EMPTY_ERASURE_LIST,
 ) -> pd.DataFrame:
     """List the files of the photo folder: ``key``, ``size`` in bytes, and ``etag``.
 
@@ -95,12 +99,12 @@ def _as_text(key: str) -> str:
     return key.encode("utf-8", "backslashreplace").decode()
 
 
-def match_files(
+def match_photos_to_rows(
     cleaned_image_rows: pd.DataFrame,
     quarantined_image_rows: pd.DataFrame,
     photo_files: pd.DataFrame,
     parameters: CleaningParameters,
-) -> Matched:
+) -> MatchedPhotosResult:
     """Match image rows to the files of the folder, by name.
 
     Returns:
@@ -112,21 +116,21 @@ def match_files(
     rows = cleaned_image_rows.assign(source_key=cleaned_image_rows["image_id"] + photos.suffix)
     matched = rows.merge(files, on="source_key")
     found = rows["source_key"].isin(files["source_key"])
-    without_file = ledger(
+    without_file = rejections_table(
         ("images", row, image_id, "missing_file", f"there is no {photos.folder}/{key}")
         for first, further, image_id, key in rows.loc[
             ~found, ["row", "repeated_in", "image_id", "source_key"]
         ].itertuples(index=False)
         for row in (first, *further)
     )
-    without_row = ledger(
+    without_row = rejections_table(
         _strays(
             sorted(set(files["source_key"]) - set(rows["source_key"])),
             set(quarantined_image_rows["key"]),
             photos,
         )
     )
-    return Matched(
+    return MatchedPhotosResult(
         matched.sort_values("image_id", ignore_index=True),
         pd.concat([without_file, without_row], ignore_index=True),
     )
@@ -138,7 +142,7 @@ def _strays(
     for key in keys:
         path, image_id = f"{photos.folder}/{key}", str(PurePosixPath(key).with_suffix(""))
         if is_masked(image_id):
-            yield "files", -1, path, FORGOTTEN, DETAIL
+            yield "files", -1, path, ERASED, DETAIL
         elif image_id in turned_away:
             yield (
                 "files",

@@ -15,9 +15,9 @@ from typing import Final, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.graph import components
+from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.parameters.cleaning import DuplicateParameters
-from fb_marketplace.pipelines.cleaning.image_alignment import agreement, content
+from fb_marketplace.pipelines.cleaning.image_alignment import alignment_agreement, content_region
 from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     BLANK,
     HALVES,
@@ -28,12 +28,12 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     perceptual_hash,
 )
 
-FETCHED_AT_ONCE: Final = 256
-_KEPT_PICTURES: Final = 4096  # at most 16 kB each
-_SEARCHED_AT_ONCE: Final = 16_384
+FETCH_BATCH_SIZE: Final = 256
+_PICTURE_CACHE_SIZE: Final = 4096  # at most 16 kB each
+_SEARCH_BATCH_SIZE: Final = 16_384
 
 
-class Pair(NamedTuple):
+class DuplicatePair(NamedTuple):
     """Two rows that hold the same picture; ``first < second``, and an exact pair scores 1."""
 
     first: int
@@ -42,13 +42,13 @@ class Pair(NamedTuple):
     score: float
 
 
-def copies(
+def find_duplicate_pairs(
     sources: Sequence[str],
     results: Sequence[str],
     hashes: NDArray[np.uint64],
     jpegs_of: Callable[[Sequence[int]], Sequence[bytes]],
     parameters: DuplicateParameters,
-) -> Iterator[Pair]:
+) -> Iterator[DuplicatePair]:
     """Find the pairs of photos that are copies.
 
     Rows of equal source or result are linked in a chain, smallest row first, and only its head is
@@ -63,7 +63,7 @@ def copies(
         sources: sha256 of each source file.
         results: sha256 of each canonical photo.
         hashes: uint64, (n, 8), of :func:`.perceptual_hash.perceptual_hash`.
-        jpegs_of: fetches the canonical photos of row numbers, at most ``FETCHED_AT_ONCE`` a time.
+        jpegs_of: fetches the canonical photos of row numbers, at most ``FETCH_BATCH_SIZE`` a time.
         parameters: thresholds.
 
     Yields:
@@ -73,21 +73,21 @@ def copies(
     for rows in _same_digest(sources, results):
         heads.append(rows[0])
         for first, second in pairwise(rows):
-            yield Pair(first, second, "exact", 1.0)
+            yield DuplicatePair(first, second, "exact", 1.0)
     heads.sort(key=lambda row: results[row])
     by_digest = np.array(heads, dtype=np.int64)
     distinct = hashes[by_digest]
     pictures = _Pictures(lambda places: jpegs_of([heads[place] for place in places]))
-    for one, other in pictures.alongside(candidates(distinct, parameters)):
-        score = agreement(
+    for one, other in pictures.alongside(candidate_pairs(distinct, parameters)):
+        score = alignment_agreement(
             pictures[one], pictures[other], alignment(distinct[one], distinct[other]), parameters
         )
         if score >= parameters.min_agreement:
             first, second = sorted((heads[one], heads[other]))
-            yield Pair(first, second, "near", score)
+            yield DuplicatePair(first, second, "near", score)
 
 
-def verdict(first: bytes, second: bytes, parameters: DuplicateParameters) -> float:
+def judge_pair(first: bytes, second: bytes, parameters: DuplicateParameters) -> float:
     """Score how far two canonical photos are the same picture, as :func:`copies` does.
 
     Returns:
@@ -95,10 +95,10 @@ def verdict(first: bytes, second: bytes, parameters: DuplicateParameters) -> flo
     """
     one, other = sorted((first, second), key=lambda jpeg: sha256(jpeg).digest())
     guess = alignment(perceptual_hash(one), perceptual_hash(other))
-    return agreement(content(one), content(other), guess, parameters)
+    return alignment_agreement(content_region(one), content_region(other), guess, parameters)
 
 
-def groups(count: int, pairs: Iterable[Pair]) -> NDArray[np.int64]:
+def duplicate_groups(count: int, pairs: Iterable[DuplicatePair]) -> NDArray[np.int64]:
     """Join the rows that pairs connect, directly or by way of others.
 
     Args:
@@ -108,17 +108,17 @@ def groups(count: int, pairs: Iterable[Pair]) -> NDArray[np.int64]:
     Returns:
         int64, (count,): the smallest row of the group that each row is in.
     """
-    return components(count, ((pair.first, pair.second) for pair in pairs))
+    return connected_components(count, ((pair.first, pair.second) for pair in pairs))
 
 
 def _same_digest(sources: Sequence[str], results: Sequence[str]) -> list[list[int]]:
     links = [
-        Pair(first, row, "exact", 1.0)
+        DuplicatePair(first, row, "exact", 1.0)
         for digests in (sources, results)
         for row, first in enumerate(_first_seen(digests))
     ]
     members: dict[int, list[int]] = {}
-    for row, label in enumerate(groups(len(results), links).tolist()):
+    for row, label in enumerate(duplicate_groups(len(results), links).tolist()):
         members.setdefault(label, []).append(row)
     return list(members.values())
 
@@ -128,7 +128,7 @@ def _first_seen(digests: Sequence[str]) -> list[int]:
     return [seen.setdefault(digest, row) for row, digest in enumerate(digests)]
 
 
-def candidates(
+def candidate_pairs(
     hashes: NDArray[np.uint64], parameters: DuplicateParameters
 ) -> list[tuple[int, int]]:
     """Pair the photos whose hashes are near.
@@ -179,8 +179,8 @@ def _near(
         return
     index = faiss.IndexBinaryFlat(64)
     index.add(codes[shown, None].view(np.uint8))
-    for start in range(0, len(asked), _SEARCHED_AT_ONCE):
-        rows = asked[start : start + _SEARCHED_AT_ONCE]
+    for start in range(0, len(asked), _SEARCH_BATCH_SIZE):
+        rows = asked[start : start + _SEARCH_BATCH_SIZE]
         distances, found = index.search(queries[rows, None].view(np.uint8), min(wanted, len(shown)))
         near = distances <= max_distance
         others = shown[found[near]] // columns.shape[1]
@@ -201,7 +201,7 @@ class _Pictures(dict[int, NDArray[np.uint8]]):
 
     def alongside(self, pairs: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
         """Give the pairs back one by one, with both pictures at hand."""
-        batch = FETCHED_AT_ONCE // 2
+        batch = FETCH_BATCH_SIZE // 2
         for start in range(0, len(pairs), batch):
             coming = pairs[start : start + batch]
             self._fetch({place for pair in coming for place in pair})
@@ -212,6 +212,6 @@ class _Pictures(dict[int, NDArray[np.uint8]]):
         for place in places & self.keys():
             self[place] = self.pop(place)  # to the end: what was used last is dropped last
         for place, jpeg in zip(missing, self._jpegs_of(missing) if missing else (), strict=True):
-            self[place] = content(jpeg)
-        for place in list(self)[: max(0, len(self) - _KEPT_PICTURES)]:
+            self[place] = content_region(jpeg)
+        for place in list(self)[: max(0, len(self) - _PICTURE_CACHE_SIZE)]:
             del self[place]

@@ -80,7 +80,7 @@ def perceptual_hash(jpeg: bytes) -> NDArray[np.uint64]:
         image.draft("L", (image.width // 2, image.height // 2))
         grey = image.convert("L")
     # Cropped before it is resized: Pillow's ``box`` lets the bars outside bleed in.
-    content = grey.crop(content_box(np.asarray(grey)))
+    content = grey.crop(letterbox_content_box(np.asarray(grey)))
     levels = np.asarray(content.resize((_GRID, _GRID), Image.Resampling.BILINEAR), dtype=np.float32)
     rows = (_VERTICAL.reshape(-1, _GRID) @ levels).reshape(len(WINDOWS), -1, _GRID)
     spectrum = (rows @ _HORIZONTAL.transpose(0, 2, 1))[:, _FREQUENCIES[:, 1], _FREQUENCIES[:, 0]]
@@ -129,7 +129,7 @@ def alignment(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[
     return np.array([[across, 0, to_left - across * left], [0, down, to_top - down * top]])
 
 
-def content_box(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def letterbox_content_box(grey: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Find the picture inside black bars.
 
     Bars are taken to be as wide on one side as on the other, as letterboxing makes them: so a dark

@@ -10,11 +10,11 @@ from fb_marketplace.compute.parallel import map_batches
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.cleaning import CleaningParameters, PhotoParameters
 from fb_marketplace.pipelines.cleaning import perceptual_hash
-from fb_marketplace.pipelines.cleaning.quarantine import ledger
+from fb_marketplace.pipelines.cleaning.quarantine import rejections_table
 from fb_marketplace.schemas.reasons import NOT_AS_LISTED
-from fb_marketplace.storage.fingerprints import key_of, sha256, stage_digest
-from fb_marketplace.storage.keyed_table import Retain, Rows, Table
-from fb_marketplace.storage.photo_source import Missed, PhotoFile, PhotoFolder, batches
+from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
+from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource, batch_by_bytes
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 2
@@ -28,7 +28,7 @@ class _NotAsListedError(Exception):
     """What was fetched is not the file that was listed."""
 
 
-class Wanted(NamedTuple):
+class PhotoRequest(NamedTuple):
     """A photo to be read: who it is, and the file it is in."""
 
     key: str
@@ -39,11 +39,11 @@ class Wanted(NamedTuple):
 
 def read_photos(
     matched_photos: pd.DataFrame,
-    raw_image_files: PhotoFolder,
+    raw_image_files: PhotoSource,
     images_held: frozenset[str],
     unusable_photos_held: frozenset[str],
     parameters: CleaningParameters,
-) -> Iterator[tuple[Rows | Retain, Rows | Retain]]:
+) -> Iterator[tuple[Rows | KeepOnly, Rows | KeepOnly]]:
     """Read what is new of the photos into rows, in batches, and say first which rows are still wanted.
 
     Args:
@@ -59,13 +59,14 @@ def read_photos(
     settings = parameters.photos
     wanted = _wanted(matched_photos, settings)
     keys = frozenset(photo.key for photo in wanted)
-    yield Retain(keys, images_held), Retain(keys, unusable_photos_held)
+    yield KeepOnly(keys, images_held), KeepOnly(keys, unusable_photos_held)
     held = images_held | unusable_photos_held
     new = {photo.file: photo for photo in wanted if photo.key not in held}
     work = (
-        [new[file] for file in batch] for batch in batches(list(new), settings.photos_per_batch)
+        [new[file] for file in batch]
+        for batch in batch_by_bytes(list(new), settings.photos_per_batch)
     )
-    read = partial(read_batch, folder=raw_image_files, limits=_limits(settings))
+    read = partial(read_photo_batch, folder=raw_image_files, limits=_limits(settings))
     processes = 1 if len(new) <= settings.photos_per_batch else settings.processes
     with Progress("photos read", len(wanted), len(wanted) - len(new)) as progress:
         for usable, unusable in map_batches(read, work, processes):
@@ -73,13 +74,13 @@ def read_photos(
             yield usable, unusable
 
 
-def read_batch(
-    batch: Sequence[Wanted], folder: PhotoFolder, limits: canonical.Limits
+def read_photo_batch(
+    batch: Sequence[PhotoRequest], folder: PhotoSource, limits: canonical.Limits
 ) -> tuple[Rows, Rows]:
     """Fetch a batch of photos at once and read each; gives rows for ``images`` and ``unusable_photos``."""
     import pyarrow as pa
 
-    from fb_marketplace.schemas.lance import IMAGES, UNUSABLE_PHOTOS
+    from fb_marketplace.schemas.lance import IMAGES, REJECTED_PHOTOS
 
     usable, unusable = [], []
     files = [wanted.file for wanted in batch if wanted.file.size <= limits.max_bytes]
@@ -102,7 +103,7 @@ def read_batch(
             continue
         except _NotAsListedError as error:
             # Under a key that no run wants: the next run lets it go, and fetches the file again.
-            unwanted = {"key": key_of(wanted.key, NOT_AS_LISTED), "reason": NOT_AS_LISTED}
+            unwanted = {"key": make_key(wanted.key, NOT_AS_LISTED), "reason": NOT_AS_LISTED}
             unusable.append(source | unwanted | {"detail": str(error), "head": head})
             continue
         usable.append(
@@ -119,28 +120,28 @@ def read_batch(
         )
     return (
         pa.Table.from_pylist(usable, schema=IMAGES),
-        pa.Table.from_pylist(unusable, schema=UNUSABLE_PHOTOS),
+        pa.Table.from_pylist(unusable, schema=REJECTED_PHOTOS),
     )
 
 
 def _read(
-    fetched: Mapping[PhotoFile, bytes | Missed], file: PhotoFile, limits: canonical.Limits
+    fetched: Mapping[PhotoFile, bytes | FetchFailure], file: PhotoFile, limits: canonical.Limits
 ) -> tuple[canonical.Photo, bytes]:
     """Read what was fetched of a file; one that is too large was not."""
     if file not in fetched:
         found = f"{file.size:,} bytes; at most {limits.max_bytes:,} are accepted"
         raise canonical.PhotoError("oversized", found)
     data = fetched[file]
-    if isinstance(data, Missed):
+    if isinstance(data, FetchFailure):
         raise _NotAsListedError(data)
     if len(data) != file.size:
         raise _NotAsListedError(
             f"{file.size:,} bytes were listed, and {len(data):,} fetched: it was just being written"
         )
-    return canonical.read(data, limits), data
+    return canonical.read_photo(data, limits), data
 
 
-def ledger_of_unusable(
+def quarantine_unusable_photos(
     matched_photos: pd.DataFrame, unusable_photos: Table, parameters: CleaningParameters
 ) -> pd.DataFrame:
     """Enter unusable files, and the rows that name them, into the ledger."""
@@ -152,7 +153,7 @@ def ledger_of_unusable(
     }
     found = unusable_photos.read(["image_id", "source_key", "reason", "detail"]).to_pylist()
     folder = parameters.photos.folder
-    return ledger(
+    return rejections_table(
         entry
         for photo in sorted(found, key=lambda photo: str(photo["image_id"]))
         for entry in (
@@ -171,13 +172,13 @@ def ledger_of_unusable(
     )
 
 
-def image_products(images: Table) -> pd.DataFrame:
+def image_product_ids(images: Table) -> pd.DataFrame:
     """Say whose photo each is: ``image_id`` and ``product_id``, sorted by image."""
     rows: pd.DataFrame = images.read(["image_id", "product_id"]).to_pandas().astype("str")
     return rows.sort_values("image_id", ignore_index=True)
 
 
-def _wanted(matched_photos: pd.DataFrame, settings: PhotoParameters) -> list[Wanted]:
+def _wanted(matched_photos: pd.DataFrame, settings: PhotoParameters) -> list[PhotoRequest]:
     limits = settings.model_copy(update={"processes": 0, "photos_per_batch": 1})
     stage = stage_digest(
         f"photos {canonical.VERSION} {perceptual_hash.VERSION}",
@@ -187,8 +188,8 @@ def _wanted(matched_photos: pd.DataFrame, settings: PhotoParameters) -> list[Wan
     )
     columns = ["image_id", "product_id", "source_key", "source_size", "source_etag"]
     return [
-        Wanted(
-            key_of(image_id, product_id, key, size, etag, stage),
+        PhotoRequest(
+            make_key(image_id, product_id, key, size, etag, stage),
             image_id,
             product_id,
             PhotoFile(key, size, etag),

@@ -3,24 +3,28 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.cleaning.duplicates import find_duplicates
-from fb_marketplace.pipelines.cleaning.images import clean_image_rows, list_files, match_files
+from fb_marketplace.pipelines.cleaning.images import (
+    clean_image_rows,
+    list_photo_files,
+    match_photos_to_rows,
+)
 from fb_marketplace.pipelines.cleaning.photos import (
-    image_products,
-    ledger_of_unusable,
+    image_product_ids,
+    quarantine_unusable_photos,
     read_photos,
 )
-from fb_marketplace.pipelines.cleaning.products import clean_products, count_photos
-from fb_marketplace.pipelines.cleaning.quarantine import merge_ledgers
+from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
+from fb_marketplace.pipelines.cleaning.quarantine import merge_quarantine
 from fb_marketplace.pipelines.cleaning.report import (
-    digest_content,
-    draw_category_histogram,
-    draw_photo_sheet,
-    draw_price_histogram,
-    draw_quarantine_sheet,
-    report,
+    compute_content_digests,
+    plot_category_histogram,
+    plot_photo_grid,
+    plot_price_histogram,
+    plot_quarantine_grid,
+    report_cleaning,
 )
-from fb_marketplace.pipelines.cleaning.source_manifest import describe_sources
-from fb_marketplace.pipelines.cleaning.splits import split
+from fb_marketplace.pipelines.cleaning.source_manifest import record_sources
+from fb_marketplace.pipelines.cleaning.splits import split_listings
 
 
 def create_pipeline() -> Pipeline:
@@ -28,7 +32,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                describe_sources,
+                record_sources,
                 ["raw_products_file", "raw_images_file", "raw_image_files"],
                 "raw_sources",
             ),
@@ -49,12 +53,12 @@ def create_pipeline() -> Pipeline:
                 ["cleaned_image_rows", "quarantined_image_rows"],
             ),
             node(
-                list_files,
+                list_photo_files,
                 ["raw_image_files", "quarantined_image_rows", "forgotten"],
                 "photo_files",
             ),
             node(
-                match_files,
+                match_photos_to_rows,
                 ["cleaned_image_rows", "quarantined_image_rows", "photo_files", "params:cleaning"],
                 ["matched_photos", "unmatched"],
             ),
@@ -70,12 +74,12 @@ def create_pipeline() -> Pipeline:
                 ["images", "unusable_photos"],
             ),
             node(
-                ledger_of_unusable,
+                quarantine_unusable_photos,
                 ["matched_photos", "unusable_photos", "params:cleaning"],
                 "quarantined_photos",
             ),
             node(
-                merge_ledgers,
+                merge_quarantine,
                 [
                     "quarantined_products",
                     "quarantined_image_rows",
@@ -84,15 +88,15 @@ def create_pipeline() -> Pipeline:
                 ],
                 "quarantine",
             ),
-            node(image_products, "images", "image_products"),
-            node(count_photos, ["cleaned_products", "image_products"], "products"),
+            node(image_product_ids, "images", "image_products"),
+            node(add_photo_counts, ["cleaned_products", "image_products"], "products"),
             node(
                 find_duplicates,
                 ["images", "matched_photos", "params:duplicates"],
                 "duplicate_groups",
             ),
             node(
-                split,
+                split_listings,
                 [
                     "products",
                     "image_products",
@@ -103,12 +107,12 @@ def create_pipeline() -> Pipeline:
                 "splits",
             ),
             node(
-                digest_content,
+                compute_content_digests,
                 ["products", "images", "duplicate_groups", "splits", "quarantine"],
                 "content_digests",
             ),
             node(
-                report,
+                report_cleaning,
                 [
                     "raw_products",
                     "raw_images",
@@ -123,9 +127,9 @@ def create_pipeline() -> Pipeline:
                 ],
                 "cleaning_report",
             ),
-            node(draw_photo_sheet, "images", "photo_sheet"),
-            node(draw_quarantine_sheet, "unusable_photos", "quarantine_sheet"),
-            node(draw_category_histogram, "products", "category_histogram"),
-            node(draw_price_histogram, "products", "price_histogram"),
+            node(plot_photo_grid, "images", "photo_sheet"),
+            node(plot_quarantine_grid, "unusable_photos", "quarantine_sheet"),
+            node(plot_category_histogram, "products", "category_histogram"),
+            node(plot_price_histogram, "products", "price_histogram"),
         ]
     )

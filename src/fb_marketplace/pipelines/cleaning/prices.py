@@ -13,7 +13,7 @@ class UnparsablePriceError(ValueError):
     """What stands in the price field is no price; the message says what was expected."""
 
 
-def parse(written: str, parameters: PriceParameters) -> float:
+def parse_price(written: str, parameters: PriceParameters) -> float:
     """Read a price such as "£1,234.00", in units of the currency.
 
     The symbol may be missing; thousands must be grouped by threes or not at all; at most two decimals.
@@ -33,7 +33,7 @@ def parse(written: str, parameters: PriceParameters) -> float:
     return float(digits.replace(parameters.decimal, "."))
 
 
-def flag(amount: float, parameters: PriceParameters) -> PriceFlag | None:
+def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
     """Tell whether a price is not meant as one.
 
     The rule, in this order: nothing asked is ``zero``; less than ``joke_below``, one of the joke

@@ -9,12 +9,12 @@ import pandas as pd
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.cleaning import CleaningParameters, TableParameters
 from fb_marketplace.pipelines.cleaning import parsing, prices, text
-from fb_marketplace.pipelines.cleaning.quarantine import Turned, quarantined
-from fb_marketplace.schemas.reasons import FORGOTTEN
+from fb_marketplace.pipelines.cleaning.quarantine import Rejection, quarantine_rows
+from fb_marketplace.schemas.reasons import ERASED
 from fb_marketplace.storage.csv_reader import TORN
-from fb_marketplace.storage.erasure_list import DETAIL, NOBODY, Forgotten
+from fb_marketplace.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList
 
-OURS: Final = frozenset(
+COLUMN_NAMES: Final = frozenset(
     (
         *("row", "product_id", "title", "description", "price", "currency", "price_flag"),
         *("location", "town", "county", "category", "category_path", "category_code"),
@@ -25,7 +25,7 @@ OURS: Final = frozenset(
 """The columns that cleaning makes."""
 
 
-class Cleaned(NamedTuple):
+class CleanedTable(NamedTuple):
     """Rows that stay and rows that were turned away."""
 
     kept: pd.DataFrame
@@ -33,8 +33,10 @@ class Cleaned(NamedTuple):
 
 
 def clean_products(
-    raw_products: pd.DataFrame, parameters: CleaningParameters, forgotten: Forgotten = NOBODY
-) -> Cleaned:
+    raw_products: pd.DataFrame,
+    parameters: CleaningParameters,
+    forgotten: ErasureList = EMPTY_ERASURE_LIST,
+) -> CleanedTable:
     """Clean the listings, flags beside values.
 
     Args:
@@ -49,21 +51,23 @@ def clean_products(
     Raises:
         UserError: the table lacks a column that the parameters name.
     """
-    rows = named(raw_products, parameters.products, "raw_products")
-    rows, others, forgot = part_forgotten(rows, "product_id", forgotten, ("product_id",))
-    whole, torn = without_torn(others)
-    kept, turned = without_missing(whole, parameters, parameters.products.required)
+    rows = rename_columns(raw_products, parameters.products, "raw_products")
+    rows, others, forgot = split_erased(rows, "product_id", forgotten, ("product_id",))
+    whole, torn = drop_torn_rows(others)
+    kept, turned = drop_incomplete_rows(whole, parameters, parameters.products.required)
     amounts, unparsable = _amounts(kept, parameters)
-    kept, repeated_in, conflicting = fold_repeats(kept.loc[amounts.index], "product_id")
+    kept, repeated_in, conflicting = merge_repeated_rows(kept.loc[amounts.index], "product_id")
     turned += forgot + torn + unparsable + conflicting
     kept = _with_prices(kept, amounts, parameters)
     kept["repeats"] = repeated_in.map(len).astype("int64")
     kept = _with_categories(_with_places(_with_texts(kept, parameters), parameters), parameters)
     kept["copy_of"] = _leading_copies(kept)
-    return Cleaned(kept.reset_index(drop=True), quarantined("products", turned, rows, "product_id"))
+    return CleanedTable(
+        kept.reset_index(drop=True), quarantine_rows("products", turned, rows, "product_id")
+    )
 
 
-def count_photos(cleaned_products: pd.DataFrame, image_products: pd.DataFrame) -> pd.DataFrame:
+def add_photo_counts(cleaned_products: pd.DataFrame, image_products: pd.DataFrame) -> pd.DataFrame:
     """Say of each listing how many photos of it are left.
 
     Args:
@@ -75,7 +79,7 @@ def count_photos(cleaned_products: pd.DataFrame, image_products: pd.DataFrame) -
     return cleaned_products.assign(photos=photos)
 
 
-def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
+def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
     """Give a raw table our column names, with the row number it had; further columns pass through.
 
     One that is called as we call something else gets ``raw_`` before its name.
@@ -92,7 +96,7 @@ def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.Data
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     table_rows = raw.drop(columns=[name for name in parameters.ignored if name in raw.columns])
-    for name in sorted(OURS & set(table_rows.columns) - ours.keys()):
+    for name in sorted(COLUMN_NAMES & set(table_rows.columns) - ours.keys()):
         ours[name] = f"raw_{name}"
         while ours[name] in table_rows.columns:
             ours[name] = f"raw_{ours[name]}"
@@ -101,9 +105,9 @@ def named(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.Data
     return table_rows
 
 
-def part_forgotten(
-    rows: pd.DataFrame, key: str, forgotten: Forgotten, by: tuple[str, ...]
-) -> tuple[pd.DataFrame, pd.DataFrame, list[Turned]]:
+def split_erased(
+    rows: pd.DataFrame, key: str, forgotten: ErasureList, by: tuple[str, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame, list[Rejection]]:
     """Part the rows of what is to be forgotten from those of all others.
 
     Args:
@@ -125,22 +129,22 @@ def part_forgotten(
         return rows, rows, []
     masked = rows.copy()
     masked.loc[gone, key] = [forgotten.masked(name) for name in rows.loc[gone, key]]
-    turned = [Turned(int(str(row)), FORGOTTEN, DETAIL) for row in rows.index[gone]]
+    turned = [Rejection(int(str(row)), ERASED, DETAIL) for row in rows.index[gone]]
     return masked, masked[~gone].copy(), turned
 
 
-def without_torn(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Turned]]:
+def drop_torn_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
     """Part the lines that were torn, as a raw table's dataset found them, from the rows."""
     if TORN not in rows:
         return rows, []
     torn = rows[TORN] != ""
-    turned = [Turned(row, "torn_line", rows.loc[row, TORN]) for row in rows.index[torn]]
+    turned = [Rejection(row, "torn_line", rows.loc[row, TORN]) for row in rows.index[torn]]
     return rows[~torn].drop(columns=TORN), turned
 
 
-def without_missing(
+def drop_incomplete_rows(
     rows: pd.DataFrame, parameters: CleaningParameters, required: tuple[str, ...]
-) -> tuple[pd.DataFrame, list[Turned]]:
+) -> tuple[pd.DataFrame, list[Rejection]]:
     """Part the rows that lack a required field from those that have them all."""
     missing = frozenset(value.casefold() for value in parameters.missing)
     gaps = pd.DataFrame(
@@ -156,13 +160,15 @@ def without_missing(
     )
     lacking = gaps.any(axis=1)
     turned = [
-        Turned(row, "missing_field", f"no {', '.join(gaps.columns[gaps.loc[row]])}")
+        Rejection(row, "missing_field", f"no {', '.join(gaps.columns[gaps.loc[row]])}")
         for row in rows.index[lacking]
     ]
     return rows[~lacking].copy(), turned
 
 
-def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, list[Turned]]:
+def merge_repeated_rows(
+    rows: pd.DataFrame, by: str
+) -> tuple[pd.DataFrame, pd.Series, list[Rejection]]:
     """Fold rows that say the same under one id into the first; the others of that id are turned away.
 
     Returns:
@@ -179,7 +185,7 @@ def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, 
         [numbers.get(key, []) for key in leading[by]], index=leading.index, dtype="object"
     )
     conflicting = [
-        Turned(
+        Rejection(
             row,
             "conflicting_row",
             f"{by} {rows.loc[row, by]!s} stands in an earlier row that says otherwise",
@@ -191,23 +197,25 @@ def fold_repeats(rows: pd.DataFrame, by: str) -> tuple[pd.DataFrame, pd.Series, 
 
 def _meant(name: str, value: str, parameters: CleaningParameters) -> set[str]:
     """Give what a field says once it is cleaned, whole and by its parts: "/" is no category."""
-    said = {text.one_line(value)}
+    said = {text.normalize_line(value)}
     if name == "category_path":
-        said.add(" ".join(parsing.levels(value, parameters.category.separator)))
+        said.add(" ".join(parsing.category_levels(value, parameters.category.separator)))
     if name == "location":
-        place = parsing.location(value, parameters.text.location_separator)
+        place = parsing.parse_location(value, parameters.text.location_separator)
         said.add(" ".join(filter(None, place)))
     return said
 
 
-def _amounts(rows: pd.DataFrame, parameters: CleaningParameters) -> tuple[pd.Series, list[Turned]]:
+def _amounts(
+    rows: pd.DataFrame, parameters: CleaningParameters
+) -> tuple[pd.Series, list[Rejection]]:
     amounts: dict[int, float] = {}
-    turned: list[Turned] = []
+    turned: list[Rejection] = []
     for row, price in rows["price"].items():
         try:
-            amounts[int(str(row))] = prices.parse(price, parameters.price)
+            amounts[int(str(row))] = prices.parse_price(price, parameters.price)
         except prices.UnparsablePriceError as error:
-            turned.append(Turned(int(str(row)), "unparsable_price", str(error)))
+            turned.append(Rejection(int(str(row)), "unparsable_price", str(error)))
     return pd.Series(amounts, index=pd.Index(list(amounts), dtype="int64"), dtype="float64"), turned
 
 
@@ -215,7 +223,7 @@ def _with_prices(
     rows: pd.DataFrame, amounts: pd.Series, parameters: CleaningParameters
 ) -> pd.DataFrame:
     asked = amounts.loc[rows.index]
-    flags = [prices.flag(amount, parameters.price) for amount in asked]
+    flags = [prices.flag_price(amount, parameters.price) for amount in asked]
     return rows.assign(
         price=asked,
         currency=pd.Series(parameters.price.currency, index=rows.index, dtype="str"),
@@ -227,21 +235,21 @@ def _with_texts(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFr
     tail = re.compile(parameters.text.title_tail)
 
     def title(found: str) -> str:
-        whole = text.one_line(found)
+        whole = text.normalize_line(found)
         return tail.sub("", whole).strip() or whole
 
     return rows.assign(
         title=_mapped(rows["title"], title),
-        description=_mapped(rows["description"], text.normalise),
+        description=_mapped(rows["description"], text.normalize),
     )
 
 
 def _with_places(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
     """Part locations into town and county."""
     separator = parameters.text.location_separator
-    parts = [parsing.location(place, separator) for place in rows["location"]]
+    parts = [parsing.parse_location(place, separator) for place in rows["location"]]
     return rows.assign(
-        location=_mapped(rows["location"], text.one_line),
+        location=_mapped(rows["location"], text.normalize_line),
         town=pd.Series([part.town for part in parts], index=rows.index, dtype="str"),
         county=pd.Series([part.county for part in parts], index=rows.index, dtype="str"),
     )
@@ -250,7 +258,7 @@ def _with_places(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataF
 def _with_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
     """Parse category paths; roots are encoded by their place in the alphabet."""
     separator = parameters.category.separator
-    paths = [parsing.levels(path, separator) for path in rows["category_path"]]
+    paths = [parsing.category_levels(path, separator) for path in rows["category_path"]]
     roots = pd.Series([path[0] if path else "" for path in paths], index=rows.index, dtype="str")
     codes = {root: code for code, root in enumerate(sorted(set(roots)))}
     shallow, deep = parameters.category.usual_depth
@@ -269,7 +277,11 @@ def _with_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.D
 
 def _leading_copies(rows: pd.DataFrame) -> pd.Series:
     """Give, for each listing that repeats another's title and description, the oldest such listing."""
-    said = _mapped(rows["title"], text.folded) + "\n" + _mapped(rows["description"], text.folded)
+    said = (
+        _mapped(rows["title"], text.casefold_text)
+        + "\n"
+        + _mapped(rows["description"], text.casefold_text)
+    )
     leaders = rows["product_id"].groupby(said).transform("first")
     return leaders.where(leaders != rows["product_id"]).astype("str")
 

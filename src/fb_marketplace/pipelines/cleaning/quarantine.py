@@ -8,7 +8,7 @@ import pandas as pd
 COLUMNS: Final = ("stage", "row", "key", "reason", "detail")
 
 
-class Turned(NamedTuple):
+class Rejection(NamedTuple):
     """A row that is turned away: its label in the table, why, and what was found."""
 
     row: int
@@ -16,7 +16,9 @@ class Turned(NamedTuple):
     detail: str
 
 
-def quarantined(stage: str, turned: Sequence[Turned], rows: pd.DataFrame, key: str) -> pd.DataFrame:
+def quarantine_rows(
+    stage: str, turned: Sequence[Rejection], rows: pd.DataFrame, key: str
+) -> pd.DataFrame:
     """Write rows that were turned away into the ledger's form.
 
     Args:
@@ -25,27 +27,29 @@ def quarantined(stage: str, turned: Sequence[Turned], rows: pd.DataFrame, key: s
         rows: the table as found, with its row numbers in ``row``.
         key: the column by which a user would look the row up.
     """
-    return ledger(
+    return rejections_table(
         (stage, int(str(rows.loc[row, "row"])), str(rows.loc[row, key]), reason, detail)
         for row, reason, detail in turned
     )
 
 
-def ledger(entries: Iterable[tuple[str, int, str, str, str]]) -> pd.DataFrame:
+def rejections_table(entries: Iterable[tuple[str, int, str, str, str]]) -> pd.DataFrame:
     """Make a ledger of (stage, row, key, reason, detail); files have row -1."""
     frame = pd.DataFrame(list(entries), columns=list(COLUMNS))
     text = {name: "str" for name in COLUMNS if name != "row"}
     return frame.astype({"row": "int64", **text})
 
 
-def merge_ledgers(*ledgers: pd.DataFrame) -> pd.DataFrame:
+def merge_quarantine(*ledgers: pd.DataFrame) -> pd.DataFrame:
     """Join ledgers into one, sorted by stage, row and key."""
     return pd.concat(ledgers, ignore_index=True).sort_values(
         ["stage", "row", "key"], ignore_index=True
     )
 
 
-def balance(stage: str, found: int, kept: int, folded: int, turned: pd.DataFrame) -> dict[str, Any]:
+def check_accounting(
+    stage: str, found: int, kept: int, folded: int, turned: pd.DataFrame
+) -> dict[str, Any]:
     """Account for one source: rows in = rows kept + rows quarantined.
 
     Args:

@@ -5,12 +5,12 @@ from typing import Any
 import pandas as pd
 
 from fb_marketplace.evaluation.contact_sheet import Cell, contact_sheet
-from fb_marketplace.evaluation.plots import bars, log_histogram
-from fb_marketplace.pipelines.cleaning.quarantine import balance
+from fb_marketplace.evaluation.plots import plot_bars, plot_log_histogram
+from fb_marketplace.pipelines.cleaning.quarantine import check_accounting
 from fb_marketplace.storage.fingerprints import content_digest
 from fb_marketplace.storage.keyed_table import Table
 
-SHEET_PHOTOS = 40
+GRID_PHOTOS = 40
 PHOTO_CONTENT = (
     "image_id",
     "product_id",
@@ -26,7 +26,7 @@ PHOTO_CONTENT = (
 """The columns of ``images`` that two places agree on if they hold the same bucket; the photo by digest."""
 
 
-def digest_content(
+def compute_content_digests(
     products: pd.DataFrame,
     images: Table,
     duplicate_groups: pd.DataFrame,
@@ -44,7 +44,7 @@ def digest_content(
     }
 
 
-def report(
+def report_cleaning(
     raw_products: pd.DataFrame,
     raw_images: pd.DataFrame,
     photo_files: pd.DataFrame,
@@ -67,13 +67,13 @@ def report(
     groups = duplicate_groups["group"].value_counts()
     return {
         "ledger": {
-            "products": balance(
+            "products": check_accounting(
                 "products", len(raw_products), len(products) + folded[0], folded[0], quarantine
             ),
-            "images": balance(
+            "images": check_accounting(
                 "images", len(raw_images), len(photos) + folded[1], folded[1], quarantine
             ),
-            "files": balance("files", len(photo_files), len(photos), 0, quarantine),
+            "files": check_accounting("files", len(photo_files), len(photos), 0, quarantine),
         },
         "flags": {
             **{
@@ -103,10 +103,10 @@ def report(
     }
 
 
-def draw_photo_sheet(images: Table) -> bytes:
+def plot_photo_grid(images: Table) -> bytes:
     """Show canonical photos, spread evenly over the table; a PNG."""
     order = images.order("image_id")
-    chosen = order[:: max(1, len(order) // SHEET_PHOTOS)][:SHEET_PHOTOS]
+    chosen = order[:: max(1, len(order) // GRID_PHOTOS)][:GRID_PHOTOS]
     shown = images.take(chosen.tolist(), ["image_id", "jpeg", "format", "width", "height"])
     cells = [
         Cell(photo["jpeg"], f"{photo['format']} {photo['width']} × {photo['height']}")
@@ -115,30 +115,30 @@ def draw_photo_sheet(images: Table) -> bytes:
     return contact_sheet(cells, 8, f"{len(cells)} of {len(order):,} photos, as they are stored")
 
 
-def draw_quarantine_sheet(unusable_photos: Table) -> bytes:
+def plot_quarantine_grid(unusable_photos: Table) -> bytes:
     """Show the beginning of files that could not be used, with the reason; a PNG."""
     found = unusable_photos.read(["image_id", "reason"]).to_pylist()
     order = sorted(
         range(len(found)), key=lambda row: (found[row]["reason"], found[row]["image_id"])
     )
-    rows = order[:: max(1, len(order) // SHEET_PHOTOS)][:SHEET_PHOTOS]
+    rows = order[:: max(1, len(order) // GRID_PHOTOS)][:GRID_PHOTOS]
     heads = unusable_photos.take(rows, ["head"]).column("head").to_pylist()
     cells = [Cell(head, found[row]["reason"]) for row, head in zip(rows, heads, strict=True)]
     return contact_sheet(cells, 8, f"{len(cells)} of {len(found):,} files in quarantine")
 
 
-def draw_category_histogram(products: pd.DataFrame) -> bytes:
+def plot_category_histogram(products: pd.DataFrame) -> bytes:
     """Show how many listings each root category has; a PNG."""
     counts = products["category"].value_counts()
     names = [str(name) for name in counts.index]
-    return bars(names, counts.to_list(), f"{len(products):,} listings by category", "listings")
+    return plot_bars(names, counts.to_list(), f"{len(products):,} listings by category", "listings")
 
 
-def draw_price_histogram(products: pd.DataFrame) -> bytes:
+def plot_price_histogram(products: pd.DataFrame) -> bytes:
     """Show how prices that are meant are spread; a PNG."""
     meant = products[products["price_flag"].isna()]
     currency = str(meant["currency"].iloc[0]) if len(meant) else ""
     title = (
         f"Prices of {len(meant):,} listings; {len(products) - len(meant):,} flagged ones left out"
     )
-    return log_histogram(meant["price"].to_list(), title, currency)
+    return plot_log_histogram(meant["price"].to_list(), title, currency)

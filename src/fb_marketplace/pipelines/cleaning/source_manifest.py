@@ -2,13 +2,13 @@
 
 from typing import Any
 
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
-from fb_marketplace.storage.photo_source import PhotoFolder
+from fb_marketplace.storage.photo_source import PhotoSource
 
 
-def describe_sources(
-    raw_products_file: StoredFile, raw_images_file: StoredFile, raw_image_files: PhotoFolder
+def record_sources(
+    raw_products_file: FileRef, raw_images_file: FileRef, raw_image_files: PhotoSource
 ) -> dict[str, dict[str, Any]]:
     """Describe what is cleaned, for whoever later asks where a listing comes from.
 
@@ -30,6 +30,6 @@ def describe_sources(
     }
 
 
-def _file(file: StoredFile) -> dict[str, Any]:
+def _file(file: FileRef) -> dict[str, Any]:
     data = file.read()
     return {"url": file.url, "bytes": len(data), "sha256": sha256(data)}

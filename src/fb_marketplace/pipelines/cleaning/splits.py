@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.graph import components
+from fb_marketplace.compute.graph import connected_components
 from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.pipelines.cleaning import text
 from fb_marketplace.storage.fingerprints import stage_digest
@@ -18,7 +18,7 @@ REVISION: Final = 1
 """Goes up when the same parameters would give other splits."""
 
 
-def split(
+def split_listings(
     products: pd.DataFrame,
     image_products: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
@@ -47,7 +47,7 @@ def split(
     place = pd.Series(oldest_first.index, index=oldest_first["product_id"])
     photos = image_products.assign(place=image_products["product_id"].map(place))
     copies = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
-    labels = joined(
+    labels = join_groups(
         len(oldest_first),
         [
             copies.groupby("group")["place"].agg(list),
@@ -63,7 +63,7 @@ def split(
             decided[group] = before[product]
     listed = oldest_first[["product_id"]].assign(
         group=groups,
-        split=[decided.get(group) or split_of(group, parameters) for group in groups],
+        split=[decided.get(group) or split_for_group(group, parameters) for group in groups],
         rule=rule,
     )
     with_photos = listed.merge(
@@ -77,7 +77,7 @@ def split(
     )
 
 
-def split_of(group: str, parameters: SplitParameters) -> str:
+def split_for_group(group: str, parameters: SplitParameters) -> str:
     """Give the split of a group that was never split before."""
     digest = hashlib.sha256(f"{parameters.salt}/{group}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
@@ -86,7 +86,7 @@ def split_of(group: str, parameters: SplitParameters) -> str:
     return "validation" if place < parameters.train + parameters.validation else "test"
 
 
-def joined(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]:
+def join_groups(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]:
     """Join what stands together in any set; each gets the smallest number that it is joined to.
 
     Args:
@@ -97,12 +97,12 @@ def joined(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]
         int64, (count,).
     """
     families = (members for family in sets for members in family)
-    return components(count, (pair for members in families for pair in pairwise(members)))
+    return connected_components(count, (pair for members in families for pair in pairwise(members)))
 
 
 def _same_description(products: pd.DataFrame, words: int) -> pd.Series:
     """Places of listings whose descriptions say the same at some length; "collection only" joins nobody."""
-    said = pd.Series([text.folded(found) for found in products["description"]], dtype="str")
+    said = pd.Series([text.casefold_text(found) for found in products["description"]], dtype="str")
     telling = said[said.str.count(" ") >= words - 1]
     return telling.groupby(telling).agg(lambda same: list(same.index))
 

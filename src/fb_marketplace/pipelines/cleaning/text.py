@@ -15,7 +15,7 @@ _KEPT_FORMATS: Final = frozenset("\u200d\ufe0e\ufe0f")  # what joins an emoji's 
 _FLAG_TAGS: Final = range(0xE0020, 0xE0080)  # what spells the flags of Scotland, Wales and England
 
 
-def normalise(text: str) -> str:
+def normalize(text: str) -> str:
     """Normalise text that a person typed.
 
     Unicode to NFC (UAX #15); letters in fancy dress to plain ones; every kind of line end to a newline
@@ -31,12 +31,12 @@ def normalise(text: str) -> str:
     return _BLANK_LINES.sub("\n", _SPACES.sub(" ", text)).strip()
 
 
-def one_line(text: str) -> str:
+def normalize_line(text: str) -> str:
     """Normalise text that stands on one line, such as a title."""
-    return " ".join(normalise(text).split())
+    return " ".join(normalize(text).split())
 
 
-def folded(text: str) -> str:
+def casefold_text(text: str) -> str:
     """Reduce text to what tells whether two people wrote the same: letters and digits, in one case."""
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold()))
 

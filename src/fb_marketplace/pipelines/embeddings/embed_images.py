@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from fb_marketplace.parameters.embeddings import EmbeddingParameters
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace.storage.fingerprints import key_of, sha256, stage_digest, table_digest
-from fb_marketplace.storage.keyed_table import Retain, Rows, Table
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest, table_digest
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 
 REVISION: Final = 1
 LIBRARIES: Final = ("onnxruntime", "pillow")
@@ -29,8 +29,8 @@ class EmbeddingKeys:
     held: frozenset[str]
 
 
-def name_vectors(
-    images: Table, encoder: StoredFile, image_embeddings_held: frozenset[str]
+def plan_image_embeddings(
+    images: Table, encoder: FileRef, image_embeddings_held: frozenset[str]
 ) -> EmbeddingKeys:
     """Name the vector of each photo by all that it depends on.
 
@@ -42,16 +42,16 @@ def name_vectors(
     digest = sha256(encoder.read())
     stage = stage_digest("embeddings", REVISION, libraries=LIBRARIES)
     photos = images.read(["image_id", "sha256"]).to_pylist()
-    wanted = (key_of(photo["image_id"], photo["sha256"], digest, stage) for photo in photos)
+    wanted = (make_key(photo["image_id"], photo["sha256"], digest, stage) for photo in photos)
     return EmbeddingKeys(digest, tuple(wanted), image_embeddings_held)
 
 
-def embed(
+def embed_images(
     images: Table,
-    encoder: StoredFile,
+    encoder: FileRef,
     embedding_keys: EmbeddingKeys,
     parameters: EmbeddingParameters,
-) -> Iterator[Rows | Retain]:
+) -> Iterator[Rows | KeepOnly]:
     """Encode the photos whose vectors by this encoder the table lacks.
 
     Args:
@@ -66,7 +66,7 @@ def embed(
     from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
 
     keys, held = embedding_keys.wanted, embedding_keys.held
-    yield Retain(frozenset(keys), held)
+    yield KeepOnly(frozenset(keys), held)
     photos = images.read(["image_id", "sha256"]).to_pylist()
     for batch in encode_missing(
         lambda: open_encoder(encoder.read()),
@@ -91,7 +91,7 @@ def embed(
         )
 
 
-def report(embedding_keys: EmbeddingKeys, image_embeddings: Table) -> dict[str, Any]:
+def report_embeddings(embedding_keys: EmbeddingKeys, image_embeddings: Table) -> dict[str, Any]:
     """Say what the run encoded, what it found and what it removed, and what the table holds now.
 
     Returns:

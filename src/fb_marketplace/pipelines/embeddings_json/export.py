@@ -7,10 +7,10 @@ from typing import Final
 
 from fb_marketplace.storage.keyed_table import Table
 
-PHOTOS_AT_ONCE: Final = 1024
+BATCH_SIZE: Final = 1024
 
 
-def write_json(image_embeddings: Table) -> Callable[[], Iterator[bytes]]:
+def export_embeddings_json(image_embeddings: Table) -> Callable[[], Iterator[bytes]]:
     """Write each photo's vector, a photo a line, in the order of their ids.
 
     Numbers have as many digits as tell a float32 from its neighbours: what is read back is the same vector.
@@ -26,8 +26,8 @@ def _pieces(table: Table) -> Iterator[bytes]:
     import pyarrow.compute as pc
 
     order, before = table.order("image_id").tolist(), "{"
-    for start in range(0, len(order), PHOTOS_AT_ONCE):
-        part = table.take(order[start : start + PHOTOS_AT_ONCE], ["image_id", "embedding"])
+    for start in range(0, len(order), BATCH_SIZE):
+        part = table.take(order[start : start + BATCH_SIZE], ["image_id", "embedding"])
         digits = part.column("embedding").combine_chunks().cast(pa.list_(pa.string()))
         for image_id, numbers in zip(
             part.column("image_id").to_pylist(),

@@ -2,9 +2,9 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.embeddings_json.export import write_json
+from fb_marketplace.pipelines.embeddings_json.export import export_embeddings_json
 
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    return Pipeline([node(write_json, "image_embeddings", "image_embeddings_json")])
+    return Pipeline([node(export_embeddings_json, "image_embeddings", "image_embeddings_json")])

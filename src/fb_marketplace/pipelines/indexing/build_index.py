@@ -7,16 +7,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.ann.index_selection import choose
+from fb_marketplace.ann.index_selection import select_index
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace_serving.ann.build import hold
-from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 
 
-class Built(NamedTuple):
+class BuiltIndex(NamedTuple):
     """An index and its ids, as files, and what is to be known of them."""
 
     vectors: bytes
@@ -26,7 +26,7 @@ class Built(NamedTuple):
 
 def build_index(
     image_embeddings: Table, image_products: pd.DataFrame, parameters: IndexParameters
-) -> Built:
+) -> BuiltIndex:
     """Index the embeddings, sorted by photo.
 
     Args:
@@ -55,15 +55,17 @@ def build_index(
             f"found {len(lost):,} embedded photos that are of no listing, such as {lost[0]}; expected "
             "none: the embeddings are of an earlier cleaning: kedro run --pipeline=embeddings"
         )
-    held = Vectors(hold(_parts(image_embeddings, order, parameters.rows_per_part), len(order)))
-    chosen = choose(held, parameters)
+    held = FaissIndex(
+        flat_index(_parts(image_embeddings, order, parameters.rows_per_part), len(order))
+    )
+    chosen = select_index(held, parameters)
     index = Index(chosen.vectors, image_ids, [products[image_id] for image_id in image_ids])
     card = {
         "asked_recall": parameters.recall,
         "vectors": len(index),
         "dimension": index.dimension,
     }
-    return Built(*index.to_bytes(), chosen.card | card)
+    return BuiltIndex(*index.to_bytes(), chosen.card | card)
 
 
 def _parts(table: Table, order: list[int], rows: int) -> Iterator[NDArray[np.float32]]:

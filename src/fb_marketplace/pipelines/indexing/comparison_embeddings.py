@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.ml.thumbnails import small_photos
+from fb_marketplace.ml.thumbnails import load_thumbnails
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.pipelines.indexing.exact_ranking import Vectors
 from fb_marketplace.storage.keyed_table import Table
@@ -17,11 +17,11 @@ FROZEN: Final = "frozen_backbone"
 PIXELS: Final = "pixels"
 WORDS: Final = "words"
 
-OF_LISTINGS: Final = frozenset((WORDS,))
+LISTING_LEVEL: Final = frozenset((WORDS,))
 """What is the same for all photos of a listing: that one finds the other by it shows nothing."""
 
 
-def represent(
+def compute_comparison_embeddings(
     photos: pd.DataFrame,
     image_embeddings: Table,
     vision_features: Table,
@@ -48,15 +48,17 @@ def represent(
     """
     wanted = photos["image_id"].to_list()
     return {
-        ENCODER: of_table(image_embeddings, wanted, "embedding", "embeddings"),
-        FROZEN: of_table(vision_features, wanted, "features", "vision"),
-        **of_layers(layer_embeddings, wanted),
-        PIXELS: of_pixels(images, wanted, parameters.pixels_side),
-        WORDS: of_words(photos["product_id"], products, splits),
+        ENCODER: embeddings_from_table(image_embeddings, wanted, "embedding", "embeddings"),
+        FROZEN: embeddings_from_table(vision_features, wanted, "features", "vision"),
+        **embeddings_from_layers(layer_embeddings, wanted),
+        PIXELS: embeddings_from_pixels(images, wanted, parameters.pixels_side),
+        WORDS: embeddings_from_text(photos["product_id"], products, splits),
     }
 
 
-def of_table(table: Table, image_ids: list[str], column: str, made_by: str) -> NDArray[np.float32]:
+def embeddings_from_table(
+    table: Table, image_ids: list[str], column: str, made_by: str
+) -> NDArray[np.float32]:
     """Read the vectors of photos from a table, at length one.
 
     Raises:
@@ -70,10 +72,10 @@ def of_table(table: Table, image_ids: list[str], column: str, made_by: str) -> N
             f"{table.url} lacks {lacking:,} of the {len(image_ids):,} photos that are asked for: it is of "
             f"other photos than the splits; `kedro run --pipeline={made_by}` makes it anew"
         )
-    return unit(table.vectors([rows[image_id] for image_id in image_ids], column))
+    return l2_normalize(table.vectors([rows[image_id] for image_id in image_ids], column))
 
 
-def of_layers(
+def embeddings_from_layers(
     layer_embeddings: pd.DataFrame, image_ids: list[str]
 ) -> dict[str, NDArray[np.float32]]:
     """Give the vectors of photos by each layer.
@@ -89,19 +91,19 @@ def of_layers(
                 f"layer_embeddings lacks {lacking:,} of the {len(image_ids):,} photos that are asked for: "
                 "it is of other photos than the splits; `kedro run --pipeline=vision` makes it anew"
             )
-        found[f"layer_{layer}"] = unit(np.stack(vectors.to_list()))
+        found[f"layer_{layer}"] = l2_normalize(np.stack(vectors.to_list()))
     return found
 
 
-def of_pixels(images: Table, image_ids: list[str], side: int) -> NDArray[np.float32]:
+def embeddings_from_pixels(images: Table, image_ids: list[str], side: int) -> NDArray[np.float32]:
     """Read photos as small pixels, each around its own mean, so that a cosine is their correlation."""
-    small = small_photos(images, side, frozenset(image_ids))
+    small = load_thumbnails(images, side, frozenset(image_ids))
     places = {image_id: place for place, image_id in enumerate(small.image_ids)}
     pixels = small.pixels[[places[image_id] for image_id in image_ids]]
-    return unit(pixels - pixels.mean(axis=1, keepdims=True))
+    return l2_normalize(pixels - pixels.mean(axis=1, keepdims=True))
 
 
-def of_words(
+def embeddings_from_text(
     product_ids: "pd.Series[Any]", products: pd.DataFrame, splits: pd.DataFrame
 ) -> Vectors:
     """Give TF-IDF of title and description of each photo's listing, learned on the training split.
@@ -120,7 +122,7 @@ def of_words(
     return words.transform(text.loc[product_ids.to_numpy()])
 
 
-def unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+def l2_normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
     """Scale rows to length one; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled = vectors / np.where(lengths > 0, lengths, 1)

@@ -11,7 +11,7 @@ from fb_marketplace.evaluation.retrieval_metrics import (
     RECALLS,
 )
 from fb_marketplace.pipelines.indexing.comparison_embeddings import ENCODER
-from fb_marketplace.pipelines.indexing.evaluate_retrieval import ALONE, SERVED
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import FULL_GALLERY, WITHIN_SPLIT
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ SHOWN: Final = {
 }
 
 
-def say_how_well_it_finds(retrieval_metrics: dict[str, Any]) -> None:
+def log_retrieval_metrics(retrieval_metrics: dict[str, Any]) -> None:
     """Log what :func:`lines` tells."""
     for line in lines(retrieval_metrics):
         logger.info("%s", line)
@@ -33,9 +33,9 @@ def say_how_well_it_finds(retrieval_metrics: dict[str, Any]) -> None:
 
 def lines(metrics: Mapping[str, Any]) -> list[str]:
     """Tell the measures by gallery, each with its interval, beside what they have to beat."""
-    told = [f"{SERVED}, in the index as served; photos of the test split ask"]
-    told += _encoder(metrics[SERVED])
-    for split, gallery in ALONE.items():
+    told = [f"{FULL_GALLERY}, in the index as served; photos of the test split ask"]
+    told += _encoder(metrics[FULL_GALLERY])
+    for split, gallery in WITHIN_SPLIT.items():
         told.append(f"{gallery}, exactly; photos of the {split} split ask each other")
         told += _encoder(metrics[gallery])
         for name, found in metrics["baselines"][gallery].items():

@@ -6,42 +6,46 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.retrieval_metrics import OF_PRODUCTS, Ranking, measures_of
+from fb_marketplace.evaluation.retrieval_metrics import (
+    PRODUCT_METRICS,
+    RankedResults,
+    compute_retrieval_metrics,
+)
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.pipelines.indexing.comparison_embeddings import (
     ENCODER,
-    OF_LISTINGS,
-    of_table,
-    represent,
+    LISTING_LEVEL,
+    compute_comparison_embeddings,
+    embeddings_from_table,
 )
-from fb_marketplace.pipelines.indexing.exact_ranking import Hits, rank_all, search
-from fb_marketplace.pipelines.indexing.gallery import Gallery, Places, gallery_of
-from fb_marketplace.pipelines.indexing.random_baseline import chance_of
-from fb_marketplace.schemas.splits import MEASURED
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.indexing.exact_ranking import TopHits, exact_search, rank_all
+from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices, make_gallery
+from fb_marketplace.pipelines.indexing.random_baseline import expected_random
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.ann.index import Index
 
-SERVED: Final = "all_photos"
-ALONE: Final = {split: f"{split}_photos" for split in MEASURED}
+FULL_GALLERY: Final = "all_photos"
+WITHIN_SPLIT: Final = {split: f"{split}_photos" for split in EVALUATION_SPLITS}
 """The galleries that hold the photos of one split and no others."""
 
 
-class Served(NamedTuple):
+class ServedIndex(NamedTuple):
     """What the index gave for each query, and how good that is."""
 
     hits: pd.DataFrame
     measured: pd.DataFrame
 
 
-def ask_served(
-    image_index: StoredFile,
-    image_index_ids: StoredFile,
+def evaluate_served_index(
+    image_index: FileRef,
+    image_index_ids: FileRef,
     image_embeddings: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
-) -> Served:
+) -> ServedIndex:
     """Ask the index, as it is served, for each photo of the test split.
 
     The query itself and its copies, near ones too, are not hits.
@@ -59,17 +63,18 @@ def ask_served(
         query and measure, see :func:`ask_alone`.
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
-    gallery = gallery_of(list(index.image_ids), products, splits, duplicate_groups)
+    gallery = make_gallery(list(index.image_ids), products, splits, duplicate_groups)
     queries = np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64)
     asked = gallery.photos["image_id"].iloc[queries].to_list()
-    vectors = of_table(image_embeddings, asked, "embedding", "embeddings")
-    hits, ranking = search(index, gallery, queries, vectors)
-    return Served(
-        _hit_table(hits, gallery, queries), _measured(ranking, gallery, queries, SERVED, ENCODER)
+    vectors = embeddings_from_table(image_embeddings, asked, "embedding", "embeddings")
+    hits, ranking = exact_search(index, gallery, queries, vectors)
+    return ServedIndex(
+        _hit_table(hits, gallery, queries),
+        _measured(ranking, gallery, queries, FULL_GALLERY, ENCODER),
     )
 
 
-def ask_alone(
+def evaluate_within_split(
     image_embeddings: Table,
     vision_features: Table,
     layer_embeddings: pd.DataFrame,
@@ -100,7 +105,7 @@ def ask_alone(
         [
             _measured(rank_all(vectors, gallery), gallery, np.arange(len(gallery)), name, embedding)
             for name, gallery in _galleries(products, splits, duplicate_groups)
-            for embedding, vectors in represent(
+            for embedding, vectors in compute_comparison_embeddings(
                 gallery.photos,
                 image_embeddings,
                 vision_features,
@@ -119,12 +124,12 @@ def _galleries(
     products: pd.DataFrame, splits: pd.DataFrame, duplicate_groups: pd.DataFrame
 ) -> Iterator[tuple[str, Gallery]]:
     image_ids = splits["image_id"].dropna().sort_values()
-    whole = gallery_of(image_ids, products, splits, duplicate_groups)
-    for split, name in ALONE.items():
+    whole = make_gallery(image_ids, products, splits, duplicate_groups)
+    for split, name in WITHIN_SPLIT.items():
         yield name, whole.among(split)
 
 
-def _hit_table(hits: Hits, gallery: Gallery, queries: Places) -> pd.DataFrame:
+def _hit_table(hits: TopHits, gallery: Gallery, queries: RowIndices) -> pd.DataFrame:
     asked, rank = np.nonzero(hits.places >= 0)
     image_ids = gallery.photos["image_id"].to_numpy()
     return pd.DataFrame(
@@ -139,11 +144,11 @@ def _hit_table(hits: Hits, gallery: Gallery, queries: Places) -> pd.DataFrame:
 
 
 def _measured(
-    ranking: Ranking, gallery: Gallery, queries: Places, name: str, embedding: str
+    ranking: RankedResults, gallery: Gallery, queries: RowIndices, name: str, embedding: str
 ) -> pd.DataFrame:
     """Give a row for each query and measure that it counts for."""
     photos = gallery.photos.iloc[queries]
-    chance = chance_of(ranking.available)
+    chance = expected_random(ranking.available)
     parts = [
         pd.DataFrame(
             {
@@ -158,7 +163,7 @@ def _measured(
                 "chance": chance[measure],
             }
         )
-        for measure, values in measures_of(ranking).items()
-        if not (embedding in OF_LISTINGS and measure in OF_PRODUCTS)
+        for measure, values in compute_retrieval_metrics(ranking).items()
+        if not (embedding in LISTING_LEVEL and measure in PRODUCT_METRICS)
     ]
     return pd.concat(parts, ignore_index=True).dropna(subset="value", ignore_index=True)

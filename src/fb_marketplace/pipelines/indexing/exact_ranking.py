@@ -6,26 +6,26 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.evaluation.relevance import LEFT_OUT, SAME_PRODUCT, UNRELATED, Grades
+from fb_marketplace.evaluation.relevance import EXCLUDED, SAME_PRODUCT, UNRELATED, Grades
 from fb_marketplace.evaluation.retrieval_metrics import (
     DEPTH,
     Counts,
-    Ranking,
+    RankedResults,
     average_precision,
 )
-from fb_marketplace.pipelines.indexing.gallery import Gallery, Places
+from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices
 from fb_marketplace_serving.ann.index import Index
 
 Vectors: TypeAlias = Any
 """float32, (photos, dimension), each row of unit length or zero; an array, or a sparse one of SciPy's."""
 
-SIMILARITIES_AT_ONCE: Final = 4_000_000
+SIMILARITY_BATCH_SIZE: Final = 4_000_000
 """Bounds the memory: queries are taken in blocks, and no matrix of all by all is made."""
 
 NO_HIT: Final = -1
 
 
-class Hits(NamedTuple):
+class TopHits(NamedTuple):
     """What the index gave for each query, first hits first; all (queries, 10).
 
     Attributes:
@@ -34,23 +34,23 @@ class Hits(NamedTuple):
         grades: int8; 0 where there was no more.
     """
 
-    places: Places
+    places: RowIndices
     similarities: NDArray[np.float32]
     grades: Grades
 
 
-def rank_all(vectors: Vectors, gallery: Gallery) -> Ranking:
+def rank_all(vectors: Vectors, gallery: Gallery) -> RankedResults:
     """Ask a gallery for each of its own photos, by cosine; of equals the first in the gallery leads."""
     rankings = [
         _ranked(_similarities(vectors, queries), gallery.grades(queries))
         for queries in _blocks(np.arange(len(gallery)), len(gallery))
     ]
-    return Ranking(*(np.concatenate(parts) for parts in zip(*rankings, strict=True)))
+    return RankedResults(*(np.concatenate(parts) for parts in zip(*rankings, strict=True)))
 
 
-def search(
-    index: Index, gallery: Gallery, queries: Places, vectors: NDArray[np.float32]
-) -> tuple[Hits, Ranking]:
+def exact_search(
+    index: Index, gallery: Gallery, queries: RowIndices, vectors: NDArray[np.float32]
+) -> tuple[TopHits, RankedResults]:
     """Ask the index for photos that it holds, and leave out each one's copies.
 
     Args:
@@ -65,23 +65,23 @@ def search(
         grades = gallery.grades(queries[block])
         found.append(_first_hits(*index.search(vectors[block], reach), grades))
         available.append(_available(grades))
-    hits = Hits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-    return hits, Ranking(hits.grades, np.concatenate(available), None)
+    hits = TopHits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+    return hits, RankedResults(hits.grades, np.concatenate(available), None)
 
 
-def _ranked(similarities: NDArray[np.float32], grades: Grades) -> Ranking:
-    similarities[grades == LEFT_OUT] = -np.inf
+def _ranked(similarities: NDArray[np.float32], grades: Grades) -> RankedResults:
+    similarities[grades == EXCLUDED] = -np.inf
     order = np.argsort(-similarities, axis=1, kind="stable")
     ordered = np.take_along_axis(grades, order, axis=1)
     first = np.maximum(ordered[:, :DEPTH], UNRELATED)
     padded = np.pad(first, ((0, 0), (0, DEPTH - first.shape[1])), constant_values=UNRELATED)
-    return Ranking(padded, _available(grades), average_precision(ordered == SAME_PRODUCT))
+    return RankedResults(padded, _available(grades), average_precision(ordered == SAME_PRODUCT))
 
 
-def _first_hits(rows: Places, distances: NDArray[np.float32], grades: Grades) -> Hits:
+def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades) -> TopHits:
     """Take the first of what an index gave, without what is left out and what is no row."""
     of_hits = np.take_along_axis(grades, np.maximum(rows, 0), axis=1)
-    kept = (rows >= 0) & (of_hits != LEFT_OUT)
+    kept = (rows >= 0) & (of_hits != EXCLUDED)
     first = np.argsort(~kept, axis=1, kind="stable")[:, :DEPTH]
     there = np.take_along_axis(kept, first, axis=1)
 
@@ -93,7 +93,7 @@ def _first_hits(rows: Places, distances: NDArray[np.float32], grades: Grades) ->
         return np.pad(chosen, ((0, 0), (0, lacking)), constant_values=nothing)
 
     # Between unit vectors the squared distance is 2 - 2 cos.
-    return Hits(taken(rows, NO_HIT), taken(1 - distances / 2, np.nan), taken(of_hits, UNRELATED))
+    return TopHits(taken(rows, NO_HIT), taken(1 - distances / 2, np.nan), taken(of_hits, UNRELATED))
 
 
 def _available(grades: Grades) -> Counts:
@@ -101,14 +101,14 @@ def _available(grades: Grades) -> Counts:
     return np.stack(counts, axis=1).astype(np.int64)
 
 
-def _similarities(vectors: Vectors, queries: Places) -> NDArray[np.float32]:
+def _similarities(vectors: Vectors, queries: RowIndices) -> NDArray[np.float32]:
     product = vectors[queries] @ vectors.T
     dense = product if isinstance(product, np.ndarray) else product.toarray()
     return np.asarray(dense, dtype=np.float32)
 
 
-def _blocks(places: Places, photos: int) -> Iterator[Places]:
+def _blocks(places: RowIndices, photos: int) -> Iterator[RowIndices]:
     """Cut queries into blocks; one empty block where there are none."""
-    size = max(1, SIMILARITIES_AT_ONCE // max(1, photos))
+    size = max(1, SIMILARITY_BATCH_SIZE // max(1, photos))
     for start in range(0, max(1, len(places)), size):
         yield places[start : start + size]

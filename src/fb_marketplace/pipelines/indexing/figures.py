@@ -5,7 +5,7 @@ import pandas as pd
 
 from fb_marketplace.evaluation.contact_sheet import Cell, contact_sheet
 from fb_marketplace.evaluation.relevance import (
-    IN_WORDS,
+    DESCRIPTIONS,
     SAME_PATH,
     SAME_PRODUCT,
     SAME_ROOT,
@@ -15,7 +15,7 @@ from fb_marketplace.evaluation.retrieval_metrics import RECALLS
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.storage.keyed_table import Table
 
-COLOURS = {
+GRADE_COLORS = {
     SAME_PRODUCT: "#1a7f37",
     SAME_PATH: "#7bbf4a",
     SAME_ROOT: "#e0a800",
@@ -26,7 +26,7 @@ COLOURS = {
 FIRST, *_, TENTH = RECALLS
 
 
-def draw_hits(
+def plot_hits(
     retrieval_hits: pd.DataFrame,
     retrieval_served: pd.DataFrame,
     images: Table,
@@ -64,7 +64,7 @@ def draw_hits(
         hits = shown[shown["image_id"] == query].sort_values("rank")
         row = [Cell(jpegs[query], f"asked: {what}", "black")]
         row += [
-            Cell(jpegs[hit], f"{IN_WORDS[grade]} {similarity:.2f}", COLOURS[grade])
+            Cell(jpegs[hit], f"{DESCRIPTIONS[grade]} {similarity:.2f}", GRADE_COLORS[grade])
             for hit, grade, similarity in zip(
                 hits["hit"], hits["grade"], hits["similarity"], strict=True
             )

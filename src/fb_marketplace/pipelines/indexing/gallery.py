@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.relevance import (
-    LEFT_OUT,
+    EXCLUDED,
     SAME_PATH,
     SAME_PRODUCT,
     SAME_ROOT,
@@ -15,7 +15,7 @@ from fb_marketplace.evaluation.relevance import (
     Grades,
 )
 
-Places = NDArray[np.int64]
+RowIndices = NDArray[np.int64]
 
 
 class Gallery:
@@ -40,7 +40,7 @@ class Gallery:
         """Give the photos of a split alone."""
         return Gallery(self.photos[self.photos["split"] == split])
 
-    def grades(self, queries: Places) -> Grades:
+    def grades(self, queries: RowIndices) -> Grades:
         """Grade every photo for each of these queries, which are places in the gallery.
 
         Returns:
@@ -52,7 +52,7 @@ class Gallery:
             ("category", SAME_ROOT),
             ("category_path", SAME_PATH),
             ("product_id", SAME_PRODUCT),
-            ("copies", LEFT_OUT),
+            ("copies", EXCLUDED),
         ):
             codes = self._codes[name]
             graded[codes[queries][:, np.newaxis] == codes] = grade
@@ -64,7 +64,7 @@ class Gallery:
         return int(np.bincount(self._codes["copies"]).max(initial=1))
 
 
-def gallery_of(
+def make_gallery(
     image_ids: "pd.Series[Any] | list[str]",
     products: pd.DataFrame,
     splits: pd.DataFrame,

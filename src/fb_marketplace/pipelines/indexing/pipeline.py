@@ -3,10 +3,13 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.indexing.build_index import build_index
-from fb_marketplace.pipelines.indexing.console import say_how_well_it_finds
-from fb_marketplace.pipelines.indexing.evaluate_retrieval import ask_alone, ask_served
-from fb_marketplace.pipelines.indexing.figures import draw_hits
-from fb_marketplace.pipelines.indexing.summarize import measure_retrieval
+from fb_marketplace.pipelines.indexing.console import log_retrieval_metrics
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
+    evaluate_served_index,
+    evaluate_within_split,
+)
+from fb_marketplace.pipelines.indexing.figures import plot_hits
+from fb_marketplace.pipelines.indexing.summarize import summarize_retrieval
 
 
 def create_pipeline() -> Pipeline:
@@ -19,7 +22,7 @@ def create_pipeline() -> Pipeline:
                 ["image_index", "image_index_ids", "index_card"],
             ),
             node(
-                ask_served,
+                evaluate_served_index,
                 [
                     "image_index",
                     "image_index_ids",
@@ -31,7 +34,7 @@ def create_pipeline() -> Pipeline:
                 ["retrieval_hits", "retrieval_served"],
             ),
             node(
-                ask_alone,
+                evaluate_within_split,
                 [
                     "image_embeddings",
                     "vision_features",
@@ -45,13 +48,13 @@ def create_pipeline() -> Pipeline:
                 "retrieval_alone",
             ),
             node(
-                measure_retrieval,
+                summarize_retrieval,
                 ["retrieval_served", "retrieval_alone", "params:retrieval"],
                 ["retrieval_metrics", "retrieval_by_category"],
             ),
-            node(say_how_well_it_finds, "retrieval_metrics", None),
+            node(log_retrieval_metrics, "retrieval_metrics", None),
             node(
-                draw_hits,
+                plot_hits,
                 ["retrieval_hits", "retrieval_served", "images", "params:retrieval"],
                 "retrieval_sheet",
             ),

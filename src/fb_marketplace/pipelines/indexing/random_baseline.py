@@ -18,22 +18,22 @@ from fb_marketplace.evaluation.retrieval_metrics import (
 )
 
 
-def chance_of(available: Counts) -> dict[str, Floats]:
+def expected_random(available: Counts) -> dict[str, Floats]:
     """Give what each query may expect of a random order: (queries,) by measure.
 
     Args:
         available: int64, (queries, 4), how many photos of each grade, from 0 to 3, there are.
     """
     photos, partners = available.sum(axis=1), available[:, SAME_PRODUCT]
-    expected = {name: recall(partners, photos, depth) for name, depth in RECALLS.items()}
+    expected = {name: random_recall(partners, photos, depth) for name, depth in RECALLS.items()}
     return expected | {
-        AVERAGE_PRECISION: average_precision(partners, photos),
-        PRECISION: precision(available[:, SAME_ROOT:].sum(axis=1), photos, DEPTH),
-        NDCG: ndcg(available, DEPTH),
+        AVERAGE_PRECISION: random_average_precision(partners, photos),
+        PRECISION: random_precision(available[:, SAME_ROOT:].sum(axis=1), photos, DEPTH),
+        NDCG: random_ndcg(available, DEPTH),
     }
 
 
-def recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
+def random_recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
     """Give the chance that one of m among n is among the first k: 1 - C(n-m, k) / C(n, k).
 
     Args:
@@ -48,7 +48,7 @@ def recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
     return np.where(relevant > 0, 1 - np.prod(others / left, axis=1), 0.0)
 
 
-def average_precision(relevant: Counts, photos: Counts) -> Floats:
+def random_average_precision(relevant: Counts, photos: Counts) -> Floats:
     """Give the expected average precision of m among n: the mean over ranks i of E[precision].
 
     A relevant photo at rank i has on average (i-1)(m-1)/(n-1) others before it, and any rank is as
@@ -60,12 +60,12 @@ def average_precision(relevant: Counts, photos: Counts) -> Floats:
     return np.where(relevant > 0, expected, np.nan)
 
 
-def precision(relevant: Counts, photos: Counts, depth: int) -> Floats:
+def random_precision(relevant: Counts, photos: Counts, depth: int) -> Floats:
     """Give the expected share of the first hits that are relevant; those that lack are wrong."""
     return relevant / np.maximum(photos, 1) * np.minimum(photos, depth) / depth
 
 
-def ndcg(available: Counts, depth: int) -> Floats:
+def random_ndcg(available: Counts, depth: int) -> Floats:
     """Give the expected NDCG: at any rank stands the mean gain. NaN where there is nothing to gain."""
     photos = available.sum(axis=1)
     mean_gains = available @ gains(np.arange(available.shape[1])) / np.maximum(photos, 1)

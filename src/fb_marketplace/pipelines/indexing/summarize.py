@@ -15,10 +15,10 @@ from fb_marketplace.evaluation.retrieval_metrics import (
 )
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.pipelines.indexing.comparison_embeddings import ENCODER
-from fb_marketplace.pipelines.indexing.evaluate_retrieval import ALONE, SERVED
+from fb_marketplace.pipelines.indexing.evaluate_retrieval import FULL_GALLERY, WITHIN_SPLIT
 
-MEASURES: Final = (*RECALLS, AVERAGE_PRECISION, PRECISION, NDCG)
-OF_HITS: Final = (*RECALLS, PRECISION, NDCG)
+METRICS: Final = (*RECALLS, AVERAGE_PRECISION, PRECISION, NDCG)
+HIT_METRICS: Final = (*RECALLS, PRECISION, NDCG)
 """Those that the first hits suffice for, which is all that an index gives."""
 
 FIRST, *_, TENTH = RECALLS
@@ -33,7 +33,7 @@ class Report(NamedTuple):
     by_category: pd.DataFrame
 
 
-def measure_retrieval(
+def summarize_retrieval(
     retrieval_served: pd.DataFrame, retrieval_alone: pd.DataFrame, parameters: RetrievalParameters
 ) -> Report:
     """Estimate each measure, with an interval over groups, beside chance and what it has to beat.
@@ -53,15 +53,17 @@ def measure_retrieval(
         UserError: a split has no photo with a partner.
     """
     metrics: dict[str, Any] = {
-        SERVED: _estimates(_of(retrieval_served, SERVED, ENCODER), OF_HITS, parameters),
+        FULL_GALLERY: _estimates(
+            _of(retrieval_served, FULL_GALLERY, ENCODER), HIT_METRICS, parameters
+        ),
         "baselines": {},
         "gains": {},
     }
     others = [name for name in retrieval_alone["embedding"].unique() if name != ENCODER]
-    for gallery in ALONE.values():
+    for gallery in WITHIN_SPLIT.values():
         ours = _of(retrieval_alone, gallery, ENCODER)
         theirs = {name: _of(retrieval_alone, gallery, name) for name in others}
-        metrics[gallery] = _estimates(ours, MEASURES, parameters)
+        metrics[gallery] = _estimates(ours, METRICS, parameters)
         metrics["baselines"][gallery] = {
             name: _estimates(found, _measures_of(found), parameters)
             for name, found in theirs.items()
@@ -69,7 +71,7 @@ def measure_retrieval(
         metrics["gains"][gallery] = {
             name: _gains(ours, found, parameters) for name, found in theirs.items()
         }
-    tested = _of(retrieval_alone, ALONE["test"], ENCODER)
+    tested = _of(retrieval_alone, WITHIN_SPLIT["test"], ENCODER)
     return Report(metrics, _by_category(tested, parameters))
 
 
@@ -78,7 +80,7 @@ def _of(queries: pd.DataFrame, gallery: str, embedding: str) -> pd.DataFrame:
 
 
 def _measures_of(queries: pd.DataFrame) -> list[str]:
-    return [name for name in MEASURES if (queries["measure"] == name).any()]
+    return [name for name in METRICS if (queries["measure"] == name).any()]
 
 
 def _estimates(

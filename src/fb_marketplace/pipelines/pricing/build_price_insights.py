@@ -6,30 +6,30 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.parameters.pricing import PriceNoteParameters
+from fb_marketplace.parameters.pricing import PricingParameters
 from fb_marketplace.pipelines.pricing.comparable_listings import (
-    NONE,
-    Alike,
+    NO_NEIGHBOR,
+    ComparableListings,
     Kinds,
-    alike_listings,
+    find_comparable_listings,
 )
-from fb_marketplace.pipelines.pricing.insights import photos_elsewhere, unusual_prices
-from fb_marketplace.pipelines.pricing.metrics import count_notes, measure_typical
+from fb_marketplace.pipelines.pricing.insights import find_photos_elsewhere, find_unusual_prices
+from fb_marketplace.pipelines.pricing.metrics import count_insights, evaluate_price_intervals
 from fb_marketplace.pipelines.pricing.price_intervals import (
-    Chosen,
-    Typical,
-    calibrated,
-    of_market,
-    typical_prices,
+    PriceInterval,
+    SelectedIntervals,
+    calibrate_intervals,
+    compute_price_intervals,
+    interval_from_category,
 )
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace.storage.vectors import Vectors, vectors_of
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.price_insights import Note, write_price_notes
+from fb_marketplace.storage.vectors import VectorTable, read_vectors
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.price_insights import Insight, write_price_insights
 
 
-class Made(NamedTuple):
+class PriceInsightArtifacts(NamedTuple):
     """Parquet for the server's ``PriceNotes``, and how well typical prices hold."""
 
     price_notes: bytes
@@ -39,21 +39,21 @@ class Made(NamedTuple):
 class _Found(NamedTuple):
     """What there is of typical prices: by alike listings, and trivially."""
 
-    alike: Alike
-    chosen: Chosen
-    trivial: Typical
+    alike: ComparableListings
+    chosen: SelectedIntervals
+    trivial: PriceInterval
 
 
-def make_price_notes(
+def build_price_insights(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     text_embeddings: Table,
-    listing_facts: StoredFile,
+    listing_facts: FileRef,
     images: Table,
     image_products: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
-    parameters: PriceNoteParameters,
-) -> Made:
+    parameters: PricingParameters,
+) -> PriceInsightArtifacts:
     """Say of each listing what alike listings ask, and note what a buyer may want to look at.
 
     A price that is not meant as one (zero, a joke, absurd) counts for no other listing, and has no typical
@@ -72,18 +72,18 @@ def make_price_notes(
     Returns:
         ``price_notes``; and ``price_note_metrics``: see :func:`measure_typical` and :func:`count_notes`.
     """
-    facts = Facts.from_bytes(listing_facts.read())
+    facts = ListingFeatures.from_bytes(listing_facts.read())
     listed = _with_meant_price(products, splits, facts)
-    texts = vectors_of(text_embeddings, "product_id", "meaning")
+    texts = read_vectors(text_embeddings, "product_id", "meaning")
     found = _typical(listed, texts, parameters)
     shown = [
-        [row for row in rows if row != NONE]
+        [row for row in rows if row != NO_NEIGHBOR]
         for rows in found.alike.rows[:, : parameters.shown_alike].tolist()
     ]
-    unusual = unusual_prices(
+    unusual = find_unusual_prices(
         listed, found.chosen.typical, found.chosen.listings, shown, parameters.unusual_factor
     )
-    elsewhere = photos_elsewhere(
+    elsewhere = find_photos_elsewhere(
         products,
         image_products,
         duplicate_groups,
@@ -94,17 +94,19 @@ def make_price_notes(
         product: [*unusual.get(product, []), *elsewhere.get(product, [])]
         for product in unusual.keys() | elsewhere.keys()
     }
-    return Made(
+    return PriceInsightArtifacts(
         _written(facts.product_ids, listed, found.chosen.typical, shown, notes),
         {
             "listings": len(products),
-            **measure_typical(listed, found.chosen, found.trivial, parameters),
-            "notes": count_notes(notes),
+            **evaluate_price_intervals(listed, found.chosen, found.trivial, parameters),
+            "notes": count_insights(notes),
         },
     )
 
 
-def _with_meant_price(products: pd.DataFrame, splits: pd.DataFrame, facts: Facts) -> pd.DataFrame:
+def _with_meant_price(
+    products: pd.DataFrame, splits: pd.DataFrame, facts: ListingFeatures
+) -> pd.DataFrame:
     """Give the listings whose price is meant, with group, split and family; sorted by id."""
     meant = products[products["price_flag"].isna() & (products["price"] > 0)]
     where = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
@@ -116,13 +118,13 @@ def _with_meant_price(products: pd.DataFrame, splits: pd.DataFrame, facts: Facts
     )
 
 
-def _typical(listed: pd.DataFrame, texts: Vectors, parameters: PriceNoteParameters) -> _Found:
+def _typical(listed: pd.DataFrame, texts: VectorTable, parameters: PricingParameters) -> _Found:
     kinds = Kinds(
         _numbered(listed["category"] + "\n" + listed["currency"]),
         _numbered(listed["category_path"]),
         listed["family"].to_numpy(np.int32),
     )
-    alike = alike_listings(
+    alike = find_comparable_listings(
         texts.of(listed["product_id"].to_list()),
         kinds,
         max(parameters.neighbours),
@@ -131,20 +133,22 @@ def _typical(listed: pd.DataFrame, texts: Vectors, parameters: PriceNoteParamete
     )
     logs = np.log(listed["price"].to_numpy(np.float64))
     splits = listed["split"].to_numpy(str)
-    by_market = of_market(logs, kinds.market, splits == "train", parameters.least_spread)
+    by_market = interval_from_category(
+        logs, kinds.market, splits == "train", parameters.least_spread
+    )
     return _Found(
         alike,
-        typical_prices(logs, alike, splits, parameters),
-        calibrated(logs, by_market, splits != "test", parameters.coverage),
+        compute_price_intervals(logs, alike, splits, parameters),
+        calibrate_intervals(logs, by_market, splits != "test", parameters.coverage),
     )
 
 
 def _written(
     product_ids: tuple[str, ...],
     listed: pd.DataFrame,
-    typical: Typical,
+    typical: PriceInterval,
     shown: list[list[int]],
-    notes: dict[str, list[Note]],
+    notes: dict[str, list[Insight]],
 ) -> bytes:
     place = {product: row for row, product in enumerate(product_ids)}
     rows = [place[product] for product in listed["product_id"]]
@@ -153,7 +157,7 @@ def _written(
     alike: list[list[int]] = [[] for _ in product_ids]
     for row, others in zip(rows, shown, strict=True):
         alike[row] = [rows[other] for other in others]
-    return write_price_notes(
+    return write_price_insights(
         product_ids, low, high, alike, [notes.get(product, []) for product in product_ids]
     )
 

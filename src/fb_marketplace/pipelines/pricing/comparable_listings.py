@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from fb_marketplace.observability.progress import Progress
 
-NEARNESSES_AT_ONCE: Final = 4_000_000
+SIMILARITY_BATCH_SIZE: Final = 4_000_000
 """Bounds the memory: listings are taken in blocks, and no matrix of all by all is made."""
 
-LOOKED_AT: Final = 3
+MAX_CANDIDATES: Final = 3
 """Times as many as are wanted; where they are of fewer families, fewer are found."""
 
-NONE: Final = -1
+NO_NEIGHBOR: Final = -1
 
 
 class Kinds(NamedTuple):
@@ -30,7 +30,7 @@ class Kinds(NamedTuple):
     family: NDArray[np.int32]
 
 
-class Alike(NamedTuple):
+class ComparableListings(NamedTuple):
     """The most alike listings of each, the most alike first.
 
     Attributes:
@@ -42,9 +42,9 @@ class Alike(NamedTuple):
     nearness: NDArray[np.float32]
 
 
-def alike_listings(
+def find_comparable_listings(
     vectors: NDArray[np.float32], kinds: Kinds, most: int, same_path: float, least: float
-) -> Alike:
+) -> ComparableListings:
     """Find the most alike of other families, one of each family.
 
     A seller who lists a thing ten times would otherwise speak for ten.
@@ -56,14 +56,14 @@ def alike_listings(
         same_path: what a shared path adds to the cosine.
         least: nearness below which listings are not alike.
     """
-    rows = np.full((len(vectors), most), NONE, np.int32)
+    rows = np.full((len(vectors), most), NO_NEIGHBOR, np.int32)
     nearness = np.full((len(vectors), most), np.nan, np.float32)
     with Progress("listings held against others", len(vectors)) as progress:
         for market in np.unique(kinds.market):
             here = np.flatnonzero(kinds.market == market)
             theirs = np.ascontiguousarray(vectors[here])
             path, family = kinds.path[here], kinds.family[here]
-            size = max(1, NEARNESSES_AT_ONCE // len(here))
+            size = max(1, SIMILARITY_BATCH_SIZE // len(here))
             for start in range(0, len(here), size):
                 block = slice(start, start + size)
                 near = theirs[block] @ theirs.T
@@ -71,17 +71,17 @@ def alike_listings(
                 near[(family[block, np.newaxis] == family) | (near < least)] = -np.inf
                 places, found = _first(near, family, most)
                 width = places.shape[1]
-                rows[here[block], :width] = np.where(np.isnan(found), NONE, here[places])
+                rows[here[block], :width] = np.where(np.isnan(found), NO_NEIGHBOR, here[places])
                 nearness[here[block], :width] = found
                 progress.advance(len(near))
-    return Alike(rows, nearness)
+    return ComparableListings(rows, nearness)
 
 
 def _first(
     near: NDArray[np.float32], family: NDArray[np.int32], most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
     """Give places and nearness of the nearest, one a family; NaN where there are no more."""
-    looked_at = min(near.shape[1], LOOKED_AT * most)
+    looked_at = min(near.shape[1], MAX_CANDIDATES * most)
     some = np.argpartition(-near, looked_at - 1, axis=1)[:, :looked_at]
     # By place first, so that of equals the first in order leads.
     some.sort(axis=1)

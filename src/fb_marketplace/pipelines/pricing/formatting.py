@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 SYMBOLS: Final = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
 
-LEAST: Final = 0.01
+MIN_AMOUNT: Final = 0.01
 """That can be asked, but for nothing at all."""
 
 DIGITS: Final = 2
 """That tell what is typical; more would say what is not known."""
 
 
-def money(amount: float, currency: str) -> str:
+def format_money(amount: float, currency: str) -> str:
     """Write an amount, such as £1,234.50; without decimals where there are none.
 
     Args:
@@ -28,7 +28,7 @@ def money(amount: float, currency: str) -> str:
     return f"{symbol}{written}" if symbol else f"{written} {currency}"
 
 
-def rounded_out(
+def round_outward(
     low: NDArray[np.float64], high: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Round intervals to two digits that tell, or hundredths, outwards, so that they hold what they held.
@@ -37,7 +37,7 @@ def rounded_out(
         low: (n,), above zero; NaN stays.
         high: (n,), not below.
     """
-    return np.maximum(_rounded(low, np.floor), LEAST), _rounded(high, np.ceil)
+    return np.maximum(_rounded(low, np.floor), MIN_AMOUNT), _rounded(high, np.ceil)
 
 
 def _rounded(amounts: NDArray[np.float64], rounding: np.ufunc) -> NDArray[np.float64]:

@@ -9,24 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.pricing.formatting import money
-from fb_marketplace.pipelines.pricing.price_intervals import Typical
+from fb_marketplace.pipelines.pricing.formatting import format_money
+from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval
 from fb_marketplace_serving.search.price_insights import (
     PHOTO_ELSEWHERE,
     UNUSUAL_PRICE,
-    Note,
+    Insight,
     PhotoElsewhere,
     UnusualPrice,
 )
 
 
-def unusual_prices(
+def find_unusual_prices(
     listed: pd.DataFrame,
-    typical: Typical,
+    typical: PriceInterval,
     listings: NDArray[np.int32],
     alike: Sequence[Sequence[int]],
     factor: float,
-) -> dict[str, list[Note]]:
+) -> dict[str, list[Insight]]:
     """Note the prices that are far outside of what is typical.
 
     Not where one of the listings that are told as evidence asks about the same, more nearly than the end of
@@ -52,12 +52,14 @@ def unusual_prices(
         between = np.sqrt(prices[row] * (low if below[row] else high))
         if (theirs < between).any() if below[row] else (theirs > between).any():
             continue
-        begin, end, asked = (money(each, currencies[row]) for each in (low, high, prices[row]))
+        begin, end, asked = (
+            format_money(each, currencies[row]) for each in (low, high, prices[row])
+        )
         evidence = UnusualPrice(
             low, high, int(listings[row]), tuple(ids[other] for other in alike[row])
         )
         text = f"Alike listings ask {begin}–{end}; this one asks {asked}."
-        found[ids[row]] = [Note(UNUSUAL_PRICE, text, evidence)]
+        found[ids[row]] = [Insight(UNUSUAL_PRICE, text, evidence)]
     return found
 
 
@@ -86,13 +88,13 @@ class _Photo(NamedTuple):
         return self.source_sha256, self.sha256
 
 
-def photos_elsewhere(
+def find_photos_elsewhere(
     products: pd.DataFrame,
     image_products: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
     digests: pd.DataFrame,
     most: int,
-) -> dict[str, list[Note]]:
+) -> dict[str, list[Insight]]:
     """Note the listings a photo of which stands in another one, of another price or in another town.
 
     Of others that ask the same in the same town one is told. Those that differ in both come first, then
@@ -178,12 +180,12 @@ def _rank(pair: _Pair) -> tuple[int, bool, str, str, str]:
     return -pair.differences, not pair.exact, other.product_id, photo.image_id, other.image_id
 
 
-def _note(pair: _Pair) -> Note:
+def _note(pair: _Pair) -> Insight:
     photo, other = pair
-    asked = money(other.price, other.currency)
+    asked = format_money(other.price, other.currency)
     where = f"{other.town}, {asked}" if other.town else asked
     which = "A photo of this listing also" if pair.exact else "Nearly the same photo as one here"
-    return Note(
+    return Insight(
         PHOTO_ELSEWHERE,
         f"{which} stands in “{other.title}” ({where}).",
         PhotoElsewhere(

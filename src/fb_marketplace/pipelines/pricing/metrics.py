@@ -8,17 +8,25 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
-from fb_marketplace.parameters.pricing import PriceNoteParameters
-from fb_marketplace.pipelines.pricing.price_intervals import Chosen, Typical, held, log_widths
-from fb_marketplace.schemas.splits import MEASURED
-from fb_marketplace_serving.search.price_insights import PHOTO_ELSEWHERE, UNUSUAL_PRICE, Note
+from fb_marketplace.parameters.pricing import PricingParameters
+from fb_marketplace.pipelines.pricing.price_intervals import (
+    PriceInterval,
+    SelectedIntervals,
+    is_covered,
+    log_widths,
+)
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace_serving.search.price_insights import PHOTO_ELSEWHERE, UNUSUAL_PRICE, Insight
 
-ALIKE: Final = "alike_listings"
+COMPARABLES: Final = "alike_listings"
 CATEGORY: Final = "one_interval_a_category"
 
 
-def measure_typical(
-    listed: pd.DataFrame, chosen: Chosen, trivial: Typical, parameters: PriceNoteParameters
+def evaluate_price_intervals(
+    listed: pd.DataFrame,
+    chosen: SelectedIntervals,
+    trivial: PriceInterval,
+    parameters: PricingParameters,
 ) -> dict[str, Any]:
     """Measure intervals on validation, which is of what they were calibrated by, and on test.
 
@@ -37,11 +45,11 @@ def measure_typical(
         over beginning; ``narrower``: by split, by how much that of alike listings is less; and
         ``coverage_by_category`` of alike listings, on test. A split without such a listing is left out.
     """
-    kinds = {ALIKE: chosen.typical, CATEGORY: trivial}
+    kinds = {COMPARABLES: chosen.typical, CATEGORY: trivial}
     prices = listed["price"].to_numpy(np.float64)
     widths = {kind: log_widths(typical) for kind, typical in kinds.items()}
-    both = np.isfinite(widths[ALIKE]) & np.isfinite(widths[CATEGORY])
-    parts = {split: both & (listed["split"] == split).to_numpy() for split in MEASURED}
+    both = np.isfinite(widths[COMPARABLES]) & np.isfinite(widths[CATEGORY])
+    parts = {split: both & (listed["split"] == split).to_numpy() for split in EVALUATION_SPLITS}
     parts = {split: part for split, part in parts.items() if part.any()}
 
     def estimated(values: NDArray[Any], part: NDArray[np.bool_]) -> dict[str, Any]:
@@ -65,11 +73,11 @@ def measure_typical(
             },
         },
         "with_meant_price": len(listed),
-        "with_typical_price": int(np.isfinite(widths[ALIKE]).sum()),
+        "with_typical_price": int(np.isfinite(widths[COMPARABLES]).sum()),
         "intervals": {
             kind: {
                 split: {
-                    "coverage": estimated(held(prices, typical), part),
+                    "coverage": estimated(is_covered(prices, typical), part),
                     "log_width": estimated(widths[kind], part),
                 }
                 for split, part in parts.items()
@@ -77,17 +85,17 @@ def measure_typical(
             for kind, typical in kinds.items()
         },
         "narrower": {
-            split: estimated(widths[CATEGORY] - widths[ALIKE], part)
+            split: estimated(widths[CATEGORY] - widths[COMPARABLES], part)
             for split, part in parts.items()
         },
         "coverage_by_category": {
-            category: estimated(held(prices, chosen.typical), test & (categories == category))
+            category: estimated(is_covered(prices, chosen.typical), test & (categories == category))
             for category in sorted(set(categories[test]))
         },
     }
 
 
-def count_notes(notes: Mapping[str, Sequence[Note]]) -> dict[str, Any]:
+def count_insights(notes: Mapping[str, Sequence[Insight]]) -> dict[str, Any]:
     """Count notes by kind, and the listings that have any of it."""
     kinds = [[note.kind for note in each] for each in notes.values()]
     return {

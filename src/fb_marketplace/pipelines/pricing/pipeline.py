@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.pricing.build_price_insights import make_price_notes
+from fb_marketplace.pipelines.pricing.build_price_insights import build_price_insights
 
 
 def create_pipeline() -> Pipeline:
@@ -10,7 +10,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                make_price_notes,
+                build_price_insights,
                 [
                     "products",
                     "splits",

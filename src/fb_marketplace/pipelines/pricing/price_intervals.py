@@ -14,20 +14,20 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.parameters.pricing import PriceNoteParameters
-from fb_marketplace.pipelines.pricing.comparable_listings import Alike
-from fb_marketplace.pipelines.pricing.formatting import rounded_out
+from fb_marketplace.parameters.pricing import PricingParameters
+from fb_marketplace.pipelines.pricing.comparable_listings import ComparableListings
+from fb_marketplace.pipelines.pricing.formatting import round_outward
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
-HAIR: Final = 1e-9
+EPSILON: Final = 1e-9
 
 HALVINGS: Final = 40
 """Of the range in which the reach is searched for: to a millionth of a millionth."""
 
 
-class Estimate(NamedTuple):
+class PriceEstimate(NamedTuple):
     """What is expected of prices, each float64 (listings,), NaN where nothing is.
 
     Attributes:
@@ -39,7 +39,7 @@ class Estimate(NamedTuple):
     spread: Floats
 
 
-class Typical(NamedTuple):
+class PriceInterval(NamedTuple):
     """Intervals, each (listings,).
 
     Attributes:
@@ -53,7 +53,7 @@ class Typical(NamedTuple):
     reach: float
 
 
-class Chosen(NamedTuple):
+class SelectedIntervals(NamedTuple):
     """Intervals by the number of neighbours that makes them narrowest.
 
     Attributes:
@@ -63,15 +63,15 @@ class Chosen(NamedTuple):
         tried: mean logarithm of end over beginning on the validation split, by number of neighbours.
     """
 
-    typical: Typical
+    typical: PriceInterval
     listings: NDArray[np.int32]
     neighbours: int
     tried: dict[int, float]
 
 
-def typical_prices(
-    logs: Floats, alike: Alike, splits: NDArray[np.str_], parameters: PriceNoteParameters
-) -> Chosen:
+def compute_price_intervals(
+    logs: Floats, alike: ComparableListings, splits: NDArray[np.str_], parameters: PricingParameters
+) -> SelectedIntervals:
     """Give each listing the interval of what alike listings ask.
 
     Args:
@@ -80,10 +80,12 @@ def typical_prices(
         splits: (listings,), where each belongs.
         parameters: of weights and coverage, and the numbers of neighbours to choose from.
     """
-    made: dict[int, Typical] = {}
+    made: dict[int, PriceInterval] = {}
     for neighbours in parameters.neighbours:
-        estimate = of_alike(logs, alike, neighbours, parameters)
-        made[neighbours] = calibrated(logs, estimate, splits != "test", parameters.coverage)
+        estimate = interval_from_comparables(logs, alike, neighbours, parameters)
+        made[neighbours] = calibrate_intervals(
+            logs, estimate, splits != "test", parameters.coverage
+        )
     tried = {
         neighbours: float(np.nanmean(widths)) if np.isfinite(widths).any() else np.inf
         for neighbours, typical in made.items()
@@ -91,12 +93,12 @@ def typical_prices(
     }
     best = min(tried, key=lambda neighbours: (tried[neighbours], neighbours))
     counts = (alike.rows[:, :best] >= 0).sum(axis=1).astype(np.int32)
-    return Chosen(made[best], counts, best, tried)
+    return SelectedIntervals(made[best], counts, best, tried)
 
 
-def of_alike(
-    logs: Floats, alike: Alike, neighbours: int, parameters: PriceNoteParameters
-) -> Estimate:
+def interval_from_comparables(
+    logs: Floats, alike: ComparableListings, neighbours: int, parameters: PricingParameters
+) -> PriceEstimate:
     """Take centre and spread from the nearest listings, the nearer the more.
 
     The centre is the weighted mean of logarithms: on the real listings' validation split it errs less than
@@ -114,12 +116,12 @@ def of_alike(
     spread = (weights * np.abs(asked - centre[:, np.newaxis])).sum(axis=1)
     spread += parameters.least_spread
     centre[~enough] = spread[~enough] = np.nan
-    return Estimate(centre, spread)
+    return PriceEstimate(centre, spread)
 
 
-def of_market(
+def interval_from_category(
     logs: Floats, markets: NDArray[np.int32], train: Mask, least_spread: float
-) -> Estimate:
+) -> PriceEstimate:
     """Take centre and spread from all training listings of the market: what any estimate has to beat."""
     centre, spread = np.full(len(logs), np.nan), np.full(len(logs), np.nan)
     for market in np.unique(markets[train]):
@@ -127,10 +129,12 @@ def of_market(
         asked = logs[here & train]
         centre[here] = asked.mean()
         spread[here] = np.abs(asked - asked.mean()).mean() + least_spread
-    return Estimate(centre, spread)
+    return PriceEstimate(centre, spread)
 
 
-def calibrated(logs: Floats, estimate: Estimate, seen: Mask, coverage: float) -> Typical:
+def calibrate_intervals(
+    logs: Floats, estimate: PriceEstimate, seen: Mask, coverage: float
+) -> PriceInterval:
     """Reach just as far to either side as holds this share of the listings that may be seen.
 
     They are counted by the intervals as they are shown, rounded outwards: those grow with the reach as
@@ -147,31 +151,31 @@ def calibrated(logs: Floats, estimate: Estimate, seen: Mask, coverage: float) ->
     """
     errors = np.abs(logs - estimate.centre) / estimate.spread
     known = seen & np.isfinite(errors)
-    some = Estimate(estimate.centre[known], estimate.spread[known])
+    some = PriceEstimate(estimate.centre[known], estimate.spread[known])
     prices = np.exp(logs[known])
     # Of one more case than there are; with too few for the share, all of them.
     wanted = min(math.ceil((len(prices) + 1) * coverage), len(prices))
     near, far = 0.0, errors[known].max(initial=np.nan if not len(prices) else 0.0)
     for _ in range(HALVINGS):
         middle = (near + far) / 2
-        enough = held(prices, interval(some, middle)).sum() >= wanted
+        enough = is_covered(prices, price_interval(some, middle)).sum() >= wanted
         near, far = (near, middle) if enough else (middle, far)
-    return interval(estimate, float(far))
+    return price_interval(estimate, float(far))
 
 
-def interval(estimate: Estimate, reach: float) -> Typical:
+def price_interval(estimate: PriceEstimate, reach: float) -> PriceInterval:
     """Give the intervals that reach so many spreads to either side, rounded outwards to what is shown."""
     half = reach * estimate.spread
-    low, high = rounded_out(np.exp(estimate.centre - half), np.exp(estimate.centre + half))
-    return Typical(low, high, reach)
+    low, high = round_outward(np.exp(estimate.centre - half), np.exp(estimate.centre + half))
+    return PriceInterval(low, high, reach)
 
 
-def log_widths(typical: Typical) -> Floats:
+def log_widths(typical: PriceInterval) -> Floats:
     """Give the logarithm of end over beginning: float64, (listings,)."""
     return np.log(typical.high) - np.log(typical.low)
 
 
-def held(prices: Floats, typical: Typical) -> Mask:
+def is_covered(prices: Floats, typical: PriceInterval) -> Mask:
     """Say which prices lie within their intervals, both ends included."""
     # A price that came from its logarithm is a hair off.
-    return (prices >= typical.low * (1 - HAIR)) & (prices <= typical.high * (1 + HAIR))
+    return (prices >= typical.low * (1 - EPSILON)) & (prices <= typical.high * (1 + EPSILON))

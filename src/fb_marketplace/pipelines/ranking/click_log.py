@@ -7,8 +7,8 @@ from typing import Final, NamedTuple, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from fb_marketplace.storage.erasure_list import NOBODY, Forgotten
-from fb_marketplace.storage.feedback_source import FeedbackFolder
+from fb_marketplace.storage.erasure_list import EMPTY_ERASURE_LIST, ErasureList
+from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace_serving.feedback.events import ClickLine, SearchLine
 
 Line = TypeVar("Line", bound=BaseModel)
@@ -24,7 +24,7 @@ _TYPES: Final = {
 logger = logging.getLogger(__name__)
 
 
-class LeftOut(NamedTuple):
+class ExcludedEvents(NamedTuple):
     """How much of what was written down cannot be used.
 
     Attributes:
@@ -38,14 +38,16 @@ class LeftOut(NamedTuple):
     unknown: int
 
 
-class Read(NamedTuple):
+class FeedbackResult(NamedTuple):
     """The table; see :class:`fb_marketplace.schemas.retrieval.Feedback`; and what is not in it."""
 
     feedback: pd.DataFrame
-    left_out: LeftOut
+    left_out: ExcludedEvents
 
 
-def read_feedback(raw_feedback: FeedbackFolder, forgotten: Forgotten = NOBODY) -> pd.DataFrame:
+def read_feedback(
+    raw_feedback: FeedbackSource, forgotten: ErasureList = EMPTY_ERASURE_LIST
+) -> pd.DataFrame:
     """Read what was shown and clicked, and log a line of how much there is and how much was left out.
 
     Args:
@@ -56,7 +58,7 @@ def read_feedback(raw_feedback: FeedbackFolder, forgotten: Forgotten = NOBODY) -
         A row for each listing on each page: ``search_id``, ``words``, ``product_id``, ``position``, from 1
         over all pages, and ``clicked``.
     """
-    feedback, left_out = joined(raw_feedback.lines("searches"), raw_feedback.lines("clicks"))
+    feedback, left_out = join_clicks(raw_feedback.lines("searches"), raw_feedback.lines("clicks"))
     gone = feedback["product_id"].map(forgotten.has_product).astype("bool")
     feedback = feedback[~gone].reset_index(drop=True)
     if len(feedback) or any(left_out):
@@ -71,7 +73,7 @@ def read_feedback(raw_feedback: FeedbackFolder, forgotten: Forgotten = NOBODY) -
     return feedback
 
 
-def joined(searches: Iterable[bytes], clicks: Iterable[bytes]) -> Read:
+def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackResult:
     """Join lines of searches and lines of clicks.
 
     Args:
@@ -98,8 +100,8 @@ def joined(searches: Iterable[bytes], clicks: Iterable[bytes]) -> Read:
     feedback = pd.DataFrame(shown, columns=list(_TYPES)).astype(_TYPES)
     pairs = set(zip(feedback["search_id"], feedback["product_id"], strict=True))
     unknown = sum((line.search_id, line.product_id) not in pairs for line in opened)
-    left_out = LeftOut(wrong_searches + wrong_clicks, len(told) - len(by_id), unknown)
-    return Read(feedback, left_out)
+    left_out = ExcludedEvents(wrong_searches + wrong_clicks, len(told) - len(by_id), unknown)
+    return FeedbackResult(feedback, left_out)
 
 
 def _parsed(lines: Iterable[bytes], model: type[Line]) -> tuple[list[Line], int]:

@@ -17,17 +17,17 @@ from numpy.typing import NDArray
 
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.ranking import RankerParameters
-from fb_marketplace.pipelines.ranking.lambdamart import Lessons
-from fb_marketplace.pipelines.ranking.search_corpus import Asker, SearchGallery
-from fb_marketplace.pipelines.ranking.synthetic_queries import Asked
-from fb_marketplace_serving.search.candidates import gather
-from fb_marketplace_serving.search.ranking_features import FEATURES, features_of
+from fb_marketplace.pipelines.ranking.lambdamart import RankingDataset
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
+from fb_marketplace_serving.search.candidates import collect_candidates
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 
 CLICKED: Final = 2
 """The grade of what was clicked: what else was shown has 0."""
 
 
-class Taught(NamedTuple):
+class ClickDataset(NamedTuple):
     """Lessons of clicks.
 
     Attributes:
@@ -38,7 +38,7 @@ class Taught(NamedTuple):
             test split, gone, or not among what the query finds now.
     """
 
-    lessons: Lessons
+    lessons: RankingDataset
     searches: int
     left_out: int
 
@@ -52,13 +52,13 @@ class _Page(NamedTuple):
     clicked: NDArray[np.bool_]
 
 
-def taught_by_clicks(
+def click_dataset(
     feedback: pd.DataFrame,
-    gallery: SearchGallery,
-    asker: Asker,
+    gallery: SearchCorpus,
+    asker: QueryEncoder,
     labels: tuple[str, ...],
     parameters: RankerParameters,
-) -> Taught:
+) -> ClickDataset:
     """Make lessons of clicks.
 
     Each query is asked again, of the listings there are now; of what was shown, what it finds is described
@@ -80,9 +80,9 @@ def taught_by_clicks(
     queries = shown.groupby("words", sort=True)
     with Progress("clicked queries asked", queries.ngroups) as progress:
         for words, rows in queries:
-            query = asker.query(Asked("clicked", "", "", str(words), None, frozenset()))
-            pool = gather(gallery.searched, query)
-            described = features_of(pool, query, catalogue, labels)
+            query = asker.query(SearchQuery("clicked", "", "", str(words), None, frozenset()))
+            pool = collect_candidates(gallery.searched, query)
+            described = compute_features(pool, query, catalogue, labels)
             best_first = np.lexsort((pool.positions, -pool.fused))
             names = [catalogue.product_ids[at] for at in pool.positions[best_first]]
             for page in _pages(rows, dict(zip(names, best_first.tolist(), strict=True))):
@@ -96,19 +96,19 @@ def taught_by_clicks(
                     grades.append(np.where(page.clicked[chosen], CLICKED, 0).astype(np.int8))
                     sizes.append(len(places))
                     groups.append(str(words) if many else page.search_id)
-                    weights.append(weight_of(int(page.positions[click]), parameters))
+                    weights.append(propensity_weight(int(page.positions[click]), parameters))
             progress.advance(1)
-    lessons = Lessons(
+    lessons = RankingDataset(
         np.concatenate(features) if features else np.empty((0, len(FEATURES))),
         np.concatenate(grades) if grades else np.empty(0, np.int8),
         np.array(sizes, np.int64),
         np.array(groups, np.str_),
         np.repeat(np.array(weights, np.float64), sizes),
     )
-    return Taught(lessons, searches, len(shown) - kept)
+    return ClickDataset(lessons, searches, len(shown) - kept)
 
 
-def weight_of(position: int, parameters: RankerParameters) -> float:
+def propensity_weight(position: int, parameters: RankerParameters) -> float:
     """Say how many clicks one at a place counts for: the inverse of how probably it is looked at.
 
     Args:

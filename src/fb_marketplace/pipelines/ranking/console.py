@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.ranking.metrics import RECALL
 logger = logging.getLogger(__name__)
 
 
-def say_how_well_it_ranks(ranking_metrics: dict[str, Any]) -> None:
+def log_ranking_metrics(ranking_metrics: dict[str, Any]) -> None:
     """Log what :func:`lines` tells."""
     for line in lines(ranking_metrics):
         logger.info("%s", line)

@@ -6,21 +6,21 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters.text import WordParameters
-from fb_marketplace.pipelines.ranking.judged_candidates import Candidates, candidates_of
-from fb_marketplace.pipelines.ranking.search_corpus import Asker, SearchGallery
-from fb_marketplace.pipelines.ranking.synthetic_queries import searches_of
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace.storage.vectors import Vectors, vectors_of
+from fb_marketplace.storage.vectors import VectorTable, read_vectors
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
-from fb_marketplace_serving.search.listing_features import Facts
+from fb_marketplace_serving.search.listing_features import ListingFeatures
 from fb_marketplace_serving.search.listings import Listing, read_listings
 
 
 @dataclass(frozen=True, slots=True)
-class Market:
+class SearchEvaluationData:
     """The listings, their vectors, and what is asked of them.
 
     Attributes:
@@ -41,17 +41,17 @@ class Market:
     products: pd.DataFrame
     splits: pd.DataFrame
     duplicate_groups: pd.DataFrame
-    photos: Vectors
-    pictures: Vectors
-    probabilities: Vectors
+    photos: VectorTable
+    pictures: VectorTable
+    probabilities: VectorTable
     photo_products: dict[str, str]
-    texts: Vectors
+    texts: VectorTable
     encoder: TextEncoder
     shown: dict[str, Listing]
-    facts: Facts
+    facts: ListingFeatures
     labels: tuple[str, ...]
 
-    def gallery(self, split: str, words: WordParameters) -> SearchGallery:
+    def gallery(self, split: str, words: BM25Parameters) -> SearchCorpus:
         """Give the listings of a split alone.
 
         Raises:
@@ -59,7 +59,7 @@ class Market:
         """
         return self._gallery_of(self.splits["split"] == split, f"of the split {split}", words)
 
-    def gallery_without(self, split: str, words: WordParameters) -> SearchGallery:
+    def gallery_without(self, split: str, words: BM25Parameters) -> SearchCorpus:
         """Give the listings of all splits but one.
 
         Raises:
@@ -67,13 +67,13 @@ class Market:
         """
         return self._gallery_of(self.splits["split"] != split, f"outside the split {split}", words)
 
-    def asker(self) -> Asker:
+    def asker(self) -> QueryEncoder:
         """Give who puts searches."""
-        return Asker(self.encoder, self.photos, self.probabilities)
+        return QueryEncoder(self.encoder, self.photos, self.probabilities)
 
     def _gallery_of(
-        self, among: "pd.Series[bool]", said: str, words: WordParameters
-    ) -> SearchGallery:
+        self, among: "pd.Series[bool]", said: str, words: BM25Parameters
+    ) -> SearchCorpus:
         here = self.splits[among]
         products = self.products[self.products["product_id"].isin(set(here["product_id"]))]
         if not here["image_id"].notna().any():
@@ -81,7 +81,7 @@ class Market:
                 f"found {len(products):,} listings {said}, none with a photo; expected some: "
                 "give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
             )
-        return SearchGallery(
+        return SearchCorpus(
             products,
             self.shown,
             self.facts,
@@ -92,40 +92,40 @@ class Market:
             words,
         )
 
-    def searches(self, split: str, words: WordParameters) -> list[Candidates]:
+    def searches(self, split: str, words: BM25Parameters) -> list[JudgedCandidates]:
         """Put the searches for the listings of a split to that split."""
-        asked = searches_of(self.products, self.splits, self.duplicate_groups, split)
-        return candidates_of(self.gallery(split, words), self.asker(), asked, self.labels)
+        asked = make_queries(self.products, self.splits, self.duplicate_groups, split)
+        return judge_candidates(self.gallery(split, words), self.asker(), asked, self.labels)
 
 
-def open_market(
+def load_evaluation_corpus(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
     image_embeddings: Table,
     image_products: pd.DataFrame,
-    picture_index: StoredFile,
-    picture_index_ids: StoredFile,
+    picture_index: FileRef,
+    picture_index_ids: FileRef,
     text_embeddings: Table,
-    text_encoder: StoredFile,
-    text_tokenizer: StoredFile,
-    listings: StoredFile,
-    listing_facts: StoredFile,
+    text_encoder: FileRef,
+    text_tokenizer: FileRef,
+    listings: FileRef,
+    listing_facts: FileRef,
     vision_labels: list[str],
-) -> Market:
-    """Read all of it; see :class:`Market`."""
+) -> SearchEvaluationData:
+    """Read all of it; see :class:`SearchEvaluationData`."""
     pictures = Index.from_bytes(picture_index.read(), picture_index_ids.read())
-    return Market(
+    return SearchEvaluationData(
         products,
         splits,
         duplicate_groups,
-        vectors_of(image_embeddings, "image_id", "embedding"),
-        Vectors(pictures.image_ids, pictures.vectors(np.arange(len(pictures)))),
-        vectors_of(image_embeddings, "image_id", "probabilities"),
+        read_vectors(image_embeddings, "image_id", "embedding"),
+        VectorTable(pictures.image_ids, pictures.vectors(np.arange(len(pictures)))),
+        read_vectors(image_embeddings, "image_id", "probabilities"),
         dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
-        vectors_of(text_embeddings, "product_id", "meaning"),
+        read_vectors(text_embeddings, "product_id", "meaning"),
         TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read()),
         read_listings(listings.read()),
-        Facts.from_bytes(listing_facts.read()),
+        ListingFeatures.from_bytes(listing_facts.read()),
         tuple(vision_labels),
     )

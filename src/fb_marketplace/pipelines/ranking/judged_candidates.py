@@ -7,13 +7,13 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.relevance import Grades
 from fb_marketplace.observability.progress import Progress
-from fb_marketplace.pipelines.ranking.search_corpus import Asker, SearchGallery
-from fb_marketplace.pipelines.ranking.synthetic_queries import Asked
-from fb_marketplace_serving.search.candidates import Pool, gather
-from fb_marketplace_serving.search.ranking_features import features_of
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
+from fb_marketplace_serving.search.candidates import CandidateSet, collect_candidates
+from fb_marketplace_serving.search.ranking_features import compute_features
 
 
-class Candidates(NamedTuple):
+class JudgedCandidates(NamedTuple):
     """What one search found.
 
     Attributes:
@@ -25,17 +25,17 @@ class Candidates(NamedTuple):
         available: int64, (4,), how many families of each grade there were to find.
     """
 
-    asked: Asked
-    pool: Pool
+    asked: SearchQuery
+    pool: CandidateSet
     features: NDArray[np.float64]
     grades: Grades
     families: NDArray[np.int32]
     available: NDArray[np.int64]
 
 
-def candidates_of(
-    gallery: SearchGallery, asker: Asker, searches: list[Asked], labels: tuple[str, ...]
-) -> list[Candidates]:
+def judge_candidates(
+    gallery: SearchCorpus, asker: QueryEncoder, searches: list[SearchQuery], labels: tuple[str, ...]
+) -> list[JudgedCandidates]:
     """Put searches to a gallery.
 
     Args:
@@ -51,17 +51,17 @@ def candidates_of(
         for asked in searches:
             query = asker.query(asked)
             rows = gallery.rows_without(asked.hidden)
-            pool = gather(gallery.searched, query, rows=rows)
+            pool = collect_candidates(gallery.searched, query, rows=rows)
             grades = gallery.grades(asked)
             best = np.zeros(int(family.max()) + 1, np.int8)
             np.maximum.at(best, family, grades)
             there = np.unique(family)
             found.append(
-                Candidates(
+                JudgedCandidates(
                     asked,
                     pool,
                     # A photo is asked of listings that have another: counted, it would give them away.
-                    features_of(pool, query, catalogue, labels, rows=rows),
+                    compute_features(pool, query, catalogue, labels, rows=rows),
                     best[family[pool.positions]],
                     family[pool.positions],
                     np.bincount(best[there], minlength=4),
@@ -72,7 +72,10 @@ def candidates_of(
 
 
 def first_grades(
-    scores: NDArray[np.float64], found: Candidates, depth: int, of: NDArray[np.bool_] | None = None
+    scores: NDArray[np.float64],
+    found: JudgedCandidates,
+    depth: int,
+    of: NDArray[np.bool_] | None = None,
 ) -> Grades:
     """Give the grades of the first hits, one a family: int8, (depth,), 0 where there are no more.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fb_marketplace.compute.parallel import openmp_threads
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.ranking import RankerParameters
-from fb_marketplace.pipelines.ranking.judged_candidates import Candidates
+from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates
 from fb_marketplace_serving.search.ranking_features import FEATURES
 
 GAINS: Final = (0, 1, 3, 7)
@@ -20,11 +20,11 @@ FOLDS: Final = 5
 
 _THREADS: Final = re.compile(r"\[num_threads: \d+\]")
 
-TAUGHT: Final = 100
+TRAINING_KINDS: Final = 100
 """Candidates of a search that are learned from: of those further down hardly one is worth a thing."""
 
 
-class Lessons(NamedTuple):
+class RankingDataset(NamedTuple):
     """Graded searches as the trees see them.
 
     Attributes:
@@ -42,11 +42,11 @@ class Lessons(NamedTuple):
     weights: NDArray[np.float64] | None = None
 
 
-def lessons_of(searched: list[Candidates]) -> Lessons:
+def ranking_dataset(searched: list[JudgedCandidates]) -> RankingDataset:
     """Take what can be learned from searches: the candidates that the sources together put first."""
     some = [each for each in searched if len(each.pool)]
-    first = [np.lexsort((each.pool.positions, -each.pool.fused))[:TAUGHT] for each in some]
-    return Lessons(
+    first = [np.lexsort((each.pool.positions, -each.pool.fused))[:TRAINING_KINDS] for each in some]
+    return RankingDataset(
         np.concatenate([each.features[rows] for each, rows in zip(some, first, strict=True)]),
         np.concatenate([each.grades[rows] for each, rows in zip(some, first, strict=True)]),
         np.array([len(rows) for rows in first], np.int64),
@@ -54,7 +54,9 @@ def lessons_of(searched: list[Candidates]) -> Lessons:
     )
 
 
-def train_trees(lessons: Lessons, parameters: RankerParameters) -> tuple[bytes, dict[str, Any]]:
+def train_lambdamart(
+    lessons: RankingDataset, parameters: RankerParameters
+) -> tuple[bytes, dict[str, Any]]:
     """Train the ranker, with as many trees as were best over folds of groups.
 
     Args:
@@ -118,7 +120,7 @@ def _told(parameters: RankerParameters) -> dict[str, Any]:
     }
 
 
-def _dataset(lessons: Lessons) -> Any:
+def _dataset(lessons: RankingDataset) -> Any:
     import lightgbm
 
     return lightgbm.Dataset(
@@ -132,7 +134,7 @@ def _dataset(lessons: Lessons) -> Any:
     )
 
 
-def _folds(lessons: Lessons, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def _folds(lessons: RankingDataset, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Cut searches into folds that share no group; gives the rows to learn from, and those to measure
     on."""
     names, place = np.unique(lessons.groups, return_inverse=True)

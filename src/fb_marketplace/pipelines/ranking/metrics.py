@@ -9,18 +9,18 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH, NDCG, ndcg_at, recall_at
-from fb_marketplace.parameters.ranking import RankingMeasureParameters
-from fb_marketplace.pipelines.ranking.judged_candidates import Candidates, first_grades
+from fb_marketplace.parameters.ranking import RankingEvaluationParameters
+from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, first_grades
 from fb_marketplace_serving.search.candidates import SOURCES
 from fb_marketplace_serving.search.ranker import Ranker
 
 RANKER: Final = "ranker"
 FUSION: Final = "fusion"
-CHANCE: Final = "chance"
+RANDOM: Final = "chance"
 RECALL: Final = f"recall_at_{DEPTH}"
 ALL: Final = "all"
 
-Scores = Callable[[Candidates], NDArray[np.float64]]
+Scores = Callable[[JudgedCandidates], NDArray[np.float64]]
 
 
 class Method(NamedTuple):
@@ -35,7 +35,7 @@ class Method(NamedTuple):
     of: NDArray[np.bool_] | None
 
 
-def measure_searches(searched: list[Candidates], ranker: Ranker) -> pd.DataFrame:
+def evaluate_queries(searched: list[JudgedCandidates], ranker: Ranker) -> pd.DataFrame:
     """Measure each search by each method.
 
     Args:
@@ -70,11 +70,11 @@ def measure_searches(searched: list[Candidates], ranker: Ranker) -> pd.DataFrame
     return pd.DataFrame(rows)
 
 
-def _methods(found: Candidates, ranker: Ranker, seed: int) -> Mapping[str, Method]:
+def _methods(found: JudgedCandidates, ranker: Ranker, seed: int) -> Mapping[str, Method]:
     methods = {
         RANKER: Method(ranker.scores(found.features), None),
         FUSION: Method(found.pool.fused, None),
-        CHANCE: Method(np.random.default_rng(seed).random(len(found.pool)), None),
+        RANDOM: Method(np.random.default_rng(seed).random(len(found.pool)), None),
     }
     for source in SOURCES:
         if source in found.pool.rank:
@@ -83,7 +83,9 @@ def _methods(found: Candidates, ranker: Ranker, seed: int) -> Mapping[str, Metho
     return methods
 
 
-def summarise(measured: pd.DataFrame, parameters: RankingMeasureParameters) -> dict[str, Any]:
+def summarize_queries(
+    measured: pd.DataFrame, parameters: RankingEvaluationParameters
+) -> dict[str, Any]:
     """Estimate each measure by kind of search and method, and by how much the ranker is better.
 
     Args:
@@ -111,14 +113,14 @@ def summarise(measured: pd.DataFrame, parameters: RankingMeasureParameters) -> d
     }
 
 
-def _summary(part: pd.DataFrame, parameters: RankingMeasureParameters) -> dict[str, Any]:
+def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dict[str, Any]:
     wide = part.pivot_table(
         index=["kind", "product_id", "group"], columns="method", values="value"
     ).reset_index()
     groups = wide["group"]
     # A source that not every search asks cannot be held against the others.
     sources = [name for name in SOURCES if name in wide and wide[name].notna().all()]
-    methods = [RANKER, FUSION, *sources, CHANCE]
+    methods = [RANKER, FUSION, *sources, RANDOM]
     means = {name: float(wide[name].to_numpy().mean()) for name in methods}
     best = max(sources, key=means.__getitem__, default=None)
     # Words alone are what a search began with.
@@ -140,7 +142,7 @@ def _share(reached: float, other: float) -> float | None:
 
 
 def _estimate(
-    values: "pd.Series[float]", groups: "pd.Series[Any]", parameters: RankingMeasureParameters
+    values: "pd.Series[float]", groups: "pd.Series[Any]", parameters: RankingEvaluationParameters
 ) -> dict[str, Any]:
     return mean_by_group(
         values, groups, parameters.bootstrap_samples, parameters.confidence, parameters.seed

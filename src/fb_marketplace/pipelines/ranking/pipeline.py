@@ -3,9 +3,9 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
-from fb_marketplace.pipelines.ranking.console import say_how_well_it_ranks
-from fb_marketplace.pipelines.ranking.evaluation_corpus import open_market
-from fb_marketplace.pipelines.ranking.train_ranker import measure_ranking, train_ranker
+from fb_marketplace.pipelines.ranking.console import log_ranking_metrics
+from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
+from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 
 
 def create_pipeline() -> Pipeline:
@@ -13,7 +13,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                open_market,
+                load_evaluation_corpus,
                 [
                     "products",
                     "splits",
@@ -38,10 +38,10 @@ def create_pipeline() -> Pipeline:
                 ["ranker", "ranker_card"],
             ),
             node(
-                measure_ranking,
+                evaluate_ranking,
                 ["market", "ranker", "params:word_index", "params:ranking_measures"],
                 ["ranking_searches", "ranking_metrics"],
             ),
-            node(say_how_well_it_ranks, "ranking_metrics", None),
+            node(log_ranking_metrics, "ranking_metrics", None),
         ]
     )

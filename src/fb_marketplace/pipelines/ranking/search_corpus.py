@@ -3,20 +3,20 @@
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.ann.bm25 import index_words
+from fb_marketplace.ann.bm25 import build_bm25_index
 from fb_marketplace.evaluation.relevance import SAME_PATH, SAME_PRODUCT, SAME_ROOT, Grades
-from fb_marketplace.parameters.text import WordParameters
-from fb_marketplace.pipelines.ranking.synthetic_queries import Asked
-from fb_marketplace.storage.vectors import Vectors
+from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
+from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
-from fb_marketplace_serving.search.candidates import Query, Searched
-from fb_marketplace_serving.search.listing_features import Facts
-from fb_marketplace_serving.search.listing_store import Catalogue, Mask
+from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
+from fb_marketplace_serving.search.listing_features import ListingFeatures
+from fb_marketplace_serving.search.listing_store import ListingStore, Mask
 from fb_marketplace_serving.search.listings import Listing
 
 
-class SearchGallery:
+class SearchCorpus:
     """The listings of a split, and what is asked of them.
 
     Attributes:
@@ -27,12 +27,12 @@ class SearchGallery:
         self,
         products: pd.DataFrame,
         listings: dict[str, Listing],
-        facts: Facts,
-        photos: Vectors,
-        pictures: Vectors,
+        facts: ListingFeatures,
+        photos: VectorTable,
+        pictures: VectorTable,
         photo_products: dict[str, str],
-        texts: Vectors,
-        parameters: WordParameters,
+        texts: VectorTable,
+        parameters: BM25Parameters,
     ) -> None:
         """Index listings.
 
@@ -53,13 +53,13 @@ class SearchGallery:
         index = Index.build_flat(
             photos.of(images), images, [photo_products[name] for name in images]
         )
-        catalogue = Catalogue(index, listings, facts.among(ids))
-        self.searched = Searched(
+        catalogue = ListingStore(index, listings, facts.among(ids))
+        self.searched = SearchIndexes(
             catalogue,
             index,
             Index.build_flat(pictures.of(images), index.image_ids, index.product_ids),
             Index.build_flat(texts.of(ids), ids, ids),
-            index_words(ordered, parameters),
+            build_bm25_index(ordered, parameters),
         )
         self._row = {name: row for row, name in enumerate(index.image_ids)}
 
@@ -71,7 +71,7 @@ class SearchGallery:
         kept[[self._row[name] for name in hidden if name in self._row]] = False
         return kept
 
-    def grades(self, asked: Asked) -> Grades:
+    def grades(self, asked: SearchQuery) -> Grades:
         """Grade every listing for a search: int8, (listings,)."""
         catalogue = self.searched.catalogue
         at = catalogue.position(asked.product_id)
@@ -84,19 +84,21 @@ class SearchGallery:
         return grades
 
 
-class Asker:
+class QueryEncoder:
     """Puts searches as a server would put them."""
 
-    def __init__(self, encoder: TextEncoder, photos: Vectors, probabilities: Vectors) -> None:
+    def __init__(
+        self, encoder: TextEncoder, photos: VectorTable, probabilities: VectorTable
+    ) -> None:
         """Take the encoder of texts, and what the encoder of photos made of each."""
         self._encoder = encoder
         self._photos = photos
         self._probabilities = probabilities
         self._place = {name: row for row, name in enumerate(photos.ids)}
 
-    def query(self, asked: Asked) -> Query:
+    def query(self, asked: SearchQuery) -> QueryVectors:
         """Put a search."""
-        found = Query()
+        found = QueryVectors()
         if asked.words:
             encoding = self._encoder.encode([asked.words])
             found = found._replace(

@@ -21,13 +21,13 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.query_text import content_words, shortened
+from fb_marketplace.evaluation.query_text import content_words, shorten_title
 
 KINDS: Final = ("title", "short", "paraphrase", "photo", "both")
-LEARNED: Final = ("title", "short", "photo", "both")
+TRAINING_KINDS: Final = ("title", "short", "photo", "both")
 """The kinds that a ranker is shown; on the others it is measured alone."""
 
-_ALIKE: Final = (
+_SYNONYM_GROUPS: Final = (
     ("sofa", "couch", "settee"),
     ("wardrobe", "closet"),
     ("cot", "crib"),
@@ -89,13 +89,13 @@ _ALIKE: Final = (
 
 SYNONYMS: Final = {
     word: alike[(place + 1) % len(alike)]
-    for alike in reversed(_ALIKE)
+    for alike in reversed(_SYNONYM_GROUPS)
     for place, word in enumerate(alike)
 }
 """What is said in place of a word: the next of those that mean about the same, none of them of its stem."""
 
 
-class Asked(NamedTuple):
+class SearchQuery(NamedTuple):
     """A search, and the listing that it is for.
 
     Attributes:
@@ -115,7 +115,7 @@ class Asked(NamedTuple):
     hidden: frozenset[str]
 
 
-def paraphrased(title: str) -> str | None:
+def paraphrase_title(title: str) -> str | None:
     """Say a title in other words; nothing where it has none that can be changed."""
     told = content_words(title)
     if not any(word in SYNONYMS for word in told):
@@ -123,9 +123,9 @@ def paraphrased(title: str) -> str | None:
     return " ".join(SYNONYMS.get(word, word) for word in reversed(told))
 
 
-def searches_of(
+def make_queries(
     products: pd.DataFrame, splits: pd.DataFrame, duplicate_groups: pd.DataFrame, split: str
-) -> list[Asked]:
+) -> list[SearchQuery]:
     """Make the searches for the listings of a split, in the order of their ids.
 
     Args:
@@ -162,20 +162,20 @@ def _searches(
     images: list[str],
     copies: dict[str, str],
     alike: dict[str, set[str]],
-) -> Iterator[Asked]:
+) -> Iterator[SearchQuery]:
     nothing: frozenset[str] = frozenset()
-    short, other = shortened(title), paraphrased(title)
-    yield Asked("title", product, group, title, None, nothing)
-    yield Asked("short", product, group, short, None, nothing)
+    short, other = shorten_title(title), paraphrase_title(title)
+    yield SearchQuery("title", product, group, title, None, nothing)
+    yield SearchQuery("short", product, group, short, None, nothing)
     if other is not None:
-        yield Asked("paraphrase", product, group, other, None, nothing)
+        yield SearchQuery("paraphrase", product, group, other, None, nothing)
     if images:
         hidden = frozenset(alike.get(copies.get(images[0], ""), ())) | {images[0]}
         if set(images) - hidden:
-            yield Asked("photo", product, group, "", images[0], hidden)
-            yield Asked("both", product, group, short, images[0], hidden)
+            yield SearchQuery("photo", product, group, "", images[0], hidden)
+            yield SearchQuery("both", product, group, short, images[0], hidden)
 
 
-def kinds_of(searches: list[Asked]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+def query_kinds(searches: list[SearchQuery]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
     """Give the kind of each search."""
     return np.array([each.kind for each in searches], dtype=np.str_)

@@ -5,18 +5,18 @@ from typing import Any, Final
 import numpy as np
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
-from fb_marketplace.parameters.ranking import RankingMeasureParameters
-from fb_marketplace.pipelines.ranking.search_corpus import SearchGallery
+from fb_marketplace.parameters.ranking import RankingEvaluationParameters
+from fb_marketplace.pipelines.ranking.search_corpus import SearchCorpus
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 DEPTH: Final = 10
 
 
-def measure_pictured(
-    gallery: SearchGallery,
+def evaluate_text_to_image(
+    gallery: SearchCorpus,
     encoder: TextEncoder,
     titles: list[tuple[str, str, str]],
-    parameters: RankingMeasureParameters,
+    parameters: RankingEvaluationParameters,
 ) -> dict[str, Any]:
     """Say how often a title finds a photo of its listing among the first ten, by what photos look like
     alone.
@@ -42,7 +42,7 @@ def measure_pictured(
             continue
         rows = searched.pictures.search(encoder.encode([title]).pictured[0], DEPTH).rows
         found.append(bool((catalogue.listing_of_row[rows] == at).any()))
-        drawn.append(chance_among(int(photos_in_root[catalogue.root[at]]), own, DEPTH))
+        drawn.append(random_recall(int(photos_in_root[catalogue.root[at]]), own, DEPTH))
         groups.append(group)
     told = (parameters.bootstrap_samples, parameters.confidence, parameters.seed)
     recall = mean_by_group(found, groups, *told)
@@ -55,7 +55,7 @@ def measure_pictured(
     }
 
 
-def chance_among(photos: int, own: int, drawn: int) -> float:
+def random_recall(photos: int, own: int, drawn: int) -> float:
     """Give the chance that some of the listing's own photos are among those drawn: hypergeometric."""
     from scipy.special import gammaln
 

@@ -4,26 +4,30 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fb_marketplace.parameters.ranking import RankerParameters, RankingMeasureParameters
-from fb_marketplace.parameters.text import WordParameters
-from fb_marketplace.pipelines.ranking.click_training_data import taught_by_clicks
-from fb_marketplace.pipelines.ranking.evaluation_corpus import Market
-from fb_marketplace.pipelines.ranking.lambdamart import Lessons, lessons_of, train_trees
-from fb_marketplace.pipelines.ranking.metrics import measure_searches, summarise
-from fb_marketplace.pipelines.ranking.synthetic_queries import LEARNED
-from fb_marketplace.pipelines.ranking.text_to_image_metrics import measure_pictured
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.parameters.ranking import RankerParameters, RankingEvaluationParameters
+from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.click_training_data import click_dataset
+from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
+from fb_marketplace.pipelines.ranking.lambdamart import (
+    RankingDataset,
+    ranking_dataset,
+    train_lambdamart,
+)
+from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
+from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
+from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.ranker import Ranker
 
 
-class Trained(NamedTuple):
+class TrainedRanker(NamedTuple):
     """The trees in LightGBM's text format, and what is to be known of them."""
 
     ranker: bytes
     card: dict[str, Any]
 
 
-class Measured(NamedTuple):
+class RankingResults(NamedTuple):
     """Each search of the test split by each method, and what that comes to."""
 
     searches: pd.DataFrame
@@ -31,8 +35,11 @@ class Measured(NamedTuple):
 
 
 def train_ranker(
-    market: Market, words: WordParameters, feedback: pd.DataFrame, parameters: RankerParameters
-) -> Trained:
+    market: SearchEvaluationData,
+    words: BM25Parameters,
+    feedback: pd.DataFrame,
+    parameters: RankerParameters,
+) -> TrainedRanker:
     """Train the ranker on what was clicked, or, where that is too little, on searches by rules.
 
     Those are for the listings of the validation split; clicks are of all but the test split's.
@@ -53,10 +60,10 @@ def train_ranker(
     taught = None
     if clicked >= parameters.least_clicks:
         gallery = market.gallery_without("test", words)
-        taught = taught_by_clicks(feedback, gallery, market.asker(), market.labels, parameters)
+        taught = click_dataset(feedback, gallery, market.asker(), market.labels, parameters)
     by_clicks = taught is not None and taught.searches >= parameters.least_clicks
-    lessons = taught.lessons if taught and by_clicks else _taught_by_rules(market, words)
-    model, card = train_trees(lessons, parameters)
+    lessons = taught.lessons if taught and by_clicks else _judgment_dataset(market, words)
+    model, card = train_lambdamart(lessons, parameters)
     told = {
         "learned_from": "feedback" if by_clicks else "rules",
         "clicked": clicked,
@@ -65,21 +72,21 @@ def train_ranker(
         "searches": len(lessons.sizes),
         "candidates": len(lessons.features),
     }
-    return Trained(model, told | card)
+    return TrainedRanker(model, told | card)
 
 
-def _taught_by_rules(market: Market, words: WordParameters) -> Lessons:
+def _judgment_dataset(market: SearchEvaluationData, words: BM25Parameters) -> RankingDataset:
     """Take the searches for the listings of the validation split, graded by rules."""
     searched = market.searches("validation", words)
-    return lessons_of([each for each in searched if each.asked.kind in LEARNED])
+    return ranking_dataset([each for each in searched if each.asked.kind in TRAINING_KINDS])
 
 
-def measure_ranking(
-    market: Market,
-    ranker: StoredFile,
-    words: WordParameters,
-    parameters: RankingMeasureParameters,
-) -> Measured:
+def evaluate_ranking(
+    market: SearchEvaluationData,
+    ranker: FileRef,
+    words: BM25Parameters,
+    parameters: RankingEvaluationParameters,
+) -> RankingResults:
     """Measure the search on the listings of the test split, by kind of search.
 
     Args:
@@ -94,17 +101,17 @@ def measure_ranking(
     """
     opened = Ranker.from_bytes(ranker.read())
     searched = market.searches("test", words)
-    measured = measure_searches(searched, opened)
+    measured = evaluate_queries(searched, opened)
     titles = [
         (each.asked.product_id, each.asked.group, each.asked.words)
         for each in searched
         if each.asked.kind == "title"
     ]
     gallery = market.gallery("test", words)
-    pictured = measure_pictured(gallery, market.encoder, titles, parameters)
+    pictured = evaluate_text_to_image(gallery, market.encoder, titles, parameters)
     listings = len(gallery.searched.catalogue)
-    return Measured(
+    return RankingResults(
         measured,
         {"listings": listings, "words_to_pictures": pictured}
-        | {"searches": summarise(measured, parameters)},
+        | {"searches": summarize_queries(measured, parameters)},
     )

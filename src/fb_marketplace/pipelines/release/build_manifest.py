@@ -10,8 +10,8 @@ import numpy as np
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.release import ReleaseParameters
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace.storage.fingerprints import key_of
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.fingerprints import make_key
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
@@ -32,30 +32,30 @@ from fb_marketplace_serving.storage.lake import Lake
 UNPUBLISHED: Final = "unpublished"
 """The version of a manifest until it is saved: then it takes the run's."""
 
-NEIGHBOURS: Final = 5
+CANARY_NEIGHBORS: Final = 5
 
 
-def seal(
+def build_manifest(
     lake: Lake,
-    encoder: StoredFile,
-    image_index: StoredFile,
-    image_index_ids: StoredFile,
-    listings: StoredFile,
-    release_photos: StoredFile,
+    encoder: FileRef,
+    image_index: FileRef,
+    image_index_ids: FileRef,
+    listings: FileRef,
+    release_photos: FileRef,
     release_photo_files: dict[str, int],
-    release_measures: StoredFile,
-    listing_facts: StoredFile,
-    places: StoredFile,
-    word_index: StoredFile,
-    text_encoder: StoredFile,
-    text_tokenizer: StoredFile,
-    text_index: StoredFile,
-    text_index_ids: StoredFile,
-    picture_index: StoredFile,
-    picture_index_ids: StoredFile,
-    ranker: StoredFile,
-    price_notes: StoredFile,
-    provenance: StoredFile,
+    release_measures: FileRef,
+    listing_facts: FileRef,
+    places: FileRef,
+    word_index: FileRef,
+    text_encoder: FileRef,
+    text_tokenizer: FileRef,
+    text_index: FileRef,
+    text_index_ids: FileRef,
+    picture_index: FileRef,
+    picture_index_ids: FileRef,
+    ranker: FileRef,
+    price_notes: FileRef,
+    provenance: FileRef,
     passed_gate: dict[str, Any],
     abstention: dict[str, Any],
     vision_labels: list[str],
@@ -101,7 +101,7 @@ def seal(
         price_note_metrics: how good typical prices are.
         parameters: how many canaries.
     """
-    files: dict[ArtifactName, StoredFile] = {
+    files: dict[ArtifactName, FileRef] = {
         "encoder": encoder,
         "index": image_index,
         "ids": image_index_ids,
@@ -128,7 +128,7 @@ def seal(
         "typical_prices": price_note_metrics,
         "gate": passed_gate,
     }
-    return describe(
+    return describe_release(
         lake,
         files,
         release_photo_files,
@@ -141,9 +141,9 @@ def seal(
     )
 
 
-def describe(
+def describe_release(
     lake: Lake,
-    files: Mapping[ArtifactName, StoredFile],
+    files: Mapping[ArtifactName, FileRef],
     photo_files: dict[str, int],
     abstention: dict[str, Any],
     labels: list[str],
@@ -170,13 +170,15 @@ def describe(
     opened = open_encoder(files["encoder"].read())
     texts: list[TextCanary] = []
     if "text_encoder" in files:
-        texts = text_canaries(files["text_encoder"], files["tokenizer"], files["listings"], count)
+        texts = make_text_canaries(
+            files["text_encoder"], files["tokenizer"], files["listings"], count
+        )
     return Manifest(
         version=UNPUBLISHED,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         code_revision=code_revision(),
-        data_digest=key_of(content_digests["products"], content_digests["images"]),
-        artifacts={name: artifact(lake, file) for name, file in files.items()},
+        data_digest=make_key(content_digests["products"], content_digests["images"]),
+        artifacts={name: make_artifact(lake, file) for name, file in files.items()},
         labels=tuple(labels),
         abstention=Abstention(threshold=chosen["threshold"], error=chosen["error"]),
         photos_version=canonical.VERSION,
@@ -187,12 +189,12 @@ def describe(
             "photo_files": len(photo_files),
         },
         metrics=metrics,
-        canaries=tuple(canaries(images, opened, index, count)),
+        canaries=tuple(make_canaries(images, opened, index, count)),
         text_canaries=tuple(texts),
     )
 
 
-def artifact(lake: Lake, file: StoredFile) -> Artifact:
+def make_artifact(lake: Lake, file: FileRef) -> Artifact:
     """Describe a file of the lake.
 
     Raises:
@@ -204,15 +206,15 @@ def artifact(lake: Lake, file: StoredFile) -> Artifact:
     return artifact_of(lake.url, file.url.removeprefix(root))
 
 
-def canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:
+def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:
     """Take photos spread evenly over the table, with the answers that a server must give."""
     order = images.order("image_id")
     chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(np.int64)]
     found = images.take(chosen.tolist(), ["image_id", "jpeg"]).to_pylist()
     made = []
     for photo in found:
-        encoding = encoder.encode(canonical.pixels(photo["jpeg"])[np.newaxis])
-        rows = index.search(encoding.embeddings[0], NEIGHBOURS).rows
+        encoding = encoder.encode(canonical.decode_canonical(photo["jpeg"])[np.newaxis])
+        rows = index.search(encoding.embeddings[0], CANARY_NEIGHBORS).rows
         made.append(
             Canary(
                 image_id=photo["image_id"],
@@ -225,8 +227,8 @@ def canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[
     return made
 
 
-def text_canaries(
-    text_encoder: StoredFile, text_tokenizer: StoredFile, listings: StoredFile, count: int
+def make_text_canaries(
+    text_encoder: FileRef, text_tokenizer: FileRef, listings: FileRef, count: int
 ) -> list[TextCanary]:
     """Take titles spread evenly over the listings, with what a server must make of them."""
     encoder = TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read())

@@ -6,8 +6,8 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.predictions import answers_of
-from fb_marketplace.pipelines.release.current_release import MEASURES
+from fb_marketplace.evaluation.predictions import predictions_for_split
+from fb_marketplace.pipelines.release.current_release import CASE_METRICS
 
 PHOTOS: Final = "photo_top1"
 LISTINGS: Final = "listing_top1"
@@ -23,7 +23,7 @@ SEARCHES: Final = "search_ndcg_at_10"
 NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES)
 
 
-def gather_measures(
+def collect_case_metrics(
     vision_predictions: pd.DataFrame,
     product_predictions: pd.DataFrame,
     retrieval_served: pd.DataFrame,
@@ -61,7 +61,7 @@ def _right(
     name: str, predictions: pd.DataFrame, case: str, labels: tuple[str, ...], column: str
 ) -> pd.DataFrame:
     asked = predictions[(predictions["split"] == "test") & predictions[column].notna()]
-    found = answers_of(asked, "test", labels, column)
+    found = predictions_for_split(asked, "test", labels, column)
     return _rows(name, asked[case], found.groups, found.right)
 
 
@@ -85,6 +85,6 @@ def _rows(name: str, cases: object, groups: object, values: object) -> pd.DataFr
         np.asarray(groups, dtype=np.str_).tolist(),
         np.asarray(values, dtype=np.float64),
     )
-    return pd.DataFrame(dict(zip(MEASURES[1:], columns, strict=True))).assign(measure=name)[
-        list(MEASURES)
+    return pd.DataFrame(dict(zip(CASE_METRICS[1:], columns, strict=True))).assign(measure=name)[
+        list(CASE_METRICS)
     ]

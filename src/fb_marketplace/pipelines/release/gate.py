@@ -7,20 +7,20 @@ import pandas as pd
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.release import ReleaseParameters
 from fb_marketplace.pipelines.release.case_metrics import NAMES
-from fb_marketplace.pipelines.release.current_release import InForce, read_measures
+from fb_marketplace.pipelines.release.current_release import CurrentRelease, read_case_metrics
 from fb_marketplace.pipelines.release.paired_bootstrap import (
-    LEAST_GROUPS,
-    Difference,
-    compare,
+    MIN_GROUPS,
+    PairedDifference,
+    compare_cases,
     shared_cases,
 )
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 
 _DIGITS: Final = 4
 
 
-def judge(
-    release_measures: StoredFile, release_in_force: InForce, parameters: ReleaseParameters
+def evaluate_gate(
+    release_measures: FileRef, release_in_force: CurrentRelease, parameters: ReleaseParameters
 ) -> dict[str, Any]:
     """Hold a release against the floors, and against the release in force case by case.
 
@@ -42,7 +42,7 @@ def judge(
     Raises:
         UserError: a floor is of a measure that there is not.
     """
-    ours = read_measures(release_measures.read(), release_measures.url)
+    ours = read_case_metrics(release_measures.read(), release_measures.url)
     unknown = sorted(set(parameters.floors) - set(NAMES))
     if unknown:
         raise UserError(
@@ -75,7 +75,7 @@ def judge(
     }
 
 
-def pass_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
+def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
     """Give what a release passed the gate with.
 
     Raises:
@@ -93,17 +93,19 @@ def pass_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
 
 
 def _compare(
-    ours: pd.DataFrame, in_force: InForce, parameters: ReleaseParameters
-) -> tuple[dict[str, Difference], dict[str, str]]:
+    ours: pd.DataFrame, in_force: CurrentRelease, parameters: ReleaseParameters
+) -> tuple[dict[str, PairedDifference], dict[str, str]]:
     """Compare what can be compared, and say of the rest why it cannot."""
     if not parameters.compare:
         return {}, dict.fromkeys(NAMES, "release.compare is false")
     if in_force.measures is None:
         return {}, dict.fromkeys(NAMES, in_force.said)
     pairs = shared_cases(ours, in_force.measures)
-    compared = compare(pairs, parameters.bootstrap_samples, parameters.confidence, parameters.seed)
+    compared = compare_cases(
+        pairs, parameters.bootstrap_samples, parameters.confidence, parameters.seed
+    )
     not_compared = {
-        name: f"{len(pairs[name])} shared test cases, of fewer than {LEAST_GROUPS} groups"
+        name: f"{len(pairs[name])} shared test cases, of fewer than {MIN_GROUPS} groups"
         if name in pairs
         else f"no test case is shared with {in_force.version}"
         for name in NAMES
@@ -122,7 +124,7 @@ def _below_floors(values: dict[Any, "pd.Series[float]"], floors: dict[str, float
     ]
 
 
-def _worse(compared: dict[str, Difference], version: str | None) -> list[str]:
+def _worse(compared: dict[str, PairedDifference], version: str | None) -> list[str]:
     return [
         f"{name}: found {found.ours:.3f} against {found.theirs:.3f} of {version} on the same "
         f"{found.cases:,} cases, a difference of {found.difference:+.3f} "
@@ -132,7 +134,7 @@ def _worse(compared: dict[str, Difference], version: str | None) -> list[str]:
     ]
 
 
-def _plain(found: Difference) -> dict[str, Any]:
+def _plain(found: PairedDifference) -> dict[str, Any]:
     rounded = {
         name: round(value, _DIGITS) if isinstance(value, float) else value
         for name, value in found._asdict().items()

@@ -5,17 +5,17 @@ import io
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from fb_marketplace.storage.file_handles import ContentFile, StoredFile
+from fb_marketplace.storage.file_handles import ContentAddressedFile, FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.release.photo_store import COLUMNS, FOLDER, file_name
 
 PHOTOS_PER_FILE: Final = 256
 """In the mean: some two megabytes."""
 
-MOST_PHOTOS: Final = 1024
+MAX_PHOTOS_PER_FILE: Final = 1024
 """In a file: what is cut by chance may be long, and is read as one piece."""
 
-PHOTOS_AT_ONCE: Final = 256
+READ_BATCH_SIZE: Final = 256
 
 
 class _Photo(NamedTuple):
@@ -23,7 +23,7 @@ class _Photo(NamedTuple):
     jpeg: bytes
 
 
-def cut_photos(images: Table) -> bytes:
+def pack_photos(images: Table) -> bytes:
     """Say in which file each photo goes, and where; gives Parquet, sorted by id.
 
     Cuts are defined by content (as in LBFS; Muthitacharoen, Chen & Mazières, 2001): a file ends after
@@ -51,8 +51,8 @@ def cut_photos(images: Table) -> bytes:
 
 
 def write_photo_files(
-    images: Table, release_photos: StoredFile, release_photo_files_held: dict[str, int]
-) -> Iterator[ContentFile]:
+    images: Table, release_photos: FileRef, release_photo_files_held: dict[str, int]
+) -> Iterator[ContentAddressedFile]:
     """Make the files that the lake lacks, one after the other; the photos of no others are read.
 
     Args:
@@ -75,7 +75,7 @@ def write_photo_files(
             if file_name(hashlib.sha256(data).hexdigest()) != name:
                 raise ValueError(f"the photos of {name} are not those that were cut")
             held[name] = size
-            yield ContentFile(name, data)
+            yield ContentAddressedFile(name, data)
         start = end
 
 
@@ -91,7 +91,7 @@ def _ends(table: bytes) -> Iterator[tuple[str, int, int]]:
             yield path.removeprefix(f"{FOLDER}/"), place, offset + size
 
 
-def ends_a_file(image_id: str) -> bool:
+def ends_file(image_id: str) -> bool:
     """Say whether a file is cut after a photo, whatever stands before it."""
     digest = hashlib.sha256(image_id.encode()).digest()
     return int.from_bytes(digest, "big") % PHOTOS_PER_FILE == 0
@@ -101,7 +101,7 @@ def _files(photos: Iterator[_Photo]) -> Iterator[list[_Photo]]:
     file: list[_Photo] = []
     for photo in photos:
         file.append(photo)
-        if ends_a_file(photo.image_id) or len(file) == MOST_PHOTOS:
+        if ends_file(photo.image_id) or len(file) == MAX_PHOTOS_PER_FILE:
             yield file
             file = []
     if file:
@@ -109,6 +109,6 @@ def _files(photos: Iterator[_Photo]) -> Iterator[list[_Photo]]:
 
 
 def _photos(images: Table, rows: list[int]) -> Iterator[_Photo]:
-    for start in range(0, len(rows), PHOTOS_AT_ONCE):
-        part = images.take(rows[start : start + PHOTOS_AT_ONCE], ["image_id", "jpeg"])
+    for start in range(0, len(rows), READ_BATCH_SIZE):
+        part = images.take(rows[start : start + READ_BATCH_SIZE], ["image_id", "jpeg"])
         yield from map(_Photo, part.column("image_id").to_pylist(), part.column("jpeg").to_pylist())

@@ -6,16 +6,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-TOGETHER: Final = "all_together"
+MACRO_METRICS: Final = "all_together"
 """The mean of all measures."""
 
-LEAST_GROUPS: Final = 20
+MIN_GROUPS: Final = 20
 """Of fewer a bootstrap says little (its intervals are too narrow)."""
 
-_DRAWS_AT_ONCE: Final = 4_000_000
+_DRAW_BATCH_SIZE: Final = 4_000_000
 
 
-class Difference(NamedTuple):
+class PairedDifference(NamedTuple):
     """A measure of two releases on the cases that both hold.
 
     Attributes:
@@ -50,9 +50,9 @@ def shared_cases(ours: pd.DataFrame, theirs: pd.DataFrame) -> dict[str, pd.DataF
     return {str(name): part[columns] for name, part in renamed.groupby("measure", sort=True)}
 
 
-def compare(
+def compare_cases(
     pairs: dict[str, pd.DataFrame], samples: int, confidence: float, seed: int
-) -> dict[str, Difference]:
+) -> dict[str, PairedDifference]:
     """Compare two releases by all measures, and by their mean, with intervals that hold together.
 
     Groups are drawn with replacement, the same ones for every measure, as what befalls a group befalls
@@ -75,11 +75,9 @@ def compare(
 
     Returns:
         By measure, and ``all_together`` where there are several; measures of fewer than
-        ``LEAST_GROUPS`` groups are left out.
+        ``MIN_GROUPS`` groups are left out.
     """
-    kept = {
-        name: part for name, part in pairs.items() if part["group_id"].nunique() >= LEAST_GROUPS
-    }
+    kept = {name: part for name, part in pairs.items() if part["group_id"].nunique() >= MIN_GROUPS}
     if not kept:
         return {}
     sums, counts = _by_group(kept)
@@ -90,7 +88,7 @@ def compare(
     theirs = [float(part["theirs"].mean()) for part in kept.values()]
     names = list(kept)
     if len(names) > 1:
-        names.append(TOGETHER)
+        names.append(MACRO_METRICS)
         found = np.append(found, found.mean())
         drawn = np.column_stack([drawn, drawn.mean(axis=1)])
         ours.append(float(np.mean(ours)))
@@ -104,7 +102,7 @@ def compare(
         deviations = np.abs(drawn - found)[:, differing] / errors[differing]
         reach = errors * np.quantile(deviations.max(axis=1), 1 - 2 * (1 - confidence))
     return {
-        name: Difference(
+        name: PairedDifference(
             ours[place],
             theirs[place],
             float(found[place]),
@@ -142,7 +140,7 @@ def _drawn(
     """Draw groups and give the differences that this makes: (samples, measures)."""
     generator = np.random.default_rng(seed)
     groups, parts = len(sums), []
-    step = max(1, _DRAWS_AT_ONCE // groups)
+    step = max(1, _DRAW_BATCH_SIZE // groups)
     for start in range(0, samples, step):
         size = min(step, samples - start)
         times = generator.multinomial(groups, np.full(groups, 1 / groups), size).astype(np.float64)

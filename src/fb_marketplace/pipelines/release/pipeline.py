@@ -2,11 +2,11 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.release.build_manifest import seal
-from fb_marketplace.pipelines.release.case_metrics import gather_measures
-from fb_marketplace.pipelines.release.gate import judge, pass_gate
-from fb_marketplace.pipelines.release.pack_photos import cut_photos, write_photo_files
-from fb_marketplace.pipelines.release.provenance import make_provenance
+from fb_marketplace.pipelines.release.build_manifest import build_manifest
+from fb_marketplace.pipelines.release.case_metrics import collect_case_metrics
+from fb_marketplace.pipelines.release.gate import enforce_gate, evaluate_gate
+from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.pipelines.release.provenance import build_provenance
 
 
 def create_pipeline() -> Pipeline:
@@ -14,7 +14,7 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                make_provenance,
+                build_provenance,
                 [
                     "products",
                     "images",
@@ -27,14 +27,14 @@ def create_pipeline() -> Pipeline:
                 ],
                 "provenance",
             ),
-            node(cut_photos, "images", "release_photos"),
+            node(pack_photos, "images", "release_photos"),
             node(
                 write_photo_files,
                 ["images", "release_photos", "release_photo_files_held"],
                 "release_photo_files",
             ),
             node(
-                gather_measures,
+                collect_case_metrics,
                 [
                     "vision_predictions",
                     "product_predictions",
@@ -44,10 +44,14 @@ def create_pipeline() -> Pipeline:
                 ],
                 "release_measures",
             ),
-            node(judge, ["release_measures", "release_in_force", "params:release"], "gate_report"),
-            node(pass_gate, "gate_report", "passed_gate"),
             node(
-                seal,
+                evaluate_gate,
+                ["release_measures", "release_in_force", "params:release"],
+                "gate_report",
+            ),
+            node(enforce_gate, "gate_report", "passed_gate"),
+            node(
+                build_manifest,
                 [
                     "lake",
                     "encoder",

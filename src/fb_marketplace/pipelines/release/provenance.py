@@ -10,16 +10,16 @@ import pandas as pd
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.release.provenance import (
     SOURCES,
-    Copy,
-    Origin,
-    PhotoOrigin,
+    DuplicatePhoto,
+    ListingProvenance,
+    PhotoProvenance,
+    RejectedPhoto,
+    RejectedRow,
     Source,
-    TurnedAwayPhoto,
-    TurnedAwayRow,
-    write_origins,
+    write_provenance,
 )
 
-MOST_COPIES: Final = 16
+MAX_DUPLICATES: Final = 16
 """Copies of a photo that are named: a picture that a thousand listings show would name a million."""
 
 _OF_LISTINGS: Final = (
@@ -29,7 +29,7 @@ _OF_PHOTOS: Final = ("source_key", "source_etag", "source_size")
 _OF_USABLE_PHOTOS: Final = (*_OF_PHOTOS, "source_sha256", "format", "width", "height", "sha256")
 
 
-def make_provenance(
+def build_provenance(
     products: pd.DataFrame,
     images: Table,
     cleaned_image_rows: pd.DataFrame,
@@ -61,7 +61,7 @@ def make_provenance(
         listed[["product_id", "group", "split"]], "left", "product_id", validate="one_to_one"
     )
     origins = (
-        Origin(
+        ListingProvenance(
             **listing,
             turned_away=rows_turned_away.get(listing["product_id"], []),
             group_listings=sizes[listing["group"]],
@@ -70,12 +70,12 @@ def make_provenance(
         )
         for listing in _records(placed.sort_values("product_id"))
     )
-    return write_origins(origins, {name: Source(**raw_sources[name]) for name in SOURCES})
+    return write_provenance(origins, {name: Source(**raw_sources[name]) for name in SOURCES})
 
 
 def _photos(
     images: Table, cleaned_image_rows: pd.DataFrame, duplicate_groups: pd.DataFrame
-) -> Mapping[str, list[PhotoOrigin]]:
+) -> Mapping[str, list[PhotoProvenance]]:
     """Give the photos of each listing, in the order of their rows."""
     found = images.read(["image_id", "product_id", *_OF_USABLE_PHOTOS]).to_pylist()
     photos = {photo["image_id"]: photo for photo in found}
@@ -83,7 +83,7 @@ def _photos(
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id in sorted(groups):
         members[groups[image_id]].append(image_id)
-    gathered: defaultdict[str, list[PhotoOrigin]] = defaultdict(list)
+    gathered: defaultdict[str, list[PhotoProvenance]] = defaultdict(list)
     for row in _records(cleaned_image_rows[["row", "image_id", "repeated_in"]].sort_values("row")):
         photo = photos.get(row["image_id"])
         if photo is None:
@@ -92,35 +92,35 @@ def _photos(
         same = members[group] if group is not None else [row["image_id"]]
         others = (photos[each] for each in same if each != row["image_id"])
         gathered[photo["product_id"]].append(
-            PhotoOrigin(
+            PhotoProvenance(
                 image_id=row["image_id"],
                 row=row["row"],
                 repeated_in=[int(number) for number in row["repeated_in"]],
                 **{name: photo[name] for name in _OF_USABLE_PHOTOS},
                 oldest_copy=group,
                 copies=len(same) - 1,
-                some_copies=[_copy(photo, other) for other in islice(others, MOST_COPIES)],
+                some_copies=[_copy(photo, other) for other in islice(others, MAX_DUPLICATES)],
             )
         )
     return gathered
 
 
-def _copy(photo: Mapping[str, Any], other: Mapping[str, Any]) -> Copy:
+def _copy(photo: Mapping[str, Any], other: Mapping[str, Any]) -> DuplicatePhoto:
     exact = any(photo[digest] == other[digest] for digest in ("source_sha256", "sha256"))
-    return Copy(other["image_id"], other["product_id"], exact)
+    return DuplicatePhoto(other["image_id"], other["product_id"], exact)
 
 
-def _rows_turned_away(quarantine: pd.DataFrame) -> Mapping[str, list[TurnedAwayRow]]:
+def _rows_turned_away(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
     """Give what was turned away of the table of listings, by the id that it had."""
-    gathered: defaultdict[str, list[TurnedAwayRow]] = defaultdict(list)
+    gathered: defaultdict[str, list[RejectedRow]] = defaultdict(list)
     for away in _records(quarantine[quarantine["stage"] == "products"].sort_values("row")):
-        gathered[away["key"]].append(TurnedAwayRow(away["row"], away["reason"], away["detail"]))
+        gathered[away["key"]].append(RejectedRow(away["row"], away["reason"], away["detail"]))
     return gathered
 
 
 def _photos_turned_away(
     quarantine: pd.DataFrame, cleaned_image_rows: pd.DataFrame, matched_photos: pd.DataFrame
-) -> Mapping[str, list[TurnedAwayPhoto]]:
+) -> Mapping[str, list[RejectedPhoto]]:
     """Give what was turned away of the table of images, by the listing that the photo is of."""
     owners = dict(
         zip(cleaned_image_rows["image_id"], cleaned_image_rows["product_id"], strict=True)
@@ -131,12 +131,12 @@ def _photos_turned_away(
         file["image_id"]: {name: file[name] for name in _OF_PHOTOS}
         for file in _records(matched_photos[matched_photos["image_id"].isin(unusable)])
     }
-    gathered: defaultdict[str, list[TurnedAwayPhoto]] = defaultdict(list)
+    gathered: defaultdict[str, list[RejectedPhoto]] = defaultdict(list)
     for row in _records(away.sort_values("row")):
         # A row that contradicts an earlier one names a photo whose file is well.
         file = files.get(row["key"]) if row["reason"] == "unusable_file" else None
         gathered[owners[row["key"]]].append(
-            TurnedAwayPhoto(
+            RejectedPhoto(
                 image_id=row["key"],
                 row=row["row"],
                 reason=row["reason"],

@@ -3,14 +3,14 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.parameters.sample import SampleParameters
-from fb_marketplace.sample.bucket import SampleLake, draw_lake
+from fb_marketplace.sample.bucket import SampleBucket, generate_bucket
 
 
-def draw(parameters: SampleParameters) -> SampleLake:
+def generate_sample(parameters: SampleParameters) -> SampleBucket:
     """Draw a marketplace of the asked size."""
-    return draw_lake(parameters.products, parameters.seed)
+    return generate_bucket(parameters.products, parameters.seed)
 
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    return Pipeline([node(draw, "params:sample", "sample_lake")])
+    return Pipeline([node(generate_sample, "params:sample", "sample_lake")])

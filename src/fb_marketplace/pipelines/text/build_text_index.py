@@ -4,16 +4,16 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fb_marketplace.ann.index_selection import choose
+from fb_marketplace.ann.index_selection import select_index
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace_serving.ann.build import hold
-from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 
 
-class Built(NamedTuple):
+class BuiltIndex(NamedTuple):
     """An index and its ids, as files, and what is to be known of them."""
 
     vectors: bytes
@@ -23,7 +23,7 @@ class Built(NamedTuple):
 
 def build_text_index(
     text_embeddings: Table, products: pd.DataFrame, parameters: IndexParameters
-) -> Built:
+) -> BuiltIndex:
     """Index the vectors of texts, sorted by listing, so that row i is the listing at position i.
 
     Args:
@@ -46,8 +46,8 @@ def build_text_index(
         text_embeddings.vectors(order[start : start + rows], "meaning")
         for start in range(0, len(order), rows)
     )
-    chosen = choose(Vectors(hold(parts, len(order))), parameters)
-    return Built(
+    chosen = select_index(FaissIndex(flat_index(parts, len(order))), parameters)
+    return BuiltIndex(
         *Index(chosen.vectors, ids, ids).to_bytes(),
         chosen.card | {"asked_recall": parameters.recall, "vectors": len(ids)},
     )

@@ -7,18 +7,18 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.ann.index_selection import choose
+from fb_marketplace.ann.index_selection import select_index
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace.pipelines.text.cross_modal_projection import Layers, of_length_one, project
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.text.cross_modal_projection import Layers, l2_normalize, project
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace_serving.ann.build import hold
-from fb_marketplace_serving.ann.faiss_index import Vectors
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
 from fb_marketplace_serving.ann.index import Index
 
 
-class Built(NamedTuple):
+class BuiltIndex(NamedTuple):
     """An index and its ids, as files, and what is to be known of them."""
 
     vectors: bytes
@@ -26,12 +26,12 @@ class Built(NamedTuple):
     card: dict[str, Any]
 
 
-def build_picture_index(
+def build_text_to_image_index(
     vision_features: Table,
-    photo_projection: StoredFile,
-    image_index_ids: StoredFile,
+    photo_projection: FileRef,
+    image_index_ids: FileRef,
     parameters: IndexParameters,
-) -> Built:
+) -> BuiltIndex:
     """Put photos into the space that they share with words, and index them.
 
     Args:
@@ -59,8 +59,8 @@ def build_picture_index(
         )
     order = [place[name] for name in image_ids]
     parts = _parts(vision_features, layers, order, parameters.rows_per_part)
-    chosen = choose(Vectors(hold(parts, len(order))), parameters)
-    return Built(
+    chosen = select_index(FaissIndex(flat_index(parts, len(order))), parameters)
+    return BuiltIndex(
         *Index(chosen.vectors, image_ids, product_ids).to_bytes(),
         chosen.card | {"asked_recall": parameters.recall, "vectors": len(image_ids)},
     )
@@ -71,4 +71,4 @@ def _parts(
 ) -> Iterator[NDArray[np.float32]]:
     for start in range(0, len(order), rows):
         features = table.vectors(order[start : start + rows], "features")
-        yield project(layers, of_length_one(features))
+        yield project(layers, l2_normalize(features))

@@ -14,12 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.evaluation.query_text import shortened
+from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.text import ProjectionParameters
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
-from fb_marketplace.storage.vectors import Vectors, vectors_of
+from fb_marketplace.storage.vectors import VectorTable, read_vectors
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 Floats = NDArray[np.float32]
@@ -34,7 +34,7 @@ class Layers(NamedTuple):
     bias_out: Floats
 
 
-class Learned(NamedTuple):
+class TrainedProjection(NamedTuple):
     """The weights of both networks as safetensors, and how each epoch went."""
 
     texts: bytes
@@ -59,14 +59,14 @@ class Pairs(NamedTuple):
 
 
 def train_projection(
-    sentence_encoder: StoredFile,
-    text_tokenizer: StoredFile,
+    sentence_encoder: FileRef,
+    text_tokenizer: FileRef,
     text_embeddings: Table,
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: ProjectionParameters,
-) -> Learned:
+) -> TrainedProjection:
     """Train on the listings of the training split; keep the epoch that finds best among validation's.
 
     Args:
@@ -87,8 +87,8 @@ def train_projection(
         UserError: the training or the validation split has no listing with a photo.
     """
     encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
-    texts = vectors_of(text_embeddings, "product_id", "meaning")
-    photos = vectors_of(vision_features, "image_id", "features")
+    texts = read_vectors(text_embeddings, "product_id", "meaning")
+    photos = read_vectors(vision_features, "image_id", "features")
     train, validation = (
         _pairs(encoder, texts, photos, products, splits, split, parameters.listings)
         for split in ("train", "validation")
@@ -98,8 +98,8 @@ def train_projection(
 
 def _pairs(
     encoder: TextEncoder,
-    texts: Vectors,
-    photos: Vectors,
+    texts: VectorTable,
+    photos: VectorTable,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     split: str,
@@ -118,20 +118,20 @@ def _pairs(
     forms = []
     with Progress(f"titles of {split} encoded", len(titles)) as progress:
         for title in titles:
-            forms.append(encoder.encode([title, shortened(title)]).meaning)
+            forms.append(encoder.encode([title, shorten_title(title)]).meaning)
             progress.advance(1)
     counts = chosen["product_id"].value_counts().loc[ids].to_numpy()
     first = chosen.drop_duplicates("product_id")["group"]
     whole = texts.of(list(ids))[:, np.newaxis]
     return Pairs(
         np.concatenate([np.stack(forms), whole], axis=1),
-        of_length_one(photos.of(chosen["image_id"].to_list())),
+        l2_normalize(photos.of(chosen["image_id"].to_list())),
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.unique(first, return_inverse=True)[1].astype(np.int64),
     )
 
 
-def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) -> Learned:
+def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) -> TrainedProjection:
     import torch
     from safetensors.numpy import save
     from torch import nn
@@ -192,7 +192,7 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
                 best = (recall, layers)
             progress.advance(1)
     texts, shown_as = (save(each._asdict()) for each in best[1])
-    return Learned(texts, shown_as, pd.DataFrame(history))
+    return TrainedProjection(texts, shown_as, pd.DataFrame(history))
 
 
 def _layers(network: Any) -> Layers:
@@ -207,10 +207,10 @@ def project(layers: Layers, vectors: Floats) -> Floats:
 
     wide = vectors @ layers.weight_in + layers.bias_in
     wide = wide * 0.5 * (1 + erf(wide / np.sqrt(2)))
-    return of_length_one(wide @ layers.weight_out + layers.bias_out)
+    return l2_normalize(wide @ layers.weight_out + layers.bias_out)
 
 
-def of_length_one(vectors: Floats) -> Floats:
+def l2_normalize(vectors: Floats) -> Floats:
     """Give vectors their direction alone."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)

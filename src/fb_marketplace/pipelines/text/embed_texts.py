@@ -8,12 +8,12 @@ from typing import Any, Final
 import pandas as pd
 
 from fb_marketplace.compute.parallel import available_cores
-from fb_marketplace.ml.listing_text import text_of
+from fb_marketplace.ml.listing_text import listing_text
 from fb_marketplace.observability.progress import Progress
-from fb_marketplace.parameters.text import SentenceParameters
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace.storage.fingerprints import key_of, sha256, stage_digest, table_digest
-from fb_marketplace.storage.keyed_table import Retain, Rows, Table
+from fb_marketplace.parameters.text import TextEncoderParameters
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest, table_digest
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 REVISION: Final = 1
@@ -35,10 +35,10 @@ class TextKeys:
     held: frozenset[str]
 
 
-def name_texts(
+def plan_text_embeddings(
     products: pd.DataFrame,
-    sentence_encoder: StoredFile,
-    text_tokenizer: StoredFile,
+    sentence_encoder: FileRef,
+    text_tokenizer: FileRef,
     text_embeddings_held: frozenset[str],
 ) -> TextKeys:
     """Name the vector of each listing's text by all that it depends on.
@@ -49,24 +49,24 @@ def name_texts(
         text_tokenizer: its tokenizer.
         text_embeddings_held: keys that the table has.
     """
-    encoder = key_of(sha256(sentence_encoder.read()), sha256(text_tokenizer.read()))
+    encoder = make_key(sha256(sentence_encoder.read()), sha256(text_tokenizer.read()))
     stage = stage_digest("text_embeddings", REVISION, libraries=LIBRARIES)
     ordered = products.sort_values("product_id")
     ids = ordered["product_id"].to_list()
     wanted = (
-        key_of(product, text, encoder, stage)
-        for product, text in zip(ids, text_of(ordered), strict=True)
+        make_key(product, text, encoder, stage)
+        for product, text in zip(ids, listing_text(ordered), strict=True)
     )
     return TextKeys(tuple(ids), tuple(wanted), text_embeddings_held)
 
 
 def embed_texts(
     products: pd.DataFrame,
-    sentence_encoder: StoredFile,
-    text_tokenizer: StoredFile,
+    sentence_encoder: FileRef,
+    text_tokenizer: FileRef,
     text_keys: TextKeys,
-    parameters: SentenceParameters,
-) -> Iterator[Rows | Retain]:
+    parameters: TextEncoderParameters,
+) -> Iterator[Rows | KeepOnly]:
     """Encode the texts whose vectors by this encoder the table lacks.
 
     Args:
@@ -84,11 +84,11 @@ def embed_texts(
     from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
 
     keys, held = text_keys.wanted, text_keys.held
-    yield Retain(frozenset(keys), held)
+    yield KeepOnly(frozenset(keys), held)
     missing = [place for place, key in enumerate(keys) if key not in held]
     if not missing:
         return
-    texts = text_of(products.sort_values("product_id"))
+    texts = listing_text(products.sort_values("product_id"))
     encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
     size = parameters.rows_per_commit
     with (
@@ -112,7 +112,7 @@ def embed_texts(
             yield pa.Table.from_pylist(rows, schema=TEXT_EMBEDDINGS)
 
 
-def report_texts(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:
+def report_text_embeddings(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:
     """Say how many texts the run encoded, found and removed, and what the table holds now."""
     wanted, held = frozenset(text_keys.wanted), text_keys.held
     return {

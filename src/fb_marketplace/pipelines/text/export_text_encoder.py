@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import MEANING, PICTURED
 
 
-def join_text_encoder(sentence_encoder: StoredFile, text_projection: StoredFile) -> bytes:
+def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef) -> bytes:
     """Put the projection behind the sentence encoder; gives ONNX.
 
     Args:

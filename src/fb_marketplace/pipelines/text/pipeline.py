@@ -2,13 +2,17 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.text.build_bm25 import build_word_index
+from fb_marketplace.pipelines.text.build_bm25 import build_bm25
 from fb_marketplace.pipelines.text.build_text_index import build_text_index
-from fb_marketplace.pipelines.text.build_text_to_image_index import build_picture_index
+from fb_marketplace.pipelines.text.build_text_to_image_index import build_text_to_image_index
 from fb_marketplace.pipelines.text.cross_modal_projection import train_projection
-from fb_marketplace.pipelines.text.embed_texts import embed_texts, name_texts, report_texts
-from fb_marketplace.pipelines.text.export_text_encoder import join_text_encoder
-from fb_marketplace.pipelines.text.quantization import choose_precision
+from fb_marketplace.pipelines.text.embed_texts import (
+    embed_texts,
+    plan_text_embeddings,
+    report_text_embeddings,
+)
+from fb_marketplace.pipelines.text.export_text_encoder import export_text_encoder
+from fb_marketplace.pipelines.text.quantization import select_precision
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
 
 
@@ -22,7 +26,7 @@ def create_pipeline() -> Pipeline:
                 ["exact_sentence_encoder", "text_tokenizer"],
             ),
             node(
-                choose_precision,
+                select_precision,
                 [
                     "exact_sentence_encoder",
                     "text_tokenizer",
@@ -33,7 +37,7 @@ def create_pipeline() -> Pipeline:
                 ["sentence_encoder", "sentence_card"],
             ),
             node(
-                name_texts,
+                plan_text_embeddings,
                 ["products", "sentence_encoder", "text_tokenizer", "text_embeddings_held"],
                 "text_keys",
             ),
@@ -48,13 +52,13 @@ def create_pipeline() -> Pipeline:
                 ],
                 "text_embeddings",
             ),
-            node(report_texts, ["text_keys", "text_embeddings"], "texts_report"),
+            node(report_text_embeddings, ["text_keys", "text_embeddings"], "texts_report"),
             node(
                 build_text_index,
                 ["text_embeddings", "products", "params:text_index"],
                 ["text_index", "text_index_ids", "text_index_card"],
             ),
-            node(build_word_index, ["products", "params:word_index"], "word_index"),
+            node(build_bm25, ["products", "params:word_index"], "word_index"),
             node(
                 train_projection,
                 [
@@ -68,9 +72,9 @@ def create_pipeline() -> Pipeline:
                 ],
                 ["text_projection", "photo_projection", "projection_history"],
             ),
-            node(join_text_encoder, ["sentence_encoder", "text_projection"], "text_encoder"),
+            node(export_text_encoder, ["sentence_encoder", "text_projection"], "text_encoder"),
             node(
-                build_picture_index,
+                build_text_to_image_index,
                 ["vision_features", "photo_projection", "image_index_ids", "params:text_index"],
                 ["picture_index", "picture_index_ids", "picture_index_card"],
             ),

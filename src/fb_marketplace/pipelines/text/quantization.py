@@ -9,11 +9,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.evaluation.query_text import shortened
-from fb_marketplace.ml.listing_text import text_of
-from fb_marketplace.observability.log_filters import quiet
-from fb_marketplace.parameters.text import SentenceParameters
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.evaluation.query_text import shorten_title
+from fb_marketplace.ml.listing_text import listing_text
+from fb_marketplace.observability.log_filters import suppress_root_warnings
+from fb_marketplace.parameters.text import TextEncoderParameters
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
 DEPTH: Final = 10
@@ -24,20 +24,20 @@ LOSS: Final = 0.01
 _TWO_ERRORS: Final = 1.96
 
 
-class Chosen(NamedTuple):
+class SelectedPrecision(NamedTuple):
     """The encoder that is served, and how it was chosen."""
 
     onnx: bytes
     card: dict[str, Any]
 
 
-def choose_precision(
-    exact_sentence_encoder: StoredFile,
-    text_tokenizer: StoredFile,
+def select_precision(
+    exact_sentence_encoder: FileRef,
+    text_tokenizer: FileRef,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    parameters: SentenceParameters,
-) -> Chosen:
+    parameters: TextEncoderParameters,
+) -> SelectedPrecision:
     """Give the encoder in the precision that the parameters name, or in int8 where it finds as well.
 
     Args:
@@ -56,11 +56,11 @@ def choose_precision(
     """
     exact = exact_sentence_encoder.read()
     if parameters.precision == "fp32":
-        return Chosen(exact, {"precision": "fp32", "bytes": {"fp32": len(exact)}})
-    small = in_int8(exact)
+        return SelectedPrecision(exact, {"precision": "fp32", "bytes": {"fp32": len(exact)}})
+    small = quantize_int8(exact)
     sizes = {"fp32": len(exact), "int8": len(small)}
     if parameters.precision == "int8":
-        return Chosen(small, {"precision": "int8", "bytes": sizes})
+        return SelectedPrecision(small, {"precision": "int8", "bytes": sizes})
     there = set(splits.loc[splits["split"] == "validation", "product_id"])
     asked = products[products["product_id"].isin(there)].sort_values("product_id")
     asked = asked.head(parameters.precision_texts)
@@ -70,8 +70,8 @@ def choose_precision(
             "ranking.sentences.precision: fp32"
         )
     tokenizer = text_tokenizer.read()
-    titles = [shortened(title) for title in asked["title"]]
-    texts = text_of(asked)
+    titles = [shorten_title(title) for title in asked["title"]]
+    texts = listing_text(asked)
     found, vectors = [], []
     for graph in (exact, small):
         encoder = TextEncoder.from_bytes(graph, tokenizer)
@@ -93,10 +93,10 @@ def choose_precision(
         "lost_at_most": round(lost_at_most, 4),
         "least_cosine": round(float((vectors[0] * vectors[1]).sum(axis=1).min()), 4),
     }
-    return Chosen(small if precision == "int8" else exact, card)
+    return SelectedPrecision(small if precision == "int8" else exact, card)
 
 
-def in_int8(graph: bytes) -> bytes:
+def quantize_int8(graph: bytes) -> bytes:
     """Quantise an encoder of texts: weights a channel, activations by the text that is encoded.
 
     With seven bits, as without VNNI eight times eight bits overflow the sums of sixteen.
@@ -104,7 +104,7 @@ def in_int8(graph: bytes) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, suppress_root_warnings():
         exact, done = (Path(folder, f"{name}.onnx") for name in ("exact", "done"))
         exact.write_bytes(graph)
         quantize_dynamic(

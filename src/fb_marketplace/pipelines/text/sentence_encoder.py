@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters.text import SentenceParameters
+from fb_marketplace.parameters.text import TextEncoderParameters
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.encoders.text import IDS, MASK, MEANING
 
@@ -36,7 +36,7 @@ class SentenceEncoder(NamedTuple):
     tokenizer: bytes
 
 
-def build_sentence_encoder(parameters: SentenceParameters) -> SentenceEncoder:
+def build_sentence_encoder(parameters: TextEncoderParameters) -> SentenceEncoder:
     """Give the sentence encoder.
 
     Args:

@@ -4,33 +4,33 @@ from typing import Final
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.vision.evaluation.abstention import choose_abstention
-from fb_marketplace.pipelines.vision.evaluation.console import say_how_good
+from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
+from fb_marketplace.pipelines.vision.evaluation.console import log_vision_metrics
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
 from fb_marketplace.pipelines.vision.evaluation.figures import (
-    draw_mistakes,
-    draw_photo_confusion,
-    draw_product_confusion,
-    draw_reliability_diagram,
+    plot_mistakes,
+    plot_photo_confusion,
+    plot_product_confusion,
+    plot_reliability_diagram,
 )
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
-from fb_marketplace.pipelines.vision.evaluation.leakage import leakage_report
+from fb_marketplace.pipelines.vision.evaluation.leakage import report_leakage
 from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_card
-from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
-from fb_marketplace.pipelines.vision.export.block_features import extract_levels
+from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
+from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
 from fb_marketplace.pipelines.vision.export.encoder_selection import (
-    calibrate,
-    choose_encoder,
+    calibrate_encoder,
     export_encoder,
     predict_photos,
-    quantise_encoder,
+    quantize_encoder,
+    select_encoder,
 )
 from fb_marketplace.pipelines.vision.training.learning_curves import (
-    draw_embedding_curve,
-    draw_learning_curves,
+    plot_embedding_curve,
+    plot_learning_curves,
     write_events,
 )
-from fb_marketplace.pipelines.vision.training.train import train_head_alone, train_network
+from fb_marketplace.pipelines.vision.training.train import train_linear_probe, train_network
 from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
     train_embedding_head,
@@ -49,12 +49,12 @@ def training() -> Pipeline:
     return Pipeline(
         [
             node(
-                extract_features,
+                extract_backbone_features,
                 ["images", "vision_features_held", "params:vision"],
                 "vision_features",
             ),
             node(
-                train_head_alone,
+                train_linear_probe,
                 ["vision_features", "products", "splits", "params:vision"],
                 ["vision_head", "head_history", "frozen_predictions"],
             ),
@@ -78,7 +78,7 @@ def training() -> Pipeline:
                     "training_history",
                 ],
             ),
-            node(draw_learning_curves, "training_history", "learning_curves"),
+            node(plot_learning_curves, "training_history", "learning_curves"),
             node(write_events, "training_history", "training_events"),
         ]
     )
@@ -89,7 +89,7 @@ def embedding() -> Pipeline:
     return Pipeline(
         [
             node(
-                extract_levels,
+                extract_block_features,
                 [
                     "images",
                     "level_features_held",
@@ -104,7 +104,7 @@ def embedding() -> Pipeline:
                 ["level_features", "products", "splits", "vision_model", "params:vision"],
                 ["embedding_head", "embedding_history"],
             ),
-            node(draw_embedding_curve, "embedding_history", "embedding_curve"),
+            node(plot_embedding_curve, "embedding_history", "embedding_curve"),
             node(
                 embed_layers,
                 [
@@ -127,7 +127,7 @@ def exporting() -> Pipeline:
     return Pipeline(
         [
             node(
-                calibrate,
+                calibrate_encoder,
                 [*photos, "vision_model", "vision_labels", "params:vision"],
                 "calibration",
             ),
@@ -142,9 +142,9 @@ def exporting() -> Pipeline:
                 ],
                 "encoder_fp32",
             ),
-            node(quantise_encoder, ["encoder_fp32", *photos, "params:vision"], "encoder_int8"),
+            node(quantize_encoder, ["encoder_fp32", *photos, "params:vision"], "encoder_int8"),
             node(
-                choose_encoder,
+                select_encoder,
                 ["encoder_fp32", "encoder_int8", *photos, "vision_labels", "params:vision"],
                 ["encoder", "encoder_report"],
             ),
@@ -163,7 +163,7 @@ def choosing() -> Pipeline:
                 ["product_predictions", "fusion"],
             ),
             node(
-                choose_abstention,
+                select_abstention,
                 ["vision_predictions", "product_predictions", "products", MEASURED],
                 "abstention",
             ),
@@ -190,21 +190,21 @@ def measuring() -> Pipeline:
                 ],
                 ["vision_metrics", "vision_per_class"],
             ),
-            node(say_how_good, "vision_metrics", None),
+            node(log_vision_metrics, "vision_metrics", None),
             node(
-                leakage_report,
+                report_leakage,
                 ["vision_features", "products", "splits", "params:vision", MEASURED],
                 "leakage_report",
             ),
-            node(draw_photo_confusion, ["vision_predictions", "products"], "photo_confusion"),
-            node(draw_product_confusion, ["product_predictions", "products"], "product_confusion"),
+            node(plot_photo_confusion, ["vision_predictions", "products"], "photo_confusion"),
+            node(plot_product_confusion, ["product_predictions", "products"], "product_confusion"),
             node(
-                draw_reliability_diagram,
+                plot_reliability_diagram,
                 ["vision_predictions", "products", "calibration", MEASURED],
                 "reliability_diagram",
             ),
             node(
-                draw_mistakes,
+                plot_mistakes,
                 ["vision_predictions", "images", "products", MEASURED],
                 "mistakes_sheet",
             ),

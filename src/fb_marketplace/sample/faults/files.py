@@ -12,7 +12,7 @@ from fb_marketplace.sample.records import FileFault
 _BOMB_SIDE = 30_000
 
 
-def spoiled(fault: FileFault, variant: int, photo: bytes, random: Random) -> bytes:
+def damage_file(fault: FileFault, variant: int, photo: bytes, random: Random) -> bytes:
     """The bytes of a file with a fault.
 
     Args:

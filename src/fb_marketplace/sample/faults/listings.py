@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from fb_marketplace.sample.faults.text import VARIETY, quirky, with_emoji
-from fb_marketplace.sample.prices import written
+from fb_marketplace.sample.faults.text import VARIETY, add_emoji, add_quirk
+from fb_marketplace.sample.prices import format_price
 from fb_marketplace.sample.records import Listing
 
 _REQUIRED = ("price", "product_description", "category", "location", "product_name", "id")
@@ -16,12 +16,12 @@ _JOKES = (123, 1_234_567, 1, 999, 12_345, 11_111, 1234, 111_111, 123_456, 9_999_
 _ABSURD = (850_000, 2_500_000, 100_500, 10_000_000, 475_000)
 
 
-def quota(total: int, share: float, least: int = 1) -> int:
+def fault_count(total: int, share: float, least: int = 1) -> int:
     """How many of a total to spoil: its share, but never fewer than the least."""
     return max(least, round(total * share))
 
 
-def soil_listings(listings: list[Listing], random: Random) -> None:
+def inject_listing_faults(listings: list[Listing], random: Random) -> None:
     """Plants the faults and oddities of listings, in place.
 
     Args:
@@ -34,7 +34,7 @@ def soil_listings(listings: list[Listing], random: Random) -> None:
     waiting = iter(draw)
 
     def each(share: float, act: Callable[[Listing, int], None], least: int = 1) -> None:
-        for variant in range(quota(total, share, least)):
+        for variant in range(fault_count(total, share, least)):
             act(next(one for one in waiting if one.spotless), variant)
 
     each(0.012, _lose_field)
@@ -44,7 +44,7 @@ def soil_listings(listings: list[Listing], random: Random) -> None:
     each(0.004, lambda one, variant: _reprice(one, "price_absurd", _ABSURD[variant % len(_ABSURD)]))
     each(0.008, lambda one, _: _flag(one, "repeated_row"))
     each(0.014, lambda one, _: _flag(one, "no_photo"))
-    for _ in range(quota(total, 0.008)):
+    for _ in range(fault_count(total, 0.008)):
         pair = [next(one for one in waiting if one.spotless) for _ in range(2)]
         older, newer = sorted(pair, key=lambda one: one.product.number)
         _copy(older, newer, random)
@@ -72,7 +72,7 @@ def _unwrap(listing: Listing) -> None:
 
 def _reprice(listing: Listing, flag: str, amount: int) -> None:
     listing.flag = flag
-    listing.fields["price"] = written(amount)
+    listing.fields["price"] = format_price(amount)
 
 
 def _flag(listing: Listing, flag: str) -> None:
@@ -93,9 +93,11 @@ def _decorate(listing: Listing, random: Random) -> None:
     listing.flag = "decorated"
     field = random.choice(("product_name", "product_description", "product_description"))
     text, bar, tail = listing.fields[field].partition(" | in ")
-    listing.fields[field] = with_emoji(text, random) + bar + tail
+    listing.fields[field] = add_emoji(text, random) + bar + tail
 
 
 def _quirk(listing: Listing, variant: int) -> None:
     listing.flag = "quirky"
-    listing.fields["product_description"] = quirky(listing.fields["product_description"], variant)
+    listing.fields["product_description"] = add_quirk(
+        listing.fields["product_description"], variant
+    )

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _BANNERS = ("SALE", "BARGAINS 4 U", "© my shop", "call now", "quickswap")
 
 
-def edited(picture: Image.Image, edit: Edit, random: Random) -> Image.Image:
+def edit_photo(picture: Image.Image, edit: Edit, random: Random) -> Image.Image:
     """A picture after an edit, still plainly the same photo.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeAlias, get_args
 
-from fb_marketplace.sample.faults.listings import quota
+from fb_marketplace.sample.faults.listings import fault_count
 from fb_marketplace.sample.records import (
     Edit,
     FileFault,
@@ -14,7 +14,7 @@ from fb_marketplace.sample.records import (
     Listing,
     Photo,
     RowFault,
-    draw_photo,
+    generate_photo,
 )
 
 _Suits: TypeAlias = Callable[[Photo], bool]
@@ -44,7 +44,7 @@ _FORMS: tuple[tuple[Form, float, int], ...] = (
 )
 
 
-def draw_photos(seed: int, listings: list[Listing], random: Random) -> list[Photo]:
+def generate_photos(seed: int, listings: list[Listing], random: Random) -> list[Photo]:
     """The photos of listings: mostly two, else one, and none where the listing is to have none.
 
     A copied listing shows its product in views that the original's photos do not have.
@@ -55,11 +55,11 @@ def draw_photos(seed: int, listings: list[Listing], random: Random) -> list[Phot
             continue
         number = 2 if random.random() < 0.79 else 1
         first = 2 if listing.flag == "copy" else 0
-        photos.extend(draw_photo(seed, listing, slot) for slot in range(first, first + number))
+        photos.extend(generate_photo(seed, listing, slot) for slot in range(first, first + number))
     return photos
 
 
-def soil_photos(seed: int, photos: list[Photo], random: Random) -> list[Photo]:
+def inject_photo_faults(seed: int, photos: list[Photo], random: Random) -> list[Photo]:
     """Plants the faults, copies and unusual encodings of photos, in place.
 
     Args:
@@ -82,21 +82,21 @@ def soil_photos(seed: int, photos: list[Photo], random: Random) -> list[Photo]:
         return chosen
 
     for fault, share in _ROW_FAULTS:
-        for _ in range(quota(total, share)):
+        for _ in range(fault_count(total, share)):
             take(_any).row_fault = fault
     for spoiled, share, least in _FILE_FAULTS:
-        for variant in range(quota(total, share, least)):
+        for variant in range(fault_count(total, share, least)):
             photo = take(_any)
             photo.file_fault, photo.variant = spoiled, variant
     for form, share, least in _FORMS:
-        for variant in range(quota(total, share, least)):
+        for variant in range(fault_count(total, share, least)):
             photo = take(_any)
             photo.form, photo.variant = form, variant
-    for _ in range(quota(total, 0.006)):
+    for _ in range(fault_count(total, 0.006)):
         take(_any).repeated = True
-    _copy_exactly(quota(total, 0.012, 3), take)
-    _copy_nearly(quota(total, 0.04, 5), take)
-    return [_orphan(seed, take(_any)) for _ in range(quota(total, 0.007))]
+    _copy_exactly(fault_count(total, 0.012, 3), take)
+    _copy_nearly(fault_count(total, 0.04, 5), take)
+    return [_orphan(seed, take(_any)) for _ in range(fault_count(total, 0.007))]
 
 
 def _any(_: Photo) -> bool:
@@ -143,6 +143,6 @@ def _copy_nearly(pairs: int, take: _Take) -> None:
 
 def _orphan(seed: int, photo: Photo) -> Photo:
     """A further view of a photo's product, uploaded and forgotten; the photo stays as it is."""
-    orphan = draw_photo(seed, photo.listing, slot=4 + photo.slot)
+    orphan = generate_photo(seed, photo.listing, slot=4 + photo.slot)
     orphan.row_fault = "no_row"
     return orphan

@@ -19,13 +19,13 @@ _QUIRKS = (
 VARIETY = len(_QUIRKS)
 
 
-def with_emoji(text: str, random: Random) -> str:
+def add_emoji(text: str, random: Random) -> str:
     """The text with an emoji before it, after it, or both."""
     first, last = random.choice(EMOJI), random.choice(EMOJI)
     return random.choice((f"{first} {text}", f"{text} {last}{last}", f"{first}{text} {last}"))
 
 
-def quirky(text: str, variant: int) -> str:
+def add_quirk(text: str, variant: int) -> str:
     """The text with one quirk, by number modulo `VARIETY`.
 
     The quirks: smart quotes, non-breaking spaces, zero-width spaces, fractions and accents,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fb_marketplace.sample.rendering.canvas import BLACK, WHITE, Colour, Pen, tone
+from fb_marketplace.sample.rendering.canvas import BLACK, WHITE, Canvas, Color, adjust_brightness
 
 LOGOS = ("dot", "bar", "wedge", "twin", "ring", "cross", "wave", "square")
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """A product's appearance, the same in each of its photos.
 
     Attributes:
@@ -23,9 +23,9 @@ class Look:
         details: eight numbers in [0, 1) that set it apart from its siblings.
     """
 
-    body: Colour
-    accent: Colour
-    trim: Colour
+    body: Color
+    accent: Color
+    trim: Color
     logo: str
     size: int
     wear: float
@@ -44,7 +44,7 @@ class Look:
         return self.details[detail] < share
 
 
-def mark(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
+def mark(pen: Canvas, look: Appearance, x: float, y: float, size: float) -> None:
     """Draws the brand's mark, `size` units high, centred at (x, y)."""
     ink = look.accent
     half = size / 2
@@ -72,10 +72,14 @@ def mark(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
         pen.box(x - half, y - half, x + half, y + half, ink)
 
 
-def pattern(pen: Pen, look: Look, x0: float, y0: float, x1: float, y1: float) -> None:
+def pattern(pen: Canvas, look: Appearance, x0: float, y0: float, x1: float, y1: float) -> None:
     """Fills a box of cloth or card with the product's own pattern: stripes, bands, dots or none."""
     kind = look.count(0, 0, 4)
-    ink = tone(look.accent, 0.85) if look.chance(1, 0.5) else tone(look.body, 1.35)
+    ink = (
+        adjust_brightness(look.accent, 0.85)
+        if look.chance(1, 0.5)
+        else adjust_brightness(look.body, 1.35)
+    )
     wide, high = x1 - x0, y1 - y0
     number = look.count(2, 2, 6)
     if kind == 1:
@@ -100,22 +104,24 @@ def pattern(pen: Pen, look: Look, x0: float, y0: float, x1: float, y1: float) ->
         pen.box(x0, y0 + high * at, x1, y0 + high * (at + 0.16), ink)
 
 
-def wear(pen: Pen, look: Look) -> None:
+def wear(pen: Canvas, look: Appearance) -> None:
     """Draws the marks of use over an object: scratches, scuffs and a stain, by its wear."""
     number = int(look.wear * 16)
     for step in range(number):
         a, b, c = (look.details[(step * 3 + part) % 8] * 7.31 + step * 0.37 for part in range(3))
         x, y = (a % 1.0) * 1.2 - 0.6, (b % 1.0) * 1.2 - 0.6
         long = 0.06 + 0.16 * (c % 1.0)
-        ink = tone(look.body, 1.55 if step % 2 else 0.55)
+        ink = adjust_brightness(look.body, 1.55 if step % 2 else 0.55)
         pen.stroke(
             [(x, y), (x + long * (c % 0.7), y + long * 0.6), (x + long, y + long * 0.5)], ink, 0.012
         )
         if step % 5 == 4:
-            pen.disc(x, y + 0.1, long * 0.4, tone(look.body, 0.6), flat=0.6, turn=step * 31)
+            pen.disc(
+                x, y + 0.1, long * 0.4, adjust_brightness(look.body, 0.6), flat=0.6, turn=step * 31
+            )
 
 
-def sticker(pen: Pen, look: Look, x: float, y: float) -> None:
+def sticker(pen: Canvas, look: Appearance, x: float, y: float) -> None:
     """Puts a previous owner's sticker on some objects."""
     if look.chance(7, 0.3):
         paper = ((214, 70, 60), (70, 140, 90), (240, 200, 60), (80, 120, 200))[look.count(6, 0, 3)]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fb_marketplace.sample.rendering.canvas import Colour, View
+from fb_marketplace.sample.rendering.canvas import Camera, Color
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,8 +28,8 @@ class Material:
     """
 
     texture: str
-    dark: Colour
-    light: Colour
+    dark: Color
+    light: Color
 
     def dyed(self, rng: np.random.Generator) -> Material:
         """The same material from another batch: no two floors have quite the same colour."""
@@ -148,7 +148,7 @@ def surface(
     scale = rng.uniform(0.75, 1.25) * 480 / max(wide, high)
     turn = rng.uniform(-1.5, 1.5) if free else rng.uniform(-0.12, 0.12)
     centre = (SIDE / 2 + float(rng.uniform(-90, 90)), SIDE / 2 + float(rng.uniform(-90, 90)))
-    laid = View(centre, scale, turn, fall=(0.0, depth / high)).matrix()
+    laid = Camera(centre, scale, turn, fall=(0.0, depth / high)).matrix()
     # From a picture's pixel to the object's space: the middle of the picture is the view's centre.
     to_middle = np.array([[1, 0, -wide / 2], [0, 1 + depth, -high / 2], [0, 0, 1.0]])
     inverse = laid @ to_middle

@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-Colour: TypeAlias = tuple[int, int, int]
+Color: TypeAlias = tuple[int, int, int]
 Point: TypeAlias = tuple[float, float]
 
-BLACK: Colour = (24, 24, 27)
-WHITE: Colour = (242, 241, 237)
-STEEL: Colour = (168, 173, 178)
-GLASS: Colour = (38, 46, 58)
+BLACK: Color = (24, 24, 27)
+WHITE: Color = (242, 241, 237)
+STEEL: Color = (168, 173, 178)
+GLASS: Color = (38, 46, 58)
 
 
-def tone(colour: Colour, factor: float) -> Colour:
+def adjust_brightness(colour: Color, factor: float) -> Color:
     """The colour made darker (factor below 1) or carried towards white (factor above 1)."""
     if factor <= 1.0:
         red, green, blue = (int(channel * factor) for channel in colour)
@@ -37,14 +37,14 @@ def tone(colour: Colour, factor: float) -> Colour:
     return red, green, blue
 
 
-def blend(first: Colour, second: Colour, share: float) -> Colour:
+def blend(first: Color, second: Color, share: float) -> Color:
     """The colour that lies `share` (0 to 1) of the way from the first to the second."""
     red, green, blue = (int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 @dataclass(frozen=True)
-class View:
+class Camera:
     """Where a camera puts an object's space on a canvas.
 
     Attributes:
@@ -78,7 +78,7 @@ class View:
         return product
 
 
-class Pen:
+class Canvas:
     """Draws in an object's space on an RGB or RGBA canvas.
 
     Args:
@@ -86,7 +86,7 @@ class Pen:
         view: where the object's space lies on it.
     """
 
-    def __init__(self, canvas: Image.Image, view: View) -> None:
+    def __init__(self, canvas: Image.Image, view: Camera) -> None:
         from PIL import ImageDraw
 
         self._draw = ImageDraw.Draw(canvas)
@@ -101,11 +101,11 @@ class Pen:
             seen.append(((a * x + b * y + c) / depth, (d * x + e * y + f) / depth))
         return seen
 
-    def shape(self, points: Sequence[Point], fill: Colour) -> None:
+    def shape(self, points: Sequence[Point], fill: Color) -> None:
         """Fills the polygon through the points."""
         self._draw.polygon(self._pixels(points), fill=fill)
 
-    def stroke(self, points: Sequence[Point], fill: Colour, width: float) -> None:
+    def stroke(self, points: Sequence[Point], fill: Color, width: float) -> None:
         """Draws a line with round ends through the points, `width` units wide."""
         pixels = self._pixels(points)
         thick = max(1, round(width * self._scale))
@@ -116,7 +116,7 @@ class Pen:
                 self._draw.ellipse((x - half, y - half, x + half, y + half), fill=fill)
 
     def box(
-        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, corner: float = 0.0
+        self, x0: float, y0: float, x1: float, y1: float, fill: Color, corner: float = 0.0
     ) -> None:
         """Fills a box, its corners rounded by `corner` units."""
         if corner <= 0:
@@ -139,20 +139,20 @@ class Pen:
         )
 
     def disc(
-        self, x: float, y: float, radius: float, fill: Colour, flat: float = 1.0, turn: int = 0
+        self, x: float, y: float, radius: float, fill: Color, flat: float = 1.0, turn: int = 0
     ) -> None:
         """Fills an ellipse, `flat` times as high as it is wide, turned by `turn` degrees."""
         self.shape(_oval(x, y, radius, radius * flat, turn), fill)
 
     def ring(
-        self, x: float, y: float, radius: float, fill: Colour, width: float, flat: float = 1.0
+        self, x: float, y: float, radius: float, fill: Color, width: float, flat: float = 1.0
     ) -> None:
         """Draws an ellipse's outline, `width` units wide."""
         outline = _oval(x, y, radius, radius * flat, 0)
         self.stroke([*outline, outline[0]], fill, width)
 
     def arc(
-        self, x: float, y: float, radius: float, fill: Colour, width: float, span: tuple[int, int]
+        self, x: float, y: float, radius: float, fill: Color, width: float, span: tuple[int, int]
     ) -> None:
         """Draws part of a circle between two angles, in degrees clockwise from the right."""
         start, end = span
@@ -166,13 +166,15 @@ class Pen:
         )
 
     def barrel(
-        self, x0: float, y0: float, x1: float, y1: float, fill: Colour, *, upright: bool = True
+        self, x0: float, y0: float, x1: float, y1: float, fill: Color, *, upright: bool = True
     ) -> None:
         """Fills a box shaded as a cylinder that stands upright or lies on its side."""
         strips = 9
         for strip in range(strips):
             near, far = strip / strips, (strip + 1) / strips
-            shade = tone(fill, 0.62 + 0.75 * math.sin(math.pi * (0.12 + 0.8 * near)) ** 1.4 * 0.62)
+            shade = adjust_brightness(
+                fill, 0.62 + 0.75 * math.sin(math.pi * (0.12 + 0.8 * near)) ** 1.4 * 0.62
+            )
             if upright:
                 self.box(x0 + (x1 - x0) * near, y0, x0 + (x1 - x0) * far, y1, shade)
             else:

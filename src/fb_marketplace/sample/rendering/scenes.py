@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fb_marketplace.sample.rendering.appearance import LOGOS, Look, wear
+from fb_marketplace.sample.rendering.appearance import LOGOS, Appearance, wear
 from fb_marketplace.sample.rendering.backdrops import FLOORS, WALLS, surface
-from fb_marketplace.sample.rendering.canvas import Pen, View, tone
-from fb_marketplace.sample.rendering.objects.registry import ARCHETYPES, Archetype
+from fb_marketplace.sample.rendering.canvas import Camera, Canvas, adjust_brightness
+from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES, ObjectType
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,14 +22,14 @@ _SUPERSAMPLING = 2
 _COARSE = 4  # light and shadow are soft, so they are worked out on a coarser grid
 
 
-def photograph(
-    look: Look, kind: str, size: tuple[int, int], rng: np.random.Generator, slot: int
+def render_photo(
+    look: Appearance, kind: str, size: tuple[int, int], rng: np.random.Generator, slot: int
 ) -> Image.Image:
     """Takes a photo of a product where it is.
 
     Args:
         look: what the product looks like.
-        kind: what it is, a key of `ARCHETYPES`.
+        kind: what it is, a key of `OBJECT_TYPES`.
         size: width and height in pixels.
         rng: decides the place, the light and the camera.
         slot: number of the photo among the product's own; each has its own kind of view.
@@ -39,7 +39,7 @@ def photograph(
     """
     from PIL import Image, ImageFilter
 
-    archetype = ARCHETYPES[kind]
+    archetype = OBJECT_TYPES[kind]
     place, horizon = _place(archetype, size, rng, slot)
     if rng.random() < 0.36:
         _clutter(place, rng, horizon)
@@ -59,12 +59,14 @@ def photograph(
     return _expose(place, coarse, rng)
 
 
-def cut_out(look: Look, kind: str, size: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+def render_cut_out(
+    look: Appearance, kind: str, size: tuple[int, int], rng: np.random.Generator
+) -> Image.Image:
     """A product without any place around it.
 
     Args:
         look: what the product looks like.
-        kind: what it is, a key of `ARCHETYPES`.
+        kind: what it is, a key of `OBJECT_TYPES`.
         size: width and height in pixels.
         rng: decides the view.
 
@@ -73,14 +75,14 @@ def cut_out(look: Look, kind: str, size: tuple[int, int], rng: np.random.Generat
     """
     from PIL import Image
 
-    thing, corner = _object(look, ARCHETYPES[kind], size, rng, slot=0)
+    thing, corner = _object(look, OBJECT_TYPES[kind], size, rng, slot=0)
     canvas = Image.new("RGBA", size)
     canvas.paste(thing, corner)
     return canvas
 
 
 def _place(
-    archetype: Archetype, size: tuple[int, int], rng: np.random.Generator, slot: int
+    archetype: ObjectType, size: tuple[int, int], rng: np.random.Generator, slot: int
 ) -> tuple[Image.Image, int]:
     """The place, and the row of pixels at which its wall meets its floor (0: all floor)."""
     wide, high = size
@@ -94,12 +96,16 @@ def _place(
     place.paste(surface(floor, (wide, high - horizon), rng, depth=0.8), (0, horizon))
     if wall.texture == "plaster" and floor.texture != "grass":
         board = max(3, int(high * rng.uniform(0.012, 0.035)))
-        place.paste(tone(wall.light, 1.4), (0, horizon - board, wide, horizon))
-        place.paste(tone(wall.dark, 0.55), (0, horizon, wide, horizon + max(1, board // 6)))
+        place.paste(adjust_brightness(wall.light, 1.4), (0, horizon - board, wide, horizon))
+        place.paste(
+            adjust_brightness(wall.dark, 0.55), (0, horizon, wide, horizon + max(1, board // 6))
+        )
     return place, horizon
 
 
-def _view(archetype: Archetype, size: tuple[int, int], rng: np.random.Generator, slot: int) -> View:
+def _view(
+    archetype: ObjectType, size: tuple[int, int], rng: np.random.Generator, slot: int
+) -> Camera:
     """A camera that faces the object in even slots; in odd ones it stands elsewhere, turned."""
     wide, high = size
     lies, facing = archetype.stance == "lies", slot % 2 == 0
@@ -122,11 +128,15 @@ def _view(archetype: Archetype, size: tuple[int, int], rng: np.random.Generator,
         high * (0.52 + float(rng.uniform(-0.06, 0.16)) * (loose + 0.1)),
     )
     shear = float(rng.uniform(-0.08, 0.08))
-    return View(centre, near * min(wide, high) / 2, turn, squeeze, shear, fall)
+    return Camera(centre, near * min(wide, high) / 2, turn, squeeze, shear, fall)
 
 
 def _object(
-    look: Look, archetype: Archetype, size: tuple[int, int], rng: np.random.Generator, slot: int
+    look: Appearance,
+    archetype: ObjectType,
+    size: tuple[int, int],
+    rng: np.random.Generator,
+    slot: int,
 ) -> tuple[Image.Image, tuple[int, int]]:
     """The object alone as RGBA, cut to where it is in the picture, and that cut's upper left."""
     from PIL import Image
@@ -145,9 +155,9 @@ def _object(
     canvas = Image.new(
         "RGBA",
         ((right - left) * _SUPERSAMPLING, (bottom - top) * _SUPERSAMPLING),
-        (*tone(look.body, 0.8), 0),
+        (*adjust_brightness(look.body, 0.8), 0),
     )
-    pen = Pen(canvas, finer)
+    pen = Canvas(canvas, finer)
     archetype.draw(pen, look)
     if look.wear > 0.06:
         solid = canvas.getchannel("A")
@@ -156,7 +166,7 @@ def _object(
     return canvas.reduce(_SUPERSAMPLING), (left, top)
 
 
-def _frame(view: View, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _frame(view: Camera, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Left, top, right and bottom of the part of a picture that a view's object can be in."""
     reach = 1.15
     corners = np.array(
@@ -174,22 +184,22 @@ def _frame(view: View, size: tuple[int, int]) -> tuple[int, int, int, int]:
 
 def _clutter(place: Image.Image, rng: np.random.Generator, horizon: int) -> None:
     wide, high = place.size
-    kinds = tuple(ARCHETYPES)
+    kinds = tuple(OBJECT_TYPES)
     for _ in range(int(rng.integers(1, 4))):
-        look = stray_look(rng)
+        look = random_appearance(rng)
         scale = float(rng.uniform(0.12, 0.3)) * min(wide, high)
         side = float(rng.choice([rng.uniform(-0.02, 0.24), rng.uniform(0.76, 1.02)]))
         ground = horizon + 0.1 * high if horizon else float(rng.uniform(0.1, 0.95)) * high
         turn = 0.0 if horizon else float(rng.uniform(-math.pi, math.pi))
-        view = View((wide * side, ground - scale * 0.5), scale, turn, float(rng.uniform(0.7, 1)))
-        ARCHETYPES[kinds[int(rng.integers(0, len(kinds)))]].draw(Pen(place, view), look)
+        view = Camera((wide * side, ground - scale * 0.5), scale, turn, float(rng.uniform(0.7, 1)))
+        OBJECT_TYPES[kinds[int(rng.integers(0, len(kinds)))]].draw(Canvas(place, view), look)
 
 
-def stray_look(rng: np.random.Generator) -> Look:
+def random_appearance(rng: np.random.Generator) -> Appearance:
     """The look of a thing that is nobody's product: muted, of no brand."""
     hues = rng.integers(50, 210, (3, 3)).tolist()
     body, accent, trim = ((int(r), int(g), int(b)) for r, g, b in hues)
-    return Look(
+    return Appearance(
         body,
         accent,
         trim,

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-UPLOADS_A_PLACE: Final = 4
+UPLOADS_PER_SLOT: Final = 4
 """Uploads that may be coming in for each place. They cost next to nothing, and come as slowly as they
 please: if each held a place, a few slow ones would keep all others out."""
 
 
-class Full(Exception):  # noqa: N818 - a state that the client is told of
+class CapacityExceeded(Exception):  # noqa: N818 - a state that the client is told of
     """There is no place now."""
 
     def __init__(self, taken: int) -> None:
@@ -21,7 +21,7 @@ class Admission:
 
     def __init__(self, places: int) -> None:
         self._places = places
-        self._uploads = places * UPLOADS_A_PLACE
+        self._uploads = places * UPLOADS_PER_SLOT
         self.working = 0
         self.uploading = 0
 
@@ -34,7 +34,7 @@ class Admission:
         """
         self._refuse_where_full()
         if self.uploading >= self._uploads:
-            raise Full(self.uploading)
+            raise CapacityExceeded(self.uploading)
         self.uploading += 1
         try:
             yield
@@ -57,4 +57,4 @@ class Admission:
 
     def _refuse_where_full(self) -> None:
         if self.working >= self._places:
-            raise Full(self.working)
+            raise CapacityExceeded(self.working)

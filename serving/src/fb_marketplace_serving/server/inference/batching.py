@@ -24,7 +24,7 @@ Encode = Callable[[NDArray[np.uint8]], Encoding]
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedPhoto:
     """What the encoder makes of one photo, and how long that took.
 
     Attributes:
@@ -45,7 +45,7 @@ class Encoded:
 @dataclass(eq=False, slots=True)
 class _Waiting:
     photo: NDArray[np.uint8]
-    answer: "asyncio.Future[Encoded]"
+    answer: "asyncio.Future[EncodedPhoto]"
     since: float
 
 
@@ -89,7 +89,7 @@ class Batcher:
         """Count the lanes that encode."""
         return len(self._running)
 
-    async def encode(self, photo: "asyncio.Future[NDArray[np.uint8]]") -> Encoded:
+    async def encode(self, photo: "asyncio.Future[NDArray[np.uint8]]") -> EncodedPhoto:
         """Encode a photo that is still being decoded, so that others may wait for it.
 
         Args:
@@ -154,7 +154,7 @@ class Batcher:
         for row, each in enumerate(batch):
             if not each.answer.done():
                 each.answer.set_result(
-                    Encoded(
+                    EncodedPhoto(
                         found.probabilities[row],
                         found.embeddings[row],
                         started - each.since,

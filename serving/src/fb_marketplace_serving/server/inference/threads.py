@@ -11,7 +11,7 @@ _GIVES_WAY: Final = 5
 takes, and turns away, requests."""
 
 
-def workers(count: int, name: str) -> ThreadPoolExecutor:
+def make_thread_pool(count: int, name: str) -> ThreadPoolExecutor:
     """Make a pool of threads that give way to others of the process, where the system can do that."""
     return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_give_way)
 

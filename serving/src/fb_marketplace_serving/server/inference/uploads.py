@@ -9,7 +9,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
 from fb_marketplace_serving.imaging.canonical import PhotoError
-from fb_marketplace_serving.server.errors import Problem
+from fb_marketplace_serving.server.errors import ApiError
 
 _ENVELOPE_BYTES: Final = 64 * 1024
 """What a multipart body may have beside the photo: boundaries, headers, a few small fields."""
@@ -40,7 +40,7 @@ FORM: Final[dict[str, Any]] = {
 """OpenAPI's words for such a request."""
 
 
-async def uploaded(request: Request, max_bytes: int, seconds: float) -> UploadFile:
+async def read_upload(request: Request, max_bytes: int, seconds: float) -> UploadFile:
     """Read the field ``image`` of a form; large photos lie in a temporary file until they are closed.
 
     Args:
@@ -58,12 +58,12 @@ async def uploaded(request: Request, max_bytes: int, seconds: float) -> UploadFi
             form = await Request(request.scope, bounded.receive).form(max_files=1, max_fields=8)
     except PhotoError:
         if not bounded.ended:
-            await drained(request, _SECONDS_TO_LINGER)
+            await drain_body(request, _SECONDS_TO_LINGER)
         raise
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the upload was whole") from None
     except TimeoutError:
-        raise Problem(
+        raise ApiError(
             408, "slow_upload", f"the upload was not whole within {seconds:g} s"
         ) from None
     image = form.get("image")
@@ -77,7 +77,7 @@ async def uploaded(request: Request, max_bytes: int, seconds: float) -> UploadFi
     )
 
 
-async def drained(request: Request, seconds: float = _SECONDS_TO_DRAIN) -> None:
+async def drain_body(request: Request, seconds: float = _SECONDS_TO_DRAIN) -> None:
     """Read, and throw away, what is left of a body that nobody wants.
 
     A connection that is closed on an unread body takes the answer with it.

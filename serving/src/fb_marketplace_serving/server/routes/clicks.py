@@ -10,24 +10,29 @@ from starlette.requests import ClientDisconnect
 
 from fb_marketplace_serving.feedback.events import (
     ClickLine,
-    FiltersAsked,
     ProductId,
+    RequestedFilters,
     SearchId,
     SearchLine,
     new_search_id,
     now,
 )
-from fb_marketplace_serving.server.dependencies import TheServed, TheService, known, within_rate
-from fb_marketplace_serving.server.errors import Problem, documented
-from fb_marketplace_serving.server.inference.uploads import drained
-from fb_marketplace_serving.server.schemas.search import SearchAnswer
+from fb_marketplace_serving.server.dependencies import (
+    ReleaseDependency,
+    ServiceDependency,
+    enforce_rate_limit,
+    require_api_key,
+)
+from fb_marketplace_serving.server.errors import ApiError, error_responses
+from fb_marketplace_serving.server.inference.uploads import drain_body
+from fb_marketplace_serving.server.schemas.search import SearchResponse
 from fb_marketplace_serving.server.search_response import SearchRequest
 from fb_marketplace_serving.server.service import Service
 
 _LARGEST: Final = 1024
 """Bytes of a click; a hundred would do."""
 
-clicks = APIRouter(dependencies=[Depends(known), Depends(within_rate)])
+clicks = APIRouter(dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)])
 
 
 class Click(BaseModel):
@@ -44,7 +49,7 @@ class Click(BaseModel):
     product_id: ProductId
 
 
-class Noted(BaseModel):
+class ClickRecorded(BaseModel):
     """What became of a click."""
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": {"noted": True}})
@@ -60,7 +65,7 @@ _BODY: Final[dict[str, Any]] = {
 }
 
 
-async def _click(request: Request, service: TheService) -> Click:
+async def _click(request: Request, service: ServiceDependency) -> Click:
     """Read a click, and never more than a click may be, once it is known who asks."""
     data, seconds = bytearray(), service.settings.request_seconds
     try:
@@ -68,14 +73,16 @@ async def _click(request: Request, service: TheService) -> Click:
             async for part in request.stream():
                 data += part
                 if len(data) > _LARGEST:
-                    await drained(request)
-                    raise Problem(
+                    await drain_body(request)
+                    raise ApiError(
                         413, "oversized", f"more than the {_LARGEST:,} bytes that are accepted"
                     )
     except ClientDisconnect:
         raise HTTPException(400, "the connection was closed before the click was whole") from None
     except TimeoutError:
-        raise Problem(408, "slow_upload", f"the click was not whole within {seconds:g} s") from None
+        raise ApiError(
+            408, "slow_upload", f"the click was not whole within {seconds:g} s"
+        ) from None
     try:
         return Click.model_validate_json(bytes(data))
     except ValidationError as error:
@@ -86,9 +93,11 @@ async def _click(request: Request, service: TheService) -> Click:
 
 
 @clicks.post(
-    "/clicks", openapi_extra=_BODY, responses=documented(400, 401, 404, 408, 413, 422, 429)
+    "/clicks", openapi_extra=_BODY, responses=error_responses(400, 401, 404, 408, 413, 422, 429)
 )
-async def note_click(request: Request, service: TheService, served: TheServed) -> Noted:
+async def record_click(
+    request: Request, service: ServiceDependency, served: ReleaseDependency
+) -> ClickRecorded:
     """Write down that a listing was opened from a search."""
     if service.feedback is None:
         raise HTTPException(
@@ -100,10 +109,12 @@ async def note_click(request: Request, service: TheService, served: TheServed) -
             404, f"found no listing {click.product_id!r} in release {served.version}"
         )
     line = ClickLine(search_id=click.search_id, time=now(), product_id=click.product_id)
-    return Noted(noted=service.feedback.add("clicks", line))
+    return ClickRecorded(noted=service.feedback.add("clicks", line))
 
 
-def noted(service: Service, asked: SearchRequest, answer: SearchAnswer) -> SearchAnswer:
+def attach_search_id(
+    service: Service, asked: SearchRequest, answer: SearchResponse
+) -> SearchResponse:
     """Write down a search by words alone, if that is on, and give the answer its id."""
     # Who asks for scores to be taken apart looks at a search, and is no buyer who makes one.
     if service.feedback is None or not asked.words or asked.explain:
@@ -113,7 +124,7 @@ def noted(service: Service, asked: SearchRequest, answer: SearchAnswer) -> Searc
         time=now(),
         release=answer.release,
         words=asked.words,
-        filters=FiltersAsked(
+        filters=RequestedFilters(
             categories=list(asked.categories),
             min_price=asked.min_price,
             max_price=asked.max_price,

@@ -6,14 +6,19 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request
 from fastapi.responses import Response
 
 from fb_marketplace_serving.search.engine import Sort
-from fb_marketplace_serving.server.dependencies import TheServed, TheService, known, within_rate
-from fb_marketplace_serving.server.errors import documented
-from fb_marketplace_serving.server.inference.batching import Encoded
+from fb_marketplace_serving.server.dependencies import (
+    ReleaseDependency,
+    ServiceDependency,
+    enforce_rate_limit,
+    require_api_key,
+)
+from fb_marketplace_serving.server.errors import error_responses
+from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
-from fb_marketplace_serving.server.loaded_release import Served
-from fb_marketplace_serving.server.routes.clicks import noted
-from fb_marketplace_serving.server.schemas.search import SearchAnswer
-from fb_marketplace_serving.server.search_response import SearchRequest, answer
+from fb_marketplace_serving.server.loaded_release import LoadedRelease
+from fb_marketplace_serving.server.routes.clicks import attach_search_id
+from fb_marketplace_serving.server.schemas.search import SearchResponse
+from fb_marketplace_serving.server.search_response import SearchRequest, build_response
 from fb_marketplace_serving.server.service import Service
 
 LONGEST: Final = 200
@@ -27,7 +32,7 @@ _NOT_SEARCHABLE: Final = {
     )
 }
 
-searches = APIRouter(dependencies=[Depends(known), Depends(within_rate)])
+searches = APIRouter(dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)])
 
 
 def _request(
@@ -70,50 +75,54 @@ def _request(
     )
 
 
-Asked = Annotated[SearchRequest, Depends(_request)]
+ParsedRequest = Annotated[SearchRequest, Depends(_request)]
 
 
 @searches.get(
     "/search",
-    response_model=SearchAnswer,
-    responses=documented(401, 404, 422, 429, 503, meaning_here=_NOT_SEARCHABLE),
+    response_model=SearchResponse,
+    responses=error_responses(401, 404, 422, 429, 503, meaning_here=_NOT_SEARCHABLE),
 )
-async def search(asked: Asked, service: TheService, served: TheServed) -> Response:
+async def search(
+    asked: ParsedRequest, service: ServiceDependency, served: ReleaseDependency
+) -> Response:
     """Search by words and filters."""
-    searchable(served)
+    require_search(served)
     return await _answered(service, served, asked, None)
 
 
 @searches.post(
     "/search",
-    response_model=SearchAnswer,
+    response_model=SearchResponse,
     openapi_extra=FORM,
-    responses=documented(400, 401, 404, 408, 413, 415, 422, 429, 503, meaning_here=_NOT_SEARCHABLE),
+    responses=error_responses(
+        400, 401, 404, 408, 413, 415, 422, 429, 503, meaning_here=_NOT_SEARCHABLE
+    ),
 )
 async def search_by_photo(
-    asked: Asked, request: Request, service: TheService, served: TheServed
+    asked: ParsedRequest, request: Request, service: ServiceDependency, served: ReleaseDependency
 ) -> Response:
     """Search by a photo, by words too if there are any, and filters."""
-    searchable(served)
+    require_search(served)
     photo = await service.encode(request, served)
     return await _answered(service, served, asked, photo)
 
 
 async def _answered(
-    service: Service, served: Served, asked: SearchRequest, photo: Encoded | None
+    service: Service, served: LoadedRelease, asked: SearchRequest, photo: EncodedPhoto | None
 ) -> Response:
     # Written on the thread too: a hundred hits, each taken apart, would hold up the event loop.
     def written() -> bytes:
-        found = answer(service, served, asked, photo)
+        found = build_response(service, served, asked, photo)
         # One by a photo cannot be asked again, as the photo is not kept, whatever words stand beside it.
-        told = noted(service, asked, found) if photo is None else found
+        told = attach_search_id(service, asked, found) if photo is None else found
         return told.model_dump_json().encode()
 
     data = await service.work(written)
     return Response(data, media_type="application/json")
 
 
-def searchable(served: Served) -> None:
+def require_search(served: LoadedRelease) -> None:
     """Let through what the release can answer.
 
     Raises:

@@ -19,7 +19,7 @@ class Health(BaseModel):
     release: str
 
 
-class Refused(BaseModel):
+class RejectedRelease(BaseModel):
     """What is in force in the lake, and why it is not served."""
 
     model_config = ConfigDict(frozen=True)
@@ -35,12 +35,12 @@ class Readiness(BaseModel):
 
     status: str
     release: str
-    refused: Refused | None = Field(
+    refused: RejectedRelease | None = Field(
         description="null where what is served is what is in force in the lake"
     )
 
 
-class Listed(BaseModel):
+class ListingSummary(BaseModel):
     """What is shown of a listing."""
 
     model_config = ConfigDict(frozen=True)
@@ -69,7 +69,7 @@ OAK_BOOKCASE: Final[dict[str, Any]] = {
 }
 
 
-class Product(Listed):
+class Product(ListingSummary):
     """A listing, and its photos."""
 
     model_config = with_example(**OAK_BOOKCASE, image_ids=["0a1b2c3d"])
@@ -109,7 +109,7 @@ class ReleaseSummary(BaseModel):
     metrics: dict[str, JsonValue]
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """Why a request was turned away (RFC 9457)."""
 
     model_config = with_example(

@@ -2,7 +2,7 @@
 
 from pydantic import BaseModel, Field
 
-from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, Listed, with_example
+from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
 
 
 class Prediction(BaseModel):
@@ -31,7 +31,7 @@ class FeatureEmbedding(BaseModel):
     embedding: list[float] = Field(description="a vector of length one")
 
 
-class Hit(Listed):
+class Hit(ListingSummary):
     """A photo like the one that was sent, and its listing."""
 
     image_id: str

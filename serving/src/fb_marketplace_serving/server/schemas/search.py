@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
-from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, Listed, with_example
+from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
 
 _TYPICAL: Final[dict[str, Any]] = {"low": 35.0, "high": 80.0, "alike": ["5f6a7b8c"]}
 _NOTE: Final[dict[str, Any]] = {
@@ -38,7 +38,7 @@ _CATEGORY: Final[dict[str, Any]] = {"path": "Home & Garden", "count": 2}
 _BAND: Final[dict[str, Any]] = {"low": 25.0, "high": 50.0, "count": 2}
 
 
-class Typical(BaseModel):
+class PriceRange(BaseModel):
     """What alike listings ask."""
 
     model_config = with_example(**_TYPICAL)
@@ -48,7 +48,7 @@ class Typical(BaseModel):
     alike: list[str] = Field(description="some of the listings that it is of")
 
 
-class PriceNoteShown(BaseModel):
+class PriceInsight(BaseModel):
     """Something to know of a price or a photo, with what it rests on; never a verdict."""
 
     model_config = with_example(**_NOTE)
@@ -58,7 +58,7 @@ class PriceNoteShown(BaseModel):
     products: list[str] = Field(description="the listings that it rests on")
 
 
-class Place(BaseModel):
+class CandidateSource(BaseModel):
     """Where a hit stands with one of the sources of candidates."""
 
     model_config = with_example(**_PLACE)
@@ -70,7 +70,7 @@ class Place(BaseModel):
     )
 
 
-class Reason(BaseModel):
+class FeatureContribution(BaseModel):
     """What one feature adds to the score of a hit."""
 
     model_config = with_example(**_REASON)
@@ -81,29 +81,29 @@ class Reason(BaseModel):
     adds: float = Field(description="to the score")
 
 
-class Why(BaseModel):
+class Explanation(BaseModel):
     """The score of a hit taken apart: the base and what every feature adds are the score."""
 
     model_config = with_example(**_WHY)
 
     base: float
-    reasons: list[Reason] = Field(description="the strongest first")
+    reasons: list[FeatureContribution] = Field(description="the strongest first")
     words: dict[str, float] = Field(description="what each stem of the query adds to BM25")
 
 
-class SearchHit(Listed):
+class SearchHit(ListingSummary):
     """A listing that was found."""
 
     model_config = with_example(**_HIT)
 
     image_id: str | None = Field(description="its photo that is most like the query; null for none")
     score: float = Field(description="the ranker's: higher is better, and zero is nothing special")
-    places: list[Place] = Field(description="where it came from")
+    places: list[CandidateSource] = Field(description="where it came from")
     distance_km: float | None = Field(description="from `near`; null where that is not known")
     more: list[str] = Field(description="listings that show the same thing, folded under this one")
-    typical_price: Typical | None = Field(description="null where too few are alike")
-    notes: list[PriceNoteShown]
-    why: Why | None = Field(description="with `explain=true`")
+    typical_price: PriceRange | None = Field(description="null where too few are alike")
+    notes: list[PriceInsight]
+    why: Explanation | None = Field(description="with `explain=true`")
 
 
 class CategoryFacet(BaseModel):
@@ -125,7 +125,7 @@ class PriceFacet(BaseModel):
     count: int
 
 
-class SearchAnswer(BaseModel):
+class SearchResponse(BaseModel):
     """Listings, the best first."""
 
     model_config = with_example(

@@ -17,7 +17,7 @@ TRIES: Final = 10
 """Crops that are drawn until one lies within the content."""
 
 
-class Box(NamedTuple):
+class CropBox(NamedTuple):
     """Part of a photo, in pixels; right and bottom are outside."""
 
     left: int
@@ -26,17 +26,17 @@ class Box(NamedTuple):
     bottom: int
 
 
-def content_box(pixels: NDArray[np.uint8]) -> Box:
+def random_content_box(pixels: NDArray[np.uint8]) -> CropBox:
     """Find what lies between the black bars of a letterboxed photo, uint8 (side, side, 3)."""
     # Not pixels.max(axis=2), which takes half as long as all that is done to a photo.
     bright = reduce(np.maximum, np.moveaxis(pixels, 2, 0)) > BAR
     rows, columns = (np.flatnonzero(bright.mean(axis=axis) > 0.02) for axis in (1, 0))
     if len(rows) < MIN_CONTENT or len(columns) < MIN_CONTENT:
-        return Box(0, 0, pixels.shape[1], pixels.shape[0])
-    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+        return CropBox(0, 0, pixels.shape[1], pixels.shape[0])
+    return CropBox(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
 
 
-def augmented(
+def augment(
     pixels: NDArray[np.uint8], generator: np.random.Generator, told: AugmentationParameters
 ) -> NDArray[np.uint8]:
     """Crop a part of the content, bring it to a square, mirror it, change its light and colour.
@@ -53,7 +53,7 @@ def augmented(
     Returns:
         uint8, (side, side, 3).
     """
-    part = _crop(content_box(pixels), generator, told)
+    part = _crop(random_content_box(pixels), generator, told)
     square = (told.side, told.side)
     photo = Image.fromarray(pixels).resize(square, Image.Resampling.BILINEAR, box=part)
     if generator.random() < told.mirrored:
@@ -64,7 +64,7 @@ def augmented(
     return np.asarray(photo)
 
 
-def mixup_share(generator: np.random.Generator, alpha: float) -> float:
+def sample_mixup_share(generator: np.random.Generator, alpha: float) -> float:
     """Draw the share of a photo in its mixture with another (Zhang et al., 2018): 1 is itself alone.
 
     It is half or more: as every photo of a batch is mixed with one of the same, the smaller shares
@@ -74,7 +74,9 @@ def mixup_share(generator: np.random.Generator, alpha: float) -> float:
     return max(share, 1 - share)
 
 
-def _crop(content: Box, generator: np.random.Generator, told: AugmentationParameters) -> Box:
+def _crop(
+    content: CropBox, generator: np.random.Generator, told: AugmentationParameters
+) -> CropBox:
     """Draw a part of the content as torchvision's RandomResizedCrop does; where none fits, a square."""
     width, height = content.right - content.left, content.bottom - content.top
     wide = high = min(width, height)
@@ -87,4 +89,4 @@ def _crop(content: Box, generator: np.random.Generator, told: AugmentationParame
             break
     left = content.left + int(generator.integers(width - wide + 1))
     top = content.top + int(generator.integers(height - high + 1))
-    return Box(left, top, left + wide, top + high)
+    return CropBox(left, top, left + wide, top + high)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fb_marketplace.parameters.vision import VisionParameters
 
 
-class Paths(NamedTuple):
+class CategoryPaths(NamedTuple):
     """Paths, numbered category by category.
 
     Attributes:
@@ -25,9 +25,9 @@ class Paths(NamedTuple):
     counts: tuple[int, ...]
 
 
-def paths_of(
+def category_paths(
     photos: pd.DataFrame, labels: tuple[str, ...], parameters: VisionParameters
-) -> Paths | None:
+) -> CategoryPaths | None:
     """Number the paths of photos; None where the categories alone are told apart.
 
     Args:
@@ -50,4 +50,4 @@ def paths_of(
         counts.append(len(common) + 1)
     named = zip(photos["category"], photos["category_path"], strict=True)
     of = [numbers.get((label, path), others[label]) for label, path in named]
-    return Paths(np.asarray(of, dtype=np.int64), tuple(counts))
+    return CategoryPaths(np.asarray(of, dtype=np.int64), tuple(counts))

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from fb_marketplace.parameters.vision import AugmentationParameters
-from fb_marketplace.pipelines.vision.data.augmentation import augmented
+from fb_marketplace.pipelines.vision.data.augmentation import augment
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
 
 
-class Drawn(NamedTuple):
+class SampleRef(NamedTuple):
     """A photo to read: its place among the rows of the dataset, and the epoch that asks for it."""
 
     epoch: int
@@ -64,10 +64,10 @@ class PhotoDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, drawn: Drawn) -> Batch:
+    def __getitem__(self, drawn: SampleRef) -> Batch:
         return self.__getitems__([drawn])
 
-    def __getitems__(self, drawn: Sequence[Drawn]) -> Batch:
+    def __getitems__(self, drawn: Sequence[SampleRef]) -> Batch:
         """Read several photos by one access to the table."""
         rows = [self._rows[each.place] for each in drawn]
         jpegs = self._images.take(rows, ["jpeg"]).column("jpeg").to_pylist()
@@ -75,15 +75,15 @@ class PhotoDataset(Dataset[Batch]):
         places = torch.tensor([each.place for each in drawn])
         return Batch(torch.from_numpy(np.stack(read)), places)
 
-    def _read(self, jpeg: bytes, drawn: Drawn) -> NDArray[np.uint8]:
-        pixels = canonical.pixels(jpeg)
+    def _read(self, jpeg: bytes, drawn: SampleRef) -> NDArray[np.uint8]:
+        pixels = canonical.decode_canonical(jpeg)
         if self._augmentation is None:
             return pixels
         generator = np.random.default_rng([self._seed, drawn.epoch, drawn.place])
-        return augmented(pixels, generator, self._augmentation)
+        return augment(pixels, generator, self._augmentation)
 
 
-class Batches(Sampler[list[Drawn]]):
+class BatchSampler(Sampler[list[SampleRef]]):
     """Which photos make up each batch of an epoch; the order follows from seed and epoch alone."""
 
     def __init__(self, photos: int, batch_size: int, seed: int | None) -> None:
@@ -104,16 +104,16 @@ class Batches(Sampler[list[Drawn]]):
         whole, left = divmod(self._photos, self._batch_size)
         return whole if self._seed is not None else whole + bool(left)
 
-    def __iter__(self) -> Iterator[list[Drawn]]:
+    def __iter__(self) -> Iterator[list[SampleRef]]:
         order = np.arange(self._photos)
         if self._seed is not None:
             np.random.default_rng([self._seed, self.epoch]).shuffle(order)
         for batch in range(len(self)):
             cut = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield [Drawn(self.epoch, int(place)) for place in cut]
+            yield [SampleRef(self.epoch, int(place)) for place in cut]
 
 
-def loader(dataset: PhotoDataset, batches: Batches, workers: int) -> "DataLoader[Batch]":
+def make_loader(dataset: PhotoDataset, batches: BatchSampler, workers: int) -> "DataLoader[Batch]":
     """Read a dataset batch by batch.
 
     Args:

@@ -5,11 +5,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.vision.data.category_paths import Paths
+from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
 from fb_marketplace.storage.keyed_table import Table
 
 
-class Task(NamedTuple):
+class TrainingTask(NamedTuple):
     """What is learned, of which photos.
 
     Attributes:
@@ -24,6 +24,6 @@ class Task(NamedTuple):
     images: Table
     rows: NDArray[np.int64]
     classes: NDArray[np.int64]
-    paths: Paths | None
+    paths: CategoryPaths | None
     validation_rows: NDArray[np.int64]
     validation_classes: NDArray[np.int64]

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
-from fb_marketplace.evaluation.predictions import Answers, answers_of, labels_of
+from fb_marketplace.evaluation.predictions import Predictions, class_labels, predictions_for_split
 from fb_marketplace.parameters.vision import EvaluationParameters
 
 ASSURANCE: Final = 0.9
@@ -22,7 +22,7 @@ FIRST_SHARE: Final = 0.25
 """Share of the cases, the surest ones, that is tested first."""
 
 
-def choose_abstention(
+def select_abstention(
     vision_predictions: pd.DataFrame,
     product_predictions: pd.DataFrame,
     products: pd.DataFrame,
@@ -37,11 +37,11 @@ def choose_abstention(
         ``set_above``, the probability from which a category is in the set, of which ``error`` at
         most lack the true one; and ``groups``, how many that was chosen on.
     """
-    labels = labels_of(products)
+    labels = class_labels(products)
     tables = {"photos": vision_predictions, "products_with_text": product_predictions}
     return {
         name: _choose(
-            answers_of(table, "validation", labels),
+            predictions_for_split(table, "validation", labels),
             getattr(parameters.abstain_error, name),
             parameters.seed,
         )
@@ -49,7 +49,7 @@ def choose_abstention(
     }
 
 
-def choose_threshold(confidences: ArrayLike, right: ArrayLike, error: float) -> float:
+def select_threshold(confidences: ArrayLike, right: ArrayLike, error: float) -> float:
     """Find the lowest threshold above which answers are wrong at most so often.
 
     Learn then Test (Angelopoulos, Bates, Candès, Jordan & Lei, 2021) for selective classification:
@@ -86,7 +86,7 @@ def choose_threshold(confidences: ArrayLike, right: ArrayLike, error: float) -> 
     return threshold
 
 
-def choose_set_level(
+def select_set_level(
     probabilities: NDArray[np.float64], classes: NDArray[np.int64], error: float
 ) -> float:
     """Find the probability from which a category belongs in the set (LAC; Sadinle, Lei & Wasserman, 2019).
@@ -108,8 +108,8 @@ def choose_set_level(
     return float(said[rank - 1]) if rank else 0.0
 
 
-def measure_abstention(
-    found: Answers, chosen: dict[str, Any], parameters: EvaluationParameters
+def evaluate_abstention(
+    found: Predictions, chosen: dict[str, Any], parameters: EvaluationParameters
 ) -> dict[str, Any]:
     """Measure what is answered, and how often wrongly; and what sets hold, and how large they are.
 
@@ -141,7 +141,7 @@ def measure_abstention(
     }
 
 
-def one_of_each(groups: ArrayLike, seed: int) -> NDArray[np.int64]:
+def sample_one_per_group(groups: ArrayLike, seed: int) -> NDArray[np.int64]:
     """Draw one case of each group: their positions, since cases of a group are not independent."""
     labels = np.asarray(groups)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
@@ -149,11 +149,11 @@ def one_of_each(groups: ArrayLike, seed: int) -> NDArray[np.int64]:
     return np.sort(shuffled[first]).astype(np.int64)
 
 
-def _choose(found: Answers, error: float, seed: int) -> dict[str, Any]:
-    rows = one_of_each(found.groups, seed)
-    level = choose_set_level(found.probabilities[rows], found.classes[rows], error)
+def _choose(found: Predictions, error: float, seed: int) -> dict[str, Any]:
+    rows = sample_one_per_group(found.groups, seed)
+    level = select_set_level(found.probabilities[rows], found.classes[rows], error)
     return {
-        "threshold": choose_threshold(found.confidences[rows], found.right[rows], error),
+        "threshold": select_threshold(found.confidences[rows], found.right[rows], error),
         "error": error,
         "assurance": ASSURANCE,
         "set_above": level,

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.bootstrap import statistic_by_group
-from fb_marketplace.evaluation.plots import figure, png
-from fb_marketplace.ml.probabilities import LEAST, softmax
+from fb_marketplace.evaluation.plots import new_figure, to_png
+from fb_marketplace.ml.probabilities import EPSILON, softmax
 
 Floats = NDArray[np.float64]
 
@@ -31,9 +31,9 @@ class Bin(NamedTuple):
     cases: int
 
 
-def uncalibrated(probabilities: NDArray[np.floating], temperature: float) -> Floats:
+def random_calibration_error(probabilities: NDArray[np.floating], temperature: float) -> Floats:
     """Give back what was said before logits were divided by a temperature."""
-    return softmax(temperature * np.log(np.maximum(probabilities, LEAST)))
+    return softmax(temperature * np.log(np.maximum(probabilities, EPSILON)))
 
 
 def expected_calibration_error(
@@ -122,9 +122,9 @@ def reliability(confidences: ArrayLike, right: ArrayLike, bins: int) -> list[Bin
     ]
 
 
-def draw_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
+def plot_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
     """Draw how often answers of each confidence are right, before and after calibration; a PNG."""
-    made, axes = figure(6, 6)
+    made, axes = new_figure(6, 6)
     axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as it should be")
     for name, bins, colour in (("before", before, "tab:orange"), ("after", after, "tab:blue")):
         where = [each.confidence for each in bins], [each.right for each in bins]
@@ -137,7 +137,7 @@ def draw_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
     cases = sum(each.cases for each in after)
     axes.set_title(f"Confidence before and after one temperature: {cases:,} photos")
     axes.legend(loc="upper left")
-    return png(made)
+    return to_png(made)
 
 
 def _bins(confidences: Floats, bins: int) -> tuple[NDArray[np.int64], int]:
@@ -179,7 +179,7 @@ def _absolute(found: _Gaps) -> Floats:
     from scipy.special import erf
 
     plain, noise = np.abs(found.means), np.sqrt(found.variances)
-    ratio = plain / np.maximum(noise, LEAST)
+    ratio = plain / np.maximum(noise, EPSILON)
     folded = noise * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2) + plain * erf(ratio / 2**0.5)
     less: Floats = 2 * plain - folded
     return less

@@ -12,7 +12,7 @@ ROWS: Final = {
 }
 
 
-def say_how_good(vision_metrics: dict[str, Any]) -> None:
+def log_vision_metrics(vision_metrics: dict[str, Any]) -> None:
     """Log the lines of :func:`lines` for the test split."""
     for line in lines(vision_metrics["test"]):
         logger.info("%s", line)

@@ -6,20 +6,20 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.evaluation.confusion_matrix import Classes
-from fb_marketplace.evaluation.predictions import Answers, answers_of, labels_of
+from fb_marketplace.evaluation.predictions import Predictions, class_labels, predictions_for_split
 from fb_marketplace.parameters.vision import EvaluationParameters
-from fb_marketplace.pipelines.vision.evaluation.abstention import measure_abstention
-from fb_marketplace.pipelines.vision.evaluation.calibration import uncalibrated
+from fb_marketplace.pipelines.vision.evaluation.abstention import evaluate_abstention
+from fb_marketplace.pipelines.vision.evaluation.calibration import random_calibration_error
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse
 from fb_marketplace.pipelines.vision.evaluation.metrics import (
+    accuracy_gain,
+    by_frequency,
     calibration_error,
-    commonest_first,
-    gain,
-    measure,
-    top1,
+    compute_category_metrics,
+    top1_accuracy,
 )
-from fb_marketplace.pipelines.vision.evaluation.per_class import per_class
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.pipelines.vision.evaluation.per_class import per_class_metrics
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 COLUMNS: Final = {
     "products": "by_photos",
@@ -70,13 +70,13 @@ def evaluate(
     """
     if set(vision_predictions["image_id"]) != set(frozen_predictions["image_id"]):
         raise ValueError("the frozen backbone was asked about other photos; pairs need the same")
-    labels = labels_of(products)
+    labels = class_labels(products)
     shares = np.asarray([fusion["prior"][label] for label in labels])
     frozen_products, _ = fuse(product_predictions, frozen_predictions, labels, shares)
     ranked = _commonest(products, splits, labels)
     metrics: dict[str, Any] = {}
-    table: dict[tuple[str, str], Answers] = {}
-    for split in MEASURED:
+    table: dict[tuple[str, str], Predictions] = {}
+    for split in EVALUATION_SPLITS:
         found = _answers(vision_predictions, product_predictions, split, labels)
         frozen = _answers(frozen_predictions, frozen_products, split, labels)
         metrics[split] = (
@@ -85,7 +85,7 @@ def evaluate(
             | _calibrations(found, calibration["temperature"], parameters)
         )
         metrics[split]["abstention"] = {
-            of: measure_abstention(found[of], chosen, parameters)
+            of: evaluate_abstention(found[of], chosen, parameters)
             for of, chosen in abstention.items()
         }
         table |= {(of, split): answers for of, answers in found.items() if len(answers.classes)}
@@ -95,50 +95,52 @@ def evaluate(
         "abstention": abstention,
     }
     trivial = {of: int(ranked[of][0]) for of in ranked}
-    return Evaluation(metrics, per_class(table, labels, trivial, parameters))
+    return Evaluation(metrics, per_class_metrics(table, labels, trivial, parameters))
 
 
 def _answers(
     photos: pd.DataFrame, listings: pd.DataFrame, split: str, labels: tuple[str, ...]
-) -> dict[str, Answers]:
-    by_listing = {of: answers_of(listings, split, labels, column) for of, column in COLUMNS.items()}
-    by_photo = answers_of(photos.sort_values("image_id"), split, labels)
+) -> dict[str, Predictions]:
+    by_listing = {
+        of: predictions_for_split(listings, split, labels, column) for of, column in COLUMNS.items()
+    }
+    by_photo = predictions_for_split(photos.sort_values("image_id"), split, labels)
     return {"photos": by_photo} | by_listing
 
 
 def _measures(
-    found: dict[str, Answers], ranked: dict[str, Classes], parameters: EvaluationParameters
+    found: dict[str, Predictions], ranked: dict[str, Classes], parameters: EvaluationParameters
 ) -> dict[str, Any]:
     return {
         f"{of}_{name}": estimate
         for of, answers in found.items()
-        for name, estimate in measure(answers, ranked[of], parameters).items()
+        for name, estimate in compute_category_metrics(answers, ranked[of], parameters).items()
     }
 
 
 def _gains(
-    found: dict[str, Answers], frozen: dict[str, Answers], parameters: EvaluationParameters
+    found: dict[str, Predictions], frozen: dict[str, Predictions], parameters: EvaluationParameters
 ) -> dict[str, Any]:
     """Give what the frozen backbone reaches, and by how much it is beaten on the same cases."""
     gains = {}
     for of in ("photos", "products", "products_with_text"):
-        gains[f"{of}_top1_frozen"] = top1(frozen[of], parameters)
-        gains[f"{of}_top1_gain_over_frozen"] = gain(found[of], frozen[of], parameters)
-    gains["products_with_text_top1_gain_over_text"] = gain(
+        gains[f"{of}_top1_frozen"] = top1_accuracy(frozen[of], parameters)
+        gains[f"{of}_top1_gain_over_frozen"] = accuracy_gain(found[of], frozen[of], parameters)
+    gains["products_with_text_top1_gain_over_text"] = accuracy_gain(
         found["products_with_text"], found["products_text"], parameters
     )
     return gains
 
 
 def _calibrations(
-    found: dict[str, Answers], temperature: float, parameters: EvaluationParameters
+    found: dict[str, Predictions], temperature: float, parameters: EvaluationParameters
 ) -> dict[str, Any]:
     errors = {
         f"{of}_ece": calibration_error(found[of], parameters)
         for of in ("photos", "products", "products_text", "products_with_text")
     }
     before = found["photos"]._replace(
-        probabilities=uncalibrated(found["photos"].probabilities, temperature)
+        probabilities=random_calibration_error(found["photos"].probabilities, temperature)
     )
     return errors | {"photos_ece_uncalibrated": calibration_error(before, parameters)}
 
@@ -153,6 +155,6 @@ def _commonest(
     of_photos = training.loc[training["image_id"].notna(), "category"]
     of_listings = training.drop_duplicates("product_id")["category"]
     by_photo, by_listing = (
-        commonest_first(part.to_numpy(dtype=np.str_), labels) for part in (of_photos, of_listings)
+        by_frequency(part.to_numpy(dtype=np.str_), labels) for part in (of_photos, of_listings)
     )
     return {"photos": by_photo} | dict.fromkeys(COLUMNS, by_listing)

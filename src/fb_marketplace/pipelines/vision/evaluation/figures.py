@@ -6,46 +6,46 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.evaluation.confusion_matrix import draw_confusion
+from fb_marketplace.evaluation.confusion_matrix import plot_confusion_matrix
 from fb_marketplace.evaluation.contact_sheet import Cell, contact_sheet
-from fb_marketplace.evaluation.predictions import answers_of, labels_of
+from fb_marketplace.evaluation.predictions import class_labels, predictions_for_split
 from fb_marketplace.parameters.vision import EvaluationParameters
 from fb_marketplace.pipelines.vision.evaluation.calibration import (
-    draw_reliability,
+    plot_reliability,
+    random_calibration_error,
     reliability,
-    uncalibrated,
 )
 from fb_marketplace.storage.keyed_table import Table
 
 
-def draw_photo_confusion(vision_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
+def plot_photo_confusion(vision_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
     """Draw what photos of the test split are taken for; a PNG."""
-    labels = labels_of(products)
-    found = answers_of(vision_predictions, "test", labels)
+    labels = class_labels(products)
+    found = predictions_for_split(vision_predictions, "test", labels)
     title = f"Category by photo: {len(found.classes):,} photos of the test split"
-    return draw_confusion(found.classes, found.said, labels, title)
+    return plot_confusion_matrix(found.classes, found.said, labels, title)
 
 
-def draw_product_confusion(product_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
+def plot_product_confusion(product_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
     """Draw what listings of the test split are taken for, by their photos and text; a PNG."""
-    labels = labels_of(products)
-    found = answers_of(product_predictions, "test", labels)
+    labels = class_labels(products)
+    found = predictions_for_split(product_predictions, "test", labels)
     title = f"Category by photos and text: {len(found.classes):,} listings of the test split"
-    return draw_confusion(found.classes, found.said, labels, title)
+    return plot_confusion_matrix(found.classes, found.said, labels, title)
 
 
-def draw_reliability_diagram(
+def plot_reliability_diagram(
     vision_predictions: pd.DataFrame,
     products: pd.DataFrame,
     calibration: dict[str, Any],
     parameters: EvaluationParameters,
 ) -> bytes:
     """Draw how often photos of the test split are right, by confidence, before and after calibration."""
-    found = answers_of(vision_predictions, "test", labels_of(products))
+    found = predictions_for_split(vision_predictions, "test", class_labels(products))
     before = found._replace(
-        probabilities=uncalibrated(found.probabilities, calibration["temperature"])
+        probabilities=random_calibration_error(found.probabilities, calibration["temperature"])
     )
-    return draw_reliability(
+    return plot_reliability(
         *(
             reliability(each.confidences, each.right, parameters.calibration_bins)
             for each in (before, found)
@@ -53,15 +53,15 @@ def draw_reliability_diagram(
     )
 
 
-def draw_mistakes(
+def plot_mistakes(
     vision_predictions: pd.DataFrame,
     images: Table,
     products: pd.DataFrame,
     parameters: EvaluationParameters,
 ) -> bytes:
     """Show the wrong answers on the test split, the surest first, with what they should be; a PNG."""
-    labels = labels_of(products)
-    found = answers_of(vision_predictions, "test", labels)
+    labels = class_labels(products)
+    found = predictions_for_split(vision_predictions, "test", labels)
     asked = vision_predictions.loc[vision_predictions["split"] == "test", "image_id"].to_list()
     wrong = np.flatnonzero(~found.right)
     worst = wrong[np.argsort(-found.confidences[wrong], kind="stable")][: parameters.worst_mistakes]

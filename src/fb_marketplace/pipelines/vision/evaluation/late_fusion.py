@@ -7,20 +7,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.evaluation.predictions import labels_of, stacked
+from fb_marketplace.evaluation.predictions import class_labels, to_matrix
 from fb_marketplace.ml.probabilities import log_losses, softmax
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 Floats = NDArray[np.float64]
 
-LEAST: Final = 1e-6
+EPSILON: Final = 1e-6
 """What no probability falls below: one source that is sure of itself must not overrule the other."""
 
 UNFITTED: Final = np.array([0.5, 0.5, 0.0])
 """Weights where nothing is known: the geometric mean of photos and text."""
 
 
-class Pool(NamedTuple):
+class FusionWeights(NamedTuple):
     """Weights of logarithms.
 
     Attributes:
@@ -36,7 +36,7 @@ class Pool(NamedTuple):
     text_alone: float
 
 
-class Fused(NamedTuple):
+class FusedPredictions(NamedTuple):
     """What photos, text and both say of each listing, and how they were weighed."""
 
     predictions: pd.DataFrame
@@ -48,7 +48,7 @@ def fuse_products(
     category_text_probabilities: pd.DataFrame,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-) -> Fused:
+) -> FusedPredictions:
     """Weigh photos and text on validation, and answer every listing of validation and test.
 
     Args:
@@ -64,14 +64,14 @@ def fuse_products(
     Raises:
         UserError: the text was read for other listings, splits or categories.
     """
-    labels = labels_of(products)
+    labels = class_labels(products)
     where = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
     _check_text(category_text_probabilities, where, len(labels))
     listed = (
         category_text_probabilities[["product_id", "probabilities"]]
         .rename(columns={"probabilities": "by_text"})
         .merge(products[["product_id", "category"]], on="product_id", validate="1:1")
-        .merge(where[where["split"].isin(MEASURED)], on="product_id", validate="1:1")
+        .merge(where[where["split"].isin(EVALUATION_SPLITS)], on="product_id", validate="1:1")
         .sort_values("product_id", ignore_index=True)
     )
     shares = _shares(products, splits, labels)
@@ -81,7 +81,7 @@ def fuse_products(
         "prior": dict(zip(labels, shares.round(6).tolist(), strict=True)),
         "products": int((predictions["split"] == "validation").sum()),
     }
-    return Fused(predictions, choices)
+    return FusedPredictions(predictions, choices)
 
 
 def _check_text(text: pd.DataFrame, where: pd.DataFrame, labels: int) -> None:
@@ -100,7 +100,7 @@ def _check_text(text: pd.DataFrame, where: pd.DataFrame, labels: int) -> None:
 
 def fuse(
     listed: pd.DataFrame, photos: pd.DataFrame, labels: tuple[str, ...], shares: Floats
-) -> tuple[pd.DataFrame, Pool]:
+) -> tuple[pd.DataFrame, FusionWeights]:
     """Fuse listings whose text has been read with what is said of their photos.
 
     Args:
@@ -113,15 +113,19 @@ def fuse(
         Rows of ``product_predictions``, and the weights.
     """
     means, counts = _mean_by_product(photos, listed["product_id"], len(labels))
-    text = stacked(listed["by_text"], len(labels))
+    text = to_matrix(listed["by_text"], len(labels))
     places = {label: place for place, label in enumerate(labels)}
     classes = np.asarray([places[each] for each in listed["category"]], dtype=np.int64)
     chosen_on = (listed["split"] == "validation").to_numpy()
     seen, held = counts > 0, np.asarray(chosen_on)
     both, alone = held & seen, held & ~seen
-    pool = fit_pool(means[both], text[both], classes[both], text[alone], classes[alone], shares)
+    pool = fit_fusion_weights(
+        means[both], text[both], classes[both], text[alone], classes[alone], shares
+    )
     fused = np.where(
-        seen[:, None], together(pool, means, text, shares), softmax(pool.text_alone * _log(text))
+        seen[:, None],
+        fuse_with_weights(pool, means, text, shares),
+        softmax(pool.text_alone * _log(text)),
     ).astype(np.float32)
     by_photos = [
         row if count else None for row, count in zip(means.astype(np.float32), counts, strict=True)
@@ -136,7 +140,7 @@ def fuse(
     return answered, pool
 
 
-def together(pool: Pool, photos: Floats, text: Floats, shares: Floats) -> Floats:
+def fuse_with_weights(pool: FusionWeights, photos: Floats, text: Floats, shares: Floats) -> Floats:
     """Pool what photos and text say of listings: (listings, labels), each row together one.
 
     A log-linear pool (Genest & Zidek, 1986); the scale of its weights is a temperature.
@@ -145,14 +149,14 @@ def together(pool: Pool, photos: Floats, text: Floats, shares: Floats) -> Floats
     return softmax(weighed)
 
 
-def fit_pool(
+def fit_fusion_weights(
     photos: Floats,
     text: Floats,
     classes: NDArray[np.int64],
     text_alone: Floats,
     classes_alone: NDArray[np.int64],
     shares: Floats,
-) -> Pool:
+) -> FusionWeights:
     """Find the weights of least log loss, convex, with one case's worth of pull to those unfitted.
 
     Args:
@@ -166,7 +170,7 @@ def fit_pool(
     sources = np.stack([_log(photos), _log(text), np.broadcast_to(_log(shares), photos.shape)])
     both = _fit(sources, classes, UNFITTED, [(0, None), (0, None), (None, None)])
     alone = _fit(_log(text_alone)[np.newaxis], classes_alone, np.ones(1), [(0, None)])
-    return Pool(*both, *alone)
+    return FusionWeights(*both, *alone)
 
 
 def _fit(
@@ -195,7 +199,7 @@ def _mean_by_product(
     known = photos[photos["product_id"].isin(places)]
     row_of = np.asarray([places[each] for each in known["product_id"]], dtype=np.int64)
     sums, counts = np.zeros((len(places), labels)), np.zeros(len(places), dtype=np.int64)
-    np.add.at(sums, row_of, stacked(known["probabilities"], labels))
+    np.add.at(sums, row_of, to_matrix(known["probabilities"], labels))
     np.add.at(counts, row_of, 1)
     return sums / np.maximum(counts, 1)[:, None], counts
 
@@ -210,5 +214,5 @@ def _shares(products: pd.DataFrame, splits: pd.DataFrame, labels: tuple[str, ...
 
 
 def _log(probabilities: Floats) -> Floats:
-    logarithms: Floats = np.log(np.maximum(probabilities, LEAST))
+    logarithms: Floats = np.log(np.maximum(probabilities, EPSILON))
     return logarithms

@@ -9,16 +9,16 @@ from numpy.typing import NDArray
 from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_group
 from fb_marketplace.parameters.vision import EvaluationParameters, VisionParameters
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    Examples,
-    examples,
+    FeatureSet,
+    make_feature_set,
     predict,
     train_head,
 )
-from fb_marketplace.schemas.splits import MEASURED
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace.storage.keyed_table import Table
 
 
-def leakage_report(
+def report_leakage(
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -40,7 +40,7 @@ def leakage_report(
         copies and near copies) training has a photo; ``difference``, random less honest, and
         ``photos`` of each split, which are the same.
     """
-    honest = examples(vision_features, products, splits)
+    honest = make_feature_set(vision_features, products, splits)
     shuffled = np.random.default_rng(parameters.seed).permutation(honest.split)
     asked = {
         "honest": _ask(honest, parameters, measuring),
@@ -54,7 +54,7 @@ def leakage_report(
     # A group that both splits ask about is drawn for both.
     groups = np.concatenate([each.groups for each in asked.values()])
     difference = statistic_by_group(_random_less_honest, columns, groups, *_told(measuring))
-    counts = {split: int((honest.split == split).sum()) for split in ("train", *MEASURED)}
+    counts = {split: int((honest.split == split).sum()) for split in ("train", *EVALUATION_SPLITS)}
     return {
         **{name: each.measured for name, each in asked.items()},
         "difference": difference.plain(),
@@ -68,7 +68,9 @@ class _Asked(NamedTuple):
     measured: dict[str, Any]
 
 
-def _ask(found: Examples, parameters: VisionParameters, measuring: EvaluationParameters) -> _Asked:
+def _ask(
+    found: FeatureSet, parameters: VisionParameters, measuring: EvaluationParameters
+) -> _Asked:
     head, _ = train_head(found, parameters, hidden=0)
     part = found.split == "test"
     classes, groups = found.classes[part], found.groups[part]
@@ -86,7 +88,7 @@ def _ask(found: Examples, parameters: VisionParameters, measuring: EvaluationPar
     return _Asked(right, groups, estimates)
 
 
-def siblings_in_training(found: Examples) -> NDArray[np.bool_]:
+def siblings_in_training(found: FeatureSet) -> NDArray[np.bool_]:
     """Say of each test photo whether training has a photo of its group."""
     learnt = found.groups[found.split == "train"]
     return np.isin(found.groups[found.split == "test"], learnt)

@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_group
 from fb_marketplace.evaluation.confusion_matrix import Classes, macro_f1
-from fb_marketplace.evaluation.predictions import Answers
+from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.ml.probabilities import log_losses
 from fb_marketplace.parameters.vision import EvaluationParameters
 from fb_marketplace.pipelines.vision.evaluation.calibration import expected_calibration_error
 
 
-def measure(
-    found: Answers, commonest: Classes, parameters: EvaluationParameters
+def compute_category_metrics(
+    found: Predictions, commonest: Classes, parameters: EvaluationParameters
 ) -> dict[str, dict[str, Any]]:
     """Measure answers, and what always naming the commonest categories would give.
 
@@ -32,7 +32,7 @@ def measure(
     means = {
         "top1": found.right,
         "top1_commonest_category": always == found.classes,
-        "top3": among_likeliest(found, 3),
+        "top3": top_k_accuracy(found, 3),
         "top3_commonest_category": np.isin(found.classes, commonest[:3]),
         "log_loss": log_losses(found.probabilities, found.classes),
     }
@@ -43,7 +43,7 @@ def measure(
     return {name: estimate.plain() for name, estimate in estimates.items()}
 
 
-def calibration_error(found: Answers, parameters: EvaluationParameters) -> dict[str, Any]:
+def calibration_error(found: Predictions, parameters: EvaluationParameters) -> dict[str, Any]:
     """Measure the expected calibration error of what was said; see :mod:`calibration`."""
     return expected_calibration_error(
         found.confidences,
@@ -56,13 +56,15 @@ def calibration_error(found: Answers, parameters: EvaluationParameters) -> dict[
     )
 
 
-def top1(found: Answers, parameters: EvaluationParameters) -> dict[str, Any]:
+def top1_accuracy(found: Predictions, parameters: EvaluationParameters) -> dict[str, Any]:
     """Estimate the share that is right."""
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     return mean_by_group(found.right, found.groups, *told).plain()
 
 
-def gain(found: Answers, other: Answers, parameters: EvaluationParameters) -> dict[str, Any]:
+def accuracy_gain(
+    found: Predictions, other: Predictions, parameters: EvaluationParameters
+) -> dict[str, Any]:
     """Estimate by how much more of the same cases one is right than another, pair by pair."""
     return mean_by_group(
         found.right.astype(np.float64) - other.right,
@@ -73,13 +75,13 @@ def gain(found: Answers, other: Answers, parameters: EvaluationParameters) -> di
     ).plain()
 
 
-def among_likeliest(found: Answers, count: int) -> NDArray[np.bool_]:
+def top_k_accuracy(found: Predictions, count: int) -> NDArray[np.bool_]:
     """Say of each case whether the true class is among so many likeliest ones."""
     order = np.argsort(-found.probabilities, axis=1, kind="stable")[:, :count]
     return np.asarray((order == found.classes[:, np.newaxis]).any(axis=1))
 
 
-def commonest_first(categories: "NDArray[np.str_]", labels: tuple[str, ...]) -> Classes:
+def by_frequency(categories: "NDArray[np.str_]", labels: tuple[str, ...]) -> Classes:
     """Give the places of the labels, the commonest of these categories first."""
     counts = [int((categories == label).sum()) for label in labels]
     return np.argsort(-np.asarray(counts), kind="stable").astype(np.int64)

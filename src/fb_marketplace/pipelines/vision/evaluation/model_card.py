@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from fb_marketplace.parameters.vision import VisionParameters
 
-JUDGED: Final = {
+EVALUATED: Final = {
     "photos": "one photo",
     "products": "a listing by its photos",
     "products_text": "a listing by its text",
@@ -53,14 +53,14 @@ def write_model_card(
     return "\n\n".join(sections) + "\n"
 
 
-def told(estimate: Mapping[str, Any] | None) -> str:
+def format_value(estimate: Mapping[str, Any] | None) -> str:
     """Write an estimate with its interval; "none" where there is no case."""
     if estimate is None:
         return "none"
     return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
+def markdown_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
     """Write a table in Markdown."""
     names = list(head)
     lines = [names, ["---"] * len(names), *rows]
@@ -95,7 +95,7 @@ def _data(metrics: dict[str, Any], digests: dict[str, str], leakage: dict[str, A
     found = ", ".join(f"{name} `{digest[:12]}`" for name, digest in sorted(digests.items()))
     return f"""## Data
 
-{table(("split", "photos", "photos measured", "listings measured"), rows)}
+{markdown_table(("split", "photos", "photos measured", "listings measured"), rows)}
 
 Copies, near copies and listings that share a description are one group, and no group crosses splits.
 Digests of the content: {found}."""
@@ -110,7 +110,7 @@ def _recipe(parameters: VisionParameters) -> str:
     rows = [(f"`{name}`", value) for name, value in _flat(parameters.model_dump(mode="json"))]
     return f"""## Recipe
 
-{table(("parameter", "value"), rows)}"""
+{markdown_table(("parameter", "value"), rows)}"""
 
 
 def _measures(metrics: dict[str, Any]) -> str:
@@ -118,20 +118,24 @@ def _measures(metrics: dict[str, Any]) -> str:
         (
             what,
             name,
-            told(metrics["validation"][f"{of}_{metric}"]),
-            told(test := metrics["test"][f"{of}_{metric}"]),
+            format_value(metrics["validation"][f"{of}_{metric}"]),
+            format_value(test := metrics["test"][f"{of}_{metric}"]),
             f"{metrics['test'][f'{of}_{metric}_commonest_category']['value']:.3f}",
             f"{test['cases']:,}",
             f"{test['groups']:,}",
         )
-        for of, what in JUDGED.items()
+        for of, what in EVALUATED.items()
         for metric, name in METRICS.items()
     ]
     head = ("what", "measure", "validation", "test", "trivial", "cases", "groups")
     test = metrics["test"]
     against = [
-        (what, told(test[f"{of}_top1_frozen"]), told(test[f"{of}_top1_gain_over_frozen"]))
-        for of, what in JUDGED.items()
+        (
+            what,
+            format_value(test[f"{of}_top1_frozen"]),
+            format_value(test[f"{of}_top1_gain_over_frozen"]),
+        )
+        for of, what in EVALUATED.items()
         if f"{of}_top1_frozen" in test
     ]
     over_text = test["products_with_text_top1_gain_over_text"]
@@ -141,23 +145,23 @@ This run chose on validation, and asked test about what it had chosen. Intervals
 groups. Trivial: always the commonest category of the training split (for "among three", the three
 commonest).
 
-{table(head, rows)}
+{markdown_table(head, rows)}
 
 Beside a linear layer on the frozen backbone, on the same cases of the test split:
 
-{table(("what", "frozen, right", "gained"), against)}
+{markdown_table(("what", "frozen, right", "gained"), against)}
 
-Photos add {told(over_text)} to the share of listings that their text alone gets right."""
+Photos add {format_value(over_text)} to the share of listings that their text alone gets right."""
 
 
 def _calibration(test: dict[str, Any], calibration: dict[str, Any]) -> str:
     names = {"photos_ece_uncalibrated": "one photo, before"}
-    names |= {f"{of}_ece": f"{what}, after" for of, what in JUDGED.items()}
+    names |= {f"{of}_ece": f"{what}, after" for of, what in EVALUATED.items()}
     rows = [
         (
             what,
-            told(test[name]),
-            told(test[name]["root_mean_square"]),
+            format_value(test[name]),
+            format_value(test[name]["root_mean_square"]),
             f"{test[name]['plain']:.3f}",
             test[name]["bins"],
             f"{test[name]['cases']:,}",
@@ -172,7 +176,7 @@ Logits are divided by one temperature, {calibration["temperature"]:.3f}, fitted 
 is made larger by sampling alone; debiased (Kumar, Liang & Ma, 2019) it still is, somewhat, and the
 root of the debiased mean square is not.
 
-{table(head, rows)}"""
+{markdown_table(head, rows)}"""
 
 
 def _abstention(metrics: dict[str, Any]) -> str:
@@ -181,14 +185,21 @@ def _abstention(metrics: dict[str, Any]) -> str:
         found = metrics["test"]["abstention"][of]
         rows.append(
             (
-                JUDGED[of],
+                EVALUATED[of],
                 f"{chosen['threshold']:.4f}",
                 f"{chosen['error']:.0%}",
-                *(told(found[name]) for name in ("error", "coverage", "error_of_all")),
+                *(format_value(found[name]) for name in ("error", "coverage", "error_of_all")),
             )
         )
         promised = f"{1 - chosen['error']:.0%}"
-        sets.append((JUDGED[of], promised, told(found["set_coverage"]), told(found["set_size"])))
+        sets.append(
+            (
+                EVALUATED[of],
+                promised,
+                format_value(found["set_coverage"]),
+                format_value(found["set_size"]),
+            )
+        )
     assurance = max(chosen["assurance"] for chosen in metrics["choices"]["abstention"].values())
     head = (
         "what",
@@ -206,18 +217,18 @@ answers nothing. The promise is for one case drawn from each group; the error on
 where a group counts by its size. And it takes the model as given, though the same validation split chose
 the epoch, the temperature and the weights of photos and text, which makes it somewhat too good. On test:
 
-{table(head, rows)}
+{markdown_table(head, rows)}
 
 Sets of categories that hold the true one (split conformal prediction), promised and measured likewise:
 
-{table(("what", "promised", "held, all cases", "categories in a set"), sets)}"""
+{markdown_table(("what", "promised", "held, all cases", "categories in a set"), sets)}"""
 
 
 def _encoder(encoder_report: dict[str, Any]) -> str:
     rows = [(f"`{name}`", value) for name, value in _flat(encoder_report)]
     return f"""## What is served
 
-{table(("", "value"), rows)}"""
+{markdown_table(("", "value"), rows)}"""
 
 
 def _limits(test: dict[str, Any], leakage: dict[str, Any], parameters: VisionParameters) -> str:
@@ -229,9 +240,10 @@ def _limits(test: dict[str, Any], leakage: dict[str, Any], parameters: VisionPar
   and the sheet of the worst mistakes say where.
 - A photo is read at {parameters.input_side} × {parameters.input_side} pixels.
 - What it says of photos of another site, another country or another time has not been measured.
-- Numbers of others may not compare: a linear layer on the frozen backbone gets {told(random["top1"])} on a
-  random split by photo, and {told(honest["top1"])} on this one, a difference of
-  {told(leakage["difference"])}. There, {random["sibling_in_training"]["value"]:.0%} of the test photos have
+- Numbers of others may not compare: a linear layer on the frozen backbone gets
+  {format_value(random["top1"])} on a random split by photo, and {format_value(honest["top1"])} on this one,
+  a difference of {format_value(leakage["difference"])}. There,
+  {random["sibling_in_training"]["value"]:.0%} of the test photos have
   one of their own group in training; here, {honest["sibling_in_training"]["value"]:.0%}."""
 
 

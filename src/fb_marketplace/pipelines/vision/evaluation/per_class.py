@@ -8,12 +8,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
-from fb_marketplace.evaluation.predictions import Answers
+from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.parameters.vision import EvaluationParameters
 
 
-def per_class(
-    found: Mapping[tuple[str, str], Answers],
+def per_class_metrics(
+    found: Mapping[tuple[str, str], Predictions],
     labels: tuple[str, ...],
     commonest: Mapping[str, int],
     parameters: EvaluationParameters,
@@ -48,7 +48,7 @@ def f1(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
     return float(2 * (truth & said).sum() / cases) if cases else float("nan")
 
 
-def _measured(found: Answers, place: int, parameters: EvaluationParameters) -> dict[str, Any]:
+def _measured(found: Predictions, place: int, parameters: EvaluationParameters) -> dict[str, Any]:
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     truth, said = found.classes == place, found.said == place
     measured: dict[str, Any] = {"support": int(truth.sum()), "said": int(said.sum())}
@@ -61,7 +61,7 @@ def _measured(found: Answers, place: int, parameters: EvaluationParameters) -> d
     return measured | _flat("f1", of_both)
 
 
-def _f1_of_always(found: Answers, place: int, always: int) -> float:
+def _f1_of_always(found: Predictions, place: int, always: int) -> float:
     truth = found.classes == place
     return round(f1(truth, np.full(len(truth), place == always)), 4)
 

@@ -6,8 +6,8 @@ from typing import Final
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trunk
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
-from fb_marketplace.storage.fingerprints import key_of, stage_digest
-from fb_marketplace.storage.keyed_table import Retain, Rows, Table
+from fb_marketplace.storage.fingerprints import make_key, stage_digest
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace_serving.encoders.image import Encoder
 
 REVISION: Final = 2
@@ -15,9 +15,9 @@ PHOTOS_PER_BATCH: Final = 8
 ROWS_PER_COMMIT: Final = 1024
 
 
-def extract_features(
+def extract_backbone_features(
     images: Table, vision_features_held: frozenset[str], parameters: VisionParameters
-) -> Iterator[Rows | Retain]:
+) -> Iterator[Rows | KeepOnly]:
     """Take the frozen backbone's features of the photos whose features the table lacks.
 
     Args:
@@ -38,8 +38,8 @@ def extract_features(
         ["timm", "torch", "torchvision", "onnxscript", "onnxruntime"],
     )
     photos = images.read(["image_id", "sha256"]).to_pylist()
-    keys = [key_of(photo["image_id"], photo["sha256"], stage) for photo in photos]
-    yield Retain(frozenset(keys), vision_features_held)
+    keys = [make_key(photo["image_id"], photo["sha256"], stage) for photo in photos]
+    yield KeepOnly(frozenset(keys), vision_features_held)
 
     def headless() -> Encoder:
         return open_encoder(export_trunk(parameters))
@@ -47,7 +47,7 @@ def extract_features(
     for batch in encode_missing(
         headless, images, keys, vision_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
     ):
-        yield table_of(
+        yield feature_table(
             [
                 {"key": keys[row], "image_id": photos[row]["image_id"], "features": features}
                 for row, _, features in batch
@@ -55,7 +55,7 @@ def extract_features(
         )
 
 
-def table_of(rows: list[dict[str, object]]) -> Rows:
+def feature_table(rows: list[dict[str, object]]) -> Rows:
     """Make rows of ``key``, ``image_id`` and ``features`` into a table."""
     import pyarrow as pa
 

@@ -7,24 +7,24 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.backbone_features import (
     PHOTOS_PER_BATCH,
     ROWS_PER_COMMIT,
-    table_of,
+    feature_table,
 )
-from fb_marketplace.pipelines.vision.export.onnx_export import export_levels
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace.storage.fingerprints import key_of, sha256, stage_digest
-from fb_marketplace.storage.keyed_table import Retain, Rows, Table
+from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
+from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 from fb_marketplace_serving.encoders.image import Encoder
 
 REVISION: Final = 1
 
 
-def extract_levels(
+def extract_block_features(
     images: Table,
     level_features_held: frozenset[str],
-    vision_model: StoredFile,
+    vision_model: FileRef,
     vision_labels: list[str],
     parameters: VisionParameters,
-) -> Iterator[Rows | Retain]:
+) -> Iterator[Rows | KeepOnly]:
     """Take the pooled levels of the photos whose levels by this model the table lacks.
 
     Args:
@@ -40,7 +40,7 @@ def extract_levels(
     from safetensors.torch import load, save
 
     from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
-    from fb_marketplace.pipelines.vision.models.network import trained_network
+    from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
     weights, told = vision_model.read(), parameters.embedding
     stage = stage_digest(
@@ -49,18 +49,18 @@ def extract_levels(
     photos = images.read(["image_id", "sha256"]).to_pylist()
     # Its card names the revision of the code too, by which the levels do not change.
     of_weights = sha256(save(load(weights)))
-    network = key_of(of_weights, parameters.backbone, parameters.input_side, stage)
-    keys = [key_of(photo["image_id"], photo["sha256"], network) for photo in photos]
-    yield Retain(frozenset(keys), level_features_held)
+    network = make_key(of_weights, parameters.backbone, parameters.input_side, stage)
+    keys = [make_key(photo["image_id"], photo["sha256"], network) for photo in photos]
+    yield KeepOnly(frozenset(keys), level_features_held)
 
     def headless() -> Encoder:
-        network = trained_network(weights, len(vision_labels), parameters)
-        return open_encoder(export_levels(network, told.levels, told.power))
+        network = load_trained_network(weights, len(vision_labels), parameters)
+        return open_encoder(export_blocks(network, told.levels, told.power))
 
     for batch in encode_missing(
         headless, images, keys, level_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
     ):
-        yield table_of(
+        yield feature_table(
             [
                 {"key": keys[row], "image_id": photos[row]["image_id"], "features": features}
                 for row, _, features in batch

@@ -11,10 +11,10 @@ from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
-from fb_marketplace.pipelines.vision.export.quantization import quantised
-from fb_marketplace.pipelines.vision.training.train import listed_photos
-from fb_marketplace.pipelines.vision.training.train_embedding import layer_of
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.vision.export.quantization import quantize
+from fb_marketplace.pipelines.vision.training.train import photos_with_labels
+from fb_marketplace.pipelines.vision.training.train_embedding import embedding_layer
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.keyed_table import Table
 
@@ -26,18 +26,18 @@ PHOTOS_PER_BATCH: Final = 8
 logger = logging.getLogger(__name__)
 
 
-class Chosen(NamedTuple):
+class SelectedEncoder(NamedTuple):
     """The encoder that is served, and why it is this one."""
 
     encoder: bytes
     report: dict[str, Any]
 
 
-def calibrate(
+def calibrate_encoder(
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    vision_model: StoredFile,
+    vision_model: FileRef,
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> dict[str, float]:
@@ -53,20 +53,20 @@ def calibrate(
 
 
 def export_encoder(
-    vision_model: StoredFile,
+    vision_model: FileRef,
     vision_labels: list[str],
-    embedding_head: StoredFile,
+    embedding_head: FileRef,
     calibration: dict[str, float],
     parameters: VisionParameters,
 ) -> bytes:
     """Export a trained model with its calibration and its embedding in fp32; gives ONNX."""
     network = _network(vision_model, vision_labels, parameters)
-    layer = layer_of(network, sha256(vision_model.read()), embedding_head.read(), parameters)
+    layer = embedding_layer(network, sha256(vision_model.read()), embedding_head.read(), parameters)
     return export_trained(network, calibration["temperature"], layer)
 
 
-def quantise_encoder(
-    encoder_fp32: StoredFile,
+def quantize_encoder(
+    encoder_fp32: FileRef,
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -76,18 +76,18 @@ def quantise_encoder(
     rows = _of_split(images, products, splits, "train")["row"].to_numpy(np.int64)
     count = min(parameters.encoder.calibration_photos, len(rows))
     chosen = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
-    return quantised(encoder_fp32.read(), images, chosen.tolist())
+    return quantize(encoder_fp32.read(), images, chosen.tolist())
 
 
-def choose_encoder(
-    encoder_fp32: StoredFile,
-    encoder_int8: StoredFile,
+def select_encoder(
+    encoder_fp32: FileRef,
+    encoder_int8: FileRef,
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     vision_labels: list[str],
     parameters: VisionParameters,
-) -> Chosen:
+) -> SelectedEncoder:
     """Choose what is served by what int8 loses on the validation photos.
 
     Returns:
@@ -127,30 +127,30 @@ def choose_encoder(
         },
         "bounds": {"accuracy_lost": told.max_accuracy_lost, "mean_cosine": told.min_cosine},
     }
-    return Chosen(graphs[served], report)
+    return SelectedEncoder(graphs[served], report)
 
 
 def predict_photos(
-    encoder: StoredFile, images: Table, products: pd.DataFrame, splits: pd.DataFrame
+    encoder: FileRef, images: Table, products: pd.DataFrame, splits: pd.DataFrame
 ) -> pd.DataFrame:
     """Say what the served encoder says of each validation and test photo, sorted by photo."""
-    listed = listed_photos(images, products, splits)
+    listed = photos_with_labels(images, products, splits)
     photos = listed[listed["split"] != "train"]
     probabilities, _ = _encoded(encoder.read(), images, photos)
     columns = ["image_id", "product_id", "group", "split", "category"]
     return photos[columns].assign(probabilities=list(probabilities)).reset_index(drop=True)
 
 
-def _network(model: StoredFile, labels: list[str], parameters: VisionParameters) -> "Network":
-    from fb_marketplace.pipelines.vision.models.network import trained_network
+def _network(model: FileRef, labels: list[str], parameters: VisionParameters) -> "Network":
+    from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
-    return trained_network(model.read(), len(labels), parameters)
+    return load_trained_network(model.read(), len(labels), parameters)
 
 
 def _of_split(
     images: Table, products: pd.DataFrame, splits: pd.DataFrame, split: str
 ) -> pd.DataFrame:
-    listed = listed_photos(images, products, splits)
+    listed = photos_with_labels(images, products, splits)
     return listed[listed["split"] == split]
 
 

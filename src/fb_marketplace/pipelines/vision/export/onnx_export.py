@@ -43,16 +43,16 @@ def export_trained(network: "Network", temperature: float, layer: "Layer") -> by
     return _export(Served().eval())
 
 
-def export_levels(network: "Network", count: int, power: float) -> bytes:
+def export_blocks(network: "Network", count: int, power: float) -> bytes:
     """Export a trained network so that ``embedding`` is its last so many levels, pooled; gives ONNX.
 
     Its ``probabilities`` are one column, and mean nothing.
     """
     import torch
 
-    from fb_marketplace.pipelines.vision.models.embedding_head import level_names, pooled_levels
+    from fb_marketplace.pipelines.vision.models.embedding_head import block_names, pool_blocks
 
-    levels = level_names(network, count)
+    levels = block_names(network, count)
 
     class Levels(torch.nn.Module):
         def __init__(self) -> None:
@@ -60,7 +60,7 @@ def export_levels(network: "Network", count: int, power: float) -> bytes:
             self.network = network
 
         def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            features = pooled_levels(self.network.maps(pixels), levels, power)
+            features = pool_blocks(self.network.maps(pixels), levels, power)
             return features[:, :1], features
 
     return _export(Levels().eval())

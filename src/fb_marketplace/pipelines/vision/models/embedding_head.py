@@ -14,7 +14,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, METRIC, POOL
 from fb_marketplace.pipelines.vision.models.network import Network
 
-SMALLEST: Final = 1e-6
+MIN_VALUE: Final = 1e-6
 
 
 class EmbeddingHead(torch.nn.Module):
@@ -30,7 +30,7 @@ class EmbeddingHead(torch.nn.Module):
         return normalize(self.project(levels), dim=1)
 
 
-def pooled(maps: torch.Tensor, power: float) -> torch.Tensor:
+def generalized_mean_pool(maps: torch.Tensor, power: float) -> torch.Tensor:
     """Pool a level, float32 (n, channels, high, wide), to (n, channels).
 
     By the generalised mean of what is above zero (Radenovic et al., 2019, "Fine-tuning CNN image
@@ -39,25 +39,27 @@ def pooled(maps: torch.Tensor, power: float) -> torch.Tensor:
     """
     if power == 1:
         return maps.mean((2, 3))
-    return maps.clamp(min=SMALLEST).pow(power).mean((2, 3)).pow(1 / power)
+    return maps.clamp(min=MIN_VALUE).pow(power).mean((2, 3)).pow(1 / power)
 
 
-def pooled_levels(
-    maps: dict[str, torch.Tensor], levels: Sequence[str], power: float
-) -> torch.Tensor:
+def pool_blocks(maps: dict[str, torch.Tensor], levels: Sequence[str], power: float) -> torch.Tensor:
     """Pool levels, one after the other, of what :meth:`Network.maps` gave: float32, (n, features)."""
     return torch.cat(
-        [maps[level] if level == POOL else pooled(maps[level], power) for level in levels], dim=1
+        [
+            maps[level] if level == POOL else generalized_mean_pool(maps[level], power)
+            for level in levels
+        ],
+        dim=1,
     )
 
 
-def level_names(network: Network, count: int) -> tuple[str, ...]:
+def block_names(network: Network, count: int) -> tuple[str, ...]:
     """Name the last so many blocks, or all; the last of them, pooled as the classifier sees it."""
     blocks = [name for name, _ in network.trunk.named_children() if name != POOL]
     return (*blocks[-count:-1], POOL)
 
 
-def level_slices(network: Network, levels: Sequence[str], side: int = 64) -> dict[str, slice]:
+def block_slices(network: Network, levels: Sequence[str], side: int = 64) -> dict[str, slice]:
     """Say which features of pooled levels are of which level.
 
     Args:
@@ -117,7 +119,7 @@ class Layer(torch.nn.Module):
                 f"{', '.join(blocks)}{f', {HIDDEN}' if hidden else ''}"
             )
         self._layer, self._power = layer, power
-        self._levels = level_names(network, levels)
+        self._levels = block_names(network, levels)
         self.head = head
 
     def forward(self, maps: dict[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
@@ -128,7 +130,7 @@ class Layer(torch.nn.Module):
             hidden: what the classifier sees, float32 (n, dimension).
         """
         if self._layer == METRIC and self.head is not None:
-            embedding: torch.Tensor = self.head(pooled_levels(maps, self._levels, self._power))
+            embedding: torch.Tensor = self.head(pool_blocks(maps, self._levels, self._power))
             return embedding
         if self._layer == HIDDEN:
             return normalize(hidden, dim=1)

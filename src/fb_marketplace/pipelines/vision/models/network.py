@@ -10,14 +10,14 @@ import torch
 from torch.nn.functional import interpolate, normalize
 
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, build
+from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, build_backbone
 from fb_marketplace_serving.imaging.canonical import SIDE
 
 SCALE: Final = 8.0
 """Length of the features that a linear classifier sees: at length one, its weights would be huge."""
 
 
-class Head(torch.nn.Module):
+class HeadWeights(torch.nn.Module):
     """What comes after the backbone: pooled features in, logits out.
 
     ``dropout`` is what of its input the last layer does not see in training; none, until told.
@@ -103,7 +103,7 @@ class Network(torch.nn.Module):
         backbone = BACKBONES[parameters.backbone]
         self._side = parameters.input_side
         self._mean, self._std = backbone.mean, backbone.std
-        self.trunk = build(parameters)
+        self.trunk = build_backbone(parameters)
         self.head = make_head(parameters, classes, path_counts)
 
     def prepare(self, pixels: torch.Tensor) -> torch.Tensor:
@@ -150,7 +150,7 @@ def make_head(
     classes: int,
     path_counts: Sequence[int] = (),
     hidden: int | None = None,
-) -> Head:
+) -> HeadWeights:
     """Make the head that belongs to a backbone; torch's seed says which random weights.
 
     Args:
@@ -161,7 +161,7 @@ def make_head(
     """
     backbone = BACKBONES[parameters.backbone]
     width = backbone.hidden if hidden is None else hidden
-    return Head(backbone.features, width, classes, path_counts)
+    return HeadWeights(backbone.features, width, classes, path_counts)
 
 
 def make_network(
@@ -178,29 +178,31 @@ def load_network(
 ) -> Network:
     """Build a network and load all of its weights; those of the backbone's source are not asked for."""
     bare = parameters.model_copy(update={"weights": "none", "weights_sha256": None})
-    network = make_network(bare, classes, path_counts_in(weights, "head.path_counts"))
+    network = make_network(bare, classes, path_counts_from_state(weights, "head.path_counts"))
     network.load_state_dict(weights)
     return network.eval()
 
 
-def trained_network(weights: bytes, classes: int, parameters: VisionParameters) -> Network:
+def load_trained_network(weights: bytes, classes: int, parameters: VisionParameters) -> Network:
     """Build a network from its weights, safetensors."""
     from safetensors.torch import load
 
     return load_network(parameters, classes, load(weights))
 
 
-def path_counts_in(weights: dict[str, torch.Tensor], name: str = "path_counts") -> tuple[int, ...]:
+def path_counts_from_state(
+    weights: dict[str, torch.Tensor], name: str = "path_counts"
+) -> tuple[int, ...]:
     """Read how many paths each class has from the weights of a head; empty where it tells none apart."""
     return tuple(weights[name].tolist()) if name in weights else ()
 
 
-def hidden_in(weights: dict[str, torch.Tensor]) -> int:
+def hidden_width(weights: dict[str, torch.Tensor]) -> int:
     """Read how wide the hidden layer is from the weights of a head; 0 where there is none."""
     return len(weights["fc.0.weight"]) if "fc.0.weight" in weights else 0
 
 
-def weights_of(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+def network_weights(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     """Give what a network has learned, by name, each tensor apart in memory."""
     return {
         name: value.detach().to("cpu", copy=True).contiguous()

@@ -12,11 +12,11 @@ from fb_marketplace.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-USUAL: Final = "usual"
-NAMED: Final = ("package", "torchvision", "none")
+DEFAULT: Final = "usual"
+NAMED_SOURCES: Final = ("package", "torchvision", "none")
 
 
-class Packaged(NamedTuple):
+class PackagedWeights(NamedTuple):
     """A file in a Python package: its module, its path in there, and its digest."""
 
     package: str
@@ -38,7 +38,7 @@ class WeightSource(NamedTuple):
     sha256: str | None = None
 
 
-def source_of(
+def weight_source(
     backbone: str, sources: Sequence[str], weights: str, sha256: str | None
 ) -> WeightSource:
     """Say what the parameter ``weights`` means for a backbone.
@@ -46,20 +46,20 @@ def source_of(
     Args:
         backbone: its name.
         sources: those that it has, the usual one first.
-        weights: ``usual``, one of ``NAMED``, or the path or URL of a file.
+        weights: ``usual``, one of ``NAMED_SOURCES``, or the path or URL of a file.
         sha256: of that file.
 
     Raises:
         UserError: there is no such source, or a file has no digest to check it by.
     """
-    if weights == USUAL:
+    if weights == DEFAULT:
         return WeightSource(sources[0])
-    if weights in sources and weights in NAMED:
+    if weights in sources and weights in NAMED_SOURCES:
         return WeightSource(weights)
-    if weights in NAMED or not ("/" in weights or "." in weights):
-        named = [name for name in sources if name in NAMED]
+    if weights in NAMED_SOURCES or not ("/" in weights or "." in weights):
+        named = [name for name in sources if name in NAMED_SOURCES]
         raise UserError(
-            f"weights of {backbone} come from {', '.join((USUAL, *named))} or the path or URL of a "
+            f"weights of {backbone} come from {', '.join((DEFAULT, *named))} or the path or URL of a "
             f"file; found '{weights}'"
         )
     if sha256 is None:
@@ -74,7 +74,7 @@ def load_weights(
     network: "torch.nn.Module",
     backbone: str,
     source: WeightSource,
-    packaged: Packaged | None,
+    packaged: PackagedWeights | None,
     torchvision: str,
 ) -> None:
     """Load weights into a network as its library makes it; the classifier's may be missing or others.
@@ -133,7 +133,7 @@ def _tensors(content: bytes, origin: str) -> "dict[str, torch.Tensor]":
     return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 
-def _package_bytes(backbone: str, packaged: Packaged) -> bytes:
+def _package_bytes(backbone: str, packaged: PackagedWeights) -> bytes:
     spec = importlib.util.find_spec(packaged.package)
     distribution = packaged.package.replace("_", "-")
     if spec is None or spec.origin is None:

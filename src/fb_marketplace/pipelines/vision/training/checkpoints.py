@@ -12,10 +12,10 @@ from safetensors.torch import load, save
 
 from fb_marketplace.pipelines.vision.models.network import Network
 
-FACTS: Final = "facts"
+METADATA: Final = "facts"
 
 
-class Parts(NamedTuple):
+class TrainingState(NamedTuple):
     """What is trained, and what trains it.
 
     Attributes:
@@ -29,7 +29,7 @@ class Parts(NamedTuple):
     optimiser: torch.optim.Optimizer
 
 
-def to_bytes(parts: Parts, facts: dict[str, Any]) -> bytes:
+def to_bytes(parts: TrainingState, facts: dict[str, Any]) -> bytes:
     """Write a state; the same state gives the same bytes."""
     tensors = {
         f"{part}/{name}": value
@@ -39,10 +39,10 @@ def to_bytes(parts: Parts, facts: dict[str, Any]) -> bytes:
     for place, moments in parts.optimiser.state_dict()["state"].items():
         tensors |= {f"optimiser/{place}/{name}": value for name, value in moments.items()}
     copied = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    return save(copied, {FACTS: json.dumps(facts, sort_keys=True)})
+    return save(copied, {METADATA: json.dumps(facts, sort_keys=True)})
 
 
-def restore(content: bytes, parts: Parts) -> dict[str, Any]:
+def restore(content: bytes, parts: TrainingState) -> dict[str, Any]:
     """Bring parts, made anew by the same parameters, to a written state; gives its facts."""
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in load(content).items():
@@ -61,11 +61,13 @@ def restore(content: bytes, parts: Parts) -> dict[str, Any]:
             if value.shape == weight.shape:
                 # Laid out as the weight is, as it was before: or sums might be in another order.
                 restored[moment] = torch.empty_like(weight).copy_(value)
-    return facts_of(content)
+    return read_metadata(content)
 
 
-def facts_of(content: bytes) -> dict[str, Any]:
+def read_metadata(content: bytes) -> dict[str, Any]:
     """Read what is no tensor: the header of a safetensors file is its length and JSON."""
     length = int.from_bytes(content[:8], "little")
-    facts: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][FACTS])
+    facts: dict[str, Any] = json.loads(
+        json.loads(content[8 : 8 + length])["__metadata__"][METADATA]
+    )
     return facts

@@ -17,36 +17,36 @@ from safetensors.torch import load, save
 from fb_marketplace.errors import UserError
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import FineTuningParameters, VisionParameters
-from fb_marketplace.pipelines.vision.data.dataset import Batches, PhotoDataset, loader
-from fb_marketplace.pipelines.vision.data.task import Task
+from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
+from fb_marketplace.pipelines.vision.data.task import TrainingTask
 from fb_marketplace.pipelines.vision.models.network import (
     Network,
     load_network,
     make_network,
-    path_counts_in,
-    weights_of,
+    network_weights,
+    path_counts_from_state,
 )
 from fb_marketplace.pipelines.vision.training import checkpoints
 from fb_marketplace.pipelines.vision.training.depthwise_fp32 import keep_depthwise_in_fp32
 from fb_marketplace.pipelines.vision.training.device import autocast, best_device
-from fb_marketplace.pipelines.vision.training.linear_probe import Head
-from fb_marketplace.pipelines.vision.training.tensorboard import EVENTS, events
+from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
+from fb_marketplace.pipelines.vision.training.tensorboard import EVENTS, encode_events
 from fb_marketplace.pipelines.vision.training.train_loop import train_epoch
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.keyed_table import Table
 
 HISTORY: Final = "history.json"
 """What every epoch measured; it is there when the training has ended."""
 
-BLENDS: Final = "blends.json"
+BLENDS_KEY: Final = "blends.json"
 
 EPOCHS: Final = "epochs trained"
 
-WARMING_AVERAGE: Final = 10
+EMA_WARMUP: Final = 10
 """Steps after which the moving average reaches back over about half of what was trained so far."""
 
 
-class Candidate(NamedTuple):
+class WeightCandidate(NamedTuple):
     """Weights that may be the model: an epoch's, or a blend of two.
 
     Attributes:
@@ -59,8 +59,8 @@ class Candidate(NamedTuple):
 
 
 def fine_tune(
-    task: Task, head: Head, work: WorkFolder, parameters: VisionParameters
-) -> list[Candidate]:
+    task: TrainingTask, head: LinearHead, work: CheckpointDir, parameters: VisionParameters
+) -> list[WeightCandidate]:
     """Train, or go on with a training; each epoch leaves its weights and measures in the work folder.
 
     Epoch 0 is the head alone, on the backbone as it came. A training that was stopped goes on from
@@ -80,7 +80,7 @@ def fine_tune(
     Raises:
         UserError: the head tells other paths apart than are to be learned.
     """
-    found = path_counts_in(head.weights)
+    found = path_counts_from_state(head.weights)
     expected = task.paths.counts if task.paths else ()
     if found != expected:
         raise UserError(
@@ -94,16 +94,16 @@ def fine_tune(
         history = json.loads(work.read(HISTORY))
         with Progress(EPOCHS, len(history) - 1, len(history) - 1):
             pass
-    return [Candidate(each, {_weights_file(int(each["epoch"])): 1.0}) for each in history]
+    return [WeightCandidate(each, {_weights_file(int(each["epoch"])): 1.0}) for each in history]
 
 
-def blends(
-    task: Task,
-    epochs: list[Candidate],
-    work: WorkFolder,
+def interpolate_weights(
+    task: TrainingTask,
+    epochs: list[WeightCandidate],
+    work: CheckpointDir,
     labels: int,
     parameters: VisionParameters,
-) -> list[Candidate]:
+) -> list[WeightCandidate]:
     """Measure blends of the weights that training began with and those that it ended with.
 
     Between the two lie weights that keep more of what the backbone knew, and often answer better
@@ -116,24 +116,24 @@ def blends(
     (first,), (last,) = epochs[0].files, epochs[-1].files
     shares = parameters.fine_tuning.blends if first != last else ()
     known: list[dict[str, float]] = []
-    if BLENDS in work.names():
-        known = json.loads(work.read(BLENDS))
+    if BLENDS_KEY in work.names():
+        known = json.loads(work.read(BLENDS_KEY))
     found = []
     for share in shares:
         files = {first: 1 - share, last: share}
         measures = next((each for each in known if each["share"] == share), None)
         if measures is None:
-            weights = load(read_weights(work, Candidate({}, files)))
+            weights = load(read_weights(work, WeightCandidate({}, files)))
             network = load_network(parameters, labels, weights)
             _in_fp32_where_faster(network, parameters.fine_tuning.blocks)
             measures = {"share": share, **_validated(network, task, parameters)}
-        found.append(Candidate(measures, files))
+        found.append(WeightCandidate(measures, files))
     if found:
-        work.write(BLENDS, json.dumps([each.measures for each in found]).encode())
+        work.write(BLENDS_KEY, json.dumps([each.measures for each in found]).encode())
     return found
 
 
-def read_weights(work: WorkFolder, candidate: Candidate) -> bytes:
+def read_weights(work: CheckpointDir, candidate: WeightCandidate) -> bytes:
     """Read the weights of a candidate, or mix them by their shares; gives safetensors."""
     if len(candidate.files) == 1:
         return work.read(*candidate.files)
@@ -147,7 +147,7 @@ def read_weights(work: WorkFolder, candidate: Candidate) -> bytes:
     )
 
 
-def best(candidates: list[Candidate]) -> Candidate:
+def select_best(candidates: list[WeightCandidate]) -> WeightCandidate:
     """Choose the weights with the most validation photos right; of equals, the lowest loss."""
     return max(
         candidates,
@@ -156,19 +156,19 @@ def best(candidates: list[Candidate]) -> Candidate:
 
 
 def _train(
-    task: Task, head: Head, work: WorkFolder, parameters: VisionParameters
+    task: TrainingTask, head: LinearHead, work: CheckpointDir, parameters: VisionParameters
 ) -> list[dict[str, float]]:
     told = parameters.fine_tuning
-    parts = make_parts(head, parameters)
+    parts = make_training_state(head, parameters)
     history = _resume(work, parts)
     if not history:
         history = [{"epoch": 0.0, **_validated(parts.average.module, task, parameters)}]
         _keep(work, parts, history)
     if _ended(history, told):
         return history
-    batches = Batches(len(task.rows), told.batch_size, parameters.seed)
+    batches = BatchSampler(len(task.rows), told.batch_size, parameters.seed)
     dataset = PhotoDataset(task.images, task.rows.tolist(), told.augmentation, parameters.seed)
-    reading = loader(dataset, batches, told.workers)
+    reading = make_loader(dataset, batches, told.workers)
     with Progress(EPOCHS, told.epochs, len(history) - 1) as progress:
         while not _ended(history, told):
             batches.epoch = epoch = len(history)
@@ -194,10 +194,12 @@ def _in_fp32_where_faster(network: Network, blocks: int) -> None:
             keep_depthwise_in_fp32(block)
 
 
-def make_parts(head: Head, parameters: VisionParameters) -> checkpoints.Parts:
+def make_training_state(
+    head: LinearHead, parameters: VisionParameters
+) -> checkpoints.TrainingState:
     """Make what is trained, with what trains it, as they are before the first step."""
     told, device = parameters.fine_tuning, best_device()
-    network = make_network(parameters, len(head.labels), path_counts_in(head.weights))
+    network = make_network(parameters, len(head.labels), path_counts_from_state(head.weights))
     network.head.load_state_dict(head.weights)
     network.head.dropout.p = told.dropout
     for block in network.blocks(told.blocks)[0]:
@@ -215,7 +217,7 @@ def make_parts(head: Head, parameters: VisionParameters) -> checkpoints.Parts:
         group["highest"] = group["lr"]
 
     def averaged(old: Any, new: Any, steps: Any) -> None:
-        reach = min(told.averaging, (1 + int(steps)) / (WARMING_AVERAGE + int(steps)))
+        reach = min(told.averaging, (1 + int(steps)) / (EMA_WARMUP + int(steps)))
         for kept, value in zip(old, new, strict=True):
             if value.is_floating_point():
                 kept.lerp_(value, 1 - reach)
@@ -223,11 +225,11 @@ def make_parts(head: Head, parameters: VisionParameters) -> checkpoints.Parts:
                 kept.copy_(value)
 
     average = torch.optim.swa_utils.AveragedModel(network, multi_avg_fn=averaged, use_buffers=True)
-    return checkpoints.Parts(network, average, optimiser)
+    return checkpoints.TrainingState(network, average, optimiser)
 
 
 def _validated(
-    network: torch.nn.Module, task: Task, parameters: VisionParameters
+    network: torch.nn.Module, task: TrainingTask, parameters: VisionParameters
 ) -> dict[str, float]:
     logits = read_logits(network, task.images, task.validation_rows, parameters.fine_tuning)
     scores, classes = torch.from_numpy(logits), torch.from_numpy(task.validation_classes)
@@ -247,14 +249,14 @@ def read_logits(
     device = best_device()
     network.to(device).eval()
     reading = PhotoDataset(images, rows.tolist())
-    batches = loader(reading, Batches(len(rows), told.batch_size, None), workers=0)
+    batches = make_loader(reading, BatchSampler(len(rows), told.batch_size, None), workers=0)
     with torch.no_grad(), autocast(device, told.precision):
         answers = [network(batch.pixels.to(device)).float().cpu() for batch in batches]
     read: NDArray[np.float32] = torch.cat(answers).numpy()
     return read
 
 
-def _resume(work: WorkFolder, parts: checkpoints.Parts) -> list[dict[str, float]]:
+def _resume(work: CheckpointDir, parts: checkpoints.TrainingState) -> list[dict[str, float]]:
     while states := [name for name in work.names() if name.startswith("state_")]:
         try:
             state = work.read(states[-1])
@@ -269,23 +271,25 @@ def _resume(work: WorkFolder, parts: checkpoints.Parts) -> list[dict[str, float]
     return ended
 
 
-def _keep(work: WorkFolder, parts: checkpoints.Parts, history: list[dict[str, float]]) -> None:
+def _keep(
+    work: CheckpointDir, parts: checkpoints.TrainingState, history: list[dict[str, float]]
+) -> None:
     """Write what the epoch made; the state last, as what it speaks of has to be there."""
     epoch = int(history[-1]["epoch"])
-    work.write(_weights_file(epoch), save(weights_of(parts.average.module)))
-    work.write(EVENTS, events(history))
+    work.write(_weights_file(epoch), save(network_weights(parts.average.module)))
+    work.write(EVENTS, encode_events(history))
     work.write(_state_file(epoch), checkpoints.to_bytes(parts, {"history": history}))
     _remove_states(work, before=epoch)
 
 
-def _end(work: WorkFolder, history: list[dict[str, float]]) -> None:
+def _end(work: CheckpointDir, history: list[dict[str, float]]) -> None:
     """Say that a training has ended; what it would have gone on with is not needed any more."""
     # Sorted: a training that was gone on with has its measures in another order.
     work.write(HISTORY, json.dumps(history, sort_keys=True).encode())
     _remove_states(work, before=len(history))
 
 
-def _remove_states(work: WorkFolder, before: int) -> None:
+def _remove_states(work: CheckpointDir, before: int) -> None:
     for name in work.names():
         if name.startswith("state_") and name < _state_file(before):
             work.remove(name)

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from fb_marketplace.evaluation.plots import png
-from fb_marketplace.pipelines.vision.training.tensorboard import events
+from fb_marketplace.evaluation.plots import to_png
+from fb_marketplace.pipelines.vision.training.tensorboard import encode_events
 
 
-def draw_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
+def plot_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
     """Draw loss and accuracy by epoch, of the head alone and of fine-tuning, side by side; a PNG.
 
     Crosses are blends of first and last weights, by the share of the last.
@@ -44,10 +44,10 @@ def draw_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
         loc="outside lower center",
         ncols=3,
     )
-    return png(made)
+    return to_png(made)
 
 
-def draw_embedding_curve(embedding_history: list[dict[str, float]]) -> bytes:
+def plot_embedding_curve(embedding_history: list[dict[str, float]]) -> bytes:
     """Draw how the head of the embedding was trained; a PNG."""
     from matplotlib.figure import Figure
 
@@ -64,12 +64,12 @@ def draw_embedding_curve(embedding_history: list[dict[str, float]]) -> bytes:
     losses.set_ylabel("training loss (line)")
     best = f"best {max(right):.3f} at epoch {epochs[int(np.argmax(right))]}" if right else "none"
     axes.set_title(f"Head of the embedding: {best}")
-    return png(made)
+    return to_png(made)
 
 
 def write_events(training_history: list[dict[str, Any]]) -> bytes:
     """Write the measures of fine-tuning for TensorBoard."""
-    return events(
+    return encode_events(
         [
             {name: value for name, value in epoch.items() if name != "stage"}
             for epoch in training_history

@@ -11,18 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.compute.parallel import one_thread
+from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.errors import UserError
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.category_paths import Paths, paths_of
+from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
 from fb_marketplace.storage.keyed_table import Table
 
 if TYPE_CHECKING:
     import torch
 
 
-class Examples(NamedTuple):
+class FeatureSet(NamedTuple):
     """Photos as the head sees them.
 
     Attributes:
@@ -43,22 +43,22 @@ class Examples(NamedTuple):
     labels: tuple[str, ...]
     image_ids: NDArray[np.str_]
     product_ids: NDArray[np.str_]
-    paths: Paths | None = None
+    paths: CategoryPaths | None = None
 
 
-class Head(NamedTuple):
+class LinearHead(NamedTuple):
     """A trained head: its weights by name, and what its classes stand for."""
 
     weights: "dict[str, torch.Tensor]"
     labels: tuple[str, ...]
 
 
-def examples(
+def make_feature_set(
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: VisionParameters | None = None,
-) -> Examples:
+) -> FeatureSet:
     """Join features, categories and splits, sorted by photo; and paths, by parameters that say which."""
     labels = tuple(sorted(set(products["category"])))
     order = vision_features.order("image_id").tolist()
@@ -73,7 +73,7 @@ def examples(
             validate="m:1",
         )
     )
-    return Examples(
+    return FeatureSet(
         vision_features.vectors(photos["row"].to_list(), "features"),
         np.asarray([labels.index(category) for category in photos["category"]], dtype=np.int64),
         photos["split"].to_numpy(dtype=np.str_),
@@ -81,7 +81,7 @@ def examples(
         labels,
         photos["image_id"].to_numpy(dtype=np.str_),
         photos["product_id"].to_numpy(dtype=np.str_),
-        paths_of(photos, labels, parameters) if parameters else None,
+        category_paths(photos, labels, parameters) if parameters else None,
     )
 
 
@@ -129,8 +129,8 @@ def make_loss(
 
 
 def train_head(
-    found: Examples, parameters: VisionParameters, hidden: int | None = None
-) -> tuple[Head, list[dict[str, float]]]:
+    found: FeatureSet, parameters: VisionParameters, hidden: int | None = None
+) -> tuple[LinearHead, list[dict[str, float]]]:
     """Train a head by AdamW with a one-cycle rate; keep the epoch that is best on validation.
 
     A training of the network is told apart by the head that it begins with: so the head has the same
@@ -150,7 +150,7 @@ def train_head(
     """
     import torch
 
-    from fb_marketplace.pipelines.vision.models.network import make_head, weights_of
+    from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 
     told = parameters.head
     features, classes = torch.from_numpy(found.features), torch.from_numpy(found.classes)
@@ -176,8 +176,8 @@ def train_head(
     steps = told.epochs * -(-len(training) // told.batch_size)
     rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, told.learning_rate, total_steps=steps)
     history: list[dict[str, float]] = []
-    best, kept = -1.0, weights_of(head)
-    with one_thread(), Progress("epochs of the head", told.epochs) as progress:
+    best, kept = -1.0, network_weights(head)
+    with limit_blas_threads(), Progress("epochs of the head", told.epochs) as progress:
         for epoch in range(1, told.epochs + 1):
             losses = []
             head.train()
@@ -204,24 +204,24 @@ def train_head(
                 }
             )
             if right > best:
-                best, kept = right, weights_of(head)
+                best, kept = right, network_weights(head)
             progress.advance(1)
-    return Head(kept, found.labels), history
+    return LinearHead(kept, found.labels), history
 
 
 def predict(
-    head: Head, features: NDArray[np.float32], parameters: VisionParameters
+    head: LinearHead, features: NDArray[np.float32], parameters: VisionParameters
 ) -> NDArray[np.float32]:
     """Give the logits of each photo: float32, (photos, classes)."""
     import torch
 
     from fb_marketplace.pipelines.vision.models.network import (
-        hidden_in,
+        hidden_width,
         make_head,
-        path_counts_in,
+        path_counts_from_state,
     )
 
-    counts, hidden = path_counts_in(head.weights), hidden_in(head.weights)
+    counts, hidden = path_counts_from_state(head.weights), hidden_width(head.weights)
     layers = make_head(parameters, len(head.labels), counts, hidden)
     layers.load_state_dict(head.weights)
     with torch.no_grad():
@@ -229,8 +229,8 @@ def predict(
     return logits
 
 
-def answers_table(
-    found: Examples, logits: NDArray[np.float32], asked: NDArray[np.bool_]
+def predictions_table(
+    found: FeatureSet, logits: NDArray[np.float32], asked: NDArray[np.bool_]
 ) -> pd.DataFrame:
     """Write logits of some photos as softmax probabilities, beside what is true.
 

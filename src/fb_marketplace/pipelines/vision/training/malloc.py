@@ -30,7 +30,7 @@ NEVER: Final = 2**31 - 1
 
 
 @contextmanager
-def kept_memory() -> Iterator[None]:
+def reuse_freed_memory() -> Iterator[None]:
     """Keep what is freed inside, in this process; large blocks are given back at the end.
 
     Without glibc nothing changes.

@@ -22,10 +22,10 @@ WARM_UP: Final = 0.3
 
 PATH_TEMPERATURE: Final = 0.1
 
-SMALLEST_SHARE: Final = 1e-3
+MIN_HARD_SHARE: Final = 1e-3
 """Of a deviation, beside the mean or the largest, below which a feature or a component says nothing."""
 
-ASKED_AT_ONCE: Final = 1024
+QUERY_BATCH_SIZE: Final = 1024
 """Photos; bounds the memory."""
 
 
@@ -111,10 +111,10 @@ def recall_at_1(embeddings: NDArray[np.float32], found: Pairs) -> float:
     """
     groups = found.groups[found.validation]
     nearest = np.empty(len(groups), np.int64)
-    for start in range(0, len(groups), ASKED_AT_ONCE):
-        near = embeddings[start : start + ASKED_AT_ONCE] @ embeddings.T
+    for start in range(0, len(groups), QUERY_BATCH_SIZE):
+        near = embeddings[start : start + QUERY_BATCH_SIZE] @ embeddings.T
         np.fill_diagonal(near[:, start:], -np.inf)
-        nearest[start : start + ASKED_AT_ONCE] = near.argmax(axis=1)
+        nearest[start : start + QUERY_BATCH_SIZE] = near.argmax(axis=1)
     asked = np.bincount(groups)[groups] > 1
     return float((groups[nearest] == groups)[asked].mean())
 
@@ -137,7 +137,7 @@ def _partners(found: Pairs) -> list[NDArray[np.int64]]:
 
 def _scale(levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     deviation = levels.std(0)
-    return levels.mean(0), deviation.clamp(min=SMALLEST_SHARE * float(deviation.mean()))
+    return levels.mean(0), deviation.clamp(min=MIN_HARD_SHARE * float(deviation.mean()))
 
 
 def _begin(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
@@ -149,7 +149,7 @@ def _begin(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
     head = EmbeddingHead(features, dimension)
     taken = min(dimension, *scaled.shape)
     _, deviations, directions = torch.svd_lowrank(scaled / len(scaled) ** 0.5, q=taken, niter=4)
-    there = deviations > SMALLEST_SHARE * deviations[0]
+    there = deviations > MIN_HARD_SHARE * deviations[0]
     components = (directions[:, there] / deviations[there] ** 0.5).T * features**-0.25
     with torch.no_grad():
         head.project.weight.zero_()

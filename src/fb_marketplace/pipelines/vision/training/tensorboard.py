@@ -8,7 +8,7 @@ EVENTS: Final = "events.out.tfevents.vision"
 """Name of the file: TensorBoard takes every file whose name holds ``tfevents``."""
 
 
-def events(history: Sequence[dict[str, float]]) -> bytes:
+def encode_events(history: Sequence[dict[str, float]]) -> bytes:
     """Write one scalar for each measure and epoch; the same history gives the same bytes.
 
     A longer history begins with the bytes of a shorter one, so that a file that is written anew

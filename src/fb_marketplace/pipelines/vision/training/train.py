@@ -11,19 +11,19 @@ from numpy.typing import NDArray
 
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.category_paths import paths_of
-from fb_marketplace.pipelines.vision.data.task import Task
+from fb_marketplace.pipelines.vision.data.category_paths import category_paths
+from fb_marketplace.pipelines.vision.data.task import TrainingTask
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    Head,
-    answers_table,
-    examples,
+    LinearHead,
+    make_feature_set,
     predict,
+    predictions_table,
     train_head,
 )
-from fb_marketplace.storage.checkpoint_dir import WorkFolder
-from fb_marketplace.storage.file_handles import StoredFile
-from fb_marketplace.storage.fingerprints import key_of, sha256, stage_digest
+from fb_marketplace.storage.checkpoint_dir import CheckpointDir
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
 
@@ -41,7 +41,7 @@ class TrainedHead(NamedTuple):
     frozen_predictions: pd.DataFrame
 
 
-class Trained(NamedTuple):
+class TrainedNetwork(NamedTuple):
     """What training gives.
 
     Attributes:
@@ -61,7 +61,7 @@ class Trained(NamedTuple):
     history: list[dict[str, Any]]
 
 
-def train_head_alone(
+def train_linear_probe(
     vision_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -70,11 +70,11 @@ def train_head_alone(
     """Train two heads on frozen features: where fine-tuning starts, and the baseline, a linear layer."""
     from safetensors.torch import save
 
-    found = examples(vision_features, products, splits, parameters)
+    found = make_feature_set(vision_features, products, splits, parameters)
     head, history = train_head(found, parameters)
     plain, _ = train_head(found._replace(paths=None), parameters, hidden=0)
     asked = found.split != "train"
-    frozen = answers_table(found, predict(plain, found.features[asked], parameters), asked)
+    frozen = predictions_table(found, predict(plain, found.features[asked], parameters), asked)
     return TrainedHead(save(head.weights), history, frozen)
 
 
@@ -82,12 +82,12 @@ def train_network(
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    vision_head: StoredFile,
+    vision_head: FileRef,
     head_history: list[dict[str, float]],
-    vision_work: WorkFolder,
+    vision_work: CheckpointDir,
     content_digests: dict[str, str],
     parameters: VisionParameters,
-) -> Trained:
+) -> TrainedNetwork:
     """Fine-tune the network, or take up a training that was stopped, and choose its best weights.
 
     Args:
@@ -103,23 +103,23 @@ def train_network(
     from safetensors.torch import load
 
     from fb_marketplace.pipelines.vision.training.fine_tuning import (
-        best,
-        blends,
         fine_tune,
+        interpolate_weights,
         read_weights,
+        select_best,
     )
-    from fb_marketplace.pipelines.vision.training.malloc import kept_memory
+    from fb_marketplace.pipelines.vision.training.malloc import reuse_freed_memory
 
     labels = sorted(set(products["category"]))
     task = make_task(images, products, splits, parameters)
     weights = vision_head.read()
     work = vision_work.under(_fingerprint(sha256(weights), content_digests, parameters))
-    with kept_memory():
-        epochs = fine_tune(task, Head(load(weights), tuple(labels)), work, parameters)
-        mixed = blends(task, epochs, work, len(labels), parameters)
-    chosen, last = best([*epochs, *mixed]), epochs[-1]
+    with reuse_freed_memory():
+        epochs = fine_tune(task, LinearHead(load(weights), tuple(labels)), work, parameters)
+        mixed = interpolate_weights(task, epochs, work, len(labels), parameters)
+    chosen, last = select_best([*epochs, *mixed]), epochs[-1]
     card = _card(labels, content_digests, parameters)
-    return Trained(
+    return TrainedNetwork(
         {file: partial(work.read, file) for epoch in epochs for file in epoch.files},
         _with_card(read_weights(work, chosen), card | {"measures": chosen.measures}),
         _with_card(read_weights(work, last), card | {"measures": last.measures}),
@@ -135,23 +135,23 @@ def make_task(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: VisionParameters,
-) -> Task:
+) -> TrainingTask:
     """Say which photos are learned and which choices are made on, each set sorted by photo."""
     labels = sorted(set(products["category"]))
-    listed = listed_photos(images, products, splits)
+    listed = photos_with_labels(images, products, splits)
     training = listed[listed["split"] == "train"]
     validation = listed[listed["split"] == "validation"]
-    return Task(
+    return TrainingTask(
         images,
         training["row"].to_numpy(np.int64),
         _places(training["category"], labels),
-        paths_of(training, tuple(labels), parameters),
+        category_paths(training, tuple(labels), parameters),
         validation["row"].to_numpy(np.int64),
         _places(validation["category"], labels),
     )
 
 
-def listed_photos(images: Table, products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+def photos_with_labels(images: Table, products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Give each photo's ``row`` in the table, its ids, group, split and categories, sorted by photo."""
     order = images.order("image_id").tolist()
     listed: pd.DataFrame = images.take(order, ["image_id"]).to_pandas()
@@ -185,7 +185,7 @@ def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionP
     }
     stage = stage_digest("fine_tuning", REVISION, None, LIBRARIES)
     data = {name: content_digests.get(name) for name in ("images", "products", "splits")}
-    return key_of(stage, head, json.dumps([told, data], sort_keys=True))[:16]
+    return make_key(stage, head, json.dumps([told, data], sort_keys=True))[:16]
 
 
 def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters) -> dict[str, Any]:

@@ -11,9 +11,13 @@ from numpy.typing import NDArray
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models.backbones import HIDDEN, METRIC, POOL
-from fb_marketplace.pipelines.vision.training.linear_probe import Examples, examples, train_head
-from fb_marketplace.schemas.splits import MEASURED
-from fb_marketplace.storage.file_handles import StoredFile
+from fb_marketplace.pipelines.vision.training.linear_probe import (
+    FeatureSet,
+    make_feature_set,
+    train_head,
+)
+from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.keyed_table import Table
 
@@ -40,7 +44,7 @@ def train_embedding_head(
     level_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    vision_model: StoredFile,
+    vision_model: FileRef,
     parameters: VisionParameters,
 ) -> TrainedEmbedding:
     """Train the head of the embedding on pairs of the training groups, chosen on validation.
@@ -56,12 +60,14 @@ def train_embedding_head(
         return TrainedEmbedding(b"", [])
     from safetensors.torch import save
 
-    from fb_marketplace.pipelines.vision.models.network import weights_of
+    from fb_marketplace.pipelines.vision.models.network import network_weights
     from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 
-    found = examples(level_features, products, splits)
+    found = make_feature_set(level_features, products, splits)
     try:
-        head, history = fit_head(pairs_of(found, products), parameters.embedding, parameters.seed)
+        head, history = fit_head(
+            product_pairs(found, products), parameters.embedding, parameters.seed
+        )
     except UserError as error:
         if parameters.embedding.layer == METRIC:
             raise
@@ -71,11 +77,11 @@ def train_embedding_head(
         "recipe": parameters.embedding.model_dump(mode="json"),
         "model": sha256(vision_model.read()),
     }
-    written = save(weights_of(head), {"card": json.dumps(card, sort_keys=True)})
+    written = save(network_weights(head), {"card": json.dumps(card, sort_keys=True)})
     return TrainedEmbedding(written, history)
 
 
-def pairs_of(found: Examples, products: pd.DataFrame) -> "Pairs":
+def product_pairs(found: FeatureSet, products: pd.DataFrame) -> "Pairs":
     """Say which photos are alike: those of a group, being of one listing, of copies or of one text."""
     from fb_marketplace.pipelines.vision.training.metric_learning import Pairs
 
@@ -89,7 +95,7 @@ def pairs_of(found: Examples, products: pd.DataFrame) -> "Pairs":
     )
 
 
-def layer_of(
+def embedding_layer(
     network: "Network", model: str, embedding_head: bytes, parameters: VisionParameters
 ) -> "Layer":
     """Give the layer that is served as the embedding.
@@ -123,7 +129,7 @@ def embed_layers(
     level_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
-    vision_model: StoredFile,
+    vision_model: FileRef,
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> pd.DataFrame:
@@ -136,15 +142,15 @@ def embed_layers(
     Returns:
         ``image_id``, ``layer`` and ``embedding``, of photos of the validation and test split.
     """
-    from fb_marketplace.pipelines.vision.models.embedding_head import level_names, level_slices
-    from fb_marketplace.pipelines.vision.models.network import trained_network
+    from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
+    from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
-    network = trained_network(vision_model.read(), len(vision_labels), parameters)
-    found = examples(level_features, products, splits)
-    cuts = level_slices(network, level_names(network, parameters.embedding.levels))
+    network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
+    found = make_feature_set(level_features, products, splits)
+    cuts = block_slices(network, block_names(network, parameters.embedding.levels))
     layers = {level: found.features[:, cut] for level, cut in cuts.items()}
     layers[HIDDEN] = _hidden(network, found._replace(features=layers[POOL]), parameters)
-    asked = np.isin(found.split, MEASURED)
+    asked = np.isin(found.split, EVALUATION_SPLITS)
     return pd.concat(
         [
             pd.DataFrame(
@@ -161,7 +167,7 @@ def embed_layers(
 
 
 def _hidden(
-    network: "Network", found: Examples, parameters: VisionParameters
+    network: "Network", found: FeatureSet, parameters: VisionParameters
 ) -> NDArray[np.float32]:
     import torch
 

@@ -13,10 +13,10 @@ from torch.utils.data import DataLoader
 
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.augmentation import mixup_share
+from fb_marketplace.pipelines.vision.data.augmentation import sample_mixup_share
 from fb_marketplace.pipelines.vision.data.dataset import Batch
-from fb_marketplace.pipelines.vision.data.task import Task
-from fb_marketplace.pipelines.vision.training.checkpoints import Parts
+from fb_marketplace.pipelines.vision.data.task import TrainingTask
+from fb_marketplace.pipelines.vision.training.checkpoints import TrainingState
 from fb_marketplace.pipelines.vision.training.device import autocast, best_device
 from fb_marketplace.pipelines.vision.training.linear_probe import class_weights, make_loss
 
@@ -28,8 +28,8 @@ RECENT: Final = 50
 
 
 def train_epoch(
-    parts: Parts,
-    task: Task,
+    parts: TrainingState,
+    task: TrainingTask,
     batches: DataLoader[Batch],
     epoch: int,
     parameters: VisionParameters,
@@ -52,7 +52,7 @@ def train_epoch(
     with Progress(what, len(batches) * min(told.batch_size, len(task.rows))) as progress:
         for step, batch in enumerate(batches):
             steps = len(batches) * told.epochs
-            factor = rate((epoch - 1) * len(batches) + step, steps, told.warm_up)
+            factor = learning_rate_at((epoch - 1) * len(batches) + step, steps, told.warm_up)
             for group in parts.optimiser.param_groups:
                 group["lr"] = group["highest"] * factor
             loss, said = _forward(parts, batch, loss_of, generator, parameters)
@@ -65,7 +65,7 @@ def train_epoch(
     return {"training_loss": float(np.mean(losses)), "learning_rate": told.learning_rate * factor}
 
 
-def rate(step: int, steps: int, warm_up: float) -> float:
+def learning_rate_at(step: int, steps: int, warm_up: float) -> float:
     """Give the share of the highest rate at a step: up in a line, down along a cosine."""
     warming = max(1, round(steps * warm_up))
     if step < warming:
@@ -74,7 +74,7 @@ def rate(step: int, steps: int, warm_up: float) -> float:
 
 
 def _forward(
-    parts: Parts,
+    parts: TrainingState,
     batch: Batch,
     loss_of: LossOf,
     generator: np.random.Generator,
@@ -83,7 +83,7 @@ def _forward(
     """Give the loss of a batch, each photo mixed with another, and the classes that are said of it."""
     told, device, network = parameters.fine_tuning, best_device(), parts.network
     frozen, trained = network.blocks(told.blocks)
-    share = mixup_share(generator, told.mixup)
+    share = sample_mixup_share(generator, told.mixup)
     order = torch.from_numpy(generator.permutation(len(batch.places))).to(device)
     places = batch.places.to(device)
     with autocast(device, told.precision):
@@ -105,7 +105,7 @@ def _forward(
     return loss, logits.argmax(1)
 
 
-def _step(parts: Parts, loss: torch.Tensor, max_gradient_norm: float) -> None:
+def _step(parts: TrainingState, loss: torch.Tensor, max_gradient_norm: float) -> None:
     parts.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     trained = [weight for group in parts.optimiser.param_groups for weight in group["params"]]
@@ -114,7 +114,7 @@ def _step(parts: Parts, loss: torch.Tensor, max_gradient_norm: float) -> None:
     parts.average.update_parameters(parts.network)
 
 
-def _loss(task: Task, parts: Parts, parameters: VisionParameters) -> LossOf:
+def _loss(task: TrainingTask, parts: TrainingState, parameters: VisionParameters) -> LossOf:
     device, head = best_device(), parts.network.head
     classes = torch.from_numpy(task.classes).to(device)
     paths = torch.from_numpy(task.paths.of if task.paths else task.classes).to(device)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 
-from fb_marketplace.sample.rendering.appearance import Look, mark, pattern
-from fb_marketplace.sample.rendering.canvas import BLACK, STEEL, WHITE, Pen, tone
+from fb_marketplace.sample.rendering.appearance import Appearance, mark, pattern
+from fb_marketplace.sample.rendering.canvas import BLACK, STEEL, WHITE, Canvas, adjust_brightness
 
 
-def dress(pen: Pen, look: Look) -> None:
+def dress(pen: Canvas, look: Appearance) -> None:
     """A dress, laid out or on its hanger."""
     hem = (0.45, 0.68, 0.92)[look.size]
     flare = look.between(4, 0.36, 0.66)
     pen.arc(0, -0.92, 0.06, STEEL, 0.025, (150, 400))
-    pen.stroke([(-0.3, -0.7), (0, -0.84), (0.3, -0.7)], tone(look.trim, 0.9), 0.035)
+    pen.stroke([(-0.3, -0.7), (0, -0.84), (0.3, -0.7)], adjust_brightness(look.trim, 0.9), 0.035)
     if look.chance(5, 0.5):
         for side in (-1, 1):
             pen.shape(
@@ -23,7 +23,7 @@ def dress(pen: Pen, look: Look) -> None:
                     (side * 0.42, -0.28),
                     (side * 0.22, -0.46),
                 ],
-                tone(look.body, 0.85),
+                adjust_brightness(look.body, 0.85),
             )
     pen.shape(
         [
@@ -41,15 +41,19 @@ def dress(pen: Pen, look: Look) -> None:
     )
     pattern(pen, look, -0.2, 0.0, 0.2, hem - 0.06)
     for fold in (-0.6, 0.1, 0.6):
-        pen.stroke([(fold * 0.25, 0.0), (fold * flare, hem - 0.03)], tone(look.body, 0.78), 0.02)
+        pen.stroke(
+            [(fold * 0.25, 0.0), (fold * flare, hem - 0.03)],
+            adjust_brightness(look.body, 0.78),
+            0.02,
+        )
     pen.box(-0.2, -0.14, 0.2, -0.05, look.accent)
 
 
-def shoe(pen: Pen, look: Look) -> None:
+def shoe(pen: Canvas, look: Appearance) -> None:
     """A pair of trainers or boots."""
     ankle = (-0.2, -0.34, -0.75)[look.size]
     for dx, dy, shade in ((0.12, -0.22, 0.75), (-0.06, 0.12, 1.0)):
-        cloth = tone(look.body, shade)
+        cloth = adjust_brightness(look.body, shade)
         pen.shape(
             [
                 (-0.8 + dx, 0.3 + dy),
@@ -61,7 +65,9 @@ def shoe(pen: Pen, look: Look) -> None:
             ],
             cloth,
         )
-        pen.box(-0.84 + dx, 0.26 + dy, 0.72 + dx, 0.42 + dy, tone(look.trim, shade), 0.07)
+        pen.box(
+            -0.84 + dx, 0.26 + dy, 0.72 + dx, 0.42 + dy, adjust_brightness(look.trim, shade), 0.07
+        )
         pen.box(-0.84 + dx, 0.37 + dy, 0.72 + dx, 0.42 + dy, BLACK, 0.02)
         laces = look.count(4, 2, 5)
         for lace in range(laces):
@@ -78,7 +84,7 @@ def shoe(pen: Pen, look: Look) -> None:
         mark(pen, look, 0.5 + dx, 0.12 + dy, 0.08)
 
 
-def coat(pen: Pen, look: Look) -> None:
+def coat(pen: Canvas, look: Appearance) -> None:
     """A coat or jacket."""
     hem = (0.4, 0.6, 0.9)[look.size]
     for side in (-1, 1):
@@ -90,7 +96,7 @@ def coat(pen: Pen, look: Look) -> None:
                 (side * 0.54, hem * 0.66),
                 (side * 0.34, -0.1),
             ],
-            tone(look.body, 0.82),
+            adjust_brightness(look.body, 0.82),
         )
         pen.shape(
             [
@@ -106,8 +112,8 @@ def coat(pen: Pen, look: Look) -> None:
         look.body,
     )
     pattern(pen, look, -0.36, -0.3, 0.36, hem - 0.12)
-    pen.shape([(-0.16, -0.8), (0.16, -0.8), (0.0, -0.42)], tone(look.accent, 0.8))
-    pen.stroke([(0, -0.46), (0, hem)], tone(look.body, 0.5), 0.025)
+    pen.shape([(-0.16, -0.8), (0.16, -0.8), (0.0, -0.42)], adjust_brightness(look.accent, 0.8))
+    pen.stroke([(0, -0.46), (0, hem)], adjust_brightness(look.body, 0.5), 0.025)
     for button in range(look.count(4, 0, 6)):
         pen.disc(0.05, -0.36 + button * (hem + 0.3) / 6, 0.03, look.trim)
     for side in (-1, 1):
@@ -116,19 +122,19 @@ def coat(pen: Pen, look: Look) -> None:
             hem * 0.45,
             side * 0.22 + 0.1,
             hem * 0.45 + 0.04,
-            tone(look.body, 0.6),
+            adjust_brightness(look.body, 0.6),
         )
     mark(pen, look, 0.2, -0.42, 0.07)
 
 
-def bag(pen: Pen, look: Look) -> None:
+def bag(pen: Canvas, look: Appearance) -> None:
     """A handbag or rucksack."""
     wide = (0.46, 0.6, 0.76)[look.size]
     pen.arc(0, -0.2, wide * look.between(4, 0.45, 0.65), look.trim, 0.06, (180, 360))
     pen.shape([(-wide * 0.85, -0.22), (wide * 0.85, -0.22), (wide, 0.7), (-wide, 0.7)], look.body)
     pen.shape(
         [(-wide * 0.86, -0.24), (wide * 0.86, -0.24), (wide * 0.6, 0.2), (-wide * 0.6, 0.2)],
-        tone(look.body, 1.15),
+        adjust_brightness(look.body, 1.15),
     )
     pattern(pen, look, -wide * 0.7, 0.28, wide * 0.7, 0.62)
     pen.box(-0.07, 0.12, 0.07, 0.26, (206, 178, 96), 0.02)
@@ -137,7 +143,7 @@ def bag(pen: Pen, look: Look) -> None:
         pen.stroke([(wide * 0.8, -0.2), (wide * 1.1, 0.3), (wide * 0.9, 0.85)], look.trim, 0.04)
 
 
-def watch(pen: Pen, look: Look) -> None:
+def watch(pen: Canvas, look: Appearance) -> None:
     """A wrist watch."""
     strap = look.between(4, 0.17, 0.26)
     pen.box(-strap, -0.98, strap, 0.98, look.body, 0.08)

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from fb_marketplace.sample.rendering.appearance import Look, mark, sticker
-from fb_marketplace.sample.rendering.canvas import BLACK, GLASS, STEEL, WHITE, Pen, blend, tone
+from fb_marketplace.sample.rendering.appearance import Appearance, mark, sticker
+from fb_marketplace.sample.rendering.canvas import (
+    BLACK,
+    GLASS,
+    STEEL,
+    WHITE,
+    Canvas,
+    adjust_brightness,
+    blend,
+)
 
 
-def _screen(pen: Pen, look: Look, x0: float, y0: float, x1: float, y1: float) -> None:
+def _screen(pen: Canvas, look: Appearance, x0: float, y0: float, x1: float, y1: float) -> None:
     lit = look.chance(3, 0.6)
     pen.box(x0, y0, x1, y1, GLASS)
     if lit:
         sky = blend(look.accent, (90, 150, 220), 0.6)
         for band in range(8):
             top = y0 + (y1 - y0) * band / 8
-            pen.box(x0, top, x1, top + (y1 - y0) / 8, tone(sky, 0.55 + 0.12 * band))
+            pen.box(x0, top, x1, top + (y1 - y0) / 8, adjust_brightness(sky, 0.55 + 0.12 * band))
         hill = y0 + (y1 - y0) * look.between(2, 0.45, 0.8)
         peak = x0 + (x1 - x0) * look.between(1, 0.25, 0.75)
         pen.shape(
             [(x0, y1), (x0, hill), (peak, hill - (y1 - y0) * 0.2), (x1, hill), (x1, y1)],
-            tone(look.accent, 0.5),
+            adjust_brightness(look.accent, 0.5),
         )
     else:
         pen.shape(
@@ -28,7 +36,7 @@ def _screen(pen: Pen, look: Look, x0: float, y0: float, x1: float, y1: float) ->
                 (x0 + (x1 - x0) * 0.4, y1),
                 (x0 + (x1 - x0) * 0.15, y1),
             ],
-            tone(GLASS, 1.18),
+            adjust_brightness(GLASS, 1.18),
         )
     if look.wear > 0.75:
         crack = (x0 + (x1 - x0) * 0.7, y0 + (y1 - y0) * 0.3)
@@ -36,10 +44,10 @@ def _screen(pen: Pen, look: Look, x0: float, y0: float, x1: float, y1: float) ->
             pen.stroke([crack, end], (205, 212, 218), 0.008)
 
 
-def phone(pen: Pen, look: Look) -> None:
+def phone(pen: Canvas, look: Appearance) -> None:
     """A smartphone, its screen or its back and cameras up."""
     wide, high = ((0.34, 0.7), (0.38, 0.8), (0.43, 0.92))[look.size]
-    pen.box(wide - 0.01, -high * 0.5, wide + 0.02, -high * 0.3, tone(look.trim, 0.8))
+    pen.box(wide - 0.01, -high * 0.5, wide + 0.02, -high * 0.3, adjust_brightness(look.trim, 0.8))
     pen.box(-wide, -high, wide, high, look.trim, 0.1)
     if look.chance(4, 0.6):
         pen.box(-wide + 0.02, -high + 0.02, wide - 0.02, high - 0.02, BLACK, 0.085)
@@ -59,7 +67,7 @@ def phone(pen: Pen, look: Look) -> None:
             -high + 0.06,
             -wide + 0.32,
             -high + 0.1 + lenses * 0.12,
-            tone(look.body, 0.75),
+            adjust_brightness(look.body, 0.75),
             0.06,
         )
         for lens in range(lenses):
@@ -69,7 +77,7 @@ def phone(pen: Pen, look: Look) -> None:
         sticker(pen, look, 0.1, high * 0.6)
 
 
-def tablet(pen: Pen, look: Look) -> None:
+def tablet(pen: Canvas, look: Appearance) -> None:
     """A tablet lying or standing upright."""
     wide, high = ((0.5, 0.68), (0.6, 0.8), (0.72, 0.95))[look.size]
     if look.chance(4, 0.5):
@@ -91,14 +99,17 @@ def tablet(pen: Pen, look: Look) -> None:
     pen.disc(0, high - edge / 2, edge * 0.25, (70, 70, 76))
 
 
-def monitor(pen: Pen, look: Look) -> None:
+def monitor(pen: Canvas, look: Appearance) -> None:
     """A computer monitor on its stand."""
     wide, high = ((0.62, 0.42), (0.78, 0.48), (0.98, 0.48))[look.size]
     pen.shape([(-0.07, 0.3), (0.07, 0.3), (0.09, 0.68), (-0.09, 0.68)], look.trim)
     if look.chance(4, 0.5):
-        pen.disc(0, 0.7, 0.32, tone(look.trim, 0.9), flat=0.22)
+        pen.disc(0, 0.7, 0.32, adjust_brightness(look.trim, 0.9), flat=0.22)
     else:
-        pen.shape([(-0.3, 0.64), (0.3, 0.64), (0.36, 0.74), (-0.36, 0.74)], tone(look.trim, 1.1))
+        pen.shape(
+            [(-0.3, 0.64), (0.3, 0.64), (0.36, 0.74), (-0.36, 0.74)],
+            adjust_brightness(look.trim, 1.1),
+        )
     pen.box(-wide, -0.15 - high, wide, -0.1 + high, look.trim, 0.025)
     rim = look.between(5, 0.02, 0.06)
     _screen(pen, look, -wide + rim, -0.15 - high + rim, wide - rim, high - 0.18)
@@ -107,14 +118,14 @@ def monitor(pen: Pen, look: Look) -> None:
         pen.disc(wide - 0.08 - button * 0.05, high - 0.14, 0.012, STEEL)
 
 
-def laptop(pen: Pen, look: Look) -> None:
+def laptop(pen: Canvas, look: Appearance) -> None:
     """A laptop standing open."""
     wide = (0.58, 0.7, 0.84)[look.size]
     pen.box(-wide, -0.72, wide, 0.22, look.body, 0.04)
     _screen(pen, look, -wide + 0.05, -0.67, wide - 0.05, 0.14)
     pen.shape(
         [(-wide, 0.22), (wide, 0.22), (wide + 0.16, 0.66), (-wide - 0.16, 0.66)],
-        tone(look.body, 1.1),
+        adjust_brightness(look.body, 1.1),
     )
     keys = look.count(4, 8, 12)
     for row in range(4):
@@ -130,15 +141,17 @@ def laptop(pen: Pen, look: Look) -> None:
                 look.accent if look.chance(5, 0.2) and key == row else BLACK,
                 0.006,
             )
-    pen.shape([(-0.2, 0.52), (0.2, 0.52), (0.22, 0.64), (-0.22, 0.64)], tone(look.body, 0.88))
+    pen.shape(
+        [(-0.2, 0.52), (0.2, 0.52), (0.22, 0.64), (-0.22, 0.64)], adjust_brightness(look.body, 0.88)
+    )
     pen.shape(
         [(-wide - 0.16, 0.66), (wide + 0.16, 0.66), (wide + 0.15, 0.7), (-wide - 0.15, 0.7)],
-        tone(look.body, 0.65),
+        adjust_brightness(look.body, 0.65),
     )
     sticker(pen, look, wide - 0.06, 0.57)
 
 
-def keyboard(pen: Pen, look: Look) -> None:
+def keyboard(pen: Canvas, look: Appearance) -> None:
     """A computer keyboard."""
     wide = (0.7, 0.86, 0.98)[look.size]
     pen.box(-wide, -0.34, wide, 0.34, look.body, 0.05)
@@ -157,18 +170,18 @@ def keyboard(pen: Pen, look: Look) -> None:
                 y + 0.008,
                 x + (2 * wide - 0.1) / keys - 0.026,
                 y + 0.075,
-                tone(cap, 1.2),
+                adjust_brightness(cap, 1.2),
                 0.015,
             )
-    pen.box(-0.3 * wide, 0.18, 0.4 * wide, 0.28, tone(look.trim, 1.1), 0.02)
+    pen.box(-0.3 * wide, 0.18, 0.4 * wide, 0.28, adjust_brightness(look.trim, 1.1), 0.02)
 
 
-def console(pen: Pen, look: Look) -> None:
+def console(pen: Canvas, look: Appearance) -> None:
     """A games console, with a pad beside it for some."""
     wide = (0.5, 0.66, 0.82)[look.size]
     pen.shape(
         [(-wide, -0.28), (wide, -0.28), (wide + 0.1, -0.06), (-wide - 0.1, -0.06)],
-        tone(look.body, 1.2),
+        adjust_brightness(look.body, 1.2),
     )
     pen.box(-wide - 0.1, -0.06, wide + 0.1, 0.22, look.body, 0.02)
     pen.box(-wide - 0.1, 0.05, wide + 0.1, 0.08, look.accent)
@@ -180,14 +193,14 @@ def console(pen: Pen, look: Look) -> None:
         x = -wide + 0.1 + vent * 0.07
         pen.shape(
             [(x, -0.24), (x + 0.03, -0.24), (x + 0.02, -0.1), (x - 0.01, -0.1)],
-            tone(look.body, 0.6),
+            adjust_brightness(look.body, 0.6),
         )
     mark(pen, look, wide * 0.55, -0.17, 0.09)
     if look.chance(6, 0.55):
         _pad(pen, look, 0.1, 0.55, 0.42)
 
 
-def _pad(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
+def _pad(pen: Canvas, look: Appearance, x: float, y: float, size: float) -> None:
     shell = look.trim
     for side in (-1, 1):
         pen.disc(
@@ -204,7 +217,7 @@ def _pad(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
         y - size * 0.4,
         x + size * 0.8,
         y - size * 0.2,
-        tone(shell, 1.25),
+        adjust_brightness(shell, 1.25),
         size * 0.1,
     )
     low = 0.2 if look.chance(4, 0.5) else -0.05
@@ -223,12 +236,12 @@ def _pad(pen: Pen, look: Look, x: float, y: float, size: float) -> None:
     mark(pen, look, x, y - size * 0.1, size * 0.16)
 
 
-def controller(pen: Pen, look: Look) -> None:
+def controller(pen: Canvas, look: Appearance) -> None:
     """A game pad."""
     _pad(pen, look, 0, 0, (0.62, 0.74, 0.84)[look.size])
 
 
-def game_case(pen: Pen, look: Look) -> None:
+def game_case(pen: Canvas, look: Appearance) -> None:
     """A game or film in its case, alone or fanned out."""
     copies = look.size * 2 + 1
     for copy in range(copies):
@@ -236,24 +249,24 @@ def game_case(pen: Pen, look: Look) -> None:
         cover = (look.body, look.trim, look.accent)[copy % 3]
         ink = (look.accent, WHITE, look.body)[copy % 3]
         lift = 0.04 * copy
-        pen.box(x - 0.46, -0.68 - lift, x + 0.46, 0.62 - lift, tone(cover, 0.6), 0.03)
+        pen.box(x - 0.46, -0.68 - lift, x + 0.46, 0.62 - lift, adjust_brightness(cover, 0.6), 0.03)
         pen.box(x - 0.4, -0.64 - lift, x + 0.43, 0.58 - lift, cover)
         pen.box(x - 0.4, -0.64 - lift, x + 0.43, -0.5 - lift, ink)
         peak = look.between(4, -0.2, 0.2)
         pen.shape(
             [(x - 0.4, 0.4 - lift), (x + peak, -0.2 - lift), (x + 0.43, 0.4 - lift)],
-            tone(cover, 1.4),
+            adjust_brightness(cover, 1.4),
         )
         pen.disc(x + look.between(5, -0.2, 0.25), -0.24 - lift, look.between(6, 0.06, 0.16), ink)
         pen.box(x - 0.3, 0.44 - lift, x + 0.1, 0.5 - lift, WHITE)
 
 
-def camera(pen: Pen, look: Look) -> None:
+def camera(pen: Canvas, look: Appearance) -> None:
     """A camera with its lens."""
     wide = (0.6, 0.72, 0.82)[look.size]
-    pen.box(-0.26, -0.62, 0.26, -0.3, tone(look.body, 0.8), 0.08)
+    pen.box(-0.26, -0.62, 0.26, -0.3, adjust_brightness(look.body, 0.8), 0.08)
     pen.box(-wide, -0.42, wide, 0.5, look.body, 0.1)
-    pen.box(-wide, -0.28, wide, 0.34, tone(look.trim, 0.7))
+    pen.box(-wide, -0.28, wide, 0.34, adjust_brightness(look.trim, 0.7))
     lens = look.between(4, 0.32, 0.44)
     for share, ink in (
         (1.0, BLACK),

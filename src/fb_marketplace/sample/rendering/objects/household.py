@@ -2,46 +2,58 @@
 
 from __future__ import annotations
 
-from fb_marketplace.sample.rendering.appearance import Look, mark, pattern, sticker
-from fb_marketplace.sample.rendering.canvas import BLACK, GLASS, STEEL, WHITE, Pen, tone
+from fb_marketplace.sample.rendering.appearance import Appearance, mark, pattern, sticker
+from fb_marketplace.sample.rendering.canvas import (
+    BLACK,
+    GLASS,
+    STEEL,
+    WHITE,
+    Canvas,
+    adjust_brightness,
+)
 
 
-def washing_machine(pen: Pen, look: Look) -> None:
+def washing_machine(pen: Canvas, look: Appearance) -> None:
     """A front-loading washing machine or dryer."""
     wide = (0.56, 0.64, 0.72)[look.size]
     pen.shape(
         [(-wide, -0.82), (-wide + 0.1, -0.92), (wide + 0.08, -0.92), (wide, -0.82)],
-        tone(look.body, 1.2),
+        adjust_brightness(look.body, 1.2),
     )
     pen.box(-wide, -0.82, wide, 0.86, look.body, 0.03)
-    pen.box(-wide + 0.02, -0.8, wide - 0.02, -0.54, tone(look.body, 0.9))
-    pen.box(-wide + 0.06, -0.76, -wide + 0.4, -0.58, tone(look.body, 1.1), 0.02)
+    pen.box(-wide + 0.02, -0.8, wide - 0.02, -0.54, adjust_brightness(look.body, 0.9))
+    pen.box(-wide + 0.06, -0.76, -wide + 0.4, -0.58, adjust_brightness(look.body, 1.1), 0.02)
     pen.disc(0.05, -0.67, 0.09, STEEL)
     pen.box(0.2, -0.73, 0.2 + look.between(4, 0.12, 0.25), -0.61, GLASS)
     for knob in range(look.count(5, 1, 5)):
         pen.disc(wide - 0.08 - knob * 0.07, -0.58, 0.02, look.accent)
     door = look.between(6, 0.38, 0.48)
-    for share, ink in ((1.0, STEEL), (0.86, tone(STEEL, 0.6)), (0.72, GLASS), (0.6, (62, 76, 92))):
+    for share, ink in (
+        (1.0, STEEL),
+        (0.86, adjust_brightness(STEEL, 0.6)),
+        (0.72, GLASS),
+        (0.6, (62, 76, 92)),
+    ):
         pen.disc(0, 0.14, door * share, ink)
     pen.arc(0, 0.14, door * 0.5, (150, 166, 180), 0.03, (200, 260))
-    pen.box(door * 0.8, 0.06, door * 0.95, 0.22, tone(look.trim, 0.9), 0.02)
-    pen.box(-wide + 0.04, 0.72, wide - 0.04, 0.74, tone(look.body, 0.7))
+    pen.box(door * 0.8, 0.06, door * 0.95, 0.22, adjust_brightness(look.trim, 0.9), 0.02)
+    pen.box(-wide + 0.04, 0.72, wide - 0.04, 0.74, adjust_brightness(look.body, 0.7))
     mark(pen, look, -wide + 0.16, -0.67, 0.07)
     sticker(pen, look, wide - 0.14, -0.36)
 
 
-def fridge(pen: Pen, look: Look) -> None:
+def fridge(pen: Canvas, look: Appearance) -> None:
     """A fridge, with a freezer above or below."""
     wide, high = ((0.48, 0.6), (0.46, 0.92), (0.66, 0.94))[look.size]
     pen.shape(
         [(wide, -high), (wide + 0.12, -high + 0.06), (wide + 0.12, high - 0.06), (wide, high)],
-        tone(look.body, 0.6),
+        adjust_brightness(look.body, 0.6),
     )
     pen.box(-wide, -high, wide, high, look.body, 0.03)
     split = look.between(4, -0.35, 0.4) * high
-    pen.box(-wide, split - 0.012, wide, split + 0.012, tone(look.body, 0.45))
+    pen.box(-wide, split - 0.012, wide, split + 0.012, adjust_brightness(look.body, 0.45))
     if look.size == 2:
-        pen.box(-0.012, -high, 0.012, split, tone(look.body, 0.45))
+        pen.box(-0.012, -high, 0.012, split, adjust_brightness(look.body, 0.45))
     side = -1 if look.chance(5, 0.5) else 1
     for top, bottom in ((-high, split), (split, high)):
         long = (bottom - top) * 0.3
@@ -62,19 +74,19 @@ def fridge(pen: Pen, look: Look) -> None:
         )
 
 
-def microwave(pen: Pen, look: Look) -> None:
+def microwave(pen: Canvas, look: Appearance) -> None:
     """A microwave oven."""
     wide = (0.68, 0.8, 0.92)[look.size]
     pen.shape(
         [(-wide, -0.42), (-wide + 0.1, -0.54), (wide + 0.06, -0.54), (wide, -0.42)],
-        tone(look.body, 1.25),
+        adjust_brightness(look.body, 1.25),
     )
     pen.box(-wide, -0.42, wide, 0.48, look.body, 0.03)
-    pen.box(-wide + 0.05, -0.35, wide * 0.5, 0.4, tone(look.body, 0.75), 0.02)
+    pen.box(-wide + 0.05, -0.35, wide * 0.5, 0.4, adjust_brightness(look.body, 0.75), 0.02)
     pen.box(-wide + 0.13, -0.27, wide * 0.5 - 0.08, 0.32, GLASS, 0.02)
     pen.shape(
         [(-wide + 0.3, -0.27), (-wide + 0.45, -0.27), (-wide + 0.25, 0.32), (-wide + 0.13, 0.32)],
-        tone(GLASS, 1.25),
+        adjust_brightness(GLASS, 1.25),
     )
     pen.box(wide * 0.5 - 0.05, -0.3, wide * 0.5 - 0.01, 0.35, look.trim, 0.02)
     middle = wide * 0.76
@@ -90,15 +102,21 @@ def microwave(pen: Pen, look: Look) -> None:
     mark(pen, look, -wide + 0.3, 0.44, 0.04)
 
 
-def kettle(pen: Pen, look: Look) -> None:
+def kettle(pen: Canvas, look: Appearance) -> None:
     """A kettle on its base."""
     high = (-0.4, -0.52, -0.66)[look.size]
     pen.box(-0.5, 0.66, 0.5, 0.78, BLACK, 0.04)
     pen.shape([(-0.26, high), (0.26, high), (0.46, 0.68), (-0.46, 0.68)], look.body)
-    pen.shape([(-0.14, high), (0.0, high), (-0.05, 0.68), (-0.3, 0.68)], tone(look.body, 1.35))
-    pen.shape([(0.16, high), (0.26, high), (0.46, 0.68), (0.3, 0.68)], tone(look.body, 0.7))
     pen.shape(
-        [(-0.24, high + 0.06), (-0.6, high + 0.1), (-0.34, high + 0.4)], tone(look.body, 0.85)
+        [(-0.14, high), (0.0, high), (-0.05, 0.68), (-0.3, 0.68)],
+        adjust_brightness(look.body, 1.35),
+    )
+    pen.shape(
+        [(0.16, high), (0.26, high), (0.46, 0.68), (0.3, 0.68)], adjust_brightness(look.body, 0.7)
+    )
+    pen.shape(
+        [(-0.24, high + 0.06), (-0.6, high + 0.1), (-0.34, high + 0.4)],
+        adjust_brightness(look.body, 0.85),
     )
     pen.stroke([(0.24, high + 0.08), (0.66, high + 0.14), (0.7, 0.3), (0.42, 0.5)], look.trim, 0.1)
     pen.box(-0.28, high - 0.07, 0.28, high + 0.03, look.trim, 0.04)
@@ -109,14 +127,17 @@ def kettle(pen: Pen, look: Look) -> None:
     pen.box(-0.45, 0.58, 0.45, 0.6, look.accent)
 
 
-def vacuum(pen: Pen, look: Look) -> None:
+def vacuum(pen: Canvas, look: Appearance) -> None:
     """An upright vacuum cleaner."""
     top = (-0.6, -0.78, -0.94)[look.size]
     pen.stroke([(0.02, 0.3), (0.22, top)], look.trim, 0.07)
     pen.stroke([(0.22, top), (0.34, top + 0.02), (0.3, top + 0.16)], BLACK, 0.08)
     pen.shape([(-0.46, 0.66), (0.36, 0.66), (0.46, 0.88), (-0.56, 0.88)], look.body)
     pen.box(-0.5, 0.78, 0.42, 0.83, look.accent)
-    pen.shape([(-0.2, -0.2), (0.22, -0.26), (0.26, 0.68), (-0.26, 0.68)], tone(look.body, 0.85))
+    pen.shape(
+        [(-0.2, -0.2), (0.22, -0.26), (0.26, 0.68), (-0.26, 0.68)],
+        adjust_brightness(look.body, 0.85),
+    )
     pen.box(-0.15, look.between(4, -0.15, 0.05), 0.17, 0.42, (188, 200, 206), 0.08)
     pen.box(-0.1, 0.15, 0.12, 0.38, (120, 118, 110), 0.06)
     for ring in range(look.count(5, 1, 4)):
@@ -127,25 +148,25 @@ def vacuum(pen: Pen, look: Look) -> None:
     mark(pen, look, 0, 0.56, 0.1)
 
 
-def drill(pen: Pen, look: Look) -> None:
+def drill(pen: Canvas, look: Appearance) -> None:
     """A cordless drill."""
     pen.barrel(-0.98, -0.37, -0.6, -0.31, STEEL, upright=False)
     pen.shape([(-0.68, -0.46), (-0.44, -0.54), (-0.44, -0.14), (-0.68, -0.22)], BLACK)
     pen.box(-0.46, -0.6, 0.52, -0.08, look.body, 0.12)
-    pen.box(-0.46, -0.6, -0.3, -0.08, tone(look.trim, 0.8))
+    pen.box(-0.46, -0.6, -0.3, -0.08, adjust_brightness(look.trim, 0.8))
     for vent in range(look.count(4, 3, 6)):
         pen.box(0.2 + vent * 0.05, -0.48, 0.225 + vent * 0.05, -0.22, BLACK)
     pen.shape([(0.06, -0.1), (0.42, -0.1), (0.56, 0.56), (0.2, 0.56)], look.body)
     pen.shape([(0.14, -0.04), (0.36, -0.04), (0.48, 0.5), (0.26, 0.5)], BLACK)
     pen.shape([(-0.06, -0.1), (0.09, -0.1), (0.13, 0.1), (0.0, 0.08)], look.accent)
     high = (0.16, 0.24, 0.32)[look.size]
-    pen.box(0.04, 0.54, 0.74, 0.54 + high, tone(look.body, 0.8), 0.04)
+    pen.box(0.04, 0.54, 0.74, 0.54 + high, adjust_brightness(look.body, 0.8), 0.04)
     pen.box(0.04, 0.56, 0.74, 0.62, BLACK)
     mark(pen, look, -0.08, -0.34, look.between(5, 0.12, 0.2))
     sticker(pen, look, 0.4, 0.6 + high / 3)
 
 
-def saw(pen: Pen, look: Look) -> None:
+def saw(pen: Canvas, look: Appearance) -> None:
     """A hand saw."""
     long = (-0.7, -0.85, -0.98)[look.size]
     teeth = look.count(4, 16, 30)
@@ -157,7 +178,9 @@ def saw(pen: Pen, look: Look) -> None:
         for step in range(teeth + 1)
     ]
     pen.shape([(0.36, -0.22), (long, -0.06), *reversed(edge)], STEEL)
-    pen.shape([(0.36, -0.2), (long, -0.05), (long, -0.02), (0.36, -0.1)], tone(STEEL, 1.4))
+    pen.shape(
+        [(0.36, -0.2), (long, -0.05), (long, -0.02), (0.36, -0.1)], adjust_brightness(STEEL, 1.4)
+    )
     pen.shape([(0.28, -0.36), (0.72, -0.32), (0.9, 0.36), (0.6, 0.44), (0.34, 0.32)], look.body)
     pen.shape([(0.48, -0.12), (0.62, -0.12), (0.72, 0.24), (0.54, 0.24)], look.accent)
     pen.shape([(0.51, -0.08), (0.6, -0.08), (0.67, 0.2), (0.56, 0.2)], (64, 58, 52))
@@ -166,31 +189,34 @@ def saw(pen: Pen, look: Look) -> None:
     mark(pen, look, look.between(6, -0.3, 0.1), 0.0, 0.1)
 
 
-def hammer(pen: Pen, look: Look) -> None:
+def hammer(pen: Canvas, look: Appearance) -> None:
     """A hammer."""
     long = (0.55, 0.75, 0.95)[look.size]
-    pen.barrel(-0.06, -0.5, 0.06, long, tone(look.trim, 1.0))
+    pen.barrel(-0.06, -0.5, 0.06, long, adjust_brightness(look.trim, 1.0))
     pen.box(-0.085, long - look.between(4, 0.3, 0.7), 0.085, long, look.body, 0.05)
     for grip in range(look.count(5, 2, 6)):
         pen.box(-0.085, long - 0.08 - grip * 0.06, 0.085, long - 0.06 - grip * 0.06, look.accent)
-    pen.box(-0.16, -0.78, 0.16, -0.46, tone(STEEL, 0.75), 0.04)
-    pen.box(-0.5, -0.76, -0.14, -0.5, tone(STEEL, 0.85), 0.02)
+    pen.box(-0.16, -0.78, 0.16, -0.46, adjust_brightness(STEEL, 0.75), 0.04)
+    pen.box(-0.5, -0.76, -0.14, -0.5, adjust_brightness(STEEL, 0.85), 0.02)
     pen.box(-0.56, -0.8, -0.46, -0.46, STEEL, 0.02)
     pen.shape(
-        [(0.14, -0.76), (0.4, -0.7), (0.6, -0.46), (0.36, -0.54), (0.14, -0.52)], tone(STEEL, 0.8)
+        [(0.14, -0.76), (0.4, -0.7), (0.6, -0.46), (0.36, -0.54), (0.14, -0.52)],
+        adjust_brightness(STEEL, 0.8),
     )
 
 
-def ladder(pen: Pen, look: Look) -> None:
+def ladder(pen: Canvas, look: Appearance) -> None:
     """A step ladder."""
     steps = (3, 5, 7)[look.size]
     for x in (-0.24, 0.24):
-        pen.stroke([(x * 0.7, -0.85), (x * 1.9 + 0.2, 0.82)], tone(look.trim, 0.65), 0.05)
+        pen.stroke(
+            [(x * 0.7, -0.85), (x * 1.9 + 0.2, 0.82)], adjust_brightness(look.trim, 0.65), 0.05
+        )
     for step in range(steps):
         y = -0.72 + step * 1.5 / steps
         reach = 0.24 + 0.2 * (y + 0.85) / 1.7
         pen.shape([(-reach, y), (reach, y), (reach, y + 0.07), (-reach, y + 0.07)], look.accent)
-        pen.box(-reach, y, reach, y + 0.025, tone(STEEL, 1.2))
+        pen.box(-reach, y, reach, y + 0.025, adjust_brightness(STEEL, 1.2))
     for side in (-1, 1):
         pen.stroke([(side * 0.23, -0.88), (side * 0.46, 0.88)], look.body, 0.075)
         pen.disc(side * 0.46, 0.9, 0.06, BLACK)
@@ -198,7 +224,7 @@ def ladder(pen: Pen, look: Look) -> None:
     mark(pen, look, 0, -0.89, 0.05)
 
 
-def paint_tin(pen: Pen, look: Look) -> None:
+def paint_tin(pen: Canvas, look: Appearance) -> None:
     """A tin of paint, or a few."""
     tins = look.size + 1
     for tin in range(tins):
@@ -206,9 +232,9 @@ def paint_tin(pen: Pen, look: Look) -> None:
         half = 0.42 if tins == 1 else 0.3
         top = (-0.4, -0.25, -0.5)[tin % 3]
         pen.barrel(x - half, top, x + half, 0.62, STEEL)
-        pen.disc(x, 0.62, half, tone(STEEL, 0.7), flat=0.24)
+        pen.disc(x, 0.62, half, adjust_brightness(STEEL, 0.7), flat=0.24)
         pen.barrel(x - half, top + 0.18, x + half, 0.52, (look.body, look.accent, WHITE)[tin % 3])
-        pen.disc(x, top, half, tone(STEEL, 1.2), flat=0.26)
+        pen.disc(x, top, half, adjust_brightness(STEEL, 1.2), flat=0.26)
         pen.disc(x, top, half * 0.82, (look.accent, look.body, look.trim)[tin % 3], flat=0.26)
         if look.chance(4, 0.6):
             pen.shape(
@@ -223,12 +249,14 @@ def paint_tin(pen: Pen, look: Look) -> None:
         mark(pen, look, x + 0.06, 0.2, 0.14)
 
 
-def hair_dryer(pen: Pen, look: Look) -> None:
+def hair_dryer(pen: Canvas, look: Appearance) -> None:
     """A hair dryer."""
-    pen.shape([(-0.05, 0.0), (0.22, 0.0), (0.3, 0.8), (0.04, 0.82)], tone(look.body, 0.85))
+    pen.shape(
+        [(-0.05, 0.0), (0.22, 0.0), (0.3, 0.8), (0.04, 0.82)], adjust_brightness(look.body, 0.85)
+    )
     pen.stroke([(0.16, 0.8), (0.2, 0.95), (0.5, 0.9), (0.62, 0.7)], BLACK, 0.04)
     pen.shape([(-0.5, -0.36), (0.3, -0.5), (0.3, 0.12), (-0.5, -0.04)], look.body)
-    pen.disc(0.3, -0.19, 0.31, tone(look.body, 1.1))
+    pen.disc(0.3, -0.19, 0.31, adjust_brightness(look.body, 1.1))
     pen.disc(0.33, -0.19, 0.2, BLACK)
     reach = (-0.66, -0.76, -0.88)[look.size]
     pen.shape([(-0.5, -0.34), (reach, -0.42), (reach, 0.02), (-0.5, -0.06)], look.trim)
@@ -238,19 +266,19 @@ def hair_dryer(pen: Pen, look: Look) -> None:
     mark(pen, look, -0.08, -0.2, look.between(5, 0.1, 0.18))
 
 
-def bottle(pen: Pen, look: Look) -> None:
+def bottle(pen: Canvas, look: Appearance) -> None:
     """Scent or cream in a bottle."""
     wide = look.between(4, 0.26, 0.5)
     high = (0.05, -0.15, -0.4)[look.size]
     corner = look.between(5, 0.02, 0.25)
-    pen.box(-wide, high, wide, 0.8, tone(look.body, 0.9), corner)
-    pen.box(-wide + 0.05, high + 0.05, wide - 0.05, 0.75, tone(look.body, 1.3), corner)
+    pen.box(-wide, high, wide, 0.8, adjust_brightness(look.body, 0.9), corner)
+    pen.box(-wide + 0.05, high + 0.05, wide - 0.05, 0.75, adjust_brightness(look.body, 1.3), corner)
     pen.box(
         -wide + 0.05,
         high + look.between(6, 0.15, 0.4),
         wide - 0.05,
         0.75,
-        tone(look.body, 1.1),
+        adjust_brightness(look.body, 1.1),
         corner,
     )
     pen.box(-wide + 0.09, high + 0.08, -wide + 0.15, 0.68, WHITE, 0.03)
@@ -260,10 +288,10 @@ def bottle(pen: Pen, look: Look) -> None:
     mark(pen, look, 0, 0.44, 0.12)
 
 
-def make_up(pen: Pen, look: Look) -> None:
+def make_up(pen: Canvas, look: Appearance) -> None:
     """A palette of make-up, open, with a brush or lipstick."""
     wide = (0.5, 0.66, 0.84)[look.size]
-    pen.box(-wide, -0.62, wide, 0.02, tone(look.body, 0.9), 0.05)
+    pen.box(-wide, -0.62, wide, 0.02, adjust_brightness(look.body, 0.9), 0.05)
     pen.box(-wide + 0.07, -0.55, wide - 0.07, -0.05, (182, 198, 206), 0.03)
     pen.box(-wide, 0.04, wide, 0.62, look.body, 0.05)
     pans = look.count(4, 3, 6)
@@ -278,7 +306,7 @@ def make_up(pen: Pen, look: Look) -> None:
     pen.disc(wide * 0.1, 0.88, 0.1, (90, 66, 56), flat=0.6, turn=350)
 
 
-def storage_box(pen: Pen, look: Look) -> None:
+def storage_box(pen: Canvas, look: Appearance) -> None:
     """A cardboard or plastic box of odds and ends."""
     wide = (0.5, 0.68, 0.88)[look.size]
     for thing in range(look.count(4, 2, 6)):
@@ -289,9 +317,9 @@ def storage_box(pen: Pen, look: Look) -> None:
         )
     pen.shape(
         [(wide, -0.25), (wide + 0.12, -0.32), (wide + 0.1, 0.5), (wide - 0.04, 0.62)],
-        tone(look.body, 0.6),
+        adjust_brightness(look.body, 0.6),
     )
     pen.shape([(-wide, -0.25), (wide, -0.25), (wide - 0.05, 0.62), (-wide + 0.05, 0.62)], look.body)
     pattern(pen, look, -wide + 0.12, -0.1, wide - 0.12, 0.5)
-    pen.box(-wide - 0.02, -0.29, wide + 0.02, -0.2, tone(look.body, 1.15), 0.02)
-    pen.box(-0.14, -0.08, 0.14, 0.0, tone(look.body, 0.5), 0.04)
+    pen.box(-wide - 0.02, -0.29, wide + 0.02, -0.2, adjust_brightness(look.body, 1.15), 0.02)
+    pen.box(-0.14, -0.08, 0.14, 0.0, adjust_brightness(look.body, 0.5), 0.04)

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from fb_marketplace.sample.rendering.appearance import Look
-from fb_marketplace.sample.rendering.canvas import Pen
+from fb_marketplace.sample.rendering.appearance import Appearance
+from fb_marketplace.sample.rendering.canvas import Canvas
 from fb_marketplace.sample.rendering.objects import (
     clothing,
     electronics,
@@ -22,7 +22,7 @@ Stance: TypeAlias = Literal["stands", "lies"]
 
 
 @dataclass(frozen=True)
-class Archetype:
+class ObjectType:
     """A kind of object.
 
     Attributes:
@@ -30,7 +30,7 @@ class Archetype:
         stance: "stands" on a floor before a wall, or "lies" flat, seen from above at any turn.
     """
 
-    draw: Callable[[Pen, Look], None]
+    draw: Callable[[Canvas, Appearance], None]
     stance: Stance
 
 
@@ -57,7 +57,7 @@ _LYING = (
     *(clothing.bag, clothing.watch, music.record, sport.ball, sport.dumbbell),
 )
 
-ARCHETYPES: dict[str, Archetype] = {
-    **{draw.__name__: Archetype(draw, "stands") for draw in _STANDING},
-    **{draw.__name__: Archetype(draw, "lies") for draw in _LYING},
+OBJECT_TYPES: dict[str, ObjectType] = {
+    **{draw.__name__: ObjectType(draw, "stands") for draw in _STANDING},
+    **{draw.__name__: ObjectType(draw, "lies") for draw in _LYING},
 }

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from fb_marketplace.sample.rendering.appearance import Look, mark, sticker
-from fb_marketplace.sample.rendering.canvas import BLACK, STEEL, WHITE, Pen, tone
+from fb_marketplace.sample.rendering.appearance import Appearance, mark, sticker
+from fb_marketplace.sample.rendering.canvas import BLACK, STEEL, WHITE, Canvas, adjust_brightness
 
 
-def bike(pen: Pen, look: Look) -> None:
+def bike(pen: Canvas, look: Appearance) -> None:
     """A bicycle."""
     radius = (0.3, 0.36, 0.42)[look.size]
     hubs = ((-0.52, 0.4), (0.54, 0.4))
@@ -45,7 +45,7 @@ def bike(pen: Pen, look: Look) -> None:
     pen.box(-0.02, 0.02, 0.22, 0.07, look.accent)
 
 
-def ball(pen: Pen, look: Look) -> None:
+def ball(pen: Canvas, look: Appearance) -> None:
     """A ball, or a few."""
     balls = look.size + 1
     for number in range(balls):
@@ -66,7 +66,7 @@ def ball(pen: Pen, look: Look) -> None:
         pen.disc(x, y, radius * 0.24, (look.accent, look.trim, BLACK)[number % 3])
 
 
-def dumbbell(pen: Pen, look: Look) -> None:
+def dumbbell(pen: Canvas, look: Appearance) -> None:
     """Dumbbells or a kettlebell."""
     for row in range(look.count(4, 1, 2)):
         y = row * 0.5 - 0.1
@@ -85,17 +85,25 @@ def dumbbell(pen: Pen, look: Look) -> None:
                     0.05,
                 )
                 pen.box(
-                    x - 0.05, y - high + 0.03, x - 0.01, y + high - 0.03, tone(look.body, 1.4), 0.02
+                    x - 0.05,
+                    y - high + 0.03,
+                    x - 0.01,
+                    y + high - 0.03,
+                    adjust_brightness(look.body, 1.4),
+                    0.02,
                 )
 
 
-def tent(pen: Pen, look: Look) -> None:
+def tent(pen: Canvas, look: Appearance) -> None:
     """A tent."""
     wide = (0.66, 0.82, 0.98)[look.size]
     peak = look.between(4, -0.2, 0.2)
     pen.shape([(-wide, 0.56), (peak, -0.6), (wide, 0.56)], look.body)
-    pen.shape([(peak, -0.6), (wide, 0.56), (wide * 0.35, 0.56)], tone(look.body, 0.75))
-    pen.shape([(peak, -0.36), (-wide * 0.34, 0.56), (wide * 0.2, 0.56)], tone(look.accent, 0.5))
+    pen.shape([(peak, -0.6), (wide, 0.56), (wide * 0.35, 0.56)], adjust_brightness(look.body, 0.75))
+    pen.shape(
+        [(peak, -0.36), (-wide * 0.34, 0.56), (wide * 0.2, 0.56)],
+        adjust_brightness(look.accent, 0.5),
+    )
     pen.shape([(peak, -0.36), (-wide * 0.34, 0.56), (-wide * 0.06, 0.56)], look.accent)
     pen.stroke([(-wide, 0.56), (peak, -0.6), (wide, 0.56)], look.trim, 0.03)
     for side in (-1, 1):
@@ -104,10 +112,12 @@ def tent(pen: Pen, look: Look) -> None:
         )
     for seam in range(look.count(5, 0, 3)):
         y = 0.1 + seam * 0.14
-        pen.stroke([(wide * 0.4, y), (wide * 0.75, y + 0.02)], tone(look.body, 0.6), 0.015)
+        pen.stroke(
+            [(wide * 0.4, y), (wide * 0.75, y + 0.02)], adjust_brightness(look.body, 0.6), 0.015
+        )
 
 
-def suitcase(pen: Pen, look: Look) -> None:
+def suitcase(pen: Canvas, look: Appearance) -> None:
     """A suitcase on wheels."""
     wide, high = ((0.42, 0.5), (0.5, 0.62), (0.6, 0.76))[look.size]
     pen.stroke([(-0.16, -high), (-0.16, -0.94), (0.16, -0.94), (0.16, -high)], STEEL, 0.045)
@@ -117,7 +127,7 @@ def suitcase(pen: Pen, look: Look) -> None:
     ribs = look.count(4, 0, 7)
     for rib in range(ribs):
         x = -wide + 2 * wide * (rib + 0.7) / (ribs + 0.4)
-        pen.box(x - 0.02, -high + 0.08, x + 0.02, high, tone(look.body, 0.75), 0.02)
+        pen.box(x - 0.02, -high + 0.08, x + 0.02, high, adjust_brightness(look.body, 0.75), 0.02)
     pen.box(-wide, look.between(5, -0.3, 0.3), wide, look.between(5, -0.3, 0.3) + 0.07, look.accent)
     mark(pen, look, 0, -high + 0.18, 0.1)
     sticker(pen, look, wide * 0.5, high * 0.6)
