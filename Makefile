@@ -14,7 +14,7 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
 # Tests run in two processes, on a core each: with more threads they would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
-HALF := tests/e2e tests/pipelines
+HALF := tests/e2e tests/unit/pipelines
 
 export DO_NOT_TRACK := 1
 
@@ -63,7 +63,7 @@ chaos: $(READY)  ## kill runs and their store at random moments, run again and c
 	OMP_NUM_THREADS=1 KILLS=$(or $(KILLS),30) SEED=$(or $(SEED),1) $(BIN)/pytest -m chaos -s tests/e2e
 
 fuzz: $(READY)  ## clean 200 buckets of which a hundredth is spoiled
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/pipelines/cleaning
+	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/integration
 
 faults: $(READY)  ## run the tests of runs in buckets whose store fails
 	$(BIN)/pytest -m faults

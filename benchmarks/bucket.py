@@ -3,8 +3,8 @@
 The plain way is one ``cat_file`` of s3fs as it comes after another, then the same cleaning and the same
 commits, in one process. Ours is the path of a run: listed once, fetched in concurrent batches by as many
 processes as there are cores. Both read from a real SeaweedFS, and write to a Lance table in it; for the
-latency a proxy (``tests/fault_proxy.py``, a process of its own) holds each request back for so long. The
-server and the proxy are on the same cores as what is measured.
+latency a proxy (``tests/support/fault_proxy.py``, its own process) delays each request for so long.
+The server and the proxy are on the same cores as what is measured.
 
 Expected before it was measured: at no latency 2x, since s3fs asks for each file's size before it reads
 it, and since two cores read photos instead of one; fetching alone, 3x. At 40 ms the plain way waits two
@@ -40,7 +40,7 @@ from fb_marketplace_serving.imaging import canonical
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
-import seaweed  # noqa: E402
+from support import seaweed  # noqa: E402
 
 LATENCIES = (0.0, 0.04)
 SIZE = (320, 240)
@@ -146,13 +146,14 @@ def behind_proxy(server: seaweed.Seaweed, latency: float) -> Iterator[None]:
         return
     command = [
         sys.executable,
-        str(TESTS / "fault_proxy.py"),
+        "-m",
+        "support.fault_proxy",
         server.endpoint,
         "--latency",
         str(latency),
     ]
     with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=TESTS
     ) as proxy:
         assert proxy.stdout is not None
         before = os.environ["AWS_ENDPOINT_URL_S3"]

@@ -19,6 +19,8 @@ from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
 
+pytest_plugins = ["support.serving_fixtures"]
+
 ROOT = Path(__file__).parents[1]
 
 DrawPhoto = Callable[..., bytes]

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import seaweed as seaweedfs
-from e2e.places import PROJECT, Place, Run, clean_environment, command
+from support import seaweed as seaweedfs
+from support.kedro_project import PROJECT, Place, Run, clean_environment, command
 
 
 @pytest.fixture(scope="session")

@@ -12,16 +12,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-import seaweed as seaweedfs
-from e2e.killing import (
-    begun,
-    committed,
-    digests,
-    epochs,
-    plain_files,
-    stray_data,
-)
-from e2e.places import Place, Run
+from support import seaweed as seaweedfs
+from support.kedro_project import Place, Run
+from support.killed_runs import begun, committed, digests, epochs, plain_files, stray_data
 
 from fb_marketplace_serving.release.loader import Release
 

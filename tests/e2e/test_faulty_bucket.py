@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-import fault_proxy
 import pytest
-import seaweed as seaweedfs
-from e2e.places import BIN, Place, Run
+from support import fault_proxy
+from support import seaweed as seaweedfs
+from support.kedro_project import BIN, Place, Run
 
 from fb_marketplace.storage.fingerprints import sha256
 

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from e2e.killing import begun, committed, copied, epochs, json_of
-from e2e.places import Place, Run
+from support.kedro_project import Place, Run
+from support.killed_runs import begun, committed, copied, epochs, json_of
 
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.release.loader import Release

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from e2e.places import PROJECT, Run
 from nbclient import NotebookClient
+from support.kedro_project import PROJECT, Run
 
 NOTEBOOKS = sorted(path.name for path in (PROJECT / "notebooks").glob("*.ipynb"))
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 import pandas as pd
 import pytest
-from e2e.places import Place, Run, serving
+from support.kedro_project import Place, Run, serving
 
 pytestmark = pytest.mark.real
 

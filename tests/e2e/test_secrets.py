@@ -5,8 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import seaweed as seaweedfs
-from e2e.places import A_RUN, BIN, Place
+from support import seaweed as seaweedfs
+from support.kedro_project import A_RUN, BIN, Place
 
 pytestmark = pytest.mark.slow
 

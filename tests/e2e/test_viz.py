@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from e2e.places import Run
+from support.kedro_project import Run
 
 LAYERS = [
     *("raw", "intermediate", "primary", "feature", "model_input", "models"),

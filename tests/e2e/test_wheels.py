@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from e2e.places import BIN, clean_environment, command
+from support.kedro_project import BIN, clean_environment, command
 
 pytestmark = pytest.mark.slow
 

@@ -1,8 +1,8 @@
 """The page in headless Chromium, on the real server, with a release that takes seconds to make."""
 
 import pytest
-from page import chromium
-from page.marketplace import publish_marketplace
+from support import chromium
+from support.builders.chair_shop import publish_marketplace
 
 KEY = "key-of-a-shop-assistant"
 MOST_BYTES = 500_000

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from page import chromium
 from PIL import Image, ImageOps
+from support import chromium
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page

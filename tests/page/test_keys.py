@@ -1,6 +1,6 @@
 import pytest
 from page.conftest import KEY
-from page.marketplace import photo
+from support.builders.chair_shop import photo
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ import re
 
 import pytest
 from page.conftest import MOST_BYTES
-from page.marketplace import MARKUP, photo
+from support.builders.chair_shop import MARKUP, photo
 
 RED, GREEN, BLUE = range(3)
 RED_IDS = [f"img-Reds-{shade}" for shade in range(8)]

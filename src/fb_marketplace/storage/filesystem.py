@@ -18,9 +18,9 @@ LANCE_DEFAULTS: Final = {
 
 It asks again after a 5xx, and after a connection that failed where it is safe, with jitter between, but
 counts the tries alone: ten times half a minute for a store that hangs, and each listing six times that
-(found by running it through ``tests/fault_proxy.py``). So whatever fails is asked anew for 4 s, and what
-hangs, 5 s without a byte, once. :mod:`fb_marketplace.storage.keyed_table` retries the rest. ``timeout``
-is for a whole part of an upload, which may be slow.
+(found by running it through ``tests/support/fault_proxy.py``). So whatever fails is asked anew for 4 s, and
+what hangs, 5 s without a byte, once. :mod:`fb_marketplace.storage.keyed_table` retries the rest.
+``timeout`` is for a whole part of an upload, which may be slow.
 """
 
 

@@ -1,6 +1,6 @@
 """S3 as fsspec knows it, asked again when it fails: so often, for so long, and with jitter between.
 
-Found by running s3fs 2026.9 and aiobotocore 3.10, as they come, through ``tests/fault_proxy.py``:
+Found by running s3fs 2026.9 and aiobotocore 3.10, as they come, through ``tests/support/fault_proxy.py``:
 
 - Tries multiply. s3fs asks five times around each request and five times around each body, botocore five
   times below both: a listing that is told SlowDown is asked 25 times in 44 s, and a file that hangs

@@ -1,0 +1,140 @@
+"""Two runs at once in one lake, and whoever reads there meanwhile: nothing is mixed."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import lance
+import pytest
+from support.kedro_project import Place, Run
+from support.killed_runs import Begun, begun, copied, json_of
+
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import ReleaseError
+
+pytestmark = pytest.mark.slow
+
+IN_TURNS = "cleaning.photos.processes=1,cleaning.photos.photos_per_batch=8"
+"""A commit every few photos, so that those of two runs come between each other."""
+
+
+@pytest.fixture
+def empty(whole_run: Run, tmp_path: Path) -> Place:
+    return Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
+
+
+@pytest.mark.chaos
+def test_two_runs_at_once_clean_the_same_bucket_into_one_lake(whole_run: Run, empty: Place) -> None:
+    cleaning = ("--pipeline=cleaning", f"--params={IN_TURNS}")
+    for run in _together(empty, cleaning, cleaning):
+        assert run.ended() == 0, run.said()[-3000:]
+
+    assert len(empty.records()) == 2
+    expected = whole_run.json("cleaning_report")
+    for version in empty.records():
+        assert empty.json("cleaning_report", version)["digests"] == expected["digests"]
+        rows = _keys(empty, version)
+        assert len(rows) == len(set(rows)) == sum(expected["photos"].values())
+
+
+def test_of_two_releases_made_at_once_one_is_in_force_and_a_reader_sees_only_whole_ones(
+    whole_run: Run, tmp_path: Path
+) -> None:
+    with copied(whole_run, tmp_path, "checkpoints") as place, _Reader(place) as seen:
+        before = set(place.records())
+        for run in _together(place, ("--pipeline=release",), ("--pipeline=release",)):
+            # Where both look at the same instant, one is told.
+            told = run.said().splitlines()[-1]
+            assert run.ended() == 0 or "put in force meanwhile" in told, told
+        made = set(place.records()) - before
+
+        assert made
+        assert json_of(place, "releases/current.json")["version"] in made
+        assert Release.open(place.lake).manifest.version in made
+        assert seen, "the reader was to read"
+        assert set(seen) <= {whole_run.version, *made}
+
+
+@pytest.mark.chaos
+def test_two_whole_runs_at_once_both_end(whole_run: Run, empty: Place) -> None:
+    for run in _together(empty, (), ()):
+        assert run.ended() == 0, run.said()[-3000:]
+
+    versions = set(empty.records())
+    assert len(versions) == 2
+    assert Release.open(empty.lake).manifest.version in versions
+    sealed = [json_of(empty, f"releases/{version}.json")["artifacts"] for version in versions]
+    digests = [{name: each["sha256"] for name, each in one.items()} for one in sealed]
+    assert digests[0] == digests[1]
+
+
+@pytest.mark.chaos
+def test_of_two_runs_that_want_other_photos_those_that_end_well_hold_their_own(
+    whole_run: Run, empty: Place
+) -> None:
+    """A table holds what one recipe makes: of two at once one or both are told, and a rerun mends it."""
+    others = f"{IN_TURNS},cleaning.photos.max_pixels=5000000"
+    runs = _together(
+        empty,
+        ("--pipeline=cleaning", f"--params={IN_TURNS}"),
+        ("--pipeline=cleaning", f"--params={others}"),
+    )
+    for run in runs:
+        status, said = run.ended(), run.said()
+        assert status == 0 or "another run" in said, said[-3000:]
+        assert "Traceback" not in said
+    for version in empty.records():
+        assert len(_keys(empty, version)) == sum(
+            empty.json("cleaning_report", version)["photos"].values()
+        )
+
+    again = empty.run("--pipeline=cleaning")
+
+    assert (
+        empty.json("cleaning_report", again)["digests"]
+        == whole_run.json("cleaning_report")["digests"]
+    )
+
+
+def _together(place: Place, *runs: tuple[str, ...]) -> Iterator[Begun]:
+    """Begin runs at once; gives them when all have ended."""
+    with ExitStack() as stack:
+        going = [stack.enter_context(begun(place, *arguments)) for arguments in runs]
+        for run in going:
+            run.ended()
+        yield from going
+
+
+class _Reader:
+    """Opens the release in force again and again while the block lasts; gives the versions it saw."""
+
+    def __init__(self, place: Place) -> None:
+        self._lake, self._done = place.lake, threading.Event()
+        self._seen: list[str] = []
+        self._refused: list[str] = []
+        self._thread = threading.Thread(target=self._read)
+
+    def __enter__(self) -> list[str]:
+        self._thread.start()
+        return self._seen
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join()
+        assert self._refused == []
+
+    def _read(self) -> None:
+        while not self._done.is_set():
+            try:
+                self._seen.append(Release.open(self._lake, encoder_threads=1).manifest.version)
+            except ReleaseError as error:
+                self._refused.append(str(error))
+            self._done.wait(0.1)
+
+
+def _keys(place: Place, version: str) -> list[str]:
+    """The keys of the photos that a run sealed."""
+    table = lance.dataset(place.at("03_primary/images.lance"), version=version)
+    keys: list[str] = table.to_table(columns=["key"]).column("key").to_pylist()
+    return keys

@@ -1,0 +1,170 @@
+"""What becomes of the vectors when photos come and go, and when the making of them is killed."""
+
+import contextlib
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import lance
+import numpy as np
+import pytest
+from support.kedro_project import BIN, Place, Run
+
+pytestmark = pytest.mark.slow
+
+SMALL_STEPS = "--params=embeddings.photos_per_batch=2,embeddings.rows_per_commit=2"
+"""A commit every two photos, so that there is a middle to be killed in."""
+
+
+@pytest.fixture
+def place(whole_run: Run, tmp_path: Path) -> Iterator[Place]:
+    """The bucket and the lake of the whole run, copied; copies go with the test."""
+    clone = whole_run.place.clone
+    shutil.copytree(clone / whole_run.place.raw, tmp_path / "raw")
+    left_out = shutil.ignore_patterns("01_raw", "work", "checkpoints", "tensorboard", "releases")
+    shutil.copytree(clone / whole_run.place.lake, tmp_path / "lake", ignore=left_out)
+    yield Place(clone, str(tmp_path / "raw"), str(tmp_path / "lake"))
+    shutil.rmtree(tmp_path)
+
+
+def test_a_second_run_encodes_nothing(whole_run: Run, place: Place) -> None:
+    before, version = whole_run.json("embeddings_report"), _table(place).version
+
+    after = place.json("embeddings_report", place.run("--pipeline=embeddings"))
+
+    assert before["encoded"] == before["photos"] > 0
+    assert (after["encoded"], after["reused"], after["removed"]) == (0, before["photos"], 0)
+    assert after["digest"] == before["digest"]
+    assert _table(place).version == version, "nothing was to be written"
+
+
+def test_of_photos_that_came_the_vectors_are_made_and_of_those_gone_they_are_gone(
+    whole_run: Run, place: Place, draw_photo: Callable[[int], bytes]
+) -> None:
+    before, vectors = whole_run.json("embeddings_report"), _vectors(place)
+    gone = set(sorted(vectors)[::5][:10])
+    _remove_photos(place, gone)
+    _add_photos(place, {f"new-{seed}": draw_photo(seed) for seed in range(100)})
+
+    place.run("--pipeline=cleaning")
+    after = place.json("embeddings_report", place.run("--pipeline=embeddings"))
+
+    kept = {name: each for name, each in vectors.items() if name not in gone}
+    assert (after["encoded"], after["reused"], after["removed"]) == (100, len(kept), 10)
+    assert len(kept) == before["photos"] - 10
+    now = _vectors(place)
+    assert now.keys() - kept.keys() == {f"new-{seed}" for seed in range(100)}
+    assert {image_id: now[image_id] for image_id in kept} == kept
+    assert after["encoder_sha256"] == before["encoder_sha256"]
+
+
+def test_a_killed_extraction_goes_on_to_the_same_digest(place: Place) -> None:
+    shutil.rmtree(place.at("07_model_output/image_embeddings.lance"))
+    with _extraction(place) as process:
+        _wait_for_rows(place, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    records, done = place.records(), _vectors(place)
+    photos = len(place.photo_table())
+    assert 0 < len(done) < photos, "it was to be killed half-way"
+
+    version = place.run("--pipeline=embeddings", SMALL_STEPS)
+
+    went_on = place.json("embeddings_report", version)
+    assert set(place.records()) - set(records) == {version}
+    assert (went_on["encoded"], went_on["reused"]) == (photos - len(done), len(done))
+    shutil.rmtree(place.at("07_model_output/image_embeddings.lance"))
+    undisturbed = place.json("embeddings_report", place.run("--pipeline=embeddings", SMALL_STEPS))
+    assert undisturbed["encoded"] == photos
+    assert went_on["digest"] == undisturbed["digest"]
+
+
+def test_the_vectors_are_written_as_json_on_request(whole_run: Run, place: Place) -> None:
+    assert "image_embeddings_json" not in whole_run.record["made"]
+
+    written = [
+        place.read("image_embeddings", place.run("--pipeline=embeddings_json")) for _ in range(2)
+    ]
+
+    vectors = _vectors(place)
+    found: dict[str, Any] = json.loads(written[0])
+    assert list(found) == sorted(vectors)
+    assert {name: np.float32(each).tobytes() for name, each in found.items()} == vectors
+    assert written[0] == written[1]
+
+
+def _table(place: Place) -> lance.LanceDataset:
+    return lance.dataset(place.at("07_model_output/image_embeddings.lance"))
+
+
+def _vectors(place: Place) -> dict[str, bytes]:
+    """The vector of each photo, as bytes, by id."""
+    rows = _table(place).to_table(columns=["image_id", "embedding"]).to_pylist()
+    return {row["image_id"]: np.float32(row["embedding"]).tobytes() for row in rows}
+
+
+def _add_photos(place: Place, photos: dict[str, bytes]) -> None:
+    """Put files into the bucket, each with a row, as photos of a listing that has some."""
+    some = place.photo_table().to_table(columns=["product_id"]).column("product_id")[0].as_py()
+    columns, *rows = _image_rows(place)
+    for image_id, content in photos.items():
+        Path(place.raw, "images", f"{image_id}.jpg").write_bytes(content)
+        told = {"id": image_id, "product_id": some}
+        rows.append([told.get(column, "") for column in columns])
+    _write_image_rows(place, [columns, *rows])
+
+
+def _remove_photos(place: Place, gone: set[str]) -> None:
+    """Take files out of the bucket, and their rows."""
+    columns, *rows = _image_rows(place)
+    for image_id in gone:
+        Path(place.raw, "images", f"{image_id}.jpg").unlink()
+    kept = [row for row in rows if row[columns.index("id")] not in gone]
+    _write_image_rows(place, [columns, *kept])
+
+
+def _image_rows(place: Place) -> list[list[str]]:
+    with Path(place.raw, "Assets/Images.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def _write_image_rows(place: Place, rows: list[list[str]]) -> None:
+    with Path(place.raw, "Assets/Images.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+@contextlib.contextmanager
+def _extraction(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """Start an extraction in small steps; whatever is left of it ends with the block."""
+    process = subprocess.Popen(
+        [str(BIN / "kedro"), "run", "--env=test", "--pipeline=embeddings", SMALL_STEPS],
+        cwd=place.clone,
+        env=place.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_rows(place: Place, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
+        with contextlib.suppress(ValueError):
+            if _table(place).count_rows():
+                return
+        time.sleep(0.02)
+    pytest.fail("no vector was committed in two minutes")

@@ -1,0 +1,205 @@
+"""From a clone and a bucket to answers, by the commands that the README names."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from support.kedro_project import BIN, PROJECT, Place, Run, clean_environment, command, serving
+
+from fb_marketplace_serving.search.listings import Listing
+
+COLUMNS_OF_A_HIT = {"image_id", "score", *Listing._fields}
+
+
+@pytest.fixture(scope="module")
+def server(whole_run: Run) -> Iterator[str]:
+    with serving(whole_run.place) as address:
+        yield address
+
+
+def test_a_run_leaves_the_checkout_as_it_was(whole_run: Run) -> None:
+    changed = command(
+        *("git", "status", "--porcelain"),
+        cwd=whole_run.place.clone,
+        environment=clean_environment(),
+    )
+
+    assert changed == ""
+
+
+def test_a_run_records_what_it_read_and_made(whole_run: Run) -> None:
+    record = whole_run.record
+
+    assert record["version"] == whole_run.version
+    assert record["pipelines"] == ["__default__"]
+    assert record["read"] == {}, "the whole way reads only the bucket"
+    assert {"products", "images", "splits", "encoder", "image_index", "release"} < set(
+        record["made"]
+    )
+    assert set(record["made"].values()) == {whole_run.version}
+
+
+def test_what_a_run_says_it_made_is_there(whole_run: Run) -> None:
+    place = whole_run.place
+    elsewhere = {
+        "release": f"releases/{whole_run.version}.json",
+        "checkpoints": f"*/checkpoints/{whole_run.version}",
+        "training_events": f"*/tensorboard/*/{whole_run.version}",
+    }
+    lost = [
+        name
+        for name in whole_run.record["made"]
+        if not place.files.glob(place.at(elsewhere.get(name, f"*/{name}.*/{whole_run.version}")))
+        and not place.files.exists(place.at(_tag_of(place, name, whole_run.version)))
+    ]
+
+    assert lost == []
+
+
+def test_a_photo_gets_a_category(server: str, whole_run: Run) -> None:
+    _, photo = _a_photo_without_copies(whole_run)
+
+    answer = _ask("/predict/image", server, photo)
+
+    probabilities = answer["probabilities"]
+    assert sum(probabilities.values()) == pytest.approx(1, abs=1e-4)
+    assert answer["confidence"] == max(probabilities.values()) == probabilities[answer["category"]]
+    assert set(probabilities) == set(whole_run.table("products")["category"])
+
+
+def test_the_first_hit_for_a_photo_is_itself(server: str, whole_run: Run) -> None:
+    image_id, photo = _a_photo_without_copies(whole_run)
+
+    hits = _ask("/predict/similar_images", server, photo)["hits"]
+
+    products = whole_run.table("products").set_index("product_id")
+    assert len(hits) == 5
+    assert hits[0]["image_id"] == image_id
+    assert hits[0]["score"] == pytest.approx(1, abs=1e-3)
+    assert [hit["score"] for hit in hits] == sorted((hit["score"] for hit in hits), reverse=True)
+    for hit in hits:
+        listing = products.loc[hit["product_id"]]
+        assert hit.keys() == COLUMNS_OF_A_HIT
+        assert (hit["title"], hit["category"]) == (listing["title"], listing["category"])
+
+
+@pytest.mark.slow
+def test_a_run_can_read_older_versions(whole_run: Run) -> None:
+    place = whole_run.place
+    newer = place.run("--pipeline=cleaning")
+    read = ("images", "products", "splits")
+    older = ",".join(f"{name}:{whole_run.version}" for name in read)
+
+    reader = ("--pipeline=baselines", "--to-outputs=category_pixel_answers")
+    asked = place.run(*reader, f"--load-versions={older}")
+    latest = place.run(*reader)
+
+    records = place.records()
+    assert records[asked]["read"] == dict.fromkeys(read, whole_run.version)
+    assert records[latest]["read"] == dict.fromkeys(read, newer)
+
+
+@pytest.mark.slow
+def test_a_killed_run_is_gone_on_with(whole_run: Run, tmp_path: Path) -> None:
+    place = Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
+    photos = len(whole_run.place.photo_table())
+    with _cleaning_in_small_steps(place) as process:
+        _wait_for_rows(place, process)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait()
+        _, left = psutil.wait_procs(workers, timeout=15)
+    assert workers
+    assert left == [], "processes that read photos outlive the run"
+    done = {fragment.data_files()[0].path for fragment in place.photo_table().get_fragments()}
+    assert 0 < len(place.photo_table()) < photos, "it was to be killed halfway"
+    assert place.records() == {}
+
+    version = place.run("--pipeline=cleaning")
+
+    table = place.photo_table()
+    assert done <= {file.path for part in table.get_fragments() for file in part.data_files()}
+    assert table.count_rows() == photos
+    assert (
+        place.json("cleaning_report", version)["digests"]
+        == (whole_run.json("cleaning_report")["digests"])
+    )
+
+
+def _tag_of(place: Place, name: str, version: str) -> str:
+    found = place.files.glob(place.at(f"*/{name}.lance"))
+    return f"{found[0]}/_refs/tags/{version}.json" if found else "nowhere"
+
+
+def _a_photo_without_copies(run: Run) -> tuple[str, Path]:
+    copies = set(run.table("duplicate_groups")["image_id"])
+    table = run.place.photo_table().to_table(columns=["image_id", "source_key"]).to_pylist()
+    photo = next(photo for photo in table if photo["image_id"] not in copies)
+    return photo["image_id"], run.place.clone / run.place.raw / "images" / photo["source_key"]
+
+
+def _ask(path: str, server: str, photo: Path) -> Any:
+    """Run the line of the README that asks a path, of our server and with our photo."""
+    blocks = re.findall(r"^```bash\n(.*?)^```", _readme(), flags=re.DOTALL | re.MULTILINE)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    asking = [line for line in lines if line.startswith("curl ") and path in line]
+    assert asking, f"README.md has no ```bash block with a curl line that asks {path}"
+    words = [
+        word.replace("@photo.jpg", f"@{photo}").replace("http://127.0.0.1:8000", server)
+        for word in shlex.split(asking[0], comments=True)
+    ]
+    said = command(
+        *(words[0], "--silent", "--show-error", "--fail-with-body", *words[1:]),
+        cwd=PROJECT,
+        environment=clean_environment(),
+    )
+    return json.loads(said)
+
+
+def _readme() -> str:
+    path = PROJECT / "README.md"
+    assert path.is_file(), "there is no README.md"
+    return path.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def _cleaning_in_small_steps(place: Place) -> Iterator[subprocess.Popen[bytes]]:
+    """Start cleaning, a commit every few photos; whatever is left of it ends with the block."""
+    process = subprocess.Popen(
+        [
+            *(str(BIN / "kedro"), "run", "--env=test", "--pipeline=cleaning"),
+            "--params=cleaning.photos.photos_per_batch=8",
+        ],
+        cwd=place.clone,
+        env=place.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def _wait_for_rows(place: Place, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
+        with contextlib.suppress(ValueError):
+            if place.photo_table().count_rows():
+                return
+        time.sleep(0.02)
+    pytest.fail("no row was committed in two minutes")

@@ -1,0 +1,182 @@
+"""Whatever a hundredth of a bucket is spoiled into, all of it is kept or accounted for."""
+
+import csv
+import os
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
+from kedro.runner import SequentialRunner
+from support.files.corruption import spoil
+
+from fb_marketplace.hooks.versioning import VersioningHooks
+from fb_marketplace.parameters.cleaning import (
+    CleaningParameters,
+    DuplicateParameters,
+    SplitParameters,
+)
+from fb_marketplace.pipelines.cleaning.pipeline import create_pipeline
+from fb_marketplace.sample.bucket import generate_bucket
+from fb_marketplace.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[2]
+FEW = range(2)
+MANY = range(200)
+PIPELINE = create_pipeline()
+
+Clean = Callable[[Path, Path], DataCatalog]
+
+
+@pytest.fixture(scope="module")
+def clean() -> Clean:
+    """Cleans a bucket into a lake with the project's own catalog, in this process."""
+    told = OmegaConfigLoader(
+        str(ROOT / "conf"),
+        env="base",
+        runtime_params={"raw": "RAW", "lake": "LAKE"},
+        **CONFIG_LOADER_ARGS | {"default_run_env": "base"},
+    )
+    written, parameters = told["catalog"], told["parameters"]
+    entries = {
+        name: entry
+        for name, entry in written.items()
+        if name in PIPELINE.datasets() or name == "run_records"
+    }
+    models = {
+        "cleaning": CleaningParameters,
+        "duplicates": DuplicateParameters,
+        "splits": SplitParameters,
+    }
+
+    def run(raw: Path, lake: Path) -> DataCatalog:
+        places = {"RAW": str(raw), "LAKE": str(lake)}
+        now = datetime.now(UTC)
+        version = f"{now:%Y-%m-%dT%H.%M.%S}.{now.microsecond // 1000:03}Z"
+        catalog = DataCatalog.from_config(_placed(entries, places), save_version=version)
+        for name, model in models.items():
+            catalog[f"params:{name}"] = model.model_validate(parameters[name])
+        told = {
+            "run_id": version,
+            "load_versions": None,
+            "pipeline_names": ["cleaning"],
+            "env": "base",
+            "runner": None,
+        }
+        hooks = VersioningHooks()
+        hooks.before_pipeline_run(told, PIPELINE, catalog)
+        SequentialRunner().run(PIPELINE, catalog)
+        hooks.after_pipeline_run(told, PIPELINE, catalog)
+        return catalog
+
+    return run
+
+
+def _placed(entry: Any, places: dict[str, str]) -> Any:
+    """Put the two roots where the configuration has their names."""
+    if isinstance(entry, dict):
+        return {name: _placed(value, places) for name, value in entry.items()}
+    if isinstance(entry, str):
+        root, _, rest = entry.partition("/")
+        return f"{places[root]}/{rest}" if root in places and rest else entry
+    return entry
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The smallest embedded marketplace."""
+    raw = tmp_path_factory.mktemp("bucket") / "raw"
+    for key, content in generate_bucket(products=60, seed=7).files():
+        (raw / key).parent.mkdir(parents=True, exist_ok=True)
+        (raw / key).write_bytes(content)
+    return raw
+
+
+@pytest.fixture(scope="module")
+def lake(bucket: Path, clean: Clean, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lake of that, unspoiled: what a spoiled bucket shares with it is not read again."""
+    lake = tmp_path_factory.mktemp("unspoiled") / "lake"
+    clean(bucket, lake)
+    return lake
+
+
+@pytest.mark.slow
+def test_a_spoiled_bucket_is_spoiled_by_its_seed(bucket: Path, tmp_path: Path) -> None:
+    first, again, other = (
+        spoil(bucket, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
+
+    assert first == again != other
+    assert _contents(tmp_path / "a") == _contents(tmp_path / "b") != _contents(tmp_path / "c")
+    assert len(list((bucket / "images").iterdir())) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", FEW)
+def test_what_is_spoiled_is_accounted_for(
+    bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int
+) -> None:
+    check(bucket, lake, clean, tmp_path, seed)
+
+
+@pytest.mark.fuzz
+@pytest.mark.parametrize("seed", MANY)
+def test_of_many_spoiled_buckets_each_is_accounted_for(
+    bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int
+) -> None:
+    check(bucket, lake, clean, tmp_path, seed)
+
+
+def check(bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int) -> None:
+    raw, copied = tmp_path / "raw", tmp_path / "lake"
+    whole_lines = spoil(bucket, raw, seed)
+    shutil.copytree(lake, copied)
+
+    catalog = clean(raw, copied)
+
+    ledger = catalog.load("cleaning_report")["ledger"]
+    for stage, told in ledger.items():
+        assert told["in"] == told["kept"] + told["quarantined"], stage
+    files = [name for _, _, names in os.walk(raw / "images") for name in names]
+    assert ledger["files"]["in"] == len(files)
+    quarantine = catalog.load("quarantine")
+    for stage, table, key in (
+        ("products", "products", "product_id"),
+        ("images", "image_products", "image_id"),
+    ):
+        known = set(catalog.load(table)[key])
+        known |= set(quarantine.loc[quarantine["stage"] == stage, "key"])
+        written = pd.Series(sorted(_ids(bucket, stage, whole_lines)), dtype="str")
+        assert [each for each in written if each not in known] == []
+    shutil.rmtree(tmp_path)
+
+
+def _ids(bucket: Path, stage: str, lines: set[str]) -> set[str]:
+    """The ids of the rows that were left as they were, of those that stand on one line."""
+    name = {"products": "Products.csv", "images": "Images.csv"}[stage]
+    written = (bucket / "Assets" / name).read_bytes().decode().split("\n")[:-1]
+    width = written[0].count(",") + 1
+    rows = (row for line in written[1:] if line in lines for row in _rows(line))
+    return {row[1] for row in rows if len(row) == width and row[1]}
+
+
+def _rows(line: str) -> list[list[str]]:
+    try:
+        return list(csv.reader([line.replace("\r", " ")], strict=True))
+    except csv.Error:
+        return []
+
+
+def _contents(root: Path) -> dict[bytes, bytes]:
+    found = {}
+    for folder, _, names in os.walk(os.fsencode(root)):
+        for name in names:
+            path = folder + b"/" + name
+            with open(path, "rb") as file:  # noqa: PTH123 - names that are no text
+                found[path.removeprefix(os.fsencode(root))] = file.read()
+    return found

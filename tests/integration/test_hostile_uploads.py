@@ -1,0 +1,290 @@
+"""A server as it runs, sent what no honest client sends: it answers each clearly, and stays as it was."""
+
+import gzip
+import http.client
+import io
+import json
+import re
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import psutil
+import pytest
+from PIL import Image
+from support.files.hostile_files import hostile_files
+from support.files.image_bytes import SECRET_PLACE, located_exif, picture, written
+
+from fb_marketplace_serving.imaging import canonical
+
+pytestmark = pytest.mark.slow
+
+MOST_CPU_SECONDS = 5.0
+"""For one file, whatever it is."""
+
+MOST_MEGABYTES = 1300
+"""That the server may grow by, whoever sends what: a WebP of 64 megapixels takes 1,000, one at a time."""
+
+MULTIPART = "multipart/form-data; boundary=x"
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: http.client.HTTPMessage
+    body: Any
+
+
+class Server:
+    """A running server, what it writes, and how large it has been."""
+
+    def __init__(self, process):
+        self._process = psutil.Process(process.pid)
+        ready = process.stdout.readline()
+        assert ready, process.stderr.read()
+        self.host = ready.split()[-1].removeprefix("http://")
+        self.log: list[str] = []
+        self._over = threading.Event()
+        for stream in (process.stdout, process.stderr):
+            threading.Thread(target=self.log.extend, args=(stream,), daemon=True).start()
+
+    def post(self, body, content_type=MULTIPART, path="/predict/image", **headers) -> Answer:
+        connection = http.client.HTTPConnection(self.host, timeout=120)
+        told = {"Content-Type": content_type} if content_type else {}
+        told |= {name.replace("_", "-"): value for name, value in headers.items()}
+        chunked = not isinstance(body, bytes)
+        connection.request("POST", path, body, told, encode_chunked=chunked)
+        if chunked:
+            assert "Transfer-Encoding" in told
+        response = connection.getresponse()
+        found = Answer(response.status, response.headers, json.load(response))
+        connection.close()
+        return found
+
+    def send(self, photo: bytes) -> Answer:
+        return self.post(form(photo))
+
+    @property
+    def cpu_seconds(self) -> float:
+        times = self._process.cpu_times()
+        return float(times.user + times.system)
+
+    @property
+    def megabytes(self) -> float:
+        return float(self._process.memory_info().rss) / 1e6
+
+    def largest(self, work) -> float:
+        """Give the megabytes that it has grown by at most while something is done."""
+        before, found, over = self.megabytes, [0.0], threading.Event()
+
+        def watch():
+            while not over.wait(0.01):
+                found[0] = max(found[0], self.megabytes - before)
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            work()
+        finally:
+            over.set()
+            watching.join()
+        return found[0]
+
+
+def form(
+    photo: bytes, disposition: str = 'name="image"; filename="a.jpg"', more: str = ""
+) -> bytes:
+    head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n{more}\r\n"
+    return head.encode() + photo + b"\r\n--x--\r\n"
+
+
+@pytest.fixture
+def server(serve, lake) -> Server:
+    # Other work may be going on on this machine: time is measured on the server's own clock.
+    return Server(serve("--lake", lake, "--port", "0", FB_REQUEST_SECONDS="100"))
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    return list(hostile_files())
+
+
+def wrong(answer: Answer, status: int, kinds: tuple[str, ...]) -> str | None:
+    """Say what is wrong with an answer."""
+    if answer.status != status:
+        return f"{answer.status}: {answer.body}"
+    if status == 200:
+        return None
+    kind, detail = answer.body["type"].rpartition(":")[2], answer.body["detail"]
+    if answer.headers["content-type"] != "application/problem+json":
+        return f"it is told as {answer.headers['content-type']}"
+    if kinds and kind not in kinds:
+        return f"{kind}: {detail}"
+    clear = 8 < len(detail) < 300 and not re.search(r"0x[0-9a-f]{6}|Traceback|\.py|: ?$", detail)
+    return None if clear else f"it is not told clearly: {detail!r}"
+
+
+def test_every_file_is_answered_as_it_should_be_in_bounded_time_and_memory(server, corpus):
+    found = {}
+
+    def send_all():
+        for file in corpus:
+            before = server.cpu_seconds
+            said = wrong(server.send(file.data), file.status, file.kinds)
+            took = server.cpu_seconds - before
+            if said is None and took > MOST_CPU_SECONDS:
+                said = f"it took {took:.1f} s"
+            if said:
+                found[file.name] = said
+
+    grown = server.largest(send_all)
+
+    assert found == {}
+    assert grown < MOST_MEGABYTES
+    assert server.send(written(picture(), "JPEG")).status == 200
+    assert not [line for line in server.log if "fault" in line or "Traceback" in line]
+
+
+def test_four_clients_who_send_the_largest_at_once_get_all_answers_in_bounded_memory(
+    server, corpus
+):
+    largest = [file for file in corpus if "64 megapixels" in file.name or "30 MB" in file.name]
+    assert len(largest) > 10
+    server.send(written(picture(), "JPEG"))
+    answers = {}
+
+    def send(file):
+        answers[file.name] = wrong(server.send(file.data), file.status, file.kinds)
+
+    def send_all():
+        with ThreadPoolExecutor(4) as clients:
+            list(clients.map(send, largest))
+
+    grown = server.largest(send_all)
+
+    assert {name: said for name, said in answers.items() if said} == {}
+    assert grown < MOST_MEGABYTES
+
+
+def test_small_photos_wait_for_no_large_one(server, corpus):
+    large = next(file for file in corpus if file.name == "WebP of 64 megapixels")
+    with ThreadPoolExecutor(3) as clients:
+        slow = [clients.submit(server.send, large.data) for _ in range(3)]
+        time.sleep(0.2)
+        assert server.send(written(picture(), "JPEG")).status == 200
+        assert not all(each.done() for each in slow)
+        assert {each.result().status for each in slow} == {200}
+
+
+def test_nothing_of_the_metadata_is_kept_or_told(server, corpus):
+    for format_ in ("JPEG", "PNG", "WEBP"):
+        located = written(picture(), format_, exif=located_exif())
+        assert SECRET_PLACE.encode() in located
+        answer = server.send(located)
+        assert answer.status == 200
+        assert SECRET_PLACE not in f"{answer.body} {answer.headers}"
+        # A damaged one is told about: that may not tell of the place either.
+        refused = server.send(located[: len(located) - 400])
+        assert refused.status == 422
+        assert SECRET_PLACE not in str(refused.body)
+
+    assert any("/predict/image" in line for line in server.log)
+    assert not any(SECRET_PLACE in line for line in server.log)
+
+
+def test_what_is_read_becomes_a_plain_photo_with_nothing_in_it_but_pixels(corpus):
+    for file in corpus:
+        if file.status != 200 or "64 megapixels" in file.name:
+            continue
+        jpeg = canonical.canonicalize(file.data)
+        assert canonical.canonicalize(jpeg) == jpeg, file.name
+        assert SECRET_PLACE.encode() not in jpeg, file.name
+        for trace in (b"Exif", b"PK\x03\x04", b"<html>", b"ICC_PROFILE"):
+            assert trace not in jpeg, file.name
+        with Image.open(io.BytesIO(jpeg)) as image:
+            assert not image.getexif(), file.name
+            assert image.info.keys() <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+
+
+PHOTO = written(picture(), "JPEG")
+FIELD = form(b"x", 'name="word"').removesuffix(b"--x--\r\n")
+FORMS = {
+    "a name that climbs": (
+        form(PHOTO, 'name="image"; filename="../../../etc/passwd"'),
+        MULTIPART,
+        200,
+    ),
+    "a name of a device": (form(PHOTO, 'name="image"; filename="/dev/null"'), MULTIPART, 200),
+    "a name with a zero": (form(PHOTO, 'name="image"; filename="a\0.jpg"'), MULTIPART, 200),
+    "a name in other letters": (form(PHOTO, 'name="image"; filename="фото.jpg"'), MULTIPART, 200),
+    "a page by its type": (form(PHOTO, more="Content-Type: text/html\r\n"), MULTIPART, 200),
+    "a drawing by its type": (form(PHOTO, more="Content-Type: image/svg+xml\r\n"), MULTIPART, 200),
+    "in base64 by its header": (
+        form(PHOTO, more="Content-Transfer-Encoding: base64\r\n"),
+        MULTIPART,
+        200,
+    ),
+    "no name of a file": (form(PHOTO, 'name="image"'), MULTIPART, 422),
+    "base64 as text": (form(b"/9j/4AAQSkZJRgABAQ==", 'name="image"'), MULTIPART, 422),
+    "another field": (form(PHOTO, 'name="photo"; filename="a.jpg"'), MULTIPART, 422),
+    "no field": (form(PHOTO, 'filename="a.jpg"'), MULTIPART, 400),
+    "two photos": (form(PHOTO).removesuffix(b"--x--\r\n") + form(PHOTO), MULTIPART, 400),
+    "nine fields": (FIELD * 9 + form(PHOTO), MULTIPART, 400),
+    "100,000 fields": (FIELD * 100_000, MULTIPART, 400),
+    "a field of 2 MB": (form(bytes(2_000_000), 'name="word"'), MULTIPART, 400),
+    "a header of 1 MB": (form(PHOTO, more=f"X-Long: {'x' * 1_000_000}\r\n"), MULTIPART, 400),
+    "no end": (form(PHOTO)[:-40], MULTIPART, 422),
+    "no boundary": (form(PHOTO), "multipart/form-data", 400),
+    "another boundary": (form(PHOTO), "multipart/form-data; boundary=y", 400),
+    "nothing": (b"", MULTIPART, 422),
+    "nothing of no type": (b"", None, 422),
+    "the bare photo": (PHOTO, "image/jpeg", 422),
+    "JSON": (b'{"image": "/9j/4AAQ"}', "application/json", 422),
+    "words of a form": (b"image=%2F9j%2F4AAQ", "application/x-www-form-urlencoded", 422),
+    "a million words": (b"a=b&" * 1_000_000, "application/x-www-form-urlencoded", 400),
+}
+
+
+def test_every_form_is_answered_as_it_should_be(server):
+    found = {}
+    for name, (body, content_type, status) in FORMS.items():
+        before = server.cpu_seconds
+        said = wrong(server.post(body, content_type), status, ())
+        took = server.cpu_seconds - before
+        if said or took > MOST_CPU_SECONDS:
+            found[name] = said or f"it took {took:.1f} s"
+
+    assert found == {}
+    assert server.send(PHOTO).status == 200
+
+
+def test_a_body_that_is_packed_is_not_unpacked(server):
+    packed = gzip.compress(form(PHOTO))
+
+    assert server.post(packed, Content_Encoding="gzip").status in {400, 422}
+
+
+def test_an_upload_is_counted_as_it_comes_whatever_it_says_of_its_length(server):
+    def endless():
+        yield form(b"").removesuffix(b"\r\n--x--\r\n")
+        for _ in range(600):
+            yield bytes(100_000)
+
+    answer = server.post(endless(), Transfer_Encoding="chunked")
+
+    assert wrong(answer, 413, ("oversized",)) is None
+
+
+def test_no_address_is_fetched(server):
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}/photo.jpg".encode()
+        svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="%b"/></svg>' % address
+        assert server.post(form(address, 'name="image"')).status == 422
+        assert server.post(form(address)).status == 415
+        assert server.post(form(svg)).status == 415
+        assert server.post(b"", path=f"/predict/image?image={address.decode()}").status == 422
+
+        listening.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            listening.accept()

@@ -1,0 +1,241 @@
+"""A server as it runs: it follows the pointer of its lake, turns away what is too much, and ends well."""
+
+import http.client
+import itertools
+import json
+import signal
+import socket
+import threading
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.waiting import until
+
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.release.manifest import ARTIFACTS
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import publish, read_pointer, set_current
+
+FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
+COLOURS = ("img-red", "img-green", "img-blue", "img-yellow", "img-grey")
+HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+@pytest.fixture
+def address(serve, lake):
+    """Of a server that looks at its lake a hundred times a second."""
+    return started(
+        serve("--lake", lake, "--port", "0", FB_FOLLOW_SECONDS="0.01", FB_LOG_LEVEL="error")
+    )
+
+
+def started(process):
+    ready = process.stdout.readline()
+    assert ready, process.stderr.read()
+    return ready.split()[-1]
+
+
+def get(address, path):
+    with urllib.request.urlopen(f"{address}{path}", timeout=10) as response:
+        return json.load(response)
+
+
+def until_served(address, version):
+    until(lambda: get(address, "/healthcheck")["release"] == version)
+
+
+class Client(threading.Thread):
+    """Asks for similar images, again and again, until it is told to stop; keeps all answers."""
+
+    def __init__(self, address, photo):
+        super().__init__()
+        self._host = address.removeprefix("http://")
+        self._body = FORM % photo
+        self.answers = []
+        self.over = threading.Event()
+
+    def run(self):
+        connection = http.client.HTTPConnection(self._host, timeout=20)
+        while not self.over.is_set():
+            connection.request("POST", "/predict/similar_images", self._body, HEADERS)
+            response = connection.getresponse()
+            self.answers.append(
+                (response.status, response.headers["x-release"], json.load(response))
+            )
+
+
+def test_a_swap_and_a_rollback_under_load_lose_and_mix_nothing(address, lake, make_release, paint):
+    publish(lake, make_release("v2", "new-", "newer"))
+    clients = [Client(address, paint()) for _ in range(4)]
+    for client in clients:
+        client.start()
+    for _ in range(3):
+        until_served(address, "v2")
+        set_current(lake, "v1", read_pointer(lake))
+        until_served(address, "v1")
+        set_current(lake, "v2", read_pointer(lake))
+    for client in clients:
+        client.over.set()
+    for client in clients:
+        client.join()
+
+    answers = [answer for client in clients for answer in client.answers]
+    assert {status for status, _, _ in answers} == {200}
+    assert {version for _, version, _ in answers} == {"v1", "v2"}
+    for _, version, body in answers:
+        ids = [hit[name] for hit in body["hits"] for name in ("image_id", "product_id")]
+        assert len(ids) == 10
+        assert {each.startswith("new-") for each in ids} == {version == "v2"}
+
+
+def changed(data, _):
+    return data[: len(data) // 2] + bytes([data[len(data) // 2] ^ 1]) + data[len(data) // 2 + 1 :]
+
+
+def truncated(data, _):
+    return data[:-1]
+
+
+def missing(*_):
+    return None
+
+
+def of_another_version(_, other):
+    return other
+
+
+@pytest.fixture
+def others(lake, draft, build_encoder):
+    """What each artifact may be of another version."""
+    index = Index.build_flat(np.eye(5, 8, dtype=np.float32), list("abcde"), list("abcde"))
+    found = {name: Path(lake, file.path).read_bytes() for name, file in draft.artifacts.items()}
+    return found | {
+        "encoder": build_encoder(seed=8),
+        "index": index.to_bytes()[0],
+        "measures": found["listings"],
+    }
+
+
+def test_a_damaged_release_is_named_and_the_old_one_served_on(
+    address, lake, make_release, others, paint
+):
+    damages = (changed, truncated, missing, of_another_version)
+    for number, (artifact, damage) in enumerate(itertools.product(ARTIFACTS, damages)):
+        manifest = make_release(f"damaged-{number}", "new-", f"damaged-{number}")
+        path = manifest.artifacts[artifact].path
+        file = Path(lake, path)
+        data = damage(file.read_bytes(), others[artifact])
+        file.unlink()
+        if data is not None:
+            file.write_bytes(data)
+
+        publish(lake, manifest)
+
+        until_refused(address, manifest.version)
+        ready = get(address, "/readyz")
+        assert ready["release"] == "v1"
+        assert path in ready["refused"]["why"], (artifact, damage)
+    request = urllib.request.Request(f"{address}/predict/image", FORM % paint(), HEADERS)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.headers["x-release"] == "v1"
+
+
+def until_refused(address, version):
+    def is_refused():
+        found = get(address, "/readyz")["refused"]
+        return found is not None and found["version"] == version
+
+    until(is_refused)
+
+
+def test_a_photo_that_is_not_what_was_sealed_is_not_shown(address, lake):
+    for file in Path(lake, FOLDER).iterdir():
+        file.write_bytes(changed(file.read_bytes(), None))
+
+    # One photo of each of the two files is damaged.
+    answers = [status(f"{address}/images/{name}") for name in COLOURS]
+    assert sorted(answers) == [200, 200, 200, 500, 500]
+
+
+def status(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as response:
+            return response.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_what_is_under_way_is_answered_after_the_server_is_told_to_stop(serve, lake, paint):
+    process = serve("--lake", lake, "--port", "0")
+    host, port = started(process).removeprefix("http://").split(":")
+    body = FORM % paint()
+    head = "\r\n".join(f"{name}: {value}" for name, value in HEADERS.items())
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        connection.sendall(
+            f"POST /predict/image HTTP/1.1\r\nHost: x\r\n{head}\r\n"
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body[:100]
+        )
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        connection.sendall(body[100:])
+        response = http.client.HTTPResponse(connection)
+        response.begin()
+
+        assert response.status == 200
+        assert json.load(response)["category"] == "Reds"
+    assert process.wait(10) == 0
+
+
+def test_more_than_it_takes_on_is_told_so_and_the_rest_is_answered(serve, lake, paint):
+    address = started(serve("--lake", lake, "--port", "0", FB_QUEUE="1", FB_LOG_LEVEL="error"))
+    clients = [Client(address, paint((9, 9, 9), (3000, 2000), "PNG")) for _ in range(8)]
+    for client in clients:
+        client.start()
+    until(lambda: sum(len(client.answers) for client in clients) > 100)
+    for client in clients:
+        client.over.set()
+    for client in clients:
+        client.join()
+
+    statuses = [status for client in clients for status, _, _ in client.answers]
+    assert set(statuses) == {200, 503}
+    assert get(address, "/livez")["status"] == "alive"
+
+
+def test_slow_uploads_keep_nobody_out(serve, lake, paint):
+    address = started(serve("--lake", lake, "--port", "0", FB_QUEUE="2", FB_REQUEST_SECONDS="2"))
+    host, port = address.removeprefix("http://").split(":")
+    slow = []
+    for _ in range(4):
+        connection = socket.create_connection((host, int(port)), timeout=10)
+        head = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
+        connection.sendall(
+            f"POST /predict/image HTTP/1.1\r\nHost: x\r\n{head}Content-Length: 9999\r\n\r\n".encode()
+        )
+        slow.append(connection)
+
+    request = urllib.request.Request(f"{address}/predict/image", FORM % paint(), HEADERS)
+    with urllib.request.urlopen(request, timeout=10) as response:
+        assert response.status == 200
+    for connection in slow:
+        answer = http.client.HTTPResponse(connection)
+        answer.begin()
+        assert answer.status == 408
+        connection.close()
+
+
+def test_an_upload_that_is_too_large_is_told_so_even_as_it_is_sent(serve, lake):
+    address = started(serve("--lake", lake, "--port", "0", FB_MAX_UPLOAD_BYTES="100000"))
+
+    request = urllib.request.Request(f"{address}/predict/image", FORM % bytes(8_000_000), HEADERS)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=20)
+
+    assert caught.value.code == 413
+    assert json.load(caught.value)["type"].endswith(":oversized")

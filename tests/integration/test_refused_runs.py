@@ -1,0 +1,189 @@
+"""Runs that meet what is wrong: told in one line, with a code that is not 0, and the lake as it was."""
+
+import csv
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from kedro.framework.startup import bootstrap_project
+from support import seaweed as seaweedfs
+
+from fb_marketplace.cli import cli
+from fb_marketplace.diagnostics import system
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.storage.s3 import S3
+
+ROOT = Path(__file__).parents[2]
+COLUMNS = ("id", "product_name", "category", "product_description", "price", "location")
+ROWS = [
+    (str(number), f"Chair {number}", "Home / Chairs", f"A chair, number {number}.", "£5", "Leeds")
+    for number in range(4)
+]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[seaweedfs.Seaweed]:
+    with seaweedfs.running() as server:
+        yield server
+
+
+@pytest.fixture
+def raw(tmp_path, draw_photo):
+    """The smallest bucket, in a folder."""
+    raw = tmp_path / "bucket/raw"
+    (raw / "Assets").mkdir(parents=True)
+    (raw / "images").mkdir()
+    for name, rows in {
+        "Products.csv": [COLUMNS, *ROWS],
+        "Images.csv": [("id", "product_id"), *((f"photo-{row[0]}", row[0]) for row in ROWS)],
+    }.items():
+        with (raw / "Assets" / name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
+    for row in ROWS:
+        (raw / f"images/photo-{row[0]}.jpg").write_bytes(draw_photo(int(row[0])))
+    return raw
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """A lake with something in it."""
+    lake = tmp_path / "bucket/lake"
+    (lake / "08_reporting").mkdir(parents=True)
+    (lake / "08_reporting/kept.json").write_text("{}")
+    return lake
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Runs cleaning; gives the one line that it ended with."""
+    monkeypatch.chdir(ROOT)
+    bootstrap_project(ROOT)
+    for name in [name for name in os.environ if name.startswith(("AWS_", "FB_"))]:
+        monkeypatch.delenv(name)
+
+    def refused(raw, lake, **environment):
+        S3.clear_instance_cache()
+        for name, value in (environment | {"FB_RAW": str(raw), "FB_LAKE": str(lake)}).items():
+            monkeypatch.setenv(name, value)
+        ended = CliRunner().invoke(cli, ["run", "--env=test", "--pipeline=cleaning"])
+        assert ended.exit_code == 1
+        assert isinstance(ended.exception, SystemExit), repr(ended.exception)
+        errors = [line for line in ended.output.splitlines() if line.startswith("Error:")]
+        assert ended.output.splitlines()[-1:] == errors
+        return errors[0]
+
+    yield refused
+    S3.clear_instance_cache()
+
+
+@pytest.fixture
+def bucket(server, monkeypatch, tmp_path, raw, lake, request):
+    """The same in a bucket: the URL of its raw root and of its lake."""
+    name = f"refused-{abs(hash(request.node.name))}"
+    url = server.make_bucket(name)
+    server.upload(tmp_path / "bucket", url)
+    return f"{url}/raw", f"{url}/lake"
+
+
+def objects(url, monkeypatch, environment):
+    S3.clear_instance_cache()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    filesystem, path = open_root(url)
+    return {name: each["size"] for name, each in filesystem.find(path, detail=True).items()}
+
+
+def files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+@pytest.mark.parametrize(
+    ("who", "told"),
+    [
+        ("reader", "may not do that there"),
+        ({"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, "the store refuses the key"),
+    ],
+)
+def test_a_store_that_refuses_is_told_and_left_as_it_was(
+    refused, bucket, server, monkeypatch, who, told, raw
+):
+    before = objects(bucket[1], monkeypatch, server.environment)
+    identity = server.reader if who == "reader" else server.environment | who
+
+    # Its tables are elsewhere, so that only the lake is refused.
+    line = refused(raw, bucket[1], **identity)
+
+    assert told in line
+    assert "not-the-secret" not in line
+    assert objects(bucket[1], monkeypatch, server.environment) == before
+
+
+def test_a_missing_bucket_is_told_and_not_made(refused, raw, server):
+    line = refused(raw, "s3://no-such-bucket/lake", **server.environment)
+
+    assert "there is no such bucket" in line
+    assert not open_root("s3://no-such-bucket")[0].exists("no-such-bucket")
+
+
+def test_a_renamed_column_is_told(refused, raw, lake):
+    table = raw / "Assets/Products.csv"
+    table.write_text(table.read_text().replace("product_name", "product_title"))
+    before = files(lake)
+
+    line = refused(raw, lake)
+
+    assert "lacks the column product_name" in line
+    assert "'product_name' now 'product_title'" in line
+    assert files(lake) == before
+
+
+def test_a_half_uploaded_table_is_told(refused, raw, lake):
+    table = raw / "Assets/Products.csv"
+    table.write_bytes(table.read_bytes()[:-20])
+    before = files(lake)
+
+    line = refused(raw, lake)
+
+    assert "cut off" in line
+    assert "Products.csv" in line
+    assert files(lake) == before
+
+
+def test_a_disk_that_is_too_small_is_told(refused, raw, small_disk):
+    before = files(small_disk)
+
+    assert "Make room" in refused(raw, small_disk)
+    assert files(small_disk) == before
+
+
+def test_a_disk_that_is_full_in_the_middle_of_a_run_is_told(refused, raw, small_disk, monkeypatch):
+    """Its own libraries meet the end of the disk, each with words of its own."""
+    (small_disk / "kept.json").write_text("{}")
+    monkeypatch.setattr(system, "free_disk", lambda path: 10**12)
+    room = os.statvfs(small_disk)
+    (small_disk / "filler").write_bytes(bytes(room.f_bavail * room.f_bsize - 40_000))
+
+    line = refused(raw, small_disk)
+
+    assert "the disk is full" in line
+    assert not line.startswith("Error: lake: "), "it was to get further than the doctor"
+    assert (small_disk / "kept.json").read_text() == "{}"
+    assert not list(small_disk.glob("runs/*"))
+    assert not list(small_disk.glob("releases/*"))
+
+
+@pytest.fixture
+def small_disk(tmp_path) -> Iterator[Path]:
+    """A file system of its own: only a full one makes each library say what it says of a full disk."""
+    if os.geteuid():
+        pytest.skip("only root may mount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("nothing may be mounted here")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)

@@ -1,0 +1,150 @@
+"""Who may search, how often, how many at once, and that nobody waits for another's search."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import httpx
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from support.search_client import ask, refusal
+
+from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.server import search_response
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.schemas.search import SearchResponse
+from fb_marketplace_serving.server.settings import Settings
+
+
+@pytest.fixture
+def client(opened_shop):
+    return TestClient(create_app(opened_shop, Settings()))
+
+
+def test_a_key_is_needed_where_there_are_keys(opened_shop, canonical_photos):
+    client = TestClient(create_app(opened_shop, Settings(api_keys=f"page:{'k' * 20}")))
+    photo = {"image": canonical_photos["img-red"]}
+
+    assert refusal(client.get("/search"), 401)
+    assert refusal(client.post("/search", files=photo), 401)
+    headers = {"X-API-Key": "k" * 20}
+    assert client.get("/search", headers=headers).status_code == 200
+    assert client.post("/search", headers=headers, files=photo).status_code == 200
+
+
+def test_who_searches_too_often_is_told_when_they_may_again(opened_shop):
+    client = TestClient(create_app(opened_shop, Settings(rate_limit="2/minute")))
+
+    answers = [client.get("/search") for _ in range(3)]
+
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert int(answers[2].headers["retry-after"]) >= 1
+
+
+def test_a_server_with_no_place_left_says_so_at_once(opened_shop):
+    client = TestClient(create_app(opened_shop, Settings(queue=1)))
+    client.app.state.service._admission.working = 1
+
+    answer = client.get("/search")
+
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith(":full")
+
+
+def test_a_search_that_takes_too_long_is_given_up(opened_shop, monkeypatch):
+    monkeypatch.setattr(SearchEngine, "search", lambda *_, **__: time.sleep(0.5))
+    client = TestClient(create_app(opened_shop, Settings(request_seconds=0.05)))
+
+    answer = client.get("/search")
+
+    assert answer.status_code == 503
+    assert answer.json()["type"].endswith(":deadline")
+
+
+def test_metrics_time_the_stages_of_a_search_beside_their_budgets(client):
+    ask(client, q="red chair")
+
+    lines = client.get("/metrics").text.splitlines()
+
+    for stage in ("text", "retrieve", "rank"):
+        assert f'fb_stage_seconds_count{{stage="{stage}"}} 1.0' in lines
+        assert any(
+            line.startswith(f'fb_stage_budget_seconds{{stage="{stage}"}} 0.0') for line in lines
+        )
+    assert 'fb_requests_total{method="GET",route="/search",status="200"} 1.0' in lines
+
+
+def test_nothing_of_a_search_is_done_on_the_event_loop(client, monkeypatch):
+    threads = {}
+
+    def watched(owner, name):
+        inner = getattr(owner, name)
+
+        def work(*given, **named):
+            threads[name] = threading.current_thread().name
+            return inner(*given, **named)
+
+        monkeypatch.setattr(owner, name, work)
+
+    watched(search_response, "_query")
+    watched(SearchEngine, "search")
+    watched(search_response, "_hit")
+    watched(SearchResponse, "model_dump_json")
+
+    ask(client, q="red chair", explain=True)
+
+    assert len(threads) == 4
+    assert all(name.startswith("search") for name in threads.values())
+
+
+def test_a_search_that_works_keeps_nobody_else_waiting(opened_shop, monkeypatch):
+    going_on, over = threading.Event(), threading.Event()
+
+    def slow(*_, **__):
+        going_on.set()
+        over.wait(10)
+        raise RuntimeError
+
+    monkeypatch.setattr(SearchEngine, "search", slow)
+    with TestClient(create_app(opened_shop, Settings())) as client, ThreadPoolExecutor(1) as pool:
+        search = pool.submit(client.get, "/search")
+        assert going_on.wait(10)
+        assert client.get("/livez").status_code == 200
+        assert not search.done()
+        over.set()
+        assert search.result().status_code == 500
+
+
+def test_many_at_once_are_answered_as_one_is(serve, shop, canonical_photos):
+    process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error", FB_QUEUE="64")
+    address = process.stdout.readline().split()[-1]
+    asked = [
+        {"q": words, "explain": True, **more}
+        for words in ("red chair", "blue", "old oak table", "")
+        for more in (
+            {},
+            {"near": "Leeds", "sort": "distance"},
+            {"spread": 0.5},
+            {"category": "Sport"},
+        )
+    ]
+
+    def ask_all(seed):
+        answers = [None] * (len(asked) * 2)
+        with httpx.Client(base_url=address, timeout=60) as client:
+            for place in np.random.default_rng(seed).permutation(len(answers)).tolist():
+                params = asked[place // 2]
+                photo = {"image": canonical_photos["img-red"]} if place % 2 else None
+                answer = client.request(
+                    "POST" if photo else "GET", "/search", params=params, files=photo
+                )
+                answers[place] = (answer.status_code, answer.content)
+        return answers
+
+    alone = ask_all(0)
+    with ThreadPoolExecutor(16) as pool:
+        together = list(pool.map(ask_all, range(1, 17)))
+
+    assert {status for status, _ in alone} == {200}
+    assert all(answers == alone for answers in together)

@@ -1,0 +1,366 @@
+"""The page on a release that can be searched by words: words, photos, filters, pages, and what is told."""
+
+import re
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from support.builders.chair_shop import photo
+
+LISTINGS = 25
+FAMILIES = 24
+PAGE = 12
+
+
+@pytest.fixture
+def expect():
+    from playwright.sync_api import expect
+
+    return expect
+
+
+def search(page, words):
+    page.get_by_label("Words to search for").fill(words)
+    page.keyboard.press("Enter")
+
+
+def choose(page, data):
+    page.set_input_files("#file", {"name": "mine.jpg", "mimeType": "image/jpeg", "buffer": data})
+
+
+def cards(page):
+    return page.locator("#hits > li[data-product]")
+
+
+def products(page):
+    return cards(page).evaluate_all("all => all.map((one) => one.dataset.product)")
+
+
+def asked_of(page):
+    """Collect how the page searches: the method, and the parameters."""
+    asked = []
+    page.on(
+        "request",
+        lambda request: (
+            asked.append((request.method, parse_qs(urlsplit(request.url).query)))
+            if "/search?" in request.url
+            else None
+        ),
+    )
+    return asked
+
+
+def wait_for_answer(page):
+    page.locator("#hits > li[data-product]").first.wait_for()
+    page.locator("#hits[aria-busy]").wait_for(state="detached")
+
+
+def test_words_find_listings_and_stand_in_the_address(shop_page, expect):
+    page = shop_page
+    expect(page.get_by_role("heading", name="Find listings")).to_be_visible()
+
+    search(page, "old oak table")
+
+    expect(cards(page)).to_have_count(PAGE)
+    expect(page.locator("#heading")).to_have_text("“old oak table”")
+    expect(page.get_by_role("status")).to_have_text(
+        "24 listings and 1 more of the same, best first."
+    )
+    expect(page).to_have_url(re.compile(r"\?q=old\+oak\+table$"))
+    found = products(page)
+    assert "prd-Plain" in found
+
+    page.reload()
+
+    expect(cards(page)).to_have_count(PAGE)
+    assert products(page) == found
+    expect(page.get_by_label("Words to search for")).to_have_value("old oak table")
+
+
+def test_a_listing_without_a_photo_says_so_and_is_no_link(shop_page, expect):
+    search(shop_page, "old oak table")
+
+    plain = shop_page.locator("[data-product=prd-Plain]")
+    expect(plain).to_contain_text("No photo to show")
+    expect(plain).to_contain_text("£20")
+    expect(plain.get_by_role("link")).to_have_count(0)
+
+
+def test_a_photo_and_words_are_searched_by_together(shop_page, expect):
+    page = shop_page
+    asked = asked_of(page)
+    choose(page, photo(0))
+    expect(page.locator("#category")).to_have_text("Reds")
+    expect(page.locator("#heading")).to_have_text("Listings most like it")
+    expect(cards(page)).to_have_count(PAGE)
+    expect(page.get_by_text("Say in words how it should differ")).to_be_visible()
+
+    search(page, "but in blue")
+
+    expect(page.locator("#heading")).to_have_text("Like it, and “but in blue”")
+    expect(page.locator("#caption")).to_have_text("mine.jpg")
+    wait_for_answer(page)
+    assert [(method, query.get("q")) for method, query in asked[-2:]] == [
+        ("POST", None),
+        ("POST", ["but in blue"]),
+    ]
+
+    page.get_by_role("button", name="Remove").click()
+
+    expect(page.locator("#heading")).to_have_text("“but in blue”")
+    expect(page.locator("#seen")).to_be_hidden()
+    page.go_back()
+    expect(page.locator("#heading")).to_have_text("Like it, and “but in blue”")
+    expect(page.locator("#photo")).to_be_visible()
+
+
+def test_a_click_is_told_with_the_search_that_showed_it(open_page, listening_server):
+    page = open_page(listening_server)
+    searched = []
+    page.on(
+        "response",
+        lambda response: searched.append(response.json()) if "/search?" in response.url else None,
+    )
+    search(page, "red chair")
+    wait_for_answer(page)
+    second = page.locator("#hits a.listing").nth(1)
+    product_id = second.locator("..").get_attribute("data-product")
+
+    with page.expect_response("**/clicks") as told:
+        second.click()
+
+    assert told.value.json() == {"noted": True}
+    click = told.value.request.post_data_json
+    assert click["product_id"] == product_id
+    shown = {each["search_id"]: each["hits"] for each in searched if each["search_id"]}
+    assert product_id in [hit["product_id"] for hit in shown[click["search_id"]]]
+
+
+def test_nothing_is_told_of_clicks_to_a_server_that_writes_none_down(shop_page):
+    asked = []
+    shop_page.on("request", lambda request: asked.append(request.url))
+    search(shop_page, "red chair")
+    wait_for_answer(shop_page)
+
+    shop_page.locator("#hits a.listing").first.click()
+    shop_page.locator("#caption").wait_for()
+
+    assert not [url for url in asked if url.endswith("/clicks")]
+
+
+def test_a_result_is_searched_by_and_is_not_among_its_own(shop_page, expect):
+    page = shop_page
+    search(page, "red chair")
+    first = page.locator("#hits a.listing").first
+    image_id = first.locator("..").get_attribute("data-image")
+
+    first.click()
+
+    expect(page).to_have_url(re.compile(rf"\?like={image_id}$"))
+    expect(page.locator("#category")).to_be_visible()
+    wait_for_answer(page)
+    expect(page.locator(f"[data-image={image_id}]")).to_have_count(0)
+    expect(page.get_by_label("Words to search for")).to_have_value("")
+
+
+def test_a_facet_narrows_and_back_takes_it_away(shop_page, expect):
+    page = shop_page
+    page.get_by_role("list", name="Or look through what there is").get_by_role(
+        "button", name="Blues 9"
+    ).click()
+    expect(page.get_by_role("status")).to_have_text("9 listings under these filters.")
+
+    page.locator("#categories").get_by_role("button", name="Stools 2").click()
+
+    expect(cards(page)).to_have_count(2)
+    assert sorted(products(page)) == ["prd-Blues-6", "prd-Blues-7"]
+    expect(page).to_have_url(re.compile(r"category=Blues\+%2F\+Stools"))
+    expect(page.locator("#categories [aria-current]")).to_have_text("Stools")
+    expect(page.locator("#categories [aria-current]")).to_be_focused()
+
+    page.go_back()
+    expect(page.get_by_role("status")).to_have_text("9 listings under these filters.")
+    page.locator("#categories").get_by_role("button", name="All categories").click()
+    expect(page.get_by_role("status")).to_have_text("24 listings and 1 more of the same.")
+
+
+def test_prices_are_counted_and_a_band_holds_what_it_says(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    band = page.locator("#bands").get_by_role("button", name="£10 to £25")
+    expect(band).to_have_text("£10 to £25 7")
+
+    band.click()
+
+    expect(page.get_by_role("status")).to_contain_text("under these filters")
+    prices = page.locator("#hits .price").all_inner_texts()
+    assert set(prices) == {"£10", "£20"}
+    expect(page.get_by_label("to", exact=True)).to_have_value("24.99")
+    page.locator("#bands").get_by_role("button", name="any price").click()
+    expect(page).to_have_url(re.compile(r"\?q=chair$"))
+    expect(page.get_by_label("to", exact=True)).to_have_value("")
+
+
+def test_near_a_town_distances_are_told_and_sorted_by(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    wait_for_answer(page)
+    order = page.get_by_label("Order")
+    expect(order.locator("[value=distance]")).to_be_disabled()
+
+    page.get_by_label("near", exact=True).fill("York")
+    page.keyboard.press("Enter")
+    expect(page).to_have_url(re.compile("near=York"))
+    order.select_option("distance")
+
+    expect(page.get_by_role("status")).to_contain_text("nearest first")
+    expect(cards(page).first).to_contain_text("York · under 1 km away")
+    page.get_by_label("within").select_option("50")
+    expect(page).to_have_url(re.compile("radius_km=50"))
+    expect(page.get_by_role("status")).to_contain_text("under these filters, nearest first")
+    assert {name.split("-")[1] for name in products(page)} <= {"Greens", "Reds"}
+
+
+def test_an_unknown_town_is_said_in_the_servers_words(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    wait_for_answer(page)
+
+    page.get_by_label("near", exact=True).fill("Yorck")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#trouble")).to_contain_text("Yorck")
+    expect(page.locator("#trouble")).to_contain_text("York")
+    page.locator("#trouble").get_by_role("button", name="Clear filters").click()
+    expect(cards(page)).to_have_count(PAGE)
+
+
+def test_sorted_by_price_and_only_with_a_photo(shop_page, expect):
+    page = shop_page
+    search(page, "table")
+    wait_for_answer(page)
+
+    page.get_by_label("Order").select_option("price_down")
+    expect(page.get_by_role("status")).to_contain_text("dearest first")
+    assert page.locator("#hits .price").first.inner_text() == "£60"
+    page.get_by_label("Only with a photo").check()
+    expect(page.get_by_role("status")).to_contain_text("23 listings")
+
+    assert "sort=price_down" in page.url
+    assert "has_photo=true" in page.url
+
+
+def test_pages_follow_one_another_and_a_reload_finds_them(shop_page, expect):
+    page = shop_page
+    search(page, "chair")
+    expect(cards(page)).to_have_count(PAGE)
+    first = products(page)
+    asked = asked_of(page)
+
+    page.get_by_role("button", name="Show more").click()
+
+    expect(cards(page)).to_have_count(FAMILIES)
+    expect(page.locator("#hits > li:nth-child(13) :is(a, button)").first).to_be_focused()
+    expect(page.get_by_role("button", name="Show more")).to_be_hidden()
+    both = products(page)
+    assert both[:PAGE] == first
+    assert len(set(both)) == FAMILIES
+    assert [query["offset"] for _, query in asked] == [[str(PAGE)]]
+    assert "page=2" in page.url
+
+    page.reload()
+    expect(cards(page)).to_have_count(FAMILIES)
+    assert products(page) == both
+
+
+def test_pages_of_another_release_are_started_over_and_it_is_said(shop_page, expect):
+    page = shop_page
+
+    def of_another_release(route):
+        response = route.fetch()
+        route.fulfill(response=response, json=response.json() | {"release": "v2"})
+
+    search(page, "chair")
+    expect(cards(page)).to_have_count(PAGE)
+    page.route("**/search?*", of_another_release)
+
+    page.get_by_role("button", name="Show more").click()
+
+    expect(page.get_by_role("status")).to_contain_text("The listings have changed since")
+    expect(cards(page)).to_have_count(PAGE)
+    assert "page=" not in page.url
+
+
+def test_listings_folded_under_another_are_opened_by_a_click(open_page, shop_server, expect):
+    page = open_page(f"{shop_server}/?q=green+chair&category=Greens")
+    opener = page.get_by_role("button", name="1 more like this")
+    folded = opener.locator("../..").get_attribute("data-product")
+
+    opener.click()
+
+    panel = page.locator("#hits > .panel")
+    expect(panel.locator("li[data-product]")).to_have_count(1)
+    other = panel.locator("li[data-product]").get_attribute("data-product")
+    assert {folded, other} == {"prd-Greens-0", "prd-Greens-1"}
+    expect(opener).to_have_attribute("aria-expanded", "true")
+    panel.get_by_role("button", name="Close").click()
+    expect(panel).to_have_count(0)
+    expect(opener).to_be_focused()
+
+
+def amount(text):
+    return float(text.replace("−", "-"))
+
+
+@pytest.mark.parametrize("with_photo", [False, True])
+def test_a_score_is_taken_apart_when_asked_and_its_parts_add_up_to_it(
+    shop_page, expect, with_photo
+):
+    page = shop_page
+    asked = asked_of(page)
+    if with_photo:
+        choose(page, photo(1))
+    search(page, "red chair")
+    expect(page.locator("#heading")).to_contain_text("red chair")
+    wait_for_answer(page)
+    assert not any("explain" in query for _, query in asked)
+
+    cards(page).nth(2).get_by_role("button", name="Why this?").click()
+
+    why = page.locator("#hits > .panel .why")
+    expect(why).to_be_visible()
+    parts = [amount(text) for text in why.locator("tbody .number").all_inner_texts()]
+    assert len(parts) > 2
+    score = amount(why.locator("tfoot .number").inner_text())
+    assert sum(parts) == pytest.approx(score, abs=0.001)
+    assert why.locator("tbody .beam").count() == len(parts)
+    expect(page.locator("#hits > .panel")).to_contain_text("Found by")
+    explained = [query for _, query in asked if query.get("explain") == ["true"]]
+    assert [(query["k"], query["offset"]) for query in explained] == [(["1"], ["2"])]
+
+
+def test_what_alike_listings_ask_and_notes_are_told_with_what_they_rest_on(
+    open_page, shop_server, expect
+):
+    page = open_page(f"{shop_server}/?q=red+chair&category=Reds")
+    expect(page.locator("[data-product=prd-Reds-2]")).to_contain_text("Alike listings ask £15–£25")
+    noted = page.locator("[data-product=prd-Reds-6]")
+    expect(noted.locator(".note")).to_contain_text("Alike listings ask otherwise.")
+
+    noted.get_by_role("button", name="See them").click()
+
+    panel = page.locator("#hits > .panel")
+    expect(panel).to_contain_text("What this rests on")
+    expect(panel.locator("li[data-product]")).to_have_count(PAGE)
+
+
+def test_a_release_without_words_says_so_and_takes_a_photo(open_page, server, expect):
+    page = open_page(f"{server}/?q=red+chair")
+
+    trouble = page.locator("#trouble")
+    expect(trouble).to_contain_text("Listings can only be searched by photo just now")
+    expect(page.locator("#search")).to_be_hidden()
+    with page.expect_file_chooser() as chooser:
+        trouble.get_by_role("button", name="Choose a photo").click()
+    chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
+    expect(cards(page)).to_have_count(PAGE)
+    expect(page.locator("#heading")).to_have_text("Listings most like it")

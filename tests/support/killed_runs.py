@@ -1,0 +1,160 @@
+"""Runs that are begun and may be killed, what they had done by then, and what they left."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lance
+import pytest
+from support.kedro_project import A_RUN, BIN, Place, Run
+
+VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run that goes on in a session of its own, with all processes that it starts."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def kill(self) -> None:
+        """Kill it and its processes at once, as a machine that goes away does."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def ended(self, seconds: float = A_RUN) -> int | None:
+        """Wait for its end; gives its exit status, or nothing if it goes on after so long."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            return self.process.wait(seconds)
+        return None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, happened: Callable[[], bool], seconds: float = 300) -> None:
+        """Wait until something happened, before it ends."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if happened():
+                return
+            assert self.process.poll() is None, f"it ended before:\n{self.said()[-3000:]}"
+            time.sleep(0.02)
+        pytest.fail(f"it did not happen in {seconds} seconds:\n{self.said()[-3000:]}")
+
+
+@contextlib.contextmanager
+def begun(place: Place, *arguments: str) -> Iterator[Begun]:
+    """Begin a run; whatever is left of it ends with the block."""
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "log")
+        with log.open("wb") as said:
+            process = subprocess.Popen(
+                [str(BIN / "kedro"), "run", f"--env={place.configuration}", *arguments],
+                cwd=place.clone,
+                env=place.environment,
+                stdin=subprocess.DEVNULL,
+                stdout=said,
+                stderr=said,
+                start_new_session=True,
+            )
+        run = Begun(process, log)
+        try:
+            yield run
+        finally:
+            run.kill()
+
+
+@contextlib.contextmanager
+def copied(run: Run, folder: Path, *left_out: str) -> Iterator[Place]:
+    """Copy the lake of a run, but for what is called so; the copy goes with the block."""
+    place = run.place
+    shutil.copytree(
+        place.clone / place.lake,
+        folder / "lake",
+        ignore=shutil.ignore_patterns("01_raw", *left_out),
+    )
+    try:
+        yield Place(place.clone, place.raw, str(folder / "lake"))
+    finally:
+        shutil.rmtree(folder / "lake")
+
+
+def digests(run: Run) -> dict[str, str]:
+    """What a whole run made, by content: two that read the same bucket agree."""
+    manifest = json_of(run.place, f"releases/{run.version}.json")
+    sealed = {name: artifact["sha256"] for name, artifact in manifest["artifacts"].items()}
+    cleaned: dict[str, str] = run.json("cleaning_report")["digests"]
+    return cleaned | sealed | {"vectors": run.json("embeddings_report")["digest"]}
+
+
+def json_of(place: Place, path: str) -> Any:
+    return json.loads(place.files.cat_file(place.at(path)))
+
+
+def committed(lake: Path) -> dict[str, set[str]]:
+    """The files in which the rows are that the tables of a lake hold now, by table."""
+    held = {}
+    for table in sorted(lake.glob("0*/*.lance")):
+        with contextlib.suppress(ValueError):  # not one commit yet
+            held[table.name] = set(_data_files(lance.dataset(str(table))))
+    return held
+
+
+def stray_data(lake: Path) -> list[str]:
+    """The files of rows that no version of their table names."""
+    stray = []
+    for table in sorted(lake.glob("0*/*.lance")):
+        named = set()
+        newest = lance.dataset(str(table))
+        for version in newest.versions():
+            opened = lance.dataset(str(table), version=version["version"])
+            named.update(_data_files(opened))
+        stray += [
+            str(path.relative_to(lake))
+            for path in sorted((table / "data").glob("*"))
+            if path.name not in named
+        ]
+    return stray
+
+
+def epochs(lake: Path) -> dict[str, tuple[int, int]]:
+    """The weights of the epochs that trainings have ended, and when each was written.
+
+    An epoch has ended once its state is there, which is written last; whose state is not is trained again.
+    """
+    found = {}
+    for folder in lake.glob("work/*"):
+        states = sorted(path.stem[-4:] for path in folder.glob("state_*.safetensors"))
+        last = "9999" if (folder / "history.json").exists() else (states or [""])[-1]
+        for path in folder.glob("epoch_*.safetensors"):
+            if path.stem[-4:] <= last:
+                stat = path.stat()
+                found[str(path)] = stat.st_mtime_ns, stat.st_ino
+    return found
+
+
+def plain_files(lake: Path) -> set[str]:
+    """The files of a lake but for those of tables, without the versions in their names."""
+    return {
+        VERSION.sub("version", str(path.relative_to(lake)))
+        for path in lake.rglob("*")
+        if path.is_file() and not any(part.endswith(".lance") for part in path.parts)
+    }
+
+
+def _data_files(table: lance.LanceDataset) -> Iterator[str]:
+    for fragment in table.get_fragments():
+        for file in fragment.data_files():
+            yield file.path

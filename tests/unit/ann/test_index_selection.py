@@ -1,0 +1,150 @@
+import numpy as np
+import pytest
+from support.builders.low_rank_vectors import COUNT, drawn
+
+from fb_marketplace.ann import index_selection
+from fb_marketplace.ann.index_selection import select_index
+from fb_marketplace.ann.recall_benchmark import RecallBenchmark, evaluate_recall, kth_distances
+from fb_marketplace.errors import UserError
+from fb_marketplace.parameters.indexing import IndexParameters
+from fb_marketplace_serving.ann.build import flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
+
+
+@pytest.fixture(scope="module")
+def told(base_parameters):
+    return IndexParameters.model_validate(base_parameters["indexing"])
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return FaissIndex(flat_index([drawn(0, COUNT)]))
+
+
+@pytest.fixture
+def asked(told):
+    """Parameters that try every kind, on few queries."""
+
+    def ask(**changed):
+        few = {"flat_up_to": 100, "queries": 200, "recall": 0.95}
+        return told.model_copy(update=few | changed)
+
+    return ask
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Makes queries of a kind take so many milliseconds."""
+
+    def set_to(**milliseconds):
+        def times_of(indexes, queries):
+            return {kind: np.full(3, float(milliseconds[kind])) for kind in indexes}
+
+        monkeypatch.setattr(index_selection, "measure_latency", times_of)
+
+    return set_to
+
+
+@pytest.mark.parametrize("quickest", ["ivf_rabitq", "ivf_sq8", "hnsw", "flat"])
+def test_auto_takes_the_quickest_that_finds_enough(vectors, asked, clock, quickest):
+    clock(**({"ivf_rabitq": 3, "ivf_sq8": 3, "hnsw": 3, "flat": 3} | {quickest: 1}))
+
+    chosen = select_index(vectors, asked(kind="auto"))
+
+    assert chosen.vectors.kind == chosen.card["kind"] == quickest
+
+
+def test_auto_keeps_the_kind_that_it_prefers_where_another_is_hardly_quicker(vectors, asked, clock):
+    clock(ivf_rabitq=1.2, ivf_sq8=1.0, hnsw=1.1, flat=3)
+
+    assert select_index(vectors, asked(kind="auto")).vectors.kind == "ivf_rabitq"
+
+
+def test_auto_stays_exact_where_nothing_is_much_quicker(vectors, asked, clock):
+    clock(ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
+
+    assert select_index(vectors, asked(kind="auto")).vectors.kind == "flat"
+
+
+def test_a_kind_that_does_not_find_enough_is_not_taken_however_quick(
+    vectors, asked, clock, monkeypatch
+):
+    clock(ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
+    monkeypatch.setattr(index_selection, "search_settings", near_nothing)
+
+    chosen = select_index(vectors, asked(kind="auto"))
+
+    assert chosen.vectors.kind == "flat"
+    tried = {row["kind"]: row for row in chosen.card["tried"]}
+    assert tried["hnsw"]["recall_at_10"] < 0.95
+    assert tried["hnsw"]["p50_ms"] is None
+
+
+def near_nothing(vectors):
+    yield {"efSearch": 1} if vectors.kind == "hnsw" else {"nprobe": 1}
+
+
+def test_few_vectors_are_flat(vectors, asked):
+    chosen = select_index(vectors, asked(kind="auto", flat_up_to=COUNT))
+
+    assert chosen.vectors.kind == "flat"
+    assert [row["kind"] for row in chosen.card["tried"]] == ["flat"]
+
+
+def test_of_many_vectors_no_graph_is_tried(vectors, asked):
+    chosen = select_index(vectors, asked(kind="auto", hnsw_up_to=COUNT - 1))
+
+    assert {row["kind"] for row in chosen.card["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
+
+
+@pytest.mark.parametrize("kind", ["flat", "ivf_sq8", "ivf_rabitq", "hnsw"])
+def test_a_named_kind_looks_as_far_as_it_must_and_no_further(vectors, asked, kind):
+    chosen = select_index(vectors, asked(kind=kind))
+
+    assert chosen.vectors.kind == kind
+    (tried,) = chosen.card["tried"]
+    *before, last = [step["at_least"] for step in tried["steps"]] or [1.0]
+    assert all(each < 0.95 for each in before)
+    assert last >= 0.95
+
+
+def test_more_recall_is_bought_by_looking_further(vectors, asked):
+    little, much = (
+        select_index(vectors, asked(kind="ivf_sq8", queries=2000, recall=recall)).card
+        for recall in (0.7, 0.999)
+    )
+
+    assert little["settings"]["nprobe"] < much["settings"]["nprobe"]
+    assert little["recall_at_10"] < much["recall_at_10"]
+
+
+def test_a_named_kind_that_cannot_find_enough_says_how_much_it_finds(vectors, asked, monkeypatch):
+    monkeypatch.setattr(index_selection, "search_settings", near_nothing)
+
+    with pytest.raises(UserError, match=r"hnsw finds 0\.\d+ .* expected 0\.95: lower indexing.rec"):
+        select_index(vectors, asked(kind="hnsw"))
+
+
+@pytest.mark.parametrize(
+    ("recall", "message"),
+    [(1, "a recall of 1 is only that of flat"), (0.999, "200 are too few to show so much")],
+)
+def test_what_queries_cannot_show_is_told_with_what_can_be_done(vectors, asked, recall, message):
+    with pytest.raises(UserError, match=message):
+        select_index(vectors, asked(kind="ivf_sq8", recall=recall))
+
+
+def test_everything_is_found_by_flat_alone(vectors, asked):
+    chosen = select_index(vectors, asked(kind="auto", recall=1))
+
+    assert chosen.vectors.kind == "flat"
+    assert {row["kind"] for row in chosen.card["tried"] if row["p50_ms"]} == {"flat"}
+
+
+def test_what_is_found_of_the_exam_is_found_of_vectors_that_were_left_out(vectors, asked):
+    chosen = select_index(vectors, asked(kind="ivf_rabitq", queries=1000, recall=0.98)).vectors
+    left_out = drawn(1, 1000)
+
+    recall = evaluate_recall(chosen, RecallBenchmark(left_out, kth_distances(chosen, left_out)))
+
+    assert recall.mean >= 0.98

@@ -1,0 +1,135 @@
+"""How much an index finds, and how long it takes, measured."""
+
+import numpy as np
+import pytest
+from support.builders.low_rank_vectors import COUNT, DIMENSION, drawn
+
+from fb_marketplace.ann import recall_benchmark
+from fb_marketplace.ann.recall_benchmark import (
+    RecallBenchmark,
+    evaluate_recall,
+    kth_distances,
+    make_recall_queries,
+    max_measurable_recall,
+    measure_latency,
+    recall_lower_bound_at,
+)
+from fb_marketplace_serving.ann.build import build_index, flat_index
+from fb_marketplace_serving.ann.faiss_index import FaissIndex
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return FaissIndex(flat_index([drawn(0, COUNT)]))
+
+
+def test_queries_of_the_exam_are_away_from_all_rows_but_as_long(vectors):
+    exam = make_recall_queries(vectors, 300, seed=0)
+
+    assert exam.queries.shape == (300, DIMENSION)
+    np.testing.assert_allclose(np.linalg.norm(exam.queries, axis=1), 1, rtol=1e-5)
+    apart = 2 - 2 * (exam.queries @ vectors.matrix.T).max(axis=1)
+    assert np.mean(apart > 1e-4) > 0.99
+
+
+def test_another_seed_sets_another_exam_and_the_same_one_the_same(vectors):
+    first, same, other = (make_recall_queries(vectors, 50, seed).queries for seed in (0, 0, 1))
+
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+def test_copies_of_what_is_nearest_count_as_found():
+    matrix = np.repeat(drawn(2, 4), 50, axis=0)
+    vectors = build_index("ivf_sq8", flat_index([matrix]))
+
+    assert evaluate_recall(vectors, make_recall_queries(vectors, 20, 0)).mean == 1
+
+
+def test_recall_says_what_it_is_at_least(vectors):
+    index = build_index("ivf_rabitq", vectors.exact)
+    index.look({"nprobe": 1})
+
+    few, many = (
+        evaluate_recall(index, make_recall_queries(vectors, count, 0)) for count in (20, 2000)
+    )
+
+    assert few.at_least < few.mean
+    assert many.mean - many.at_least < few.mean - few.at_least
+
+
+def test_few_rows_are_moved_more_than_once(vectors):
+    few = FaissIndex(flat_index([vectors.matrix[:20]]))
+
+    queries = make_recall_queries(few, 100, 0).queries
+
+    assert queries.shape == (100, DIMENSION)
+    assert len(np.unique(queries, axis=0)) > 60
+
+
+@pytest.mark.parametrize("count", [1, 2, 11])
+def test_an_exam_can_be_set_on_few_rows(vectors, count):
+    few = FaissIndex(flat_index([vectors.matrix[:count]]))
+
+    exam = make_recall_queries(few, 5, 0)
+
+    assert np.isfinite(exam.queries).all()
+    assert evaluate_recall(few, exam).mean == 1
+
+
+def test_the_radius_of_a_query_is_how_far_its_tenth_nearest_is(vectors):
+    queries = drawn(1, 5)
+
+    every = ((vectors.matrix[np.newaxis] - queries[:, np.newaxis]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(kth_distances(vectors, queries), np.sort(every)[:, 9], rtol=1e-5)
+
+
+def graded(found):
+    """Distances of queries that find so many of ten rows, of which the tenth is 1 away."""
+    distances = np.where(np.arange(10) < np.array(found)[:, np.newaxis], 0.5, 1.5)
+    exam = RecallBenchmark(np.zeros((len(found), 2), np.float32), np.ones(len(found), np.float32))
+    return distances.astype(np.float32), exam
+
+
+def test_recall_is_the_mean_share_that_is_as_near_as_the_tenth():
+    assert recall_lower_bound_at(*graded([10, 5, 0, 9])).mean == pytest.approx(0.6)
+
+
+def test_few_queries_that_find_everything_do_not_show_that_everything_is_found():
+    bounds = [recall_lower_bound_at(*graded([10] * count)) for count in (1, 2, 100, 1000)]
+
+    assert [each.mean for each in bounds] == [1, 1, 1, 1]
+    assert bounds[0].at_least < bounds[1].at_least < 0.5 < bounds[2].at_least < bounds[3].at_least
+    assert bounds[3].at_least == max_measurable_recall(1000) < 1
+
+
+def test_an_index_of_a_known_recall_is_seldom_said_to_find_more():
+    random = np.random.default_rng(0)
+    said = [
+        recall_lower_bound_at(*graded(random.binomial(10, 0.9, size=200))).at_least
+        for _ in range(400)
+    ]
+
+    assert 0.02 < np.mean(np.array(said) > 0.9) < 0.08
+
+
+def test_a_kind_that_is_far_too_slow_is_not_timed_for_long(vectors, monkeypatch):
+    took = {"quick": 1.0, "as quick": 8.0, "slow": 11.0}
+    asked = dict.fromkeys(took, 0)
+
+    def milliseconds(name, _):
+        asked[name] += 1
+        return took[name]
+
+    monkeypatch.setattr(recall_benchmark, "nearest_neighbors", lambda *_: None)
+    monkeypatch.setattr(recall_benchmark, "_milliseconds", milliseconds)
+
+    times = measure_latency({name: name for name in took}, drawn(1, 50))
+
+    assert {name: len(each) for name, each in times.items()} == {
+        "quick": 150,
+        "as quick": 150,
+        "slow": 5,
+    }
+    assert asked["slow"] == 5
+    assert {name: float(np.median(each)) for name, each in times.items()} == took

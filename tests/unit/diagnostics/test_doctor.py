@@ -1,0 +1,280 @@
+"""What a run needs, looked at in folders and in a real store that refuses."""
+
+import contextlib
+import http.server
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+from support import seaweed as seaweedfs
+
+from fb_marketplace.diagnostics import doctor, system
+from fb_marketplace.diagnostics.doctor import RunRequirements, run_checks
+from fb_marketplace.diagnostics.table_probe import RawTable
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.storage.s3 import S3
+
+PRODUCTS = "id,product_name\n1,A chair\n2,A table\n"
+EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
+<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[seaweedfs.Seaweed]:
+    with seaweedfs.running() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def no_store(monkeypatch):
+    """No store is known, and no client of an earlier test."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    become(monkeypatch, {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull})
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    yield
+    S3.clear_instance_cache()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def roots(request, tmp_path, monkeypatch):
+    """A raw root with a table and photos, and a lake with something in it: in folders, or in buckets."""
+    (tmp_path / "raw/Assets").mkdir(parents=True)
+    (tmp_path / "raw/Assets/Products.csv").write_text(PRODUCTS)
+    (tmp_path / "raw/images").mkdir()
+    (tmp_path / "raw/images/1.jpg").write_bytes(b"photo")
+    (tmp_path / "lake/runs").mkdir(parents=True)
+    (tmp_path / "lake/runs/v1.json").write_text("{}")
+    if request.param == "folder":
+        return str(tmp_path / "raw"), str(tmp_path / "lake")
+    server = request.getfixturevalue("server")
+    become(monkeypatch, server.environment)
+    name = request.node.name.replace("_", "-").replace("[", "-").rstrip("]")[-50:].strip("-")
+    url = server.make_bucket(name)
+    server.upload(tmp_path, url)
+    return f"{url}/raw", f"{url}/lake"
+
+
+def become(monkeypatch, environment):
+    S3.clear_instance_cache()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def needs(raw, lake, columns=("id", "product_name")):
+    table = RawTable("raw_products", f"{raw}/Assets/Products.csv", "csv", {}, columns)
+    return RunRequirements(raw, (table,), f"{raw}/images", lake)
+
+
+def fails(*asked, **told):
+    return {each.what: each.told for each in run_checks(*asked, **told) if each.state == "fails"}
+
+
+def everything(root):
+    """Every object, or every file and folder, with its size."""
+    filesystem, path = open_root(root)
+    # SeaweedFS keeps the folders of objects that are gone.
+    found = filesystem.find(path, withdirs="://" not in root, detail=True)
+    return {name: info["size"] for name, info in found.items()}
+
+
+def test_where_all_is_well_each_check_says_so_and_nothing_is_left(roots):
+    before = everything(roots[1])
+
+    found = list(run_checks(needs(*roots), thorough=True))
+
+    assert {each.state for each in found} == {"ok"}, [str(each) for each in found]
+    assert {"raw root", "table raw_products", "photos", "lake", "memory", "packages"} <= {
+        each.what for each in found
+    }
+    assert everything(roots[1]) == before
+
+
+def test_all_that_is_wrong_is_told_each_in_one_line(roots):
+    wanted = replace(needs(*roots, ("id", "title")), photos=f"{roots[0]}/pictures")
+
+    found = fails(wanted)
+
+    assert found.keys() == {"table raw_products", "photos"}
+    assert "lacks the column title" in found["table raw_products"]
+    assert "there is no pictures" in found["photos"]
+    assert "which holds Assets, images" in found["photos"]
+    assert "FB_RAW" in found["photos"]
+    assert not any("\n" in told for told in found.values())
+
+
+def test_what_lies_below_a_root_that_is_not_there_is_not_looked_at(roots):
+    raw, lake = roots
+
+    found = {each.what: each for each in run_checks(needs(f"{raw}/elsewhere", lake))}
+
+    assert found["raw root"].state == "fails"
+    assert f"there is no {raw}/elsewhere" in found["raw root"].told
+    assert found["table raw_products"].state == found["photos"].state == "not looked at"
+    assert found["lake"].state == "ok"
+
+
+def test_a_root_that_holds_nothing_to_be_seen_is_told_once(tmp_path):
+    (tmp_path / ".gitkeep").touch()
+
+    found = fails(needs(str(tmp_path), str(tmp_path)))
+
+    assert found.keys() == {"raw root"}
+    assert "holds nothing" in found["raw root"]
+
+
+def test_a_lake_that_is_not_there_yet_is_well_and_is_not_made(roots):
+    raw, lake = roots
+
+    before = everything(lake)
+
+    assert fails(needs(raw, f"{lake}/new/one")) == {}
+    assert everything(lake) == before
+
+
+@pytest.mark.parametrize("roots", ["bucket"], indirect=True)
+def test_a_bucket_that_may_only_be_read_is_told(roots, server, monkeypatch):
+    before = everything(roots[1])
+    become(monkeypatch, server.reader)
+
+    found = fails(needs(*roots))
+
+    assert "may not do that there" in found["lake"]
+    become(monkeypatch, server.environment)
+    assert everything(roots[1]) == before
+
+
+@pytest.mark.parametrize("roots", ["bucket"], indirect=True)
+@pytest.mark.parametrize(
+    "wrong", [{"AWS_SECRET_ACCESS_KEY": "not-it"}, {"AWS_ACCESS_KEY_ID": "nobody"}]
+)
+def test_a_wrong_key_is_told(roots, server, monkeypatch, wrong):
+    become(monkeypatch, server.environment | wrong)
+
+    found = fails(needs(*roots))
+
+    assert found.keys() == {"raw root", "lake"}
+    assert all("the store refuses the key" in told for told in found.values())
+    assert not any("not-it" in told for told in found.values())
+
+
+def test_a_missing_bucket_is_told(server, monkeypatch):
+    become(monkeypatch, server.environment)
+
+    found = fails(needs("s3://not-there/raw", "s3://not-there-either/lake"))
+
+    assert found.keys() == {"raw root", "lake"}
+    assert all("there is no such bucket" in told for told in found.values())
+    assert not open_root("s3://")[0].exists("not-there-either")
+
+
+def test_an_expired_token_is_told(monkeypatch):
+    """S3 answers 400 with this code; SeaweedFS does not look at session tokens."""
+    with _refusing(EXPIRED) as endpoint:
+        told = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "old"}
+        become(monkeypatch, told | {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "us-east-1"})
+
+        found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
+
+    assert found.keys() == {"raw root", "lake"}
+    assert all("token has expired" in told for told in found.values())
+
+
+def test_a_store_that_is_not_there_is_told(monkeypatch):
+    told = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    become(monkeypatch, told | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
+
+    found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
+
+    assert found.keys() == {"raw root"}, "what gives no answer is not asked twice"
+    assert "cannot be reached" in found["raw root"]
+
+
+def test_missing_credentials_are_told(monkeypatch):
+    become(monkeypatch, {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
+
+    found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
+
+    assert all("there are no credentials" in told for told in found.values())
+
+
+def test_a_key_in_a_url_is_refused_and_not_repeated():
+    found = fails(needs("s3://mykey:mysecret@bucket/raw", "s3://mykey:mysecret@bucket/lake"))
+
+    assert found.keys() == {"raw root", "lake"}
+    assert all("AWS_SECRET_ACCESS_KEY" in told for told in found.values())
+    assert not any("mysecret" in told or "mykey" in told for told in found.values())
+
+
+def test_a_store_that_writes_over_what_was_to_be_new_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor.Lake, "create", doctor.Lake.replace)
+
+    assert "two runs at once could both win" in fails(RunRequirements(lake=str(tmp_path)))["lake"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_cannot_be_written_to_is_told():
+    assert (
+        "Set FB_LAKE to a folder that can be" in fails(RunRequirements(lake="/proc/lake"))["lake"]
+    )
+
+
+def test_too_little_room_is_told(roots, monkeypatch):
+    raw, _ = roots
+    monkeypatch.setattr(system, "free_disk", lambda path: 1_000_000)
+
+    assert "Make room" in fails(needs(raw, "/tmp/lake-not-there"))["disk"]
+
+
+def test_photos_take_room_but_for_those_that_the_lake_holds(tmp_path):
+    (tmp_path / "raw/images").mkdir(parents=True)
+    for number in range(10):
+        (tmp_path / f"raw/images/{number}.jpg").touch()
+    lake, asked = tmp_path / "lake", RunRequirements(photos=str(tmp_path / "raw/images"))
+    before = doctor.bytes_needed(asked, lake, thorough=False)
+    held = lake / doctor.PHOTOS_TABLE / "data"
+    held.mkdir(parents=True)
+    (held / "1.lance").write_bytes(bytes(10 * doctor.CANONICAL_PHOTO_BYTES))
+
+    after = doctor.bytes_needed(asked, lake, thorough=False)
+
+    assert before - after == 10 * doctor.BYTES_PER_PHOTO
+
+
+def test_too_little_memory_is_told(monkeypatch):
+    monkeypatch.setattr(system, "memory_limit", lambda: 1_000_000_000)
+
+    assert "1.00 GB" in fails(RunRequirements(trains=True))["memory"]
+    assert fails(RunRequirements()) == {}
+
+
+def test_a_run_that_reads_and_writes_no_root_looks_at_none():
+    assert {each.what for each in run_checks(RunRequirements())} == {"memory", "packages"}
+
+
+@contextlib.contextmanager
+def _refusing(answer: bytes) -> Iterator[str]:
+    """A store that answers everything with this error."""
+
+    class Refusal(http.server.BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            self.send_response(400)
+            self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            if self.command != "HEAD":
+                self.wfile.write(answer)
+
+        do_GET = do_PUT = do_HEAD = answer  # noqa: N815 - so it is called
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
+        threading.Thread(target=refusing.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{refusing.server_address[1]}"
+        finally:
+            refusing.shutdown()

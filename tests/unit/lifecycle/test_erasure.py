@@ -1,0 +1,368 @@
+"""A listing that leaves a small lake: where it is found, and what is left of it."""
+
+import contextlib
+import json
+import tracemalloc
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from support.builders.small_lake import SmallLake, version
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.lifecycle import erasure
+from fb_marketplace.lifecycle.erasure import (
+    BucketResidue,
+    count_in_bucket,
+    erase,
+    find_listing,
+    read_receipt,
+)
+from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
+from fb_marketplace.schemas.lance import IMAGES
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.erasure_list import FILE, read_erasure_list
+from fb_marketplace.storage.feedback_source import FeedbackSource
+from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace_serving.release.pointer import read_pointer
+
+LAMP, TABLE_, CHAIR = "lamp-4e5f6a7b", "table-1c58d3f9", "chair-860673f1"
+IN_BUCKET = BucketResidue(1, 1, 1, 0)
+
+
+def parquet(rows):
+    sink = pa.BufferOutputStream()
+    pd.DataFrame(rows).to_parquet(sink)
+    return sink.getvalue().to_pybytes()
+
+
+def photo(product):
+    """A row of the table of photos, whose bytes are longer than what is stored in place."""
+    name = f"photo-of-{product}"
+    return {
+        "key": f"key {name}",
+        "image_id": name,
+        "product_id": product,
+        "source_key": f"{name}.jpg",
+        "source_etag": "tag",
+        "source_size": 1,
+        "source_sha256": name.encode().hex().ljust(64, "0")[:64],
+        "format": "JPEG",
+        "width": 1,
+        "height": 1,
+        "jpeg": name.encode()[::-1] * 99,
+        "sha256": name.encode().hex().rjust(64, "0")[-64:],
+        "perceptual_hash": [1],
+    }
+
+
+def whole_run(lake, day, products):
+    """What a whole run leaves of listings, each with a photo and a title."""
+    run, url = version(day), str(lake.root / "03_primary/images.lance")
+    lake.file("02_intermediate/raw_sources.json", run)
+    listed = [
+        {"product_id": name, "title": f"A fine {name[:-9]}", "description": "x"}
+        for name in products
+    ]
+    lake.file("03_primary/products.parquet", run, parquet(listed))
+    lake.file("07_model_output/listings.parquet", run, parquet(listed))
+    photos = [photo(name) for name in products]
+    rows = [{"image_id": each["image_id"], "product_id": each["product_id"]} for each in photos]
+    lake.file("02_intermediate/cleaned_image_rows.parquet", run, parquet(rows))
+    keyed_table.ensure_table(url, IMAGES)
+    keyed_table.retain(url, frozenset(each["key"] for each in photos))
+    number = keyed_table.insert(url, pa.Table.from_pylist(photos, schema=IMAGES))
+    keyed_table.tag(url, run, number)
+    history = [{"stage": "fine_tuning", "epoch": 0.0, "validation_loss": float(day)}]
+    lake.file("08_reporting/training_history.json", run, json.dumps(history).encode())
+    lake.release(run, b"".join(each["jpeg"] for each in photos))
+    lake.record(run, [*erasure.FULL_RUN_OUTPUTS, "products", "images"])
+    return run
+
+
+@pytest.fixture
+def lake(tmp_path):
+    """Two runs of three listings."""
+    lake = SmallLake(tmp_path / "lake")
+    for day in (1, 2):
+        whole_run(lake, day, [LAMP, TABLE_, CHAIR])
+    return lake
+
+
+@pytest.fixture
+def url(lake):
+    return str(lake.root)
+
+
+def test_a_listing_is_known_by_its_ids_title_and_photos(url):
+    found = fingerprints_of(url, LAMP)
+
+    assert found == ListingFingerprints(
+        LAMP,
+        frozenset([f"photo-of-{LAMP}"]),
+        "A fine lamp",
+        frozenset([photo(LAMP)["sha256"], photo(LAMP)["source_sha256"]]),
+        frozenset([photo(LAMP)["jpeg"]]),
+    )
+
+
+def test_what_another_listing_shares_tells_of_neither(lake, url):
+    whole_run(lake, 3, [LAMP, TABLE_, CHAIR, "lamp-00000000"])
+    copy = photo("lamp-00000000") | {name: photo(LAMP)[name] for name in ("jpeg", "sha256")}
+    table = f"{url}/03_primary/images.lance"
+    keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
+
+    found = fingerprints_of(url, LAMP)
+
+    assert found.title is None
+    assert found.digests == {photo(LAMP)["source_sha256"]}
+    assert not found.photos
+
+
+@pytest.mark.parametrize(
+    ("title", "other"),
+    [
+        ("Armchair", {"title": "x"}),
+        ("Garden Tools", {"category": "Garden tools"}),
+        ("Garden Tools", {"description": "Many garden TOOLS."}),
+        ("Garden Tools", {"labels": ["Home", "garden tools"]}),
+    ],
+)
+def test_a_title_that_anybody_may_say_tells_of_nobody(lake, url, title, other):
+    before = {"title": "x", "description": "x", "category": "x", "labels": ["x"]}
+    own = before | {"product_id": LAMP, "title": title}
+    others = before | {"product_id": CHAIR} | other
+    lake.file("03_primary/products.parquet", version(3), parquet([own, others]))
+
+    assert fingerprints_of(url, LAMP).title is None
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("08_reporting/a.json", json.dumps({"shown": [LAMP]}).encode()),
+        ("08_reporting/a.json", json.dumps("A fine “lamp”").encode()),
+        ("07_model_output/a.parquet", parquet([{"ids": [LAMP]}])),
+        ("07_model_output/a.parquet", parquet([{"photos": [{"image_id": "i-12345678"}]}])),
+        ("07_model_output/a.parquet", parquet([{"detail": f"listing {LAMP} was turned away"}])),
+        ("07_model_output/a.parquet", parquet([{"sha256": bytes.fromhex("ab" * 32)}])),
+        ("07_model_output/photos/a.jpegs", b"before" + b"jpeg" * 9 + b"after"),
+        ("releases/a.json", b'{"photo": "anBlZ2pwZWdqcGVnanBlZ2pwZWdqcGVnanBlZ2pwZWdqcGVn"}'),
+        ("work/f/a.bin", b"\x00i-12345678\x00"),
+    ],
+)
+def test_it_is_found_however_it_is_written(tmp_path, path, content):
+    lake = SmallLake(tmp_path)
+    known = ListingFingerprints(
+        LAMP,
+        frozenset(["i-12345678"]),
+        "A fine “lamp”",
+        frozenset(["ab" * 32]),
+        frozenset([b"jpeg" * 9]),
+    )
+    lake.put("08_reporting/other.json", json.dumps([TABLE_, LAMP[:-1]]).encode())
+    lake.put(path, content)
+
+    assert [hit.path for hit in scan_lake(str(tmp_path), known)] == [path]
+
+
+def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
+    monkeypatch.setattr("fb_marketplace_serving.storage.lake._BLOCK_BYTES", 5)
+    lake = SmallLake(tmp_path)
+    lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
+    lake.put("work/f/b.bin", b"before " + LAMP[:-1].encode() + b" after")
+
+    assert [hit.path for hit in scan_lake(str(tmp_path), ListingFingerprints(LAMP))] == [
+        "work/f/a.bin"
+    ]
+
+
+def test_a_large_file_is_searched_in_little_memory(tmp_path):
+    size, at = 64 * 1024 * 1024, tmp_path / "work/f/a.bin"
+    at.parent.mkdir(parents=True)
+    with at.open("wb") as stream:
+        stream.seek(size)
+        stream.write(LAMP.encode())
+    tracemalloc.start()
+
+    hits = scan_lake(str(tmp_path), ListingFingerprints(LAMP))
+
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert hits
+    assert peak < size / 2
+
+
+def test_a_short_id_is_found_where_it_is_all_of_a_value_and_nowhere_else(tmp_path):
+    lake = SmallLake(tmp_path)
+    lake.put("08_reporting/other.json", b'{"count": 17, "text": "about 17 of them"}')
+    lake.put("08_reporting/ids.json", b'["17"]')
+    lake.put("07_model_output/other.parquet", parquet([{"text": "17 chairs"}]))
+    lake.put("07_model_output/ids.parquet", parquet([{"product_id": "17"}]))
+
+    assert [hit.path for hit in scan_lake(str(tmp_path), ListingFingerprints("17"))] == [
+        *("07_model_output/ids.parquet", "08_reporting/ids.json")
+    ]
+
+
+def test_looking_changes_nothing(lake, url):
+    before = lake.files()
+
+    found = find_listing(url, LAMP)
+
+    assert {hit.path for hit in found.hits} >= {"03_primary/images.lance"}
+    assert not found.remembered
+    assert lake.files() == before
+
+
+def test_a_listing_that_never_was_is_told(url):
+    with pytest.raises(UserError, match="found no listing nobody"):
+        find_listing(url, "nobody")
+
+
+def test_what_is_forgotten_is_nowhere_and_others_are_there(lake, url):
+    found = find_listing(url, LAMP)
+
+    told = erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+
+    texts = {path: (lake.root / path).read_bytes() for path in lake.files()}
+    sought = (LAMP.encode(), photo(LAMP)["jpeg"])
+    assert not [path for path, data in texts.items() if any(trace in data for trace in sought)]
+    assert not [path for path in texts if version(1) in path or version(2) in path]
+    assert read_pointer(url).version == told["release_in_force"] == version(3)
+    table = keyed_table.open_table(f"{url}/03_primary/images.lance", version(3))
+    assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
+
+
+def test_the_receipt_says_where_it_was_and_names_nobody(lake, url):
+    told = erase(
+        url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET
+    )
+
+    written = (lake.root / read_receipt(url, LAMP)).read_text()
+    assert json.loads(written) == told
+    assert LAMP not in written
+    assert told["product"] == read_erasure_list(f"{url}/{FILE}").digest(LAMP)
+    assert told["removed"] == {
+        "releases": [version(2), version(1)],
+        "runs": [version(2), version(1)],
+    }
+    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in told["was_in"]
+    assert told["still_in_the_bucket"]["photos"] == 1
+    assert "anew" in told["models"]["network"]
+
+
+def test_it_is_known_to_be_gone_the_second_time(lake, url):
+    erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+
+    again = find_listing(url, LAMP)
+
+    assert again.remembered
+    assert not again.hits
+    assert read_receipt(url, LAMP)
+
+
+def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake, url):
+    before = lake.files()
+
+    def refused():
+        raise UserError("the release is not published: photo_top1")
+
+    with pytest.raises(UserError, match=r"not published.*--floors-only"):
+        erase(url, find_listing(url, LAMP), refused, IN_BUCKET)
+
+    assert {path for path in lake.files() if "forg" not in path} == before
+    assert read_pointer(url).version == version(2)
+
+
+def test_one_that_was_killed_after_the_run_goes_on_without_another(lake, url, monkeypatch):
+    def dies(_):
+        raise KeyboardInterrupt
+
+    found = find_listing(url, LAMP)
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(erasure, "_clean", dies)
+        erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+
+    erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+
+    assert not find_listing(url, LAMP).hits
+    assert read_pointer(url).version == version(3)
+
+
+def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeypatch):
+    def dies(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(erasure, "_clean", dies)
+        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    lake.file("08_reporting/run_report.json", version(4))
+
+    erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+
+    photos = [(lake.root / path).read_bytes() for path in lake.files() if path.endswith(".jpegs")]
+    assert photos
+    assert not [data for data in photos if photo(LAMP)["jpeg"] in data]
+
+
+@pytest.mark.parametrize("left", [photo(LAMP)["jpeg"], b"A fine lamp"])
+def test_what_is_left_is_known_when_nothing_else_tells_of_it_any_more(lake, url, left):
+    lake.put("08_reporting/copied.bin", left)
+    found = find_listing(url, LAMP)
+    with pytest.raises(UserError, match="places yet"):
+        erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+
+    again = find_listing(url, LAMP)
+
+    assert [hit.path for hit in again.hits] == ["08_reporting/copied.bin"]
+    with pytest.raises(UserError, match="places yet"):
+        erase(url, again, lambda: pytest.fail("it ran again"), IN_BUCKET)
+    assert read_receipt(url, LAMP) is None
+
+
+def test_one_that_goes_on_says_where_the_listing_was_at_first(lake, url):
+    lake.put("08_reporting/copied.bin", photo(LAMP)["jpeg"])
+    with pytest.raises(UserError, match="places yet"):
+        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    (lake.root / "08_reporting/copied.bin").unlink()
+
+    told = erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+
+    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in told["was_in"]
+    assert read_receipt(url, LAMP)
+    assert LAMP not in "".join((lake.root / path).read_text("latin-1") for path in lake.files())
+
+
+def test_a_run_that_still_has_it_is_told(lake, url):
+    with pytest.raises(UserError, match="places yet"):
+        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [LAMP, CHAIR]), IN_BUCKET)
+
+    assert read_receipt(url, LAMP) is None
+
+
+def test_what_the_bucket_still_has_is_counted(raw_tables, tmp_path, cleaning):
+    products, images = raw_tables
+    (tmp_path / "images").mkdir()
+    for name in ("i", "k"):
+        (tmp_path / f"images/{name}.jpg").write_bytes(b"photo")
+    (tmp_path / "searches-2026-01-01.jsonl").write_text('{"shown": ["p"]}\n{"shown": ["pp"]}\n')
+
+    counts, known = count_in_bucket(
+        products,
+        images,
+        PhotoSource(str(tmp_path / "images")),
+        FeedbackSource(str(tmp_path)),
+        cleaning,
+        ListingFingerprints("p"),
+    )
+
+    assert counts == BucketResidue(rows=2, image_rows=2, photos=1, feedback=1)
+    assert known.image_ids == {"i", "j"}
+
+
+@pytest.fixture
+def raw_tables():
+    products = pd.DataFrame({"id": ["p", "q", "p"]})
+    images = pd.DataFrame({"id": ["i", "j", "k"], "product_id": ["p", "p", "q"]})
+    return products, images

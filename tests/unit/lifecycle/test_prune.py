@@ -1,0 +1,48 @@
+"""What `fb-marketplace prune` says and does; what it removes is tried in test_retention.py."""
+
+import pytest
+from click.testing import CliRunner
+from support.builders.small_lake import SmallLake, version
+
+from fb_marketplace.cli import cli
+
+
+@pytest.fixture
+def lake(tmp_path):
+    lake = SmallLake(tmp_path)
+    for day in (1, 2):
+        lake.record(version(day), ["products"])
+        lake.file("03_primary/products.parquet", version(day))
+    return lake
+
+
+def prune(lake, *arguments):
+    return CliRunner().invoke(cli, ["prune", "--lake", str(lake.root), *arguments])
+
+
+def test_it_says_what_would_go_and_removes_nothing(lake):
+    before = lake.files()
+
+    ended = prune(lake, "--keep", "1")
+
+    assert ended.exit_code == 0
+    assert f"03_primary/products.parquet @ {version(1)}" in ended.output
+    assert "2 things" in ended.output
+    assert "--apply" in ended.output
+    assert lake.files() == before
+
+
+def test_it_removes_when_told_to(lake):
+    ended = prune(lake, "--keep", "1", "--apply")
+
+    assert ended.exit_code == 0
+    assert not [path for path in lake.files() if version(1) in path]
+    assert prune(lake, "--keep", "1").output.splitlines()[-1].startswith("0 things")
+
+
+def test_a_mistake_is_one_line(lake):
+    ended = prune(lake, "--keep", "0")
+
+    assert ended.exit_code == 1
+    assert ended.output.startswith("Error: found --keep 0; expected 1 or more")
+    assert len(ended.output.splitlines()) == 1

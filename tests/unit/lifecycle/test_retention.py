@@ -1,0 +1,346 @@
+"""What of a lake is needed, and that what is not goes, whole things first."""
+
+import contextlib
+import os
+import time
+from datetime import timedelta
+
+import pytest
+from support import seaweed as seaweedfs
+from support.builders.small_lake import TABLE, SmallLake, version
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.lifecycle import prune
+from fb_marketplace.lifecycle.retention import JOURNAL, plan_pruning
+from fb_marketplace.storage import keyed_table
+from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.release.artifacts import read_verified, release_artifacts
+from fb_marketplace_serving.release.manifest import read_manifest
+from fb_marketplace_serving.release.pointer import CURRENT, make_pointer, read_pointer, set_current
+from fb_marketplace_serving.storage.lake import Lake
+
+AT_ONCE = timedelta(0)
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return SmallLake(tmp_path / "lake")
+
+
+@pytest.fixture
+def three_days(lake):
+    """Three whole runs, of which the last found other photos."""
+    for day, keys in enumerate(("ab", "abc", "bcd"), start=1):
+        lake.whole_run(day, keys)
+    return lake
+
+
+def planned(lake, keep=1, unrecorded_for=AT_ONCE):
+    return plan_pruning(str(lake.root), keep, unrecorded_for)
+
+
+def names(plan, kind):
+    return [item.name for item in plan.items if item.kind == kind]
+
+
+def keys(url, version=None):
+    return "".join(
+        sorted(keyed_table.open_table(url, version).read(["key"]).column("key").to_pylist())
+    )
+
+
+def assert_whole(url):
+    """Whatever is pointed to is there: files of releases with their digests, files of runs, tables."""
+    store = Lake(url)
+    for name in store.sizes("releases"):
+        if name.endswith("Z.json"):
+            for artifact in release_artifacts(
+                store, read_manifest(url, name.removesuffix(".json"))
+            ):
+                read_verified(store, artifact)
+    filesystem, root = open_root(url)
+    for name in store.sizes("runs"):
+        run = name.removesuffix(".json")
+        assert filesystem.exists(f"{root}/05_model_input/splits.parquet/{run}/splits.parquet")
+        assert keys(f"{url}/{TABLE}", run)
+
+
+def test_all_stays_where_no_more_runs_are_than_are_kept(three_days):
+    """But for commits on the way to what a run left."""
+    before = three_days.files()
+
+    found = planned(three_days, keep=3)
+    prune.prune(found)
+
+    assert {item.kind for item in found.items} == {"table"}
+    assert {path for path in before if TABLE not in path} <= three_days.files()
+    assert_whole(str(three_days.root))
+
+
+def test_what_only_older_runs_need_goes(three_days):
+    prune.prune(planned(three_days))
+
+    left = three_days.files()
+    assert not [path for path in left if version(1) in path or version(2) in path]
+    assert sum(path.startswith("work/") for path in left) == 2
+    assert sum(path.endswith(".jpegs") for path in left) == 1
+    assert_whole(str(three_days.root))
+
+
+def test_nothing_is_left_to_go_the_second_time(three_days):
+    prune.prune(planned(three_days))
+
+    assert planned(three_days).items == ()
+
+
+def test_planning_removes_nothing(three_days):
+    before = three_days.files()
+
+    assert planned(three_days).bytes > 0
+    assert three_days.files() == before
+
+
+def test_what_would_go_takes_what_goes(three_days):
+    """But for what Lance writes of its own accord: transactions and hints."""
+
+    def size():
+        found = [three_days.root / path for path in three_days.files()]
+        return sum(path.stat().st_size for path in found if path.parent.name != "_transactions")
+
+    found, before = planned(three_days), size()
+    prune.prune(found)
+
+    assert before - size() == pytest.approx(found.bytes, abs=100)
+
+
+def test_what_a_kept_run_reads_stays_with_what_that_run_read(lake):
+    for day, (made, read) in enumerate(
+        [("encoder", {}), ("products", {}), ("index", {"encoder": version(1)}), ("index", {})], 1
+    ):
+        lake.file(f"06_models/{made}.bin", version(day))
+        lake.record(version(day), [made], read)
+    lake.file("06_models/encoder.bin", version(5))
+    lake.record(version(5), ["encoder"])
+
+    found = planned(lake, keep=3)
+
+    assert found.runs == (version(5), version(4), version(3), version(2), version(1))
+    assert names(planned(lake, keep=2), "run") == [version(3), version(1)]
+
+
+def test_what_a_run_that_begins_now_reads_stays_however_old(lake):
+    lake.file("06_models/encoder.bin", version(1))
+    lake.record(version(1), ["encoder"])
+    for day in range(2, 9):
+        lake.file("03_primary/products.parquet", version(day))
+        lake.record(version(day), ["products"])
+
+    assert planned(lake).runs == (version(8), version(1))
+
+
+def test_the_release_in_force_stays_with_its_photos_after_a_rollback(three_days):
+    url = str(three_days.root)
+    set_current(url, version(1), read_pointer(url))
+
+    prune.prune(planned(three_days))
+
+    assert set(three_days.files()) >= {f"releases/{version(day)}.json" for day in (1, 3)}
+    assert f"runs/{version(1)}.json" not in three_days.files()
+    assert_whole(url)
+
+
+def test_a_release_put_in_force_after_planning_stops_the_prune(three_days):
+    url, found = str(three_days.root), planned(three_days)
+    set_current(url, version(1), read_pointer(url))
+    before = three_days.files()
+
+    with pytest.raises(UserError, match=f"found {version(1)}"):
+        prune.prune(found)
+
+    assert three_days.files() == before
+
+
+def test_a_damaged_pointer_stops_the_prune(three_days):
+    three_days.put(CURRENT, b"{")
+
+    with pytest.raises(UserError, match="fb-serve rollback"):
+        planned(three_days)
+
+
+def test_keeping_nothing_is_refused(three_days):
+    with pytest.raises(UserError, match="--keep 0"):
+        planned(three_days, keep=0)
+
+
+def killed(lake, day):
+    """A run that was killed before it wrote its record."""
+    lake.file("03_primary/products.parquet", version(day))
+    lake.commit("bcde", version(day))
+    lake.commit("bcdef")
+    lake.put("work/fingerprint9/state_0001.safetensors")
+    lake.put("work/fingerprint9/state_0002.safetensors.77.part")
+
+
+def test_what_a_run_may_be_writing_is_left_alone(three_days):
+    killed(three_days, 4)
+    before = three_days.files()
+
+    found = planned(three_days, keep=3)
+    prune.prune(found)
+
+    assert found.going_on == (version(4),)
+    assert three_days.files() >= {path for path in before if version(4) in path}
+    assert keys(str(three_days.root / TABLE)) == "bcdef"
+
+
+def test_what_a_run_reads_that_goes_on_stays(three_days):
+    """It began on the second day, before the third run did, which ended meanwhile."""
+    three_days.file("08_reporting/report.json", "2026-01-02T18.00.00.000Z")
+
+    found = planned(three_days, unrecorded_for=timedelta(days=1))
+
+    assert version(2) in found.runs
+    assert version(1) not in found.runs
+    assert not names(found, "photos")
+
+
+def test_what_a_killed_run_left_goes_once_a_later_one_ended(three_days):
+    killed(three_days, 4)
+    three_days.whole_run(5, "bcd")
+    left = {
+        three_days.put("07_model_output/photos/.abc.jpegs.x1y2"),
+        three_days.put(".doctor-0123.part"),
+    }
+
+    found = planned(three_days, keep=5)
+    prune.prune(found)
+
+    assert names(found, "version") == [f"03_primary/products.parquet @ {version(4)}"]
+    assert names(found, "tag") == [f"{TABLE} @ {version(4)}"]
+    assert names(found, "work") == ["work/fingerprint9"]
+    assert left <= set(names(found, "leftover"))
+    assert not left & three_days.files()
+    assert planned(three_days, keep=5).items == ()
+    assert [keys(str(three_days.root / TABLE), version(day)) for day in (1, 2, 3, 5)] == [
+        *("ab", "abc", "bcd", "bcd")
+    ]
+
+
+def test_what_a_killed_run_left_stays_for_the_time_that_is_given(three_days):
+    killed(three_days, 4)
+    three_days.whole_run(5, "bcd")
+
+    assert not planned(three_days, keep=5, unrecorded_for=timedelta(hours=1)).items
+
+    hour_ago = time.time() - 3700
+    for path in three_days.root.rglob("*"):
+        os.utime(path, (hour_ago, hour_ago))
+    found = planned(three_days, keep=5, unrecorded_for=timedelta(hours=1))
+    assert {"version", "tag", "work"} <= {item.kind for item in found.items}
+
+
+def test_data_that_no_commit_names_goes(three_days):
+    prune.prune(planned(three_days, keep=3))
+    stray = three_days.put(f"{TABLE}/data/stray.lance", b"x" * 5000)
+
+    found = planned(three_days, keep=3)
+    prune.prune(found)
+
+    assert names(found, "table") == [TABLE]
+    assert found.bytes == 5000
+    assert stray not in three_days.files()
+
+
+def test_data_of_a_commit_that_may_be_going_on_stays(three_days):
+    prune.prune(planned(three_days, keep=3))
+    three_days.put(f"{TABLE}/data/stray.lance")
+
+    assert planned(three_days, keep=3, unrecorded_for=timedelta(hours=1)).items == ()
+
+
+def test_a_training_stays_whose_model_is_kept_and_any_that_is_fresh(three_days):
+    assert names(planned(three_days, keep=2), "work") == ["work/fingerprint1"]
+    assert not names(planned(three_days, keep=2, unrecorded_for=timedelta(hours=1)), "work")
+
+
+def test_what_is_no_run_s_is_left_alone(three_days):
+    foreign = {
+        three_days.put("01_raw/Assets/Products.csv"),
+        three_days.put(f"01_raw/images/{version(1)}/images"),
+        three_days.put("08_reporting/.gitkeep", b""),
+        three_days.put("08_reporting/notes.txt"),
+        three_days.put("keep/notes.txt"),
+    }
+    keyed_table.tag(str(three_days.root / TABLE), "of-mine", 2)
+
+    prune.prune(planned(three_days))
+
+    assert foreign <= three_days.files()
+    assert keys(str(three_days.root / TABLE), "of-mine") is not None
+
+
+@pytest.mark.parametrize("step", range(1, 26, 4))
+def test_a_prune_that_is_killed_leaves_whole_things_and_is_taken_up(three_days, monkeypatch, step):
+    url, done, remove = str(three_days.root), [], prune._remove
+
+    def dies(lake, item):
+        if len(done) == step:
+            raise KeyboardInterrupt
+        done.append(item)
+        remove(lake, item)
+
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(prune, "_remove", dies)
+        prune.prune(planned(three_days))
+    assert_whole(url)
+
+    # A week has not passed since, and yet what it left is known to be nobody's.
+    prune.prune(planned(three_days, unrecorded_for=timedelta(days=7)))
+
+    left = three_days.files()
+    assert not [path for path in left if version(1) in path or version(2) in path]
+    assert sum(path.endswith(".jpegs") for path in left) == 1
+    assert JOURNAL not in left
+    assert_whole(url)
+
+
+@pytest.fixture(scope="module")
+def seaweed():
+    with seaweedfs.running() as server:
+        yield server
+
+
+def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkeypatch):
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    killed(three_days, 4)
+    three_days.whole_run(5, "bcd")
+    url = f"{seaweed.make_bucket('pruned')}/lake"
+    seaweed.upload(three_days.root, url)
+    filesystem, root = open_root(url)
+    at = {"Bucket": "pruned", "Key": "lake/07_model_output/large"}
+    begun = filesystem.call_s3("create_multipart_upload", **at)["UploadId"]
+    filesystem.call_s3("upload_part", **at, UploadId=begun, PartNumber=1, Body=b"x" * 5_242_880)
+
+    assert not names(plan_pruning(url, 1), "upload")
+
+    found = plan_pruning(url, 1, AT_ONCE)
+    on_disk = planned(three_days)
+    prune.prune(found)
+
+    told = [(item.kind, item.name, item.bytes) for item in found.items if item.kind != "upload"]
+    assert told == [(item.kind, item.name, item.bytes) for item in on_disk.items]
+    assert [(item.name, item.bytes) for item in found.items if item.kind == "upload"] == [
+        ("lake/07_model_output/large", 5_242_880)
+    ]
+    assert plan_pruning(url, 1, AT_ONCE).items == ()
+    assert not [path for path in filesystem.find(root) if version(1) in path]
+    assert filesystem.call_s3("list_multipart_uploads", Bucket="pruned").get("Uploads") is None
+    assert_whole(url)
+
+
+def test_pointer_is_what_a_reader_follows(three_days):
+    """The pointer is written by no prune."""
+    prune.prune(planned(three_days))
+
+    assert (three_days.root / CURRENT).read_bytes() == make_pointer(version(3))

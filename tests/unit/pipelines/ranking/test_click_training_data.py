@@ -1,0 +1,292 @@
+"""Clicks in a market whose listings say the same, and are of two kinds: told at length, and shortly."""
+
+from itertools import cycle
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders import tiny_text_encoder as tiny
+from support.builders.small_market import facts, listing
+
+from fb_marketplace.parameters.ranking import RankerParameters
+from fb_marketplace.pipelines.ranking import lambdamart
+from fb_marketplace.pipelines.ranking.click_log import read_feedback
+from fb_marketplace.pipelines.ranking.click_training_data import click_dataset, propensity_weight
+from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
+from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
+from fb_marketplace.storage.feedback_source import FeedbackSource
+from fb_marketplace.storage.vectors import VectorTable
+from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.feedback.events import (
+    ClickLine,
+    RequestedFilters,
+    SearchLine,
+    new_search_id,
+    now,
+)
+from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
+
+COUNT, SIZE = 60, 4
+LENGTH = FEATURES.index("description_words")
+LONG, SHORT = 200, 10
+WORDS = "red chair"
+SPLITS = ("train", "train", "train", "validation", "validation", "test")
+
+
+def name(number):
+    return f"p{number:02}"
+
+
+def is_long(product_id):
+    return int(product_id[1:]) // len(SPLITS) % 2 == 0
+
+
+def split_of(product_id):
+    return SPLITS[int(product_id[1:]) % len(SPLITS)]
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    monkeypatch.setattr(lambdamart, "openmp_threads", lambda: 1)
+
+
+@pytest.fixture(scope="module")
+def training(base_parameters):
+    few = {"most_trees": 20, "patience": 5, "least_in_leaf": 5, "rate": 0.2, "least_clicks": 50}
+    return RankerParameters.model_validate(base_parameters["ranker"] | few)
+
+
+@pytest.fixture(scope="module")
+def market():
+    names = [name(number) for number in range(COUNT)]
+    encoder = TextEncoder.from_bytes(tiny.graph(pictured=SIZE), tiny.tokenizer())
+    drawn = np.random.default_rng(0).normal(size=(COUNT, SIZE))
+    photos = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    owner = {f"i-{each}": each for each in names}
+    splits = [(image, each, each, split_of(each)) for image, each in owner.items()]
+    return SearchEvaluationData(
+        products=pd.DataFrame({"product_id": names, "title": WORDS, "description": ""}),
+        splits=pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
+        duplicate_groups=pd.DataFrame({"image_id": [], "group": []}, dtype="object"),
+        photos=VectorTable(tuple(owner), photos),
+        pictures=VectorTable(tuple(owner), photos),
+        probabilities=VectorTable(tuple(owner), np.ones((COUNT, 1), np.float32)),
+        photo_products=owner,
+        texts=VectorTable(tuple(names), encoder.encode([WORDS] * COUNT).meaning),
+        encoder=encoder,
+        shown={each: listing(each, 5.0, title=WORDS) for each in names},
+        facts=facts(names, description_words=[LONG if is_long(each) else SHORT for each in names]),
+        labels=("Home",),
+    )
+
+
+def shown_and_clicked(pages, words=WORDS, offset=0):
+    """A table of feedback; of each page, what it showed and what of that was clicked."""
+    return pd.DataFrame(
+        [
+            (f"{number:032x}", words, product, offset + place, product in clicked)
+            for number, (shown, clicked) in enumerate(pages)
+            for place, product in enumerate(shown, start=1)
+        ],
+        columns=["search_id", "words", "product_id", "position", "clicked"],
+    )
+
+
+def learned_listings():
+    names = [name(number) for number in range(COUNT) if split_of(name(number)) != "test"]
+    return (
+        [each for each in names if is_long(each)],
+        [each for each in names if not is_long(each)],
+    )
+
+
+def draw_biased(pages, seed=2):
+    """Pages that mostly show the short above the long, to people who like the long twice as much, and
+    look at what stands at place p once in p times."""
+    random = np.random.default_rng(seed)
+    long, short = learned_listings()
+    drawn = []
+    for _ in range(pages):
+        first, second = (short, long) if random.random() < 0.98 else (long, short)
+        shown = [
+            *random.choice(first, 3, replace=False).tolist(),
+            *random.choice(second, 3, replace=False).tolist(),
+        ]
+        clicked = {
+            product
+            for place, product in enumerate(shown, start=1)
+            if random.random() < 1 / place and random.random() < (0.8 if is_long(product) else 0.4)
+        }
+        drawn.append((shown, clicked))
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def teach(market, weighing):
+    """Make lessons of feedback."""
+    gallery = market.gallery_without("test", weighing)
+
+    def teach(feedback, parameters):
+        return click_dataset(feedback, gallery, market.asker(), market.labels, parameters)
+
+    return teach
+
+
+@pytest.fixture(scope="module")
+def gain_of_length(market, weighing):
+    """Say how much higher a ranker scores listings that are told at length."""
+    (found, *_) = market.searches("test", weighing)
+
+    def gain(model):
+        scores = Ranker.from_bytes(model).scores(found.features)
+        lengths = found.features[:, LENGTH]
+        return scores[lengths == LONG].mean() - scores[lengths == SHORT].mean()
+
+    return gain
+
+
+def test_weighted_by_its_place_a_click_teaches_what_is_better_and_counted_plainly_what_was_shown_first(
+    market, weighing, training, gain_of_length
+):
+    feedback = shown_and_clicked(draw_biased(600))
+    clicked = feedback[feedback["clicked"]]
+    assert (clicked["product_id"].map(is_long)).mean() < 0.5, "the plain count misleads"
+    plain = training.model_copy(update={"position_bias": 0.0})
+
+    fair = train_ranker(market, weighing, feedback, training)
+    misled = train_ranker(market, weighing, feedback, plain)
+
+    assert gain_of_length(fair.ranker) > 0.05
+    assert gain_of_length(misled.ranker) < -0.05
+
+
+def test_what_a_server_wrote_trains_a_ranker(market, weighing, training, gain_of_length, tmp_path):
+    log = FeedbackWriter(tmp_path, lambda _: None)
+    queries = cycle([WORDS, "red", "chair", "old chair", "red bike", "blue"])
+    for (shown, _), words in zip(draw_biased(200), queries, strict=False):
+        clicked = {product for product in shown if is_long(product)}
+        search_id = new_search_id()
+        line = SearchLine(
+            search_id=search_id,
+            time=now(),
+            release="v1",
+            words=words,
+            filters=RequestedFilters(),
+            offset=0,
+            shown=shown,
+        )
+        log.add("searches", line)
+        for product in sorted(clicked):
+            log.add("clicks", ClickLine(search_id=search_id, time=now(), product_id=product))
+    log.close()
+    feedback = read_feedback(FeedbackSource(str(tmp_path)))
+
+    trained = train_ranker(market, weighing, feedback, training)
+
+    assert trained.card["learned_from"] == "feedback"
+    clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
+    assert trained.card["clicked"] == trained.card["clicked_and_known"] == clicked
+    assert trained.card["searches"] == feedback["clicked"].sum()
+    assert gain_of_length(trained.ranker) > 0
+
+
+def test_too_few_clicks_leave_it_to_the_rules(market, weighing, training):
+    nothing = shown_and_clicked([])
+    few = shown_and_clicked(draw_biased(20))
+    without_clicks = shown_and_clicked([(shown, []) for shown, _ in draw_biased(100)])
+
+    by_rules = train_ranker(market, weighing, nothing, training)
+
+    assert by_rules.card["learned_from"] == "rules"
+    assert by_rules.card["clicked"] == 0
+    for feedback in (few, without_clicks):
+        trained = train_ranker(market, weighing, feedback, training)
+        assert trained.card["learned_from"] == "rules"
+        assert trained.ranker == by_rules.ranker
+
+
+def test_clicks_that_nothing_can_be_learned_from_are_not_counted_as_enough(
+    market, weighing, training
+):
+    gone = shown_and_clicked([(["gone", "lost"], ["gone"])] * 100)
+
+    trained = train_ranker(market, weighing, gone, training)
+
+    assert trained.card["learned_from"] == "rules"
+    assert (trained.card["clicked"], trained.card["clicked_and_known"]) == (100, 0)
+    assert trained.card["left_out"] == 200
+
+
+def test_listings_of_the_test_split_are_neither_learned_from_nor_there(teach, training):
+    tested = [name(number) for number in range(COUNT) if split_of(name(number)) == "test"]
+    kept = [name(0), name(3)]
+    feedback = shown_and_clicked([([tested[0], *kept, tested[1]], [tested[0], kept[1]])])
+
+    found = teach(feedback, training)
+
+    assert found.lessons.sizes.tolist() == [2]
+    assert found.left_out == 2
+    assert found.searches == 1
+
+
+def test_each_click_is_a_lesson_against_what_was_shown_and_not_clicked(teach, training):
+    long, short = name(0), name(6)
+    assert (is_long(long), is_long(short)) == (True, False)
+    feedback = shown_and_clicked([([short, name(7), long], [short, long])], offset=4)
+
+    lessons = teach(feedback, training).lessons
+
+    assert lessons.sizes.tolist() == [2, 2]
+    assert sorted(lessons.grades[:2]) == sorted(lessons.grades[2:]) == [0, 2]
+    lengths = {
+        float(weight): float(length)
+        for weight, length, grade in zip(
+            lessons.weights, lessons.features[:, LENGTH], lessons.grades, strict=True
+        )
+        if grade
+    }
+    assert lengths == {5.0: SHORT, 7.0: LONG}
+    assert lessons.weights.tolist() in ([5.0, 5.0, 7.0, 7.0], [7.0, 7.0, 5.0, 5.0])
+
+
+def test_searches_for_the_same_words_are_of_one_group_of_folds(teach, training):
+    one = shown_and_clicked([([name(0), name(1)], [name(0)])] * 2)
+    other = shown_and_clicked([([name(0), name(1)], [name(1)])], words="chair")
+    other["search_id"] = "f" * 32
+
+    groups = teach(pd.concat([one, other]), training).lessons.groups
+
+    assert sorted(groups) == ["chair", WORDS, WORDS]
+
+
+def test_where_all_searches_are_for_the_same_words_each_is_a_group_of_its_own(teach, training):
+    shown = [name(0), name(1), name(2)]
+    feedback = shown_and_clicked([(shown, shown[:2]), (shown, shown[:1])])
+
+    groups = teach(feedback, training).lessons.groups
+
+    assert groups[0] == groups[1] != groups[2]
+
+
+def test_pages_without_a_click_or_with_nothing_else_teach_nothing(teach, training):
+    feedback = shown_and_clicked(
+        [([name(0), name(1)], []), ([name(0), name(1)], [name(0), name(1)]), ([name(0)], [name(0)])]
+    )
+
+    found = teach(feedback, training)
+
+    assert (found.searches, len(found.lessons.sizes), len(found.lessons.features)) == (0, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("position", "bias", "weight"),
+    [(1, 1.0, 1), (4, 1.0, 4), (4, 0.5, 2), (4, 0.0, 1), (10, 1.0, 10), (5000, 1.0, 10)],
+)
+def test_a_click_counts_for_as_many_as_were_not_made_for_want_of_a_look(
+    training, position, bias, weight
+):
+    told = training.model_copy(update={"position_bias": bias})
+
+    assert propensity_weight(position, told) == weight

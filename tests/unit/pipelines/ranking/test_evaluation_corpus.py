@@ -1,0 +1,85 @@
+import pytest
+from support.builders.stored_market import LABELS, PHOTO, PICTURE, SIDES, draw_tables, open_stored
+
+from fb_marketplace.errors import UserError
+
+WITH_WORDS = ("title", "short", "paraphrase", "both")
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_tables()
+
+
+@pytest.fixture(scope="module")
+def market(drawn, tmp_path_factory):
+    return open_stored(tmp_path_factory.mktemp("market"), drawn)
+
+
+@pytest.fixture(scope="module")
+def searched(market, weighing):
+    return {side: market.searches(side, weighing) for side in SIDES}
+
+
+def test_a_gallery_is_of_the_listings_and_photos_of_its_split(market, drawn, weighing):
+    for side in SIDES:
+        here = drawn.splits[drawn.splits["split"] == side]
+
+        found = market.gallery(side, weighing).searched
+
+        assert list(found.catalogue.product_ids) == sorted(here["product_id"].unique())
+        assert sorted(found.photos.image_ids) == sorted(here["image_id"].dropna())
+        assert (found.photos.dimension, found.pictures.dimension) == (PHOTO, PICTURE)
+        assert len(found.texts) == found.words.documents == len(found.catalogue)
+
+
+def test_groups_do_not_cross(market, searched, drawn, weighing):
+    """Whatever is asked for a listing, of its group it finds those of the split, and of others none."""
+    group = dict(zip(drawn.splits["product_id"], drawn.splits["group"], strict=True))
+    side_of = dict(zip(drawn.splits["group"], drawn.splits["split"], strict=True))
+    for side, found in searched.items():
+        ids = market.gallery(side, weighing).searched.catalogue.product_ids
+        assert found
+        for each in found:
+            assert side_of[each.asked.group] == side
+            assert group[each.asked.product_id] == each.asked.group
+            assert {side_of[group[ids[at]]] for at in each.pool.positions} == {side}
+
+
+def test_hidden_photos_stay_hidden(market, searched, drawn, weighing):
+    copies = drawn.duplicate_groups.groupby("group")["image_id"].agg(set).tolist()
+    asked_of_copies = 0
+    for side, found in searched.items():
+        image_ids = market.gallery(side, weighing).searched.photos.image_ids
+        for each in (each for each in found if each.asked.image_id is not None):
+            hidden = {each.asked.image_id}
+            hidden |= set().union(*(some for some in copies if hidden & some))
+            asked_of_copies += len(hidden) > 1
+
+            shown = {image_ids[row] for row in each.pool.row if row >= 0}
+
+            assert shown
+            assert not shown & hidden
+    assert asked_of_copies
+
+
+def test_the_listing_that_is_asked_for_can_be_found_without_the_photo(searched):
+    for found in searched.values():
+        for each in found:
+            assert each.available[3] == 1
+            assert each.asked.kind in WITH_WORDS or (each.grades == 3).sum() == 1
+
+
+def test_pictures_and_photos_are_of_the_same_listings(market):
+    assert set(market.pictures.ids) == set(market.photos.ids) == set(market.photo_products)
+    assert market.labels == tuple(LABELS)
+    assert market.probabilities.matrix.shape == (len(market.photos.ids), len(LABELS))
+
+
+def test_a_split_without_photos_is_refused(drawn, tmp_path, weighing):
+    splits = drawn.splits.copy()
+    splits.loc[splits["split"] == "test", "image_id"] = None
+    market = open_stored(tmp_path, drawn._replace(splits=splits))
+
+    with pytest.raises(UserError, match=r"24 listings of the split test, none with a photo"):
+        market.gallery("test", weighing)

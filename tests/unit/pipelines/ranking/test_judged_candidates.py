@@ -1,0 +1,209 @@
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders import tiny_text_encoder as tiny
+from support.builders.small_market import facts, listing, unit
+
+from fb_marketplace.pipelines.ranking.judged_candidates import first_grades, judge_candidates
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
+from fb_marketplace.storage.vectors import VectorTable
+from fb_marketplace_serving.encoders.text import TextEncoder
+from fb_marketplace_serving.search.candidates import collect_candidates
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+
+LABELS = ("Home", "Sport")
+SIZE, PICTURED = 4, 5
+
+ROWS = [  # listing, family, title, path, photos
+    ("p", "f", "red chair", "Home / Chairs", ["p1", "p2"]),
+    ("q", "f", "red chair", "Home / Chairs", ["q1"]),
+    ("r", "r", "oak chair", "Home / Chairs", []),
+    ("s", "s", "red lamp", "Home / Lamps", ["s1"]),
+    ("t", "t", "old bike", "Sport", ["t1", "t2", "t3"]),
+]
+
+SHOWN = dict(
+    zip(
+        ["t3", "s1", "p2", "z1", "q1", "t1", "p1", "t2"],
+        unit(np.random.default_rng(1), 8, PICTURED),
+        strict=True,
+    )
+)
+"""Vectors of pictures, in an order of their own."""
+
+
+@pytest.fixture(scope="module")
+def encoder():
+    return TextEncoder.from_bytes(tiny.graph(pictured=PICTURED), tiny.tokenizer())
+
+
+@pytest.fixture(scope="module")
+def market(encoder, weighing):
+    """A gallery of five listings, of which two show the same thing, who asks it, and all searches."""
+    names, families, titles, paths, photos = map(list, zip(*ROWS, strict=True))
+    products = pd.DataFrame({"product_id": names, "title": titles, "description": ""})
+    owner = {image: name for name, images in zip(names, photos, strict=True) for image in images}
+    random = np.random.default_rng(0)
+    drawn = random.normal(size=(len(owner), SIZE))
+    embeddings = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
+    embeddings[2] = embeddings[0]  # q shows a copy of p's photo
+    vectors = VectorTable(tuple(owner), embeddings)
+    probabilities = random.dirichlet([1, 1], len(owner)).astype(np.float32)
+    gallery = SearchCorpus(
+        products.iloc[::-1],
+        {name: listing(name, 5.0, path) for name, path in zip(names, paths, strict=True)},
+        facts([*names, "z"], [*families, "f"]),
+        vectors,
+        VectorTable(tuple(SHOWN), np.stack(list(SHOWN.values()))),
+        owner | {"z1": "z"},
+        VectorTable(tuple(names), encoder.encode(titles).meaning),
+        weighing,
+    )
+    splits = pd.DataFrame(
+        [(image, name, families[names.index(name)], "test") for image, name in owner.items()]
+        + [(None, "r", "r", "test")],
+        columns=["image_id", "product_id", "group", "split"],
+    )
+    copies = pd.DataFrame({"image_id": ["p1", "q1"], "group": ["p1", "p1"]})
+    asker = QueryEncoder(encoder, vectors, VectorTable(tuple(owner), probabilities))
+    return gallery, asker, make_queries(products, splits, copies, "test")
+
+
+@pytest.fixture(scope="module")
+def found(market):
+    gallery, asker, searches = market
+    return judge_candidates(gallery, asker, searches, LABELS)
+
+
+def of(found, kind, product):
+    (one,) = [each for each in found if each.asked[:2] == (kind, product)]
+    return one
+
+
+def test_each_search_is_put_once_in_order(market, found):
+    assert [each.asked for each in found] == market[2]
+
+
+def test_what_is_found_and_said_of_it_is_what_a_server_would(market, found):
+    gallery, asker, _ = market
+    for each in found:
+        query = asker.query(each.asked)
+        rows = gallery.rows_without(each.asked.hidden)
+
+        pool = collect_candidates(gallery.searched, query, rows=rows)
+
+        assert each.pool.positions.tolist() == pool.positions.tolist()
+        np.testing.assert_array_equal(
+            each.features,
+            compute_features(pool, query, gallery.searched.catalogue, LABELS, rows=rows),
+        )
+
+
+def test_grades_say_what_a_candidate_has_to_do_with_the_listing(market, found):
+    ids = market[0].searched.catalogue.product_ids
+    for product, grades in {
+        "p": {"p": 3, "q": 3, "r": 2, "s": 1, "t": 0},
+        "s": {"p": 1, "q": 1, "r": 1, "s": 3, "t": 0},
+        "t": {"p": 0, "q": 0, "r": 0, "s": 0, "t": 3},
+    }.items():
+        one = of(found, "title", product)
+
+        told = zip(one.pool.positions, one.grades, strict=True)
+        assert {ids[at]: grade for at, grade in told} == {
+            ids[at]: grades[ids[at]] for at in one.pool.positions
+        }
+        assert len(one.pool) == 5  # by meaning all are found
+
+
+def test_copies_and_what_stands_in_the_same_place_are_graded_so_found_or_not(market):
+    gallery, _, _ = market
+
+    grades = {
+        product: gallery.grades(SearchQuery("title", product, "", "", None, frozenset())).tolist()
+        for product in "pqrst"
+    }
+
+    assert grades == {
+        "p": [3, 3, 2, 1, 0],
+        "q": [3, 3, 2, 1, 0],
+        "r": [2, 2, 3, 1, 0],
+        "s": [1, 1, 1, 3, 0],
+        "t": [0, 0, 0, 0, 3],
+    }
+
+
+def test_as_many_of_each_grade_are_there_as_families_have_it(found):
+    assert of(found, "title", "p").available.tolist() == [1, 1, 1, 1]
+    assert of(found, "title", "s").available.tolist() == [1, 2, 0, 1]
+    assert of(found, "title", "t").available.tolist() == [3, 0, 0, 1]
+
+
+def test_the_photo_that_is_asked_and_its_copies_are_not_found(market, found):
+    gallery = market[0]
+    one = of(found, "photo", "p")
+    assert one.asked.hidden == {"p1", "q1"}
+
+    shown = {gallery.searched.photos.image_ids[row] for row in one.pool.row if row >= 0}
+
+    assert "p2" in shown
+    assert not shown & one.asked.hidden
+    assert gallery.searched.catalogue.position("q") not in one.pool.positions
+
+
+def test_hidden_photos_are_not_counted_among_a_listings_own(market, found):
+    one = of(found, "both", "p")
+    counts = dict(
+        zip(one.pool.positions.tolist(), one.features[:, FEATURES.index("photos")], strict=True)
+    )
+
+    assert counts == {0: 1, 1: 0, 2: 0, 3: 1, 4: 3}
+
+
+def test_a_search_by_words_knows_no_photo_and_the_other_way_round(market):
+    _, asker, searches = market
+    for asked in searches:
+        query = asker.query(asked)
+        assert (query.photo is not None) == (asked.kind in ("photo", "both"))
+        assert (query.photo_categories is not None) == (asked.kind in ("photo", "both"))
+        assert bool(query.words) == (asked.kind != "photo")
+        assert (query.meaning is not None) == (query.pictured is not None) == bool(query.words)
+
+
+def test_nothing_of_the_listing_is_asked_but_its_words_and_its_photo(market):
+    _, asker, searches = market
+    for asked in searches:
+        other = SearchQuery(asked.kind, "x", "y", asked.words, asked.image_id, frozenset())
+
+        for one, same in zip(asker.query(asked), asker.query(other), strict=True):
+            np.testing.assert_array_equal(one, same)
+
+
+def test_the_pictures_of_each_row_are_of_the_photo_of_that_row(market):
+    searched = market[0].searched
+
+    assert searched.pictures.image_ids == searched.photos.image_ids
+    rows = searched.pictures.vectors(np.arange(len(searched.pictures)))
+    assert rows.tolist() == [SHOWN[name].tolist() for name in searched.photos.image_ids]
+
+
+def test_a_gallery_without_hidden_photos_has_no_filter(market):
+    assert market[0].rows_without(frozenset()) is None
+    assert market[0].rows_without(frozenset({"p2", "of another split"})).sum() == 6
+
+
+def test_the_first_hits_are_the_best_of_their_families(found):
+    one = of(found, "title", "p")  # grades 3 3 2 1 0, the first two of one family
+    scores = np.array([1.0, 5.0, 4.0, 3.0, 3.0])
+
+    assert first_grades(scores, one, 3).tolist() == [3, 2, 1]
+    assert first_grades(-scores, one, 10).tolist() == [3, 1, 0, 2, *[0] * 6]
+    assert first_grades(-scores, one, 1).tolist() == [3]
+
+
+def test_only_candidates_that_count_are_hits(found):
+    one = of(found, "title", "p")
+    counted = np.array([False, False, True, False, True])
+
+    assert first_grades(np.arange(5.0), one, 3, counted).tolist() == [0, 2, 0]
+    assert first_grades(np.arange(5.0), one, 2, np.zeros(5, np.bool_)).tolist() == [0, 0]

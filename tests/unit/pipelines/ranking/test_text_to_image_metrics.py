@@ -1,0 +1,111 @@
+from itertools import combinations
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from support.builders.small_market import count_words, facts, listing
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.ranking.text_to_image_metrics import (
+    evaluate_text_to_image,
+    random_recall,
+)
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import SearchIndexes
+from fb_marketplace_serving.search.listing_store import ListingStore
+
+COUNT = 24
+
+
+class Encoder:
+    """Knows where the pictures of each title lie."""
+
+    def __init__(self, places):
+        self.places = places
+
+    def encode(self, titles):
+        return SimpleNamespace(pictured=np.stack([self.places[title] for title in titles]))
+
+
+def direction(at):
+    return np.eye(COUNT + 1, dtype=np.float32)[at]
+
+
+@pytest.fixture
+def gallery():
+    """Twenty-four photos, each in a direction of its own: p and q, of Home, have two and one of them.
+
+    r, of Home, has the next nine, s, of Sport, the rest, and t none.
+    """
+    owners = ["p"] * 2 + ["q"] + ["r"] * 9 + ["s"] * 12
+    ids = [f"i{row}" for row in range(COUNT)]
+    pictures = Index.build_flat(np.eye(COUNT, COUNT + 1, dtype=np.float32), ids, owners)
+    photos = Index.build_flat(np.eye(COUNT, dtype=np.float32)[::-1].copy(), ids, owners)
+    names = list("pqrst")
+    shown = {name: listing(name, path="Sport" if name == "s" else "Home") for name in names}
+    texts = Index.build_flat(np.eye(5, dtype=np.float32), names, names)
+    catalogue = ListingStore(photos, shown, facts(names))
+    return SimpleNamespace(
+        searched=SearchIndexes(catalogue, photos, pictures, texts, count_words(names))
+    )
+
+
+@pytest.mark.parametrize(
+    ("photos", "own"), [(8, 1), (8, 3), (8, 5), (8, 6), (8, 8), (3, 1), (2, 1)]
+)
+def test_the_chance_is_that_of_all_ways_to_draw_three(photos, own):
+    draws = list(combinations(range(photos), min(3, photos)))
+
+    share = np.mean([min(draw) < own for draw in draws])
+
+    assert random_recall(photos, own, 3) == pytest.approx(share)
+
+
+def test_the_chance_among_many_photos_is_as_exact():
+    drawn = np.random.default_rng(0).hypergeometric(4, 496, 10, 200_000)
+
+    assert random_recall(500, 4, 10) == pytest.approx(np.mean(drawn > 0), abs=0.002)
+    assert random_recall(10_000_000, 1, 10) == pytest.approx(1e-6, rel=0.05)
+
+
+def test_a_title_whose_pictures_lie_by_its_own_photo_finds_it(gallery, measuring):
+    encoder = Encoder({"a p": direction(1), "a q": direction(2)})
+    titles = [("p", "g", "a p"), ("q", "h", "a q")]
+
+    found = evaluate_text_to_image(gallery, encoder, titles, measuring)
+
+    assert found["recall_at_10"]["value"] == 1
+    assert found["photos"] == COUNT
+    # Of twelve photos of Home ten are drawn.
+    chances = [1 - 1 / 66, 10 / 12]
+    assert found["in_category"]["value"] == pytest.approx(np.mean(chances), abs=1e-4)
+    assert found["times"] == pytest.approx(1 / np.mean(chances), abs=0.01)
+
+
+def test_a_title_whose_pictures_lie_elsewhere_does_not(gallery, measuring):
+    """s's title is as near to each photo of r's and further from its own; q's is by its own."""
+    away = np.zeros(COUNT + 1, np.float32)
+    away[:12] = 1 / np.sqrt(12)
+    encoder = Encoder({"an s": away, "a q": direction(2)})
+
+    found = evaluate_text_to_image(
+        gallery, encoder, [("s", "g", "an s"), ("q", "h", "a q")], measuring
+    )
+
+    assert found["recall_at_10"]["value"] == 0.5
+    assert found["recall_at_10"]["groups"] == 2
+
+
+def test_listings_without_a_photo_are_not_asked_for(gallery, measuring):
+    encoder = Encoder({"a q": direction(2)})
+
+    found = evaluate_text_to_image(
+        gallery, encoder, [("t", "g", "a t"), ("q", "h", "a q")], measuring
+    )
+
+    assert found["recall_at_10"]["cases"] == found["in_category"]["cases"] == 1
+
+
+def test_where_none_has_a_photo_that_is_told(gallery, measuring):
+    with pytest.raises(UserError, match="nothing to measure"):
+        evaluate_text_to_image(gallery, Encoder({}), [("t", "g", "a t")], measuring)

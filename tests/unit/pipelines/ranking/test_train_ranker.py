@@ -1,0 +1,127 @@
+import pandas as pd
+import pytest
+from support.builders.stored_market import draw_tables, open_stored
+
+from fb_marketplace.pipelines.ranking import lambdamart
+from fb_marketplace.pipelines.ranking import train_ranker as learning
+from fb_marketplace.pipelines.ranking.click_log import join_clicks
+from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
+from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
+from fb_marketplace.schemas.retrieval import RankingQueryMetrics
+from fb_marketplace_serving.search.ranker import Ranker
+
+NO_CLICKS = join_clicks([], []).feedback
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    """Two threads wait for each other by spinning: on a busy machine that takes a hundred times as long."""
+    monkeypatch.setattr(lambdamart, "openmp_threads", lambda: 1)
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return draw_tables()
+
+
+@pytest.fixture(scope="module")
+def market(drawn, tmp_path_factory):
+    return open_stored(tmp_path_factory.mktemp("market"), drawn)
+
+
+@pytest.fixture(scope="module")
+def quick(growing):
+    return growing.model_copy(update={"most_trees": 3})
+
+
+@pytest.fixture(scope="module")
+def trained(market, weighing, quick):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lambdamart, "openmp_threads", lambda: 1)
+        return train_ranker(market, weighing, NO_CLICKS, quick)
+
+
+@pytest.fixture
+def measured(market, trained, weighing, measuring, store_file):
+    few = measuring.model_copy(update={"bootstrap_samples": 20})
+    return evaluate_ranking(market, store_file("ranker", trained.ranker), weighing, few)
+
+
+def test_no_search_by_other_words_is_learned_from(market, weighing, quick, monkeypatch):
+    taught = []
+    take = learning.lessons_of
+    monkeypatch.setattr(
+        learning, "ranking_dataset", lambda found: taught.extend(found) or take(found)
+    )
+
+    card = train_ranker(market, weighing, NO_CLICKS, quick).card
+
+    assert {each.asked.kind for each in taught} == set(KINDS) - {"paraphrase"}
+    every = market.searches("validation", weighing)
+    paraphrases = sum(each.asked.kind == "paraphrase" for each in every)
+    assert card["searches"] == len(taught) == len(every) - paraphrases
+    assert paraphrases > 0
+    assert card["candidates"] == sum(len(each.pool) for each in taught)
+
+
+def test_what_is_learned_is_of_the_validation_split_alone(
+    market, drawn, trained, weighing, quick, tmp_path
+):
+    sides = dict(zip(drawn.splits["product_id"], drawn.splits["split"], strict=True))
+    elsewhere = drawn.products["product_id"].map(sides) != "validation"
+    other = drawn.products.copy()
+    other.loc[elsewhere, "title"] = "blue bike"
+    other.loc[elsewhere, "price"] = 1.0
+
+    changed = train_ranker(
+        open_stored(tmp_path, drawn._replace(products=other)), weighing, NO_CLICKS, quick
+    )
+
+    assert changed == trained
+
+
+def test_the_ranker_is_one_that_is_served(trained):
+    assert Ranker.from_bytes(trained.ranker)
+    assert trained.card["trees"] >= 1
+
+
+def test_what_is_measured_is_of_the_test_split_alone(measured, drawn):
+    here = drawn.splits[drawn.splits["split"] == "test"]
+
+    assert set(measured.searches["product_id"]) == set(here["product_id"])
+    assert set(measured.searches["group"]) == set(here["group"])
+    assert measured.metrics["listings"] == here["product_id"].nunique()
+    assert measured.metrics["words_to_pictures"]["photos"] == here["image_id"].notna().sum()
+
+
+def test_every_kind_of_search_is_measured_once_by_each_method(measured):
+    searches = measured.searches
+    RankingQueryMetrics.validate(searches)
+
+    assert set(searches["kind"]) == set(KINDS)
+    assert measured.metrics["searches"].keys() == {*KINDS, "all"}
+    everywhere = {"ranker", "fusion", "chance"}
+    by_words, by_photo = {"words", "meaning", "pictured"}, {"picture"}
+    for kind, sources in {
+        "title": by_words,
+        "paraphrase": by_words,
+        "photo": by_photo,
+        "both": by_words | by_photo | {"both"},
+    }.items():
+        assert set(searches[searches["kind"] == kind]["method"]) == everywhere | sources
+
+
+def test_titles_are_put_to_the_photos_of_listings_that_have_one(measured, drawn):
+    here = drawn.splits[drawn.splits["split"] == "test"].dropna(subset=["image_id"])
+
+    recall = measured.metrics["words_to_pictures"]["recall_at_10"]
+    assert recall["cases"] == here["product_id"].nunique()
+
+
+def test_the_same_is_measured_each_time(measured, market, trained, weighing, measuring, store_file):
+    few = measuring.model_copy(update={"bootstrap_samples": 20})
+
+    again = evaluate_ranking(market, store_file("again", trained.ranker), weighing, few)
+
+    pd.testing.assert_frame_equal(again.searches, measured.searches)
+    assert again.metrics == measured.metrics

@@ -1,0 +1,235 @@
+import io
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from support.builders import small_search
+
+from fb_marketplace.ml.batch_inference import open_encoder
+from fb_marketplace.parameters.release import ReleaseParameters
+from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
+from fb_marketplace.pipelines.release.build_manifest import (
+    build_manifest,
+    describe_release,
+    make_artifact,
+)
+from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.search.listings import read_listings
+from fb_marketplace_serving.storage.lake import Lake
+
+PRODUCTS = pd.DataFrame(
+    {
+        "row": [0, 1],
+        "product_id": ["q", "p"],
+        "title": ["Oak table", "Bike"],
+        "price": [45.0, 0.0],
+        "currency": ["GBP", "GBP"],
+        "category": ["Home", "Sport"],
+        "category_path": ["Home / Tables", "Sport / Bikes"],
+        "town": ["Leeds", None],
+        "county": [None, None],
+        "seller": ["Ann", "Bob"],
+    }
+)
+
+
+SEARCH = {
+    "facts": "listing_facts",
+    "places": "places",
+    "words": "word_index",
+    "text_encoder": "text_encoder",
+    "tokenizer": "text_tokenizer",
+    "texts": "text_index",
+    "text_ids": "text_index_ids",
+    "pictures": "picture_index",
+    "picture_ids": "picture_index_ids",
+    "ranker": "ranker",
+    "price_notes": "price_notes",
+    "provenance": "provenance",
+}
+"""What the catalog calls the artifacts that a search by words needs."""
+
+
+def parameters(canaries):
+    return ReleaseParameters(
+        canaries=canaries, floors={}, compare=True, bootstrap_samples=100, confidence=0.95, seed=0
+    )
+
+
+@pytest.fixture
+def made(tmp_path, colour_encoder, store_photos, draw_photo):
+    """What a run has put into the lake."""
+    images = store_photos({f"photo {seed}": draw_photo(seed) for seed in range(6)})
+    encoder = open_encoder(colour_encoder)
+    order = images.order("image_id").tolist()
+    rows = images.take(order, ["image_id", "jpeg"]).to_pylist()
+    vectors = [
+        encoder.encode(canonical.decode_canonical(row["jpeg"])[None]).embeddings[0] for row in rows
+    ]
+    index = Index.build_flat(np.stack(vectors), [row["image_id"] for row in rows], list("ppqqqp"))
+    index_bytes, ids = index.to_bytes()
+    listings = build_listing_cards(PRODUCTS)
+    parts = small_search.make_parts(
+        pq.read_table(io.BytesIO(listings)), index.image_ids, index.product_ids
+    )
+    files = {
+        "encoder": colour_encoder,
+        "image_index": index_bytes,
+        "image_index_ids": ids,
+        "listings": listings,
+        "release_photos": pack_photos(images),
+        "release_measures": b"case by case",
+    } | {SEARCH[name]: data for name, data in parts.items()}
+    for name, content in files.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / FOLDER).mkdir(parents=True)
+    stored = {name: FileRef(str(tmp_path / name)) for name in files}
+    held = {}
+    for file in write_photo_files(images, stored["release_photos"], held):
+        (tmp_path / FOLDER / file.name).write_bytes(file.data)
+        held[file.name] = len(file.data)
+    return stored | {
+        "lake": Lake(str(tmp_path)),
+        "vision_labels": ["Arts", "Home", "Sport"],
+        "images": images,
+        "content_digests": {"products": "abc", "images": "def"},
+        "vision_metrics": {"test": {"top1": 0.5}},
+        "retrieval_metrics": {"recall": 0.4},
+        "ranking_metrics": {"ndcg": 0.3},
+        "price_note_metrics": {"coverage": 0.8},
+        "release_photo_files": held,
+        "passed_gate": {"refused": []},
+        "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
+        "parameters": parameters(3),
+    }
+
+
+def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
+    manifest = build_manifest(**made).model_copy(update={"version": "v1"})
+    publish(str(tmp_path), manifest)
+
+    opened = Release.open(str(tmp_path))
+
+    assert opened.manifest == manifest
+    assert opened.manifest.counts == {"photos": 6, "products": 2, "photo_files": 1}
+    assert opened.manifest.metrics == {
+        "vision": {"test": {"top1": 0.5}},
+        "retrieval": {"recall": 0.4},
+        "ranking": {"ndcg": 0.3},
+        "typical_prices": {"coverage": 0.8},
+        "gate": {"refused": []},
+    }
+    assert opened.manifest.abstention.threshold == 0.7
+    assert opened.photos.read("photo 3") == photo_of(made["images"], "photo 3")
+    assert opened.search.facts.product_ids == ("p", "q")
+
+
+def test_text_canaries_are_titles_and_what_the_encoder_makes_of_them(made):
+    told = {each.text: each for each in build_manifest(**made).text_canaries}
+
+    assert told.keys() == {"Oak table", "Bike"}
+    found = small_search.text_encoder().encode(["Oak table"])
+    np.testing.assert_allclose(told["Oak table"].meaning, found.meaning[0], atol=1e-6)
+    np.testing.assert_allclose(told["Oak table"].pictured, found.pictured[0], atol=1e-6)
+
+
+def test_a_release_may_be_described_without_what_words_are_searched_by(made, tmp_path):
+    names = {
+        "encoder": "encoder",
+        "index": "image_index",
+        "ids": "image_index_ids",
+        "listings": "listings",
+        "photos": "release_photos",
+        "measures": "release_measures",
+    }
+
+    manifest = describe_release(
+        made["lake"],
+        {name: made[stored] for name, stored in names.items()},
+        made["release_photo_files"],
+        made["abstention"],
+        made["vision_labels"],
+        made["images"],
+        made["content_digests"],
+        {},
+        1,
+    )
+
+    assert not manifest.is_searchable
+    assert Release.of_manifest(str(tmp_path), manifest).search is None
+
+
+def photo_of(images, image_id):
+    rows = images.read(["image_id", "jpeg"]).to_pylist()
+    return next(row["jpeg"] for row in rows if row["image_id"] == image_id)
+
+
+def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
+    assert [canary.image_id for canary in build_manifest(**made).canaries] == [
+        "photo 0",
+        "photo 2",
+        "photo 5",
+    ]
+
+
+def test_there_are_no_more_canaries_than_photos(made):
+    told = made | {"parameters": parameters(20)}
+
+    assert len({canary.image_id for canary in build_manifest(**told).canaries}) == 6
+
+
+def test_a_canary_finds_itself_first(made):
+    for canary in build_manifest(**made).canaries:
+        assert canary.neighbours[0] == canary.image_id
+
+
+def test_paths_are_relative_to_the_lake(made):
+    assert {each.path for each in build_manifest(**made).artifacts.values()} == {
+        "encoder",
+        "image_index",
+        "image_index_ids",
+        "listings",
+        "release_photos",
+        "release_measures",
+        *SEARCH.values(),
+    }
+
+
+@pytest.mark.parametrize("url", ["/elsewhere/encoder", "{lake}-beside/encoder"])
+def test_a_file_outside_the_lake_is_refused(made, url):
+    outside = FileRef(url.format(lake=made["lake"].url))
+
+    with pytest.raises(ValueError, match="is not in the lake"):
+        make_artifact(made["lake"], outside)
+
+
+def test_the_data_digest_changes_with_the_data(made):
+    other = made | {"content_digests": {"products": "abc", "images": "other"}}
+
+    assert build_manifest(**made).data_digest != build_manifest(**other).data_digest
+
+
+def test_the_server_reads_the_listings_that_were_made(made):
+    listings = read_listings(made["listings"].read())
+
+    assert list(listings) == ["p", "q"]
+    assert listings["q"].title == "Oak table"
+    assert listings["p"].town is None
+
+
+def test_listings_are_the_same_bytes_in_whatever_order_they_came():
+    assert build_listing_cards(PRODUCTS.iloc[::-1]) == build_listing_cards(PRODUCTS)
+
+
+def test_sealing_writes_nothing(made, tmp_path):
+    before = sorted(path for path in tmp_path.rglob("*"))
+    build_manifest(**made)
+
+    assert sorted(path for path in tmp_path.rglob("*")) == before

@@ -1,0 +1,110 @@
+import io
+from math import log
+
+import bm25s
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from support.builders.small_market import WORDS
+
+from fb_marketplace.ann.bm25 import build_bm25_index
+from fb_marketplace.pipelines.text.build_bm25 import build_bm25
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.tokenizer import terms
+
+
+def draw_products(count=150, seed=0):
+    random = np.random.default_rng(seed)
+    texts = [" ".join(random.choice(WORDS, random.integers(0, 12))) for _ in range(2 * count)]
+    ids = [f"p{place:03}" for place in range(count)]
+    return pd.DataFrame({"product_id": ids, "title": texts[:count], "description": texts[count:]})
+
+
+def products_of(*rows):
+    return pd.DataFrame(rows, columns=["product_id", "title", "description"])
+
+
+def test_scores_are_those_of_bm25s_over_titles_and_descriptions(weighing):
+    products = draw_products()
+    theirs = bm25s.BM25(k1=weighing.k1, b=weighing.b)
+    theirs.index(
+        [
+            terms(title) * weighing.title_weight + terms(description)
+            for title, description in zip(products["title"], products["description"], strict=True)
+        ],
+        show_progress=False,
+    )
+
+    found = build_bm25_index(products, weighing)
+
+    random = np.random.default_rng(1)
+    for _ in range(50):
+        query = " ".join(random.choice(WORDS, random.integers(1, 5), replace=False))
+        np.testing.assert_allclose(found.scores(query), theirs.get_scores(terms(query)), rtol=1e-6)
+
+
+def test_a_term_adds_what_the_formula_gives(weighing):
+    products = products_of(("p", "oak chair", "old oak"), ("q", "lamp", ""), ("r", "", "an oak"))
+
+    found = build_bm25_index(products, weighing)
+
+    k1, b, weight = weighing.k1, weighing.b, weighing.title_weight
+    lengths = [2 * weight + 2, weight, 2]
+    often = [weight + 1, 0, 1]  # "oak" in each
+    rare = log(1 + (3 - 2 + 0.5) / (2 + 0.5))
+    expected = [
+        rare * times / (times + k1 * (1 - b + b * length / (sum(lengths) / 3)))
+        for times, length in zip(often, lengths, strict=True)
+    ]
+    np.testing.assert_allclose(found.scores("oak"), expected, rtol=1e-6)
+
+
+def test_a_word_of_the_title_counts_as_often_as_told(weighing):
+    products = products_of(("p", "oak", "chair"), ("q", "chair", "oak"))
+
+    def score(weight):
+        return build_bm25_index(
+            products, weighing.model_copy(update={"title_weight": weight})
+        ).scores
+
+    even, heavy = score(1)("oak"), score(5)("oak")
+    assert even[0] == even[1]
+    assert heavy[0] > heavy[1]
+
+
+def test_documents_are_in_the_order_of_ids(weighing):
+    products = products_of(("q", "lamp", ""), ("p", "chair", ""), ("r", "oak", ""))
+
+    found = BM25Index.from_bytes(build_bm25(products, weighing))
+
+    places = {
+        word: np.flatnonzero(found.scores(word)).tolist() for word in ("chair", "lamp", "oak")
+    }
+    assert places == {"chair": [0], "lamp": [1], "oak": [2]}
+
+
+def test_the_bytes_hang_on_neither_the_order_of_rows_nor_that_of_a_set(weighing):
+    products = draw_products()
+
+    data = build_bm25(products, weighing)
+
+    assert build_bm25(products.sample(frac=1, random_state=0), weighing) == data
+    vocabulary = pq.read_table(io.BytesIO(data)).column("term").to_pylist()
+    assert vocabulary == sorted(set(vocabulary))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [],
+        [("p", "", ""), ("q", "!!!", "…")],
+        [("p", "!!!", ""), ("q", "oak", "")],
+        [("p", "oak", ""), ("q", "", "")],
+    ],
+)
+def test_listings_without_a_word_are_documents_too(weighing, rows):
+    found = BM25Index.from_bytes(build_bm25(products_of(*rows), weighing))
+
+    assert found.documents == len(rows)
+    assert [score > 0 for score in found.scores("oak")] == [title == "oak" for _, title, _ in rows]

@@ -1,0 +1,59 @@
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders.small_market import unit
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.text.build_text_index import build_text_index
+from fb_marketplace_serving.ann.index import Index
+
+NAMES = [f"p{number:02}" for number in range(30)]
+MEANINGS = dict(zip(NAMES, unit(np.random.default_rng(0), len(NAMES), 6), strict=True))
+
+
+@pytest.fixture
+def stored(store_meanings):
+    mixed = np.random.default_rng(1).permutation(NAMES).tolist()
+    return store_meanings({name: MEANINGS[name] for name in mixed})
+
+
+def listings(names):
+    return pd.DataFrame({"product_id": names})
+
+
+def test_row_i_is_the_listing_at_position_i(stored, indexing):
+    built = build_text_index(stored, listings(NAMES[::-1]), indexing)
+
+    index = Index.from_bytes(built.vectors, built.ids)
+    assert list(index.image_ids) == list(index.product_ids) == NAMES
+    np.testing.assert_array_equal(
+        index.vectors(np.arange(len(NAMES))), np.stack(list(MEANINGS.values()))
+    )
+
+
+def test_a_text_finds_its_own_listing_first(stored, indexing):
+    built = build_text_index(stored, listings(NAMES), indexing)
+
+    index = Index.from_bytes(built.vectors, built.ids)
+    assert [index.search(MEANINGS[name], 1).rows[0] for name in NAMES] == list(range(len(NAMES)))
+
+
+def test_the_card_says_how_many_there_are_and_what_was_asked(stored, indexing):
+    card = build_text_index(stored, listings(NAMES), indexing).card
+
+    assert (card["kind"], card["vectors"]) == ("flat", len(NAMES))
+    assert card["asked_recall"] == indexing.recall
+
+
+def test_parts_of_another_size_make_the_same_index(stored, indexing):
+    at_once = indexing.model_copy(update={"rows_per_part": 1000})
+
+    one, same = (build_text_index(stored, listings(NAMES), told) for told in (indexing, at_once))
+
+    assert one[:2] == same[:2]
+
+
+@pytest.mark.parametrize("names", [NAMES[1:], [*NAMES, "p99"], [*NAMES[1:], "p99"]])
+def test_texts_of_other_listings_are_refused(stored, indexing, names):
+    with pytest.raises(UserError, match=r"texts of 30 listings.*--pipeline=ranking"):
+        build_text_index(stored, listings(names), indexing)

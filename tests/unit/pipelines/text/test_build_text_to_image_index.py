@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+from safetensors.numpy import save
+from support.builders.small_market import unit
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.text.build_text_to_image_index import build_text_to_image_index
+from fb_marketplace.pipelines.text.cross_modal_projection import Layers, l2_normalize, project
+from fb_marketplace_serving.ann.index import Index
+
+NAMES = [f"i{number:02}" for number in np.random.default_rng(0).permutation(20)]
+OWNERS = [f"p{place % 7}" for place in range(len(NAMES))]
+FEATURES, PHOTO, PICTURE = 6, 8, 4
+
+
+@pytest.fixture
+def layers():
+    random = np.random.default_rng(1)
+    shapes = ((FEATURES, 5), (5,), (5, PICTURE), (PICTURE,))
+    return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
+
+
+@pytest.fixture
+def features():
+    """Of the photos, and of others that are not indexed; of any length."""
+    random = np.random.default_rng(2)
+    names = sorted([*NAMES, "another", "i00 as well"])
+    drawn = random.normal(size=(len(names), FEATURES)) * random.uniform(1, 9, (len(names), 1))
+    return dict(zip(names, drawn.astype(np.float32), strict=True))
+
+
+@pytest.fixture
+def build(layers, store_file, store_features, indexing):
+    """Builds the index beside one of photos, whose rows are in an order of their own."""
+    photos = Index.build_flat(unit(np.random.default_rng(3), len(NAMES), PHOTO), NAMES, OWNERS)
+
+    def build(features, told=indexing):
+        return build_text_to_image_index(
+            store_features(features),
+            store_file("projection", save(layers._asdict())),
+            store_file("ids", photos.to_bytes()[1]),
+            told,
+        )
+
+    return build
+
+
+def test_rows_are_those_of_the_index_of_photos(build, features):
+    built = build(features)
+
+    index = Index.from_bytes(built.vectors, built.ids)
+    assert list(index.image_ids) == NAMES
+    assert list(index.product_ids) == OWNERS
+    assert built.card["vectors"] == len(NAMES)
+
+
+def test_each_row_is_where_the_network_puts_the_photo_by_its_direction(build, features, layers):
+    built = build(features)
+
+    index = Index.from_bytes(built.vectors, built.ids)
+    expected = project(layers, l2_normalize(np.stack([features[name] for name in NAMES])))
+    np.testing.assert_allclose(index.vectors(np.arange(len(NAMES))), expected, atol=1e-6)
+
+
+def test_a_photo_without_features_is_refused(build, features):
+    lacking = {name: of for name, of in features.items() if name not in NAMES[3:5]}
+
+    with pytest.raises(UserError, match=rf"2 photos .*, such as {NAMES[3]}.*--pipeline=vision"):
+        build(lacking)

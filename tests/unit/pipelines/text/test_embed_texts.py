@@ -1,0 +1,153 @@
+import numpy as np
+import pandas as pd
+import pytest
+from support.builders import tiny_text_encoder as tiny
+
+from fb_marketplace.pipelines.text import embed_texts as text_extraction
+from fb_marketplace.pipelines.text.embed_texts import (
+    embed_texts,
+    plan_text_embeddings,
+    report_text_embeddings,
+)
+from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
+from fb_marketplace.storage import keyed_table
+from fb_marketplace_serving.encoders.text import TextEncoder
+
+TITLES = {"d": "old oak table", "b": "red lamp", "a": "blue bike", "c": "oak chair", "e": "lamp"}
+COUNTS = ("texts", "encoded", "reused", "removed")
+
+
+@pytest.fixture(autouse=True)
+def one_core(monkeypatch):
+    monkeypatch.setattr(text_extraction, "available_cores", lambda: 1)
+
+
+@pytest.fixture
+def encoder(store_file):
+    return store_file("encoder", tiny.graph()), store_file("tokenizer", tiny.tokenizer())
+
+
+@pytest.fixture
+def telling(sentences):
+    return sentences.model_copy(update={"rows_per_commit": 2})
+
+
+def listings(titles, description="old"):
+    return pd.DataFrame(titles.items(), columns=["product_id", "title"]).assign(
+        description=description
+    )
+
+
+def read(products, encoder, told, held=frozenset()):
+    keys = plan_text_embeddings(products, *encoder, held)
+    retained, *batches = embed_texts(products, *encoder, keys, told)
+    assert retained.held == held
+    return retained.keys, [batch.to_pylist() for batch in batches]
+
+
+@pytest.fixture
+def keep(encoder, telling, tmp_path):
+    """Runs the stage as Kedro does, into a table; gives its report, and the meanings by listing."""
+    url = str(tmp_path / "texts.lance")
+
+    def keep(products):
+        keyed_table.ensure_table(url, TEXT_EMBEDDINGS)
+        keys = plan_text_embeddings(products, *encoder, keyed_table.existing_keys(url))
+        retained, *batches = embed_texts(products, *encoder, keys, telling)
+        keyed_table.retain(url, retained.keys)
+        for batch in batches:
+            keyed_table.insert(url, batch)
+        table = keyed_table.open_table(url)
+        rows = table.read(["product_id", "meaning"]).to_pylist()
+        return report_text_embeddings(keys, table), {
+            row["product_id"]: row["meaning"] for row in rows
+        }
+
+    return keep
+
+
+def test_every_listing_has_what_the_encoder_makes_of_its_title_and_description(encoder, telling):
+    keys, batches = read(listings(TITLES), encoder, telling)
+    rows = [row for batch in batches for row in batch]
+
+    assert [row["product_id"] for row in rows] == list("abcde")
+    assert {row["key"] for row in rows} == keys
+    served = TextEncoder.from_bytes(*(file.read() for file in encoder))
+    expected = served.encode([f"{TITLES[name]}. old" for name in "abcde"]).meaning
+    np.testing.assert_array_equal(np.float32([row["meaning"] for row in rows]), expected)
+
+
+def test_rows_are_committed_as_many_at_once_as_told(encoder, telling):
+    assert [len(batch) for batch in read(listings(TITLES), encoder, telling)[1]] == [2, 2, 1]
+
+
+def test_a_key_hangs_on_the_listing_its_text_and_what_encodes_it(encoder, store_file):
+    products = listings({"a": "lamp", "b": "lamp"})
+    graph, tokenizer = encoder
+    keys = {}
+    for name, told in {
+        "as it is": (products, graph, tokenizer),
+        "title": (listings({"a": "a lamp", "b": "a lamp"}), graph, tokenizer),
+        "description": (listings({"a": "lamp", "b": "lamp"}, "new"), graph, tokenizer),
+        "encoder": (products, store_file("other", tiny.graph(seed=1)), tokenizer),
+        "tokenizer": (products, graph, store_file("padding", tiny.tokenizer(padded_to=9))),
+    }.items():
+        keys[name] = plan_text_embeddings(*told, frozenset()).wanted
+
+    assert len({key for wanted in keys.values() for key in wanted}) == 2 * len(keys)
+
+
+def test_the_order_of_listings_says_nothing(encoder):
+    products = listings(TITLES)
+
+    assert plan_text_embeddings(products, *encoder, frozenset()) == plan_text_embeddings(
+        products.iloc[::-1], *encoder, frozenset()
+    )
+
+
+def test_a_second_run_encodes_nothing(keep, monkeypatch):
+    first, meanings = keep(listings(TITLES))
+    monkeypatch.setattr(text_extraction, "TextEncoder", None)
+
+    second, same = keep(listings(TITLES))
+
+    assert [first[name] for name in COUNTS] == [5, 5, 0, 0]
+    assert [second[name] for name in COUNTS] == [5, 0, 5, 0]
+    assert second["digest"] == first["digest"]
+    assert same == meanings
+
+
+def test_a_text_that_changed_is_encoded_anew_and_no_other(keep):
+    _, before = keep(listings(TITLES))
+
+    report, after = keep(listings(TITLES | {"c": "red chair"}))
+
+    assert [report[name] for name in COUNTS] == [5, 1, 4, 1]
+    assert {name for name in TITLES if after[name] != before[name]} == {"c"}
+
+
+def test_a_listing_that_is_gone_is_gone_from_the_table(keep):
+    keep(listings(TITLES))
+
+    report, left = keep(listings({name: TITLES[name] for name in "abd"}))
+
+    assert [report[name] for name in COUNTS] == [3, 0, 3, 2]
+    assert left.keys() == set("abd")
+
+
+def test_a_run_that_goes_on_encodes_what_is_left(encoder, telling):
+    keys, batches = read(listings(TITLES), encoder, telling)
+    held = frozenset(row["key"] for row in batches[0])
+
+    assert read(listings(TITLES), encoder, telling, held) == (keys, batches[1:])
+
+
+def test_in_two_goes_the_digest_is_that_of_one(keep, tmp_path):
+    keep(listings({name: TITLES[name] for name in "ec"}))
+    after, _ = keep(listings(TITLES))
+    keyed_table.retain(str(tmp_path / "texts.lance"), frozenset())
+
+    at_once, _ = keep(listings(TITLES))
+
+    assert at_once["encoded"] == 5
+    assert at_once["digest"] == after["digest"]

@@ -1,0 +1,146 @@
+from itertools import combinations
+
+import numpy as np
+import onnx
+import pandas as pd
+import pytest
+from onnx import numpy_helper
+from support.builders import tiny_text_encoder as tiny
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.pipelines.text import quantization as module
+from fb_marketplace.pipelines.text.quantization import quantize_int8, select_precision
+from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
+from fb_marketplace_serving.encoders.text import TextEncoder
+
+TITLES = [" ".join(words) for count in (2, 3) for words in combinations(tiny.WORDS, count)]
+TEXTS = ["red oak chair", "", "a lamp, hardly used, £10", "old bike with a blue frame"]
+
+
+@pytest.fixture
+def choose(store_file, sentences):
+    """Chooses among listings of a few words each, every other one of them of the validation split."""
+
+    def choose(split="validation", title=None, **told):
+        ids = [f"p{number:02}" for number in range(len(TITLES))]
+        products = pd.DataFrame({"product_id": ids, "title": title or TITLES, "description": ""})
+        sides = [split if number % 2 else "train" for number in range(len(ids))]
+        return select_precision(
+            store_file("encoder", tiny.graph(pictured=0)),
+            store_file("tokenizer", tiny.tokenizer()),
+            products.sample(frac=1, random_state=0),
+            pd.DataFrame({"product_id": ids, "split": sides}),
+            sentences.model_copy(update={"precision": "auto"} | told),
+        )
+
+    return choose
+
+
+def with_words(change):
+    """Makes an encoder whose words have other vectors."""
+
+    def changed(graph):
+        model = onnx.load_from_string(graph)
+        (table,) = [each for each in model.graph.initializer if each.name == "table"]
+        value = change(numpy_helper.to_array(table)).astype(np.float32)
+        table.CopyFrom(numpy_helper.from_array(value, "table"))
+        return model.SerializeToString()
+
+    return changed
+
+
+def nearly(table):
+    return np.round(table, 2)
+
+
+def test_fp32_is_the_encoder_as_it_is(choose, monkeypatch):
+    monkeypatch.setattr(module, "quantize_int8", None)
+
+    onnx_, card = choose(precision="fp32")
+
+    assert onnx_ == tiny.graph(pictured=0)
+    assert card == {"precision": "fp32", "bytes": {"fp32": len(onnx_)}}
+
+
+def test_int8_that_is_asked_for_is_not_judged(choose, monkeypatch):
+    monkeypatch.setattr(module, "quantize_int8", lambda graph: b"small")
+
+    onnx_, card = choose(precision="int8")
+
+    assert onnx_ == b"small"
+    assert card == {"precision": "int8", "bytes": {"fp32": len(tiny.graph(pictured=0)), "int8": 5}}
+
+
+def test_int8_that_finds_as_well_is_taken(choose, monkeypatch):
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
+
+    onnx_, card = choose()
+
+    assert onnx_ == with_words(nearly)(tiny.graph(pictured=0)) != tiny.graph(pictured=0)
+    assert card["precision"] == "int8"
+    assert card["recall_at_10"]["int8"] == card["recall_at_10"]["fp32"] > 0.9
+    assert card["lost_at_most"] == 0
+    assert 0.999 < card["least_cosine"] <= 1
+    assert card["bytes"]["int8"] == len(onnx_)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda table: np.tile(table[:2], (len(table) // 2, 1)),  # two words, told apart no further
+        np.ones_like,  # every text means the same
+        lambda table: table * np.nan,
+    ],
+)
+def test_int8_that_finds_worse_is_refused(choose, monkeypatch, spoil):
+    monkeypatch.setattr(module, "quantize_int8", with_words(spoil))
+
+    onnx_, card = choose()
+
+    assert onnx_ == tiny.graph(pictured=0)
+    assert card["precision"] == "fp32"
+    assert card["recall_at_10"]["int8"] < card["recall_at_10"]["fp32"]
+    assert card["lost_at_most"] > module.LOSS
+
+
+def test_a_loss_that_may_be_larger_than_is_allowed_is_refused(choose, monkeypatch):
+    """It finds one of fourteen less: the mean may be chance, and what may be lost is more."""
+    found = iter([np.ones(14, np.bool_), np.arange(14) > 0])
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
+    monkeypatch.setattr(module, "_finds_itself", lambda *_: next(found))
+
+    onnx_, card = choose()
+
+    assert onnx_ == tiny.graph(pictured=0)
+    lost = np.arange(14) == 0
+    assert card["lost_at_most"] == pytest.approx(
+        lost.mean() + 1.96 * lost.std() / np.sqrt(14), abs=1e-4
+    )
+
+
+def test_it_is_judged_on_listings_of_the_validation_split(choose, monkeypatch):
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
+
+    assert choose()[1]["searches"] == len(TITLES) // 2
+    assert choose(precision_texts=10)[1]["searches"] == 10
+
+
+def test_without_such_listings_it_cannot_be_judged(choose, monkeypatch):
+    monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
+
+    with pytest.raises(UserError, match=r"no listing of the validation split.*precision: fp32"):
+        choose(split="test")
+
+
+def test_a_quantised_encoder_is_smaller_and_means_nearly_the_same(sentences):
+    exact = build_sentence_encoder(sentences)
+
+    small = quantize_int8(exact.onnx)
+
+    assert len(small) < len(exact.onnx) / 3
+    one, other = (
+        TextEncoder.from_bytes(graph, exact.tokenizer).encode(TEXTS).meaning
+        for graph in (exact.onnx, small)
+    )
+    assert (one * other).sum(axis=1).min() > 0.98
+    assert quantize_int8(exact.onnx) == small

@@ -1,0 +1,125 @@
+import json
+
+import numpy as np
+import pytest
+from support.builders.vision_predictions import LABELS, MEASURING, marketplace, predictions
+
+from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
+
+CALIBRATION = {"temperature": 2.0}
+
+
+def evaluated(products, splits, photos, text, frozen=None):
+    frozen = photos if frozen is None else frozen
+    fused = fuse_products(photos, text, products, splits)
+    chosen = select_abstention(photos, fused.predictions, products, MEASURING)
+    return evaluate(
+        photos,
+        frozen,
+        fused.predictions,
+        products,
+        splits,
+        CALIBRATION,
+        fused.choices,
+        chosen,
+        MEASURING,
+    )
+
+
+@pytest.fixture(scope="module")
+def found():
+    products, splits, photos, text = marketplace(600)
+    weaker = predictions(products, splits, np.random.default_rng(9), sharpness=0.5)
+    return evaluated(products, splits, photos, text, weaker.iloc[::-1])
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("of", ["photos", "products", "products_text", "products_with_text"])
+@pytest.mark.parametrize("name", ["top1", "top3", "macro_f1"])
+def test_each_measure_stands_beside_the_trivial_one(found, split, of, name):
+    measured = found.metrics[split][f"{of}_{name}"]
+
+    assert measured["low"] <= measured["value"] <= measured["high"]
+    assert measured["groups"] > 0
+    trivial = found.metrics[split][f"{of}_{name}_commonest_category"]
+    assert trivial["value"] < measured["value"] or name == "top3"
+
+
+def test_photos_and_text_of_a_listing_together_beat_each_alone(found):
+    test = found.metrics["test"]
+
+    together = test["products_with_text_top1"]["value"]
+    assert together > test["products_text_top1"]["value"]
+    assert together > test["products_top1"]["value"] > test["photos_top1"]["value"]
+    assert test["products_with_text_top1_gain_over_text"]["low"] > 0
+
+
+@pytest.mark.parametrize("of", ["photos", "products", "products_with_text"])
+def test_the_gain_over_the_frozen_backbone_is_that_of_the_pairs(found, of):
+    test = found.metrics["test"]
+    gained = test[f"{of}_top1_gain_over_frozen"]
+
+    difference = test[f"{of}_top1"]["value"] - test[f"{of}_top1_frozen"]["value"]
+    assert gained["value"] == pytest.approx(difference, abs=2e-4)
+    assert gained["value"] > 0
+
+
+def test_what_equals_the_frozen_backbone_gains_nothing():
+    metrics, _ = evaluated(*marketplace(60))
+
+    for split in ("validation", "test"):
+        for of in ("photos", "products", "products_with_text"):
+            assert metrics[split][f"{of}_top1_gain_over_frozen"]["high"] == 0
+
+
+def test_the_calibration_error_is_measured_before_and_after(found):
+    test = found.metrics["test"]
+
+    # The made-up photos are calibrated, so undoing a temperature of 2 spoils them.
+    assert test["photos_ece"]["value"] < 0.06 < test["photos_ece_uncalibrated"]["value"]
+    assert test["photos_ece"]["plain"] > 0
+    assert {"value", "low", "high", "cases", "groups"} <= set(test["products_with_text_ece"])
+
+
+def test_abstention_is_measured_beside_what_was_chosen(found):
+    for of, chosen in found.metrics["choices"]["abstention"].items():
+        measured = found.metrics["test"]["abstention"][of]
+        assert 0 < measured["coverage"]["value"] < 1
+        assert measured["error"]["value"] < 2 * chosen["error"]
+        assert measured["set_coverage"]["value"] > 0.9
+
+
+def test_each_category_is_measured_by_photo_and_by_listing(found):
+    table = found.per_class
+
+    assert len(table) == 4 * 2 * len(LABELS)
+    support = table.groupby(["of", "split"])["support"].sum()
+    assert support["photos", "test"] == found.metrics["test"]["photos_top1"]["cases"]
+
+
+def test_metrics_can_be_written_as_json(found):
+    assert json.loads(json.dumps(found.metrics, allow_nan=False)) == found.metrics
+
+
+def test_a_frozen_backbone_that_was_asked_about_other_photos_is_refused():
+    products, splits, photos, text = marketplace(60)
+
+    with pytest.raises(ValueError, match="other photos"):
+        evaluated(products, splits, photos, text, photos.iloc[1:])
+
+
+def test_a_handful_of_listings_with_a_category_missing_in_test_can_be_measured():
+    products, splits, photos, text = marketplace(12)
+    tested = splits.loc[splits["split"] == "test", "product_id"]
+    products.loc[products["product_id"].isin(tested), "category"] = "Arts"
+    products.loc[~products["product_id"].isin(tested), "category"] = ["Home", "Sport"] * 4
+    products.loc[0, "category"] = "Arts"
+    category = products.set_index("product_id")["category"]
+    photos = photos.assign(category=photos["product_id"].map(category))
+    metrics, table = evaluated(products, splits, photos, text)
+
+    assert metrics["test"]["abstention"]["photos"]["error"] is None
+    assert metrics["test"]["abstention"]["photos"]["coverage"]["value"] == 0
+    assert set(table["category"]) == set(LABELS)

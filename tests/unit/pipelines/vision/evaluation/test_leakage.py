@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+from support.builders.vision_predictions import LABELS, MEASURING
+
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.evaluation import leakage
+from fb_marketplace.pipelines.vision.evaluation.leakage import (
+    report_leakage,
+    siblings_in_training,
+)
+from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet
+
+
+@pytest.fixture
+def nearest(monkeypatch):
+    """The head knows the photo that it saw in training and is nearest: it learns by heart."""
+
+    def train_head(found, parameters, hidden):
+        part = found.split == "train"
+        return (found.features[part], found.classes[part]), []
+
+    def predict(head, features, parameters):
+        seen, classes = head
+        return np.eye(len(LABELS), dtype=np.float32)[classes[(features @ seen.T).argmax(axis=1)]]
+
+    monkeypatch.setattr(leakage, "train_head", train_head)
+    monkeypatch.setattr(leakage, "predict", predict)
+
+
+@pytest.fixture
+def report(monkeypatch, nearest, base_parameters):
+    """Reports on groups of photos that look the same within a group, whatever their class."""
+
+    def make(photos_per_group, groups=200):
+        random = np.random.default_rng(0)
+        group = np.repeat(np.arange(groups), photos_per_group)
+        looks = random.normal(size=(groups, 16))[group]
+        found = FeatureSet(
+            features=(looks + random.normal(0, 0.1, looks.shape)).astype(np.float32),
+            classes=random.integers(0, len(LABELS), groups)[group],
+            split=np.where(group < 120, "train", np.where(group < 160, "validation", "test")),
+            groups=group.astype(str),
+            labels=LABELS,
+            image_ids=np.arange(len(group)).astype(str),
+            product_ids=group.astype(str),
+        )
+        monkeypatch.setattr(leakage, "make_feature_set", lambda *given: found)
+        recipe = VisionParameters.model_validate(base_parameters["vision"])
+        return report_leakage(None, None, None, recipe, MEASURING)
+
+    return make
+
+
+def test_photos_of_one_listing_on_both_sides_of_a_random_split_show_up(report):
+    found = report(4)
+
+    assert found["difference"]["low"] > 0.3
+    gap = found["random"]["top1"]["value"] - found["honest"]["top1"]["value"]
+    assert found["difference"]["value"] == pytest.approx(gap, abs=2e-4)
+    assert found["honest"]["sibling_in_training"]["value"] == 0
+    assert found["random"]["sibling_in_training"]["value"] > 0.8
+
+
+def test_listings_of_one_photo_cannot_leak(report):
+    found = report(1, 200)
+
+    assert found["random"]["sibling_in_training"]["value"] == 0
+    assert found["difference"]["low"] < 0 < found["difference"]["high"]
+
+
+def test_both_splits_are_of_the_same_sizes_and_stand_beside_the_trivial_answer(report):
+    found = report(4)
+
+    assert found["photos"] == {"train": 480, "validation": 160, "test": 160}
+    for name in ("honest", "random"):
+        assert {each["cases"] for each in found[name].values()} == {160}
+        assert 0.2 < found[name]["top1_commonest_category"]["value"] < 0.6
+
+
+def test_a_sibling_is_a_photo_of_the_same_group():
+    found = FeatureSet(
+        np.zeros((4, 1), np.float32),
+        np.zeros(4, np.int64),
+        np.array(["train", "test", "test", "validation"]),
+        np.array(["a", "a", "b", "b"]),
+        LABELS,
+        np.array(list("ijkl")),
+        np.array(list("pqrs")),
+    )
+
+    assert siblings_in_training(found).tolist() == [True, False]

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+from support.builders.vision_predictions import LABELS, MEASURING, marketplace
+
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
+from fb_marketplace.pipelines.vision.evaluation.model_card import (
+    format_value,
+    markdown_table,
+    write_model_card,
+)
+
+ESTIMATE = {"value": 0.5, "low": 0.25, "high": 0.75, "cases": 8, "groups": 4}
+
+
+@pytest.fixture(scope="module")
+def metrics():
+    products, splits, photos, text = marketplace(60)
+    fused = fuse_products(photos, text, products, splits)
+    chosen = select_abstention(photos, fused.predictions, products, MEASURING)
+    given = (photos, photos, fused.predictions, products, splits, {"temperature": 1.25})
+    return evaluate(*given, fused.choices, chosen, MEASURING).metrics
+
+
+@pytest.fixture
+def card(metrics, base_parameters):
+    parameters = VisionParameters.model_validate(base_parameters["vision"])
+    asked = {
+        "top1": ESTIMATE,
+        "top1_commonest_category": ESTIMATE,
+        "sibling_in_training": ESTIMATE | {"value": 0.42},
+    }
+    leakage = {
+        "honest": asked,
+        "random": asked | {"top1": ESTIMATE | {"value": 0.625}},
+        "difference": ESTIMATE | {"value": 0.125},
+        "photos": {"train": 1234, "validation": 20, "test": 20},
+    }
+    report = {"served": "int8", "fp32": {"bytes": 13}, "int8": {"mean_cosine": np.float64(0.9971)}}
+    digests = {"products": "ab" * 32, "images": "cd" * 32}
+    given = (metrics, {"temperature": 1.25}, report, leakage, list(LABELS), digests, parameters)
+    return write_model_card(*given)
+
+
+def test_an_estimate_is_told_with_its_interval():
+    assert format_value(ESTIMATE) == "0.500 [0.250, 0.750]"
+    assert format_value(None) == "none"
+
+
+def test_a_table_survives_bars_in_its_cells():
+    assert markdown_table(["a", "b"], [(1, "x | y")]).splitlines() == [
+        "| a | b |",
+        "| --- | --- |",
+        r"| 1 | x \| y |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "stands",
+    [
+        "Arts, Home, Sport",
+        "`abababababab`",
+        "1,234",
+        "1.250",
+        "Served as\nint8",
+        "`int8.mean_cosine` | 0.9971",
+        "0.625 [0.250, 0.750]",
+        "42%",
+        "`label_smoothing`",
+        "kedro run --pipeline=vision",
+        "`runs/<version>.json`",
+        "one case drawn from each group",
+    ],
+)
+def test_the_card_says_what_was_measured(card, stands):
+    assert stands in card
+
+
+@pytest.mark.parametrize("of", ["photos", "products", "products_text", "products_with_text"])
+@pytest.mark.parametrize("name", ["top1", "top3", "macro_f1"])
+def test_the_card_has_each_measure_with_interval_and_count(card, metrics, of, name):
+    estimate = metrics["test"][f"{of}_{name}"]
+
+    assert any(
+        format_value(estimate) in line and f"| {estimate['cases']} | {estimate['groups']} |" in line
+        for line in card.splitlines()
+    )
+
+
+def test_every_table_has_as_many_cells_in_each_row(card):
+    tables = [block.splitlines() for block in card.split("\n\n") if block.startswith("|")]
+
+    assert len(tables) > 5
+    for lines in tables:
+        assert len({line.count("|") for line in lines}) == 1
+        assert len(lines) > 2

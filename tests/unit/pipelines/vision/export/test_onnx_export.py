@@ -1,0 +1,140 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fb_marketplace.pipelines.vision.export.onnx_export import (
+    export_blocks,
+    export_trained,
+    export_trunk,
+)
+from fb_marketplace.pipelines.vision.models.backbones import POOL
+from fb_marketplace.pipelines.vision.models.embedding_head import (
+    EmbeddingHead,
+    Layer,
+    block_names,
+    pool_blocks,
+)
+from fb_marketplace.pipelines.vision.models.network import make_network
+from fb_marketplace_serving.encoders.image import Encoder
+from fb_marketplace_serving.imaging.canonical import SIDE
+
+TEMPERATURE = 0.4
+"""Of the graph that is exported for these tests."""
+
+
+@pytest.fixture(scope="module")
+def encoder(exported):
+    return Encoder.from_bytes(exported, threads=1)
+
+
+@pytest.fixture(scope="module")
+def pixels():
+    return np.random.default_rng(1).integers(0, 256, (3, SIDE, SIDE, 3), dtype=np.uint8)
+
+
+def said_by(network, pixels):
+    with torch.no_grad():
+        return network(torch.from_numpy(pixels)).numpy()
+
+
+def test_the_export_gives_the_embeddings_of_the_network(fitted_network, encoder, pixels):
+    with torch.no_grad():
+        pooled = fitted_network.maps(torch.from_numpy(pixels))[POOL]
+    expected = (pooled / pooled.norm(dim=1, keepdim=True)).numpy()
+
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
+
+
+def test_the_export_gives_probabilities_at_the_temperature(fitted_network, encoder, pixels):
+    logits = said_by(fitted_network, pixels)
+    said = encoder.encode(pixels).probabilities
+
+    # Ratios of probabilities are what the temperature changes: exp((a - b) / T).
+    ratios = np.log(said / said[:, :1])
+    np.testing.assert_allclose(ratios * TEMPERATURE, logits - logits[:, :1], atol=1e-4)
+
+
+def test_the_export_answers_for_one_photo_as_for_many(encoder, pixels):
+    alone, together = encoder.encode(pixels[:1]), encoder.encode(pixels)
+
+    np.testing.assert_allclose(alone.embeddings[0], together.embeddings[0], atol=1e-5)
+    np.testing.assert_allclose(alone.probabilities[0], together.probabilities[0], atol=1e-5)
+
+
+def test_embeddings_have_length_one_and_probabilities_sum_to_one(encoder, pixels):
+    exported = encoder.encode(pixels)
+
+    np.testing.assert_allclose(np.linalg.norm(exported.embeddings, axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(exported.probabilities.sum(axis=1), 1, atol=1e-5)
+    assert (encoder.classes, encoder.dimension) == (3, 256)
+
+
+def test_an_export_does_not_say_where_it_was_made(exported):
+    checkout = str(Path(__file__).parents[5])
+
+    for trace in (checkout, "site-packages", ".py"):
+        assert trace.encode() not in exported
+
+
+def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, pixels):
+    network = make_network(changed(told, backbone="resnet50"), classes=4)
+    seen = []
+    hook = network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
+    said_by(network, pixels)
+    hook.remove()
+    hidden = seen[0].numpy()
+
+    graph = export_trained(network, 1.0, Layer(network, "fc.1"))
+    encoder = Encoder.from_bytes(graph, threads=1)
+
+    assert hidden.shape == (3, 1000)
+    expected = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
+
+
+def test_a_category_is_exported_as_all_of_its_paths_together(told, pixels):
+    network = make_network(told, classes=4, path_counts=(3, 1, 5, 2))
+    with torch.no_grad():
+        network.head.fc.weight.mul_(20)
+    expected = torch.from_numpy(said_by(network, pixels)).softmax(1).numpy()
+
+    encoder = Encoder.from_bytes(export_trained(network, 1.0, Layer(network, "pool")), threads=1)
+
+    assert expected.max() > 0.7
+    np.testing.assert_allclose(encoder.encode(pixels).probabilities, expected, atol=1e-5)
+
+
+def test_a_backbone_alone_exports_its_pooled_features(told, pixels):
+    trunk = make_network(told, classes=1)
+    with torch.no_grad():
+        expected = trunk.trunk(trunk.prepare(torch.from_numpy(pixels))).numpy()
+
+    encoder = Encoder.from_bytes(export_trunk(told), threads=1)
+
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_levels_are_exported_as_torch_pools_them(fitted_network, pixels):
+    with torch.no_grad():
+        maps = fitted_network.maps(torch.from_numpy(pixels))
+        expected = pool_blocks(maps, block_names(fitted_network, 3), 2.0).numpy()
+
+    encoder = Encoder.from_bytes(export_blocks(fitted_network, 3, 2.0), threads=1)
+
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
+
+
+def test_the_head_of_the_embedding_is_exported_with_the_network(fitted_network, pixels):
+    torch.manual_seed(0)
+    head = EmbeddingHead(192 + 256, 8)
+    layer = Layer(fitted_network, "metric", head, levels=2)
+    with torch.no_grad():
+        maps = fitted_network.maps(torch.from_numpy(pixels))
+        expected = head(pool_blocks(maps, block_names(fitted_network, 2), 1.0)).numpy()
+
+    encoder = Encoder.from_bytes(export_trained(fitted_network, 1.0, layer), threads=1)
+
+    assert encoder.dimension == 8
+    np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)

@@ -1,0 +1,184 @@
+"""Each kind of index against comparing with every row."""
+
+import numpy as np
+import pytest
+from support.builders.brute_force import APPROXIMATE, COUNT, brute_force, drawn
+
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.build import build_index, flat_index, search_settings
+from fb_marketplace_serving.ann.faiss_index import KINDS, FaissIndex
+from fb_marketplace_serving.ann.index import Index
+
+
+def test_each_kind_finds_what_comparing_with_every_row_finds(index, matrix, queries):
+    for query in queries:
+        rows, distances = index.search(query, 10)
+
+        expected, expected_distances = brute_force(matrix, query, 10)
+        assert rows.tolist() == expected.tolist()
+        np.testing.assert_allclose(distances, expected_distances, atol=1e-5)
+
+
+def test_each_kind_gives_the_same_distances_to_the_last_bit(made, queries):
+    names = [""] * COUNT
+    answers = {kind: Index(made[kind], names, names).search(queries, 10) for kind in KINDS}
+
+    for kind in APPROXIMATE:
+        np.testing.assert_array_equal(answers[kind].distances, answers["flat"].distances)
+
+
+def test_a_batch_is_answered_as_each_query_alone(index, queries):
+    batch = index.search(queries, 10)
+
+    for place, query in enumerate(queries):
+        alone = index.search(query, 10)
+        np.testing.assert_array_equal(batch.rows[place], alone.rows)
+        np.testing.assert_array_equal(batch.distances[place], alone.distances)
+
+
+def test_each_kind_finds_a_vector_that_it_holds_at_no_distance(index, matrix):
+    found = index.search(matrix[:200], 1)
+
+    assert found.distances.max() == 0
+    assert found.rows[:, 0].tolist() == list(range(200))
+
+
+# Of a graph with many copies of one vector not all can be reached.
+@pytest.mark.parametrize(
+    ("kind", "copies"),
+    [(kind, copies) for kind in KINDS for copies in (3, 14, 60) if (kind, copies) != ("hnsw", 60)],
+)
+def test_of_equals_the_lowest_rows_are_given_wherever_the_answer_is_cut(kind, copies):
+    matrix = drawn(2, 2000)
+    same = np.random.default_rng(3).choice(2000, copies, replace=False)
+    matrix[same] = matrix[same[0]]
+    vectors = build_index(kind, flat_index([matrix]))
+    vectors.look(list(search_settings(vectors))[-1])
+
+    for k in (1, copies - 1, copies):
+        rows = knn.nearest_neighbors(vectors, matrix[same[:1]], k)[0][0]
+        assert rows.tolist() == brute_force(matrix, matrix[same[0]], k)[0].tolist()
+
+
+@pytest.mark.parametrize("keep", [None, np.arange(0, 4000, 2), np.arange(3000)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_thousands_of_copies_are_given_in_the_order_of_rows_without_asking_again_and_again(
+    kind, keep, few_rows_exact, monkeypatch
+):
+    matrix = drawn(2, 4000)
+    matrix[500:3500] = matrix[500]
+    vectors = build_index(kind, flat_index([matrix]))
+    asked = []
+    for name in ("nearest", "candidates"):
+        way = getattr(FaissIndex, name)
+        monkeypatch.setattr(
+            FaissIndex, name, lambda *told, way=way, **named: asked.append(1) or way(*told, **named)
+        )
+
+    rows = Index(vectors, [""] * 4000, [""] * 4000).search(matrix[500], 12, keep).rows
+
+    expected = np.arange(500, 3500) if keep is None else keep[(keep >= 500) & (keep < 3500)]
+    assert rows.tolist() == expected[:12].tolist()
+    assert len(asked) <= 4
+
+
+def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_same(monkeypatch):
+    matrix = np.repeat(drawn(2, 4), 500, axis=0)
+    vectors = build_index("ivf_sq8", flat_index([matrix]))
+    monkeypatch.setattr(FaissIndex, "within", lambda *_: np.empty(0, np.int64))
+
+    rows = knn.nearest_neighbors(vectors, matrix[:1], 12)[0][0]
+
+    assert rows.tolist() == list(range(12))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
+    vectors = build_index(kind, flat_index([np.ones((1000, 4), np.float32)]))
+
+    rows = knn.nearest_neighbors(vectors, np.ones((1, 4), np.float32), 12)[0][0]
+
+    assert rows.tolist() == list(range(12))
+
+
+def test_all_rows_can_be_asked_for(index, matrix, queries):
+    rows, distances = index.search(queries[0], COUNT + 5)
+
+    assert rows.tolist() == brute_force(matrix, queries[0], COUNT)[0].tolist()
+    assert (np.diff(distances) >= 0).all()
+
+
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_looking_further_finds_no_less(kind, matrix, queries):
+    vectors = build_index(kind, flat_index([matrix]))
+    expected = [set(brute_force(matrix, query, 10)[0]) for query in queries]
+    found = []
+    for effort in search_settings(vectors):
+        vectors.look(effort)
+        rows = knn.nearest_neighbors(vectors, queries, 10)[0]
+        found.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
+
+    assert found[0] <= found[-1] == 10 * len(queries)
+    # A graph of so few finds all at once, among the many that it has compared exactly.
+    assert found[0] < found[-1] or kind == "hnsw"
+
+
+@pytest.mark.parametrize("k", [100, 250])
+@pytest.mark.parametrize("kind", APPROXIMATE)
+def test_a_setting_that_was_chosen_for_ten_finds_as_much_of_many_more(kind, k, matrix, queries):
+    vectors = build_index(kind, flat_index([matrix]))
+    choosing = drawn(5, 300)
+    expected = [brute_force(matrix, query, 10)[0] for query in choosing]
+    for effort in search_settings(vectors):
+        vectors.look(effort)
+        if share_found(vectors, choosing, 10, expected) >= 0.995:
+            break
+
+    assert effort != list(search_settings(vectors))[-1]
+    expected = [brute_force(matrix, query, k)[0] for query in queries]
+    assert share_found(vectors, queries, k, expected) >= 0.985
+
+
+def share_found(vectors, queries, k, expected):
+    rows = knn.nearest_neighbors(vectors, queries, k)[0]
+    return np.mean([len(set(a) & set(b)) / k for a, b in zip(rows, expected, strict=True)])
+
+
+@pytest.fixture(scope="module")
+def leaning():
+    """Vectors of 64 numbers that lie mostly in the first few: a graph of them keeps fewer axes."""
+    random = np.random.default_rng(11)
+    spread = np.exp(-np.arange(64) / 6)
+    return (random.normal(size=(4000, 64)) * spread + 3).astype(np.float32)
+
+
+def test_a_graph_keeps_the_axes_that_the_vectors_lie_in(leaning, matrix):
+    assert build_index("hnsw", flat_index([leaning])).settings["axes"] == 16
+    assert build_index("hnsw", flat_index([matrix])).settings["axes"] == matrix.shape[1]
+
+
+def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
+    random = np.random.default_rng(12)
+    queries = leaning[:100] + random.normal(scale=0.05, size=(100, 64)).astype(np.float32)
+    vectors = build_index("hnsw", flat_index([leaning]))
+    vectors.look({"efSearch": 128})
+    opened = FaissIndex.read(vectors.write())
+
+    rows, distances = knn.nearest_neighbors(opened, queries, 10)
+
+    found = 0
+    for place, query in enumerate(queries):
+        expected, exact = brute_force(leaning, query, 10)
+        found += len(set(rows[place]) & set(expected))
+        np.testing.assert_allclose(distances[place][0], exact[0], rtol=1e-5)
+    assert found >= 990
+
+
+def test_a_graph_of_fewer_axes_looks_further_for_more(leaning):
+    vectors = build_index("hnsw", flat_index([leaning]))
+    vectors.look({"efSearch": 48})
+
+    rows = knn.nearest_neighbors(vectors, leaning[:20], 150)[0]
+
+    expected = [set(brute_force(leaning, query, 150)[0]) for query in leaning[:20]]
+    assert sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)) > 0.98 * 20 * 150

@@ -1,0 +1,108 @@
+"""What each kind of index finds of the rows that a filter keeps."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.builders.brute_force import COUNT, brute_force, looking_everywhere, nothing_exact
+
+from fb_marketplace_serving.ann import knn
+from fb_marketplace_serving.ann.faiss_index import KINDS
+from fb_marketplace_serving.ann.index import Index
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
+def test_a_filter_gives_the_nearest_of_what_it_keeps(index, matrix, queries, share, few_rows_exact):
+    keep = np.random.default_rng(4).random(COUNT) < share
+
+    for query in queries[:20]:
+        expected = brute_force(matrix, query, 10, keep)[0].tolist()
+        assert index.search(query, 10, keep).rows.tolist() == expected
+        assert index.search(query, 10, np.flatnonzero(keep)).rows.tolist() == expected
+
+
+@pytest.mark.parametrize("quantile", [0.3, 0.6, 0.95])
+def test_a_filter_that_keeps_what_is_far_gives_the_nearest_of_it(
+    index, matrix, quantile, few_rows_exact
+):
+    query = matrix[7]
+    distances = ((matrix - query) ** 2).sum(axis=1)
+    keep = distances > np.quantile(distances, quantile)
+
+    # The hardest case: nothing of what the index is set to look at may be given.
+    expected = brute_force(matrix, query, 10, keep)[0].tolist()
+    assert index.search(query, 10, keep).rows.tolist() == expected
+
+
+@settings(max_examples=100, deadline=None)
+@given(data=st.data())
+def test_any_filter_gives_the_nearest_of_what_it_keeps(data):
+    count = data.draw(st.integers(1, 400))
+    random = np.random.default_rng(data.draw(st.integers(0, 2**16)))
+    # Few different numbers, so that there are ties.
+    matrix = random.integers(0, 3, size=(count, 3)).astype(np.float32)
+    keep = random.random(count) < data.draw(st.sampled_from([0.0, 0.02, 0.2, 0.6, 0.95, 1.0]))
+    k = data.draw(st.integers(1, 70))
+    vectors = looking_everywhere(data.draw(st.sampled_from(KINDS)), matrix)
+    query = random.integers(0, 3, size=3).astype(np.float32)
+
+    with nothing_exact():
+        rows, distances = Index(vectors, [""] * count, [""] * count).search(query, k, keep)
+
+    expected, expected_distances = brute_force(matrix, query, k, keep)
+    assert len(rows) == len(set(rows.tolist())) == min(k, keep.sum())
+    assert keep[rows].all()
+    if vectors.kind != "hnsw":  # A graph may lose what is among many copies.
+        assert rows.tolist() == expected.tolist()
+        np.testing.assert_allclose(distances, expected_distances)
+
+
+def test_more_than_a_filter_keeps_gives_all_that_it_keeps(index, queries):
+    keep = np.zeros(COUNT, bool)
+    keep[[5, 900, 17]] = True
+
+    assert sorted(index.search(queries[0], 10, keep).rows.tolist()) == [5, 17, 900]
+    assert index.search(queries[:2], 10, keep).rows.shape == (2, 3)
+
+
+def test_a_filter_that_keeps_nothing_gives_nothing(index, queries):
+    assert index.search(queries[0], 5, np.zeros(COUNT, bool)).rows.shape == (0,)
+    assert index.search(queries[:2], 5, []).distances.shape == (2, 0)
+
+
+def test_a_row_that_a_filter_names_twice_is_given_once(index, matrix):
+    assert index.search(matrix[3], 5, [9, 3, 3, 9]).rows.tolist() == [3, 9]
+
+
+@pytest.mark.parametrize(
+    "told", [{9, 3, 2000}, [2000, 9, 3], np.uint64([3, 9, 2000]), np.int16([2000, 3, 9, 3])]
+)
+def test_rows_that_are_kept_may_be_told_in_any_order_and_type(index, matrix, told):
+    assert index.search(matrix[3], 1, told).rows.tolist() == [3]
+    assert sorted(index.search(matrix[3], 5, told).rows.tolist()) == [3, 9, 2000]
+
+
+@pytest.mark.parametrize("count", [30, 2000])
+def test_many_rows_are_kept_as_few_are(count):
+    told = np.random.default_rng(0).integers(COUNT, size=count)
+
+    assert knn.filter_to_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
+
+
+@pytest.mark.parametrize(
+    ("keep", "message"),
+    [
+        (np.ones(COUNT - 1, bool), "shape \\(2999,\\); expected bool of shape \\(3000,\\)"),
+        ([0, COUNT], "rows 0 to 3,000; expected 0 to 2,999"),
+        ([-1], "rows -1 to -1"),
+        ([0.5], "a filter of float64"),
+        (np.ones((2, COUNT), bool), "a filter of bool"),
+        (np.empty(0, bool), "a filter of bool, shape \\(0,\\)"),
+        (np.ones(COUNT, np.uint8), "uint8.* may be a mask or rows; expected a mask as bool"),
+        ({0.5, 1.0}, "a filter of float64"),
+        (np.array([2**64 - 1], np.uint64), "rows 18,446,744,073,709,551,615"),
+    ],
+)
+def test_refuses_what_is_no_filter_of_its_rows(index, queries, keep, message):
+    with pytest.raises(ValueError, match=message):
+        index.search(queries[0], 5, keep)

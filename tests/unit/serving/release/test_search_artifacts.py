@@ -1,0 +1,238 @@
+"""What a release is searched by words with, held against the rest of it: whatever is wrong is named."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from pydantic import ValidationError
+from support.builders import small_search
+from support.builders.small_market import count_words
+from support.builders.tiny_text_encoder import graph, tokenizer
+
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import (
+    SEARCH_ARTIFACTS,
+    Manifest,
+    ReleaseError,
+    artifact_of,
+    manifest_path,
+)
+from fb_marketplace_serving.release.pointer import publish
+
+
+def refusal(lake):
+    with pytest.raises(ReleaseError) as caught:
+        Release.open(lake)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def resealed(lake, manifest, contents, **changes):
+    """Publish a release in which some artifacts hold something else, sealed as they are now."""
+    artifacts = dict(manifest.artifacts)
+    for name, data in contents.items():
+        Path(lake, artifacts[name].path).write_bytes(data)
+        artifacts[name] = artifact_of(str(lake), artifacts[name].path)
+    publish(str(lake), manifest.model_copy(update={"artifacts": artifacts} | changes))
+    return str(lake)
+
+
+def content(lake, manifest, name):
+    return Path(lake, manifest.artifacts[name].path).read_bytes()
+
+
+@pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
+def test_refuses_an_artifact_that_is_not_what_was_sealed(shop, shop_draft, artifact):
+    path = shop_draft.artifacts[artifact].path
+    file, whole = Path(shop, path), content(shop, shop_draft, artifact)
+
+    for place in (0, len(whole) // 2, len(whole) - 1):
+        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+        assert f"{path}: found sha256" in refusal(shop)
+    for data in (whole[:-1], b"", whole + b"\0"):
+        file.write_bytes(data)
+        assert f"{path}: found {len(data):,} bytes; expected {len(whole):,}" in refusal(shop)
+    file.unlink()
+    assert f"{path}: not found" in refusal(shop)
+    file.write_bytes(whole)
+    assert Release.open(shop).search is not None
+
+
+OPENED = [name for name in SEARCH_ARTIFACTS if name != "provenance"]
+"""What a server opens; where listings come from is for people who ask."""
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda _: b"x" * 99]
+)
+@pytest.mark.parametrize("artifact", OPENED)
+def test_names_the_artifact_that_was_sealed_damaged(tmp_path, shop_draft, artifact, damage):
+    data = damage(content(tmp_path, shop_draft, artifact))
+
+    lake = resealed(tmp_path, shop_draft, {artifact: data})
+
+    assert shop_draft.artifacts[artifact].path in refusal(lake)
+
+
+@pytest.fixture
+def fewer(tmp_path, shop_draft):
+    """The artifacts as they are of a run that knew one listing and one photo less."""
+    listings = pq.read_table(tmp_path / shop_draft.artifacts["listings"].path)
+    photos = {
+        image: product for image, product in small_search.SHOP_PHOTOS.items() if image != "img-grey"
+    }
+    return small_search.make_parts(listings.slice(1), list(photos), list(photos.values()))
+
+
+@pytest.fixture
+def of_others(tmp_path, shop_draft):
+    """The artifacts as they are of as many listings and photos of other names."""
+    listings = pq.read_table(tmp_path / shop_draft.artifacts["listings"].path)
+    renamed = listings.set_column(0, "product_id", [[f"{each}-x" for each in small_search.SHOP]])
+    photos = {f"{image}-x": f"{product}-x" for image, product in small_search.SHOP_PHOTOS.items()}
+    return small_search.make_parts(renamed, list(photos), list(photos.values()))
+
+
+TOGETHER = [("facts",), ("texts", "text_ids"), ("pictures", "picture_ids"), ("price_notes",)]
+
+
+@pytest.mark.parametrize("artifacts", [*TOGETHER, ("words",)])
+def test_refuses_what_is_of_another_number_of_listings_or_photos(
+    tmp_path, shop_draft, fewer, artifacts
+):
+    lake = resealed(tmp_path, shop_draft, {name: fewer[name] for name in artifacts})
+
+    message = refusal(lake)
+
+    for name in artifacts:
+        assert shop_draft.artifacts[name].path in message
+    count = len(small_search.SHOP_PHOTOS if "pictures" in artifacts else small_search.SHOP)
+    assert f"found {count - 1}" in message
+    assert f"expected {count}" in message or f"expected the {count}" in message
+
+
+@pytest.mark.parametrize("artifacts", TOGETHER)
+def test_refuses_what_is_of_other_listings_or_photos(tmp_path, shop_draft, of_others, artifacts):
+    lake = resealed(tmp_path, shop_draft, {name: of_others[name] for name in artifacts})
+
+    message = refusal(lake)
+
+    for name in artifacts:
+        assert shop_draft.artifacts[name].path in message
+
+
+@pytest.mark.parametrize(("vectors", "ids"), [("texts", "text_ids"), ("pictures", "picture_ids")])
+def test_refuses_vectors_with_the_ids_of_another_version(tmp_path, shop_draft, fewer, vectors, ids):
+    lake = resealed(tmp_path, shop_draft, {ids: fewer[ids]})
+
+    message = refusal(lake)
+
+    assert shop_draft.artifacts[vectors].path in message
+    assert shop_draft.artifacts[ids].path in message
+
+
+def test_refuses_pictures_in_another_order_than_the_photos_of_the_index(tmp_path, shop_draft):
+    pictures = Index.from_bytes(
+        content(tmp_path, shop_draft, "pictures"), content(tmp_path, shop_draft, "picture_ids")
+    )
+    turned = Index.build_flat(
+        pictures.vectors(np.arange(len(pictures))[::-1]),
+        pictures.image_ids[::-1],
+        pictures.product_ids[::-1],
+    )
+    data, ids = turned.to_bytes()
+
+    lake = resealed(tmp_path, shop_draft, {"pictures": data, "picture_ids": ids})
+
+    assert shop_draft.artifacts["pictures"].path in refusal(lake)
+
+
+def with_other_numbers():
+    """The tokenizer, by which every word is the next one."""
+    told = json.loads(tokenizer())
+    numbers = told["model"]["vocab"]
+    told["model"]["vocab"] = {word: (number + 1) % len(numbers) for word, number in numbers.items()}
+    return json.dumps(told).encode()
+
+
+@pytest.mark.parametrize(
+    ("contents", "said"),
+    [
+        ({"tokenizer": with_other_numbers()}, "off by"),
+        ({"text_encoder": graph(seed=1)}, "off by"),
+        ({"text_encoder": graph(size=7)}, "numbers of meaning"),
+        ({"text_encoder": graph(pictured=5)}, "numbers of pictured"),
+        ({"text_encoder": graph(pictured=None)}, "numbers of pictured"),
+    ],
+)  # fmt: skip
+def test_refuses_a_text_encoder_that_answers_otherwise(tmp_path, shop_draft, contents, said):
+    lake = resealed(tmp_path, shop_draft, contents)
+
+    message = refusal(lake)
+
+    assert said in message
+    assert all(shop_draft.artifacts[name].path in message for name in contents)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda vector: [-number for number in vector],
+        lambda vector: [2 * number for number in vector],
+        lambda vector: vector[:-1],
+    ],
+)
+@pytest.mark.parametrize("field", ["meaning", "pictured"])
+def test_refuses_a_text_canary_that_is_answered_otherwise(tmp_path, shop_draft, field, change):
+    first, *others = shop_draft.text_canaries
+    other = first.model_copy(update={field: change(getattr(first, field))})
+
+    lake = resealed(tmp_path, shop_draft, {}, text_canaries=(*others, other))
+
+    message = refusal(lake)
+    assert repr(first.text) in message
+    assert field in message
+
+
+def test_accepts_a_text_canary_answered_as_another_cpu_would(tmp_path, shop_draft):
+    first = shop_draft.text_canaries[0]
+    near = first.model_copy(update={"meaning": [0.999 * number for number in first.meaning]})
+
+    assert (
+        Release.open(resealed(tmp_path, shop_draft, {}, text_canaries=(near,))).search is not None
+    )
+
+
+def test_refuses_a_word_index_of_other_words(tmp_path, shop_draft, monkeypatch):
+    from fb_marketplace_serving.search import tokenizer as terms
+
+    monkeypatch.setattr(terms, "VERSION", terms.VERSION + 1)
+    data = count_words(list(small_search.SHOP)).to_bytes()
+    monkeypatch.undo()
+
+    lake = resealed(tmp_path, shop_draft, {"words": data})
+
+    assert shop_draft.artifacts["words"].path in refusal(lake)
+
+
+@pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
+def test_a_release_holds_all_that_a_search_needs_or_nothing_of_it(shop_draft, artifact):
+    told = shop_draft.model_dump()
+    one = dict(told["artifacts"])
+    del one[artifact]
+    with pytest.raises(ValidationError, match=f"lacks {artifact}"):
+        Manifest.model_validate(told | {"artifacts": one})
+
+    none = {name: each for name, each in told["artifacts"].items() if name not in SEARCH_ARTIFACTS}
+    assert not Manifest.model_validate(told | {"artifacts": none}).is_searchable
+
+
+def test_a_release_that_can_be_searched_holds_a_text_to_prove_it_by(tmp_path, shop_draft):
+    with pytest.raises(ValidationError, match="lacks text canaries"):
+        Manifest.model_validate(shop_draft.model_dump() | {"text_canaries": ()})
+
+    lake = resealed(tmp_path, shop_draft, {}, text_canaries=())
+    assert manifest_path("v1") in refusal(lake)

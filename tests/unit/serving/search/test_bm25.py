@@ -1,0 +1,213 @@
+import io
+from concurrent.futures import ThreadPoolExecutor
+
+import bm25s
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from support.builders.small_market import WORDS, count_words
+
+from fb_marketplace_serving.search import tokenizer as terms_module
+from fb_marketplace_serving.search.bm25 import BM25Index, BM25IndexError
+from fb_marketplace_serving.search.tokenizer import terms
+
+TEXTS = ["red chairs", "a red red lamp", "", "oak table and oak chairs", "!!!", "lamp"]
+
+
+@pytest.fixture
+def index():
+    return count_words(TEXTS)
+
+
+@pytest.fixture(scope="module")
+def weighed():
+    """bm25s over drawn texts, and the same matrix as a word index."""
+    random = np.random.default_rng(0)
+    documents = [terms(" ".join(random.choice(WORDS, random.integers(0, 30)))) for _ in range(200)]
+    theirs = bm25s.BM25(k1=1.2, b=0.75)
+    theirs.index(documents, show_progress=False, create_empty_token=False)
+    found = theirs.scores
+    ours = BM25Index(
+        sorted(theirs.vocab_dict, key=theirs.vocab_dict.__getitem__),
+        np.asarray(found["indptr"], np.int64),
+        np.asarray(found["indices"], np.int32),
+        np.asarray(found["data"], np.float32),
+        len(documents),
+    )
+    return theirs, ours
+
+
+def rewritten(data, change):
+    buffer = io.BytesIO()
+    pq.write_table(change(pq.read_table(io.BytesIO(data))), buffer)
+    return buffer.getvalue()
+
+
+def draw_words(random):
+    return " ".join(random.choice(WORDS, random.integers(1, 6), replace=False))
+
+
+def test_scores_are_those_of_bm25s(weighed):
+    theirs, ours = weighed
+    random = np.random.default_rng(1)
+    for _ in range(100):
+        query = draw_words(random)
+        np.testing.assert_array_equal(ours.scores(query), theirs.get_scores(terms(query)))
+
+
+def test_the_parts_of_a_score_add_up_to_it(weighed):
+    _, ours = weighed
+    random = np.random.default_rng(2)
+    for _ in range(100):
+        query, document = draw_words(random), int(random.integers(ours.documents))
+
+        parts = ours.parts(query, document)
+
+        assert sum(parts.values()) == pytest.approx(ours.scores(query)[document], abs=1e-5)
+        assert set(parts) <= set(terms(query))
+        assert list(parts.values()) == sorted(parts.values(), reverse=True)
+
+
+def test_forms_of_a_word_find_each_other(index):
+    assert np.flatnonzero(index.scores("Chair")).tolist() == [0, 3]
+
+
+def test_a_word_said_twice_counts_once(index):
+    np.testing.assert_array_equal(index.scores("red reds RED"), index.scores("red"))
+
+
+@pytest.mark.parametrize("query", ["", "!!!", "wardrobe"])
+def test_words_that_no_document_has_score_nothing(index, query):
+    assert index.scores(query).tolist() == [0] * len(TEXTS)
+    assert index.scores(query).dtype == np.float32
+    assert index.parts(query, 0) == {}
+
+
+def test_a_term_that_a_document_lacks_is_no_part_of_its_score(index):
+    assert list(index.parts("red lamp wardrobe", 0)) == ["red"]
+    assert index.parts("red", 5) == {}
+
+
+def test_scores_of_one_query_are_left_alone_by_the_next(index):
+    first = index.scores("red")
+    before = first.copy()
+
+    index.scores("red")[:] = 9
+    index.scores("lamp")
+
+    np.testing.assert_array_equal(first, before)
+    np.testing.assert_array_equal(index.scores("red"), before)
+
+
+def test_comes_back_from_bytes_as_it_was(weighed):
+    _, ours = weighed
+    again = BM25Index.from_bytes(ours.to_bytes())
+
+    assert again.documents == ours.documents
+    assert again.to_bytes() == ours.to_bytes()
+    for word in WORDS:
+        np.testing.assert_array_equal(again.scores(word), ours.scores(word))
+        assert again.parts(word, 3) == ours.parts(word, 3)
+
+
+@pytest.mark.parametrize("documents", [0, 3])
+def test_an_index_without_terms_comes_back_too(documents):
+    empty = BM25Index(
+        (), np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), documents
+    )
+
+    again = BM25Index.from_bytes(empty.to_bytes())
+
+    assert again.scores("red").tolist() == [0] * documents
+
+
+def test_many_threads_find_what_one_finds(weighed):
+    _, ours = weighed
+    random = np.random.default_rng(3)
+    queries = [draw_words(random) for _ in range(200)]
+
+    with ThreadPoolExecutor(8) as pool:
+        for query, found in zip(queries, pool.map(ours.scores, queries), strict=True):
+            np.testing.assert_array_equal(found, ours.scores(query))
+
+
+@pytest.mark.parametrize("data", [b"", b"PAR1", b"no word index", b"PAR1" + b"\0" * 100 + b"PAR1"])
+def test_what_is_no_parquet_is_refused(data):
+    with pytest.raises(BM25IndexError, match="no Parquet"):
+        BM25Index.from_bytes(data)
+
+
+def test_bytes_that_were_cut_off_are_refused(index):
+    data = index.to_bytes()
+    for length in range(0, len(data), 97):
+        with pytest.raises(BM25IndexError):
+            BM25Index.from_bytes(data[:length])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: table.drop_columns("scores"),
+        lambda table: table.select(["scores", "documents", "term"]),
+        lambda table: table.set_column(1, "documents", pa.array(["0"] * table.num_rows)),
+        lambda table: table.set_column(1, "documents", pa.array([0.5] * table.num_rows)),
+        lambda table: table.set_column(0, "term", pa.nulls(table.num_rows, pa.string())),
+        lambda table: table.set_column(
+            2, "scores", pa.nulls(table.num_rows, pa.large_list(pa.float32()))
+        ),
+    ],
+)
+def test_other_columns_are_refused(index, change):
+    with pytest.raises(BM25IndexError, match="found the columns"):
+        BM25Index.from_bytes(rewritten(index.to_bytes(), change))
+
+
+@pytest.mark.parametrize(
+    "told", [{}, {"documents": "6"}, {"documents": "six", "terms_version": "1"}]
+)
+def test_an_index_that_does_not_say_what_it_is_of_is_refused(index, told):
+    with pytest.raises(BM25IndexError, match="metadata"):
+        BM25Index.from_bytes(
+            rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
+        )
+
+
+@pytest.mark.parametrize("documents", ["0", "5"])
+def test_documents_that_are_not_there_are_refused(index, documents):
+    told = {"documents": documents, "terms_version": str(terms_module.VERSION)}
+    with pytest.raises(BM25IndexError, match=f"places below {documents}"):
+        BM25Index.from_bytes(
+            rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
+        )
+
+
+def test_terms_of_another_version_are_refused(index, monkeypatch):
+    data = index.to_bytes()
+    monkeypatch.setattr(terms_module, "VERSION", terms_module.VERSION + 1)
+
+    with pytest.raises(BM25IndexError, match="run the pipeline ranking again"):
+        BM25Index.from_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("starts", "rows"),
+    [
+        ([0, 1], [0, 1]),  # a term has no end
+        ([0, 1, 3], [0, 1]),  # an end beyond the last
+        ([0, 3, 2], [0, 1]),  # an end before a beginning
+        ([1, 1, 2], [0, 1]),  # a place of no term
+        ([0, 1, 2], [0, 2]),
+        ([0, 1, 2], [-1, 1]),
+        ([], []),
+    ],
+)
+def test_what_is_no_matrix_of_terms_and_documents_is_refused(starts, rows):
+    with pytest.raises(BM25IndexError, match="2 terms"):
+        BM25Index(
+            ("a", "b"),
+            np.array(starts, np.int64),
+            np.array(rows, np.int32),
+            np.ones(len(rows), np.float32),
+            2,
+        )

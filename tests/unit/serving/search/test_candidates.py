@@ -1,0 +1,306 @@
+import numpy as np
+import pytest
+from support.builders.small_market import (
+    PHOTO_SIZE,
+    PICTURE_SIZE,
+    TEXT_SIZE,
+    WORDS,
+    count_words,
+    draw_query,
+    facts,
+    listing,
+    make_market,
+)
+
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import (
+    RRF_K,
+    QueryVectors,
+    SearchIndexes,
+    collect_candidates,
+)
+from fb_marketplace_serving.search.listing_store import ListingStore
+
+
+@pytest.fixture(scope="module")
+def market():
+    return make_market()
+
+
+def likeness(index, query):
+    """Cosines with all that an index holds, as doubles."""
+    apart = index.vectors(np.arange(len(index))).astype(np.float64) - query
+    return 1 - (apart**2).sum(axis=1) / 2
+
+
+def likeness_of_photos(searched, query):
+    """Cosines of all photos with what is asked of them, by source; by both it is the mean."""
+    alike = {}
+    if query.pictured is not None:
+        alike["pictured"] = likeness(searched.pictures, query.pictured)
+    if query.photo is not None:
+        alike["picture"] = likeness(searched.photos, query.photo)
+    if len(alike) > 1:
+        alike["both"] = (alike["pictured"] + alike["picture"]) / 2
+    return alike
+
+
+def found_by_hand(searched, query, listings, rows, depth):
+    """Each source's listings, best first, and how like each listing is: by going through everything."""
+    owner = searched.catalogue.listing_of_row
+    order, alike, best_row = {}, {}, {}
+    if query.words:
+        alike["words"] = searched.words.scores(query.words)
+        there = [at for at in np.flatnonzero(listings) if alike["words"][at] > 0]
+        order["words"] = sorted(there, key=lambda at: (-alike["words"][at], at))
+    if query.meaning is not None:
+        alike["meaning"] = likeness(searched.texts, query.meaning)
+        order["meaning"] = sorted(
+            np.flatnonzero(listings), key=lambda at: (-alike["meaning"][at], at)
+        )
+    for source, cosines in likeness_of_photos(searched, query).items():
+        best_row = {}
+        for row in sorted(np.flatnonzero(rows), key=lambda row: (-cosines[row], row)):
+            best_row.setdefault(owner[row], row)
+        alike[source] = np.array(
+            [
+                cosines[best_row[at]] if at in best_row else np.nan
+                for at in range(len(searched.catalogue))
+            ]
+        )
+        order[source] = list(best_row)
+    if "both" in order:
+        seen = {at for source in ("pictured", "picture") for at in order[source][:depth]}
+        order["both"] = sorted(seen, key=lambda at: (-alike["both"][at], at))
+    return order, alike, best_row
+
+
+@pytest.mark.parametrize("depth", [1, 7, 60, 1000])
+def test_a_pool_is_what_going_through_everything_gives(market, depth):
+    random = np.random.default_rng(depth)
+    searched = market.searched
+    for _ in range(60):
+        query = draw_query(random)
+        listings = random.random(len(searched.catalogue)) < random.choice([0.02, 0.5, 1])
+        rows = listings[searched.catalogue.listing_of_row]
+        rows &= random.random(len(rows)) < random.choice([0.5, 1])
+
+        pool = collect_candidates(searched, query, listings, rows, depth)
+
+        order, alike, best_row = found_by_hand(searched, query, listings, rows, depth)
+        expected = sorted({at for places in order.values() for at in places[:depth]})
+        assert pool.positions.tolist() == expected
+        assert pool.rank.keys() == pool.similarity.keys() == order.keys()
+        fused = np.zeros(len(pool))
+        for source, places in order.items():
+            rank = {at: place + 1 for place, at in enumerate(places[:depth])}
+            assert pool.rank[source].tolist() == [rank.get(at, 0) for at in expected], source
+            np.testing.assert_allclose(pool.similarity[source], alike[source][expected], atol=1e-6)
+            fused += [1 / (RRF_K + rank[at]) if at in rank else 0 for at in expected]
+        np.testing.assert_allclose(pool.fused, fused)
+        assert pool.row.tolist() == [best_row.get(at, -1) for at in expected]
+
+
+def test_without_a_filter_everything_may_be_found(market):
+    random = np.random.default_rng(0)
+    every = np.ones(len(market.catalogue), np.bool_)
+    for _ in range(20):
+        query = draw_query(random)
+
+        free, kept = (collect_candidates(market.searched, query, mask) for mask in (None, every))
+
+        assert free.positions.tolist() == kept.positions.tolist()
+        assert free.row.tolist() == kept.row.tolist()
+
+
+def test_photos_of_listings_that_a_filter_drops_are_not_shown(market):
+    random = np.random.default_rng(1)
+    for _ in range(20):
+        listings = random.random(len(market.catalogue)) < 0.2
+
+        pool = collect_candidates(market.searched, draw_query(random), listings)
+
+        assert listings[pool.positions].all()
+        there = pool.row >= 0
+        np.testing.assert_array_equal(
+            market.catalogue.listing_of_row[pool.row[there]], pool.positions[there]
+        )
+
+
+def test_hidden_photos_are_neither_found_nor_shown(market):
+    random = np.random.default_rng(2)
+    for _ in range(20):
+        query = draw_query(random, "both")
+        seen = collect_candidates(market.searched, query)
+        hidden = seen.row[seen.row >= 0]
+        rows = np.ones(len(market.searched.photos), np.bool_)
+        rows[hidden] = False
+
+        pool = collect_candidates(market.searched, query, rows=rows, depth=1000)
+
+        assert not set(pool.row.tolist()) & set(hidden.tolist())
+        left = np.bincount(market.catalogue.listing_of_row[rows], minlength=len(market.catalogue))[
+            pool.positions
+        ]
+        for source in ("pictured", "picture", "both"):
+            assert np.isnan(pool.similarity[source]).tolist() == (left == 0).tolist()
+            assert (pool.rank[source] > 0).tolist() == (left > 0).tolist()
+
+
+@pytest.fixture
+def small():
+    """Three listings: p with three photos, q with one, r with none; q's text and p's are the same."""
+    ids = ["p", "q", "r"]
+    index, pictures = (
+        Index.build_flat(np.eye(4, size, dtype=np.float32), list("abcd"), ["p", "q", "p", "p"])
+        for size in (PHOTO_SIZE, PICTURE_SIZE)
+    )
+    texts = Index.build_flat(np.eye(3, TEXT_SIZE, dtype=np.float32), ids, ids)
+    catalogue = ListingStore(index, {each: listing(each) for each in ids}, facts(ids))
+    return SearchIndexes(
+        catalogue, index, pictures, texts, count_words(["red chair", "red chair", "lamp"])
+    )
+
+
+def direction(size, *numbers):
+    vector = np.zeros(size, np.float32)
+    vector[: len(numbers)] = numbers
+    return vector / np.linalg.norm(vector)
+
+
+def test_words_alone_find_what_holds_them_and_show_the_first_photo(small):
+    pool = collect_candidates(small, QueryVectors(words="chairs"))
+
+    assert pool.positions.tolist() == [0, 1]
+    assert pool.row.tolist() == [0, 1]
+
+
+def test_equal_scores_are_in_the_order_of_positions(small):
+    assert collect_candidates(small, QueryVectors(words="red")).rank["words"].tolist() == [1, 2]
+    assert collect_candidates(small, QueryVectors(words="red"), depth=1).positions.tolist() == [0]
+
+
+def test_equally_like_photos_are_in_the_order_of_rows(small):
+    pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 1, 1, 1)))
+
+    assert pool.rank["picture"].tolist() == [1, 2]
+    assert pool.row.tolist() == [0, 1]
+
+
+def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
+    pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
+
+    assert pool.rank["picture"].tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("photos", [5, 40])
+def test_however_many_photos_stand_before_others_as_many_listings_are_found(photos):
+    """All of the first listing's are nearer than any of the five others, each of which has one."""
+    ids = list("pqrstu")
+    owners = ["p"] * photos + ids[1:]
+    away = np.linspace(0, 1, len(owners))
+    vectors = np.stack([direction(PHOTO_SIZE, np.cos(turn), np.sin(turn)) for turn in away])
+    index = Index.build_flat(vectors, [f"i{row}" for row in range(len(owners))], owners)
+    catalogue = ListingStore(index, {each: listing(each) for each in ids}, facts(ids))
+    texts = Index.build_flat(np.eye(6, TEXT_SIZE, dtype=np.float32), ids, ids)
+    searched = SearchIndexes(catalogue, index, index, texts, count_words([""] * 6))
+
+    for depth in range(1, 7):
+        pool = collect_candidates(searched, QueryVectors(photo=vectors[0]), depth=depth)
+
+        assert pool.rank["picture"].tolist() == list(range(1, depth + 1))
+        assert pool.positions.tolist() == list(range(depth))
+
+
+def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
+    words = QueryVectors(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
+    photo = QueryVectors(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
+
+    assert collect_candidates(small, words).row[0] == 0
+    assert collect_candidates(small, photo).row[0] == 2
+    assert collect_candidates(small, words._replace(photo=photo.photo)).row[0] == 3
+
+
+def test_a_listing_without_photos_is_like_no_photo(small):
+    pool = collect_candidates(small, QueryVectors(words="lamp", photo=direction(PHOTO_SIZE, 1)))
+
+    assert pool.positions.tolist() == [0, 1, 2]
+    assert np.isnan(pool.similarity["picture"]).tolist() == [False, False, True]
+    assert pool.rank["picture"].tolist() == [1, 2, 0]
+    assert pool.row[2] == -1
+
+
+def test_words_that_nobody_uses_find_by_meaning_alone(small):
+    pool = collect_candidates(
+        small, QueryVectors(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1))
+    )
+
+    assert pool.rank["words"].tolist() == [0, 0, 0]
+    assert pool.rank["meaning"].tolist() == [3, 1, 2]
+
+
+def test_nothing_may_be_found_where_nothing_is_kept(small):
+    query = draw_query(np.random.default_rng(0), "both")
+
+    pool = collect_candidates(small, query, np.zeros(3, np.bool_))
+
+    assert len(pool) == len(pool.row) == len(pool.fused) == 0
+    assert {len(each) for each in pool.similarity.values()} == {0}
+
+
+def test_photos_are_asked_of_an_index_without_any(small):
+    none, no_pictures = (
+        Index.build_flat(np.empty((0, size), np.float32), [], [])
+        for size in (PHOTO_SIZE, PICTURE_SIZE)
+    )
+    ids = small.catalogue.product_ids
+    catalogue = ListingStore(none, {each: listing(each) for each in ids}, facts(ids))
+
+    pool = collect_candidates(
+        small._replace(catalogue=catalogue, photos=none, pictures=no_pictures),
+        QueryVectors(
+            words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)
+        ),
+    )
+
+    assert pool.positions.tolist() == [0, 1, 2]
+    assert np.isnan(pool.similarity["picture"]).all()
+    assert pool.row.tolist() == [-1, -1, -1]
+
+
+def test_a_query_of_nothing_is_refused(small):
+    with pytest.raises(ValueError, match="neither words nor a photo"):
+        collect_candidates(small, QueryVectors())
+
+
+def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
+    """Of p one photo is as the words say and another like the photo asked; q's one is nearly both."""
+    query = QueryVectors(
+        pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0)
+    )
+
+    pool = collect_candidates(small, query)
+
+    assert pool.rank["pictured"].tolist() == pool.rank["picture"].tolist() == [1, 2]
+    assert pool.rank["both"].tolist() == [2, 1]
+    in_all = np.hypot(9, 10)
+    np.testing.assert_allclose(pool.similarity["both"], [5 / in_all, 9 / in_all], atol=1e-6)
+
+
+@pytest.mark.parametrize(("depth", "found"), [(1, ["p", "q"]), (2, ["p", "q", "u"])])
+def test_both_rank_only_what_the_words_or_the_photo_find(depth, found):
+    """Listings of a photo each; u is second by the words and by the photo, and the first by both."""
+    ids = list("pqrstu")
+    at = np.eye(6, dtype=np.float32)
+    photos = Index.build_flat(at, ids, ids)
+    pictures = Index.build_flat(at[[1, 0, 2, 3, 4, 5]], ids, ids)
+    catalogue = ListingStore(photos, {each: listing(each) for each in ids}, facts(ids))
+    searched = SearchIndexes(catalogue, photos, pictures, photos, count_words(ids))
+    asked = direction(6, 10, 0, 0, 0, 0, 9)
+
+    pool = collect_candidates(searched, QueryVectors(pictured=asked, photo=asked), depth=depth)
+
+    assert [ids[place] for place in pool.positions] == found
+    by_both = np.argsort(np.where(pool.rank["both"], pool.rank["both"], 99), kind="stable")
+    first = [found[place] for place in by_both[:depth]]
+    assert first == {1: ["p"], 2: ["u", "p"]}[depth]

@@ -1,0 +1,383 @@
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from support.builders.small_market import (
+    LABELS,
+    TEXT_SIZE,
+    WORDS,
+    bands_of,
+    count_words,
+    draw_filter,
+    draw_query,
+    facts,
+    listing,
+    make_market,
+    passes,
+    roots_of,
+    train_ranker,
+)
+
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
+from fb_marketplace_serving.search.engine import DEFAULT_DIVERSITY, SearchEngine
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.ranker import Ranker
+
+EVERYTHING_DEEP = 10_000
+LEEDS = (53.80, -1.55)
+
+
+@pytest.fixture(scope="module")
+def market():
+    return make_market()
+
+
+@pytest.fixture(scope="module")
+def ranker(market):
+    return Ranker.from_bytes(train_ranker(market))
+
+
+@pytest.fixture(scope="module")
+def searcher(market, ranker):
+    return SearchEngine(market.searched, ranker, LABELS)
+
+
+@pytest.fixture(scope="module")
+def thousand(market):
+    """A thousand filters, and the positions of the listings that are so, told from the tables alone."""
+    random = np.random.default_rng(0)
+    filters = [draw_filter(random) for _ in range(1000)]
+    every = range(len(market.catalogue))
+    return [(asked, [at for at in every if passes(market, at, asked)]) for asked in filters]
+
+
+def positions_of(ranked):
+    """All listings that were found, those that are folded too."""
+    return [at for hit in ranked.found for at in (hit.position, *hit.more)]
+
+
+def leaders(ranked):
+    return [hit.position for hit in ranked.found]
+
+
+def agree(market, ranked, expected):
+    """Hold what was found, and what is said of it, against the listings that it should be of."""
+    found = positions_of(ranked)
+    assert sorted(found) == expected
+    assert ranked.listings == len(expected)
+    assert {each.path: each.count for each in ranked.facets.categories} == roots_of(market, found)
+    assert [each.count for each in ranked.facets.prices] == bands_of(market, found)
+
+
+def test_whatever_is_asked_for_without_a_query_all_that_is_so_is_found(market, searcher, thousand):
+    for asked, expected in thousand:
+        ranked = searcher.search(None, asked)
+
+        if asked.categories:
+            assert sorted(positions_of(ranked)) == expected
+        else:
+            agree(market, ranked, expected)
+
+
+def test_whatever_is_asked_for_a_query_finds_all_that_is_so_and_that_a_source_can_find(
+    market, searcher, thousand
+):
+    random = np.random.default_rng(1)
+    with_photo = market.catalogue.photo_count > 0
+    for asked, passing in thousand:
+        query = draw_query(random)
+        if random.random() < 0.3:
+            query = query._replace(meaning=None)
+
+        ranked = searcher.search(query, asked, depth=EVERYTHING_DEEP)
+
+        scores = market.searched.words.scores(query.words)
+        by_meaning = query.meaning is not None
+        expected = [at for at in passing if by_meaning or scores[at] > 0 or with_photo[at]]
+        if asked.categories:
+            assert sorted(positions_of(ranked)) == expected
+        else:
+            agree(market, ranked, expected)
+
+
+def test_however_few_a_source_finds_all_that_is_found_is_what_was_asked_for(searcher, thousand):
+    random = np.random.default_rng(2)
+    for asked, passing in thousand[:200]:
+        query = draw_query(random)
+
+        ranked = searcher.search(query, asked, depth=3)
+
+        found = positions_of(ranked)
+        assert set(found) <= set(passing)
+        if query.meaning is not None:
+            assert len(found) >= min(3, len(passing))
+
+
+def test_a_filter_loses_nothing_to_what_it_drops(market, searcher):
+    """What a filter keeps is found as deep as if there were nothing else."""
+    random = np.random.default_rng(3)
+    dear = SearchFilters(min_price=300)
+    for _ in range(50):
+        ranked = searcher.search(draw_query(random, "words"), dear, depth=10)
+
+        assert ranked.listings >= 10
+
+
+def test_base_and_parts_add_up_to_the_score_of_a_thousand_hits(searcher):
+    random = np.random.default_rng(4)
+    hits = 0
+    while hits < 1000:
+        asked = draw_filter(random)._replace(categories=())
+        ranked = searcher.search(draw_query(random), asked, depth=30)
+        if not ranked.found:
+            continue
+        base, parts = searcher.contributions(ranked.features)
+        for hit in random.permutation(np.array(ranked.found, dtype=object))[:20]:
+            place, score = int(hit[1]), float(hit[2])
+            assert abs(base + parts[place].sum() - score) < 1e-6
+            hits += 1
+
+
+def test_a_hit_says_where_it_stands_among_the_candidates(market, searcher):
+    random = np.random.default_rng(5)
+    for _ in range(20):
+        ranked = searcher.search(draw_query(random))
+
+        for hit in ranked.found:
+            assert ranked.pool.positions[hit.place] == hit.position
+            assert ranked.pool.row[hit.place] == hit.row
+        scores = Ranker.scores(searcher._ranker, ranked.features)
+        assert [hit.score for hit in ranked.found] == [scores[hit.place] for hit in ranked.found]
+
+
+def test_each_family_is_one_hit_and_its_best_listing_stands_for_it(market, searcher):
+    random = np.random.default_rng(6)
+    family = market.catalogue.facts.family
+    folded = 0
+    for spread in (0.0, 0.4, 1.0):
+        for _ in range(20):
+            ranked = searcher.search(draw_query(random), spread=spread)
+            scores = dict(
+                zip(
+                    ranked.pool.positions.tolist(),
+                    searcher._ranker.scores(ranked.features),
+                    strict=True,
+                )
+            )
+
+            families = [family[hit.position] for hit in ranked.found]
+            assert len(set(families)) == len(families)
+            for hit in ranked.found:
+                members = [hit.position, *hit.more]
+                assert {family[at] for at in members} == {family[hit.position]}
+                assert members == sorted(members, key=lambda at: (-scores[at], at))
+                folded += len(hit.more)
+            assert len(positions_of(ranked)) == ranked.listings == len(ranked.pool)
+    assert folded > 100
+
+
+def test_the_best_score_stands_first_and_of_equals_the_lower_position(searcher):
+    random = np.random.default_rng(7)
+    for _ in range(20):
+        ranked = searcher.search(draw_query(random))
+
+        told = [(-hit.score, hit.position) for hit in ranked.found]
+        assert told == sorted(told)
+
+
+@pytest.mark.parametrize("query", [None, draw_query(np.random.default_rng(8), "both")])
+@pytest.mark.parametrize("sort", ["price", "price_down", "distance"])
+def test_sorted_by_a_number_those_without_it_stand_last(market, searcher, sort, query):
+    near = GeoFilter(*LEEDS)
+    number = market.catalogue.price
+    if sort == "distance":
+        number = market.catalogue.distances(near)
+    sign = -1 if sort == "price_down" else 1
+
+    ranked = searcher.search(query, SearchFilters(near=near), sort)
+
+    def key(at, score):
+        missing = np.isnan(number[at])
+        return (missing, 0 if missing else sign * number[at], -score, at)
+
+    told = [key(hit.position, hit.score) for hit in ranked.found]
+    assert told == sorted(told)
+    assert {missing for missing, *_ in told} == {False, True}
+    if query is not None:
+        scores = searcher._ranker.scores(ranked.features)[
+            np.searchsorted(ranked.pool.positions, np.arange(len(number))) % len(ranked.pool)
+        ]
+        for hit in ranked.found:
+            members = [hit.position, *hit.more]
+            assert members == sorted(members, key=lambda at: key(at, scores[at]))
+
+
+def test_a_sort_finds_what_the_best_finds(searcher):
+    query = draw_query(np.random.default_rng(9), "both")
+    asked = SearchFilters(near=GeoFilter(*LEEDS))
+
+    best = searcher.search(query, asked)
+
+    for sort in ("price", "price_down", "distance"):
+        other = searcher.search(query, asked, sort)
+        assert sorted(positions_of(other)) == sorted(positions_of(best))
+        assert other.facets == best.facets
+
+
+def test_without_a_query_the_best_is_the_order_of_positions(market, searcher):
+    ranked = searcher.search(None)
+
+    assert leaders(ranked) == sorted(leaders(ranked))
+    assert {(hit.place, hit.score) for hit in ranked.found} == {(-1, 0.0)}
+    assert ranked.pool is None
+    assert ranked.features is None
+
+
+def test_without_a_query_a_listing_is_shown_by_its_first_photo(market, searcher):
+    for hit in searcher.search(None).found:
+        rows = market.catalogue.rows_of(hit.position).tolist()
+        assert hit.row == (rows[0] if rows else -1)
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.3])
+@pytest.mark.parametrize("sort", ["best", "price", "price_down", "distance"])
+@pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
+def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, spread):
+    query = kind and draw_query(np.random.default_rng(10), kind)
+    asked = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
+    whole = searcher.search(query, asked, sort, spread).found
+
+    pages = [
+        searcher.search(query, asked, sort, spread).found[start : start + 7]
+        for start in range(0, len(whole), 7)
+    ]
+
+    assert [hit for page in pages for hit in page] == whole
+    assert len({hit.position for hit in whole}) == len(whole)
+
+
+def test_the_same_is_found_each_time_by_whoever_asks(market, ranker, searcher):
+    random = np.random.default_rng(11)
+    asked = [(draw_query(random), draw_filter(random)) for _ in range(40)]
+    once = [searcher.search(*each, spread=0.2).found for each in asked]
+    again = SearchEngine(make_market().searched, ranker, LABELS)
+
+    with ThreadPoolExecutor(4) as pool:
+        for searching in (searcher, again):
+            found = pool.map(lambda each, of=searching: of.search(*each, spread=0.2).found, asked)
+            assert list(found) == once
+
+
+def likeness(market, ranked):
+    vectors = market.searched.texts.vectors(np.array(leaders(ranked)))
+    return vectors @ vectors.T
+
+
+def test_no_spread_is_the_order_of_the_ranker(searcher):
+    query = draw_query(np.random.default_rng(12), "words")
+
+    assert searcher.search(query, spread=0.0).found == searcher.search(query).found
+
+
+@pytest.mark.parametrize("spread", [0.2, 0.7, 1.0])
+def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, searcher, spread):
+    random = np.random.default_rng(13)
+    for _ in range(10):
+        query = draw_query(random)
+        plain, spread_out = searcher.search(query), searcher.search(query, spread=spread)
+
+        first = plain.found[:DEFAULT_DIVERSITY]
+        scores = np.array([hit.score for hit in first])
+        worth = (scores - scores.min()) / np.ptp(scores)
+        alike = likeness(market, plain)
+        order = []
+        while len(order) < len(first):
+            left = [place for place in range(len(first)) if place not in order]
+            order.append(
+                max(
+                    left,
+                    key=lambda place: (
+                        (1 - spread) * worth[place]
+                        - spread * max([0, *(alike[place, other] for other in order)]),
+                        -place,
+                    ),
+                )
+            )
+        assert (
+            spread_out.found == [first[place] for place in order] + plain.found[DEFAULT_DIVERSITY:]
+        )
+        assert spread_out.found[0] == plain.found[0]
+        assert spread_out.facets == plain.facets
+
+
+def test_the_most_spread_puts_what_is_unlike_the_first_second():
+    """Of five listings the second best says the same as the best: then it stands last."""
+    ids = list("pqrst")
+    texts = np.eye(5, TEXT_SIZE, dtype=np.float32)
+    texts[1] = texts[0]
+    index = Index.build_flat(np.empty((0, 4), np.float32), [], [])
+    catalogue = ListingStore(index, {each: listing(each, 1.0) for each in ids}, facts(ids))
+    words = count_words(["oak", "oak and", "oak and a", "oak and a b", "oak and a b c"])
+    searched = SearchIndexes(catalogue, index, index, Index.build_flat(texts, ids, ids), words)
+
+    class ByWords:
+        def scores(self, features):
+            return features[:, 0]
+
+    searching = SearchEngine(searched, ByWords(), LABELS)
+
+    assert leaders(searching.search(QueryVectors(words="oak"))) == [0, 1, 2, 3, 4]
+    assert leaders(searching.search(QueryVectors(words="oak"), spread=1.0)) == [0, 2, 3, 4, 1]
+    assert leaders(searching.search(QueryVectors(words="oak"), spread=0.5)) == [0, 2, 3, 4, 1]
+    assert leaders(searching.search(QueryVectors(words="oak"), spread=0.1)) == [0, 1, 2, 3, 4]
+
+
+def test_only_the_best_are_spread_out(searcher):
+    query = draw_query(np.random.default_rng(14), "both")
+
+    assert searcher.search(query, sort="price", spread=1.0).found == (
+        searcher.search(query, sort="price").found
+    )
+
+
+@pytest.mark.parametrize(
+    "query",
+    [None, *(draw_query(np.random.default_rng(15), kind) for kind in ("words", "photo", "both"))],
+)
+@pytest.mark.parametrize("spread", [0.0, 0.5])
+def test_where_nothing_is_kept_nothing_is_found(searcher, query, spread):
+    ranked = searcher.search(query, SearchFilters(min_price=1e9), spread=spread)
+
+    assert (ranked.found, ranked.listings, ranked.facets.categories) == ([], 0, [])
+
+
+def test_words_that_nobody_uses_find_nothing(searcher):
+    assert searcher.search(QueryVectors(words="zebra"), spread=0.5).found == []
+
+
+def test_distance_is_of_a_place(searcher):
+    for query in (None, QueryVectors(words=WORDS[0])):
+        with pytest.raises(ValueError, match="no place"):
+            searcher.search(query, sort="distance")
+
+
+def test_a_category_that_is_none_is_refused(searcher):
+    with pytest.raises(KeyError):
+        searcher.search(None, SearchFilters(categories=("Gardens",)))
+
+
+def test_both_stages_are_timed(searcher):
+    timed = []
+
+    @contextmanager
+    def timing(stage):
+        timed.append(stage)
+        yield
+        timed.append(f"{stage} done")
+
+    searcher.search(QueryVectors(words="oak"), timed=timing)
+
+    assert timed == ["retrieve", "retrieve done", "rank", "rank done"]

@@ -1,0 +1,205 @@
+import numpy as np
+import pytest
+from support.builders.small_market import (
+    PREFIXES,
+    bands_of,
+    draw_filter,
+    facts,
+    listing,
+    make_market,
+    passes,
+    roots_of,
+)
+
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
+from fb_marketplace_serving.search.listing_store import BANDS, ListingStore
+
+LEEDS, YORK = (53.80, -1.55), (53.96, -1.08)
+LEEDS_TO_YORK_KM = 35.6
+
+
+@pytest.fixture
+def catalogue():
+    """Four listings; p has two photos with another's between them, s has none."""
+    listings = {
+        "p": listing("p", 10.0, "Home / Chairs / Oak"),
+        "q": listing("q", None, "Home / Chairs"),
+        "r": listing("r", 99.5, "Arts"),
+        "s": listing("s", 0.0, "Home / Chairs and tables"),
+    }
+    index = Index.build_flat(np.eye(4, 8, dtype=np.float32), list("abcd"), ["p", "q", "p", "r"])
+    places = [LEEDS, YORK, (np.nan, np.nan), LEEDS]
+    return ListingStore(index, listings, facts(list("pqrs"), places=places))
+
+
+@pytest.fixture(scope="module")
+def market():
+    return make_market()
+
+
+def kept(catalogue, **asked):
+    return [
+        catalogue.product_ids[place]
+        for place in np.flatnonzero(catalogue.kept(SearchFilters(**asked)))
+    ]
+
+
+def test_a_thousand_filters_keep_what_going_through_the_table_keeps(market):
+    random = np.random.default_rng(1)
+    sizes = set()
+    for _ in range(1000):
+        asked = draw_filter(random)
+
+        mask = market.catalogue.kept(asked)
+
+        found = [True] * len(market.listings) if mask is None else mask.tolist()
+        assert found == [passes(market, at, asked) for at in range(len(market.listings))], asked
+        sizes.add(sum(found))
+    assert min(sizes) == 0
+    assert max(sizes) == len(market.listings)
+
+
+def test_facets_count_what_going_through_the_table_counts(market):
+    random = np.random.default_rng(2)
+    for _ in range(200):
+        positions = np.flatnonzero(random.random(len(market.catalogue)) < random.random())
+
+        found = market.catalogue.facets(positions)
+
+        assert {each.path: each.count for each in found.categories} == roots_of(market, positions)
+        assert [each.count for each in found.prices] == bands_of(market, positions)
+
+
+@pytest.mark.parametrize("prefix", PREFIXES)
+def test_below_a_category_the_next_parts_are_counted(market, prefix):
+    positions = np.flatnonzero(market.catalogue.kept(SearchFilters((prefix,))))
+
+    found = market.catalogue.facets(positions, (prefix,))
+
+    depth = prefix.count(" / ") + 2
+    paths = [list(market.listings.values())[at].category_path.split(" / ") for at in positions]
+    parts = [" / ".join(path[:depth]) for path in paths]
+    assert {each.path: each.count for each in found.categories} == {
+        part: parts.count(part) for part in parts
+    }
+
+
+def named(counts):
+    return [(each.path, each.count) for each in counts]
+
+
+def test_facets_have_the_most_first_and_of_equals_the_first_by_name(catalogue):
+    every = np.arange(4)
+
+    assert named(catalogue.facets(every).categories) == [("Home", 3), ("Arts", 1)]
+    assert named(catalogue.facets(every, ("Home",)).categories) == [
+        ("Home / Chairs", 2),
+        ("Arts", 1),
+        ("Home / Chairs and tables", 1),
+    ]
+
+
+def test_the_deepest_of_the_categories_asked_for_says_which_part_is_next(catalogue):
+    found = catalogue.facets(np.arange(2), ("Home", "Home / Chairs"))
+
+    assert named(found.categories) == [("Home / Chairs", 1), ("Home / Chairs / Oak", 1)]
+
+
+def test_price_bands_without_listings_are_told_too(catalogue):
+    found = catalogue.facets(np.empty(0, np.int64))
+
+    assert found.categories == []
+    assert [band.low for band in found.prices] == list(BANDS)
+    assert {band.count for band in found.prices} == {0}
+    assert found.prices[-1].high is None
+
+
+def test_a_listing_has_its_photos_in_the_order_of_the_rows(catalogue):
+    assert catalogue.images_of("p") == ["a", "c"]
+    assert catalogue.images_of("s") == []
+    assert catalogue.images_of("x") == []
+
+
+def test_rows_and_listings_know_each_other(market):
+    catalogue, photos = market.catalogue, market.searched.photos
+    for product, at in zip(catalogue.product_ids, range(len(catalogue)), strict=True):
+        rows = [row for row, owner in enumerate(photos.product_ids) if owner == product]
+        assert catalogue.position(product) == at
+        assert catalogue.rows_of(at).tolist() == rows
+        assert catalogue.photo_count[at] == len(rows)
+        assert (catalogue.listing_of_row[rows] == at).all()
+
+
+def test_a_listing_that_is_not_there_has_no_position(catalogue):
+    with pytest.raises(KeyError):
+        catalogue.position("x")
+
+
+def test_categories_and_paths_are_sorted_each_once(catalogue):
+    assert catalogue.categories == ("Arts", "Home")
+    assert catalogue.paths == (
+        *("Arts", "Home / Chairs"),
+        *("Home / Chairs / Oak", "Home / Chairs and tables"),
+    )
+    assert [catalogue.paths[place] for place in catalogue.path] == [
+        *("Home / Chairs / Oak", "Home / Chairs"),
+        *("Arts", "Home / Chairs and tables"),
+    ]
+    assert [catalogue.categories[place] for place in catalogue.root] == [
+        "Home",
+        "Home",
+        "Arts",
+        "Home",
+    ]
+
+
+@pytest.mark.parametrize("asked", [SearchFilters(), SearchFilters(near=GeoFilter(*LEEDS))])
+def test_what_asks_for_nothing_is_no_filter(catalogue, asked):
+    assert catalogue.kept(asked) is None
+
+
+def test_a_bound_of_nothing_is_a_bound(catalogue):
+    assert kept(catalogue, min_price=0.0) == ["p", "r", "s"]
+    assert kept(catalogue, max_price=0.0) == ["s"]
+
+
+def test_prices_are_kept_up_to_and_with_their_bounds(catalogue):
+    assert kept(catalogue, min_price=10.0, max_price=99.5) == ["p", "r"]
+    assert kept(catalogue, min_price=10.01, max_price=99.49) == []
+
+
+def test_a_radius_reaches_as_far_as_it_says(catalogue):
+    near = GeoFilter(*LEEDS)
+
+    assert catalogue.distances(near)[1] == pytest.approx(LEEDS_TO_YORK_KM, abs=0.3)
+    assert kept(catalogue, near=near._replace(radius_km=36)) == ["p", "q", "s"]
+    assert kept(catalogue, near=near._replace(radius_km=35)) == ["p", "s"]
+    assert kept(catalogue, near=near._replace(radius_km=0)) == ["p", "s"]
+
+
+def test_distances_of_some_listings_are_those_among_all(catalogue):
+    near = GeoFilter(*YORK)
+
+    found = catalogue.distances(near, np.array([2, 0]))
+
+    np.testing.assert_array_equal(found, catalogue.distances(near)[[2, 0]])
+
+
+def test_listings_without_photos_can_be_asked_for(catalogue):
+    assert kept(catalogue, has_photo=False) == ["s"]
+    assert kept(catalogue, has_photo=True) == ["p", "q", "r"]
+
+
+@pytest.mark.parametrize("category", ["Sport", "Home / Chair", "", "home"])
+def test_a_category_that_is_none_is_refused(catalogue, category):
+    with pytest.raises(KeyError):
+        catalogue.kept(SearchFilters(categories=("Home", category)))
+
+
+def test_rows_are_kept_by_their_listings(catalogue):
+    assert catalogue.rows_kept(None) is None
+    assert catalogue.rows_kept(np.array([True, False, False, True])).tolist() == [
+        *(True, False),
+        *(True, False),
+    ]

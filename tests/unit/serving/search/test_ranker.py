@@ -1,0 +1,119 @@
+import importlib
+from concurrent.futures import ThreadPoolExecutor
+
+import lightgbm
+import numpy as np
+import pytest
+from support.builders.small_market import LABELS, draw_query, make_market, train_ranker
+
+from fb_marketplace_serving.search.candidates import collect_candidates
+from fb_marketplace_serving.search.ranker import Ranker, RankerError
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+
+
+@pytest.fixture(scope="module")
+def market():
+    return make_market()
+
+
+@pytest.fixture(scope="module")
+def model(market):
+    return train_ranker(market)
+
+
+@pytest.fixture(scope="module")
+def ranker(model):
+    return Ranker.from_bytes(model)
+
+
+@pytest.fixture(scope="module")
+def tables(market):
+    """Features of what twenty queries find."""
+    random = np.random.default_rng(1)
+    queries = [draw_query(random) for _ in range(20)]
+    return [
+        compute_features(
+            collect_candidates(market.searched, query), query, market.catalogue, LABELS
+        )
+        for query in queries
+    ]
+
+
+def test_scores_are_those_of_the_model(model, ranker, tables):
+    booster = lightgbm.Booster(model_str=model.decode())
+
+    for features in tables:
+        found = ranker.scores(features)
+        np.testing.assert_array_equal(found, booster.predict(features))
+        assert np.ptp(found) > 0.1
+
+
+def test_a_candidate_scores_the_same_alone_and_beside_others(ranker, tables):
+    features = tables[0]
+
+    alone = [ranker.scores(features[row : row + 1])[0] for row in range(len(features))]
+
+    np.testing.assert_array_equal(ranker.scores(features), alone)
+
+
+def test_the_base_and_the_parts_add_up_to_the_score(ranker, tables):
+    for features in tables:
+        base, parts = ranker.contributions(features)
+
+        assert parts.shape == features.shape
+        np.testing.assert_allclose(base + parts.sum(axis=1), ranker.scores(features), atol=1e-9)
+
+
+def test_the_base_is_the_same_whatever_is_taken_apart(ranker, tables):
+    assert len({ranker.contributions(features).base for features in tables}) == 1
+
+
+def test_of_no_candidates_there_are_no_scores_and_no_parts(ranker):
+    nothing = np.empty((0, len(FEATURES)))
+
+    assert ranker.scores(nothing).shape == (0,)
+    assert ranker.contributions(nothing).parts.shape == (0, len(FEATURES))
+
+
+def test_many_threads_score_as_one_does(ranker, tables):
+    with ThreadPoolExecutor(8) as pool:
+        for features, found in zip(tables, pool.map(ranker.scores, tables), strict=True):
+            np.testing.assert_array_equal(found, ranker.scores(features))
+
+
+@pytest.mark.parametrize("names", [[*FEATURES[:-1], "query_terms"], [*FEATURES[1:], FEATURES[0]]])
+def test_a_model_of_other_features_is_refused(names):
+    random = np.random.default_rng(0)
+    data = lightgbm.Dataset(
+        random.normal(size=(100, len(names))), random.random(100), feature_name=names
+    )
+    booster = lightgbm.train({"verbose": -1, "num_threads": 1}, data, 1)
+
+    with pytest.raises(RankerError, match="run the pipeline ranking again"):
+        Ranker.from_bytes(booster.model_to_string().encode())
+
+
+@pytest.mark.parametrize("data", [b"", b"trees", b"\xff\xfe", b"\nend of trees\n"])
+def test_what_is_no_model_is_refused(data):
+    with pytest.raises(RankerError, match="no whole model"):
+        Ranker.from_bytes(data)
+
+
+@pytest.mark.parametrize("told", [b"", b"version=v4\n", b"\xff\n"])
+def test_what_only_has_the_ends_of_a_model_is_refused(told):
+    with pytest.raises(RankerError, match="LightGBM cannot read"):
+        Ranker.from_bytes(b"tree\n" + told + b"\nend of trees\n")
+
+
+def test_a_model_that_was_cut_off_is_refused(model):
+    end = model.index(b"\nend of trees\n")
+    for length in range(0, end, end // 50):
+        with pytest.raises(RankerError, match="no whole model"):
+            Ranker.from_bytes(model[:length])
+
+
+def test_what_was_loaded_before_can_be_loaded_after(model):
+    Ranker.from_bytes(model)
+
+    assert importlib.import_module("pandas").__name__ == "pandas"
+    assert importlib.import_module("sklearn").__name__ == "sklearn"

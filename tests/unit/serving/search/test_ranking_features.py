@@ -1,0 +1,238 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from support.builders.small_market import (
+    LABELS,
+    PHOTO_SIZE,
+    draw_query,
+    facts,
+    listing,
+    make_market,
+)
+
+from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search.candidates import (
+    SOURCES,
+    CandidateSet,
+    QueryVectors,
+    collect_candidates,
+)
+from fb_marketplace_serving.search.filters import GeoFilter
+from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.ranking_features import (
+    DESCRIPTIONS,
+    FEATURES,
+    FEEDBACK_DOCS,
+    compute_features,
+)
+
+LEEDS = (53.80, -1.55)
+
+
+@pytest.fixture(scope="module")
+def market():
+    return make_market()
+
+
+@pytest.fixture
+def catalogue():
+    """Five listings, of which s is no candidate below."""
+    listings = {
+        "p": listing("p", 10.0, "Home / Chairs"),
+        "q": listing("q", 40.0, "Home / Lamps"),
+        "r": listing("r", None, "Arts"),
+        "s": listing("s", 999.0, "Sport"),
+        "t": listing("t", 0.0, "Home / Chairs"),
+    }
+    index = Index.build_flat(np.eye(3, PHOTO_SIZE, dtype=np.float32), list("abc"), ["p", "r", "p"])
+    nowhere = (np.nan, np.nan)
+    known = facts(
+        list(listings),
+        places=[LEEDS, (53.96, -1.08), nowhere, LEEDS, nowhere],
+        description_words=[12, 0, 7, 1, 3],
+        photo_pixels=[3_000_000, 0, 500_000, 0, 0],
+    )
+    return ListingStore(index, listings, known)
+
+
+POOL = CandidateSet(
+    positions=np.array([0, 1, 2, 4]),
+    similarity={
+        "words": np.array([4, 0, 1, 2], np.float32),
+        "picture": np.array([0.5, np.nan, 0.25, np.nan], np.float32),
+    },
+    rank={"words": np.array([1, 0, 3, 2], np.int32), "picture": np.array([1, 0, 2, 0], np.int32)},
+    fused=np.array([0.4, 0.1, 0.3, 0.2]),
+    row=np.array([0, -1, 1, -1]),
+)
+
+QUERY = QueryVectors(words="two red chairs", photo_categories=np.array([0.2, 0.7, 0.1], np.float32))
+
+
+def told(pool, query, catalogue, near=None):
+    table = compute_features(pool, query, catalogue, LABELS, near)
+    assert table.shape == (len(pool), len(FEATURES))
+    assert table.dtype == np.float64
+    return dict(zip(FEATURES, table.T, strict=True))
+
+
+def test_each_feature_is_what_its_name_says(catalogue):
+    found = told(POOL, QUERY, catalogue, GeoFilter(*LEEDS))
+
+    nothing = [np.nan] * 4
+    middle = 25.0  # of the prices 10 and 40: none and nothing are no prices
+    expected = {
+        "words_similarity": [4, 0, 1, 2],
+        "picture_similarity": [0.5, np.nan, 0.25, np.nan],
+        "words_reciprocal_rank": [1, 0, 1 / 3, 1 / 2],
+        "picture_reciprocal_rank": [1, 0, 1 / 2, 0],
+        "words_share_of_best": [1, 0, 0.25, 0.5],
+        "fused": [0.4, 0.1, 0.3, 0.2],
+        "photo_category": [0.7, 0.7, 0.2, 0.7],
+        "voted_category": [(0.1 + 0.2) / 0.6, (0.4 + 0.2) / 0.9, 0, (0.4 + 0.1) / 0.8],
+        "voted_path": [0.2 / 0.6, 0, 0, 0.4 / 0.8],
+        "price_ratio": [np.log(10 / middle), np.log(40 / middle), np.nan, np.nan],
+        "has_price": [1, 1, 0, 1],
+        "distance_km": [0, 35.6, np.nan, np.nan],
+        "photos": [2, 0, 1, 0],
+        "photo_megapixels": [3, 0, 0.5, 0],
+        "description_words": [12, 0, 7, 3],
+        "query_words": [3, 3, 3, 3],
+    }
+    for source in ("meaning", "pictured", "both"):
+        expected |= {f"{source}_similarity": nothing, f"{source}_reciprocal_rank": nothing}
+    assert expected.keys() == set(FEATURES)
+    for name in FEATURES:
+        np.testing.assert_allclose(found[name], expected[name], atol=0.3 if "km" in name else 1e-6)
+
+
+def test_what_was_not_asked_is_not_known(catalogue):
+    pool = replace(POOL, similarity={}, rank={})
+
+    found = told(pool, QueryVectors(), catalogue)
+
+    asked = [*(f"{source}_similarity" for source in SOURCES), "words_share_of_best"]
+    asked += [*(f"{source}_reciprocal_rank" for source in SOURCES), "photo_category", "distance_km"]
+    for name in asked:
+        assert np.isnan(found[name]).all(), name
+    assert (found["query_words"] == 0).all()
+
+
+def test_photos_that_do_not_count_are_not_counted(catalogue):
+    rows = np.array([False, True, True])
+
+    found = compute_features(POOL, QUERY, catalogue, LABELS, rows=rows)
+
+    assert found[:, FEATURES.index("photos")].tolist() == [1, 0, 1, 0]
+
+
+def test_a_category_that_the_photo_is_never_of_is_improbable(catalogue):
+    query = QueryVectors(photo_categories=np.array([1.0], np.float32))
+
+    found = compute_features(POOL, query, catalogue, ("Arts",))[:, FEATURES.index("photo_category")]
+
+    assert found.tolist() == [0, 0, 1, 0]
+
+
+def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
+    pool = CandidateSet(
+        np.array([0]),
+        {"words": np.array([1], np.float32)},
+        {"words": np.array([1], np.int32)},
+        np.array([1 / 61]),
+        np.array([0]),
+    )
+
+    found = told(pool, QueryVectors(words="chair"), catalogue)
+
+    assert (found["voted_category"], found["voted_path"], found["price_ratio"]) == (0, 0, 0)
+
+
+def test_only_those_found_first_vote(market):
+    random = np.random.default_rng(0)
+    query = draw_query(random)
+    pool = collect_candidates(market.searched, query)
+    assert len(pool) > 3 * FEEDBACK_DOCS
+    first = np.argsort(-pool.fused, kind="stable")[:FEEDBACK_DOCS]
+    at = pool.positions
+
+    found = told(pool, query, market.catalogue)
+
+    roots = market.catalogue.root[at]
+    for place in range(len(pool)):
+        others = [voter for voter in first if voter != place]
+        alike = [voter for voter in others if roots[voter] == roots[place]]
+        share = pool.fused[alike].sum() / pool.fused[others].sum()
+        assert found["voted_category"][place] == pytest.approx(share)
+    prices = market.catalogue.price[at][first]
+    middle = np.median(prices[prices > 0])
+    priced = market.catalogue.price[at] > 0
+    np.testing.assert_allclose(
+        found["price_ratio"][priced], np.log(market.catalogue.price[at][priced] / middle)
+    )
+    assert np.isnan(found["price_ratio"][~priced]).all()
+
+
+def test_without_prices_nothing_is_dear(catalogue):
+    pool = CandidateSet(
+        np.array([2, 4]),
+        {},
+        {},
+        np.array([1.0, 1.0]),
+        np.array([-1, -1]),
+    )
+
+    assert np.isnan(told(pool, QueryVectors(), catalogue)["price_ratio"]).all()
+
+
+def test_no_candidates_have_no_features(market):
+    query = draw_query(np.random.default_rng(0), "both")
+    pool = collect_candidates(market.searched, query, np.zeros(len(market.catalogue), np.bool_))
+
+    found = compute_features(pool, query, market.catalogue, LABELS, GeoFilter(*LEEDS))
+
+    assert found.shape == (0, len(FEATURES))
+
+
+def test_what_a_candidate_is_called_says_nothing_of_it(market):
+    """Names and titles are no features: those of one order give what those of another give."""
+    others = {product: f"z{product}" for product in market.listings}
+    shown = {
+        others[product]: each._replace(product_id=others[product], title="Another")
+        for product, each in market.listings.items()
+    }
+    known, photos = market.catalogue.facts, market.searched.photos
+    renamed = ListingStore(
+        Index.build_flat(
+            photos.vectors(np.arange(len(photos))),
+            photos.image_ids,
+            [others[each] for each in photos.product_ids],
+        ),
+        shown,
+        facts(
+            [others[each] for each in known.product_ids],
+            [str(family) for family in known.family],
+            list(zip(known.latitude, known.longitude, strict=True)),
+            known.description_words.tolist(),
+            known.photo_pixels.tolist(),
+        ),
+    )
+    random = np.random.default_rng(3)
+    for _ in range(10):
+        query = draw_query(random)
+        pool = collect_candidates(market.searched, query)
+
+        np.testing.assert_array_equal(
+            compute_features(pool, query, renamed, LABELS),
+            compute_features(pool, query, market.catalogue, LABELS),
+        )
+
+
+def test_of_a_query_only_what_a_buyer_gives_is_used():
+    assert QueryVectors._fields == ("words", "meaning", "pictured", "photo", "photo_categories")
+
+
+def test_each_feature_can_be_said_in_words():
+    assert DESCRIPTIONS.keys() == set(FEATURES)
+    assert len(set(FEATURES)) == len(FEATURES)

@@ -1,0 +1,127 @@
+"""Who is let in, how often and how many at once, and what is told and noted of a request."""
+
+import time
+
+import pytest
+from fastapi.testclient import TestClient
+from support.predict_client import problem, send
+
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
+
+KEY = {"X-API-Key": "a-key-of-the-shop"}
+
+
+@pytest.fixture
+def client(release):
+    return TestClient(create_app(release, Settings()))
+
+
+@pytest.fixture
+def closed(release):
+    return TestClient(create_app(release, Settings(api_keys="shop:a-key-of-the-shop")))
+
+
+@pytest.mark.parametrize("path", ["/release", "/products/prd-blue", "/images/img-blue"])
+@pytest.mark.parametrize("headers", [{}, {"X-API-Key": "a-key-of-the-shoe"}])
+def test_where_there_are_keys_one_is_needed(closed, path, headers):
+    response = closed.get(path, headers=headers)
+
+    assert problem(response, 401)["type"].endswith(":key")
+    assert response.headers["www-authenticate"] == "ApiKey"
+    assert closed.get(path, headers=KEY).status_code == 200
+
+
+def test_no_photo_is_read_for_who_has_no_key(closed, paint):
+    problem(send(closed, "/predict/image", paint()), 401)
+
+    answer = closed.post("/predict/image", files={"image": paint()}, headers=KEY)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/healthcheck", "/metrics"])
+def test_what_watches_the_server_needs_no_key(closed, path):
+    assert closed.get(path).status_code == 200
+
+
+def test_a_key_that_asks_too_often_is_told_when_it_may_again(release, paint):
+    client = TestClient(create_app(release, Settings(rate_limit="2/minute")))
+    for _ in range(2):
+        assert send(client, "/predict/image", paint()).status_code == 200
+
+    response = send(client, "/predict/image", paint())
+
+    assert problem(response, 429)["type"].endswith(":rate")
+    assert 1 <= int(response.headers["retry-after"]) <= 60
+
+
+def test_a_server_with_no_place_left_says_so_at_once(release, paint):
+    client = TestClient(create_app(release, Settings(queue=1)))
+    with client.app.state.service._admission.place():
+        response = send(client, "/predict/image", paint())
+
+    assert problem(response, 503)["type"].endswith(":full")
+    assert int(response.headers["retry-after"]) >= 1
+    assert send(client, "/predict/image", paint()).status_code == 200
+
+
+def test_a_photo_that_takes_too_long_is_given_up(release, paint, monkeypatch):
+    encode = release.encoder.encode
+    monkeypatch.setattr(
+        type(release.encoder), "encode", lambda _, photos: time.sleep(0.5) or encode(photos)
+    )
+    client = TestClient(create_app(release, Settings(request_seconds=0.1)))
+
+    response = send(client, "/predict/image", paint())
+
+    assert problem(response, 503)["type"].endswith(":deadline")
+    assert "retry-after" in response.headers
+
+
+def test_a_request_may_bring_its_id(client):
+    assert client.get("/livez", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
+
+
+def test_a_request_gets_an_id_where_it_brings_none_or_a_harmful_one(client):
+    made = {
+        client.get("/livez", headers=headers).headers["x-request-id"]
+        for headers in ({}, {}, {"X-Request-ID": 'a" forged="b'}, {"X-Request-ID": "a" * 65})
+    }
+
+    assert len(made) == 4
+    assert all(len(each) == 32 for each in made)
+
+
+def test_a_request_leaves_a_line_that_says_nothing_of_keys_or_photos(closed, paint, caplog):
+    with caplog.at_level("INFO", logger="fb_serve"):
+        closed.post("/predict/image?note=s3cret", files={"image": paint()}, headers=KEY)
+
+    told = caplog.records[-1].told
+    assert told["path"] == "/predict/image"
+    assert told["status"] == 200
+    assert told["release"] == "v1"
+    assert told["key"] == "shop"
+    assert "a-key" not in str(told)
+    assert "s3cret" not in str(told)
+
+
+def test_pages_of_other_origins_may_not_read_the_answers(client, paint):
+    response = client.get("/healthcheck", headers={"Origin": "https://elsewhere.example"})
+
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_pages_of_an_origin_that_is_let_in_may(release):
+    settings = Settings(cors_origins="https://shop.example, https://other.example")
+    client = TestClient(create_app(release, settings))
+
+    response = client.get("/healthcheck", headers={"Origin": "https://shop.example"})
+
+    assert response.headers["access-control-allow-origin"] == "https://shop.example"
+
+
+def test_answers_forbid_what_a_page_of_ours_does_not_need(client):
+    headers = client.get("/").headers
+
+    assert "default-src 'self'" in headers["content-security-policy"]
+    assert headers["x-content-type-options"] == "nosniff"

@@ -1,0 +1,205 @@
+"""What a server answers to a photo and to an id, and what it says of itself."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from support.predict_client import PREDICTIONS, problem, send
+
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
+
+
+@pytest.fixture
+def client(release):
+    return TestClient(create_app(release, Settings()))
+
+
+def test_healthcheck_names_the_release(client):
+    assert client.get("/healthcheck").json() == {"status": "ok", "release": "v1"}
+
+
+def test_livez_says_alive(client):
+    assert client.get("/livez").json() == {"status": "alive", "release": "v1"}
+
+
+def test_readyz_says_ready_until_the_server_is_told_to_stop(client):
+    assert client.get("/readyz").json() == {"status": "ready", "release": "v1", "refused": None}
+
+    client.app.state.service.draining = True
+
+    assert problem(client.get("/readyz"), 503)["type"].endswith(":draining")
+
+
+def test_metrics_count_requests_by_route_and_status(client, paint):
+    send(client, "/predict/image", paint())
+    client.get("/products/nothing-there")
+    client.get("/nowhere/at/all")
+
+    lines = client.get("/metrics").text.splitlines()
+
+    assert 'fb_requests_total{method="POST",route="/predict/image",status="200"} 1.0' in lines
+    assert (
+        'fb_requests_total{method="GET",route="/products/{product_id}",status="404"} 1.0' in lines
+    )
+    assert 'fb_requests_total{method="GET",route="elsewhere",status="404"} 1.0' in lines
+    assert 'fb_release_info{version="v1"} 1.0' in lines
+    for stage in ("upload", "decode", "wait", "encode"):
+        assert f'fb_stage_seconds_count{{stage="{stage}"}} 1.0' in lines
+
+
+def test_release_is_described_without_its_files(client):
+    body = client.get("/release").json()
+
+    assert body["version"] == "v1"
+    assert body["labels"] == ["Reds", "Greens", "Blues"]
+    assert body["categories"] == ["Home & Garden"]
+    assert body["searchable"] is False
+    assert body["metrics"] == {"accuracy": 0.5}
+    assert "canaries" not in body
+
+
+def test_image_gives_the_most_probable_category(client, paint):
+    body = send(client, "/predict/image", paint((20, 220, 20))).json()
+
+    assert body["category"] == "Greens"
+    assert body["confidence"] == max(body["probabilities"].values())
+    assert list(body["probabilities"]) == ["Reds", "Greens", "Blues"]
+    assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize(("threshold", "not_sure"), [(0.2, False), (1.0, True)])
+def test_what_is_not_confident_enough_is_said_to_be_not_sure(release, paint, threshold, not_sure):
+    abstention = release.manifest.abstention.model_copy(update={"threshold": threshold})
+    manifest = release.manifest.model_copy(update={"abstention": abstention})
+    client = TestClient(create_app(replace(release, manifest=manifest), Settings()))
+
+    assert send(client, "/predict/image", paint()).json()["not_sure"] is not_sure
+
+
+def test_feature_embedding_is_what_the_encoder_makes_of_the_canonical_photo(client, release, paint):
+    photo = paint((90, 10, 60), size=(500, 300))
+
+    body = send(client, "/predict/feature_embedding", photo).json()
+
+    pixels = canonical.decode_canonical(canonical.canonicalize(photo))
+    expected = release.encoder.encode(pixels[np.newaxis]).embeddings[0]
+    np.testing.assert_allclose(body["embedding"], expected, atol=1e-6)
+
+
+def test_similar_images_begins_with_the_same_photo(client, canonical_photos):
+    hits = send(client, "/predict/similar_images", canonical_photos["img-blue"]).json()["hits"]
+
+    assert hits[0] == {
+        "image_id": "img-blue",
+        "product_id": "prd-blue",
+        "title": "A blue chair",
+        "price": None,
+        "currency": "GBP",
+        "category": "Home & Garden",
+        "category_path": "Home & Garden / Chairs",
+        "town": "York",
+        "county": None,
+        "score": pytest.approx(1.0, abs=1e-6),
+    }
+    assert len(hits) == 5
+    scores = [hit["score"] for hit in hits]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_the_score_is_the_cosine(client, release, canonical_photos):
+    hits = send(client, "/predict/similar_images", canonical_photos["img-blue"]).json()["hits"]
+
+    by_id = {
+        name: release.encoder.encode(canonical.decode_canonical(jpeg)[np.newaxis]).embeddings[0]
+        for name, jpeg in canonical_photos.items()
+    }
+    for hit in hits:
+        cosine = by_id["img-blue"] @ by_id[hit["image_id"]]
+        assert hit["score"] == pytest.approx(cosine, abs=1e-5)
+
+
+def test_similar_images_gives_k_hits(client, paint):
+    assert len(send(client, "/predict/similar_images?k=2", paint()).json()["hits"]) == 2
+
+
+def found(client, photo, query):
+    hits = send(client, f"/predict/similar_images?{query}", photo).json()["hits"]
+    return {hit["product_id"] for hit in hits}
+
+
+def test_similar_images_may_be_filtered_by_price(client, paint):
+    assert found(client, paint(), "min_price=10&max_price=20.5") == {"prd-red", "prd-green"}
+    assert found(client, paint(), "min_price=2000") == set()
+
+
+def test_similar_images_may_be_filtered_by_category(client, paint):
+    assert len(found(client, paint(), "category=Home%20%26%20Garden")) == 5
+
+    body = problem(send(client, "/predict/similar_images?category=Boats", paint()), 422)
+
+    assert "'Boats'" in body["detail"]
+    assert "Home & Garden" in body["detail"]
+
+
+def test_a_product_is_given_with_its_photos(client):
+    assert client.get("/products/prd-blue").json() == {
+        "product_id": "prd-blue",
+        "title": "A blue chair",
+        "price": None,
+        "currency": "GBP",
+        "category": "Home & Garden",
+        "category_path": "Home & Garden / Chairs",
+        "town": "York",
+        "county": None,
+        "image_ids": ["img-blue"],
+    }
+
+
+def test_an_image_is_given_as_it_was_made_canonical(client, canonical_photos):
+    response = client.get("/images/img-blue")
+
+    assert response.headers["content-type"] == "image/jpeg"
+    assert response.content == canonical_photos["img-blue"]
+
+
+@pytest.mark.parametrize("path", ["/products/x", "/images/x"])
+def test_what_has_no_such_id_is_not_found(client, path):
+    assert "'x'" in problem(client.get(path), 404)["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/healthcheck", "/release", "/openapi.json"])
+def test_every_answer_names_its_release(client, path):
+    response = client.get(path)
+
+    assert response.status_code == 200
+    assert response.headers["x-release"] == "v1"
+
+
+def test_the_page_needs_no_other_host(client):
+    page = client.get("/")
+
+    assert page.headers["content-type"].startswith("text/html")
+    assert "http://" not in page.text
+    assert "https://" not in page.text
+    assert "//cdn" not in page.text
+
+
+def test_the_description_tells_how_to_upload_and_what_may_go_wrong(client):
+    for path in PREDICTIONS:
+        operation = client.get("/openapi.json").json()["paths"][path]["post"]
+        form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]
+        assert form["required"] == ["image"]
+        assert operation["responses"].keys() == {
+            "200",
+            "400",
+            "408",
+            "413",
+            "415",
+            "422",
+            "429",
+            "503",
+        }
+        assert "application/problem+json" in operation["responses"]["415"]["content"]

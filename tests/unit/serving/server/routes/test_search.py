@@ -1,0 +1,202 @@
+"""What a search over HTTP finds, in a shop of seven listings of which two are the same."""
+
+import pytest
+from fastapi.testclient import TestClient
+from support.search_client import ONCE, ask, refusal, send
+
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
+
+
+@pytest.fixture
+def client(opened_shop):
+    return TestClient(create_app(opened_shop, Settings()))
+
+
+def test_words_find_the_listing_that_holds_them(client):
+    body = ask(client, q="blue lamp")
+
+    assert body["release"] == "v1"
+    places = {hit["product_id"]: hit["places"] for hit in body["hits"]}
+    by_words = {
+        product: place["rank"]
+        for product, told in places.items()
+        for place in told
+        if place["source"] == "words"
+    }
+    assert by_words == {"p-lamp": 1, "p-bike": 2}
+
+
+def test_a_hit_says_what_is_shown_of_the_listing(client):
+    hits = {hit["product_id"]: hit for hit in ask(client, q="oak")["hits"]}
+
+    shown = hits["p-table"]
+    assert {name: shown[name] for name in ("title", "price", "currency", "category_path")} == {
+        "title": "Oak table",
+        "price": 20.5,
+        "currency": "GBP",
+        "category_path": "Home & Garden / Tables",
+    }
+    assert (shown["category"], shown["town"], shown["county"]) == ("Home & Garden", "Hull", None)
+    assert shown["image_id"] == "img-green"
+    assert hits["p-plain"]["image_id"] is None
+
+
+def test_hits_stand_by_their_score_the_best_first(client):
+    scores = [hit["score"] for hit in ask(client, q="red chair")["hits"]]
+
+    assert scores == sorted(scores, reverse=True)
+    assert len(set(scores)) > 1
+
+
+def test_a_hit_is_placed_by_the_sources_that_found_it(client):
+    hits = ask(client, q="red chair")["hits"]
+
+    for source in ("words", "meaning", "pictured"):
+        ranked = [
+            (place["rank"], place["similarity"])
+            for hit in hits
+            for place in hit["places"]
+            if place["source"] == source
+        ]
+        assert ranked
+        similarities = [similarity for _, similarity in sorted(ranked)]
+        assert similarities == sorted(similarities, reverse=True), source
+    plain = next(hit for hit in hits if hit["product_id"] == "p-plain")
+    assert "pictured" not in {place["source"] for place in plain["places"]}
+
+
+def test_without_words_all_listings_are_found(client):
+    body = ask(client)
+
+    assert {hit["product_id"] for hit in body["hits"]} == ONCE
+    assert (body["total"], body["listings"]) == (6, 7)
+    assert all(hit["score"] == 0 and hit["places"] == [] for hit in body["hits"])
+    assert [hit["image_id"] for hit in body["hits"] if hit["product_id"] == "p-bike"] == [
+        "img-grey"
+    ]
+
+
+def test_words_of_blanks_are_no_words(client):
+    assert ask(client, q="  \t") == ask(client)
+
+
+@pytest.mark.parametrize("words", ["…!?", "zzz", "🚲", "红", "\0", "a" * 200])
+def test_words_that_no_listing_holds_are_answered_all_the_same(client, words):
+    assert ask(client, q=words)["release"] == "v1"
+
+
+def test_listings_that_show_the_same_are_folded_under_the_one_that_leads(client):
+    hits = {hit["product_id"]: hit["more"] for hit in ask(client)["hits"]}
+
+    assert hits.pop("p-chair") == ["p-copy"]
+    assert set(map(tuple, hits.values())) == {()}
+
+
+@pytest.mark.parametrize("asked", [{}, {"sort": "price"}, {"spread": 0.7}, {"near": "Leeds"}])
+def test_an_explanation_adds_up_to_the_score(client, asked):
+    hits = ask(client, q="old oak table", explain=True, **asked)["hits"]
+
+    assert len(hits) == 6
+    for hit in hits:
+        parts = [reason["adds"] for reason in hit["why"]["reasons"]]
+        assert hit["why"]["base"] + sum(parts) == pytest.approx(hit["score"], abs=1e-6)
+        assert [abs(part) for part in parts] == sorted(map(abs, parts), reverse=True)
+
+
+def test_an_explanation_takes_the_words_apart(client):
+    hits = {hit["product_id"]: hit for hit in ask(client, q="old oaks", explain=True)["hits"]}
+
+    words = hits["p-plain"]["why"]["words"]
+    assert words.keys() == {"old", "oak"}
+    bm25 = next(
+        place["similarity"] for place in hits["p-plain"]["places"] if place["source"] == "words"
+    )
+    assert sum(words.values()) == pytest.approx(bm25, abs=1e-5)
+    assert hits["p-table"]["why"]["words"].keys() == {"oak"}
+    assert hits["p-lamp"]["why"]["words"] == {}
+
+
+def test_nothing_is_explained_unasked_nor_where_nothing_was_searched_for(client):
+    assert {hit["why"] for hit in ask(client, q="red chair")["hits"]} == {None}
+    assert {hit["why"] for hit in ask(client, explain=True)["hits"]} == {None}
+
+
+def test_typical_prices_and_notes_come_with_what_they_rest_on(client):
+    hits = {hit["product_id"]: hit for hit in ask(client, q="red chair")["hits"]}
+
+    priced = {"p-bike", "p-chair", "p-copy", "p-old", "p-plain", "p-table"}
+    assert hits["p-old"]["typical_price"] == {
+        "low": 15,
+        "high": 25,
+        "alike": sorted(priced - {"p-old"}),
+    }
+    assert hits["p-old"]["notes"] == []
+    assert hits["p-lamp"]["typical_price"] is None
+    unusual, elsewhere = hits["p-bike"]["notes"]
+    assert unusual["kind"] == "unusual_price"
+    assert unusual["products"] == sorted(priced - {"p-bike"})
+    assert elsewhere["kind"] == "photo_elsewhere"
+    assert elsewhere["products"] == ["p-table"]
+
+
+def test_a_photo_finds_the_listing_that_shows_it(client, canonical_photos):
+    body = send(client, canonical_photos["img-blue"])
+
+    (by_photo,) = [
+        hit
+        for hit in body["hits"]
+        if {"source": "picture", "rank": 1} in [
+            {name: place[name] for name in ("source", "rank")} for place in hit["places"]
+        ]
+    ]  # fmt: skip
+    assert by_photo["product_id"] == "p-lamp"
+    assert by_photo["image_id"] == "img-blue"
+    assert by_photo["places"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert {place["source"] for hit in body["hits"] for place in hit["places"]} == {"picture"}
+    assert "p-plain" not in {hit["product_id"] for hit in body["hits"]}
+
+
+def test_a_photo_and_words_are_searched_for_together(client, canonical_photos):
+    body = send(client, canonical_photos["img-red"], q="blue", explain=True)
+
+    sources = {place["source"] for hit in body["hits"] for place in hit["places"]}
+    assert sources == {"words", "meaning", "pictured", "picture", "both"}
+    for hit in body["hits"]:
+        total = hit["why"]["base"] + sum(reason["adds"] for reason in hit["why"]["reasons"])
+        assert total == pytest.approx(hit["score"], abs=1e-6)
+
+
+def test_a_search_by_photo_is_filtered_and_paged(client, canonical_photos):
+    red = canonical_photos["img-red"]
+    asked = {"category": "Home & Garden", "max_price": 100}
+
+    whole = send(client, red, **asked)
+    pages = [send(client, red, k=1, offset=offset, **asked) for offset in range(3)]
+
+    assert {hit["product_id"] for hit in whole["hits"]} == {"p-chair", "p-old", "p-table"}
+    assert [page["hits"][0] for page in pages] == whole["hits"]
+
+
+def test_what_is_no_photo_is_refused_as_elsewhere(client, canonical_photos):
+    def post(data):
+        return client.post("/search", files={"image": ("photo.jpg", data)})
+
+    assert refusal(post(b"GIF89a" + bytes(99)), 415)
+    assert refusal(post(b"hello"), 415)
+    assert "ends early" in refusal(post(canonical_photos["img-red"][:-300]), 422)
+    assert refusal(post(b""), 422)
+    assert refusal(client.post("/search"), 422)
+    assert refusal(
+        client.post("/search?sort=distance", files={"image": canonical_photos["img-red"]}), 422
+    )
+
+
+def test_a_release_that_holds_nothing_to_search_by_words_says_so(release, canonical_photos):
+    client = TestClient(create_app(release, Settings()))
+
+    for answer in (
+        client.get("/search", params={"q": "red chair"}),
+        client.post("/search", files={"image": canonical_photos["img-red"]}),
+    ):
+        assert "v1" in refusal(answer, 404)

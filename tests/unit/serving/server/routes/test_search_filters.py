@@ -1,0 +1,172 @@
+"""What a search over HTTP keeps, in which order, page by page, and how it is counted."""
+
+from collections import Counter
+
+import pytest
+from fastapi.testclient import TestClient
+from support.search_client import ONCE, ask, found, refused
+
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
+
+LEEDS_TO_YORK = 35.7
+
+
+@pytest.fixture
+def client(opened_shop):
+    return TestClient(create_app(opened_shop, Settings()))
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ({"category": "Sport"}, {"p-bike"}),
+        ({"category": "Home & Garden"}, ONCE - {"p-bike"}),
+        ({"category": "Home & Garden / Chairs"}, {"p-chair", "p-old"}),
+        ({"category": "Home & Garden / Chairs / Old"}, {"p-old"}),
+        ({"category": ["Sport / Bikes", "Home & Garden / Lamps"]}, {"p-bike", "p-lamp"}),
+        ({"min_price": 20.5}, {"p-bike", "p-old", "p-plain", "p-table"}),
+        ({"max_price": 20.5}, {"p-chair", "p-old", "p-table"}),
+        ({"min_price": 20.5, "max_price": 45}, {"p-old", "p-plain", "p-table"}),
+        ({"min_price": 50, "max_price": 40}, set()),
+        ({"near": "Leeds", "radius_km": 1}, {"p-chair", "p-plain"}),
+        ({"near": "leeds", "radius_km": 40}, {"p-chair", "p-old", "p-plain"}),
+        ({"near": "Leeds"}, ONCE),
+        ({"has_photo": True}, ONCE - {"p-plain"}),
+        ({"has_photo": False}, {"p-copy", "p-plain"}),
+        ({"category": "Home & Garden", "max_price": 20.5, "near": "Hull", "radius_km": 5}, {"p-table"}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("words", ["", "red chair"])
+def test_a_filter_keeps_what_it_says(client, asked, expected, words):
+    assert {each.replace("p-copy", "p-chair") for each in found(client, q=words, **asked)} == {
+        each.replace("p-copy", "p-chair") for each in expected
+    }
+
+
+def test_distances_are_told_from_the_place_that_was_named(client):
+    told = {hit["product_id"]: hit["distance_km"] for hit in ask(client, near="Leeds")["hits"]}
+
+    assert told["p-chair"] == 0
+    assert told["p-old"] == pytest.approx(LEEDS_TO_YORK, abs=0.3)
+    assert told["p-bike"] is None
+    assert {hit["distance_km"] for hit in ask(client)["hits"]} == {None}
+
+
+def test_an_unknown_category_is_told_with_those_that_are_spelled_nearly_so(client):
+    detail = refused(client, category="Home & Garden / Chiars")
+
+    assert "'Home & Garden / Chiars'" in detail
+    assert "such as Home & Garden / Chairs" in detail
+    assert "Sport" not in detail
+
+
+def test_a_category_is_proposed_by_its_last_part_alone(client):
+    assert "such as Home & Garden / Lamps" in refused(client, category="lamp")
+
+
+def test_a_category_like_none_is_told_with_the_roots(client):
+    detail = refused(client, category="zzzzzzzz")
+
+    assert "Home & Garden" in detail
+    assert "Sport" in detail
+
+
+def test_a_category_is_whole_parts_of_a_path(client):
+    assert "Home" in refused(client, category="Home")
+
+
+def test_an_unknown_town_is_told_with_those_that_are_spelled_nearly_so(client):
+    assert "Leeds" in refused(client, near="Leedz")
+    assert "expected" in refused(client, near="Zzyzx")
+
+
+@pytest.mark.parametrize(
+    "asked", [{"radius_km": 5}, {"sort": "distance"}, {"near": " ", "radius_km": 5}]
+)
+def test_a_distance_without_a_place_is_refused(client, asked):
+    assert "near" in refused(client, **asked) or "place" in refused(client, **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"k": 0}, "query.k"),
+        ({"k": 101}, "query.k"),
+        ({"offset": -1}, "query.offset"),
+        ({"radius_km": 0, "near": "Leeds"}, "query.radius_km"),
+        ({"radius_km": "nan", "near": "Leeds"}, "query.radius_km"),
+        ({"min_price": -1}, "query.min_price"),
+        ({"max_price": "inf"}, "query.max_price"),
+        ({"sort": "cheapest"}, "query.sort"),
+        ({"spread": 1.5}, "query.spread"),
+        ({"q": "a" * 201}, "query.q"),
+        ({"near": "a" * 201}, "query.near"),
+        ({"has_photo": "maybe"}, "query.has_photo"),
+    ],
+)
+def test_what_cannot_be_asked_is_told_with_what_was_found(client, asked, said):
+    assert said in refused(client, **asked)
+
+
+@pytest.mark.parametrize("words", ["", "red chair"])
+def test_hits_may_be_sorted_by_price(client, words):
+    up = [hit["price"] for hit in ask(client, q=words, sort="price")["hits"]]
+    down = [hit["price"] for hit in ask(client, q=words, sort="price_down")["hits"]]
+
+    assert up == [10, 20.5, 20.5, 45, 1000, None]
+    assert down == [1000, 45, 20.5, 20.5, 12, None]
+
+
+@pytest.mark.parametrize("words", ["", "red chair"])
+def test_hits_may_be_sorted_by_distance(client, words):
+    told = [
+        hit["distance_km"] for hit in ask(client, q=words, near="York", sort="distance")["hits"]
+    ]
+
+    assert told[0] == 0
+    assert told[:-1] == sorted(told[:-1])
+    assert told[-1] is None
+
+
+@pytest.mark.parametrize("asked", [{}, {"sort": "price"}, {"spread": 0.5}])
+@pytest.mark.parametrize("words", ["", "red chair"])
+@pytest.mark.parametrize("k", [1, 4, 100])
+def test_pages_hold_each_hit_once_and_in_the_order_of_one_page(client, asked, words, k):
+    whole = ask(client, q=words, k=100, **asked)
+    pages = [ask(client, q=words, k=k, offset=offset, **asked) for offset in range(0, 6 + k, k)]
+
+    assert [hit for page in pages for hit in page["hits"]] == whole["hits"]
+    assert {page["total"] for page in pages} == {whole["total"]} == {len(whole["hits"])}
+    assert pages[-1]["hits"] == []
+    for page in pages:
+        assert page["categories"] == whole["categories"]
+
+
+def test_facets_count_all_that_was_found_not_only_the_page(client):
+    body = ask(client, k=1)
+
+    counts = {each["path"]: each["count"] for each in body["categories"]}
+    assert counts == {"Home & Garden": 6, "Sport": 1}
+    prices = {(each["low"], each["high"]): each["count"] for each in body["prices"]}
+    assert sum(prices.values()) == 6
+    assert prices[10, 25] == 4
+    assert prices[1000, None] == 1
+
+
+def test_facets_are_of_the_parts_below_the_category_that_was_asked_for(client):
+    body = ask(client, q="red chair", category="Home & Garden")
+
+    assert {each["path"]: each["count"] for each in body["categories"]} == {
+        "Home & Garden / Chairs": 3,
+        "Home & Garden / Tables": 2,
+        "Home & Garden / Lamps": 1,
+    }
+
+
+def test_spread_keeps_the_best_and_all_hits_and_brings_others_forward(client):
+    best, spread = found(client, q="red chair"), found(client, q="red chair", spread=1)
+
+    assert spread[0] == best[0]
+    assert Counter(spread) == Counter(best)
+    assert spread != best

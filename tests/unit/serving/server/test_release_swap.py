@@ -1,0 +1,88 @@
+"""What a server finds once another release is in force: nothing of what went, all that came."""
+
+from fastapi.testclient import TestClient
+from support.builders.small_search import SHOP, SHOP_PHOTOS
+from support.search_client import ONCE, ask, found, refusal, send
+from support.waiting import until
+
+from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.pointer import publish, read_current
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.service import ReleaseSource
+from fb_marketplace_serving.server.settings import Settings
+
+
+def test_deleted_and_changed_listings_are_right_everywhere_after_the_next_run(
+    shop, make_shop, canonical_photos, paint
+):
+    changed = dict(SHOP) | {"p-table": ("Pine desk", 99.0, "Office / Desks", "Bath")}
+    del changed["p-lamp"]
+    photos_of = dict(SHOP_PHOTOS) | {"img-new": "p-table"}
+    del photos_of["img-blue"], photos_of["img-green"]
+    new = canonical.canonicalize(paint((240, 120, 10)))
+    source = ReleaseSource(
+        lambda: read_current(shop).version, lambda version: Release.open(shop, version)
+    )
+    app = create_app(Release.open(shop), Settings(follow_seconds=0.01), source)
+
+    with TestClient(app) as client:
+        before = client.get("/images/img-blue"), client.get("/images/img-green")
+        assert [answer.status_code for answer in before] == [200, 200]
+        assert "p-lamp" in found(client, q="blue lamp")
+        assert found(client, category="Home & Garden / Lamps") == ["p-lamp"]
+
+        next_run = make_shop("v2", changed, photos_of, "next", canonical_photos | {"img-new": new})
+        publish(shop, next_run)
+        until(lambda: client.get("/healthcheck").json()["release"] == "v2")
+
+        # Hits.
+        for asked in ({}, {"q": "blue lamp"}, {"q": "oak table"}, {"sort": "price"}):
+            body = ask(client, **asked)
+            hits = {hit["product_id"]: hit for hit in body["hits"]}
+            assert body["release"] == "v2"
+            assert hits.keys() == ONCE - {"p-lamp"}
+            desk = hits["p-table"]
+            assert (desk["title"], desk["price"]) == ("Pine desk", 99)
+            assert (desk["category_path"], desk["town"]) == ("Office / Desks", "Bath")
+            assert desk["image_id"] == "img-new"
+            told = [
+                *desk["typical_price"]["alike"],
+                *(id_ for hit in hits.values() for id_ in hit["more"]),
+            ]
+            assert "p-lamp" not in told
+        by_words = {
+            hit["product_id"]
+            for hit in ask(client, q="oak lamp pine")["hits"]
+            if any(place["source"] == "words" for place in hit["places"])
+        }
+        assert by_words == {"p-plain", "p-table"}
+        by_photo = send(client, canonical_photos["img-green"])["hits"]
+        assert {hit["image_id"] for hit in by_photo} == {
+            "img-red",
+            "img-yellow",
+            "img-grey",
+            "img-new",
+        }
+        assert found(client, min_price=99, max_price=99) == ["p-table"]
+        assert found(client, near="Bath", radius_km=5) == ["p-table"]
+        # Facets.
+        body = ask(client)
+        assert {each["path"]: each["count"] for each in body["categories"]} == {
+            "Home & Garden": 4,
+            "Office": 1,
+            "Sport": 1,
+        }
+        assert {each["low"]: each["count"] for each in body["prices"]}[50] == 1
+        assert "Lamps" in refusal(
+            client.get("/search?category=Home %26 Garden / Lamps"), release="v2"
+        )
+        # Listings.
+        assert client.get("/products/p-lamp").status_code == 404
+        product = client.get("/products/p-table").json()
+        assert (product["title"], product["price"]) == ("Pine desk", 99)
+        assert product["image_ids"] == ["img-new"]
+        # Photos.
+        assert client.get("/images/img-blue").status_code == 404
+        assert client.get("/images/img-green").status_code == 404
+        assert client.get("/images/img-new").content == new

@@ -1,0 +1,96 @@
+"""Deleted rows that leave a table: their bytes too, and every version that has a name."""
+
+import lance
+import pyarrow as pa
+import pytest
+from lance.dataset import Tags
+from support.builders.small_lake import LETTERS, TABLE, SmallLake, version
+
+from fb_marketplace.storage import keyed_table, table_versions
+from fb_marketplace.storage.table_versions import compact
+
+
+@pytest.fixture
+def lake(tmp_path):
+    return SmallLake(tmp_path)
+
+
+@pytest.fixture
+def url(lake):
+    """A table whose second run deleted a row of the first from among its neighbours."""
+    url = str(lake.root / TABLE)
+    keyed_table.ensure_table(url, LETTERS)
+    keyed_table.tag(
+        url, version(1), keyed_table.insert(url, pa.table({"key": list("abc")}, schema=LETTERS))
+    )
+    keyed_table.tag(url, version(2), keyed_table.retain(url, frozenset("bc")))
+    lance.dataset(url).tags.delete(version(1))
+    return url
+
+
+def keys(url, version=None):
+    return "".join(keyed_table.open_table(url, version).read(["key"]).column("key").to_pylist())
+
+
+def has_deleted(url, version=None):
+    table = lance.dataset(url, version=version)
+    return any(each.deletion_file() for each in table.get_fragments())
+
+
+def test_a_name_goes_with_its_rows_to_a_version_without_deleted_ones(url):
+    assert compact(url)
+
+    assert (keys(url), keys(url, version(2))) == ("bc", "bc")
+    assert not has_deleted(url)
+    assert not has_deleted(url, version(2))
+    assert not compact(url)
+
+
+def test_files_that_are_written_anew_stay_small(url, monkeypatch):
+    monkeypatch.setattr(table_versions, "MAX_BYTES", 1024 * 1024)
+    large = [f"{number:09}".rjust(999) for number in range(9999)]
+    keyed_table.insert(url, pa.table({"key": large}, schema=LETTERS))
+    keyed_table.retain(url, frozenset(large[1:]))
+
+    compact(url)
+
+    assert lance.dataset(url).count_rows() == 9998
+    assert len(lance.dataset(url).get_fragments()) > 1
+
+
+def test_a_kill_before_the_name_was_moved_is_made_good_by_the_next(url, monkeypatch):
+    def dies(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Tags, "update", dies)
+        with pytest.raises(KeyboardInterrupt):
+            compact(url)
+
+    compact(url)
+
+    assert keys(url, version(2)) == "bc"
+    assert not has_deleted(url, version(2))
+    assert keyed_table.open_table(url).version == keyed_table.open_table(url, version(2)).version
+
+
+def test_rows_that_a_killed_run_added_stay_the_newest(lake, url):
+    lake.commit("bcd")
+
+    compact(url)
+
+    assert keys(url) == "bcd"
+    assert keys(url, version(2)) == "bc"
+    assert not has_deleted(url)
+    assert not has_deleted(url, version(2))
+
+
+def test_rows_that_a_killed_run_added_to_a_table_written_anew_stay_the_newest(lake, url):
+    lance.dataset(url).optimize.compact_files(materialize_deletions_threshold=0.0)
+    lake.commit("bcd")
+
+    compact(url)
+
+    assert keys(url) == "bcd"
+    assert keys(url, version(2)) == "bc"
+    assert not has_deleted(url, version(2))

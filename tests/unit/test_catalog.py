@@ -1,0 +1,302 @@
+"""What the configuration promises, held against the pipelines that use it."""
+
+import copy
+import json
+import os
+import subprocess
+import sys
+import typing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kedro.config import OmegaConfigLoader
+from kedro.io import DataCatalog
+from omegaconf.errors import InterpolationResolutionError
+from pydantic import BaseModel, ValidationError
+
+from fb_marketplace.parameters import cleaning
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipeline_registry import register_pipelines
+from fb_marketplace.settings import CONFIG_LOADER_ARGS
+
+ROOT = Path(__file__).parents[2]
+PIPELINES = register_pipelines()
+DATASETS = sorted(
+    {
+        name
+        for pipeline in PIPELINES.values()
+        for name in pipeline.datasets()
+        if not name.startswith("params:")
+    }
+)
+TOLD = sorted(
+    {
+        (name.removeprefix("params:"), node.name)
+        for pipeline in PIPELINES.values()
+        for node in pipeline.nodes
+        for name in node.inputs
+        if name.startswith("params:")
+    }
+)
+LAYERS = {
+    "raw": "01_raw",
+    "intermediate": "02_intermediate",
+    "primary": "03_primary",
+    "feature": "04_feature",
+    "model_input": "05_model_input",
+    "models": "06_models",
+    "model_output": "07_model_output",
+    "reporting": "08_reporting",
+}
+MADE_ELSEWHERE = {"raw", "run_records", "run_report"}
+"""What the hooks read and write, and no node."""
+
+HEAVY = [
+    "torch",
+    "torchvision",
+    "timm",
+    "faiss",
+    "sklearn",
+    "skops",
+    "lightgbm",
+    "onnx",
+    "onnxruntime",
+    "lance",
+    "cv2",
+    "pandera",
+    "matplotlib",
+    "scipy",
+]
+
+
+def load_configuration(environment: str, monkeypatch: pytest.MonkeyPatch) -> OmegaConfigLoader:
+    monkeypatch.setenv("FB_RAW", "memory://bucket/raw")
+    monkeypatch.setenv("FB_LAKE", "memory://bucket/lake")
+    return OmegaConfigLoader(
+        str(ROOT / "conf"), env=environment, **CONFIG_LOADER_ARGS | {"default_run_env": "base"}
+    )
+
+
+@pytest.fixture(scope="module")
+def entries() -> dict[str, Any]:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        catalog = load_configuration("base", monkeypatch)["catalog"]
+    return {name: each for name, each in catalog.items() if not name.startswith("_")}
+
+
+def model_of(parameter: str, node_name: str) -> type[BaseModel]:
+    """The model that a node's function takes a parameter by, as Python itself resolves it."""
+    (node,) = {n for pipeline in PIPELINES.values() for n in pipeline.nodes if n.name == node_name}
+    place = node.inputs.index(f"params:{parameter}")
+    names = list(node.func.__code__.co_varnames[: node.func.__code__.co_argcount])
+    return typing.get_type_hints(node.func)[names[place]]
+
+
+def test_all_stages_but_those_on_request_are_in_the_default_pipeline():
+    stages = {name: pipeline for name, pipeline in PIPELINES.items() if name != "__default__"}
+    default = set(PIPELINES["__default__"].nodes)
+
+    assert set(stages) > {"cleaning", "vision", "release"}
+    assert {name for name, pipeline in stages.items() if set(pipeline.nodes) <= default} == (
+        set(stages) - {"sample", "embeddings_json"}
+    )
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_every_dataset_has_an_entry_of_its_own(entries, name):
+    assert name in entries
+
+
+def test_no_entry_goes_unused(entries):
+    assert set(entries) - set(DATASETS) == MADE_ELSEWHERE
+
+
+@pytest.mark.parametrize("name", [name for name in DATASETS if name != "release"])
+def test_every_dataset_lies_in_the_folder_of_its_layer(entries, name):
+    layer = entries[name].get("metadata", {}).get("kedro-viz", {}).get("layer")
+    if layer == "raw":
+        assert entries[name]["filepath"].startswith("memory://bucket/raw")
+    elif layer:
+        assert entries[name]["filepath"].startswith(f"memory://bucket/lake/{LAYERS[layer]}/")
+
+
+def test_only_what_is_no_file_of_its_own_has_no_layer(entries):
+    without = {name for name in DATASETS if "kedro-viz" not in entries[name].get("metadata", {})}
+
+    assert {
+        name
+        for name in without
+        if entries[name]["type"] != "MemoryDataset" and not name.endswith("_held")
+    } == {"forgotten", "lake", "release_in_force", "vision_work"}
+
+
+def test_the_keys_that_a_table_holds_are_asked_of_that_table(entries):
+    held = [name for name in DATASETS if name.endswith("_held")]
+
+    assert held
+    for name in held:
+        table = entries[name.removesuffix("_held")]
+        assert entries[name]["filepath"] == table["filepath"]
+
+
+def test_the_previous_version_of_a_table_is_asked_of_that_table(entries):
+    previous = [name for name in DATASETS if "previous_of" in entries[name].get("metadata", {})]
+
+    assert previous
+    for name in previous:
+        table = entries[entries[name]["metadata"]["previous_of"]]
+        assert entries[name]["filepath"] == table["filepath"]
+
+
+@pytest.mark.parametrize("name", sorted(PIPELINES))
+def test_a_pipeline_by_itself_reads_nothing_that_another_left_in_memory(entries, name):
+    read = {each for each in PIPELINES[name].inputs() if not each.startswith("params:")}
+
+    assert [each for each in sorted(read) if entries[each]["type"] == "MemoryDataset"] == []
+
+
+def test_no_two_datasets_are_saved_to_one_place(entries):
+    made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
+    places = [entries[name]["filepath"] for name in made if "filepath" in entries[name]]
+
+    assert len(places) == len(set(places))
+
+
+def test_whatever_a_pipeline_makes_in_the_lake_has_versions(entries):
+    made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
+
+    assert {
+        name
+        for name in made
+        if entries[name]["type"] != "MemoryDataset" and not entries[name].get("versioned")
+    } == {"sample_lake", "release_photo_files"}, "which is named by what it holds"
+
+
+def test_every_parquet_table_is_checked_against_a_schema(entries):
+    unchecked = [
+        name
+        for name, entry in entries.items()
+        if entry["type"] == "pandas.ParquetDataset" and "validator" not in entry
+    ]
+
+    assert unchecked == []
+
+
+@pytest.mark.parametrize(("parameter", "node"), TOLD)
+def test_every_parameter_is_taken_by_a_model_that_the_base_values_fit(
+    base_parameters, parameter, node
+):
+    model = model_of(parameter, node)
+
+    assert issubclass(model, BaseModel)
+    model.model_validate(base_parameters[parameter])
+
+
+@pytest.mark.parametrize(("parameter", "node"), TOLD)
+def test_a_mistyped_parameter_is_refused(base_parameters, parameter, node):
+    with pytest.raises(ValidationError, match="mistyped"):
+        model_of(parameter, node).model_validate(base_parameters[parameter] | {"mistyped": 1})
+
+
+def test_every_parameter_is_read_by_a_node(base_parameters):
+    assert set(base_parameters) == {parameter for parameter, _ in TOLD}
+
+
+@pytest.mark.parametrize("environment", ["base", "s3", "test"])
+def test_each_environment_makes_a_catalog_and_parameters_that_fit(monkeypatch, environment):
+    configuration = load_configuration(environment, monkeypatch)
+
+    catalog = DataCatalog.from_config(
+        {name: each for name, each in configuration["catalog"].items() if name[0] != "_"},
+        save_version="2026-01-01T00.00.00.000Z",
+    )
+
+    assert set(DATASETS) <= set(catalog.keys())
+    for parameter, node in TOLD:
+        model_of(parameter, node).model_validate(configuration["parameters"][parameter])
+
+
+@pytest.mark.parametrize("environment", ["s3", "test"])
+def test_an_environment_without_its_roots_is_refused(monkeypatch, environment):
+    monkeypatch.setenv("FB_RAW", "memory://bucket/raw")
+    monkeypatch.delenv("FB_LAKE", raising=False)
+
+    with pytest.raises(InterpolationResolutionError, match="FB_LAKE"):
+        OmegaConfigLoader(str(ROOT / "conf"), env=environment, **CONFIG_LOADER_ARGS)
+
+
+def test_one_run_s_roots_override_the_environment_s(monkeypatch):
+    monkeypatch.setenv("FB_RAW", "elsewhere")
+    configuration = OmegaConfigLoader(
+        str(ROOT / "conf"), runtime_params={"raw": "s3://mine"}, **CONFIG_LOADER_ARGS
+    )
+
+    assert configuration["catalog"]["raw_products"]["filepath"] == "s3://mine/Assets/Products.csv"
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "told_of"),
+    [
+        ("embedding", {"epochs": 0}, "metric, whose head is not trained"),
+        ("fine_tuning", {"augmentation": {"side": 320}}, "at most input_side, 256"),
+    ],
+)
+def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of):
+    told = copy.deepcopy(base_parameters["vision"])
+    for name, value in values.items():
+        told[part][name] = told[part][name] | value if isinstance(value, dict) else value
+
+    with pytest.raises(ValidationError, match=told_of):
+        VisionParameters.model_validate(told)
+
+
+def test_the_shares_of_the_splits_leave_something_to_test_on(base_parameters):
+    told = base_parameters["splits"] | {"train": 0.9, "validation": 0.1}
+
+    with pytest.raises(ValidationError, match="the rest is the test split"):
+        cleaning.SplitParameters.model_validate(told)
+
+
+def test_a_required_field_must_have_a_column(base_parameters):
+    told = base_parameters["cleaning"]["images"] | {"required": ["image_id", "colour"]}
+
+    with pytest.raises(ValidationError, match="colour"):
+        cleaning.TableParameters.model_validate(told)
+
+
+@pytest.mark.parametrize(("table", "name"), [("products", "location"), ("images", "product_id")])
+def test_a_column_that_cleaning_needs_must_have_a_name(base_parameters, table, name):
+    told = base_parameters["cleaning"]
+    columns = {ours: theirs for ours, theirs in told[table]["columns"].items() if ours != name}
+    required = [ours for ours in told[table]["required"] if ours != name]
+    told = told | {table: {"columns": columns, "required": required}}
+
+    with pytest.raises(ValidationError, match=f"columns does not say what .*{name}"):
+        cleaning.CleaningParameters.model_validate(told)
+
+
+def test_listing_the_pipelines_imports_nothing_heavy():
+    script = (
+        "import json, sys\n"
+        "from kedro.framework.cli.cli import main\n"
+        "try:\n"
+        "    sys.argv = ['kedro', 'registry', 'list']\n"
+        "    main()\n"
+        "except SystemExit as ended:\n"
+        "    assert not ended.code, ended.code\n"
+        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        env=os.environ | {"DO_NOT_TRACK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ended.returncode == 0, ended.stderr
+    assert "cleaning" in ended.stdout
+    assert json.loads(ended.stdout.splitlines()[-1]) == []

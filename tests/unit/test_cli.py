@@ -1,0 +1,117 @@
+"""A user's mistakes, each in one line."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from kedro.framework.cli.project import run as kedro_run
+
+from fb_marketplace.cli import cli
+from fb_marketplace_serving.ann.index import IndexMismatch
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def fails(tmp_path):
+    """Runs `kedro run` with these arguments on empty roots; gives what it ended with on stderr."""
+
+    def fails(*arguments, raw=str(tmp_path / "raw")):
+        kept = {name: each for name, each in os.environ.items() if not name.startswith("AWS_")}
+        environment = kept | {
+            "FB_RAW": raw,
+            "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "FB_LAKE": str(tmp_path / "lake"),
+            "DO_NOT_TRACK": "1",
+        }
+        ended = subprocess.run(
+            [sys.executable, "-m", "kedro", "run", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert ended.returncode == 1, ended.stderr
+        assert "Traceback" not in ended.stderr + ended.stdout
+        errors = [line for line in ended.stderr.splitlines() if line.startswith("Error:")]
+        assert errors == ended.stderr.splitlines()[-1:]
+        assert not (tmp_path / "lake/runs").exists()
+        return errors[0]
+
+    return fails
+
+
+def test_a_mistyped_pipeline_is_told_with_those_that_there_are(fails):
+    told = fails("--pipeline=cleening")
+
+    assert "cleening" in told
+    assert "baselines, cleaning" in told
+    assert "Did you mean 'cleaning'?" in told
+
+
+def test_a_bucket_that_is_not_there_is_told_with_what_to_do(fails, tmp_path):
+    told = fails("--pipeline=cleaning")
+
+    assert str(tmp_path / "raw") in told
+    assert "FB_RAW" in told
+
+
+def test_a_bucket_without_credentials_is_told(fails):
+    told = fails("--pipeline=cleaning", raw="s3://bucket/raw")
+
+    assert "s3://bucket/raw" in told
+    assert "credentials" in told
+
+
+def test_a_mistyped_parameter_is_told(fails):
+    told = fails("--pipeline=sample", "--params=sample.sead=3")
+
+    assert "sead" in told
+
+
+def test_what_an_earlier_pipeline_makes_is_told_to_be_missing(fails):
+    told = fails("--pipeline=embeddings")
+
+    assert "encoder" in told
+    assert "images" in told
+
+
+def test_a_mistyped_environment_is_told(fails):
+    assert "typo" in fails("--env=typo")
+
+
+def test_a_table_that_is_not_utf_8_is_told(fails, tmp_path):
+    (tmp_path / "raw/Assets").mkdir(parents=True)
+    (tmp_path / "raw/images").mkdir()
+    columns = "id,product_name,category,product_description,price,location\n"
+    written = columns + "1,Caf\u00e9 table,Home / Tables,A table.,5,Leeds\n"
+    (tmp_path / "raw/Assets/Products.csv").write_bytes(written.encode("latin-1"))
+    (tmp_path / "raw/Assets/Images.csv").write_text("id,product_id\n1,1\n")
+
+    told = fails("--pipeline=cleaning")
+
+    assert "utf-8" in told
+
+
+def test_an_index_and_ids_of_different_versions_are_told(monkeypatch):
+    """As an index is loaded with ``--load-versions`` and its ids are not."""
+
+    def run(**_):
+        raise IndexMismatch("found sha256 a; its ids expect sha256 b: take both from one run")
+
+    monkeypatch.setattr(kedro_run, "callback", run)
+
+    ended = CliRunner().invoke(cli, ["run", "--pipeline=release"])
+
+    assert ended.exit_code == 1
+    assert ended.output.strip() == (
+        "Error: found sha256 a; its ids expect sha256 b: take both from one run"
+    )
