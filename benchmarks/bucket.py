@@ -169,9 +169,9 @@ def behind_proxy(server: seaweed.Seaweed, latency: float) -> Iterator[None]:
 
 def _forget_clients() -> None:
     """A client that is kept would go on to ask where it was told first."""
-    from fb_marketplace_serving.storage.s3 import S3
+    from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
 
 
 class OneAfterAnother:

@@ -20,10 +20,10 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.error_advice import advice, causes, one_line
+from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
 from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
 from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.storage.urls import without_credentials
+from fb_marketplace_serving.storage.urls import redact_credentials
 
 USERS: Final = (
     FileNotFoundError,
@@ -259,10 +259,10 @@ def _check_pipeline(name: str) -> None:
 
 def _told(error: BaseException) -> str | None:
     """Say in one line what a user did or met; nothing for what is an error of ours."""
-    chain = list(causes(error))
+    chain = list(cause_chain(error))
     for cause in chain:
         if isinstance(cause, UserError | ReleaseError | IndexMismatchError):
-            return without_credentials(str(cause))
+            return redact_credentials(str(cause))
     to_do = advice(error)
     of_a_user = (
         to_do

@@ -14,7 +14,7 @@ from support import seaweed as seaweedfs
 from fb_marketplace.cli import cli
 from fb_marketplace.diagnostics import system
 from fb_marketplace.storage.filesystem import open_root
-from fb_marketplace_serving.storage.s3 import S3
+from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 ROOT = Path(__file__).parents[2]
 COLUMNS = ("id", "product_name", "category", "product_description", "price", "location")
@@ -65,7 +65,7 @@ def refused(monkeypatch):
         monkeypatch.delenv(name)
 
     def refused(raw, lake, **environment):
-        S3.clear_instance_cache()
+        RetryingS3FileSystem.clear_instance_cache()
         for name, value in (environment | {"FB_RAW": str(raw), "FB_LAKE": str(lake)}).items():
             monkeypatch.setenv(name, value)
         ended = CliRunner().invoke(cli, ["run", "--env=test", "--pipeline=cleaning"])
@@ -76,7 +76,7 @@ def refused(monkeypatch):
         return errors[0]
 
     yield refused
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def bucket(server, monkeypatch, tmp_path, raw, lake, request):
 
 
 def objects(url, monkeypatch, environment):
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     filesystem, path = open_root(url)
@@ -103,7 +103,7 @@ def files(folder):
 @pytest.mark.parametrize(
     ("who", "told"),
     [
-        ("reader", "may not do that there"),
+        ("reader", "lack a permission"),
         ({"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, "the store refuses the key"),
     ],
 )
@@ -124,7 +124,7 @@ def test_a_store_that_refuses_is_told_and_left_as_it_was(
 def test_a_missing_bucket_is_told_and_not_made(refused, raw, server):
     line = refused(raw, "s3://no-such-bucket/lake", **server.environment)
 
-    assert "there is no such bucket" in line
+    assert "the bucket does not exist" in line
     assert not open_root("s3://no-such-bucket")[0].exists("no-such-bucket")
 
 

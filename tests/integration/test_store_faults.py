@@ -1,4 +1,6 @@
-"""What the pipelines read and write, where three requests in ten fail."""
+"""Datasets, tables and photos in a store that fails 30 % of the requests."""
+
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow as pa
@@ -11,18 +13,19 @@ from support import seaweed as seaweedfs
 
 from fb_marketplace.datasets.path import PathDataset
 from fb_marketplace.datasets.streaming_file import StreamingFileDataset
-from fb_marketplace.storage import filesystem as storage
+from fb_marketplace.storage import filesystem as filesystems
 from fb_marketplace.storage import keyed_table, retries
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSource
 from fb_marketplace_serving.storage import s3
-from fb_marketplace_serving.storage.s3 import S3
+from fb_marketplace_serving.storage.lake import register_s3
+from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 pytestmark = pytest.mark.slow
 
 SCHEMA = pa.schema([pa.field("key", pa.string(), nullable=False), pa.field("data", pa.binary())])
-PASSING = {name: 1.0 for name in fault_proxy.MIX if name not in {"slow", "hung"}}
+TRANSIENT = {name: 1.0 for name in fault_proxy.MIX if name not in {"slow", "hung"}}
 VERSION = Version(None, "2026-01-02T03.04.05.006Z")
 
 
@@ -40,16 +43,16 @@ def proxy(server):
 
 @pytest.fixture
 def bucket(server, proxy, monkeypatch, request):
-    """The URL of an empty bucket behind the proxy; nobody waits long between tries."""
+    """The URL of an empty bucket behind the proxy; waits between attempts are short."""
     for name, value in (server.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}).items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(s3, "LONGEST_WAIT", 0.02)
-    monkeypatch.setattr(retries, "LONGEST_WAIT", 0.02)
-    storage.configure()
-    S3.clear_instance_cache()
+    monkeypatch.setattr(s3, "S3_POLICY", replace(s3.S3_POLICY, max_wait_s=0.02))
+    monkeypatch.setattr(retries, "LANCE_POLICY", replace(retries.LANCE_POLICY, max_wait_s=0.02))
+    register_s3()
+    RetryingS3FileSystem.clear_instance_cache()
     yield server.make_bucket(f"of-{sha256(request.node.name.encode())[:20]}")
     proxy.faults.begin(0)
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
 
 
 def rows(*keys):
@@ -58,20 +61,20 @@ def rows(*keys):
     )
 
 
-def held(url):
-    """All rows of a table, by key; none is there twice."""
-    found = keyed_table.open_table(url).read(["key", "data"]).to_pylist()
-    by_key = {row["key"]: row["data"] for row in found}
-    assert len(by_key) == len(found), "a row is there twice"
+def rows_by_key(url):
+    """Return the rows of a table by key, without duplicates."""
+    table_rows = keyed_table.open_table(url).read(["key", "data"]).to_pylist()
+    by_key = {row["key"]: row["data"] for row in table_rows}
+    assert len(by_key) == len(table_rows), "a row is there twice"
     return by_key
 
 
-def test_photos_are_listed_and_fetched_whole(bucket, proxy):
+def test_photos_at_30_percent_faults_are_complete(bucket, proxy):
     folder = PhotoSource(f"{bucket}/images")
-    filesystem, root = storage.open_root(folder.url)
+    filesystem, root = filesystems.open_root(folder.url)
     photos = {f"{number:02}.jpg": bytes([number]) * 3000 for number in range(60)}
     filesystem.pipe({f"{root}/{name}": data for name, data in photos.items()})
-    proxy.faults.begin(0.3, PASSING, seed=1)
+    proxy.faults.begin(0.3, TRANSIENT, seed=1)
 
     files = folder.files()
     fetched = folder.fetch(files)
@@ -81,9 +84,9 @@ def test_photos_are_listed_and_fetched_whole(bucket, proxy):
     assert proxy.faults.injected.total() > 10
 
 
-def test_a_photo_that_is_replaced_after_it_was_listed_is_not_taken_for_what_was_listed(bucket):
+def test_photo_replaced_or_deleted_since_listing_is_missed(bucket):
     folder = PhotoSource(f"{bucket}/replaced")
-    filesystem, root = storage.open_root(folder.url)
+    filesystem, root = filesystems.open_root(folder.url)
     filesystem.pipe({f"{root}/{name}": b"before" for name in ("a.jpg", "b.jpg", "c.jpg")})
     files = folder.files()
     filesystem.pipe_file(f"{root}/b.jpg", b"after!")
@@ -93,39 +96,39 @@ def test_a_photo_that_is_replaced_after_it_was_listed_is_not_taken_for_what_was_
     assert folder.fetch(folder.files()) == [b"before", b"after!"]
 
 
-def test_a_photo_whose_etag_is_another_in_the_listing_is_taken_where_the_listing_stays(bucket):
-    """There are stores whose listings have ETags of their own."""
+def test_photo_with_other_etag_in_listing_is_fetched(bucket):
+    """The listings of some stores have ETags of their own."""
     folder = PhotoSource(f"{bucket}/of its own")
-    filesystem, root = storage.open_root(folder.url)
+    filesystem, root = filesystems.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
     (file,) = folder.files()
-    asked = filesystem._call_s3
+    call_s3 = filesystem._call_s3
 
-    async def listing_otherwise(method, *told, **more):
-        answer = await asked(method, *told, **more)
-        for each in answer.get("Contents", ()) if method == "list_objects_v2" else ():
-            each["ETag"] = '"of the listing"'
-        return answer
+    async def with_other_etags(method, *args, **kwargs):
+        response = await call_s3(method, *args, **kwargs)
+        for entry in response.get("Contents", ()) if method == "list_objects_v2" else ():
+            entry["ETag"] = '"of the listing"'
+        return response
 
-    filesystem._call_s3 = listing_otherwise
+    filesystem._call_s3 = with_other_etags
 
     assert folder.fetch([file._replace(etag="of the listing")]) == [b"photo"]
     assert folder.fetch([file._replace(etag="of another")]) == [FetchFailure.REPLACED]
 
 
-def test_a_photo_of_a_listing_without_etags_is_told_by_when_it_was_written(bucket):
+def test_photo_without_etag_in_listing_uses_modified_time(bucket):
     folder = PhotoSource(f"{bucket}/without")
-    filesystem, root = storage.open_root(folder.url)
+    filesystem, root = filesystems.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
-    asked = filesystem._call_s3
+    call_s3 = filesystem._call_s3
 
-    async def listing_without(method, *told, **more):
-        answer = await asked(method, *told, **more)
-        for each in answer.get("Contents", ()) if method == "list_objects_v2" else ():
-            del each["ETag"]
-        return answer
+    async def without_etags(method, *args, **kwargs):
+        response = await call_s3(method, *args, **kwargs)
+        for entry in response.get("Contents", ()) if method == "list_objects_v2" else ():
+            del entry["ETag"]
+        return response
 
-    filesystem._call_s3 = listing_without
+    filesystem._call_s3 = without_etags
     (listed,) = filesystem.call_s3("list_objects_v2", Bucket=root.split("/")[0])["Contents"]
     file = PhotoFile("a.jpg", 5, str(listed["LastModified"]))
 
@@ -135,27 +138,27 @@ def test_a_photo_of_a_listing_without_etags_is_told_by_when_it_was_written(bucke
     ]
 
 
-def test_a_photo_that_was_there_only_while_it_was_fetched_is_not_taken(bucket):
+def test_photo_replaced_while_fetched_is_missed(bucket):
     folder = PhotoSource(f"{bucket}/there and back")
-    filesystem, root = storage.open_root(folder.url)
+    filesystem, root = filesystems.open_root(folder.url)
     filesystem.pipe_file(f"{root}/a.jpg", b"photo")
     files = folder.files()
-    asked = filesystem._call_s3
+    call_s3 = filesystem._call_s3
 
-    async def another_for_a_while(method, *told, **more):
-        answer = await asked(method, *told, **more)
+    async def with_replaced_file(method, *args, **kwargs):
+        response = await call_s3(method, *args, **kwargs)
         if method == "get_object":
-            answer["ETag"] = '"of another"'
-        return answer
+            response["ETag"] = '"of another"'
+        return response
 
-    filesystem._call_s3 = another_for_a_while
+    filesystem._call_s3 = with_replaced_file
 
     assert folder.fetch(files) == [FetchFailure.REPLACED]
 
 
-def test_a_table_holds_each_row_once(bucket, proxy):
+def test_table_at_30_percent_faults_has_each_row_once(bucket, proxy):
     url = f"{bucket}/of letters.lance"
-    proxy.faults.begin(0.3, PASSING, seed=2)
+    proxy.faults.begin(0.3, TRANSIENT, seed=2)
 
     keyed_table.ensure_table(url, SCHEMA)
     for batch in (["a", "b"], ["b", "c"], ["d"]):
@@ -164,14 +167,14 @@ def test_a_table_holds_each_row_once(bucket, proxy):
     keyed_table.tag(url, "kept", version)
     keyed_table.insert(url, rows("e"))
 
-    assert held(url) == {key: key.encode() * 3000 for key in "abde"}
+    assert rows_by_key(url) == {key: key.encode() * 3000 for key in "abde"}
     assert len(keyed_table.open_table(url, "kept")) == 3
     assert proxy.faults.injected.total() > 10
 
 
 @pytest.mark.parametrize("fault", ["lost", "late_error", "hung"])
-def test_a_commit_whose_answer_never_came_is_made_once(bucket, proxy, fault, monkeypatch):
-    monkeypatch.setitem(storage.LANCE_DEFAULTS, "read_timeout", "500ms")
+def test_table_commit_with_lost_response_happens_once(bucket, proxy, fault, monkeypatch):
+    monkeypatch.setitem(filesystems.LANCE_DEFAULTS, "read_timeout", "500ms")
     url = f"{bucket}/letters.lance"
     keyed_table.ensure_table(url, SCHEMA)
     keyed_table.insert(url, rows("a", "b"))
@@ -186,22 +189,22 @@ def test_a_commit_whose_answer_never_came_is_made_once(bucket, proxy, fault, mon
     keyed_table.tag(url, "kept", keyed_table.retain(url, frozenset("ac")))
     keyed_table.insert(url, rows("d"))
 
-    assert sorted(held(url)) == ["a", "c", "d"]
+    assert sorted(rows_by_key(url)) == ["a", "c", "d"]
     assert len(keyed_table.open_table(url, "kept")) == 2
     assert proxy.faults.injected[fault] >= 3
 
 
-def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, proxy, monkeypatch):
-    monkeypatch.setitem(storage.LANCE_DEFAULTS, "client_max_retries", "1")
-    monkeypatch.setattr(retries, "TRIES", 2)
+def test_table_if_store_always_fails_gives_up(bucket, proxy, monkeypatch):
+    monkeypatch.setitem(filesystems.LANCE_DEFAULTS, "client_max_retries", "1")
+    monkeypatch.setattr(retries, "LANCE_POLICY", replace(retries.LANCE_POLICY, max_attempts=2))
     url = f"{bucket}/letters.lance"
     keyed_table.ensure_table(url, SCHEMA)
     proxy.faults.begin(1, {"slow_down": 1})
 
-    with pytest.raises(ConnectionError, match="found no answer in 2 tries") as said:
+    with pytest.raises(ConnectionError, match="in 2 attempts") as caught:
         keyed_table.insert(url, rows("a"))
 
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -216,39 +219,39 @@ def test_a_table_whose_store_fails_for_good_is_given_up_in_one_line(bucket, prox
     ],
     ids=["photos exist", "a table is read", "a report is saved", "pieces are saved"],
 )
-def test_a_dataset_whose_store_fails_for_good_says_so_as_a_user_meets_it(bucket, proxy, ask):
-    proxy.faults.begin(1, PASSING)
+def test_dataset_if_store_always_fails_raises_dataset_error(bucket, proxy, ask):
+    proxy.faults.begin(1, TRANSIENT)
 
-    with pytest.raises(DatasetError, match="found no answer") as said:
+    with pytest.raises(DatasetError, match="no answer") as caught:
         ask(bucket)
 
-    assert isinstance(said.value.__cause__, ConnectionError)
+    assert isinstance(caught.value.__cause__, ConnectionError)
 
 
-def test_a_table_that_is_not_there_is_missing(bucket, proxy):
-    proxy.faults.begin(0.3, PASSING, seed=3)
+def test_table_that_is_missing_has_no_keys(bucket, proxy):
+    proxy.faults.begin(0.3, TRANSIENT, seed=3)
 
     assert keyed_table.existing_keys(f"{bucket}/none.lance") == frozenset()
 
 
 @pytest.mark.parametrize("kind", [CSVDataset, ParquetDataset])
-def test_a_versioned_table_is_read_as_it_was_saved(bucket, proxy, kind):
-    told = {"filepath": f"{bucket}/tables/some", "version": VERSION}
+def test_versioned_table_round_trips_despite_faults(bucket, proxy, kind):
+    options = {"filepath": f"{bucket}/tables/some", "version": VERSION}
     index = {"save_args": {"index": False}} if kind is CSVDataset else {}
     table = pd.DataFrame(
         {"id": [f"x{number}" * 20 for number in range(3000)], "price": range(3000)}
     )
-    proxy.faults.begin(1, PASSING, seed=4, times=1)
+    proxy.faults.begin(1, TRANSIENT, seed=4, times=1)
 
-    kind(**told, **index).save(table)
-    found = kind(**told | {"version": Version(VERSION.save, None)}).load()
+    kind(**options, **index).save(table)
+    loaded = kind(**options | {"version": Version(VERSION.save, None)}).load()
 
-    pd.testing.assert_frame_equal(found.astype("str"), table.astype("str"))
+    pd.testing.assert_frame_equal(loaded.astype("str"), table.astype("str"))
     assert proxy.faults.injected
 
 
-def test_json_is_read_as_it_was_saved_and_is_there(bucket, proxy):
-    proxy.faults.begin(1, PASSING, seed=5, times=1)
+def test_json_round_trips_despite_faults(bucket, proxy):
+    proxy.faults.begin(1, TRANSIENT, seed=5, times=1)
     dataset = JSONDataset(filepath=f"{bucket}/report.json")
 
     assert not dataset.exists()
@@ -260,7 +263,7 @@ def test_json_is_read_as_it_was_saved_and_is_there(bucket, proxy):
 
 
 @pytest.mark.parametrize("fault", ["lost", "late_error", "slow_down"])
-def test_a_file_of_many_pieces_appears_whole(bucket, proxy, fault):
+def test_streaming_file_despite_faults_is_complete(bucket, proxy, fault):
     dataset = StreamingFileDataset(f"{bucket}/vectors.json")
     proxy.faults.begin(1, {fault: 1}, times=1)
 
@@ -270,7 +273,7 @@ def test_a_file_of_many_pieces_appears_whole(bucket, proxy, fault):
     assert proxy.faults.injected[fault] >= 4
 
 
-def test_of_a_file_whose_pieces_end_early_nothing_is_left(bucket, proxy):
+def test_streaming_file_that_fails_leaves_nothing(bucket, proxy):
     def broken():
         yield b"{"
         raise ValueError("the table is gone")
@@ -281,14 +284,14 @@ def test_of_a_file_whose_pieces_end_early_nothing_is_left(bucket, proxy):
     with pytest.raises(DatasetError, match="the table is gone"):
         dataset.save(broken)
 
-    filesystem, root = storage.open_root(bucket)
+    filesystem, root = filesystems.open_root(bucket)
     assert filesystem.find(root) == []
     assert filesystem.list_multipart_uploads(root) == []
 
 
-def test_unfinished_work_is_written_listed_read_and_removed(bucket, proxy):
+def test_checkpoint_dir_at_30_percent_faults_works(bucket, proxy):
     work = CheckpointDir(f"{bucket}/work").under("training")
-    proxy.faults.begin(0.3, PASSING, seed=6)
+    proxy.faults.begin(0.3, TRANSIENT, seed=6)
 
     for number in range(6):
         work.write(f"epoch-{number}", bytes([number]) * 2000)

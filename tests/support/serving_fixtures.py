@@ -24,7 +24,7 @@ from fb_marketplace_serving.imaging import canonical as photos
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import Manifest
 from fb_marketplace_serving.release.pointer import publish
-from fb_marketplace_serving.storage.s3 import S3
+from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 LABELS = ("Reds", "Greens", "Blues")
 DIMENSION = 8
@@ -301,10 +301,10 @@ def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]
     def become(variables: dict[str, str]) -> None:
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
-        S3.clear_instance_cache()
+        RetryingS3FileSystem.clear_instance_cache()
 
     yield become
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture

@@ -15,12 +15,12 @@ from typing import Any, Final, Literal
 from fb_marketplace.diagnostics import system
 from fb_marketplace.diagnostics.table_probe import RawTable, probe_table
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.error_advice import advice, causes, one_line
-from fb_marketplace.storage.filesystem import is_local, names_in, open_root
+from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
+from fb_marketplace.storage.filesystem import is_local, list_names, open_root
 from fb_marketplace.storage.lake_layout import PROBE
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.storage.lake import Lake
-from fb_marketplace_serving.storage.urls import refusal_of_credentials, without_credentials
+from fb_marketplace_serving.storage.urls import credentials_error, redact_credentials
 
 # What a whole run on 9,561 photos and 5 MB of tables left, by `du` of its lake; a little more of each.
 BYTES_PER_PHOTO: Final = 55_000
@@ -112,15 +112,15 @@ def _checked(what: str, look_at: Callable[[], str], worth_it: bool = True) -> Ch
     if not worth_it:
         return CheckResult(what, "not looked at", "the raw root has to be there first")
     try:
-        return CheckResult(what, "ok", without_credentials(look_at()))
+        return CheckResult(what, "ok", redact_credentials(look_at()))
     except UserError as error:
-        return CheckResult(what, "fails", without_credentials(str(error)), _is_silent(error))
+        return CheckResult(what, "fails", redact_credentials(str(error)), _is_silent(error))
     except Exception as error:  # noqa: BLE001 - whatever a store raises, the other checks are made
         return CheckResult(what, "fails", _said(error), _is_silent(error))
 
 
 def _is_silent(error: BaseException) -> bool:
-    return any(isinstance(cause, ConnectionError | TimeoutError) for cause in causes(error))
+    return any(isinstance(cause, ConnectionError | TimeoutError) for cause in cause_chain(error))
 
 
 def _one_store(raw: str | None, lake: str) -> bool:
@@ -171,8 +171,8 @@ def _see_photos(url: str) -> str:
 def _not_there(url: str) -> UserError:
     folder, _, name = url.rpartition("/")
     return UserError(
-        f"there is no {name} in {folder}, which holds {names_in(folder)}. Set FB_RAW to the folder or URL "
-        "that holds Assets/ and images/; `make sample` draws one to try"
+        f"there is no {name} in {folder}, which holds {list_names(folder)}. Set FB_RAW to the folder or "
+        "URL that holds Assets/ and images/; `make sample` draws one to try"
     )
 
 
@@ -293,7 +293,7 @@ def _see_packages() -> str:
 
 
 def _refuse_credentials(url: str, variable: str) -> None:
-    refusal = refusal_of_credentials(url, variable)
+    refusal = credentials_error(url, variable)
     if refusal:
         raise UserError(refusal)
 
@@ -305,5 +305,5 @@ def _said(error: Exception) -> str:
 
 
 def _as_the_store_said(error: BaseException) -> str:
-    codes: list[Any] = [getattr(cause, "response", None) for cause in causes(error)]
-    return ": there is no such bucket" if any(codes) and advice(error) else ""
+    codes: list[Any] = [getattr(cause, "response", None) for cause in cause_chain(error)]
+    return ": the bucket does not exist" if any(codes) and advice(error) else ""

@@ -16,8 +16,8 @@ from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.observability.log_filters import install_redaction
 from fb_marketplace.observability.versions import code_revision, library_versions
-from fb_marketplace.storage import filesystem
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
+from fb_marketplace_serving.storage.lake import register_s3
 
 RUN_REPORT: Final = "run_report"
 """The entry of the catalog under which reports are found; not of a node, since it is of all nodes."""
@@ -36,7 +36,7 @@ class VersioningHooks:
     def after_context_created(self) -> None:
         """Set timeouts and retries before the first bucket is opened, and keep its keys out of logs."""
         install_redaction()
-        filesystem.configure()
+        register_s3()
 
     @hook_impl
     def before_pipeline_run(

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-from fb_marketplace_serving.storage.urls import without_credentials
+from fb_marketplace_serving.storage.urls import redact_credentials
 
 NAMES: Final = (
     "AWS_SECRET_ACCESS_KEY",
@@ -30,7 +30,7 @@ def redact(told: str) -> str:
     """Blot out the secrets in a text, and the keys in its URLs."""
     for secret in _secrets():
         told = told.replace(secret, _BLOT)
-    return without_credentials(_TOKEN.sub(rf"\1{_BLOT}", told))
+    return redact_credentials(_TOKEN.sub(rf"\1{_BLOT}", told))
 
 
 def install_redaction() -> None:

@@ -78,7 +78,7 @@ def add_to_erasure_list(lake: str, product_id: str, image_ids: Iterable[str]) ->
     """Enter a listing and its photos; gives all that are to be forgotten from now on.
 
     Raises:
-        OvertakenError: somebody else entered one at the same moment; nothing was entered.
+        ConcurrentWriteError: somebody else entered one at the same moment; nothing was entered.
         OSError: the lake cannot be written.
     """
     store = Lake(lake)

@@ -1,11 +1,11 @@
-"""Where things are kept: folders and buckets, opened with the timeouts and retries that we mean."""
+"""Folders and buckets, opened with the timeouts and retries of this project."""
 
 import os
 from typing import Final
 
 import fsspec
 
-from fb_marketplace_serving.storage.lake import use_own_s3
+from fb_marketplace_serving.storage.lake import register_s3
 
 LANCE_DEFAULTS: Final = {
     "connect_timeout": "5s",
@@ -14,38 +14,37 @@ LANCE_DEFAULTS: Final = {
     "client_max_retries": "8",
     "client_retry_timeout": "4",
 }
-"""What Lance's own object store is told.
+"""Options of Lance's own S3 client.
 
-It asks again after a 5xx, and after a connection that failed where it is safe, with jitter between, but
-counts the tries alone: ten times half a minute for a store that hangs, and each listing six times that
-(found by running it through ``tests/support/fault_proxy.py``). So whatever fails is asked anew for 4 s, and
-what hangs, 5 s without a byte, once. :mod:`fb_marketplace.storage.keyed_table` retries the rest.
-``timeout`` is for a whole part of an upload, which may be slow.
+It retries a 5xx, and a failed connection if that is safe, with jitter. By default only the number of
+attempts is bounded: a store that hangs is tried ten times for half a minute, and a listing six times as
+often (measured with ``fault_proxy.py`` in the tests). With these options failed requests are retried for
+4 s, and a request that hangs (5 s without a byte) once. :mod:`storage.retries` then repeats the work.
+``timeout`` covers a whole part of an upload, which may be slow.
 """
 
 
-def configure() -> None:
-    """Have every fsspec filesystem on S3 opened from here on, Kedro's included, be asked with patience."""
-    use_own_s3()
-
-
 def open_root(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
-    """Open the filesystem of a folder or bucket URL; gives it and the path within it."""
-    configure()
+    """Open the filesystem of a folder or bucket.
+
+    Returns:
+        The filesystem, and the path in it.
+    """
+    register_s3()
     filesystem, path = fsspec.core.url_to_fs(url)
     return filesystem, path.rstrip("/")
 
 
 def is_local(url: str) -> bool:
-    """Tell whether a URL is a folder of this machine."""
+    """Check whether a URL is a folder of this machine."""
     return "://" not in url or url.startswith("file://")
 
 
 def lance_options(url: str) -> dict[str, str] | None:
-    """Give Lance what it does not find for itself in the environment.
+    """Return the options of Lance's S3 client for a URL; None for a local folder.
 
-    Lance reads credentials as every AWS client does, but not ``AWS_ENDPOINT_URL_S3``, and it refuses a
-    plain ``http://`` endpoint until told.
+    Lance reads credentials like every AWS client, but ignores ``AWS_ENDPOINT_URL_S3``, and refuses an
+    ``http://`` endpoint by default.
     """
     if not url.startswith("s3://"):
         return None
@@ -60,14 +59,14 @@ def lance_options(url: str) -> dict[str, str] | None:
     return options
 
 
-def names_in(folder: str, most: int = 8) -> str:
-    """Name what a folder holds, for an error message."""
+def list_names(folder: str, limit: int = 8) -> str:
+    """Format the names in a folder for an error message."""
     try:
         filesystem, path = open_root(folder)
-        found = sorted(
+        names = sorted(
             name.rstrip("/").rpartition("/")[2] for name in filesystem.ls(path, detail=False)
         )
     except OSError:
         return "nothing that can be read"
-    more = f" and {len(found) - most:,} more" if len(found) > most else ""
-    return ", ".join(found[:most]) + more if found else "nothing"
+    more = f" and {len(names) - limit:,} more" if len(names) > limit else ""
+    return ", ".join(names[:limit]) + more if names else "nothing"

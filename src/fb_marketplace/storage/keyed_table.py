@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from fb_marketplace.storage.filesystem import lance_options
-from fb_marketplace.storage.retries import again_if_broken
+from fb_marketplace.storage.retries import retry_on_store_error
 
 if TYPE_CHECKING:
     import lance
@@ -43,16 +43,16 @@ class Table:
     url: str
     version: int
 
-    @again_if_broken
+    @retry_on_store_error
     def __len__(self) -> int:
         return int(self._open().count_rows())
 
-    @again_if_broken
+    @retry_on_store_error
     def read(self, columns: Sequence[str]) -> "pa.Table":
         """Read columns of all rows, in the order in which they were written."""
         return self._open().to_table(columns=list(columns))
 
-    @again_if_broken
+    @retry_on_store_error
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> "pa.Table":
         """Read columns of the rows at these positions, in this order."""
         return self._open().take([int(row) for row in rows], columns=list(columns))
@@ -86,7 +86,7 @@ class KeepOnly:
     held: frozenset[str] = frozenset()
 
 
-@again_if_broken
+@retry_on_store_error
 def open_table(url: str, version: int | str | None = None) -> Table:
     """Open a table at a version: a number, a tag, or the newest.
 
@@ -104,7 +104,7 @@ def existing_keys(url: str) -> frozenset[str]:
         return frozenset()
 
 
-@again_if_broken
+@retry_on_store_error
 def ensure_table(url: str, schema: "pa.Schema") -> None:
     """Make an empty table if there is none, or only one with other columns, whose versions stay."""
     import lance
@@ -125,7 +125,7 @@ def ensure_table(url: str, schema: "pa.Schema") -> None:
                 raise
 
 
-@again_if_broken
+@retry_on_store_error
 def insert(url: str, rows: Rows) -> int:
     """Add rows whose keys the table lacks, in one commit; gives the version that this made."""
     dataset = _open(url, None)
@@ -133,7 +133,7 @@ def insert(url: str, rows: Rows) -> int:
     return int(dataset.version)
 
 
-@again_if_broken
+@retry_on_store_error
 def retain(url: str, keys: frozenset[str]) -> int:
     """Delete the rows whose keys are not among these; gives the version that this made."""
     dataset = _open(url, None)
@@ -144,7 +144,7 @@ def retain(url: str, keys: frozenset[str]) -> int:
     return int(dataset.version)
 
 
-@again_if_broken
+@retry_on_store_error
 def tag(url: str, name: str, version: int) -> None:
     """Name a version, so that it is kept and can be asked for."""
     tags = _open(url, None).tags

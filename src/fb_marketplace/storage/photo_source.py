@@ -64,7 +64,7 @@ class PhotoSource:
         # By its name: to import its class would import botocore wherever photos are read from a disk.
         if hasattr(filesystem, "cat_as_listed"):
             fetched = filesystem.cat_as_listed(
-                paths, [file.etag for file in files], at_once=FETCH_BATCH_SIZE
+                paths, [file.etag for file in files], max_concurrency=FETCH_BATCH_SIZE
             )
         elif filesystem.async_impl:
             # Not `cat`, which takes "[1]" in a name for a pattern.

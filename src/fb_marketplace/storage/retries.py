@@ -1,74 +1,60 @@
-"""Work on a Lance table, begun anew where the store failed in its middle.
+"""Retries of work on a Lance table if the store fails in the middle of it.
 
-Lance asks again for itself where that is safe (see ``storage.LANCE_DEFAULTS``). What is not safe for it
-is the put that makes a version: when its answer is lost, Lance cannot know whether it was made, and gives
-up. Whoever opens the table anew sees what is there, and does what is left: all work on our tables may be
-done twice, since rows have keys.
+Lance retries a request if that is safe (see ``filesystem.LANCE_DEFAULTS``). The put that creates a table
+version is not safe to repeat: if its response is lost, Lance cannot know whether the version exists, and
+gives up. A new attempt opens the table again, sees its state and does the rest. Every operation on our
+tables may run twice, since rows have keys.
 """
 
-import random
 import time
 from collections.abc import Callable
 from functools import wraps
-from itertools import count
 from typing import Final, ParamSpec, TypeVar
 
-TRIES: Final = 5
-PATIENCE: Final = 20.0
-"""Seconds after which nothing is begun anew."""
+from fb_marketplace_serving.storage.retries import Retries, RetryPolicy
 
-FEWEST_TRIES: Final = 2
-"""Whatever they took: work that breaks off after longer than the patience may have been well under way.
-No more, since what Lance says does not tell it from a store that hangs, at which each try takes 33 s.
-"""
+LANCE_POLICY: Final = RetryPolicy(max_attempts=5, min_attempts=2, first_wait_s=0.2)
+"""Two attempts at least, and no more: Lance's errors do not tell work that broke off near its end from a
+store that hangs, and there each attempt takes 33 s."""
 
-FIRST_WAIT: Final = 0.2
-LONGEST_WAIT: Final = 4.0
-"""Seconds; each wait is drawn from nothing up to twice the bound of the one before."""
-
-Told = ParamSpec("Told")
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-def again_if_broken(work: Callable[Told, Result]) -> Callable[Told, Result]:
-    """Have work on a table that may be done twice begun anew where the store failed in its middle.
+def retry_on_store_error(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """Decorate work on a table that may run twice, so that it is retried if the store fails.
 
     Raises:
-        ConnectionError: the store failed as often as it was tried.
+        ConnectionError: the store failed in every attempt.
     """
 
     @wraps(work)
-    def patient(*told: Told.args, **more: Told.kwargs) -> Result:
-        started = time.monotonic()
-        for attempt in count(1):
+    def with_retries(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        retries = Retries(LANCE_POLICY)
+        while True:
             try:
-                return work(*told, **more)
+                return work(*args, **kwargs)
             except (OSError, RuntimeError, ValueError) as error:
-                if not _of_store(error):
+                if not _is_store_error(error):
                     raise
-                spent = time.monotonic() - started
-                if attempt == TRIES or (attempt >= FEWEST_TRIES and spent > PATIENCE):
-                    raise _given_up(error, attempt, spent) from None
-            time.sleep(random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt)))
-        raise AssertionError("it counts for ever")
+                wait = retries.next_wait()
+                if wait is None:
+                    raise retries.give_up(_reason(error)) from None
+            time.sleep(wait)
 
-    return patient
+    return with_retries
 
 
-def _of_store(error: Exception) -> bool:
-    """Tell a store that fails from a table that is not there, or is not as it should be.
+def _is_store_error(error: Exception) -> bool:
+    """Check whether the store failed, rather than the table being absent or invalid.
 
-    pylance says both by the same exceptions, with what Rust said as their text.
+    pylance raises the same exceptions for both; only the text of the Rust error differs.
     """
-    said = str(error)
-    return "LanceError(IO)" in said and "not found" not in said.lower()
+    message = str(error)
+    return "LanceError(IO)" in message and "not found" not in message.lower()
 
 
-def _given_up(error: Exception, attempts: int, seconds: float) -> OSError:
-    said = " ".join(str(error).split())
-    # What the store answered, in XML, is longer than a line, and the place in Lance's code is no help.
-    said = said.partition(" <?xml")[0].partition(", /")[0].removeprefix("LanceError(IO): ")
-    return ConnectionError(
-        f"found no answer in {attempts} tries and {seconds:.0f} s, at last {said}; expected one: run again "
-        "when the store answers, what is done is kept"
-    )
+def _reason(error: Exception) -> str:
+    message = " ".join(str(error).split())
+    # The store's XML is longer than a line, and the location in Lance's source does not help.
+    return message.partition(" <?xml")[0].partition(", /")[0].removeprefix("LanceError(IO): ")

@@ -8,7 +8,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.storage.filesystem import lance_options
 from fb_marketplace.storage.keyed_table import KEY
 from fb_marketplace.storage.lake_layout import LakeFile
-from fb_marketplace.storage.retries import again_if_broken
+from fb_marketplace.storage.retries import retry_on_store_error
 
 if TYPE_CHECKING:
     import lance
@@ -52,7 +52,7 @@ class UnreferencedVersions(NamedTuple):
         return bool(self.versions or self.files)
 
 
-@again_if_broken
+@retry_on_store_error
 def read_tags(url: str) -> TableTags | None:
     """Read which versions of a table have names; None where there is no table yet."""
     dataset = _open(url)
@@ -64,7 +64,7 @@ def read_tags(url: str) -> TableTags | None:
     return TableTags(named, _committed(newest) if untagged and newest["version"] > 1 else None)
 
 
-@again_if_broken
+@retry_on_store_error
 def unreferenced_versions(
     url: str,
     files: Mapping[str, LakeFile],
@@ -108,7 +108,7 @@ def unreferenced_versions(
     )
 
 
-@again_if_broken
+@retry_on_store_error
 def remove_tags(url: str, names: Iterable[str]) -> None:
     """Take names from versions; a name that is gone already is none to take."""
     dataset = _open(url)
@@ -118,7 +118,7 @@ def remove_tags(url: str, names: Iterable[str]) -> None:
         dataset.tags.delete(name)
 
 
-@again_if_broken
+@retry_on_store_error
 def remove(url: str, found: UnreferencedVersions) -> None:
     """Remove versions that have no name any more, and what no version names.
 
@@ -140,7 +140,7 @@ def remove(url: str, found: UnreferencedVersions) -> None:
         raise UserError(f"{url}: {said.failed_deletes} files were not deleted; run prune again")
 
 
-@again_if_broken
+@retry_on_store_error
 def compact(url: str) -> bool:
     """Write a table anew without deleted rows, where its newest version or one with a name has any.
 

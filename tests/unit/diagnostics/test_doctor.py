@@ -14,7 +14,7 @@ from fb_marketplace.diagnostics import doctor, system
 from fb_marketplace.diagnostics.doctor import RunRequirements, run_checks
 from fb_marketplace.diagnostics.table_probe import RawTable
 from fb_marketplace.storage.filesystem import open_root
-from fb_marketplace_serving.storage.s3 import S3
+from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 PRODUCTS = "id,product_name\n1,A chair\n2,A table\n"
 EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
@@ -35,7 +35,7 @@ def no_store(monkeypatch):
     become(monkeypatch, {"AWS_EC2_METADATA_DISABLED": "true", "AWS_CONFIG_FILE": os.devnull})
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     yield
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -58,7 +58,7 @@ def roots(request, tmp_path, monkeypatch):
 
 
 def become(monkeypatch, environment):
-    S3.clear_instance_cache()
+    RetryingS3FileSystem.clear_instance_cache()
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
 
@@ -141,7 +141,7 @@ def test_a_bucket_that_may_only_be_read_is_told(roots, server, monkeypatch):
 
     found = fails(needs(*roots))
 
-    assert "may not do that there" in found["lake"]
+    assert "lack a permission" in found["lake"]
     become(monkeypatch, server.environment)
     assert everything(roots[1]) == before
 
@@ -166,7 +166,7 @@ def test_a_missing_bucket_is_told(server, monkeypatch):
     found = fails(needs("s3://not-there/raw", "s3://not-there-either/lake"))
 
     assert found.keys() == {"raw root", "lake"}
-    assert all("there is no such bucket" in told for told in found.values())
+    assert all("the bucket does not exist" in told for told in found.values())
     assert not open_root("s3://")[0].exists("not-there-either")
 
 
@@ -197,7 +197,7 @@ def test_missing_credentials_are_told(monkeypatch):
 
     found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
 
-    assert all("there are no credentials" in told for told in found.values())
+    assert all("no credentials" in told for told in found.values())
 
 
 def test_a_key_in_a_url_is_refused_and_not_repeated():

@@ -8,7 +8,7 @@ from fb_marketplace.storage.erasure_list import (
     add_to_erasure_list,
     read_erasure_list,
 )
-from fb_marketplace_serving.storage.lake import Lake, OvertakenError
+from fb_marketplace_serving.storage.lake import Lake, ConcurrentWriteError
 
 
 def test_nobody_is_forgotten_where_there_is_no_file(tmp_path):
@@ -46,7 +46,7 @@ def test_an_entry_is_not_lost_to_another_at_the_same_moment(tmp_path, monkeypatc
         replace_if(store, path, data, tag)
 
     monkeypatch.setattr(Lake, "replace_if", late)
-    with pytest.raises(OvertakenError):
+    with pytest.raises(ConcurrentWriteError):
         add_to_erasure_list(str(tmp_path), "r", [])
 
     assert read_erasure_list(f"{tmp_path}/{FILE}").has_product("q")

@@ -1,51 +1,52 @@
-"""Work on a table that the store breaks off."""
+"""Retries of work on a table if the store fails."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
 from fb_marketplace.storage import retries
-from fb_marketplace.storage.retries import again_if_broken
+from fb_marketplace.storage.retries import retry_on_store_error
 
 
 @pytest.fixture
-def begun(monkeypatch):
-    """How often work was begun; it takes longer than the patience, and nobody waits long after it."""
-    monkeypatch.setattr(retries, "PATIENCE", 0.01)
-    monkeypatch.setattr(retries, "LONGEST_WAIT", 0.01)
+def attempts(monkeypatch):
+    """One entry for each attempt. The work takes longer than the deadline; waits are short."""
+    policy = replace(retries.LANCE_POLICY, deadline_s=0.01, max_wait_s=0.01)
+    monkeypatch.setattr(retries, "LANCE_POLICY", policy)
     return []
 
 
-def long_work(begun, breaks):
-    @again_if_broken
+def slow_work(attempts, failures):
+    @retry_on_store_error
     def work():
-        begun.append(None)
+        attempts.append(None)
         time.sleep(0.02)
-        if len(begun) <= breaks:
+        if len(attempts) <= failures:
             raise OSError("LanceError(IO): the connection was reset")
         return "done"
 
     return work
 
 
-def test_what_breaks_off_after_longer_than_the_patience_is_begun_anew(begun):
-    assert long_work(begun, breaks=1)() == "done"
+def test_work_that_breaks_off_after_deadline_is_retried(attempts):
+    assert slow_work(attempts, failures=1)() == "done"
 
 
-def test_what_breaks_off_whenever_it_is_begun_is_given_up(begun):
-    with pytest.raises(ConnectionError, match="in 2 tries"):
-        long_work(begun, breaks=99)()
+def test_work_that_always_breaks_off_is_given_up(attempts):
+    with pytest.raises(ConnectionError, match="in 2 attempts"):
+        slow_work(attempts, failures=99)()
 
-    assert len(begun) == 2
+    assert len(attempts) == 2
 
 
-def test_what_is_no_fault_of_the_store_is_not_begun_anew(begun):
-    @again_if_broken
-    def wrong():
-        begun.append(None)
+def test_error_that_is_not_of_the_store_is_not_retried(attempts):
+    @retry_on_store_error
+    def invalid():
+        attempts.append(None)
         raise ValueError("there is no column of this name")
 
     with pytest.raises(ValueError, match="no column"):
-        wrong()
+        invalid()
 
-    assert len(begun) == 1
+    assert len(attempts) == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fb_marketplace_serving import __version__
 from fb_marketplace_serving.cli import releases
-from fb_marketplace_serving.storage.urls import refusal_of_credentials
+from fb_marketplace_serving.storage.urls import credentials_error
 
 if TYPE_CHECKING:
     from fb_marketplace_serving.server.settings import Settings
@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _refuse_key_in_url(lake: str) -> None:
-    refusal = refusal_of_credentials(lake, "--lake (or FB_LAKE)")
+    refusal = credentials_error(lake, "--lake (or FB_LAKE)")
     if refusal:
         raise _Refusal(refusal)
 

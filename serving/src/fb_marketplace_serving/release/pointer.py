@@ -18,7 +18,7 @@ from fb_marketplace_serving.release.manifest import (
     read_manifest,
     unreadable,
 )
-from fb_marketplace_serving.storage.lake import OvertakenError
+from fb_marketplace_serving.storage.lake import ConcurrentWriteError
 
 CURRENT: Final = "releases/current.json"
 
@@ -123,7 +123,7 @@ def set_current(lake: str, version: str, seen: PointerState) -> None:
     store = open_lake(lake)
     try:
         store.replace_if(CURRENT, make_pointer(version), seen.tag)
-    except OvertakenError as error:
+    except ConcurrentWriteError as error:
         raise _overtaken(lake, seen, read_pointer(lake)) from error
 
 

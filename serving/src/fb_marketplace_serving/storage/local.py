@@ -1,4 +1,4 @@
-"""Files on a local disk that appear whole or not at all, whenever the writer is killed."""
+"""Atomic writes to a local disk: a file is complete or absent, even if the writer is killed."""
 
 import contextlib
 import errno
@@ -9,41 +9,41 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-_NO_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-"""How file systems without hard links (FAT, some network shares) say so."""
+_NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
+"""Errors of file systems without hard links: FAT, some network shares."""
 
 
 def create(target: Path, data: bytes) -> None:
-    """Write a new file; folders above it are made.
+    """Write a new file and create its parent folders.
 
-    On a file system without hard links, another file made between the look and the renaming is
-    lost.
+    On a file system without hard links, a file that another process creates between the check and the
+    rename is lost.
 
     Raises:
-        FileExistsError: there is one already; it is left as it was.
+        FileExistsError: the file exists already; it is unchanged.
     """
-    with _written_beside(target, data) as written:
+    with _temporary_file(target, data) as temporary:
         try:
-            os.link(written, target)
+            os.link(temporary, target)
         except OSError as error:
-            if error.errno not in _NO_LINKS:
+            if error.errno not in _NO_HARD_LINKS:
                 raise
             if target.exists():
                 raise FileExistsError(errno.EEXIST, "exists already", str(target)) from error
-            written.replace(target)
+            temporary.replace(target)
 
 
 def replace(target: Path, data: bytes) -> None:
-    """Write a file over another, or a new one; folders above it are made."""
-    with _written_beside(target, data) as written:
-        written.replace(target)
+    """Write a file, new or over an existing one, and create its parent folders."""
+    with _temporary_file(target, data) as temporary:
+        temporary.replace(target)
 
 
 @contextlib.contextmanager
-def locked(target: Path) -> Iterator[None]:
-    """Keep out whoever else asks for the lock of a file, threads of this process included.
+def file_lock(target: Path) -> Iterator[None]:
+    """Lock a file against other processes and the other threads of this one.
 
-    The lock is a file beside it, which stays: one that is taken away could be locked twice.
+    The lock is a file beside the target. It is never removed: a removed lock could be taken twice.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f".{target.name}.lock").open("ab") as stream:
@@ -52,19 +52,19 @@ def locked(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _written_beside(target: Path, data: bytes) -> Iterator[Path]:
+def _temporary_file(target: Path, data: bytes) -> Iterator[Path]:
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=f".{target.name}.", delete=False
     ) as stream:
-        written = Path(stream.name)
+        temporary = Path(stream.name)
         try:
             stream.write(data)
             stream.flush()
-            # A name must not reach the disk before what it names.
+            # The data must reach the disk before the name does.
             os.fsync(stream.fileno())
-            # Temporary files are private to their owner; the server may be another user.
-            written.chmod(0o644)
-            yield written
+            # Temporary files are private to their owner; the server may run as another user.
+            temporary.chmod(0o644)
+            yield temporary
         finally:
-            written.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)

@@ -1,25 +1,22 @@
-"""S3 as fsspec knows it, asked again when it fails: so often, for so long, and with jitter between.
+"""S3 for fsspec: s3fs with one bounded retry loop, random waits, and OSErrors only.
 
-Found by running s3fs 2026.9 and aiobotocore 3.10, as they come, through ``tests/support/fault_proxy.py``:
+Measured on s3fs 2026.9 and aiobotocore 3.10 with ``fault_proxy.py`` in the tests:
 
-- Tries multiply. s3fs asks five times around each request and five times around each body, botocore five
-  times below both: a listing that is told SlowDown is asked 25 times in 44 s, and a file that hangs
-  would be a hundred times. A 500, on the other hand, is asked no more by s3fs.
-- s3fs waits without jitter, so that clients that were turned away together come back together.
-- Of a file over 50 MB, which s3fs reads in parts, a part that breaks off is not asked again.
-- What is raised in the end may be an error of aiohttp, which is no OSError.
-- Files that are deleted together, and of which the store refuses some, count as deleted all.
-- Ten connections are open at most, however many requests are made at once.
+- Retries multiply. s3fs retries each request five times and each body five times, and botocore retries five
+  times below both. A listing that gets SlowDown is requested 25 times in 44 s, and a file that hangs would
+  be requested a hundred times. s3fs does not retry a 500 at all.
+- s3fs waits without jitter, so clients that were throttled together return together.
+- s3fs reads a file over 50 MB in parts, and does not retry a part that breaks off.
+- The last error may be one of aiohttp, which is no OSError.
+- If the store refuses some of several deletes, s3fs reports that all were deleted.
+- At most ten connections are open, whatever the number of concurrent requests.
 
-So one loop here takes the place of all these: botocore and s3fs ask once, and a body is part of an
-answer. That a body which is shorter than announced is an error, never data, aiohttp sees to.
+One loop here replaces all of these: botocore and s3fs make a single attempt, and reading the body is part
+of the attempt. aiohttp raises an error for a body that is shorter than announced.
 """
 
 import asyncio
 import io
-import itertools
-import random
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final
@@ -31,7 +28,9 @@ from fsspec.asyn import sync_wrapper
 from s3fs import S3FileSystem
 from s3fs.errors import translate_boto_error
 
-CONNECTIONS: Final = 64
+from fb_marketplace_serving.storage.retries import Retries, RetryPolicy
+
+MAX_CONNECTIONS: Final = 64
 
 OPTIONS: Final[dict[str, Any]] = {
     "use_listings_cache": False,
@@ -40,36 +39,23 @@ OPTIONS: Final[dict[str, Any]] = {
         "connect_timeout": 5,
         "read_timeout": 5,
         "retries": {"mode": "standard", "total_max_attempts": 1},
-        "max_pool_connections": CONNECTIONS,
+        "max_pool_connections": MAX_CONNECTIONS,
     },
 }
-"""What a filesystem on S3 is opened with.
+"""Defaults of a filesystem on S3.
 
-A cached listing hides what another process has just written. With a concurrency of one, a file is read
-by one request, and so in one version, where s3fs would first ask how large it is. ``read_timeout`` is
-how long nothing comes: 5 s are long for S3, whose first byte takes a fraction of one.
+A cached listing hides files that other processes have written since. With a concurrency of one, s3fs reads
+a file with one request, and so in one version; otherwise it would ask for the size first. ``read_timeout``
+is the longest pause between bytes: S3 sends its first byte within a fraction of a second.
 """
 
-TRIES: Final = 8
-"""At 10 % faults one request in 100 million fails as often, at 30 % one in 15,000."""
+S3_POLICY: Final = RetryPolicy(max_attempts=8, min_attempts=4, first_wait_s=0.1)
+"""If 10 % of the requests fail, one in 100 million fails in all attempts; if 30 % fail, one in 15,000."""
 
-PATIENCE: Final = 20.0
-"""Seconds after which nothing is tried again: four times a store that hangs, so that a run that cannot go
-on says so within a minute."""
+DENIED_DEADLINE_S: Final = 3.0
+"""A permission that was just granted is denied for a moment, a wrong one for ever."""
 
-FEWEST_TRIES: Final = 4
-"""Whatever they took: a file that is read or sent for longer than the patience, and then breaks off, is
-begun again. A store that hangs is asked as often in its time."""
-
-PATIENCE_WHEN_DENIED: Final = 3.0
-"""A right that was just given is denied for a while, and a wrong key for ever: whoever has mistyped it
-is not to wait long."""
-
-FIRST_WAIT: Final = 0.1
-LONGEST_WAIT: Final = 4.0
-"""Seconds; each wait is drawn from nothing up to twice the bound of the one before."""
-
-_PASSING: Final = (
+_TRANSIENT_ERRORS: Final = (
     botocore_errors.ConnectionError,
     botocore_errors.HTTPClientError,
     ResponseParserError,
@@ -77,182 +63,212 @@ _PASSING: Final = (
     aiohttp.ClientConnectionError,
     asyncio.TimeoutError,
 )
-_PASSING_STATUS: Final = frozenset({429, 500, 502, 503, 504})
-_PASSING_CODES: Final = frozenset(
+_TRANSIENT_STATUS: Final = frozenset({429, 500, 502, 503, 504})
+_TRANSIENT_CODES: Final = frozenset(
     {"InternalError", "RequestTimeout", "ServiceUnavailable", "SlowDown"}
 )
-_WRONG_KEY: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
+_WRONG_KEY_CODES: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatch"})
 
 
-class S3(S3FileSystem):  # type: ignore[misc]  # no stubs
-    """s3fs with other tries; fsspec takes it for ``s3://`` once :func:`lake.use_own_s3` was called."""
+class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
+    """s3fs with other retries. fsspec uses it for ``s3://`` after :func:`lake.register_s3`."""
 
     retries = 1
 
-    def __init__(self, *told: Any, **options: Any) -> None:
-        """Take what s3fs takes; what is not told is as in ``OPTIONS``."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        """Take the arguments of s3fs, with the defaults in ``OPTIONS``."""
         config = OPTIONS["config_kwargs"] | (options.get("config_kwargs") or {})
-        super().__init__(*told, **(OPTIONS | options | {"config_kwargs": config}))
+        super().__init__(*args, **(OPTIONS | options | {"config_kwargs": config}))
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        """Send a request until it is answered in full.
+        """Send a request until it has a complete response.
 
         Raises:
-            ConnectionError: it was not, as often as it was sent.
-            OSError: what s3fs makes of a refusal.
+            ConnectionError: all attempts failed.
+            OSError: the store refused the request; the class is that of s3fs.
         """
-        await self.set_session()
-        client = await self.get_s3(kwargs.get("Bucket"))
+        try:
+            await self.set_session()
+            client = await self.get_s3(kwargs.get("Bucket"))
+        except botocore_errors.BotoCoreError as error:
+            raise OSError(str(error)) from error
         call = getattr(client, method)
-        told = self._get_s3_method_kwargs(call, *akwarglist, **kwargs)
-        at = kwargs.get("Key") or kwargs.get("Prefix") or ""
-        return await _answered(
-            partial(_whole, call, told),
-            partial(self._was_done, method, told),
-            f"{method} at s3://{kwargs.get('Bucket', '')}/{at}",
+        request = self._get_s3_method_kwargs(call, *akwarglist, **kwargs)
+        key = kwargs.get("Key") or kwargs.get("Prefix") or ""
+        return await _retry(
+            partial(_send, call, request),
+            partial(self._is_done, method, request),
+            f"{method} s3://{kwargs.get('Bucket', '')}/{key}",
         )
 
-    # Files that are open ask by this one, which s3fs has bound to its own.
+    # s3fs binds this name to its own coroutine, and its open files use it.
     call_s3 = sync_wrapper(_call_s3)
 
-    async def _cat_as_listed(
-        self, paths: Sequence[str], etags: Sequence[str], at_once: int
-    ) -> list[bytes | BaseException | None]:
-        """Read whole files, so many at once, each of which has to be the one that was listed.
+    async def _cat_with_etag(self, path: str) -> tuple[bytes, str]:
+        """Read a file and its ETag with one request."""
+        bucket, key, _ = self.split_path(path)
+        response = await self._call_s3("get_object", Bucket=bucket, Key=key)
+        return await response["Body"].read(), str(response["ETag"])
 
-        Gives None for another, and what went wrong in place of what was not read.
+    cat_with_etag = sync_wrapper(_cat_with_etag)
+
+    async def _cat_as_listed(
+        self, paths: Sequence[str], etags: Sequence[str], max_concurrency: int
+    ) -> list[bytes | BaseException | None]:
+        """Read files concurrently, if they are still the files that were listed.
+
+        Args:
+            paths: the files.
+            etags: their ETags in the listing.
+            max_concurrency: limit of concurrent reads.
+
+        Returns:
+            For each path its content, None if the file has been replaced, or the error.
         """
-        places = asyncio.Semaphore(at_once)
+        slots = asyncio.Semaphore(max_concurrency)
 
         async def read(path: str, etag: str) -> bytes | None:
-            async with places:
-                return await self._as_listed(path, etag)
+            async with slots:
+                return await self._read_as_listed(path, etag)
 
-        asked = [read(path, etag) for path, etag in zip(paths, etags, strict=True)]
-        return await asyncio.gather(*asked, return_exceptions=True)
+        reads = [read(path, etag) for path, etag in zip(paths, etags, strict=True)]
+        return await asyncio.gather(*reads, return_exceptions=True)
 
     cat_as_listed = sync_wrapper(_cat_as_listed)
 
-    async def _as_listed(self, path: str, etag: str) -> bytes | None:
-        """Read a file; None if another is in its place.
+    async def _read_as_listed(self, path: str, etag: str) -> bytes | None:
+        """Read a file; None if it has been replaced.
 
-        Not by ``If-Match``: there are stores whose listings have other ETags than their files, or none. So
-        a file that has another is looked for in the listing, and is another where that has changed, or
-        where the file has changed once more.
+        ``If-Match`` cannot check this: the listings of some stores have other ETags than the files, or
+        none. A file with another ETag is therefore listed again. It has been replaced if the listing has
+        changed, or if the file has changed once more.
 
         Raises:
-            FileNotFoundError: there is none any more.
+            FileNotFoundError: the file is gone.
         """
         bucket, key, _ = self.split_path(path)
-        answer = await self._call_s3("get_object", Bucket=bucket, Key=key)
-        if _etag(answer) != etag:
-            listed = await self._call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
-            now = [_listed_as(each) for each in listed.get("Contents", ()) if each["Key"] == key]
-            again = await self._call_s3("head_object", Bucket=bucket, Key=key)
-            if now != [etag] or _etag(again) != _etag(answer):
+        response = await self._call_s3("get_object", Bucket=bucket, Key=key)
+        if _etag(response) != etag:
+            page = await self._call_s3("list_objects_v2", Bucket=bucket, Prefix=key, MaxKeys=1)
+            tags = [_listed_tag(entry) for entry in page.get("Contents", ()) if entry["Key"] == key]
+            head = await self._call_s3("head_object", Bucket=bucket, Key=key)
+            if tags != [etag] or _etag(head) != _etag(response):
                 return None
-        return bytes(await answer["Body"].read())
+        return bytes(await response["Body"].read())
 
-    async def _was_done(self, method: str, told: dict[str, Any], error: Exception) -> bool:
-        """Tell whether what is refused now was done by an earlier try, whose answer was lost.
+    async def _is_done(self, method: str, request: dict[str, Any], error: Exception) -> bool:
+        """Check whether an earlier attempt, whose response was lost, has done what is now refused.
 
-        That may be the first that is seen here: aiohttp sends again by itself what a connection that was
-        kept did not answer. So it is told by what is there: what was to be written.
+        The first error here may already be such a refusal: aiohttp itself resends a request if a reused
+        connection gives no response. So the stored content decides.
         """
-        at = {"Bucket": told.get("Bucket"), "Key": told.get("Key")}
+        target = {"Bucket": request.get("Bucket"), "Key": request.get("Key")}
         code = _code(error)
         try:
             if method == "put_object" and code in {"PreconditionFailed", "412"}:
-                there = await self._call_s3("get_object", **at)
-                return bool(await there["Body"].read() == told.get("Body"))
+                stored = await self._call_s3("get_object", **target)
+                return bool(await stored["Body"].read() == request.get("Body"))
             if method == "complete_multipart_upload" and code == "NoSuchUpload":
-                return bool(await self._call_s3("head_object", **at))
+                return bool(await self._call_s3("head_object", **target))
         except FileNotFoundError:
             return False
         return method == "abort_multipart_upload" and code == "NoSuchUpload"
 
 
-class _Held(io.BytesIO):
-    """A body that was read, for those who expect to read it."""
+class _Body(io.BytesIO):
+    """A body that has been read, with the interface of one that has not."""
 
     async def read(self, amount: int | None = None) -> bytes:  # type: ignore[override]
         return super().read(amount)
 
 
-async def _whole(call: Callable[..., Awaitable[Any]], told: dict[str, Any]) -> Any:
-    """Ask once, and read the body of the answer.
+async def _send(call: Callable[..., Awaitable[Any]], request: dict[str, Any]) -> Any:
+    """Send a request once, and read the body of the response.
 
     Raises:
-        ClientError: of what was to be deleted something was not; ``told`` is then about that alone.
+        ClientError: some of several deletes were refused; ``request`` then contains only these.
     """
-    answer = await call(**told)
-    # What is not there need not be deleted.
-    refused = [each for each in answer.get("Errors") or () if each.get("Code") != "NoSuchKey"]
+    response = await call(**request)
+    # A missing file need not be deleted.
+    refused = [error for error in response.get("Errors") or () if error.get("Code") != "NoSuchKey"]
     if refused:
-        told["Delete"] = told["Delete"] | {"Objects": [_named(each) for each in refused]}
-        raise _not_deleted(refused)
-    body = answer.get("Body")
+        request["Delete"] = request["Delete"] | {"Objects": [_object_id(each) for each in refused]}
+        raise _refused_deletes(refused)
+    body = response.get("Body")
     if body is not None:
         try:
-            answer["Body"] = _Held(await body.read())
+            response["Body"] = _Body(await body.read())
         finally:
             body.close()
-    return answer
+    return response
 
 
-def _named(error: dict[str, Any]) -> dict[str, Any]:
+def _object_id(error: dict[str, Any]) -> dict[str, Any]:
     return {name: error[name] for name in ("Key", "VersionId") if error.get(name)}
 
 
-def _not_deleted(errors: list[dict[str, Any]]) -> botocore_errors.ClientError:
-    """Say of one file why it was not deleted, by the error that the store gives for a file alone."""
+def _refused_deletes(errors: list[dict[str, Any]]) -> botocore_errors.ClientError:
+    """Build the error that the store would raise for the first file alone."""
     first, more = errors[0], len(errors) - 1
-    code, said = first.get("Code", ""), first.get("Message", "")
-    named = f"{first.get('Key', '')}{f' and {more:,} more' if more else ''}: {said or code}"
+    code, reason = first.get("Code", ""), first.get("Message", "")
+    files = f"{first.get('Key', '')}{f' and {more:,} more' if more else ''}"
     meta = {"HTTPStatusCode": 403 if code == "AccessDenied" else 200}
     return botocore_errors.ClientError(
-        {"Error": {"Code": code, "Message": named}, "ResponseMetadata": meta}, "DeleteObjects"
+        {
+            "Error": {"Code": code, "Message": f"{files}: {reason or code}"},
+            "ResponseMetadata": meta,
+        },
+        "DeleteObjects",
     )
 
 
-async def _answered(
-    ask: Callable[[], Awaitable[Any]], was_done: Callable[[Exception], Awaitable[bool]], what: str
+async def _retry(
+    send: Callable[[], Awaitable[Any]],
+    is_done: Callable[[Exception], Awaitable[bool]],
+    operation: str,
 ) -> Any:
-    started = time.monotonic()
-    for attempt in itertools.count(1):
+    retries = Retries(S3_POLICY)
+    while True:
         try:
-            return await ask()
-        except Exception as error:  # whatever will not pass is raised
-            if await was_done(error):
+            return await send()
+        except Exception as error:
+            if await is_done(error):
                 return {}
-            patience = _patience(error)
-            if patience is None:
-                raise translate_boto_error(error) from error
-            wait = random.uniform(0, min(LONGEST_WAIT, FIRST_WAIT * 2**attempt))
-            spent = time.monotonic() - started
-            if attempt == TRIES or (attempt >= FEWEST_TRIES and spent + wait > patience):
-                raise _given_up(error, what, attempt, spent) from error
+            deadline = _deadline(error)
+            if deadline is None:
+                if isinstance(error, botocore_errors.BotoCoreError):
+                    raise OSError(str(error)) from error
+                if isinstance(error, botocore_errors.ClientError):
+                    raise translate_boto_error(error) from error
+                raise
+            wait = retries.next_wait(deadline)
+            if wait is None:
+                reason = _reason(error)
+                if deadline == DENIED_DEADLINE_S:
+                    raise PermissionError(
+                        f"{operation}: denied ({reason}); use a key with this permission, or grant it"
+                    ) from error
+                raise retries.give_up(f"{operation}: {reason}") from error
         await asyncio.sleep(wait)
-    return None
 
 
-def _patience(error: Exception) -> float | None:
-    """Say for how many seconds an error may be hoped to pass; None for one that will not."""
+def _deadline(error: Exception) -> float | None:
+    """Return how many seconds an error may take to pass; None if it will not."""
     if not isinstance(error, botocore_errors.ClientError):
-        return PATIENCE if isinstance(error, _PASSING) else None
+        return S3_POLICY.deadline_s if isinstance(error, _TRANSIENT_ERRORS) else None
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
-    if status in _PASSING_STATUS or _code(error) in _PASSING_CODES:
-        return PATIENCE
-    return PATIENCE_WHEN_DENIED if status == 403 and _code(error) not in _WRONG_KEY else None
+    if status in _TRANSIENT_STATUS or _code(error) in _TRANSIENT_CODES:
+        return S3_POLICY.deadline_s
+    return DENIED_DEADLINE_S if status == 403 and _code(error) not in _WRONG_KEY_CODES else None
 
 
-def _etag(told: dict[str, Any]) -> str:
-    return str(told.get("ETag", "")).strip('"')
+def _etag(response: dict[str, Any]) -> str:
+    return str(response.get("ETag", "")).strip('"')
 
 
-def _listed_as(told: dict[str, Any]) -> str:
-    """What is listed of a file that changes with it, as ``photo_folder`` takes it."""
-    return _etag(told) or str(told.get("LastModified", ""))
+def _listed_tag(entry: dict[str, Any]) -> str:
+    """Return what changes with a file in its listing, as ``photo_source`` stores it."""
+    return _etag(entry) or str(entry.get("LastModified", ""))
 
 
 def _code(error: Exception) -> str:
@@ -260,21 +276,10 @@ def _code(error: Exception) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def _said(error: Exception) -> str:
-    response = getattr(error, "response", None)
-    if not isinstance(response, dict):
-        return str(error)
-    told = response.get("Error", {})
-    return f"{told.get('Code', '')}: {told.get('Message', '')}"
-
-
-def _given_up(error: Exception, what: str, attempts: int, seconds: float) -> OSError:
-    said = " ".join(_said(error).split()).rstrip(".") or type(error).__name__
-    if _patience(error) == PATIENCE_WHEN_DENIED:
-        return PermissionError(
-            f"{what}: denied ({said}); expected a key that may; give it the right, or set another"
-        )
-    return ConnectionError(
-        f"{what}: found no answer in {attempts} tries and {seconds:.0f} s, at last {said}; expected one: "
-        "run again when the store answers, what is done is kept"
-    )
+def _reason(error: Exception) -> str:
+    """Describe an error in one line."""
+    text = str(error)
+    if isinstance(error, botocore_errors.ClientError):
+        details = error.response.get("Error", {})
+        text = f"{details.get('Code', '')}: {details.get('Message', '')}"
+    return " ".join(text.split()).rstrip(".") or type(error).__name__

@@ -1,26 +1,27 @@
-"""URLs of buckets that hold a key, such as ``s3://key:secret@bucket``: never taken, never repeated."""
+"""Credentials in bucket URLs, such as ``s3://key:secret@bucket``: refused, and never shown."""
 
 import re
 from typing import Final
 
-_KEY_IN_URL: Final = re.compile(r"(?<=://)[^/@\s'\"]+@")
+_CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s'\"]+@")
 
 
-def without_credentials(told: str) -> str:
-    """Blot out the names and passwords in the URLs of a text."""
-    return _KEY_IN_URL.sub("***@", told)
+def redact_credentials(text: str) -> str:
+    """Replace user names and passwords in the URLs of a text by ``***``."""
+    return _CREDENTIALS.sub("***@", text)
 
 
-def refusal_of_credentials(url: str, variable: str) -> str | None:
-    """Say why a URL that holds a key is not taken; nothing for any other URL.
+def credentials_error(url: str, variable: str) -> str | None:
+    """Return an error message for a URL that contains credentials, None for any other URL.
 
     Args:
-        url: of a bucket.
-        variable: by which it was told.
+        url: URL of a bucket.
+        variable: the setting that contains the URL.
     """
-    if without_credentials(url) == url:
+    redacted = redact_credentials(url)
+    if redacted == url:
         return None
     return (
-        f"{without_credentials(url)} has a key in it, which would be written to logs and records. Take it "
-        f"out of {variable}, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
+        f"{redacted} contains an access key, which would end up in logs and records. Remove it from "
+        f"{variable}, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     )

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from fb_marketplace_serving.storage import local
-from fb_marketplace_serving.storage.lake import Lake, OvertakenError
+from fb_marketplace_serving.storage.lake import ConcurrentWriteError, Lake
 
 
 @pytest.fixture(params=["disk", "file url", "object store", "S3"])
@@ -22,13 +22,13 @@ def lake(request, tmp_path):
     return Lake(urls[request.param])
 
 
-def test_reads_what_was_created(lake):
+def test_create_then_read_returns_content(lake):
     lake.create("a/b.json", b"one")
 
     assert lake.read("a/b.json") == b"one"
 
 
-def test_never_creates_over_a_file(lake):
+def test_create_over_existing_file_is_refused(lake):
     lake.create("a/b.json", b"one")
 
     with pytest.raises(FileExistsError):
@@ -37,28 +37,28 @@ def test_never_creates_over_a_file(lake):
     assert lake.read("a/b.json") == b"one"
 
 
-def test_replaces_a_file_or_makes_it(lake):
+def test_replace_writes_new_and_existing_files(lake):
     lake.replace("a/b.json", b"one")
     lake.replace("a/b.json", b"two")
 
     assert lake.read("a/b.json") == b"two"
 
 
-def test_gives_size_and_digest(lake):
+def test_digest_returns_size_and_checksum(lake):
     data = b"x" * 3_000_000
     lake.create("big", data)
 
     assert lake.digest("big") == (3_000_000, hashlib.sha256(data).hexdigest())
 
 
-def test_reads_a_range_of_a_file(lake):
+def test_read_range_returns_bytes_up_to_the_end(lake):
     lake.create("a/b", b"0123456789")
 
     assert lake.read_range("a/b", 2, 5) == b"234"
     assert lake.read_range("a/b", 8, 20) == b"89"
 
 
-def test_gives_the_sizes_of_the_files_in_a_folder(lake):
+def test_sizes_lists_files_without_subfolders(lake):
     lake.create("a/b", b"12")
     lake.create("a/c", b"")
     lake.create("a/d/e", b"123")
@@ -67,7 +67,7 @@ def test_gives_the_sizes_of_the_files_in_a_folder(lake):
     assert lake.sizes("none") == {}
 
 
-def test_reads_in_blocks(lake):
+def test_blocks_of_large_file_are_complete(lake):
     data = os.urandom(9 * 2**20)
     lake.create("big", data)
 
@@ -77,7 +77,7 @@ def test_reads_in_blocks(lake):
     assert b"".join(blocks) == data
 
 
-def test_gives_the_sizes_also_of_what_came_after_a_look(lake):
+def test_sizes_after_another_write_are_current(lake):
     lake.create("a/b.json", b"one")
     assert lake.sizes("a") == {"b.json": 3}
     lake.create("a/c.json", b"two")
@@ -86,7 +86,7 @@ def test_gives_the_sizes_also_of_what_came_after_a_look(lake):
     assert lake.digest("a/c.json")[0] == 3
 
 
-def test_replaces_a_file_that_is_as_it_was_read(lake):
+def test_replace_if_unchanged_writes(lake):
     lake.replace_if("a/b.json", b"one", None)
     data, tag = lake.read_tagged("a/b.json")
     lake.replace_if("a/b.json", b"two", tag)
@@ -95,26 +95,26 @@ def test_replaces_a_file_that_is_as_it_was_read(lake):
     assert lake.read("a/b.json") == b"two"
 
 
-def test_leaves_a_file_that_another_wrote_meanwhile(lake):
+def test_replace_if_changed_is_refused(lake):
     lake.create("a/b.json", b"one")
     _, tag = lake.read_tagged("a/b.json")
     lake.replace("a/b.json", b"theirs")
 
-    with pytest.raises(OvertakenError):
+    with pytest.raises(ConcurrentWriteError):
         lake.replace_if("a/b.json", b"ours", tag)
-    with pytest.raises(OvertakenError):
+    with pytest.raises(ConcurrentWriteError):
         lake.replace_if("a/b.json", b"ours", None)
 
     assert lake.read("a/b.json") == b"theirs"
 
 
-def test_does_not_replace_a_file_that_has_gone(lake):
-    with pytest.raises(OvertakenError):
+def test_replace_if_missing_is_refused(lake):
+    with pytest.raises(ConcurrentWriteError):
         lake.replace_if("none.json", b"ours", hashlib.sha256(b"one").hexdigest())
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["none yet", "one there"])
-def test_of_writers_at_once_one_wins(lake, first):
+def test_replace_if_by_concurrent_writers_lets_one_win(lake, first):
     writers = 3
     for attempt in range(3):
         path = f"{attempt}.json"
@@ -128,7 +128,7 @@ def test_of_writers_at_once_one_wins(lake, first):
             ready.wait()
             try:
                 lake.replace_if(path, b"writer %d" % number, tag)
-            except OvertakenError:
+            except ConcurrentWriteError:
                 return False
             return True
 
@@ -139,23 +139,23 @@ def test_of_writers_at_once_one_wins(lake, first):
         assert lake.read(path) == b"writer %d" % won.index(True)
 
 
-def test_a_put_that_was_answered_by_nobody_and_sent_again_has_won(lake, monkeypatch):
+def test_replace_if_sent_twice_succeeds(lake, monkeypatch):
     lake.create("a.json", b"one")
     _, tag = lake.read_tagged("a.json")
-    put = type(lake._files).pipe_file
+    put = type(lake._filesystem).pipe_file
 
-    def put_twice(self, *given, **options):
-        put(self, *given, **options)
-        return put(self, *given, **options)
+    def put_twice(self, *args, **options):
+        put(self, *args, **options)
+        return put(self, *args, **options)
 
-    monkeypatch.setattr(type(lake._files), "pipe_file", put_twice)
+    monkeypatch.setattr(type(lake._filesystem), "pipe_file", put_twice)
 
     lake.replace_if("a.json", b"two", tag)
 
     assert lake.read("a.json") == b"two"
 
 
-def test_a_file_whose_writing_fails_is_not_there(tmp_path, monkeypatch):
+def test_create_that_fails_leaves_no_file(tmp_path, monkeypatch):
     def full(_):
         raise OSError("no space left")
 
@@ -167,7 +167,7 @@ def test_a_file_whose_writing_fails_is_not_there(tmp_path, monkeypatch):
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def test_creates_where_there_are_no_hard_links_and_never_over_a_file(tmp_path, monkeypatch):
+def test_create_without_hard_links_is_atomic(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(1, "Operation not permitted")
 
@@ -178,17 +178,17 @@ def test_creates_where_there_are_no_hard_links_and_never_over_a_file(tmp_path, m
     with pytest.raises(FileExistsError):
         lake.create("b.json", b"two")
 
-    assert [each.name for each in tmp_path.iterdir()] == ["b.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
     assert lake.read("b.json") == b"one"
 
 
-@pytest.mark.parametrize("ask", [Lake.read, Lake.digest, Lake.read_tagged])
-def test_says_that_a_file_is_not_there(lake, ask):
+@pytest.mark.parametrize("read", [Lake.read, Lake.digest, Lake.read_tagged])
+def test_read_of_missing_file_raises(lake, read):
     with pytest.raises(FileNotFoundError):
-        ask(lake, "none")
+        read(lake, "none")
 
 
-def test_replacing_leaves_nothing_else_and_others_may_read(tmp_path):
+def test_replace_leaves_one_readable_file(tmp_path):
     Lake(str(tmp_path)).replace("current.json", b"{}")
 
     (only,) = tmp_path.iterdir()
@@ -197,12 +197,12 @@ def test_replacing_leaves_nothing_else_and_others_may_read(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["nowhere://bucket", "http+unknown://x"])
-def test_refuses_a_store_that_it_does_not_know(url):
+def test_lake_of_unknown_protocol_is_refused(url):
     with pytest.raises(OSError, match="cannot open"):
         Lake(url)
 
 
-def test_says_soon_that_an_object_store_cannot_be_reached(monkeypatch):
+def test_read_of_unreachable_store_names_endpoint(monkeypatch):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
