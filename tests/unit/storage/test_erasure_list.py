@@ -8,7 +8,7 @@ from fb_marketplace.storage.erasure_list import (
     add_to_erasure_list,
     read_erasure_list,
 )
-from fb_marketplace_serving.storage.lake import Lake, ConcurrentWriteError
+from fb_marketplace_serving.storage.lake import ConcurrentWriteError, Lake
 
 
 def test_nobody_is_forgotten_where_there_is_no_file(tmp_path):
