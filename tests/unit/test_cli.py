@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
 
 from fb_marketplace.cli import cli
-from fb_marketplace_serving.ann.index import IndexMismatch
+from fb_marketplace_serving.ann.index import IndexMismatchError
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,7 +105,7 @@ def test_an_index_and_ids_of_different_versions_are_told(monkeypatch):
     """As an index is loaded with ``--load-versions`` and its ids are not."""
 
     def run(**_):
-        raise IndexMismatch("found sha256 a; its ids expect sha256 b: take both from one run")
+        raise IndexMismatchError("found sha256 a; its ids expect sha256 b: take both from one run")
 
     monkeypatch.setattr(kedro_run, "callback", run)
 

@@ -1,19 +1,33 @@
 """Base class of all parameter models, and value types that they share."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Count = Annotated[int, Field(ge=1)]
-
-
-class Parameters(BaseModel):
-    """Frozen, and with no key that nobody reads."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 Seed = Annotated[int, Field(ge=0)]
+
+
+class Parameters(BaseModel):
+    """Frozen parameters. Unknown keys are refused; a renamed key is refused with its new name.
+
+    Attributes:
+        renamed: old key to new key.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    renamed: ClassVar[Mapping[str, str]] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_renamed_keys(cls, values: Any) -> Any:
+        """Raise if an old key is used: its value could be meant, so it must not be dropped."""
+        old = sorted(cls.renamed.keys() & values.keys()) if isinstance(values, Mapping) else []
+        if old:
+            raise ValueError("; ".join(f"`{key}` is now `{cls.renamed[key]}`" for key in old))
+        return values

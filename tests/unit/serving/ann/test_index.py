@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from fb_marketplace_serving.ann.index import Index, IndexMismatch
+from fb_marketplace_serving.ann.index import Index, IndexMismatchError
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_gives_the_same_bytes_each_time(index):
 def test_refuses_ids_of_another_version(index, vectors):
     shorter = Index.build_flat(vectors[1:], index.image_ids[1:], index.product_ids[1:])
 
-    with pytest.raises(IndexMismatch, match=r"sha256 .* its ids expect sha256 .* one run"):
+    with pytest.raises(IndexMismatchError, match=r"sha256 .* its ids expect sha256 .* one run"):
         Index.from_bytes(index.to_bytes()[0], shorter.to_bytes()[1])
 
 
@@ -154,7 +154,7 @@ def test_refuses_ids_of_another_version(index, vectors):
 def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
     content, ids = index.to_bytes()
 
-    with pytest.raises(IndexMismatch, match=message):
+    with pytest.raises(IndexMismatchError, match=message):
         Index.from_bytes(content, with_metadata(ids, **changed))
 
 
@@ -162,14 +162,14 @@ def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
 def test_refuses_ids_that_an_older_version_wrote(index, lacking):
     content, ids = index.to_bytes()
 
-    with pytest.raises(IndexMismatch, match="older version: run the pipeline indexing again"):
+    with pytest.raises(IndexMismatchError, match="older version: run the pipeline indexing again"):
         Index.from_bytes(content, with_metadata(ids, **{lacking: None}))
 
 
 def test_refuses_ids_with_fewer_rows_than_they_say(index):
     content, ids = index.to_bytes()
 
-    with pytest.raises(IndexMismatch, match="200 vectors, 199 image ids"):
+    with pytest.raises(IndexMismatchError, match="200 vectors, 199 image ids"):
         Index.from_bytes(content, rewritten(ids, lambda table: table.slice(1)))
 
 
@@ -179,19 +179,19 @@ def test_faiss_does_not_get_to_see_an_index_with_one_byte_changed(index, place):
     changed = bytearray(content)
     changed[place] ^= 0x55
 
-    with pytest.raises(IndexMismatch, match="its ids expect sha256"):
+    with pytest.raises(IndexMismatchError, match="its ids expect sha256"):
         Index.from_bytes(bytes(changed), ids)
 
 
 def test_refuses_bytes_that_are_no_index_though_the_ids_were_written_with_them(index):
     ids = with_metadata(index.to_bytes()[1], index_sha256=hashlib.sha256(b"none").hexdigest())
 
-    with pytest.raises(IndexMismatch, match="4 bytes that FAISS cannot read"):
+    with pytest.raises(IndexMismatchError, match="4 bytes that FAISS cannot read"):
         Index.from_bytes(b"none", ids)
 
 
 def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
-    with pytest.raises(IndexMismatch, match="200 vectors, 1 image ids"):
+    with pytest.raises(IndexMismatchError, match="200 vectors, 1 image ids"):
         Index.build_flat(vectors, ["a"], ["p"])
 
 
@@ -215,7 +215,7 @@ def test_refuses_an_index_of_a_kind_that_it_does_not_know(index, made, message):
     content = faiss.serialize_index(made()).tobytes()
     digest = hashlib.sha256(content).hexdigest()
 
-    with pytest.raises(IndexMismatch, match=message):
+    with pytest.raises(IndexMismatchError, match=message):
         Index.from_bytes(content, with_metadata(index.to_bytes()[1], index_sha256=digest))
 
 
@@ -223,7 +223,7 @@ def test_refuses_ids_with_other_columns(index):
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"id": ["a"]}), sink)
 
-    with pytest.raises(IndexMismatch, match="image_id"):
+    with pytest.raises(IndexMismatchError, match="image_id"):
         Index.from_bytes(index.to_bytes()[0], sink.getvalue().to_pybytes())
 
 
@@ -233,7 +233,7 @@ def test_refuses_bytes_that_end_early(index, damaged, size):
     parts = dict(zip(["index", "ids"], index.to_bytes(), strict=True))
     parts[damaged] = parts[damaged][:size]
 
-    with pytest.raises(IndexMismatch):
+    with pytest.raises(IndexMismatchError):
         Index.from_bytes(**parts)
 
 
