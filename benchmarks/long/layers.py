@@ -44,7 +44,7 @@ SPLIT = "validation"
 SAMPLES, CONFIDENCE = 1000, 0.95
 FIRST, *_, TENTH = RECALLS
 INPUTS = (
-    *("images", "products", "splits", "duplicate_groups", "vision_features", "level_features"),
+    *("images", "products", "splits", "duplicate_groups", "vision_features", "block_features"),
     *("layer_embeddings", "vision_model", "vision_labels", "params:vision"),
 )
 Vectors = NDArray[np.float32]
@@ -97,7 +97,7 @@ def main() -> None:
     row("frozen backbone, pooled", frozen, pooled, gallery)
     for name, vectors in embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)).items():
         row(f"`{name.removeprefix('layer_')}`", vectors, pooled, gallery)
-    found = make_feature_set(run["level_features"], run["products"], run["splits"])
+    found = make_feature_set(run["block_features"], run["products"], run["splits"])
     for change in CHANGES:
         row(title(change), head_of(run, found, parameters, change, gallery), pooled, gallery)
     for change in () if told.kept_levels else REMADE:

@@ -3,8 +3,7 @@
 import contextlib
 import difflib
 import logging
-import pkgutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import click
@@ -12,13 +11,13 @@ from kedro.config import MissingConfigException
 from kedro.framework.cli.project import CONF_SOURCE_HELP
 from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.cli.utils import env_option
+from kedro.framework.project import pipelines as registered
 from kedro.framework.project import settings
 from kedro.io.core import DatasetNotFoundError
 from kedro.pipeline import Pipeline
 from kedro.validation.exceptions import ParameterValidationError
 from omegaconf.errors import OmegaConfBaseException
 
-from fb_marketplace import pipelines
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
 from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
@@ -48,9 +47,10 @@ def cli() -> None:
 
 def _run(pipeline: str, pipelines: tuple[str, ...], **options: Any) -> Any:
     names = [pipeline] if pipeline else list(pipelines)
-    for name in names:
-        _check_pipeline(name)
+    selected = _selected(names)
     with _mistakes_in_one_line():
+        for option in ("node_names", "from_nodes", "to_nodes"):
+            options[option] = _full_names(options[option], selected)
         return kedro_run.callback(pipeline="", pipelines=names, **options)  # type: ignore[misc]
 
 
@@ -89,14 +89,10 @@ def _doctor(
     pipeline: str,
     pipelines: tuple[str, ...],
 ) -> None:
-    from kedro.framework.project import pipelines as there_are
-
     from fb_marketplace.diagnostics.doctor import run_checks
     from fb_marketplace.diagnostics.requirements import requirements_of
 
-    names = [pipeline] if pipeline else list(pipelines) or ["__default__"]
-    for name in names:
-        _check_pipeline(name)
+    selected = _selected([pipeline] if pipeline else list(pipelines))
     with (
         _mistakes_in_one_line(),
         settings.SESSION_CLASS.create(
@@ -104,8 +100,7 @@ def _doctor(
         ) as session,
     ):
         catalog = session.load_context().catalog
-        wanted = sum((there_are[name] for name in names), start=Pipeline([]))
-        needs = requirements_of(wanted.inputs(), wanted.all_outputs(), catalog)
+        needs = requirements_of(selected.inputs(), selected.all_outputs(), catalog)
         fails = 0
         for found in run_checks(needs, thorough=True):
             click.echo(f"{found.state:13} {found}")
@@ -244,17 +239,28 @@ def _mistakes_in_one_line() -> Iterator[None]:
         raise click.ClickException(told.replace("\n", "\nError: ")) from error
 
 
-def _check_pipeline(name: str) -> None:
-    there_are = [
-        *sorted(module.name for module in pkgutil.iter_modules(pipelines.__path__)),
-        "__default__",
-    ]
-    if name not in there_are:
-        close = difflib.get_close_matches(name, there_are, n=1)
-        hint = f" Did you mean '{close[0]}'?" if close else ""
-        raise click.ClickException(
-            f"there is no pipeline '{name}'; there are {', '.join(there_are)}.{hint}"
-        )
+def _selected(names: list[str]) -> Pipeline:
+    """Return the sum of the pipelines of these names, the default one if there are none."""
+    for name in names:
+        if name not in registered:
+            close = difflib.get_close_matches(name, registered, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            raise click.ClickException(
+                f"There is no pipeline '{name}'. Choose from {', '.join(sorted(registered))}.{hint}"
+            )
+    return sum((registered[name] for name in names or ["__default__"]), start=Pipeline([]))
+
+
+def _full_names(names: Iterable[str], pipeline: Pipeline) -> list[str]:
+    """Return the names of nodes as Kedro's filters expect them, with the stage in front."""
+    full = {name: name for name in (node.name for node in pipeline.nodes)}
+    full |= {name.rpartition(".")[2]: name for name in full}
+    for name in names:
+        if name not in full:
+            close = difflib.get_close_matches(name, full, n=3)
+            hint = f" Did you mean {', '.join(close)}?" if close else " `make viz` shows them."
+            raise UserError(f"This run has no node '{name}'.{hint}")
+    return [full[name] for name in names]
 
 
 def _told(error: BaseException) -> str | None:

@@ -1,33 +1,47 @@
-"""The pipelines by name; ``__default__`` is the whole way from a bucket to a release."""
+"""The project's pipelines by name; ``__default__`` is the complete path from a bucket to a release."""
 
-import importlib
-import pkgutil
 from typing import Final
 
 from kedro.pipeline import Pipeline
 
-from fb_marketplace import pipelines as stages
-
-ON_REQUEST: Final = frozenset({"sample", "embeddings_json"})
-"""Stages that are run by name only."""
-
+from fb_marketplace.pipelines.baselines import pipeline as baselines
+from fb_marketplace.pipelines.cleaning import pipeline as cleaning
+from fb_marketplace.pipelines.embeddings import pipeline as embeddings
+from fb_marketplace.pipelines.indexing import pipeline as indexing
+from fb_marketplace.pipelines.listings import pipeline as listings
+from fb_marketplace.pipelines.pricing import pipeline as pricing
+from fb_marketplace.pipelines.ranking import pipeline as ranking
+from fb_marketplace.pipelines.release import pipeline as release
+from fb_marketplace.pipelines.sample import pipeline as sample
+from fb_marketplace.pipelines.text import pipeline as text
+from fb_marketplace.pipelines.vision import pipeline as vision
 
 SEARCH: Final = ("text", "listings", "pricing", "ranking")
 """Stages that make up the pipeline ``search``."""
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Give each stage's pipeline under the name of its folder, and all but those on request as the default.
+    """Return the stages, ``search`` as the sum of four of them, and the pipelines to run by name only.
 
-    Kedro's own discovery wants the packages themselves to import their wiring, and with it Kedro: every
-    process of a pool that reads photos would pay for that.
+    Kedro's own discovery expects each stage's package to import its wiring, and with it Kedro. Every worker
+    process that reads photos would pay for that import.
     """
-    found: dict[str, Pipeline] = {
-        stage.name: importlib.import_module(
-            f"{stages.__name__}.{stage.name}.pipeline"
-        ).create_pipeline()
-        for stage in pkgutil.iter_modules(stages.__path__)
+    stages = {
+        "cleaning": cleaning.create_pipeline(),
+        "baselines": baselines.create_pipeline(),
+        "vision": vision.create_pipeline(),
+        "embeddings": embeddings.create_pipeline(),
+        "indexing": indexing.create_pipeline(),
+        "text": text.create_pipeline(),
+        "listings": listings.create_pipeline(),
+        "pricing": pricing.create_pipeline(),
+        "ranking": ranking.create_pipeline(),
+        "release": release.create_pipeline(),
     }
-    found["search"] = sum((found[name] for name in SEARCH), start=Pipeline([]))
-    everything = (pipeline for name, pipeline in found.items() if name not in ON_REQUEST)
-    return found | {"__default__": sum(everything, start=Pipeline([]))}
+    by_name_only = {
+        "sample": sample.create_pipeline(),
+        "embeddings_json": embeddings.create_export_pipeline(),
+    }
+    search = sum((stages[name] for name in SEARCH), start=Pipeline([]))
+    default = sum(stages.values(), start=Pipeline([]))
+    return stages | by_name_only | {"search": search, "__default__": default}

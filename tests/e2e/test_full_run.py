@@ -100,7 +100,7 @@ def test_a_run_can_read_older_versions(whole_run: Run) -> None:
     read = ("images", "products", "splits")
     older = ",".join(f"{name}:{whole_run.version}" for name in read)
 
-    reader = ("--pipeline=baselines", "--to-outputs=category_pixel_answers")
+    reader = ("--pipeline=baselines", "--to-outputs=category_pixel_predictions")
     asked = place.run(*reader, f"--load-versions={older}")
     latest = place.run(*reader)
 

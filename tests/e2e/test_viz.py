@@ -47,10 +47,10 @@ def _without_order_among_equals(layers: list[str]) -> list[str]:
 @pytest.mark.parametrize(
     "picture",
     [
-        *("photo_sheet", "quarantine_sheet", "category_histogram", "price_histogram"),
+        *("photo_grid", "quarantine_grid", "category_histogram", "price_histogram"),
         *("baselines_chart", "category_confusion", "price_chart"),
         *("learning_curves", "embedding_curve", "photo_confusion", "product_confusion"),
-        *("reliability_diagram", "mistakes_sheet", "retrieval_sheet"),
+        *("reliability_diagram", "mistakes_grid", "retrieval_grid"),
     ],
 )
 def test_pictures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:

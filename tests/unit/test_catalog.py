@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import typing
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -93,14 +94,62 @@ def model_of(parameter: str, node_name: str) -> type[BaseModel]:
     return typing.get_type_hints(node.func)[names[place]]
 
 
-def test_all_stages_but_those_on_request_are_in_the_default_pipeline():
-    stages = {name: pipeline for name, pipeline in PIPELINES.items() if name != "__default__"}
+def test_registry_has_stages_search_and_default():
+    assert set(PIPELINES) == {
+        *("cleaning", "baselines", "vision", "embeddings", "indexing"),
+        *("text", "listings", "pricing", "ranking", "release"),
+        *("sample", "embeddings_json", "search", "__default__"),
+    }
+
+
+def test_default_pipeline_is_sum_of_stages():
     default = set(PIPELINES["__default__"].nodes)
 
-    assert set(stages) > {"cleaning", "vision", "release"}
-    assert {name for name, pipeline in stages.items() if set(pipeline.nodes) <= default} == (
-        set(stages) - {"sample", "embeddings_json"}
-    )
+    outside = {name for name, pipeline in PIPELINES.items() if not set(pipeline.nodes) <= default}
+
+    assert outside == {"sample", "embeddings_json"}
+
+
+def test_search_is_sum_of_four_stages():
+    stages = (PIPELINES[name] for name in ("text", "listings", "pricing", "ranking"))
+
+    assert set(PIPELINES["search"].nodes) == {node for stage in stages for node in stage.nodes}
+
+
+def test_namespace_of_every_node_is_its_stage():
+    composed = {"search", "__default__"}
+    stages = {"embeddings_json": "embeddings"}
+
+    for name in PIPELINES.keys() - composed:
+        assert {node.namespace for node in PIPELINES[name].nodes} == {stages.get(name, name)}
+
+
+def test_short_node_names_are_unique():
+    nodes = {node for pipeline in PIPELINES.values() for node in pipeline.nodes}
+
+    short_names = Counter(node.name.rpartition(".")[2] for node in nodes)
+
+    assert {name for name, count in short_names.items() if count > 1} == set()
+
+
+def test_nodes_are_named_for_their_functions():
+    nodes = {node for pipeline in PIPELINES.values() for node in pipeline.nodes}
+
+    for node in nodes:
+        assert node.name == f"{node.namespace}.{node.func.__name__}"
+
+
+def test_datasets_have_no_namespace():
+    assert [name for name in DATASETS if "." in name] == []
+
+
+@pytest.mark.parametrize("tag", ["train", "encode", "report"])
+def test_tag_reads_nothing_left_in_memory(entries, tag):
+    tagged = PIPELINES["__default__"].only_nodes_with_tags(tag)
+
+    read = [name for name in sorted(tagged.inputs()) if not name.startswith("params:")]
+
+    assert [name for name in read if entries[name]["type"] == "MemoryDataset"] == []
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -127,16 +176,16 @@ def test_only_what_is_no_file_of_its_own_has_no_layer(entries):
     assert {
         name
         for name in without
-        if entries[name]["type"] != "MemoryDataset" and not name.endswith("_held")
-    } == {"forgotten", "lake", "release_in_force", "vision_work"}
+        if entries[name]["type"] != "MemoryDataset" and "_existing_" not in name
+    } == {"current_release", "erasure_list", "lake", "vision_work"}
 
 
 def test_the_keys_that_a_table_holds_are_asked_of_that_table(entries):
-    held = [name for name in DATASETS if name.endswith("_held")]
+    existing = [name for name in DATASETS if "_existing_" in name]
 
-    assert held
-    for name in held:
-        table = entries[name.removesuffix("_held")]
+    assert existing
+    for name in existing:
+        table = entries[name.partition("_existing_")[0]]
         assert entries[name]["filepath"] == table["filepath"]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kedro.framework.cli.project import run as kedro_run
+from kedro.framework.startup import bootstrap_project
 
 from fb_marketplace.cli import cli
 from fb_marketplace_serving.ann.index import IndexMismatchError
@@ -55,6 +56,18 @@ def test_a_mistyped_pipeline_is_told_with_those_that_there_are(fails):
     assert "cleening" in told
     assert "baselines, cleaning" in told
     assert "Did you mean 'cleaning'?" in told
+
+
+@pytest.mark.parametrize("option", ["--nodes", "--from-nodes", "--to-nodes"])
+def test_misspelled_node_is_refused_with_the_nearest(fails, option):
+    error = fails(f"{option}=clean_product")
+
+    assert "clean_product'" in error
+    assert "clean_products" in error
+
+
+def test_node_of_another_pipeline_is_refused(fails):
+    assert "clean_products" in fails("--pipeline=release", "--nodes=clean_products")
 
 
 def test_a_bucket_that_is_not_there_is_told_with_what_to_do(fails, tmp_path):
@@ -108,6 +121,7 @@ def test_an_index_and_ids_of_different_versions_are_told(monkeypatch):
         raise IndexMismatchError("found sha256 a; its ids expect sha256 b: take both from one run")
 
     monkeypatch.setattr(kedro_run, "callback", run)
+    bootstrap_project(ROOT)
 
     ended = CliRunner().invoke(cli, ["run", "--pipeline=release"])
 

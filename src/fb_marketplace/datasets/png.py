@@ -13,9 +13,9 @@ class PNGDataset(FileDataset):
     Example:
         .. code-block:: yaml
 
-            photo_sheet:
+            photo_grid:
               type: fb_marketplace.datasets.png.PNGDataset
-              filepath: data/08_reporting/photo_sheet.png
+              filepath: data/08_reporting/photo_grid.png
               versioned: true
     """
 

@@ -92,8 +92,7 @@ class ReportingHooks:
 
     def _at(self, node: Node) -> None:
         if self._report:
-            function = getattr(node.func, "__name__", node.name)
-            self._report.at(node.name, function)
+            self._report.at(_short_name(node))
 
     def _write(
         self,
@@ -114,8 +113,13 @@ class ReportingHooks:
             "environment": run_params["env"] or "base",
             "started": self._started,
         }
-        told = self._report.plain([node.name for node in pipeline.nodes], about)
+        told = self._report.plain([_short_name(node) for node in pipeline.nodes], about)
         place = dataset_url(catalog.get(RUN_REPORT))
         # Not by saving it: that is done once a version, and leaves half a file where it is interrupted.
         text = json.dumps(told, indent=1, ensure_ascii=False).encode()
         Lake(place).replace(f"{version}/{place.rpartition('/')[2]}", text)
+
+
+def _short_name(node: Node) -> str:
+    """Return the name of a node without its stage."""
+    return node.name.rpartition(".")[2]

@@ -39,7 +39,7 @@ RECEIPTS: Final = "receipts"
 
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-FULL_RUN_OUTPUTS: Final = ("raw_sources", "vision_model", "image_index", "ranker", "release")
+FULL_RUN_OUTPUTS: Final = ("source_manifest", "vision_model", "image_index", "ranker", "release")
 """A run that made all of these took the bucket and made everything of it."""
 
 

@@ -24,8 +24,7 @@ class NodeReport:
     """What became of a node.
 
     Attributes:
-        name: of the node.
-        function: that it calls.
+        name: of the node, without its stage.
         read: datasets, and how much of each.
         made: datasets, and how much of each: ``rows`` or ``bytes`` that were made, rows that were
             ``reused`` from what an earlier run left, and that were ``removed``.
@@ -36,7 +35,6 @@ class NodeReport:
     """
 
     name: str
-    function: str
     read: dict[str, dict[str, int]] = field(default_factory=dict)
     made: dict[str, Counter[str]] = field(default_factory=dict)
     work: list[ProgressCount] = field(default_factory=list)
@@ -82,7 +80,7 @@ class NodeReport:
         ]
         did = "; ".join(dict.fromkeys(parts))
         memory = f"{self.peak.own / 1e6:8,.0f} MB"
-        return f"{self.function:30} {self.seconds:8.1f} s {memory}  {self.state:6}  {did}".rstrip()
+        return f"{self.name:30} {self.seconds:8.1f} s {memory}  {self.state:6}  {did}".rstrip()
 
 
 class RunReport:
@@ -95,12 +93,12 @@ class RunReport:
         self._open = False
         collect_counts()
 
-    def at(self, name: str, function: str) -> None:
+    def at(self, name: str) -> None:
         """Note that this node is worked on: the one before it has ended."""
         if self._open and self.nodes[-1].name == name:
             return
         self._close_node()
-        self.nodes.append(NodeReport(name, function))
+        self.nodes.append(NodeReport(name))
         self._open, self._since = True, time.monotonic()
 
     def read(self, dataset: str, data: Any) -> None:

@@ -120,7 +120,7 @@ class SmallLake:
     def whole_run(self, day: int, keys: str) -> str:
         """Everything that a whole run leaves, on a day, where the bucket holds these photos."""
         run = version(day)
-        self.file("02_intermediate/raw_sources.json", run)
+        self.file("02_intermediate/source_manifest.json", run)
         self.file("05_model_input/splits.parquet", run)
         self.commit(keys, run)
         history = [{"epoch": 0.0, "validation_loss": float(day)}]
@@ -130,7 +130,7 @@ class SmallLake:
         self.file("08_reporting/training_history.json", run, json.dumps(told).encode())
         self.put(f"06_models/checkpoints/{run}/checkpoints/epoch_0000.safetensors", b"weights")
         self.release(run, keys.encode())
-        made = ("raw_sources", "splits", "images", "training_history", "checkpoints", "release")
+        made = ("source_manifest", "splits", "images", "training_history", "checkpoints", "release")
         before = {"previous_splits": version(day - 1)} if day > 1 else {}
         self.record(run, made, before)
         return run

@@ -59,7 +59,7 @@ def photo(product):
 def whole_run(lake, day, products):
     """What a whole run leaves of listings, each with a photo and a title."""
     run, url = version(day), str(lake.root / "03_primary/images.lance")
-    lake.file("02_intermediate/raw_sources.json", run)
+    lake.file("02_intermediate/source_manifest.json", run)
     listed = [
         {"product_id": name, "title": f"A fine {name[:-9]}", "description": "x"}
         for name in products

@@ -138,6 +138,16 @@ def test_what_a_node_read_and_made_is_told_with_how_much(reported):
     assert told.nodes["count"]["state"] == "made"
 
 
+def test_node_in_stage_is_reported_without_it(reported):
+    stage = Pipeline(
+        [node(count, "words", "table", name="count")],
+        namespace="stage",
+        prefix_datasets_with_namespace=False,
+    )
+
+    assert "count" in reported(stage).nodes
+
+
 def test_the_report_is_in_the_catalog(reported):
     told = reported(COUNT)
 

@@ -14,7 +14,7 @@ from fb_marketplace.pipelines.baselines.predictions import evaluation_splits
 
 
 def evaluate_categories(
-    category_answers: pd.DataFrame,
+    category_predictions: pd.DataFrame,
     category_text_probabilities: pd.DataFrame,
     category_choices: dict[str, Any],
     parameters: BaselineParameters,
@@ -22,7 +22,7 @@ def evaluate_categories(
     """Measure every model on validation and test, over listings.
 
     Args:
-        category_answers: what each model said of each listing.
+        category_predictions: what each model said of each listing.
         category_text_probabilities: of the text model.
         category_choices: what validation chose, and the labels.
         parameters: of the bootstrap.
@@ -35,7 +35,7 @@ def evaluate_categories(
     labels = category_choices["labels"]
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
-    for model, split, part in evaluation_splits(category_answers):
+    for model, split, part in evaluation_splits(category_predictions):
         truth, answered = (_places(part[name], labels) for name in ("category", "answered"))
         found = {
             "top1": mean_by_group(truth == answered, part["group"], *told),
@@ -54,10 +54,12 @@ def evaluate_categories(
     }
 
 
-def plot_text_confusion(category_answers: pd.DataFrame, category_choices: dict[str, Any]) -> bytes:
+def plot_text_confusion(
+    category_predictions: pd.DataFrame, category_choices: dict[str, Any]
+) -> bytes:
     """Draw what the text model takes for what, on test; a PNG."""
     labels = category_choices["labels"]
-    asked = category_answers.query("model == @CHOSEN and split == 'test'")
+    asked = category_predictions.query("model == @CHOSEN and split == 'test'")
     truth, answered = (_places(asked[name], labels) for name in ("category", "answered"))
     title = f"Category by text: {len(asked):,} listings of the test split"
     return plot_confusion_matrix(truth, answered, labels, title)

@@ -73,13 +73,13 @@ def predict_categories(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     category_text_probabilities: pd.DataFrame,
-    category_pixel_answers: pd.DataFrame,
+    category_pixel_predictions: pd.DataFrame,
     parameters: BaselineParameters,
 ) -> pd.DataFrame:
     """Let every model answer the listings of validation and test, the trivial one first.
 
     Returns:
-        ``category_answers``: one row a model and listing; of pixels only for listings with photos.
+        ``category_predictions``: one row a model and listing; of pixels only for listings with photos.
     """
     listed = join_splits(products, splits)
     train, measured = (
@@ -93,7 +93,7 @@ def predict_categories(
     return pd.concat(
         [
             category_predictions(measured, TRIVIAL, [commonest] * len(measured)),
-            category_pixel_answers,
+            category_pixel_predictions,
             category_predictions(measured, "words", _by_words(train, measured, labels, parameters)),
             category_predictions(measured, SELECTED, [labels[place] for place in text]),
         ],

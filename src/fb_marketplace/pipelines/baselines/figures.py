@@ -77,11 +77,11 @@ def plot_comparison(baselines_table: pd.DataFrame) -> bytes:
     return to_png(made)
 
 
-def plot_prices(price_answers: pd.DataFrame, price_choices: dict[str, Any]) -> bytes:
+def plot_prices(price_predictions: pd.DataFrame, price_choices: dict[str, Any]) -> bytes:
     """Draw the chosen model's answers against the prices of the test split; a PNG."""
     made, axes = new_figure(7, 6)
     chosen, told = price_choices["model"], price_choices["interval"]
-    shown = price_answers.query("model == @chosen and split == 'test'")
+    shown = price_predictions.query("model == @chosen and split == 'test'")
     held = shown["price"].between(shown["low"], shown["high"])
     for inside, colour in ((True, "tab:blue"), (False, "tab:red")):
         part = shown[held == inside]

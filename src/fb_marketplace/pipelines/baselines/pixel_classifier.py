@@ -25,7 +25,7 @@ def predict_from_pixels(
     """Answer the category of listings with photos: the mean of what is said of each of their photos.
 
     Returns:
-        ``category_pixel_answers``: one row a listing of validation and test that has a photo.
+        ``category_pixel_predictions``: one row a listing of validation and test that has a photo.
     """
     listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))

@@ -32,12 +32,12 @@ def median_percentage_error(truth: Prices, answered: Prices) -> float:
 
 
 def evaluate_prices(
-    price_answers: pd.DataFrame, price_choices: dict[str, Any], parameters: BaselineParameters
+    price_predictions: pd.DataFrame, price_choices: dict[str, Any], parameters: BaselineParameters
 ) -> dict[str, Any]:
     """Measure every model on validation and test.
 
     Args:
-        price_answers: what each model said of each listing.
+        price_predictions: what each model said of each listing.
         price_choices: what validation chose, and between which prices RMSE is taken.
         parameters: of the bootstrap, and the coverage that was asked for.
 
@@ -48,7 +48,7 @@ def evaluate_prices(
     low, high = price_choices["trimmed"]
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
-    for model, split, part in evaluation_splits(price_answers):
+    for model, split, part in evaluation_splits(price_predictions):
         columns = [part[name].to_numpy(np.float64) for name in ("price", "answered")]
         kept = part["price"].between(low, high).to_numpy()
         found = {

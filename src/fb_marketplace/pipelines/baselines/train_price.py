@@ -55,7 +55,7 @@ def train_price_models(
     """Learn the price of listings whose price is meant.
 
     Returns:
-        The models, as skops; ``price_answers``, one row a model and listing of validation and test; and
+        The models, as skops; ``price_predictions``, one row a model and listing of validation and test; and
         the choices.
     """
     listed = filter_meant_prices(products, splits)

@@ -40,8 +40,8 @@ class PhotoRequest(NamedTuple):
 def read_photos(
     matched_photos: pd.DataFrame,
     raw_image_files: PhotoSource,
-    images_held: frozenset[str],
-    unusable_photos_held: frozenset[str],
+    images_existing_keys: frozenset[str],
+    rejected_photos_existing_keys: frozenset[str],
     parameters: CleaningParameters,
 ) -> Iterator[tuple[Rows | KeepOnly, Rows | KeepOnly]]:
     """Read what is new of the photos into rows, in batches, and say first which rows are still wanted.
@@ -49,18 +49,18 @@ def read_photos(
     Args:
         matched_photos: the photos that a row and a file vouch for.
         raw_image_files: where the files are.
-        images_held: keys that the table ``images`` has.
-        unusable_photos_held: keys that the table ``unusable_photos`` has.
+        images_existing_keys: keys that the table ``images`` has.
+        rejected_photos_existing_keys: keys that the table ``rejected_photos`` has.
         parameters: limits, and how much is read at once.
 
     Yields:
-        For the tables ``images`` and ``unusable_photos``: what to retain, then batches of new rows.
+        For the tables ``images`` and ``rejected_photos``: what to retain, then batches of new rows.
     """
     settings = parameters.photos
     wanted = _wanted(matched_photos, settings)
     keys = frozenset(photo.key for photo in wanted)
-    yield KeepOnly(keys, images_held), KeepOnly(keys, unusable_photos_held)
-    held = images_held | unusable_photos_held
+    yield KeepOnly(keys, images_existing_keys), KeepOnly(keys, rejected_photos_existing_keys)
+    held = images_existing_keys | rejected_photos_existing_keys
     new = {photo.file: photo for photo in wanted if photo.key not in held}
     work = (
         [new[file] for file in batch]
@@ -77,7 +77,7 @@ def read_photos(
 def read_photo_batch(
     batch: Sequence[PhotoRequest], folder: PhotoSource, limits: canonical.Limits
 ) -> tuple[Rows, Rows]:
-    """Fetch a batch of photos at once and read each; gives rows for ``images`` and ``unusable_photos``."""
+    """Fetch a batch of photos at once and read each; gives rows for ``images`` and ``rejected_photos``."""
     import pyarrow as pa
 
     from fb_marketplace.schemas.lance import IMAGES, REJECTED_PHOTOS
@@ -142,7 +142,7 @@ def _read(
 
 
 def quarantine_unusable_photos(
-    matched_photos: pd.DataFrame, unusable_photos: Table, parameters: CleaningParameters
+    matched_photos: pd.DataFrame, rejected_photos: Table, parameters: CleaningParameters
 ) -> pd.DataFrame:
     """Enter unusable files, and the rows that name them, into the ledger."""
     rows = {
@@ -151,7 +151,7 @@ def quarantine_unusable_photos(
             ["image_id", "row", "repeated_in"]
         ].itertuples(index=False)
     }
-    found = unusable_photos.read(["image_id", "source_key", "reason", "detail"]).to_pylist()
+    found = rejected_photos.read(["image_id", "source_key", "reason", "detail"]).to_pylist()
     folder = parameters.photos.folder
     return rejections_table(
         entry

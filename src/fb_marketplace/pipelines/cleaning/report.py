@@ -115,14 +115,14 @@ def plot_photo_grid(images: Table) -> bytes:
     return contact_sheet(cells, 8, f"{len(cells)} of {len(order):,} photos, as they are stored")
 
 
-def plot_quarantine_grid(unusable_photos: Table) -> bytes:
+def plot_quarantine_grid(rejected_photos: Table) -> bytes:
     """Show the beginning of files that could not be used, with the reason; a PNG."""
-    found = unusable_photos.read(["image_id", "reason"]).to_pylist()
+    found = rejected_photos.read(["image_id", "reason"]).to_pylist()
     order = sorted(
         range(len(found)), key=lambda row: (found[row]["reason"], found[row]["image_id"])
     )
     rows = order[:: max(1, len(order) // GRID_PHOTOS)][:GRID_PHOTOS]
-    heads = unusable_photos.take(rows, ["head"]).column("head").to_pylist()
+    heads = rejected_photos.take(rows, ["head"]).column("head").to_pylist()
     cells = [Cell(head, found[row]["reason"]) for row, head in zip(rows, heads, strict=True)]
     return contact_sheet(cells, 8, f"{len(cells)} of {len(found):,} files in quarantine")
 

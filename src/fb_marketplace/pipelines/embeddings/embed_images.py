@@ -30,20 +30,20 @@ class EmbeddingKeys:
 
 
 def plan_image_embeddings(
-    images: Table, encoder: FileRef, image_embeddings_held: frozenset[str]
+    images: Table, encoder: FileRef, image_embeddings_existing_keys: frozenset[str]
 ) -> EmbeddingKeys:
     """Name the vector of each photo by all that it depends on.
 
     Args:
         images: the canonical photos.
         encoder: the encoder, ONNX.
-        image_embeddings_held: keys that the table has.
+        image_embeddings_existing_keys: keys that the table has.
     """
     digest = sha256(encoder.read())
     stage = stage_digest("embeddings", REVISION, libraries=LIBRARIES)
     photos = images.read(["image_id", "sha256"]).to_pylist()
     wanted = (make_key(photo["image_id"], photo["sha256"], digest, stage) for photo in photos)
-    return EmbeddingKeys(digest, tuple(wanted), image_embeddings_held)
+    return EmbeddingKeys(digest, tuple(wanted), image_embeddings_existing_keys)
 
 
 def embed_images(

@@ -59,7 +59,7 @@ def evaluate_served_index(
         duplicate_groups: which are copies.
 
     Returns:
-        ``retrieval_hits``: the first ten of each query, graded; and ``retrieval_served``: a row a
+        ``retrieval_hits``: the first ten of each query, graded; and ``retrieval_full_gallery``: a row a
         query and measure, see :func:`ask_alone`.
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
@@ -97,7 +97,7 @@ def evaluate_within_split(
         parameters: the side of small pixels.
 
     Returns:
-        ``retrieval_alone``: a row for each gallery, embedding, query and measure, with its ``value``
+        ``retrieval_within_split``: a row for each gallery, embedding, query and measure, with its ``value``
         and what ``chance`` would give. Measures of finding a listing are of queries whose listing has
         another photo that is no copy; of words, which all photos of a listing share, there are none.
     """

@@ -28,7 +28,7 @@ FIRST, *_, TENTH = RECALLS
 
 def plot_hits(
     retrieval_hits: pd.DataFrame,
-    retrieval_served: pd.DataFrame,
+    retrieval_full_gallery: pd.DataFrame,
     images: Table,
     parameters: RetrievalParameters,
 ) -> bytes:
@@ -39,21 +39,21 @@ def plot_hits(
 
     Args:
         retrieval_hits: what the index gave for each query.
-        retrieval_served: how good that was.
+        retrieval_full_gallery: how good that was.
         images: the canonical photos.
         parameters: how many queries and hits, and the seed.
     """
     generator = np.random.default_rng(parameters.seed)
     half = parameters.sheet_queries // 2
-    found = _queries(retrieval_served, FIRST, 1)
-    missed = _queries(retrieval_served, TENTH, 0)
+    found = _queries(retrieval_full_gallery, FIRST, 1)
+    missed = _queries(retrieval_full_gallery, TENTH, 0)
     chosen = {
         query: what
         for what, queries in (("found first", found), ("not among ten", missed))
         for query in generator.choice(queries, min(half, len(queries)), replace=False)
     }
     shown = retrieval_hits[retrieval_hits["rank"] <= parameters.sheet_hits]
-    asked = len(_queries(retrieval_served, FIRST))
+    asked = len(_queries(retrieval_full_gallery, FIRST))
     title = (
         f"{asked:,} photos of the test split were asked for another of their listing: "
         f"{len(found):,} found one first, {len(missed):,} not among ten"

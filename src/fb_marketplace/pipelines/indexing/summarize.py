@@ -34,13 +34,15 @@ class Report(NamedTuple):
 
 
 def summarize_retrieval(
-    retrieval_served: pd.DataFrame, retrieval_alone: pd.DataFrame, parameters: RetrievalParameters
+    retrieval_full_gallery: pd.DataFrame,
+    retrieval_within_split: pd.DataFrame,
+    parameters: RetrievalParameters,
 ) -> Report:
     """Estimate each measure, with an interval over groups, beside chance and what it has to beat.
 
     Args:
-        retrieval_served: queries that the index was asked.
-        retrieval_alone: queries among the photos of their own split.
+        retrieval_full_gallery: queries that the index was asked.
+        retrieval_within_split: queries among the photos of their own split.
         parameters: of the bootstrap.
 
     Returns:
@@ -54,15 +56,15 @@ def summarize_retrieval(
     """
     metrics: dict[str, Any] = {
         FULL_GALLERY: _estimates(
-            _of(retrieval_served, FULL_GALLERY, ENCODER), HIT_METRICS, parameters
+            _of(retrieval_full_gallery, FULL_GALLERY, ENCODER), HIT_METRICS, parameters
         ),
         "baselines": {},
         "gains": {},
     }
-    others = [name for name in retrieval_alone["embedding"].unique() if name != ENCODER]
+    others = [name for name in retrieval_within_split["embedding"].unique() if name != ENCODER]
     for gallery in WITHIN_SPLIT.values():
-        ours = _of(retrieval_alone, gallery, ENCODER)
-        theirs = {name: _of(retrieval_alone, gallery, name) for name in others}
+        ours = _of(retrieval_within_split, gallery, ENCODER)
+        theirs = {name: _of(retrieval_within_split, gallery, name) for name in others}
         metrics[gallery] = _estimates(ours, METRICS, parameters)
         metrics["baselines"][gallery] = {
             name: _estimates(found, _measures_of(found), parameters)
@@ -71,7 +73,7 @@ def summarize_retrieval(
         metrics["gains"][gallery] = {
             name: _gains(ours, found, parameters) for name, found in theirs.items()
         }
-    tested = _of(retrieval_alone, WITHIN_SPLIT["test"], ENCODER)
+    tested = _of(retrieval_within_split, WITHIN_SPLIT["test"], ENCODER)
     return Report(metrics, _by_category(tested, parameters))
 
 

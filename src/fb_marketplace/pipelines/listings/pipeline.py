@@ -13,12 +13,17 @@ def create_pipeline() -> Pipeline:
     """Wire the stage."""
     return Pipeline(
         [
-            node(build_listing_cards, "products", "listings"),
-            node(build_gazetteer, ["products", "params:places"], "places"),
+            node(build_listing_cards, "products", "listings", name="build_listing_cards"),
+            node(
+                build_gazetteer, ["products", "params:places"], "gazetteer", name="build_gazetteer"
+            ),
             node(
                 build_listing_features,
-                ["products", "images", "duplicate_groups", "places"],
-                ["listing_facts", "facts_report"],
+                ["products", "images", "duplicate_groups", "gazetteer"],
+                ["listing_features", "listing_features_report"],
+                name="build_listing_features",
             ),
-        ]
+        ],
+        namespace="listings",
+        prefix_datasets_with_namespace=False,
     )

@@ -48,7 +48,7 @@ def build_price_insights(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     text_embeddings: Table,
-    listing_facts: FileRef,
+    listing_features: FileRef,
     images: Table,
     image_products: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
@@ -63,7 +63,7 @@ def build_price_insights(
         products: the listings.
         splits: where each belongs.
         text_embeddings: what their texts mean.
-        listing_facts: which listings show the same thing.
+        listing_features: which listings show the same thing.
         images: the photos, for their digests.
         image_products: whose each photo is.
         duplicate_groups: which photos are copies.
@@ -72,7 +72,7 @@ def build_price_insights(
     Returns:
         ``price_notes``; and ``price_note_metrics``: see :func:`measure_typical` and :func:`count_notes`.
     """
-    facts = ListingFeatures.from_bytes(listing_facts.read())
+    facts = ListingFeatures.from_bytes(listing_features.read())
     listed = _with_meant_price(products, splits, facts)
     texts = read_vectors(text_embeddings, "product_id", "meaning")
     found = _typical(listed, texts, parameters)

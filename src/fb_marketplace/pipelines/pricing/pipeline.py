@@ -15,13 +15,16 @@ def create_pipeline() -> Pipeline:
                     "products",
                     "splits",
                     "text_embeddings",
-                    "listing_facts",
+                    "listing_features",
                     "images",
                     "image_products",
                     "duplicate_groups",
                     "params:price_notes",
                 ],
                 ["price_notes", "price_note_metrics"],
+                name="build_price_insights",
             ),
-        ]
+        ],
+        namespace="pricing",
+        prefix_datasets_with_namespace=False,
     )

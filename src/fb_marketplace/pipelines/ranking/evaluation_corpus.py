@@ -104,17 +104,17 @@ def load_evaluation_corpus(
     duplicate_groups: pd.DataFrame,
     image_embeddings: Table,
     image_products: pd.DataFrame,
-    picture_index: FileRef,
-    picture_index_ids: FileRef,
+    text_to_image_index: FileRef,
+    text_to_image_index_ids: FileRef,
     text_embeddings: Table,
     text_encoder: FileRef,
     text_tokenizer: FileRef,
     listings: FileRef,
-    listing_facts: FileRef,
+    listing_features: FileRef,
     vision_labels: list[str],
 ) -> SearchEvaluationData:
     """Read all of it; see :class:`SearchEvaluationData`."""
-    pictures = Index.from_bytes(picture_index.read(), picture_index_ids.read())
+    pictures = Index.from_bytes(text_to_image_index.read(), text_to_image_index_ids.read())
     return SearchEvaluationData(
         products,
         splits,
@@ -126,6 +126,6 @@ def load_evaluation_corpus(
         read_vectors(text_embeddings, "product_id", "meaning"),
         TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read()),
         read_listings(listings.read()),
-        ListingFeatures.from_bytes(listing_facts.read()),
+        ListingFeatures.from_bytes(listing_features.read()),
         tuple(vision_labels),
     )

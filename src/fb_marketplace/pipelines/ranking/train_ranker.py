@@ -96,7 +96,7 @@ def evaluate_ranking(
         parameters: of the bootstrap.
 
     Returns:
-        ``ranking_searches``, see :func:`measure_searches`; and ``ranking_metrics``, see :func:`summarise`,
+        ``ranking_query_metrics``, see :func:`measure_searches`; ``ranking_metrics``, see :func:`summarise`,
         with ``words_to_pictures``, see :func:`measure_pictured`.
     """
     opened = Ranker.from_bytes(ranker.read())

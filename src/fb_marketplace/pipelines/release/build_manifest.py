@@ -44,19 +44,19 @@ def build_manifest(
     release_photos: FileRef,
     release_photo_files: dict[str, int],
     release_measures: FileRef,
-    listing_facts: FileRef,
+    listing_features: FileRef,
     places: FileRef,
     word_index: FileRef,
     text_encoder: FileRef,
     text_tokenizer: FileRef,
     text_index: FileRef,
     text_index_ids: FileRef,
-    picture_index: FileRef,
-    picture_index_ids: FileRef,
+    text_to_image_index: FileRef,
+    text_to_image_index_ids: FileRef,
     ranker: FileRef,
     price_notes: FileRef,
     provenance: FileRef,
-    passed_gate: dict[str, Any],
+    gate_verdict: dict[str, Any],
     abstention: dict[str, Any],
     vision_labels: list[str],
     images: Table,
@@ -78,19 +78,19 @@ def build_manifest(
         release_photos: where each photo is.
         release_photo_files: the files that photos are in, by name, with their bytes.
         release_measures: how each case of the test split did, for the next gate.
-        listing_facts: what a search knows of each listing.
+        listing_features: what a search knows of each listing.
         places: towns and where they are.
         word_index: the terms of their texts.
         text_encoder: the encoder of texts, ONNX.
         text_tokenizer: its tokenizer.
         text_index: vectors of their texts.
         text_index_ids: the ids of its rows.
-        picture_index: vectors of photos that words are near to.
-        picture_index_ids: the ids of its rows.
+        text_to_image_index: vectors of photos that words are near to.
+        text_to_image_index_ids: the ids of its rows.
         ranker: what puts candidates in order.
         price_notes: what alike listings ask.
         provenance: where each listing and photo comes from.
-        passed_gate: the report of the gate that it passed.
+        gate_verdict: the report of the gate that it passed.
         abstention: the confidence above which a category is answered.
         vision_labels: what the classes stand for.
         images: the photos, for the canaries.
@@ -108,15 +108,15 @@ def build_manifest(
         "listings": listings,
         "photos": release_photos,
         "measures": release_measures,
-        "facts": listing_facts,
+        "facts": listing_features,
         "places": places,
         "words": word_index,
         "text_encoder": text_encoder,
         "tokenizer": text_tokenizer,
         "texts": text_index,
         "text_ids": text_index_ids,
-        "pictures": picture_index,
-        "picture_ids": picture_index_ids,
+        "pictures": text_to_image_index,
+        "picture_ids": text_to_image_index_ids,
         "ranker": ranker,
         "price_notes": price_notes,
         "provenance": provenance,
@@ -126,7 +126,7 @@ def build_manifest(
         "retrieval": retrieval_metrics,
         "ranking": ranking_metrics,
         "typical_prices": price_note_metrics,
-        "gate": passed_gate,
+        "gate": gate_verdict,
     }
     return describe_release(
         lake,

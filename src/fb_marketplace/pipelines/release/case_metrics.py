@@ -16,7 +16,7 @@ RECALLS: Final = {
     "recall_at_1": "same_product_recall_at_1",
     "recall_at_10": "same_product_recall_at_10",
 }
-"""What the table ``retrieval_served`` calls them."""
+"""What the table ``retrieval_full_gallery`` calls them."""
 
 SEARCHES: Final = "search_ndcg_at_10"
 
@@ -26,8 +26,8 @@ NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES)
 def collect_case_metrics(
     vision_predictions: pd.DataFrame,
     product_predictions: pd.DataFrame,
-    retrieval_served: pd.DataFrame,
-    ranking_searches: pd.DataFrame,
+    retrieval_full_gallery: pd.DataFrame,
+    ranking_query_metrics: pd.DataFrame,
     vision_labels: list[str],
 ) -> bytes:
     """Gather whether each answer is right, and each search finds; gives Parquet.
@@ -35,8 +35,8 @@ def collect_case_metrics(
     Args:
         vision_predictions: what the encoder says of each photo.
         product_predictions: what photos, and both photos and text, say of each listing.
-        retrieval_served: how well each photo finds, in the index as it is served.
-        ranking_searches: how well each search for a listing does, by each method.
+        retrieval_full_gallery: how well each photo finds, in the index as it is served.
+        ranking_query_metrics: how well each search for a listing does, by each method.
         vision_labels: the classes, in the order of probabilities.
 
     Returns:
@@ -48,8 +48,8 @@ def collect_case_metrics(
         _right(PHOTOS, vision_predictions, "image_id", labels, "probabilities"),
         _right(LISTINGS, product_predictions, "product_id", labels, "by_photos"),
         _right(LISTINGS_WITH_TEXT, product_predictions, "product_id", labels, "probabilities"),
-        *(_found(name, retrieval_served, measure) for name, measure in RECALLS.items()),
-        _ranked(ranking_searches),
+        *(_found(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()),
+        _ranked(ranking_query_metrics),
     ]
     table = pd.concat(parts, ignore_index=True).sort_values(["measure", "case"], ignore_index=True)
     buffer = io.BytesIO()
@@ -65,14 +65,15 @@ def _right(
     return _rows(name, asked[case], found.groups, found.right)
 
 
-def _found(name: str, retrieval_served: pd.DataFrame, measure: str) -> pd.DataFrame:
-    asked = retrieval_served[retrieval_served["measure"] == measure]
+def _found(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd.DataFrame:
+    asked = retrieval_full_gallery[retrieval_full_gallery["measure"] == measure]
     return _rows(name, asked["image_id"], asked["group"], asked["value"])
 
 
-def _ranked(ranking_searches: pd.DataFrame) -> pd.DataFrame:
-    asked = ranking_searches[
-        (ranking_searches["method"] == "ranker") & (ranking_searches["measure"] == "ndcg_at_10")
+def _ranked(ranking_query_metrics: pd.DataFrame) -> pd.DataFrame:
+    asked = ranking_query_metrics[
+        (ranking_query_metrics["method"] == "ranker")
+        & (ranking_query_metrics["measure"] == "ndcg_at_10")
     ]
     return _rows(
         SEARCHES, asked["kind"] + "/" + asked["product_id"], asked["group"], asked["value"]

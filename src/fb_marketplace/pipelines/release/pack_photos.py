@@ -51,14 +51,14 @@ def pack_photos(images: Table) -> bytes:
 
 
 def write_photo_files(
-    images: Table, release_photos: FileRef, release_photo_files_held: dict[str, int]
+    images: Table, release_photos: FileRef, release_photo_files_existing_sizes: dict[str, int]
 ) -> Iterator[ContentAddressedFile]:
     """Make the files that the lake lacks, one after the other; the photos of no others are read.
 
     Args:
         images: the photos.
         release_photos: where each goes, as :func:`cut_photos` said of the same photos.
-        release_photo_files_held: bytes of the files that are there, by name.
+        release_photo_files_existing_sizes: bytes of the files that are there, by name.
 
     Yields:
         Files, to be saved as they come.
@@ -68,7 +68,7 @@ def write_photo_files(
     """
 
     order = images.order("image_id").tolist()
-    start, held = 0, dict(release_photo_files_held)
+    start, held = 0, dict(release_photo_files_existing_sizes)
     for name, end, size in _ends(release_photos.read()):
         if held.get(name) != size:
             data = b"".join(photo.jpeg for photo in _photos(images, order[start:end]))

@@ -37,7 +37,7 @@ def build_provenance(
     duplicate_groups: pd.DataFrame,
     splits: pd.DataFrame,
     quarantine: pd.DataFrame,
-    raw_sources: dict[str, Any],
+    source_manifest: dict[str, Any],
 ) -> bytes:
     """Say of each listing where it comes from and what became of it, sorted by id; gives Parquet.
 
@@ -50,7 +50,7 @@ def build_provenance(
         duplicate_groups: the photos that show the same picture.
         splits: where each listing belongs, and with which others.
         quarantine: what was turned away.
-        raw_sources: where the bucket is, as cleaning read it.
+        source_manifest: where the bucket is, as cleaning read it.
     """
     photos = _photos(images, cleaned_image_rows, duplicate_groups)
     rows_turned_away = _rows_turned_away(quarantine)
@@ -70,7 +70,7 @@ def build_provenance(
         )
         for listing in _records(placed.sort_values("product_id"))
     )
-    return write_provenance(origins, {name: Source(**raw_sources[name]) for name in SOURCES})
+    return write_provenance(origins, {name: Source(**source_manifest[name]) for name in SOURCES})
 
 
 def _photos(

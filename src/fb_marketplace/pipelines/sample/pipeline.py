@@ -13,4 +13,8 @@ def generate_sample(parameters: SampleParameters) -> SampleBucket:
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    return Pipeline([node(generate_sample, "params:sample", "sample_lake")])
+    return Pipeline(
+        [node(generate_sample, "params:sample", "sample_lake", name="generate_sample")],
+        namespace="sample",
+        prefix_datasets_with_namespace=False,
+    )

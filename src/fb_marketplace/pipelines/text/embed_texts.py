@@ -39,7 +39,7 @@ def plan_text_embeddings(
     products: pd.DataFrame,
     sentence_encoder: FileRef,
     text_tokenizer: FileRef,
-    text_embeddings_held: frozenset[str],
+    text_embeddings_existing_keys: frozenset[str],
 ) -> TextKeys:
     """Name the vector of each listing's text by all that it depends on.
 
@@ -47,7 +47,7 @@ def plan_text_embeddings(
         products: the listings.
         sentence_encoder: the encoder, ONNX.
         text_tokenizer: its tokenizer.
-        text_embeddings_held: keys that the table has.
+        text_embeddings_existing_keys: keys that the table has.
     """
     encoder = make_key(sha256(sentence_encoder.read()), sha256(text_tokenizer.read()))
     stage = stage_digest("text_embeddings", REVISION, libraries=LIBRARIES)
@@ -57,7 +57,7 @@ def plan_text_embeddings(
         make_key(product, text, encoder, stage)
         for product, text in zip(ids, listing_text(ordered), strict=True)
     )
-    return TextKeys(tuple(ids), tuple(wanted), text_embeddings_held)
+    return TextKeys(tuple(ids), tuple(wanted), text_embeddings_existing_keys)
 
 
 def embed_texts(

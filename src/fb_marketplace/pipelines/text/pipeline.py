@@ -23,23 +23,27 @@ def create_pipeline() -> Pipeline:
             node(
                 build_sentence_encoder,
                 "params:sentences",
-                ["exact_sentence_encoder", "text_tokenizer"],
+                ["sentence_encoder_fp32", "text_tokenizer"],
+                name="build_sentence_encoder",
             ),
             node(
                 select_precision,
                 [
-                    "exact_sentence_encoder",
+                    "sentence_encoder_fp32",
                     "text_tokenizer",
                     "products",
                     "splits",
                     "params:sentences",
                 ],
                 ["sentence_encoder", "sentence_card"],
+                name="select_precision",
             ),
             node(
                 plan_text_embeddings,
-                ["products", "sentence_encoder", "text_tokenizer", "text_embeddings_held"],
+                ["products", "sentence_encoder", "text_tokenizer", "text_embeddings_existing_keys"],
                 "text_keys",
+                name="plan_text_embeddings",
+                tags="encode",
             ),
             node(
                 embed_texts,
@@ -51,14 +55,23 @@ def create_pipeline() -> Pipeline:
                     "params:sentences",
                 ],
                 "text_embeddings",
+                name="embed_texts",
+                tags="encode",
             ),
-            node(report_text_embeddings, ["text_keys", "text_embeddings"], "texts_report"),
+            node(
+                report_text_embeddings,
+                ["text_keys", "text_embeddings"],
+                "texts_report",
+                name="report_text_embeddings",
+                tags="encode",
+            ),
             node(
                 build_text_index,
                 ["text_embeddings", "products", "params:text_index"],
                 ["text_index", "text_index_ids", "text_index_card"],
+                name="build_text_index",
             ),
-            node(build_bm25, ["products", "params:word_index"], "word_index"),
+            node(build_bm25, ["products", "params:word_index"], "word_index", name="build_bm25"),
             node(
                 train_projection,
                 [
@@ -71,12 +84,22 @@ def create_pipeline() -> Pipeline:
                     "params:projection",
                 ],
                 ["text_projection", "photo_projection", "projection_history"],
+                name="train_projection",
+                tags="train",
             ),
-            node(export_text_encoder, ["sentence_encoder", "text_projection"], "text_encoder"),
+            node(
+                export_text_encoder,
+                ["sentence_encoder", "text_projection"],
+                "text_encoder",
+                name="export_text_encoder",
+            ),
             node(
                 build_text_to_image_index,
                 ["vision_features", "photo_projection", "image_index_ids", "params:text_index"],
-                ["picture_index", "picture_index_ids", "picture_index_card"],
+                ["text_to_image_index", "text_to_image_index_ids", "text_to_image_index_card"],
+                name="build_text_to_image_index",
             ),
-        ]
+        ],
+        namespace="text",
+        prefix_datasets_with_namespace=False,
     )

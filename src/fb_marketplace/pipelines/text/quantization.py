@@ -32,7 +32,7 @@ class SelectedPrecision(NamedTuple):
 
 
 def select_precision(
-    exact_sentence_encoder: FileRef,
+    sentence_encoder_fp32: FileRef,
     text_tokenizer: FileRef,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -41,7 +41,7 @@ def select_precision(
     """Give the encoder in the precision that the parameters name, or in int8 where it finds as well.
 
     Args:
-        exact_sentence_encoder: in fp32, ONNX.
+        sentence_encoder_fp32: in fp32, ONNX.
         text_tokenizer: its tokenizer.
         products: the listings.
         splits: where each belongs; those of validation are searched for.
@@ -54,7 +54,7 @@ def select_precision(
     Raises:
         UserError: it is to be judged, and validation has no listing.
     """
-    exact = exact_sentence_encoder.read()
+    exact = sentence_encoder_fp32.read()
     if parameters.precision == "fp32":
         return SelectedPrecision(exact, {"precision": "fp32", "bytes": {"fp32": len(exact)}})
     small = quantize_int8(exact)

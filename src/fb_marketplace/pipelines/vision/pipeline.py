@@ -41,7 +41,11 @@ MEASURED: Final = "params:vision_evaluation"
 
 def create_pipeline() -> Pipeline:
     """Wire the stage."""
-    return training() + embedding() + exporting() + choosing() + measuring()
+    return Pipeline(
+        [training(), embedding(), exporting(), choosing(), measuring()],
+        namespace="vision",
+        prefix_datasets_with_namespace=False,
+    )
 
 
 def training() -> Pipeline:
@@ -50,13 +54,17 @@ def training() -> Pipeline:
         [
             node(
                 extract_backbone_features,
-                ["images", "vision_features_held", "params:vision"],
+                ["images", "vision_features_existing_keys", "params:vision"],
                 "vision_features",
+                name="extract_backbone_features",
+                tags="encode",
             ),
             node(
                 train_linear_probe,
                 ["vision_features", "products", "splits", "params:vision"],
                 ["vision_head", "head_history", "frozen_predictions"],
+                name="train_linear_probe",
+                tags="train",
             ),
             node(
                 train_network,
@@ -73,13 +81,27 @@ def training() -> Pipeline:
                 [
                     "checkpoints",
                     "vision_model",
-                    "vision_model_final",
+                    "vision_model_last_epoch",
                     "vision_labels",
                     "training_history",
                 ],
+                name="train_network",
+                tags="train",
             ),
-            node(plot_learning_curves, "training_history", "learning_curves"),
-            node(write_events, "training_history", "training_events"),
+            node(
+                plot_learning_curves,
+                "training_history",
+                "learning_curves",
+                name="plot_learning_curves",
+                tags="report",
+            ),
+            node(
+                write_events,
+                "training_history",
+                "training_events",
+                name="write_events",
+                tags="report",
+            ),
         ]
     )
 
@@ -92,23 +114,33 @@ def embedding() -> Pipeline:
                 extract_block_features,
                 [
                     "images",
-                    "level_features_held",
+                    "block_features_existing_keys",
                     "vision_model",
                     "vision_labels",
                     "params:vision",
                 ],
-                "level_features",
+                "block_features",
+                name="extract_block_features",
+                tags="encode",
             ),
             node(
                 train_embedding_head,
-                ["level_features", "products", "splits", "vision_model", "params:vision"],
+                ["block_features", "products", "splits", "vision_model", "params:vision"],
                 ["embedding_head", "embedding_history"],
+                name="train_embedding_head",
+                tags="train",
             ),
-            node(plot_embedding_curve, "embedding_history", "embedding_curve"),
+            node(
+                plot_embedding_curve,
+                "embedding_history",
+                "embedding_curve",
+                name="plot_embedding_curve",
+                tags="report",
+            ),
             node(
                 embed_layers,
                 [
-                    "level_features",
+                    "block_features",
                     "products",
                     "splits",
                     "vision_model",
@@ -116,6 +148,7 @@ def embedding() -> Pipeline:
                     "params:vision",
                 ],
                 "layer_embeddings",
+                name="embed_layers",
             ),
         ]
     )
@@ -130,6 +163,7 @@ def exporting() -> Pipeline:
                 calibrate_encoder,
                 [*photos, "vision_model", "vision_labels", "params:vision"],
                 "calibration",
+                name="calibrate_encoder",
             ),
             node(
                 export_encoder,
@@ -141,14 +175,27 @@ def exporting() -> Pipeline:
                     "params:vision",
                 ],
                 "encoder_fp32",
+                name="export_encoder",
             ),
-            node(quantize_encoder, ["encoder_fp32", *photos, "params:vision"], "encoder_int8"),
+            node(
+                quantize_encoder,
+                ["encoder_fp32", *photos, "params:vision"],
+                "encoder_int8",
+                name="quantize_encoder",
+            ),
             node(
                 select_encoder,
                 ["encoder_fp32", "encoder_int8", *photos, "vision_labels", "params:vision"],
                 ["encoder", "encoder_report"],
+                name="select_encoder",
             ),
-            node(predict_photos, ["encoder", *photos], "vision_predictions"),
+            node(
+                predict_photos,
+                ["encoder", *photos],
+                "vision_predictions",
+                name="predict_photos",
+                tags="encode",
+            ),
         ]
     )
 
@@ -161,11 +208,13 @@ def choosing() -> Pipeline:
                 fuse_products,
                 ["vision_predictions", "category_text_probabilities", "products", "splits"],
                 ["product_predictions", "fusion"],
+                name="fuse_products",
             ),
             node(
                 select_abstention,
                 ["vision_predictions", "product_predictions", "products", MEASURED],
                 "abstention",
+                name="select_abstention",
             ),
         ]
     )
@@ -189,24 +238,45 @@ def measuring() -> Pipeline:
                     MEASURED,
                 ],
                 ["vision_metrics", "vision_per_class"],
+                name="evaluate",
             ),
-            node(log_vision_metrics, "vision_metrics", None),
+            node(
+                log_vision_metrics, "vision_metrics", None, name="log_vision_metrics", tags="report"
+            ),
             node(
                 report_leakage,
                 ["vision_features", "products", "splits", "params:vision", MEASURED],
                 "leakage_report",
+                name="report_leakage",
+                tags="report",
             ),
-            node(plot_photo_confusion, ["vision_predictions", "products"], "photo_confusion"),
-            node(plot_product_confusion, ["product_predictions", "products"], "product_confusion"),
+            node(
+                plot_photo_confusion,
+                ["vision_predictions", "products"],
+                "photo_confusion",
+                name="plot_photo_confusion",
+                tags="report",
+            ),
+            node(
+                plot_product_confusion,
+                ["product_predictions", "products"],
+                "product_confusion",
+                name="plot_product_confusion",
+                tags="report",
+            ),
             node(
                 plot_reliability_diagram,
                 ["vision_predictions", "products", "calibration", MEASURED],
                 "reliability_diagram",
+                name="plot_reliability_diagram",
+                tags="report",
             ),
             node(
                 plot_mistakes,
                 ["vision_predictions", "images", "products", MEASURED],
-                "mistakes_sheet",
+                "mistakes_grid",
+                name="plot_mistakes",
+                tags="report",
             ),
             node(
                 write_model_card,
@@ -220,6 +290,8 @@ def measuring() -> Pipeline:
                     "params:vision",
                 ],
                 "model_card",
+                name="write_model_card",
+                tags="report",
             ),
         ]
     )

@@ -41,15 +41,15 @@ PRODUCTS = pd.DataFrame(
 
 
 SEARCH = {
-    "facts": "listing_facts",
+    "facts": "listing_features",
     "places": "places",
     "words": "word_index",
     "text_encoder": "text_encoder",
     "tokenizer": "text_tokenizer",
     "texts": "text_index",
     "text_ids": "text_index_ids",
-    "pictures": "picture_index",
-    "picture_ids": "picture_index_ids",
+    "pictures": "text_to_image_index",
+    "picture_ids": "text_to_image_index_ids",
     "ranker": "ranker",
     "price_notes": "price_notes",
     "provenance": "provenance",
@@ -105,7 +105,7 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
         "ranking_metrics": {"ndcg": 0.3},
         "price_note_metrics": {"coverage": 0.8},
         "release_photo_files": held,
-        "passed_gate": {"refused": []},
+        "gate_verdict": {"refused": []},
         "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
         "parameters": parameters(3),
     }

@@ -115,7 +115,7 @@ def cleaned(store_rows):
         "duplicate_groups": groups,
         "splits": SPLITS,
         "quarantine": QUARANTINE,
-        "raw_sources": SOURCES,
+        "source_manifest": SOURCES,
     }
 
 

@@ -16,13 +16,13 @@ ROWS_PER_COMMIT: Final = 1024
 
 
 def extract_backbone_features(
-    images: Table, vision_features_held: frozenset[str], parameters: VisionParameters
+    images: Table, vision_features_existing_keys: frozenset[str], parameters: VisionParameters
 ) -> Iterator[Rows | KeepOnly]:
     """Take the frozen backbone's features of the photos whose features the table lacks.
 
     Args:
         images: the canonical photos.
-        vision_features_held: keys that the table has.
+        vision_features_existing_keys: keys that the table has.
         parameters: the backbone.
 
     Yields:
@@ -39,13 +39,13 @@ def extract_backbone_features(
     )
     photos = images.read(["image_id", "sha256"]).to_pylist()
     keys = [make_key(photo["image_id"], photo["sha256"], stage) for photo in photos]
-    yield KeepOnly(frozenset(keys), vision_features_held)
+    yield KeepOnly(frozenset(keys), vision_features_existing_keys)
 
     def headless() -> Encoder:
         return open_encoder(export_trunk(parameters))
 
     for batch in encode_missing(
-        headless, images, keys, vision_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
+        headless, images, keys, vision_features_existing_keys, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
     ):
         yield feature_table(
             [

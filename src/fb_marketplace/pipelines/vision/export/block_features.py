@@ -20,7 +20,7 @@ REVISION: Final = 1
 
 def extract_block_features(
     images: Table,
-    level_features_held: frozenset[str],
+    block_features_existing_keys: frozenset[str],
     vision_model: FileRef,
     vision_labels: list[str],
     parameters: VisionParameters,
@@ -29,13 +29,13 @@ def extract_block_features(
 
     Args:
         images: the canonical photos.
-        level_features_held: keys that the table has.
+        block_features_existing_keys: keys that the table has.
         vision_model: the trained network.
         vision_labels: its classes.
         parameters: which levels.
 
     Yields:
-        For the table ``level_features``: what to retain, then batches of new rows.
+        For the table ``block_features``: what to retain, then batches of new rows.
     """
     from safetensors.torch import load, save
 
@@ -51,14 +51,14 @@ def extract_block_features(
     of_weights = sha256(save(load(weights)))
     network = make_key(of_weights, parameters.backbone, parameters.input_side, stage)
     keys = [make_key(photo["image_id"], photo["sha256"], network) for photo in photos]
-    yield KeepOnly(frozenset(keys), level_features_held)
+    yield KeepOnly(frozenset(keys), block_features_existing_keys)
 
     def headless() -> Encoder:
         network = load_trained_network(weights, len(vision_labels), parameters)
         return open_encoder(export_blocks(network, told.levels, told.power))
 
     for batch in encode_missing(
-        headless, images, keys, level_features_held, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
+        headless, images, keys, block_features_existing_keys, PHOTOS_PER_BATCH, ROWS_PER_COMMIT
     ):
         yield feature_table(
             [

@@ -41,7 +41,7 @@ class TrainedEmbedding(NamedTuple):
 
 
 def train_embedding_head(
-    level_features: Table,
+    block_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     vision_model: FileRef,
@@ -50,7 +50,7 @@ def train_embedding_head(
     """Train the head of the embedding on pairs of the training groups, chosen on validation.
 
     Args:
-        level_features: the pooled levels of every photo.
+        block_features: the pooled levels of every photo.
         products: the listings, for their category paths.
         splits: where each photo belongs, and its group; ``test`` is not looked at.
         vision_model: the network whose levels they are.
@@ -63,7 +63,7 @@ def train_embedding_head(
     from fb_marketplace.pipelines.vision.models.network import network_weights
     from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 
-    found = make_feature_set(level_features, products, splits)
+    found = make_feature_set(block_features, products, splits)
     try:
         head, history = fit_head(
             product_pairs(found, products), parameters.embedding, parameters.seed
@@ -126,7 +126,7 @@ def embedding_layer(
 
 
 def embed_layers(
-    level_features: Table,
+    block_features: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     vision_model: FileRef,
@@ -146,7 +146,7 @@ def embed_layers(
     from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
     network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
-    found = make_feature_set(level_features, products, splits)
+    found = make_feature_set(block_features, products, splits)
     cuts = block_slices(network, block_names(network, parameters.embedding.levels))
     layers = {level: found.features[:, cut] for level, cut in cuts.items()}
     layers[HIDDEN] = _hidden(network, found._replace(features=layers[POOL]), parameters)

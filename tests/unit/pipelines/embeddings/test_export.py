@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fb_marketplace.pipelines.embeddings_json import export
-from fb_marketplace.pipelines.embeddings_json.export import export_embeddings_json
+from fb_marketplace.pipelines.embeddings import export
+from fb_marketplace.pipelines.embeddings.export import export_embeddings_json
 from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
 from fb_marketplace.storage import keyed_table
 

@@ -1,0 +1,43 @@
+"""Runs of some nodes, selected by their short names, by their full names and by tags."""
+
+from pathlib import Path
+
+import pytest
+from e2e.killing import copied
+from e2e.places import Place, Run
+
+CLEANED = {"cleaned_products", "quarantined_products", "run_report"}
+
+
+@pytest.mark.parametrize("name", ["clean_products", "cleaning.clean_products"])
+def test_run_of_one_node_makes_its_outputs(sample: Place, name: str) -> None:
+    version = sample.run(f"--nodes={name}")
+
+    assert set(sample.records()[version]["made"]) == CLEANED
+
+
+def test_run_between_nodes_makes_what_lies_between(sample: Place) -> None:
+    sample.run("--to-nodes=clean_products")
+
+    version = sample.run("--from-nodes=clean_products", "--to-nodes=clean_image_rows")
+
+    made = set(sample.records()[version]["made"])
+    assert made == CLEANED | {"cleaned_image_rows", "quarantined_image_rows"}
+    assert [node["node"] for node in sample.json("run_report", version)["nodes"]] == [
+        "clean_products",
+        "clean_image_rows",
+    ]
+
+
+def test_run_of_report_tag_draws_from_last_run(whole_run: Run, tmp_path: Path) -> None:
+    with copied(whole_run, tmp_path) as place:
+        version = place.run("--tags=report")
+        record = place.records()[version]
+
+        assert {"photo_grid", "learning_curves", "model_card", "retrieval_grid"} < set(
+            record["made"]
+        )
+        assert record["read"]["vision_predictions"] == whole_run.version
+        assert place.read("photo_grid", version) == whole_run.place.read(
+            "photo_grid", whole_run.version
+        )
