@@ -160,20 +160,28 @@ def prune(
             click.echo(line)
 
 
+def _refuse_floors_only(_context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        raise click.UsageError("--floors-only is now --skip-comparison.")
+
+
 @cli.command()
 @click.argument("product")
 @click.option(
     "--apply", is_flag=True, help="Take it out; without this it is only told where it is."
 )
 @click.option(
-    "--floors-only",
+    "--skip-comparison",
     is_flag=True,
-    help="Publish without it though measures are lower: the floors alone decide.",
+    help="Publish the new release even if its metrics are worse; the minimum values still apply.",
+)
+@click.option(
+    "--floors-only", is_flag=True, hidden=True, expose_value=False, callback=_refuse_floors_only
 )
 @env_option
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def forget(
-    product: str, apply: bool, floors_only: bool, env: str | None, conf_source: str | None
+    product: str, apply: bool, skip_comparison: bool, env: str | None, conf_source: str | None
 ) -> None:
     """Take the listing PRODUCT out of every version, index and release. No other run may go on."""
     from dataclasses import replace
@@ -200,7 +208,7 @@ def forget(
                 "releases: there will be none to roll back to"
             )
             return
-        asked = {"release": {"compare": False}} if floors_only else {}
+        asked = {"release": {"compare_with_current": False}} if skip_comparison else {}
 
         def run() -> None:
             with settings.SESSION_CLASS.create(

@@ -129,3 +129,16 @@ def test_an_index_and_ids_of_different_versions_are_told(monkeypatch):
     assert ended.output.strip() == (
         "Error: found sha256 a; its ids expect sha256 b: take both from one run"
     )
+
+
+def test_old_parameter_section_is_refused_with_its_new_name(fails):
+    error = fails("--pipeline=sample", "--params=word_index.k1=1.2")
+
+    assert "`word_index` is now `bm25`" in error
+
+
+def test_forget_refuses_old_option_with_its_new_name():
+    ended = CliRunner().invoke(cli, ["forget", "p-1", "--floors-only"])
+
+    assert ended.exit_code == 2
+    assert "--floors-only is now --skip-comparison" in ended.output

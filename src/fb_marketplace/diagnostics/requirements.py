@@ -23,7 +23,7 @@ def requirements_of(read: Iterable[str], made: Iterable[str], catalog: Any) -> R
     raws = {name: dataset for name, dataset in raws.items() if _has_to_be_there(dataset)}
     tables, photos = [], None
     for name, dataset in raws.items():
-        if getattr(dataset, "_opened_by", "").endswith(".PhotoFolder"):
+        if getattr(dataset, "_opened_by", "").endswith(".PhotoSource"):
             photos = dataset_url(dataset)
         elif not getattr(dataset, "_opened_by", ""):
             tables.append(_table(name, dataset, catalog))

@@ -1,5 +1,6 @@
-"""Hook that checks the requirements of a run before any work."""
+"""Hook that checks parameters and requirements before any work."""
 
+from kedro.framework.context import KedroContext
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
 from kedro.pipeline import Pipeline
@@ -7,19 +8,29 @@ from kedro.pipeline import Pipeline
 from fb_marketplace.diagnostics.doctor import run_checks
 from fb_marketplace.diagnostics.requirements import requirements_of
 from fb_marketplace.errors import UserError
+from fb_marketplace.parameters.sections import check_sections
 
 
 class PreflightHooks:
-    """What a run needs is looked at before any work."""
+    """Checks that a run can succeed, before its first node."""
+
+    @hook_impl
+    def after_context_created(self, context: KedroContext) -> None:
+        """Check that no section of the parameters has an old name.
+
+        Raises:
+            UserError: one has.
+        """
+        check_sections(context.config_loader["parameters"])
 
     @hook_impl(tryfirst=True)
     def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
-        """Look at what this run needs, and no more.
+        """Check the requirements of this run.
 
         Raises:
-            UserError: something is wrong; a line for each.
+            UserError: some are not met; the message has a line for each.
         """
-        needs = requirements_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
-        wrong = [str(found) for found in run_checks(needs) if found.state == "fails"]
-        if wrong:
-            raise UserError("\n".join(wrong))
+        requirements = requirements_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
+        failures = [str(result) for result in run_checks(requirements) if result.state == "fails"]
+        if failures:
+            raise UserError("\n".join(failures))

@@ -158,7 +158,7 @@ def _run_anew(lake: str, run: Callable[[], Any]) -> None:
     except UserError as error:
         raise UserError(
             f"Nothing was erased: {error}. Release {read_pointer(lake).version} is still current and "
-            "still holds the listing. Fix the error and rerun `forget`; add --floors-only to skip "
+            "still holds the listing. Fix the error and rerun `forget`; add --skip-comparison to skip "
             "the comparison with the current release."
         ) from error
 

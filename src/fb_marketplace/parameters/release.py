@@ -1,6 +1,7 @@
 """Parameters of the release pipeline."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -8,11 +9,15 @@ from fb_marketplace.parameters.base import Parameters, Share
 
 
 class ReleaseParameters(Parameters):
-    """What goes into a release beside the artifacts, and what it has to pass."""
+    """Canaries of a release, and the requirements that it has to meet."""
+
+    renamed: ClassVar[Mapping[str, str]] = {"compare": "compare_with_current"}
 
     canaries: Annotated[int, Field(ge=1, le=32)]
     floors: dict[str, Share]
-    compare: bool
+    compare_with_current: bool
     bootstrap_samples: Annotated[int, Field(ge=100)]
-    confidence: Annotated[float, Field(gt=0.5, lt=1, description="of not refusing an equal one")]
+    confidence: Annotated[
+        float, Field(gt=0.5, lt=1, description="of accepting a release that is equally good")
+    ]
     seed: Annotated[int, Field(ge=0)]

@@ -268,7 +268,7 @@ def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake,
     def refused():
         raise UserError("the release is not published: photo_top1")
 
-    with pytest.raises(UserError, match=r"not published.*--floors-only"):
+    with pytest.raises(UserError, match=r"not published.*--skip-comparison"):
         erase(url, find_listing(url, LAMP), refused, IN_BUCKET)
 
     assert {path for path in lake.files() if "forg" not in path} == before

@@ -68,14 +68,14 @@ def store_file(tmp_path) -> StoreFile:
 
 @pytest.fixture(scope="session")
 def weighing(base_parameters) -> BM25Parameters:
-    return BM25Parameters.model_validate(base_parameters["word_index"])
+    return BM25Parameters.model_validate(base_parameters["bm25"])
 
 
 @pytest.fixture(scope="session")
 def sentences(base_parameters) -> TextEncoderParameters:
     """Of a network that is drawn, and small."""
     return TextEncoderParameters.model_validate(
-        base_parameters["sentences"] | {"weights": "random"}
+        base_parameters["text_encoder"] | {"weights": "random"}
     )
 
 
@@ -101,4 +101,4 @@ def growing(base_parameters) -> RankerParameters:
 
 @pytest.fixture(scope="session")
 def measuring(base_parameters) -> RankingEvaluationParameters:
-    return RankingEvaluationParameters.model_validate(base_parameters["ranking_measures"])
+    return RankingEvaluationParameters.model_validate(base_parameters["ranking_evaluation"])

@@ -95,7 +95,7 @@ def _names(parameters: GazetteerParameters) -> list[Row]:
     if not here:
         raise UserError(
             f"found no town of the country {parameters.country!r}; expected a code of two letters by "
-            "ISO 3166, such as GB: set it under `places:` in parameters_ranking.yml"
+            "ISO 3166, such as GB: set it under `gazetteer:` in parameters_ranking.yml"
         )
     names = chain.from_iterable(map(_names_of, here))
     return sorted(names, key=lambda row: (row.key, row.alias, -row.population, row.latitude))

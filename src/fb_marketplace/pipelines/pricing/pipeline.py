@@ -19,7 +19,7 @@ def create_pipeline() -> Pipeline:
                     "images",
                     "image_products",
                     "duplicate_groups",
-                    "params:price_notes",
+                    "params:pricing",
                 ],
                 ["price_notes", "price_note_metrics"],
                 name="build_price_insights",

@@ -36,14 +36,14 @@ def create_pipeline() -> Pipeline:
             node(read_feedback, ["raw_feedback", "erasure_list"], "feedback", name="read_feedback"),
             node(
                 train_ranker,
-                ["ranking_corpus", "params:word_index", "feedback", "params:ranker"],
+                ["ranking_corpus", "params:bm25", "feedback", "params:ranker"],
                 ["ranker", "ranker_card"],
                 name="train_ranker",
                 tags="train",
             ),
             node(
                 evaluate_ranking,
-                ["ranking_corpus", "ranker", "params:word_index", "params:ranking_measures"],
+                ["ranking_corpus", "ranker", "params:bm25", "params:ranking_evaluation"],
                 ["ranking_query_metrics", "ranking_metrics"],
                 name="evaluate_ranking",
             ),

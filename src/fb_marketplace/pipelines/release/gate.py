@@ -96,8 +96,8 @@ def _compare(
     ours: pd.DataFrame, in_force: CurrentRelease, parameters: ReleaseParameters
 ) -> tuple[dict[str, PairedDifference], dict[str, str]]:
     """Compare what can be compared, and say of the rest why it cannot."""
-    if not parameters.compare:
-        return {}, dict.fromkeys(NAMES, "release.compare is false")
+    if not parameters.compare_with_current:
+        return {}, dict.fromkeys(NAMES, "release.compare_with_current is false")
     if in_force.measures is None:
         return {}, dict.fromkeys(NAMES, in_force.said)
     pairs = shared_cases(ours, in_force.measures)

@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
         [
             node(
                 build_sentence_encoder,
-                "params:sentences",
+                "params:text_encoder",
                 ["sentence_encoder_fp32", "text_tokenizer"],
                 name="build_sentence_encoder",
             ),
@@ -33,7 +33,7 @@ def create_pipeline() -> Pipeline:
                     "text_tokenizer",
                     "products",
                     "splits",
-                    "params:sentences",
+                    "params:text_encoder",
                 ],
                 ["sentence_encoder", "sentence_card"],
                 name="select_precision",
@@ -52,7 +52,7 @@ def create_pipeline() -> Pipeline:
                     "sentence_encoder",
                     "text_tokenizer",
                     "text_keys",
-                    "params:sentences",
+                    "params:text_encoder",
                 ],
                 "text_embeddings",
                 name="embed_texts",
@@ -71,7 +71,7 @@ def create_pipeline() -> Pipeline:
                 ["text_index", "text_index_ids", "text_index_card"],
                 name="build_text_index",
             ),
-            node(build_bm25, ["products", "params:word_index"], "word_index", name="build_bm25"),
+            node(build_bm25, ["products", "params:bm25"], "word_index", name="build_bm25"),
             node(
                 train_projection,
                 [

@@ -67,7 +67,7 @@ def select_precision(
     if asked.empty:
         raise UserError(
             "found no listing of the validation split to judge int8 by; give more listings, or say "
-            "ranking.sentences.precision: fp32"
+            "text_encoder.precision: fp32"
         )
     tokenizer = text_tokenizer.read()
     titles = [shorten_title(title) for title in asked["title"]]

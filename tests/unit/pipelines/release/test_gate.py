@@ -23,7 +23,7 @@ def ask(tmp_path):
         told = {
             "canaries": 1,
             "floors": {},
-            "compare": True,
+            "compare_with_current": True,
             "bootstrap_samples": 400,
             "confidence": 0.975,
         }
@@ -125,10 +125,10 @@ def test_one_run_may_be_let_through_on_the_floors_alone(ask):
     theirs, ours = measures(HALF), measures(WORSE)
 
     assert ask(ours, theirs)["refused"]
-    report = ask(ours, theirs, compare=False)
+    report = ask(ours, theirs, compare_with_current=False)
     assert report["refused"] == []
-    assert report["not_compared"] == dict.fromkeys(NAMES, "release.compare is false")
-    assert ask(ours, theirs, compare=False, floors={"photo_top1": 0.5})["refused"]
+    assert report["not_compared"] == dict.fromkeys(NAMES, "release.compare_with_current is false")
+    assert ask(ours, theirs, compare_with_current=False, floors={"photo_top1": 0.5})["refused"]
 
 
 def test_releases_of_other_data_are_held_against_the_floors_alone(ask):
