@@ -15,7 +15,10 @@ def create_pipeline() -> Pipeline:
         [
             node(build_listing_cards, "products", "listings", name="build_listing_cards"),
             node(
-                build_gazetteer, ["products", "params:gazetteer"], "gazetteer", name="build_gazetteer"
+                build_gazetteer,
+                ["products", "params:gazetteer"],
+                "gazetteer",
+                name="build_gazetteer",
             ),
             node(
                 build_listing_features,
