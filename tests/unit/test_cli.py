@@ -11,7 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import bootstrap_project
 
 from fb_marketplace.cli import cli
-from fb_marketplace_serving.ann.index import IndexMismatchError
+from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
 
 ROOT = Path(__file__).parents[2]
 
