@@ -13,6 +13,10 @@ Measured on s3fs 2026.9 and aiobotocore 3.10 with ``fault_proxy.py`` in the test
 
 One loop here replaces all of these: botocore and s3fs make a single attempt, and reading the body is part
 of the attempt. aiohttp raises an error for a body that is shorter than announced.
+
+obstore 0.12 reads small files three times as fast, but Kedro's datasets need an fsspec filesystem, and
+``obstore.fsspec`` ignores conditional puts. obstore also reads no AWS profiles, and does not retry the
+body of a listing, a conditional put that hangs, or a 403. Two S3 clients would take more code than one.
 """
 
 import asyncio
@@ -157,7 +161,7 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
         return bytes(await response["Body"].read())
 
     async def _is_done(self, method: str, request: dict[str, Any], error: Exception) -> bool:
-        """Check whether an earlier attempt, whose response was lost, has done what is now refused.
+        """Check whether an earlier attempt succeeded and only its response was lost.
 
         The first error here may already be such a refusal: aiohttp itself resends a request if a reused
         connection gives no response. So the stored content decides.
@@ -192,7 +196,9 @@ async def _send(call: Callable[..., Awaitable[Any]], request: dict[str, Any]) ->
     # A missing file need not be deleted.
     refused = [error for error in response.get("Errors") or () if error.get("Code") != "NoSuchKey"]
     if refused:
-        request["Delete"] = request["Delete"] | {"Objects": [_object_id(each) for each in refused]}
+        request["Delete"] = request["Delete"] | {
+            "Objects": [_object_id(error) for error in refused]
+        }
         raise _refused_deletes(refused)
     body = response.get("Body")
     if body is not None:
@@ -267,7 +273,7 @@ def _etag(response: dict[str, Any]) -> str:
 
 
 def _listed_tag(entry: dict[str, Any]) -> str:
-    """Return what changes with a file in its listing, as ``photo_source`` stores it."""
+    """Return the listed property that changes with a file, as ``photo_source`` stores it."""
     return _etag(entry) or str(entry.get("LastModified", ""))
 
 
