@@ -91,7 +91,7 @@ def test_the_server_finds_other_photos_of_a_listing_as_often_as_was_measured(rea
     with serving(real_run.place) as address, httpx.Client(base_url=address) as client:
         for image_id, product_id in asked[["image_id", "product_id"]].itertuples(index=False):
             photo = (listings / "images" / f"{image_id}.jpg").read_bytes()
-            answer = client.post("/predict/similar_images?k=11", files={"image": photo}).json()
+            answer = client.post("/predict/similar_images?limit=11", files={"image": photo}).json()
             itself += answer["hits"][0]["image_id"] == image_id
             hits = [hit for hit in answer["hits"] if hit["image_id"] != image_id]
             found += product_id in {hit["product_id"] for hit in hits[:10]}

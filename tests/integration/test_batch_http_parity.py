@@ -265,7 +265,7 @@ def test_a_hundred_uploads_get_the_same_answers_by_batch_and_by_http(released, s
         return (
             ask("/predict/image", photo)["probabilities"],
             ask("/predict/feature_embedding", photo)["embedding"],
-            ask(f"/predict/similar_images?k={HITS}", photo)["hits"],
+            ask(f"/predict/similar_images?limit={HITS}", photo)["hits"],
         )
 
     with ThreadPoolExecutor(4) as clients:  # so that photos meet in batches

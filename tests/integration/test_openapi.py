@@ -132,7 +132,7 @@ def test_what_there_is_is_shown_as_documented(asked):
             "category": "Home & Garden",
             "sort": "distance",
             "near": "York",
-            "spread": "1",
+            "diversity": "1",
         },
     ],
 )

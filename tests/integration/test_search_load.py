@@ -125,7 +125,7 @@ def test_many_at_once_are_answered_as_one_is(serve, shop, canonical_photos):
         for more in (
             {},
             {"near": "Leeds", "sort": "distance"},
-            {"spread": 0.5},
+            {"diversity": 0.5},
             {"category": "Sport"},
         )
     ]

@@ -130,7 +130,7 @@ def test_a_listing_with_many_photos_is_shown_once_and_others_in_their_place(page
     expect(page.get_by_role("status")).to_have_text("3 listings, all there are, most alike first.")
     assert image_ids(page)[0] == RED_IDS[0]
     assert len({name[:7] for name in image_ids(page)}) == 3
-    assert ["k=24" in asked[0], "k=48" in asked[1], len(asked)] == [True, True, 2]
+    assert ["limit=24" in asked[0], "limit=48" in asked[1], len(asked)] == [True, True, 2]
 
 
 def test_a_result_is_searched_by_and_back_returns_to_it(page, expect):

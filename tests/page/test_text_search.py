@@ -239,13 +239,13 @@ def test_sorted_by_price_and_only_with_a_photo(shop_page, expect):
     search(page, "table")
     wait_for_answer(page)
 
-    page.get_by_label("Order").select_option("price_down")
+    page.get_by_label("Order").select_option("price_desc")
     expect(page.get_by_role("status")).to_contain_text("dearest first")
     assert page.locator("#hits .price").first.inner_text() == "£60"
     page.get_by_label("Only with a photo").check()
     expect(page.get_by_role("status")).to_contain_text("23 listings")
 
-    assert "sort=price_down" in page.url
+    assert "sort=price_desc" in page.url
     assert "has_photo=true" in page.url
 
 
@@ -335,7 +335,7 @@ def test_a_score_is_taken_apart_when_asked_and_its_parts_add_up_to_it(
     assert why.locator("tbody .beam").count() == len(parts)
     expect(page.locator("#hits > .panel")).to_contain_text("Found by")
     explained = [query for _, query in asked if query.get("explain") == ["true"]]
-    assert [(query["k"], query["offset"]) for query in explained] == [(["1"], ["2"])]
+    assert [(query["limit"], query["offset"]) for query in explained] == [(["1"], ["2"])]
 
 
 def test_what_alike_listings_ask_and_notes_are_told_with_what_they_rest_on(

@@ -48,7 +48,7 @@ def summary(manifest: Manifest, report: dict[str, Any], lake: str) -> str:
             "Ask it:",
             "  make serve",
             "  curl -F image=@photo.jpg http://127.0.0.1:8000/predict/image",
-            '  curl -F image=@photo.jpg "http://127.0.0.1:8000/predict/similar_images?k=5"',
+            '  curl -F image=@photo.jpg "http://127.0.0.1:8000/predict/similar_images?limit=5"',
             '  curl "http://127.0.0.1:8000/search?q=oak+table&max_price=100"',
             "Look at it:  make viz, make lab",
         ]

@@ -30,8 +30,8 @@ class RequestedFilters(_Line):
     near: str | None = None
     radius_km: float | None = None
     has_photo: bool | None = None
-    sort: str = "best"
-    spread: float = 0.0
+    sort: str = "relevance"
+    diversity: float = 0.0
 
 
 def _each_once(shown: list[str]) -> list[str]:

@@ -11,8 +11,8 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.listing_store import ListingStore, Mask, Positions
 
-Source = Literal["words", "meaning", "pictured", "picture", "both"]
-SOURCES: Final[tuple[Source, ...]] = ("words", "meaning", "pictured", "picture", "both")
+Source = Literal["bm25", "text", "text_to_image", "image", "multimodal"]
+SOURCES: Final[tuple[Source, ...]] = ("bm25", "text", "text_to_image", "image", "multimodal")
 """Listings that hold a query's words; that mean the same; whose photos look as the words say; whose photos
 look like the photo; whose photos look like the photo as the words change it."""
 
@@ -115,9 +115,9 @@ def collect_candidates(
     bm25: NDArray[np.float32] | None = None
     if query.words:
         bm25 = searched.words.scores(query.words)
-        found["words"] = _first(bm25, listings, depth)
+        found["bm25"] = _first(bm25, listings, depth)
     if query.meaning is not None:
-        found["meaning"] = searched.texts.search(query.meaning, depth, listings).rows
+        found["text"] = searched.texts.search(query.meaning, depth, listings).rows
     views = _views(searched, query)
     for source, view in views.items():
         found[source] = _by_photo(catalogue, view, rows, depth)
@@ -126,16 +126,16 @@ def collect_candidates(
     positions = np.unique(np.concatenate(list(found.values()))).astype(np.int64)
     similarity: dict[Source, NDArray[np.float32]] = {}
     if bm25 is not None:
-        similarity["words"] = bm25[positions]
+        similarity["bm25"] = bm25[positions]
     if query.meaning is not None:
-        similarity["meaning"] = searched.texts.cosines(query.meaning, positions)
+        similarity["text"] = searched.texts.cosines(query.meaning, positions)
     row = _first_rows(catalogue, positions, rows)
     for source, view in views.items():
         similarity[source], row = _best_rows(catalogue, [view], positions, rows)
     if len(views) > 1:
-        similarity["both"], row = _best_rows(catalogue, views.values(), positions, rows)
+        similarity["multimodal"], row = _best_rows(catalogue, views.values(), positions, rows)
         seen = np.isin(positions, np.concatenate([found[source] for source in views]))
-        found["both"] = _best(positions[seen], similarity["both"][seen], depth)
+        found["multimodal"] = _best(positions[seen], similarity["multimodal"][seen], depth)
     rank = {source: _ranks(positions, places) for source, places in found.items()}
     fused = sum(
         (np.where(ranks > 0, 1 / (RRF_K + ranks), 0.0) for ranks in rank.values()),
@@ -148,9 +148,9 @@ def _views(searched: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQu
     """Give what photos are held against, of what the query asks; the last decides which photo is shown."""
     views: dict[Source, PhotoQuery] = {}
     if query.pictured is not None:
-        views["pictured"] = PhotoQuery(searched.pictures, query.pictured)
+        views["text_to_image"] = PhotoQuery(searched.pictures, query.pictured)
     if query.photo is not None:
-        views["picture"] = PhotoQuery(searched.photos, query.photo)
+        views["image"] = PhotoQuery(searched.photos, query.photo)
     return views
 
 

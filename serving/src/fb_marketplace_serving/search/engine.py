@@ -20,11 +20,11 @@ from fb_marketplace_serving.search.listing_store import Facets, Positions
 from fb_marketplace_serving.search.ranker import Contributions, Ranker
 from fb_marketplace_serving.search.ranking_features import compute_features
 
-Sort = Literal["best", "price", "price_down", "distance"]
+Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
 
 NO_FILTERS: Final = SearchFilters()
 
-DEFAULT_DIVERSITY: Final = 50
+DIVERSITY_DEPTH: Final = 50
 """Hits that are spread out at most; what stands further down keeps its place."""
 
 StageTimer = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
@@ -81,8 +81,8 @@ class SearchEngine:
         self,
         query: QueryVectors | None,
         asked: SearchFilters = NO_FILTERS,
-        sort: Sort = "best",
-        spread: float = 0.0,
+        sort: Sort = "relevance",
+        diversity: float = 0.0,
         depth: int = DEPTH,
         timed: StageTimer = lambda _: nullcontext(),
     ) -> SearchResults:
@@ -96,7 +96,7 @@ class SearchEngine:
             asked: what they have to be.
             sort: the order: by the ranker; by price, cheapest or dearest first; by distance. Of equals the
                 better, then the lower position leads, so that pages do not shift.
-            spread: from 0, the ranker's order, to 1: how much likeness to what stands above counts against
+            diversity: from 0, the ranker's order, to 1: how much likeness to what stands above counts against
                 a listing (maximal marginal relevance; Carbonell & Goldstein, 1998).
             depth: listings that each source finds.
             timed: times a stage.
@@ -119,8 +119,8 @@ class SearchEngine:
             order = self._sorted(pool.positions, scores, asked, sort)
             places = np.arange(len(pool))
             found = self._folded(pool.positions, order, scores, pool.row, places)
-            if spread and sort == "best":
-                found = self._spread(found, spread)
+            if diversity and sort == "relevance":
+                found = self._diversified(found, diversity)
         facets = self.catalogue.facets(pool.positions, asked.categories)
         return SearchResults(found, len(pool), facets, features, pool)
 
@@ -139,13 +139,13 @@ class SearchEngine:
         self, positions: Positions, scores: NDArray[np.float64], asked: SearchFilters, sort: Sort
     ) -> Positions:
         """Give places among the positions, in order; those that have nothing to sort by are last."""
-        if sort == "best":
+        if sort == "relevance":
             return np.lexsort((positions, -scores))
         if sort == "distance" and asked.near is not None:
             by = self.catalogue.distances(asked.near, positions)
         else:
             by = self.catalogue.price[positions]
-            by = -by if sort == "price_down" else by
+            by = -by if sort == "price_desc" else by
         return np.lexsort((positions, -scores, by))  # Not-a-number sorts last.
 
     def _folded(
@@ -173,9 +173,9 @@ class SearchEngine:
             families[number] = families[number]._replace(more=tuple(others))
         return list(families.values())
 
-    def _spread(self, found: list[Hit], spread: float) -> list[Hit]:
+    def _diversified(self, found: list[Hit], diversity: float) -> list[Hit]:
         """Take the first hits anew: each time the one that is best, less how like it is to those above."""
-        first = found[:DEFAULT_DIVERSITY]
+        first = found[:DIVERSITY_DEPTH]
         if not first:
             return found
         vectors = self.searched.texts.vectors(np.array([hit.position for hit in first], np.int64))
@@ -186,9 +186,9 @@ class SearchEngine:
         left = np.ones(len(first), np.bool_)
         taken = []
         for _ in range(len(first)):
-            value = np.where(left, (1 - spread) * worth - spread * nearest, -np.inf)
+            value = np.where(left, (1 - diversity) * worth - diversity * nearest, -np.inf)
             best = int(np.argmax(value))
             taken.append(best)
             left[best] = False
             nearest = np.maximum(nearest, alike[best])
-        return [first[place] for place in taken] + found[DEFAULT_DIVERSITY:]
+        return [first[place] for place in taken] + found[DIVERSITY_DEPTH:]

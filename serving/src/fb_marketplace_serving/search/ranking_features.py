@@ -16,7 +16,7 @@ FEEDBACK_DOCS: Final = 20
 FEATURES: Final = (
     *(f"{source}_similarity" for source in SOURCES),
     *(f"{source}_reciprocal_rank" for source in SOURCES),
-    "words_share_of_best",
+    "bm25_share_of_best",
     "fused",
     "photo_category",
     "voted_category",
@@ -33,13 +33,13 @@ FEATURES: Final = (
 something else needs another name: by their names a model is known to be of these."""
 
 DESCRIPTIONS: Final = {
-    "words_similarity": "holds the words",
-    "meaning_similarity": "means the same",
-    "pictured_similarity": "looks as the words say",
-    "picture_similarity": "looks like the photo",
-    "both_similarity": "looks like the photo, as the words change it",
+    "bm25_similarity": "holds the words",
+    "text_similarity": "means the same",
+    "text_to_image_similarity": "looks as the words say",
+    "image_similarity": "looks like the photo",
+    "multimodal_similarity": "looks like the photo, as the words change it",
     **{f"{source}_reciprocal_rank": f"place by {source}" for source in SOURCES},
-    "words_share_of_best": "holds the words, beside the best",
+    "bm25_share_of_best": "holds the words, beside the best",
     "fused": "places by all together",
     "photo_category": "category that the photo shows",
     "voted_category": "category of what was found first",
@@ -79,7 +79,7 @@ def compute_features(
     weights = pool.fused[voters]
     price = catalogue.price[at]
     facts = catalogue.facts
-    bm25 = pool.similarity.get("words")
+    bm25 = pool.similarity.get("bm25")
     columns: dict[str, NDArray[np.floating]] = {}
     for source in SOURCES:
         columns[f"{source}_similarity"] = pool.similarity.get(source, nothing.astype(np.float32))
@@ -87,7 +87,7 @@ def compute_features(
         columns[f"{source}_reciprocal_rank"] = (
             nothing if ranks is None else np.where(ranks > 0, 1 / np.maximum(ranks, 1), 0.0)
         )
-    columns["words_share_of_best"] = (
+    columns["bm25_share_of_best"] = (
         nothing if bm25 is None else bm25 / max(float(bm25.max(initial=0)), 1e-6)
     )
     columns["fused"] = pool.fused

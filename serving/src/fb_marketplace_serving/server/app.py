@@ -239,7 +239,7 @@ def find_similar(
     photo: Photo,
     service: ServiceDependency,
     served: ReleaseDependency,
-    k: Annotated[int, Query(ge=1, le=100, description="how many")] = 10,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of hits.")] = 10,
     category: Annotated[
         list[str] | None, Query(max_length=64, description="one of these root categories")
     ] = None,
@@ -257,7 +257,7 @@ def find_similar(
     with service.metrics.stage("search"):
         asked = SearchFilters(tuple(category or ()), min_price, max_price)
         keep = served.catalogue.rows_kept(served.catalogue.kept(asked))
-        nearest = served.release.index.search(photo.embedding, k, keep)
+        nearest = served.release.index.search(photo.embedding, limit, keep)
     found = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
     return SimilarImages(hits=[_hit(served.release, row, distance) for row, distance in found])
 

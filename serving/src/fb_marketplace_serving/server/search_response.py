@@ -33,7 +33,7 @@ class SearchRequest(NamedTuple):
     """What was asked; see the parameters of ``/search``."""
 
     words: str
-    k: int
+    limit: int
     offset: int
     categories: tuple[str, ...]
     min_price: float | None
@@ -42,7 +42,7 @@ class SearchRequest(NamedTuple):
     radius_km: float | None
     has_photo: bool | None
     sort: Sort
-    spread: float
+    diversity: float
     explain: bool
 
 
@@ -67,11 +67,11 @@ def build_response(
     query = _query(service, served, asked.words, photo)
     try:
         found = searcher.search(
-            query, narrowed, asked.sort, asked.spread, timed=service.metrics.stage
+            query, narrowed, asked.sort, asked.diversity, timed=service.metrics.stage
         )
     except UnknownCategoryError as error:
         raise HTTPException(422, str(error)) from None
-    page = found.found[asked.offset : asked.offset + asked.k]
+    page = found.found[asked.offset : asked.offset + asked.limit]
     whys = _whys(searcher, found, page, asked.words) if asked.explain else [None] * len(page)
     away = _distances(served, page, narrowed.near)
     hits = [

@@ -21,7 +21,7 @@ let categories = null;
 // ── Starting a search
 
 const NOTHING = {
-  words: "", photo: null, like: null, caption: "", prediction: null, sort: "best", wanted: PAGE,
+  words: "", photo: null, like: null, caption: "", prediction: null, sort: "relevance", wanted: PAGE,
   scroll: 0, focus: null,
 };
 const UNANSWERED = { found: [], release: null, answer: null, hits: null, restarted: false, ended: false };

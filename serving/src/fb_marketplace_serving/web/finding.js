@@ -15,7 +15,7 @@ export function toAddress({ words, like, photo, sort, wanted, filters: set }) {
   if (words || !(like || photo)) query.set("q", words);
   for (const [name, value] of filters.toQuery(set)) query.append(name, value);
   if (like) query.set("like", like);
-  if (sort !== "best") query.set("sort", sort);
+  if (sort !== "relevance") query.set("sort", sort);
   if (wanted > PAGE) query.set("page", Math.ceil(wanted / PAGE));
   return String(query) ? `?${query}` : location.pathname;
 }
@@ -27,7 +27,7 @@ export function fromAddress() {
   const like = query.get("like");
   if (!like && !query.has("q") && !filters.count(set)) return null;
   const page = Math.min(MOST_PAGES, Math.max(1, Number.parseInt(query.get("page") ?? "1", 10) || 1));
-  const sort = ["price", "price_down", "distance"].find((each) => each === query.get("sort")) ?? "best";
+  const sort = ["price_asc", "price_desc", "distance"].find((each) => each === query.get("sort")) ?? "relevance";
   return { words: (query.get("q") ?? "").trim(), like, sort, wanted: page * PAGE, filters: set };
 }
 
@@ -37,7 +37,7 @@ let first = null;
 
 // Give an answer of all listings; null where the release cannot be searched by words.
 export function firstLook() {
-  first ??= orNull(search(new URLSearchParams({ k: 1 }))).catch((error) => {
+  first ??= orNull(search(new URLSearchParams({ limit: 1 }))).catch((error) => {
     first = null; // to be asked anew
     throw error;
   });
@@ -71,7 +71,7 @@ function parameters({ words, sort, filters: set }) {
   const query = filters.toQuery(set);
   if (words) query.set("q", words);
   // Without a place there is no distance.
-  if (sort !== "best" && (sort !== "distance" || set.near)) query.set("sort", sort);
+  if (sort !== "relevance" && (sort !== "distance" || set.near)) query.set("sort", sort);
   return query;
 }
 
@@ -83,7 +83,7 @@ async function ranked(mine, options) {
     // The listing that is searched by is like itself, and not shown.
     const needed = wanted + (mine.like ? 1 : 0) - found.length;
     const query = parameters(mine);
-    query.set("k", Math.min(MOST, Math.max(1, needed)));
+    query.set("limit", Math.min(MOST, Math.max(1, needed)));
     if (found.length) query.set("offset", found.length);
     const answer = await search(query, mine.photo, options);
     if (release && answer.release !== release) {
@@ -115,7 +115,7 @@ function shown({ like }, { found, wanted, answer, ...rest }) {
 export async function explain(mine, productId, options) {
   const at = mine.found.findIndex((hit) => hit.product_id === productId);
   const query = parameters(mine);
-  query.set("k", 1);
+  query.set("limit", 1);
   query.set("offset", at);
   query.set("explain", "true");
   const { release, hits: [hit] } = await search(query, mine.photo, options);
@@ -129,7 +129,7 @@ async function byPhotoAlone(mine, options) {
   const query = filters.toQuery({ ...filters.none(), categories, min, max });
   // The answer is photos, and a listing may have many: more are asked for than are shown.
   for (let k = Math.min(MOST, 2 * mine.wanted); ; k = Math.min(MOST, 2 * k)) {
-    query.set("k", k);
+    query.set("limit", k);
     const { hits: photos } = await predict("similar_images", mine.photo, query, options);
     const itself = photos.find((hit) => hit.image_id === mine.like);
     const listings = onceEach(photos, itself?.product_id);

@@ -5,7 +5,7 @@ const here = new URL(".", location.href).href;
 find("curl").textContent = [
   `curl -F image=@photo.jpg ${here}predict/image`,
   `curl -F image=@photo.jpg ${here}predict/feature_embedding`,
-  `curl -F image=@photo.jpg "${here}predict/similar_images?k=10&max_price=50"`,
+  `curl -F image=@photo.jpg "${here}predict/similar_images?limit=10&max_price=50"`,
   `curl "${here}search?q=oak+table&near=Leeds&radius_km=25&explain=true"`,
   `curl -F image=@photo.jpg "${here}search?q=but+in+red"`,
 ].join("\n");

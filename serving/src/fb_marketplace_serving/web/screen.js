@@ -98,7 +98,7 @@ function showSort({ sort: by, filters: { near } }) {
   const nearest = sort.querySelector("[value=distance]");
   nearest.disabled = !near;
   nearest.textContent = near ? "nearest first" : "nearest (needs a town)";
-  sort.value = by === "distance" && !near ? "best" : by;
+  sort.value = by === "distance" && !near ? "relevance" : by;
 }
 
 let shown = null;
@@ -163,7 +163,7 @@ function countOfPhotos({ hits: found, all }, set) {
   return `${counted(found.length)}${rest}${set ? " under these filters" : ""}, most alike first.`;
 }
 
-const ORDERS = { best: "best first", price: "cheapest first", price_down: "dearest first", distance: "nearest first" };
+const ORDERS = { relevance: "best first", price_asc: "cheapest first", price_desc: "dearest first", distance: "nearest first" };
 
 function countOfAll({ total, hits: found, answer, sort: by, words, photo: file, restarted }, set) {
   const again = restarted ? "The listings have changed since, and are shown from the start. " : "";
@@ -173,6 +173,6 @@ function countOfAll({ total, hits: found, answer, sort: by, words, photo: file, 
   }
   const folded = answer.listings - answer.total;
   const more = folded > 0 ? ` and ${folded.toLocaleString()} more of the same` : "";
-  const order = by === "best" && !words && !file ? "" : `, ${ORDERS[by]}`;
+  const order = by === "relevance" && !words && !file ? "" : `, ${ORDERS[by]}`;
   return `${again}${counted(total)}${more}${set ? " under these filters" : ""}${order}.`;
 }

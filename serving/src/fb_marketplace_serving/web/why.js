@@ -5,11 +5,11 @@ import { element } from "./listings.js";
 const FIRST = 12; // reasons with a bar of their own
 
 const SOURCES = {
-  words: "its words",
-  meaning: "what it means",
-  pictured: "what the words look like",
-  picture: "the photo",
-  both: "the photo and the words together",
+  bm25: "its words",
+  text: "what it means",
+  text_to_image: "what the words look like",
+  image: "the photo",
+  multimodal: "the photo and the words together",
 };
 
 const round = (value) => Math.round(value * 100) / 100;

@@ -124,7 +124,7 @@ def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dic
     means = {name: float(wide[name].to_numpy().mean()) for name in methods}
     best = max(sources, key=means.__getitem__, default=None)
     # Words alone are what a search began with.
-    against = [name for name in dict.fromkeys((FUSION, best, "words")) if name in means]
+    against = [name for name in dict.fromkeys((FUSION, best, "bm25")) if name in means]
     return {
         "methods": {name: _estimate(wide[name], groups, parameters) for name in methods},
         "best_source": best,

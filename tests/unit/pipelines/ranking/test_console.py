@@ -38,8 +38,8 @@ def told():
             },
             "searches": {
                 "title": measures(
-                    {"ranker": 0.8, "fusion": 0.6, "words": 0.7},
-                    {"fusion": (0.2, 1 / 3), "words": (0.1, 1 / 7)},
+                    {"ranker": 0.8, "fusion": 0.6, "bm25": 0.7},
+                    {"fusion": (0.2, 1 / 3), "bm25": (0.1, 1 / 7)},
                 ),
                 "photo": measures({"ranker": 0.5, "fusion": 0.0}, {"fusion": (0.5, None)}),
                 "all": measures({"ranker": 0.5, "fusion": 0.6}, {"fusion": (-0.1, -1 / 6)}),

@@ -17,7 +17,7 @@ from fb_marketplace_serving.search.candidates import CandidateSet
 from fb_marketplace_serving.search.ranker import Ranker
 from fb_marketplace_serving.search.ranking_features import FEATURES
 
-WORDS, DISTANCE = FEATURES.index("words_similarity"), FEATURES.index("distance_km")
+WORDS, DISTANCE = FEATURES.index("bm25_similarity"), FEATURES.index("distance_km")
 
 
 @pytest.fixture(autouse=True)

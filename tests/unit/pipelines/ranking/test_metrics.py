@@ -62,7 +62,7 @@ FOUR = {"grades": [0, 3, 1, 2], "available": [3, 2, 1, 1]}
 
 def test_each_method_puts_the_candidates_in_its_own_order():
     found = search(
-        "title", **FOUR, scores=[1, 4, 2, 3], ranks={"words": [1, 2, 3, 0], "meaning": [4, 3, 2, 1]}
+        "title", **FOUR, scores=[1, 4, 2, 3], ranks={"bm25": [1, 2, 3, 0], "text": [4, 3, 2, 1]}
     )
 
     measured = evaluate_queries([found], ByFirstFeature())
@@ -71,22 +71,22 @@ def test_each_method_puts_the_candidates_in_its_own_order():
     for method, gained in {
         "ranker": discounted(3, 2, 1, 0),
         "fusion": discounted(0, 3, 1, 2),
-        "words": discounted(0, 3, 1),
-        "meaning": discounted(2, 1, 3, 0),
+        "bm25": discounted(0, 3, 1),
+        "text": discounted(2, 1, 3, 0),
     }.items():
         assert value(measured, method, NDCG) == pytest.approx(gained / ideal)
-    assert set(measured["method"]) == {"ranker", "fusion", "chance", "words", "meaning"}
+    assert set(measured["method"]) == {"ranker", "fusion", "chance", "bm25", "text"}
 
 
 def test_a_source_that_does_not_find_the_listing_does_not_recall_it():
     found = search(
-        "title", **FOUR, scores=[1, 4, 2, 3], ranks={"words": [1, 0, 3, 2], "meaning": [4, 3, 2, 1]}
+        "title", **FOUR, scores=[1, 4, 2, 3], ranks={"bm25": [1, 0, 3, 2], "text": [4, 3, 2, 1]}
     )
 
     measured = evaluate_queries([found], ByFirstFeature())
 
-    assert value(measured, "words", RECALL) == 0
-    assert value(measured, "meaning", RECALL) == value(measured, "ranker", RECALL) == 1
+    assert value(measured, "bm25", RECALL) == 0
+    assert value(measured, "text", RECALL) == value(measured, "ranker", RECALL) == 1
 
 
 def test_only_the_first_ten_count():
@@ -95,15 +95,15 @@ def test_only_the_first_ten_count():
         "title",
         grades,
         scores=np.arange(11)[::-1],
-        ranks={"words": [11, *range(1, 10), 10], "meaning": range(1, 12)},
+        ranks={"bm25": [11, *range(1, 10), 10], "text": range(1, 12)},
         available=[10, 0, 0, 1],
     )
 
     measured = evaluate_queries([found], ByFirstFeature())
 
     assert value(measured, "ranker", RECALL) == value(measured, "ranker", NDCG) == 0
-    assert value(measured, "words", RECALL) == 1
-    assert value(measured, "words", NDCG) == pytest.approx(discounted(*[0] * 9, 3) / discounted(3))
+    assert value(measured, "bm25", RECALL) == 1
+    assert value(measured, "bm25", NDCG) == pytest.approx(discounted(*[0] * 9, 3) / discounted(3))
 
 
 def test_listings_of_one_family_are_one_hit():
@@ -112,7 +112,7 @@ def test_listings_of_one_family_are_one_hit():
         "title",
         grades,
         scores=np.arange(11)[::-1],
-        ranks={"words": range(1, 12)},
+        ranks={"bm25": range(1, 12)},
         available=[0, 1, 0, 1],
         families=families,
     )
@@ -125,7 +125,7 @@ def test_listings_of_one_family_are_one_hit():
 
 def test_chance_draws_anew_for_each_search_and_the_same_each_time():
     found = [
-        search("title", [0] * 19 + [3], range(20), {"words": range(1, 21)}, [19, 0, 0, 1])
+        search("title", [0] * 19 + [3], range(20), {"bm25": range(1, 21)}, [19, 0, 0, 1])
         for _ in range(100)
     ]
 
@@ -138,7 +138,7 @@ def test_chance_draws_anew_for_each_search_and_the_same_each_time():
 
 def test_who_asked_what_is_told_of_each_value():
     found = search(
-        "short", **FOUR, scores=[0] * 4, ranks={"words": [1] * 4}, product="q", group="h"
+        "short", **FOUR, scores=[0] * 4, ranks={"bm25": [1] * 4}, product="q", group="h"
     )
 
     measured = evaluate_queries([found], ByFirstFeature())
@@ -164,14 +164,14 @@ def two_kinds():
             "title",
             [3] + [0] * 19,
             scores=-at(ranker),
-            ranks={"words": at(words), "meaning": at(meaning)},
+            ranks={"bm25": at(words), "text": at(meaning)},
             available=[19, 0, 0, 1],
             product=f"p{number}",
             group=f"g{number}",
         )
 
     photo = search(
-        "photo", [3, 0], [2, 1], {"picture": [1, 2]}, [1, 0, 0, 1], product="p0", group="g0"
+        "photo", [3, 0], [2, 1], {"image": [1, 2]}, [1, 0, 0, 1], product="p0", group="g0"
     )
     found = [title(0, 1, 1, 3), title(1, 1, 7, 1), title(2, 3, 12, 7), photo]
     return evaluate_queries(found, ByFirstFeature())
@@ -189,22 +189,22 @@ def test_means_are_by_kind_and_in_all(two_kinds, measuring):
     assert ranker["all"]["groups"] == 3
     assert ranker["title"]["low"] < ranker["title"]["value"] < ranker["title"]["high"]
     recall = told["title"][RECALL]["methods"]
-    assert recall["words"]["value"] == pytest.approx(2 / 3, abs=1e-4)
-    assert recall["ranker"]["value"] == recall["meaning"]["value"] == 1
+    assert recall["bm25"]["value"] == pytest.approx(2 / 3, abs=1e-4)
+    assert recall["ranker"]["value"] == recall["text"]["value"] == 1
 
 
 def test_the_best_source_is_that_of_the_highest_mean(two_kinds, measuring):
     told = summarize_queries(two_kinds, measuring)["title"]
 
-    assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "meaning"
-    assert told[NDCG]["gains"].keys() == {"fusion", "meaning", "words"}
+    assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "text"
+    assert told[NDCG]["gains"].keys() == {"fusion", "text", "bm25"}
 
 
 def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
     told = summarize_queries(two_kinds, measuring)["title"][NDCG]
 
     ranker, meaning = (1 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1 / 3) / 3
-    gain = told["gains"]["meaning"]
+    gain = told["gains"]["text"]
     assert gain["value"] == pytest.approx(ranker - meaning, abs=1e-4)
     assert gain["share"] == pytest.approx(ranker / meaning - 1, abs=1e-4)
     # Each of the three gains something or nothing, and none loses.
@@ -218,10 +218,10 @@ def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kind
     assert told["all"][NDCG]["best_source"] is None
     assert told["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "chance"}
     assert told["all"][NDCG]["gains"].keys() == {"fusion"}
-    assert told["photo"][NDCG]["best_source"] == "picture"
+    assert told["photo"][NDCG]["best_source"] == "image"
     by_words = two_kinds[two_kinds["kind"] == "title"].assign(kind="short")
     asked_twice = pd.concat([two_kinds[two_kinds["kind"] == "title"], by_words])
-    assert summarize_queries(asked_twice, measuring)["all"][NDCG]["best_source"] == "meaning"
+    assert summarize_queries(asked_twice, measuring)["all"][NDCG]["best_source"] == "text"
 
 
 def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
@@ -230,13 +230,13 @@ def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
         "title",
         [0] * 10 + [3],
         scores=np.arange(11),
-        ranks={"words": range(1, 12)},
+        ranks={"bm25": range(1, 12)},
         available=[10, 0, 0, 1],
     )
 
     told = summarize_queries(evaluate_queries([found], ByFirstFeature()), measuring)["title"]
 
     for measure in (NDCG, RECALL):
-        for name in ("fusion", "words"):
+        for name in ("fusion", "bm25"):
             assert told[measure]["gains"][name]["value"] == 1
             assert told[measure]["gains"][name]["share"] is None

@@ -101,12 +101,12 @@ def test_every_kind_of_search_is_measured_once_by_each_method(measured):
     assert set(searches["kind"]) == set(KINDS)
     assert measured.metrics["searches"].keys() == {*KINDS, "all"}
     everywhere = {"ranker", "fusion", "chance"}
-    by_words, by_photo = {"words", "meaning", "pictured"}, {"picture"}
+    by_words, by_photo = {"bm25", "text", "text_to_image"}, {"image"}
     for kind, sources in {
         "title": by_words,
         "paraphrase": by_words,
         "photo": by_photo,
-        "both": by_words | by_photo | {"both"},
+        "both": by_words | by_photo | {"multimodal"},
     }.items():
         assert set(searches[searches["kind"] == kind]["method"]) == everywhere | sources
 

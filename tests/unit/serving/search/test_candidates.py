@@ -37,11 +37,11 @@ def likeness_of_photos(searched, query):
     """Cosines of all photos with what is asked of them, by source; by both it is the mean."""
     alike = {}
     if query.pictured is not None:
-        alike["pictured"] = likeness(searched.pictures, query.pictured)
+        alike["text_to_image"] = likeness(searched.pictures, query.pictured)
     if query.photo is not None:
-        alike["picture"] = likeness(searched.photos, query.photo)
+        alike["image"] = likeness(searched.photos, query.photo)
     if len(alike) > 1:
-        alike["both"] = (alike["pictured"] + alike["picture"]) / 2
+        alike["multimodal"] = (alike["text_to_image"] + alike["image"]) / 2
     return alike
 
 
@@ -50,13 +50,13 @@ def found_by_hand(searched, query, listings, rows, depth):
     owner = searched.catalogue.listing_of_row
     order, alike, best_row = {}, {}, {}
     if query.words:
-        alike["words"] = searched.words.scores(query.words)
-        there = [at for at in np.flatnonzero(listings) if alike["words"][at] > 0]
-        order["words"] = sorted(there, key=lambda at: (-alike["words"][at], at))
+        alike["bm25"] = searched.words.scores(query.words)
+        there = [at for at in np.flatnonzero(listings) if alike["bm25"][at] > 0]
+        order["bm25"] = sorted(there, key=lambda at: (-alike["bm25"][at], at))
     if query.meaning is not None:
-        alike["meaning"] = likeness(searched.texts, query.meaning)
-        order["meaning"] = sorted(
-            np.flatnonzero(listings), key=lambda at: (-alike["meaning"][at], at)
+        alike["text"] = likeness(searched.texts, query.meaning)
+        order["text"] = sorted(
+            np.flatnonzero(listings), key=lambda at: (-alike["text"][at], at)
         )
     for source, cosines in likeness_of_photos(searched, query).items():
         best_row = {}
@@ -69,9 +69,9 @@ def found_by_hand(searched, query, listings, rows, depth):
             ]
         )
         order[source] = list(best_row)
-    if "both" in order:
-        seen = {at for source in ("pictured", "picture") for at in order[source][:depth]}
-        order["both"] = sorted(seen, key=lambda at: (-alike["both"][at], at))
+    if "multimodal" in order:
+        seen = {at for source in ("text_to_image", "image") for at in order[source][:depth]}
+        order["multimodal"] = sorted(seen, key=lambda at: (-alike["multimodal"][at], at))
     return order, alike, best_row
 
 
@@ -142,7 +142,7 @@ def test_hidden_photos_are_neither_found_nor_shown(market):
         left = np.bincount(market.catalogue.listing_of_row[rows], minlength=len(market.catalogue))[
             pool.positions
         ]
-        for source in ("pictured", "picture", "both"):
+        for source in ("text_to_image", "image", "multimodal"):
             assert np.isnan(pool.similarity[source]).tolist() == (left == 0).tolist()
             assert (pool.rank[source] > 0).tolist() == (left > 0).tolist()
 
@@ -176,21 +176,21 @@ def test_words_alone_find_what_holds_them_and_show_the_first_photo(small):
 
 
 def test_equal_scores_are_in_the_order_of_positions(small):
-    assert collect_candidates(small, QueryVectors(words="red")).rank["words"].tolist() == [1, 2]
+    assert collect_candidates(small, QueryVectors(words="red")).rank["bm25"].tolist() == [1, 2]
     assert collect_candidates(small, QueryVectors(words="red"), depth=1).positions.tolist() == [0]
 
 
 def test_equally_like_photos_are_in_the_order_of_rows(small):
     pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 1, 1, 1)))
 
-    assert pool.rank["picture"].tolist() == [1, 2]
+    assert pool.rank["image"].tolist() == [1, 2]
     assert pool.row.tolist() == [0, 1]
 
 
 def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
     pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
 
-    assert pool.rank["picture"].tolist() == [1, 2]
+    assert pool.rank["image"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("photos", [5, 40])
@@ -208,7 +208,7 @@ def test_however_many_photos_stand_before_others_as_many_listings_are_found(phot
     for depth in range(1, 7):
         pool = collect_candidates(searched, QueryVectors(photo=vectors[0]), depth=depth)
 
-        assert pool.rank["picture"].tolist() == list(range(1, depth + 1))
+        assert pool.rank["image"].tolist() == list(range(1, depth + 1))
         assert pool.positions.tolist() == list(range(depth))
 
 
@@ -225,8 +225,8 @@ def test_a_listing_without_photos_is_like_no_photo(small):
     pool = collect_candidates(small, QueryVectors(words="lamp", photo=direction(PHOTO_SIZE, 1)))
 
     assert pool.positions.tolist() == [0, 1, 2]
-    assert np.isnan(pool.similarity["picture"]).tolist() == [False, False, True]
-    assert pool.rank["picture"].tolist() == [1, 2, 0]
+    assert np.isnan(pool.similarity["image"]).tolist() == [False, False, True]
+    assert pool.rank["image"].tolist() == [1, 2, 0]
     assert pool.row[2] == -1
 
 
@@ -235,8 +235,8 @@ def test_words_that_nobody_uses_find_by_meaning_alone(small):
         small, QueryVectors(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1))
     )
 
-    assert pool.rank["words"].tolist() == [0, 0, 0]
-    assert pool.rank["meaning"].tolist() == [3, 1, 2]
+    assert pool.rank["bm25"].tolist() == [0, 0, 0]
+    assert pool.rank["text"].tolist() == [3, 1, 2]
 
 
 def test_nothing_may_be_found_where_nothing_is_kept(small):
@@ -264,7 +264,7 @@ def test_photos_are_asked_of_an_index_without_any(small):
     )
 
     assert pool.positions.tolist() == [0, 1, 2]
-    assert np.isnan(pool.similarity["picture"]).all()
+    assert np.isnan(pool.similarity["image"]).all()
     assert pool.row.tolist() == [-1, -1, -1]
 
 
@@ -281,10 +281,10 @@ def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
 
     pool = collect_candidates(small, query)
 
-    assert pool.rank["pictured"].tolist() == pool.rank["picture"].tolist() == [1, 2]
-    assert pool.rank["both"].tolist() == [2, 1]
+    assert pool.rank["text_to_image"].tolist() == pool.rank["image"].tolist() == [1, 2]
+    assert pool.rank["multimodal"].tolist() == [2, 1]
     in_all = np.hypot(9, 10)
-    np.testing.assert_allclose(pool.similarity["both"], [5 / in_all, 9 / in_all], atol=1e-6)
+    np.testing.assert_allclose(pool.similarity["multimodal"], [5 / in_all, 9 / in_all], atol=1e-6)
 
 
 @pytest.mark.parametrize(("depth", "found"), [(1, ["p", "q"]), (2, ["p", "q", "u"])])
@@ -301,6 +301,6 @@ def test_both_rank_only_what_the_words_or_the_photo_find(depth, found):
     pool = collect_candidates(searched, QueryVectors(pictured=asked, photo=asked), depth=depth)
 
     assert [ids[place] for place in pool.positions] == found
-    by_both = np.argsort(np.where(pool.rank["both"], pool.rank["both"], 99), kind="stable")
+    by_both = np.argsort(np.where(pool.rank["multimodal"], pool.rank["multimodal"], 99), kind="stable")
     first = [found[place] for place in by_both[:depth]]
     assert first == {1: ["p"], 2: ["u", "p"]}[depth]

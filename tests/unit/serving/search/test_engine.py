@@ -21,7 +21,7 @@ from support.builders.small_market import (
 
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.engine import DEFAULT_DIVERSITY, SearchEngine
+from fb_marketplace_serving.search.engine import DIVERSITY_DEPTH, SearchEngine
 from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listing_store import ListingStore
 from fb_marketplace_serving.search.ranker import Ranker
@@ -157,9 +157,9 @@ def test_each_family_is_one_hit_and_its_best_listing_stands_for_it(market, searc
     random = np.random.default_rng(6)
     family = market.catalogue.facts.family
     folded = 0
-    for spread in (0.0, 0.4, 1.0):
+    for diversity in (0.0, 0.4, 1.0):
         for _ in range(20):
-            ranked = searcher.search(draw_query(random), spread=spread)
+            ranked = searcher.search(draw_query(random), diversity=diversity)
             scores = dict(
                 zip(
                     ranked.pool.positions.tolist(),
@@ -189,13 +189,13 @@ def test_the_best_score_stands_first_and_of_equals_the_lower_position(searcher):
 
 
 @pytest.mark.parametrize("query", [None, draw_query(np.random.default_rng(8), "both")])
-@pytest.mark.parametrize("sort", ["price", "price_down", "distance"])
+@pytest.mark.parametrize("sort", ["price_asc", "price_desc", "distance"])
 def test_sorted_by_a_number_those_without_it_stand_last(market, searcher, sort, query):
     near = GeoFilter(*LEEDS)
     number = market.catalogue.price
     if sort == "distance":
         number = market.catalogue.distances(near)
-    sign = -1 if sort == "price_down" else 1
+    sign = -1 if sort == "price_desc" else 1
 
     ranked = searcher.search(query, SearchFilters(near=near), sort)
 
@@ -221,7 +221,7 @@ def test_a_sort_finds_what_the_best_finds(searcher):
 
     best = searcher.search(query, asked)
 
-    for sort in ("price", "price_down", "distance"):
+    for sort in ("price_asc", "price_desc", "distance"):
         other = searcher.search(query, asked, sort)
         assert sorted(positions_of(other)) == sorted(positions_of(best))
         assert other.facets == best.facets
@@ -242,16 +242,16 @@ def test_without_a_query_a_listing_is_shown_by_its_first_photo(market, searcher)
         assert hit.row == (rows[0] if rows else -1)
 
 
-@pytest.mark.parametrize("spread", [0.0, 0.3])
-@pytest.mark.parametrize("sort", ["best", "price", "price_down", "distance"])
+@pytest.mark.parametrize("diversity", [0.0, 0.3])
+@pytest.mark.parametrize("sort", ["relevance", "price_asc", "price_desc", "distance"])
 @pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
-def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, spread):
+def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, diversity):
     query = kind and draw_query(np.random.default_rng(10), kind)
     asked = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
-    whole = searcher.search(query, asked, sort, spread).found
+    whole = searcher.search(query, asked, sort, diversity).found
 
     pages = [
-        searcher.search(query, asked, sort, spread).found[start : start + 7]
+        searcher.search(query, asked, sort, diversity).found[start : start + 7]
         for start in range(0, len(whole), 7)
     ]
 
@@ -262,12 +262,12 @@ def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, spread):
 def test_the_same_is_found_each_time_by_whoever_asks(market, ranker, searcher):
     random = np.random.default_rng(11)
     asked = [(draw_query(random), draw_filter(random)) for _ in range(40)]
-    once = [searcher.search(*each, spread=0.2).found for each in asked]
+    once = [searcher.search(*each, diversity=0.2).found for each in asked]
     again = SearchEngine(make_market().searched, ranker, LABELS)
 
     with ThreadPoolExecutor(4) as pool:
         for searching in (searcher, again):
-            found = pool.map(lambda each, of=searching: of.search(*each, spread=0.2).found, asked)
+            found = pool.map(lambda each, of=searching: of.search(*each, diversity=0.2).found, asked)
             assert list(found) == once
 
 
@@ -279,17 +279,17 @@ def likeness(market, ranked):
 def test_no_spread_is_the_order_of_the_ranker(searcher):
     query = draw_query(np.random.default_rng(12), "words")
 
-    assert searcher.search(query, spread=0.0).found == searcher.search(query).found
+    assert searcher.search(query, diversity=0.0).found == searcher.search(query).found
 
 
-@pytest.mark.parametrize("spread", [0.2, 0.7, 1.0])
-def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, searcher, spread):
+@pytest.mark.parametrize("diversity", [0.2, 0.7, 1.0])
+def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, searcher, diversity):
     random = np.random.default_rng(13)
     for _ in range(10):
         query = draw_query(random)
-        plain, spread_out = searcher.search(query), searcher.search(query, spread=spread)
+        plain, spread_out = searcher.search(query), searcher.search(query, diversity=diversity)
 
-        first = plain.found[:DEFAULT_DIVERSITY]
+        first = plain.found[:DIVERSITY_DEPTH]
         scores = np.array([hit.score for hit in first])
         worth = (scores - scores.min()) / np.ptp(scores)
         alike = likeness(market, plain)
@@ -300,14 +300,14 @@ def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, s
                 max(
                     left,
                     key=lambda place: (
-                        (1 - spread) * worth[place]
-                        - spread * max([0, *(alike[place, other] for other in order)]),
+                        (1 - diversity) * worth[place]
+                        - diversity * max([0, *(alike[place, other] for other in order)]),
                         -place,
                     ),
                 )
             )
         assert (
-            spread_out.found == [first[place] for place in order] + plain.found[DEFAULT_DIVERSITY:]
+            spread_out.found == [first[place] for place in order] + plain.found[DIVERSITY_DEPTH:]
         )
         assert spread_out.found[0] == plain.found[0]
         assert spread_out.facets == plain.facets
@@ -330,16 +330,16 @@ def test_the_most_spread_puts_what_is_unlike_the_first_second():
     searching = SearchEngine(searched, ByWords(), LABELS)
 
     assert leaders(searching.search(QueryVectors(words="oak"))) == [0, 1, 2, 3, 4]
-    assert leaders(searching.search(QueryVectors(words="oak"), spread=1.0)) == [0, 2, 3, 4, 1]
-    assert leaders(searching.search(QueryVectors(words="oak"), spread=0.5)) == [0, 2, 3, 4, 1]
-    assert leaders(searching.search(QueryVectors(words="oak"), spread=0.1)) == [0, 1, 2, 3, 4]
+    assert leaders(searching.search(QueryVectors(words="oak"), diversity=1.0)) == [0, 2, 3, 4, 1]
+    assert leaders(searching.search(QueryVectors(words="oak"), diversity=0.5)) == [0, 2, 3, 4, 1]
+    assert leaders(searching.search(QueryVectors(words="oak"), diversity=0.1)) == [0, 1, 2, 3, 4]
 
 
 def test_only_the_best_are_spread_out(searcher):
     query = draw_query(np.random.default_rng(14), "both")
 
-    assert searcher.search(query, sort="price", spread=1.0).found == (
-        searcher.search(query, sort="price").found
+    assert searcher.search(query, sort="price_asc", diversity=1.0).found == (
+        searcher.search(query, sort="price_asc").found
     )
 
 
@@ -347,15 +347,15 @@ def test_only_the_best_are_spread_out(searcher):
     "query",
     [None, *(draw_query(np.random.default_rng(15), kind) for kind in ("words", "photo", "both"))],
 )
-@pytest.mark.parametrize("spread", [0.0, 0.5])
-def test_where_nothing_is_kept_nothing_is_found(searcher, query, spread):
-    ranked = searcher.search(query, SearchFilters(min_price=1e9), spread=spread)
+@pytest.mark.parametrize("diversity", [0.0, 0.5])
+def test_where_nothing_is_kept_nothing_is_found(searcher, query, diversity):
+    ranked = searcher.search(query, SearchFilters(min_price=1e9), diversity=diversity)
 
     assert (ranked.found, ranked.listings, ranked.facets.categories) == ([], 0, [])
 
 
 def test_words_that_nobody_uses_find_nothing(searcher):
-    assert searcher.search(QueryVectors(words="zebra"), spread=0.5).found == []
+    assert searcher.search(QueryVectors(words="zebra"), diversity=0.5).found == []
 
 
 def test_distance_is_of_a_place(searcher):

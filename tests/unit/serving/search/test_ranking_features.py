@@ -59,10 +59,10 @@ def catalogue():
 POOL = CandidateSet(
     positions=np.array([0, 1, 2, 4]),
     similarity={
-        "words": np.array([4, 0, 1, 2], np.float32),
-        "picture": np.array([0.5, np.nan, 0.25, np.nan], np.float32),
+        "bm25": np.array([4, 0, 1, 2], np.float32),
+        "image": np.array([0.5, np.nan, 0.25, np.nan], np.float32),
     },
-    rank={"words": np.array([1, 0, 3, 2], np.int32), "picture": np.array([1, 0, 2, 0], np.int32)},
+    rank={"bm25": np.array([1, 0, 3, 2], np.int32), "image": np.array([1, 0, 2, 0], np.int32)},
     fused=np.array([0.4, 0.1, 0.3, 0.2]),
     row=np.array([0, -1, 1, -1]),
 )
@@ -83,11 +83,11 @@ def test_each_feature_is_what_its_name_says(catalogue):
     nothing = [np.nan] * 4
     middle = 25.0  # of the prices 10 and 40: none and nothing are no prices
     expected = {
-        "words_similarity": [4, 0, 1, 2],
-        "picture_similarity": [0.5, np.nan, 0.25, np.nan],
-        "words_reciprocal_rank": [1, 0, 1 / 3, 1 / 2],
-        "picture_reciprocal_rank": [1, 0, 1 / 2, 0],
-        "words_share_of_best": [1, 0, 0.25, 0.5],
+        "bm25_similarity": [4, 0, 1, 2],
+        "image_similarity": [0.5, np.nan, 0.25, np.nan],
+        "bm25_reciprocal_rank": [1, 0, 1 / 3, 1 / 2],
+        "image_reciprocal_rank": [1, 0, 1 / 2, 0],
+        "bm25_share_of_best": [1, 0, 0.25, 0.5],
         "fused": [0.4, 0.1, 0.3, 0.2],
         "photo_category": [0.7, 0.7, 0.2, 0.7],
         "voted_category": [(0.1 + 0.2) / 0.6, (0.4 + 0.2) / 0.9, 0, (0.4 + 0.1) / 0.8],
@@ -100,7 +100,7 @@ def test_each_feature_is_what_its_name_says(catalogue):
         "description_words": [12, 0, 7, 3],
         "query_words": [3, 3, 3, 3],
     }
-    for source in ("meaning", "pictured", "both"):
+    for source in ("text", "text_to_image", "multimodal"):
         expected |= {f"{source}_similarity": nothing, f"{source}_reciprocal_rank": nothing}
     assert expected.keys() == set(FEATURES)
     for name in FEATURES:
@@ -112,7 +112,7 @@ def test_what_was_not_asked_is_not_known(catalogue):
 
     found = told(pool, QueryVectors(), catalogue)
 
-    asked = [*(f"{source}_similarity" for source in SOURCES), "words_share_of_best"]
+    asked = [*(f"{source}_similarity" for source in SOURCES), "bm25_share_of_best"]
     asked += [*(f"{source}_reciprocal_rank" for source in SOURCES), "photo_category", "distance_km"]
     for name in asked:
         assert np.isnan(found[name]).all(), name
@@ -138,8 +138,8 @@ def test_a_category_that_the_photo_is_never_of_is_improbable(catalogue):
 def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
     pool = CandidateSet(
         np.array([0]),
-        {"words": np.array([1], np.float32)},
-        {"words": np.array([1], np.int32)},
+        {"bm25": np.array([1], np.float32)},
+        {"bm25": np.array([1], np.int32)},
         np.array([1 / 61]),
         np.array([0]),
     )

@@ -16,11 +16,11 @@ def client(release):
     return TestClient(create_app(release, Settings()))
 
 
-@pytest.mark.parametrize("k", ["0", "101", "many"])
-def test_k_out_of_range_is_told_with_what_was_found(client, paint, k):
-    body = problem(send(client, f"/predict/similar_images?k={k}", paint()), 422)
+@pytest.mark.parametrize("limit", ["0", "101", "many"])
+def test_similar_images_limit_out_of_range_gives_422(client, paint, limit):
+    body = problem(send(client, f"/predict/similar_images?limit={limit}", paint()), 422)
 
-    assert f"query.k = '{k}'" in body["detail"]
+    assert f"query.limit = '{limit}'" in body["detail"]
 
 
 @pytest.mark.parametrize("path", PREDICTIONS)

@@ -37,7 +37,7 @@ def test_deleted_and_changed_listings_are_right_everywhere_after_the_next_run(
         until(lambda: client.get("/healthcheck").json()["release"] == "v2")
 
         # Hits.
-        for asked in ({}, {"q": "blue lamp"}, {"q": "oak table"}, {"sort": "price"}):
+        for asked in ({}, {"q": "blue lamp"}, {"q": "oak table"}, {"sort": "price_asc"}):
             body = ask(client, **asked)
             hits = {hit["product_id"]: hit for hit in body["hits"]}
             assert body["release"] == "v2"
@@ -54,7 +54,7 @@ def test_deleted_and_changed_listings_are_right_everywhere_after_the_next_run(
         by_words = {
             hit["product_id"]
             for hit in ask(client, q="oak lamp pine")["hits"]
-            if any(place["source"] == "words" for place in hit["places"])
+            if any(place["source"] == "bm25" for place in hit["places"])
         }
         assert by_words == {"p-plain", "p-table"}
         by_photo = send(client, canonical_photos["img-green"])["hits"]

@@ -132,7 +132,7 @@ def attach_search_id(
             radius_km=asked.radius_km,
             has_photo=asked.has_photo,
             sort=asked.sort,
-            spread=asked.spread,
+            diversity=asked.diversity,
         ),
         offset=asked.offset,
         shown=[hit.product_id for hit in answer.hits],

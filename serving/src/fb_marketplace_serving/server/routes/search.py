@@ -39,7 +39,7 @@ def _request(
     q: Annotated[
         str, Query(max_length=LONGEST, description="words; all listings where nothing is asked")
     ] = "",
-    k: Annotated[int, Query(ge=1, le=100, description="how many")] = 20,
+    limit: Annotated[int, Query(ge=1, le=100, description="Number of hits.")] = 20,
     offset: Annotated[int, Query(ge=0, le=100_000, description="hits to leave out")] = 0,
     category: Annotated[
         list[str] | None,
@@ -52,16 +52,16 @@ def _request(
         float | None, Query(gt=0, allow_inf_nan=False, description="around `near`")
     ] = None,
     has_photo: Annotated[bool | None, Query()] = None,
-    sort: Annotated[Sort, Query(description="`distance` needs `near`")] = "best",
-    spread: Annotated[
+    sort: Annotated[Sort, Query(description="`distance` needs `near`")] = "relevance",
+    diversity: Annotated[
         float,
-        Query(ge=0, le=1, description="how much likeness to what stands above counts against"),
+        Query(ge=0, le=1, description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR)."),
     ] = 0.0,
     explain: Annotated[bool, Query(description="take each score apart")] = False,
 ) -> SearchRequest:
     return SearchRequest(
         words=q.strip(),
-        k=k,
+        limit=limit,
         offset=offset,
         categories=tuple(category or ()),
         min_price=min_price,
@@ -70,7 +70,7 @@ def _request(
         radius_km=radius_km,
         has_photo=has_photo,
         sort=sort,
-        spread=spread,
+        diversity=diversity,
         explain=explain,
     )
 

@@ -4,6 +4,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
+from fb_marketplace_serving.search.candidates import Source
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
 
 _TYPICAL: Final[dict[str, Any]] = {"low": 35.0, "high": 80.0, "alike": ["5f6a7b8c"]}
@@ -12,9 +13,9 @@ _NOTE: Final[dict[str, Any]] = {
     "text": "Its photo also stands in another listing, in York, at 60.00 GBP.",
     "products": ["6a7b8c9d"],
 }
-_PLACE: Final[dict[str, Any]] = {"source": "words", "rank": 1, "similarity": 7.4}
+_PLACE: Final[dict[str, Any]] = {"source": "bm25", "rank": 1, "similarity": 7.4}
 _REASON: Final[dict[str, Any]] = {
-    "feature": "words_similarity",
+    "feature": "bm25_similarity",
     "says": "holds the words",
     "value": 7.4,
     "adds": 0.9,
@@ -63,7 +64,7 @@ class CandidateSource(BaseModel):
 
     model_config = with_example(**_PLACE)
 
-    source: Literal["words", "meaning", "pictured", "picture", "both"]
+    source: Source
     rank: int = Field(ge=1, description="among what that source found")
     similarity: float | None = Field(
         description="cosine; of words, the sum of BM25; null where the listing has no photo"

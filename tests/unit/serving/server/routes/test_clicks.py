@@ -77,9 +77,9 @@ def test_an_empty_setting_is_none():
 
 def test_a_search_by_words_is_written_with_what_was_asked_and_shown(start, folder):
     client = start()
-    asked = {"q": " red chair ", "k": 2, "offset": 1, "max_price": 500, "near": "Leeds"}
+    asked = {"q": " red chair ", "limit": 2, "offset": 1, "max_price": 500, "near": "Leeds"}
     body = ask(
-        client, **asked, radius_km=100, category=["Home & Garden"], sort="price", has_photo=True
+        client, **asked, radius_km=100, category=["Home & Garden"], sort="price_asc", has_photo=True
     )
     stop(client)
 
@@ -93,8 +93,8 @@ def test_a_search_by_words_is_written_with_what_was_asked_and_shown(start, folde
         "near": "Leeds",
         "radius_km": 100.0,
         "has_photo": True,
-        "sort": "price",
-        "spread": 0.0,
+        "sort": "price_asc",
+        "diversity": 0.0,
     }
     assert line.shown == [hit["product_id"] for hit in body["hits"]]
     assert line.shown

@@ -122,7 +122,7 @@ def test_the_score_is_the_cosine(client, release, canonical_photos):
 
 
 def test_similar_images_gives_k_hits(client, paint):
-    assert len(send(client, "/predict/similar_images?k=2", paint()).json()["hits"]) == 2
+    assert len(send(client, "/predict/similar_images?limit=2", paint()).json()["hits"]) == 2
 
 
 def found(client, photo, query):

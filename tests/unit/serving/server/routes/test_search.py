@@ -22,7 +22,7 @@ def test_words_find_the_listing_that_holds_them(client):
         product: place["rank"]
         for product, told in places.items()
         for place in told
-        if place["source"] == "words"
+        if place["source"] == "bm25"
     }
     assert by_words == {"p-lamp": 1, "p-bike": 2}
 
@@ -52,7 +52,7 @@ def test_hits_stand_by_their_score_the_best_first(client):
 def test_a_hit_is_placed_by_the_sources_that_found_it(client):
     hits = ask(client, q="red chair")["hits"]
 
-    for source in ("words", "meaning", "pictured"):
+    for source in ("bm25", "text", "text_to_image"):
         ranked = [
             (place["rank"], place["similarity"])
             for hit in hits
@@ -63,7 +63,7 @@ def test_a_hit_is_placed_by_the_sources_that_found_it(client):
         similarities = [similarity for _, similarity in sorted(ranked)]
         assert similarities == sorted(similarities, reverse=True), source
     plain = next(hit for hit in hits if hit["product_id"] == "p-plain")
-    assert "pictured" not in {place["source"] for place in plain["places"]}
+    assert "text_to_image" not in {place["source"] for place in plain["places"]}
 
 
 def test_without_words_all_listings_are_found(client):
@@ -93,7 +93,7 @@ def test_listings_that_show_the_same_are_folded_under_the_one_that_leads(client)
     assert set(map(tuple, hits.values())) == {()}
 
 
-@pytest.mark.parametrize("asked", [{}, {"sort": "price"}, {"spread": 0.7}, {"near": "Leeds"}])
+@pytest.mark.parametrize("asked", [{}, {"sort": "price_asc"}, {"diversity": 0.7}, {"near": "Leeds"}])
 def test_an_explanation_adds_up_to_the_score(client, asked):
     hits = ask(client, q="old oak table", explain=True, **asked)["hits"]
 
@@ -110,7 +110,7 @@ def test_an_explanation_takes_the_words_apart(client):
     words = hits["p-plain"]["why"]["words"]
     assert words.keys() == {"old", "oak"}
     bm25 = next(
-        place["similarity"] for place in hits["p-plain"]["places"] if place["source"] == "words"
+        place["similarity"] for place in hits["p-plain"]["places"] if place["source"] == "bm25"
     )
     assert sum(words.values()) == pytest.approx(bm25, abs=1e-5)
     assert hits["p-table"]["why"]["words"].keys() == {"oak"}
@@ -146,14 +146,14 @@ def test_a_photo_finds_the_listing_that_shows_it(client, canonical_photos):
     (by_photo,) = [
         hit
         for hit in body["hits"]
-        if {"source": "picture", "rank": 1} in [
+        if {"source": "image", "rank": 1} in [
             {name: place[name] for name in ("source", "rank")} for place in hit["places"]
         ]
     ]  # fmt: skip
     assert by_photo["product_id"] == "p-lamp"
     assert by_photo["image_id"] == "img-blue"
     assert by_photo["places"][0]["similarity"] == pytest.approx(1, abs=1e-5)
-    assert {place["source"] for hit in body["hits"] for place in hit["places"]} == {"picture"}
+    assert {place["source"] for hit in body["hits"] for place in hit["places"]} == {"image"}
     assert "p-plain" not in {hit["product_id"] for hit in body["hits"]}
 
 
@@ -161,7 +161,7 @@ def test_a_photo_and_words_are_searched_for_together(client, canonical_photos):
     body = send(client, canonical_photos["img-red"], q="blue", explain=True)
 
     sources = {place["source"] for hit in body["hits"] for place in hit["places"]}
-    assert sources == {"words", "meaning", "pictured", "picture", "both"}
+    assert sources == {"bm25", "text", "text_to_image", "image", "multimodal"}
     for hit in body["hits"]:
         total = hit["why"]["base"] + sum(reason["adds"] for reason in hit["why"]["reasons"])
         assert total == pytest.approx(hit["score"], abs=1e-6)
@@ -172,7 +172,7 @@ def test_a_search_by_photo_is_filtered_and_paged(client, canonical_photos):
     asked = {"category": "Home & Garden", "max_price": 100}
 
     whole = send(client, red, **asked)
-    pages = [send(client, red, k=1, offset=offset, **asked) for offset in range(3)]
+    pages = [send(client, red, limit=1, offset=offset, **asked) for offset in range(3)]
 
     assert {hit["product_id"] for hit in whole["hits"]} == {"p-chair", "p-old", "p-table"}
     assert [page["hits"][0] for page in pages] == whole["hits"]

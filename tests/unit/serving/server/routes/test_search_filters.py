@@ -91,15 +91,15 @@ def test_a_distance_without_a_place_is_refused(client, asked):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"k": 0}, "query.k"),
-        ({"k": 101}, "query.k"),
+        ({"limit": 0}, "query.limit"),
+        ({"limit": 101}, "query.limit"),
         ({"offset": -1}, "query.offset"),
         ({"radius_km": 0, "near": "Leeds"}, "query.radius_km"),
         ({"radius_km": "nan", "near": "Leeds"}, "query.radius_km"),
         ({"min_price": -1}, "query.min_price"),
         ({"max_price": "inf"}, "query.max_price"),
         ({"sort": "cheapest"}, "query.sort"),
-        ({"spread": 1.5}, "query.spread"),
+        ({"diversity": 1.5}, "query.diversity"),
         ({"q": "a" * 201}, "query.q"),
         ({"near": "a" * 201}, "query.near"),
         ({"has_photo": "maybe"}, "query.has_photo"),
@@ -111,8 +111,8 @@ def test_what_cannot_be_asked_is_told_with_what_was_found(client, asked, said):
 
 @pytest.mark.parametrize("words", ["", "red chair"])
 def test_hits_may_be_sorted_by_price(client, words):
-    up = [hit["price"] for hit in ask(client, q=words, sort="price")["hits"]]
-    down = [hit["price"] for hit in ask(client, q=words, sort="price_down")["hits"]]
+    up = [hit["price"] for hit in ask(client, q=words, sort="price_asc")["hits"]]
+    down = [hit["price"] for hit in ask(client, q=words, sort="price_desc")["hits"]]
 
     assert up == [10, 20.5, 20.5, 45, 1000, None]
     assert down == [1000, 45, 20.5, 20.5, 12, None]
@@ -129,12 +129,13 @@ def test_hits_may_be_sorted_by_distance(client, words):
     assert told[-1] is None
 
 
-@pytest.mark.parametrize("asked", [{}, {"sort": "price"}, {"spread": 0.5}])
+@pytest.mark.parametrize("asked", [{}, {"sort": "price_asc"}, {"diversity": 0.5}])
 @pytest.mark.parametrize("words", ["", "red chair"])
-@pytest.mark.parametrize("k", [1, 4, 100])
-def test_pages_hold_each_hit_once_and_in_the_order_of_one_page(client, asked, words, k):
-    whole = ask(client, q=words, k=100, **asked)
-    pages = [ask(client, q=words, k=k, offset=offset, **asked) for offset in range(0, 6 + k, k)]
+@pytest.mark.parametrize("limit", [1, 4, 100])
+def test_pages_hold_each_hit_once_and_in_the_order_of_one_page(client, asked, words, limit):
+    whole = ask(client, q=words, limit=100, **asked)
+    starts = range(0, 6 + limit, limit)
+    pages = [ask(client, q=words, limit=limit, offset=start, **asked) for start in starts]
 
     assert [hit for page in pages for hit in page["hits"]] == whole["hits"]
     assert {page["total"] for page in pages} == {whole["total"]} == {len(whole["hits"])}
@@ -144,7 +145,7 @@ def test_pages_hold_each_hit_once_and_in_the_order_of_one_page(client, asked, wo
 
 
 def test_facets_count_all_that_was_found_not_only_the_page(client):
-    body = ask(client, k=1)
+    body = ask(client, limit=1)
 
     counts = {each["path"]: each["count"] for each in body["categories"]}
     assert counts == {"Home & Garden": 6, "Sport": 1}
@@ -165,7 +166,7 @@ def test_facets_are_of_the_parts_below_the_category_that_was_asked_for(client):
 
 
 def test_spread_keeps_the_best_and_all_hits_and_brings_others_forward(client):
-    best, spread = found(client, q="red chair"), found(client, q="red chair", spread=1)
+    best, spread = found(client, q="red chair"), found(client, q="red chair", diversity=1)
 
     assert spread[0] == best[0]
     assert Counter(spread) == Counter(best)
