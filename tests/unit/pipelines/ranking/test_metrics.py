@@ -137,9 +137,7 @@ def test_chance_draws_anew_for_each_search_and_the_same_each_time():
 
 
 def test_who_asked_what_is_told_of_each_value():
-    found = search(
-        "short", **FOUR, scores=[0] * 4, ranks={"bm25": [1] * 4}, product="q", group="h"
-    )
+    found = search("short", **FOUR, scores=[0] * 4, ranks={"bm25": [1] * 4}, product="q", group="h")
 
     measured = evaluate_queries([found], ByFirstFeature())
 

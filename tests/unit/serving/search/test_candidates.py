@@ -55,9 +55,7 @@ def found_by_hand(searched, query, listings, rows, depth):
         order["bm25"] = sorted(there, key=lambda at: (-alike["bm25"][at], at))
     if query.meaning is not None:
         alike["text"] = likeness(searched.texts, query.meaning)
-        order["text"] = sorted(
-            np.flatnonzero(listings), key=lambda at: (-alike["text"][at], at)
-        )
+        order["text"] = sorted(np.flatnonzero(listings), key=lambda at: (-alike["text"][at], at))
     for source, cosines in likeness_of_photos(searched, query).items():
         best_row = {}
         for row in sorted(np.flatnonzero(rows), key=lambda row: (-cosines[row], row)):
@@ -301,6 +299,8 @@ def test_both_rank_only_what_the_words_or_the_photo_find(depth, found):
     pool = collect_candidates(searched, QueryVectors(pictured=asked, photo=asked), depth=depth)
 
     assert [ids[place] for place in pool.positions] == found
-    by_both = np.argsort(np.where(pool.rank["multimodal"], pool.rank["multimodal"], 99), kind="stable")
+    by_both = np.argsort(
+        np.where(pool.rank["multimodal"], pool.rank["multimodal"], 99), kind="stable"
+    )
     first = [found[place] for place in by_both[:depth]]
     assert first == {1: ["p"], 2: ["u", "p"]}[depth]

@@ -267,7 +267,9 @@ def test_the_same_is_found_each_time_by_whoever_asks(market, ranker, searcher):
 
     with ThreadPoolExecutor(4) as pool:
         for searching in (searcher, again):
-            found = pool.map(lambda each, of=searching: of.search(*each, diversity=0.2).found, asked)
+            found = pool.map(
+                lambda each, of=searching: of.search(*each, diversity=0.2).found, asked
+            )
             assert list(found) == once
 
 
@@ -306,9 +308,7 @@ def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, s
                     ),
                 )
             )
-        assert (
-            spread_out.found == [first[place] for place in order] + plain.found[DIVERSITY_DEPTH:]
-        )
+        assert spread_out.found == [first[place] for place in order] + plain.found[DIVERSITY_DEPTH:]
         assert spread_out.found[0] == plain.found[0]
         assert spread_out.facets == plain.facets
 

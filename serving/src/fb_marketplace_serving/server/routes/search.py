@@ -55,7 +55,11 @@ def _request(
     sort: Annotated[Sort, Query(description="`distance` needs `near`")] = "relevance",
     diversity: Annotated[
         float,
-        Query(ge=0, le=1, description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR)."),
+        Query(
+            ge=0,
+            le=1,
+            description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR).",
+        ),
     ] = 0.0,
     explain: Annotated[bool, Query(description="take each score apart")] = False,
 ) -> SearchRequest:

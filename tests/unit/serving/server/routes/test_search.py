@@ -93,7 +93,9 @@ def test_listings_that_show_the_same_are_folded_under_the_one_that_leads(client)
     assert set(map(tuple, hits.values())) == {()}
 
 
-@pytest.mark.parametrize("asked", [{}, {"sort": "price_asc"}, {"diversity": 0.7}, {"near": "Leeds"}])
+@pytest.mark.parametrize(
+    "asked", [{}, {"sort": "price_asc"}, {"diversity": 0.7}, {"near": "Leeds"}]
+)
 def test_an_explanation_adds_up_to_the_score(client, asked):
     hits = ask(client, q="old oak table", explain=True, **asked)["hits"]
 
