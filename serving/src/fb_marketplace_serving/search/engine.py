@@ -96,8 +96,8 @@ class SearchEngine:
             asked: what they have to be.
             sort: the order: by the ranker; by price, cheapest or dearest first; by distance. Of equals the
                 better, then the lower position leads, so that pages do not shift.
-            diversity: from 0, the ranker's order, to 1: how much likeness to what stands above counts against
-                a listing (maximal marginal relevance; Carbonell & Goldstein, 1998).
+            diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits (maximal
+                marginal relevance; Carbonell & Goldstein, 1998).
             depth: listings that each source finds.
             timed: times a stage.
 
