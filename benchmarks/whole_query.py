@@ -40,7 +40,7 @@ from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listing_features import ListingFeatures
 from fb_marketplace_serving.search.listing_store import ListingStore
 
-PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_ranking.yml"
+PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_text.yml"
 CLIENTS, THREADS = 16, 2
 ASKED = 25  # searches of a client
 ALONE = 100  # searches of one thread

@@ -84,9 +84,9 @@ def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
     """Say which kinds are tried on so many vectors, the preferred first: exact, small, soon built."""
     if parameters.kind != "auto":
         return [parameters.kind]
-    if count <= parameters.flat_up_to:
+    if count <= parameters.flat_max_vectors:
         return ["flat"]
-    graph: list[Kind] = ["hnsw"] if count <= parameters.hnsw_up_to else []
+    graph: list[Kind] = ["hnsw"] if count <= parameters.hnsw_max_vectors else []
     return ["flat", "ivf_rabitq", "ivf_sq8", *graph]
 
 

@@ -1,6 +1,7 @@
 """Parameters of the indexing pipeline."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,21 +9,28 @@ from fb_marketplace.parameters.base import Count, Parameters
 
 
 class IndexParameters(Parameters):
-    """The kind of index, and how much of what is nearest it has to find."""
+    """The kind of index and its required recall."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "flat_up_to": "flat_max_vectors",
+        "hnsw_up_to": "hnsw_max_vectors",
+    }
 
     kind: Literal["auto", "flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
-    recall: Annotated[float, Field(gt=0, le=1, description="of the ten nearest, the share found")]
-    queries: Annotated[int, Field(ge=2, description="that the recall is measured on")]
-    flat_up_to: Annotated[int, Field(ge=0, description="vectors; so few are always flat")]
-    hnsw_up_to: Annotated[int, Field(ge=0, description="vectors; of more no graph is tried")]
+    recall: Annotated[float, Field(gt=0, le=1, description="required Recall@10")]
+    queries: Annotated[int, Field(ge=2, description="for measuring the recall")]
+    flat_max_vectors: Annotated[int, Field(ge=0, description="auto is flat up to this number")]
+    hnsw_max_vectors: Annotated[int, Field(ge=0, description="auto tries hnsw up to this number")]
     rows_per_part: Count
     seed: Annotated[int, Field(ge=0)]
 
 
 class RetrievalParameters(Parameters):
-    """How the search is measured and shown."""
+    """Evaluation of photo retrieval."""
 
-    pixels_side: Literal[8, 16, 32, 64]
+    renamed: ClassVar[Mapping[str, str]] = {"pixels_side": "thumbnail_size"}
+
+    thumbnail_size: Literal[8, 16, 32, 64]
     sheet_queries: Annotated[int, Field(ge=2, description="half of them found, half missed")]
     sheet_hits: Annotated[int, Field(ge=1, le=10)]
     bootstrap_samples: Count

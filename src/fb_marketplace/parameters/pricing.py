@@ -1,6 +1,7 @@
-"""Typed parameters of typical prices and notes; see :mod:`fb_marketplace.parameters.cleaning`."""
+"""Parameters of the pricing pipeline."""
 
-from typing import Annotated, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
@@ -8,27 +9,38 @@ from fb_marketplace.parameters.base import Count, Parameters, Share
 
 
 class PricingParameters(Parameters):
-    """What alike listings ask, and what is noted of a price."""
+    """Price intervals from comparable listings, and price insights."""
 
-    coverage: Annotated[float, Field(gt=0, lt=1, description="of what is typical")]
-    neighbours: Annotated[tuple[Count, ...], Field(min_length=1, description="to choose from")]
+    renamed: ClassVar[Mapping[str, str]] = {
+        "neighbours": "neighbors",
+        "same_path": "same_path_bonus",
+        "least_similarity": "min_similarity",
+        "least_alike": "min_neighbors",
+        "least_spread": "min_spread",
+        "shown_alike": "max_evidence",
+        "unusual_factor": "outlier_factor",
+        "most_photo_notes": "max_photo_matches",
+    }
+
+    coverage: Annotated[float, Field(gt=0, lt=1, description="share of prices in an interval")]
+    neighbors: Annotated[tuple[Count, ...], Field(min_length=1, description="to choose from")]
     temperature: Annotated[float, Field(gt=0, description="of weights, in cosines")]
-    same_path: Annotated[float, Field(ge=0, description="added to the cosine")]
-    least_similarity: Share
-    least_alike: Count
-    least_spread: Annotated[float, Field(gt=0, description="added, in logarithms of the price")]
-    shown_alike: Annotated[int, Field(ge=0)]
-    unusual_factor: Annotated[float, Field(ge=1)]
-    most_photo_notes: Annotated[int, Field(ge=0)]
+    same_path_bonus: Annotated[float, Field(ge=0, description="added to the cosine")]
+    min_similarity: Share
+    min_neighbors: Count
+    min_spread: Annotated[float, Field(gt=0, description="added, in logarithms of the price")]
+    max_evidence: Annotated[int, Field(ge=0)]
+    outlier_factor: Annotated[float, Field(ge=1)]
+    max_photo_matches: Annotated[int, Field(ge=0)]
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _enough_are_looked_at(self) -> Self:
-        if min(self.neighbours) < self.least_alike:
+    def _check_neighbors(self) -> Self:
+        if min(self.neighbors) < self.min_neighbors:
             raise ValueError(
-                f"neighbours names {min(self.neighbours)}; expected each to be at least least_alike, "
-                f"{self.least_alike}"
+                f"neighbors contains {min(self.neighbors)}; each must be at least min_neighbors, "
+                f"{self.min_neighbors}"
             )
         return self

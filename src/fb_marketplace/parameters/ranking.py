@@ -1,6 +1,7 @@
-"""Typed parameters of the pipeline ``ranking``; see :mod:`fb_marketplace.parameters.cleaning`."""
+"""Parameters of the ranking pipeline."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -8,24 +9,38 @@ from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Posit
 
 
 class RankerParameters(Parameters):
-    """The trees that put candidates in order."""
+    """Training of the ranker; trees by LightGBM's names."""
 
-    most_trees: Count
-    patience: Count
-    rate: Positive
-    leaves: Annotated[int, Field(ge=2)]
-    least_in_leaf: Count
-    l2: NotNegative
-    features_a_tree: Annotated[float, Field(gt=0, le=1)]
-    truncation: Count
+    renamed: ClassVar[Mapping[str, str]] = {
+        "most_trees": "num_boost_round",
+        "patience": "early_stopping_rounds",
+        "rate": "learning_rate",
+        "leaves": "num_leaves",
+        "least_in_leaf": "min_data_in_leaf",
+        "l2": "lambda_l2",
+        "features_a_tree": "feature_fraction",
+        "truncation": "lambdarank_truncation_level",
+        "least_clicks": "min_clicks",
+        "position_bias": "position_bias_exponent",
+        "most_weight": "max_click_weight",
+    }
+
+    num_boost_round: Count
+    early_stopping_rounds: Count
+    learning_rate: Positive
+    num_leaves: Annotated[int, Field(ge=2)]
+    min_data_in_leaf: Count
+    lambda_l2: NotNegative
+    feature_fraction: Annotated[float, Field(gt=0, le=1)]
+    lambdarank_truncation_level: Count
     seed: Seed
-    least_clicks: Count
-    position_bias: NotNegative
-    most_weight: Annotated[float, Field(ge=1)]
+    min_clicks: Count
+    position_bias_exponent: NotNegative
+    max_click_weight: Annotated[float, Field(ge=1)]
 
 
 class RankingEvaluationParameters(Parameters):
-    """How a search is measured."""
+    """Bootstrap of the search metrics."""
 
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]

@@ -1,6 +1,7 @@
 """Parameters of the text pipeline."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -8,17 +9,17 @@ from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Posit
 
 
 class TextEncoderParameters(Parameters):
-    """The encoder of texts."""
+    """The sentence encoder."""
 
     weights: Literal["package", "random"]
     precision: Literal["auto", "fp32", "int8"]
-    precision_texts: Annotated[int, Field(ge=10, description="that int8 is judged by")]
+    precision_texts: Annotated[int, Field(ge=10, description="listings that int8 is compared on")]
     rows_per_commit: Count
     seed: Seed
 
 
 class BM25Parameters(Parameters):
-    """How words are weighed."""
+    """Term weights."""
 
     k1: Positive
     b: Share
@@ -26,15 +27,22 @@ class BM25Parameters(Parameters):
 
 
 class ProjectionParameters(Parameters):
-    """How words are brought to pictures."""
+    """Training of the projection of texts and photos into one space."""
 
-    listings: Count
-    hidden: Count
+    renamed: ClassVar[Mapping[str, str]] = {
+        "listings": "max_listings",
+        "hidden": "hidden_dim",
+        "rate": "learning_rate",
+        "batch": "batch_size",
+    }
+
+    max_listings: Count
+    hidden_dim: Count
     dimension: Count
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    rate: Positive
+    learning_rate: Positive
     weight_decay: NotNegative
     epochs: Count
-    batch: Annotated[int, Field(ge=2)]
+    batch_size: Annotated[int, Field(ge=2)]
     temperature: Positive
     seed: Seed

@@ -26,7 +26,7 @@ def asked(told):
     """Parameters that try every kind, on few queries."""
 
     def ask(**changed):
-        few = {"flat_up_to": 100, "queries": 200, "recall": 0.95}
+        few = {"flat_max_vectors": 100, "queries": 200, "recall": 0.95}
         return told.model_copy(update=few | changed)
 
     return ask
@@ -85,14 +85,14 @@ def near_nothing(vectors):
 
 
 def test_few_vectors_are_flat(vectors, asked):
-    chosen = select_index(vectors, asked(kind="auto", flat_up_to=COUNT))
+    chosen = select_index(vectors, asked(kind="auto", flat_max_vectors=COUNT))
 
     assert chosen.vectors.kind == "flat"
     assert [row["kind"] for row in chosen.card["tried"]] == ["flat"]
 
 
 def test_of_many_vectors_no_graph_is_tried(vectors, asked):
-    chosen = select_index(vectors, asked(kind="auto", hnsw_up_to=COUNT - 1))
+    chosen = select_index(vectors, asked(kind="auto", hnsw_max_vectors=COUNT - 1))
 
     assert {row["kind"] for row in chosen.card["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
 

@@ -51,7 +51,7 @@ def compute_comparison_embeddings(
         ENCODER: embeddings_from_table(image_embeddings, wanted, "embedding", "embeddings"),
         FROZEN: embeddings_from_table(vision_features, wanted, "features", "vision"),
         **embeddings_from_layers(layer_embeddings, wanted),
-        PIXELS: embeddings_from_pixels(images, wanted, parameters.pixels_side),
+        PIXELS: embeddings_from_pixels(images, wanted, parameters.thumbnail_size),
         WORDS: embeddings_from_text(photos["product_id"], products, splits),
     }
 

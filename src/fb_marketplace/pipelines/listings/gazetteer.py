@@ -94,8 +94,8 @@ def _names(parameters: GazetteerParameters) -> list[Row]:
     here = [city for city in cities.values() if city["countrycode"] == parameters.country]
     if not here:
         raise UserError(
-            f"found no town of the country {parameters.country!r}; expected a code of two letters by "
-            "ISO 3166, such as GB: set it under `gazetteer:` in parameters_ranking.yml"
+            f"GeoNames has no town in country {parameters.country!r}. Set gazetteer.country to a "
+            "two-letter ISO 3166 code, such as GB."
         )
     names = chain.from_iterable(map(_names_of, here))
     return sorted(names, key=lambda row: (row.key, row.alias, -row.population, row.latitude))

@@ -78,17 +78,17 @@ def build_price_insights(
     found = _typical(listed, texts, parameters)
     shown = [
         [row for row in rows if row != NO_NEIGHBOR]
-        for rows in found.alike.rows[:, : parameters.shown_alike].tolist()
+        for rows in found.alike.rows[:, : parameters.max_evidence].tolist()
     ]
     unusual = find_unusual_prices(
-        listed, found.chosen.typical, found.chosen.listings, shown, parameters.unusual_factor
+        listed, found.chosen.typical, found.chosen.listings, shown, parameters.outlier_factor
     )
     elsewhere = find_photos_elsewhere(
         products,
         image_products,
         duplicate_groups,
         images.read(["image_id", "source_sha256", "sha256"]).to_pandas(),
-        parameters.most_photo_notes,
+        parameters.max_photo_matches,
     )
     notes = {
         product: [*unusual.get(product, []), *elsewhere.get(product, [])]
@@ -127,14 +127,14 @@ def _typical(listed: pd.DataFrame, texts: VectorTable, parameters: PricingParame
     alike = find_comparable_listings(
         texts.of(listed["product_id"].to_list()),
         kinds,
-        max(parameters.neighbours),
-        parameters.same_path,
-        parameters.least_similarity,
+        max(parameters.neighbors),
+        parameters.same_path_bonus,
+        parameters.min_similarity,
     )
     logs = np.log(listed["price"].to_numpy(np.float64))
     splits = listed["split"].to_numpy(str)
     by_market = interval_from_category(
-        logs, kinds.market, splits == "train", parameters.least_spread
+        logs, kinds.market, splits == "train", parameters.min_spread
     )
     return _Found(
         alike,

@@ -81,7 +81,7 @@ def compute_price_intervals(
         parameters: of weights and coverage, and the numbers of neighbours to choose from.
     """
     made: dict[int, PriceInterval] = {}
-    for neighbours in parameters.neighbours:
+    for neighbours in parameters.neighbors:
         estimate = interval_from_comparables(logs, alike, neighbours, parameters)
         made[neighbours] = calibrate_intervals(
             logs, estimate, splits != "test", parameters.coverage
@@ -106,7 +106,7 @@ def interval_from_comparables(
     """
     rows, nearness = alike.rows[:, :neighbours], alike.nearness[:, :neighbours]
     there = rows >= 0
-    enough = there.sum(axis=1) >= parameters.least_alike
+    enough = there.sum(axis=1) >= parameters.min_neighbors
     apart = np.where(there, nearness - nearness[:, :1], -np.inf).astype(np.float64)
     apart[~enough] = 0.0
     weights = np.exp(apart / parameters.temperature)
@@ -114,7 +114,7 @@ def interval_from_comparables(
     asked = logs[rows]
     centre = (weights * asked).sum(axis=1)
     spread = (weights * np.abs(asked - centre[:, np.newaxis])).sum(axis=1)
-    spread += parameters.least_spread
+    spread += parameters.min_spread
     centre[~enough] = spread[~enough] = np.nan
     return PriceEstimate(centre, spread)
 

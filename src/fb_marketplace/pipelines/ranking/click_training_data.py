@@ -115,7 +115,7 @@ def propensity_weight(position: int, parameters: RankerParameters) -> float:
         position: from 1.
         parameters: how quickly that falls, and how much a click counts at most.
     """
-    return float(min(position**parameters.position_bias, parameters.most_weight))
+    return float(min(position**parameters.position_bias_exponent, parameters.max_click_weight))
 
 
 def _pages(rows: pd.DataFrame, place_of: dict[str, int]) -> Iterator[_Page]:

@@ -84,9 +84,9 @@ def train_lambdamart(
     tried: dict[str, Any] = lightgbm.cv(
         told,
         data,
-        num_boost_round=parameters.most_trees,
+        num_boost_round=parameters.num_boost_round,
         folds=folds,
-        callbacks=[lightgbm.early_stopping(parameters.patience, verbose=False)],
+        callbacks=[lightgbm.early_stopping(parameters.early_stopping_rounds, verbose=False)],
     )
     name = "valid ndcg@10-mean"
     trees = max(1, len(tried[name]))
@@ -103,12 +103,12 @@ def _told(parameters: RankerParameters) -> dict[str, Any]:
         "metric": "ndcg",
         "eval_at": [10],
         "label_gain": list(GAINS),
-        "lambdarank_truncation_level": parameters.truncation,
-        "learning_rate": parameters.rate,
-        "num_leaves": parameters.leaves,
-        "min_data_in_leaf": parameters.least_in_leaf,
-        "lambda_l2": parameters.l2,
-        "feature_fraction": parameters.features_a_tree,
+        "lambdarank_truncation_level": parameters.lambdarank_truncation_level,
+        "learning_rate": parameters.learning_rate,
+        "num_leaves": parameters.num_leaves,
+        "min_data_in_leaf": parameters.min_data_in_leaf,
+        "lambda_l2": parameters.lambda_l2,
+        "feature_fraction": parameters.feature_fraction,
         "bagging_fraction": 0.8,
         "bagging_freq": 1,
         "bagging_by_query": True,

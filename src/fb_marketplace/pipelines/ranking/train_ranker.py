@@ -58,10 +58,10 @@ def train_ranker(
     """
     clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
     taught = None
-    if clicked >= parameters.least_clicks:
+    if clicked >= parameters.min_clicks:
         gallery = market.gallery_without("test", words)
         taught = click_dataset(feedback, gallery, market.asker(), market.labels, parameters)
-    by_clicks = taught is not None and taught.searches >= parameters.least_clicks
+    by_clicks = taught is not None and taught.searches >= parameters.min_clicks
     lessons = taught.lessons if taught and by_clicks else _judgment_dataset(market, words)
     model, card = train_lambdamart(lessons, parameters)
     told = {

@@ -90,7 +90,7 @@ def train_projection(
     texts = read_vectors(text_embeddings, "product_id", "meaning")
     photos = read_vectors(vision_features, "image_id", "features")
     train, validation = (
-        _pairs(encoder, texts, photos, products, splits, split, parameters.listings)
+        _pairs(encoder, texts, photos, products, splits, split, parameters.max_listings)
         for split in ("train", "validation")
     )
     return _train(train, validation, parameters)
@@ -144,20 +144,20 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
 
     def network(size: int) -> nn.Sequential:
         return nn.Sequential(
-            nn.Linear(size, parameters.hidden),
+            nn.Linear(size, parameters.hidden_dim),
             nn.GELU(),
             nn.Dropout(parameters.dropout),
-            nn.Linear(parameters.hidden, parameters.dimension),
+            nn.Linear(parameters.hidden_dim, parameters.dimension),
         )
 
     towers = nn.ModuleList([network(meanings.shape[2]), network(photos.shape[1])])
     of_text, of_photo = towers
     optimizer = torch.optim.AdamW(
-        towers.parameters(), parameters.rate, weight_decay=parameters.weight_decay
+        towers.parameters(), parameters.learning_rate, weight_decay=parameters.weight_decay
     )
-    steps = -(-len(meanings) // parameters.batch)
+    steps = -(-len(meanings) // parameters.batch_size)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, parameters.rate, total_steps=steps * parameters.epochs
+        optimizer, parameters.learning_rate, total_steps=steps * parameters.epochs
     )
     best: tuple[float, tuple[Layers, ...]] = (-1.0, ())
     history: list[dict[str, Any]] = []
@@ -165,7 +165,7 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
         for epoch in range(1, parameters.epochs + 1):
             losses = []
             mixed = torch.randperm(len(meanings), generator=generator)
-            for rows in torch.split(mixed, parameters.batch):
+            for rows in torch.split(mixed, parameters.batch_size):
                 form = torch.randint(meanings.shape[1], rows.shape, generator=generator)
                 turn = torch.rand(rows.shape, generator=generator)
                 photo = starts[rows] + (turn * counts[rows]).long()

@@ -32,7 +32,7 @@ class SelectedPrecision(NamedTuple):
 
 
 def select_precision(
-    sentence_encoder_fp32: FileRef,
+    exact_sentence_encoder: FileRef,
     text_tokenizer: FileRef,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -41,7 +41,7 @@ def select_precision(
     """Give the encoder in the precision that the parameters name, or in int8 where it finds as well.
 
     Args:
-        sentence_encoder_fp32: in fp32, ONNX.
+        exact_sentence_encoder: in fp32, ONNX.
         text_tokenizer: its tokenizer.
         products: the listings.
         splits: where each belongs; those of validation are searched for.
@@ -54,7 +54,7 @@ def select_precision(
     Raises:
         UserError: it is to be judged, and validation has no listing.
     """
-    exact = sentence_encoder_fp32.read()
+    exact = exact_sentence_encoder.read()
     if parameters.precision == "fp32":
         return SelectedPrecision(exact, {"precision": "fp32", "bytes": {"fp32": len(exact)}})
     small = quantize_int8(exact)
@@ -66,8 +66,8 @@ def select_precision(
     asked = asked.head(parameters.precision_texts)
     if asked.empty:
         raise UserError(
-            "found no listing of the validation split to judge int8 by; give more listings, or say "
-            "text_encoder.precision: fp32"
+            "The validation split has no listing to compare int8 with fp32 on. Add listings, or set "
+            "text_encoder.precision to fp32."
         )
     tokenizer = text_tokenizer.read()
     titles = [shorten_title(title) for title in asked["title"]]

@@ -19,7 +19,7 @@ def told(base_parameters) -> IndexParameters:
 
 @pytest.fixture(scope="session")
 def measuring(base_parameters) -> RetrievalParameters:
-    few = {"bootstrap_samples": 20, "pixels_side": 8, "sheet_queries": 4, "sheet_hits": 2}
+    few = {"bootstrap_samples": 20, "thumbnail_size": 8, "sheet_queries": 4, "sheet_hits": 2}
     return RetrievalParameters.model_validate(base_parameters["retrieval"] | few)
 
 

@@ -17,15 +17,15 @@ from fb_marketplace_serving.search.price_insights import PriceInsightTable
 
 TOLD = {
     "coverage": 0.8,
-    "neighbours": (5, 8),
+    "neighbors": (5, 8),
     "temperature": 0.1,
-    "same_path": 0.05,
-    "least_similarity": 0.5,
-    "least_alike": 3,
-    "least_spread": 0.05,
-    "shown_alike": 5,
-    "unusual_factor": 2.0,
-    "most_photo_notes": 3,
+    "same_path_bonus": 0.05,
+    "min_similarity": 0.5,
+    "min_neighbors": 3,
+    "min_spread": 0.05,
+    "max_evidence": 5,
+    "outlier_factor": 2.0,
+    "max_photo_matches": 3,
     "bootstrap_samples": 20,
     "confidence": 0.95,
     "seed": 0,
@@ -171,7 +171,7 @@ def test_a_price_far_outside_is_noted_with_listings_that_exist(market):
     (note,) = found.notes
     assert note.kind == "unusual_price"
     assert (note.evidence.low, note.evidence.high) == found.typical
-    assert note.evidence.listings in TOLD["neighbours"]
+    assert note.evidence.listings in TOLD["neighbors"]
     assert set(note.evidence.alike) <= set(market.products.index)
     assert note.text.endswith("this one asks £500.")
     assert metrics["notes"]["unusual_price"] == {"notes": 1, "listings": 1}
@@ -229,7 +229,7 @@ def test_a_listing_like_no_other_is_told_nothing(market):
 
 
 def test_a_market_in_which_nothing_is_alike_is_told_nothing(market):
-    notes, metrics = market.made(least_similarity=1.0, same_path=0.0)
+    notes, metrics = market.made(min_similarity=1.0, same_path_bonus=0.0)
 
     assert all(notes.of(product).typical is None for product in market.products.index)
     assert metrics["intervals"] == {"alike_listings": {}, "one_interval_a_category": {}}
@@ -246,5 +246,5 @@ def test_the_same_listings_give_the_same_bytes(tmp_path):
 
 
 def test_fewer_neighbours_than_are_needed_are_refused():
-    with pytest.raises(ValidationError, match="expected each to be at least least_alike, 6"):
-        PricingParameters(**TOLD | {"least_alike": 6})
+    with pytest.raises(ValidationError, match="at least min_neighbors, 6"):
+        PricingParameters(**TOLD | {"min_neighbors": 6})

@@ -54,7 +54,7 @@ def one_core(monkeypatch):
 
 @pytest.fixture(scope="module")
 def training(base_parameters):
-    few = {"most_trees": 20, "patience": 5, "least_in_leaf": 5, "rate": 0.2, "least_clicks": 50}
+    few = {"num_boost_round": 20, "early_stopping_rounds": 5, "min_data_in_leaf": 5, "learning_rate": 0.2, "min_clicks": 50}
     return RankerParameters.model_validate(base_parameters["ranker"] | few)
 
 
@@ -153,7 +153,7 @@ def test_weighted_by_its_place_a_click_teaches_what_is_better_and_counted_plainl
     feedback = shown_and_clicked(draw_biased(600))
     clicked = feedback[feedback["clicked"]]
     assert (clicked["product_id"].map(is_long)).mean() < 0.5, "the plain count misleads"
-    plain = training.model_copy(update={"position_bias": 0.0})
+    plain = training.model_copy(update={"position_bias_exponent": 0.0})
 
     fair = train_ranker(market, weighing, feedback, training)
     misled = train_ranker(market, weighing, feedback, plain)
@@ -287,6 +287,6 @@ def test_pages_without_a_click_or_with_nothing_else_teach_nothing(teach, trainin
 def test_a_click_counts_for_as_many_as_were_not_made_for_want_of_a_look(
     training, position, bias, weight
 ):
-    told = training.model_copy(update={"position_bias": bias})
+    told = training.model_copy(update={"position_bias_exponent": bias})
 
     assert propensity_weight(position, told) == weight

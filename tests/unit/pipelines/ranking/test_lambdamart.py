@@ -47,14 +47,14 @@ def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
     parts = np.abs(ranker.contributions(lessons.features).parts).mean(axis=0)
     assert parts.argmax() == WORDS
     assert parts[DISTANCE] == 0
-    assert 1 <= card["trees"] <= growing.most_trees
+    assert 1 <= card["trees"] <= growing.num_boost_round
     assert card["folds"] == FOLDS
     assert card["ndcg_at_10_of_folds"] > 0.8
 
 
 @pytest.mark.parametrize("cores", [1, 2])
 def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, monkeypatch, cores):
-    few = growing.model_copy(update={"most_trees": 2})
+    few = growing.model_copy(update={"num_boost_round": 2})
     once = train_lambdamart(lessons, few)
 
     monkeypatch.setattr(lambdamart, "openmp_threads", lambda: cores)
@@ -115,7 +115,7 @@ def about(groups):
 
 
 def test_with_fewer_groups_than_folds_each_is_one(growing):
-    few = growing.model_copy(update={"most_trees": 2})
+    few = growing.model_copy(update={"num_boost_round": 2})
 
     assert train_lambdamart(about(["g", "h", "g", "i"]), few)[1]["folds"] == 3
 

@@ -31,7 +31,7 @@ def market(drawn, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def quick(growing):
-    return growing.model_copy(update={"most_trees": 3})
+    return growing.model_copy(update={"num_boost_round": 3})
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +49,7 @@ def measured(market, trained, weighing, measuring, store_file):
 
 def test_no_search_by_other_words_is_learned_from(market, weighing, quick, monkeypatch):
     taught = []
-    take = learning.lessons_of
+    take = learning.ranking_dataset
     monkeypatch.setattr(
         learning, "ranking_dataset", lambda found: taught.extend(found) or take(found)
     )

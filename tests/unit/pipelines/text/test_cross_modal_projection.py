@@ -92,7 +92,7 @@ def test_the_epoch_that_finds_most_is_kept(files, encoder, market, projecting):
     texts, table, products, splits = market()
     # Titles that say nothing: what is learned of some is not so of others, and more is found by chance.
     products["title"] = products["title"].sample(frac=1, random_state=0).to_numpy()
-    unsteady = projecting.model_copy(update={"epochs": 8, "rate": 0.2})
+    unsteady = projecting.model_copy(update={"epochs": 8, "learning_rate": 0.2})
     there = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
     names, own = there["product_id"].unique(), there["product_id"].to_numpy()
     titles = encoder.encode(products.set_index("product_id")["title"].loc[names].tolist()).meaning
@@ -149,7 +149,7 @@ def test_listings_of_one_group_are_no_wrong_answers_for_each_other(files, market
 
 def test_no_more_listings_are_learned_from_than_told(files, market, projecting):
     texts, table, products, splits = market()
-    told = projecting.model_copy(update={"listings": 5, "epochs": 1})
+    told = projecting.model_copy(update={"max_listings": 5, "epochs": 1})
     few = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()[:5]
     validation = splits[splits["split"] == "validation"]["product_id"]
     some = sorted({*few, *validation.drop_duplicates().sort_values()[:5]})

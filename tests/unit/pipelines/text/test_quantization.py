@@ -128,7 +128,7 @@ def test_it_is_judged_on_listings_of_the_validation_split(choose, monkeypatch):
 def test_without_such_listings_it_cannot_be_judged(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
-    with pytest.raises(UserError, match=r"no listing of the validation split.*precision: fp32"):
+    with pytest.raises(UserError, match=r"validation split.*precision to fp32"):
         choose(split="test")
 
 
