@@ -133,7 +133,9 @@ def compare(
 
 def all_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
     """Give every kind that auto would try on many vectors, and flat as it is served."""
-    return candidate_kinds(count, parameters.model_copy(update={"kind": "auto", "flat_max_vectors": 0}))
+    return candidate_kinds(
+        count, parameters.model_copy(update={"kind": "auto", "flat_max_vectors": 0})
+    )
 
 
 def compare_filters(vectors: FaissIndex, asking: Matrix) -> None:

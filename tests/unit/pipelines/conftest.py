@@ -82,7 +82,13 @@ def sentences(base_parameters) -> TextEncoderParameters:
 @pytest.fixture(scope="session")
 def projecting(base_parameters) -> ProjectionParameters:
     """Of networks that learn a little in a moment."""
-    small = {"hidden_dim": 32, "epochs": 12, "batch_size": 16, "dropout": 0.1, "learning_rate": 0.02}
+    small = {
+        "hidden_dim": 32,
+        "epochs": 12,
+        "batch_size": 16,
+        "dropout": 0.1,
+        "learning_rate": 0.02,
+    }
     return ProjectionParameters.model_validate(base_parameters["projection"] | small)
 
 
@@ -95,7 +101,12 @@ def indexing(base_parameters) -> IndexParameters:
 @pytest.fixture(scope="session")
 def growing(base_parameters) -> RankerParameters:
     """Of a few trees."""
-    few = {"num_boost_round": 30, "early_stopping_rounds": 5, "min_data_in_leaf": 10, "learning_rate": 0.2}
+    few = {
+        "num_boost_round": 30,
+        "early_stopping_rounds": 5,
+        "min_data_in_leaf": 10,
+        "learning_rate": 0.2,
+    }
     return RankerParameters.model_validate(base_parameters["ranker"] | few)
 
 

@@ -133,9 +133,7 @@ def _typical(listed: pd.DataFrame, texts: VectorTable, parameters: PricingParame
     )
     logs = np.log(listed["price"].to_numpy(np.float64))
     splits = listed["split"].to_numpy(str)
-    by_market = interval_from_category(
-        logs, kinds.market, splits == "train", parameters.min_spread
-    )
+    by_market = interval_from_category(logs, kinds.market, splits == "train", parameters.min_spread)
     return _Found(
         alike,
         compute_price_intervals(logs, alike, splits, parameters),

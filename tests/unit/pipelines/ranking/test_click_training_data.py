@@ -54,7 +54,13 @@ def one_core(monkeypatch):
 
 @pytest.fixture(scope="module")
 def training(base_parameters):
-    few = {"num_boost_round": 20, "early_stopping_rounds": 5, "min_data_in_leaf": 5, "learning_rate": 0.2, "min_clicks": 50}
+    few = {
+        "num_boost_round": 20,
+        "early_stopping_rounds": 5,
+        "min_data_in_leaf": 5,
+        "learning_rate": 0.2,
+        "min_clicks": 50,
+    }
     return RankerParameters.model_validate(base_parameters["ranker"] | few)
 
 
