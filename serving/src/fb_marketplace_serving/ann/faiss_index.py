@@ -45,7 +45,7 @@ class FaissIndex:
         """Tell the kind of an index.
 
         Raises:
-            IndexMismatch: it is of no kind that is known here, or measures something else than L2.
+            IndexMismatchError: it is of no kind that is known here, or measures something else than L2.
         """
         import faiss
 
@@ -107,7 +107,7 @@ class FaissIndex:
         """Open what :meth:`write` gave; FAISS trusts it.
 
         Raises:
-            IndexMismatch: it is no index, or of no kind that is known here.
+            IndexMismatchError: it is no index, or of no kind that is known here.
         """
         faiss = untyped_faiss()
 

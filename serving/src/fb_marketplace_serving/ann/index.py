@@ -49,7 +49,7 @@ class Index:
         """Join an index and its ids; see :meth:`build_flat` and :meth:`from_bytes`.
 
         Raises:
-            IndexMismatch: they are not as many.
+            IndexMismatchError: they are not as many.
         """
         counts = (len(vectors), len(image_ids), len(product_ids))
         if len(set(counts)) != 1:
@@ -76,7 +76,7 @@ class Index:
             product_ids: the listing of each row.
 
         Raises:
-            IndexMismatch: there are not as many ids as vectors.
+            IndexMismatchError: there are not as many ids as vectors.
             ValueError: the embeddings are no matrix of finite numbers.
         """
         return cls(FaissIndex(flat_index([embeddings])), image_ids, product_ids)
@@ -93,7 +93,7 @@ class Index:
             ids: Parquet with the columns ``image_id`` and ``product_id``, in row order.
 
         Raises:
-            IndexMismatch: one of them cannot be read, or they do not belong together.
+            IndexMismatchError: one of them cannot be read, or they do not belong together.
         """
         told, image_ids, product_ids = _read_ids(ids)
         sha256 = hashlib.sha256(index).hexdigest()
