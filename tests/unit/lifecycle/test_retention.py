@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import time
 from datetime import timedelta
 
@@ -154,7 +155,7 @@ def test_a_release_put_in_force_after_planning_stops_the_prune(three_days):
     set_current(url, version(1), read_pointer(url))
     before = three_days.files()
 
-    with pytest.raises(UserError, match=f"found {version(1)}"):
+    with pytest.raises(UserError, match=re.escape(version(1))):
         prune.prune(found)
 
     assert three_days.files() == before

@@ -67,12 +67,12 @@ def test_no_key_is_given_twice(lake: DrawnLake) -> None:
 
 
 def test_a_lake_too_small_for_every_fault_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"59 products .* at least 60"):
+    with pytest.raises(ValueError, match=r"\b59\b.*\b60\b"):
         generate_bucket(MIN_PRODUCTS - 1, SEED)
 
 
 def test_a_negative_seed_is_refused() -> None:
-    with pytest.raises(ValueError, match="whole number"):
+    with pytest.raises(ValueError, match=r"-1|seed"):
         generate_bucket(MIN_PRODUCTS, -1)
 
 

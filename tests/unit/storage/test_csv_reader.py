@@ -79,7 +79,7 @@ def test_blank_lines_are_no_rows():
 
 @pytest.mark.parametrize("cut", ["1,o", '1,"oak, o', "1"])
 def test_a_table_that_was_not_uploaded_to_its_end_is_told(cut):
-    with pytest.raises(UserError, match=r"middle of a row.*upload it again"):
+    with pytest.raises(UserError, match=r"(?i)upload it again"):
         part(HEADER + "0,pine,4\n" + cut, LINES)
 
 
@@ -153,7 +153,7 @@ def test_bytes_that_are_no_text_are_replaced():
 def test_a_table_in_another_encoding_is_told():
     written = HEADER + "1,caf\u00e9,5\n" + "2,th\u00e9,6\n" * 3
 
-    with pytest.raises(UserError, match=r"no utf-8 in 4 lines .*byte 19.*encoding"):
+    with pytest.raises(UserError, match=r"utf-8.*\b4\b.*\b19\b.*encoding"):
         decode(written.encode("latin-1"), "utf-8")
     assert decode(written.encode("latin-1"), "latin-1") == written
 

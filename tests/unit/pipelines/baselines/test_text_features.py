@@ -59,7 +59,7 @@ def test_rare_words_count_only_among_few_listings(told):
 def test_listings_without_a_word_are_told_in_a_line(table, told):
     silent = table.assign(title="!", description="…", both="! …")
 
-    with pytest.raises(UserError, match="hold no words"):
+    with pytest.raises(UserError, match="parameters_cleaning"):
         fit_text(text_features(told.text, len(table)), silent)
 
 

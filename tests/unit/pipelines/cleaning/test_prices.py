@@ -87,7 +87,7 @@ def test_reads_another_country_s_prices(price):
 
     assert prices.parse_price("1.234,50 €", euros) == 1234.5
     assert prices.parse_price("EUR 7", euros) == 7
-    with pytest.raises(prices.UnparsablePriceError, match=r"expected such as €1\.234,00"):
+    with pytest.raises(prices.UnparsablePriceError, match=r"€1\.234,00"):
         prices.parse_price("1,234.50", euros)
 
 

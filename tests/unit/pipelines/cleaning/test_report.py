@@ -61,7 +61,7 @@ def test_both_tables_and_the_files_balance(cleaned):
 def test_a_photo_that_was_lost_on_the_way_is_an_error(cleaned):
     cleaned["photo_files"] = pd.DataFrame(index=range(5))
 
-    with pytest.raises(AssertionError, match="files: 5 in"):
+    with pytest.raises(AssertionError, match=r"files.*\b5\b"):
         report_cleaning(**cleaned)
 
 

@@ -63,12 +63,12 @@ def test_the_same_vectors_give_the_same_files_in_however_many_parts(many, told, 
 
 
 def test_no_embeddings_cannot_be_indexed(store_angles, told):
-    with pytest.raises(UserError, match=r"no embeddings; .* kedro run --pipeline=embeddings"):
+    with pytest.raises(UserError, match="kedro run --pipeline=embeddings"):
         build_index(store_angles({}), OWNERS, told)
 
 
 def test_photos_that_are_of_no_listing_are_told(store_angles, told):
     embedded = store_angles({"a": 0, "gone": 1, "lost": 2})
 
-    with pytest.raises(UserError, match=r"2 embedded .* such as gone; .* --pipeline=embeddings"):
+    with pytest.raises(UserError, match=r"\b2\b.*\bgone\b.*--pipeline=embeddings"):
         build_index(embedded, OWNERS, told)

@@ -113,5 +113,5 @@ def test_each_category_of_the_test_split_has_a_row_with_its_counts(report):
 def test_a_split_in_which_no_photo_has_a_partner_cannot_be_measured(report):
     served = queries("all_photos", "encoder", [1, 0])
 
-    with pytest.raises(UserError, match="no photo with a partner"):
+    with pytest.raises(UserError, match="parameters_cleaning"):
         report(served=served[~served["measure"].str.startswith("same_product")])

@@ -117,7 +117,7 @@ def test_a_county_whose_towns_lie_close_together_stands_for_those_that_are_not_k
 @pytest.mark.parametrize("county", ["Highland", "North Yorkshire", "East Sussex", "Isle of Wight"])
 def test_a_wide_or_little_known_county_stands_for_nothing(places, county):
     assert places.resolve("Nowhere at All", county) is None
-    with pytest.raises(UnknownPlaceError, match="a county"):
+    with pytest.raises(UnknownPlaceError, match="county"):
         places.find(county)
 
 
@@ -142,5 +142,5 @@ def test_listings_that_name_no_county_leave_the_towns():
 
 
 def test_a_country_that_is_none_is_told():
-    with pytest.raises(UserError, match=r"'UK'.*such as GB"):
+    with pytest.raises(UserError, match=r"'UK'.*\bGB\b"):
         build_gazetteer(listed({}), GazetteerParameters(country="UK", min_population=15000))

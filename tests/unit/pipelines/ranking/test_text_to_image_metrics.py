@@ -107,5 +107,5 @@ def test_listings_without_a_photo_are_not_asked_for(gallery, measuring):
 
 
 def test_where_none_has_a_photo_that_is_told(gallery, measuring):
-    with pytest.raises(UserError, match="nothing to measure"):
+    with pytest.raises(UserError, match="parameters_cleaning"):
         evaluate_text_to_image(gallery, Encoder({}), [("t", "g", "a t")], measuring)

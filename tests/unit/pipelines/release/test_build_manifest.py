@@ -206,7 +206,7 @@ def test_paths_are_relative_to_the_lake(made):
 def test_a_file_outside_the_lake_is_refused(made, url):
     outside = FileRef(url.format(lake=made["lake"].url))
 
-    with pytest.raises(ValueError, match="is not in the lake"):
+    with pytest.raises(ValueError, match="lake"):
         make_artifact(made["lake"], outside)
 
 

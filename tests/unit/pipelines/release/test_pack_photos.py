@@ -136,7 +136,7 @@ def test_photos_that_are_not_those_that_were_cut_are_not_written(store, tmp_path
     table.write_bytes(pack_photos(store(photos(5))))
     others = store(photos(5) | {"00003": b"jpeg of X"})
 
-    with pytest.raises(ValueError, match="not those that were cut"):
+    with pytest.raises(ValueError, match=r"photos of|photos in"):
         list(write_photo_files(others, FileRef(str(table)), {}))
 
 

@@ -55,5 +55,5 @@ def test_parts_of_another_size_make_the_same_index(stored, indexing):
 
 @pytest.mark.parametrize("names", [NAMES[1:], [*NAMES, "p99"], [*NAMES[1:], "p99"]])
 def test_texts_of_other_listings_are_refused(stored, indexing, names):
-    with pytest.raises(UserError, match=r"texts of 30 listings.*--pipeline=ranking"):
+    with pytest.raises(UserError, match=r"\b30\b.*--pipeline="):
         build_text_index(stored, listings(names), indexing)

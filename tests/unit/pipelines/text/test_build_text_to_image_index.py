@@ -65,5 +65,5 @@ def test_each_row_is_where_the_network_puts_the_photo_by_its_direction(build, fe
 def test_a_photo_without_features_is_refused(build, features):
     lacking = {name: of for name, of in features.items() if name not in NAMES[3:5]}
 
-    with pytest.raises(UserError, match=rf"2 photos .*, such as {NAMES[3]}.*--pipeline=vision"):
+    with pytest.raises(UserError, match=rf"\b2\b.*{NAMES[3]}.*--pipeline=vision"):
         build(lacking)

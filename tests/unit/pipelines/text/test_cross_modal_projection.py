@@ -166,7 +166,7 @@ def test_a_split_without_photos_is_refused(files, market, projecting, missing):
     texts, table, products, splits = market()
     there = splits[splits["split"] != missing]
 
-    with pytest.raises(UserError, match=f"no listing with a photo in the split {missing}"):
+    with pytest.raises(UserError, match=rf"\b{missing}\b.*parameters_cleaning"):
         train_projection(*files, texts, table, products, there, projecting)
 
 

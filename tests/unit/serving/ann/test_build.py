@@ -92,18 +92,18 @@ def test_of_no_vectors_only_flat_can_be_built(kind):
     empty = flat_index([np.empty((0, 4), np.float32)])
 
     assert len(build_index("flat", empty)) == 0
-    with pytest.raises(ValueError, match=f"no vectors; expected some for .* {kind}"):
+    with pytest.raises(ValueError, match=kind):
         build_index(kind, empty)
 
 
 @pytest.mark.parametrize("part", [np.zeros((2, 5)), np.zeros(4), np.full((1, 4), np.inf)])
 def test_refuses_a_part_that_does_not_fit(part):
-    with pytest.raises(ValueError, match="expected \\(n, 4\\), all finite"):
+    with pytest.raises(ValueError, match=r"\(n, 4\)"):
         flat_index([np.zeros((3, 4), np.float32), part.astype(np.float32)])
 
 
 def test_refuses_no_part_at_all():
-    with pytest.raises(ValueError, match="no part of embeddings; expected one"):
+    with pytest.raises(ValueError, match="embeddings"):
         flat_index([])
 
 

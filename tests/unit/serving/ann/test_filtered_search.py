@@ -92,15 +92,15 @@ def test_many_rows_are_kept_as_few_are(count):
 @pytest.mark.parametrize(
     ("keep", "message"),
     [
-        (np.ones(COUNT - 1, bool), "shape \\(2999,\\); expected bool of shape \\(3000,\\)"),
-        ([0, COUNT], "rows 0 to 3,000; expected 0 to 2,999"),
-        ([-1], "rows -1 to -1"),
-        ([0.5], "a filter of float64"),
-        (np.ones((2, COUNT), bool), "a filter of bool"),
-        (np.empty(0, bool), "a filter of bool, shape \\(0,\\)"),
-        (np.ones(COUNT, np.uint8), "uint8.* may be a mask or rows; expected a mask as bool"),
-        ({0.5, 1.0}, "a filter of float64"),
-        (np.array([2**64 - 1], np.uint64), "rows 18,446,744,073,709,551,615"),
+        (np.ones(COUNT - 1, bool), r"\(2999,\).*bool.*\(3000,\)"),
+        ([0, COUNT], r"\b0 to 3,000\b.*\b0 to 2,999\b"),
+        ([-1], "-1 to -1"),
+        ([0.5], "float64"),
+        (np.ones((2, COUNT), bool), "bool"),
+        (np.empty(0, bool), r"bool.*\(0,\)"),
+        (np.ones(COUNT, np.uint8), "uint8.*bool"),
+        ({0.5, 1.0}, "float64"),
+        (np.array([2**64 - 1], np.uint64), "18,446,744,073,709,551,615"),
     ],
 )
 def test_refuses_what_is_no_filter_of_its_rows(index, queries, keep, message):

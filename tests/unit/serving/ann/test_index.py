@@ -95,7 +95,7 @@ def test_an_empty_index_has_no_neighbours():
 
 @pytest.mark.parametrize("shape", [(15,), (2, 17), (1, 1, 16), ()])
 def test_refuses_a_query_of_another_dimension(index, shape):
-    with pytest.raises(ValueError, match="expected \\(16,\\) or"):
+    with pytest.raises(ValueError, match=r"\(16,\)"):
         index.search(np.zeros(shape, np.float32), 1)
 
 
@@ -104,7 +104,7 @@ def test_refuses_a_query_that_is_near_nothing(index, vectors, number):
     query = vectors[0].astype(np.float64)
     query[3] = number
 
-    with pytest.raises(ValueError, match="1 queries with numbers that are not finite, or as large"):
+    with pytest.raises(ValueError, match=r"\b1\b.*finite"):
         index.search(query, 1)
 
 
@@ -119,7 +119,7 @@ def test_what_is_as_far_as_it_may_be_is_found_all_the_same(vectors):
 
 
 def test_refuses_to_find_fewer_than_one(index, vectors):
-    with pytest.raises(ValueError, match="k = 0"):
+    with pytest.raises(ValueError, match=r"\bk\b.*\b0\b"):
         index.search(vectors[0], 0)
 
 
@@ -139,16 +139,16 @@ def test_gives_the_same_bytes_each_time(index):
 def test_refuses_ids_of_another_version(index, vectors):
     shorter = Index.build_flat(vectors[1:], index.image_ids[1:], index.product_ids[1:])
 
-    with pytest.raises(IndexMismatchError, match=r"sha256 .* its ids expect sha256 .* one run"):
+    with pytest.raises(IndexMismatchError, match=r"sha256.*sha256"):
         Index.from_bytes(index.to_bytes()[0], shorter.to_bytes()[1])
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"index_sha256": "0" * 64}, "its ids expect sha256 000000000000"),
-        ({"index_count": "199"}, "found 200 vectors of 16 numbers; its ids expect 199 of 16"),
-        ({"index_dimension": "17"}, "found 200 vectors of 16 numbers; its ids expect 200 of 17"),
+        ({"index_sha256": "0" * 64}, "sha256 000000000000"),
+        ({"index_count": "199"}, r"\b200\b.*\b16\b.*\b199\b.*\b16\b"),
+        ({"index_dimension": "17"}, r"\b200\b.*\b16\b.*\b200\b.*\b17\b"),
     ],
 )
 def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
@@ -162,14 +162,14 @@ def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
 def test_refuses_ids_that_an_older_version_wrote(index, lacking):
     content, ids = index.to_bytes()
 
-    with pytest.raises(IndexMismatchError, match="older version: run the pipeline indexing again"):
+    with pytest.raises(IndexMismatchError, match="indexing"):
         Index.from_bytes(content, with_metadata(ids, **{lacking: None}))
 
 
 def test_refuses_ids_with_fewer_rows_than_they_say(index):
     content, ids = index.to_bytes()
 
-    with pytest.raises(IndexMismatchError, match="200 vectors, 199 image ids"):
+    with pytest.raises(IndexMismatchError, match=r"\b200\b.*\b199\b"):
         Index.from_bytes(content, rewritten(ids, lambda table: table.slice(1)))
 
 
@@ -179,19 +179,19 @@ def test_faiss_does_not_get_to_see_an_index_with_one_byte_changed(index, place):
     changed = bytearray(content)
     changed[place] ^= 0x55
 
-    with pytest.raises(IndexMismatchError, match="its ids expect sha256"):
+    with pytest.raises(IndexMismatchError, match=r"sha256.*sha256"):
         Index.from_bytes(bytes(changed), ids)
 
 
 def test_refuses_bytes_that_are_no_index_though_the_ids_were_written_with_them(index):
     ids = with_metadata(index.to_bytes()[1], index_sha256=hashlib.sha256(b"none").hexdigest())
 
-    with pytest.raises(IndexMismatchError, match="4 bytes that FAISS cannot read"):
+    with pytest.raises(IndexMismatchError, match=r"\b4 bytes\b.*FAISS"):
         Index.from_bytes(b"none", ids)
 
 
 def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
-    with pytest.raises(IndexMismatchError, match="200 vectors, 1 image ids"):
+    with pytest.raises(IndexMismatchError, match=r"\b200\b.*\b1\b"):
         Index.build_flat(vectors, ["a"], ["p"])
 
 
@@ -199,16 +199,16 @@ def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
 def test_refuses_embeddings_that_are_near_nothing(vectors, number):
     vectors[3, 2] = number
 
-    with pytest.raises(ValueError, match="1 of them not finite or as long as"):
+    with pytest.raises(ValueError, match=r"\b1\b.*finite"):
         Index.build_flat(vectors, ["i"] * 200, ["p"] * 200)
 
 
 @pytest.mark.parametrize(
     ("made", "message"),
     [
-        (lambda: faiss.IndexFlatIP(16), "expected squared L2"),
-        (lambda: faiss.IndexPQ(16, 4, 8), "type IndexPQ; expected one of the kinds flat, "),
-        (lambda: faiss.IndexHNSWSQ(16, faiss.ScalarQuantizer.QT_8bit, 8), "type IndexHNSWSQ"),
+        (lambda: faiss.IndexFlatIP(16), "squared L2"),
+        (lambda: faiss.IndexPQ(16, 4, 8), r"\bIndexPQ\b.*\bflat, "),
+        (lambda: faiss.IndexHNSWSQ(16, faiss.ScalarQuantizer.QT_8bit, 8), "IndexHNSWSQ"),
     ],
 )
 def test_refuses_an_index_of_a_kind_that_it_does_not_know(index, made, message):

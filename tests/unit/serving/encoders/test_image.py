@@ -49,7 +49,7 @@ def test_takes_a_view_with_strides(encoder):
     ids=["dtype", "no batch", "size"],
 )
 def test_refuses_pixels_of_another_shape_or_dtype(encoder, photos):
-    with pytest.raises(ValueError, match=r"expected uint8 \(n, 256, 256, 3\)"):
+    with pytest.raises(ValueError, match=r"uint8 \(n, 256, 256, 3\)"):
         encoder.encode(photos)
 
 
@@ -65,13 +65,13 @@ def test_refuses_pixels_of_another_shape_or_dtype(encoder, photos):
     ids=["input name", "input type", "size", "fixed batch", "output name"],
 )
 def test_refuses_a_model_that_is_no_encoder(build_encoder, change, found):
-    with pytest.raises(EncoderError, match=f"found.*{found}.*expected"):
+    with pytest.raises(EncoderError, match=found):
         Encoder.from_bytes(build_encoder(**change))
 
 
 @pytest.mark.parametrize("data", [b"", b"no model", b"\x08\x07"])
 def test_refuses_bytes_that_are_no_model_in_one_line(data):
-    with pytest.raises(EncoderError, match="cannot open") as caught:
+    with pytest.raises(EncoderError, match="ONNX") as caught:
         Encoder.from_bytes(data)
 
     assert "\n" not in str(caught.value)

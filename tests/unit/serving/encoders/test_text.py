@@ -91,13 +91,13 @@ def test_a_graph_that_knows_no_pictures_gives_none(encoder):
 
 @pytest.mark.parametrize("onnx", [b"", b"no graph"])
 def test_what_is_no_graph_is_refused(onnx):
-    with pytest.raises(TextEncoderError, match="ONNX Runtime cannot open"):
+    with pytest.raises(TextEncoderError, match="ONNX"):
         TextEncoder.from_bytes(onnx, tiny.tokenizer())
 
 
 @pytest.mark.parametrize("tokenizer", [b"", b"{}", b"no tokenizer", b"\xff"])
 def test_what_is_no_tokenizer_is_refused(tokenizer):
-    with pytest.raises(TextEncoderError, match="no tokenizer"):
+    with pytest.raises(TextEncoderError, match="tokenizer"):
         TextEncoder.from_bytes(tiny.graph(), tokenizer)
 
 
@@ -106,10 +106,10 @@ def test_what_is_no_tokenizer_is_refused(tokenizer):
     [{"names": ("tokens", "mask")}, {"kind": TensorProto.INT32}, {"kind": TensorProto.FLOAT}],
 )
 def test_a_graph_of_other_inputs_is_refused(told):
-    with pytest.raises(TextEncoderError, match="expected ids and mask"):
+    with pytest.raises(TextEncoderError, match=r"\bids\b.*\bmask\b"):
         TextEncoder.from_bytes(tiny.graph(**told), tiny.tokenizer())
 
 
 def test_a_graph_without_meaning_is_refused():
-    with pytest.raises(TextEncoderError, match="expected among them meaning"):
+    with pytest.raises(TextEncoderError, match=r"\bmeaning\b"):
         TextEncoder.from_bytes(tiny.graph(meaning="vector"), tiny.tokenizer())

@@ -85,7 +85,7 @@ def test_what_a_later_version_adds_to_a_line_does_not_hinder_reading_it():
 
 
 def test_a_page_that_shows_a_listing_twice_is_no_line():
-    with pytest.raises(ValueError, match="twice on a page"):
+    with pytest.raises(ValueError, match="listing"):
         search(shown=["p", "q", "p"])
 
 
@@ -173,5 +173,5 @@ def test_a_folder_is_made_where_there_is_none_and_nothing_is_left_in_it(tmp_path
 def test_a_folder_that_cannot_be_written_is_told_with_why(tmp_path):
     (tmp_path / "file").write_text("")
 
-    with pytest.raises(ValueError, match="can be written \\(File exists\\)"):
+    with pytest.raises(ValueError, match="File exists"):
         check_writable(tmp_path / "file")

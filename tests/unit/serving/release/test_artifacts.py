@@ -54,10 +54,10 @@ def test_gives_the_bytes_that_were_sealed(tmp_path, sealed):
 @pytest.mark.parametrize(
     ("now", "said"),
     [
-        (b"abd", "found sha256"),
-        (b"ab", "found 2 bytes; expected 3"),
-        (b"abcd", "found more than 3 bytes"),
-        (None, "not found; expected 3 bytes"),
+        (b"abd", "sha256"),
+        (b"ab", r"\b2 bytes.*\b3\b"),
+        (b"abcd", r"more than 3\b"),
+        (None, "not found"),
     ],
 )
 def test_refuses_other_bytes_than_were_sealed(tmp_path, sealed, now, said):
@@ -80,5 +80,5 @@ def test_an_empty_file_may_be_sealed(tmp_path):
 def test_says_that_a_file_cannot_be_read(tmp_path):
     (tmp_path / "folder").mkdir()
 
-    with pytest.raises(ReleaseError, match="cannot be read"):
+    with pytest.raises(ReleaseError, match="folder"):
         read(tmp_path, Artifact(path="folder", bytes=1, sha256="0" * 64))

@@ -46,8 +46,8 @@ def test_the_table_tells_of_each_what_is_known(three):
         *("v2", "2026-03-01T13:30:00+01:00", "abc123", "12,345", "678", "0.573", "–", "0.690"),
     ]
     assert least.split()[-5:] == ["–"] * 5
-    assert "v0 cannot be read" in unreadable
-    assert "releases/v0.json: found" in unreadable
+    assert "v0" in unreadable
+    assert "releases/v0.json" in unreadable
 
 
 def test_programs_are_told_the_same_with_all_metrics(three):
@@ -84,7 +84,7 @@ def test_releases_are_listed_where_the_pointer_is_damaged(lake):
 
 
 def test_a_lake_without_releases_is_refused(tmp_path):
-    with pytest.raises(ReleaseError, match="found no release"):
+    with pytest.raises(ReleaseError, match="kedro run"):
         list_releases(str(tmp_path))
 
 

@@ -126,14 +126,14 @@ def in_memory(table):
 
 
 def test_bytes_that_are_something_else_are_refused():
-    with pytest.raises(ProvenanceError, match="found 5 bytes that are no Parquet"):
+    with pytest.raises(ProvenanceError, match=r"\b5 bytes\b.*Parquet"):
         read_provenance(b"bytes", "p")
-    with pytest.raises(ProvenanceError, match="found the columns product_id, row; expected"):
+    with pytest.raises(ProvenanceError, match="product_id, row"):
         read_provenance(in_memory(pa.table({"product_id": ["p"], "row": [1]})), "p")
 
 
 def test_a_table_that_does_not_say_where_its_rows_were_is_refused():
     table = pq.read_table(pa.BufferReader(write_provenance([RICH], SOURCES)))
 
-    with pytest.raises(ProvenanceError, match="found the sources of nothing"):
+    with pytest.raises(ProvenanceError, match="sources"):
         read_sources(in_memory(table.replace_schema_metadata()))

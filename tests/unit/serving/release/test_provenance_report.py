@@ -259,9 +259,9 @@ def test_whatever_a_name_holds_is_told_on_one_line(publish_explained):
 
 
 def test_a_listing_that_is_not_there_is_answered_with_what_to_ask_for(explained):
-    with pytest.raises(UnknownProductError, match="found no listing 'prd-9' in release v2; name"):
+    with pytest.raises(UnknownProductError, match=r"'prd-9'.*\bv2\b"):
         explain(explained, "prd-9")
-    with pytest.raises(UnknownProductError, match="a photo of that id; name its listing, prd-blue"):
+    with pytest.raises(UnknownProductError, match="prd-blue"):
         explain(explained, "img-blue")
 
 
@@ -271,7 +271,7 @@ def test_nothing_is_read_of_files_that_are_not_as_they_were_sealed(explained):
         whole = file.read_bytes()
         file.write_bytes(whole[:-1] + b"?")
 
-        with pytest.raises(ReleaseError, match=rf"{path}: found sha256.*name another by --release"):
+        with pytest.raises(ReleaseError, match=rf"{path}.*sha256.*--release"):
             explain(explained, "prd-red")
         file.write_bytes(whole)
 
@@ -281,12 +281,12 @@ def test_a_release_that_does_not_say_where_its_listings_come_from_is_refused(lak
     artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
     publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
 
-    with pytest.raises(ReleaseError, match=r"listings\.parquet: found the columns product_id, ti"):
+    with pytest.raises(ReleaseError, match=r"listings\.parquet.*product_id, ti"):
         explain(lake, "prd-red")
 
 
 def test_a_listing_that_the_server_does_not_know_is_refused(explained):
-    with pytest.raises(ReleaseError, match=r"listings\.parquet: found no listing prd-lost"):
+    with pytest.raises(ReleaseError, match=r"listings\.parquet.*prd-lost"):
         explain(explained, "prd-lost")
 
 

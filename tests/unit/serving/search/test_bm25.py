@@ -134,7 +134,7 @@ def test_many_threads_find_what_one_finds(weighed):
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no word index", b"PAR1" + b"\0" * 100 + b"PAR1"])
 def test_what_is_no_parquet_is_refused(data):
-    with pytest.raises(BM25IndexError, match="no Parquet"):
+    with pytest.raises(BM25IndexError, match="Parquet"):
         BM25Index.from_bytes(data)
 
 
@@ -159,7 +159,7 @@ def test_bytes_that_were_cut_off_are_refused(index):
     ],
 )
 def test_other_columns_are_refused(index, change):
-    with pytest.raises(BM25IndexError, match="found the columns"):
+    with pytest.raises(BM25IndexError, match="columns"):
         BM25Index.from_bytes(rewritten(index.to_bytes(), change))
 
 
@@ -176,7 +176,7 @@ def test_an_index_that_does_not_say_what_it_is_of_is_refused(index, told):
 @pytest.mark.parametrize("documents", ["0", "5"])
 def test_documents_that_are_not_there_are_refused(index, documents):
     told = {"documents": documents, "terms_version": str(terms_module.VERSION)}
-    with pytest.raises(BM25IndexError, match=f"places below {documents}"):
+    with pytest.raises(BM25IndexError, match=rf"\b{documents}\b"):
         BM25Index.from_bytes(
             rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
         )
@@ -186,7 +186,7 @@ def test_terms_of_another_version_are_refused(index, monkeypatch):
     data = index.to_bytes()
     monkeypatch.setattr(terms_module, "VERSION", terms_module.VERSION + 1)
 
-    with pytest.raises(BM25IndexError, match="run the pipeline ranking again"):
+    with pytest.raises(BM25IndexError, match="version"):
         BM25Index.from_bytes(data)
 
 
@@ -203,7 +203,7 @@ def test_terms_of_another_version_are_refused(index, monkeypatch):
     ],
 )
 def test_what_is_no_matrix_of_terms_and_documents_is_refused(starts, rows):
-    with pytest.raises(BM25IndexError, match="2 terms"):
+    with pytest.raises(BM25IndexError, match=r"\b2 terms\b"):
         BM25Index(
             ("a", "b"),
             np.array(starts, np.int64),

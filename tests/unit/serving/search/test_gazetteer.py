@@ -105,7 +105,7 @@ def test_a_town_may_stand_where_a_county_does(known):
 
 def test_a_town_beyond_the_reach_of_its_county_is_another_of_the_same_name(known):
     assert known.resolve("Leeds", "Devon") is None
-    with pytest.raises(UnknownPlaceError, match="no town of that name"):
+    with pytest.raises(UnknownPlaceError, match="Leeds, Devon"):
         known.find("Leeds, Devon")
 
 
@@ -121,7 +121,7 @@ def test_a_town_stands_for_a_place_in_it_that_is_not_known(known):
 
 def test_a_county_alone_is_a_place_only_where_its_places_lie_close_together(known):
     assert known.find("west midlands").name == "West Midlands"
-    with pytest.raises(UnknownPlaceError, match="'Devon', a county"):
+    with pytest.raises(UnknownPlaceError, match=r"'Devon'.*county"):
         known.find("Devon")
 
 
@@ -131,7 +131,7 @@ def test_another_name_of_a_town_counts_where_no_town_is_called_so(known):
 
 
 def test_what_is_no_place_is_told_what_is_spelled_nearly_so(known):
-    with pytest.raises(UnknownPlaceError, match=r"'Leedz'.* such as Leeds") as refused:
+    with pytest.raises(UnknownPlaceError, match=r"'Leedz'.*\bLeeds\b") as refused:
         known.find("Leedz")
 
     assert refused.value.close[0] == "Leeds"
@@ -196,9 +196,9 @@ def test_neither_case_nor_blanks_nor_marks_change_what_is_found(town, county, da
 
 
 def test_bytes_that_are_no_places_are_refused():
-    with pytest.raises(GazetteerError, match="no Parquet"):
+    with pytest.raises(GazetteerError, match="Parquet"):
         Gazetteer.from_bytes(b"nothing")
     buffer = io.BytesIO()
     pq.write_table(pa.table({"name": ["Leeds"]}), buffer)
-    with pytest.raises(GazetteerError, match="found the columns"):
+    with pytest.raises(GazetteerError, match="columns"):
         Gazetteer.from_bytes(buffer.getvalue())

@@ -46,30 +46,28 @@ def test_listings_of_one_family_have_one_number():
 
 @pytest.mark.parametrize("ids", [["q", "p", "r"], ["p", "p", "r"]])
 def test_listings_out_of_order_or_repeated_are_refused(ids):
-    with pytest.raises(ListingFeaturesError, match="not sorted"):
+    with pytest.raises(ListingFeaturesError, match="sorted"):
         ListingFeatures.from_bytes(parquet(ROWS | {"product_id": ids}))
 
 
 def test_what_is_no_parquet_is_refused():
-    with pytest.raises(ListingFeaturesError, match="4 bytes that are no Parquet"):
+    with pytest.raises(ListingFeaturesError, match=r"\b4 bytes\b.*Parquet"):
         ListingFeatures.from_bytes(b"none")
 
 
 def test_other_columns_are_refused():
-    with pytest.raises(ListingFeaturesError, match="found the columns"):
+    with pytest.raises(ListingFeaturesError, match="columns"):
         ListingFeatures.from_bytes(parquet({name: ROWS[name] for name in COLUMNS[1:]}))
 
 
 @pytest.mark.parametrize("name", ["product_id", "family", "description_words", "photo_pixels"])
 def test_only_a_place_may_be_missing(name):
-    with pytest.raises(ListingFeaturesError, match=f"1 of 3 rows without {name}"):
+    with pytest.raises(ListingFeaturesError, match=rf"\b1\b.*\b3\b.*{name}"):
         ListingFeatures.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
 
 
 def test_words_in_a_column_of_numbers_are_refused():
-    with pytest.raises(
-        ListingFeaturesError, match="description_words of type string; expected numbers"
-    ):
+    with pytest.raises(ListingFeaturesError, match=r"description_words.*string"):
         ListingFeatures.from_bytes(parquet(ROWS | {"description_words": ["a", "b", "c"]}))
 
 

@@ -88,7 +88,7 @@ def test_notes_of_no_listing_can_be_opened():
 
 
 def test_bytes_that_are_no_parquet_are_refused():
-    with pytest.raises(PriceInsightsError, match="found 4 bytes that are no Parquet"):
+    with pytest.raises(PriceInsightsError, match=r"\b4 bytes\b.*Parquet"):
         PriceInsightTable.from_bytes(b"PAR1")
 
 
@@ -97,19 +97,19 @@ def test_other_columns_are_refused(written):
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
 
-    with pytest.raises(PriceInsightsError, match=r"found the columns .*; expected .*alike list"):
+    with pytest.raises(PriceInsightsError, match=r"columns.*\balike list"):
         PriceInsightTable.from_bytes(buffer.getvalue())
 
 
 @pytest.mark.parametrize("ids", [["p2", "p1", "p3"], ["p1", "p1", "p2"]])
 def test_listings_that_are_not_sorted_each_once_are_refused(written, ids):
-    with pytest.raises(PriceInsightsError, match="not sorted by id, each once"):
+    with pytest.raises(PriceInsightsError, match="sorted"):
         PriceInsightTable.from_bytes(changed(written, product_id=ids))
 
 
 @pytest.mark.parametrize("place", [-1, 3])
 def test_an_alike_listing_that_is_none_is_refused(written, place):
-    with pytest.raises(PriceInsightsError, match="expected each to be one of 3 listings"):
+    with pytest.raises(PriceInsightsError, match=r"\b3 listings\b"):
         PriceInsightTable.from_bytes(changed(written, alike=[[1], [place], []]))
 
 

@@ -89,26 +89,26 @@ def test_a_model_of_other_features_is_refused(names):
     )
     booster = lightgbm.train({"verbose": -1, "num_threads": 1}, data, 1)
 
-    with pytest.raises(RankerError, match="run the pipeline ranking again"):
+    with pytest.raises(RankerError, match="features"):
         Ranker.from_bytes(booster.model_to_string().encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"trees", b"\xff\xfe", b"\nend of trees\n"])
 def test_what_is_no_model_is_refused(data):
-    with pytest.raises(RankerError, match="no whole model"):
+    with pytest.raises(RankerError, match="bytes"):
         Ranker.from_bytes(data)
 
 
 @pytest.mark.parametrize("told", [b"", b"version=v4\n", b"\xff\n"])
 def test_what_only_has_the_ends_of_a_model_is_refused(told):
-    with pytest.raises(RankerError, match="LightGBM cannot read"):
+    with pytest.raises(RankerError, match="LightGBM"):
         Ranker.from_bytes(b"tree\n" + told + b"\nend of trees\n")
 
 
 def test_a_model_that_was_cut_off_is_refused(model):
     end = model.index(b"\nend of trees\n")
     for length in range(0, end, end // 50):
-        with pytest.raises(RankerError, match="no whole model"):
+        with pytest.raises(RankerError, match="bytes"):
             Ranker.from_bytes(model[:length])
 
 

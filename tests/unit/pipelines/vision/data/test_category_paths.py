@@ -73,5 +73,5 @@ def test_a_head_without_paths_keeps_nothing_of_them():
 
 
 def test_weights_and_labels_of_two_trainings_are_refused():
-    with pytest.raises(ValueError, match="found a head of 3 categories; expected one of 4"):
+    with pytest.raises(ValueError, match=r"\b3\b.*\b4\b"):
         HeadWeights(5, 0, 4, (2, 3, 1))

@@ -98,7 +98,7 @@ def test_few_answers_have_fewer_bins(cases):
 
 
 def test_no_answers_are_told_in_one_line():
-    with pytest.raises(UserError, match="on no answer; give more listings"):
+    with pytest.raises(UserError, match="parameters_cleaning"):
         expected_calibration_error([], [], [], **TOLD)
 
 

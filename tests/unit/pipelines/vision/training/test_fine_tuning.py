@@ -259,7 +259,7 @@ def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, change
 def test_a_head_that_tells_other_paths_apart_is_refused(task, head, work, told):
     plain = head._replace(weights=network_weights(make_head(told, 3)))
 
-    with pytest.raises(UserError, match=r"\[\] paths .* expected \[2, 2, 2\]"):
+    with pytest.raises(UserError, match=r"vision_head.*\[\].*\[2, 2, 2\]"):
         fine_tune(task, plain, work(), told)
 
 

@@ -12,7 +12,7 @@ def test_as_many_are_taken_on_as_there_are_places():
 
     with admission.place(), admission.place():
         with (
-            pytest.raises(CapacityExceeded, match="2 requests are being worked on"),
+            pytest.raises(CapacityExceeded, match=r"\b2\b"),
             admission.place(),
         ):
             pass
@@ -49,5 +49,5 @@ def test_uploads_are_bounded_too():
     for upload in coming_in:
         upload.__enter__()
 
-    with pytest.raises(CapacityExceeded, match=f"{UPLOADS_PER_SLOT} requests"), admission.upload():
+    with pytest.raises(CapacityExceeded, match=rf"\b{UPLOADS_PER_SLOT}\b"), admission.upload():
         pass
