@@ -72,5 +72,5 @@ def test_without_photos_to_learn_from_the_lack_is_told(shown, told):
     products, splits, images = shown
     splits.loc[splits["split"] == "train", "image_id"] = None
 
-    with pytest.raises(UserError, match="parameters_cleaning"):
+    with pytest.raises(UserError, match="categor"):
         predict_from_pixels(products, splits, images, told)
