@@ -225,7 +225,8 @@ def cases(predictions: pd.DataFrame, by: str, column: str, labels: tuple[str, ..
     """Say of each case of the test split whether it is right, by its id."""
     asked = (predictions["split"] == "test") & predictions[column].notna()
     return pd.Series(
-        predictions_for_split(predictions, "test", labels, column).right, predictions.loc[asked, by]
+        predictions_for_split(predictions, "test", labels, column).correct,
+        predictions.loc[asked, by],
     )
 
 

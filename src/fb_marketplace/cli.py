@@ -69,7 +69,7 @@ cli.add_command(
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def summary(env: str | None, conf_source: str | None) -> None:
     """Say what the last run made, and how to ask it."""
-    from fb_marketplace.observability.summary import summary as tell
+    from fb_marketplace.evaluation.summary import format_summary
 
     with (
         _mistakes_in_one_line(),
@@ -79,7 +79,7 @@ def summary(env: str | None, conf_source: str | None) -> None:
         manifest = catalog.load("release")
         version = catalog.load("run_records").latest(["cleaning_report"])["cleaning_report"]
         report = catalog.load("cleaning_report", version=version)
-        click.echo(tell(manifest, report, catalog.load("lake").url))
+        click.echo(format_summary(manifest, report, catalog.load("lake").url))
 
 
 def _doctor(

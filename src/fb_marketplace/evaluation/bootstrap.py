@@ -1,4 +1,4 @@
-"""Metrics with their count and interval: resampled by group, since a group's photos are not independent."""
+"""Confidence intervals by a bootstrap over groups (Efron, 1979): cases of a group are not independent."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -10,14 +10,14 @@ from fb_marketplace.errors import UserError
 
 
 class Estimate(NamedTuple):
-    """A mean, or another statistic, with its interval.
+    """A statistic with its percentile interval.
 
     Attributes:
         value: over all cases.
         low: lower end of the interval.
         high: upper end of the interval.
-        cases: how many cases it is of.
-        groups: how many groups they came from.
+        cases: number of cases.
+        groups: number of groups.
     """
 
     value: float
@@ -26,8 +26,8 @@ class Estimate(NamedTuple):
     cases: int
     groups: int
 
-    def plain(self) -> dict[str, Any]:
-        """Give it for a report."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, rounded to four digits, for a report."""
         rounded = {name: round(float(getattr(self, name)), 4) for name in ("value", "low", "high")}
         return rounded | {"cases": self.cases, "groups": self.groups}
 
@@ -35,26 +35,33 @@ class Estimate(NamedTuple):
 def mean_by_group(
     values: ArrayLike, groups: ArrayLike, samples: int, confidence: float, seed: int
 ) -> Estimate:
-    """Estimate a mean, with a percentile interval from a bootstrap over groups (Efron, 1979).
+    """Estimate a mean.
 
     Args:
-        values: (cases,), such as whether each answer was right.
-        groups: (cases,), the group of each.
-        samples: how many times groups are drawn, as many as there are, with replacement.
-        confidence: share of the samples that lie in the interval.
+        values: (cases,), for example whether each prediction is correct.
+        groups: (cases,), the group of each case.
+        samples: number of bootstrap samples; each draws as many groups as exist, with replacement.
+        confidence: share of the samples inside the interval.
         seed: of the draws.
+
+    Returns:
+        The mean with its interval.
 
     Raises:
         UserError: there are no cases.
     """
-    found = np.asarray(values, dtype=np.float64)
-    _refuse_none(len(found))
-    _, place = np.unique(np.asarray(groups), return_inverse=True)
-    sums = np.bincount(place, weights=found).astype(np.float64)
-    sizes = np.bincount(place).astype(np.int64)
-    drawn = _drawn_means(sums, sizes, samples, np.random.default_rng(seed))
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(float(found.mean()), float(low), float(high), len(found), len(sizes))
+    cases = np.asarray(values, dtype=np.float64)
+    _check_not_empty(len(cases))
+    _, group_of_case = np.unique(np.asarray(groups), return_inverse=True)
+    sums = np.bincount(group_of_case, weights=cases).astype(np.float64)
+    sizes = np.bincount(group_of_case).astype(np.int64)
+    generator = np.random.default_rng(seed)
+    means = np.empty(samples)
+    for sample in range(samples):
+        drawn = generator.integers(len(sums), size=len(sums))
+        means[sample] = sums[drawn].sum() / sizes[drawn].sum()
+    low, high = np.quantile(means, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(float(cases.mean()), float(low), float(high), len(cases), len(sizes))
 
 
 def statistic_by_group(
@@ -65,75 +72,57 @@ def statistic_by_group(
     confidence: float,
     seed: int,
 ) -> Estimate:
-    """Estimate a statistic that is no mean, with a percentile interval from the same bootstrap.
+    """Estimate any statistic; slower than :func:`mean_by_group`, with the same draws.
 
     Args:
-        statistic: takes columns of equal length, and gives a number; NaN where it is not defined.
-        columns: each (cases,), such as what is true and what was answered.
-        groups: (cases,), the group of each.
-        samples: how many times groups are drawn, as many as there are, with replacement. Draws on
-            which the statistic is not defined are left out.
-        confidence: share of the samples that lie in the interval.
+        statistic: function of columns of equal length; NaN if it is not defined on them.
+        columns: each (cases,), for example targets and predictions.
+        groups: (cases,), the group of each case.
+        samples: number of bootstrap samples. Samples without a defined statistic are dropped.
+        confidence: share of the samples inside the interval.
         seed: of the draws.
+
+    Returns:
+        The statistic with its interval.
 
     Raises:
         UserError: there are no cases, or the statistic is not defined on them.
     """
-    found = [np.asarray(column) for column in columns]
+    arrays = [np.asarray(column) for column in columns]
     labels = np.asarray(groups)
-    _refuse_none(len(labels))
-    value = float(statistic(*found))
+    _check_not_empty(len(labels))
+    value = float(statistic(*arrays))
     if np.isnan(value):
         raise UserError(
             f"{getattr(statistic, '__name__', 'a metric')} is not defined on {len(labels)} listings of a "
             "split; give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
         )
-    _, place, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    order = np.argsort(place, kind="stable")
-    by_group = [column[order] for column in found]
+    _, group_of_case, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    order = np.argsort(group_of_case, kind="stable")
+    by_group = [array[order] for array in arrays]
     generator = np.random.default_rng(seed)
-    drawn = np.empty(samples)
+    statistics = np.empty(samples)
     for sample in range(samples):
-        rows = _rows_of(generator.integers(len(sizes), size=len(sizes)), sizes)
-        drawn[sample] = statistic(*(column[rows] for column in by_group))
-    low, high = _quantiles_of_defined(drawn, value, confidence)
-    return Estimate(value, low, high, len(labels), len(sizes))
+        rows = _rows_of_groups(generator.integers(len(sizes), size=len(sizes)), sizes)
+        statistics[sample] = statistic(*(column[rows] for column in by_group))
+    defined = statistics[~np.isnan(statistics)]
+    if not len(defined):
+        return Estimate(value, value, value, len(labels), len(sizes))
+    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
+    return Estimate(value, float(low), float(high), len(labels), len(sizes))
 
 
-def _rows_of(chosen: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Give the rows of groups, where the rows of one group follow those of the one before."""
-    starts, taken = np.cumsum(sizes) - sizes, sizes[chosen]
-    shifts = starts[chosen] - (np.cumsum(taken) - taken)
-    rows: NDArray[np.int64] = np.repeat(shifts, taken) + np.arange(taken.sum())
+def _rows_of_groups(drawn: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows of drawn groups; the rows of all groups are sorted by group."""
+    starts, counts = np.cumsum(sizes) - sizes, sizes[drawn]
+    shifts = starts[drawn] - (np.cumsum(counts) - counts)
+    rows: NDArray[np.int64] = np.repeat(shifts, counts) + np.arange(counts.sum())
     return rows
 
 
-def _refuse_none(cases: int) -> None:
+def _check_not_empty(cases: int) -> None:
     if not cases:
         raise UserError(
             "nothing to measure: the validation or test split has no listing, or no photo with a "
             "partner. Give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
         )
-
-
-def _quantiles_of_defined(
-    drawn: NDArray[np.float64], value: float, confidence: float
-) -> tuple[float, float]:
-    defined = drawn[~np.isnan(drawn)]
-    if not len(defined):
-        return value, value
-    low, high = np.quantile(defined, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return float(low), float(high)
-
-
-def _drawn_means(
-    sums: NDArray[np.float64],
-    sizes: NDArray[np.int64],
-    samples: int,
-    generator: np.random.Generator,
-) -> NDArray[np.float64]:
-    means = np.empty(samples)
-    for sample in range(samples):
-        drawn = generator.integers(len(sums), size=len(sums))
-        means[sample] = sums[drawn].sum() / sizes[drawn].sum()
-    return means

@@ -94,6 +94,11 @@ class EvaluationParameters(Parameters):
     confidence: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]
 
+    @property
+    def bootstrap(self) -> tuple[int, float, int]:
+        """Samples, confidence and seed, as the functions of :mod:`evaluation.bootstrap` take them."""
+        return self.bootstrap_samples, self.confidence, self.seed
+
 
 class VisionParameters(Parameters):
     """The backbone, its head, how both are trained, and what is made of them."""

@@ -65,7 +65,7 @@ def test_a_mean_of_no_cases_is_an_error():
 
 
 def test_an_estimate_can_be_written_into_a_report():
-    assert Estimate(np.float64(1 / 3), 0.1, 0.5, 9, 3).plain() == {
+    assert Estimate(np.float64(1 / 3), 0.1, 0.5, 9, 3).to_dict() == {
         "value": 0.3333,
         "low": 0.1,
         "high": 0.5,

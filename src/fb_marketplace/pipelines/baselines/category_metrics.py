@@ -44,7 +44,7 @@ def evaluate_categories(
         if model == SELECTED:
             found |= _calibration(part, category_text_probabilities, truth, told)
         models.setdefault(model, {})[split] = {
-            name: estimate.plain() for name, estimate in found.items()
+            name: estimate.to_dict() for name, estimate in found.items()
         }
     return {
         "chosen": SELECTED,
@@ -59,7 +59,7 @@ def plot_text_confusion(
 ) -> bytes:
     """Draw what the text model takes for what, on test; a PNG."""
     labels = category_choices["labels"]
-    asked = category_predictions.query("model == @CHOSEN and split == 'test'")
+    asked = category_predictions.query("model == @SELECTED and split == 'test'")
     truth, answered = (_places(asked[name], labels) for name in ("category", "answered"))
     title = f"Category by text: {len(asked):,} listings of the test split"
     return plot_confusion_matrix(truth, answered, labels, title)

@@ -63,7 +63,7 @@ def evaluate_prices(
         if split == "test" and part["low"].notna().all():
             found |= _interval(part, told)
         models.setdefault(model, {})[split] = {
-            name: estimate.plain() for name, estimate in found.items()
+            name: estimate.to_dict() for name, estimate in found.items()
         }
     return {
         "chosen": price_choices["model"],

@@ -3,13 +3,12 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.indexing.build_index import build_index
-from fb_marketplace.pipelines.indexing.console import log_retrieval_metrics
 from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
     evaluate_served_index,
     evaluate_within_split,
 )
 from fb_marketplace.pipelines.indexing.figures import plot_hits
-from fb_marketplace.pipelines.indexing.summarize import summarize_retrieval
+from fb_marketplace.pipelines.indexing.summarize import log_retrieval_metrics, summarize_retrieval
 
 
 def create_pipeline() -> Pipeline:

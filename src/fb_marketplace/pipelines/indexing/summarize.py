@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group
+from fb_marketplace.evaluation.console import Metric, log_metrics
 from fb_marketplace.evaluation.retrieval_metrics import (
     AVERAGE_PRECISION,
     NDCG,
@@ -77,6 +78,41 @@ def summarize_retrieval(
     return Report(metrics, _by_category(tested, parameters))
 
 
+LABELS: Final = {
+    FIRST: "R@1",
+    TENTH: "R@10",
+    AVERAGE_PRECISION: "mAP",
+    PRECISION: "P@10",
+    NDCG: "NDCG@10",
+}
+"""Metrics that a run logs, and their usual abbreviations."""
+
+
+def log_retrieval_metrics(retrieval_metrics: dict[str, Any]) -> None:
+    """Log the metrics of each gallery, with the random baseline and the gain over other embeddings."""
+    for gallery in (FULL_GALLERY, *WITHIN_SPLIT.values()):
+        encoder = retrieval_metrics[gallery]
+        others = retrieval_metrics["baselines"].get(gallery, {})
+        gains = retrieval_metrics["gains"].get(gallery, {})
+        log_metrics(
+            f"image retrieval, {gallery}",
+            {
+                ENCODER: _labelled(encoder),
+                "random order": {
+                    label: encoder[name]["chance"]
+                    for name, label in LABELS.items()
+                    if name in encoder
+                },
+                **{name: _labelled(metrics) for name, metrics in others.items()},
+            },
+            {f"{ENCODER} - {name}": _labelled(gain) for name, gain in gains.items()},
+        )
+
+
+def _labelled(metrics: dict[str, Any]) -> dict[str, Metric]:
+    return {label: metrics[name] for name, label in LABELS.items() if name in metrics}
+
+
 def _of(queries: pd.DataFrame, gallery: str, embedding: str) -> pd.DataFrame:
     return queries[(queries["gallery"] == gallery) & (queries["embedding"] == embedding)]
 
@@ -90,7 +126,7 @@ def _estimates(
 ) -> dict[str, Any]:
     parts = {name: queries[queries["measure"] == name] for name in measures}
     return {
-        name: _estimate(part["value"], part["group"], parameters).plain()
+        name: _estimate(part["value"], part["group"], parameters).to_dict()
         | {"chance": round(float(part["chance"].mean()), 5), "gallery": int(part["photos"].max())}
         for name, part in parts.items()
     }
@@ -104,7 +140,7 @@ def _gains(
     pairs["gain"] = pairs["value"] - pairs["value_theirs"]
     parts = {name: pairs[pairs["measure"] == name] for name in _measures_of(pairs)}
     return {
-        name: _estimate(part["gain"], part["group"], parameters).plain()
+        name: _estimate(part["gain"], part["group"], parameters).to_dict()
         for name, part in parts.items()
     }
 
@@ -128,7 +164,7 @@ def _flat(name: str, queries: pd.DataFrame, parameters: RetrievalParameters) -> 
     columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
     if queries.empty:
         return dict.fromkeys([*columns, f"{name}_chance"], np.nan)
-    found = _estimate(queries["value"], queries["group"], parameters).plain()
+    found = _estimate(queries["value"], queries["group"], parameters).to_dict()
     chance = round(float(queries["chance"].mean()), 4)
     return {column: found[of] for column, of in columns.items()} | {f"{name}_chance": chance}
 

@@ -59,7 +59,7 @@ def evaluate_price_intervals(
             parameters.bootstrap_samples,
             parameters.confidence,
             parameters.seed,
-        ).plain()
+        ).to_dict()
 
     categories = listed["category"].to_numpy()
     test = parts.get("test", np.zeros(len(listed), np.bool_))

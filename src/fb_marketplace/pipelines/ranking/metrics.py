@@ -8,6 +8,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
+from fb_marketplace.evaluation.console import log_metrics
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH, NDCG, ndcg_at, recall_at
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, first_grades
@@ -113,6 +114,31 @@ def summarize_queries(
     }
 
 
+def log_ranking_metrics(ranking_metrics: dict[str, Any]) -> None:
+    """Log the metrics of each kind of search, the gains of the ranker, and those of text to image."""
+    for kind, metrics in ranking_metrics["searches"].items():
+        ndcg, recall = metrics[NDCG], metrics[RECALL]["methods"]
+        log_metrics(
+            f"{kind}, {ndcg['methods'][RANKER]['cases']:,} searches of the test split",
+            {
+                name: {"NDCG@10": estimate, "R@10 of the source listing": recall[name]}
+                for name, estimate in ndcg["methods"].items()
+            },
+            {
+                f"{RANKER} - {name}": {"NDCG@10": gain, "relative": gain["share"]}
+                for name, gain in ndcg["gains"].items()
+            },
+        )
+    images = ranking_metrics["words_to_pictures"]
+    log_metrics(
+        f"titles among {images['photos']:,} photos",
+        {
+            "text to image": {"R@10": images["recall_at_10"]},
+            "random photo of the category": {"R@10": images["in_category"]},
+        },
+    )
+
+
 def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dict[str, Any]:
     wide = part.pivot_table(
         index=["kind", "product_id", "group"], columns="method", values="value"
@@ -146,4 +172,4 @@ def _estimate(
 ) -> dict[str, Any]:
     return mean_by_group(
         values, groups, parameters.bootstrap_samples, parameters.confidence, parameters.seed
-    ).plain()
+    ).to_dict()

@@ -3,8 +3,8 @@
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
-from fb_marketplace.pipelines.ranking.console import log_ranking_metrics
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
+from fb_marketplace.pipelines.ranking.metrics import log_ranking_metrics
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 
 

@@ -48,8 +48,8 @@ def evaluate_text_to_image(
     recall = mean_by_group(found, groups, *told)
     by_chance = mean_by_group(drawn, groups, *told)
     return {
-        "recall_at_10": recall.plain(),
-        "in_category": by_chance.plain(),
+        "recall_at_10": recall.to_dict(),
+        "in_category": by_chance.to_dict(),
         "times": round(recall.value / by_chance.value, 2),
         "photos": len(searched.photos),
     }

@@ -62,7 +62,7 @@ def _right(
 ) -> pd.DataFrame:
     asked = predictions[(predictions["split"] == "test") & predictions[column].notna()]
     found = predictions_for_split(asked, "test", labels, column)
-    return _rows(name, asked[case], found.groups, found.right)
+    return _rows(name, asked[case], found.groups, found.correct)
 
 
 def _found(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd.DataFrame:

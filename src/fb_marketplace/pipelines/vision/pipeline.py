@@ -5,7 +5,6 @@ from typing import Final
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
-from fb_marketplace.pipelines.vision.evaluation.console import log_vision_metrics
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
 from fb_marketplace.pipelines.vision.evaluation.figures import (
     plot_mistakes,
@@ -15,6 +14,7 @@ from fb_marketplace.pipelines.vision.evaluation.figures import (
 )
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 from fb_marketplace.pipelines.vision.evaluation.leakage import report_leakage
+from fb_marketplace.pipelines.vision.evaluation.metrics import log_vision_metrics
 from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_card
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
 from fb_marketplace.pipelines.vision.export.block_features import extract_block_features

@@ -127,16 +127,16 @@ def evaluate_abstention(
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     answered = found.confidences > chosen["threshold"]
     sets = found.probabilities >= chosen["set_above"]
-    held = sets[np.arange(len(found.classes)), found.classes]
+    held = sets[np.arange(len(found.targets)), found.targets]
     measured: dict[str, tuple[NDArray[Any], NDArray[Any]]] = {
         "coverage": (answered, found.groups),
-        "error": (~found.right[answered], found.groups[answered]),
-        "error_of_all": (~found.right, found.groups),
+        "error": (~found.correct[answered], found.groups[answered]),
+        "error_of_all": (~found.correct, found.groups),
         "set_coverage": (held, found.groups),
         "set_size": (sets.sum(axis=1), found.groups),
     }
     return {
-        name: mean_by_group(values, groups, *told).plain() if len(values) else None
+        name: mean_by_group(values, groups, *told).to_dict() if len(values) else None
         for name, (values, groups) in measured.items()
     }
 
@@ -151,9 +151,9 @@ def sample_one_per_group(groups: ArrayLike, seed: int) -> NDArray[np.int64]:
 
 def _choose(found: Predictions, error: float, seed: int) -> dict[str, Any]:
     rows = sample_one_per_group(found.groups, seed)
-    level = select_set_level(found.probabilities[rows], found.classes[rows], error)
+    level = select_set_level(found.probabilities[rows], found.targets[rows], error)
     return {
-        "threshold": select_threshold(found.confidences[rows], found.right[rows], error),
+        "threshold": select_threshold(found.confidences[rows], found.correct[rows], error),
         "error": error,
         "assurance": ASSURANCE,
         "set_above": level,

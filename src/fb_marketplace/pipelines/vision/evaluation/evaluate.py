@@ -88,7 +88,7 @@ def evaluate(
             of: evaluate_abstention(found[of], chosen, parameters)
             for of, chosen in abstention.items()
         }
-        table |= {(of, split): answers for of, answers in found.items() if len(answers.classes)}
+        table |= {(of, split): answers for of, answers in found.items() if len(answers.targets)}
     metrics["choices"] = {
         "temperature": calibration["temperature"],
         "fusion": fusion["weights"],

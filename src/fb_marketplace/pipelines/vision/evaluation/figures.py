@@ -22,16 +22,16 @@ def plot_photo_confusion(vision_predictions: pd.DataFrame, products: pd.DataFram
     """Draw what photos of the test split are taken for; a PNG."""
     labels = class_labels(products)
     found = predictions_for_split(vision_predictions, "test", labels)
-    title = f"Category by photo: {len(found.classes):,} photos of the test split"
-    return plot_confusion_matrix(found.classes, found.said, labels, title)
+    title = f"Category by photo: {len(found.targets):,} photos of the test split"
+    return plot_confusion_matrix(found.targets, found.predicted, labels, title)
 
 
 def plot_product_confusion(product_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
     """Draw what listings of the test split are taken for, by their photos and text; a PNG."""
     labels = class_labels(products)
     found = predictions_for_split(product_predictions, "test", labels)
-    title = f"Category by photos and text: {len(found.classes):,} listings of the test split"
-    return plot_confusion_matrix(found.classes, found.said, labels, title)
+    title = f"Category by photos and text: {len(found.targets):,} listings of the test split"
+    return plot_confusion_matrix(found.targets, found.predicted, labels, title)
 
 
 def plot_reliability_diagram(
@@ -47,7 +47,7 @@ def plot_reliability_diagram(
     )
     return plot_reliability(
         *(
-            reliability(each.confidences, each.right, parameters.calibration_bins)
+            reliability(each.confidences, each.correct, parameters.calibration_bins)
             for each in (before, found)
         )
     )
@@ -63,7 +63,7 @@ def plot_mistakes(
     labels = class_labels(products)
     found = predictions_for_split(vision_predictions, "test", labels)
     asked = vision_predictions.loc[vision_predictions["split"] == "test", "image_id"].to_list()
-    wrong = np.flatnonzero(~found.right)
+    wrong = np.flatnonzero(~found.correct)
     worst = wrong[np.argsort(-found.confidences[wrong], kind="stable")][: parameters.worst_mistakes]
     image_ids = images.read(["image_id"]).column("image_id").to_pylist()
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
@@ -72,8 +72,8 @@ def plot_mistakes(
     cells = [
         Cell(
             jpeg,
-            f"said {names[found.said[place]]} {found.confidences[place]:.2f}, "
-            f"is {names[found.classes[place]]}",
+            f"predicted {names[found.predicted[place]]} {found.confidences[place]:.2f}, "
+            f"is {names[found.targets[place]]}",
         )
         for place, jpeg in zip(worst, shown.to_pylist(), strict=True)
     ]

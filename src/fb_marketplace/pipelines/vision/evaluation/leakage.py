@@ -57,7 +57,7 @@ def report_leakage(
     counts = {split: int((honest.split == split).sum()) for split in ("train", *EVALUATION_SPLITS)}
     return {
         **{name: each.measured for name, each in asked.items()},
-        "difference": difference.plain(),
+        "difference": difference.to_dict(),
         "photos": counts,
     }
 
@@ -83,7 +83,7 @@ def _ask(
     }
     told = _told(measuring)
     estimates = {
-        name: mean_by_group(values, groups, *told).plain() for name, values in measured.items()
+        name: mean_by_group(values, groups, *told).to_dict() for name, values in measured.items()
     }
     return _Asked(right, groups, estimates)
 

@@ -1,87 +1,122 @@
-"""How good answers are: each measure with its count and interval, beside the trivial answer."""
+"""Category metrics with intervals, compared with the most common category."""
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_group
 from fb_marketplace.evaluation.confusion_matrix import Classes, macro_f1
+from fb_marketplace.evaluation.console import log_metrics
 from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.ml.probabilities import log_losses
 from fb_marketplace.parameters.vision import EvaluationParameters
 from fb_marketplace.pipelines.vision.evaluation.calibration import expected_calibration_error
 
+SUBJECTS: Final = {
+    "photos": "photos",
+    "products": "listings by photos",
+    "products_with_text": "listings by photos and text",
+}
+
+
+def log_vision_metrics(vision_metrics: dict[str, Any]) -> None:
+    """Log accuracy, abstention and calibration error on the test split, and the gain over the baseline."""
+    test = vision_metrics["test"]
+    log_metrics(
+        "test split, category",
+        {
+            name: {
+                "accuracy": test[f"{subject}_top1"],
+                "most common category": test[f"{subject}_top1_commonest_category"]["value"],
+            }
+            for subject, name in SUBJECTS.items()
+        }
+        | {
+            f"{SUBJECTS[subject]} with abstention": {
+                "answered": metrics["coverage"],
+                "error if answered": metrics["error"],
+                "error of all": metrics["error_of_all"]["value"],
+            }
+            for subject, metrics in test["abstention"].items()
+        }
+        | {
+            "calibration error of photos": {
+                "debiased": test["photos_ece"],
+                "before calibration": test["photos_ece_uncalibrated"]["value"],
+            }
+        },
+        {
+            f"{name} - linear probe": {"accuracy": test[f"{subject}_top1_gain_over_frozen"]}
+            for subject, name in SUBJECTS.items()
+        },
+    )
+
 
 def compute_category_metrics(
-    found: Predictions, commonest: Classes, parameters: EvaluationParameters
+    predictions: Predictions, most_common: Classes, parameters: EvaluationParameters
 ) -> dict[str, dict[str, Any]]:
-    """Measure answers, and what always naming the commonest categories would give.
+    """Compute the metrics of predictions and of always predicting the most common categories.
 
     Args:
-        found: what was said of a split.
-        commonest: categories of the training split, the commonest first.
+        predictions: of a split.
+        most_common: categories, the most common of the training split first.
         parameters: of the bootstrap.
 
     Returns:
         Estimates of ``top1``, ``top3`` and ``macro_f1``, each also with ``_commonest_category``
-        (the three commonest for ``top3``), and of ``log_loss`` in nats.
+        (the three most common for ``top3``), and of ``log_loss`` in nats.
     """
-    told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
-    always = np.full(len(found.classes), commonest[0])
+    targets, groups = predictions.targets, predictions.groups
+    constant = np.full(len(targets), most_common[0])
     means = {
-        "top1": found.right,
-        "top1_commonest_category": always == found.classes,
-        "top3": top_k_accuracy(found, 3),
-        "top3_commonest_category": np.isin(found.classes, commonest[:3]),
-        "log_loss": log_losses(found.probabilities, found.classes),
+        "top1": predictions.correct,
+        "top1_commonest_category": constant == targets,
+        "top3": top_k_accuracy(predictions, 3),
+        "top3_commonest_category": np.isin(targets, most_common[:3]),
+        "log_loss": log_losses(predictions.probabilities, targets),
     }
-    estimates = {name: mean_by_group(values, found.groups, *told) for name, values in means.items()}
-    for name, said in (("macro_f1", found.said), ("macro_f1_commonest_category", always)):
-        columns = [found.classes, said]
-        estimates[name] = statistic_by_group(macro_f1, columns, found.groups, *told)
-    return {name: estimate.plain() for name, estimate in estimates.items()}
+    labels = {"macro_f1": predictions.predicted, "macro_f1_commonest_category": constant}
+    estimates = {
+        name: mean_by_group(values, groups, *parameters.bootstrap) for name, values in means.items()
+    } | {
+        name: statistic_by_group(macro_f1, [targets, predicted], groups, *parameters.bootstrap)
+        for name, predicted in labels.items()
+    }
+    return {name: estimate.to_dict() for name, estimate in estimates.items()}
 
 
-def calibration_error(found: Predictions, parameters: EvaluationParameters) -> dict[str, Any]:
-    """Measure the expected calibration error of what was said; see :mod:`calibration`."""
+def calibration_error(predictions: Predictions, parameters: EvaluationParameters) -> dict[str, Any]:
+    """Compute the expected calibration error; see :mod:`calibration`."""
     return expected_calibration_error(
-        found.confidences,
-        found.right,
-        found.groups,
+        predictions.confidences,
+        predictions.correct,
+        predictions.groups,
         parameters.calibration_bins,
-        parameters.bootstrap_samples,
-        parameters.confidence,
-        parameters.seed,
+        *parameters.bootstrap,
     )
 
 
-def top1_accuracy(found: Predictions, parameters: EvaluationParameters) -> dict[str, Any]:
-    """Estimate the share that is right."""
-    told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
-    return mean_by_group(found.right, found.groups, *told).plain()
+def top1_accuracy(predictions: Predictions, parameters: EvaluationParameters) -> dict[str, Any]:
+    """Estimate the accuracy."""
+    return mean_by_group(predictions.correct, predictions.groups, *parameters.bootstrap).to_dict()
 
 
 def accuracy_gain(
-    found: Predictions, other: Predictions, parameters: EvaluationParameters
+    predictions: Predictions, other: Predictions, parameters: EvaluationParameters
 ) -> dict[str, Any]:
-    """Estimate by how much more of the same cases one is right than another, pair by pair."""
-    return mean_by_group(
-        found.right.astype(np.float64) - other.right,
-        found.groups,
-        parameters.bootstrap_samples,
-        parameters.confidence,
-        parameters.seed,
-    ).plain()
+    """Estimate the difference in accuracy to other predictions of the same cases."""
+    difference = predictions.correct.astype(np.float64) - other.correct
+    return mean_by_group(difference, predictions.groups, *parameters.bootstrap).to_dict()
 
 
-def top_k_accuracy(found: Predictions, count: int) -> NDArray[np.bool_]:
-    """Say of each case whether the true class is among so many likeliest ones."""
-    order = np.argsort(-found.probabilities, axis=1, kind="stable")[:, :count]
-    return np.asarray((order == found.classes[:, np.newaxis]).any(axis=1))
+def top_k_accuracy(predictions: Predictions, k: int) -> NDArray[np.bool_]:
+    """Return whether the true class is among the k most probable ones: (cases,)."""
+    order = np.argsort(-predictions.probabilities, axis=1, kind="stable")[:, :k]
+    return np.asarray((order == predictions.targets[:, np.newaxis]).any(axis=1))
 
 
 def by_frequency(categories: "NDArray[np.str_]", labels: tuple[str, ...]) -> Classes:
-    """Give the places of the labels, the commonest of these categories first."""
+    """Return the indices of the labels, the most common of these categories first."""
     counts = [int((categories == label).sum()) for label in labels]
     return np.argsort(-np.asarray(counts), kind="stable").astype(np.int64)

@@ -50,10 +50,10 @@ def f1(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
 
 def _measured(found: Predictions, place: int, parameters: EvaluationParameters) -> dict[str, Any]:
     told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
-    truth, said = found.classes == place, found.said == place
+    truth, said = found.targets == place, found.predicted == place
     measured: dict[str, Any] = {"support": int(truth.sum()), "said": int(said.sum())}
     for name, among in (("precision", said), ("recall", truth)):
-        right = found.right[among]
+        right = found.correct[among]
         estimate = mean_by_group(right, found.groups[among], *told) if len(right) else None
         measured |= _flat(name, estimate)
     there = bool((truth | said).any())
@@ -62,12 +62,12 @@ def _measured(found: Predictions, place: int, parameters: EvaluationParameters) 
 
 
 def _f1_of_always(found: Predictions, place: int, always: int) -> float:
-    truth = found.classes == place
+    truth = found.targets == place
     return round(f1(truth, np.full(len(truth), place == always)), 4)
 
 
 def _flat(name: str, estimate: Estimate | None) -> dict[str, float]:
-    plain = estimate.plain() if estimate else dict.fromkeys(("value", "low", "high"), np.nan)
+    plain = estimate.to_dict() if estimate else dict.fromkeys(("value", "low", "high"), np.nan)
     return {
         name: plain["value"],
         f"{name}_low": plain["low"],

@@ -67,8 +67,8 @@ def test_the_surest_mistakes_come_first_with_what_they_are(sheets, store_photos,
     assert plot_mistakes(table, stored, products, two) == b"a sheet"
     (cells, title) = sheets[0]
     assert [cell.caption for cell in cells] == [
-        "said Sport 0.97, is Arts",
-        "said Home 0.80, is Arts",
+        "predicted Sport 0.97, is Arts",
+        "predicted Home 0.80, is Arts",
     ]
     jpegs = {row["image_id"]: row["jpeg"] for row in stored.read(["image_id", "jpeg"]).to_pylist()}
     assert [cell.content for cell in cells] == [

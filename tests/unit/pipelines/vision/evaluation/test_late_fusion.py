@@ -121,7 +121,7 @@ def test_no_listing_needs_a_photo():
     products, splits, photos, text = marketplace(30)
     fused = fuse_products(photos.iloc[:0], text, products, splits).predictions
 
-    assert len(predictions_for_split(fused, "test", LABELS, "by_photos").classes) == 0
+    assert len(predictions_for_split(fused, "test", LABELS, "by_photos").targets) == 0
     assert (fused["photos"] == 0).all()
 
 

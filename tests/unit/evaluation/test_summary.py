@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.observability.summary import summary
+from fb_marketplace.evaluation.summary import format_summary
 from fb_marketplace_serving.release.manifest import Manifest
 
 
@@ -43,7 +43,7 @@ def told():
         },
         "duplicates": {"photos": 41, "groups": 17},
     }
-    return summary(manifest, report, "s3://bucket/lake").splitlines()
+    return format_summary(manifest, report, "s3://bucket/lake").splitlines()
 
 
 def line(told, beginning):
@@ -60,24 +60,24 @@ def test_each_source_is_accounted_for_with_reasons_where_there_are_any(told):
         "products 3,000 in = 2,990 kept + 10 in quarantine (7 missing_field, 3 conflicting_row)"
     )
     assert line(told, "files") == "files 5,000 in = 5,000 kept + 0 in quarantine"
-    assert line(told, "copies") == "copies 41 photos in 17 groups"
+    assert line(told, "duplicates") == "duplicates 41 photos in 17 groups"
 
 
 def test_each_measure_stands_beside_what_chance_would_give(told):
     measured = "0.750 [0.700, 0.800] of 1,200"
 
-    assert line(told, "category of a photo").endswith(f"{measured} (always the commonest: 0.250)")
-    assert line(told, "other photo").endswith(f"{measured} (chance: 0.0125)")
+    assert line(told, "category of a photo").endswith(f"{measured} (most common category: 0.250)")
+    assert line(told, "other photo").endswith(f"{measured} (random: 0.0125)")
 
 
 def test_the_category_by_photos_and_text_stands_beside_that_by_text_alone(told):
     found = line(told, "category of a listing")
 
     assert "0.875 [0.700, 0.800] of 1,200" in found
-    assert "(text alone: 0.625)" in found
+    assert "(text only: 0.625)" in found
 
 
 def test_the_ranker_stands_beside_what_fusing_its_sources_gives(told):
-    found = line(told, "a search's first ten")
+    found = line(told, "search, NDCG@10")
 
-    assert found.endswith("0.750 [0.700, 0.800] of 1,200 (sources fused: 0.500)")
+    assert found.endswith("0.750 [0.700, 0.800] of 1,200 (rank fusion: 0.500)")
