@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from e2e.killing import copied
-from e2e.places import Place, Run
+from support.kedro_project import Place, Run
+from support.killed_runs import copied
 
 CLEANED = {"cleaned_products", "quarantined_products", "run_report"}
 
