@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 LAKE := $(or $(FB_LAKE),data)
 RAW := $(or $(FB_RAW),data/01_raw)
+VIZ_URL := http://127.0.0.1:4141
+STAGES_URL := $(VIZ_URL)/?types=nodes
 BENCHMARKS := cleaning bucket duplicates startup training encoding search whole_query serving
 # Draw the sample where there is no data.
 DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
@@ -93,8 +95,11 @@ lint: $(READY)  ## check style, types and import contracts
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-viz: $(READY)  ## look at the pipelines, the data and the pictures in a browser
-	$(BIN)/kedro viz run
+# Kedro-Viz opens on all datasets between the stages; `types=nodes` opens it on the stages, which can be expanded.
+viz: $(READY)  ## show the stages at http://127.0.0.1:4141/?types=nodes
+	@(until curl --silent --fail --output /dev/null $(VIZ_URL)/api/version; do sleep 1; done; \
+	  echo "The stages: $(STAGES_URL)"; $(BIN)/python -m webbrowser -t "$(STAGES_URL)" > /dev/null) & \
+	$(BIN)/kedro viz run --no-browser
 
 lab: $(READY)  ## open the notebooks
 	$(BIN)/kedro jupyter lab notebooks

@@ -40,7 +40,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch(whole_run: Run, tmp_path:
 
 
 def test_killed_vectors_of_texts_are_gone_on_with(whole_run: Run, tmp_path: Path) -> None:
-    stage = ("--pipeline=ranking", "--to-outputs=text_index")
+    stage = ("--pipeline=text", "--to-outputs=text_index")
     with copied(whole_run, tmp_path, "text_embeddings.lance", "checkpoints", "releases") as place:
         lake = Path(place.lake)
         with begun(place, *stage) as run:

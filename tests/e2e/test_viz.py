@@ -1,4 +1,4 @@
-"""What Kedro-Viz shows: the way from layer to layer, and the pictures that a run has drawn."""
+"""Kedro-Viz: the stages at its top level, and the pictures that a run has drawn."""
 
 import base64
 import json
@@ -9,11 +9,16 @@ from typing import Any
 import pytest
 from support.kedro_project import Run
 
-LAYERS = [
+LAYERS = {
     *("raw", "intermediate", "primary", "feature", "model_input", "models"),
     *("model_output", "reporting", "release"),
-]
-"""Kedro's own, and the release that all ends in."""
+}
+"""Kedro's own, and the release."""
+
+STAGES = {
+    *("cleaning", "baselines", "vision", "embeddings", "indexing"),
+    *("text", "listings", "pricing", "ranking", "release"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,17 +36,39 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def test_layers_are_shown_in_their_order(shown: Path) -> None:
-    whole, *stages = [_read(shown / "main"), *map(_read, sorted((shown / "pipelines").iterdir()))]
+def test_top_level_has_a_box_for_each_stage(shown: Path) -> None:
+    """As ``make viz`` opens it: datasets and parameters hidden."""
+    main = _read(shown / "main")
 
-    assert sorted(whole["layers"], key=LAYERS.index) == sorted(LAYERS, key=LAYERS.index)
-    assert _without_order_among_equals(whole["layers"]) == _without_order_among_equals(LAYERS)
-    assert [stage["selected_pipeline"] for stage in stages if not stage["layers"]] == []
+    children = main["modular_pipelines"]["__root__"]["children"]
+
+    boxes = {child["id"] for child in children if child["type"] in ("modularPipeline", "task")}
+    assert boxes == STAGES
+    assert len(boxes) <= 12
 
 
-def _without_order_among_equals(layers: list[str]) -> list[str]:
-    """Features need no split and splits no features: either may stand first."""
-    return ["feature" if layer == "model_input" else layer for layer in layers]
+def test_every_node_lies_in_a_stage(shown: Path) -> None:
+    main = _read(shown / "main")
+
+    tasks = {node["id"]: node for node in main["nodes"] if node["type"] == "task"}
+
+    children = {
+        child["id"]
+        for stage in STAGES
+        for child in main["modular_pipelines"][stage]["children"]
+        if child["type"] == "task"
+    }
+    assert children == set(tasks)
+    assert "clean_products" in {node["name"] for node in tasks.values()}
+
+
+def test_datasets_have_the_layers_of_the_catalog(shown: Path) -> None:
+    """Kedro-Viz cannot order layers whose stages are collapsed; each dataset still has its own."""
+    nodes = _read(shown / "main")["nodes"]
+
+    layers = {node.get("layer") for node in nodes if node["type"] == "data"}
+
+    assert layers - {None} == LAYERS
 
 
 @pytest.mark.parametrize(

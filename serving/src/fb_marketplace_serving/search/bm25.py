@@ -107,7 +107,7 @@ class BM25Index:
         if int(told[TERMS_VERSION]) != terms_module.VERSION:
             raise BM25IndexError(
                 f"found terms of version {int(told[TERMS_VERSION])}; expected {terms_module.VERSION}: "
-                "run the pipeline ranking again"
+                "run the pipeline text again"
             )
         rows, scores = (_joined(table.column(name)) for name in COLUMNS[1:])
         return cls(

@@ -125,7 +125,7 @@ class PriceInsightTable:
         if not table.schema.equals(expected):
             raise PriceInsightsError(
                 f"found the columns {_told(table.schema)}; expected {_told(expected)}: "
-                "run the pipeline ranking again"
+                "run the pipeline pricing again"
             )
         return cls(table)
 

@@ -59,7 +59,8 @@ def plot_text_confusion(
 ) -> bytes:
     """Draw what the text model takes for what, on test; a PNG."""
     labels = category_choices["labels"]
-    asked = category_predictions.query("model == @SELECTED and split == 'test'")
+    of_test = category_predictions["split"] == "test"
+    asked = category_predictions[of_test & (category_predictions["model"] == SELECTED)]
     truth, answered = (_places(asked[name], labels) for name in ("category", "answered"))
     title = f"Category by text: {len(asked):,} listings of the test split"
     return plot_confusion_matrix(truth, answered, labels, title)

@@ -81,7 +81,8 @@ def plot_prices(price_predictions: pd.DataFrame, price_choices: dict[str, Any]) 
     """Draw the chosen model's answers against the prices of the test split; a PNG."""
     made, axes = new_figure(7, 6)
     chosen, told = price_choices["model"], price_choices["interval"]
-    shown = price_predictions.query("model == @chosen and split == 'test'")
+    of_test = price_predictions["split"] == "test"
+    shown = price_predictions[of_test & (price_predictions["model"] == chosen)]
     held = shown["price"].between(shown["low"], shown["high"])
     for inside, colour in ((True, "tab:blue"), (False, "tab:red")):
         part = shown[held == inside]

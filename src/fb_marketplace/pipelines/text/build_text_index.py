@@ -39,7 +39,7 @@ def build_text_index(
     if ids != sorted(products["product_id"]):
         raise UserError(
             f"found texts of {len(ids):,} listings; expected those of the {len(products):,} that there "
-            "are: kedro run --pipeline=ranking"
+            "are: kedro run --pipeline=text"
         )
     rows = parameters.rows_per_part
     parts = (
