@@ -30,6 +30,7 @@ from fb_marketplace.evaluation.bootstrap import mean_by_group
 from fb_marketplace.evaluation.predictions import class_labels, predictions_for_split
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import EvaluationParameters, VisionParameters
+from fb_marketplace.pipelines.vision.data.task import photos_with_labels
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse, fuse_products
@@ -41,7 +42,6 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
     predictions_table,
     train_head,
 )
-from fb_marketplace.pipelines.vision.training.train import photos_with_labels
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES, CONFIDENCE = 2000, 0.95

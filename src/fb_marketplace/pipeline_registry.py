@@ -19,9 +19,12 @@ from fb_marketplace.pipelines.vision import pipeline as vision
 SEARCH: Final = ("text", "listings", "pricing", "ranking")
 """Stages that make up the pipeline ``search``."""
 
+VISION: Final = ("vision", "embeddings", "vision_evaluation")
+"""Stages that make up the pipeline ``vision``: the evaluation reads the embeddings of all photos."""
+
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the stages, ``search`` as the sum of four of them, and the pipelines to run by name only.
+    """Return the stages, ``vision`` and ``search`` as sums of some, and the pipelines to run by name only.
 
     Kedro's own discovery expects each stage's package to import its wiring, and with it Kedro. Every worker
     process that reads photos would pay for that import.
@@ -31,6 +34,7 @@ def register_pipelines() -> dict[str, Pipeline]:
         "baselines": baselines.create_pipeline(),
         "vision": vision.create_pipeline(),
         "embeddings": embeddings.create_pipeline(),
+        "vision_evaluation": vision.create_evaluation_pipeline(),
         "indexing": indexing.create_pipeline(),
         "text": text.create_pipeline(),
         "listings": listings.create_pipeline(),
@@ -42,6 +46,9 @@ def register_pipelines() -> dict[str, Pipeline]:
         "sample": sample.create_pipeline(),
         "embeddings_json": embeddings.create_export_pipeline(),
     }
-    search = sum((stages[name] for name in SEARCH), start=Pipeline([]))
-    default = sum(stages.values(), start=Pipeline([]))
-    return stages | by_name_only | {"search": search, "__default__": default}
+    composed = {
+        "vision": sum((stages[name] for name in VISION), start=Pipeline([])),
+        "search": sum((stages[name] for name in SEARCH), start=Pipeline([])),
+        "__default__": sum(stages.values(), start=Pipeline([])),
+    }
+    return stages | by_name_only | composed

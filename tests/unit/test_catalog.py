@@ -96,7 +96,7 @@ def model_of(parameter: str, node_name: str) -> type[BaseModel]:
 
 def test_registry_has_stages_search_and_default():
     assert set(PIPELINES) == {
-        *("cleaning", "baselines", "vision", "embeddings", "indexing"),
+        *("cleaning", "baselines", "vision", "embeddings", "vision_evaluation", "indexing"),
         *("text", "listings", "pricing", "ranking", "release"),
         *("sample", "embeddings_json", "search", "__default__"),
     }
@@ -116,8 +116,15 @@ def test_search_is_sum_of_four_stages():
     assert set(PIPELINES["search"].nodes) == {node for stage in stages for node in stage.nodes}
 
 
+def test_vision_trains_encodes_and_evaluates():
+    namespaces = {node.namespace for node in PIPELINES["vision"].nodes}
+
+    assert namespaces == {"vision", "embeddings", "vision_evaluation"}
+    assert "vision_metrics" in PIPELINES["vision"].outputs() | PIPELINES["vision"].all_outputs()
+
+
 def test_namespace_of_every_node_is_its_stage():
-    composed = {"search", "__default__"}
+    composed = {"vision", "search", "__default__"}
     stages = {"embeddings_json": "embeddings"}
 
     for name in PIPELINES.keys() - composed:

@@ -1,4 +1,4 @@
-"""Vision: learns categories from photos, and exports the one encoder that is served."""
+"""Vision: trains on photos, exports the served encoder, and evaluates its predictions."""
 
 from typing import Final
 
@@ -16,12 +16,12 @@ from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 from fb_marketplace.pipelines.vision.evaluation.leakage import report_leakage
 from fb_marketplace.pipelines.vision.evaluation.metrics import log_vision_metrics
 from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_card
+from fb_marketplace.pipelines.vision.evaluation.photo_predictions import collect_photo_predictions
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
 from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
 from fb_marketplace.pipelines.vision.export.encoder_selection import (
     calibrate_encoder,
     export_encoder,
-    predict_photos,
     quantize_encoder,
     select_encoder,
 )
@@ -36,20 +36,29 @@ from fb_marketplace.pipelines.vision.training.train_embedding import (
     train_embedding_head,
 )
 
-MEASURED: Final = "params:vision_evaluation"
+EVALUATION: Final = "params:vision_evaluation"
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Wire the training and the export of the encoder."""
     return Pipeline(
-        [training(), embedding(), exporting(), choosing(), measuring()],
+        [training(), embedding(), exporting()],
         namespace="vision",
         prefix_datasets_with_namespace=False,
     )
 
 
+def create_evaluation_pipeline() -> Pipeline:
+    """Wire the evaluation; it reads the predictions that come with the embeddings of all photos."""
+    return Pipeline(
+        [choosing(), measuring()],
+        namespace="vision_evaluation",
+        prefix_datasets_with_namespace=False,
+    )
+
+
 def training() -> Pipeline:
-    """From photos to a trained model."""
+    """Wire the training of the classifier."""
     return Pipeline(
         [
             node(
@@ -107,7 +116,7 @@ def training() -> Pipeline:
 
 
 def embedding() -> Pipeline:
-    """From a trained model to the vector that similar photos are searched by."""
+    """Wire the training of the embedding head."""
     return Pipeline(
         [
             node(
@@ -155,7 +164,7 @@ def embedding() -> Pipeline:
 
 
 def exporting() -> Pipeline:
-    """From a trained model to the encoder that is served, and what it says."""
+    """Wire calibration, export and quantization."""
     photos = ["images", "products", "splits"]
     return Pipeline(
         [
@@ -189,21 +198,20 @@ def exporting() -> Pipeline:
                 ["encoder", "encoder_report"],
                 name="select_encoder",
             ),
-            node(
-                predict_photos,
-                ["encoder", *photos],
-                "vision_predictions",
-                name="predict_photos",
-                tags="encode",
-            ),
         ]
     )
 
 
 def choosing() -> Pipeline:
-    """What validation decides of the answers: how photos and text are weighed, and when to give none."""
+    """Wire the choices made on validation: fusion weights and abstention thresholds."""
     return Pipeline(
         [
+            node(
+                collect_photo_predictions,
+                ["image_embeddings", "encoder", "products", "splits"],
+                "vision_predictions",
+                name="collect_photo_predictions",
+            ),
             node(
                 fuse_products,
                 ["vision_predictions", "category_text_probabilities", "products", "splits"],
@@ -212,7 +220,7 @@ def choosing() -> Pipeline:
             ),
             node(
                 select_abstention,
-                ["vision_predictions", "product_predictions", "products", MEASURED],
+                ["vision_predictions", "product_predictions", "products", EVALUATION],
                 "abstention",
                 name="select_abstention",
             ),
@@ -221,7 +229,7 @@ def choosing() -> Pipeline:
 
 
 def measuring() -> Pipeline:
-    """How good it is, on the test split too; and what there is to look at and to read."""
+    """Wire metrics, figures and the model card."""
     return Pipeline(
         [
             node(
@@ -235,7 +243,7 @@ def measuring() -> Pipeline:
                     "calibration",
                     "fusion",
                     "abstention",
-                    MEASURED,
+                    EVALUATION,
                 ],
                 ["vision_metrics", "vision_per_class"],
                 name="evaluate",
@@ -245,7 +253,7 @@ def measuring() -> Pipeline:
             ),
             node(
                 report_leakage,
-                ["vision_features", "products", "splits", "params:vision", MEASURED],
+                ["vision_features", "products", "splits", "params:vision", EVALUATION],
                 "leakage_report",
                 name="report_leakage",
                 tags="report",
@@ -266,14 +274,14 @@ def measuring() -> Pipeline:
             ),
             node(
                 plot_reliability_diagram,
-                ["vision_predictions", "products", "calibration", MEASURED],
+                ["vision_predictions", "products", "calibration", EVALUATION],
                 "reliability_diagram",
                 name="plot_reliability_diagram",
                 tags="report",
             ),
             node(
                 plot_mistakes,
-                ["vision_predictions", "images", "products", MEASURED],
+                ["vision_predictions", "images", "products", EVALUATION],
                 "mistakes_grid",
                 name="plot_mistakes",
                 tags="report",

@@ -1,24 +1,26 @@
-"""What a network is to learn, of which photos."""
+"""Training tasks: photos with their classes and category paths."""
 
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
 from fb_marketplace.storage.keyed_table import Table
 
 
 class TrainingTask(NamedTuple):
-    """What is learned, of which photos.
+    """Photos to train on and photos to validate on, each sorted by photo.
 
     Attributes:
         images: the canonical photos.
-        rows: of the training photos, positions in the table.
-        classes: int64, of each, a place in ``labels``.
-        paths: of each; None: the categories alone are told apart.
-        validation_rows: of the photos that choices are made on.
-        validation_classes: int64, of each.
+        rows: int64, positions of the training photos in the table.
+        classes: int64, label index of each training photo.
+        paths: category path of each training photo; None if only categories are learned.
+        validation_rows: int64, positions of the validation photos.
+        validation_classes: int64, label index of each validation photo.
     """
 
     images: Table
@@ -27,3 +29,54 @@ class TrainingTask(NamedTuple):
     paths: CategoryPaths | None
     validation_rows: NDArray[np.int64]
     validation_classes: NDArray[np.int64]
+
+
+def make_task(
+    images: Table,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: VisionParameters,
+) -> TrainingTask:
+    """Build the task of the training and validation split."""
+    labels = sorted(set(products["category"]))
+    listed = photos_with_labels(images, products, splits)
+    training = listed[listed["split"] == "train"]
+    validation = listed[listed["split"] == "validation"]
+    return TrainingTask(
+        images,
+        training["row"].to_numpy(np.int64),
+        label_indices(training["category"], labels),
+        category_paths(training, tuple(labels), parameters),
+        validation["row"].to_numpy(np.int64),
+        label_indices(validation["category"], labels),
+    )
+
+
+def photos_with_labels(table: Table, products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
+    """Join the photos of a table with their splits and categories, sorted by photo.
+
+    Args:
+        table: any table with a column ``image_id``.
+        products: the listings, for their categories.
+        splits: group and split of each photo.
+
+    Returns:
+        ``image_id``, ``row`` (position in the table), ``product_id``, ``group``, ``split``, ``category``
+        and ``category_path``.
+    """
+    order = table.order("image_id").tolist()
+    listed: pd.DataFrame = table.take(order, ["image_id"]).to_pandas()
+    return (
+        listed.assign(row=order)
+        .merge(splits.dropna(subset="image_id"), on="image_id", validate="1:1")
+        .merge(
+            products[["product_id", "category", "category_path"]],
+            on="product_id",
+            validate="m:1",
+        )
+    )
+
+
+def label_indices(categories: "pd.Series[str]", labels: list[str]) -> NDArray[np.int64]:
+    """Return the index of each category in the labels: int64, (cases,)."""
+    return np.asarray([labels.index(category) for category in categories], dtype=np.int64)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.data.task import photos_with_labels
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
-from fb_marketplace.pipelines.vision.training.train import photos_with_labels
 from fb_marketplace.pipelines.vision.training.train_embedding import embedding_layer
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
@@ -128,17 +128,6 @@ def select_encoder(
         "bounds": {"accuracy_lost": told.max_accuracy_lost, "mean_cosine": told.min_cosine},
     }
     return SelectedEncoder(graphs[served], report)
-
-
-def predict_photos(
-    encoder: FileRef, images: Table, products: pd.DataFrame, splits: pd.DataFrame
-) -> pd.DataFrame:
-    """Say what the served encoder says of each validation and test photo, sorted by photo."""
-    listed = photos_with_labels(images, products, splits)
-    photos = listed[listed["split"] != "train"]
-    probabilities, _ = _encoded(encoder.read(), images, photos)
-    columns = ["image_id", "product_id", "group", "split", "category"]
-    return photos[columns].assign(probabilities=list(probabilities)).reset_index(drop=True)
 
 
 def _network(model: FileRef, labels: list[str], parameters: VisionParameters) -> "Network":

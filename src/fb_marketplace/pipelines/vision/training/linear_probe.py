@@ -16,6 +16,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
+from fb_marketplace.pipelines.vision.data.task import label_indices, photos_with_labels
 from fb_marketplace.storage.keyed_table import Table
 
 if TYPE_CHECKING:
@@ -61,21 +62,10 @@ def make_feature_set(
 ) -> FeatureSet:
     """Join features, categories and splits, sorted by photo; and paths, by parameters that say which."""
     labels = tuple(sorted(set(products["category"])))
-    order = vision_features.order("image_id").tolist()
-    photos = (
-        vision_features.take(order, ["image_id"])
-        .to_pandas()
-        .assign(row=order)
-        .merge(splits.dropna(subset="image_id"), on="image_id", validate="1:1")
-        .merge(
-            products[["product_id", "category", "category_path"]],
-            on="product_id",
-            validate="m:1",
-        )
-    )
+    photos = photos_with_labels(vision_features, products, splits)
     return FeatureSet(
         vision_features.vectors(photos["row"].to_list(), "features"),
-        np.asarray([labels.index(category) for category in photos["category"]], dtype=np.int64),
+        label_indices(photos["category"], list(labels)),
         photos["split"].to_numpy(dtype=np.str_),
         photos["group"].to_numpy(dtype=np.str_),
         labels,

@@ -5,14 +5,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Final, NamedTuple
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.category_paths import category_paths
-from fb_marketplace.pipelines.vision.data.task import TrainingTask
+from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     LinearHead,
@@ -128,46 +125,6 @@ def train_network(
         + [{"stage": "fine_tuning", **epoch.measures} for epoch in epochs]
         + [{"stage": "blend", **blend.measures} for blend in mixed],
     )
-
-
-def make_task(
-    images: Table,
-    products: pd.DataFrame,
-    splits: pd.DataFrame,
-    parameters: VisionParameters,
-) -> TrainingTask:
-    """Say which photos are learned and which choices are made on, each set sorted by photo."""
-    labels = sorted(set(products["category"]))
-    listed = photos_with_labels(images, products, splits)
-    training = listed[listed["split"] == "train"]
-    validation = listed[listed["split"] == "validation"]
-    return TrainingTask(
-        images,
-        training["row"].to_numpy(np.int64),
-        _places(training["category"], labels),
-        category_paths(training, tuple(labels), parameters),
-        validation["row"].to_numpy(np.int64),
-        _places(validation["category"], labels),
-    )
-
-
-def photos_with_labels(images: Table, products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Give each photo's ``row`` in the table, its ids, group, split and categories, sorted by photo."""
-    order = images.order("image_id").tolist()
-    listed: pd.DataFrame = images.take(order, ["image_id"]).to_pandas()
-    return (
-        listed.assign(row=order)
-        .merge(splits.dropna(subset="image_id"), on="image_id", validate="1:1")
-        .merge(
-            products[["product_id", "category", "category_path"]],
-            on="product_id",
-            validate="m:1",
-        )
-    )
-
-
-def _places(categories: pd.Series, labels: list[str]) -> NDArray[np.int64]:
-    return np.asarray([labels.index(category) for category in categories], dtype=np.int64)
 
 
 def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionParameters) -> str:

@@ -8,12 +8,10 @@ from fb_marketplace.pipelines.vision.export import encoder_selection
 from fb_marketplace.pipelines.vision.export.encoder_selection import (
     calibrate_encoder,
     export_encoder,
-    predict_photos,
     quantize_encoder,
     select_encoder,
 )
 from fb_marketplace.pipelines.vision.models.network import network_weights
-from fb_marketplace.schemas.predictions import VisionPredictions
 from fb_marketplace.storage.file_handles import FileRef
 
 CHANNELS = ["Red", "Green", "Blue"]
@@ -129,16 +127,6 @@ def test_the_choice_looks_at_validation_photos_alone(marketplace, colours, wrong
 
     assert one.report == other.report
     assert one.report["photos"] == 6
-
-
-def test_validation_and_test_photos_are_answered_for_sorted(marketplace, colours):
-    table = VisionPredictions.validate(predict_photos(colours, *marketplace))
-
-    assert table["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
-    assert table["split"].tolist() == ["validation"] * 6 + ["test"] * 6
-    said = [CHANNELS[probabilities.argmax()] for probabilities in table["probabilities"]]
-    assert said == table["category"].tolist()
-    assert all(sum(each) == pytest.approx(1, abs=1e-5) for each in table["probabilities"])
 
 
 LABELS = ["Blue", "Green", "Red"]

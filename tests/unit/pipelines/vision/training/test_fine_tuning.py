@@ -6,6 +6,7 @@ from safetensors.torch import load
 from fb_marketplace.errors import UserError
 from fb_marketplace.observability.progress import collect_counts
 from fb_marketplace.pipelines.vision.data.dataset import PhotoDataset
+from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 from fb_marketplace.pipelines.vision.training import fine_tuning
 from fb_marketplace.pipelines.vision.training.fine_tuning import (
@@ -16,7 +17,6 @@ from fb_marketplace.pipelines.vision.training.fine_tuning import (
     select_best,
 )
 from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
-from fb_marketplace.pipelines.vision.training.train import make_task
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 
 

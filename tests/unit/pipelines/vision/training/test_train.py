@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load, save
 from scipy.special import softmax
 
+from fb_marketplace.pipelines.vision.data.task import make_task, photos_with_labels
 from fb_marketplace.pipelines.vision.models.network import load_network, make_head, network_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     LinearHead,
@@ -15,8 +16,6 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
     train_head,
 )
 from fb_marketplace.pipelines.vision.training.train import (
-    make_task,
-    photos_with_labels,
     train_linear_probe,
     train_network,
 )

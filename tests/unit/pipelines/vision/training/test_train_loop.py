@@ -4,11 +4,11 @@ import torch
 
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths
 from fb_marketplace.pipelines.vision.data.dataset import BatchSampler, PhotoDataset, make_loader
+from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 from fb_marketplace.pipelines.vision.training import train_loop
 from fb_marketplace.pipelines.vision.training.fine_tuning import make_training_state
 from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
-from fb_marketplace.pipelines.vision.training.train import make_task
 from fb_marketplace.pipelines.vision.training.train_loop import learning_rate_at, train_epoch
 
 LABELS = ("Blue", "Green", "Red")
