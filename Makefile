@@ -16,12 +16,12 @@ SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
 # Tests run in two processes, on a core each: with more threads they would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
-HALF := tests/e2e tests/unit/pipelines
+HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
 
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-slow test-half test-other-half test-long chaos fuzz faults test-page test-real screenshots serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,7 +49,7 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 test: $(READY)  ## run the tests (ten minutes on two cores)
 	$(IN_HALVES)
 
-test-slow: $(READY)  ## run the tests that take tens of seconds each (whole runs side by side, floods, faults)
+test-slow: $(READY)  ## run the tests that take tens of seconds each
 	$(IN_HALVES) MARKED="-m slow"
 
 test-half: $(READY)
@@ -58,23 +58,15 @@ test-half: $(READY)
 test-other-half: $(READY)
 	$(BIN)/pytest --durations=12 $(MARKED) $(addprefix --ignore=,$(HALF))
 
-test-long: $(READY)  ## run the tests that train and kill for minutes
-	$(BIN)/pytest -m long
-
-chaos: $(READY)  ## kill runs and their store at random moments, run again and compare (an hour; KILLS=30 SEED=1)
-	OMP_NUM_THREADS=1 KILLS=$(or $(KILLS),30) SEED=$(or $(SEED),1) $(BIN)/pytest -m chaos -s tests/e2e
-
-fuzz: $(READY)  ## clean 200 buckets of which a hundredth is spoiled
-	OMP_NUM_THREADS=1 $(BIN)/pytest -m fuzz tests/integration
-
-faults: $(READY)  ## run the tests of runs in buckets whose store fails
-	$(BIN)/pytest -m faults
-
 test-page: $(READY)  ## look at the page in headless Chromium (apt-get install chromium)
-	$(BIN)/pytest -m page tests/page
+	$(BIN)/pytest -m external tests/page
 
 test-real: $(READY)  ## run the tests on a folder of real listings: make test-real REAL=<folder>
-	REAL=$(REAL) $(BIN)/pytest -m real -s
+	REAL=$(REAL) $(BIN)/pytest -m external -s tests/e2e/test_real_listings.py
+
+# Some of them: make stress TESTS=tests/e2e/test_chaos.py KILLS=30 SEED=1
+stress: $(READY)  ## kill runs, corrupt buckets and break the store (hours; TESTS=<some> KILLS=30 SEED=1)
+	OMP_NUM_THREADS=1 KILLS=$(or $(KILLS),30) SEED=$(or $(SEED),1) $(BIN)/pytest -m stress -s $(TESTS)
 
 serve: $(READY)  ## serve the lake's release at http://127.0.0.1:8000
 	$(BIN)/fb-serve run --lake $(LAKE) --host 127.0.0.1 --port 8000

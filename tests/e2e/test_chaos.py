@@ -1,4 +1,4 @@
-"""Whatever moment a run is killed at, a plain rerun ends as if it had not been: `make chaos`.
+"""Whatever moment a run is killed at, a plain rerun ends as if it had not been: `make stress`.
 
 ``KILLS`` and ``SEED`` say how often, and at which moments.
 """
@@ -18,7 +18,7 @@ from support.killed_runs import begun, committed, digests, epochs, plain_files, 
 
 from fb_marketplace_serving.release.loader import Release
 
-pytestmark = pytest.mark.chaos
+pytestmark = pytest.mark.stress
 
 KILLS = int(os.environ.get("KILLS", "30"))
 SERVER_KILLS = max(1, KILLS // 6)

@@ -24,7 +24,7 @@ def empty(whole_run: Run, tmp_path: Path) -> Place:
     return Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
 
 
-@pytest.mark.chaos
+@pytest.mark.stress
 def test_two_runs_at_once_clean_the_same_bucket_into_one_lake(whole_run: Run, empty: Place) -> None:
     cleaning = ("--pipeline=cleaning", f"--params={IN_TURNS}")
     for run in _together(empty, cleaning, cleaning):
@@ -56,7 +56,7 @@ def test_of_two_releases_made_at_once_one_is_in_force_and_a_reader_sees_only_who
         assert set(seen) <= {whole_run.version, *made}
 
 
-@pytest.mark.chaos
+@pytest.mark.stress
 def test_two_whole_runs_at_once_both_end(whole_run: Run, empty: Place) -> None:
     for run in _together(empty, (), ()):
         assert run.ended() == 0, run.said()[-3000:]
@@ -69,7 +69,7 @@ def test_two_whole_runs_at_once_both_end(whole_run: Run, empty: Place) -> None:
     assert digests[0] == digests[1]
 
 
-@pytest.mark.chaos
+@pytest.mark.stress
 def test_of_two_runs_that_want_other_photos_those_that_end_well_hold_their_own(
     whole_run: Run, empty: Place
 ) -> None:

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from support.kedro_project import BIN, Place, serving
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.stress
 
 
 @pytest.fixture(scope="module", params=["folder", "bucket"])

@@ -13,7 +13,7 @@ from support.kedro_project import BIN, Place, Run
 
 from fb_marketplace.storage.fingerprints import sha256
 
-pytestmark = pytest.mark.faults
+pytestmark = pytest.mark.stress
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 
-pytestmark = pytest.mark.long
+pytestmark = pytest.mark.stress
 
 RECIPES = {
     "cnn": "blocks=-1,side=96",

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from support.kedro_project import Place, Run, serving
 
-pytestmark = pytest.mark.real
+pytestmark = pytest.mark.external
 
 ASKED = 200
 """Photos of the test split that the server is asked about."""

@@ -124,7 +124,7 @@ def test_what_is_spoiled_is_accounted_for(
     check(bucket, lake, clean, tmp_path, seed)
 
 
-@pytest.mark.fuzz
+@pytest.mark.stress
 @pytest.mark.parametrize("seed", MANY)
 def test_of_many_spoiled_buckets_each_is_accounted_for(
     bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int

@@ -11,7 +11,7 @@ MOST_BYTES = 500_000
 def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.parent.name == "page":
-            item.add_marker(pytest.mark.page)
+            item.add_marker(pytest.mark.external)
 
 
 @pytest.fixture(scope="session")

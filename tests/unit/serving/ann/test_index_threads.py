@@ -28,7 +28,7 @@ def versions():
 
 
 @pytest.mark.parametrize(
-    "seconds", [2, pytest.param(60, marks=pytest.mark.long)], ids=["2 s", "60 s"]
+    "seconds", [2, pytest.param(60, marks=pytest.mark.stress)], ids=["2 s", "60 s"]
 )
 def test_every_answer_is_right_while_the_index_is_swapped_under_sixteen_threads(
     versions, seconds, monkeypatch
