@@ -32,7 +32,7 @@ from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import EvaluationParameters, VisionParameters
 from fb_marketplace.pipelines.vision.data.task import photos_with_labels
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
-from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse, fuse_products
 from fb_marketplace.pipelines.vision.models.network import load_trained_network
 from fb_marketplace.pipelines.vision.training.fine_tuning import read_logits
@@ -125,7 +125,7 @@ def trained(seed: int) -> dict[str, Any]:
     abstention = select_abstention(
         run["vision_predictions"], run["product_predictions"], run["products"], measuring
     )
-    run["vision_metrics"] = evaluate(
+    run["vision_metrics"] = evaluate_vision(
         run["vision_predictions"],
         run["frozen_predictions"],
         run["product_predictions"],

@@ -51,6 +51,7 @@ def _run(pipeline: str, pipelines: tuple[str, ...], **options: Any) -> Any:
     with _mistakes_in_one_line():
         for option in ("node_names", "from_nodes", "to_nodes"):
             options[option] = _full_names(options[option], selected)
+        _check_tags(options["tags"], selected)
         return kedro_run.callback(pipeline="", pipelines=names, **options)  # type: ignore[misc]
 
 
@@ -59,7 +60,10 @@ cli.add_command(
         "run",
         params=kedro_run.params,
         callback=_run,
-        help="Run a pipeline: all of them but `sample`, or one by --pipeline.",
+        help=(
+            "Run the default pipeline, or one by --pipeline. Select nodes by --nodes, --from-nodes, "
+            "--to-nodes or --tags (train, encode, report); their names need no stage in front."
+        ),
     )
 )
 
@@ -265,10 +269,20 @@ def _full_names(names: Iterable[str], pipeline: Pipeline) -> list[str]:
     full |= {name.rpartition(".")[2]: name for name in full}
     for name in names:
         if name not in full:
-            close = difflib.get_close_matches(name, full, n=3)
+            alike = [known for known in full if ("." in known) == ("." in name)]
+            close = difflib.get_close_matches(name, alike, n=3)
             hint = f" Did you mean {', '.join(close)}?" if close else " `make viz` shows them."
             raise UserError(f"This run has no node '{name}'.{hint}")
     return [full[name] for name in names]
+
+
+def _check_tags(tags: Iterable[str], pipeline: Pipeline) -> None:
+    known = {tag for node in pipeline.nodes for tag in node.tags}
+    for tag in tags:
+        if tag not in known:
+            raise UserError(
+                f"No node of this run has the tag '{tag}'. Choose from {sorted(known)}."
+            )
 
 
 def _told(error: BaseException) -> str | None:

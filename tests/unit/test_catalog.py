@@ -160,16 +160,34 @@ def test_tag_reads_nothing_left_in_memory(entries, tag):
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_dataset_has_an_entry_of_its_own(entries, name):
+def test_every_dataset_has_its_own_entry(entries, name):
     assert name in entries
 
 
-def test_no_entry_goes_unused(entries):
+def test_every_entry_is_used(entries):
     assert set(entries) - set(DATASETS) == MADE_ELSEWHERE
 
 
+def test_only_named_datasets_stay_in_memory(entries):
+    in_memory = {name for name, entry in entries.items() if entry["type"] == "MemoryDataset"}
+
+    assert in_memory == {
+        *("quarantined_photos", "embedding_keys", "text_keys", "ranking_corpus", "gate_verdict"),
+    }
+
+
+def test_every_versioned_entry_has_a_layer(entries):
+    versioned = {name: entry for name, entry in entries.items() if entry.get("versioned")}
+
+    assert {
+        name
+        for name, entry in versioned.items()
+        if "layer" not in entry.get("metadata", {}).get("kedro-viz", {})
+    } == set()
+
+
 @pytest.mark.parametrize("name", [name for name in DATASETS if name != "release"])
-def test_every_dataset_lies_in_the_folder_of_its_layer(entries, name):
+def test_dataset_lies_in_the_folder_of_its_layer(entries, name):
     layer = entries[name].get("metadata", {}).get("kedro-viz", {}).get("layer")
     if layer == "raw":
         assert entries[name]["filepath"].startswith("memory://bucket/raw")
@@ -177,7 +195,7 @@ def test_every_dataset_lies_in_the_folder_of_its_layer(entries, name):
         assert entries[name]["filepath"].startswith(f"memory://bucket/lake/{LAYERS[layer]}/")
 
 
-def test_only_what_is_no_file_of_its_own_has_no_layer(entries):
+def test_datasets_without_layer_are_no_files(entries):
     without = {name for name in DATASETS if "kedro-viz" not in entries[name].get("metadata", {})}
 
     assert {
@@ -187,7 +205,7 @@ def test_only_what_is_no_file_of_its_own_has_no_layer(entries):
     } == {"current_release", "erasure_list", "lake", "vision_work"}
 
 
-def test_the_keys_that_a_table_holds_are_asked_of_that_table(entries):
+def test_existing_keys_are_read_from_their_table(entries):
     existing = [name for name in DATASETS if "_existing_" in name]
 
     assert existing
@@ -196,7 +214,7 @@ def test_the_keys_that_a_table_holds_are_asked_of_that_table(entries):
         assert entries[name]["filepath"] == table["filepath"]
 
 
-def test_the_previous_version_of_a_table_is_asked_of_that_table(entries):
+def test_previous_version_is_read_from_its_table(entries):
     previous = [name for name in DATASETS if "previous_of" in entries[name].get("metadata", {})]
 
     assert previous
@@ -206,20 +224,20 @@ def test_the_previous_version_of_a_table_is_asked_of_that_table(entries):
 
 
 @pytest.mark.parametrize("name", sorted(PIPELINES))
-def test_a_pipeline_by_itself_reads_nothing_that_another_left_in_memory(entries, name):
+def test_pipeline_reads_nothing_left_in_memory(entries, name):
     read = {each for each in PIPELINES[name].inputs() if not each.startswith("params:")}
 
     assert [each for each in sorted(read) if entries[each]["type"] == "MemoryDataset"] == []
 
 
-def test_no_two_datasets_are_saved_to_one_place(entries):
+def test_no_two_outputs_share_a_path(entries):
     made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
     places = [entries[name]["filepath"] for name in made if "filepath" in entries[name]]
 
     assert len(places) == len(set(places))
 
 
-def test_whatever_a_pipeline_makes_in_the_lake_has_versions(entries):
+def test_outputs_in_the_lake_are_versioned(entries):
     made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
 
     assert {
@@ -229,7 +247,7 @@ def test_whatever_a_pipeline_makes_in_the_lake_has_versions(entries):
     } == {"sample_lake", "release_photo_files"}, "which is named by what it holds"
 
 
-def test_every_parquet_table_is_checked_against_a_schema(entries):
+def test_every_parquet_table_has_a_schema(entries):
     unchecked = [
         name
         for name, entry in entries.items()
@@ -240,9 +258,7 @@ def test_every_parquet_table_is_checked_against_a_schema(entries):
 
 
 @pytest.mark.parametrize(("parameter", "node"), TOLD)
-def test_every_parameter_is_taken_by_a_model_that_the_base_values_fit(
-    base_parameters, parameter, node
-):
+def test_base_parameters_fit_their_models(base_parameters, parameter, node):
     model = model_of(parameter, node)
 
     assert issubclass(model, BaseModel)
@@ -250,17 +266,17 @@ def test_every_parameter_is_taken_by_a_model_that_the_base_values_fit(
 
 
 @pytest.mark.parametrize(("parameter", "node"), TOLD)
-def test_a_mistyped_parameter_is_refused(base_parameters, parameter, node):
+def test_misspelled_parameter_is_refused(base_parameters, parameter, node):
     with pytest.raises(ValidationError, match="mistyped"):
         model_of(parameter, node).model_validate(base_parameters[parameter] | {"mistyped": 1})
 
 
-def test_every_parameter_is_read_by_a_node(base_parameters):
+def test_every_parameter_is_read(base_parameters):
     assert set(base_parameters) == {parameter for parameter, _ in TOLD}
 
 
 @pytest.mark.parametrize("environment", ["base", "s3", "test"])
-def test_each_environment_makes_a_catalog_and_parameters_that_fit(monkeypatch, environment):
+def test_environment_gives_valid_catalog_and_parameters(monkeypatch, environment):
     configuration = load_configuration(environment, monkeypatch)
 
     catalog = DataCatalog.from_config(
@@ -274,7 +290,7 @@ def test_each_environment_makes_a_catalog_and_parameters_that_fit(monkeypatch, e
 
 
 @pytest.mark.parametrize("environment", ["s3", "test"])
-def test_an_environment_without_its_roots_is_refused(monkeypatch, environment):
+def test_environment_without_roots_is_refused(monkeypatch, environment):
     monkeypatch.setenv("FB_RAW", "memory://bucket/raw")
     monkeypatch.delenv("FB_LAKE", raising=False)
 
@@ -282,7 +298,7 @@ def test_an_environment_without_its_roots_is_refused(monkeypatch, environment):
         OmegaConfigLoader(str(ROOT / "conf"), env=environment, **CONFIG_LOADER_ARGS)
 
 
-def test_one_run_s_roots_override_the_environment_s(monkeypatch):
+def test_roots_of_a_run_override_the_environment(monkeypatch):
     monkeypatch.setenv("FB_RAW", "elsewhere")
     configuration = OmegaConfigLoader(
         str(ROOT / "conf"), runtime_params={"raw": "s3://mine"}, **CONFIG_LOADER_ARGS

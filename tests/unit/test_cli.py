@@ -66,6 +66,13 @@ def test_misspelled_node_is_refused_with_the_nearest(fails, option):
     assert "clean_products" in error
 
 
+def test_misspelled_tag_is_refused_with_all_tags(fails):
+    error = fails("--tags=reprt")
+
+    assert "reprt" in error
+    assert all(tag in error for tag in ("encode", "report", "train"))
+
+
 def test_node_of_another_pipeline_is_refused(fails):
     assert "clean_products" in fails("--pipeline=release", "--nodes=clean_products")
 

@@ -5,7 +5,7 @@ from typing import Final
 from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
-from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.figures import (
     plot_mistakes,
     plot_photo_confusion,
@@ -233,7 +233,7 @@ def measuring() -> Pipeline:
     return Pipeline(
         [
             node(
-                evaluate,
+                evaluate_vision,
                 [
                     "vision_predictions",
                     "frozen_predictions",
@@ -246,7 +246,7 @@ def measuring() -> Pipeline:
                     EVALUATION,
                 ],
                 ["vision_metrics", "vision_per_class"],
-                name="evaluate",
+                name="evaluate_vision",
             ),
             node(
                 log_vision_metrics, "vision_metrics", None, name="log_vision_metrics", tags="report"

@@ -36,7 +36,7 @@ class Evaluation(NamedTuple):
     per_class: pd.DataFrame
 
 
-def evaluate(
+def evaluate_vision(
     vision_predictions: pd.DataFrame,
     frozen_predictions: pd.DataFrame,
     product_predictions: pd.DataFrame,

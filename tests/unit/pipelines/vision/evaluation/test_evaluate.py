@@ -5,7 +5,7 @@ import pytest
 from support.builders.vision_predictions import LABELS, MEASURING, marketplace, predictions
 
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
-from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 
 CALIBRATION = {"temperature": 2.0}
@@ -15,7 +15,7 @@ def evaluated(products, splits, photos, text, frozen=None):
     frozen = photos if frozen is None else frozen
     fused = fuse_products(photos, text, products, splits)
     chosen = select_abstention(photos, fused.predictions, products, MEASURING)
-    return evaluate(
+    return evaluate_vision(
         photos,
         frozen,
         fused.predictions,

@@ -4,7 +4,7 @@ from support.builders.vision_predictions import LABELS, MEASURING, marketplace
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
-from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate
+from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 from fb_marketplace.pipelines.vision.evaluation.model_card import (
     format_value,
@@ -21,7 +21,7 @@ def metrics():
     fused = fuse_products(photos, text, products, splits)
     chosen = select_abstention(photos, fused.predictions, products, MEASURING)
     given = (photos, photos, fused.predictions, products, splits, {"temperature": 1.25})
-    return evaluate(*given, fused.choices, chosen, MEASURING).metrics
+    return evaluate_vision(*given, fused.choices, chosen, MEASURING).metrics
 
 
 @pytest.fixture
