@@ -58,23 +58,38 @@ def test_a_mistyped_pipeline_is_told_with_those_that_there_are(fails):
     assert "Did you mean 'cleaning'?" in told
 
 
+@pytest.fixture
+def refused():
+    """Invokes ``run`` in this process; returns its error line."""
+    bootstrap_project(ROOT)
+
+    def refused(*arguments):
+        ended = CliRunner().invoke(cli, ["run", *arguments])
+        assert ended.exit_code == 1
+        (line,) = ended.output.splitlines()
+        return line
+
+    return refused
+
+
 @pytest.mark.parametrize("option", ["--nodes", "--from-nodes", "--to-nodes"])
-def test_misspelled_node_is_refused_with_the_nearest(fails, option):
-    error = fails(f"{option}=clean_product")
+def test_misspelled_node_is_refused_with_the_nearest(refused, option):
+    error = refused(f"{option}=clean_product")
 
     assert "clean_product'" in error
     assert "clean_products" in error
+    assert "cleaning.clean_products" in refused(f"{option}=cleaning.clean_product")
 
 
-def test_misspelled_tag_is_refused_with_all_tags(fails):
-    error = fails("--tags=reprt")
+def test_misspelled_tag_is_refused_with_all_tags(refused):
+    error = refused("--tags=reprt")
 
     assert "reprt" in error
     assert all(tag in error for tag in ("encode", "report", "train"))
 
 
-def test_node_of_another_pipeline_is_refused(fails):
-    assert "clean_products" in fails("--pipeline=release", "--nodes=clean_products")
+def test_node_of_another_pipeline_is_refused(refused):
+    assert "clean_products" in refused("--pipeline=release", "--nodes=clean_products")
 
 
 def test_a_bucket_that_is_not_there_is_told_with_what_to_do(fails, tmp_path):
