@@ -1,7 +1,6 @@
 """What a user has: a clone and a bucket. Runs that several tests look at are done once."""
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,12 +42,6 @@ def sample(clone: Path) -> Place:
 def whole_run(sample: Place) -> Run:
     """The whole way, once, in local folders."""
     return Run(sample, sample.run())
-
-
-@pytest.fixture(scope="session")
-def seaweed() -> Iterator[seaweedfs.Seaweed]:
-    with seaweedfs.running() as server:
-        yield server
 
 
 @pytest.fixture(scope="session")

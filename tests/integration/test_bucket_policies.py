@@ -29,7 +29,7 @@ RAW, LAKE = f"s3://{seaweedfs.RAW_BUCKET}/raw", f"s3://{seaweedfs.LAKE_BUCKET}/l
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
+def store(tmp_path_factory, seaweed):
     """Two buckets, filled: a photo in one, two runs and their releases in the other."""
     folder = tmp_path_factory.mktemp("lake")
     lake = SmallLake(folder)
@@ -37,12 +37,11 @@ def store(tmp_path_factory):
         lake.whole_run(day, "abc"[: day + 1])
     photo = tmp_path_factory.mktemp("raw")
     (photo / "a.jpg").write_bytes(b"photo")
-    with seaweedfs.running() as server:
-        for bucket in (seaweedfs.RAW_BUCKET, seaweedfs.LAKE_BUCKET):
-            server.make_bucket(bucket)
-        server.upload(photo, f"{RAW}/images")
-        server.upload(folder, LAKE)
-        yield server
+    for bucket in (seaweedfs.RAW_BUCKET, seaweedfs.LAKE_BUCKET):
+        seaweed.make_bucket(bucket)
+    seaweed.upload(photo, f"{RAW}/images")
+    seaweed.upload(folder, LAKE)
+    return seaweed
 
 
 @pytest.fixture

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
-from support import seaweed as seaweedfs
 
 from fb_marketplace.cli import cli
 from fb_marketplace.diagnostics import system
@@ -22,12 +21,6 @@ ROWS = [
     (str(number), f"Chair {number}", "Home / Chairs", f"A chair, number {number}.", "£5", "Leeds")
     for number in range(4)
 ]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[seaweedfs.Seaweed]:
-    with seaweedfs.running() as server:
-        yield server
 
 
 @pytest.fixture
@@ -80,11 +73,11 @@ def refused(monkeypatch):
 
 
 @pytest.fixture
-def bucket(server, monkeypatch, tmp_path, raw, lake, request):
+def bucket(seaweed, monkeypatch, tmp_path, raw, lake, request):
     """The same in a bucket: the URL of its raw root and of its lake."""
     name = f"refused-{abs(hash(request.node.name))}"
-    url = server.make_bucket(name)
-    server.upload(tmp_path / "bucket", url)
+    url = seaweed.make_bucket(name)
+    seaweed.upload(tmp_path / "bucket", url)
     return f"{url}/raw", f"{url}/lake"
 
 
@@ -108,21 +101,21 @@ def files(folder):
     ],
 )
 def test_a_store_that_refuses_is_told_and_left_as_it_was(
-    refused, bucket, server, monkeypatch, who, told, raw
+    refused, bucket, seaweed, monkeypatch, who, told, raw
 ):
-    before = objects(bucket[1], monkeypatch, server.environment)
-    identity = server.reader if who == "reader" else server.environment | who
+    before = objects(bucket[1], monkeypatch, seaweed.environment)
+    identity = seaweed.reader if who == "reader" else seaweed.environment | who
 
     # Its tables are elsewhere, so that only the lake is refused.
     line = refused(raw, bucket[1], **identity)
 
     assert told in line
     assert "not-the-secret" not in line
-    assert objects(bucket[1], monkeypatch, server.environment) == before
+    assert objects(bucket[1], monkeypatch, seaweed.environment) == before
 
 
-def test_a_missing_bucket_is_told_and_not_made(refused, raw, server):
-    line = refused(raw, "s3://no-such-bucket/lake", **server.environment)
+def test_a_missing_bucket_is_told_and_not_made(refused, raw, seaweed):
+    line = refused(raw, "s3://no-such-bucket/lake", **seaweed.environment)
 
     assert "the bucket does not exist" in line
     assert not open_root("s3://no-such-bucket")[0].exists("no-such-bucket")

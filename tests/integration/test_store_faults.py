@@ -9,7 +9,6 @@ from kedro.io import DatasetError, Version
 from kedro_datasets.json import JSONDataset
 from kedro_datasets.pandas import CSVDataset, ParquetDataset
 from support import fault_proxy
-from support import seaweed as seaweedfs
 
 from fb_marketplace.datasets.path import PathDataset
 from fb_marketplace.datasets.streaming_file import StreamingFileDataset
@@ -30,27 +29,21 @@ VERSION = Version(None, "2026-01-02T03.04.05.006Z")
 
 
 @pytest.fixture(scope="module")
-def server():
-    with seaweedfs.running() as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def proxy(server):
-    with fault_proxy.running(server.endpoint) as proxy:
+def proxy(seaweed):
+    with fault_proxy.running(seaweed.endpoint) as proxy:
         yield proxy
 
 
 @pytest.fixture
-def bucket(server, proxy, monkeypatch, request):
+def bucket(seaweed, proxy, monkeypatch, request):
     """The URL of an empty bucket behind the proxy; waits between attempts are short."""
-    for name, value in (server.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}).items():
+    for name, value in (seaweed.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}).items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(s3, "S3_POLICY", replace(s3.S3_POLICY, max_wait_s=0.02))
     monkeypatch.setattr(retries, "LANCE_POLICY", replace(retries.LANCE_POLICY, max_wait_s=0.02))
     register_s3()
     RetryingS3FileSystem.clear_instance_cache()
-    yield server.make_bucket(f"of-{sha256(request.node.name.encode())[:20]}")
+    yield seaweed.make_bucket(f"of-{sha256(request.node.name.encode())[:20]}")
     proxy.faults.begin(0)
     RetryingS3FileSystem.clear_instance_cache()
 

@@ -2,10 +2,7 @@
 
 import pytest
 from support import chromium
-from support.builders.chair_shop import publish_marketplace
-
-KEY = "key-of-a-shop-assistant"
-MOST_BYTES = 500_000
+from support.builders.chair_shop import KEY, MAX_UPLOAD_BYTES, publish_marketplace
 
 
 def pytest_collection_modifyitems(items):
@@ -23,7 +20,7 @@ def chairs(tmp_path_factory, colour_encoder):
 
 @pytest.fixture(scope="session")
 def server(chairs):
-    with chromium.served(chairs, FB_MAX_UPLOAD_BYTES=str(MOST_BYTES)) as address:
+    with chromium.served(chairs, FB_MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES)) as address:
         yield address
 
 
@@ -51,6 +48,14 @@ def listening_server(shop, feedback_folder):
     """Chairs, on a server that writes down searches and clicks."""
     with chromium.served(shop, FB_FEEDBACK=str(feedback_folder)) as address:
         yield address
+
+
+@pytest.fixture
+def expect():
+    """Playwright's assertions, which wait."""
+    from playwright.sync_api import expect
+
+    return expect
 
 
 @pytest.fixture

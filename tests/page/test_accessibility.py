@@ -30,13 +30,6 @@ TEXTS = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def expect():
-    from playwright.sync_api import expect
-
-    return expect
-
-
 def choose(page, data):
     page.set_input_files("#file", {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data})
     page.locator("#hits .tile.there").nth(11).wait_for()

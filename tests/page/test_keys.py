@@ -1,13 +1,4 @@
-import pytest
-from page.conftest import KEY
-from support.builders.chair_shop import photo
-
-
-@pytest.fixture
-def expect():
-    from playwright.sync_api import expect
-
-    return expect
+from support.builders.chair_shop import KEY, photo
 
 
 def give(page, key):

@@ -1,18 +1,10 @@
 import re
 
 import pytest
-from page.conftest import MOST_BYTES
-from support.builders.chair_shop import MARKUP, photo
+from support.builders.chair_shop import MARKUP, MAX_UPLOAD_BYTES, photo
 
 RED, GREEN, BLUE = range(3)
 RED_IDS = [f"img-Reds-{shade}" for shade in range(8)]
-
-
-@pytest.fixture
-def expect():
-    from playwright.sync_api import expect
-
-    return expect
 
 
 def choose(page, data, name="photo.jpg"):
@@ -248,10 +240,10 @@ def test_half_a_photo_cannot_be_read(page, expect):
 
 @pytest.mark.parametrize("times", [1.05, 10])
 def test_a_photo_above_the_limit_gets_the_servers_words(page, expect, times):
-    choose(page, photo(RED) + bytes(int(times * MOST_BYTES)))
+    choose(page, photo(RED) + bytes(int(times * MAX_UPLOAD_BYTES)))
 
     expect(page.locator("#trouble")).to_contain_text("This photo is too large")
-    expect(page.locator("#trouble")).to_contain_text(f"{MOST_BYTES:,}")
+    expect(page.locator("#trouble")).to_contain_text(f"{MAX_UPLOAD_BYTES:,}")
 
 
 def busy(page, times, seconds=1):

@@ -11,13 +11,6 @@ FAMILIES = 24
 PAGE = 12
 
 
-@pytest.fixture
-def expect():
-    from playwright.sync_api import expect
-
-    return expect
-
-
 def search(page, words):
     page.get_by_label("Words to search for").fill(words)
     page.keyboard.press("Enter")

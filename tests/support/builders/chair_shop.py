@@ -10,6 +10,8 @@ from support.builders.small_release import make_release
 from fb_marketplace_serving.imaging import canonical as photos
 from fb_marketplace_serving.release.pointer import publish
 
+KEY = "key-of-a-shop-assistant"
+MAX_UPLOAD_BYTES = 500_000
 LABELS = ("Reds", "Greens", "Blues")
 TOWNS = ("Leeds", "York", "Bath")
 SHADES = 8

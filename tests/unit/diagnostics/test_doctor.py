@@ -1,14 +1,13 @@
 """What a run needs, looked at in folders and in a real store that refuses."""
 
 import contextlib
-import http.server
+import http.seaweed
 import os
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from support import seaweed as seaweedfs
 
 from fb_marketplace.diagnostics import doctor, system
 from fb_marketplace.diagnostics.doctor import RunRequirements, run_checks
@@ -19,12 +18,6 @@ from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 PRODUCTS = "id,product_name\n1,A chair\n2,A table\n"
 EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
 <Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"""
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[seaweedfs.Seaweed]:
-    with seaweedfs.running() as server:
-        yield server
 
 
 @pytest.fixture(autouse=True)
@@ -49,11 +42,11 @@ def roots(request, tmp_path, monkeypatch):
     (tmp_path / "lake/runs/v1.json").write_text("{}")
     if request.param == "folder":
         return str(tmp_path / "raw"), str(tmp_path / "lake")
-    server = request.getfixturevalue("server")
-    become(monkeypatch, server.environment)
+    seaweed = request.getfixturevalue("seaweed")
+    become(monkeypatch, seaweed.environment)
     name = request.node.name.replace("_", "-").replace("[", "-").rstrip("]")[-50:].strip("-")
-    url = server.make_bucket(name)
-    server.upload(tmp_path, url)
+    url = seaweed.make_bucket(name)
+    seaweed.upload(tmp_path, url)
     return f"{url}/raw", f"{url}/lake"
 
 
@@ -135,14 +128,14 @@ def test_a_lake_that_is_not_there_yet_is_well_and_is_not_made(roots):
 
 
 @pytest.mark.parametrize("roots", ["bucket"], indirect=True)
-def test_a_bucket_that_may_only_be_read_is_told(roots, server, monkeypatch):
+def test_a_bucket_that_may_only_be_read_is_told(roots, seaweed, monkeypatch):
     before = everything(roots[1])
-    become(monkeypatch, server.reader)
+    become(monkeypatch, seaweed.reader)
 
     found = fails(needs(*roots))
 
     assert "lack a permission" in found["lake"]
-    become(monkeypatch, server.environment)
+    become(monkeypatch, seaweed.environment)
     assert everything(roots[1]) == before
 
 
@@ -150,8 +143,8 @@ def test_a_bucket_that_may_only_be_read_is_told(roots, server, monkeypatch):
 @pytest.mark.parametrize(
     "wrong", [{"AWS_SECRET_ACCESS_KEY": "not-it"}, {"AWS_ACCESS_KEY_ID": "nobody"}]
 )
-def test_a_wrong_key_is_told(roots, server, monkeypatch, wrong):
-    become(monkeypatch, server.environment | wrong)
+def test_a_wrong_key_is_told(roots, seaweed, monkeypatch, wrong):
+    become(monkeypatch, seaweed.environment | wrong)
 
     found = fails(needs(*roots))
 
@@ -160,8 +153,8 @@ def test_a_wrong_key_is_told(roots, server, monkeypatch, wrong):
     assert not any("not-it" in told for told in found.values())
 
 
-def test_a_missing_bucket_is_told(server, monkeypatch):
-    become(monkeypatch, server.environment)
+def test_a_missing_bucket_is_told(seaweed, monkeypatch):
+    become(monkeypatch, seaweed.environment)
 
     found = fails(needs("s3://not-there/raw", "s3://not-there-either/lake"))
 
@@ -256,7 +249,7 @@ def test_a_run_that_reads_and_writes_no_root_looks_at_none():
 def _refusing(answer: bytes) -> Iterator[str]:
     """A store that answers everything with this error."""
 
-    class Refusal(http.server.BaseHTTPRequestHandler):
+    class Refusal(http.seaweed.BaseHTTPRequestHandler):
         def answer(self):
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_response(400)
@@ -270,7 +263,7 @@ def _refusing(answer: bytes) -> Iterator[str]:
         def log_message(self, *_):
             pass
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
+    with http.seaweed.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{refusing.server_address[1]}"

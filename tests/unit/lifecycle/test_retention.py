@@ -7,7 +7,6 @@ import time
 from datetime import timedelta
 
 import pytest
-from support import seaweed as seaweedfs
 from support.builders.small_lake import TABLE, SmallLake, version
 
 from fb_marketplace.errors import UserError
@@ -303,12 +302,6 @@ def test_a_prune_that_is_killed_leaves_whole_things_and_is_taken_up(three_days, 
     assert sum(path.endswith(".jpegs") for path in left) == 1
     assert JOURNAL not in left
     assert_whole(url)
-
-
-@pytest.fixture(scope="module")
-def seaweed():
-    with seaweedfs.running() as server:
-        yield server
 
 
 def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkeypatch):
