@@ -1,7 +1,7 @@
 """What a run needs, looked at in folders and in a real store that refuses."""
 
 import contextlib
-import http.seaweed
+import http.server
 import os
 import threading
 from collections.abc import Iterator
@@ -249,7 +249,7 @@ def test_a_run_that_reads_and_writes_no_root_looks_at_none():
 def _refusing(answer: bytes) -> Iterator[str]:
     """A store that answers everything with this error."""
 
-    class Refusal(http.seaweed.BaseHTTPRequestHandler):
+    class Refusal(http.server.BaseHTTPRequestHandler):
         def answer(self):
             self.rfile.read(int(self.headers.get("Content-Length") or 0))
             self.send_response(400)
@@ -263,7 +263,7 @@ def _refusing(answer: bytes) -> Iterator[str]:
         def log_message(self, *_):
             pass
 
-    with http.seaweed.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as refusing:
         threading.Thread(target=refusing.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{refusing.server_address[1]}"
