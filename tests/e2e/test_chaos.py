@@ -54,7 +54,7 @@ def undisturbed(sample: Place, tmp_path_factory: pytest.TempPathFactory) -> Undi
 
 
 @pytest.mark.parametrize("number", range(KILLS))
-def test_a_run_that_is_killed_is_gone_on_with(
+def test_killed_run_resumes(
     sample: Place, undisturbed: Undisturbed, tmp_path: Path, number: int
 ) -> None:
     place = Place(sample.clone, sample.raw, str(tmp_path / "lake"))
@@ -87,7 +87,7 @@ def server() -> Iterator[seaweedfs.Mortal]:
 
 
 @pytest.mark.parametrize("number", range(SERVER_KILLS))
-def test_a_run_whose_store_is_killed_goes_on_or_stops_with_a_line(
+def test_run_with_killed_store_resumes_or_fails_in_one_line(
     sample: Place, undisturbed: Undisturbed, server: seaweedfs.Mortal, number: int
 ) -> None:
     store = server.seaweed

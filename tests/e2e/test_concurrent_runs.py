@@ -25,7 +25,7 @@ def empty(whole_run: Run, tmp_path: Path) -> Place:
 
 
 @pytest.mark.stress
-def test_two_runs_at_once_clean_the_same_bucket_into_one_lake(whole_run: Run, empty: Place) -> None:
+def test_concurrent_cleaning_runs_share_one_lake(whole_run: Run, empty: Place) -> None:
     cleaning = ("--pipeline=cleaning", f"--params={IN_TURNS}")
     for run in _together(empty, cleaning, cleaning):
         assert run.ended() == 0, run.said()[-3000:]
@@ -38,9 +38,7 @@ def test_two_runs_at_once_clean_the_same_bucket_into_one_lake(whole_run: Run, em
         assert len(rows) == len(set(rows)) == sum(expected["photos"].values())
 
 
-def test_of_two_releases_made_at_once_one_is_in_force_and_a_reader_sees_only_whole_ones(
-    whole_run: Run, tmp_path: Path
-) -> None:
+def test_concurrent_releases_are_always_whole(whole_run: Run, tmp_path: Path) -> None:
     with copied(whole_run, tmp_path, "checkpoints") as place, _Reader(place) as seen:
         before = set(place.records())
         for run in _together(place, ("--pipeline=release",), ("--pipeline=release",)):
@@ -57,7 +55,7 @@ def test_of_two_releases_made_at_once_one_is_in_force_and_a_reader_sees_only_who
 
 
 @pytest.mark.stress
-def test_two_whole_runs_at_once_both_end(whole_run: Run, empty: Place) -> None:
+def test_concurrent_full_runs_both_succeed(whole_run: Run, empty: Place) -> None:
     for run in _together(empty, (), ()):
         assert run.ended() == 0, run.said()[-3000:]
 
@@ -70,9 +68,7 @@ def test_two_whole_runs_at_once_both_end(whole_run: Run, empty: Place) -> None:
 
 
 @pytest.mark.stress
-def test_of_two_runs_that_want_other_photos_those_that_end_well_hold_their_own(
-    whole_run: Run, empty: Place
-) -> None:
+def test_concurrent_recipes_keep_their_own_photos(whole_run: Run, empty: Place) -> None:
     """A table holds what one recipe makes: of two at once one or both are told, and a rerun mends it."""
     others = f"{IN_TURNS},cleaning.photos.max_pixels=5000000"
     runs = _together(

@@ -34,7 +34,7 @@ def place(whole_run: Run, tmp_path: Path) -> Iterator[Place]:
     shutil.rmtree(tmp_path)
 
 
-def test_a_second_run_encodes_nothing(whole_run: Run, place: Place) -> None:
+def test_second_run_encodes_nothing(whole_run: Run, place: Place) -> None:
     before, version = whole_run.json("embeddings_report"), _table(place).version
 
     after = place.json("embeddings_report", place.run("--pipeline=embeddings"))
@@ -45,7 +45,7 @@ def test_a_second_run_encodes_nothing(whole_run: Run, place: Place) -> None:
     assert _table(place).version == version, "nothing was to be written"
 
 
-def test_of_photos_that_came_the_vectors_are_made_and_of_those_gone_they_are_gone(
+def test_changed_photos_update_their_embeddings(
     whole_run: Run, place: Place, draw_photo: Callable[[int], bytes]
 ) -> None:
     before, vectors = whole_run.json("embeddings_report"), _vectors(place)
@@ -65,7 +65,7 @@ def test_of_photos_that_came_the_vectors_are_made_and_of_those_gone_they_are_gon
     assert after["encoder_sha256"] == before["encoder_sha256"]
 
 
-def test_a_killed_extraction_goes_on_to_the_same_digest(place: Place) -> None:
+def test_killed_run_resumes_to_the_same_digest(place: Place) -> None:
     shutil.rmtree(place.at("07_model_output/image_embeddings.lance"))
     with _extraction(place) as process:
         _wait_for_rows(place, process)
@@ -86,7 +86,7 @@ def test_a_killed_extraction_goes_on_to_the_same_digest(place: Place) -> None:
     assert went_on["digest"] == undisturbed["digest"]
 
 
-def test_the_vectors_are_written_as_json_on_request(whole_run: Run, place: Place) -> None:
+def test_embeddings_are_exported_as_json(whole_run: Run, place: Place) -> None:
     assert "image_embeddings_json" not in whole_run.record["made"]
 
     written = [

@@ -97,7 +97,9 @@ def status(url: str) -> int:
         return error.code
 
 
-def test_a_listing_is_forgotten(place: Place, copy: Path, listing: dict[str, Any]) -> None:
+def test_erased_listing_is_gone_everywhere(
+    place: Place, copy: Path, listing: dict[str, Any]
+) -> None:
     forget = ["forget", listing["id"], f"--env={place.configuration}"]
     before = everything(place, copy).keys()
     found = holds(place, copy, listing)

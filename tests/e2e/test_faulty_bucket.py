@@ -52,9 +52,7 @@ def faulty(
     proxy.faults.begin(0)
 
 
-def test_cleaning_at_a_tenth_of_faults_gives_the_content_of_a_clean_run(
-    whole_run: Run, faulty: Faulty
-) -> None:
+def test_cleaning_at_10_percent_faults_gives_same_content(whole_run: Run, faulty: Faulty) -> None:
     faulty.faults.begin(0.1, seed=1)
 
     run = faulty.run("--pipeline=cleaning")
@@ -65,9 +63,7 @@ def test_cleaning_at_a_tenth_of_faults_gives_the_content_of_a_clean_run(
 
 
 @pytest.mark.parametrize("fault", ["slow_down", "hung"])
-def test_a_store_that_fails_for_good_stops_a_run_in_a_minute_with_one_line(
-    faulty: Faulty, fault: str
-) -> None:
+def test_permanent_store_failure_stops_run_within_a_minute(faulty: Faulty, fault: str) -> None:
     faulty.faults.begin(1, {fault: 1})
     started = time.monotonic()
 
@@ -91,9 +87,7 @@ def test_a_store_that_fails_for_good_stops_a_run_in_a_minute_with_one_line(
     assert faulty.direct.files.find(faulty.direct.lake) == []
 
 
-def test_the_whole_way_at_a_tenth_of_faults_gives_the_content_of_a_clean_run(
-    whole_run: Run, faulty: Faulty
-) -> None:
+def test_full_run_at_10_percent_faults_gives_same_content(whole_run: Run, faulty: Faulty) -> None:
     faulty.faults.begin(0.1, seed=2)
 
     run = faulty.run()

@@ -27,7 +27,7 @@ def server(whole_run: Run) -> Iterator[str]:
         yield address
 
 
-def test_a_run_leaves_the_checkout_as_it_was(whole_run: Run) -> None:
+def test_run_leaves_checkout_unchanged(whole_run: Run) -> None:
     changed = command(
         *("git", "status", "--porcelain"),
         cwd=whole_run.place.clone,
@@ -37,7 +37,7 @@ def test_a_run_leaves_the_checkout_as_it_was(whole_run: Run) -> None:
     assert changed == ""
 
 
-def test_a_run_records_what_it_read_and_made(whole_run: Run) -> None:
+def test_run_record_names_inputs_and_outputs(whole_run: Run) -> None:
     record = whole_run.record
 
     assert record["version"] == whole_run.version
@@ -49,7 +49,7 @@ def test_a_run_records_what_it_read_and_made(whole_run: Run) -> None:
     assert set(record["made"].values()) == {whole_run.version}
 
 
-def test_what_a_run_says_it_made_is_there(whole_run: Run) -> None:
+def test_outputs_in_run_record_exist(whole_run: Run) -> None:
     place = whole_run.place
     elsewhere = {
         "release": f"releases/{whole_run.version}.json",
@@ -66,7 +66,7 @@ def test_what_a_run_says_it_made_is_there(whole_run: Run) -> None:
     assert lost == []
 
 
-def test_a_photo_gets_a_category(server: str, whole_run: Run) -> None:
+def test_photo_gets_a_category(server: str, whole_run: Run) -> None:
     _, photo = _a_photo_without_copies(whole_run)
 
     answer = _ask("/predict/image", server, photo)
@@ -77,7 +77,7 @@ def test_a_photo_gets_a_category(server: str, whole_run: Run) -> None:
     assert set(probabilities) == set(whole_run.table("products")["category"])
 
 
-def test_the_first_hit_for_a_photo_is_itself(server: str, whole_run: Run) -> None:
+def test_first_hit_of_photo_is_itself(server: str, whole_run: Run) -> None:
     image_id, photo = _a_photo_without_copies(whole_run)
 
     hits = _ask("/predict/similar_images", server, photo)["hits"]
@@ -94,7 +94,7 @@ def test_the_first_hit_for_a_photo_is_itself(server: str, whole_run: Run) -> Non
 
 
 @pytest.mark.slow
-def test_a_run_can_read_older_versions(whole_run: Run) -> None:
+def test_run_can_load_older_versions(whole_run: Run) -> None:
     place = whole_run.place
     newer = place.run("--pipeline=cleaning")
     read = ("images", "products", "splits")
@@ -110,7 +110,7 @@ def test_a_run_can_read_older_versions(whole_run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_is_gone_on_with(whole_run: Run, tmp_path: Path) -> None:
+def test_killed_run_resumes(whole_run: Run, tmp_path: Path) -> None:
     place = Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
     photos = len(whole_run.place.photo_table())
     with _cleaning_in_small_steps(place) as process:

@@ -34,7 +34,7 @@ def cleaned(request: pytest.FixtureRequest) -> Run:
     return run
 
 
-def test_the_sample_holds_every_kind_of_fault(cleaned: Run) -> None:
+def test_sample_contains_every_kind_of_fault(cleaned: Run) -> None:
     planted = cleaned.truth["quarantine"]
 
     assert {fault["reason"] for faults in planted.values() for fault in faults} == {
@@ -45,7 +45,7 @@ def test_the_sample_holds_every_kind_of_fault(cleaned: Run) -> None:
 
 
 @pytest.mark.parametrize("stage", ["products", "images", "files"])
-def test_every_fault_ends_in_quarantine_and_nothing_else_does(cleaned: Run, stage: str) -> None:
+def test_quarantine_contains_exactly_the_faults(cleaned: Run, stage: str) -> None:
     planted = Counter(
         (fault.get("row", -1), fault.get("id", fault.get("key")), fault["reason"])
         for fault in cleaned.truth["quarantine"][stage]
@@ -59,7 +59,7 @@ def test_every_fault_ends_in_quarantine_and_nothing_else_does(cleaned: Run, stag
     }
 
 
-def test_rows_in_are_rows_kept_and_rows_quarantined(cleaned: Run) -> None:
+def test_ledger_balances(cleaned: Run) -> None:
     counts = cleaned.truth["counts"]
     in_the_bucket = {
         "products": counts["products_rows"],
@@ -98,7 +98,7 @@ def test_listings_are_flagged_as_planted(cleaned: Run) -> None:
     assert found == {flag: set(cleaned.truth["flags"][flag]) for flag in found}
 
 
-def test_image_rows_that_stand_twice_are_counted_on_one(cleaned: Run) -> None:
+def test_repeated_image_rows_are_counted(cleaned: Run) -> None:
     rows = cleaned.table("matched_photos")
 
     found = set(rows.loc[rows["repeats"] > 0, "image_id"])
@@ -106,7 +106,7 @@ def test_image_rows_that_stand_twice_are_counted_on_one(cleaned: Run) -> None:
     assert found == set(cleaned.truth["flags"]["repeated_image_row"])
 
 
-def test_kinds_of_photos_and_texts_are_kept(cleaned: Run) -> None:
+def test_photo_and_text_variants_are_kept(cleaned: Run) -> None:
     kinds, quarantine = cleaned.truth["kinds"], cleaned.table("quarantine")
     listings, photos = set(cleaned.table("products")["product_id"]), _photos_of(cleaned)
     away = set(quarantine.query("stage == 'images'")["key"])
@@ -118,7 +118,7 @@ def test_kinds_of_photos_and_texts_are_kept(cleaned: Run) -> None:
         assert set(ids) <= kept, kind
 
 
-def test_photos_of_the_same_bytes_are_one_group(cleaned: Run) -> None:
+def test_identical_photos_are_one_group(cleaned: Run) -> None:
     copies = cleaned.table("duplicate_groups")
     exact = copies[copies["kind"] == "exact"]
 
@@ -127,7 +127,7 @@ def test_photos_of_the_same_bytes_are_one_group(cleaned: Run) -> None:
     assert found == {frozenset(ids) for ids in cleaned.truth["duplicates"]["exact"]}
 
 
-def test_near_copies_are_found_and_second_shots_are_not(cleaned: Run) -> None:
+def test_near_duplicates_are_found_and_second_shots_are_not(cleaned: Run) -> None:
     copies, truth = cleaned.table("duplicate_groups"), cleaned.truth["duplicates"]
     planted = set(_pairs(truth["exact"])) | set(_pairs([near["ids"] for near in truth["near"]]))
     found = set(_pairs(ids for _, ids in copies.groupby("group")["image_id"]))
@@ -139,7 +139,7 @@ def test_near_copies_are_found_and_second_shots_are_not(cleaned: Run) -> None:
     assert len(found & near.keys()) >= 0.9 * len(near), f"missed: {missed}"
 
 
-def test_no_copy_crosses_the_splits(cleaned: Run) -> None:
+def test_no_duplicate_crosses_the_splits(cleaned: Run) -> None:
     splits = cleaned.table("splits")
     side = splits.dropna(subset="image_id").set_index("image_id")["split"]
     duplicates = cleaned.truth["duplicates"]

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 SEED = 7
 
 
-def test_a_killed_training_goes_on_from_its_last_epoch(whole_run: Run, tmp_path: Path) -> None:
+def test_killed_training_resumes_at_last_epoch(whole_run: Run, tmp_path: Path) -> None:
     stage = ("--pipeline=vision", "--to-outputs=vision_model,checkpoints")
     left_out = ("work", "vision_features.lance", "checkpoints", "releases")
     with copied(whole_run, tmp_path, *left_out) as place:
@@ -39,7 +39,7 @@ def test_a_killed_training_goes_on_from_its_last_epoch(whole_run: Run, tmp_path:
             )
 
 
-def test_killed_vectors_of_texts_are_gone_on_with(whole_run: Run, tmp_path: Path) -> None:
+def test_killed_text_embedding_resumes(whole_run: Run, tmp_path: Path) -> None:
     stage = ("--pipeline=text", "--to-outputs=text_index")
     with copied(whole_run, tmp_path, "text_embeddings.lance", "checkpoints", "releases") as place:
         lake = Path(place.lake)
@@ -55,9 +55,7 @@ def test_killed_vectors_of_texts_are_gone_on_with(whole_run: Run, tmp_path: Path
         assert made == expected
 
 
-def test_a_killed_release_leaves_the_one_in_force_or_a_whole_one(
-    whole_run: Run, tmp_path: Path
-) -> None:
+def test_killed_release_leaves_a_whole_release(whole_run: Run, tmp_path: Path) -> None:
     with copied(whole_run, tmp_path, "checkpoints", "photos") as place:
         lake = Path(place.lake)
         there = set(lake.glob("07_model_output/release_measures.parquet/*"))

@@ -61,7 +61,7 @@ def copied(cleaned: Place, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
 
 
 @pytest.mark.parametrize("backbone", RECIPES)
-def test_a_killed_training_goes_on_to_the_same_bytes(
+def test_killed_training_resumes_to_the_same_bytes(
     copied: Callable[[str], Place], backbone: str
 ) -> None:
     undisturbed, killed = copied("undisturbed"), copied("killed")
@@ -123,7 +123,7 @@ def resnet50(cleaned: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     shutil.rmtree(folder)
 
 
-def test_resnet50_is_trained_from_a_file_of_weights(resnet50: OfResnet50) -> None:
+def test_resnet50_is_trained_from_weights_file(resnet50: OfResnet50) -> None:
     before, after = (load(path.read_bytes()) for path in _checkpoints(resnet50.run))
 
     for name, value in resnet50.weights.items():
@@ -135,7 +135,7 @@ def test_resnet50_is_trained_from_a_file_of_weights(resnet50: OfResnet50) -> Non
     )
 
 
-def test_resnet50_is_exported_with_its_hidden_layer_as_embedding(resnet50: OfResnet50) -> None:
+def test_resnet50_is_exported_with_hidden_layer_as_embedding(resnet50: OfResnet50) -> None:
     run = resnet50.run
     served = run.place.read("encoder", run.version)
     made = [run.place.read(name, run.version) for name in ("encoder_fp32", "encoder_int8")]
@@ -147,7 +147,7 @@ def test_resnet50_is_exported_with_its_hidden_layer_as_embedding(resnet50: OfRes
     assert served in made
 
 
-def test_what_resnet50_embeds_is_its_hidden_layer_as_torch_computes_it(
+def test_resnet50_embedding_equals_torch_hidden_layer(
     resnet50: OfResnet50, base_parameters: dict[str, Any]
 ) -> None:
     run = resnet50.run

@@ -22,7 +22,7 @@ def test_cleaning_gives_the_same_content(whole_run: Run, bucket_run: Run) -> Non
     assert in_buckets == in_folders
 
 
-def test_a_release_in_a_bucket_is_served(bucket_run: Run) -> None:
+def test_release_in_bucket_is_served(bucket_run: Run) -> None:
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with (
         serving(bucket_run.place) as address,
@@ -31,7 +31,7 @@ def test_a_release_in_a_bucket_is_served(bucket_run: Run) -> None:
         assert json.load(response) == {"status": "ok", "release": bucket_run.version}
 
 
-def test_the_vectors_are_written_as_json_in_a_bucket(bucket_run: Run) -> None:
+def test_embeddings_are_exported_as_json_in_bucket(bucket_run: Run) -> None:
     place = bucket_run.place
 
     written = json.loads(place.read("image_embeddings", place.run("--pipeline=embeddings_json")))
@@ -42,7 +42,7 @@ def test_the_vectors_are_written_as_json_in_a_bucket(bucket_run: Run) -> None:
     assert {len(vector) for vector in written.values()} == {dimension}
 
 
-def test_another_run_reads_no_photo_again_and_makes_a_new_release(bucket_run: Run) -> None:
+def test_second_run_reuses_photos_and_makes_new_release(bucket_run: Run) -> None:
     place = bucket_run.place
     photos = place.photo_table()
     before = photos.version, photos.count_rows()

@@ -11,12 +11,12 @@ from support.kedro_project import PROJECT, Run
 NOTEBOOKS = sorted(path.name for path in (PROJECT / "notebooks").glob("*.ipynb"))
 
 
-def test_there_is_a_notebook() -> None:
+def test_notebooks_exist() -> None:
     assert NOTEBOOKS
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
-def test_a_notebook_runs(
+def test_notebook_runs(
     name: str, whole_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = whole_run.place

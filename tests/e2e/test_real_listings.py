@@ -54,11 +54,11 @@ def test_every_row_and_file_is_accounted_for(real_run, listings):
         assert account["in"] == account["kept"] + account["quarantined"]
 
 
-def test_the_bucket_gives_the_same_content(real_run, bucket_run):
+def test_bucket_gives_the_same_content(real_run, bucket_run):
     assert bucket_run.json("content_digests") == real_run.json("content_digests")
 
 
-def test_a_second_run_reads_no_photo_again(real_run):
+def test_second_run_reads_no_photo_again(real_run):
     before = real_run.place.photo_table()
     again = replace(real_run.place).run("--pipeline=cleaning")
     after = real_run.place.photo_table()
@@ -69,7 +69,7 @@ def test_a_second_run_reads_no_photo_again(real_run):
     assert digests == real_run.json("content_digests")
 
 
-def test_prices_and_categories_are_told_as_well_as_is_promised(real_run):
+def test_price_and_category_metrics_meet_their_targets(real_run):
     price = real_run.json("price_metrics")
     told = price["models"][price["chosen"]]["test"]
     right = real_run.json("vision_metrics")["test"]["products_with_text_top1"]
@@ -82,7 +82,7 @@ def test_prices_and_categories_are_told_as_well_as_is_promised(real_run):
     assert right["value"] >= 0.84
 
 
-def test_the_server_finds_other_photos_of_a_listing_as_often_as_was_measured(real_run, listings):
+def test_server_finds_other_photos_at_measured_recall(real_run, listings):
     splits, copies = real_run.table("splits"), real_run.table("duplicate_groups")
     test = splits[(splits["split"] == "test") & ~splits["image_id"].isin(copies["image_id"])]
     paired = test[test.groupby("product_id")["image_id"].transform("size") == 2]

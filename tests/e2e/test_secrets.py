@@ -36,7 +36,7 @@ def logging_everything(bucket: Place, seaweed: seaweedfs.Seaweed, tmp_path: Path
     )
 
 
-def test_no_secret_shows_in_what_a_run_writes_or_says(logging_everything: Place) -> None:
+def test_run_writes_and_prints_no_secrets(logging_everything: Place) -> None:
     place = logging_everything
     well = _run(place)
     refused = _run(

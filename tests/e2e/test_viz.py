@@ -80,7 +80,7 @@ def test_datasets_have_the_layers_of_the_catalog(shown: Path) -> None:
         *("reliability_diagram", "mistakes_grid", "retrieval_grid"),
     ],
 )
-def test_pictures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:
+def test_figures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:
     (node,) = [one for one in _read(shown / "main")["nodes"] if one["name"] == picture]
 
     details = _read(shown / "nodes" / node["id"])

@@ -93,13 +93,13 @@ def elsewhere(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Elsewhere
     return Elsewhere(folder / "venv" / "bin", archive, folder / "run")
 
 
-def test_both_wheels_and_the_configuration_are_built(dist: Path) -> None:
+def test_wheels_and_configuration_are_built(dist: Path) -> None:
     names = [path.name.partition("-")[0] for path in sorted(dist.glob("*.whl"))]
 
     assert names == ["fb_marketplace", "fb_marketplace_serving"]
 
 
-def test_the_wheels_hold_types_and_pages(dist: Path) -> None:
+def test_wheels_include_type_marker_and_page(dist: Path) -> None:
     held = {name for path in dist.glob("*.whl") for name in zipfile.ZipFile(path).namelist()}
 
     assert {
@@ -110,7 +110,7 @@ def test_the_wheels_hold_types_and_pages(dist: Path) -> None:
     assert not [name for name in held if name.startswith(("tests", "conf", "notebooks"))]
 
 
-def test_the_configuration_holds_nothing_private(elsewhere: Elsewhere) -> None:
+def test_configuration_has_no_private_files(elsewhere: Elsewhere) -> None:
     with tarfile.open(fileobj=io.BytesIO(elsewhere.configuration.read_bytes())) as archive:
         names = archive.getnames()
 
@@ -118,7 +118,7 @@ def test_the_configuration_holds_nothing_private(elsewhere: Elsewhere) -> None:
     assert [name for name in names if name.startswith("conf/local/") and name.endswith("yml")] == []
 
 
-def test_what_runs_is_what_was_installed(elsewhere: Elsewhere) -> None:
+def test_installed_package_is_the_one_imported(elsewhere: Elsewhere) -> None:
     code = (
         "import json, fb_marketplace as a, fb_marketplace_serving as b; "
         "print(json.dumps([a.__file__, b.__file__]))"
@@ -129,7 +129,7 @@ def test_what_runs_is_what_was_installed(elsewhere: Elsewhere) -> None:
     assert all(file.startswith(str(elsewhere.bin.parent)) for file in files)
 
 
-def test_the_packaged_project_draws_and_cleans_a_sample(elsewhere: Elsewhere) -> None:
+def test_packaged_project_generates_and_cleans_sample(elsewhere: Elsewhere) -> None:
     packaged = ("run", "--env=test", f"--conf-source={elsewhere.configuration}")
 
     elsewhere.run("fb-marketplace", *packaged, "--pipeline=sample")
@@ -143,5 +143,5 @@ def test_the_packaged_project_draws_and_cleans_a_sample(elsewhere: Elsewhere) ->
     assert not (elsewhere.home / "kedro").exists(), "Kedro-Telemetry has made an id to send"
 
 
-def test_the_server_tells_how_to_use_it(elsewhere: Elsewhere) -> None:
+def test_packaged_server_prints_help(elsewhere: Elsewhere) -> None:
     assert "usage: fb-serve" in elsewhere.run("fb-serve", "--help")

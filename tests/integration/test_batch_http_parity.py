@@ -252,7 +252,7 @@ class Asked:
         return body
 
 
-def test_a_hundred_uploads_get_the_same_answers_by_batch_and_by_http(released, serve, uploads):
+def test_batch_and_http_answer_100_uploads_alike(released, serve, uploads):
     lake, batch, index = released
     process = serve(
         "--lake", str(lake), "--port", "0", FB_LOG_LEVEL="error", FB_REQUEST_SECONDS="60"
@@ -283,7 +283,7 @@ def test_a_hundred_uploads_get_the_same_answers_by_batch_and_by_http(released, s
         assert [hit["image_id"] for hit in hits] == [index.image_ids[row] for row in rows], image_id
 
 
-def test_the_uploads_are_told_apart(released):
+def test_uploads_have_different_answers(released):
     """Or the same answers would say nothing."""
     _, batch, _ = released
     held = np.array([row["embedding"] for row in batch.values()])

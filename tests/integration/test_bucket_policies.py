@@ -59,7 +59,7 @@ def acts_as(store, monkeypatch):
     fsspec.filesystem("s3").clear_instance_cache()
 
 
-def test_the_server_s_identity_can_all_that_serving_takes(acts_as):
+def test_server_policy_allows_serving(acts_as):
     acts_as(seaweedfs.SERVER)
 
     manifest, store = read_current(LAKE), Lake(LAKE)
@@ -82,7 +82,7 @@ def test_the_server_s_identity_can_all_that_serving_takes(acts_as):
     ],
     ids=["write", "rollback", "read the bucket", "delete"],
 )
-def test_the_server_s_identity_can_nothing_else(acts_as, forbidden):
+def test_server_policy_denies_everything_else(acts_as, forbidden):
     acts_as(seaweedfs.SERVER)
 
     with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
@@ -99,7 +99,7 @@ def test_the_server_s_identity_can_nothing_else(acts_as, forbidden):
     ],
     ids=["write", "delete"],
 )
-def test_the_pipelines_identity_cannot_change_the_bucket(acts_as, forbidden):
+def test_pipelines_policy_denies_bucket_changes(acts_as, forbidden):
     acts_as(seaweedfs.PIPELINES)
 
     with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
@@ -109,7 +109,7 @@ def test_the_pipelines_identity_cannot_change_the_bucket(acts_as, forbidden):
     assert photos.fetch(photos.files()) == [b"photo"]
 
 
-def test_the_pipelines_identity_can_all_that_runs_and_pruning_take(acts_as):
+def test_pipelines_policy_allows_runs_and_pruning(acts_as):
     """The last of these tests: it changes the lake."""
     acts_as(seaweedfs.PIPELINES)
     work = CheckpointDir(f"{LAKE}/work").under("fingerprint9")

@@ -106,7 +106,7 @@ def lake(bucket: Path, clean: Clean, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.slow
-def test_a_spoiled_bucket_is_spoiled_by_its_seed(bucket: Path, tmp_path: Path) -> None:
+def test_corruption_is_determined_by_its_seed(bucket: Path, tmp_path: Path) -> None:
     first, again, other = (
         spoil(bucket, tmp_path / name, seed) for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
@@ -118,7 +118,7 @@ def test_a_spoiled_bucket_is_spoiled_by_its_seed(bucket: Path, tmp_path: Path) -
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", FEW)
-def test_what_is_spoiled_is_accounted_for(
+def test_corrupt_bucket_is_accounted_for(
     bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int
 ) -> None:
     check(bucket, lake, clean, tmp_path, seed)
@@ -126,7 +126,7 @@ def test_what_is_spoiled_is_accounted_for(
 
 @pytest.mark.stress
 @pytest.mark.parametrize("seed", MANY)
-def test_of_many_spoiled_buckets_each_is_accounted_for(
+def test_many_corrupt_buckets_are_accounted_for(
     bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int
 ) -> None:
     check(bucket, lake, clean, tmp_path, seed)

@@ -125,7 +125,7 @@ def wrong(answer: Answer, status: int, kinds: tuple[str, ...]) -> str | None:
     return None if clear else f"it is not told clearly: {detail!r}"
 
 
-def test_every_file_is_answered_as_it_should_be_in_bounded_time_and_memory(server, corpus):
+def test_each_file_is_answered_in_bounded_time_and_memory(server, corpus):
     found = {}
 
     def send_all():
@@ -146,9 +146,7 @@ def test_every_file_is_answered_as_it_should_be_in_bounded_time_and_memory(serve
     assert not [line for line in server.log if "fault" in line or "Traceback" in line]
 
 
-def test_four_clients_who_send_the_largest_at_once_get_all_answers_in_bounded_memory(
-    server, corpus
-):
+def test_four_largest_uploads_at_once_use_bounded_memory(server, corpus):
     largest = [file for file in corpus if "64 megapixels" in file.name or "30 MB" in file.name]
     assert len(largest) > 10
     server.send(written(picture(), "JPEG"))
@@ -167,7 +165,7 @@ def test_four_clients_who_send_the_largest_at_once_get_all_answers_in_bounded_me
     assert grown < MOST_MEGABYTES
 
 
-def test_small_photos_wait_for_no_large_one(server, corpus):
+def test_small_photos_do_not_wait_for_large_ones(server, corpus):
     large = next(file for file in corpus if file.name == "WebP of 64 megapixels")
     with ThreadPoolExecutor(3) as clients:
         slow = [clients.submit(server.send, large.data) for _ in range(3)]
@@ -177,7 +175,7 @@ def test_small_photos_wait_for_no_large_one(server, corpus):
         assert {each.result().status for each in slow} == {200}
 
 
-def test_nothing_of_the_metadata_is_kept_or_told(server, corpus):
+def test_photo_metadata_is_neither_kept_nor_returned(server, corpus):
     for format_ in ("JPEG", "PNG", "WEBP"):
         located = written(picture(), format_, exif=located_exif())
         assert SECRET_PLACE.encode() in located
@@ -193,7 +191,7 @@ def test_nothing_of_the_metadata_is_kept_or_told(server, corpus):
     assert not any(SECRET_PLACE in line for line in server.log)
 
 
-def test_what_is_read_becomes_a_plain_photo_with_nothing_in_it_but_pixels(corpus):
+def test_accepted_photo_becomes_plain_jpeg(corpus):
     for file in corpus:
         if file.status != 200 or "64 megapixels" in file.name:
             continue
@@ -246,7 +244,7 @@ FORMS = {
 }
 
 
-def test_every_form_is_answered_as_it_should_be(server):
+def test_each_malformed_form_is_rejected(server):
     found = {}
     for name, (body, content_type, status) in FORMS.items():
         before = server.cpu_seconds
@@ -259,13 +257,13 @@ def test_every_form_is_answered_as_it_should_be(server):
     assert server.send(PHOTO).status == 200
 
 
-def test_a_body_that_is_packed_is_not_unpacked(server):
+def test_compressed_body_is_not_decompressed(server):
     packed = gzip.compress(form(PHOTO))
 
     assert server.post(packed, Content_Encoding="gzip").status in {400, 422}
 
 
-def test_an_upload_is_counted_as_it_comes_whatever_it_says_of_its_length(server):
+def test_upload_size_is_counted_despite_content_length(server):
     def endless():
         yield form(b"").removesuffix(b"\r\n--x--\r\n")
         for _ in range(600):
@@ -276,7 +274,7 @@ def test_an_upload_is_counted_as_it_comes_whatever_it_says_of_its_length(server)
     assert wrong(answer, 413, ("oversized",)) is None
 
 
-def test_no_address_is_fetched(server):
+def test_urls_are_never_fetched(server):
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"http://127.0.0.1:{listening.getsockname()[1]}/photo.jpg".encode()
         svg = b'<svg xmlns="http://www.w3.org/2000/svg"><image href="%b"/></svg>' % address

@@ -68,7 +68,7 @@ class Client(threading.Thread):
             )
 
 
-def test_a_swap_and_a_rollback_under_load_lose_and_mix_nothing(address, lake, make_release, paint):
+def test_swap_and_rollback_under_load_lose_no_request(address, lake, make_release, paint):
     publish(lake, make_release("v2", "new-", "newer"))
     clients = [Client(address, paint()) for _ in range(4)]
     for client in clients:
@@ -120,9 +120,7 @@ def others(lake, draft, build_encoder):
     }
 
 
-def test_a_damaged_release_is_named_and_the_old_one_served_on(
-    address, lake, make_release, others, paint
-):
+def test_damaged_release_is_logged_and_old_one_served(address, lake, make_release, others, paint):
     damages = (changed, truncated, missing, of_another_version)
     for number, (artifact, damage) in enumerate(itertools.product(ARTIFACTS, damages)):
         manifest = make_release(f"damaged-{number}", "new-", f"damaged-{number}")
@@ -152,7 +150,7 @@ def until_refused(address, version):
     until(is_refused)
 
 
-def test_a_photo_that_is_not_what_was_sealed_is_not_shown(address, lake):
+def test_damaged_photo_is_not_served(address, lake):
     for file in Path(lake, FOLDER).iterdir():
         file.write_bytes(changed(file.read_bytes(), None))
 
@@ -169,7 +167,7 @@ def status(url):
         return error.code
 
 
-def test_what_is_under_way_is_answered_after_the_server_is_told_to_stop(serve, lake, paint):
+def test_pending_requests_are_answered_at_shutdown(serve, lake, paint):
     process = serve("--lake", lake, "--port", "0")
     host, port = started(process).removeprefix("http://").split(":")
     body = FORM % paint()
@@ -192,7 +190,7 @@ def test_what_is_under_way_is_answered_after_the_server_is_told_to_stop(serve, l
     assert process.wait(10) == 0
 
 
-def test_more_than_it_takes_on_is_told_so_and_the_rest_is_answered(serve, lake, paint):
+def test_requests_over_capacity_get_503(serve, lake, paint):
     address = started(serve("--lake", lake, "--port", "0", FB_QUEUE="1", FB_LOG_LEVEL="error"))
     clients = [Client(address, paint((9, 9, 9), (3000, 2000), "PNG")) for _ in range(8)]
     for client in clients:
@@ -208,7 +206,7 @@ def test_more_than_it_takes_on_is_told_so_and_the_rest_is_answered(serve, lake, 
     assert get(address, "/livez")["status"] == "alive"
 
 
-def test_slow_uploads_keep_nobody_out(serve, lake, paint):
+def test_slow_uploads_block_no_other_request(serve, lake, paint):
     address = started(serve("--lake", lake, "--port", "0", FB_QUEUE="2", FB_REQUEST_SECONDS="2"))
     host, port = address.removeprefix("http://").split(":")
     slow = []
@@ -230,7 +228,7 @@ def test_slow_uploads_keep_nobody_out(serve, lake, paint):
         connection.close()
 
 
-def test_an_upload_that_is_too_large_is_told_so_even_as_it_is_sent(serve, lake):
+def test_oversized_upload_is_rejected_while_sent(serve, lake):
     address = started(serve("--lake", lake, "--port", "0", FB_MAX_UPLOAD_BYTES="100000"))
 
     request = urllib.request.Request(f"{address}/predict/image", FORM % bytes(8_000_000), HEADERS)

@@ -85,7 +85,7 @@ def ask_all(asked, mode, photo=None):
     return reached
 
 
-def test_every_answer_is_one_that_is_documented(asked):
+def test_every_response_is_documented(asked):
     reached = ask_all(asked, GenerationMode.POSITIVE)
 
     assert len(reached) == 13
@@ -94,7 +94,7 @@ def test_every_answer_is_one_that_is_documented(asked):
         assert statuses & ({404} if "_id}" in label or "clicks" in label else {200}), label
 
 
-def test_every_refusal_is_one_that_is_documented(asked):
+def test_every_error_response_is_documented(asked):
     reached = ask_all(asked, GenerationMode.NEGATIVE)
 
     assert len(reached) == 6
@@ -103,7 +103,7 @@ def test_every_refusal_is_one_that_is_documented(asked):
     assert all(statuses & {400, 422} for statuses in reached.values())
 
 
-def test_every_answer_to_a_photo_is_one_that_is_documented(asked, photo):
+def test_every_response_to_a_photo_is_documented(asked, photo):
     reached = ask_all(asked, GenerationMode.POSITIVE, photo)
 
     assert len(reached) == 4
@@ -112,7 +112,7 @@ def test_every_answer_to_a_photo_is_one_that_is_documented(asked, photo):
     assert reached["POST /search"] <= {200, 422}
 
 
-def test_what_there_is_is_shown_as_documented(asked):
+def test_existing_resources_match_their_schema(asked):
     address, headers = asked
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     for path, wanted in (("/products/{product_id}", "p-chair"), ("/images/{image_id}", "img-red")):
@@ -136,7 +136,7 @@ def test_what_there_is_is_shown_as_documented(asked):
         },
     ],
 )
-def test_what_is_found_is_told_as_documented(asked, photo, query):
+def test_search_results_match_their_schema(asked, photo, query):
     address, headers = asked
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     for method, more in (("GET", {}), ("POST", {"body": {"image": photo}, "media_type": FORM})):
@@ -147,7 +147,7 @@ def test_what_is_found_is_told_as_documented(asked, photo, query):
         assert answer.json()["hits"]
 
 
-def test_a_method_that_there_is_not_is_told_as_a_problem(asked):
+def test_unknown_method_gives_problem_json(asked):
     address, headers = asked
     for method, path in (("GET", "/predict/image"), ("POST", "/release"), ("PUT", "/products/a")):
         answer = httpx.request(method, f"{address}{path}", headers=headers)
@@ -174,7 +174,7 @@ def operations(document):
     ]
 
 
-def test_every_error_is_documented_as_a_problem_with_an_example(documents):
+def test_every_error_is_documented_with_an_example(documents):
     for document in documents:
         assert "HTTPValidationError" not in document["components"]["schemas"]
         for label, operation in operations(document):
@@ -189,7 +189,7 @@ def test_every_error_is_documented_as_a_problem_with_an_example(documents):
                     assert "Retry-After" in response["headers"]
 
 
-def test_every_answer_in_json_has_an_example(documents):
+def test_every_json_response_has_an_example(documents):
     for document in documents:
         for name, schema in document["components"]["schemas"].items():
             if name not in {"Refused", "Hit", "JsonValue"}:  # parts of others
@@ -199,7 +199,7 @@ def test_every_answer_in_json_has_an_example(documents):
             assert content, label
 
 
-def test_a_key_is_asked_for_where_there_are_keys_and_nowhere_else(documents):
+def test_key_is_documented_only_if_configured(documents):
     open_, closed = documents
 
     assert not any("security" in operation for _, operation in operations(open_))
@@ -215,7 +215,7 @@ def test_a_key_is_asked_for_where_there_are_keys_and_nowhere_else(documents):
         assert ("401" in operation["responses"]) == (label in asking)
 
 
-def test_an_upload_is_documented_with_all_that_may_be_wrong_with_it(documents):
+def test_upload_is_documented_with_its_errors(documents):
     for label, operation in operations(documents[1]):
         if FORM in operation.get("requestBody", {}).get("content", {}):
             assert operation["responses"].keys() == {

@@ -100,7 +100,7 @@ def files(folder):
         ({"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, "the store refuses the key"),
     ],
 )
-def test_a_store_that_refuses_is_told_and_left_as_it_was(
+def test_store_that_denies_access_is_left_unchanged(
     refused, bucket, seaweed, monkeypatch, who, told, raw
 ):
     before = objects(bucket[1], monkeypatch, seaweed.environment)
@@ -114,14 +114,14 @@ def test_a_store_that_refuses_is_told_and_left_as_it_was(
     assert objects(bucket[1], monkeypatch, seaweed.environment) == before
 
 
-def test_a_missing_bucket_is_told_and_not_made(refused, raw, seaweed):
+def test_missing_bucket_is_reported_and_not_created(refused, raw, seaweed):
     line = refused(raw, "s3://no-such-bucket/lake", **seaweed.environment)
 
     assert "the bucket does not exist" in line
     assert not open_root("s3://no-such-bucket")[0].exists("no-such-bucket")
 
 
-def test_a_renamed_column_is_told(refused, raw, lake):
+def test_renamed_column_is_reported(refused, raw, lake):
     table = raw / "Assets/Products.csv"
     table.write_text(table.read_text().replace("product_name", "product_title"))
     before = files(lake)
@@ -133,7 +133,7 @@ def test_a_renamed_column_is_told(refused, raw, lake):
     assert files(lake) == before
 
 
-def test_a_half_uploaded_table_is_told(refused, raw, lake):
+def test_truncated_table_is_reported(refused, raw, lake):
     table = raw / "Assets/Products.csv"
     table.write_bytes(table.read_bytes()[:-20])
     before = files(lake)
@@ -144,14 +144,14 @@ def test_a_half_uploaded_table_is_told(refused, raw, lake):
     assert files(lake) == before
 
 
-def test_a_disk_that_is_too_small_is_told(refused, raw, small_disk):
+def test_disk_that_is_too_small_is_reported(refused, raw, small_disk):
     before = files(small_disk)
 
     assert "disk" in refused(raw, small_disk)
     assert files(small_disk) == before
 
 
-def test_a_disk_that_is_full_in_the_middle_of_a_run_is_told(refused, raw, small_disk, monkeypatch):
+def test_disk_that_fills_up_during_run_is_reported(refused, raw, small_disk, monkeypatch):
     """Its own libraries meet the end of the disk, each with words of its own."""
     (small_disk / "kept.json").write_text("{}")
     monkeypatch.setattr(system, "free_disk", lambda path: 10**12)

@@ -22,7 +22,7 @@ def client(opened_shop):
     return TestClient(create_app(opened_shop, Settings()))
 
 
-def test_a_key_is_needed_where_there_are_keys(opened_shop, canonical_photos):
+def test_search_requires_configured_key(opened_shop, canonical_photos):
     client = TestClient(create_app(opened_shop, Settings(api_keys=f"page:{'k' * 20}")))
     photo = {"image": canonical_photos["img-red"]}
 
@@ -33,7 +33,7 @@ def test_a_key_is_needed_where_there_are_keys(opened_shop, canonical_photos):
     assert client.post("/search", headers=headers, files=photo).status_code == 200
 
 
-def test_who_searches_too_often_is_told_when_they_may_again(opened_shop):
+def test_search_rate_limit_gives_429_with_retry_after(opened_shop):
     client = TestClient(create_app(opened_shop, Settings(rate_limit="2/minute")))
 
     answers = [client.get("/search") for _ in range(3)]
@@ -42,7 +42,7 @@ def test_who_searches_too_often_is_told_when_they_may_again(opened_shop):
     assert int(answers[2].headers["retry-after"]) >= 1
 
 
-def test_a_server_with_no_place_left_says_so_at_once(opened_shop):
+def test_full_server_gives_503_at_once(opened_shop):
     client = TestClient(create_app(opened_shop, Settings(queue=1)))
     client.app.state.service._admission.working = 1
 
@@ -52,7 +52,7 @@ def test_a_server_with_no_place_left_says_so_at_once(opened_shop):
     assert answer.json()["type"].endswith(":full")
 
 
-def test_a_search_that_takes_too_long_is_given_up(opened_shop, monkeypatch):
+def test_search_over_time_limit_gives_503(opened_shop, monkeypatch):
     monkeypatch.setattr(SearchEngine, "search", lambda *_, **__: time.sleep(0.5))
     client = TestClient(create_app(opened_shop, Settings(request_seconds=0.05)))
 
@@ -62,7 +62,7 @@ def test_a_search_that_takes_too_long_is_given_up(opened_shop, monkeypatch):
     assert answer.json()["type"].endswith(":deadline")
 
 
-def test_metrics_time_the_stages_of_a_search_beside_their_budgets(client):
+def test_metrics_time_search_stages_with_their_budgets(client):
     ask(client, q="red chair")
 
     lines = client.get("/metrics").text.splitlines()
@@ -75,7 +75,7 @@ def test_metrics_time_the_stages_of_a_search_beside_their_budgets(client):
     assert 'fb_requests_total{method="GET",route="/search",status="200"} 1.0' in lines
 
 
-def test_nothing_of_a_search_is_done_on_the_event_loop(client, monkeypatch):
+def test_search_never_runs_on_the_event_loop(client, monkeypatch):
     threads = {}
 
     def watched(owner, name):
@@ -98,7 +98,7 @@ def test_nothing_of_a_search_is_done_on_the_event_loop(client, monkeypatch):
     assert all(name.startswith("search") for name in threads.values())
 
 
-def test_a_search_that_works_keeps_nobody_else_waiting(opened_shop, monkeypatch):
+def test_running_search_blocks_no_other_request(opened_shop, monkeypatch):
     going_on, over = threading.Event(), threading.Event()
 
     def slow(*_, **__):
@@ -116,7 +116,7 @@ def test_a_search_that_works_keeps_nobody_else_waiting(opened_shop, monkeypatch)
         assert search.result().status_code == 500
 
 
-def test_many_at_once_are_answered_as_one_is(serve, shop, canonical_photos):
+def test_concurrent_searches_equal_sequential_ones(serve, shop, canonical_photos):
     process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error", FB_QUEUE="64")
     address = process.stdout.readline().split()[-1]
     asked = [

@@ -27,7 +27,7 @@ def refused(process):
     return err
 
 
-def test_serves_says_when_it_is_ready_and_ends_cleanly(serve, lake, paint):
+def test_run_prints_address_and_stops_cleanly(serve, lake, paint):
     process = serve("--lake", lake, "--port", "0")
     ready = process.stdout.readline()
     address = ready.split()[-1]
@@ -51,19 +51,19 @@ def test_serves_says_when_it_is_ready_and_ends_cleanly(serve, lake, paint):
     assert [json.loads(line)["event"] for line in err.splitlines()] == ["request", "request"]
 
 
-def test_takes_its_settings_from_the_environment(serve, lake):
+def test_run_reads_settings_from_environment(serve, lake):
     process = serve(FB_LAKE=lake, FB_PORT="0")
 
     assert process.stdout.readline().split()[-1].startswith("http://127.0.0.1:")
 
 
-def test_a_lake_without_a_release_is_refused_in_one_line(serve, tmp_path):
+def test_run_without_release_fails_in_one_line(serve, tmp_path):
     message = refused(serve("--lake", str(tmp_path), "--port", "0"))
 
     assert f"{tmp_path}/releases/current.json" in message
 
 
-def test_a_port_in_use_is_refused_in_one_line(serve, lake):
+def test_run_on_used_port_fails_in_one_line(serve, lake):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = str(other.getsockname()[1])
 
@@ -74,14 +74,14 @@ def test_a_port_in_use_is_refused_in_one_line(serve, lake):
 
 
 @pytest.mark.parametrize("given", [("--port", "many"), ("--port", "70000")])
-def test_a_port_that_is_none_is_refused_in_one_line(serve, given):
+def test_run_with_invalid_port_fails_in_one_line(serve, given):
     message = refused(serve(*given))
 
     assert "FB_PORT" in message
     assert given[1] in message
 
 
-def test_a_setting_that_is_none_is_refused_in_one_line(serve):
+def test_run_with_invalid_setting_fails_in_one_line(serve):
     assert "FB_MAX_PIXELS" in refused(serve(FB_MAX_PIXELS="lots"))
 
 
@@ -111,7 +111,7 @@ def two(lake, draft):
     return lake
 
 
-def test_lists_releases_for_people_and_for_programs(execute, two, monkeypatch):
+def test_releases_prints_table_and_json(execute, two, monkeypatch):
     table = execute("releases", "--lake", two)
     monkeypatch.setenv("FB_LAKE", two)
     data = execute("releases", "--json")
@@ -121,7 +121,7 @@ def test_lists_releases_for_people_and_for_programs(execute, two, monkeypatch):
     assert [each["in_force"] for each in json.loads(data.stdout)] == [True, False]
 
 
-def test_verifies_until_a_byte_is_changed(execute, two):
+def test_verify_detects_one_changed_byte(execute, two):
     whole = execute("verify", "v1", "--lake", two)
     encoder = Path(two, "model/encoder.onnx")
     encoder.write_bytes(encoder.read_bytes()[:-1] + b"?")
@@ -134,7 +134,7 @@ def test_verifies_until_a_byte_is_changed(execute, two):
     assert f"{encoder}: " in damaged.stderr
 
 
-def test_rolls_back_and_says_from_where_to_where(execute, two):
+def test_rollback_prints_both_versions(execute, two):
     back = execute("rollback", "v1", "--lake", two)
     again = execute("rollback", "v1", "--lake", two)
 
@@ -144,7 +144,7 @@ def test_rolls_back_and_says_from_where_to_where(execute, two):
     assert current_version(two) == "v1"
 
 
-def test_refuses_in_one_line_to_roll_back_to_what_does_not_open(execute, two):
+def test_rollback_to_invalid_release_fails_in_one_line(execute, two):
     refused = execute("rollback", "v9", "--lake", two)
 
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
@@ -164,7 +164,7 @@ def explained(lake, make_release):
     return lake
 
 
-def test_explains_a_listing_with_a_fact_a_line(execute, explained):
+def test_explain_prints_one_fact_per_line(execute, explained):
     told = execute("explain", "prd-red", "--lake", explained, "--release", "v2")
 
     assert (told.returncode, told.stderr) == (0, "")
@@ -173,14 +173,14 @@ def test_explains_a_listing_with_a_fact_a_line(execute, explained):
     assert any(line.startswith("  row: 4 of Products.csv") for line in lines)
 
 
-def test_a_listing_that_is_unknown_is_told_in_one_line_and_by_exit_code_1(execute, explained):
+def test_explain_of_unknown_listing_exits_with_1(execute, explained):
     told = execute("explain", "prd-9", "--lake", explained)
 
     assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
     assert "'prd-9'" in told.stderr
 
 
-def test_a_release_that_cannot_be_explained_is_refused(execute, explained):
+def test_explain_of_damaged_release_exits_with_2(execute, explained):
     unknown = execute("explain", "prd-red", "--lake", explained, "--release", "v9")
     Path(explained, "model/provenance-2.parquet").write_bytes(b"?")
     damaged = execute("explain", "prd-red", "--lake", explained)
@@ -189,9 +189,7 @@ def test_a_release_that_cannot_be_explained_is_refused(execute, explained):
         assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
 
 
-def test_serves_from_a_folder_that_was_exported_when_the_lake_is_gone(
-    execute, serve, lake, tmp_path_factory
-):
+def test_exported_folder_is_served_without_the_lake(execute, serve, lake, tmp_path_factory):
     folder = tmp_path_factory.mktemp("shop") / "release"
     exported = execute("export", str(folder), "--lake", lake)
     shutil.rmtree(lake)
@@ -203,9 +201,7 @@ def test_serves_from_a_folder_that_was_exported_when_the_lake_is_gone(
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_an_export_that_is_stopped_leaves_no_folder_and_does_not_say_that_all_went_well(
-    environment, lake, tmp_path_factory, signal_
-):
+def test_interrupted_export_leaves_no_folder(environment, lake, tmp_path_factory, signal_):
     folder = tmp_path_factory.mktemp("shop") / "release"
     # The last file comes through a pipe that nobody fills: the export waits there.
     last = Path(lake, "model/listings.parquet")
@@ -232,14 +228,14 @@ def test_an_export_that_is_stopped_leaves_no_folder_and_does_not_say_that_all_we
         assert list(folder.parent.iterdir()) == []
 
 
-def test_a_key_that_is_too_short_is_refused_without_being_shown(serve):
+def test_short_key_is_rejected_and_not_shown(serve):
     message = refused(serve(FB_API_KEYS="shop:sesame"))
 
     assert "FB_API_KEYS" in message
     assert "sesame" not in message
 
 
-def test_a_rate_that_is_none_is_refused_in_one_line(serve):
+def test_invalid_rate_limit_fails_in_one_line(serve):
     assert "600/minute" in refused(serve(FB_RATE_LIMIT="often"))
 
 
@@ -257,7 +253,7 @@ def imported(environment, code):
 
 
 @pytest.mark.parametrize("command", ["run", "releases", "verify", "rollback", "export", "explain"])
-def test_help_imports_nothing_that_serves(environment, command):
+def test_help_imports_no_server(environment, command):
     code = (
         "from fb_marketplace_serving.cli.main import main\n"
         f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass"
@@ -269,9 +265,7 @@ def test_help_imports_nothing_that_serves(environment, command):
     assert not found & {"numpy", "pydantic", "fastapi", "uvicorn", "PIL", "fsspec"}
 
 
-def test_serving_loads_nothing_of_the_pipelines_or_that_takes_seconds(
-    environment, shop_in_common, paint
-):
+def test_server_imports_no_pipeline_or_slow_library(environment, shop_in_common, paint):
     code = f"""
 from fastapi.testclient import TestClient
 from fb_marketplace_serving import api, cli
@@ -289,7 +283,7 @@ assert client.get("/search?q=red+chair&near=Leeds&explain=true").status_code == 
     assert not found & {"pandas", "sklearn"}
 
 
-def test_a_release_opens_and_is_exported_without_the_extra_of_the_server(environment, lake):
+def test_open_and_export_work_without_server_extra(environment, lake):
     code = f"""
 import sys
 for missing in ("fastapi", "starlette", "uvicorn", "pydantic_settings", "python_multipart"):

@@ -43,7 +43,7 @@ def tab_to(page, selector):
     raise AssertionError(f"60 tabs did not reach {selector}")
 
 
-def test_by_keyboard_alone(page, expect):
+def test_page_works_by_keyboard(page, expect):
     # Listened for from the start: a key is quicker than the browser's being told to hand it over.
     page.on(
         "filechooser",
@@ -69,7 +69,7 @@ def test_by_keyboard_alone(page, expect):
     expect(page.locator("[data-image=img-Reds-0] a")).to_be_focused()
 
 
-def test_on_a_phone_nothing_is_cut_off(open_page, server):
+def test_page_fits_on_a_phone(open_page, server):
     page = open_page(server, viewport={"width": 360, "height": 740}, has_touch=True)
     assert page.evaluate(FITS)
 
@@ -85,7 +85,7 @@ def test_on_a_phone_nothing_is_cut_off(open_page, server):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_texts_stand_out_in_light_and_dark(open_page, server, scheme):
+def test_texts_have_contrast_in_light_and_dark(open_page, server, scheme):
     page = open_page(server, color_scheme=scheme)
     choose(page, photo(0))
 
@@ -106,7 +106,7 @@ def test_every_control_has_a_name(page):
     assert [line for line in controls if '"' not in line] == []
 
 
-def test_who_wants_no_motion_sees_none(open_page, server):
+def test_reduced_motion_disables_animations(open_page, server):
     page = open_page(server, reduced_motion="reduce")
     page.route("**/predict/**", lambda route: None)
     page.set_input_files("#file", {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
@@ -127,7 +127,7 @@ def tab_until(page, seen):
     raise AssertionError(f"80 tabs did not reach {seen}")
 
 
-def test_words_facets_and_reasons_by_keyboard_alone(shop_page, expect):
+def test_text_search_works_by_keyboard(shop_page, expect):
     page = shop_page
     tab_until(page, page.locator("#words"))
     page.keyboard.type("red chair")
@@ -148,7 +148,7 @@ def test_words_facets_and_reasons_by_keyboard_alone(shop_page, expect):
     expect(page.get_by_role("button", name="Why this?").first).to_be_focused()
 
 
-def test_on_a_phone_no_search_by_words_is_cut_off(open_page, shop_server, expect):
+def test_text_search_fits_on_a_phone(open_page, shop_server, expect):
     page = open_page(shop_server, viewport={"width": 360, "height": 740}, has_touch=True)
     page.locator("#roots button").first.wait_for()
     assert page.evaluate(FITS)
@@ -177,9 +177,7 @@ WORDS_TEXTS = [
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_what_is_told_of_a_search_by_words_stands_out_and_has_names(
-    open_page, shop_server, expect, scheme
-):
+def test_text_search_has_contrast_and_names(open_page, shop_server, expect, scheme):
     page = open_page(f"{shop_server}/?q=red+chair&category=Reds", color_scheme=scheme)
     page.get_by_role("button", name="Why this?").first.click()
     expect(page.locator(".why")).to_be_visible()

@@ -6,7 +6,7 @@ def give(page, key):
     page.get_by_role("button", name="Use this key").click()
 
 
-def test_a_key_is_asked_for_and_a_wrong_one_said_to_be_wrong(open_page, locked_server, expect):
+def test_page_asks_for_key_and_rejects_wrong_one(open_page, locked_server, expect):
     page = open_page(locked_server)
     dialog = page.get_by_role("dialog", name="This server asks for a key")
     expect(dialog).to_be_visible()
@@ -26,7 +26,7 @@ def test_a_key_is_asked_for_and_a_wrong_one_said_to_be_wrong(open_page, locked_s
     assert page.evaluate("localStorage.length + document.cookie.length") == 0
 
 
-def test_without_a_key_nothing_is_searched_until_one_is_given(open_page, locked_server, expect):
+def test_page_does_not_search_without_key(open_page, locked_server, expect):
     page = open_page(locked_server)
     page.get_by_role("button", name="Not now").click()
     page.set_input_files("#file", {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})

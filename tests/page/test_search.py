@@ -19,7 +19,7 @@ def image_ids(page):
     return cards(page).evaluate_all("all => all.map((one) => one.dataset.image)")
 
 
-def test_a_photo_gives_its_category_and_the_listings_most_like_it(page, expect):
+def test_photo_shows_category_and_similar_listings(page, expect):
     expect(page.get_by_role("heading", name="Find listings by photo")).to_be_visible()
 
     choose(page, photo(RED))
@@ -34,7 +34,7 @@ def test_a_photo_gives_its_category_and_the_listings_most_like_it(page, expect):
     assert image_ids(page)[0] == RED_IDS[0]
 
 
-def test_a_card_says_title_price_and_town_in_words(page, expect):
+def test_card_shows_title_price_and_town(page, expect):
     choose(page, photo(RED))
 
     texts = ["Free", "Leeds", "similarity 1.00"]
@@ -48,14 +48,14 @@ def test_a_card_says_title_price_and_town_in_words(page, expect):
     expect(by_id[7]).to_contain_text("No price")
 
 
-def test_the_bars_of_a_letterboxed_photo_are_not_shown(page, expect):
+def test_letterbox_bars_are_not_shown(page, expect):
     choose(page, photo(RED))
 
     image = page.locator("#hits .tile.there img").first
     expect(image).to_have_attribute("style", re.compile(r"scale\(1\.3\d*\)"))
 
 
-def test_filters_keep_what_fits_and_stand_in_the_address(page, expect):
+def test_filters_apply_and_are_in_the_url(page, expect):
     choose(page, photo(RED))
     expect(cards(page)).to_have_count(12)
 
@@ -72,7 +72,7 @@ def test_filters_keep_what_fits_and_stand_in_the_address(page, expect):
     )
 
 
-def test_where_filters_leave_nothing_they_can_be_cleared(page, expect):
+def test_filters_without_results_can_be_cleared(page, expect):
     choose(page, photo(RED))
     expect(cards(page)).to_have_count(12)
 
@@ -84,7 +84,7 @@ def test_where_filters_leave_nothing_they_can_be_cleared(page, expect):
     expect(page.get_by_label("from")).to_have_value("")
 
 
-def test_prices_that_cross_are_said_and_not_asked_for(page, expect):
+def test_inverted_price_range_is_not_requested(page, expect):
     choose(page, photo(RED))
     page.get_by_label("from").fill("50")
     expect(page).to_have_url(re.compile("min_price=50"))
@@ -95,7 +95,7 @@ def test_prices_that_cross_are_said_and_not_asked_for(page, expect):
     assert "max_price" not in page.url
 
 
-def test_more_are_shown_until_there_are_no_more(page, expect):
+def test_load_more_ends_with_the_last_hit(page, expect):
     choose(page, photo(BLUE))
     page.get_by_role("button", name="Show more").click()
 
@@ -105,7 +105,7 @@ def test_more_are_shown_until_there_are_no_more(page, expect):
     expect(page.get_by_role("button", name="Show more")).to_be_hidden()
 
 
-def test_a_listing_with_many_photos_is_shown_once_and_others_in_their_place(page, expect):
+def test_listing_with_many_photos_is_shown_once(page, expect):
     asked = []
 
     def make_one_of_eight(route):
@@ -125,7 +125,7 @@ def test_a_listing_with_many_photos_is_shown_once_and_others_in_their_place(page
     assert ["limit=24" in asked[0], "limit=48" in asked[1], len(asked)] == [True, True, 2]
 
 
-def test_a_result_is_searched_by_and_back_returns_to_it(page, expect):
+def test_result_can_be_searched_and_back_returns(page, expect):
     choose(page, photo(RED))
     page.locator("#hits .tile.there").nth(11).wait_for()
     chosen = cards(page).nth(9)
@@ -151,7 +151,7 @@ def test_a_result_is_searched_by_and_back_returns_to_it(page, expect):
     expect(page.get_by_role("heading", name="Find listings by photo")).to_be_visible()
 
 
-def test_an_address_of_a_search_opens_it(open_page, server, expect):
+def test_search_url_opens_the_search(open_page, server, expect):
     page = open_page(f"{server}/?like=img-Greens-3&category=Greens&max_price=40")
 
     expect(page.locator("#category")).to_have_text("Greens")
@@ -176,7 +176,7 @@ HAND_OVER = """([kind, base64]) => {
 
 
 @pytest.mark.parametrize("kind", ["drop", "paste"])
-def test_a_photo_may_be_dropped_or_pasted(page, expect, kind):
+def test_photo_can_be_dropped_or_pasted(page, expect, kind):
     import base64
 
     page.evaluate(HAND_OVER, [kind, base64.b64encode(photo(GREEN)).decode()])
@@ -186,7 +186,7 @@ def test_a_photo_may_be_dropped_or_pasted(page, expect, kind):
     expect(page.locator("#dropping")).to_be_hidden()
 
 
-def test_the_latest_search_wins(page, expect):
+def test_latest_search_wins(page, expect):
     held = []
 
     def hold_the_first(route):
@@ -217,7 +217,7 @@ def test_the_latest_search_wins(page, expect):
 # What goes wrong
 
 
-def test_a_broken_file_is_said_to_be_one_and_another_may_be_chosen(page, expect):
+def test_broken_file_is_reported_and_replaceable(page, expect):
     choose(page, b"no photo at all", "holiday.jpg")
 
     alert = page.locator("#trouble")
@@ -231,7 +231,7 @@ def test_a_broken_file_is_said_to_be_one_and_another_may_be_chosen(page, expect)
     expect(alert).to_be_empty()
 
 
-def test_half_a_photo_cannot_be_read(page, expect):
+def test_truncated_photo_is_reported(page, expect):
     data = photo(RED, size=(2000, 1500))
     choose(page, data[: len(data) // 2])
 
@@ -239,7 +239,7 @@ def test_half_a_photo_cannot_be_read(page, expect):
 
 
 @pytest.mark.parametrize("times", [1.05, 10])
-def test_a_photo_above_the_limit_gets_the_servers_words(page, expect, times):
+def test_photo_over_limit_shows_server_message(page, expect, times):
     choose(page, photo(RED) + bytes(int(times * MAX_UPLOAD_BYTES)))
 
     expect(page.locator("#trouble")).to_contain_text("This photo is too large")
@@ -262,7 +262,7 @@ def busy(page, times, seconds=1):
     page.route("**/predict/**", answer)
 
 
-def test_a_busy_server_is_asked_once_more_when_it_says(page, expect):
+def test_busy_server_is_retried_after_retry_after(page, expect):
     busy(page, times=1, seconds=2)
     choose(page, photo(RED))
 
@@ -270,7 +270,7 @@ def test_a_busy_server_is_asked_once_more_when_it_says(page, expect):
     expect(cards(page)).to_have_count(12)
 
 
-def test_a_server_that_stays_busy_may_be_asked_by_hand(page, expect):
+def test_busy_server_can_be_retried_by_hand(page, expect):
     busy(page, times=2)
     choose(page, photo(RED))
 
@@ -280,14 +280,14 @@ def test_a_server_that_stays_busy_may_be_asked_by_hand(page, expect):
     expect(cards(page)).to_have_count(12)
 
 
-def test_no_answer_is_said(page, expect):
+def test_missing_response_is_reported(page, expect):
     page.route("**/predict/**", lambda route: route.abort())
     choose(page, photo(RED))
 
     expect(page.locator("#trouble")).to_contain_text("No answer from the server")
 
 
-def test_what_is_not_sure_is_said_to_be_so(page, expect):
+def test_uncertain_category_is_marked(page, expect):
     body = (
         '{"category": "Reds", "confidence": 0.4, "not_sure": true, "probabilities": {"Reds": 0.4}}'
     )

@@ -47,7 +47,7 @@ def wait_for_answer(page):
     page.locator("#hits[aria-busy]").wait_for(state="detached")
 
 
-def test_words_find_listings_and_stand_in_the_address(shop_page, expect):
+def test_words_show_listings_and_are_in_the_url(shop_page, expect):
     page = shop_page
     expect(page.get_by_role("heading", name="Find listings")).to_be_visible()
 
@@ -69,7 +69,7 @@ def test_words_find_listings_and_stand_in_the_address(shop_page, expect):
     expect(page.get_by_label("Words to search for")).to_have_value("old oak table")
 
 
-def test_a_listing_without_a_photo_says_so_and_is_no_link(shop_page, expect):
+def test_listing_without_photo_is_no_link(shop_page, expect):
     search(shop_page, "old oak table")
 
     plain = shop_page.locator("[data-product=prd-Plain]")
@@ -78,7 +78,7 @@ def test_a_listing_without_a_photo_says_so_and_is_no_link(shop_page, expect):
     expect(plain.get_by_role("link")).to_have_count(0)
 
 
-def test_a_photo_and_words_are_searched_by_together(shop_page, expect):
+def test_photo_and_words_are_combined(shop_page, expect):
     page = shop_page
     asked = asked_of(page)
     choose(page, photo(0))
@@ -106,7 +106,7 @@ def test_a_photo_and_words_are_searched_by_together(shop_page, expect):
     expect(page.locator("#photo")).to_be_visible()
 
 
-def test_a_click_is_told_with_the_search_that_showed_it(open_page, listening_server):
+def test_click_is_sent_with_its_search_id(open_page, listening_server):
     page = open_page(listening_server)
     searched = []
     page.on(
@@ -128,7 +128,7 @@ def test_a_click_is_told_with_the_search_that_showed_it(open_page, listening_ser
     assert product_id in [hit["product_id"] for hit in shown[click["search_id"]]]
 
 
-def test_nothing_is_told_of_clicks_to_a_server_that_writes_none_down(shop_page):
+def test_no_click_is_sent_without_feedback(shop_page):
     asked = []
     shop_page.on("request", lambda request: asked.append(request.url))
     search(shop_page, "red chair")
@@ -140,7 +140,7 @@ def test_nothing_is_told_of_clicks_to_a_server_that_writes_none_down(shop_page):
     assert not [url for url in asked if url.endswith("/clicks")]
 
 
-def test_a_result_is_searched_by_and_is_not_among_its_own(shop_page, expect):
+def test_result_can_be_searched_without_itself(shop_page, expect):
     page = shop_page
     search(page, "red chair")
     first = page.locator("#hits a.listing").first
@@ -155,7 +155,7 @@ def test_a_result_is_searched_by_and_is_not_among_its_own(shop_page, expect):
     expect(page.get_by_label("Words to search for")).to_have_value("")
 
 
-def test_a_facet_narrows_and_back_takes_it_away(shop_page, expect):
+def test_facet_narrows_and_back_removes_it(shop_page, expect):
     page = shop_page
     page.get_by_role("list", name="Or look through what there is").get_by_role(
         "button", name="Blues 9"
@@ -176,7 +176,7 @@ def test_a_facet_narrows_and_back_takes_it_away(shop_page, expect):
     expect(page.get_by_role("status")).to_have_text("24 listings and 1 more of the same.")
 
 
-def test_prices_are_counted_and_a_band_holds_what_it_says(shop_page, expect):
+def test_price_bands_show_their_counts(shop_page, expect):
     page = shop_page
     search(page, "chair")
     band = page.locator("#bands").get_by_role("button", name="£10 to £25")
@@ -193,7 +193,7 @@ def test_prices_are_counted_and_a_band_holds_what_it_says(shop_page, expect):
     expect(page.get_by_label("to", exact=True)).to_have_value("")
 
 
-def test_near_a_town_distances_are_told_and_sorted_by(shop_page, expect):
+def test_distances_are_shown_and_sorted(shop_page, expect):
     page = shop_page
     search(page, "chair")
     wait_for_answer(page)
@@ -213,7 +213,7 @@ def test_near_a_town_distances_are_told_and_sorted_by(shop_page, expect):
     assert {name.split("-")[1] for name in products(page)} <= {"Greens", "Reds"}
 
 
-def test_an_unknown_town_is_said_in_the_servers_words(shop_page, expect):
+def test_unknown_town_shows_server_message(shop_page, expect):
     page = shop_page
     search(page, "chair")
     wait_for_answer(page)
@@ -227,7 +227,7 @@ def test_an_unknown_town_is_said_in_the_servers_words(shop_page, expect):
     expect(cards(page)).to_have_count(PAGE)
 
 
-def test_sorted_by_price_and_only_with_a_photo(shop_page, expect):
+def test_results_are_sorted_by_price_with_photo_only(shop_page, expect):
     page = shop_page
     search(page, "table")
     wait_for_answer(page)
@@ -242,7 +242,7 @@ def test_sorted_by_price_and_only_with_a_photo(shop_page, expect):
     assert "has_photo=true" in page.url
 
 
-def test_pages_follow_one_another_and_a_reload_finds_them(shop_page, expect):
+def test_pages_continue_after_reload(shop_page, expect):
     page = shop_page
     search(page, "chair")
     expect(cards(page)).to_have_count(PAGE)
@@ -265,7 +265,7 @@ def test_pages_follow_one_another_and_a_reload_finds_them(shop_page, expect):
     assert products(page) == both
 
 
-def test_pages_of_another_release_are_started_over_and_it_is_said(shop_page, expect):
+def test_pages_of_other_release_start_over(shop_page, expect):
     page = shop_page
 
     def of_another_release(route):
@@ -283,7 +283,7 @@ def test_pages_of_another_release_are_started_over_and_it_is_said(shop_page, exp
     assert "page=" not in page.url
 
 
-def test_listings_folded_under_another_are_opened_by_a_click(open_page, shop_server, expect):
+def test_grouped_listings_open_by_click(open_page, shop_server, expect):
     page = open_page(f"{shop_server}/?q=green+chair&category=Greens")
     opener = page.get_by_role("button", name="1 more like this")
     folded = opener.locator("../..").get_attribute("data-product")
@@ -305,9 +305,7 @@ def amount(text):
 
 
 @pytest.mark.parametrize("with_photo", [False, True])
-def test_a_score_is_taken_apart_when_asked_and_its_parts_add_up_to_it(
-    shop_page, expect, with_photo
-):
+def test_score_explanation_sums_to_score(shop_page, expect, with_photo):
     page = shop_page
     asked = asked_of(page)
     if with_photo:
@@ -331,9 +329,7 @@ def test_a_score_is_taken_apart_when_asked_and_its_parts_add_up_to_it(
     assert [(query["limit"], query["offset"]) for query in explained] == [(["1"], ["2"])]
 
 
-def test_what_alike_listings_ask_and_notes_are_told_with_what_they_rest_on(
-    open_page, shop_server, expect
-):
+def test_price_insights_are_shown_with_evidence(open_page, shop_server, expect):
     page = open_page(f"{shop_server}/?q=red+chair&category=Reds")
     expect(page.locator("[data-product=prd-Reds-2]")).to_contain_text("Alike listings ask £15–£25")
     noted = page.locator("[data-product=prd-Reds-6]")
@@ -346,7 +342,7 @@ def test_what_alike_listings_ask_and_notes_are_told_with_what_they_rest_on(
     expect(panel.locator("li[data-product]")).to_have_count(PAGE)
 
 
-def test_a_release_without_words_says_so_and_takes_a_photo(open_page, server, expect):
+def test_release_without_text_search_takes_a_photo(open_page, server, expect):
     page = open_page(f"{server}/?q=red+chair")
 
     trouble = page.locator("#trouble")

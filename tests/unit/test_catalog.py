@@ -314,7 +314,7 @@ def test_roots_of_a_run_override_the_environment(monkeypatch):
         ("fine_tuning", {"augmentation": {"side": 320}}, r"input_side.*\b256\b"),
     ],
 )
-def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of):
+def test_vision_parameters_must_be_consistent(base_parameters, part, values, told_of):
     told = copy.deepcopy(base_parameters["vision"])
     for name, value in values.items():
         told[part][name] = told[part][name] | value if isinstance(value, dict) else value
@@ -323,14 +323,14 @@ def test_parts_of_the_recipe_fit_together(base_parameters, part, values, told_of
         VisionParameters.model_validate(told)
 
 
-def test_the_shares_of_the_splits_leave_something_to_test_on(base_parameters):
+def test_split_shares_must_leave_a_test_split(base_parameters):
     told = base_parameters["splits"] | {"train": 0.9, "validation": 0.1}
 
     with pytest.raises(ValidationError, match=r"train.*validation"):
         cleaning.SplitParameters.model_validate(told)
 
 
-def test_a_required_field_must_have_a_column(base_parameters):
+def test_required_field_must_have_a_column(base_parameters):
     told = base_parameters["cleaning"]["images"] | {"required": ["image_id", "colour"]}
 
     with pytest.raises(ValidationError, match="colour"):
@@ -338,7 +338,7 @@ def test_a_required_field_must_have_a_column(base_parameters):
 
 
 @pytest.mark.parametrize(("table", "name"), [("products", "location"), ("images", "product_id")])
-def test_a_column_that_cleaning_needs_must_have_a_name(base_parameters, table, name):
+def test_columns_that_cleaning_needs_must_be_named(base_parameters, table, name):
     told = base_parameters["cleaning"]
     columns = {ours: theirs for ours, theirs in told[table]["columns"].items() if ours != name}
     required = [ours for ours in told[table]["required"] if ours != name]
@@ -348,7 +348,7 @@ def test_a_column_that_cleaning_needs_must_have_a_name(base_parameters, table, n
         cleaning.CleaningParameters.model_validate(told)
 
 
-def test_listing_the_pipelines_imports_nothing_heavy():
+def test_registry_imports_nothing_heavy():
     script = (
         "import json, sys\n"
         "from kedro.framework.cli.cli import main\n"

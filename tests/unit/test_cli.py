@@ -50,7 +50,7 @@ def fails(tmp_path):
     return fails
 
 
-def test_a_mistyped_pipeline_is_told_with_those_that_there_are(fails):
+def test_misspelled_pipeline_is_rejected_with_suggestion(fails):
     told = fails("--pipeline=cleening")
 
     assert "cleening" in told
@@ -92,38 +92,38 @@ def test_node_of_another_pipeline_is_refused(refused):
     assert "clean_products" in refused("--pipeline=release", "--nodes=clean_products")
 
 
-def test_a_bucket_that_is_not_there_is_told_with_what_to_do(fails, tmp_path):
+def test_missing_bucket_gives_remedy(fails, tmp_path):
     told = fails("--pipeline=cleaning")
 
     assert str(tmp_path / "raw") in told
     assert "FB_RAW" in told
 
 
-def test_a_bucket_without_credentials_is_told(fails):
+def test_missing_credentials_are_reported(fails):
     told = fails("--pipeline=cleaning", raw="s3://bucket/raw")
 
     assert "s3://bucket/raw" in told
     assert "credentials" in told
 
 
-def test_a_mistyped_parameter_is_told(fails):
+def test_misspelled_parameter_is_rejected(fails):
     told = fails("--pipeline=sample", "--params=sample.sead=3")
 
     assert "sead" in told
 
 
-def test_what_an_earlier_pipeline_makes_is_told_to_be_missing(fails):
+def test_missing_input_names_earlier_pipeline(fails):
     told = fails("--pipeline=embeddings")
 
     assert "encoder" in told
     assert "images" in told
 
 
-def test_a_mistyped_environment_is_told(fails):
+def test_misspelled_environment_is_rejected(fails):
     assert "typo" in fails("--env=typo")
 
 
-def test_a_table_that_is_not_utf_8_is_told(fails, tmp_path):
+def test_table_in_other_encoding_is_rejected(fails, tmp_path):
     (tmp_path / "raw/Assets").mkdir(parents=True)
     (tmp_path / "raw/images").mkdir()
     columns = "id,product_name,category,product_description,price,location\n"
@@ -136,7 +136,7 @@ def test_a_table_that_is_not_utf_8_is_told(fails, tmp_path):
     assert "utf-8" in told
 
 
-def test_an_index_and_ids_of_different_versions_are_told(monkeypatch):
+def test_index_with_ids_of_other_version_gives_one_line(monkeypatch):
     """As an index is loaded with ``--load-versions`` and its ids are not."""
 
     def run(**_):

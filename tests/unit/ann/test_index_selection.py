@@ -46,7 +46,7 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize("quickest", ["ivf_rabitq", "ivf_sq8", "hnsw", "flat"])
-def test_auto_takes_the_quickest_that_finds_enough(vectors, asked, clock, quickest):
+def test_auto_selects_fastest_kind_with_enough_recall(vectors, asked, clock, quickest):
     clock(**({"ivf_rabitq": 3, "ivf_sq8": 3, "hnsw": 3, "flat": 3} | {quickest: 1}))
 
     chosen = select_index(vectors, asked(kind="auto"))
@@ -54,21 +54,19 @@ def test_auto_takes_the_quickest_that_finds_enough(vectors, asked, clock, quicke
     assert chosen.vectors.kind == chosen.card["kind"] == quickest
 
 
-def test_auto_keeps_the_kind_that_it_prefers_where_another_is_hardly_quicker(vectors, asked, clock):
+def test_auto_keeps_preferred_kind_if_others_are_hardly_faster(vectors, asked, clock):
     clock(ivf_rabitq=1.2, ivf_sq8=1.0, hnsw=1.1, flat=3)
 
     assert select_index(vectors, asked(kind="auto")).vectors.kind == "ivf_rabitq"
 
 
-def test_auto_stays_exact_where_nothing_is_much_quicker(vectors, asked, clock):
+def test_auto_stays_exact_if_nothing_is_much_faster(vectors, asked, clock):
     clock(ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
 
     assert select_index(vectors, asked(kind="auto")).vectors.kind == "flat"
 
 
-def test_a_kind_that_does_not_find_enough_is_not_taken_however_quick(
-    vectors, asked, clock, monkeypatch
-):
+def test_kind_with_low_recall_is_not_selected(vectors, asked, clock, monkeypatch):
     clock(ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
     monkeypatch.setattr(index_selection, "search_settings", near_nothing)
 
@@ -84,21 +82,21 @@ def near_nothing(vectors):
     yield {"efSearch": 1} if vectors.kind == "hnsw" else {"nprobe": 1}
 
 
-def test_few_vectors_are_flat(vectors, asked):
+def test_few_vectors_use_flat(vectors, asked):
     chosen = select_index(vectors, asked(kind="auto", flat_max_vectors=COUNT))
 
     assert chosen.vectors.kind == "flat"
     assert [row["kind"] for row in chosen.card["tried"]] == ["flat"]
 
 
-def test_of_many_vectors_no_graph_is_tried(vectors, asked):
+def test_many_vectors_skip_hnsw(vectors, asked):
     chosen = select_index(vectors, asked(kind="auto", hnsw_max_vectors=COUNT - 1))
 
     assert {row["kind"] for row in chosen.card["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf_sq8", "ivf_rabitq", "hnsw"])
-def test_a_named_kind_looks_as_far_as_it_must_and_no_further(vectors, asked, kind):
+def test_named_kind_uses_lowest_sufficient_effort(vectors, asked, kind):
     chosen = select_index(vectors, asked(kind=kind))
 
     assert chosen.vectors.kind == kind
@@ -108,7 +106,7 @@ def test_a_named_kind_looks_as_far_as_it_must_and_no_further(vectors, asked, kin
     assert last >= 0.95
 
 
-def test_more_recall_is_bought_by_looking_further(vectors, asked):
+def test_more_recall_needs_more_effort(vectors, asked):
     little, much = (
         select_index(vectors, asked(kind="ivf_sq8", queries=2000, recall=recall)).card
         for recall in (0.7, 0.999)
@@ -118,7 +116,7 @@ def test_more_recall_is_bought_by_looking_further(vectors, asked):
     assert little["recall_at_10"] < much["recall_at_10"]
 
 
-def test_a_named_kind_that_cannot_find_enough_says_how_much_it_finds(vectors, asked, monkeypatch):
+def test_named_kind_with_low_recall_names_its_recall(vectors, asked, monkeypatch):
     monkeypatch.setattr(index_selection, "search_settings", near_nothing)
 
     with pytest.raises(UserError, match=r"hnsw.*0\.\d+.*0\.95.*indexing\.recall"):
@@ -129,19 +127,19 @@ def test_a_named_kind_that_cannot_find_enough_says_how_much_it_finds(vectors, as
     ("recall", "message"),
     [(1, r"\b1\b.*flat"), (0.999, r"\b200\b")],
 )
-def test_what_queries_cannot_show_is_told_with_what_can_be_done(vectors, asked, recall, message):
+def test_recall_that_queries_cannot_show_is_rejected(vectors, asked, recall, message):
     with pytest.raises(UserError, match=message):
         select_index(vectors, asked(kind="ivf_sq8", recall=recall))
 
 
-def test_everything_is_found_by_flat_alone(vectors, asked):
+def test_only_flat_reaches_full_recall(vectors, asked):
     chosen = select_index(vectors, asked(kind="auto", recall=1))
 
     assert chosen.vectors.kind == "flat"
     assert {row["kind"] for row in chosen.card["tried"] if row["p50_ms"]} == {"flat"}
 
 
-def test_what_is_found_of_the_exam_is_found_of_vectors_that_were_left_out(vectors, asked):
+def test_recall_generalizes_to_other_queries(vectors, asked):
     chosen = select_index(vectors, asked(kind="ivf_rabitq", queries=1000, recall=0.98)).vectors
     left_out = drawn(1, 1000)
 

@@ -23,7 +23,7 @@ def vectors():
     return FaissIndex(flat_index([drawn(0, COUNT)]))
 
 
-def test_queries_of_the_exam_are_away_from_all_rows_but_as_long(vectors):
+def test_queries_differ_from_rows_and_keep_their_norm(vectors):
     exam = make_recall_queries(vectors, 300, seed=0)
 
     assert exam.queries.shape == (300, DIMENSION)
@@ -32,21 +32,21 @@ def test_queries_of_the_exam_are_away_from_all_rows_but_as_long(vectors):
     assert np.mean(apart > 1e-4) > 0.99
 
 
-def test_another_seed_sets_another_exam_and_the_same_one_the_same(vectors):
+def test_queries_depend_on_the_seed(vectors):
     first, same, other = (make_recall_queries(vectors, 50, seed).queries for seed in (0, 0, 1))
 
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
 
 
-def test_copies_of_what_is_nearest_count_as_found():
+def test_copies_of_nearest_row_count_as_found():
     matrix = np.repeat(drawn(2, 4), 50, axis=0)
     vectors = build_index("ivf_sq8", flat_index([matrix]))
 
     assert evaluate_recall(vectors, make_recall_queries(vectors, 20, 0)).mean == 1
 
 
-def test_recall_says_what_it_is_at_least(vectors):
+def test_recall_has_a_lower_bound(vectors):
     index = build_index("ivf_rabitq", vectors.exact)
     index.look({"nprobe": 1})
 
@@ -58,7 +58,7 @@ def test_recall_says_what_it_is_at_least(vectors):
     assert many.mean - many.at_least < few.mean - few.at_least
 
 
-def test_few_rows_are_moved_more_than_once(vectors):
+def test_few_rows_give_several_queries_each(vectors):
     few = FaissIndex(flat_index([vectors.matrix[:20]]))
 
     queries = make_recall_queries(few, 100, 0).queries
@@ -68,7 +68,7 @@ def test_few_rows_are_moved_more_than_once(vectors):
 
 
 @pytest.mark.parametrize("count", [1, 2, 11])
-def test_an_exam_can_be_set_on_few_rows(vectors, count):
+def test_benchmark_works_on_few_rows(vectors, count):
     few = FaissIndex(flat_index([vectors.matrix[:count]]))
 
     exam = make_recall_queries(few, 5, 0)
@@ -77,7 +77,7 @@ def test_an_exam_can_be_set_on_few_rows(vectors, count):
     assert evaluate_recall(few, exam).mean == 1
 
 
-def test_the_radius_of_a_query_is_how_far_its_tenth_nearest_is(vectors):
+def test_radius_is_distance_of_tenth_neighbor(vectors):
     queries = drawn(1, 5)
 
     every = ((vectors.matrix[np.newaxis] - queries[:, np.newaxis]) ** 2).sum(axis=2)
@@ -91,11 +91,11 @@ def graded(found):
     return distances.astype(np.float32), exam
 
 
-def test_recall_is_the_mean_share_that_is_as_near_as_the_tenth():
+def test_recall_is_mean_share_within_radius():
     assert recall_lower_bound_at(*graded([10, 5, 0, 9])).mean == pytest.approx(0.6)
 
 
-def test_few_queries_that_find_everything_do_not_show_that_everything_is_found():
+def test_few_perfect_queries_do_not_show_full_recall():
     bounds = [recall_lower_bound_at(*graded([10] * count)) for count in (1, 2, 100, 1000)]
 
     assert [each.mean for each in bounds] == [1, 1, 1, 1]
@@ -103,7 +103,7 @@ def test_few_queries_that_find_everything_do_not_show_that_everything_is_found()
     assert bounds[3].at_least == max_measurable_recall(1000) < 1
 
 
-def test_an_index_of_a_known_recall_is_seldom_said_to_find_more():
+def test_lower_bound_seldom_exceeds_true_recall():
     random = np.random.default_rng(0)
     said = [
         recall_lower_bound_at(*graded(random.binomial(10, 0.9, size=200))).at_least
@@ -113,7 +113,7 @@ def test_an_index_of_a_known_recall_is_seldom_said_to_find_more():
     assert 0.02 < np.mean(np.array(said) > 0.9) < 0.08
 
 
-def test_a_kind_that_is_far_too_slow_is_not_timed_for_long(vectors, monkeypatch):
+def test_slow_kind_is_timed_briefly(vectors, monkeypatch):
     took = {"quick": 1.0, "as quick": 8.0, "slow": 11.0}
     asked = dict.fromkeys(took, 0)
 

@@ -17,21 +17,21 @@ def refuse_the_third(number):
     return number
 
 
-def test_results_come_in_order_from_other_processes_however_long_each_takes():
+def test_results_are_in_order():
     found = list(map_batches(slow_for_the_first, range(6), processes=2))
 
     assert [result for result, _ in found] == [0, 10, 20, 30, 40, 50]
     assert os.getpid() not in {process for _, process in found}
 
 
-def test_one_process_is_this_one():
+def test_one_process_is_the_current_one():
     assert {process for _, process in map_batches(slow_for_the_first, [1, 2], processes=1)} == {
         os.getpid()
     }
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_a_worker_s_error_reaches_whoever_asked(processes):
+def test_worker_error_is_raised_to_the_caller(processes):
     results = map_batches(refuse_the_third, range(6), processes)
 
     assert [next(results), next(results)] == [0, 1]
@@ -40,7 +40,7 @@ def test_a_worker_s_error_reaches_whoever_asked(processes):
 
 
 @pytest.mark.parametrize(("processes", "ahead"), [(1, 1), (2, 4)])
-def test_no_more_is_drawn_than_two_batches_a_process(processes, ahead):
+def test_at_most_two_batches_per_process_are_read_ahead(processes, ahead):
     drawn = []
 
     def source():
@@ -64,5 +64,5 @@ def test_no_batches_give_no_results(processes):
     assert list(map_batches(refuse_the_third, [], processes)) == []
 
 
-def test_there_is_a_core_to_work_on():
+def test_cpu_count_is_at_least_one():
     assert available_cores() >= 1

@@ -6,7 +6,7 @@ from fb_marketplace.compute import parallel as module
 from fb_marketplace.compute.parallel import limit_blas_threads, openmp_threads
 
 
-def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
+def test_limit_sets_and_restores_every_thread_pool():
     before = [pool["num_threads"] for pool in threadpool_info()]
 
     with limit_blas_threads():
@@ -19,7 +19,7 @@ def test_every_pool_has_one_thread_inside_and_as_many_as_before_after():
 @pytest.mark.parametrize(
     ("told", "threads"), [("1", 1), ("4,2", 4), (" 3 ", 3), ("", 7), ("0", 7), ("many", 7)]
 )
-def test_as_many_threads_are_taken_as_openmp_is_told_or_one_a_core(monkeypatch, told, threads):
+def test_thread_count_follows_omp_num_threads(monkeypatch, told, threads):
     monkeypatch.setattr(module, "available_cores", lambda: 7)
     monkeypatch.setenv("OMP_NUM_THREADS", told)
 

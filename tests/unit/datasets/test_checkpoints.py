@@ -17,14 +17,14 @@ def read(dataset):
     return {name: stored.read() for name, stored in dataset.load().items()}
 
 
-def test_files_are_read_back_by_name(filepath):
+def test_files_are_loaded_by_name(filepath):
     CheckpointsDataset(filepath).save({"epoch_2": lambda: b"two", "epoch_1": lambda: b"one"})
 
     assert read(CheckpointsDataset(filepath)) == {"epoch_1": b"one", "epoch_2": b"two"}
     assert list(CheckpointsDataset(filepath).load()) == ["epoch_1", "epoch_2"]
 
 
-def test_a_file_is_read_only_when_its_turn_comes(filepath):
+def test_file_is_loaded_lazily(filepath):
     dataset = CheckpointsDataset(filepath)
     written_before = []
 
@@ -46,33 +46,33 @@ def test_each_version_has_its_own_files(filepath, first, second):
     assert read(CheckpointsDataset(filepath, Version(None, None))) == {"epoch_2": b"two"}
 
 
-def test_a_version_is_written_once(filepath, first):
+def test_version_is_written_once(filepath, first):
     CheckpointsDataset(filepath, first).save({"epoch_1": lambda: b"one"})
 
     with pytest.raises(DatasetError, match="must not exist"):
         CheckpointsDataset(filepath, first).save({"epoch_1": lambda: b"other"})
 
 
-def test_exists_once_it_is_saved(filepath, first):
+def test_exists_after_save(filepath, first):
     for dataset in (CheckpointsDataset(filepath), CheckpointsDataset(f"{filepath}.v", first)):
         assert not dataset.exists()
         dataset.save({"epoch_1": lambda: b"one"})
         assert dataset.exists()
 
 
-def test_a_folder_that_is_not_there_is_told_by_its_name(filepath):
+def test_missing_folder_is_named(filepath):
     with pytest.raises(DatasetError, match="models/checkpoints"):
         CheckpointsDataset(filepath).load()
 
 
-def test_a_version_that_is_not_there_is_told_by_its_name(filepath, first, second):
+def test_missing_version_is_named(filepath, first, second):
     CheckpointsDataset(filepath, first).save({"epoch_1": lambda: b"one"})
 
     with pytest.raises(DatasetError, match="2026-01-02"):
         CheckpointsDataset(filepath, second).load()
 
 
-def test_a_path_may_be_relative(tmp_path, monkeypatch):
+def test_path_may_be_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     CheckpointsDataset("models/checkpoints").save({"epoch_1": lambda: b"one"})
 

@@ -11,11 +11,11 @@ def folder(request, tmp_path):
     return f"{tmp_path}/a/b" if request.param == "disk" else f"memory://{uuid.uuid4().hex}/a/b"
 
 
-def test_a_folder_that_is_not_there_holds_nothing(folder):
+def test_missing_folder_is_empty(folder):
     assert ContentAddressedDataset(folder).load() == existing_sizes(folder) == {}
 
 
-def test_lists_what_was_saved(folder):
+def test_saved_files_are_listed(folder):
     dataset = ContentAddressedDataset(folder)
     dataset.save(ContentAddressedFile("one", b"1"))
     dataset.save(ContentAddressedFile("two", b"22"))
@@ -23,7 +23,7 @@ def test_lists_what_was_saved(folder):
     assert ContentAddressedDataset(folder).load() == existing_sizes(folder) == {"one": 1, "two": 2}
 
 
-def test_a_file_that_is_there_is_not_written_again(tmp_path):
+def test_existing_file_is_not_rewritten(tmp_path):
     ContentAddressedDataset(str(tmp_path)).save(ContentAddressedFile("one", b"1"))
     before = (tmp_path / "one").stat().st_mtime_ns
 
@@ -32,7 +32,7 @@ def test_a_file_that_is_there_is_not_written_again(tmp_path):
     assert (tmp_path / "one").stat().st_mtime_ns == before
 
 
-def test_a_file_of_another_size_is_written_again(tmp_path):
+def test_file_of_other_size_is_rewritten(tmp_path):
     (tmp_path / "one").write_bytes(b"half")
 
     ContentAddressedDataset(str(tmp_path)).save(ContentAddressedFile("one", b"whole"))

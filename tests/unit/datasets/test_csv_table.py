@@ -19,13 +19,13 @@ def dataset(tmp_path, written, kind=CSVDataset, **load_args):
 
 
 @pytest.mark.parametrize("written", [WHOLE, "\ufeff" + WHOLE, WHOLE.rstrip("\n"), ",id,name\n"])
-def test_a_table_of_whole_rows_is_what_pandas_reads(tmp_path, written):
+def test_whole_rows_are_loaded_as_by_pandas(tmp_path, written):
     theirs = dataset(tmp_path, written, kedro_pandas.CSVDataset).load()
 
     pd.testing.assert_frame_equal(dataset(tmp_path, written).load(), theirs)
 
 
-def test_a_torn_line_is_a_row_that_says_so(tmp_path):
+def test_torn_line_is_loaded_as_marked_row(tmp_path):
     table = dataset(tmp_path, ',id,name\n0,1,oak\n1,2,"elm\n2,3,ash\n').load()
 
     assert table["id"].tolist() == ["1", "", "3"]
@@ -34,7 +34,7 @@ def test_a_torn_line_is_a_row_that_says_so(tmp_path):
     assert table.columns.tolist() == ["Unnamed: 0", "id", "name", TORN]
 
 
-def test_a_packed_table_is_unpacked_as_its_name_says(tmp_path):
+def test_compressed_table_is_decompressed(tmp_path):
     path = tmp_path / "table.csv.gz"
     path.write_bytes(gzip.compress(WHOLE.encode()))
 
@@ -43,18 +43,18 @@ def test_a_packed_table_is_unpacked_as_its_name_says(tmp_path):
     pd.testing.assert_frame_equal(table, dataset(tmp_path, WHOLE).load())
 
 
-def test_a_table_in_another_encoding_is_read_when_told(tmp_path):
+def test_encoding_can_be_set(tmp_path):
     table = dataset(tmp_path, "id,name\n1,caf\u00e9\n".encode("latin-1"), encoding="latin-1").load()
 
     assert table["name"].tolist() == ["caf\u00e9"]
 
 
-def test_what_cannot_be_read_is_told_with_its_place(tmp_path):
+def test_invalid_table_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"table\.csv"):
         dataset(tmp_path, "id,name\n1,oak\n2").load()
 
 
-def test_a_table_in_a_bucket_is_read(tmp_path):
+def test_table_in_bucket_is_loaded(tmp_path):
     import fsspec
 
     fsspec.filesystem("memory").pipe_file("/csv/table.csv", b"id,name\n1,oak\n2\n")

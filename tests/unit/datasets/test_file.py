@@ -15,7 +15,7 @@ def filepath(request, tmp_path):
     }[request.param]
 
 
-def test_bytes_are_read_back_where_they_were_saved(filepath):
+def test_bytes_round_trip(filepath):
     FileDataset(filepath).save(b"graph")
 
     stored = FileDataset(filepath).load()
@@ -33,33 +33,33 @@ def test_each_version_has_its_own_bytes(filepath, first, second):
     assert FileDataset(filepath, Version(None, None)).load().read() == b"two"
 
 
-def test_a_version_is_written_once(filepath, first):
+def test_version_is_written_once(filepath, first):
     FileDataset(filepath, first).save(b"one")
 
     with pytest.raises(DatasetError, match="must not exist"):
         FileDataset(filepath, first).save(b"other")
 
 
-def test_exists_once_it_is_saved(filepath, first):
+def test_exists_after_save(filepath, first):
     for dataset in (FileDataset(filepath), FileDataset(f"{filepath}.v", first)):
         assert not dataset.exists()
         dataset.save(b"")
         assert dataset.exists()
 
 
-def test_a_file_that_is_not_there_is_told_by_its_name(filepath):
+def test_missing_file_is_named(filepath):
     with pytest.raises(DatasetError, match=r"encoder\.onnx"):
         FileDataset(filepath).load()
 
 
-def test_a_version_that_is_not_there_is_told_by_its_name(filepath, first, second):
+def test_missing_version_is_named(filepath, first, second):
     FileDataset(filepath, first).save(b"one")
 
     with pytest.raises(DatasetError, match="2026-01-02"):
         FileDataset(filepath, second).load()
 
 
-def test_a_path_may_be_relative(tmp_path, monkeypatch):
+def test_path_may_be_relative(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     FileDataset("models/encoder.onnx").save(b"graph")
 

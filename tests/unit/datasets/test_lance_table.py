@@ -28,7 +28,7 @@ def letters(tmp_path):
     )
 
 
-def test_batches_are_added_up(letters):
+def test_batches_are_appended(letters):
     dataset = letters()
     dataset.save(rows("ab"))
     dataset.save(rows("bc"))
@@ -36,7 +36,7 @@ def test_batches_are_added_up(letters):
     assert keys(dataset.load()) == "abc"
 
 
-def test_what_is_no_longer_wanted_goes(letters):
+def test_unwanted_rows_are_deleted(letters):
     dataset = letters()
     dataset.save(rows("abc"))
     dataset.save(KeepOnly(frozenset("b")))
@@ -44,14 +44,14 @@ def test_what_is_no_longer_wanted_goes(letters):
     assert keys(dataset.load()) == "b"
 
 
-def test_retaining_makes_a_table_where_there_was_none(letters):
+def test_retain_creates_missing_table(letters):
     dataset = letters()
     dataset.save(KeepOnly(frozenset("a")))
 
     assert keys(dataset.load()) == ""
 
 
-def test_each_run_s_table_is_read_by_its_version(letters, first, second):
+def test_each_version_is_loaded_by_its_tag(letters, first, second):
     one, two = letters(first), letters(second)
     one.save(rows("ab"))
     one.seal()
@@ -63,14 +63,14 @@ def test_each_run_s_table_is_read_by_its_version(letters, first, second):
     assert keys(letters(second).load()) == "bc"
 
 
-def test_a_run_reads_what_it_has_committed_itself(letters, first):
+def test_run_loads_its_own_commits(letters, first):
     dataset = letters(first)
     dataset.save(rows("ab"))
 
     assert keys(dataset.load()) == "ab"
 
 
-def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, first, second):
+def test_failed_run_leaves_rows_and_no_version(letters, first, second):
     letters(first).save(rows("ab"))
 
     with pytest.raises(DatasetError, match="2026-01-01"):
@@ -82,7 +82,7 @@ def test_a_run_that_did_not_end_well_leaves_its_rows_and_no_version(letters, fir
     assert keys(going_on.load()) == "abc"
 
 
-def test_a_version_stays_while_another_run_writes(letters, first, second):
+def test_version_is_unchanged_by_later_writes(letters, first, second):
     reader = letters(first)
     reader.save(rows("a"))
     table = reader.load()
@@ -91,7 +91,7 @@ def test_a_version_stays_while_another_run_writes(letters, first, second):
     assert keys(table) == "a"
 
 
-def test_sealing_twice_is_sealing_once(letters, first):
+def test_seal_is_idempotent(letters, first):
     dataset = letters(first)
     dataset.save(rows("a"))
     dataset.seal()
@@ -100,7 +100,7 @@ def test_sealing_twice_is_sealing_once(letters, first):
     assert keys(letters(first).load()) == "a"
 
 
-def test_exists_once_it_was_sealed(letters, first):
+def test_exists_after_seal(letters, first):
     dataset = letters(first)
     assert not dataset.exists()
     dataset.save(rows("a"))
@@ -109,7 +109,7 @@ def test_exists_once_it_was_sealed(letters, first):
     assert letters(first).exists()
 
 
-def test_columns_may_come_in_any_order_and_further_ones_are_left_out(letters):
+def test_columns_may_come_in_any_order(letters):
     dataset = letters()
     dataset.save(pa.table({"more": ["x"], "number": [1], "key": ["a"]}))
 
@@ -117,7 +117,7 @@ def test_columns_may_come_in_any_order_and_further_ones_are_left_out(letters):
 
 
 @pytest.mark.parametrize("wanted", ["", "c", "bc"])
-def test_a_table_that_another_run_wrote_to_meanwhile_is_not_sealed(letters, first, second, wanted):
+def test_concurrently_changed_table_is_not_sealed(letters, first, second, wanted):
     one, other = letters(first), letters(second)
     one.save(KeepOnly(frozenset("ab")))
     one.save(rows("a"))
@@ -130,7 +130,7 @@ def test_a_table_that_another_run_wrote_to_meanwhile_is_not_sealed(letters, firs
     assert not letters(first).exists()
 
 
-def test_a_row_that_went_before_this_run_could_retain_it_is_missed(letters, first, second):
+def test_retained_row_deleted_meanwhile_is_missing(letters, first, second):
     letters().save(rows("ab"))
     one, other = letters(first), letters(second)
     other.save(KeepOnly(frozenset("a"), held=frozenset("ab")))
@@ -140,7 +140,7 @@ def test_a_row_that_went_before_this_run_could_retain_it_is_missed(letters, firs
         one.seal()
 
 
-def test_runs_that_want_the_same_do_not_disturb_each_other(letters, first, second):
+def test_concurrent_equal_runs_both_seal(letters, first, second):
     one, other = letters(first), letters(second)
     one.save(KeepOnly(frozenset("ab")))
     one.save(rows("a"))

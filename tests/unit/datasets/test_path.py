@@ -10,22 +10,22 @@ def place(tmp_path):
     return PathDataset(f"{tmp_path}/images", "fb_marketplace.storage.photo_source.PhotoSource")
 
 
-def test_loads_what_is_made_of_the_place(place, tmp_path):
+def test_load_returns_opened_object(place, tmp_path):
     assert place.load() == PhotoSource(f"{tmp_path}/images")
 
 
-def test_exists_when_the_place_says_so(place, tmp_path):
+def test_exists_asks_the_object(place, tmp_path):
     assert not place.exists()
     (tmp_path / "images").mkdir()
     assert place.exists()
 
 
-def test_nothing_is_saved_under_its_name(place):
+def test_save_is_rejected(place):
     with pytest.raises(DatasetError):
         place.save(b"")
 
 
-def test_what_opens_it_may_be_a_function_that_knows_nothing_of_existing(tmp_path):
+def test_opener_may_be_a_function(tmp_path):
     held = PathDataset(f"{tmp_path}/none.lance", "fb_marketplace.storage.keyed_table.existing_keys")
 
     assert held.load() == frozenset()

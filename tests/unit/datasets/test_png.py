@@ -3,7 +3,7 @@ import base64
 from fb_marketplace.datasets.png import PNGDataset
 
 
-def test_kedro_viz_is_given_the_picture_as_base64(tmp_path, draw_photo):
+def test_preview_is_base64(tmp_path, draw_photo):
     picture = draw_photo(format_="PNG")
     dataset = PNGDataset(f"{tmp_path}/sheet.png")
     dataset.save(picture)
@@ -11,7 +11,7 @@ def test_kedro_viz_is_given_the_picture_as_base64(tmp_path, draw_photo):
     assert base64.b64decode(str(dataset.preview())) == picture
 
 
-def test_kedro_viz_is_given_the_version_that_is_read(tmp_path, draw_photo, first, second):
+def test_preview_is_of_loaded_version(tmp_path, draw_photo, first, second):
     for version, seed in ((first, 1), (second, 2)):
         PNGDataset(f"{tmp_path}/sheet.png", version).save(draw_photo(seed))
 

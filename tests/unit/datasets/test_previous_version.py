@@ -13,12 +13,12 @@ def filepath(tmp_path):
     return f"{tmp_path}/splits.parquet"
 
 
-def test_is_empty_where_no_run_has_made_it(filepath):
+def test_load_without_earlier_run_is_empty(filepath):
     assert PreviousParquetDataset(filepath=filepath, version=Version(None, "v1")).load().empty
     assert PreviousParquetDataset(filepath=filepath).load().empty
 
 
-def test_reads_the_version_that_an_earlier_run_made(filepath, first, second):
+def test_load_returns_earlier_version(filepath, first, second):
     ParquetDataset(filepath=filepath, version=first).save(TABLE)
     ParquetDataset(filepath=filepath, version=second).save(TABLE.iloc[:0])
 
@@ -27,11 +27,11 @@ def test_reads_the_version_that_an_earlier_run_made(filepath, first, second):
     pd.testing.assert_frame_equal(earlier.load(), TABLE, check_dtype=False)
 
 
-def test_a_version_that_is_not_there_is_an_error(filepath, first):
+def test_missing_version_is_an_error(filepath, first):
     with pytest.raises(DatasetError):
         PreviousParquetDataset(filepath=filepath, version=first).load()
 
 
-def test_is_saved_under_its_own_name_only(filepath, first):
+def test_save_is_rejected_under_other_name(filepath, first):
     with pytest.raises(DatasetError):
         PreviousParquetDataset(filepath=filepath, version=first).save(TABLE)

@@ -72,7 +72,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
     ("values", "told"),
     [({"labels": ("Home",)}, r"\b1 labels?\b"), ({"embedding_dimension": 4}, r"\b4\b")],
 )
-def test_what_a_server_would_refuse_is_not_published(tmp_path, manifest, first, values, told):
+def test_inconsistent_release_is_not_published(tmp_path, manifest, first, values, told):
     with pytest.raises(DatasetError, match=told):
         ReleaseDataset(str(tmp_path), first).save(manifest.model_copy(update=values))
     assert not (tmp_path / "releases").exists()
@@ -97,9 +97,7 @@ ARTIFACTS = ["encoder", "index", "ids", "listings", "photos", "measures"]
         *(("photo file", spoil) for spoil in (end_early, None)),
     ],
 )
-def test_one_that_is_not_whole_leaves_the_one_in_force(
-    tmp_path, manifest, first, second, artifact, spoil
-):
+def test_incomplete_release_leaves_current_one(tmp_path, manifest, first, second, artifact, spoil):
     ReleaseDataset(str(tmp_path), first).save(manifest)
     (photo_file,) = (tmp_path / FOLDER).iterdir()
     file = photo_file if artifact == "photo file" else tmp_path / artifact
@@ -115,7 +113,7 @@ def test_one_that_is_not_whole_leaves_the_one_in_force(
     assert not (tmp_path / f"releases/{second.save}.json").exists()
 
 
-def test_a_release_takes_the_run_s_version_and_is_in_force(tmp_path, manifest, first):
+def test_save_publishes_version_of_run(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
 
     in_force = ReleaseDataset(str(tmp_path)).load()
@@ -123,9 +121,7 @@ def test_a_release_takes_the_run_s_version_and_is_in_force(tmp_path, manifest, f
     assert in_force == manifest.model_copy(update={"version": first.save})
 
 
-def test_the_last_release_is_in_force_and_an_older_one_is_read_by_its_version(
-    tmp_path, manifest, first, second
-):
+def test_older_release_is_loaded_by_version(tmp_path, manifest, first, second):
     ReleaseDataset(str(tmp_path), first).save(manifest)
     ReleaseDataset(str(tmp_path), second).save(manifest)
 
@@ -143,9 +139,7 @@ def with_other_measures(tmp_path, manifest):
     return manifest.model_copy(update={"artifacts": others})
 
 
-def test_one_that_was_compared_with_the_one_before_is_not_published(
-    tmp_path, manifest, first, second
-):
+def test_release_compared_with_replaced_one_is_not_published(tmp_path, manifest, first, second):
     """As of two runs at once the second is: what the first published may be better."""
     other = judged_against(with_other_measures(tmp_path, manifest), None)
     ReleaseDataset(str(tmp_path), first).save(judged_against(manifest, None))
@@ -157,7 +151,7 @@ def test_one_that_was_compared_with_the_one_before_is_not_published(
     assert not (tmp_path / f"releases/{second.save}.json").exists()
 
 
-def test_of_two_that_measure_the_same_both_are_published(tmp_path, manifest, first, second):
+def test_releases_with_equal_metrics_are_both_published(tmp_path, manifest, first, second):
     for version in (first, second):
         ReleaseDataset(str(tmp_path), version).save(judged_against(manifest, None))
 
@@ -165,9 +159,7 @@ def test_of_two_that_measure_the_same_both_are_published(tmp_path, manifest, fir
 
 
 @pytest.mark.parametrize("lost", [True, False])
-def test_one_in_force_that_is_damaged_does_not_block_its_repair(
-    tmp_path, manifest, first, second, lost
-):
+def test_damaged_current_release_can_be_replaced(tmp_path, manifest, first, second, lost):
     other = judged_against(with_other_measures(tmp_path, manifest), None)
     ReleaseDataset(str(tmp_path), first).save(manifest)
     damaged = tmp_path / f"releases/{first.save}.json"
@@ -178,7 +170,7 @@ def test_one_in_force_that_is_damaged_does_not_block_its_repair(
     assert ReleaseDataset(str(tmp_path)).load().version == second.save
 
 
-def test_a_release_is_never_changed(tmp_path, manifest, first):
+def test_release_is_never_changed(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
     written = (tmp_path / f"releases/{first.save}.json").read_bytes()
 
@@ -187,18 +179,18 @@ def test_a_release_is_never_changed(tmp_path, manifest, first):
     assert (tmp_path / f"releases/{first.save}.json").read_bytes() == written
 
 
-def test_a_lake_without_a_release_says_how_to_make_one(tmp_path):
+def test_lake_without_release_names_remedy(tmp_path):
     with pytest.raises(DatasetError, match=re.escape(str(tmp_path))):
         ReleaseDataset(str(tmp_path)).load()
 
 
-def test_a_release_needs_a_version(tmp_path, manifest):
+def test_release_requires_a_version(tmp_path, manifest):
     with pytest.raises(DatasetError, match="versioned: true"):
         ReleaseDataset(str(tmp_path)).save(manifest)
     assert not (tmp_path / "releases").exists()
 
 
-def test_the_pointer_names_the_version_and_nothing_else(tmp_path, manifest, first):
+def test_pointer_contains_only_the_version(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
 
     assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}

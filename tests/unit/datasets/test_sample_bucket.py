@@ -40,7 +40,7 @@ def found(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
 
 
-def test_an_empty_root_is_filled(root):
+def test_empty_root_is_filled(root):
     save(root, Drawn())
 
     assert [name for name in found(root) if name != ".gitkeep"] == [
@@ -50,7 +50,7 @@ def test_an_empty_root_is_filled(root):
     assert (root / "images/a.jpg").read_bytes() == b"photo"
 
 
-def test_a_drawing_that_fails_leaves_nothing_that_looks_like_a_bucket(root):
+def test_failed_generation_leaves_no_partial_bucket(root):
     with pytest.raises(RuntimeError):
         save(root, Drawn(fails=True))
 
@@ -59,20 +59,20 @@ def test_a_drawing_that_fails_leaves_nothing_that_looks_like_a_bucket(root):
     assert (root / "Assets/Products.csv").exists()
 
 
-def test_nothing_is_written_beside_it_which_a_volume_would_not_let(root):
+def test_nothing_is_written_next_to_the_root(root):
     with pytest.raises(RuntimeError):
         save(root, Drawn(fails=True))
 
     assert [path.name for path in root.parent.iterdir()] == ["01_raw"]
 
 
-def test_nothing_else_is_left_in_it(root):
+def test_no_temporary_files_are_left(root):
     save(root, Drawn())
 
     assert {path.name for path in root.iterdir()} - {".gitkeep"} == {"Assets", "images"}
 
 
-def test_a_root_that_holds_something_is_left_as_it_is(tmp_path):
+def test_nonempty_root_is_unchanged(tmp_path):
     (tmp_path / "mine.csv").write_text("1")
 
     with pytest.raises(UserError, match=r"mine\.csv"):
@@ -81,17 +81,17 @@ def test_a_root_that_holds_something_is_left_as_it_is(tmp_path):
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/raw", "memory://bucket"])
-def test_a_root_that_is_not_local_is_refused(url):
+def test_remote_root_is_rejected(url):
     with pytest.raises(UserError, match=url):
         save(url, Drawn())
 
 
-def test_a_root_may_be_a_file_url(tmp_path):
+def test_root_may_be_a_file_url(tmp_path):
     save(f"file://{tmp_path}/raw", Drawn())
 
     assert (tmp_path / "raw/images/a.jpg").exists()
 
 
-def test_is_not_loaded_under_its_name(tmp_path):
+def test_load_is_rejected(tmp_path):
     with pytest.raises(DatasetError, match="cleaning"):
         SampleBucketDataset(str(tmp_path)).load()

@@ -25,13 +25,13 @@ def broken():
     raise ValueError("the table is gone")
 
 
-def test_pieces_are_read_back_as_one_file(filepath):
+def test_chunks_are_loaded_as_one_file(filepath):
     StreamingFileDataset(filepath).save(pieces("{", '"a": [1]', "}"))
 
     assert StreamingFileDataset(filepath).load().read() == b'{"a": [1]}'
 
 
-def test_each_version_has_its_own_pieces(filepath, first, second):
+def test_each_version_has_its_own_chunks(filepath, first, second):
     StreamingFileDataset(filepath, first).save(pieces("one"))
     StreamingFileDataset(filepath, second).save(pieces("two"))
 
@@ -39,7 +39,7 @@ def test_each_version_has_its_own_pieces(filepath, first, second):
     assert StreamingFileDataset(filepath, Version(None, None)).load().read() == b"two"
 
 
-def test_no_file_is_left_where_a_piece_cannot_be_had(filepath, first):
+def test_failed_chunk_leaves_no_file(filepath, first):
     dataset = StreamingFileDataset(filepath, first)
 
     with pytest.raises(DatasetError, match="the table is gone"):
@@ -49,7 +49,7 @@ def test_no_file_is_left_where_a_piece_cannot_be_had(filepath, first):
 
 
 @pytest.mark.parametrize("root", ["", "file://"])
-def test_on_disk_pieces_are_written_beside_the_place_of_the_file(tmp_path, monkeypatch, root):
+def test_local_chunks_are_written_next_to_the_file(tmp_path, monkeypatch, root):
     monkeypatch.setattr(tempfile, "tempdir", f"{tmp_path}/none")
     path = tmp_path / "vectors/image_embeddings.json"
     seen = []
@@ -66,13 +66,13 @@ def test_on_disk_pieces_are_written_beside_the_place_of_the_file(tmp_path, monke
     assert path.read_bytes() == b"onetwo"
 
 
-def test_on_disk_nothing_is_left_of_pieces_that_end_early(tmp_path):
+def test_failed_local_chunks_leave_nothing(tmp_path):
     with pytest.raises(DatasetError, match="the table is gone"):
         StreamingFileDataset(f"{tmp_path}/vectors/image_embeddings.json").save(broken)
 
     assert list((tmp_path / "vectors").iterdir()) == []
 
 
-def test_a_file_that_is_not_there_is_told_by_its_name(filepath):
+def test_missing_file_is_named(filepath):
     with pytest.raises(DatasetError, match=r"image_embeddings\.json"):
         StreamingFileDataset(filepath).load()

@@ -73,7 +73,7 @@ def everything(root):
     return {name: info["size"] for name, info in found.items()}
 
 
-def test_where_all_is_well_each_check_says_so_and_nothing_is_left(roots):
+def test_all_checks_pass_and_leave_nothing(roots):
     before = everything(roots[1])
 
     found = list(run_checks(needs(*roots), thorough=True))
@@ -85,7 +85,7 @@ def test_where_all_is_well_each_check_says_so_and_nothing_is_left(roots):
     assert everything(roots[1]) == before
 
 
-def test_all_that_is_wrong_is_told_each_in_one_line(roots):
+def test_each_problem_is_one_line(roots):
     wanted = replace(needs(*roots, ("id", "title")), photos=f"{roots[0]}/pictures")
 
     found = fails(wanted)
@@ -98,7 +98,7 @@ def test_all_that_is_wrong_is_told_each_in_one_line(roots):
     assert not any("\n" in told for told in found.values())
 
 
-def test_what_lies_below_a_root_that_is_not_there_is_not_looked_at(roots):
+def test_checks_below_missing_root_are_skipped(roots):
     raw, lake = roots
 
     found = {each.what: each for each in run_checks(needs(f"{raw}/elsewhere", lake))}
@@ -109,7 +109,7 @@ def test_what_lies_below_a_root_that_is_not_there_is_not_looked_at(roots):
     assert found["lake"].state == "ok"
 
 
-def test_a_root_that_holds_nothing_to_be_seen_is_told_once(tmp_path):
+def test_empty_root_is_reported_once(tmp_path):
     (tmp_path / ".gitkeep").touch()
 
     found = fails(needs(str(tmp_path), str(tmp_path)))
@@ -118,7 +118,7 @@ def test_a_root_that_holds_nothing_to_be_seen_is_told_once(tmp_path):
     assert str(tmp_path) in found["raw root"]
 
 
-def test_a_lake_that_is_not_there_yet_is_well_and_is_not_made(roots):
+def test_missing_lake_passes_and_is_not_created(roots):
     raw, lake = roots
 
     before = everything(lake)
@@ -128,7 +128,7 @@ def test_a_lake_that_is_not_there_yet_is_well_and_is_not_made(roots):
 
 
 @pytest.mark.parametrize("roots", ["bucket"], indirect=True)
-def test_a_bucket_that_may_only_be_read_is_told(roots, seaweed, monkeypatch):
+def test_read_only_bucket_is_reported(roots, seaweed, monkeypatch):
     before = everything(roots[1])
     become(monkeypatch, seaweed.reader)
 
@@ -143,7 +143,7 @@ def test_a_bucket_that_may_only_be_read_is_told(roots, seaweed, monkeypatch):
 @pytest.mark.parametrize(
     "wrong", [{"AWS_SECRET_ACCESS_KEY": "not-it"}, {"AWS_ACCESS_KEY_ID": "nobody"}]
 )
-def test_a_wrong_key_is_told(roots, seaweed, monkeypatch, wrong):
+def test_wrong_key_is_reported(roots, seaweed, monkeypatch, wrong):
     become(monkeypatch, seaweed.environment | wrong)
 
     found = fails(needs(*roots))
@@ -153,7 +153,7 @@ def test_a_wrong_key_is_told(roots, seaweed, monkeypatch, wrong):
     assert not any("not-it" in told for told in found.values())
 
 
-def test_a_missing_bucket_is_told(seaweed, monkeypatch):
+def test_missing_bucket_is_reported(seaweed, monkeypatch):
     become(monkeypatch, seaweed.environment)
 
     found = fails(needs("s3://not-there/raw", "s3://not-there-either/lake"))
@@ -163,7 +163,7 @@ def test_a_missing_bucket_is_told(seaweed, monkeypatch):
     assert not open_root("s3://")[0].exists("not-there-either")
 
 
-def test_an_expired_token_is_told(monkeypatch):
+def test_expired_token_is_reported(monkeypatch):
     """S3 answers 400 with this code; SeaweedFS does not look at session tokens."""
     with _refusing(EXPIRED) as endpoint:
         told = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "old"}
@@ -175,7 +175,7 @@ def test_an_expired_token_is_told(monkeypatch):
     assert all("expired" in told for told in found.values())
 
 
-def test_a_store_that_is_not_there_is_told(monkeypatch):
+def test_unreachable_store_is_reported(monkeypatch):
     told = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
     become(monkeypatch, told | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
 
@@ -185,7 +185,7 @@ def test_a_store_that_is_not_there_is_told(monkeypatch):
     assert "s3://bucket/raw" in found["raw root"]
 
 
-def test_missing_credentials_are_told(monkeypatch):
+def test_missing_credentials_are_reported(monkeypatch):
     become(monkeypatch, {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
 
     found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
@@ -193,7 +193,7 @@ def test_missing_credentials_are_told(monkeypatch):
     assert all("no credentials" in told for told in found.values())
 
 
-def test_a_key_in_a_url_is_refused_and_not_repeated():
+def test_key_in_url_is_rejected_and_not_repeated():
     found = fails(needs("s3://mykey:mysecret@bucket/raw", "s3://mykey:mysecret@bucket/lake"))
 
     assert found.keys() == {"raw root", "lake"}
@@ -201,25 +201,25 @@ def test_a_key_in_a_url_is_refused_and_not_repeated():
     assert not any("mysecret" in told or "mykey" in told for told in found.values())
 
 
-def test_a_store_that_writes_over_what_was_to_be_new_is_refused(tmp_path, monkeypatch):
+def test_store_without_conditional_writes_is_rejected(tmp_path, monkeypatch):
     monkeypatch.setattr(doctor.Lake, "create", doctor.Lake.replace)
 
     assert "If-None-Match" in fails(RunRequirements(lake=str(tmp_path)))["lake"]
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_to_is_told():
+def test_unwritable_folder_is_reported():
     assert "FB_LAKE" in fails(RunRequirements(lake="/proc/lake"))["lake"]
 
 
-def test_too_little_room_is_told(roots, monkeypatch):
+def test_low_disk_space_is_reported(roots, monkeypatch):
     raw, _ = roots
     monkeypatch.setattr(system, "free_disk", lambda path: 1_000_000)
 
     assert "GB" in fails(needs(raw, "/tmp/lake-not-there"))["disk"]
 
 
-def test_photos_take_room_but_for_those_that_the_lake_holds(tmp_path):
+def test_photos_in_lake_need_no_disk_space(tmp_path):
     (tmp_path / "raw/images").mkdir(parents=True)
     for number in range(10):
         (tmp_path / f"raw/images/{number}.jpg").touch()
@@ -234,14 +234,14 @@ def test_photos_take_room_but_for_those_that_the_lake_holds(tmp_path):
     assert before - after == 10 * doctor.BYTES_PER_PHOTO
 
 
-def test_too_little_memory_is_told(monkeypatch):
+def test_low_memory_is_reported(monkeypatch):
     monkeypatch.setattr(system, "memory_limit", lambda: 1_000_000_000)
 
     assert "1.00 GB" in fails(RunRequirements(trains=True))["memory"]
     assert fails(RunRequirements()) == {}
 
 
-def test_a_run_that_reads_and_writes_no_root_looks_at_none():
+def test_run_without_roots_checks_none():
     assert {each.what for each in run_checks(RunRequirements())} == {"memory", "packages"}
 
 

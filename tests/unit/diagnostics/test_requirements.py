@@ -31,7 +31,7 @@ def needed(monkeypatch):
     return needed
 
 
-def test_cleaning_needs_tables_with_their_columns_photos_and_a_lake(needed):
+def test_cleaning_needs_tables_photos_and_lake(needed):
     needs = needed("cleaning")
 
     assert (needs.raw, needs.photos, needs.lake) == (
@@ -49,14 +49,14 @@ def test_cleaning_needs_tables_with_their_columns_photos_and_a_lake(needed):
     assert not needs.trains
 
 
-def test_drawing_the_sample_needs_no_root(needed):
+def test_sample_needs_no_root(needed):
     needs = needed("sample")
 
     assert (needs.raw, needs.tables, needs.lake) == (None, (), None)
 
 
 @pytest.mark.parametrize("name", ["embeddings", "indexing", "release", "ranking"])
-def test_what_reads_no_raw_data_needs_no_raw_root(needed, name):
+def test_later_stages_need_no_raw_root(needed, name):
     """Feedback is read of it too, but need not be there."""
     needs = needed(name)
 
@@ -64,7 +64,7 @@ def test_what_reads_no_raw_data_needs_no_raw_root(needed, name):
     assert needs.lake == "/bucket/lake"
 
 
-def test_only_what_trains_needs_room_for_a_training(needed):
+def test_only_training_needs_training_memory(needed):
     assert needed("vision").trains
     assert needed("__default__").trains
     assert not needed("indexing").trains

@@ -25,33 +25,33 @@ def asked(monkeypatch):
 
 
 @pytest.mark.parametrize("told", ["here", "here>=1.5,<2", 'absent; extra == "dev"'])
-def test_a_package_in_its_range_and_one_that_is_not_asked_for_are_well(asked, told):
+def test_package_in_range_or_unrequired_is_compatible(asked, told):
     asked(told)
 
     assert system.incompatible_packages() == []
 
 
-def test_a_package_outside_its_range_or_missing_is_named_with_what_is_asked_for(asked):
+def test_package_out_of_range_or_missing_is_named(asked):
     asked("here>=2,<3", "absent>=1")
 
     assert system.incompatible_packages() == ["here 1.5.0+local, not <3,>=2", "absent is missing"]
 
 
-def test_a_checkout_that_is_not_installed_asks_for_nothing():
+def test_uninstalled_checkout_requires_nothing():
     assert system.incompatible_packages("no-such-distribution") is None
 
 
-def test_what_this_project_asks_for_is_installed():
+def test_requirements_of_this_project_are_installed():
     assert system.incompatible_packages() == []
 
 
-def test_a_folder_that_is_not_there_is_on_the_disk_of_the_nearest_that_is(tmp_path):
+def test_missing_folder_is_on_disk_of_nearest_parent(tmp_path):
     assert system.nearest_existing_folder(tmp_path / "not/there") == tmp_path
     assert system.free_disk(tmp_path / "not/there") > 0
     assert system.folder_size(tmp_path / "not/there") == 0
 
 
-def test_a_container_has_the_memory_that_it_was_given(tmp_path, monkeypatch):
+def test_container_memory_limit_is_used(tmp_path, monkeypatch):
     (tmp_path / "given").write_text("1000000\n")
     (tmp_path / "all").write_text("max\n")
     monkeypatch.setattr(system, "_CGROUP_LIMITS", (tmp_path / "all", tmp_path / "none"))

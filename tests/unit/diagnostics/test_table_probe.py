@@ -27,11 +27,11 @@ def looked_at(tmp_path):
     return looked_at
 
 
-def test_a_whole_table_is_well(looked_at):
+def test_whole_table_passes(looked_at):
     assert "3 columns" in looked_at(HEADER + "".join(ROWS))
 
 
-def test_a_missing_column_is_named_with_what_is_there_and_the_nearest_name(looked_at):
+def test_missing_column_is_named_with_nearest(looked_at):
     with pytest.raises(
         UserError,
         match=r"\btitle\b.*'id', 'Titles', 'place'.*'title'.*'Titles'",
@@ -39,14 +39,14 @@ def test_a_missing_column_is_named_with_what_is_there_and_the_nearest_name(looke
         looked_at("id,Titles,place\n1,a,b\n")
 
 
-def test_a_column_that_is_like_none_is_named_without_a_guess(looked_at):
+def test_missing_column_without_similar_name_has_no_hint(looked_at):
     with pytest.raises(UserError, match=r"\btitle\b") as told:
         looked_at("id,xyzzy,place\n1,a,b\n")
     assert "now" not in str(told.value)
 
 
 @pytest.mark.parametrize("kept", [len(ROWS[-1]) - 1, len(ROWS[-1]) - 2])
-def test_a_last_line_without_an_end_but_with_all_its_fields_is_taken_as_whole(looked_at, kept):
+def test_complete_last_line_without_newline_passes(looked_at, kept):
     row = "4,A chair,Leeds or Bradford\n" if kept == len(ROWS[-1]) - 2 else ROWS[-1]
 
     assert "taken as whole" in looked_at(HEADER + "".join(ROWS[:-1]) + row[:-1])
@@ -62,23 +62,23 @@ def test_a_last_line_without_an_end_but_with_all_its_fields_is_taken_as_whole(lo
         ("4", r"\b1 of 3\b"),
     ],
 )
-def test_a_table_that_was_cut_off_in_a_row_is_refused(looked_at, cut, told):
+def test_truncated_table_is_rejected(looked_at, cut, told):
     with pytest.raises(UserError, match=told):
         looked_at(HEADER + "".join(ROWS[:-1]) + cut)
 
 
-def test_a_cut_within_a_last_field_is_seen_where_all_have_one_length(looked_at):
+def test_truncated_fixed_width_field_is_detected(looked_at):
     rows = [f"{number},a chair,2022-02-{number:02}\n" for number in range(10, 20)]
 
     with pytest.raises(UserError, match=r"\b7\b.*\b10\b"):
         looked_at(HEADER + "".join(rows) + "20,a chair,2022-02")
 
 
-def test_a_row_with_too_few_fields_that_has_an_end_is_for_the_quarantine(looked_at):
+def test_short_row_with_newline_passes(looked_at):
     assert looked_at(HEADER + "".join(ROWS) + "5,a chair\n")
 
 
-def test_bare_carriage_returns_and_line_ends_in_quotes_are_no_ends_of_rows(looked_at):
+def test_quoted_newlines_do_not_end_rows(looked_at):
     rows = ['1,"A chair\nof oak",Leeds\n', "2,A chair\rof oak,Leeds\n"]
 
     assert looked_at(HEADER + "".join(rows) + "3,A chair,Leeds")
@@ -87,7 +87,7 @@ def test_bare_carriage_returns_and_line_ends_in_quotes_are_no_ends_of_rows(looke
 
 
 @pytest.mark.parametrize("quoted", [True, False])
-def test_the_last_rows_of_a_long_table_are_read_from_within_a_quoted_field(looked_at, quoted):
+def test_tail_that_starts_in_quoted_field_is_parsed(looked_at, quoted):
     """Its last bytes begin in the middle of a description, in quotes or not."""
     long = "many words, and more,\n" if quoted else "many words and more "
     text = long * (2 * TAIL_BYTES // len(long) // 3)
@@ -100,7 +100,7 @@ def test_the_last_rows_of_a_long_table_are_read_from_within_a_quoted_field(looke
         looked_at(f"{table}5,a chair")
 
 
-def test_a_head_that_is_longer_than_what_is_read_gives_the_columns(looked_at):
+def test_long_header_is_read_whole(looked_at):
     assert "3 columns" in looked_at(HEADER + ROWS[0] * (2 * HEAD_BYTES // len(ROWS[0])))
 
 
@@ -112,17 +112,17 @@ def test_a_head_that_is_longer_than_what_is_read_gives_the_columns(looked_at):
         ("id,title,place\n1,Caf\u00e9,Leeds\n".encode("latin-1"), "utf-8"),
     ],
 )
-def test_what_is_no_table_is_refused(looked_at, content, told):
+def test_invalid_table_is_rejected(looked_at, content, told):
     with pytest.raises(UserError, match=told):
         looked_at(content)
 
 
-def test_another_separator_is_read_as_pandas_is_told(looked_at):
+def test_separator_follows_load_args(looked_at):
     with pytest.raises(UserError, match=r"\b2\b.*\b3\b"):
         looked_at("id;title;place\n1;a;b\n2;a, b", sep=";")
 
 
-def test_a_parquet_table_is_asked_for_its_columns(looked_at, tmp_path):
+def test_parquet_columns_are_checked(looked_at, tmp_path):
     frame = pd.DataFrame({"id": ["1"], "name": ["a"], "place": ["b"]})
     whole = frame.to_parquet()
 

@@ -9,14 +9,14 @@ def estimate(values, groups, **told):
     return mean_by_group(values, groups, **{"samples": 500, "confidence": 0.95, "seed": 0} | told)
 
 
-def test_gives_the_mean_with_its_counts():
+def test_estimate_has_mean_and_counts():
     found = estimate([0, 1, 1, 1], ["a", "a", "b", "c"])
 
     assert (found.value, found.cases, found.groups) == (0.75, 4, 3)
     assert found.low <= 0.75 <= found.high
 
 
-def test_cases_that_come_in_groups_have_a_wider_interval_than_independent_ones():
+def test_grouped_cases_widen_the_interval():
     groups = np.repeat(np.arange(40), 10)
     values = np.repeat(np.random.default_rng(0).integers(0, 2, 40), 10)
 
@@ -26,7 +26,7 @@ def test_cases_that_come_in_groups_have_a_wider_interval_than_independent_ones()
     assert grouped.high - grouped.low > 2 * (alone.high - alone.low)
 
 
-def test_the_interval_holds_the_truth_about_as_often_as_it_says():
+def test_interval_has_nominal_coverage():
     random = np.random.default_rng(1)
     held = 0
     for _ in range(200):
@@ -37,7 +37,7 @@ def test_the_interval_holds_the_truth_about_as_often_as_it_says():
     assert held / 200 == pytest.approx(0.9, abs=0.07)
 
 
-def test_a_wider_confidence_gives_a_wider_interval():
+def test_higher_confidence_widens_the_interval():
     values = np.random.default_rng(0).normal(size=100)
     narrow, wide = (
         estimate(values, np.arange(100), confidence=confidence) for confidence in (0.5, 0.99)
@@ -46,25 +46,25 @@ def test_a_wider_confidence_gives_a_wider_interval():
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
-def test_the_same_seed_gives_the_same_interval():
+def test_interval_is_deterministic_for_a_seed():
     values = np.random.default_rng(0).normal(size=50)
 
     assert estimate(values, np.arange(50)) == estimate(values, np.arange(50))
     assert estimate(values, np.arange(50)) != estimate(values, np.arange(50), seed=1)
 
 
-def test_what_never_varies_has_no_width():
+def test_constant_values_have_zero_width():
     found = estimate([1, 1, 1], ["a", "b", "b"])
 
     assert (found.low, found.value, found.high) == (1, 1, 1)
 
 
-def test_a_mean_of_no_cases_is_an_error():
+def test_no_cases_are_rejected():
     with pytest.raises(UserError, match="parameters_cleaning"):
         estimate([], [])
 
 
-def test_an_estimate_can_be_written_into_a_report():
+def test_estimate_is_json_serializable():
     assert Estimate(np.float64(1 / 3), 0.1, 0.5, 9, 3).to_dict() == {
         "value": 0.3333,
         "low": 0.1,
@@ -80,7 +80,7 @@ def of_median(values, groups, **told):
     )
 
 
-def test_a_statistic_of_means_has_the_interval_of_the_mean():
+def test_statistic_of_means_equals_mean_interval():
     values = np.random.default_rng(0).normal(size=90)
     groups = np.random.default_rng(1).integers(0, 30, 90)
 
@@ -89,7 +89,7 @@ def test_a_statistic_of_means_has_the_interval_of_the_mean():
     assert found == pytest.approx(mean_by_group(values, groups, 300, 0.95, 4))
 
 
-def test_a_statistic_takes_columns_side_by_side():
+def test_statistic_accepts_several_columns():
     truth, answered = np.arange(6.0), np.arange(6.0) + 2
     groups = ["b", "a", "b", "a", "c", "c"]
 
@@ -100,7 +100,7 @@ def test_a_statistic_takes_columns_side_by_side():
     assert (found.value, found.low, found.high, found.cases, found.groups) == (0, 0, 0, 6, 3)
 
 
-def test_the_interval_of_a_median_holds_the_truth_about_as_often_as_it_says():
+def test_interval_of_median_has_nominal_coverage():
     random = np.random.default_rng(1)
     held = 0
     for _ in range(200):
@@ -110,7 +110,7 @@ def test_the_interval_of_a_median_holds_the_truth_about_as_often_as_it_says():
     assert held / 200 == pytest.approx(0.9, abs=0.07)
 
 
-def test_draws_on_which_a_statistic_is_not_defined_are_left_out():
+def test_undefined_draws_are_skipped():
     def spread(values):
         return np.std(values) if len(set(values)) > 1 else np.nan
 
@@ -119,7 +119,7 @@ def test_draws_on_which_a_statistic_is_not_defined_are_left_out():
     assert (found.low, found.value, found.high) == (1, 1, 1)
 
 
-def test_a_statistic_that_is_not_defined_is_told_by_its_name():
+def test_undefined_statistic_is_named():
     def spread(values):
         return np.nan
 
@@ -127,6 +127,6 @@ def test_a_statistic_that_is_not_defined_is_told_by_its_name():
         statistic_by_group(spread, [[1.0, 1.0]], ["a", "b"], 10, 0.95, 0)
 
 
-def test_a_statistic_of_no_cases_is_an_error():
+def test_statistic_of_no_cases_is_rejected():
     with pytest.raises(UserError, match="parameters_cleaning"):
         of_median([], [])

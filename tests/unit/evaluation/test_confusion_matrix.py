@@ -11,7 +11,7 @@ from fb_marketplace.evaluation.confusion_matrix import (
 LABELS = ("Arts", "Home", "Sport")
 
 
-def test_macro_f1_is_the_mean_over_the_classes_that_are_there():
+def test_macro_f1_averages_present_classes():
     truth, said = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 0])
 
     assert macro_f1(truth, said) == pytest.approx(f1_score(truth, said, average="macro"))
@@ -19,13 +19,13 @@ def test_macro_f1_is_the_mean_over_the_classes_that_are_there():
     assert macro_f1(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 3])) == pytest.approx(0.8 / 3)
 
 
-def test_what_is_true_is_counted_by_row_and_what_was_said_by_column():
+def test_rows_are_true_and_columns_predicted():
     counts = confusion_matrix(np.array([0, 0, 1]), np.array([0, 2, 2]), 3)
 
     assert counts.tolist() == [[1, 0, 1], [0, 0, 1], [0, 0, 0]]
 
 
-def test_another_confusion_gives_another_picture():
+def test_figure_depends_on_the_matrix():
     truth = np.array([0, 0, 1, 2])
     drawn = plot_confusion_matrix(truth, truth, LABELS, "right")
 

@@ -16,7 +16,7 @@ def painted(colour, size=(40, 40), format_="PNG"):
     return buffer.getvalue()
 
 
-def test_cells_stand_row_by_row():
+def test_cells_are_in_row_order():
     colours = ("#ff0000", "#00ff00", "#0000ff")
     sheet = opened(contact_sheet([Cell(painted(each), "") for each in colours], 2, "three"))
 
@@ -28,7 +28,7 @@ def test_cells_stand_row_by_row():
     assert (0, 255, 0) not in left
 
 
-def test_a_frame_lies_around_its_picture_and_covers_nothing_of_it():
+def test_frame_surrounds_its_picture():
     framed = [Cell(painted("#ff0000"), "", "#00ff00"), Cell(painted("#ff0000"), "")]
     row = [opened(contact_sheet(framed, 2, "")).getpixel((x, 100)) for x in range(2 * SIDE + 24)]
 
@@ -41,7 +41,7 @@ def test_a_frame_lies_around_its_picture_and_covers_nothing_of_it():
     "content",
     [b"", b"<html>", b"\xff\xd8\xff\xe0" + bytes(100), b"\x89PNG\r\n\x1a\n", bytes(range(256))],
 )
-def test_what_is_no_picture_is_shown_by_its_bytes(content):
+def test_non_image_is_shown_as_bytes(content):
     blank = opened(contact_sheet([], 1, ""))
     shown = opened(contact_sheet([Cell(content, "")], 1, ""))
 
@@ -50,7 +50,7 @@ def test_what_is_no_picture_is_shown_by_its_bytes(content):
 
 
 @pytest.mark.parametrize("format_", ["DDS", "EPS", "TIFF", "ICO"])
-def test_a_file_that_only_a_rare_decoder_reads_is_not_decoded(format_):
+def test_rare_formats_are_not_decoded(format_):
     sheet = opened(contact_sheet([Cell(painted("#ff0000", format_=format_), "")], 1, ""))
 
     assert (255, 0, 0) not in {colour for _, colour in sheet.getcolors(1 << 16)}
@@ -65,11 +65,11 @@ def test_a_file_that_only_a_rare_decoder_reads_is_not_decoded(format_):
         *(painted("red")[:cut] for cut in range(8, 70, 4)),
     ],
 )
-def test_whatever_bytes_a_file_begins_with_there_is_a_sheet(content):
+def test_any_leading_bytes_give_a_sheet(content):
     assert opened(contact_sheet([Cell(content, "hostile")], 1, "")).width > SIDE
 
 
-def test_a_decoder_that_fails_in_its_own_way_spoils_no_sheet(monkeypatch):
+def test_failing_decoder_does_not_fail_the_sheet(monkeypatch):
     def fails(*_, **__):
         raise AssertionError("a decoder lost its way")
 
@@ -78,13 +78,13 @@ def test_a_decoder_that_fails_in_its_own_way_spoils_no_sheet(monkeypatch):
     assert opened(contact_sheet([Cell(painted("red"), "")], 1, "")).width > SIDE
 
 
-def test_the_beginning_of_a_photo_that_was_cut_does_not_fail(draw_photo):
+def test_truncated_photo_does_not_fail(draw_photo):
     data = draw_photo(size=(600, 400))
 
     assert opened(contact_sheet([Cell(data[: len(data) // 3], "cut")], 1, "")).width > SIDE
 
 
-def test_a_long_caption_stays_within_its_cell():
+def test_long_caption_stays_in_its_cell():
     def below(caption):
         sheet = opened(contact_sheet([Cell(painted("white"), caption)] * 2, 2, ""))
         gap = sheet.crop((GAP + SIDE, 0, 2 * GAP + SIDE, sheet.height))
@@ -93,5 +93,5 @@ def test_a_long_caption_stays_within_its_cell():
     assert below("a caption that is far too long for a cell of this width" * 3) == below("")
 
 
-def test_a_sheet_of_nothing_is_a_sheet():
+def test_empty_sheet_is_valid():
     assert opened(contact_sheet([], 8, "nothing")).width > 8 * SIDE

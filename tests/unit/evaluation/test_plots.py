@@ -17,16 +17,16 @@ from fb_marketplace.evaluation.plots import plot_bars, plot_log_histogram
         (plot_log_histogram, ([1, 10, 100], "Title", "GBP"), ([1, 10, 900], "Title", "GBP")),
     ],
 )
-def test_the_same_chart_gives_the_same_bytes_and_another_does_not(draw, told, other):
+def test_plot_is_deterministic(draw, told, other):
     assert draw(*told) == draw(*told)
     assert draw(*told) != draw(*other)
 
 
 @pytest.mark.parametrize("values", [[], [0, 0], [5], [5, 5], [0, 1e-9, 1e9]])
-def test_any_values_can_be_drawn_on_a_logarithmic_axis(values):
+def test_log_axis_accepts_any_values(values):
     with Image.open(io.BytesIO(plot_log_histogram(values, "Prices", "GBP"))) as image:
         assert image.format == "PNG"
 
 
-def test_no_bars_are_a_chart_too():
+def test_empty_bar_chart_is_valid():
     assert plot_bars([], [], "Nothing", "listings").startswith(b"\x89PNG")

@@ -30,7 +30,7 @@ def shuffled():
     return random.permuted(grades, axis=1)
 
 
-def test_recall_is_whether_any_other_photo_of_the_listing_is_among_the_first():
+def test_recall_needs_one_other_photo_of_listing():
     grades = ranked([2, 3, 3, 0], [2, 1, 0, 0])
 
     assert recall_at(grades, 1).tolist() == [0, 0]
@@ -38,7 +38,7 @@ def test_recall_is_whether_any_other_photo_of_the_listing_is_among_the_first():
     assert recall_at(grades, 4).tolist() == [1, 0]
 
 
-def test_average_precision_is_scikit_learn_s(shuffled):
+def test_average_precision_equals_sklearn(shuffled):
     relevant = shuffled == 3
     scores = -np.arange(relevant.shape[1])
 
@@ -47,19 +47,19 @@ def test_average_precision_is_scikit_learn_s(shuffled):
     assert found == pytest.approx([average_precision_score(row, scores) for row in relevant])
 
 
-def test_average_precision_is_not_defined_where_nothing_is_relevant():
+def test_average_precision_without_relevant_is_undefined():
     assert np.isnan(average_precision(np.zeros((1, 3), dtype=bool))).all()
 
 
-def test_precision_counts_any_photo_of_the_category():
+def test_precision_counts_photos_of_category():
     assert precision_at(ranked([3, 2, 1, 0]), 4).tolist() == [0.75]
 
 
-def test_hits_that_lack_count_as_wrong():
+def test_missing_hits_count_as_wrong():
     assert precision_at(ranked([1, 1]), 10).tolist() == [0.2]
 
 
-def test_ndcg_with_exponential_gains_is_scikit_learn_s(shuffled):
+def test_ndcg_equals_sklearn(shuffled):
     scores = -np.arange(shuffled.shape[1], dtype=float)
     expected = [ndcg_score([2.0**row - 1], [scores], k=10) for row in shuffled]
 
@@ -68,17 +68,17 @@ def test_ndcg_with_exponential_gains_is_scikit_learn_s(shuffled):
     assert found == pytest.approx(expected)
 
 
-def test_ndcg_is_not_defined_where_nothing_is_related():
+def test_ndcg_without_relevant_is_undefined():
     assert np.isnan(ndcg_at(ranked([0, 0]), np.asarray([[2, 0, 0, 0]]), 2)).all()
 
 
-def test_the_ideal_order_is_the_best_of_all_that_there_are(shuffled):
+def test_ideal_ranking_uses_all_relevant(shuffled):
     best = -np.sort(-shuffled, axis=1)
 
     assert ideal_grades(counted(shuffled), 25).tolist() == best[:, :25].tolist()
 
 
-def test_a_query_without_a_partner_is_measured_by_category_alone():
+def test_query_without_partner_is_measured_by_category():
     ranking = RankedResults(
         hits=ranked([1] + [0] * 9, [3] + [0] * 9),
         available=np.asarray([[9, 1, 0, 0], [9, 0, 0, 1]]),
@@ -100,7 +100,7 @@ def test_a_query_without_a_partner_is_measured_by_category_alone():
     }
 
 
-def test_there_is_no_average_precision_where_only_the_first_hits_are_known():
+def test_top_k_hits_have_no_average_precision():
     ranking = RankedResults(ranked([3] + [0] * 9), np.asarray([[9, 0, 0, 1]]), None)
 
     assert "same_product_map" not in compute_retrieval_metrics(ranking)

@@ -51,11 +51,11 @@ def line(told, beginning):
     return " ".join(found.split())
 
 
-def test_the_release_and_its_lake_come_first(told):
+def test_summary_starts_with_release_and_lake(told):
     assert told[0] == "Release 2026-01-01 in s3://bucket/lake"
 
 
-def test_each_source_is_accounted_for_with_reasons_where_there_are_any(told):
+def test_summary_accounts_for_each_source(told):
     assert line(told, "products") == (
         "products 3,000 in = 2,990 kept + 10 in quarantine (7 missing_field, 3 conflicting_row)"
     )
@@ -63,21 +63,21 @@ def test_each_source_is_accounted_for_with_reasons_where_there_are_any(told):
     assert line(told, "duplicates") == "duplicates 41 photos in 17 groups"
 
 
-def test_each_measure_stands_beside_what_chance_would_give(told):
+def test_metrics_have_their_random_baseline(told):
     measured = "0.750 [0.700, 0.800] of 1,200"
 
     assert line(told, "category of a photo").endswith(f"{measured} (most common category: 0.250)")
     assert line(told, "other photo").endswith(f"{measured} (random: 0.0125)")
 
 
-def test_the_category_by_photos_and_text_stands_beside_that_by_text_alone(told):
+def test_fused_category_has_text_baseline(told):
     found = line(told, "category of a listing")
 
     assert "0.875 [0.700, 0.800] of 1,200" in found
     assert "(text only: 0.625)" in found
 
 
-def test_the_ranker_stands_beside_what_fusing_its_sources_gives(told):
+def test_ranker_has_fusion_baseline(told):
     found = line(told, "search, NDCG@10")
 
     assert found.endswith("0.750 [0.700, 0.800] of 1,200 (rank fusion: 0.500)")

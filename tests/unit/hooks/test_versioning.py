@@ -102,7 +102,7 @@ def result_of(lake, version):
     return json.loads((lake.root / f"result.json/{version}/result.json").read_text())
 
 
-def test_a_run_that_ended_well_leaves_a_record_of_what_it_read_and_made(lake):
+def test_successful_run_records_inputs_and_outputs(lake):
     lake.run(MAKE, "v1")
     lake.run(USE, "v2")
 
@@ -113,7 +113,7 @@ def test_a_run_that_ended_well_leaves_a_record_of_what_it_read_and_made(lake):
     assert second.libraries["kedro"]
 
 
-def test_what_a_run_that_ended_badly_left_is_not_read(lake):
+def test_output_of_failed_run_is_not_loaded(lake):
     lake.run(MAKE, "v1")
     lake.run(MAKE, "v2", ends=False)
     lake.run(USE, "v3")
@@ -121,7 +121,7 @@ def test_what_a_run_that_ended_badly_left_is_not_read(lake):
     assert next(lake.records.newest_first()).read == {"number": "v1"}
 
 
-def test_a_version_that_is_written_during_the_run_is_not_read(lake):
+def test_version_written_during_run_is_not_loaded(lake):
     lake.run(MAKE, "v1")
 
     lake.run(USE, "v2", between=lambda: write_by_hand(lake, "number", "v9", 1000))
@@ -129,7 +129,7 @@ def test_a_version_that_is_written_during_the_run_is_not_read(lake):
     assert result_of(lake, "v2") == 84
 
 
-def test_a_run_reads_what_it_made_itself(lake):
+def test_run_loads_its_own_output(lake):
     write_by_hand(lake, "number", "v9", 1000)
 
     lake.run(MAKE + USE, "v1")
@@ -138,7 +138,7 @@ def test_a_run_reads_what_it_made_itself(lake):
     assert next(lake.records.newest_first()).made == {"number": "v1", "result": "v1"}
 
 
-def test_a_version_that_was_asked_for_is_read(lake):
+def test_requested_version_is_loaded(lake):
     lake.run(MAKE, "v1")
     write_by_hand(lake, "number", "v0", 5)
 
@@ -148,26 +148,26 @@ def test_a_version_that_was_asked_for_is_read(lake):
     assert next(lake.records.newest_first()).read == {"number": "v0"}
 
 
-def test_what_no_run_made_is_told_before_anything_runs(lake):
+def test_missing_input_stops_run_before_first_node(lake):
     with pytest.raises(UserError, match=r"\bnumber\b"):
         lake.run(USE, "v1")
 
     assert list(lake.records.newest_first()) == []
 
 
-def test_a_run_that_makes_nothing_that_has_versions_leaves_no_record(lake):
+def test_run_without_versioned_output_has_no_record(lake):
     lake.run(Pipeline([node(double, "start", "in_memory")]), "v1")
 
     assert list(lake.records.newest_first()) == []
 
 
-def test_parameters_are_written_down(lake):
+def test_parameters_are_recorded(lake):
     lake.run(Pipeline([node(len, "params:told", "number")]), "v1")
 
     assert next(lake.records.newest_first()).parameters == {"told": {"a": 1}}
 
 
-def test_a_table_that_was_committed_to_is_tagged_with_the_run_s_version(lake):
+def test_committed_table_is_tagged_with_version(lake):
     lake.run(MAKE + KEEP, "v1")
     url = str(lake.root / "letters.lance")
     keyed_table.insert(url, pa.table({"key": ["other"]}, schema=LETTERS))
@@ -175,7 +175,7 @@ def test_a_table_that_was_committed_to_is_tagged_with_the_run_s_version(lake):
     assert keyed_table.open_table(url, "v1").read(["key"]).column("key").to_pylist() == ["42"]
 
 
-def test_what_the_last_run_left_of_a_table_is_read_while_it_is_made_anew(lake):
+def test_previous_table_is_loaded_while_rewritten(lake):
     grow = Pipeline([node(grown, "previous_table", "table")])
     lake.run(grow, "v1")
     lake.run(grow, "v2", ends=False)
@@ -194,7 +194,7 @@ def grown(previous: pd.DataFrame) -> pd.DataFrame:
 @pytest.mark.parametrize(
     ("pipeline", "name"), [(USE, "letters"), (USE, "mistyped"), (USE, "result"), (MAKE, "number")]
 )
-def test_a_version_of_what_is_not_read_is_refused(lake, pipeline, name):
+def test_load_version_of_unread_dataset_is_rejected(lake, pipeline, name):
     lake.run(MAKE, "v1")
 
     with pytest.raises(UserError, match=rf"\b{name}\b"):
@@ -206,7 +206,7 @@ def both(previous: pd.DataFrame, table: pd.DataFrame) -> int:
     return 10 * len(previous) + len(table)
 
 
-def test_asking_for_a_version_of_a_table_leaves_what_the_last_run_left_of_it(lake):
+def test_load_version_of_table_keeps_previous_table(lake):
     grow = Pipeline([node(grown, "previous_table", "table")])
     lake.run(grow, "v1")
     lake.run(grow, "v2")
@@ -217,13 +217,13 @@ def test_asking_for_a_version_of_a_table_leaves_what_the_last_run_left_of_it(lak
 
 
 @pytest.mark.parametrize("runner", ["ParallelRunner", "ThreadRunner"])
-def test_a_runner_that_does_not_keep_the_order_of_nodes_is_refused(lake, runner):
+def test_parallel_runner_is_rejected(lake, runner):
     with pytest.raises(UserError, match=rf"{runner}.*--runner"):
         lake.run(MAKE, "v1", runner=runner)
 
 
 @pytest.mark.parametrize("runner", [None, "SequentialRunner", "<SequentialRunner object at 0x1>"])
-def test_the_runner_that_kedro_takes_by_itself_is_taken(lake, runner):
+def test_default_runner_is_accepted(lake, runner):
     lake.run(MAKE, "v1", runner=runner)
 
     assert next(lake.records.newest_first()).version == "v1"

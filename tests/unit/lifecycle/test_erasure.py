@@ -94,7 +94,7 @@ def url(lake):
     return str(lake.root)
 
 
-def test_a_listing_is_known_by_its_ids_title_and_photos(url):
+def test_fingerprints_have_ids_title_and_photos(url):
     found = fingerprints_of(url, LAMP)
 
     assert found == ListingFingerprints(
@@ -106,7 +106,7 @@ def test_a_listing_is_known_by_its_ids_title_and_photos(url):
     )
 
 
-def test_what_another_listing_shares_tells_of_neither(lake, url):
+def test_shared_content_is_no_fingerprint(lake, url):
     whole_run(lake, 3, [LAMP, TABLE_, CHAIR, "lamp-00000000"])
     copy = photo("lamp-00000000") | {name: photo(LAMP)[name] for name in ("jpeg", "sha256")}
     table = f"{url}/03_primary/images.lance"
@@ -128,7 +128,7 @@ def test_what_another_listing_shares_tells_of_neither(lake, url):
         ("Garden Tools", {"labels": ["Home", "garden tools"]}),
     ],
 )
-def test_a_title_that_anybody_may_say_tells_of_nobody(lake, url, title, other):
+def test_common_title_is_no_fingerprint(lake, url, title, other):
     before = {"title": "x", "description": "x", "category": "x", "labels": ["x"]}
     own = before | {"product_id": LAMP, "title": title}
     others = before | {"product_id": CHAIR} | other
@@ -151,7 +151,7 @@ def test_a_title_that_anybody_may_say_tells_of_nobody(lake, url, title, other):
         ("work/f/a.bin", b"\x00i-12345678\x00"),
     ],
 )
-def test_it_is_found_however_it_is_written(tmp_path, path, content):
+def test_scan_finds_every_spelling(tmp_path, path, content):
     lake = SmallLake(tmp_path)
     known = ListingFingerprints(
         LAMP,
@@ -166,7 +166,7 @@ def test_it_is_found_however_it_is_written(tmp_path, path, content):
     assert [hit.path for hit in scan_lake(str(tmp_path), known)] == [path]
 
 
-def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
+def test_scan_finds_match_across_blocks(tmp_path, monkeypatch):
     monkeypatch.setattr("fb_marketplace_serving.storage.lake._BLOCK_BYTES", 5)
     lake = SmallLake(tmp_path)
     lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
@@ -177,7 +177,7 @@ def test_it_is_found_across_the_blocks_of_a_file(tmp_path, monkeypatch):
     ]
 
 
-def test_a_large_file_is_searched_in_little_memory(tmp_path):
+def test_scan_of_large_file_uses_little_memory(tmp_path):
     size, at = 64 * 1024 * 1024, tmp_path / "work/f/a.bin"
     at.parent.mkdir(parents=True)
     with at.open("wb") as stream:
@@ -193,7 +193,7 @@ def test_a_large_file_is_searched_in_little_memory(tmp_path):
     assert peak < size / 2
 
 
-def test_a_short_id_is_found_where_it_is_all_of_a_value_and_nowhere_else(tmp_path):
+def test_scan_matches_short_id_only_as_whole_value(tmp_path):
     lake = SmallLake(tmp_path)
     lake.put("08_reporting/other.json", b'{"count": 17, "text": "about 17 of them"}')
     lake.put("08_reporting/ids.json", b'["17"]')
@@ -205,7 +205,7 @@ def test_a_short_id_is_found_where_it_is_all_of_a_value_and_nowhere_else(tmp_pat
     ]
 
 
-def test_looking_changes_nothing(lake, url):
+def test_scan_changes_nothing(lake, url):
     before = lake.files()
 
     found = find_listing(url, LAMP)
@@ -215,12 +215,12 @@ def test_looking_changes_nothing(lake, url):
     assert lake.files() == before
 
 
-def test_a_listing_that_never_was_is_told(url):
+def test_unknown_listing_is_rejected(url):
     with pytest.raises(UserError, match=r"\bnobody\b"):
         find_listing(url, "nobody")
 
 
-def test_what_is_forgotten_is_nowhere_and_others_are_there(lake, url):
+def test_erased_listing_is_gone_and_others_remain(lake, url):
     found = find_listing(url, LAMP)
 
     told = erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
@@ -234,7 +234,7 @@ def test_what_is_forgotten_is_nowhere_and_others_are_there(lake, url):
     assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
-def test_the_receipt_says_where_it_was_and_names_nobody(lake, url):
+def test_receipt_has_places_and_no_names(lake, url):
     told = erase(
         url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET
     )
@@ -252,7 +252,7 @@ def test_the_receipt_says_where_it_was_and_names_nobody(lake, url):
     assert "anew" in told["models"]["network"]
 
 
-def test_it_is_known_to_be_gone_the_second_time(lake, url):
+def test_second_erasure_reports_erased(lake, url):
     erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     again = find_listing(url, LAMP)
@@ -262,7 +262,7 @@ def test_it_is_known_to_be_gone_the_second_time(lake, url):
     assert read_receipt(url, LAMP)
 
 
-def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake, url):
+def test_rejected_run_removes_nothing(lake, url):
     before = lake.files()
 
     def refused():
@@ -275,7 +275,7 @@ def test_a_run_that_is_refused_removes_nothing_and_is_told_with_what_to_do(lake,
     assert read_pointer(url).version == version(2)
 
 
-def test_one_that_was_killed_after_the_run_goes_on_without_another(lake, url, monkeypatch):
+def test_killed_erasure_resumes_without_second_run(lake, url, monkeypatch):
     def dies(_):
         raise KeyboardInterrupt
 
@@ -290,7 +290,7 @@ def test_one_that_was_killed_after_the_run_goes_on_without_another(lake, url, mo
     assert read_pointer(url).version == version(3)
 
 
-def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeypatch):
+def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
     def dies(_):
         raise KeyboardInterrupt
 
@@ -307,7 +307,7 @@ def test_what_a_run_left_that_failed_meanwhile_keeps_no_photo(lake, url, monkeyp
 
 
 @pytest.mark.parametrize("left", [photo(LAMP)["jpeg"], b"A fine lamp"])
-def test_what_is_left_is_known_when_nothing_else_tells_of_it_any_more(lake, url, left):
+def test_remaining_traces_are_found_by_journal(lake, url, left):
     lake.put("08_reporting/copied.bin", left)
     found = find_listing(url, LAMP)
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
@@ -321,7 +321,7 @@ def test_what_is_left_is_known_when_nothing_else_tells_of_it_any_more(lake, url,
     assert read_receipt(url, LAMP) is None
 
 
-def test_one_that_goes_on_says_where_the_listing_was_at_first(lake, url):
+def test_resumed_erasure_reports_first_places(lake, url):
     lake.put("08_reporting/copied.bin", photo(LAMP)["jpeg"])
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
@@ -334,14 +334,14 @@ def test_one_that_goes_on_says_where_the_listing_was_at_first(lake, url):
     assert LAMP not in "".join((lake.root / path).read_text("latin-1") for path in lake.files())
 
 
-def test_a_run_that_still_has_it_is_told(lake, url):
+def test_run_that_still_contains_listing_is_rejected(lake, url):
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [LAMP, CHAIR]), IN_BUCKET)
 
     assert read_receipt(url, LAMP) is None
 
 
-def test_what_the_bucket_still_has_is_counted(raw_tables, tmp_path, cleaning):
+def test_remaining_bucket_files_are_counted(raw_tables, tmp_path, cleaning):
     products, images = raw_tables
     (tmp_path / "images").mkdir()
     for name in ("i", "k"):

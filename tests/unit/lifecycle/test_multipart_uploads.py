@@ -47,7 +47,7 @@ def begin(monkeypatch):
 
 
 @pytest.mark.parametrize("root", ["", "lake/"])
-def test_uploads_to_what_runs_write_are_listed(begin, root):
+def test_uploads_of_runs_are_listed(begin, root):
     paths = ["02_intermediate/images.lance/data/1", "07_model_output/v", "releases/a", "work/a/b"]
     begin(*(root + path for path in paths))
 
@@ -58,7 +58,7 @@ def test_uploads_to_what_runs_write_are_listed(begin, root):
 
 
 @pytest.mark.parametrize("root", ["", "lake/"])
-def test_uploads_of_somebody_else_are_not_listed(begin, root):
+def test_uploads_of_others_are_not_listed(begin, root):
     others = [
         "01_raw/images/a.jpg",
         "backup/06_models/a",
@@ -71,7 +71,7 @@ def test_uploads_of_somebody_else_are_not_listed(begin, root):
     assert unfinished(f"s3://b/{root}".rstrip("/"), DAY) == []
 
 
-def test_uploads_that_may_go_on_are_not_listed(begin):
+def test_recent_uploads_are_not_listed(begin):
     begin("06_models/a", at=datetime.now(UTC) - timedelta(hours=1))
 
     assert unfinished("s3://b", DAY) == []

@@ -20,7 +20,7 @@ def prune(lake, *arguments):
     return CliRunner().invoke(cli, ["prune", "--lake", str(lake.root), *arguments])
 
 
-def test_it_says_what_would_go_and_removes_nothing(lake):
+def test_prune_by_default_only_lists(lake):
     before = lake.files()
 
     ended = prune(lake, "--keep", "1")
@@ -32,7 +32,7 @@ def test_it_says_what_would_go_and_removes_nothing(lake):
     assert lake.files() == before
 
 
-def test_it_removes_when_told_to(lake):
+def test_prune_with_apply_removes(lake):
     ended = prune(lake, "--keep", "1", "--apply")
 
     assert ended.exit_code == 0
@@ -40,7 +40,7 @@ def test_it_removes_when_told_to(lake):
     assert prune(lake, "--keep", "1").output.splitlines()[-1].startswith("0 things")
 
 
-def test_a_mistake_is_one_line(lake):
+def test_prune_error_is_one_line(lake):
     ended = prune(lake, "--keep", "0")
 
     assert ended.exit_code == 1

@@ -65,7 +65,7 @@ def assert_whole(url):
         assert keys(f"{url}/{TABLE}", run)
 
 
-def test_all_stays_where_no_more_runs_are_than_are_kept(three_days):
+def test_runs_within_limit_are_kept(three_days):
     """But for commits on the way to what a run left."""
     before = three_days.files()
 
@@ -77,7 +77,7 @@ def test_all_stays_where_no_more_runs_are_than_are_kept(three_days):
     assert_whole(str(three_days.root))
 
 
-def test_what_only_older_runs_need_goes(three_days):
+def test_data_of_older_runs_is_removed(three_days):
     prune.prune(planned(three_days))
 
     left = three_days.files()
@@ -87,7 +87,7 @@ def test_what_only_older_runs_need_goes(three_days):
     assert_whole(str(three_days.root))
 
 
-def test_nothing_is_left_to_go_the_second_time(three_days):
+def test_second_prune_removes_nothing(three_days):
     prune.prune(planned(three_days))
 
     assert planned(three_days).items == ()
@@ -100,7 +100,7 @@ def test_planning_removes_nothing(three_days):
     assert three_days.files() == before
 
 
-def test_what_would_go_takes_what_goes(three_days):
+def test_prune_removes_what_was_planned(three_days):
     """But for what Lance writes of its own accord: transactions and hints."""
 
     def size():
@@ -113,7 +113,7 @@ def test_what_would_go_takes_what_goes(three_days):
     assert before - size() == pytest.approx(found.bytes, abs=100)
 
 
-def test_what_a_kept_run_reads_stays_with_what_that_run_read(lake):
+def test_inputs_of_kept_runs_are_kept(lake):
     for day, (made, read) in enumerate(
         [("encoder", {}), ("products", {}), ("index", {"encoder": version(1)}), ("index", {})], 1
     ):
@@ -128,7 +128,7 @@ def test_what_a_kept_run_reads_stays_with_what_that_run_read(lake):
     assert names(planned(lake, keep=2), "run") == [version(3), version(1)]
 
 
-def test_what_a_run_that_begins_now_reads_stays_however_old(lake):
+def test_inputs_of_next_run_are_kept(lake):
     lake.file("06_models/encoder.bin", version(1))
     lake.record(version(1), ["encoder"])
     for day in range(2, 9):
@@ -138,7 +138,7 @@ def test_what_a_run_that_begins_now_reads_stays_however_old(lake):
     assert planned(lake).runs == (version(8), version(1))
 
 
-def test_the_release_in_force_stays_with_its_photos_after_a_rollback(three_days):
+def test_current_release_is_kept_after_rollback(three_days):
     url = str(three_days.root)
     set_current(url, version(1), read_pointer(url))
 
@@ -149,7 +149,7 @@ def test_the_release_in_force_stays_with_its_photos_after_a_rollback(three_days)
     assert_whole(url)
 
 
-def test_a_release_put_in_force_after_planning_stops_the_prune(three_days):
+def test_publish_after_planning_stops_the_prune(three_days):
     url, found = str(three_days.root), planned(three_days)
     set_current(url, version(1), read_pointer(url))
     before = three_days.files()
@@ -160,14 +160,14 @@ def test_a_release_put_in_force_after_planning_stops_the_prune(three_days):
     assert three_days.files() == before
 
 
-def test_a_damaged_pointer_stops_the_prune(three_days):
+def test_damaged_pointer_stops_the_prune(three_days):
     three_days.put(CURRENT, b"{")
 
     with pytest.raises(UserError, match="fb-serve rollback"):
         planned(three_days)
 
 
-def test_keeping_nothing_is_refused(three_days):
+def test_keeping_no_runs_is_rejected(three_days):
     with pytest.raises(UserError, match="--keep 0"):
         planned(three_days, keep=0)
 
@@ -181,7 +181,7 @@ def killed(lake, day):
     lake.put("work/fingerprint9/state_0002.safetensors.77.part")
 
 
-def test_what_a_run_may_be_writing_is_left_alone(three_days):
+def test_outputs_of_running_run_are_kept(three_days):
     killed(three_days, 4)
     before = three_days.files()
 
@@ -193,7 +193,7 @@ def test_what_a_run_may_be_writing_is_left_alone(three_days):
     assert keys(str(three_days.root / TABLE)) == "bcdef"
 
 
-def test_what_a_run_reads_that_goes_on_stays(three_days):
+def test_inputs_of_running_run_are_kept(three_days):
     """It began on the second day, before the third run did, which ended meanwhile."""
     three_days.file("08_reporting/report.json", "2026-01-02T18.00.00.000Z")
 
@@ -204,7 +204,7 @@ def test_what_a_run_reads_that_goes_on_stays(three_days):
     assert not names(found, "photos")
 
 
-def test_what_a_killed_run_left_goes_once_a_later_one_ended(three_days):
+def test_data_of_killed_run_is_removed_after_next_run(three_days):
     killed(three_days, 4)
     three_days.whole_run(5, "bcd")
     left = {
@@ -226,7 +226,7 @@ def test_what_a_killed_run_left_goes_once_a_later_one_ended(three_days):
     ]
 
 
-def test_what_a_killed_run_left_stays_for_the_time_that_is_given(three_days):
+def test_data_of_killed_run_is_kept_for_given_time(three_days):
     killed(three_days, 4)
     three_days.whole_run(5, "bcd")
 
@@ -239,7 +239,7 @@ def test_what_a_killed_run_left_stays_for_the_time_that_is_given(three_days):
     assert {"version", "tag", "work"} <= {item.kind for item in found.items}
 
 
-def test_data_that_no_commit_names_goes(three_days):
+def test_uncommitted_data_is_removed(three_days):
     prune.prune(planned(three_days, keep=3))
     stray = three_days.put(f"{TABLE}/data/stray.lance", b"x" * 5000)
 
@@ -251,19 +251,19 @@ def test_data_that_no_commit_names_goes(three_days):
     assert stray not in three_days.files()
 
 
-def test_data_of_a_commit_that_may_be_going_on_stays(three_days):
+def test_data_of_pending_commit_is_kept(three_days):
     prune.prune(planned(three_days, keep=3))
     three_days.put(f"{TABLE}/data/stray.lance")
 
     assert planned(three_days, keep=3, unrecorded_for=timedelta(hours=1)).items == ()
 
 
-def test_a_training_stays_whose_model_is_kept_and_any_that_is_fresh(three_days):
+def test_checkpoints_of_kept_or_recent_training_are_kept(three_days):
     assert names(planned(three_days, keep=2), "work") == ["work/fingerprint1"]
     assert not names(planned(three_days, keep=2, unrecorded_for=timedelta(hours=1)), "work")
 
 
-def test_what_is_no_run_s_is_left_alone(three_days):
+def test_other_files_are_kept(three_days):
     foreign = {
         three_days.put("01_raw/Assets/Products.csv"),
         three_days.put(f"01_raw/images/{version(1)}/images"),
@@ -280,7 +280,7 @@ def test_what_is_no_run_s_is_left_alone(three_days):
 
 
 @pytest.mark.parametrize("step", range(1, 26, 4))
-def test_a_prune_that_is_killed_leaves_whole_things_and_is_taken_up(three_days, monkeypatch, step):
+def test_killed_prune_resumes(three_days, monkeypatch, step):
     url, done, remove = str(three_days.root), [], prune._remove
 
     def dies(lake, item):
@@ -304,7 +304,7 @@ def test_a_prune_that_is_killed_leaves_whole_things_and_is_taken_up(three_days, 
     assert_whole(url)
 
 
-def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkeypatch):
+def test_prune_in_bucket_equals_prune_on_disk(three_days, seaweed, monkeypatch):
     for name, value in seaweed.environment.items():
         monkeypatch.setenv(name, value)
     killed(three_days, 4)
@@ -333,7 +333,7 @@ def test_a_lake_in_a_bucket_is_pruned_as_one_on_disk(three_days, seaweed, monkey
     assert_whole(url)
 
 
-def test_pointer_is_what_a_reader_follows(three_days):
+def test_prune_does_not_change_pointer(three_days):
     """The pointer is written by no prune."""
     prune.prune(planned(three_days))
 

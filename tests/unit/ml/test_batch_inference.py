@@ -24,7 +24,7 @@ def stored(store_photos, draw_photo):
     return store_photos({f"photo {seed}": draw_photo(seed) for seed in range(5)})
 
 
-def test_rows_are_encoded_in_batches_in_the_order_asked(stored):
+def test_batches_are_in_requested_order(stored):
     encoder, rows = Brightness(), [4, 0, 3, 1, 2]
 
     found = list(encode_rows(encoder, stored, rows, photos_per_batch=2))
@@ -36,12 +36,12 @@ def test_rows_are_encoded_in_batches_in_the_order_asked(stored):
     np.testing.assert_allclose(np.concatenate([each for _, each in found]), expected)
 
 
-def test_no_rows_are_no_batches(stored):
+def test_no_rows_give_no_batches(stored):
     assert list(encode_rows(Brightness(), stored, [], 2)) == []
 
 
 @pytest.mark.parametrize("cores", [1, 3])
-def test_each_core_has_a_batch_of_its_own(stored, monkeypatch, cores):
+def test_each_core_has_its_own_batch(stored, monkeypatch, cores):
     monkeypatch.setattr(batch_inference, "available_cores", lambda: cores)
     together = threading.Barrier(cores, timeout=30)
 
@@ -55,7 +55,7 @@ def test_each_core_has_a_batch_of_its_own(stored, monkeypatch, cores):
     assert [cut for cut, _ in found] == [[3], [0], [2]]
 
 
-def test_batches_are_encoded_while_whoever_takes_them_is_busy(stored, monkeypatch):
+def test_batches_are_prefetched(stored, monkeypatch):
     monkeypatch.setattr(batch_inference, "available_cores", lambda: 1)
     last = threading.Event()
 
@@ -72,9 +72,7 @@ def test_batches_are_encoded_while_whoever_takes_them_is_busy(stored, monkeypatc
     assert last.wait(30)
 
 
-def test_whoever_stops_early_is_kept_waiting_for_no_more_than_the_batch_in_work(
-    stored, monkeypatch
-):
+def test_early_stop_waits_for_running_batch_only(stored, monkeypatch):
     monkeypatch.setattr(batch_inference, "available_cores", lambda: 1)
     stopped = threading.Event()
 
@@ -95,7 +93,7 @@ def test_whoever_stops_early_is_kept_waiting_for_no_more_than_the_batch_in_work(
     assert len(encoder.at_once) <= 2
 
 
-def test_an_error_in_a_batch_is_told_to_whoever_takes_it(stored):
+def test_batch_error_is_raised_to_the_caller(stored):
     class Failing:
         def encode(self, batch):
             raise ValueError("no such shape")

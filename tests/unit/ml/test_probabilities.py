@@ -15,21 +15,21 @@ def logits_of_known_temperature(random, temperature, cases=6000):
     return (logits * temperature).astype(np.float32), drawn.argmax(axis=1)
 
 
-def test_probabilities_are_positive_and_add_up_to_one():
+def test_probabilities_are_positive_and_sum_to_one():
     found = softmax(np.array([[1000.0, 0.0], [0.0, 0.0]]))
 
     assert found.sum(axis=1) == pytest.approx(1)
     assert found[1] == pytest.approx([0.5, 0.5])
 
 
-def test_the_loss_is_of_what_was_said_of_the_true_class():
+def test_log_loss_uses_probability_of_true_class():
     said, classes = np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([0, 1])
 
     assert log_losses(said, classes) == pytest.approx([np.log(2), -np.log(0.9)])
     assert log_loss(said, classes) == pytest.approx((np.log(2) - np.log(0.9)) / 2)
 
 
-def test_a_loss_is_bounded_by_the_least_probability():
+def test_log_loss_is_bounded():
     impossible = np.float32([[1, 0]]), np.array([1])
 
     assert log_loss(*impossible) == pytest.approx(30 * np.log(10))
@@ -38,13 +38,13 @@ def test_a_loss_is_bounded_by_the_least_probability():
 
 @pytest.mark.parametrize("least", [1e-30, 1e-6])
 @pytest.mark.parametrize("temperature", [0.3, 1.0, 2.5])
-def test_the_temperature_by_which_logits_were_sharpened_is_found(random, temperature, least):
+def test_temperature_of_sharpened_logits_is_recovered(random, temperature, least):
     logits, classes = logits_of_known_temperature(random, temperature)
 
     assert fit_temperature(logits, classes, least) == pytest.approx(temperature, rel=0.05)
 
 
-def test_no_other_temperature_has_less_loss(random):
+def test_fitted_temperature_minimizes_loss(random):
     logits, classes = logits_of_known_temperature(random, 2.0, cases=9)
     found = fit_temperature(logits, classes)
 
@@ -62,13 +62,13 @@ def test_no_other_temperature_has_less_loss(random):
         ([[2.0, 0.0, -np.inf]], [2]),  # only of a class that is not known
     ],
 )
-def test_where_no_temperature_is_best_there_is_none(logits, classes):
+def test_unbounded_temperature_is_none(logits, classes):
     found = fit_temperature(np.array(logits, np.float32), np.array(classes, np.int64))
 
     assert found == 1.0
 
 
-def test_a_class_that_is_not_known_does_not_change_the_temperature(random):
+def test_unknown_class_does_not_change_temperature(random):
     logits, classes = logits_of_known_temperature(random, 2.0, cases=600)
     unknown = np.full((600, 1), -np.inf)
     # A tenth of the cases is of the class that is not known.

@@ -30,7 +30,7 @@ class Stranger:
         self.said = "hello"
 
 
-def test_what_is_read_back_is_what_was_written():
+def test_model_round_trips():
     found = load_skops(
         dump_skops(
             {"file": "a name", "__id__": 3, "weight": np.eye(2), "twice": [1.5, 1.5, ("x",)]}
@@ -41,7 +41,7 @@ def test_what_is_read_back_is_what_was_written():
     assert found == {"file": "a name", "__id__": 3, "twice": [1.5, 1.5, ("x",)]}
 
 
-def test_an_array_that_stands_twice_is_one_still():
+def test_shared_array_stays_shared():
     weight = np.eye(3)
 
     found = load_skops(dump_skops([weight, weight, np.eye(3)]))
@@ -50,7 +50,7 @@ def test_an_array_that_stands_twice_is_one_still():
     assert found[2] is not found[0]
 
 
-def test_another_process_gives_the_same_bytes():
+def test_dump_is_deterministic_across_processes():
     elsewhere = subprocess.run(
         [sys.executable, "-c", f"{FIT}\nprint(hashlib.sha256(fitted()).hexdigest())"],
         env=os.environ | {"PYTHONHASHSEED": "1"},
@@ -64,7 +64,7 @@ def test_another_process_gives_the_same_bytes():
     assert hashlib.sha256(here["fitted"]()).hexdigest() == elsewhere
 
 
-def test_a_type_that_skops_does_not_trust_is_refused():
+def test_untrusted_type_is_rejected():
     from skops.io.exceptions import UntrustedTypesFoundException
 
     with pytest.raises(UntrustedTypesFoundException, match="Stranger"):

@@ -15,7 +15,7 @@ def painted(colour) -> bytes:
 
 
 @pytest.mark.parametrize("side", [8, 32, 64])
-def test_a_photo_is_reduced_to_its_means(draw_photo, side):
+def test_thumbnail_is_mean_of_pixels(draw_photo, side):
     jpeg = canonical.canonicalize(draw_photo(3, (256, 256)))
     square = 256 // side
     means = (
@@ -28,7 +28,7 @@ def test_a_photo_is_reduced_to_its_means(draw_photo, side):
     assert np.abs(found - means).mean() < 3
 
 
-def test_photos_come_in_the_order_of_their_ids(store_photos):
+def test_thumbnails_are_in_order_of_ids(store_photos):
     images = store_photos({"b": painted((255, 255, 255)), "a": painted((0, 0, 0))})
 
     found = load_thumbnails(images, 8)
@@ -37,7 +37,7 @@ def test_photos_come_in_the_order_of_their_ids(store_photos):
     assert found.pixels.mean(axis=1) == pytest.approx([-0.5, 0.5], abs=0.02)
 
 
-def test_only_photos_that_are_wanted_are_read(store_photos):
+def test_only_wanted_photos_are_read(store_photos):
     images = store_photos({each: painted((255, 255, 255)) for each in "cab"})
 
     found = load_thumbnails(images, 8, frozenset("ca"))

@@ -2,7 +2,7 @@ import subprocess
 import sys
 
 
-def test_torchvision_and_timm_build_models_whatever_torch_they_were_built_for():
+def test_torchvision_and_timm_build_models():
     script = (
         "import torch\n"
         "from fb_marketplace.ml.torchvision_compat import import_timm, import_torchvision\n"

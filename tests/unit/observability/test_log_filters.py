@@ -16,7 +16,7 @@ def secrets(monkeypatch):
     logging.setLogRecordFactory(made)
 
 
-def test_secrets_of_the_environment_are_blotted_out():
+def test_secrets_in_environment_are_redacted():
     told = redact("with planted-secret, planted-key-one or planted-key-two, shop")
 
     assert told == "with ***, *** or ***, shop"
@@ -30,18 +30,18 @@ def test_secrets_of_the_environment_are_blotted_out():
         "GET https://bucket/key?X-Amz-Security-Token=of-a-role&X-Amz-Date=now",
     ],
 )
-def test_the_token_of_a_role_is_blotted_out_of_a_request(told):
+def test_session_token_in_request_is_redacted(told):
     assert "of-a-role" not in redact(told)
     assert redact(told).endswith(told[told.index("of-a-role") + len("of-a-role") :])
 
 
-def test_an_empty_variable_blots_out_nothing(monkeypatch):
+def test_empty_variable_redacts_nothing(monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", "")
 
     assert redact("any words") == "any words"
 
 
-def test_what_any_library_logs_is_redacted(caplog):
+def test_logs_of_libraries_are_redacted(caplog):
     install_redaction()
     install_redaction()
     with caplog.at_level(logging.DEBUG, "botocore.auth"):
@@ -52,7 +52,7 @@ def test_what_any_library_logs_is_redacted(caplog):
     assert [record.getMessage() for record in caplog.records] == ["signing with *** and {'a': 1}"]
 
 
-def test_a_record_that_cannot_be_written_down_stops_nobody(monkeypatch):
+def test_unformattable_record_raises_nothing(monkeypatch):
     install_redaction()
     monkeypatch.setattr(logging, "raiseExceptions", False)
 

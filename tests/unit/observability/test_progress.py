@@ -10,7 +10,7 @@ def test_any_total_can_be_counted(total, already):
         progress.advance(total - already)
 
 
-def test_nothing_to_do_on_a_terminal_draws_no_bar(monkeypatch, capsys):
+def test_empty_progress_draws_no_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
 
     with Progress("things", 0) as progress:
@@ -19,7 +19,7 @@ def test_nothing_to_do_on_a_terminal_draws_no_bar(monkeypatch, capsys):
     assert capsys.readouterr().err == ""
 
 
-def test_a_terminal_is_shown_a_bar(monkeypatch, capsys):
+def test_terminal_shows_a_bar(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
 
     with Progress("things", 4, 1) as progress:
@@ -28,7 +28,7 @@ def test_a_terminal_is_shown_a_bar(monkeypatch, capsys):
     assert "4/4" in capsys.readouterr().err
 
 
-def test_a_terminal_is_shown_what_is_noted_beside(monkeypatch, capsys):
+def test_terminal_shows_notes(monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
 
     with Progress("things", 4) as progress:
@@ -37,7 +37,7 @@ def test_a_terminal_is_shown_what_is_noted_beside(monkeypatch, capsys):
     assert "loss 0.125" in capsys.readouterr().err
 
 
-def test_an_error_in_between_is_not_hidden():
+def test_error_inside_is_raised():
     def work():
         with Progress("things", 3) as progress:
             progress.advance(1)
@@ -47,7 +47,7 @@ def test_an_error_in_between_is_not_hidden():
         work()
 
 
-def test_what_was_begun_is_told_once_with_what_was_done_before():
+def test_start_is_logged_once_with_earlier_progress():
     collect_counts()
     with Progress("things", 5, 2) as progress:
         progress.advance(1)

@@ -129,7 +129,7 @@ def reported(tmp_path):
     return reported
 
 
-def test_what_a_node_read_and_made_is_told_with_how_much(reported):
+def test_report_has_inputs_and_outputs_of_nodes(reported):
     told = reported(COUNT + Pipeline([node(len, "table", "length")]))
 
     assert told.report["ended"] == "well"
@@ -148,13 +148,13 @@ def test_node_in_stage_is_reported_without_it(reported):
     assert "count" in reported(stage).nodes
 
 
-def test_the_report_is_in_the_catalog(reported):
+def test_report_is_saved_in_the_catalog(reported):
     told = reported(COUNT)
 
     assert told.catalog.load("run_report") == told.report
 
 
-def test_rows_that_an_earlier_run_left_are_told_to_be_reused(reported):
+def test_rows_of_earlier_run_are_reported_as_reused(reported):
     first = reported(LETTER, "v1", "a b")
     second = reported(LETTER, "v2", "b c")
     third = reported(LETTER, "v3", "c b")
@@ -167,13 +167,13 @@ def test_rows_that_an_earlier_run_left_are_told_to_be_reused(reported):
     assert states == ["made", "made", "reused"]
 
 
-def test_long_work_says_itself_how_much_was_done_before(reported):
+def test_long_work_reports_its_own_reuse(reported):
     told = reported(COUNT + Pipeline([node(reads_photos, "words", "read")]))
 
     assert told.nodes["reads_photos"]["work"] == [{"what": "photos read", "made": 2, "reused": 3}]
 
 
-def test_what_a_generator_does_while_it_is_saved_counts_to_its_time(reported):
+def test_time_of_node_includes_saved_generator(reported):
     told = reported(COUNT + Pipeline([node(slow, "words", "file")]))
 
     assert told.nodes["slow"]["seconds"] >= 0.3
@@ -181,7 +181,7 @@ def test_what_a_generator_does_while_it_is_saved_counts_to_its_time(reported):
     assert told.nodes["count"]["seconds"] < 10
 
 
-def test_memory_is_told_of_the_node_that_held_it(reported):
+def test_peak_memory_is_attributed_to_its_node(reported):
     nodes = [node(held_much, "words", "much"), node(after_it, "much", "after")]
 
     told = reported(COUNT + Pipeline(nodes))
@@ -191,7 +191,7 @@ def test_memory_is_told_of_the_node_that_held_it(reported):
     assert told.report["peak_memory_mb"] >= peak["held_much"]
 
 
-def test_a_run_that_fails_leaves_a_report_of_what_was_done_and_what_was_not(reported, monkeypatch):
+def test_failed_run_reports_finished_and_skipped_nodes(reported, monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
     nodes = [node(breaks, "table", "broken"), node(never, "broken", "end")]
 
@@ -205,5 +205,5 @@ def test_a_run_that_fails_leaves_a_report_of_what_was_done_and_what_was_not(repo
     ]
 
 
-def test_a_run_that_makes_nothing_in_the_lake_leaves_no_report(reported):
+def test_run_without_outputs_has_no_report(reported):
     assert reported(Pipeline([node(len, "words", "length")])) is None

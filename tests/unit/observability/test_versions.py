@@ -26,18 +26,18 @@ def repository(tmp_path, monkeypatch):
     return git
 
 
-def test_installed_in_another_project_s_checkout_the_version_tells_the_code(repository):
+def test_package_in_foreign_checkout_uses_version(repository):
     assert versions.code_revision() == version("fb-marketplace")
 
 
-def test_in_its_own_checkout_the_commit_tells_the_code(repository):
+def test_package_in_own_checkout_uses_commit(repository):
     repository("add", "--force", ".")
     repository("commit", "--quiet", "--message=ours")
 
     assert versions.code_revision() == repository("rev-parse", "--short=12", "HEAD")
 
 
-def test_a_change_on_top_of_a_commit_is_told(repository, tmp_path):
+def test_uncommitted_change_is_marked(repository, tmp_path):
     repository("add", "--force", ".")
     repository("commit", "--quiet", "--message=ours")
     (tmp_path / ".venv/site-packages/fb_marketplace/provenance.py").write_text("# changed")
@@ -45,7 +45,7 @@ def test_a_change_on_top_of_a_commit_is_told(repository, tmp_path):
     assert versions.code_revision() == repository("rev-parse", "--short=12", "HEAD") + "+"
 
 
-def test_outside_git_the_version_tells_the_code(tmp_path, monkeypatch):
+def test_package_outside_git_uses_version(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "__file__", str(tmp_path / "provenance.py"))
 
     assert versions.code_revision() == version("fb-marketplace")

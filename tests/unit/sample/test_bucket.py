@@ -21,7 +21,7 @@ def tables(seed: int, products: int) -> list[bytes]:
     return [next(files)[1], next(files)[1]]
 
 
-def test_the_same_seed_gives_the_same_bytes(lake: DrawnLake) -> None:
+def test_bytes_are_deterministic_for_a_seed(lake: DrawnLake) -> None:
     first = hashlib.sha256()
     for key, content in lake.files.items():
         first.update(key.encode() + b"\0" + content)
@@ -29,7 +29,7 @@ def test_the_same_seed_gives_the_same_bytes(lake: DrawnLake) -> None:
     assert digest(SEED) == first.hexdigest()
 
 
-def test_bytes_do_not_depend_on_the_order_of_hashes(lake: DrawnLake) -> None:
+def test_bytes_do_not_depend_on_hash_order(lake: DrawnLake) -> None:
     script = (
         "import hashlib, itertools\n"
         "from fb_marketplace.sample.bucket import draw_lake\n"
@@ -50,33 +50,33 @@ def test_bytes_do_not_depend_on_the_order_of_hashes(lake: DrawnLake) -> None:
     assert there.stdout.strip() == here
 
 
-def test_another_seed_gives_other_tables() -> None:
+def test_other_seed_gives_other_tables() -> None:
     assert tables(SEED, MIN_PRODUCTS) != tables(SEED + 1, MIN_PRODUCTS)
 
 
-def test_tables_come_first_and_the_truth_last(lake: DrawnLake) -> None:
+def test_tables_are_first_and_ground_truth_last(lake: DrawnLake) -> None:
     assert lake.order[:2] == ("Assets/Products.csv", "Assets/Images.csv")
     assert lake.order[-1] == "ground_truth.json"
     assert all(key.startswith("images/") for key in lake.order[2:-1])
 
 
-def test_no_key_is_given_twice(lake: DrawnLake) -> None:
+def test_keys_are_unique(lake: DrawnLake) -> None:
     keys = [key for key, _ in zip(lake.order, lake.files, strict=True)]
 
     assert len(keys) == lake.truth["counts"]["files"] + 3
 
 
-def test_a_lake_too_small_for_every_fault_is_refused() -> None:
+def test_bucket_too_small_for_faults_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"\b59\b.*\b60\b"):
         generate_bucket(MIN_PRODUCTS - 1, SEED)
 
 
-def test_a_negative_seed_is_refused() -> None:
+def test_negative_seed_is_rejected() -> None:
     with pytest.raises(ValueError, match=r"-1|seed"):
         generate_bucket(MIN_PRODUCTS, -1)
 
 
-def test_importing_the_lake_loads_nothing_heavy() -> None:
+def test_import_loads_nothing_heavy() -> None:
     script = (
         "import sys; import fb_marketplace.sample.bucket\n"
         "print(sorted({'numpy', 'PIL', 'torch', 'kedro'} & set(sys.modules)))"

@@ -34,14 +34,14 @@ def amounts(products: pd.DataFrame) -> pd.Series:
     return products.price.str.extract(r"^£([\d,]+\.\d\d)$")[0].str.replace(",", "").astype(float)
 
 
-def test_tables_have_the_rows_that_the_truth_counts(
+def test_row_counts_match_ground_truth(
     lake: DrawnLake, products: pd.DataFrame, images: pd.DataFrame
 ) -> None:
     assert len(products) == lake.truth["counts"]["products_rows"]
     assert len(images) == lake.truth["counts"]["images_rows"]
 
 
-def test_tables_have_the_buckets_columns(products: pd.DataFrame, images: pd.DataFrame) -> None:
+def test_columns_match_the_real_bucket(products: pd.DataFrame, images: pd.DataFrame) -> None:
     assert list(products.columns[1:]) == [
         *("id", "product_name", "category", "product_description", "price", "location"),
     ]
@@ -50,7 +50,7 @@ def test_tables_have_the_buckets_columns(products: pd.DataFrame, images: pd.Data
     ]
 
 
-def test_read_the_ordinary_way_the_products_break(lake: DrawnLake, products: pd.DataFrame) -> None:
+def test_naive_csv_reading_fails(lake: DrawnLake, products: pd.DataFrame) -> None:
     text = lake.files["Assets/Products.csv"].decode()
 
     broken = pd.read_csv(io.StringIO(text, newline=""), on_bad_lines="skip", dtype=str)
@@ -58,7 +58,7 @@ def test_read_the_ordinary_way_the_products_break(lake: DrawnLake, products: pd.
     assert len(broken) > len(products)
 
 
-def test_a_field_is_quoted_for_commas_quotes_and_line_feeds_only() -> None:
+def test_only_special_fields_are_quoted() -> None:
     rows = [("a\rb", "c,d", 'e"f', "g\nh")]
 
     table = csv_table(("w", "x", "y", "z"), rows, Random(1))
@@ -66,21 +66,19 @@ def test_a_field_is_quoted_for_commas_quotes_and_line_feeds_only() -> None:
     assert table == b',w,x,y,z\n0,a\rb,"c,d","e""f","g\nh"\n'
 
 
-def test_carriage_returns_stand_where_the_truth_says(
-    lake: DrawnLake, products: pd.DataFrame
-) -> None:
+def test_carriage_returns_match_ground_truth(lake: DrawnLake, products: pd.DataFrame) -> None:
     holding = products[products.product_description.str.contains("\r")]
 
     assert set(holding.id) == set(lake.truth["kinds"]["carriage_return"])
 
 
-def test_every_root_category_is_for_sale(products: pd.DataFrame) -> None:
+def test_every_root_category_occurs(products: pd.DataFrame) -> None:
     roots = set(products.category.str.split(" / ").str[0]) - {"", "N/A"}
 
     assert len(roots) == 13
 
 
-def test_titles_end_with_the_place_and_the_site(products: pd.DataFrame) -> None:
+def test_titles_end_with_place_and_site(products: pd.DataFrame) -> None:
     named = products[products.product_name.str.len() > 3]
     named = named[named.location.str.len() > 3]
 
@@ -98,7 +96,7 @@ def test_titles_end_with_the_place_and_the_site(products: pd.DataFrame) -> None:
         ("price_absurd", is_absurd),
     ],
 )
-def test_only_the_planted_prices_are_odd(
+def test_only_planted_prices_are_odd(
     lake: DrawnLake, products: pd.DataFrame, flag: str, holds: object
 ) -> None:
     assert callable(holds)
@@ -107,9 +105,7 @@ def test_only_the_planted_prices_are_odd(
     assert set(odd.id) == set(lake.truth["flags"][flag])
 
 
-def test_rows_without_a_required_field_or_price_are_the_listed_ones(
-    lake: DrawnLake, products: pd.DataFrame
-) -> None:
+def test_incomplete_rows_match_ground_truth(lake: DrawnLake, products: pd.DataFrame) -> None:
     lacking = products.isin(["", "N/A"]).any(axis=1)
     senseless = amounts(products).isna() & ~lacking
     found = [(row, "missing_field") for row in products.index[lacking]]
@@ -121,7 +117,7 @@ def test_rows_without_a_required_field_or_price_are_the_listed_ones(
     assert all(products.id[entry["row"]] == entry["id"] for entry in listed)
 
 
-def test_repeated_rows_differ_in_their_running_number_only_and_stand_apart(
+def test_repeated_rows_differ_in_row_number_only(
     lake: DrawnLake, products: pd.DataFrame, images: pd.DataFrame
 ) -> None:
     for table, flag in ((products, "repeated_row"), (images, "repeated_image_row")):
@@ -135,7 +131,7 @@ def test_repeated_rows_differ_in_their_running_number_only_and_stand_apart(
             assert rows.index[1] - rows.index[0] > 1
 
 
-def test_copies_say_what_an_older_listing_says(
+def test_copies_repeat_an_older_listing(
     lake: DrawnLake, products: pd.DataFrame, images: pd.DataFrame
 ) -> None:
     once = products.drop_duplicates("id")
@@ -152,14 +148,14 @@ def test_copies_say_what_an_older_listing_says(
         assert first_seen[same.iloc[0].id] < first_seen[copy]
 
 
-def test_no_description_is_shared_but_by_copies(lake: DrawnLake, products: pd.DataFrame) -> None:
+def test_only_copies_share_a_description(lake: DrawnLake, products: pd.DataFrame) -> None:
     once = products[products.product_description.str.len() > 3].drop_duplicates("id")
     shared = once[once.duplicated("product_description")]
 
     assert set(shared.id) == set(lake.truth["flags"]["copy"])
 
 
-def test_links_and_dates_are_written_as_in_the_bucket(images: pd.DataFrame) -> None:
+def test_links_and_dates_match_the_real_format(images: pd.DataFrame) -> None:
     links = "https://bucket.example/images/" + images.id + ".jpg"
 
     assert (images.bucket_link == links).all()

@@ -41,7 +41,7 @@ def bad_files(lake: DrawnLake) -> dict[str, str]:
     return {entry["key"]: entry["reason"] for entry in lake.truth["quarantine"]["files"]}
 
 
-def test_every_kind_of_dirt_is_planted_in_the_smallest_lake(lake: DrawnLake) -> None:
+def test_smallest_bucket_has_every_kind_of_fault(lake: DrawnLake) -> None:
     quarantine = lake.truth["quarantine"]
 
     assert {entry["reason"] for entry in quarantine["files"]} == FILE_REASONS
@@ -57,7 +57,7 @@ def test_every_kind_of_dirt_is_planted_in_the_smallest_lake(lake: DrawnLake) -> 
     assert lake.truth["duplicates"]["exact"]
 
 
-def test_a_listed_bad_file_is_bad_in_the_way_listed(lake: DrawnLake) -> None:
+def test_listed_bad_file_has_its_fault(lake: DrawnLake) -> None:
     for name, reason in bad_files(lake).items():
         content = lake.files[name]
         if reason == "empty":
@@ -72,7 +72,7 @@ def test_a_listed_bad_file_is_bad_in_the_way_listed(lake: DrawnLake) -> None:
             assert opened(content).format in {"GIF", "BMP"}
 
 
-def test_a_file_of_too_many_pixels_is_small_and_sound(
+def test_file_with_too_many_pixels_is_small_and_valid(
     lake: DrawnLake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
@@ -85,7 +85,7 @@ def test_a_file_of_too_many_pixels_is_small_and_sound(
         assert len(lake.files[name]) < 1_000_000
 
 
-def test_every_other_file_is_a_sound_jpeg_or_png(lake: DrawnLake) -> None:
+def test_other_files_are_valid_jpeg_or_png(lake: DrawnLake) -> None:
     unusable = {
         name
         for name, reason in bad_files(lake).items()
@@ -101,7 +101,7 @@ def test_every_other_file_is_a_sound_jpeg_or_png(lake: DrawnLake) -> None:
     assert formats == {"JPEG", "PNG"}
 
 
-def test_image_rows_are_turned_away_for_what_the_tables_show(lake: DrawnLake) -> None:
+def test_rejected_image_rows_match_the_tables(lake: DrawnLake) -> None:
     images, products = table(lake, "Images"), table(lake, "Products")
     unkept = {entry["id"] for entry in lake.truth["quarantine"]["products"]}
     bad = {
@@ -128,7 +128,7 @@ def test_image_rows_are_turned_away_for_what_the_tables_show(lake: DrawnLake) ->
     assert all(images.id[entry["row"]] == entry["id"] for entry in listed)
 
 
-def test_files_without_a_kept_row_are_listed(lake: DrawnLake) -> None:
+def test_files_without_kept_row_are_listed(lake: DrawnLake) -> None:
     images = table(lake, "Images")
     away = {
         entry["id"]
@@ -147,7 +147,7 @@ def test_files_without_a_kept_row_are_listed(lake: DrawnLake) -> None:
     assert not {"no_row", "row_quarantined"} & set(reasons.values())
 
 
-def test_products_without_a_kept_photo_are_listed(lake: DrawnLake) -> None:
+def test_products_without_kept_photo_are_listed(lake: DrawnLake) -> None:
     images, products = table(lake, "Images"), table(lake, "Products")
     rows = [entry["row"] for entry in lake.truth["quarantine"]["images"]]
     lost = [entry["row"] for entry in lake.truth["quarantine"]["products"]]
@@ -158,7 +158,7 @@ def test_products_without_a_kept_photo_are_listed(lake: DrawnLake) -> None:
     assert bare == set(lake.truth["flags"]["no_photo"])
 
 
-def test_exact_copies_are_just_those_listed(lake: DrawnLake) -> None:
+def test_exact_copies_match_the_list(lake: DrawnLake) -> None:
     by_digest = defaultdict(set)
     for name, content in lake.files.items():
         if name.startswith("images/") and content:
@@ -182,7 +182,7 @@ def likeness(first: bytes, second: bytes) -> float:
     return max(straight, mirrored)
 
 
-def test_near_copies_look_like_their_source_and_differ_in_bytes(lake: DrawnLake) -> None:
+def test_near_duplicates_look_alike_and_differ_in_bytes(lake: DrawnLake) -> None:
     for pair in lake.truth["duplicates"]["near"]:
         first, second = (lake.files[key(image)] for image in pair["ids"])
 
@@ -190,7 +190,7 @@ def test_near_copies_look_like_their_source_and_differ_in_bytes(lake: DrawnLake)
         assert likeness(first, second) > 0.7, pair["how"]
 
 
-def test_two_photos_of_a_product_are_different_views(lake: DrawnLake) -> None:
+def test_photos_of_a_product_are_different_views(lake: DrawnLake) -> None:
     images = table(lake, "Images").drop_duplicates("id")
     planted = {image for group in lake.truth["duplicates"]["exact"] for image in group}
     planted |= {image for pair in lake.truth["duplicates"]["near"] for image in pair["ids"]}
@@ -206,7 +206,7 @@ def test_two_photos_of_a_product_are_different_views(lake: DrawnLake) -> None:
     assert compared > 15
 
 
-def test_unusual_encodings_are_what_they_are_listed_as(lake: DrawnLake) -> None:
+def test_unusual_encodings_match_the_list(lake: DrawnLake) -> None:
     def pictures(kind: str) -> list[Image.Image]:
         return [opened(lake.files[key(image)]) for image in lake.truth["kinds"][kind]]
 
@@ -220,7 +220,7 @@ def test_unusual_encodings_are_what_they_are_listed_as(lake: DrawnLake) -> None:
     assert {picture.size for picture in pictures("twelve_megapixel")} == {(4000, 3000)}
 
 
-def test_about_a_third_of_photos_come_letterboxed(lake: DrawnLake) -> None:
+def test_one_third_of_photos_is_letterboxed(lake: DrawnLake) -> None:
     bad = bad_files(lake)
     sizes = [
         opened(content).size
@@ -231,7 +231,7 @@ def test_about_a_third_of_photos_come_letterboxed(lake: DrawnLake) -> None:
     assert 0.15 < sizes.count((256, 256)) / len(sizes) < 0.5
 
 
-def test_emoji_stand_where_the_truth_says(lake: DrawnLake) -> None:
+def test_emoji_match_ground_truth(lake: DrawnLake) -> None:
     products = table(lake, "Products")
     text = products.product_name + products.product_description
     holding = text.map(lambda value: any(emoji in value for emoji in EMOJI))

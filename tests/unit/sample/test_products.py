@@ -14,29 +14,29 @@ from fb_marketplace.sample.rendering.scenes import render_photo
 from fb_marketplace.sample.taxonomy import LEAVES, ROOTS
 
 
-def test_a_listing_is_the_same_however_many_there_are() -> None:
+def test_listing_does_not_depend_on_bucket_size() -> None:
     few, many = generate_listings(5, 10), generate_listings(5, 40)
 
     assert few == many[:10]
 
 
-def test_categories_have_thirteen_roots_and_two_to_five_levels() -> None:
+def test_categories_have_13_roots_and_2_to_5_levels() -> None:
     depths = {len(leaf.path.split(" / ")) for leaf in LEAVES}
 
     assert len(ROOTS) == 13
     assert depths == {2, 3, 4, 5}
 
 
-def test_every_category_sells_something_that_can_be_drawn() -> None:
+def test_every_category_has_drawable_objects() -> None:
     assert {leaf.archetype for leaf in LEAVES} == set(OBJECT_TYPES)
 
 
-def test_sellers_live_in_sixty_places_or_more() -> None:
+def test_sellers_live_in_at_least_60_places() -> None:
     assert len(set(PLACES)) >= 60
 
 
 @pytest.mark.parametrize("pounds", [1, 123, 1234, 12_345, 1_234_567, 111, 999, 99_999, 111.5])
-def test_jokes_are_known(pounds: float) -> None:
+def test_joke_prices_are_recognized(pounds: float) -> None:
     assert is_joke(pounds)
     assert not is_absurd(pounds)
 
@@ -47,17 +47,17 @@ def test_ordinary_prices_are_no_jokes(pounds: float) -> None:
     assert not is_absurd(pounds)
 
 
-def test_no_asked_price_is_a_joke() -> None:
+def test_asking_prices_are_no_jokes() -> None:
     asked = [round_price(amount) for amount in np.geomspace(0.1, 1e6, 3000)]
 
     assert not any(is_joke(amount) or is_absurd(amount) for amount in asked)
 
 
-def test_prices_are_written_with_thousands_and_pence() -> None:
+def test_prices_have_thousands_separator_and_pence() -> None:
     assert format_price(1234) == "£1,234.00"
 
 
-def test_worn_things_cost_less() -> None:
+def test_worn_items_cost_less() -> None:
     products = [generate_product(1, number) for number in range(1500)]
     new = [one.amount / one.leaf.price for one in products if one.look.wear == 0]
     old = [one.amount / one.leaf.price for one in products if one.look.wear > 0.5]
@@ -67,7 +67,7 @@ def test_worn_things_cost_less() -> None:
 
 @pytest.mark.parametrize("kind", OBJECT_TYPES)
 @pytest.mark.parametrize("size", [0, 2])
-def test_every_archetype_can_be_photographed_at_every_size(kind: str, size: int) -> None:
+def test_every_object_can_be_drawn_at_every_size(kind: str, size: int) -> None:
     look = replace(generate_product(1, 0).look, size=size, logo=LOGOS[size])
 
     first, second = (
@@ -80,7 +80,7 @@ def test_every_archetype_can_be_photographed_at_every_size(kind: str, size: int)
     assert first.tobytes() != second.tobytes()
 
 
-def test_siblings_differ_in_detail() -> None:
+def test_variants_differ_in_detail() -> None:
     product = generate_product(1, 0)
     sibling = replace(product.look, details=tuple(1 - value for value in product.look.details))
 

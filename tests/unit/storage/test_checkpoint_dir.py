@@ -15,7 +15,7 @@ def folder(request, tmp_path):
     )
 
 
-def test_what_was_written_is_read_back(folder):
+def test_file_round_trips(folder):
     folder.write("state", b"first")
     folder.write("weights", b"\x00\xff")
 
@@ -24,7 +24,7 @@ def test_what_was_written_is_read_back(folder):
     assert folder.names() == ["state", "weights"]
 
 
-def test_a_file_that_is_there_is_replaced(folder):
+def test_existing_file_is_replaced(folder):
     folder.write("state", b"a first one that is longer")
     folder.write("state", b"second")
 
@@ -32,11 +32,11 @@ def test_a_file_that_is_there_is_replaced(folder):
     assert folder.names() == ["state"]
 
 
-def test_a_folder_that_is_not_there_has_no_files(folder):
+def test_missing_folder_is_empty(folder):
     assert folder.names() == []
 
 
-def test_a_file_can_be_removed(folder):
+def test_file_can_be_removed(folder):
     folder.write("state", b"")
     folder.write("weights", b"")
     folder.remove("state")
@@ -45,7 +45,7 @@ def test_a_file_can_be_removed(folder):
 
 
 @pytest.mark.parametrize("ending", ["", "/"])
-def test_folders_within_are_apart(folder, ending):
+def test_subfolders_are_separate(folder, ending):
     above = CheckpointDir(folder.url + ending)
     above.under("one").write("state", b"one")
     above.under("other").write("state", b"other")
@@ -55,7 +55,7 @@ def test_folders_within_are_apart(folder, ending):
 
 
 @pytest.mark.parametrize("before", [None, b"whole"])
-def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, monkeypatch, before):
+def test_failed_write_leaves_old_file(tmp_path, monkeypatch, before):
     folder = CheckpointDir(str(tmp_path))
     if before is not None:
         folder.write("state", before)
@@ -75,7 +75,7 @@ def test_a_write_that_breaks_off_leaves_what_was_there(tmp_path, monkeypatch, be
     assert before is None or folder.read("state") == before
 
 
-def test_what_broke_off_is_no_hindrance_to_the_next_write(tmp_path):
+def test_failed_write_does_not_block_next(tmp_path):
     (tmp_path / "state.part").write_bytes(b"half of")
     folder = CheckpointDir(str(tmp_path))
 

@@ -32,7 +32,7 @@ def read(rows):
         '1,"""oak""",5\n',
     ],
 )
-def test_a_row_that_is_written_as_it_should_be_is_whole(whole):
+def test_well_formed_row_is_whole(whole):
     text = HEADER + "0,pine,4\n" + whole + "2,elm,6\n"
 
     assert part(text, LINES) == (text, {}, 3)
@@ -51,7 +51,7 @@ def test_a_row_that_is_written_as_it_should_be_is_whole(whole):
         '""",\n',
     ],
 )
-def test_a_torn_line_costs_no_other_row(torn):
+def test_torn_line_affects_no_other_row(torn):
     whole = ['0,"pine, old",4\n', '2,"elm",6\n', '3,"ash\nor ""so""",7\n', "4,yew,8\n"]
 
     rows = part(HEADER + whole[0] + torn + "".join(whole[1:]), LINES)
@@ -62,7 +62,7 @@ def test_a_torn_line_costs_no_other_row(torn):
     assert list(places(rows)) == [0, 2, 3, 4]
 
 
-def test_of_a_torn_line_its_beginning_is_told():
+def test_torn_line_is_reported_with_its_start():
     told = part(HEADER + "1,an oak table," + "x" * 500 + ",,\n", LINES).torn[0]
 
     assert "an oak table" in told
@@ -70,7 +70,7 @@ def test_of_a_torn_line_its_beginning_is_told():
     assert len(told) < 120
 
 
-def test_blank_lines_are_no_rows():
+def test_blank_lines_are_skipped():
     rows = part(HEADER + "\n1,oak,5\n   \n2,elm,6\n\n", LINES)
 
     assert (rows.torn, rows.number) == ({}, 2)
@@ -78,17 +78,17 @@ def test_blank_lines_are_no_rows():
 
 
 @pytest.mark.parametrize("cut", ["1,o", '1,"oak, o', "1"])
-def test_a_table_that_was_not_uploaded_to_its_end_is_told(cut):
+def test_truncated_table_is_rejected(cut):
     with pytest.raises(UserError, match=r"(?i)upload it again"):
         part(HEADER + "0,pine,4\n" + cut, LINES)
 
 
-def test_the_last_line_needs_no_end():
+def test_last_line_needs_no_newline():
     assert part(HEADER + "0,pine,4\n1,oak,5", LINES).number == 2
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-def test_lines_end_as_any_system_ends_them(end):
+def test_any_newline_convention_is_read(end):
     text = end.join(("id,name", "1,oak", '2,"elm"', "torn", ""))
 
     rows = part(text, Dialect())
@@ -97,14 +97,14 @@ def test_lines_end_as_any_system_ends_them(end):
     assert rows.number == 3
 
 
-def test_another_dialect_is_read():
+def test_other_dialect_is_read():
     rows = part("id;name\n1;'oak;''s'\n2;a,b;c\n", Dialect(";", "'", "\n"))
 
     assert rows.text == "id;name\n1;'oak;''s'\n"
     assert rows.torn.keys() == {1}
 
 
-def test_a_quote_that_nobody_closes_is_not_followed_for_ever():
+def test_unclosed_quote_is_bounded():
     rest = "2,elm,6\n" * (2 * csv_reader.MAX_CHARACTERS // 8)
 
     rows = part(HEADER + '1,"oak,5\n' * 20 + rest, LINES)
@@ -117,7 +117,7 @@ CELLS = st.text(st.sampled_from('ab",\n\r \u00a3\u2028'), max_size=6)
 
 
 @given(st.lists(st.lists(CELLS, min_size=3, max_size=3), max_size=5))
-def test_what_a_writer_of_csv_writes_is_whole(cells):
+def test_output_of_csv_writer_is_whole(cells):
     buffer = io.StringIO(newline="")
     csv.writer(buffer, lineterminator="\n", quoting=csv.QUOTE_ALL).writerows(
         [["a", "b", "c"], *cells]
@@ -144,13 +144,13 @@ def read_by_lines(rows):
     return list(csv.reader(lines, strict=True))[1:]
 
 
-def test_bytes_that_are_no_text_are_replaced():
+def test_undecodable_bytes_are_replaced():
     data = HEADER.encode() + b"1,caf\xe9 \0table,5\n" + b"2,elm,6\n" * 20
 
     assert decode(data, "utf-8").splitlines()[1] == "1,caf\ufffd \ufffdtable,5"
 
 
-def test_a_table_in_another_encoding_is_told():
+def test_table_in_other_encoding_is_reported():
     written = HEADER + "1,caf\u00e9,5\n" + "2,th\u00e9,6\n" * 3
 
     with pytest.raises(UserError, match=r"utf-8.*\b4\b.*\b19\b.*encoding"):
@@ -158,11 +158,11 @@ def test_a_table_in_another_encoding_is_told():
     assert decode(written.encode("latin-1"), "latin-1") == written
 
 
-def test_a_table_that_says_that_it_was_damaged_before_is_read():
+def test_table_with_replacement_characters_is_read():
     written = HEADER + "1,caf\ufffd,5\n" * 5
 
     assert decode(written.encode(), "utf-8") == written
 
 
-def test_a_mark_before_the_header_is_not_a_part_of_it():
+def test_byte_order_mark_is_skipped():
     assert decode(HEADER.encode("utf-8-sig"), "utf-8") == HEADER

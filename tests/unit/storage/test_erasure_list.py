@@ -11,12 +11,12 @@ from fb_marketplace.storage.erasure_list import (
 from fb_marketplace_serving.storage.lake import ConcurrentWriteError, Lake
 
 
-def test_nobody_is_forgotten_where_there_is_no_file(tmp_path):
+def test_missing_file_is_an_empty_list(tmp_path):
     assert read_erasure_list(f"{tmp_path}/{FILE}") == EMPTY_ERASURE_LIST
     assert not EMPTY_ERASURE_LIST.has_product("p")
 
 
-def test_who_was_entered_is_told_with_their_photos(tmp_path):
+def test_erased_listings_have_their_photos(tmp_path):
     add_to_erasure_list(str(tmp_path), "p", ["i", "j"])
     add_to_erasure_list(str(tmp_path), "q", [])
 
@@ -26,7 +26,7 @@ def test_who_was_entered_is_told_with_their_photos(tmp_path):
     assert [told.has_image(name) for name in "ijkp"] == [True, True, False, False]
 
 
-def test_the_file_names_nobody_and_two_lakes_do_not_agree(tmp_path):
+def test_file_has_no_names_and_a_salt_per_lake(tmp_path):
     for name in ("one", "other"):
         add_to_erasure_list(str(tmp_path / name), "product-123", ["image-123"])
 
@@ -36,7 +36,7 @@ def test_the_file_names_nobody_and_two_lakes_do_not_agree(tmp_path):
     assert not set(json.loads(texts[0])["products"]) & set(json.loads(texts[1])["products"])
 
 
-def test_an_entry_is_not_lost_to_another_at_the_same_moment(tmp_path, monkeypatch):
+def test_concurrent_additions_are_both_kept(tmp_path, monkeypatch):
     add_to_erasure_list(str(tmp_path), "p", [])
     replace_if = Lake.replace_if
 

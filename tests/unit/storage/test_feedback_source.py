@@ -21,14 +21,14 @@ def folder(request, tmp_path):
     return FeedbackSource(url), write
 
 
-def test_where_there_is_no_folder_there_are_no_lines(folder):
+def test_missing_folder_has_no_lines(folder):
     feedback, _ = folder
 
     assert not feedback.exists()
     assert list(feedback.lines("searches")) == []
 
 
-def test_the_lines_of_a_kind_are_read_day_by_day(folder):
+def test_lines_of_a_kind_are_read_by_day(folder):
     feedback, write = folder
     write("searches-2026-03-02.jsonl", b"three\nfour")
     write("searches-2026-03-01.jsonl", b"one\ntwo\n")

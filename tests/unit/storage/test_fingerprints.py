@@ -35,11 +35,11 @@ def table():
     )
 
 
-def test_sha256_is_that_of_the_bytes():
+def test_sha256_is_of_the_bytes():
     assert sha256(b"abc") == hashlib.sha256(b"abc").hexdigest()
 
 
-def test_a_key_changes_with_each_part_and_where_it_is_cut():
+def test_combined_key_depends_on_each_part_and_boundary():
     keys = {
         make_key("a", "b"),
         make_key("b", "a"),
@@ -52,13 +52,13 @@ def test_a_key_changes_with_each_part_and_where_it_is_cut():
     assert make_key("a", 1) == make_key("a", 1)
 
 
-def test_rows_and_columns_may_come_in_any_order(table):
+def test_digest_ignores_order_of_rows_and_columns(table):
     shuffled = table.sample(frac=1, random_state=3)[list(reversed(table.columns))]
 
     assert content_digest(shuffled, "id") == content_digest(table, "id")
 
 
-def test_what_is_missing_is_missing_however_it_is_written(table):
+def test_digest_ignores_kind_of_missing_value(table):
     other = table.assign(price=table["price"].astype("object").where(table["price"].notna(), None))
     texts = pd.DataFrame({"id": ["a"], "town": pd.Series([None], dtype="str")})
     objects = pd.DataFrame({"id": ["a"], "town": pd.Series([None], dtype="object")})
@@ -67,7 +67,7 @@ def test_what_is_missing_is_missing_however_it_is_written(table):
     assert content_digest(texts, "id") == content_digest(objects, "id")
 
 
-def test_a_list_is_the_same_as_an_array(table):
+def test_digest_of_list_equals_digest_of_array(table):
     arrays = table.assign(vector=[np.array(each, dtype=np.int64) for each in table["vector"]])
 
     assert content_digest(arrays, "id") == content_digest(table, "id")
@@ -84,31 +84,31 @@ def test_a_list_is_the_same_as_an_array(table):
         ("vector", [2, 1]),
     ],
 )
-def test_one_other_cell_gives_another_digest(table, column, value):
+def test_digest_depends_on_each_cell(table, column, value):
     changed = table.assign(**{column: [value, *table[column].iloc[1:]]})
 
     assert content_digest(changed, "id") != content_digest(table, "id")
 
 
-def test_a_missing_text_is_not_an_empty_one():
+def test_digest_distinguishes_missing_and_empty_text():
     missing, empty = (pd.DataFrame({"id": ["a"], "town": [town]}) for town in (None, ""))
 
     assert content_digest(missing, "id") != content_digest(empty, "id")
 
 
-def test_the_names_of_the_columns_are_content(table):
+def test_digest_depends_on_column_names(table):
     assert content_digest(table.rename(columns={"count": "sum"}), "id") != content_digest(
         table, "id"
     )
 
 
-def test_rows_are_sorted_by_several_columns():
+def test_digest_sorts_by_several_columns():
     table = pd.DataFrame({"a": ["x", "x", "y"], "b": ["2", "1", "0"], "c": [1, 2, 3]})
 
     assert content_digest(table, ["a", "b"]) == content_digest(table.iloc[::-1], ["a", "b"])
 
 
-def test_a_stage_changes_with_its_name_revision_parameters_and_libraries():
+def test_stage_digest_depends_on_each_input():
     digests = {
         stage_digest("read", 1, Told(), ["numpy"]),
         stage_digest("write", 1, Told(), ["numpy"]),
@@ -122,7 +122,7 @@ def test_a_stage_changes_with_its_name_revision_parameters_and_libraries():
     assert stage_digest("read", 1, Told(), ["numpy"]) in digests
 
 
-def test_a_stage_changes_with_the_version_of_a_library(monkeypatch):
+def test_stage_digest_depends_on_library_version(monkeypatch):
     before = stage_digest("read", 1, libraries=["numpy"])
     monkeypatch.setattr("fb_marketplace.storage.fingerprints.version", lambda library: "0.0")
 
@@ -157,7 +157,7 @@ def digest_of(tmp_path):
     return digest
 
 
-def test_rows_of_a_table_may_be_written_in_any_order_and_commits(digest_of, monkeypatch):
+def test_table_digest_ignores_order_and_commits(digest_of, monkeypatch):
     expected = digest_of("one", VECTORS)
     monkeypatch.setattr(fingerprints, "DIGEST_BATCH_SIZE", 2)
 
@@ -172,9 +172,9 @@ def test_rows_of_a_table_may_be_written_in_any_order_and_commits(digest_of, monk
         {"f": [1.0, 0.5]},
     ],
 )
-def test_one_other_number_or_row_gives_another_digest(digest_of, change):
+def test_table_digest_depends_on_each_number_and_row(digest_of, change):
     assert digest_of("one", VECTORS) != digest_of("other", VECTORS | change)
 
 
-def test_a_table_without_rows_has_a_digest(digest_of):
+def test_empty_table_has_a_digest(digest_of):
     assert digest_of("one", {}) == digest_of("other", {})

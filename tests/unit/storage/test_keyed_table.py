@@ -37,7 +37,7 @@ def names(url, version=None):
     return keyed_table.open_table(url, version).read(["name"]).column("name").to_pylist()
 
 
-def test_rows_of_all_commits_are_read_back(url):
+def test_rows_of_all_commits_are_read(url):
     keyed_table.insert(url, rows("b", "a"))
     keyed_table.insert(url, rows("c"))
 
@@ -46,14 +46,14 @@ def test_rows_of_all_commits_are_read_back(url):
     assert keyed_table.open_table(url).read(["key"]).column_names == ["key"]
 
 
-def test_a_row_whose_key_is_held_is_left_as_it_was(url):
+def test_existing_key_is_not_overwritten(url):
     keyed_table.insert(url, rows("a"))
     keyed_table.insert(url, rows("a", "b").set_column(1, "name", [["other", "b!"]]))
 
     assert sorted(names(url)) == ["a!", "b!"]
 
 
-def test_rows_inserted_twice_are_there_once(url):
+def test_insert_is_idempotent(url):
     keyed_table.insert(url, rows("a", "b"))
     keyed_table.insert(url, rows("a", "b"))
 
@@ -72,7 +72,7 @@ def at_once(*works):
         return list(pool.map(do, works))
 
 
-def test_a_table_that_several_make_at_once_is_one(tmp_path):
+def test_concurrent_creation_makes_one_table(tmp_path):
     url = str(tmp_path / "new.lance")
 
     def make_and_insert(key):
@@ -84,13 +84,13 @@ def test_a_table_that_several_make_at_once_is_one(tmp_path):
     assert sorted(names(url)) == ["a!", "b!", "c!", "d!", "e!", "f!"]
 
 
-def test_rows_that_several_insert_at_once_are_there_once(url):
+def test_concurrent_inserts_add_rows_once(url):
     at_once(*(partial(keyed_table.insert, url, rows(*"abcd")) for _ in range(6)))
 
     assert sorted(names(url)) == ["a!", "b!", "c!", "d!"]
 
 
-def test_rows_that_several_retain_at_once_are_retained(url):
+def test_concurrent_retains_keep_all_rows(url):
     keyed_table.insert(url, rows(*"abcdef"))
 
     at_once(*(partial(keyed_table.retain, url, frozenset("ab")) for _ in range(4)))
@@ -98,21 +98,21 @@ def test_rows_that_several_retain_at_once_are_retained(url):
     assert sorted(names(url)) == ["a!", "b!"]
 
 
-def test_held_keys_are_those_of_all_rows_and_none_where_there_is_no_table(url, tmp_path):
+def test_existing_keys_of_missing_table_are_none(url, tmp_path):
     keyed_table.insert(url, rows("a", "b"))
 
     assert keyed_table.existing_keys(url) == {"a", "b"}
     assert keyed_table.existing_keys(str(tmp_path / "nowhere.lance")) == frozenset()
 
 
-def test_rows_that_are_no_longer_wanted_are_deleted(url):
+def test_unwanted_rows_are_deleted(url):
     keyed_table.insert(url, rows("a", "b", "c"))
     keyed_table.retain(url, frozenset({"b", "z"}))
 
     assert names(url) == ["b!"]
 
 
-def test_many_rows_at_once_can_be_unwanted(url, monkeypatch):
+def test_many_rows_can_be_deleted_at_once(url, monkeypatch):
     monkeypatch.setattr(keyed_table, "DELETE_BATCH_SIZE", 2)
     keyed_table.insert(url, rows("a", "b", "c", "d", "e"))
     keyed_table.retain(url, frozenset({"c"}))
@@ -120,7 +120,7 @@ def test_many_rows_at_once_can_be_unwanted(url, monkeypatch):
     assert names(url) == ["c!"]
 
 
-def test_ensuring_a_table_that_is_there_changes_nothing(url):
+def test_ensure_of_existing_table_changes_nothing(url):
     keyed_table.insert(url, rows("a"))
     keyed_table.ensure_table(url, SCHEMA)
 
@@ -130,7 +130,7 @@ def test_ensuring_a_table_that_is_there_changes_nothing(url):
 @pytest.mark.parametrize(
     "name", sorted(name for name in vars(lance) if name[0] != "_" and name.isupper())
 )
-def test_no_table_of_ours_is_taken_for_one_with_other_columns(tmp_path, name):
+def test_tables_of_each_schema_are_distinguished(tmp_path, name):
     url, schema = str(tmp_path / "some.lance"), getattr(lance, name)
     keyed_table.ensure_table(url, schema)
     made = keyed_table.open_table(url).version
@@ -139,7 +139,7 @@ def test_no_table_of_ours_is_taken_for_one_with_other_columns(tmp_path, name):
     assert keyed_table.open_table(url).version == made
 
 
-def test_a_table_with_other_columns_begins_anew_and_its_versions_stay(url):
+def test_table_with_other_columns_is_replaced_and_versions_stay(url):
     keyed_table.tag(url, "old", keyed_table.insert(url, rows("a")))
     wider = SCHEMA.append(pa.field("more", pa.int64()))
     keyed_table.ensure_table(url, wider)
@@ -149,7 +149,7 @@ def test_a_table_with_other_columns_begins_anew_and_its_versions_stay(url):
     assert names(url, "old") == ["a!"]
 
 
-def test_an_older_version_is_read_as_it_was(url):
+def test_older_version_is_read_unchanged(url):
     first = keyed_table.insert(url, rows("a"))
     keyed_table.insert(url, rows("b"))
     keyed_table.retain(url, frozenset({"b"}))
@@ -157,7 +157,7 @@ def test_an_older_version_is_read_as_it_was(url):
     assert names(url, first) == ["a!"]
 
 
-def test_a_version_is_found_by_its_tag_whatever_came_later(url):
+def test_tag_finds_its_version(url):
     keyed_table.tag(url, "2026-01-01", keyed_table.insert(url, rows("a")))
     keyed_table.insert(url, rows("b"))
 
@@ -165,17 +165,17 @@ def test_a_version_is_found_by_its_tag_whatever_came_later(url):
 
 
 @pytest.mark.parametrize("version", ["never", 99])
-def test_a_version_that_is_not_there_is_missing(url, version):
+def test_missing_version_is_rejected(url, version):
     with pytest.raises(keyed_table.TableMissingError, match=rf"version {version}\b"):
         keyed_table.open_table(url, version)
 
 
-def test_a_table_that_is_not_there_is_missing(tmp_path):
+def test_missing_table_is_rejected(tmp_path):
     with pytest.raises(keyed_table.TableMissingError, match="nowhere"):
         keyed_table.open_table(str(tmp_path / "nowhere.lance"))
 
 
-def test_rows_are_taken_by_position_in_the_order_asked(url):
+def test_take_returns_rows_in_requested_order(url):
     keyed_table.insert(url, rows("a", "b", "c"))
     table = keyed_table.open_table(url)
     order = table.order("key").tolist()
@@ -185,7 +185,7 @@ def test_rows_are_taken_by_position_in_the_order_asked(url):
     assert taken == ["c!", "a!"]
 
 
-def test_the_order_of_a_column_runs_over_all_commits(url):
+def test_column_order_spans_all_commits(url):
     for keys in ("db", "a", "ec"):
         keyed_table.insert(url, rows(*keys))
     table = keyed_table.open_table(url)
@@ -195,7 +195,7 @@ def test_the_order_of_a_column_runs_over_all_commits(url):
     )
 
 
-def test_vectors_are_a_matrix_of_floats_in_the_order_asked(url):
+def test_vectors_are_float_matrix_in_requested_order(url):
     keyed_table.insert(url, rows("a", "b"))
     table = keyed_table.open_table(url)
     order = table.order("key").tolist()[::-1]
@@ -206,7 +206,7 @@ def test_vectors_are_a_matrix_of_floats_in_the_order_asked(url):
     assert vectors.tolist() == [[98.0, 0.5], [97.0, 0.5]]
 
 
-def test_a_table_goes_to_another_process_as_the_version_it_is(url):
+def test_table_can_be_pickled_with_its_version(url):
     keyed_table.insert(url, rows("a"))
     table = pickle.loads(pickle.dumps(keyed_table.open_table(url)))
     keyed_table.insert(url, rows("b"))

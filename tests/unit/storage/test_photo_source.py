@@ -32,7 +32,7 @@ def named(*keys):
     return [PhotoFile(key, 1, "") for key in keys]
 
 
-def test_lists_all_files_below_sorted_by_key_with_their_sizes(folder):
+def test_files_are_listed_by_key_with_sizes(folder):
     photos, write = folder
     write("b.jpg", b"12")
     write("a.jpg", b"1")
@@ -45,7 +45,7 @@ def test_lists_all_files_below_sorted_by_key_with_their_sizes(folder):
     ]
 
 
-def test_hidden_files_are_no_photos(folder):
+def test_hidden_files_are_skipped(folder):
     photos, write = folder
     write(".DS_Store", b"x")
     write("a.jpg", b"x")
@@ -53,21 +53,21 @@ def test_hidden_files_are_no_photos(folder):
     assert [file.key for file in photos.files()] == ["a.jpg"]
 
 
-def test_a_folder_that_is_not_there_has_no_files(folder):
+def test_missing_folder_has_no_files(folder):
     photos, _ = folder
 
     assert not photos.exists()
     assert photos.files() == []
 
 
-def test_a_folder_that_is_there_exists(folder):
+def test_existing_folder_exists(folder):
     photos, write = folder
     write("a.jpg", b"")
 
     assert photos.exists()
 
 
-def test_fetches_files_in_the_order_asked_and_tells_what_is_gone(folder):
+def test_fetch_keeps_order_and_reports_missing(folder):
     photos, write = folder
     write("a.jpg", b"A")
     write("b.jpg", b"B")
@@ -77,7 +77,7 @@ def test_fetches_files_in_the_order_asked_and_tells_what_is_gone(folder):
     assert photos.fetch([second, gone, first]) == [b"B", FetchFailure.GONE, b"A"]
 
 
-def test_a_file_that_was_replaced_by_one_as_long_is_not_taken_for_what_was_listed(tmp_path):
+def test_replaced_file_of_same_size_is_detected(tmp_path):
     for name in ("a.jpg", "b.jpg"):
         (tmp_path / name).write_bytes(b"before")
         os.utime(tmp_path / name, (1, 1))
@@ -89,7 +89,7 @@ def test_a_file_that_was_replaced_by_one_as_long_is_not_taken_for_what_was_liste
     assert photos.fetch(photos.files()) == [b"before", b"after!"]
 
 
-def test_a_file_s_tag_changes_when_the_file_does(tmp_path):
+def test_tag_changes_with_the_file(tmp_path):
     file = tmp_path / "a.jpg"
     file.write_bytes(b"1")
     os.utime(file, (1, 1))
@@ -101,11 +101,11 @@ def test_a_file_s_tag_changes_when_the_file_does(tmp_path):
     assert before.etag != after.etag
 
 
-def test_batches_hold_as_many_files_as_asked():
+def test_batches_are_limited_by_file_count():
     assert [len(batch) for batch in batch_by_bytes(files(1, 1, 1, 1, 1), 2)] == [2, 2, 1]
 
 
-def test_batches_hold_as_many_bytes_as_fit_and_a_large_file_goes_alone(monkeypatch):
+def test_batches_are_limited_by_bytes(monkeypatch):
     monkeypatch.setattr(photo_source, "BYTES_PER_BATCH", 10)
 
     found = [
@@ -115,7 +115,7 @@ def test_batches_hold_as_many_bytes_as_fit_and_a_large_file_goes_alone(monkeypat
     assert found == [[4, 6], [1], [25], [3, 3]]
 
 
-def test_no_files_make_no_batch():
+def test_no_files_give_no_batches():
     assert list(batch_by_bytes([], 3)) == []
 
 
@@ -132,7 +132,7 @@ def bucket(monkeypatch, tmp_path):
     )
 
 
-def test_names_that_look_like_patterns_are_fetched_as_they_are_from_a_bucket(bucket):
+def test_names_with_wildcards_are_fetched_from_bucket(bucket):
     photos, write, _ = bucket
     keys = ["b*.jpg", "a[1].jpg", "a1.jpg", "c?.jpg", "{d}.jpg"]
     for key in (*keys, "bb.jpg", "cc.jpg"):
@@ -141,7 +141,7 @@ def test_names_that_look_like_patterns_are_fetched_as_they_are_from_a_bucket(buc
     assert photos.fetch(named(*keys)) == [key.encode() for key in keys]
 
 
-def test_what_is_gone_from_a_bucket_is_told_even_where_its_name_is_a_pattern(bucket):
+def test_missing_name_with_wildcards_is_reported(bucket):
     photos, write, _ = bucket
     write("a1.jpg")
     write("bb.jpg")
@@ -153,7 +153,7 @@ def test_what_is_gone_from_a_bucket_is_told_even_where_its_name_is_a_pattern(buc
     ]
 
 
-def test_a_bucket_that_fails_on_one_file_raises(bucket, monkeypatch):
+def test_bucket_error_on_one_file_is_raised(bucket, monkeypatch):
     photos, write, memory = bucket
     write("a.jpg")
     write("b.jpg")
@@ -170,5 +170,5 @@ def test_a_bucket_that_fails_on_one_file_raises(bucket, monkeypatch):
         photos.fetch(named("a.jpg", "b.jpg"))
 
 
-def test_nothing_is_fetched_of_a_bucket_when_nothing_is_asked(bucket):
+def test_empty_fetch_sends_no_request(bucket):
     assert bucket[0].fetch([]) == []

@@ -27,32 +27,32 @@ def records(request, tmp_path):
     )
 
 
-def test_a_record_is_read_as_it_was_written(records):
+def test_record_round_trips(records):
     written = record("v1", products="v1")
     records.write(written)
 
     assert list(records.newest_first()) == [written]
 
 
-def test_records_come_newest_first(records):
+def test_records_are_sorted_newest_first(records):
     for version in ("2026-02-01T00.00.00.000Z", "2026-01-01T00.00.00.000Z"):
         records.write(record(version))
 
     assert [each.version[:7] for each in records.newest_first()] == ["2026-02", "2026-01"]
 
 
-def test_latest_is_of_the_last_run_that_made_it(records):
+def test_latest_is_of_last_run_that_made_it(records):
     records.write(record("v1", products="v1", encoder="v1"))
     records.write(record("v2", products="v2"))
 
     assert records.latest(["products", "encoder", "release"]) == {"products": "v2", "encoder": "v1"}
 
 
-def test_a_lake_without_runs_has_nothing_latest(records):
+def test_lake_without_runs_has_no_latest(records):
     assert records.latest(["products"]) == {}
 
 
-def test_a_record_that_was_not_written_whole_does_not_count(tmp_path):
+def test_partial_record_is_ignored(tmp_path):
     records = RunRecords(str(tmp_path))
     records.write(record("v1", products="v1"))
     (tmp_path / ".v2.part").write_text('{"version": "v2", "ma')
@@ -60,7 +60,7 @@ def test_a_record_that_was_not_written_whole_does_not_count(tmp_path):
     assert records.latest(["products"]) == {"products": "v1"}
 
 
-def test_only_the_record_itself_is_left_on_disk(tmp_path):
+def test_only_the_record_is_left_on_disk(tmp_path):
     RunRecords(str(tmp_path / "runs")).write(record("v1"))
 
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["v1.json"]

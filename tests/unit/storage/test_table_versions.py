@@ -37,7 +37,7 @@ def has_deleted(url, version=None):
     return any(each.deletion_file() for each in table.get_fragments())
 
 
-def test_a_name_goes_with_its_rows_to_a_version_without_deleted_ones(url):
+def test_tag_moves_to_compacted_version(url):
     assert compact(url)
 
     assert (keys(url), keys(url, version(2))) == ("bc", "bc")
@@ -46,7 +46,7 @@ def test_a_name_goes_with_its_rows_to_a_version_without_deleted_ones(url):
     assert not compact(url)
 
 
-def test_files_that_are_written_anew_stay_small(url, monkeypatch):
+def test_rewritten_files_stay_small(url, monkeypatch):
     monkeypatch.setattr(table_versions, "MAX_BYTES", 1024 * 1024)
     large = [f"{number:09}".rjust(999) for number in range(9999)]
     keyed_table.insert(url, pa.table({"key": large}, schema=LETTERS))
@@ -58,7 +58,7 @@ def test_files_that_are_written_anew_stay_small(url, monkeypatch):
     assert len(lance.dataset(url).get_fragments()) > 1
 
 
-def test_a_kill_before_the_name_was_moved_is_made_good_by_the_next(url, monkeypatch):
+def test_killed_tag_move_is_repaired_by_next(url, monkeypatch):
     def dies(*_):
         raise KeyboardInterrupt
 
@@ -74,7 +74,7 @@ def test_a_kill_before_the_name_was_moved_is_made_good_by_the_next(url, monkeypa
     assert keyed_table.open_table(url).version == keyed_table.open_table(url, version(2)).version
 
 
-def test_rows_that_a_killed_run_added_stay_the_newest(lake, url):
+def test_rows_of_killed_run_stay_in_latest(lake, url):
     lake.commit("bcd")
 
     compact(url)
@@ -85,7 +85,7 @@ def test_rows_that_a_killed_run_added_stay_the_newest(lake, url):
     assert not has_deleted(url, version(2))
 
 
-def test_rows_that_a_killed_run_added_to_a_table_written_anew_stay_the_newest(lake, url):
+def test_rows_of_killed_run_stay_in_rewritten_latest(lake, url):
     lance.dataset(url).optimize.compact_files(materialize_deletions_threshold=0.0)
     lake.commit("bcd")
 

@@ -38,7 +38,7 @@ def probabilities(answers):
     return said[["product_id", "split"]].assign(probabilities=rows).iloc[::-1]
 
 
-def test_each_model_is_measured_beside_the_trivial_one(answers, probabilities, told):
+def test_each_model_has_trivial_baseline(answers, probabilities, told):
     choices = {"labels": LABELS, "settings": {"strength": 1.0}}
 
     found = evaluate_categories(answers, probabilities, choices, told)
@@ -48,7 +48,7 @@ def test_each_model_is_measured_beside_the_trivial_one(answers, probabilities, t
     assert (found["chosen"], found["trivial"]) == ("text", "commonest")
 
 
-def test_the_text_model_is_asked_how_sure_it_was(answers, probabilities, told):
+def test_text_model_has_calibration_metrics(answers, probabilities, told):
     choices = {"labels": LABELS, "settings": {}}
 
     found = evaluate_categories(answers, probabilities, choices, told)["models"]["text"]["test"]
@@ -59,7 +59,7 @@ def test_the_text_model_is_asked_how_sure_it_was(answers, probabilities, told):
     )
 
 
-def test_another_confusion_gives_another_picture(answers):
+def test_confusion_figure_depends_on_the_matrix(answers):
     choices = {"labels": LABELS}
 
     drawn = plot_text_confusion(answers, choices)

@@ -31,7 +31,7 @@ def answers(tables, learned, told):
     return predict_categories(*tables, learned.probabilities, pixels, told)
 
 
-def test_a_model_read_back_answers_the_same(tables, learned):
+def test_saved_model_predicts_the_same(tables, learned):
     products, splits = tables
     measured = set(splits.loc[splits["split"] != "train", "product_id"])
     saved = learned.probabilities[learned.probabilities["product_id"].isin(measured)]
@@ -42,7 +42,7 @@ def test_a_model_read_back_answers_the_same(tables, learned):
     assert (found == np.vstack(saved["probabilities"].to_list())).all()
 
 
-def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(tables, learned, told):
+def test_training_does_not_depend_on_row_order(tables, learned, told):
     products, splits = tables
 
     again = train_category_model(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
@@ -51,7 +51,7 @@ def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(table
     pd.testing.assert_frame_equal(again.probabilities, learned.probabilities)
 
 
-def test_every_listing_has_probabilities_in_the_order_of_the_sorted_labels(tables, learned):
+def test_probabilities_are_in_order_of_sorted_labels(tables, learned):
     products, _ = tables
 
     found = CategoryTextProbabilities.validate(learned.probabilities)
@@ -63,14 +63,14 @@ def test_every_listing_has_probabilities_in_the_order_of_the_sorted_labels(table
     assert ([learned.choices["labels"][place] for place in places] == truth).mean() > 0.9
 
 
-def test_all_models_answer_the_trivial_one_first(answers):
+def test_predictions_start_with_trivial_model(answers):
     found = CategoryPredictions.validate(answers)
 
     assert list(dict.fromkeys(found["model"])) == ["commonest", "pixels", "words", "text"]
     assert set(found["split"]) == {"validation", "test"}
 
 
-def test_the_commonest_category_is_that_of_training(tables, answers):
+def test_most_frequent_category_is_of_training(tables, answers):
     listed = join_splits(*tables)
     counts = listed.loc[listed["split"] == "train", "category"].value_counts()
 
@@ -79,7 +79,7 @@ def test_the_commonest_category_is_that_of_training(tables, answers):
     assert set(said) == {counts.idxmax()}
 
 
-def test_parts_come_in_the_order_of_models_and_validation_first(answers):
+def test_predictions_are_sorted_by_model_and_split(answers):
     found = [(model, split) for model, split, _ in evaluation_splits(answers)]
 
     assert found[:3] == [

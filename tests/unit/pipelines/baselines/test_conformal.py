@@ -4,7 +4,7 @@ import pytest
 from fb_marketplace.pipelines.baselines.conformal import conformal_half_width
 
 
-def test_the_interval_holds_new_cases_about_as_often_as_it_says():
+def test_interval_has_nominal_coverage():
     random = np.random.default_rng(0)
     held = []
     for _ in range(300):
@@ -14,12 +14,12 @@ def test_the_interval_holds_new_cases_about_as_often_as_it_says():
     assert np.mean(held) == pytest.approx(0.8, abs=0.01)
 
 
-def test_one_more_case_than_there_are_is_reckoned_with():
+def test_quantile_has_finite_sample_correction():
     errors = np.arange(1.0, 10.0)
 
     assert conformal_half_width(errors, np.zeros(9), 0.8) == 8
     assert conformal_half_width(errors, np.zeros(9), 0.9) == 9
 
 
-def test_too_few_cases_give_the_widest_error_seen():
+def test_too_few_cases_give_the_largest_error():
     assert conformal_half_width(np.array([1.0, -3.0]), np.zeros(2), 0.95) == 3

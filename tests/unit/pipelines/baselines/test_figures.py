@@ -28,13 +28,13 @@ def table():
     )
 
 
-def test_every_estimate_is_a_row_and_the_chosen_are_marked(table):
+def test_each_estimate_is_a_row_with_chosen_marked(table):
     assert len(table) == 8
     assert set(table.loc[table["chosen"], "model"]) == {"ridge", "text"}
     assert set(table.columns) >= {"task", "model", "split", "metric", *ESTIMATE}
 
 
-def test_the_same_table_gives_the_same_picture_and_another_does_not(table):
+def test_figure_is_deterministic(table):
     drawn = plot_comparison(table)
 
     assert drawn.startswith(b"\x89PNG")
@@ -42,13 +42,13 @@ def test_the_same_table_gives_the_same_picture_and_another_does_not(table):
     assert drawn != plot_comparison(table.assign(value=0.42))
 
 
-def test_a_table_written_and_read_gives_the_same_picture(table, tmp_path):
+def test_figure_of_saved_table_is_the_same(table, tmp_path):
     table.to_csv(tmp_path / "table.csv", index=False)
 
     assert plot_comparison(pd.read_csv(tmp_path / "table.csv")) == plot_comparison(table)
 
 
-def test_prices_are_drawn_with_their_interval():
+def test_price_figure_has_intervals():
     prices = np.geomspace(1, 1000, 20)
     answers = pd.DataFrame({"model": "ridge", "split": "test", "price": prices})
     answers = answers.assign(answered=prices[::-1], low=prices / 3, high=prices * 3)

@@ -29,7 +29,7 @@ def shown(draw_listings, store_photos):
     return products, splits, store_photos(found)
 
 
-def test_colours_tell_categories_that_they_stand_for(shown, told):
+def test_colors_predict_their_categories(shown, told):
     products, splits, images = shown
 
     found = predict_from_pixels(products, splits, images, told)
@@ -38,7 +38,7 @@ def test_colours_tell_categories_that_they_stand_for(shown, told):
     assert set(found["model"]) == {"pixels"}
 
 
-def test_only_listings_with_photos_of_validation_and_test_are_answered(shown, told):
+def test_only_listings_with_evaluation_photos_are_predicted(shown, told):
     products, splits, images = shown
     measured = splits[(splits["split"] != "train") & splits["image_id"].notna()]
 
@@ -47,7 +47,7 @@ def test_only_listings_with_photos_of_validation_and_test_are_answered(shown, to
     assert found["product_id"].to_list() == measured["product_id"].to_list()
 
 
-def test_photos_of_one_listing_answer_together(shown, told, store_photos):
+def test_photos_of_a_listing_are_averaged(shown, told, store_photos):
     """Of three photos, two show what the listing is not."""
     products, splits, _ = shown
     asked = splits.index[splits["split"] == "test"][0]
@@ -68,7 +68,7 @@ def test_photos_of_one_listing_answer_together(shown, told, store_photos):
     assert answers.loc[products.loc[asked, "product_id"], "answered"] == other
 
 
-def test_without_photos_to_learn_from_the_lack_is_told(shown, told):
+def test_missing_training_photos_are_rejected(shown, told):
     products, splits, images = shown
     splits.loc[splits["split"] == "train", "image_id"] = None
 

@@ -9,7 +9,7 @@ from fb_marketplace.pipelines.baselines.price_features import (
 )
 
 
-def test_a_path_and_all_above_it_come_longest_first():
+def test_path_prefixes_are_longest_first():
     assert path_prefixes("Home > Beds > Bunks", " > ") == [
         "Home > Beds > Bunks",
         "Home > Beds",
@@ -17,7 +17,7 @@ def test_a_path_and_all_above_it_come_longest_first():
     ]
 
 
-def test_a_path_gives_its_levels_and_a_missing_town_is_empty(draw_listings):
+def test_path_is_split_into_levels_and_missing_town_is_empty(draw_listings):
     products = draw_listings(6)[0].assign(category_path="Home / Beds / Bunks / High")
 
     found = price_table(products, " / ")
@@ -31,7 +31,7 @@ def test_a_path_gives_its_levels_and_a_missing_town_is_empty(draw_listings):
     assert found.loc[5, "photos"] == pytest.approx(np.log(2))
 
 
-def test_the_price_is_not_among_the_features(draw_listings):
+def test_price_is_no_feature(draw_listings):
     products, _ = draw_listings(10)
 
     dearer = price_table(products.assign(price=products["price"] * 9), " / ")
@@ -39,7 +39,7 @@ def test_the_price_is_not_among_the_features(draw_listings):
     assert dearer.equals(price_table(products, " / "))
 
 
-def test_a_category_and_a_town_never_seen_can_be_asked(draw_listings, told):
+def test_unseen_category_and_town_are_accepted(draw_listings, told):
     products, _ = draw_listings(40)
     table = price_table(products, " / ")
     strange = price_table(

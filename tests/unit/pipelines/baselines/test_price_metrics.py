@@ -15,24 +15,24 @@ from fb_marketplace.pipelines.baselines.price_metrics import (
 TRUTH = np.array([10.0, 20.0, 40.0])
 
 
-def test_rmse_is_in_units_of_the_currency():
+def test_rmse_is_in_currency_units():
     assert rmse(TRUTH, TRUTH + np.array([3, -3, 3])) == pytest.approx(3)
 
 
-def test_r2_of_the_logarithm_is_one_if_all_is_right_and_zero_for_the_mean():
+def test_log_r2_is_one_if_exact_and_zero_for_the_mean():
     assert log_r2(TRUTH, TRUTH) == 1
     assert log_r2(TRUTH, np.full(3, 20.0)) == pytest.approx(0)
 
 
-def test_r2_of_equal_prices_is_not_defined():
+def test_log_r2_of_equal_prices_is_undefined():
     assert np.isnan(log_r2(np.full(3, 5.0), TRUTH))
 
 
-def test_the_percentage_error_is_of_the_true_price_and_its_median():
+def test_percentage_error_is_relative_to_true_price():
     assert median_percentage_error(TRUTH, np.array([11.0, 30.0, 400.0])) == pytest.approx(0.5)
 
 
-def test_the_model_is_chosen_by_its_squared_error():
+def test_model_is_selected_by_squared_error():
     often_near = np.array([0.0, 0.0, 3.0])
     never_far = np.array([1.0, 1.0, 1.0])
 
@@ -64,7 +64,7 @@ def metrics(told):
     return evaluate_prices(pd.concat([bad, good]), choices, told)
 
 
-def test_rmse_is_of_trimmed_prices_and_the_rest_of_all(metrics):
+def test_only_rmse_is_trimmed(metrics):
     found = metrics["models"]["good"]["test"]
 
     assert found["rmse_trimmed"]["cases"] == 3
@@ -72,18 +72,18 @@ def test_rmse_is_of_trimmed_prices_and_the_rest_of_all(metrics):
     assert found["log_r2"]["cases"] == found["median_percentage_error"]["cases"] == 5
 
 
-def test_coverage_is_measured_on_test_alone_and_of_the_chosen_model(metrics):
+def test_coverage_is_of_chosen_model_on_test_split(metrics):
     assert metrics["models"]["good"]["test"]["interval_coverage"]["value"] == 0.8
     assert "interval_coverage" not in metrics["models"]["good"]["validation"]
     assert "interval_coverage" not in metrics["models"]["median"]["test"]
 
 
-def test_every_model_stands_beside_the_trivial_one(metrics):
+def test_each_model_has_trivial_baseline(metrics):
     assert metrics["chosen"] == "good"
     assert set(metrics["models"]) == {"good", metrics["trivial"]}
     assert list(metrics["models"]["good"]) == ["validation", "test"]
 
 
-def test_prices_cannot_be_trimmed_to_nothing(told):
+def test_trim_of_all_prices_is_rejected(told):
     with pytest.raises(ValidationError, match=r"trim.*0\.9, 0\.1"):
         PriceModelParameters.model_validate(told.price.model_dump() | {"trim": (0.9, 0.1)})

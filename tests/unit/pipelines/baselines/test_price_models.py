@@ -19,7 +19,7 @@ def fitted(listed, told):
     return fit_price_models(listed, told)
 
 
-def test_the_trivial_answer_is_the_median_of_training_prices(listed, fitted):
+def test_trivial_prediction_is_training_median(listed, fitted):
     trained = listed.loc[listed["split"] == "train", "price"]
 
     answers = predict_log_prices(fitted.features, fitted.models, listed)
@@ -27,7 +27,7 @@ def test_the_trivial_answer_is_the_median_of_training_prices(listed, fitted):
     assert answers[TRIVIAL] == pytest.approx(np.log(trained).median())
 
 
-def test_a_path_answers_by_its_own_median_and_a_rare_one_by_that_above_it(listed, fitted):
+def test_rare_path_uses_median_of_its_parent(listed, fitted):
     asked = listed.head(3).assign(
         category_path=["Home / Sofa", "Home / Never seen", "Never / Seen"],
     )
@@ -46,7 +46,7 @@ def test_a_path_answers_by_its_own_median_and_a_rare_one_by_that_above_it(listed
 
 
 @pytest.mark.parametrize("model", ["linear", "ridge_text", "ridge", "trees", "ridge_and_trees"])
-def test_each_model_learns_what_words_and_categories_cost(listed, fitted, model):
+def test_each_model_learns_words_and_categories(listed, fitted, model):
     asked = listed[listed["split"] == "test"]
     truth = np.log(asked["price"].to_numpy())
 
@@ -56,7 +56,7 @@ def test_each_model_learns_what_words_and_categories_cost(listed, fitted, model)
     assert error < 0.9 * trivial
 
 
-def test_the_test_split_changes_no_model(listed, fitted, told):
+def test_test_split_does_not_affect_models(listed, fitted, told):
     other = listed.copy()
     other.loc[other["split"] == "test", "price"] = 5000.0
     again = fit_price_models(other, told)

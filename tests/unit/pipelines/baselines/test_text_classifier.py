@@ -26,7 +26,7 @@ def chosen(listed, told):
     return select_text_classifier(listed, LABELS, told)
 
 
-def test_words_tell_the_category(listed, chosen):
+def test_words_predict_the_category(listed, chosen):
     asked = listed[listed["split"] == "test"]
 
     answered = predict_text(chosen[0], asked).argmax(axis=1)
@@ -34,7 +34,7 @@ def test_words_tell_the_category(listed, chosen):
     assert [LABELS[place] for place in answered] == asked["category"].to_list()
 
 
-def test_probabilities_add_up_to_one_and_none_is_zero_seen_or_not(listed, chosen):
+def test_probabilities_are_positive_and_sum_to_one(listed, chosen):
     found = predict_text(chosen[0], listed)
 
     assert found.dtype == np.float32
@@ -42,12 +42,12 @@ def test_probabilities_add_up_to_one_and_none_is_zero_seen_or_not(listed, chosen
     assert 0 < found[:, LABELS.index("Boats")].max() < 1e-5
 
 
-def test_settings_are_among_those_given(chosen, told):
+def test_settings_are_chosen_from_the_grid(chosen, told):
     assert chosen[1].strength in told.category.text_strengths
     assert chosen[1].naive_bayes_weight in told.category.naive_bayes_weights
 
 
-def test_the_test_split_is_not_looked_at(listed, chosen, told):
+def test_test_split_does_not_affect_training(listed, chosen, told):
     other = listed.copy()
     other.loc[other["split"] == "test", ["category", "title"]] = ["Boats", "sofa"]
 
@@ -58,7 +58,7 @@ def test_the_test_split_is_not_looked_at(listed, chosen, told):
     assert again.temperature == chosen[0].temperature
 
 
-def test_an_answer_out_of_fold_learnt_nothing_from_its_group(listed, chosen, told):
+def test_out_of_fold_prediction_excludes_own_group(listed, chosen, told):
     """A group alone in its word: whoever saw it knows the category, whoever did not cannot."""
     train = listed[listed["split"] == "train"].reset_index(drop=True)
     alone = train["group"] == train["group"].iloc[0]
@@ -73,7 +73,7 @@ def test_an_answer_out_of_fold_learnt_nothing_from_its_group(listed, chosen, tol
 
 
 @pytest.mark.parametrize("classes", [[0, 0, 1, 1], [0, 1, 2, 2]])
-def test_two_classes_are_answered_as_several_are(classes):
+def test_two_classes_work_like_several(classes):
     inputs = csr_array(np.eye(4, dtype=np.float32))
 
     model = fit_logistic_regression(inputs, np.array(classes), 100.0)
@@ -83,6 +83,6 @@ def test_two_classes_are_answered_as_several_are(classes):
     assert model.known[logits.argmax(axis=1)].tolist() == classes
 
 
-def test_one_class_cannot_be_told_from_others():
+def test_single_class_is_rejected():
     with pytest.raises(UserError, match="categories"):
         fit_logistic_regression(np.eye(2), np.array([1, 1]), 1.0)

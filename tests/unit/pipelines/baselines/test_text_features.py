@@ -17,7 +17,7 @@ def table(draw_listings):
     return text_table(draw_listings(30)[0])
 
 
-def test_each_block_of_text_has_unit_length(table, told):
+def test_each_text_block_has_unit_norm(table, told):
     features = text_features(told.text, len(table))
 
     found = fit_text(features, table)
@@ -28,7 +28,7 @@ def test_each_block_of_text_has_unit_length(table, told):
             assert lengths == pytest.approx(1, abs=1e-5), name
 
 
-def test_the_place_is_there_only_with_a_weight(table, told):
+def test_place_feature_requires_a_weight(table, told):
     without, beside = (text_features(told.text, len(table), weight) for weight in (0, 0.5))
 
     extra = fit_text(beside, table)[:, fit_text(without, table).shape[1] :]
@@ -37,7 +37,7 @@ def test_the_place_is_there_only_with_a_weight(table, told):
     assert extra.sum(axis=1).max() == 1  # town and county
 
 
-def test_a_title_weighs_more_than_the_same_words_in_a_description(table, told):
+def test_title_words_weigh_more_than_description(table, told):
     features = text_features(told.text, len(table)).fit(table)
     titled, described = table.head(1), table.head(1)
     titled = titled.assign(title="guitar", description="x", both="guitar x")
@@ -49,21 +49,21 @@ def test_a_title_weighs_more_than_the_same_words_in_a_description(table, told):
     assert (asked @ near.T).sum() > (asked @ far.T).sum()
 
 
-def test_rare_words_count_only_among_few_listings(told):
+def test_rare_words_count_only_in_small_data(told):
     few, many = plain_words(told.text, 50), plain_words(told.text, 5000)
 
     assert few.transformers[0][1].min_df == 1
     assert many.transformers[0][1].min_df == told.text.min_listings_word
 
 
-def test_listings_without_a_word_are_told_in_a_line(table, told):
+def test_listings_without_words_are_rejected(table, told):
     silent = table.assign(title="!", description="…", both="! …")
 
     with pytest.raises(UserError, match="parameters_cleaning"):
         fit_text(text_features(told.text, len(table)), silent)
 
 
-def test_what_was_packed_and_unpacked_gives_the_same_and_the_first_is_left_as_it_was(table, told):
+def test_vectorizer_round_trips_without_side_effects(table, told):
     features = text_features(told.text, len(table), 0.5)
     before = fit_text(features, table)
     packed = pack_text(features)

@@ -19,7 +19,7 @@ def learned(tables, told):
     return train_price_models(*tables, told)
 
 
-def test_a_model_read_back_answers_the_same(tables, learned):
+def test_saved_model_predicts_the_same(tables, learned):
     products, _ = tables
     model = load_price_model(learned.model)
     first = learned.answers["product_id"].unique()
@@ -32,7 +32,7 @@ def test_a_model_read_back_answers_the_same(tables, learned):
         assert (np.exp(found) == saved.to_numpy()).all(), name
 
 
-def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(tables, learned, told):
+def test_training_does_not_depend_on_row_order(tables, learned, told):
     products, splits = tables
 
     again = train_price_models(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
@@ -41,7 +41,7 @@ def test_the_same_listings_give_the_same_bytes_in_whatever_order_they_come(table
     pd.testing.assert_frame_equal(again.answers, learned.answers)
 
 
-def test_every_model_answers_every_listing_whose_price_is_meant(tables, learned):
+def test_each_model_predicts_every_unflagged_price(tables, learned):
     _, splits = tables
     measured = set(splits.loc[splits["split"] != "train", "product_id"]) - {"p006", "p008"}
 
@@ -49,7 +49,7 @@ def test_every_model_answers_every_listing_whose_price_is_meant(tables, learned)
         assert set(answers["product_id"]) == measured
 
 
-def test_the_chosen_model_errs_least_on_validation_and_alone_has_an_interval(learned):
+def test_chosen_model_is_best_and_has_interval(learned):
     held = learned.answers[learned.answers["split"] == "validation"]
     errors = (np.log(held["answered"] / held["price"]) ** 2).groupby(held["model"]).mean()
     with_interval = learned.answers.loc[learned.answers["low"].notna(), "model"]
@@ -58,11 +58,11 @@ def test_the_chosen_model_errs_least_on_validation_and_alone_has_an_interval(lea
     assert set(with_interval) == {errors.idxmin()}
 
 
-def test_flagged_prices_do_not_move_where_prices_are_trimmed(learned):
+def test_flagged_prices_do_not_affect_trimmed_rmse(learned):
     assert learned.choices["trimmed"][1] < 200
 
 
-def test_prices_without_a_test_split_are_told_in_a_line(tables, told):
+def test_missing_test_split_is_rejected(tables, told):
     products, splits = tables
 
     with pytest.raises(UserError, match="'test': 0"):

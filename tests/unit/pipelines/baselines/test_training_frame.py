@@ -9,7 +9,7 @@ from fb_marketplace.pipelines.baselines.training_frame import (
 )
 
 
-def test_a_listing_stands_once_however_many_photos_it_has(draw_listings):
+def test_listing_with_many_photos_is_one_row(draw_listings):
     products, splits = draw_listings(20)
     twice = pd.concat([splits, splits.assign(image_id="another")])
 
@@ -19,7 +19,7 @@ def test_a_listing_stands_once_however_many_photos_it_has(draw_listings):
     assert listed["split"].to_list() == splits["split"].to_list()
 
 
-def test_flagged_prices_are_left_out(draw_listings):
+def test_flagged_prices_are_excluded(draw_listings):
     products, splits = draw_listings(20)
     products.loc[3, "price_flag"] = "joke"
 
@@ -28,7 +28,7 @@ def test_flagged_prices_are_left_out(draw_listings):
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_a_split_without_listings_is_told_in_a_line(draw_listings, split):
+def test_empty_split_is_rejected(draw_listings, split):
     products, splits = draw_listings(20)
 
     with pytest.raises(UserError, match=f"'{split}': 0") as told:
@@ -37,7 +37,7 @@ def test_a_split_without_listings_is_told_in_a_line(draw_listings, split):
     assert "\n" not in str(told.value)
 
 
-def test_no_group_is_in_two_folds_and_each_listing_is_asked_once():
+def test_folds_partition_the_groups():
     groups = pd.Series(list("aabbccddee"))
 
     found = list(group_folds(groups, 3, 0))
@@ -47,10 +47,10 @@ def test_no_group_is_in_two_folds_and_each_listing_is_asked_once():
         assert not set(groups.iloc[learnt]) & set(groups.iloc[asked])
 
 
-def test_there_are_no_more_folds_than_groups():
+def test_folds_are_at_most_the_number_of_groups():
     assert len(list(group_folds(pd.Series(["a", "a", "b"]), 5, 0))) == 2
 
 
-def test_one_group_cannot_be_parted():
+def test_single_group_is_rejected():
     with pytest.raises(UserError, match="groups"):
         list(group_folds(pd.Series(["a", "a"]), 5, 0))

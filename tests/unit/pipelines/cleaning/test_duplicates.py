@@ -18,14 +18,14 @@ def groups_of(store_photos):
     return groups_of
 
 
-def test_photos_of_the_same_bytes_are_exact_copies_named_for_the_oldest(groups_of, draw_photo):
+def test_identical_photos_are_exact_duplicates_of_the_oldest(groups_of, draw_photo):
     same = draw_photo(1)
     found = groups_of({"a": same, "b": draw_photo(2), "c": same}, oldest_first="cba")
 
     assert found.to_numpy().tolist() == [["a", "c", "exact"], ["c", "c", "exact"]]
 
 
-def test_a_photo_encoded_anew_is_a_near_copy(groups_of, draw_photo):
+def test_reencoded_photo_is_near_duplicate(groups_of, draw_photo):
     found = groups_of(
         {
             "a": draw_photo(1, (640, 480)),
@@ -37,9 +37,9 @@ def test_a_photo_encoded_anew_is_a_near_copy(groups_of, draw_photo):
     assert found.to_numpy().tolist() == [["a", "a", "near"], ["b", "a", "near"]]
 
 
-def test_photos_of_nothing_in_common_are_in_no_group(groups_of, draw_photo):
+def test_unrelated_photos_are_in_no_group(groups_of, draw_photo):
     assert groups_of({"a": draw_photo(1), "b": draw_photo(2)}).empty
 
 
-def test_the_groups_fit_the_schema_even_when_there_are_none(groups_of, draw_photo):
+def test_groups_match_schema_even_if_empty(groups_of, draw_photo):
     DuplicateGroups.validate(groups_of({"a": draw_photo(1)}))

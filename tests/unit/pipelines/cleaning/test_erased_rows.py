@@ -41,14 +41,14 @@ def cleaned(raw_products, cleaning, forgotten, tmp_path):
     return listed, rows, files, matched
 
 
-def test_a_forgotten_listing_is_turned_away_for_that_whatever_else_is_wrong_with_it(cleaned):
+def test_erased_listing_is_rejected_before_other_reasons(cleaned):
     listed = cleaned[0]
 
     assert listed.kept["product_id"].tolist() == ["p0", "p2"]
     assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, ERASED]]
 
 
-def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
+def test_photos_of_erased_listing_are_rejected(cleaned):
     _, rows, _, matched = cleaned
 
     assert rows.kept["image_id"].tolist() == ["i"]
@@ -57,13 +57,13 @@ def test_its_photos_go_with_it_those_that_came_since_too(cleaned):
     MatchedPhotos.validate(matched.photos)
 
 
-def test_its_files_are_told_to_be_forgotten(cleaned):
+def test_files_of_erased_listing_are_rejected(cleaned):
     matched = cleaned[3]
 
     assert matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", ERASED]] * 2
 
 
-def test_the_ledger_balances_with_what_is_forgotten(cleaned):
+def test_ledger_balances_with_erased_rows(cleaned):
     listed, rows, files, matched = cleaned
     ledger = merge_quarantine(listed.quarantined, rows.quarantined, matched.quarantined)
 
@@ -73,7 +73,7 @@ def test_the_ledger_balances_with_what_is_forgotten(cleaned):
     assert check_accounting("files", len(files), len(matched.photos), 0, ledger)["quarantined"] == 2
 
 
-def test_no_table_names_what_is_forgotten(cleaned):
+def test_no_table_names_erased_listing(cleaned):
     listed, rows, files, matched = cleaned
     tables = (*listed, *rows, files, *matched)
     cells = {str(cell) for table in tables for row in table.to_numpy().tolist() for cell in row}
@@ -82,9 +82,7 @@ def test_no_table_names_what_is_forgotten(cleaned):
     assert not files.loc[files["key"].map(is_masked), "etag"].any()
 
 
-def test_a_file_of_a_forgotten_photo_that_no_row_names_any_more_is_not_named(
-    cleaning, forgotten, tmp_path
-):
+def test_unlisted_file_of_erased_photo_is_not_named(cleaning, forgotten, tmp_path):
     (tmp_path / "j.jpg").write_bytes(b"photo")
     empty = pd.DataFrame({"key": []}, dtype="str")
 

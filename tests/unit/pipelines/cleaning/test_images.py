@@ -44,46 +44,46 @@ def turned(frame):
     return sorted(frame[["row", "key", "reason"]].itertuples(index=False, name=None))
 
 
-def test_rows_of_listings_that_were_kept_are_kept(clean):
+def test_rows_of_kept_listings_are_kept(clean):
     found = clean(("i", "p0"), ("j", "p0"), ("k", "p1"))
 
     assert found.kept["image_id"].tolist() == ["i", "j", "k"]
     assert found.quarantined.empty
 
 
-def test_a_row_of_a_listing_that_was_turned_away_says_why_that_was(clean):
+def test_row_of_rejected_listing_names_its_reason(clean):
     found = clean(("i", "p2"), ("j", "p0"))
 
     assert turned(found.quarantined) == [(0, "i", "quarantined_product")]
     assert "unparsable_price" in found.quarantined["detail"].iloc[0]
 
 
-def test_a_row_of_no_listing_is_turned_away(clean):
+def test_row_of_unknown_listing_is_rejected(clean):
     assert turned(clean(("i", "stranger")).quarantined) == [(0, "i", "unknown_product")]
 
 
-def test_a_row_without_an_id_is_turned_away(clean):
+def test_row_without_id_is_rejected(clean):
     assert turned(clean(("", "p0"), ("j", "n/a")).quarantined) == [
         (0, "", "missing_field"),
         (1, "j", "missing_field"),
     ]
 
 
-def test_a_photo_that_two_listings_claim_stays_with_the_first(clean):
+def test_photo_of_two_listings_stays_with_the_first(clean):
     found = clean(("i", "p0"), ("i", "p1"), ("i", "p0"))
 
     assert found.kept[["product_id", "repeats"]].to_numpy().tolist() == [["p0", 1]]
     assert turned(found.quarantined) == [(1, "i", "conflicting_row")]
 
 
-def test_repeats_of_what_is_turned_away_are_turned_away_each(clean):
+def test_each_repeat_of_rejected_row_is_rejected(clean):
     assert turned(clean(("i", "stranger"), ("i", "stranger")).quarantined) == [
         (0, "i", "unknown_product"),
         (1, "i", "unknown_product"),
     ]
 
 
-def test_photos_are_matched_to_their_files(match):
+def test_photos_are_matched_to_files(match):
     found = match([("j", "p0"), ("i", "p1")], ["i.jpg", "j.jpg"])
 
     assert found.photos[["image_id", "source_key"]].to_numpy().tolist() == [
@@ -93,14 +93,14 @@ def test_photos_are_matched_to_their_files(match):
     assert found.quarantined.empty
 
 
-def test_a_row_without_a_file_is_turned_away_with_its_repeats(match):
+def test_row_without_file_is_rejected_with_its_repeats(match):
     found = match([("i", "p0"), ("j", "p0"), ("i", "p0")], ["j.jpg"])
 
     assert found.photos["image_id"].tolist() == ["j"]
     assert turned(found.quarantined) == [(0, "i", "missing_file"), (2, "i", "missing_file")]
 
 
-def test_a_file_without_a_row_is_turned_away(match):
+def test_file_without_row_is_rejected(match):
     found = match([("i", "p0")], ["i.jpg", "stray.jpg", "notes/readme.txt", "i.png"])
 
     assert turned(found.quarantined) == [
@@ -110,13 +110,13 @@ def test_a_file_without_a_row_is_turned_away(match):
     ]
 
 
-def test_a_file_whose_row_was_turned_away_says_so(match):
+def test_file_of_rejected_row_names_its_reason(match):
     found = match([("i", "stranger")], ["i.jpg"])
 
     assert turned(found.quarantined) == [(-1, "images/i.jpg", "row_quarantined")]
 
 
-def test_a_folder_is_listed_with_sizes(tmp_path):
+def test_folder_is_listed_with_sizes(tmp_path):
     (tmp_path / "b.jpg").write_bytes(b"12")
     (tmp_path / "a.jpg").write_bytes(b"")
 
@@ -125,13 +125,13 @@ def test_a_folder_is_listed_with_sizes(tmp_path):
     assert listed[["key", "size"]].to_numpy().tolist() == [["a.jpg", 0], ["b.jpg", 2]]
 
 
-def test_a_file_whose_name_is_no_text_is_listed(tmp_path):
+def test_file_with_undecodable_name_is_listed(tmp_path):
     (tmp_path / os.fsdecode(b"\xff.jpg")).touch()
 
     assert list_photo_files(PhotoSource(str(tmp_path)))["key"].tolist() == ["\\udcff.jpg"]
 
 
-def test_a_table_of_images_without_its_columns_is_told(cleaning, raw_products):
+def test_missing_column_is_rejected(cleaning, raw_products):
     listed = clean_products(raw_products({}), cleaning)
 
     with pytest.raises(UserError, match=r"raw_images.*\bproduct_id\b"):
@@ -144,7 +144,7 @@ def test_a_table_of_images_without_its_columns_is_told(cleaning, raw_products):
 
 
 @pytest.mark.parametrize("rows", [[], [("i", "p0")], [("i", "stranger")]])
-def test_what_comes_out_fits_the_schemas_whatever_went_in(clean, match, tmp_path, rows):
+def test_output_matches_schemas_for_any_input(clean, match, tmp_path, rows):
     found = clean(*rows)
     matched = match(rows, ["i.jpg"])
 

@@ -98,7 +98,7 @@ CHANGES: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_a_changed_copy_is_found_among_other_pictures(change: str) -> None:
+def test_edited_copy_is_found_among_other_pictures(change: str) -> None:
     pictures = [scene(seed) for seed in range(8)]
     jpegs = [stored(picture) for picture in (*pictures, CHANGES[change](pictures[3]))]
 
@@ -108,11 +108,11 @@ def test_a_changed_copy_is_found_among_other_pictures(change: str) -> None:
     assert PARAMETERS.min_agreement <= pairs[0].score <= 1
 
 
-def test_different_pictures_are_no_copies() -> None:
+def test_different_pictures_are_no_duplicates() -> None:
     assert found([stored(scene(seed)) for seed in range(30)]) == []
 
 
-def test_a_picture_turned_by_two_degrees_is_another_shot() -> None:
+def test_picture_rotated_by_two_degrees_is_no_duplicate() -> None:
     picture = scene(1, (400, 320))
     turned = picture.rotate(2, Image.Resampling.BICUBIC)
     middle = (40, 40, 360, 280)
@@ -120,7 +120,7 @@ def test_a_picture_turned_by_two_degrees_is_another_shot() -> None:
     assert judge_pair(stored(picture.crop(middle)), stored(turned.crop(middle)), PARAMETERS) == 0
 
 
-def test_the_same_scene_with_another_thing_in_the_middle_is_no_copy() -> None:
+def test_same_scene_with_other_object_is_no_duplicate() -> None:
     picture = scene(2)
     other = picture.copy()
     other.paste(scene(99).crop((100, 60, 240, 180)), (90, 60))
@@ -129,7 +129,7 @@ def test_the_same_scene_with_another_thing_in_the_middle_is_no_copy() -> None:
 
 
 @pytest.mark.parametrize("blurred", [False, True])
-def test_pictures_with_little_to_see_are_not_matched_wholesale(blurred: bool) -> None:
+def test_nearly_blank_pictures_do_not_match_each_other(blurred: bool) -> None:
     def faint(seed: int) -> Image.Image:
         level = np.random.default_rng(seed).integers(20, 250, 3)
         if not blurred:
@@ -142,7 +142,7 @@ def test_pictures_with_little_to_see_are_not_matched_wholesale(blurred: bool) ->
     assert found([stored(faint(seed)) for seed in range(30)]) == []
 
 
-def test_equal_results_are_linked_in_a_chain() -> None:
+def test_equal_canonical_photos_are_chained() -> None:
     jpeg, other = stored(scene(1)), stored(scene(2))
 
     pairs = found([jpeg, other, jpeg, jpeg])
@@ -150,13 +150,13 @@ def test_equal_results_are_linked_in_a_chain() -> None:
     assert pairs == [DuplicatePair(0, 2, "exact", 1.0), DuplicatePair(2, 3, "exact", 1.0)]
 
 
-def test_equal_sources_are_exact_copies_whatever_became_of_them() -> None:
+def test_equal_sources_are_exact_duplicates() -> None:
     jpegs = [stored(scene(1)), stored(scene(2)), stored(scene(3))]
 
     assert found(jpegs, sources=["a", "b", "a"]) == [DuplicatePair(0, 2, "exact", 1.0)]
 
 
-def test_sources_and_results_join_into_one_chain() -> None:
+def test_sources_and_canonical_photos_form_one_chain() -> None:
     jpeg = stored(scene(1))
 
     pairs = found([jpeg, jpeg, stored(scene(2))], sources=["a", "b", "b"])
@@ -164,7 +164,7 @@ def test_sources_and_results_join_into_one_chain() -> None:
     assert pairs == [DuplicatePair(0, 1, "exact", 1.0), DuplicatePair(1, 2, "exact", 1.0)]
 
 
-def test_only_the_head_of_a_chain_is_compared_with_other_pictures() -> None:
+def test_only_head_of_chain_is_compared() -> None:
     jpeg, near = stored(scene(1)), stored(ImageOps.mirror(scene(1)))
 
     pairs = found([jpeg, jpeg, near, near])
@@ -176,7 +176,7 @@ def test_only_the_head_of_a_chain_is_compared_with_other_pictures() -> None:
     ]
 
 
-def test_the_order_of_the_rows_does_not_matter() -> None:
+def test_row_order_does_not_matter() -> None:
     pictures = [scene(seed) for seed in range(6)]
     changed = [change(pictures[i % 6]) for i, change in enumerate(CHANGES.values())]
     jpegs = [stored(picture) for picture in (*pictures, *changed)]
@@ -191,7 +191,7 @@ def test_the_order_of_the_rows_does_not_matter() -> None:
     )
 
 
-def test_a_verdict_is_the_same_both_ways_and_the_score_of_the_pair() -> None:
+def test_verdict_is_symmetric() -> None:
     one, other = stored(scene(1)), stored(watermarked(scene(1)))
 
     score = judge_pair(one, other, PARAMETERS)
@@ -200,7 +200,7 @@ def test_a_verdict_is_the_same_both_ways_and_the_score_of_the_pair() -> None:
     assert score == found([one, other])[0].score
 
 
-def test_a_crowd_of_likenesses_costs_each_photo_a_bounded_number_of_candidates() -> None:
+def test_candidates_per_photo_are_bounded() -> None:
     alike = np.tile(perceptual_hash(stored(scene(1))), (200, 1))
 
     pairs = near_duplicates.candidate_pairs(alike, DuplicateParameters(max_candidates=5))
@@ -209,7 +209,7 @@ def test_a_crowd_of_likenesses_costs_each_photo_a_bounded_number_of_candidates()
     assert len(set(pairs)) == len(pairs)
 
 
-def test_photos_are_fetched_in_bounded_batches_however_many_pairs_there_are() -> None:
+def test_photos_are_fetched_in_bounded_batches() -> None:
     jpegs = [
         stored(ImageEnhance.Brightness(scene(1)).enhance(0.8 + step / 500)) for step in range(200)
     ]
@@ -222,14 +222,14 @@ def test_photos_are_fetched_in_bounded_batches_however_many_pairs_there_are() ->
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_too_few_photos_to_compare_give_no_pair(count: int) -> None:
+def test_too_few_photos_give_no_pair(count: int) -> None:
     jpegs = [stored(scene(1))] * count
 
     assert found(jpegs) == []
     assert duplicate_groups(count, []).tolist() == list(range(count))
 
 
-def test_groups_join_what_is_connected_and_bear_their_smallest_row() -> None:
+def test_groups_are_connected_components() -> None:
     pairs = [
         DuplicatePair(4, 5, "near", 0.9),
         DuplicatePair(1, 4, "exact", 1.0),

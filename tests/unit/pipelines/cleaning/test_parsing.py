@@ -11,14 +11,14 @@ SEPARATORS = st.sampled_from([" / ", "/", " > ", ">", " ", "::"])
 @given(TYPED, SEPARATORS)
 @example("Home\uff0fGarden", " / ")
 @example("a>\u0338b", " > ")
-def test_levels_that_are_joined_are_cut_into_the_same_levels(path, separator):
+def test_joined_levels_split_into_the_same_levels(path, separator):
     once = parsing.category_levels(path, separator)
 
     assert parsing.category_levels(separator.join(once), separator) == once
 
 
 @given(TYPED, SEPARATORS)
-def test_a_level_says_something_and_holds_no_separator(path, separator):
+def test_level_is_not_blank_and_has_no_separator(path, separator):
     for level in parsing.category_levels(path, separator):
         assert level
         assert level == text.normalize_line(level)
@@ -26,7 +26,7 @@ def test_a_level_says_something_and_holds_no_separator(path, separator):
 
 
 @given(st.lists(st.text("abc &", min_size=1).filter(str.strip), max_size=6))
-def test_no_level_of_a_path_is_lost(names):
+def test_no_level_of_path_is_lost(names):
     levels = tuple(" ".join(name.split()) for name in names)
 
     assert parsing.category_levels(" / ".join(names), " / ") == levels
@@ -36,7 +36,7 @@ def test_no_level_of_a_path_is_lost(names):
 @example("Leeds,")
 @example(", Kent")
 @example(",")
-def test_a_location_that_is_put_together_again_has_the_same_parts(typed):
+def test_joined_location_splits_into_the_same_parts(typed):
     parts = parsing.parse_location(typed, ",")
 
     if parts.county is not None:
@@ -46,7 +46,7 @@ def test_a_location_that_is_put_together_again_has_the_same_parts(typed):
 
 
 @given(TYPED)
-def test_a_part_of_a_location_says_something_or_is_not_told(typed):
+def test_part_of_location_is_not_blank_or_none(typed):
     parts = parsing.parse_location(typed, ",")
 
     for part in parts:
@@ -55,5 +55,5 @@ def test_a_part_of_a_location_says_something_or_is_not_told(typed):
 
 
 @pytest.mark.parametrize("nothing", ["", " ", ",", " , ", "\u200b", "\ufffd"])
-def test_a_location_that_names_nothing_has_no_parts(nothing):
+def test_blank_location_has_no_parts(nothing):
     assert parsing.parse_location(nothing, ",") == (None, None)

@@ -45,21 +45,21 @@ def distance(one: NDArray[np.uint64], other: NDArray[np.uint64]) -> NDArray[np.u
     return bits
 
 
-def test_a_photo_has_one_hash_for_each_window() -> None:
+def test_photo_has_one_hash_per_window() -> None:
     hashes = perceptual_hash(stored(scene(1)))
 
     assert hashes.shape == (len(WINDOWS),)
     assert hashes.dtype == np.uint64
 
 
-def test_the_same_photo_always_gets_the_same_hashes() -> None:
+def test_hashes_are_deterministic() -> None:
     jpeg = stored(scene(1))
 
     assert (perceptual_hash(jpeg) == perceptual_hash(jpeg)).all()
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_coarse_re_encoding_moves_few_bits(seed: int) -> None:
+def test_reencoding_changes_few_bits(seed: int) -> None:
     picture = scene(seed)
     coarse = picture.resize((224, 168))
 
@@ -69,7 +69,7 @@ def test_a_coarse_re_encoding_moves_few_bits(seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_brightness_and_contrast_move_few_bits(seed: int) -> None:
+def test_brightness_and_contrast_change_few_bits(seed: int) -> None:
     picture = scene(seed)
     lit = ImageEnhance.Contrast(ImageEnhance.Brightness(picture).enhance(1.2)).enhance(0.8)
 
@@ -78,7 +78,7 @@ def test_brightness_and_contrast_move_few_bits(seed: int) -> None:
     assert moved[WHOLE] <= 8
 
 
-def test_other_pictures_are_as_far_apart_as_chance() -> None:
+def test_other_pictures_differ_like_random_bits() -> None:
     hashes = [perceptual_hash(stored(scene(seed)))[WHOLE] for seed in range(30)]
 
     apart = [distance(one, other) for i, one in enumerate(hashes) for other in hashes[:i]]
@@ -88,7 +88,7 @@ def test_other_pictures_are_as_far_apart_as_chance() -> None:
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320)])
-def test_the_hashes_of_a_mirror_image_follow_without_seeing_it(size: tuple[int, int]) -> None:
+def test_hashes_of_mirror_image_are_derived(size: tuple[int, int]) -> None:
     picture = scene(3, size)
 
     foretold = mirrored(perceptual_hash(stored(picture)))
@@ -96,13 +96,13 @@ def test_the_hashes_of_a_mirror_image_follow_without_seeing_it(size: tuple[int, 
     assert distance(foretold, perceptual_hash(stored(ImageOps.mirror(picture)))).max() <= 6
 
 
-def test_mirroring_twice_changes_nothing() -> None:
+def test_mirroring_twice_is_identity() -> None:
     hashes = np.append(perceptual_hash(stored(scene(3)))[:7], BLANK)
 
     assert (mirrored(mirrored(hashes)) == hashes).all()
 
 
-def test_a_crop_of_a_tenth_meets_a_window_of_its_source() -> None:
+def test_ten_percent_crop_matches_a_window() -> None:
     picture = scene(4)
     cropped = picture.crop((28, 21, 292, 219))
 
@@ -112,7 +112,7 @@ def test_a_crop_of_a_tenth_meets_a_window_of_its_source() -> None:
     assert moved[WHOLE] > moved.min()
 
 
-def test_a_watermark_spares_a_half() -> None:
+def test_watermark_leaves_one_half_unchanged() -> None:
     picture = scene(5)
     marked = picture.copy()
     ImageDraw.Draw(marked).rectangle((180, 10, 310, 55), fill="white")
@@ -123,14 +123,14 @@ def test_a_watermark_spares_a_half() -> None:
 
 
 @pytest.mark.parametrize("colour", ["black", "white", "gray"])
-def test_a_blank_photo_has_blank_hashes_and_so_has_its_mirror_image(colour: str) -> None:
+def test_blank_photo_and_its_mirror_have_blank_hashes(colour: str) -> None:
     hashes = perceptual_hash(stored(Image.new("RGB", (256, 192), colour)))
 
     assert (hashes == BLANK).all()
     assert (mirrored(hashes) == BLANK).all()
 
 
-def test_a_half_that_shows_nothing_is_blank_by_itself() -> None:
+def test_blank_half_has_a_blank_hash() -> None:
     picture = scene(6, (256, 256))
     picture.paste("white", (0, 0, 128, 256))
 
@@ -148,7 +148,7 @@ def test_a_half_that_shows_nothing_is_blank_by_itself() -> None:
         ((256, 256), (0, 0, 256, 256)),
     ],
 )
-def test_the_content_box_is_what_letterboxing_left(
+def test_content_box_excludes_letterbox_bars(
     size: tuple[int, int], box: tuple[int, int, int, int]
 ) -> None:
     grey = np.asarray(Image.open(io.BytesIO(stored(scene(7, size)))).convert("L"))
@@ -156,7 +156,7 @@ def test_the_content_box_is_what_letterboxing_left(
     assert np.abs(np.subtract(letterbox_content_box(grey), box)).max() <= 1
 
 
-def test_noisy_bars_inside_the_file_are_left_out() -> None:
+def test_content_box_excludes_noisy_bars() -> None:
     framed = Image.new("RGB", (320, 240))
     framed.paste(scene(8, (180, 240)), (70, 0))
     grey = np.asarray(Image.open(io.BytesIO(stored(framed, quality=40))).convert("L"))
@@ -164,7 +164,7 @@ def test_noisy_bars_inside_the_file_are_left_out() -> None:
     assert np.abs(np.subtract(letterbox_content_box(grey), (56, 32, 200, 224))).max() <= 2
 
 
-def test_a_dark_edge_on_one_side_belongs_to_the_picture() -> None:
+def test_dark_edge_on_one_side_is_content() -> None:
     picture = np.full((256, 256), 120, dtype=np.uint8)
     picture[:, :60] = 0
 
@@ -172,11 +172,11 @@ def test_a_dark_edge_on_one_side_belongs_to_the_picture() -> None:
 
 
 @pytest.mark.parametrize("level", [0, 10])
-def test_a_black_picture_is_all_content(level: int) -> None:
+def test_black_picture_is_all_content(level: int) -> None:
     assert letterbox_content_box(np.full((64, 64), level, dtype=np.uint8)) == (0, 0, 64, 64)
 
 
-def test_the_alignment_of_a_mirrored_crop_maps_it_into_its_source() -> None:
+def test_alignment_maps_mirrored_crop_into_source() -> None:
     picture = scene(9)
     cropped = ImageOps.mirror(picture.crop((16, 12, 304, 228)))
 

@@ -81,7 +81,7 @@ def bomb():
     )
 
 
-def test_a_photo_becomes_a_canonical_one_with_its_source(matched, folder, one_process, draw_photo):
+def test_photo_is_stored_canonical_with_its_source(matched, folder, one_process, draw_photo):
     data = draw_photo(size=(80, 40), format_="PNG")
     _, usable, _ = read(matched(a=data), folder, one_process)
 
@@ -90,9 +90,7 @@ def test_a_photo_becomes_a_canonical_one_with_its_source(matched, folder, one_pr
     assert (usable[0]["image_id"], usable[0]["product_id"]) == ("a", "p of a")
 
 
-def test_what_is_still_wanted_is_said_before_anything_is_read(
-    matched, folder, one_process, draw_photo
-):
+def test_pending_keys_are_known_before_reading(matched, folder, one_process, draw_photo):
     rows = matched(a=draw_photo(1), b=b"none")
     said = next(iter(read_photos(rows, folder, frozenset(), frozenset(), one_process)))
 
@@ -102,9 +100,7 @@ def test_what_is_still_wanted_is_said_before_anything_is_read(
     assert {row["key"] for row in usable + turned} == said[0].keys == said[1].keys
 
 
-def test_a_photo_that_changed_since_it_was_listed_is_turned_away_until_it_is_listed_anew(
-    matched, folder, one_process, draw_photo
-):
+def test_photo_changed_since_listing_is_rejected_once(matched, folder, one_process, draw_photo):
     listed = matched(a=draw_photo(1))
     anew = matched(a=draw_photo(2, size=(100, 80)))
 
@@ -119,9 +115,7 @@ def test_a_photo_that_changed_since_it_was_listed_is_turned_away_until_it_is_lis
     assert turned[0]["key"] not in before.keys | after.keys
 
 
-def test_a_photo_that_was_just_being_written_is_turned_away(
-    matched, folder, one_process, draw_photo, monkeypatch
-):
+def test_photo_being_written_is_rejected(matched, folder, one_process, draw_photo, monkeypatch):
     photo = draw_photo(1)
     rows = matched(a=photo)
     monkeypatch.setattr(folder, "fetch", lambda files: [photo[:-100]])
@@ -133,7 +127,7 @@ def test_a_photo_that_was_just_being_written_is_turned_away(
     assert f"{len(photo) - 100:,}" in turned[0]["detail"]
 
 
-def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw_photo):
+def test_invalid_photo_does_not_stop_others(matched, folder, one_process, draw_photo):
     good = draw_photo(size=(300, 200))
     found = matched(
         empty=b"",
@@ -157,7 +151,7 @@ def test_a_bad_photo_does_not_stop_the_others(matched, folder, one_process, draw
 
 
 @pytest.mark.parametrize("missed", list(FetchFailure))
-def test_a_file_that_is_not_the_one_that_was_listed_is_fetched_again_by_the_next_run(
+def test_file_replaced_since_listing_is_fetched_by_next_run(
     matched, folder, one_process, draw_photo, missed, monkeypatch
 ):
     found = matched(a=draw_photo())
@@ -175,7 +169,7 @@ def test_a_file_that_is_not_the_one_that_was_listed_is_fetched_again_by_the_next
     assert [row["image_id"] for row in again] == ["a"]
 
 
-def test_a_file_over_the_limit_is_not_fetched(matched, folder, changed, cleaning, draw_photo):
+def test_file_over_limit_is_not_fetched(matched, folder, changed, cleaning, draw_photo):
     small, large = draw_photo(size=(32, 24)), draw_photo(size=(300, 200))
     told = cleaning.photos.model_dump() | {"max_bytes": len(small), "processes": 1}
     _, usable, turned = read(matched(a=large, b=small), folder, changed("photos", **told))
@@ -188,9 +182,7 @@ def test_a_file_over_the_limit_is_not_fetched(matched, folder, changed, cleaning
     assert f"{len(large):,}" in turned[0]["detail"]
 
 
-def test_a_file_that_grew_over_the_limit_after_it_was_listed_is_not_decoded(
-    matched, folder, changed, cleaning, draw_photo
-):
+def test_file_grown_over_limit_is_not_decoded(matched, folder, changed, cleaning, draw_photo):
     found = matched(a=b"x")
     (Path(folder.folder.url) / "a.jpg").write_bytes(draw_photo())
     told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
@@ -198,13 +190,13 @@ def test_a_file_that_grew_over_the_limit_after_it_was_listed_is_not_decoded(
     assert read(found, folder, changed("photos", **told))[2][0]["reason"] == NOT_AS_LISTED
 
 
-def test_only_the_beginning_of_an_unusable_file_is_kept(matched, folder, one_process):
+def test_only_start_of_unusable_file_is_kept(matched, folder, one_process):
     _, _, turned = read(matched(a=b"?" * 200_000), folder, one_process)
 
     assert turned[0]["head"] == b"?" * 65536
 
 
-def test_what_the_tables_hold_is_not_read_again(matched, folder, one_process, draw_photo):
+def test_stored_photos_are_not_read_again(matched, folder, one_process, draw_photo):
     found = matched(a=draw_photo(1), b=draw_photo(2), c=b"bad")
     _, usable, turned = read(found, folder, one_process)
     folder.asked.clear()
@@ -219,9 +211,7 @@ def test_what_the_tables_hold_is_not_read_again(matched, folder, one_process, dr
 
 
 @pytest.mark.parametrize("column", ["source_etag", "source_size", "product_id"])
-def test_a_photo_whose_source_changed_is_read_again(
-    matched, folder, one_process, draw_photo, column
-):
+def test_photo_with_changed_source_is_read_again(matched, folder, one_process, draw_photo, column):
     found = matched(a=draw_photo())
     held = frozenset(row["key"] for row in read(found, folder, one_process)[1])
     found[column] = {"source_etag": "new", "source_size": 7, "product_id": "other"}[column]
@@ -231,7 +221,7 @@ def test_a_photo_whose_source_changed_is_read_again(
     assert len(usable + turned) == 1
 
 
-def test_other_limits_read_all_anew_but_other_batches_do_not(
+def test_changed_limits_but_not_batches_read_all_again(
     matched, folder, changed, cleaning, draw_photo
 ):
     found = matched(a=draw_photo())
@@ -244,7 +234,7 @@ def test_other_limits_read_all_anew_but_other_batches_do_not(
     assert wanted(max_pixels=10**6) != wanted(max_pixels=10**7)
 
 
-def test_batches_are_no_larger_than_asked(matched, folder, changed, cleaning):
+def test_batches_are_limited(matched, folder, changed, cleaning):
     told = cleaning.photos.model_dump() | {"photos_per_batch": 2, "processes": 1}
     found = matched(a=b"1", b=b"2", c=b"3", d=b"4", e=b"5")
     _, *batches = read_photos(found, folder, frozenset(), frozenset(), changed("photos", **told))
@@ -252,7 +242,7 @@ def test_batches_are_no_larger_than_asked(matched, folder, changed, cleaning):
     assert [len(turned) for _, turned in batches] == [2, 2, 1]
 
 
-def test_many_processes_read_what_one_does(matched, folder, changed, cleaning, draw_photo):
+def test_many_processes_equal_one(matched, folder, changed, cleaning, draw_photo):
     found = matched(a=draw_photo(1), b=b"bad", c=draw_photo(3))
     told = cleaning.photos.model_dump() | {"photos_per_batch": 1}
 
@@ -264,11 +254,11 @@ def test_many_processes_read_what_one_does(matched, folder, changed, cleaning, d
     assert one == two
 
 
-def test_no_photos_at_all_are_no_error(matched, folder, one_process):
+def test_no_photos_are_accepted(matched, folder, one_process):
     assert read(matched().astype({"image_id": "str"}), folder, one_process)[1:] == ([], [])
 
 
-def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
+def test_unusable_file_and_its_rows_are_in_the_ledger(
     matched, folder, one_process, tmp_path, cleaning
 ):
     found = matched(a=b"bad", b=b"")
@@ -290,7 +280,7 @@ def test_an_unusable_file_and_every_row_that_names_it_are_in_the_ledger(
     ]
 
 
-def test_whose_photo_each_is_comes_sorted_by_photo(store_photos, draw_photo):
+def test_product_ids_are_sorted_by_photo(store_photos, draw_photo):
     stored = store_photos({"b": draw_photo(1), "a": draw_photo(2)})
 
     assert image_product_ids(stored).to_numpy().tolist() == [

@@ -27,7 +27,7 @@ def price(cleaning):
         ("\u00a0£9.99\n", 9.99),
     ],
 )
-def test_reads_a_price(price, written, amount):
+def test_price_is_parsed(price, written, amount):
     assert prices.parse_price(written, price) == amount
 
 
@@ -60,18 +60,18 @@ def test_reads_a_price(price, written, amount):
         "£1" + ",000" * 400,
     ],
 )
-def test_turns_down_what_is_no_price(price, written):
+def test_invalid_price_is_rejected(price, written):
     with pytest.raises(prices.UnparsablePriceError):
         prices.parse_price(written, price)
 
 
 @given(POUNDS)
-def test_reads_back_any_amount_as_the_site_writes_it(price, amount):
+def test_formatted_amount_is_parsed_back(price, amount):
     assert prices.parse_price(f"£{amount:,.2f}", price) == float(amount)
 
 
 @given(st.text() | st.text("£0123456789,.- "))
-def test_any_text_is_a_price_that_is_no_less_than_nothing_or_none(price, written):
+def test_any_text_is_nonnegative_price_or_rejected(price, written):
     try:
         amount = prices.parse_price(written, price)
     except prices.UnparsablePriceError:
@@ -80,7 +80,7 @@ def test_any_text_is_a_price_that_is_no_less_than_nothing_or_none(price, written
     prices.flag_price(amount, price)
 
 
-def test_reads_another_country_s_prices(price):
+def test_prices_of_other_locale_are_parsed(price):
     euros = price.model_copy(
         update={"symbols": ("€", "EUR"), "thousands": ".", "decimal": ",", "currency": "EUR"}
     )
@@ -91,7 +91,7 @@ def test_reads_another_country_s_prices(price):
         prices.parse_price("1,234.50", euros)
 
 
-def test_reads_prices_without_a_sign_for_thousands(price):
+def test_prices_without_thousands_separator_are_parsed(price):
     plain = price.model_copy(update={"thousands": ""})
 
     assert prices.parse_price("1234.5", plain) == 1234.5
@@ -99,7 +99,7 @@ def test_reads_prices_without_a_sign_for_thousands(price):
         prices.parse_price("1,234.5", plain)
 
 
-def test_the_error_shows_the_beginning_of_what_was_found(price):
+def test_error_shows_start_of_text(price):
     with pytest.raises(prices.UnparsablePriceError) as told:
         prices.parse_price("offers over fifty please " * 1000, price)
 
@@ -129,5 +129,5 @@ def test_the_error_shows_the_beginning_of_what_was_found(price):
         (12_340, None),
     ],
 )
-def test_flags_prices_that_are_not_meant(price, amount, flag):
+def test_implausible_prices_are_flagged(price, amount, flag):
     assert prices.flag_price(amount, price) == flag

@@ -20,7 +20,7 @@ def only(frame):
     return frame.iloc[0]
 
 
-def test_a_good_listing_is_kept_with_all_its_fields(clean):
+def test_valid_listing_is_kept_with_all_fields(clean):
     kept = only(clean({"id": "a", "price": "£1,250.00"}).kept)
 
     assert kept.to_dict() | {"price_flag": None, "copy_of": None} == {
@@ -45,7 +45,7 @@ def test_a_good_listing_is_kept_with_all_its_fields(clean):
 
 
 @pytest.mark.parametrize("missing", ["", "  ", "N/A", "null", " NaN ", "-", "\u200b", "\u00a0"])
-def test_a_listing_without_a_required_field_is_turned_away(clean, missing):
+def test_listing_without_required_field_is_rejected(clean, missing):
     found = clean({"product_name": missing}, {})
 
     assert found.kept["product_id"].tolist() == ["p1"]
@@ -54,21 +54,21 @@ def test_a_listing_without_a_required_field_is_turned_away(clean, missing):
     assert "title" in turned["detail"]
 
 
-def test_all_missing_fields_are_named_at_once(clean):
+def test_all_missing_fields_are_named(clean):
     turned = only(clean({"price": "", "location": "n/a"}).quarantined)
 
     assert "price" in turned["detail"]
     assert "location" in turned["detail"]
 
 
-def test_what_counts_as_missing_is_configured(raw_products, cleaning):
+def test_missing_values_are_configurable(raw_products, cleaning):
     told = cleaning.model_copy(update={"missing": ("nix",)})
     raw = raw_products({"product_description": "NIX"}, {"product_description": "n/a"})
 
     assert clean_products(raw, told).kept["product_id"].tolist() == ["p1"]
 
 
-def test_which_fields_are_required_is_configured(raw_products, changed, cleaning):
+def test_required_fields_are_configurable(raw_products, changed, cleaning):
     told = changed(
         "products", **cleaning.products.model_dump() | {"required": ["product_id", "price"]}
     )
@@ -76,7 +76,7 @@ def test_which_fields_are_required_is_configured(raw_products, changed, cleaning
     assert len(clean_products(raw_products({"product_description": ""}), told).kept) == 1
 
 
-def test_repeated_rows_are_folded_into_the_first_and_counted(clean):
+def test_repeated_rows_are_merged_and_counted(clean):
     found = clean({"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "a"})
 
     assert dict(zip(found.kept["product_id"], found.kept["repeats"], strict=True)) == {
@@ -86,7 +86,7 @@ def test_repeated_rows_are_folded_into_the_first_and_counted(clean):
     assert found.quarantined.empty
 
 
-def test_a_row_that_contradicts_an_earlier_one_is_turned_away(clean):
+def test_conflicting_row_is_rejected(clean):
     found = clean({"id": "a", "price": "£5"}, {"id": "a", "price": "£6"})
 
     assert only(found.kept)["price"] == 5
@@ -94,14 +94,14 @@ def test_a_row_that_contradicts_an_earlier_one_is_turned_away(clean):
     assert (turned["row"], turned["key"], turned["reason"]) == (1, "a", "conflicting_row")
 
 
-def test_a_repeat_of_a_contradicting_row_contradicts_too(clean):
+def test_repeat_of_conflicting_row_is_rejected(clean):
     found = clean({"id": "a"}, {"id": "a", "price": "£6"}, {"id": "a", "price": "£6"})
 
     assert only(found.kept)["repeats"] == 0
     assert found.quarantined["row"].tolist() == [1, 2]
 
 
-def test_a_listing_with_a_malformed_price_is_turned_away_with_what_was_found(clean):
+def test_listing_with_malformed_price_is_rejected(clean):
     found = clean({"price": "make me an offer"}, {})
 
     turned = only(found.quarantined)
@@ -109,7 +109,7 @@ def test_a_listing_with_a_malformed_price_is_turned_away_with_what_was_found(cle
     assert "make me an offer" in turned["detail"]
 
 
-def test_every_row_is_kept_folded_or_turned_away(clean):
+def test_every_row_is_kept_merged_or_rejected(clean):
     found = clean(
         {"id": "a", "price": "POA"},
         {"id": "a", "price": "POA"},
@@ -134,7 +134,7 @@ def test_every_row_is_kept_folded_or_turned_away(clean):
         ("Oak\r table | in St. Ives, Cornwall | Gumtree", "Oak table"),
     ],
 )
-def test_a_title_loses_what_the_site_hangs_on_it(clean, written, title):
+def test_site_suffix_of_title_is_removed(clean, written, title):
     assert only(clean({"product_name": written}).kept)["title"] == title
 
 
@@ -147,7 +147,7 @@ def test_a_title_loses_what_the_site_hangs_on_it(clean, written, title):
         (" Leeds ,West  Yorkshire ", "Leeds", "West Yorkshire"),
     ],
 )
-def test_a_location_is_parted_into_town_and_county(clean, location, town, county):
+def test_location_is_split_into_town_and_county(clean, location, town, county):
     kept = only(clean({"location": location}).kept)
 
     assert kept["town"] == town
@@ -155,7 +155,7 @@ def test_a_location_is_parted_into_town_and_county(clean, location, town, county
 
 
 @pytest.mark.parametrize("nothing", [",", " , ", "\uff0c", "n/a"])
-def test_a_location_that_names_nothing_is_missing(clean, nothing):
+def test_blank_location_is_missing(clean, nothing):
     assert only(clean({"location": nothing}).quarantined)["reason"] == "missing_field"
 
 
@@ -170,7 +170,7 @@ def test_a_location_that_names_nothing_is_missing(clean, nothing):
         ("a / b / c / d / e / f", "a / b / c / d / e / f", 6, True),
     ],
 )
-def test_a_category_path_is_read_whatever_its_spacing(clean, written, path, depth, odd):
+def test_category_path_is_read_with_any_spacing(clean, written, path, depth, odd):
     kept = only(clean({"category": written}).kept)
 
     assert kept["category_path"] == path
@@ -179,18 +179,18 @@ def test_a_category_path_is_read_whatever_its_spacing(clean, written, path, dept
 
 
 @pytest.mark.parametrize("nothing", [" / ", "N/A", "n/a", "\uff0f"])
-def test_a_category_path_that_names_nothing_is_missing(clean, nothing):
+def test_blank_category_path_is_missing(clean, nothing):
     assert only(clean({"category": nothing}).quarantined)["reason"] == "missing_field"
 
 
-def test_root_categories_are_numbered_by_the_alphabet(clean):
+def test_root_categories_are_numbered_alphabetically(clean):
     kept = clean({"category": "Sport / Golf"}, {"category": "Arts / X"}, {"category": "Sport / Y"})
 
     assert kept.kept["category"].tolist() == ["Sport", "Arts", "Sport"]
     assert kept.kept["category_code"].tolist() == [1, 0, 1]
 
 
-def test_a_copy_names_the_oldest_listing_that_says_the_same(clean):
+def test_copy_refers_to_oldest_equal_listing(clean):
     kept = clean(
         {"id": "a", "product_name": "Oak TABLE", "product_description": "As new."},
         {"id": "b", "product_name": "Pine table", "product_description": "As new."},
@@ -201,25 +201,25 @@ def test_a_copy_names_the_oldest_listing_that_says_the_same(clean):
     assert kept["copy_of"].fillna("").tolist() == ["", "", "a", "a"]
 
 
-def test_flagged_prices_are_kept_and_flagged(clean):
+def test_flagged_prices_are_kept(clean):
     kept = clean({"price": "£0.00"}, {"price": "£999"}, {"price": "£250,000"}, {"price": "£5"}).kept
 
     assert kept["price_flag"].fillna("").tolist() == ["zero", "joke", "absurd", ""]
 
 
-def test_further_columns_pass_through(clean):
+def test_extra_columns_are_kept(clean):
     assert only(clean({"seller": "Ann"}).kept)["seller"] == "Ann"
 
 
 @pytest.mark.parametrize("name", ["currency", "row", "title", "photos"])
-def test_a_further_column_that_is_called_as_one_of_ours_is_told_from_it(clean, name):
+def test_extra_column_with_reserved_name_is_renamed(clean, name):
     kept = only(clean({"id": "a", name: "theirs"}).kept)
 
     assert kept[f"raw_{name}"] == "theirs"
     assert (kept["row"], kept["currency"], kept["title"]) == (0, "GBP", "Oak table")
 
 
-def test_ids_that_a_table_has_as_numbers_are_whole(raw_products, cleaning):
+def test_numeric_ids_are_integers(raw_products, cleaning):
     raw = raw_products({}, {}, {}).assign(id=[12.0, float("nan"), 7.0])
     found = clean_products(raw, cleaning)
 
@@ -227,14 +227,14 @@ def test_ids_that_a_table_has_as_numbers_are_whole(raw_products, cleaning):
     assert only(found.quarantined)["reason"] == "missing_field"
 
 
-def test_ignored_columns_do_not(clean):
+def test_ignored_columns_are_dropped(clean):
     found = clean({"id": "a", "Unnamed: 0": "0"}, {"id": "a", "Unnamed: 0": "1"})
 
     assert "Unnamed: 0" not in found.kept
     assert only(found.kept)["repeats"] == 1
 
 
-def test_reads_another_site_s_export_by_its_parameters_alone(cleaning):
+def test_other_site_is_read_by_parameters_alone(cleaning):
     told = cleaning.model_dump()
     names = ("nr", "titel", "rubrik", "text", "preis", "ort")
     ours = ("product_id", "title", "category_path", "description", "price", "location")
@@ -255,12 +255,12 @@ def test_reads_another_site_s_export_by_its_parameters_alone(cleaning):
     )
 
 
-def test_a_lacking_column_is_told_with_those_that_are_there(raw_products, cleaning):
+def test_missing_column_is_named_with_present_ones(raw_products, cleaning):
     with pytest.raises(UserError, match=r"\bprice\b.*'id', .*'location'"):
         clean_products(raw_products({}).drop(columns="price"), cleaning)
 
 
-def test_the_raw_table_stays_as_it_was(raw_products, cleaning):
+def test_raw_table_is_unchanged(raw_products, cleaning):
     raw = raw_products({}, {"price": "x"}, {"location": ""})
     before = raw.copy(deep=True)
 
@@ -270,7 +270,7 @@ def test_the_raw_table_stays_as_it_was(raw_products, cleaning):
 
 
 @pytest.mark.parametrize("rows", [[], [{"price": ""}], [{}, {"price": "x"}]])
-def test_what_comes_out_fits_the_schemas_whatever_went_in(raw_products, cleaning, rows):
+def test_output_matches_schemas_for_any_input(raw_products, cleaning, rows):
     found = clean_products(raw_products({}).iloc[:0] if not rows else raw_products(*rows), cleaning)
 
     CleanedProducts.validate(found.kept)
@@ -294,7 +294,7 @@ ROWS = st.lists(
 
 @settings(max_examples=25, deadline=None)
 @given(ROWS)
-def test_any_text_in_any_field_leaves_the_ledger_balanced(raw_products, cleaning, rows):
+def test_ledger_balances_for_any_text(raw_products, cleaning, rows):
     found = clean_products(raw_products(*rows), cleaning)
 
     CleanedProducts.validate(found.kept)
@@ -302,7 +302,7 @@ def test_any_text_in_any_field_leaves_the_ledger_balanced(raw_products, cleaning
     assert len(found.kept) + found.kept["repeats"].sum() + len(found.quarantined) == len(rows)
 
 
-def test_the_photos_that_are_left_of_each_listing_are_counted(clean):
+def test_remaining_photos_of_each_listing_are_counted(clean):
     listed = clean({"id": "a"}, {"id": "b"}).kept
     left = pd.DataFrame({"image_id": ["i", "j"], "product_id": ["b", "b"]})
 

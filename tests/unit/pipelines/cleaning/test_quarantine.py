@@ -15,7 +15,7 @@ LEDGER = [
 ]
 
 
-def test_a_source_whose_rows_are_all_accounted_for_balances():
+def test_complete_accounting_balances():
     found = check_accounting("products", 10, 7, 2, rejections_table(LEDGER))
 
     assert found == {
@@ -28,12 +28,12 @@ def test_a_source_whose_rows_are_all_accounted_for_balances():
 
 
 @pytest.mark.parametrize("kept", [6, 8])
-def test_a_row_lost_or_counted_twice_is_an_error(kept):
+def test_lost_or_repeated_row_is_an_error(kept):
     with pytest.raises(AssertionError, match=rf"\b10\b.*\b{kept}\b.*\b3\b"):
         check_accounting("products", 10, kept, 0, rejections_table(LEDGER))
 
 
-def test_ledgers_are_merged_in_one_order_whatever_theirs():
+def test_ledgers_are_merged_in_fixed_order():
     one, other = rejections_table(LEDGER[:2]), rejections_table(LEDGER[2:])
 
     merged = merge_quarantine(one, other)
@@ -42,5 +42,5 @@ def test_ledgers_are_merged_in_one_order_whatever_theirs():
     assert merged.equals(merge_quarantine(other, one))
 
 
-def test_an_empty_ledger_fits_the_schema():
+def test_empty_ledger_matches_schema():
     Quarantine.validate(merge_quarantine(rejections_table([]), rejections_table([])))

@@ -49,7 +49,7 @@ def is_png(picture):
         return image.width > 100 and image.height > 50
 
 
-def test_both_tables_and_the_files_balance(cleaned):
+def test_tables_and_files_balance(cleaned):
     accounts = report_cleaning(**cleaned)["ledger"]
 
     assert {
@@ -58,14 +58,14 @@ def test_both_tables_and_the_files_balance(cleaned):
     } == {"products": (4, 3, 1, 1), "images": (4, 4, 1, 0), "files": (4, 3, 0, 1)}
 
 
-def test_a_photo_that_was_lost_on_the_way_is_an_error(cleaned):
+def test_lost_photo_is_an_error(cleaned):
     cleaned["photo_files"] = pd.DataFrame(index=range(5))
 
     with pytest.raises(AssertionError, match=r"files.*\b5\b"):
         report_cleaning(**cleaned)
 
 
-def test_flags_copies_and_splits_are_counted(cleaned):
+def test_flags_duplicates_and_splits_are_counted(cleaned):
     found = report_cleaning(**cleaned)
 
     assert found["flags"] == {
@@ -87,7 +87,7 @@ def digests(cleaned):
     return compute_content_digests(**{name: cleaned[name] for name in DIGESTED})
 
 
-def test_the_digests_change_with_what_was_cleaned_and_with_nothing_else(cleaned):
+def test_digests_depend_on_cleaned_content_only(cleaned):
     before = digests(cleaned)
     cleaned["products"] = cleaned["products"].assign(price=[0.0, 46.0])
     after = digests(cleaned)
@@ -96,7 +96,7 @@ def test_the_digests_change_with_what_was_cleaned_and_with_nothing_else(cleaned)
     assert {name for name in before if before[name] != after[name]} == {"products"}
 
 
-def test_the_digests_are_the_same_wherever_the_bucket_is(cleaned, store_photos, draw_photo):
+def test_digests_do_not_depend_on_bucket_location(cleaned, store_photos, draw_photo):
     before = digests(cleaned)
     seeds = {"k": 3, "j": 1, "i": 1}
     cleaned["images"] = store_photos({name: draw_photo(seeds[name]) for name in seeds}, "2.lance")
@@ -105,7 +105,7 @@ def test_the_digests_are_the_same_wherever_the_bucket_is(cleaned, store_photos, 
     assert digests(cleaned) == before
 
 
-def test_the_digests_change_with_a_photo(cleaned, store_photos, draw_photo):
+def test_digests_depend_on_each_photo(cleaned, store_photos, draw_photo):
     before = digests(cleaned)
     cleaned["images"] = store_photos({name: draw_photo(1) for name in "ijk"}, "2.lance")
     after = digests(cleaned)
@@ -113,7 +113,7 @@ def test_the_digests_change_with_a_photo(cleaned, store_photos, draw_photo):
     assert {name for name in before if before[name] != after[name]} == {"images"}
 
 
-def test_the_report_says_the_same_of_a_bucket_without_copies(cleaned):
+def test_report_without_duplicates_has_the_same_keys(cleaned):
     cleaned["duplicate_groups"] = cleaned["duplicate_groups"].iloc[:0]
 
     assert report_cleaning(**cleaned)["duplicates"] == {
@@ -128,7 +128,7 @@ def test_photos_are_shown_on_a_sheet(cleaned):
 
 
 @pytest.mark.parametrize("heads", [[], [b"", b"<html>", b"\xff\xd8\xff" + bytes(900)]])
-def test_files_that_could_not_be_used_are_shown_on_a_sheet(tmp_path, heads):
+def test_unusable_files_are_shown_on_a_sheet(tmp_path, heads):
     url = str(tmp_path / "unusable.lance")
     texts = ("image_id", "product_id", "source_key", "source_etag", "reason", "detail")
     rows = [
@@ -142,6 +142,6 @@ def test_files_that_could_not_be_used_are_shown_on_a_sheet(tmp_path, heads):
 
 
 @pytest.mark.parametrize("draw", [plot_category_histogram, plot_price_histogram])
-def test_listings_are_shown_in_charts_even_when_there_are_none(cleaned, draw):
+def test_figures_work_without_listings(cleaned, draw):
     assert is_png(draw(cleaned["products"]))
     assert is_png(draw(cleaned["products"].iloc[:0]))

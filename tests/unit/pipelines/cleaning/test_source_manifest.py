@@ -5,7 +5,7 @@ from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.photo_source import PhotoSource
 
 
-def test_says_where_the_bucket_is_and_which_bytes_its_tables_had(tmp_path):
+def test_manifest_has_bucket_and_table_checksums(tmp_path):
     contents = {"Products.csv": b"id\np\n", "Images.csv": b"id,product_id\ni,p\n"}
     for name, content in contents.items():
         (tmp_path / name).write_bytes(content)

@@ -52,14 +52,14 @@ def with_split(wanted, told, prefix):
     )
 
 
-def test_a_listing_that_shares_nothing_is_a_group_of_its_own(told):
+def test_unrelated_listing_is_its_own_group(told):
     assigned = split_listings(products("a", "b"), photos(a="i j", b="k"), copies(), NONE, told)
 
     assert by_product(assigned) == {"a": "a", "b": "b"}
     assert assigned["image_id"].tolist() == ["i", "j", "k"]
 
 
-def test_listings_that_share_a_photo_are_one_group_named_for_the_oldest(told):
+def test_listings_with_shared_photo_are_one_group(told):
     assigned = split_listings(
         products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, told
     )
@@ -67,7 +67,7 @@ def test_listings_that_share_a_photo_are_one_group_named_for_the_oldest(told):
     assert by_product(assigned) == {"z": "z", "a": "a", "m": "z"}
 
 
-def test_groups_join_along_a_chain_of_photos_and_descriptions(told):
+def test_groups_join_through_photos_and_descriptions(told):
     listed = products("a", "b", "c", "d", b=LONG, c=LONG.upper() + "!")
     assigned = split_listings(
         listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, told
@@ -77,7 +77,7 @@ def test_groups_join_along_a_chain_of_photos_and_descriptions(told):
     assert len(set(assigned["split"])) == 1
 
 
-def test_listings_of_the_same_description_are_one_group_even_without_photos(told):
+def test_listings_with_equal_description_are_one_group(told):
     assigned = split_listings(products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, told)
 
     assert by_product(assigned) == {"a": "a", "b": "a"}
@@ -88,21 +88,21 @@ def test_listings_of_the_same_description_are_one_group_even_without_photos(told
     ("description", "groups"),
     [("", 2), ("collection only", 2), ("one two three four five", 2), ("1 2 3 4 5 6", 1)],
 )
-def test_a_short_description_joins_nobody(told, description, groups):
+def test_short_description_joins_no_listings(told, description, groups):
     listed = products("a", "b", a=description, b=description)
     assigned = split_listings(listed, photos(), copies(), NONE, told)
 
     assert assigned["group"].nunique() == groups
 
 
-def test_a_listing_without_photos_has_one_row(told):
+def test_listing_without_photos_has_one_row(told):
     assigned = split_listings(products("a", "b"), photos(a="i j"), copies(), NONE, told)
 
     assert assigned["product_id"].tolist() == ["a", "a", "b"]
     assert assigned["image_id"].isna().tolist() == [False, False, True]
 
 
-def test_no_group_crosses_and_every_photo_is_there_once(told):
+def test_groups_do_not_cross_splits_and_photos_are_unique(told):
     ids = [f"p{number}" for number in range(400)]
     owned = photos(**{name: f"{name}x {name}y" for name in ids})
     shared = copies(*(f"p{number}x p{number + 200}y" for number in range(0, 200, 3)))
@@ -115,7 +115,7 @@ def test_no_group_crosses_and_every_photo_is_there_once(told):
     Splits.validate(assigned)
 
 
-def test_a_listing_stays_where_it_was_when_others_come_and_go(told):
+def test_listing_keeps_its_split_as_others_change(told):
     first = split_listings(products("a", "b", "c"), photos(), copies(), NONE, told)
     second = split_listings(products("x", "c", "a", "y"), photos(), copies(), NONE, told)
 
@@ -123,7 +123,7 @@ def test_a_listing_stays_where_it_was_when_others_come_and_go(told):
     assert {name: after[name] for name in "ac"} == {name: before[name] for name in "ac"}
 
 
-def test_a_group_stays_where_it_was_when_its_oldest_listing_leaves(told):
+def test_group_keeps_its_split_without_its_oldest_listing(told):
     test, train = with_split("test", told, "t"), with_split("train", told, "n")
     owned = photos(**{test: "i", train: "j"})
     first = split_listings(products(test, train), owned, copies("i j"), NONE, told)
@@ -134,7 +134,7 @@ def test_a_group_stays_where_it_was_when_its_oldest_listing_leaves(told):
     assert by_product(second, "split") == {train: "test"}
 
 
-def test_groups_that_merge_take_the_split_of_the_older(told):
+def test_merged_groups_take_split_of_the_older(told):
     test, train = with_split("test", told, "t"), with_split("train", told, "n")
     for older, newer in ((test, train), (train, test)):
         owned = photos(**{older: "i", newer: "j"})
@@ -144,7 +144,7 @@ def test_groups_that_merge_take_the_split_of_the_older(told):
         assert set(merged["split"]) == {split_for_group(older, told)}
 
 
-def test_a_group_that_was_split_keeps_its_side_under_an_older_newcomer(told):
+def test_group_keeps_its_split_with_an_older_newcomer(told):
     test, train = with_split("test", told, "t"), with_split("train", told, "n")
     before = split_listings(products(test), photos(), copies(), NONE, told)
     owned = photos(**{train: "i", test: "j"})
@@ -155,7 +155,7 @@ def test_a_group_that_was_split_keeps_its_side_under_an_older_newcomer(told):
 
 
 @pytest.mark.parametrize("values", [{"salt": "another"}, {"train": 0.2, "validation": 0.7}])
-def test_what_was_split_by_other_parameters_does_not_decide(told, values):
+def test_splits_of_other_parameters_are_ignored(told, values):
     listed = products(*(f"p{number}" for number in range(60)))
     other = told.model_copy(update=values)
     before = split_listings(listed, photos(), copies(), NONE, told)
@@ -166,7 +166,7 @@ def test_what_was_split_by_other_parameters_does_not_decide(told, values):
     assert by_product(after, "split") != by_product(before, "split")
 
 
-def test_another_salt_gives_other_splits(told):
+def test_other_salt_gives_other_splits(told):
     other = told.model_copy(update={"salt": "another"})
     names = [f"group {number}" for number in range(100)]
 
@@ -175,14 +175,14 @@ def test_another_salt_gives_other_splits(told):
     ]
 
 
-def test_shares_come_out_as_asked(told):
+def test_split_shares_match_parameters(told):
     counted = Counter(split_for_group(f"group {number}", told) for number in range(20_000))
 
     shares = {name: count / 20_000 for name, count in counted.items()}
     assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01)
 
 
-def test_the_order_of_the_tables_does_not_matter(told):
+def test_row_order_does_not_matter(told):
     listed = products(*"abcdef", a=LONG, e=LONG)
     owned = photos(a="i", b="j k", c="l", d="m n", f="o")
     shared = copies("j l", "m o")
@@ -193,7 +193,7 @@ def test_the_order_of_the_tables_does_not_matter(told):
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_the_tables_stay_as_they_were(told):
+def test_input_tables_are_unchanged(told):
     tables = products("a", "b"), photos(a="i"), copies()
     before = [table.copy(deep=True) for table in tables]
 
@@ -203,7 +203,7 @@ def test_the_tables_stay_as_they_were(told):
         pd.testing.assert_frame_equal(table, was)
 
 
-def test_a_bucket_without_listings_has_no_splits(told):
+def test_empty_bucket_has_no_splits(told):
     none = products().astype({"product_id": "str"})
     assigned = split_listings(none, photos(), copies(), NONE, told)
 
@@ -212,7 +212,7 @@ def test_a_bucket_without_listings_has_no_splits(told):
 
 
 @given(st.lists(st.lists(st.integers(0, 19), min_size=1, max_size=4), max_size=12))
-def test_what_stands_together_anywhere_is_joined_and_nothing_else(sets):
+def test_groups_are_connected_components(sets):
     labels = join_groups(20, [sets])
 
     reached = {number: {number} for number in range(20)}  # by search, one step at a time

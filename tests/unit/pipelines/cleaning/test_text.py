@@ -23,7 +23,7 @@ FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
         "椅子 कुर्सी كرسي",
     ],
 )
-def test_keeps_what_means_something(meant):
+def test_meaningful_characters_are_kept(meant):
     assert text.normalize(meant) == unicodedata.normalize("NFC", meant)
 
 
@@ -48,23 +48,23 @@ def test_keeps_what_means_something(meant):
         pytest.param("  a  ", "a", id="space at the ends"),
     ],
 )
-def test_drops_or_mends_what_breaks(typed, meant):
+def test_harmful_characters_are_removed_or_repaired(typed, meant):
     assert text.normalize(typed) == meant
 
 
 @given(st.text() | st.text(st.characters(categories=("Cs", "Cf", "Cc", "Mn", "Zs", "Ll"))))
-def test_normalised_text_stays_as_it_is(typed):
+def test_normalization_is_idempotent(typed):
     once = text.normalize(typed)
 
     assert text.normalize(once) == once
 
 
 @given(st.text(st.characters(categories=("Cs", "Cf", "Cc", "Mn", "Zs", "Ll"))))
-def test_normalised_text_can_be_written_as_utf_8(typed):
+def test_normalized_text_is_valid_utf_8(typed):
     assert text.normalize(typed).encode("utf-8").decode("utf-8") == text.normalize(typed)
 
 
-def test_a_title_stands_on_one_line():
+def test_title_is_one_line():
     assert text.normalize_line(" Oak \r\n table\n") == "Oak table"
 
 
@@ -77,9 +77,9 @@ def test_a_title_stands_on_one_line():
         ("ｓｏｆａ", "Sofa"),
     ],
 )
-def test_folding_makes_the_same_of_what_says_the_same(one, other):
+def test_casefold_equates_equal_meaning(one, other):
     assert text.casefold_text(one) == text.casefold_text(other)
 
 
-def test_folding_parts_what_says_something_else():
+def test_casefold_distinguishes_other_meaning():
     assert text.casefold_text("oak table 2") != text.casefold_text("oak table 3")

@@ -45,7 +45,7 @@ def kept(images, encoder, url, told=TOLD):
     return report_embeddings(keys, keyed_table.open_table(url))
 
 
-def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
+def test_embeddings_equal_those_of_served_encoder(images, encoder):
     keys, batches = read(images, encoder)
     rows = [row for batch in batches for row in batch]
 
@@ -58,11 +58,11 @@ def test_every_photo_has_what_the_served_encoder_makes_of_it(images, encoder):
     assert {row["encoder_sha256"] for row in rows} == {sha256(encoder.read())}
 
 
-def test_rows_are_committed_as_soon_as_there_are_enough(images, encoder):
+def test_rows_are_committed_in_batches(images, encoder):
     assert [len(batch) for batch in read(images, encoder)[1]] == [4, 1]
 
 
-def test_vectors_that_are_held_are_not_made_again(images, encoder):
+def test_existing_embeddings_are_reused(images, encoder):
     keys, batches = read(images, encoder)
     held = frozenset(row["key"] for row in batches[0])
 
@@ -70,7 +70,7 @@ def test_vectors_that_are_held_are_not_made_again(images, encoder):
     assert read(images, encoder, keys) == (keys, [])
 
 
-def test_another_encoder_makes_all_of_them_anew(images, encoder, tmp_path):
+def test_other_encoder_recomputes_all(images, encoder, tmp_path):
     import onnx
 
     other = onnx.load(encoder.url)
@@ -84,7 +84,7 @@ def test_another_encoder_makes_all_of_them_anew(images, encoder, tmp_path):
     assert sum(map(len, batches)) == 5
 
 
-def test_other_batches_make_the_same_rows(images, encoder):
+def test_batch_size_does_not_change_rows(images, encoder):
     one = read(images, encoder)
     other = read(images, encoder, told=EmbeddingParameters(photos_per_batch=5, rows_per_commit=9))
 
@@ -92,7 +92,7 @@ def test_other_batches_make_the_same_rows(images, encoder):
     assert len(other[1]) == 1
 
 
-def test_the_report_counts_what_was_encoded_found_and_removed(
+def test_report_counts_encoded_reused_and_removed(
     images, encoder, store_photos, draw_photo, tmp_path
 ):
     url = str(tmp_path / "vectors.lance")
@@ -109,7 +109,7 @@ def test_the_report_counts_what_was_encoded_found_and_removed(
     assert first["encoder_sha256"] == sha256(encoder.read())
 
 
-def test_vectors_in_two_goes_have_the_digest_of_vectors_in_one(
+def test_digest_does_not_depend_on_number_of_runs(
     images, encoder, store_photos, draw_photo, tmp_path
 ):
     half = store_photos({name: draw_photo(seed) for seed, name in enumerate("eca")}, "half.lance")
@@ -121,7 +121,7 @@ def test_vectors_in_two_goes_have_the_digest_of_vectors_in_one(
     assert before["digest"] != after["digest"] == at_once["digest"]
 
 
-def test_a_run_that_goes_on_cuts_the_same_batches(images, encoder, monkeypatch):
+def test_resumed_run_has_the_same_batches(images, encoder, monkeypatch):
     cuts = []
     encode = Encoder.encode
 

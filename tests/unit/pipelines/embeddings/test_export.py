@@ -38,14 +38,14 @@ def written(table):
     return b"".join(export_embeddings_json(table)())
 
 
-def test_each_photo_has_its_vector_in_the_order_of_ids(store):
+def test_embeddings_are_in_order_of_ids(store):
     found = json.loads(written(store({"b": [0.5, -2.0], "c": [0.0, 1.0], "a": [1e-9, 3e20]})))
 
     assert list(found) == ["a", "b", "c"]
     assert found["b"] == [0.5, -2.0]
 
 
-def test_what_is_read_back_is_the_same_vector_to_the_last_bit(store):
+def test_exported_numbers_are_bit_identical(store):
     generator = np.random.default_rng(11)
     scales = 10.0 ** generator.integers(-30, 30, 500)
     vector = (generator.normal(size=500) * scales).astype(np.float32)
@@ -55,11 +55,11 @@ def test_what_is_read_back_is_the_same_vector_to_the_last_bit(store):
     np.testing.assert_array_equal(np.array(found["a"], np.float32), vector)
 
 
-def test_numbers_have_no_more_digits_than_a_float32(store):
+def test_numbers_have_float32_precision(store):
     assert b"[0.1, 0.33333334]" in written(store({"a": np.float32([0.1, 1 / 3])}))
 
 
-def test_the_same_vectors_are_the_same_bytes_however_they_were_written(store, monkeypatch):
+def test_export_does_not_depend_on_row_order(store, monkeypatch):
     vectors = {f"photo {number}": [number / 7, 1.0] for number in range(5)}
     expected = written(store(vectors))
     monkeypatch.setattr(export, "BATCH_SIZE", 2)
@@ -67,15 +67,15 @@ def test_the_same_vectors_are_the_same_bytes_however_they_were_written(store, mo
     assert written(store(dict(reversed(vectors.items())), "other.lance")) == expected
 
 
-def test_an_id_may_hold_what_json_marks(store):
+def test_id_with_json_characters_is_escaped(store):
     assert list(json.loads(written(store({'a "b"\\': [1.0]})))) == ['a "b"\\']
 
 
-def test_no_photos_are_an_empty_object(store):
+def test_no_photos_give_an_empty_object(store):
     assert json.loads(written(store({}))) == {}
 
 
-def test_no_more_is_read_than_is_being_written(store, monkeypatch):
+def test_export_reads_lazily(store, monkeypatch):
     monkeypatch.setattr(export, "BATCH_SIZE", 2)
     asked = []
     take = keyed_table.Table.take

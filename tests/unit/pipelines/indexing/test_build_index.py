@@ -19,7 +19,7 @@ def many(store_angles):
     return store_angles({names[place]: 1.1 * place for place in shuffled}), owners
 
 
-def test_the_index_holds_every_photo_under_its_name_and_listing(store_angles, told):
+def test_index_contains_each_photo_with_its_listing(store_angles, told):
     built = build_index(store_angles({"c": 90, "a": 0, "b": 45}), OWNERS, told)
 
     index = Index.from_bytes(built.vectors, built.ids)
@@ -30,7 +30,7 @@ def test_the_index_holds_every_photo_under_its_name_and_listing(store_angles, to
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_holds_every_photo_at_its_place(many, told, kind):
+def test_each_kind_contains_photos_in_row_order(many, told, kind):
     table, owners = many
     built = build_index(table, owners, told.model_copy(update={"kind": kind}))
 
@@ -42,7 +42,7 @@ def test_each_kind_holds_every_photo_at_its_place(many, told, kind):
         assert index.image_ids[nearest] == f"{place:03}"
 
 
-def test_the_card_says_what_was_built_and_how_good_it_is(store_angles, told):
+def test_card_has_kind_and_recall(store_angles, told):
     card = build_index(store_angles({"a": 0, "b": 1, "c": 2}), OWNERS, told).card
 
     assert (card["kind"], card["vectors"], card["dimension"]) == ("flat", 3, 2)
@@ -53,7 +53,7 @@ def test_the_card_says_what_was_built_and_how_good_it_is(store_angles, told):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_same_vectors_give_the_same_files_in_however_many_parts(many, told, kind):
+def test_index_files_do_not_depend_on_parts(many, told, kind):
     once, again, by_parts = (
         build_index(*many, told.model_copy(update={"kind": kind, "rows_per_part": rows}))
         for rows in (1000, 1000, 70)
@@ -62,12 +62,12 @@ def test_the_same_vectors_give_the_same_files_in_however_many_parts(many, told, 
     assert once[:2] == again[:2] == by_parts[:2]
 
 
-def test_no_embeddings_cannot_be_indexed(store_angles, told):
+def test_missing_embeddings_are_rejected(store_angles, told):
     with pytest.raises(UserError, match="kedro run --pipeline=embeddings"):
         build_index(store_angles({}), OWNERS, told)
 
 
-def test_photos_that_are_of_no_listing_are_told(store_angles, told):
+def test_photos_without_listing_are_rejected(store_angles, told):
     embedded = store_angles({"a": 0, "gone": 1, "lost": 2})
 
     with pytest.raises(UserError, match=r"\b2\b.*\bgone\b.*--pipeline=embeddings"):

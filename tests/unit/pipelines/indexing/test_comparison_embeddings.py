@@ -16,7 +16,7 @@ from fb_marketplace.pipelines.indexing.comparison_embeddings import (
 )
 
 
-def test_vectors_come_in_the_order_that_is_asked_for_at_length_one(store_angles):
+def test_vectors_are_unit_length_in_requested_order(store_angles):
     table = store_angles({"a": 0, "b": 90, "c": 180})
 
     found = embeddings_from_table(table, ["c", "a"], "embedding", "embeddings")
@@ -24,12 +24,12 @@ def test_vectors_come_in_the_order_that_is_asked_for_at_length_one(store_angles)
     assert found == pytest.approx(np.asarray([[-1, 0], [1, 0]]), abs=1e-6)
 
 
-def test_a_table_that_lacks_photos_is_told_with_the_command_that_makes_it(store_angles):
+def test_incomplete_table_names_its_pipeline(store_angles):
     with pytest.raises(UserError, match=r"\b1\b.*\b2\b.*--pipeline=vision"):
         embeddings_from_table(store_angles({"a": 0}), ["a", "new"], "embedding", "vision")
 
 
-def test_a_photo_that_is_only_lighter_has_the_same_pixels(store_photos, draw_photo, lighter):
+def test_lighter_photo_has_the_same_pixel_embedding(store_photos, draw_photo, lighter):
     dark, other = (draw_photo(seed, size=(64, 64), format_="PNG") for seed in (1, 2))
     images = store_photos({"a": dark, "b": lighter(dark), "c": other})
 
@@ -52,7 +52,7 @@ def lighter():
     return make
 
 
-def test_words_weigh_by_how_rare_they_are_in_training_and_others_count_for_nothing():
+def test_words_have_tf_idf_weights_of_training():
     products = pd.DataFrame(
         {
             "product_id": ["p", "q", "r", "s"],
@@ -70,13 +70,13 @@ def test_words_weigh_by_how_rare_they_are_in_training_and_others_count_for_nothi
     assert found[[3]].nnz == 0
 
 
-def test_a_vector_of_zeros_stays():
+def test_zero_vector_stays_zero():
     found = l2_normalize(np.float32([[0, 0], [3, 4]]))
 
     assert found == pytest.approx(np.asarray([[0, 0], [0.6, 0.8]]))
 
 
-def test_all_ways_to_tell_photos_apart_are_of_the_same_photos(
+def test_all_embeddings_are_of_the_same_photos(
     store_angles, store_features, store_photos, draw_photo, measuring
 ):
     names = ["a", "b"]
@@ -109,7 +109,7 @@ def layers(rows):
     return pd.DataFrame(rows, columns=["image_id", "layer", "embedding"])
 
 
-def test_a_layer_that_lacks_photos_is_told_with_the_command_that_makes_it():
+def test_incomplete_layer_names_its_pipeline():
     found = layers([("a", "pool", [1.0]), ("b", "pool", [1.0]), ("a", "top", [1.0])])
 
     with pytest.raises(UserError, match=r"\b1\b.*\b2\b.*--pipeline=vision"):

@@ -84,7 +84,7 @@ def at(depth):
     return f"same_product_recall_at_{depth}"
 
 
-def test_a_partner_that_is_sixth_is_found_at_ten_and_not_at_five(ask_the_index):
+def test_partner_at_rank_six_counts_at_10_but_not_at_5(ask_the_index):
     others = {f"c{number}.1": 10 + number for number in range(5)}
     measured = ask_the_index({"a.1": 0, "a.2": 100} | others).measured
 
@@ -92,7 +92,7 @@ def test_a_partner_that_is_sixth_is_found_at_ten_and_not_at_five(ask_the_index):
     assert found == [0, 0, 1]
 
 
-def test_a_listing_with_one_photo_asks_by_category_alone_but_is_an_answer(ask_the_index):
+def test_listing_with_one_photo_has_category_metrics_only(ask_the_index):
     measured = ask_the_index({"a.1": 0, "a.2": 50, "b.1": -1}).measured
 
     assert values(measured, at(1)) == {"a.1": 0, "a.2": 1}
@@ -101,7 +101,7 @@ def test_a_listing_with_one_photo_asks_by_category_alone_but_is_an_answer(ask_th
     )
 
 
-def test_copies_of_the_query_are_not_counted_as_answers(ask_the_index):
+def test_copies_of_query_are_no_hits(ask_the_index):
     angles = {"a.1": 0, "a.2": 50, "b.1": -1, "c.1": -2}
 
     found = ask_the_index(angles, [("a.1", "b.1", "c.1")])
@@ -110,7 +110,7 @@ def test_copies_of_the_query_are_not_counted_as_answers(ask_the_index):
     assert found.hits.query("image_id == 'a.1'")["hit"].to_list() == ["a.2"]
 
 
-def test_a_partner_that_is_a_copy_of_the_query_is_no_partner(ask_the_index):
+def test_partner_that_is_copy_of_query_is_ignored(ask_the_index):
     angles = {"a.1": 0, "a.2": 1, "b.1": 90, "b.2": 95}
 
     measured = ask_the_index(angles, [("a.1", "a.2")]).measured
@@ -118,7 +118,7 @@ def test_a_partner_that_is_a_copy_of_the_query_is_no_partner(ask_the_index):
     assert values(measured, at(1)) == {"b.1": 1, "b.2": 1}
 
 
-def test_hits_are_graded_and_stand_in_their_order(ask_the_index):
+def test_hits_have_grades_in_rank_order(ask_the_index):
     hits = ask_the_index({"a.1": 0, "co.1": 20, "b.1": 10, "a.2": 90}).hits
 
     of_a = hits[hits["image_id"] == "a.1"]
@@ -128,7 +128,7 @@ def test_hits_are_graded_and_stand_in_their_order(ask_the_index):
     assert of_a["similarity"].to_list() == pytest.approx([0.985, 0.940, 0], abs=0.001)
 
 
-def test_only_photos_of_the_test_split_are_asked_but_all_are_answers(ask_the_index):
+def test_queries_are_of_test_split_and_hits_of_all(ask_the_index):
     found = ask_the_index({"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 40})
 
     assert set(found.measured["image_id"]) == {"a.1", "a.2"}
@@ -136,7 +136,7 @@ def test_only_photos_of_the_test_split_are_asked_but_all_are_answers(ask_the_ind
     assert values(found.measured, at(1)) == {"a.1": 0, "a.2": 0}
 
 
-def test_the_order_in_which_vectors_came_does_not_matter(ask_the_index):
+def test_vector_order_does_not_matter(ask_the_index):
     angles = {"b.2": 95, "a.2": 5, "t.1": 3, "b.1": 90, "a.1": 0}
 
     found = values(ask_the_index(angles).measured, at(1))
@@ -144,7 +144,7 @@ def test_the_order_in_which_vectors_came_does_not_matter(ask_the_index):
     assert found == {"a.1": 0, "a.2": 0, "b.1": 1, "b.2": 1}
 
 
-def test_chance_is_that_of_the_gallery_without_the_query_and_its_copies(ask_the_index):
+def test_random_baseline_excludes_query_and_copies(ask_the_index):
     angles = {"a.1": 0, "a.2": 20, "b.1": 40, "c.1": 60, "t.1": 80, "t.2": 100}
 
     measured = ask_the_index(angles, [("b.1", "a.1")]).measured
@@ -153,7 +153,7 @@ def test_chance_is_that_of_the_gallery_without_the_query_and_its_copies(ask_the_
     assert chance.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})
 
 
-def test_each_measured_split_is_a_gallery_of_its_own(ask_the_splits):
+def test_each_split_has_its_own_gallery(ask_the_splits):
     angles = {"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 2, "v.2": 18}
 
     measured = ask_the_splits(angles)
@@ -164,7 +164,7 @@ def test_each_measured_split_is_a_gallery_of_its_own(ask_the_splits):
     assert set(measured["photos"]) == {2}
 
 
-def test_each_embedding_is_asked_in_the_same_gallery(ask_the_splits):
+def test_each_embedding_uses_the_same_gallery(ask_the_splits):
     angles = {"a.1": 0, "a.2": 90, "bb.1": 10, "bb.2": 100, "v.1": 0, "v.2": 1, "t.1": 5}
 
     measured = ask_the_splits(angles)
@@ -176,7 +176,7 @@ def test_each_embedding_is_asked_in_the_same_gallery(ask_the_splits):
     assert asked.keys() == {"a.1", "a.2", "bb.1", "bb.2"}
 
 
-def test_words_are_asked_for_categories_and_not_for_the_listing_that_they_are_of(ask_the_splits):
+def test_text_queries_have_category_metrics_only(ask_the_splits):
     measured = ask_the_splits({"a.1": 0, "a.2": 90, "v.1": 0, "v.2": 1, "t.1": 5})
 
     of_words = measured[measured["embedding"] == "words"]

@@ -54,26 +54,26 @@ def ask_index():
     return ask
 
 
-def test_the_nearest_comes_first():
+def test_nearest_is_first():
     found = asked({"a.1": 0, "a.2": 5, "b.1": 8})
 
     assert found.hits[:, :2].tolist() == [[3, 1], [1, 3], [1, 1]]
 
 
-def test_where_there_are_fewer_photos_than_are_looked_at_the_rest_is_unrelated():
+def test_ranks_beyond_gallery_are_unrelated():
     found = asked({"a.1": 0, "a.2": 5})
 
     assert found.hits.tolist() == [[3] + [0] * 9] * 2
 
 
-def test_the_query_and_its_copies_are_no_hits_and_nothing_to_find():
+def test_query_and_copies_are_no_hits_and_not_relevant():
     found = asked({"a.1": 0, "a.2": 50, "b.1": 1}, [("a.1", "b.1")])
 
     assert found.hits[0].tolist() == [3] + [0] * 9
     assert found.available[0].tolist() == [0, 0, 0, 1]
 
 
-def test_average_precision_is_over_all_ranks():
+def test_average_precision_uses_all_ranks():
     others = {f"b{number}.1": 10 + number for number in range(19)}
     found = asked({"a.1": 0, "a.2": 100} | others)
 
@@ -81,7 +81,7 @@ def test_average_precision_is_over_all_ranks():
     assert np.isnan(found.average_precisions[2:]).all()
 
 
-def test_blocks_of_queries_give_what_one_gives(monkeypatch):
+def test_blocks_of_queries_equal_one_block(monkeypatch):
     angles = scattered(30)
     whole = asked(angles)
 
@@ -92,14 +92,14 @@ def test_blocks_of_queries_give_what_one_gives(monkeypatch):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_sparse_vectors_rank_as_dense_ones():
+def test_sparse_vectors_rank_like_dense_ones():
     angles = scattered(30)
     sparse = rank_all(csr_array(circle(angles.values())), gallery(angles))
 
     assert np.array_equal(sparse.hits, asked(angles).hits)
 
 
-def test_an_exact_index_finds_what_the_product_of_matrices_ranks(ask_index):
+def test_index_ranking_equals_matrix_product(ask_index):
     angles = scattered(40)
     copies = [("0.0", "1.1", "2.2"), ("3.3", "4.4")]
 
@@ -110,7 +110,7 @@ def test_an_exact_index_finds_what_the_product_of_matrices_ranks(ask_index):
     assert np.array_equal(ranking_.available, expected.available)
 
 
-def test_copies_do_not_crowd_out_the_hits(ask_index):
+def test_copies_do_not_crowd_out_hits(ask_index):
     crowd = {f"c{number}.1": -number / 100 for number in range(1, 20)}
     angles = {"a.1": 0, "a.2": 50} | crowd
 
@@ -119,20 +119,20 @@ def test_copies_do_not_crowd_out_the_hits(ask_index):
     assert hits.places[0].tolist() == [1] + [-1] * 9
 
 
-def test_a_hit_has_the_cosine_of_the_two(ask_index):
+def test_hit_has_its_cosine(ask_index):
     hits, _ = ask_index({"a.1": 0, "a.2": 60})
 
     assert hits.similarities[:, 0] == pytest.approx([0.5, 0.5])
 
 
-def test_some_photos_are_asked_for_among_all(ask_index):
+def test_subset_of_photos_can_be_queried(ask_index):
     hits, ranking_ = ask_index({"a.1": 0, "a.2": 5, "b.1": 8}, queries=[2])
 
     assert hits.places[:, :2].tolist() == [[1, 0]]
     assert ranking_.available.tolist() == [[0, 2, 0, 0]]
 
 
-def test_rows_that_an_index_could_not_fill_are_no_hits(ask_index):
+def test_unfilled_index_rows_are_no_hits(ask_index):
     class Gives(Index):
         def search(self, query, k):
             found = super().search(query, k)

@@ -53,7 +53,7 @@ def near(seen, shade):
     return max(abs(one - other) for one, other in zip(seen, wanted, strict=True)) < 12
 
 
-def test_each_query_leads_a_row_in_which_its_hits_follow(drawn):
+def test_each_row_starts_with_its_query(drawn):
     assert row_of(drawn, "found") < row_of(drawn, "missed")
     left = [GAP + place * (SIDE + GAP) + SIDE // 2 for place in range(3)]
     middle = row_of(drawn, "found") + SIDE // 2
@@ -64,13 +64,13 @@ def test_each_query_leads_a_row_in_which_its_hits_follow(drawn):
     )
 
 
-def test_frames_say_how_a_hit_is_graded(drawn):
+def test_frame_color_shows_the_grade(drawn):
     edge = GAP + (SIDE + GAP) - 2
     for query, grade in (("found", 3), ("missed", 1)):
         seen = drawn.getpixel((edge, row_of(drawn, query) + SIDE // 2))
         assert seen == tuple(bytes.fromhex(GRADE_COLORS[grade][1:]))
 
 
-def test_every_grade_has_words_and_a_colour_of_its_own():
+def test_each_grade_has_label_and_color():
     assert DESCRIPTIONS.keys() == GRADE_COLORS.keys()
     assert len(set(GRADE_COLORS.values())) == len(GRADE_COLORS)

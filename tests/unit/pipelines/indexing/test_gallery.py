@@ -45,7 +45,7 @@ def graded(gallery, query):
     return dict(zip(images, grades, strict=True))
 
 
-def test_a_photo_is_graded_by_the_closest_thing_that_it_shares(gallery):
+def test_grade_is_of_closest_relation(gallery):
     assert graded(gallery(), "chair.1") == {
         "chair.1": -1,
         "chair.2": 3,
@@ -55,7 +55,7 @@ def test_a_photo_is_graded_by_the_closest_thing_that_it_shares(gallery):
     }
 
 
-def test_copies_of_the_query_are_left_out_even_of_its_own_listing(gallery):
+def test_copies_of_query_are_excluded(gallery):
     found = graded(gallery("chair.1", "chair.2", "lamp.1"), "chair.1")
 
     assert {image for image, grade in found.items() if grade == -1} == {
@@ -65,18 +65,18 @@ def test_copies_of_the_query_are_left_out_even_of_its_own_listing(gallery):
     assert gallery().most_copies == 1
 
 
-def test_copies_of_another_photo_stay_in(gallery):
+def test_copies_of_other_photos_are_included(gallery):
     assert graded(gallery("stool.1", "lamp.1"), "chair.1")["stool.1"] == 2
 
 
-def test_photos_of_which_nothing_is_known_are_related_to_none_not_even_each_other(gallery):
+def test_photos_without_metadata_are_unrelated(gallery):
     found = graded(gallery(more=("x", "y")), "x")
 
     assert found.pop("x") == -1
     assert set(found.values()) == {0}
 
 
-def test_the_photos_of_a_split_are_a_gallery_of_their_own(gallery):
+def test_gallery_has_photos_of_one_split(gallery):
     alone = gallery().among("test")
 
     assert alone.photos["image_id"].to_list() == ["chair.1", "chair.2", "stool.1"]

@@ -23,7 +23,7 @@ def orders(grades):
 
 @pytest.mark.parametrize("grades", SETS)
 @pytest.mark.parametrize("depth", [1, 2, 5])
-def test_recall_by_chance_is_the_mean_over_all_orders(grades, depth):
+def test_random_recall_equals_mean_of_all_orders(grades, depth):
     every, available, photos = orders(grades)
 
     expected = recall_at(every, depth).mean()
@@ -34,7 +34,7 @@ def test_recall_by_chance_is_the_mean_over_all_orders(grades, depth):
 
 
 @pytest.mark.parametrize("grades", SETS)
-def test_average_precision_by_chance_is_the_mean_over_all_orders(grades):
+def test_random_average_precision_equals_mean_of_all_orders(grades):
     every, available, photos = orders(grades)
 
     expected = average_precision(every == 3).mean()
@@ -46,7 +46,7 @@ def test_average_precision_by_chance_is_the_mean_over_all_orders(grades):
 
 @pytest.mark.parametrize("grades", SETS)
 @pytest.mark.parametrize("depth", [2, 5, 10])
-def test_precision_and_ndcg_by_chance_are_the_means_over_all_orders(grades, depth):
+def test_random_precision_and_ndcg_equal_mean_of_all_orders(grades, depth):
     every, available, photos = orders(grades)
     related = available[:, 1:].sum(axis=1)
     to_find = np.repeat(available, len(every), axis=0)
@@ -58,7 +58,7 @@ def test_precision_and_ndcg_by_chance_are_the_means_over_all_orders(grades, dept
     assert random_baseline.random_ndcg(available, depth) == pytest.approx([ndcg])
 
 
-def test_nothing_is_found_by_chance_where_nothing_is_relevant():
+def test_random_baseline_without_relevant_is_zero():
     none, few = np.asarray([0]), np.asarray([2])
 
     assert random_baseline.random_recall(none, few, 5).tolist() == [0]

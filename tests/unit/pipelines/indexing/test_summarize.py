@@ -47,7 +47,7 @@ def report(measuring):
     return make
 
 
-def test_the_encoder_s_measures_stand_by_gallery_with_chance_and_counts(report):
+def test_encoder_metrics_have_baseline_and_counts(report):
     metrics = report().metrics
 
     found = {name: metrics[name][R1]["value"] for name in ("all_photos", "test_photos")}
@@ -58,7 +58,7 @@ def test_the_encoder_s_measures_stand_by_gallery_with_chance_and_counts(report):
     assert one["low"] <= one["value"] <= one["high"]
 
 
-def test_what_it_has_to_beat_stands_beside_it_and_gains_are_of_the_same_queries(report):
+def test_gains_are_paired_by_query(report):
     metrics = report().metrics
 
     assert metrics["baselines"]["test_photos"]["pixels"][R1]["value"] == 0.5
@@ -66,7 +66,7 @@ def test_what_it_has_to_beat_stands_beside_it_and_gains_are_of_the_same_queries(
     assert (gain["value"], gain["cases"]) == (0.25, 4)
 
 
-def test_a_gain_on_every_query_has_no_width_however_much_queries_differ(report):
+def test_constant_gain_has_zero_width(report):
     easy_and_hard = np.asarray([1, 1, 1, 0]) - 0.05
     more = [queries("test_photos", "another", easy_and_hard)]
 
@@ -77,7 +77,7 @@ def test_a_gain_on_every_query_has_no_width_however_much_queries_differ(report):
     assert metrics["baselines"]["test_photos"]["another"][R1]["high"] > 0.75
 
 
-def test_one_more_embedding_is_one_more_baseline(report):
+def test_extra_embedding_is_an_extra_baseline(report):
     more = [
         queries(gallery, "fc.1", [1, 1, 1, 1]) for gallery in ("test_photos", "validation_photos")
     ]
@@ -88,7 +88,7 @@ def test_one_more_embedding_is_one_more_baseline(report):
     assert metrics["gains"]["validation_photos"]["fc.1"][R1]["value"] == -0.25
 
 
-def test_what_has_no_measure_of_finding_listings_is_compared_by_the_others(report):
+def test_embedding_without_listing_metrics_is_compared_by_rest(report):
     words = queries("test_photos", "words", [1, 1, 1, 1])
     words = words[words["measure"] == "ndcg_at_10"]
 
@@ -98,7 +98,7 @@ def test_what_has_no_measure_of_finding_listings_is_compared_by_the_others(repor
     assert metrics["gains"]["test_photos"]["words"].keys() == {"ndcg_at_10"}
 
 
-def test_each_category_of_the_test_split_has_a_row_with_its_counts(report):
+def test_each_test_category_has_a_row_with_counts(report):
     lone = queries("test_photos", "encoder", [0.5], category="Music")
     lone = lone[~lone["measure"].str.startswith("same_product")]
 
@@ -110,7 +110,7 @@ def test_each_category_of_the_test_split_has_a_row_with_its_counts(report):
     assert table.loc["Home", f"{R1}_chance"] == 0.25
 
 
-def test_a_split_in_which_no_photo_has_a_partner_cannot_be_measured(report):
+def test_split_without_partners_is_rejected(report):
     served = queries("all_photos", "encoder", [1, 0])
 
     with pytest.raises(UserError, match="parameters_cleaning"):

@@ -62,7 +62,7 @@ def near(place, latitude, longitude, km=5.0):
         ("Stratford upon Avon", 52.19, -1.71),
     ],
 )
-def test_a_town_is_found_as_people_spell_it(places, typed, latitude, longitude):
+def test_town_is_found_in_common_spellings(places, typed, latitude, longitude):
     assert near(places.find(typed), latitude, longitude)
 
 
@@ -76,11 +76,11 @@ def test_a_town_is_found_as_people_spell_it(places, typed, latitude, longitude):
         ("Whitchurch, Cardiff", 51.51, -3.22),
     ],
 )
-def test_the_county_tells_towns_of_one_name_apart(places, typed, latitude, longitude):
+def test_county_distinguishes_namesakes(places, typed, latitude, longitude):
     assert near(places.find(typed), latitude, longitude)
 
 
-def test_a_county_lies_where_most_of_its_towns_can_lie_together(places):
+def test_county_is_where_most_of_its_towns_are(places):
     # Two in three of its names are of towns elsewhere, some of which are larger.
     found = places.resolve("Canton", "Cardiff")
 
@@ -88,44 +88,44 @@ def test_a_county_lies_where_most_of_its_towns_can_lie_together(places):
     assert near(found.place, 51.48, -3.18)
 
 
-def test_towns_elsewhere_do_not_draw_a_county_to_them_however_far_they_are(places):
+def test_distant_towns_do_not_shift_a_county(places):
     assert near(places.resolve("Truro", "Cornwall").place, 50.26, -5.05)
     assert places.resolve("Oxford", "Cornwall") is None
 
 
-def test_a_county_that_is_called_as_a_town_lies_there(places):
+def test_county_named_like_town_is_there(places):
     # Of the towns in it, another is nearer to the others.
     assert near(places.resolve("Nowhere at All", "Swansea").place, 51.62, -3.94, km=2)
 
 
-def test_a_town_that_is_known_only_elsewhere_is_not_taken_for_it(places):
+def test_namesake_outside_county_is_not_used(places):
     assert places.resolve("Southwick", "East Sussex") is None
     assert places.resolve("St Andrews", "Bristol").place.name == "Bristol"
 
 
-def test_a_district_that_is_not_known_is_where_its_city_is(places):
+def test_unknown_district_is_at_its_city(places):
     found = places.resolve("East End", "Glasgow")
 
     assert found.by == "county"
     assert near(found.place, 55.86, -4.26)
 
 
-def test_a_county_whose_towns_lie_close_together_stands_for_those_that_are_not_known(places):
+def test_compact_county_stands_for_unknown_towns(places):
     assert near(places.resolve("Sparkhill", "West Midlands").place, 52.48, -1.90, km=15)
 
 
 @pytest.mark.parametrize("county", ["Highland", "North Yorkshire", "East Sussex", "Isle of Wight"])
-def test_a_wide_or_little_known_county_stands_for_nothing(places, county):
+def test_wide_or_sparse_county_stands_for_nothing(places, county):
     assert places.resolve("Nowhere at All", county) is None
     with pytest.raises(UnknownPlaceError, match="county"):
         places.find(county)
 
 
-def test_a_wide_county_reaches_its_far_towns(places):
+def test_wide_county_reaches_its_distant_towns(places):
     assert places.resolve("Fort William", "Highland").by == "town"
 
 
-def test_places_are_the_same_whatever_the_order_of_the_listings():
+def test_gazetteer_does_not_depend_on_row_order():
     ordered = listed(OFFERED | {"EAST SUSSEX": ["Bexhill-on-Sea"]})
     shuffled = ordered.sample(frac=1, random_state=0)
 
@@ -134,13 +134,13 @@ def test_places_are_the_same_whatever_the_order_of_the_listings():
     )
 
 
-def test_listings_that_name_no_county_leave_the_towns():
+def test_listings_without_county_leave_the_towns():
     nowhere = pd.DataFrame({"town": ["Leeds", None], "county": [None, None]}, dtype="str")
     found = Gazetteer.from_bytes(build_gazetteer(nowhere, LARGER))
 
     assert near(found.find("Leeds"), 53.80, -1.55)
 
 
-def test_a_country_that_is_none_is_told():
+def test_unknown_country_is_rejected():
     with pytest.raises(UserError, match=r"'UK'.*\bGB\b"):
         build_gazetteer(listed({}), GazetteerParameters(country="UK", min_population=15000))

@@ -84,14 +84,14 @@ def families(found):
     return dict(zip(table["product_id"], table["family"], strict=True))
 
 
-def test_facts_are_what_the_server_reads_sorted_by_id(store, places):
+def test_features_are_readable_by_server_and_sorted(store, places):
     found = described(store, places, product("q"), product("p"))
 
     assert tuple(pq.read_table(io.BytesIO(found.facts)).column_names) == COLUMNS
     assert ListingFeatures.from_bytes(found.facts).product_ids == ("p", "q")
 
 
-def test_a_listing_is_where_its_town_is_or_nowhere(store, places):
+def test_listing_is_located_at_its_town_or_nowhere(store, places):
     rows = (product("p", "Leeds"), product("q", "Nowhere"), product("r"))
     facts = ListingFeatures.from_bytes(described(store, places, *rows).facts)
 
@@ -99,7 +99,7 @@ def test_a_listing_is_where_its_town_is_or_nowhere(store, places):
     assert all(math.isnan(each) for each in [*facts.latitude[1:], *facts.longitude[1:]])
 
 
-def test_a_description_is_as_long_as_it_has_words(store, places):
+def test_description_length_is_in_words(store, places):
     rows = (product("p", description="Oak table, 2m.\nCollect!"), product("q", description=""))
 
     assert ListingFeatures.from_bytes(
@@ -110,20 +110,20 @@ def test_a_description_is_as_long_as_it_has_words(store, places):
     ]
 
 
-def test_the_largest_photo_of_a_listing_counts(store, places):
+def test_largest_photo_counts(store, places):
     photos = {"a": ("p", 640, 480), "b": ("p", 300, 2000), "c": ("q", 10, 10)}
     found = described(store, places, product("p"), product("q"), product("r"), photos=photos)
 
     assert ListingFeatures.from_bytes(found.facts).photo_pixels.tolist() == [600_000, 100, 0]
 
 
-def test_listings_that_copy_one_are_a_family_named_for_the_smallest_id(store, places):
+def test_copies_are_a_family_named_for_smallest_id(store, places):
     rows = (product("z"), product("m", copy_of="z"), product("a", copy_of="z"), product("b"))
 
     assert families(described(store, places, *rows)) == {"z": "a", "m": "a", "a": "a", "b": "b"}
 
 
-def test_listings_that_share_a_photo_or_nearly_one_are_a_family(store, places):
+def test_listings_with_duplicate_photos_are_a_family(store, places):
     photos = {"i": ("p", 1, 1), "j": ("q", 1, 1), "k": ("r", 1, 1), "l": ("r", 1, 1)}
     rows = [product(each) for each in "pqr"]
     found = described(store, places, *rows, photos=photos, duplicates=copies("i j", "k l"))
@@ -131,7 +131,7 @@ def test_listings_that_share_a_photo_or_nearly_one_are_a_family(store, places):
     assert families(found) == {"p": "p", "q": "p", "r": "r"}
 
 
-def test_families_join_along_a_chain_of_copies_and_photos(store, places):
+def test_families_join_through_copies_and_photos(store, places):
     photos = {"i": ("p", 1, 1), "j": ("q", 1, 1)}
     rows = (product("p"), product("q"), product("s", copy_of="q"))
     found = described(store, places, *rows, photos=photos, duplicates=copies("i j"))
@@ -139,13 +139,13 @@ def test_families_join_along_a_chain_of_copies_and_photos(store, places):
     assert set(families(found).values()) == {"p"}
 
 
-def test_a_description_that_two_listings_share_makes_no_family(store, places):
+def test_shared_description_makes_no_family(store, places):
     rows = [product(each, description="A solid oak table with six chairs") for each in "pq"]
 
     assert families(described(store, places, *rows)) == {"p": "p", "q": "q"}
 
 
-def test_the_report_counts_listings_and_places_by_what_led_to_them(store, places):
+def test_report_counts_places_by_source(store, places):
     rows = (
         product("a", "Leeds", "Leeds"),
         product("b", "Headingley", "Leeds"),
@@ -174,7 +174,7 @@ def test_the_report_counts_listings_and_places_by_what_led_to_them(store, places
     assert report["families"] == {"larger_than_one": 1, "listings_in_them": 2, "largest": 2}
 
 
-def test_the_report_says_how_far_off_a_county_is_for_towns_that_are_known(store, places):
+def test_report_has_county_error_for_known_towns(store, places):
     rows = [product("a", "Leeds", "Leeds"), product("b", "Otley", "Leeds"), product("c", "Otley")]
     rows += [product(each, "Headingley", "Leeds") for each in "defg"]
     off = described(store, places, *rows).report["off_by_county_km"]

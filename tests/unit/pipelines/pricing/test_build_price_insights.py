@@ -133,7 +133,7 @@ def market(tmp_path):
     return Market(tmp_path)
 
 
-def test_each_listing_is_told_what_alike_ones_ask(market):
+def test_each_listing_has_comparable_prices(market):
     notes, metrics = market.made()
 
     assert len(notes) == 120
@@ -145,7 +145,7 @@ def test_each_listing_is_told_what_alike_ones_ask(market):
     assert metrics["narrower"]["test"]["low"] > 0
 
 
-def test_alike_listings_are_others_of_the_same_kind(market):
+def test_comparable_listings_are_of_the_same_kind(market):
     notes, _ = market.made()
 
     for product, kind in market.products["title"].items():
@@ -155,14 +155,14 @@ def test_alike_listings_are_others_of_the_same_kind(market):
         assert {market.products["title"][other] for other in alike} == {kind}
 
 
-def test_where_all_is_as_usual_nothing_is_noted(market):
+def test_usual_prices_have_no_insight(market):
     notes, metrics = market.made()
 
     assert not any(notes.of(product).notes for product in market.products.index)
     assert {each["notes"] for each in metrics["notes"].values()} == {0}
 
 
-def test_a_price_far_outside_is_noted_with_listings_that_exist(market):
+def test_price_outside_interval_has_comparable_listings(market):
     market.set("p004", price=500.0)
 
     notes, metrics = market.made()
@@ -177,7 +177,7 @@ def test_a_price_far_outside_is_noted_with_listings_that_exist(market):
     assert metrics["notes"]["unusual_price"] == {"notes": 1, "listings": 1}
 
 
-def test_its_own_family_never_counts(market):
+def test_own_family_is_never_comparable(market):
     # Nearest of all to one another, and at a price of their own.
     own = [f"p{place:03}" for place in range(0, 24, 2)]
     for product in own:
@@ -191,7 +191,7 @@ def test_its_own_family_never_counts(market):
 
 
 @pytest.mark.parametrize("flag", ["zero", "joke", "absurd"])
-def test_a_price_that_is_not_meant_never_counts_and_has_nothing_beside_it(market, flag):
+def test_implausible_price_is_never_comparable(market, flag):
     for place in range(0, 24, 2):
         price = 0.0 if flag == "zero" else 99999.0
         market.set(f"p{place:03}", price_flag=flag, price=price, angle=0.0)
@@ -207,7 +207,7 @@ def test_a_price_that_is_not_meant_never_counts_and_has_nothing_beside_it(market
     assert metrics["with_meant_price"] == 108
 
 
-def test_a_shared_photo_is_noted_beside_an_unusual_price(market):
+def test_shared_photo_and_unusual_price_are_both_reported(market):
     market.set("p004", price=500.0, town="York")
     market.copies = [("p004.1", "g", "near"), ("p006.1", "g", "near")]
 
@@ -219,7 +219,7 @@ def test_a_shared_photo_is_noted_beside_an_unusual_price(market):
     assert metrics["notes"]["photo_elsewhere"] == {"notes": 2, "listings": 2}
 
 
-def test_a_listing_like_no_other_is_told_nothing(market):
+def test_listing_without_comparables_has_no_insight(market):
     market.set("p004", angle=225.0)
 
     notes, metrics = market.made()
@@ -228,7 +228,7 @@ def test_a_listing_like_no_other_is_told_nothing(market):
     assert metrics["with_typical_price"] == 119
 
 
-def test_a_market_in_which_nothing_is_alike_is_told_nothing(market):
+def test_market_without_comparables_has_no_insights(market):
     notes, metrics = market.made(min_similarity=1.0, same_path_bonus=0.0)
 
     assert all(notes.of(product).typical is None for product in market.products.index)
@@ -236,7 +236,7 @@ def test_a_market_in_which_nothing_is_alike_is_told_nothing(market):
     assert set(metrics["neighbours"]["log_width"].values()) == {None}
 
 
-def test_the_same_listings_give_the_same_bytes(tmp_path):
+def test_build_is_deterministic(tmp_path):
     (tmp_path / "one").mkdir()
     (tmp_path / "other").mkdir()
     one, other = (Market(tmp_path / name) for name in ("one", "other"))
@@ -245,6 +245,6 @@ def test_the_same_listings_give_the_same_bytes(tmp_path):
     assert one.written == other.written
 
 
-def test_fewer_neighbours_than_are_needed_are_refused():
+def test_too_few_neighbors_are_rejected():
     with pytest.raises(ValidationError, match="at least min_neighbors, 6"):
         PricingParameters(**TOLD | {"min_neighbors": 6})

@@ -20,33 +20,33 @@ def found(angles, *, market=0, path=None, family=None, most=3, same_path=0.0, le
     return find_comparable_listings(circle(*angles), kinds, most, same_path, least)
 
 
-def test_the_most_alike_come_first_and_none_is_its_own():
+def test_most_similar_are_first_without_itself():
     alike = found([0, 10, 30, 60])
 
     assert alike.rows.tolist() == [[1, 2, 3], [0, 2, 3], [1, 0, 3], [2, 1, 0]]
     assert alike.nearness[0] == pytest.approx(np.cos(np.radians([10, 30, 60])), abs=1e-6)
 
 
-def test_where_there_are_no_more_there_is_none():
+def test_missing_comparables_are_minus_one():
     alike = found([0, 10], most=3)
 
     assert alike.rows.tolist() == [[1, -1, -1], [0, -1, -1]]
     assert np.isnan(alike.nearness[:, 1:]).all()
 
 
-def test_only_listings_of_the_same_market_are_alike():
+def test_comparables_are_of_the_same_market():
     assert found([0, 1, 2, 3], market=[0, 1, 0, 1]).rows[:, 0].tolist() == [2, 3, 0, 1]
 
 
-def test_no_listing_of_its_own_family_is_alike():
+def test_own_family_is_excluded():
     assert found([0, 1, 2, 30], family=[7, 7, 7, 8]).rows[0].tolist() == [3, -1, -1]
 
 
-def test_of_another_family_the_nearest_alone_counts():
+def test_other_family_counts_once():
     assert found([0, 5, 4, 30], family=[0, 1, 1, 2], most=2).rows[0].tolist() == [2, 3]
 
 
-def test_a_shared_path_makes_more_alike():
+def test_shared_path_increases_similarity():
     angles, paths = [0, 20, 25], [1, 2, 1]
 
     assert found(angles, path=paths).rows[0, 0] == 1
@@ -55,11 +55,11 @@ def test_a_shared_path_makes_more_alike():
     assert alike.nearness[0, 0] == pytest.approx(np.cos(np.radians(25)) + 0.1, abs=1e-6)
 
 
-def test_what_is_less_near_than_the_least_is_not_alike():
+def test_similarity_below_minimum_is_excluded():
     assert found([0, 10, 80], least=0.9).rows.tolist() == [[1, -1, -1], [0, -1, -1], [-1, -1, -1]]
 
 
-def test_blocks_of_listings_give_what_one_gives(monkeypatch):
+def test_blocks_of_listings_equal_one_block(monkeypatch):
     random = np.random.default_rng(0)
     angles, told = random.uniform(0, 360, 60), {"market": random.integers(0, 3, 60)}
     told["family"] = random.integers(0, 40, 60)

@@ -14,7 +14,7 @@ from fb_marketplace.pipelines.pricing.formatting import format_money, round_outw
         (0.0, "GBP", "free"),
     ],
 )
-def test_an_amount_is_written_as_a_buyer_reads_it(amount, currency, written):
+def test_amount_is_formatted_for_buyers(amount, currency, written):
     assert format_money(amount, currency) == written
 
 
@@ -29,20 +29,20 @@ def test_an_amount_is_written_as_a_buyer_reads_it(amount, currency, written):
         (0.29, 0.57, (0.29, 0.57)),
     ],
 )
-def test_ends_are_rounded_outwards_to_what_tells(low, high, rounded):
+def test_interval_ends_are_rounded_outwards(low, high, rounded):
     found = round_outward(np.array([low]), np.array([high]))
 
     assert (found[0][0], found[1][0]) == rounded
 
 
-def test_what_is_not_known_stays_so():
+def test_missing_amount_stays_missing():
     low, high = round_outward(np.array([np.nan, 3.0]), np.array([np.nan, 4.0]))
 
     assert np.isnan([low[0], high[0]]).all()
     assert (low[1], high[1]) == (3, 4)
 
 
-def test_a_rounded_interval_holds_what_it_held():
+def test_rounded_interval_contains_the_original():
     random = np.random.default_rng(0)
     low = np.exp(random.uniform(-3, 10, 5000))
     high = low * np.exp(random.uniform(0, 3, 5000))

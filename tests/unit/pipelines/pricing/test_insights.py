@@ -21,11 +21,11 @@ def unusual(*prices, low=20.0, high=80.0, alike=()):
     return find_unusual_prices(listed, typical, counts, [list(alike)] * len(prices), 2.0)
 
 
-def test_a_price_beyond_the_factor_is_noted_on_either_side_and_no_other():
+def test_price_beyond_factor_is_reported_on_either_side():
     assert unusual(9.99, 10.0, 20.0, 80.0, 160.0, 160.01).keys() == {"p0", "p5"}
 
 
-def test_an_unusual_price_is_told_with_what_alike_listings_ask():
+def test_unusual_price_shows_comparable_range():
     (note,) = unusual(5.5, 40.0, 30.0, alike=[1, 2])["p0"]
 
     assert note.text == "Alike listings ask £20–£80; this one asks £5.50."
@@ -33,14 +33,14 @@ def test_an_unusual_price_is_told_with_what_alike_listings_ask():
     assert note.evidence == UnusualPrice(20, 80, 12, ("p1", "p2"))
 
 
-def test_where_nothing_is_typical_nothing_is_unusual():
+def test_no_interval_gives_no_unusual_price():
     assert unusual(1.0, 5000.0, low=np.nan, high=np.nan) == {}
 
 
 @pytest.mark.parametrize(
     ("price", "theirs", "noted"), [(5, 9, 0), (5, 11, 1), (5, 500, 1), (500, 210, 0), (500, 190, 1)]
 )
-def test_a_price_is_not_noted_where_one_of_the_most_alike_asks_about_the_same(price, theirs, noted):
+def test_price_near_a_similar_listing_is_not_reported(price, theirs, noted):
     assert len(unusual(price, 30, theirs, alike=[1, 2]).get("p0", [])) == noted
 
 
@@ -83,7 +83,7 @@ def elsewhere(copies, *, photos=PHOTOS, same=None, most=3, **offers):
     return find_photos_elsewhere(products, image_products, groups, digests, most)
 
 
-def test_a_photo_in_a_listing_of_another_price_is_told_in_both():
+def test_photo_at_other_price_is_reported_in_both():
     found = elsewhere([["a1", "b1"]], same={"a1": "x", "b1": "x"}, b=(30.0, "Leeds"))
 
     assert found.keys() == {"a", "b"}
@@ -93,33 +93,33 @@ def test_a_photo_in_a_listing_of_another_price_is_told_in_both():
     assert note.evidence == PhotoElsewhere("b", "a1", "b1", 30.0, "Leeds", "exact")
 
 
-def test_a_photo_in_another_town_is_told_though_the_price_is_the_same():
+def test_photo_in_other_town_is_reported():
     assert elsewhere([["a1", "b1"]], b=(10.0, "York")).keys() == {"a", "b"}
 
 
-def test_a_copy_of_the_same_price_and_town_is_not_told():
+def test_copy_at_same_price_and_town_is_not_reported():
     assert elsewhere([["a1", "b1"]], b=(10.0, "leeds")) == {}
 
 
-def test_a_town_that_is_not_known_is_no_other_town():
+def test_unknown_town_is_no_other_town():
     assert elsewhere([["a1", "b1"]], b=(10.0, None)) == {}
     (note,) = elsewhere([["a1", "b1"]], b=(12.5, None))["a"]
     assert note.text.endswith("“A chair of b” (£12.50).")
     assert note.evidence.town is None
 
 
-def test_a_photo_that_stands_twice_in_one_listing_is_not_told():
+def test_repeated_photo_in_one_listing_is_not_reported():
     assert elsewhere([["a1", "a2"]], photos={"a1": "a", "a2": "a"}) == {}
 
 
-def test_a_photo_that_is_nearly_the_same_is_called_so():
+def test_near_duplicate_photo_is_labeled():
     (note,) = elsewhere([["a1", "b1"]], b=(30.0, "Leeds"))["a"]
 
     assert note.text.startswith("Nearly the same photo as one here stands in")
     assert note.evidence.copy == "near"
 
 
-def test_of_photos_in_one_group_those_of_the_same_file_are_exact():
+def test_equal_files_in_a_group_are_exact():
     offers = {"b": (30.0, "Leeds"), "c": (40.0, "Leeds"), "d": (50.0, "Leeds")}
     same = {"a1": "x", "b1": "x", "c1": "y", "d1": "y"}
 
@@ -132,7 +132,7 @@ def test_of_photos_in_one_group_those_of_the_same_file_are_exact():
     ]
 
 
-def test_what_differs_in_both_comes_first_and_there_are_no_more_than_the_most():
+def test_insights_are_limited_with_strongest_first():
     offers = {"b": (30.0, "Leeds"), "c": (10.0, "York"), "d": (30.0, "York")}
 
     found = elsewhere([["a1", "b1", "c1", "d1"]], most=2, **offers)
@@ -140,7 +140,7 @@ def test_what_differs_in_both_comes_first_and_there_are_no_more_than_the_most():
     assert [note.evidence.product_id for note in found["a"]] == ["d", "b"]
 
 
-def test_of_others_of_one_price_and_town_one_is_told_by_its_exact_photo():
+def test_exact_photo_is_preferred_among_equal_listings():
     offers = {"b": (30.0, "York"), "c": (30.0, "York")}
     same = {"a1": "x", "c1": "x"}
 
@@ -149,7 +149,7 @@ def test_of_others_of_one_price_and_town_one_is_told_by_its_exact_photo():
     assert note.evidence.product_id == "c"
 
 
-def test_two_photos_in_the_same_other_listing_are_told_once():
+def test_two_photos_of_one_other_listing_are_reported_once():
     photos = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
 
     found = elsewhere([["a1", "b1"], ["a2", "b2"]], photos=photos, b=(30.0, "Leeds"))
@@ -157,7 +157,7 @@ def test_two_photos_in_the_same_other_listing_are_told_once():
     assert [note.evidence.image_id for note in found["a"]] == ["a1"]
 
 
-def test_a_dealer_with_thousands_of_copies_is_told_quickly_and_in_few_notes():
+def test_thousands_of_copies_are_handled_quickly():
     count = 2000
     photos = {f"{row:04}.1": f"{row:04}" for row in range(count)}
     offers = {f"{row:04}": (10.0 + row % 7, f"Town {row % 50}") for row in range(count)}

@@ -47,7 +47,7 @@ def measured(rows, tried=None):
     return found
 
 
-def test_coverage_and_width_are_of_the_listings_that_have_both_intervals():
+def test_coverage_and_width_use_listings_with_both_intervals():
     found = measured(
         [
             ("test", 5, 4, 8, 1, 16),
@@ -73,7 +73,7 @@ def test_coverage_and_width_are_of_the_listings_that_have_both_intervals():
     assert (found["with_meant_price"], found["with_typical_price"]) == (6, 5)
 
 
-def test_a_split_without_an_interval_is_left_out():
+def test_split_without_intervals_is_left_out():
     nothing = (np.nan, np.nan, 1, 2)
 
     found = measured([("test", 5, *nothing), ("validation", 5, 4, 8, 1, 16)], {5: np.inf})
@@ -83,7 +83,7 @@ def test_a_split_without_an_interval_is_left_out():
     assert found["neighbours"]["log_width"] == {"5": None}
 
 
-def test_notes_and_the_listings_that_have_them_are_counted_by_kind():
+def test_insights_and_their_listings_are_counted_by_kind():
     unusual = Insight("unusual_price", "", UnusualPrice(1, 2, 5, ()))
     elsewhere = Insight("photo_elsewhere", "", PhotoElsewhere("q", "i", "j", 1, None, "near"))
 

@@ -56,7 +56,7 @@ def market(seed, count=1000):
     return logs, alike, splits, points
 
 
-def test_prices_of_the_test_split_are_held_as_often_as_was_asked_for():
+def test_intervals_have_nominal_coverage_on_test():
     for coverage in (0.5, 0.8, 0.9):
         shares = []
         for seed in range(10):
@@ -67,7 +67,7 @@ def test_prices_of_the_test_split_are_held_as_often_as_was_asked_for():
         assert np.mean(shares) == pytest.approx(coverage, abs=0.02)
 
 
-def test_they_are_narrower_than_one_interval_for_all():
+def test_intervals_are_narrower_than_one_for_all():
     logs, alike, splits, _ = market(0)
     one = interval_from_category(logs, np.zeros(len(logs), np.int32), splits == "train", 0.2)
 
@@ -77,7 +77,7 @@ def test_they_are_narrower_than_one_interval_for_all():
     assert log_widths(found).mean() < 0.8 * log_widths(trivial).mean()
 
 
-def test_they_are_wider_where_alike_listings_disagree():
+def test_intervals_are_wider_if_comparables_disagree():
     logs, alike, splits, points = market(0)
 
     widths = log_widths(compute_price_intervals(logs, alike, splits, TOLD).typical)
@@ -85,7 +85,7 @@ def test_they_are_wider_where_alike_listings_disagree():
     assert widths[points[:, 1] > 0.3].mean() > 1.5 * widths[points[:, 1] < -0.3].mean()
 
 
-def test_the_test_split_decides_nothing():
+def test_test_split_does_not_affect_intervals():
     logs, alike, splits, _ = market(0)
     moved = logs + 5 * (splits == "test")
     # None of the others is alike to one of the test split, so that it can tell by calibration alone.
@@ -97,7 +97,7 @@ def test_the_test_split_decides_nothing():
     assert one.tried == other.tried
 
 
-def test_the_number_of_neighbours_is_the_one_that_is_narrowest_on_validation():
+def test_neighbor_count_has_narrowest_validation_intervals():
     logs, alike, splits, _ = market(1)
 
     found = compute_price_intervals(logs, alike, splits, TOLD)
@@ -107,7 +107,7 @@ def test_the_number_of_neighbours_is_the_one_that_is_narrowest_on_validation():
     assert found.listings.max() == found.neighbours
 
 
-def test_the_centre_is_the_mean_of_logarithms_nearer_ones_counting_more():
+def test_center_is_weighted_mean_of_logs():
     logs = np.array([9.0, 1.0, 3.0, 5.0])
     alike = near([[1, 2, 3]] * 4, [[0.9, 0.9, 0.9], [0.9, 0.8, 0.7], [0.9, 0.9, 0.9], [0.9] * 3])
 
@@ -119,7 +119,7 @@ def test_the_centre_is_the_mean_of_logarithms_nearer_ones_counting_more():
     assert found.centre[1] == pytest.approx(weights @ [1, 3, 5] / weights.sum())
 
 
-def test_a_listing_with_fewer_alike_ones_than_the_least_has_no_interval():
+def test_listing_with_few_comparables_has_no_interval():
     logs, alike, splits, _ = market(0, 300)
     rows = alike.rows.copy()
     rows[7, 2:] = -1
@@ -132,7 +132,7 @@ def test_a_listing_with_fewer_alike_ones_than_the_least_has_no_interval():
     assert found.listings[[7, 8]].tolist() == [2, 0]
 
 
-def test_without_any_listing_to_calibrate_by_there_is_no_interval():
+def test_no_calibration_listings_give_no_interval():
     logs, alike, splits, _ = market(0, 50)
 
     found = compute_price_intervals(logs, alike, np.full_like(splits, "test"), TOLD)
@@ -140,7 +140,7 @@ def test_without_any_listing_to_calibrate_by_there_is_no_interval():
     assert np.isnan(found.typical.low).all()
 
 
-def test_a_market_is_known_by_its_training_listings_alone():
+def test_market_is_of_training_listings():
     logs = np.array([1.0, 3.0, 100.0, 7.0])
     train = np.array([True, True, False, False])
 
@@ -151,7 +151,7 @@ def test_a_market_is_known_by_its_training_listings_alone():
     assert np.isnan(found.centre[3])
 
 
-def test_both_ends_belong_to_an_interval():
+def test_interval_bounds_are_inclusive():
     estimate = PriceEstimate(np.log([20.0, 20.0, 20.0]), np.full(3, 1.0))
     prices = np.array([10.0, 40.0, 20.0])
 

@@ -35,7 +35,7 @@ def rows(feedback):
     return list(feedback.itertuples(index=False, name=None))
 
 
-def test_what_a_server_wrote_is_read(tmp_path):
+def test_server_log_is_read(tmp_path):
     log = FeedbackWriter(tmp_path, lambda _: None)
     for line in (search(), search(OTHER, ["r", "p"], offset=20, words="größe")):
         log.add("searches", line)
@@ -53,14 +53,14 @@ def test_what_a_server_wrote_is_read(tmp_path):
     pd.testing.assert_frame_equal(Feedback.validate(feedback), feedback)
 
 
-def test_without_a_folder_there_is_an_empty_table_of_the_same_form(tmp_path):
+def test_missing_folder_gives_empty_table(tmp_path):
     feedback = read_feedback(FeedbackSource(str(tmp_path / "nowhere")))
 
     assert len(feedback) == 0
     Feedback.validate(feedback)
 
 
-def test_a_click_twice_is_a_click():
+def test_repeated_click_counts_once():
     feedback, left_out = join_clicks(as_json(search()), as_json(click(), click()))
 
     assert feedback["clicked"].tolist() == [False, True]
@@ -81,20 +81,20 @@ def test_a_click_twice_is_a_click():
         as_json(search())[0].replace(b'"q"', b'"p"'),
     ],
 )
-def test_malformed_lines_are_left_out_and_counted(wrong):
+def test_malformed_lines_are_skipped_and_counted(wrong):
     feedback, left_out = join_clicks([wrong, *as_json(search(OTHER))], as_json(click(OTHER)))
 
     assert set(feedback["search_id"]) == {OTHER}
     assert left_out == ExcludedEvents(1, 0, 0)
 
 
-def test_malformed_clicks_are_counted_with_the_searches():
+def test_malformed_clicks_are_counted():
     _, left_out = join_clicks([b"{", *as_json(search())], [b"{", *as_json(search())])
 
     assert left_out == ExcludedEvents(3, 0, 0)
 
 
-def test_clicks_on_what_no_search_showed_are_left_out_and_counted():
+def test_clicks_without_impression_are_skipped_and_counted():
     clicks = as_json(click(OTHER), click(ONE, "elsewhere"), click())
 
     feedback, left_out = join_clicks(as_json(search()), clicks)
@@ -103,7 +103,7 @@ def test_clicks_on_what_no_search_showed_are_left_out_and_counted():
     assert left_out == ExcludedEvents(0, 0, 2)
 
 
-def test_of_searches_that_share_an_id_the_first_counts():
+def test_first_search_of_an_id_counts():
     feedback, left_out = join_clicks(as_json(search(), search(shown=["r"])), [])
 
     assert feedback["product_id"].tolist() == ["p", "q"]

@@ -153,9 +153,7 @@ def gain_of_length(market, weighing):
     return gain
 
 
-def test_weighted_by_its_place_a_click_teaches_what_is_better_and_counted_plainly_what_was_shown_first(
-    market, weighing, training, gain_of_length
-):
+def test_position_weights_remove_presentation_bias(market, weighing, training, gain_of_length):
     feedback = shown_and_clicked(draw_biased(600))
     clicked = feedback[feedback["clicked"]]
     assert (clicked["product_id"].map(is_long)).mean() < 0.5, "the plain count misleads"
@@ -168,7 +166,7 @@ def test_weighted_by_its_place_a_click_teaches_what_is_better_and_counted_plainl
     assert gain_of_length(misled.ranker) < -0.05
 
 
-def test_what_a_server_wrote_trains_a_ranker(market, weighing, training, gain_of_length, tmp_path):
+def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, tmp_path):
     log = FeedbackWriter(tmp_path, lambda _: None)
     queries = cycle([WORDS, "red", "chair", "old chair", "red bike", "blue"])
     for (shown, _), words in zip(draw_biased(200), queries, strict=False):
@@ -198,7 +196,7 @@ def test_what_a_server_wrote_trains_a_ranker(market, weighing, training, gain_of
     assert gain_of_length(trained.ranker) > 0
 
 
-def test_too_few_clicks_leave_it_to_the_rules(market, weighing, training):
+def test_too_few_clicks_use_synthetic_queries(market, weighing, training):
     nothing = shown_and_clicked([])
     few = shown_and_clicked(draw_biased(20))
     without_clicks = shown_and_clicked([(shown, []) for shown, _ in draw_biased(100)])
@@ -213,9 +211,7 @@ def test_too_few_clicks_leave_it_to_the_rules(market, weighing, training):
         assert trained.ranker == by_rules.ranker
 
 
-def test_clicks_that_nothing_can_be_learned_from_are_not_counted_as_enough(
-    market, weighing, training
-):
+def test_unusable_clicks_do_not_count_as_enough(market, weighing, training):
     gone = shown_and_clicked([(["gone", "lost"], ["gone"])] * 100)
 
     trained = train_ranker(market, weighing, gone, training)
@@ -225,7 +221,7 @@ def test_clicks_that_nothing_can_be_learned_from_are_not_counted_as_enough(
     assert trained.card["left_out"] == 200
 
 
-def test_listings_of_the_test_split_are_neither_learned_from_nor_there(teach, training):
+def test_test_split_listings_are_excluded(teach, training):
     tested = [name(number) for number in range(COUNT) if split_of(name(number)) == "test"]
     kept = [name(0), name(3)]
     feedback = shown_and_clicked([([tested[0], *kept, tested[1]], [tested[0], kept[1]])])
@@ -237,7 +233,7 @@ def test_listings_of_the_test_split_are_neither_learned_from_nor_there(teach, tr
     assert found.searches == 1
 
 
-def test_each_click_is_a_lesson_against_what_was_shown_and_not_clicked(teach, training):
+def test_click_is_preferred_over_unclicked_hits(teach, training):
     long, short = name(0), name(6)
     assert (is_long(long), is_long(short)) == (True, False)
     feedback = shown_and_clicked([([short, name(7), long], [short, long])], offset=4)
@@ -257,7 +253,7 @@ def test_each_click_is_a_lesson_against_what_was_shown_and_not_clicked(teach, tr
     assert lessons.weights.tolist() in ([5.0, 5.0, 7.0, 7.0], [7.0, 7.0, 5.0, 5.0])
 
 
-def test_searches_for_the_same_words_are_of_one_group_of_folds(teach, training):
+def test_equal_queries_are_one_fold_group(teach, training):
     one = shown_and_clicked([([name(0), name(1)], [name(0)])] * 2)
     other = shown_and_clicked([([name(0), name(1)], [name(1)])], words="chair")
     other["search_id"] = "f" * 32
@@ -267,7 +263,7 @@ def test_searches_for_the_same_words_are_of_one_group_of_folds(teach, training):
     assert sorted(groups) == ["chair", WORDS, WORDS]
 
 
-def test_where_all_searches_are_for_the_same_words_each_is_a_group_of_its_own(teach, training):
+def test_single_query_gives_one_group_per_search(teach, training):
     shown = [name(0), name(1), name(2)]
     feedback = shown_and_clicked([(shown, shown[:2]), (shown, shown[:1])])
 
@@ -276,7 +272,7 @@ def test_where_all_searches_are_for_the_same_words_each_is_a_group_of_its_own(te
     assert groups[0] == groups[1] != groups[2]
 
 
-def test_pages_without_a_click_or_with_nothing_else_teach_nothing(teach, training):
+def test_pages_without_contrast_are_skipped(teach, training):
     feedback = shown_and_clicked(
         [([name(0), name(1)], []), ([name(0), name(1)], [name(0), name(1)]), ([name(0)], [name(0)])]
     )
@@ -290,9 +286,7 @@ def test_pages_without_a_click_or_with_nothing_else_teach_nothing(teach, trainin
     ("position", "bias", "weight"),
     [(1, 1.0, 1), (4, 1.0, 4), (4, 0.5, 2), (4, 0.0, 1), (10, 1.0, 10), (5000, 1.0, 10)],
 )
-def test_a_click_counts_for_as_many_as_were_not_made_for_want_of_a_look(
-    training, position, bias, weight
-):
+def test_click_has_inverse_propensity_weight(training, position, bias, weight):
     told = training.model_copy(update={"position_bias_exponent": bias})
 
     assert propensity_weight(position, told) == weight

@@ -21,7 +21,7 @@ def searched(market, weighing):
     return {side: market.searches(side, weighing) for side in SIDES}
 
 
-def test_a_gallery_is_of_the_listings_and_photos_of_its_split(market, drawn, weighing):
+def test_corpus_has_listings_and_photos_of_its_split(market, drawn, weighing):
     for side in SIDES:
         here = drawn.splits[drawn.splits["split"] == side]
 
@@ -33,7 +33,7 @@ def test_a_gallery_is_of_the_listings_and_photos_of_its_split(market, drawn, wei
         assert len(found.texts) == found.words.documents == len(found.catalogue)
 
 
-def test_groups_do_not_cross(market, searched, drawn, weighing):
+def test_groups_do_not_cross_splits(market, searched, drawn, weighing):
     """Whatever is asked for a listing, of its group it finds those of the split, and of others none."""
     group = dict(zip(drawn.splits["product_id"], drawn.splits["group"], strict=True))
     side_of = dict(zip(drawn.splits["group"], drawn.splits["split"], strict=True))
@@ -46,7 +46,7 @@ def test_groups_do_not_cross(market, searched, drawn, weighing):
             assert {side_of[group[ids[at]]] for at in each.pool.positions} == {side}
 
 
-def test_hidden_photos_stay_hidden(market, searched, drawn, weighing):
+def test_hidden_photos_are_excluded(market, searched, drawn, weighing):
     copies = drawn.duplicate_groups.groupby("group")["image_id"].agg(set).tolist()
     asked_of_copies = 0
     for side, found in searched.items():
@@ -63,20 +63,20 @@ def test_hidden_photos_stay_hidden(market, searched, drawn, weighing):
     assert asked_of_copies
 
 
-def test_the_listing_that_is_asked_for_can_be_found_without_the_photo(searched):
+def test_queried_listing_is_findable_without_the_photo(searched):
     for found in searched.values():
         for each in found:
             assert each.available[3] == 1
             assert each.asked.kind in WITH_WORDS or (each.grades == 3).sum() == 1
 
 
-def test_pictures_and_photos_are_of_the_same_listings(market):
+def test_text_to_image_index_has_photos_of_the_corpus(market):
     assert set(market.pictures.ids) == set(market.photos.ids) == set(market.photo_products)
     assert market.labels == tuple(LABELS)
     assert market.probabilities.matrix.shape == (len(market.photos.ids), len(LABELS))
 
 
-def test_a_split_without_photos_is_refused(drawn, tmp_path, weighing):
+def test_split_without_photos_is_rejected(drawn, tmp_path, weighing):
     splits = drawn.splits.copy()
     splits.loc[splits["split"] == "test", "image_id"] = None
     market = open_stored(tmp_path, drawn._replace(splits=splits))

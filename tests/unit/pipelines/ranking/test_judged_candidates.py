@@ -81,11 +81,11 @@ def of(found, kind, product):
     return one
 
 
-def test_each_search_is_put_once_in_order(market, found):
+def test_each_query_is_judged_once_in_order(market, found):
     assert [each.asked for each in found] == market[2]
 
 
-def test_what_is_found_and_said_of_it_is_what_a_server_would(market, found):
+def test_candidates_and_features_equal_those_of_server(market, found):
     gallery, asker, _ = market
     for each in found:
         query = asker.query(each.asked)
@@ -100,7 +100,7 @@ def test_what_is_found_and_said_of_it_is_what_a_server_would(market, found):
         )
 
 
-def test_grades_say_what_a_candidate_has_to_do_with_the_listing(market, found):
+def test_grade_is_of_relation_to_the_listing(market, found):
     ids = market[0].searched.catalogue.product_ids
     for product, grades in {
         "p": {"p": 3, "q": 3, "r": 2, "s": 1, "t": 0},
@@ -116,7 +116,7 @@ def test_grades_say_what_a_candidate_has_to_do_with_the_listing(market, found):
         assert len(one.pool) == 5  # by meaning all are found
 
 
-def test_copies_and_what_stands_in_the_same_place_are_graded_so_found_or_not(market):
+def test_unfound_relevant_listings_are_graded(market):
     gallery, _, _ = market
 
     grades = {
@@ -133,13 +133,13 @@ def test_copies_and_what_stands_in_the_same_place_are_graded_so_found_or_not(mar
     }
 
 
-def test_as_many_of_each_grade_are_there_as_families_have_it(found):
+def test_relevant_counts_are_of_the_families(found):
     assert of(found, "title", "p").available.tolist() == [1, 1, 1, 1]
     assert of(found, "title", "s").available.tolist() == [1, 2, 0, 1]
     assert of(found, "title", "t").available.tolist() == [3, 0, 0, 1]
 
 
-def test_the_photo_that_is_asked_and_its_copies_are_not_found(market, found):
+def test_query_photo_and_copies_are_excluded(market, found):
     gallery = market[0]
     one = of(found, "photo", "p")
     assert one.asked.hidden == {"p1", "q1"}
@@ -151,7 +151,7 @@ def test_the_photo_that_is_asked_and_its_copies_are_not_found(market, found):
     assert gallery.searched.catalogue.position("q") not in one.pool.positions
 
 
-def test_hidden_photos_are_not_counted_among_a_listings_own(market, found):
+def test_hidden_photos_are_not_counted(market, found):
     one = of(found, "both", "p")
     counts = dict(
         zip(one.pool.positions.tolist(), one.features[:, FEATURES.index("photos")], strict=True)
@@ -160,7 +160,7 @@ def test_hidden_photos_are_not_counted_among_a_listings_own(market, found):
     assert counts == {0: 1, 1: 0, 2: 0, 3: 1, 4: 3}
 
 
-def test_a_search_by_words_knows_no_photo_and_the_other_way_round(market):
+def test_text_query_has_no_photo_and_vice_versa(market):
     _, asker, searches = market
     for asked in searches:
         query = asker.query(asked)
@@ -170,7 +170,7 @@ def test_a_search_by_words_knows_no_photo_and_the_other_way_round(market):
         assert (query.meaning is not None) == (query.pictured is not None) == bool(query.words)
 
 
-def test_nothing_of_the_listing_is_asked_but_its_words_and_its_photo(market):
+def test_only_text_and_photo_of_listing_are_used(market):
     _, asker, searches = market
     for asked in searches:
         other = SearchQuery(asked.kind, "x", "y", asked.words, asked.image_id, frozenset())
@@ -179,7 +179,7 @@ def test_nothing_of_the_listing_is_asked_but_its_words_and_its_photo(market):
             np.testing.assert_array_equal(one, same)
 
 
-def test_the_pictures_of_each_row_are_of_the_photo_of_that_row(market):
+def test_image_vectors_are_in_row_order(market):
     searched = market[0].searched
 
     assert searched.pictures.image_ids == searched.photos.image_ids
@@ -187,12 +187,12 @@ def test_the_pictures_of_each_row_are_of_the_photo_of_that_row(market):
     assert rows.tolist() == [SHOWN[name].tolist() for name in searched.photos.image_ids]
 
 
-def test_a_gallery_without_hidden_photos_has_no_filter(market):
+def test_corpus_without_hidden_photos_has_no_filter(market):
     assert market[0].rows_without(frozenset()) is None
     assert market[0].rows_without(frozenset({"p2", "of another split"})).sum() == 6
 
 
-def test_the_first_hits_are_the_best_of_their_families(found):
+def test_first_hits_are_best_of_their_families(found):
     one = of(found, "title", "p")  # grades 3 3 2 1 0, the first two of one family
     scores = np.array([1.0, 5.0, 4.0, 3.0, 3.0])
 
@@ -201,7 +201,7 @@ def test_the_first_hits_are_the_best_of_their_families(found):
     assert first_grades(-scores, one, 1).tolist() == [3]
 
 
-def test_only_candidates_that_count_are_hits(found):
+def test_only_counted_candidates_are_hits(found):
     one = of(found, "title", "p")
     counted = np.array([False, False, True, False, True])
 

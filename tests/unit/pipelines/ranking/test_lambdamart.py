@@ -38,7 +38,7 @@ def lessons():
     return RankingDataset(features, grades.astype(np.int8), sizes, groups)
 
 
-def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
+def test_trees_learn_the_relevant_feature(lessons, growing):
     model, card = train_lambdamart(lessons, growing)
 
     ranker = Ranker.from_bytes(model)
@@ -53,7 +53,7 @@ def test_the_trees_learn_what_the_grades_hang_on(lessons, growing):
 
 
 @pytest.mark.parametrize("cores", [1, 2])
-def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, monkeypatch, cores):
+def test_training_is_deterministic(lessons, growing, monkeypatch, cores):
     few = growing.model_copy(update={"num_boost_round": 2})
     once = train_lambdamart(lessons, few)
 
@@ -62,7 +62,7 @@ def test_the_same_lessons_make_the_same_model_on_any_machine(lessons, growing, m
     assert train_lambdamart(lessons, few) == once
 
 
-def test_no_group_is_learned_from_and_measured_on(lessons):
+def test_folds_do_not_split_groups(lessons):
     search = np.repeat(np.arange(len(lessons.sizes)), lessons.sizes)
     measured = []
     for learned_rows, measured_rows in _folds(lessons, seed=0):
@@ -88,7 +88,7 @@ def search(fused, group="g"):
     )
 
 
-def test_searches_that_found_nothing_teach_nothing():
+def test_queries_without_hits_are_skipped():
     found = ranking_dataset([search([0.1, 0.2], "g"), search([], "h"), search([0.3] * 3, "i")])
 
     assert found.sizes.tolist() == [2, 3]
@@ -97,7 +97,7 @@ def test_searches_that_found_nothing_teach_nothing():
     assert found.grades.tolist() == [1, 0, 0, 1, 2]
 
 
-def test_of_a_search_those_teach_that_its_sources_together_put_first():
+def test_training_uses_top_candidates_of_each_query():
     fused = np.random.default_rng(0).permutation(3 * TRAINING_KINDS).astype(np.float64)
 
     found = ranking_dataset([search(fused)])
@@ -114,12 +114,12 @@ def about(groups):
     return RankingDataset(features, grades, np.full(len(groups), 20), np.array(groups))
 
 
-def test_with_fewer_groups_than_folds_each_is_one(growing):
+def test_few_groups_are_one_fold_each(growing):
     few = growing.model_copy(update={"num_boost_round": 2})
 
     assert train_lambdamart(about(["g", "h", "g", "i"]), few)[1]["folds"] == 3
 
 
-def test_of_one_group_nothing_can_be_learned(growing):
+def test_single_group_is_rejected(growing):
     with pytest.raises(UserError, match=r"\b3\b.*group"):
         train_lambdamart(about(["g", "g", "g"]), growing)

@@ -60,7 +60,7 @@ FOUR = {"grades": [0, 3, 1, 2], "available": [3, 2, 1, 1]}
 """Four candidates; of the gallery's seven families, one of grade 1 was not found."""
 
 
-def test_each_method_puts_the_candidates_in_its_own_order():
+def test_each_method_has_its_own_order():
     found = search(
         "title", **FOUR, scores=[1, 4, 2, 3], ranks={"bm25": [1, 2, 3, 0], "text": [4, 3, 2, 1]}
     )
@@ -78,7 +78,7 @@ def test_each_method_puts_the_candidates_in_its_own_order():
     assert set(measured["method"]) == {"ranker", "fusion", "chance", "bm25", "text"}
 
 
-def test_a_source_that_does_not_find_the_listing_does_not_recall_it():
+def test_source_without_the_listing_has_no_recall():
     found = search(
         "title", **FOUR, scores=[1, 4, 2, 3], ranks={"bm25": [1, 0, 3, 2], "text": [4, 3, 2, 1]}
     )
@@ -89,7 +89,7 @@ def test_a_source_that_does_not_find_the_listing_does_not_recall_it():
     assert value(measured, "text", RECALL) == value(measured, "ranker", RECALL) == 1
 
 
-def test_only_the_first_ten_count():
+def test_only_first_ten_hits_count():
     grades = [0] * 10 + [3]
     found = search(
         "title",
@@ -106,7 +106,7 @@ def test_only_the_first_ten_count():
     assert value(measured, "bm25", NDCG) == pytest.approx(discounted(*[0] * 9, 3) / discounted(3))
 
 
-def test_listings_of_one_family_are_one_hit():
+def test_family_is_one_hit():
     grades, families = [1] * 10 + [3], [0] * 10 + [1]
     found = search(
         "title",
@@ -123,7 +123,7 @@ def test_listings_of_one_family_are_one_hit():
     assert value(measured, "ranker", NDCG) == pytest.approx(discounted(1, 3) / discounted(3, 1))
 
 
-def test_chance_draws_anew_for_each_search_and_the_same_each_time():
+def test_random_order_is_drawn_per_query():
     found = [
         search("title", [0] * 19 + [3], range(20), {"bm25": range(1, 21)}, [19, 0, 0, 1])
         for _ in range(100)
@@ -136,7 +136,7 @@ def test_chance_draws_anew_for_each_search_and_the_same_each_time():
     assert 0.3 < chance.mean() < 0.7  # half of twenty are looked at
 
 
-def test_who_asked_what_is_told_of_each_value():
+def test_values_have_query_and_method():
     found = search("short", **FOUR, scores=[0] * 4, ranks={"bm25": [1] * 4}, product="q", group="h")
 
     measured = evaluate_queries([found], ByFirstFeature())
@@ -175,7 +175,7 @@ def two_kinds():
     return evaluate_queries(found, ByFirstFeature())
 
 
-def test_means_are_by_kind_and_in_all(two_kinds, measuring):
+def test_means_are_by_kind_and_overall(two_kinds, measuring):
     told = summarize_queries(two_kinds, measuring)
 
     assert told.keys() == {"title", "photo", "all"}
@@ -191,14 +191,14 @@ def test_means_are_by_kind_and_in_all(two_kinds, measuring):
     assert recall["ranker"]["value"] == recall["text"]["value"] == 1
 
 
-def test_the_best_source_is_that_of_the_highest_mean(two_kinds, measuring):
+def test_best_source_has_the_highest_mean(two_kinds, measuring):
     told = summarize_queries(two_kinds, measuring)["title"]
 
     assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "text"
     assert told[NDCG]["gains"].keys() == {"fusion", "text", "bm25"}
 
 
-def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
+def test_gain_is_paired_and_relative(two_kinds, measuring):
     told = summarize_queries(two_kinds, measuring)["title"][NDCG]
 
     ranker, meaning = (1 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1 / 3) / 3
@@ -210,7 +210,7 @@ def test_a_gain_is_query_by_query_and_as_a_share(two_kinds, measuring):
     assert gain["cases"] == 3
 
 
-def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kinds, measuring):
+def test_only_common_sources_are_compared(two_kinds, measuring):
     told = summarize_queries(two_kinds, measuring)
 
     assert told["all"][NDCG]["best_source"] is None
@@ -222,7 +222,7 @@ def test_only_sources_that_all_searches_ask_are_held_against_each_other(two_kind
     assert summarize_queries(asked_twice, measuring)["all"][NDCG]["best_source"] == "text"
 
 
-def test_over_what_reaches_nothing_a_gain_is_no_share(measuring):
+def test_gain_over_zero_has_no_ratio(measuring):
     """The listing is the first by the ranker, and by the words the eleventh."""
     found = search(
         "title",

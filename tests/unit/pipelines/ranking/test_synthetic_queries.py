@@ -45,7 +45,7 @@ def kinds(searches):
     return [search.kind for search in searches]
 
 
-def test_a_listing_of_two_photos_is_searched_for_in_every_way():
+def test_listing_with_two_photos_has_every_kind_of_query():
     title, short, paraphrase, photo, both = asked(
         {"p": ["a", "b"]}, {"p": "Large old Oak Table 2m"}
     )
@@ -64,11 +64,11 @@ def test_a_listing_of_two_photos_is_searched_for_in_every_way():
 
 
 @pytest.mark.parametrize("images", [[], ["a"]])
-def test_no_photo_is_asked_of_a_listing_that_has_no_other(images):
+def test_single_photo_listing_has_no_photo_query(images):
     assert kinds(asked({"p": images})) == ["title", "short", "paraphrase"]
 
 
-def test_copies_of_the_photo_are_hidden_with_it_whosever_they_are():
+def test_copies_of_query_photo_are_hidden():
     photos = {"p": ["a", "b", "c"], "q": ["d"]}
 
     searches = asked(photos, copies=[("a", "c", "d")])
@@ -76,7 +76,7 @@ def test_copies_of_the_photo_are_hidden_with_it_whosever_they_are():
     assert [search.hidden for search in searches if search.kind == "photo"] == [{"a", "c", "d"}]
 
 
-def test_a_listing_whose_photos_are_copies_of_one_another_is_not_searched_by_photo():
+def test_listing_of_duplicate_photos_has_no_photo_query():
     assert kinds(asked({"p": ["a", "b"]}, copies=[("a", "b")])) == ["title", "short", "paraphrase"]
 
 
@@ -87,13 +87,13 @@ def test_copies_of_other_photos_are_not_hidden():
     assert hidden == {"p": {"a"}, "q": {"b", "c"}}
 
 
-def test_there_is_a_paraphrase_only_where_a_word_can_be_said_otherwise():
+def test_paraphrase_requires_a_synonym():
     searches = asked({"p": [], "q": []}, {"p": "Oak plinth", "q": "Oak sofa"})
 
     assert [each.product_id for each in searches if each.kind == "paraphrase"] == ["q"]
 
 
-def test_only_listings_of_the_split_are_searched_for():
+def test_queries_are_of_listings_in_the_split():
     photos = {"p": ["a", "b"], "q": ["c", "d"], "r": []}
 
     searches = asked(photos, sides={"p": "train", "q": "validation"}, split="validation")
@@ -101,7 +101,7 @@ def test_only_listings_of_the_split_are_searched_for():
     assert {search.product_id for search in searches} == {"q"}
 
 
-def test_listings_that_are_not_there_are_not_searched_for():
+def test_missing_listings_have_no_queries():
     products, splits, groups = market({"p": ["a"], "q": ["b"]})
 
     searches = make_queries(products[products["product_id"] == "q"], splits, groups, "test")
@@ -109,7 +109,7 @@ def test_listings_that_are_not_there_are_not_searched_for():
     assert {search.product_id for search in searches} == {"q"}
 
 
-def test_searches_hang_on_no_order_of_rows():
+def test_queries_do_not_depend_on_row_order():
     photos = {"q": ["c", "d"], "p": ["b", "a"], "r": []}
     products, splits, groups = market(photos, copies=[("a", "c")])
 
@@ -132,30 +132,30 @@ def test_searches_hang_on_no_order_of_rows():
         ("", ""),
     ],
 )
-def test_short_is_the_first_words_that_say_something_or_all(title, short):
+def test_short_query_has_first_content_words(title, short):
     assert shorten_title(title) == short
     assert len(content_words(title)[:SHORT_QUERY_WORDS]) <= SHORT_QUERY_WORDS
 
 
-def test_a_paraphrase_turns_the_order_round():
+def test_paraphrase_reverses_word_order():
     assert paraphrase_title("Red sofa for my garden") == "garden couch red"
 
 
-def test_what_is_said_in_place_of_a_word_is_another_word_to_a_search_by_words():
+def test_synonym_has_another_stem():
     for word, other in SYNONYMS.items():
         assert not set(terms(word)) & set(terms(other)), (word, other)
 
 
-def test_words_that_can_be_said_otherwise_are_no_common_ones():
+def test_words_with_synonyms_are_not_common():
     assert not COMMON_WORDS & SYNONYMS.keys()
     assert all(words(word) == word.split() for word in (*COMMON_WORDS, *SYNONYMS))
 
 
-def test_paraphrases_are_never_learned_from():
+def test_paraphrases_are_not_used_for_training():
     assert set(KINDS) - set(TRAINING_KINDS) == {"paraphrase"}
 
 
-def test_the_kinds_of_searches_are_told_in_their_order():
+def test_query_kinds_are_in_order():
     searches = asked({"p": ["a", "b"]})
 
     assert query_kinds(searches).tolist() == kinds(searches)

@@ -53,7 +53,7 @@ def gallery():
 @pytest.mark.parametrize(
     ("photos", "own"), [(8, 1), (8, 3), (8, 5), (8, 6), (8, 8), (3, 1), (2, 1)]
 )
-def test_the_chance_is_that_of_all_ways_to_draw_three(photos, own):
+def test_random_recall_equals_enumeration(photos, own):
     draws = list(combinations(range(photos), min(3, photos)))
 
     share = np.mean([min(draw) < own for draw in draws])
@@ -61,14 +61,14 @@ def test_the_chance_is_that_of_all_ways_to_draw_three(photos, own):
     assert random_recall(photos, own, 3) == pytest.approx(share)
 
 
-def test_the_chance_among_many_photos_is_as_exact():
+def test_random_recall_is_exact_for_many_photos():
     drawn = np.random.default_rng(0).hypergeometric(4, 496, 10, 200_000)
 
     assert random_recall(500, 4, 10) == pytest.approx(np.mean(drawn > 0), abs=0.002)
     assert random_recall(10_000_000, 1, 10) == pytest.approx(1e-6, rel=0.05)
 
 
-def test_a_title_whose_pictures_lie_by_its_own_photo_finds_it(gallery, measuring):
+def test_title_near_its_photo_finds_it(gallery, measuring):
     encoder = Encoder({"a p": direction(1), "a q": direction(2)})
     titles = [("p", "g", "a p"), ("q", "h", "a q")]
 
@@ -82,7 +82,7 @@ def test_a_title_whose_pictures_lie_by_its_own_photo_finds_it(gallery, measuring
     assert found["times"] == pytest.approx(1 / np.mean(chances), abs=0.01)
 
 
-def test_a_title_whose_pictures_lie_elsewhere_does_not(gallery, measuring):
+def test_title_far_from_its_photo_misses_it(gallery, measuring):
     """s's title is as near to each photo of r's and further from its own; q's is by its own."""
     away = np.zeros(COUNT + 1, np.float32)
     away[:12] = 1 / np.sqrt(12)
@@ -96,7 +96,7 @@ def test_a_title_whose_pictures_lie_elsewhere_does_not(gallery, measuring):
     assert found["recall_at_10"]["groups"] == 2
 
 
-def test_listings_without_a_photo_are_not_asked_for(gallery, measuring):
+def test_listings_without_photo_are_skipped(gallery, measuring):
     encoder = Encoder({"a q": direction(2)})
 
     found = evaluate_text_to_image(
@@ -106,6 +106,6 @@ def test_listings_without_a_photo_are_not_asked_for(gallery, measuring):
     assert found["recall_at_10"]["cases"] == found["in_category"]["cases"] == 1
 
 
-def test_where_none_has_a_photo_that_is_told(gallery, measuring):
+def test_corpus_without_photos_is_rejected(gallery, measuring):
     with pytest.raises(UserError, match="parameters_cleaning"):
         evaluate_text_to_image(gallery, Encoder({}), [("t", "g", "a t")], measuring)

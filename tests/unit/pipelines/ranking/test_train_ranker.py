@@ -47,7 +47,7 @@ def measured(market, trained, weighing, measuring, store_file):
     return evaluate_ranking(market, store_file("ranker", trained.ranker), weighing, few)
 
 
-def test_no_search_by_other_words_is_learned_from(market, weighing, quick, monkeypatch):
+def test_paraphrases_are_not_used_for_training(market, weighing, quick, monkeypatch):
     taught = []
     take = learning.ranking_dataset
     monkeypatch.setattr(
@@ -64,9 +64,7 @@ def test_no_search_by_other_words_is_learned_from(market, weighing, quick, monke
     assert card["candidates"] == sum(len(each.pool) for each in taught)
 
 
-def test_what_is_learned_is_of_the_validation_split_alone(
-    market, drawn, trained, weighing, quick, tmp_path
-):
+def test_training_data_is_of_validation_split(market, drawn, trained, weighing, quick, tmp_path):
     sides = dict(zip(drawn.splits["product_id"], drawn.splits["split"], strict=True))
     elsewhere = drawn.products["product_id"].map(sides) != "validation"
     other = drawn.products.copy()
@@ -80,12 +78,12 @@ def test_what_is_learned_is_of_the_validation_split_alone(
     assert changed == trained
 
 
-def test_the_ranker_is_one_that_is_served(trained):
+def test_ranker_can_be_served(trained):
     assert Ranker.from_bytes(trained.ranker)
     assert trained.card["trees"] >= 1
 
 
-def test_what_is_measured_is_of_the_test_split_alone(measured, drawn):
+def test_metrics_are_of_test_split(measured, drawn):
     here = drawn.splits[drawn.splits["split"] == "test"]
 
     assert set(measured.searches["product_id"]) == set(here["product_id"])
@@ -94,7 +92,7 @@ def test_what_is_measured_is_of_the_test_split_alone(measured, drawn):
     assert measured.metrics["words_to_pictures"]["photos"] == here["image_id"].notna().sum()
 
 
-def test_every_kind_of_search_is_measured_once_by_each_method(measured):
+def test_each_query_is_evaluated_once_per_method(measured):
     searches = measured.searches
     RankingQueryMetrics.validate(searches)
 
@@ -111,14 +109,14 @@ def test_every_kind_of_search_is_measured_once_by_each_method(measured):
         assert set(searches[searches["kind"] == kind]["method"]) == everywhere | sources
 
 
-def test_titles_are_put_to_the_photos_of_listings_that_have_one(measured, drawn):
+def test_titles_are_evaluated_for_listings_with_photo(measured, drawn):
     here = drawn.splits[drawn.splits["split"] == "test"].dropna(subset=["image_id"])
 
     recall = measured.metrics["words_to_pictures"]["recall_at_10"]
     assert recall["cases"] == here["product_id"].nunique()
 
 
-def test_the_same_is_measured_each_time(measured, market, trained, weighing, measuring, store_file):
+def test_evaluation_is_deterministic(measured, market, trained, weighing, measuring, store_file):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
 
     again = evaluate_ranking(market, store_file("again", trained.ranker), weighing, few)

@@ -111,7 +111,7 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
     }
 
 
-def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
+def test_server_opens_the_built_release(made, tmp_path):
     manifest = build_manifest(**made).model_copy(update={"version": "v1"})
     publish(str(tmp_path), manifest)
 
@@ -131,7 +131,7 @@ def test_a_server_opens_what_was_sealed_and_trusts_it(made, tmp_path):
     assert opened.search.facts.product_ids == ("p", "q")
 
 
-def test_text_canaries_are_titles_and_what_the_encoder_makes_of_them(made):
+def test_text_canaries_have_encoder_output(made):
     told = {each.text: each for each in build_manifest(**made).text_canaries}
 
     assert told.keys() == {"Oak table", "Bike"}
@@ -140,7 +140,7 @@ def test_text_canaries_are_titles_and_what_the_encoder_makes_of_them(made):
     np.testing.assert_allclose(told["Oak table"].pictured, found.pictured[0], atol=1e-6)
 
 
-def test_a_release_may_be_described_without_what_words_are_searched_by(made, tmp_path):
+def test_manifest_without_text_search_is_valid(made, tmp_path):
     names = {
         "encoder": "encoder",
         "index": "image_index",
@@ -171,7 +171,7 @@ def photo_of(images, image_id):
     return next(row["jpeg"] for row in rows if row["image_id"] == image_id)
 
 
-def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
+def test_canaries_are_spread_over_the_photos(made):
     assert [canary.image_id for canary in build_manifest(**made).canaries] == [
         "photo 0",
         "photo 2",
@@ -179,13 +179,13 @@ def test_canaries_are_as_many_as_asked_and_spread_over_the_photos(made):
     ]
 
 
-def test_there_are_no_more_canaries_than_photos(made):
+def test_canaries_are_at_most_the_photos(made):
     told = made | {"parameters": parameters(20)}
 
     assert len({canary.image_id for canary in build_manifest(**told).canaries}) == 6
 
 
-def test_a_canary_finds_itself_first(made):
+def test_canary_finds_itself_first(made):
     for canary in build_manifest(**made).canaries:
         assert canary.neighbours[0] == canary.image_id
 
@@ -203,20 +203,20 @@ def test_paths_are_relative_to_the_lake(made):
 
 
 @pytest.mark.parametrize("url", ["/elsewhere/encoder", "{lake}-beside/encoder"])
-def test_a_file_outside_the_lake_is_refused(made, url):
+def test_file_outside_the_lake_is_rejected(made, url):
     outside = FileRef(url.format(lake=made["lake"].url))
 
     with pytest.raises(ValueError, match="lake"):
         make_artifact(made["lake"], outside)
 
 
-def test_the_data_digest_changes_with_the_data(made):
+def test_data_digest_depends_on_the_data(made):
     other = made | {"content_digests": {"products": "abc", "images": "other"}}
 
     assert build_manifest(**made).data_digest != build_manifest(**other).data_digest
 
 
-def test_the_server_reads_the_listings_that_were_made(made):
+def test_server_reads_the_listings(made):
     listings = read_listings(made["listings"].read())
 
     assert list(listings) == ["p", "q"]
@@ -224,11 +224,11 @@ def test_the_server_reads_the_listings_that_were_made(made):
     assert listings["p"].town is None
 
 
-def test_listings_are_the_same_bytes_in_whatever_order_they_came():
+def test_listings_file_does_not_depend_on_row_order():
     assert build_listing_cards(PRODUCTS.iloc[::-1]) == build_listing_cards(PRODUCTS)
 
 
-def test_sealing_writes_nothing(made, tmp_path):
+def test_build_writes_no_files(made, tmp_path):
     before = sorted(path for path in tmp_path.rglob("*"))
     build_manifest(**made)
 

@@ -64,26 +64,26 @@ def rows(table, measure):
     return list(zip(part["case"], part["group_id"], part["value"], strict=True))
 
 
-def test_has_a_row_for_each_measure_and_case_of_the_test_split(table):
+def test_each_metric_has_a_row_per_test_case(table):
     assert tuple(table.columns) == CASE_METRICS
     assert set(table["measure"]) == set(NAMES)
     assert not {"i3", "q"} & set(table["case"])
 
 
-def test_says_of_each_photo_and_listing_whether_it_is_right(table):
+def test_photo_and_listing_cases_are_right_or_wrong(table):
     assert rows(table, "photo_top1") == [("i1", "g", 0.0), ("i2", "g", 1.0)]
     assert rows(table, "listing_with_text_top1") == [("p", "g", 1.0), ("r", "k", 1.0)]
 
 
-def test_a_listing_without_photos_is_not_judged_by_them(table):
+def test_listing_without_photos_has_no_photo_case(table):
     assert rows(table, "listing_top1") == [("p", "g", 0.0)]
 
 
-def test_says_of_each_search_whether_it_finds(table):
+def test_retrieval_cases_have_recall(table):
     assert rows(table, "recall_at_1") == [("i1", "g", 0.0)]
     assert rows(table, "recall_at_10") == [("i1", "g", 1.0)]
     assert table["value"].dtype == np.float64
 
 
-def test_says_of_each_kind_of_search_how_well_the_ranker_does(table):
+def test_ranking_cases_have_ndcg_by_kind(table):
     assert rows(table, "search_ndcg_at_10") == [("photo/p", "g", 0.5), ("title/p", "g", 0.7)]

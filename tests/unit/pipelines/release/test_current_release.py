@@ -48,14 +48,14 @@ def lake(tmp_path):
     return tmp_path
 
 
-def test_gives_the_measures_of_the_release_in_force(lake):
+def test_metrics_of_current_release_are_read(lake):
     found = read_current_release(str(lake))
 
     assert (found.version, found.said) == ("v1", "")
     pd.testing.assert_frame_equal(found.measures, TABLE, check_dtype=False)
 
 
-def test_a_lake_without_a_release_has_none(tmp_path):
+def test_lake_without_release_has_no_metrics(tmp_path):
     found = read_current_release(str(tmp_path))
 
     assert (found.version, found.measures) == (None, None)
@@ -75,7 +75,7 @@ def test_a_lake_without_a_release_has_none(tmp_path):
         ),
     ],
 )
-def test_a_damaged_release_is_not_compared_with_and_that_is_said(lake, change, said):
+def test_damaged_release_is_not_compared_with_reason(lake, change, said):
     change(lake)
 
     found = read_current_release(str(lake))
@@ -84,7 +84,7 @@ def test_a_damaged_release_is_not_compared_with_and_that_is_said(lake, change, s
     assert said in found.said
 
 
-def test_a_store_that_does_not_answer_is_an_error(lake):
+def test_unreachable_store_is_an_error(lake):
     (lake / "releases/v1.json").unlink()
     (lake / "releases/v1.json").mkdir()
 

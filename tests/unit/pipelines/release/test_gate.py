@@ -50,7 +50,7 @@ HALF = [0, 1] * 100
 WORSE = [0] * 40 + HALF[40:]
 
 
-def test_the_same_release_passes_again(ask):
+def test_unchanged_release_passes(ask):
     report = ask(measures(HALF), measures(HALF))
 
     assert enforce_gate(report) is report
@@ -58,7 +58,7 @@ def test_the_same_release_passes_again(ask):
     assert {each["difference"] for each in report["compared"].values()} == {0.0}
 
 
-def test_the_first_release_is_held_against_the_floors_alone(ask):
+def test_first_release_is_compared_with_floors_only(ask):
     report = ask(measures(HALF))
 
     assert report["refused"] == []
@@ -66,7 +66,7 @@ def test_the_first_release_is_held_against_the_floors_alone(ask):
     assert report["not_compared"].keys() == set(NAMES)
 
 
-def test_a_worse_release_is_refused_by_name_with_both_values_and_the_interval(ask):
+def test_worse_release_is_rejected_with_values_and_interval(ask):
     theirs = measures(HALF)
     ours = pd.concat([measures(HALF, NAMES[1:]), measures(WORSE, NAMES[:1])])
 
@@ -80,18 +80,18 @@ def test_a_worse_release_is_refused_by_name_with_both_values_and_the_interval(as
     assert "recall_at_1" not in said
 
 
-def test_a_better_release_passes(ask):
+def test_better_release_passes(ask):
     assert ask(measures(HALF), measures(WORSE))["refused"] == []
 
 
-def test_a_release_that_is_worse_by_chance_passes(ask):
+def test_insignificant_loss_passes(ask):
     ours = HALF.copy()
     ours[1] = ours[3] = 0
 
     assert ask(measures(ours), measures(HALF))["refused"] == []
 
 
-def test_a_release_below_a_floor_is_refused_whatever_is_in_force(ask):
+def test_release_below_floor_is_rejected(ask):
     report = ask(measures(HALF), measures(HALF), floors={"recall_at_1": 0.6, "photo_top1": 0.5})
 
     (refused,) = report["refused"]
@@ -100,19 +100,19 @@ def test_a_release_below_a_floor_is_refused_whatever_is_in_force(ask):
         enforce_gate(report)
 
 
-def test_a_floor_of_an_unknown_measure_is_refused(ask):
+def test_floor_of_unknown_metric_is_rejected(ask):
     with pytest.raises(UserError, match=r"floors.*\bphoto_top\b.*\bphoto_top1\b"):
         ask(measures(HALF), floors={"photo_top": 0.5})
 
 
-def test_a_release_without_cases_of_a_measure_is_refused(ask):
+def test_missing_metric_is_rejected(ask):
     report = ask(measures(HALF, NAMES[1:]))
 
     (refused,) = report["refused"]
     assert "photo_top1" in refused
 
 
-def test_only_cases_that_both_hold_are_compared(ask):
+def test_only_common_cases_are_compared(ask):
     others = measures([0] * 300, prefix="other")
 
     report = ask(pd.concat([measures(HALF), others]), measures(HALF))
@@ -122,7 +122,7 @@ def test_only_cases_that_both_hold_are_compared(ask):
     assert report["measures"]["photo_top1"]["cases"] == 500
 
 
-def test_one_run_may_be_let_through_on_the_floors_alone(ask):
+def test_comparison_can_be_skipped(ask):
     theirs, ours = measures(HALF), measures(WORSE)
 
     assert ask(ours, theirs)["refused"]
@@ -132,7 +132,7 @@ def test_one_run_may_be_let_through_on_the_floors_alone(ask):
     assert ask(ours, theirs, compare_with_current=False, floors={"photo_top1": 0.5})["refused"]
 
 
-def test_releases_of_other_data_are_held_against_the_floors_alone(ask):
+def test_disjoint_data_is_compared_with_floors_only(ask):
     report = ask(measures(WORSE), measures(HALF, prefix="other"))
 
     assert report["refused"] == []
@@ -140,14 +140,14 @@ def test_releases_of_other_data_are_held_against_the_floors_alone(ask):
     assert all("v1" in reason for reason in report["not_compared"].values())
 
 
-def test_too_few_groups_are_not_compared_and_the_report_says_so(ask):
+def test_too_few_groups_are_not_compared(ask):
     report = ask(measures([0] * 10), measures([1] * 10))
 
     assert report["refused"] == []
     assert "20 groups" in report["not_compared"]["photo_top1"]
 
 
-def test_cases_of_a_group_do_not_count_as_so_many(ask):
+def test_cases_are_compared_by_group(ask):
     """Ten photos of one listing that is worse are one listing that is worse."""
     theirs, ours = measures(HALF, NAMES[:1]), measures(WORSE, NAMES[:1])
     one = theirs.assign(group_id=["one"] * 40 + theirs["group_id"].tolist()[40:])
@@ -170,10 +170,10 @@ def refused_of_drawn(lost):
 
 
 @pytest.mark.slow
-def test_an_equally_good_release_is_refused_at_most_five_times_in_a_hundred():
+def test_equal_release_is_rejected_at_most_5_percent():
     assert refused_of_drawn({}) <= 5
 
 
 @pytest.mark.slow
-def test_three_points_lost_are_refused_at_least_eighty_times_in_a_hundred():
+def test_three_point_loss_is_rejected_at_least_80_percent():
     assert refused_of_drawn(LOST) >= 80

@@ -57,7 +57,7 @@ def photos(count, first=0):
     return {f"{place:05}": f"jpeg of {place}".encode() for place in range(first, first + count)}
 
 
-def test_every_photo_comes_back_as_it_was(store, publish):
+def test_photos_round_trip(store, publish):
     found = photos(700)
 
     release, written = publish(store(found))
@@ -67,19 +67,19 @@ def test_every_photo_comes_back_as_it_was(store, publish):
     assert len(written) == len(release.sizes)
 
 
-def test_photos_stand_in_the_order_of_their_ids_however_they_came(store):
+def test_photos_are_sorted_by_id(store):
     found = photos(300)
 
     assert pack_photos(store(found)) == pack_photos(store(dict(reversed(found.items()))))
 
 
-def test_a_second_release_of_the_same_photos_writes_nothing(store, publish):
+def test_second_release_of_same_photos_writes_nothing(store, publish):
     publish(store(photos(300)))
 
     assert publish(store(photos(300)))[1] == []
 
 
-def test_one_new_photo_changes_one_file_and_the_others_are_shared(store, publish):
+def test_new_photo_changes_one_file(store, publish):
     before, first = publish(store(photos(3000)))
     after, written = publish(store(photos(3000) | {"00500x": b"new"}))
 
@@ -90,7 +90,7 @@ def test_one_new_photo_changes_one_file_and_the_others_are_shared(store, publish
     after.verify()
 
 
-def test_a_file_that_was_left_half_written_is_written_again(store, publish, tmp_path):
+def test_partial_file_is_rewritten(store, publish, tmp_path):
     _, (name, *_) = publish(store(photos(20)))
     (tmp_path / "lake" / FOLDER / name).write_bytes(b"half")
 
@@ -100,7 +100,7 @@ def test_a_file_that_was_left_half_written_is_written_again(store, publish, tmp_
     again.verify()
 
 
-def test_files_end_by_content_or_at_the_most_photos(store, monkeypatch):
+def test_files_end_by_content_or_maximum_size(store, monkeypatch):
     monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 40)
     rows = pq.read_table(io.BytesIO(pack_photos(store(photos(1000))))).to_pylist()
 
@@ -114,13 +114,13 @@ def test_files_end_by_content_or_at_the_most_photos(store, monkeypatch):
     assert all(counts[file] == 40 or ends_file(ends[file]) for file in whole)
 
 
-def test_files_hold_some_256_photos_in_the_mean():
+def test_files_have_256_photos_on_average():
     cuts = sum(ends_file(f"image {place}") for place in range(100_000))
 
     assert 330 < cuts < 450
 
 
-def test_two_files_of_the_same_bytes_are_one(store, publish, monkeypatch):
+def test_identical_files_are_stored_once(store, publish, monkeypatch):
     monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 1)
     found = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
 
@@ -131,7 +131,7 @@ def test_two_files_of_the_same_bytes_are_one(store, publish, monkeypatch):
     release.verify()
 
 
-def test_photos_that_are_not_those_that_were_cut_are_not_written(store, tmp_path):
+def test_changed_photos_are_not_written(store, tmp_path):
     table = tmp_path / "photos.parquet"
     table.write_bytes(pack_photos(store(photos(5))))
     others = store(photos(5) | {"00003": b"jpeg of X"})
@@ -140,5 +140,5 @@ def test_photos_that_are_not_those_that_were_cut_are_not_written(store, tmp_path
         list(write_photo_files(others, FileRef(str(table)), {}))
 
 
-def test_a_lake_without_photos_has_an_empty_table(store):
+def test_lake_without_photos_has_an_empty_table(store):
     assert pq.read_table(io.BytesIO(pack_photos(store({})))).num_rows == 0

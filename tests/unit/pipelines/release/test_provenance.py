@@ -119,7 +119,7 @@ def cleaned(store_rows):
     }
 
 
-def test_what_was_decided_of_a_listing_is_kept_beside_its_row(cleaned):
+def test_listing_has_row_and_cleaning_decisions(cleaned):
     data = build_provenance(**cleaned)
     p, r = read_provenance(data, "p"), read_provenance(data, "r")
 
@@ -129,7 +129,7 @@ def test_what_was_decided_of_a_listing_is_kept_beside_its_row(cleaned):
     assert (r.copy_of, r.group, r.group_listings, r.split) == (None, "r", 1, "train")
 
 
-def test_rows_with_a_listing_s_id_that_were_turned_away_are_kept(cleaned):
+def test_rejected_rows_of_listing_are_included(cleaned):
     data = build_provenance(**cleaned)
 
     assert read_provenance(data, "p").turned_away == [
@@ -138,7 +138,7 @@ def test_rows_with_a_listing_s_id_that_were_turned_away_are_kept(cleaned):
     assert read_provenance(data, "q").turned_away == []
 
 
-def test_photos_stand_in_the_order_of_their_rows_with_their_objects(cleaned):
+def test_photos_are_in_row_order_with_sources(cleaned):
     photos = read_provenance(build_provenance(**cleaned), "p").photos
 
     assert [(photo.image_id, photo.row) for photo in photos] == [("p2", 1), ("p1", 3)]
@@ -160,13 +160,13 @@ def test_photos_stand_in_the_order_of_their_rows_with_their_objects(cleaned):
     )
 
 
-def test_a_photo_that_no_other_is_like_has_no_copies(cleaned):
+def test_photo_without_duplicates_has_no_copies(cleaned):
     (photo,) = read_provenance(build_provenance(**cleaned), "r").photos
 
     assert (photo.oldest_copy, photo.copies, photo.some_copies) == (None, 0, [])
 
 
-def test_a_copy_of_other_bytes_is_nearly_the_same(cleaned, store_rows):
+def test_copy_with_other_bytes_is_near_duplicate(cleaned, store_rows):
     owners = {"p1": "p", "p2": "p", "q1": "q", "r1": "r"}
     others = store_rows(dict(zip(owners, "ABCD", strict=True)), owners, "others.lance")
 
@@ -175,7 +175,7 @@ def test_a_copy_of_other_bytes_is_nearly_the_same(cleaned, store_rows):
     assert photo.some_copies == [DuplicatePhoto("p1", "p", False)]
 
 
-def test_of_many_copies_some_are_named_and_all_are_counted(cleaned, monkeypatch):
+def test_many_copies_are_counted_and_some_named(cleaned, monkeypatch):
     monkeypatch.setattr(provenance, "MAX_DUPLICATES", 2)
     ids = ["p1", "p2", "q1", "r1"]
     groups = pd.DataFrame({"image_id": ids, "group": "q1", "kind": "near"})
@@ -188,7 +188,7 @@ def test_of_many_copies_some_are_named_and_all_are_counted(cleaned, monkeypatch)
     assert [copy.image_id for copy in photo.some_copies] == ["p1", "p2"]
 
 
-def test_photos_that_were_turned_away_are_kept_with_their_reasons(cleaned):
+def test_rejected_photos_have_reasons(cleaned):
     data = build_provenance(**cleaned)
 
     assert read_provenance(data, "p").photos_turned_away == [
@@ -203,7 +203,7 @@ def test_photos_that_were_turned_away_are_kept_with_their_reasons(cleaned):
     assert read_provenance(data, "r").photos_turned_away == []
 
 
-def test_a_listing_without_photos_is_there(cleaned):
+def test_listing_without_photos_is_included(cleaned):
     without = cleaned["products"].assign(product_id=["q", "p", "bare"])
     bare = pd.DataFrame(
         {"image_id": [None], "product_id": ["bare"], "group": "bare", "split": "train"}
@@ -216,14 +216,14 @@ def test_a_listing_without_photos_is_there(cleaned):
     assert read_provenance(data, "bare").photos == []
 
 
-def test_it_says_where_the_bucket_was(cleaned):
+def test_bucket_location_is_included(cleaned):
     sources = read_sources(build_provenance(**cleaned))
 
     assert sources["products"] == Source("s3://raw/Products.csv", 10, "a" * 64)
     assert sources["photos"] == Source("s3://raw/images")
 
 
-def test_what_cleaning_left_as_files_is_the_same_bytes_in_whatever_order_it_came(cleaned, tmp_path):
+def test_provenance_does_not_depend_on_row_order(cleaned, tmp_path):
     stored = {}
     for name, table in cleaned.items():
         if isinstance(table, pd.DataFrame):

@@ -25,7 +25,7 @@ def products_of(*rows):
     return pd.DataFrame(rows, columns=["product_id", "title", "description"])
 
 
-def test_scores_are_those_of_bm25s_over_titles_and_descriptions(weighing):
+def test_scores_equal_bm25s(weighing):
     products = draw_products()
     theirs = bm25s.BM25(k1=weighing.k1, b=weighing.b)
     theirs.index(
@@ -44,7 +44,7 @@ def test_scores_are_those_of_bm25s_over_titles_and_descriptions(weighing):
         np.testing.assert_allclose(found.scores(query), theirs.get_scores(terms(query)), rtol=1e-6)
 
 
-def test_a_term_adds_what_the_formula_gives(weighing):
+def test_term_score_equals_formula(weighing):
     products = products_of(("p", "oak chair", "old oak"), ("q", "lamp", ""), ("r", "", "an oak"))
 
     found = build_bm25_index(products, weighing)
@@ -60,7 +60,7 @@ def test_a_term_adds_what_the_formula_gives(weighing):
     np.testing.assert_allclose(found.scores("oak"), expected, rtol=1e-6)
 
 
-def test_a_word_of_the_title_counts_as_often_as_told(weighing):
+def test_title_words_have_configured_weight(weighing):
     products = products_of(("p", "oak", "chair"), ("q", "chair", "oak"))
 
     def score(weight):
@@ -73,7 +73,7 @@ def test_a_word_of_the_title_counts_as_often_as_told(weighing):
     assert heavy[0] > heavy[1]
 
 
-def test_documents_are_in_the_order_of_ids(weighing):
+def test_documents_are_in_order_of_ids(weighing):
     products = products_of(("q", "lamp", ""), ("p", "chair", ""), ("r", "oak", ""))
 
     found = BM25Index.from_bytes(build_bm25(products, weighing))
@@ -84,7 +84,7 @@ def test_documents_are_in_the_order_of_ids(weighing):
     assert places == {"chair": [0], "lamp": [1], "oak": [2]}
 
 
-def test_the_bytes_hang_on_neither_the_order_of_rows_nor_that_of_a_set(weighing):
+def test_bytes_do_not_depend_on_row_or_set_order(weighing):
     products = draw_products()
 
     data = build_bm25(products, weighing)
@@ -103,7 +103,7 @@ def test_the_bytes_hang_on_neither_the_order_of_rows_nor_that_of_a_set(weighing)
         [("p", "oak", ""), ("q", "", "")],
     ],
 )
-def test_listings_without_a_word_are_documents_too(weighing, rows):
+def test_listings_without_words_are_documents(weighing, rows):
     found = BM25Index.from_bytes(build_bm25(products_of(*rows), weighing))
 
     assert found.documents == len(rows)

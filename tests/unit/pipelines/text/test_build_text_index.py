@@ -21,7 +21,7 @@ def listings(names):
     return pd.DataFrame({"product_id": names})
 
 
-def test_row_i_is_the_listing_at_position_i(stored, indexing):
+def test_rows_are_in_order_of_listings(stored, indexing):
     built = build_text_index(stored, listings(NAMES[::-1]), indexing)
 
     index = Index.from_bytes(built.vectors, built.ids)
@@ -31,21 +31,21 @@ def test_row_i_is_the_listing_at_position_i(stored, indexing):
     )
 
 
-def test_a_text_finds_its_own_listing_first(stored, indexing):
+def test_text_finds_its_own_listing_first(stored, indexing):
     built = build_text_index(stored, listings(NAMES), indexing)
 
     index = Index.from_bytes(built.vectors, built.ids)
     assert [index.search(MEANINGS[name], 1).rows[0] for name in NAMES] == list(range(len(NAMES)))
 
 
-def test_the_card_says_how_many_there_are_and_what_was_asked(stored, indexing):
+def test_card_has_count_and_recall(stored, indexing):
     card = build_text_index(stored, listings(NAMES), indexing).card
 
     assert (card["kind"], card["vectors"]) == ("flat", len(NAMES))
     assert card["asked_recall"] == indexing.recall
 
 
-def test_parts_of_another_size_make_the_same_index(stored, indexing):
+def test_part_size_does_not_change_index(stored, indexing):
     at_once = indexing.model_copy(update={"rows_per_part": 1000})
 
     one, same = (build_text_index(stored, listings(NAMES), told) for told in (indexing, at_once))
@@ -54,6 +54,6 @@ def test_parts_of_another_size_make_the_same_index(stored, indexing):
 
 
 @pytest.mark.parametrize("names", [NAMES[1:], [*NAMES, "p99"], [*NAMES[1:], "p99"]])
-def test_texts_of_other_listings_are_refused(stored, indexing, names):
+def test_texts_of_other_listings_are_rejected(stored, indexing, names):
     with pytest.raises(UserError, match=r"\b30\b.*--pipeline="):
         build_text_index(stored, listings(names), indexing)

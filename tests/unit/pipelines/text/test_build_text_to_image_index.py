@@ -45,7 +45,7 @@ def build(layers, store_file, store_features, indexing):
     return build
 
 
-def test_rows_are_those_of_the_index_of_photos(build, features):
+def test_rows_equal_those_of_image_index(build, features):
     built = build(features)
 
     index = Index.from_bytes(built.vectors, built.ids)
@@ -54,7 +54,7 @@ def test_rows_are_those_of_the_index_of_photos(build, features):
     assert built.card["vectors"] == len(NAMES)
 
 
-def test_each_row_is_where_the_network_puts_the_photo_by_its_direction(build, features, layers):
+def test_rows_are_projected_unit_features(build, features, layers):
     built = build(features)
 
     index = Index.from_bytes(built.vectors, built.ids)
@@ -62,7 +62,7 @@ def test_each_row_is_where_the_network_puts_the_photo_by_its_direction(build, fe
     np.testing.assert_allclose(index.vectors(np.arange(len(NAMES))), expected, atol=1e-6)
 
 
-def test_a_photo_without_features_is_refused(build, features):
+def test_photo_without_features_is_rejected(build, features):
     lacking = {name: of for name, of in features.items() if name not in NAMES[3:5]}
 
     with pytest.raises(UserError, match=rf"\b2\b.*{NAMES[3]}.*--pipeline=vision"):

@@ -75,7 +75,7 @@ def read(learned):
     return Layers(**load(learned.texts)), Layers(**load(learned.photos))
 
 
-def test_titles_come_to_lie_by_photos_of_what_they_name(files, encoder, market, projecting):
+def test_titles_are_near_photos_of_their_objects(files, encoder, market, projecting):
     learned = train_projection(*files, *market(), projecting)
 
     history = learned.history
@@ -88,7 +88,7 @@ def test_titles_come_to_lie_by_photos_of_what_they_name(files, encoder, market, 
     assert np.mean((put @ shown.T).argmax(axis=1) == np.arange(len(THINGS))) > 0.8
 
 
-def test_the_epoch_that_finds_most_is_kept(files, encoder, market, projecting):
+def test_best_epoch_is_kept(files, encoder, market, projecting):
     texts, table, products, splits = market()
     # Titles that say nothing: what is learned of some is not so of others, and more is found by chance.
     products["title"] = products["title"].sample(frac=1, random_state=0).to_numpy()
@@ -111,7 +111,7 @@ def test_the_epoch_that_finds_most_is_kept(files, encoder, market, projecting):
     assert history.iloc[-1] < history.max()  # or this would show nothing
 
 
-def test_how_long_features_are_says_nothing(files, market, projecting, store_features):
+def test_feature_norm_does_not_matter(files, market, projecting, store_features):
     texts, table, products, splits = market()
     told = projecting.model_copy(update={"epochs": 1})
     names = table.read(["image_id"]).column("image_id").to_pylist()
@@ -126,7 +126,7 @@ def test_how_long_features_are_says_nothing(files, market, projecting, store_fea
         np.testing.assert_allclose(np.concatenate(found, axis=None), np.concatenate(expected, None))
 
 
-def test_a_seed_gives_the_same_networks(files, market, projecting):
+def test_training_is_deterministic_for_a_seed(files, market, projecting):
     told = projecting.model_copy(update={"epochs": 2})
     stored = market()
 
@@ -139,7 +139,7 @@ def test_a_seed_gives_the_same_networks(files, market, projecting):
     assert other.photos != one.photos
 
 
-def test_listings_of_one_group_are_no_wrong_answers_for_each_other(files, market, projecting):
+def test_group_members_are_no_negatives(files, market, projecting):
     told = projecting.model_copy(update={"epochs": 1})
 
     learned = train_projection(*files, *market(group="one"), told)
@@ -147,7 +147,7 @@ def test_listings_of_one_group_are_no_wrong_answers_for_each_other(files, market
     assert learned.history["loss"].tolist() == [0.0]
 
 
-def test_no_more_listings_are_learned_from_than_told(files, market, projecting):
+def test_training_listings_are_limited(files, market, projecting):
     texts, table, products, splits = market()
     told = projecting.model_copy(update={"max_listings": 5, "epochs": 1})
     few = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()[:5]
@@ -162,7 +162,7 @@ def test_no_more_listings_are_learned_from_than_told(files, market, projecting):
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])
-def test_a_split_without_photos_is_refused(files, market, projecting, missing):
+def test_split_without_photos_is_rejected(files, market, projecting, missing):
     texts, table, products, splits = market()
     there = splits[splits["split"] != missing]
 
@@ -170,7 +170,7 @@ def test_a_split_without_photos_is_refused(files, market, projecting, missing):
         train_projection(*files, texts, table, products, there, projecting)
 
 
-def test_what_is_put_among_photos_is_of_length_one():
+def test_projections_have_unit_length():
     random = np.random.default_rng(0)
 
     put = project(layers(random), random.normal(size=(20, 6)).astype(np.float32))
@@ -179,7 +179,7 @@ def test_what_is_put_among_photos_is_of_length_one():
     np.testing.assert_allclose(np.linalg.norm(put, axis=1), 1, atol=1e-6)
 
 
-def test_recall_is_the_share_of_titles_that_find_a_photo_of_their_own_among_ten():
+def test_recall_is_share_of_titles_with_photo_in_top_10():
     random = np.random.default_rng(1)
     counts = random.integers(1, 4, 30)
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -197,7 +197,7 @@ def test_recall_is_the_share_of_titles_that_find_a_photo_of_their_own_among_ten(
     assert recall_at_10(of_text, of_photo, pairs) == np.mean([bool(each) for each in hits])
 
 
-def test_where_there_are_fewer_than_ten_photos_all_are_found():
+def test_fewer_than_ten_photos_are_all_found():
     random = np.random.default_rng(2)
     pairs = Pairs(
         random.normal(size=(3, 3, 6)).astype(np.float32),

@@ -66,7 +66,7 @@ def keep(encoder, telling, tmp_path):
     return keep
 
 
-def test_every_listing_has_what_the_encoder_makes_of_its_title_and_description(encoder, telling):
+def test_embeddings_are_of_title_and_description(encoder, telling):
     keys, batches = read(listings(TITLES), encoder, telling)
     rows = [row for batch in batches for row in batch]
 
@@ -77,11 +77,11 @@ def test_every_listing_has_what_the_encoder_makes_of_its_title_and_description(e
     np.testing.assert_array_equal(np.float32([row["meaning"] for row in rows]), expected)
 
 
-def test_rows_are_committed_as_many_at_once_as_told(encoder, telling):
+def test_rows_are_committed_in_batches(encoder, telling):
     assert [len(batch) for batch in read(listings(TITLES), encoder, telling)[1]] == [2, 2, 1]
 
 
-def test_a_key_hangs_on_the_listing_its_text_and_what_encodes_it(encoder, store_file):
+def test_key_depends_on_listing_text_and_encoder(encoder, store_file):
     products = listings({"a": "lamp", "b": "lamp"})
     graph, tokenizer = encoder
     keys = {}
@@ -97,7 +97,7 @@ def test_a_key_hangs_on_the_listing_its_text_and_what_encodes_it(encoder, store_
     assert len({key for wanted in keys.values() for key in wanted}) == 2 * len(keys)
 
 
-def test_the_order_of_listings_says_nothing(encoder):
+def test_row_order_does_not_matter(encoder):
     products = listings(TITLES)
 
     assert plan_text_embeddings(products, *encoder, frozenset()) == plan_text_embeddings(
@@ -105,7 +105,7 @@ def test_the_order_of_listings_says_nothing(encoder):
     )
 
 
-def test_a_second_run_encodes_nothing(keep, monkeypatch):
+def test_second_run_encodes_nothing(keep, monkeypatch):
     first, meanings = keep(listings(TITLES))
     monkeypatch.setattr(text_extraction, "TextEncoder", None)
 
@@ -117,7 +117,7 @@ def test_a_second_run_encodes_nothing(keep, monkeypatch):
     assert same == meanings
 
 
-def test_a_text_that_changed_is_encoded_anew_and_no_other(keep):
+def test_only_changed_text_is_encoded_again(keep):
     _, before = keep(listings(TITLES))
 
     report, after = keep(listings(TITLES | {"c": "red chair"}))
@@ -126,7 +126,7 @@ def test_a_text_that_changed_is_encoded_anew_and_no_other(keep):
     assert {name for name in TITLES if after[name] != before[name]} == {"c"}
 
 
-def test_a_listing_that_is_gone_is_gone_from_the_table(keep):
+def test_removed_listing_is_deleted(keep):
     keep(listings(TITLES))
 
     report, left = keep(listings({name: TITLES[name] for name in "abd"}))
@@ -135,14 +135,14 @@ def test_a_listing_that_is_gone_is_gone_from_the_table(keep):
     assert left.keys() == set("abd")
 
 
-def test_a_run_that_goes_on_encodes_what_is_left(encoder, telling):
+def test_resumed_run_encodes_the_rest(encoder, telling):
     keys, batches = read(listings(TITLES), encoder, telling)
     held = frozenset(row["key"] for row in batches[0])
 
     assert read(listings(TITLES), encoder, telling, held) == (keys, batches[1:])
 
 
-def test_in_two_goes_the_digest_is_that_of_one(keep, tmp_path):
+def test_digest_does_not_depend_on_number_of_runs(keep, tmp_path):
     keep(listings({name: TITLES[name] for name in "ec"}))
     after, _ = keep(listings(TITLES))
     keyed_table.retain(str(tmp_path / "texts.lance"), frozenset())

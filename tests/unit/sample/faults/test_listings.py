@@ -17,14 +17,14 @@ def soiled(products: int, seed: int) -> tuple[list[Listing], list[Photo], list[P
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_the_smallest_lake_has_room_for_every_fault_whatever_the_seed(seed: int) -> None:
+def test_smallest_bucket_fits_every_fault(seed: int) -> None:
     truth = ground_truth(*soiled(60, seed))
 
     assert all(truth["flags"].values())
     assert all(truth["kinds"].values())
 
 
-def test_no_two_faults_meet() -> None:
+def test_faults_do_not_overlap() -> None:
     _, photos, _ = soiled(600, 3)
     sources = {id(photo.source) for photo in photos if photo.source is not None}
 
@@ -42,14 +42,14 @@ def test_no_two_faults_meet() -> None:
         assert sum(faults) <= 1
 
 
-def test_no_two_photos_share_a_file_but_by_planted_copies() -> None:
+def test_shared_files_are_planted_copies_only() -> None:
     _, photos, orphans = soiled(600, 3)
     keys = [photo.key for photo in (*photos, *orphans)]
 
     assert len(set(keys)) == len(keys)
 
 
-def test_at_most_an_eighth_of_rows_is_dirty() -> None:
+def test_at_most_one_eighth_of_rows_has_faults() -> None:
     listings, photos, orphans = soiled(600, 3)
     truth = ground_truth(listings, photos, orphans)
     away = truth["quarantine"]
@@ -60,7 +60,7 @@ def test_at_most_an_eighth_of_rows_is_dirty() -> None:
     assert dirty / (len(listings) + len(photos)) < 0.12
 
 
-def test_most_listings_have_two_photos_and_a_fifth_has_one() -> None:
+def test_most_listings_have_two_photos() -> None:
     listings, photos, _ = soiled(600, 3)
     counts = [sum(photo.listing is listing for photo in photos) for listing in listings]
 

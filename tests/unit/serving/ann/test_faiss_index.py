@@ -10,7 +10,7 @@ from fb_marketplace_serving.ann.faiss_index import KINDS, FaissIndex
 from fb_marketplace_serving.ann.index import Index
 
 
-def test_each_kind_finds_what_comparing_with_every_row_finds(index, matrix, queries):
+def test_search_by_each_kind_equals_brute_force(index, matrix, queries):
     for query in queries:
         rows, distances = index.search(query, 10)
 
@@ -19,7 +19,7 @@ def test_each_kind_finds_what_comparing_with_every_row_finds(index, matrix, quer
         np.testing.assert_allclose(distances, expected_distances, atol=1e-5)
 
 
-def test_each_kind_gives_the_same_distances_to_the_last_bit(made, queries):
+def test_distances_of_each_kind_are_bit_identical(made, queries):
     names = [""] * COUNT
     answers = {kind: Index(made[kind], names, names).search(queries, 10) for kind in KINDS}
 
@@ -27,7 +27,7 @@ def test_each_kind_gives_the_same_distances_to_the_last_bit(made, queries):
         np.testing.assert_array_equal(answers[kind].distances, answers["flat"].distances)
 
 
-def test_a_batch_is_answered_as_each_query_alone(index, queries):
+def test_search_in_batch_equals_single_queries(index, queries):
     batch = index.search(queries, 10)
 
     for place, query in enumerate(queries):
@@ -36,7 +36,7 @@ def test_a_batch_is_answered_as_each_query_alone(index, queries):
         np.testing.assert_array_equal(batch.distances[place], alone.distances)
 
 
-def test_each_kind_finds_a_vector_that_it_holds_at_no_distance(index, matrix):
+def test_search_finds_stored_vector_at_distance_zero(index, matrix):
     found = index.search(matrix[:200], 1)
 
     assert found.distances.max() == 0
@@ -48,7 +48,7 @@ def test_each_kind_finds_a_vector_that_it_holds_at_no_distance(index, matrix):
     ("kind", "copies"),
     [(kind, copies) for kind in KINDS for copies in (3, 14, 60) if (kind, copies) != ("hnsw", 60)],
 )
-def test_of_equals_the_lowest_rows_are_given_wherever_the_answer_is_cut(kind, copies):
+def test_ties_at_cutoff_return_lowest_rows(kind, copies):
     matrix = drawn(2, 2000)
     same = np.random.default_rng(3).choice(2000, copies, replace=False)
     matrix[same] = matrix[same[0]]
@@ -62,7 +62,7 @@ def test_of_equals_the_lowest_rows_are_given_wherever_the_answer_is_cut(kind, co
 
 @pytest.mark.parametrize("keep", [None, np.arange(0, 4000, 2), np.arange(3000)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_thousands_of_copies_are_given_in_the_order_of_rows_without_asking_again_and_again(
+def test_thousands_of_copies_are_searched_once_in_row_order(
     kind, keep, few_rows_exact, monkeypatch
 ):
     matrix = drawn(2, 4000)
@@ -82,7 +82,7 @@ def test_thousands_of_copies_are_given_in_the_order_of_rows_without_asking_again
     assert len(asked) <= 4
 
 
-def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_same(monkeypatch):
+def test_copies_with_faiss_rounding_errors_are_found(monkeypatch):
     matrix = np.repeat(drawn(2, 4), 500, axis=0)
     vectors = build_index("ivf_sq8", flat_index([matrix]))
     monkeypatch.setattr(FaissIndex, "within", lambda *_: np.empty(0, np.int64))
@@ -93,7 +93,7 @@ def test_copies_that_faiss_puts_further_away_than_they_are_are_found_all_the_sam
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
+def test_identical_vectors_are_returned_in_row_order(kind):
     vectors = build_index(kind, flat_index([np.ones((1000, 4), np.float32)]))
 
     rows = knn.nearest_neighbors(vectors, np.ones((1, 4), np.float32), 12)[0][0]
@@ -101,7 +101,7 @@ def test_vectors_that_are_all_the_same_are_given_in_the_order_of_rows(kind):
     assert rows.tolist() == list(range(12))
 
 
-def test_all_rows_can_be_asked_for(index, matrix, queries):
+def test_search_can_return_all_rows(index, matrix, queries):
     rows, distances = index.search(queries[0], COUNT + 5)
 
     assert rows.tolist() == brute_force(matrix, queries[0], COUNT)[0].tolist()
@@ -109,7 +109,7 @@ def test_all_rows_can_be_asked_for(index, matrix, queries):
 
 
 @pytest.mark.parametrize("kind", APPROXIMATE)
-def test_looking_further_finds_no_less(kind, matrix, queries):
+def test_higher_search_effort_finds_no_less(kind, matrix, queries):
     vectors = build_index(kind, flat_index([matrix]))
     expected = [set(brute_force(matrix, query, 10)[0]) for query in queries]
     found = []
@@ -125,7 +125,7 @@ def test_looking_further_finds_no_less(kind, matrix, queries):
 
 @pytest.mark.parametrize("k", [100, 250])
 @pytest.mark.parametrize("kind", APPROXIMATE)
-def test_a_setting_that_was_chosen_for_ten_finds_as_much_of_many_more(kind, k, matrix, queries):
+def test_setting_for_top_10_keeps_recall_at_larger_k(kind, k, matrix, queries):
     vectors = build_index(kind, flat_index([matrix]))
     choosing = drawn(5, 300)
     expected = [brute_force(matrix, query, 10)[0] for query in choosing]
@@ -152,12 +152,12 @@ def leaning():
     return (random.normal(size=(4000, 64)) * spread + 3).astype(np.float32)
 
 
-def test_a_graph_keeps_the_axes_that_the_vectors_lie_in(leaning, matrix):
+def test_hnsw_keeps_axes_of_the_vectors(leaning, matrix):
     assert build_index("hnsw", flat_index([leaning])).settings["axes"] == 16
     assert build_index("hnsw", flat_index([matrix])).settings["axes"] == matrix.shape[1]
 
 
-def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
+def test_hnsw_with_fewer_axes_ranks_by_all_axes(leaning):
     random = np.random.default_rng(12)
     queries = leaning[:100] + random.normal(scale=0.05, size=(100, 64)).astype(np.float32)
     vectors = build_index("hnsw", flat_index([leaning]))
@@ -174,7 +174,7 @@ def test_a_graph_of_fewer_axes_gives_the_nearest_by_all_of_them(leaning):
     assert found >= 990
 
 
-def test_a_graph_of_fewer_axes_looks_further_for_more(leaning):
+def test_hnsw_with_fewer_axes_searches_deeper(leaning):
     vectors = build_index("hnsw", flat_index([leaning]))
     vectors.look({"efSearch": 48})
 

@@ -12,7 +12,7 @@ from fb_marketplace_serving.ann.index import Index
 
 
 @pytest.mark.parametrize("share", [0.9, 0.5, 0.1, 0.01, 0.001])
-def test_a_filter_gives_the_nearest_of_what_it_keeps(index, matrix, queries, share, few_rows_exact):
+def test_filtered_search_returns_nearest_kept_rows(index, matrix, queries, share, few_rows_exact):
     keep = np.random.default_rng(4).random(COUNT) < share
 
     for query in queries[:20]:
@@ -22,9 +22,7 @@ def test_a_filter_gives_the_nearest_of_what_it_keeps(index, matrix, queries, sha
 
 
 @pytest.mark.parametrize("quantile", [0.3, 0.6, 0.95])
-def test_a_filter_that_keeps_what_is_far_gives_the_nearest_of_it(
-    index, matrix, quantile, few_rows_exact
-):
+def test_filter_of_distant_rows_returns_nearest_of_them(index, matrix, quantile, few_rows_exact):
     query = matrix[7]
     distances = ((matrix - query) ** 2).sum(axis=1)
     keep = distances > np.quantile(distances, quantile)
@@ -36,7 +34,7 @@ def test_a_filter_that_keeps_what_is_far_gives_the_nearest_of_it(
 
 @settings(max_examples=100, deadline=None)
 @given(data=st.data())
-def test_any_filter_gives_the_nearest_of_what_it_keeps(data):
+def test_random_filter_returns_nearest_kept_rows(data):
     count = data.draw(st.integers(1, 400))
     random = np.random.default_rng(data.draw(st.integers(0, 2**16)))
     # Few different numbers, so that there are ties.
@@ -57,7 +55,7 @@ def test_any_filter_gives_the_nearest_of_what_it_keeps(data):
         np.testing.assert_allclose(distances, expected_distances)
 
 
-def test_more_than_a_filter_keeps_gives_all_that_it_keeps(index, queries):
+def test_limit_above_kept_rows_returns_all_kept(index, queries):
     keep = np.zeros(COUNT, bool)
     keep[[5, 900, 17]] = True
 
@@ -65,25 +63,25 @@ def test_more_than_a_filter_keeps_gives_all_that_it_keeps(index, queries):
     assert index.search(queries[:2], 10, keep).rows.shape == (2, 3)
 
 
-def test_a_filter_that_keeps_nothing_gives_nothing(index, queries):
+def test_empty_filter_returns_nothing(index, queries):
     assert index.search(queries[0], 5, np.zeros(COUNT, bool)).rows.shape == (0,)
     assert index.search(queries[:2], 5, []).distances.shape == (2, 0)
 
 
-def test_a_row_that_a_filter_names_twice_is_given_once(index, matrix):
+def test_duplicate_row_in_filter_is_returned_once(index, matrix):
     assert index.search(matrix[3], 5, [9, 3, 3, 9]).rows.tolist() == [3, 9]
 
 
 @pytest.mark.parametrize(
     "told", [{9, 3, 2000}, [2000, 9, 3], np.uint64([3, 9, 2000]), np.int16([2000, 3, 9, 3])]
 )
-def test_rows_that_are_kept_may_be_told_in_any_order_and_type(index, matrix, told):
+def test_row_filter_accepts_any_order_and_integer_type(index, matrix, told):
     assert index.search(matrix[3], 1, told).rows.tolist() == [3]
     assert sorted(index.search(matrix[3], 5, told).rows.tolist()) == [3, 9, 2000]
 
 
 @pytest.mark.parametrize("count", [30, 2000])
-def test_many_rows_are_kept_as_few_are(count):
+def test_mask_of_many_rows_equals_row_list(count):
     told = np.random.default_rng(0).integers(COUNT, size=count)
 
     assert knn.filter_to_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
@@ -103,6 +101,6 @@ def test_many_rows_are_kept_as_few_are(count):
         (np.array([2**64 - 1], np.uint64), "18,446,744,073,709,551,615"),
     ],
 )
-def test_refuses_what_is_no_filter_of_its_rows(index, queries, keep, message):
+def test_invalid_filter_is_rejected(index, queries, keep, message):
     with pytest.raises(ValueError, match=message):
         index.search(queries[0], 5, keep)

@@ -43,7 +43,7 @@ def with_metadata(ids, **changed):
     return rewritten(ids, change)
 
 
-def test_finds_the_rows_that_comparing_with_every_vector_finds(index, vectors):
+def test_search_equals_brute_force(index, vectors):
     query = np.random.default_rng(1).normal(size=16).astype(np.float32)
 
     rows, distances = index.search(query, 7)
@@ -53,13 +53,13 @@ def test_finds_the_rows_that_comparing_with_every_vector_finds(index, vectors):
     np.testing.assert_allclose(distances, np.sort(every_distance)[:7], rtol=1e-5)
 
 
-def test_finds_a_vector_that_it_holds_at_no_distance(index, vectors):
+def test_search_finds_stored_vector_at_distance_zero(index, vectors):
     rows, distances = index.search(vectors[42], 1)
 
     assert (rows.tolist(), distances.tolist()) == ([42], [0.0])
 
 
-def test_says_how_like_a_query_rows_are(index, vectors):
+def test_cosines_equal_dot_products(index, vectors):
     rows = np.array([7, 3, 7, 199])
 
     found = index.cosines(vectors[3], rows)
@@ -69,24 +69,24 @@ def test_says_how_like_a_query_rows_are(index, vectors):
     assert index.cosines(vectors[3], np.empty(0, np.int64)).shape == (0,)
 
 
-def test_gives_the_vectors_that_it_was_built_of(index, vectors):
+def test_vectors_returns_stored_vectors(index, vectors):
     np.testing.assert_array_equal(index.vectors(np.array([5, 0])), vectors[[5, 0]])
 
 
-def test_answers_many_queries_as_it_answers_each(index, vectors):
+def test_search_in_batch_equals_single_queries(index, vectors):
     rows, distances = index.search(vectors[:5], 3)
 
     assert rows.shape == distances.shape == (5, 3)
     assert rows.tolist() == [index.search(query, 3).rows.tolist() for query in vectors[:5]]
 
 
-def test_gives_all_there_is_where_fewer_than_k_are_there(vectors):
+def test_search_with_fewer_rows_than_k_returns_all(vectors):
     small = Index.build_flat(vectors[:3], ["a", "b", "c"], ["p", "p", "q"])
 
     assert small.search(vectors[0], 10).rows.shape == (3,)
 
 
-def test_an_empty_index_has_no_neighbours():
+def test_empty_index_has_no_neighbors():
     empty = Index.build_flat(np.empty((0, 4), np.float32), [], [])
 
     assert empty.search(np.zeros(4, np.float32), 5).rows.shape == (0,)
@@ -94,13 +94,13 @@ def test_an_empty_index_has_no_neighbours():
 
 
 @pytest.mark.parametrize("shape", [(15,), (2, 17), (1, 1, 16), ()])
-def test_refuses_a_query_of_another_dimension(index, shape):
+def test_query_of_wrong_dimension_is_rejected(index, shape):
     with pytest.raises(ValueError, match=r"\(16,\)"):
         index.search(np.zeros(shape, np.float32), 1)
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e20, 1e300, -1e15])
-def test_refuses_a_query_that_is_near_nothing(index, vectors, number):
+def test_query_with_extreme_numbers_is_rejected(index, vectors, number):
     query = vectors[0].astype(np.float64)
     query[3] = number
 
@@ -108,7 +108,7 @@ def test_refuses_a_query_that_is_near_nothing(index, vectors, number):
         index.search(query, 1)
 
 
-def test_what_is_as_far_as_it_may_be_is_found_all_the_same(vectors):
+def test_query_at_largest_allowed_distance_is_answered(vectors):
     vectors[:, 3] = 9e14
     index = Index.build_flat(vectors, ["i"] * 200, ["p"] * 200)
 
@@ -118,12 +118,12 @@ def test_what_is_as_far_as_it_may_be_is_found_all_the_same(vectors):
     assert np.isfinite(distances).all()
 
 
-def test_refuses_to_find_fewer_than_one(index, vectors):
+def test_search_with_k_below_one_is_rejected(index, vectors):
     with pytest.raises(ValueError, match=r"\bk\b.*\b0\b"):
         index.search(vectors[0], 0)
 
 
-def test_comes_back_from_bytes_as_it_was(index, vectors):
+def test_index_round_trips_through_bytes(index, vectors):
     again = Index.from_bytes(*index.to_bytes())
 
     assert (len(again), again.dimension) == (200, 16)
@@ -132,11 +132,11 @@ def test_comes_back_from_bytes_as_it_was(index, vectors):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_gives_the_same_bytes_each_time(index):
+def test_to_bytes_is_deterministic(index):
     assert index.to_bytes() == Index.from_bytes(*index.to_bytes()).to_bytes()
 
 
-def test_refuses_ids_of_another_version(index, vectors):
+def test_ids_of_other_version_are_rejected(index, vectors):
     shorter = Index.build_flat(vectors[1:], index.image_ids[1:], index.product_ids[1:])
 
     with pytest.raises(IndexMismatchError, match=r"sha256.*sha256"):
@@ -151,7 +151,7 @@ def test_refuses_ids_of_another_version(index, vectors):
         ({"index_dimension": "17"}, r"\b200\b.*\b16\b.*\b200\b.*\b17\b"),
     ],
 )
-def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
+def test_index_that_differs_from_its_ids_is_rejected(index, changed, message):
     content, ids = index.to_bytes()
 
     with pytest.raises(IndexMismatchError, match=message):
@@ -159,14 +159,14 @@ def test_refuses_an_index_that_is_not_what_its_ids_say(index, changed, message):
 
 
 @pytest.mark.parametrize("lacking", ["index_sha256", "index_count", "index_dimension"])
-def test_refuses_ids_that_an_older_version_wrote(index, lacking):
+def test_ids_of_older_format_are_rejected(index, lacking):
     content, ids = index.to_bytes()
 
     with pytest.raises(IndexMismatchError, match="indexing"):
         Index.from_bytes(content, with_metadata(ids, **{lacking: None}))
 
 
-def test_refuses_ids_with_fewer_rows_than_they_say(index):
+def test_ids_with_missing_rows_are_rejected(index):
     content, ids = index.to_bytes()
 
     with pytest.raises(IndexMismatchError, match=r"\b200\b.*\b199\b"):
@@ -174,7 +174,7 @@ def test_refuses_ids_with_fewer_rows_than_they_say(index):
 
 
 @pytest.mark.parametrize("place", range(0, 12_000, 1000))
-def test_faiss_does_not_get_to_see_an_index_with_one_byte_changed(index, place):
+def test_index_with_one_changed_byte_never_reaches_faiss(index, place):
     content, ids = index.to_bytes()
     changed = bytearray(content)
     changed[place] ^= 0x55
@@ -183,20 +183,20 @@ def test_faiss_does_not_get_to_see_an_index_with_one_byte_changed(index, place):
         Index.from_bytes(bytes(changed), ids)
 
 
-def test_refuses_bytes_that_are_no_index_though_the_ids_were_written_with_them(index):
+def test_non_index_bytes_with_matching_ids_are_rejected(index):
     ids = with_metadata(index.to_bytes()[1], index_sha256=hashlib.sha256(b"none").hexdigest())
 
     with pytest.raises(IndexMismatchError, match=r"\b4 bytes\b.*FAISS"):
         Index.from_bytes(b"none", ids)
 
 
-def test_refuses_to_be_built_with_fewer_ids_than_vectors(vectors):
+def test_build_flat_with_too_few_ids_is_rejected(vectors):
     with pytest.raises(IndexMismatchError, match=r"\b200\b.*\b1\b"):
         Index.build_flat(vectors, ["a"], ["p"])
 
 
 @pytest.mark.parametrize("number", [np.nan, np.inf, 1e20])
-def test_refuses_embeddings_that_are_near_nothing(vectors, number):
+def test_build_flat_with_extreme_numbers_is_rejected(vectors, number):
     vectors[3, 2] = number
 
     with pytest.raises(ValueError, match=r"\b1\b.*finite"):
@@ -211,7 +211,7 @@ def test_refuses_embeddings_that_are_near_nothing(vectors, number):
         (lambda: faiss.IndexHNSWSQ(16, faiss.ScalarQuantizer.QT_8bit, 8), "IndexHNSWSQ"),
     ],
 )
-def test_refuses_an_index_of_a_kind_that_it_does_not_know(index, made, message):
+def test_index_of_unknown_kind_is_rejected(index, made, message):
     content = faiss.serialize_index(made()).tobytes()
     digest = hashlib.sha256(content).hexdigest()
 
@@ -219,7 +219,7 @@ def test_refuses_an_index_of_a_kind_that_it_does_not_know(index, made, message):
         Index.from_bytes(content, with_metadata(index.to_bytes()[1], index_sha256=digest))
 
 
-def test_refuses_ids_with_other_columns(index):
+def test_ids_with_other_columns_are_rejected(index):
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"id": ["a"]}), sink)
 
@@ -229,7 +229,7 @@ def test_refuses_ids_with_other_columns(index):
 
 @pytest.mark.parametrize("damaged", ["index", "ids"])
 @pytest.mark.parametrize("size", [0, 3, 60])
-def test_refuses_bytes_that_end_early(index, damaged, size):
+def test_truncated_bytes_are_rejected(index, damaged, size):
     parts = dict(zip(["index", "ids"], index.to_bytes(), strict=True))
     parts[damaged] = parts[damaged][:size]
 
@@ -237,7 +237,7 @@ def test_refuses_bytes_that_end_early(index, damaged, size):
         Index.from_bytes(**parts)
 
 
-def test_answers_many_threads_as_it_answers_one(index, vectors):
+def test_search_from_many_threads_equals_one_thread(index, vectors):
     expected = [index.search(query, 5).rows.tolist() for query in vectors]
 
     with ThreadPoolExecutor(8) as threads:
@@ -246,7 +246,7 @@ def test_answers_many_threads_as_it_answers_one(index, vectors):
     assert found == expected
 
 
-def test_leaves_the_caller_its_own_openmp_threads(index, vectors):
+def test_search_restores_openmp_threads_of_caller(index, vectors):
     before = faiss.omp_get_max_threads()
     faiss.omp_set_num_threads(2)
     try:

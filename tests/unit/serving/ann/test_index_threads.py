@@ -30,9 +30,7 @@ def versions():
 @pytest.mark.parametrize(
     "seconds", [2, pytest.param(60, marks=pytest.mark.stress)], ids=["2 s", "60 s"]
 )
-def test_every_answer_is_right_while_the_index_is_swapped_under_sixteen_threads(
-    versions, seconds, monkeypatch
-):
+def test_search_in_16_threads_is_right_during_index_swaps(versions, seconds, monkeypatch):
     # So that the index, and not a scan, answers the filter, of these few rows too.
     for name in ("EXACT_ROWS", "_MUCH"):
         monkeypatch.setattr(knn, name, 0)

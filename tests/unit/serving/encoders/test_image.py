@@ -5,7 +5,7 @@ from onnx import TensorProto
 from fb_marketplace_serving.encoders.image import Encoder, EncoderError
 
 
-def test_gives_a_row_of_probabilities_and_a_unit_embedding_a_photo(encoder):
+def test_encode_returns_probabilities_and_unit_embeddings(encoder):
     photos = np.zeros((3, 256, 256, 3), np.uint8)
     photos[0, ..., 0] = photos[1, ..., 1] = photos[2, ..., 2] = 255
 
@@ -18,19 +18,19 @@ def test_gives_a_row_of_probabilities_and_a_unit_embedding_a_photo(encoder):
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-6)
 
 
-def test_knows_its_classes_and_dimension(build_encoder):
+def test_encoder_exposes_classes_and_dimension(build_encoder):
     encoder = Encoder.from_bytes(build_encoder(classes=5, dimension=11))
 
     assert (encoder.classes, encoder.dimension) == (5, 11)
 
 
-def test_of_no_photos_gives_no_rows(encoder):
+def test_encode_of_no_photos_returns_no_rows(encoder):
     probabilities, embeddings = encoder.encode(np.empty((0, 256, 256, 3), np.uint8))
 
     assert (probabilities.shape, embeddings.shape) == ((0, 3), (0, 8))
 
 
-def test_takes_a_view_with_strides(encoder):
+def test_encode_accepts_strided_view(encoder):
     wide = np.random.default_rng(0).integers(0, 256, (2, 256, 512, 3), np.uint8)
 
     found = encoder.encode(wide[:, :, ::2])
@@ -48,7 +48,7 @@ def test_takes_a_view_with_strides(encoder):
     ],
     ids=["dtype", "no batch", "size"],
 )
-def test_refuses_pixels_of_another_shape_or_dtype(encoder, photos):
+def test_encode_rejects_other_shape_or_dtype(encoder, photos):
     with pytest.raises(ValueError, match=r"uint8 \(n, 256, 256, 3\)"):
         encoder.encode(photos)
 
@@ -64,13 +64,13 @@ def test_refuses_pixels_of_another_shape_or_dtype(encoder, photos):
     ],
     ids=["input name", "input type", "size", "fixed batch", "output name"],
 )
-def test_refuses_a_model_that_is_no_encoder(build_encoder, change, found):
+def test_model_that_is_no_encoder_is_rejected(build_encoder, change, found):
     with pytest.raises(EncoderError, match=found):
         Encoder.from_bytes(build_encoder(**change))
 
 
 @pytest.mark.parametrize("data", [b"", b"no model", b"\x08\x07"])
-def test_refuses_bytes_that_are_no_model_in_one_line(data):
+def test_invalid_model_bytes_give_one_line_error(data):
     with pytest.raises(EncoderError, match="ONNX") as caught:
         Encoder.from_bytes(data)
 

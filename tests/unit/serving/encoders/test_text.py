@@ -15,7 +15,7 @@ def encoder():
     return TextEncoder.from_bytes(tiny.graph(), tiny.tokenizer())
 
 
-def test_what_it_gives_is_as_wide_as_it_says(encoder):
+def test_embeddings_have_declared_width(encoder):
     meaning, pictured = encoder.encode(TEXTS)
 
     assert (encoder.dimension, encoder.pictured_dimension) == (6, 4)
@@ -23,12 +23,12 @@ def test_what_it_gives_is_as_wide_as_it_says(encoder):
     assert meaning.dtype == pictured.dtype == np.float32
 
 
-def test_meanings_and_pictures_are_of_length_one(encoder):
+def test_embeddings_have_unit_length(encoder):
     for vectors in encoder.encode(TEXTS):
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
 
 
-def test_a_text_says_the_same_alone_and_beside_others(encoder):
+def test_embedding_does_not_depend_on_batch(encoder):
     together, backwards = encoder.encode(TEXTS), encoder.encode(TEXTS[::-1])
 
     for place, text in enumerate(TEXTS):
@@ -38,13 +38,13 @@ def test_a_text_says_the_same_alone_and_beside_others(encoder):
             np.testing.assert_array_equal(one[0], turned[len(TEXTS) - 1 - place])
 
 
-def test_many_threads_are_told_what_one_is(encoder):
+def test_many_threads_equal_one_thread(encoder):
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(encoder.encode, [TEXTS] * 32):
             np.testing.assert_array_equal(found.meaning, encoder.encode(TEXTS).meaning)
 
 
-def test_what_is_beyond_the_longest_text_is_not_read(encoder):
+def test_text_beyond_max_length_is_ignored(encoder):
     words = LONGEST - 2  # beside the first token and the last
     longest, longer, shorter = (
         encoder.encode(["oak " * count + "bike"]).meaning
@@ -56,7 +56,7 @@ def test_what_is_beyond_the_longest_text_is_not_read(encoder):
     assert not np.array_equal(longest, shorter)
 
 
-def test_a_tokenizer_that_fills_texts_up_is_kept_from_it():
+def test_padding_of_tokenizer_is_disabled():
     """What fills them up would be read by a graph that heeds no mask, and takes time in any."""
     graph = tiny.graph(heeds_mask=False)
     padding, plain = (
@@ -66,20 +66,20 @@ def test_a_tokenizer_that_fills_texts_up_is_kept_from_it():
     np.testing.assert_array_equal(padding.encode(TEXTS).meaning, plain.encode(TEXTS).meaning)
 
 
-def test_no_texts_have_no_vectors(encoder):
+def test_no_texts_give_no_vectors(encoder):
     meaning, pictured = encoder.encode([])
 
     assert (meaning.shape, pictured.shape) == ((0, 6), (0, 4))
 
 
-def test_half_a_character_is_read_as_an_unknown_one(encoder):
+def test_lone_surrogate_is_an_unknown_token(encoder):
     """JSON may hold one: half of an emoji that a client cut in two."""
     found = encoder.encode(["red \ud83e chair"])
 
     np.testing.assert_array_equal(found.meaning, encoder.encode(["red ? chair"]).meaning)
 
 
-def test_a_graph_that_knows_no_pictures_gives_none(encoder):
+def test_graph_without_image_output_gives_none(encoder):
     plain = TextEncoder.from_bytes(tiny.graph(pictured=None), tiny.tokenizer())
 
     meaning, pictured = plain.encode(TEXTS)
@@ -90,13 +90,13 @@ def test_a_graph_that_knows_no_pictures_gives_none(encoder):
 
 
 @pytest.mark.parametrize("onnx", [b"", b"no graph"])
-def test_what_is_no_graph_is_refused(onnx):
+def test_invalid_graph_is_rejected(onnx):
     with pytest.raises(TextEncoderError, match="ONNX"):
         TextEncoder.from_bytes(onnx, tiny.tokenizer())
 
 
 @pytest.mark.parametrize("tokenizer", [b"", b"{}", b"no tokenizer", b"\xff"])
-def test_what_is_no_tokenizer_is_refused(tokenizer):
+def test_invalid_tokenizer_is_rejected(tokenizer):
     with pytest.raises(TextEncoderError, match="tokenizer"):
         TextEncoder.from_bytes(tiny.graph(), tokenizer)
 
@@ -105,11 +105,11 @@ def test_what_is_no_tokenizer_is_refused(tokenizer):
     "told",
     [{"names": ("tokens", "mask")}, {"kind": TensorProto.INT32}, {"kind": TensorProto.FLOAT}],
 )
-def test_a_graph_of_other_inputs_is_refused(told):
+def test_graph_with_other_inputs_is_rejected(told):
     with pytest.raises(TextEncoderError, match=r"\bids\b.*\bmask\b"):
         TextEncoder.from_bytes(tiny.graph(**told), tiny.tokenizer())
 
 
-def test_a_graph_without_meaning_is_refused():
+def test_graph_without_meaning_output_is_rejected():
     with pytest.raises(TextEncoderError, match=r"\bmeaning\b"):
         TextEncoder.from_bytes(tiny.graph(meaning="vector"), tiny.tokenizer())

@@ -49,7 +49,7 @@ def log(tmp_path, fates):
     made.close()
 
 
-def test_lines_lie_in_a_file_a_day_of_their_kind_in_order(log, tmp_path, fates):
+def test_events_are_appended_to_daily_files_by_kind(log, tmp_path, fates):
     for words in ("one", "two"):
         log.add("searches", search(words))
     log.add("clicks", click())
@@ -66,7 +66,7 @@ def test_lines_lie_in_a_file_a_day_of_their_kind_in_order(log, tmp_path, fates):
     assert fates == {"written": 4}
 
 
-def test_a_line_is_read_as_it_was_written(log, tmp_path):
+def test_event_round_trips_through_line(log, tmp_path):
     line = search(
         'says "größe"\n',
         filters=RequestedFilters(categories=["Home / Chairs"], max_price=9.5, near="York"),
@@ -78,23 +78,23 @@ def test_a_line_is_read_as_it_was_written(log, tmp_path):
     assert SearchLine.model_validate_json(written) == line
 
 
-def test_what_a_later_version_adds_to_a_line_does_not_hinder_reading_it():
+def test_fields_of_later_version_are_ignored():
     told = json.loads(click().model_dump_json()) | {"later": 1}
 
     assert ClickLine.model_validate_json(json.dumps(told)) == click()
 
 
-def test_a_page_that_shows_a_listing_twice_is_no_line():
+def test_page_with_duplicate_listing_is_rejected():
     with pytest.raises(ValueError, match="listing"):
         search(shown=["p", "q", "p"])
 
 
-def test_ids_of_searches_are_each_of_their_own():
+def test_search_ids_are_unique():
     assert len({new_search_id() for _ in range(100)}) == 100
     assert search(search_id=new_search_id())
 
 
-def test_what_finds_no_place_in_the_queue_is_dropped_and_counted(tmp_path, fates, monkeypatch):
+def test_event_over_queue_limit_is_dropped_and_counted(tmp_path, fates, monkeypatch):
     held = threading.Event()
     monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(10))
     log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue=2)
@@ -107,7 +107,7 @@ def test_what_finds_no_place_in_the_queue_is_dropped_and_counted(tmp_path, fates
     assert fates == {"written": 2, "dropped": 3}
 
 
-def test_a_place_in_the_queue_is_free_again_once_its_line_is_written(tmp_path, fates):
+def test_queue_slot_is_free_after_write(tmp_path, fates):
     log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue=1)
     for _ in range(3):
         while not log.add("clicks", click()):
@@ -117,14 +117,14 @@ def test_a_place_in_the_queue_is_free_again_once_its_line_is_written(tmp_path, f
     assert len((tmp_path / "clicks-2026-03-01.jsonl").read_text().splitlines()) == 3
 
 
-def test_a_log_that_was_closed_drops(log, fates):
+def test_closed_log_drops_events(log, fates):
     log.close()
 
     assert not log.add("clicks", click())
     assert fates == {"dropped": 1}
 
 
-def test_what_cannot_be_written_is_counted_and_the_next_line_may_be(log, tmp_path, fates):
+def test_failed_write_is_counted_and_next_succeeds(log, tmp_path, fates):
     (tmp_path / "clicks-2026-03-01.jsonl").mkdir()
 
     assert log.add("clicks", click())
@@ -134,7 +134,7 @@ def test_what_cannot_be_written_is_counted_and_the_next_line_may_be(log, tmp_pat
     assert fates == {"failed": 1, "written": 1}
 
 
-def test_half_a_line_that_a_killed_server_left_spoils_no_other(tmp_path):
+def test_partial_line_of_killed_server_spoils_no_other(tmp_path):
     file = tmp_path / "clicks.jsonl"
     file.write_bytes(b'{"half": ')
 
@@ -144,7 +144,7 @@ def test_half_a_line_that_a_killed_server_left_spoils_no_other(tmp_path):
     assert file.read_bytes() == b'{"half": \none\ntwo\n'
 
 
-def test_of_a_line_that_there_is_no_room_for_nothing_is_left(tmp_path, monkeypatch):
+def test_write_without_disk_space_leaves_nothing(tmp_path, monkeypatch):
     file = tmp_path / "clicks.jsonl"
     append_line(file, b"one")
     write = feedback_writer.os.write
@@ -158,19 +158,19 @@ def test_of_a_line_that_there_is_no_room_for_nothing_is_left(tmp_path, monkeypat
     assert file.read_bytes() == b"one\nthree\n"
 
 
-def test_lines_are_not_for_everyone_to_read(tmp_path):
+def test_event_files_are_not_world_readable(tmp_path):
     append_line(tmp_path / "clicks.jsonl", b"one")
 
     assert (tmp_path / "clicks.jsonl").stat().st_mode & 0o007 == 0
 
 
-def test_a_folder_is_made_where_there_is_none_and_nothing_is_left_in_it(tmp_path):
+def test_check_writable_creates_folder_and_leaves_no_file(tmp_path):
     folder = check_writable(tmp_path / "a/b")
 
     assert list(folder.iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_written_is_told_with_why(tmp_path):
+def test_check_writable_names_reason(tmp_path):
     (tmp_path / "file").write_text("")
 
     with pytest.raises(ValueError, match="File exists"):

@@ -66,7 +66,7 @@ def png_header_claiming(width, height):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-def test_reads_each_format_and_tells_what_it_was(format_):
+def test_read_decodes_each_format_and_names_it(format_):
     photo = canonical.read_photo(encoded(scene(), format_))
 
     assert (photo.format, photo.width, photo.height) == (format_, 300, 200)
@@ -105,11 +105,11 @@ def test_reads_each_format_and_tells_what_it_was(format_):
         "palette",
     ],
 )
-def test_every_mode_becomes_rgb_with_what_is_transparent_on_white(image, format_, colour):
+def test_every_mode_becomes_rgb_over_white(image, format_, colour):
     assert_alike(centre(encoded(image, format_)), colour)
 
 
-def test_a_transparent_palette_entry_is_laid_on_white():
+def test_transparent_palette_entry_becomes_white():
     image = Image.new("P", (64, 64), 3)
     image.putpalette([0, 0, 0] * 3 + [10, 20, 30])
 
@@ -117,7 +117,7 @@ def test_a_transparent_palette_entry_is_laid_on_white():
     assert_alike(centre(encoded(image)), (10, 20, 30))
 
 
-def test_a_transparent_colour_of_an_rgb_png_is_laid_on_white():
+def test_transparent_color_of_rgb_png_becomes_white():
     data = encoded(Image.new("RGB", (64, 64), RED), transparency=RED)
 
     assert_alike(centre(data), WHITE)
@@ -125,7 +125,7 @@ def test_a_transparent_colour_of_an_rgb_png_is_laid_on_white():
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_turned_upright(format_, orientation):
+def test_exif_orientation_is_applied(format_, orientation):
     upright = scene()
     turn_back = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -146,7 +146,7 @@ def test_a_photo_is_turned_upright(format_, orientation):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_an_orientation_that_is_none_is_let_be(format_):
+def test_invalid_orientation_is_ignored(format_):
     exif = Image.Exif()
     exif[0x0112] = 99
 
@@ -156,7 +156,7 @@ def test_an_orientation_that_is_none_is_let_be(format_):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-def test_a_photo_is_turned_upright_though_the_rest_of_its_exif_is_damaged(format_):
+def test_orientation_is_applied_despite_damaged_exif(format_):
     orientation = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
     text_for_a_number = struct.pack("<HHI4s", 0x0111, 2, 4, b"abcd")
     directory = struct.pack("<H", 2) + text_for_a_number + orientation + bytes(4)
@@ -169,14 +169,14 @@ def test_a_photo_is_turned_upright_though_the_rest_of_its_exif_is_damaged(format
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-def test_a_photo_with_unreadable_exif_is_read_as_it_is_stored(format_):
+def test_photo_with_unreadable_exif_is_read_as_stored(format_):
     found = seen(encoded(scene(), format_, exif=b"Exif\x00\x00II*\x00"))
 
     assert np.abs(found - seen(encoded(scene()))).mean() < 2
 
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP"])
-def test_of_an_animation_the_first_frame_counts(format_):
+def test_first_frame_of_animation_is_used(format_):
     frames = [Image.new("RGB", (64, 64), colour) for colour in (RED, (0, 0, 255))]
 
     data = encoded(frames[0], format_, save_all=True, append_images=frames[1:], lossless=True)
@@ -195,7 +195,7 @@ def test_of_an_animation_the_first_frame_counts(format_):
     ],
 )
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
-def test_a_photo_fills_the_middle_of_a_black_square(size, content, format_):
+def test_photo_is_letterboxed_on_black(size, content, format_):
     top, left, bottom, right = content
     found = seen(encoded(Image.new("RGB", size, WHITE), format_))
 
@@ -207,21 +207,21 @@ def test_a_photo_fills_the_middle_of_a_black_square(size, content, format_):
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
-def test_a_line_stays_a_pixel_wide(size):
+def test_one_pixel_line_stays_one_pixel(size):
     found = seen(encoded(Image.new("RGB", size, WHITE)))
 
     assert found.shape == (256, 256, 3)
     assert found.max() > 100
 
 
-def test_a_canonical_photo_comes_back_byte_for_byte():
+def test_canonical_photo_is_returned_unchanged():
     for image in (scene(), scene(200, 300), Image.effect_noise((500, 500), 90)):
         once = canonical.canonicalize(encoded(image))
 
         assert canonical.canonicalize(once) == once
 
 
-def test_a_canonical_photo_carries_no_metadata():
+def test_canonical_photo_has_no_metadata():
     exif = Image.Exif()
     exif[0x010E] = "secret place"
     data = encoded(
@@ -247,7 +247,7 @@ def test_a_canonical_photo_carries_no_metadata():
     ],
     ids=["comment", "exif", "progressive", "profile"],
 )
-def test_what_only_looks_canonical_is_encoded_anew(options):
+def test_lookalike_of_canonical_photo_is_reencoded(options):
     data = encoded(scene(256, 256), "JPEG", **options)
 
     jpeg = canonical.canonicalize(data)
@@ -258,7 +258,7 @@ def test_what_only_looks_canonical_is_encoded_anew(options):
 
 
 @pytest.mark.parametrize("tail", [b"\x00", b"secret", b"PK\x03\x04secret\xff\xd9"])
-def test_bytes_after_the_end_are_dropped(tail):
+def test_trailing_bytes_are_dropped(tail):
     once = canonical.canonicalize(encoded(scene()))
 
     again = canonical.canonicalize(once + tail)
@@ -267,7 +267,7 @@ def test_bytes_after_the_end_are_dropped(tail):
     assert canonical.canonicalize(again) == again
 
 
-def test_a_canonical_photo_whose_end_is_cut_is_truncated():
+def test_canonical_photo_without_end_is_truncated():
     once = canonical.canonicalize(encoded(Image.effect_noise((300, 300), 80)))
 
     assert reason(once[: len(once) // 2]) == "truncated"
@@ -275,7 +275,7 @@ def test_a_canonical_photo_whose_end_is_cut_is_truncated():
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
 @pytest.mark.parametrize("tenth", range(10))
-def test_a_file_cut_anywhere_is_truncated(format_, tenth):
+def test_file_cut_anywhere_is_truncated(format_, tenth):
     data = encoded(Image.effect_noise((300, 200), 80).convert("RGB"), format_)
     cut = data[: len(data) * tenth // 10]
 
@@ -283,7 +283,7 @@ def test_a_file_cut_anywhere_is_truncated(format_, tenth):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
-def test_a_damaged_file_is_a_photo_or_a_photo_error(format_):
+def test_damaged_file_gives_photo_or_photo_error(format_):
     data = encoded(Image.effect_noise((100, 80), 80).convert("RGB"), format_)
     random = np.random.default_rng(0)
 
@@ -309,7 +309,7 @@ def test_a_damaged_file_is_a_photo_or_a_photo_error(format_):
     ],
     ids=["nothing", "text", "SVG", "GIF", "TIFF", "BMP", "HEIC", "three bytes", "rubbish"],
 )
-def test_what_is_turned_away_says_why(data, expected):
+def test_rejection_names_reason(data, expected):
     assert reason(data) == expected
 
 
@@ -319,7 +319,7 @@ MAGIC_BYTES = {"JPEG": 3, "PNG": 8, "WEBP": 12}
 @pytest.mark.parametrize("format_", MAGIC_BYTES)
 @pytest.mark.parametrize("more", range(4, 21))
 @pytest.mark.parametrize("ending", [b"", b"\xff\xd9 IEND"], ids=["cut", "with an end"])
-def test_a_broken_header_is_told_in_the_same_words_each_time(format_, more, ending):
+def test_broken_header_message_is_deterministic(format_, more, ending):
     data = encoded(scene(), format_)[: MAGIC_BYTES[format_] + more] + ending
     details = []
     # Other objects alive between the reads, so that no two buffers share an address.
@@ -334,7 +334,7 @@ def test_a_broken_header_is_told_in_the_same_words_each_time(format_, more, endi
     assert "0x" not in details[0]
 
 
-def test_too_many_bytes_are_refused():
+def test_file_over_max_bytes_is_rejected():
     data = encoded(scene())
 
     assert reason(data, Limits(max_bytes=len(data) - 1)) == "oversized"
@@ -342,7 +342,7 @@ def test_too_many_bytes_are_refused():
 
 
 @pytest.mark.parametrize("side", [9_000, 16_000, 60_000, 2**31 - 1])
-def test_a_bomb_is_refused_before_it_is_decoded(side, monkeypatch):
+def test_decompression_bomb_is_rejected_before_decoding(side, monkeypatch):
     data = png_header_claiming(side, side)
 
     def decode(*_):
@@ -354,12 +354,12 @@ def test_a_bomb_is_refused_before_it_is_decoded(side, monkeypatch):
     assert reason(data) == "too_many_pixels"
 
 
-def test_pixels_of_what_is_not_canonical_are_refused():
+def test_decode_canonical_rejects_other_photos():
     with pytest.raises(ValueError, match="256 × 256 RGB"):
         canonical.decode_canonical(encoded(scene(), "JPEG"))
 
 
-def test_a_photo_error_crosses_processes():
+def test_photo_error_can_be_pickled():
     error = pickle.loads(pickle.dumps(PhotoError("truncated", "the JPEG ends early")))
 
     assert (error.reason, error.detail) == ("truncated", "the JPEG ends early")

@@ -52,7 +52,7 @@ def shop(tmp_path_factory):
     return tmp_path_factory.mktemp("shop") / "release"
 
 
-def test_a_whole_release_is_told_file_by_file(lake, draft):
+def test_verify_reports_each_file_of_whole_release(lake, draft):
     told = []
 
     assert verify(lake, None, told.append) == draft
@@ -64,7 +64,7 @@ def test_a_whole_release_is_told_file_by_file(lake, draft):
     assert all(line.endswith("as sealed") for line in told[:-1])
 
 
-def test_every_file_is_read_though_the_first_is_damaged(lake):
+def test_verify_reads_all_files_after_damaged_first(lake):
     damage(lake, "model/encoder.onnx")
     Path(lake, "model/ids.parquet").unlink()
     told = []
@@ -75,7 +75,7 @@ def test_every_file_is_read_though_the_first_is_damaged(lake):
     assert [("as sealed" in line) for line in told] == [False, True, False, *[True] * 5]
 
 
-def test_photos_that_are_damaged_are_told(lake):
+def test_verify_reports_damaged_photos(lake):
     file = next(Path(lake, "07_model_output/photos").iterdir())
     damage(lake, str(file.relative_to(lake)))
 
@@ -83,7 +83,7 @@ def test_photos_that_are_damaged_are_told(lake):
         verify(lake, None, nobody)
 
 
-def test_all_else_is_read_where_what_names_the_photos_is_damaged(lake, draft):
+def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
     damage(lake, draft.artifacts["photos"].path)
     told = []
 
@@ -93,7 +93,7 @@ def test_all_else_is_read_where_what_names_the_photos_is_damaged(lake, draft):
     assert len(told) == 6
 
 
-def test_a_release_of_whole_files_that_answers_its_canary_wrongly_is_refused(tmp_path, draft):
+def test_verify_rejects_wrong_canary_prediction(tmp_path, draft):
     canary = draft.canaries[0]
     wrong = canary.model_copy(update={"probabilities": canary.probabilities[::-1]})
     publish(str(tmp_path), draft.model_copy(update={"canaries": (wrong,)}))
@@ -102,13 +102,13 @@ def test_a_release_of_whole_files_that_answers_its_canary_wrongly_is_refused(tmp
         verify(str(tmp_path), None, nobody)
 
 
-def test_another_release_than_the_one_in_force_is_verified(two):
+def test_verify_accepts_other_version(two):
     damage(two, "model/listings-2.parquet")
 
     assert verify(two, "v1", nobody).version == "v1"
 
 
-def test_goes_back_to_an_older_release_and_forward_again(two):
+def test_rollback_goes_back_and_forward(two):
     assert rollback(two, "v1").version == "v2"
     assert Release.open(two).manifest.version == "v1"
 
@@ -116,7 +116,7 @@ def test_goes_back_to_an_older_release_and_forward_again(two):
     assert Release.open(two).manifest.version == "v2"
 
 
-def test_does_not_put_a_damaged_release_in_force(two):
+def test_rollback_to_damaged_release_is_rejected(two):
     damage(two, "model/listings.parquet")
 
     with pytest.raises(ReleaseError, match=r"listings\.parquet.*sha256"):
@@ -125,7 +125,7 @@ def test_does_not_put_a_damaged_release_in_force(two):
     assert current_version(two) == "v2"
 
 
-def test_a_release_that_is_removed_while_it_is_opened_is_not_left_in_force(two, monkeypatch):
+def test_rollback_to_release_removed_meanwhile_is_undone(two, monkeypatch):
     opened = Release.open
 
     def open_then_lose(lake, version):
@@ -141,14 +141,14 @@ def test_a_release_that_is_removed_while_it_is_opened_is_not_left_in_force(two, 
     assert current_version(two) == "v2"
 
 
-def test_does_not_put_a_release_in_force_that_is_not_there(two):
+def test_rollback_to_missing_release_is_rejected(two):
     with pytest.raises(ReleaseError, match=r"v9\.json"):
         rollback(two, "v9")
 
     assert current_version(two) == "v2"
 
 
-def test_does_not_go_back_over_what_was_published_meanwhile(two, draft, monkeypatch):
+def test_rollback_over_concurrent_publish_is_rejected(two, draft, monkeypatch):
     opens = Release.open
 
     def slowly(*given):
@@ -163,14 +163,14 @@ def test_does_not_go_back_over_what_was_published_meanwhile(two, draft, monkeypa
     assert current_version(two) == "v3"
 
 
-def test_mends_a_damaged_pointer(two):
+def test_rollback_repairs_damaged_pointer(two):
     Path(two, "releases/current.json").write_text("{")
 
     assert rollback(two, "v1").version is None
     assert current_version(two) == "v1"
 
 
-def test_says_that_the_pointer_may_not_be_written(two, monkeypatch):
+def test_rollback_names_pointer_without_write_permission(two, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
@@ -180,7 +180,7 @@ def test_says_that_the_pointer_may_not_be_written(two, monkeypatch):
         rollback(two, "v1")
 
 
-def test_an_exported_release_opens_with_nothing_else(two, shop):
+def test_exported_release_opens_by_itself(two, shop):
     assert export(two, str(shop), "v1", nobody).version == "v1"
 
     assert Release.open(str(shop)).manifest.version == "v1"
@@ -198,14 +198,14 @@ def test_an_exported_release_opens_with_nothing_else(two, shop):
     assert list(shop.parent.iterdir()) == [shop]
 
 
-def test_exports_the_release_in_force_into_an_empty_folder(two, shop):
+def test_export_of_current_release_into_empty_folder(two, shop):
     shop.mkdir()
 
     assert export(two, str(shop), None, nobody).version == "v2"
     assert current_version(str(shop)) == "v2"
 
 
-def test_nothing_appears_where_a_file_is_not_as_sealed(two, shop):
+def test_export_of_damaged_file_leaves_nothing(two, shop):
     damage(two, "model/index.faiss")
 
     with pytest.raises(ReleaseError, match=r"index\.faiss.*sha256"):
@@ -214,7 +214,7 @@ def test_nothing_appears_where_a_file_is_not_as_sealed(two, shop):
     assert list(shop.parent.iterdir()) == []
 
 
-def test_nothing_appears_where_the_export_is_interrupted(two, shop):
+def test_export_that_is_interrupted_leaves_nothing(two, shop):
     def interrupt(_):
         raise KeyboardInterrupt
 
@@ -224,7 +224,7 @@ def test_nothing_appears_where_the_export_is_interrupted(two, shop):
     assert list(shop.parent.iterdir()) == []
 
 
-def test_does_not_export_over_anything(two, shop):
+def test_export_never_overwrites(two, shop):
     shop.mkdir()
     (shop / "mine").write_text("kept")
 
@@ -238,16 +238,14 @@ def test_does_not_export_over_anything(two, shop):
     assert files(shop) == {"mine": b"kept"}
 
 
-def test_says_that_a_folder_cannot_be_made(two, shop):
+def test_export_names_folder_that_cannot_be_created(two, shop):
     shop.write_text("a file")
 
     with pytest.raises(ReleaseError, match="Not a directory"):
         export(two, str(shop / "below"), None, nobody)
 
 
-def test_whoever_may_only_read_objects_serves_verifies_and_exports_but_rolls_nothing_back(
-    two, seaweed, bucket, become, shop
-):
+def test_reader_identity_serves_and_exports_without_rollback(two, seaweed, bucket, become, shop):
     seaweed.upload(Path(two), bucket)
     become(seaweed.reader)
 
@@ -274,7 +272,7 @@ def as_one_who_may_be_denied(*words, environment):
     )
 
 
-def test_a_folder_that_may_only_be_read_is_served_and_verified(two, environment):
+def test_read_only_folder_is_served_and_verified(two, environment):
     folders = [Path(two), *(each for each in Path(two).rglob("*") if each.is_dir())]
     code = f"from fb_marketplace_serving.release.loader import Release; Release.open({two!r})"
     command = ("-m", "fb_marketplace_serving.cli.main")

@@ -19,7 +19,7 @@ def read(lake, artifact):
     return b"".join(read_verified_blocks(Lake(str(lake)), artifact))
 
 
-def test_every_artifact_is_a_file_of_the_release_once(draft):
+def test_release_artifacts_lists_each_file_once(draft):
     twice = draft.model_copy(
         update={"artifacts": draft.artifacts | {"ids": draft.artifacts["index"]}}
     )
@@ -30,7 +30,7 @@ def test_every_artifact_is_a_file_of_the_release_once(draft):
     assert len(manifest_artifacts(twice)) == len(manifest_artifacts(draft)) - 1
 
 
-def test_the_files_of_the_photos_are_files_of_the_release(tmp_path, draft):
+def test_release_artifacts_includes_photo_files(tmp_path, draft):
     files = release_artifacts(Lake(str(tmp_path)), draft)
 
     folder = tmp_path / "07_model_output/photos"
@@ -40,14 +40,14 @@ def test_the_files_of_the_photos_are_files_of_the_release(tmp_path, draft):
         assert len(read(tmp_path, file)) == file.bytes
 
 
-def test_what_names_the_photos_has_to_be_as_it_was_sealed(tmp_path, draft):
+def test_release_artifacts_rejects_damaged_photo_table(tmp_path, draft):
     (tmp_path / draft.artifacts["photos"].path).write_bytes(b"nonsense")
 
     with pytest.raises(ReleaseError, match=r"photos\.parquet"):
         release_artifacts(Lake(str(tmp_path)), draft)
 
 
-def test_gives_the_bytes_that_were_sealed(tmp_path, sealed):
+def test_read_verified_returns_sealed_bytes(tmp_path, sealed):
     assert read(tmp_path, sealed) == b"abc"
 
 
@@ -60,7 +60,7 @@ def test_gives_the_bytes_that_were_sealed(tmp_path, sealed):
         (None, "not found"),
     ],
 )
-def test_refuses_other_bytes_than_were_sealed(tmp_path, sealed, now, said):
+def test_read_verified_rejects_other_bytes(tmp_path, sealed, now, said):
     if now is None:
         (tmp_path / "a.bin").unlink()
     else:
@@ -71,13 +71,13 @@ def test_refuses_other_bytes_than_were_sealed(tmp_path, sealed, now, said):
     assert str(caught.value).startswith(f"{tmp_path}/a.bin: ")
 
 
-def test_an_empty_file_may_be_sealed(tmp_path):
+def test_read_verified_accepts_empty_file(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
 
     assert read(tmp_path, artifact_of(str(tmp_path), "empty")) == b""
 
 
-def test_says_that_a_file_cannot_be_read(tmp_path):
+def test_read_verified_names_unreadable_file(tmp_path):
     (tmp_path / "folder").mkdir()
 
     with pytest.raises(ReleaseError, match="folder"):

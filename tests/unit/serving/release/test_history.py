@@ -28,17 +28,17 @@ def three(lake, draft):
     return lake
 
 
-def test_the_newest_stands_first_by_time_and_what_is_unreadable_last(three):
+def test_releases_are_sorted_newest_first_unreadable_last(three):
     assert [each.version for each in list_releases(three)] == ["v2", "v1", "v3", "v0"]
 
 
-def test_the_one_in_force_is_marked(three):
+def test_current_release_is_marked(three):
     assert [each.version for each in list_releases(three) if each.in_force] == ["v1"]
     (marked,) = (line for line in format_table(list_releases(three)) if line.startswith("*"))
     assert marked.split()[1] == "v1"
 
 
-def test_the_table_tells_of_each_what_is_known(three):
+def test_table_shows_each_release(three):
     head, newest, _, least, unreadable = format_table(list_releases(three))
 
     assert head.split()[:5] == ["version", "created", "code", "photos", "products"]
@@ -50,7 +50,7 @@ def test_the_table_tells_of_each_what_is_known(three):
     assert "releases/v0.json" in unreadable
 
 
-def test_programs_are_told_the_same_with_all_metrics(three):
+def test_json_shows_all_metrics_of_each_release(three):
     newest, in_force, _, unreadable = json.loads(
         json.dumps([each.as_json() for each in list_releases(three)])
     )
@@ -68,7 +68,7 @@ def test_programs_are_told_the_same_with_all_metrics(three):
     assert "releases/v0.json" in unreadable["unreadable"]
 
 
-def test_a_release_in_force_whose_manifest_is_gone_is_listed(lake):
+def test_current_release_without_manifest_is_listed(lake):
     Path(lake, "releases/v1.json").unlink()
 
     (only,) = list_releases(lake)
@@ -77,18 +77,18 @@ def test_a_release_in_force_whose_manifest_is_gone_is_listed(lake):
     assert "not found" in format_table([only])[0]
 
 
-def test_releases_are_listed_where_the_pointer_is_damaged(lake):
+def test_releases_with_damaged_pointer_are_listed(lake):
     Path(lake, "releases/current.json").write_text("nothing")
 
     assert [each.in_force for each in list_releases(lake)] == [False]
 
 
-def test_a_lake_without_releases_is_refused(tmp_path):
+def test_lake_without_releases_is_rejected(tmp_path):
     with pytest.raises(ReleaseError, match="kedro run"):
         list_releases(str(tmp_path))
 
 
-def test_releases_in_a_bucket_are_listed(bucket, draft):
+def test_releases_in_bucket_are_listed(bucket, draft):
     publish(bucket, draft)
     publish(bucket, draft.model_copy(update={"version": "v2"}))
 

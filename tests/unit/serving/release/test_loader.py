@@ -51,7 +51,7 @@ def resealed(lake, manifest, **changes):
     return lake
 
 
-def test_opens_as_one_object(lake, draft):
+def test_open_returns_whole_release(lake, draft):
     release = Release.open(lake)
 
     assert release.manifest == draft
@@ -69,7 +69,7 @@ def test_opens_as_one_object(lake, draft):
     )
 
 
-def test_cannot_be_changed_once_open(release):
+def test_open_release_is_immutable(release):
     with pytest.raises(AttributeError):
         release.index = None
     with pytest.raises(TypeError):
@@ -77,32 +77,32 @@ def test_cannot_be_changed_once_open(release):
 
 
 @pytest.mark.parametrize("product", ["prd-blue", "prd-yellow"])
-def test_a_missing_price_is_none_whether_null_or_not_a_number(release, product):
+def test_missing_price_is_none_for_null_and_nan(release, product):
     expected = {"prd-blue": None, "prd-yellow": None}
 
     assert release.listings[product].price is expected[product]
 
 
-def test_opens_from_an_object_store(lake):
+def test_open_reads_from_object_store(lake):
     url = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(f"{lake}/", f"{url}/", recursive=True)
 
     assert Release.open(url).manifest.version == "v1"
 
 
-def test_opens_another_version_than_the_one_in_force(lake, draft):
+def test_open_of_other_version_than_current(lake, draft):
     publish(lake, draft.model_copy(update={"version": "v2"}))
 
     assert Release.open(lake).manifest.version == "v2"
     assert Release.open(lake, "v1").manifest.version == "v1"
 
 
-def test_may_be_opened_before_it_is_published(tmp_path, draft):
+def test_open_before_publishing(tmp_path, draft):
     assert Release.of_manifest(str(tmp_path), draft).manifest is draft
 
 
 @pytest.mark.parametrize("artifact", FILES)
-def test_refuses_an_artifact_with_one_byte_changed(lake, artifact):
+def test_artifact_with_one_changed_byte_is_rejected(lake, artifact):
     file = Path(lake, FILES[artifact])
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
@@ -112,7 +112,7 @@ def test_refuses_an_artifact_with_one_byte_changed(lake, artifact):
 
 
 @pytest.mark.parametrize("artifact", FILES)
-def test_refuses_an_artifact_that_ends_early(lake, artifact):
+def test_truncated_artifact_is_rejected(lake, artifact):
     file = Path(lake, FILES[artifact])
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:-1])
@@ -124,14 +124,14 @@ def test_refuses_an_artifact_that_ends_early(lake, artifact):
 
 
 @pytest.mark.parametrize("artifact", FILES)
-def test_refuses_a_release_without_one_of_its_artifacts(lake, artifact):
+def test_missing_artifact_is_rejected(lake, artifact):
     Path(lake, FILES[artifact]).unlink()
 
     assert f"{lake}/{FILES[artifact]}: " in refusal(lake)
 
 
 @pytest.mark.parametrize("artifact", PARSED)
-def test_names_the_artifact_that_was_sealed_damaged(tmp_path, draft, artifact):
+def test_artifact_sealed_damaged_is_named(tmp_path, draft, artifact):
     Path(tmp_path, FILES[artifact]).write_bytes(b"nonsense")
 
     named, _, said = refusal(resealed(str(tmp_path), draft)).partition(": ")
@@ -147,27 +147,27 @@ def test_names_the_artifact_that_was_sealed_damaged(tmp_path, draft, artifact):
         ({"photos_version": canonical.VERSION + 1}, str(canonical.VERSION + 1)),
     ],
 )
-def test_refuses_parts_that_do_not_fit_each_other(tmp_path, draft, changes, said):
+def test_inconsistent_parts_are_rejected(tmp_path, draft, changes, said):
     message = refusal(resealed(str(tmp_path), draft, **changes))
 
     assert f"{tmp_path}/releases/v1.json: " in message
     assert said in message
 
 
-def test_refuses_an_index_of_products_that_have_no_listing(tmp_path, draft, listing_columns):
+def test_index_with_unlisted_products_is_rejected(tmp_path, draft, listing_columns):
     fewer = pa.table(listing_columns).slice(1)
     pq.write_table(fewer, tmp_path / FILES["listings"])
 
     assert "prd-red" in refusal(resealed(str(tmp_path), draft))
 
 
-def test_refuses_listings_with_other_columns(tmp_path, draft, listing_columns):
+def test_listings_with_other_columns_are_rejected(tmp_path, draft, listing_columns):
     pq.write_table(pa.table(listing_columns).drop("town"), tmp_path / FILES["listings"])
 
     assert "product_id, title, price" in refusal(resealed(str(tmp_path), draft))
 
 
-def test_refuses_listings_that_name_a_product_twice(tmp_path, draft, listing_columns):
+def test_listings_with_duplicate_product_are_rejected(tmp_path, draft, listing_columns):
     table = pa.table(listing_columns)
     pq.write_table(pa.concat_tables([table, table]), tmp_path / FILES["listings"])
 
@@ -180,7 +180,7 @@ def changed_canary(manifest: Manifest, **changes: object) -> dict[str, tuple[Can
 
 @pytest.mark.parametrize("answer", ["probabilities", "embedding"])
 @pytest.mark.parametrize("off", [0.01, float("nan")])
-def test_refuses_a_canary_that_is_answered_otherwise(tmp_path, draft, answer, off):
+def test_canary_with_other_prediction_is_rejected(tmp_path, draft, answer, off):
     numbers = list(getattr(draft.canaries[0], answer))
     numbers[0] += off
     wrong = draft.model_copy(update=changed_canary(draft, **{answer: numbers}))
@@ -189,7 +189,7 @@ def test_refuses_a_canary_that_is_answered_otherwise(tmp_path, draft, answer, of
         Release.of_manifest(str(tmp_path), wrong)
 
 
-def test_accepts_a_canary_answered_as_another_cpu_would(tmp_path, draft):
+def test_canary_within_cpu_tolerance_is_accepted(tmp_path, draft):
     near = [number + 5e-4 for number in draft.canaries[0].embedding]
 
     Release.of_manifest(
@@ -198,7 +198,7 @@ def test_accepts_a_canary_answered_as_another_cpu_would(tmp_path, draft):
 
 
 @pytest.mark.parametrize("neighbour", ["img-red", "img-unknown"])
-def test_refuses_a_canary_with_another_neighbour(tmp_path, draft, neighbour):
+def test_canary_with_other_neighbor_is_rejected(tmp_path, draft, neighbour):
     wrong = draft.model_copy(update=changed_canary(draft, neighbours=[neighbour]))
 
     with pytest.raises(ReleaseError, match=f"img-green.*{neighbour}"):
@@ -214,7 +214,7 @@ def put_index(folder, index):
     pq.write_table(pa.Table.from_pylist(others), folder / FILES["photos"])
 
 
-def test_accepts_a_canary_whose_neighbour_is_as_near_as_the_one_found(tmp_path, draft):
+def test_canary_with_equally_near_neighbor_is_accepted(tmp_path, draft):
     ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
     ids["image_id"][4] = "img-copy"
     vectors = np.float32([draft.canaries[0].embedding] * 5)
@@ -226,9 +226,7 @@ def test_accepts_a_canary_whose_neighbour_is_as_near_as_the_one_found(tmp_path, 
 
 
 @pytest.mark.parametrize("change", [[-1.0] * 8, [1.0] * 7 + [0.5]], ids=["far", "near"])
-def test_refuses_an_index_made_by_another_encoder(
-    tmp_path, draft, encoder, canonical_photos, change
-):
+def test_index_of_other_encoder_is_rejected(tmp_path, draft, encoder, canonical_photos, change):
     """The same ids; in the second case the canary's photo is still the nearest, only not there."""
     pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in canonical_photos.values()])
     others = encoder.encode(pixels).embeddings * np.float32(change)
@@ -241,7 +239,7 @@ def test_refuses_an_index_made_by_another_encoder(
     assert "index" in message
 
 
-def test_accepts_a_canary_that_a_graph_does_not_reach(tmp_path, draft, monkeypatch):
+def test_canary_unreachable_in_hnsw_is_accepted(tmp_path, draft, monkeypatch):
     """The graph holds the photo and finds others; which is no reason to call it another encoder's."""
     canary = np.float32(draft.canaries[0].embedding)
     drawn = np.random.default_rng(0).normal(size=(300, 8))
@@ -261,7 +259,7 @@ def test_accepts_a_canary_that_a_graph_does_not_reach(tmp_path, draft, monkeypat
     assert opened.search(canary, 1).distances[0] > 0.01
 
 
-def test_refuses_an_index_without_the_photo_of_a_canary(tmp_path, draft):
+def test_index_without_canary_photo_is_rejected(tmp_path, draft):
     ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
     ids["image_id"][1] = "img-other"
     vectors = np.float32([draft.canaries[0].embedding] * 5)
@@ -270,7 +268,7 @@ def test_refuses_an_index_without_the_photo_of_a_canary(tmp_path, draft):
     assert "img-green" in refusal(resealed(str(tmp_path), draft))
 
 
-def test_refuses_a_canary_that_is_no_canonical_photo(tmp_path, draft):
+def test_canary_that_is_no_canonical_photo_is_rejected(tmp_path, draft):
     wrong = draft.model_copy(update=changed_canary(draft, photo="bm8gcGhvdG8="))
 
     with pytest.raises(ReleaseError) as caught:
@@ -280,7 +278,7 @@ def test_refuses_a_canary_that_is_no_canonical_photo(tmp_path, draft):
     assert "0x" not in str(caught.value)
 
 
-def test_a_lake_without_a_release_says_how_to_make_one(tmp_path):
+def test_lake_without_release_names_command(tmp_path):
     message = refusal(str(tmp_path))
 
     assert message.startswith(f"{tmp_path}/releases/current.json: ")
@@ -288,17 +286,17 @@ def test_a_lake_without_a_release_says_how_to_make_one(tmp_path):
     assert "--lake" in message
 
 
-def test_refuses_a_version_that_the_lake_does_not_have(lake):
+def test_unknown_version_is_rejected(lake):
     assert f"{lake}/releases/v9.json: " in refusal(lake, "v9")
 
 
 @pytest.mark.parametrize("version", ["../v1", "", "a b", "v1\n"])
-def test_refuses_what_cannot_be_a_version(lake, version):
+def test_invalid_version_is_rejected(lake, version):
     assert repr(version) in refusal(lake, version)
 
 
 @pytest.mark.parametrize("pointer", [b"", b"{}", b"[1]", b'{"version": "../../etc"}'])
-def test_refuses_a_damaged_pointer(lake, pointer):
+def test_damaged_pointer_is_rejected(lake, pointer):
     Path(lake, "releases/current.json").write_bytes(pointer)
 
     assert f"{lake}/releases/current.json" in refusal(lake)
@@ -314,7 +312,7 @@ def test_refuses_a_damaged_pointer(lake, pointer):
         ({"canaries": []}, "canaries"),
     ],
 )
-def test_refuses_a_damaged_manifest_and_says_where(lake, change, where):
+def test_damaged_manifest_names_field(lake, change, where):
     file = Path(lake, "releases/v1.json")
     file.write_text(json.dumps(json.loads(file.read_text()) | change))
 
@@ -325,7 +323,7 @@ def test_refuses_a_damaged_manifest_and_says_where(lake, change, where):
 
 
 @pytest.mark.parametrize("schema", [1, 4])
-def test_says_of_a_manifest_of_another_schema_only_to_publish_it_again(lake, schema):
+def test_manifest_of_other_schema_names_schema_version(lake, schema):
     file = Path(lake, "releases/v1.json")
     file.write_text(json.dumps({"schema_version": schema, "version": "v1"}))
 
@@ -335,11 +333,11 @@ def test_says_of_a_manifest_of_another_schema_only_to_publish_it_again(lake, sch
     assert f"schema_version {schema}" in message
 
 
-def test_says_above_which_confidence_a_category_is_answered(release):
+def test_release_exposes_confidence_threshold(release):
     assert (release.manifest.abstention.threshold, release.manifest.abstention.error) == (0.6, 0.05)
 
 
-def test_refuses_an_index_of_photos_that_the_release_does_not_hold(tmp_path, draft):
+def test_index_of_photos_missing_in_release_is_rejected(tmp_path, draft):
     table = pq.read_table(tmp_path / FILES["photos"])
     red = pa.compute.not_equal(table.column("image_id"), "img-red")
     pq.write_table(table.filter(red), tmp_path / FILES["photos"])
@@ -350,7 +348,7 @@ def test_refuses_an_index_of_photos_that_the_release_does_not_hold(tmp_path, dra
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "s3://bucket/x", ""])
-def test_refuses_an_artifact_outside_the_lake(lake, path):
+def test_artifact_outside_lake_is_rejected(lake, path):
     file = Path(lake, "releases/v1.json")
     manifest = json.loads(file.read_text())
     manifest["artifacts"]["index"]["path"] = path
@@ -359,17 +357,17 @@ def test_refuses_an_artifact_outside_the_lake(lake, path):
     assert "artifacts.index.path" in refusal(lake)
 
 
-def test_refuses_a_manifest_under_the_name_of_another(lake):
+def test_manifest_under_other_name_is_rejected(lake):
     Path(lake, "releases/v1.json").rename(Path(lake, "releases/v2.json"))
 
     assert "v1" in refusal(lake, "v2")
 
 
-def test_published_manifests_come_back_as_they_were(lake, draft):
+def test_published_manifest_round_trips(lake, draft):
     assert read_current(lake) == read_manifest(lake, "v1") == draft
 
 
-def test_publishing_never_changes_a_release(lake, draft):
+def test_publish_never_changes_a_release(lake, draft):
     before = Path(lake, "releases/v1.json").read_bytes()
 
     with pytest.raises(ReleaseError, match=r"releases/v1\.json"):
@@ -378,7 +376,7 @@ def test_publishing_never_changes_a_release(lake, draft):
     assert Path(lake, "releases/v1.json").read_bytes() == before
 
 
-def test_the_pointer_stays_where_the_manifest_cannot_be_written(lake, draft):
+def test_pointer_stays_if_manifest_cannot_be_written(lake, draft):
     publish(lake, draft.model_copy(update={"version": "v2"}))
 
     with pytest.raises(ReleaseError):
@@ -387,7 +385,7 @@ def test_the_pointer_stays_where_the_manifest_cannot_be_written(lake, draft):
     assert read_current(lake).version == "v2"
 
 
-def test_an_artifact_is_described_by_its_size_and_digest(tmp_path):
+def test_artifact_has_size_and_checksum(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"abc")
 
     artifact = artifact_of(str(tmp_path), "a.bin")

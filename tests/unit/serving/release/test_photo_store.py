@@ -43,17 +43,17 @@ def written(table):
     return sink.getvalue().to_pybytes()
 
 
-def test_gives_each_photo_as_it_was_stored(release, canonical_photos):
+def test_read_returns_each_stored_photo(release, canonical_photos):
     assert {name: release.photos.read(name) for name in canonical_photos} == canonical_photos
 
 
-def test_does_not_know_other_photos(release):
+def test_unknown_photo_is_rejected(release):
     assert "img-none" not in release.photos
     with pytest.raises(KeyError):
         release.photos.read("img-none")
 
 
-def test_reads_from_an_object_store(lake, canonical_photos):
+def test_read_from_object_store(lake, canonical_photos):
     url = f"memory://{uuid.uuid4().hex}"
     fsspec.filesystem("memory").put(f"{lake}/", f"{url}/", recursive=True)
 
@@ -63,7 +63,7 @@ def test_reads_from_an_object_store(lake, canonical_photos):
     assert opened.read("img-grey") == canonical_photos["img-grey"]
 
 
-def test_a_damaged_photo_is_refused_and_named_and_others_are_given(release, file, canonical_photos):
+def test_damaged_photo_is_rejected_and_others_are_read(release, file, canonical_photos):
     place = release.photos.places["img-red"]
     changed(file, place.offset + place.size // 2)
 
@@ -73,7 +73,7 @@ def test_a_damaged_photo_is_refused_and_named_and_others_are_given(release, file
         assert release.photos.read(name) == canonical_photos[name]
 
 
-def test_verifying_finds_one_byte_changed_anywhere(release, file):
+def test_verify_detects_one_changed_byte(release, file):
     release.photos.verify()
     changed(file, file.stat().st_size - 3)
 
@@ -81,14 +81,14 @@ def test_verifying_finds_one_byte_changed_anywhere(release, file):
 
 
 @pytest.mark.parametrize("ask", [(PhotoStore.read, "img-red"), (PhotoStore.verify,)])
-def test_a_file_that_goes_while_it_is_served_is_named(release, file, ask):
+def test_file_deleted_while_serving_is_named(release, file, ask):
     file.unlink()
 
     assert f"{file}: " in refused(release.photos, *ask)
 
 
 @pytest.mark.parametrize("ask", [(PhotoStore.read, "img-yellow"), (PhotoStore.verify,)])
-def test_a_file_that_shrinks_while_it_is_served_is_named(release, file, ask):
+def test_file_truncated_while_serving_is_named(release, file, ask):
     place = release.photos.places["img-yellow"]
     assert place.file.endswith(file.name), "the last of its file"
     file.write_bytes(file.read_bytes()[:-1])
@@ -96,13 +96,13 @@ def test_a_file_that_shrinks_while_it_is_served_is_named(release, file, ask):
     assert f"{file}: " in refused(release.photos, *ask)
 
 
-def test_a_release_with_a_file_of_photos_missing_is_not_opened(lake, file):
+def test_missing_photo_file_prevents_opening(lake, file):
     file.unlink()
 
     assert f"{file}: not found" in refused(lake, Release.open)
 
 
-def test_a_release_with_a_file_of_photos_that_ends_early_is_not_opened(lake, file):
+def test_truncated_photo_file_prevents_opening(lake, file):
     size = file.stat().st_size
     file.write_bytes(file.read_bytes()[:-1])
 
@@ -112,7 +112,7 @@ def test_a_release_with_a_file_of_photos_that_ends_early_is_not_opened(lake, fil
 @pytest.mark.parametrize(
     "path", ["../x", "/etc", "a/../../b", "s3://bucket", "a\\b", f"x/{'a' * 64}/y"]
 )
-def test_a_file_outside_the_lake_or_not_named_by_a_digest_is_refused(lake, release, path):
+def test_file_outside_lake_or_not_named_by_hash_is_rejected(lake, release, path):
     table = table_of(lake)
     files = [f"{path}/{'a' * 64}.jpegs" if "aaa" not in path else path] * len(table)
     wrong = table.set_column(1, "file", pa.array(files))
@@ -131,19 +131,19 @@ def test_a_file_outside_the_lake_or_not_named_by_a_digest_is_refused(lake, relea
         (lambda table: table.set_column(2, "offset", pa.array(["x"] * 5)), "types?"),
     ],
 )
-def test_a_table_that_contradicts_itself_is_refused(lake, change, said):
+def test_inconsistent_photo_table_is_rejected(lake, change, said):
     with pytest.raises(ValueError, match=said):
         PhotoStore.open(written(change(table_of(lake))), Lake(lake))
 
 
-def test_files_are_described_by_path_size_and_digest(release):
+def test_photo_files_have_path_size_and_checksum(release):
     for artifact in release.photos.artifacts():
         data = Path(release.photos._lake.url, artifact.path).read_bytes()
         assert artifact.bytes == len(data)
         assert artifact.sha256 == hashlib.sha256(data).hexdigest()
 
 
-def test_ten_thousand_photos_are_opened_within_a_second(tmp_path):
+def test_open_of_10000_photos_takes_less_than_a_second(tmp_path):
     (tmp_path / FOLDER).mkdir(parents=True)
     rows = []
     for part in range(40):

@@ -26,18 +26,18 @@ def root(request, tmp_path):
     return str(tmp_path) if request.param == "disk" else request.getfixturevalue("bucket")
 
 
-def test_tells_the_version_in_force_by_the_pointer_alone(tmp_path):
+def test_current_version_reads_only_the_pointer(tmp_path):
     Lake(str(tmp_path)).create(CURRENT, b'{"version": "v7"}')
 
     assert current_version(str(tmp_path)) == "v7"
 
 
-def test_a_lake_without_a_pointer_is_seen_as_such(tmp_path):
+def test_missing_pointer_is_read_as_none(tmp_path):
     assert read_pointer(str(tmp_path)) == PointerState(None, None)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{}", b'{"version": "a\\n"}', b'{"version": "../x"}'])
-def test_a_damaged_pointer_is_refused_but_may_be_replaced(tmp_path, damaged):
+def test_damaged_pointer_is_rejected_but_replaceable(tmp_path, damaged):
     lake = str(tmp_path)
     Lake(lake).create(CURRENT, damaged)
 
@@ -48,7 +48,7 @@ def test_a_damaged_pointer_is_refused_but_may_be_replaced(tmp_path, damaged):
     assert current_version(lake) == "v1"
 
 
-def test_what_was_published_since_is_not_replaced(root, draft):
+def test_newer_publish_is_not_replaced(root, draft):
     publish(root, draft)
     seen = read_pointer(root)
     publish(root, version(draft, "v2"))
@@ -65,7 +65,7 @@ def test_what_was_published_since_is_not_replaced(root, draft):
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["the first", "a later"])
-def test_of_two_who_publish_at_once_one_is_told_to_run_again(root, draft, first, monkeypatch):
+def test_concurrent_publish_has_one_winner(root, draft, first, monkeypatch):
     if not first:
         publish(root, draft)
     both_have_looked = threading.Barrier(2)
@@ -93,7 +93,7 @@ def test_of_two_who_publish_at_once_one_is_told_to_run_again(root, draft, first,
     assert str(winner) in message
 
 
-def test_a_writer_that_is_refused_leaves_the_pointer_whole(lake, draft):
+def test_rejected_writer_leaves_pointer_whole(lake, draft):
     seen = read_pointer(lake)
     set_current(lake, "v2", seen)
 

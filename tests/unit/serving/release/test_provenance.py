@@ -64,7 +64,7 @@ def plain(product_id, row=0):
     )
 
 
-def test_all_that_was_written_of_a_listing_is_read():
+def test_provenance_round_trips():
     data = write_provenance([plain("a"), RICH, plain("q")], SOURCES)
 
     assert read_provenance(data, "p") == RICH
@@ -73,25 +73,25 @@ def test_all_that_was_written_of_a_listing_is_read():
 
 
 @pytest.mark.parametrize("row", [0, 1023, 1024, 2999])
-def test_a_listing_is_found_wherever_it_stands(row):
+def test_listing_is_found_at_any_position(row):
     data = write_provenance((plain(f"p{number:04}", number) for number in range(3000)), SOURCES)
 
     assert read_provenance(data, f"p{row:04}").row == row
 
 
 @pytest.mark.parametrize("product", ["", "a0", "b", "é", "\udcff"])
-def test_a_listing_that_is_not_there_is_none(product):
+def test_missing_listing_is_none(product):
     assert read_provenance(write_provenance([plain("a"), plain("c")], SOURCES), product) is None
     assert read_provenance(write_provenance([], SOURCES), product) is None
 
 
-def test_the_same_listings_are_the_same_bytes():
+def test_write_is_deterministic():
     assert write_provenance([plain("a"), RICH], SOURCES) == write_provenance(
         [plain("a"), RICH], SOURCES
     )
 
 
-def test_one_listing_is_read_without_the_groups_of_rows_of_the_others(monkeypatch):
+def test_reading_one_listing_skips_other_row_groups(monkeypatch):
     data = write_provenance((plain(f"p{number:04}") for number in range(3000)), SOURCES)
     read, groups = pq.ParquetFile.read_row_group, []
 
@@ -105,7 +105,7 @@ def test_one_listing_is_read_without_the_groups_of_rows_of_the_others(monkeypatc
     assert set(groups) == {1}
 
 
-def test_reading_imports_no_pandas(environment, tmp_path):
+def test_reading_does_not_import_pandas(environment, tmp_path):
     (tmp_path / "provenance.parquet").write_bytes(write_provenance([RICH], SOURCES))
     code = (
         "import pathlib, sys\n"
@@ -125,14 +125,14 @@ def in_memory(table):
     return sink.getvalue().to_pybytes()
 
 
-def test_bytes_that_are_something_else_are_refused():
+def test_other_bytes_are_rejected():
     with pytest.raises(ProvenanceError, match=r"\b5 bytes\b.*Parquet"):
         read_provenance(b"bytes", "p")
     with pytest.raises(ProvenanceError, match="product_id, row"):
         read_provenance(in_memory(pa.table({"product_id": ["p"], "row": [1]})), "p")
 
 
-def test_a_table_that_does_not_say_where_its_rows_were_is_refused():
+def test_table_without_sources_is_rejected():
     table = pq.read_table(pa.BufferReader(write_provenance([RICH], SOURCES)))
 
     with pytest.raises(ProvenanceError, match="sources"):

@@ -111,7 +111,7 @@ def sections(lines):
     }
 
 
-def test_walks_from_the_listing_as_served_to_its_raw_row_its_photos_and_the_versions(explained):
+def test_report_covers_listing_row_photos_and_versions(explained):
     assert list(sections(explain(explained, "prd-red"))) == [
         "listing, as served",
         "raw row",
@@ -124,7 +124,7 @@ def test_walks_from_the_listing_as_served_to_its_raw_row_its_photos_and_the_vers
     ]
 
 
-def test_the_listing_is_told_as_it_is_served(explained):
+def test_report_shows_listing_as_served(explained):
     told = sections(explain(explained, "prd-green"))["listing, as served"]
 
     assert told == {
@@ -136,7 +136,7 @@ def test_the_listing_is_told_as_it_is_served(explained):
     }
 
 
-def test_the_raw_row_is_named_by_table_and_number(explained):
+def test_report_names_raw_table_and_row(explained):
     told = sections(explain(explained, "prd-red"))
 
     assert told["raw row"] == {
@@ -147,7 +147,7 @@ def test_the_raw_row_is_named_by_table_and_number(explained):
     )
 
 
-def test_what_cleaning_decided_is_told(explained):
+def test_report_shows_cleaning_decisions(explained):
     told = sections(explain(explained, "prd-red"))["what cleaning decided"]
 
     assert told == {
@@ -163,7 +163,7 @@ def test_what_cleaning_decided_is_told(explained):
     }
 
 
-def test_a_listing_of_which_nothing_is_to_say_is_told_so(explained):
+def test_report_of_plain_listing_shows_none(explained):
     told = sections(explain(explained, "prd-green"))["what cleaning decided"]
 
     assert told["further rows that say the same"] == "none"
@@ -172,7 +172,7 @@ def test_a_listing_of_which_nothing_is_to_say_is_told_so(explained):
     assert told["group"] == "of this one alone"
 
 
-def test_a_photo_leads_to_its_row_its_object_and_its_places(explained, canonical_photos):
+def test_report_shows_row_object_and_position_of_photo(explained, canonical_photos):
     told = sections(explain(explained, "prd-red"))["photo 1 of 2"]
     size = len(canonical_photos["img-red"])
 
@@ -190,7 +190,7 @@ def test_a_photo_leads_to_its_row_its_object_and_its_places(explained, canonical
     assert told["place in the index"] == f"row {list(canonical_photos).index('img-red')} of 5"
 
 
-def test_copies_of_a_photo_are_counted_and_some_are_named(explained):
+def test_report_counts_copies_and_names_some(explained):
     red = sections(explain(explained, "prd-red"))["photo 1 of 2"]["same picture"]
     green = sections(explain(explained, "prd-green"))["photo 1 of 1"]["same picture"]
 
@@ -202,14 +202,14 @@ def test_copies_of_a_photo_are_counted_and_some_are_named(explained):
     assert green == "in no other photo"
 
 
-def test_a_photo_that_is_not_served_is_told_so(explained):
+def test_report_of_unserved_photo_says_so(explained):
     told = sections(explain(explained, "prd-red"))["photo 2 of 2"]
 
     assert told["canonical JPEG"] == "not in this release"
     assert told["place in the index"] == "none"
 
 
-def test_photos_that_were_turned_away_are_told_with_their_reasons(explained):
+def test_report_shows_rejected_photos_with_reasons(explained):
     told = sections(explain(explained, "prd-red"))
 
     assert told["image row turned away, 1 of 2"] == {
@@ -224,7 +224,7 @@ def test_photos_that_were_turned_away_are_told_with_their_reasons(explained):
     assert told["image row turned away, 2 of 2"].keys() == {"image", "row", "reason", "detail"}
 
 
-def test_versions_are_those_of_the_release(explained, draft):
+def test_report_shows_versions_of_release(explained, draft):
     told = sections(explain(explained, "prd-red"))["versions"]
     encoder = draft.artifacts["encoder"]
 
@@ -239,7 +239,7 @@ def test_versions_are_those_of_the_release(explained, draft):
     assert {f"artifact {name}" for name in draft.artifacts} < told.keys()
 
 
-def test_another_release_than_the_one_in_force_is_explained(explained, publish_explained):
+def test_report_of_other_release_than_current(explained, publish_explained):
     publish_explained("v3", [origin("prd-red", 99)])
 
     in_force, before = (explain(explained, "prd-red", version) for version in (None, "v2"))
@@ -248,7 +248,7 @@ def test_another_release_than_the_one_in_force_is_explained(explained, publish_e
     assert sections(before)["raw row"]["row"].startswith("4 of")
 
 
-def test_whatever_a_name_holds_is_told_on_one_line(publish_explained):
+def test_report_keeps_each_value_on_one_line(publish_explained):
     nasty = photo("img-red", 8, source_key="a\nlisting, as served\x1b[2J.jpg")
     lake = publish_explained("v2", [origin("prd-red", 4, photos=[nasty])])
 
@@ -258,14 +258,14 @@ def test_whatever_a_name_holds_is_told_on_one_line(publish_explained):
     assert "  object: s3://raw/images/a\\nlisting, as served\\x1b[2J.jpg" in lines
 
 
-def test_a_listing_that_is_not_there_is_answered_with_what_to_ask_for(explained):
+def test_report_of_unknown_listing_names_alternatives(explained):
     with pytest.raises(UnknownProductError, match=r"'prd-9'.*\bv2\b"):
         explain(explained, "prd-9")
     with pytest.raises(UnknownProductError, match="prd-blue"):
         explain(explained, "img-blue")
 
 
-def test_nothing_is_read_of_files_that_are_not_as_they_were_sealed(explained):
+def test_report_rejects_damaged_files(explained):
     for path in ("provenance-v2.parquet", "photos.parquet", "ids.parquet", "listings.parquet"):
         file = Path(explained, "model", path)
         whole = file.read_bytes()
@@ -276,7 +276,7 @@ def test_nothing_is_read_of_files_that_are_not_as_they_were_sealed(explained):
         file.write_bytes(whole)
 
 
-def test_a_release_that_does_not_say_where_its_listings_come_from_is_refused(lake, draft):
+def test_release_without_provenance_is_rejected(lake, draft):
     path = draft.artifacts["listings"].path
     artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
     publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
@@ -285,12 +285,12 @@ def test_a_release_that_does_not_say_where_its_listings_come_from_is_refused(lak
         explain(lake, "prd-red")
 
 
-def test_a_listing_that_the_server_does_not_know_is_refused(explained):
+def test_listing_missing_in_listings_table_is_rejected(explained):
     with pytest.raises(ReleaseError, match=r"listings\.parquet.*prd-lost"):
         explain(explained, "prd-lost")
 
 
-def test_a_release_in_a_bucket_is_explained(explained, seaweed, bucket, become):
+def test_report_of_release_in_bucket(explained, seaweed, bucket, become):
     here = explain(explained, "prd-red")
     seaweed.upload(Path(explained), bucket)
     become(seaweed.reader)

@@ -45,7 +45,7 @@ def content(lake, manifest, name):
 
 
 @pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
-def test_refuses_an_artifact_that_is_not_what_was_sealed(shop, shop_draft, artifact):
+def test_damaged_artifact_is_rejected(shop, shop_draft, artifact):
     path = shop_draft.artifacts[artifact].path
     file, whole = Path(shop, path), content(shop, shop_draft, artifact)
 
@@ -69,7 +69,7 @@ OPENED = [name for name in SEARCH_ARTIFACTS if name != "provenance"]
     "damage", [lambda data: b"", lambda data: data[: len(data) // 2], lambda _: b"x" * 99]
 )
 @pytest.mark.parametrize("artifact", OPENED)
-def test_names_the_artifact_that_was_sealed_damaged(tmp_path, shop_draft, artifact, damage):
+def test_artifact_sealed_damaged_is_named(tmp_path, shop_draft, artifact, damage):
     data = damage(content(tmp_path, shop_draft, artifact))
 
     lake = resealed(tmp_path, shop_draft, {artifact: data})
@@ -100,9 +100,7 @@ TOGETHER = [("facts",), ("texts", "text_ids"), ("pictures", "picture_ids"), ("pr
 
 
 @pytest.mark.parametrize("artifacts", [*TOGETHER, ("words",)])
-def test_refuses_what_is_of_another_number_of_listings_or_photos(
-    tmp_path, shop_draft, fewer, artifacts
-):
+def test_artifact_of_other_row_count_is_rejected(tmp_path, shop_draft, fewer, artifacts):
     lake = resealed(tmp_path, shop_draft, {name: fewer[name] for name in artifacts})
 
     message = refusal(lake)
@@ -115,7 +113,9 @@ def test_refuses_what_is_of_another_number_of_listings_or_photos(
 
 
 @pytest.mark.parametrize("artifacts", TOGETHER)
-def test_refuses_what_is_of_other_listings_or_photos(tmp_path, shop_draft, of_others, artifacts):
+def test_artifact_of_other_listings_or_photos_is_rejected(
+    tmp_path, shop_draft, of_others, artifacts
+):
     lake = resealed(tmp_path, shop_draft, {name: of_others[name] for name in artifacts})
 
     message = refusal(lake)
@@ -125,7 +125,7 @@ def test_refuses_what_is_of_other_listings_or_photos(tmp_path, shop_draft, of_ot
 
 
 @pytest.mark.parametrize(("vectors", "ids"), [("texts", "text_ids"), ("pictures", "picture_ids")])
-def test_refuses_vectors_with_the_ids_of_another_version(tmp_path, shop_draft, fewer, vectors, ids):
+def test_vectors_with_ids_of_other_version_are_rejected(tmp_path, shop_draft, fewer, vectors, ids):
     lake = resealed(tmp_path, shop_draft, {ids: fewer[ids]})
 
     message = refusal(lake)
@@ -134,7 +134,7 @@ def test_refuses_vectors_with_the_ids_of_another_version(tmp_path, shop_draft, f
     assert shop_draft.artifacts[ids].path in message
 
 
-def test_refuses_pictures_in_another_order_than_the_photos_of_the_index(tmp_path, shop_draft):
+def test_text_to_image_index_in_other_order_is_rejected(tmp_path, shop_draft):
     pictures = Index.from_bytes(
         content(tmp_path, shop_draft, "pictures"), content(tmp_path, shop_draft, "picture_ids")
     )
@@ -168,7 +168,7 @@ def with_other_numbers():
         ({"text_encoder": graph(pictured=None)}, "numbers of pictured"),
     ],
 )  # fmt: skip
-def test_refuses_a_text_encoder_that_answers_otherwise(tmp_path, shop_draft, contents, said):
+def test_text_encoder_with_other_answers_is_rejected(tmp_path, shop_draft, contents, said):
     lake = resealed(tmp_path, shop_draft, contents)
 
     message = refusal(lake)
@@ -186,7 +186,7 @@ def test_refuses_a_text_encoder_that_answers_otherwise(tmp_path, shop_draft, con
     ],
 )
 @pytest.mark.parametrize("field", ["meaning", "pictured"])
-def test_refuses_a_text_canary_that_is_answered_otherwise(tmp_path, shop_draft, field, change):
+def test_text_canary_with_other_answer_is_rejected(tmp_path, shop_draft, field, change):
     first, *others = shop_draft.text_canaries
     other = first.model_copy(update={field: change(getattr(first, field))})
 
@@ -197,7 +197,7 @@ def test_refuses_a_text_canary_that_is_answered_otherwise(tmp_path, shop_draft, 
     assert field in message
 
 
-def test_accepts_a_text_canary_answered_as_another_cpu_would(tmp_path, shop_draft):
+def test_text_canary_within_cpu_tolerance_is_accepted(tmp_path, shop_draft):
     first = shop_draft.text_canaries[0]
     near = first.model_copy(update={"meaning": [0.999 * number for number in first.meaning]})
 
@@ -206,7 +206,7 @@ def test_accepts_a_text_canary_answered_as_another_cpu_would(tmp_path, shop_draf
     )
 
 
-def test_refuses_a_word_index_of_other_words(tmp_path, shop_draft, monkeypatch):
+def test_bm25_index_of_other_words_is_rejected(tmp_path, shop_draft, monkeypatch):
     from fb_marketplace_serving.search import tokenizer as terms
 
     monkeypatch.setattr(terms, "VERSION", terms.VERSION + 1)
@@ -219,7 +219,7 @@ def test_refuses_a_word_index_of_other_words(tmp_path, shop_draft, monkeypatch):
 
 
 @pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
-def test_a_release_holds_all_that_a_search_needs_or_nothing_of_it(shop_draft, artifact):
+def test_search_artifacts_are_all_or_none(shop_draft, artifact):
     told = shop_draft.model_dump()
     one = dict(told["artifacts"])
     del one[artifact]
@@ -230,7 +230,7 @@ def test_a_release_holds_all_that_a_search_needs_or_nothing_of_it(shop_draft, ar
     assert not Manifest.model_validate(told | {"artifacts": none}).is_searchable
 
 
-def test_a_release_that_can_be_searched_holds_a_text_to_prove_it_by(tmp_path, shop_draft):
+def test_searchable_release_requires_text_canary(tmp_path, shop_draft):
     with pytest.raises(ValidationError, match=r"text.canaries"):
         Manifest.model_validate(shop_draft.model_dump() | {"text_canaries": ()})
 

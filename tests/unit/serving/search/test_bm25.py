@@ -48,7 +48,7 @@ def draw_words(random):
     return " ".join(random.choice(WORDS, random.integers(1, 6), replace=False))
 
 
-def test_scores_are_those_of_bm25s(weighed):
+def test_scores_equal_bm25s(weighed):
     theirs, ours = weighed
     random = np.random.default_rng(1)
     for _ in range(100):
@@ -56,7 +56,7 @@ def test_scores_are_those_of_bm25s(weighed):
         np.testing.assert_array_equal(ours.scores(query), theirs.get_scores(terms(query)))
 
 
-def test_the_parts_of_a_score_add_up_to_it(weighed):
+def test_parts_sum_to_score(weighed):
     _, ours = weighed
     random = np.random.default_rng(2)
     for _ in range(100):
@@ -69,27 +69,27 @@ def test_the_parts_of_a_score_add_up_to_it(weighed):
         assert list(parts.values()) == sorted(parts.values(), reverse=True)
 
 
-def test_forms_of_a_word_find_each_other(index):
+def test_inflected_forms_match(index):
     assert np.flatnonzero(index.scores("Chair")).tolist() == [0, 3]
 
 
-def test_a_word_said_twice_counts_once(index):
+def test_repeated_query_word_counts_once(index):
     np.testing.assert_array_equal(index.scores("red reds RED"), index.scores("red"))
 
 
 @pytest.mark.parametrize("query", ["", "!!!", "wardrobe"])
-def test_words_that_no_document_has_score_nothing(index, query):
+def test_unknown_words_score_zero(index, query):
     assert index.scores(query).tolist() == [0] * len(TEXTS)
     assert index.scores(query).dtype == np.float32
     assert index.parts(query, 0) == {}
 
 
-def test_a_term_that_a_document_lacks_is_no_part_of_its_score(index):
+def test_missing_term_is_no_part_of_score(index):
     assert list(index.parts("red lamp wardrobe", 0)) == ["red"]
     assert index.parts("red", 5) == {}
 
 
-def test_scores_of_one_query_are_left_alone_by_the_next(index):
+def test_scores_of_earlier_query_stay_unchanged(index):
     first = index.scores("red")
     before = first.copy()
 
@@ -100,7 +100,7 @@ def test_scores_of_one_query_are_left_alone_by_the_next(index):
     np.testing.assert_array_equal(index.scores("red"), before)
 
 
-def test_comes_back_from_bytes_as_it_was(weighed):
+def test_index_round_trips_through_bytes(weighed):
     _, ours = weighed
     again = BM25Index.from_bytes(ours.to_bytes())
 
@@ -112,7 +112,7 @@ def test_comes_back_from_bytes_as_it_was(weighed):
 
 
 @pytest.mark.parametrize("documents", [0, 3])
-def test_an_index_without_terms_comes_back_too(documents):
+def test_index_without_terms_round_trips(documents):
     empty = BM25Index(
         (), np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32), documents
     )
@@ -122,7 +122,7 @@ def test_an_index_without_terms_comes_back_too(documents):
     assert again.scores("red").tolist() == [0] * documents
 
 
-def test_many_threads_find_what_one_finds(weighed):
+def test_many_threads_equal_one_thread(weighed):
     _, ours = weighed
     random = np.random.default_rng(3)
     queries = [draw_words(random) for _ in range(200)]
@@ -133,12 +133,12 @@ def test_many_threads_find_what_one_finds(weighed):
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no word index", b"PAR1" + b"\0" * 100 + b"PAR1"])
-def test_what_is_no_parquet_is_refused(data):
+def test_non_parquet_bytes_are_rejected(data):
     with pytest.raises(BM25IndexError, match="Parquet"):
         BM25Index.from_bytes(data)
 
 
-def test_bytes_that_were_cut_off_are_refused(index):
+def test_truncated_bytes_are_rejected(index):
     data = index.to_bytes()
     for length in range(0, len(data), 97):
         with pytest.raises(BM25IndexError):
@@ -158,7 +158,7 @@ def test_bytes_that_were_cut_off_are_refused(index):
         ),
     ],
 )
-def test_other_columns_are_refused(index, change):
+def test_other_columns_are_rejected(index, change):
     with pytest.raises(BM25IndexError, match="columns"):
         BM25Index.from_bytes(rewritten(index.to_bytes(), change))
 
@@ -166,7 +166,7 @@ def test_other_columns_are_refused(index, change):
 @pytest.mark.parametrize(
     "told", [{}, {"documents": "6"}, {"documents": "six", "terms_version": "1"}]
 )
-def test_an_index_that_does_not_say_what_it_is_of_is_refused(index, told):
+def test_index_without_metadata_is_rejected(index, told):
     with pytest.raises(BM25IndexError, match="metadata"):
         BM25Index.from_bytes(
             rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
@@ -174,7 +174,7 @@ def test_an_index_that_does_not_say_what_it_is_of_is_refused(index, told):
 
 
 @pytest.mark.parametrize("documents", ["0", "5"])
-def test_documents_that_are_not_there_are_refused(index, documents):
+def test_document_out_of_range_is_rejected(index, documents):
     told = {"documents": documents, "terms_version": str(terms_module.VERSION)}
     with pytest.raises(BM25IndexError, match=rf"\b{documents}\b"):
         BM25Index.from_bytes(
@@ -182,7 +182,7 @@ def test_documents_that_are_not_there_are_refused(index, documents):
         )
 
 
-def test_terms_of_another_version_are_refused(index, monkeypatch):
+def test_terms_of_other_version_are_rejected(index, monkeypatch):
     data = index.to_bytes()
     monkeypatch.setattr(terms_module, "VERSION", terms_module.VERSION + 1)
 
@@ -202,7 +202,7 @@ def test_terms_of_another_version_are_refused(index, monkeypatch):
         ([], []),
     ],
 )
-def test_what_is_no_matrix_of_terms_and_documents_is_refused(starts, rows):
+def test_inconsistent_arrays_are_rejected(starts, rows):
     with pytest.raises(BM25IndexError, match=r"\b2 terms\b"):
         BM25Index(
             ("a", "b"),

@@ -74,7 +74,7 @@ def found_by_hand(searched, query, listings, rows, depth):
 
 
 @pytest.mark.parametrize("depth", [1, 7, 60, 1000])
-def test_a_pool_is_what_going_through_everything_gives(market, depth):
+def test_candidates_equal_exhaustive_search(market, depth):
     random = np.random.default_rng(depth)
     searched = market.searched
     for _ in range(60):
@@ -99,7 +99,7 @@ def test_a_pool_is_what_going_through_everything_gives(market, depth):
         assert pool.row.tolist() == [best_row.get(at, -1) for at in expected]
 
 
-def test_without_a_filter_everything_may_be_found(market):
+def test_no_filter_allows_every_listing(market):
     random = np.random.default_rng(0)
     every = np.ones(len(market.catalogue), np.bool_)
     for _ in range(20):
@@ -111,7 +111,7 @@ def test_without_a_filter_everything_may_be_found(market):
         assert free.row.tolist() == kept.row.tolist()
 
 
-def test_photos_of_listings_that_a_filter_drops_are_not_shown(market):
+def test_photos_of_filtered_listings_are_not_shown(market):
     random = np.random.default_rng(1)
     for _ in range(20):
         listings = random.random(len(market.catalogue)) < 0.2
@@ -166,33 +166,33 @@ def direction(size, *numbers):
     return vector / np.linalg.norm(vector)
 
 
-def test_words_alone_find_what_holds_them_and_show_the_first_photo(small):
+def test_text_query_shows_first_photo(small):
     pool = collect_candidates(small, QueryVectors(words="chairs"))
 
     assert pool.positions.tolist() == [0, 1]
     assert pool.row.tolist() == [0, 1]
 
 
-def test_equal_scores_are_in_the_order_of_positions(small):
+def test_ties_by_score_are_in_position_order(small):
     assert collect_candidates(small, QueryVectors(words="red")).rank["bm25"].tolist() == [1, 2]
     assert collect_candidates(small, QueryVectors(words="red"), depth=1).positions.tolist() == [0]
 
 
-def test_equally_like_photos_are_in_the_order_of_rows(small):
+def test_equally_similar_photos_are_in_row_order(small):
     pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 1, 1, 1)))
 
     assert pool.rank["image"].tolist() == [1, 2]
     assert pool.row.tolist() == [0, 1]
 
 
-def test_many_photos_of_one_listing_do_not_crowd_others_out(small):
+def test_many_photos_of_one_listing_crowd_out_none(small):
     pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
 
     assert pool.rank["image"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize("photos", [5, 40])
-def test_however_many_photos_stand_before_others_as_many_listings_are_found(photos):
+def test_limit_counts_listings_rather_than_photos(photos):
     """All of the first listing's are nearer than any of the five others, each of which has one."""
     ids = list("pqrstu")
     owners = ["p"] * photos + ids[1:]
@@ -210,7 +210,7 @@ def test_however_many_photos_stand_before_others_as_many_listings_are_found(phot
         assert pool.positions.tolist() == list(range(depth))
 
 
-def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
+def test_shown_photo_is_most_similar_to_query(small):
     words = QueryVectors(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
     photo = QueryVectors(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
 
@@ -219,7 +219,7 @@ def test_the_photo_that_is_shown_is_likest_to_the_most_that_was_asked(small):
     assert collect_candidates(small, words._replace(photo=photo.photo)).row[0] == 3
 
 
-def test_a_listing_without_photos_is_like_no_photo(small):
+def test_listing_without_photos_has_no_similarity(small):
     pool = collect_candidates(small, QueryVectors(words="lamp", photo=direction(PHOTO_SIZE, 1)))
 
     assert pool.positions.tolist() == [0, 1, 2]
@@ -228,7 +228,7 @@ def test_a_listing_without_photos_is_like_no_photo(small):
     assert pool.row[2] == -1
 
 
-def test_words_that_nobody_uses_find_by_meaning_alone(small):
+def test_unknown_words_search_by_meaning_only(small):
     pool = collect_candidates(
         small, QueryVectors(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1))
     )
@@ -237,7 +237,7 @@ def test_words_that_nobody_uses_find_by_meaning_alone(small):
     assert pool.rank["text"].tolist() == [3, 1, 2]
 
 
-def test_nothing_may_be_found_where_nothing_is_kept(small):
+def test_empty_filter_gives_no_candidates(small):
     query = draw_query(np.random.default_rng(0), "both")
 
     pool = collect_candidates(small, query, np.zeros(3, np.bool_))
@@ -246,7 +246,7 @@ def test_nothing_may_be_found_where_nothing_is_kept(small):
     assert {len(each) for each in pool.similarity.values()} == {0}
 
 
-def test_photos_are_asked_of_an_index_without_any(small):
+def test_photo_query_on_empty_image_index(small):
     none, no_pictures = (
         Index.build_flat(np.empty((0, size), np.float32), [], [])
         for size in (PHOTO_SIZE, PICTURE_SIZE)
@@ -266,12 +266,12 @@ def test_photos_are_asked_of_an_index_without_any(small):
     assert pool.row.tolist() == [-1, -1, -1]
 
 
-def test_a_query_of_nothing_is_refused(small):
+def test_empty_query_is_rejected(small):
     with pytest.raises(ValueError, match=r"(?i)query"):
         collect_candidates(small, QueryVectors())
 
 
-def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
+def test_text_and_photo_rank_by_mean_cosine_of_one_photo(small):
     """Of p one photo is as the words say and another like the photo asked; q's one is nearly both."""
     query = QueryVectors(
         pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0)
@@ -286,7 +286,7 @@ def test_words_and_a_photo_rank_by_the_mean_of_one_photo_s_cosines(small):
 
 
 @pytest.mark.parametrize(("depth", "found"), [(1, ["p", "q"]), (2, ["p", "q", "u"])])
-def test_both_rank_only_what_the_words_or_the_photo_find(depth, found):
+def test_text_and_photo_rank_only_found_candidates(depth, found):
     """Listings of a photo each; u is second by the words and by the photo, and the first by both."""
     ids = list("pqrstu")
     at = np.eye(6, dtype=np.float32)

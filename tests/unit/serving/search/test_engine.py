@@ -72,7 +72,7 @@ def agree(market, ranked, expected):
     assert [each.count for each in ranked.facets.prices] == bands_of(market, found)
 
 
-def test_whatever_is_asked_for_without_a_query_all_that_is_so_is_found(market, searcher, thousand):
+def test_filter_without_query_returns_all_matches(market, searcher, thousand):
     for asked, expected in thousand:
         ranked = searcher.search(None, asked)
 
@@ -82,9 +82,7 @@ def test_whatever_is_asked_for_without_a_query_all_that_is_so_is_found(market, s
             agree(market, ranked, expected)
 
 
-def test_whatever_is_asked_for_a_query_finds_all_that_is_so_and_that_a_source_can_find(
-    market, searcher, thousand
-):
+def test_filter_with_query_returns_all_reachable_matches(market, searcher, thousand):
     random = np.random.default_rng(1)
     with_photo = market.catalogue.photo_count > 0
     for asked, passing in thousand:
@@ -103,7 +101,7 @@ def test_whatever_is_asked_for_a_query_finds_all_that_is_so_and_that_a_source_ca
             agree(market, ranked, expected)
 
 
-def test_however_few_a_source_finds_all_that_is_found_is_what_was_asked_for(searcher, thousand):
+def test_hits_of_small_sources_satisfy_filter(searcher, thousand):
     random = np.random.default_rng(2)
     for asked, passing in thousand[:200]:
         query = draw_query(random)
@@ -116,7 +114,7 @@ def test_however_few_a_source_finds_all_that_is_found_is_what_was_asked_for(sear
             assert len(found) >= min(3, len(passing))
 
 
-def test_a_filter_loses_nothing_to_what_it_drops(market, searcher):
+def test_filter_loses_no_matching_hit(market, searcher):
     """What a filter keeps is found as deep as if there were nothing else."""
     random = np.random.default_rng(3)
     dear = SearchFilters(min_price=300)
@@ -126,7 +124,7 @@ def test_a_filter_loses_nothing_to_what_it_drops(market, searcher):
         assert ranked.listings >= 10
 
 
-def test_base_and_parts_add_up_to_the_score_of_a_thousand_hits(searcher):
+def test_base_and_parts_sum_to_score(searcher):
     random = np.random.default_rng(4)
     hits = 0
     while hits < 1000:
@@ -141,7 +139,7 @@ def test_base_and_parts_add_up_to_the_score_of_a_thousand_hits(searcher):
             hits += 1
 
 
-def test_a_hit_says_where_it_stands_among_the_candidates(market, searcher):
+def test_hit_has_rank_among_candidates(market, searcher):
     random = np.random.default_rng(5)
     for _ in range(20):
         ranked = searcher.search(draw_query(random))
@@ -153,7 +151,7 @@ def test_a_hit_says_where_it_stands_among_the_candidates(market, searcher):
         assert [hit.score for hit in ranked.found] == [scores[hit.place] for hit in ranked.found]
 
 
-def test_each_family_is_one_hit_and_its_best_listing_stands_for_it(market, searcher):
+def test_family_is_one_hit_led_by_its_best_listing(market, searcher):
     random = np.random.default_rng(6)
     family = market.catalogue.facts.family
     folded = 0
@@ -179,7 +177,7 @@ def test_each_family_is_one_hit_and_its_best_listing_stands_for_it(market, searc
     assert folded > 100
 
 
-def test_the_best_score_stands_first_and_of_equals_the_lower_position(searcher):
+def test_hits_are_sorted_by_score_then_position(searcher):
     random = np.random.default_rng(7)
     for _ in range(20):
         ranked = searcher.search(draw_query(random))
@@ -190,7 +188,7 @@ def test_the_best_score_stands_first_and_of_equals_the_lower_position(searcher):
 
 @pytest.mark.parametrize("query", [None, draw_query(np.random.default_rng(8), "both")])
 @pytest.mark.parametrize("sort", ["price_asc", "price_desc", "distance"])
-def test_sorted_by_a_number_those_without_it_stand_last(market, searcher, sort, query):
+def test_missing_values_are_sorted_last(market, searcher, sort, query):
     near = GeoFilter(*LEEDS)
     number = market.catalogue.price
     if sort == "distance":
@@ -215,7 +213,7 @@ def test_sorted_by_a_number_those_without_it_stand_last(market, searcher, sort, 
             assert members == sorted(members, key=lambda at: key(at, scores[at]))
 
 
-def test_a_sort_finds_what_the_best_finds(searcher):
+def test_sort_returns_the_hits_of_best(searcher):
     query = draw_query(np.random.default_rng(9), "both")
     asked = SearchFilters(near=GeoFilter(*LEEDS))
 
@@ -227,7 +225,7 @@ def test_a_sort_finds_what_the_best_finds(searcher):
         assert other.facets == best.facets
 
 
-def test_without_a_query_the_best_is_the_order_of_positions(market, searcher):
+def test_best_without_query_is_position_order(market, searcher):
     ranked = searcher.search(None)
 
     assert leaders(ranked) == sorted(leaders(ranked))
@@ -236,7 +234,7 @@ def test_without_a_query_the_best_is_the_order_of_positions(market, searcher):
     assert ranked.features is None
 
 
-def test_without_a_query_a_listing_is_shown_by_its_first_photo(market, searcher):
+def test_hit_without_query_shows_first_photo(market, searcher):
     for hit in searcher.search(None).found:
         rows = market.catalogue.rows_of(hit.position).tolist()
         assert hit.row == (rows[0] if rows else -1)
@@ -245,7 +243,7 @@ def test_without_a_query_a_listing_is_shown_by_its_first_photo(market, searcher)
 @pytest.mark.parametrize("diversity", [0.0, 0.3])
 @pytest.mark.parametrize("sort", ["relevance", "price_asc", "price_desc", "distance"])
 @pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
-def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, diversity):
+def test_pages_partition_the_hits(searcher, kind, sort, diversity):
     query = kind and draw_query(np.random.default_rng(10), kind)
     asked = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
     whole = searcher.search(query, asked, sort, diversity).found
@@ -259,7 +257,7 @@ def test_pages_neither_share_a_hit_nor_lose_one(searcher, kind, sort, diversity)
     assert len({hit.position for hit in whole}) == len(whole)
 
 
-def test_the_same_is_found_each_time_by_whoever_asks(market, ranker, searcher):
+def test_search_is_deterministic_across_threads(market, ranker, searcher):
     random = np.random.default_rng(11)
     asked = [(draw_query(random), draw_filter(random)) for _ in range(40)]
     once = [searcher.search(*each, diversity=0.2).found for each in asked]
@@ -278,14 +276,14 @@ def likeness(market, ranked):
     return vectors @ vectors.T
 
 
-def test_no_spread_is_the_order_of_the_ranker(searcher):
+def test_diversity_0_keeps_ranker_order(searcher):
     query = draw_query(np.random.default_rng(12), "words")
 
     assert searcher.search(query, diversity=0.0).found == searcher.search(query).found
 
 
 @pytest.mark.parametrize("diversity", [0.2, 0.7, 1.0])
-def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, searcher, diversity):
+def test_diversity_follows_mmr(market, searcher, diversity):
     random = np.random.default_rng(13)
     for _ in range(10):
         query = draw_query(random)
@@ -313,7 +311,7 @@ def test_what_is_spread_out_is_taken_one_by_one_by_worth_less_likeness(market, s
         assert spread_out.facets == plain.facets
 
 
-def test_the_most_spread_puts_what_is_unlike_the_first_second():
+def test_diversity_1_puts_dissimilar_hit_second():
     """Of five listings the second best says the same as the best: then it stands last."""
     ids = list("pqrst")
     texts = np.eye(5, TEXT_SIZE, dtype=np.float32)
@@ -335,7 +333,7 @@ def test_the_most_spread_puts_what_is_unlike_the_first_second():
     assert leaders(searching.search(QueryVectors(words="oak"), diversity=0.1)) == [0, 1, 2, 3, 4]
 
 
-def test_only_the_best_are_spread_out(searcher):
+def test_diversity_applies_to_best_hits_only(searcher):
     query = draw_query(np.random.default_rng(14), "both")
 
     assert searcher.search(query, sort="price_asc", diversity=1.0).found == (
@@ -348,23 +346,23 @@ def test_only_the_best_are_spread_out(searcher):
     [None, *(draw_query(np.random.default_rng(15), kind) for kind in ("words", "photo", "both"))],
 )
 @pytest.mark.parametrize("diversity", [0.0, 0.5])
-def test_where_nothing_is_kept_nothing_is_found(searcher, query, diversity):
+def test_empty_filter_returns_nothing(searcher, query, diversity):
     ranked = searcher.search(query, SearchFilters(min_price=1e9), diversity=diversity)
 
     assert (ranked.found, ranked.listings, ranked.facets.categories) == ([], 0, [])
 
 
-def test_words_that_nobody_uses_find_nothing(searcher):
+def test_unknown_words_return_nothing(searcher):
     assert searcher.search(QueryVectors(words="zebra"), diversity=0.5).found == []
 
 
-def test_distance_is_of_a_place(searcher):
+def test_sort_by_distance_requires_place(searcher):
     for query in (None, QueryVectors(words=WORDS[0])):
         with pytest.raises(ValueError, match="distance"):
             searcher.search(query, sort="distance")
 
 
-def test_a_category_that_is_none_is_refused(searcher):
+def test_unknown_category_is_rejected(searcher):
     with pytest.raises(KeyError):
         searcher.search(None, SearchFilters(categories=("Gardens",)))
 

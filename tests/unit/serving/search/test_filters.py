@@ -4,7 +4,7 @@ from fb_marketplace_serving.search.filters import is_under
 
 
 @pytest.mark.parametrize("path", ["Home", "Home / Chairs", "Home / Chairs / Oak"])
-def test_a_path_lies_below_each_of_its_beginnings(path):
+def test_path_is_below_each_of_its_prefixes(path):
     assert is_under(path, "Home")
     assert is_under(path, path)
 
@@ -19,5 +19,5 @@ def test_a_path_lies_below_each_of_its_beginnings(path):
         ("Home", ""),
     ],
 )
-def test_a_path_that_only_begins_with_the_same_letters_lies_elsewhere(path, prefix):
+def test_path_with_common_letters_is_not_below(path, prefix):
     assert not is_under(path, prefix)

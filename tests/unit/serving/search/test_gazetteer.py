@@ -76,23 +76,23 @@ def known():
 
 
 @pytest.mark.parametrize("typed", ["Leeds", "  leeds ", "LEEDS", "Lééds", "Leeds city centre"])
-def test_a_town_is_found_however_it_is_typed(known, typed):
+def test_town_is_found_in_any_spelling(known, typed):
     assert known.find(typed) == ("Leeds", 53.8, -1.5)
 
 
-def test_of_towns_of_one_name_the_most_populous_is_meant(known):
+def test_ambiguous_town_is_the_most_populous(known):
     assert known.find("Newport").latitude == 51.6
 
 
-def test_of_towns_of_one_name_the_one_nearest_to_the_middle_of_the_county_is_meant(known):
+def test_ambiguous_town_is_nearest_to_county_center(known):
     assert known.find("Newport, Isle of Wight").latitude == 50.7
 
 
-def test_a_county_that_is_not_known_changes_nothing(known):
+def test_unknown_county_is_ignored(known):
     assert known.find("Newport, Gwent") == known.find("Newport, Wales, UK") == known.find("Newport")
 
 
-def test_a_town_may_stand_where_a_county_does(known):
+def test_town_may_be_given_as_county(known):
     near = places(
         town("Richmond", 54.4, -1.7, 9_000),
         town("Richmond", 51.46, -0.3, 5_000),
@@ -103,34 +103,34 @@ def test_a_town_may_stand_where_a_county_does(known):
     assert near.find("Richmond, London").latitude == 51.46
 
 
-def test_a_town_beyond_the_reach_of_its_county_is_another_of_the_same_name(known):
+def test_town_out_of_county_range_is_its_namesake(known):
     assert known.resolve("Leeds", "Devon") is None
     with pytest.raises(UnknownPlaceError, match="Leeds, Devon"):
         known.find("Leeds, Devon")
 
 
-def test_a_county_stands_for_a_place_that_is_not_known_where_its_places_lie_close_together(known):
+def test_compact_county_stands_for_unknown_town(known):
     assert known.resolve("Sparkhill", "West Midlands") == (("West Midlands", 52.5, -1.9), "county")
     assert known.resolve("Sparkhill", "Devon") is None
     assert known.resolve("Sparkhill") is None
 
 
-def test_a_town_stands_for_a_place_in_it_that_is_not_known(known):
+def test_town_stands_for_unknown_part_of_it(known):
     assert known.resolve("East End", "Glasgow") == (("Glasgow", 55.9, -4.3), "county")
 
 
-def test_a_county_alone_is_a_place_only_where_its_places_lie_close_together(known):
+def test_county_alone_is_a_place_only_if_compact(known):
     assert known.find("west midlands").name == "West Midlands"
     with pytest.raises(UnknownPlaceError, match=r"'Devon'.*county"):
         known.find("Devon")
 
 
-def test_another_name_of_a_town_counts_where_no_town_is_called_so(known):
+def test_alternate_name_counts_if_no_town_has_it(known):
     assert known.find("Londonderry").name == "Derry"
     assert known.find("Deri").latitude == 51.7
 
 
-def test_what_is_no_place_is_told_what_is_spelled_nearly_so(known):
+def test_unknown_place_suggests_similar_names(known):
     with pytest.raises(UnknownPlaceError, match=r"'Leedz'.*\bLeeds\b") as refused:
         known.find("Leedz")
 
@@ -138,7 +138,7 @@ def test_what_is_no_place_is_told_what_is_spelled_nearly_so(known):
     assert isinstance(refused.value, ValueError)
 
 
-def test_a_town_is_proposed_once_however_many_of_its_names_are_near(known):
+def test_town_is_suggested_once(known):
     with pytest.raises(UnknownPlaceError) as refused:
         known.find("Londonderri")
     assert refused.value.close == ("Derry",)
@@ -149,7 +149,7 @@ def test_a_town_is_proposed_once_however_many_of_its_names_are_near(known):
     assert refused.value.close == ("Wareham", "Ware")
 
 
-def test_few_towns_are_proposed(known):
+def test_suggestions_are_limited(known):
     many = places(*(town(f"Wareham {end}", 50.7, -2.1) for end in "abcdef"))
     with pytest.raises(UnknownPlaceError) as refused:
         many.find("Wareham")
@@ -158,7 +158,7 @@ def test_few_towns_are_proposed(known):
 
 
 @pytest.mark.parametrize("typed", ["", "   ", ",", "???", "x" * 10_000])
-def test_what_is_no_name_is_refused_in_a_short_line(known, typed):
+def test_invalid_name_gives_short_error(known, typed):
     with pytest.raises(UnknownPlaceError) as refused:
         known.find(typed)
 
@@ -168,7 +168,7 @@ def test_what_is_no_name_is_refused_in_a_short_line(known, typed):
 
 
 @given(st.lists(typed_pieces, max_size=5).map("".join))
-def test_whatever_is_typed_names_a_known_place_or_is_refused_in_a_short_line(typed):
+def test_any_input_is_a_place_or_short_error(typed):
     try:
         named, said = [KNOWN.find(typed).name], ""
     except UnknownPlaceError as error:
@@ -181,7 +181,7 @@ def test_whatever_is_typed_names_a_known_place_or_is_refused_in_a_short_line(typ
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(["", *NAMES]), st.data())
-def test_neither_case_nor_blanks_nor_marks_change_what_is_found(town, county, data):
+def test_case_blanks_and_accents_are_ignored(town, county, data):
     blanks = st.text(" \t.-!", max_size=3)
     strange = (
         data.draw(blanks)
@@ -195,7 +195,7 @@ def test_neither_case_nor_blanks_nor_marks_change_what_is_found(town, county, da
     assert found == KNOWN.resolve(town, county)
 
 
-def test_bytes_that_are_no_places_are_refused():
+def test_invalid_bytes_are_rejected():
     with pytest.raises(GazetteerError, match="Parquet"):
         Gazetteer.from_bytes(b"nothing")
     buffer = io.BytesIO()

@@ -24,11 +24,11 @@ def along_the_chord(one, other):
 @pytest.mark.parametrize(
     ("one", "other", "km"), [(LONDON, EDINBURGH, 534), (LONDON, NEW_YORK, 5570)]
 )
-def test_cities_are_as_far_apart_as_an_atlas_says(one, other, km):
+def test_distances_between_cities_match_an_atlas(one, other, km):
     assert distance_km(*one, *other) == pytest.approx(km, abs=2)
 
 
-def test_distances_are_those_of_another_formula():
+def test_distance_equals_other_formula():
     random = np.random.default_rng(0)
     for _ in range(200):
         (north, to_north), (east, to_east) = (
@@ -42,20 +42,20 @@ def test_distances_are_those_of_another_formula():
         assert found == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
-def test_a_place_is_no_distance_from_itself():
+def test_distance_to_itself_is_zero():
     assert distance_km(*LONDON, *LONDON) == 0
 
 
-def test_the_other_end_of_the_earth_is_half_way_round():
+def test_distance_to_antipode_is_half_circumference():
     assert distance_km(0, 0, 0, 180) == pytest.approx(math.pi * EARTH_KM)
     assert distance_km(90, 0, -90, 77) == pytest.approx(math.pi * EARTH_KM)
 
 
-def test_the_date_line_is_no_border():
+def test_distance_crosses_date_line():
     assert distance_km(0, 179.9, 0, -179.9) == pytest.approx(distance_km(0, -0.1, 0, 0.1))
 
 
-def test_many_places_are_measured_at_once():
+def test_distance_is_vectorized():
     places = np.array([LONDON, EDINBURGH, (np.nan, 1.0), (1.0, np.nan)])
 
     found = distance_km(*LONDON, places[:, 0], places[:, 1])

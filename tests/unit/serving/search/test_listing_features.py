@@ -27,7 +27,7 @@ def parquet(rows):
     return buffer.getvalue()
 
 
-def test_facts_are_read_column_by_column():
+def test_from_bytes_reads_each_column():
     found = ListingFeatures.from_bytes(parquet(ROWS))
 
     assert len(found) == 3
@@ -38,40 +38,40 @@ def test_facts_are_read_column_by_column():
     np.testing.assert_array_equal(found.longitude, [-0.1, np.nan, -2.0])
 
 
-def test_listings_of_one_family_have_one_number():
+def test_family_members_share_one_number():
     first, second, third = ListingFeatures.from_bytes(parquet(ROWS)).family
 
     assert first == third != second
 
 
 @pytest.mark.parametrize("ids", [["q", "p", "r"], ["p", "p", "r"]])
-def test_listings_out_of_order_or_repeated_are_refused(ids):
+def test_unsorted_or_repeated_listings_are_rejected(ids):
     with pytest.raises(ListingFeaturesError, match="sorted"):
         ListingFeatures.from_bytes(parquet(ROWS | {"product_id": ids}))
 
 
-def test_what_is_no_parquet_is_refused():
+def test_non_parquet_bytes_are_rejected():
     with pytest.raises(ListingFeaturesError, match=r"\b4 bytes\b.*Parquet"):
         ListingFeatures.from_bytes(b"none")
 
 
-def test_other_columns_are_refused():
+def test_other_columns_are_rejected():
     with pytest.raises(ListingFeaturesError, match="columns"):
         ListingFeatures.from_bytes(parquet({name: ROWS[name] for name in COLUMNS[1:]}))
 
 
 @pytest.mark.parametrize("name", ["product_id", "family", "description_words", "photo_pixels"])
-def test_only_a_place_may_be_missing(name):
+def test_only_place_may_be_missing(name):
     with pytest.raises(ListingFeaturesError, match=rf"\b1\b.*\b3\b.*{name}"):
         ListingFeatures.from_bytes(parquet(ROWS | {name: [None, *ROWS[name][1:]]}))
 
 
-def test_words_in_a_column_of_numbers_are_refused():
+def test_text_in_numeric_column_is_rejected():
     with pytest.raises(ListingFeaturesError, match=r"description_words.*string"):
         ListingFeatures.from_bytes(parquet(ROWS | {"description_words": ["a", "b", "c"]}))
 
 
-def test_those_of_some_listings_stay_theirs():
+def test_subset_keeps_features_of_its_listings():
     found = ListingFeatures.from_bytes(parquet(ROWS)).among(["p", "r"])
 
     assert found.product_ids == ("p", "r")
@@ -82,7 +82,7 @@ def test_those_of_some_listings_stay_theirs():
     assert found.photo_pixels.tolist() == [3_000_000_000, 1]
 
 
-def test_of_listings_without_facts_nothing_is_known_and_none_is_like_another():
+def test_listings_without_features_are_unknown():
     found = ListingFeatures.unknown(["p", "q"])
 
     assert found.product_ids == ("p", "q")

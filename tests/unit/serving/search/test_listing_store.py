@@ -45,7 +45,7 @@ def kept(catalogue, **asked):
     ]
 
 
-def test_a_thousand_filters_keep_what_going_through_the_table_keeps(market):
+def test_filters_equal_exhaustive_filtering(market):
     random = np.random.default_rng(1)
     sizes = set()
     for _ in range(1000):
@@ -60,7 +60,7 @@ def test_a_thousand_filters_keep_what_going_through_the_table_keeps(market):
     assert max(sizes) == len(market.listings)
 
 
-def test_facets_count_what_going_through_the_table_counts(market):
+def test_facets_equal_exhaustive_counts(market):
     random = np.random.default_rng(2)
     for _ in range(200):
         positions = np.flatnonzero(random.random(len(market.catalogue)) < random.random())
@@ -72,7 +72,7 @@ def test_facets_count_what_going_through_the_table_counts(market):
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
-def test_below_a_category_the_next_parts_are_counted(market, prefix):
+def test_facets_below_category_count_next_level(market, prefix):
     positions = np.flatnonzero(market.catalogue.kept(SearchFilters((prefix,))))
 
     found = market.catalogue.facets(positions, (prefix,))
@@ -89,7 +89,7 @@ def named(counts):
     return [(each.path, each.count) for each in counts]
 
 
-def test_facets_have_the_most_first_and_of_equals_the_first_by_name(catalogue):
+def test_facets_are_sorted_by_count_then_name(catalogue):
     every = np.arange(4)
 
     assert named(catalogue.facets(every).categories) == [("Home", 3), ("Arts", 1)]
@@ -100,13 +100,13 @@ def test_facets_have_the_most_first_and_of_equals_the_first_by_name(catalogue):
     ]
 
 
-def test_the_deepest_of_the_categories_asked_for_says_which_part_is_next(catalogue):
+def test_facets_use_level_below_deepest_category(catalogue):
     found = catalogue.facets(np.arange(2), ("Home", "Home / Chairs"))
 
     assert named(found.categories) == [("Home / Chairs", 1), ("Home / Chairs / Oak", 1)]
 
 
-def test_price_bands_without_listings_are_told_too(catalogue):
+def test_empty_price_bands_are_included(catalogue):
     found = catalogue.facets(np.empty(0, np.int64))
 
     assert found.categories == []
@@ -115,13 +115,13 @@ def test_price_bands_without_listings_are_told_too(catalogue):
     assert found.prices[-1].high is None
 
 
-def test_a_listing_has_its_photos_in_the_order_of_the_rows(catalogue):
+def test_photos_of_listing_are_in_row_order(catalogue):
     assert catalogue.images_of("p") == ["a", "c"]
     assert catalogue.images_of("s") == []
     assert catalogue.images_of("x") == []
 
 
-def test_rows_and_listings_know_each_other(market):
+def test_rows_and_listings_map_to_each_other(market):
     catalogue, photos = market.catalogue, market.searched.photos
     for product, at in zip(catalogue.product_ids, range(len(catalogue)), strict=True):
         rows = [row for row, owner in enumerate(photos.product_ids) if owner == product]
@@ -131,12 +131,12 @@ def test_rows_and_listings_know_each_other(market):
         assert (catalogue.listing_of_row[rows] == at).all()
 
 
-def test_a_listing_that_is_not_there_has_no_position(catalogue):
+def test_unknown_listing_has_no_position(catalogue):
     with pytest.raises(KeyError):
         catalogue.position("x")
 
 
-def test_categories_and_paths_are_sorted_each_once(catalogue):
+def test_categories_and_paths_are_sorted_and_unique(catalogue):
     assert catalogue.categories == ("Arts", "Home")
     assert catalogue.paths == (
         *("Arts", "Home / Chairs"),
@@ -155,21 +155,21 @@ def test_categories_and_paths_are_sorted_each_once(catalogue):
 
 
 @pytest.mark.parametrize("asked", [SearchFilters(), SearchFilters(near=GeoFilter(*LEEDS))])
-def test_what_asks_for_nothing_is_no_filter(catalogue, asked):
+def test_empty_query_is_no_filter(catalogue, asked):
     assert catalogue.kept(asked) is None
 
 
-def test_a_bound_of_nothing_is_a_bound(catalogue):
+def test_bound_of_zero_is_a_bound(catalogue):
     assert kept(catalogue, min_price=0.0) == ["p", "r", "s"]
     assert kept(catalogue, max_price=0.0) == ["s"]
 
 
-def test_prices_are_kept_up_to_and_with_their_bounds(catalogue):
+def test_price_bounds_are_inclusive(catalogue):
     assert kept(catalogue, min_price=10.0, max_price=99.5) == ["p", "r"]
     assert kept(catalogue, min_price=10.01, max_price=99.49) == []
 
 
-def test_a_radius_reaches_as_far_as_it_says(catalogue):
+def test_radius_is_inclusive(catalogue):
     near = GeoFilter(*LEEDS)
 
     assert catalogue.distances(near)[1] == pytest.approx(LEEDS_TO_YORK_KM, abs=0.3)
@@ -178,7 +178,7 @@ def test_a_radius_reaches_as_far_as_it_says(catalogue):
     assert kept(catalogue, near=near._replace(radius_km=0)) == ["p", "s"]
 
 
-def test_distances_of_some_listings_are_those_among_all(catalogue):
+def test_distances_of_subset_equal_those_of_all(catalogue):
     near = GeoFilter(*YORK)
 
     found = catalogue.distances(near, np.array([2, 0]))
@@ -186,18 +186,18 @@ def test_distances_of_some_listings_are_those_among_all(catalogue):
     np.testing.assert_array_equal(found, catalogue.distances(near)[[2, 0]])
 
 
-def test_listings_without_photos_can_be_asked_for(catalogue):
+def test_filter_by_missing_photo(catalogue):
     assert kept(catalogue, has_photo=False) == ["s"]
     assert kept(catalogue, has_photo=True) == ["p", "q", "r"]
 
 
 @pytest.mark.parametrize("category", ["Sport", "Home / Chair", "", "home"])
-def test_a_category_that_is_none_is_refused(catalogue, category):
+def test_unknown_category_is_rejected(catalogue, category):
     with pytest.raises(KeyError):
         catalogue.kept(SearchFilters(categories=("Home", category)))
 
 
-def test_rows_are_kept_by_their_listings(catalogue):
+def test_rows_are_kept_with_their_listings(catalogue):
     assert catalogue.rows_kept(None) is None
     assert catalogue.rows_kept(np.array([True, False, False, True])).tolist() == [
         *(True, False),

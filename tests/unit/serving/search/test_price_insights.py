@@ -49,7 +49,7 @@ def changed(data, **columns):
     return buffer.getvalue()
 
 
-def test_what_was_written_is_read(written):
+def test_insights_round_trip(written):
     notes = PriceInsightTable.from_bytes(written)
 
     assert len(notes) == 3
@@ -58,7 +58,7 @@ def test_what_was_written_is_read(written):
     assert notes.of("p3") == PriceInsights(None, (), ())
 
 
-def test_the_same_notes_are_the_same_bytes(written):
+def test_write_is_deterministic(written):
     again = PriceInsightTable.from_bytes(written)
     read = [again.of(product) for product in ("p1", "p2", "p3")]
 
@@ -72,12 +72,12 @@ def test_the_same_notes_are_the_same_bytes(written):
 
 
 @pytest.mark.parametrize("product", ["p0", "p11", "p4", "q"])
-def test_a_listing_that_is_not_there_is_refused(written, product):
+def test_unknown_listing_is_rejected(written, product):
     with pytest.raises(KeyError, match=product):
         PriceInsightTable.from_bytes(written).of(product)
 
 
-def test_notes_of_no_listing_can_be_opened():
+def test_table_without_listings_opens():
     nothing = np.empty(0)
 
     notes = PriceInsightTable.from_bytes(write_price_insights([], nothing, nothing, [], []))
@@ -87,12 +87,12 @@ def test_notes_of_no_listing_can_be_opened():
         notes.of("p1")
 
 
-def test_bytes_that_are_no_parquet_are_refused():
+def test_non_parquet_bytes_are_rejected():
     with pytest.raises(PriceInsightsError, match=r"\b4 bytes\b.*Parquet"):
         PriceInsightTable.from_bytes(b"PAR1")
 
 
-def test_other_columns_are_refused(written):
+def test_other_columns_are_rejected(written):
     table = pq.read_table(io.BytesIO(written)).drop_columns(["alike"])
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
@@ -102,18 +102,18 @@ def test_other_columns_are_refused(written):
 
 
 @pytest.mark.parametrize("ids", [["p2", "p1", "p3"], ["p1", "p1", "p2"]])
-def test_listings_that_are_not_sorted_each_once_are_refused(written, ids):
+def test_unsorted_or_repeated_listings_are_rejected(written, ids):
     with pytest.raises(PriceInsightsError, match="sorted"):
         PriceInsightTable.from_bytes(changed(written, product_id=ids))
 
 
 @pytest.mark.parametrize("place", [-1, 3])
-def test_an_alike_listing_that_is_none_is_refused(written, place):
+def test_comparable_listing_out_of_range_is_rejected(written, place):
     with pytest.raises(PriceInsightsError, match=r"\b3 listings\b"):
         PriceInsightTable.from_bytes(changed(written, alike=[[1], [place], []]))
 
 
-def test_many_row_groups_are_read_as_one():
+def test_many_row_groups_read_as_one():
     ids = [f"p{row:03}" for row in range(50)]
     prices = np.arange(50.0) + 1
     data = write_price_insights(ids, prices, prices + 1, [[row] for row in range(50)], [[]] * 50)

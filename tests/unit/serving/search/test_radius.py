@@ -44,7 +44,7 @@ def at(places):
 
 @settings(deadline=None)  # the first index of a process takes longer
 @given(st.lists(st.none() | points, min_size=1, max_size=20), points, st.floats(0, 20_100))
-def test_a_radius_keeps_the_listings_that_measuring_each_would(places, around, radius):
+def test_radius_filter_equals_measured_distances(places, around, radius):
     away = [math.inf if place is None else chord_km(around, place) for place in places]
     assume(all(abs(apart - radius) > 0.02 for apart in away))
 
@@ -53,5 +53,5 @@ def test_a_radius_keeps_the_listings_that_measuring_each_would(places, around, r
     assert kept.tolist() == [apart <= radius for apart in away]
 
 
-def test_a_place_without_a_radius_keeps_all():
+def test_place_without_radius_keeps_all():
     assert at([None, (51.5, -0.1)]).kept(SearchFilters(near=GeoFilter(51.5, -0.1))) is None

@@ -39,7 +39,7 @@ def tables(market):
     ]
 
 
-def test_scores_are_those_of_the_model(model, ranker, tables):
+def test_scores_equal_model_predictions(model, ranker, tables):
     booster = lightgbm.Booster(model_str=model.decode())
 
     for features in tables:
@@ -48,7 +48,7 @@ def test_scores_are_those_of_the_model(model, ranker, tables):
         assert np.ptp(found) > 0.1
 
 
-def test_a_candidate_scores_the_same_alone_and_beside_others(ranker, tables):
+def test_score_does_not_depend_on_batch(ranker, tables):
     features = tables[0]
 
     alone = [ranker.scores(features[row : row + 1])[0] for row in range(len(features))]
@@ -56,7 +56,7 @@ def test_a_candidate_scores_the_same_alone_and_beside_others(ranker, tables):
     np.testing.assert_array_equal(ranker.scores(features), alone)
 
 
-def test_the_base_and_the_parts_add_up_to_the_score(ranker, tables):
+def test_base_and_parts_sum_to_score(ranker, tables):
     for features in tables:
         base, parts = ranker.contributions(features)
 
@@ -64,25 +64,25 @@ def test_the_base_and_the_parts_add_up_to_the_score(ranker, tables):
         np.testing.assert_allclose(base + parts.sum(axis=1), ranker.scores(features), atol=1e-9)
 
 
-def test_the_base_is_the_same_whatever_is_taken_apart(ranker, tables):
+def test_base_is_constant(ranker, tables):
     assert len({ranker.contributions(features).base for features in tables}) == 1
 
 
-def test_of_no_candidates_there_are_no_scores_and_no_parts(ranker):
+def test_no_candidates_have_no_scores_or_parts(ranker):
     nothing = np.empty((0, len(FEATURES)))
 
     assert ranker.scores(nothing).shape == (0,)
     assert ranker.contributions(nothing).parts.shape == (0, len(FEATURES))
 
 
-def test_many_threads_score_as_one_does(ranker, tables):
+def test_many_threads_equal_one_thread(ranker, tables):
     with ThreadPoolExecutor(8) as pool:
         for features, found in zip(tables, pool.map(ranker.scores, tables), strict=True):
             np.testing.assert_array_equal(found, ranker.scores(features))
 
 
 @pytest.mark.parametrize("names", [[*FEATURES[:-1], "query_terms"], [*FEATURES[1:], FEATURES[0]]])
-def test_a_model_of_other_features_is_refused(names):
+def test_model_of_other_features_is_rejected(names):
     random = np.random.default_rng(0)
     data = lightgbm.Dataset(
         random.normal(size=(100, len(names))), random.random(100), feature_name=names
@@ -94,25 +94,25 @@ def test_a_model_of_other_features_is_refused(names):
 
 
 @pytest.mark.parametrize("data", [b"", b"trees", b"\xff\xfe", b"\nend of trees\n"])
-def test_what_is_no_model_is_refused(data):
+def test_invalid_model_is_rejected(data):
     with pytest.raises(RankerError, match="bytes"):
         Ranker.from_bytes(data)
 
 
 @pytest.mark.parametrize("told", [b"", b"version=v4\n", b"\xff\n"])
-def test_what_only_has_the_ends_of_a_model_is_refused(told):
+def test_model_with_only_start_and_end_is_rejected(told):
     with pytest.raises(RankerError, match="LightGBM"):
         Ranker.from_bytes(b"tree\n" + told + b"\nend of trees\n")
 
 
-def test_a_model_that_was_cut_off_is_refused(model):
+def test_truncated_model_is_rejected(model):
     end = model.index(b"\nend of trees\n")
     for length in range(0, end, end // 50):
         with pytest.raises(RankerError, match="bytes"):
             Ranker.from_bytes(model[:length])
 
 
-def test_what_was_loaded_before_can_be_loaded_after(model):
+def test_failed_load_does_not_affect_next(model):
     Ranker.from_bytes(model)
 
     assert importlib.import_module("pandas").__name__ == "pandas"

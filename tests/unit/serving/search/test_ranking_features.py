@@ -77,7 +77,7 @@ def told(pool, query, catalogue, near=None):
     return dict(zip(FEATURES, table.T, strict=True))
 
 
-def test_each_feature_is_what_its_name_says(catalogue):
+def test_each_feature_matches_its_name(catalogue):
     found = told(POOL, QUERY, catalogue, GeoFilter(*LEEDS))
 
     nothing = [np.nan] * 4
@@ -107,7 +107,7 @@ def test_each_feature_is_what_its_name_says(catalogue):
         np.testing.assert_allclose(found[name], expected[name], atol=0.3 if "km" in name else 1e-6)
 
 
-def test_what_was_not_asked_is_not_known(catalogue):
+def test_unused_query_parts_give_missing_features(catalogue):
     pool = replace(POOL, similarity={}, rank={})
 
     found = told(pool, QueryVectors(), catalogue)
@@ -119,7 +119,7 @@ def test_what_was_not_asked_is_not_known(catalogue):
     assert (found["query_words"] == 0).all()
 
 
-def test_photos_that_do_not_count_are_not_counted(catalogue):
+def test_ignored_photos_are_not_counted(catalogue):
     rows = np.array([False, True, True])
 
     found = compute_features(POOL, QUERY, catalogue, LABELS, rows=rows)
@@ -127,7 +127,7 @@ def test_photos_that_do_not_count_are_not_counted(catalogue):
     assert found[:, FEATURES.index("photos")].tolist() == [1, 0, 1, 0]
 
 
-def test_a_category_that_the_photo_is_never_of_is_improbable(catalogue):
+def test_category_excluded_by_photo_is_improbable(catalogue):
     query = QueryVectors(photo_categories=np.array([1.0], np.float32))
 
     found = compute_features(POOL, query, catalogue, ("Arts",))[:, FEATURES.index("photo_category")]
@@ -135,7 +135,7 @@ def test_a_category_that_the_photo_is_never_of_is_improbable(catalogue):
     assert found.tolist() == [0, 0, 1, 0]
 
 
-def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
+def test_lone_candidate_votes_for_itself(catalogue):
     pool = CandidateSet(
         np.array([0]),
         {"bm25": np.array([1], np.float32)},
@@ -149,7 +149,7 @@ def test_a_lone_candidate_has_no_votes_but_its_own(catalogue):
     assert (found["voted_category"], found["voted_path"], found["price_ratio"]) == (0, 0, 0)
 
 
-def test_only_those_found_first_vote(market):
+def test_only_top_candidates_vote(market):
     random = np.random.default_rng(0)
     query = draw_query(random)
     pool = collect_candidates(market.searched, query)
@@ -174,7 +174,7 @@ def test_only_those_found_first_vote(market):
     assert np.isnan(found["price_ratio"][~priced]).all()
 
 
-def test_without_prices_nothing_is_dear(catalogue):
+def test_no_prices_give_no_relative_price(catalogue):
     pool = CandidateSet(
         np.array([2, 4]),
         {},
@@ -186,7 +186,7 @@ def test_without_prices_nothing_is_dear(catalogue):
     assert np.isnan(told(pool, QueryVectors(), catalogue)["price_ratio"]).all()
 
 
-def test_no_candidates_have_no_features(market):
+def test_no_candidates_give_no_features(market):
     query = draw_query(np.random.default_rng(0), "both")
     pool = collect_candidates(market.searched, query, np.zeros(len(market.catalogue), np.bool_))
 
@@ -195,7 +195,7 @@ def test_no_candidates_have_no_features(market):
     assert found.shape == (0, len(FEATURES))
 
 
-def test_what_a_candidate_is_called_says_nothing_of_it(market):
+def test_product_id_does_not_affect_features(market):
     """Names and titles are no features: those of one order give what those of another give."""
     others = {product: f"z{product}" for product in market.listings}
     shown = {
@@ -229,10 +229,10 @@ def test_what_a_candidate_is_called_says_nothing_of_it(market):
         )
 
 
-def test_of_a_query_only_what_a_buyer_gives_is_used():
+def test_only_buyer_input_of_query_is_used():
     assert QueryVectors._fields == ("words", "meaning", "pictured", "photo", "photo_categories")
 
 
-def test_each_feature_can_be_said_in_words():
+def test_each_feature_has_a_description():
     assert DESCRIPTIONS.keys() == set(FEATURES)
     assert len(set(FEATURES)) == len(FEATURES)

@@ -5,7 +5,7 @@ import pytest
 from fb_marketplace_serving.search.tokenizer import terms, words
 
 
-def test_words_are_letters_and_digits_in_lower_case():
+def test_words_are_lowercase_letters_and_digits():
     assert words("IKEA's 2-seat SOFA_bed!") == ["ikea", "s", "2", "seat", "sofa", "bed"]
 
 
@@ -23,32 +23,32 @@ def test_words_are_letters_and_digits_in_lower_case():
         ("İKEA", "ikea"),
     ],
 )
-def test_however_letters_are_written_they_are_the_same_word(written, plain):
+def test_unicode_variants_are_the_same_word(written, plain):
     assert words(written) == words(plain)
     assert words(plain)
 
 
-def test_words_of_another_script_are_words():
+def test_words_of_other_scripts_are_words():
     assert words("Стол и стул") == ["стол", "и", "стул"]
 
 
 @pytest.mark.parametrize("text", ["", " \n", "!?—…", "🪑"])
-def test_a_text_without_letters_or_digits_has_no_terms(text):
+def test_text_without_letters_or_digits_has_no_terms(text):
     assert terms(text) == []
 
 
-def test_forms_of_a_word_are_one_term():
+def test_inflected_forms_are_one_term():
     assert terms("chairs Chair chairing") == ["chair"] * 3
 
 
-def test_terms_stand_in_the_order_of_their_words_each_as_often():
+def test_terms_keep_order_and_repetition():
     assert terms("red chairs, blue tables, red lamps") == [
         *("red", "chair", "blue"),
         *("tabl", "red", "lamp"),
     ]
 
 
-def test_many_threads_find_the_terms_that_one_finds():
+def test_many_threads_equal_one_thread():
     texts = [f"running tables {number} happily" for number in range(200)]
 
     with ThreadPoolExecutor(8) as pool:

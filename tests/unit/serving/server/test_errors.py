@@ -25,25 +25,25 @@ def test_similar_images_limit_out_of_range_gives_422(client, paint, limit):
 
 @pytest.mark.parametrize("path", PREDICTIONS)
 @pytest.mark.parametrize("format_", ["PNG", "WEBP", "JPEG"])
-def test_a_photo_counts_by_its_content_not_its_name(client, paint, path, format_):
+def test_photo_type_is_detected_by_content(client, paint, path, format_):
     assert send(client, path, paint(format_=format_), name="notes.txt").status_code == 200
 
 
 @pytest.mark.parametrize("path", PREDICTIONS)
-def test_other_formats_are_an_unsupported_media_type(client, paint, path):
+def test_other_formats_give_415(client, paint, path):
     body = problem(send(client, path, paint(format_="GIF")), 415)
 
     assert body["type"].endswith(":unsupported_format")
     assert "GIF" in body["detail"]
 
 
-def test_what_is_no_image_is_an_unsupported_media_type(client):
+def test_non_image_gives_415(client):
     body = problem(send(client, "/predict/image", b"dear sir"), 415)
 
     assert body["type"].endswith(":not_an_image")
 
 
-def test_a_truncated_photo_cannot_be_processed(client):
+def test_truncated_photo_gives_422(client):
     noise = Image.effect_noise((300, 300), 80)
     buffer = io.BytesIO()
     noise.save(buffer, "JPEG")
@@ -53,11 +53,11 @@ def test_a_truncated_photo_cannot_be_processed(client):
     assert body["type"].endswith(":truncated")
 
 
-def test_an_empty_file_cannot_be_processed(client):
+def test_empty_file_gives_422(client):
     assert problem(send(client, "/predict/image", b""), 422)["type"].endswith(":empty")
 
 
-def test_too_many_pixels_cannot_be_processed(release, paint):
+def test_too_many_pixels_give_422(release, paint):
     client = TestClient(create_app(release, Settings(max_pixels=99)))
 
     body = problem(send(client, "/predict/image", paint(size=(10, 10))), 422)
@@ -66,7 +66,7 @@ def test_too_many_pixels_cannot_be_processed(release, paint):
 
 
 @pytest.mark.parametrize("size", [1001, 100_000, 5_000_000])
-def test_an_upload_over_the_limit_is_too_large(release, size):
+def test_upload_over_limit_gives_413(release, size):
     client = TestClient(create_app(release, Settings(max_upload_bytes=1000)))
 
     body = problem(send(client, "/predict/image", bytes(size)), 413)
@@ -74,7 +74,7 @@ def test_an_upload_over_the_limit_is_too_large(release, size):
     assert body["type"].endswith(":oversized")
 
 
-def test_an_upload_of_no_told_length_is_too_large_too(release):
+def test_chunked_upload_over_limit_gives_413(release):
     client = TestClient(create_app(release, Settings(max_upload_bytes=1000)))
 
     def body():
@@ -92,7 +92,7 @@ def test_an_upload_of_no_told_length_is_too_large_too(release):
     problem(response, 413)
 
 
-def test_a_photo_just_within_the_limit_is_taken(release, paint):
+def test_photo_at_size_limit_is_accepted(release, paint):
     photo = paint()
     client = TestClient(create_app(release, Settings(max_upload_bytes=len(photo))))
 
@@ -109,14 +109,14 @@ def test_a_photo_just_within_the_limit_is_taken(release, paint):
     ],
     ids=["nothing", "another field", "no file", "raw body"],
 )
-def test_a_missing_photo_is_answered_with_a_command_that_works(client, request_body):
+def test_missing_photo_suggests_working_command(client, request_body):
     body = problem(client.post("/predict/image?x=1", **request_body), 422)
 
     assert "curl -F image=@photo.jpg http://testserver/predict/image" in body["detail"]
     assert "x=1" not in body["detail"]
 
 
-def test_a_malformed_form_is_a_bad_request(client):
+def test_malformed_form_gives_400(client):
     response = client.post(
         "/predict/image", content=b"??", headers={"content-type": "multipart/form-data"}
     )
@@ -128,11 +128,11 @@ def test_a_malformed_form_is_a_bad_request(client):
     ("method", "path", "status"),
     [("GET", "/nowhere", 404), ("GET", "/predict/image", 405), ("GET", "/docs", 404)],
 )
-def test_what_is_not_there_is_a_problem_too(client, method, path, status):
+def test_unknown_route_or_method_is_problem_json(client, method, path, status):
     problem(client.request(method, path), status)
 
 
-def test_a_fault_of_the_server_says_nothing_of_its_inside(release, paint, monkeypatch):
+def test_server_error_hides_details(release, paint, monkeypatch):
     monkeypatch.setattr(type(release.encoder), "encode", lambda *_: 1 / 0)
     client = TestClient(create_app(release, Settings()))
 

@@ -13,9 +13,7 @@ from fb_marketplace_serving.server.service import ReleaseSource
 from fb_marketplace_serving.server.settings import Settings
 
 
-def test_deleted_and_changed_listings_are_right_everywhere_after_the_next_run(
-    shop, make_shop, canonical_photos, paint
-):
+def test_next_release_updates_every_route(shop, make_shop, canonical_photos, paint):
     changed = dict(SHOP) | {"p-table": ("Pine desk", 99.0, "Office / Desks", "Bath")}
     del changed["p-lamp"]
     photos_of = dict(SHOP_PHOTOS) | {"img-new": "p-table"}

@@ -56,20 +56,20 @@ def pointing(lake, version):
     return lambda: setattr(lake, "current", version)
 
 
-def test_what_is_served_already_is_not_opened_again(lake):
+def test_current_release_is_not_opened_again(lake):
     served, refused, _ = follow(lake, lambda: None)
 
     assert (served, refused, lake.opened) == (["v1"], [], [])
 
 
-def test_a_newer_release_is_swapped_in_and_an_older_one_too(lake):
+def test_newer_and_older_releases_are_swapped_in(lake):
     served, refused, _ = follow(lake, pointing(lake, "v2"), pointing(lake, "v1"))
 
     assert (served, refused) == (["v1", "v2", "v1"], [])
 
 
 @pytest.mark.parametrize("error", [ReleaseError("model/encoder.onnx: not found"), MemoryError()])
-def test_a_release_that_does_not_open_is_told_once_and_not_served(lake, error):
+def test_invalid_release_is_logged_once_and_not_served(lake, error):
     lake.broken["v2"] = error
 
     served, refused, follower = follow(lake, pointing(lake, "v2"))
@@ -80,7 +80,7 @@ def test_a_release_that_does_not_open_is_told_once_and_not_served(lake, error):
     assert lake.opened == ["v2"]
 
 
-def test_after_a_refused_release_the_next_good_one_is_served(lake):
+def test_next_valid_release_after_invalid_one_is_served(lake):
     lake.broken["v2"] = ReleaseError("damaged")
 
     served, _, follower = follow(lake, pointing(lake, "v2"), pointing(lake, "v3"))
@@ -89,7 +89,7 @@ def test_after_a_refused_release_the_next_good_one_is_served(lake):
     assert follower.refusal is None
 
 
-def test_a_refused_release_is_forgotten_once_the_pointer_is_back(lake):
+def test_invalid_release_is_forgotten_after_rollback(lake):
     lake.broken["v2"] = ReleaseError("damaged")
 
     _, _, follower = follow(lake, pointing(lake, "v2"), pointing(lake, "v1"))
@@ -97,7 +97,7 @@ def test_a_refused_release_is_forgotten_once_the_pointer_is_back(lake):
     assert follower.refusal is None
 
 
-def test_a_lake_that_cannot_be_reached_changes_nothing_and_is_told_once(lake):
+def test_unreachable_lake_is_logged_once(lake):
     served, refused, follower = follow(lake, pointing(lake, OSError("no route to host")))
 
     assert served == ["v1"]

@@ -19,11 +19,11 @@ def part(request, client):
     return answer
 
 
-def test_a_browser_asks_before_it_uses_what_it_kept(part):
+def test_browser_revalidates_cache(part):
     assert part.headers["cache-control"] == "no-cache"
 
 
-def test_a_part_that_has_not_changed_is_not_sent_again(client):
+def test_unchanged_file_gives_304(client):
     kept = client.get("/web/app.js").headers["etag"]
 
     answer = client.get("/web/app.js", headers={"If-None-Match": kept})
@@ -32,7 +32,7 @@ def test_a_part_that_has_not_changed_is_not_sent_again(client):
     assert answer.headers["cache-control"] == "no-cache"
 
 
-def test_every_part_that_the_page_names_is_there(client):
+def test_every_referenced_file_exists(client):
     named = re.findall(r'(?:src|href)="(web/[^"]+)"', client.get("/").text)
 
     assert {name.rpartition(".")[2] for name in named} == {"css", "js", "svg"}

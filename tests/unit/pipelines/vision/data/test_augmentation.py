@@ -25,29 +25,29 @@ def letterboxed():
     return pixels
 
 
-def test_the_content_lies_between_the_bars(letterboxed):
+def test_content_is_between_the_bars(letterboxed):
     assert random_content_box(letterboxed) == CropBox(left=0, top=64, right=SIDE, bottom=192)
 
 
-def test_bars_at_the_sides_are_found_too(letterboxed):
+def test_side_bars_are_detected(letterboxed):
     assert random_content_box(letterboxed.transpose(1, 0, 2)) == CropBox(64, 0, 192, SIDE)
 
 
-def test_noise_in_a_bar_does_not_make_it_content(letterboxed):
+def test_noise_in_a_bar_is_no_content(letterboxed):
     noise = np.random.default_rng(0).integers(0, 20, letterboxed.shape, dtype=np.uint8)
 
     assert random_content_box(letterboxed + noise) == random_content_box(letterboxed)
 
 
 @pytest.mark.parametrize("bright", [0, 10])
-def test_a_dark_photo_keeps_all_of_itself(bright):
+def test_dark_photo_is_kept_whole(bright):
     pixels = np.full((SIDE, SIDE, 3), 5, np.uint8)
     pixels[:bright, :bright] = 255
 
     assert random_content_box(pixels) == CropBox(0, 0, SIDE, SIDE)
 
 
-def test_what_is_trained_on_is_a_square_without_bars(letterboxed, told):
+def test_training_image_is_square_without_bars(letterboxed, told):
     recipe = told.fine_tuning.augmentation.model_copy(update={"side": 48})
     for seed in range(20):
         changed = augment(letterboxed, np.random.default_rng(seed), recipe)
@@ -56,7 +56,7 @@ def test_what_is_trained_on_is_a_square_without_bars(letterboxed, told):
         assert random_content_box(changed) == CropBox(0, 0, 48, 48)
 
 
-def test_the_same_state_gives_the_same_photo_and_another_does_not(letterboxed, told):
+def test_augmentation_is_deterministic_for_a_state(letterboxed, told):
     one, again, other = (
         augment(letterboxed, np.random.default_rng(seed), told.fine_tuning.augmentation)
         for seed in (3, 3, 4)
@@ -66,7 +66,7 @@ def test_the_same_state_gives_the_same_photo_and_another_does_not(letterboxed, t
     assert not np.array_equal(one, other)
 
 
-def test_the_photo_that_was_given_is_left_as_it_was(letterboxed, told):
+def test_input_photo_is_unchanged(letterboxed, told):
     before = letterboxed.copy()
 
     augment(letterboxed, np.random.default_rng(0), told.fine_tuning.augmentation)
@@ -74,7 +74,7 @@ def test_the_photo_that_was_given_is_left_as_it_was(letterboxed, told):
     assert np.array_equal(letterboxed, before)
 
 
-def test_a_photo_without_bars_that_is_not_to_be_changed_is_only_made_smaller():
+def test_disabled_augmentation_only_resizes():
     pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
     changed = augment(pixels, np.random.default_rng(0), UNCHANGED)
@@ -83,7 +83,7 @@ def test_a_photo_without_bars_that_is_not_to_be_changed_is_only_made_smaller():
     assert np.array_equal(changed, np.asarray(expected))
 
 
-def test_mirroring_swaps_left_and_right_alone():
+def test_mirroring_only_swaps_left_and_right():
     pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
     told = UNCHANGED.model_copy(update={"mirrored": 1.0})
 
@@ -94,7 +94,7 @@ def test_mirroring_swaps_left_and_right_alone():
     assert np.array_equal(mirrored, plain[:, ::-1])
 
 
-def test_a_crop_shows_no_less_than_it_was_told():
+def test_crop_has_minimum_area():
     told = UNCHANGED.model_copy(update={"smallest_crop": 0.5})
     # Brightness says where in the photo a column was: what is left of the range is what is seen.
     ramp = np.empty((SIDE, SIDE, 3), np.uint8)
@@ -110,7 +110,7 @@ def test_a_crop_shows_no_less_than_it_was_told():
 
 
 @pytest.mark.parametrize("stretched", [1.0, 1.5])
-def test_a_crop_is_stretched_by_no_more_than_it_was_told(stretched):
+def test_crop_has_maximum_aspect_change(stretched):
     told = UNCHANGED.model_copy(update={"smallest_crop": 0.3, "stretched": stretched})
     ramp = np.empty((SIDE, SIDE, 3), np.uint8)
     ramp[..., 0] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :]
@@ -127,7 +127,7 @@ def test_a_crop_is_stretched_by_no_more_than_it_was_told(stretched):
     assert max(ratios) >= 1 + 0.6 * (stretched - 1)
 
 
-def test_light_changes_by_no_more_than_it_was_told():
+def test_brightness_change_is_bounded():
     told = UNCHANGED.model_copy(update={"light": 0.2})
     grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
 
@@ -138,12 +138,12 @@ def test_light_changes_by_no_more_than_it_was_told():
     assert 105 < max(brightness) <= 120 + 1
 
 
-def test_without_mixup_a_photo_is_itself_alone():
+def test_no_mixup_keeps_the_photo():
     assert sample_mixup_share(np.random.default_rng(0), 0) == 1
 
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
-def test_a_photo_is_at_least_half_of_its_mixture(alpha):
+def test_mixup_keeps_at_least_half_of_the_photo(alpha):
     generator = np.random.default_rng(0)
     shares = [sample_mixup_share(generator, alpha) for _ in range(200)]
 

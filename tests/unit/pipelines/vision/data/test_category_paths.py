@@ -26,7 +26,7 @@ def recipe(told, changed):
     return changed(told, path_weight=0.5, path_photos=4)
 
 
-def test_paths_of_photos_enough_in_training_are_told_apart_and_all_others_together(recipe):
+def test_frequent_paths_are_classes_and_others_are_grouped(recipe):
     paths = category_paths(PHOTOS, LABELS, recipe)
 
     assert paths.counts == (2, 3, 1)
@@ -41,7 +41,7 @@ def test_paths_of_photos_enough_in_training_are_told_apart_and_all_others_togeth
     ]
 
 
-def test_what_is_not_training_changes_no_number(recipe):
+def test_evaluation_splits_do_not_affect_classes(recipe):
     learnt = PHOTOS[PHOTOS["split"] == "train"]
 
     paths = category_paths(learnt, LABELS, recipe)
@@ -51,11 +51,11 @@ def test_what_is_not_training_changes_no_number(recipe):
     assert paths.of.tolist() == everything.of[: len(learnt) - 5].tolist() + [0] * 5
 
 
-def test_without_a_weight_the_categories_alone_are_told_apart(told, changed):
+def test_zero_weight_uses_categories_only(told, changed):
     assert category_paths(PHOTOS, LABELS, changed(told, path_weight=0.0)) is None
 
 
-def test_a_category_is_as_probable_as_all_of_its_paths_together():
+def test_category_probability_is_sum_of_its_paths():
     torch.manual_seed(0)
     head = HeadWeights(5, 0, 3, (2, 3, 1)).eval()
     features = torch.randn(4, 5)
@@ -67,11 +67,11 @@ def test_a_category_is_as_probable_as_all_of_its_paths_together():
     assert found == pytest.approx(expected, abs=1e-6)
 
 
-def test_a_head_without_paths_keeps_nothing_of_them():
+def test_head_without_paths_drops_path_weights():
     assert set(HeadWeights(5, 0, 3).state_dict()) == {"fc.weight", "fc.bias"}
     assert HeadWeights(5, 4, 3, (2, 3, 1)).state_dict()["path_counts"].tolist() == [2, 3, 1]
 
 
-def test_weights_and_labels_of_two_trainings_are_refused():
+def test_weights_and_labels_of_other_training_are_rejected():
     with pytest.raises(ValueError, match=r"\b3\b.*\b4\b"):
         HeadWeights(5, 0, 4, (2, 3, 1))

@@ -34,7 +34,7 @@ def places(batches):
     return [[each.place for each in batch] for batch in batches]
 
 
-def test_without_augmentation_photos_are_as_they_are_stored(images):
+def test_photos_without_augmentation_are_as_stored(images):
     rows = [5, 0, 3]
     (batch,) = make_loader(PhotoDataset(images, rows), BatchSampler(3, 8, None), workers=0)
 
@@ -46,7 +46,7 @@ def test_without_augmentation_photos_are_as_they_are_stored(images):
     )
 
 
-def test_what_is_done_to_a_photo_does_not_follow_from_the_order_of_reading(changing):
+def test_augmentation_does_not_depend_on_read_order(changing):
     forth, back = (
         changing().__getitems__([SampleRef(2, place) for place in order])
         for order in ((0, 1, 2, 3), (3, 2, 1, 0))
@@ -56,14 +56,14 @@ def test_what_is_done_to_a_photo_does_not_follow_from_the_order_of_reading(chang
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(0, 2), (1, 1)])
-def test_another_epoch_or_seed_gives_another_photo(changing, seed, epoch):
+def test_augmentation_depends_on_epoch_and_seed(changing, seed, epoch):
     before = changing()[SampleRef(1, 0)]
     after = changing(seed=seed)[SampleRef(epoch, 0)]
 
     assert not torch.equal(before.pixels, after.pixels)
 
 
-def test_two_photos_are_not_changed_alike(images, told):
+def test_photos_are_augmented_independently(images, told):
     same_photo_twice = PhotoDataset(images, [4, 4], told.fine_tuning.augmentation, seed=0)
 
     one, other = same_photo_twice.__getitems__([SampleRef(1, 0), SampleRef(1, 1)]).pixels
@@ -71,7 +71,7 @@ def test_two_photos_are_not_changed_alike(images, told):
     assert not torch.equal(one, other)
 
 
-def test_every_photo_comes_at_most_once_an_epoch():
+def test_photos_are_unique_within_an_epoch():
     batches = BatchSampler(50, 8, seed=0)
 
     seen = [place for batch in places(batches) for place in batch]
@@ -80,7 +80,7 @@ def test_every_photo_comes_at_most_once_an_epoch():
     assert set(seen) <= set(range(50))
 
 
-def test_the_order_follows_from_seed_and_epoch():
+def test_order_depends_on_seed_and_epoch():
     def of(seed, epoch):
         batches = BatchSampler(50, 8, seed)
         batches.epoch = epoch
@@ -90,7 +90,7 @@ def test_the_order_follows_from_seed_and_epoch():
     assert len({str(of(seed, epoch)) for seed, epoch in ((0, 1), (0, 2), (1, 1))}) == 3
 
 
-def test_a_photo_is_asked_for_by_the_epoch_that_it_is_read_in():
+def test_photo_has_epoch_of_its_batch():
     batches = BatchSampler(6, 3, seed=0)
     batches.epoch = 4
 
@@ -98,22 +98,22 @@ def test_a_photo_is_asked_for_by_the_epoch_that_it_is_read_in():
 
 
 @pytest.mark.parametrize(("seed", "sizes"), [(0, [3, 3]), (None, [3, 3, 2])])
-def test_a_short_last_batch_is_left_out_only_where_photos_are_shuffled(seed, sizes):
+def test_last_short_batch_is_dropped_only_if_shuffled(seed, sizes):
     batches = BatchSampler(8, 3, seed)
 
     assert [len(batch) for batch in batches] == sizes
     assert len(batches) == len(sizes)
 
 
-def test_fewer_photos_than_a_batch_are_a_batch():
+def test_single_short_batch_is_kept():
     assert sorted(*places(BatchSampler(3, 8, seed=0))) == [0, 1, 2]
 
 
-def test_photos_that_are_not_shuffled_come_as_they_are():
+def test_unshuffled_photos_are_in_order():
     assert places(BatchSampler(5, 2, None)) == [[0, 1], [2, 3], [4]]
 
 
-def test_a_process_that_reads_ahead_gives_what_is_read_here(changing):
+def test_worker_process_gives_the_same_photos(changing):
     def read(workers):
         batches = BatchSampler(7, 3, seed=0)
         reading = make_loader(changing(), batches, workers)
@@ -131,7 +131,7 @@ def test_a_process_that_reads_ahead_gives_what_is_read_here(changing):
         assert torch.equal(one.places, other.places)
 
 
-def test_reading_leaves_torch_s_own_random_numbers_alone(changing):
+def test_reading_does_not_touch_torch_random_state(changing):
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)

@@ -25,7 +25,7 @@ def error_above(threshold):
     return (1 - threshold) / 2
 
 
-def test_a_threshold_keeps_its_promise_as_often_as_it_says():
+def test_threshold_keeps_error_bound_at_confidence():
     random = np.random.default_rng(0)
     broken = 0
     for _ in range(400):
@@ -35,33 +35,33 @@ def test_a_threshold_keeps_its_promise_as_often_as_it_says():
     assert broken <= 400 * (1 - ASSURANCE) + 15
 
 
-def test_a_threshold_comes_close_to_the_lowest_that_there_is():
+def test_threshold_is_near_the_optimum():
     random = np.random.default_rng(1)
 
     assert 0.6 <= select_threshold(*drawn(random, 20_000), 0.2) < 0.63
 
 
-def test_all_is_answered_where_all_is_right():
+def test_perfect_predictions_are_all_answered():
     assert select_threshold(np.linspace(0.3, 0.9, 200), np.ones(200), 0.05) == 0.0
 
 
 @pytest.mark.parametrize(
     ("cases", "right"), [(0, 1), (1, 1), (44, 1), (500, 0)], ids=["none", "one", "few", "wrong"]
 )
-def test_nothing_is_answered_where_nothing_can_be_promised(cases, right):
+def test_nothing_is_answered_if_bound_is_unreachable(cases, right):
     found = select_threshold(np.linspace(0.5, 0.99, cases), np.full(cases, right), 0.05)
 
     assert found == 1.0
 
 
-def test_answers_of_one_confidence_are_given_together_or_not_at_all():
+def test_equal_confidences_are_answered_together():
     sure = np.r_[np.full(100, 0.9), np.full(100, 0.5)]
     right = np.r_[np.ones(100), np.tile([1, 0], 50)]
 
     assert select_threshold(sure, right, 0.05) == 0.5
 
 
-def test_sets_hold_what_is_true_as_often_as_they_promise():
+def test_prediction_sets_have_nominal_coverage():
     random = np.random.default_rng(0)
     held = []
     for _ in range(300):
@@ -73,11 +73,11 @@ def test_sets_hold_what_is_true_as_often_as_they_promise():
     assert 0.89 < np.mean(held) < 0.93
 
 
-def test_sets_hold_everything_where_there_is_too_little_to_go_by():
+def test_prediction_sets_are_full_if_data_is_scarce():
     assert select_set_level(np.full((3, 2), 0.5), np.zeros(3, np.int64), 0.05) == 0.0
 
 
-def test_one_case_of_each_group_is_drawn_and_not_always_the_first():
+def test_one_case_per_group_is_sampled():
     groups = np.repeat(np.arange(50), 4)
     rows = sample_one_per_group(groups, 0)
 
@@ -85,7 +85,7 @@ def test_one_case_of_each_group_is_drawn_and_not_always_the_first():
     assert len(set(rows % 4)) == 4
 
 
-def test_what_is_answered_is_measured():
+def test_coverage_and_error_are_evaluated():
     said = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
     found = Predictions(said, np.array([0, 1, 0, 1]), np.array(list("abcd")))
     chosen = {"threshold": 0.65, "set_above": 0.35}
@@ -99,7 +99,7 @@ def test_what_is_answered_is_measured():
     assert measured["set_size"]["value"] == 1.25
 
 
-def test_there_is_no_error_where_nothing_is_answered():
+def test_error_without_answers_is_undefined():
     found = Predictions(np.array([[0.9, 0.1]]), np.array([0]), np.array(["a"]))
     measured = evaluate_abstention(found, {"threshold": 1.0, "set_above": 0.0}, MEASURING)
 
@@ -107,7 +107,7 @@ def test_there_is_no_error_where_nothing_is_answered():
     assert measured["error"] is None
 
 
-def test_thresholds_are_chosen_on_validation_alone():
+def test_thresholds_are_chosen_on_validation():
     products, splits, photos, text = marketplace(600)
     changed = photos.copy()
     changed.loc[changed["split"] == "test", "category"] = LABELS[0]
@@ -118,7 +118,7 @@ def test_thresholds_are_chosen_on_validation_alone():
     assert before["photos"]["groups"] == photos.query("split == 'validation'")["group"].nunique()
 
 
-def test_photos_and_listings_with_text_may_err_differently():
+def test_photos_and_listings_have_their_own_bounds():
     products, splits, photos, text = marketplace(600)
     listings = fuse_products(photos, text, products, splits).predictions
     errors = MEASURING.abstain_error.model_copy(update={"photos": 0.3})
@@ -131,7 +131,7 @@ def test_photos_and_listings_with_text_may_err_differently():
     assert chosen["products_with_text"] == before["products_with_text"]
 
 
-def test_a_chosen_threshold_answers_some_and_errs_less_than_all_would():
+def test_chosen_threshold_lowers_the_error():
     products, splits, photos, text = marketplace(1500)
     listings = fuse_products(photos, text, products, splits).predictions
     chosen = select_abstention(photos, listings, products, MEASURING)["photos"]

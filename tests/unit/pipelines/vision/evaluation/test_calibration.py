@@ -29,18 +29,18 @@ def answers(random, cases=4000, per_group=1, overconfidence=0.0):
     return sure, luck < sure - overconfidence, groups
 
 
-def test_calibration_can_be_undone(random):
+def test_calibration_is_invertible(random):
     logits = random.normal(size=(20, 4)).astype(np.float32)
 
     assert random_calibration_error(softmax(logits / 1.7), 1.7) == pytest.approx(softmax(logits))
 
 
-def test_a_certain_answer_has_an_uncalibrated_one():
+def test_certain_prediction_has_a_logit():
     assert random_calibration_error(np.float32([[1, 0]]), 2.0) == pytest.approx(np.array([[1, 0]]))
 
 
 @pytest.mark.parametrize("per_group", [1, 4])
-def test_what_is_calibrated_has_no_debiased_error_on_average_but_a_plain_one(random, per_group):
+def test_calibrated_model_has_no_debiased_error(random, per_group):
     found = [
         expected_calibration_error(*answers(random, 600, per_group), **TOLD | {"samples": 20})
         for _ in range(40)
@@ -54,7 +54,7 @@ def test_what_is_calibrated_has_no_debiased_error_on_average_but_a_plain_one(ran
 
 
 @pytest.mark.parametrize("per_group", [1, 4])
-def test_overconfidence_is_measured_and_lies_in_its_interval(random, per_group):
+def test_overconfidence_is_within_its_interval(random, per_group):
     found = expected_calibration_error(*answers(random, 6000, per_group, 0.1), **TOLD)
 
     for measured in (found, found["root_mean_square"]):
@@ -64,7 +64,7 @@ def test_overconfidence_is_measured_and_lies_in_its_interval(random, per_group):
 
 
 @pytest.mark.parametrize("truth", [0.03, 0.08])
-def test_an_interval_holds_the_true_error_about_as_often_as_it_says(random, truth):
+def test_interval_has_nominal_coverage(random, truth):
     told = TOLD | {"samples": 100}
     found = [expected_calibration_error(*answers(random, 900, 1, truth), **told) for _ in range(40)]
 
@@ -72,14 +72,14 @@ def test_an_interval_holds_the_true_error_about_as_often_as_it_says(random, trut
         assert sum(each["low"] <= truth <= each["high"] for each in measured) >= 34
 
 
-def test_an_interval_claims_no_less_error_than_there_is(random):
+def test_interval_lower_bound_is_not_above_true_error(random):
     told = TOLD | {"samples": 100}
     found = [expected_calibration_error(*answers(random, 900, 2, 0.02), **told) for _ in range(40)]
 
     assert sum(each["high"] < 0.02 for each in found) <= 3
 
 
-def test_the_plain_error_is_the_mean_gap_of_bins_of_equal_mass():
+def test_ece_is_mean_gap_of_equal_mass_bins():
     sure = np.repeat([0.6, 0.9], 10)
     right = np.r_[np.ones(4), np.zeros(6), np.ones(10)]  # 0.4 of the first, all of the second
 
@@ -89,7 +89,7 @@ def test_the_plain_error_is_the_mean_gap_of_bins_of_equal_mass():
 
 
 @pytest.mark.parametrize("cases", [1, 2, 7])
-def test_few_answers_have_fewer_bins(cases):
+def test_few_predictions_use_fewer_bins(cases):
     sure, right = np.full(cases, 0.8), np.arange(cases) % 2
     found = expected_calibration_error(sure, right, np.arange(cases), **TOLD)
 
@@ -97,12 +97,12 @@ def test_few_answers_have_fewer_bins(cases):
     assert 0 <= found["low"] <= found["value"] <= found["high"]
 
 
-def test_no_answers_are_told_in_one_line():
+def test_no_predictions_are_rejected():
     with pytest.raises(UserError, match="parameters_cleaning"):
         expected_calibration_error([], [], [], **TOLD)
 
 
-def test_bins_hold_as_many_cases_each_and_rise(random):
+def test_bins_have_equal_counts_and_rise(random):
     sure, right, _ = answers(random, 100)
     bins = reliability(sure, right, 4)
 
@@ -112,7 +112,7 @@ def test_bins_hold_as_many_cases_each_and_rise(random):
 
 
 @pytest.mark.parametrize("cases", [0, 1, 300])
-def test_reliability_is_drawn(random, cases):
+def test_reliability_diagram_is_drawn(random, cases):
     bins = reliability(*answers(random, cases)[:2], 15)
 
     assert Image.open(io.BytesIO(plot_reliability(bins, bins))).format == "PNG"

@@ -38,7 +38,7 @@ def found():
 @pytest.mark.parametrize("split", ["validation", "test"])
 @pytest.mark.parametrize("of", ["photos", "products", "products_text", "products_with_text"])
 @pytest.mark.parametrize("name", ["top1", "top3", "macro_f1"])
-def test_each_measure_stands_beside_the_trivial_one(found, split, of, name):
+def test_each_metric_has_trivial_baseline(found, split, of, name):
     measured = found.metrics[split][f"{of}_{name}"]
 
     assert measured["low"] <= measured["value"] <= measured["high"]
@@ -47,7 +47,7 @@ def test_each_measure_stands_beside_the_trivial_one(found, split, of, name):
     assert trivial["value"] < measured["value"] or name == "top3"
 
 
-def test_photos_and_text_of_a_listing_together_beat_each_alone(found):
+def test_fusion_beats_photos_and_text_alone(found):
     test = found.metrics["test"]
 
     together = test["products_with_text_top1"]["value"]
@@ -57,7 +57,7 @@ def test_photos_and_text_of_a_listing_together_beat_each_alone(found):
 
 
 @pytest.mark.parametrize("of", ["photos", "products", "products_with_text"])
-def test_the_gain_over_the_frozen_backbone_is_that_of_the_pairs(found, of):
+def test_gain_over_frozen_backbone_is_paired(found, of):
     test = found.metrics["test"]
     gained = test[f"{of}_top1_gain_over_frozen"]
 
@@ -66,7 +66,7 @@ def test_the_gain_over_the_frozen_backbone_is_that_of_the_pairs(found, of):
     assert gained["value"] > 0
 
 
-def test_what_equals_the_frozen_backbone_gains_nothing():
+def test_equal_predictions_have_zero_gain():
     metrics, _ = evaluated(*marketplace(60))
 
     for split in ("validation", "test"):
@@ -74,7 +74,7 @@ def test_what_equals_the_frozen_backbone_gains_nothing():
             assert metrics[split][f"{of}_top1_gain_over_frozen"]["high"] == 0
 
 
-def test_the_calibration_error_is_measured_before_and_after(found):
+def test_calibration_error_is_before_and_after(found):
     test = found.metrics["test"]
 
     # The made-up photos are calibrated, so undoing a temperature of 2 spoils them.
@@ -83,7 +83,7 @@ def test_the_calibration_error_is_measured_before_and_after(found):
     assert {"value", "low", "high", "cases", "groups"} <= set(test["products_with_text_ece"])
 
 
-def test_abstention_is_measured_beside_what_was_chosen(found):
+def test_abstention_uses_chosen_thresholds(found):
     for of, chosen in found.metrics["choices"]["abstention"].items():
         measured = found.metrics["test"]["abstention"][of]
         assert 0 < measured["coverage"]["value"] < 1
@@ -91,7 +91,7 @@ def test_abstention_is_measured_beside_what_was_chosen(found):
         assert measured["set_coverage"]["value"] > 0.9
 
 
-def test_each_category_is_measured_by_photo_and_by_listing(found):
+def test_each_category_has_photo_and_listing_metrics(found):
     table = found.per_class
 
     assert len(table) == 4 * 2 * len(LABELS)
@@ -99,18 +99,18 @@ def test_each_category_is_measured_by_photo_and_by_listing(found):
     assert support["photos", "test"] == found.metrics["test"]["photos_top1"]["cases"]
 
 
-def test_metrics_can_be_written_as_json(found):
+def test_metrics_are_json_serializable(found):
     assert json.loads(json.dumps(found.metrics, allow_nan=False)) == found.metrics
 
 
-def test_a_frozen_backbone_that_was_asked_about_other_photos_is_refused():
+def test_backbone_predictions_of_other_photos_are_rejected():
     products, splits, photos, text = marketplace(60)
 
     with pytest.raises(ValueError, match="photos"):
         evaluated(products, splits, photos, text, photos.iloc[1:])
 
 
-def test_a_handful_of_listings_with_a_category_missing_in_test_can_be_measured():
+def test_missing_test_category_is_handled():
     products, splits, photos, text = marketplace(12)
     tested = splits.loc[splits["split"] == "test", "product_id"]
     products.loc[products["product_id"].isin(tested), "category"] = "Arts"

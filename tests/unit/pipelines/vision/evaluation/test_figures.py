@@ -21,7 +21,7 @@ def is_png(data):
 
 
 @pytest.mark.parametrize("listings", [6, 90])
-def test_confusion_and_reliability_are_drawn(listings):
+def test_confusion_and_reliability_figures_are_drawn(listings):
     products, splits, photos, text = marketplace(listings)
     fused = fuse_products(photos, text, products, splits).predictions
 
@@ -30,7 +30,7 @@ def test_confusion_and_reliability_are_drawn(listings):
     assert is_png(plot_reliability_diagram(photos, products, {"temperature": 2.0}, MEASURING))
 
 
-def test_long_names_are_cut_to_what_tells_them_apart():
+def test_long_labels_are_shortened_uniquely():
     labels = ["Home & Garden", "Phones, Mobile Phones", "Video Games", "Video Tapes", "Arts"]
 
     assert short_names(labels) == ["Home", "Phones", "Video Games", "Video Tapes", "Arts"]
@@ -55,7 +55,7 @@ def asked(photos, says):
     return table.assign(probabilities=[np.float32(each) for each in says])
 
 
-def test_the_surest_mistakes_come_first_with_what_they_are(sheets, store_photos, draw_photo):
+def test_most_confident_mistakes_are_first(sheets, store_photos, draw_photo):
     products, _, photos, _ = marketplace(30)
     says = [[0.1, 0.8, 0.1], [0.9, 0.1, 0], [0.01, 0.02, 0.97], [0.4, 0.5, 0.1]]
     table = asked(photos, says)
@@ -78,7 +78,7 @@ def test_the_surest_mistakes_come_first_with_what_they_are(sheets, store_photos,
     assert title == "The 2 surest of 3 mistakes on 4 photos"
 
 
-def test_without_mistakes_the_sheet_is_empty(store_photos, draw_photo):
+def test_sheet_without_mistakes_is_empty(store_photos, draw_photo):
     products, _, photos, _ = marketplace(30)
     table = asked(photos, [[0.9, 0.1, 0]])
     stored = store_photos({table["image_id"].iloc[0]: draw_photo(0)})

@@ -26,7 +26,7 @@ def fitted(photos, text, classes, shares=EVEN):
     return fit_fusion_weights(photos, text, classes, text[:0], classes[:0], shares)
 
 
-def test_two_sources_that_know_different_things_are_better_together():
+def test_complementary_sources_improve_each_other():
     pool = fitted(*sources(2000))
     photos, text, classes = sources(2000, seed=1)
     both = fuse_with_weights(pool, photos, text, EVEN)
@@ -36,7 +36,7 @@ def test_two_sources_that_know_different_things_are_better_together():
     assert right[0] > max(right[1:]) + 0.05
 
 
-def test_independent_sources_count_in_full_and_copies_of_one_by_halves():
+def test_duplicate_sources_share_their_weight():
     photos, text, classes = sources(5000)
     apart, copied = fitted(photos, text, classes), fitted(photos, photos, classes)
 
@@ -44,14 +44,14 @@ def test_independent_sources_count_in_full_and_copies_of_one_by_halves():
     assert copied.photos + copied.text == pytest.approx(1, abs=0.05)
 
 
-def test_a_source_that_knows_nothing_counts_for_nothing():
+def test_uninformative_source_has_zero_weight():
     photos, text, classes = sources(3000)
     noise = np.random.default_rng(5).permutation(photos)
 
     assert fitted(noise, text, classes).photos < 0.05
 
 
-def test_what_both_sources_know_of_common_categories_counts_once():
+def test_shared_prior_counts_once():
     random = np.random.default_rng(0)
     shares = np.array([0.7, 0.2, 0.1])
     classes = random.choice(3, 8000, p=shares)
@@ -61,7 +61,7 @@ def test_what_both_sources_know_of_common_categories_counts_once():
     assert fitted(photos, text, classes, shares).prior == pytest.approx(-1, abs=0.25)
 
 
-def test_an_overconfident_source_is_calibrated_by_its_weight():
+def test_overconfident_source_is_calibrated():
     photos, text, classes = sources(3000)
     sharp = photos**3 / (photos**3).sum(axis=1, keepdims=True)
     both = fuse_with_weights(fitted(sharp, text, classes), sharp, text, EVEN)
@@ -71,27 +71,27 @@ def test_an_overconfident_source_is_calibrated_by_its_weight():
     assert measured["value"] < 0.03
 
 
-def test_without_listings_to_choose_by_photos_and_text_are_averaged():
+def test_no_validation_listings_average_the_sources():
     photos, text, classes = sources(0)
 
     assert fitted(photos, text, classes) == pytest.approx(FusionWeights(0.5, 0.5, 0.0, 1.0))
 
 
-def test_few_listings_that_are_all_right_do_not_make_it_certain():
+def test_few_correct_listings_do_not_give_certainty():
     said = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
     pool = fitted(said, said, np.array([0, 1]))
 
     assert max(pool) < 3
 
 
-def test_a_zero_of_one_source_does_not_overrule_the_other():
+def test_zero_probability_does_not_veto():
     pool = FusionWeights(0.5, 0.5, 0.0, 1.0)
     both = fuse_with_weights(pool, np.array([[1.0, 0.0, 0.0]]), np.array([[0.0, 1.0, 0.0]]), EVEN)
 
     assert both[0] == pytest.approx([0.5, 0.5, 0], abs=1e-2)
 
 
-def test_a_listing_s_photos_are_averaged_and_one_without_has_its_text():
+def test_photos_are_averaged_with_text_as_fallback():
     products, splits, photos, text = marketplace(60)
     found = fuse_products(photos, text, products, splits).predictions.set_index("product_id")
 
@@ -108,7 +108,7 @@ def test_a_listing_s_photos_are_averaged_and_one_without_has_its_text():
     assert [row.sum() for row in found["probabilities"]] == pytest.approx([1] * len(found))
 
 
-def test_weights_are_chosen_on_validation_alone():
+def test_weights_are_chosen_on_validation():
     products, splits, photos, text = marketplace()
     before = fuse_products(photos, text, products, splits).choices
     tested = set(splits.loc[splits["split"] == "test", "product_id"])
@@ -117,7 +117,7 @@ def test_weights_are_chosen_on_validation_alone():
     assert fuse_products(photos, text, products, splits).choices == before
 
 
-def test_no_listing_needs_a_photo():
+def test_listings_without_photos_are_supported():
     products, splits, photos, text = marketplace(30)
     fused = fuse_products(photos.iloc[:0], text, products, splits).predictions
 
@@ -125,7 +125,7 @@ def test_no_listing_needs_a_photo():
     assert (fused["photos"] == 0).all()
 
 
-def test_predictions_are_those_that_the_catalog_stores(tmp_path):
+def test_predictions_match_schema(tmp_path):
     from fb_marketplace.schemas.predictions import ProductPredictions, VisionPredictions
 
     products, splits, photos, text = marketplace(60)

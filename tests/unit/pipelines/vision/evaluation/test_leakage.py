@@ -51,7 +51,7 @@ def report(monkeypatch, nearest, base_parameters):
     return make
 
 
-def test_photos_of_one_listing_on_both_sides_of_a_random_split_show_up(report):
+def test_random_split_shows_leakage_between_photos(report):
     found = report(4)
 
     assert found["difference"]["low"] > 0.3
@@ -61,14 +61,14 @@ def test_photos_of_one_listing_on_both_sides_of_a_random_split_show_up(report):
     assert found["random"]["sibling_in_training"]["value"] > 0.8
 
 
-def test_listings_of_one_photo_cannot_leak(report):
+def test_single_photo_listings_cannot_leak(report):
     found = report(1, 200)
 
     assert found["random"]["sibling_in_training"]["value"] == 0
     assert found["difference"]["low"] < 0 < found["difference"]["high"]
 
 
-def test_both_splits_are_of_the_same_sizes_and_stand_beside_the_trivial_answer(report):
+def test_both_splits_have_equal_sizes_and_baseline(report):
     found = report(4)
 
     assert found["photos"] == {"train": 480, "validation": 160, "test": 160}
@@ -77,7 +77,7 @@ def test_both_splits_are_of_the_same_sizes_and_stand_beside_the_trivial_answer(r
         assert 0.2 < found[name]["top1_commonest_category"]["value"] < 0.6
 
 
-def test_a_sibling_is_a_photo_of_the_same_group():
+def test_sibling_is_photo_of_the_same_group():
     found = FeatureSet(
         np.zeros((4, 1), np.float32),
         np.zeros(4, np.int64),

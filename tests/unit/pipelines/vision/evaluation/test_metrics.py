@@ -18,7 +18,7 @@ FOUND = Predictions(SAID, np.array([0, 1, 2, 1]), np.array(["a", "a", "b", "c"])
 LABELS = ("Arts", "Cars", "Home", "Sport")
 
 
-def test_answers_are_counted_as_right_at_first_and_among_three():
+def test_top_1_and_top_3_accuracy():
     found = compute_category_metrics(FOUND, np.array([1, 3, 2, 0]), MEASURING)
 
     assert found["top1"]["value"] == 0.5
@@ -31,12 +31,12 @@ def test_answers_are_counted_as_right_at_first_and_among_three():
     assert {(each["cases"], each["groups"]) for each in found.values()} == {(4, 3)}
 
 
-def test_the_true_class_is_among_as_many_as_are_asked_for():
+def test_top_k_accuracy():
     assert top_k_accuracy(FOUND, 1).tolist() == [True, False, False, True]
     assert top_k_accuracy(FOUND, 2).tolist() == [True, True, True, True]
 
 
-def test_a_gain_is_of_the_same_cases():
+def test_gain_is_paired_by_case():
     other = FOUND._replace(probabilities=SAID[[0, 0, 0, 0]])  # right once less
 
     assert accuracy_gain(FOUND, other, MEASURING)["value"] == 0.25
@@ -49,11 +49,11 @@ def test_a_gain_is_of_the_same_cases():
     }
 
 
-def test_categories_are_ranked_by_how_common_they_are():
+def test_categories_are_sorted_by_frequency():
     assert by_frequency(np.array(["Home", "Sport", "Home"]), LABELS).tolist() == [2, 3, 0, 1]
 
 
-def test_each_category_has_its_measures_and_one_without_cases_has_none():
+def test_each_category_has_metrics_or_none():
     table = per_class_metrics({("photos", "test"): FOUND}, LABELS, {"photos": 1}, MEASURING)
     rows = table.set_index("category")
 

@@ -44,12 +44,12 @@ def card(metrics, base_parameters):
     return write_model_card(*given)
 
 
-def test_an_estimate_is_told_with_its_interval():
+def test_estimate_is_formatted_with_interval():
     assert format_value(ESTIMATE) == "0.500 [0.250, 0.750]"
     assert format_value(None) == "none"
 
 
-def test_a_table_survives_bars_in_its_cells():
+def test_pipe_in_table_cell_is_escaped():
     assert markdown_table(["a", "b"], [(1, "x | y")]).splitlines() == [
         "| a | b |",
         "| --- | --- |",
@@ -74,13 +74,13 @@ def test_a_table_survives_bars_in_its_cells():
         "one case drawn from each group",
     ],
 )
-def test_the_card_says_what_was_measured(card, stands):
+def test_card_has_measured_values(card, stands):
     assert stands in card
 
 
 @pytest.mark.parametrize("of", ["photos", "products", "products_text", "products_with_text"])
 @pytest.mark.parametrize("name", ["top1", "top3", "macro_f1"])
-def test_the_card_has_each_measure_with_interval_and_count(card, metrics, of, name):
+def test_card_has_interval_and_count_of_each_metric(card, metrics, of, name):
     estimate = metrics["test"][f"{of}_{name}"]
 
     assert any(
@@ -89,7 +89,7 @@ def test_the_card_has_each_measure_with_interval_and_count(card, metrics, of, na
     )
 
 
-def test_every_table_has_as_many_cells_in_each_row(card):
+def test_table_rows_have_equal_cell_counts(card):
     tables = [block.splitlines() for block in card.split("\n\n") if block.startswith("|")]
 
     assert len(tables) > 5

@@ -35,14 +35,14 @@ def test_each_photo_has_its_features(exports, images, told):
     assert len({tuple(row["features"]) for row in rows}) == 3
 
 
-def test_features_that_are_held_are_not_taken_again(exports, images, told):
+def test_existing_features_are_reused(exports, images, told):
     keys, rows = read(images, told)
     held = frozenset(row["key"] for row in rows if row["image_id"] != "b")
 
     assert read(images, told, held) == (keys, [rows[1]])
 
 
-def test_nothing_is_exported_when_nothing_is_new(exports, images, told):
+def test_nothing_is_exported_without_new_photos(exports, images, told):
     keys, _ = read(images, told)
     exports.clear()
 
@@ -62,25 +62,21 @@ def test_nothing_is_exported_when_nothing_is_new(exports, images, told):
         ({"encoder": {"served": "fp32"}}, False),
     ],
 )
-def test_what_the_features_depend_on_and_nothing_else_takes_them_anew(
-    exports, images, told, changed, values, anew
-):
+def test_features_depend_on_their_inputs_only(exports, images, told, changed, values, anew):
     before, _ = read(images, told)
     after, _ = read(images, changed(told, **values))
 
     assert (after != before) is anew
 
 
-def test_a_photo_of_other_pixels_is_taken_anew(exports, store_photos, draw_photo, told):
+def test_photo_with_changed_pixels_is_recomputed(exports, store_photos, draw_photo, told):
     before, _ = read(store_photos({"a": draw_photo(1)}), told)
     after, _ = read(store_photos({"a": draw_photo(2)}, "other.lance"), told)
 
     assert before != after
 
 
-def test_a_seed_does_not_change_the_features_by_the_package_s_weights(
-    exports, images, told, changed
-):
+def test_seed_does_not_affect_pretrained_features(exports, images, told, changed):
     package = changed(told, backbone="efficientnet_lite0", weights="package")
     before, _ = read(images, package)
     after, _ = read(images, changed(package, seed=5))
@@ -88,7 +84,7 @@ def test_a_seed_does_not_change_the_features_by_the_package_s_weights(
     assert before == after
 
 
-def test_a_file_of_weights_is_known_by_its_content_not_by_its_place(exports, images, told, changed):
+def test_weights_file_is_identified_by_content(exports, images, told, changed):
     one, other = (
         changed(told, weights=place, weights_sha256="ab" * 32)
         for place in ("/here/weights.pth", "s3://there/weights.pth")

@@ -19,7 +19,7 @@ def keys_of(images, model, told):
     return next(extract_block_features(images, frozenset(), model, LABELS, told)).keys
 
 
-def test_each_photo_has_its_levels(marketplace, fitted_network, model, told):
+def test_each_photo_has_its_block_features(marketplace, fitted_network, model, told):
     keys, rows = read(marketplace.images, model, told)
 
     names = block_names(fitted_network, told.embedding.levels)
@@ -29,7 +29,7 @@ def test_each_photo_has_its_levels(marketplace, fitted_network, model, told):
     assert np.asarray([row["features"] for row in rows]).shape == (36, width)
 
 
-def test_levels_that_are_held_are_not_taken_again(marketplace, model, told, monkeypatch):
+def test_existing_block_features_are_reused(marketplace, model, told, monkeypatch):
     keys = keys_of(marketplace.images, model, told)
     monkeypatch.setattr(block_features, "export_blocks", None)
 
@@ -46,7 +46,7 @@ def test_levels_that_are_held_are_not_taken_again(marketplace, model, told, monk
         ({"embedding": {"loss": "triplet"}}, False),
     ],
 )
-def test_what_the_levels_depend_on_and_nothing_else_takes_them_anew(
+def test_block_features_depend_on_their_inputs_only(
     marketplace, model, told, changed, values, anew
 ):
     before = keys_of(marketplace.images, model, told)
@@ -57,9 +57,7 @@ def test_what_the_levels_depend_on_and_nothing_else_takes_them_anew(
 @pytest.mark.parametrize(
     ("shift", "card", "anew"), [(0.0, {"code_revision": "another"}, False), (0.1, None, True)]
 )
-def test_other_weights_have_other_levels_and_another_card_the_same(
-    marketplace, model, told, shift, card, anew
-):
+def test_block_features_depend_on_weights_not_card(marketplace, model, told, shift, card, anew):
     class Other:
         def read(self):
             weights = load(model.read())

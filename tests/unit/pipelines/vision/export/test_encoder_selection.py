@@ -64,7 +64,7 @@ def choose(marketplace, colours, told, changed):
     return run
 
 
-def test_an_int8_that_loses_nothing_is_served(choose, colours):
+def test_lossless_int8_is_selected(choose, colours):
     chosen = choose(colours)
 
     assert chosen.report["served"] == "int8"
@@ -73,9 +73,7 @@ def test_an_int8_that_loses_nothing_is_served(choose, colours):
 
 
 @pytest.mark.parametrize(("most", "served"), [(0.0, "fp32"), (0.5, "fp32"), (0.51, "int8")])
-def test_an_int8_is_served_that_loses_less_than_it_may(
-    choose, marketplace, colours, wrong, most, served
-):
+def test_int8_within_allowed_loss_is_selected(choose, marketplace, colours, wrong, most, served):
     products = marketplace.products.copy()
     products.loc[24:26, "category"] = "Grey"  # three validation photos of six: no encoder says so
 
@@ -87,9 +85,7 @@ def test_an_int8_is_served_that_loses_less_than_it_may(
 
 
 @pytest.mark.parametrize(("cosine", "served"), [(1.0, "fp32"), (0.9, "fp32"), (0.0, "int8")])
-def test_an_int8_is_served_whose_embeddings_are_near_enough(
-    choose, colours, shifted, cosine, served
-):
+def test_int8_with_near_embeddings_is_selected(choose, colours, shifted, cosine, served):
     chosen = choose(shifted, min_cosine=cosine)
 
     assert chosen.report["int8"]["accuracy_lost"] == 0
@@ -97,7 +93,7 @@ def test_an_int8_is_served_whose_embeddings_are_near_enough(
     assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
 
 
-def test_fp32_is_served_where_it_is_asked_for(choose, colours, shifted):
+def test_requested_fp32_is_selected(choose, colours, shifted):
     chosen = choose(shifted, served="fp32", min_cosine=0)
 
     assert chosen.encoder == colours.read()
@@ -105,7 +101,7 @@ def test_fp32_is_served_where_it_is_asked_for(choose, colours, shifted):
 
 
 @pytest.mark.parametrize(("cosine", "served"), [(0.0, "int8"), (0.9, "fp32")])
-def test_int8_is_served_where_it_is_asked_for_unless_it_loses_too_much(
+def test_requested_int8_is_selected_unless_it_loses_too_much(
     choose, colours, shifted, cosine, served
 ):
     chosen = choose(shifted, served="int8", min_cosine=cosine)
@@ -114,7 +110,7 @@ def test_int8_is_served_where_it_is_asked_for_unless_it_loses_too_much(
     assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
 
 
-def test_the_choice_looks_at_validation_photos_alone(marketplace, colours, wrong, told):
+def test_selection_uses_validation_photos_only(marketplace, colours, wrong, told):
     others = marketplace.products.copy()
     validation = others.index.isin(range(24, 30))
     others.loc[~validation, "category"] = "Red"
@@ -132,9 +128,7 @@ def test_the_choice_looks_at_validation_photos_alone(marketplace, colours, wrong
 LABELS = ["Blue", "Green", "Red"]
 
 
-def test_the_temperature_says_how_much_too_sure_a_model_is(
-    stored, marketplace, fitted_network, told
-):
+def test_temperature_corrects_overconfidence(stored, marketplace, fitted_network, told):
     # One validation photo of six is said to be what it is not, so that no answer is certain.
     products = marketplace.products.copy()
     products.loc[24, "category"] = "Red"
@@ -154,9 +148,7 @@ def test_the_temperature_says_how_much_too_sure_a_model_is(
     assert temperature(3) == pytest.approx(3 * temperature(1), rel=0.01)
 
 
-def test_a_model_is_exported_with_its_calibration(
-    stored, fitted_network, told, changed, monkeypatch
-):
+def test_model_is_exported_with_its_temperature(stored, fitted_network, told, changed, monkeypatch):
     exported = []
     monkeypatch.setattr(encoder_selection, "export_trained", lambda *found: exported.extend(found))
     model = stored(save(network_weights(fitted_network)))
@@ -172,7 +164,7 @@ def test_a_model_is_exported_with_its_calibration(
 
 
 @pytest.mark.parametrize(("asked", "given"), [(12, 12), (99, 24)])
-def test_ranges_are_shown_by_training_photos_spread_evenly(
+def test_ranges_use_evenly_spaced_training_photos(
     marketplace, colours, told, changed, monkeypatch, asked, given
 ):
     seen = []

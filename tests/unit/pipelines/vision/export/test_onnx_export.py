@@ -39,7 +39,7 @@ def said_by(network, pixels):
         return network(torch.from_numpy(pixels)).numpy()
 
 
-def test_the_export_gives_the_embeddings_of_the_network(fitted_network, encoder, pixels):
+def test_exported_embeddings_equal_network(fitted_network, encoder, pixels):
     with torch.no_grad():
         pooled = fitted_network.maps(torch.from_numpy(pixels))[POOL]
     expected = (pooled / pooled.norm(dim=1, keepdim=True)).numpy()
@@ -47,7 +47,7 @@ def test_the_export_gives_the_embeddings_of_the_network(fitted_network, encoder,
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
 
 
-def test_the_export_gives_probabilities_at_the_temperature(fitted_network, encoder, pixels):
+def test_exported_probabilities_use_temperature(fitted_network, encoder, pixels):
     logits = said_by(fitted_network, pixels)
     said = encoder.encode(pixels).probabilities
 
@@ -56,14 +56,14 @@ def test_the_export_gives_probabilities_at_the_temperature(fitted_network, encod
     np.testing.assert_allclose(ratios * TEMPERATURE, logits - logits[:, :1], atol=1e-4)
 
 
-def test_the_export_answers_for_one_photo_as_for_many(encoder, pixels):
+def test_exported_output_does_not_depend_on_batch(encoder, pixels):
     alone, together = encoder.encode(pixels[:1]), encoder.encode(pixels)
 
     np.testing.assert_allclose(alone.embeddings[0], together.embeddings[0], atol=1e-5)
     np.testing.assert_allclose(alone.probabilities[0], together.probabilities[0], atol=1e-5)
 
 
-def test_embeddings_have_length_one_and_probabilities_sum_to_one(encoder, pixels):
+def test_embeddings_have_unit_norm_and_probabilities_sum_to_one(encoder, pixels):
     exported = encoder.encode(pixels)
 
     np.testing.assert_allclose(np.linalg.norm(exported.embeddings, axis=1), 1, atol=1e-5)
@@ -71,14 +71,14 @@ def test_embeddings_have_length_one_and_probabilities_sum_to_one(encoder, pixels
     assert (encoder.classes, encoder.dimension) == (3, 256)
 
 
-def test_an_export_does_not_say_where_it_was_made(exported):
+def test_export_has_no_local_paths(exported):
     checkout = str(Path(__file__).parents[5])
 
     for trace in (checkout, "site-packages", ".py"):
         assert trace.encode() not in exported
 
 
-def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, pixels):
+def test_resnet50_exports_its_hidden_layer(told, changed, pixels):
     network = make_network(changed(told, backbone="resnet50"), classes=4)
     seen = []
     hook = network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
@@ -94,7 +94,7 @@ def test_the_embedding_that_resnet50_exports_is_its_hidden_layer(told, changed, 
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
 
 
-def test_a_category_is_exported_as_all_of_its_paths_together(told, pixels):
+def test_category_is_exported_as_sum_of_its_paths(told, pixels):
     network = make_network(told, classes=4, path_counts=(3, 1, 5, 2))
     with torch.no_grad():
         network.head.fc.weight.mul_(20)
@@ -106,7 +106,7 @@ def test_a_category_is_exported_as_all_of_its_paths_together(told, pixels):
     np.testing.assert_allclose(encoder.encode(pixels).probabilities, expected, atol=1e-5)
 
 
-def test_a_backbone_alone_exports_its_pooled_features(told, pixels):
+def test_bare_backbone_exports_pooled_features(told, pixels):
     trunk = make_network(told, classes=1)
     with torch.no_grad():
         expected = trunk.trunk(trunk.prepare(torch.from_numpy(pixels))).numpy()
@@ -116,7 +116,7 @@ def test_a_backbone_alone_exports_its_pooled_features(told, pixels):
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_levels_are_exported_as_torch_pools_them(fitted_network, pixels):
+def test_block_features_equal_torch_pooling(fitted_network, pixels):
     with torch.no_grad():
         maps = fitted_network.maps(torch.from_numpy(pixels))
         expected = pool_blocks(maps, block_names(fitted_network, 3), 2.0).numpy()
@@ -126,7 +126,7 @@ def test_levels_are_exported_as_torch_pools_them(fitted_network, pixels):
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
 
 
-def test_the_head_of_the_embedding_is_exported_with_the_network(fitted_network, pixels):
+def test_embedding_head_is_exported_with_the_network(fitted_network, pixels):
     torch.manual_seed(0)
     head = EmbeddingHead(192 + 256, 8)
     layer = Layer(fitted_network, "metric", head, levels=2)

@@ -18,7 +18,7 @@ def answers(graph, images):
     )
 
 
-def test_the_quantised_encoder_answers_nearly_as_the_exact_one(exported, int8, marketplace):
+def test_quantized_output_is_near_fp32(exported, int8, marketplace):
     expected_probabilities, expected = answers(exported, marketplace.images)
     probabilities, embeddings = answers(int8, marketplace.images)
 
@@ -26,20 +26,20 @@ def test_the_quantised_encoder_answers_nearly_as_the_exact_one(exported, int8, m
     np.testing.assert_allclose(probabilities, expected_probabilities, atol=0.1)
 
 
-def test_the_quantised_encoder_still_normalises(int8, marketplace):
+def test_quantized_embeddings_have_unit_norm(int8, marketplace):
     probabilities, embeddings = answers(int8, marketplace.images)
 
     np.testing.assert_allclose(np.linalg.norm(embeddings, axis=1), 1, atol=1e-4)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
 
 
-def test_the_quantised_encoder_is_smaller(exported, int8):
+def test_quantized_encoder_is_smaller(exported, int8):
     assert len(int8) < 0.5 * len(exported)
 
 
-def test_quantising_gives_the_same_bytes_each_time(exported, int8, marketplace):
+def test_quantization_is_deterministic(exported, int8, marketplace):
     assert quantize(exported, marketplace.images, range(12)) == int8
 
 
-def test_the_ranges_are_those_that_the_photos_show(exported, int8, marketplace):
+def test_ranges_are_observed_on_the_photos(exported, int8, marketplace):
     assert quantize(exported, marketplace.images, range(12, 24)) != int8

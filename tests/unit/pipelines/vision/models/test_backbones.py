@@ -5,13 +5,13 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models import backbones
 
 
-def test_an_unknown_backbone_is_told_with_those_that_there_are(told, changed):
+def test_unknown_backbone_names_known_ones(told, changed):
     with pytest.raises(UserError, match=r"'resnet5000'.*\bcnn, resnet50, "):
         backbones.check_backbone(changed(told, backbone="resnet5000"))
 
 
 @pytest.mark.parametrize("name", backbones.BACKBONES)
-def test_a_backbone_gives_pooled_features_as_many_as_it_says(told, changed, name):
+def test_backbone_has_declared_feature_count(told, changed, name):
     network = backbones.build_backbone(changed(told, backbone=name))
 
     with torch.no_grad():
@@ -24,7 +24,7 @@ def test_a_backbone_gives_pooled_features_as_many_as_it_says(told, changed, name
     ("name", "classifier"),
     [("resnet50", "fc"), ("mobilenet_v2", "classifier"), ("efficientnet_lite0", "classifier")],
 )
-def test_the_blocks_make_what_the_library_s_network_makes(told, changed, name, classifier):
+def test_blocks_equal_library_network(told, changed, name, classifier):
     made = changed(told, backbone=name)
     torch.manual_seed(made.seed)
     whole = backbones.BACKBONES[name].make().eval()
@@ -35,7 +35,7 @@ def test_the_blocks_make_what_the_library_s_network_makes(told, changed, name, c
         torch.testing.assert_close(backbones.build_backbone(made)(pixels), whole(pixels))
 
 
-def test_the_pooling_comes_after_the_blocks(told, changed):
+def test_pooling_follows_the_blocks(told, changed):
     network = backbones.build_backbone(changed(told, backbone="resnet50"))
 
     assert [name for name, _ in network.named_children()] == [
@@ -43,7 +43,7 @@ def test_the_pooling_comes_after_the_blocks(told, changed):
     ]
 
 
-def test_random_weights_are_those_of_their_seed(told, changed):
+def test_random_weights_depend_on_the_seed(told, changed):
     one, again, other = (
         backbones.build_backbone(changed(told, seed=seed)).state_dict() for seed in (3, 3, 4)
     )
@@ -52,7 +52,7 @@ def test_random_weights_are_those_of_their_seed(told, changed):
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_building_leaves_torch_s_own_random_numbers_alone(told):
+def test_build_does_not_touch_torch_random_state(told):
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
@@ -61,7 +61,7 @@ def test_building_leaves_torch_s_own_random_numbers_alone(told):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_weights_of_the_package_are_the_same_whatever_the_seed(told, changed):
+def test_packaged_weights_do_not_depend_on_the_seed(told, changed):
     one, other = (
         backbones.build_backbone(
             changed(told, backbone="efficientnet_lite0", weights="package", seed=seed)
@@ -82,5 +82,5 @@ def test_weights_of_the_package_are_the_same_whatever_the_seed(told, changed):
         ({"weights": "somewhere/weights.pth", "weights_sha256": "ab" * 32}, "ab" * 32),
     ],
 )
-def test_weights_are_named_by_what_they_are(told, changed, values, origin):
+def test_weights_have_a_content_name(told, changed, values, origin):
     assert backbones.origin_of_weights(changed(told, **values)).startswith(origin)

@@ -21,7 +21,7 @@ def maps(fitted_network):
         return fitted_network.maps(pixels)
 
 
-def test_a_power_of_one_is_the_mean_and_a_high_one_nearly_the_maximum():
+def test_generalized_mean_is_between_mean_and_maximum():
     level = torch.rand(2, 3, 4, 4)
 
     torch.testing.assert_close(generalized_mean_pool(level, 1.0), level.mean((2, 3)))
@@ -30,7 +30,7 @@ def test_a_power_of_one_is_the_mean_and_a_high_one_nearly_the_maximum():
     )
 
 
-def test_what_is_below_zero_counts_as_nothing_under_a_higher_power():
+def test_generalized_mean_clips_negative_values():
     level = torch.tensor([[[[-5.0, 2.0], [0.0, 0.0]]]])
 
     torch.testing.assert_close(
@@ -38,7 +38,7 @@ def test_what_is_below_zero_counts_as_nothing_under_a_higher_power():
     )
 
 
-def test_the_last_level_is_what_the_classifier_sees(fitted_network, maps):
+def test_last_level_is_the_classifier_input(fitted_network, maps):
     names = block_names(fitted_network, 3)
     levels = pool_blocks(maps, names, 3.0)
     cuts = block_slices(fitted_network, names)
@@ -51,18 +51,18 @@ def test_the_last_level_is_what_the_classifier_sees(fitted_network, maps):
     assert levels.shape[1] == cuts["pool"].stop
 
 
-def test_more_levels_than_there_are_are_all(fitted_network):
+def test_too_many_levels_use_all(fitted_network):
     assert block_names(fitted_network, 99)[:2] == ("block0", "block1")
 
 
-def test_a_block_as_the_embedding_is_its_mean_at_length_one(fitted_network, maps):
+def test_block_embedding_is_normalized_mean(fitted_network, maps):
     found = Layer(fitted_network, "block4")(maps, torch.zeros(2, 1))
 
     means = maps["block4"].mean((2, 3))
     torch.testing.assert_close(found, means / means.norm(dim=1, keepdim=True))
 
 
-def test_a_head_gives_vectors_of_length_one():
+def test_head_output_has_unit_norm():
     found = EmbeddingHead(6, 4)(torch.randn(5, 6))
 
     torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
@@ -76,12 +76,12 @@ def test_a_head_gives_vectors_of_length_one():
         ("metric", r"'metric'.*vision\.embedding\.epochs"),
     ],
 )
-def test_a_layer_that_is_not_there_is_told_with_those_that_are(fitted_network, layer, told_of):
+def test_unknown_layer_names_known_ones(fitted_network, layer, told_of):
     with pytest.raises(UserError, match=told_of):
         Layer(fitted_network, layer)
 
 
-def test_resnet50_names_its_hidden_layer_among_the_others(told, changed):
+def test_resnet50_lists_its_hidden_layer(told, changed):
     network = make_network(changed(told, backbone="resnet50"), classes=3)
 
     with pytest.raises(UserError, match=r"layer4, pool, fc\.1"):

@@ -21,7 +21,7 @@ def network(request, told, changed):
     return make_network(changed(told, backbone=request.param), classes=4)
 
 
-def test_a_network_gives_what_its_head_says_of_the_pooled_features(network, pixels):
+def test_network_output_equals_head_of_pooled_features(network, pixels):
     with torch.no_grad():
         logits = network(pixels)
         seen = network.head.embed(network.maps(pixels)["pool"])
@@ -31,7 +31,7 @@ def test_a_network_gives_what_its_head_says_of_the_pooled_features(network, pixe
     torch.testing.assert_close(logits, network.head.classify(seen))
 
 
-def test_the_head_of_resnet50_sees_its_hidden_layer(told, changed, pixels):
+def test_resnet50_head_uses_its_hidden_layer(told, changed, pixels):
     network = make_network(changed(told, backbone="resnet50"), classes=4)
     seen = []
     network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
@@ -43,7 +43,7 @@ def test_the_head_of_resnet50_sees_its_hidden_layer(told, changed, pixels):
     torch.testing.assert_close(embedded, seen[0])
 
 
-def test_without_a_hidden_layer_the_head_sees_the_pooled_features_at_one_length(told, pixels):
+def test_head_without_hidden_layer_uses_normalized_features(told, pixels):
     network = make_network(told, classes=4)
 
     with torch.no_grad():
@@ -57,9 +57,7 @@ def test_without_a_hidden_layer_the_head_sees_the_pooled_features_at_one_length(
     ("backbone", "lowest", "highest"),
     [("cnn", [-1] * 3, [1] * 3), ("resnet50", [-2.118, -2.036, -1.804], [2.249, 2.429, 2.64])],
 )
-def test_pixels_come_to_the_scale_that_the_backbone_expects(
-    told, changed, backbone, lowest, highest
-):
+def test_pixels_are_normalized_for_the_backbone(told, changed, backbone, lowest, highest):
     network = make_network(changed(told, backbone=backbone), classes=2)
     black, white = (
         network.prepare(torch.full((1, SIDE, SIDE, 3), value, dtype=torch.uint8))
@@ -73,7 +71,7 @@ def test_pixels_come_to_the_scale_that_the_backbone_expects(
         )
 
 
-def test_a_photo_keeps_its_colours_and_its_place_when_it_is_resized(told):
+def test_resizing_keeps_colors_and_positions(told):
     network = make_network(told, classes=2)
     photo = torch.zeros((1, SIDE, SIDE, 3), dtype=torch.uint8)
     photo[0, :128, :, 0] = 255  # the upper half is red
@@ -85,7 +83,7 @@ def test_a_photo_keeps_its_colours_and_its_place_when_it_is_resized(told):
 
 
 @pytest.mark.parametrize(("trained", "frozen"), [(-1, 0), (0, 5), (2, 3), (5, 0), (99, 0)])
-def test_the_last_blocks_are_trained_and_those_before_are_frozen(told, changed, trained, frozen):
+def test_last_blocks_are_trained_and_others_frozen(told, changed, trained, frozen):
     network = make_network(changed(told, backbone="resnet50"), classes=2)
     names = ["stem", "layer1", "layer2", "layer3", "layer4", "pool"]
     children = dict(network.trunk.named_children())
@@ -98,7 +96,7 @@ def test_the_last_blocks_are_trained_and_those_before_are_frozen(told, changed, 
     ]
 
 
-def test_a_network_that_is_loaded_answers_as_the_one_that_was_kept(told, changed, pixels):
+def test_loaded_network_equals_saved_one(told, changed, pixels):
     kept = make_network(changed(told, seed=5), classes=4)
     # Its weights come from the file alone: the source of the backbone's is not asked.
     elsewhere = changed(told, weights="/gone/weights.pth", weights_sha256="0" * 64)
@@ -109,7 +107,7 @@ def test_a_network_that_is_loaded_answers_as_the_one_that_was_kept(told, changed
         torch.testing.assert_close(loaded(pixels), kept(pixels), atol=0, rtol=0)
 
 
-def test_weights_that_were_taken_do_not_change_with_the_network(told):
+def test_extracted_weights_are_independent_copies(told):
     network = make_network(told, classes=4)
     taken = network_weights(network)
     before = {name: value.clone() for name, value in taken.items()}
@@ -121,7 +119,7 @@ def test_weights_that_were_taken_do_not_change_with_the_network(told):
     assert all(torch.equal(taken[name], before[name]) for name in before)
 
 
-def test_random_weights_are_those_of_the_seed(told, changed):
+def test_random_weights_depend_on_the_seed(told, changed):
     one, again, other = (
         make_network(changed(told, seed=seed), classes=4).head.fc.weight for seed in (3, 3, 4)
     )

@@ -64,21 +64,21 @@ def refused(build, *told, **named) -> str:
         ("efficientnet_lite2", "package"),
     ],
 )
-def test_each_backbone_has_a_usual_source(told, changed, backbone, source):
+def test_each_backbone_has_default_weights(told, changed, backbone, source):
     _, found = backbones.check_backbone(changed(told, backbone=backbone, weights="usual"))
 
     assert found.name == source
 
 
 @pytest.mark.parametrize("weights", ["internet", "torchvision"])
-def test_a_source_that_a_backbone_has_not_is_told_with_those_it_has(told, changed, weights):
+def test_unknown_source_names_known_ones(told, changed, weights):
     said = refused(backbones.check_backbone, changed(told, backbone=LITE, weights=weights))
 
     assert "usual, package, none" in said
     assert f"'{weights}'" in said
 
 
-def test_a_file_without_its_digest_is_refused_with_the_cure(told, changed):
+def test_file_without_checksum_is_rejected(told, changed):
     said = refused(
         backbones.check_backbone, changed(told, weights="s3://bucket/weights.safetensors")
     )
@@ -87,7 +87,7 @@ def test_a_file_without_its_digest_is_refused_with_the_cure(told, changed):
     assert "sha256sum" in said
 
 
-def test_a_file_with_another_digest_is_refused_with_the_cure(from_file):
+def test_file_with_other_checksum_is_rejected(from_file):
     said = refused(from_file, "cnn", b"tampered with", sha256="0" * 64)
 
     assert "expected 000000000000" in said
@@ -95,20 +95,20 @@ def test_a_file_with_another_digest_is_refused_with_the_cure(from_file):
     assert "check vision.weights_sha256" in said
 
 
-def test_a_digest_may_be_written_in_capitals(from_file):
+def test_checksum_may_be_uppercase(from_file):
     content = save(backbones.BACKBONES["cnn"].make().state_dict())
 
     from_file("cnn", content, sha256=hashlib.sha256(content).hexdigest().upper())
 
 
-def test_a_file_that_is_not_there_is_told_by_its_name(told, changed, tmp_path):
+def test_missing_file_is_named(told, changed, tmp_path):
     path = str(tmp_path / "no.safetensors")
     missing = changed(told, weights=path, weights_sha256="0" * 64)
 
     assert path in refused(backbones.build_backbone, missing)
 
 
-def test_a_file_of_another_network_is_told_with_what_it_lacks(from_file):
+def test_file_of_other_network_names_missing_tensors(from_file):
     content = save(backbones.BACKBONES["cnn"].make().state_dict())
 
     said = refused(from_file, "mobilenet_v2", content)
@@ -118,11 +118,11 @@ def test_a_file_of_another_network_is_told_with_what_it_lacks(from_file):
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
-def test_a_file_that_holds_no_tensors_is_refused(from_file, name):
+def test_file_without_tensors_is_rejected(from_file, name):
     assert name in refused(from_file, "cnn", b"no weights", name)
 
 
-def test_a_file_that_would_run_code_is_refused(from_file):
+def test_pickle_with_code_is_rejected(from_file):
     class Runs:
         def __reduce__(self):
             return (pytest.fail, ("code of the file was run",))
@@ -140,7 +140,7 @@ def test_a_file_that_would_run_code_is_refused(from_file):
         ("checkpoint.pth", lambda tensors: as_pth({"epoch": 3, "state_dict": tensors})),
     ],
 )
-def test_a_state_dict_of_any_classes_becomes_the_backbone(from_file, resnet50, name, write):
+def test_state_dict_with_other_classes_is_loaded(from_file, resnet50, name, write):
     built = from_file("resnet50", write(resnet50), name).state_dict()
 
     blocks = {name: value for name, value in resnet50.items() if name.startswith("layer")}
@@ -150,7 +150,7 @@ def test_a_state_dict_of_any_classes_becomes_the_backbone(from_file, resnet50, n
     assert not [name for name in built if name.startswith("fc")]
 
 
-def test_a_file_may_lie_behind_a_url(told, changed, tmp_path):
+def test_file_may_be_a_url(told, changed, tmp_path):
     import fsspec
 
     tensors = backbones.BACKBONES["cnn"].make().state_dict()
@@ -169,9 +169,7 @@ def test_a_file_may_lie_behind_a_url(told, changed, tmp_path):
 
 
 @pytest.mark.parametrize("error", [URLError("no route to host"), ConnectionResetError("reset")])
-def test_a_download_without_a_network_ends_in_one_line_with_the_cure(
-    told, changed, monkeypatch, error
-):
+def test_failed_download_gives_one_line_with_remedy(told, changed, monkeypatch, error):
     weights = import_torchvision().models.MobileNet_V2_Weights
 
     def unreachable(*_, **__):
@@ -187,7 +185,7 @@ def test_a_download_without_a_network_ends_in_one_line_with_the_cure(
     assert "vision.weights_sha256" in said
 
 
-def test_what_torchvision_downloads_becomes_the_backbone(told, changed, monkeypatch):
+def test_torchvision_download_is_loaded(told, changed, monkeypatch):
     torch.manual_seed(5)
     tensors = backbones.BACKBONES["mobilenet_v2"].make().state_dict()
     weights = import_torchvision().models.MobileNet_V2_Weights
@@ -207,9 +205,7 @@ def test_what_torchvision_downloads_becomes_the_backbone(told, changed, monkeypa
         ({"package": "no_such_weights"}, "no-such-weights"),
     ],
 )
-def test_a_package_that_is_not_the_one_expected_is_told_in_one_line(
-    told, changed, monkeypatch, known, said
-):
+def test_wrong_package_gives_one_line(told, changed, monkeypatch, known, said):
     lite = backbones.BACKBONES[LITE]
     changed_package = lite._replace(packaged=lite.packaged._replace(**known))
     monkeypatch.setitem(backbones.BACKBONES, LITE, changed_package)

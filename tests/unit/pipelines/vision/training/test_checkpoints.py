@@ -39,7 +39,7 @@ def train(parts, steps=1):
 
 
 @pytest.mark.parametrize("part", ["network", "average"])
-def test_every_weight_comes_back(make, part):
+def test_every_weight_round_trips(make, part):
     kept, other = make(0), make(1)
     train(kept, 2)
 
@@ -50,7 +50,7 @@ def test_every_weight_comes_back(make, part):
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
-def test_the_moments_are_laid_out_as_their_weights_are(make):
+def test_optimizer_moments_have_shapes_of_weights(make):
     kept, other = (_of_all_weights(make(seed)) for seed in (0, 1))
     train(kept)
 
@@ -69,7 +69,7 @@ def _of_all_weights(parts):
     return parts._replace(optimiser=torch.optim.AdamW(network.parameters(), 0.1))
 
 
-def test_the_moments_come_back_so_that_training_goes_on_alike(make):
+def test_restored_moments_continue_equally(make):
     kept, other = make(0), make(1)
     train(kept, 2)
     checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
@@ -80,7 +80,7 @@ def test_the_moments_come_back_so_that_training_goes_on_alike(make):
     assert checkpoints.to_bytes(kept, {}) == checkpoints.to_bytes(other, {})
 
 
-def test_the_facts_come_back(make):
+def test_metadata_round_trips(make):
     kept = make()
 
     content = checkpoints.to_bytes(kept, FACTS)
@@ -89,7 +89,7 @@ def test_the_facts_come_back(make):
     assert checkpoints.read_metadata(content) == FACTS
 
 
-def test_a_state_from_before_the_first_step_comes_back(make):
+def test_state_before_first_step_round_trips(make):
     kept, other = make(0), make(1)
 
     checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
@@ -97,7 +97,7 @@ def test_a_state_from_before_the_first_step_comes_back(make):
     assert checkpoints.to_bytes(other, {}) == checkpoints.to_bytes(kept, {})
 
 
-def test_the_same_state_gives_the_same_bytes_and_another_does_not(make):
+def test_bytes_depend_on_the_state_only(make):
     one, again = make(), make()
     train(one)
     train(again)
@@ -108,7 +108,7 @@ def test_the_same_state_gives_the_same_bytes_and_another_does_not(make):
     assert checkpoints.to_bytes(one, FACTS) != before
 
 
-def test_a_state_does_not_change_with_what_is_trained_on(make):
+def test_saved_state_is_independent_of_training(make):
     kept = make()
     train(kept)
     content = checkpoints.to_bytes(kept, {})

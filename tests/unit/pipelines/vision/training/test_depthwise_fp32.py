@@ -14,7 +14,7 @@ def block():
     )
 
 
-def test_a_depthwise_convolution_is_exact_under_bf16(block):
+def test_depthwise_convolution_is_exact_under_bf16(block):
     photos = torch.randn(2, 8, 6, 6)
     exact = block[0](photos)
 
@@ -25,7 +25,7 @@ def test_a_depthwise_convolution_is_exact_under_bf16(block):
         assert block[1](exact).dtype == torch.bfloat16
 
 
-def test_the_names_of_the_weights_stay(block):
+def test_weight_names_are_unchanged(block):
     names = list(block.state_dict())
 
     keep_depthwise_in_fp32(block)
@@ -33,7 +33,7 @@ def test_the_names_of_the_weights_stay(block):
     assert list(block.state_dict()) == names
 
 
-def test_a_copy_computes_with_its_own_weights(block):
+def test_copy_uses_its_own_weights(block):
     keep_depthwise_in_fp32(block)
     other = copy.deepcopy(block)
     with torch.no_grad():

@@ -55,7 +55,7 @@ def states(folder):
     return [name for name in folder.names() if name.startswith("state_")]
 
 
-def test_a_task_that_can_be_learned_is_learned(task, head, work, told, changed):
+def test_separable_task_is_learned(task, head, work, told, changed):
     every_block = changed(
         told,
         fine_tuning={
@@ -75,7 +75,7 @@ def test_a_task_that_can_be_learned_is_learned(task, head, work, told, changed):
     assert epochs[-1].measures["training_loss"] < epochs[1].measures["training_loss"]
 
 
-def test_frozen_blocks_stay_as_they_came_while_the_others_change(task, head, work, told):
+def test_frozen_blocks_are_unchanged(task, head, work, told):
     folder = work()
 
     fine_tune(task, head, folder, told)
@@ -87,7 +87,7 @@ def test_frozen_blocks_stay_as_they_came_while_the_others_change(task, head, wor
     assert {name for name in before if name.startswith("trunk.block4")} <= moved
 
 
-def test_each_epoch_leaves_its_weights_and_its_measures(task, head, work, told):
+def test_each_epoch_saves_weights_and_metrics(task, head, work, told):
     folder = work()
 
     epochs = fine_tune(task, head, folder, told)
@@ -99,7 +99,7 @@ def test_each_epoch_leaves_its_weights_and_its_measures(task, head, work, told):
         assert np.isfinite(list(epoch.measures.values())).all()
 
 
-def test_a_training_that_has_ended_keeps_no_state(task, head, work, told):
+def test_finished_training_has_no_resume_state(task, head, work, told):
     folder = work()
 
     fine_tune(task, head, folder, told)
@@ -151,7 +151,7 @@ def break_off_while_writing(name):
         (break_off_while_writing("history.json"), "state_0003.safetensors", []),
     ],
 )
-def test_a_training_that_was_broken_off_goes_on_as_if_it_had_not_been(
+def test_interrupted_training_resumes_identically(
     task, head, work, undisturbed, monkeypatch, break_off, reached, left
 ):
     folder, three, epochs = undisturbed
@@ -176,9 +176,7 @@ def test_a_training_that_was_broken_off_goes_on_as_if_it_had_not_been(
     assert content(work("broken off")) == content(folder)
 
 
-def test_a_training_that_another_run_ends_meanwhile_is_not_trained_again(
-    task, head, work, undisturbed, monkeypatch
-):
+def test_training_finished_by_other_run_is_reused(task, head, work, undisturbed, monkeypatch):
     folder, three, epochs = undisturbed
     with monkeypatch.context() as disturbed:
         break_off_while_writing("state_0002.safetensors")(disturbed)
@@ -205,7 +203,7 @@ def test_a_training_that_another_run_ends_meanwhile_is_not_trained_again(
     assert content(work("shared")) == content(folder)
 
 
-def test_a_training_that_has_ended_is_not_trained_again(task, head, work, told, monkeypatch):
+def test_finished_training_is_reused(task, head, work, told, monkeypatch):
     epochs = fine_tune(task, head, work(), told)
     before = content(work())
 
@@ -220,7 +218,7 @@ def test_a_training_that_has_ended_is_not_trained_again(task, head, work, told, 
     assert collect_counts() == [(fine_tuning.EPOCHS, 0, len(epochs) - 1)]
 
 
-def test_training_stops_when_it_has_waited_for_a_better_epoch(task, head, work, told, changed):
+def test_early_stopping_waits_for_patience(task, head, work, told, changed):
     # Nothing but the head is trained, and that too slowly to change an answer.
     slow = {"blocks": 0, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
     patient = changed(told, fine_tuning=slow | {"epochs": 9, "patience": 3})
@@ -230,9 +228,7 @@ def test_training_stops_when_it_has_waited_for_a_better_epoch(task, head, work, 
     assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4]
 
 
-def test_training_goes_on_while_the_head_alone_was_best(
-    task, head, work, told, changed, monkeypatch
-):
+def test_early_stopping_ignores_head_only_epoch(task, head, work, told, changed, monkeypatch):
     rights = iter([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])
 
     def validated(*_):
@@ -246,7 +242,7 @@ def test_training_goes_on_while_the_head_alone_was_best(
     assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4, 5]
 
 
-def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, changed):
+def test_zero_epochs_keep_the_head(task, head, work, told, changed):
     folder = work()
 
     (epoch,) = fine_tune(task, head, folder, changed(told, fine_tuning={"epochs": 0}))
@@ -256,14 +252,14 @@ def test_without_epochs_the_head_stays_as_it_came(task, head, work, told, change
     assert all(torch.equal(kept[f"head.{name}"], head.weights[name]) for name in head.weights)
 
 
-def test_a_head_that_tells_other_paths_apart_is_refused(task, head, work, told):
+def test_head_with_other_paths_is_rejected(task, head, work, told):
     plain = head._replace(weights=network_weights(make_head(told, 3)))
 
     with pytest.raises(UserError, match=r"vision_head.*\[\].*\[2, 2, 2\]"):
         fine_tune(task, plain, work(), told)
 
 
-def test_what_validation_says_changes_no_weight(task, head, work, told):
+def test_validation_split_does_not_affect_weights(task, head, work, told):
     others = task._replace(validation_classes=(task.validation_classes + 1) % 3)
     fine_tune(task, head, work("one"), told)
     fine_tune(others, head, work("other"), told)
@@ -279,7 +275,7 @@ def trained(task, head, told, tmp_path_factory):
     return folder, fine_tune(task, head, folder, told)
 
 
-def test_a_blend_lies_between_the_first_weights_and_the_last(task, trained, told, changed):
+def test_average_is_between_first_and_last_weights(task, trained, told, changed):
     folder, epochs = trained
     first, last = weights_at(folder, 0), weights_at(folder, 2)
     (blend,) = interpolate_weights(
@@ -295,7 +291,7 @@ def test_a_blend_lies_between_the_first_weights_and_the_last(task, trained, told
     assert not torch.equal(mixed[name], last[name])
 
 
-def test_a_blend_that_is_nearly_the_last_weights_answers_as_they_do(task, trained, told, changed):
+def test_average_near_last_weights_predicts_alike(task, trained, told, changed):
     folder, epochs = trained
     nearly = changed(told, fine_tuning={"blends": [0.9999]})
 
@@ -305,7 +301,7 @@ def test_a_blend_that_is_nearly_the_last_weights_answers_as_they_do(task, traine
         assert blend.measures[name] == pytest.approx(epochs[-1].measures[name], abs=0.01)
 
 
-def test_a_blend_is_measured_once(task, trained, told, monkeypatch):
+def test_average_is_evaluated_once(task, trained, told, monkeypatch):
     folder, epochs = trained
     measured = interpolate_weights(task, epochs, folder, 3, told)
     monkeypatch.setattr(fine_tuning, "read_logits", lambda *_: pytest.fail("it was measured anew"))
@@ -314,13 +310,13 @@ def test_a_blend_is_measured_once(task, trained, told, monkeypatch):
     assert [blend.measures["share"] for blend in measured] == list(told.fine_tuning.blends)
 
 
-def test_one_epoch_alone_is_blended_with_nothing(task, trained, told):
+def test_single_epoch_is_not_averaged(task, trained, told):
     folder, epochs = trained
 
     assert interpolate_weights(task, epochs[:1], folder, 3, told) == []
 
 
-def test_the_weights_of_an_epoch_are_read_as_they_are(trained):
+def test_weights_of_epoch_are_loaded_unchanged(trained):
     folder, epochs = trained
 
     assert read_weights(folder, epochs[1]) == folder.read("epoch_0001.safetensors")
@@ -332,13 +328,13 @@ def measured(accuracy, loss):
     )
 
 
-def test_the_best_weights_have_the_most_photos_right():
+def test_best_weights_have_highest_accuracy():
     candidates = [measured(0.5, 0.1), measured(0.75, 2.0), measured(0.6, 0.1)]
 
     assert select_best(candidates) == candidates[1]
 
 
-def test_of_weights_with_as_many_right_those_of_the_lower_loss_are_best():
+def test_ties_in_accuracy_are_broken_by_loss():
     candidates = [measured(0.75, 0.3), measured(0.75, 0.2), measured(0.75, 0.4)]
 
     assert select_best(candidates) == candidates[1]

@@ -41,7 +41,7 @@ BLENDS = [
 
 
 @pytest.mark.parametrize("fine_tuning", [BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS])
-def test_curves_are_a_picture_with_and_without_epochs_of_fine_tuning(fine_tuning):
+def test_figure_works_with_and_without_fine_tuning(fine_tuning):
     drawn = plot_learning_curves(HEAD + fine_tuning)
 
     with Image.open(io.BytesIO(drawn)) as picture:
@@ -49,13 +49,13 @@ def test_curves_are_a_picture_with_and_without_epochs_of_fine_tuning(fine_tuning
         assert len(picture.convert("RGB").getcolors(1 << 20)) > 10, "something is drawn"
 
 
-def test_another_history_is_another_picture():
+def test_figure_depends_on_the_history():
     histories = (BEGINNING, FINE_TUNING, FINE_TUNING + BLENDS)
 
     assert len({plot_learning_curves(HEAD + history) for history in histories}) == 3
 
 
-def test_the_curve_of_the_embedding_is_a_picture_even_where_no_head_was_trained():
+def test_embedding_figure_works_without_head():
     begun = [{"epoch": 0, "validation_recall_at_1": 0.4}]
     trained = [*begun, {"epoch": 1, "training_loss": 0.9, "validation_recall_at_1": 0.5}]
 
@@ -65,7 +65,7 @@ def test_the_curve_of_the_embedding_is_a_picture_even_where_no_head_was_trained(
     assert all(picture.startswith(b"\x89PNG") for picture in drawn)
 
 
-def test_the_events_are_those_of_fine_tuning_alone():
+def test_events_are_of_fine_tuning_only():
     measures = [
         {name: value for name, value in epoch.items() if name != "stage"} for epoch in FINE_TUNING
     ]

@@ -37,7 +37,7 @@ def separable():
     return FeatureSet(features.astype(np.float32), classes, split, ids, LABELS, ids, ids)
 
 
-def test_a_head_is_trained_in_one_thread_however_many_there_are(separable, told, monkeypatch):
+def test_training_uses_one_thread(separable, told, monkeypatch):
     step, threads, before = torch.optim.AdamW.step, set(), torch.get_num_threads()
 
     def counting(optimiser, *words):
@@ -92,7 +92,7 @@ def same(one, other):
     return all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
-def test_a_head_learns_what_can_be_told_apart(separable, told):
+def test_separable_classes_are_learned(separable, told):
     head, history = train_head(separable, told)
 
     test = separable.split == "test"
@@ -104,7 +104,7 @@ def test_a_head_learns_what_can_be_told_apart(separable, told):
 
 
 @pytest.mark.parametrize("told_apart", [True, False])
-def test_categories_that_no_line_parts_are_told_apart_by_their_paths(told, changed, told_apart):
+def test_nonlinear_categories_are_learned_by_paths(told, changed, told_apart):
     """Each of two has two paths, across from one another: between those lie the other's."""
     random = np.random.default_rng(0)
     paths = random.integers(4, size=400)
@@ -128,9 +128,7 @@ def test_categories_that_no_line_parts_are_told_apart_by_their_paths(told, chang
 
 
 @pytest.mark.parametrize("weight", [0.5, 2.0])
-def test_paths_count_by_their_weight_and_rare_categories_in_the_other_part_alone(
-    told, changed, weight
-):
+def test_loss_weights_paths_and_balances_categories(told, changed, weight):
     recipe = changed(told, path_weight=weight, label_smoothing=0.0)
     answers, paths = torch.randn(5, 2), torch.randn(5, 4)
     classes, numbers = torch.tensor([0, 1, 0, 0, 1]), torch.tensor([0, 2, 1, 0, 3])
@@ -145,7 +143,7 @@ def test_paths_count_by_their_weight_and_rare_categories_in_the_other_part_alone
     torch.testing.assert_close(alone, of_class)
 
 
-def test_a_head_of_resnet50_learns_with_its_hidden_layer(separable, told, changed):
+def test_resnet50_probe_uses_its_hidden_layer(separable, told, changed):
     resnet50 = changed(told, backbone="resnet50", head={"learning_rate": 0.003})
     wide = separable._replace(features=np.tile(separable.features, 2048 // FEATURES))
 
@@ -157,7 +155,7 @@ def test_a_head_of_resnet50_learns_with_its_hidden_layer(separable, told, change
     assert head.weights["fc.2.weight"].shape == (3, 1000)
 
 
-def test_a_linear_layer_over_resnet50_can_be_trained_and_asked(separable, told, changed):
+def test_resnet50_linear_probe_trains_and_predicts(separable, told, changed):
     resnet50 = changed(told, backbone="resnet50")
     wide = separable._replace(features=np.tile(separable.features, 2048 // FEATURES))
 
@@ -168,7 +166,7 @@ def test_a_linear_layer_over_resnet50_can_be_trained_and_asked(separable, told, 
     assert (answers == wide.classes).mean() > 0.9
 
 
-def test_the_test_split_is_not_looked_at(separable, told):
+def test_test_split_does_not_affect_training(separable, told):
     features = separable.features.copy()
     features[separable.split == "test"] = 1e6
     one, history = train_head(separable, told)
@@ -178,7 +176,7 @@ def test_the_test_split_is_not_looked_at(separable, told):
     assert history == same_history
 
 
-def test_the_epoch_that_is_best_on_validation_is_kept(separable, told):
+def test_best_validation_epoch_is_kept(separable, told):
     classes = separable.classes.copy()
     # What is learnt in training is wrong on validation: the best epoch is an early one.
     classes[separable.split == "validation"] = (classes[separable.split == "validation"] + 1) % 3
@@ -191,7 +189,7 @@ def test_the_epoch_that_is_best_on_validation_is_kept(separable, told):
     )
 
 
-def test_the_same_seed_gives_the_same_head_and_another_does_not(separable, told, changed):
+def test_training_is_deterministic_for_a_seed(separable, told, changed):
     one, again = (train_head(separable, told)[0] for _ in range(2))
     other, _ = train_head(separable, changed(told, seed=1))
 
@@ -200,14 +198,14 @@ def test_the_same_seed_gives_the_same_head_and_another_does_not(separable, told,
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_without_photos_to_train_on_or_to_choose_by_it_says_what_to_do(separable, told, split):
+def test_missing_photos_name_the_remedy(separable, told, split):
     nothing = separable._replace(split=np.where(separable.split == split, "test", separable.split))
 
     with pytest.raises(UserError, match="`splits:`"):
         train_head(nothing, told)
 
 
-def test_rare_classes_count_more_the_more_the_balance():
+def test_balance_increases_weight_of_rare_classes():
     classes = np.array([0] * 8 + [1] * 2)
 
     even, rooted, full = (class_weights(classes, 3, balance) for balance in (0, 0.5, 1))
@@ -219,7 +217,7 @@ def test_rare_classes_count_more_the_more_the_balance():
     assert full[2] == 1, "there are none of it"
 
 
-def test_each_photo_stands_beside_its_features_class_split_and_group(stored):
+def test_rows_have_features_class_split_and_group(stored):
     found = make_feature_set(stored({"c": [3, 3], "a": [1, 1], "b": [2, 2]}), PRODUCTS, SPLITS)
 
     assert found.labels == LABELS
@@ -231,14 +229,14 @@ def test_each_photo_stands_beside_its_features_class_split_and_group(stored):
     assert found.groups.tolist() == ["g", "h", "h"]
 
 
-def test_a_photo_that_is_in_no_split_shifts_no_other_s_features(stored):
+def test_unsplit_photo_does_not_shift_features(stored):
     found = make_feature_set(stored({"Z": [9, 9], "b": [2, 2], "a": [1, 1]}), PRODUCTS, SPLITS)
 
     assert found.features.tolist() == [[1, 1], [2, 2]]
     assert len(found.classes) == 2
 
 
-def test_answers_are_probabilities_beside_what_is_true(stored):
+def test_predictions_have_probabilities_and_truth(stored):
     found = make_feature_set(stored({"a": [1, 1], "b": [2, 2], "c": [3, 3]}), PRODUCTS, SPLITS)
     logits = np.log(np.float32([[7, 2, 1], [1, 8, 1]]))
 

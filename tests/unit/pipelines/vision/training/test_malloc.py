@@ -49,16 +49,16 @@ def asked(request: pytest.FixtureRequest) -> dict[str, int]:
 
 
 @glibc
-def test_what_is_freed_is_not_asked_for_anew(asked):
+def test_freed_memory_is_reused(asked):
     assert asked["large_kept"] < 0.3 * LARGE < 0.7 * LARGE < asked["large_before"]
 
 
 @glibc
-def test_it_ends_with_the_work_inside(asked):
+def test_setting_ends_with_the_context(asked):
     assert asked["large_after"] > 0.7 * LARGE
 
 
 @glibc
-def test_smaller_tensors_cost_no_more_than_without_it(asked):
+def test_small_tensors_cost_no_more(asked):
     assert asked["small_before"] < 0.5 * SMALL
     assert asked["small_after"] < 0.5 * SMALL

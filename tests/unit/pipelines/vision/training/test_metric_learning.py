@@ -51,7 +51,7 @@ def recipe(told, changed):
     ],
     ids=str,
 )
-def test_photos_of_one_listing_are_brought_together(found, recipe, values):
+def test_photos_of_a_listing_become_nearer(found, recipe, values):
     head, history = fit_head(found, recipe(**values), seed=0)
 
     with torch.no_grad():
@@ -62,7 +62,7 @@ def test_photos_of_one_listing_are_brought_together(found, recipe, values):
 
 
 @pytest.mark.parametrize("training", [40, 64])
-def test_a_head_begins_no_worse_than_the_levels_where_photos_are_few(found, recipe, training):
+def test_initial_head_is_no_worse_than_raw_features(found, recipe, training):
     """The last components of few photos are rounding, and must not count as much as the first."""
     wide = np.repeat(np.random.default_rng(3).normal(size=(60, 200)), 2, axis=0)
     wide = (wide + 0.5 * np.random.default_rng(4).normal(size=wide.shape)).astype(np.float32)
@@ -74,7 +74,7 @@ def test_a_head_begins_no_worse_than_the_levels_where_photos_are_few(found, reci
     assert history[0]["validation_recall_at_1"] >= recall_at_1(plain, few) - 0.2
 
 
-def test_a_feature_that_training_never_saw_does_not_drown_the_others(found, recipe):
+def test_constant_feature_does_not_dominate(found, recipe):
     silent = np.random.default_rng(1).random((len(found.levels), 1)).astype(np.float32)
     silent[found.training] = 0
     more = found._replace(levels=np.hstack([found.levels, silent]))
@@ -86,7 +86,7 @@ def test_a_feature_that_training_never_saw_does_not_drown_the_others(found, reci
     assert other["validation_recall_at_1"] >= one["validation_recall_at_1"] - 0.05
 
 
-def test_a_head_begins_as_main_components_that_no_loud_feature_drowns(found, recipe):
+def test_initial_components_are_standardized(found, recipe):
     louder = found._replace(levels=found.levels * np.float32([1] * SIGNAL + [100] * NOISE))
 
     one, other = (fit_head(each, recipe(epochs=1), seed=0)[1][0] for each in (found, louder))
@@ -94,7 +94,7 @@ def test_a_head_begins_as_main_components_that_no_loud_feature_drowns(found, rec
     assert one["validation_recall_at_1"] == pytest.approx(other["validation_recall_at_1"], abs=0.05)
 
 
-def test_the_same_seed_gives_the_same_head_and_another_does_not(found, recipe):
+def test_training_is_deterministic_for_a_seed(found, recipe):
     one, again, other = (
         fit_head(found, recipe(epochs=3), seed=seed)[0].project.weight for seed in (1, 1, 2)
     )
@@ -103,7 +103,7 @@ def test_the_same_seed_gives_the_same_head_and_another_does_not(found, recipe):
     assert not torch.equal(one, other)
 
 
-def test_test_photos_are_not_looked_at(found, recipe):
+def test_test_split_does_not_affect_training(found, recipe):
     learned = found._replace(training=found.training[:60])
     changed = learned._replace(levels=learned.levels.copy())
     changed.levels[60:80] = 99
@@ -113,7 +113,7 @@ def test_test_photos_are_not_looked_at(found, recipe):
     assert torch.equal(one.project.weight, other.project.weight)
 
 
-def test_a_partner_counts_when_it_is_the_nearest_other_photo(found):
+def test_partner_counts_if_it_is_the_nearest_photo(found):
     asked = found._replace(groups=np.array([0, 0, 1, 1, 2]), validation=np.arange(5))
     angles = np.radians([0, 10, 14, 100, 50])
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
@@ -122,14 +122,14 @@ def test_a_partner_counts_when_it_is_the_nearest_other_photo(found):
     assert recall_at_1(points, asked) == pytest.approx(1 / 4)
 
 
-def test_listings_with_one_photo_cannot_be_learned_from(found, recipe):
+def test_single_photo_listings_are_rejected(found, recipe):
     alone = found._replace(groups=np.arange(120))
 
     with pytest.raises(UserError, match=r"\b0\b.*\b0\b.*vision\.embedding\.layer.*pool"):
         fit_head(alone, recipe(), seed=0)
 
 
-def test_partners_are_found_in_blocks_as_at_once(found, monkeypatch):
+def test_blocks_equal_one_pass(found, monkeypatch):
     vectors = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
     at_once = recall_at_1(vectors, found)
     monkeypatch.setattr(metric_learning, "QUERY_BATCH_SIZE", 7)

@@ -25,7 +25,7 @@ def read(tmp_path):
     return by_tensorboard
 
 
-def test_tensorboard_shows_each_measure_at_its_epoch(read):
+def test_each_metric_is_shown_at_its_epoch(read):
     assert read(encode_events(HISTORY)) == {
         "training_loss": [(1, 2.0), (2, 1.0)],
         "validation_loss": [(0, 1.5), (1, 1.0), (2, 0.5)],
@@ -33,18 +33,18 @@ def test_tensorboard_shows_each_measure_at_its_epoch(read):
     }
 
 
-def test_a_training_that_has_just_begun_can_be_opened(read):
+def test_training_in_progress_can_be_opened(read):
     assert read(encode_events([])) == {}
 
 
-def test_a_longer_history_begins_with_the_shorter_one():
+def test_longer_history_starts_with_the_shorter():
     shorter, longer = encode_events(HISTORY[:2]), encode_events(HISTORY)
 
     assert longer.startswith(shorter)
     assert len(longer) > len(shorter)
 
 
-def test_the_same_history_gives_the_same_bytes():
+def test_events_are_deterministic():
     turned = [dict(reversed(epoch.items())) for epoch in HISTORY]
 
     assert encode_events(turned) == encode_events(HISTORY)

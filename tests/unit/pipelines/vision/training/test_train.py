@@ -77,7 +77,7 @@ def card_of(model):
     return json.loads(json.loads(model[8 : 8 + length])["__metadata__"]["card"])
 
 
-def test_a_head_alone_answers_for_validation_and_test_photos(vision_features, marketplace, told):
+def test_head_only_predicts_validation_and_test(vision_features, marketplace, told):
     trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
 
     frozen = VisionPredictions.validate(trained.frozen_predictions)
@@ -86,7 +86,7 @@ def test_a_head_alone_answers_for_validation_and_test_photos(vision_features, ma
     assert answers == frozen["category"].tolist()
 
 
-def test_the_baseline_tells_the_categories_alone_apart(vision_features, marketplace, told):
+def test_baseline_predicts_categories_only(vision_features, marketplace, told):
     trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
 
     plain = make_feature_set(vision_features, marketplace.products, marketplace.splits)
@@ -98,7 +98,7 @@ def test_the_baseline_tells_the_categories_alone_apart(vision_features, marketpl
     np.testing.assert_allclose(frozen, softmax(said, axis=1), atol=1e-6)
 
 
-def test_a_head_alone_comes_with_its_weights_and_history(vision_features, marketplace, told):
+def test_head_only_has_weights_and_history(vision_features, marketplace, told):
     trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
 
     features = np.eye(3, 256, dtype=np.float32)
@@ -107,7 +107,7 @@ def test_a_head_alone_comes_with_its_weights_and_history(vision_features, market
     assert len(json.loads(json.dumps(trained.history))) == told.head.epochs
 
 
-def test_the_history_has_all_stages_and_can_be_written_as_json(train):
+def test_history_has_all_stages_and_is_json(train):
     history = json.loads(json.dumps(train(fine_tuning={"blends": [0.5]}).history))
 
     assert [(epoch["stage"], epoch.get("epoch", epoch.get("share"))) for epoch in history] == [
@@ -118,7 +118,7 @@ def test_the_history_has_all_stages_and_can_be_written_as_json(train):
     ]
 
 
-def test_every_checkpoint_can_be_read_and_loads_into_the_network(train, told):
+def test_every_checkpoint_loads_into_the_network(train, told):
     trained = train()
 
     assert list(trained.checkpoints) == ["epoch_0000.safetensors", "epoch_0001.safetensors"]
@@ -126,7 +126,7 @@ def test_every_checkpoint_can_be_read_and_loads_into_the_network(train, told):
         load_network(told, 3, load(read()))
 
 
-def test_the_model_is_the_best_of_what_was_measured_on_validation(train):
+def test_model_is_best_on_validation(train):
     trained = train()
 
     measured = [each for each in trained.history if each["stage"] != "head"]
@@ -137,7 +137,7 @@ def test_the_model_is_the_best_of_what_was_measured_on_validation(train):
 
 
 @pytest.mark.parametrize("role", ["model", "final"])
-def test_the_weights_of_a_model_are_those_that_its_card_names(train, role):
+def test_model_weights_match_its_card(train, role):
     trained = train(fine_tuning={"blends": []})
     model = getattr(trained, role)
     epoch = int(card_of(model)["measures"]["epoch"])
@@ -148,11 +148,11 @@ def test_the_weights_of_a_model_are_those_that_its_card_names(train, role):
     assert all(torch.equal(weights[name], kept[name]) for name in kept)
 
 
-def test_the_final_model_is_the_last_epoch(train):
+def test_final_model_is_the_last_epoch(train):
     assert card_of(train().final)["measures"]["epoch"] == 1
 
 
-def test_a_model_carries_its_labels_transform_data_recipe_and_code(train, told):
+def test_model_has_labels_transform_data_recipe_and_code(train, told):
     trained = train()
 
     card = card_of(trained.model)
@@ -164,7 +164,7 @@ def test_a_model_carries_its_labels_transform_data_recipe_and_code(train, told):
     assert card["code_revision"]
 
 
-def test_the_same_training_gives_the_same_model(train):
+def test_training_is_deterministic(train):
     assert train().model == train().model
 
 
@@ -186,7 +186,7 @@ def test_the_same_training_gives_the_same_model(train):
         ({"digests": {"texts": "others"}}, False),
     ],
 )
-def test_another_recipe_or_other_data_is_another_training(train, trainings, values, anew):
+def test_changed_recipe_or_data_retrains(train, trainings, values, anew):
     untrained = {"fine_tuning": {"epochs": 0}}  # it has its folder all the same, and sooner
     train(**untrained)
     train(**untrained | values)
@@ -194,7 +194,7 @@ def test_another_recipe_or_other_data_is_another_training(train, trainings, valu
     assert (len(trainings()) == 2) is anew
 
 
-def test_another_head_is_another_training(train, trainings, tmp_path, told):
+def test_changed_head_retrains(train, trainings, tmp_path, told):
     torch.manual_seed(1)
     path = tmp_path / "other.safetensors"
     path.write_bytes(save(network_weights(make_head(told, 3, (2, 2, 2)))))
@@ -204,7 +204,7 @@ def test_another_head_is_another_training(train, trainings, tmp_path, told):
     assert len(trainings()) == 2
 
 
-def test_training_photos_are_learned_and_validation_photos_are_chosen_on(marketplace, told):
+def test_split_decides_training_and_selection_photos(marketplace, told):
     task = make_task(*marketplace, told)
 
     def ids(rows):
@@ -216,7 +216,7 @@ def test_training_photos_are_learned_and_validation_photos_are_chosen_on(marketp
     assert task.validation_classes.tolist() == [0, 1, 2] * 2
 
 
-def test_a_photo_that_is_in_no_split_is_not_listed(marketplace):
+def test_unsplit_photo_is_not_listed(marketplace):
     fewer = marketplace.splits[marketplace.splits["image_id"] != "07"]
 
     listed = photos_with_labels(marketplace.images, marketplace.products, fewer)
@@ -226,7 +226,7 @@ def test_a_photo_that_is_in_no_split_is_not_listed(marketplace):
     assert read.column("image_id").to_pylist() == listed["image_id"].tolist()
 
 
-def test_a_listing_without_photos_lists_nothing(marketplace):
+def test_listing_without_photos_has_no_rows(marketplace):
     without = marketplace.splits.copy()
     without.loc[without["image_id"] == "07", "image_id"] = None
 

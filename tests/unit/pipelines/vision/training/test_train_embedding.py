@@ -59,7 +59,7 @@ def market(tmp_path_factory, cuts):
     return keyed_table.open_table(url), products, splits
 
 
-def test_the_head_says_what_it_was_made_of(market, model, told, tmp_path):
+def test_head_records_its_inputs(market, model, told, tmp_path):
     trained = train_embedding_head(*market, model, told)
 
     path = tmp_path / "head.safetensors"
@@ -70,7 +70,7 @@ def test_the_head_says_what_it_was_made_of(market, model, told, tmp_path):
     assert len(trained.embedding_history) == 1 + told.embedding.epochs
 
 
-def test_the_head_that_was_trained_is_the_layer_that_is_served(market, model, fitted_network, told):
+def test_trained_head_is_the_served_layer(market, model, fitted_network, told):
     trained = train_embedding_head(*market, model, told)
     layer = embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, told)
     pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
@@ -93,9 +93,7 @@ def test_the_head_that_was_trained_is_the_layer_that_is_served(market, model, fi
         (None, {"embedding": {"levels": 2}}),
     ],
 )
-def test_a_head_of_other_levels_is_not_served(
-    market, model, fitted_network, told, changed, of, values
-):
+def test_head_of_other_levels_is_rejected(market, model, fitted_network, told, changed, of, values):
     trained = train_embedding_head(*market, model, told)
 
     with pytest.raises(UserError, match=r"levels.*kedro run --pipeline=vision"):
@@ -107,9 +105,7 @@ def test_a_head_of_other_levels_is_not_served(
         )
 
 
-def test_where_no_head_is_asked_for_none_that_cannot_be_trained_is_missed(
-    market, model, told, changed, caplog
-):
+def test_untrainable_head_is_skipped_if_not_requested(market, model, told, changed, caplog):
     table, products, splits = market
     alone = splits.assign(group=splits["image_id"])
 
@@ -123,7 +119,7 @@ def test_where_no_head_is_asked_for_none_that_cannot_be_trained_is_missed(
         train_embedding_head(table, products, alone, model, told)
 
 
-def test_without_epochs_no_head_is_trained(market, model, fitted_network, told, changed):
+def test_zero_epochs_train_no_head(market, model, fitted_network, told, changed):
     recipe = changed(told, embedding={"epochs": 0, "layer": "pool"})
 
     trained = train_embedding_head(*market, model, recipe)
@@ -132,7 +128,7 @@ def test_without_epochs_no_head_is_trained(market, model, fitted_network, told, 
     embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, recipe)
 
 
-def test_layers_are_of_the_measured_photos_at_length_one(market, model, cuts, told):
+def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, told):
     table = LayerEmbeddings.validate(embed_layers(*market, model, LABELS, told))
 
     assert list(table["layer"].unique()) == [*cuts, "fc.1"]
@@ -143,7 +139,7 @@ def test_layers_are_of_the_measured_photos_at_length_one(market, model, cuts, to
     np.testing.assert_allclose(np.stack(found["embedding"]), expected, atol=1e-6)
 
 
-def test_the_original_s_hidden_layer_is_a_thousand_wide_and_never_below_zero(market, model, told):
+def test_resnet50_hidden_layer_has_1000_nonnegative_units(market, model, told):
     table = embed_layers(*market, model, LABELS, told)
 
     hidden = np.stack(table.loc[table["layer"] == "fc.1", "embedding"])

@@ -34,7 +34,7 @@ def train(marketplace, told, changed):
 
 
 @pytest.mark.parametrize(("averaging", "alike"), [(0.0, True), (0.9, False)])
-def test_the_average_lags_behind_what_is_trained(train, averaging, alike):
+def test_weight_average_lags_behind_training(train, averaging, alike):
     parts, before, _ = train(averaging=averaging)
 
     now, start = parts.network.head.fc.weight, before["head.fc.weight"]
@@ -45,7 +45,7 @@ def test_the_average_lags_behind_what_is_trained(train, averaging, alike):
 
 
 @pytest.mark.parametrize(("limit", "clipped"), [(0.01, True), (1e6, False)])
-def test_gradients_are_no_longer_than_the_limit(train, limit, clipped):
+def test_gradient_norm_is_clipped(train, limit, clipped):
     parts, _, _ = train(max_gradient_norm=limit)
 
     weights = [weight for group in parts.optimiser.param_groups for weight in group["params"]]
@@ -54,7 +54,7 @@ def test_gradients_are_no_longer_than_the_limit(train, limit, clipped):
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
-def test_paths_are_told_apart_where_they_count(train, weight):
+def test_weighted_paths_are_learned(train, weight):
     parts, before, _ = train(path_weight=weight)
 
     moved = parts.network.head.fc.bias - before["head.fc.bias"]
@@ -64,7 +64,7 @@ def test_paths_are_told_apart_where_they_count(train, weight):
         assert (moved[::2] > moved[1::2]).all()
 
 
-def test_a_photo_is_to_be_told_by_its_own_path(marketplace, told, changed):
+def test_target_is_the_path_of_the_photo(marketplace, told, changed):
     recipe = changed(told, path_weight=1.0, label_smoothing=0.0)
     task = make_task(*marketplace, recipe)
     numbers = np.random.default_rng(0).permutation(len(task.rows))
@@ -84,7 +84,7 @@ def test_a_photo_is_to_be_told_by_its_own_path(marketplace, told, changed):
     assert float(loss_of(sure[0], sure[1].roll(1, 0), places)) > 10
 
 
-def test_the_batch_statistics_of_frozen_blocks_stay_as_they_came(train):
+def test_batch_statistics_of_frozen_blocks_are_unchanged(train):
     parts, before, _ = train(blocks=1)
 
     after = network_weights(parts.network)
@@ -93,26 +93,26 @@ def test_the_batch_statistics_of_frozen_blocks_stay_as_they_came(train):
     assert {name.split(".")[1] for name in moved} == {"block4", "fc"}
 
 
-def test_an_epoch_says_its_loss_and_the_rate_that_it_ended_with(train):
+def test_epoch_reports_loss_and_learning_rate(train):
     _, _, measures = train(epochs=1, learning_rate=0.01)
 
     assert np.isfinite(measures["training_loss"])
     assert 0 < measures["learning_rate"] < 0.01
 
 
-def test_a_longer_training_ends_its_first_epoch_at_a_higher_rate(train):
+def test_longer_training_decays_more_slowly(train):
     short, long = (train(epochs=epochs)[2]["learning_rate"] for epochs in (1, 4))
 
     assert long > short
 
 
-def test_the_rate_warms_up_in_a_line_to_its_highest():
+def test_learning_rate_warms_up_linearly():
     assert [learning_rate_at(step, 100, 0.1) for step in range(10)] == pytest.approx(
         [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
     )
 
 
-def test_the_rate_falls_from_its_highest_to_about_none():
+def test_learning_rate_decays_to_nearly_zero():
     falling = [learning_rate_at(step, 100, 0.1) for step in range(10, 100)]
 
     assert falling[0] == 1
@@ -122,7 +122,7 @@ def test_the_rate_falls_from_its_highest_to_about_none():
 
 
 @pytest.mark.parametrize("warm_up", [0.0, 0.5, 1.0])
-def test_a_training_of_any_shape_has_rates_between_none_and_the_highest(warm_up):
+def test_learning_rate_is_bounded_for_any_schedule(warm_up):
     for steps in (1, 2, 7):
         rates = [learning_rate_at(step, steps, warm_up) for step in range(steps)]
 

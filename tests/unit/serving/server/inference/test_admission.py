@@ -7,7 +7,7 @@ from fb_marketplace_serving.server.inference.admission import (
 )
 
 
-def test_as_many_are_taken_on_as_there_are_places():
+def test_requests_up_to_the_limit_are_admitted():
     admission = Admission(2)
 
     with admission.place(), admission.place():
@@ -20,7 +20,7 @@ def test_as_many_are_taken_on_as_there_are_places():
     assert admission.working == 0
 
 
-def test_a_place_is_given_back_by_what_fails_too():
+def test_failed_request_frees_its_slot():
     admission = Admission(1)
     with pytest.raises(RuntimeError), admission.place():
         raise RuntimeError
@@ -29,21 +29,21 @@ def test_a_place_is_given_back_by_what_fails_too():
         assert admission.working == 1
 
 
-def test_an_upload_takes_no_place():
+def test_upload_takes_no_slot():
     admission = Admission(1)
 
     with admission.upload(), admission.upload(), admission.place():
         assert (admission.working, admission.uploading) == (1, 2)
 
 
-def test_no_upload_is_let_in_where_all_places_are_taken():
+def test_upload_is_rejected_if_all_slots_are_taken():
     admission = Admission(1)
 
     with admission.place(), pytest.raises(CapacityExceeded), admission.upload():
         pass
 
 
-def test_uploads_are_bounded_too():
+def test_uploads_are_limited():
     admission = Admission(1)
     coming_in = [admission.upload() for _ in range(UPLOADS_PER_SLOT)]
     for upload in coming_in:

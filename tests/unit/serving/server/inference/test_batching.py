@@ -54,7 +54,7 @@ async def until(condition):
             await asyncio.sleep(0.001)
 
 
-def test_each_photo_gets_its_own_answer_whatever_batch_it_is_in(encode, pool):
+def test_each_photo_gets_its_own_result(encode, pool):
     async def run():
         batcher = Batcher(encode, pool, lanes=2, max_batch=4, wait=0.001)
         return await asyncio.gather(*(ask(batcher, number) for number in range(50)))
@@ -67,7 +67,7 @@ def test_each_photo_gets_its_own_answer_whatever_batch_it_is_in(encode, pool):
     assert max(encode.batches) <= 4
 
 
-def test_what_comes_while_a_lane_is_busy_makes_the_next_batch(encode, pool):
+def test_requests_during_inference_form_next_batch(encode, pool):
     async def run():
         batcher = Batcher(encode, pool, lanes=1, max_batch=8)
         encode.may_go.clear()
@@ -85,7 +85,7 @@ def test_what_comes_while_a_lane_is_busy_makes_the_next_batch(encode, pool):
     assert answers[5].waited > 0
 
 
-def test_a_queue_is_shared_out_evenly_over_the_lanes(encode, pool):
+def test_queue_is_shared_evenly_between_workers(encode, pool):
     async def run():
         batcher = Batcher(encode, pool, lanes=2, max_batch=8, wait=10)
         # All are on their way together, so that all are there when the last one starts the batches.
@@ -96,7 +96,7 @@ def test_a_queue_is_shared_out_evenly_over_the_lanes(encode, pool):
     assert sorted(encode.batches) == [3, 3]
 
 
-def test_a_photo_waits_for_those_on_their_way_but_not_for_long(encode, pool):
+def test_batch_waits_briefly_for_pending_uploads(encode, pool):
     async def run(late):
         batcher = Batcher(encode, pool, lanes=1, max_batch=8, wait=0.2)
         await asyncio.gather(ask(batcher, 0), ask(batcher, 1, late))
@@ -109,7 +109,7 @@ def test_a_photo_waits_for_those_on_their_way_but_not_for_long(encode, pool):
     assert encode.batches == [1, 1]
 
 
-def test_a_lone_photo_waits_for_nobody(encode, pool):
+def test_lone_photo_is_encoded_at_once(encode, pool):
     async def run():
         async with asyncio.timeout(5):
             return await ask(Batcher(encode, pool, wait=60), 7)
@@ -117,7 +117,7 @@ def test_a_lone_photo_waits_for_nobody(encode, pool):
     assert float(asyncio.run(run()).probabilities[0]) == 7
 
 
-def test_what_nobody_waits_for_any_more_is_not_encoded(encode, pool):
+def test_cancelled_request_is_not_encoded(encode, pool):
     async def run():
         batcher = Batcher(encode, pool, lanes=1)
         encode.may_go.clear()
@@ -135,7 +135,7 @@ def test_what_nobody_waits_for_any_more_is_not_encoded(encode, pool):
     assert encode.batches == [1, 1]
 
 
-def test_an_encoder_that_fails_fails_its_batch_and_no_other(pool):
+def test_encoder_error_fails_only_its_batch(pool):
     def encode(photos):
         if photos[0, 0, 0, 0] == 9:
             raise RuntimeError("out of order")
@@ -152,7 +152,7 @@ def test_an_encoder_that_fails_fails_its_batch_and_no_other(pool):
     assert asyncio.run(run()).batch == 1
 
 
-def test_a_photo_that_cannot_be_decoded_holds_nobody_up(encode, pool):
+def test_undecodable_photo_blocks_no_other(encode, pool):
     async def broken():
         raise ValueError("no photo")
 

@@ -24,7 +24,7 @@ def closed(release):
 
 @pytest.mark.parametrize("path", ["/release", "/products/prd-blue", "/images/img-blue"])
 @pytest.mark.parametrize("headers", [{}, {"X-API-Key": "a-key-of-the-shoe"}])
-def test_where_there_are_keys_one_is_needed(closed, path, headers):
+def test_configured_keys_are_required(closed, path, headers):
     response = closed.get(path, headers=headers)
 
     assert problem(response, 401)["type"].endswith(":key")
@@ -32,7 +32,7 @@ def test_where_there_are_keys_one_is_needed(closed, path, headers):
     assert closed.get(path, headers=KEY).status_code == 200
 
 
-def test_no_photo_is_read_for_who_has_no_key(closed, paint):
+def test_request_without_key_reads_no_photo(closed, paint):
     problem(send(closed, "/predict/image", paint()), 401)
 
     answer = closed.post("/predict/image", files={"image": paint()}, headers=KEY)
@@ -40,11 +40,11 @@ def test_no_photo_is_read_for_who_has_no_key(closed, paint):
 
 
 @pytest.mark.parametrize("path", ["/", "/livez", "/readyz", "/healthcheck", "/metrics"])
-def test_what_watches_the_server_needs_no_key(closed, path):
+def test_health_routes_need_no_key(closed, path):
     assert closed.get(path).status_code == 200
 
 
-def test_a_key_that_asks_too_often_is_told_when_it_may_again(release, paint):
+def test_rate_limit_gives_429_with_retry_after(release, paint):
     client = TestClient(create_app(release, Settings(rate_limit="2/minute")))
     for _ in range(2):
         assert send(client, "/predict/image", paint()).status_code == 200
@@ -55,7 +55,7 @@ def test_a_key_that_asks_too_often_is_told_when_it_may_again(release, paint):
     assert 1 <= int(response.headers["retry-after"]) <= 60
 
 
-def test_a_server_with_no_place_left_says_so_at_once(release, paint):
+def test_full_server_gives_503_at_once(release, paint):
     client = TestClient(create_app(release, Settings(queue=1)))
     with client.app.state.service._admission.place():
         response = send(client, "/predict/image", paint())
@@ -65,7 +65,7 @@ def test_a_server_with_no_place_left_says_so_at_once(release, paint):
     assert send(client, "/predict/image", paint()).status_code == 200
 
 
-def test_a_photo_that_takes_too_long_is_given_up(release, paint, monkeypatch):
+def test_photo_over_time_limit_gives_503(release, paint, monkeypatch):
     encode = release.encoder.encode
     monkeypatch.setattr(
         type(release.encoder), "encode", lambda _, photos: time.sleep(0.5) or encode(photos)
@@ -78,11 +78,11 @@ def test_a_photo_that_takes_too_long_is_given_up(release, paint, monkeypatch):
     assert "retry-after" in response.headers
 
 
-def test_a_request_may_bring_its_id(client):
+def test_request_id_is_kept(client):
     assert client.get("/livez", headers={"X-Request-ID": "a-1"}).headers["x-request-id"] == "a-1"
 
 
-def test_a_request_gets_an_id_where_it_brings_none_or_a_harmful_one(client):
+def test_missing_or_unsafe_request_id_is_replaced(client):
     made = {
         client.get("/livez", headers=headers).headers["x-request-id"]
         for headers in ({}, {}, {"X-Request-ID": 'a" forged="b'}, {"X-Request-ID": "a" * 65})
@@ -92,7 +92,7 @@ def test_a_request_gets_an_id_where_it_brings_none_or_a_harmful_one(client):
     assert all(len(each) == 32 for each in made)
 
 
-def test_a_request_leaves_a_line_that_says_nothing_of_keys_or_photos(closed, paint, caplog):
+def test_request_log_has_no_keys_or_photos(closed, paint, caplog):
     with caplog.at_level("INFO", logger="fb_serve"):
         closed.post("/predict/image?note=s3cret", files={"image": paint()}, headers=KEY)
 
@@ -105,13 +105,13 @@ def test_a_request_leaves_a_line_that_says_nothing_of_keys_or_photos(closed, pai
     assert "s3cret" not in str(told)
 
 
-def test_pages_of_other_origins_may_not_read_the_answers(client, paint):
+def test_other_origins_are_refused_by_cors(client, paint):
     response = client.get("/healthcheck", headers={"Origin": "https://elsewhere.example"})
 
     assert "access-control-allow-origin" not in response.headers
 
 
-def test_pages_of_an_origin_that_is_let_in_may(release):
+def test_allowed_origin_is_accepted_by_cors(release):
     settings = Settings(cors_origins="https://shop.example, https://other.example")
     client = TestClient(create_app(release, settings))
 
@@ -120,7 +120,7 @@ def test_pages_of_an_origin_that_is_let_in_may(release):
     assert response.headers["access-control-allow-origin"] == "https://shop.example"
 
 
-def test_answers_forbid_what_a_page_of_ours_does_not_need(client):
+def test_security_headers_are_set(client):
     headers = client.get("/").headers
 
     assert "default-src 'self'" in headers["content-security-policy"]

@@ -61,7 +61,7 @@ def written(folder, kind, model):
     ]
 
 
-def test_nothing_is_written_where_nothing_was_said(opened, tmp_path):
+def test_nothing_is_written_without_feedback_folder(opened, tmp_path):
     before = sorted(tmp_path.rglob("*"))
     client = TestClient(create_app(opened, Settings()))
 
@@ -71,11 +71,11 @@ def test_nothing_is_written_where_nothing_was_said(opened, tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_an_empty_setting_is_none():
+def test_empty_feedback_setting_is_none():
     assert Settings(feedback="").feedback is None
 
 
-def test_a_search_by_words_is_written_with_what_was_asked_and_shown(start, folder):
+def test_text_search_is_logged_with_query_and_hits(start, folder):
     client = start()
     asked = {"q": " red chair ", "limit": 2, "offset": 1, "max_price": 500, "near": "Leeds"}
     body = ask(
@@ -100,13 +100,13 @@ def test_a_search_by_words_is_written_with_what_was_asked_and_shown(start, folde
     assert line.shown
 
 
-def test_each_page_has_an_id_of_its_own(start):
+def test_each_page_has_its_own_search_id(start):
     client = start()
 
     assert ask(client, q="chair")["search_id"] != ask(client, q="chair")["search_id"]
 
 
-def test_what_was_not_asked_in_words_alone_is_not_written(start, folder, paint):
+def test_photo_search_is_not_logged(start, folder, paint):
     client = start()
 
     nothing = ask(client)
@@ -119,7 +119,7 @@ def test_what_was_not_asked_in_words_alone_is_not_written(start, folder, paint):
     assert list(folder.iterdir()) == []
 
 
-def test_looking_why_a_hit_is_there_is_no_search_to_write_down(start, folder):
+def test_explained_search_is_not_logged(start, folder):
     client = start()
 
     assert ask(client, q="red chair", explain=True)["search_id"] is None
@@ -128,7 +128,7 @@ def test_looking_why_a_hit_is_there_is_no_search_to_write_down(start, folder):
     assert list(folder.iterdir()) == []
 
 
-def test_a_click_is_written(start, folder):
+def test_click_is_logged(start, folder):
     client = start()
     search_id = ask(client, q="blue lamp")["search_id"]
 
@@ -140,7 +140,7 @@ def test_a_click_is_written(start, folder):
     assert (line.search_id, line.product_id) == (search_id, "p-lamp")
 
 
-def test_neither_keys_nor_addresses_are_written(start, folder):
+def test_keys_and_addresses_are_not_logged(start, folder):
     client = start(api_keys=f"page:{KEY}")
     headers = {"X-API-Key": KEY, "X-Request-ID": "mine", "User-Agent": "someone"}
     client.get("/search", params={"q": "red chair"}, headers=headers)
@@ -157,14 +157,14 @@ def test_neither_keys_nor_addresses_are_written(start, folder):
 
 
 @pytest.mark.parametrize("search_id", ["", "a" * 31, "A" * 32, "g" * 32, "../" + "a" * 29, 7, None])
-def test_what_cannot_be_the_id_of_a_search_is_refused(start, search_id):
+def test_invalid_search_id_is_rejected(start, search_id):
     answer = click(start(), search_id=search_id)
 
     assert answer.status_code == 422
     assert "search_id" in answer.json()["detail"]
 
 
-def test_a_click_on_a_listing_that_there_is_not_is_not_found(start, folder):
+def test_click_on_unknown_listing_gives_404(start, folder):
     client = start()
 
     answer = click(client, "p-gone")
@@ -176,28 +176,28 @@ def test_a_click_on_a_listing_that_there_is_not_is_not_found(start, folder):
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"search_id": 1, "more": 2}'])
-def test_what_is_no_click_is_refused(start, body):
+def test_invalid_click_is_rejected(start, body):
     assert start().post("/clicks", content=body).status_code == 422
 
 
-def test_no_more_is_read_than_a_click_may_be(start):
+def test_click_body_over_limit_is_rejected(start):
     assert start().post("/clicks", content=b" " * 2000).status_code == 413
 
 
-def test_a_click_needs_a_key_where_there_are_keys(start):
+def test_click_requires_key(start):
     client = start(api_keys=f"page:{KEY}")
 
     assert click(client).status_code == 401
     assert click(client, headers={"X-API-Key": KEY}).status_code == 200
 
 
-def test_clicks_count_towards_the_rate(start):
+def test_clicks_count_towards_rate_limit(start):
     client = start(rate_limit="1/minute")
 
     assert [click(client).status_code for _ in range(2)] == [200, 429]
 
 
-def test_searches_are_answered_without_an_id_while_the_queue_is_full(start, monkeypatch):
+def test_search_with_full_queue_has_no_search_id(start, monkeypatch):
     held = threading.Event()
     monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(20))
     monkeypatch.setattr(feedback_writer.FeedbackWriter.__init__, "__defaults__", (2,))
@@ -215,7 +215,7 @@ def test_searches_are_answered_without_an_id_while_the_queue_is_full(start, monk
     assert 'fb_feedback_lines_total{fate="written"} 2.0' in lines
 
 
-def test_a_folder_that_goes_bad_fails_no_request(start, folder):
+def test_failing_feedback_folder_fails_no_request(start, folder):
     client = start()
     folder.rmdir()
     folder.write_text("in the way")
@@ -228,7 +228,7 @@ def test_a_folder_that_goes_bad_fails_no_request(start, folder):
     assert 'fb_feedback_lines_total{fate="failed"} 2.0' in lines
 
 
-def test_where_clicks_are_taken_the_description_says_how(start):
+def test_openapi_describes_clicks(start):
     document = start().get("/openapi.json").json()
 
     operation = document["paths"]["/clicks"]["post"]
@@ -238,9 +238,7 @@ def test_where_clicks_are_taken_the_description_says_how(start):
 
 
 @pytest.mark.parametrize("told", ["s3://bucket/feedback", "a file"])
-def test_a_folder_that_cannot_be_written_is_refused_at_the_start_in_one_line(
-    serve, lake, tmp_path, told
-):
+def test_unwritable_feedback_folder_stops_startup(serve, lake, tmp_path, told):
     if told == "a file":
         told = str(tmp_path / "file")
         (tmp_path / "file").write_text("")

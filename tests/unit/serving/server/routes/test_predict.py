@@ -17,15 +17,15 @@ def client(release):
     return TestClient(create_app(release, Settings()))
 
 
-def test_healthcheck_names_the_release(client):
+def test_healthcheck_names_release(client):
     assert client.get("/healthcheck").json() == {"status": "ok", "release": "v1"}
 
 
-def test_livez_says_alive(client):
+def test_livez_returns_alive(client):
     assert client.get("/livez").json() == {"status": "alive", "release": "v1"}
 
 
-def test_readyz_says_ready_until_the_server_is_told_to_stop(client):
+def test_readyz_returns_ready_until_shutdown(client):
     assert client.get("/readyz").json() == {"status": "ready", "release": "v1", "refused": None}
 
     client.app.state.service.draining = True
@@ -61,7 +61,7 @@ def test_release_is_described_without_its_files(client):
     assert "canaries" not in body
 
 
-def test_image_gives_the_most_probable_category(client, paint):
+def test_image_returns_most_probable_category(client, paint):
     body = send(client, "/predict/image", paint((20, 220, 20))).json()
 
     assert body["category"] == "Greens"
@@ -71,7 +71,7 @@ def test_image_gives_the_most_probable_category(client, paint):
 
 
 @pytest.mark.parametrize(("threshold", "not_sure"), [(0.2, False), (1.0, True)])
-def test_what_is_not_confident_enough_is_said_to_be_not_sure(release, paint, threshold, not_sure):
+def test_image_below_threshold_is_not_sure(release, paint, threshold, not_sure):
     abstention = release.manifest.abstention.model_copy(update={"threshold": threshold})
     manifest = release.manifest.model_copy(update={"abstention": abstention})
     client = TestClient(create_app(replace(release, manifest=manifest), Settings()))
@@ -79,7 +79,7 @@ def test_what_is_not_confident_enough_is_said_to_be_not_sure(release, paint, thr
     assert send(client, "/predict/image", paint()).json()["not_sure"] is not_sure
 
 
-def test_feature_embedding_is_what_the_encoder_makes_of_the_canonical_photo(client, release, paint):
+def test_feature_embedding_is_of_canonical_photo(client, release, paint):
     photo = paint((90, 10, 60), size=(500, 300))
 
     body = send(client, "/predict/feature_embedding", photo).json()
@@ -89,7 +89,7 @@ def test_feature_embedding_is_what_the_encoder_makes_of_the_canonical_photo(clie
     np.testing.assert_allclose(body["embedding"], expected, atol=1e-6)
 
 
-def test_similar_images_begins_with_the_same_photo(client, canonical_photos):
+def test_similar_images_starts_with_the_same_photo(client, canonical_photos):
     hits = send(client, "/predict/similar_images", canonical_photos["img-blue"]).json()["hits"]
 
     assert hits[0] == {
@@ -109,7 +109,7 @@ def test_similar_images_begins_with_the_same_photo(client, canonical_photos):
     assert scores == sorted(scores, reverse=True)
 
 
-def test_the_score_is_the_cosine(client, release, canonical_photos):
+def test_similar_images_score_is_cosine(client, release, canonical_photos):
     hits = send(client, "/predict/similar_images", canonical_photos["img-blue"]).json()["hits"]
 
     by_id = {
@@ -121,7 +121,7 @@ def test_the_score_is_the_cosine(client, release, canonical_photos):
         assert hit["score"] == pytest.approx(cosine, abs=1e-5)
 
 
-def test_similar_images_gives_k_hits(client, paint):
+def test_similar_images_returns_limit_hits(client, paint):
     assert len(send(client, "/predict/similar_images?limit=2", paint()).json()["hits"]) == 2
 
 
@@ -130,12 +130,12 @@ def found(client, photo, query):
     return {hit["product_id"] for hit in hits}
 
 
-def test_similar_images_may_be_filtered_by_price(client, paint):
+def test_similar_images_filters_by_price(client, paint):
     assert found(client, paint(), "min_price=10&max_price=20.5") == {"prd-red", "prd-green"}
     assert found(client, paint(), "min_price=2000") == set()
 
 
-def test_similar_images_may_be_filtered_by_category(client, paint):
+def test_similar_images_filters_by_category(client, paint):
     assert len(found(client, paint(), "category=Home%20%26%20Garden")) == 5
 
     body = problem(send(client, "/predict/similar_images?category=Boats", paint()), 422)
@@ -144,7 +144,7 @@ def test_similar_images_may_be_filtered_by_category(client, paint):
     assert "Home & Garden" in body["detail"]
 
 
-def test_a_product_is_given_with_its_photos(client):
+def test_product_has_its_photos(client):
     assert client.get("/products/prd-blue").json() == {
         "product_id": "prd-blue",
         "title": "A blue chair",
@@ -158,7 +158,7 @@ def test_a_product_is_given_with_its_photos(client):
     }
 
 
-def test_an_image_is_given_as_it_was_made_canonical(client, canonical_photos):
+def test_image_is_returned_as_canonical_photo(client, canonical_photos):
     response = client.get("/images/img-blue")
 
     assert response.headers["content-type"] == "image/jpeg"
@@ -166,19 +166,19 @@ def test_an_image_is_given_as_it_was_made_canonical(client, canonical_photos):
 
 
 @pytest.mark.parametrize("path", ["/products/x", "/images/x"])
-def test_what_has_no_such_id_is_not_found(client, path):
+def test_unknown_id_gives_404(client, path):
     assert "'x'" in problem(client.get(path), 404)["detail"]
 
 
 @pytest.mark.parametrize("path", ["/", "/healthcheck", "/release", "/openapi.json"])
-def test_every_answer_names_its_release(client, path):
+def test_every_response_names_release(client, path):
     response = client.get(path)
 
     assert response.status_code == 200
     assert response.headers["x-release"] == "v1"
 
 
-def test_the_page_needs_no_other_host(client):
+def test_page_loads_nothing_from_other_hosts(client):
     page = client.get("/")
 
     assert page.headers["content-type"].startswith("text/html")
@@ -187,7 +187,7 @@ def test_the_page_needs_no_other_host(client):
     assert "//cdn" not in page.text
 
 
-def test_the_description_tells_how_to_upload_and_what_may_go_wrong(client):
+def test_openapi_describes_upload_and_errors(client):
     for path in PREDICTIONS:
         operation = client.get("/openapi.json").json()["paths"][path]["post"]
         form = operation["requestBody"]["content"]["multipart/form-data"]["schema"]

@@ -13,7 +13,7 @@ def client(opened_shop):
     return TestClient(create_app(opened_shop, Settings()))
 
 
-def test_words_find_the_listing_that_holds_them(client):
+def test_words_find_listing_that_contains_them(client):
     body = ask(client, q="blue lamp")
 
     assert body["release"] == "v1"
@@ -27,7 +27,7 @@ def test_words_find_the_listing_that_holds_them(client):
     assert by_words == {"p-lamp": 1, "p-bike": 2}
 
 
-def test_a_hit_says_what_is_shown_of_the_listing(client):
+def test_hit_has_listing_fields(client):
     hits = {hit["product_id"]: hit for hit in ask(client, q="oak")["hits"]}
 
     shown = hits["p-table"]
@@ -42,14 +42,14 @@ def test_a_hit_says_what_is_shown_of_the_listing(client):
     assert hits["p-plain"]["image_id"] is None
 
 
-def test_hits_stand_by_their_score_the_best_first(client):
+def test_hits_are_sorted_by_score(client):
     scores = [hit["score"] for hit in ask(client, q="red chair")["hits"]]
 
     assert scores == sorted(scores, reverse=True)
     assert len(set(scores)) > 1
 
 
-def test_a_hit_is_placed_by_the_sources_that_found_it(client):
+def test_hit_has_rank_in_each_source(client):
     hits = ask(client, q="red chair")["hits"]
 
     for source in ("bm25", "text", "text_to_image"):
@@ -66,7 +66,7 @@ def test_a_hit_is_placed_by_the_sources_that_found_it(client):
     assert "text_to_image" not in {place["source"] for place in plain["places"]}
 
 
-def test_without_words_all_listings_are_found(client):
+def test_search_without_words_returns_all_listings(client):
     body = ask(client)
 
     assert {hit["product_id"] for hit in body["hits"]} == ONCE
@@ -77,16 +77,16 @@ def test_without_words_all_listings_are_found(client):
     ]
 
 
-def test_words_of_blanks_are_no_words(client):
+def test_blank_words_are_no_query(client):
     assert ask(client, q="  \t") == ask(client)
 
 
 @pytest.mark.parametrize("words", ["…!?", "zzz", "🚲", "红", "\0", "a" * 200])
-def test_words_that_no_listing_holds_are_answered_all_the_same(client, words):
+def test_unmatched_words_are_answered(client, words):
     assert ask(client, q=words)["release"] == "v1"
 
 
-def test_listings_that_show_the_same_are_folded_under_the_one_that_leads(client):
+def test_duplicate_listings_are_grouped(client):
     hits = {hit["product_id"]: hit["more"] for hit in ask(client)["hits"]}
 
     assert hits.pop("p-chair") == ["p-copy"]
@@ -96,7 +96,7 @@ def test_listings_that_show_the_same_are_folded_under_the_one_that_leads(client)
 @pytest.mark.parametrize(
     "asked", [{}, {"sort": "price_asc"}, {"diversity": 0.7}, {"near": "Leeds"}]
 )
-def test_an_explanation_adds_up_to_the_score(client, asked):
+def test_explanation_sums_to_score(client, asked):
     hits = ask(client, q="old oak table", explain=True, **asked)["hits"]
 
     assert len(hits) == 6
@@ -106,7 +106,7 @@ def test_an_explanation_adds_up_to_the_score(client, asked):
         assert [abs(part) for part in parts] == sorted(map(abs, parts), reverse=True)
 
 
-def test_an_explanation_takes_the_words_apart(client):
+def test_explanation_splits_words(client):
     hits = {hit["product_id"]: hit for hit in ask(client, q="old oaks", explain=True)["hits"]}
 
     words = hits["p-plain"]["why"]["words"]
@@ -119,12 +119,12 @@ def test_an_explanation_takes_the_words_apart(client):
     assert hits["p-lamp"]["why"]["words"] == {}
 
 
-def test_nothing_is_explained_unasked_nor_where_nothing_was_searched_for(client):
+def test_no_explanation_without_query_or_request(client):
     assert {hit["why"] for hit in ask(client, q="red chair")["hits"]} == {None}
     assert {hit["why"] for hit in ask(client, explain=True)["hits"]} == {None}
 
 
-def test_typical_prices_and_notes_come_with_what_they_rest_on(client):
+def test_price_insights_have_their_evidence(client):
     hits = {hit["product_id"]: hit for hit in ask(client, q="red chair")["hits"]}
 
     priced = {"p-bike", "p-chair", "p-copy", "p-old", "p-plain", "p-table"}
@@ -142,7 +142,7 @@ def test_typical_prices_and_notes_come_with_what_they_rest_on(client):
     assert elsewhere["products"] == ["p-table"]
 
 
-def test_a_photo_finds_the_listing_that_shows_it(client, canonical_photos):
+def test_photo_finds_its_listing(client, canonical_photos):
     body = send(client, canonical_photos["img-blue"])
 
     (by_photo,) = [
@@ -159,7 +159,7 @@ def test_a_photo_finds_the_listing_that_shows_it(client, canonical_photos):
     assert "p-plain" not in {hit["product_id"] for hit in body["hits"]}
 
 
-def test_a_photo_and_words_are_searched_for_together(client, canonical_photos):
+def test_photo_and_words_are_combined(client, canonical_photos):
     body = send(client, canonical_photos["img-red"], q="blue", explain=True)
 
     sources = {place["source"] for hit in body["hits"] for place in hit["places"]}
@@ -169,7 +169,7 @@ def test_a_photo_and_words_are_searched_for_together(client, canonical_photos):
         assert total == pytest.approx(hit["score"], abs=1e-6)
 
 
-def test_a_search_by_photo_is_filtered_and_paged(client, canonical_photos):
+def test_photo_search_is_filtered_and_paged(client, canonical_photos):
     red = canonical_photos["img-red"]
     asked = {"category": "Home & Garden", "max_price": 100}
 
@@ -180,7 +180,7 @@ def test_a_search_by_photo_is_filtered_and_paged(client, canonical_photos):
     assert [page["hits"][0] for page in pages] == whole["hits"]
 
 
-def test_what_is_no_photo_is_refused_as_elsewhere(client, canonical_photos):
+def test_invalid_photo_is_rejected(client, canonical_photos):
     def post(data):
         return client.post("/search", files={"image": ("photo.jpg", data)})
 
@@ -194,7 +194,7 @@ def test_what_is_no_photo_is_refused_as_elsewhere(client, canonical_photos):
     )
 
 
-def test_a_release_that_holds_nothing_to_search_by_words_says_so(release, canonical_photos):
+def test_release_without_text_search_gives_404(release, canonical_photos):
     client = TestClient(create_app(release, Settings()))
 
     for answer in (

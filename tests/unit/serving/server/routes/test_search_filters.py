@@ -38,13 +38,13 @@ def client(opened_shop):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("words", ["", "red chair"])
-def test_a_filter_keeps_what_it_says(client, asked, expected, words):
+def test_filter_keeps_matching_listings(client, asked, expected, words):
     assert {each.replace("p-copy", "p-chair") for each in found(client, q=words, **asked)} == {
         each.replace("p-copy", "p-chair") for each in expected
     }
 
 
-def test_distances_are_told_from_the_place_that_was_named(client):
+def test_distance_is_from_named_place(client):
     told = {hit["product_id"]: hit["distance_km"] for hit in ask(client, near="Leeds")["hits"]}
 
     assert told["p-chair"] == 0
@@ -53,7 +53,7 @@ def test_distances_are_told_from_the_place_that_was_named(client):
     assert {hit["distance_km"] for hit in ask(client)["hits"]} == {None}
 
 
-def test_an_unknown_category_is_told_with_those_that_are_spelled_nearly_so(client):
+def test_unknown_category_suggests_similar_paths(client):
     detail = refused(client, category="Home & Garden / Chiars")
 
     assert "'Home & Garden / Chiars'" in detail
@@ -61,22 +61,22 @@ def test_an_unknown_category_is_told_with_those_that_are_spelled_nearly_so(clien
     assert "Sport" not in detail
 
 
-def test_a_category_is_proposed_by_its_last_part_alone(client):
+def test_category_is_suggested_by_its_last_part(client):
     assert "Home & Garden / Lamps" in refused(client, category="lamp")
 
 
-def test_a_category_like_none_is_told_with_the_roots(client):
+def test_unsimilar_category_suggests_roots(client):
     detail = refused(client, category="zzzzzzzz")
 
     assert "Home & Garden" in detail
     assert "Sport" in detail
 
 
-def test_a_category_is_whole_parts_of_a_path(client):
+def test_category_matches_whole_path_parts(client):
     assert "Home" in refused(client, category="Home")
 
 
-def test_an_unknown_town_is_told_with_those_that_are_spelled_nearly_so(client):
+def test_unknown_town_suggests_similar_names(client):
     assert "Leeds" in refused(client, near="Leedz")
     assert "expected" in refused(client, near="Zzyzx")
 
@@ -84,7 +84,7 @@ def test_an_unknown_town_is_told_with_those_that_are_spelled_nearly_so(client):
 @pytest.mark.parametrize(
     "asked", [{"radius_km": 5}, {"sort": "distance"}, {"near": " ", "radius_km": 5}]
 )
-def test_a_distance_without_a_place_is_refused(client, asked):
+def test_distance_without_place_is_rejected(client, asked):
     assert "near" in refused(client, **asked) or "place" in refused(client, **asked)
 
 
@@ -105,12 +105,12 @@ def test_a_distance_without_a_place_is_refused(client, asked):
         ({"has_photo": "maybe"}, "query.has_photo"),
     ],
 )
-def test_what_cannot_be_asked_is_told_with_what_was_found(client, asked, said):
+def test_invalid_parameter_is_named(client, asked, said):
     assert said in refused(client, **asked)
 
 
 @pytest.mark.parametrize("words", ["", "red chair"])
-def test_hits_may_be_sorted_by_price(client, words):
+def test_hits_are_sorted_by_price(client, words):
     up = [hit["price"] for hit in ask(client, q=words, sort="price_asc")["hits"]]
     down = [hit["price"] for hit in ask(client, q=words, sort="price_desc")["hits"]]
 
@@ -119,7 +119,7 @@ def test_hits_may_be_sorted_by_price(client, words):
 
 
 @pytest.mark.parametrize("words", ["", "red chair"])
-def test_hits_may_be_sorted_by_distance(client, words):
+def test_hits_are_sorted_by_distance(client, words):
     told = [
         hit["distance_km"] for hit in ask(client, q=words, near="York", sort="distance")["hits"]
     ]
@@ -132,7 +132,7 @@ def test_hits_may_be_sorted_by_distance(client, words):
 @pytest.mark.parametrize("asked", [{}, {"sort": "price_asc"}, {"diversity": 0.5}])
 @pytest.mark.parametrize("words", ["", "red chair"])
 @pytest.mark.parametrize("limit", [1, 4, 100])
-def test_pages_hold_each_hit_once_and_in_the_order_of_one_page(client, asked, words, limit):
+def test_pages_partition_the_hits(client, asked, words, limit):
     whole = ask(client, q=words, limit=100, **asked)
     starts = range(0, 6 + limit, limit)
     pages = [ask(client, q=words, limit=limit, offset=start, **asked) for start in starts]
@@ -144,7 +144,7 @@ def test_pages_hold_each_hit_once_and_in_the_order_of_one_page(client, asked, wo
         assert page["categories"] == whole["categories"]
 
 
-def test_facets_count_all_that_was_found_not_only_the_page(client):
+def test_facets_count_all_hits(client):
     body = ask(client, limit=1)
 
     counts = {each["path"]: each["count"] for each in body["categories"]}
@@ -155,7 +155,7 @@ def test_facets_count_all_that_was_found_not_only_the_page(client):
     assert prices[1000, None] == 1
 
 
-def test_facets_are_of_the_parts_below_the_category_that_was_asked_for(client):
+def test_facets_are_of_the_level_below_category(client):
     body = ask(client, q="red chair", category="Home & Garden")
 
     assert {each["path"]: each["count"] for each in body["categories"]} == {
@@ -165,7 +165,7 @@ def test_facets_are_of_the_parts_below_the_category_that_was_asked_for(client):
     }
 
 
-def test_spread_keeps_the_best_and_all_hits_and_brings_others_forward(client):
+def test_diversity_keeps_best_and_all_hits(client):
     best, spread = found(client, q="red chair"), found(client, q="red chair", diversity=1)
 
     assert spread[0] == best[0]
