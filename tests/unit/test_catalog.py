@@ -331,7 +331,7 @@ def test_split_shares_must_leave_a_test_split(base_parameters):
 
 
 def test_required_field_must_have_a_column(base_parameters):
-    told = base_parameters["cleaning"]["images"] | {"required": ["image_id", "colour"]}
+    told = base_parameters["cleaning"]["images"] | {"required_columns": ["image_id", "colour"]}
 
     with pytest.raises(ValidationError, match="colour"):
         cleaning.TableParameters.model_validate(told)
@@ -341,8 +341,8 @@ def test_required_field_must_have_a_column(base_parameters):
 def test_columns_that_cleaning_needs_must_be_named(base_parameters, table, name):
     told = base_parameters["cleaning"]
     columns = {ours: theirs for ours, theirs in told[table]["columns"].items() if ours != name}
-    required = [ours for ours in told[table]["required"] if ours != name]
-    told = told | {table: {"columns": columns, "required": required}}
+    required = [ours for ours in told[table]["required_columns"] if ours != name]
+    told = told | {table: {"columns": columns, "required_columns": required}}
 
     with pytest.raises(ValidationError, match=f"columns.*{name}"):
         cleaning.CleaningParameters.model_validate(told)

@@ -1,4 +1,4 @@
-"""What hangs together: connected components."""
+"""Connected components."""
 
 from collections.abc import Iterable
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 
 def connected_components(count: int, pairs: Iterable[tuple[int, int]]) -> NDArray[np.int64]:
-    """Join what pairs connect, directly or by way of others.
+    """Compute the connected components of a graph.
 
     Args:
-        count: how many there are, numbered from 0.
-        pairs: of numbers below ``count``.
+        count: number of nodes, numbered from 0.
+        pairs: edges, as pairs of nodes.
 
     Returns:
-        int64, (count,): the smallest number that each is joined to.
+        int64, (count,): the smallest node of each node's component.
     """
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components

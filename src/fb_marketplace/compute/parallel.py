@@ -1,8 +1,4 @@
-"""The one seam through which work goes over batches of rows.
-
-Its engine is processes of this machine; whoever calls it knows no more than that results come in the
-order of the batches.
-"""
+"""Parallel processing of batches, and control of thread counts."""
 
 import multiprocessing
 import os
@@ -21,12 +17,14 @@ Result = TypeVar("Result")
 def map_batches(
     function: Callable[[Batch], Result], batches: Iterable[Batch], processes: int = 0
 ) -> Iterator[Result]:
-    """Apply a function to each batch; at most two batches a process are in memory at a time.
+    """Yield the results of a function for each batch, computed in parallel processes.
+
+    At most two batches per process are in memory.
 
     Args:
-        function: picklable, such as a function of a module, or a ``functools.partial`` of one.
-        batches: drawn only as fast as results are taken.
-        processes: how many work at once; 0: one for each core; 1: in this process.
+        function: picklable: a module-level function, or a ``functools.partial`` of one.
+        batches: read only as fast as results are consumed.
+        processes: number of processes; 0: one per core; 1: run in this process.
 
     Yields:
         The results, in the order of the batches.
@@ -35,9 +33,9 @@ def map_batches(
     if processes == 1:
         yield from map(function, batches)
         return
-    # Spawned, never forked: a child forked after OpenMP or Lance has run hangs.
+    # Never fork: a child forked after OpenMP or Lance has run hangs.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, initializer=_work_alone) as pool:
+    with ProcessPoolExecutor(processes, mp_context=context, initializer=_initialize_worker) as pool:
         waiting: deque[Future[Result]] = deque()
         try:
             for batch in batches:
@@ -51,41 +49,41 @@ def map_batches(
 
 
 def available_cores() -> int:
-    """Give how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _work_alone() -> None:
-    """One thread a process: they share the cores among themselves."""
+def _initialize_worker() -> None:
+    """Limit a worker to one thread, because the workers share the cores, and end it with its parent."""
     os.environ["OMP_NUM_THREADS"] = "1"
     parent = multiprocessing.parent_process()
     if parent is not None:
-        Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
+        Thread(target=_exit_with_parent, args=(parent.sentinel,), daemon=True).start()
 
 
-def _end_after(sentinel: int) -> None:
-    """End with the parent: the workers of one that was killed would wait for work for ever."""
+def _exit_with_parent(sentinel: int) -> None:
+    """Exit when the parent ends. The workers of a killed parent would wait for work forever."""
     connection.wait([sentinel])
     os._exit(1)
 
 
 def limit_blas_threads() -> AbstractContextManager[Any]:
-    """Let BLAS and OpenMP, and so torch, work in one thread for a while.
+    """Return a context that limits BLAS and OpenMP, and so torch, to one thread.
 
-    Small or sparse work gains little by more. Sums are in one order then, and a model is the same on a
-    laptop and on a server.
+    Small or sparse work gains little from more threads. With one thread, sums have a fixed order, so a
+    model is the same on a laptop and on a server.
     """
     from threadpoolctl import threadpool_limits
 
-    found: AbstractContextManager[Any] = threadpool_limits(1)
-    return found
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 def openmp_threads() -> int:
-    """Give how many threads OpenMP is to take: as many as ``OMP_NUM_THREADS`` says, else one a core.
+    """Return the number of OpenMP threads: ``OMP_NUM_THREADS`` if it is set, else one per core.
 
-    For libraries that have to be told a number, such as LightGBM: threads that share a core with another
-    process wait for each other at every step, many times as long as they work.
+    For libraries that need a number, such as LightGBM. Threads that share a core with another process
+    wait for each other at every step, many times longer than they work.
     """
-    told = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(told) if told.isdecimal() and int(told) else available_cores()
+    limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return int(limit) if limit.isdecimal() and int(limit) else available_cores()

@@ -1,18 +1,17 @@
-"""Typed parameters: one model a pipeline, checked before anything runs.
+"""Parameters of the cleaning pipeline.
 
-The defaults stand in ``conf/base/parameters_<pipeline>.yml``, where they are explained; a model here
-says what each value may be.
+``conf/base/parameters_cleaning.yml`` has the values and their reasons. The models check types and ranges.
 """
 
 from typing import Annotated, ClassVar, Self
 
 from pydantic import Field, model_validator
 
-from fb_marketplace.parameters.base import Count, Parameters, Share
+from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Share
 
 
 class PriceParameters(Parameters):
-    """How a price is written, and which prices are flagged."""
+    """Format of prices, and thresholds of price flags."""
 
     symbols: tuple[str, ...]
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217")]
@@ -20,119 +19,134 @@ class PriceParameters(Parameters):
     decimal: Annotated[str, Field(min_length=1, max_length=1)]
     joke_amounts: tuple[int, ...]
     joke_repeated_digits: Annotated[int, Field(ge=2)]
-    joke_below: Annotated[float, Field(ge=0)]
-    absurd_above: Annotated[float, Field(gt=0)]
+    joke_below: NotNegative
+    absurd_above: Positive
 
 
 class TableParameters(Parameters):
-    """How a raw table's columns are called; other columns pass through under their own names."""
+    """Column names of a raw table. Other columns keep their names."""
 
-    needed: ClassVar[frozenset[str]] = frozenset()
+    renamed: ClassVar = {
+        "required": "required_columns",
+        "ignored": "ignored_columns",
+    }
+    mandatory: ClassVar[frozenset[str]] = frozenset()
+    """Fields that ``columns`` must map to a column."""
 
     columns: dict[str, str]
-    required: tuple[str, ...]
-    ignored: tuple[str, ...] = ()
+    required_columns: tuple[str, ...]
+    ignored_columns: tuple[str, ...] = ()
 
     @model_validator(mode="after")
-    def _needed_columns_are_named(self) -> Self:
-        unnamed = self.needed - set(self.columns)
-        if unnamed:
-            raise ValueError(f"columns does not say what {sorted(unnamed)} are called")
-        unknown = set(self.required) - set(self.columns)
+    def _check_columns(self) -> Self:
+        unmapped = self.mandatory - set(self.columns)
+        if unmapped:
+            raise ValueError(f"columns must also map {sorted(unmapped)}")
+        unknown = set(self.required_columns) - set(self.columns)
         if unknown:
-            raise ValueError(f"required names {sorted(unknown)}; columns has {list(self.columns)}")
+            raise ValueError(
+                f"required_columns has {sorted(unknown)}; expected some of {list(self.columns)}"
+            )
         return self
 
 
 class ProductTableParameters(TableParameters):
-    """The table of listings."""
+    """Columns of the table of listings."""
 
-    needed: ClassVar = frozenset(
+    mandatory: ClassVar = frozenset(
         ("product_id", "title", "category_path", "description", "price", "location")
     )
 
 
 class ImageTableParameters(TableParameters):
-    """The table of images."""
+    """Columns of the table of images."""
 
-    needed: ClassVar = frozenset(("image_id", "product_id"))
+    mandatory: ClassVar = frozenset(("image_id", "product_id"))
 
 
 class CategoryParameters(Parameters):
-    """How a category path is written."""
+    """Format of category paths."""
 
     separator: Annotated[str, Field(min_length=1)]
     usual_depth: tuple[Count, Count]
 
 
 class TextParameters(Parameters):
-    """What a title and a location carry beside themselves."""
+    """Format of titles and locations."""
 
-    title_tail: str
+    renamed: ClassVar = {"title_tail": "title_suffix_pattern"}
+
+    title_suffix_pattern: str
     location_separator: Annotated[str, Field(min_length=1)]
 
 
 class PhotoParameters(Parameters):
-    """How photos are read, and what is refused before decoding."""
+    """Photo folder, limits of photo files, and batch sizes."""
 
     folder: str
     suffix: str
     max_bytes: Count
     max_pixels: Count
     photos_per_batch: Count
-    processes: Annotated[int, Field(ge=0, description="0: one for each core")]
+    processes: Annotated[int, Field(ge=0, description="0: one per core")]
 
 
 class DuplicateParameters(Parameters):
-    """What makes two photos copies. The defaults are measured: see ``benchmarks/duplicates.py``."""
+    """Thresholds of duplicate photos. ``benchmarks/duplicates.py`` measures the defaults."""
 
     max_distance: Annotated[int, Field(ge=0, le=20)] = 13
     """Bits of 64 by which two hashes of a candidate pair may differ. One more doubles the pairs."""
 
     max_candidates: Annotated[int, Field(ge=1)] = 8
-    """Nearest candidates of one photo that are looked at: bounds the work where many look alike."""
+    """Nearest candidates compared per photo. Limits the work if many photos look alike."""
 
-    min_convergence: Annotated[float, Field(ge=0, le=1)] = 0.6
-    """Correlation of the aligned outlines below which a pair is dropped, at every resolution."""
+    min_convergence: Share = 0.6
+    """Minimum correlation of the aligned outlines, at every resolution. A pair below it is dropped."""
 
-    min_agreement: Annotated[float, Field(ge=0, le=1)] = 0.85
-    """Score from which two photos are near copies: correlation of their worst blocks but a few."""
+    min_agreement: Share = 0.85
+    """Minimum score of near duplicates: correlation of the worst blocks except a few."""
 
     watermark_share: Annotated[float, Field(ge=0, le=0.5)] = 0.12
-    """Share of the blocks that may disagree; a mark on 8 % of the area touches about as many."""
+    """Share of blocks that may disagree. A watermark on 8 % of the area touches about this many."""
 
     min_textured_blocks: Annotated[int, Field(ge=1)] = 12
-    """Blocks of 8 × 8 pixels, of some 190, that must show something for a pair to be judged."""
+    """Minimum number of textured blocks (8 × 8 pixels, about 190 in all) for a verdict."""
 
-    max_shear: Annotated[float, Field(ge=0)] = 0.015
-    """Shear or rotation of the alignment, in radians, above which it is another shot."""
+    max_shear: NotNegative = 0.015
+    """Maximum shear or rotation of the alignment, in radians. A pair above it is another shot."""
 
-    max_stretch: Annotated[float, Field(ge=0)] = 0.035
-    """Share by which the horizontal scale may differ from the vertical; rounding to pixels does."""
+    max_stretch: NotNegative = 0.035
+    """Maximum difference of horizontal and vertical scale, as a share. Allows for rounding to pixels."""
 
-    min_overlap: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """Share of a picture that the other must cover; a crop of a tenth all round covers 0.64."""
+    min_overlap: Share = 0.5
+    """Minimum share of one picture that the other covers. A crop of a tenth on all sides covers 0.64."""
 
 
 class SplitParameters(Parameters):
-    """Which share of the groups goes where."""
+    """Shares of the groups in each split."""
+
+    renamed: ClassVar = {"shared_description_words": "min_words_for_duplicate_description"}
 
     salt: str
     train: Share
     validation: Share
-    shared_description_words: Annotated[int, Field(ge=1, description="shorter ones join nobody")]
+    min_words_for_duplicate_description: Annotated[
+        int, Field(ge=1, description="shorter descriptions never join two listings")
+    ]
 
     @model_validator(mode="after")
-    def _something_is_left_to_test_on(self) -> Self:
+    def _check_test_share(self) -> Self:
         if self.train + self.validation >= 1:
             raise ValueError("train + validation must be below 1: the rest is the test split")
         return self
 
 
 class CleaningParameters(Parameters):
-    """Tables and photos, from as they were found to as they can be used."""
+    """Parameters of raw tables, their fields, and photos."""
 
-    missing: tuple[str, ...]
+    renamed: ClassVar = {"missing": "missing_values"}
+
+    missing_values: tuple[str, ...]
     products: ProductTableParameters
     images: ImageTableParameters
     price: PriceParameters

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from pydantic import Field
 
-from fb_marketplace.parameters.base import Parameters
+from fb_marketplace.parameters.base import Parameters, Seed
 
 
 class SampleParameters(Parameters):
-    """The embedded marketplace."""
+    """Size and seed of the generated marketplace."""
 
-    products: Annotated[int, Field(ge=60, description="listings to draw")]
-    seed: Annotated[int, Field(ge=0)]
+    products: Annotated[int, Field(ge=60, description="number of listings")]
+    seed: Seed

@@ -1,6 +1,6 @@
-"""The schema of every Parquet table in the catalog, checked at save and at load.
+"""Schemas of the tables of cleaning, checked at save and at load.
 
-Columns that a schema does not name pass through where the raw tables had them.
+A table may have further columns of the raw tables, unless its schema is strict.
 """
 
 from typing import Final
@@ -13,7 +13,7 @@ PRICE_FLAGS: Final = ("zero", "joke", "absurd")
 
 
 class CleanedProducts(pa.DataFrameModel):
-    """Listings that were kept, one row each; flags stand beside values."""
+    """Accepted listings, one row each, with flags."""
 
     row: int = pa.Field(ge=0, unique=True)
     product_id: str = pa.Field(unique=True, str_length={"min_value": 1})
@@ -35,23 +35,23 @@ class CleanedProducts(pa.DataFrameModel):
 
 
 class Products(CleanedProducts):
-    """The same, with the number of photos that are left of each."""
+    """Accepted listings, with the number of their photos."""
 
     photos: int = pa.Field(ge=0)
 
 
 class ImageRows(pa.DataFrameModel):
-    """Rows of the images table that were kept, one an image."""
+    """Accepted rows of the images table, one per image."""
 
     row: int = pa.Field(ge=0, unique=True)
     image_id: str = pa.Field(unique=True, str_length={"min_value": 1})
     product_id: str = pa.Field(str_length={"min_value": 1})
     repeats: int = pa.Field(ge=0)
-    repeated_in: object  # the numbers of the rows that repeat it
+    repeated_in: object  # numbers of the rows that repeat this one
 
 
 class PhotoFiles(pa.DataFrameModel):
-    """The files of the photo folder, as listed."""
+    """Listing of the photo folder."""
 
     key: str = pa.Field(unique=True)
     size: int = pa.Field(ge=0)
@@ -59,7 +59,7 @@ class PhotoFiles(pa.DataFrameModel):
 
 
 class MatchedPhotos(ImageRows):
-    """Those of them that have a file."""
+    """Accepted image rows that have a file."""
 
     source_key: str
     source_size: int = pa.Field(ge=0)
@@ -67,36 +67,36 @@ class MatchedPhotos(ImageRows):
 
 
 class ImageProducts(pa.DataFrameModel):
-    """Whose photo each is, of the photos that are left."""
+    """Listing of each stored photo."""
 
     image_id: str = pa.Field(unique=True)
     product_id: str
 
 
 class DuplicateGroups(pa.DataFrameModel):
-    """Photos that are the same as another or nearly; the group is named for its oldest photo."""
+    """Duplicate photos; a group has the id of its oldest photo."""
 
     image_id: str = pa.Field(unique=True)
     group: str
     kind: str = pa.Field(isin=("exact", "near"))
 
     class Config:
-        """Nothing else."""
+        """No further columns."""
 
         strict = True
 
 
 class Splits(pa.DataFrameModel):
-    """Where each photo, and each listing without one, belongs."""
+    """Split of each photo, and of each listing without photos."""
 
     image_id: str = pa.Field(nullable=True)
     product_id: str
     group: str
     split: str = pa.Field(isin=SPLITS)
-    rule: str  # digest of the parameters that it was split by
+    rule: str  # digest of the split parameters
 
     class Config:
-        """Nothing else."""
+        """No further columns."""
 
         unique = ("product_id", "image_id")
         strict = True

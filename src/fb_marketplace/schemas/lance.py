@@ -1,4 +1,4 @@
-"""The schemas of the Lance tables; each has a key, which says what its rows depend on."""
+"""Schemas of the Lance tables. The key of a row is a digest of everything that it depends on."""
 
 import pyarrow as pa
 

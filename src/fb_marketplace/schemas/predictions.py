@@ -6,7 +6,7 @@ from fb_marketplace.schemas.splits import EVALUATION_SPLITS, SPLITS
 
 
 class PricePredictions(pa.DataFrameModel):
-    """What each model said of the price of each listing; the interval is the chosen model's."""
+    """Predicted price of each listing by each model; the interval is the selected model's."""
 
     product_id: str
     group: str
@@ -18,14 +18,14 @@ class PricePredictions(pa.DataFrameModel):
     high: float = pa.Field(gt=0, nullable=True)
 
     class Config:
-        """A model answers once."""
+        """One prediction per model and listing."""
 
         unique = ("model", "product_id")
         strict = True
 
 
 class CategoryPredictions(pa.DataFrameModel):
-    """What each model said of the root category of each listing."""
+    """Predicted root category of each listing by each model."""
 
     product_id: str
     group: str
@@ -35,69 +35,69 @@ class CategoryPredictions(pa.DataFrameModel):
     answered: str
 
     class Config:
-        """A model answers once."""
+        """One prediction per model and listing."""
 
         unique = ("model", "product_id")
         strict = True
 
 
 class CategoryTextProbabilities(pa.DataFrameModel):
-    """What the text of each listing says of its root category, in the order of the sorted labels."""
+    """Root category probabilities of each listing by its text, in the order of the sorted labels."""
 
     product_id: str = pa.Field(unique=True)
     split: str = pa.Field(isin=SPLITS)
-    probabilities: object  # float32, (labels,), each above zero, together one
+    probabilities: object  # float32, (labels,), above 0, sum 1
 
     class Config:
-        """Nothing else."""
+        """No further columns."""
 
         strict = True
 
 
 class VisionPredictions(pa.DataFrameModel):
-    """What an encoder says of the root category of each photo that is measured on, as served."""
+    """Root category probabilities of each evaluation photo by the served encoder."""
 
     image_id: str = pa.Field(unique=True)
     product_id: str
     group: str
     split: str = pa.Field(isin=EVALUATION_SPLITS)
     category: str
-    probabilities: object  # float32, (labels,), in the order of the sorted labels, together one
+    probabilities: object  # float32, (labels,), in the order of the sorted labels, sum 1
 
     class Config:
-        """Nothing else."""
+        """No further columns."""
 
         strict = True
 
 
 class LayerEmbeddings(pa.DataFrameModel):
-    """Vectors of the photos that are measured on, by other layers of the network than the one served."""
+    """Embeddings of the evaluation photos by layers that are not served."""
 
     image_id: str
     layer: str
-    embedding: object  # float32, (dimension of the layer,), of unit length
+    embedding: object  # float32, (dimension of the layer,), unit length
 
     class Config:
-        """A photo has one vector by each layer."""
+        """One vector per photo and layer."""
 
         unique = ("image_id", "layer")
         strict = True
 
 
 class ProductPredictions(pa.DataFrameModel):
-    """What photos, text and both say of the root category of each listing that is measured on."""
+    """Root category probabilities of each evaluation listing, by photos, by text, and fused."""
 
     product_id: str = pa.Field(unique=True)
     group: str
     split: str = pa.Field(isin=EVALUATION_SPLITS)
     category: str
     photos: int = pa.Field(ge=0)
-    # Each float32, (labels,), in the order of the sorted labels, together one.
-    by_photos: object = pa.Field(nullable=True)  # mean over its photos; missing where it has none
+    # Each float32, (labels,), in the order of the sorted labels, sum 1.
+    by_photos: object = pa.Field(nullable=True)  # mean over its photos; missing if it has none
     by_text: object
-    probabilities: object  # of photos and text together
+    probabilities: object  # photos and text fused
 
     class Config:
-        """Nothing else."""
+        """No further columns."""
 
         strict = True

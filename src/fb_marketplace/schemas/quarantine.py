@@ -2,20 +2,20 @@
 
 import pandera.pandas as pa
 
-from fb_marketplace.schemas.reasons import REASONS, STAGES
+from fb_marketplace.schemas.reasons import Reason, Stage
 
 
 class Quarantine(pa.DataFrameModel):
-    """Rows and files that were turned away, each once."""
+    """Rejected rows and files; a file has row -1."""
 
-    stage: str = pa.Field(isin=STAGES)
+    stage: str = pa.Field(isin=[stage.value for stage in Stage])
     row: int = pa.Field(ge=-1)
     key: str
-    reason: str = pa.Field(isin=REASONS)
+    reason: str = pa.Field(isin=[reason.value for reason in Reason])
     detail: str
 
     class Config:
-        """A row or a file is turned away once."""
+        """A row or a file is rejected once."""
 
         unique = ("stage", "row", "key")
         strict = True

@@ -1,28 +1,39 @@
-"""Stages and reasons of the quarantine; without heavy imports."""
+"""Stages and reasons of the quarantine. Imports no pandera, so that listing the pipelines stays fast."""
 
-from typing import Final
+from enum import StrEnum
 
-from fb_marketplace_serving.imaging.canonical import REASONS as PHOTO_REASONS
 
-ERASED: Final = "forgotten"
-"""Why quarantine has them."""
+class Stage(StrEnum):
+    """Source of a quarantined row or file."""
 
-NOT_AS_LISTED: Final = "not_as_listed"
-"""Why a file is turned away that was replaced, or went, after it was listed."""
+    PRODUCTS = "products"
+    IMAGES = "images"
+    FILES = "files"
 
-STAGES: Final = ("products", "images", "files")
-REASONS: Final = (
-    "torn_line",
-    "missing_field",
-    "unparsable_price",
-    "conflicting_row",
-    "unknown_product",
-    "quarantined_product",
-    "missing_file",
-    "unusable_file",
-    "no_row",
-    "row_quarantined",
-    ERASED,
-    *PHOTO_REASONS,
-    NOT_AS_LISTED,
-)
+
+class Reason(StrEnum):
+    """Reason why a row or a file is in quarantine."""
+
+    TORN_LINE = "torn_line"
+    MISSING_FIELD = "missing_field"
+    UNPARSABLE_PRICE = "unparsable_price"
+    CONFLICTING_ROW = "conflicting_row"
+    UNKNOWN_PRODUCT = "unknown_product"
+    QUARANTINED_PRODUCT = "quarantined_product"
+    MISSING_FILE = "missing_file"
+    UNUSABLE_FILE = "unusable_file"
+    NO_ROW = "no_row"
+    ROW_QUARANTINED = "row_quarantined"
+    ERASED = "forgotten"
+    """The listing is on the erasure list."""
+    NOT_AS_LISTED = "not_as_listed"
+    """The file was replaced or removed after it was listed."""
+
+    # Reasons of fb_marketplace_serving.imaging.canonical.PhotoError.
+    EMPTY = "empty"
+    NOT_AN_IMAGE = "not_an_image"
+    UNSUPPORTED_FORMAT = "unsupported_format"
+    TRUNCATED = "truncated"
+    TOO_MANY_PIXELS = "too_many_pixels"
+    OVERSIZED = "oversized"
+    UNDECODABLE = "undecodable"

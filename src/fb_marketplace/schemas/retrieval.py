@@ -4,7 +4,7 @@ import pandera.pandas as pa
 
 
 class RetrievalHits(pa.DataFrameModel):
-    """The first hits of each photo of the test split, in the index as served."""
+    """Top hits of each test photo in the served index."""
 
     image_id: str
     rank: int = pa.Field(ge=1, le=10)
@@ -13,14 +13,14 @@ class RetrievalHits(pa.DataFrameModel):
     grade: int = pa.Field(ge=0, le=3)
 
     class Config:
-        """A photo is found once, and there is one at each rank."""
+        """One hit per photo and rank."""
 
         unique = ("image_id", "rank")
         strict = True
 
 
 class RetrievalQueries(pa.DataFrameModel):
-    """How well each query did by each measure, beside what a random order would give."""
+    """Score of each query by each measure, with the expected score of a random order (`chance`)."""
 
     gallery: str
     photos: int = pa.Field(ge=1)  # in the gallery
@@ -33,14 +33,14 @@ class RetrievalQueries(pa.DataFrameModel):
     chance: float = pa.Field(ge=0, le=1 + 1e-9)
 
     class Config:
-        """A query is measured once."""
+        """One score per query and measure."""
 
         unique = ("gallery", "embedding", "measure", "image_id")
         strict = True
 
 
 class RankingQueryMetrics(pa.DataFrameModel):
-    """How well each search for a listing of the test split did, by each way to put candidates in order."""
+    """Score of each search for a test listing, by each ranking method and measure."""
 
     kind: str
     product_id: str
@@ -50,14 +50,14 @@ class RankingQueryMetrics(pa.DataFrameModel):
     value: float = pa.Field(ge=0, le=1 + 1e-9)
 
     class Config:
-        """A search is measured once."""
+        """One score per search and measure."""
 
         unique = ("kind", "product_id", "method", "measure")
         strict = True
 
 
 class Feedback(pa.DataFrameModel):
-    """What searches by words showed, and whether it was clicked; there may be none."""
+    """Listings shown by text searches, and whether they were clicked; may be empty."""
 
     search_id: str
     words: str = pa.Field(str_length={"min_value": 1})
@@ -66,7 +66,7 @@ class Feedback(pa.DataFrameModel):
     clicked: bool
 
     class Config:
-        """A page shows a listing once."""
+        """A search shows a listing once."""
 
         unique = ("search_id", "product_id")
         strict = True

@@ -1,7 +1,7 @@
-"""The splits by name; apart from the schemas, so that who needs a name need not import Pandera."""
+"""Names of the splits. A module of its own, so that a name can be imported without pandera."""
 
 from typing import Final
 
 SPLITS: Final = ("train", "validation", "test")
 EVALUATION_SPLITS: Final = ("validation", "test")
-"""The splits that are measured on: choices are made on the first, the second is asked once."""
+"""Held-out splits: models are selected on validation and evaluated once on test."""

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fb_marketplace.schemas.reasons import ERASED
+from fb_marketplace.schemas.reasons import Reason
 from fb_marketplace_serving.storage.lake import Lake
 
 FILE: Final = "forgotten.json"
@@ -45,7 +45,7 @@ class ErasureList:
 
     def masked(self, name: str) -> str:
         """Give what stands in the place of an id: the same for the same id, and nothing to learn from."""
-        return f"{ERASED}-{self.digest(name)[:_SHOWN]}"
+        return f"{Reason.ERASED}-{self.digest(name)[:_SHOWN]}"
 
     def digest(self, name: str) -> str:
         """Give the digest of an id, in hex."""
@@ -57,7 +57,7 @@ EMPTY_ERASURE_LIST: Final = ErasureList()
 
 def is_masked(name: str) -> bool:
     """Tell whether this stands in the place of an id."""
-    return name.startswith(f"{ERASED}-")
+    return name.startswith(f"{Reason.ERASED}-")
 
 
 def read_erasure_list(url: str) -> ErasureList:

@@ -1,1 +1,1 @@
-"""The bucket as it is, made into tables and photos that can be trusted; every loss accounted for."""
+"""Cleaning: raw tables and photos to validated tables, with every rejected row in quarantine."""

@@ -1,4 +1,4 @@
-"""Photos that are the same or nearly, in groups named for their oldest photo."""
+"""Groups of duplicate photos."""
 
 from collections.abc import Sequence
 
@@ -13,44 +13,44 @@ from fb_marketplace.storage.keyed_table import Table
 def find_duplicates(
     images: Table, matched_photos: pd.DataFrame, parameters: DuplicateParameters
 ) -> pd.DataFrame:
-    """Find copies among the photos.
+    """Find duplicate photos.
 
     Args:
         images: the canonical photos.
-        matched_photos: the image rows, whose place in the raw table tells which is older.
+        matched_photos: the image rows. Older rows come first in the raw table.
         parameters: thresholds.
 
     Returns:
-        One row for each photo that is a copy or has one: ``image_id``; ``group``, the oldest photo's
-        id; and ``kind``, ``exact`` where another photo of the group has the same bytes, else ``near``.
+        One row per photo that has a duplicate: ``image_id``; ``group``, the id of the oldest photo of its
+        group; and ``kind``, ``exact`` if another photo of the group has the same bytes, else ``near``.
     """
     from fb_marketplace.pipelines.cleaning.near_duplicates import (
         duplicate_groups,
         find_duplicate_pairs,
     )
 
-    places = pd.Series(matched_photos["row"].to_numpy(), index=matched_photos["image_id"])
+    row_numbers = pd.Series(matched_photos["row"].to_numpy(), index=matched_photos["image_id"])
     photos = images.read(["image_id", "source_sha256", "sha256", "perceptual_hash"]).to_pandas()
-    photos["place"] = photos["image_id"].map(places)
-    oldest_first = photos.sort_values("place", kind="stable")
-    stored = oldest_first.index.to_numpy()
+    photos["row"] = photos["image_id"].map(row_numbers)
+    oldest_first = photos.sort_values("row", kind="stable")
+    positions = oldest_first.index.to_numpy()
 
-    def jpegs_of(rows: Sequence[int]) -> list[bytes]:
-        chosen = images.take(stored[list(rows)].tolist(), ["jpeg"])
-        return [bytes(jpeg) for jpeg in chosen.column("jpeg").to_pylist()]
+    def load_jpegs(rows: Sequence[int]) -> list[bytes]:
+        table = images.take(positions[list(rows)].tolist(), ["jpeg"])
+        return [bytes(jpeg) for jpeg in table.column("jpeg").to_pylist()]
 
     hashes = np.array(oldest_first["perceptual_hash"].to_list(), dtype=np.uint64)
-    found = list(
+    pairs = list(
         find_duplicate_pairs(
             oldest_first["source_sha256"].to_list(),
             oldest_first["sha256"].to_list(),
             hashes.reshape(-1, len(WINDOWS)),
-            jpegs_of,
+            load_jpegs,
             parameters,
         )
     )
-    labels = duplicate_groups(len(photos), found)
-    exact = {row for pair in found if pair.kind == "exact" for row in (pair.first, pair.second)}
+    labels = duplicate_groups(len(photos), pairs)
+    exact = {row for pair in pairs if pair.kind == "exact" for row in (pair.first, pair.second)}
     ids = oldest_first["image_id"].to_numpy()
     grouped = pd.DataFrame(
         {

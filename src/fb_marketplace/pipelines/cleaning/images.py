@@ -1,4 +1,4 @@
-"""The table of images and the folder of photos, matched to each other and to the listings."""
+"""Image rows and photo files, matched to each other and to the listings."""
 
 from collections.abc import Iterator
 from pathlib import PurePosixPath
@@ -16,17 +16,18 @@ from fb_marketplace.pipelines.cleaning.products import (
     split_erased,
 )
 from fb_marketplace.pipelines.cleaning.quarantine import (
+    Entry,
     Rejection,
     quarantine_rows,
     rejections_table,
 )
-from fb_marketplace.schemas.reasons import ERASED
+from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList, is_masked
 from fb_marketplace.storage.photo_source import PhotoSource
 
 
 class MatchedPhotosResult(NamedTuple):
-    """Photos that a row and a file vouch for, and the rows and files that found no partner."""
+    """Photos that have both a row and a file, and the quarantine table of the other rows and files."""
 
     photos: pd.DataFrame
     quarantined: pd.DataFrame
@@ -37,65 +38,77 @@ def clean_image_rows(
     cleaned_products: pd.DataFrame,
     quarantined_products: pd.DataFrame,
     parameters: CleaningParameters,
-    forgotten: ErasureList = EMPTY_ERASURE_LIST,
+    erasure_list: ErasureList = EMPTY_ERASURE_LIST,
 ) -> CleanedTable:
-    """Keep the image rows that have what they need and belong to a listing that was kept.
+    """Clean the image rows.
+
+    A row is accepted if it has all required fields and belongs to an accepted listing.
 
     Args:
-        raw_images: all columns as text, one row an image, as it stands in the bucket.
-        cleaned_products: the listings that were kept.
-        quarantined_products: the ledger of those that were not.
-        parameters: what counts as missing, and how the columns are called.
-        forgotten: listings and photos of which nothing is to be kept.
+        raw_images: one row per image, all columns as text, as in the raw table.
+        cleaned_products: the accepted listings.
+        quarantined_products: quarantine table of the other listings.
+        parameters: column names and missing values.
+        erasure_list: listings and photos to remove.
+
+    Returns:
+        One row per image, and the quarantine table of the rejected rows.
     """
     rows = rename_columns(raw_images, parameters.images, "raw_images")
-    rows, others, forgot = split_erased(rows, "image_id", forgotten, ("product_id", "image_id"))
-    whole, torn = drop_torn_rows(others)
-    kept, turned = drop_incomplete_rows(whole, parameters, parameters.images.required)
-    turned += forgot + torn
-    known = kept["product_id"].isin(set(cleaned_products["product_id"]))
+    rows, others, erased = split_erased(rows, "image_id", erasure_list, ("product_id", "image_id"))
+    others, torn = drop_torn_rows(others)
+    accepted, rejected = drop_incomplete_rows(
+        others, parameters, parameters.images.required_columns
+    )
+    rejected += erased + torn
+    known = accepted["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
-    for row, product in kept.loc[~known, "product_id"].items():
-        label = int(str(row))
+    for row, product in accepted.loc[~known, "product_id"].items():
         if product in reasons:
-            detail = f"listing {product} was turned away: {reasons[product]}"
-            turned.append(Rejection(label, "quarantined_product", detail))
+            reason = Reason.QUARANTINED_PRODUCT
+            detail = f"listing {product} was rejected: {reasons[product]}"
         else:
-            turned.append(Rejection(label, "unknown_product", f"no listing has the id {product}"))
-    kept, repeated_in, conflicting = merge_repeated_rows(kept[known], "image_id")
-    kept = kept.assign(repeats=repeated_in.map(len).astype("int64"), repeated_in=repeated_in)
-    turned_away = quarantine_rows("images", turned + conflicting, rows, "image_id")
-    return CleanedTable(kept.reset_index(drop=True), turned_away)
+            reason, detail = Reason.UNKNOWN_PRODUCT, f"no listing has the id {product}"
+        rejected.append(Rejection(int(str(row)), reason, detail))
+    accepted, repeated_in, conflicting = merge_repeated_rows(accepted[known], "image_id")
+    accepted = accepted.assign(
+        repeats=repeated_in.map(len).astype("int64"), repeated_in=repeated_in
+    )
+    quarantined = quarantine_rows(Stage.IMAGES, rejected + conflicting, rows, "image_id")
+    return CleanedTable(accepted.reset_index(drop=True), quarantined)
 
 
 def list_photo_files(
     raw_image_files: PhotoSource,
     quarantined_image_rows: pd.DataFrame | None = None,
-    forgotten: ErasureList = EMPTY_ERASURE_LIST,
+    erasure_list: ErasureList = EMPTY_ERASURE_LIST,
 ) -> pd.DataFrame:
-    """List the files of the photo folder: ``key``, ``size`` in bytes, and ``etag``.
+    """List the photo folder. Files of erased photos are listed under a masked name.
 
     Args:
-        raw_image_files: the folder.
-        quarantined_image_rows: the ledger of rows that were turned away; photos of what is forgotten that
-            came since it was have only that to tell them.
-        forgotten: photos of which nothing is to be kept: their files are counted, and not named.
+        raw_image_files: the photo folder.
+        quarantined_image_rows: quarantine table of the image rows. It identifies photos that were added
+            to an erased listing after the erasure.
+        erasure_list: listings and photos to remove.
+
+    Returns:
+        ``key``, ``size`` in bytes, and ``etag`` of each file.
     """
-    listed = [file._replace(key=_as_text(file.key)) for file in raw_image_files.files()]
-    files = pd.DataFrame(listed, columns=["key", "size", "etag"])
-    if forgotten.products or forgotten.images:
+    listing = [file._replace(key=_escape(file.key)) for file in raw_image_files.files()]
+    files = pd.DataFrame(listing, columns=["key", "size", "etag"])
+    if erasure_list.products or erasure_list.images:
         rows = set() if quarantined_image_rows is None else set(quarantined_image_rows["key"])
         for row, key in files["key"].items():
             path = PurePosixPath(key)
             image_id = str(path.with_suffix(""))
-            masked = forgotten.masked(image_id)
-            if forgotten.has_image(image_id) or masked in rows:
+            masked = erasure_list.masked(image_id)
+            if erasure_list.has_image(image_id) or masked in rows:
                 files.loc[row, ["key", "etag"]] = [f"{masked}{path.suffix}", ""]
     return files.astype({"key": "str", "size": "int64", "etag": "str"})
 
 
-def _as_text(key: str) -> str:
-    r"""Write what is no UTF-8 in the name of a local file as ``\udcff``: no table takes it as it is."""
+def _escape(key: str) -> str:
+    r"""Return a file name with bytes that are not UTF-8 as ``\udcff``, because tables reject them."""
     return key.encode("utf-8", "backslashreplace").decode()
 
 
@@ -105,51 +118,41 @@ def match_photos_to_rows(
     photo_files: pd.DataFrame,
     parameters: CleaningParameters,
 ) -> MatchedPhotosResult:
-    """Match image rows to the files of the folder, by name.
+    """Match image rows to photo files by name.
 
     Returns:
-        The image rows that have a file, with ``source_key``, ``source_size`` and ``source_etag``, sorted
-        by image; and the ledger of rows without a file and files without a row.
+        The image rows that have a file, sorted by image, with ``source_key``, ``source_size`` and
+        ``source_etag``; and the quarantine table of rows without a file and files without a row.
     """
     photos = parameters.photos
     files = photo_files.add_prefix("source_")
     rows = cleaned_image_rows.assign(source_key=cleaned_image_rows["image_id"] + photos.suffix)
     matched = rows.merge(files, on="source_key")
-    found = rows["source_key"].isin(files["source_key"])
-    without_file = rejections_table(
-        ("images", row, image_id, "missing_file", f"there is no {photos.folder}/{key}")
-        for first, further, image_id, key in rows.loc[
-            ~found, ["row", "repeated_in", "image_id", "source_key"]
+    missing = rows[~rows["source_key"].isin(files["source_key"])]
+    without_file = (
+        (Stage.IMAGES, row, image_id, Reason.MISSING_FILE, f"there is no {photos.folder}/{key}")
+        for first, repeats, image_id, key in missing[
+            ["row", "repeated_in", "image_id", "source_key"]
         ].itertuples(index=False)
-        for row in (first, *further)
+        for row in (first, *repeats)
     )
-    without_row = rejections_table(
-        _strays(
-            sorted(set(files["source_key"]) - set(rows["source_key"])),
-            set(quarantined_image_rows["key"]),
-            photos,
-        )
-    )
+    unmatched = sorted(set(files["source_key"]) - set(rows["source_key"]))
+    without_row = _files_without_row(unmatched, set(quarantined_image_rows["key"]), photos)
     return MatchedPhotosResult(
         matched.sort_values("image_id", ignore_index=True),
-        pd.concat([without_file, without_row], ignore_index=True),
+        rejections_table((*without_file, *without_row)),
     )
 
 
-def _strays(
-    keys: list[str], turned_away: set[str], photos: PhotoParameters
-) -> Iterator[tuple[str, int, str, str, str]]:
+def _files_without_row(
+    keys: list[str], rejected_images: set[str], photos: PhotoParameters
+) -> Iterator[Entry]:
     for key in keys:
         path, image_id = f"{photos.folder}/{key}", str(PurePosixPath(key).with_suffix(""))
         if is_masked(image_id):
-            yield "files", -1, path, ERASED, DETAIL
-        elif image_id in turned_away:
-            yield (
-                "files",
-                -1,
-                path,
-                "row_quarantined",
-                f"the row of image {image_id} was turned away",
-            )
+            reason, detail = Reason.ERASED, DETAIL
+        elif image_id in rejected_images:
+            reason, detail = Reason.ROW_QUARANTINED, f"the row of image {image_id} was rejected"
         else:
-            yield "files", -1, path, "no_row", f"no row names image {image_id}"
+            reason, detail = Reason.NO_ROW, f"no row has the image id {image_id}"
+        yield Stage.FILES, -1, path, reason, detail

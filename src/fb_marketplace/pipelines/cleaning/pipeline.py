@@ -1,4 +1,4 @@
-"""Cleaning: the bucket as it is, to tables and photos that can be trusted."""
+"""The cleaning pipeline."""
 
 from kedro.pipeline import Pipeline, node
 
@@ -28,7 +28,7 @@ from fb_marketplace.pipelines.cleaning.splits import split_listings
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

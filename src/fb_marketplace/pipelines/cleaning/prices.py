@@ -1,4 +1,4 @@
-"""Prices: from how they are written to a number, and which of them are not meant."""
+"""Parsing of prices, and flags of prices that are no offers."""
 
 import math
 import re
@@ -10,35 +10,35 @@ PriceFlag = Literal["zero", "joke", "absurd"]
 
 
 class UnparsablePriceError(ValueError):
-    """What stands in the price field is no price; the message says what was expected."""
+    """The price field holds no price; the message gives the expected format."""
 
 
-def parse_price(written: str, parameters: PriceParameters) -> float:
-    """Read a price such as "£1,234.00", in units of the currency.
+def parse_price(value: str, parameters: PriceParameters) -> float:
+    """Return the amount of a price such as "£1,234.00".
 
-    The symbol may be missing; thousands must be grouped by threes or not at all; at most two decimals.
+    The symbol is optional. Thousands are grouped by threes or not at all. At most two decimals.
 
     Raises:
-        UnparsablePriceError: it is written in no such way, or is negative.
+        UnparsablePriceError: the value has another format, or is negative.
     """
-    text = written.strip()
+    text = value.strip()
     for symbol in parameters.symbols:
         text = text.removeprefix(symbol).removesuffix(symbol).strip()
     if not _pattern(parameters).fullmatch(text):
         example = f"{parameters.symbols[0] if parameters.symbols else ''}1{parameters.thousands}234"
         raise UnparsablePriceError(
-            f"{written[:60]!r} is no price; expected such as {example}{parameters.decimal}00"
+            f"{value[:60]!r} is no price; expected a value such as {example}{parameters.decimal}00"
         )
     digits = text.replace(parameters.thousands, "") if parameters.thousands else text
     return float(digits.replace(parameters.decimal, "."))
 
 
 def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
-    """Tell whether a price is not meant as one.
+    """Return the flag of a price that is no offer, else None.
 
-    The rule, in this order: nothing asked is ``zero``; less than ``joke_below``, one of the joke
-    amounts, or whole pounds that repeat one digit ``joke_repeated_digits`` times or more and nothing
-    else, is a ``joke``; more than ``absurd_above`` is ``absurd``.
+    The first rule that applies decides. 0 is ``zero``. An amount below ``joke_below``, one of
+    ``joke_amounts``, or a whole number of one digit repeated at least ``joke_repeated_digits`` times
+    is ``joke``. An amount over ``absurd_above`` is ``absurd``.
     """
     if amount == 0:
         return "zero"

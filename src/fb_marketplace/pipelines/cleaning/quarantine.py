@@ -1,15 +1,18 @@
-"""The ledger of what was turned away: every row and file in is kept or stands here, with its reason."""
+"""Quarantine table: every input row and file is either accepted or listed here with its reason."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import pandas as pd
 
 COLUMNS: Final = ("stage", "row", "key", "reason", "detail")
 
+Entry: TypeAlias = tuple[str, int, str, str, str]
+"""Stage, row, key, reason and detail; a file has row -1."""
+
 
 class Rejection(NamedTuple):
-    """A row that is turned away: its label in the table, why, and what was found."""
+    """A rejected row: its index label, the reason, and details."""
 
     row: int
     reason: str
@@ -17,59 +20,67 @@ class Rejection(NamedTuple):
 
 
 def quarantine_rows(
-    stage: str, turned: Sequence[Rejection], rows: pd.DataFrame, key: str
+    stage: str, rejections: Sequence[Rejection], rows: pd.DataFrame, key: str
 ) -> pd.DataFrame:
-    """Write rows that were turned away into the ledger's form.
+    """Build the quarantine table of one source.
 
     Args:
-        stage: the table, ``products``, ``images`` or ``files``.
-        turned: what was turned away.
-        rows: the table as found, with its row numbers in ``row``.
-        key: the column by which a user would look the row up.
+        stage: ``products``, ``images`` or ``files``.
+        rejections: rejected rows.
+        rows: all rows, with their number in the raw table in ``row``.
+        key: the column by which a user looks a row up.
+
+    Returns:
+        The columns of ``COLUMNS``.
     """
     return rejections_table(
         (stage, int(str(rows.loc[row, "row"])), str(rows.loc[row, key]), reason, detail)
-        for row, reason, detail in turned
+        for row, reason, detail in rejections
     )
 
 
-def rejections_table(entries: Iterable[tuple[str, int, str, str, str]]) -> pd.DataFrame:
-    """Make a ledger of (stage, row, key, reason, detail); files have row -1."""
+def rejections_table(entries: Iterable[Entry]) -> pd.DataFrame:
+    """Build a quarantine table from entries."""
     frame = pd.DataFrame(list(entries), columns=list(COLUMNS))
     text = {name: "str" for name in COLUMNS if name != "row"}
     return frame.astype({"row": "int64", **text})
 
 
-def merge_quarantine(*ledgers: pd.DataFrame) -> pd.DataFrame:
-    """Join ledgers into one, sorted by stage, row and key."""
-    return pd.concat(ledgers, ignore_index=True).sort_values(
+def merge_quarantine(*tables: pd.DataFrame) -> pd.DataFrame:
+    """Concatenate quarantine tables, sorted by stage, row and key."""
+    return pd.concat(tables, ignore_index=True).sort_values(
         ["stage", "row", "key"], ignore_index=True
     )
 
 
 def check_accounting(
-    stage: str, found: int, kept: int, folded: int, turned: pd.DataFrame
+    stage: str, total: int, accepted: int, repeats: int, quarantine: pd.DataFrame
 ) -> dict[str, Any]:
-    """Account for one source: rows in = rows kept + rows quarantined.
+    """Check that all inputs of one source are either accepted or in quarantine.
 
     Args:
-        stage: the source.
-        found: rows or files in.
-        kept: rows or files that stay.
-        folded: of those kept, how many repeat another and are counted on its row.
-        turned: the ledger.
+        stage: ``products``, ``images`` or ``files``.
+        total: number of rows or files read.
+        accepted: number of rows or files that are kept, repeats included.
+        repeats: number of accepted rows that repeat another row and are merged into it.
+        quarantine: the quarantine table.
+
+    Returns:
+        The counts, and the number of quarantined rows by reason.
 
     Raises:
-        AssertionError: the ledger does not balance, which is an error of ours.
+        AssertionError: the numbers do not add up, which is a bug.
     """
-    reasons = turned.loc[turned["stage"] == stage, "reason"].value_counts().sort_index()
-    away = int(reasons.sum())
-    if found != kept + away:
-        raise AssertionError(f"{stage}: {found} in, but {kept} kept and {away} quarantined")
+    reasons = quarantine.loc[quarantine["stage"] == stage, "reason"].value_counts().sort_index()
+    quarantined = int(reasons.sum())
+    if total != accepted + quarantined:
+        raise AssertionError(
+            f"{stage}: {total} rows in, but {accepted} accepted and {quarantined} quarantined"
+        )
     return {
-        "in": found,
-        "kept": kept,
-        "of which repeats": folded,
-        "quarantined": away,
+        "in": total,
+        "kept": accepted,
+        "repeats": repeats,
+        "quarantined": quarantined,
         "reasons": {str(reason): int(count) for reason, count in reasons.items()},
     }

@@ -1,4 +1,4 @@
-"""What cleaning found and what became of it: the report, and pictures to look at."""
+"""Report and figures of cleaning."""
 
 from typing import Any
 
@@ -23,7 +23,7 @@ PHOTO_CONTENT = (
     "sha256",
     "perceptual_hash",
 )
-"""The columns of ``images`` that two places agree on if they hold the same bucket; the photo by digest."""
+"""The columns of ``images`` that depend only on the content of the raw data; the photo by digest."""
 
 
 def compute_content_digests(
@@ -33,7 +33,7 @@ def compute_content_digests(
     splits: pd.DataFrame,
     quarantine: pd.DataFrame,
 ) -> dict[str, str]:
-    """Give a digest of each table's content; two places that hold the same bucket agree on it."""
+    """Return a digest of each table's content. Lakes made from the same raw data have equal digests."""
     photos = images.read(PHOTO_CONTENT).to_pandas()
     return {
         "products": content_digest(products, "product_id"),
@@ -56,22 +56,22 @@ def report_cleaning(
     quarantine: pd.DataFrame,
     content_digests: dict[str, str],
 ) -> dict[str, Any]:
-    """Account for both tables and the files, and say what was found.
+    """Return counts of accepted and quarantined rows, flags, photo formats, duplicates and splits.
 
     Raises:
-        AssertionError: rows in are not rows kept and rows quarantined.
+        AssertionError: a row or file is neither accepted nor in quarantine, or is both.
     """
     photos = images.read(["image_id", "format"]).to_pandas()
     rows = matched_photos[matched_photos["image_id"].isin(photos["image_id"])]
-    folded = int(products["repeats"].sum()), int(rows["repeats"].sum())
+    repeats = int(products["repeats"].sum()), int(rows["repeats"].sum())
     groups = duplicate_groups["group"].value_counts()
     return {
         "ledger": {
             "products": check_accounting(
-                "products", len(raw_products), len(products) + folded[0], folded[0], quarantine
+                "products", len(raw_products), len(products) + repeats[0], repeats[0], quarantine
             ),
             "images": check_accounting(
-                "images", len(raw_images), len(photos) + folded[1], folded[1], quarantine
+                "images", len(raw_images), len(photos) + repeats[1], repeats[1], quarantine
             ),
             "files": check_accounting("files", len(photo_files), len(photos), 0, quarantine),
         },
@@ -104,41 +104,40 @@ def report_cleaning(
 
 
 def plot_photo_grid(images: Table) -> bytes:
-    """Show canonical photos, spread evenly over the table; a PNG."""
+    """Plot a grid of canonical photos, spaced evenly over the table; a PNG."""
     order = images.order("image_id")
     chosen = order[:: max(1, len(order) // GRID_PHOTOS)][:GRID_PHOTOS]
-    shown = images.take(chosen.tolist(), ["image_id", "jpeg", "format", "width", "height"])
+    photos = images.take(chosen.tolist(), ["image_id", "jpeg", "format", "width", "height"])
     cells = [
         Cell(photo["jpeg"], f"{photo['format']} {photo['width']} × {photo['height']}")
-        for photo in shown.to_pylist()
+        for photo in photos.to_pylist()
     ]
     return contact_sheet(cells, 8, f"{len(cells)} of {len(order):,} photos, as they are stored")
 
 
 def plot_quarantine_grid(rejected_photos: Table) -> bytes:
-    """Show the beginning of files that could not be used, with the reason; a PNG."""
-    found = rejected_photos.read(["image_id", "reason"]).to_pylist()
+    """Plot a grid of unusable files, as far as they can be decoded, with the reason; a PNG."""
+    rejected = rejected_photos.read(["image_id", "reason"]).to_pylist()
     order = sorted(
-        range(len(found)), key=lambda row: (found[row]["reason"], found[row]["image_id"])
+        range(len(rejected)), key=lambda row: (rejected[row]["reason"], rejected[row]["image_id"])
     )
     rows = order[:: max(1, len(order) // GRID_PHOTOS)][:GRID_PHOTOS]
     heads = rejected_photos.take(rows, ["head"]).column("head").to_pylist()
-    cells = [Cell(head, found[row]["reason"]) for row, head in zip(rows, heads, strict=True)]
-    return contact_sheet(cells, 8, f"{len(cells)} of {len(found):,} files in quarantine")
+    cells = [Cell(head, rejected[row]["reason"]) for row, head in zip(rows, heads, strict=True)]
+    return contact_sheet(cells, 8, f"{len(cells)} of {len(rejected):,} files in quarantine")
 
 
 def plot_category_histogram(products: pd.DataFrame) -> bytes:
-    """Show how many listings each root category has; a PNG."""
+    """Plot the number of listings per root category; a PNG."""
     counts = products["category"].value_counts()
     names = [str(name) for name in counts.index]
     return plot_bars(names, counts.to_list(), f"{len(products):,} listings by category", "listings")
 
 
 def plot_price_histogram(products: pd.DataFrame) -> bytes:
-    """Show how prices that are meant are spread; a PNG."""
-    meant = products[products["price_flag"].isna()]
-    currency = str(meant["currency"].iloc[0]) if len(meant) else ""
-    title = (
-        f"Prices of {len(meant):,} listings; {len(products) - len(meant):,} flagged ones left out"
-    )
-    return plot_log_histogram(meant["price"].to_list(), title, currency)
+    """Plot a histogram of the prices without a flag; a PNG."""
+    offers = products[products["price_flag"].isna()]
+    currency = str(offers["currency"].iloc[0]) if len(offers) else ""
+    flagged = len(products) - len(offers)
+    title = f"Prices of {len(offers):,} listings; {flagged:,} flagged ones left out"
+    return plot_log_histogram(offers["price"].to_list(), title, currency)

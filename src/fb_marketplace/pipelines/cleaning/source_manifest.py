@@ -1,4 +1,4 @@
-"""Where the bucket is that is cleaned, and which bytes its tables had: row numbers are numbers in those."""
+"""Provenance of the raw data: URLs, and checksums of the tables."""
 
 from typing import Any
 
@@ -10,9 +10,9 @@ from fb_marketplace.storage.photo_source import PhotoSource
 def record_sources(
     raw_products_file: FileRef, raw_images_file: FileRef, raw_image_files: PhotoSource
 ) -> dict[str, dict[str, Any]]:
-    """Describe what is cleaned, for whoever later asks where a listing comes from.
+    """Record the raw data of this run, because a later run may read another bucket.
 
-    It is written down here, as a later run by itself may be pointed at another bucket.
+    Row numbers in the lake refer to the tables with these checksums.
 
     Args:
         raw_products_file: the table of listings.

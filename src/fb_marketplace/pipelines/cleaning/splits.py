@@ -1,4 +1,4 @@
-"""Train, validation and test: no group of listings that share a photo or a description crosses."""
+"""Splits into train, validation and test. Listings that share a photo or description stay together."""
 
 import hashlib
 from collections.abc import Iterable
@@ -15,7 +15,7 @@ from fb_marketplace.pipelines.cleaning import text
 from fb_marketplace.storage.fingerprints import stage_digest
 
 REVISION: Final = 1
-"""Goes up when the same parameters would give other splits."""
+"""Increase it if the same parameters would give other splits."""
 
 
 def split_listings(
@@ -25,48 +25,48 @@ def split_listings(
     previous_splits: pd.DataFrame,
     parameters: SplitParameters,
 ) -> pd.DataFrame:
-    """Assign every listing, with all its photos, to a split.
+    """Assign each listing, with all its photos, to a split.
 
-    A group joins listings that share a photo or nearly one, or a description. It is named for its
-    oldest listing, and its split is a hash of a salt and that name, so it stays where it was when
-    listings come and go; where an earlier run has split its members already, the oldest of them that
-    was split decides, if it was split by the same parameters.
+    Listings that share a duplicate photo or a description form a group. A group has the id of its oldest
+    listing, and a hash of that id and a salt gives its split. So a split is stable while listings
+    come and go. If an earlier run with the same parameters has assigned members of a group, the oldest
+    of them decides.
 
     Args:
         products: the listings.
-        image_products: ``image_id`` and ``product_id`` of every photo.
-        duplicate_groups: ``image_id`` and ``group`` of the photos that are copies.
-        previous_splits: what an earlier run assigned; may be empty.
+        image_products: ``image_id`` and ``product_id`` of each photo.
+        duplicate_groups: ``image_id`` and ``group`` of duplicate photos.
+        previous_splits: splits of an earlier run; may be empty.
         parameters: salt and shares.
 
     Returns:
-        One row a photo, and one without ``image_id`` for a listing that has none:
+        One row per photo, and one without ``image_id`` per listing without photos:
         ``image_id``, ``product_id``, ``group``, ``split``, and ``rule``, a digest of the parameters.
     """
     oldest_first = products.sort_values("row", ignore_index=True)
-    place = pd.Series(oldest_first.index, index=oldest_first["product_id"])
-    photos = image_products.assign(place=image_products["product_id"].map(place))
-    copies = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
+    position = pd.Series(oldest_first.index, index=oldest_first["product_id"])
+    photos = image_products.assign(position=image_products["product_id"].map(position))
+    duplicates = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
     labels = join_groups(
         len(oldest_first),
         [
-            copies.groupby("group")["place"].agg(list),
-            _same_description(oldest_first, parameters.shared_description_words),
+            duplicates.groupby("group")["position"].agg(list),
+            _same_description(oldest_first, parameters.min_words_for_duplicate_description),
         ],
     )
     groups = oldest_first["product_id"].to_numpy()[labels]
     rule = stage_digest("splits", REVISION, parameters)
-    before = _previous(previous_splits, rule)
-    decided: dict[str, str] = {}
+    previous = _previous_split_by_product(previous_splits, rule)
+    assigned: dict[str, str] = {}
     for product, group in zip(oldest_first["product_id"], groups, strict=True):
-        if group not in decided and product in before:
-            decided[group] = before[product]
-    listed = oldest_first[["product_id"]].assign(
+        if group not in assigned and product in previous:
+            assigned[group] = previous[product]
+    listings = oldest_first[["product_id"]].assign(
         group=groups,
-        split=[decided.get(group) or split_for_group(group, parameters) for group in groups],
+        split=[assigned.get(group) or split_for_group(group, parameters) for group in groups],
         rule=rule,
     )
-    with_photos = listed.merge(
+    with_photos = listings.merge(
         image_products[["image_id", "product_id"]], on="product_id", how="left"
     )
     columns = ["image_id", "product_id", "group", "split", "rule"]
@@ -78,37 +78,37 @@ def split_listings(
 
 
 def split_for_group(group: str, parameters: SplitParameters) -> str:
-    """Give the split of a group that was never split before."""
+    """Return the split of a group by a hash of its id."""
     digest = hashlib.sha256(f"{parameters.salt}/{group}".encode()).digest()
-    place = int.from_bytes(digest[:8], "big") / 2**64
-    if place < parameters.train:
+    position = int.from_bytes(digest[:8], "big") / 2**64
+    if position < parameters.train:
         return "train"
-    return "validation" if place < parameters.train + parameters.validation else "test"
+    return "validation" if position < parameters.train + parameters.validation else "test"
 
 
 def join_groups(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]:
-    """Join what stands together in any set; each gets the smallest number that it is joined to.
+    """Join all items that occur together in any set.
 
     Args:
-        count: how many there are, numbered from 0.
-        sets: families of sets of numbers.
+        count: number of items, numbered from 0.
+        sets: families of sets of items.
 
     Returns:
-        int64, (count,).
+        int64, (count,): the smallest item that each item is joined to.
     """
     families = (members for family in sets for members in family)
     return connected_components(count, (pair for members in families for pair in pairwise(members)))
 
 
-def _same_description(products: pd.DataFrame, words: int) -> pd.Series:
-    """Places of listings whose descriptions say the same at some length; "collection only" joins nobody."""
-    said = pd.Series([text.casefold_text(found) for found in products["description"]], dtype="str")
-    telling = said[said.str.count(" ") >= words - 1]
-    return telling.groupby(telling).agg(lambda same: list(same.index))
+def _same_description(products: pd.DataFrame, min_words: int) -> pd.Series:
+    """Return the positions of listings with equal descriptions, except short ones ("collection only")."""
+    texts = pd.Series([text.casefold_text(value) for value in products["description"]], dtype="str")
+    long = texts[texts.str.count(" ") >= min_words - 1]
+    return long.groupby(long).agg(lambda same: list(same.index))
 
 
-def _previous(previous_splits: pd.DataFrame, rule: str) -> dict[str, str]:
-    """Where an earlier run put each listing; nowhere, if that split by other parameters."""
+def _previous_split_by_product(previous_splits: pd.DataFrame, rule: str) -> dict[str, str]:
+    """Return the earlier split of each listing; empty if it was made with other parameters."""
     if previous_splits.empty:
         return {}
     same = previous_splits[previous_splits["rule"] == rule]

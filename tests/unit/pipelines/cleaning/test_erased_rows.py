@@ -12,7 +12,7 @@ from fb_marketplace.pipelines.cleaning.products import clean_products
 from fb_marketplace.pipelines.cleaning.quarantine import check_accounting, merge_quarantine
 from fb_marketplace.schemas.cleaning import MatchedPhotos
 from fb_marketplace.schemas.quarantine import Quarantine
-from fb_marketplace.schemas.reasons import ERASED
+from fb_marketplace.schemas.reasons import Reason
 from fb_marketplace.storage.erasure_list import ErasureList, is_masked
 from fb_marketplace.storage.photo_source import PhotoSource
 
@@ -35,24 +35,24 @@ def cleaned(raw_products, cleaning, forgotten, tmp_path):
         dtype="str",
     )
     listed = clean_products(raw_products({}, {"price": "POA"}, {}), cleaning, forgotten)
-    rows = clean_image_rows(raw, listed.kept, listed.quarantined, cleaning, forgotten)
+    rows = clean_image_rows(raw, listed.rows, listed.quarantined, cleaning, forgotten)
     files = list_photo_files(PhotoSource(str(tmp_path)), rows.quarantined, forgotten)
-    matched = match_photos_to_rows(rows.kept, rows.quarantined, files, cleaning)
+    matched = match_photos_to_rows(rows.rows, rows.quarantined, files, cleaning)
     return listed, rows, files, matched
 
 
 def test_erased_listing_is_rejected_before_other_reasons(cleaned):
     listed = cleaned[0]
 
-    assert listed.kept["product_id"].tolist() == ["p0", "p2"]
-    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, ERASED]]
+    assert listed.rows["product_id"].tolist() == ["p0", "p2"]
+    assert listed.quarantined[["row", "reason"]].to_numpy().tolist() == [[1, Reason.ERASED]]
 
 
 def test_photos_of_erased_listing_are_rejected(cleaned):
     _, rows, _, matched = cleaned
 
-    assert rows.kept["image_id"].tolist() == ["i"]
-    assert rows.quarantined["reason"].tolist() == [ERASED] * 3
+    assert rows.rows["image_id"].tolist() == ["i"]
+    assert rows.quarantined["reason"].tolist() == [Reason.ERASED] * 3
     assert matched.photos["source_key"].tolist() == ["i.jpg"]
     MatchedPhotos.validate(matched.photos)
 
@@ -60,7 +60,10 @@ def test_photos_of_erased_listing_are_rejected(cleaned):
 def test_files_of_erased_listing_are_rejected(cleaned):
     matched = cleaned[3]
 
-    assert matched.quarantined[["stage", "reason"]].to_numpy().tolist() == [["files", ERASED]] * 2
+    assert (
+        matched.quarantined[["stage", "reason"]].to_numpy().tolist()
+        == [["files", Reason.ERASED]] * 2
+    )
 
 
 def test_ledger_balances_with_erased_rows(cleaned):
@@ -68,8 +71,10 @@ def test_ledger_balances_with_erased_rows(cleaned):
     ledger = merge_quarantine(listed.quarantined, rows.quarantined, matched.quarantined)
 
     Quarantine.validate(ledger)
-    assert check_accounting("products", 3, len(listed.kept), 0, ledger)["reasons"] == {ERASED: 1}
-    assert check_accounting("images", 4, len(rows.kept), 0, ledger)["quarantined"] == 3
+    assert check_accounting("products", 3, len(listed.rows), 0, ledger)["reasons"] == {
+        Reason.ERASED: 1
+    }
+    assert check_accounting("images", 4, len(rows.rows), 0, ledger)["quarantined"] == 3
     assert check_accounting("files", len(files), len(matched.photos), 0, ledger)["quarantined"] == 2
 
 

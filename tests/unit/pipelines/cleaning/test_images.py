@@ -23,7 +23,7 @@ def clean(raw_products, cleaning):
     def clean(*rows):
         raw = pd.DataFrame(rows, columns=["id", "product_id"], dtype="str")
         raw["create_time"] = "2021-01-01"
-        return clean_image_rows(raw, listed.kept, listed.quarantined, cleaning)
+        return clean_image_rows(raw, listed.rows, listed.quarantined, cleaning)
 
     return clean
 
@@ -35,7 +35,7 @@ def match(clean, cleaning):
     def match(rows, keys):
         found = clean(*rows)
         files = pd.DataFrame({"key": keys, "size": 1, "etag": "t"}).astype({"key": "str"})
-        return match_photos_to_rows(found.kept, found.quarantined, files, cleaning)
+        return match_photos_to_rows(found.rows, found.quarantined, files, cleaning)
 
     return match
 
@@ -47,7 +47,7 @@ def turned(frame):
 def test_rows_of_kept_listings_are_kept(clean):
     found = clean(("i", "p0"), ("j", "p0"), ("k", "p1"))
 
-    assert found.kept["image_id"].tolist() == ["i", "j", "k"]
+    assert found.rows["image_id"].tolist() == ["i", "j", "k"]
     assert found.quarantined.empty
 
 
@@ -72,7 +72,7 @@ def test_row_without_id_is_rejected(clean):
 def test_photo_of_two_listings_stays_with_the_first(clean):
     found = clean(("i", "p0"), ("i", "p1"), ("i", "p0"))
 
-    assert found.kept[["product_id", "repeats"]].to_numpy().tolist() == [["p0", 1]]
+    assert found.rows[["product_id", "repeats"]].to_numpy().tolist() == [["p0", 1]]
     assert turned(found.quarantined) == [(1, "i", "conflicting_row")]
 
 
@@ -137,7 +137,7 @@ def test_missing_column_is_rejected(cleaning, raw_products):
     with pytest.raises(UserError, match=r"raw_images.*\bproduct_id\b"):
         clean_image_rows(
             pd.DataFrame({"id": ["i"], "create_time": [""]}),
-            listed.kept,
+            listed.rows,
             listed.quarantined,
             cleaning,
         )
@@ -148,7 +148,7 @@ def test_output_matches_schemas_for_any_input(clean, match, tmp_path, rows):
     found = clean(*rows)
     matched = match(rows, ["i.jpg"])
 
-    ImageRows.validate(found.kept)
+    ImageRows.validate(found.rows)
     Quarantine.validate(found.quarantined)
     MatchedPhotos.validate(matched.photos)
     Quarantine.validate(matched.quarantined)

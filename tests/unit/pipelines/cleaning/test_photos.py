@@ -12,7 +12,7 @@ from fb_marketplace.pipelines.cleaning.photos import (
     read_photos,
 )
 from fb_marketplace.schemas.lance import REJECTED_PHOTOS
-from fb_marketplace.schemas.reasons import NOT_AS_LISTED, REASONS
+from fb_marketplace.schemas.reasons import Reason
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.keyed_table import KeepOnly
 from fb_marketplace.storage.photo_source import FetchFailure, PhotoSource
@@ -108,7 +108,7 @@ def test_photo_changed_since_listing_is_rejected_once(matched, folder, one_proce
     (after, _), then, _ = read(anew, folder, one_process)
 
     assert usable == []
-    assert turned[0]["reason"] == NOT_AS_LISTED
+    assert turned[0]["reason"] == Reason.NOT_AS_LISTED
     assert turned[0]["detail"]
     assert [row["image_id"] for row in then] == ["a"]
     assert before.keys.isdisjoint(after.keys)
@@ -123,7 +123,7 @@ def test_photo_being_written_is_rejected(matched, folder, one_process, draw_phot
     _, usable, turned = read(rows, folder, one_process)
 
     assert usable == []
-    assert turned[0]["reason"] == NOT_AS_LISTED
+    assert turned[0]["reason"] == Reason.NOT_AS_LISTED
     assert f"{len(photo) - 100:,}" in turned[0]["detail"]
 
 
@@ -159,8 +159,7 @@ def test_file_replaced_since_listing_is_fetched_by_next_run(
         meanwhile.setattr(folder, "fetch", lambda files: [missed for _ in files])
         _, usable, turned = read(found, folder, one_process)
     assert usable == []
-    assert [(row["reason"], row["detail"]) for row in turned] == [(NOT_AS_LISTED, missed)]
-    assert NOT_AS_LISTED in REASONS
+    assert [(row["reason"], row["detail"]) for row in turned] == [(Reason.NOT_AS_LISTED, missed)]
 
     # As it was listed before: with the same ETag and size.
     retained, again, _ = read(found, folder, one_process, frozenset(), {turned[0]["key"]})
@@ -187,7 +186,7 @@ def test_file_grown_over_limit_is_not_decoded(matched, folder, changed, cleaning
     (Path(folder.folder.url) / "a.jpg").write_bytes(draw_photo())
     told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
 
-    assert read(found, folder, changed("photos", **told))[2][0]["reason"] == NOT_AS_LISTED
+    assert read(found, folder, changed("photos", **told))[2][0]["reason"] == Reason.NOT_AS_LISTED
 
 
 def test_only_start_of_unusable_file_is_kept(matched, folder, one_process):

@@ -21,7 +21,7 @@ def only(frame):
 
 
 def test_valid_listing_is_kept_with_all_fields(clean):
-    kept = only(clean({"id": "a", "price": "£1,250.00"}).kept)
+    kept = only(clean({"id": "a", "price": "£1,250.00"}).rows)
 
     assert kept.to_dict() | {"price_flag": None, "copy_of": None} == {
         "row": 0,
@@ -48,7 +48,7 @@ def test_valid_listing_is_kept_with_all_fields(clean):
 def test_listing_without_required_field_is_rejected(clean, missing):
     found = clean({"product_name": missing}, {})
 
-    assert found.kept["product_id"].tolist() == ["p1"]
+    assert found.rows["product_id"].tolist() == ["p1"]
     turned = only(found.quarantined)
     assert (turned["row"], turned["key"], turned["reason"]) == (0, "p0", "missing_field")
     assert "title" in turned["detail"]
@@ -62,24 +62,24 @@ def test_all_missing_fields_are_named(clean):
 
 
 def test_missing_values_are_configurable(raw_products, cleaning):
-    told = cleaning.model_copy(update={"missing": ("nix",)})
+    told = cleaning.model_copy(update={"missing_values": ("nix",)})
     raw = raw_products({"product_description": "NIX"}, {"product_description": "n/a"})
 
-    assert clean_products(raw, told).kept["product_id"].tolist() == ["p1"]
+    assert clean_products(raw, told).rows["product_id"].tolist() == ["p1"]
 
 
 def test_required_fields_are_configurable(raw_products, changed, cleaning):
     told = changed(
-        "products", **cleaning.products.model_dump() | {"required": ["product_id", "price"]}
+        "products", **cleaning.products.model_dump() | {"required_columns": ["product_id", "price"]}
     )
 
-    assert len(clean_products(raw_products({"product_description": ""}), told).kept) == 1
+    assert len(clean_products(raw_products({"product_description": ""}), told).rows) == 1
 
 
 def test_repeated_rows_are_merged_and_counted(clean):
     found = clean({"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "a"})
 
-    assert dict(zip(found.kept["product_id"], found.kept["repeats"], strict=True)) == {
+    assert dict(zip(found.rows["product_id"], found.rows["repeats"], strict=True)) == {
         "a": 2,
         "b": 0,
     }
@@ -89,7 +89,7 @@ def test_repeated_rows_are_merged_and_counted(clean):
 def test_conflicting_row_is_rejected(clean):
     found = clean({"id": "a", "price": "£5"}, {"id": "a", "price": "£6"})
 
-    assert only(found.kept)["price"] == 5
+    assert only(found.rows)["price"] == 5
     turned = only(found.quarantined)
     assert (turned["row"], turned["key"], turned["reason"]) == (1, "a", "conflicting_row")
 
@@ -97,7 +97,7 @@ def test_conflicting_row_is_rejected(clean):
 def test_repeat_of_conflicting_row_is_rejected(clean):
     found = clean({"id": "a"}, {"id": "a", "price": "£6"}, {"id": "a", "price": "£6"})
 
-    assert only(found.kept)["repeats"] == 0
+    assert only(found.rows)["repeats"] == 0
     assert found.quarantined["row"].tolist() == [1, 2]
 
 
@@ -120,7 +120,7 @@ def test_every_row_is_kept_merged_or_rejected(clean):
         {"id": "b", "price": "£7"},
     )
 
-    assert len(found.kept) + found.kept["repeats"].sum() + len(found.quarantined) == 7
+    assert len(found.rows) + found.rows["repeats"].sum() + len(found.quarantined) == 7
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_every_row_is_kept_merged_or_rejected(clean):
     ],
 )
 def test_site_suffix_of_title_is_removed(clean, written, title):
-    assert only(clean({"product_name": written}).kept)["title"] == title
+    assert only(clean({"product_name": written}).rows)["title"] == title
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def test_site_suffix_of_title_is_removed(clean, written, title):
     ],
 )
 def test_location_is_split_into_town_and_county(clean, location, town, county):
-    kept = only(clean({"location": location}).kept)
+    kept = only(clean({"location": location}).rows)
 
     assert kept["town"] == town
     assert kept["county"] == county or (county is None and pd.isna(kept["county"]))
@@ -171,7 +171,7 @@ def test_blank_location_is_missing(clean, nothing):
     ],
 )
 def test_category_path_is_read_with_any_spacing(clean, written, path, depth, odd):
-    kept = only(clean({"category": written}).kept)
+    kept = only(clean({"category": written}).rows)
 
     assert kept["category_path"] == path
     assert kept["category_depth"] == depth
@@ -186,8 +186,8 @@ def test_blank_category_path_is_missing(clean, nothing):
 def test_root_categories_are_numbered_alphabetically(clean):
     kept = clean({"category": "Sport / Golf"}, {"category": "Arts / X"}, {"category": "Sport / Y"})
 
-    assert kept.kept["category"].tolist() == ["Sport", "Arts", "Sport"]
-    assert kept.kept["category_code"].tolist() == [1, 0, 1]
+    assert kept.rows["category"].tolist() == ["Sport", "Arts", "Sport"]
+    assert kept.rows["category_code"].tolist() == [1, 0, 1]
 
 
 def test_copy_refers_to_oldest_equal_listing(clean):
@@ -196,24 +196,24 @@ def test_copy_refers_to_oldest_equal_listing(clean):
         {"id": "b", "product_name": "Pine table", "product_description": "As new."},
         {"id": "c", "product_name": "oak table!", "product_description": "as new"},
         {"id": "d", "product_name": "oak table", "product_description": "AS NEW"},
-    ).kept
+    ).rows
 
     assert kept["copy_of"].fillna("").tolist() == ["", "", "a", "a"]
 
 
 def test_flagged_prices_are_kept(clean):
-    kept = clean({"price": "£0.00"}, {"price": "£999"}, {"price": "£250,000"}, {"price": "£5"}).kept
+    kept = clean({"price": "£0.00"}, {"price": "£999"}, {"price": "£250,000"}, {"price": "£5"}).rows
 
     assert kept["price_flag"].fillna("").tolist() == ["zero", "joke", "absurd", ""]
 
 
 def test_extra_columns_are_kept(clean):
-    assert only(clean({"seller": "Ann"}).kept)["seller"] == "Ann"
+    assert only(clean({"seller": "Ann"}).rows)["seller"] == "Ann"
 
 
 @pytest.mark.parametrize("name", ["currency", "row", "title", "photos"])
 def test_extra_column_with_reserved_name_is_renamed(clean, name):
-    kept = only(clean({"id": "a", name: "theirs"}).kept)
+    kept = only(clean({"id": "a", name: "theirs"}).rows)
 
     assert kept[f"raw_{name}"] == "theirs"
     assert (kept["row"], kept["currency"], kept["title"]) == (0, "GBP", "Oak table")
@@ -223,15 +223,15 @@ def test_numeric_ids_are_integers(raw_products, cleaning):
     raw = raw_products({}, {}, {}).assign(id=[12.0, float("nan"), 7.0])
     found = clean_products(raw, cleaning)
 
-    assert found.kept["product_id"].tolist() == ["12", "7"]
+    assert found.rows["product_id"].tolist() == ["12", "7"]
     assert only(found.quarantined)["reason"] == "missing_field"
 
 
 def test_ignored_columns_are_dropped(clean):
     found = clean({"id": "a", "Unnamed: 0": "0"}, {"id": "a", "Unnamed: 0": "1"})
 
-    assert "Unnamed: 0" not in found.kept
-    assert only(found.kept)["repeats"] == 1
+    assert "Unnamed: 0" not in found.rows
+    assert only(found.rows)["repeats"] == 1
 
 
 def test_other_site_is_read_by_parameters_alone(cleaning):
@@ -241,11 +241,11 @@ def test_other_site_is_read_by_parameters_alone(cleaning):
     told["products"]["columns"] = dict(zip(ours, names, strict=True))
     told["price"] |= {"symbols": ["€"], "currency": "EUR", "thousands": ".", "decimal": ","}
     told["category"]["separator"] = " > "
-    told["text"] = {"title_tail": r" - Kleinanzeigen$", "location_separator": "-"}
+    told["text"] = {"title_suffix_pattern": r" - Kleinanzeigen$", "location_separator": "-"}
     written = ("7", "Tisch - Kleinanzeigen", "Haus>Tische", "Gut.", "1.250,50 €", "Köln-Ehrenfeld")
     raw = pd.DataFrame([dict(zip(names, written, strict=True))])
 
-    kept = only(clean_products(raw, type(cleaning).model_validate(told)).kept)
+    kept = only(clean_products(raw, type(cleaning).model_validate(told)).rows)
 
     assert (kept["title"], kept["price"], kept["currency"]) == ("Tisch", 1250.5, "EUR")
     assert (kept["category_path"], kept["town"], kept["county"]) == (
@@ -273,7 +273,7 @@ def test_raw_table_is_unchanged(raw_products, cleaning):
 def test_output_matches_schemas_for_any_input(raw_products, cleaning, rows):
     found = clean_products(raw_products({}).iloc[:0] if not rows else raw_products(*rows), cleaning)
 
-    CleanedProducts.validate(found.kept)
+    CleanedProducts.validate(found.rows)
     Quarantine.validate(found.quarantined)
 
 
@@ -297,13 +297,13 @@ ROWS = st.lists(
 def test_ledger_balances_for_any_text(raw_products, cleaning, rows):
     found = clean_products(raw_products(*rows), cleaning)
 
-    CleanedProducts.validate(found.kept)
+    CleanedProducts.validate(found.rows)
     Quarantine.validate(found.quarantined)
-    assert len(found.kept) + found.kept["repeats"].sum() + len(found.quarantined) == len(rows)
+    assert len(found.rows) + found.rows["repeats"].sum() + len(found.quarantined) == len(rows)
 
 
 def test_remaining_photos_of_each_listing_are_counted(clean):
-    listed = clean({"id": "a"}, {"id": "b"}).kept
+    listed = clean({"id": "a"}, {"id": "b"}).rows
     left = pd.DataFrame({"image_id": ["i", "j"], "product_id": ["b", "b"]})
 
     assert add_photo_counts(listed, left)["photos"].tolist() == [0, 2]

@@ -21,7 +21,7 @@ def test_complete_accounting_balances():
     assert found == {
         "in": 10,
         "kept": 7,
-        "of which repeats": 2,
+        "repeats": 2,
         "quarantined": 3,
         "reasons": {"missing_field": 2, "unparsable_price": 1},
     }

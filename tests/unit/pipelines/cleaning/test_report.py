@@ -31,7 +31,7 @@ def cleaned(raw_products, cleaning, store_photos, draw_photo):
         "raw_products": raw,
         "raw_images": pd.DataFrame(index=range(4)),
         "photo_files": pd.DataFrame(index=range(4)),
-        "products": add_photo_counts(found.kept, owners),
+        "products": add_photo_counts(found.rows, owners),
         "matched_photos": pd.DataFrame({"image_id": list("ijk"), "repeats": [1, 0, 0]}),
         "images": stored,
         "duplicate_groups": pd.DataFrame(
@@ -53,7 +53,7 @@ def test_tables_and_files_balance(cleaned):
     accounts = report_cleaning(**cleaned)["ledger"]
 
     assert {
-        name: (each["in"], each["kept"], each["of which repeats"], each["quarantined"])
+        name: (each["in"], each["kept"], each["repeats"], each["quarantined"])
         for name, each in accounts.items()
     } == {"products": (4, 3, 1, 1), "images": (4, 4, 1, 0), "files": (4, 3, 0, 1)}
 
