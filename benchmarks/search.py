@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from search_rivals import Ask, Matrix, Way, autofaiss_ways, found, usearch_ways
 from search_vectors import drawn, grown, read_real
 
-from fb_marketplace.ann.index_selection import candidate_kinds, fastest_setting, try_index_kind
+from fb_marketplace.ann.index_selection import candidate_kinds, select_fastest, try_index_kind
 from fb_marketplace.ann.recall_benchmark import (
     DEPTH,
     RecallBenchmark,
@@ -104,9 +104,9 @@ def compare(
     tried = [
         try_index_kind(kind, flat, exam, parameters) for kind in all_kinds(len(flat), parameters)
     ]
-    able = [each for each in tried if each.recall.at_least >= parameters.recall]
+    able = [each for each in tried if each.recall.lower_bound >= parameters.recall]
     times = measure_latency({each.vectors.kind: each.vectors for each in able}, choosing)
-    chosen = fastest_setting(able, times).vectors
+    chosen = select_fastest(able, times).vectors
     moved = make_recall_queries(flat, parameters.queries, parameters.seed)
     ways, of_moved = [scan(flat), halves(matrix)], {}
     for each in tried:
@@ -123,7 +123,7 @@ def compare(
     measured = timed([way.ask for way in ways], asking)
     for way, milliseconds in zip(ways, measured, strict=True):
         print(
-            f"| {way.name} | {way.settings} | {way.build_seconds:.1f} | {way.bytes_a_vector:,.0f} | "
+            f"| {way.name} | {way.settings} | {way.build_seconds:.1f} | {way.bytes_per_vector:,.0f} | "
             f"{columns(milliseconds)} | {found(way.ask, matrix, held_out).mean:.4f} | "
             f"{of_moved.get(way.name, '')} | {ratio(measured[0], milliseconds):.1f}x |",
             flush=True,

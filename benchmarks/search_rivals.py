@@ -19,7 +19,7 @@ from fb_marketplace.ann.recall_benchmark import (
     DEPTH,
     RecallBenchmark,
     RecallEstimate,
-    recall_lower_bound_at,
+    estimate_recall,
 )
 from fb_marketplace_serving.ann.build import EF_SEARCHES
 from fb_marketplace_serving.ann.knn import exact_distances
@@ -39,14 +39,14 @@ class Way(NamedTuple):
         settings: what it was set to.
         ask: what searches.
         build_seconds: that making it took.
-        bytes_a_vector: that it takes written.
+        bytes_per_vector: that it takes written.
     """
 
     name: str
     settings: str
     ask: Ask
     build_seconds: float
-    bytes_a_vector: float
+    bytes_per_vector: float
 
 
 def found(ask: Ask, matrix: Matrix, exam: RecallBenchmark) -> RecallEstimate:
@@ -56,7 +56,7 @@ def found(ask: Ask, matrix: Matrix, exam: RecallBenchmark) -> RecallEstimate:
         exact_distances(matrix, exam.queries[place : place + 1], rows[place])
         for place in range(len(rows))
     ]
-    return recall_lower_bound_at(np.stack(distances), exam)
+    return estimate_recall(np.stack(distances), exam)
 
 
 def usearch_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iterator[Way]:
@@ -78,7 +78,7 @@ def usearch_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iterat
     as_it_comes = index.expansion_search
     yield Way("usearch, as it comes", f"ef {as_it_comes}", reaching(as_it_comes), seconds, size)
     for reach in EF_SEARCHES:
-        if found(reaching(reach), matrix, exam).at_least >= recall:
+        if found(reaching(reach), matrix, exam).lower_bound >= recall:
             yield Way("usearch", f"ef {reach}", reaching(reach), seconds, size)
             return
 
@@ -105,7 +105,7 @@ def autofaiss_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iter
     name = f"autofaiss: HNSW{links}"
     yield Way(f"{name}, below 10 ms", f"ef {reach}", reaching(reach), seconds, size)
     for reach in EF_SEARCHES:
-        if found(reaching(reach), matrix, exam).at_least >= recall:
+        if found(reaching(reach), matrix, exam).lower_bound >= recall:
             yield Way(name, f"ef {reach}", reaching(reach), seconds, size)
             return
 

@@ -19,7 +19,7 @@ from fb_marketplace.parameters.indexing import IndexParameters
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning.photos import image_product_ids, read_photos
 from fb_marketplace.pipelines.embeddings.embed_images import embed_images, plan_image_embeddings
-from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace.pipelines.indexing.build_index import build_image_index
 from fb_marketplace.pipelines.listings.listing_features import build_listing_cards
 from fb_marketplace.pipelines.release.build_manifest import describe_release
 from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
@@ -136,7 +136,7 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
     (tmp_path / "encoder").write_bytes(graph)
     stored = {"encoder": FileRef(str(tmp_path / "encoder"))}
     embeddings = vectors(tmp_path, images, stored["encoder"], base_parameters)
-    built = build_index(
+    built = build_image_index(
         embeddings, products, IndexParameters.model_validate(base_parameters["indexing"])
     )
     files |= {

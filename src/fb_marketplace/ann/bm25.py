@@ -11,15 +11,15 @@ from fb_marketplace_serving.search.tokenizer import terms
 
 
 def build_bm25_index(products: pd.DataFrame, parameters: BM25Parameters) -> BM25Index:
-    """Index the words of listings, in this order.
+    """Build the index of listings, in their order.
 
     Args:
         products: ``title`` and ``description``.
-        parameters: of BM25, and how many times a word of the title counts.
+        parameters: of BM25, and the weight of a word in a title.
     """
     import bm25s
 
-    # It sets itself to debug.
+    # It sets its own logger to DEBUG.
     logging.getLogger("bm25s").setLevel(logging.WARNING)
 
     documents = [
@@ -27,24 +27,22 @@ def build_bm25_index(products: pd.DataFrame, parameters: BM25Parameters) -> BM25
         for title, description in zip(products["title"], products["description"], strict=True)
     ]
     if not any(documents):
-        nothing = np.empty(0, np.int32)
-        return BM25Index(
-            (), np.zeros(1, np.int64), nothing, nothing.astype(np.float32), len(documents)
-        )
-    # Numbered here: left to itself it takes the order of a set, which is another in each process.
+        empty = np.empty(0, np.int32)
+        return BM25Index((), np.zeros(1, np.int64), empty, empty.astype(np.float32), len(documents))
+    # bm25s numbers terms in the order of a set, which differs between processes.
     vocabulary = sorted({term for document in documents for term in document})
-    place = {term: number for number, term in enumerate(vocabulary)}
-    weighed = bm25s.BM25(k1=parameters.k1, b=parameters.b)
-    weighed.index(
-        ([[place[term] for term in document] for document in documents], place),
+    number = {term: i for i, term in enumerate(vocabulary)}
+    model = bm25s.BM25(k1=parameters.k1, b=parameters.b)
+    model.index(
+        ([[number[term] for term in document] for document in documents], number),
         create_empty_token=False,
         show_progress=False,
     )
-    found = weighed.scores
+    scores = model.scores
     return BM25Index(
         vocabulary,
-        np.asarray(found["indptr"], np.int64),
-        np.asarray(found["indices"], np.int32),
-        np.asarray(found["data"], np.float32),
+        np.asarray(scores["indptr"], np.int64),
+        np.asarray(scores["indices"], np.int32),
+        np.asarray(scores["data"], np.float32),
         len(documents),
     )

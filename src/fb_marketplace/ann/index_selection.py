@@ -1,4 +1,4 @@
-"""Which kind of index, and how far it looks: the quickest that finds as much as is asked for."""
+"""Selection of the kind of index: the fastest that reaches the required recall."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -21,20 +21,20 @@ from fb_marketplace_serving.ann.build import build_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind, Settings
 
 MIN_SPEEDUP: Final = 1.25
-"""How many times quicker a kind has to be than one that stands before it, so that what is chosen, and with
-it the bytes of the index, does not hang on the noise of a clock."""
+"""A kind replaces an earlier one only if it is this many times faster: the selected kind, and with it the
+bytes of the index, should not depend on timing noise."""
 
-ALL_INDEX_KINDS: Final = RecallEstimate(1.0, 1.0)
+PERFECT_RECALL: Final = RecallEstimate(1.0, 1.0)
 
 
 class IndexTrial(NamedTuple):
-    """An index of one kind, set to look as far as it must, or as it can.
+    """An index of one kind, at the first settings that reach the required recall, or at its best.
 
     Attributes:
         vectors: the index.
-        recall: how much of what is nearest it finds.
-        seconds: that building it took.
-        steps: each setting that was tried, in order, and its recall.
+        recall: its recall.
+        seconds: time to build it.
+        steps: the settings tried, in order, with their recall.
     """
 
     vectors: FaissIndex
@@ -44,44 +44,46 @@ class IndexTrial(NamedTuple):
 
 
 class SelectedIndex(NamedTuple):
-    """An index, and what is to be known of it and of those that it was preferred to."""
+    """The selected index, and a card of it and of the other kinds."""
 
     vectors: FaissIndex
     card: dict[str, Any]
 
 
 def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIndex:
-    """Build the kind of index that the parameters name, or the quickest of several.
+    """Build the configured kind of index, or for ``auto`` the fastest of several.
 
-    Of each kind the first setting is taken whose recall is, by its lower bound, at least what is asked for.
-    The bound is of one setting, at 95 %; as several are tried on the same queries, of the one that is taken
-    it is a margin rather than an assurance. A recall of 1 is that of ``flat`` alone. Settings are the same
-    each time; where ``kind`` is ``auto``, a clock decides between the kinds.
+    Each kind is set to the first settings whose recall reaches the required one by its lower bound. The
+    bound holds for one setting at 95 %; since several are tried on the same queries, it is a margin, not a
+    guarantee. Only ``flat`` reaches a recall of 1. Settings are the same in every run; for ``auto`` it
+    depends on measured times.
 
     Args:
-        vectors: all of them, flat.
-        parameters: the kind, the recall, and the queries that it is measured on.
+        vectors: all vectors, flat.
+        parameters: the kind, the required recall, and the queries for measuring it.
 
     Raises:
-        UserError: the kind that is named does not find so much, however far it looks.
+        UserError: the configured kind does not reach the required recall at any setting.
     """
-    exam = make_recall_queries(vectors, parameters.queries, parameters.seed)
-    attempts = [
-        try_index_kind(kind, vectors, exam, parameters)
+    benchmark = make_recall_queries(vectors, parameters.queries, parameters.seed)
+    trials = [
+        try_index_kind(kind, vectors, benchmark, parameters)
         for kind in candidate_kinds(len(vectors), parameters)
     ]
-    able = [each for each in attempts if each.recall.at_least >= parameters.recall]
-    if not able:
-        raise UserError(_too_little(attempts[0], parameters))
-    times = measure_latency({each.vectors.kind: each.vectors for each in able}, exam.queries)
-    chosen = fastest_setting(able, times)
-    rows = {each.vectors.kind: _row(each, times.get(each.vectors.kind)) for each in attempts}
-    tried = [row | {"steps": each.steps} for row, each in zip(rows.values(), attempts, strict=True)]
-    return SelectedIndex(chosen.vectors, rows[chosen.vectors.kind] | {"tried": tried})
+    passing = [trial for trial in trials if trial.recall.lower_bound >= parameters.recall]
+    if not passing:
+        raise UserError(_recall_error(trials[0], parameters))
+    times = measure_latency(
+        {trial.vectors.kind: trial.vectors for trial in passing}, benchmark.queries
+    )
+    fastest = select_fastest(passing, times)
+    rows = {trial.vectors.kind: _row(trial, times.get(trial.vectors.kind)) for trial in trials}
+    tried = [row | {"steps": trial.steps} for row, trial in zip(rows.values(), trials, strict=True)]
+    return SelectedIndex(fastest.vectors, rows[fastest.vectors.kind] | {"tried": tried})
 
 
 def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
-    """Say which kinds are tried on so many vectors, the preferred first: exact, small, soon built."""
+    """Return the kinds to try on this many vectors, the preferred first: exact, small, quick to build."""
     if parameters.kind != "auto":
         return [parameters.kind]
     if count <= parameters.flat_max_vectors:
@@ -91,71 +93,70 @@ def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
 
 
 def try_index_kind(
-    kind: Kind, vectors: FaissIndex, exam: RecallBenchmark, parameters: IndexParameters
+    kind: Kind, vectors: FaissIndex, benchmark: RecallBenchmark, parameters: IndexParameters
 ) -> IndexTrial:
-    """Build an index of a kind, and let it look further until it finds what is asked for."""
+    """Build an index of a kind, and widen its search until it reaches the required recall."""
     started = time.perf_counter()
-    built = build_index(
+    index = build_index(
         kind, vectors.exact, seed=parameters.seed, part_rows=parameters.rows_per_part
     )
     seconds = time.perf_counter() - started
     if kind == "flat":
-        return IndexTrial(built, ALL_INDEX_KINDS, seconds, [])
+        return IndexTrial(index, PERFECT_RECALL, seconds, [])
     recall, steps = RecallEstimate(0.0, 0.0), []
-    for effort in search_settings(built):
-        built.look(effort)
-        recall = evaluate_recall(built, exam)
-        steps.append(_step(effort, recall))
-        if recall.at_least >= parameters.recall:
+    for settings in search_settings(index):
+        index.look(settings)
+        recall = evaluate_recall(index, benchmark)
+        steps.append(_step(settings, recall))
+        if recall.lower_bound >= parameters.recall:
             break
-    return IndexTrial(built, recall, seconds, steps)
+    return IndexTrial(index, recall, seconds, steps)
 
 
-def fastest_setting(
-    attempts: Sequence[IndexTrial], times: Mapping[str, Milliseconds]
-) -> IndexTrial:
-    """Take the first of them, or a later one that is much quicker.
+def select_fastest(trials: Sequence[IndexTrial], times: Mapping[str, Milliseconds]) -> IndexTrial:
+    """Return the first trial, or a later one that is ``MIN_SPEEDUP`` times faster.
 
     Args:
-        attempts: of those that find enough, the preferred one first.
-        times: of queries, by kind.
+        trials: those with the required recall, the preferred one first.
+        times: query times by kind.
     """
-    chosen = attempts[0]
-    for each in attempts[1:]:
-        before, now = (np.median(times[one.vectors.kind]) for one in (chosen, each))
+    fastest = trials[0]
+    for trial in trials[1:]:
+        before, now = (np.median(times[one.vectors.kind]) for one in (fastest, trial))
         if before > MIN_SPEEDUP * now:
-            chosen = each
-    return chosen
+            fastest = trial
+    return fastest
 
 
-def _step(effort: Settings, recall: RecallEstimate) -> dict[str, Any]:
-    return effort | {"recall_at_10": round(recall.mean, 5), "at_least": round(recall.at_least, 5)}
-
-
-def _row(found: IndexTrial, times: Milliseconds | None) -> dict[str, Any]:
-    """Describe an attempt; times are there only of those that find what is asked for."""
-    p50, p99 = (None, None) if times is None else np.percentile(times, (50, 99)).round(4).tolist()
-    return {
-        "kind": found.vectors.kind,
-        "settings": found.vectors.settings,
-        "recall_at_10": round(found.recall.mean, 5),
-        "p50_ms": p50,
-        "p99_ms": p99,
-        "bytes_a_vector": round(found.vectors.size_bytes / len(found.vectors), 1),
-        "build_seconds": round(found.seconds, 3),
+def _step(settings: Settings, recall: RecallEstimate) -> dict[str, Any]:
+    return settings | {
+        "recall_at_10": round(recall.mean, 5),
+        "lower_bound": round(recall.lower_bound, 5),
     }
 
 
-def _too_little(found: IndexTrial, parameters: IndexParameters) -> str:
-    told = (
-        f"an index of kind {found.vectors.kind} finds {found.recall.mean:.4f} of the ten nearest "
-        f"(at least {found.recall.at_least:.4f}, at 95 %) however far it looks; expected "
-        f"{parameters.recall:g}: lower indexing.recall, or set indexing.kind to auto"
+def _row(trial: IndexTrial, times: Milliseconds | None) -> dict[str, Any]:
+    """Describe a trial; only those with the required recall have times."""
+    p50, p99 = (None, None) if times is None else np.percentile(times, (50, 99)).round(4).tolist()
+    return {
+        "kind": trial.vectors.kind,
+        "settings": trial.vectors.settings,
+        "recall_at_10": round(trial.recall.mean, 5),
+        "p50_ms": p50,
+        "p99_ms": p99,
+        "bytes_per_vector": round(trial.vectors.size_bytes / len(trial.vectors), 1),
+        "build_seconds": round(trial.seconds, 3),
+    }
+
+
+def _recall_error(trial: IndexTrial, parameters: IndexParameters) -> str:
+    message = (
+        f"Index kind {trial.vectors.kind} reaches Recall@10 {trial.recall.mean:.4f} (lower bound "
+        f"{trial.recall.lower_bound:.4f} at 95 %); the required recall is {parameters.recall:g}. Lower "
+        "`recall`, or set `kind` to auto"
     )
     if parameters.recall == 1:
-        return f"{told}; a recall of 1 is only that of flat"
+        return f"{message}. Only flat reaches a recall of 1."
     if parameters.recall > max_measurable_recall(parameters.queries):
-        return (
-            f"{told}, or raise indexing.queries: {parameters.queries:,} are too few to show so much"
-        )
-    return told
+        return f"{message}, or raise `queries`: {parameters.queries:,} are too few to show this recall."
+    return f"{message}."

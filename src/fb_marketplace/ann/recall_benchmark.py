@@ -1,4 +1,4 @@
-"""How much of what is nearest an index finds, and how long a query takes."""
+"""Recall of an index, and the latency of its queries."""
 
 import time
 from collections.abc import Mapping
@@ -15,31 +15,30 @@ ROUNDS: Final = 3
 NUM_TIMED_QUERIES: Final = 100
 """Queries in a round."""
 
-_FIRST: Final = 5
-"""Queries that are asked before a round, so that caches are warm."""
+_WARMUP_QUERIES: Final = 5
 
-_SLOW: Final = 10
-"""An index whose first queries take so many times as long as those of the quickest is timed no further."""
+_TOO_SLOW: Final = 10
+"""An index is timed no further if its first queries take this many times as long as the fastest index's."""
 
-MOVED: Final = 0.75
-"""The part of the difference between two neighbours by which a row is moved to make a query."""
+SHIFT: Final = 0.75
+"""Part of the difference between two neighbors by which a row is moved to make a query."""
 
-_AS_NEAR: Final = 1e-6
-"""A row that is so little further than the tenth is as near but for rounding: a copy of it, say."""
+_TIE_TOLERANCE: Final = 1e-6
+"""A row farther than the tenth by no more than this counts as near as it: a copy, up to rounding."""
 
 Z_95_ONE_SIDED: Final = 1.645
-"""Standard errors below a mean where its one-sided 95 % bound lies."""
+"""Standard errors between a mean and its one-sided 95 % bound."""
 
 Milliseconds = NDArray[np.float64]
 
 
 class RecallBenchmark(NamedTuple):
-    """Queries whose nearest rows are known.
+    """Queries with known nearest rows.
 
     Attributes:
         queries: float32, (queries, dimension).
-        radii: float32, (queries,), squared L2 distance of the tenth nearest row, or of the last where
-            there are fewer.
+        radii: float32, (queries,), squared L2 distance of the tenth nearest row, or of the last if there
+            are fewer.
     """
 
     queries: NDArray[np.float32]
@@ -47,67 +46,69 @@ class RecallBenchmark(NamedTuple):
 
 
 class RecallEstimate(NamedTuple):
-    """The mean share of the ten nearest rows that are found, and a lower bound, at 95 %, of what it is."""
+    """Recall@10: mean over the queries, and its lower bound at 95 %."""
 
     mean: float
-    at_least: float
+    lower_bound: float
 
 
 def make_recall_queries(vectors: FaissIndex, count: int, seed: int) -> RecallBenchmark:
-    """Make queries that are like the photos of an index, but moved away from them.
+    """Build queries that resemble the photos of an index but are none of them.
 
-    Each is one of its rows, moved by a part of the difference between two of its ten nearest rows and put
-    back to its length: along what photos vary in, and far enough that about as much is found of these
-    queries as of photos that were left out (``benchmarks/search.py`` measures both). A row itself would be
-    too easy: it finds its own cluster, and its own place in a graph. Only among copies is nothing moved.
+    Each is a row moved by a part of the difference between two of its ten nearest rows, then scaled back to
+    its length. So it moves in directions in which photos vary, and far enough that recall is about that of
+    held-out photos (``benchmarks/search.py`` measures both). A row itself would be too easy: it finds its
+    own cluster and its own node in a graph. A row among copies of itself does not move.
 
     Args:
-        vectors: the index, not empty; it is asked exactly.
-        count: how many queries; where there are fewer rows, some are moved more than once.
-        seed: of which rows, and which neighbours.
+        vectors: the index, not empty; searched exactly.
+        count: number of queries; if there are fewer rows, some are used more than once.
+        seed: of the rows and neighbors.
     """
     random = np.random.default_rng(seed)
-    chosen = np.sort(random.choice(len(vectors), count, replace=count > len(vectors)))
-    rows = vectors.matrix[chosen]
+    sample = np.sort(random.choice(len(vectors), count, replace=count > len(vectors)))
+    rows = vectors.matrix[sample]
     depth = min(DEPTH, len(vectors))
     with limit_faiss_threads():
-        around = vectors.nearest(rows, depth)
+        neighbors = vectors.nearest(rows, depth)
     one = random.integers(depth, size=len(rows))
     other = (one + random.integers(1, max(2, depth), size=len(rows))) % depth
-    ends = vectors.matrix[around[np.arange(len(rows)), np.stack([one, other])]]
-    moved = rows + MOVED * (ends[0] - ends[1])
-    lengths, wanted = (np.linalg.norm(each, axis=1, keepdims=True) for each in (moved, rows))
-    queries = np.ascontiguousarray(moved * (wanted / np.maximum(lengths, 1e-12)), dtype=np.float32)
+    ends = vectors.matrix[neighbors[np.arange(len(rows)), np.stack([one, other])]]
+    moved = rows + SHIFT * (ends[0] - ends[1])
+    length, target = (np.linalg.norm(each, axis=1, keepdims=True) for each in (moved, rows))
+    queries = np.ascontiguousarray(moved * (target / np.maximum(length, 1e-12)), dtype=np.float32)
     return RecallBenchmark(queries, kth_distances(vectors, queries))
 
 
 def kth_distances(vectors: FaissIndex, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Give how far the tenth nearest row of each query is, squared: float32, (queries,)."""
+    """Return the squared distance of each query's tenth nearest row: float32, (queries,)."""
     with limit_faiss_threads():
         rows = vectors.nearest(queries, min(DEPTH, len(vectors)))
-    far = [
-        exact_distances(vectors.matrix, queries[place : place + 1], rows[place]).max()
-        for place in range(len(queries))
+    radii = [
+        exact_distances(vectors.matrix, queries[i : i + 1], rows[i]).max()
+        for i in range(len(queries))
     ]
-    return np.array(far, dtype=np.float32)
+    return np.array(radii, dtype=np.float32)
 
 
-def evaluate_recall(vectors: FaissIndex, exam: RecallBenchmark) -> RecallEstimate:
-    """Ask an index, as it is served, and count the rows that are as near as the tenth nearest."""
-    return recall_lower_bound_at(nearest_neighbors(vectors, exam.queries, DEPTH)[1], exam)
+def evaluate_recall(vectors: FaissIndex, benchmark: RecallBenchmark) -> RecallEstimate:
+    """Return the recall of an index at its current settings."""
+    return estimate_recall(nearest_neighbors(vectors, benchmark.queries, DEPTH)[1], benchmark)
 
 
-def recall_lower_bound_at(distances: NDArray[np.float32], exam: RecallBenchmark) -> RecallEstimate:
-    """Count the found rows that are as near as the tenth nearest.
+def estimate_recall(distances: NDArray[np.float32], benchmark: RecallBenchmark) -> RecallEstimate:
+    """Return the share of hits that are as near as the tenth nearest row.
 
-    Of queries that all find everything the standard error would be 0, however few they are. It is taken to
-    be that of one query that finds nothing, at the least: no number of queries shows a recall of 1.
+    If every query finds everything the standard error would be 0, however few they are. So it is at least
+    that of a single query that finds nothing: no number of queries shows a recall of 1.
 
     Args:
-        distances: float32, (queries, 10), squared L2, of what was found.
-        exam: what was asked.
+        distances: float32, (queries, 10), squared L2, of the hits.
+        benchmark: the queries.
     """
-    shares: NDArray[np.float64] = (distances <= exam.radii[:, np.newaxis] + _AS_NEAR).mean(axis=1)
+    shares: NDArray[np.float64] = (
+        distances <= benchmark.radii[:, np.newaxis] + _TIE_TOLERANCE
+    ).mean(axis=1)
     error = shares.std(ddof=1) / np.sqrt(len(shares)) if len(shares) > 1 else 1.0
     return RecallEstimate(
         float(shares.mean()), float(shares.mean() - Z_95_ONE_SIDED * max(error, 1 / len(shares)))
@@ -115,7 +116,7 @@ def recall_lower_bound_at(distances: NDArray[np.float32], exam: RecallBenchmark)
 
 
 def max_measurable_recall(queries: int) -> float:
-    """Give the lower bound of the recall where so many queries find everything."""
+    """Return the lower bound of the recall if this many queries find everything."""
     return 1 - Z_95_ONE_SIDED / queries
 
 
@@ -124,23 +125,23 @@ def measure_latency(
 ) -> dict[str, Milliseconds]:
     """Time queries one by one, the indexes in turn: milliseconds by name, (rounds × queries,).
 
-    Of an index that is so slow that it will not be chosen only the first few are timed: a scan of ten
-    million vectors takes seconds.
+    An index that is too slow to be selected is timed on the first few queries only: a scan of ten million
+    vectors takes seconds.
     """
-    asked = queries[:NUM_TIMED_QUERIES]
+    timed = queries[:NUM_TIMED_QUERIES]
     times = {
-        name: [_milliseconds(vectors, query) for query in asked[:_FIRST]]
+        name: [_milliseconds(vectors, query) for query in timed[:_WARMUP_QUERIES]]
         for name, vectors in indexes.items()
     }
-    best = min(np.median(each) for each in times.values())
-    quick = [name for name, each in times.items() if np.median(each) <= _SLOW * best]
-    times |= {name: [] for name in quick}
+    best = min(np.median(values) for values in times.values())
+    fast = [name for name, values in times.items() if np.median(values) <= _TOO_SLOW * best]
+    times |= {name: [] for name in fast}
     for _ in range(ROUNDS):
-        for name in quick:
-            # What the others left in the caches is not this one's doing.
-            nearest_neighbors(indexes[name], asked[:_FIRST], DEPTH)
-            times[name] += [_milliseconds(indexes[name], query) for query in asked]
-    return {name: np.array(each) for name, each in times.items()}
+        for name in fast:
+            # The other indexes have evicted this one's data from the caches.
+            nearest_neighbors(indexes[name], timed[:_WARMUP_QUERIES], DEPTH)
+            times[name] += [_milliseconds(indexes[name], query) for query in timed]
+    return {name: np.array(values) for name, values in times.items()}
 
 
 def _milliseconds(vectors: FaissIndex, query: NDArray[np.float32]) -> float:

@@ -101,7 +101,7 @@ def test_named_kind_uses_lowest_sufficient_effort(vectors, asked, kind):
 
     assert chosen.vectors.kind == kind
     (tried,) = chosen.card["tried"]
-    *before, last = [step["at_least"] for step in tried["steps"]] or [1.0]
+    *before, last = [step["lower_bound"] for step in tried["steps"]] or [1.0]
     assert all(each < 0.95 for each in before)
     assert last >= 0.95
 
@@ -119,7 +119,7 @@ def test_more_recall_needs_more_effort(vectors, asked):
 def test_named_kind_with_low_recall_names_its_recall(vectors, asked, monkeypatch):
     monkeypatch.setattr(index_selection, "search_settings", near_nothing)
 
-    with pytest.raises(UserError, match=r"hnsw.*0\.\d+.*0\.95.*indexing\.recall"):
+    with pytest.raises(UserError, match=r"hnsw.*0\.\d+.*0\.95"):
         select_index(vectors, asked(kind="hnsw"))
 
 

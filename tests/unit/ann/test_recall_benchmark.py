@@ -7,12 +7,12 @@ from support.builders.low_rank_vectors import COUNT, DIMENSION, drawn
 from fb_marketplace.ann import recall_benchmark
 from fb_marketplace.ann.recall_benchmark import (
     RecallBenchmark,
+    estimate_recall,
     evaluate_recall,
     kth_distances,
     make_recall_queries,
     max_measurable_recall,
     measure_latency,
-    recall_lower_bound_at,
 )
 from fb_marketplace_serving.ann.build import build_index, flat_index
 from fb_marketplace_serving.ann.faiss_index import FaissIndex
@@ -54,8 +54,8 @@ def test_recall_has_a_lower_bound(vectors):
         evaluate_recall(index, make_recall_queries(vectors, count, 0)) for count in (20, 2000)
     )
 
-    assert few.at_least < few.mean
-    assert many.mean - many.at_least < few.mean - few.at_least
+    assert few.lower_bound < few.mean
+    assert many.mean - many.lower_bound < few.mean - few.lower_bound
 
 
 def test_few_rows_give_several_queries_each(vectors):
@@ -92,22 +92,27 @@ def graded(found):
 
 
 def test_recall_is_mean_share_within_radius():
-    assert recall_lower_bound_at(*graded([10, 5, 0, 9])).mean == pytest.approx(0.6)
+    assert estimate_recall(*graded([10, 5, 0, 9])).mean == pytest.approx(0.6)
 
 
 def test_few_perfect_queries_do_not_show_full_recall():
-    bounds = [recall_lower_bound_at(*graded([10] * count)) for count in (1, 2, 100, 1000)]
+    bounds = [estimate_recall(*graded([10] * count)) for count in (1, 2, 100, 1000)]
 
     assert [each.mean for each in bounds] == [1, 1, 1, 1]
-    assert bounds[0].at_least < bounds[1].at_least < 0.5 < bounds[2].at_least < bounds[3].at_least
-    assert bounds[3].at_least == max_measurable_recall(1000) < 1
+    assert (
+        bounds[0].lower_bound
+        < bounds[1].lower_bound
+        < 0.5
+        < bounds[2].lower_bound
+        < bounds[3].lower_bound
+    )
+    assert bounds[3].lower_bound == max_measurable_recall(1000) < 1
 
 
 def test_lower_bound_seldom_exceeds_true_recall():
     random = np.random.default_rng(0)
     said = [
-        recall_lower_bound_at(*graded(random.binomial(10, 0.9, size=200))).at_least
-        for _ in range(400)
+        estimate_recall(*graded(random.binomial(10, 0.9, size=200))).lower_bound for _ in range(400)
     ]
 
     assert 0.02 < np.mean(np.array(said) > 0.9) < 0.08

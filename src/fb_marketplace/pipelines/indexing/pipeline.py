@@ -2,7 +2,7 @@
 
 from kedro.pipeline import Pipeline, node
 
-from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace.pipelines.indexing.build_index import build_image_index
 from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
     evaluate_served_index,
     evaluate_within_split,
@@ -16,10 +16,10 @@ def create_pipeline() -> Pipeline:
     return Pipeline(
         [
             node(
-                build_index,
+                build_image_index,
                 ["image_embeddings", "image_products", "params:indexing"],
                 ["image_index", "image_index_ids", "index_card"],
-                name="build_index",
+                name="build_image_index",
             ),
             node(
                 evaluate_served_index,

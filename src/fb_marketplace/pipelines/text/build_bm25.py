@@ -1,4 +1,4 @@
-"""The terms of the listings' texts, weighed by BM25."""
+"""BM25 index of the listings' texts."""
 
 import pandas as pd
 
@@ -7,10 +7,13 @@ from fb_marketplace.parameters.text import BM25Parameters
 
 
 def build_bm25(products: pd.DataFrame, parameters: BM25Parameters) -> bytes:
-    """Index the words of the listings, sorted by id; gives Parquet.
+    """Build the BM25 index of the listings, sorted by id.
 
     Args:
         products: ``product_id``, ``title`` and ``description``.
-        parameters: of BM25, and how many times a word of the title counts.
+        parameters: of BM25, and the weight of a word in a title.
+
+    Returns:
+        Parquet.
     """
     return build_bm25_index(products.sort_values("product_id"), parameters).to_bytes()

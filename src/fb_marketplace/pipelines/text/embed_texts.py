@@ -1,4 +1,4 @@
-"""A vector for the text of each listing, through the very encoder that is served."""
+"""Text embeddings of listings, by the encoder that is served."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,17 +22,17 @@ LIBRARIES: Final = ("onnxruntime", "tokenizers")
 
 @dataclass(frozen=True, slots=True)
 class TextKeys:
-    """Which vectors are wanted, and which the table had when the run began.
+    """Keys of the vectors that the run needs, and of those in the table when it began.
 
     Attributes:
         product_ids: the listings, sorted.
-        wanted: the key of each one's vector.
-        held: the keys that the table had.
+        keys: key of each listing's vector.
+        existing: keys in the table.
     """
 
     product_ids: tuple[str, ...]
-    wanted: tuple[str, ...]
-    held: frozenset[str]
+    keys: tuple[str, ...]
+    existing: frozenset[str]
 
 
 def plan_text_embeddings(
@@ -41,23 +41,23 @@ def plan_text_embeddings(
     text_tokenizer: FileRef,
     text_embeddings_existing_keys: frozenset[str],
 ) -> TextKeys:
-    """Name the vector of each listing's text by all that it depends on.
+    """Compute the key of each listing's vector from everything that the vector depends on.
 
     Args:
         products: the listings.
         sentence_encoder: the encoder, ONNX.
         text_tokenizer: its tokenizer.
-        text_embeddings_existing_keys: keys that the table has.
+        text_embeddings_existing_keys: keys in the table.
     """
     encoder = make_key(sha256(sentence_encoder.read()), sha256(text_tokenizer.read()))
     stage = stage_digest("text_embeddings", REVISION, libraries=LIBRARIES)
     ordered = products.sort_values("product_id")
     ids = ordered["product_id"].to_list()
-    wanted = (
+    keys = (
         make_key(product, text, encoder, stage)
         for product, text in zip(ids, listing_text(ordered), strict=True)
     )
-    return TextKeys(tuple(ids), tuple(wanted), text_embeddings_existing_keys)
+    return TextKeys(tuple(ids), tuple(keys), text_embeddings_existing_keys)
 
 
 def embed_texts(
@@ -67,25 +67,25 @@ def embed_texts(
     text_keys: TextKeys,
     parameters: TextEncoderParameters,
 ) -> Iterator[Rows | KeepOnly]:
-    """Encode the texts whose vectors by this encoder the table lacks.
+    """Encode the texts whose vectors the table lacks.
 
     Args:
         products: the listings.
         sentence_encoder: the encoder, ONNX.
         text_tokenizer: its tokenizer.
-        text_keys: what is wanted, and what the table has of it.
-        parameters: how many rows are committed at once.
+        text_keys: needed and existing keys.
+        parameters: rows per commit.
 
     Yields:
-        For the table ``text_embeddings``: what to retain, then batches of new rows.
+        For the table ``text_embeddings``: the keys to keep, then batches of new rows.
     """
     import pyarrow as pa
 
     from fb_marketplace.schemas.lance import TEXT_EMBEDDINGS
 
-    keys, held = text_keys.wanted, text_keys.held
-    yield KeepOnly(frozenset(keys), held)
-    missing = [place for place, key in enumerate(keys) if key not in held]
+    keys, existing = text_keys.keys, text_keys.existing
+    yield KeepOnly(frozenset(keys), existing)
+    missing = [row for row, key in enumerate(keys) if key not in existing]
     if not missing:
         return
     texts = listing_text(products.sort_values("product_id"))
@@ -97,14 +97,14 @@ def embed_texts(
     ):
         for start in range(0, len(missing), size):
             part = missing[start : start + size]
-            # Each alone, on a core of its own.
-            found = pool.map(lambda place: encoder.encode([texts[place]]).meaning[0], part)
+            # One text a call, one call a core: a vector must not depend on its batch.
+            vectors = pool.map(lambda row: encoder.encode([texts[row]]).meaning[0], part)
             rows = []
-            for place, meaning in zip(part, found, strict=True):
+            for row, meaning in zip(part, vectors, strict=True):
                 rows.append(
                     {
-                        "key": keys[place],
-                        "product_id": text_keys.product_ids[place],
+                        "key": keys[row],
+                        "product_id": text_keys.product_ids[row],
                         "meaning": meaning,
                     }
                 )
@@ -113,12 +113,12 @@ def embed_texts(
 
 
 def report_text_embeddings(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:
-    """Say how many texts the run encoded, found and removed, and what the table holds now."""
-    wanted, held = frozenset(text_keys.wanted), text_keys.held
+    """Return the numbers of texts encoded, reused and removed, and a digest of the table."""
+    needed, existing = frozenset(text_keys.keys), text_keys.existing
     return {
         "texts": len(text_embeddings),
-        "encoded": len(wanted - held),
-        "reused": len(wanted & held),
-        "removed": len(held - wanted),
+        "encoded": len(needed - existing),
+        "reused": len(needed & existing),
+        "removed": len(existing - needed),
         "digest": table_digest(text_embeddings, "product_id", ["product_id"], ["meaning"]),
     }

@@ -1,42 +1,42 @@
-"""The graph that is served: the sentence encoder, with the projection to pictures behind it."""
+"""The served text encoder: the sentence encoder with the text projection behind it."""
 
 import numpy as np
 
 from fb_marketplace.storage.file_handles import FileRef
-from fb_marketplace_serving.encoders.text import MEANING, PICTURED
+
+_PROJECTION = """projection (float[n, d] meaning) => (float[n, {width}] pictured) {{
+  projection_hidden = MatMul (meaning, projection_weight_in)
+  projection_hidden_biased = Add (projection_hidden, projection_bias_in)
+  projection_activated = Gelu (projection_hidden_biased)
+  projection_out = MatMul (projection_activated, projection_weight_out)
+  projection_out_biased = Add (projection_out, projection_bias_out)
+  pictured = LpNormalization <axis = -1, p = 2> (projection_out_biased)
+}}"""
 
 
 def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef) -> bytes:
-    """Put the projection behind the sentence encoder; gives ONNX.
+    """Append the text projection to the sentence encoder.
 
     Args:
-        sentence_encoder: gives ``meaning``.
+        sentence_encoder: ONNX with the output ``meaning``.
         text_projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, safetensors.
+
+    Returns:
+        ONNX with the outputs ``meaning`` and ``pictured``.
     """
     import onnx
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import numpy_helper, parser
     from safetensors.numpy import load
 
     weights = load(text_projection.read())
     model = onnx.load_from_string(sentence_encoder.read())
-    graph = model.graph
-    # Sorted: they are read in another order each time, and the graph's digest would be another.
-    for name, value in sorted(weights.items()):
-        graph.initializer.append(
-            numpy_helper.from_array(np.ascontiguousarray(value), f"pictured.{name}")
-        )
-    for kind, inputs, output in (
-        ("MatMul", (MEANING, "pictured.weight_in"), "pictured.wide"),
-        ("Add", ("pictured.wide", "pictured.bias_in"), "pictured.biased"),
-        ("Gelu", ("pictured.biased",), "pictured.bent"),
-        ("MatMul", ("pictured.bent", "pictured.weight_out"), "pictured.put"),
-        ("Add", ("pictured.put", "pictured.bias_out"), "pictured.placed"),
-    ):
-        graph.node.append(helper.make_node(kind, inputs, [output]))
-    graph.node.append(
-        helper.make_node("LpNormalization", ["pictured.placed"], [PICTURED], axis=-1, p=2)
+    tail = parser.parse_graph(_PROJECTION.format(width=weights["weight_out"].shape[1]))
+    # safetensors' order differs from read to read; sorted, the graph's digest does not.
+    model.graph.initializer.extend(
+        numpy_helper.from_array(np.ascontiguousarray(value), f"projection_{name}")
+        for name, value in sorted(weights.items())
     )
-    width = weights["weight_out"].shape[1]
-    graph.output.append(helper.make_tensor_value_info(PICTURED, TensorProto.FLOAT, ["n", width]))
+    model.graph.node.extend(tail.node)
+    model.graph.output.extend(tail.output)
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())

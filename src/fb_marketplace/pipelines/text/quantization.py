@@ -1,4 +1,4 @@
-"""Whether texts are encoded in int8: where that finds listings by their titles as well as fp32 does."""
+"""Precision of the sentence encoder: int8 if it finds listings by their titles as well as fp32 does."""
 
 import tempfile
 from pathlib import Path
@@ -18,111 +18,112 @@ from fb_marketplace_serving.encoders.text import TextEncoder
 
 DEPTH: Final = 10
 
-LOSS: Final = 0.01
-"""Share of searches that int8 may find less, by the upper end of its interval, to be taken."""
+MAX_RECALL_DROP: Final = 0.01
+"""Drop in Recall@10 that int8 may have, by the upper end of its 95 % interval."""
 
-_TWO_ERRORS: Final = 1.96
+_Z_95: Final = 1.96
 
 
 class SelectedPrecision(NamedTuple):
-    """The encoder that is served, and how it was chosen."""
+    """The encoder that is served, and a card of the selection."""
 
     onnx: bytes
     card: dict[str, Any]
 
 
 def select_precision(
-    exact_sentence_encoder: FileRef,
+    sentence_encoder_fp32: FileRef,
     text_tokenizer: FileRef,
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: TextEncoderParameters,
 ) -> SelectedPrecision:
-    """Give the encoder in the precision that the parameters name, or in int8 where it finds as well.
+    """Return the encoder in the configured precision; ``auto`` takes int8 if it finds as well as fp32.
 
     Args:
-        exact_sentence_encoder: in fp32, ONNX.
+        sentence_encoder_fp32: the encoder, ONNX.
         text_tokenizer: its tokenizer.
         products: the listings.
-        splits: where each belongs; those of validation are searched for.
-        parameters: the precision, and how many listings it is judged by.
+        splits: split of each listing; both encoders are compared on validation.
+        parameters: the precision, and the number of listings to compare on.
 
     Returns:
-        The encoder, ONNX; and what is known of both: bytes, and under ``auto`` the share of short titles
-        that find their own listing's text among the first ten, and the least cosine of a text by both.
+        The encoder, ONNX; and a card: bytes of both and, for ``auto``, the share of short titles that find
+        their own listing's text among the first ten, the upper bound of its drop, and the lowest cosine
+        between the two vectors of a text.
 
     Raises:
-        UserError: it is to be judged, and validation has no listing.
+        UserError: the precision is ``auto`` and validation has no listing.
     """
-    exact = exact_sentence_encoder.read()
+    exact = sentence_encoder_fp32.read()
     if parameters.precision == "fp32":
         return SelectedPrecision(exact, {"precision": "fp32", "bytes": {"fp32": len(exact)}})
     small = quantize_int8(exact)
     sizes = {"fp32": len(exact), "int8": len(small)}
     if parameters.precision == "int8":
         return SelectedPrecision(small, {"precision": "int8", "bytes": sizes})
-    there = set(splits.loc[splits["split"] == "validation", "product_id"])
-    asked = products[products["product_id"].isin(there)].sort_values("product_id")
-    asked = asked.head(parameters.precision_texts)
-    if asked.empty:
+    validation = set(splits.loc[splits["split"] == "validation", "product_id"])
+    listed = products[products["product_id"].isin(validation)].sort_values("product_id")
+    listed = listed.head(parameters.precision_texts)
+    if listed.empty:
         raise UserError(
             "The validation split has no listing to compare int8 with fp32 on. Add listings, or set "
             "text_encoder.precision to fp32."
         )
     tokenizer = text_tokenizer.read()
-    titles = [shorten_title(title) for title in asked["title"]]
-    texts = listing_text(asked)
-    found, vectors = [], []
+    titles = [shorten_title(title) for title in listed["title"]]
+    texts = listing_text(listed)
+    hits, vectors = [], []
     for graph in (exact, small):
         encoder = TextEncoder.from_bytes(graph, tokenizer)
         encoded = encoder.encode(texts).meaning
-        found.append(_finds_itself(encoder.encode(titles).meaning, encoded))
+        hits.append(_own_text_is_hit(encoder.encode(titles).meaning, encoded))
         vectors.append(encoded)
-    gain = found[1].astype(np.float64) - found[0]
+    gain = hits[1].astype(np.float64) - hits[0]
     error = float(gain.std() / np.sqrt(len(gain)))
-    lost_at_most = float(-gain.mean()) + _TWO_ERRORS * error
-    precision = "int8" if lost_at_most <= LOSS else "fp32"
+    drop_upper_bound = float(-gain.mean()) + _Z_95 * error
+    precision = "int8" if drop_upper_bound <= MAX_RECALL_DROP else "fp32"
     card = {
         "precision": precision,
         "bytes": sizes,
         "searches": len(gain),
         "recall_at_10": {
-            name: round(float(of.mean()), 4)
-            for name, of in zip(("fp32", "int8"), found, strict=True)
+            name: round(float(hit.mean()), 4)
+            for name, hit in zip(("fp32", "int8"), hits, strict=True)
         },
-        "lost_at_most": round(lost_at_most, 4),
-        "least_cosine": round(float((vectors[0] * vectors[1]).sum(axis=1).min()), 4),
+        "recall_drop_upper_bound": round(drop_upper_bound, 4),
+        "min_cosine": round(float((vectors[0] * vectors[1]).sum(axis=1).min()), 4),
     }
     return SelectedPrecision(small if precision == "int8" else exact, card)
 
 
 def quantize_int8(graph: bytes) -> bytes:
-    """Quantise an encoder of texts: weights a channel, activations by the text that is encoded.
+    """Quantize a text encoder: weights per channel, activations dynamically.
 
-    With seven bits, as without VNNI eight times eight bits overflow the sums of sixteen.
+    Weights have seven bits: without VNNI, sums of products of eight-bit numbers overflow 16 bits.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
     with tempfile.TemporaryDirectory() as folder, suppress_root_warnings():
-        exact, done = (Path(folder, f"{name}.onnx") for name in ("exact", "done"))
-        exact.write_bytes(graph)
+        source, target = (Path(folder, f"{name}.onnx") for name in ("fp32", "int8"))
+        source.write_bytes(graph)
         quantize_dynamic(
-            exact,
-            done,
+            source,
+            target,
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
-            # Shapes are not followed through ONNX Runtime's own operators.
+            # Shape inference stops at ONNX Runtime's own operators.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
-        return done.read_bytes()
+        return target.read_bytes()
 
 
-def _finds_itself(queries: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Say of each query whether its own text is among the ten nearest, of equals the last."""
-    alike = queries @ texts.T
-    own = np.diagonal(alike)
-    # Not the nearer ones: an encoder to which all texts are one, or no number, has none of those.
-    further: NDArray[np.int64] = (alike < own[:, np.newaxis]).sum(axis=1)
-    return len(texts) - further <= DEPTH
+def _own_text_is_hit(queries: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return whether each query's own text is among the ten nearest, ties placed last."""
+    similarities = queries @ texts.T
+    own = np.diagonal(similarities)
+    # Counting nearer texts instead would pass an encoder whose vectors are all equal or NaN.
+    farther: NDArray[np.int64] = (similarities < own[:, np.newaxis]).sum(axis=1)
+    return len(texts) - farther <= DEPTH

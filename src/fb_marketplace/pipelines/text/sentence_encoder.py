@@ -27,7 +27,7 @@ Weights = Mapping[str, NDArray[np.float32]]
 
 _GRAPH: Final = """<ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>
 sentence_encoder (int64[n, tokens] ids, int64[n, tokens] mask) => (float[n, {width}] meaning) {{
-  lengths = Cast <to = 6> (mask)
+  mask32 = Cast <to = 6> (mask)
   length = Shape <start = 1, end = 2> (ids)
   positions = Slice (position_table, zero, length, zero)
   words = Gather (word_table, ids)
@@ -43,7 +43,7 @@ sentence_encoder (int64[n, tokens] ids, int64[n, tokens] mask) => (float[n, {wid
 """A mean has the direction of the sum, so the sum is normalized."""
 
 _LAYER: Final = """
-  attended_{i} = com.microsoft.Attention <num_heads = {heads}> (x_{i}, qkv_weight_{i}, qkv_bias_{i}, lengths)
+  attended_{i} = com.microsoft.Attention <num_heads = {heads}> (x_{i}, qkv_weight_{i}, qkv_bias_{i}, mask32)
   dense_{i} = MatMul (attended_{i}, dense_weight_{i})
   dense_biased_{i} = Add (dense_{i}, dense_bias_{i})
   residual_{i} = Add (x_{i}, dense_biased_{i})

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.indexing.build_index import build_index
+from fb_marketplace.pipelines.indexing.build_index import build_image_index
 from fb_marketplace_serving.ann.faiss_index import KINDS
 from fb_marketplace_serving.ann.index import Index
 
@@ -20,7 +20,7 @@ def many(store_angles):
 
 
 def test_index_contains_each_photo_with_its_listing(store_angles, told):
-    built = build_index(store_angles({"c": 90, "a": 0, "b": 45}), OWNERS, told)
+    built = build_image_index(store_angles({"c": 90, "a": 0, "b": 45}), OWNERS, told)
 
     index = Index.from_bytes(built.vectors, built.ids)
     assert index.image_ids == ("a", "b", "c")
@@ -32,7 +32,7 @@ def test_index_contains_each_photo_with_its_listing(store_angles, told):
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_contains_photos_in_row_order(many, told, kind):
     table, owners = many
-    built = build_index(table, owners, told.model_copy(update={"kind": kind}))
+    built = build_image_index(table, owners, told.model_copy(update={"kind": kind}))
 
     index = Index.from_bytes(built.vectors, built.ids)
     assert index.kind == kind
@@ -43,11 +43,11 @@ def test_each_kind_contains_photos_in_row_order(many, told, kind):
 
 
 def test_card_has_kind_and_recall(store_angles, told):
-    card = build_index(store_angles({"a": 0, "b": 1, "c": 2}), OWNERS, told).card
+    card = build_image_index(store_angles({"a": 0, "b": 1, "c": 2}), OWNERS, told).card
 
     assert (card["kind"], card["vectors"], card["dimension"]) == ("flat", 3, 2)
-    assert (card["asked_recall"], card["recall_at_10"]) == (told.recall, 1)
-    assert card["bytes_a_vector"] >= 8
+    assert (card["required_recall"], card["recall_at_10"]) == (told.recall, 1)
+    assert card["bytes_per_vector"] >= 8
     assert 0 < card["p50_ms"] <= card["p99_ms"]
     assert [row["kind"] for row in card["tried"]] == ["flat"]
 
@@ -55,7 +55,7 @@ def test_card_has_kind_and_recall(store_angles, told):
 @pytest.mark.parametrize("kind", KINDS)
 def test_index_files_do_not_depend_on_parts(many, told, kind):
     once, again, by_parts = (
-        build_index(*many, told.model_copy(update={"kind": kind, "rows_per_part": rows}))
+        build_image_index(*many, told.model_copy(update={"kind": kind, "rows_per_part": rows}))
         for rows in (1000, 1000, 70)
     )
 
@@ -64,11 +64,11 @@ def test_index_files_do_not_depend_on_parts(many, told, kind):
 
 def test_missing_embeddings_are_rejected(store_angles, told):
     with pytest.raises(UserError, match="kedro run --pipeline=embeddings"):
-        build_index(store_angles({}), OWNERS, told)
+        build_image_index(store_angles({}), OWNERS, told)
 
 
 def test_photos_without_listing_are_rejected(store_angles, told):
     embedded = store_angles({"a": 0, "gone": 1, "lost": 2})
 
     with pytest.raises(UserError, match=r"\b2\b.*\bgone\b.*--pipeline=embeddings"):
-        build_index(embedded, OWNERS, told)
+        build_image_index(embedded, OWNERS, told)

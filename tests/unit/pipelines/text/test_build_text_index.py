@@ -42,7 +42,7 @@ def test_card_has_count_and_recall(stored, indexing):
     card = build_text_index(stored, listings(NAMES), indexing).card
 
     assert (card["kind"], card["vectors"]) == ("flat", len(NAMES))
-    assert card["asked_recall"] == indexing.recall
+    assert card["required_recall"] == indexing.recall
 
 
 def test_part_size_does_not_change_index(stored, indexing):

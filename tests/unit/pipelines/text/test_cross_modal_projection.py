@@ -72,7 +72,7 @@ def market(encoder, store_meanings, store_features):
 
 def read(learned):
     """The networks that were learned: of texts, and of photos."""
-    return Layers(**load(learned.texts)), Layers(**load(learned.photos))
+    return Layers(**load(learned.text_projection)), Layers(**load(learned.photo_projection))
 
 
 def test_titles_are_near_photos_of_their_objects(files, encoder, market, projecting):
@@ -135,8 +135,8 @@ def test_training_is_deterministic_for_a_seed(files, market, projecting):
     assert one[:2] == same[:2]
     pd.testing.assert_frame_equal(one.history, same.history)
     other = train_projection(*files, *stored, told.model_copy(update={"seed": 1}))
-    assert other.texts != one.texts
-    assert other.photos != one.photos
+    assert other.text_projection != one.text_projection
+    assert other.photo_projection != one.photo_projection
 
 
 def test_group_members_are_no_negatives(files, market, projecting):
@@ -187,7 +187,7 @@ def test_recall_is_share_of_titles_with_photo_in_top_10():
     pairs = Pairs(random.normal(size=(30, 3, 6)).astype(np.float32), photos, starts, np.arange(30))
     of_text, of_photo = layers(random), layers(random, size=7)
 
-    alike = project(of_text, pairs.meanings[:, 0]) @ project(of_photo, photos).T
+    alike = project(of_text, pairs.texts[:, 0]) @ project(of_photo, photos).T
     hits = [
         set(np.argsort(-alike[at])[:10]) & set(range(starts[at], starts[at + 1]))
         for at in range(30)

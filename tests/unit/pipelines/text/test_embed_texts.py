@@ -92,7 +92,7 @@ def test_key_depends_on_listing_text_and_encoder(encoder, store_file):
         "encoder": (products, store_file("other", tiny.graph(seed=1)), tokenizer),
         "tokenizer": (products, graph, store_file("padding", tiny.tokenizer(padded_to=9))),
     }.items():
-        keys[name] = plan_text_embeddings(*told, frozenset()).wanted
+        keys[name] = plan_text_embeddings(*told, frozenset()).keys
 
     assert len({key for wanted in keys.values() for key in wanted}) == 2 * len(keys)
 

@@ -79,8 +79,8 @@ def test_int8_with_equal_recall_is_selected(choose, monkeypatch):
     assert onnx_ == with_words(nearly)(tiny.graph(pictured=0)) != tiny.graph(pictured=0)
     assert card["precision"] == "int8"
     assert card["recall_at_10"]["int8"] == card["recall_at_10"]["fp32"] > 0.9
-    assert card["lost_at_most"] == 0
-    assert 0.999 < card["least_cosine"] <= 1
+    assert card["recall_drop_upper_bound"] == 0
+    assert 0.999 < card["min_cosine"] <= 1
     assert card["bytes"]["int8"] == len(onnx_)
 
 
@@ -100,20 +100,20 @@ def test_int8_with_lower_recall_is_rejected(choose, monkeypatch, spoil):
     assert onnx_ == tiny.graph(pictured=0)
     assert card["precision"] == "fp32"
     assert card["recall_at_10"]["int8"] < card["recall_at_10"]["fp32"]
-    assert card["lost_at_most"] > module.LOSS
+    assert card["recall_drop_upper_bound"] > module.MAX_RECALL_DROP
 
 
 def test_possibly_excessive_loss_is_rejected(choose, monkeypatch):
     """It finds one of fourteen less: the mean may be chance, and what may be lost is more."""
     found = iter([np.ones(14, np.bool_), np.arange(14) > 0])
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
-    monkeypatch.setattr(module, "_finds_itself", lambda *_: next(found))
+    monkeypatch.setattr(module, "_own_text_is_hit", lambda *_: next(found))
 
     onnx_, card = choose()
 
     assert onnx_ == tiny.graph(pictured=0)
     lost = np.arange(14) == 0
-    assert card["lost_at_most"] == pytest.approx(
+    assert card["recall_drop_upper_bound"] == pytest.approx(
         lost.mean() + 1.96 * lost.std() / np.sqrt(14), abs=1e-4
     )
 
