@@ -55,8 +55,8 @@ def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIn
 
     Each kind is set to the first settings whose recall reaches the required one by its lower bound. The
     bound holds for one setting at 95 %; since several are tried on the same queries, it is a margin, not a
-    guarantee. Only ``flat`` reaches a recall of 1. Settings are the same in every run; for ``auto`` it
-    depends on measured times.
+    guarantee. Only ``flat`` reaches a recall of 1. Settings are the same in every run; the kind that
+    ``auto`` selects depends on measured times.
 
     Args:
         vectors: all vectors, flat.
