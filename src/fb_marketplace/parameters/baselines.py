@@ -1,6 +1,6 @@
 """Parameters of the baselines pipeline."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -8,7 +8,7 @@ from fb_marketplace.parameters.base import Count, Parameters, Share
 
 
 class TextFeatureParameters(Parameters):
-    """Which runs of words and characters are counted."""
+    """N-gram ranges of words and characters, and their minimum frequencies."""
 
     word_ngrams: tuple[Count, Count]
     character_ngrams: tuple[Count, Count]
@@ -17,7 +17,13 @@ class TextFeatureParameters(Parameters):
 
 
 class TreeParameters(Parameters):
-    """Gradient-boosted trees, by LightGBM's names where it has one."""
+    """Gradient-boosted trees, with LightGBM's parameter names."""
+
+    renamed: ClassVar = {
+        "rounds": "num_boost_round",
+        "patience": "early_stopping_rounds",
+        "components": "text_svd_components",
+    }
 
     objective: Literal["regression", "regression_l1", "huber"]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -26,13 +32,13 @@ class TreeParameters(Parameters):
     colsample_bytree: Annotated[float, Field(gt=0, le=1)]
     subsample: Annotated[float, Field(gt=0, le=1)]
     reg_lambda: Annotated[float, Field(ge=0)]
-    rounds: Count
-    patience: Count
-    components: Count
+    num_boost_round: Count
+    early_stopping_rounds: Count
+    text_svd_components: Count
 
 
 class PriceModelParameters(Parameters):
-    """Models of the price, and how they are measured."""
+    """Price models and their evaluation."""
 
     separator: Annotated[str, Field(min_length=1)]
     trim: tuple[Share, Share]
@@ -43,26 +49,34 @@ class PriceModelParameters(Parameters):
     coverage: Annotated[float, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")
-    def _something_is_left_when_trimmed(self) -> Self:
+    def _check_trim(self) -> Self:
         if self.trim[0] >= self.trim[1]:
-            raise ValueError(f"trim must be two rising shares; found {list(self.trim)}")
+            raise ValueError(f"trim must be two increasing shares, but is {list(self.trim)}")
         return self
 
 
 class CategoryModelParameters(Parameters):
     """Models of the root category."""
 
-    words_strength: Annotated[float, Field(gt=0)]
-    text_strengths: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
+    renamed: ClassVar = {
+        "words_strength": "bow_C",
+        "text_strengths": "text_C_grid",
+        "pixels_strength": "pixel_C",
+        "place_weight": "location_weight",
+        "pixels_side": "thumbnail_size",
+    }
+
+    bow_C: Annotated[float, Field(gt=0)]
+    text_C_grid: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)]
     naive_bayes_weights: Annotated[tuple[Annotated[float, Field(ge=0)], ...], Field(min_length=1)]
     naive_bayes_smoothing: Annotated[float, Field(gt=0)]
-    place_weight: Annotated[float, Field(ge=0)]
-    pixels_side: Literal[8, 16, 32, 64]
-    pixels_strength: Annotated[float, Field(gt=0)]
+    location_weight: Annotated[float, Field(ge=0)]
+    thumbnail_size: Literal[8, 16, 32, 64]
+    pixel_C: Annotated[float, Field(gt=0)]
 
 
 class BaselineParameters(Parameters):
-    """What any model has to beat."""
+    """Baseline models, their folds and bootstrap."""
 
     text: TextFeatureParameters
     price: PriceModelParameters

@@ -1,4 +1,4 @@
-"""How good categories are: each measure with its interval, for every model, beside the trivial one."""
+"""Metrics of category models with confidence intervals, compared with the trivial model."""
 
 from typing import Any
 
@@ -19,32 +19,32 @@ def evaluate_categories(
     category_choices: dict[str, Any],
     parameters: BaselineParameters,
 ) -> dict[str, Any]:
-    """Measure every model on validation and test, over listings.
+    """Evaluate every model on the listings of validation and test.
 
     Args:
-        category_predictions: what each model said of each listing.
-        category_text_probabilities: of the text model.
-        category_choices: what validation chose, and the labels.
-        parameters: of the bootstrap.
+        category_predictions: one row per model and listing.
+        category_text_probabilities: probabilities of the text model.
+        category_choices: labels, and the settings selected on validation.
+        parameters: bootstrap settings.
 
     Returns:
-        ``chosen`` and ``trivial``, names of models; ``choices``; and ``models``: by model, split and
-        metric an estimate; of the text model also ``log_loss``, in nats, and ``overconfidence``, by how
-        much the mean of the largest probabilities exceeds the share of right answers.
+        ``chosen`` and ``trivial``, names of models; ``choices``; and ``models``: an estimate by model,
+        split and metric. The text model also has ``log_loss``, in nats, and ``overconfidence``, the mean
+        largest probability minus the accuracy.
     """
     labels = category_choices["labels"]
-    told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
+    bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
     for model, split, part in evaluation_splits(category_predictions):
-        truth, answered = (_places(part[name], labels) for name in ("category", "answered"))
-        found = {
-            "top1": mean_by_group(truth == answered, part["group"], *told),
-            "macro_f1": statistic_by_group(macro_f1, [truth, answered], part["group"], *told),
+        truth, predicted = (_class_indices(part[name], labels) for name in ("category", "answered"))
+        estimates = {
+            "top1": mean_by_group(truth == predicted, part["group"], *bootstrap),
+            "macro_f1": statistic_by_group(macro_f1, [truth, predicted], part["group"], *bootstrap),
         }
         if model == SELECTED:
-            found |= _calibration(part, category_text_probabilities, truth, told)
+            estimates |= _calibration(part, category_text_probabilities, truth, bootstrap)
         models.setdefault(model, {})[split] = {
-            name: estimate.to_dict() for name, estimate in found.items()
+            name: estimate.to_dict() for name, estimate in estimates.items()
         }
     return {
         "chosen": SELECTED,
@@ -57,27 +57,31 @@ def evaluate_categories(
 def plot_text_confusion(
     category_predictions: pd.DataFrame, category_choices: dict[str, Any]
 ) -> bytes:
-    """Draw what the text model takes for what, on test; a PNG."""
+    """Plot the confusion matrix of the text model on test, as PNG."""
     labels = category_choices["labels"]
-    of_test = category_predictions["split"] == "test"
-    asked = category_predictions[of_test & (category_predictions["model"] == SELECTED)]
-    truth, answered = (_places(asked[name], labels) for name in ("category", "answered"))
-    title = f"Category by text: {len(asked):,} listings of the test split"
-    return plot_confusion_matrix(truth, answered, labels, title)
+    is_test = category_predictions["split"] == "test"
+    rows = category_predictions[is_test & (category_predictions["model"] == SELECTED)]
+    truth, predicted = (_class_indices(rows[name], labels) for name in ("category", "answered"))
+    title = f"Category by text: {len(rows):,} listings of the test split"
+    return plot_confusion_matrix(truth, predicted, labels, title)
 
 
-def _places(categories: pd.Series, labels: list[str]) -> Classes:
-    places = {label: place for place, label in enumerate(labels)}
-    return np.asarray([places[each] for each in categories], dtype=np.int64)
+def _class_indices(categories: pd.Series, labels: list[str]) -> Classes:
+    indices = {label: index for index, label in enumerate(labels)}
+    return np.asarray([indices[category] for category in categories], dtype=np.int64)
 
 
 def _calibration(
-    part: pd.DataFrame, probabilities: pd.DataFrame, truth: Classes, told: tuple[int, float, int]
+    part: pd.DataFrame,
+    probabilities: pd.DataFrame,
+    truth: Classes,
+    bootstrap: tuple[int, float, int],
 ) -> dict[str, Estimate]:
-    found = probabilities.set_index("product_id")["probabilities"].loc[part["product_id"]]
-    said = np.vstack(found.to_list()).astype(np.float64)
-    sure, right = said.max(axis=1), (said.argmax(axis=1) == truth).astype(np.float64)
+    rows = probabilities.set_index("product_id")["probabilities"].loc[part["product_id"]]
+    matrix = np.vstack(rows.to_list()).astype(np.float64)
+    confidence = matrix.max(axis=1)
+    correct = (matrix.argmax(axis=1) == truth).astype(np.float64)
     return {
-        "log_loss": mean_by_group(log_losses(said, truth), part["group"], *told),
-        "overconfidence": mean_by_group(sure - right, part["group"], *told),
+        "log_loss": mean_by_group(log_losses(matrix, truth), part["group"], *bootstrap),
+        "overconfidence": mean_by_group(confidence - correct, part["group"], *bootstrap),
     }

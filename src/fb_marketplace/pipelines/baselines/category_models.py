@@ -1,4 +1,4 @@
-"""Learns categories from text, and answers beside the trivial and the plain model."""
+"""Category models: the text model, a bag-of-words model and the trivial model."""
 
 from typing import Any, Final, NamedTuple
 
@@ -33,7 +33,7 @@ SELECTED: Final = "text"
 
 
 class TrainedTextClassifier(NamedTuple):
-    """The text model as bytes, its probabilities, and what was chosen on validation."""
+    """The text model as bytes, its probabilities, and the settings selected on validation."""
 
     model: bytes
     probabilities: pd.DataFrame
@@ -43,24 +43,23 @@ class TrainedTextClassifier(NamedTuple):
 def train_category_model(
     products: pd.DataFrame, splits: pd.DataFrame, parameters: BaselineParameters
 ) -> TrainedTextClassifier:
-    """Learn the root category from the text of a listing.
+    """Train the text model of the root category.
 
     Returns:
-        The model, as skops; ``category_text_probabilities``, one row a listing: what the model says on
-        validation and test, and on the training split what models say that did not learn from its
-        group; and the choices.
+        The model in skops format; ``category_text_probabilities``, one row per listing (out-of-fold
+        on the training split, so no model has seen the listing's group); and the selected settings.
     """
     listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))
     train = listed[listed["split"] == "train"]
-    measured = listed[listed["split"].isin(EVALUATION_SPLITS)]
+    evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
         model, settings = select_text_classifier(listed, labels, parameters)
-        found = [
+        tables = [
             _table(train, predict_text_out_of_fold(train, model, settings, parameters)),
-            _table(measured, predict_text(model, measured)),
+            _table(evaluated, predict_text(model, evaluated)),
         ]
-    probabilities = pd.concat(found).sort_values("product_id", ignore_index=True)
+    probabilities = pd.concat(tables).sort_values("product_id", ignore_index=True)
     choices = settings._asdict() | {"temperature": round(model.temperature, 4)}
     return TrainedTextClassifier(
         dump_text_classifier(model),
@@ -76,57 +75,60 @@ def predict_categories(
     category_pixel_predictions: pd.DataFrame,
     parameters: BaselineParameters,
 ) -> pd.DataFrame:
-    """Let every model answer the listings of validation and test, the trivial one first.
+    """Predict the listings of validation and test with every model, the trivial one first.
 
     Returns:
-        ``category_predictions``: one row a model and listing; of pixels only for listings with photos.
+        ``category_predictions``: one row per model and listing. The pixel model covers only listings
+        with photos.
     """
     listed = join_splits(products, splits)
-    train, measured = (
+    train, evaluated = (
         listed[listed["split"] == "train"],
         listed[listed["split"].isin(EVALUATION_SPLITS)],
     )
     labels = tuple(sorted(set(products["category"])))
-    commonest = str(train["category"].mode().iloc[0])
-    said = category_text_probabilities.set_index("product_id")["probabilities"]
-    text = np.vstack(said.loc[measured["product_id"]].to_list()).argmax(axis=1)
+    most_frequent = str(train["category"].mode().iloc[0])
+    probabilities = category_text_probabilities.set_index("product_id")["probabilities"]
+    text = np.vstack(probabilities.loc[evaluated["product_id"]].to_list()).argmax(axis=1)
     return pd.concat(
         [
-            category_predictions(measured, TRIVIAL, [commonest] * len(measured)),
+            category_predictions(evaluated, TRIVIAL, [most_frequent] * len(evaluated)),
             category_pixel_predictions,
-            category_predictions(measured, "words", _by_words(train, measured, labels, parameters)),
-            category_predictions(measured, SELECTED, [labels[place] for place in text]),
+            category_predictions(
+                evaluated, "words", _predict_from_words(train, evaluated, labels, parameters)
+            ),
+            category_predictions(evaluated, SELECTED, [labels[index] for index in text]),
         ],
         ignore_index=True,
     )
 
 
 def dump_text_classifier(model: TextClassifier) -> bytes:
-    """Write a text classifier as skops."""
+    """Return a text classifier in skops format."""
     return dump_skops(model._asdict() | {"features": pack_text(model.features)})
 
 
 def load_text_classifier(data: bytes) -> TextClassifier:
-    """Read what :func:`dump_text_classifier` wrote."""
-    found = load_skops(data)
-    return TextClassifier(**found | {"features": unpack_text(found["features"])})
+    """Load a text classifier from the bytes of :func:`dump_text_classifier`."""
+    parts = load_skops(data)
+    return TextClassifier(**parts | {"features": unpack_text(parts["features"])})
 
 
-def _by_words(
+def _predict_from_words(
     train: pd.DataFrame,
-    measured: pd.DataFrame,
+    evaluated: pd.DataFrame,
     labels: tuple[str, ...],
     parameters: BaselineParameters,
 ) -> list[str]:
-    """Answer by plain logistic regression on TF-IDF of words."""
+    """Predict with logistic regression on TF-IDF of words."""
     features = plain_words(parameters.text, len(train))
     with limit_blas_threads():
-        seen = fit_text(features, text_table(train))
+        inputs = fit_text(features, text_table(train))
         model = fit_logistic_regression(
-            seen, class_indices(train, labels), parameters.category.words_strength
+            inputs, class_indices(train, labels), parameters.category.bow_C
         )
-        logits = features.transform(text_table(measured)) @ model.weight + model.bias
-    return [labels[place] for place in model.known[np.asarray(logits).argmax(axis=1)]]
+        logits = features.transform(text_table(evaluated)) @ model.weight + model.bias
+    return [labels[index] for index in model.known[np.asarray(logits).argmax(axis=1)]]
 
 
 def _table(listed: pd.DataFrame, probabilities: Probabilities) -> pd.DataFrame:

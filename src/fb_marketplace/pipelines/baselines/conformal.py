@@ -1,4 +1,4 @@
-"""A prediction interval by split conformal prediction (Papadopoulos et al., 2002; Lei et al., 2018)."""
+"""Prediction intervals by split conformal prediction (Papadopoulos et al., 2002; Lei et al., 2018)."""
 
 import math
 
@@ -7,27 +7,26 @@ from numpy.typing import NDArray
 
 
 def conformal_half_width(
-    truth: NDArray[np.float64], answered: NDArray[np.float64], coverage: float
+    truth: NDArray[np.float64], predicted: NDArray[np.float64], coverage: float
 ) -> float:
-    """Find how far an answer must reach to either side to hold this share of what is true.
+    """Compute the half-width of an interval that covers this share of the true values.
 
-    On the logarithm of the price one width serves cheap and dear listings. Quantile regression with a
-    conformal correction (CQR) was tried on the real listings' validation split and came out wider.
+    On the logarithm of the price, one width serves cheap and expensive listings. Quantile regression with
+    a conformal correction (CQR) gave wider intervals on the validation split of real listings.
 
-    The promise is for a further listing like these, independent of them, and takes the model as given.
-    That is not quite so here: no weight was learnt from the validation listings, but the penalty, the
-    number of trees and the model itself were chosen by them, which makes their errors, and the interval,
-    somewhat small; and listings of a group are not independent. What it holds is measured on test.
+    Conformal prediction assumes exchangeable cases and a model that has not seen them. Here the validation
+    listings selected the penalty, the number of trees and the model, so their errors are slightly too
+    small, and listings of one group are not independent. The coverage is therefore measured on test.
 
     Args:
-        truth: (cases,), of listings to whose groups no model was fitted.
-        answered: (cases,), what the model said of them.
-        coverage: share that the interval is to hold.
+        truth: float64, (cases,); cases from groups that no model was fitted on.
+        predicted: float64, (cases,).
+        coverage: share of true values to cover.
 
     Returns:
-        The ceil((cases + 1) · coverage)-th smallest absolute error; the largest, which promises less,
-        where there are too few cases for that.
+        The ceil((cases + 1) · coverage)-th smallest absolute error, or the largest error if there are too
+        few cases.
     """
-    errors = np.sort(np.abs(truth - answered))
-    place = math.ceil((len(errors) + 1) * coverage)
-    return float(errors[min(place, len(errors)) - 1])
+    errors = np.sort(np.abs(truth - predicted))
+    rank = math.ceil((len(errors) + 1) * coverage)
+    return float(errors[min(rank, len(errors)) - 1])

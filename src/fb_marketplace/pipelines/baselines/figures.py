@@ -1,4 +1,4 @@
-"""All models beside each other: one table and one picture."""
+"""Comparison of all baselines: one table and the figures."""
 
 from typing import Any, Final
 
@@ -8,17 +8,17 @@ import pandas as pd
 from fb_marketplace.evaluation.plots import new_figure, to_png
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
-MAX_BARS: Final = {
+MAIN_METRICS: Final = {
     "price": ("log_r2", "Price: R² of the logarithm"),
-    "category": ("top1", "Category: right, of all listings"),
+    "category": ("top1", "Category: accuracy over all listings"),
 }
-"""The metric that the picture shows of each task."""
+"""Metric and title of the figure by task."""
 
 
 def compare_baselines(
     price_metrics: dict[str, Any], category_metrics: dict[str, Any]
 ) -> pd.DataFrame:
-    """Give one row for each task, model, split and metric, with what validation chose marked.
+    """Return one row per task, model, split and metric; ``chosen`` marks the model selected on validation.
 
     Returns:
         ``task``, ``model``, ``chosen``, ``split``, ``metric``, ``value``, ``low``, ``high``, ``cases``
@@ -35,29 +35,31 @@ def compare_baselines(
         }
         for task, metrics in (("price", price_metrics), ("category", category_metrics))
         for model, splits in metrics["models"].items()
-        for split, found in splits.items()
-        for metric, estimate in found.items()
+        for split, estimates in splits.items()
+        for metric, estimate in estimates.items()
     ]
     return pd.DataFrame(rows)
 
 
 def plot_comparison(baselines_table: pd.DataFrame) -> bytes:
-    """Draw each model's main metric with its interval, validation beside test; a PNG."""
+    """Plot each model's main metric with its interval on validation and test, as PNG."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(12, 4.2), layout="constrained")
-    for axes, (task, (metric, title)) in zip(made.subplots(1, 2), MAX_BARS.items(), strict=True):
-        of_task = baselines_table[baselines_table["task"] == task]
-        shown = of_task[of_task["metric"] == metric]
-        models = list(dict.fromkeys(shown["model"]))
+    figure = Figure(figsize=(12, 4.2), layout="constrained")
+    for axes, (task, (metric, title)) in zip(
+        figure.subplots(1, 2), MAIN_METRICS.items(), strict=True
+    ):
+        task_rows = baselines_table[baselines_table["task"] == task]
+        rows = task_rows[task_rows["metric"] == metric]
+        models = list(dict.fromkeys(rows["model"]))
         for split, shift, face in zip(
             EVALUATION_SPLITS, (-0.12, 0.12), ("white", "tab:blue"), strict=True
         ):
-            part = shown[shown["split"] == split].set_index("model").reindex(models)
+            part = rows[rows["split"] == split].set_index("model").reindex(models)
             axes.errorbar(
                 part["value"],
                 np.arange(len(models)) + shift,
-                # A percentile interval need not hold the value itself.
+                # A percentile interval may not contain the value itself.
                 xerr=np.maximum([part["value"] - part["low"], part["high"] - part["value"]], 0),
                 fmt="o",
                 color="tab:blue",
@@ -65,7 +67,7 @@ def plot_comparison(baselines_table: pd.DataFrame) -> bytes:
                 capsize=3,
                 label=split,
             )
-        chosen = set(shown.loc[shown["chosen"], "model"])
+        chosen = set(rows.loc[rows["chosen"], "model"])
         names = [f"{model} (chosen)" if model in chosen else model for model in models]
         axes.set_yticks(range(len(models)), names)
         axes.invert_yaxis()
@@ -74,27 +76,29 @@ def plot_comparison(baselines_table: pd.DataFrame) -> bytes:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(title)
         axes.legend(loc="lower left")
-    return to_png(made)
+    return to_png(figure)
 
 
 def plot_prices(price_predictions: pd.DataFrame, price_choices: dict[str, Any]) -> bytes:
-    """Draw the chosen model's answers against the prices of the test split; a PNG."""
-    made, axes = new_figure(7, 6)
-    chosen, told = price_choices["model"], price_choices["interval"]
-    of_test = price_predictions["split"] == "test"
-    shown = price_predictions[of_test & (price_predictions["model"] == chosen)]
-    held = shown["price"].between(shown["low"], shown["high"])
-    for inside, colour in ((True, "tab:blue"), (False, "tab:red")):
-        part = shown[held == inside]
+    """Plot the selected model's predictions against the prices of the test split, as PNG."""
+    figure, axes = new_figure(7, 6)
+    chosen, interval = price_choices["model"], price_choices["interval"]
+    is_test = price_predictions["split"] == "test"
+    rows = price_predictions[is_test & (price_predictions["model"] == chosen)]
+    covered = rows["price"].between(rows["low"], rows["high"])
+    for inside, color in ((True, "tab:blue"), (False, "tab:red")):
+        part = rows[covered == inside]
         label = f"{'inside' if inside else 'outside'} the interval: {len(part):,}"
-        axes.scatter(part["answered"], part["price"], s=9, alpha=0.6, color=colour, label=label)
-    ends = np.asarray([shown["answered"].min(), shown["answered"].max()])
+        axes.scatter(part["answered"], part["price"], s=9, alpha=0.6, color=color, label=label)
+    ends = np.asarray([rows["answered"].min(), rows["answered"].max()])
     axes.plot(ends, ends, color="black", linewidth=1)
-    axes.fill_between(ends, ends / told["factor"], ends * told["factor"], alpha=0.1, color="black")
+    axes.fill_between(
+        ends, ends / interval["factor"], ends * interval["factor"], alpha=0.1, color="black"
+    )
     axes.set_xscale("log")
     axes.set_yscale("log")
-    axes.set_xlabel("answered")
-    axes.set_ylabel("asked by the seller")
-    axes.set_title(f"Prices by {chosen}: an interval meant to hold {told['nominal']:.0%}")
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("price in the listing")
+    axes.set_title(f"Prices by {chosen}: interval with nominal coverage {interval['nominal']:.0%}")
     axes.legend(loc="upper left")
-    return to_png(made)
+    return to_png(figure)

@@ -1,4 +1,4 @@
-"""Baselines: what text, tables and small pixels say of price and category, beside trivial answers."""
+"""Baselines: price and category from text, tables and thumbnails, compared with trivial models."""
 
 from kedro.pipeline import Pipeline, node
 

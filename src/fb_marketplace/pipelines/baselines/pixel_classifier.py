@@ -1,4 +1,4 @@
-"""Categories from small pixels by logistic regression: what the original began with."""
+"""Logistic regression on thumbnails; the original project's first model."""
 
 import numpy as np
 import pandas as pd
@@ -22,36 +22,37 @@ from fb_marketplace.storage.keyed_table import Table
 def predict_from_pixels(
     products: pd.DataFrame, splits: pd.DataFrame, images: Table, parameters: BaselineParameters
 ) -> pd.DataFrame:
-    """Answer the category of listings with photos: the mean of what is said of each of their photos.
+    """Predict the category of listings with photos: the mean probability over their photos.
 
     Returns:
-        ``category_pixel_predictions``: one row a listing of validation and test that has a photo.
+        ``category_pixel_predictions``: one row per listing of validation and test that has a photo.
     """
     listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))
-    small = load_thumbnails(images, parameters.category.pixels_side)
-    places = pd.DataFrame({"image_id": small.image_ids, "place": range(len(small.image_ids))})
-    shown = (
-        places.merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
+    thumbnails = load_thumbnails(images, parameters.category.thumbnail_size)
+    rows = pd.DataFrame({"image_id": thumbnails.image_ids, "row": range(len(thumbnails.image_ids))})
+    photos = (
+        rows.merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
         .merge(listed, on="product_id", validate="m:1")
         .sort_values(["product_id", "image_id"], ignore_index=True)
     )
-    train, asked = shown[shown["split"] == "train"], shown[shown["split"].isin(EVALUATION_SPLITS)]
+    train = photos[photos["split"] == "train"]
+    evaluated = photos[photos["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
         model = fit_logistic_regression(
-            small.pixels[train["place"].to_numpy(dtype=np.int64)],
+            thumbnails.pixels[train["row"].to_numpy(dtype=np.int64)],
             class_indices(train, labels),
-            parameters.category.pixels_strength,
+            parameters.category.pixel_C,
         )
-        said = _by_listing(model, small.pixels, asked)
-    answered = listed.set_index("product_id").loc[said.index].reset_index()
-    chosen = [labels[place] for place in model.known[said.to_numpy().argmax(axis=1)]]
-    return category_predictions(answered, "pixels", chosen)
+        probabilities = _mean_by_listing(model, thumbnails.pixels, evaluated)
+    predicted = listed.set_index("product_id").loc[probabilities.index].reset_index()
+    classes = model.known[probabilities.to_numpy().argmax(axis=1)]
+    return category_predictions(predicted, "pixels", [labels[index] for index in classes])
 
 
-def _by_listing(
-    model: LinearModel, pixels: NDArray[np.float32], asked: pd.DataFrame
+def _mean_by_listing(
+    model: LinearModel, pixels: NDArray[np.float32], photos: pd.DataFrame
 ) -> pd.DataFrame:
-    logits = pixels[asked["place"].to_numpy(dtype=np.int64)] @ model.weight + model.bias
-    said = pd.DataFrame(softmax(logits.astype(np.float64)), index=asked["product_id"])
-    return said.groupby(level=0).mean()
+    logits = pixels[photos["row"].to_numpy(dtype=np.int64)] @ model.weight + model.bias
+    probabilities = pd.DataFrame(softmax(logits.astype(np.float64)), index=photos["product_id"])
+    return probabilities.groupby(level=0).mean()

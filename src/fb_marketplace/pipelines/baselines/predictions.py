@@ -1,4 +1,4 @@
-"""What models answered, as tables: one row a model and listing."""
+"""Tables of predictions: one row per model and listing."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,21 +7,23 @@ import pandas as pd
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 
-def category_predictions(listed: pd.DataFrame, model: str, answered: Sequence[str]) -> pd.DataFrame:
-    """Make a table of one model's answers.
+def category_predictions(
+    listed: pd.DataFrame, model: str, predicted: Sequence[str]
+) -> pd.DataFrame:
+    """Return the table of one model's predictions.
 
     Args:
         listed: listings with group, split and category.
-        model: its name.
-        answered: the category that it said of each.
+        model: the model's name.
+        predicted: the predicted category of each listing.
     """
     rows = listed[["product_id", "group", "split", "category"]].reset_index(drop=True)
-    return rows.assign(model=model, answered=list(answered)).astype("str")
+    return rows.assign(model=model, answered=list(predicted)).astype("str")
 
 
-def evaluation_splits(answers: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Give model, split and answers, in the order of the models, validation before test."""
-    for model in answers["model"].unique():
+def evaluation_splits(predictions: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
+    """Yield model, split and its predictions, in the order of the models, validation before test."""
+    for model in predictions["model"].unique():
         for split in EVALUATION_SPLITS:
-            of_both = (answers["model"] == model) & (answers["split"] == split)
-            yield str(model), split, answers[of_both]
+            rows = (predictions["model"] == model) & (predictions["split"] == split)
+            yield str(model), split, predictions[rows]

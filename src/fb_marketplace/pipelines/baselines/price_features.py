@@ -1,4 +1,4 @@
-"""What else than its text says what a listing may cost: its category path, its place, its look."""
+"""Features of the price besides the text: category path, place, and style of the text."""
 
 from typing import Any, Final
 
@@ -21,15 +21,15 @@ NAMES: Final = tuple(f"category_{level + 1}" for level in range(LEVELS))
 
 
 def price_table(products: pd.DataFrame, separator: str) -> pd.DataFrame:
-    """Give the columns that price models are made of, besides the text.
+    """Return the columns of price models, besides the text.
 
     Args:
         products: the listings.
-        separator: what parts a category path.
+        separator: separator of category paths.
 
     Returns:
-        As text: ``category_1`` to ``category_3``, the path down to that level, ``category_path``,
-        ``town`` and ``county``; as float64: ``NUMBERS``, counts as logarithms.
+        Text columns: ``category_1`` to ``category_3`` (the path down to that level), ``category_path``,
+        ``town`` and ``county``. Float64 columns: ``NUMBERS``; counts are logarithms.
     """
     parts = products["category_path"].str.split(separator, regex=False)
     title, description = products["title"], products["description"]
@@ -52,9 +52,9 @@ def price_table(products: pd.DataFrame, separator: str) -> pd.DataFrame:
 
 
 def linear_features(parameters: PriceModelParameters) -> Any:
-    """Make features for linear models, not fitted yet: each category and town a column, numbers scaled.
+    """Return unfitted features for linear models: one-hot categories and towns, scaled numbers.
 
-    What is rare is lumped together. Weights make up for the length that text has beside them.
+    Rare categories and towns share a column. The weights balance the norm of the text features.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -77,7 +77,7 @@ def linear_features(parameters: PriceModelParameters) -> Any:
 
 
 def tree_features() -> Any:
-    """Make features for trees, not fitted yet: each category a number, numbers as they are."""
+    """Return unfitted features for trees: ordinal categories and unscaled numbers."""
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder
 
@@ -91,6 +91,6 @@ def tree_features() -> Any:
 
 
 def path_prefixes(path: str, separator: str) -> list[str]:
-    """Give a category path and all above it, the longest first."""
+    """Return a category path and its ancestors, the longest first."""
     parts = path.split(separator)
     return [separator.join(parts[:length]) for length in range(len(parts), 0, -1)]

@@ -1,4 +1,4 @@
-"""How good prices are: each measure with its interval, for every model, beside the trivial one."""
+"""Metrics of price models with confidence intervals, compared with the trivial model."""
 
 from typing import Any
 
@@ -14,56 +14,56 @@ from fb_marketplace.pipelines.baselines.price_models import TRIVIAL
 Prices = NDArray[np.float64]
 
 
-def rmse(truth: Prices, answered: Prices) -> float:
-    """Root of the mean squared error, in units of the currency."""
-    return float(np.sqrt(np.square(truth - answered).mean()))
+def rmse(truth: Prices, predicted: Prices) -> float:
+    """Compute the root mean squared error, in units of the currency."""
+    return float(np.sqrt(np.square(truth - predicted).mean()))
 
 
-def log_r2(truth: Prices, answered: Prices) -> float:
-    """Share of the variance of the logarithm that is explained; NaN where all prices are the same."""
+def log_r2(truth: Prices, predicted: Prices) -> float:
+    """Compute R² of the logarithm of the price; NaN if all prices are equal."""
     logs = np.log(truth)
     spread = np.square(logs - logs.mean()).sum()
-    return float(1 - np.square(logs - np.log(answered)).sum() / spread) if spread else float("nan")
+    return float(1 - np.square(logs - np.log(predicted)).sum() / spread) if spread else float("nan")
 
 
-def median_percentage_error(truth: Prices, answered: Prices) -> float:
-    """Median of the absolute error as a share of the true price."""
-    return float(np.median(np.abs(answered - truth) / truth))
+def median_percentage_error(truth: Prices, predicted: Prices) -> float:
+    """Compute the median absolute error relative to the true price."""
+    return float(np.median(np.abs(predicted - truth) / truth))
 
 
 def evaluate_prices(
     price_predictions: pd.DataFrame, price_choices: dict[str, Any], parameters: BaselineParameters
 ) -> dict[str, Any]:
-    """Measure every model on validation and test.
+    """Evaluate every model on validation and test.
 
     Args:
-        price_predictions: what each model said of each listing.
-        price_choices: what validation chose, and between which prices RMSE is taken.
-        parameters: of the bootstrap, and the coverage that was asked for.
+        price_predictions: one row per model and listing.
+        price_choices: settings selected on validation, and the price range of the RMSE.
+        parameters: bootstrap settings and nominal coverage.
 
     Returns:
-        ``chosen`` and ``trivial``, names of models; ``choices``; ``trimmed``, the lowest and highest
-        price that RMSE is taken of; and ``models``: by model, split and metric an estimate.
+        ``chosen`` and ``trivial``, names of models; ``choices``; ``trimmed``, the price
+        range of the RMSE; and ``models``: an estimate by model, split and metric.
     """
     low, high = price_choices["trimmed"]
-    told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
+    bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
     for model, split, part in evaluation_splits(price_predictions):
         columns = [part[name].to_numpy(np.float64) for name in ("price", "answered")]
-        kept = part["price"].between(low, high).to_numpy()
-        found = {
+        in_range = part["price"].between(low, high).to_numpy()
+        estimates = {
             "rmse_trimmed": statistic_by_group(
-                rmse, [column[kept] for column in columns], part["group"][kept], *told
+                rmse, [column[in_range] for column in columns], part["group"][in_range], *bootstrap
             ),
-            "log_r2": statistic_by_group(log_r2, columns, part["group"], *told),
+            "log_r2": statistic_by_group(log_r2, columns, part["group"], *bootstrap),
             "median_percentage_error": statistic_by_group(
-                median_percentage_error, columns, part["group"], *told
+                median_percentage_error, columns, part["group"], *bootstrap
             ),
         }
         if split == "test" and part["low"].notna().all():
-            found |= _interval(part, told)
+            estimates |= _interval(part, bootstrap)
         models.setdefault(model, {})[split] = {
-            name: estimate.to_dict() for name, estimate in found.items()
+            name: estimate.to_dict() for name, estimate in estimates.items()
         }
     return {
         "chosen": price_choices["model"],
@@ -75,12 +75,12 @@ def evaluate_prices(
     }
 
 
-def select_price_model(answers: dict[str, Prices], truth: Prices) -> str:
-    """Give the model that errs least, squared, on the logarithm of validation prices."""
-    errors = {name: np.square(found - truth).mean() for name, found in answers.items()}
+def select_price_model(predictions: dict[str, Prices], truth: Prices) -> str:
+    """Return the model with the lowest mean squared error on the logarithm of validation prices."""
+    errors = {name: np.square(predicted - truth).mean() for name, predicted in predictions.items()}
     return min(errors, key=lambda name: float(errors[name]))
 
 
-def _interval(part: pd.DataFrame, told: tuple[int, float, int]) -> dict[str, Estimate]:
-    held = part["price"].between(part["low"], part["high"])
-    return {"interval_coverage": mean_by_group(held, part["group"], *told)}
+def _interval(part: pd.DataFrame, bootstrap: tuple[int, float, int]) -> dict[str, Estimate]:
+    covered = part["price"].between(part["low"], part["high"])
+    return {"interval_coverage": mean_by_group(covered, part["group"], *bootstrap)}

@@ -1,4 +1,4 @@
-"""Models of the logarithm of the price, from the trivial to trees on top of ridges."""
+"""Models of the log price, from the median to gradient-boosted trees over ridge regressions."""
 
 from typing import Any, Final, NamedTuple
 
@@ -22,14 +22,14 @@ TRIVIAL: Final = "median"
 
 
 class Features(NamedTuple):
-    """What listings are turned into, fitted on the training split; skops can write each part.
+    """Feature transformers fitted on the training split; skops can store each of them.
 
     Attributes:
-        separator: what parts a category path.
-        text: features of the text.
-        table: features of the rest, for linear models.
-        codes: features of the rest, for trees.
-        reduced: truncated SVD of the text, for trees.
+        separator: separator of category paths.
+        text: text features.
+        table: other features for linear models.
+        codes: other features for trees.
+        reduced: truncated SVD of the text features, for trees.
     """
 
     separator: str
@@ -40,7 +40,7 @@ class Features(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """Listings as models see them: sparse text, sparse rest, both side by side, and dense for trees."""
+    """Model inputs: sparse text, other sparse features, both concatenated, and dense features for trees."""
 
     text: Any
     table: Any
@@ -49,15 +49,16 @@ class Inputs(NamedTuple):
 
 
 class PriceModels(NamedTuple):
-    """All models, fitted; skops can write each part.
+    """All fitted models; skops can store each of them.
 
     Attributes:
-        median: logarithm of the median of the training prices.
-        path_medians: the same for each category path, and each above it, with enough listings.
-        linear: on the table; the original's.
-        ridge_text: on the text.
-        ridge: on both.
-        booster: trees on the rest, the reduced text and the answers of both ridges, as LightGBM's text.
+        median: median log price of the training split.
+        path_medians: median log price of each category path, or ancestor, with enough listings.
+        linear: linear regression on the table; the original project's model.
+        ridge_text: ridge regression on the text.
+        ridge: ridge regression on both.
+        booster: LightGBM model text; trees over the other features, the reduced text and both ridge
+            predictions.
     """
 
     median: float
@@ -69,7 +70,7 @@ class PriceModels(NamedTuple):
 
 
 class FittedPriceModel(NamedTuple):
-    """Features, models, and the penalties and rounds that validation chose."""
+    """Features, models, and the penalties and rounds selected on validation."""
 
     features: Features
     models: PriceModels
@@ -77,35 +78,46 @@ class FittedPriceModel(NamedTuple):
 
 
 def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> FittedPriceModel:
-    """Fit every model on the training split; penalties and rounds are chosen on validation.
+    """Fit every model on the training split; penalties and rounds are selected on validation.
 
     Args:
-        listed: listings whose price is meant, with group and split; ``test`` is not looked at.
+        listed: listings with a meant price, group and split; the test split is not used.
         parameters: features, models and seed.
     """
     from sklearn.linear_model import LinearRegression
 
-    train, held = (listed.iloc[split_rows(listed, split)] for split in ("train", "validation"))
-    truth, asked = np.log(train["price"].to_numpy()), np.log(held["price"].to_numpy())
+    train, validation = (
+        listed.iloc[split_rows(listed, split)] for split in ("train", "validation")
+    )
+    train_target = np.log(train["price"].to_numpy())
+    validation_target = np.log(validation["price"].to_numpy())
     features = _fit_features(train, parameters)
-    seen, unseen = price_inputs(features, train), price_inputs(features, held)
+    train_inputs = price_inputs(features, train)
+    validation_inputs = price_inputs(features, validation)
     penalties = parameters.price.ridge_penalties
-    ridge_text, text_penalty = _best_ridge((seen.text, truth), (unseen.text, asked), penalties)
-    ridge, penalty = _best_ridge((seen.both, truth), (unseen.both, asked), penalties)
-    honest = [
-        _out_of_fold(inputs, truth, train["group"], each, parameters)
-        for inputs, each in ((seen.text, text_penalty), (seen.both, penalty))
+    ridge_text, text_penalty = _best_ridge(
+        (train_inputs.text, train_target), (validation_inputs.text, validation_target), penalties
+    )
+    ridge, penalty = _best_ridge(
+        (train_inputs.both, train_target), (validation_inputs.both, validation_target), penalties
+    )
+    out_of_fold = [
+        _predict_out_of_fold(inputs, train_target, train["group"], alpha, parameters)
+        for inputs, alpha in ((train_inputs.text, text_penalty), (train_inputs.both, penalty))
     ]
-    answered = [ridge_text.predict(unseen.text), ridge.predict(unseen.both)]
-    booster, rounds = _grow(
-        (np.column_stack([seen.dense, *honest]), truth),
-        (np.column_stack([unseen.dense, *answered]), asked),
+    predicted = [
+        ridge_text.predict(validation_inputs.text),
+        ridge.predict(validation_inputs.both),
+    ]
+    booster, rounds = _train_trees(
+        (np.column_stack([train_inputs.dense, *out_of_fold]), train_target),
+        (np.column_stack([validation_inputs.dense, *predicted]), validation_target),
         parameters,
     )
     models = PriceModels(
-        median=float(np.median(truth)),
-        path_medians=_path_medians(train["category_path"], truth, parameters),
-        linear=LinearRegression().fit(seen.table, truth),
+        median=float(np.median(train_target)),
+        path_medians=_path_medians(train["category_path"], train_target, parameters),
+        linear=LinearRegression().fit(train_inputs.table, train_target),
         ridge_text=ridge_text,
         ridge=ridge,
         booster=booster,
@@ -117,18 +129,18 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
 def predict_log_prices(
     features: Features, models: PriceModels, products: pd.DataFrame
 ) -> dict[str, Log]:
-    """Give what each model answers for each listing, as natural logarithms, the trivial one first."""
+    """Return each model's predictions as natural logarithms, the trivial model first."""
     import lightgbm
 
-    found = price_inputs(features, products)
-    ridges = [models.ridge_text.predict(found.text), models.ridge.predict(found.both)]
+    inputs = price_inputs(features, products)
+    ridges = [models.ridge_text.predict(inputs.text), models.ridge.predict(inputs.both)]
     booster = lightgbm.Booster(model_str=models.booster)
-    trees = np.asarray(booster.predict(np.column_stack([found.dense, *ridges])))
+    trees = np.asarray(booster.predict(np.column_stack([inputs.dense, *ridges])))
     by_path = [_median_of(models, path, features.separator) for path in products["category_path"]]
     return {
         TRIVIAL: np.full(len(products), models.median),
         "median_by_path": np.asarray(by_path, dtype=np.float64),
-        "linear": models.linear.predict(found.table),
+        "linear": models.linear.predict(inputs.table),
         "ridge_text": ridges[0],
         "ridge": ridges[1],
         "trees": trees,
@@ -137,7 +149,7 @@ def predict_log_prices(
 
 
 def price_inputs(features: Features, products: pd.DataFrame) -> Inputs:
-    """Turn listings into what models see."""
+    """Transform listings into model inputs."""
     from scipy.sparse import hstack
 
     rest = price_table(products, features.separator)
@@ -151,66 +163,71 @@ def _fit_features(train: pd.DataFrame, parameters: BaselineParameters) -> Featur
     from sklearn.decomposition import TruncatedSVD
 
     text = text_features(parameters.text, len(train))
-    said = fit_text(text, text_table(train))
+    text_inputs = fit_text(text, text_table(train))
     rest = price_table(train, parameters.price.separator)
-    components = max(1, min(parameters.price.trees.components, min(said.shape) - 1))
+    components = max(1, min(parameters.price.trees.text_svd_components, min(text_inputs.shape) - 1))
     return Features(
         separator=parameters.price.separator,
         text=text,
         table=linear_features(parameters.price).fit(rest),
         codes=tree_features().fit(rest),
-        reduced=TruncatedSVD(components, random_state=parameters.seed).fit(said),
+        reduced=TruncatedSVD(components, random_state=parameters.seed).fit(text_inputs),
     )
 
 
 def _median_of(models: PriceModels, path: str, separator: str) -> float:
     known = models.path_medians
     return next(
-        (known[each] for each in path_prefixes(path, separator) if each in known), models.median
+        (known[prefix] for prefix in path_prefixes(path, separator) if prefix in known),
+        models.median,
     )
 
 
-def _path_medians(paths: pd.Series, truth: Log, parameters: BaselineParameters) -> dict[str, float]:
+def _path_medians(
+    paths: pd.Series, targets: Log, parameters: BaselineParameters
+) -> dict[str, float]:
     prefixes = [path_prefixes(path, parameters.price.separator) for path in paths]
-    priced = pd.DataFrame({"path": prefixes, "price": truth}).explode("path")
-    found = priced.groupby("path")["price"].agg(["median", "size"])
-    enough = found[found["size"] >= parameters.price.min_path_listings]
+    priced = pd.DataFrame({"path": prefixes, "price": targets}).explode("path")
+    medians = priced.groupby("path")["price"].agg(["median", "size"])
+    enough = medians[medians["size"] >= parameters.price.min_path_listings]
     return {str(path): float(median) for path, median in enough["median"].items()}
 
 
 def _best_ridge(
-    learnt: tuple[Any, Log], asked: tuple[Any, Log], penalties: tuple[float, ...]
+    train: tuple[Any, Log], validation: tuple[Any, Log], penalties: tuple[float, ...]
 ) -> tuple[Any, float]:
-    """Fit a ridge for each penalty, and keep what errs least where it is asked."""
+    """Fit a ridge regression for each penalty and return the one with the lowest validation error."""
     from sklearn.linear_model import Ridge
 
-    fitted = [Ridge(alpha=penalty).fit(*learnt) for penalty in penalties]
-    errors = [np.square(each.predict(asked[0]) - asked[1]).mean() for each in fitted]
+    fitted = [Ridge(alpha=penalty).fit(*train) for penalty in penalties]
+    errors = [np.square(model.predict(validation[0]) - validation[1]).mean() for model in fitted]
     best = int(np.argmin(errors))
     return fitted[best], penalties[best]
 
 
-def _out_of_fold(
-    inputs: Any, truth: Log, groups: pd.Series, penalty: float, parameters: BaselineParameters
+def _predict_out_of_fold(
+    inputs: Any, targets: Log, groups: pd.Series, penalty: float, parameters: BaselineParameters
 ) -> Log:
-    """Give a ridge's answers for listings that it did not learn from: what trees may learn from."""
+    """Return out-of-fold predictions of a ridge regression, as unbiased inputs for the trees."""
     from sklearn.linear_model import Ridge
 
-    answers = np.empty(len(truth))
-    for learnt, asked in group_folds(groups, parameters.folds, parameters.seed):
-        ridge = Ridge(alpha=penalty).fit(inputs[learnt], truth[learnt])
-        answers[asked] = ridge.predict(inputs[asked])
-    return answers
+    predictions = np.empty(len(targets))
+    for train, test in group_folds(groups, parameters.folds, parameters.seed):
+        ridge = Ridge(alpha=penalty).fit(inputs[train], targets[train])
+        predictions[test] = ridge.predict(inputs[test])
+    return predictions
 
 
-def _grow(
-    learnt: tuple[Any, Log], asked: tuple[Any, Log], parameters: BaselineParameters
+def _train_trees(
+    train: tuple[Any, Log], validation: tuple[Any, Log], parameters: BaselineParameters
 ) -> tuple[str, int]:
-    """Grow trees until validation gains nothing more; the same inputs give the same text."""
+    """Train LightGBM with early stopping on validation; equal inputs give equal model text."""
     import lightgbm
 
     trees = parameters.price.trees
-    told = trees.model_dump(exclude={"rounds", "patience", "components"}) | {
+    settings = trees.model_dump(
+        exclude={"num_boost_round", "early_stopping_rounds", "text_svd_components"}
+    ) | {
         "subsample_freq": 1,
         "deterministic": True,
         "force_row_wise": True,
@@ -218,12 +235,12 @@ def _grow(
         "seed": parameters.seed,
         "verbosity": -1,
     }
-    data = lightgbm.Dataset(*learnt)
+    data = lightgbm.Dataset(*train)
     booster = lightgbm.train(
-        told,
+        settings,
         data,
-        trees.rounds,
-        valid_sets=[lightgbm.Dataset(*asked, reference=data)],
-        callbacks=[lightgbm.early_stopping(trees.patience, verbose=False)],
+        trees.num_boost_round,
+        valid_sets=[lightgbm.Dataset(*validation, reference=data)],
+        callbacks=[lightgbm.early_stopping(trees.early_stopping_rounds, verbose=False)],
     )
     return booster.model_to_string(num_iteration=booster.best_iteration), booster.best_iteration

@@ -1,7 +1,7 @@
-"""Categories from text by a linear model: logistic regression, a little naive Bayes, one temperature.
+"""Text classifier: logistic regression plus weighted naive Bayes, calibrated by one temperature.
 
-The two err in different ways, and both are linear in the features: their logits are added (a product of
-experts; Hinton, 1999), so what is saved is one matrix. Complement naive Bayes: Rennie et al., 2003.
+Both models are linear in the features and make different errors. Their logits are added (a product of
+experts; Hinton, 1999), so the saved model is one matrix. Complement naive Bayes: Rennie et al., 2003.
 """
 
 from typing import Any, Final, NamedTuple
@@ -17,21 +17,21 @@ from fb_marketplace.pipelines.baselines.text_features import fit_text, text_feat
 from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
 
 EPSILON: Final = 1e-6
-"""Probability that no category falls below, seen in training or not: others multiply by it."""
+"""Lower bound of every category's probability, even if absent from training; fusion multiplies by it."""
 
 Probabilities = NDArray[np.float32]
 
 
 class TextClassifier(NamedTuple):
-    """A fitted classifier; skops can write each part.
+    """A fitted classifier; skops can store each part.
 
     Attributes:
-        features: of the text, fitted.
-        weight: float32, (features, categories known).
-        bias: float32, (categories known,).
-        known: place in ``labels`` of each category that the training listings have.
+        features: fitted text features.
+        weight: float32, (features, known categories).
+        bias: float32, (known categories,).
+        known: index in ``labels`` of each category in the training listings: int64.
         labels: all root categories, sorted.
-        temperature: that logits are divided by.
+        temperature: divisor of the logits.
     """
 
     features: Any
@@ -43,7 +43,7 @@ class TextClassifier(NamedTuple):
 
 
 class Settings(NamedTuple):
-    """What validation chose: C of the logistic regression, and how much naive Bayes is added."""
+    """Settings selected on validation: C of the logistic regression, and the weight of naive Bayes."""
 
     strength: float
     naive_bayes_weight: float
@@ -52,66 +52,72 @@ class Settings(NamedTuple):
 def select_text_classifier(
     listed: pd.DataFrame, labels: tuple[str, ...], parameters: BaselineParameters
 ) -> tuple[TextClassifier, Settings]:
-    """Fit on the training split; settings and temperature are those of the least loss on validation.
+    """Fit on the training split; select settings and temperature by log loss on validation.
 
     Args:
-        listed: listings with group and split; ``test`` is not looked at.
+        listed: listings with group and split; the test split is not used.
         labels: all root categories, sorted.
-        parameters: features, and settings to choose from.
+        parameters: features, and candidate settings.
     """
-    train, held = (listed.iloc[split_rows(listed, split)] for split in ("train", "validation"))
+    train, validation = (
+        listed.iloc[split_rows(listed, split)] for split in ("train", "validation")
+    )
     features = _features(parameters, len(train))
-    seen = fit_text(features, text_table(train))
-    asked = features.transform(text_table(held))
-    classes, truth = class_indices(train, labels), class_indices(held, labels)
-    bayes = _naive_bayes(seen, classes, parameters)
-    found: list[tuple[float, TextClassifier, Settings]] = []
-    for strength in parameters.category.text_strengths:
-        logistic = fit_logistic_regression(seen, classes, strength)
+    train_inputs = fit_text(features, text_table(train))
+    validation_inputs = features.transform(text_table(validation))
+    classes, truth = class_indices(train, labels), class_indices(validation, labels)
+    bayes = _naive_bayes(train_inputs, classes, parameters)
+    candidates: list[tuple[float, TextClassifier, Settings]] = []
+    for strength in parameters.category.text_C_grid:
+        logistic = fit_logistic_regression(train_inputs, classes, strength)
         for share in parameters.category.naive_bayes_weights:
             model = _blend(features, logistic, bayes, share, labels)
-            found.append((*_tempered(model, asked, truth), Settings(strength, share)))
-    _, model, settings = min(found, key=lambda each: each[0])
+            loss, calibrated = _calibrate(model, validation_inputs, truth)
+            candidates.append((loss, calibrated, Settings(strength, share)))
+    _, model, settings = min(candidates, key=lambda candidate: candidate[0])
     return model, settings
 
 
 def predict_text(model: TextClassifier, products: pd.DataFrame) -> Probabilities:
-    """Give the probability of each label: float32, (listings, labels)."""
-    return _spread(model, _logits(model, model.features.transform(text_table(products))))
+    """Predict the probability of each label: float32, (listings, labels)."""
+    return _to_probabilities(model, _logits(model, model.features.transform(text_table(products))))
 
 
 def predict_text_out_of_fold(
     train: pd.DataFrame, model: TextClassifier, settings: Settings, parameters: BaselineParameters
 ) -> Probabilities:
-    """Give probabilities for training listings by models that learnt nothing from their group.
+    """Predict training listings with models fitted on the other groups.
 
     Args:
         train: the training listings, with their groups.
-        model: the one that is fitted on all of them; its temperature is used.
-        settings: that validation chose.
+        model: the model fitted on all of them; its temperature is used.
+        settings: settings selected on validation.
         parameters: features, folds and seed.
+
+    Returns:
+        float32, (listings, labels).
     """
-    answers = np.empty((len(train), len(model.labels)), dtype=np.float32)
-    for learnt, asked in group_folds(train["group"], parameters.folds, parameters.seed):
-        part = train.iloc[learnt]
+    predictions = np.empty((len(train), len(model.labels)), dtype=np.float32)
+    for fold_train, fold_test in group_folds(train["group"], parameters.folds, parameters.seed):
+        part = train.iloc[fold_train]
         features = _features(parameters, len(part))
-        seen, classes = fit_text(features, text_table(part)), class_indices(part, model.labels)
-        logistic = fit_logistic_regression(seen, classes, settings.strength)
-        bayes = _naive_bayes(seen, classes, parameters)
+        inputs, classes = fit_text(features, text_table(part)), class_indices(part, model.labels)
+        logistic = fit_logistic_regression(inputs, classes, settings.strength)
+        bayes = _naive_bayes(inputs, classes, parameters)
         fitted = _blend(features, logistic, bayes, settings.naive_bayes_weight, model.labels)
-        answers[asked] = predict_text(
-            fitted._replace(temperature=model.temperature), train.iloc[asked]
+        predictions[fold_test] = predict_text(
+            fitted._replace(temperature=model.temperature), train.iloc[fold_test]
         )
-    return answers
+    return predictions
 
 
 def class_indices(products: pd.DataFrame, labels: tuple[str, ...]) -> NDArray[np.int64]:
-    """Give the place of each listing's category in the labels."""
-    return np.asarray([labels.index(each) for each in products["category"]], dtype=np.int64)
+    """Return the index of each listing's category in the labels: int64, (listings,)."""
+    return np.asarray([labels.index(category) for category in products["category"]], dtype=np.int64)
 
 
 class LinearModel(NamedTuple):
-    """Logits as a linear function of features: (features, classes), (classes,), and which classes."""
+    """Linear logits: weight (features, classes), bias (classes,) and the class indices (classes,)."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -126,21 +132,21 @@ def fit_logistic_regression(
     Args:
         inputs: (cases, features), dense or sparse.
         classes: (cases,).
-        strength: C, the inverse of the penalty.
+        strength: C, the inverse regularization strength.
 
     Raises:
-        UserError: all cases are of one class.
+        UserError: all cases belong to one class.
     """
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(classes)) < 2:
         raise UserError(
-            "a category model needs training listings of two root categories; found one. "
-            "Give more listings"
+            "The category model needs training listings of at least two root categories, but all "
+            "belong to one. Add listings."
         )
     fitted = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(inputs, classes)
     weight, bias = fitted.coef_, fitted.intercept_
-    if len(fitted.classes_) == 2:  # scikit-learn keeps one row then
+    if len(fitted.classes_) == 2:  # scikit-learn stores one row for two classes
         weight, bias = np.vstack([-weight / 2, weight / 2]), np.array([-bias[0] / 2, bias[0] / 2])
     return LinearModel(
         weight.T.astype(np.float32), bias.astype(np.float32), fitted.classes_.astype(np.int64)
@@ -148,7 +154,7 @@ def fit_logistic_regression(
 
 
 def _features(parameters: BaselineParameters, listings: int) -> Any:
-    return text_features(parameters.text, listings, parameters.category.place_weight)
+    return text_features(parameters.text, listings, parameters.category.location_weight)
 
 
 def _naive_bayes(
@@ -158,8 +164,8 @@ def _naive_bayes(
 
     fitted = ComplementNB(alpha=parameters.category.naive_bayes_smoothing).fit(inputs, classes)
     weight = fitted.feature_log_prob_.T
-    centred: NDArray[np.float32] = (weight - weight.mean(axis=1, keepdims=True)).astype(np.float32)
-    return centred
+    centered: NDArray[np.float32] = (weight - weight.mean(axis=1, keepdims=True)).astype(np.float32)
+    return centered
 
 
 def _blend(
@@ -169,13 +175,13 @@ def _blend(
     return TextClassifier(features, weight, logistic.bias, logistic.known, labels, 1.0)
 
 
-def _tempered(
+def _calibrate(
     model: TextClassifier, inputs: Any, truth: NDArray[np.int64]
 ) -> tuple[float, TextClassifier]:
     logits = np.full((len(truth), len(model.labels)), -np.inf)
     logits[:, model.known] = _logits(model, inputs)
-    tempered = model._replace(temperature=fit_temperature(logits, truth, EPSILON))
-    return log_loss(_spread(tempered, logits[:, model.known]), truth), tempered
+    calibrated = model._replace(temperature=fit_temperature(logits, truth, EPSILON))
+    return log_loss(_to_probabilities(calibrated, logits[:, model.known]), truth), calibrated
 
 
 def _logits(model: TextClassifier, inputs: Any) -> NDArray[np.float64]:
@@ -183,10 +189,10 @@ def _logits(model: TextClassifier, inputs: Any) -> NDArray[np.float64]:
     return logits
 
 
-def _spread(model: TextClassifier, logits: NDArray[np.float64]) -> Probabilities:
-    """Turn logits of known classes into probabilities of all labels, none of them zero."""
-    found = np.zeros((len(logits), len(model.labels)))
-    found[:, model.known] = softmax(logits / model.temperature)
-    floored = np.maximum(found, EPSILON)
-    spread: Probabilities = (floored / floored.sum(axis=1, keepdims=True)).astype(np.float32)
-    return spread
+def _to_probabilities(model: TextClassifier, logits: NDArray[np.float64]) -> Probabilities:
+    """Convert logits of known classes to probabilities of all labels, each at least :data:`EPSILON`."""
+    matrix = np.zeros((len(logits), len(model.labels)))
+    matrix[:, model.known] = softmax(logits / model.temperature)
+    floored = np.maximum(matrix, EPSILON)
+    probabilities: Probabilities = (floored / floored.sum(axis=1, keepdims=True)).astype(np.float32)
+    return probabilities

@@ -1,4 +1,4 @@
-"""Title, description and place of a listing as features: TF-IDF, each block of unit length."""
+"""TF-IDF features of title, description and place; each block has unit norm."""
 
 from copy import copy
 from typing import Any, Final
@@ -10,26 +10,28 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.baselines import TextFeatureParameters
 
 FEW_LISTINGS: Final = 200
-"""Below this a run of words counts if it stands in one listing."""
+"""With fewer listings, an n-gram counts even if it occurs in only one."""
 
 COLUMNS: Final = ("title", "description", "both", "town", "county")
 
 
 def text_table(products: pd.DataFrame) -> pd.DataFrame:
-    """Give the columns that text features are made of; what is missing is empty."""
-    found = products[["title", "description", "town", "county"]].fillna("").astype("str")
-    return found.assign(both=found["title"] + "\n" + found["description"])[list(COLUMNS)]
+    """Return the columns of the text features; missing values are empty strings."""
+    columns = products[["title", "description", "town", "county"]].fillna("").astype("str")
+    return columns.assign(both=columns["title"] + "\n" + columns["description"])[list(COLUMNS)]
 
 
-def text_features(parameters: TextFeatureParameters, listings: int, place_weight: float = 0) -> Any:
-    """Make a ``ColumnTransformer``, not fitted yet: a table of :func:`text_table` to sparse float32.
+def text_features(
+    parameters: TextFeatureParameters, listings: int, location_weight: float = 0
+) -> Any:
+    """Return an unfitted ``ColumnTransformer`` from :func:`text_table` to sparse float32.
 
-    The title has blocks of its own, as long as the description's, so that its few words weigh more.
+    The title has its own blocks with the norm of the description's, so its few words weigh more.
 
     Args:
-        parameters: which runs of words and characters count.
-        listings: how many it will be fitted on.
-        place_weight: of town and county; 0 leaves them out.
+        parameters: n-gram ranges and minimum frequencies.
+        listings: number of listings to fit on.
+        location_weight: weight of town and county; 0 leaves them out.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OneHotEncoder
@@ -48,74 +50,74 @@ def text_features(parameters: TextFeatureParameters, listings: int, place_weight
             "description",
         ),
     ]
-    if place_weight:
+    if location_weight:
         places = OneHotEncoder(handle_unknown="ignore", min_frequency=words, dtype=np.float32)
         blocks.append(("place", places, ["town", "county"]))
-    weights = {name: place_weight if name == "place" else 1.0 for name, _, _ in blocks}
+    weights = {name: location_weight if name == "place" else 1.0 for name, _, _ in blocks}
     return ColumnTransformer(blocks, transformer_weights=weights, sparse_threshold=1.0)
 
 
 def plain_words(parameters: TextFeatureParameters, listings: int) -> Any:
-    """Make the plain one: TF-IDF of the words of title and description together."""
+    """Return unfitted TF-IDF of the words of title and description together."""
     from sklearn.compose import ColumnTransformer
 
-    least = 1 if listings < FEW_LISTINGS else parameters.min_listings_word
-    return ColumnTransformer([("words", _tfidf(parameters.word_ngrams, least), "both")])
+    min_df = 1 if listings < FEW_LISTINGS else parameters.min_listings_word
+    return ColumnTransformer([("words", _tfidf(parameters.word_ngrams, min_df), "both")])
 
 
 def fit_text(features: Any, table: pd.DataFrame) -> Any:
-    """Fit on a table, and give what the table becomes.
+    """Fit on a table and return its features.
 
     Raises:
-        UserError: a column holds no word at all.
+        UserError: a column contains no words.
     """
     try:
         features.fit(table)
     except ValueError as error:
         if "vocabulary" in str(error) or "no terms" in str(error).lower():
             raise UserError(
-                f"titles or descriptions of {len(table)} training listings hold no words to learn from; "
-                "see the columns' names under `cleaning:` in parameters_cleaning.yml"
+                f"The titles or descriptions of {len(table)} training listings contain no words. "
+                "Check the column names under `cleaning:` in parameters_cleaning.yml."
             ) from error
         raise
-    # Not fit_transform, whose sums come in another order: a model read back must answer the same.
+    # Not fit_transform: it sums in another order, and a reloaded model must predict the same.
     return features.transform(table)
 
 
 def pack_text(features: Any) -> dict[str, Any]:
-    """Give fitted features and, apart from them, their terms: skops writes each as an object of its own,
-    at a hundred times its size.
+    """Separate the vocabulary from fitted features: skops would store each term as its own object,
+    at a hundred times the size.
     """
     lean, terms = copy(features), dict[str, str]()
     lean.transformers_ = []
     for name, fitted, columns in features.transformers_:
-        kept = copy(fitted)
+        lean_block = copy(fitted)
         if hasattr(fitted, "vocabulary_"):
             terms[name] = "\n".join(sorted(fitted.vocabulary_, key=fitted.vocabulary_.get))
-            kept.vocabulary_ = {}
-        lean.transformers_.append((name, kept, columns))
+            lean_block.vocabulary_ = {}
+        lean.transformers_.append((name, lean_block, columns))
     return {"features": lean, "terms": terms}
 
 
 def unpack_text(packed: dict[str, Any]) -> Any:
-    """Put the terms back where :func:`pack_text` took them from."""
+    """Restore the vocabulary that :func:`pack_text` separated."""
     features = packed["features"]
     for name, fitted, _ in features.transformers_:
         if name in packed["terms"]:
-            # No term holds a line's end: words do not, and letters are counted inside words.
+            # No term contains a newline: neither words nor character n-grams inside words do.
             terms = packed["terms"][name].split("\n")
-            fitted.vocabulary_ = {term: place for place, term in enumerate(terms)}
+            fitted.vocabulary_ = {term: index for index, term in enumerate(terms)}
     return features
 
 
-def _tfidf(ngrams: tuple[int, int], least: int, analyzer: str = "word") -> Any:
+def _tfidf(ngrams: tuple[int, int], min_df: int, analyzer: str = "word") -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     pattern = None if analyzer == "char_wb" else r"(?u)\b\w+\b"
     return TfidfVectorizer(
         analyzer=analyzer,
         ngram_range=tuple(ngrams),
-        min_df=least,
+        min_df=min_df,
         token_pattern=pattern,
         sublinear_tf=True,
         dtype=np.float32,

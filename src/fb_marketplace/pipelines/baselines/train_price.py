@@ -1,7 +1,7 @@
-"""Learns prices: fits every model, lets validation choose, and gives the one chosen an interval.
+"""Price models: training, the selected model's interval, and the saved model.
 
-The interval's width is from the same validation listings that chose penalty, rounds and model, so that what
-it promises takes these as given; see :mod:`price_interval`.
+The interval's width comes from the validation listings that also selected penalty, rounds and model. Its
+real coverage is therefore measured on test.
 """
 
 from typing import Any, NamedTuple
@@ -28,20 +28,20 @@ from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
 
 class TrainedPriceModel(NamedTuple):
-    """The models as bytes, what they answer, and what was chosen on validation."""
+    """The models as bytes, their predictions, and the settings selected on validation."""
 
     model: bytes
-    answers: pd.DataFrame
+    predictions: pd.DataFrame
     choices: dict[str, Any]
 
 
 class PriceModel(NamedTuple):
-    """What was saved: all models, which of them is meant, and how far its interval reaches.
+    """All saved models, the selected one, and the half-width of its interval.
 
     Attributes:
         fitted: features and models.
-        model: the name of the one chosen.
-        width: of the interval to either side, on the logarithm of the price.
+        model: name of the selected model.
+        half-width of the interval, on the logarithm of the price.
     """
 
     fitted: FittedPriceModel
@@ -52,24 +52,28 @@ class PriceModel(NamedTuple):
 def train_price_models(
     products: pd.DataFrame, splits: pd.DataFrame, parameters: BaselineParameters
 ) -> TrainedPriceModel:
-    """Learn the price of listings whose price is meant.
+    """Train all price models on listings with a meant price.
 
     Returns:
-        The models, as skops; ``price_predictions``, one row a model and listing of validation and test; and
-        the choices.
+        The models in skops format; ``price_predictions``, one row per model and listing of validation and
+        test; and the selected settings.
     """
     listed = filter_meant_prices(products, splits)
     with limit_blas_threads():
         fitted = fit_price_models(listed, parameters)
-        measured = listed[listed["split"].isin(EVALUATION_SPLITS)].reset_index(drop=True)
-        answers = predict_log_prices(fitted.features, fitted.models, measured)
-    truth, held = np.log(measured["price"].to_numpy()), split_rows(measured, "validation")
-    chosen = select_price_model({name: found[held] for name, found in answers.items()}, truth[held])
-    width = conformal_half_width(truth[held], answers[chosen][held], parameters.price.coverage)
+        evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)].reset_index(drop=True)
+        predictions = predict_log_prices(fitted.features, fitted.models, evaluated)
+    truth, validation = np.log(evaluated["price"].to_numpy()), split_rows(evaluated, "validation")
+    chosen = select_price_model(
+        {name: predicted[validation] for name, predicted in predictions.items()}, truth[validation]
+    )
+    width = conformal_half_width(
+        truth[validation], predictions[chosen][validation], parameters.price.coverage
+    )
     trained = listed.loc[listed["split"] == "train", "price"]
     return TrainedPriceModel(
         dump_price_model(PriceModel(fitted, chosen, width)),
-        _table(measured, answers, chosen, width),
+        _table(evaluated, predictions, chosen, width),
         {
             "model": chosen,
             "settings": fitted.choices,
@@ -82,46 +86,46 @@ def train_price_models(
     )
 
 
-def dump_price_model(found: PriceModel) -> bytes:
-    """Write a price model as skops, with LightGBM's trees as its own text."""
-    features = found.fitted.features._asdict()
+def dump_price_model(model: PriceModel) -> bytes:
+    """Return a price model in skops format, with LightGBM's trees as text."""
+    features = model.fitted.features._asdict()
     return dump_skops(
         {
-            "features": features | {"text": pack_text(found.fitted.features.text)},
-            "models": found.fitted.models._asdict(),
-            "choices": found.fitted.choices,
-            "model": found.model,
-            "width": found.width,
+            "features": features | {"text": pack_text(model.fitted.features.text)},
+            "models": model.fitted.models._asdict(),
+            "choices": model.fitted.choices,
+            "model": model.model,
+            "width": model.width,
         }
     )
 
 
 def load_price_model(data: bytes) -> PriceModel:
-    """Read what :func:`dump_price_model` wrote."""
-    found = load_skops(data)
-    text = unpack_text(found["features"]["text"])
+    """Load a price model from the bytes of :func:`dump_price_model`."""
+    parts = load_skops(data)
+    text = unpack_text(parts["features"]["text"])
     fitted = FittedPriceModel(
-        Features(**found["features"] | {"text": text}),
-        PriceModels(**found["models"]),
-        found["choices"],
+        Features(**parts["features"] | {"text": text}),
+        PriceModels(**parts["models"]),
+        parts["choices"],
     )
-    return PriceModel(fitted, found["model"], found["width"])
+    return PriceModel(fitted, parts["model"], parts["width"])
 
 
 def _table(
-    measured: pd.DataFrame, answers: dict[str, Log], chosen: str, width: float
+    evaluated: pd.DataFrame, predictions: dict[str, Log], chosen: str, width: float
 ) -> pd.DataFrame:
-    rows = measured[["product_id", "group", "split", "price"]]
-    reach = {name: width if name == chosen else np.nan for name in answers}
+    rows = evaluated[["product_id", "group", "split", "price"]]
+    widths = {name: width if name == chosen else np.nan for name in predictions}
     return pd.concat(
         [
             rows.assign(
                 model=name,
-                answered=np.exp(found),
-                low=np.exp(found - reach[name]),
-                high=np.exp(found + reach[name]),
+                answered=np.exp(predicted),
+                low=np.exp(predicted - widths[name]),
+                high=np.exp(predicted + widths[name]),
             )
-            for name, found in answers.items()
+            for name, predicted in predictions.items()
         ],
         ignore_index=True,
     ).astype({"model": "str"})

@@ -1,4 +1,4 @@
-"""Listings with the split and the group that each belongs to."""
+"""Listings joined with their split and group."""
 
 from collections.abc import Iterator
 
@@ -16,52 +16,52 @@ def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     Raises:
         UserError: a split has no listing.
     """
-    where = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
-    listed = products.merge(where, on="product_id", validate="1:1")
+    membership = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
+    listed = products.merge(membership, on="product_id", validate="1:1")
     counts = {
         split: int((listed["split"] == split).sum()) for split in ("train", *EVALUATION_SPLITS)
     }
     if min(counts.values()) == 0:
         raise UserError(
-            f"baselines need listings in every split; found {counts}. Give more listings, or other "
-            "shares under `splits:` in parameters_cleaning.yml"
+            f"Baselines need listings in every split, but the counts are {counts}. Add listings, or "
+            "change the shares under `splits:` in parameters_cleaning.yml."
         )
     return listed.sort_values("product_id", ignore_index=True)
 
 
 def filter_meant_prices(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Do the same for the listings whose price is meant: neither zero, nor a joke, nor absurd."""
+    """Join the splits of the listings with a meant price: not zero, a joke or absurd."""
     return join_splits(products[products["price_flag"].isna()], splits)
 
 
 def split_rows(listed: pd.DataFrame, split: str) -> NDArray[np.int64]:
-    """Give the positions of a split's rows."""
+    """Return the positions of a split's rows: int64, (rows,)."""
     return np.flatnonzero(listed["split"] == split).astype(np.int64)
 
 
 def group_folds(
     groups: pd.Series, count: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Part listings into folds, no group in two.
+    """Yield folds in which no group is in both parts.
 
     Args:
-        groups: of each listing.
-        count: of folds; fewer where there are fewer groups.
-        seed: by which groups are shuffled.
+        groups: group of each listing.
+        count: number of folds; fewer if there are fewer groups.
+        seed: seed of the shuffle of groups.
 
     Yields:
-        Positions to learn from, and positions to answer.
+        Positions to train on and positions to predict, int64 each.
 
     Raises:
         UserError: there is only one group.
     """
     from sklearn.model_selection import GroupKFold
 
-    found = groups.nunique()
-    if found < 2:
+    num_groups = groups.nunique()
+    if num_groups < 2:
         raise UserError(
-            f"out-of-fold answers need two groups of training listings; found {found}. "
-            "Give more listings"
+            f"Out-of-fold predictions need two groups of training listings, but there are {num_groups}. "
+            "Add listings."
         )
-    kept = GroupKFold(min(count, found), shuffle=True, random_state=seed)
-    yield from kept.split(groups, groups=groups)
+    splitter = GroupKFold(min(count, num_groups), shuffle=True, random_state=seed)
+    yield from splitter.split(groups, groups=groups)

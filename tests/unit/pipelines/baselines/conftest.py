@@ -23,7 +23,7 @@ def told(base_parameters) -> BaselineParameters:
     return found.model_copy(
         update={
             "price": found.price.model_copy(update={"trees": trees}),
-            "category": found.category.model_copy(update={"pixels_side": 8}),
+            "category": found.category.model_copy(update={"thumbnail_size": 8}),
             "folds": 3,
             "bootstrap_samples": 20,
         }

@@ -43,7 +43,7 @@ def test_probabilities_are_positive_and_sum_to_one(listed, chosen):
 
 
 def test_settings_are_chosen_from_the_grid(chosen, told):
-    assert chosen[1].strength in told.category.text_strengths
+    assert chosen[1].strength in told.category.text_C_grid
     assert chosen[1].naive_bayes_weight in told.category.naive_bayes_weights
 
 

@@ -22,13 +22,13 @@ def learned(tables, told):
 def test_saved_model_predicts_the_same(tables, learned):
     products, _ = tables
     model = load_price_model(learned.model)
-    first = learned.answers["product_id"].unique()
+    first = learned.predictions["product_id"].unique()
     asked = products.set_index("product_id").loc[first].reset_index()
 
     answers = predict_log_prices(model.fitted.features, model.fitted.models, asked)
 
     for name, found in answers.items():
-        saved = learned.answers.loc[learned.answers["model"] == name, "answered"]
+        saved = learned.predictions.loc[learned.predictions["model"] == name, "answered"]
         assert (np.exp(found) == saved.to_numpy()).all(), name
 
 
@@ -38,21 +38,21 @@ def test_training_does_not_depend_on_row_order(tables, learned, told):
     again = train_price_models(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
 
     assert again.model == learned.model
-    pd.testing.assert_frame_equal(again.answers, learned.answers)
+    pd.testing.assert_frame_equal(again.predictions, learned.predictions)
 
 
 def test_each_model_predicts_every_unflagged_price(tables, learned):
     _, splits = tables
     measured = set(splits.loc[splits["split"] != "train", "product_id"]) - {"p006", "p008"}
 
-    for _, answers in learned.answers.groupby("model"):
+    for _, answers in learned.predictions.groupby("model"):
         assert set(answers["product_id"]) == measured
 
 
 def test_chosen_model_is_best_and_has_interval(learned):
-    held = learned.answers[learned.answers["split"] == "validation"]
+    held = learned.predictions[learned.predictions["split"] == "validation"]
     errors = (np.log(held["answered"] / held["price"]) ** 2).groupby(held["model"]).mean()
-    with_interval = learned.answers.loc[learned.answers["low"].notna(), "model"]
+    with_interval = learned.predictions.loc[learned.predictions["low"].notna(), "model"]
 
     assert learned.choices["model"] == errors.idxmin()
     assert set(with_interval) == {errors.idxmin()}
