@@ -1,1 +1,1 @@
-"""The embedded marketplace: listings and photos drawn from a seed, dirt included."""
+"""Generated marketplace: listings and photos from a seed, with planted faults."""

@@ -1,6 +1,4 @@
-"""The makers of what is sold: invented, each known by its colours and its mark."""
-
-from __future__ import annotations
+"""Invented brands."""
 
 from dataclasses import dataclass
 
@@ -9,14 +7,14 @@ from fb_marketplace.sample.rendering.canvas import Color
 
 @dataclass(frozen=True)
 class Brand:
-    """An invented maker, recognised by name, colours and mark.
+    """An invented brand, with its colours and logo.
 
     Attributes:
         name: as sellers write it.
-        body: usual colours of its goods, each with the word for it and RGB.
-        accent: RGB of the mark and seams.
-        logo: its mark, one of `look.LOGOS`.
-        worth: what its name does to a price; 1 is middling.
+        body: usual colours of its products, as name and RGB.
+        accent: RGB of the logo and seams.
+        logo: one of `appearance.LOGOS`.
+        worth: factor on the price; 1 is average.
     """
 
     name: str

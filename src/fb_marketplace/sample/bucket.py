@@ -1,6 +1,4 @@
-"""The embedded marketplace: a bucket drawn from a seed, so that everything runs from the clone."""
-
-from __future__ import annotations
+"""Generated bucket, so that the project runs without data."""
 
 import json
 from collections.abc import Iterator
@@ -12,22 +10,22 @@ MIN_PRODUCTS = 60
 
 @dataclass(frozen=True)
 class SampleBucket:
-    """A marketplace in the bucket's layout.
+    """A generated marketplace in the layout of the raw data.
 
     Attributes:
-        seed: what it is drawn from; the same seed and size give the same bytes.
-        products: how many listings it has, repeated rows not counted.
+        seed: the same seed and size give the same bytes.
+        products: number of listings, without repeated rows.
     """
 
     seed: int
     products: int
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Draws the files one by one, holding no more than one photo at a time.
+        """Yield the files, with at most one photo in memory.
 
         Yields:
-            A key under the bucket's root and its content: the two tables, the photos, and last
-            `ground_truth.json`, which lists every fault that was planted.
+            Key and content of each file: the two tables, the photos, and last `ground_truth.json`,
+            which lists all planted faults.
         """
         from fb_marketplace.sample.csv_tables import (
             IMAGE_COLUMNS,
@@ -69,25 +67,17 @@ class SampleBucket:
 
 
 def generate_bucket(products: int, seed: int) -> SampleBucket:
-    """A marketplace of so many listings.
+    """Return a generated marketplace; `files` generates its content.
 
     Args:
-        products: how many, at least `MIN_PRODUCTS`: fewer have no room for every kind of fault.
-        seed: a whole number, 0 or more.
-
-    Returns:
-        The lake; nothing is drawn before its files are asked for.
+        products: number of listings, at least `MIN_PRODUCTS` to fit every kind of fault.
+        seed: an integer, 0 or more.
 
     Raises:
         ValueError: too few products, or a negative seed.
     """
     if products < MIN_PRODUCTS:
-        message = (
-            f"A sample of {products} products is too small: "
-            f"every kind of fault needs at least {MIN_PRODUCTS}."
-        )
-        raise ValueError(message)
+        raise ValueError(f"the sample has {products} products; it needs at least {MIN_PRODUCTS}")
     if seed < 0:
-        message = f"The sample's seed is {seed}: give a whole number, 0 or more."
-        raise ValueError(message)
+        raise ValueError(f"the sample's seed is {seed}; expected an integer, 0 or more")
     return SampleBucket(seed=seed, products=products)

@@ -1,6 +1,4 @@
-"""The bucket's two tables, written as the bucket has them."""
-
-from __future__ import annotations
+"""The two CSV tables of the bucket."""
 
 from collections.abc import Callable, Iterable, Sequence
 from random import Random
@@ -17,12 +15,12 @@ Record = TypeVar("Record", Listing, Photo)
 
 
 def product_row(listing: Listing) -> tuple[str, ...]:
-    """A listing's values in the order of `PRODUCT_COLUMNS`."""
+    """Return a listing's values in the order of `PRODUCT_COLUMNS`."""
     return tuple(listing.fields[column] for column in PRODUCT_COLUMNS)
 
 
 def image_row(photo: Photo) -> tuple[str, ...]:
-    """A photo's values in the order of `IMAGE_COLUMNS`, its row's fault among them."""
+    """Return a photo's values in the order of `IMAGE_COLUMNS`, with the fault of its row."""
     identifier = "" if photo.row_fault == "missing_id" else photo.id
     product = photo.listing.product.id
     if photo.row_fault == "missing_product":
@@ -35,21 +33,21 @@ def image_row(photo: Photo) -> tuple[str, ...]:
 def repeat_rows(
     records: Sequence[Record], repeats: Callable[[Record], bool], random: Random
 ) -> list[Record]:
-    """The records in order, those that stand twice again at some distance from themselves."""
+    """Return the records in order, and insert repeated ones again at some distance."""
     placed = list(records)
     for record in records:
         if repeats(record):
             first = placed.index(record)
-            apart = [at for at in range(len(placed) + 1) if not first - 3 < at < first + 4]
-            placed.insert(random.choice(apart), record)
+            positions = [i for i in range(len(placed) + 1) if not first - 3 < i < first + 4]
+            placed.insert(random.choice(positions), record)
     return placed
 
 
 def csv_table(columns: Sequence[str], rows: Iterable[Sequence[str]], random: Random) -> bytes:
-    r"""A table as UTF-8 CSV, its first column an unnamed running number with gaps.
+    """Return a table as UTF-8 CSV. Its first column is an unnamed running number with gaps.
 
-    A field is quoted for a comma, a quote or a line feed, and for nothing else: a bare carriage
-    return stays unquoted, which is what makes the real table hard to read.
+    A field is quoted only if it has a comma, a quote or a line feed. A bare carriage return stays
+    unquoted, as in the real table.
     """
     lines = [",".join(("", *columns))]
     number = 0

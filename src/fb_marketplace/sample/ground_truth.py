@@ -1,6 +1,4 @@
-"""What is wrong with a marketplace, and what is merely odd: the answers for its cleaning."""
-
-from __future__ import annotations
+"""Ground truth of cleaning: all planted faults and oddities."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -17,25 +15,25 @@ _PNG_FORMS = ("png", "alpha", "palette")
 def ground_truth(
     listings: Sequence[Listing], photos: Sequence[Photo], orphans: Sequence[Photo]
 ) -> dict[str, Any]:
-    """Every planted instance of everything.
+    """Return all planted faults, copies and oddities.
 
     Args:
-        listings: rows of Products.csv, in order, repeats included.
-        photos: rows of Images.csv, in order, repeats included.
-        orphans: photos with a file and no row.
+        listings: rows of Products.csv in order, with repeats.
+        photos: rows of Images.csv in order, with repeats.
+        orphans: photos with a file but no row.
 
     Returns:
-        A tree that JSON can hold: counts, quarantine, flags, duplicates and kinds.
+        JSON: counts, quarantine, flags, duplicates and kinds.
     """
-    sellers = _once(listings)
-    pictures = _once(photos)
-    kept = [listing for listing in sellers if listing.fault is None]
-    shown = {id(photo.listing) for photo in pictures if image_row_fault(photo) is None}
+    distinct = _without_repeats(listings)
+    pictures = _without_repeats(photos)
+    valid = [listing for listing in distinct if listing.fault is None]
+    with_photo = {id(photo.listing) for photo in pictures if image_row_fault(photo) is None}
     flags = {
-        flag: [listing.product.id for listing in kept if listing.flag == flag]
+        flag: [listing.product.id for listing in valid if listing.flag == flag]
         for flag in _PRODUCT_FLAGS
     }
-    flags["no_photo"] = [listing.product.id for listing in kept if id(listing) not in shown]
+    flags["no_photo"] = [listing.product.id for listing in valid if id(listing) not in with_photo]
     flags["repeated_image_row"] = [photo.id for photo in pictures if photo.repeated]
     return {
         "counts": {
@@ -69,10 +67,10 @@ def ground_truth(
         "kinds": {
             "carriage_return": [
                 listing.product.id
-                for listing in kept
+                for listing in valid
                 if "\r" in listing.fields["product_description"]
             ],
-            "emoji": [listing.product.id for listing in kept if _has_emoji(listing)],
+            "emoji": [listing.product.id for listing in valid if _has_emoji(listing)],
             "png_behind_jpg": [photo.id for photo in pictures if photo.form in _PNG_FORMS],
             **{form: [photo.id for photo in pictures if photo.form == form] for form in _FORMS},
         },
@@ -80,7 +78,7 @@ def ground_truth(
 
 
 def image_row_fault(photo: Photo) -> str | None:
-    """Why a photo's row is turned away, or None where it is kept."""
+    """Return why a photo's row is rejected, or None if it is accepted."""
     if photo.row_fault in {"missing_id", "missing_product"}:
         return "missing_field"
     if photo.row_fault is not None:
@@ -91,7 +89,7 @@ def image_row_fault(photo: Photo) -> str | None:
 
 
 def file_fault(photo: Photo) -> str | None:
-    """Why a photo's file is turned away, or None where it is kept or was never there."""
+    """Return why a photo's file is rejected, or None if it is accepted or does not exist."""
     if photo.row_fault in {"no_row", "missing_id"}:
         return "no_row"
     if photo.row_fault == "missing_file":
@@ -101,7 +99,7 @@ def file_fault(photo: Photo) -> str | None:
     return None if image_row_fault(photo) is None else "row_quarantined"
 
 
-def _once(records: Sequence[Any]) -> list[Any]:
+def _without_repeats(records: Sequence[Any]) -> list[Any]:
     return list({id(record): record for record in records}.values())
 
 

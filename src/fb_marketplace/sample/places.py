@@ -1,4 +1,4 @@
-"""Where sellers live: British towns and their counties."""
+"""British towns and their counties."""
 
 _BY_COUNTY = {
     "Aberdeenshire": ("Inverurie", "Peterhead"),

@@ -1,6 +1,4 @@
-"""What a price says: written in pounds, honest or in jest."""
-
-from __future__ import annotations
+"""Prices of listings in pounds."""
 
 import math
 
@@ -9,36 +7,36 @@ ABSURD_ABOVE = 100_000.0
 
 
 def is_joke(amount: float) -> bool:
-    """Whether a price in pounds is no offer: 1, counting up from 1, or one digit over and over."""
+    """Return whether a price is a joke: 1, digits counting up from 1, or one repeated digit."""
     pounds = int(amount)
     digits = str(pounds)
     return pounds in _COUNTING or (len(digits) >= 3 and len(set(digits)) == 1)
 
 
 def is_absurd(amount: float) -> bool:
-    """Whether a price in pounds is beyond belief, and no joke."""
+    """Return whether a price is absurdly high, and no joke."""
     return amount > ABSURD_ABOVE and not is_joke(amount)
 
 
 def round_price(amount: float) -> float:
-    """The price that a seller would ask for a thing worth so many pounds.
+    """Return an asking price: the amount rounded to a step that grows with it.
 
     Args:
-        amount: what it is worth, above 0.
+        amount: the value in pounds, above 0.
 
     Returns:
-        Pounds, rounded to a step that grows with the amount, at least 2, never a joke.
+        Pounds, at least 2, never a joke price.
     """
     if amount < 8:
-        asked = max(2.0, round(amount * 2) / 2)
+        price = max(2.0, round(amount * 2) / 2)
     else:
         step = 1 if amount < 20 else 5 if amount < 200 else 10 if amount < 1_000 else 50
-        asked = float(step * math.floor(amount / step + 0.5))
-    while is_joke(asked):
-        asked += 5
-    return min(asked, 60_000.0)
+        price = float(step * math.floor(amount / step + 0.5))
+    while is_joke(price):
+        price += 5
+    return min(price, 60_000.0)
 
 
 def format_price(amount: float) -> str:
-    """The price as the bucket writes it: "£1,234.00"."""
+    """Return the price as in the raw table: "£1,234.00"."""
     return f"£{amount:,.2f}"

@@ -1,6 +1,4 @@
-"""A product's facts, and the advert that its seller writes from them."""
-
-from __future__ import annotations
+"""Products and the texts of their listings."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES
 from fb_marketplace.sample.taxonomy import LEAVES, ROOTS, Leaf
 
 _CONDITIONS: tuple[tuple[tuple[str, ...], float, float], ...] = (
-    # words | wear that the photo shows | what it does to the price
+    # words | wear in the photo | factor on the price
     (("brand new", "new in box", "unused"), 0.0, 1.6),
     (("as new", "excellent condition", "immaculate"), 0.05, 1.25),
     (("very good condition", "good condition", "lovely condition"), 0.25, 1.0),
@@ -73,18 +71,18 @@ _VAGUE_TITLES = ("Must go today", "Bargain", "Quick sale", "Free up some space",
 
 @dataclass(frozen=True)
 class Product:
-    """A listing, before anything went wrong with it.
+    """A listing without faults.
 
     Attributes:
-        number: its place in the order of listings, from 0.
+        number: index of the listing, from 0.
         id: a UUID.
         leaf: its category.
-        brand: its maker.
-        title: as the table holds it, place and all.
-        description: as the seller wrote it, on one line.
-        amount: its price in pounds.
+        brand: its brand.
+        title: title with the site's suffix.
+        description: description on one line.
+        amount: price in pounds.
         location: "Town, County".
-        look: what its photos show.
+        appearance: appearance in its photos.
     """
 
     number: int
@@ -95,48 +93,48 @@ class Product:
     description: str
     amount: float
     location: str
-    look: Appearance
+    appearance: Appearance
 
     @property
     def price(self) -> str:
-        """The price as the table holds it."""
+        """The price as in the raw table."""
         return format_price(self.amount)
 
 
 def uuid_from(random: Random) -> str:
-    """A version 4 UUID drawn from a seeded source."""
+    """Return a version 4 UUID from a seeded generator."""
     digits = f"{random.getrandbits(128):032x}"
     variant = "89ab"[int(digits[16], 16) % 4]
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
 def generate_product(seed: int, number: int) -> Product:
-    """Draws the listing of a number, whatever else is for sale.
+    """Return the product with a number, independent of the size of the marketplace.
 
     Args:
         seed: the marketplace's seed.
-        number: the listing's number, from 0. The first thirteen cover the thirteen roots.
+        number: index of the listing, from 0. The first thirteen cover the thirteen root categories.
 
     Returns:
-        The product, its texts, price and look telling the same story.
+        The product; its texts, price and appearance agree.
     """
     random = Random(f"{seed}/{number}/product")
     root = ROOTS[number] if number < len(ROOTS) else random.choice(ROOTS)
     leaf = random.choice([leaf for leaf in LEAVES if leaf.root == root])
     brand = random.choice(BRANDS)
     size = random.choices((0, 1, 2), (3, 4, 3))[0]
-    words, shown_wear, condition_worth = random.choices(_CONDITIONS, (14, 24, 36, 18, 8))[0]
+    words, wear, condition_worth = random.choices(_CONDITIONS, (14, 24, 36, 18, 8))[0]
     colour, body = random.choice(brand.body)
     location = random.choice(PLACES)
-    # No two of a maker's goods have quite the same dye.
+    # Vary the colour, so that no two products of a brand have exactly the same.
     body = blend(body, random.choice(_TRIMS), random.uniform(0.0, 0.16))
-    look = Appearance(
+    appearance = Appearance(
         body=body,
         accent=brand.accent,
         trim=random.choice(_TRIMS),
         logo=brand.logo,
         size=size,
-        wear=min(1.0, shown_wear * random.uniform(0.8, 1.2)),
+        wear=min(1.0, wear * random.uniform(0.8, 1.2)),
         details=tuple(random.random() for _ in range(8)),
     )
     rarity = random.choice(_RARITIES) if random.random() < _RARE else None
@@ -157,7 +155,7 @@ def generate_product(seed: int, number: int) -> Product:
         description=f"{rarity.capitalize()}. {description}" if rarity else description,
         amount=round_price(worth * math.exp(random.gauss(0, 0.3))),
         location=location,
-        look=look,
+        appearance=appearance,
     )
 
 
@@ -188,12 +186,12 @@ def _title(random: Random, facts: _Facts) -> str:
         )
     )
     title = " ".join(parts)
-    dressed = random.random()
+    style = random.random()
     return (
         title.upper()
-        if dressed < 0.06
+        if style < 0.06
         else title.title()
-        if dressed < 0.3
+        if style < 0.3
         else title[0].upper() + title[1:]
     )
 
@@ -202,7 +200,7 @@ def _description(random: Random, facts: _Facts) -> str:
     noun = random.choice(facts.leaf.nouns)
     reason, handover, aside = (random.choice(pool) for pool in (_REASONS, _HANDOVERS, _ASIDES))
     handover = handover.format(town=facts.town)
-    longest = 190 if OBJECT_TYPES[facts.leaf.archetype].stance == "stands" else 60
+    longest = 190 if OBJECT_TYPES[facts.leaf.object_type].stance == "stands" else 60
     measures = f"{random.randint(15, longest)} x {random.randint(8, longest // 2)} cm"
     bought = (
         f"Bought {random.choice(('new', 'second hand', 'online'))} in {random.randint(2009, 2022)}"
@@ -237,11 +235,11 @@ def _description(random: Random, facts: _Facts) -> str:
             (f"Selling because {reason}", f"Reason for sale: {reason}", reason.capitalize())
         ),
     ]
-    kept = sentences[:1] + [line for line in sentences[1:] if random.random() < 0.72]
+    chosen = sentences[:1] + [line for line in sentences[1:] if random.random() < 0.72]
     if random.random() < 0.25:
-        kept.append(
+        chosen.append(
             f"Comes from a tidy home near {facts.town} and has always been looked after, "
             f"so please don't be put off by the photos, which don't do it justice"
         )
-    kept += [handover.capitalize(), aside.capitalize()][: random.randint(1, 2)]
-    return ". ".join(kept) + random.choice((".", "", "!", "..."))
+    chosen += [handover.capitalize(), aside.capitalize()][: random.randint(1, 2)]
+    return ". ".join(chosen) + random.choice((".", "", "!", "..."))

@@ -1,4 +1,4 @@
-"""The bucket's records before they are written: listings, photos, what is wrong with each."""
+"""Listings and photos of the bucket, with their faults."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _REF_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 @dataclass
 class Listing:
-    """A row of Products.csv in the making.
+    """A row of Products.csv.
 
     Attributes:
-        product: the facts it tells of.
+        product: the product.
         fields: id, product_name, category, product_description, price and location.
-        day: when it was put up, counted from the first day.
-        fault: why its row will be turned away, if it will.
-        flag: what is odd about it that is kept: "price_zero", "copy" and the like.
+        day: day of the listing, counted from the first day.
+        fault: reason for which cleaning must reject the row; None if it must accept it.
+        flag: oddity of an accepted row, such as "price_zero" or "copy".
     """
 
     product: Product
@@ -52,7 +52,7 @@ class Listing:
 
     @property
     def spotless(self) -> bool:
-        """Whether nothing has been done to it yet."""
+        """Whether it has no fault and no flag."""
         return self.fault is None and self.flag is None
 
 
@@ -62,18 +62,18 @@ class Photo:
 
     Attributes:
         id: a UUID.
-        ref: the marketplace's token for it.
-        listing: the listing that it stands under.
-        shows: the product in the picture; not the listing's own in a copied listing.
-        slot: which of that product's views it is.
-        variant: which of several ways its form or fault takes, counted up.
-        form: how the seller's phone or site wrote it.
-        source: the photo that it copies, if it copies one.
-        edit: what was done to the copy; None leaves the very bytes.
-        file_fault: what is wrong with the file.
-        row_fault: what is wrong with the row, or between row and file.
-        repeated: whether its row stands twice.
-        taken: whether it already plays a part, so that no two faults meet.
+        ref: the marketplace's token.
+        listing: the listing of the photo.
+        shows: the product in the picture; in a copied listing, the product of the original.
+        slot: number of the view of that product.
+        variant: number of the variant of its form or fault.
+        form: encoding.
+        source: the photo of which it is a copy, if any.
+        edit: edit of the copy; None copies the bytes.
+        file_fault: fault of the file.
+        row_fault: fault of the row, or of the match of row and file.
+        repeated: whether its row appears twice.
+        taken: whether it already has a fault, form or copy, so that no two meet.
     """
 
     id: str
@@ -92,17 +92,17 @@ class Photo:
 
     @property
     def key(self) -> str:
-        """Where its file lies under the bucket's root."""
+        """Key of its file."""
         return f"images/{self.id}.jpg"
 
     @property
     def day(self) -> str:
-        """When it was uploaded, as YYYY-MM-DD."""
+        """Day of the upload, as YYYY-MM-DD."""
         return (_FIRST_DAY + timedelta(days=self.listing.day)).isoformat()
 
 
 def generate_listing(seed: int, number: int) -> Listing:
-    """The listing of a number, as its seller wrote it, nothing wrong with it."""
+    """Return the listing with a number, without faults."""
     product = generate_product(seed, number)
     random = Random(f"{seed}/{number}/listing")
     description = product.description
@@ -120,7 +120,7 @@ def generate_listing(seed: int, number: int) -> Listing:
 
 
 def generate_listings(seed: int, products: int) -> list[Listing]:
-    """The first so many listings, no two with the same description."""
+    """Return the first listings, no two with the same description."""
     listings: list[Listing] = []
     seen: set[str] = set()
     for number in range(products):
@@ -135,7 +135,7 @@ def generate_listings(seed: int, products: int) -> list[Listing]:
 
 
 def generate_photo(seed: int, listing: Listing, slot: int) -> Photo:
-    """The photo in a slot of a listing: of its product, as a JPEG or already made 256 × 256."""
+    """Return a photo of a listing's product, as a JPEG or already letterboxed to 256 × 256."""
     random = Random(f"{seed}/{listing.product.number}/photo/{slot}")
     identifier = uuid_from(random)
     ref = "".join(random.choice(_REF_LETTERS) for _ in range(16))

@@ -1,25 +1,23 @@
-"""The marketplace's categories, and what is sold in each."""
-
-from __future__ import annotations
+"""Categories, and the products in each."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Leaf:
-    """A category that listings are put in.
+    """A leaf category.
 
     Attributes:
-        path: root to leaf, parted by " / ".
-        archetype: what its things look like, a name in `archetypes.ARCHETYPES`.
-        nouns: what sellers call the thing.
-        price: usual price in pounds, used, of a middling brand and size.
-        sizes: words for its three sizes, small first.
-        traits: things that a seller may say of it.
+        path: category path from the root, separated by " / ".
+        object_type: how to draw its products, a key of `OBJECT_TYPES`.
+        nouns: names of the product.
+        price: usual price in pounds, used, of an average brand and size.
+        sizes: words for the three sizes, small first.
+        traits: features that a description may mention.
     """
 
     path: str
-    archetype: str
+    object_type: str
     nouns: tuple[str, ...]
     price: float
     sizes: tuple[str, str, str]
@@ -211,7 +209,7 @@ _ROWS: tuple[tuple[str, str, float, tuple[str, str, str], str, str], ...] = (
 # fmt: on
 
 LEAVES: tuple[Leaf, ...] = tuple(
-    Leaf(path, archetype, tuple(nouns.split("|")), price, sizes, tuple(traits.split("|")))
-    for path, archetype, price, sizes, nouns, traits in _ROWS
+    Leaf(path, object_type, tuple(nouns.split("|")), price, sizes, tuple(traits.split("|")))
+    for path, object_type, price, sizes, nouns, traits in _ROWS
 )
 ROOTS: tuple[str, ...] = tuple(dict.fromkeys(leaf.root for leaf in LEAVES))

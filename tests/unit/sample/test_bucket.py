@@ -32,8 +32,8 @@ def test_bytes_are_deterministic_for_a_seed(lake: DrawnLake) -> None:
 def test_bytes_do_not_depend_on_hash_order(lake: DrawnLake) -> None:
     script = (
         "import hashlib, itertools\n"
-        "from fb_marketplace.sample.bucket import draw_lake\n"
-        f"files = draw_lake({MIN_PRODUCTS}, {SEED}).files()\n"
+        "from fb_marketplace.sample.bucket import generate_bucket\n"
+        f"files = generate_bucket({MIN_PRODUCTS}, {SEED}).files()\n"
         "content = b''.join(body for _, body in itertools.islice(files, 12))\n"
         "print(hashlib.sha256(content).hexdigest())\n"
     )

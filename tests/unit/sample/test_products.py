@@ -28,7 +28,7 @@ def test_categories_have_13_roots_and_2_to_5_levels() -> None:
 
 
 def test_every_category_has_drawable_objects() -> None:
-    assert {leaf.archetype for leaf in LEAVES} == set(OBJECT_TYPES)
+    assert {leaf.object_type for leaf in LEAVES} == set(OBJECT_TYPES)
 
 
 def test_sellers_live_in_at_least_60_places() -> None:
@@ -59,8 +59,8 @@ def test_prices_have_thousands_separator_and_pence() -> None:
 
 def test_worn_items_cost_less() -> None:
     products = [generate_product(1, number) for number in range(1500)]
-    new = [one.amount / one.leaf.price for one in products if one.look.wear == 0]
-    old = [one.amount / one.leaf.price for one in products if one.look.wear > 0.5]
+    new = [one.amount / one.leaf.price for one in products if one.appearance.wear == 0]
+    old = [one.amount / one.leaf.price for one in products if one.appearance.wear > 0.5]
 
     assert median(new) > 1.5 * median(old)
 
@@ -68,7 +68,7 @@ def test_worn_items_cost_less() -> None:
 @pytest.mark.parametrize("kind", OBJECT_TYPES)
 @pytest.mark.parametrize("size", [0, 2])
 def test_every_object_can_be_drawn_at_every_size(kind: str, size: int) -> None:
-    look = replace(generate_product(1, 0).look, size=size, logo=LOGOS[size])
+    look = replace(generate_product(1, 0).appearance, size=size, logo=LOGOS[size])
 
     first, second = (
         render_photo(look, kind, (96, 72), np.random.default_rng([1, slot]), slot)
@@ -82,14 +82,16 @@ def test_every_object_can_be_drawn_at_every_size(kind: str, size: int) -> None:
 
 def test_variants_differ_in_detail() -> None:
     product = generate_product(1, 0)
-    sibling = replace(product.look, details=tuple(1 - value for value in product.look.details))
+    sibling = replace(
+        product.appearance, details=tuple(1 - value for value in product.appearance.details)
+    )
 
     first, second = (
         np.asarray(
-            render_photo(look, product.leaf.archetype, (200, 150), np.random.default_rng(3), 0),
+            render_photo(look, product.leaf.object_type, (200, 150), np.random.default_rng(3), 0),
             float,
         )
-        for look in (product.look, sibling)
+        for look in (product.appearance, sibling)
     )
 
     assert np.abs(first - second).max() > 60

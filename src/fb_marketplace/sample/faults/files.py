@@ -1,6 +1,4 @@
-"""Files that are no photos, though their names say so."""
-
-from __future__ import annotations
+"""Damaged photo files."""
 
 import io
 import struct
@@ -13,36 +11,32 @@ _BOMB_SIDE = 30_000
 
 
 def damage_file(fault: FileFault, variant: int, photo: bytes, random: Random) -> bytes:
-    """The bytes of a file with a fault.
+    """Return the bytes of a file with a fault.
 
     Args:
-        fault: what is wrong with it.
-        variant: which of the ways in which that can be, counted up.
-        photo: the sound JPEG that it would have been.
-        random: decides the rest.
-
-    Returns:
-        What lies in the bucket.
+        fault: the fault.
+        variant: number of the variant of the fault.
+        photo: the intact JPEG.
+        random: source of randomness.
 
     Raises:
-        ValueError: no such fault.
+        ValueError: unknown fault.
     """
     if fault == "empty":
         return b""
     if fault == "truncated":
-        whole = _as(photo, "PNG") if variant % 2 else photo
-        return whole[: int(len(whole) * random.uniform(0.2, 0.8))]
+        data = _convert(photo, "PNG") if variant % 2 else photo
+        return data[: int(len(data) * random.uniform(0.2, 0.8))]
     if fault == "not_an_image":
         return _not_an_image(variant, random)
     if fault == "unsupported_format":
-        return _as(photo, "BMP" if variant % 2 else "GIF")
+        return _convert(photo, "BMP" if variant % 2 else "GIF")
     if fault == "too_many_pixels":
         return _bomb(random.getrandbits(64))
-    message = f"No fault of a file is called {fault!r}."
-    raise ValueError(message)
+    raise ValueError(f"unknown file fault {fault!r}")
 
 
-def _as(photo: bytes, format_name: str) -> bytes:
+def _convert(photo: bytes, format_name: str) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -64,7 +58,7 @@ def _not_an_image(variant: int, random: Random) -> bytes:
 
 
 def _bomb(tag: int) -> bytes:
-    """A valid one-bit PNG of a few hundred kilobytes that unfolds to 900 million pixels."""
+    """Return a valid one-bit PNG of a few hundred kilobytes that decodes to 900 million pixels."""
     line = bytes(1 + (_BOMB_SIDE + 7) // 8)
     packer = zlib.compressobj(9)
     lines = line * 500

@@ -1,12 +1,10 @@
-"""Which listings go wrong, and how: every fault stands alone, and none at all is left out."""
-
-from __future__ import annotations
+"""Faults of listings: at most one per listing, and every kind at least once."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from fb_marketplace.sample.faults.text import VARIETY, add_emoji, add_quirk
+from fb_marketplace.sample.faults.text import QUIRK_COUNT, add_emoji, add_quirk
 from fb_marketplace.sample.prices import format_price
 from fb_marketplace.sample.records import Listing
 
@@ -16,71 +14,73 @@ _JOKES = (123, 1_234_567, 1, 999, 12_345, 11_111, 1234, 111_111, 123_456, 9_999_
 _ABSURD = (850_000, 2_500_000, 100_500, 10_000_000, 475_000)
 
 
-def fault_count(total: int, share: float, least: int = 1) -> int:
-    """How many of a total to spoil: its share, but never fewer than the least."""
-    return max(least, round(total * share))
+def fault_count(total: int, share: float, minimum: int = 1) -> int:
+    """Return the number of faults: a share of the total, but at least the minimum."""
+    return max(minimum, round(total * share))
 
 
 def inject_listing_faults(listings: list[Listing], random: Random) -> None:
-    """Plants the faults and oddities of listings, in place.
+    """Add faults and oddities to listings, in place.
 
     Args:
-        listings: spotless listings, enough for every kind of fault: 60 are.
-        random: decides which.
+        listings: listings without faults, at least 60.
+        random: source of randomness.
     """
     total = len(listings)
-    draw = list(listings)
-    random.shuffle(draw)
-    waiting = iter(draw)
+    shuffled = list(listings)
+    random.shuffle(shuffled)
+    remaining = iter(shuffled)
 
-    def each(share: float, act: Callable[[Listing, int], None], least: int = 1) -> None:
-        for variant in range(fault_count(total, share, least)):
-            act(next(one for one in waiting if one.spotless), variant)
+    def inject(share: float, fault: Callable[[Listing, int], None], minimum: int = 1) -> None:
+        for variant in range(fault_count(total, share, minimum)):
+            fault(next(one for one in remaining if one.spotless), variant)
 
-    each(0.012, _lose_field)
-    each(0.006, _garble_price)
-    each(0.010, lambda one, _: _reprice(one, "price_zero", 0))
-    each(0.010, lambda one, variant: _reprice(one, "price_joke", _JOKES[variant % len(_JOKES)]))
-    each(0.004, lambda one, variant: _reprice(one, "price_absurd", _ABSURD[variant % len(_ABSURD)]))
-    each(0.008, lambda one, _: _flag(one, "repeated_row"))
-    each(0.014, lambda one, _: _flag(one, "no_photo"))
+    inject(0.012, _drop_field)
+    inject(0.006, _make_unparsable)
+    inject(0.010, lambda one, _: _set_price(one, "price_zero", 0))
+    inject(0.010, lambda one, variant: _set_price(one, "price_joke", _JOKES[variant % len(_JOKES)]))
+    inject(
+        0.004, lambda one, variant: _set_price(one, "price_absurd", _ABSURD[variant % len(_ABSURD)])
+    )
+    inject(0.008, lambda one, _: _set_flag(one, "repeated_row"))
+    inject(0.014, lambda one, _: _set_flag(one, "no_photo"))
     for _ in range(fault_count(total, 0.008)):
-        pair = [next(one for one in waiting if one.spotless) for _ in range(2)]
+        pair = [next(one for one in remaining if one.spotless) for _ in range(2)]
         older, newer = sorted(pair, key=lambda one: one.product.number)
-        _copy(older, newer, random)
-    each(0.05, lambda one, _: _decorate(one, random))
-    each(0.05, _quirk, least=VARIETY)
+        _make_copy(older, newer, random)
+    inject(0.05, lambda one, _: _add_emoji(one, random))
+    inject(0.05, _add_quirk, minimum=QUIRK_COUNT)
 
 
-def _lose_field(listing: Listing, variant: int) -> None:
+def _drop_field(listing: Listing, variant: int) -> None:
     field = _REQUIRED[variant % len(_REQUIRED)]
     listing.fault = "missing_field"
-    _unwrap(listing)
+    _remove_line_ends(listing)
     listing.fields[field] = "N/A" if variant % 2 and field != "id" else ""
 
 
-def _garble_price(listing: Listing, variant: int) -> None:
+def _make_unparsable(listing: Listing, variant: int) -> None:
     listing.fault = "unparsable_price"
-    _unwrap(listing)
+    _remove_line_ends(listing)
     listing.fields["price"] = _UNPARSABLE[variant % len(_UNPARSABLE)]
 
 
-def _unwrap(listing: Listing) -> None:
+def _remove_line_ends(listing: Listing) -> None:
     text = listing.fields["product_description"]
     listing.fields["product_description"] = text.replace("\r", " ")
 
 
-def _reprice(listing: Listing, flag: str, amount: int) -> None:
+def _set_price(listing: Listing, flag: str, amount: int) -> None:
     listing.flag = flag
     listing.fields["price"] = format_price(amount)
 
 
-def _flag(listing: Listing, flag: str) -> None:
+def _set_flag(listing: Listing, flag: str) -> None:
     listing.flag = flag
 
 
-def _copy(older: Listing, newer: Listing, random: Random) -> None:
-    """Makes the newer listing advertise the older one's product again, under its own id."""
+def _make_copy(older: Listing, newer: Listing, random: Random) -> None:
+    """Make the newer listing repeat the older one under its own id."""
     older.flag = "copied"
     newer.flag = "copy"
     newer.fields = {**older.fields, "id": newer.fields["id"]}
@@ -89,14 +89,14 @@ def _copy(older: Listing, newer: Listing, random: Random) -> None:
     newer.day = older.day + random.randint(1, 20)
 
 
-def _decorate(listing: Listing, random: Random) -> None:
+def _add_emoji(listing: Listing, random: Random) -> None:
     listing.flag = "decorated"
     field = random.choice(("product_name", "product_description", "product_description"))
     text, bar, tail = listing.fields[field].partition(" | in ")
     listing.fields[field] = add_emoji(text, random) + bar + tail
 
 
-def _quirk(listing: Listing, variant: int) -> None:
+def _add_quirk(listing: Listing, variant: int) -> None:
     listing.flag = "quirky"
     listing.fields["product_description"] = add_quirk(
         listing.fields["product_description"], variant

@@ -1,4 +1,4 @@
-"""What people do to another seller's photo before they upload it as their own."""
+"""Edits of copied photos."""
 
 from __future__ import annotations
 
@@ -15,41 +15,37 @@ _BANNERS = ("SALE", "BARGAINS 4 U", "© my shop", "call now", "quickswap")
 
 
 def edit_photo(picture: Image.Image, edit: Edit, random: Random) -> Image.Image:
-    """A picture after an edit, still plainly the same photo.
+    """Return an edited copy of a picture that still shows the same photo.
 
     Args:
-        picture: RGB, left as it is.
+        picture: RGB.
         edit: "crop" up to a tenth of a side; "reencode" at quality 35 to 60, perhaps smaller;
             "brightness" and contrast by up to a quarter; "watermark" on up to 8 % of the area;
             "mirror" left to right.
-        random: decides how much.
-
-    Returns:
-        The RGB copy.
+        random: source of randomness.
 
     Raises:
-        ValueError: no such edit.
+        ValueError: unknown edit.
     """
     from PIL import ImageEnhance, ImageOps
 
     if edit == "crop":
-        return _cropped(picture, random)
+        return _crop(picture, random)
     if edit == "reencode":
-        return _reencoded(picture, random)
+        return _reencode(picture, random)
     if edit == "brightness":
-        by = random.choice((-1, 1)) * random.uniform(0.12, 0.25)
-        lit = ImageEnhance.Brightness(picture).enhance(1 + by)
+        change = random.choice((-1, 1)) * random.uniform(0.12, 0.25)
+        lit = ImageEnhance.Brightness(picture).enhance(1 + change)
         return ImageEnhance.Contrast(lit).enhance(1 + random.uniform(-0.15, 0.15))
     if edit == "watermark":
-        return _watermarked(picture, random)
+        return _add_watermark(picture, random)
     if edit == "mirror":
         mirrored: Image.Image = ImageOps.mirror(picture)
         return mirrored
-    message = f"No edit is called {edit!r}."
-    raise ValueError(message)
+    raise ValueError(f"unknown edit {edit!r}")
 
 
-def _cropped(picture: Image.Image, random: Random) -> Image.Image:
+def _crop(picture: Image.Image, random: Random) -> Image.Image:
     wide, high = picture.size
     if random.random() < 0.5:
         left, top, right, bottom = (random.uniform(0.02, 0.05) for _ in range(4))
@@ -62,7 +58,7 @@ def _cropped(picture: Image.Image, random: Random) -> Image.Image:
     )
 
 
-def _reencoded(picture: Image.Image, random: Random) -> Image.Image:
+def _reencode(picture: Image.Image, random: Random) -> Image.Image:
     from PIL import Image
 
     if random.random() < 0.5:
@@ -73,7 +69,7 @@ def _reencoded(picture: Image.Image, random: Random) -> Image.Image:
         return coarse.convert("RGB")
 
 
-def _watermarked(picture: Image.Image, random: Random) -> Image.Image:
+def _add_watermark(picture: Image.Image, random: Random) -> Image.Image:
     from PIL import Image, ImageDraw, ImageFont
 
     marked = picture.copy()

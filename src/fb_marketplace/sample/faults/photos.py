@@ -1,6 +1,4 @@
-"""Which photos go wrong, and how: rows, files, copies and unusual encodings."""
-
-from __future__ import annotations
+"""Faults of photos: rows, files, copies and unusual encodings."""
 
 from collections.abc import Callable
 from random import Random
@@ -17,8 +15,8 @@ from fb_marketplace.sample.records import (
     generate_photo,
 )
 
-_Suits: TypeAlias = Callable[[Photo], bool]
-_Take: TypeAlias = Callable[[_Suits], Photo]
+_Predicate: TypeAlias = Callable[[Photo], bool]
+_Take: TypeAlias = Callable[[_Predicate], Photo]
 
 _ROW_FAULTS: tuple[tuple[RowFault, float], ...] = (
     ("missing_id", 0.003),
@@ -45,9 +43,9 @@ _FORMS: tuple[tuple[Form, float, int], ...] = (
 
 
 def generate_photos(seed: int, listings: list[Listing], random: Random) -> list[Photo]:
-    """The photos of listings: mostly two, else one, and none where the listing is to have none.
+    """Return the photos of listings: mostly two, else one, and none for a listing flagged "no_photo".
 
-    A copied listing shows its product in views that the original's photos do not have.
+    A copied listing has other views of the product than the original.
     """
     photos: list[Photo] = []
     for listing in listings:
@@ -60,42 +58,44 @@ def generate_photos(seed: int, listings: list[Listing], random: Random) -> list[
 
 
 def inject_photo_faults(seed: int, photos: list[Photo], random: Random) -> list[Photo]:
-    """Plants the faults, copies and unusual encodings of photos, in place.
+    """Add faults, copies and unusual encodings to photos, in place.
 
     Args:
         seed: the marketplace's seed.
-        photos: plain photos; those of spoiled listings stay plain.
-        random: decides which.
+        photos: photos without faults; those of faulty listings stay so.
+        random: source of randomness.
 
     Returns:
-        Photos that no row names, to be put beside them.
+        Further photos that have a file but no row.
     """
     total = len({photo.listing.product.number for photo in photos})
-    draw = [
-        photo for photo in photos if photo.listing.fault is None and not _planted(photo.listing)
+    candidates = [
+        photo
+        for photo in photos
+        if photo.listing.fault is None and not _has_copies_or_repeats(photo.listing)
     ]
-    random.shuffle(draw)
+    random.shuffle(candidates)
 
-    def take(suits: _Suits) -> Photo:
-        chosen = next(photo for photo in draw if not photo.taken and suits(photo))
+    def take(matches: _Predicate) -> Photo:
+        chosen = next(photo for photo in candidates if not photo.taken and matches(photo))
         chosen.taken = True
         return chosen
 
     for fault, share in _ROW_FAULTS:
         for _ in range(fault_count(total, share)):
             take(_any).row_fault = fault
-    for spoiled, share, least in _FILE_FAULTS:
-        for variant in range(fault_count(total, share, least)):
+    for file_fault, share, minimum in _FILE_FAULTS:
+        for variant in range(fault_count(total, share, minimum)):
             photo = take(_any)
-            photo.file_fault, photo.variant = spoiled, variant
-    for form, share, least in _FORMS:
-        for variant in range(fault_count(total, share, least)):
+            photo.file_fault, photo.variant = file_fault, variant
+    for form, share, minimum in _FORMS:
+        for variant in range(fault_count(total, share, minimum)):
             photo = take(_any)
             photo.form, photo.variant = form, variant
     for _ in range(fault_count(total, 0.006)):
         take(_any).repeated = True
-    _copy_exactly(fault_count(total, 0.012, 3), take)
-    _copy_nearly(fault_count(total, 0.04, 5), take)
+    _add_exact_copies(fault_count(total, 0.012, 3), take)
+    _add_near_copies(fault_count(total, 0.04, 5), take)
     return [_orphan(seed, take(_any)) for _ in range(fault_count(total, 0.007))]
 
 
@@ -103,11 +103,11 @@ def _any(_: Photo) -> bool:
     return True
 
 
-def _planted(listing: Listing) -> bool:
+def _has_copies_or_repeats(listing: Listing) -> bool:
     return listing.flag in {"copy", "copied", "repeated_row"}
 
 
-def _copy_exactly(groups: int, take: _Take) -> None:
+def _add_exact_copies(groups: int, take: _Take) -> None:
     for group in range(groups):
         if group % 3 == 2:
             copy = take(lambda photo: photo.slot == 1)
@@ -118,7 +118,7 @@ def _copy_exactly(groups: int, take: _Take) -> None:
             copy.taken = False
         source = take(_any)
         for _ in range(1 + group % 2):
-            copy = take(_elsewhere(source))
+            copy = take(_of_other_listing(source))
             copy.source = source
 
 
@@ -129,20 +129,20 @@ def _sibling(copy: Photo, take: _Take) -> Photo | None:
         return None
 
 
-def _elsewhere(source: Photo) -> _Suits:
+def _of_other_listing(source: Photo) -> _Predicate:
     return lambda photo: photo.listing is not source.listing
 
 
-def _copy_nearly(pairs: int, take: _Take) -> None:
+def _add_near_copies(pairs: int, take: _Take) -> None:
     edits: tuple[Edit, ...] = get_args(Edit)
     for pair in range(pairs):
         source = take(lambda photo: photo.form == "jpeg")
-        copy = take(_elsewhere(source))
+        copy = take(_of_other_listing(source))
         copy.source, copy.edit = source, edits[pair % len(edits)]
 
 
 def _orphan(seed: int, photo: Photo) -> Photo:
-    """A further view of a photo's product, uploaded and forgotten; the photo stays as it is."""
+    """Return another view of a photo's product, without a row."""
     orphan = generate_photo(seed, photo.listing, slot=4 + photo.slot)
     orphan.row_fault = "no_row"
     return orphan

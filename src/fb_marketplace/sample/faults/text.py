@@ -1,6 +1,4 @@
-"""What phones and copy-and-paste do to a seller's text."""
-
-from __future__ import annotations
+"""Oddities of text from phones and copy-and-paste."""
 
 from random import Random
 
@@ -16,19 +14,19 @@ _QUIRKS = (
     lambda text: f'{text} The label says "finest", 12" across.',
     lambda text: f"{text}\nCall after six.\nThanks",
 )
-VARIETY = len(_QUIRKS)
+QUIRK_COUNT = len(_QUIRKS)
 
 
 def add_emoji(text: str, random: Random) -> str:
-    """The text with an emoji before it, after it, or both."""
+    """Return the text with an emoji before it, after it, or both."""
     first, last = random.choice(EMOJI), random.choice(EMOJI)
     return random.choice((f"{first} {text}", f"{text} {last}{last}", f"{first}{text} {last}"))
 
 
 def add_quirk(text: str, variant: int) -> str:
-    """The text with one quirk, by number modulo `VARIETY`.
+    """Return the text with one quirk, by number modulo `QUIRK_COUNT`.
 
     The quirks: smart quotes, non-breaking spaces, zero-width spaces, fractions and accents,
     combining accents, control characters, straight quotes, line feeds.
     """
-    return _QUIRKS[variant % VARIETY](text)
+    return _QUIRKS[variant % QUIRK_COUNT](text)

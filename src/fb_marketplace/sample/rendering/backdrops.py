@@ -1,4 +1,4 @@
-"""Floors and walls: textures woven once from noise, then tinted and laid in perspective."""
+"""Floors and walls: textures made once from noise, then tinted and projected."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SIDE = 1024
 
 @dataclass(frozen=True)
 class Material:
-    """What a surface is made of.
+    """Material of a surface.
 
     Attributes:
-        texture: name of the texture that shows its grain.
-        dark: colour of the grain's valleys.
-        light: colour of its ridges.
+        texture: name of the texture.
+        dark: colour of dark grain.
+        light: colour of light grain.
     """
 
     texture: str
     dark: Color
     light: Color
 
-    def dyed(self, rng: np.random.Generator) -> Material:
-        """The same material from another batch: no two floors have quite the same colour."""
+    def vary_color(self, rng: np.random.Generator) -> Material:
+        """Return the material in a slightly different colour, so that no two floors are equal."""
         shift = [int(channel) for channel in rng.integers(-18, 19, 3)]
         dark, light = (
-            (_level(red + shift[0]), _level(green + shift[1]), _level(blue + shift[2]))
+            (_clip(red + shift[0]), _clip(green + shift[1]), _clip(blue + shift[2]))
             for red, green, blue in (self.dark, self.light)
         )
         return replace(self, dark=dark, light=light)
@@ -66,7 +66,7 @@ WALLS = (
 )
 
 
-def _level(channel: int) -> int:
+def _clip(channel: int) -> int:
     return max(0, min(255, channel))
 
 
@@ -79,10 +79,10 @@ def _noise(rng: np.random.Generator, rows: int, columns: int) -> NDArray[np.floa
 
 @cache
 def texture(name: str) -> Image.Image:
-    """The named texture, a grey picture of SIDE × SIDE pixels, the same in every process.
+    """Return a texture, a grey picture of SIDE × SIDE pixels, the same in every process.
 
     Raises:
-        ValueError: no texture has that name.
+        ValueError: unknown texture.
     """
     from PIL import Image
 
@@ -118,8 +118,7 @@ def texture(name: str) -> Image.Image:
     elif name == "plaster":
         grain = 0.6 + 0.1 * _noise(rng, 5, 5) + 0.05 * fine
     else:
-        message = f"No texture is called {name!r}."
-        raise ValueError(message)
+        raise ValueError(f"unknown texture {name!r}")
     return Image.fromarray((grain.clip(0, 1) * 255).astype(np.uint8))
 
 
@@ -130,14 +129,14 @@ def surface(
     depth: float = 0.0,
     free: bool = False,
 ) -> Image.Image:
-    """A stretch of a material as a camera sees it.
+    """Render part of a surface as a camera sees it.
 
     Args:
-        material: what it is made of.
+        material: the material.
         size: width and height of the picture, in pixels.
-        rng: where on the material, how near and how turned.
-        depth: 0 looks straight at it; 1 along it, as over a floor, its far edge at the top.
-        free: whether it may be turned at any angle, as a floor seen from above.
+        rng: decides position, scale and rotation.
+        depth: 0: seen from the front; 1: seen along the surface, as a floor with its far edge at the top.
+        free: whether to rotate it by any angle, as a floor seen from above.
 
     Returns:
         An RGB picture of that size.
@@ -148,16 +147,16 @@ def surface(
     scale = rng.uniform(0.75, 1.25) * 480 / max(wide, high)
     turn = rng.uniform(-1.5, 1.5) if free else rng.uniform(-0.12, 0.12)
     centre = (SIDE / 2 + float(rng.uniform(-90, 90)), SIDE / 2 + float(rng.uniform(-90, 90)))
-    laid = Camera(centre, scale, turn, fall=(0.0, depth / high)).matrix()
-    # From a picture's pixel to the object's space: the middle of the picture is the view's centre.
+    to_texture = Camera(centre, scale, turn, fall=(0.0, depth / high)).matrix()
+    # From pixels to object space: the middle of the picture is the centre of the camera.
     to_middle = np.array([[1, 0, -wide / 2], [0, 1 + depth, -high / 2], [0, 0, 1.0]])
-    inverse = laid @ to_middle
+    inverse = to_texture @ to_middle
     inverse /= inverse[2, 2]
-    seen = texture(material.texture).transform(
+    projected = texture(material.texture).transform(
         size,
         Image.Transform.PERSPECTIVE,
         tuple(inverse.ravel()[:8].tolist()),
         Image.Resampling.BILINEAR,
         fillcolor=128,
     )
-    return ImageOps.colorize(seen, black=material.dark, white=material.light)
+    return ImageOps.colorize(projected, black=material.dark, white=material.light)

@@ -1,8 +1,7 @@
-"""A pen that draws shapes of an object's own space through a camera's view.
+"""Canvas that draws shapes of an object's space through a camera.
 
-Objects are described once, in a square of side 2 whose centre is (0, 0) and whose y axis points
-down; a view carries every point of it to the canvas. So an object seen from elsewhere is drawn
-afresh, sharp at any size, rather than a picture that was bent.
+An object is described once, in a square of side 2 with its centre at (0, 0) and the y axis down. A camera
+projects its points to pixels, so an object is sharp at any size and from any side.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ STEEL: Color = (168, 173, 178)
 GLASS: Color = (38, 46, 58)
 
 
-def adjust_brightness(colour: Color, factor: float) -> Color:
-    """The colour made darker (factor below 1) or carried towards white (factor above 1)."""
+def shade(colour: Color, factor: float) -> Color:
+    """Return a darker colour (factor below 1), or one nearer to white (factor above 1)."""
     if factor <= 1.0:
         red, green, blue = (int(channel * factor) for channel in colour)
     else:
@@ -38,21 +37,21 @@ def adjust_brightness(colour: Color, factor: float) -> Color:
 
 
 def blend(first: Color, second: Color, share: float) -> Color:
-    """The colour that lies `share` (0 to 1) of the way from the first to the second."""
+    """Return a mixture of two colours; `share` (0 to 1) is the share of the second."""
     red, green, blue = (int(a + (b - a) * share) for a, b in zip(first, second, strict=True))
     return red, green, blue
 
 
 @dataclass(frozen=True)
 class Camera:
-    """Where a camera puts an object's space on a canvas.
+    """Projection from an object's space to pixels.
 
     Attributes:
-        centre: pixel of the canvas under the object's (0, 0).
-        scale: pixels of the canvas to one unit of the object.
+        centre: pixel of the object's (0, 0).
+        scale: pixels per unit.
         turn: rotation in the picture's plane, in radians, clockwise.
-        squeeze: width of the object as seen, relative to head on (a turn about the vertical).
-        shear: how far the object leans, units of x for a unit of y.
+        squeeze: relative width of the object (a rotation about the vertical axis).
+        shear: units of x per unit of y.
         fall: perspective along x and y; 0 is a camera infinitely far away.
     """
 
@@ -64,7 +63,7 @@ class Camera:
     fall: Point = (0.0, 0.0)
 
     def matrix(self) -> NDArray[np.float64]:
-        """The homography from the object's space to pixels, (3, 3)."""
+        """Return the homography from the object's space to pixels, (3, 3)."""
         cos, sin = math.cos(self.turn), math.sin(self.turn)
         lean = np.array([[self.squeeze, self.shear, 0.0], [0.0, 1.0, 0.0], [*self.fall, 1.0]])
         place = np.array(
@@ -79,34 +78,34 @@ class Camera:
 
 
 class Canvas:
-    """Draws in an object's space on an RGB or RGBA canvas.
+    """Canvas in an object's space.
 
     Args:
-        canvas: the picture to draw on, changed in place.
-        view: where the object's space lies on it.
+        picture: RGB or RGBA picture to draw on, changed in place.
+        camera: projection from the object's space to pixels.
     """
 
-    def __init__(self, canvas: Image.Image, view: Camera) -> None:
+    def __init__(self, picture: Image.Image, camera: Camera) -> None:
         from PIL import ImageDraw
 
-        self._draw = ImageDraw.Draw(canvas)
-        self._matrix = view.matrix()
-        self._scale = view.scale
+        self._draw = ImageDraw.Draw(picture)
+        self._matrix = camera.matrix()
+        self._scale = camera.scale
 
     def _pixels(self, points: Sequence[Point]) -> list[Point]:
         (a, b, c), (d, e, f), (g, h, i) = self._matrix.tolist()
-        seen: list[Point] = []
+        pixels: list[Point] = []
         for x, y in points:
             depth = g * x + h * y + i
-            seen.append(((a * x + b * y + c) / depth, (d * x + e * y + f) / depth))
-        return seen
+            pixels.append(((a * x + b * y + c) / depth, (d * x + e * y + f) / depth))
+        return pixels
 
     def shape(self, points: Sequence[Point], fill: Color) -> None:
-        """Fills the polygon through the points."""
+        """Fill a polygon."""
         self._draw.polygon(self._pixels(points), fill=fill)
 
     def stroke(self, points: Sequence[Point], fill: Color, width: float) -> None:
-        """Draws a line with round ends through the points, `width` units wide."""
+        """Draw a line with round ends, `width` units wide."""
         pixels = self._pixels(points)
         thick = max(1, round(width * self._scale))
         self._draw.line(pixels, fill=fill, width=thick, joint="curve")
@@ -118,7 +117,7 @@ class Canvas:
     def box(
         self, x0: float, y0: float, x1: float, y1: float, fill: Color, corner: float = 0.0
     ) -> None:
-        """Fills a box, its corners rounded by `corner` units."""
+        """Fill a box with corners of radius `corner`."""
         if corner <= 0:
             self.shape([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], fill)
             return
@@ -141,20 +140,20 @@ class Canvas:
     def disc(
         self, x: float, y: float, radius: float, fill: Color, flat: float = 1.0, turn: int = 0
     ) -> None:
-        """Fills an ellipse, `flat` times as high as it is wide, turned by `turn` degrees."""
-        self.shape(_oval(x, y, radius, radius * flat, turn), fill)
+        """Fill an ellipse, `flat` times as high as wide, rotated by `turn` degrees."""
+        self.shape(_ellipse(x, y, radius, radius * flat, turn), fill)
 
     def ring(
         self, x: float, y: float, radius: float, fill: Color, width: float, flat: float = 1.0
     ) -> None:
-        """Draws an ellipse's outline, `width` units wide."""
-        outline = _oval(x, y, radius, radius * flat, 0)
+        """Draw the outline of an ellipse, `width` units wide."""
+        outline = _ellipse(x, y, radius, radius * flat, 0)
         self.stroke([*outline, outline[0]], fill, width)
 
     def arc(
         self, x: float, y: float, radius: float, fill: Color, width: float, span: tuple[int, int]
     ) -> None:
-        """Draws part of a circle between two angles, in degrees clockwise from the right."""
+        """Draw part of a circle between two angles, in degrees clockwise from the right."""
         start, end = span
         self.stroke(
             [
@@ -168,24 +167,24 @@ class Canvas:
     def barrel(
         self, x0: float, y0: float, x1: float, y1: float, fill: Color, *, upright: bool = True
     ) -> None:
-        """Fills a box shaded as a cylinder that stands upright or lies on its side."""
+        """Fill a box shaded like a cylinder, upright or on its side."""
         strips = 9
         for strip in range(strips):
             near, far = strip / strips, (strip + 1) / strips
-            shade = adjust_brightness(
+            strip_color = shade(
                 fill, 0.62 + 0.75 * math.sin(math.pi * (0.12 + 0.8 * near)) ** 1.4 * 0.62
             )
             if upright:
-                self.box(x0 + (x1 - x0) * near, y0, x0 + (x1 - x0) * far, y1, shade)
+                self.box(x0 + (x1 - x0) * near, y0, x0 + (x1 - x0) * far, y1, strip_color)
             else:
-                self.box(x0, y0 + (y1 - y0) * near, x1, y0 + (y1 - y0) * far, shade)
+                self.box(x0, y0 + (y1 - y0) * near, x1, y0 + (y1 - y0) * far, strip_color)
 
 
 _COS = tuple(math.cos(math.radians(angle)) for angle in range(360))
 _SIN = tuple(math.sin(math.radians(angle)) for angle in range(360))
 
 
-def _oval(x: float, y: float, wide: float, high: float, turn: int) -> list[Point]:
+def _ellipse(x: float, y: float, wide: float, high: float, turn: int) -> list[Point]:
     cos, sin = _COS[turn % 360], _SIN[turn % 360]
     step = 12 if max(wide, high) > 0.15 else 24
     return [

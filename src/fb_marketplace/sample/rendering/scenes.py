@@ -1,4 +1,4 @@
-"""A photo of a product: the object in a place, under a light, seen by a camera."""
+"""Photos of products: an object in front of a backdrop, with light and a camera."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from fb_marketplace.sample.rendering.appearance import LOGOS, Appearance, wear
 from fb_marketplace.sample.rendering.backdrops import FLOORS, WALLS, surface
-from fb_marketplace.sample.rendering.canvas import Camera, Canvas, adjust_brightness
+from fb_marketplace.sample.rendering.canvas import Camera, Canvas, shade
 from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES, ObjectType
 
 if TYPE_CHECKING:
@@ -19,32 +19,32 @@ if TYPE_CHECKING:
     from PIL import Image
 
 _SUPERSAMPLING = 2
-_COARSE = 4  # light and shadow are soft, so they are worked out on a coarser grid
+_COARSE = 4  # scale of light and shadow, which are soft
 
 
 def render_photo(
-    look: Appearance, kind: str, size: tuple[int, int], rng: np.random.Generator, slot: int
+    appearance: Appearance, kind: str, size: tuple[int, int], rng: np.random.Generator, slot: int
 ) -> Image.Image:
-    """Takes a photo of a product where it is.
+    """Render a photo of a product.
 
     Args:
-        look: what the product looks like.
-        kind: what it is, a key of `OBJECT_TYPES`.
+        appearance: appearance of the product.
+        kind: a key of `OBJECT_TYPES`.
         size: width and height in pixels.
-        rng: decides the place, the light and the camera.
-        slot: number of the photo among the product's own; each has its own kind of view.
+        rng: decides backdrop, light and camera.
+        slot: number of the product's photo; decides the kind of view.
 
     Returns:
         An RGB picture.
     """
     from PIL import Image, ImageFilter
 
-    archetype = OBJECT_TYPES[kind]
-    place, horizon = _place(archetype, size, rng, slot)
+    object_type = OBJECT_TYPES[kind]
+    backdrop, horizon = _backdrop(object_type, size, rng, slot)
     if rng.random() < 0.36:
-        _clutter(place, rng, horizon)
-        place = place.filter(ImageFilter.BoxBlur(max(size) / 600))
-    thing, corner = _object(look, archetype, size, rng, slot)
+        _add_clutter(backdrop, rng, horizon)
+        backdrop = backdrop.filter(ImageFilter.BoxBlur(max(size) / 600))
+    thing, corner = _object(appearance, object_type, size, rng, slot)
     alpha = Image.new("L", size)
     alpha.paste(thing.getchannel("A"), corner)
     coarse = alpha.reduce(_COARSE)
@@ -54,19 +54,19 @@ def render_photo(
     shadow = shadow.filter(ImageFilter.GaussianBlur(coarse.width / 45))
     depth = rng.uniform(0.42, 0.68)
     shadow = shadow.point([int(level * depth) for level in range(256)]).resize(size)
-    place.paste((12, 12, 16), mask=shadow)
-    place.paste(thing, corner, mask=thing)
-    return _expose(place, coarse, rng)
+    backdrop.paste((12, 12, 16), mask=shadow)
+    backdrop.paste(thing, corner, mask=thing)
+    return _expose(backdrop, coarse, rng)
 
 
 def render_cut_out(
-    look: Appearance, kind: str, size: tuple[int, int], rng: np.random.Generator
+    appearance: Appearance, kind: str, size: tuple[int, int], rng: np.random.Generator
 ) -> Image.Image:
-    """A product without any place around it.
+    """Render a product without a backdrop.
 
     Args:
-        look: what the product looks like.
-        kind: what it is, a key of `OBJECT_TYPES`.
+        appearance: appearance of the product.
+        kind: a key of `OBJECT_TYPES`.
         size: width and height in pixels.
         rng: decides the view.
 
@@ -75,40 +75,38 @@ def render_cut_out(
     """
     from PIL import Image
 
-    thing, corner = _object(look, OBJECT_TYPES[kind], size, rng, slot=0)
-    canvas = Image.new("RGBA", size)
-    canvas.paste(thing, corner)
-    return canvas
+    thing, corner = _object(appearance, OBJECT_TYPES[kind], size, rng, slot=0)
+    picture = Image.new("RGBA", size)
+    picture.paste(thing, corner)
+    return picture
 
 
-def _place(
-    archetype: ObjectType, size: tuple[int, int], rng: np.random.Generator, slot: int
+def _backdrop(
+    object_type: ObjectType, size: tuple[int, int], rng: np.random.Generator, slot: int
 ) -> tuple[Image.Image, int]:
-    """The place, and the row of pixels at which its wall meets its floor (0: all floor)."""
+    """Return a backdrop, and the row of pixels between wall and floor (0: all floor)."""
     wide, high = size
-    # Photos of one product alternate between two halves of the materials, so they never share one.
-    floor = FLOORS[int(rng.integers(0, len(FLOORS) // 2)) * 2 + slot % 2].dyed(rng)
-    if archetype.stance == "lies" or rng.random() < 0.12:
+    # Photos of one product alternate between two halves of the floors, so they never share one.
+    floor = FLOORS[int(rng.integers(0, len(FLOORS) // 2)) * 2 + slot % 2].vary_color(rng)
+    if object_type.stance == "lies" or rng.random() < 0.12:
         return surface(floor, size, rng, free=True), 0
-    wall = WALLS[int(rng.integers(0, len(WALLS)))].dyed(rng)
+    wall = WALLS[int(rng.integers(0, len(WALLS)))].vary_color(rng)
     horizon = int(high * rng.uniform(0.5, 0.72))
-    place = surface(wall, size, rng)
-    place.paste(surface(floor, (wide, high - horizon), rng, depth=0.8), (0, horizon))
+    backdrop = surface(wall, size, rng)
+    backdrop.paste(surface(floor, (wide, high - horizon), rng, depth=0.8), (0, horizon))
     if wall.texture == "plaster" and floor.texture != "grass":
         board = max(3, int(high * rng.uniform(0.012, 0.035)))
-        place.paste(adjust_brightness(wall.light, 1.4), (0, horizon - board, wide, horizon))
-        place.paste(
-            adjust_brightness(wall.dark, 0.55), (0, horizon, wide, horizon + max(1, board // 6))
-        )
-    return place, horizon
+        backdrop.paste(shade(wall.light, 1.4), (0, horizon - board, wide, horizon))
+        backdrop.paste(shade(wall.dark, 0.55), (0, horizon, wide, horizon + max(1, board // 6)))
+    return backdrop, horizon
 
 
-def _view(
-    archetype: ObjectType, size: tuple[int, int], rng: np.random.Generator, slot: int
+def _camera(
+    object_type: ObjectType, size: tuple[int, int], rng: np.random.Generator, slot: int
 ) -> Camera:
-    """A camera that faces the object in even slots; in odd ones it stands elsewhere, turned."""
+    """Return a camera that faces the object in even slots, and sees it from the side in odd ones."""
     wide, high = size
-    lies, facing = archetype.stance == "lies", slot % 2 == 0
+    lies, facing = object_type.stance == "lies", slot % 2 == 0
     if facing:
         near, squeeze = float(rng.uniform(0.68, 0.92)), float(rng.uniform(0.92, 1.04))
     else:
@@ -132,47 +130,47 @@ def _view(
 
 
 def _object(
-    look: Appearance,
-    archetype: ObjectType,
+    appearance: Appearance,
+    object_type: ObjectType,
     size: tuple[int, int],
     rng: np.random.Generator,
     slot: int,
 ) -> tuple[Image.Image, tuple[int, int]]:
-    """The object alone as RGBA, cut to where it is in the picture, and that cut's upper left."""
+    """Return the object as RGBA, cropped to its box in the picture, and the box's upper left corner."""
     from PIL import Image
 
-    view = _view(archetype, size, rng, slot)
-    left, top, right, bottom = _frame(view, size)
+    camera = _camera(object_type, size, rng, slot)
+    left, top, right, bottom = _object_box(camera, size)
     finer = replace(
-        view,
+        camera,
         centre=(
-            (view.centre[0] - left) * _SUPERSAMPLING,
-            (view.centre[1] - top) * _SUPERSAMPLING,
+            (camera.centre[0] - left) * _SUPERSAMPLING,
+            (camera.centre[1] - top) * _SUPERSAMPLING,
         ),
-        scale=view.scale * _SUPERSAMPLING,
+        scale=camera.scale * _SUPERSAMPLING,
     )
-    # Transparent pixels carry the object's colour: else its edge would darken when reduced.
-    canvas = Image.new(
+    # Transparent pixels have the object's colour, or its edge would darken when reduced.
+    picture = Image.new(
         "RGBA",
         ((right - left) * _SUPERSAMPLING, (bottom - top) * _SUPERSAMPLING),
-        (*adjust_brightness(look.body, 0.8), 0),
+        (*shade(appearance.body, 0.8), 0),
     )
-    pen = Canvas(canvas, finer)
-    archetype.draw(pen, look)
-    if look.wear > 0.06:
-        solid = canvas.getchannel("A")
-        wear(pen, look)
-        canvas.putalpha(solid)
-    return canvas.reduce(_SUPERSAMPLING), (left, top)
+    canvas = Canvas(picture, finer)
+    object_type.draw(canvas, appearance)
+    if appearance.wear > 0.06:
+        alpha = picture.getchannel("A")
+        wear(canvas, appearance)
+        picture.putalpha(alpha)
+    return picture.reduce(_SUPERSAMPLING), (left, top)
 
 
-def _frame(view: Camera, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Left, top, right and bottom of the part of a picture that a view's object can be in."""
+def _object_box(camera: Camera, size: tuple[int, int]) -> tuple[int, int, int, int]:
+    """Return left, top, right and bottom of the part of a picture that can show the object."""
     reach = 1.15
     corners = np.array(
         [[-reach, reach, reach, -reach], [-reach, -reach, reach, reach], [1, 1, 1, 1]]
     )
-    x, y, depth = view.matrix() @ corners
+    x, y, depth = camera.matrix() @ corners
     columns, rows = x / depth, y / depth
     return (
         max(0, int(columns.min())),
@@ -182,21 +180,25 @@ def _frame(view: Camera, size: tuple[int, int]) -> tuple[int, int, int, int]:
     )
 
 
-def _clutter(place: Image.Image, rng: np.random.Generator, horizon: int) -> None:
-    wide, high = place.size
+def _add_clutter(backdrop: Image.Image, rng: np.random.Generator, horizon: int) -> None:
+    wide, high = backdrop.size
     kinds = tuple(OBJECT_TYPES)
     for _ in range(int(rng.integers(1, 4))):
-        look = random_appearance(rng)
+        appearance = random_appearance(rng)
         scale = float(rng.uniform(0.12, 0.3)) * min(wide, high)
         side = float(rng.choice([rng.uniform(-0.02, 0.24), rng.uniform(0.76, 1.02)]))
         ground = horizon + 0.1 * high if horizon else float(rng.uniform(0.1, 0.95)) * high
         turn = 0.0 if horizon else float(rng.uniform(-math.pi, math.pi))
-        view = Camera((wide * side, ground - scale * 0.5), scale, turn, float(rng.uniform(0.7, 1)))
-        OBJECT_TYPES[kinds[int(rng.integers(0, len(kinds)))]].draw(Canvas(place, view), look)
+        camera = Camera(
+            (wide * side, ground - scale * 0.5), scale, turn, float(rng.uniform(0.7, 1))
+        )
+        OBJECT_TYPES[kinds[int(rng.integers(0, len(kinds)))]].draw(
+            Canvas(backdrop, camera), appearance
+        )
 
 
 def random_appearance(rng: np.random.Generator) -> Appearance:
-    """The look of a thing that is nobody's product: muted, of no brand."""
+    """Return the appearance of an object without a brand, in muted colours."""
     hues = rng.integers(50, 210, (3, 3)).tolist()
     body, accent, trim = ((int(r), int(g), int(b)) for r, g, b in hues)
     return Appearance(
@@ -217,15 +219,12 @@ def _grain() -> NDArray[np.float32]:
 
 
 def _expose(picture: Image.Image, coarse: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Lights a picture: relief on the object, a fall of light, a lens's dark corners, a sensor.
+    """Return a picture with light: relief on the object, a gradient, dark corners, sensor noise.
 
     Args:
-        picture: RGB, the object in its place.
-        coarse: the object's outline on the coarse grid.
-        rng: decides the light and the camera.
-
-    Returns:
-        The RGB picture as it was taken.
+        picture: RGB, the object in front of its backdrop.
+        coarse: the object's outline at the scale of light and shadow.
+        rng: decides light and camera.
     """
     from PIL import Image, ImageFilter
 

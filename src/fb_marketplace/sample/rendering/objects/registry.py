@@ -1,6 +1,4 @@
-"""Every kind of object that can be drawn, and how it stands before a camera."""
-
-from __future__ import annotations
+"""All types of objects that can be drawn."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,11 +21,11 @@ Stance: TypeAlias = Literal["stands", "lies"]
 
 @dataclass(frozen=True)
 class ObjectType:
-    """A kind of object.
+    """Type of an object.
 
     Attributes:
-        draw: draws one that looks as told.
-        stance: "stands" on a floor before a wall, or "lies" flat, seen from above at any turn.
+        draw: function that draws it with a given appearance.
+        stance: "stands" on a floor in front of a wall, or "lies" flat, seen from above at any angle.
     """
 
     draw: Callable[[Canvas, Appearance], None]
