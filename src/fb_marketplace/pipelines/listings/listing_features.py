@@ -1,4 +1,4 @@
-"""What a search knows of each listing beside its text: what it shows, and where it is offered."""
+"""Listing cards, and the features of listings that search uses besides their text."""
 
 import io
 from collections import Counter
@@ -18,106 +18,106 @@ from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.search.tokenizer import words
 
 MOST_FREQUENT: Final = 10
-"""Names of unknown places that the report tells."""
+"""Unknown places in the report."""
 
 
 class ListingFeatureResult(NamedTuple):
-    """The facts of listings, Parquet for ``Facts``; and a report of them."""
+    """The features, Parquet for the server's ``ListingFeatures``; and a report."""
 
-    facts: bytes
+    features: bytes
     report: dict[str, Any]
 
 
 def build_listing_features(
-    products: pd.DataFrame, images: Table, duplicate_groups: pd.DataFrame, places: FileRef
+    products: pd.DataFrame, images: Table, duplicate_groups: pd.DataFrame, gazetteer: FileRef
 ) -> ListingFeatureResult:
-    """Gather what is known of each listing, sorted by id.
+    """Build the features of each listing, sorted by id.
 
-    Listings of one family show the same thing: one copies the other's text, or they share a photo or nearly
-    one, directly or by way of others. A family is named for the smallest id in it. A description that two
-    share makes no family, as it makes a group of the splits: a trader writes one for all that he sells.
+    Listings of one family show the same thing: one copies the other's text, or they share a photo or a near
+    duplicate, directly or through others. A family is named after the smallest id in it. A shared
+    description makes a group of the splits but no family: a trader reuses one for all items.
 
     Args:
         products: the listings.
         images: their photos.
         duplicate_groups: which photos are copies.
-        places: the gazetteer.
+        gazetteer: the places.
 
     Returns:
-        The facts; and how many listings and places are known where, what the unknown ones are called, and
-        how far off a county's middle is where it stands for an unknown place.
+        The features; and a report: listings and places by how they were located, the most frequent unknown
+        places, and how far a county's center is from the listings that it would stand in for.
     """
     listed = products.sort_values("product_id", ignore_index=True)
     photos = images.read(["image_id", "product_id", "width", "height"]).to_pandas()
-    found = Gazetteer.from_bytes(places.read())
-    where = _places(listed, found)
+    places = Gazetteer.from_bytes(gazetteer.read())
+    located = _locate(listed, places)
     pixels = (photos["width"] * photos["height"]).groupby(photos["product_id"]).max()
-    facts = pd.DataFrame(
+    features = pd.DataFrame(
         {
             "product_id": listed["product_id"],
             "family": _families(listed, photos, duplicate_groups),
-            "latitude": where["latitude"],
-            "longitude": where["longitude"],
-            "description_words": [len(words(said)) for said in listed["description"]],
+            "latitude": located["latitude"],
+            "longitude": located["longitude"],
+            "description_words": [len(words(text)) for text in listed["description"]],
             "photo_pixels": listed["product_id"].map(pixels).fillna(0).astype("int64"),
         }
     )[list(COLUMNS)]
     buffer = io.BytesIO()
-    facts.to_parquet(buffer, index=False)
-    return ListingFeatureResult(buffer.getvalue(), _report(facts, where, found))
+    features.to_parquet(buffer, index=False)
+    return ListingFeatureResult(buffer.getvalue(), _report(features, located, places))
 
 
 def _families(
     listed: pd.DataFrame, photos: pd.DataFrame, duplicate_groups: pd.DataFrame
 ) -> pd.Series:
-    """Name the family of each listing; they are sorted by id."""
-    place = pd.Series(listed.index, index=listed["product_id"])
+    """Return the family of each listing; listings are sorted by id."""
+    row_of = pd.Series(listed.index, index=listed["product_id"])
     copies = listed[listed["copy_of"].notna()]
-    pairs = list(zip(copies.index, place.loc[copies["copy_of"]], strict=True))
-    alike = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
-    for _, products in alike["product_id"].map(place).groupby(alike["group"]):
-        pairs += pairwise(products.tolist())
+    pairs = list(zip(copies.index, row_of.loc[copies["copy_of"]], strict=True))
+    duplicates = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
+    for _, rows in duplicates["product_id"].map(row_of).groupby(duplicates["group"]):
+        pairs += pairwise(rows.tolist())
     return (
         listed["product_id"].take(connected_components(len(listed), pairs)).reset_index(drop=True)
     )
 
 
-def _places(listed: pd.DataFrame, places: Gazetteer) -> pd.DataFrame:
-    """Find where each listing is offered: ``town``, ``county``, ``by``, ``latitude`` and ``longitude``.
+def _locate(listed: pd.DataFrame, places: Gazetteer) -> pd.DataFrame:
+    """Return ``town``, ``county``, ``by``, ``latitude`` and ``longitude`` of each listing.
 
-    What is not known is missing: of a place, ``by``.
+    Unknown values are missing; ``by`` is missing if the place is unknown.
     """
-    told = list(zip(_told(listed["town"]), _told(listed["county"]), strict=True))
-    known = {pair: places.resolve(pair[0] or "", pair[1]) for pair in set(told)}
-    rows = [(*pair, *_flat(known[pair])) for pair in told]
+    pairs = list(zip(_or_none(listed["town"]), _or_none(listed["county"]), strict=True))
+    known = {pair: places.resolve(pair[0] or "", pair[1]) for pair in set(pairs)}
+    rows = [(*pair, *_flatten(known[pair])) for pair in pairs]
     return pd.DataFrame(rows, columns=["town", "county", "by", "latitude", "longitude"])
 
 
-def _told(names: pd.Series) -> list[str | None]:
-    return [str(name) if there else None for name, there in zip(names, names.notna(), strict=True)]
+def _or_none(names: pd.Series) -> list[str | None]:
+    return [str(name) if known else None for name, known in zip(names, names.notna(), strict=True)]
 
 
-def _flat(found: ResolvedPlace | None) -> tuple[str | None, float, float]:
-    return (found.by, *found.place[1:]) if found else (None, np.nan, np.nan)
+def _flatten(resolved: ResolvedPlace | None) -> tuple[str | None, float, float]:
+    return (resolved.by, *resolved.place[1:]) if resolved else (None, np.nan, np.nan)
 
 
-def _report(facts: pd.DataFrame, where: pd.DataFrame, places: Gazetteer) -> dict[str, Any]:
-    told = where[where["town"].notna()]
-    distinct = told.drop_duplicates(["town", "county"])
-    unknown = told[told["by"].isna()].fillna({"county": ""})
-    commonest = Counter(zip(unknown["town"], unknown["county"], strict=True)).most_common(
+def _report(features: pd.DataFrame, located: pd.DataFrame, places: Gazetteer) -> dict[str, Any]:
+    named = located[located["town"].notna()]
+    distinct = named.drop_duplicates(["town", "county"])
+    unknown = named[named["by"].isna()].fillna({"county": ""})
+    most_frequent = Counter(zip(unknown["town"], unknown["county"], strict=True)).most_common(
         MOST_FREQUENT
     )
-    families = facts["family"].value_counts()
+    families = features["family"].value_counts()
     return {
-        "listings": _by_way(told) | {"all": len(where), "with_town": len(told)},
-        "places": _by_way(distinct) | {"distinct": len(distinct)},
-        "with_coordinates": float(facts["latitude"].notna().mean()),
+        "listings": _count_by_source(named) | {"all": len(located), "with_town": len(named)},
+        "places": _count_by_source(distinct) | {"distinct": len(distinct)},
+        "with_coordinates": float(features["latitude"].notna().mean()),
         "commonest_unknown": [
             {"town": town, "county": county or None, "listings": count}
-            for (town, county), count in commonest
+            for (town, county), count in most_frequent
         ],
-        "off_by_county_km": _off(told, places),
+        "off_by_county_km": _county_error(named, places),
         "families": {
             "larger_than_one": int((families > 1).sum()),
             "listings_in_them": int(families[families > 1].sum()),
@@ -126,39 +126,39 @@ def _report(facts: pd.DataFrame, where: pd.DataFrame, places: Gazetteer) -> dict
     }
 
 
-def _by_way(where: pd.DataFrame) -> dict[str, int]:
-    counts = where["by"].value_counts()
+def _count_by_source(located: pd.DataFrame) -> dict[str, int]:
+    counts = located["by"].value_counts()
     return {
         "by_town": int(counts.get("town", 0)),
         "by_county": int(counts.get("county", 0)),
-        "unknown": int(where["by"].isna().sum()),
+        "unknown": int(located["by"].isna().sum()),
     }
 
 
-def _off(told: pd.DataFrame, places: Gazetteer) -> dict[str, float] | None:
-    """Say how far listings of known towns are from what would stand for their county; None without any."""
-    known = told[told["by"] == "town"]
-    stands = {
-        county: found.place
+def _county_error(named: pd.DataFrame, places: Gazetteer) -> dict[str, float] | None:
+    """Return the distances of listings in known towns from their county's stand-in; None without any."""
+    known = named[named["by"] == "town"]
+    stand_ins = {
+        county: resolved.place
         for county in known["county"].dropna().unique()
-        if (found := places.resolve("", county)) is not None
+        if (resolved := places.resolve("", county)) is not None
     }
-    there = known[known["county"].isin(stands.keys())]
-    if there.empty:
+    measured = known[known["county"].isin(stand_ins.keys())]
+    if measured.empty:
         return None
-    middles = [stands[county] for county in there["county"]]
-    off = distance_km(
-        there["latitude"],
-        there["longitude"],
-        [middle.latitude for middle in middles],
-        [middle.longitude for middle in middles],
+    centers = [stand_ins[county] for county in measured["county"]]
+    km = distance_km(
+        measured["latitude"],
+        measured["longitude"],
+        [center.latitude for center in centers],
+        [center.longitude for center in centers],
     )
-    return {"median": float(np.median(off)), "nine_in_ten": float(np.quantile(off, 0.9))}
+    return {"median": float(np.median(km)), "nine_in_ten": float(np.quantile(km, 0.9))}
 
 
 def build_listing_cards(products: pd.DataFrame) -> bytes:
-    """Write what the server shows of each listing, sorted by id; gives Parquet."""
+    """Build the listings as the server shows them, sorted by id; Parquet."""
     buffer = io.BytesIO()
-    shown = products[list(Listing._fields)].sort_values("product_id", ignore_index=True)
-    shown.to_parquet(buffer, index=False)
+    cards = products[list(Listing._fields)].sort_values("product_id", ignore_index=True)
+    cards.to_parquet(buffer, index=False)
     return buffer.getvalue()

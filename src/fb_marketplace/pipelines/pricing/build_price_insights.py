@@ -1,4 +1,4 @@
-"""Typical prices and notes of all listings, as they are served, and how well typical prices hold."""
+"""Price intervals and insights of all listings, as served, and their evaluation."""
 
 from typing import Any, NamedTuple
 
@@ -30,18 +30,18 @@ from fb_marketplace_serving.search.price_insights import Insight, write_price_in
 
 
 class PriceInsightArtifacts(NamedTuple):
-    """Parquet for the server's ``PriceNotes``, and how well typical prices hold."""
+    """Parquet for the server's ``PriceInsightTable``, and metrics of the intervals."""
 
-    price_notes: bytes
+    insights: bytes
     metrics: dict[str, Any]
 
 
-class _Found(NamedTuple):
-    """What there is of typical prices: by alike listings, and trivially."""
+class _Intervals(NamedTuple):
+    """Price intervals by comparable listings and by category."""
 
-    alike: ComparableListings
-    chosen: SelectedIntervals
-    trivial: PriceInterval
+    comparables: ComparableListings
+    selected: SelectedIntervals
+    by_category: PriceInterval
 
 
 def build_price_insights(
@@ -54,34 +54,34 @@ def build_price_insights(
     duplicate_groups: pd.DataFrame,
     parameters: PricingParameters,
 ) -> PriceInsightArtifacts:
-    """Say of each listing what alike listings ask, and note what a buyer may want to look at.
+    """Compute the price interval of each listing and the insights for a buyer.
 
-    A price that is not meant as one (zero, a joke, absurd) counts for no other listing, and has no typical
-    one beside it.
+    A flagged price (zero, a joke, absurd) is not comparable, and gets no interval.
 
     Args:
         products: the listings.
-        splits: where each belongs.
-        text_embeddings: what their texts mean.
-        listing_features: which listings show the same thing.
+        splits: split of each listing.
+        text_embeddings: embeddings of their texts.
+        listing_features: families of listings.
         images: the photos, for their digests.
-        image_products: whose each photo is.
+        image_products: listing of each photo.
         duplicate_groups: which photos are copies.
-        parameters: of coverage, neighbours and notes.
+        parameters: of coverage, neighbors and insights.
 
     Returns:
-        ``price_notes``; and ``price_note_metrics``: see :func:`measure_typical` and :func:`count_notes`.
+        The insights; and metrics, see :func:`evaluate_price_intervals` and :func:`count_insights`.
     """
-    facts = ListingFeatures.from_bytes(listing_features.read())
-    listed = _with_meant_price(products, splits, facts)
+    features = ListingFeatures.from_bytes(listing_features.read())
+    listed = _with_meant_price(products, splits, features)
     texts = read_vectors(text_embeddings, "product_id", "meaning")
-    found = _typical(listed, texts, parameters)
-    shown = [
+    computed = _compute_intervals(listed, texts, parameters)
+    intervals = computed.selected.intervals
+    evidence = [
         [row for row in rows if row != NO_NEIGHBOR]
-        for rows in found.alike.rows[:, : parameters.max_evidence].tolist()
+        for rows in computed.comparables.rows[:, : parameters.max_evidence].tolist()
     ]
     unusual = find_unusual_prices(
-        listed, found.chosen.typical, found.chosen.listings, shown, parameters.outlier_factor
+        listed, intervals, computed.selected.listings, evidence, parameters.outlier_factor
     )
     elsewhere = find_photos_elsewhere(
         products,
@@ -90,41 +90,43 @@ def build_price_insights(
         images.read(["image_id", "source_sha256", "sha256"]).to_pandas(),
         parameters.max_photo_matches,
     )
-    notes = {
+    insights = {
         product: [*unusual.get(product, []), *elsewhere.get(product, [])]
         for product in unusual.keys() | elsewhere.keys()
     }
     return PriceInsightArtifacts(
-        _written(facts.product_ids, listed, found.chosen.typical, shown, notes),
+        _write(features.product_ids, listed, intervals, evidence, insights),
         {
             "listings": len(products),
-            **evaluate_price_intervals(listed, found.chosen, found.trivial, parameters),
-            "notes": count_insights(notes),
+            **evaluate_price_intervals(listed, computed.selected, computed.by_category, parameters),
+            "notes": count_insights(insights),
         },
     )
 
 
 def _with_meant_price(
-    products: pd.DataFrame, splits: pd.DataFrame, facts: ListingFeatures
+    products: pd.DataFrame, splits: pd.DataFrame, features: ListingFeatures
 ) -> pd.DataFrame:
-    """Give the listings whose price is meant, with group, split and family; sorted by id."""
+    """Return the listings with an unflagged price, their group, split and family, sorted by id."""
     meant = products[products["price_flag"].isna() & (products["price"] > 0)]
-    where = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
-    family = pd.DataFrame({"product_id": list(facts.product_ids), "family": facts.family})
+    sides = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
+    family = pd.DataFrame({"product_id": list(features.product_ids), "family": features.family})
     return (
-        meant.merge(where, on="product_id", validate="1:1")
+        meant.merge(sides, on="product_id", validate="1:1")
         .merge(family, on="product_id", validate="1:1")
         .sort_values("product_id", ignore_index=True)
     )
 
 
-def _typical(listed: pd.DataFrame, texts: VectorTable, parameters: PricingParameters) -> _Found:
+def _compute_intervals(
+    listed: pd.DataFrame, texts: VectorTable, parameters: PricingParameters
+) -> _Intervals:
     kinds = Kinds(
-        _numbered(listed["category"] + "\n" + listed["currency"]),
-        _numbered(listed["category_path"]),
+        _factorize(listed["category"] + "\n" + listed["currency"]),
+        _factorize(listed["category_path"]),
         listed["family"].to_numpy(np.int32),
     )
-    alike = find_comparable_listings(
+    comparables = find_comparable_listings(
         texts.of(listed["product_id"].to_list()),
         kinds,
         max(parameters.neighbors),
@@ -133,32 +135,34 @@ def _typical(listed: pd.DataFrame, texts: VectorTable, parameters: PricingParame
     )
     logs = np.log(listed["price"].to_numpy(np.float64))
     splits = listed["split"].to_numpy(str)
-    by_market = interval_from_category(logs, kinds.market, splits == "train", parameters.min_spread)
-    return _Found(
-        alike,
-        compute_price_intervals(logs, alike, splits, parameters),
-        calibrate_intervals(logs, by_market, splits != "test", parameters.coverage),
+    by_category = interval_from_category(
+        logs, kinds.market, splits == "train", parameters.min_spread
+    )
+    return _Intervals(
+        comparables,
+        compute_price_intervals(logs, comparables, splits, parameters),
+        calibrate_intervals(logs, by_category, splits != "test", parameters.coverage),
     )
 
 
-def _written(
+def _write(
     product_ids: tuple[str, ...],
     listed: pd.DataFrame,
-    typical: PriceInterval,
-    shown: list[list[int]],
-    notes: dict[str, list[Insight]],
+    intervals: PriceInterval,
+    evidence: list[list[int]],
+    insights: dict[str, list[Insight]],
 ) -> bytes:
-    place = {product: row for row, product in enumerate(product_ids)}
-    rows = [place[product] for product in listed["product_id"]]
+    row_of = {product: row for row, product in enumerate(product_ids)}
+    rows = [row_of[product] for product in listed["product_id"]]
     low, high = np.full((2, len(product_ids)), np.nan)
-    low[rows], high[rows] = typical.low, typical.high
-    alike: list[list[int]] = [[] for _ in product_ids]
-    for row, others in zip(rows, shown, strict=True):
-        alike[row] = [rows[other] for other in others]
+    low[rows], high[rows] = intervals.low, intervals.high
+    comparables: list[list[int]] = [[] for _ in product_ids]
+    for row, others in zip(rows, evidence, strict=True):
+        comparables[row] = [rows[other] for other in others]
     return write_price_insights(
-        product_ids, low, high, alike, [notes.get(product, []) for product in product_ids]
+        product_ids, low, high, comparables, [insights.get(product, []) for product in product_ids]
     )
 
 
-def _numbered(names: "pd.Series[str]") -> NDArray[np.int32]:
+def _factorize(names: "pd.Series[str]") -> NDArray[np.int32]:
     return pd.factorize(names)[0].astype(np.int32)

@@ -1,4 +1,4 @@
-"""The listings most alike to each: by what their texts mean, within a market, one a family."""
+"""Comparable listings: the most similar by text, within a market, one a family."""
 
 from typing import Final, NamedTuple
 
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 from fb_marketplace.observability.progress import Progress
 
 SIMILARITY_BATCH_SIZE: Final = 4_000_000
-"""Bounds the memory: listings are taken in blocks, and no matrix of all by all is made."""
+"""Similarities computed at a time: bounds memory, as no full matrix is built."""
 
 MAX_CANDIDATES: Final = 3
-"""Times as many as are wanted; where they are of fewer families, fewer are found."""
+"""Candidates per neighbor. Fewer neighbors are found if too many candidates share a family."""
 
 NO_NEIGHBOR: Final = -1
 
 
 class Kinds(NamedTuple):
-    """What listings are, each as int32 (listings,).
+    """Kinds of the listings, each int32 (listings,).
 
     Attributes:
-        market: only listings of the same one are alike.
-        path: those of the same one are more so.
-        family: those that show the same thing; none is alike to another of its own.
+        market: only listings of the same market are comparable.
+        path: listings of the same category path get a bonus.
+        family: listings of one family show the same thing, and are not comparable.
     """
 
     market: NDArray[np.int32]
@@ -31,74 +31,84 @@ class Kinds(NamedTuple):
 
 
 class ComparableListings(NamedTuple):
-    """The most alike listings of each, the most alike first.
+    """Comparable listings of each listing, the most similar first.
 
     Attributes:
-        rows: int32, (listings, most); -1 where there are no more.
-        nearness: float32, (listings, most), cosines plus what a shared path adds; NaN where no more.
+        rows: int32, (listings, count); -1 if there are no more.
+        similarity: float32, (listings, count), cosines plus the bonus; NaN if there are no more.
     """
 
     rows: NDArray[np.int32]
-    nearness: NDArray[np.float32]
+    similarity: NDArray[np.float32]
 
 
 def find_comparable_listings(
-    vectors: NDArray[np.float32], kinds: Kinds, most: int, same_path: float, least: float
+    vectors: NDArray[np.float32],
+    kinds: Kinds,
+    count: int,
+    same_path_bonus: float,
+    min_similarity: float,
 ) -> ComparableListings:
-    """Find the most alike of other families, one of each family.
+    """Find the most similar listings of other families, one of each family.
 
-    A seller who lists a thing ten times would otherwise speak for ten.
+    Otherwise a seller who lists a thing ten times would count ten times.
 
     Args:
         vectors: float32, (listings, dimension), of length one.
-        kinds: what the listings are.
-        most: how many.
-        same_path: what a shared path adds to the cosine.
-        least: nearness below which listings are not alike.
+        kinds: market, path and family of the listings.
+        count: comparable listings of each.
+        same_path_bonus: added to the cosine if the path is the same.
+        min_similarity: less similar listings are not comparable.
     """
-    rows = np.full((len(vectors), most), NO_NEIGHBOR, np.int32)
-    nearness = np.full((len(vectors), most), np.nan, np.float32)
-    with Progress("listings held against others", len(vectors)) as progress:
+    rows = np.full((len(vectors), count), NO_NEIGHBOR, np.int32)
+    similarity = np.full((len(vectors), count), np.nan, np.float32)
+    with Progress("listings compared", len(vectors)) as progress:
         for market in np.unique(kinds.market):
-            here = np.flatnonzero(kinds.market == market)
-            theirs = np.ascontiguousarray(vectors[here])
-            path, family = kinds.path[here], kinds.family[here]
-            size = max(1, SIMILARITY_BATCH_SIZE // len(here))
-            for start in range(0, len(here), size):
+            members = np.flatnonzero(kinds.market == market)
+            texts = np.ascontiguousarray(vectors[members])
+            path, family = kinds.path[members], kinds.family[members]
+            size = max(1, SIMILARITY_BATCH_SIZE // len(members))
+            for start in range(0, len(members), size):
                 block = slice(start, start + size)
-                near = theirs[block] @ theirs.T
-                near += np.float32(same_path) * (path[block, np.newaxis] == path)
-                near[(family[block, np.newaxis] == family) | (near < least)] = -np.inf
-                places, found = _first(near, family, most)
-                width = places.shape[1]
-                rows[here[block], :width] = np.where(np.isnan(found), NO_NEIGHBOR, here[places])
-                nearness[here[block], :width] = found
-                progress.advance(len(near))
-    return ComparableListings(rows, nearness)
+                scores = texts[block] @ texts.T
+                scores += np.float32(same_path_bonus) * (path[block, np.newaxis] == path)
+                same_family = family[block, np.newaxis] == family
+                scores[same_family | (scores < min_similarity)] = -np.inf
+                columns, best = _top_of_families(scores, family, count)
+                width = columns.shape[1]
+                rows[members[block], :width] = np.where(
+                    np.isnan(best), NO_NEIGHBOR, members[columns]
+                )
+                similarity[members[block], :width] = best
+                progress.advance(len(scores))
+    return ComparableListings(rows, similarity)
 
 
-def _first(
-    near: NDArray[np.float32], family: NDArray[np.int32], most: int
+def _top_of_families(
+    scores: NDArray[np.float32], family: NDArray[np.int32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Give places and nearness of the nearest, one a family; NaN where there are no more."""
-    looked_at = min(near.shape[1], MAX_CANDIDATES * most)
-    some = np.argpartition(-near, looked_at - 1, axis=1)[:, :looked_at]
-    # By place first, so that of equals the first in order leads.
-    some.sort(axis=1)
-    order = np.argsort(-np.take_along_axis(near, some, axis=1), axis=1, kind="stable")
-    places = np.take_along_axis(some, order, axis=1)
-    found = np.take_along_axis(near, places, axis=1)
-    kept = _first_of_family(family[places]) & np.isfinite(found)
-    first = np.argsort(~kept, axis=1, kind="stable")[:, :most]
-    there = np.take_along_axis(kept, first, axis=1)
+    """Return columns and scores of the best, one a family; NaN if there are no more."""
+    num_candidates = min(scores.shape[1], MAX_CANDIDATES * count)
+    candidates = np.argpartition(-scores, num_candidates - 1, axis=1)[:, :num_candidates]
+    # Sorted by column, so that the stable sort puts the first of equals first.
+    candidates.sort(axis=1)
+    order = np.argsort(-np.take_along_axis(scores, candidates, axis=1), axis=1, kind="stable")
+    columns = np.take_along_axis(candidates, order, axis=1)
+    ranked = np.take_along_axis(scores, columns, axis=1)
+    valid = _first_of_family(family[columns]) & np.isfinite(ranked)
+    first = np.argsort(~valid, axis=1, kind="stable")[:, :count]
     return (
-        np.take_along_axis(places, first, axis=1),
-        np.where(there, np.take_along_axis(found, first, axis=1), np.nan).astype(np.float32),
+        np.take_along_axis(columns, first, axis=1),
+        np.where(
+            np.take_along_axis(valid, first, axis=1),
+            np.take_along_axis(ranked, first, axis=1),
+            np.nan,
+        ).astype(np.float32),
     )
 
 
 def _first_of_family(family: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Say where in each row a family stands for the first time."""
+    """Return whether each family appears for the first time in its row."""
     order = np.argsort(family, axis=1, kind="stable")
     ordered = np.take_along_axis(family, order, axis=1)
     new = np.ones(family.shape, np.bool_)

@@ -1,15 +1,14 @@
-"""Notes beside a listing's price: what was found, in a sentence, with its evidence; never a verdict."""
+"""Insights about a listing's price: an observation in a sentence, with evidence and without a verdict."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.pipelines.pricing.formatting import format_money
 from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval
 from fb_marketplace_serving.search.price_insights import (
     PHOTO_ELSEWHERE,
@@ -19,56 +18,73 @@ from fb_marketplace_serving.search.price_insights import (
     UnusualPrice,
 )
 
+SYMBOLS: Final = {"EUR": "€", "GBP": "£", "JPY": "¥", "USD": "$"}
+
 
 def find_unusual_prices(
     listed: pd.DataFrame,
-    typical: PriceInterval,
+    intervals: PriceInterval,
     listings: NDArray[np.int32],
-    alike: Sequence[Sequence[int]],
+    evidence: Sequence[Sequence[int]],
     factor: float,
 ) -> dict[str, list[Insight]]:
-    """Note the prices that are far outside of what is typical.
+    """Find the prices far outside their interval.
 
-    Not where one of the listings that are told as evidence asks about the same, more nearly than the end of
-    what is typical: then there are such prices, as of spare parts beside what they are for.
+    A price is not unusual if a comparable listing of the evidence has a price nearer to it than to the end
+    of the interval: such prices exist, such as those of spare parts.
 
     Args:
         listed: ``product_id``, ``price`` and ``currency``.
-        typical: what is typical for each.
-        listings: (listings,), how many alike listings that is taken from.
-        alike: rows of the most alike of each.
-        factor: a price is noted where it is below the beginning over this, or above the end times this.
+        intervals: price interval of each.
+        listings: (listings,), number of comparable listings behind each interval.
+        evidence: rows of the most similar comparable listings of each.
+        factor: a price is unusual below the lower end over this, or above the upper end times this.
 
     Returns:
-        One note each, by product id.
+        One insight each, by product id.
     """
     prices = listed["price"].to_numpy(np.float64)
     ids, currencies = listed["product_id"].to_list(), listed["currency"].to_list()
-    below, above = prices < typical.low / factor, prices > typical.high * factor
-    found = {}
+    below, above = prices < intervals.low / factor, prices > intervals.high * factor
+    insights = {}
     for row in np.flatnonzero(below | above).tolist():
-        low, high, theirs = float(typical.low[row]), float(typical.high[row]), prices[alike[row]]
-        # Halfway, by the logarithm.
-        between = np.sqrt(prices[row] * (low if below[row] else high))
-        if (theirs < between).any() if below[row] else (theirs > between).any():
+        low, high = float(intervals.low[row]), float(intervals.high[row])
+        others = prices[evidence[row]]
+        # Halfway by logarithm.
+        threshold = np.sqrt(prices[row] * (low if below[row] else high))
+        if (others < threshold).any() if below[row] else (others > threshold).any():
             continue
-        begin, end, asked = (
-            format_money(each, currencies[row]) for each in (low, high, prices[row])
+        lowest, highest, price = (
+            format_money(amount, currencies[row]) for amount in (low, high, prices[row])
         )
-        evidence = UnusualPrice(
-            low, high, int(listings[row]), tuple(ids[other] for other in alike[row])
+        details = UnusualPrice(
+            low, high, int(listings[row]), tuple(ids[other] for other in evidence[row])
         )
-        text = f"Alike listings ask {begin}–{end}; this one asks {asked}."
-        found[ids[row]] = [Insight(UNUSUAL_PRICE, text, evidence)]
-    return found
+        text = f"Alike listings ask {lowest}–{highest}; this one asks {price}."
+        insights[ids[row]] = [Insight(UNUSUAL_PRICE, text, details)]
+    return insights
+
+
+def format_money(amount: float, currency: str) -> str:
+    """Return an amount such as £1,234.50, without decimals if they are zero.
+
+    Args:
+        amount: in units of the currency.
+        currency: ISO 4217; written after the amount if it has no symbol in ``SYMBOLS``.
+    """
+    if amount == 0:
+        return "free"
+    text = f"{amount:,.2f}".removesuffix(".00")
+    symbol = SYMBOLS.get(currency)
+    return f"{symbol}{text}" if symbol else f"{text} {currency}"
 
 
 Offer = tuple[float, str]
-"""Price and town: what tells a listing from the same thing listed once more."""
+"""Price and town: they distinguish a listing from a repeated listing of the same thing."""
 
 
 class _Photo(NamedTuple):
-    """A photo that has copies, with what is shown of its listing."""
+    """A photo with copies, and its listing."""
 
     image_id: str
     product_id: str
@@ -88,39 +104,6 @@ class _Photo(NamedTuple):
         return self.source_sha256, self.sha256
 
 
-def find_photos_elsewhere(
-    products: pd.DataFrame,
-    image_products: pd.DataFrame,
-    duplicate_groups: pd.DataFrame,
-    digests: pd.DataFrame,
-    most: int,
-) -> dict[str, list[Insight]]:
-    """Note the listings a photo of which stands in another one, of another price or in another town.
-
-    Of others that ask the same in the same town one is told. Those that differ in both come first, then
-    those whose photo is the very same.
-
-    Args:
-        products: ``product_id``, ``title``, ``price``, ``currency`` and ``town``.
-        image_products: whose each photo is.
-        duplicate_groups: which photos are copies.
-        digests: ``image_id``, ``source_sha256`` and ``sha256`` of the photos.
-        most: notes of one listing.
-
-    Returns:
-        Notes by product id.
-    """
-    told: dict[str, dict[Offer, _Pair]] = defaultdict(dict)
-    for photos in _copies(products, image_products, duplicate_groups, digests):
-        for pair in _pairs(photos, most):
-            others = told[pair.photo.product_id]
-            others[pair.other.offer] = min(others.get(pair.other.offer, pair), pair, key=_rank)
-    return {
-        product: [_note(pair) for pair in sorted(others.values(), key=_rank)[:most]]
-        for product, others in told.items()
-    }
-
-
 class _Pair(NamedTuple):
     """A photo, and its copy in another listing."""
 
@@ -129,28 +112,62 @@ class _Pair(NamedTuple):
 
     @property
     def exact(self) -> bool:
-        # Of three photos in a group two may be the same file, and the third only near to both.
+        # Of three photos in a group, two may be the same file and the third only similar to both.
         return not set(self.photo.digests).isdisjoint(self.other.digests)
 
     @property
     def differences(self) -> int:
-        """Count in what the two differ of price and town; one that is not known differs from none."""
+        """In how many of price and town the listings differ; an unknown town differs from none."""
         towns = {town.casefold() for town in (self.photo.town, self.other.town) if town}
         return (self.photo.price != self.other.price) + (len(towns) > 1)
 
 
-def _copies(
+def find_photos_elsewhere(
+    products: pd.DataFrame,
+    image_products: pd.DataFrame,
+    duplicate_groups: pd.DataFrame,
+    digests: pd.DataFrame,
+    max_matches: int,
+) -> dict[str, list[Insight]]:
+    """Find listings with a photo that is also in a listing of another price or in another town.
+
+    Of several others with the same price and town, one is reported. Those that differ in both come first,
+    then those with an exact copy of the photo.
+
+    Args:
+        products: ``product_id``, ``title``, ``price``, ``currency`` and ``town``.
+        image_products: listing of each photo.
+        duplicate_groups: which photos are copies.
+        digests: ``image_id``, ``source_sha256`` and ``sha256`` of the photos.
+        max_matches: insights of one listing.
+
+    Returns:
+        Insights by product id.
+    """
+    matches: dict[str, dict[Offer, _Pair]] = defaultdict(dict)
+    for photos in _groups_of_copies(products, image_products, duplicate_groups, digests):
+        for pair in _pairs(photos, max_matches):
+            others = matches[pair.photo.product_id]
+            others[pair.other.offer] = min(others.get(pair.other.offer, pair), pair, key=_rank)
+    return {
+        product: [_insight(pair) for pair in sorted(others.values(), key=_rank)[:max_matches]]
+        for product, others in matches.items()
+    }
+
+
+def _groups_of_copies(
     products: pd.DataFrame,
     image_products: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
     digests: pd.DataFrame,
 ) -> Iterator[list[_Photo]]:
-    """Give the photos of each set of copies, sorted by listing and id."""
-    shown = products[["product_id", "title", "price", "currency", "town"]]
+    """Yield the photos of each group of copies, sorted by listing and id."""
+    listed = products[["product_id", "title", "price", "currency", "town"]]
+    towns = listed["town"].astype("object").where(listed["town"].notna(), None)
     photos = (
         duplicate_groups[["image_id", "group"]]
         .merge(image_products[["image_id", "product_id"]], on="image_id", validate="1:1")
-        .merge(shown.assign(town=_or_none(shown["town"])), on="product_id", validate="m:1")
+        .merge(listed.assign(town=towns), on="product_id", validate="m:1")
         .merge(digests, on="image_id", validate="1:1")
         .sort_values(["group", "product_id", "image_id"])
     )
@@ -159,17 +176,20 @@ def _copies(
         yield [_Photo(*row) for row in part[columns].itertuples(index=False, name=None)]
 
 
-def _pairs(photos: list[_Photo], most: int) -> Iterator[_Pair]:
-    """Pair photos with copies of other offers, of a few offers each: a dealer's copies may be thousands."""
+def _pairs(photos: list[_Photo], max_matches: int) -> Iterator[_Pair]:
+    """Yield pairs of copies with different offers, a few offers per photo: a dealer may have thousands."""
     first: dict[Offer, _Photo] = {}
-    same: dict[tuple[Offer, str], _Photo] = {}
+    by_digest: dict[tuple[Offer, str], _Photo] = {}
     for photo in photos:
         first.setdefault(photo.offer, photo)
         for digest in photo.digests:
-            same.setdefault((photo.offer, digest), photo)
+            by_digest.setdefault((photo.offer, digest), photo)
     for photo in photos:
-        for offer in islice((each for each in first if each != photo.offer), 2 * most):
-            exact = (same[offer, each] for each in photo.digests if (offer, each) in same)
+        other_offers = (offer for offer in first if offer != photo.offer)
+        for offer in islice(other_offers, 2 * max_matches):
+            exact = (
+                by_digest[offer, digest] for digest in photo.digests if (offer, digest) in by_digest
+            )
             pair = _Pair(photo, next(exact, first[offer]))
             if pair.differences:
                 yield pair
@@ -180,14 +200,14 @@ def _rank(pair: _Pair) -> tuple[int, bool, str, str, str]:
     return -pair.differences, not pair.exact, other.product_id, photo.image_id, other.image_id
 
 
-def _note(pair: _Pair) -> Insight:
+def _insight(pair: _Pair) -> Insight:
     photo, other = pair
-    asked = format_money(other.price, other.currency)
-    where = f"{other.town}, {asked}" if other.town else asked
-    which = "A photo of this listing also" if pair.exact else "Nearly the same photo as one here"
+    price = format_money(other.price, other.currency)
+    offer = f"{other.town}, {price}" if other.town else price
+    subject = "A photo of this listing also" if pair.exact else "Nearly the same photo as one here"
     return Insight(
         PHOTO_ELSEWHERE,
-        f"{which} stands in “{other.title}” ({where}).",
+        f"{subject} stands in “{other.title}” ({offer}).",
         PhotoElsewhere(
             other.product_id,
             photo.image_id,
@@ -197,7 +217,3 @@ def _note(pair: _Pair) -> Insight:
             "exact" if pair.exact else "near",
         ),
     )
-
-
-def _or_none(column: "pd.Series[str]") -> "pd.Series[Any]":
-    return column.astype("object").where(column.notna(), None)

@@ -1,4 +1,4 @@
-"""How well typical prices hold and how narrow they are, beside one interval a category; how many notes."""
+"""Coverage and width of price intervals, compared with one interval a category; counts of insights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -24,35 +24,35 @@ CATEGORY: Final = "one_interval_a_category"
 
 def evaluate_price_intervals(
     listed: pd.DataFrame,
-    chosen: SelectedIntervals,
-    trivial: PriceInterval,
+    selected: SelectedIntervals,
+    by_category: PriceInterval,
     parameters: PricingParameters,
 ) -> dict[str, Any]:
-    """Measure intervals on validation, which is of what they were calibrated by, and on test.
+    """Evaluate intervals on validation, which is part of the calibration data, and on test.
 
-    Both kinds of intervals are measured on the listings that have both.
+    Both kinds of intervals are evaluated on the listings that have both.
 
     Args:
-        listed: listings whose price is meant: ``price``, ``category``, ``group`` and ``split``.
-        chosen: what alike listings ask.
-        trivial: one interval a category, made and calibrated in the same way.
+        listed: listings with an unflagged price: ``price``, ``category``, ``group`` and ``split``.
+        selected: intervals from comparable listings.
+        by_category: one interval a category, computed and calibrated in the same way.
         parameters: of the bootstrap.
 
     Returns:
-        ``nominal``, the coverage that was asked for; ``neighbours``: the number ``chosen``, and the mean
-        ``log_width`` of each choice on validation; ``with_meant_price`` and ``with_typical_price``, numbers
-        of listings; ``intervals``: by kind and split ``coverage`` and ``log_width``, the logarithm of end
-        over beginning; ``narrower``: by split, by how much that of alike listings is less; and
-        ``coverage_by_category`` of alike listings, on test. A split without such a listing is left out.
+        ``nominal``, the configured coverage; ``neighbours``: the number ``chosen``, and the mean
+        ``log_width`` of each number on validation; ``with_meant_price`` and ``with_typical_price``, numbers
+        of listings; ``intervals``: by kind and split ``coverage`` and ``log_width``, the logarithm of upper
+        over lower end; ``narrower``: by split, by how much intervals from comparable listings are
+        narrower; and their ``coverage_by_category`` on test. A split without listings is left out.
     """
-    kinds = {COMPARABLES: chosen.typical, CATEGORY: trivial}
+    kinds = {COMPARABLES: selected.intervals, CATEGORY: by_category}
     prices = listed["price"].to_numpy(np.float64)
-    widths = {kind: log_widths(typical) for kind, typical in kinds.items()}
+    widths = {kind: log_widths(intervals) for kind, intervals in kinds.items()}
     both = np.isfinite(widths[COMPARABLES]) & np.isfinite(widths[CATEGORY])
     parts = {split: both & (listed["split"] == split).to_numpy() for split in EVALUATION_SPLITS}
     parts = {split: part for split, part in parts.items() if part.any()}
 
-    def estimated(values: NDArray[Any], part: NDArray[np.bool_]) -> dict[str, Any]:
+    def estimate(values: NDArray[Any], part: NDArray[np.bool_]) -> dict[str, Any]:
         return mean_by_group(
             values[part],
             listed["group"].to_numpy()[part],
@@ -63,13 +63,14 @@ def evaluate_price_intervals(
 
     categories = listed["category"].to_numpy()
     test = parts.get("test", np.zeros(len(listed), np.bool_))
+    covered = is_covered(prices, selected.intervals)
     return {
         "nominal": parameters.coverage,
         "neighbours": {
-            "chosen": chosen.neighbours,
+            "chosen": selected.neighbors,
             "log_width": {
                 str(count): round(width, 4) if np.isfinite(width) else None
-                for count, width in chosen.tried.items()
+                for count, width in selected.log_widths.items()
             },
         },
         "with_meant_price": len(listed),
@@ -77,31 +78,31 @@ def evaluate_price_intervals(
         "intervals": {
             kind: {
                 split: {
-                    "coverage": estimated(is_covered(prices, typical), part),
-                    "log_width": estimated(widths[kind], part),
+                    "coverage": estimate(is_covered(prices, intervals), part),
+                    "log_width": estimate(widths[kind], part),
                 }
                 for split, part in parts.items()
             }
-            for kind, typical in kinds.items()
+            for kind, intervals in kinds.items()
         },
         "narrower": {
-            split: estimated(widths[CATEGORY] - widths[COMPARABLES], part)
+            split: estimate(widths[CATEGORY] - widths[COMPARABLES], part)
             for split, part in parts.items()
         },
         "coverage_by_category": {
-            category: estimated(is_covered(prices, chosen.typical), test & (categories == category))
+            category: estimate(covered, test & (categories == category))
             for category in sorted(set(categories[test]))
         },
     }
 
 
-def count_insights(notes: Mapping[str, Sequence[Insight]]) -> dict[str, Any]:
-    """Count notes by kind, and the listings that have any of it."""
-    kinds = [[note.kind for note in each] for each in notes.values()]
+def count_insights(insights: Mapping[str, Sequence[Insight]]) -> dict[str, Any]:
+    """Count insights, and the listings that have any, by kind."""
+    kinds = [[insight.kind for insight in listing] for listing in insights.values()]
     return {
         kind: {
-            "notes": sum(each.count(kind) for each in kinds),
-            "listings": sum(kind in each for each in kinds),
+            "notes": sum(listing.count(kind) for listing in kinds),
+            "listings": sum(kind in listing for listing in kinds),
         }
         for kind in (UNUSUAL_PRICE, PHOTO_ELSEWHERE)
     }

@@ -1,41 +1,45 @@
-"""What alike listings ask: an interval that is to hold a given share of prices, and does so by calibration.
+"""Price intervals from comparable listings, calibrated to cover a given share of prices.
 
-Prices are taken by their logarithm. An estimate gives each listing a centre and a spread; how many spreads
-an interval must reach to either side is read off the listings outside of the test split (normalised split
-conformal prediction; Papadopoulos et al., 2008; Lei et al., 2018). Those of the training split serve as
-well as validation's, and are eight times as many: nothing is fitted to them, and no listing speaks for
-itself or its family. Only the number of neighbours is chosen, on validation; what intervals hold is
-measured on test.
+Prices are taken as logarithms. An estimate gives each listing a center and a spread. How many spreads an
+interval extends to either side is calibrated on the listings outside the test split (normalized split
+conformal prediction; Papadopoulos et al., 2008; Lei et al., 2018). Training listings serve as well as
+validation's and are eight times as many: nothing is fitted to them, and no listing is comparable to itself
+or its family. Only the number of neighbors is selected, on validation; coverage is evaluated on test.
 """
 
-import math
 from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace.evaluation.conformal import conformal_rank
 from fb_marketplace.parameters.pricing import PricingParameters
 from fb_marketplace.pipelines.pricing.comparable_listings import ComparableListings
-from fb_marketplace.pipelines.pricing.formatting import round_outward
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 EPSILON: Final = 1e-9
 
-HALVINGS: Final = 40
-"""Of the range in which the reach is searched for: to a millionth of a millionth."""
+MIN_AMOUNT: Final = 0.01
+"""The lowest price that is not free."""
+
+DIGITS: Final = 2
+"""Significant digits of an interval's ends; more would claim more than is known."""
+
+BISECTIONS: Final = 40
+"""Of the range of the reach: down to a millionth of a millionth of it."""
 
 
 class PriceEstimate(NamedTuple):
-    """What is expected of prices, each float64 (listings,), NaN where nothing is.
+    """Expected prices, each float64 (listings,), NaN if there is no estimate.
 
     Attributes:
-        centre: logarithm of the price.
-        spread: how far from it prices lie, up to a common factor; above zero.
+        center: logarithm of the price.
+        spread: typical distance of log prices from it, up to a common factor; above zero.
     """
 
-    centre: Floats
+    center: Floats
     spread: Floats
 
 
@@ -43,9 +47,9 @@ class PriceInterval(NamedTuple):
     """Intervals, each (listings,).
 
     Attributes:
-        low: float64, where the interval begins, in the currency's units; NaN where there is none.
-        high: float64, where it ends.
-        reach: how many spreads it reaches to either side.
+        low: float64, lower end in the currency's units; NaN if there is no interval.
+        high: float64, upper end.
+        reach: spreads to either side of the center.
     """
 
     low: Floats
@@ -54,128 +58,151 @@ class PriceInterval(NamedTuple):
 
 
 class SelectedIntervals(NamedTuple):
-    """Intervals by the number of neighbours that makes them narrowest.
+    """Intervals by the number of neighbors that makes them narrowest.
 
     Attributes:
-        typical: the intervals.
-        listings: int32, (listings,), how many alike listings each is taken from.
-        neighbours: how many are looked at, at most.
-        tried: mean logarithm of end over beginning on the validation split, by number of neighbours.
+        intervals: one a listing.
+        listings: int32, (listings,), number of comparable listings behind each.
+        neighbors: the selected number.
+        log_widths: mean log width on validation, by number of neighbors.
     """
 
-    typical: PriceInterval
+    intervals: PriceInterval
     listings: NDArray[np.int32]
-    neighbours: int
-    tried: dict[int, float]
+    neighbors: int
+    log_widths: dict[int, float]
 
 
 def compute_price_intervals(
-    logs: Floats, alike: ComparableListings, splits: NDArray[np.str_], parameters: PricingParameters
+    logs: Floats,
+    comparables: ComparableListings,
+    splits: NDArray[np.str_],
+    parameters: PricingParameters,
 ) -> SelectedIntervals:
-    """Give each listing the interval of what alike listings ask.
+    """Compute the price interval of each listing from its comparable listings.
 
     Args:
         logs: (listings,), logarithms of the prices.
-        alike: the listings most alike to each, as many as any choice looks at.
-        splits: (listings,), where each belongs.
-        parameters: of weights and coverage, and the numbers of neighbours to choose from.
+        comparables: comparable listings of each, as many as the largest number of neighbors.
+        splits: (listings,), the split of each.
+        parameters: of weights and coverage, and the numbers of neighbors to select from.
     """
-    made: dict[int, PriceInterval] = {}
-    for neighbours in parameters.neighbors:
-        estimate = interval_from_comparables(logs, alike, neighbours, parameters)
-        made[neighbours] = calibrate_intervals(
+    by_count: dict[int, PriceInterval] = {}
+    for neighbors in parameters.neighbors:
+        estimate = interval_from_comparables(logs, comparables, neighbors, parameters)
+        by_count[neighbors] = calibrate_intervals(
             logs, estimate, splits != "test", parameters.coverage
         )
-    tried = {
-        neighbours: float(np.nanmean(widths)) if np.isfinite(widths).any() else np.inf
-        for neighbours, typical in made.items()
-        for widths in [log_widths(typical)[splits == "validation"]]
+    mean_widths = {
+        neighbors: float(np.nanmean(widths)) if np.isfinite(widths).any() else np.inf
+        for neighbors, intervals in by_count.items()
+        for widths in [log_widths(intervals)[splits == "validation"]]
     }
-    best = min(tried, key=lambda neighbours: (tried[neighbours], neighbours))
-    counts = (alike.rows[:, :best] >= 0).sum(axis=1).astype(np.int32)
-    return SelectedIntervals(made[best], counts, best, tried)
+    best = min(mean_widths, key=lambda neighbors: (mean_widths[neighbors], neighbors))
+    counts = (comparables.rows[:, :best] >= 0).sum(axis=1).astype(np.int32)
+    return SelectedIntervals(by_count[best], counts, best, mean_widths)
 
 
 def interval_from_comparables(
-    logs: Floats, alike: ComparableListings, neighbours: int, parameters: PricingParameters
+    logs: Floats, comparables: ComparableListings, neighbors: int, parameters: PricingParameters
 ) -> PriceEstimate:
-    """Take centre and spread from the nearest listings, the nearer the more.
+    """Estimate center and spread from the nearest listings, weighted by similarity.
 
-    The centre is the weighted mean of logarithms: on the real listings' validation split it errs less than
-    the weighted median. A listing with fewer alike ones than the least number has none.
+    The center is the weighted mean of log prices: on the real listings' validation split its error is lower
+    than the weighted median's. A listing with fewer than ``min_neighbors`` has no estimate.
     """
-    rows, nearness = alike.rows[:, :neighbours], alike.nearness[:, :neighbours]
-    there = rows >= 0
-    enough = there.sum(axis=1) >= parameters.min_neighbors
-    apart = np.where(there, nearness - nearness[:, :1], -np.inf).astype(np.float64)
-    apart[~enough] = 0.0
-    weights = np.exp(apart / parameters.temperature)
+    rows = comparables.rows[:, :neighbors]
+    similarity = comparables.similarity[:, :neighbors]
+    present = rows >= 0
+    enough = present.sum(axis=1) >= parameters.min_neighbors
+    logits = np.where(present, similarity - similarity[:, :1], -np.inf).astype(np.float64)
+    logits[~enough] = 0.0
+    weights = np.exp(logits / parameters.temperature)
     weights /= weights.sum(axis=1, keepdims=True)
-    asked = logs[rows]
-    centre = (weights * asked).sum(axis=1)
-    spread = (weights * np.abs(asked - centre[:, np.newaxis])).sum(axis=1)
+    neighbor_logs = logs[rows]
+    center = (weights * neighbor_logs).sum(axis=1)
+    spread = (weights * np.abs(neighbor_logs - center[:, np.newaxis])).sum(axis=1)
     spread += parameters.min_spread
-    centre[~enough] = spread[~enough] = np.nan
-    return PriceEstimate(centre, spread)
+    center[~enough] = spread[~enough] = np.nan
+    return PriceEstimate(center, spread)
 
 
 def interval_from_category(
-    logs: Floats, markets: NDArray[np.int32], train: Mask, least_spread: float
+    logs: Floats, markets: NDArray[np.int32], train: Mask, min_spread: float
 ) -> PriceEstimate:
-    """Take centre and spread from all training listings of the market: what any estimate has to beat."""
-    centre, spread = np.full(len(logs), np.nan), np.full(len(logs), np.nan)
+    """Estimate center and spread from all training listings of the market: the baseline."""
+    center, spread = np.full(len(logs), np.nan), np.full(len(logs), np.nan)
     for market in np.unique(markets[train]):
-        here = markets == market
-        asked = logs[here & train]
-        centre[here] = asked.mean()
-        spread[here] = np.abs(asked - asked.mean()).mean() + least_spread
-    return PriceEstimate(centre, spread)
+        members = markets == market
+        prices = logs[members & train]
+        center[members] = prices.mean()
+        spread[members] = np.abs(prices - prices.mean()).mean() + min_spread
+    return PriceEstimate(center, spread)
 
 
 def calibrate_intervals(
-    logs: Floats, estimate: PriceEstimate, seen: Mask, coverage: float
+    logs: Floats, estimate: PriceEstimate, calibration: Mask, coverage: float
 ) -> PriceInterval:
-    """Reach just as far to either side as holds this share of the listings that may be seen.
+    """Compute the narrowest intervals that cover enough of the calibration listings.
 
-    They are counted by the intervals as they are shown, rounded outwards: those grow with the reach as
-    well, so that what they hold of further listings is promised as ever (nested sets; Gupta et al., 2022).
+    Coverage counts intervals as shown, rounded outward. They also grow with the reach, so the guarantee for
+    further listings stays (nested sets; Gupta et al., 2022).
 
     Args:
         logs: (listings,), logarithms of the prices.
-        estimate: what is expected of them.
-        seen: (listings,), those to calibrate by.
-        coverage: share of prices that the intervals are to hold.
+        estimate: expected prices.
+        calibration: (listings,), the listings to calibrate on.
+        coverage: share of prices to cover.
 
     Returns:
-        Intervals; none where none to calibrate by has an estimate.
+        Intervals; none if no calibration listing has an estimate.
     """
-    errors = np.abs(logs - estimate.centre) / estimate.spread
-    known = seen & np.isfinite(errors)
-    some = PriceEstimate(estimate.centre[known], estimate.spread[known])
+    errors = np.abs(logs - estimate.center) / estimate.spread
+    known = calibration & np.isfinite(errors)
+    sample = PriceEstimate(estimate.center[known], estimate.spread[known])
     prices = np.exp(logs[known])
-    # Of one more case than there are; with too few for the share, all of them.
-    wanted = min(math.ceil((len(prices) + 1) * coverage), len(prices))
-    near, far = 0.0, errors[known].max(initial=np.nan if not len(prices) else 0.0)
-    for _ in range(HALVINGS):
-        middle = (near + far) / 2
-        enough = is_covered(prices, price_interval(some, middle)).sum() >= wanted
-        near, far = (near, middle) if enough else (middle, far)
-    return price_interval(estimate, float(far))
+    rank = conformal_rank(len(prices), coverage)
+    low, high = 0.0, errors[known].max(initial=np.nan if not len(prices) else 0.0)
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        enough = is_covered(prices, price_interval(sample, middle)).sum() >= rank
+        low, high = (low, middle) if enough else (middle, high)
+    return price_interval(estimate, float(high))
 
 
 def price_interval(estimate: PriceEstimate, reach: float) -> PriceInterval:
-    """Give the intervals that reach so many spreads to either side, rounded outwards to what is shown."""
+    """Return intervals of this many spreads to either side, rounded outward as shown."""
     half = reach * estimate.spread
-    low, high = round_outward(np.exp(estimate.centre - half), np.exp(estimate.centre + half))
+    low, high = round_outward(np.exp(estimate.center - half), np.exp(estimate.center + half))
     return PriceInterval(low, high, reach)
 
 
-def log_widths(typical: PriceInterval) -> Floats:
-    """Give the logarithm of end over beginning: float64, (listings,)."""
-    return np.log(typical.high) - np.log(typical.low)
+def round_outward(low: Floats, high: Floats) -> tuple[Floats, Floats]:
+    """Round interval ends outward to two significant digits, or to hundredths.
+
+    Args:
+        low: (n,), above zero; NaN stays.
+        high: (n,), not below ``low``.
+    """
+    return np.maximum(_round(low, np.floor), MIN_AMOUNT), _round(high, np.ceil)
 
 
-def is_covered(prices: Floats, typical: PriceInterval) -> Mask:
-    """Say which prices lie within their intervals, both ends included."""
-    # A price that came from its logarithm is a hair off.
-    return (prices >= typical.low * (1 - EPSILON)) & (prices <= typical.high * (1 + EPSILON))
+def _round(amounts: Floats, rounding: np.ufunc) -> Floats:
+    decimals = np.minimum(DIGITS - 1 - np.floor(np.log10(amounts)), 2)
+    scaled = amounts * 10.0**decimals
+    nearest = np.round(scaled)
+    # Binary noise must not push an amount that is already round to the next one.
+    digits = np.where(np.isclose(scaled, nearest, rtol=1e-9, atol=0), nearest, rounding(scaled))
+    rounded: Floats = np.round(digits / 10.0**decimals, 2)
+    return rounded
+
+
+def log_widths(intervals: PriceInterval) -> Floats:
+    """Return the logarithm of upper over lower end: float64, (listings,)."""
+    return np.log(intervals.high) - np.log(intervals.low)
+
+
+def is_covered(prices: Floats, intervals: PriceInterval) -> Mask:
+    """Return which prices lie in their intervals, ends included."""
+    # A price recomputed from its logarithm is off by rounding.
+    return (prices >= intervals.low * (1 - EPSILON)) & (prices <= intervals.high * (1 + EPSILON))

@@ -80,20 +80,20 @@ def described(store, places, *rows, photos=None, duplicates=NO_COPIES):
 
 
 def families(found):
-    table = pq.read_table(io.BytesIO(found.facts)).to_pydict()
+    table = pq.read_table(io.BytesIO(found.features)).to_pydict()
     return dict(zip(table["product_id"], table["family"], strict=True))
 
 
 def test_features_are_readable_by_server_and_sorted(store, places):
     found = described(store, places, product("q"), product("p"))
 
-    assert tuple(pq.read_table(io.BytesIO(found.facts)).column_names) == COLUMNS
-    assert ListingFeatures.from_bytes(found.facts).product_ids == ("p", "q")
+    assert tuple(pq.read_table(io.BytesIO(found.features)).column_names) == COLUMNS
+    assert ListingFeatures.from_bytes(found.features).product_ids == ("p", "q")
 
 
 def test_listing_is_located_at_its_town_or_nowhere(store, places):
     rows = (product("p", "Leeds"), product("q", "Nowhere"), product("r"))
-    facts = ListingFeatures.from_bytes(described(store, places, *rows).facts)
+    facts = ListingFeatures.from_bytes(described(store, places, *rows).features)
 
     assert (facts.latitude[0], facts.longitude[0]) == (53.8, -1.5)
     assert all(math.isnan(each) for each in [*facts.latitude[1:], *facts.longitude[1:]])
@@ -103,7 +103,7 @@ def test_description_length_is_in_words(store, places):
     rows = (product("p", description="Oak table, 2m.\nCollect!"), product("q", description=""))
 
     assert ListingFeatures.from_bytes(
-        described(store, places, *rows).facts
+        described(store, places, *rows).features
     ).description_words.tolist() == [
         4,
         0,
@@ -114,7 +114,7 @@ def test_largest_photo_counts(store, places):
     photos = {"a": ("p", 640, 480), "b": ("p", 300, 2000), "c": ("q", 10, 10)}
     found = described(store, places, product("p"), product("q"), product("r"), photos=photos)
 
-    assert ListingFeatures.from_bytes(found.facts).photo_pixels.tolist() == [600_000, 100, 0]
+    assert ListingFeatures.from_bytes(found.features).photo_pixels.tolist() == [600_000, 100, 0]
 
 
 def test_copies_are_a_family_named_for_smallest_id(store, places):

@@ -124,8 +124,8 @@ class Market:
             PricingParameters(**TOLD | told),
         )
         json.dumps(made.metrics, allow_nan=False)
-        self.written = made.price_notes
-        return PriceInsightTable.from_bytes(made.price_notes), made.metrics
+        self.written = made.insights
+        return PriceInsightTable.from_bytes(made.insights), made.metrics
 
 
 @pytest.fixture

@@ -24,14 +24,14 @@ def test_most_similar_are_first_without_itself():
     alike = found([0, 10, 30, 60])
 
     assert alike.rows.tolist() == [[1, 2, 3], [0, 2, 3], [1, 0, 3], [2, 1, 0]]
-    assert alike.nearness[0] == pytest.approx(np.cos(np.radians([10, 30, 60])), abs=1e-6)
+    assert alike.similarity[0] == pytest.approx(np.cos(np.radians([10, 30, 60])), abs=1e-6)
 
 
 def test_missing_comparables_are_minus_one():
     alike = found([0, 10], most=3)
 
     assert alike.rows.tolist() == [[1, -1, -1], [0, -1, -1]]
-    assert np.isnan(alike.nearness[:, 1:]).all()
+    assert np.isnan(alike.similarity[:, 1:]).all()
 
 
 def test_comparables_are_of_the_same_market():
@@ -52,7 +52,7 @@ def test_shared_path_increases_similarity():
     assert found(angles, path=paths).rows[0, 0] == 1
     alike = found(angles, path=paths, same_path=0.1)
     assert alike.rows[0, :2].tolist() == [2, 1]
-    assert alike.nearness[0, 0] == pytest.approx(np.cos(np.radians(25)) + 0.1, abs=1e-6)
+    assert alike.similarity[0, 0] == pytest.approx(np.cos(np.radians(25)) + 0.1, abs=1e-6)
 
 
 def test_similarity_below_minimum_is_excluded():
@@ -69,4 +69,4 @@ def test_blocks_of_listings_equal_one_block(monkeypatch):
 
     in_blocks = found(angles, **told)
     assert np.array_equal(in_blocks.rows, whole.rows)
-    assert np.allclose(in_blocks.nearness, whole.nearness, equal_nan=True)
+    assert np.allclose(in_blocks.similarity, whole.similarity, equal_nan=True)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from fb_marketplace.pipelines.pricing.formatting import format_money, round_outward
+from fb_marketplace.pipelines.pricing.insights import format_money
+from fb_marketplace.pipelines.pricing.price_intervals import round_outward
 
 
 @pytest.mark.parametrize(

@@ -62,7 +62,7 @@ def test_intervals_have_nominal_coverage_on_test():
         for seed in range(10):
             logs, alike, splits, _ = market(seed)
             found = compute_price_intervals(logs, alike, splits, told(coverage=coverage))
-            shares.append(is_covered(np.exp(logs), found.typical)[splits == "test"].mean())
+            shares.append(is_covered(np.exp(logs), found.intervals)[splits == "test"].mean())
 
         assert np.mean(shares) == pytest.approx(coverage, abs=0.02)
 
@@ -71,7 +71,7 @@ def test_intervals_are_narrower_than_one_for_all():
     logs, alike, splits, _ = market(0)
     one = interval_from_category(logs, np.zeros(len(logs), np.int32), splits == "train", 0.2)
 
-    found = compute_price_intervals(logs, alike, splits, TOLD).typical
+    found = compute_price_intervals(logs, alike, splits, TOLD).intervals
     trivial = calibrate_intervals(logs, one, splits != "test", 0.8)
 
     assert log_widths(found).mean() < 0.8 * log_widths(trivial).mean()
@@ -80,7 +80,7 @@ def test_intervals_are_narrower_than_one_for_all():
 def test_intervals_are_wider_if_comparables_disagree():
     logs, alike, splits, points = market(0)
 
-    widths = log_widths(compute_price_intervals(logs, alike, splits, TOLD).typical)
+    widths = log_widths(compute_price_intervals(logs, alike, splits, TOLD).intervals)
 
     assert widths[points[:, 1] > 0.3].mean() > 1.5 * widths[points[:, 1] < -0.3].mean()
 
@@ -89,12 +89,12 @@ def test_test_split_does_not_affect_intervals():
     logs, alike, splits, _ = market(0)
     moved = logs + 5 * (splits == "test")
     # None of the others is alike to one of the test split, so that it can tell by calibration alone.
-    apart = near(np.where(splits[alike.rows] == "test", -1, alike.rows), alike.nearness)
+    apart = near(np.where(splits[alike.rows] == "test", -1, alike.rows), alike.similarity)
 
     one, other = (compute_price_intervals(each, apart, splits, TOLD) for each in (logs, moved))
 
-    assert one.typical.reach == other.typical.reach
-    assert one.tried == other.tried
+    assert one.intervals.reach == other.intervals.reach
+    assert one.log_widths == other.log_widths
 
 
 def test_neighbor_count_has_narrowest_validation_intervals():
@@ -102,9 +102,9 @@ def test_neighbor_count_has_narrowest_validation_intervals():
 
     found = compute_price_intervals(logs, alike, splits, TOLD)
 
-    assert found.tried.keys() == {5, 10}
-    assert found.tried[found.neighbours] == min(found.tried.values())
-    assert found.listings.max() == found.neighbours
+    assert found.log_widths.keys() == {5, 10}
+    assert found.log_widths[found.neighbors] == min(found.log_widths.values())
+    assert found.listings.max() == found.neighbors
 
 
 def test_center_is_weighted_mean_of_logs():
@@ -113,10 +113,10 @@ def test_center_is_weighted_mean_of_logs():
 
     found = interval_from_comparables(logs, alike, 3, TOLD)
 
-    assert found.centre[0] == pytest.approx(3)
+    assert found.center[0] == pytest.approx(3)
     assert found.spread[0] == pytest.approx(4 / 3 + 0.2)
     weights = np.exp([0, -1, -2])
-    assert found.centre[1] == pytest.approx(weights @ [1, 3, 5] / weights.sum())
+    assert found.center[1] == pytest.approx(weights @ [1, 3, 5] / weights.sum())
 
 
 def test_listing_with_few_comparables_has_no_interval():
@@ -125,10 +125,10 @@ def test_listing_with_few_comparables_has_no_interval():
     rows[7, 2:] = -1
     rows[8] = -1
 
-    found = compute_price_intervals(logs, near(rows, alike.nearness), splits, TOLD)
+    found = compute_price_intervals(logs, near(rows, alike.similarity), splits, TOLD)
 
-    missing = np.flatnonzero(np.isnan(found.typical.low))
-    assert missing.tolist() == np.flatnonzero(np.isnan(found.typical.high)).tolist() == [7, 8]
+    missing = np.flatnonzero(np.isnan(found.intervals.low))
+    assert missing.tolist() == np.flatnonzero(np.isnan(found.intervals.high)).tolist() == [7, 8]
     assert found.listings[[7, 8]].tolist() == [2, 0]
 
 
@@ -137,7 +137,7 @@ def test_no_calibration_listings_give_no_interval():
 
     found = compute_price_intervals(logs, alike, np.full_like(splits, "test"), TOLD)
 
-    assert np.isnan(found.typical.low).all()
+    assert np.isnan(found.intervals.low).all()
 
 
 def test_market_is_of_training_listings():
@@ -146,9 +146,9 @@ def test_market_is_of_training_listings():
 
     found = interval_from_category(logs, np.array([0, 0, 0, 1], np.int32), train, 0.5)
 
-    assert found.centre[:3].tolist() == [2, 2, 2]
+    assert found.center[:3].tolist() == [2, 2, 2]
     assert found.spread[:3].tolist() == [1.5] * 3
-    assert np.isnan(found.centre[3])
+    assert np.isnan(found.center[3])
 
 
 def test_interval_bounds_are_inclusive():
