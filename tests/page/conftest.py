@@ -46,7 +46,7 @@ def feedback_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def listening_server(shop, feedback_folder):
     """Chairs, on a server that writes down searches and clicks."""
-    with chromium.served(shop, FB_FEEDBACK=str(feedback_folder)) as address:
+    with chromium.served(shop, FB_FEEDBACK_DIR=str(feedback_folder)) as address:
         yield address
 
 

@@ -73,12 +73,12 @@ def _opened(browser: "Browser", address: str, scheme: str, size: dict[str, int])
 
 def _wait_for_photos(page: "Page") -> None:
     page.locator("#hits[aria-busy]").wait_for(state="detached")
-    page.locator("#hits .tile.there").first.wait_for()
-    page.locator("#hits .tile:not(.there, .missing)").first.wait_for(state="detached")
+    page.locator("#hits .tile.loaded").first.wait_for()
+    page.locator("#hits .tile:not(.loaded, .missing)").first.wait_for(state="detached")
 
 
 def _say(page: "Page") -> None:
-    page.get_by_label("Words to search for").fill(WORDS)
+    page.get_by_label("Search text").fill(WORDS)
     page.keyboard.press("Enter")
     _wait_for_photos(page)
 
@@ -86,7 +86,7 @@ def _say(page: "Page") -> None:
 def _ask_why(page: "Page") -> None:
     _say(page)
     page.get_by_role("button", name="Why this?").first.click()
-    page.locator(".why").wait_for()
+    page.locator(".explanation").wait_for()
 
 
 def _filter(page: "Page") -> None:
@@ -105,7 +105,7 @@ def _walk(page: "Page") -> None:
 def _break(page: "Page") -> None:
     file = {"name": "holiday.jpg", "mimeType": "image/jpeg", "buffer": b"no photo at all"}
     page.set_input_files("#file", file)
-    page.locator("#trouble h3").wait_for()
+    page.locator("#error h3").wait_for()
 
 
 _ACTS = {

@@ -32,7 +32,7 @@ TEXTS = [
 
 def choose(page, data):
     page.set_input_files("#file", {"name": "photo.jpg", "mimeType": "image/jpeg", "buffer": data})
-    page.locator("#hits .tile.there").nth(11).wait_for()
+    page.locator("#hits .tile.loaded").nth(11).wait_for()
 
 
 def tab_to(page, selector):
@@ -141,10 +141,10 @@ def test_text_search_works_by_keyboard(shop_page, expect):
 
     tab_until(page, page.get_by_role("button", name="Why this?"))
     page.keyboard.press("Enter")
-    expect(page.locator(".why")).to_be_visible()
+    expect(page.locator(".explanation")).to_be_visible()
     page.keyboard.press("Tab")
     page.keyboard.press("Escape")
-    expect(page.locator(".why")).to_have_count(0)
+    expect(page.locator(".explanation")).to_have_count(0)
     expect(page.get_by_role("button", name="Why this?").first).to_be_focused()
 
 
@@ -153,7 +153,7 @@ def test_text_search_fits_on_a_phone(open_page, shop_server, expect):
     page.locator("#roots button").first.wait_for()
     assert page.evaluate(FITS)
 
-    page.get_by_label("Words to search for").fill("green chair")
+    page.get_by_label("Search text").fill("green chair")
     page.get_by_role("button", name="Search").tap()
     expect(page.locator("#hits > [data-product]")).to_have_count(12)
     assert page.evaluate(FITS)
@@ -163,7 +163,7 @@ def test_text_search_fits_on_a_phone(open_page, shop_server, expect):
     expect(page.locator("#filter-count")).to_have_text(" · 1 set")
     expect(page.locator("#hits > [data-product]")).to_have_count(7)
     page.get_by_role("button", name="Why this?").first.tap()
-    expect(page.locator(".why")).to_be_visible()
+    expect(page.locator(".explanation")).to_be_visible()
     assert page.evaluate(FITS)
     page.get_by_role("button", name="1 more like this").tap()
     expect(page.locator(".few li")).to_have_count(1)
@@ -171,8 +171,8 @@ def test_text_search_fits_on_a_phone(open_page, shop_server, expect):
 
 
 WORDS_TEXTS = [
-    ".choice .number", ".opener", ".typical", ".note", ".panel h3", ".panel .small", ".why th",
-    ".why .number", ".sort", "#sort", ".place label", ".crumbs .choice",
+    ".choice .number", ".opener", ".typical", ".note", ".panel h3", ".panel .small", ".explanation th",
+    ".explanation .number", ".sort", "#sort", ".place label", ".crumbs .choice",
 ]  # fmt: skip
 
 
@@ -180,7 +180,7 @@ WORDS_TEXTS = [
 def test_text_search_has_contrast_and_names(open_page, shop_server, expect, scheme):
     page = open_page(f"{shop_server}/?q=red+chair&category=Reds", color_scheme=scheme)
     page.get_by_role("button", name="Why this?").first.click()
-    expect(page.locator(".why")).to_be_visible()
+    expect(page.locator(".explanation")).to_be_visible()
 
     contrasts = {text: page.locator(text).first.evaluate(CONTRAST) for text in WORDS_TEXTS}
 

@@ -8,7 +8,7 @@ def give(page, key):
 
 def test_page_asks_for_key_and_rejects_wrong_one(open_page, locked_server, expect):
     page = open_page(locked_server)
-    dialog = page.get_by_role("dialog", name="This server asks for a key")
+    dialog = page.get_by_role("dialog", name="This server requires a key")
     expect(dialog).to_be_visible()
     expect(page.get_by_label("Key", exact=True)).to_be_focused()
 
@@ -18,7 +18,7 @@ def test_page_asks_for_key_and_rejects_wrong_one(open_page, locked_server, expec
     give(page, KEY)
     expect(dialog).to_be_hidden()
     page.set_input_files("#file", {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
-    expect(page.locator("#hits .tile.there")).to_have_count(12)
+    expect(page.locator("#hits .tile.loaded")).to_have_count(12)
 
     page.reload()
     expect(page.locator("#size")).to_have_text("24 photos of 24 listings")
@@ -32,8 +32,8 @@ def test_page_does_not_search_without_key(open_page, locked_server, expect):
     page.set_input_files("#file", {"name": "red.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
     page.get_by_role("button", name="Not now").click()
 
-    expect(page.locator("#trouble")).to_contain_text("This server needs a key")
+    expect(page.locator("#error")).to_contain_text("This server needs a key")
     page.get_by_role("button", name="Enter a key").click()
     give(page, KEY)
-    expect(page.locator("#hits .tile.there")).to_have_count(12)
+    expect(page.locator("#hits .tile.loaded")).to_have_count(12)
     expect(page.locator("#categories input")).to_have_count(3)

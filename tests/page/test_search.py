@@ -28,8 +28,8 @@ def test_photo_shows_category_and_similar_listings(page, expect):
     expect(page.locator("#probabilities li")).to_have_count(3)
     expect(page.locator("#probabilities li").first).to_contain_text(re.compile(r"confidence9\d %"))
     expect(cards(page)).to_have_count(12)
-    expect(page.locator("#hits .tile.there")).to_have_count(12)
-    expect(page.get_by_role("status")).to_have_text("12 listings, most alike first.")
+    expect(page.locator("#hits .tile.loaded")).to_have_count(12)
+    expect(page.get_by_role("status")).to_have_text("12 listings, most similar first.")
     assert sorted(image_ids(page)[:8]) == RED_IDS
     assert image_ids(page)[0] == RED_IDS[0]
 
@@ -44,14 +44,14 @@ def test_card_shows_title_price_and_town(page, expect):
     expect(by_id[1]).to_contain_text("£10")
     # What a listing says is text, whatever it looks like.
     expect(by_id[1]).to_contain_text(MARKUP)
-    expect(by_id[2]).to_contain_text("Place not said")
+    expect(by_id[2]).to_contain_text("Unknown location")
     expect(by_id[7]).to_contain_text("No price")
 
 
 def test_letterbox_bars_are_not_shown(page, expect):
     choose(page, photo(RED))
 
-    image = page.locator("#hits .tile.there img").first
+    image = page.locator("#hits .tile.loaded img").first
     expect(image).to_have_attribute("style", re.compile(r"scale\(1\.3\d*\)"))
 
 
@@ -68,7 +68,7 @@ def test_filters_apply_and_are_in_the_url(page, expect):
     assert sorted(image_ids(page)) == ["img-Greens-2", "img-Greens-3", "img-Greens-4"]
     expect(page).to_have_url(re.compile(r"category=Greens&min_price=20&max_price=40"))
     expect(page.get_by_role("status")).to_have_text(
-        "3 listings, all there are under these filters, most alike first."
+        "3 listings, all there are matching these filters, most similar first."
     )
 
 
@@ -78,8 +78,8 @@ def test_filters_without_results_can_be_cleared(page, expect):
 
     page.get_by_label("from").fill("500")
 
-    expect(page.get_by_role("status")).to_have_text("No listing is left under these filters.")
-    page.locator("#trouble").get_by_role("button", name="Clear filters").click()
+    expect(page.get_by_role("status")).to_have_text("No listings match these filters.")
+    page.locator("#error").get_by_role("button", name="Clear filters").click()
     expect(cards(page)).to_have_count(12)
     expect(page.get_by_label("from")).to_have_value("")
 
@@ -91,7 +91,7 @@ def test_inverted_price_range_is_not_requested(page, expect):
 
     page.get_by_label("to", exact=True).fill("5")
 
-    expect(page.get_by_text("The lowest price is above the highest.")).to_be_visible()
+    expect(page.get_by_text("The minimum price is above the maximum.")).to_be_visible()
     assert "max_price" not in page.url
 
 
@@ -101,7 +101,7 @@ def test_load_more_ends_with_the_last_hit(page, expect):
 
     expect(cards(page)).to_have_count(24)
     expect(page.locator("#hits li:nth-child(13) a")).to_be_focused()
-    expect(page.get_by_role("status")).to_have_text("24 listings, all there are, most alike first.")
+    expect(page.get_by_role("status")).to_have_text("All 24 listings, most similar first.")
     expect(page.get_by_role("button", name="Show more")).to_be_hidden()
 
 
@@ -119,7 +119,7 @@ def test_listing_with_many_photos_is_shown_once(page, expect):
     page.route("**/similar_images?*", make_one_of_eight)
     choose(page, photo(RED))
 
-    expect(page.get_by_role("status")).to_have_text("3 listings, all there are, most alike first.")
+    expect(page.get_by_role("status")).to_have_text("All 3 listings, most similar first.")
     assert image_ids(page)[0] == RED_IDS[0]
     assert len({name[:7] for name in image_ids(page)}) == 3
     assert ["limit=24" in asked[0], "limit=48" in asked[1], len(asked)] == [True, True, 2]
@@ -127,7 +127,7 @@ def test_listing_with_many_photos_is_shown_once(page, expect):
 
 def test_result_can_be_searched_and_back_returns(page, expect):
     choose(page, photo(RED))
-    page.locator("#hits .tile.there").nth(11).wait_for()
+    page.locator("#hits .tile.loaded").nth(11).wait_for()
     chosen = cards(page).nth(9)
     chosen.scroll_into_view_if_needed()
     scroll = page.evaluate("scrollY")
@@ -198,7 +198,7 @@ def test_latest_search_wins(page, expect):
     page.route("**/predict/**", hold_the_first)
     choose(page, photo(RED), "first.jpg")
     expect(page.locator("#hits .blank")).to_have_count(12)
-    expect(page.get_by_role("status")).to_have_text("Looking for listings like it…")
+    expect(page.get_by_role("status")).to_have_text("Searching for similar listings…")
     while len(held) < 2:
         page.wait_for_timeout(50)
 
@@ -220,8 +220,8 @@ def test_latest_search_wins(page, expect):
 def test_broken_file_is_reported_and_replaceable(page, expect):
     choose(page, b"no photo at all", "holiday.jpg")
 
-    alert = page.locator("#trouble")
-    expect(alert).to_contain_text("This file is not a photo that can be searched by")
+    alert = page.locator("#error")
+    expect(alert).to_contain_text("This file is not a supported photo")
     expect(alert).to_contain_text("JPEG, PNG and WebP are accepted")
     expect(page.get_by_text("No preview")).to_be_visible()
     with page.expect_file_chooser() as chooser:
@@ -235,15 +235,15 @@ def test_truncated_photo_is_reported(page, expect):
     data = photo(RED, size=(2000, 1500))
     choose(page, data[: len(data) // 2])
 
-    expect(page.locator("#trouble")).to_contain_text("This photo cannot be read")
+    expect(page.locator("#error")).to_contain_text("This photo cannot be read")
 
 
 @pytest.mark.parametrize("times", [1.05, 10])
 def test_photo_over_limit_shows_server_message(page, expect, times):
     choose(page, photo(RED) + bytes(int(times * MAX_UPLOAD_BYTES)))
 
-    expect(page.locator("#trouble")).to_contain_text("This photo is too large")
-    expect(page.locator("#trouble")).to_contain_text(f"{MAX_UPLOAD_BYTES:,}")
+    expect(page.locator("#error")).to_contain_text("This photo is too large")
+    expect(page.locator("#error")).to_contain_text(f"{MAX_UPLOAD_BYTES:,}")
 
 
 def busy(page, times, seconds=1):
@@ -266,7 +266,7 @@ def test_busy_server_is_retried_after_retry_after(page, expect):
     busy(page, times=1, seconds=2)
     choose(page, photo(RED))
 
-    expect(page.get_by_role("status")).to_contain_text("It will be asked again in 2 s")
+    expect(page.get_by_role("status")).to_contain_text("Retrying in 2 s")
     expect(cards(page)).to_have_count(12)
 
 
@@ -274,8 +274,8 @@ def test_busy_server_can_be_retried_by_hand(page, expect):
     busy(page, times=2)
     choose(page, photo(RED))
 
-    expect(page.locator("#trouble")).to_contain_text("The server is busy")
-    expect(page.locator("#trouble")).to_contain_text("All at work.")
+    expect(page.locator("#error")).to_contain_text("The server is busy")
+    expect(page.locator("#error")).to_contain_text("All at work.")
     page.get_by_role("button", name="Try again").click()
     expect(cards(page)).to_have_count(12)
 
@@ -284,12 +284,12 @@ def test_missing_response_is_reported(page, expect):
     page.route("**/predict/**", lambda route: route.abort())
     choose(page, photo(RED))
 
-    expect(page.locator("#trouble")).to_contain_text("No answer from the server")
+    expect(page.locator("#error")).to_contain_text("No answer from the server")
 
 
 def test_uncertain_category_is_marked(page, expect):
     body = (
-        '{"category": "Reds", "confidence": 0.4, "not_sure": true, "probabilities": {"Reds": 0.4}}'
+        '{"category": "Reds", "confidence": 0.4, "abstained": true, "probabilities": {"Reds": 0.4}}'
     )
     page.route(
         "**/predict/image", lambda route: route.fulfill(body=body, content_type="application/json")

@@ -12,7 +12,7 @@ PAGE = 12
 
 
 def search(page, words):
-    page.get_by_label("Words to search for").fill(words)
+    page.get_by_label("Search text").fill(words)
     page.keyboard.press("Enter")
 
 
@@ -55,9 +55,7 @@ def test_words_show_listings_and_are_in_the_url(shop_page, expect):
 
     expect(cards(page)).to_have_count(PAGE)
     expect(page.locator("#heading")).to_have_text("“old oak table”")
-    expect(page.get_by_role("status")).to_have_text(
-        "24 listings and 1 more of the same, best first."
-    )
+    expect(page.get_by_role("status")).to_have_text("24 listings and 1 duplicate, best first.")
     expect(page).to_have_url(re.compile(r"\?q=old\+oak\+table$"))
     found = products(page)
     assert "prd-Plain" in found
@@ -66,14 +64,14 @@ def test_words_show_listings_and_are_in_the_url(shop_page, expect):
 
     expect(cards(page)).to_have_count(PAGE)
     assert products(page) == found
-    expect(page.get_by_label("Words to search for")).to_have_value("old oak table")
+    expect(page.get_by_label("Search text")).to_have_value("old oak table")
 
 
 def test_listing_without_photo_is_no_link(shop_page, expect):
     search(shop_page, "old oak table")
 
     plain = shop_page.locator("[data-product=prd-Plain]")
-    expect(plain).to_contain_text("No photo to show")
+    expect(plain).to_contain_text("No photo")
     expect(plain).to_contain_text("£20")
     expect(plain.get_by_role("link")).to_have_count(0)
 
@@ -83,13 +81,13 @@ def test_photo_and_words_are_combined(shop_page, expect):
     asked = asked_of(page)
     choose(page, photo(0))
     expect(page.locator("#category")).to_have_text("Reds")
-    expect(page.locator("#heading")).to_have_text("Listings most like it")
+    expect(page.locator("#heading")).to_have_text("Most similar listings")
     expect(cards(page)).to_have_count(PAGE)
-    expect(page.get_by_text("Say in words how it should differ")).to_be_visible()
+    expect(page.get_by_text("Describe what should be different")).to_be_visible()
 
     search(page, "but in blue")
 
-    expect(page.locator("#heading")).to_have_text("Like it, and “but in blue”")
+    expect(page.locator("#heading")).to_have_text("Similar, and “but in blue”")
     expect(page.locator("#caption")).to_have_text("mine.jpg")
     wait_for_answer(page)
     assert [(method, query.get("q")) for method, query in asked[-2:]] == [
@@ -100,9 +98,9 @@ def test_photo_and_words_are_combined(shop_page, expect):
     page.get_by_role("button", name="Remove").click()
 
     expect(page.locator("#heading")).to_have_text("“but in blue”")
-    expect(page.locator("#seen")).to_be_hidden()
+    expect(page.locator("#prediction")).to_be_hidden()
     page.go_back()
-    expect(page.locator("#heading")).to_have_text("Like it, and “but in blue”")
+    expect(page.locator("#heading")).to_have_text("Similar, and “but in blue”")
     expect(page.locator("#photo")).to_be_visible()
 
 
@@ -152,15 +150,15 @@ def test_result_can_be_searched_without_itself(shop_page, expect):
     expect(page.locator("#category")).to_be_visible()
     wait_for_answer(page)
     expect(page.locator(f"[data-image={image_id}]")).to_have_count(0)
-    expect(page.get_by_label("Words to search for")).to_have_value("")
+    expect(page.get_by_label("Search text")).to_have_value("")
 
 
 def test_facet_narrows_and_back_removes_it(shop_page, expect):
     page = shop_page
-    page.get_by_role("list", name="Or look through what there is").get_by_role(
+    page.get_by_role("list", name="Or browse by category").get_by_role(
         "button", name="Blues 9"
     ).click()
-    expect(page.get_by_role("status")).to_have_text("9 listings under these filters.")
+    expect(page.get_by_role("status")).to_have_text("9 listings matching these filters.")
 
     page.locator("#categories").get_by_role("button", name="Stools 2").click()
 
@@ -171,9 +169,9 @@ def test_facet_narrows_and_back_removes_it(shop_page, expect):
     expect(page.locator("#categories [aria-current]")).to_be_focused()
 
     page.go_back()
-    expect(page.get_by_role("status")).to_have_text("9 listings under these filters.")
+    expect(page.get_by_role("status")).to_have_text("9 listings matching these filters.")
     page.locator("#categories").get_by_role("button", name="All categories").click()
-    expect(page.get_by_role("status")).to_have_text("24 listings and 1 more of the same.")
+    expect(page.get_by_role("status")).to_have_text("24 listings and 1 duplicate.")
 
 
 def test_price_bands_show_their_counts(shop_page, expect):
@@ -184,7 +182,7 @@ def test_price_bands_show_their_counts(shop_page, expect):
 
     band.click()
 
-    expect(page.get_by_role("status")).to_contain_text("under these filters")
+    expect(page.get_by_role("status")).to_contain_text("matching these filters")
     prices = page.locator("#hits .price").all_inner_texts()
     assert set(prices) == {"£10", "£20"}
     expect(page.get_by_label("to", exact=True)).to_have_value("24.99")
@@ -197,7 +195,7 @@ def test_distances_are_shown_and_sorted(shop_page, expect):
     page = shop_page
     search(page, "chair")
     wait_for_answer(page)
-    order = page.get_by_label("Order")
+    order = page.get_by_label("Sort")
     expect(order.locator("[value=distance]")).to_be_disabled()
 
     page.get_by_label("near", exact=True).fill("York")
@@ -209,7 +207,7 @@ def test_distances_are_shown_and_sorted(shop_page, expect):
     expect(cards(page).first).to_contain_text("York · under 1 km away")
     page.get_by_label("within").select_option("50")
     expect(page).to_have_url(re.compile("radius_km=50"))
-    expect(page.get_by_role("status")).to_contain_text("under these filters, nearest first")
+    expect(page.get_by_role("status")).to_contain_text("matching these filters, nearest first")
     assert {name.split("-")[1] for name in products(page)} <= {"Greens", "Reds"}
 
 
@@ -221,9 +219,9 @@ def test_unknown_town_shows_server_message(shop_page, expect):
     page.get_by_label("near", exact=True).fill("Yorck")
     page.keyboard.press("Enter")
 
-    expect(page.locator("#trouble")).to_contain_text("Yorck")
-    expect(page.locator("#trouble")).to_contain_text("York")
-    page.locator("#trouble").get_by_role("button", name="Clear filters").click()
+    expect(page.locator("#error")).to_contain_text("Yorck")
+    expect(page.locator("#error")).to_contain_text("York")
+    page.locator("#error").get_by_role("button", name="Clear filters").click()
     expect(cards(page)).to_have_count(PAGE)
 
 
@@ -232,10 +230,10 @@ def test_results_are_sorted_by_price_with_photo_only(shop_page, expect):
     search(page, "table")
     wait_for_answer(page)
 
-    page.get_by_label("Order").select_option("price_desc")
-    expect(page.get_by_role("status")).to_contain_text("dearest first")
+    page.get_by_label("Sort").select_option("price_desc")
+    expect(page.get_by_role("status")).to_contain_text("most expensive first")
     assert page.locator("#hits .price").first.inner_text() == "£60"
-    page.get_by_label("Only with a photo").check()
+    page.get_by_label("With photo only").check()
     expect(page.get_by_role("status")).to_contain_text("23 listings")
 
     assert "sort=price_desc" in page.url
@@ -278,7 +276,7 @@ def test_pages_of_other_release_start_over(shop_page, expect):
 
     page.get_by_role("button", name="Show more").click()
 
-    expect(page.get_by_role("status")).to_contain_text("The listings have changed since")
+    expect(page.get_by_role("status")).to_contain_text("The listings have changed")
     expect(cards(page)).to_have_count(PAGE)
     assert "page=" not in page.url
 
@@ -317,7 +315,7 @@ def test_score_explanation_sums_to_score(shop_page, expect, with_photo):
 
     cards(page).nth(2).get_by_role("button", name="Why this?").click()
 
-    why = page.locator("#hits > .panel .why")
+    why = page.locator("#hits > .panel .explanation")
     expect(why).to_be_visible()
     parts = [amount(text) for text in why.locator("tbody .number").all_inner_texts()]
     assert len(parts) > 2
@@ -331,25 +329,25 @@ def test_score_explanation_sums_to_score(shop_page, expect, with_photo):
 
 def test_price_insights_are_shown_with_evidence(open_page, shop_server, expect):
     page = open_page(f"{shop_server}/?q=red+chair&category=Reds")
-    expect(page.locator("[data-product=prd-Reds-2]")).to_contain_text("Alike listings ask £15–£25")
+    expect(page.locator("[data-product=prd-Reds-2]")).to_contain_text("Similar listings: £15–£25")
     noted = page.locator("[data-product=prd-Reds-6]")
     expect(noted.locator(".note")).to_contain_text("Alike listings ask otherwise.")
 
     noted.get_by_role("button", name="See them").click()
 
     panel = page.locator("#hits > .panel")
-    expect(panel).to_contain_text("What this rests on")
+    expect(panel).to_contain_text("Based on these listings")
     expect(panel.locator("li[data-product]")).to_have_count(PAGE)
 
 
 def test_release_without_text_search_takes_a_photo(open_page, server, expect):
     page = open_page(f"{server}/?q=red+chair")
 
-    trouble = page.locator("#trouble")
-    expect(trouble).to_contain_text("Listings can only be searched by photo just now")
+    trouble = page.locator("#error")
+    expect(trouble).to_contain_text("This release supports photo search only")
     expect(page.locator("#search")).to_be_hidden()
     with page.expect_file_chooser() as chooser:
         trouble.get_by_role("button", name="Choose a photo").click()
     chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
     expect(cards(page)).to_have_count(PAGE)
-    expect(page.locator("#heading")).to_have_text("Listings most like it")
+    expect(page.locator("#heading")).to_have_text("Most similar listings")

@@ -1,18 +1,18 @@
-// The page: what is looked for is said in words, by a photo or both, and the listings found are shown.
+// Entry point of the search page: text search, photo search, or both.
 
-import { whenChosen } from "./choosing.js";
+import { fetchApi, fetchPhoto, predict } from "./api.js";
 import * as filters from "./filters.js";
-import { explain, findListings, firstLook, fromAddress, PAGE, toAddress } from "./finding.js";
 import "./footer.js";
-import * as screen from "./screen.js";
-import { ask, photoOf, predict } from "./server.js";
+import { browse, explain, findListings, fromAddress, PAGE, toAddress } from "./search.js";
+import * as state from "./state.js";
+import { onUpload } from "./upload.js";
 
-const KEPT = 20; // searches that going back finds as they were
+const MAX_HISTORY = 20; // searches restored without a request
 
 const find = (id) => document.getElementById(id);
 const [file, words, hits, more] = ["file", "words", "hits", "more"].map(find);
 
-// A search: what was asked, what was answered, and where the reader stood. One for each entry of the history.
+// One search for each history entry: query, response, scroll position and focus.
 const searches = new Map();
 let current = null;
 let running = new AbortController();
@@ -20,41 +20,41 @@ let categories = null;
 
 // ── Starting a search
 
-const NOTHING = {
-  words: "", photo: null, like: null, caption: "", prediction: null, sort: "relevance", wanted: PAGE,
+const EMPTY = {
+  words: "", photo: null, like: null, caption: "", prediction: null, sort: "relevance", limit: PAGE,
   scroll: 0, focus: null,
 };
-const UNANSWERED = { found: [], release: null, answer: null, hits: null, restarted: false, ended: false };
+const PENDING = { loaded: [], release: null, response: null, hits: null, restarted: false, ended: false };
 
-function begin(wanted, { push = true } = {}) {
-  enter({ ...NOTHING, filters: current?.filters ?? fromAddress()?.filters ?? filters.none(), ...wanted }, push);
+function start(query, { push = true } = {}) {
+  enter({ ...EMPTY, filters: current?.filters ?? fromAddress()?.filters ?? filters.none(), ...query }, push);
   window.scrollTo(0, 0);
-  return look({ anew: true });
+  return run({ clear: true });
 }
 
-// Go on with the search, changed: what was found stays to be seen until the answer is there.
+// Change the current search. The old hits stay visible until the response arrives.
 function change(changes, { push = true } = {}) {
-  const { hits: before } = current;
-  if (push) enter({ ...current, ...changes, wanted: PAGE }, true);
+  const { hits } = current;
+  if (push) enter({ ...current, ...changes, limit: PAGE }, true);
   else {
-    Object.assign(current, UNANSWERED, changes, { wanted: PAGE });
+    Object.assign(current, PENDING, changes, { limit: PAGE });
     history.replaceState({ id: current.id }, "", toAddress(current));
   }
-  screen.closePanels();
-  return look({ anew: !before });
+  state.closePanels();
+  return run({ clear: !hits });
 }
 
 function enter(search, push) {
   leave();
   const id = crypto.randomUUID?.() ?? String(Math.random());
-  current = { ...search, ...UNANSWERED, id };
+  current = { ...search, ...PENDING, id };
   searches.set(id, current);
-  if (searches.size > KEPT) searches.delete(searches.keys().next().value);
+  if (searches.size > MAX_HISTORY) searches.delete(searches.keys().next().value);
   history[push ? "pushState" : "replaceState"]({ id }, "", toAddress(current));
-  screen.showQuery(current);
+  state.showQuery(current);
 }
 
-// Keep where the reader is, for when they come back.
+// Save the scroll position and focus of the current search.
 function leave() {
   if (!current) return;
   current.scroll = window.scrollY;
@@ -66,93 +66,93 @@ function searchByFile(files) {
   if (!chosen) return;
   const others = files.length - 1;
   const caption = others ? `${chosen.name}, the first of ${files.length}` : chosen.name;
-  begin({ words: words.value.trim(), photo: chosen, caption });
+  start({ words: words.value.trim(), photo: chosen, caption });
 }
 
 function searchByWords() {
-  const { photo, like, caption, prediction } = current ?? NOTHING;
-  begin({ words: words.value.trim(), photo, like, caption, prediction });
+  const { photo, like, caption, prediction } = current ?? EMPTY;
+  start({ words: words.value.trim(), photo, like, caption, prediction });
 }
 
 function searchByListing(imageId, title) {
-  begin({ like: imageId, caption: title });
+  start({ like: imageId, caption: title });
   find("caption").focus({ preventScroll: true });
 }
 
-// ── Asking the server. The latest search wins: those before it are broken off.
+// ── Requests. A new search aborts the previous one.
 
-async function look({ anew = false } = {}) {
+async function run({ clear = false } = {}) {
   running.abort();
   running = new AbortController();
   const { signal } = running;
-  const mine = current;
-  const options = { signal, onWait: screen.sayWaiting };
-  screen.sayBusy(mine, anew ? PAGE : 0);
+  const search = current;
+  const options = { signal, onWait: state.showWaiting };
+  state.showBusy(search, clear ? PAGE : 0);
   try {
-    if (mine.like && !mine.photo) {
-      mine.photo = await photoOf(mine.like, options);
-      if (mine === current) screen.showPhoto(mine);
+    if (search.like && !search.photo) {
+      search.photo = await fetchPhoto(search.like, options);
+      if (search === current) state.showPhoto(search);
     }
-    await Promise.all([seeCategory(mine, options), seeListings(mine, options)]);
+    await Promise.all([loadCategory(search, options), loadListings(search, options)]);
     if (!categories) loadRelease();
   } catch (error) {
-    if (signal.aborted || mine !== current) return;
-    running.abort(); // the other question of the two
-    screen.sayTrouble(error, { again: lookAgain, another: () => file.click(), clear: clearFilters });
+    if (signal.aborted || search !== current) return;
+    running.abort(); // the other of the two requests
+    state.showError(error, { retry, choosePhoto: () => file.click(), clearFilters });
   }
 }
 
-async function seeCategory(mine, options) {
-  if (!mine.photo) return;
-  mine.prediction ??= await predict("image", mine.photo, null, options);
-  if (mine === current) screen.showPrediction(mine);
+async function loadCategory(search, options) {
+  if (!search.photo) return;
+  search.prediction ??= await predict("image", search.photo, null, options);
+  if (search === current) state.showPrediction(search);
 }
 
-async function seeListings(mine, options) {
-  const found = await findListings(mine, options);
-  if (mine !== current || options.signal.aborted) return;
-  Object.assign(mine, found);
-  if (found.itself) mine.caption = found.itself.title;
-  screen.showMeans(Boolean(found.answer));
-  if (!found.answer && mine.words) {
-    mine.words = ""; // they did not count
-    screen.showQuery(mine);
+async function loadListings(search, options) {
+  const results = await findListings(search, options);
+  if (search !== current || options.signal.aborted) return;
+  Object.assign(search, results);
+  if (results.itself) search.caption = results.itself.title;
+  state.showCapabilities(Boolean(results.response));
+  if (!results.response && search.words) {
+    search.words = ""; // ignored by a release without text search
+    state.showQuery(search);
   }
-  history.replaceState({ id: mine.id }, "", toAddress(mine)); // it may have had to start over
-  show(mine);
+  history.replaceState({ id: search.id }, "", toAddress(search)); // a new release restarts at page 1
+  show(search);
 }
 
-function show(mine) {
-  screen.showListings(mine, {
-    clear: clearFilters,
-    narrow: (changes) => change({ filters: { ...mine.filters, ...changes } }),
-    explain: (productId) => explain(mine, productId),
+function show(search) {
+  state.showListings(search, {
+    clearFilters,
+    narrow: (changes) => change({ filters: { ...search.filters, ...changes } }),
+    explain: (productId) => explain(search, productId),
   });
 }
 
 async function loadRelease() {
   try {
-    const release = await (await ask("release")).json();
+    const release = await (await fetchApi("release")).json();
     categories = release.categories;
     const { photos, products } = release.counts ?? {};
     if (photos && products) {
       const number = (value) => value.toLocaleString();
       find("size").textContent = `${number(photos)} photos of ${number(products)} listings`;
     }
-    const first = await firstLook();
-    screen.showMeans(Boolean(first));
-    if (first) screen.offerRoots(first.categories, (path) => begin({ filters: { ...filters.none(), categories: [path] } }));
+    const all = await browse();
+    state.showCapabilities(Boolean(all));
+    if (all) state.showRoots(all.categories, (path) => start({ filters: { ...filters.none(), categories: [path] } }));
     else filters.offer(categories, current?.filters ?? fromAddress()?.filters ?? filters.none());
   } catch (error) {
-    find("categories").textContent = `The categories are not known: ${error.message.toLowerCase()}.`;
+    find("categories").textContent = `Categories could not be loaded: ${error.message.toLowerCase()}.`;
   }
 }
 
-// ── What the reader does
+// ── User actions
 
-function lookAgain() {
-  look({ anew: true });
-  find("results").focus({ preventScroll: true }); // the button that had it is gone
+function retry() {
+  run({ clear: true });
+  find("results").focus({ preventScroll: true }); // the focused button is gone
 }
 
 function changeFilters() {
@@ -170,8 +170,8 @@ function clearFilters() {
 
 async function showMore() {
   const before = current.hits.at(-1)?.product_id;
-  current.wanted += PAGE;
-  await look();
+  current.limit += PAGE;
+  await run();
   const last = hits.querySelector(`:scope > [data-product="${CSS.escape(before)}"]`);
   const cards = [...hits.querySelectorAll(":scope > [data-product]")];
   cards[cards.indexOf(last) + 1]?.querySelector("a, button")?.focus();
@@ -182,7 +182,7 @@ find("search").addEventListener("submit", (event) => {
   searchByWords();
 });
 find("remove").addEventListener("click", () => {
-  begin({ words: words.value.trim() });
+  start({ words: words.value.trim() });
   words.focus();
 });
 find("sort").addEventListener("change", ({ target }) => change({ sort: target.value }));
@@ -198,7 +198,7 @@ let typing;
 const form = find("filter-form");
 form.addEventListener("input", ({ target }) => {
   clearTimeout(typing);
-  // Half the name of a town is another town, or none.
+  // Not while typing: a partial town name is another town, or none.
   if (target.id !== "near") typing = setTimeout(changeFilters, target.type === "number" ? 400 : 0);
 });
 form.addEventListener("change", ({ target }) => { if (target.id === "near") changeFilters(); });
@@ -211,53 +211,53 @@ form.addEventListener("reset", (event) => {
   clearFilters();
 });
 
-whenChosen(searchByFile);
+onUpload(searchByFile);
 
-addEventListener("popstate", ({ state }) => {
+addEventListener("popstate", ({ state: entry }) => {
   leave();
-  const search = searches.get(state?.id);
-  if (search) comeBack(search);
+  const search = searches.get(entry?.id);
+  if (search) restore(search);
   else open();
 });
 
-function comeBack(search) {
+function restore(search) {
   running.abort();
   current = search;
   const { scroll, focus } = search;
-  screen.showQuery(search);
+  state.showQuery(search);
   if (!search.hits) {
-    look({ anew: true });
+    run({ clear: true });
     return;
   }
-  screen.closePanels();
+  state.closePanels();
   show(search);
   const card = focus && hits.querySelector(`:scope > [data-product="${CSS.escape(focus)}"] a`);
   (card || find(search.photo ? "caption" : "results")).focus({ preventScroll: true });
   window.scrollTo(0, scroll);
 }
 
-// Show what the address says: a search, or the start.
+// Show the search in the address, or the start page.
 async function open() {
-  const asked = fromAddress();
+  const query = fromAddress();
   const here = location.href;
-  // Of a search by a file only the filters stand in the address: without words they are none by themselves.
-  const nothing = !asked || (!asked.like && !asked.words && !(await firstLook().catch(() => true)));
+  // Of a search by file only the filters are in the address. They need text search to be a search alone.
+  const empty = !query || (!query.like && !query.words && !(await browse().catch(() => true)));
   if (here !== location.href) return;
-  if (nothing) {
+  if (empty) {
     running.abort();
     current = null;
-    screen.showStart();
+    state.showStart();
     return;
   }
-  begin({ ...asked, caption: asked.like ? "The photo of a listing" : "" }, { push: false });
+  start({ ...query, caption: query.like ? "Photo of a listing" : "" }, { push: false });
 }
 
-// ── At the start
+// ── Startup
 
 history.scrollRestoration = "manual";
 const wide = matchMedia("(min-width: 60rem)");
-const unfold = () => { find("filters").open = wide.matches; };
-wide.addEventListener("change", unfold);
-unfold();
+const showFilters = () => { find("filters").open = wide.matches; };
+wide.addEventListener("change", showFilters);
+showFilters();
 open();
 loadRelease();

@@ -1,16 +1,16 @@
-// How what was found is spread by category and price, to be narrowed by a click.
+// Category and price facets, which narrow a search.
 
 import { element, money } from "./listings.js";
 
-const SEPARATOR = " / "; // between the parts of a category path
-const FIRST = 8;         // facets that are shown before all are asked for
-const CENT = 0.01;       // a band ends below its end, a filter includes it
+const SEPARATOR = " / "; // of category paths
+const MAX_FACETS = 8;     // shown before "more"
+const CENT = 0.01;        // bands exclude their upper bound, filters include it
 
 const find = (id) => document.getElementById(id);
 
-// Show the facets of an answer; `narrow` is told what of the filters changes.
+// Show the facets of a response. `narrow` is called with the changed filters.
 export function showFacets({ categories, prices }, filters, currency, narrow) {
-  keepingFocus(find("categories"), [
+  replaceKeepingFocus(find("categories"), [
     ...filters.categories.map((path) => crumbs(path, narrow)),
     list(categories.filter(({ path }) => !filters.categories.includes(path)), (facet) =>
       choice(lastPart(facet.path, filters.categories), facet.count, facet.path, () =>
@@ -18,17 +18,17 @@ export function showFacets({ categories, prices }, filters, currency, narrow) {
   ]);
   const set = filters.min !== "" || filters.max !== "";
   const any = choice("any price", null, "any", () => narrow({ min: "", max: "" }));
-  keepingFocus(find("bands"), [
+  replaceKeepingFocus(find("bands"), [
     ...(set ? [any] : []),
     list(set ? [] : prices.filter(({ count }) => count > 0), (band) =>
-      choice(inWords(band, currency), band.count, `${band.low}`, () => narrow(bounds(band)))),
+      choice(bandLabel(band, currency), band.count, `${band.low}`, () => narrow(bounds(band)))),
   ]);
 }
 
-// Show the root categories, to begin with one of them.
-export function showRoots(categories, begin) {
+// Show the root categories on the start page.
+export function showRoots(categories, start) {
   find("roots").replaceChildren(...categories.map(({ path, count }) =>
-    element("li", {}, choice(path, count, path, () => begin(path)))));
+    element("li", {}, choice(path, count, path, () => start(path)))));
   find("browse").hidden = categories.length === 0;
 }
 
@@ -37,62 +37,62 @@ const bounds = ({ low, high }) => ({
   max: high === null ? "" : (high - CENT).toFixed(2),
 });
 
-function inWords({ low, high }, currency) {
+function bandLabel({ low, high }, currency) {
   const amount = (value) => money(value, currency);
-  if (high === null) return `${amount(low)} and more`;
+  if (high === null) return `${amount(low)} or more`;
   return low ? `${amount(low)} to ${amount(high)}` : `under ${amount(high)}`;
 }
 
-// Where a category path may be left for one of those above it.
+// Make breadcrumbs of a category path.
 function crumbs(path, narrow) {
   const parts = path.split(SEPARATOR);
-  const above = parts.map((part, at) => {
-    const here = parts.slice(0, at + 1).join(SEPARATOR);
-    const link = choice(part, null, here, () => narrow({ categories: [here] }));
-    if (here === path) link.setAttribute("aria-current", "true");
+  const ancestors = parts.map((part, depth) => {
+    const prefix = parts.slice(0, depth + 1).join(SEPARATOR);
+    const link = choice(part, null, prefix, () => narrow({ categories: [prefix] }));
+    if (prefix === path) link.setAttribute("aria-current", "true");
     return element("li", {}, link);
   });
   const all = choice("All categories", null, "", () => narrow({ categories: [] }));
-  const trail = element("ol", { className: "crumbs" }, element("li", {}, all), ...above);
-  trail.setAttribute("aria-label", "The category, and those above it");
+  const trail = element("ol", { className: "crumbs" }, element("li", {}, all), ...ancestors);
+  trail.setAttribute("aria-label", "Category path");
   return trail;
 }
 
-function lastPart(path, asked) {
-  const above = asked.find((each) => path.startsWith(each + SEPARATOR));
-  return above ? path.slice(above.length + SEPARATOR.length) : path;
+function lastPart(path, selected) {
+  const prefix = selected.find((parent) => path.startsWith(parent + SEPARATOR));
+  return prefix ? path.slice(prefix.length + SEPARATOR.length) : path;
 }
 
-function list(all, make) {
-  const items = all.map((each) => element("li", {}, make(each)));
-  const made = element("ul", { className: "facets" }, ...items.slice(0, FIRST));
-  const hidden = items.slice(FIRST);
-  if (!hidden.length) return made;
+function list(facets, make) {
+  const items = facets.map((facet) => element("li", {}, make(facet)));
+  const node = element("ul", { className: "facets" }, ...items.slice(0, MAX_FACETS));
+  const hidden = items.slice(MAX_FACETS);
+  if (!hidden.length) return node;
   const rest = choice(`${hidden.length} more`, null, "more", () => {
-    made.lastChild.replaceWith(...hidden);
+    node.lastChild.replaceWith(...hidden);
     hidden[0].querySelector("button").focus();
   });
   rest.classList.add("rest");
-  made.append(element("li", {}, rest));
-  return made;
+  node.append(element("li", {}, rest));
+  return node;
 }
 
-function choice(label, count, key, act) {
-  const made = element("button", { type: "button", className: "choice" }, element("span", { textContent: label }));
-  if (count !== null) made.append(" ", element("span", { className: "number", textContent: count.toLocaleString() }));
-  made.dataset.key = key;
-  made.addEventListener("click", act);
-  return made;
+function choice(label, count, key, onClick) {
+  const node = element("button", { type: "button", className: "choice" }, element("span", { textContent: label }));
+  if (count !== null) node.append(" ", element("span", { className: "number", textContent: count.toLocaleString() }));
+  node.dataset.key = key;
+  node.addEventListener("click", onClick);
+  return node;
 }
 
-// What a click has narrowed is made anew: who came by keyboard stays where they were, or near.
-function keepingFocus(place, made) {
+// Replace the children of an element, and restore the keyboard focus to the same button or one near it.
+function replaceKeepingFocus(parent, children) {
   const active = document.activeElement;
-  const key = place.contains(active) ? active.dataset.key : undefined;
-  place.replaceChildren(...made);
+  const key = parent.contains(active) ? active.dataset.key : undefined;
+  parent.replaceChildren(...children);
   if (key === undefined) return;
-  const buttons = [...place.querySelectorAll("button")];
-  const again = buttons.find((each) => each.dataset.key === key)
-    ?? place.querySelector("[aria-current]") ?? buttons[0] ?? find("results");
-  again.focus({ preventScroll: true });
+  const buttons = [...parent.querySelectorAll("button")];
+  const target = buttons.find((node) => node.dataset.key === key)
+    ?? parent.querySelector("[aria-current]") ?? buttons[0] ?? find("results");
+  target.focus({ preventScroll: true });
 }

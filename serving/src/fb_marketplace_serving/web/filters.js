@@ -1,18 +1,18 @@
-// The filters: what the form says, as the API takes it, and back.
+// Filters: form, API parameters and address.
 
 import { element } from "./listings.js";
 
 const find = (id) => document.getElementById(id);
 const form = find("filter-form");
-const [min, max, fault, near, radius, withPhoto] =
+const [min, max, error, near, radius, withPhoto] =
   ["min", "max", "price-error", "near", "radius", "with-photo"].map(find);
 
 export const none = () => ({ categories: [], min: "", max: "", near: "", radius: "", photo: false });
 
-export const count = ({ categories, min: least, max: most, near: town, photo }) =>
-  categories.length + [least, most, town, photo].filter(Boolean).length;
+export const count = ({ categories, min: minPrice, max: maxPrice, near: town, photo }) =>
+  categories.length + [minPrice, maxPrice, town, photo].filter(Boolean).length;
 
-// Give the filters as parameters of the API; the address of the page has the same.
+// Return the filters as API parameters, which the address of the page uses too.
 export function toQuery(filters) {
   const query = new URLSearchParams();
   for (const category of filters.categories) query.append("category", category);
@@ -36,18 +36,18 @@ export function fromQuery(query) {
   };
 }
 
-let chosen = []; // the categories, where they are chosen by facets and not by boxes
+let chosen = []; // categories chosen by facets instead of checkboxes
 
-// Read the form; nothing where it makes no sense, which it then says.
+// Read the form. Shows an error and returns null if a price is invalid.
 export function read() {
-  const wrong = [min, max].find((field) => !field.validity.valid);
-  const crossed = !wrong && min.value !== "" && max.value !== "" && Number(min.value) > Number(max.value);
-  fault.textContent = wrong
-    ? "A price is a number, 0 or more."
-    : crossed ? "The lowest price is above the highest." : "";
-  for (const field of [min, max]) field.setAttribute("aria-invalid", String(crossed || field === wrong));
+  const invalid = [min, max].find((field) => !field.validity.valid);
+  const crossed = !invalid && min.value !== "" && max.value !== "" && Number(min.value) > Number(max.value);
+  error.textContent = invalid
+    ? "A price must be a number of at least 0."
+    : crossed ? "The minimum price is above the maximum." : "";
+  for (const field of [min, max]) field.setAttribute("aria-invalid", String(crossed || field === invalid));
   radius.disabled = !near.value.trim();
-  if (wrong || crossed) return null;
+  if (invalid || crossed) return null;
   const boxes = [...form.querySelectorAll("[name=category]")];
   return {
     categories: boxes.length ? boxes.filter((box) => box.checked).map((box) => box.value) : chosen,
@@ -59,7 +59,7 @@ export function read() {
   };
 }
 
-// Show filters in the form.
+// Write filters to the form.
 export function write(filters) {
   chosen = filters.categories;
   min.value = filters.min;
@@ -74,7 +74,7 @@ export function write(filters) {
   showCount(filters);
 }
 
-// An address may have a radius that the list has not.
+// An address may have a radius that is not in the list.
 function offerRadius(km) {
   if (![...radius.options].some((option) => option.value === km)) radius.append(new Option(`${km} km`, km));
   radius.value = km;
@@ -86,7 +86,7 @@ export function showCount(filters) {
   find("clear").hidden = !active;
 }
 
-// Offer the categories that the release knows, where there are no facets.
+// Show the categories as checkboxes, if there are no facets.
 export function offer(categories, filters) {
   find("categories").replaceChildren(...categories.map((label) => element(
     "label", { className: "check" },

@@ -1,14 +1,14 @@
-// The foot of the page: what is served, and how a program asks it.
+// Footer: version of the release, and API examples.
 
 const find = (id) => document.getElementById(id);
-const here = new URL(".", location.href).href;
+const root = new URL(".", location.href).href;
 find("curl").textContent = [
-  `curl -F image=@photo.jpg ${here}predict/image`,
-  `curl -F image=@photo.jpg ${here}predict/feature_embedding`,
-  `curl -F image=@photo.jpg "${here}predict/similar_images?limit=10&max_price=50"`,
-  `curl "${here}search?q=oak+table&near=Leeds&radius_km=25&explain=true"`,
-  `curl -F image=@photo.jpg "${here}search?q=but+in+red"`,
+  `curl -F image=@photo.jpg ${root}predict/image`,
+  `curl -F image=@photo.jpg ${root}predict/feature_embedding`,
+  `curl -F image=@photo.jpg "${root}predict/similar_images?limit=10&max_price=50"`,
+  `curl "${root}search?q=oak+table&near=Leeds&radius_km=25&explain=true"`,
+  `curl -F image=@photo.jpg "${root}search?q=but+in+red"`,
 ].join("\n");
-fetch("healthcheck").then((answer) => answer.json())
+fetch("healthcheck").then((response) => response.json())
   .then((health) => { find("release").textContent = health.release; })
-  .catch(() => { find("release").textContent = "not known: no answer from the server"; });
+  .catch(() => { find("release").textContent = "unknown: no answer from the server"; });

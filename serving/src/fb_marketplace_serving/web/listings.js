@@ -1,12 +1,12 @@
-// The listings that were found, as cards, and the category that was seen, as bars.
+// Listings as cards, and predicted categories as bars.
 
-import { photoOf } from "./server.js";
+import { fetchPhoto } from "./api.js";
 import { growth } from "./letterbox.js";
 
 export function element(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(name), properties);
+  node.append(...children);
+  return node;
 }
 
 export function money(amount, currency) {
@@ -15,7 +15,7 @@ export function money(amount, currency) {
     const style = { style: "currency", currency, minimumFractionDigits, maximumFractionDigits: 2 };
     return new Intl.NumberFormat(undefined, style).format(amount);
   } catch {
-    return `${amount} ${currency}`; // no code that Intl knows
+    return `${amount} ${currency}`; // unknown to Intl
   }
 }
 
@@ -28,15 +28,15 @@ export function percent(share) {
   return share > 0 && share < 0.01 ? "under 1 %" : `${Math.round(share * 100)} %`;
 }
 
-const place = ({ town, county }) => town ?? county ?? "Place not said";
+const location = ({ town, county }) => town ?? county ?? "Unknown location";
 
-function where(hit) {
+function locationOf(hit) {
   const { distance_km: km } = hit;
-  if (km === null || km === undefined) return place(hit);
-  return `${place(hit)} · ${km < 1 ? "under 1" : Math.round(km).toLocaleString()} km away`;
+  if (km === null || km === undefined) return location(hit);
+  return `${location(hit)} · ${km < 1 ? "under 1" : Math.round(km).toLocaleString()} km away`;
 }
 
-// Make the card of a listing: a link to the search by its photo, if it has one.
+// Make the card of a listing. It links to the search by its photo, if it has one.
 export function card(hit) {
   const photo = element("img", { alt: "", width: 256, height: 256 });
   const tile = element("span", { className: "tile" }, photo);
@@ -44,7 +44,7 @@ export function card(hit) {
     tile,
     element("span", { className: "price", textContent: price(hit) }),
     element("span", { className: "title", textContent: hit.title }),
-    element("span", { className: "town", textContent: where(hit) }),
+    element("span", { className: "town", textContent: locationOf(hit) }),
   ];
   const item = element("li", {});
   if (hit.image_id) {
@@ -57,59 +57,59 @@ export function card(hit) {
     fill(photo, hit.image_id);
   } else {
     item.append(element("div", { className: "listing" }, ...parts));
-    sayMissing(tile);
+    showMissing(tile);
   }
   item.dataset.product = hit.product_id;
   return item;
 }
 
-// Make the card of what similar photos are alike by: with how much they are.
-export function cardOfPhoto(hit) {
+// Make the card of a similar photo, with its similarity.
+export function photoCard(hit) {
   const item = card(hit);
   const similarity = `similarity ${hit.score.toFixed(2)}`;
   item.querySelector("a").append(element("span", { className: "score", textContent: similarity }));
   return item;
 }
 
-function sayMissing(tile) {
+function showMissing(tile) {
   tile.classList.add("missing");
-  tile.textContent = "No photo to show";
+  tile.textContent = "No photo";
 }
 
-const shown = new Map(); // image id → its photo, while its card is shown
+const photos = new Map(); // photos of the visible cards, by image id
 
 async function fill(image, imageId) {
   const tile = image.parentElement;
   try {
-    const photo = shown.get(imageId) ?? (await photoOf(imageId));
-    shown.set(imageId, photo);
+    const photo = photos.get(imageId) ?? (await fetchPhoto(imageId));
+    photos.set(imageId, photo);
     const scale = await growth(photo);
     image.style.transform = `scale(${scale})`;
     image.src = URL.createObjectURL(photo);
     image.onload = () => {
       URL.revokeObjectURL(image.src);
-      tile.classList.add("there");
+      tile.classList.add("loaded");
     };
   } catch {
-    sayMissing(tile);
+    showMissing(tile);
   }
 }
 
-const cards = new WeakMap(); // card → what it was made of
+const cards = new WeakMap(); // the hit of each card, as JSON
 
-// Show these listings and no others; the cards that stay are not made anew, and keep what is open below.
+// Show these hits. Cards of unchanged hits are reused, with their open panels.
 export function showCards(list, hits, make) {
-  const there = new Map();
-  for (const item of list.children) if (cards.has(item)) there.set(cards.get(item), item);
+  const existing = new Map();
+  for (const item of list.children) if (cards.has(item)) existing.set(cards.get(item), item);
   list.replaceChildren(...hits.flatMap((hit) => {
-    const made = JSON.stringify(hit);
-    const item = there.get(made) ?? make(hit);
-    cards.set(item, made);
+    const json = JSON.stringify(hit);
+    const item = existing.get(json) ?? make(hit);
+    cards.set(item, json);
     const open = item.nextElementSibling?.matches(".panel") ? [item.nextElementSibling] : [];
     return [item, ...open];
   }));
-  const kept = new Set([...list.querySelectorAll("li[data-image]")].map((item) => item.dataset.image));
-  for (const imageId of shown.keys()) if (!kept.has(imageId)) shown.delete(imageId);
+  const visible = new Set([...list.querySelectorAll("li[data-image]")].map((item) => item.dataset.image));
+  for (const imageId of photos.keys()) if (!visible.has(imageId)) photos.delete(imageId);
 }
 
 export function showPlaceholders(list, count) {
@@ -118,19 +118,19 @@ export function showPlaceholders(list, count) {
   list.replaceChildren(...Array.from({ length: count }, blank));
 }
 
-// Show the most probable categories of a photo, the first as the answer.
+// Show the three most probable categories of a photo, the first as the prediction.
 export function showCategory(heading, list, prediction) {
-  const { category, not_sure: notSure, probabilities } = prediction;
+  const { category, abstained, probabilities } = prediction;
   const doubt = element("span", { className: "doubt", textContent: "Not sure – perhaps " });
-  heading.replaceChildren(...(notSure ? [doubt, category] : [category]));
+  heading.replaceChildren(...(abstained ? [doubt, category] : [category]));
   const first = Object.entries(probabilities).sort(([, a], [, b]) => b - a).slice(0, 3);
-  list.classList.toggle("unsure", Boolean(notSure));
+  list.classList.toggle("unsure", abstained);
   list.replaceChildren(...first.map(([label, share], rank) => {
     const fillOfBar = element("span", {});
     fillOfBar.style.width = `${share * 100}%`;
     const bar = element("span", { className: "share" }, fillOfBar);
     bar.setAttribute("aria-hidden", "true");
-    return element("li", {}, element("span", { textContent: rank ? label : "confidence" }), // the heading names the first
+    return element("li", {}, element("span", { textContent: rank ? label : "confidence" }), // the heading has the first
       element("span", { className: "number", textContent: percent(share) }), bar);
   }));
 }
