@@ -50,7 +50,9 @@ def main() -> None:
         "--turns", type=int, default=0, help="of this server and LitServe, both of which run"
     )
     parser.add_argument("--overload", action="store_true", help="four times what it can carry")
-    parser.add_argument("--queue", type=int, default=4, help="places under overload: FB_QUEUE")
+    parser.add_argument(
+        "--queue", type=int, default=4, help="places under overload: FB_MAX_IN_FLIGHT"
+    )
     parser.add_argument(
         "--precision", choices=["fp32", "int8"], default="fp32", help="of the graph"
     )
@@ -147,7 +149,7 @@ def overload(lake: Path, queue: int) -> None:
 
     With few places: what is taken on waits for those before it, and no longer.
     """
-    with running(ours(lake), FB_QUEUE=str(queue)) as (port, process):
+    with running(ours(lake), FB_MAX_IN_FLIGHT=str(queue)) as (port, process):
         ask(port, lake, count=32, clients=queue)
         carried = rate_of(ask(port, lake, count=240, clients=queue))
         half = ask(port, lake, rate=carried / 2, seconds=20)

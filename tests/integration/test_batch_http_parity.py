@@ -255,7 +255,7 @@ class Asked:
 def test_batch_and_http_answer_100_uploads_alike(released, serve, uploads):
     lake, batch, index = released
     process = serve(
-        "--lake", str(lake), "--port", "0", FB_LOG_LEVEL="error", FB_REQUEST_SECONDS="60"
+        "--lake", str(lake), "--port", "0", FB_LOG_LEVEL="error", FB_REQUEST_TIMEOUT_SECONDS="60"
     )
     ready = process.stdout.readline()
     assert ready, process.stderr.read()

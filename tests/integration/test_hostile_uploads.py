@@ -102,7 +102,7 @@ def form(
 @pytest.fixture
 def server(serve, lake) -> Server:
     # Other work may be going on on this machine: time is measured on the server's own clock.
-    return Server(serve("--lake", lake, "--port", "0", FB_REQUEST_SECONDS="100"))
+    return Server(serve("--lake", lake, "--port", "0", FB_REQUEST_TIMEOUT_SECONDS="100"))
 
 
 @pytest.fixture(scope="module")

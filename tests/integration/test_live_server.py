@@ -29,7 +29,7 @@ HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
 def address(serve, lake):
     """Of a server that looks at its lake a hundred times a second."""
     return started(
-        serve("--lake", lake, "--port", "0", FB_FOLLOW_SECONDS="0.01", FB_LOG_LEVEL="error")
+        serve("--lake", lake, "--port", "0", FB_RELEASE_POLL_SECONDS="0.01", FB_LOG_LEVEL="error")
     )
 
 
@@ -136,7 +136,7 @@ def test_damaged_release_is_logged_and_old_one_served(address, lake, make_releas
         until_refused(address, manifest.version)
         ready = get(address, "/readyz")
         assert ready["release"] == "v1"
-        assert path in ready["refused"]["why"], (artifact, damage)
+        assert path in ready["rejected"]["reason"], (artifact, damage)
     request = urllib.request.Request(f"{address}/predict/image", FORM % paint(), HEADERS)
     with urllib.request.urlopen(request, timeout=10) as response:
         assert response.headers["x-release"] == "v1"
@@ -144,7 +144,7 @@ def test_damaged_release_is_logged_and_old_one_served(address, lake, make_releas
 
 def until_refused(address, version):
     def is_refused():
-        found = get(address, "/readyz")["refused"]
+        found = get(address, "/readyz")["rejected"]
         return found is not None and found["version"] == version
 
     until(is_refused)
@@ -191,7 +191,9 @@ def test_pending_requests_are_answered_at_shutdown(serve, lake, paint):
 
 
 def test_requests_over_capacity_get_503(serve, lake, paint):
-    address = started(serve("--lake", lake, "--port", "0", FB_QUEUE="1", FB_LOG_LEVEL="error"))
+    address = started(
+        serve("--lake", lake, "--port", "0", FB_MAX_IN_FLIGHT="1", FB_LOG_LEVEL="error")
+    )
     clients = [Client(address, paint((9, 9, 9), (3000, 2000), "PNG")) for _ in range(8)]
     for client in clients:
         client.start()
@@ -207,7 +209,9 @@ def test_requests_over_capacity_get_503(serve, lake, paint):
 
 
 def test_slow_uploads_block_no_other_request(serve, lake, paint):
-    address = started(serve("--lake", lake, "--port", "0", FB_QUEUE="2", FB_REQUEST_SECONDS="2"))
+    address = started(
+        serve("--lake", lake, "--port", "0", FB_MAX_IN_FLIGHT="2", FB_REQUEST_TIMEOUT_SECONDS="2")
+    )
     host, port = address.removeprefix("http://").split(":")
     slow = []
     for _ in range(4):

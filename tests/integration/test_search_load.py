@@ -72,7 +72,7 @@ def test_metrics_time_search_stages_with_their_budgets(client):
         assert any(
             line.startswith(f'fb_stage_budget_seconds{{stage="{stage}"}} 0.0') for line in lines
         )
-    assert 'fb_requests_total{method="GET",route="/search",status="200"} 1.0' in lines
+    assert 'http_requests_total{method="GET",route="/search",status="200"} 1.0' in lines
 
 
 def test_search_never_runs_on_the_event_loop(client, monkeypatch):
@@ -117,7 +117,7 @@ def test_running_search_blocks_no_other_request(opened_shop, monkeypatch):
 
 
 def test_concurrent_searches_equal_sequential_ones(serve, shop, canonical_photos):
-    process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error", FB_QUEUE="64")
+    process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error", FB_MAX_IN_FLIGHT="64")
     address = process.stdout.readline().split()[-1]
     asked = [
         {"q": words, "explain": True, **more}

@@ -268,10 +268,10 @@ def test_help_imports_no_server(environment, command):
 def test_server_imports_no_pipeline_or_slow_library(environment, shop_in_common, paint):
     code = f"""
 from fastapi.testclient import TestClient
-from fb_marketplace_serving import api, cli
+from fb_marketplace_serving.server import app
 from fb_marketplace_serving.server.settings import Settings
 from fb_marketplace_serving.release.loader import Release
-client = TestClient(api.create_app(Release.open({shop_in_common!r}), Settings()))
+client = TestClient(app.create_app(Release.open({shop_in_common!r}), Settings()))
 assert client.post("/predict/similar_images", files={{"image": {paint()!r}}}).status_code == 200
 assert client.get("/search?q=red+chair&near=Leeds&explain=true").status_code == 200
 """

@@ -1,4 +1,4 @@
-"""The commands of ``fb-serve`` that are about releases; they need nothing of the extra ``server``."""
+"""Subcommands of ``fb-serve`` that manage releases. They do not need the extra ``server``."""
 
 import argparse
 import json
@@ -11,113 +11,112 @@ if TYPE_CHECKING:
     from fb_marketplace_serving.release.pointer import PointerState
 
 Commands = Any
-"""What argparse calls _SubParsersAction."""
+"""argparse's private ``_SubParsersAction``."""
 
 
-def add_to(commands: Commands) -> None:
-    """Add the commands to a parser's."""
+def add_commands(commands: Commands) -> None:
+    """Add the subcommands to a parser."""
     releases = commands.add_parser(
         "releases",
         help="list the releases of a lake",
-        description="List the releases of a lake, newest first; an asterisk marks the one in force.",
+        description="List the releases of a lake, newest first. An asterisk marks the current one.",
     )
-    releases.add_argument("--json", action="store_true", help="write JSON, with all the metrics")
+    releases.add_argument("--json", action="store_true", help="print JSON with all metrics")
     verify = commands.add_parser(
         "verify",
-        help="read every file of a release and prove it",
-        description="Read every file of a release, compare it with what was sealed, and open the "
-        "release as a server does.",
+        help="verify every file of a release",
+        description="Verify the checksum of every file of a release, then open the release as a "
+        "server does.",
     )
-    verify.add_argument("version", nargs="?", help="which release (default: the one in force)")
+    verify.add_argument("version", nargs="?", help="release to verify (default: the current one)")
     rollback = commands.add_parser(
         "rollback",
-        help="put another release of a lake in force",
-        description="Open a release as a server does, then put it in force. What is in force stays "
-        "so if the release cannot be opened, or another is put in force meanwhile.",
+        help="make another release of a lake the current one",
+        description="Open a release as a server does, then make it the current one. Nothing changes "
+        "if the release cannot be opened, or if another release is published meanwhile.",
     )
-    rollback.add_argument("version", help="the release, older or newer")
+    rollback.add_argument("version", help="release to make current, older or newer")
     export = commands.add_parser(
         "export",
-        help="copy a release into a folder that can be served by itself",
-        description="Copy a release into a folder; then `fb-serve run --lake FOLDER` serves it "
-        "with no bucket.",
+        help="copy a release to a folder that can be served without the lake",
+        description="Copy a release to a folder. `fb-serve run --lake FOLDER` then serves it "
+        "without the lake.",
     )
-    export.add_argument("folder", help="a folder that is not there yet, or is empty")
-    export.add_argument("version", nargs="?", help="which release (default: the one in force)")
+    export.add_argument("folder", help="a new or empty folder")
+    export.add_argument("version", nargs="?", help="release to copy (default: the current one)")
     explain = commands.add_parser(
         "explain",
-        help="say where a listing of a release comes from",
-        description="Walk from a listing as it is served back to its raw row and the objects of its "
-        "photos: what cleaning decided, digests, versions. Exits with 1 where the release has no such "
-        "listing.",
+        help="show where a listing of a release comes from",
+        description="Trace a listing back to its raw row and photo objects: cleaning decisions, "
+        "checksums, versions. Exits with 1 if the release has no such listing.",
     )
     explain.add_argument("product", help="id of the listing, such as the product_id of a hit")
     explain.add_argument(
-        "--release", metavar="VERSION", help="which release (default: the one in force)"
+        "--release", metavar="VERSION", help="release of the listing (default: the current one)"
     )
-    for each in (releases, verify, rollback, export, explain):
-        each.add_argument(
+    for command in (releases, verify, rollback, export, explain):
+        command.add_argument(
             "--lake",
             metavar="URL",
             default=os.environ.get("FB_LAKE") or "data",
-            help="a path or a URL such as s3://… (default: FB_LAKE, else data)",
+            help="path or URL such as s3://… (default: FB_LAKE, else data)",
         )
 
 
-def execute(command: str, chosen: argparse.Namespace) -> None:
-    """Execute one of the commands.
+def execute(command: str, options: argparse.Namespace) -> None:
+    """Run a subcommand.
 
     Raises:
-        ReleaseError: why it cannot be done, in one line.
-        UnknownProductError: a release has no such listing.
+        ReleaseError: it failed.
+        UnknownProductError: the release has no such listing.
     """
-    _COMMANDS[command](chosen)
+    _COMMANDS[command](options)
 
 
-def _releases(chosen: argparse.Namespace) -> None:
+def _releases(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.history import format_table, list_releases
 
-    listed = list_releases(chosen.lake)
-    if chosen.json:
-        _tell(json.dumps([each.as_json() for each in listed], indent=2))
+    entries = list_releases(options.lake)
+    if options.json:
+        _print(json.dumps([entry.as_json() for entry in entries], indent=2))
     else:
-        _tell("\n".join(format_table(listed)))
+        _print("\n".join(format_table(entries)))
 
 
-def _verify(chosen: argparse.Namespace) -> None:
+def _verify(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import verify
 
-    manifest = verify(chosen.lake, chosen.version, _tell)
-    _tell(f"fb-serve: release {manifest.version} in {chosen.lake} is whole")
+    manifest = verify(options.lake, options.version, _print)
+    _print(f"fb-serve: release {manifest.version} in {options.lake} is verified")
 
 
-def _rollback(chosen: argparse.Namespace) -> None:
+def _rollback(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import rollback
 
-    before: PointerState = rollback(chosen.lake, chosen.version)
-    if before.version == chosen.version:
-        _tell(f"fb-serve: release {chosen.version} is in force already")
+    before: PointerState = rollback(options.lake, options.version)
+    if before.version == options.version:
+        _print(f"fb-serve: release {options.version} is already current")
     else:
-        _tell(f"fb-serve: from release {before.version or 'none'} to {chosen.version}")
+        _print(f"fb-serve: current release changed from {before.version} to {options.version}")
 
 
-def _export(chosen: argparse.Namespace) -> None:
+def _export(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import export
 
-    manifest = export(chosen.lake, chosen.folder, chosen.version, _tell)
-    _tell(
-        f"fb-serve: release {manifest.version} is in {chosen.folder}; serve it with "
-        f"`fb-serve run --lake {chosen.folder}`"
+    manifest = export(options.lake, options.folder, options.version, _print)
+    _print(
+        f"fb-serve: release {manifest.version} is in {options.folder}; serve it with "
+        f"`fb-serve run --lake {options.folder}`"
     )
 
 
-def _explain(chosen: argparse.Namespace) -> None:
+def _explain(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.provenance_report import explain
 
-    _tell("\n".join(explain(chosen.lake, chosen.product, chosen.release)))
+    _print("\n".join(explain(options.lake, options.product, options.release)))
 
 
-def _tell(line: str) -> None:
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

@@ -1,28 +1,29 @@
-"""Searches and clicks, written down to learn from: what a line holds, and who writes it.
+"""Search and click events, as the server writes and the pipelines read them.
 
-A folder holds a file a day (UTC) of each kind, ``searches-YYYY-MM-DD.jsonl`` and
-``clicks-YYYY-MM-DD.jsonl``. The pipeline reads them by the same models as the server writes them by.
+A folder has one file per day (UTC) and kind: ``searches-YYYY-MM-DD.jsonl`` and ``clicks-YYYY-MM-DD.jsonl``.
 """
 
 import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, ConfigDict, Field
 
 Kind = Literal["searches", "clicks"]
 
-SearchId = Annotated[str, Field(pattern="^[0-9a-f]{32}$", description="as a search gave it")]
+SearchId = Annotated[
+    str, Field(pattern="^[0-9a-f]{32}$", description="Id from the search response.")
+]
 ProductId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class _Line(BaseModel):
-    # What a later version adds is left out, so that old and new lines may lie in one folder.
+    # Fields of other versions are ignored, so that old and new lines can share a folder.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
 class RequestedFilters(_Line):
-    """What a search was narrowed to, and how it was sorted; see the parameters of ``/search``."""
+    """Filters and order of a search; see the parameters of ``/search``."""
 
     categories: list[str] = []
     min_price: float | None = None
@@ -34,23 +35,23 @@ class RequestedFilters(_Line):
     diversity: float = 0.0
 
 
-def _each_once(shown: list[str]) -> list[str]:
-    if len(set(shown)) != len(shown):
-        raise ValueError("found a listing twice on a page; expected each once")
-    return shown
+def _check_unique(product_ids: list[str]) -> list[str]:
+    if len(set(product_ids)) != len(product_ids):
+        raise ValueError("a page lists a product twice")
+    return product_ids
 
 
 class SearchLine(_Line):
-    """A page of a search by words.
+    """A page of a text search.
 
     Attributes:
-        search_id: its name.
-        time: when it was answered, ISO 8601, UTC.
-        release: what answered it.
-        words: what was typed.
-        filters: what else was asked.
-        offset: hits on the pages before it.
-        shown: the listings on it, in order.
+        search_id: id of the page.
+        time: time of the response, ISO 8601, UTC.
+        release: version of the release.
+        words: the query.
+        filters: the filters and the order.
+        offset: hits on the pages before this one.
+        product_ids: the listings on the page, in order; ``shown`` in lines of version 0.1.
     """
 
     search_id: SearchId
@@ -59,15 +60,19 @@ class SearchLine(_Line):
     words: Annotated[str, Field(min_length=1)]
     filters: RequestedFilters
     offset: Annotated[int, Field(ge=0)]
-    shown: Annotated[list[str], AfterValidator(_each_once)]
+    product_ids: Annotated[
+        list[str],
+        Field(validation_alias=AliasChoices("product_ids", "shown")),
+        AfterValidator(_check_unique),
+    ]
 
 
 class ClickLine(_Line):
-    """A listing of a page that was opened.
+    """A listing opened from a search.
 
     Attributes:
-        search_id: the page.
-        time: when, ISO 8601, UTC.
+        search_id: id of the page.
+        time: time of the click, ISO 8601, UTC.
         product_id: the listing.
     """
 
@@ -77,15 +82,15 @@ class ClickLine(_Line):
 
 
 def new_search_id() -> str:
-    """Name a search; nobody can tell from it who searched, nor that two searches are one person's."""
+    """Return a random id, which reveals neither the user nor related searches."""
     return uuid.uuid4().hex
 
 
-def now() -> str:
-    """Give the time as a line has it."""
+def utc_now() -> str:
+    """Return the time in the format of a line."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def file_name(kind: Kind, day: str) -> str:
-    """Name the file of a day, ``YYYY-MM-DD``; with ``*`` for the day, the pattern of all."""
+    """Return the file name of a day, ``YYYY-MM-DD``, or a glob pattern if the day is ``*``."""
     return f"{kind}-{day}.jsonl"

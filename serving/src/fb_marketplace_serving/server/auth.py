@@ -1,4 +1,4 @@
-"""Who may ask, and how often."""
+"""API keys and rate limits."""
 
 import hashlib
 import hmac
@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Final
 
 ANONYMOUS: Final = "anyone"
-"""The name of whoever asks a server that has no keys."""
+"""Client name on a server without keys."""
 
 
 class Keys:
-    """The keys that are accepted, by their names. Holds digests, not the keys."""
+    """Accepted API keys by client name. Stores digests, not keys."""
 
     def __init__(self, keys: Mapping[str, str]) -> None:
         self._digests = {name: _digest(key) for name, key in keys.items()}
@@ -20,21 +20,21 @@ class Keys:
     def __bool__(self) -> bool:
         return bool(self._digests)
 
-    def name_of(self, key: str) -> str | None:
-        """Say whose key it is. Takes as long for a wrong one, however much of it is right."""
-        asked = _digest(key)
-        found = None
-        for name, digest in self._digests.items():
-            if hmac.compare_digest(asked, digest):
-                found = name
-        return found
+    def client_name(self, key: str) -> str | None:
+        """Return the client name of a key, or None if it is unknown. Takes constant time."""
+        digest = _digest(key)
+        client = None
+        for name, known in self._digests.items():
+            if hmac.compare_digest(digest, known):
+                client = name
+        return client
 
 
 class RateLimit:
-    """How many requests each name may make in a time, over a moving window."""
+    """Number of requests that each client may make within a moving window."""
 
     def __init__(self, rate: str) -> None:
-        """Take a rate such as ``600/minute``, as the package ``limits`` reads it."""
+        """Parse a rate such as ``600/minute`` with the ``limits`` package."""
         from limits import parse
         from limits.storage import MemoryStorage
         from limits.strategies import MovingWindowRateLimiter
@@ -45,11 +45,15 @@ class RateLimit:
     def __str__(self) -> str:
         return str(self._rate)
 
-    def hit(self, name: str) -> int | None:
-        """Count a request; where it is one too many, give the seconds until there may be another."""
-        if self._window.hit(self._rate, name):
+    def hit(self, client: str) -> int | None:
+        """Count a request.
+
+        Returns:
+            None if it is within the limit, else the seconds until the next request is allowed.
+        """
+        if self._window.hit(self._rate, client):
             return None
-        reset, _ = self._window.get_window_stats(self._rate, name)
+        reset, _ = self._window.get_window_stats(self._rate, client)
         return max(1, math.ceil(reset - time.time()))
 
 

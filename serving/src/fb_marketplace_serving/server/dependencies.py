@@ -1,8 +1,9 @@
-"""What every route needs of a request: who asks, how often, and which release answers."""
+"""FastAPI dependencies: the service, the release of a request, authentication and rate limits."""
 
+from collections.abc import Callable
 from typing import Annotated, Final
 
-from fastapi import Depends, Request, Security
+from fastapi import Depends, HTTPException, Request, Security
 from fastapi.security import APIKeyHeader
 
 from fb_marketplace_serving.server.auth import ANONYMOUS
@@ -13,7 +14,7 @@ from fb_marketplace_serving.server.service import Service
 KEY_HEADER: Final = "X-API-Key"
 
 _key = APIKeyHeader(
-    name=KEY_HEADER, auto_error=False, description="needed where the server has keys"
+    name=KEY_HEADER, auto_error=False, description="Required if the server has keys."
 )
 
 
@@ -22,44 +23,58 @@ async def _service(request: Request) -> Service:
     return service
 
 
-async def _served(request: Request) -> LoadedRelease:
-    served: LoadedRelease = request.state.served
-    return served
+async def _release(request: Request) -> LoadedRelease:
+    loaded: LoadedRelease = request.state.release
+    return loaded
 
 
 ServiceDependency = Annotated[Service, Depends(_service)]
-ReleaseDependency = Annotated[LoadedRelease, Depends(_served)]
+ReleaseDependency = Annotated[LoadedRelease, Depends(_release)]
 
 
 async def require_api_key(
     request: Request, service: ServiceDependency, key: Annotated[str | None, Security(_key)]
 ) -> None:
-    """Let in who has a key, where keys are needed."""
-    name = service.keys.name_of(key or "") if service.keys else _address(request)
+    """Raise a 401 unless the request has an accepted key or the server has no keys."""
+    name = service.keys.client_name(key or "") if service.keys else _address(request)
     if name is None:
-        service.metrics.turned_away.labels("key").inc()
-        found = "a key that is not known" if key else "no key"
+        service.metrics.requests_rejected.labels("unauthorized").inc()
         raise ApiError(
             401,
-            "key",
-            f"found {found} in the header {KEY_HEADER}; expected one that this server was given",
+            "unauthorized",
+            f"Missing or invalid API key in header {KEY_HEADER}.",
             {"WWW-Authenticate": "ApiKey"},
         )
     request.state.key = name if service.keys else ANONYMOUS
-    request.state.asker = name
+    request.state.client = name
 
 
 async def enforce_rate_limit(request: Request, service: ServiceDependency) -> None:
-    """Let in who has not yet asked too much."""
-    seconds = service.rate.hit(request.state.asker) if service.rate else None
+    """Raise a 429 if the client has exceeded its rate limit."""
+    seconds = service.rate_limit.hit(request.state.client) if service.rate_limit else None
     if seconds is not None:
-        service.metrics.turned_away.labels("rate").inc()
+        service.metrics.requests_rejected.labels("rate_limited").inc()
         raise ApiError(
             429,
-            "rate",
-            f"found more than {service.rate}; try again in {seconds} s",
+            "rate_limited",
+            f"Rate limit of {service.rate_limit} exceeded. Retry in {seconds} s.",
             {"Retry-After": str(seconds)},
         )
+
+
+def reject_renamed_parameters(**renamed: str) -> Callable[[Request], None]:
+    """Return a dependency that raises a 422 if a query parameter has its name of version 0.1.
+
+    Args:
+        renamed: new names by old names.
+    """
+
+    def reject(request: Request) -> None:
+        for old, new in renamed.items():
+            if old in request.query_params:
+                raise HTTPException(422, f"Query parameter `{old}` is now `{new}`.")
+
+    return reject
 
 
 def _address(request: Request) -> str:

@@ -1,8 +1,8 @@
-"""Errors as the API tells them: ``application/problem+json`` (RFC 9457), whatever went wrong."""
+"""Error responses in the format ``application/problem+json`` (RFC 9457)."""
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.exceptions import RequestValidationError
@@ -10,83 +10,94 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fb_marketplace_serving.imaging.canonical import PhotoError, Reason
-from fb_marketplace_serving.server.schemas.common import ProblemDetails as ProblemSchema
+from fb_marketplace_serving.server.schemas.common import ProblemDetails
 
 MEDIA_TYPE: Final = "application/problem+json"
 
-_KIND: Final = "urn:fb-marketplace:problem:"
+_TYPE_PREFIX: Final = "urn:fb-marketplace:problem:"
 
-_STATUS_OF_REASON: Final[dict[Reason, int]] = {
+_PHOTO_STATUSES: Final[dict[Reason, int]] = {
     "not_an_image": 415,
     "unsupported_format": 415,
     "oversized": 413,
 }
-"""What is not named here is 422: of the right kind, but it cannot be read."""
+"""HTTP status by reason. Every other reason is a 422."""
 
 RETRY_HEADERS: Final = {"Retry-After": "1"}
-"""What is too much, or too late, may be well in a moment; a second is the least that the header can say."""
+"""One second, the smallest value that the header allows."""
 
-_SHOWN: Final = 100
-"""Characters of a wrong value that are said again."""
+_MAX_SHOWN: Final = 100
+"""Characters of an invalid value that a message repeats."""
 
-_TOLD: Final[dict[int, tuple[str, str | None, str]]] = {
-    400: ("The request is malformed", None, "Too many files. Maximum number of files is 1."),
-    401: (
-        "The key is missing or wrong",
-        "key",
-        "found no key in the header X-API-Key; expected one that this server was given",
+
+class ErrorExample(NamedTuple):
+    """Documentation of a status in OpenAPI.
+
+    Attributes:
+        description: meaning of the status.
+        kind: problem type of the example; None for ``about:blank``.
+        detail: detail of the example.
+    """
+
+    description: str
+    kind: str | None
+    detail: str
+
+
+_EXAMPLES: Final[dict[int, ErrorExample]] = {
+    400: ErrorExample("Malformed request.", None, "Too many files. Maximum number of files is 1."),
+    401: ErrorExample(
+        "Missing or invalid API key.",
+        "unauthorized",
+        "Missing or invalid API key in header X-API-Key.",
     ),
-    404: ("There is none of that id", None, "found no listing '4e5f6a7b' in release v1"),
-    408: ("The upload took too long", "slow_upload", "the upload was not whole within 10 s"),
-    413: (
-        "The upload is too large",
-        "oversized",
-        "more than the 33,554,432 bytes that are accepted",
-    ),
-    415: (
-        "It is no JPEG, PNG or WebP photo",
+    404: ErrorExample("Unknown id.", None, "Release v1 has no listing '4e5f6a7b'."),
+    408: ErrorExample("Upload timeout.", "slow_upload", "Upload did not complete within 10 s."),
+    413: ErrorExample("Upload too large.", "oversized", "more than the 33,554,432 bytes allowed"),
+    415: ErrorExample(
+        "Not a JPEG, PNG or WebP photo.",
         "unsupported_format",
         "GIF; JPEG, PNG and WebP are accepted",
     ),
-    422: (
-        "It is missing, or cannot be read",
+    422: ErrorExample(
+        "Missing or invalid input.",
         "truncated",
         "the JPEG ends early: image file is truncated (3 bytes not processed)",
     ),
-    429: (
-        "The key has made as many requests as it may; Retry-After says when it may again",
-        "rate",
-        "found more than 600 per 1 minute; try again in 12 s",
+    429: ErrorExample(
+        "Rate limit exceeded. Retry after Retry-After seconds.",
+        "rate_limited",
+        "Rate limit of 600 per 1 minute exceeded. Retry in 12 s.",
     ),
-    500: (
-        "A fault of the server",
-        "damaged",
-        "the photo is not what was sealed; it is not shown",
-    ),
-    503: (
-        "The server has as much to do as it takes on; Retry-After says when to try again",
-        "full",
-        "32 requests are being worked on, as many as are taken on at once; try again",
+    500: ErrorExample("Internal server error.", "corrupt_photo", "The photo failed its checksum."),
+    503: ErrorExample(
+        "Server is at capacity. Retry after Retry-After seconds.",
+        "over_capacity",
+        "Server is at capacity (32 requests in flight). Retry later.",
     ),
 }
-"""What each status means, and an example: the kind of problem, if it has one of its own, and the detail."""
 
 _RETRY_AFTER: Final[dict[str, Any]] = {
     "Retry-After": {
         "schema": {"type": "integer", "minimum": 1},
-        "description": "seconds after which to try again",
+        "description": "Seconds to wait before the next request.",
     }
 }
 
 _HEADERS: Final[dict[int, dict[str, Any]]] = {
-    401: {"WWW-Authenticate": {"schema": {"type": "string"}, "description": "how to ask"}},
+    401: {
+        "WWW-Authenticate": {
+            "schema": {"type": "string"},
+            "description": "Authentication scheme.",
+        }
+    },
     429: _RETRY_AFTER,
     503: _RETRY_AFTER,
 }
 
 
 class ApiError(HTTPException):
-    """An error that has a kind of its own, for programs."""
+    """An error with a problem type of its own."""
 
     def __init__(
         self, status: int, kind: str, detail: str, headers: Mapping[str, str] | None = None
@@ -96,52 +107,48 @@ class ApiError(HTTPException):
 
 
 def error_responses(
-    *statuses: int, meaning_here: Mapping[int, tuple[str, str | None, str]] | None = None
+    *statuses: int, examples: Mapping[int, ErrorExample] | None = None
 ) -> dict[int | str, dict[str, Any]]:
-    """Give OpenAPI's words for what may go wrong, an example with each.
+    """Return the OpenAPI documentation of error statuses, each with an example.
 
     Args:
-        statuses: that a route may answer with.
-        meaning_here: of a status that means something else at this route: what, its kind, an example.
+        statuses: statuses that a route may answer with.
+        examples: documentation of statuses with another meaning at this route.
     """
-    told = _TOLD | dict(meaning_here or {})
-    schema = {"$ref": "#/components/schemas/Problem"}
-    found: dict[int | str, dict[str, Any]] = {}
+    responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:
-        meaning, kind, detail = told[status]
-        example = _said(status, detail, kind).model_dump()
-        found[status] = {
-            "description": meaning,
-            "content": {MEDIA_TYPE: {"schema": schema, "example": example}},
+        description, kind, detail = (_EXAMPLES | dict(examples or {}))[status]
+        content = {
+            "schema": {"$ref": "#/components/schemas/ProblemDetails"},
+            "example": _problem_details(status, detail, kind).model_dump(),
         }
+        responses[status] = {"description": description, "content": {MEDIA_TYPE: content}}
         if status in _HEADERS:
-            found[status]["headers"] = _HEADERS[status]
-    return found
+            responses[status]["headers"] = _HEADERS[status]
+    return responses
 
 
 def install_error_handlers(app: FastAPI) -> None:
-    """Answer every error of an application in the one form."""
+    """Answer every error of an application as problem details."""
 
     @app.exception_handler(PhotoError)
-    async def photo(_: Request, error: PhotoError) -> JSONResponse:
-        status = _STATUS_OF_REASON.get(error.reason, 422)
+    async def handle_photo_error(_: Request, error: PhotoError) -> JSONResponse:
+        status = _PHOTO_STATUSES.get(error.reason, 422)
         return problem_response(status, error.detail, error.reason)
 
-    @app.exception_handler(ApiError)
-    async def known(_: Request, error: ApiError) -> JSONResponse:
-        return problem_response(error.status_code, str(error.detail), error.kind, error.headers)
-
     @app.exception_handler(StarletteHTTPException)
-    async def http(_: Request, error: StarletteHTTPException) -> JSONResponse:
-        return problem_response(error.status_code, str(error.detail), None, error.headers)
+    async def handle_http_error(_: Request, error: StarletteHTTPException) -> JSONResponse:
+        kind = error.kind if isinstance(error, ApiError) else None
+        return problem_response(error.status_code, str(error.detail), kind, error.headers)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def handle_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        found = repr(first["input"])
-        shown = found if len(found) <= _SHOWN else f"{found[:_SHOWN]}…"
-        return problem_response(422, f"found {where} = {shown}; {first['msg']}")
+        location = ".".join(str(part) for part in first["loc"])
+        value = repr(first["input"])
+        if len(value) > _MAX_SHOWN:
+            value = f"{value[:_MAX_SHOWN]}…"
+        return problem_response(422, f"Invalid {location} = {value}: {first['msg']}.")
 
 
 def problem_response(
@@ -150,25 +157,25 @@ def problem_response(
     kind: str | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> JSONResponse:
-    """Make the answer of an error.
+    """Build an error response.
 
     Args:
-        status: of HTTP.
-        detail: what was found and expected, for people.
-        kind: which problem, for programs; without it, the status says it all.
-        headers: of the answer.
+        status: HTTP status.
+        detail: problem, expectation and remedy, for people.
+        kind: problem type, for programs; None if the status says enough.
+        headers: additional response headers.
     """
     return JSONResponse(
-        _said(status, detail, kind).model_dump(),
+        _problem_details(status, detail, kind).model_dump(),
         status,
         headers=dict(headers or {}),
         media_type=MEDIA_TYPE,
     )
 
 
-def _said(status: int, detail: str, kind: str | None) -> ProblemSchema:
-    return ProblemSchema(
-        type=f"{_KIND}{kind}" if kind else "about:blank",
+def _problem_details(status: int, detail: str, kind: str | None) -> ProblemDetails:
+    return ProblemDetails(
+        type=f"{_TYPE_PREFIX}{kind}" if kind else "about:blank",
         title=kind.replace("_", " ").capitalize() if kind else HTTPStatus(status).phrase,
         status=status,
         detail=detail,

@@ -14,78 +14,88 @@ from fb_marketplace_serving.server.request_logging import LOG, log_fields
 Outcome = Literal["written", "dropped", "failed"]
 
 MAX_QUEUE_SIZE: Final = 1000
-"""Lines that wait to be written: some megabytes, if each search shows a hundred listings."""
+"""Events that may wait to be written: a few megabytes if every search shows a hundred listings."""
 
 _MODE: Final = 0o640
-"""What people typed is for the server's user and group alone."""
+"""Only the server's user and group may read search queries."""
 
 
 def check_writable(folder: Path) -> Path:
-    """Make a folder, if it is not there, and prove that it can be written.
+    """Create a folder if it is missing, and check that files can be written to it.
 
     Raises:
-        ValueError: it cannot; says why.
+        ValueError: it cannot be written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             return folder
     except OSError as error:
-        raise ValueError(f"expected a folder that can be written ({error.strerror})") from None
+        raise ValueError(f"expected a writable folder ({error.strerror})") from None
 
 
 def append_line(file: Path, line: bytes) -> None:
-    """Add a line to a file: all of it or nothing.
+    """Append a line to a file: all of it or nothing.
 
     Raises:
-        OSError: it cannot be written; the file is as it was.
+        OSError: it cannot be written; the file is unchanged.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, _MODE)
     try:
         before = os.fstat(descriptor).st_size
-        # A server that was killed may have left half a line: it is ended, and spoils no other.
+        # A killed server may have left a partial line: end it, so that it cannot corrupt the next.
         torn = before > 0 and os.pread(descriptor, 1, before - 1) != b"\n"
-        whole = b"\n" * torn + line + b"\n"
-        written = os.write(descriptor, whole)
-        if written != len(whole):
+        data = b"\n" * torn + line + b"\n"
+        written = os.write(descriptor, data)
+        if written != len(data):
             os.ftruncate(descriptor, before)
-            raise OSError(0, f"found room for {written:,} of {len(whole):,} bytes")
+            raise OSError(0, f"only {written:,} of {len(data):,} bytes fit on the disk")
     finally:
         os.close(descriptor)
 
 
 class FeedbackWriter:
-    """Writes lines on a thread of its own, in the order in which they come. Safe to share between threads.
+    """Bounded queue of events, written by one thread in order of arrival. Thread-safe.
 
-    What it cannot write is counted, and said once on the log; it fails no request, and holds none up.
+    Failures are counted and logged once. They neither fail nor delay a request.
     """
 
     def __init__(
-        self, folder: Path, count: Callable[[Outcome], None], queue: int = MAX_QUEUE_SIZE
+        self, folder: Path, count: Callable[[Outcome], None], queue_size: int = MAX_QUEUE_SIZE
     ) -> None:
-        """Take the folder, what is told of each line's fate, and how many lines may wait."""
+        """Start the thread.
+
+        Args:
+            folder: folder to write to.
+            count: called with the outcome of each event.
+            queue_size: events that may wait; more are dropped.
+        """
         self._folder = folder
         self._count = count
-        self._places = Semaphore(queue)
-        self._writer = make_thread_pool(1, "feedback")
-        self._said = False
+        self._slots = Semaphore(queue_size)
+        self._thread = make_thread_pool(1, "feedback")
+        self._failure_logged = False
 
     def add(self, kind: Kind, line: SearchLine | ClickLine) -> bool:
-        """Have a line written; says whether there was a place for it in the queue."""
-        if not self._places.acquire(blocking=False):
+        """Queue an event.
+
+        Returns:
+            Whether the event was queued. False if the queue is full or closed.
+        """
+        if not self._slots.acquire(blocking=False):
             self._count("dropped")
             return False
         try:
-            self._writer.submit(self._write, kind, line)
-        except RuntimeError:  # It was closed: the server stops.
-            self._places.release()
+            self._thread.submit(self._write, kind, line)
+        except RuntimeError:  # closed: the server is stopping
+            self._slots.release()
             self._count("dropped")
             return False
         return True
 
     def close(self) -> None:
-        """Write what waits, and let the thread go."""
-        self._writer.shutdown(wait=True)
+        """Write all queued events and stop the thread."""
+        self._thread.shutdown(wait=True)
 
     def _write(self, kind: Kind, line: SearchLine | ClickLine) -> None:
         try:
@@ -93,10 +103,10 @@ class FeedbackWriter:
             append_line(self._folder / file_name(kind, day), line.model_dump_json().encode())
         except OSError as error:
             self._count("failed")
-            if not self._said:
-                self._said = True
-                LOG.warning("feedback not written", extra=log_fields(why=error.strerror))
+            if not self._failure_logged:
+                self._failure_logged = True
+                LOG.warning("feedback not written", extra=log_fields(reason=error.strerror))
         else:
             self._count("written")
         finally:
-            self._places.release()
+            self._slots.release()

@@ -1,4 +1,4 @@
-"""A release with its search engine and batcher."""
+"""A release with its listing store, batcher and search engine."""
 
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -15,44 +15,49 @@ from fb_marketplace_serving.server.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class LoadedRelease:
-    """A release, and what is kept beside it; a request holds on to one from its beginning to its end."""
+    """A release ready to serve. A request uses the same one from beginning to end.
+
+    Attributes:
+        release: the opened release.
+        store: its listings.
+        batcher: its image encoder, behind a queue.
+        engine: its search engine; None if the release was built without text search.
+    """
 
     release: Release
-    catalogue: ListingStore
+    store: ListingStore
     batcher: Batcher
-    searcher: SearchEngine | None
+    engine: SearchEngine | None
 
     @property
     def version(self) -> str:
-        """Name the release."""
+        """Version of the release."""
         return self.release.manifest.version
 
     @classmethod
-    def of(cls, release: Release, executor: Executor, settings: Settings) -> Self:
-        """Make ready to serve a release."""
+    def prepare(cls, release: Release, executor: Executor, settings: Settings) -> Self:
+        """Build the listing store, batcher and search engine of a release.
+
+        Args:
+            release: an opened release.
+            executor: runs the image encoder.
+            settings: server settings.
+        """
         batcher = Batcher(
             release.encoder.encode,
             executor,
-            lanes=settings.lanes,
+            workers=settings.num_encoder_workers,
             max_batch=settings.max_batch,
-            wait=settings.batch_wait_ms / 1000,
+            max_wait=settings.batch_wait_ms / 1000,
         )
-        catalogue = _catalogue_of(release)
-        return cls(release, catalogue, batcher, _searcher_of(release, catalogue))
-
-
-def _catalogue_of(release: Release) -> ListingStore:
-    facts = (
-        release.search.facts
-        if release.search
-        else ListingFeatures.unknown(sorted(release.listings))
-    )
-    return ListingStore(release.index, release.listings, facts)
-
-
-def _searcher_of(release: Release, catalogue: ListingStore) -> SearchEngine | None:
-    parts = release.search
-    if parts is None:
-        return None
-    searched = SearchIndexes(catalogue, release.index, parts.pictures, parts.texts, parts.words)
-    return SearchEngine(searched, parts.ranker, release.manifest.labels)
+        artifacts = release.search
+        if artifacts is None:
+            features = ListingFeatures.unknown(sorted(release.listings))
+            store = ListingStore(release.index, release.listings, features)
+            return cls(release, store, batcher, None)
+        store = ListingStore(release.index, release.listings, artifacts.facts)
+        indexes = SearchIndexes(
+            store, release.index, artifacts.pictures, artifacts.texts, artifacts.words
+        )
+        engine = SearchEngine(indexes, artifacts.ranker, release.manifest.labels)
+        return cls(release, store, batcher, engine)

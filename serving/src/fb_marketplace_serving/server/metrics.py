@@ -1,4 +1,4 @@
-"""What the server counts, for Prometheus."""
+"""Prometheus metrics of the server."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -25,96 +25,90 @@ BUDGETS: Final[dict[Stage, float]] = {
     "retrieve": 0.05,
     "rank": 0.02,
 }
-"""Seconds that a stage should keep to; beside the histogram, so that an alert can be set on their ratio."""
+"""Target seconds of a stage, exported beside the histogram so that alerts can compare the two."""
 
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
-_PHOTOS: Final = (1, 2, 4, 8, 16, 32)
+_BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)
 
 
 class Metrics:
-    """The counters of one application.
+    """Metrics of one application.
 
     Attributes:
-        requests: requests answered, by route, method and status.
-        seconds: how long they took, by route.
-        stages: how long a photo or a search took in each stage.
-        batches: photos of a batch, for each photo.
-        turned_away: requests that were not worked on, by why.
-        swaps: releases that were swapped in.
-        refusals: releases that were looked at and not served.
-        feedback: lines of searches and clicks, by what became of them.
+        requests: answered requests by route, method and status.
+        request_seconds: duration of requests by route.
+        stage_seconds: duration of the stages of a photo or a search.
+        batch_sizes: size of the batch of each photo.
+        requests_rejected: rejected requests by reason.
+        release_swaps: releases swapped in.
+        release_rejections: releases that were not swapped in because they failed to open.
+        feedback_events: searches and clicks by outcome.
     """
 
-    def __init__(self, working: Callable[[], int], uploading: Callable[[], int]) -> None:
-        """Count from nothing; what is under way is asked for when it is read."""
-        self.registry = CollectorRegistry()
-        ProcessCollector(registry=self.registry)
-        PlatformCollector(registry=self.registry)
+    def __init__(self, in_flight: Callable[[], int], uploads: Callable[[], int]) -> None:
+        """Create metrics at zero.
+
+        Args:
+            in_flight: returns the number of photos and searches in progress.
+            uploads: returns the number of uploads in progress.
+        """
+        self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
         self.requests = Counter(
-            "fb_requests",
-            "Requests answered",
-            ["route", "method", "status"],
-            registry=self.registry,
+            "http_requests", "Answered requests", ["route", "method", "status"], registry=registry
         )
-        self.seconds = Histogram(
-            "fb_request_seconds",
-            "Time from a request's headers to the end of its answer",
+        self.request_seconds = Histogram(
+            "http_request_duration_seconds",
+            "Time from request headers to the end of the response",
             ["route"],
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self.stages = Histogram(
+        self.stage_seconds = Histogram(
             "fb_stage_seconds",
-            "Time that a photo or a search took in a stage",
+            "Time of a photo or a search in a stage",
             ["stage"],
             buckets=_SECONDS,
-            registry=self.registry,
+            registry=registry,
         )
-        self.batches = Histogram(
-            "fb_batch_photos",
-            "Photos in the batch that a photo was encoded in",
-            buckets=_PHOTOS,
-            registry=self.registry,
+        self.batch_sizes = Histogram(
+            "fb_batch_size", "Batch size of each photo", buckets=_BATCH_SIZES, registry=registry
         )
-        self.turned_away = Counter(
-            "fb_turned_away", "Requests not worked on", ["why"], registry=self.registry
+        self.requests_rejected = Counter(
+            "fb_requests_rejected", "Rejected requests", ["reason"], registry=registry
         )
-        self.swaps = Counter("fb_release_swaps", "Releases swapped in", registry=self.registry)
-        self.refusals = Counter(
-            "fb_release_refusals", "Releases looked at and not served", registry=self.registry
+        self.release_swaps = Counter("fb_release_swaps", "Releases swapped in", registry=registry)
+        self.release_rejections = Counter(
+            "fb_release_rejections", "Releases that failed to open", registry=registry
         )
-        self.feedback = Counter(
-            "fb_feedback_lines", "Lines of searches and clicks", ["fate"], registry=self.registry
+        self.feedback_events = Counter(
+            "fb_feedback_events", "Searches and clicks", ["outcome"], registry=registry
         )
-        self._release = Gauge(
-            "fb_release_info", "The release that is served", ["version"], registry=self.registry
-        )
+        self._release = Gauge("fb_release_info", "Current release", ["version"], registry=registry)
         budget = Gauge(
-            "fb_stage_budget_seconds",
-            "Time that a stage should keep to",
-            ["stage"],
-            registry=self.registry,
+            "fb_stage_budget_seconds", "Target time of a stage", ["stage"], registry=registry
         )
         for stage, seconds in BUDGETS.items():
             budget.labels(stage).set(seconds)
-        for name, said, count in (
-            ("fb_working", "Photos and searches being worked on", working),
-            ("fb_uploading", "Uploads coming in", uploading),
+        for name, description, count in (
+            ("fb_inflight_requests", "Photos and searches in progress", in_flight),
+            ("fb_inflight_uploads", "Uploads in progress", uploads),
         ):
-            Gauge(name, said, registry=self.registry).set_function(count)
+            Gauge(name, description, registry=registry).set_function(count)
 
-    def serve(self, version: str) -> None:
-        """Tell which release is served."""
+    def set_release(self, version: str) -> None:
+        """Set the version of the current release."""
         self._release.clear()
         self._release.labels(version).set(1)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
-        """Time a stage that ends well."""
+        """Time a stage. Failed stages are not counted."""
         started = perf_counter()
         yield
-        self.stages.labels(stage).observe(perf_counter() - started)
+        self.stage_seconds.labels(stage).observe(perf_counter() - started)
 
-    def read(self) -> bytes:
-        """Give all in the text format of Prometheus."""
+    def export(self) -> bytes:
+        """Return all metrics in the Prometheus text format."""
         return generate_latest(self.registry)

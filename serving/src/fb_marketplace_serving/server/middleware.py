@@ -1,4 +1,4 @@
-"""What surrounds each request: its id, its release, its end on the log, and headers that protect."""
+"""Request context: request id, release, access log, metrics and security headers."""
 
 import re
 import uuid
@@ -16,13 +16,13 @@ from fb_marketplace_serving.server.service import Service
 RELEASE_HEADER: Final = "X-Release"
 ID_HEADER: Final = "X-Request-ID"
 
-_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""A request may bring its id, if that can do no harm in a log."""
+_SAFE_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+"""Ids from clients that are safe to log."""
 
-_ELSEWHERE: Final = "elsewhere"
-"""The route of what is nowhere: its path is the client's to choose, and would make a counter each."""
+_UNMATCHED: Final = "unmatched"
+"""Route label of unknown paths. Clients choose these paths: each would become a time series."""
 
-_PROTECTING: Final = {
+_SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
     "Content-Security-Policy": (
@@ -33,49 +33,48 @@ _PROTECTING: Final = {
 
 
 class RequestContextMiddleware:
-    """Middleware; the outermost, so that nothing is answered without it."""
+    """Outermost middleware, so that every response passes through it."""
 
     def __init__(self, app: ASGIApp, service: Callable[[], Service]) -> None:
         self._app = app
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Surround a request."""
+        """Handle a request."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         service = self._service()
-        served, started, status = service.served, perf_counter(), 0
-        brought = Headers(scope=scope).get(ID_HEADER, "")
-        request_id = brought if _ID.fullmatch(brought) else uuid.uuid4().hex
-        scope.setdefault("state", {}).update(served=served, id=request_id)
+        release, started, status = service.current, perf_counter(), 0
+        client_id = Headers(scope=scope).get(ID_HEADER, "")
+        request_id = client_id if _SAFE_ID.fullmatch(client_id) else uuid.uuid4().hex
+        scope.setdefault("state", {}).update(release=release, id=request_id)
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = MutableHeaders(scope=message)
-                headers[RELEASE_HEADER], headers[ID_HEADER] = served.version, request_id
-                for name, value in _PROTECTING.items():
+                headers[RELEASE_HEADER], headers[ID_HEADER] = release.version, request_id
+                for name, value in _SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
             await send(message)
 
         try:
             await self._app(scope, receive, send_with_headers)
         except Exception:
-            LOG.exception("fault", extra=log_fields(id=request_id, path=scope["path"]))
+            LOG.exception("internal error", extra=log_fields(id=request_id, path=scope["path"]))
             if status:
-                raise  # Half an answer is out: only the connection can still say that it is wrong.
-            said = "a fault of the server, not of the request; its log says more under this request's id"
-            await problem_response(500, said)(scope, receive, send_with_headers)
+                raise  # The response has begun: only closing the connection can signal the error.
+            detail = "Internal server error. See the server log for this request id."
+            await problem_response(500, detail)(scope, receive, send_with_headers)
         finally:
-            self._tell(service, scope, status, perf_counter() - started)
+            self._record(service, scope, status, perf_counter() - started)
 
-    def _tell(self, service: Service, scope: Scope, status: int, seconds: float) -> None:
-        found = scope.get("route")
-        route = getattr(found, "path", _ELSEWHERE)
+    def _record(self, service: Service, scope: Scope, status: int, seconds: float) -> None:
+        route = getattr(scope.get("route"), "path", _UNMATCHED)
         service.metrics.requests.labels(route, scope["method"], status).inc()
-        service.metrics.seconds.labels(route).observe(seconds)
+        service.metrics.request_seconds.labels(route).observe(seconds)
         state = scope["state"]
         LOG.info(
             "request",
@@ -85,7 +84,7 @@ class RequestContextMiddleware:
                 path=scope["path"],
                 status=status,
                 ms=round(seconds * 1000, 1),
-                release=state["served"].version,
+                release=state["release"].version,
                 key=state.get("key"),
             ),
         )

@@ -1,4 +1,4 @@
-"""Follows the pointer of a lake: the release in force is opened beside the one that is served."""
+"""Watches the release pointer of a lake and opens each new release in the background."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,96 +11,93 @@ from fb_marketplace_serving.release.manifest import ReleaseError
 
 Opened = TypeVar("Opened")
 
-_AGAIN_AFTER: Final = 60.0
-"""Seconds until a release that was refused is looked at again: its fault may have been the network's."""
+_RETRY_SECONDS: Final = 60.0
+"""Seconds until a rejected release is tried again. The error may have been the network's."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseRejection:
-    """What is in force in the lake, and why it is not served.
+    """The lake's current release, which the server does not serve.
 
     Attributes:
-        version: of the release; None where not even the pointer could be read.
-        why: in one line.
+        version: of the release; None if the pointer could not be read.
+        reason: the error, in one line.
     """
 
     version: str | None
-    why: str
+    reason: str
 
 
 class ReleaseWatcher(Generic[Opened]):
-    """Looks, again and again, which release is in force, and offers it once it is open and proven.
+    """Polls the lake for its current release and opens it if it is not the one served.
 
     Attributes:
-        refusal: why what is in force is not what is served, if that is so.
+        rejection: why the lake's current release is not served; None if it is.
     """
 
     def __init__(
         self,
-        current: Callable[[], str],
+        read_current: Callable[[], str],
         open_version: Callable[[str], Opened],
         executor: Executor,
-        seconds: float,
+        poll_seconds: float,
     ) -> None:
-        """Follow a pointer.
+        """Create a watcher.
 
         Args:
-            current: gives the version in force.
-            open_version: opens a version, and proves it.
-            executor: where the two run.
-            seconds: between two looks.
+            read_current: returns the version of the lake's current release.
+            open_version: opens and verifies a version.
+            executor: runs both.
+            poll_seconds: seconds between two polls.
         """
-        self._current = current
+        self._read_current = read_current
         self._open = open_version
         self._executor = executor
-        self._seconds = seconds
-        self._refused_at = 0.0
-        self.refusal: ReleaseRejection | None = None
+        self._poll_seconds = poll_seconds
+        self._rejected_at = 0.0
+        self.rejection: ReleaseRejection | None = None
 
-    async def follow(
+    async def watch(
         self,
-        served: Callable[[], str],
+        served_version: Callable[[], str],
         swap: Callable[[Opened], None],
-        refuse: Callable[[ReleaseRejection], None],
+        reject: Callable[[ReleaseRejection], None],
     ) -> None:
-        """Follow until cancelled.
+        """Poll until cancelled.
 
         Args:
-            served: says which version is served now.
-            swap: takes one that is to be served from now on.
-            refuse: is told, once, of each that is not.
+            served_version: returns the version that is served.
+            swap: called with each opened release.
+            reject: called once for each rejected release.
         """
         while True:
-            await asyncio.sleep(self._seconds)
-            opened = await self._look(served(), refuse)
+            await asyncio.sleep(self._poll_seconds)
+            opened = await self._poll(served_version(), reject)
             if opened is not None:
                 swap(opened)
 
-    async def _look(self, served: str, refuse: Callable[[ReleaseRejection], None]) -> Opened | None:
+    async def _poll(self, served: str, reject: Callable[[ReleaseRejection], None]) -> Opened | None:
         version = None
         loop = asyncio.get_running_loop()
         try:
-            version = await loop.run_in_executor(self._executor, self._current)
+            version = await loop.run_in_executor(self._executor, self._read_current)
             if version == served:
-                self.refusal = None
+                self.rejection = None
                 return None
-            if self._was_refused(version):
+            if self._was_just_rejected(version):
                 return None
             opened = await loop.run_in_executor(self._executor, self._open, version)
-        except Exception as error:  # noqa: BLE001 - whatever it is, what is served goes on
-            why = (
-                str(error)
-                if isinstance(error, ReleaseError)
-                else f"{type(error).__name__}: {error}"
-            )
-            found = ReleaseRejection(version, why)
-            if found != self.refusal:
-                refuse(found)
-            self.refusal, self._refused_at = found, monotonic()
+        except Exception as error:  # noqa: BLE001 - the server continues with its release
+            is_known = isinstance(error, ReleaseError)
+            reason = str(error) if is_known else f"{type(error).__name__}: {error}"
+            rejection = ReleaseRejection(version, reason)
+            if rejection != self.rejection:
+                reject(rejection)
+            self.rejection, self._rejected_at = rejection, monotonic()
             return None
-        self.refusal = None
+        self.rejection = None
         return opened
 
-    def _was_refused(self, version: str) -> bool:
-        just_now = monotonic() - self._refused_at < _AGAIN_AFTER
-        return self.refusal is not None and self.refusal.version == version and just_now
+    def _was_just_rejected(self, version: str) -> bool:
+        recent = monotonic() - self._rejected_at < _RETRY_SECONDS
+        return self.rejection is not None and self.rejection.version == version and recent

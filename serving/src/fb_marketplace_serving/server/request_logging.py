@@ -1,7 +1,7 @@
-"""The server's log: a JSON object a line, on standard error.
+"""Server log: one JSON object per line on standard error.
 
-A request leaves its id, what it was, how it ended and how long it took: no header, no query, nothing of
-the photo.
+A request is logged with its id, method, path, status and duration. Headers, queries and photos are never
+logged.
 """
 
 import json
@@ -12,33 +12,37 @@ from typing import Final
 
 LOG: Final = logging.getLogger("fb_serve")
 
-_TELLS: Final = "told"
+_FIELDS: Final = "fields"
 
 
 def log_fields(**fields: object) -> dict[str, dict[str, object]]:
-    """Give fields to a line: ``LOG.info("swapped", extra=told(release="v2"))``."""
-    return {_TELLS: fields}
+    """Return extra fields for a log line: ``LOG.info("swapped", extra=log_fields(release="v2"))``."""
+    return {_FIELDS: fields}
 
 
-def log_as_json(level: str) -> None:
-    """Write what this server, and uvicorn beneath it, have to say."""
+def configure_json_logging(level: str) -> None:
+    """Write the logs of this server and of uvicorn to standard error as JSON."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines())
-    for name, least in (("fb_serve", level), ("uvicorn.error", "warning"), ("asyncio", "warning")):
+    handler.setFormatter(_JsonFormatter())
+    for name, threshold in (
+        ("fb_serve", level),
+        ("uvicorn.error", "warning"),
+        ("asyncio", "warning"),
+    ):
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
-        logger.setLevel(least.upper())
+        logger.setLevel(threshold.upper())
 
 
-class _Lines(logging.Formatter):
+class _JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "event": record.getMessage(),
         }
-        line |= getattr(record, _TELLS, {})
+        line |= getattr(record, _FIELDS, {})
         if record.exc_info:
             line["error"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

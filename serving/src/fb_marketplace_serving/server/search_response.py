@@ -1,4 +1,4 @@
-"""A search as it is asked over HTTP, and how it is answered."""
+"""Search requests over HTTP and their responses."""
 
 import math
 from typing import NamedTuple
@@ -30,7 +30,7 @@ from fb_marketplace_serving.server.service import Service
 
 
 class SearchRequest(NamedTuple):
-    """What was asked; see the parameters of ``/search``."""
+    """Parameters of ``/search``."""
 
     words: str
     limit: int
@@ -47,74 +47,77 @@ class SearchRequest(NamedTuple):
 
 
 def build_response(
-    service: Service, served: LoadedRelease, asked: SearchRequest, photo: EncodedPhoto | None
+    service: Service, loaded: LoadedRelease, request: SearchRequest, photo: EncodedPhoto | None
 ) -> SearchResponse:
-    """Answer a search. It takes milliseconds of a core: off the event loop.
+    """Run a search. It takes milliseconds of CPU time: do not run it on the event loop.
 
     Args:
-        service: times the stages.
-        served: the release that is searched.
-        asked: what for.
-        photo: what the encoder made of a photo, if there is one.
+        service: provides the stage timers.
+        loaded: the release to search.
+        request: the parameters.
+        photo: the encoded photo, if any.
 
     Raises:
-        HTTPException: it asks for a category or a place that there is not.
+        HTTPException: the category or the place is unknown.
     """
-    searcher = served.searcher
-    if searcher is None:
-        raise ValueError("found a release that cannot be searched; expected one that can")
-    narrowed = _filter(served, asked)
-    query = _query(service, served, asked.words, photo)
+    engine = loaded.engine
+    if engine is None:
+        raise ValueError(f"release {loaded.version} was built without text search")
+    filters = _filters(loaded, request)
+    query = _query(service, loaded, request.words, photo)
     try:
-        found = searcher.search(
-            query, narrowed, asked.sort, asked.diversity, timed=service.metrics.stage
+        results = engine.search(
+            query, filters, request.sort, request.diversity, timed=service.metrics.stage
         )
     except UnknownCategoryError as error:
         raise HTTPException(422, str(error)) from None
-    page = found.found[asked.offset : asked.offset + asked.limit]
-    whys = _whys(searcher, found, page, asked.words) if asked.explain else [None] * len(page)
-    away = _distances(served, page, narrowed.near)
-    hits = [
-        _hit(served, found, each, apart, why)
-        for each, apart, why in zip(page, away, whys, strict=True)
-    ]
+    page = results.found[request.offset : request.offset + request.limit]
+    explanations: list[Explanation | None] = [None] * len(page)
+    if request.explain:
+        explanations = _explanations(engine, results, page, request.words)
+    distances = _distances(loaded, page, filters.near)
     return SearchResponse(
-        release=served.version,
-        total=len(found.found),
-        listings=found.listings,
-        hits=hits,
+        release=loaded.version,
+        total=len(results.found),
+        total_listings=results.listings,
+        hits=[
+            _hit(loaded, results, hit, distance, explanation)
+            for hit, distance, explanation in zip(page, distances, explanations, strict=True)
+        ],
         categories=[
-            CategoryFacet(path=each.path, count=each.count) for each in found.facets.categories
+            CategoryFacet(path=facet.path, count=facet.count) for facet in results.facets.categories
         ],
         prices=[
-            PriceFacet(low=each.low, high=each.high, count=each.count)
-            for each in found.facets.prices
+            PriceFacet(low=facet.low, high=facet.high, count=facet.count)
+            for facet in results.facets.prices
         ],
     )
 
 
-def _filter(served: LoadedRelease, asked: SearchRequest) -> SearchFilters:
-    search = served.release.search
+def _filters(loaded: LoadedRelease, request: SearchRequest) -> SearchFilters:
+    artifacts = loaded.release.search
     near = None
-    if asked.near and search:
+    if request.near and artifacts:
         try:
-            place = search.places.find(asked.near)
+            place = artifacts.places.find(request.near)
         except UnknownPlaceError as error:
             raise HTTPException(422, str(error)) from None
-        near = GeoFilter(place.latitude, place.longitude, asked.radius_km)
-    if near is None and (asked.radius_km is not None or asked.sort == "distance"):
-        raise HTTPException(422, "found no `near`; expected a town, as distances are from there")
-    return SearchFilters(asked.categories, asked.min_price, asked.max_price, near, asked.has_photo)
+        near = GeoFilter(place.latitude, place.longitude, request.radius_km)
+    if near is None and (request.radius_km is not None or request.sort == "distance"):
+        raise HTTPException(422, "Parameter `near` is required for `radius_km` and sort=distance.")
+    return SearchFilters(
+        request.categories, request.min_price, request.max_price, near, request.has_photo
+    )
 
 
 def _query(
-    service: Service, served: LoadedRelease, words: str, photo: EncodedPhoto | None
+    service: Service, loaded: LoadedRelease, words: str, photo: EncodedPhoto | None
 ) -> QueryVectors | None:
-    search = served.release.search
+    artifacts = loaded.release.search
     query = QueryVectors()
-    if words and search:
+    if words and artifacts:
         with service.metrics.stage("text"):
-            encoding = search.encoder.encode([words])
+            encoding = artifacts.encoder.encode([words])
         query = query._replace(
             words=words, meaning=encoding.meaning[0], pictured=encoding.pictured[0]
         )
@@ -124,97 +127,95 @@ def _query(
 
 
 def _hit(
-    served: LoadedRelease,
-    ranked: SearchResults,
-    found: Hit,
-    away: float | None,
-    why: Explanation | None,
+    loaded: LoadedRelease,
+    results: SearchResults,
+    hit: Hit,
+    distance_km: float | None,
+    explanation: Explanation | None,
 ) -> SearchHit:
-    catalogue = served.catalogue
-    product = catalogue.product_ids[found.position]
-    listing = served.release.listings[product]
-    told = served.release.search.price_notes.of(product) if served.release.search else None
+    product_ids = loaded.store.product_ids
+    product_id = product_ids[hit.position]
+    artifacts = loaded.release.search
+    insights = artifacts.price_notes.of(product_id) if artifacts else None
+    typical = insights.typical if insights else None
     return SearchHit(
-        **listing._asdict(),
-        image_id=served.release.index.image_ids[found.row] if found.row >= 0 else None,
-        score=found.score,
-        places=_places(ranked, found.place),
-        distance_km=away,
-        more=[catalogue.product_ids[position] for position in found.more],
+        **loaded.release.listings[product_id]._asdict(),
+        image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
+        score=hit.score,
+        sources=_sources(results, hit.place),
+        distance_km=distance_km,
+        duplicates=[product_ids[position] for position in hit.more],
         typical_price=(
-            PriceRange(low=told.typical[0], high=told.typical[1], alike=list(told.alike))
-            if told and told.typical
+            PriceRange(low=typical[0], high=typical[1], comparables=list(insights.alike))
+            if insights and typical
             else None
         ),
         notes=[
-            PriceInsight(kind=note.kind, text=note.text, products=_rests_on(note))
-            for note in (told.notes if told else ())
+            PriceInsight(kind=note.kind, text=note.text, products=_evidence(note))
+            for note in (insights.notes if insights else ())
         ],
-        why=why,
+        explanation=explanation,
     )
 
 
 def _distances(
-    served: LoadedRelease, page: list[Hit], near: GeoFilter | None
+    loaded: LoadedRelease, page: list[Hit], near: GeoFilter | None
 ) -> list[float | None]:
-    """Say how far the listings of a page are from a place, in km, to a hundred metres."""
+    """Return the distances of a page's listings in km, rounded to 100 m; None if unknown."""
     if near is None:
         return [None] * len(page)
-    positions = np.array([found.position for found in page], np.int64)
-    away = served.catalogue.distances(near, positions).tolist()
-    return [None if math.isnan(apart) else round(apart, 1) for apart in away]
+    positions = np.array([hit.position for hit in page], np.int64)
+    distances = loaded.store.distances(near, positions).tolist()
+    return [None if math.isnan(distance) else round(distance, 1) for distance in distances]
 
 
-def _rests_on(note: Insight) -> list[str]:
-    """Name the listings that a note rests on."""
-    if isinstance(note.evidence, PhotoElsewhere):
-        return [note.evidence.product_id]
-    return list(note.evidence.alike)
+def _evidence(insight: Insight) -> list[str]:
+    """Return the ids of the listings that an insight is based on."""
+    if isinstance(insight.evidence, PhotoElsewhere):
+        return [insight.evidence.product_id]
+    return list(insight.evidence.alike)
 
 
-def _places(ranked: SearchResults, place: int) -> list[CandidateSource]:
-    pool = ranked.pool
+def _sources(results: SearchResults, candidate: int) -> list[CandidateSource]:
+    pool = results.pool
     if pool is None:
         return []
     return [
         CandidateSource(
             source=source,
-            rank=int(pool.rank[source][place]),
-            similarity=_number(float(pool.similarity[source][place])),
+            rank=int(pool.rank[source][candidate]),
+            similarity=_finite(float(pool.similarity[source][candidate])),
         )
         for source in SOURCES
-        if source in pool.rank and pool.rank[source][place]
+        if source in pool.rank and pool.rank[source][candidate]
     ]
 
 
-def _whys(
-    searcher: SearchEngine, ranked: SearchResults, page: list[Hit], words: str
+def _explanations(
+    engine: SearchEngine, results: SearchResults, page: list[Hit], words: str
 ) -> list[Explanation | None]:
-    if ranked.features is None or not page:
+    if results.features is None or not page:
         return [None] * len(page)
-    features = ranked.features[[each.place for each in page]]
-    base, parts = searcher.contributions(features)
-    whys: list[Explanation | None] = []
-    for row, each in enumerate(page):
-        order = sorted(range(len(FEATURES)), key=lambda at: -abs(parts[row, at]))
-        whys.append(
-            Explanation(
-                base=base,
-                reasons=[
-                    FeatureContribution(
-                        feature=FEATURES[at],
-                        says=DESCRIPTIONS[FEATURES[at]],
-                        value=_number(float(features[row, at])),
-                        adds=float(parts[row, at]),
-                    )
-                    for at in order
-                ],
-                words=searcher.searched.words.parts(words, each.position),
-            )
+    features = results.features[[hit.place for hit in page]]
+    base, contributions = engine.contributions(features)
+    return [
+        Explanation(
+            base=base,
+            reasons=[
+                FeatureContribution(
+                    feature=FEATURES[column],
+                    label=DESCRIPTIONS[FEATURES[column]],
+                    value=_finite(float(features[row, column])),
+                    contribution=float(contributions[row, column]),
+                )
+                for column in np.argsort(-np.abs(contributions[row]), kind="stable").tolist()
+            ],
+            words=engine.searched.words.parts(words, hit.position),
         )
-    return whys
+        for row, hit in enumerate(page)
+    ]
 
 
-def _number(value: float) -> float | None:
-    """Give a number, or nothing where it is none: JSON has no such number."""
+def _finite(value: float) -> float | None:
+    """Return a number, or None for NaN and infinity, which JSON does not have."""
     return value if math.isfinite(value) else None

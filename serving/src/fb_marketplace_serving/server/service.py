@@ -1,7 +1,7 @@
-"""A running server's parts: what it serves now, and what a photo or a search goes through.
+"""Server state and the stages of a request.
 
-A photo's life: it is uploaded, takes a place, is decoded, waits for a batch, is encoded, and gives its
-place back. A search takes a place and a thread. Each stage is bounded and timed.
+A photo is uploaded, takes a slot, is decoded, waits for a batch, is encoded, and frees its slot. A search
+takes a slot and a thread. Each stage is bounded and timed.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ from fb_marketplace_serving.server.settings import Settings, cores
 T = TypeVar("T")
 
 LARGE: Final = 16_000_000
-"""Pixels: some 64 MB, and more while they are worked on. Phones make twelve million."""
+"""Pixels of a large photo: 64 MB decoded, and more during processing. Phone photos have 12 million."""
 
 
 class ReleaseSource(NamedTuple):
-    """Where releases come from.
+    """Source of releases.
 
     Attributes:
-        current: gives the version in force.
-        open: opens a version, and proves it.
+        current: returns the version of the current release.
+        open: opens and verifies a version.
     """
 
     current: Callable[[], str]
@@ -48,69 +48,72 @@ class ReleaseSource(NamedTuple):
 
 
 class Service:
-    """All that the routes share. For one event loop.
+    """Shared server state. Not thread-safe: use from one event loop.
 
     Attributes:
-        settings: what it was told.
-        served: what is served now.
-        keys: who may ask.
-        rate: how often, if that is limited.
-        metrics: what was counted.
-        feedback: writes down searches and clicks; None where that is off.
-        draining: whether it was told to stop.
+        settings: server settings.
+        current: the release that is served.
+        keys: accepted API keys.
+        rate_limit: rate limit of each client; None if there is none.
+        metrics: Prometheus metrics.
+        feedback: writer of searches and clicks; None if feedback is off.
+        draining: whether the server is shutting down.
     """
 
     def __init__(
         self, release: Release, settings: Settings, source: ReleaseSource | None = None
     ) -> None:
-        """Make ready.
+        """Prepare the first release and start the thread pools.
 
         Args:
-            release: what is served first.
-            settings: what it was told.
-            source: what is followed; without it, the first is served for ever.
+            release: the first release to serve.
+            settings: server settings.
+            source: source of newer releases; without it, the first release is served forever.
         """
         self.settings = settings
         self.keys = Keys(settings.keys)
-        self.rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        self.rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self.draining = False
-        self._admission = Admission(settings.queue)
-        self.metrics = Metrics(lambda: self._admission.working, lambda: self._admission.uploading)
+        self._admission = Admission(settings.max_in_flight)
+        self.metrics = Metrics(lambda: self._admission.in_flight, lambda: self._admission.uploads)
         self.feedback = (
-            FeedbackWriter(settings.feedback, lambda fate: self.metrics.feedback.labels(fate).inc())
-            if settings.feedback
+            FeedbackWriter(
+                settings.feedback_dir,
+                lambda outcome: self.metrics.feedback_events.labels(outcome).inc(),
+            )
+            if settings.feedback_dir
             else None
         )
         self._decoders = make_thread_pool(cores(), "decode")
         self._large_decoder = make_thread_pool(1, "decode-large")
-        self._encoders = make_thread_pool(settings.lanes, "encode")
+        self._encoders = make_thread_pool(settings.num_encoder_workers, "encode")
         self._searchers = make_thread_pool(cores(), "search")
         self._opener = make_thread_pool(1, "open")
-        self.served = self._ready(release)
-        self._follower = (
+        self.current = self._prepare(release)
+        self._watcher = (
             ReleaseWatcher(
                 source.current,
-                lambda version: self._ready(source.open(version)),
+                lambda version: self._prepare(source.open(version)),
                 self._opener,
-                settings.follow_seconds,
+                settings.release_poll_seconds,
             )
-            if source and settings.follow_seconds
+            if source and settings.release_poll_seconds
             else None
         )
-        self.metrics.serve(self.served.version)
+        self.metrics.set_release(self.current.version)
 
     @property
-    def refusal(self) -> ReleaseRejection | None:
-        """Say why what is in force in the lake is not what is served, if that is so."""
-        return self._follower.refusal if self._follower else None
+    def rejection(self) -> ReleaseRejection | None:
+        """Why the lake's current release is not served; None if it is."""
+        return self._watcher.rejection if self._watcher else None
 
-    async def follow(self) -> None:
-        """Serve what is in force in the lake, until cancelled."""
-        if self._follower:
-            await self._follower.follow(lambda: self.served.version, self._swap, self._refuse)
+    async def watch_releases(self) -> None:
+        """Follow the lake's current release until cancelled."""
+        if self._watcher:
+            await self._watcher.watch(lambda: self.current.version, self._swap, self._reject)
 
     def close(self) -> None:
-        """Let the threads go."""
+        """Stop the threads. Queued feedback is written first."""
         for pool in (
             self._decoders,
             self._large_decoder,
@@ -122,60 +125,60 @@ class Service:
         if self.feedback:
             self.feedback.close()
 
-    async def encode(self, request: Request, served: LoadedRelease) -> EncodedPhoto:
-        """Take the photo of a request through all its stages.
+    async def encode(self, request: Request, loaded: LoadedRelease) -> EncodedPhoto:
+        """Read, decode and encode the photo of a request.
 
         Raises:
-            PhotoError: it is no photo that can be read.
-            Problem: there is no place for it, or no time.
+            PhotoError: the photo cannot be read.
+            ApiError: the server is at capacity, or the request timed out.
         """
-        limits = self.settings.limits
+        limits, timeout = self.settings.limits, self.settings.request_timeout_seconds
         try:
             with self._admission.upload(), self.metrics.stage("upload"):
-                upload = await read_upload(request, limits.max_bytes, self.settings.request_seconds)
-        except CapacityExceeded as full:
+                upload = await read_upload(request, limits.max_bytes, timeout)
+        except CapacityExceeded as error:
             await drain_body(request)
-            raise self._turned_away(full) from None
+            raise self._over_capacity(error) from None
         try:
-            with self._admission.place():
-                return await self._in_time(upload, limits, served)
-        except CapacityExceeded as full:
-            raise self._turned_away(full) from None
+            with self._admission.slot():
+                return await self._decode_and_encode(upload, limits, loaded)
+        except CapacityExceeded as error:
+            raise self._over_capacity(error) from None
         finally:
             await upload.close()
 
-    async def work(self, function: Callable[[], T]) -> T:
-        """Do a piece of work on a thread for searches.
+    async def run_search(self, function: Callable[[], T]) -> T:
+        """Run a function on a search thread.
 
         Raises:
-            Problem: there is no place for it, or no time.
+            ApiError: the server is at capacity, or the request timed out.
         """
         run = asyncio.get_running_loop().run_in_executor
         try:
-            with self._admission.place():
-                async with asyncio.timeout(self.settings.request_seconds):
+            with self._admission.slot():
+                async with asyncio.timeout(self.settings.request_timeout_seconds):
                     return await run(self._searchers, function)
-        except CapacityExceeded as full:
-            raise self._turned_away(full) from None
+        except CapacityExceeded as error:
+            raise self._over_capacity(error) from None
         except TimeoutError:
-            raise self._late() from None
+            raise self._timed_out() from None
 
-    async def _in_time(
-        self, upload: UploadFile, limits: Limits, served: LoadedRelease
+    async def _decode_and_encode(
+        self, upload: UploadFile, limits: Limits, loaded: LoadedRelease
     ) -> EncodedPhoto:
         try:
-            async with asyncio.timeout(self.settings.request_seconds):
-                decoding = asyncio.create_task(self._decoded(upload, limits))
-                encoded = await served.batcher.encode(decoding)
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                decoding = asyncio.create_task(self._decode(upload, limits))
+                photo = await loaded.batcher.encode(decoding)
         except TimeoutError:
-            raise self._late() from None
-        self.metrics.stages.labels("wait").observe(encoded.waited)
-        self.metrics.stages.labels("encode").observe(encoded.encoded)
-        self.metrics.batches.observe(encoded.batch)
-        return encoded
+            raise self._timed_out() from None
+        self.metrics.stage_seconds.labels("wait").observe(photo.wait_seconds)
+        self.metrics.stage_seconds.labels("encode").observe(photo.encode_seconds)
+        self.metrics.batch_sizes.observe(photo.batch_size)
+        return photo
 
-    async def _decoded(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
-        """Decode a photo; a large one in its turn, as each takes up to a gigabyte meanwhile."""
+    async def _decode(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
+        """Decode a photo. Large photos, which need up to a gigabyte, are decoded one at a time."""
         run = asyncio.get_running_loop().run_in_executor
         small = await run(self._decoders, self._decode_small, upload, limits)
         if small is not None:
@@ -185,39 +188,42 @@ class Service:
     def _decode_small(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8] | None:
         data = _read(upload, limits)
         width, height = canonical.photo_size(data, limits)
-        return self._decode(data, limits) if width * height < LARGE else None
+        return self._decode_bytes(data, limits) if width * height < LARGE else None
 
     def _decode_large(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
-        # Read anew: those that wait for their turn hold no bytes.
-        return self._decode(_read(upload, limits), limits)
+        # Read again, so that photos waiting for their turn hold no bytes.
+        return self._decode_bytes(_read(upload, limits), limits)
 
-    def _decode(self, data: bytes, limits: Limits) -> NDArray[np.uint8]:
+    def _decode_bytes(self, data: bytes, limits: Limits) -> NDArray[np.uint8]:
         with self.metrics.stage("decode"):
             return canonical.decode_canonical(canonical.canonicalize(data, limits))
 
-    def _late(self) -> ApiError:
-        self.metrics.turned_away.labels("deadline").inc()
-        late = f"found no answer within {self.settings.request_seconds:g} s; try again"
-        return ApiError(503, "deadline", late, RETRY_HEADERS)
+    def _timed_out(self) -> ApiError:
+        self.metrics.requests_rejected.labels("deadline").inc()
+        seconds = self.settings.request_timeout_seconds
+        detail = f"Request did not complete within {seconds:g} s. Retry later."
+        return ApiError(503, "deadline", detail, RETRY_HEADERS)
 
-    def _turned_away(self, full: CapacityExceeded) -> ApiError:
-        self.metrics.turned_away.labels("full").inc()
-        return ApiError(503, "full", f"{full}; try again", RETRY_HEADERS)
+    def _over_capacity(self, error: CapacityExceeded) -> ApiError:
+        self.metrics.requests_rejected.labels("over_capacity").inc()
+        return ApiError(503, "over_capacity", str(error), RETRY_HEADERS)
 
-    def _ready(self, release: Release) -> LoadedRelease:
-        return LoadedRelease.of(release, self._encoders, self.settings)
+    def _prepare(self, release: Release) -> LoadedRelease:
+        return LoadedRelease.prepare(release, self._encoders, self.settings)
 
-    def _swap(self, served: LoadedRelease) -> None:
-        before, self.served = self.served.version, served
-        self.metrics.serve(self.served.version)
-        self.metrics.swaps.inc()
-        LOG.info("release swapped", extra=log_fields(release=self.served.version, before=before))
+    def _swap(self, loaded: LoadedRelease) -> None:
+        previous, self.current = self.current.version, loaded
+        self.metrics.set_release(loaded.version)
+        self.metrics.release_swaps.inc()
+        LOG.info("release swapped", extra=log_fields(release=loaded.version, previous=previous))
 
-    def _refuse(self, refusal: ReleaseRejection) -> None:
-        self.metrics.refusals.inc()
+    def _reject(self, rejection: ReleaseRejection) -> None:
+        self.metrics.release_rejections.inc()
         LOG.warning(
-            "release refused",
-            extra=log_fields(version=refusal.version, why=refusal.why, served=self.served.version),
+            "release rejected",
+            extra=log_fields(
+                version=rejection.version, reason=rejection.reason, current=self.current.version
+            ),
         )
 
 

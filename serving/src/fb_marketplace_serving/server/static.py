@@ -1,4 +1,4 @@
-"""The page to try the API on, and what it is made of: files of this package."""
+"""The search page and its assets."""
 
 import os
 from importlib.resources import files
@@ -9,17 +9,17 @@ from starlette.staticfiles import StaticFiles
 
 _WEB: Final = files("fb_marketplace_serving").joinpath("web")
 
-_ASK_FIRST: Final = {"Cache-Control": "no-cache"}
-"""Without it a browser would guess for how long to keep a file, and mix the parts of two versions."""
+_REVALIDATE: Final = {"Cache-Control": "no-cache"}
+"""Without it, browsers guess how long to cache a file, and mix assets of two versions."""
 
 
-def page() -> HTMLResponse:
-    """Give the page; it needs no other host."""
-    return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"), headers=_ASK_FIRST)
+def index_page() -> HTMLResponse:
+    """Return the search page. It loads nothing from other hosts."""
+    return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"), headers=_REVALIDATE)
 
 
 class StaticAssets(StaticFiles):
-    """The scripts, styles and icon of the page, which a browser asks after before it uses them again."""
+    """Scripts, styles and icon of the page; browsers revalidate them before each use."""
 
     def __init__(self) -> None:
         super().__init__(directory=str(_WEB))
@@ -27,7 +27,7 @@ class StaticAssets(StaticFiles):
     def file_response(
         self, full_path: "str | os.PathLike[str]", *arguments: Any, **options: Any
     ) -> Response:
-        """Give a file, or say that it is what the browser has."""
+        """Return a file, or a 304 if the browser has the current one."""
         response = super().file_response(full_path, *arguments, **options)
-        response.headers.update(_ASK_FIRST)
+        response.headers.update(_REVALIDATE)
         return response

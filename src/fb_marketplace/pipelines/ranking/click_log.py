@@ -95,7 +95,7 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
             (line.search_id, product) in clicked,
         )
         for line in by_id.values()
-        for place, product in enumerate(line.shown, start=1)
+        for place, product in enumerate(line.product_ids, start=1)
     ]
     feedback = pd.DataFrame(shown, columns=list(_TYPES)).astype(_TYPES)
     pairs = set(zip(feedback["search_id"], feedback["product_id"], strict=True))

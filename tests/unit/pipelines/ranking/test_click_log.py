@@ -19,7 +19,7 @@ def search(search_id=ONE, shown=("p", "q"), offset=0, words="oak chair"):
         words=words,
         filters=RequestedFilters(),
         offset=offset,
-        shown=list(shown),
+        product_ids=list(shown),
     )
 
 

@@ -22,7 +22,7 @@ from fb_marketplace_serving.feedback.events import (
     RequestedFilters,
     SearchLine,
     new_search_id,
-    now,
+    utc_now,
 )
 from fb_marketplace_serving.search.ranker import Ranker
 from fb_marketplace_serving.search.ranking_features import FEATURES
@@ -174,16 +174,16 @@ def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, 
         search_id = new_search_id()
         line = SearchLine(
             search_id=search_id,
-            time=now(),
+            time=utc_now(),
             release="v1",
             words=words,
             filters=RequestedFilters(),
             offset=0,
-            shown=shown,
+            product_ids=shown,
         )
         log.add("searches", line)
         for product in sorted(clicked):
-            log.add("clicks", ClickLine(search_id=search_id, time=now(), product_id=product))
+            log.add("clicks", ClickLine(search_id=search_id, time=utc_now(), product_id=product))
     log.close()
     feedback = read_feedback(FeedbackSource(str(tmp_path)))
 

@@ -32,7 +32,7 @@ def search(words="oak chair", **told):
         "words": words,
         "filters": RequestedFilters(),
         "offset": 0,
-        "shown": ["p", "q"],
+        "product_ids": ["p", "q"],
     }
     return SearchLine(**line | told)
 
@@ -84,9 +84,17 @@ def test_fields_of_later_version_are_ignored():
     assert ClickLine.model_validate_json(json.dumps(told)) == click()
 
 
+def test_search_line_of_version_0_1_is_read():
+    line = json.loads(search().model_dump_json())
+    line["shown"] = line.pop("product_ids")
+    line["filters"] |= {"sort": "price", "spread": 0.5}
+
+    assert SearchLine.model_validate_json(json.dumps(line)).product_ids == ["p", "q"]
+
+
 def test_page_with_duplicate_listing_is_rejected():
-    with pytest.raises(ValueError, match="listing"):
-        search(shown=["p", "q", "p"])
+    with pytest.raises(ValueError, match="twice"):
+        search(product_ids=["p", "q", "p"])
 
 
 def test_search_ids_are_unique():
@@ -97,7 +105,7 @@ def test_search_ids_are_unique():
 def test_event_over_queue_limit_is_dropped_and_counted(tmp_path, fates, monkeypatch):
     held = threading.Event()
     monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(10))
-    log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue=2)
+    log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue_size=2)
 
     taken = [log.add("clicks", click()) for _ in range(5)]
     held.set()
@@ -108,7 +116,7 @@ def test_event_over_queue_limit_is_dropped_and_counted(tmp_path, fates, monkeypa
 
 
 def test_queue_slot_is_free_after_write(tmp_path, fates):
-    log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue=1)
+    log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue_size=1)
     for _ in range(3):
         while not log.add("clicks", click()):
             pass
@@ -150,7 +158,7 @@ def test_write_without_disk_space_leaves_nothing(tmp_path, monkeypatch):
     write = feedback_writer.os.write
     with monkeypatch.context() as full:
         full.setattr(feedback_writer.os, "write", lambda to, data: write(to, data[:2]))
-        with pytest.raises(OSError, match="room"):
+        with pytest.raises(OSError, match="2 of 4 bytes"):
             append_line(file, b"two")
 
     append_line(file, b"three")

@@ -8,14 +8,14 @@ KEYS = {"shop": "a-key-of-the-shop", "app": "a-key-of-the-app!"}
 def test_key_has_its_name():
     keys = Keys(KEYS)
 
-    assert keys.name_of("a-key-of-the-shop") == "shop"
-    assert keys.name_of("a-key-of-the-app!") == "app"
+    assert keys.client_name("a-key-of-the-shop") == "shop"
+    assert keys.client_name("a-key-of-the-app!") == "app"
 
 
 def test_unknown_key_has_no_name():
     keys = Keys(KEYS)
 
-    assert [keys.name_of(key) for key in ("", "a-key-of-the-sho", "shop", "ключ")] == [None] * 4
+    assert [keys.client_name(key) for key in ("", "a-key-of-the-sho", "shop", "ключ")] == [None] * 4
 
 
 def test_no_keys_means_no_authentication():

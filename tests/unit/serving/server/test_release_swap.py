@@ -22,7 +22,7 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
     source = ReleaseSource(
         lambda: read_current(shop).version, lambda version: Release.open(shop, version)
     )
-    app = create_app(Release.open(shop), Settings(follow_seconds=0.01), source)
+    app = create_app(Release.open(shop), Settings(release_poll_seconds=0.01), source)
 
     with TestClient(app) as client:
         before = client.get("/images/img-blue"), client.get("/images/img-green")
@@ -45,14 +45,14 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
             assert (desk["category_path"], desk["town"]) == ("Office / Desks", "Bath")
             assert desk["image_id"] == "img-new"
             told = [
-                *desk["typical_price"]["alike"],
-                *(id_ for hit in hits.values() for id_ in hit["more"]),
+                *desk["typical_price"]["comparables"],
+                *(id_ for hit in hits.values() for id_ in hit["duplicates"]),
             ]
             assert "p-lamp" not in told
         by_words = {
             hit["product_id"]
             for hit in ask(client, q="oak lamp pine")["hits"]
-            if any(place["source"] == "bm25" for place in hit["places"])
+            if any(place["source"] == "bm25" for place in hit["sources"])
         }
         assert by_words == {"p-plain", "p-table"}
         by_photo = send(client, canonical_photos["img-green"])["hits"]

@@ -39,7 +39,7 @@ def follow(lake, *steps):
     async def run(executor):
         follower = ReleaseWatcher(lake.point, lake.open, executor, 0.001)
         task = asyncio.create_task(
-            follower.follow(lambda: served[-1], served.append, refused.append)
+            follower.watch(lambda: served[-1], served.append, refused.append)
         )
         for step in steps:
             step()
@@ -76,7 +76,7 @@ def test_invalid_release_is_logged_once_and_not_served(lake, error):
 
     assert served == ["v1"]
     assert [refusal.version for refusal in refused] == ["v2"]
-    assert (str(error) or "MemoryError") in follower.refusal.why
+    assert (str(error) or "MemoryError") in follower.rejection.reason
     assert lake.opened == ["v2"]
 
 
@@ -86,7 +86,7 @@ def test_next_valid_release_after_invalid_one_is_served(lake):
     served, _, follower = follow(lake, pointing(lake, "v2"), pointing(lake, "v3"))
 
     assert served == ["v1", "v3"]
-    assert follower.refusal is None
+    assert follower.rejection is None
 
 
 def test_invalid_release_is_forgotten_after_rollback(lake):
@@ -94,12 +94,12 @@ def test_invalid_release_is_forgotten_after_rollback(lake):
 
     _, _, follower = follow(lake, pointing(lake, "v2"), pointing(lake, "v1"))
 
-    assert follower.refusal is None
+    assert follower.rejection is None
 
 
 def test_unreachable_lake_is_logged_once(lake):
     served, refused, follower = follow(lake, pointing(lake, OSError("no route to host")))
 
     assert served == ["v1"]
-    assert [(each.version, "no route" in each.why) for each in refused] == [(None, True)]
-    assert follower.refusal == refused[0]
+    assert [(each.version, "no route" in each.reason) for each in refused] == [(None, True)]
+    assert follower.rejection == refused[0]

@@ -1,60 +1,65 @@
-"""How much work is taken on at once. What is more is turned away at once, while it costs nothing."""
+"""Admission control: bounds the work in flight and rejects excess requests early."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
 UPLOADS_PER_SLOT: Final = 4
-"""Uploads that may be coming in for each place. They cost next to nothing, and come as slowly as they
-please: if each held a place, a few slow ones would keep all others out."""
+"""Uploads allowed per slot. Uploads cost little and may be slow: if each held a slot, a few slow clients
+would block all others."""
 
 
-class CapacityExceeded(Exception):  # noqa: N818 - a state that the client is told of
-    """There is no place now."""
+class CapacityExceeded(Exception):  # noqa: N818 - a state reported to the client
+    """All slots are taken."""
 
     def __init__(self, taken: int) -> None:
-        super().__init__(f"{taken} requests are being worked on, as many as are taken on at once")
+        super().__init__(f"Server is at capacity ({taken} requests in flight). Retry later.")
 
 
 class Admission:
-    """Counts the places for work, and the uploads that may ask for one. For one event loop."""
+    """Slots for work and for uploads. Not thread-safe: use from one event loop.
 
-    def __init__(self, places: int) -> None:
-        self._places = places
-        self._uploads = places * UPLOADS_PER_SLOT
-        self.working = 0
-        self.uploading = 0
+    Attributes:
+        in_flight: slots taken.
+        uploads: uploads in progress.
+    """
+
+    def __init__(self, slots: int) -> None:
+        self._slots = slots
+        self._max_uploads = slots * UPLOADS_PER_SLOT
+        self.in_flight = 0
+        self.uploads = 0
 
     @contextmanager
     def upload(self) -> Iterator[None]:
-        """Let an upload in.
+        """Count an upload.
 
         Raises:
-            Full: what is uploaded could not be worked on as things stand.
+            CapacityExceeded: all slots are taken, or too many uploads are in progress.
         """
-        self._refuse_where_full()
-        if self.uploading >= self._uploads:
-            raise CapacityExceeded(self.uploading)
-        self.uploading += 1
+        self._check_capacity()
+        if self.uploads >= self._max_uploads:
+            raise CapacityExceeded(self.uploads)
+        self.uploads += 1
         try:
             yield
         finally:
-            self.uploading -= 1
+            self.uploads -= 1
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Take a place to work.
+    def slot(self) -> Iterator[None]:
+        """Take a slot.
 
         Raises:
-            Full: all are taken.
+            CapacityExceeded: all slots are taken.
         """
-        self._refuse_where_full()
-        self.working += 1
+        self._check_capacity()
+        self.in_flight += 1
         try:
             yield
         finally:
-            self.working -= 1
+            self.in_flight -= 1
 
-    def _refuse_where_full(self) -> None:
-        if self.working >= self._places:
-            raise CapacityExceeded(self.working)
+    def _check_capacity(self) -> None:
+        if self.in_flight >= self._slots:
+            raise CapacityExceeded(self.in_flight)

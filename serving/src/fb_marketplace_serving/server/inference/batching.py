@@ -1,7 +1,7 @@
-"""Photos of several requests, encoded together.
+"""Dynamic batching of photos from several requests.
 
-A lane is a worker that encodes one batch at a time. While all are busy, what comes in queues up and makes
-the next batch: so batches grow with the load, and a lone photo waits for nobody.
+Each worker encodes one batch at a time. While all workers are busy, photos queue up and form the next
+batch: batches grow with the load, and a single photo never waits.
 """
 
 import asyncio
@@ -17,102 +17,102 @@ from numpy.typing import NDArray
 
 from fb_marketplace_serving.encoders.image import Encoding
 
-_LATE: Final = 0.001
-"""Seconds: a timer that is set to the very moment may find that it has not come."""
+_TIMER_SLACK: Final = 0.001
+"""Seconds added to a timer, which may otherwise fire just before its deadline."""
 
 Encode = Callable[[NDArray[np.uint8]], Encoding]
 
 
 @dataclass(frozen=True, slots=True)
 class EncodedPhoto:
-    """What the encoder makes of one photo, and how long that took.
+    """Encoder outputs of one photo, with timings.
 
     Attributes:
         probabilities: float32, (classes,).
         embedding: float32, (dimension,).
-        waited: seconds in the queue.
-        encoded: seconds in the encoder, with all of its batch.
-        batch: photos of that batch.
+        wait_seconds: time in the queue.
+        encode_seconds: time in the encoder, with the rest of the batch.
+        batch_size: photos of the batch.
     """
 
     probabilities: NDArray[np.float32]
     embedding: NDArray[np.float32]
-    waited: float
-    encoded: float
-    batch: int
+    wait_seconds: float
+    encode_seconds: float
+    batch_size: int
 
 
 @dataclass(eq=False, slots=True)
-class _Waiting:
-    photo: NDArray[np.uint8]
-    answer: "asyncio.Future[EncodedPhoto]"
-    since: float
+class _QueuedPhoto:
+    pixels: NDArray[np.uint8]
+    result: "asyncio.Future[EncodedPhoto]"
+    queued_at: float
 
 
 class Batcher:
-    """Gathers photos for one encoder. All of it runs on the event loop but the encoding itself."""
+    """Queue of photos in front of an encoder. Everything but the encoding runs on the event loop."""
 
     def __init__(
         self,
         encode: Encode,
         executor: Executor,
         *,
-        lanes: int = 1,
+        workers: int = 1,
         max_batch: int = 8,
-        wait: float = 0.0,
+        max_wait: float = 0.0,
     ) -> None:
-        """Gather photos.
+        """Create a batcher.
 
         Args:
-            encode: photos uint8 (n, 256, 256, 3) to what is made of them; safe from many threads.
-            executor: where it runs.
-            lanes: batches that are encoded at once.
-            max_batch: photos of a batch at most.
-            wait: seconds that a photo waits at most for those that are on their way.
+            encode: thread-safe encoder of photos, uint8 (n, 256, 256, 3).
+            executor: runs the encoder.
+            workers: batches encoded in parallel.
+            max_batch: maximum photos of a batch.
+            max_wait: seconds that a photo waits for photos that are being decoded.
         """
         self._encode = encode
         self._executor = executor
-        self._free = lanes
+        self._free = workers
         self._max_batch = max_batch
-        self._wait = wait
-        self._queue: deque[_Waiting] = deque()
-        self._on_their_way = 0
+        self._max_wait = max_wait
+        self._queue: deque[_QueuedPhoto] = deque()
+        self._decoding = 0
         self._running: set[asyncio.Task[None]] = set()
 
     @property
     def queued(self) -> int:
-        """Count the photos that wait for a lane."""
+        """Number of photos waiting for a worker."""
         return len(self._queue)
 
     @property
     def busy(self) -> int:
-        """Count the lanes that encode."""
+        """Number of busy workers."""
         return len(self._running)
 
     async def encode(self, photo: "asyncio.Future[NDArray[np.uint8]]") -> EncodedPhoto:
-        """Encode a photo that is still being decoded, so that others may wait for it.
+        """Encode a photo that is still being decoded, so that others can wait for it.
 
         Args:
-            photo: gives uint8, (256, 256, 3).
+            photo: resolves to uint8, (256, 256, 3).
 
         Raises:
-            Exception: whatever the photo, or its encoding, raises.
+            Exception: the error of decoding or encoding.
         """
-        self._on_their_way += 1
+        self._decoding += 1
         try:
             pixels = await photo
         finally:
-            self._on_their_way -= 1
+            self._decoding -= 1
         loop = asyncio.get_running_loop()
-        waiting = _Waiting(pixels, loop.create_future(), perf_counter())
-        self._queue.append(waiting)
+        queued = _QueuedPhoto(pixels, loop.create_future(), perf_counter())
+        self._queue.append(queued)
         self._start()
-        if waiting in self._queue:
-            loop.call_later(self._wait + _LATE, self._start)
-        return await waiting.answer
+        if queued in self._queue:
+            loop.call_later(self._max_wait + _TIMER_SLACK, self._start)
+        return await queued.result
 
     def _start(self) -> None:
-        """Give free lanes what they should encode now."""
+        """Start the batches that are due on the free workers."""
         while self._free and self._is_due():
             batch = self._next_batch()
             if batch:
@@ -125,40 +125,40 @@ class Batcher:
     def _is_due(self) -> bool:
         if not self._queue:
             return False
-        enough = len(self._queue) >= self._max_batch or not self._on_their_way
-        return enough or perf_counter() - self._queue[0].since >= self._wait
+        enough = len(self._queue) >= self._max_batch or not self._decoding
+        return enough or perf_counter() - self._queue[0].queued_at >= self._max_wait
 
-    def _next_batch(self) -> list[_Waiting]:
-        """Take an even share for each free lane: one long batch while others idle serves nobody."""
+    def _next_batch(self) -> list[_QueuedPhoto]:
+        """Return an even share of the queue for each free worker, so that none stays idle."""
         size = min(self._max_batch, -(-len(self._queue) // self._free))
-        taken = [self._queue.popleft() for _ in range(size)]
-        # Whoever gave up, as at a deadline, is not encoded for.
-        return [each for each in taken if not each.answer.done()]
+        batch = [self._queue.popleft() for _ in range(size)]
+        # Requests that timed out are not encoded.
+        return [photo for photo in batch if not photo.result.done()]
 
-    async def _run(self, batch: list[_Waiting]) -> None:
+    async def _run(self, batch: list[_QueuedPhoto]) -> None:
         started = perf_counter()
-        photos = np.stack([each.photo for each in batch])
+        pixels = np.stack([photo.pixels for photo in batch])
         try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._executor, self._encode, photos
+            encoding = await asyncio.get_running_loop().run_in_executor(
+                self._executor, self._encode, pixels
             )
-        except Exception as error:  # noqa: BLE001 - each request tells of it
-            for each in batch:
-                if not each.answer.done():
-                    each.answer.set_exception(error)
+        except Exception as error:  # noqa: BLE001 - each request reports it
+            for photo in batch:
+                if not photo.result.done():
+                    photo.result.set_exception(error)
             return
         finally:
             self._free += 1
             self._start()
-        took = perf_counter() - started
-        for row, each in enumerate(batch):
-            if not each.answer.done():
-                each.answer.set_result(
+        seconds = perf_counter() - started
+        for row, photo in enumerate(batch):
+            if not photo.result.done():
+                photo.result.set_result(
                     EncodedPhoto(
-                        found.probabilities[row],
-                        found.embeddings[row],
-                        started - each.since,
-                        took,
+                        encoding.probabilities[row],
+                        encoding.embeddings[row],
+                        started - photo.queued_at,
+                        seconds,
                         len(batch),
                     )
                 )

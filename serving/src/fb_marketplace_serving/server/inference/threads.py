@@ -1,4 +1,4 @@
-"""Threads for what would hold up the event loop, which they give way to."""
+"""Thread pools with lower priority than the event loop."""
 
 import os
 import sys
@@ -6,17 +6,16 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-_GIVES_WAY: Final = 5
-"""Niceness of a worker. The event loop is to be woken at once even where every core encodes: it is what
-takes, and turns away, requests."""
+_NICENESS: Final = 5
+"""Niceness of a worker. The event loop must wake at once to accept and reject requests, even if every core
+is encoding."""
 
 
 def make_thread_pool(count: int, name: str) -> ThreadPoolExecutor:
-    """Make a pool of threads that give way to others of the process, where the system can do that."""
-    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_give_way)
+    """Return a pool of low-priority threads. Only Linux supports priorities per thread."""
+    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_lower_priority)
 
 
-def _give_way() -> None:
-    # Linux alone has a priority for each thread.
+def _lower_priority() -> None:
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _GIVES_WAY)
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)

@@ -1,4 +1,4 @@
-"""The photo in a request: read within a bound, and never more of it than a photo may be."""
+"""Photo uploads, read within size and time limits."""
 
 import asyncio
 from typing import Any, Final
@@ -12,10 +12,10 @@ from fb_marketplace_serving.imaging.canonical import PhotoError
 from fb_marketplace_serving.server.errors import ApiError
 
 _ENVELOPE_BYTES: Final = 64 * 1024
-"""What a multipart body may have beside the photo: boundaries, headers, a few small fields."""
+"""Allowance for the rest of a multipart body: boundaries, headers, a few small fields."""
 
-_SECONDS_TO_DRAIN: Final = 0.25
-_SECONDS_TO_LINGER: Final = 5.0
+_DRAIN_SECONDS: Final = 0.25
+_OVERSIZED_DRAIN_SECONDS: Final = 5.0
 
 FORM: Final[dict[str, Any]] = {
     "requestBody": {
@@ -29,7 +29,7 @@ FORM: Final[dict[str, Any]] = {
                         "image": {
                             "type": "string",
                             "format": "binary",
-                            "description": "a JPEG, PNG or WebP photo",
+                            "description": "JPEG, PNG or WebP photo.",
                         }
                     },
                 }
@@ -37,34 +37,34 @@ FORM: Final[dict[str, Any]] = {
         },
     }
 }
-"""OpenAPI's words for such a request."""
+"""OpenAPI description of the request body."""
 
 
 async def read_upload(request: Request, max_bytes: int, seconds: float) -> UploadFile:
-    """Read the field ``image`` of a form; large photos lie in a temporary file until they are closed.
+    """Read the form field ``image``. Large photos are stored in a temporary file until closed.
 
     Args:
-        request: whose body has not been read.
-        max_bytes: of the photo.
-        seconds: that it may take to come in.
+        request: a request with an unread body.
+        max_bytes: maximum size of the photo.
+        seconds: maximum duration of the upload.
 
     Raises:
-        PhotoError: it is too large.
-        HTTPException: there is none, or it did not come in whole, or in time.
+        PhotoError: the photo is too large.
+        HTTPException: there is no photo, or the upload is incomplete or too slow.
     """
-    bounded = _Bounded(request, max_bytes)
+    body = _BoundedBody(request, max_bytes)
     try:
         async with asyncio.timeout(seconds):
-            form = await Request(request.scope, bounded.receive).form(max_files=1, max_fields=8)
+            form = await Request(request.scope, body.receive).form(max_files=1, max_fields=8)
     except PhotoError:
-        if not bounded.ended:
-            await drain_body(request, _SECONDS_TO_LINGER)
+        if not body.ended:
+            await drain_body(request, _OVERSIZED_DRAIN_SECONDS)
         raise
     except ClientDisconnect:
-        raise HTTPException(400, "the connection was closed before the upload was whole") from None
+        raise HTTPException(400, "Connection closed before the upload completed.") from None
     except TimeoutError:
         raise ApiError(
-            408, "slow_upload", f"the upload was not whole within {seconds:g} s"
+            408, "slow_upload", f"Upload did not complete within {seconds:g} s."
         ) from None
     image = form.get("image")
     if isinstance(image, UploadFile):
@@ -72,19 +72,19 @@ async def read_upload(request: Request, max_bytes: int, seconds: float) -> Uploa
     await form.close()
     raise HTTPException(
         422,
-        "found no file in the form field `image`; send one as in: "
+        "Form field `image` is missing or not a file. Example: "
         f"curl -F image=@photo.jpg {request.url.replace(query='')}",
     )
 
 
-async def drain_body(request: Request, seconds: float = _SECONDS_TO_DRAIN) -> None:
-    """Read, and throw away, what is left of a body that nobody wants.
+async def drain_body(request: Request, seconds: float = _DRAIN_SECONDS) -> None:
+    """Read and discard the rest of a request body.
 
-    A connection that is closed on an unread body takes the answer with it.
+    If a connection is closed with an unread body, the client does not receive the response.
 
     Args:
-        request: whose body has not been read to its end.
-        seconds: after which the rest is left where it is.
+        request: a request with a partly read body.
+        seconds: maximum time to spend.
     """
     try:
         async with asyncio.timeout(seconds):
@@ -94,28 +94,26 @@ async def drain_body(request: Request, seconds: float = _SECONDS_TO_DRAIN) -> No
         return
 
 
-class _Bounded:
-    """Receives the body of a request as long as it is no longer than one photo makes it."""
+class _BoundedBody:
+    """Receives a request body up to the size of one photo and its envelope."""
 
     def __init__(self, request: Request, max_bytes: int) -> None:
         self.ended = False
         self._request = request
-        self._most = self._left = max_bytes + _ENVELOPE_BYTES
-        self._too_long = PhotoError(
-            "oversized", f"more than the {max_bytes:,} bytes that are accepted"
-        )
+        self._max_bytes = self._left = max_bytes + _ENVELOPE_BYTES
+        self._oversized = PhotoError("oversized", f"more than the {max_bytes:,} bytes allowed")
 
     async def receive(self) -> Message:
-        if _told_length(self._request) > self._most:
-            raise self._too_long
+        if _content_length(self._request) > self._max_bytes:
+            raise self._oversized
         message = await self._request.receive()
         self.ended = not message.get("more_body")
         self._left -= len(message.get("body", b""))
         if self._left < 0:
-            raise self._too_long
+            raise self._oversized
         return message
 
 
-def _told_length(request: Request) -> int:
-    told = request.headers.get("content-length", "")
-    return int(told) if told.isdecimal() else 0
+def _content_length(request: Request) -> int:
+    header = request.headers.get("content-length", "")
+    return int(header) if header.isdecimal() else 0

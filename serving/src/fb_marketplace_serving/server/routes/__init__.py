@@ -1,1 +1,1 @@
-"""HTTP routes."""
+"""API routes."""

@@ -1,4 +1,4 @@
-"""What the API answers with."""
+"""Response models of several routes."""
 
 from typing import Annotated, Any, Final
 
@@ -6,12 +6,12 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 def with_example(**example: Any) -> ConfigDict:
-    """Configure a model of an answer, with an example of it for OpenAPI."""
+    """Return the configuration of a response model with an example for OpenAPI."""
     return ConfigDict(frozen=True, json_schema_extra={"example": example})
 
 
 class Health(BaseModel):
-    """The server is up and has a release."""
+    """Status of the server."""
 
     model_config = with_example(status="ok", release="2026-03-01T12.00.00.000Z")
 
@@ -20,41 +20,37 @@ class Health(BaseModel):
 
 
 class RejectedRelease(BaseModel):
-    """What is in force in the lake, and why it is not served."""
+    """The lake's current release, which the server could not open."""
 
-    model_config = ConfigDict(frozen=True)
-
-    version: str | None = Field(description="null where not even that could be read")
-    why: str
+    version: str | None = Field(description="Null if the pointer could not be read.")
+    reason: str
 
 
 class Readiness(BaseModel):
-    """The server takes requests."""
+    """Readiness of the server."""
 
-    model_config = with_example(status="ready", release="2026-03-01T12.00.00.000Z", refused=None)
+    model_config = with_example(status="ready", release="2026-03-01T12.00.00.000Z", rejected=None)
 
     status: str
     release: str
-    refused: RejectedRelease | None = Field(
-        description="null where what is served is what is in force in the lake"
+    rejected: RejectedRelease | None = Field(
+        description="Null if the server serves the lake's current release."
     )
 
 
 class ListingSummary(BaseModel):
-    """What is shown of a listing."""
+    """A listing."""
 
     model_config = ConfigDict(frozen=True)
 
     product_id: str
     title: str
-    price: float | None = Field(
-        description="as listed, in units of the currency; null where there is none"
-    )
-    currency: str = Field(description="of the price, ISO 4217")
-    category: str = Field(description="the root category")
-    category_path: str = Field(description="the whole path, as in the bucket")
-    town: str | None = Field(description="where it is offered, if known")
-    county: str | None = Field(description="where it is offered, if known")
+    price: float | None = Field(description="Price in units of the currency; null if unknown.")
+    currency: str = Field(description="ISO 4217 code.")
+    category: str = Field(description="Root category.")
+    category_path: str = Field(description="Full category path.")
+    town: str | None = Field(description="Town; null if unknown.")
+    county: str | None = Field(description="County; null if unknown.")
 
 
 OAK_BOOKCASE: Final[dict[str, Any]] = {
@@ -70,15 +66,15 @@ OAK_BOOKCASE: Final[dict[str, Any]] = {
 
 
 class Product(ListingSummary):
-    """A listing, and its photos."""
+    """A listing with its photos."""
 
     model_config = with_example(**OAK_BOOKCASE, image_ids=["0a1b2c3d"])
 
-    image_ids: list[str] = Field(description="see /images/{image_id}")
+    image_ids: list[str] = Field(description="Ids for /images/{image_id}.")
 
 
 class ReleaseSummary(BaseModel):
-    """What is served."""
+    """The current release."""
 
     model_config = with_example(
         version="2026-03-01T12.00.00.000Z",
@@ -98,19 +94,17 @@ class ReleaseSummary(BaseModel):
     created: str
     code_revision: str
     data_digest: str
-    labels: tuple[str, ...] = Field(description="categories that a photo may be told to be of")
-    categories: tuple[str, ...] = Field(
-        description="root categories of the listings: what may be filtered by"
-    )
+    labels: tuple[str, ...] = Field(description="Classes of the image classifier.")
+    categories: tuple[str, ...] = Field(description="Root categories of the listings.")
     photos_version: int
     embedding_dimension: int
-    searchable: bool = Field(description="by words too, at /search, and not only by a photo")
+    searchable: bool = Field(description="Whether the release supports /search.")
     counts: dict[str, int]
     metrics: dict[str, JsonValue]
 
 
 class ProblemDetails(BaseModel):
-    """Why a request was turned away (RFC 9457)."""
+    """Why a request failed (RFC 9457)."""
 
     model_config = with_example(
         type="urn:fb-marketplace:problem:truncated",
@@ -119,7 +113,7 @@ class ProblemDetails(BaseModel):
         detail="the JPEG ends early: image file is truncated (3 bytes not processed)",
     )
 
-    type: Annotated[str, Field(description="which problem, for programs")]
+    type: Annotated[str, Field(description="Problem type, for programs.")]
     title: str
     status: int
-    detail: Annotated[str, Field(description="what was found and expected, for people")]
+    detail: Annotated[str, Field(description="Problem, expectation and remedy, for people.")]

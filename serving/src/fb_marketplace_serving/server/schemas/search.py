@@ -1,149 +1,131 @@
-"""What a search answers with."""
+"""Response models of ``/search``."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, Field
 
 from fb_marketplace_serving.search.candidates import Source
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
 
-_TYPICAL: Final[dict[str, Any]] = {"low": 35.0, "high": 80.0, "alike": ["5f6a7b8c"]}
-_NOTE: Final[dict[str, Any]] = {
-    "kind": "photo_elsewhere",
-    "text": "Its photo also stands in another listing, in York, at 60.00 GBP.",
-    "products": ["6a7b8c9d"],
-}
-_PLACE: Final[dict[str, Any]] = {"source": "bm25", "rank": 1, "similarity": 7.4}
-_REASON: Final[dict[str, Any]] = {
-    "feature": "bm25_similarity",
-    "says": "holds the words",
-    "value": 7.4,
-    "adds": 0.9,
-}
-_WHY: Final[dict[str, Any]] = {
-    "base": -0.2,
-    "reasons": [_REASON],
-    "words": {"bookcas": 4.3, "oak": 3.1},
-}
 _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
     "image_id": "0a1b2c3d",
     "score": 0.7,
-    "places": [_PLACE],
+    "sources": [{"source": "bm25", "rank": 1, "similarity": 7.4}],
     "distance_km": 3.2,
-    "more": ["7b8c9d0e"],
-    "typical_price": _TYPICAL,
-    "notes": [_NOTE],
-    "why": _WHY,
+    "duplicates": ["7b8c9d0e"],
+    "typical_price": {"low": 35.0, "high": 80.0, "comparables": ["5f6a7b8c"]},
+    "notes": [
+        {
+            "kind": "photo_elsewhere",
+            "text": "Its photo also stands in another listing, in York, at 60.00 GBP.",
+            "products": ["6a7b8c9d"],
+        }
+    ],
+    "explanation": {
+        "base": -0.2,
+        "reasons": [
+            {
+                "feature": "bm25_similarity",
+                "label": "holds the words",
+                "value": 7.4,
+                "contribution": 0.9,
+            }
+        ],
+        "words": {"bookcas": 4.3, "oak": 3.1},
+    },
 }
-_CATEGORY: Final[dict[str, Any]] = {"path": "Home & Garden", "count": 2}
-_BAND: Final[dict[str, Any]] = {"low": 25.0, "high": 50.0, "count": 2}
 
 
 class PriceRange(BaseModel):
-    """What alike listings ask."""
-
-    model_config = with_example(**_TYPICAL)
+    """Typical price of comparable listings."""
 
     low: float
     high: float
-    alike: list[str] = Field(description="some of the listings that it is of")
+    comparables: list[str] = Field(description="Ids of some comparable listings.")
 
 
 class PriceInsight(BaseModel):
-    """Something to know of a price or a photo, with what it rests on; never a verdict."""
-
-    model_config = with_example(**_NOTE)
+    """A note on the price or the photo of a listing, with its evidence."""
 
     kind: Literal["unusual_price", "photo_elsewhere"]
-    text: str = Field(description="in plain words")
-    products: list[str] = Field(description="the listings that it rests on")
+    text: str = Field(description="The note, in a sentence.")
+    products: list[str] = Field(description="Ids of the listings that it is based on.")
 
 
 class CandidateSource(BaseModel):
-    """Where a hit stands with one of the sources of candidates."""
-
-    model_config = with_example(**_PLACE)
+    """Rank of a hit in one of the candidate sources."""
 
     source: Source
-    rank: int = Field(ge=1, description="among what that source found")
+    rank: int = Field(ge=1, description="Rank in this source.")
     similarity: float | None = Field(
-        description="cosine; of words, the sum of BM25; null where the listing has no photo"
+        description="BM25 score or cosine; null if the listing has no photo."
     )
 
 
 class FeatureContribution(BaseModel):
-    """What one feature adds to the score of a hit."""
-
-    model_config = with_example(**_REASON)
+    """Contribution of a feature to the score of a hit."""
 
     feature: str
-    says: str = Field(description="the feature in plain words")
-    value: float | None = Field(description="null where it is not known")
-    adds: float = Field(description="to the score")
+    label: str = Field(description="Description of the feature.")
+    value: float | None = Field(description="Value of the feature; null if unknown.")
+    contribution: float = Field(description="Contribution to the score.")
 
 
 class Explanation(BaseModel):
-    """The score of a hit taken apart: the base and what every feature adds are the score."""
-
-    model_config = with_example(**_WHY)
+    """Score of a hit, as the sum of the base and all contributions."""
 
     base: float
-    reasons: list[FeatureContribution] = Field(description="the strongest first")
-    words: dict[str, float] = Field(description="what each stem of the query adds to BM25")
+    reasons: list[FeatureContribution] = Field(description="By descending absolute contribution.")
+    words: dict[str, float] = Field(description="BM25 score of each stem of the query.")
 
 
 class SearchHit(ListingSummary):
-    """A listing that was found."""
+    """A hit."""
 
-    model_config = with_example(**_HIT)
-
-    image_id: str | None = Field(description="its photo that is most like the query; null for none")
-    score: float = Field(description="the ranker's: higher is better, and zero is nothing special")
-    places: list[CandidateSource] = Field(description="where it came from")
-    distance_km: float | None = Field(description="from `near`; null where that is not known")
-    more: list[str] = Field(description="listings that show the same thing, folded under this one")
-    typical_price: PriceRange | None = Field(description="null where too few are alike")
+    image_id: str | None = Field(description="The photo most similar to the query; null if none.")
+    score: float = Field(description="Score of the ranker; higher is better.")
+    sources: list[CandidateSource] = Field(description="Candidate sources that found the listing.")
+    distance_km: float | None = Field(description="Distance from `near`; null if unknown.")
+    duplicates: list[str] = Field(description="Ids of listings of the same item.")
+    typical_price: PriceRange | None = Field(description="Null if too few listings compare.")
     notes: list[PriceInsight]
-    why: Explanation | None = Field(description="with `explain=true`")
+    explanation: Explanation | None = Field(description="Present with `explain=true`.")
 
 
 class CategoryFacet(BaseModel):
-    """How many of the listings that were found are in a category, or below it."""
-
-    model_config = with_example(**_CATEGORY)
+    """Number of matching listings in or below a category."""
 
     path: str
     count: int
 
 
 class PriceFacet(BaseModel):
-    """How many of them cost so much."""
-
-    model_config = with_example(**_BAND)
+    """Number of matching listings in a price band."""
 
     low: float
-    high: Annotated[float | None, Field(description="below this; null for no end")]
+    high: float | None = Field(description="Exclusive upper bound; null if unbounded.")
     count: int
 
 
 class SearchResponse(BaseModel):
-    """Listings, the best first."""
+    """A page of hits with facets."""
 
     model_config = with_example(
         release="2026-03-01T12.00.00.000Z",
         total=1,
-        listings=2,
+        total_listings=2,
         hits=[_HIT],
-        categories=[_CATEGORY],
-        prices=[_BAND],
+        categories=[{"path": "Home & Garden", "count": 2}],
+        prices=[{"low": 25.0, "high": 50.0, "count": 2}],
+        search_id=None,
     )
 
-    release: str = Field(description="pages of one search belong together while this is the same")
-    total: int = Field(description="hits on all pages")
-    listings: int = Field(description="with those that are folded under them")
+    release: str = Field(description="Pages are consistent while this is unchanged.")
+    total: int = Field(description="Number of hits on all pages.")
+    total_listings: int = Field(description="Number of hits and their duplicates.")
     hits: list[SearchHit]
     categories: list[CategoryFacet]
     prices: list[PriceFacet]
     search_id: str | None = Field(
-        default=None, description="to tell clicks by; null where the server writes none down"
+        default=None, description="Id for /clicks; null if feedback is off."
     )

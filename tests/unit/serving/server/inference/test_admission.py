@@ -10,36 +10,36 @@ from fb_marketplace_serving.server.inference.admission import (
 def test_requests_up_to_the_limit_are_admitted():
     admission = Admission(2)
 
-    with admission.place(), admission.place():
+    with admission.slot(), admission.slot():
         with (
             pytest.raises(CapacityExceeded, match=r"\b2\b"),
-            admission.place(),
+            admission.slot(),
         ):
             pass
-        assert admission.working == 2
-    assert admission.working == 0
+        assert admission.in_flight == 2
+    assert admission.in_flight == 0
 
 
 def test_failed_request_frees_its_slot():
     admission = Admission(1)
-    with pytest.raises(RuntimeError), admission.place():
+    with pytest.raises(RuntimeError), admission.slot():
         raise RuntimeError
 
-    with admission.place():
-        assert admission.working == 1
+    with admission.slot():
+        assert admission.in_flight == 1
 
 
 def test_upload_takes_no_slot():
     admission = Admission(1)
 
-    with admission.upload(), admission.upload(), admission.place():
-        assert (admission.working, admission.uploading) == (1, 2)
+    with admission.upload(), admission.upload(), admission.slot():
+        assert (admission.in_flight, admission.uploads) == (1, 2)
 
 
 def test_upload_is_rejected_if_all_slots_are_taken():
     admission = Admission(1)
 
-    with admission.place(), pytest.raises(CapacityExceeded), admission.upload():
+    with admission.slot(), pytest.raises(CapacityExceeded), admission.upload():
         pass
 
 

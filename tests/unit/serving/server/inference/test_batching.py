@@ -56,7 +56,7 @@ async def until(condition):
 
 def test_each_photo_gets_its_own_result(encode, pool):
     async def run():
-        batcher = Batcher(encode, pool, lanes=2, max_batch=4, wait=0.001)
+        batcher = Batcher(encode, pool, workers=2, max_batch=4, max_wait=0.001)
         return await asyncio.gather(*(ask(batcher, number) for number in range(50)))
 
     answers = asyncio.run(run())
@@ -69,7 +69,7 @@ def test_each_photo_gets_its_own_result(encode, pool):
 
 def test_requests_during_inference_form_next_batch(encode, pool):
     async def run():
-        batcher = Batcher(encode, pool, lanes=1, max_batch=8)
+        batcher = Batcher(encode, pool, workers=1, max_batch=8)
         encode.may_go.clear()
         first = asyncio.create_task(ask(batcher, 0))
         await until(lambda: batcher.busy)
@@ -81,13 +81,13 @@ def test_requests_during_inference_form_next_batch(encode, pool):
     answers = asyncio.run(run())
 
     assert encode.batches == [1, 5]
-    assert [answer.batch for answer in answers] == [1, 5, 5, 5, 5, 5]
-    assert answers[5].waited > 0
+    assert [answer.batch_size for answer in answers] == [1, 5, 5, 5, 5, 5]
+    assert answers[5].wait_seconds > 0
 
 
 def test_queue_is_shared_evenly_between_workers(encode, pool):
     async def run():
-        batcher = Batcher(encode, pool, lanes=2, max_batch=8, wait=10)
+        batcher = Batcher(encode, pool, workers=2, max_batch=8, max_wait=10)
         # All are on their way together, so that all are there when the last one starts the batches.
         await asyncio.gather(*(ask(batcher, number) for number in range(6)))
 
@@ -98,7 +98,7 @@ def test_queue_is_shared_evenly_between_workers(encode, pool):
 
 def test_batch_waits_briefly_for_pending_uploads(encode, pool):
     async def run(late):
-        batcher = Batcher(encode, pool, lanes=1, max_batch=8, wait=0.2)
+        batcher = Batcher(encode, pool, workers=1, max_batch=8, max_wait=0.2)
         await asyncio.gather(ask(batcher, 0), ask(batcher, 1, late))
 
     asyncio.run(run(0.02))
@@ -112,14 +112,14 @@ def test_batch_waits_briefly_for_pending_uploads(encode, pool):
 def test_lone_photo_is_encoded_at_once(encode, pool):
     async def run():
         async with asyncio.timeout(5):
-            return await ask(Batcher(encode, pool, wait=60), 7)
+            return await ask(Batcher(encode, pool, max_wait=60), 7)
 
     assert float(asyncio.run(run()).probabilities[0]) == 7
 
 
 def test_cancelled_request_is_not_encoded(encode, pool):
     async def run():
-        batcher = Batcher(encode, pool, lanes=1)
+        batcher = Batcher(encode, pool, workers=1)
         encode.may_go.clear()
         first = asyncio.create_task(ask(batcher, 0))
         await until(lambda: batcher.busy)
@@ -149,7 +149,7 @@ def test_encoder_error_fails_only_its_batch(pool):
             await ask(batcher, 9)
         return await ask(batcher, 1)
 
-    assert asyncio.run(run()).batch == 1
+    assert asyncio.run(run()).batch_size == 1
 
 
 def test_undecodable_photo_blocks_no_other(encode, pool):
@@ -157,7 +157,7 @@ def test_undecodable_photo_blocks_no_other(encode, pool):
         raise ValueError("no photo")
 
     async def run():
-        batcher = Batcher(encode, pool, wait=60)
+        batcher = Batcher(encode, pool, max_wait=60)
         with pytest.raises(ValueError, match="no photo"):
             await batcher.encode(asyncio.ensure_future(broken()))
         async with asyncio.timeout(5):

@@ -27,7 +27,7 @@ def closed(release):
 def test_configured_keys_are_required(closed, path, headers):
     response = closed.get(path, headers=headers)
 
-    assert problem(response, 401)["type"].endswith(":key")
+    assert problem(response, 401)["type"].endswith(":unauthorized")
     assert response.headers["www-authenticate"] == "ApiKey"
     assert closed.get(path, headers=KEY).status_code == 200
 
@@ -51,16 +51,16 @@ def test_rate_limit_gives_429_with_retry_after(release, paint):
 
     response = send(client, "/predict/image", paint())
 
-    assert problem(response, 429)["type"].endswith(":rate")
+    assert problem(response, 429)["type"].endswith(":rate_limited")
     assert 1 <= int(response.headers["retry-after"]) <= 60
 
 
 def test_full_server_gives_503_at_once(release, paint):
-    client = TestClient(create_app(release, Settings(queue=1)))
-    with client.app.state.service._admission.place():
+    client = TestClient(create_app(release, Settings(max_in_flight=1)))
+    with client.app.state.service._admission.slot():
         response = send(client, "/predict/image", paint())
 
-    assert problem(response, 503)["type"].endswith(":full")
+    assert problem(response, 503)["type"].endswith(":over_capacity")
     assert int(response.headers["retry-after"]) >= 1
     assert send(client, "/predict/image", paint()).status_code == 200
 
@@ -70,7 +70,7 @@ def test_photo_over_time_limit_gives_503(release, paint, monkeypatch):
     monkeypatch.setattr(
         type(release.encoder), "encode", lambda _, photos: time.sleep(0.5) or encode(photos)
     )
-    client = TestClient(create_app(release, Settings(request_seconds=0.1)))
+    client = TestClient(create_app(release, Settings(request_timeout_seconds=0.1)))
 
     response = send(client, "/predict/image", paint())
 
@@ -96,7 +96,7 @@ def test_request_log_has_no_keys_or_photos(closed, paint, caplog):
     with caplog.at_level("INFO", logger="fb_serve"):
         closed.post("/predict/image?note=s3cret", files={"image": paint()}, headers=KEY)
 
-    told = caplog.records[-1].told
+    told = caplog.records[-1].fields
     assert told["path"] == "/predict/image"
     assert told["status"] == 200
     assert told["release"] == "v1"

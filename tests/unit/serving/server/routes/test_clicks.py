@@ -30,7 +30,7 @@ def start(opened, folder):
     started = []
 
     def start(**settings):
-        client = TestClient(create_app(opened, Settings(**{"feedback": folder} | settings)))
+        client = TestClient(create_app(opened, Settings(**{"feedback_dir": folder} | settings)))
         started.append(client)
         return client
 
@@ -72,7 +72,7 @@ def test_nothing_is_written_without_feedback_folder(opened, tmp_path):
 
 
 def test_empty_feedback_setting_is_none():
-    assert Settings(feedback="").feedback is None
+    assert Settings(feedback_dir="").feedback_dir is None
 
 
 def test_text_search_is_logged_with_query_and_hits(start, folder):
@@ -96,8 +96,8 @@ def test_text_search_is_logged_with_query_and_hits(start, folder):
         "sort": "price_asc",
         "diversity": 0.0,
     }
-    assert line.shown == [hit["product_id"] for hit in body["hits"]]
-    assert line.shown
+    assert line.product_ids == [hit["product_id"] for hit in body["hits"]]
+    assert line.product_ids
 
 
 def test_each_page_has_its_own_search_id(start):
@@ -135,7 +135,7 @@ def test_click_is_logged(start, folder):
     answer = click(client, "p-lamp", search_id)
     stop(client)
 
-    assert (answer.status_code, answer.json()) == (200, {"noted": True})
+    assert (answer.status_code, answer.json()) == (200, {"recorded": True})
     (line,) = written(folder, "clicks", ClickLine)
     assert (line.search_id, line.product_id) == (search_id, "p-lamp")
 
@@ -151,7 +151,7 @@ def test_keys_and_addresses_are_not_logged(start, folder):
         json.loads(line) for file in folder.iterdir() for line in file.read_bytes().splitlines()
     ]
     assert sorted(map(sorted, lines)) == [
-        ["filters", "offset", "release", "search_id", "shown", "time", "words"],
+        ["filters", "offset", "product_ids", "release", "search_id", "time", "words"],
         ["product_id", "search_id", "time"],
     ]
 
@@ -209,10 +209,10 @@ def test_search_with_full_queue_has_no_search_id(start, monkeypatch):
     stop(client)
 
     assert [each is None for each in ids] == [False, False, True, True]
-    assert told == {"noted": False}
+    assert told == {"recorded": False}
     lines = client.get("/metrics").text.splitlines()
-    assert 'fb_feedback_lines_total{fate="dropped"} 3.0' in lines
-    assert 'fb_feedback_lines_total{fate="written"} 2.0' in lines
+    assert 'fb_feedback_events_total{outcome="dropped"} 3.0' in lines
+    assert 'fb_feedback_events_total{outcome="written"} 2.0' in lines
 
 
 def test_failing_feedback_folder_fails_no_request(start, folder):
@@ -225,7 +225,7 @@ def test_failing_feedback_folder_fails_no_request(start, folder):
     stop(client)
 
     lines = client.get("/metrics").text.splitlines()
-    assert 'fb_feedback_lines_total{fate="failed"} 2.0' in lines
+    assert 'fb_feedback_events_total{outcome="failed"} 2.0' in lines
 
 
 def test_openapi_describes_clicks(start):
@@ -243,8 +243,8 @@ def test_unwritable_feedback_folder_stops_startup(serve, lake, tmp_path, told):
         told = str(tmp_path / "file")
         (tmp_path / "file").write_text("")
 
-    process = serve("--lake", lake, "--port", "0", FB_FEEDBACK=told)
+    process = serve("--lake", lake, "--port", "0", FB_FEEDBACK_DIR=told)
     out, error = process.communicate(timeout=60)
 
     assert (process.returncode, out, error.count("\n")) == (2, "", 1)
-    assert "FB_FEEDBACK" in error
+    assert "FB_FEEDBACK_DIR" in error

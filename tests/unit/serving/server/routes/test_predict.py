@@ -26,7 +26,7 @@ def test_livez_returns_alive(client):
 
 
 def test_readyz_returns_ready_until_shutdown(client):
-    assert client.get("/readyz").json() == {"status": "ready", "release": "v1", "refused": None}
+    assert client.get("/readyz").json() == {"status": "ready", "release": "v1", "rejected": None}
 
     client.app.state.service.draining = True
 
@@ -40,11 +40,11 @@ def test_metrics_count_requests_by_route_and_status(client, paint):
 
     lines = client.get("/metrics").text.splitlines()
 
-    assert 'fb_requests_total{method="POST",route="/predict/image",status="200"} 1.0' in lines
+    assert 'http_requests_total{method="POST",route="/predict/image",status="200"} 1.0' in lines
     assert (
-        'fb_requests_total{method="GET",route="/products/{product_id}",status="404"} 1.0' in lines
+        'http_requests_total{method="GET",route="/products/{product_id}",status="404"} 1.0' in lines
     )
-    assert 'fb_requests_total{method="GET",route="elsewhere",status="404"} 1.0' in lines
+    assert 'http_requests_total{method="GET",route="unmatched",status="404"} 1.0' in lines
     assert 'fb_release_info{version="v1"} 1.0' in lines
     for stage in ("upload", "decode", "wait", "encode"):
         assert f'fb_stage_seconds_count{{stage="{stage}"}} 1.0' in lines
@@ -70,13 +70,13 @@ def test_image_returns_most_probable_category(client, paint):
     assert sum(body["probabilities"].values()) == pytest.approx(1, abs=1e-5)
 
 
-@pytest.mark.parametrize(("threshold", "not_sure"), [(0.2, False), (1.0, True)])
-def test_image_below_threshold_is_not_sure(release, paint, threshold, not_sure):
+@pytest.mark.parametrize(("threshold", "abstained"), [(0.2, False), (1.0, True)])
+def test_image_below_threshold_abstains(release, paint, threshold, abstained):
     abstention = release.manifest.abstention.model_copy(update={"threshold": threshold})
     manifest = release.manifest.model_copy(update={"abstention": abstention})
     client = TestClient(create_app(replace(release, manifest=manifest), Settings()))
 
-    assert send(client, "/predict/image", paint()).json()["not_sure"] is not_sure
+    assert send(client, "/predict/image", paint()).json()["abstained"] is abstained
 
 
 def test_feature_embedding_is_of_canonical_photo(client, release, paint):

@@ -17,7 +17,7 @@ def test_words_find_listing_that_contains_them(client):
     body = ask(client, q="blue lamp")
 
     assert body["release"] == "v1"
-    places = {hit["product_id"]: hit["places"] for hit in body["hits"]}
+    places = {hit["product_id"]: hit["sources"] for hit in body["hits"]}
     by_words = {
         product: place["rank"]
         for product, told in places.items()
@@ -56,22 +56,22 @@ def test_hit_has_rank_in_each_source(client):
         ranked = [
             (place["rank"], place["similarity"])
             for hit in hits
-            for place in hit["places"]
+            for place in hit["sources"]
             if place["source"] == source
         ]
         assert ranked
         similarities = [similarity for _, similarity in sorted(ranked)]
         assert similarities == sorted(similarities, reverse=True), source
     plain = next(hit for hit in hits if hit["product_id"] == "p-plain")
-    assert "text_to_image" not in {place["source"] for place in plain["places"]}
+    assert "text_to_image" not in {place["source"] for place in plain["sources"]}
 
 
 def test_search_without_words_returns_all_listings(client):
     body = ask(client)
 
     assert {hit["product_id"] for hit in body["hits"]} == ONCE
-    assert (body["total"], body["listings"]) == (6, 7)
-    assert all(hit["score"] == 0 and hit["places"] == [] for hit in body["hits"])
+    assert (body["total"], body["total_listings"]) == (6, 7)
+    assert all(hit["score"] == 0 and hit["sources"] == [] for hit in body["hits"])
     assert [hit["image_id"] for hit in body["hits"] if hit["product_id"] == "p-bike"] == [
         "img-grey"
     ]
@@ -87,7 +87,7 @@ def test_unmatched_words_are_answered(client, words):
 
 
 def test_duplicate_listings_are_grouped(client):
-    hits = {hit["product_id"]: hit["more"] for hit in ask(client)["hits"]}
+    hits = {hit["product_id"]: hit["duplicates"] for hit in ask(client)["hits"]}
 
     assert hits.pop("p-chair") == ["p-copy"]
     assert set(map(tuple, hits.values())) == {()}
@@ -101,27 +101,27 @@ def test_explanation_sums_to_score(client, asked):
 
     assert len(hits) == 6
     for hit in hits:
-        parts = [reason["adds"] for reason in hit["why"]["reasons"]]
-        assert hit["why"]["base"] + sum(parts) == pytest.approx(hit["score"], abs=1e-6)
+        parts = [reason["contribution"] for reason in hit["explanation"]["reasons"]]
+        assert hit["explanation"]["base"] + sum(parts) == pytest.approx(hit["score"], abs=1e-6)
         assert [abs(part) for part in parts] == sorted(map(abs, parts), reverse=True)
 
 
 def test_explanation_splits_words(client):
     hits = {hit["product_id"]: hit for hit in ask(client, q="old oaks", explain=True)["hits"]}
 
-    words = hits["p-plain"]["why"]["words"]
+    words = hits["p-plain"]["explanation"]["words"]
     assert words.keys() == {"old", "oak"}
     bm25 = next(
-        place["similarity"] for place in hits["p-plain"]["places"] if place["source"] == "bm25"
+        place["similarity"] for place in hits["p-plain"]["sources"] if place["source"] == "bm25"
     )
     assert sum(words.values()) == pytest.approx(bm25, abs=1e-5)
-    assert hits["p-table"]["why"]["words"].keys() == {"oak"}
-    assert hits["p-lamp"]["why"]["words"] == {}
+    assert hits["p-table"]["explanation"]["words"].keys() == {"oak"}
+    assert hits["p-lamp"]["explanation"]["words"] == {}
 
 
 def test_no_explanation_without_query_or_request(client):
-    assert {hit["why"] for hit in ask(client, q="red chair")["hits"]} == {None}
-    assert {hit["why"] for hit in ask(client, explain=True)["hits"]} == {None}
+    assert {hit["explanation"] for hit in ask(client, q="red chair")["hits"]} == {None}
+    assert {hit["explanation"] for hit in ask(client, explain=True)["hits"]} == {None}
 
 
 def test_price_insights_have_their_evidence(client):
@@ -131,7 +131,7 @@ def test_price_insights_have_their_evidence(client):
     assert hits["p-old"]["typical_price"] == {
         "low": 15,
         "high": 25,
-        "alike": sorted(priced - {"p-old"}),
+        "comparables": sorted(priced - {"p-old"}),
     }
     assert hits["p-old"]["notes"] == []
     assert hits["p-lamp"]["typical_price"] is None
@@ -149,23 +149,25 @@ def test_photo_finds_its_listing(client, canonical_photos):
         hit
         for hit in body["hits"]
         if {"source": "image", "rank": 1} in [
-            {name: place[name] for name in ("source", "rank")} for place in hit["places"]
+            {name: place[name] for name in ("source", "rank")} for place in hit["sources"]
         ]
     ]  # fmt: skip
     assert by_photo["product_id"] == "p-lamp"
     assert by_photo["image_id"] == "img-blue"
-    assert by_photo["places"][0]["similarity"] == pytest.approx(1, abs=1e-5)
-    assert {place["source"] for hit in body["hits"] for place in hit["places"]} == {"image"}
+    assert by_photo["sources"][0]["similarity"] == pytest.approx(1, abs=1e-5)
+    assert {place["source"] for hit in body["hits"] for place in hit["sources"]} == {"image"}
     assert "p-plain" not in {hit["product_id"] for hit in body["hits"]}
 
 
 def test_photo_and_words_are_combined(client, canonical_photos):
     body = send(client, canonical_photos["img-red"], q="blue", explain=True)
 
-    sources = {place["source"] for hit in body["hits"] for place in hit["places"]}
+    sources = {place["source"] for hit in body["hits"] for place in hit["sources"]}
     assert sources == {"bm25", "text", "text_to_image", "image", "multimodal"}
     for hit in body["hits"]:
-        total = hit["why"]["base"] + sum(reason["adds"] for reason in hit["why"]["reasons"])
+        total = hit["explanation"]["base"] + sum(
+            reason["contribution"] for reason in hit["explanation"]["reasons"]
+        )
         assert total == pytest.approx(hit["score"], abs=1e-6)
 
 

@@ -109,6 +109,15 @@ def test_invalid_parameter_is_named(client, asked, said):
     assert said in refused(client, **asked)
 
 
+@pytest.mark.parametrize(("old", "new"), [("k", "limit"), ("spread", "diversity")])
+def test_search_renamed_parameter_gives_422_with_new_name(client, old, new):
+    assert f"`{old}` is now `{new}`" in refused(client, **{old: 1})
+
+
+def test_search_unknown_parameter_is_ignored(client):
+    assert ask(client, unknown=1) == ask(client)
+
+
 @pytest.mark.parametrize("words", ["", "red chair"])
 def test_hits_are_sorted_by_price(client, words):
     up = [hit["price"] for hit in ask(client, q=words, sort="price_asc")["hits"]]

@@ -1,0 +1,102 @@
+"""Classification, embedding and nearest photos of an uploaded photo."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, HTTPException, Query, Request
+
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.search.filters import SearchFilters
+from fb_marketplace_serving.server.dependencies import (
+    ReleaseDependency,
+    ServiceDependency,
+    enforce_rate_limit,
+    reject_renamed_parameters,
+    require_api_key,
+)
+from fb_marketplace_serving.server.errors import error_responses
+from fb_marketplace_serving.server.inference.batching import EncodedPhoto
+from fb_marketplace_serving.server.inference.uploads import FORM
+from fb_marketplace_serving.server.schemas.predict import (
+    FeatureEmbedding,
+    Hit,
+    Prediction,
+    SimilarImages,
+)
+
+router = APIRouter(
+    prefix="/predict",
+    dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
+    responses=error_responses(400, 401, 408, 413, 415, 422, 429, 503),
+)
+
+
+async def _encode(
+    request: Request, service: ServiceDependency, loaded: ReleaseDependency
+) -> EncodedPhoto:
+    return await service.encode(request, loaded)
+
+
+Photo = Annotated[EncodedPhoto, Depends(_encode)]
+
+
+@router.post("/image", openapi_extra=FORM)
+async def predict_category(photo: Photo, loaded: ReleaseDependency) -> Prediction:
+    """Classify a photo."""
+    manifest = loaded.release.manifest
+    probabilities = dict(zip(manifest.labels, photo.probabilities.tolist(), strict=True))
+    category = max(probabilities, key=probabilities.__getitem__)
+    return Prediction(
+        category=category,
+        confidence=probabilities[category],
+        abstained=probabilities[category] <= manifest.abstention.threshold,
+        probabilities=probabilities,
+    )
+
+
+@router.post("/feature_embedding", openapi_extra=FORM)
+async def embed(photo: Photo) -> FeatureEmbedding:
+    """Return the embedding of a photo."""
+    return FeatureEmbedding(embedding=photo.embedding.tolist())
+
+
+@router.post(
+    "/similar_images",
+    openapi_extra=FORM,
+    dependencies=[Depends(reject_renamed_parameters(k="limit"))],
+)
+def find_similar(
+    photo: Photo,
+    service: ServiceDependency,
+    loaded: ReleaseDependency,
+    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of hits.")] = 10,
+    category: Annotated[
+        list[str] | None, Query(max_length=64, description="Root categories to search.")
+    ] = None,
+    min_price: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
+    max_price: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
+) -> SimilarImages:
+    """Return the photos most similar to a photo, with their listings."""
+    categories = tuple(category or ())
+    unknown = set(categories) - set(loaded.store.categories)
+    if unknown:
+        raise HTTPException(
+            422,
+            f"Unknown category {min(unknown)[:64]!r}. Expected one of: "
+            f"{', '.join(loaded.store.categories)}.",
+        )
+    with service.metrics.stage("search"):
+        filters = SearchFilters(categories, min_price, max_price)
+        rows = loaded.store.rows_kept(loaded.store.kept(filters))
+        nearest = loaded.release.index.search(photo.embedding, limit, rows)
+    hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
+    return SimilarImages(hits=[_hit(loaded.release, row, distance) for row, distance in hits])
+
+
+def _hit(release: Release, row: int, distance: float) -> Hit:
+    listing = release.listings[release.index.product_ids[row]]
+    return Hit(
+        image_id=release.index.image_ids[row],
+        # The squared distance of unit vectors is 2 - 2 cos. Rounding may exceed either bound.
+        score=min(1.0, max(-1.0, 1.0 - distance / 2.0)),
+        **listing._asdict(),
+    )

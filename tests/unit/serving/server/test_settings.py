@@ -1,0 +1,30 @@
+"""Settings from environment variables."""
+
+import pytest
+from pydantic import ValidationError
+
+from fb_marketplace_serving.server.settings import Settings
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("FB_QUEUE", "FB_MAX_IN_FLIGHT"),
+        ("FB_FOLLOW_SECONDS", "FB_RELEASE_POLL_SECONDS"),
+        ("FB_ENCODER_LANES", "FB_ENCODER_WORKERS"),
+        ("FB_REQUEST_SECONDS", "FB_REQUEST_TIMEOUT_SECONDS"),
+        ("FB_DRAIN_SECONDS", "FB_SHUTDOWN_GRACE_SECONDS"),
+        ("FB_FEEDBACK", "FB_FEEDBACK_DIR"),
+    ],
+)
+def test_settings_renamed_variable_gives_new_name(monkeypatch, old, new):
+    monkeypatch.setenv(old, "1")
+
+    with pytest.raises(ValidationError, match=f"{old} is now {new}"):
+        Settings()
+
+
+def test_settings_new_variable_is_read(monkeypatch):
+    monkeypatch.setenv("FB_MAX_IN_FLIGHT", "7")
+
+    assert Settings().max_in_flight == 7
