@@ -214,17 +214,17 @@ def shop(tmp_path: Path, shop_draft: Manifest) -> str:
     return str(tmp_path)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def shop_in_common(
     tmp_path_factory: pytest.TempPathFactory, canonical_photos: dict[str, bytes]
 ) -> str:
-    """As ``shop``, for tests that only read it: one for all of a module."""
+    """As ``shop``, for tests that only read it: one a session."""
     root = tmp_path_factory.mktemp("shop")
     publish(str(root), _shop_maker(root, canonical_photos)())
     return str(root)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def opened_shop(shop_in_common: str) -> Release:
     return Release.open(shop_in_common)
 

@@ -18,7 +18,11 @@ def dataset(tmp_path, written, kind=CSVDataset, **load_args):
     return kind(filepath=str(path), load_args=AS_WRITTEN | load_args)
 
 
-@pytest.mark.parametrize("written", [WHOLE, "\ufeff" + WHOLE, WHOLE.rstrip("\n"), ",id,name\n"])
+@pytest.mark.parametrize(
+    "written",
+    [WHOLE, "\ufeff" + WHOLE, WHOLE.rstrip("\n"), ",id,name\n"],
+    ids=["whole", "byte-order-mark", "no-newline", "header"],
+)
 def test_whole_rows_are_loaded_as_by_pandas(tmp_path, written):
     theirs = dataset(tmp_path, written, kedro_pandas.CSVDataset).load()
 

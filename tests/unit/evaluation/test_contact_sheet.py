@@ -40,6 +40,7 @@ def test_frame_surrounds_its_picture():
 @pytest.mark.parametrize(
     "content",
     [b"", b"<html>", b"\xff\xd8\xff\xe0" + bytes(100), b"\x89PNG\r\n\x1a\n", bytes(range(256))],
+    ids=["empty", "html", "jpeg", "png", "all-bytes"],
 )
 def test_non_image_is_shown_as_bytes(content):
     blank = opened(contact_sheet([], 1, ""))
@@ -64,6 +65,7 @@ def test_rare_formats_are_not_decoded(format_):
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         *(painted("red")[:cut] for cut in range(8, 70, 4)),
     ],
+    ids=["dds", "dds-size", "eps", *(f"png-{cut}" for cut in range(8, 70, 4))],
 )
 def test_any_leading_bytes_give_a_sheet(content):
     assert opened(contact_sheet([Cell(content, "hostile")], 1, "")).width > SIDE

@@ -150,6 +150,7 @@ def test_common_title_is_no_fingerprint(lake, url, title, other):
         ("releases/a.json", b'{"photo": "anBlZ2pwZWdqcGVnanBlZ2pwZWdqcGVnanBlZ2pwZWdqcGVn"}'),
         ("work/f/a.bin", b"\x00i-12345678\x00"),
     ],
+    ids=["id", "title", "list", "photo", "text", "sha256", "jpeg", "base64", "binary"],
 )
 def test_scan_finds_every_spelling(tmp_path, path, content):
     lake = SmallLake(tmp_path)

@@ -29,6 +29,7 @@ def test_secrets_in_environment_are_redacted():
         "{'X-Amz-Security-Token': b'of-a-role', 'Date': b'now'}",
         "GET https://bucket/key?X-Amz-Security-Token=of-a-role&X-Amz-Date=now",
     ],
+    ids=["header", "dict", "url"],
 )
 def test_session_token_in_request_is_redacted(told):
     assert "of-a-role" not in redact(told)

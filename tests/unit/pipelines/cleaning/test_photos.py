@@ -150,7 +150,7 @@ def test_invalid_photo_does_not_stop_others(matched, folder, one_process, draw_p
     }
 
 
-@pytest.mark.parametrize("missed", list(FetchFailure))
+@pytest.mark.parametrize("missed", list(FetchFailure), ids=lambda missed: missed.name)
 def test_file_replaced_since_listing_is_fetched_by_next_run(
     matched, folder, one_process, draw_photo, missed, monkeypatch
 ):

@@ -133,6 +133,7 @@ def test_every_row_is_kept_merged_or_rejected(clean):
         (" | in Leeds | Gumtree", "| in Leeds | Gumtree"),
         ("Oak\r table | in St. Ives, Cornwall | Gumtree", "Oak table"),
     ],
+    ids=["county", "tight", "inner-bar", "none", "no-title", "carriage-return"],
 )
 def test_site_suffix_of_title_is_removed(clean, written, title):
     assert only(clean({"product_name": written}).rows)["title"] == title
@@ -146,6 +147,7 @@ def test_site_suffix_of_title_is_removed(clean, written, title):
         ("Stoke Newington, Hackney, London", "Stoke Newington, Hackney", "London"),
         (" Leeds ,West  Yorkshire ", "Leeds", "West Yorkshire"),
     ],
+    ids=["both", "town", "two-commas", "blanks"],
 )
 def test_location_is_split_into_town_and_county(clean, location, town, county):
     kept = only(clean({"location": location}).rows)

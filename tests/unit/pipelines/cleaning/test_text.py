@@ -22,6 +22,7 @@ FAMILY = "\U0001f468\u200d\U0001f469\u200d\U0001f467"
         "\u2764\ufe0f",
         "椅子 कुर्सी كرسي",
     ],
+    ids=["accents", "symbols", "quotes", "family", "scotland", "flag", "heart", "scripts"],
 )
 def test_meaningful_characters_are_kept(meant):
     assert text.normalize(meant) == unicodedata.normalize("NFC", meant)

@@ -1,6 +1,6 @@
 import pandas as pd
 import pytest
-from support.builders.stored_market import draw_tables, open_stored
+from support.builders.stored_market import open_stored
 
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking import train_ranker as learning
@@ -20,59 +20,53 @@ def one_core(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def drawn():
-    return draw_tables()
-
-
-@pytest.fixture(scope="module")
-def market(drawn, tmp_path_factory):
-    return open_stored(tmp_path_factory.mktemp("market"), drawn)
-
-
-@pytest.fixture(scope="module")
 def quick(growing):
     return growing.model_copy(update={"num_boost_round": 3})
 
 
 @pytest.fixture(scope="module")
-def trained(market, weighing, quick):
+def trained(stored_market, weighing, quick):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(lambdamart, "openmp_threads", lambda: 1)
-        return train_ranker(market, weighing, NO_CLICKS, quick)
+        return train_ranker(stored_market, weighing, NO_CLICKS, quick)
 
 
 @pytest.fixture
-def measured(market, trained, weighing, measuring, store_file):
+def measured(stored_market, trained, weighing, measuring, store_file):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
-    return evaluate_ranking(market, store_file("ranker", trained.ranker), weighing, few)
+    return evaluate_ranking(stored_market, store_file("ranker", trained.ranker), weighing, few)
 
 
-def test_paraphrases_are_not_used_for_training(market, weighing, quick, monkeypatch):
+def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, monkeypatch):
     taught = []
     take = learning.ranking_dataset
     monkeypatch.setattr(
         learning, "ranking_dataset", lambda found: taught.extend(found) or take(found)
     )
 
-    card = train_ranker(market, weighing, NO_CLICKS, quick).card
+    card = train_ranker(stored_market, weighing, NO_CLICKS, quick).card
 
     assert {each.asked.kind for each in taught} == set(KINDS) - {"paraphrase"}
-    every = market.searches("validation", weighing)
+    every = stored_market.searches("validation", weighing)
     paraphrases = sum(each.asked.kind == "paraphrase" for each in every)
     assert card["searches"] == len(taught) == len(every) - paraphrases
     assert paraphrases > 0
     assert card["candidates"] == sum(len(each.pool) for each in taught)
 
 
-def test_training_data_is_of_validation_split(market, drawn, trained, weighing, quick, tmp_path):
-    sides = dict(zip(drawn.splits["product_id"], drawn.splits["split"], strict=True))
-    elsewhere = drawn.products["product_id"].map(sides) != "validation"
-    other = drawn.products.copy()
+def test_training_data_is_of_validation_split(
+    stored_market, market_tables, trained, weighing, quick, tmp_path
+):
+    sides = dict(
+        zip(market_tables.splits["product_id"], market_tables.splits["split"], strict=True)
+    )
+    elsewhere = market_tables.products["product_id"].map(sides) != "validation"
+    other = market_tables.products.copy()
     other.loc[elsewhere, "title"] = "blue bike"
     other.loc[elsewhere, "price"] = 1.0
 
     changed = train_ranker(
-        open_stored(tmp_path, drawn._replace(products=other)), weighing, NO_CLICKS, quick
+        open_stored(tmp_path, market_tables._replace(products=other)), weighing, NO_CLICKS, quick
     )
 
     assert changed == trained
@@ -83,8 +77,8 @@ def test_ranker_can_be_served(trained):
     assert trained.card["trees"] >= 1
 
 
-def test_metrics_are_of_test_split(measured, drawn):
-    here = drawn.splits[drawn.splits["split"] == "test"]
+def test_metrics_are_of_test_split(measured, market_tables):
+    here = market_tables.splits[market_tables.splits["split"] == "test"]
 
     assert set(measured.searches["product_id"]) == set(here["product_id"])
     assert set(measured.searches["group"]) == set(here["group"])
@@ -109,17 +103,19 @@ def test_each_query_is_evaluated_once_per_method(measured):
         assert set(searches[searches["kind"] == kind]["method"]) == everywhere | sources
 
 
-def test_titles_are_evaluated_for_listings_with_photo(measured, drawn):
-    here = drawn.splits[drawn.splits["split"] == "test"].dropna(subset=["image_id"])
+def test_titles_are_evaluated_for_listings_with_photo(measured, market_tables):
+    here = market_tables.splits[market_tables.splits["split"] == "test"].dropna(subset=["image_id"])
 
     recall = measured.metrics["words_to_pictures"]["recall_at_10"]
     assert recall["cases"] == here["product_id"].nunique()
 
 
-def test_evaluation_is_deterministic(measured, market, trained, weighing, measuring, store_file):
+def test_evaluation_is_deterministic(
+    measured, stored_market, trained, weighing, measuring, store_file
+):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
 
-    again = evaluate_ranking(market, store_file("again", trained.ranker), weighing, few)
+    again = evaluate_ranking(stored_market, store_file("again", trained.ranker), weighing, few)
 
     pd.testing.assert_frame_equal(again.searches, measured.searches)
     assert again.metrics == measured.metrics

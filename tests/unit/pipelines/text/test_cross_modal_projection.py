@@ -11,7 +11,6 @@ from fb_marketplace.pipelines.text.cross_modal_projection import (
     recall_at_10,
     train_projection,
 )
-from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
@@ -28,10 +27,10 @@ def layers(random, size=6, hidden=5, pictured=4):
 
 
 @pytest.fixture(scope="module")
-def files(sentences, tmp_path_factory):
+def files(random_sentence_encoder, tmp_path_factory):
     """The encoder of texts, and its tokenizer, as files."""
     folder = tmp_path_factory.mktemp("encoder")
-    for name, data in build_sentence_encoder(sentences)._asdict().items():
+    for name, data in random_sentence_encoder._asdict().items():
         (folder / name).write_bytes(data)
     return FileRef(str(folder / "onnx")), FileRef(str(folder / "tokenizer"))
 

@@ -4,7 +4,6 @@ from safetensors.numpy import save
 
 from fb_marketplace.pipelines.text.cross_modal_projection import Layers, project
 from fb_marketplace.pipelines.text.export_text_encoder import export_text_encoder
-from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
@@ -12,22 +11,17 @@ TEXTS = ["oak table", "", "a red lamp, hardly used"]
 
 
 @pytest.fixture(scope="module")
-def sentence(sentences):
-    return build_sentence_encoder(sentences)
-
-
-@pytest.fixture(scope="module")
-def layers(sentence):
+def layers(random_sentence_encoder):
     random = np.random.default_rng(0)
-    size = TextEncoder.from_bytes(*sentence).dimension
+    size = TextEncoder.from_bytes(*random_sentence_encoder).dimension
     shapes = ((size, 7), (7,), (7, 4), (4,))
     return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
 
 
 @pytest.fixture
-def join(sentence, layers, tmp_path):
+def join(random_sentence_encoder, layers, tmp_path):
     def join():
-        (tmp_path / "encoder").write_bytes(sentence.onnx)
+        (tmp_path / "encoder").write_bytes(random_sentence_encoder.onnx)
         (tmp_path / "projection").write_bytes(save(layers._asdict()))
         return export_text_encoder(
             FileRef(str(tmp_path / "encoder")), FileRef(str(tmp_path / "projection"))
@@ -36,8 +30,8 @@ def join(sentence, layers, tmp_path):
     return join
 
 
-def test_graph_output_equals_projection(join, sentence, layers):
-    joined = TextEncoder.from_bytes(join(), sentence.tokenizer)
+def test_graph_output_equals_projection(join, random_sentence_encoder, layers):
+    joined = TextEncoder.from_bytes(join(), random_sentence_encoder.tokenizer)
 
     meaning, pictured = joined.encode(TEXTS)
 
@@ -45,11 +39,12 @@ def test_graph_output_equals_projection(join, sentence, layers):
     np.testing.assert_allclose(pictured, project(layers, meaning), atol=1e-5)
 
 
-def test_text_embedding_is_unchanged(join, sentence):
-    joined = TextEncoder.from_bytes(join(), sentence.tokenizer)
+def test_text_embedding_is_unchanged(join, random_sentence_encoder):
+    joined = TextEncoder.from_bytes(join(), random_sentence_encoder.tokenizer)
 
     np.testing.assert_array_equal(
-        joined.encode(TEXTS).meaning, TextEncoder.from_bytes(*sentence).encode(TEXTS).meaning
+        joined.encode(TEXTS).meaning,
+        TextEncoder.from_bytes(*random_sentence_encoder).encode(TEXTS).meaning,
     )
 
 

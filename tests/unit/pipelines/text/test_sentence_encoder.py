@@ -26,13 +26,8 @@ def package(sentences):
 
 
 @pytest.fixture(scope="module")
-def drawn(sentences):
-    return build_sentence_encoder(sentences)
-
-
-@pytest.fixture(scope="module")
-def encoder(drawn):
-    return TextEncoder.from_bytes(*drawn)
+def encoder(random_sentence_encoder):
+    return TextEncoder.from_bytes(*random_sentence_encoder)
 
 
 def bert(folder, text):
@@ -94,9 +89,11 @@ def test_similar_meanings_are_near(package):
     assert max(sofa @ bike, couch @ cycling) < 0.35
 
 
-def test_padding_is_ignored(drawn, encoder):
-    session = onnxruntime.InferenceSession(drawn.onnx, providers=["CPUExecutionProvider"])
-    tokenizer = Tokenizer.from_str(drawn.tokenizer.decode())
+def test_padding_is_ignored(random_sentence_encoder, encoder):
+    session = onnxruntime.InferenceSession(
+        random_sentence_encoder.onnx, providers=["CPUExecutionProvider"]
+    )
+    tokenizer = Tokenizer.from_str(random_sentence_encoder.tokenizer.decode())
     tokenizer.enable_truncation(LONGEST)
     tokenizer.enable_padding(pad_id=99)
     read = tokenizer.encode_batch(TEXTS)
@@ -112,8 +109,8 @@ def test_padding_is_ignored(drawn, encoder):
     np.testing.assert_allclose(found, encoder.encode(TEXTS).meaning, atol=1e-5)
 
 
-def test_random_network_is_small_and_reflects_shared_words(drawn, encoder):
-    assert len(drawn.onnx) < 5_000_000
+def test_random_network_is_small_and_reflects_shared_words(random_sentence_encoder, encoder):
+    assert len(random_sentence_encoder.onnx) < 5_000_000
     meaning = encoder.encode(["red oak chair", "old oak chair", "mountain bike"]).meaning
     np.testing.assert_allclose(np.linalg.norm(meaning, axis=1), 1, atol=1e-6)
     assert meaning[0] @ meaning[1] > meaning[0] @ meaning[2] + 0.1
@@ -132,13 +129,13 @@ def test_word_order_matters(encoder):
     assert np.abs(one - other).max() > 1e-4
 
 
-def test_weights_depend_on_the_seed_only(sentences, drawn):
-    assert build_sentence_encoder(sentences) == drawn
+def test_weights_depend_on_the_seed_only(sentences, random_sentence_encoder):
+    assert build_sentence_encoder(sentences) == random_sentence_encoder
 
     other = build_sentence_encoder(sentences.model_copy(update={"seed": 1}))
 
-    assert other.onnx != drawn.onnx
-    assert other.tokenizer == drawn.tokenizer
+    assert other.onnx != random_sentence_encoder.onnx
+    assert other.tokenizer == random_sentence_encoder.tokenizer
 
 
 def test_missing_package_is_named(sentences, monkeypatch):

@@ -100,6 +100,7 @@ def test_mask_of_many_rows_equals_row_list(count):
         ({0.5, 1.0}, "float64"),
         (np.array([2**64 - 1], np.uint64), "18,446,744,073,709,551,615"),
     ],
+    ids=["short", "high", "negative", "float", "2d", "empty", "uint8", "set", "uint64"],
 )
 def test_invalid_filter_is_rejected(index, queries, keep, message):
     with pytest.raises(ValueError, match=message):

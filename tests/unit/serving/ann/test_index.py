@@ -150,6 +150,7 @@ def test_ids_of_other_version_are_rejected(index, vectors):
         ({"index_count": "199"}, r"\b200\b.*\b16\b.*\b199\b.*\b16\b"),
         ({"index_dimension": "17"}, r"\b200\b.*\b16\b.*\b200\b.*\b17\b"),
     ],
+    ids=["checksum", "count", "dimension"],
 )
 def test_index_that_differs_from_its_ids_is_rejected(index, changed, message):
     content, ids = index.to_bytes()

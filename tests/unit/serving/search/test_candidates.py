@@ -9,7 +9,6 @@ from support.builders.small_market import (
     draw_query,
     facts,
     listing,
-    make_market,
 )
 
 from fb_marketplace_serving.ann.index import Index
@@ -20,11 +19,6 @@ from fb_marketplace_serving.search.candidates import (
     collect_candidates,
 )
 from fb_marketplace_serving.search.listing_store import ListingStore
-
-
-@pytest.fixture(scope="module")
-def market():
-    return make_market()
 
 
 def likeness(index, query):

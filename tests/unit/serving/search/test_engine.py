@@ -16,7 +16,6 @@ from support.builders.small_market import (
     make_market,
     passes,
     roots_of,
-    train_ranker,
 )
 
 from fb_marketplace_serving.ann.index import Index
@@ -31,13 +30,8 @@ LEEDS = (53.80, -1.55)
 
 
 @pytest.fixture(scope="module")
-def market():
-    return make_market()
-
-
-@pytest.fixture(scope="module")
-def ranker(market):
-    return Ranker.from_bytes(train_ranker(market))
+def ranker(ranker_model):
+    return Ranker.from_bytes(ranker_model)
 
 
 @pytest.fixture(scope="module")

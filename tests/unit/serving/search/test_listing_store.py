@@ -6,7 +6,6 @@ from support.builders.small_market import (
     draw_filter,
     facts,
     listing,
-    make_market,
     passes,
     roots_of,
 )
@@ -31,11 +30,6 @@ def catalogue():
     index = Index.build_flat(np.eye(4, 8, dtype=np.float32), list("abcd"), ["p", "q", "p", "r"])
     places = [LEEDS, YORK, (np.nan, np.nan), LEEDS]
     return ListingStore(index, listings, facts(list("pqrs"), places=places))
-
-
-@pytest.fixture(scope="module")
-def market():
-    return make_market()
 
 
 def kept(catalogue, **asked):

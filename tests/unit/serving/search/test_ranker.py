@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import lightgbm
 import numpy as np
 import pytest
-from support.builders.small_market import LABELS, draw_query, make_market, train_ranker
+from support.builders.small_market import LABELS, draw_query
 
 from fb_marketplace_serving.search.candidates import collect_candidates
 from fb_marketplace_serving.search.ranker import Ranker, RankerError
@@ -12,18 +12,8 @@ from fb_marketplace_serving.search.ranking_features import FEATURES, compute_fea
 
 
 @pytest.fixture(scope="module")
-def market():
-    return make_market()
-
-
-@pytest.fixture(scope="module")
-def model(market):
-    return train_ranker(market)
-
-
-@pytest.fixture(scope="module")
-def ranker(model):
-    return Ranker.from_bytes(model)
+def ranker(ranker_model):
+    return Ranker.from_bytes(ranker_model)
 
 
 @pytest.fixture(scope="module")
@@ -39,8 +29,8 @@ def tables(market):
     ]
 
 
-def test_scores_equal_model_predictions(model, ranker, tables):
-    booster = lightgbm.Booster(model_str=model.decode())
+def test_scores_equal_model_predictions(ranker_model, ranker, tables):
+    booster = lightgbm.Booster(model_str=ranker_model.decode())
 
     for features in tables:
         found = ranker.scores(features)
@@ -105,15 +95,15 @@ def test_model_with_only_start_and_end_is_rejected(told):
         Ranker.from_bytes(b"tree\n" + told + b"\nend of trees\n")
 
 
-def test_truncated_model_is_rejected(model):
-    end = model.index(b"\nend of trees\n")
+def test_truncated_model_is_rejected(ranker_model):
+    end = ranker_model.index(b"\nend of trees\n")
     for length in range(0, end, end // 50):
         with pytest.raises(RankerError, match="bytes"):
-            Ranker.from_bytes(model[:length])
+            Ranker.from_bytes(ranker_model[:length])
 
 
-def test_failed_load_does_not_affect_next(model):
-    Ranker.from_bytes(model)
+def test_failed_load_does_not_affect_next(ranker_model):
+    Ranker.from_bytes(ranker_model)
 
     assert importlib.import_module("pandas").__name__ == "pandas"
     assert importlib.import_module("sklearn").__name__ == "sklearn"

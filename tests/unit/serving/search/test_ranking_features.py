@@ -8,7 +8,6 @@ from support.builders.small_market import (
     draw_query,
     facts,
     listing,
-    make_market,
 )
 
 from fb_marketplace_serving.ann.index import Index
@@ -28,11 +27,6 @@ from fb_marketplace_serving.search.ranking_features import (
 )
 
 LEEDS = (53.80, -1.55)
-
-
-@pytest.fixture(scope="module")
-def market():
-    return make_market()
 
 
 @pytest.fixture
