@@ -30,10 +30,10 @@ StorePhotos = Callable[..., Table]
 @pytest.fixture(scope="session")
 def base_parameters() -> dict[str, Any]:
     """The parameters that stand in ``conf/base``, as written."""
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for file in sorted((ROOT / "conf/base").glob("parameters_*.yml")):
-        found |= yaml.safe_load(file.read_text(encoding="utf-8"))
-    return found
+        result |= yaml.safe_load(file.read_text(encoding="utf-8"))
+    return result
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +58,12 @@ def draw_photo() -> DrawPhoto:
 def store_photos_at() -> Callable[[str, Mapping[str, bytes]], Table]:
     """Stores photos in a table at a path, as cleaning does, with made-up sources."""
 
-    def store(url: str, found: Mapping[str, bytes]) -> Table:
+    def store(url: str, result: Mapping[str, bytes]) -> Table:
         from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
         from fb_marketplace.storage.fingerprints import sha256
 
         rows = []
-        for image_id, data in found.items():
+        for image_id, data in result.items():
             photo = canonical.read_photo(data)
             rows.append(
                 {
@@ -95,8 +95,8 @@ def store_photos(
 ) -> StorePhotos:
     """Stores photos in a table of the test's own."""
 
-    def store(found: Mapping[str, bytes], name: str = "images.lance") -> Table:
-        return store_photos_at(str(tmp_path / name), found)
+    def store(result: Mapping[str, bytes], name: str = "images.lance") -> Table:
+        return store_photos_at(str(tmp_path / name), result)
 
     return store
 

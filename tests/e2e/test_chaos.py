@@ -48,9 +48,9 @@ def undisturbed(sample: Place, tmp_path_factory: pytest.TempPathFactory) -> Undi
     began = time.monotonic()
     run = Run(place, place.run())
     took = time.monotonic() - began
-    made = digests(run)
+    created = digests(run)
     _prune(place)
-    return Undisturbed(made, plain_files(Path(place.lake)), took)
+    return Undisturbed(created, plain_files(Path(place.lake)), took)
 
 
 @pytest.mark.parametrize("number", range(KILLS))
@@ -63,7 +63,7 @@ def test_killed_run_resumes(
     with begun(place) as run:
         run.ended(share * undisturbed.seconds)
         run.kill()
-        print(f"killed at {share:.0%}, after: {_last_node(run.said())}")  # noqa: T201
+        print(f"killed at {share:.0%}, after: {_last_node(run.log_text())}")  # noqa: T201
     rows, trained = committed(lake), epochs(lake)
 
     version = place.run()
@@ -100,18 +100,18 @@ def test_run_with_killed_store_resumes_or_fails_in_one_line(
         server.kill()
         time.sleep(chance.uniform(*AWAY))
         server.start()
-        status, said = run.ended(), run.said()
-    print(f"ended with {status}, after: {_last_node(said)}")  # noqa: T201
-    assert "Traceback" not in said, said[-3000:]
+        status, message = run.ended(), run.log_text()
+    print(f"ended with {status}, after: {_last_node(message)}")  # noqa: T201
+    assert "Traceback" not in message, message[-3000:]
     if status != 0:
-        assert said.splitlines()[-1].startswith("Error: ")
+        assert message.splitlines()[-1].startswith("Error: ")
 
     again = Run(place, place.run())
 
     # Of a bucket the ETags are others than those of files, and what is told of sources with them.
     of_places = {"provenance"}
-    made = digests(again)
-    assert {name: made[name] for name in made.keys() - of_places} == {
+    created = digests(again)
+    assert {name: created[name] for name in created.keys() - of_places} == {
         name: undisturbed.digests[name] for name in undisturbed.digests.keys() - of_places
     }
 

@@ -28,7 +28,7 @@ def empty(whole_run: Run, tmp_path: Path) -> Place:
 def test_concurrent_cleaning_runs_share_one_lake(whole_run: Run, empty: Place) -> None:
     cleaning = ("--pipeline=cleaning", f"--params={IN_TURNS}")
     for run in _together(empty, cleaning, cleaning):
-        assert run.ended() == 0, run.said()[-3000:]
+        assert run.ended() == 0, run.log_text()[-3000:]
 
     assert len(empty.records()) == 2
     expected = whole_run.json("cleaning_report")
@@ -43,27 +43,27 @@ def test_concurrent_releases_are_always_whole(whole_run: Run, tmp_path: Path) ->
         before = set(place.records())
         for run in _together(place, ("--pipeline=release",), ("--pipeline=release",)):
             # Where both look at the same instant, one is told.
-            told = run.said().splitlines()[-1]
-            assert run.ended() == 0 or "release" in told, told
-        made = set(place.records()) - before
+            output = run.log_text().splitlines()[-1]
+            assert run.ended() == 0 or "release" in output, output
+        created = set(place.records()) - before
 
-        assert made
-        assert json_of(place, "releases/current.json")["version"] in made
-        assert Release.open(place.lake).manifest.version in made
+        assert created
+        assert json_of(place, "releases/current.json")["version"] in created
+        assert Release.open(place.lake).manifest.version in created
         assert seen, "the reader was to read"
-        assert set(seen) <= {whole_run.version, *made}
+        assert set(seen) <= {whole_run.version, *created}
 
 
 @pytest.mark.stress
 def test_concurrent_full_runs_both_succeed(whole_run: Run, empty: Place) -> None:
     for run in _together(empty, (), ()):
-        assert run.ended() == 0, run.said()[-3000:]
+        assert run.ended() == 0, run.log_text()[-3000:]
 
     versions = set(empty.records())
     assert len(versions) == 2
     assert Release.open(empty.lake).manifest.version in versions
     sealed = [json_of(empty, f"releases/{version}.json")["artifacts"] for version in versions]
-    digests = [{name: each["sha256"] for name, each in one.items()} for one in sealed]
+    digests = [{name: item["sha256"] for name, item in one.items()} for one in sealed]
     assert digests[0] == digests[1]
 
 
@@ -77,9 +77,9 @@ def test_concurrent_recipes_keep_their_own_photos(whole_run: Run, empty: Place) 
         ("--pipeline=cleaning", f"--params={others}"),
     )
     for run in runs:
-        status, said = run.ended(), run.said()
-        assert status == 0 or "run" in said, said[-3000:]
-        assert "Traceback" not in said
+        status, message = run.ended(), run.log_text()
+        assert status == 0 or "run" in message, message[-3000:]
+        assert "Traceback" not in message
     for version in empty.records():
         assert len(_keys(empty, version)) == sum(
             empty.json("cleaning_report", version)["photos"].values()
@@ -131,6 +131,6 @@ class _Reader:
 
 def _keys(place: Place, version: str) -> list[str]:
     """The keys of the photos that a run sealed."""
-    table = lance.dataset(place.at("03_primary/images.lance"), version=version)
+    table = lance.dataset(place.lake_path("03_primary/images.lance"), version=version)
     keys: list[str] = table.to_table(columns=["key"]).column("key").to_pylist()
     return keys

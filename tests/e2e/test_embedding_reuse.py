@@ -56,17 +56,17 @@ def test_changed_photos_update_their_embeddings(
     place.run("--pipeline=cleaning")
     after = place.json("embeddings_report", place.run("--pipeline=embeddings"))
 
-    kept = {name: each for name, each in vectors.items() if name not in gone}
-    assert (after["encoded"], after["reused"], after["removed"]) == (100, len(kept), 10)
-    assert len(kept) == before["photos"] - 10
+    remaining = {name: item for name, item in vectors.items() if name not in gone}
+    assert (after["encoded"], after["reused"], after["removed"]) == (100, len(remaining), 10)
+    assert len(remaining) == before["photos"] - 10
     now = _vectors(place)
-    assert now.keys() - kept.keys() == {f"new-{seed}" for seed in range(100)}
-    assert {image_id: now[image_id] for image_id in kept} == kept
+    assert now.keys() - remaining.keys() == {f"new-{seed}" for seed in range(100)}
+    assert {image_id: now[image_id] for image_id in remaining} == remaining
     assert after["encoder_sha256"] == before["encoder_sha256"]
 
 
 def test_killed_run_resumes_to_the_same_digest(place: Place) -> None:
-    shutil.rmtree(place.at("07_model_output/image_embeddings.lance"))
+    shutil.rmtree(place.lake_path("07_model_output/image_embeddings.lance"))
     with _extraction(place) as process:
         _wait_for_rows(place, process)
         process.send_signal(signal.SIGKILL)
@@ -80,7 +80,7 @@ def test_killed_run_resumes_to_the_same_digest(place: Place) -> None:
     went_on = place.json("embeddings_report", version)
     assert set(place.records()) - set(records) == {version}
     assert (went_on["encoded"], went_on["reused"]) == (photos - len(done), len(done))
-    shutil.rmtree(place.at("07_model_output/image_embeddings.lance"))
+    shutil.rmtree(place.lake_path("07_model_output/image_embeddings.lance"))
     undisturbed = place.json("embeddings_report", place.run("--pipeline=embeddings", SMALL_STEPS))
     assert undisturbed["encoded"] == photos
     assert went_on["digest"] == undisturbed["digest"]
@@ -94,14 +94,14 @@ def test_embeddings_are_exported_as_json(whole_run: Run, place: Place) -> None:
     ]
 
     vectors = _vectors(place)
-    found: dict[str, Any] = json.loads(written[0])
-    assert list(found) == sorted(vectors)
-    assert {name: np.float32(each).tobytes() for name, each in found.items()} == vectors
+    result: dict[str, Any] = json.loads(written[0])
+    assert list(result) == sorted(vectors)
+    assert {name: np.float32(item).tobytes() for name, item in result.items()} == vectors
     assert written[0] == written[1]
 
 
 def _table(place: Place) -> lance.LanceDataset:
-    return lance.dataset(place.at("07_model_output/image_embeddings.lance"))
+    return lance.dataset(place.lake_path("07_model_output/image_embeddings.lance"))
 
 
 def _vectors(place: Place) -> dict[str, bytes]:
@@ -116,8 +116,8 @@ def _add_photos(place: Place, photos: dict[str, bytes]) -> None:
     columns, *rows = _image_rows(place)
     for image_id, content in photos.items():
         Path(place.raw, "images", f"{image_id}.jpg").write_bytes(content)
-        told = {"id": image_id, "product_id": some}
-        rows.append([told.get(column, "") for column in columns])
+        values = {"id": image_id, "product_id": some}
+        rows.append([values.get(column, "") for column in columns])
     _write_image_rows(place, [columns, *rows])
 
 
@@ -126,8 +126,8 @@ def _remove_photos(place: Place, gone: set[str]) -> None:
     columns, *rows = _image_rows(place)
     for image_id in gone:
         Path(place.raw, "images", f"{image_id}.jpg").unlink()
-    kept = [row for row in rows if row[columns.index("id")] not in gone]
-    _write_image_rows(place, [columns, *kept])
+    remaining = [row for row in rows if row[columns.index("id")] not in gone]
+    _write_image_rows(place, [columns, *remaining])
 
 
 def _image_rows(place: Place) -> list[list[str]]:

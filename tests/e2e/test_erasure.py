@@ -58,8 +58,8 @@ def listing(place: Place) -> dict[str, Any]:
 
 def everything(place: Place, copy: Path) -> dict[str, str]:
     """All that a lake holds, decoded, by path: another way than the project's own search."""
-    told = {}
-    lake = Path(place.at(""))
+    values = {}
+    lake = Path(place.lake_path(""))
     if place.store:
         shutil.rmtree(copy, ignore_errors=True)
         place.files.get(f"{place.lake}/", f"{copy}/", recursive=True)
@@ -67,15 +67,15 @@ def everything(place: Place, copy: Path) -> dict[str, str]:
     for path in lake.rglob("*"):
         if path.suffix == ".lance" and path.is_dir():
             dataset = lance.dataset(str(path))
-            for number in [each["version"] for each in dataset.versions()]:
-                at = f"{path}@{number}"
-                told[at] = repr(dataset.checkout_version(number).to_table().to_pylist())
+            for number in [item["version"] for item in dataset.versions()]:
+                pos = f"{path}@{number}"
+                values[pos] = repr(dataset.checkout_version(number).to_table().to_pylist())
         elif path.suffix == ".parquet" and path.is_file():
             frame = pd.read_parquet(io.BytesIO(path.read_bytes()))
-            told[str(path)] = repr(frame.to_dict("records"))
+            values[str(path)] = repr(frame.to_dict("records"))
         elif path.is_file():
-            told[str(path)] = path.read_bytes().decode("latin-1")
-    return told
+            values[str(path)] = path.read_bytes().decode("latin-1")
+    return values
 
 
 def holds(place: Place, copy: Path, listing: dict[str, Any]) -> list[str]:
@@ -102,12 +102,12 @@ def test_erased_listing_is_gone_everywhere(
 ) -> None:
     forget = ["forget", listing["id"], f"--env={place.configuration}"]
     before = everything(place, copy).keys()
-    found = holds(place, copy, listing)
+    result = holds(place, copy, listing)
 
     dry = place.kedro(*forget)
     assert "images.lance" in dry
     assert "--apply" in dry
-    assert len(found) > 20
+    assert len(result) > 20
     assert everything(place, copy).keys() == before
 
     with serving(place) as address:
@@ -117,13 +117,13 @@ def test_erased_listing_is_gone_everywhere(
 
     assert holds(place, copy, listing) == []
     (version,) = place.records()
-    releases = place.files.glob(place.at("releases/2*"))
+    releases = place.files.glob(place.lake_path("releases/2*"))
     assert [PurePosixPath(path).stem for path in releases] == [version]
     with serving(place) as address:
         assert status(f"{address}/products/{listing['id']}") == 404
         assert status(f"{address}/images/{listing['images'][0]}") == 404
 
-    (path,) = place.files.glob(place.at("receipts/*"))
+    (path,) = place.files.glob(place.lake_path("receipts/*"))
     receipt = json.loads(place.files.cat_file(path))
     assert receipt["release_in_force"] == version
     assert receipt["found_now"] == 0
@@ -134,7 +134,7 @@ def test_erased_listing_is_gone_everywhere(
         assert part["reasons"]["forgotten"] >= 1
 
     assert "already" in place.kedro(*forget, "--apply")
-    told = subprocess.run(
+    values = subprocess.run(
         [str(BIN / "kedro"), "forget", "nobody-at-all", f"--env={place.configuration}"],
         cwd=place.clone,
         env=place.environment,
@@ -143,5 +143,5 @@ def test_erased_listing_is_gone_everywhere(
         timeout=place.seconds,
         check=False,
     )
-    assert told.returncode == 1
-    assert "nobody-at-all" in told.stderr
+    assert values.returncode == 1
+    assert "nobody-at-all" in values.stderr

@@ -79,10 +79,10 @@ def test_permanent_store_failure_stops_run_within_a_minute(faulty: Faulty, fault
     )
 
     seconds = time.monotonic() - started
-    said = done.stderr.strip().splitlines()
+    message = done.stderr.strip().splitlines()
     assert done.returncode != 0
     assert seconds < 60
-    assert [line for line in said if line.startswith("Error: ")] == said[-1:]
+    assert [line for line in message if line.startswith("Error: ")] == message[-1:]
     assert "Traceback" not in done.stderr
     assert faulty.direct.files.find(faulty.direct.lake) == []
 
@@ -93,8 +93,8 @@ def test_full_run_at_10_percent_faults_gives_same_content(whole_run: Run, faulty
     run = faulty.run()
 
     assert run.json("cleaning_report") == whole_run.json("cleaning_report")
-    digests = [each.json("embeddings_report")["digest"] for each in (run, whole_run)]
+    digests = [item.json("embeddings_report")["digest"] for item in (run, whole_run)]
     assert digests[0] == digests[1]
-    pointer = json.loads(faulty.direct.files.cat_file(run.place.at("releases/current.json")))
+    pointer = json.loads(faulty.direct.files.cat_file(run.place.lake_path("releases/current.json")))
     assert pointer["version"] == run.version
     assert faulty.faults.injected.total() > 0.05 * faulty.faults.requests

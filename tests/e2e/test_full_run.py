@@ -59,8 +59,10 @@ def test_outputs_in_run_record_exist(whole_run: Run) -> None:
     lost = [
         name
         for name in whole_run.record["made"]
-        if not place.files.glob(place.at(elsewhere.get(name, f"*/{name}.*/{whole_run.version}")))
-        and not place.files.exists(place.at(_tag_of(place, name, whole_run.version)))
+        if not place.files.glob(
+            place.lake_path(elsewhere.get(name, f"*/{name}.*/{whole_run.version}"))
+        )
+        and not place.files.exists(place.lake_path(_tag_of(place, name, whole_run.version)))
     ]
 
     assert lost == []
@@ -101,11 +103,11 @@ def test_run_can_load_older_versions(whole_run: Run) -> None:
     older = ",".join(f"{name}:{whole_run.version}" for name in read)
 
     reader = ("--pipeline=baselines", "--to-outputs=category_pixel_predictions")
-    asked = place.run(*reader, f"--load-versions={older}")
+    params = place.run(*reader, f"--load-versions={older}")
     latest = place.run(*reader)
 
     records = place.records()
-    assert records[asked]["read"] == dict.fromkeys(read, whole_run.version)
+    assert records[params]["read"] == dict.fromkeys(read, whole_run.version)
     assert records[latest]["read"] == dict.fromkeys(read, newer)
 
 
@@ -137,8 +139,8 @@ def test_killed_run_resumes(whole_run: Run, tmp_path: Path) -> None:
 
 
 def _tag_of(place: Place, name: str, version: str) -> str:
-    found = place.files.glob(place.at(f"*/{name}.lance"))
-    return f"{found[0]}/_refs/tags/{version}.json" if found else "nowhere"
+    result = place.files.glob(place.lake_path(f"*/{name}.lance"))
+    return f"{result[0]}/_refs/tags/{version}.json" if result else "nowhere"
 
 
 def _a_photo_without_copies(run: Run) -> tuple[str, Path]:
@@ -158,12 +160,12 @@ def _ask(path: str, server: str, photo: Path) -> Any:
         word.replace("@photo.jpg", f"@{photo}").replace("http://127.0.0.1:8000", server)
         for word in shlex.split(asking[0], comments=True)
     ]
-    said = command(
+    message = command(
         *(words[0], "--silent", "--show-error", "--fail-with-body", *words[1:]),
         cwd=PROJECT,
         environment=clean_environment(),
     )
-    return json.loads(said)
+    return json.loads(message)
 
 
 def _readme() -> str:

@@ -51,9 +51,9 @@ def test_quarantine_contains_exactly_the_faults(cleaned: Run, stage: str) -> Non
         for fault in cleaned.truth["quarantine"][stage]
     )
     ledger = cleaned.table("quarantine").query("stage == @stage")
-    found = Counter(ledger[["row", "key", "reason"]].itertuples(index=False, name=None))
+    result = Counter(ledger[["row", "key", "reason"]].itertuples(index=False, name=None))
 
-    assert {"missing": planted - found, "extra": found - planted} == {
+    assert {"missing": planted - result, "extra": result - planted} == {
         "missing": Counter(),
         "extra": Counter(),
     }
@@ -66,18 +66,18 @@ def test_ledger_balances(cleaned: Run) -> None:
         "images": counts["images_rows"],
         "files": counts["files"],
     }
-    kept = {
+    remaining = {
         "products": len(cleaned.table("products")) + cleaned.table("products")["repeats"].sum(),
         "images": cleaned.place.photo_table().count_rows() + _repeats_of_kept_rows(cleaned),
         "files": cleaned.place.photo_table().count_rows(),
     }
     away = cleaned.table("quarantine")["stage"].value_counts()
 
-    assert {stage: kept[stage] + away[stage] for stage in kept} == in_the_bucket
+    assert {stage: remaining[stage] + away[stage] for stage in remaining} == in_the_bucket
     ledger = cleaned.json("cleaning_report")["ledger"]
-    assert {stage: each["in"] for stage, each in ledger.items()} == in_the_bucket
-    assert {stage: each["kept"] for stage, each in ledger.items()} == kept
-    assert {stage: each["quarantined"] for stage, each in ledger.items()} == away.to_dict()
+    assert {stage: item["in"] for stage, item in ledger.items()} == in_the_bucket
+    assert {stage: item["kept"] for stage, item in ledger.items()} == remaining
+    assert {stage: item["quarantined"] for stage, item in ledger.items()} == away.to_dict()
 
 
 def test_listings_are_flagged_as_planted(cleaned: Run) -> None:
@@ -86,7 +86,7 @@ def test_listings_are_flagged_as_planted(cleaned: Run) -> None:
     def ids(chosen: pd.Series) -> set[str]:
         return set(products.loc[chosen, "product_id"])
 
-    found = {
+    result = {
         "price_zero": ids(products["price_flag"] == "zero"),
         "price_joke": ids(products["price_flag"] == "joke"),
         "price_absurd": ids(products["price_flag"] == "absurd"),
@@ -95,15 +95,15 @@ def test_listings_are_flagged_as_planted(cleaned: Run) -> None:
         "no_photo": ids(products["photos"] == 0),
     }
 
-    assert found == {flag: set(cleaned.truth["flags"][flag]) for flag in found}
+    assert result == {flag: set(cleaned.truth["flags"][flag]) for flag in result}
 
 
 def test_repeated_image_rows_are_counted(cleaned: Run) -> None:
     rows = cleaned.table("matched_photos")
 
-    found = set(rows.loc[rows["repeats"] > 0, "image_id"])
+    result = set(rows.loc[rows["repeats"] > 0, "image_id"])
 
-    assert found == set(cleaned.truth["flags"]["repeated_image_row"])
+    assert result == set(cleaned.truth["flags"]["repeated_image_row"])
 
 
 def test_photo_and_text_variants_are_kept(cleaned: Run) -> None:
@@ -114,29 +114,29 @@ def test_photo_and_text_variants_are_kept(cleaned: Run) -> None:
 
     assert of_listings < kinds.keys()
     for kind, ids in kinds.items():
-        kept = listings if kind in of_listings else photos | away
-        assert set(ids) <= kept, kind
+        remaining = listings if kind in of_listings else photos | away
+        assert set(ids) <= remaining, kind
 
 
 def test_identical_photos_are_one_group(cleaned: Run) -> None:
     copies = cleaned.table("duplicate_groups")
     exact = copies[copies["kind"] == "exact"]
 
-    found = {frozenset(ids) for _, ids in exact.groupby("group")["image_id"]}
+    result = {frozenset(ids) for _, ids in exact.groupby("group")["image_id"]}
 
-    assert found == {frozenset(ids) for ids in cleaned.truth["duplicates"]["exact"]}
+    assert result == {frozenset(ids) for ids in cleaned.truth["duplicates"]["exact"]}
 
 
 def test_near_duplicates_are_found_and_second_shots_are_not(cleaned: Run) -> None:
     copies, truth = cleaned.table("duplicate_groups"), cleaned.truth["duplicates"]
     planted = set(_pairs(truth["exact"])) | set(_pairs([near["ids"] for near in truth["near"]]))
-    found = set(_pairs(ids for _, ids in copies.groupby("group")["image_id"]))
+    result = set(_pairs(ids for _, ids in copies.groupby("group")["image_id"]))
     near = {frozenset(pair["ids"]): pair["how"] for pair in truth["near"]}
-    missed = {how for pair, how in near.items() if pair not in found}
+    missed = {how for pair, how in near.items() if pair not in result}
 
     assert len(near) >= 5
-    assert len(found & planted) >= 0.98 * len(found), f"no copies: {found - planted}"
-    assert len(found & near.keys()) >= 0.9 * len(near), f"missed: {missed}"
+    assert len(result & planted) >= 0.98 * len(result), f"no copies: {result - planted}"
+    assert len(result & near.keys()) >= 0.9 * len(near), f"missed: {missed}"
 
 
 def test_no_duplicate_crosses_the_splits(cleaned: Run) -> None:

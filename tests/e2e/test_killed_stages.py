@@ -51,17 +51,19 @@ def test_killed_text_embedding_resumes(whole_run: Run, tmp_path: Path) -> None:
         again = Run(place, place.run(*stage))
 
         assert rows <= committed(lake)["text_embeddings.lance"]
-        made, expected = (run.place.read("text_index", run.version) for run in (again, whole_run))
-        assert made == expected
+        created, expected = (
+            run.place.read("text_index", run.version) for run in (again, whole_run)
+        )
+        assert created == expected
 
 
 def test_killed_release_leaves_a_whole_release(whole_run: Run, tmp_path: Path) -> None:
     with copied(whole_run, tmp_path, "checkpoints", "photos") as place:
         lake = Path(place.lake)
-        there = set(lake.glob("07_model_output/release_measures.parquet/*"))
+        present = set(lake.glob("07_model_output/release_measures.parquet/*"))
         with begun(place, "--pipeline=release") as run:
             run.wait_for(
-                lambda: set(lake.glob("07_model_output/release_measures.parquet/*")) != there
+                lambda: set(lake.glob("07_model_output/release_measures.parquet/*")) != present
             )
             time.sleep(random.Random(SEED).uniform(0, 1))
             run.kill()

@@ -56,8 +56,8 @@ def copied(cleaned: Place, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
         return Place(cleaned.clone, cleaned.raw, str(copies[-1]))
 
     yield copy
-    for made in copies:
-        shutil.rmtree(made)
+    for created in copies:
+        shutil.rmtree(created)
 
 
 @pytest.mark.parametrize("backbone", RECIPES)
@@ -65,9 +65,9 @@ def test_killed_training_resumes_to_the_same_bytes(
     copied: Callable[[str], Place], backbone: str
 ) -> None:
     undisturbed, killed = copied("undisturbed"), copied("killed")
-    told = _told(backbone)
-    expected = Run(undisturbed, undisturbed.run(*TRAINING, told))
-    with _training(killed, told) as process:
+    values = _told(backbone)
+    expected = Run(undisturbed, undisturbed.run(*TRAINING, values))
+    with _training(killed, values) as process:
         _wait_for_the_middle_of_epoch_2(killed, process)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -75,7 +75,7 @@ def test_killed_training_resumes_to_the_same_bytes(
     assert _states(killed) == ["state_0001.safetensors"], "it was to be killed in epoch 2"
     assert not list(Path(killed.lake).glob("06_models/vision_model.safetensors/*"))
 
-    went_on = Run(killed, killed.run(*TRAINING, told))
+    went_on = Run(killed, killed.run(*TRAINING, values))
 
     again = _in_work(killed, "epoch_0001.safetensors").stat()
     assert (again.st_mtime_ns, again.st_ino) == (trained.st_mtime_ns, trained.st_ino)
@@ -88,9 +88,9 @@ def test_killed_training_resumes_to_the_same_bytes(
 
 def _told(backbone: str) -> str:
     """The parameters of a recipe, as `kedro run` takes them."""
-    told = dict(each.split("=") for each in RECIPES[backbone].split(","))
-    side = told.pop("side")
-    tuned = {"epochs": "3", "augmentation.side": side, **told}
+    values = dict(item.split("=") for item in RECIPES[backbone].split(","))
+    side = values.pop("side")
+    tuned = {"epochs": "3", "augmentation.side": side, **values}
     parameters = {"backbone": backbone, "weights": "none", "input_side": side}
     parameters |= {f"fine_tuning.{name}": value for name, value in tuned.items()}
     return "--params=" + ",".join(f"vision.{name}={value}" for name, value in parameters.items())
@@ -138,13 +138,13 @@ def test_resnet50_is_trained_from_weights_file(resnet50: OfResnet50) -> None:
 def test_resnet50_is_exported_with_hidden_layer_as_embedding(resnet50: OfResnet50) -> None:
     run = resnet50.run
     served = run.place.read("encoder", run.version)
-    made = [run.place.read(name, run.version) for name in ("encoder_fp32", "encoder_int8")]
+    created = [run.place.read(name, run.version) for name in ("encoder_fp32", "encoder_int8")]
 
-    for graph in made:
+    for graph in created:
         encoder = Encoder.from_bytes(graph)
         assert encoder.dimension == 1000
         assert encoder.classes == len(run.json("vision_labels"))
-    assert served in made
+    assert served in created
 
 
 def test_resnet50_embedding_equals_torch_hidden_layer(
@@ -156,17 +156,17 @@ def test_resnet50_embedding_equals_torch_hidden_layer(
     header = json.loads(weights[8 : 8 + length])
     made_of = json.loads(header["__metadata__"]["card"])["recipe"]
     rest = {name: base_parameters["vision"][name] for name in ("embedding", "encoder")}
-    told = VisionParameters.model_validate(made_of | rest)
-    network = load_trained_network(weights, len(run.json("vision_labels")), told)
+    values = VisionParameters.model_validate(made_of | rest)
+    network = load_trained_network(weights, len(run.json("vision_labels")), values)
     jpegs = run.place.photo_table().take([0, 1, 2], columns=["jpeg"]).column("jpeg").to_pylist()
     pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])
     with torch.no_grad():
         hidden = network.head.embed(network.maps(torch.from_numpy(pixels))[POOL]).numpy()
 
-    found = Encoder.from_bytes(run.place.read("encoder_fp32", run.version)).encode(pixels)
+    result = Encoder.from_bytes(run.place.read("encoder_fp32", run.version)).encode(pixels)
 
     expected = hidden / np.linalg.norm(hidden, axis=1, keepdims=True)
-    np.testing.assert_allclose(found.embeddings, expected, atol=1e-4)
+    np.testing.assert_allclose(result.embeddings, expected, atol=1e-4)
 
 
 def test_resnet50_is_evaluated(resnet50: OfResnet50) -> None:
@@ -177,7 +177,9 @@ def test_resnet50_is_evaluated(resnet50: OfResnet50) -> None:
 
 
 def _checkpoints(run: Run) -> list[Path]:
-    return sorted(Path(run.place.at(f"06_models/checkpoints/{run.version}/checkpoints")).iterdir())
+    return sorted(
+        Path(run.place.lake_path(f"06_models/checkpoints/{run.version}/checkpoints")).iterdir()
+    )
 
 
 def _weights(run: Run) -> dict[str, bytes]:
@@ -196,10 +198,10 @@ def _in_work(place: Place, name: str) -> Path:
 
 
 @contextlib.contextmanager
-def _training(place: Place, told: str) -> Iterator[subprocess.Popen[bytes]]:
+def _training(place: Place, values: str) -> Iterator[subprocess.Popen[bytes]]:
     """Start a training; whatever is left of it ends with the block."""
     process = subprocess.Popen(
-        [str(BIN / "kedro"), "run", "--env=test", *TRAINING, told],
+        [str(BIN / "kedro"), "run", "--env=test", *TRAINING, values],
         cwd=place.clone,
         env=place.environment,
         stdout=subprocess.DEVNULL,

@@ -53,9 +53,9 @@ def test_second_run_reuses_photos_and_makes_new_release(bucket_run: Run) -> None
     assert (photos.version, photos.count_rows()) == before
     assert _tagged(photos)[again.version] == _tagged(photos)[bucket_run.version]
     assert again.json("cleaning_report")["digests"] == bucket_run.json("cleaning_report")["digests"]
-    pointer = json.loads(place.files.cat_file(place.at("releases/current.json")))
+    pointer = json.loads(place.files.cat_file(place.lake_path("releases/current.json")))
     assert pointer["version"] == again.version != bucket_run.version
-    assert place.files.exists(place.at(f"releases/{bucket_run.version}.json"))
+    assert place.files.exists(place.lake_path(f"releases/{bucket_run.version}.json"))
 
 
 def _tagged(photos: object) -> dict[str, int]:

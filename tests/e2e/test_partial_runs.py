@@ -21,8 +21,8 @@ def test_run_between_nodes_makes_what_lies_between(sample: Place) -> None:
 
     version = sample.run("--from-nodes=clean_products", "--to-nodes=clean_image_rows")
 
-    made = set(sample.records()[version]["made"])
-    assert made == CLEANED | {"cleaned_image_rows", "quarantined_image_rows"}
+    created = set(sample.records()[version]["made"])
+    assert created == CLEANED | {"cleaned_image_rows", "quarantined_image_rows"}
     assert [node["node"] for node in sample.json("run_report", version)["nodes"]] == [
         "clean_products",
         "clean_image_rows",

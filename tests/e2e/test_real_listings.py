@@ -71,12 +71,12 @@ def test_second_run_reads_no_photo_again(real_run):
 
 def test_price_and_category_metrics_meet_their_targets(real_run):
     price = real_run.json("price_metrics")
-    told = price["models"][price["chosen"]]["test"]
+    output = price["models"][price["chosen"]]["test"]
     right = real_run.json("vision_metrics")["test"]["products_with_text_top1"]
-    print(f"price: {told['log_r2']}, {told['interval_coverage']}; category, with text: {right}")
+    print(f"price: {output['log_r2']}, {output['interval_coverage']}; category, with text: {right}")
 
-    assert told["log_r2"]["value"] >= 0.55
-    assert told["interval_coverage"]["value"] == pytest.approx(
+    assert output["log_r2"]["value"] >= 0.55
+    assert output["interval_coverage"]["value"] == pytest.approx(
         price["interval"]["nominal"], abs=0.02
     )
     assert right["value"] >= 0.84
@@ -86,19 +86,19 @@ def test_server_finds_other_photos_at_measured_recall(real_run, listings):
     splits, copies = real_run.table("splits"), real_run.table("duplicate_groups")
     test = splits[(splits["split"] == "test") & ~splits["image_id"].isin(copies["image_id"])]
     paired = test[test.groupby("product_id")["image_id"].transform("size") == 2]
-    asked = paired.sort_values("image_id").head(ASKED)
-    found, itself = 0, 0
+    params = paired.sort_values("image_id").head(ASKED)
+    result, itself = 0, 0
     with serving(real_run.place) as address, httpx.Client(base_url=address) as client:
-        for image_id, product_id in asked[["image_id", "product_id"]].itertuples(index=False):
+        for image_id, product_id in params[["image_id", "product_id"]].itertuples(index=False):
             photo = (listings / "images" / f"{image_id}.jpg").read_bytes()
             answer = client.post("/predict/similar_images?limit=11", files={"image": photo}).json()
             itself += answer["hits"][0]["image_id"] == image_id
             hits = [hit for hit in answer["hits"] if hit["image_id"] != image_id]
-            found += product_id in {hit["product_id"] for hit in hits[:10]}
+            result += product_id in {hit["product_id"] for hit in hits[:10]}
             category = client.post("/predict/image", files={"image": photo}).json()
             assert sum(category["probabilities"].values()) == pytest.approx(1, abs=1e-4)
     measured = real_run.json("retrieval_metrics")["all_photos"]["same_product_recall_at_10"]
-    print(f"the other photo among ten hits: {found} of {len(asked)}; measured {measured}")
+    print(f"the other photo among ten hits: {result} of {len(params)}; measured {measured}")
 
-    assert itself == len(asked)
-    assert found / len(asked) == pytest.approx(measured["value"], abs=0.1)
+    assert itself == len(params)
+    assert result / len(params) == pytest.approx(measured["value"], abs=0.1)

@@ -55,12 +55,12 @@ def test_run_writes_and_prints_no_secrets(logging_everything: Place) -> None:
     # The very lines that would hold them are there.
     assert "CanonicalRequest" in well.stderr
     assert "x-amz-security-token" in refused.stderr.lower()
-    said = "".join(each.stdout + each.stderr for each in (well, refused)).encode()
+    message = "".join(item.stdout + item.stderr for item in (well, refused)).encode()
     written = place.files.cat(place.files.find(place.lake))
     assert any("/runs/" in path for path in written)
     assert any("/run_report.json" in path for path in written)
     for secret in (seaweedfs.SECRET_KEY, API_KEY, TOKEN, "planted-secret-that-is-wrong"):
-        assert secret.encode() not in said
+        assert secret.encode() not in message
         assert [path for path, data in written.items() if secret.encode() in data] == []
 
 

@@ -22,7 +22,7 @@ STAGES = {
 
 
 @pytest.fixture(scope="module")
-def shown(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def viz_folder(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What the browser is sent, as files."""
     clone = whole_run.place.clone
     whole_run.place.kedro("viz", "build", "--include-previews")
@@ -36,9 +36,9 @@ def _read(path: Path) -> Any:
     return json.loads(path.read_bytes())
 
 
-def test_top_level_has_a_box_for_each_stage(shown: Path) -> None:
+def test_top_level_has_a_box_for_each_stage(viz_folder: Path) -> None:
     """As ``make viz`` opens it: datasets and parameters hidden."""
-    main = _read(shown / "main")
+    main = _read(viz_folder / "main")
 
     children = main["modular_pipelines"]["__root__"]["children"]
 
@@ -47,8 +47,8 @@ def test_top_level_has_a_box_for_each_stage(shown: Path) -> None:
     assert len(boxes) <= 12
 
 
-def test_every_node_lies_in_a_stage(shown: Path) -> None:
-    main = _read(shown / "main")
+def test_every_node_lies_in_a_stage(viz_folder: Path) -> None:
+    main = _read(viz_folder / "main")
 
     tasks = {node["id"]: node for node in main["nodes"] if node["type"] == "task"}
 
@@ -62,9 +62,9 @@ def test_every_node_lies_in_a_stage(shown: Path) -> None:
     assert "clean_products" in {node["name"] for node in tasks.values()}
 
 
-def test_datasets_have_the_layers_of_the_catalog(shown: Path) -> None:
+def test_datasets_have_the_layers_of_the_catalog(viz_folder: Path) -> None:
     """Kedro-Viz cannot order layers whose stages are collapsed; each dataset still has its own."""
-    nodes = _read(shown / "main")["nodes"]
+    nodes = _read(viz_folder / "main")["nodes"]
 
     layers = {node.get("layer") for node in nodes if node["type"] == "data"}
 
@@ -80,10 +80,10 @@ def test_datasets_have_the_layers_of_the_catalog(shown: Path) -> None:
         *("reliability_diagram", "mistakes_grid", "retrieval_grid"),
     ],
 )
-def test_figures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:
-    (node,) = [one for one in _read(shown / "main")["nodes"] if one["name"] == picture]
+def test_figures_are_shown(viz_folder: Path, whole_run: Run, picture: str) -> None:
+    (node,) = [one for one in _read(viz_folder / "main")["nodes"] if one["name"] == picture]
 
-    details = _read(shown / "nodes" / node["id"])
+    details = _read(viz_folder / "nodes" / node["id"])
 
     assert details["preview_type"] == "ImagePreview"
     drawn = whole_run.place.read(picture, whole_run.version)
@@ -91,9 +91,9 @@ def test_figures_are_shown(shown: Path, whole_run: Run, picture: str) -> None:
     assert drawn.startswith(b"\x89PNG")
 
 
-def test_tables_are_shown_with_their_columns(shown: Path) -> None:
-    (node,) = [one for one in _read(shown / "main")["nodes"] if one["name"] == "products"]
+def test_tables_are_shown_with_their_columns(viz_folder: Path) -> None:
+    (node,) = [one for one in _read(viz_folder / "main")["nodes"] if one["name"] == "products"]
 
-    details = _read(shown / "nodes" / node["id"])
+    details = _read(viz_folder / "nodes" / node["id"])
 
     assert {"product_id", "title", "price_flag"} <= set(details["preview"]["columns"])

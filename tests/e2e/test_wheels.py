@@ -100,14 +100,14 @@ def test_wheels_and_configuration_are_built(dist: Path) -> None:
 
 
 def test_wheels_include_type_marker_and_page(dist: Path) -> None:
-    held = {name for path in dist.glob("*.whl") for name in zipfile.ZipFile(path).namelist()}
+    existing = {name for path in dist.glob("*.whl") for name in zipfile.ZipFile(path).namelist()}
 
     assert {
         "fb_marketplace/py.typed",
         "fb_marketplace_serving/py.typed",
         "fb_marketplace_serving/web/index.html",
-    } <= held
-    assert not [name for name in held if name.startswith(("tests", "conf", "notebooks"))]
+    } <= existing
+    assert not [name for name in existing if name.startswith(("tests", "conf", "notebooks"))]
 
 
 def test_configuration_has_no_private_files(elsewhere: Elsewhere) -> None:
@@ -136,9 +136,9 @@ def test_packaged_project_generates_and_cleans_sample(elsewhere: Elsewhere) -> N
     elsewhere.run("fb-marketplace", *packaged, "--pipeline=cleaning")
 
     (record,) = (elsewhere.folder / "lake" / "runs").glob("*.json")
-    found = json.loads(record.read_bytes())
-    assert found["pipelines"] == ["cleaning"]
-    assert found["code_revision"] == found["libraries"]["fb-marketplace"]
+    result = json.loads(record.read_bytes())
+    assert result["pipelines"] == ["cleaning"]
+    assert result["code_revision"] == result["libraries"]["fb-marketplace"]
     assert sorted(path.name for path in elsewhere.folder.iterdir()) == ["lake", "raw"]
     assert not (elsewhere.home / "kedro").exists(), "Kedro-Telemetry has made an id to send"
 

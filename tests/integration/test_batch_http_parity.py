@@ -62,13 +62,13 @@ def turned(way):
 
 def of_every_kind():
     """Draw what phones, scanners, editors and sites make."""
-    found = {
+    result = {
         f"{format_} turned {way}": written(drawn((90, 60), way), format_, exif=turned(way))
         for format_ in ("JPEG", "PNG", "WEBP")
         for way in range(2, 9)
     }
     grey = np.linspace(0, 65_535, 90 * 60).reshape(60, 90).astype(np.uint16)
-    found |= {
+    result |= {
         "PNG of 12 megapixels": written(drawn((4000, 3000), 40), "PNG", compress_level=1),
         "JPEG of 12 megapixels, turned": written(
             drawn((4000, 3000), 41), "JPEG", exif=turned(6), quality=80
@@ -92,23 +92,23 @@ def of_every_kind():
         "high": written(drawn((2, 3000), 55), "PNG"),
         "canonical in size": written(drawn((256, 256), 56), "JPEG", quality=90),
     }
-    return found
+    return result
 
 
 @pytest.fixture(scope="module")
 def uploads():
     """A hundred of them, by id: two are the same file, and what there is room for is the sample's."""
-    found = of_every_kind()
-    found["the same again"] = found["progressive"]
+    result = of_every_kind()
+    result["the same again"] = result["progressive"]
     # Of twelve megapixels there are enough, and drawing one takes a second.
     forms = [form for form in get_args(Form) if form != "twelve_megapixel"]
     random = Random(SEED)
-    for number, listing in enumerate(generate_listings(SEED, PHOTOS - len(found))):
+    for number, listing in enumerate(generate_listings(SEED, PHOTOS - len(result))):
         photo = generate_photo(SEED, listing, 0)
         photo.form, photo.variant = forms[number % len(forms)], random.randrange(6)
-        found[f"{photo.form} {photo.id}"] = render_photo_file(SEED, photo)
-    assert len(found) == PHOTOS
-    return found
+        result[f"{photo.form} {photo.id}"] = render_photo_file(SEED, photo)
+    assert len(result) == PHOTOS
+    return result
 
 
 @pytest.fixture(scope="module")
@@ -121,9 +121,9 @@ def graph(base_parameters):
     from fb_marketplace.pipelines.vision.models.embedding_head import Layer
     from fb_marketplace.pipelines.vision.models.network import make_network
 
-    told = base_parameters["vision"] | {"backbone": "cnn", "weights": "none"}
+    values = base_parameters["vision"] | {"backbone": "cnn", "weights": "none"}
     torch.manual_seed(SEED)
-    network = make_network(VisionParameters.model_validate(told), len(LABELS)).eval()
+    network = make_network(VisionParameters.model_validate(values), len(LABELS)).eval()
     return export_trained(network, 0.1, Layer(network, POOL))
 
 
@@ -209,8 +209,8 @@ def clean(lake, uploads, cleaning):
     url = str(lake / "images.lance")
     keyed_table.ensure_table(url, IMAGES)
     one_process = cleaning.photos.model_copy(update={"processes": 1, "photos_per_batch": 16})
-    told = cleaning.model_copy(update={"photos": one_process})
-    _, *batches = read_photos(matched, PhotoSource(str(folder)), frozenset(), frozenset(), told)
+    values = cleaning.model_copy(update={"photos": one_process})
+    _, *batches = read_photos(matched, PhotoSource(str(folder)), frozenset(), frozenset(), values)
     for usable, unusable in batches:
         assert unusable.to_pylist() == []
         keyed_table.insert(url, usable)
@@ -221,17 +221,17 @@ def vectors(lake, images, encoder, base_parameters):
     url = str(lake / "embeddings.lance")
     keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
     keys = plan_image_embeddings(images, encoder, frozenset())
-    told = EmbeddingParameters.model_validate(base_parameters["embeddings"])
-    _, *batches = embed_images(images, encoder, keys, told)
+    values = EmbeddingParameters.model_validate(base_parameters["embeddings"])
+    _, *batches = embed_images(images, encoder, keys, values)
     for batch in batches:
         keyed_table.insert(url, batch)
     return keyed_table.open_table(url)
 
 
 def listings(product_ids):
-    shown = {"currency": "GBP", "category": "Home", "category_path": "Home / Chairs"}
+    visible = {"currency": "GBP", "category": "Home", "category_path": "Home / Chairs"}
     return pd.DataFrame({"product_id": product_ids, "title": "A chair", "price": 1.0}).assign(
-        **shown, town=None, county=None
+        **visible, town=None, county=None
     )
 
 
@@ -273,22 +273,22 @@ def test_batch_and_http_answer_100_uploads_alike(released, serve, uploads):
 
     assert len(answers) == PHOTOS == len(batch)
     for image_id, (probabilities, embedding, hits) in answers.items():
-        held = batch[image_id]
+        existing = batch[image_id]
         assert list(probabilities) == LABELS
         np.testing.assert_allclose(
-            list(probabilities.values()), held["probabilities"], atol=CLOSE, err_msg=image_id
+            list(probabilities.values()), existing["probabilities"], atol=CLOSE, err_msg=image_id
         )
-        np.testing.assert_allclose(embedding, held["embedding"], atol=CLOSE, err_msg=image_id)
-        rows = index.search(np.float32(held["embedding"]), HITS).rows
+        np.testing.assert_allclose(embedding, existing["embedding"], atol=CLOSE, err_msg=image_id)
+        rows = index.search(np.float32(existing["embedding"]), HITS).rows
         assert [hit["image_id"] for hit in hits] == [index.image_ids[row] for row in rows], image_id
 
 
 def test_uploads_have_different_answers(released):
     """Or the same answers would say nothing."""
     _, batch, _ = released
-    held = np.array([row["embedding"] for row in batch.values()])
-    apart = np.linalg.norm(held[:, None] - held[None], axis=2)
-    apart[np.diag_indices(len(held))] = np.inf
+    existing = np.array([row["embedding"] for row in batch.values()])
+    separate = np.linalg.norm(existing[:, None] - existing[None], axis=2)
+    separate[np.diag_indices(len(existing))] = np.inf
 
-    assert np.median(apart.min(axis=1)) > 100 * CLOSE
-    assert (apart.min(axis=1) < CLOSE).sum() == 2, "one photo is there twice"
+    assert np.median(separate.min(axis=1)) > 100 * CLOSE
+    assert (separate.min(axis=1) < CLOSE).sum() == 2, "one photo is there twice"

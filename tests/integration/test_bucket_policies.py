@@ -49,7 +49,7 @@ def acts_as(store, monkeypatch):
     """Makes this process one that has the credentials of the pipelines, or of the server."""
 
     def acts_as(name):
-        for variable in [each for each in os.environ if each.startswith("AWS_")]:
+        for variable in [item for item in os.environ if item.startswith("AWS_")]:
             monkeypatch.delenv(variable)
         for variable, value in store.identity(name).items():
             monkeypatch.setenv(variable, value)
@@ -67,7 +67,7 @@ def test_server_policy_allows_serving(acts_as):
         read_verified(store, artifact)
 
     assert current_version(LAKE) == version(2)
-    assert [each.version for each in list_releases(LAKE)] == [version(2), version(1)]
+    assert [item.version for item in list_releases(LAKE)] == [version(2), version(1)]
     with pytest.raises(FileNotFoundError):
         store.read("releases/none.json")
 
@@ -126,5 +126,5 @@ def test_pipelines_policy_allows_runs_and_pruning(acts_as):
         file.write(b"x" * (6 * 2**20))
     prune.prune(retention.plan_pruning(LAKE, 1, timedelta(0)))
 
-    assert [each.version for each in RunRecords(f"{LAKE}/runs").newest_first()] == [version(2)]
+    assert [item.version for item in RunRecords(f"{LAKE}/runs").newest_first()] == [version(2)]
     assert not filesystem.exists(f"{root}/releases/{version(1)}.json")

@@ -36,13 +36,13 @@ Clean = Callable[[Path, Path], DataCatalog]
 @pytest.fixture(scope="module")
 def clean() -> Clean:
     """Cleans a bucket into a lake with the project's own catalog, in this process."""
-    told = OmegaConfigLoader(
+    values = OmegaConfigLoader(
         str(ROOT / "conf"),
         env="base",
         runtime_params={"raw": "RAW", "lake": "LAKE"},
         **CONFIG_LOADER_ARGS | {"default_run_env": "base"},
     )
-    written, parameters = told["catalog"], told["parameters"]
+    written, parameters = values["catalog"], values["parameters"]
     entries = {
         name: entry
         for name, entry in written.items()
@@ -61,7 +61,7 @@ def clean() -> Clean:
         catalog = DataCatalog.from_config(_placed(entries, places), save_version=version)
         for name, model in models.items():
             catalog[f"params:{name}"] = model.model_validate(parameters[name])
-        told = {
+        values = {
             "run_id": version,
             "load_versions": None,
             "pipeline_names": ["cleaning"],
@@ -69,9 +69,9 @@ def clean() -> Clean:
             "runner": None,
         }
         hooks = VersioningHooks()
-        hooks.before_pipeline_run(told, PIPELINE, catalog)
+        hooks.before_pipeline_run(values, PIPELINE, catalog)
         SequentialRunner().run(PIPELINE, catalog)
-        hooks.after_pipeline_run(told, PIPELINE, catalog)
+        hooks.after_pipeline_run(values, PIPELINE, catalog)
         return catalog
 
     return run
@@ -140,8 +140,8 @@ def check(bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int) -> 
     catalog = clean(raw, copied)
 
     ledger = catalog.load("cleaning_report")["ledger"]
-    for stage, told in ledger.items():
-        assert told["in"] == told["kept"] + told["quarantined"], stage
+    for stage, values in ledger.items():
+        assert values["in"] == values["kept"] + values["quarantined"], stage
     files = [name for _, _, names in os.walk(raw / "images") for name in names]
     assert ledger["files"]["in"] == len(files)
     quarantine = catalog.load("quarantine")
@@ -152,7 +152,7 @@ def check(bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int) -> 
         known = set(catalog.load(table)[key])
         known |= set(quarantine.loc[quarantine["stage"] == stage, "key"])
         written = pd.Series(sorted(_ids(bucket, stage, whole_lines)), dtype="str")
-        assert [each for each in written if each not in known] == []
+        assert [item for item in written if item not in known] == []
     shutil.rmtree(tmp_path)
 
 
@@ -173,10 +173,10 @@ def _rows(line: str) -> list[list[str]]:
 
 
 def _contents(root: Path) -> dict[bytes, bytes]:
-    found = {}
+    result = {}
     for folder, _, names in os.walk(os.fsencode(root)):
         for name in names:
             path = folder + b"/" + name
             with open(path, "rb") as file:  # noqa: PTH123 - names that are no text
-                found[path.removeprefix(os.fsencode(root))] = file.read()
-    return found
+                result[path.removeprefix(os.fsencode(root))] = file.read()
+    return result

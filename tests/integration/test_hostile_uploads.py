@@ -51,16 +51,16 @@ class Server:
 
     def post(self, body, content_type=MULTIPART, path="/predict/image", **headers) -> Answer:
         connection = http.client.HTTPConnection(self.host, timeout=120)
-        told = {"Content-Type": content_type} if content_type else {}
-        told |= {name.replace("_", "-"): value for name, value in headers.items()}
+        output = {"Content-Type": content_type} if content_type else {}
+        output |= {name.replace("_", "-"): value for name, value in headers.items()}
         chunked = not isinstance(body, bytes)
-        connection.request("POST", path, body, told, encode_chunked=chunked)
+        connection.request("POST", path, body, output, encode_chunked=chunked)
         if chunked:
-            assert "Transfer-Encoding" in told
+            assert "Transfer-Encoding" in output
         response = connection.getresponse()
-        found = Answer(response.status, response.headers, json.load(response))
+        result = Answer(response.status, response.headers, json.load(response))
         connection.close()
-        return found
+        return result
 
     def send(self, photo: bytes) -> Answer:
         return self.post(form(photo))
@@ -76,11 +76,11 @@ class Server:
 
     def largest(self, work) -> float:
         """Give the megabytes that it has grown by at most while something is done."""
-        before, found, over = self.megabytes, [0.0], threading.Event()
+        before, result, over = self.megabytes, [0.0], threading.Event()
 
         def watch():
             while not over.wait(0.01):
-                found[0] = max(found[0], self.megabytes - before)
+                result[0] = max(result[0], self.megabytes - before)
 
         watching = threading.Thread(target=watch)
         watching.start()
@@ -89,7 +89,7 @@ class Server:
         finally:
             over.set()
             watching.join()
-        return found[0]
+        return result[0]
 
 
 def form(
@@ -126,21 +126,21 @@ def wrong(answer: Answer, status: int, kinds: tuple[str, ...]) -> str | None:
 
 
 def test_each_file_is_answered_in_bounded_time_and_memory(server, corpus):
-    found = {}
+    result = {}
 
     def send_all():
         for file in corpus:
             before = server.cpu_seconds
-            said = wrong(server.send(file.data), file.status, file.kinds)
+            message = wrong(server.send(file.data), file.status, file.kinds)
             took = server.cpu_seconds - before
-            if said is None and took > MOST_CPU_SECONDS:
-                said = f"it took {took:.1f} s"
-            if said:
-                found[file.name] = said
+            if message is None and took > MOST_CPU_SECONDS:
+                message = f"it took {took:.1f} s"
+            if message:
+                result[file.name] = message
 
     grown = server.largest(send_all)
 
-    assert found == {}
+    assert result == {}
     assert grown < MOST_MEGABYTES
     assert server.send(written(picture(), "JPEG")).status == 200
     assert not [line for line in server.log if "fault" in line or "Traceback" in line]
@@ -161,7 +161,7 @@ def test_four_largest_uploads_at_once_use_bounded_memory(server, corpus):
 
     grown = server.largest(send_all)
 
-    assert {name: said for name, said in answers.items() if said} == {}
+    assert {name: message for name, message in answers.items() if message} == {}
     assert grown < MOST_MEGABYTES
 
 
@@ -171,8 +171,8 @@ def test_small_photos_do_not_wait_for_large_ones(server, corpus):
         slow = [clients.submit(server.send, large.data) for _ in range(3)]
         time.sleep(0.2)
         assert server.send(written(picture(), "JPEG")).status == 200
-        assert not all(each.done() for each in slow)
-        assert {each.result().status for each in slow} == {200}
+        assert not all(item.done() for item in slow)
+        assert {item.result().status for item in slow} == {200}
 
 
 def test_photo_metadata_is_neither_kept_nor_returned(server, corpus):
@@ -245,15 +245,15 @@ FORMS = {
 
 
 def test_each_malformed_form_is_rejected(server):
-    found = {}
+    result = {}
     for name, (body, content_type, status) in FORMS.items():
         before = server.cpu_seconds
-        said = wrong(server.post(body, content_type), status, ())
+        message = wrong(server.post(body, content_type), status, ())
         took = server.cpu_seconds - before
-        if said or took > MOST_CPU_SECONDS:
-            found[name] = said or f"it took {took:.1f} s"
+        if message or took > MOST_CPU_SECONDS:
+            result[name] = message or f"it took {took:.1f} s"
 
-    assert found == {}
+    assert result == {}
     assert server.send(PHOTO).status == 200
 
 

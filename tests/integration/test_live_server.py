@@ -89,7 +89,7 @@ def test_swap_and_rollback_under_load_lose_no_request(address, lake, make_releas
     for _, version, body in answers:
         ids = [hit[name] for hit in body["hits"] for name in ("image_id", "product_id")]
         assert len(ids) == 10
-        assert {each.startswith("new-") for each in ids} == {version == "v2"}
+        assert {item.startswith("new-") for item in ids} == {version == "v2"}
 
 
 def changed(data, _):
@@ -112,11 +112,11 @@ def of_another_version(_, other):
 def others(lake, draft, build_encoder):
     """What each artifact may be of another version."""
     index = Index.build_flat(np.eye(5, 8, dtype=np.float32), list("abcde"), list("abcde"))
-    found = {name: Path(lake, file.path).read_bytes() for name, file in draft.artifacts.items()}
-    return found | {
+    result = {name: Path(lake, file.path).read_bytes() for name, file in draft.artifacts.items()}
+    return result | {
         "encoder": build_encoder(seed=8),
         "index": index.to_bytes()[0],
-        "measures": found["listings"],
+        "measures": result["listings"],
     }
 
 
@@ -144,8 +144,8 @@ def test_damaged_release_is_logged_and_old_one_served(address, lake, make_releas
 
 def until_refused(address, version):
     def is_refused():
-        found = get(address, "/readyz")["rejected"]
-        return found is not None and found["version"] == version
+        result = get(address, "/readyz")["rejected"]
+        return result is not None and result["version"] == version
 
     until(is_refused)
 

@@ -33,7 +33,7 @@ NOT_CHECKED_WHERE_REPLACED = [*NOT_CHECKED, CHECKS.get_one("negative_data_reject
 
 
 @pytest.fixture(scope="module", params=["open", "keys"])
-def asked(request, serve_in_common, shop_in_common, tmp_path_factory):
+def api(request, serve_in_common, shop_in_common, tmp_path_factory):
     """The address of a server, and the headers that it wants."""
     keys = {"FB_API_KEYS": f"page:{KEY}"} if request.param == "keys" else {}
     keys |= {"FB_FEEDBACK_DIR": str(tmp_path_factory.mktemp("feedback"))}
@@ -50,15 +50,15 @@ def photo():
     return buffer.getvalue()
 
 
-def ask_all(asked, mode, photo=None):
+def ask_all(api, mode, photo=None):
     """Ask each operation that can be asked so; gives the statuses that each answered with.
 
     With a photo, only those that take one are asked, and it is sent whatever else is drawn.
     """
-    address, headers = asked
+    address, headers = api
     reached: dict[str, set[int]] = {}
-    for found in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
-        operation = found.ok()
+    for result in schemathesis.openapi.from_url(f"{address}/openapi.json").get_all_operations():
+        operation = result.ok()
         if photo and FORM not in {body.media_type for body in operation.body}:
             continue
         if mode is GenerationMode.NEGATIVE and not (operation.body or operation.query):
@@ -87,8 +87,8 @@ def ask_all(asked, mode, photo=None):
     return reached
 
 
-def test_every_response_is_documented(asked):
-    reached = ask_all(asked, GenerationMode.POSITIVE)
+def test_every_response_is_documented(api):
+    reached = ask_all(api, GenerationMode.POSITIVE)
 
     assert len(reached) == 13
     for label, statuses in reached.items():
@@ -96,8 +96,8 @@ def test_every_response_is_documented(asked):
         assert statuses & ({404} if "_id}" in label or "clicks" in label else {200}), label
 
 
-def test_every_error_response_is_documented(asked):
-    reached = ask_all(asked, GenerationMode.NEGATIVE)
+def test_every_error_response_is_documented(api):
+    reached = ask_all(api, GenerationMode.NEGATIVE)
 
     assert len(reached) == 6
     # Where all that was wrong is the key, the right one is sent instead, and the photo is taken.
@@ -105,8 +105,8 @@ def test_every_error_response_is_documented(asked):
     assert all(statuses & {400, 422} for statuses in reached.values())
 
 
-def test_every_response_to_a_photo_is_documented(asked, photo):
-    reached = ask_all(asked, GenerationMode.POSITIVE, photo)
+def test_every_response_to_a_photo_is_documented(api, photo):
+    reached = ask_all(api, GenerationMode.POSITIVE, photo)
 
     assert len(reached) == 4
     assert all(200 in statuses for statuses in reached.values())
@@ -114,11 +114,14 @@ def test_every_response_to_a_photo_is_documented(asked, photo):
     assert reached["POST /search"] <= {200, 422}
 
 
-def test_existing_resources_match_their_schema(asked):
-    address, headers = asked
+def test_existing_resources_match_their_schema(api):
+    address, headers = api
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
-    for path, wanted in (("/products/{product_id}", "p-chair"), ("/images/{image_id}", "img-red")):
-        case = schema[path]["GET"].Case(path_parameters={path.split("{")[1][:-1]: wanted})
+    for path, expected in (
+        ("/products/{product_id}", "p-chair"),
+        ("/images/{image_id}", "img-red"),
+    ):
+        case = schema[path]["GET"].Case(path_parameters={path.split("{")[1][:-1]: expected})
         answer = case.call(base_url=address, headers=headers)
         case.validate_response(answer, headers=headers)
         assert answer.status_code == 200
@@ -138,8 +141,8 @@ def test_existing_resources_match_their_schema(asked):
         },
     ],
 )
-def test_search_results_match_their_schema(asked, photo, query):
-    address, headers = asked
+def test_search_results_match_their_schema(api, photo, query):
+    address, headers = api
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     for method, more in (("GET", {}), ("POST", {"body": {"image": photo}, "media_type": FORM})):
         case = schema["/search"][method].Case(query=query, **more)
@@ -149,8 +152,8 @@ def test_search_results_match_their_schema(asked, photo, query):
         assert answer.json()["hits"]
 
 
-def test_unknown_method_gives_problem_json(asked):
-    address, headers = asked
+def test_unknown_method_gives_problem_json(api):
+    address, headers = api
     for method, path in (("GET", "/predict/image"), ("POST", "/release"), ("PUT", "/products/a")):
         answer = httpx.request(method, f"{address}{path}", headers=headers)
         assert answer.status_code == 405
@@ -163,8 +166,8 @@ def documents(release):
     """Of a server without keys, and of one with them."""
     keys = Settings(api_keys=f"page:{KEY}")
     return [
-        TestClient(create_app(release, told)).get("/openapi.json").json()
-        for told in (Settings(), keys)
+        TestClient(create_app(release, output)).get("/openapi.json").json()
+        for output in (Settings(), keys)
     ]
 
 

@@ -86,7 +86,7 @@ def objects(url, monkeypatch, environment):
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     filesystem, path = open_root(url)
-    return {name: each["size"] for name, each in filesystem.find(path, detail=True).items()}
+    return {name: item["size"] for name, item in filesystem.find(path, detail=True).items()}
 
 
 def files(folder):
@@ -94,14 +94,14 @@ def files(folder):
 
 
 @pytest.mark.parametrize(
-    ("who", "told"),
+    ("who", "values"),
     [
         ("reader", "lack a permission"),
         ({"AWS_SECRET_ACCESS_KEY": "not-the-secret"}, "the store refuses the key"),
     ],
 )
 def test_store_that_denies_access_is_left_unchanged(
-    refused, bucket, seaweed, monkeypatch, who, told, raw
+    refused, bucket, seaweed, monkeypatch, who, values, raw
 ):
     before = objects(bucket[1], monkeypatch, seaweed.environment)
     identity = seaweed.reader if who == "reader" else seaweed.environment | who
@@ -109,7 +109,7 @@ def test_store_that_denies_access_is_left_unchanged(
     # Its tables are elsewhere, so that only the lake is refused.
     line = refused(raw, bucket[1], **identity)
 
-    assert told in line
+    assert values in line
     assert "not-the-secret" not in line
     assert objects(bucket[1], monkeypatch, seaweed.environment) == before
 

@@ -119,7 +119,7 @@ def test_running_search_blocks_no_other_request(opened_shop, monkeypatch):
 def test_concurrent_searches_equal_sequential_ones(serve, shop, canonical_photos):
     process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error", FB_MAX_IN_FLIGHT="64")
     address = process.stdout.readline().split()[-1]
-    asked = [
+    query = [
         {"q": words, "explain": True, **more}
         for words in ("red chair", "blue", "old oak table", "")
         for more in (
@@ -131,10 +131,10 @@ def test_concurrent_searches_equal_sequential_ones(serve, shop, canonical_photos
     ]
 
     def ask_all(seed):
-        answers = [None] * (len(asked) * 2)
+        answers = [None] * (len(query) * 2)
         with httpx.Client(base_url=address, timeout=60) as client:
             for place in np.random.default_rng(seed).permutation(len(answers)).tolist():
-                params = asked[place // 2]
+                params = query[place // 2]
                 photo = {"image": canonical_photos["img-red"]} if place % 2 else None
                 answer = client.request(
                     "POST" if photo else "GET", "/search", params=params, files=photo

@@ -118,17 +118,17 @@ def test_releases_prints_table_and_json(execute, two, monkeypatch):
 
     assert (table.returncode, table.stderr) == (0, "")
     assert [line[:4].split() for line in table.stdout.splitlines()[1:]] == [["*", "v"], ["v"]]
-    assert [each["in_force"] for each in json.loads(data.stdout)] == [True, False]
+    assert [item["in_force"] for item in json.loads(data.stdout)] == [True, False]
 
 
 def test_verify_detects_one_changed_byte(execute, two):
-    whole = execute("verify", "v1", "--lake", two)
+    complete = execute("verify", "v1", "--lake", two)
     encoder = Path(two, "model/encoder.onnx")
     encoder.write_bytes(encoder.read_bytes()[:-1] + b"?")
     damaged = execute("verify", "--lake", two)
 
-    assert (whole.returncode, whole.stderr) == (0, "")
-    assert f"release v1 in {two}" in whole.stdout.splitlines()[-1]
+    assert (complete.returncode, complete.stderr) == (0, "")
+    assert f"release v1 in {two}" in complete.stdout.splitlines()[-1]
     assert damaged.returncode == 2
     assert damaged.stderr.count("\n") == 1
     assert f"{encoder}: " in damaged.stderr
@@ -158,26 +158,26 @@ def explained(lake, make_release):
     tables = {"products": Source("Products.csv", 1, "a" * 64), "images": Source("Images.csv")}
     red = ListingProvenance("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])
     Path(lake, path).write_bytes(write_provenance([red], tables | {"photos": Source("images")}))
-    found = make_release("v2", folder="model-2", searchable=True)
-    artifacts = found.artifacts | {"provenance": artifact_of(lake, path)}
-    publish(lake, found.model_copy(update={"artifacts": artifacts}))
+    result = make_release("v2", folder="model-2", searchable=True)
+    artifacts = result.artifacts | {"provenance": artifact_of(lake, path)}
+    publish(lake, result.model_copy(update={"artifacts": artifacts}))
     return lake
 
 
 def test_explain_prints_one_fact_per_line(execute, explained):
-    told = execute("explain", "prd-red", "--lake", explained, "--release", "v2")
+    output = execute("explain", "prd-red", "--lake", explained, "--release", "v2")
 
-    assert (told.returncode, told.stderr) == (0, "")
-    lines = told.stdout.splitlines()
+    assert (output.returncode, output.stderr) == (0, "")
+    lines = output.stdout.splitlines()
     assert lines[1:3] == ["  product: prd-red", "  title: A red chair"]
     assert any(line.startswith("  row: 4 of Products.csv") for line in lines)
 
 
 def test_explain_of_unknown_listing_exits_with_1(execute, explained):
-    told = execute("explain", "prd-9", "--lake", explained)
+    output = execute("explain", "prd-9", "--lake", explained)
 
-    assert (told.returncode, told.stdout, told.stderr.count("\n")) == (1, "", 1)
-    assert "'prd-9'" in told.stderr
+    assert (output.returncode, output.stdout, output.stderr.count("\n")) == (1, "", 1)
+    assert "'prd-9'" in output.stderr
 
 
 def test_explain_of_damaged_release_exits_with_2(execute, explained):
@@ -259,10 +259,10 @@ def test_help_imports_no_server(environment, command):
         f"try: main([{command!r}, '--help'])\nexcept SystemExit: pass"
     )
 
-    found = imported(environment, code)
+    result = imported(environment, code)
 
-    assert "fb_marketplace_serving" in found
-    assert not found & {"numpy", "pydantic", "fastapi", "uvicorn", "PIL", "fsspec"}
+    assert "fb_marketplace_serving" in result
+    assert not result & {"numpy", "pydantic", "fastapi", "uvicorn", "PIL", "fsspec"}
 
 
 def test_server_imports_no_pipeline_or_slow_library(environment, shop_in_common, paint):
@@ -276,11 +276,11 @@ assert client.post("/predict/similar_images", files={{"image": {paint()!r}}}).st
 assert client.get("/search?q=red+chair&near=Leeds&explain=true").status_code == 200
 """
 
-    found = imported(environment, code)
+    result = imported(environment, code)
 
-    assert "onnxruntime" in found
-    assert not found & {"torch", "torchvision", "kedro", "lance", "fb_marketplace"}
-    assert not found & {"pandas", "sklearn"}
+    assert "onnxruntime" in result
+    assert not result & {"torch", "torchvision", "kedro", "lance", "fb_marketplace"}
+    assert not result & {"pandas", "sklearn"}
 
 
 def test_open_and_export_work_without_server_extra(environment, lake):

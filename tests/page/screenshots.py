@@ -23,19 +23,19 @@ def main() -> int:
     parser.add_argument("--lake", type=Path, required=True, help="has a release of the sample")
     parser.add_argument("--raw", type=Path, required=True, help="the raw root that it was made of")
     parser.add_argument("--out", type=Path, default=Path("docs/page"))
-    asked = parser.parse_args()
+    params = parser.parse_args()
     # Photos of real listings belong to their sellers, and not into a repository.
-    if not (asked.raw / "ground_truth.json").exists():
+    if not (params.raw / "ground_truth.json").exists():
         sys.stderr.write(
-            f"screenshots: found no ground_truth.json in {asked.raw}; they are taken on the "
+            f"screenshots: found no ground_truth.json in {params.raw}; they are taken on the "
             "embedded sample only: see `make sample`\n"
         )
         return 2
-    photos = sorted(asked.raw.glob("images/*.jpg"))
-    photo = next(each for each in photos if each.stat().st_size > 20_000)
-    shown = {"name": "my-photo.jpg", "mimeType": "image/jpeg", "buffer": _taken_anew(photo)}
-    asked.out.mkdir(parents=True, exist_ok=True)
-    with chromium.served(asked.lake) as address, chromium.launched() as browser:
+    photos = sorted(params.raw.glob("images/*.jpg"))
+    photo = next(item for item in photos if item.stat().st_size > 20_000)
+    visible = {"name": "my-photo.jpg", "mimeType": "image/jpeg", "buffer": _taken_anew(photo)}
+    params.out.mkdir(parents=True, exist_ok=True)
+    with chromium.served(params.lake) as address, chromium.launched() as browser:
         for name, scheme, size in [
             ("start", "light", DESK),
             ("words", "light", DESK),
@@ -49,11 +49,11 @@ def main() -> int:
         ]:
             page = _opened(browser, address, scheme, size)
             if name not in ("start", "words", "why", "broken-file"):
-                page.set_input_files("#file", shown)
+                page.set_input_files("#file", visible)
                 _wait_for_photos(page)
             _ACTS.get(name, lambda page: None)(page)
             page.wait_for_timeout(500)  # the photos fade in
-            _save(page.screenshot(), asked.out / f"{name}.webp")
+            _save(page.screenshot(), params.out / f"{name}.webp")
             page.context.close()
     return 0
 

@@ -106,10 +106,10 @@ def test_load_more_ends_with_the_last_hit(page, expect):
 
 
 def test_listing_with_many_photos_is_shown_once(page, expect):
-    asked = []
+    params = []
 
     def make_one_of_eight(route):
-        asked.append(route.request.url)
+        params.append(route.request.url)
         response = route.fetch()
         hits = response.json()["hits"]
         for hit in hits:
@@ -122,7 +122,7 @@ def test_listing_with_many_photos_is_shown_once(page, expect):
     expect(page.get_by_role("status")).to_have_text("All 3 listings, most similar first.")
     assert image_ids(page)[0] == RED_IDS[0]
     assert len({name[:7] for name in image_ids(page)}) == 3
-    assert ["limit=24" in asked[0], "limit=48" in asked[1], len(asked)] == [True, True, 2]
+    assert ["limit=24" in params[0], "limit=48" in params[1], len(params)] == [True, True, 2]
 
 
 def test_result_can_be_searched_and_back_returns(page, expect):
@@ -187,11 +187,11 @@ def test_photo_can_be_dropped_or_pasted(page, expect, kind):
 
 
 def test_latest_search_wins(page, expect):
-    held = []
+    existing = []
 
     def hold_the_first(route):
-        if len(held) < 2:
-            held.append(route)
+        if len(existing) < 2:
+            existing.append(route)
         else:
             route.continue_()
 
@@ -199,13 +199,13 @@ def test_latest_search_wins(page, expect):
     choose(page, photo(RED), "first.jpg")
     expect(page.locator("#hits .blank")).to_have_count(12)
     expect(page.get_by_role("status")).to_have_text("Searching for similar listings…")
-    while len(held) < 2:
+    while len(existing) < 2:
         page.wait_for_timeout(50)
 
     choose(page, photo(BLUE), "second.jpg")
     expect(page.locator("#category")).to_have_text("Blues")
     expect(cards(page)).to_have_count(12)
-    for route in held:
+    for route in existing:
         route.continue_()
     page.wait_for_timeout(200)
 

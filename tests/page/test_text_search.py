@@ -30,16 +30,16 @@ def products(page):
 
 def asked_of(page):
     """Collect how the page searches: the method, and the parameters."""
-    asked = []
+    params = []
     page.on(
         "request",
         lambda request: (
-            asked.append((request.method, parse_qs(urlsplit(request.url).query)))
+            params.append((request.method, parse_qs(urlsplit(request.url).query)))
             if "/search?" in request.url
             else None
         ),
     )
-    return asked
+    return params
 
 
 def wait_for_answer(page):
@@ -57,13 +57,13 @@ def test_words_show_listings_and_are_in_the_url(shop_page, expect):
     expect(page.locator("#heading")).to_have_text("“old oak table”")
     expect(page.get_by_role("status")).to_have_text("24 listings and 1 duplicate, best first.")
     expect(page).to_have_url(re.compile(r"\?q=old\+oak\+table$"))
-    found = products(page)
-    assert "prd-Plain" in found
+    result = products(page)
+    assert "prd-Plain" in result
 
     page.reload()
 
     expect(cards(page)).to_have_count(PAGE)
-    assert products(page) == found
+    assert products(page) == result
     expect(page.get_by_label("Search text")).to_have_value("old oak table")
 
 
@@ -78,7 +78,7 @@ def test_listing_without_photo_is_no_link(shop_page, expect):
 
 def test_photo_and_words_are_combined(shop_page, expect):
     page = shop_page
-    asked = asked_of(page)
+    params = asked_of(page)
     choose(page, photo(0))
     expect(page.locator("#category")).to_have_text("Reds")
     expect(page.locator("#heading")).to_have_text("Most similar listings")
@@ -90,7 +90,7 @@ def test_photo_and_words_are_combined(shop_page, expect):
     expect(page.locator("#heading")).to_have_text("Similar, and “but in blue”")
     expect(page.locator("#caption")).to_have_text("mine.jpg")
     wait_for_answer(page)
-    assert [(method, query.get("q")) for method, query in asked[-2:]] == [
+    assert [(method, query.get("q")) for method, query in params[-2:]] == [
         ("POST", None),
         ("POST", ["but in blue"]),
     ]
@@ -116,26 +116,26 @@ def test_click_is_sent_with_its_search_id(open_page, listening_server):
     second = page.locator("#hits a.listing").nth(1)
     product_id = second.locator("..").get_attribute("data-product")
 
-    with page.expect_response("**/clicks") as told:
+    with page.expect_response("**/clicks") as output:
         second.click()
 
-    assert told.value.json() == {"noted": True}
-    click = told.value.request.post_data_json
+    assert output.value.json() == {"noted": True}
+    click = output.value.request.post_data_json
     assert click["product_id"] == product_id
-    shown = {each["search_id"]: each["hits"] for each in searched if each["search_id"]}
-    assert product_id in [hit["product_id"] for hit in shown[click["search_id"]]]
+    visible = {item["search_id"]: item["hits"] for item in searched if item["search_id"]}
+    assert product_id in [hit["product_id"] for hit in visible[click["search_id"]]]
 
 
 def test_no_click_is_sent_without_feedback(shop_page):
-    asked = []
-    shop_page.on("request", lambda request: asked.append(request.url))
+    params = []
+    shop_page.on("request", lambda request: params.append(request.url))
     search(shop_page, "red chair")
     wait_for_answer(shop_page)
 
     shop_page.locator("#hits a.listing").first.click()
     shop_page.locator("#caption").wait_for()
 
-    assert not [url for url in asked if url.endswith("/clicks")]
+    assert not [url for url in params if url.endswith("/clicks")]
 
 
 def test_result_can_be_searched_without_itself(shop_page, expect):
@@ -245,7 +245,7 @@ def test_pages_continue_after_reload(shop_page, expect):
     search(page, "chair")
     expect(cards(page)).to_have_count(PAGE)
     first = products(page)
-    asked = asked_of(page)
+    params = asked_of(page)
 
     page.get_by_role("button", name="Show more").click()
 
@@ -255,7 +255,7 @@ def test_pages_continue_after_reload(shop_page, expect):
     both = products(page)
     assert both[:PAGE] == first
     assert len(set(both)) == FAMILIES
-    assert [query["offset"] for _, query in asked] == [[str(PAGE)]]
+    assert [query["offset"] for _, query in params] == [[str(PAGE)]]
     assert "page=2" in page.url
 
     page.reload()
@@ -305,13 +305,13 @@ def amount(text):
 @pytest.mark.parametrize("with_photo", [False, True])
 def test_score_explanation_sums_to_score(shop_page, expect, with_photo):
     page = shop_page
-    asked = asked_of(page)
+    params = asked_of(page)
     if with_photo:
         choose(page, photo(1))
     search(page, "red chair")
     expect(page.locator("#heading")).to_contain_text("red chair")
     wait_for_answer(page)
-    assert not any("explain" in query for _, query in asked)
+    assert not any("explain" in query for _, query in params)
 
     cards(page).nth(2).get_by_role("button", name="Why this?").click()
 
@@ -323,7 +323,7 @@ def test_score_explanation_sums_to_score(shop_page, expect, with_photo):
     assert sum(parts) == pytest.approx(score, abs=0.001)
     assert why.locator("tbody .beam").count() == len(parts)
     expect(page.locator("#hits > .panel")).to_contain_text("Found by")
-    explained = [query for _, query in asked if query.get("explain") == ["true"]]
+    explained = [query for _, query in params if query.get("explain") == ["true"]]
     assert [(query["limit"], query["offset"]) for query in explained] == [(["1"], ["2"])]
 
 

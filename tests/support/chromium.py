@@ -25,13 +25,13 @@ def path() -> str:
     Raises:
         LookupError: there is none.
     """
-    found = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
+    result = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
+    if result is None:
         raise LookupError(
             f"found none of {', '.join(NAMES)} on the PATH; the page is tested in a real browser: "
             "run `apt-get install chromium`, or set CHROMIUM to the path of one"
         )
-    return found
+    return result
 
 
 @contextmanager
@@ -51,24 +51,24 @@ def launched() -> "Iterator[Browser]":
 @contextmanager
 def served(lake: Path, **variables: str) -> Iterator[str]:
     """Serve a lake by ``fb-serve`` on a free port; give its address."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
+    remaining = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
     source = str(Path(fb_marketplace_serving.__file__).parents[1])
     command = [sys.executable, "-m", "fb_marketplace_serving.cli.main", "run", "--lake", str(lake)]
     with subprocess.Popen(
         [*command, "--host", "127.0.0.1", "--port", "0"],
         # A line a request would drown what pytest says.
-        env=kept | {"PYTHONPATH": source, "FB_LOG_LEVEL": "warning"} | variables,
+        env=remaining | {"PYTHONPATH": source, "FB_LOG_LEVEL": "warning"} | variables,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
         assert process.stdout is not None
         try:
             # Its log, if it writes one to stdout, may come before.
-            said = next((line for line in process.stdout if " at http://" in line), None)
-            if said is None:
+            message = next((line for line in process.stdout if " at http://" in line), None)
+            if message is None:
                 raise RuntimeError(f"fb-serve ended with {process.wait()} before it served {lake}")
             # What it says later is read away: a full pipe would hold it up.
             Thread(target=process.stdout.read, daemon=True).start()
-            yield said.split()[-1]
+            yield message.split()[-1]
         finally:
             process.terminate()

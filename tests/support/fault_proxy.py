@@ -296,7 +296,7 @@ def _headers(head: bytes) -> dict[bytes, bytes]:
 def _without(head: bytes, name: bytes) -> bytes:
     first, *lines = head.split(b"\r\n")
     return b"\r\n".join(
-        [first, *(each for each in lines if not each.lower().startswith(name + b":"))]
+        [first, *(item for item in lines if not item.lower().startswith(name + b":"))]
     )
 
 
@@ -347,9 +347,9 @@ def _main() -> None:
     parser.add_argument("--latency", type=float, default=0.0, help="seconds")
     parser.add_argument("--rate", type=float, default=0.0, help="part of requests that fail")
     parser.add_argument("--seed", type=int, default=0)
-    told = parser.parse_args()
-    faults = Faults(rate=told.rate, seed=told.seed, latency=told.latency)
-    with running(told.upstream, faults) as proxy:
+    output = parser.parse_args()
+    faults = Faults(rate=output.rate, seed=output.seed, latency=output.latency)
+    with running(output.upstream, faults) as proxy:
         print(proxy.endpoint, flush=True)  # noqa: T201
         with contextlib.suppress(EOFError, KeyboardInterrupt):
             input()

@@ -24,12 +24,12 @@ A_RUN = 600
 def clean_environment(**variables: str) -> dict[str, str]:
     """The environment without what this machine may say of lakes, buckets, projects and proxies."""
     about_us = ("AWS_", "FB_", "GIT_", "KEDRO_", "PYTEST_")
-    kept = {
+    remaining = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith(about_us) and not name.lower().endswith("_proxy")
     }
-    return kept | {"DO_NOT_TRACK": "1", "PIP_NO_INDEX": "1"} | variables
+    return remaining | {"DO_NOT_TRACK": "1", "PIP_NO_INDEX": "1"} | variables
 
 
 def command(*words: str, cwd: Path, environment: Mapping[str, str], seconds: int = A_RUN) -> str:
@@ -44,8 +44,8 @@ def command(*words: str, cwd: Path, environment: Mapping[str, str], seconds: int
         timeout=seconds,
         check=False,
     )
-    said = f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
-    assert done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}:\n{said}"
+    message = f"{done.stdout[-2000:]}\n{done.stderr[-6000:]}"
+    assert done.returncode == 0, f"{' '.join(words)} ended with {done.returncode}:\n{message}"
     return done.stdout
 
 
@@ -90,7 +90,7 @@ class Place:
         """The records of all runs that ended well, by version."""
         return {
             path.rpartition("/")[2].removesuffix(".json"): json.loads(self.files.cat_file(path))
-            for path in self.files.glob(self.at("runs/*.json"))
+            for path in self.files.glob(self.lake_path("runs/*.json"))
         }
 
     def json(self, name: str, version: str) -> Any:
@@ -100,7 +100,7 @@ class Place:
         return pd.read_parquet(io.BytesIO(self.read(name, version)))
 
     def read(self, name: str, version: str) -> bytes:
-        (path,) = self.files.glob(self.at(f"*/{name}.*/{version}/{name}.*"))
+        (path,) = self.files.glob(self.lake_path(f"*/{name}.*/{version}/{name}.*"))
         data: bytes = self.files.cat_file(path)
         return data
 
@@ -117,7 +117,7 @@ class Place:
             config_kwargs={"proxies": {}},
         )
 
-    def at(self, path: str) -> str:
+    def lake_path(self, path: str) -> str:
         """Where in the lake a path is."""
         return f"{self.lake}/{path}" if "://" in self.lake else str(self.clone / self.lake / path)
 
@@ -133,7 +133,8 @@ class Place:
             "allow_http": "true",
         }
         return lance.dataset(
-            self.at("03_primary/images.lance"), storage_options=options if self.store else None
+            self.lake_path("03_primary/images.lance"),
+            storage_options=options if self.store else None,
         )
 
 

@@ -40,7 +40,7 @@ class Begun:
             return self.process.wait(seconds)
         return None
 
-    def said(self) -> str:
+    def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
     def wait_for(self, happened: Callable[[], bool], seconds: float = 300) -> None:
@@ -49,9 +49,9 @@ class Begun:
         while time.monotonic() < deadline:
             if happened():
                 return
-            assert self.process.poll() is None, f"it ended before:\n{self.said()[-3000:]}"
+            assert self.process.poll() is None, f"it ended before:\n{self.log_text()[-3000:]}"
             time.sleep(0.02)
-        pytest.fail(f"it did not happen in {seconds} seconds:\n{self.said()[-3000:]}")
+        pytest.fail(f"it did not happen in {seconds} seconds:\n{self.log_text()[-3000:]}")
 
 
 @contextlib.contextmanager
@@ -59,14 +59,14 @@ def begun(place: Place, *arguments: str) -> Iterator[Begun]:
     """Begin a run; whatever is left of it ends with the block."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
-        with log.open("wb") as said:
+        with log.open("wb") as message:
             process = subprocess.Popen(
                 [str(BIN / "kedro"), "run", f"--env={place.configuration}", *arguments],
                 cwd=place.clone,
                 env=place.environment,
                 stdin=subprocess.DEVNULL,
-                stdout=said,
-                stderr=said,
+                stdout=message,
+                stderr=message,
                 start_new_session=True,
             )
         run = Begun(process, log)
@@ -100,16 +100,16 @@ def digests(run: Run) -> dict[str, str]:
 
 
 def json_of(place: Place, path: str) -> Any:
-    return json.loads(place.files.cat_file(place.at(path)))
+    return json.loads(place.files.cat_file(place.lake_path(path)))
 
 
 def committed(lake: Path) -> dict[str, set[str]]:
     """The files in which the rows are that the tables of a lake hold now, by table."""
-    held = {}
+    existing = {}
     for table in sorted(lake.glob("0*/*.lance")):
         with contextlib.suppress(ValueError):  # not one commit yet
-            held[table.name] = set(_data_files(lance.dataset(str(table))))
-    return held
+            existing[table.name] = set(_data_files(lance.dataset(str(table))))
+    return existing
 
 
 def stray_data(lake: Path) -> list[str]:
@@ -134,15 +134,15 @@ def epochs(lake: Path) -> dict[str, tuple[int, int]]:
 
     An epoch has ended once its state is there, which is written last; whose state is not is trained again.
     """
-    found = {}
+    result = {}
     for folder in lake.glob("work/*"):
         states = sorted(path.stem[-4:] for path in folder.glob("state_*.safetensors"))
         last = "9999" if (folder / "history.json").exists() else (states or [""])[-1]
         for path in folder.glob("epoch_*.safetensors"):
             if path.stem[-4:] <= last:
                 stat = path.stat()
-                found[str(path)] = stat.st_mtime_ns, stat.st_ino
-    return found
+                result[str(path)] = stat.st_mtime_ns, stat.st_ino
+    return result
 
 
 def plain_files(lake: Path) -> set[str]:

@@ -228,7 +228,7 @@ def _answers(process: subprocess.Popen[bytes], endpoint: str) -> bool:
     with contextlib.closing(_client(endpoint)) as client:
         while process.poll() is None and time.monotonic() < deadline:
             try:
-                if "ready" not in {each["Name"] for each in client.list_buckets()["Buckets"]}:
+                if "ready" not in {item["Name"] for item in client.list_buckets()["Buckets"]}:
                     client.create_bucket(Bucket="ready")
                 client.put_object(Bucket="ready", Key="ready", Body=b"ready")
             except (BotoCoreError, ClientError):

@@ -250,8 +250,8 @@ def release(lake: str) -> Release:
 def environment() -> dict[str, str]:
     """The environment of a process that is to import the package under test."""
     source = str(Path(fb_marketplace_serving.__file__).parents[1])
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
-    return kept | {"PYTHONPATH": source}
+    remaining = {name: value for name, value in os.environ.items() if not name.startswith("FB_")}
+    return remaining | {"PYTHONPATH": source}
 
 
 @pytest.fixture

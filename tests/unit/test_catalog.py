@@ -83,7 +83,7 @@ def load_configuration(environment: str, monkeypatch: pytest.MonkeyPatch) -> Ome
 def entries() -> dict[str, Any]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         catalog = load_configuration("base", monkeypatch)["catalog"]
-    return {name: each for name, each in catalog.items() if not name.startswith("_")}
+    return {name: item for name, item in catalog.items() if not name.startswith("_")}
 
 
 def model_of(parameter: str, node_name: str) -> type[BaseModel]:
@@ -225,24 +225,24 @@ def test_previous_version_is_read_from_its_table(entries):
 
 @pytest.mark.parametrize("name", sorted(PIPELINES))
 def test_pipeline_reads_nothing_left_in_memory(entries, name):
-    read = {each for each in PIPELINES[name].inputs() if not each.startswith("params:")}
+    read = {item for item in PIPELINES[name].inputs() if not item.startswith("params:")}
 
-    assert [each for each in sorted(read) if entries[each]["type"] == "MemoryDataset"] == []
+    assert [item for item in sorted(read) if entries[item]["type"] == "MemoryDataset"] == []
 
 
 def test_no_two_outputs_share_a_path(entries):
-    made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
-    places = [entries[name]["filepath"] for name in made if "filepath" in entries[name]]
+    created = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
+    places = [entries[name]["filepath"] for name in created if "filepath" in entries[name]]
 
     assert len(places) == len(set(places))
 
 
 def test_outputs_in_the_lake_are_versioned(entries):
-    made = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
+    created = {name for pipeline in PIPELINES.values() for name in pipeline.all_outputs()}
 
     assert {
         name
-        for name in made
+        for name in created
         if entries[name]["type"] != "MemoryDataset" and not entries[name].get("versioned")
     } == {"sample_lake", "release_photo_files"}, "which is named by what it holds"
 
@@ -280,7 +280,7 @@ def test_environment_gives_valid_catalog_and_parameters(monkeypatch, environment
     configuration = load_configuration(environment, monkeypatch)
 
     catalog = DataCatalog.from_config(
-        {name: each for name, each in configuration["catalog"].items() if name[0] != "_"},
+        {name: item for name, item in configuration["catalog"].items() if name[0] != "_"},
         save_version="2026-01-01T00.00.00.000Z",
     )
 
@@ -315,37 +315,37 @@ def test_roots_of_a_run_override_the_environment(monkeypatch):
     ],
 )
 def test_vision_parameters_must_be_consistent(base_parameters, part, values, told_of):
-    told = copy.deepcopy(base_parameters["vision"])
+    options = copy.deepcopy(base_parameters["vision"])
     for name, value in values.items():
-        told[part][name] = told[part][name] | value if isinstance(value, dict) else value
+        options[part][name] = options[part][name] | value if isinstance(value, dict) else value
 
     with pytest.raises(ValidationError, match=told_of):
-        VisionParameters.model_validate(told)
+        VisionParameters.model_validate(options)
 
 
 def test_split_shares_must_leave_a_test_split(base_parameters):
-    told = base_parameters["splits"] | {"train": 0.9, "validation": 0.1}
+    options = base_parameters["splits"] | {"train": 0.9, "validation": 0.1}
 
     with pytest.raises(ValidationError, match=r"train.*validation"):
-        cleaning.SplitParameters.model_validate(told)
+        cleaning.SplitParameters.model_validate(options)
 
 
 def test_required_field_must_have_a_column(base_parameters):
-    told = base_parameters["cleaning"]["images"] | {"required_columns": ["image_id", "colour"]}
+    options = base_parameters["cleaning"]["images"] | {"required_columns": ["image_id", "colour"]}
 
     with pytest.raises(ValidationError, match="colour"):
-        cleaning.TableParameters.model_validate(told)
+        cleaning.TableParameters.model_validate(options)
 
 
 @pytest.mark.parametrize(("table", "name"), [("products", "location"), ("images", "product_id")])
 def test_columns_that_cleaning_needs_must_be_named(base_parameters, table, name):
-    told = base_parameters["cleaning"]
-    columns = {ours: theirs for ours, theirs in told[table]["columns"].items() if ours != name}
-    required = [ours for ours in told[table]["required_columns"] if ours != name]
-    told = told | {table: {"columns": columns, "required_columns": required}}
+    options = base_parameters["cleaning"]
+    columns = {ours: theirs for ours, theirs in options[table]["columns"].items() if ours != name}
+    required = [ours for ours in options[table]["required_columns"] if ours != name]
+    options = options | {table: {"columns": columns, "required_columns": required}}
 
     with pytest.raises(ValidationError, match=f"columns.*{name}"):
-        cleaning.CleaningParameters.model_validate(told)
+        cleaning.CleaningParameters.model_validate(options)
 
 
 def test_registry_imports_nothing_heavy():

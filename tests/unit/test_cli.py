@@ -21,8 +21,8 @@ def fails(tmp_path):
     """Runs `kedro run` with these arguments on empty roots; gives what it ended with on stderr."""
 
     def fails(*arguments, raw=str(tmp_path / "raw")):
-        kept = {name: each for name, each in os.environ.items() if not name.startswith("AWS_")}
-        environment = kept | {
+        remaining = {name: item for name, item in os.environ.items() if not name.startswith("AWS_")}
+        environment = remaining | {
             "FB_RAW": raw,
             "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
             "AWS_CONFIG_FILE": os.devnull,
@@ -51,11 +51,11 @@ def fails(tmp_path):
 
 
 def test_misspelled_pipeline_is_rejected_with_suggestion(fails):
-    told = fails("--pipeline=cleening")
+    output = fails("--pipeline=cleening")
 
-    assert "cleening" in told
-    assert "baselines, cleaning" in told
-    assert "Did you mean 'cleaning'?" in told
+    assert "cleening" in output
+    assert "baselines, cleaning" in output
+    assert "Did you mean 'cleaning'?" in output
 
 
 @pytest.fixture
@@ -93,30 +93,30 @@ def test_node_of_another_pipeline_is_refused(refused):
 
 
 def test_missing_bucket_gives_remedy(fails, tmp_path):
-    told = fails("--pipeline=cleaning")
+    output = fails("--pipeline=cleaning")
 
-    assert str(tmp_path / "raw") in told
-    assert "FB_RAW" in told
+    assert str(tmp_path / "raw") in output
+    assert "FB_RAW" in output
 
 
 def test_missing_credentials_are_reported(fails):
-    told = fails("--pipeline=cleaning", raw="s3://bucket/raw")
+    output = fails("--pipeline=cleaning", raw="s3://bucket/raw")
 
-    assert "s3://bucket/raw" in told
-    assert "credentials" in told
+    assert "s3://bucket/raw" in output
+    assert "credentials" in output
 
 
 def test_misspelled_parameter_is_rejected(fails):
-    told = fails("--pipeline=sample", "--params=sample.sead=3")
+    output = fails("--pipeline=sample", "--params=sample.sead=3")
 
-    assert "sead" in told
+    assert "sead" in output
 
 
 def test_missing_input_names_earlier_pipeline(fails):
-    told = fails("--pipeline=embeddings")
+    output = fails("--pipeline=embeddings")
 
-    assert "encoder" in told
-    assert "images" in told
+    assert "encoder" in output
+    assert "images" in output
 
 
 def test_misspelled_environment_is_rejected(fails):
@@ -131,9 +131,9 @@ def test_table_in_other_encoding_is_rejected(fails, tmp_path):
     (tmp_path / "raw/Assets/Products.csv").write_bytes(written.encode("latin-1"))
     (tmp_path / "raw/Assets/Images.csv").write_text("id,product_id\n1,1\n")
 
-    told = fails("--pipeline=cleaning")
+    output = fails("--pipeline=cleaning")
 
-    assert "utf-8" in told
+    assert "utf-8" in output
 
 
 def test_index_with_ids_of_other_version_gives_one_line(monkeypatch):

@@ -44,24 +44,24 @@ class SmallLake:
         return self.put(f"{path}/{run}/{name}", content)
 
     def put(self, path: str, content: bytes = b"content") -> str:
-        at = self.root / path
-        at.parent.mkdir(parents=True, exist_ok=True)
-        at.write_bytes(content)
+        pos = self.root / path
+        pos.parent.mkdir(parents=True, exist_ok=True)
+        pos.write_bytes(content)
         return path
 
     def commit(self, keys: Iterable[str], run: str | None = None, table: str = TABLE) -> None:
         """Make a table hold these keys; the version that this makes is the run's, if there is one."""
         url = str(self.root / table)
         keyed_table.ensure_table(url, LETTERS)
-        wanted = frozenset(keys)
-        held = keyed_table.existing_keys(url)
-        made = keyed_table.retain(url, wanted)
-        for key in sorted(wanted - held):
-            made = keyed_table.insert(url, pa.table({"key": [key]}, schema=LETTERS))
+        expected = frozenset(keys)
+        existing = keyed_table.existing_keys(url)
+        built = keyed_table.retain(url, expected)
+        for key in sorted(expected - existing):
+            built = keyed_table.insert(url, pa.table({"key": [key]}, schema=LETTERS))
         if run:
-            keyed_table.tag(url, run, made)
+            keyed_table.tag(url, run, built)
 
-    def record(self, run: str, made: Iterable[str], read: Mapping[str, str] | None = None) -> None:
+    def record(self, run: str, built: Iterable[str], read: Mapping[str, str] | None = None) -> None:
         """A run that ended well, a minute after it began."""
         began = started_at(run)
         record = RunRecord(
@@ -71,7 +71,7 @@ class SmallLake:
             started=began.isoformat(),
             ended=(began + timedelta(minutes=1)).isoformat(),
             read=dict(read or {}),
-            made=dict.fromkeys(made, run),
+            made=dict.fromkeys(built, run),
             parameters={},
             libraries={},
             code_revision="abc",
@@ -126,13 +126,20 @@ class SmallLake:
         history = [{"epoch": 0.0, "validation_loss": float(day)}]
         self.put(f"work/fingerprint{day}/history.json", json.dumps(history).encode())
         self.put(f"work/fingerprint{day}/epoch_0000.safetensors", b"weights")
-        told = [{"stage": "head", "epoch": 1}, {"stage": "fine_tuning", **history[0]}]
-        self.file("08_reporting/training_history.json", run, json.dumps(told).encode())
+        output = [{"stage": "head", "epoch": 1}, {"stage": "fine_tuning", **history[0]}]
+        self.file("08_reporting/training_history.json", run, json.dumps(output).encode())
         self.put(f"06_models/checkpoints/{run}/checkpoints/epoch_0000.safetensors", b"weights")
         self.release(run, keys.encode())
-        made = ("source_manifest", "splits", "images", "training_history", "checkpoints", "release")
+        built = (
+            "source_manifest",
+            "splits",
+            "images",
+            "training_history",
+            "checkpoints",
+            "release",
+        )
         before = {"previous_splits": version(day - 1)} if day > 1 else {}
-        self.record(run, made, before)
+        self.record(run, built, before)
         return run
 
     def files(self) -> set[str]:

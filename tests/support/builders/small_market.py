@@ -61,13 +61,13 @@ def unit(random, count, size):
 
 def count_words(texts):
     """An index by which a term adds its share of a text's terms, and more the rarer it is."""
-    told = [terms(text) for text in texts]
-    vocabulary = sorted({term for each in told for term in each})
+    values = [terms(text) for text in texts]
+    vocabulary = sorted({term for item in values for term in item})
     starts, rows, scores = [0], [], []
     for term in vocabulary:
-        holds = [row for row, each in enumerate(told) if term in each]
+        holds = [row for row, item in enumerate(values) if term in item]
         rows += holds
-        scores += [told[row].count(term) / len(told[row]) / len(holds) ** 0.5 for row in holds]
+        scores += [values[row].count(term) / len(values[row]) / len(holds) ** 0.5 for row in holds]
         starts.append(len(rows))
     return BM25Index(
         vocabulary,
@@ -119,12 +119,12 @@ def make_market(count=300, seed=0):
     owners = random.permutation(np.repeat(ids, random.integers(0, 4, count))).tolist()
     photos = unit(random, len(owners), PHOTO_SIZE)
     copies = random.choice(len(owners), len(owners) // 10, replace=False)
-    of = random.choice(len(owners), len(copies))
-    photos[copies] = photos[of]
+    owner = random.choice(len(owners), len(copies))
+    photos[copies] = photos[owner]
     index = Index.build_flat(photos, [f"i{row:04}" for row in range(len(owners))], owners)
-    shown = unit(random, len(owners), PICTURE_SIZE)
-    shown[copies] = shown[of]
-    pictures = Index.build_flat(shown, index.image_ids, index.product_ids)
+    visible = unit(random, len(owners), PICTURE_SIZE)
+    visible[copies] = visible[owner]
+    pictures = Index.build_flat(visible, index.image_ids, index.product_ids)
     meanings = Index.build_flat(unit(random, count, TEXT_SIZE), ids, ids)
     catalogue = ListingStore(index, listings, known)
     searched = SearchIndexes(catalogue, index, pictures, meanings, count_words(texts))
@@ -181,26 +181,26 @@ def draw_filter(random):
     )
 
 
-def passes(market, at, asked):
+def passes(market, pos, params):
     """Whether a listing is what a filter asks for, told from the tables alone."""
     known = market.catalogue.facts
-    shown = market.listings[known.product_ids[at]]
-    path = shown.category_path.split(" / ")
-    beginnings = [each.split(" / ") for each in asked.categories]
-    if beginnings and not any(path[: len(each)] == each for each in beginnings):
+    visible = market.listings[known.product_ids[pos]]
+    path = visible.category_path.split(" / ")
+    beginnings = [item.split(" / ") for item in params.categories]
+    if beginnings and not any(path[: len(item)] == item for item in beginnings):
         return False
-    for bound, sign in ((asked.min_price, 1), (asked.max_price, -1)):
-        if bound is not None and (shown.price is None or sign * shown.price < sign * bound):
+    for bound, sign in ((params.min_price, 1), (params.max_price, -1)):
+        if bound is not None and (visible.price is None or sign * visible.price < sign * bound):
             return False
-    if asked.near is not None and asked.near.radius_km is not None:
-        place = known.latitude[at], known.longitude[at]
-        if math.isnan(place[0]) or apart(asked.near[:2], place) > asked.near.radius_km:
+    if params.near is not None and params.near.radius_km is not None:
+        place = known.latitude[pos], known.longitude[pos]
+        if math.isnan(place[0]) or distance_km(params.near[:2], place) > params.near.radius_km:
             return False
-    has_photo = shown.product_id in market.with_photos
-    return asked.has_photo is None or asked.has_photo == has_photo
+    has_photo = visible.product_id in market.with_photos
+    return params.has_photo is None or params.has_photo == has_photo
 
 
-def apart(one, other):
+def distance_km(one, other):
     """Kilometres, by the spherical law of cosines."""
     (north, east), (to_north, to_east) = np.radians(one), np.radians(other)
     cosine = math.sin(north) * math.sin(to_north)
@@ -210,14 +210,14 @@ def apart(one, other):
 
 def roots_of(market, positions):
     """How many of some listings are of each root category, told from the tables alone."""
-    shown = list(market.listings.values())
-    return dict(Counter(shown[at].category_path.split(" / ")[0] for at in positions))
+    visible = list(market.listings.values())
+    return dict(Counter(visible[pos].category_path.split(" / ")[0] for pos in positions))
 
 
 def bands_of(market, positions):
     """How many of some listings lie in each price band, told from the tables alone."""
-    shown = list(market.listings.values())
-    prices = [shown[at].price for at in positions if shown[at].price is not None]
+    visible = list(market.listings.values())
+    prices = [visible[pos].price for pos in positions if visible[pos].price is not None]
     return [
         sum(low <= price < high for price in prices)
         for low, high in zip(BANDS, (*BANDS[1:], math.inf), strict=True)
@@ -239,6 +239,6 @@ def train_ranker(market, searches=60, seed=0):
     data = lightgbm.Dataset(
         np.concatenate(features), np.concatenate(grades), group=sizes, feature_name=list(FEATURES)
     )
-    told = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
-    booster = lightgbm.train(told | {"min_data_in_leaf": 5, "seed": seed}, data, 25)
+    values = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
+    booster = lightgbm.train(values | {"min_data_in_leaf": 5, "seed": seed}, data, 25)
     return booster.model_to_string().encode()

@@ -106,16 +106,16 @@ def make_release(
     )
 
 
-def _store_photos(lake: Path, found: Mapping[str, bytes]) -> pa.Table:
+def _store_photos(lake: Path, result: Mapping[str, bytes]) -> pa.Table:
     """Put photos into two files as the release pipeline does, and say where each is."""
-    rows, names = [], sorted(found)
+    rows, names = [], sorted(result)
     for part in (names[:2], names[2:]):
-        data = b"".join(found[name] for name in part)
+        data = b"".join(result[name] for name in part)
         file, offset = f"{FOLDER}/{file_name(hashlib.sha256(data).hexdigest())}", 0
         (lake / FOLDER).mkdir(parents=True, exist_ok=True)
         (lake / file).write_bytes(data)
         for name in part:
-            size, digest = len(found[name]), hashlib.sha256(found[name]).digest()
+            size, digest = len(result[name]), hashlib.sha256(result[name]).digest()
             rows.append(
                 {"image_id": name, "file": file, "offset": offset, "bytes": size, "sha256": digest}
             )

@@ -125,8 +125,8 @@ def ranker() -> bytes:
     features = random.random((400, len(FEATURES)))
     grades = np.round(3 * features.mean(axis=1, where=random.random(features.shape) < 0.5))
     data = lightgbm.Dataset(features, grades, group=[20] * 20, feature_name=list(FEATURES))
-    told = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
-    booster = lightgbm.train(told | {"min_data_in_leaf": 5, "seed": 0}, data, 10)
+    values = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
+    booster = lightgbm.train(values | {"min_data_in_leaf": 5, "seed": 0}, data, 10)
     return booster.model_to_string().encode()
 
 
@@ -137,10 +137,10 @@ def text_encoder() -> TextEncoder:
 
 def text_canaries(*texts: str) -> tuple[TextCanary, ...]:
     """Say of some texts what the text encoder makes of them."""
-    found = text_encoder().encode(texts)
+    result = text_encoder().encode(texts)
     return tuple(
         TextCanary(text=text, meaning=meaning.tolist(), pictured=pictured.tolist())
-        for text, meaning, pictured in zip(texts, found.meaning, found.pictured, strict=True)
+        for text, meaning, pictured in zip(texts, result.meaning, result.pictured, strict=True)
     )
 
 
@@ -176,20 +176,20 @@ def price_notes(rows: list[dict]) -> bytes:
     ids = [row["product_id"] for row in rows]
     priced = [row["price"] is not None and not math.isnan(row["price"]) for row in rows]
     others = [place for place, has in enumerate(priced) if has]
-    alike = [
+    similar = [
         [other for other in others if other != place] if has else []
         for place, has in enumerate(priced)
     ]
     notes: list[list[Insight]] = [[] for _ in rows]
     for place, row in enumerate(rows):
         if priced[place] and not TYPICAL[0] <= row["price"] <= TYPICAL[1]:
-            told = tuple(ids[other] for other in alike[place])
-            evidence = UnusualPrice(*TYPICAL, len(told), told)
+            values = tuple(ids[other] for other in similar[place])
+            evidence = UnusualPrice(*TYPICAL, len(values), values)
             notes[place].append(Insight(UNUSUAL_PRICE, "Alike listings ask otherwise.", evidence))
     elsewhere = PhotoElsewhere(ids[-1], "one", "other", 5.0, "Hull", "exact")
     notes[0].append(Insight(PHOTO_ELSEWHERE, "The photo stands in another listing.", elsewhere))
     low, high = (np.where(priced, bound, np.nan) for bound in TYPICAL)
-    return write_price_insights(ids, low, high, alike, notes)
+    return write_price_insights(ids, low, high, similar, notes)
 
 
 def _origin(product: str) -> ListingProvenance:
@@ -199,6 +199,6 @@ def _origin(product: str) -> ListingProvenance:
 def parquet(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> bytes:
     """Write rows as Parquet."""
     buffer = io.BytesIO()
-    told = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
-    pq.write_table(pa.table(told), buffer)
+    values = dict(zip(columns, map(list, zip(*rows, strict=True)), strict=True))
+    pq.write_table(pa.table(values), buffer)
     return buffer.getvalue()

@@ -49,7 +49,7 @@ def draw_tables() -> Tables:
     for number in range(COUNT):
         name, group = f"p{number:02}", f"g{number // 2:02}"
         thing = tuple(PATHS)[random.integers(len(PATHS))]
-        shown = {
+        visible = {
             "product_id": name,
             "title": f"{random.choice(['red', 'blue', 'old'])} oak {thing} no {number}",
             "description": " ".join(random.choice(tiny.WORDS, 3)),
@@ -60,7 +60,7 @@ def draw_tables() -> Tables:
             "town": None,
             "county": None,
         }
-        products.append(shown)
+        products.append(visible)
         images = [f"{name}-{photo}" for photo in range((0, 3, 2, 1)[number % 4])] or [None]
         splits += [(image, name, group, SIDES[number // 2 % 3]) for image in images]
         if number % 4 == 3:  # it shows a copy of what the one before it, of its group, shows

@@ -12,14 +12,14 @@ SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 def tokenizer(padded_to=None):
     """A token a word, between a first and a last one, as JSON."""
     places = {word: place for place, word in enumerate((*SPECIAL, *WORDS))}
-    made = Tokenizer(models.WordLevel(places, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.Whitespace()
-    made.post_processor = processors.TemplateProcessing(
+    created = Tokenizer(models.WordLevel(places, unk_token="[UNK]"))
+    created.pre_tokenizer = pre_tokenizers.Whitespace()
+    created.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
     )
     if padded_to:
-        made.enable_padding(length=padded_to)
-    return made.to_str().encode()
+        created.enable_padding(length=padded_to)
+    return created.to_str().encode()
 
 
 def graph(
@@ -60,7 +60,7 @@ def graph(
         outputs.append(
             helper.make_tensor_value_info("pictured", TensorProto.FLOAT, ["n", pictured])
         )
-    made = helper.make_model(
+    created = helper.make_model(
         helper.make_graph(
             nodes,
             "mean of words",
@@ -71,5 +71,5 @@ def graph(
         opset_imports=[helper.make_opsetid("", 18)],
         ir_version=10,
     )
-    onnx.checker.check_model(made)
-    return made.SerializeToString()
+    onnx.checker.check_model(created)
+    return created.SerializeToString()

@@ -50,8 +50,8 @@ def marketplace(listings=240, photos=2, seed=0):
 
 def predictions(products, splits, generator, sharpness=3.0):
     """What is said of the photos of validation and test."""
-    asked = splits.dropna(subset="image_id").query("split != 'train'")
-    table = asked.merge(products, on="product_id").reset_index(drop=True)
-    classes = np.array([LABELS.index(each) for each in table["category"]])
-    said = probabilities(classes, generator, sharpness).astype(np.float32)
-    return table.assign(probabilities=list(said))
+    params = splits.dropna(subset="image_id").query("split != 'train'")
+    table = params.merge(products, on="product_id").reset_index(drop=True)
+    classes = np.array([LABELS.index(item) for item in table["category"]])
+    predicted = probabilities(classes, generator, sharpness).astype(np.float32)
+    return table.assign(probabilities=list(predicted))

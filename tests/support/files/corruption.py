@@ -51,19 +51,19 @@ def spoil(raw: Path, into: Path, seed: int) -> set[str]:
     chance = random.Random(seed)
     (into / "Assets").mkdir(parents=True)
     (into / "images").mkdir()
-    whole: set[str] = set()
+    complete: set[str] = set()
     for table in ("Products.csv", "Images.csv"):
         header, *lines = (raw / "Assets" / table).read_bytes().split(b"\n")[:-1]
         spoiled, left = _spoil_lines(lines, chance)
         (into / "Assets" / table).write_bytes(b"\n".join([header, *spoiled, b""]))
-        whole.update(line.decode("utf-8", "replace") for line in left)
+        complete.update(line.decode("utf-8", "replace") for line in left)
     for photo in sorted((raw / "images").iterdir()):
         os.link(photo, into / "images" / photo.name)
     files = sorted((into / "images").iterdir())
     for photo in chance.sample(files, _share(len(files))):
         if photo.exists():
             chance.choice(PHOTO_FAULTS)(photo, chance)
-    return whole
+    return complete
 
 
 def _share(count: int) -> int:
@@ -201,7 +201,7 @@ def _append(photo: Path, chance: random.Random) -> None:
 def _other_photo(photo: Path, chance: random.Random) -> None:
     _rewrite(
         photo,
-        chance.choice([each for each in photo.parent.iterdir() if each.is_file()]).read_bytes(),
+        chance.choice([item for item in photo.parent.iterdir() if item.is_file()]).read_bytes(),
     )
 
 

@@ -100,14 +100,14 @@ def _no_photos() -> Iterator[HostileFile]:
 
 
 def _truncated() -> Iterator[HostileFile]:
-    whole = {
+    complete = {
         "JPEG": written(picture(), "JPEG"),
         "progressive JPEG": written(picture(), "JPEG", progressive=True),
         "PNG": written(picture(), "PNG"),
         "WebP": written(picture(), "WEBP"),
         "lossless WebP": written(picture(), "WEBP", lossless=True),
     }
-    for name, data in whole.items():
+    for name, data in complete.items():
         for tenth in range(1, 10):
             yield HostileFile(
                 f"{name}, {tenth} tenths of it",

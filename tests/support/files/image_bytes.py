@@ -77,7 +77,7 @@ def jpeg_segment(marker: int, body: bytes) -> bytes:
 
 def resized_jpeg(data: bytes, width: int, height: int) -> bytes:
     """Change the size that a JPEG says it has."""
-    frame = min(found for found in (data.find(b"\xff\xc0"), data.find(b"\xff\xc2")) if found > 0)
+    frame = min(result for result in (data.find(b"\xff\xc0"), data.find(b"\xff\xc2")) if result > 0)
     return data[: frame + 5] + struct.pack(">HH", height, width) + data[frame + 9 :]
 
 
@@ -104,11 +104,11 @@ def extended_webp(width: int, height: int) -> bytes:
 def deflated_zeros(count: int) -> bytes:
     """Deflate so many zeros, a block of them once: half a gigabyte costs nothing to make."""
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
-    whole, rest = divmod(count, 1 << 20)
+    complete, rest = divmod(count, 1 << 20)
     block = deflate.compress(bytes(1 << 20)) + deflate.flush(zlib.Z_FULL_FLUSH)
     last = deflate.compress(bytes(rest)) + deflate.flush()
     adler = (count % 65_521) << 16 | 1
-    return b"\x78\xda" + block * whole + last + struct.pack(">I", adler)
+    return b"\x78\xda" + block * complete + last + struct.pack(">I", adler)
 
 
 def flat_webp(width: int, height: int, alpha: int = 255) -> bytes:

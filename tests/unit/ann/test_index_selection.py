@@ -12,7 +12,7 @@ from fb_marketplace_serving.ann.faiss_index import FaissIndex
 
 
 @pytest.fixture(scope="module")
-def told(base_parameters):
+def parameters(base_parameters):
     return IndexParameters.model_validate(base_parameters["indexing"])
 
 
@@ -22,12 +22,12 @@ def vectors():
 
 
 @pytest.fixture
-def asked(told):
+def with_values(parameters):
     """Parameters that try every kind, on few queries."""
 
     def ask(**changed):
         few = {"flat_max_vectors": 100, "queries": 200, "recall": 0.95}
-        return told.model_copy(update=few | changed)
+        return parameters.model_copy(update=few | changed)
 
     return ask
 
@@ -46,31 +46,31 @@ def clock(monkeypatch):
 
 
 @pytest.mark.parametrize("quickest", ["ivf_rabitq", "ivf_sq8", "hnsw", "flat"])
-def test_auto_selects_fastest_kind_with_enough_recall(vectors, asked, clock, quickest):
+def test_auto_selects_fastest_kind_with_enough_recall(vectors, with_values, clock, quickest):
     clock(**({"ivf_rabitq": 3, "ivf_sq8": 3, "hnsw": 3, "flat": 3} | {quickest: 1}))
 
-    chosen = select_index(vectors, asked(kind="auto"))
+    chosen = select_index(vectors, with_values(kind="auto"))
 
     assert chosen.vectors.kind == chosen.card["kind"] == quickest
 
 
-def test_auto_keeps_preferred_kind_if_others_are_hardly_faster(vectors, asked, clock):
+def test_auto_keeps_preferred_kind_if_others_are_hardly_faster(vectors, with_values, clock):
     clock(ivf_rabitq=1.2, ivf_sq8=1.0, hnsw=1.1, flat=3)
 
-    assert select_index(vectors, asked(kind="auto")).vectors.kind == "ivf_rabitq"
+    assert select_index(vectors, with_values(kind="auto")).vectors.kind == "ivf_rabitq"
 
 
-def test_auto_stays_exact_if_nothing_is_much_faster(vectors, asked, clock):
+def test_auto_stays_exact_if_nothing_is_much_faster(vectors, with_values, clock):
     clock(ivf_rabitq=1.0, ivf_sq8=1.05, hnsw=1.1, flat=1.2)
 
-    assert select_index(vectors, asked(kind="auto")).vectors.kind == "flat"
+    assert select_index(vectors, with_values(kind="auto")).vectors.kind == "flat"
 
 
-def test_kind_with_low_recall_is_not_selected(vectors, asked, clock, monkeypatch):
+def test_kind_with_low_recall_is_not_selected(vectors, with_values, clock, monkeypatch):
     clock(ivf_rabitq=1, ivf_sq8=1, hnsw=0.1, flat=3)
     monkeypatch.setattr(index_selection, "search_settings", near_nothing)
 
-    chosen = select_index(vectors, asked(kind="auto"))
+    chosen = select_index(vectors, with_values(kind="auto"))
 
     assert chosen.vectors.kind == "flat"
     tried = {row["kind"]: row for row in chosen.card["tried"]}
@@ -82,33 +82,33 @@ def near_nothing(vectors):
     yield {"efSearch": 1} if vectors.kind == "hnsw" else {"nprobe": 1}
 
 
-def test_few_vectors_use_flat(vectors, asked):
-    chosen = select_index(vectors, asked(kind="auto", flat_max_vectors=COUNT))
+def test_few_vectors_use_flat(vectors, with_values):
+    chosen = select_index(vectors, with_values(kind="auto", flat_max_vectors=COUNT))
 
     assert chosen.vectors.kind == "flat"
     assert [row["kind"] for row in chosen.card["tried"]] == ["flat"]
 
 
-def test_many_vectors_skip_hnsw(vectors, asked):
-    chosen = select_index(vectors, asked(kind="auto", hnsw_max_vectors=COUNT - 1))
+def test_many_vectors_skip_hnsw(vectors, with_values):
+    chosen = select_index(vectors, with_values(kind="auto", hnsw_max_vectors=COUNT - 1))
 
     assert {row["kind"] for row in chosen.card["tried"]} == {"ivf_rabitq", "ivf_sq8", "flat"}
 
 
 @pytest.mark.parametrize("kind", ["flat", "ivf_sq8", "ivf_rabitq", "hnsw"])
-def test_named_kind_uses_lowest_sufficient_effort(vectors, asked, kind):
-    chosen = select_index(vectors, asked(kind=kind))
+def test_named_kind_uses_lowest_sufficient_effort(vectors, with_values, kind):
+    chosen = select_index(vectors, with_values(kind=kind))
 
     assert chosen.vectors.kind == kind
     (tried,) = chosen.card["tried"]
     *before, last = [step["lower_bound"] for step in tried["steps"]] or [1.0]
-    assert all(each < 0.95 for each in before)
+    assert all(item < 0.95 for item in before)
     assert last >= 0.95
 
 
-def test_more_recall_needs_more_effort(vectors, asked):
+def test_more_recall_needs_more_effort(vectors, with_values):
     little, much = (
-        select_index(vectors, asked(kind="ivf_sq8", queries=2000, recall=recall)).card
+        select_index(vectors, with_values(kind="ivf_sq8", queries=2000, recall=recall)).card
         for recall in (0.7, 0.999)
     )
 
@@ -116,31 +116,33 @@ def test_more_recall_needs_more_effort(vectors, asked):
     assert little["recall_at_10"] < much["recall_at_10"]
 
 
-def test_named_kind_with_low_recall_names_its_recall(vectors, asked, monkeypatch):
+def test_named_kind_with_low_recall_names_its_recall(vectors, with_values, monkeypatch):
     monkeypatch.setattr(index_selection, "search_settings", near_nothing)
 
     with pytest.raises(UserError, match=r"hnsw.*0\.\d+.*0\.95"):
-        select_index(vectors, asked(kind="hnsw"))
+        select_index(vectors, with_values(kind="hnsw"))
 
 
 @pytest.mark.parametrize(
     ("recall", "message"),
     [(1, r"\b1\b.*flat"), (0.999, r"\b200\b")],
 )
-def test_recall_that_queries_cannot_show_is_rejected(vectors, asked, recall, message):
+def test_recall_that_queries_cannot_show_is_rejected(vectors, with_values, recall, message):
     with pytest.raises(UserError, match=message):
-        select_index(vectors, asked(kind="ivf_sq8", recall=recall))
+        select_index(vectors, with_values(kind="ivf_sq8", recall=recall))
 
 
-def test_only_flat_reaches_full_recall(vectors, asked):
-    chosen = select_index(vectors, asked(kind="auto", recall=1))
+def test_only_flat_reaches_full_recall(vectors, with_values):
+    chosen = select_index(vectors, with_values(kind="auto", recall=1))
 
     assert chosen.vectors.kind == "flat"
     assert {row["kind"] for row in chosen.card["tried"] if row["p50_ms"]} == {"flat"}
 
 
-def test_recall_generalizes_to_other_queries(vectors, asked):
-    chosen = select_index(vectors, asked(kind="ivf_rabitq", queries=1000, recall=0.98)).vectors
+def test_recall_generalizes_to_other_queries(vectors, with_values):
+    chosen = select_index(
+        vectors, with_values(kind="ivf_rabitq", queries=1000, recall=0.98)
+    ).vectors
     left_out = drawn(1, 1000)
 
     recall = evaluate_recall(chosen, RecallBenchmark(left_out, kth_distances(chosen, left_out)))

@@ -28,8 +28,8 @@ def test_queries_differ_from_rows_and_keep_their_norm(vectors):
 
     assert exam.queries.shape == (300, DIMENSION)
     np.testing.assert_allclose(np.linalg.norm(exam.queries, axis=1), 1, rtol=1e-5)
-    apart = 2 - 2 * (exam.queries @ vectors.matrix.T).max(axis=1)
-    assert np.mean(apart > 1e-4) > 0.99
+    separate = 2 - 2 * (exam.queries @ vectors.matrix.T).max(axis=1)
+    assert np.mean(separate > 1e-4) > 0.99
 
 
 def test_queries_depend_on_the_seed(vectors):
@@ -84,10 +84,10 @@ def test_radius_is_distance_of_tenth_neighbor(vectors):
     np.testing.assert_allclose(kth_distances(vectors, queries), np.sort(every)[:, 9], rtol=1e-5)
 
 
-def graded(found):
+def graded(result):
     """Distances of queries that find so many of ten rows, of which the tenth is 1 away."""
-    distances = np.where(np.arange(10) < np.array(found)[:, np.newaxis], 0.5, 1.5)
-    exam = RecallBenchmark(np.zeros((len(found), 2), np.float32), np.ones(len(found), np.float32))
+    distances = np.where(np.arange(10) < np.array(result)[:, np.newaxis], 0.5, 1.5)
+    exam = RecallBenchmark(np.zeros((len(result), 2), np.float32), np.ones(len(result), np.float32))
     return distances.astype(np.float32), exam
 
 
@@ -98,7 +98,7 @@ def test_recall_is_mean_share_within_radius():
 def test_few_perfect_queries_do_not_show_full_recall():
     bounds = [estimate_recall(*graded([10] * count)) for count in (1, 2, 100, 1000)]
 
-    assert [each.mean for each in bounds] == [1, 1, 1, 1]
+    assert [item.mean for item in bounds] == [1, 1, 1, 1]
     assert (
         bounds[0].lower_bound
         < bounds[1].lower_bound
@@ -111,19 +111,19 @@ def test_few_perfect_queries_do_not_show_full_recall():
 
 def test_lower_bound_seldom_exceeds_true_recall():
     random = np.random.default_rng(0)
-    said = [
+    message = [
         estimate_recall(*graded(random.binomial(10, 0.9, size=200))).lower_bound for _ in range(400)
     ]
 
-    assert 0.02 < np.mean(np.array(said) > 0.9) < 0.08
+    assert 0.02 < np.mean(np.array(message) > 0.9) < 0.08
 
 
 def test_slow_kind_is_timed_briefly(vectors, monkeypatch):
     took = {"quick": 1.0, "as quick": 8.0, "slow": 11.0}
-    asked = dict.fromkeys(took, 0)
+    with_values = dict.fromkeys(took, 0)
 
     def milliseconds(name, _):
-        asked[name] += 1
+        with_values[name] += 1
         return took[name]
 
     monkeypatch.setattr(recall_benchmark, "nearest_neighbors", lambda *_: None)
@@ -131,10 +131,10 @@ def test_slow_kind_is_timed_briefly(vectors, monkeypatch):
 
     times = measure_latency({name: name for name in took}, drawn(1, 50))
 
-    assert {name: len(each) for name, each in times.items()} == {
+    assert {name: len(item) for name, item in times.items()} == {
         "quick": 150,
         "as quick": 150,
         "slow": 5,
     }
-    assert asked["slow"] == 5
-    assert {name: float(np.median(each)) for name, each in times.items()} == took
+    assert with_values["slow"] == 5
+    assert {name: float(np.median(item)) for name, item in times.items()} == took

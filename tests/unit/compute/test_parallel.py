@@ -18,10 +18,10 @@ def refuse_the_third(number):
 
 
 def test_results_are_in_order():
-    found = list(map_batches(slow_for_the_first, range(6), processes=2))
+    actual = list(map_batches(slow_for_the_first, range(6), processes=2))
 
-    assert [result for result, _ in found] == [0, 10, 20, 30, 40, 50]
-    assert os.getpid() not in {process for _, process in found}
+    assert [result for result, _ in actual] == [0, 10, 20, 30, 40, 50]
+    assert os.getpid() not in {process for _, process in actual}
 
 
 def test_one_process_is_the_current_one():

@@ -17,10 +17,10 @@ def test_limit_sets_and_restores_every_thread_pool():
 
 
 @pytest.mark.parametrize(
-    ("told", "threads"), [("1", 1), ("4,2", 4), (" 3 ", 3), ("", 7), ("0", 7), ("many", 7)]
+    ("values", "threads"), [("1", 1), ("4,2", 4), (" 3 ", 3), ("", 7), ("0", 7), ("many", 7)]
 )
-def test_thread_count_follows_omp_num_threads(monkeypatch, told, threads):
+def test_thread_count_follows_omp_num_threads(monkeypatch, values, threads):
     monkeypatch.setattr(module, "available_cores", lambda: 7)
-    monkeypatch.setenv("OMP_NUM_THREADS", told)
+    monkeypatch.setenv("OMP_NUM_THREADS", values)
 
     assert openmp_threads() == threads

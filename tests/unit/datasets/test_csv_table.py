@@ -34,7 +34,7 @@ def test_torn_line_is_loaded_as_marked_row(tmp_path):
 
     assert table["id"].tolist() == ["1", "", "3"]
     assert table["name"].tolist() == ["oak", "", "ash"]
-    assert [bool(told) for told in table[TORN]] == [False, True, False]
+    assert [bool(output) for output in table[TORN]] == [False, True, False]
     assert table.columns.tolist() == ["Unnamed: 0", "id", "name", TORN]
 
 

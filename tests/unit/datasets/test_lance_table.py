@@ -116,13 +116,13 @@ def test_columns_may_come_in_any_order(letters):
     assert dataset.load().read(["key", "number"]).to_pylist() == [{"key": "a", "number": 1}]
 
 
-@pytest.mark.parametrize("wanted", ["", "c", "bc"])
-def test_concurrently_changed_table_is_not_sealed(letters, first, second, wanted):
+@pytest.mark.parametrize("expected", ["", "c", "bc"])
+def test_concurrently_changed_table_is_not_sealed(letters, first, second, expected):
     one, other = letters(first), letters(second)
     one.save(KeepOnly(frozenset("ab")))
     one.save(rows("a"))
-    other.save(KeepOnly(frozenset(wanted)))
-    other.save(rows(wanted))
+    other.save(KeepOnly(frozenset(expected)))
+    other.save(rows(expected))
     one.save(rows("b"))
 
     with pytest.raises(UserError, match=r"letters\.lance"):

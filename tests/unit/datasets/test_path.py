@@ -26,7 +26,9 @@ def test_save_is_rejected(place):
 
 
 def test_opener_may_be_a_function(tmp_path):
-    held = PathDataset(f"{tmp_path}/none.lance", "fb_marketplace.storage.keyed_table.existing_keys")
+    existing = PathDataset(
+        f"{tmp_path}/none.lance", "fb_marketplace.storage.keyed_table.existing_keys"
+    )
 
-    assert held.load() == frozenset()
-    assert held.exists()
+    assert existing.load() == frozenset()
+    assert existing.exists()

@@ -15,6 +15,6 @@ def test_preview_is_of_loaded_version(tmp_path, draw_photo, first, second):
     for version, seed in ((first, 1), (second, 2)):
         PNGDataset(f"{tmp_path}/sheet.png", version).save(draw_photo(seed))
 
-    shown = PNGDataset(f"{tmp_path}/sheet.png", first).preview()
+    visible = PNGDataset(f"{tmp_path}/sheet.png", first).preview()
 
-    assert base64.b64decode(str(shown)) == draw_photo(1)
+    assert base64.b64decode(str(visible)) == draw_photo(1)

@@ -24,14 +24,14 @@ from fb_marketplace_serving.search.listings import Listing
 @pytest.fixture
 def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
     drawn = {name: draw_photo(seed) for seed, name in enumerate("ab")}
-    jpegs = [canonical.canonicalize(each) for each in drawn.values()]
+    jpegs = [canonical.canonicalize(item) for item in drawn.values()]
     images = store_photos(drawn)
     encoder = Encoder.from_bytes(colour_encoder, threads=1)
     encoding = encoder.encode(np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs]))
     index, ids = Index.build_flat(encoding.embeddings, ["a", "b"], ["p", "p"]).to_bytes()
     listing = Listing("p", "Oak table", 45.0, "GBP", "Home", "Home / Tables", "Leeds", None)
     listings = build_listing_cards(pd.DataFrame([listing]))
-    made = {
+    built = {
         "encoder": colour_encoder,
         "index": index,
         "ids": ids,
@@ -39,7 +39,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
         "photos": pack_photos(images),
         "measures": b"for the next gate",
     }
-    for name, content in made.items():
+    for name, content in built.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
     for file in write_photo_files(images, FileRef(str(tmp_path / "photos")), {}):
@@ -49,7 +49,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
         created="2026-01-01T00:00:00+00:00",
         code_revision="abc",
         data_digest="d",
-        artifacts={name: artifact_of(str(tmp_path), name) for name in made},
+        artifacts={name: artifact_of(str(tmp_path), name) for name in built},
         labels=("Arts", "Home", "Sport"),
         abstention=Abstention(threshold=0.7, error=0.05),
         photos_version=canonical.VERSION,
@@ -69,11 +69,11 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "pattern"),
     [({"labels": ("Home",)}, r"\b1 labels?\b"), ({"embedding_dimension": 4}, r"\b4\b")],
 )
-def test_inconsistent_release_is_not_published(tmp_path, manifest, first, values, told):
-    with pytest.raises(DatasetError, match=told):
+def test_inconsistent_release_is_not_published(tmp_path, manifest, first, values, pattern):
+    with pytest.raises(DatasetError, match=pattern):
         ReleaseDataset(str(tmp_path), first).save(manifest.model_copy(update=values))
     assert not (tmp_path / "releases").exists()
 

@@ -36,14 +36,14 @@ def root(request, tmp_path):
     return root
 
 
-def found(root):
+def file_names(root):
     return sorted(path.relative_to(root).as_posix() for path in root.rglob("*.*"))
 
 
 def test_empty_root_is_filled(root):
     save(root, Drawn())
 
-    assert [name for name in found(root) if name != ".gitkeep"] == [
+    assert [name for name in file_names(root) if name != ".gitkeep"] == [
         "Assets/Products.csv",
         "images/a.jpg",
     ]
@@ -77,7 +77,7 @@ def test_nonempty_root_is_unchanged(tmp_path):
 
     with pytest.raises(UserError, match=r"mine\.csv"):
         save(tmp_path, Drawn())
-    assert found(tmp_path) == ["mine.csv"]
+    assert file_names(tmp_path) == ["mine.csv"]
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/raw", "memory://bucket"])

@@ -61,61 +61,61 @@ def needs(raw, lake, columns=("id", "product_name")):
     return RunRequirements(raw, (table,), f"{raw}/images", lake)
 
 
-def fails(*asked, **told):
-    return {each.what: each.told for each in run_checks(*asked, **told) if each.state == "fails"}
+def fails(*query, **values):
+    return {item.what: item.told for item in run_checks(*query, **values) if item.state == "fails"}
 
 
 def everything(root):
     """Every object, or every file and folder, with its size."""
     filesystem, path = open_root(root)
     # SeaweedFS keeps the folders of objects that are gone.
-    found = filesystem.find(path, withdirs="://" not in root, detail=True)
-    return {name: info["size"] for name, info in found.items()}
+    result = filesystem.find(path, withdirs="://" not in root, detail=True)
+    return {name: info["size"] for name, info in result.items()}
 
 
 def test_all_checks_pass_and_leave_nothing(roots):
     before = everything(roots[1])
 
-    found = list(run_checks(needs(*roots), thorough=True))
+    result = list(run_checks(needs(*roots), thorough=True))
 
-    assert {each.state for each in found} == {"ok"}, [str(each) for each in found]
+    assert {item.state for item in result} == {"ok"}, [str(item) for item in result]
     assert {"raw root", "table raw_products", "photos", "lake", "memory", "packages"} <= {
-        each.what for each in found
+        item.what for item in result
     }
     assert everything(roots[1]) == before
 
 
 def test_each_problem_is_one_line(roots):
-    wanted = replace(needs(*roots, ("id", "title")), photos=f"{roots[0]}/pictures")
+    expected = replace(needs(*roots, ("id", "title")), photos=f"{roots[0]}/pictures")
 
-    found = fails(wanted)
+    result = fails(expected)
 
-    assert found.keys() == {"table raw_products", "photos"}
-    assert "title" in found["table raw_products"]
-    assert "pictures" in found["photos"]
-    assert "Assets, images" in found["photos"]
-    assert "FB_RAW" in found["photos"]
-    assert not any("\n" in told for told in found.values())
+    assert result.keys() == {"table raw_products", "photos"}
+    assert "title" in result["table raw_products"]
+    assert "pictures" in result["photos"]
+    assert "Assets, images" in result["photos"]
+    assert "FB_RAW" in result["photos"]
+    assert not any("\n" in values for values in result.values())
 
 
 def test_checks_below_missing_root_are_skipped(roots):
     raw, lake = roots
 
-    found = {each.what: each for each in run_checks(needs(f"{raw}/elsewhere", lake))}
+    result = {item.what: item for item in run_checks(needs(f"{raw}/elsewhere", lake))}
 
-    assert found["raw root"].state == "fails"
-    assert f"{raw}/elsewhere" in found["raw root"].told
-    assert found["table raw_products"].state == found["photos"].state == "not looked at"
-    assert found["lake"].state == "ok"
+    assert result["raw root"].state == "fails"
+    assert f"{raw}/elsewhere" in result["raw root"].told
+    assert result["table raw_products"].state == result["photos"].state == "not looked at"
+    assert result["lake"].state == "ok"
 
 
 def test_empty_root_is_reported_once(tmp_path):
     (tmp_path / ".gitkeep").touch()
 
-    found = fails(needs(str(tmp_path), str(tmp_path)))
+    result = fails(needs(str(tmp_path), str(tmp_path)))
 
-    assert found.keys() == {"raw root"}
-    assert str(tmp_path) in found["raw root"]
+    assert result.keys() == {"raw root"}
+    assert str(tmp_path) in result["raw root"]
 
 
 def test_missing_lake_passes_and_is_not_created(roots):
@@ -132,9 +132,9 @@ def test_read_only_bucket_is_reported(roots, seaweed, monkeypatch):
     before = everything(roots[1])
     become(monkeypatch, seaweed.reader)
 
-    found = fails(needs(*roots))
+    result = fails(needs(*roots))
 
-    assert "lack a permission" in found["lake"]
+    assert "lack a permission" in result["lake"]
     become(monkeypatch, seaweed.environment)
     assert everything(roots[1]) == before
 
@@ -146,59 +146,63 @@ def test_read_only_bucket_is_reported(roots, seaweed, monkeypatch):
 def test_wrong_key_is_reported(roots, seaweed, monkeypatch, wrong):
     become(monkeypatch, seaweed.environment | wrong)
 
-    found = fails(needs(*roots))
+    result = fails(needs(*roots))
 
-    assert found.keys() == {"raw root", "lake"}
-    assert all("key" in told for told in found.values())
-    assert not any("not-it" in told for told in found.values())
+    assert result.keys() == {"raw root", "lake"}
+    assert all("key" in values for values in result.values())
+    assert not any("not-it" in values for values in result.values())
 
 
 def test_missing_bucket_is_reported(seaweed, monkeypatch):
     become(monkeypatch, seaweed.environment)
 
-    found = fails(needs("s3://not-there/raw", "s3://not-there-either/lake"))
+    result = fails(needs("s3://not-there/raw", "s3://not-there-either/lake"))
 
-    assert found.keys() == {"raw root", "lake"}
-    assert all("the bucket does not exist" in told for told in found.values())
+    assert result.keys() == {"raw root", "lake"}
+    assert all("the bucket does not exist" in values for values in result.values())
     assert not open_root("s3://")[0].exists("not-there-either")
 
 
 def test_expired_token_is_reported(monkeypatch):
     """S3 answers 400 with this code; SeaweedFS does not look at session tokens."""
     with _refusing(EXPIRED) as endpoint:
-        told = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "old"}
-        become(monkeypatch, told | {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "us-east-1"})
+        values = {
+            "AWS_ACCESS_KEY_ID": "k",
+            "AWS_SECRET_ACCESS_KEY": "s",
+            "AWS_SESSION_TOKEN": "old",
+        }
+        become(monkeypatch, values | {"AWS_ENDPOINT_URL_S3": endpoint, "AWS_REGION": "us-east-1"})
 
-        found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
+        result = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
 
-    assert found.keys() == {"raw root", "lake"}
-    assert all("expired" in told for told in found.values())
+    assert result.keys() == {"raw root", "lake"}
+    assert all("expired" in values for values in result.values())
 
 
 def test_unreachable_store_is_reported(monkeypatch):
-    told = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
-    become(monkeypatch, told | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
+    values = {"AWS_ACCESS_KEY_ID": "k", "AWS_SECRET_ACCESS_KEY": "s"}
+    become(monkeypatch, values | {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
 
-    found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
+    result = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
 
-    assert found.keys() == {"raw root"}, "what gives no answer is not asked twice"
-    assert "s3://bucket/raw" in found["raw root"]
+    assert result.keys() == {"raw root"}, "what gives no answer is not asked twice"
+    assert "s3://bucket/raw" in result["raw root"]
 
 
 def test_missing_credentials_are_reported(monkeypatch):
     become(monkeypatch, {"AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9"})
 
-    found = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
+    result = fails(needs("s3://bucket/raw", "s3://bucket/lake"))
 
-    assert all("no credentials" in told for told in found.values())
+    assert all("no credentials" in values for values in result.values())
 
 
 def test_key_in_url_is_rejected_and_not_repeated():
-    found = fails(needs("s3://mykey:mysecret@bucket/raw", "s3://mykey:mysecret@bucket/lake"))
+    result = fails(needs("s3://mykey:mysecret@bucket/raw", "s3://mykey:mysecret@bucket/lake"))
 
-    assert found.keys() == {"raw root", "lake"}
-    assert all("AWS_SECRET_ACCESS_KEY" in told for told in found.values())
-    assert not any("mysecret" in told or "mykey" in told for told in found.values())
+    assert result.keys() == {"raw root", "lake"}
+    assert all("AWS_SECRET_ACCESS_KEY" in values for values in result.values())
+    assert not any("mysecret" in values or "mykey" in values for values in result.values())
 
 
 def test_store_without_conditional_writes_is_rejected(tmp_path, monkeypatch):
@@ -223,13 +227,13 @@ def test_photos_in_lake_need_no_disk_space(tmp_path):
     (tmp_path / "raw/images").mkdir(parents=True)
     for number in range(10):
         (tmp_path / f"raw/images/{number}.jpg").touch()
-    lake, asked = tmp_path / "lake", RunRequirements(photos=str(tmp_path / "raw/images"))
-    before = doctor.bytes_needed(asked, lake, thorough=False)
-    held = lake / doctor.PHOTOS_TABLE / "data"
-    held.mkdir(parents=True)
-    (held / "1.lance").write_bytes(bytes(10 * doctor.CANONICAL_PHOTO_BYTES))
+    lake, query = tmp_path / "lake", RunRequirements(photos=str(tmp_path / "raw/images"))
+    before = doctor.bytes_needed(query, lake, thorough=False)
+    existing = lake / doctor.PHOTOS_TABLE / "data"
+    existing.mkdir(parents=True)
+    (existing / "1.lance").write_bytes(bytes(10 * doctor.CANONICAL_PHOTO_BYTES))
 
-    after = doctor.bytes_needed(asked, lake, thorough=False)
+    after = doctor.bytes_needed(query, lake, thorough=False)
 
     assert before - after == 10 * doctor.BYTES_PER_PHOTO
 
@@ -242,7 +246,7 @@ def test_low_memory_is_reported(monkeypatch):
 
 
 def test_run_without_roots_checks_none():
-    assert {each.what for each in run_checks(RunRequirements())} == {"memory", "packages"}
+    assert {item.what for item in run_checks(RunRequirements())} == {"memory", "packages"}
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ def needed(monkeypatch):
     configuration = OmegaConfigLoader(
         str(Path(__file__).parents[3] / "conf"), env="test", **CONFIG_LOADER_ARGS
     )
-    entries = {name: each for name, each in configuration["catalog"].items() if name[0] != "_"}
+    entries = {name: item for name, item in configuration["catalog"].items() if name[0] != "_"}
     catalog = DataCatalog.from_config(entries, save_version="v1")
     catalog["params:cleaning"] = configuration["parameters"]["cleaning"]
 

@@ -8,7 +8,7 @@ from fb_marketplace.diagnostics import system
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def params(monkeypatch):
     """A distribution asks for these; ``here`` is installed at 1.5.0, and nothing else."""
 
     class Here:
@@ -21,18 +21,18 @@ def asked(monkeypatch):
         raise PackageNotFoundError(name)
 
     monkeypatch.setattr(system, "distribution", distribution)
-    return lambda *told: monkeypatch.setattr(system, "requires", lambda name: list(told))
+    return lambda *values: monkeypatch.setattr(system, "requires", lambda name: list(values))
 
 
-@pytest.mark.parametrize("told", ["here", "here>=1.5,<2", 'absent; extra == "dev"'])
-def test_package_in_range_or_unrequired_is_compatible(asked, told):
-    asked(told)
+@pytest.mark.parametrize("values", ["here", "here>=1.5,<2", 'absent; extra == "dev"'])
+def test_package_in_range_or_unrequired_is_compatible(params, values):
+    params(values)
 
     assert system.incompatible_packages() == []
 
 
-def test_package_out_of_range_or_missing_is_named(asked):
-    asked("here>=2,<3", "absent>=1")
+def test_package_out_of_range_or_missing_is_named(params):
+    params("here>=2,<3", "absent>=1")
 
     assert system.incompatible_packages() == ["here 1.5.0+local, not <3,>=2", "absent is missing"]
 
@@ -55,8 +55,8 @@ def test_container_memory_limit_is_used(tmp_path, monkeypatch):
     (tmp_path / "given").write_text("1000000\n")
     (tmp_path / "all").write_text("max\n")
     monkeypatch.setattr(system, "_CGROUP_LIMITS", (tmp_path / "all", tmp_path / "none"))
-    whole = system.memory_limit()
+    complete = system.memory_limit()
     monkeypatch.setattr(system, "_CGROUP_LIMITS", (tmp_path / "given",))
 
-    assert whole is None or whole > 1_000_000
+    assert complete is None or complete > 1_000_000
     assert system.memory_limit() == 1_000_000

@@ -17,11 +17,11 @@ ROWS = [f'{number},"A chair, {number}","Leeds, West"\n' for number in range(5)]
 def looked_at(tmp_path):
     """Writes a table, looks at it, and gives what is told, well or not."""
 
-    def looked_at(content, format_="csv", **told):
+    def looked_at(content, format_="csv", **pattern):
         path = tmp_path / f"Table.{format_}"
         data = content if isinstance(content, bytes) else content.encode()
         path.write_bytes(data)
-        table = RawTable("raw_products", str(path), format_, AS_WRITTEN | told, COLUMNS)
+        table = RawTable("raw_products", str(path), format_, AS_WRITTEN | pattern, COLUMNS)
         return probe_table(table, fsspec.filesystem("file"), str(path), len(data))
 
     return looked_at
@@ -40,20 +40,20 @@ def test_missing_column_is_named_with_nearest(looked_at):
 
 
 def test_missing_column_without_similar_name_has_no_hint(looked_at):
-    with pytest.raises(UserError, match=r"\btitle\b") as told:
+    with pytest.raises(UserError, match=r"\btitle\b") as pattern:
         looked_at("id,xyzzy,place\n1,a,b\n")
-    assert "now" not in str(told.value)
+    assert "now" not in str(pattern.value)
 
 
-@pytest.mark.parametrize("kept", [len(ROWS[-1]) - 1, len(ROWS[-1]) - 2])
-def test_complete_last_line_without_newline_passes(looked_at, kept):
-    row = "4,A chair,Leeds or Bradford\n" if kept == len(ROWS[-1]) - 2 else ROWS[-1]
+@pytest.mark.parametrize("remaining", [len(ROWS[-1]) - 1, len(ROWS[-1]) - 2])
+def test_complete_last_line_without_newline_passes(looked_at, remaining):
+    row = "4,A chair,Leeds or Bradford\n" if remaining == len(ROWS[-1]) - 2 else ROWS[-1]
 
     assert "taken as whole" in looked_at(HEADER + "".join(ROWS[:-1]) + row[:-1])
 
 
 @pytest.mark.parametrize(
-    ("cut", "told"),
+    ("cut", "pattern"),
     [
         ('4,"A cha', "quoted field"),
         ('4,"A chair, 4"', r"\b2 of 3\b"),
@@ -62,8 +62,8 @@ def test_complete_last_line_without_newline_passes(looked_at, kept):
         ("4", r"\b1 of 3\b"),
     ],
 )
-def test_truncated_table_is_rejected(looked_at, cut, told):
-    with pytest.raises(UserError, match=told):
+def test_truncated_table_is_rejected(looked_at, cut, pattern):
+    with pytest.raises(UserError, match=pattern):
         looked_at(HEADER + "".join(ROWS[:-1]) + cut)
 
 
@@ -105,15 +105,15 @@ def test_long_header_is_read_whole(looked_at):
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "pattern"),
     [
         ("", "empty"),
         (HEADER, "no rows"),
         ("id,title,place\n1,Caf\u00e9,Leeds\n".encode("latin-1"), "utf-8"),
     ],
 )
-def test_invalid_table_is_rejected(looked_at, content, told):
-    with pytest.raises(UserError, match=told):
+def test_invalid_table_is_rejected(looked_at, content, pattern):
+    with pytest.raises(UserError, match=pattern):
         looked_at(content)
 
 
@@ -124,9 +124,9 @@ def test_separator_follows_load_args(looked_at):
 
 def test_parquet_columns_are_checked(looked_at, tmp_path):
     frame = pd.DataFrame({"id": ["1"], "name": ["a"], "place": ["b"]})
-    whole = frame.to_parquet()
+    complete = frame.to_parquet()
 
     with pytest.raises(UserError, match=r"\btitle\b"):
-        looked_at(whole, "parquet")
+        looked_at(complete, "parquet")
     with pytest.raises(UserError, match="Parquet"):
-        looked_at(whole[:-20], "parquet")
+        looked_at(complete[:-20], "parquet")

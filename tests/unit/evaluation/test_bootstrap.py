@@ -5,15 +5,17 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group, statistic_by_group
 
 
-def estimate(values, groups, **told):
-    return mean_by_group(values, groups, **{"samples": 500, "confidence": 0.95, "seed": 0} | told)
+def estimate(values, groups, **changes):
+    return mean_by_group(
+        values, groups, **{"samples": 500, "confidence": 0.95, "seed": 0} | changes
+    )
 
 
 def test_estimate_has_mean_and_counts():
-    found = estimate([0, 1, 1, 1], ["a", "a", "b", "c"])
+    result = estimate([0, 1, 1, 1], ["a", "a", "b", "c"])
 
-    assert (found.value, found.cases, found.groups) == (0.75, 4, 3)
-    assert found.low <= 0.75 <= found.high
+    assert (result.value, result.cases, result.groups) == (0.75, 4, 3)
+    assert result.low <= 0.75 <= result.high
 
 
 def test_grouped_cases_widen_the_interval():
@@ -28,13 +30,13 @@ def test_grouped_cases_widen_the_interval():
 
 def test_interval_has_nominal_coverage():
     random = np.random.default_rng(1)
-    held = 0
+    existing = 0
     for _ in range(200):
         groups = np.arange(200) // 2
-        found = estimate(random.normal(3, 1, 100)[groups], groups, samples=200, confidence=0.9)
-        held += found.low <= 3 <= found.high
+        result = estimate(random.normal(3, 1, 100)[groups], groups, samples=200, confidence=0.9)
+        existing += result.low <= 3 <= result.high
 
-    assert held / 200 == pytest.approx(0.9, abs=0.07)
+    assert existing / 200 == pytest.approx(0.9, abs=0.07)
 
 
 def test_higher_confidence_widens_the_interval():
@@ -54,9 +56,9 @@ def test_interval_is_deterministic_for_a_seed():
 
 
 def test_constant_values_have_zero_width():
-    found = estimate([1, 1, 1], ["a", "b", "b"])
+    result = estimate([1, 1, 1], ["a", "b", "b"])
 
-    assert (found.low, found.value, found.high) == (1, 1, 1)
+    assert (result.low, result.value, result.high) == (1, 1, 1)
 
 
 def test_no_cases_are_rejected():
@@ -74,9 +76,9 @@ def test_estimate_is_json_serializable():
     }
 
 
-def of_median(values, groups, **told):
+def of_median(values, groups, **changes):
     return statistic_by_group(
-        np.median, [values], groups, **{"samples": 300, "confidence": 0.95, "seed": 0} | told
+        np.median, [values], groups, **{"samples": 300, "confidence": 0.95, "seed": 0} | changes
     )
 
 
@@ -84,39 +86,39 @@ def test_statistic_of_means_equals_mean_interval():
     values = np.random.default_rng(0).normal(size=90)
     groups = np.random.default_rng(1).integers(0, 30, 90)
 
-    found = statistic_by_group(np.mean, [values], groups, 300, 0.95, 4)
+    result = statistic_by_group(np.mean, [values], groups, 300, 0.95, 4)
 
-    assert found == pytest.approx(mean_by_group(values, groups, 300, 0.95, 4))
+    assert result == pytest.approx(mean_by_group(values, groups, 300, 0.95, 4))
 
 
 def test_statistic_accepts_several_columns():
     truth, answered = np.arange(6.0), np.arange(6.0) + 2
     groups = ["b", "a", "b", "a", "c", "c"]
 
-    found = statistic_by_group(
+    result = statistic_by_group(
         lambda *both: np.ptp(both[1] - both[0]), [truth, answered], groups, 50, 0.9, 0
     )
 
-    assert (found.value, found.low, found.high, found.cases, found.groups) == (0, 0, 0, 6, 3)
+    assert (result.value, result.low, result.high, result.cases, result.groups) == (0, 0, 0, 6, 3)
 
 
 def test_interval_of_median_has_nominal_coverage():
     random = np.random.default_rng(1)
-    held = 0
+    existing = 0
     for _ in range(200):
-        found = of_median(random.normal(3, 1, 80), np.arange(80), samples=200, confidence=0.9)
-        held += found.low <= 3 <= found.high
+        result = of_median(random.normal(3, 1, 80), np.arange(80), samples=200, confidence=0.9)
+        existing += result.low <= 3 <= result.high
 
-    assert held / 200 == pytest.approx(0.9, abs=0.07)
+    assert existing / 200 == pytest.approx(0.9, abs=0.07)
 
 
 def test_undefined_draws_are_skipped():
     def spread(values):
         return np.std(values) if len(set(values)) > 1 else np.nan
 
-    found = statistic_by_group(spread, [[1.0, 3.0]], ["a", "b"], 100, 0.95, 0)
+    result = statistic_by_group(spread, [[1.0, 3.0]], ["a", "b"], 100, 0.95, 0)
 
-    assert (found.low, found.value, found.high) == (1, 1, 1)
+    assert (result.low, result.value, result.high) == (1, 1, 1)
 
 
 def test_undefined_statistic_is_named():

@@ -6,12 +6,12 @@ from fb_marketplace.evaluation.conformal import conformal_half_width
 
 def test_interval_has_nominal_coverage():
     random = np.random.default_rng(0)
-    held = []
+    existing = []
     for _ in range(300):
         seen, new = random.standard_t(3, (2, 99))
-        held.append((np.abs(new) <= conformal_half_width(seen, 0.8)).mean())
+        existing.append((np.abs(new) <= conformal_half_width(seen, 0.8)).mean())
 
-    assert np.mean(held) == pytest.approx(0.8, abs=0.01)
+    assert np.mean(existing) == pytest.approx(0.8, abs=0.01)
 
 
 def test_quantile_has_finite_sample_correction():

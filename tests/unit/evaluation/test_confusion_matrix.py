@@ -12,9 +12,9 @@ LABELS = ("Arts", "Home", "Sport")
 
 
 def test_macro_f1_averages_present_classes():
-    truth, said = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 0])
+    truth, predicted = np.array([0, 0, 1, 1, 1, 2]), np.array([0, 1, 1, 1, 0, 0])
 
-    assert macro_f1(truth, said) == pytest.approx(f1_score(truth, said, average="macro"))
+    assert macro_f1(truth, predicted) == pytest.approx(f1_score(truth, predicted, average="macro"))
     assert macro_f1(np.array([0, 0]), np.array([0, 2])) == pytest.approx(2 / 3)
     assert macro_f1(np.array([0, 0, 1, 2]), np.array([0, 0, 0, 3])) == pytest.approx(0.8 / 3)
 

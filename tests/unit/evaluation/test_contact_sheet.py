@@ -18,7 +18,7 @@ def painted(colour, size=(40, 40), format_="PNG"):
 
 def test_cells_are_in_row_order():
     colours = ("#ff0000", "#00ff00", "#0000ff")
-    sheet = opened(contact_sheet([Cell(painted(each), "") for each in colours], 2, "three"))
+    sheet = opened(contact_sheet([Cell(painted(item), "") for item in colours], 2, "three"))
 
     middles = [GAP + SIDE // 2, GAP + (SIDE + GAP) + SIDE // 2]
     seen = {sheet.getpixel((x, y)) for x in middles for y in range(sheet.height)}
@@ -44,10 +44,10 @@ def test_frame_surrounds_its_picture():
 )
 def test_non_image_is_shown_as_bytes(content):
     blank = opened(contact_sheet([], 1, ""))
-    shown = opened(contact_sheet([Cell(content, "")], 1, ""))
+    visible = opened(contact_sheet([Cell(content, "")], 1, ""))
 
-    assert shown.size == blank.size
-    assert shown.tobytes() != blank.tobytes()
+    assert visible.size == blank.size
+    assert visible.tobytes() != blank.tobytes()
 
 
 @pytest.mark.parametrize("format_", ["DDS", "EPS", "TIFF", "ICO"])

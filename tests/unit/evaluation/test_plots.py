@@ -7,7 +7,7 @@ from fb_marketplace.evaluation.plots import plot_bars, plot_log_histogram
 
 
 @pytest.mark.parametrize(
-    ("draw", "told", "other"),
+    ("draw", "changes", "other"),
     [
         (
             plot_bars,
@@ -17,9 +17,9 @@ from fb_marketplace.evaluation.plots import plot_bars, plot_log_histogram
         (plot_log_histogram, ([1, 10, 100], "Title", "GBP"), ([1, 10, 900], "Title", "GBP")),
     ],
 )
-def test_plot_is_deterministic(draw, told, other):
-    assert draw(*told) == draw(*told)
-    assert draw(*told) != draw(*other)
+def test_plot_is_deterministic(draw, changes, other):
+    assert draw(*changes) == draw(*changes)
+    assert draw(*changes) != draw(*other)
 
 
 @pytest.mark.parametrize("values", [[], [0, 0], [5], [5, 5], [0, 1e-9, 1e9]])

@@ -42,9 +42,9 @@ def test_average_precision_equals_sklearn(shuffled):
     relevant = shuffled == 3
     scores = -np.arange(relevant.shape[1])
 
-    found = average_precision(relevant)
+    result = average_precision(relevant)
 
-    assert found == pytest.approx([average_precision_score(row, scores) for row in relevant])
+    assert result == pytest.approx([average_precision_score(row, scores) for row in relevant])
 
 
 def test_average_precision_without_relevant_is_undefined():
@@ -63,9 +63,9 @@ def test_ndcg_equals_sklearn(shuffled):
     scores = -np.arange(shuffled.shape[1], dtype=float)
     expected = [ndcg_score([2.0**row - 1], [scores], k=10) for row in shuffled]
 
-    found = ndcg_at(shuffled[:, :10], counted(shuffled), 10)
+    result = ndcg_at(shuffled[:, :10], counted(shuffled), 10)
 
-    assert found == pytest.approx(expected)
+    assert result == pytest.approx(expected)
 
 
 def test_ndcg_without_relevant_is_undefined():
@@ -86,8 +86,8 @@ def test_query_without_partner_is_measured_by_category():
     )
 
     counted_for = {
-        name: (~np.isnan(each)).tolist()
-        for name, each in compute_retrieval_metrics(ranking).items()
+        name: (~np.isnan(item)).tolist()
+        for name, item in compute_retrieval_metrics(ranking).items()
     }
 
     assert counted_for == {

@@ -5,7 +5,7 @@ from fb_marketplace_serving.release.manifest import Manifest
 
 
 @pytest.fixture
-def told():
+def values():
     """What is told of a small lake, line by line."""
     estimate = {"value": 0.75, "low": 0.7, "high": 0.8, "cases": 1200}
     manifest = Manifest.model_construct(
@@ -46,38 +46,38 @@ def told():
     return format_summary(manifest, report, "s3://bucket/lake").splitlines()
 
 
-def line(told, beginning):
-    (found,) = (each for each in told if each.strip().startswith(beginning))
-    return " ".join(found.split())
+def line(values, beginning):
+    (result,) = (item for item in values if item.strip().startswith(beginning))
+    return " ".join(result.split())
 
 
-def test_summary_starts_with_release_and_lake(told):
-    assert told[0] == "Release 2026-01-01 in s3://bucket/lake"
+def test_summary_starts_with_release_and_lake(values):
+    assert values[0] == "Release 2026-01-01 in s3://bucket/lake"
 
 
-def test_summary_accounts_for_each_source(told):
-    assert line(told, "products") == (
+def test_summary_accounts_for_each_source(values):
+    assert line(values, "products") == (
         "products 3,000 in = 2,990 kept + 10 in quarantine (7 missing_field, 3 conflicting_row)"
     )
-    assert line(told, "files") == "files 5,000 in = 5,000 kept + 0 in quarantine"
-    assert line(told, "duplicates") == "duplicates 41 photos in 17 groups"
+    assert line(values, "files") == "files 5,000 in = 5,000 kept + 0 in quarantine"
+    assert line(values, "duplicates") == "duplicates 41 photos in 17 groups"
 
 
-def test_metrics_have_their_random_baseline(told):
+def test_metrics_have_their_random_baseline(values):
     measured = "0.750 [0.700, 0.800] of 1,200"
 
-    assert line(told, "category of a photo").endswith(f"{measured} (most common category: 0.250)")
-    assert line(told, "other photo").endswith(f"{measured} (random: 0.0125)")
+    assert line(values, "category of a photo").endswith(f"{measured} (most common category: 0.250)")
+    assert line(values, "other photo").endswith(f"{measured} (random: 0.0125)")
 
 
-def test_fused_category_has_text_baseline(told):
-    found = line(told, "category of a listing")
+def test_fused_category_has_text_baseline(values):
+    result = line(values, "category of a listing")
 
-    assert "0.875 [0.700, 0.800] of 1,200" in found
-    assert "(text only: 0.625)" in found
+    assert "0.875 [0.700, 0.800] of 1,200" in result
+    assert "(text only: 0.625)" in result
 
 
-def test_ranker_has_fusion_baseline(told):
-    found = line(told, "search, NDCG@10")
+def test_ranker_has_fusion_baseline(values):
+    result = line(values, "search, NDCG@10")
 
-    assert found.endswith("0.750 [0.700, 0.800] of 1,200 (rank fusion: 0.500)")
+    assert result.endswith("0.750 [0.700, 0.800] of 1,200 (rank fusion: 0.500)")

@@ -67,26 +67,26 @@ def lake(tmp_path):
             }
             for name in ("number", "result")
         }
-        made = DataCatalog.from_config(places, save_version=version)
-        made["start"] = 21
-        made["params:told"] = {"a": 1}
-        return made
+        created = DataCatalog.from_config(places, save_version=version)
+        created["start"] = 21
+        created["params:told"] = {"a": 1}
+        return created
 
     def run(pipeline, version, load_versions=None, between=None, ends=True, runner=None):
         hooks, its_catalog = VersioningHooks(), catalog(version)
-        told = {
+        values = {
             "run_id": version,
             "load_versions": load_versions,
             "pipeline_names": ["some"],
             "env": None,
             "runner": runner,
         }
-        hooks.before_pipeline_run(told, pipeline, its_catalog)
+        hooks.before_pipeline_run(values, pipeline, its_catalog)
         if between:
             between()
         SequentialRunner().run(pipeline, its_catalog)
         if ends:
-            hooks.after_pipeline_run(told, pipeline, its_catalog)
+            hooks.after_pipeline_run(values, pipeline, its_catalog)
         return its_catalog
 
     return SimpleNamespace(run=run, records=RunRecords(str(tmp_path / "runs")), root=tmp_path)

@@ -67,15 +67,15 @@ def whole_run(lake, day, products):
     lake.file("03_primary/products.parquet", run, parquet(listed))
     lake.file("07_model_output/listings.parquet", run, parquet(listed))
     photos = [photo(name) for name in products]
-    rows = [{"image_id": each["image_id"], "product_id": each["product_id"]} for each in photos]
+    rows = [{"image_id": item["image_id"], "product_id": item["product_id"]} for item in photos]
     lake.file("02_intermediate/cleaned_image_rows.parquet", run, parquet(rows))
     keyed_table.ensure_table(url, IMAGES)
-    keyed_table.retain(url, frozenset(each["key"] for each in photos))
+    keyed_table.retain(url, frozenset(item["key"] for item in photos))
     number = keyed_table.insert(url, pa.Table.from_pylist(photos, schema=IMAGES))
     keyed_table.tag(url, run, number)
     history = [{"stage": "fine_tuning", "epoch": 0.0, "validation_loss": float(day)}]
     lake.file("08_reporting/training_history.json", run, json.dumps(history).encode())
-    lake.release(run, b"".join(each["jpeg"] for each in photos))
+    lake.release(run, b"".join(item["jpeg"] for item in photos))
     lake.record(run, [*erasure.FULL_RUN_OUTPUTS, "products", "images"])
     return run
 
@@ -95,9 +95,9 @@ def url(lake):
 
 
 def test_fingerprints_have_ids_title_and_photos(url):
-    found = fingerprints_of(url, LAMP)
+    result = fingerprints_of(url, LAMP)
 
-    assert found == ListingFingerprints(
+    assert result == ListingFingerprints(
         LAMP,
         frozenset([f"photo-of-{LAMP}"]),
         "A fine lamp",
@@ -112,11 +112,11 @@ def test_shared_content_is_no_fingerprint(lake, url):
     table = f"{url}/03_primary/images.lance"
     keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
 
-    found = fingerprints_of(url, LAMP)
+    result = fingerprints_of(url, LAMP)
 
-    assert found.title is None
-    assert found.digests == {photo(LAMP)["source_sha256"]}
-    assert not found.photos
+    assert result.title is None
+    assert result.digests == {photo(LAMP)["source_sha256"]}
+    assert not result.photos
 
 
 @pytest.mark.parametrize(
@@ -179,9 +179,9 @@ def test_scan_finds_match_across_blocks(tmp_path, monkeypatch):
 
 
 def test_scan_of_large_file_uses_little_memory(tmp_path):
-    size, at = 64 * 1024 * 1024, tmp_path / "work/f/a.bin"
-    at.parent.mkdir(parents=True)
-    with at.open("wb") as stream:
+    size, pos = 64 * 1024 * 1024, tmp_path / "work/f/a.bin"
+    pos.parent.mkdir(parents=True)
+    with pos.open("wb") as stream:
         stream.seek(size)
         stream.write(LAMP.encode())
     tracemalloc.start()
@@ -209,10 +209,10 @@ def test_scan_matches_short_id_only_as_whole_value(tmp_path):
 def test_scan_changes_nothing(lake, url):
     before = lake.files()
 
-    found = find_listing(url, LAMP)
+    result = find_listing(url, LAMP)
 
-    assert {hit.path for hit in found.hits} >= {"03_primary/images.lance"}
-    assert not found.remembered
+    assert {hit.path for hit in result.hits} >= {"03_primary/images.lance"}
+    assert not result.remembered
     assert lake.files() == before
 
 
@@ -222,35 +222,35 @@ def test_unknown_listing_is_rejected(url):
 
 
 def test_erased_listing_is_gone_and_others_remain(lake, url):
-    found = find_listing(url, LAMP)
+    result = find_listing(url, LAMP)
 
-    told = erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    output = erase(url, result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     texts = {path: (lake.root / path).read_bytes() for path in lake.files()}
     sought = (LAMP.encode(), photo(LAMP)["jpeg"])
     assert not [path for path, data in texts.items() if any(trace in data for trace in sought)]
     assert not [path for path in texts if version(1) in path or version(2) in path]
-    assert read_pointer(url).version == told["release_in_force"] == version(3)
+    assert read_pointer(url).version == output["release_in_force"] == version(3)
     table = keyed_table.open_table(f"{url}/03_primary/images.lance", version(3))
     assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
 def test_receipt_has_places_and_no_names(lake, url):
-    told = erase(
+    output = erase(
         url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET
     )
 
     written = (lake.root / read_receipt(url, LAMP)).read_text()
-    assert json.loads(written) == told
+    assert json.loads(written) == output
     assert LAMP not in written
-    assert told["product"] == read_erasure_list(f"{url}/{FILE}").digest(LAMP)
-    assert told["removed"] == {
+    assert output["product"] == read_erasure_list(f"{url}/{FILE}").digest(LAMP)
+    assert output["removed"] == {
         "releases": [version(2), version(1)],
         "runs": [version(2), version(1)],
     }
-    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in told["was_in"]
-    assert told["still_in_the_bucket"]["photos"] == 1
-    assert "anew" in told["models"]["network"]
+    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["was_in"]
+    assert output["still_in_the_bucket"]["photos"] == 1
+    assert "anew" in output["models"]["network"]
 
 
 def test_second_erasure_reports_erased(lake, url):
@@ -280,10 +280,10 @@ def test_killed_erasure_resumes_without_second_run(lake, url, monkeypatch):
     def dies(_):
         raise KeyboardInterrupt
 
-    found = find_listing(url, LAMP)
+    result = find_listing(url, LAMP)
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
         patched.setattr(erasure, "_clean", dies)
-        erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(url, result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
@@ -310,9 +310,9 @@ def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
 @pytest.mark.parametrize("left", [photo(LAMP)["jpeg"], b"A fine lamp"])
 def test_remaining_traces_are_found_by_journal(lake, url, left):
     lake.put("08_reporting/copied.bin", left)
-    found = find_listing(url, LAMP)
+    result = find_listing(url, LAMP)
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
-        erase(url, found, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(url, result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     again = find_listing(url, LAMP)
 
@@ -328,9 +328,9 @@ def test_resumed_erasure_reports_first_places(lake, url):
         erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
     (lake.root / "08_reporting/copied.bin").unlink()
 
-    told = erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    output = erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
-    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in told["was_in"]
+    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["was_in"]
     assert read_receipt(url, LAMP)
     assert LAMP not in "".join((lake.root / path).read_text("latin-1") for path in lake.files())
 

@@ -17,11 +17,11 @@ class Bucket:
     def __init__(self, begun):
         self.begun = begun
 
-    def call_s3(self, method, **asked):
+    def call_s3(self, method, **params):
         if method == "list_parts":
             return {"Parts": [{"Size": 5}, {"Size": 2}]}
-        keys = sorted(key for key in self.begun if key.startswith(asked["Prefix"]))
-        later = [key for key in keys if key > asked.get("KeyMarker", "")]
+        keys = sorted(key for key in self.begun if key.startswith(params["Prefix"]))
+        later = [key for key in keys if key > params.get("KeyMarker", "")]
         return {
             "Uploads": [
                 {"Key": key, "UploadId": f"of {key}", "Initiated": self.begun[key]}
@@ -37,8 +37,8 @@ class Bucket:
 def begin(monkeypatch):
     """Has uploads begun in a bucket ``b``, by their keys."""
 
-    def begin(*keys, at=LONG_AGO):
-        bucket = Bucket(dict.fromkeys(keys, at))
+    def begin(*keys, pos=LONG_AGO):
+        bucket = Bucket(dict.fromkeys(keys, pos))
         monkeypatch.setattr(
             multipart_uploads, "open_root", lambda url: (bucket, url.removeprefix("s3://"))
         )
@@ -51,10 +51,10 @@ def test_uploads_of_runs_are_listed(begin, root):
     paths = ["02_intermediate/images.lance/data/1", "07_model_output/v", "releases/a", "work/a/b"]
     begin(*(root + path for path in paths))
 
-    found = unfinished(f"s3://b/{root}".rstrip("/"), DAY)
+    result = unfinished(f"s3://b/{root}".rstrip("/"), DAY)
 
-    assert [each.key for each in found] == [root + path for path in paths]
-    assert {each.bytes for each in found} == {7}
+    assert [item.key for item in result] == [root + path for path in paths]
+    assert {item.bytes for item in result} == {7}
 
 
 @pytest.mark.parametrize("root", ["", "lake/"])
@@ -72,6 +72,6 @@ def test_uploads_of_others_are_not_listed(begin, root):
 
 
 def test_recent_uploads_are_not_listed(begin):
-    begin("06_models/a", at=datetime.now(UTC) - timedelta(hours=1))
+    begin("06_models/a", pos=datetime.now(UTC) - timedelta(hours=1))
 
     assert unfinished("s3://b", DAY) == []

@@ -69,10 +69,10 @@ def test_runs_within_limit_are_kept(three_days):
     """But for commits on the way to what a run left."""
     before = three_days.files()
 
-    found = planned(three_days, keep=3)
-    prune.prune(found)
+    result = planned(three_days, keep=3)
+    prune.prune(result)
 
-    assert {item.kind for item in found.items} == {"table"}
+    assert {item.kind for item in result.items} == {"table"}
     assert {path for path in before if TABLE not in path} <= three_days.files()
     assert_whole(str(three_days.root))
 
@@ -104,27 +104,27 @@ def test_prune_removes_what_was_planned(three_days):
     """But for what Lance writes of its own accord: transactions and hints."""
 
     def size():
-        found = [three_days.root / path for path in three_days.files()]
-        return sum(path.stat().st_size for path in found if path.parent.name != "_transactions")
+        result = [three_days.root / path for path in three_days.files()]
+        return sum(path.stat().st_size for path in result if path.parent.name != "_transactions")
 
-    found, before = planned(three_days), size()
-    prune.prune(found)
+    result, before = planned(three_days), size()
+    prune.prune(result)
 
-    assert before - size() == pytest.approx(found.bytes, abs=100)
+    assert before - size() == pytest.approx(result.bytes, abs=100)
 
 
 def test_inputs_of_kept_runs_are_kept(lake):
-    for day, (made, read) in enumerate(
+    for day, (created, read) in enumerate(
         [("encoder", {}), ("products", {}), ("index", {"encoder": version(1)}), ("index", {})], 1
     ):
-        lake.file(f"06_models/{made}.bin", version(day))
-        lake.record(version(day), [made], read)
+        lake.file(f"06_models/{created}.bin", version(day))
+        lake.record(version(day), [created], read)
     lake.file("06_models/encoder.bin", version(5))
     lake.record(version(5), ["encoder"])
 
-    found = planned(lake, keep=3)
+    result = planned(lake, keep=3)
 
-    assert found.runs == (version(5), version(4), version(3), version(2), version(1))
+    assert result.runs == (version(5), version(4), version(3), version(2), version(1))
     assert names(planned(lake, keep=2), "run") == [version(3), version(1)]
 
 
@@ -150,12 +150,12 @@ def test_current_release_is_kept_after_rollback(three_days):
 
 
 def test_publish_after_planning_stops_the_prune(three_days):
-    url, found = str(three_days.root), planned(three_days)
+    url, result = str(three_days.root), planned(three_days)
     set_current(url, version(1), read_pointer(url))
     before = three_days.files()
 
     with pytest.raises(UserError, match=re.escape(version(1))):
-        prune.prune(found)
+        prune.prune(result)
 
     assert three_days.files() == before
 
@@ -185,10 +185,10 @@ def test_outputs_of_running_run_are_kept(three_days):
     killed(three_days, 4)
     before = three_days.files()
 
-    found = planned(three_days, keep=3)
-    prune.prune(found)
+    result = planned(three_days, keep=3)
+    prune.prune(result)
 
-    assert found.going_on == (version(4),)
+    assert result.going_on == (version(4),)
     assert three_days.files() >= {path for path in before if version(4) in path}
     assert keys(str(three_days.root / TABLE)) == "bcdef"
 
@@ -197,11 +197,11 @@ def test_inputs_of_running_run_are_kept(three_days):
     """It began on the second day, before the third run did, which ended meanwhile."""
     three_days.file("08_reporting/report.json", "2026-01-02T18.00.00.000Z")
 
-    found = planned(three_days, unrecorded_for=timedelta(days=1))
+    result = planned(three_days, unrecorded_for=timedelta(days=1))
 
-    assert version(2) in found.runs
-    assert version(1) not in found.runs
-    assert not names(found, "photos")
+    assert version(2) in result.runs
+    assert version(1) not in result.runs
+    assert not names(result, "photos")
 
 
 def test_data_of_killed_run_is_removed_after_next_run(three_days):
@@ -212,13 +212,13 @@ def test_data_of_killed_run_is_removed_after_next_run(three_days):
         three_days.put(".doctor-0123.part"),
     }
 
-    found = planned(three_days, keep=5)
-    prune.prune(found)
+    result = planned(three_days, keep=5)
+    prune.prune(result)
 
-    assert names(found, "version") == [f"03_primary/products.parquet @ {version(4)}"]
-    assert names(found, "tag") == [f"{TABLE} @ {version(4)}"]
-    assert names(found, "work") == ["work/fingerprint9"]
-    assert left <= set(names(found, "leftover"))
+    assert names(result, "version") == [f"03_primary/products.parquet @ {version(4)}"]
+    assert names(result, "tag") == [f"{TABLE} @ {version(4)}"]
+    assert names(result, "work") == ["work/fingerprint9"]
+    assert left <= set(names(result, "leftover"))
     assert not left & three_days.files()
     assert planned(three_days, keep=5).items == ()
     assert [keys(str(three_days.root / TABLE), version(day)) for day in (1, 2, 3, 5)] == [
@@ -235,19 +235,19 @@ def test_data_of_killed_run_is_kept_for_given_time(three_days):
     hour_ago = time.time() - 3700
     for path in three_days.root.rglob("*"):
         os.utime(path, (hour_ago, hour_ago))
-    found = planned(three_days, keep=5, unrecorded_for=timedelta(hours=1))
-    assert {"version", "tag", "work"} <= {item.kind for item in found.items}
+    result = planned(three_days, keep=5, unrecorded_for=timedelta(hours=1))
+    assert {"version", "tag", "work"} <= {item.kind for item in result.items}
 
 
 def test_uncommitted_data_is_removed(three_days):
     prune.prune(planned(three_days, keep=3))
     stray = three_days.put(f"{TABLE}/data/stray.lance", b"x" * 5000)
 
-    found = planned(three_days, keep=3)
-    prune.prune(found)
+    result = planned(three_days, keep=3)
+    prune.prune(result)
 
-    assert names(found, "table") == [TABLE]
-    assert found.bytes == 5000
+    assert names(result, "table") == [TABLE]
+    assert result.bytes == 5000
     assert stray not in three_days.files()
 
 
@@ -312,19 +312,19 @@ def test_prune_in_bucket_equals_prune_on_disk(three_days, seaweed, monkeypatch):
     url = f"{seaweed.make_bucket('pruned')}/lake"
     seaweed.upload(three_days.root, url)
     filesystem, root = open_root(url)
-    at = {"Bucket": "pruned", "Key": "lake/07_model_output/large"}
-    begun = filesystem.call_s3("create_multipart_upload", **at)["UploadId"]
-    filesystem.call_s3("upload_part", **at, UploadId=begun, PartNumber=1, Body=b"x" * 5_242_880)
+    pos = {"Bucket": "pruned", "Key": "lake/07_model_output/large"}
+    begun = filesystem.call_s3("create_multipart_upload", **pos)["UploadId"]
+    filesystem.call_s3("upload_part", **pos, UploadId=begun, PartNumber=1, Body=b"x" * 5_242_880)
 
     assert not names(plan_pruning(url, 1), "upload")
 
-    found = plan_pruning(url, 1, AT_ONCE)
+    result = plan_pruning(url, 1, AT_ONCE)
     on_disk = planned(three_days)
-    prune.prune(found)
+    prune.prune(result)
 
-    told = [(item.kind, item.name, item.bytes) for item in found.items if item.kind != "upload"]
-    assert told == [(item.kind, item.name, item.bytes) for item in on_disk.items]
-    assert [(item.name, item.bytes) for item in found.items if item.kind == "upload"] == [
+    output = [(item.kind, item.name, item.bytes) for item in result.items if item.kind != "upload"]
+    assert output == [(item.kind, item.name, item.bytes) for item in on_disk.items]
+    assert [(item.name, item.bytes) for item in result.items if item.kind == "upload"] == [
         ("lake/07_model_output/large", 5_242_880)
     ]
     assert plan_pruning(url, 1, AT_ONCE).items == ()

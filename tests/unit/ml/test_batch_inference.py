@@ -27,13 +27,13 @@ def stored(store_photos, draw_photo):
 def test_batches_are_in_requested_order(stored):
     encoder, rows = Brightness(), [4, 0, 3, 1, 2]
 
-    found = list(encode_rows(encoder, stored, rows, photos_per_batch=2))
+    result = list(encode_rows(encoder, stored, rows, photos_per_batch=2))
 
-    assert [cut for cut, _ in found] == [[4, 0], [3, 1], [2]]
+    assert [cut for cut, _ in result] == [[4, 0], [3, 1], [2]]
     assert sorted(encoder.at_once) == [1, 2, 2]
     jpegs = stored.take(rows, ["jpeg"]).column("jpeg").to_pylist()
     expected = [canonical.decode_canonical(jpeg).mean() for jpeg in jpegs]
-    np.testing.assert_allclose(np.concatenate([each for _, each in found]), expected)
+    np.testing.assert_allclose(np.concatenate([item for _, item in result]), expected)
 
 
 def test_no_rows_give_no_batches(stored):
@@ -50,9 +50,9 @@ def test_each_core_has_its_own_batch(stored, monkeypatch, cores):
             together.wait()
             return super().encode(batch)
 
-    found = list(encode_rows(Waiting(), stored, [3, 0, 2], photos_per_batch=1))
+    result = list(encode_rows(Waiting(), stored, [3, 0, 2], photos_per_batch=1))
 
-    assert [cut for cut, _ in found] == [[3], [0], [2]]
+    assert [cut for cut, _ in result] == [[3], [0], [2]]
 
 
 def test_batches_are_prefetched(stored, monkeypatch):
@@ -61,10 +61,10 @@ def test_batches_are_prefetched(stored, monkeypatch):
 
     class Telling(Brightness):
         def encode(self, batch):
-            found = super().encode(batch)
+            result = super().encode(batch)
             if len(self.at_once) == 5:
                 last.set()
-            return found
+            return result
 
     batches = encode_rows(Telling(), stored, [0, 1, 2, 3, 4], 1)
     next(batches)
@@ -78,10 +78,10 @@ def test_early_stop_waits_for_running_batch_only(stored, monkeypatch):
 
     class Slow(Brightness):
         def encode(self, batch):
-            found = super().encode(batch)
+            result = super().encode(batch)
             if len(self.at_once) == 2:
                 stopped.wait(30)
-            return found
+            return result
 
     encoder = Slow()
     batches = encode_rows(encoder, stored, [0, 1, 2, 3, 4], 1)

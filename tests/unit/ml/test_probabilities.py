@@ -16,17 +16,17 @@ def logits_of_known_temperature(random, temperature, cases=6000):
 
 
 def test_probabilities_are_positive_and_sum_to_one():
-    found = softmax(np.array([[1000.0, 0.0], [0.0, 0.0]]))
+    result = softmax(np.array([[1000.0, 0.0], [0.0, 0.0]]))
 
-    assert found.sum(axis=1) == pytest.approx(1)
-    assert found[1] == pytest.approx([0.5, 0.5])
+    assert result.sum(axis=1) == pytest.approx(1)
+    assert result[1] == pytest.approx([0.5, 0.5])
 
 
 def test_log_loss_uses_probability_of_true_class():
-    said, classes = np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([0, 1])
+    predicted, classes = np.array([[0.5, 0.5], [0.1, 0.9]]), np.array([0, 1])
 
-    assert log_losses(said, classes) == pytest.approx([np.log(2), -np.log(0.9)])
-    assert log_loss(said, classes) == pytest.approx((np.log(2) - np.log(0.9)) / 2)
+    assert log_losses(predicted, classes) == pytest.approx([np.log(2), -np.log(0.9)])
+    assert log_loss(predicted, classes) == pytest.approx((np.log(2) - np.log(0.9)) / 2)
 
 
 def test_log_loss_is_bounded():
@@ -46,9 +46,9 @@ def test_temperature_of_sharpened_logits_is_recovered(random, temperature, least
 
 def test_fitted_temperature_minimizes_loss(random):
     logits, classes = logits_of_known_temperature(random, 2.0, cases=9)
-    found = fit_temperature(logits, classes)
+    result = fit_temperature(logits, classes)
 
-    best = log_loss(softmax(logits / found), classes)
+    best = log_loss(softmax(logits / result), classes)
     assert all(best <= log_loss(softmax(logits / other), classes) for other in (0.9, 1.1, 3, 9))
 
 
@@ -63,18 +63,18 @@ def test_fitted_temperature_minimizes_loss(random):
     ],
 )
 def test_unbounded_temperature_is_none(logits, classes):
-    found = fit_temperature(np.array(logits, np.float32), np.array(classes, np.int64))
+    result = fit_temperature(np.array(logits, np.float32), np.array(classes, np.int64))
 
-    assert found == 1.0
+    assert result == 1.0
 
 
 def test_unknown_class_does_not_change_temperature(random):
     logits, classes = logits_of_known_temperature(random, 2.0, cases=600)
     unknown = np.full((600, 1), -np.inf)
     # A tenth of the cases is of the class that is not known.
-    asked = np.where(np.arange(600) % 10 == 0, 5, classes)
-    known = asked < 5
+    params = np.where(np.arange(600) % 10 == 0, 5, classes)
+    known = params < 5
 
-    found = fit_temperature(np.hstack([logits, unknown]), asked, 1e-6)
+    result = fit_temperature(np.hstack([logits, unknown]), params, 1e-6)
 
-    assert found == pytest.approx(fit_temperature(logits[known], classes[known], 1e-6), rel=1e-4)
+    assert result == pytest.approx(fit_temperature(logits[known], classes[known], 1e-6), rel=1e-4)

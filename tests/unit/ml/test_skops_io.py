@@ -31,23 +31,23 @@ class Stranger:
 
 
 def test_model_round_trips():
-    found = load_skops(
+    result = load_skops(
         dump_skops(
             {"file": "a name", "__id__": 3, "weight": np.eye(2), "twice": [1.5, 1.5, ("x",)]}
         )
     )
 
-    assert (found.pop("weight") == np.eye(2)).all()
-    assert found == {"file": "a name", "__id__": 3, "twice": [1.5, 1.5, ("x",)]}
+    assert (result.pop("weight") == np.eye(2)).all()
+    assert result == {"file": "a name", "__id__": 3, "twice": [1.5, 1.5, ("x",)]}
 
 
 def test_shared_array_stays_shared():
     weight = np.eye(3)
 
-    found = load_skops(dump_skops([weight, weight, np.eye(3)]))
+    result = load_skops(dump_skops([weight, weight, np.eye(3)]))
 
-    assert found[0] is found[1]
-    assert found[2] is not found[0]
+    assert result[0] is result[1]
+    assert result[2] is not result[0]
 
 
 def test_dump_is_deterministic_across_processes():

@@ -22,25 +22,25 @@ def test_thumbnail_is_mean_of_pixels(draw_photo, side):
         canonical.decode_canonical(jpeg).reshape(side, square, side, square, 3).mean(axis=(1, 3))
     )
 
-    found = to_thumbnail(jpeg, side)
+    result = to_thumbnail(jpeg, side)
 
-    assert found.shape == (side, side, 3)
-    assert np.abs(found - means).mean() < 3
+    assert result.shape == (side, side, 3)
+    assert np.abs(result - means).mean() < 3
 
 
 def test_thumbnails_are_in_order_of_ids(store_photos):
     images = store_photos({"b": painted((255, 255, 255)), "a": painted((0, 0, 0))})
 
-    found = load_thumbnails(images, 8)
+    result = load_thumbnails(images, 8)
 
-    assert found.image_ids == ["a", "b"]
-    assert found.pixels.mean(axis=1) == pytest.approx([-0.5, 0.5], abs=0.02)
+    assert result.image_ids == ["a", "b"]
+    assert result.pixels.mean(axis=1) == pytest.approx([-0.5, 0.5], abs=0.02)
 
 
 def test_only_wanted_photos_are_read(store_photos):
-    images = store_photos({each: painted((255, 255, 255)) for each in "cab"})
+    images = store_photos({item: painted((255, 255, 255)) for item in "cab"})
 
-    found = load_thumbnails(images, 8, frozenset("ca"))
+    result = load_thumbnails(images, 8, frozenset("ca"))
 
-    assert found.image_ids == ["a", "c"]
-    assert found.pixels.shape == (2, 8 * 8 * 3)
+    assert result.image_ids == ["a", "c"]
+    assert result.pixels.shape == (2, 8 * 8 * 3)

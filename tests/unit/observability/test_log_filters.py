@@ -9,21 +9,21 @@ from fb_marketplace.observability.log_filters import install_redaction, redact
 
 @pytest.fixture(autouse=True)
 def secrets(monkeypatch):
-    made = logging.getLogRecordFactory()
+    created = logging.getLogRecordFactory()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "planted-secret")
     monkeypatch.setenv("FB_API_KEYS", "shop:planted-key-one, page:planted-key-two")
     yield
-    logging.setLogRecordFactory(made)
+    logging.setLogRecordFactory(created)
 
 
 def test_secrets_in_environment_are_redacted():
-    told = redact("with planted-secret, planted-key-one or planted-key-two, shop")
+    values = redact("with planted-secret, planted-key-one or planted-key-two, shop")
 
-    assert told == "with ***, *** or ***, shop"
+    assert values == "with ***, *** or ***, shop"
 
 
 @pytest.mark.parametrize(
-    "told",
+    "values",
     [
         "x-amz-security-token:of-a-role",
         "{'X-Amz-Security-Token': b'of-a-role', 'Date': b'now'}",
@@ -31,9 +31,9 @@ def test_secrets_in_environment_are_redacted():
     ],
     ids=["header", "dict", "url"],
 )
-def test_session_token_in_request_is_redacted(told):
-    assert "of-a-role" not in redact(told)
-    assert redact(told).endswith(told[told.index("of-a-role") + len("of-a-role") :])
+def test_session_token_in_request_is_redacted(values):
+    assert "of-a-role" not in redact(values)
+    assert redact(values).endswith(values[values.index("of-a-role") + len("of-a-role") :])
 
 
 def test_empty_variable_redacts_nothing(monkeypatch):

@@ -26,9 +26,9 @@ def count(words: str) -> pd.DataFrame:
 
 
 def letters(words: str, letters_held: frozenset[str]):
-    wanted = frozenset(words.split())
-    yield KeepOnly(wanted, letters_held)
-    for key in sorted(wanted - letters_held):
+    expected = frozenset(words.split())
+    yield KeepOnly(expected, letters_held)
+    for key in sorted(expected - letters_held):
         yield pa.table({"key": [key]}, schema=LETTERS)
 
 
@@ -40,11 +40,11 @@ def slow(words: str):
 
 def held_much(words: str) -> str:
     # Of the system itself: the allocator may have kept as much from the tests before.
-    with mmap.mmap(-1, 300_000_000) as held:
-        for page in range(0, len(held), mmap.PAGESIZE):
-            held[page] = 1
+    with mmap.mmap(-1, 300_000_000) as existing:
+        for page in range(0, len(existing), mmap.PAGESIZE):
+            existing[page] = 1
         time.sleep(0.2)
-        return f"{len(held)}"
+        return f"{len(existing)}"
 
 
 def after_it(much: str) -> str:
@@ -108,8 +108,8 @@ def reported(tmp_path):
         catalog["words"] = words
         manager = _create_hook_manager()
         manager.register(ReportingHooks())
-        told = {"run_id": version, "pipeline_names": ["some"], "env": None}
-        about = {"run_params": told, "pipeline": pipeline, "catalog": catalog}
+        values = {"run_id": version, "pipeline_names": ["some"], "env": None}
+        about = {"run_params": values, "pipeline": pipeline, "catalog": catalog}
         manager.hook.before_pipeline_run(**about)
         try:
             SequentialRunner().run(pipeline, catalog, manager, version)
@@ -122,7 +122,7 @@ def reported(tmp_path):
             return None
         report = json.loads(path.read_text())
         nodes = {
-            each["node"].partition("__")[0].partition("(")[0]: each for each in report["nodes"]
+            item["node"].partition("__")[0].partition("(")[0]: item for item in report["nodes"]
         }
         return SimpleNamespace(report=report, nodes=nodes, catalog=catalog)
 
@@ -130,12 +130,12 @@ def reported(tmp_path):
 
 
 def test_report_has_inputs_and_outputs_of_nodes(reported):
-    told = reported(COUNT + Pipeline([node(len, "table", "length")]))
+    values = reported(COUNT + Pipeline([node(len, "table", "length")]))
 
-    assert told.report["ended"] == "well"
-    assert told.nodes["count"]["made"] == {"table": {"rows": 3}}
-    assert told.nodes["len"]["read"] == {"table": {"rows": 3}}
-    assert told.nodes["count"]["state"] == "made"
+    assert values.report["ended"] == "well"
+    assert values.nodes["count"]["made"] == {"table": {"rows": 3}}
+    assert values.nodes["len"]["read"] == {"table": {"rows": 3}}
+    assert values.nodes["count"]["state"] == "made"
 
 
 def test_node_in_stage_is_reported_without_it(reported):
@@ -149,9 +149,9 @@ def test_node_in_stage_is_reported_without_it(reported):
 
 
 def test_report_is_saved_in_the_catalog(reported):
-    told = reported(COUNT)
+    values = reported(COUNT)
 
-    assert told.catalog.load("run_report") == told.report
+    assert values.catalog.load("run_report") == values.report
 
 
 def test_rows_of_earlier_run_are_reported_as_reused(reported):
@@ -159,48 +159,48 @@ def test_rows_of_earlier_run_are_reported_as_reused(reported):
     second = reported(LETTER, "v2", "b c")
     third = reported(LETTER, "v3", "c b")
 
-    made = [each.nodes["letters"]["made"]["letters"] for each in (first, second, third)]
-    assert made[0] == {"reused": 0, "removed": 0, "rows": 2}
-    assert made[1] == {"reused": 1, "removed": 1, "rows": 1}
-    assert made[2] == {"reused": 2, "removed": 0}
-    states = [each.nodes["letters"]["state"] for each in (first, second, third)]
+    created = [item.nodes["letters"]["made"]["letters"] for item in (first, second, third)]
+    assert created[0] == {"reused": 0, "removed": 0, "rows": 2}
+    assert created[1] == {"reused": 1, "removed": 1, "rows": 1}
+    assert created[2] == {"reused": 2, "removed": 0}
+    states = [item.nodes["letters"]["state"] for item in (first, second, third)]
     assert states == ["made", "made", "reused"]
 
 
 def test_long_work_reports_its_own_reuse(reported):
-    told = reported(COUNT + Pipeline([node(reads_photos, "words", "read")]))
+    values = reported(COUNT + Pipeline([node(reads_photos, "words", "read")]))
 
-    assert told.nodes["reads_photos"]["work"] == [{"what": "photos read", "made": 2, "reused": 3}]
+    assert values.nodes["reads_photos"]["work"] == [{"what": "photos read", "made": 2, "reused": 3}]
 
 
 def test_time_of_node_includes_saved_generator(reported):
-    told = reported(COUNT + Pipeline([node(slow, "words", "file")]))
+    values = reported(COUNT + Pipeline([node(slow, "words", "file")]))
 
-    assert told.nodes["slow"]["seconds"] >= 0.3
-    assert told.nodes["slow"]["made"] == {"file": {"bytes": 10}}
-    assert told.nodes["count"]["seconds"] < 10
+    assert values.nodes["slow"]["seconds"] >= 0.3
+    assert values.nodes["slow"]["made"] == {"file": {"bytes": 10}}
+    assert values.nodes["count"]["seconds"] < 10
 
 
 def test_peak_memory_is_attributed_to_its_node(reported):
     nodes = [node(held_much, "words", "much"), node(after_it, "much", "after")]
 
-    told = reported(COUNT + Pipeline(nodes))
+    values = reported(COUNT + Pipeline(nodes))
 
-    peak = {name: each["peak_memory_mb"] for name, each in told.nodes.items()}
+    peak = {name: item["peak_memory_mb"] for name, item in values.nodes.items()}
     assert peak["held_much"] > peak["after_it"] + 200
-    assert told.report["peak_memory_mb"] >= peak["held_much"]
+    assert values.report["peak_memory_mb"] >= peak["held_much"]
 
 
 def test_failed_run_reports_finished_and_skipped_nodes(reported, monkeypatch):
     monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
     nodes = [node(breaks, "table", "broken"), node(never, "broken", "end")]
 
-    told = reported(COUNT + Pipeline(nodes))
+    values = reported(COUNT + Pipeline(nodes))
 
-    assert told.report["ended"] == "failed"
-    assert told.report["error"] == "broken by *** of s3://***@bucket"
-    assert told.nodes["breaks"]["state"] == "failed"
-    assert [each.partition("__")[0].partition("(")[0] for each in told.report["skipped"]] == [
+    assert values.report["ended"] == "failed"
+    assert values.report["error"] == "broken by *** of s3://***@bucket"
+    assert values.nodes["breaks"]["state"] == "failed"
+    assert [item.partition("__")[0].partition("(")[0] for item in values.report["skipped"]] == [
         "never"
     ]
 

@@ -38,7 +38,9 @@ def store_meanings(store_rows: StoreRows) -> Callable[..., Table]:
     """Stores what texts mean, by listing."""
 
     def store(meanings: Mapping[str, Any], name: str = "text_embeddings") -> Table:
-        rows = [{"key": each, "product_id": each, "meaning": of} for each, of in meanings.items()]
+        rows = [
+            {"key": item, "product_id": item, "meaning": owner} for item, owner in meanings.items()
+        ]
         return store_rows(name, TEXT_EMBEDDINGS, rows)
 
     return store
@@ -49,7 +51,9 @@ def store_features(store_rows: StoreRows) -> Callable[..., Table]:
     """Stores features of photos, by photo."""
 
     def store(features: Mapping[str, Any], name: str = "vision_features") -> Table:
-        rows = [{"key": each, "image_id": each, "features": of} for each, of in features.items()]
+        rows = [
+            {"key": item, "image_id": item, "features": owner} for item, owner in features.items()
+        ]
         return store_rows(name, VISION_FEATURES, rows)
 
     return store

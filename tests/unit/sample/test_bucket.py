@@ -39,7 +39,7 @@ def test_bytes_do_not_depend_on_hash_order(lake: DrawnLake) -> None:
     )
     here = hashlib.sha256(b"".join(list(lake.files.values())[:12])).hexdigest()
 
-    there = subprocess.run(
+    present = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONHASHSEED": "123", "PYTHONPATH": ":".join(sys.path)},
         capture_output=True,
@@ -47,7 +47,7 @@ def test_bytes_do_not_depend_on_hash_order(lake: DrawnLake) -> None:
         check=True,
     )
 
-    assert there.stdout.strip() == here
+    assert present.stdout.strip() == here
 
 
 def test_other_seed_gives_other_tables() -> None:

@@ -108,12 +108,12 @@ def test_only_planted_prices_are_odd(
 def test_incomplete_rows_match_ground_truth(lake: DrawnLake, products: pd.DataFrame) -> None:
     lacking = products.isin(["", "N/A"]).any(axis=1)
     senseless = amounts(products).isna() & ~lacking
-    found = [(row, "missing_field") for row in products.index[lacking]]
-    found += [(row, "unparsable_price") for row in products.index[senseless]]
+    result = [(row, "missing_field") for row in products.index[lacking]]
+    result += [(row, "unparsable_price") for row in products.index[senseless]]
 
     listed = lake.truth["quarantine"]["products"]
 
-    assert sorted(found) == sorted((entry["row"], entry["reason"]) for entry in listed)
+    assert sorted(result) == sorted((entry["row"], entry["reason"]) for entry in listed)
     assert all(products.id[entry["row"]] == entry["id"] for entry in listed)
 
 

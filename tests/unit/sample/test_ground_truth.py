@@ -109,22 +109,22 @@ def test_rejected_image_rows_match_the_tables(lake: DrawnLake) -> None:
         for name, reason in bad_files(lake).items()
         if reason not in {"no_row", "row_quarantined"}
     }
-    found = []
+    result = []
     for row, (image, product) in enumerate(zip(images.id, images.product_id, strict=True)):
         if not image or not product:
-            found.append((row, "missing_field"))
+            result.append((row, "missing_field"))
         elif product not in set(products.id):
-            found.append((row, "unknown_product"))
+            result.append((row, "unknown_product"))
         elif product in unkept:
-            found.append((row, "quarantined_product"))
+            result.append((row, "quarantined_product"))
         elif key(image) not in lake.files:
-            found.append((row, "missing_file"))
+            result.append((row, "missing_file"))
         elif key(image) in bad:
-            found.append((row, "unusable_file"))
+            result.append((row, "unusable_file"))
 
     listed = lake.truth["quarantine"]["images"]
 
-    assert found == [(entry["row"], entry["reason"]) for entry in listed]
+    assert result == [(entry["row"], entry["reason"]) for entry in listed]
     assert all(images.id[entry["row"]] == entry["id"] for entry in listed)
 
 
@@ -151,9 +151,9 @@ def test_products_without_kept_photo_are_listed(lake: DrawnLake) -> None:
     images, products = table(lake, "Images"), table(lake, "Products")
     rows = [entry["row"] for entry in lake.truth["quarantine"]["images"]]
     lost = [entry["row"] for entry in lake.truth["quarantine"]["products"]]
-    shown = set(images.drop(index=rows).product_id)
+    visible = set(images.drop(index=rows).product_id)
 
-    bare = {product for product in products.drop(index=lost).id if product not in shown}
+    bare = {product for product in products.drop(index=lost).id if product not in visible}
 
     assert bare == set(lake.truth["flags"]["no_photo"])
 

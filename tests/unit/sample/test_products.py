@@ -48,9 +48,9 @@ def test_ordinary_prices_are_no_jokes(pounds: float) -> None:
 
 
 def test_asking_prices_are_no_jokes() -> None:
-    asked = [round_price(amount) for amount in np.geomspace(0.1, 1e6, 3000)]
+    params = [round_price(amount) for amount in np.geomspace(0.1, 1e6, 3000)]
 
-    assert not any(is_joke(amount) or is_absurd(amount) for amount in asked)
+    assert not any(is_joke(amount) or is_absurd(amount) for amount in params)
 
 
 def test_prices_have_thousands_separator_and_pence() -> None:

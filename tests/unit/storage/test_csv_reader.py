@@ -18,7 +18,7 @@ def read(rows):
 
 
 @pytest.mark.parametrize(
-    "whole",
+    "complete",
     [
         "1,oak,5\n",
         "1,,\n",
@@ -32,8 +32,8 @@ def read(rows):
         '1,"""oak""",5\n',
     ],
 )
-def test_well_formed_row_is_whole(whole):
-    text = HEADER + "0,pine,4\n" + whole + "2,elm,6\n"
+def test_well_formed_row_is_whole(complete):
+    text = HEADER + "0,pine,4\n" + complete + "2,elm,6\n"
 
     assert part(text, LINES) == (text, {}, 3)
 
@@ -52,22 +52,22 @@ def test_well_formed_row_is_whole(whole):
     ],
 )
 def test_torn_line_affects_no_other_row(torn):
-    whole = ['0,"pine, old",4\n', '2,"elm",6\n', '3,"ash\nor ""so""",7\n', "4,yew,8\n"]
+    complete = ['0,"pine, old",4\n', '2,"elm",6\n', '3,"ash\nor ""so""",7\n', "4,yew,8\n"]
 
-    rows = part(HEADER + whole[0] + torn + "".join(whole[1:]), LINES)
+    rows = part(HEADER + complete[0] + torn + "".join(complete[1:]), LINES)
 
-    assert rows.text == HEADER + "".join(whole)
+    assert rows.text == HEADER + "".join(complete)
     assert rows.torn.keys() == {1}
     assert rows.number == 5
     assert list(places(rows)) == [0, 2, 3, 4]
 
 
 def test_torn_line_is_reported_with_its_start():
-    told = part(HEADER + "1,an oak table," + "x" * 500 + ",,\n", LINES).torn[0]
+    output = part(HEADER + "1,an oak table," + "x" * 500 + ",,\n", LINES).torn[0]
 
-    assert "an oak table" in told
-    assert "3 fields" in told
-    assert len(told) < 120
+    assert "an oak table" in output
+    assert "3 fields" in output
+    assert len(output) < 120
 
 
 def test_blank_lines_are_skipped():

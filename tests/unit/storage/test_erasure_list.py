@@ -20,10 +20,10 @@ def test_erased_listings_have_their_photos(tmp_path):
     add_to_erasure_list(str(tmp_path), "p", ["i", "j"])
     add_to_erasure_list(str(tmp_path), "q", [])
 
-    told = read_erasure_list(f"{tmp_path}/{FILE}")
+    output = read_erasure_list(f"{tmp_path}/{FILE}")
 
-    assert [told.has_product(name) for name in "pqri"] == [True, True, False, False]
-    assert [told.has_image(name) for name in "ijkp"] == [True, True, False, False]
+    assert [output.has_product(name) for name in "pqri"] == [True, True, False, False]
+    assert [output.has_image(name) for name in "ijkp"] == [True, True, False, False]
 
 
 def test_file_has_no_names_and_a_salt_per_lake(tmp_path):

@@ -68,7 +68,7 @@ def test_digest_ignores_kind_of_missing_value(table):
 
 
 def test_digest_of_list_equals_digest_of_array(table):
-    arrays = table.assign(vector=[np.array(each, dtype=np.int64) for each in table["vector"]])
+    arrays = table.assign(vector=[np.array(item, dtype=np.int64) for item in table["vector"]])
 
     assert content_digest(arrays, "id") == content_digest(table, "id")
 
@@ -147,8 +147,8 @@ def digest_of(tmp_path):
         url = str(tmp_path / f"{name}.lance")
         keyed_table.ensure_table(url, SCHEMA)
         rows = [
-            {"key": f"{name} {each}", "id": each, "vector": vector}
-            for each, vector in vectors.items()
+            {"key": f"{name} {item}", "id": item, "vector": vector}
+            for item, vector in vectors.items()
         ]
         for part in [rows] if at_once else [[row] for row in rows]:
             keyed_table.insert(url, pa.Table.from_pylist(part, schema=SCHEMA))

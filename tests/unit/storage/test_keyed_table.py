@@ -133,10 +133,10 @@ def test_ensure_of_existing_table_changes_nothing(url):
 def test_tables_of_each_schema_are_distinguished(tmp_path, name):
     url, schema = str(tmp_path / "some.lance"), getattr(lance, name)
     keyed_table.ensure_table(url, schema)
-    made = keyed_table.open_table(url).version
+    created = keyed_table.open_table(url).version
     keyed_table.ensure_table(url, schema)
 
-    assert keyed_table.open_table(url).version == made
+    assert keyed_table.open_table(url).version == created
 
 
 def test_table_with_other_columns_is_replaced_and_versions_stay(url):

@@ -108,11 +108,11 @@ def test_batches_are_limited_by_file_count():
 def test_batches_are_limited_by_bytes(monkeypatch):
     monkeypatch.setattr(photo_source, "BYTES_PER_BATCH", 10)
 
-    found = [
+    result = [
         [file.size for file in batch] for batch in batch_by_bytes(files(4, 6, 1, 25, 3, 3), 100)
     ]
 
-    assert found == [[4, 6], [1], [25], [3, 3]]
+    assert result == [[4, 6], [1], [25], [3, 3]]
 
 
 def test_no_files_give_no_batches():
@@ -159,10 +159,10 @@ def test_bucket_error_on_one_file_is_raised(bucket, monkeypatch):
     write("b.jpg")
     read = memory.cat_file
 
-    def cat_file(path, *told, **more):
+    def cat_file(path, *values, **more):
         if path.endswith("b.jpg"):
             raise PermissionError("denied: b.jpg")
-        return read(path, *told, **more)
+        return read(path, *values, **more)
 
     monkeypatch.setattr(memory, "cat_file", cat_file)
 

@@ -5,7 +5,7 @@ import pytest
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 
 
-def record(version, **made):
+def record(version, **created):
     return RunRecord(
         version=version,
         pipelines=("cleaning",),
@@ -13,7 +13,7 @@ def record(version, **made):
         started="2026-01-01T00:00:00+00:00",
         ended="2026-01-01T00:01:00+00:00",
         read={},
-        made=made,
+        made=created,
         parameters={},
         libraries={},
         code_revision="abc",
@@ -38,7 +38,7 @@ def test_records_are_sorted_newest_first(records):
     for version in ("2026-02-01T00.00.00.000Z", "2026-01-01T00.00.00.000Z"):
         records.write(record(version))
 
-    assert [each.version[:7] for each in records.newest_first()] == ["2026-02", "2026-01"]
+    assert [item.version[:7] for item in records.newest_first()] == ["2026-02", "2026-01"]
 
 
 def test_latest_is_of_last_run_that_made_it(records):

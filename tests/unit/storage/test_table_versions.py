@@ -34,7 +34,7 @@ def keys(url, version=None):
 
 def has_deleted(url, version=None):
     table = lance.dataset(url, version=version)
-    return any(each.deletion_file() for each in table.get_fragments())
+    return any(item.deletion_file() for item in table.get_fragments())
 
 
 def test_tag_moves_to_compacted_version(url):

@@ -16,14 +16,14 @@ WORDS = {
 
 
 @pytest.fixture(scope="session")
-def told(base_parameters) -> BaselineParameters:
+def parameters(base_parameters) -> BaselineParameters:
     """The base parameters, for little data and in a hurry."""
-    found = BaselineParameters.model_validate(base_parameters["baselines"])
-    trees = found.price.trees.model_copy(update={"rounds": 10, "components": 4})
-    return found.model_copy(
+    result = BaselineParameters.model_validate(base_parameters["baselines"])
+    trees = result.price.trees.model_copy(update={"rounds": 10, "components": 4})
+    return result.model_copy(
         update={
-            "price": found.price.model_copy(update={"trees": trees}),
-            "category": found.category.model_copy(update={"thumbnail_size": 8}),
+            "price": result.price.model_copy(update={"trees": trees}),
+            "category": result.category.model_copy(update={"thumbnail_size": 8}),
             "folds": 3,
             "bootstrap_samples": 20,
         }
@@ -60,7 +60,7 @@ def draw_listings() -> Callable[..., tuple[pd.DataFrame, pd.DataFrame]]:
         parts = ["train", "train", "train", "validation", "test"]
         splits = pd.DataFrame(
             {
-                "image_id": [f"{each}-1" for each in products["product_id"]],
+                "image_id": [f"{item}-1" for item in products["product_id"]],
                 "product_id": products["product_id"],
                 "group": [f"g{place // 2:03}" for place in range(count)],
                 "split": [parts[place // 2 % 5] for place in range(count)],

@@ -31,30 +31,33 @@ def answers():
 
 @pytest.fixture
 def probabilities(answers):
-    said = answers[answers["model"] == "text"]
+    predicted = answers[answers["model"] == "text"]
     rows = [
-        np.float32([0.8 if label == each else 0.1 for label in LABELS]) for each in said["answered"]
+        np.float32([0.8 if label == item else 0.1 for label in LABELS])
+        for item in predicted["answered"]
     ]
-    return said[["product_id", "split"]].assign(probabilities=rows).iloc[::-1]
+    return predicted[["product_id", "split"]].assign(probabilities=rows).iloc[::-1]
 
 
-def test_each_model_has_trivial_baseline(answers, probabilities, told):
+def test_each_model_has_trivial_baseline(answers, probabilities, parameters):
     choices = {"labels": LABELS, "settings": {"strength": 1.0}}
 
-    found = evaluate_categories(answers, probabilities, choices, told)
+    result = evaluate_categories(answers, probabilities, choices, parameters)
 
-    top1 = {model: each["test"]["top1"]["value"] for model, each in found["models"].items()}
+    top1 = {model: item["test"]["top1"]["value"] for model, item in result["models"].items()}
     assert top1 == {"commonest": 0.5, "text": 0.75}
-    assert (found["chosen"], found["trivial"]) == ("text", "commonest")
+    assert (result["chosen"], result["trivial"]) == ("text", "commonest")
 
 
-def test_text_model_has_calibration_metrics(answers, probabilities, told):
+def test_text_model_has_calibration_metrics(answers, probabilities, parameters):
     choices = {"labels": LABELS, "settings": {}}
 
-    found = evaluate_categories(answers, probabilities, choices, told)["models"]["text"]["test"]
+    result = evaluate_categories(answers, probabilities, choices, parameters)["models"]["text"][
+        "test"
+    ]
 
-    assert found["overconfidence"]["value"] == pytest.approx(0.8 - 0.75, abs=1e-4)
-    assert found["log_loss"]["value"] == pytest.approx(
+    assert result["overconfidence"]["value"] == pytest.approx(0.8 - 0.75, abs=1e-4)
+    assert result["log_loss"]["value"] == pytest.approx(
         -(3 * np.log(0.8) + np.log(0.1)) / 4, abs=1e-4
     )
 

@@ -19,33 +19,35 @@ def tables(draw_listings):
 
 
 @pytest.fixture(scope="module")
-def learned(tables, told):
-    return train_category_model(*tables, told)
+def learned(tables, parameters):
+    return train_category_model(*tables, parameters)
 
 
 @pytest.fixture(scope="module")
-def answers(tables, learned, told):
+def answers(tables, learned, parameters):
     listed = join_splits(*tables)
     seen = listed[(listed["split"] == "test") & (listed["photos"] > 0)]
     pixels = category_predictions(seen, "pixels", ["Home"] * len(seen))
-    return predict_categories(*tables, learned.probabilities, pixels, told)
+    return predict_categories(*tables, learned.probabilities, pixels, parameters)
 
 
 def test_saved_model_predicts_the_same(tables, learned):
     products, splits = tables
     measured = set(splits.loc[splits["split"] != "train", "product_id"])
     saved = learned.probabilities[learned.probabilities["product_id"].isin(measured)]
-    asked = products.set_index("product_id").loc[saved["product_id"]].reset_index()
+    params = products.set_index("product_id").loc[saved["product_id"]].reset_index()
 
-    found = predict_text(load_text_classifier(learned.model), asked)
+    result = predict_text(load_text_classifier(learned.model), params)
 
-    assert (found == np.vstack(saved["probabilities"].to_list())).all()
+    assert (result == np.vstack(saved["probabilities"].to_list())).all()
 
 
-def test_training_does_not_depend_on_row_order(tables, learned, told):
+def test_training_does_not_depend_on_row_order(tables, learned, parameters):
     products, splits = tables
 
-    again = train_category_model(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
+    again = train_category_model(
+        products.sample(frac=1, random_state=1), splits.iloc[::-1], parameters
+    )
 
     assert again.model == learned.model
     pd.testing.assert_frame_equal(again.probabilities, learned.probabilities)
@@ -54,35 +56,35 @@ def test_training_does_not_depend_on_row_order(tables, learned, told):
 def test_probabilities_are_in_order_of_sorted_labels(tables, learned):
     products, _ = tables
 
-    found = CategoryTextProbabilities.validate(learned.probabilities)
+    result = CategoryTextProbabilities.validate(learned.probabilities)
 
-    assert found["product_id"].to_list() == sorted(products["product_id"])
+    assert result["product_id"].to_list() == sorted(products["product_id"])
     assert learned.choices["labels"] == ["Arts", "Home", "Sport"]
-    places = np.vstack(found["probabilities"].to_list()).argmax(axis=1)
-    truth = products.set_index("product_id").loc[found["product_id"], "category"]
+    places = np.vstack(result["probabilities"].to_list()).argmax(axis=1)
+    truth = products.set_index("product_id").loc[result["product_id"], "category"]
     assert ([learned.choices["labels"][place] for place in places] == truth).mean() > 0.9
 
 
 def test_predictions_start_with_trivial_model(answers):
-    found = CategoryPredictions.validate(answers)
+    result = CategoryPredictions.validate(answers)
 
-    assert list(dict.fromkeys(found["model"])) == ["commonest", "pixels", "words", "text"]
-    assert set(found["split"]) == {"validation", "test"}
+    assert list(dict.fromkeys(result["model"])) == ["commonest", "pixels", "words", "text"]
+    assert set(result["split"]) == {"validation", "test"}
 
 
 def test_most_frequent_category_is_of_training(tables, answers):
     listed = join_splits(*tables)
     counts = listed.loc[listed["split"] == "train", "category"].value_counts()
 
-    said = answers.loc[answers["model"] == "commonest", "answered"]
+    predicted = answers.loc[answers["model"] == "commonest", "answered"]
 
-    assert set(said) == {counts.idxmax()}
+    assert set(predicted) == {counts.idxmax()}
 
 
 def test_predictions_are_sorted_by_model_and_split(answers):
-    found = [(model, split) for model, split, _ in evaluation_splits(answers)]
+    result = [(model, split) for model, split, _ in evaluation_splits(answers)]
 
-    assert found[:3] == [
+    assert result[:3] == [
         ("commonest", "validation"),
         ("commonest", "test"),
         ("pixels", "validation"),

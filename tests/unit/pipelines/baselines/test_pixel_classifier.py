@@ -17,60 +17,60 @@ def painted(colour) -> bytes:
 
 
 @pytest.fixture
-def shown(draw_listings, store_photos):
+def visible(draw_listings, store_photos):
     """Listings whose one photo has the colour of the category; the last listing has none."""
     products, splits = draw_listings(40)
     splits.loc[39, "image_id"] = None
-    found = {
+    result = {
         image_id: painted(COLOURS[category])
         for image_id, category in zip(splits["image_id"], products["category"], strict=True)
         if isinstance(image_id, str)
     }
-    return products, splits, store_photos(found)
+    return products, splits, store_photos(result)
 
 
-def test_colors_predict_their_categories(shown, told):
-    products, splits, images = shown
+def test_colors_predict_their_categories(visible, parameters):
+    products, splits, images = visible
 
-    found = predict_from_pixels(products, splits, images, told)
+    result = predict_from_pixels(products, splits, images, parameters)
 
-    assert found["answered"].to_list() == found["category"].to_list()
-    assert set(found["model"]) == {"pixels"}
+    assert result["answered"].to_list() == result["category"].to_list()
+    assert set(result["model"]) == {"pixels"}
 
 
-def test_only_listings_with_evaluation_photos_are_predicted(shown, told):
-    products, splits, images = shown
+def test_only_listings_with_evaluation_photos_are_predicted(visible, parameters):
+    products, splits, images = visible
     measured = splits[(splits["split"] != "train") & splits["image_id"].notna()]
 
-    found = predict_from_pixels(products, splits, images, told)
+    result = predict_from_pixels(products, splits, images, parameters)
 
-    assert found["product_id"].to_list() == measured["product_id"].to_list()
+    assert result["product_id"].to_list() == measured["product_id"].to_list()
 
 
-def test_photos_of_a_listing_are_averaged(shown, told, store_photos):
+def test_photos_of_a_listing_are_averaged(visible, parameters, store_photos):
     """Of three photos, two show what the listing is not."""
-    products, splits, _ = shown
-    asked = splits.index[splits["split"] == "test"][0]
-    other = next(each for each in COLOURS if each != products.loc[asked, "category"])
-    more = pd.concat([splits.loc[[asked]].assign(image_id=name) for name in ("x", "y")])
+    products, splits, _ = visible
+    params = splits.index[splits["split"] == "test"][0]
+    other = next(item for item in COLOURS if item != products.loc[params, "category"])
+    more = pd.concat([splits.loc[[params]].assign(image_id=name) for name in ("x", "y")])
     photos_of = dict(zip(splits["image_id"], products["category"], strict=True))
-    found = {
+    result = {
         image_id: painted(COLOURS[category])
         for image_id, category in photos_of.items()
         if isinstance(image_id, str)
     } | {name: painted(COLOURS[other]) for name in ("x", "y")}
 
     answers = predict_from_pixels(
-        products, pd.concat([splits, more]), store_photos(found, "more.lance"), told
+        products, pd.concat([splits, more]), store_photos(result, "more.lance"), parameters
     ).set_index("product_id")
 
     assert answers.index.is_unique
-    assert answers.loc[products.loc[asked, "product_id"], "answered"] == other
+    assert answers.loc[products.loc[params, "product_id"], "answered"] == other
 
 
-def test_missing_training_photos_are_rejected(shown, told):
-    products, splits, images = shown
+def test_missing_training_photos_are_rejected(visible, parameters):
+    products, splits, images = visible
     splits.loc[splits["split"] == "train", "image_id"] = None
 
     with pytest.raises(UserError, match="categor"):
-        predict_from_pixels(products, splits, images, told)
+        predict_from_pixels(products, splits, images, parameters)

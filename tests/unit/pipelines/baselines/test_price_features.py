@@ -20,15 +20,15 @@ def test_path_prefixes_are_longest_first():
 def test_path_is_split_into_levels_and_missing_town_is_empty(draw_listings):
     products = draw_listings(6)[0].assign(category_path="Home / Beds / Bunks / High")
 
-    found = price_table(products, " / ")
+    result = price_table(products, " / ")
 
-    assert found.loc[0, ["category_1", "category_2", "category_3"]].to_list() == [
+    assert result.loc[0, ["category_1", "category_2", "category_3"]].to_list() == [
         "Home",
         "Home / Beds",
         "Home / Beds / Bunks",
     ]
-    assert found.loc[0, "town"] == ""
-    assert found.loc[5, "photos"] == pytest.approx(np.log(2))
+    assert result.loc[0, "town"] == ""
+    assert result.loc[5, "photos"] == pytest.approx(np.log(2))
 
 
 def test_price_is_no_feature(draw_listings):
@@ -39,12 +39,12 @@ def test_price_is_no_feature(draw_listings):
     assert dearer.equals(price_table(products, " / "))
 
 
-def test_unseen_category_and_town_are_accepted(draw_listings, told):
+def test_unseen_category_and_town_are_accepted(draw_listings, parameters):
     products, _ = draw_listings(40)
     table = price_table(products, " / ")
     strange = price_table(
         products.assign(category_path="Boats / Sails", town="Nowhere", county="None"), " / "
     )
 
-    for features in (linear_features(told.price), tree_features()):
+    for features in (linear_features(parameters.price), tree_features()):
         assert features.fit(table).transform(strange).shape[0] == 40

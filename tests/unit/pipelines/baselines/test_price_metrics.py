@@ -40,7 +40,7 @@ def test_model_is_selected_by_squared_error():
 
 
 @pytest.fixture
-def metrics(told):
+def metrics(parameters):
     rows = [
         {
             "product_id": f"{split}{place}",
@@ -61,15 +61,15 @@ def metrics(told):
         "trimmed": [5.0, 100.0],
         "interval": {"nominal": 0.9, "factor": 2.0},
     }
-    return evaluate_prices(pd.concat([bad, good]), choices, told)
+    return evaluate_prices(pd.concat([bad, good]), choices, parameters)
 
 
 def test_only_rmse_is_trimmed(metrics):
-    found = metrics["models"]["good"]["test"]
+    result = metrics["models"]["good"]["test"]
 
-    assert found["rmse_trimmed"]["cases"] == 3
-    assert found["rmse_trimmed"]["value"] == pytest.approx(np.sqrt((1 + 4 + 16) / 3), abs=1e-3)
-    assert found["log_r2"]["cases"] == found["median_percentage_error"]["cases"] == 5
+    assert result["rmse_trimmed"]["cases"] == 3
+    assert result["rmse_trimmed"]["value"] == pytest.approx(np.sqrt((1 + 4 + 16) / 3), abs=1e-3)
+    assert result["log_r2"]["cases"] == result["median_percentage_error"]["cases"] == 5
 
 
 def test_coverage_is_of_chosen_model_on_test_split(metrics):
@@ -84,6 +84,6 @@ def test_each_model_has_trivial_baseline(metrics):
     assert list(metrics["models"]["good"]) == ["validation", "test"]
 
 
-def test_trim_of_all_prices_is_rejected(told):
+def test_trim_of_all_prices_is_rejected(parameters):
     with pytest.raises(ValidationError, match=r"trim.*0\.9, 0\.1"):
-        PriceModelParameters.model_validate(told.price.model_dump() | {"trim": (0.9, 0.1)})
+        PriceModelParameters.model_validate(parameters.price.model_dump() | {"trim": (0.9, 0.1)})

@@ -15,8 +15,8 @@ def listed(draw_listings):
 
 
 @pytest.fixture(scope="module")
-def fitted(listed, told):
-    return fit_price_models(listed, told)
+def fitted(listed, parameters):
+    return fit_price_models(listed, parameters)
 
 
 def test_trivial_prediction_is_training_median(listed, fitted):
@@ -28,12 +28,12 @@ def test_trivial_prediction_is_training_median(listed, fitted):
 
 
 def test_rare_path_uses_median_of_its_parent(listed, fitted):
-    asked = listed.head(3).assign(
+    params = listed.head(3).assign(
         category_path=["Home / Sofa", "Home / Never seen", "Never / Seen"],
     )
     trained = listed[listed["split"] == "train"]
 
-    answers = predict_log_prices(fitted.features, fitted.models, asked)["median_by_path"]
+    answers = predict_log_prices(fitted.features, fitted.models, params)["median_by_path"]
 
     logs = np.log(trained["price"])
     assert answers == pytest.approx(
@@ -47,19 +47,19 @@ def test_rare_path_uses_median_of_its_parent(listed, fitted):
 
 @pytest.mark.parametrize("model", ["linear", "ridge_text", "ridge", "trees", "ridge_and_trees"])
 def test_each_model_learns_words_and_categories(listed, fitted, model):
-    asked = listed[listed["split"] == "test"]
-    truth = np.log(asked["price"].to_numpy())
+    params = listed[listed["split"] == "test"]
+    truth = np.log(params["price"].to_numpy())
 
-    answers = predict_log_prices(fitted.features, fitted.models, asked)
+    answers = predict_log_prices(fitted.features, fitted.models, params)
 
     error, trivial = (np.abs(answers[name] - truth).mean() for name in (model, TRIVIAL))
     assert error < 0.9 * trivial
 
 
-def test_test_split_does_not_affect_models(listed, fitted, told):
+def test_test_split_does_not_affect_models(listed, fitted, parameters):
     other = listed.copy()
     other.loc[other["split"] == "test", "price"] = 5000.0
-    again = fit_price_models(other, told)
+    again = fit_price_models(other, parameters)
 
     assert again.models.booster == fitted.models.booster
     assert again.models.median == fitted.models.median

@@ -22,54 +22,54 @@ def listed(draw_listings):
 
 
 @pytest.fixture(scope="module")
-def chosen(listed, told):
-    return select_text_classifier(listed, LABELS, told)
+def chosen(listed, parameters):
+    return select_text_classifier(listed, LABELS, parameters)
 
 
 def test_words_predict_the_category(listed, chosen):
-    asked = listed[listed["split"] == "test"]
+    params = listed[listed["split"] == "test"]
 
-    answered = predict_text(chosen[0], asked).argmax(axis=1)
+    answered = predict_text(chosen[0], params).argmax(axis=1)
 
-    assert [LABELS[place] for place in answered] == asked["category"].to_list()
+    assert [LABELS[place] for place in answered] == params["category"].to_list()
 
 
 def test_probabilities_are_positive_and_sum_to_one(listed, chosen):
-    found = predict_text(chosen[0], listed)
+    result = predict_text(chosen[0], listed)
 
-    assert found.dtype == np.float32
-    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
-    assert 0 < found[:, LABELS.index("Boats")].max() < 1e-5
-
-
-def test_settings_are_chosen_from_the_grid(chosen, told):
-    assert chosen[1].strength in told.category.text_C_grid
-    assert chosen[1].naive_bayes_weight in told.category.naive_bayes_weights
+    assert result.dtype == np.float32
+    assert result.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert 0 < result[:, LABELS.index("Boats")].max() < 1e-5
 
 
-def test_test_split_does_not_affect_training(listed, chosen, told):
+def test_settings_are_chosen_from_the_grid(chosen, parameters):
+    assert chosen[1].strength in parameters.category.text_C_grid
+    assert chosen[1].naive_bayes_weight in parameters.category.naive_bayes_weights
+
+
+def test_test_split_does_not_affect_training(listed, chosen, parameters):
     other = listed.copy()
     other.loc[other["split"] == "test", ["category", "title"]] = ["Boats", "sofa"]
 
-    again, settings = select_text_classifier(other, LABELS, told)
+    again, settings = select_text_classifier(other, LABELS, parameters)
 
     assert settings == chosen[1]
     assert (again.weight == chosen[0].weight).all()
     assert again.temperature == chosen[0].temperature
 
 
-def test_out_of_fold_prediction_excludes_own_group(listed, chosen, told):
+def test_out_of_fold_prediction_excludes_own_group(listed, chosen, parameters):
     """A group alone in its word: whoever saw it knows the category, whoever did not cannot."""
     train = listed[listed["split"] == "train"].reset_index(drop=True)
     alone = train["group"] == train["group"].iloc[0]
     train.loc[alone, ["title", "description"]] = "zither"
     train.loc[alone, "category"] = "Boats"
 
-    found = predict_text_out_of_fold(train, chosen[0], Settings(10.0, 0.3), told)
+    result = predict_text_out_of_fold(train, chosen[0], Settings(10.0, 0.3), parameters)
 
     place = LABELS.index("Boats")
-    assert found[alone.to_numpy(), place].max() < 1e-5
-    assert found.sum(axis=1) == pytest.approx(1, abs=1e-5)
+    assert result[alone.to_numpy(), place].max() < 1e-5
+    assert result.sum(axis=1) == pytest.approx(1, abs=1e-5)
 
 
 @pytest.mark.parametrize("classes", [[0, 0, 1, 1], [0, 1, 2, 2]])

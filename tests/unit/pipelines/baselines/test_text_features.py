@@ -17,19 +17,19 @@ def table(draw_listings):
     return text_table(draw_listings(30)[0])
 
 
-def test_each_text_block_has_unit_norm(table, told):
-    features = text_features(told.text, len(table))
+def test_each_text_block_has_unit_norm(table, parameters):
+    features = text_features(parameters.text, len(table))
 
-    found = fit_text(features, table)
+    result = fit_text(features, table)
 
     for name, place in features.output_indices_.items():
         if name != "remainder":
-            lengths = np.sqrt(found[:, place].multiply(found[:, place]).sum(axis=1))
+            lengths = np.sqrt(result[:, place].multiply(result[:, place]).sum(axis=1))
             assert lengths == pytest.approx(1, abs=1e-5), name
 
 
-def test_place_feature_requires_a_weight(table, told):
-    without, beside = (text_features(told.text, len(table), weight) for weight in (0, 0.5))
+def test_place_feature_requires_a_weight(table, parameters):
+    without, beside = (text_features(parameters.text, len(table), weight) for weight in (0, 0.5))
 
     extra = fit_text(beside, table)[:, fit_text(without, table).shape[1] :]
 
@@ -37,34 +37,34 @@ def test_place_feature_requires_a_weight(table, told):
     assert extra.sum(axis=1).max() == 1  # town and county
 
 
-def test_title_words_weigh_more_than_description(table, told):
-    features = text_features(told.text, len(table)).fit(table)
+def test_title_words_weigh_more_than_description(table, parameters):
+    features = text_features(parameters.text, len(table)).fit(table)
     titled, described = table.head(1), table.head(1)
     titled = titled.assign(title="guitar", description="x", both="guitar x")
     described = described.assign(title="x", description="guitar and much else", both="x guitar")
 
-    near, far = (features.transform(each) for each in (titled, described))
-    asked = features.transform(titled.assign(description="y", both="guitar y"))
+    near, far = (features.transform(item) for item in (titled, described))
+    params = features.transform(titled.assign(description="y", both="guitar y"))
 
-    assert (asked @ near.T).sum() > (asked @ far.T).sum()
+    assert (params @ near.T).sum() > (params @ far.T).sum()
 
 
-def test_rare_words_count_only_in_small_data(told):
-    few, many = plain_words(told.text, 50), plain_words(told.text, 5000)
+def test_rare_words_count_only_in_small_data(parameters):
+    few, many = plain_words(parameters.text, 50), plain_words(parameters.text, 5000)
 
     assert few.transformers[0][1].min_df == 1
-    assert many.transformers[0][1].min_df == told.text.min_listings_word
+    assert many.transformers[0][1].min_df == parameters.text.min_listings_word
 
 
-def test_listings_without_words_are_rejected(table, told):
+def test_listings_without_words_are_rejected(table, parameters):
     silent = table.assign(title="!", description="…", both="! …")
 
     with pytest.raises(UserError, match="parameters_cleaning"):
-        fit_text(text_features(told.text, len(table)), silent)
+        fit_text(text_features(parameters.text, len(table)), silent)
 
 
-def test_vectorizer_round_trips_without_side_effects(table, told):
-    features = text_features(told.text, len(table), 0.5)
+def test_vectorizer_round_trips_without_side_effects(table, parameters):
+    features = text_features(parameters.text, len(table), 0.5)
     before = fit_text(features, table)
     packed = pack_text(features)
 

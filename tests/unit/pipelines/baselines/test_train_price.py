@@ -15,27 +15,29 @@ def tables(draw_listings):
 
 
 @pytest.fixture(scope="module")
-def learned(tables, told):
-    return train_price_models(*tables, told)
+def learned(tables, parameters):
+    return train_price_models(*tables, parameters)
 
 
 def test_saved_model_predicts_the_same(tables, learned):
     products, _ = tables
     model = load_price_model(learned.model)
     first = learned.predictions["product_id"].unique()
-    asked = products.set_index("product_id").loc[first].reset_index()
+    params = products.set_index("product_id").loc[first].reset_index()
 
-    answers = predict_log_prices(model.fitted.features, model.fitted.models, asked)
+    answers = predict_log_prices(model.fitted.features, model.fitted.models, params)
 
-    for name, found in answers.items():
+    for name, result in answers.items():
         saved = learned.predictions.loc[learned.predictions["model"] == name, "answered"]
-        assert (np.exp(found) == saved.to_numpy()).all(), name
+        assert (np.exp(result) == saved.to_numpy()).all(), name
 
 
-def test_training_does_not_depend_on_row_order(tables, learned, told):
+def test_training_does_not_depend_on_row_order(tables, learned, parameters):
     products, splits = tables
 
-    again = train_price_models(products.sample(frac=1, random_state=1), splits.iloc[::-1], told)
+    again = train_price_models(
+        products.sample(frac=1, random_state=1), splits.iloc[::-1], parameters
+    )
 
     assert again.model == learned.model
     pd.testing.assert_frame_equal(again.predictions, learned.predictions)
@@ -50,8 +52,10 @@ def test_each_model_predicts_every_unflagged_price(tables, learned):
 
 
 def test_chosen_model_is_best_and_has_interval(learned):
-    held = learned.predictions[learned.predictions["split"] == "validation"]
-    errors = (np.log(held["answered"] / held["price"]) ** 2).groupby(held["model"]).mean()
+    existing = learned.predictions[learned.predictions["split"] == "validation"]
+    errors = (
+        (np.log(existing["answered"] / existing["price"]) ** 2).groupby(existing["model"]).mean()
+    )
     with_interval = learned.predictions.loc[learned.predictions["low"].notna(), "model"]
 
     assert learned.choices["model"] == errors.idxmin()
@@ -62,8 +66,8 @@ def test_flagged_prices_do_not_affect_trimmed_rmse(learned):
     assert learned.choices["trimmed"][1] < 200
 
 
-def test_missing_test_split_is_rejected(tables, told):
+def test_missing_test_split_is_rejected(tables, parameters):
     products, splits = tables
 
     with pytest.raises(UserError, match="'test': 0"):
-        train_price_models(products, splits[splits["split"] != "test"], told)
+        train_price_models(products, splits[splits["split"] != "test"], parameters)

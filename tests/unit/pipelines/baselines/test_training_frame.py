@@ -31,20 +31,20 @@ def test_flagged_prices_are_excluded(draw_listings):
 def test_empty_split_is_rejected(draw_listings, split):
     products, splits = draw_listings(20)
 
-    with pytest.raises(UserError, match=f"'{split}': 0") as told:
+    with pytest.raises(UserError, match=f"'{split}': 0") as parameters:
         join_splits(products, splits[splits["split"] != split])
 
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(parameters.value)
 
 
 def test_folds_partition_the_groups():
     groups = pd.Series(list("aabbccddee"))
 
-    found = list(group_folds(groups, 3, 0))
+    result = list(group_folds(groups, 3, 0))
 
-    assert sorted(row for _, asked in found for row in asked) == list(range(10))
-    for learnt, asked in found:
-        assert not set(groups.iloc[learnt]) & set(groups.iloc[asked])
+    assert sorted(row for _, params in result for row in params) == list(range(10))
+    for learnt, params in result:
+        assert not set(groups.iloc[learnt]) & set(groups.iloc[params])
 
 
 def test_folds_are_at_most_the_number_of_groups():

@@ -36,8 +36,8 @@ def changed(cleaning: CleaningParameters) -> Changed:
     """Gives the base parameters with some of one section's values changed."""
 
     def change(section: str, **values: Any) -> CleaningParameters:
-        told = cleaning.model_dump()
-        told[section] |= values
-        return CleaningParameters.model_validate(told)
+        settings_given = cleaning.model_dump()
+        settings_given[section] |= values
+        return CleaningParameters.model_validate(settings_given)
 
     return change

@@ -10,23 +10,23 @@ from fb_marketplace.schemas.cleaning import DuplicateGroups
 def groups_of(store_photos):
     """Finds copies among photos; the oldest comes first."""
 
-    def groups_of(found, oldest_first=None):
-        order = list(oldest_first or found)
+    def groups_of(result, oldest_first=None):
+        order = list(oldest_first or result)
         rows = pd.DataFrame({"row": range(len(order)), "image_id": order})
-        return find_duplicates(store_photos(found), rows, DuplicateParameters())
+        return find_duplicates(store_photos(result), rows, DuplicateParameters())
 
     return groups_of
 
 
 def test_identical_photos_are_exact_duplicates_of_the_oldest(groups_of, draw_photo):
     same = draw_photo(1)
-    found = groups_of({"a": same, "b": draw_photo(2), "c": same}, oldest_first="cba")
+    result = groups_of({"a": same, "b": draw_photo(2), "c": same}, oldest_first="cba")
 
-    assert found.to_numpy().tolist() == [["a", "c", "exact"], ["c", "c", "exact"]]
+    assert result.to_numpy().tolist() == [["a", "c", "exact"], ["c", "c", "exact"]]
 
 
 def test_reencoded_photo_is_near_duplicate(groups_of, draw_photo):
-    found = groups_of(
+    result = groups_of(
         {
             "a": draw_photo(1, (640, 480)),
             "b": draw_photo(1, (640, 480), "WEBP"),
@@ -34,7 +34,7 @@ def test_reencoded_photo_is_near_duplicate(groups_of, draw_photo):
         }
     )
 
-    assert found.to_numpy().tolist() == [["a", "a", "near"], ["b", "a", "near"]]
+    assert result.to_numpy().tolist() == [["a", "a", "near"], ["b", "a", "near"]]
 
 
 def test_unrelated_photos_are_in_no_group(groups_of, draw_photo):

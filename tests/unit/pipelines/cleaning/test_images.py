@@ -33,9 +33,9 @@ def match(clean, cleaning):
     """Matches (image, product) rows to files."""
 
     def match(rows, keys):
-        found = clean(*rows)
+        result = clean(*rows)
         files = pd.DataFrame({"key": keys, "size": 1, "etag": "t"}).astype({"key": "str"})
-        return match_photos_to_rows(found.rows, found.quarantined, files, cleaning)
+        return match_photos_to_rows(result.rows, result.quarantined, files, cleaning)
 
     return match
 
@@ -45,17 +45,17 @@ def turned(frame):
 
 
 def test_rows_of_kept_listings_are_kept(clean):
-    found = clean(("i", "p0"), ("j", "p0"), ("k", "p1"))
+    result = clean(("i", "p0"), ("j", "p0"), ("k", "p1"))
 
-    assert found.rows["image_id"].tolist() == ["i", "j", "k"]
-    assert found.quarantined.empty
+    assert result.rows["image_id"].tolist() == ["i", "j", "k"]
+    assert result.quarantined.empty
 
 
 def test_row_of_rejected_listing_names_its_reason(clean):
-    found = clean(("i", "p2"), ("j", "p0"))
+    result = clean(("i", "p2"), ("j", "p0"))
 
-    assert turned(found.quarantined) == [(0, "i", "quarantined_product")]
-    assert "unparsable_price" in found.quarantined["detail"].iloc[0]
+    assert turned(result.quarantined) == [(0, "i", "quarantined_product")]
+    assert "unparsable_price" in result.quarantined["detail"].iloc[0]
 
 
 def test_row_of_unknown_listing_is_rejected(clean):
@@ -70,10 +70,10 @@ def test_row_without_id_is_rejected(clean):
 
 
 def test_photo_of_two_listings_stays_with_the_first(clean):
-    found = clean(("i", "p0"), ("i", "p1"), ("i", "p0"))
+    result = clean(("i", "p0"), ("i", "p1"), ("i", "p0"))
 
-    assert found.rows[["product_id", "repeats"]].to_numpy().tolist() == [["p0", 1]]
-    assert turned(found.quarantined) == [(1, "i", "conflicting_row")]
+    assert result.rows[["product_id", "repeats"]].to_numpy().tolist() == [["p0", 1]]
+    assert turned(result.quarantined) == [(1, "i", "conflicting_row")]
 
 
 def test_each_repeat_of_rejected_row_is_rejected(clean):
@@ -84,26 +84,26 @@ def test_each_repeat_of_rejected_row_is_rejected(clean):
 
 
 def test_photos_are_matched_to_files(match):
-    found = match([("j", "p0"), ("i", "p1")], ["i.jpg", "j.jpg"])
+    result = match([("j", "p0"), ("i", "p1")], ["i.jpg", "j.jpg"])
 
-    assert found.photos[["image_id", "source_key"]].to_numpy().tolist() == [
+    assert result.photos[["image_id", "source_key"]].to_numpy().tolist() == [
         ["i", "i.jpg"],
         ["j", "j.jpg"],
     ]
-    assert found.quarantined.empty
+    assert result.quarantined.empty
 
 
 def test_row_without_file_is_rejected_with_its_repeats(match):
-    found = match([("i", "p0"), ("j", "p0"), ("i", "p0")], ["j.jpg"])
+    result = match([("i", "p0"), ("j", "p0"), ("i", "p0")], ["j.jpg"])
 
-    assert found.photos["image_id"].tolist() == ["j"]
-    assert turned(found.quarantined) == [(0, "i", "missing_file"), (2, "i", "missing_file")]
+    assert result.photos["image_id"].tolist() == ["j"]
+    assert turned(result.quarantined) == [(0, "i", "missing_file"), (2, "i", "missing_file")]
 
 
 def test_file_without_row_is_rejected(match):
-    found = match([("i", "p0")], ["i.jpg", "stray.jpg", "notes/readme.txt", "i.png"])
+    result = match([("i", "p0")], ["i.jpg", "stray.jpg", "notes/readme.txt", "i.png"])
 
-    assert turned(found.quarantined) == [
+    assert turned(result.quarantined) == [
         (-1, "images/i.png", "no_row"),
         (-1, "images/notes/readme.txt", "no_row"),
         (-1, "images/stray.jpg", "no_row"),
@@ -111,9 +111,9 @@ def test_file_without_row_is_rejected(match):
 
 
 def test_file_of_rejected_row_names_its_reason(match):
-    found = match([("i", "stranger")], ["i.jpg"])
+    result = match([("i", "stranger")], ["i.jpg"])
 
-    assert turned(found.quarantined) == [(-1, "images/i.jpg", "row_quarantined")]
+    assert turned(result.quarantined) == [(-1, "images/i.jpg", "row_quarantined")]
 
 
 def test_folder_is_listed_with_sizes(tmp_path):
@@ -145,11 +145,11 @@ def test_missing_column_is_rejected(cleaning, raw_products):
 
 @pytest.mark.parametrize("rows", [[], [("i", "p0")], [("i", "stranger")]])
 def test_output_matches_schemas_for_any_input(clean, match, tmp_path, rows):
-    found = clean(*rows)
+    result = clean(*rows)
     matched = match(rows, ["i.jpg"])
 
-    ImageRows.validate(found.rows)
-    Quarantine.validate(found.quarantined)
+    ImageRows.validate(result.rows)
+    Quarantine.validate(result.quarantined)
     MatchedPhotos.validate(matched.photos)
     Quarantine.validate(matched.quarantined)
     PhotoFiles.validate(list_photo_files(PhotoSource(str(tmp_path / "nowhere"))))

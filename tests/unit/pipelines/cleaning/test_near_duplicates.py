@@ -46,7 +46,7 @@ def stored(picture: Image.Image, quality: int = 90) -> bytes:
     return canonical.canonicalize(encoded(picture, quality))
 
 
-def found(
+def find_pairs(
     jpegs: Sequence[bytes],
     parameters: DuplicateParameters = PARAMETERS,
     sources: Sequence[str] | None = None,
@@ -102,14 +102,14 @@ def test_edited_copy_is_found_among_other_pictures(change: str) -> None:
     pictures = [scene(seed) for seed in range(8)]
     jpegs = [stored(picture) for picture in (*pictures, CHANGES[change](pictures[3]))]
 
-    pairs = found(jpegs)
+    pairs = find_pairs(jpegs)
 
     assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [(3, 8, "near")]
     assert PARAMETERS.min_agreement <= pairs[0].score <= 1
 
 
 def test_different_pictures_are_no_duplicates() -> None:
-    assert found([stored(scene(seed)) for seed in range(30)]) == []
+    assert find_pairs([stored(scene(seed)) for seed in range(30)]) == []
 
 
 def test_picture_rotated_by_two_degrees_is_no_duplicate() -> None:
@@ -139,13 +139,13 @@ def test_nearly_blank_pictures_do_not_match_each_other(blurred: bool) -> None:
             ImageFilter.GaussianBlur(3)
         )
 
-    assert found([stored(faint(seed)) for seed in range(30)]) == []
+    assert find_pairs([stored(faint(seed)) for seed in range(30)]) == []
 
 
 def test_equal_canonical_photos_are_chained() -> None:
     jpeg, other = stored(scene(1)), stored(scene(2))
 
-    pairs = found([jpeg, other, jpeg, jpeg])
+    pairs = find_pairs([jpeg, other, jpeg, jpeg])
 
     assert pairs == [DuplicatePair(0, 2, "exact", 1.0), DuplicatePair(2, 3, "exact", 1.0)]
 
@@ -153,13 +153,13 @@ def test_equal_canonical_photos_are_chained() -> None:
 def test_equal_sources_are_exact_duplicates() -> None:
     jpegs = [stored(scene(1)), stored(scene(2)), stored(scene(3))]
 
-    assert found(jpegs, sources=["a", "b", "a"]) == [DuplicatePair(0, 2, "exact", 1.0)]
+    assert find_pairs(jpegs, sources=["a", "b", "a"]) == [DuplicatePair(0, 2, "exact", 1.0)]
 
 
 def test_sources_and_canonical_photos_form_one_chain() -> None:
     jpeg = stored(scene(1))
 
-    pairs = found([jpeg, jpeg, stored(scene(2))], sources=["a", "b", "b"])
+    pairs = find_pairs([jpeg, jpeg, stored(scene(2))], sources=["a", "b", "b"])
 
     assert pairs == [DuplicatePair(0, 1, "exact", 1.0), DuplicatePair(1, 2, "exact", 1.0)]
 
@@ -167,7 +167,7 @@ def test_sources_and_canonical_photos_form_one_chain() -> None:
 def test_only_head_of_chain_is_compared() -> None:
     jpeg, near = stored(scene(1)), stored(ImageOps.mirror(scene(1)))
 
-    pairs = found([jpeg, jpeg, near, near])
+    pairs = find_pairs([jpeg, jpeg, near, near])
 
     assert [(pair.first, pair.second, pair.kind) for pair in pairs] == [
         (0, 1, "exact"),
@@ -182,8 +182,8 @@ def test_row_order_does_not_matter() -> None:
     jpegs = [stored(picture) for picture in (*pictures, *changed)]
     order = np.random.default_rng(0).permutation(len(jpegs)).tolist()
 
-    pairs = found(jpegs)
-    shuffled = found([jpegs[row] for row in order])
+    pairs = find_pairs(jpegs)
+    shuffled = find_pairs([jpegs[row] for row in order])
 
     assert len(pairs) >= len(changed)
     assert sorted((*sorted((p.first, p.second)), p.score) for p in pairs) == sorted(
@@ -197,13 +197,13 @@ def test_verdict_is_symmetric() -> None:
     score = judge_pair(one, other, PARAMETERS)
 
     assert score == judge_pair(other, one, PARAMETERS)
-    assert score == found([one, other])[0].score
+    assert score == find_pairs([one, other])[0].score
 
 
 def test_candidates_per_photo_are_bounded() -> None:
-    alike = np.tile(perceptual_hash(stored(scene(1))), (200, 1))
+    similar = np.tile(perceptual_hash(stored(scene(1))), (200, 1))
 
-    pairs = near_duplicates.candidate_pairs(alike, DuplicateParameters(max_candidates=5))
+    pairs = near_duplicates.candidate_pairs(similar, DuplicateParameters(max_candidates=5))
 
     assert 200 <= len(pairs) <= 200 * 5
     assert len(set(pairs)) == len(pairs)
@@ -215,7 +215,7 @@ def test_photos_are_fetched_in_bounded_batches() -> None:
     ]
     distinct = list(dict.fromkeys(jpegs))
 
-    pairs = found(distinct, DuplicateParameters(max_candidates=3))
+    pairs = find_pairs(distinct, DuplicateParameters(max_candidates=3))
 
     assert len(distinct) > 150
     assert (duplicate_groups(len(distinct), pairs) == 0).mean() > 0.9
@@ -225,7 +225,7 @@ def test_photos_are_fetched_in_bounded_batches() -> None:
 def test_too_few_photos_give_no_pair(count: int) -> None:
     jpegs = [stored(scene(1))] * count
 
-    assert found(jpegs) == []
+    assert find_pairs(jpegs) == []
     assert duplicate_groups(count, []).tolist() == list(range(count))
 
 

@@ -81,10 +81,10 @@ def test_brightness_and_contrast_change_few_bits(seed: int) -> None:
 def test_other_pictures_differ_like_random_bits() -> None:
     hashes = [perceptual_hash(stored(scene(seed)))[WHOLE] for seed in range(30)]
 
-    apart = [distance(one, other) for i, one in enumerate(hashes) for other in hashes[:i]]
+    separate = [distance(one, other) for i, one in enumerate(hashes) for other in hashes[:i]]
 
-    assert 28 < np.mean(apart) < 36
-    assert min(apart) > 13
+    assert 28 < np.mean(separate) < 36
+    assert min(separate) > 13
 
 
 @pytest.mark.parametrize("size", [(320, 240), (240, 320)])

@@ -92,12 +92,12 @@ def test_photo_is_stored_canonical_with_its_source(matched, folder, one_process,
 
 def test_pending_keys_are_known_before_reading(matched, folder, one_process, draw_photo):
     rows = matched(a=draw_photo(1), b=b"none")
-    said = next(iter(read_photos(rows, folder, frozenset(), frozenset(), one_process)))
+    message = next(iter(read_photos(rows, folder, frozenset(), frozenset(), one_process)))
 
-    assert all(isinstance(each, KeepOnly) for each in said)
+    assert all(isinstance(item, KeepOnly) for item in message)
     assert folder.asked == []
     _, usable, turned = read(rows, folder, one_process)
-    assert {row["key"] for row in usable + turned} == said[0].keys == said[1].keys
+    assert {row["key"] for row in usable + turned} == message[0].keys == message[1].keys
 
 
 def test_photo_changed_since_listing_is_rejected_once(matched, folder, one_process, draw_photo):
@@ -129,7 +129,7 @@ def test_photo_being_written_is_rejected(matched, folder, one_process, draw_phot
 
 def test_invalid_photo_does_not_stop_others(matched, folder, one_process, draw_photo):
     good = draw_photo(size=(300, 200))
-    found = matched(
+    result = matched(
         empty=b"",
         good=good,
         text=b"<html>not found</html>",
@@ -138,7 +138,7 @@ def test_invalid_photo_does_not_stop_others(matched, folder, one_process, draw_p
         gif=b"GIF89a" + bytes(20),
         better=draw_photo(2),
     )
-    _, usable, turned = read(found, folder, one_process)
+    _, usable, turned = read(result, folder, one_process)
 
     assert [row["image_id"] for row in usable] == ["good", "better"]
     assert {row["image_id"]: row["reason"] for row in turned} == {
@@ -154,15 +154,15 @@ def test_invalid_photo_does_not_stop_others(matched, folder, one_process, draw_p
 def test_file_replaced_since_listing_is_fetched_by_next_run(
     matched, folder, one_process, draw_photo, missed, monkeypatch
 ):
-    found = matched(a=draw_photo())
+    result = matched(a=draw_photo())
     with monkeypatch.context() as meanwhile:
         meanwhile.setattr(folder, "fetch", lambda files: [missed for _ in files])
-        _, usable, turned = read(found, folder, one_process)
+        _, usable, turned = read(result, folder, one_process)
     assert usable == []
     assert [(row["reason"], row["detail"]) for row in turned] == [(Reason.NOT_AS_LISTED, missed)]
 
     # As it was listed before: with the same ETag and size.
-    retained, again, _ = read(found, folder, one_process, frozenset(), {turned[0]["key"]})
+    retained, again, _ = read(result, folder, one_process, frozenset(), {turned[0]["key"]})
 
     assert turned[0]["key"] not in retained[1].keys
     assert [row["image_id"] for row in again] == ["a"]
@@ -170,8 +170,8 @@ def test_file_replaced_since_listing_is_fetched_by_next_run(
 
 def test_file_over_limit_is_not_fetched(matched, folder, changed, cleaning, draw_photo):
     small, large = draw_photo(size=(32, 24)), draw_photo(size=(300, 200))
-    told = cleaning.photos.model_dump() | {"max_bytes": len(small), "processes": 1}
-    _, usable, turned = read(matched(a=large, b=small), folder, changed("photos", **told))
+    changes = cleaning.photos.model_dump() | {"max_bytes": len(small), "processes": 1}
+    _, usable, turned = read(matched(a=large, b=small), folder, changed("photos", **changes))
 
     assert folder.asked == ["b.jpg"]
     assert [row["image_id"] for row in usable] == ["b"]
@@ -182,11 +182,13 @@ def test_file_over_limit_is_not_fetched(matched, folder, changed, cleaning, draw
 
 
 def test_file_grown_over_limit_is_not_decoded(matched, folder, changed, cleaning, draw_photo):
-    found = matched(a=b"x")
+    result = matched(a=b"x")
     (Path(folder.folder.url) / "a.jpg").write_bytes(draw_photo())
-    told = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
+    changes = cleaning.photos.model_dump() | {"max_bytes": 100, "processes": 1}
 
-    assert read(found, folder, changed("photos", **told))[2][0]["reason"] == Reason.NOT_AS_LISTED
+    assert (
+        read(result, folder, changed("photos", **changes))[2][0]["reason"] == Reason.NOT_AS_LISTED
+    )
 
 
 def test_only_start_of_unusable_file_is_kept(matched, folder, one_process):
@@ -196,26 +198,26 @@ def test_only_start_of_unusable_file_is_kept(matched, folder, one_process):
 
 
 def test_stored_photos_are_not_read_again(matched, folder, one_process, draw_photo):
-    found = matched(a=draw_photo(1), b=draw_photo(2), c=b"bad")
-    _, usable, turned = read(found, folder, one_process)
+    result = matched(a=draw_photo(1), b=draw_photo(2), c=b"bad")
+    _, usable, turned = read(result, folder, one_process)
     folder.asked.clear()
-    held = frozenset(row["key"] for row in usable if row["image_id"] == "a")
+    existing = frozenset(row["key"] for row in usable if row["image_id"] == "a")
     unusable = frozenset(row["key"] for row in turned)
 
-    retained, again, _ = read(found, folder, one_process, held, unusable)
+    retained, again, _ = read(result, folder, one_process, existing, unusable)
 
     assert folder.asked == ["b.jpg"]
     assert [row["image_id"] for row in again] == ["b"]
-    assert held | unusable < retained[0].keys
+    assert existing | unusable < retained[0].keys
 
 
 @pytest.mark.parametrize("column", ["source_etag", "source_size", "product_id"])
 def test_photo_with_changed_source_is_read_again(matched, folder, one_process, draw_photo, column):
-    found = matched(a=draw_photo())
-    held = frozenset(row["key"] for row in read(found, folder, one_process)[1])
-    found[column] = {"source_etag": "new", "source_size": 7, "product_id": "other"}[column]
+    result = matched(a=draw_photo())
+    existing = frozenset(row["key"] for row in read(result, folder, one_process)[1])
+    result[column] = {"source_etag": "new", "source_size": 7, "product_id": "other"}[column]
 
-    _, usable, turned = read(found, folder, one_process, held)
+    _, usable, turned = read(result, folder, one_process, existing)
 
     assert len(usable + turned) == 1
 
@@ -223,30 +225,32 @@ def test_photo_with_changed_source_is_read_again(matched, folder, one_process, d
 def test_changed_limits_but_not_batches_read_all_again(
     matched, folder, changed, cleaning, draw_photo
 ):
-    found = matched(a=draw_photo())
-    told = cleaning.photos.model_dump() | {"processes": 1}
+    result = matched(a=draw_photo())
+    changes = cleaning.photos.model_dump() | {"processes": 1}
 
-    def wanted(**values):
-        return read(found, folder, changed("photos", **told | values))[0][0].keys
+    def photos_without_change(**values):
+        return read(result, folder, changed("photos", **changes | values))[0][0].keys
 
-    assert wanted(photos_per_batch=3) == wanted(photos_per_batch=5)
-    assert wanted(max_pixels=10**6) != wanted(max_pixels=10**7)
+    assert photos_without_change(photos_per_batch=3) == photos_without_change(photos_per_batch=5)
+    assert photos_without_change(max_pixels=10**6) != photos_without_change(max_pixels=10**7)
 
 
 def test_batches_are_limited(matched, folder, changed, cleaning):
-    told = cleaning.photos.model_dump() | {"photos_per_batch": 2, "processes": 1}
-    found = matched(a=b"1", b=b"2", c=b"3", d=b"4", e=b"5")
-    _, *batches = read_photos(found, folder, frozenset(), frozenset(), changed("photos", **told))
+    changes = cleaning.photos.model_dump() | {"photos_per_batch": 2, "processes": 1}
+    result = matched(a=b"1", b=b"2", c=b"3", d=b"4", e=b"5")
+    _, *batches = read_photos(
+        result, folder, frozenset(), frozenset(), changed("photos", **changes)
+    )
 
     assert [len(turned) for _, turned in batches] == [2, 2, 1]
 
 
 def test_many_processes_equal_one(matched, folder, changed, cleaning, draw_photo):
-    found = matched(a=draw_photo(1), b=b"bad", c=draw_photo(3))
-    told = cleaning.photos.model_dump() | {"photos_per_batch": 1}
+    result = matched(a=draw_photo(1), b=b"bad", c=draw_photo(3))
+    changes = cleaning.photos.model_dump() | {"photos_per_batch": 1}
 
     one, two = (
-        read(found, folder.folder, changed("photos", **told | {"processes": processes}))
+        read(result, folder.folder, changed("photos", **changes | {"processes": processes}))
         for processes in (1, 2)
     )
 
@@ -260,14 +264,14 @@ def test_no_photos_are_accepted(matched, folder, one_process):
 def test_unusable_file_and_its_rows_are_in_the_ledger(
     matched, folder, one_process, tmp_path, cleaning
 ):
-    found = matched(a=b"bad", b=b"")
-    found["repeated_in"] = [[7, 9], []]
-    _, _, turned = read(found, folder, one_process)
+    result = matched(a=b"bad", b=b"")
+    result["repeated_in"] = [[7, 9], []]
+    _, _, turned = read(result, folder, one_process)
     url = str(tmp_path / "unusable.lance")
     keyed_table.ensure_table(url, REJECTED_PHOTOS)
     keyed_table.insert(url, pa.Table.from_pylist(turned, schema=REJECTED_PHOTOS))
 
-    ledger = quarantine_unusable_photos(found, keyed_table.open_table(url), cleaning)
+    ledger = quarantine_unusable_photos(result, keyed_table.open_table(url), cleaning)
 
     assert ledger[["stage", "row", "key", "reason"]].to_numpy().tolist() == [
         ["files", -1, "images/a.jpg", "not_an_image"],

@@ -100,11 +100,11 @@ def test_prices_without_thousands_separator_are_parsed(price):
 
 
 def test_error_shows_start_of_text(price):
-    with pytest.raises(prices.UnparsablePriceError) as told:
+    with pytest.raises(prices.UnparsablePriceError) as error:
         prices.parse_price("offers over fifty please " * 1000, price)
 
-    assert "offers over fifty" in str(told.value)
-    assert len(str(told.value)) < 200
+    assert "offers over fifty" in str(error.value)
+    assert len(str(error.value)) < 200
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,9 @@ def only(frame):
 
 
 def test_valid_listing_is_kept_with_all_fields(clean):
-    kept = only(clean({"id": "a", "price": "£1,250.00"}).rows)
+    remaining = only(clean({"id": "a", "price": "£1,250.00"}).rows)
 
-    assert kept.to_dict() | {"price_flag": None, "copy_of": None} == {
+    assert remaining.to_dict() | {"price_flag": None, "copy_of": None} == {
         "row": 0,
         "product_id": "a",
         "title": "Oak table",
@@ -46,10 +46,10 @@ def test_valid_listing_is_kept_with_all_fields(clean):
 
 @pytest.mark.parametrize("missing", ["", "  ", "N/A", "null", " NaN ", "-", "\u200b", "\u00a0"])
 def test_listing_without_required_field_is_rejected(clean, missing):
-    found = clean({"product_name": missing}, {})
+    result = clean({"product_name": missing}, {})
 
-    assert found.rows["product_id"].tolist() == ["p1"]
-    turned = only(found.quarantined)
+    assert result.rows["product_id"].tolist() == ["p1"]
+    turned = only(result.quarantined)
     assert (turned["row"], turned["key"], turned["reason"]) == (0, "p0", "missing_field")
     assert "title" in turned["detail"]
 
@@ -62,55 +62,55 @@ def test_all_missing_fields_are_named(clean):
 
 
 def test_missing_values_are_configurable(raw_products, cleaning):
-    told = cleaning.model_copy(update={"missing_values": ("nix",)})
+    values = cleaning.model_copy(update={"missing_values": ("nix",)})
     raw = raw_products({"product_description": "NIX"}, {"product_description": "n/a"})
 
-    assert clean_products(raw, told).rows["product_id"].tolist() == ["p1"]
+    assert clean_products(raw, values).rows["product_id"].tolist() == ["p1"]
 
 
 def test_required_fields_are_configurable(raw_products, changed, cleaning):
-    told = changed(
+    values = changed(
         "products", **cleaning.products.model_dump() | {"required_columns": ["product_id", "price"]}
     )
 
-    assert len(clean_products(raw_products({"product_description": ""}), told).rows) == 1
+    assert len(clean_products(raw_products({"product_description": ""}), values).rows) == 1
 
 
 def test_repeated_rows_are_merged_and_counted(clean):
-    found = clean({"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "a"})
+    result = clean({"id": "a"}, {"id": "b"}, {"id": "a"}, {"id": "a"})
 
-    assert dict(zip(found.rows["product_id"], found.rows["repeats"], strict=True)) == {
+    assert dict(zip(result.rows["product_id"], result.rows["repeats"], strict=True)) == {
         "a": 2,
         "b": 0,
     }
-    assert found.quarantined.empty
+    assert result.quarantined.empty
 
 
 def test_conflicting_row_is_rejected(clean):
-    found = clean({"id": "a", "price": "£5"}, {"id": "a", "price": "£6"})
+    result = clean({"id": "a", "price": "£5"}, {"id": "a", "price": "£6"})
 
-    assert only(found.rows)["price"] == 5
-    turned = only(found.quarantined)
+    assert only(result.rows)["price"] == 5
+    turned = only(result.quarantined)
     assert (turned["row"], turned["key"], turned["reason"]) == (1, "a", "conflicting_row")
 
 
 def test_repeat_of_conflicting_row_is_rejected(clean):
-    found = clean({"id": "a"}, {"id": "a", "price": "£6"}, {"id": "a", "price": "£6"})
+    result = clean({"id": "a"}, {"id": "a", "price": "£6"}, {"id": "a", "price": "£6"})
 
-    assert only(found.rows)["repeats"] == 0
-    assert found.quarantined["row"].tolist() == [1, 2]
+    assert only(result.rows)["repeats"] == 0
+    assert result.quarantined["row"].tolist() == [1, 2]
 
 
 def test_listing_with_malformed_price_is_rejected(clean):
-    found = clean({"price": "make me an offer"}, {})
+    result = clean({"price": "make me an offer"}, {})
 
-    turned = only(found.quarantined)
+    turned = only(result.quarantined)
     assert (turned["key"], turned["reason"]) == ("p0", "unparsable_price")
     assert "make me an offer" in turned["detail"]
 
 
 def test_every_row_is_kept_merged_or_rejected(clean):
-    found = clean(
+    result = clean(
         {"id": "a", "price": "POA"},
         {"id": "a", "price": "POA"},
         {"id": "b"},
@@ -120,7 +120,7 @@ def test_every_row_is_kept_merged_or_rejected(clean):
         {"id": "b", "price": "£7"},
     )
 
-    assert len(found.rows) + found.rows["repeats"].sum() + len(found.quarantined) == 7
+    assert len(result.rows) + result.rows["repeats"].sum() + len(result.quarantined) == 7
 
 
 @pytest.mark.parametrize(
@@ -150,10 +150,10 @@ def test_site_suffix_of_title_is_removed(clean, written, title):
     ids=["both", "town", "two-commas", "blanks"],
 )
 def test_location_is_split_into_town_and_county(clean, location, town, county):
-    kept = only(clean({"location": location}).rows)
+    remaining = only(clean({"location": location}).rows)
 
-    assert kept["town"] == town
-    assert kept["county"] == county or (county is None and pd.isna(kept["county"]))
+    assert remaining["town"] == town
+    assert remaining["county"] == county or (county is None and pd.isna(remaining["county"]))
 
 
 @pytest.mark.parametrize("nothing", [",", " , ", "\uff0c", "n/a"])
@@ -173,11 +173,11 @@ def test_blank_location_is_missing(clean, nothing):
     ],
 )
 def test_category_path_is_read_with_any_spacing(clean, written, path, depth, odd):
-    kept = only(clean({"category": written}).rows)
+    remaining = only(clean({"category": written}).rows)
 
-    assert kept["category_path"] == path
-    assert kept["category_depth"] == depth
-    assert kept["odd_category_depth"] == odd
+    assert remaining["category_path"] == path
+    assert remaining["category_depth"] == depth
+    assert remaining["odd_category_depth"] == odd
 
 
 @pytest.mark.parametrize("nothing", [" / ", "N/A", "n/a", "\uff0f"])
@@ -186,27 +186,31 @@ def test_blank_category_path_is_missing(clean, nothing):
 
 
 def test_root_categories_are_numbered_alphabetically(clean):
-    kept = clean({"category": "Sport / Golf"}, {"category": "Arts / X"}, {"category": "Sport / Y"})
+    remaining = clean(
+        {"category": "Sport / Golf"}, {"category": "Arts / X"}, {"category": "Sport / Y"}
+    )
 
-    assert kept.rows["category"].tolist() == ["Sport", "Arts", "Sport"]
-    assert kept.rows["category_code"].tolist() == [1, 0, 1]
+    assert remaining.rows["category"].tolist() == ["Sport", "Arts", "Sport"]
+    assert remaining.rows["category_code"].tolist() == [1, 0, 1]
 
 
 def test_copy_refers_to_oldest_equal_listing(clean):
-    kept = clean(
+    remaining = clean(
         {"id": "a", "product_name": "Oak TABLE", "product_description": "As new."},
         {"id": "b", "product_name": "Pine table", "product_description": "As new."},
         {"id": "c", "product_name": "oak table!", "product_description": "as new"},
         {"id": "d", "product_name": "oak table", "product_description": "AS NEW"},
     ).rows
 
-    assert kept["copy_of"].fillna("").tolist() == ["", "", "a", "a"]
+    assert remaining["copy_of"].fillna("").tolist() == ["", "", "a", "a"]
 
 
 def test_flagged_prices_are_kept(clean):
-    kept = clean({"price": "£0.00"}, {"price": "£999"}, {"price": "£250,000"}, {"price": "£5"}).rows
+    remaining = clean(
+        {"price": "£0.00"}, {"price": "£999"}, {"price": "£250,000"}, {"price": "£5"}
+    ).rows
 
-    assert kept["price_flag"].fillna("").tolist() == ["zero", "joke", "absurd", ""]
+    assert remaining["price_flag"].fillna("").tolist() == ["zero", "joke", "absurd", ""]
 
 
 def test_extra_columns_are_kept(clean):
@@ -215,42 +219,46 @@ def test_extra_columns_are_kept(clean):
 
 @pytest.mark.parametrize("name", ["currency", "row", "title", "photos"])
 def test_extra_column_with_reserved_name_is_renamed(clean, name):
-    kept = only(clean({"id": "a", name: "theirs"}).rows)
+    remaining = only(clean({"id": "a", name: "theirs"}).rows)
 
-    assert kept[f"raw_{name}"] == "theirs"
-    assert (kept["row"], kept["currency"], kept["title"]) == (0, "GBP", "Oak table")
+    assert remaining[f"raw_{name}"] == "theirs"
+    assert (remaining["row"], remaining["currency"], remaining["title"]) == (0, "GBP", "Oak table")
 
 
 def test_numeric_ids_are_integers(raw_products, cleaning):
     raw = raw_products({}, {}, {}).assign(id=[12.0, float("nan"), 7.0])
-    found = clean_products(raw, cleaning)
+    result = clean_products(raw, cleaning)
 
-    assert found.rows["product_id"].tolist() == ["12", "7"]
-    assert only(found.quarantined)["reason"] == "missing_field"
+    assert result.rows["product_id"].tolist() == ["12", "7"]
+    assert only(result.quarantined)["reason"] == "missing_field"
 
 
 def test_ignored_columns_are_dropped(clean):
-    found = clean({"id": "a", "Unnamed: 0": "0"}, {"id": "a", "Unnamed: 0": "1"})
+    result = clean({"id": "a", "Unnamed: 0": "0"}, {"id": "a", "Unnamed: 0": "1"})
 
-    assert "Unnamed: 0" not in found.rows
-    assert only(found.rows)["repeats"] == 1
+    assert "Unnamed: 0" not in result.rows
+    assert only(result.rows)["repeats"] == 1
 
 
 def test_other_site_is_read_by_parameters_alone(cleaning):
-    told = cleaning.model_dump()
+    values = cleaning.model_dump()
     names = ("nr", "titel", "rubrik", "text", "preis", "ort")
     ours = ("product_id", "title", "category_path", "description", "price", "location")
-    told["products"]["columns"] = dict(zip(ours, names, strict=True))
-    told["price"] |= {"symbols": ["€"], "currency": "EUR", "thousands": ".", "decimal": ","}
-    told["category"]["separator"] = " > "
-    told["text"] = {"title_suffix_pattern": r" - Kleinanzeigen$", "location_separator": "-"}
+    values["products"]["columns"] = dict(zip(ours, names, strict=True))
+    values["price"] |= {"symbols": ["€"], "currency": "EUR", "thousands": ".", "decimal": ","}
+    values["category"]["separator"] = " > "
+    values["text"] = {"title_suffix_pattern": r" - Kleinanzeigen$", "location_separator": "-"}
     written = ("7", "Tisch - Kleinanzeigen", "Haus>Tische", "Gut.", "1.250,50 €", "Köln-Ehrenfeld")
     raw = pd.DataFrame([dict(zip(names, written, strict=True))])
 
-    kept = only(clean_products(raw, type(cleaning).model_validate(told)).rows)
+    remaining = only(clean_products(raw, type(cleaning).model_validate(values)).rows)
 
-    assert (kept["title"], kept["price"], kept["currency"]) == ("Tisch", 1250.5, "EUR")
-    assert (kept["category_path"], kept["town"], kept["county"]) == (
+    assert (remaining["title"], remaining["price"], remaining["currency"]) == (
+        "Tisch",
+        1250.5,
+        "EUR",
+    )
+    assert (remaining["category_path"], remaining["town"], remaining["county"]) == (
         "Haus > Tische",
         "Köln",
         "Ehrenfeld",
@@ -273,10 +281,12 @@ def test_raw_table_is_unchanged(raw_products, cleaning):
 
 @pytest.mark.parametrize("rows", [[], [{"price": ""}], [{}, {"price": "x"}]])
 def test_output_matches_schemas_for_any_input(raw_products, cleaning, rows):
-    found = clean_products(raw_products({}).iloc[:0] if not rows else raw_products(*rows), cleaning)
+    result = clean_products(
+        raw_products({}).iloc[:0] if not rows else raw_products(*rows), cleaning
+    )
 
-    CleanedProducts.validate(found.rows)
-    Quarantine.validate(found.quarantined)
+    CleanedProducts.validate(result.rows)
+    Quarantine.validate(result.quarantined)
 
 
 CELLS = st.text() | st.sampled_from(
@@ -297,11 +307,11 @@ ROWS = st.lists(
 @settings(max_examples=25, deadline=None)
 @given(ROWS)
 def test_ledger_balances_for_any_text(raw_products, cleaning, rows):
-    found = clean_products(raw_products(*rows), cleaning)
+    result = clean_products(raw_products(*rows), cleaning)
 
-    CleanedProducts.validate(found.rows)
-    Quarantine.validate(found.quarantined)
-    assert len(found.rows) + found.rows["repeats"].sum() + len(found.quarantined) == len(rows)
+    CleanedProducts.validate(result.rows)
+    Quarantine.validate(result.quarantined)
+    assert len(result.rows) + result.rows["repeats"].sum() + len(result.quarantined) == len(rows)
 
 
 def test_remaining_photos_of_each_listing_are_counted(clean):

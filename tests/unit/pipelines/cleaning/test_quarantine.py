@@ -16,9 +16,9 @@ LEDGER = [
 
 
 def test_complete_accounting_balances():
-    found = check_accounting("products", 10, 7, 2, rejections_table(LEDGER))
+    result = check_accounting("products", 10, 7, 2, rejections_table(LEDGER))
 
-    assert found == {
+    assert result == {
         "in": 10,
         "kept": 7,
         "repeats": 2,
@@ -27,10 +27,10 @@ def test_complete_accounting_balances():
     }
 
 
-@pytest.mark.parametrize("kept", [6, 8])
-def test_lost_or_repeated_row_is_an_error(kept):
-    with pytest.raises(AssertionError, match=rf"\b10\b.*\b{kept}\b.*\b3\b"):
-        check_accounting("products", 10, kept, 0, rejections_table(LEDGER))
+@pytest.mark.parametrize("remaining", [6, 8])
+def test_lost_or_repeated_row_is_an_error(remaining):
+    with pytest.raises(AssertionError, match=rf"\b10\b.*\b{remaining}\b.*\b3\b"):
+        check_accounting("products", 10, remaining, 0, rejections_table(LEDGER))
 
 
 def test_ledgers_are_merged_in_fixed_order():

@@ -23,7 +23,7 @@ from fb_marketplace.storage import keyed_table
 def cleaned(raw_products, cleaning, store_photos, draw_photo):
     """All that the report is made of: three photos of two listings, and a file that no row names."""
     raw = raw_products({"price": "£0.00"}, {"id": "p0", "price": "£0.00"}, {}, {"price": "POA"})
-    found = clean_products(raw, cleaning)
+    result = clean_products(raw, cleaning)
     stored = store_photos({"i": draw_photo(1), "j": draw_photo(1), "k": draw_photo(3)})
     owners = pd.DataFrame({"image_id": list("ijk"), "product_id": ["p0", "p0", "p2"]})
     strays = rejections_table([("files", -1, "images/x.jpg", "no_row", "")])
@@ -31,14 +31,14 @@ def cleaned(raw_products, cleaning, store_photos, draw_photo):
         "raw_products": raw,
         "raw_images": pd.DataFrame(index=range(4)),
         "photo_files": pd.DataFrame(index=range(4)),
-        "products": add_photo_counts(found.rows, owners),
+        "products": add_photo_counts(result.rows, owners),
         "matched_photos": pd.DataFrame({"image_id": list("ijk"), "repeats": [1, 0, 0]}),
         "images": stored,
         "duplicate_groups": pd.DataFrame(
             {"image_id": ["i", "j"], "group": "i", "kind": "exact"}, dtype="str"
         ),
         "splits": owners.assign(group=owners["product_id"], split=["test", "test", "train"]),
-        "quarantine": pd.concat([found.quarantined, strays], ignore_index=True),
+        "quarantine": pd.concat([result.quarantined, strays], ignore_index=True),
         "content_digests": {"products": "abc"},
     }
 
@@ -53,8 +53,8 @@ def test_tables_and_files_balance(cleaned):
     accounts = report_cleaning(**cleaned)["ledger"]
 
     assert {
-        name: (each["in"], each["kept"], each["repeats"], each["quarantined"])
-        for name, each in accounts.items()
+        name: (item["in"], item["kept"], item["repeats"], item["quarantined"])
+        for name, item in accounts.items()
     } == {"products": (4, 3, 1, 1), "images": (4, 4, 1, 0), "files": (4, 3, 0, 1)}
 
 
@@ -66,18 +66,18 @@ def test_lost_photo_is_an_error(cleaned):
 
 
 def test_flags_duplicates_and_splits_are_counted(cleaned):
-    found = report_cleaning(**cleaned)
+    result = report_cleaning(**cleaned)
 
-    assert found["flags"] == {
+    assert result["flags"] == {
         "price_zero": 1,
         "repeated_row": 1,
         "copy": 1,
         "no_photo": 0,
         "odd_category_depth": 0,
     }
-    assert found["duplicates"] == {"photos": 2, "groups": 1, "largest_group": 2, "exact": 2}
-    assert found["splits"]["test"] == {"groups": 1, "products": 1, "photos": 2}
-    assert found["photos"] == {"JPEG": 3}
+    assert result["duplicates"] == {"photos": 2, "groups": 1, "largest_group": 2, "exact": 2}
+    assert result["splits"]["test"] == {"groups": 1, "products": 1, "photos": 2}
+    assert result["photos"] == {"JPEG": 3}
 
 
 DIGESTED = ("products", "images", "duplicate_groups", "splits", "quarantine")

@@ -14,7 +14,7 @@ LONG = "a solid oak table with six matching chairs"
 
 
 @pytest.fixture(scope="module")
-def told(base_parameters):
+def parameters(base_parameters):
     return SplitParameters.model_validate(base_parameters["splits"])
 
 
@@ -23,7 +23,7 @@ def products(*ids, **descriptions):
         {
             "row": range(len(ids)),
             "product_id": list(ids),
-            "description": [descriptions.get(each, f"unlike any other {each}") for each in ids],
+            "description": [descriptions.get(item, f"unlike any other {item}") for item in ids],
         }
     )
 
@@ -43,42 +43,46 @@ def by_product(assigned, column="group"):
     return dict(zip(assigned["product_id"], assigned[column], strict=True))
 
 
-def with_split(wanted, told, prefix):
+def with_split(expected, parameters, prefix):
     """Finds a listing id that is hashed into a split."""
     return next(
         name
         for name in (f"{prefix}{number}" for number in range(10_000))
-        if split_for_group(name, told) == wanted
+        if split_for_group(name, parameters) == expected
     )
 
 
-def test_unrelated_listing_is_its_own_group(told):
-    assigned = split_listings(products("a", "b"), photos(a="i j", b="k"), copies(), NONE, told)
+def test_unrelated_listing_is_its_own_group(parameters):
+    assigned = split_listings(
+        products("a", "b"), photos(a="i j", b="k"), copies(), NONE, parameters
+    )
 
     assert by_product(assigned) == {"a": "a", "b": "b"}
     assert assigned["image_id"].tolist() == ["i", "j", "k"]
 
 
-def test_listings_with_shared_photo_are_one_group(told):
+def test_listings_with_shared_photo_are_one_group(parameters):
     assigned = split_listings(
-        products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, told
+        products("z", "a", "m"), photos(z="i", a="j", m="k"), copies("i k"), NONE, parameters
     )
 
     assert by_product(assigned) == {"z": "z", "a": "a", "m": "z"}
 
 
-def test_groups_join_through_photos_and_descriptions(told):
+def test_groups_join_through_photos_and_descriptions(parameters):
     listed = products("a", "b", "c", "d", b=LONG, c=LONG.upper() + "!")
     assigned = split_listings(
-        listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, told
+        listed, photos(a="i", b="j", c="k", d="l"), copies("i j", "k l"), NONE, parameters
     )
 
     assert set(by_product(assigned).values()) == {"a"}
     assert len(set(assigned["split"])) == 1
 
 
-def test_listings_with_equal_description_are_one_group(told):
-    assigned = split_listings(products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, told)
+def test_listings_with_equal_description_are_one_group(parameters):
+    assigned = split_listings(
+        products("a", "b", a=LONG, b=LONG), photos(), copies(), NONE, parameters
+    )
 
     assert by_product(assigned) == {"a": "a", "b": "a"}
     assert assigned["image_id"].isna().all()
@@ -88,26 +92,26 @@ def test_listings_with_equal_description_are_one_group(told):
     ("description", "groups"),
     [("", 2), ("collection only", 2), ("one two three four five", 2), ("1 2 3 4 5 6", 1)],
 )
-def test_short_description_joins_no_listings(told, description, groups):
+def test_short_description_joins_no_listings(parameters, description, groups):
     listed = products("a", "b", a=description, b=description)
-    assigned = split_listings(listed, photos(), copies(), NONE, told)
+    assigned = split_listings(listed, photos(), copies(), NONE, parameters)
 
     assert assigned["group"].nunique() == groups
 
 
-def test_listing_without_photos_has_one_row(told):
-    assigned = split_listings(products("a", "b"), photos(a="i j"), copies(), NONE, told)
+def test_listing_without_photos_has_one_row(parameters):
+    assigned = split_listings(products("a", "b"), photos(a="i j"), copies(), NONE, parameters)
 
     assert assigned["product_id"].tolist() == ["a", "a", "b"]
     assert assigned["image_id"].isna().tolist() == [False, False, True]
 
 
-def test_groups_do_not_cross_splits_and_photos_are_unique(told):
+def test_groups_do_not_cross_splits_and_photos_are_unique(parameters):
     ids = [f"p{number}" for number in range(400)]
     owned = photos(**{name: f"{name}x {name}y" for name in ids})
     shared = copies(*(f"p{number}x p{number + 200}y" for number in range(0, 200, 3)))
 
-    assigned = split_listings(products(*ids), owned, shared, NONE, told)
+    assigned = split_listings(products(*ids), owned, shared, NONE, parameters)
 
     assert all(len(set(sides)) == 1 for _, sides in assigned.groupby("group")["split"])
     assert sorted(assigned["image_id"]) == sorted(owned["image_id"])
@@ -115,50 +119,50 @@ def test_groups_do_not_cross_splits_and_photos_are_unique(told):
     Splits.validate(assigned)
 
 
-def test_listing_keeps_its_split_as_others_change(told):
-    first = split_listings(products("a", "b", "c"), photos(), copies(), NONE, told)
-    second = split_listings(products("x", "c", "a", "y"), photos(), copies(), NONE, told)
+def test_listing_keeps_its_split_as_others_change(parameters):
+    first = split_listings(products("a", "b", "c"), photos(), copies(), NONE, parameters)
+    second = split_listings(products("x", "c", "a", "y"), photos(), copies(), NONE, parameters)
 
     before, after = by_product(first, "split"), by_product(second, "split")
     assert {name: after[name] for name in "ac"} == {name: before[name] for name in "ac"}
 
 
-def test_group_keeps_its_split_without_its_oldest_listing(told):
-    test, train = with_split("test", told, "t"), with_split("train", told, "n")
+def test_group_keeps_its_split_without_its_oldest_listing(parameters):
+    test, train = with_split("test", parameters, "t"), with_split("train", parameters, "n")
     owned = photos(**{test: "i", train: "j"})
-    first = split_listings(products(test, train), owned, copies("i j"), NONE, told)
+    first = split_listings(products(test, train), owned, copies("i j"), NONE, parameters)
 
-    second = split_listings(products(train), owned.iloc[1:], copies(), first, told)
+    second = split_listings(products(train), owned.iloc[1:], copies(), first, parameters)
 
     assert by_product(first, "split")[train] == "test"
     assert by_product(second, "split") == {train: "test"}
 
 
-def test_merged_groups_take_split_of_the_older(told):
-    test, train = with_split("test", told, "t"), with_split("train", told, "n")
+def test_merged_groups_take_split_of_the_older(parameters):
+    test, train = with_split("test", parameters, "t"), with_split("train", parameters, "n")
     for older, newer in ((test, train), (train, test)):
         owned = photos(**{older: "i", newer: "j"})
-        apart = split_listings(products(older, newer), owned, copies(), NONE, told)
-        merged = split_listings(products(older, newer), owned, copies("i j"), apart, told)
+        separate = split_listings(products(older, newer), owned, copies(), NONE, parameters)
+        merged = split_listings(products(older, newer), owned, copies("i j"), separate, parameters)
 
-        assert set(merged["split"]) == {split_for_group(older, told)}
+        assert set(merged["split"]) == {split_for_group(older, parameters)}
 
 
-def test_group_keeps_its_split_with_an_older_newcomer(told):
-    test, train = with_split("test", told, "t"), with_split("train", told, "n")
-    before = split_listings(products(test), photos(), copies(), NONE, told)
+def test_group_keeps_its_split_with_an_older_newcomer(parameters):
+    test, train = with_split("test", parameters, "t"), with_split("train", parameters, "n")
+    before = split_listings(products(test), photos(), copies(), NONE, parameters)
     owned = photos(**{train: "i", test: "j"})
 
-    after = split_listings(products(train, test), owned, copies("i j"), before, told)
+    after = split_listings(products(train, test), owned, copies("i j"), before, parameters)
 
     assert set(after["split"]) == {"test"}
 
 
 @pytest.mark.parametrize("values", [{"salt": "another"}, {"train": 0.2, "validation": 0.7}])
-def test_splits_of_other_parameters_are_ignored(told, values):
+def test_splits_of_other_parameters_are_ignored(parameters, values):
     listed = products(*(f"p{number}" for number in range(60)))
-    other = told.model_copy(update=values)
-    before = split_listings(listed, photos(), copies(), NONE, told)
+    other = parameters.model_copy(update=values)
+    before = split_listings(listed, photos(), copies(), NONE, parameters)
 
     after = split_listings(listed, photos(), copies(), before, other)
 
@@ -166,46 +170,46 @@ def test_splits_of_other_parameters_are_ignored(told, values):
     assert by_product(after, "split") != by_product(before, "split")
 
 
-def test_other_salt_gives_other_splits(told):
-    other = told.model_copy(update={"salt": "another"})
+def test_other_salt_gives_other_splits(parameters):
+    other = parameters.model_copy(update={"salt": "another"})
     names = [f"group {number}" for number in range(100)]
 
-    assert [split_for_group(name, told) for name in names] != [
+    assert [split_for_group(name, parameters) for name in names] != [
         split_for_group(name, other) for name in names
     ]
 
 
-def test_split_shares_match_parameters(told):
-    counted = Counter(split_for_group(f"group {number}", told) for number in range(20_000))
+def test_split_shares_match_parameters(parameters):
+    counted = Counter(split_for_group(f"group {number}", parameters) for number in range(20_000))
 
     shares = {name: count / 20_000 for name, count in counted.items()}
     assert shares == pytest.approx({"train": 0.8, "validation": 0.1, "test": 0.1}, abs=0.01)
 
 
-def test_row_order_does_not_matter(told):
+def test_row_order_does_not_matter(parameters):
     listed = products(*"abcdef", a=LONG, e=LONG)
     owned = photos(a="i", b="j k", c="l", d="m n", f="o")
     shared = copies("j l", "m o")
 
-    one = split_listings(listed, owned, shared, NONE, told)
-    other = split_listings(listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, told)
+    one = split_listings(listed, owned, shared, NONE, parameters)
+    other = split_listings(listed.iloc[::-1], owned.iloc[::-1], shared.iloc[::-1], NONE, parameters)
 
     pd.testing.assert_frame_equal(one, other)
 
 
-def test_input_tables_are_unchanged(told):
+def test_input_tables_are_unchanged(parameters):
     tables = products("a", "b"), photos(a="i"), copies()
     before = [table.copy(deep=True) for table in tables]
 
-    split_listings(*tables, NONE, told)
+    split_listings(*tables, NONE, parameters)
 
     for table, was in zip(tables, before, strict=True):
         pd.testing.assert_frame_equal(table, was)
 
 
-def test_empty_bucket_has_no_splits(told):
+def test_empty_bucket_has_no_splits(parameters):
     none = products().astype({"product_id": "str"})
-    assigned = split_listings(none, photos(), copies(), NONE, told)
+    assigned = split_listings(none, photos(), copies(), NONE, parameters)
 
     assert assigned.empty
     Splits.validate(assigned)

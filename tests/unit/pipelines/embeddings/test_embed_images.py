@@ -28,17 +28,17 @@ def images(store_photos, draw_photo):
     return store_photos({name: draw_photo(seed) for seed, name in enumerate("ecadb")})
 
 
-def read(images, encoder, held=frozenset(), told=TOLD):
-    keys = plan_image_embeddings(images, encoder, held)
-    retained, *batches = embed_images(images, encoder, keys, told)
+def read(images, encoder, existing=frozenset(), values=TOLD):
+    keys = plan_image_embeddings(images, encoder, existing)
+    retained, *batches = embed_images(images, encoder, keys, values)
     return retained.keys, [batch.to_pylist() for batch in batches]
 
 
-def kept(images, encoder, url, told=TOLD):
+def stored_rows(images, encoder, url, values=TOLD):
     """Run the stage as Kedro does, into a table; gives its report."""
     keyed_table.ensure_table(url, IMAGE_EMBEDDINGS)
     keys = plan_image_embeddings(images, encoder, keyed_table.existing_keys(url))
-    retained, *batches = embed_images(images, encoder, keys, told)
+    retained, *batches = embed_images(images, encoder, keys, values)
     keyed_table.retain(url, retained.keys)
     for batch in batches:
         keyed_table.insert(url, batch)
@@ -64,9 +64,9 @@ def test_rows_are_committed_in_batches(images, encoder):
 
 def test_existing_embeddings_are_reused(images, encoder):
     keys, batches = read(images, encoder)
-    held = frozenset(row["key"] for row in batches[0])
+    existing = frozenset(row["key"] for row in batches[0])
 
-    assert read(images, encoder, held) == (keys, [batches[1]])
+    assert read(images, encoder, existing) == (keys, [batches[1]])
     assert read(images, encoder, keys) == (keys, [])
 
 
@@ -86,7 +86,7 @@ def test_other_encoder_recomputes_all(images, encoder, tmp_path):
 
 def test_batch_size_does_not_change_rows(images, encoder):
     one = read(images, encoder)
-    other = read(images, encoder, told=EmbeddingParameters(photos_per_batch=5, rows_per_commit=9))
+    other = read(images, encoder, values=EmbeddingParameters(photos_per_batch=5, rows_per_commit=9))
 
     assert one[0] == other[0]
     assert len(other[1]) == 1
@@ -101,7 +101,7 @@ def test_report_counts_encoded_reused_and_removed(
         {name: draw_photo(seed) for seed, name in enumerate("ecaf")}, "fewer.lance"
     )
 
-    first, second, third = (kept(each, encoder, url) for each in (images, images, fewer))
+    first, second, third = (stored_rows(item, encoder, url) for item in (images, images, fewer))
 
     assert [first[name] for name in names] == [5, 5, 0, 0, 3]
     assert [second[name] for name in names] == [5, 0, 5, 0, 3]
@@ -114,9 +114,9 @@ def test_digest_does_not_depend_on_number_of_runs(
 ):
     half = store_photos({name: draw_photo(seed) for seed, name in enumerate("eca")}, "half.lance")
 
-    at_once = kept(images, encoder, str(tmp_path / "at once.lance"))
-    before = kept(half, encoder, str(tmp_path / "in two.lance"))
-    after = kept(images, encoder, str(tmp_path / "in two.lance"))
+    at_once = stored_rows(images, encoder, str(tmp_path / "at once.lance"))
+    before = stored_rows(half, encoder, str(tmp_path / "in two.lance"))
+    after = stored_rows(images, encoder, str(tmp_path / "in two.lance"))
 
     assert before["digest"] != after["digest"] == at_once["digest"]
 

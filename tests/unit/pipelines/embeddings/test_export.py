@@ -39,10 +39,10 @@ def written(table):
 
 
 def test_embeddings_are_in_order_of_ids(store):
-    found = json.loads(written(store({"b": [0.5, -2.0], "c": [0.0, 1.0], "a": [1e-9, 3e20]})))
+    result = json.loads(written(store({"b": [0.5, -2.0], "c": [0.0, 1.0], "a": [1e-9, 3e20]})))
 
-    assert list(found) == ["a", "b", "c"]
-    assert found["b"] == [0.5, -2.0]
+    assert list(result) == ["a", "b", "c"]
+    assert result["b"] == [0.5, -2.0]
 
 
 def test_exported_numbers_are_bit_identical(store):
@@ -50,9 +50,9 @@ def test_exported_numbers_are_bit_identical(store):
     scales = 10.0 ** generator.integers(-30, 30, 500)
     vector = (generator.normal(size=500) * scales).astype(np.float32)
 
-    found = json.loads(written(store({"a": vector})))
+    result = json.loads(written(store({"a": vector})))
 
-    np.testing.assert_array_equal(np.array(found["a"], np.float32), vector)
+    np.testing.assert_array_equal(np.array(result["a"], np.float32), vector)
 
 
 def test_numbers_have_float32_precision(store):
@@ -77,11 +77,11 @@ def test_no_photos_give_an_empty_object(store):
 
 def test_export_reads_lazily(store, monkeypatch):
     monkeypatch.setattr(export, "BATCH_SIZE", 2)
-    asked = []
+    params = []
     take = keyed_table.Table.take
 
     def watched(self, rows, columns):
-        asked.append(len(rows))
+        params.append(len(rows))
         return take(self, rows, columns)
 
     monkeypatch.setattr(keyed_table.Table, "take", watched)
@@ -89,4 +89,4 @@ def test_export_reads_lazily(store, monkeypatch):
 
     next(pieces)
 
-    assert asked == [2]
+    assert params == [2]

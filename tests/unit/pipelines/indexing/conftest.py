@@ -13,7 +13,7 @@ StoreAngles = Callable[[Mapping[str, float]], Table]
 
 
 @pytest.fixture(scope="session")
-def told(base_parameters) -> IndexParameters:
+def parameters(base_parameters) -> IndexParameters:
     return IndexParameters.model_validate(base_parameters["indexing"])
 
 
@@ -54,8 +54,8 @@ def store_features(tmp_path) -> Callable[[Mapping[str, Sequence[float]]], Table]
     def store(features: Mapping[str, Sequence[float]]) -> Table:
         url = str(tmp_path / "features.lance")
         rows = [
-            {"key": image, "image_id": image, "features": found}
-            for image, found in features.items()
+            {"key": image, "image_id": image, "features": result}
+            for image, result in features.items()
         ]
         keyed_table.ensure_table(url, VISION_FEATURES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))

@@ -19,8 +19,8 @@ def many(store_angles):
     return store_angles({names[place]: 1.1 * place for place in shuffled}), owners
 
 
-def test_index_contains_each_photo_with_its_listing(store_angles, told):
-    built = build_image_index(store_angles({"c": 90, "a": 0, "b": 45}), OWNERS, told)
+def test_index_contains_each_photo_with_its_listing(store_angles, parameters):
+    built = build_image_index(store_angles({"c": 90, "a": 0, "b": 45}), OWNERS, parameters)
 
     index = Index.from_bytes(built.vectors, built.ids)
     assert index.image_ids == ("a", "b", "c")
@@ -30,9 +30,9 @@ def test_index_contains_each_photo_with_its_listing(store_angles, told):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_contains_photos_in_row_order(many, told, kind):
+def test_each_kind_contains_photos_in_row_order(many, parameters, kind):
     table, owners = many
-    built = build_image_index(table, owners, told.model_copy(update={"kind": kind}))
+    built = build_image_index(table, owners, parameters.model_copy(update={"kind": kind}))
 
     index = Index.from_bytes(built.vectors, built.ids)
     assert index.kind == kind
@@ -42,33 +42,35 @@ def test_each_kind_contains_photos_in_row_order(many, told, kind):
         assert index.image_ids[nearest] == f"{place:03}"
 
 
-def test_card_has_kind_and_recall(store_angles, told):
-    card = build_image_index(store_angles({"a": 0, "b": 1, "c": 2}), OWNERS, told).card
+def test_card_has_kind_and_recall(store_angles, parameters):
+    card = build_image_index(store_angles({"a": 0, "b": 1, "c": 2}), OWNERS, parameters).card
 
     assert (card["kind"], card["vectors"], card["dimension"]) == ("flat", 3, 2)
-    assert (card["required_recall"], card["recall_at_10"]) == (told.recall, 1)
+    assert (card["required_recall"], card["recall_at_10"]) == (parameters.recall, 1)
     assert card["bytes_per_vector"] >= 8
     assert 0 < card["p50_ms"] <= card["p99_ms"]
     assert [row["kind"] for row in card["tried"]] == ["flat"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_index_files_do_not_depend_on_parts(many, told, kind):
+def test_index_files_do_not_depend_on_parts(many, parameters, kind):
     once, again, by_parts = (
-        build_image_index(*many, told.model_copy(update={"kind": kind, "rows_per_part": rows}))
+        build_image_index(
+            *many, parameters.model_copy(update={"kind": kind, "rows_per_part": rows})
+        )
         for rows in (1000, 1000, 70)
     )
 
     assert once[:2] == again[:2] == by_parts[:2]
 
 
-def test_missing_embeddings_are_rejected(store_angles, told):
+def test_missing_embeddings_are_rejected(store_angles, parameters):
     with pytest.raises(UserError, match="kedro run --pipeline=embeddings"):
-        build_image_index(store_angles({}), OWNERS, told)
+        build_image_index(store_angles({}), OWNERS, parameters)
 
 
-def test_photos_without_listing_are_rejected(store_angles, told):
+def test_photos_without_listing_are_rejected(store_angles, parameters):
     embedded = store_angles({"a": 0, "gone": 1, "lost": 2})
 
     with pytest.raises(UserError, match=r"\b2\b.*\bgone\b.*--pipeline=embeddings"):
-        build_image_index(embedded, OWNERS, told)
+        build_image_index(embedded, OWNERS, parameters)

@@ -19,9 +19,9 @@ from fb_marketplace.pipelines.indexing.comparison_embeddings import (
 def test_vectors_are_unit_length_in_requested_order(store_angles):
     table = store_angles({"a": 0, "b": 90, "c": 180})
 
-    found = embeddings_from_table(table, ["c", "a"], "embedding", "embeddings")
+    result = embeddings_from_table(table, ["c", "a"], "embedding", "embeddings")
 
-    assert found == pytest.approx(np.asarray([[-1, 0], [1, 0]]), abs=1e-6)
+    assert result == pytest.approx(np.asarray([[-1, 0], [1, 0]]), abs=1e-6)
 
 
 def test_incomplete_table_names_its_pipeline(store_angles):
@@ -33,10 +33,10 @@ def test_lighter_photo_has_the_same_pixel_embedding(store_photos, draw_photo, li
     dark, other = (draw_photo(seed, size=(64, 64), format_="PNG") for seed in (1, 2))
     images = store_photos({"a": dark, "b": lighter(dark), "c": other})
 
-    found = embeddings_from_pixels(images, ["c", "b", "a"], 8)
+    result = embeddings_from_pixels(images, ["c", "b", "a"], 8)
 
-    assert found[1] @ found[2] > 0.95
-    assert found[0] @ found[2] < 0.5
+    assert result[1] @ result[2] > 0.95
+    assert result[0] @ result[2] < 0.5
 
 
 @pytest.fixture
@@ -62,18 +62,18 @@ def test_words_have_tf_idf_weights_of_training():
     )
     splits = pd.DataFrame({"product_id": list("pqrs"), "split": ["train", "train", "test", "test"]})
 
-    found = embeddings_from_text(pd.Series(["r", "p", "q", "s"]), products, splits)
+    result = embeddings_from_text(pd.Series(["r", "p", "q", "s"]), products, splits)
 
-    similarities = (found @ found.T).toarray()
+    similarities = (result @ result.T).toarray()
     assert similarities[0, 1] > similarities[1, 2] > 0, "a chair is rarer than what is red"
     assert similarities[0, 2] == 0
-    assert found[[3]].nnz == 0
+    assert result[[3]].nnz == 0
 
 
 def test_zero_vector_stays_zero():
-    found = l2_normalize(np.float32([[0, 0], [3, 4]]))
+    result = l2_normalize(np.float32([[0, 0], [3, 4]]))
 
-    assert found == pytest.approx(np.asarray([[0, 0], [0.6, 0.8]]))
+    assert result == pytest.approx(np.asarray([[0, 0], [0.6, 0.8]]))
 
 
 def test_all_embeddings_are_of_the_same_photos(
@@ -83,7 +83,7 @@ def test_all_embeddings_are_of_the_same_photos(
     products = pd.DataFrame({"product_id": ["p"], "title": ["a chair"], "description": [""]})
     splits = pd.DataFrame({"product_id": ["p"], "split": ["train"]})
 
-    found = compute_comparison_embeddings(
+    result = compute_comparison_embeddings(
         pd.DataFrame({"image_id": names, "product_id": "p"}),
         store_angles({"b": 0, "a": 1}),
         store_features({"b": [1.0, 0, 0], "a": [0, 2.0, 0]}),
@@ -94,15 +94,15 @@ def test_all_embeddings_are_of_the_same_photos(
         measuring,
     )
 
-    assert {name: each.shape[0] for name, each in found.items()} == {
+    assert {name: item.shape[0] for name, item in result.items()} == {
         "encoder": 2,
         "frozen_backbone": 2,
         "layer_pool": 2,
         "pixels": 2,
         "words": 2,
     }
-    assert found["frozen_backbone"].tolist() == [[0, 1, 0], [1, 0, 0]]
-    assert found["layer_pool"] == pytest.approx(np.asarray([[0, 1], [0.6, 0.8]]))
+    assert result["frozen_backbone"].tolist() == [[0, 1, 0], [1, 0, 0]]
+    assert result["layer_pool"] == pytest.approx(np.asarray([[0, 1], [0.6, 0.8]]))
 
 
 def layers(rows):
@@ -110,7 +110,7 @@ def layers(rows):
 
 
 def test_incomplete_layer_names_its_pipeline():
-    found = layers([("a", "pool", [1.0]), ("b", "pool", [1.0]), ("a", "top", [1.0])])
+    result = layers([("a", "pool", [1.0]), ("b", "pool", [1.0]), ("a", "top", [1.0])])
 
     with pytest.raises(UserError, match=r"\b1\b.*\b2\b.*--pipeline=vision"):
-        embeddings_from_layers(found, ["a", "b"])
+        embeddings_from_layers(result, ["a", "b"])

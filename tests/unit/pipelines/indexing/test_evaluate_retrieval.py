@@ -36,13 +36,13 @@ def as_groups(copies):
 
 
 @pytest.fixture
-def ask_the_index(store_angles, told, tmp_path):
+def ask_the_index(store_angles, parameters, tmp_path):
     """Asks an index of photos by angle."""
 
     def ask(angles, copies=()):
         owners, products, splits = market(angles)
         table = store_angles(angles)
-        built = build_image_index(table, owners, told)
+        built = build_image_index(table, owners, parameters)
         (tmp_path / "index").write_bytes(built.vectors)
         (tmp_path / "ids").write_bytes(built.ids)
         files = FileRef(str(tmp_path / "index")), FileRef(str(tmp_path / "ids"))
@@ -80,7 +80,7 @@ def values(measured, measure, **where):
     return dict(zip(part["image_id"], part["value"], strict=True))
 
 
-def at(depth):
+def pos(depth):
     return f"same_product_recall_at_{depth}"
 
 
@@ -88,14 +88,14 @@ def test_partner_at_rank_six_counts_at_10_but_not_at_5(ask_the_index):
     others = {f"c{number}.1": 10 + number for number in range(5)}
     measured = ask_the_index({"a.1": 0, "a.2": 100} | others).measured
 
-    found = [values(measured, at(depth))["a.1"] for depth in (1, 5, 10)]
-    assert found == [0, 0, 1]
+    result = [values(measured, pos(depth))["a.1"] for depth in (1, 5, 10)]
+    assert result == [0, 0, 1]
 
 
 def test_listing_with_one_photo_has_category_metrics_only(ask_the_index):
     measured = ask_the_index({"a.1": 0, "a.2": 50, "b.1": -1}).measured
 
-    assert values(measured, at(1)) == {"a.1": 0, "a.2": 1}
+    assert values(measured, pos(1)) == {"a.1": 0, "a.2": 1}
     assert values(measured, "same_category_precision_at_10") == pytest.approx(
         {"a.1": 0.2, "a.2": 0.2, "b.1": 0.2}
     )
@@ -104,10 +104,10 @@ def test_listing_with_one_photo_has_category_metrics_only(ask_the_index):
 def test_copies_of_query_are_no_hits(ask_the_index):
     angles = {"a.1": 0, "a.2": 50, "b.1": -1, "c.1": -2}
 
-    found = ask_the_index(angles, [("a.1", "b.1", "c.1")])
+    result = ask_the_index(angles, [("a.1", "b.1", "c.1")])
 
-    assert values(found.measured, at(1)) == {"a.1": 1, "a.2": 1}
-    assert found.hits.query("image_id == 'a.1'")["hit"].to_list() == ["a.2"]
+    assert values(result.measured, pos(1)) == {"a.1": 1, "a.2": 1}
+    assert result.hits.query("image_id == 'a.1'")["hit"].to_list() == ["a.2"]
 
 
 def test_partner_that_is_copy_of_query_is_ignored(ask_the_index):
@@ -115,7 +115,7 @@ def test_partner_that_is_copy_of_query_is_ignored(ask_the_index):
 
     measured = ask_the_index(angles, [("a.1", "a.2")]).measured
 
-    assert values(measured, at(1)) == {"b.1": 1, "b.2": 1}
+    assert values(measured, pos(1)) == {"b.1": 1, "b.2": 1}
 
 
 def test_hits_have_grades_in_rank_order(ask_the_index):
@@ -129,19 +129,19 @@ def test_hits_have_grades_in_rank_order(ask_the_index):
 
 
 def test_queries_are_of_test_split_and_hits_of_all(ask_the_index):
-    found = ask_the_index({"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 40})
+    result = ask_the_index({"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 40})
 
-    assert set(found.measured["image_id"]) == {"a.1", "a.2"}
-    assert set(found.measured["photos"]) == {5}
-    assert values(found.measured, at(1)) == {"a.1": 0, "a.2": 0}
+    assert set(result.measured["image_id"]) == {"a.1", "a.2"}
+    assert set(result.measured["photos"]) == {5}
+    assert values(result.measured, pos(1)) == {"a.1": 0, "a.2": 0}
 
 
 def test_vector_order_does_not_matter(ask_the_index):
     angles = {"b.2": 95, "a.2": 5, "t.1": 3, "b.1": 90, "a.1": 0}
 
-    found = values(ask_the_index(angles).measured, at(1))
+    result = values(ask_the_index(angles).measured, pos(1))
 
-    assert found == {"a.1": 0, "a.2": 0, "b.1": 1, "b.2": 1}
+    assert result == {"a.1": 0, "a.2": 0, "b.1": 1, "b.2": 1}
 
 
 def test_random_baseline_excludes_query_and_copies(ask_the_index):
@@ -149,7 +149,7 @@ def test_random_baseline_excludes_query_and_copies(ask_the_index):
 
     measured = ask_the_index(angles, [("b.1", "a.1")]).measured
 
-    chance = measured[measured["measure"] == at(1)].set_index("image_id")["chance"]
+    chance = measured[measured["measure"] == pos(1)].set_index("image_id")["chance"]
     assert chance.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})
 
 
@@ -159,8 +159,8 @@ def test_each_split_has_its_own_gallery(ask_the_splits):
     measured = ask_the_splits(angles)
 
     for gallery, queries in (("test_photos", "a"), ("validation_photos", "v")):
-        found = values(measured, at(1), gallery=gallery, embedding="encoder")
-        assert found == {f"{queries}.1": 1, f"{queries}.2": 1}
+        result = values(measured, pos(1), gallery=gallery, embedding="encoder")
+        assert result == {f"{queries}.1": 1, f"{queries}.2": 1}
     assert set(measured["photos"]) == {2}
 
 
@@ -169,11 +169,11 @@ def test_each_embedding_uses_the_same_gallery(ask_the_splits):
 
     measured = ask_the_splits(angles)
 
-    told = {"gallery": "test_photos"}
-    assert set(values(measured, at(1), embedding="encoder", **told).values()) == {0}
-    assert set(values(measured, at(1), embedding="frozen_backbone", **told).values()) == {1}
-    asked = values(measured, at(1), embedding="pixels", **told)
-    assert asked.keys() == {"a.1", "a.2", "bb.1", "bb.2"}
+    parameters = {"gallery": "test_photos"}
+    assert set(values(measured, pos(1), embedding="encoder", **parameters).values()) == {0}
+    assert set(values(measured, pos(1), embedding="frozen_backbone", **parameters).values()) == {1}
+    params = values(measured, pos(1), embedding="pixels", **parameters)
+    assert params.keys() == {"a.1", "a.2", "bb.1", "bb.2"}
 
 
 def test_text_queries_have_category_metrics_only(ask_the_splits):

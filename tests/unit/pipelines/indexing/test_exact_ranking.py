@@ -31,7 +31,7 @@ def gallery(images, copies=()):
     )
 
 
-def asked(angles, copies=()):
+def params(angles, copies=()):
     return rank_all(circle(angles.values()), gallery(angles, copies))
 
 
@@ -55,48 +55,48 @@ def ask_index():
 
 
 def test_nearest_is_first():
-    found = asked({"a.1": 0, "a.2": 5, "b.1": 8})
+    result = params({"a.1": 0, "a.2": 5, "b.1": 8})
 
-    assert found.hits[:, :2].tolist() == [[3, 1], [1, 3], [1, 1]]
+    assert result.hits[:, :2].tolist() == [[3, 1], [1, 3], [1, 1]]
 
 
 def test_ranks_beyond_gallery_are_unrelated():
-    found = asked({"a.1": 0, "a.2": 5})
+    result = params({"a.1": 0, "a.2": 5})
 
-    assert found.hits.tolist() == [[3] + [0] * 9] * 2
+    assert result.hits.tolist() == [[3] + [0] * 9] * 2
 
 
 def test_query_and_copies_are_no_hits_and_not_relevant():
-    found = asked({"a.1": 0, "a.2": 50, "b.1": 1}, [("a.1", "b.1")])
+    result = params({"a.1": 0, "a.2": 50, "b.1": 1}, [("a.1", "b.1")])
 
-    assert found.hits[0].tolist() == [3] + [0] * 9
-    assert found.available[0].tolist() == [0, 0, 0, 1]
+    assert result.hits[0].tolist() == [3] + [0] * 9
+    assert result.available[0].tolist() == [0, 0, 0, 1]
 
 
 def test_average_precision_uses_all_ranks():
     others = {f"b{number}.1": 10 + number for number in range(19)}
-    found = asked({"a.1": 0, "a.2": 100} | others)
+    result = params({"a.1": 0, "a.2": 100} | others)
 
-    assert found.average_precisions[0] == pytest.approx(1 / 20)
-    assert np.isnan(found.average_precisions[2:]).all()
+    assert result.average_precisions[0] == pytest.approx(1 / 20)
+    assert np.isnan(result.average_precisions[2:]).all()
 
 
 def test_blocks_of_queries_equal_one_block(monkeypatch):
     angles = scattered(30)
-    whole = asked(angles)
+    complete = params(angles)
 
     monkeypatch.setattr(exact_ranking, "SIMILARITY_BATCH_SIZE", 100)
 
-    in_blocks = asked(angles)
-    for found, expected in zip(in_blocks, whole, strict=True):
-        np.testing.assert_array_equal(found, expected)
+    in_blocks = params(angles)
+    for result, expected in zip(in_blocks, complete, strict=True):
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_sparse_vectors_rank_like_dense_ones():
     angles = scattered(30)
     sparse = rank_all(csr_array(circle(angles.values())), gallery(angles))
 
-    assert np.array_equal(sparse.hits, asked(angles).hits)
+    assert np.array_equal(sparse.hits, params(angles).hits)
 
 
 def test_index_ranking_equals_matrix_product(ask_index):
@@ -105,7 +105,7 @@ def test_index_ranking_equals_matrix_product(ask_index):
 
     hits, ranking_ = ask_index(angles, copies)
 
-    expected = asked(angles, copies)
+    expected = params(angles, copies)
     assert np.array_equal(hits.grades, expected.hits)
     assert np.array_equal(ranking_.available, expected.available)
 
@@ -135,9 +135,9 @@ def test_subset_of_photos_can_be_queried(ask_index):
 def test_unfilled_index_rows_are_no_hits(ask_index):
     class Gives(Index):
         def search(self, query, k):
-            found = super().search(query, k)
-            found.rows[:, 1:] = -1
-            return found
+            result = super().search(query, k)
+            result.rows[:, 1:] = -1
+            return result
 
     angles = {"a.1": 0, "a.2": 5, "b.1": 8}
     index = Gives.build_flat(circle(angles.values()), list(angles), ["p"] * 3)

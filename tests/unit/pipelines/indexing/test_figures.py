@@ -49,18 +49,18 @@ def row_of(sheet, query):
 
 
 def near(seen, shade):
-    wanted = bytes.fromhex(shade[1:])
-    return max(abs(one - other) for one, other in zip(seen, wanted, strict=True)) < 12
+    expected = bytes.fromhex(shade[1:])
+    return max(abs(one - other) for one, other in zip(seen, expected, strict=True)) < 12
 
 
 def test_each_row_starts_with_its_query(drawn):
     assert row_of(drawn, "found") < row_of(drawn, "missed")
     left = [GAP + place * (SIDE + GAP) + SIDE // 2 for place in range(3)]
     middle = row_of(drawn, "found") + SIDE // 2
-    shown = [drawn.getpixel((x, middle)) for x in left]
+    visible = [drawn.getpixel((x, middle)) for x in left]
     assert all(
         near(seen, SHADES[name])
-        for seen, name in zip(shown, ("found", "partner", "other"), strict=True)
+        for seen, name in zip(visible, ("found", "partner", "other"), strict=True)
     )
 
 

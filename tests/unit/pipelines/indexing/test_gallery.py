@@ -31,7 +31,7 @@ def gallery():
     """Makes a gallery of all photos, in the order of their ids, of which some are copies."""
 
     def make(*copies, more=()):
-        groups = pd.DataFrame([(each, "same") for each in copies], columns=["image_id", "group"])
+        groups = pd.DataFrame([(item, "same") for item in copies], columns=["image_id", "group"])
         images = [*SPLITS["image_id"].dropna().sort_values(), *more]
         return make_gallery(images, PRODUCTS, SPLITS, groups)
 
@@ -56,9 +56,9 @@ def test_grade_is_of_closest_relation(gallery):
 
 
 def test_copies_of_query_are_excluded(gallery):
-    found = graded(gallery("chair.1", "chair.2", "lamp.1"), "chair.1")
+    result = graded(gallery("chair.1", "chair.2", "lamp.1"), "chair.1")
 
-    assert {image for image, grade in found.items() if grade == -1} == {
+    assert {image for image, grade in result.items() if grade == -1} == {
         *("chair.1", "chair.2", "lamp.1")
     }
     assert gallery("chair.1", "chair.2", "lamp.1").most_copies == 3
@@ -70,10 +70,10 @@ def test_copies_of_other_photos_are_included(gallery):
 
 
 def test_photos_without_metadata_are_unrelated(gallery):
-    found = graded(gallery(more=("x", "y")), "x")
+    result = graded(gallery(more=("x", "y")), "x")
 
-    assert found.pop("x") == -1
-    assert set(found.values()) == {0}
+    assert result.pop("x") == -1
+    assert set(result.values()) == {0}
 
 
 def test_gallery_has_photos_of_one_split(gallery):

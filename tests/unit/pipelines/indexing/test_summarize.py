@@ -8,20 +8,20 @@ from fb_marketplace.pipelines.indexing.summarize import METRICS, summarize_retri
 R1 = "same_product_recall_at_1"
 
 
-def queries(gallery, embedding, found, category="Home"):
+def queries(gallery, embedding, result, category="Home"):
     """Queries with these values by every measure, each in a group of its own."""
     return pd.concat(
         [
             pd.DataFrame(
                 {
                     "gallery": gallery,
-                    "photos": len(found),
+                    "photos": len(result),
                     "embedding": embedding,
                     "measure": measure,
-                    "image_id": [f"{category} {place}" for place in range(len(found))],
-                    "group": [f"{category} {place}" for place in range(len(found))],
+                    "image_id": [f"{category} {place}" for place in range(len(result))],
+                    "group": [f"{category} {place}" for place in range(len(result))],
                     "category": category,
-                    "value": np.asarray(found, dtype=float),
+                    "value": np.asarray(result, dtype=float),
                     "chance": 0.25,
                 }
             )
@@ -37,12 +37,12 @@ def report(measuring):
 
     def make(*more, served=None):
         alone = [
-            queries(gallery, embedding, found)
+            queries(gallery, embedding, result)
             for gallery in ("test_photos", "validation_photos")
-            for embedding, found in (("encoder", [1, 1, 1, 0]), ("pixels", [1, 0, 0, 1]))
+            for embedding, result in (("encoder", [1, 1, 1, 0]), ("pixels", [1, 0, 0, 1]))
         ]
-        asked = queries("all_photos", "encoder", [1, 0]) if served is None else served
-        return summarize_retrieval(asked, pd.concat([*alone, *more]), measuring)
+        params = queries("all_photos", "encoder", [1, 0]) if served is None else served
+        return summarize_retrieval(params, pd.concat([*alone, *more]), measuring)
 
     return make
 
@@ -50,8 +50,8 @@ def report(measuring):
 def test_encoder_metrics_have_baseline_and_counts(report):
     metrics = report().metrics
 
-    found = {name: metrics[name][R1]["value"] for name in ("all_photos", "test_photos")}
-    assert found == {"all_photos": 0.5, "test_photos": 0.75}
+    result = {name: metrics[name][R1]["value"] for name in ("all_photos", "test_photos")}
+    assert result == {"all_photos": 0.5, "test_photos": 0.75}
     assert metrics["validation_photos"].keys() == set(METRICS)
     one = metrics["test_photos"][R1]
     assert (one["cases"], one["groups"], one["gallery"], one["chance"]) == (4, 4, 4, 0.25)

@@ -82,10 +82,10 @@ def test_county_distinguishes_namesakes(places, typed, latitude, longitude):
 
 def test_county_is_where_most_of_its_towns_are(places):
     # Two in three of its names are of towns elsewhere, some of which are larger.
-    found = places.resolve("Canton", "Cardiff")
+    result = places.resolve("Canton", "Cardiff")
 
-    assert found.by == "county"
-    assert near(found.place, 51.48, -3.18)
+    assert result.by == "county"
+    assert near(result.place, 51.48, -3.18)
 
 
 def test_distant_towns_do_not_shift_a_county(places):
@@ -104,10 +104,10 @@ def test_namesake_outside_county_is_not_used(places):
 
 
 def test_unknown_district_is_at_its_city(places):
-    found = places.resolve("East End", "Glasgow")
+    result = places.resolve("East End", "Glasgow")
 
-    assert found.by == "county"
-    assert near(found.place, 55.86, -4.26)
+    assert result.by == "county"
+    assert near(result.place, 55.86, -4.26)
 
 
 def test_compact_county_stands_for_unknown_towns(places):
@@ -136,9 +136,9 @@ def test_gazetteer_does_not_depend_on_row_order():
 
 def test_listings_without_county_leave_the_towns():
     nowhere = pd.DataFrame({"town": ["Leeds", None], "county": [None, None]}, dtype="str")
-    found = Gazetteer.from_bytes(build_gazetteer(nowhere, LARGER))
+    result = Gazetteer.from_bytes(build_gazetteer(nowhere, LARGER))
 
-    assert near(found.find("Leeds"), 53.80, -1.55)
+    assert near(result.find("Leeds"), 53.80, -1.55)
 
 
 def test_unknown_country_is_rejected():

@@ -43,7 +43,7 @@ def copies(*groups):
 def store(tmp_path):
     """Stores what is known of photos: whose each is, and its size."""
 
-    def of(photos):
+    def owner(photos):
         rows = [
             {
                 **dict.fromkeys(IMAGES.names, ""),
@@ -64,7 +64,7 @@ def store(tmp_path):
             keyed_table.insert(url, pa.Table.from_pylist(rows, schema=IMAGES))
         return keyed_table.open_table(url)
 
-    return of
+    return owner
 
 
 @pytest.fixture
@@ -79,16 +79,16 @@ def described(store, places, *rows, photos=None, duplicates=NO_COPIES):
     return build_listing_features(products(*rows), store(photos or {}), duplicates, places)
 
 
-def families(found):
-    table = pq.read_table(io.BytesIO(found.features)).to_pydict()
+def families(result):
+    table = pq.read_table(io.BytesIO(result.features)).to_pydict()
     return dict(zip(table["product_id"], table["family"], strict=True))
 
 
 def test_features_are_readable_by_server_and_sorted(store, places):
-    found = described(store, places, product("q"), product("p"))
+    result = described(store, places, product("q"), product("p"))
 
-    assert tuple(pq.read_table(io.BytesIO(found.features)).column_names) == COLUMNS
-    assert ListingFeatures.from_bytes(found.features).product_ids == ("p", "q")
+    assert tuple(pq.read_table(io.BytesIO(result.features)).column_names) == COLUMNS
+    assert ListingFeatures.from_bytes(result.features).product_ids == ("p", "q")
 
 
 def test_listing_is_located_at_its_town_or_nowhere(store, places):
@@ -96,7 +96,7 @@ def test_listing_is_located_at_its_town_or_nowhere(store, places):
     facts = ListingFeatures.from_bytes(described(store, places, *rows).features)
 
     assert (facts.latitude[0], facts.longitude[0]) == (53.8, -1.5)
-    assert all(math.isnan(each) for each in [*facts.latitude[1:], *facts.longitude[1:]])
+    assert all(math.isnan(item) for item in [*facts.latitude[1:], *facts.longitude[1:]])
 
 
 def test_description_length_is_in_words(store, places):
@@ -112,9 +112,9 @@ def test_description_length_is_in_words(store, places):
 
 def test_largest_photo_counts(store, places):
     photos = {"a": ("p", 640, 480), "b": ("p", 300, 2000), "c": ("q", 10, 10)}
-    found = described(store, places, product("p"), product("q"), product("r"), photos=photos)
+    result = described(store, places, product("p"), product("q"), product("r"), photos=photos)
 
-    assert ListingFeatures.from_bytes(found.features).photo_pixels.tolist() == [600_000, 100, 0]
+    assert ListingFeatures.from_bytes(result.features).photo_pixels.tolist() == [600_000, 100, 0]
 
 
 def test_copies_are_a_family_named_for_smallest_id(store, places):
@@ -125,22 +125,22 @@ def test_copies_are_a_family_named_for_smallest_id(store, places):
 
 def test_listings_with_duplicate_photos_are_a_family(store, places):
     photos = {"i": ("p", 1, 1), "j": ("q", 1, 1), "k": ("r", 1, 1), "l": ("r", 1, 1)}
-    rows = [product(each) for each in "pqr"]
-    found = described(store, places, *rows, photos=photos, duplicates=copies("i j", "k l"))
+    rows = [product(item) for item in "pqr"]
+    result = described(store, places, *rows, photos=photos, duplicates=copies("i j", "k l"))
 
-    assert families(found) == {"p": "p", "q": "p", "r": "r"}
+    assert families(result) == {"p": "p", "q": "p", "r": "r"}
 
 
 def test_families_join_through_copies_and_photos(store, places):
     photos = {"i": ("p", 1, 1), "j": ("q", 1, 1)}
     rows = (product("p"), product("q"), product("s", copy_of="q"))
-    found = described(store, places, *rows, photos=photos, duplicates=copies("i j"))
+    result = described(store, places, *rows, photos=photos, duplicates=copies("i j"))
 
-    assert set(families(found).values()) == {"p"}
+    assert set(families(result).values()) == {"p"}
 
 
 def test_shared_description_makes_no_family(store, places):
-    rows = [product(each, description="A solid oak table with six chairs") for each in "pq"]
+    rows = [product(item, description="A solid oak table with six chairs") for item in "pq"]
 
     assert families(described(store, places, *rows)) == {"p": "p", "q": "q"}
 
@@ -176,7 +176,7 @@ def test_report_counts_places_by_source(store, places):
 
 def test_report_has_county_error_for_known_towns(store, places):
     rows = [product("a", "Leeds", "Leeds"), product("b", "Otley", "Leeds"), product("c", "Otley")]
-    rows += [product(each, "Headingley", "Leeds") for each in "defg"]
+    rows += [product(item, "Headingley", "Leeds") for item in "defg"]
     off = described(store, places, *rows).report["off_by_county_km"]
 
     # Half of the seventeen kilometres from Leeds to Otley.

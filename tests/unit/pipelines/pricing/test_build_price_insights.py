@@ -62,8 +62,8 @@ class Market:
         self.products = pd.DataFrame(rows).set_index("product_id")
         self.copies = []
 
-    def set(self, product, **told):
-        for name, value in told.items():
+    def set(self, product, **values):
+        for name, value in values.items():
             self.products.loc[product, name] = value
 
     def table(self, name, rows, schema):
@@ -72,7 +72,7 @@ class Market:
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
-    def made(self, **told):
+    def made(self, **values):
         products = self.products.reset_index()
         ids = products["product_id"]
         # As it comes: in no order.
@@ -106,7 +106,7 @@ class Market:
         pq.write_table(pa.table(dict(zip(COLUMNS, columns, strict=True))), buffer)
         facts.write_bytes(buffer.getvalue())
         images = [photo["image_id"] for photo in photos]
-        made = build_price_insights(
+        build_table = build_price_insights(
             products.iloc[shuffled].drop(columns=["angle", "family", "split"]),
             pd.DataFrame(
                 {
@@ -121,11 +121,11 @@ class Market:
             self.table("images", photos, photo),
             pd.DataFrame({"image_id": images, "product_id": ids}),
             pd.DataFrame(self.copies, columns=["image_id", "group", "kind"]).astype("str"),
-            PricingParameters(**TOLD | told),
+            PricingParameters(**TOLD | values),
         )
-        json.dumps(made.metrics, allow_nan=False)
-        self.written = made.insights
-        return PriceInsightTable.from_bytes(made.insights), made.metrics
+        json.dumps(build_table.metrics, allow_nan=False)
+        self.written = build_table.insights
+        return PriceInsightTable.from_bytes(build_table.insights), build_table.metrics
 
 
 @pytest.fixture
@@ -149,17 +149,17 @@ def test_comparable_listings_are_of_the_same_kind(market):
     notes, _ = market.made()
 
     for product, kind in market.products["title"].items():
-        alike = notes.of(product).alike
-        assert len(alike) == 5
-        assert product not in alike
-        assert {market.products["title"][other] for other in alike} == {kind}
+        similar = notes.of(product).alike
+        assert len(similar) == 5
+        assert product not in similar
+        assert {market.products["title"][other] for other in similar} == {kind}
 
 
 def test_usual_prices_have_no_insight(market):
     notes, metrics = market.made()
 
     assert not any(notes.of(product).notes for product in market.products.index)
-    assert {each["notes"] for each in metrics["notes"].values()} == {0}
+    assert {item["notes"] for item in metrics["notes"].values()} == {0}
 
 
 def test_price_outside_interval_has_comparable_listings(market):
@@ -167,10 +167,10 @@ def test_price_outside_interval_has_comparable_listings(market):
 
     notes, metrics = market.made()
 
-    found = notes.of("p004")
-    (note,) = found.notes
+    result = notes.of("p004")
+    (note,) = result.notes
     assert note.kind == "unusual_price"
-    assert (note.evidence.low, note.evidence.high) == found.typical
+    assert (note.evidence.low, note.evidence.high) == result.typical
     assert note.evidence.listings in TOLD["neighbors"]
     assert set(note.evidence.alike) <= set(market.products.index)
     assert note.text.endswith("this one asks £500.")

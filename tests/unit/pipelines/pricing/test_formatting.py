@@ -31,9 +31,9 @@ def test_amount_is_formatted_for_buyers(amount, currency, written):
     ],
 )
 def test_interval_ends_are_rounded_outwards(low, high, rounded):
-    found = round_outward(np.array([low]), np.array([high]))
+    result = round_outward(np.array([low]), np.array([high]))
 
-    assert (found[0][0], found[1][0]) == rounded
+    assert (result[0][0], result[1][0]) == rounded
 
 
 def test_missing_amount_stays_missing():

@@ -7,7 +7,7 @@ from fb_marketplace.pipelines.pricing.price_intervals import PriceInterval
 from fb_marketplace_serving.search.price_insights import PhotoElsewhere, UnusualPrice
 
 
-def unusual(*prices, low=20.0, high=80.0, alike=()):
+def unusual(*prices, low=20.0, high=80.0, similar=()):
     """Notes of listings p0, p1, …, whose alike ones are all of these rows."""
     listed = pd.DataFrame(
         {
@@ -18,7 +18,7 @@ def unusual(*prices, low=20.0, high=80.0, alike=()):
     )
     typical = PriceInterval(np.full(len(prices), low), np.full(len(prices), high), 1.0)
     counts = np.full(len(prices), 12, np.int32)
-    return find_unusual_prices(listed, typical, counts, [list(alike)] * len(prices), 2.0)
+    return find_unusual_prices(listed, typical, counts, [list(similar)] * len(prices), 2.0)
 
 
 def test_price_beyond_factor_is_reported_on_either_side():
@@ -26,7 +26,7 @@ def test_price_beyond_factor_is_reported_on_either_side():
 
 
 def test_unusual_price_shows_comparable_range():
-    (note,) = unusual(5.5, 40.0, 30.0, alike=[1, 2])["p0"]
+    (note,) = unusual(5.5, 40.0, 30.0, similar=[1, 2])["p0"]
 
     assert note.text == "Alike listings ask £20–£80; this one asks £5.50."
     assert note.kind == "unusual_price"
@@ -41,7 +41,7 @@ def test_no_interval_gives_no_unusual_price():
     ("price", "theirs", "noted"), [(5, 9, 0), (5, 11, 1), (5, 500, 1), (500, 210, 0), (500, 190, 1)]
 )
 def test_price_near_a_similar_listing_is_not_reported(price, theirs, noted):
-    assert len(unusual(price, 30, theirs, alike=[1, 2]).get("p0", [])) == noted
+    assert len(unusual(price, 30, theirs, similar=[1, 2]).get("p0", [])) == noted
 
 
 PHOTOS = {"a1": "a", "b1": "b", "c1": "c", "d1": "d"}
@@ -84,10 +84,10 @@ def elsewhere(copies, *, photos=PHOTOS, same=None, most=3, **offers):
 
 
 def test_photo_at_other_price_is_reported_in_both():
-    found = elsewhere([["a1", "b1"]], same={"a1": "x", "b1": "x"}, b=(30.0, "Leeds"))
+    result = elsewhere([["a1", "b1"]], same={"a1": "x", "b1": "x"}, b=(30.0, "Leeds"))
 
-    assert found.keys() == {"a", "b"}
-    (note,) = found["a"]
+    assert result.keys() == {"a", "b"}
+    (note,) = result["a"]
     assert note.kind == "photo_elsewhere"
     assert note.text == "A photo of this listing also stands in “A chair of b” (Leeds, £30)."
     assert note.evidence == PhotoElsewhere("b", "a1", "b1", 30.0, "Leeds", "exact")
@@ -123,9 +123,9 @@ def test_equal_files_in_a_group_are_exact():
     offers = {"b": (30.0, "Leeds"), "c": (40.0, "Leeds"), "d": (50.0, "Leeds")}
     same = {"a1": "x", "b1": "x", "c1": "y", "d1": "y"}
 
-    found = elsewhere([["a1", "b1", "c1", "d1"]], same=same, **offers)
+    result = elsewhere([["a1", "b1", "c1", "d1"]], same=same, **offers)
 
-    assert [(note.evidence.product_id, note.evidence.copy) for note in found["a"]] == [
+    assert [(note.evidence.product_id, note.evidence.copy) for note in result["a"]] == [
         ("b", "exact"),
         ("c", "near"),
         ("d", "near"),
@@ -135,9 +135,9 @@ def test_equal_files_in_a_group_are_exact():
 def test_insights_are_limited_with_strongest_first():
     offers = {"b": (30.0, "Leeds"), "c": (10.0, "York"), "d": (30.0, "York")}
 
-    found = elsewhere([["a1", "b1", "c1", "d1"]], most=2, **offers)
+    result = elsewhere([["a1", "b1", "c1", "d1"]], most=2, **offers)
 
-    assert [note.evidence.product_id for note in found["a"]] == ["d", "b"]
+    assert [note.evidence.product_id for note in result["a"]] == ["d", "b"]
 
 
 def test_exact_photo_is_preferred_among_equal_listings():
@@ -152,9 +152,9 @@ def test_exact_photo_is_preferred_among_equal_listings():
 def test_two_photos_of_one_other_listing_are_reported_once():
     photos = {"a1": "a", "a2": "a", "b1": "b", "b2": "b"}
 
-    found = elsewhere([["a1", "b1"], ["a2", "b2"]], photos=photos, b=(30.0, "Leeds"))
+    result = elsewhere([["a1", "b1"], ["a2", "b2"]], photos=photos, b=(30.0, "Leeds"))
 
-    assert [note.evidence.image_id for note in found["a"]] == ["a1"]
+    assert [note.evidence.image_id for note in result["a"]] == ["a1"]
 
 
 def test_thousands_of_copies_are_handled_quickly():
@@ -162,7 +162,7 @@ def test_thousands_of_copies_are_handled_quickly():
     photos = {f"{row:04}.1": f"{row:04}" for row in range(count)}
     offers = {f"{row:04}": (10.0 + row % 7, f"Town {row % 50}") for row in range(count)}
 
-    found = elsewhere([list(photos)], photos=photos, most=3, **offers)
+    result = elsewhere([list(photos)], photos=photos, most=3, **offers)
 
-    assert max(map(len, found.values())) == 3
-    assert len(found) == count
+    assert max(map(len, result.values())) == 3
+    assert len(result) == count

@@ -42,13 +42,13 @@ def measured(rows, tried=None):
         typical, np.full(len(rows), 9, np.int32), 5, tried or {5: 1.0, 10: 2.0}
     )
     trivial = PriceInterval(np.float64(one_low), np.float64(one_high), 1.0)
-    found = evaluate_price_intervals(listed, chosen, trivial, TOLD)
-    json.dumps(found, allow_nan=False)
-    return found
+    result = evaluate_price_intervals(listed, chosen, trivial, TOLD)
+    json.dumps(result, allow_nan=False)
+    return result
 
 
 def test_coverage_and_width_use_listings_with_both_intervals():
-    found = measured(
+    result = measured(
         [
             ("test", 5, 4, 8, 1, 16),
             ("test", 9, 4, 8, 1, 16),
@@ -59,28 +59,30 @@ def test_coverage_and_width_use_listings_with_both_intervals():
         ]
     )
 
-    alike, one = (
-        found["intervals"][kind] for kind in ("alike_listings", "one_interval_a_category")
+    similar, one = (
+        result["intervals"][kind] for kind in ("alike_listings", "one_interval_a_category")
     )
-    assert (alike["test"]["coverage"]["value"], alike["test"]["coverage"]["cases"]) == (0.5, 2)
+    assert (similar["test"]["coverage"]["value"], similar["test"]["coverage"]["cases"]) == (0.5, 2)
     assert one["test"]["coverage"]["value"] == 1
-    assert alike["test"]["log_width"]["value"] == pytest.approx(np.log(2), abs=1e-4)
+    assert similar["test"]["log_width"]["value"] == pytest.approx(np.log(2), abs=1e-4)
     assert one["test"]["log_width"]["value"] == pytest.approx(np.log(16), abs=1e-4)
-    assert found["narrower"]["test"]["value"] == pytest.approx(np.log(8), abs=1e-4)
-    assert alike["validation"]["coverage"]["value"] == 1
+    assert result["narrower"]["test"]["value"] == pytest.approx(np.log(8), abs=1e-4)
+    assert similar["validation"]["coverage"]["value"] == 1
     assert one["validation"]["coverage"]["value"] == 0
-    assert found["coverage_by_category"].keys() == {"c0", "c1"}
-    assert (found["with_meant_price"], found["with_typical_price"]) == (6, 5)
+    assert result["coverage_by_category"].keys() == {"c0", "c1"}
+    assert (result["with_meant_price"], result["with_typical_price"]) == (6, 5)
 
 
 def test_split_without_intervals_is_left_out():
     nothing = (np.nan, np.nan, 1, 2)
 
-    found = measured([("test", 5, *nothing), ("validation", 5, 4, 8, 1, 16)], {5: np.inf})
+    result = measured([("test", 5, *nothing), ("validation", 5, 4, 8, 1, 16)], {5: np.inf})
 
-    assert found["narrower"].keys() == found["intervals"]["alike_listings"].keys() == {"validation"}
-    assert found["coverage_by_category"] == {}
-    assert found["neighbours"]["log_width"] == {"5": None}
+    assert (
+        result["narrower"].keys() == result["intervals"]["alike_listings"].keys() == {"validation"}
+    )
+    assert result["coverage_by_category"] == {}
+    assert result["neighbours"]["log_width"] == {"5": None}
 
 
 def test_insights_and_their_listings_are_counted_by_kind():

@@ -11,7 +11,7 @@ TIME = "2026-03-01T12:00:00.000+00:00"
 ONE, OTHER = "1" * 32, "2" * 32
 
 
-def search(search_id=ONE, shown=("p", "q"), offset=0, words="oak chair"):
+def search(search_id=ONE, visible=("p", "q"), offset=0, words="oak chair"):
     return SearchLine(
         search_id=search_id,
         time=TIME,
@@ -19,7 +19,7 @@ def search(search_id=ONE, shown=("p", "q"), offset=0, words="oak chair"):
         words=words,
         filters=RequestedFilters(),
         offset=offset,
-        product_ids=list(shown),
+        product_ids=list(visible),
     )
 
 
@@ -104,7 +104,7 @@ def test_clicks_without_impression_are_skipped_and_counted():
 
 
 def test_first_search_of_an_id_counts():
-    feedback, left_out = join_clicks(as_json(search(), search(shown=["r"])), [])
+    feedback, left_out = join_clicks(as_json(search(), search(visible=["r"])), [])
 
     assert feedback["product_id"].tolist() == ["p", "q"]
     assert left_out == ExcludedEvents(0, 1, 0)

@@ -70,8 +70,8 @@ def market():
     encoder = TextEncoder.from_bytes(tiny.graph(pictured=SIZE), tiny.tokenizer())
     drawn = np.random.default_rng(0).normal(size=(COUNT, SIZE))
     photos = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
-    owner = {f"i-{each}": each for each in names}
-    splits = [(image, each, each, split_of(each)) for image, each in owner.items()]
+    owner = {f"i-{item}": item for item in names}
+    splits = [(image, item, item, split_of(item)) for image, item in owner.items()]
     return SearchEvaluationData(
         products=pd.DataFrame({"product_id": names, "title": WORDS, "description": ""}),
         splits=pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
@@ -82,8 +82,8 @@ def market():
         photo_products=owner,
         texts=VectorTable(tuple(names), encoder.encode([WORDS] * COUNT).meaning),
         encoder=encoder,
-        shown={each: listing(each, 5.0, title=WORDS) for each in names},
-        facts=facts(names, description_words=[LONG if is_long(each) else SHORT for each in names]),
+        shown={item: listing(item, 5.0, title=WORDS) for item in names},
+        facts=facts(names, description_words=[LONG if is_long(item) else SHORT for item in names]),
         labels=("Home",),
     )
 
@@ -93,8 +93,8 @@ def shown_and_clicked(pages, words=WORDS, offset=0):
     return pd.DataFrame(
         [
             (f"{number:032x}", words, product, offset + place, product in clicked)
-            for number, (shown, clicked) in enumerate(pages)
-            for place, product in enumerate(shown, start=1)
+            for number, (visible, clicked) in enumerate(pages)
+            for place, product in enumerate(visible, start=1)
         ],
         columns=["search_id", "words", "product_id", "position", "clicked"],
     )
@@ -103,8 +103,8 @@ def shown_and_clicked(pages, words=WORDS, offset=0):
 def learned_listings():
     names = [name(number) for number in range(COUNT) if split_of(name(number)) != "test"]
     return (
-        [each for each in names if is_long(each)],
-        [each for each in names if not is_long(each)],
+        [item for item in names if is_long(item)],
+        [item for item in names if not is_long(item)],
     )
 
 
@@ -116,16 +116,16 @@ def draw_biased(pages, seed=2):
     drawn = []
     for _ in range(pages):
         first, second = (short, long) if random.random() < 0.98 else (long, short)
-        shown = [
+        visible = [
             *random.choice(first, 3, replace=False).tolist(),
             *random.choice(second, 3, replace=False).tolist(),
         ]
         clicked = {
             product
-            for place, product in enumerate(shown, start=1)
+            for place, product in enumerate(visible, start=1)
             if random.random() < 1 / place and random.random() < (0.8 if is_long(product) else 0.4)
         }
-        drawn.append((shown, clicked))
+        drawn.append((visible, clicked))
     return drawn
 
 
@@ -143,11 +143,11 @@ def teach(market, weighing):
 @pytest.fixture(scope="module")
 def gain_of_length(market, weighing):
     """Say how much higher a ranker scores listings that are told at length."""
-    (found, *_) = market.searches("test", weighing)
+    (result, *_) = market.searches("test", weighing)
 
     def gain(model):
-        scores = Ranker.from_bytes(model).scores(found.features)
-        lengths = found.features[:, LENGTH]
+        scores = Ranker.from_bytes(model).scores(result.features)
+        lengths = result.features[:, LENGTH]
         return scores[lengths == LONG].mean() - scores[lengths == SHORT].mean()
 
     return gain
@@ -169,8 +169,8 @@ def test_position_weights_remove_presentation_bias(market, weighing, training, g
 def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, tmp_path):
     log = FeedbackWriter(tmp_path, lambda _: None)
     queries = cycle([WORDS, "red", "chair", "old chair", "red bike", "blue"])
-    for (shown, _), words in zip(draw_biased(200), queries, strict=False):
-        clicked = {product for product in shown if is_long(product)}
+    for (visible, _), words in zip(draw_biased(200), queries, strict=False):
+        clicked = {product for product in visible if is_long(product)}
         search_id = new_search_id()
         line = SearchLine(
             search_id=search_id,
@@ -179,7 +179,7 @@ def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, 
             words=words,
             filters=RequestedFilters(),
             offset=0,
-            product_ids=shown,
+            product_ids=visible,
         )
         log.add("searches", line)
         for product in sorted(clicked):
@@ -199,7 +199,7 @@ def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, 
 def test_too_few_clicks_use_synthetic_queries(market, weighing, training):
     nothing = shown_and_clicked([])
     few = shown_and_clicked(draw_biased(20))
-    without_clicks = shown_and_clicked([(shown, []) for shown, _ in draw_biased(100)])
+    without_clicks = shown_and_clicked([(visible, []) for visible, _ in draw_biased(100)])
 
     by_rules = train_ranker(market, weighing, nothing, training)
 
@@ -223,14 +223,14 @@ def test_unusable_clicks_do_not_count_as_enough(market, weighing, training):
 
 def test_test_split_listings_are_excluded(teach, training):
     tested = [name(number) for number in range(COUNT) if split_of(name(number)) == "test"]
-    kept = [name(0), name(3)]
-    feedback = shown_and_clicked([([tested[0], *kept, tested[1]], [tested[0], kept[1]])])
+    remaining = [name(0), name(3)]
+    feedback = shown_and_clicked([([tested[0], *remaining, tested[1]], [tested[0], remaining[1]])])
 
-    found = teach(feedback, training)
+    result = teach(feedback, training)
 
-    assert found.lessons.sizes.tolist() == [2]
-    assert found.left_out == 2
-    assert found.searches == 1
+    assert result.lessons.sizes.tolist() == [2]
+    assert result.left_out == 2
+    assert result.searches == 1
 
 
 def test_click_is_preferred_over_unclicked_hits(teach, training):
@@ -264,8 +264,8 @@ def test_equal_queries_are_one_fold_group(teach, training):
 
 
 def test_single_query_gives_one_group_per_search(teach, training):
-    shown = [name(0), name(1), name(2)]
-    feedback = shown_and_clicked([(shown, shown[:2]), (shown, shown[:1])])
+    visible = [name(0), name(1), name(2)]
+    feedback = shown_and_clicked([(visible, visible[:2]), (visible, visible[:1])])
 
     groups = teach(feedback, training).lessons.groups
 
@@ -277,9 +277,9 @@ def test_pages_without_contrast_are_skipped(teach, training):
         [([name(0), name(1)], []), ([name(0), name(1)], [name(0), name(1)]), ([name(0)], [name(0)])]
     )
 
-    found = teach(feedback, training)
+    result = teach(feedback, training)
 
-    assert (found.searches, len(found.lessons.sizes), len(found.lessons.features)) == (0, 0, 0)
+    assert (result.searches, len(result.lessons.sizes), len(result.lessons.features)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +287,6 @@ def test_pages_without_contrast_are_skipped(teach, training):
     [(1, 1.0, 1), (4, 1.0, 4), (4, 0.5, 2), (4, 0.0, 1), (10, 1.0, 10), (5000, 1.0, 10)],
 )
 def test_click_has_inverse_propensity_weight(training, position, bias, weight):
-    told = training.model_copy(update={"position_bias_exponent": bias})
+    values = training.model_copy(update={"position_bias_exponent": bias})
 
-    assert propensity_weight(position, told) == weight
+    assert propensity_weight(position, values) == weight

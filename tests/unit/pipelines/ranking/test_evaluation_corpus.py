@@ -15,12 +15,12 @@ def test_corpus_has_listings_and_photos_of_its_split(stored_market, market_table
     for side in SIDES:
         here = market_tables.splits[market_tables.splits["split"] == side]
 
-        found = stored_market.gallery(side, weighing).searched
+        result = stored_market.gallery(side, weighing).searched
 
-        assert list(found.catalogue.product_ids) == sorted(here["product_id"].unique())
-        assert sorted(found.photos.image_ids) == sorted(here["image_id"].dropna())
-        assert (found.photos.dimension, found.pictures.dimension) == (PHOTO, PICTURE)
-        assert len(found.texts) == found.words.documents == len(found.catalogue)
+        assert list(result.catalogue.product_ids) == sorted(here["product_id"].unique())
+        assert sorted(result.photos.image_ids) == sorted(here["image_id"].dropna())
+        assert (result.photos.dimension, result.pictures.dimension) == (PHOTO, PICTURE)
+        assert len(result.texts) == result.words.documents == len(result.catalogue)
 
 
 def test_groups_do_not_cross_splits(stored_market, searched, market_tables, weighing):
@@ -29,37 +29,37 @@ def test_groups_do_not_cross_splits(stored_market, searched, market_tables, weig
         zip(market_tables.splits["product_id"], market_tables.splits["group"], strict=True)
     )
     side_of = dict(zip(market_tables.splits["group"], market_tables.splits["split"], strict=True))
-    for side, found in searched.items():
+    for side, result in searched.items():
         ids = stored_market.gallery(side, weighing).searched.catalogue.product_ids
-        assert found
-        for each in found:
-            assert side_of[each.asked.group] == side
-            assert group[each.asked.product_id] == each.asked.group
-            assert {side_of[group[ids[at]]] for at in each.pool.positions} == {side}
+        assert result
+        for item in result:
+            assert side_of[item.asked.group] == side
+            assert group[item.asked.product_id] == item.asked.group
+            assert {side_of[group[ids[pos]]] for pos in item.pool.positions} == {side}
 
 
 def test_hidden_photos_are_excluded(stored_market, searched, market_tables, weighing):
     copies = market_tables.duplicate_groups.groupby("group")["image_id"].agg(set).tolist()
     asked_of_copies = 0
-    for side, found in searched.items():
+    for side, result in searched.items():
         image_ids = stored_market.gallery(side, weighing).searched.photos.image_ids
-        for each in (each for each in found if each.asked.image_id is not None):
-            hidden = {each.asked.image_id}
+        for item in (item for item in result if item.asked.image_id is not None):
+            hidden = {item.asked.image_id}
             hidden |= set().union(*(some for some in copies if hidden & some))
             asked_of_copies += len(hidden) > 1
 
-            shown = {image_ids[row] for row in each.pool.row if row >= 0}
+            visible = {image_ids[row] for row in item.pool.row if row >= 0}
 
-            assert shown
-            assert not shown & hidden
+            assert visible
+            assert not visible & hidden
     assert asked_of_copies
 
 
 def test_queried_listing_is_findable_without_the_photo(searched):
-    for found in searched.values():
-        for each in found:
-            assert each.available[3] == 1
-            assert each.asked.kind in WITH_WORDS or (each.grades == 3).sum() == 1
+    for result in searched.values():
+        for item in result:
+            assert item.available[3] == 1
+            assert item.asked.kind in WITH_WORDS or (item.grades == 3).sum() == 1
 
 
 def test_text_to_image_index_has_photos_of_the_corpus(stored_market):

@@ -71,47 +71,47 @@ def market(encoder, weighing):
 
 
 @pytest.fixture(scope="module")
-def found(market):
+def judged(market):
     gallery, asker, searches = market
     return judge_candidates(gallery, asker, searches, LABELS)
 
 
-def of(found, kind, product):
-    (one,) = [each for each in found if each.asked[:2] == (kind, product)]
+def source(judged, kind, product):
+    (one,) = [item for item in judged if item.asked[:2] == (kind, product)]
     return one
 
 
-def test_each_query_is_judged_once_in_order(market, found):
-    assert [each.asked for each in found] == market[2]
+def test_each_query_is_judged_once_in_order(market, judged):
+    assert [item.asked for item in judged] == market[2]
 
 
-def test_candidates_and_features_equal_those_of_server(market, found):
+def test_candidates_and_features_equal_those_of_server(market, judged):
     gallery, asker, _ = market
-    for each in found:
-        query = asker.query(each.asked)
-        rows = gallery.rows_without(each.asked.hidden)
+    for item in judged:
+        query = asker.query(item.asked)
+        rows = gallery.rows_without(item.asked.hidden)
 
         pool = collect_candidates(gallery.searched, query, rows=rows)
 
-        assert each.pool.positions.tolist() == pool.positions.tolist()
+        assert item.pool.positions.tolist() == pool.positions.tolist()
         np.testing.assert_array_equal(
-            each.features,
+            item.features,
             compute_features(pool, query, gallery.searched.catalogue, LABELS, rows=rows),
         )
 
 
-def test_grade_is_of_relation_to_the_listing(market, found):
+def test_grade_is_of_relation_to_the_listing(market, judged):
     ids = market[0].searched.catalogue.product_ids
     for product, grades in {
         "p": {"p": 3, "q": 3, "r": 2, "s": 1, "t": 0},
         "s": {"p": 1, "q": 1, "r": 1, "s": 3, "t": 0},
         "t": {"p": 0, "q": 0, "r": 0, "s": 0, "t": 3},
     }.items():
-        one = of(found, "title", product)
+        one = source(judged, "title", product)
 
-        told = zip(one.pool.positions, one.grades, strict=True)
-        assert {ids[at]: grade for at, grade in told} == {
-            ids[at]: grades[ids[at]] for at in one.pool.positions
+        output = zip(one.pool.positions, one.grades, strict=True)
+        assert {ids[pos]: grade for pos, grade in output} == {
+            ids[pos]: grades[ids[pos]] for pos in one.pool.positions
         }
         assert len(one.pool) == 5  # by meaning all are found
 
@@ -133,26 +133,26 @@ def test_unfound_relevant_listings_are_graded(market):
     }
 
 
-def test_relevant_counts_are_of_the_families(found):
-    assert of(found, "title", "p").available.tolist() == [1, 1, 1, 1]
-    assert of(found, "title", "s").available.tolist() == [1, 2, 0, 1]
-    assert of(found, "title", "t").available.tolist() == [3, 0, 0, 1]
+def test_relevant_counts_are_of_the_families(judged):
+    assert source(judged, "title", "p").available.tolist() == [1, 1, 1, 1]
+    assert source(judged, "title", "s").available.tolist() == [1, 2, 0, 1]
+    assert source(judged, "title", "t").available.tolist() == [3, 0, 0, 1]
 
 
-def test_query_photo_and_copies_are_excluded(market, found):
+def test_query_photo_and_copies_are_excluded(market, judged):
     gallery = market[0]
-    one = of(found, "photo", "p")
+    one = source(judged, "photo", "p")
     assert one.asked.hidden == {"p1", "q1"}
 
-    shown = {gallery.searched.photos.image_ids[row] for row in one.pool.row if row >= 0}
+    visible = {gallery.searched.photos.image_ids[row] for row in one.pool.row if row >= 0}
 
-    assert "p2" in shown
-    assert not shown & one.asked.hidden
+    assert "p2" in visible
+    assert not visible & one.asked.hidden
     assert gallery.searched.catalogue.position("q") not in one.pool.positions
 
 
-def test_hidden_photos_are_not_counted(market, found):
-    one = of(found, "both", "p")
+def test_hidden_photos_are_not_counted(market, judged):
+    one = source(judged, "both", "p")
     counts = dict(
         zip(one.pool.positions.tolist(), one.features[:, FEATURES.index("photos")], strict=True)
     )
@@ -162,20 +162,20 @@ def test_hidden_photos_are_not_counted(market, found):
 
 def test_text_query_has_no_photo_and_vice_versa(market):
     _, asker, searches = market
-    for asked in searches:
-        query = asker.query(asked)
-        assert (query.photo is not None) == (asked.kind in ("photo", "both"))
-        assert (query.photo_categories is not None) == (asked.kind in ("photo", "both"))
-        assert bool(query.words) == (asked.kind != "photo")
+    for params in searches:
+        query = asker.query(params)
+        assert (query.photo is not None) == (params.kind in ("photo", "both"))
+        assert (query.photo_categories is not None) == (params.kind in ("photo", "both"))
+        assert bool(query.words) == (params.kind != "photo")
         assert (query.meaning is not None) == (query.pictured is not None) == bool(query.words)
 
 
 def test_only_text_and_photo_of_listing_are_used(market):
     _, asker, searches = market
-    for asked in searches:
-        other = SearchQuery(asked.kind, "x", "y", asked.words, asked.image_id, frozenset())
+    for params in searches:
+        other = SearchQuery(params.kind, "x", "y", params.words, params.image_id, frozenset())
 
-        for one, same in zip(asker.query(asked), asker.query(other), strict=True):
+        for one, same in zip(asker.query(params), asker.query(other), strict=True):
             np.testing.assert_array_equal(one, same)
 
 
@@ -192,8 +192,8 @@ def test_corpus_without_hidden_photos_has_no_filter(market):
     assert market[0].rows_without(frozenset({"p2", "of another split"})).sum() == 6
 
 
-def test_first_hits_are_best_of_their_families(found):
-    one = of(found, "title", "p")  # grades 3 3 2 1 0, the first two of one family
+def test_first_hits_are_best_of_their_families(judged):
+    one = source(judged, "title", "p")  # grades 3 3 2 1 0, the first two of one family
     scores = np.array([1.0, 5.0, 4.0, 3.0, 3.0])
 
     assert first_grades(scores, one, 3).tolist() == [3, 2, 1]
@@ -201,8 +201,8 @@ def test_first_hits_are_best_of_their_families(found):
     assert first_grades(-scores, one, 1).tolist() == [3]
 
 
-def test_only_counted_candidates_are_hits(found):
-    one = of(found, "title", "p")
+def test_only_counted_candidates_are_hits(judged):
+    one = source(judged, "title", "p")
     counted = np.array([False, False, True, False, True])
 
     assert first_grades(np.arange(5.0), one, 3, counted).tolist() == [0, 2, 0]

@@ -89,21 +89,21 @@ def search(fused, group="g"):
 
 
 def test_queries_without_hits_are_skipped():
-    found = ranking_dataset([search([0.1, 0.2], "g"), search([], "h"), search([0.3] * 3, "i")])
+    result = ranking_dataset([search([0.1, 0.2], "g"), search([], "h"), search([0.3] * 3, "i")])
 
-    assert found.sizes.tolist() == [2, 3]
-    assert found.groups.tolist() == ["g", "i"]
-    assert found.features[:, 0].tolist() == [1, 0, 0, 1, 2]
-    assert found.grades.tolist() == [1, 0, 0, 1, 2]
+    assert result.sizes.tolist() == [2, 3]
+    assert result.groups.tolist() == ["g", "i"]
+    assert result.features[:, 0].tolist() == [1, 0, 0, 1, 2]
+    assert result.grades.tolist() == [1, 0, 0, 1, 2]
 
 
 def test_training_uses_top_candidates_of_each_query():
     fused = np.random.default_rng(0).permutation(3 * TRAINING_KINDS).astype(np.float64)
 
-    found = ranking_dataset([search(fused)])
+    result = ranking_dataset([search(fused)])
 
-    assert found.sizes.tolist() == [TRAINING_KINDS]
-    assert found.features[:, 0].tolist() == np.argsort(-fused)[:TRAINING_KINDS].tolist()
+    assert result.sizes.tolist() == [TRAINING_KINDS]
+    assert result.features[:, 0].tolist() == np.argsort(-fused)[:TRAINING_KINDS].tolist()
 
 
 def about(groups):

@@ -28,7 +28,7 @@ def search(kind, grades, scores, ranks, available, families=None, group="g", pro
     pool = CandidateSet(
         np.arange(count),
         {},
-        {source: np.array(of, np.int32) for source, of in ranks.items()},
+        {source: np.array(owner, np.int32) for source, owner in ranks.items()},
         np.where(first > 0, 1 / (60 + first), 0.0),
         np.full(count, -1),
     )
@@ -43,12 +43,12 @@ def search(kind, grades, scores, ranks, available, families=None, group="g", pro
 
 
 def value(measured, method, measure, kind="title"):
-    (found,) = measured[
+    (result,) = measured[
         (measured["method"] == method)
         & (measured["measure"] == measure)
         & (measured["kind"] == kind)
     ]["value"]
-    return found
+    return result
 
 
 def discounted(*grades):
@@ -61,11 +61,11 @@ FOUR = {"grades": [0, 3, 1, 2], "available": [3, 2, 1, 1]}
 
 
 def test_each_method_has_its_own_order():
-    found = search(
+    result = search(
         "title", **FOUR, scores=[1, 4, 2, 3], ranks={"bm25": [1, 2, 3, 0], "text": [4, 3, 2, 1]}
     )
 
-    measured = evaluate_queries([found], ByFirstFeature())
+    measured = evaluate_queries([result], ByFirstFeature())
 
     ideal = discounted(3, 2, 1, 1)
     for method, gained in {
@@ -79,11 +79,11 @@ def test_each_method_has_its_own_order():
 
 
 def test_source_without_the_listing_has_no_recall():
-    found = search(
+    result = search(
         "title", **FOUR, scores=[1, 4, 2, 3], ranks={"bm25": [1, 0, 3, 2], "text": [4, 3, 2, 1]}
     )
 
-    measured = evaluate_queries([found], ByFirstFeature())
+    measured = evaluate_queries([result], ByFirstFeature())
 
     assert value(measured, "bm25", RECALL) == 0
     assert value(measured, "text", RECALL) == value(measured, "ranker", RECALL) == 1
@@ -91,7 +91,7 @@ def test_source_without_the_listing_has_no_recall():
 
 def test_only_first_ten_hits_count():
     grades = [0] * 10 + [3]
-    found = search(
+    result = search(
         "title",
         grades,
         scores=np.arange(11)[::-1],
@@ -99,7 +99,7 @@ def test_only_first_ten_hits_count():
         available=[10, 0, 0, 1],
     )
 
-    measured = evaluate_queries([found], ByFirstFeature())
+    measured = evaluate_queries([result], ByFirstFeature())
 
     assert value(measured, "ranker", RECALL) == value(measured, "ranker", NDCG) == 0
     assert value(measured, "bm25", RECALL) == 1
@@ -108,7 +108,7 @@ def test_only_first_ten_hits_count():
 
 def test_family_is_one_hit():
     grades, families = [1] * 10 + [3], [0] * 10 + [1]
-    found = search(
+    result = search(
         "title",
         grades,
         scores=np.arange(11)[::-1],
@@ -117,19 +117,19 @@ def test_family_is_one_hit():
         families=families,
     )
 
-    measured = evaluate_queries([found], ByFirstFeature())
+    measured = evaluate_queries([result], ByFirstFeature())
 
     assert value(measured, "ranker", RECALL) == 1
     assert value(measured, "ranker", NDCG) == pytest.approx(discounted(1, 3) / discounted(3, 1))
 
 
 def test_random_order_is_drawn_per_query():
-    found = [
+    result = [
         search("title", [0] * 19 + [3], range(20), {"bm25": range(1, 21)}, [19, 0, 0, 1])
         for _ in range(100)
     ]
 
-    one, same = (evaluate_queries(found, ByFirstFeature()) for _ in range(2))
+    one, same = (evaluate_queries(result, ByFirstFeature()) for _ in range(2))
 
     pd.testing.assert_frame_equal(one, same)
     chance = one[(one["method"] == "chance") & (one["measure"] == RECALL)]["value"]
@@ -137,9 +137,11 @@ def test_random_order_is_drawn_per_query():
 
 
 def test_values_have_query_and_method():
-    found = search("short", **FOUR, scores=[0] * 4, ranks={"bm25": [1] * 4}, product="q", group="h")
+    result = search(
+        "short", **FOUR, scores=[0] * 4, ranks={"bm25": [1] * 4}, product="q", group="h"
+    )
 
-    measured = evaluate_queries([found], ByFirstFeature())
+    measured = evaluate_queries([result], ByFirstFeature())
 
     assert set(map(tuple, measured[["kind", "product_id", "group"]].to_numpy())) == {
         ("short", "q", "h")
@@ -154,15 +156,15 @@ def two_kinds():
     def title(number, ranker, words, meaning):
         """One good listing of twenty; each method has it at a rank of its own."""
 
-        def at(rank):
+        def pos(rank):
             ranks = np.delete(np.arange(1, 21), rank - 1)
             return np.concatenate([[rank], ranks])
 
         return search(
             "title",
             [3] + [0] * 19,
-            scores=-at(ranker),
-            ranks={"bm25": at(words), "text": at(meaning)},
+            scores=-pos(ranker),
+            ranks={"bm25": pos(words), "text": pos(meaning)},
             available=[19, 0, 0, 1],
             product=f"p{number}",
             group=f"g{number}",
@@ -171,38 +173,38 @@ def two_kinds():
     photo = search(
         "photo", [3, 0], [2, 1], {"image": [1, 2]}, [1, 0, 0, 1], product="p0", group="g0"
     )
-    found = [title(0, 1, 1, 3), title(1, 1, 7, 1), title(2, 3, 12, 7), photo]
-    return evaluate_queries(found, ByFirstFeature())
+    result = [title(0, 1, 1, 3), title(1, 1, 7, 1), title(2, 3, 12, 7), photo]
+    return evaluate_queries(result, ByFirstFeature())
 
 
 def test_means_are_by_kind_and_overall(two_kinds, measuring):
-    told = summarize_queries(two_kinds, measuring)
+    output = summarize_queries(two_kinds, measuring)
 
-    assert told.keys() == {"title", "photo", "all"}
-    ranker = {kind: told[kind][NDCG]["methods"]["ranker"] for kind in told}
+    assert output.keys() == {"title", "photo", "all"}
+    ranker = {kind: output[kind][NDCG]["methods"]["ranker"] for kind in output}
     assert ranker["title"]["value"] == pytest.approx((1 + 1 + 1 / 2) / 3, abs=1e-4)
     assert ranker["photo"]["value"] == 1
     assert ranker["all"]["value"] == pytest.approx(3.5 / 4, abs=1e-4)
-    assert [ranker[kind]["cases"] for kind in told] == [3, 1, 4]
+    assert [ranker[kind]["cases"] for kind in output] == [3, 1, 4]
     assert ranker["all"]["groups"] == 3
     assert ranker["title"]["low"] < ranker["title"]["value"] < ranker["title"]["high"]
-    recall = told["title"][RECALL]["methods"]
+    recall = output["title"][RECALL]["methods"]
     assert recall["bm25"]["value"] == pytest.approx(2 / 3, abs=1e-4)
     assert recall["ranker"]["value"] == recall["text"]["value"] == 1
 
 
 def test_best_source_has_the_highest_mean(two_kinds, measuring):
-    told = summarize_queries(two_kinds, measuring)["title"]
+    output = summarize_queries(two_kinds, measuring)["title"]
 
-    assert told[NDCG]["best_source"] == told[RECALL]["best_source"] == "text"
-    assert told[NDCG]["gains"].keys() == {"fusion", "text", "bm25"}
+    assert output[NDCG]["best_source"] == output[RECALL]["best_source"] == "text"
+    assert output[NDCG]["gains"].keys() == {"fusion", "text", "bm25"}
 
 
 def test_gain_is_paired_and_relative(two_kinds, measuring):
-    told = summarize_queries(two_kinds, measuring)["title"][NDCG]
+    output = summarize_queries(two_kinds, measuring)["title"][NDCG]
 
     ranker, meaning = (1 + 1 + 1 / 2) / 3, (1 / 2 + 1 + 1 / 3) / 3
-    gain = told["gains"]["text"]
+    gain = output["gains"]["text"]
     assert gain["value"] == pytest.approx(ranker - meaning, abs=1e-4)
     assert gain["share"] == pytest.approx(ranker / meaning - 1, abs=1e-4)
     # Each of the three gains something or nothing, and none loses.
@@ -211,12 +213,12 @@ def test_gain_is_paired_and_relative(two_kinds, measuring):
 
 
 def test_only_common_sources_are_compared(two_kinds, measuring):
-    told = summarize_queries(two_kinds, measuring)
+    output = summarize_queries(two_kinds, measuring)
 
-    assert told["all"][NDCG]["best_source"] is None
-    assert told["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "chance"}
-    assert told["all"][NDCG]["gains"].keys() == {"fusion"}
-    assert told["photo"][NDCG]["best_source"] == "image"
+    assert output["all"][NDCG]["best_source"] is None
+    assert output["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "chance"}
+    assert output["all"][NDCG]["gains"].keys() == {"fusion"}
+    assert output["photo"][NDCG]["best_source"] == "image"
     by_words = two_kinds[two_kinds["kind"] == "title"].assign(kind="short")
     asked_twice = pd.concat([two_kinds[two_kinds["kind"] == "title"], by_words])
     assert summarize_queries(asked_twice, measuring)["all"][NDCG]["best_source"] == "text"
@@ -224,7 +226,7 @@ def test_only_common_sources_are_compared(two_kinds, measuring):
 
 def test_gain_over_zero_has_no_ratio(measuring):
     """The listing is the first by the ranker, and by the words the eleventh."""
-    found = search(
+    result = search(
         "title",
         [0] * 10 + [3],
         scores=np.arange(11),
@@ -232,9 +234,9 @@ def test_gain_over_zero_has_no_ratio(measuring):
         available=[10, 0, 0, 1],
     )
 
-    told = summarize_queries(evaluate_queries([found], ByFirstFeature()), measuring)["title"]
+    output = summarize_queries(evaluate_queries([result], ByFirstFeature()), measuring)["title"]
 
     for measure in (NDCG, RECALL):
         for name in ("fusion", "bm25"):
-            assert told[measure]["gains"][name]["value"] == 1
-            assert told[measure]["gains"][name]["share"] is None
+            assert output[measure]["gains"][name]["value"] == 1
+            assert output[measure]["gains"][name]["share"] is None

@@ -37,8 +37,8 @@ def market(photos, titles=None, copies=(), sides=None):
     return products, splits, groups
 
 
-def asked(*told, split="test", **named):
-    return make_queries(*market(*told, **named), split)
+def queries_from(*values, split="test", **named):
+    return make_queries(*market(*values, **named), split)
 
 
 def kinds(searches):
@@ -46,7 +46,7 @@ def kinds(searches):
 
 
 def test_listing_with_two_photos_has_every_kind_of_query():
-    title, short, paraphrase, photo, both = asked(
+    title, short, paraphrase, photo, both = queries_from(
         {"p": ["a", "b"]}, {"p": "Large old Oak Table 2m"}
     )
 
@@ -65,38 +65,42 @@ def test_listing_with_two_photos_has_every_kind_of_query():
 
 @pytest.mark.parametrize("images", [[], ["a"]])
 def test_single_photo_listing_has_no_photo_query(images):
-    assert kinds(asked({"p": images})) == ["title", "short", "paraphrase"]
+    assert kinds(queries_from({"p": images})) == ["title", "short", "paraphrase"]
 
 
 def test_copies_of_query_photo_are_hidden():
     photos = {"p": ["a", "b", "c"], "q": ["d"]}
 
-    searches = asked(photos, copies=[("a", "c", "d")])
+    searches = queries_from(photos, copies=[("a", "c", "d")])
 
     assert [search.hidden for search in searches if search.kind == "photo"] == [{"a", "c", "d"}]
 
 
 def test_listing_of_duplicate_photos_has_no_photo_query():
-    assert kinds(asked({"p": ["a", "b"]}, copies=[("a", "b")])) == ["title", "short", "paraphrase"]
+    assert kinds(queries_from({"p": ["a", "b"]}, copies=[("a", "b")])) == [
+        "title",
+        "short",
+        "paraphrase",
+    ]
 
 
 def test_copies_of_other_photos_are_not_hidden():
-    searches = asked({"p": ["a", "b"], "q": ["c", "d"]}, copies=[("b", "c")])
+    searches = queries_from({"p": ["a", "b"], "q": ["c", "d"]}, copies=[("b", "c")])
 
     hidden = {search.product_id: search.hidden for search in searches if search.kind == "photo"}
     assert hidden == {"p": {"a"}, "q": {"b", "c"}}
 
 
 def test_paraphrase_requires_a_synonym():
-    searches = asked({"p": [], "q": []}, {"p": "Oak plinth", "q": "Oak sofa"})
+    searches = queries_from({"p": [], "q": []}, {"p": "Oak plinth", "q": "Oak sofa"})
 
-    assert [each.product_id for each in searches if each.kind == "paraphrase"] == ["q"]
+    assert [item.product_id for item in searches if item.kind == "paraphrase"] == ["q"]
 
 
 def test_queries_are_of_listings_in_the_split():
     photos = {"p": ["a", "b"], "q": ["c", "d"], "r": []}
 
-    searches = asked(photos, sides={"p": "train", "q": "validation"}, split="validation")
+    searches = queries_from(photos, sides={"p": "train", "q": "validation"}, split="validation")
 
     assert {search.product_id for search in searches} == {"q"}
 
@@ -113,13 +117,13 @@ def test_queries_do_not_depend_on_row_order():
     photos = {"q": ["c", "d"], "p": ["b", "a"], "r": []}
     products, splits, groups = market(photos, copies=[("a", "c")])
 
-    mixed = (each.sample(frac=1, random_state=0) for each in (products, splits, groups))
+    mixed = (item.sample(frac=1, random_state=0) for item in (products, splits, groups))
 
     searches = make_queries(products, splits, groups, "test")
     assert make_queries(*mixed, "test") == searches
     listings = [search.product_id for search in searches]
     assert listings == sorted(listings)
-    assert {each.image_id for each in searches if each.kind == "photo"} == {"a", "c"}
+    assert {item.image_id for item in searches if item.kind == "photo"} == {"a", "c"}
 
 
 @pytest.mark.parametrize(
@@ -156,6 +160,6 @@ def test_paraphrases_are_not_used_for_training():
 
 
 def test_query_kinds_are_in_order():
-    searches = asked({"p": ["a", "b"]})
+    searches = queries_from({"p": ["a", "b"]})
 
     assert query_kinds(searches).tolist() == kinds(searches)

@@ -27,8 +27,8 @@ class Encoder:
         return SimpleNamespace(pictured=np.stack([self.places[title] for title in titles]))
 
 
-def direction(at):
-    return np.eye(COUNT + 1, dtype=np.float32)[at]
+def direction(pos):
+    return np.eye(COUNT + 1, dtype=np.float32)[pos]
 
 
 @pytest.fixture
@@ -42,9 +42,9 @@ def gallery():
     pictures = Index.build_flat(np.eye(COUNT, COUNT + 1, dtype=np.float32), ids, owners)
     photos = Index.build_flat(np.eye(COUNT, dtype=np.float32)[::-1].copy(), ids, owners)
     names = list("pqrst")
-    shown = {name: listing(name, path="Sport" if name == "s" else "Home") for name in names}
+    visible = {name: listing(name, path="Sport" if name == "s" else "Home") for name in names}
     texts = Index.build_flat(np.eye(5, dtype=np.float32), names, names)
-    catalogue = ListingStore(photos, shown, facts(names))
+    catalogue = ListingStore(photos, visible, facts(names))
     return SimpleNamespace(
         searched=SearchIndexes(catalogue, photos, pictures, texts, count_words(names))
     )
@@ -72,14 +72,14 @@ def test_title_near_its_photo_finds_it(gallery, measuring):
     encoder = Encoder({"a p": direction(1), "a q": direction(2)})
     titles = [("p", "g", "a p"), ("q", "h", "a q")]
 
-    found = evaluate_text_to_image(gallery, encoder, titles, measuring)
+    result = evaluate_text_to_image(gallery, encoder, titles, measuring)
 
-    assert found["recall_at_10"]["value"] == 1
-    assert found["photos"] == COUNT
+    assert result["recall_at_10"]["value"] == 1
+    assert result["photos"] == COUNT
     # Of twelve photos of Home ten are drawn.
     chances = [1 - 1 / 66, 10 / 12]
-    assert found["in_category"]["value"] == pytest.approx(np.mean(chances), abs=1e-4)
-    assert found["times"] == pytest.approx(1 / np.mean(chances), abs=0.01)
+    assert result["in_category"]["value"] == pytest.approx(np.mean(chances), abs=1e-4)
+    assert result["times"] == pytest.approx(1 / np.mean(chances), abs=0.01)
 
 
 def test_title_far_from_its_photo_misses_it(gallery, measuring):
@@ -88,22 +88,22 @@ def test_title_far_from_its_photo_misses_it(gallery, measuring):
     away[:12] = 1 / np.sqrt(12)
     encoder = Encoder({"an s": away, "a q": direction(2)})
 
-    found = evaluate_text_to_image(
+    result = evaluate_text_to_image(
         gallery, encoder, [("s", "g", "an s"), ("q", "h", "a q")], measuring
     )
 
-    assert found["recall_at_10"]["value"] == 0.5
-    assert found["recall_at_10"]["groups"] == 2
+    assert result["recall_at_10"]["value"] == 0.5
+    assert result["recall_at_10"]["groups"] == 2
 
 
 def test_listings_without_photo_are_skipped(gallery, measuring):
     encoder = Encoder({"a q": direction(2)})
 
-    found = evaluate_text_to_image(
+    result = evaluate_text_to_image(
         gallery, encoder, [("t", "g", "a t"), ("q", "h", "a q")], measuring
     )
 
-    assert found["recall_at_10"]["cases"] == found["in_category"]["cases"] == 1
+    assert result["recall_at_10"]["cases"] == result["in_category"]["cases"] == 1
 
 
 def test_corpus_without_photos_is_rejected(gallery, measuring):

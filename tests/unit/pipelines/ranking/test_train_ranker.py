@@ -41,17 +41,17 @@ def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, m
     taught = []
     take = learning.ranking_dataset
     monkeypatch.setattr(
-        learning, "ranking_dataset", lambda found: taught.extend(found) or take(found)
+        learning, "ranking_dataset", lambda result: taught.extend(result) or take(result)
     )
 
     card = train_ranker(stored_market, weighing, NO_CLICKS, quick).card
 
-    assert {each.asked.kind for each in taught} == set(KINDS) - {"paraphrase"}
+    assert {item.asked.kind for item in taught} == set(KINDS) - {"paraphrase"}
     every = stored_market.searches("validation", weighing)
-    paraphrases = sum(each.asked.kind == "paraphrase" for each in every)
+    paraphrases = sum(item.asked.kind == "paraphrase" for item in every)
     assert card["searches"] == len(taught) == len(every) - paraphrases
     assert paraphrases > 0
-    assert card["candidates"] == sum(len(each.pool) for each in taught)
+    assert card["candidates"] == sum(len(item.pool) for item in taught)
 
 
 def test_training_data_is_of_validation_split(

@@ -64,7 +64,7 @@ def parameters(canaries):
 
 
 @pytest.fixture
-def made(tmp_path, colour_encoder, store_photos, draw_photo):
+def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
     """What a run has put into the lake."""
     images = store_photos({f"photo {seed}": draw_photo(seed) for seed in range(6)})
     encoder = open_encoder(colour_encoder)
@@ -91,10 +91,10 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
     stored = {name: FileRef(str(tmp_path / name)) for name in files}
-    held = {}
-    for file in write_photo_files(images, stored["release_photos"], held):
+    existing = {}
+    for file in write_photo_files(images, stored["release_photos"], existing):
         (tmp_path / FOLDER / file.name).write_bytes(file.data)
-        held[file.name] = len(file.data)
+        existing[file.name] = len(file.data)
     return stored | {
         "lake": Lake(str(tmp_path)),
         "vision_labels": ["Arts", "Home", "Sport"],
@@ -104,15 +104,15 @@ def made(tmp_path, colour_encoder, store_photos, draw_photo):
         "retrieval_metrics": {"recall": 0.4},
         "ranking_metrics": {"ndcg": 0.3},
         "price_note_metrics": {"coverage": 0.8},
-        "release_photo_files": held,
+        "release_photo_files": existing,
         "gate_verdict": {"refused": []},
         "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
         "parameters": parameters(3),
     }
 
 
-def test_server_opens_the_built_release(made, tmp_path):
-    manifest = build_manifest(**made).model_copy(update={"version": "v1"})
+def test_server_opens_the_built_release(release_parts, tmp_path):
+    manifest = build_manifest(**release_parts).model_copy(update={"version": "v1"})
     publish(str(tmp_path), manifest)
 
     opened = Release.open(str(tmp_path))
@@ -127,20 +127,20 @@ def test_server_opens_the_built_release(made, tmp_path):
         "gate": {"refused": []},
     }
     assert opened.manifest.abstention.threshold == 0.7
-    assert opened.photos.read("photo 3") == photo_of(made["images"], "photo 3")
+    assert opened.photos.read("photo 3") == photo_of(release_parts["images"], "photo 3")
     assert opened.search.facts.product_ids == ("p", "q")
 
 
-def test_text_canaries_have_encoder_output(made):
-    told = {each.text: each for each in build_manifest(**made).text_canaries}
+def test_text_canaries_have_encoder_output(release_parts):
+    values = {item.text: item for item in build_manifest(**release_parts).text_canaries}
 
-    assert told.keys() == {"Oak table", "Bike"}
-    found = small_search.text_encoder().encode(["Oak table"])
-    np.testing.assert_allclose(told["Oak table"].meaning, found.meaning[0], atol=1e-6)
-    np.testing.assert_allclose(told["Oak table"].pictured, found.pictured[0], atol=1e-6)
+    assert values.keys() == {"Oak table", "Bike"}
+    result = small_search.text_encoder().encode(["Oak table"])
+    np.testing.assert_allclose(values["Oak table"].meaning, result.meaning[0], atol=1e-6)
+    np.testing.assert_allclose(values["Oak table"].pictured, result.pictured[0], atol=1e-6)
 
 
-def test_manifest_without_text_search_is_valid(made, tmp_path):
+def test_manifest_without_text_search_is_valid(release_parts, tmp_path):
     names = {
         "encoder": "encoder",
         "index": "image_index",
@@ -151,13 +151,13 @@ def test_manifest_without_text_search_is_valid(made, tmp_path):
     }
 
     manifest = describe_release(
-        made["lake"],
-        {name: made[stored] for name, stored in names.items()},
-        made["release_photo_files"],
-        made["abstention"],
-        made["vision_labels"],
-        made["images"],
-        made["content_digests"],
+        release_parts["lake"],
+        {name: release_parts[stored] for name, stored in names.items()},
+        release_parts["release_photo_files"],
+        release_parts["abstention"],
+        release_parts["vision_labels"],
+        release_parts["images"],
+        release_parts["content_digests"],
         {},
         1,
     )
@@ -171,27 +171,27 @@ def photo_of(images, image_id):
     return next(row["jpeg"] for row in rows if row["image_id"] == image_id)
 
 
-def test_canaries_are_spread_over_the_photos(made):
-    assert [canary.image_id for canary in build_manifest(**made).canaries] == [
+def test_canaries_are_spread_over_the_photos(release_parts):
+    assert [canary.image_id for canary in build_manifest(**release_parts).canaries] == [
         "photo 0",
         "photo 2",
         "photo 5",
     ]
 
 
-def test_canaries_are_at_most_the_photos(made):
-    told = made | {"parameters": parameters(20)}
+def test_canaries_are_at_most_the_photos(release_parts):
+    values = release_parts | {"parameters": parameters(20)}
 
-    assert len({canary.image_id for canary in build_manifest(**told).canaries}) == 6
+    assert len({canary.image_id for canary in build_manifest(**values).canaries}) == 6
 
 
-def test_canary_finds_itself_first(made):
-    for canary in build_manifest(**made).canaries:
+def test_canary_finds_itself_first(release_parts):
+    for canary in build_manifest(**release_parts).canaries:
         assert canary.neighbours[0] == canary.image_id
 
 
-def test_paths_are_relative_to_the_lake(made):
-    assert {each.path for each in build_manifest(**made).artifacts.values()} == {
+def test_paths_are_relative_to_the_lake(release_parts):
+    assert {item.path for item in build_manifest(**release_parts).artifacts.values()} == {
         "encoder",
         "image_index",
         "image_index_ids",
@@ -203,21 +203,21 @@ def test_paths_are_relative_to_the_lake(made):
 
 
 @pytest.mark.parametrize("url", ["/elsewhere/encoder", "{lake}-beside/encoder"])
-def test_file_outside_the_lake_is_rejected(made, url):
-    outside = FileRef(url.format(lake=made["lake"].url))
+def test_file_outside_the_lake_is_rejected(release_parts, url):
+    outside = FileRef(url.format(lake=release_parts["lake"].url))
 
     with pytest.raises(ValueError, match="lake"):
-        make_artifact(made["lake"], outside)
+        make_artifact(release_parts["lake"], outside)
 
 
-def test_data_digest_depends_on_the_data(made):
-    other = made | {"content_digests": {"products": "abc", "images": "other"}}
+def test_data_digest_depends_on_the_data(release_parts):
+    other = release_parts | {"content_digests": {"products": "abc", "images": "other"}}
 
-    assert build_manifest(**made).data_digest != build_manifest(**other).data_digest
+    assert build_manifest(**release_parts).data_digest != build_manifest(**other).data_digest
 
 
-def test_server_reads_the_listings(made):
-    listings = read_listings(made["listings"].read())
+def test_server_reads_the_listings(release_parts):
+    listings = read_listings(release_parts["listings"].read())
 
     assert list(listings) == ["p", "q"]
     assert listings["q"].title == "Oak table"
@@ -228,8 +228,8 @@ def test_listings_file_does_not_depend_on_row_order():
     assert build_listing_cards(PRODUCTS.iloc[::-1]) == build_listing_cards(PRODUCTS)
 
 
-def test_build_writes_no_files(made, tmp_path):
+def test_build_writes_no_files(release_parts, tmp_path):
     before = sorted(path for path in tmp_path.rglob("*"))
-    build_manifest(**made)
+    build_manifest(**release_parts)
 
     assert sorted(path for path in tmp_path.rglob("*")) == before

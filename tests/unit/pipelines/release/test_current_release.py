@@ -49,21 +49,21 @@ def lake(tmp_path):
 
 
 def test_metrics_of_current_release_are_read(lake):
-    found = read_current_release(str(lake))
+    result = read_current_release(str(lake))
 
-    assert (found.version, found.said) == ("v1", "")
-    pd.testing.assert_frame_equal(found.measures, TABLE, check_dtype=False)
+    assert (result.version, result.said) == ("v1", "")
+    pd.testing.assert_frame_equal(result.measures, TABLE, check_dtype=False)
 
 
 def test_lake_without_release_has_no_metrics(tmp_path):
-    found = read_current_release(str(tmp_path))
+    result = read_current_release(str(tmp_path))
 
-    assert (found.version, found.measures) == (None, None)
-    assert found.said
+    assert (result.version, result.measures) == (None, None)
+    assert result.said
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (lambda lake: (lake / "measures.parquet").unlink(), "not found"),
         (lambda lake: TABLE.head(1).to_parquet(lake / "measures.parquet"), "bytes"),
@@ -75,13 +75,13 @@ def test_lake_without_release_has_no_metrics(tmp_path):
         ),
     ],
 )
-def test_damaged_release_is_not_compared_with_reason(lake, change, said):
+def test_damaged_release_is_not_compared_with_reason(lake, change, message):
     change(lake)
 
-    found = read_current_release(str(lake))
+    result = read_current_release(str(lake))
 
-    assert found.measures is None
-    assert said in found.said
+    assert result.measures is None
+    assert message in result.said
 
 
 def test_unreachable_store_is_an_error(lake):

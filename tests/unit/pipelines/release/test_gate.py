@@ -18,9 +18,9 @@ PAIRS = 100
 def ask(tmp_path):
     """Judges measures against those of the release in force."""
 
-    def ask(ours, theirs=None, said="there is no release in force", **changes):
+    def ask(ours, theirs=None, message="there is no release in force", **changes):
         ours.to_parquet(tmp_path / "measures.parquet", index=False)
-        told = {
+        settings_given = {
             "canaries": 1,
             "floors": {},
             "compare_with_current": True,
@@ -28,9 +28,11 @@ def ask(tmp_path):
             "confidence": 0.975,
         }
         in_force = (
-            CurrentRelease(None, None, said) if theirs is None else CurrentRelease("v1", theirs, "")
+            CurrentRelease(None, None, message)
+            if theirs is None
+            else CurrentRelease("v1", theirs, "")
         )
-        parameters = ReleaseParameters(**told | {"seed": 0} | changes)
+        parameters = ReleaseParameters(**settings_given | {"seed": 0} | changes)
         return evaluate_gate(FileRef(str(tmp_path / "measures.parquet")), in_force, parameters)
 
     return ask
@@ -55,7 +57,7 @@ def test_unchanged_release_passes(ask):
 
     assert enforce_gate(report) is report
     assert set(report["compared"]) == {*NAMES, MACRO_METRICS}
-    assert {each["difference"] for each in report["compared"].values()} == {0.0}
+    assert {item["difference"] for item in report["compared"].values()} == {0.0}
 
 
 def test_first_release_is_compared_with_floors_only(ask):
@@ -73,11 +75,11 @@ def test_worse_release_is_rejected_with_values_and_interval(ask):
     with pytest.raises(UserError) as caught:
         enforce_gate(ask(ours, theirs))
 
-    said = str(caught.value)
-    assert "\n" not in said
-    assert all(part in said for part in ("photo_top1", "0.400", "0.500", "v1", "200 "))
-    assert "-0.100 [-0.1" in said
-    assert "recall_at_1" not in said
+    message = str(caught.value)
+    assert "\n" not in message
+    assert all(part in message for part in ("photo_top1", "0.400", "0.500", "v1", "200 "))
+    assert "-0.100 [-0.1" in message
+    assert "recall_at_1" not in message
 
 
 def test_better_release_passes(ask):
@@ -153,20 +155,20 @@ def test_cases_are_compared_by_group(ask):
     one = theirs.assign(group_id=["one"] * 40 + theirs["group_id"].tolist()[40:])
     rest = measures(HALF, NAMES[1:])
 
-    apart = ask(pd.concat([ours, rest]), pd.concat([theirs, rest]))
+    separate = ask(pd.concat([ours, rest]), pd.concat([theirs, rest]))
     together = ask(pd.concat([ours.assign(group_id=one["group_id"]), rest]), pd.concat([one, rest]))
 
-    assert apart["refused"]
+    assert separate["refused"]
     assert together["refused"] == []
 
 
 def refused_of_drawn(lost):
     """Of 100 drawn pairs, those in which the new release is called worse."""
-    found = [
+    result = [
         compare_cases(pairs_of(draw(np.random.default_rng([1, pair]), lost)), 200, 0.975, pair)
         for pair in range(PAIRS)
     ]
-    return sum(any(each.is_worse for each in pair.values()) for pair in found)
+    return sum(any(item.is_worse for item in pair.values()) for pair in result)
 
 
 @pytest.mark.slow

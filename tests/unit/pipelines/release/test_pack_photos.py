@@ -58,19 +58,19 @@ def photos(count, first=0):
 
 
 def test_photos_round_trip(store, publish):
-    found = photos(700)
+    result = photos(700)
 
-    release, written = publish(store(found))
+    release, written = publish(store(result))
 
     release.verify()
-    assert {name: release.read(name) for name in release.places} == found
+    assert {name: release.read(name) for name in release.places} == result
     assert len(written) == len(release.sizes)
 
 
 def test_photos_are_sorted_by_id(store):
-    found = photos(300)
+    result = photos(300)
 
-    assert pack_photos(store(found)) == pack_photos(store(dict(reversed(found.items()))))
+    assert pack_photos(store(result)) == pack_photos(store(dict(reversed(result.items()))))
 
 
 def test_second_release_of_same_photos_writes_nothing(store, publish):
@@ -110,8 +110,8 @@ def test_files_end_by_content_or_maximum_size(store, monkeypatch):
     ends = {row["file"]: row["image_id"] for row in rows}
 
     assert max(counts.values()) == 40
-    whole = list(counts)[:-1]
-    assert all(counts[file] == 40 or ends_file(ends[file]) for file in whole)
+    complete = list(counts)[:-1]
+    assert all(counts[file] == 40 or ends_file(ends[file]) for file in complete)
 
 
 def test_files_have_256_photos_on_average():
@@ -122,12 +122,12 @@ def test_files_have_256_photos_on_average():
 
 def test_identical_files_are_stored_once(store, publish, monkeypatch):
     monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 1)
-    found = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
+    result = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
 
-    release, written = publish(store(found))
+    release, written = publish(store(result))
 
     assert len(written) == len(release.sizes) == 2
-    assert {name: release.read(name) for name in found} == found
+    assert {name: release.read(name) for name in result} == result
     release.verify()
 
 

@@ -36,18 +36,18 @@ def test_scores_equal_bm25s(weighing):
         show_progress=False,
     )
 
-    found = build_bm25_index(products, weighing)
+    result = build_bm25_index(products, weighing)
 
     random = np.random.default_rng(1)
     for _ in range(50):
         query = " ".join(random.choice(WORDS, random.integers(1, 5), replace=False))
-        np.testing.assert_allclose(found.scores(query), theirs.get_scores(terms(query)), rtol=1e-6)
+        np.testing.assert_allclose(result.scores(query), theirs.get_scores(terms(query)), rtol=1e-6)
 
 
 def test_term_score_equals_formula(weighing):
     products = products_of(("p", "oak chair", "old oak"), ("q", "lamp", ""), ("r", "", "an oak"))
 
-    found = build_bm25_index(products, weighing)
+    result = build_bm25_index(products, weighing)
 
     k1, b, weight = weighing.k1, weighing.b, weighing.title_weight
     lengths = [2 * weight + 2, weight, 2]
@@ -57,7 +57,7 @@ def test_term_score_equals_formula(weighing):
         rare * times / (times + k1 * (1 - b + b * length / (sum(lengths) / 3)))
         for times, length in zip(often, lengths, strict=True)
     ]
-    np.testing.assert_allclose(found.scores("oak"), expected, rtol=1e-6)
+    np.testing.assert_allclose(result.scores("oak"), expected, rtol=1e-6)
 
 
 def test_title_words_have_configured_weight(weighing):
@@ -76,10 +76,10 @@ def test_title_words_have_configured_weight(weighing):
 def test_documents_are_in_order_of_ids(weighing):
     products = products_of(("q", "lamp", ""), ("p", "chair", ""), ("r", "oak", ""))
 
-    found = BM25Index.from_bytes(build_bm25(products, weighing))
+    result = BM25Index.from_bytes(build_bm25(products, weighing))
 
     places = {
-        word: np.flatnonzero(found.scores(word)).tolist() for word in ("chair", "lamp", "oak")
+        word: np.flatnonzero(result.scores(word)).tolist() for word in ("chair", "lamp", "oak")
     }
     assert places == {"chair": [0], "lamp": [1], "oak": [2]}
 
@@ -104,7 +104,7 @@ def test_bytes_do_not_depend_on_row_or_set_order(weighing):
     ],
 )
 def test_listings_without_words_are_documents(weighing, rows):
-    found = BM25Index.from_bytes(build_bm25(products_of(*rows), weighing))
+    result = BM25Index.from_bytes(build_bm25(products_of(*rows), weighing))
 
-    assert found.documents == len(rows)
-    assert [score > 0 for score in found.scores("oak")] == [title == "oak" for _, title, _ in rows]
+    assert result.documents == len(rows)
+    assert [score > 0 for score in result.scores("oak")] == [title == "oak" for _, title, _ in rows]

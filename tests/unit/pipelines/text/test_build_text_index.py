@@ -48,7 +48,9 @@ def test_card_has_count_and_recall(stored, indexing):
 def test_part_size_does_not_change_index(stored, indexing):
     at_once = indexing.model_copy(update={"rows_per_part": 1000})
 
-    one, same = (build_text_index(stored, listings(NAMES), told) for told in (indexing, at_once))
+    one, same = (
+        build_text_index(stored, listings(NAMES), output) for output in (indexing, at_once)
+    )
 
     assert one[:2] == same[:2]
 

@@ -34,12 +34,12 @@ def build(layers, store_file, store_features, indexing):
     """Builds the index beside one of photos, whose rows are in an order of their own."""
     photos = Index.build_flat(unit(np.random.default_rng(3), len(NAMES), PHOTO), NAMES, OWNERS)
 
-    def build(features, told=indexing):
+    def build(features, values=indexing):
         return build_text_to_image_index(
             store_features(features),
             store_file("projection", save(layers._asdict())),
             store_file("ids", photos.to_bytes()[1]),
-            told,
+            values,
         )
 
     return build
@@ -63,7 +63,7 @@ def test_rows_are_projected_unit_features(build, features, layers):
 
 
 def test_photo_without_features_is_rejected(build, features):
-    lacking = {name: of for name, of in features.items() if name not in NAMES[3:5]}
+    lacking = {name: owner for name, owner in features.items() if name not in NAMES[3:5]}
 
     with pytest.raises(UserError, match=rf"\b2\b.*{NAMES[3]}.*--pipeline=vision"):
         build(lacking)

@@ -82,9 +82,9 @@ def test_titles_are_near_photos_of_their_objects(files, encoder, market, project
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
     of_text, of_photo = read(learned)
     put = project(of_text, encoder.encode(list(THINGS)).meaning)
-    shown = project(of_photo, np.eye(len(THINGS), SIZE, dtype=np.float32))
-    assert put.shape == shown.shape == (len(THINGS), projecting.dimension)
-    assert np.mean((put @ shown.T).argmax(axis=1) == np.arange(len(THINGS))) > 0.8
+    visible = project(of_photo, np.eye(len(THINGS), SIZE, dtype=np.float32))
+    assert put.shape == visible.shape == (len(THINGS), projecting.dimension)
+    assert np.mean((put @ visible.T).argmax(axis=1) == np.arange(len(THINGS))) > 0.8
 
 
 def test_best_epoch_is_kept(files, encoder, market, projecting):
@@ -92,18 +92,18 @@ def test_best_epoch_is_kept(files, encoder, market, projecting):
     # Titles that say nothing: what is learned of some is not so of others, and more is found by chance.
     products["title"] = products["title"].sample(frac=1, random_state=0).to_numpy()
     unsteady = projecting.model_copy(update={"epochs": 8, "learning_rate": 0.2})
-    there = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
-    names, own = there["product_id"].unique(), there["product_id"].to_numpy()
+    present = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
+    names, own = present["product_id"].unique(), present["product_id"].to_numpy()
     titles = encoder.encode(products.set_index("product_id")["title"].loc[names].tolist()).meaning
     ids = table.read(["image_id"]).column("image_id").to_pylist()
-    photos = table.vectors([ids.index(image) for image in there["image_id"]], "features")
+    photos = table.vectors([ids.index(image) for image in present["image_id"]], "features")
     photos /= np.linalg.norm(photos, axis=1, keepdims=True)
 
     learned = train_projection(*files, texts, table, products, splits, unsteady)
 
     of_text, of_photo = read(learned)
-    alike = project(of_text, titles) @ project(of_photo, photos).T
-    first = np.argsort(-alike, axis=1)[:, :10]
+    similar = project(of_text, titles) @ project(of_photo, photos).T
+    first = np.argsort(-similar, axis=1)[:, :10]
     recall = np.mean([name in own[places] for name, places in zip(names, first, strict=True)])
     history = learned.history["recall_at_10"]
     assert recall == pytest.approx(history.max())
@@ -112,61 +112,63 @@ def test_best_epoch_is_kept(files, encoder, market, projecting):
 
 def test_feature_norm_does_not_matter(files, market, projecting, store_features):
     texts, table, products, splits = market()
-    told = projecting.model_copy(update={"epochs": 1})
+    values = projecting.model_copy(update={"epochs": 1})
     names = table.read(["image_id"]).column("image_id").to_pylist()
     longer = table.vectors(range(len(names)), "features") * 8
     other = store_features(dict(zip(names, longer, strict=True)), "longer")
 
     one, same = (
-        train_projection(*files, texts, each, products, splits, told) for each in (table, other)
+        train_projection(*files, texts, item, products, splits, values) for item in (table, other)
     )
 
-    for found, expected in zip(read(one), read(same), strict=True):
-        np.testing.assert_allclose(np.concatenate(found, axis=None), np.concatenate(expected, None))
+    for result, expected in zip(read(one), read(same), strict=True):
+        np.testing.assert_allclose(
+            np.concatenate(result, axis=None), np.concatenate(expected, None)
+        )
 
 
 def test_training_is_deterministic_for_a_seed(files, market, projecting):
-    told = projecting.model_copy(update={"epochs": 2})
+    values = projecting.model_copy(update={"epochs": 2})
     stored = market()
 
-    one, same = (train_projection(*files, *stored, told) for _ in range(2))
+    one, same = (train_projection(*files, *stored, values) for _ in range(2))
 
     assert one[:2] == same[:2]
     pd.testing.assert_frame_equal(one.history, same.history)
-    other = train_projection(*files, *stored, told.model_copy(update={"seed": 1}))
+    other = train_projection(*files, *stored, values.model_copy(update={"seed": 1}))
     assert other.text_projection != one.text_projection
     assert other.photo_projection != one.photo_projection
 
 
 def test_group_members_are_no_negatives(files, market, projecting):
-    told = projecting.model_copy(update={"epochs": 1})
+    values = projecting.model_copy(update={"epochs": 1})
 
-    learned = train_projection(*files, *market(group="one"), told)
+    learned = train_projection(*files, *market(group="one"), values)
 
     assert learned.history["loss"].tolist() == [0.0]
 
 
 def test_training_listings_are_limited(files, market, projecting):
     texts, table, products, splits = market()
-    told = projecting.model_copy(update={"max_listings": 5, "epochs": 1})
+    values = projecting.model_copy(update={"max_listings": 5, "epochs": 1})
     few = splits[splits["split"] == "train"]["product_id"].drop_duplicates().sort_values()[:5]
     validation = splits[splits["split"] == "validation"]["product_id"]
     some = sorted({*few, *validation.drop_duplicates().sort_values()[:5]})
 
-    limited = train_projection(*files, texts, table, products, splits, told)
+    limited = train_projection(*files, texts, table, products, splits, values)
 
-    there = splits[splits["product_id"].isin(some)]
-    alone = train_projection(*files, texts, table, products, there, told)
+    present = splits[splits["product_id"].isin(some)]
+    alone = train_projection(*files, texts, table, products, present, values)
     assert limited[:2] == alone[:2]
 
 
 @pytest.mark.parametrize("missing", ["train", "validation"])
 def test_split_without_photos_is_rejected(files, market, projecting, missing):
     texts, table, products, splits = market()
-    there = splits[splits["split"] != missing]
+    present = splits[splits["split"] != missing]
 
     with pytest.raises(UserError, match=rf"\b{missing}\b.*parameters_cleaning"):
-        train_projection(*files, texts, table, products, there, projecting)
+        train_projection(*files, texts, table, products, present, projecting)
 
 
 def test_projections_have_unit_length():
@@ -186,14 +188,14 @@ def test_recall_is_share_of_titles_with_photo_in_top_10():
     pairs = Pairs(random.normal(size=(30, 3, 6)).astype(np.float32), photos, starts, np.arange(30))
     of_text, of_photo = layers(random), layers(random, size=7)
 
-    alike = project(of_text, pairs.texts[:, 0]) @ project(of_photo, photos).T
+    similar = project(of_text, pairs.texts[:, 0]) @ project(of_photo, photos).T
     hits = [
-        set(np.argsort(-alike[at])[:10]) & set(range(starts[at], starts[at + 1]))
-        for at in range(30)
+        set(np.argsort(-similar[pos])[:10]) & set(range(starts[pos], starts[pos + 1]))
+        for pos in range(30)
     ]
 
     assert 0 < recall_at_10(of_text, of_photo, pairs) < 1
-    assert recall_at_10(of_text, of_photo, pairs) == np.mean([bool(each) for each in hits])
+    assert recall_at_10(of_text, of_photo, pairs) == np.mean([bool(item) for item in hits])
 
 
 def test_fewer_than_ten_photos_are_all_found():

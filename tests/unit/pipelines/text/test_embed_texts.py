@@ -38,10 +38,10 @@ def listings(titles, description="old"):
     )
 
 
-def read(products, encoder, told, held=frozenset()):
-    keys = plan_text_embeddings(products, *encoder, held)
-    retained, *batches = embed_texts(products, *encoder, keys, told)
-    assert retained.held == held
+def read(products, encoder, values, existing=frozenset()):
+    keys = plan_text_embeddings(products, *encoder, existing)
+    retained, *batches = embed_texts(products, *encoder, keys, values)
+    assert retained.held == existing
     return retained.keys, [batch.to_pylist() for batch in batches]
 
 
@@ -85,16 +85,16 @@ def test_key_depends_on_listing_text_and_encoder(encoder, store_file):
     products = listings({"a": "lamp", "b": "lamp"})
     graph, tokenizer = encoder
     keys = {}
-    for name, told in {
+    for name, values in {
         "as it is": (products, graph, tokenizer),
         "title": (listings({"a": "a lamp", "b": "a lamp"}), graph, tokenizer),
         "description": (listings({"a": "lamp", "b": "lamp"}, "new"), graph, tokenizer),
         "encoder": (products, store_file("other", tiny.graph(seed=1)), tokenizer),
         "tokenizer": (products, graph, store_file("padding", tiny.tokenizer(padded_to=9))),
     }.items():
-        keys[name] = plan_text_embeddings(*told, frozenset()).keys
+        keys[name] = plan_text_embeddings(*values, frozenset()).keys
 
-    assert len({key for wanted in keys.values() for key in wanted}) == 2 * len(keys)
+    assert len({key for required in keys.values() for key in required}) == 2 * len(keys)
 
 
 def test_row_order_does_not_matter(encoder):
@@ -137,9 +137,9 @@ def test_removed_listing_is_deleted(keep):
 
 def test_resumed_run_encodes_the_rest(encoder, telling):
     keys, batches = read(listings(TITLES), encoder, telling)
-    held = frozenset(row["key"] for row in batches[0])
+    existing = frozenset(row["key"] for row in batches[0])
 
-    assert read(listings(TITLES), encoder, telling, held) == (keys, batches[1:])
+    assert read(listings(TITLES), encoder, telling, existing) == (keys, batches[1:])
 
 
 def test_digest_does_not_depend_on_number_of_runs(keep, tmp_path):

@@ -21,7 +21,7 @@ TEXTS = ["red oak chair", "", "a lamp, hardly used, £10", "old bike with a blue
 def choose(store_file, sentences):
     """Chooses among listings of a few words each, every other one of them of the validation split."""
 
-    def choose(split="validation", title=None, **told):
+    def choose(split="validation", title=None, **values):
         ids = [f"p{number:02}" for number in range(len(TITLES))]
         products = pd.DataFrame({"product_id": ids, "title": title or TITLES, "description": ""})
         sides = [split if number % 2 else "train" for number in range(len(ids))]
@@ -30,7 +30,7 @@ def choose(store_file, sentences):
             store_file("tokenizer", tiny.tokenizer()),
             products.sample(frac=1, random_state=0),
             pd.DataFrame({"product_id": ids, "split": sides}),
-            sentences.model_copy(update={"precision": "auto"} | told),
+            sentences.model_copy(update={"precision": "auto"} | values),
         )
 
     return choose
@@ -41,7 +41,7 @@ def with_words(change):
 
     def changed(graph):
         model = onnx.load_from_string(graph)
-        (table,) = [each for each in model.graph.initializer if each.name == "table"]
+        (table,) = [item for item in model.graph.initializer if item.name == "table"]
         value = change(numpy_helper.to_array(table)).astype(np.float32)
         table.CopyFrom(numpy_helper.from_array(value, "table"))
         return model.SerializeToString()
@@ -105,9 +105,9 @@ def test_int8_with_lower_recall_is_rejected(choose, monkeypatch, spoil):
 
 def test_possibly_excessive_loss_is_rejected(choose, monkeypatch):
     """It finds one of fourteen less: the mean may be chance, and what may be lost is more."""
-    found = iter([np.ones(14, np.bool_), np.arange(14) > 0])
+    result = iter([np.ones(14, np.bool_), np.arange(14) > 0])
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
-    monkeypatch.setattr(module, "_own_text_is_hit", lambda *_: next(found))
+    monkeypatch.setattr(module, "_own_text_is_hit", lambda *_: next(result))
 
     onnx_, card = choose()
 

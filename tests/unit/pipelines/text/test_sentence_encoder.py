@@ -38,20 +38,20 @@ def bert(folder, text):
     tokenizer.enable_truncation(LONGEST)
     ids = torch.tensor(tokenizer.encode(text).ids)
 
-    def of(name):
+    def owner(name):
         return weights[name if name in weights else f"bert.{name}"]
 
     def linear(name, x):
-        return functional.linear(x, of(f"{name}.weight"), of(f"{name}.bias"))
+        return functional.linear(x, owner(f"{name}.weight"), owner(f"{name}.bias"))
 
     def norm(name, x):
         return functional.layer_norm(
-            x, x.shape[-1:], of(f"{name}.weight"), of(f"{name}.bias"), 1e-12
+            x, x.shape[-1:], owner(f"{name}.weight"), owner(f"{name}.bias"), 1e-12
         )
 
-    table = {kind: of(f"embeddings.{kind}_embeddings.weight") for kind in ("word", "position")}
+    table = {kind: owner(f"embeddings.{kind}_embeddings.weight") for kind in ("word", "position")}
     x = table["word"][ids] + table["position"][: len(ids)]
-    x = norm("embeddings.LayerNorm", x + of("embeddings.token_type_embeddings.weight")[0])
+    x = norm("embeddings.LayerNorm", x + owner("embeddings.token_type_embeddings.weight")[0])
     for layer in (f"encoder.layer.{number}" for number in range(6)):
         query, key, value = (
             linear(f"{layer}.attention.self.{part}", x).unflatten(1, (12, 32)).transpose(0, 1)
@@ -70,9 +70,9 @@ def test_graph_output_equals_reference_network(package):
     encoder = TextEncoder.from_bytes(*package)
     assert (encoder.dimension, encoder.pictured_dimension) == (384, 0)
 
-    found = encoder.encode(TEXTS).meaning
+    result = encoder.encode(TEXTS).meaning
 
-    for text, meaning in zip(TEXTS, found, strict=True):
+    for text, meaning in zip(TEXTS, result, strict=True):
         np.testing.assert_allclose(meaning, bert(module._package(), text), atol=1e-5)
 
 
@@ -98,15 +98,15 @@ def test_padding_is_ignored(random_sentence_encoder, encoder):
     tokenizer.enable_padding(pad_id=99)
     read = tokenizer.encode_batch(TEXTS)
 
-    (found,) = session.run(
+    (result,) = session.run(
         [MEANING],
         {
-            IDS: np.array([each.ids for each in read], np.int64),
-            MASK: np.array([each.attention_mask for each in read], np.int64),
+            IDS: np.array([item.ids for item in read], np.int64),
+            MASK: np.array([item.attention_mask for item in read], np.int64),
         },
     )
 
-    np.testing.assert_allclose(found, encoder.encode(TEXTS).meaning, atol=1e-5)
+    np.testing.assert_allclose(result, encoder.encode(TEXTS).meaning, atol=1e-5)
 
 
 def test_random_network_is_small_and_reflects_shared_words(random_sentence_encoder, encoder):

@@ -28,7 +28,7 @@ class Marketplace(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def told(base_parameters) -> VisionParameters:
+def base_recipe(base_parameters) -> VisionParameters:
     """The base recipe, made small: the small network on photos of 64 pixels, in plain float32."""
     return change(
         VisionParameters.model_validate(base_parameters["vision"]),
@@ -63,11 +63,11 @@ def changed():
     return change
 
 
-def change(told: VisionParameters, **values) -> VisionParameters:
-    found = told.model_dump()
+def change(base_recipe: VisionParameters, **values) -> VisionParameters:
+    result = base_recipe.model_dump()
     for name, value in values.items():
-        found[name] = found[name] | value if isinstance(value, dict) else value
-    return VisionParameters.model_validate(found)
+        result[name] = result[name] | value if isinstance(value, dict) else value
+    return VisionParameters.model_validate(result)
 
 
 @pytest.fixture(scope="session")
@@ -89,10 +89,10 @@ def coloured_photo():
 def marketplace(tmp_path_factory, store_photos_at, coloured_photo) -> Marketplace:
     """36 photos, one a listing: 24 to train on, 6 to choose by, 6 to test on."""
     categories = [LABELS[place % 3] for place in range(36)]
-    found = {
+    result = {
         f"{place:02}": coloured_photo(category, place) for place, category in enumerate(categories)
     }
-    product_ids = [f"product of {image_id}" for image_id in found]
+    product_ids = [f"product of {image_id}" for image_id in result]
     products = pd.DataFrame(
         {
             "product_id": product_ids,
@@ -102,33 +102,33 @@ def marketplace(tmp_path_factory, store_photos_at, coloured_photo) -> Marketplac
     )
     splits = pd.DataFrame(
         {
-            "image_id": list(found),
+            "image_id": list(result),
             "product_id": product_ids,
             "group": product_ids,
             "split": ["train"] * 24 + ["validation"] * 6 + ["test"] * 6,
         }
     )
     # In another order than the ids': what belongs together is to be found by id.
-    written = dict(reversed(found.items()))
+    written = dict(reversed(result.items()))
     url = str(tmp_path_factory.mktemp("marketplace") / "images.lance")
     shuffled = splits.sample(frac=1, random_state=0)
     return Marketplace(store_photos_at(url, written), products, shuffled)
 
 
 @pytest.fixture(scope="session")
-def fitted_network(told) -> Network:
+def fitted_network(base_recipe) -> Network:
     """A network with random weights whose head was fitted to tell colours, but not surely."""
-    made = make_network(told, classes=3)
+    created = make_network(base_recipe, classes=3)
     pixels = torch.zeros((3, 256, 256, 3), dtype=torch.uint8)
     for place, channel in enumerate((2, 1, 0)):  # blue, green, red: the labels, sorted
         pixels[place] = 45
         pixels[place, ..., channel] = 155
     with torch.no_grad():
-        features = made.head.embed(made.trunk(made.prepare(pixels)))
+        features = created.head.embed(created.trunk(created.prepare(pixels)))
         features = features - features.mean(0)
-        made.head.fc.weight.copy_(features / features.norm(dim=1, keepdim=True))
-        made.head.fc.bias.zero_()
-    return made
+        created.head.fc.weight.copy_(features / features.norm(dim=1, keepdim=True))
+        created.head.fc.bias.zero_()
+    return created
 
 
 @pytest.fixture(scope="session")

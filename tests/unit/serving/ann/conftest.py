@@ -20,7 +20,7 @@ def queries():
 
 
 @pytest.fixture(scope="module")
-def made(matrix):
+def indexes_by_kind(matrix):
     """An index of each kind, set to look as far as it can."""
 
     def make(kind):
@@ -32,9 +32,9 @@ def made(matrix):
 
 
 @pytest.fixture(params=KINDS)
-def index(request, made):
+def index(request, indexes_by_kind):
     names = [f"i{row}" for row in range(COUNT)]
-    return Index(made[request.param], names, names)
+    return Index(indexes_by_kind[request.param], names, names)
 
 
 @pytest.fixture

@@ -32,8 +32,8 @@ def test_search_setting_is_stored_in_file(kind, matrix):
 def test_index_round_trips_through_bytes(index, queries):
     again = Index.from_bytes(*index.to_bytes())
 
-    for found, expected in zip(again.search(queries, 10), index.search(queries, 10), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for result, expected in zip(again.search(queries, 10), index.search(queries, 10), strict=True):
+        np.testing.assert_array_equal(result, expected)
     assert again.to_bytes() == index.to_bytes()
 
 
@@ -41,39 +41,41 @@ def test_index_round_trips_through_bytes(index, queries):
 def test_build_in_parts_gives_bytes_of_whole(kind, matrix):
     parts = [matrix[start : start + 700] for start in range(0, COUNT, 700)]
 
-    whole = build_index(kind, flat_index([matrix]), part_rows=COUNT)
+    complete = build_index(kind, flat_index([matrix]), part_rows=COUNT)
     merged = build_index(kind, flat_index(parts), part_rows=700)
 
-    assert whole.write() == merged.write()
+    assert complete.write() == merged.write()
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_build_bytes_do_not_depend_on_threads(kind, matrix):
-    made = []
+    indexes_by_kind = []
     before = faiss.omp_get_max_threads()
     for threads in (1, 4):
         faiss.omp_set_num_threads(threads)
         try:
-            made.append(build_index(kind, flat_index([matrix])).write())
+            indexes_by_kind.append(build_index(kind, flat_index([matrix])).write())
         finally:
             faiss.omp_set_num_threads(before)
 
-    assert made[0] == made[1]
+    assert indexes_by_kind[0] == indexes_by_kind[1]
 
 
 @pytest.mark.parametrize("kind", ["ivf_sq8", "ivf_rabitq"])
 def test_build_with_other_seed_gives_other_clusters(kind, matrix):
-    made = [build_index(kind, flat_index([matrix]), seed=seed).write() for seed in (0, 1)]
+    indexes_by_kind = [
+        build_index(kind, flat_index([matrix]), seed=seed).write() for seed in (0, 1)
+    ]
 
-    assert made[0] != made[1]
+    assert indexes_by_kind[0] != indexes_by_kind[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_to_bytes_equals_faiss_serialization(made, kind):
-    written = made[kind].write()
+def test_to_bytes_equals_faiss_serialization(indexes_by_kind, kind):
+    written = indexes_by_kind[kind].write()
 
-    assert written == faiss.serialize_index(made[kind].faiss_index).tobytes()
-    assert made[kind].size_bytes == len(written)
+    assert written == faiss.serialize_index(indexes_by_kind[kind].faiss_index).tobytes()
+    assert indexes_by_kind[kind].size_bytes == len(written)
 
 
 @pytest.mark.parametrize("count", [1, 2, 9, 63, 65, 200])
@@ -109,10 +111,10 @@ def test_build_rejects_missing_parts():
 
 @pytest.mark.parametrize("rows", [0, 900, 1000, 1100])
 def test_reserved_capacity_does_not_change_contents(rows, matrix):
-    held = flat_index([matrix[:600], matrix[600:1000]], rows)
+    existing = flat_index([matrix[:600], matrix[600:1000]], rows)
 
-    np.testing.assert_array_equal(FaissIndex(held).matrix, matrix[:1000])
-    assert FaissIndex(held).write() == FaissIndex(flat_index([matrix[:1000]])).write()
+    np.testing.assert_array_equal(FaissIndex(existing).matrix, matrix[:1000])
+    assert FaissIndex(existing).write() == FaissIndex(flat_index([matrix[:1000]])).write()
 
 
 def test_cluster_count_is_limited_by_training_vectors():

@@ -19,9 +19,11 @@ def test_search_by_each_kind_equals_brute_force(index, matrix, queries):
         np.testing.assert_allclose(distances, expected_distances, atol=1e-5)
 
 
-def test_distances_of_each_kind_are_bit_identical(made, queries):
+def test_distances_of_each_kind_are_bit_identical(indexes_by_kind, queries):
     names = [""] * COUNT
-    answers = {kind: Index(made[kind], names, names).search(queries, 10) for kind in KINDS}
+    answers = {
+        kind: Index(indexes_by_kind[kind], names, names).search(queries, 10) for kind in KINDS
+    }
 
     for kind in APPROXIMATE:
         np.testing.assert_array_equal(answers[kind].distances, answers["flat"].distances)
@@ -37,10 +39,10 @@ def test_search_in_batch_equals_single_queries(index, queries):
 
 
 def test_search_finds_stored_vector_at_distance_zero(index, matrix):
-    found = index.search(matrix[:200], 1)
+    result = index.search(matrix[:200], 1)
 
-    assert found.distances.max() == 0
-    assert found.rows[:, 0].tolist() == list(range(200))
+    assert result.distances.max() == 0
+    assert result.rows[:, 0].tolist() == list(range(200))
 
 
 # Of a graph with many copies of one vector not all can be reached.
@@ -68,18 +70,20 @@ def test_thousands_of_copies_are_searched_once_in_row_order(
     matrix = drawn(2, 4000)
     matrix[500:3500] = matrix[500]
     vectors = build_index(kind, flat_index([matrix]))
-    asked = []
+    params = []
     for name in ("nearest", "candidates"):
         way = getattr(FaissIndex, name)
         monkeypatch.setattr(
-            FaissIndex, name, lambda *told, way=way, **named: asked.append(1) or way(*told, **named)
+            FaissIndex,
+            name,
+            lambda *output, way=way, **named: params.append(1) or way(*output, **named),
         )
 
     rows = Index(vectors, [""] * 4000, [""] * 4000).search(matrix[500], 12, keep).rows
 
     expected = np.arange(500, 3500) if keep is None else keep[(keep >= 500) & (keep < 3500)]
     assert rows.tolist() == expected[:12].tolist()
-    assert len(asked) <= 4
+    assert len(params) <= 4
 
 
 def test_copies_with_faiss_rounding_errors_are_found(monkeypatch):
@@ -112,15 +116,15 @@ def test_search_can_return_all_rows(index, matrix, queries):
 def test_higher_search_effort_finds_no_less(kind, matrix, queries):
     vectors = build_index(kind, flat_index([matrix]))
     expected = [set(brute_force(matrix, query, 10)[0]) for query in queries]
-    found = []
+    result = []
     for effort in search_settings(vectors):
         vectors.look(effort)
         rows = knn.nearest_neighbors(vectors, queries, 10)[0]
-        found.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
+        result.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
 
-    assert found[0] <= found[-1] == 10 * len(queries)
+    assert result[0] <= result[-1] == 10 * len(queries)
     # A graph of so few finds all at once, among the many that it has compared exactly.
-    assert found[0] < found[-1] or kind == "hnsw"
+    assert result[0] < result[-1] or kind == "hnsw"
 
 
 @pytest.mark.parametrize("k", [100, 250])
@@ -166,12 +170,12 @@ def test_hnsw_with_fewer_axes_ranks_by_all_axes(leaning):
 
     rows, distances = knn.nearest_neighbors(opened, queries, 10)
 
-    found = 0
+    result = 0
     for place, query in enumerate(queries):
         expected, exact = brute_force(leaning, query, 10)
-        found += len(set(rows[place]) & set(expected))
+        result += len(set(rows[place]) & set(expected))
         np.testing.assert_allclose(distances[place][0], exact[0], rtol=1e-5)
-    assert found >= 990
+    assert result >= 990
 
 
 def test_hnsw_with_fewer_axes_searches_deeper(leaning):

@@ -73,18 +73,18 @@ def test_duplicate_row_in_filter_is_returned_once(index, matrix):
 
 
 @pytest.mark.parametrize(
-    "told", [{9, 3, 2000}, [2000, 9, 3], np.uint64([3, 9, 2000]), np.int16([2000, 3, 9, 3])]
+    "values", [{9, 3, 2000}, [2000, 9, 3], np.uint64([3, 9, 2000]), np.int16([2000, 3, 9, 3])]
 )
-def test_row_filter_accepts_any_order_and_integer_type(index, matrix, told):
-    assert index.search(matrix[3], 1, told).rows.tolist() == [3]
-    assert sorted(index.search(matrix[3], 5, told).rows.tolist()) == [3, 9, 2000]
+def test_row_filter_accepts_any_order_and_integer_type(index, matrix, values):
+    assert index.search(matrix[3], 1, values).rows.tolist() == [3]
+    assert sorted(index.search(matrix[3], 5, values).rows.tolist()) == [3, 9, 2000]
 
 
 @pytest.mark.parametrize("count", [30, 2000])
 def test_mask_of_many_rows_equals_row_list(count):
-    told = np.random.default_rng(0).integers(COUNT, size=count)
+    values = np.random.default_rng(0).integers(COUNT, size=count)
 
-    assert knn.filter_to_rows(told, COUNT).tolist() == sorted(set(told.tolist()))
+    assert knn.filter_to_rows(values, COUNT).tolist() == sorted(set(values.tolist()))
 
 
 @pytest.mark.parametrize(

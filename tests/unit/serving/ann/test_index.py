@@ -35,9 +35,9 @@ def with_metadata(ids, **changed):
     """Ids that say something else of their index; what is None they do not say."""
 
     def change(table):
-        told = {name.decode(): value for name, value in table.schema.metadata.items()} | changed
+        values = {name.decode(): value for name, value in table.schema.metadata.items()} | changed
         return table.replace_schema_metadata(
-            {name: value for name, value in told.items() if value is not None}
+            {name: value for name, value in values.items() if value is not None}
         )
 
     return rewritten(ids, change)
@@ -62,10 +62,10 @@ def test_search_finds_stored_vector_at_distance_zero(index, vectors):
 def test_cosines_equal_dot_products(index, vectors):
     rows = np.array([7, 3, 7, 199])
 
-    found = index.cosines(vectors[3], rows)
+    result = index.cosines(vectors[3], rows)
 
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, vectors[rows] @ vectors[3], atol=1e-6)
+    assert result.dtype == np.float32
+    np.testing.assert_allclose(result, vectors[rows] @ vectors[3], atol=1e-6)
     assert index.cosines(vectors[3], np.empty(0, np.int64)).shape == (0,)
 
 
@@ -128,8 +128,8 @@ def test_index_round_trips_through_bytes(index, vectors):
 
     assert (len(again), again.dimension) == (200, 16)
     assert (again.image_ids, again.product_ids) == (index.image_ids, index.product_ids)
-    for found, expected in zip(again.search(vectors, 4), index.search(vectors, 4), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for result, expected in zip(again.search(vectors, 4), index.search(vectors, 4), strict=True):
+        np.testing.assert_array_equal(result, expected)
 
 
 def test_to_bytes_is_deterministic(index):
@@ -205,15 +205,15 @@ def test_build_flat_with_extreme_numbers_is_rejected(vectors, number):
 
 
 @pytest.mark.parametrize(
-    ("made", "message"),
+    ("indexes_by_kind", "message"),
     [
         (lambda: faiss.IndexFlatIP(16), "squared L2"),
         (lambda: faiss.IndexPQ(16, 4, 8), r"\bIndexPQ\b.*\bflat, "),
         (lambda: faiss.IndexHNSWSQ(16, faiss.ScalarQuantizer.QT_8bit, 8), "IndexHNSWSQ"),
     ],
 )
-def test_index_of_unknown_kind_is_rejected(index, made, message):
-    content = faiss.serialize_index(made()).tobytes()
+def test_index_of_unknown_kind_is_rejected(index, indexes_by_kind, message):
+    content = faiss.serialize_index(indexes_by_kind()).tobytes()
     digest = hashlib.sha256(content).hexdigest()
 
     with pytest.raises(IndexMismatchError, match=message):
@@ -242,9 +242,9 @@ def test_search_from_many_threads_equals_one_thread(index, vectors):
     expected = [index.search(query, 5).rows.tolist() for query in vectors]
 
     with ThreadPoolExecutor(8) as threads:
-        found = list(threads.map(lambda query: index.search(query, 5).rows.tolist(), vectors))
+        result = list(threads.map(lambda query: index.search(query, 5).rows.tolist(), vectors))
 
-    assert found == expected
+    assert result == expected
 
 
 def test_search_restores_openmp_threads_of_caller(index, vectors):

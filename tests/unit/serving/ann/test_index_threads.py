@@ -17,14 +17,14 @@ THREADS, DIMENSION = 16, 16
 @pytest.fixture(scope="module")
 def versions():
     """An index of each kind, over vectors of its own; ids name the version that they are of."""
-    made = []
+    indexes_by_kind = []
     for version, kind in enumerate(KINDS):
         vectors = np.random.default_rng(version).normal(size=(600, DIMENSION)).astype(np.float32)
         index = build_index(kind, flat_index([vectors]))
         index.look(list(search_settings(index))[-1])
         names = [f"v{version} {row}" for row in range(600)]
-        made.append(Index(index, names, names))
-    return made
+        indexes_by_kind.append(Index(index, names, names))
+    return indexes_by_kind
 
 
 @pytest.mark.parametrize(
@@ -42,29 +42,29 @@ def test_search_in_16_threads_is_right_during_index_swaps(versions, seconds, mon
         for version, index in enumerate(versions)
         for place, filtered in enumerate([None] * 4 + [keep] * 4)
     }
-    held, until = [versions[0]], time.monotonic() + seconds
-    asked, right, wrong = [0] * THREADS, [0] * THREADS, []
+    existing, until = [versions[0]], time.monotonic() + seconds
+    params, right, wrong = [0] * THREADS, [0] * THREADS, []
 
     def ask(thread):
         place = thread % 8
         # Once at the least, however late a busy machine lets it begin.
-        while not asked[thread] or time.monotonic() < until:
-            asked[thread] += 1
-            index = held[0]
-            found = named(index, queries[place], keep if place >= 4 else None)
-            if found == expected[versions.index(index), place]:
+        while not params[thread] or time.monotonic() < until:
+            params[thread] += 1
+            index = existing[0]
+            result = named(index, queries[place], keep if place >= 4 else None)
+            if result == expected[versions.index(index), place]:
                 right[thread] += 1
             else:
-                wrong.append(found)
+                wrong.append(result)
 
     def swap():
         turn = 0
         while time.monotonic() < until:
             turn += 1
-            held[0] = versions[turn % len(versions)]
+            existing[0] = versions[turn % len(versions)]
             time.sleep(0.001)
 
-    threads = [threading.Thread(target=ask, args=(each,)) for each in range(THREADS)]
+    threads = [threading.Thread(target=ask, args=(item,)) for item in range(THREADS)]
     threads.append(threading.Thread(target=swap))
     for thread in threads:
         thread.start()
@@ -72,7 +72,7 @@ def test_search_in_16_threads_is_right_during_index_swaps(versions, seconds, mon
         thread.join()
 
     assert wrong == []
-    assert sum(asked) == sum(right)
+    assert sum(params) == sum(right)
     assert min(right) > 0
 
 

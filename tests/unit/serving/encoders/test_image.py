@@ -33,10 +33,10 @@ def test_encode_of_no_photos_returns_no_rows(encoder):
 def test_encode_accepts_strided_view(encoder):
     wide = np.random.default_rng(0).integers(0, 256, (2, 256, 512, 3), np.uint8)
 
-    found = encoder.encode(wide[:, :, ::2])
+    pattern = encoder.encode(wide[:, :, ::2])
 
     expected = encoder.encode(wide[:, :, ::2].copy())
-    np.testing.assert_array_equal(found.embeddings, expected.embeddings)
+    np.testing.assert_array_equal(pattern.embeddings, expected.embeddings)
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_encode_rejects_other_shape_or_dtype(encoder, photos):
 
 
 @pytest.mark.parametrize(
-    ("change", "found"),
+    ("change", "pattern"),
     [
         ({"input_name": "image"}, "image tensor"),
         ({"input_type": TensorProto.FLOAT}, r"pixels tensor\(float\)"),
@@ -64,8 +64,8 @@ def test_encode_rejects_other_shape_or_dtype(encoder, photos):
     ],
     ids=["input name", "input type", "size", "fixed batch", "output name"],
 )
-def test_model_that_is_no_encoder_is_rejected(build_encoder, change, found):
-    with pytest.raises(EncoderError, match=found):
+def test_model_that_is_no_encoder_is_rejected(build_encoder, change, pattern):
+    with pytest.raises(EncoderError, match=pattern):
         Encoder.from_bytes(build_encoder(**change))
 
 

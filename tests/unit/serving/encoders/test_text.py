@@ -40,8 +40,8 @@ def test_embedding_does_not_depend_on_batch(encoder):
 
 def test_many_threads_equal_one_thread(encoder):
     with ThreadPoolExecutor(8) as pool:
-        for found in pool.map(encoder.encode, [TEXTS] * 32):
-            np.testing.assert_array_equal(found.meaning, encoder.encode(TEXTS).meaning)
+        for result in pool.map(encoder.encode, [TEXTS] * 32):
+            np.testing.assert_array_equal(result.meaning, encoder.encode(TEXTS).meaning)
 
 
 def test_text_beyond_max_length_is_ignored(encoder):
@@ -74,9 +74,9 @@ def test_no_texts_give_no_vectors(encoder):
 
 def test_lone_surrogate_is_an_unknown_token(encoder):
     """JSON may hold one: half of an emoji that a client cut in two."""
-    found = encoder.encode(["red \ud83e chair"])
+    result = encoder.encode(["red \ud83e chair"])
 
-    np.testing.assert_array_equal(found.meaning, encoder.encode(["red ? chair"]).meaning)
+    np.testing.assert_array_equal(result.meaning, encoder.encode(["red ? chair"]).meaning)
 
 
 def test_graph_without_image_output_gives_none(encoder):
@@ -102,12 +102,12 @@ def test_invalid_tokenizer_is_rejected(tokenizer):
 
 
 @pytest.mark.parametrize(
-    "told",
+    "values",
     [{"names": ("tokens", "mask")}, {"kind": TensorProto.INT32}, {"kind": TensorProto.FLOAT}],
 )
-def test_graph_with_other_inputs_is_rejected(told):
+def test_graph_with_other_inputs_is_rejected(values):
     with pytest.raises(TextEncoderError, match=r"\bids\b.*\bmask\b"):
-        TextEncoder.from_bytes(tiny.graph(**told), tiny.tokenizer())
+        TextEncoder.from_bytes(tiny.graph(**values), tiny.tokenizer())
 
 
 def test_graph_without_meaning_output_is_rejected():

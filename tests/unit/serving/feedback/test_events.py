@@ -24,7 +24,7 @@ def click(search_id="a" * 32, time=TIME):
     return ClickLine(search_id=search_id, time=time, product_id="prd-red")
 
 
-def search(words="oak chair", **told):
+def search(words="oak chair", **values):
     line = {
         "search_id": "a" * 32,
         "time": TIME,
@@ -34,7 +34,7 @@ def search(words="oak chair", **told):
         "offset": 0,
         "product_ids": ["p", "q"],
     }
-    return SearchLine(**line | told)
+    return SearchLine(**line | values)
 
 
 @pytest.fixture
@@ -44,9 +44,9 @@ def fates():
 
 @pytest.fixture
 def log(tmp_path, fates):
-    made = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]))
-    yield made
-    made.close()
+    created = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]))
+    yield created
+    created.close()
 
 
 def test_events_are_appended_to_daily_files_by_kind(log, tmp_path, fates):
@@ -79,9 +79,9 @@ def test_event_round_trips_through_line(log, tmp_path):
 
 
 def test_fields_of_later_version_are_ignored():
-    told = json.loads(click().model_dump_json()) | {"later": 1}
+    values = json.loads(click().model_dump_json()) | {"later": 1}
 
-    assert ClickLine.model_validate_json(json.dumps(told)) == click()
+    assert ClickLine.model_validate_json(json.dumps(values)) == click()
 
 
 def test_search_line_of_version_0_1_is_read():
@@ -103,12 +103,12 @@ def test_search_ids_are_unique():
 
 
 def test_event_over_queue_limit_is_dropped_and_counted(tmp_path, fates, monkeypatch):
-    held = threading.Event()
-    monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(10))
+    existing = threading.Event()
+    monkeypatch.setattr(feedback_writer, "append_line", lambda *_: existing.wait(10))
     log = FeedbackWriter(tmp_path, lambda fate: fates.update([fate]), queue_size=2)
 
     taken = [log.add("clicks", click()) for _ in range(5)]
-    held.set()
+    existing.set()
     log.close()
 
     assert taken == [True, True, False, False, False]

@@ -53,8 +53,8 @@ def outcome(data):
     return "read"
 
 
-def assert_alike(found, expected):
-    assert np.abs(found - np.asarray(expected)).max() <= JPEG_NOISE
+def assert_alike(result, expected):
+    assert np.abs(result - np.asarray(expected)).max() <= JPEG_NOISE
 
 
 def png_header_claiming(width, height):
@@ -140,9 +140,9 @@ def test_exif_orientation_is_applied(format_, orientation):
     exif = Image.Exif()
     exif[0x0112] = orientation
 
-    found = seen(encoded(stored, format_, exif=exif))
+    result = seen(encoded(stored, format_, exif=exif))
 
-    assert np.abs(found - seen(encoded(upright))).mean() < 2
+    assert np.abs(result - seen(encoded(upright))).mean() < 2
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
@@ -150,9 +150,9 @@ def test_invalid_orientation_is_ignored(format_):
     exif = Image.Exif()
     exif[0x0112] = 99
 
-    found = seen(encoded(scene(), format_, exif=exif))
+    result = seen(encoded(scene(), format_, exif=exif))
 
-    assert np.abs(found - seen(encoded(scene()))).mean() < 2
+    assert np.abs(result - seen(encoded(scene()))).mean() < 2
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
@@ -163,16 +163,16 @@ def test_orientation_is_applied_despite_damaged_exif(format_):
     exif = b"Exif\x00\x00II*\x00" + struct.pack("<I", 8) + directory
     stored = scene().transpose(Image.Transpose.ROTATE_90)
 
-    found = seen(encoded(stored, format_, exif=exif))
+    result = seen(encoded(stored, format_, exif=exif))
 
-    assert np.abs(found - seen(encoded(scene()))).mean() < 2
+    assert np.abs(result - seen(encoded(scene()))).mean() < 2
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
 def test_photo_with_unreadable_exif_is_read_as_stored(format_):
-    found = seen(encoded(scene(), format_, exif=b"Exif\x00\x00II*\x00"))
+    result = seen(encoded(scene(), format_, exif=b"Exif\x00\x00II*\x00"))
 
-    assert np.abs(found - seen(encoded(scene()))).mean() < 2
+    assert np.abs(result - seen(encoded(scene()))).mean() < 2
 
 
 @pytest.mark.parametrize("format_", ["PNG", "WEBP"])
@@ -197,21 +197,21 @@ def test_first_frame_of_animation_is_used(format_):
 @pytest.mark.parametrize("format_", ["JPEG", "PNG"])
 def test_photo_is_letterboxed_on_black(size, content, format_):
     top, left, bottom, right = content
-    found = seen(encoded(Image.new("RGB", size, WHITE), format_))
+    result = seen(encoded(Image.new("RGB", size, WHITE), format_))
 
-    bars = found.copy()
+    bars = result.copy()
     # Eight pixels about the edge are the JPEG's blocks, which know both sides.
     bars[max(0, top - 8) : bottom + 8, max(0, left - 8) : right + 8] = 0
     assert bars.max() <= JPEG_NOISE
-    assert found[top + 8 : bottom - 8, left + 8 : right - 8].min() >= 255 - JPEG_NOISE
+    assert result[top + 8 : bottom - 8, left + 8 : right - 8].min() >= 255 - JPEG_NOISE
 
 
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
 def test_one_pixel_line_stays_one_pixel(size):
-    found = seen(encoded(Image.new("RGB", size, WHITE)))
+    result = seen(encoded(Image.new("RGB", size, WHITE)))
 
-    assert found.shape == (256, 256, 3)
-    assert found.max() > 100
+    assert result.shape == (256, 256, 3)
+    assert result.max() > 100
 
 
 def test_canonical_photo_is_returned_unchanged():
@@ -323,12 +323,12 @@ def test_broken_header_message_is_deterministic(format_, more, ending):
     data = encoded(scene(), format_)[: MAGIC_BYTES[format_] + more] + ending
     details = []
     # Other objects alive between the reads, so that no two buffers share an address.
-    kept = []
+    remaining = []
     for _ in range(2):
         with pytest.raises(PhotoError) as caught:
             canonical.read_photo(data)
         details.append(caught.value.detail)
-        kept.append(caught)
+        remaining.append(caught)
 
     assert details[0] == details[1]
     assert "0x" not in details[0]

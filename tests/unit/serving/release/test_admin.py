@@ -53,26 +53,26 @@ def shop(tmp_path_factory):
 
 
 def test_verify_reports_each_file_of_whole_release(lake, draft):
-    told = []
+    output = []
 
-    assert verify(lake, None, told.append) == draft
+    assert verify(lake, None, output.append) == draft
 
-    assert [line.split(":")[0] for line in told[:-1]] == [
+    assert [line.split(":")[0] for line in output[:-1]] == [
         f"[{number}/8] {file.path}"
         for number, file in enumerate(release_artifacts(Lake(lake), draft), start=1)
     ]
-    assert all(line.endswith("as sealed") for line in told[:-1])
+    assert all(line.endswith("as sealed") for line in output[:-1])
 
 
 def test_verify_reads_all_files_after_damaged_first(lake):
     damage(lake, "model/encoder.onnx")
     Path(lake, "model/ids.parquet").unlink()
-    told = []
+    output = []
 
     with pytest.raises(ReleaseError, match=r"encoder\.onnx.*sha256.*\b1\b.*\b8\b"):
-        verify(lake, None, told.append)
+        verify(lake, None, output.append)
 
-    assert [("as sealed" in line) for line in told] == [False, True, False, *[True] * 5]
+    assert [("as sealed" in line) for line in output] == [False, True, False, *[True] * 5]
 
 
 def test_verify_reports_damaged_photos(lake):
@@ -85,12 +85,12 @@ def test_verify_reports_damaged_photos(lake):
 
 def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
     damage(lake, draft.artifacts["photos"].path)
-    told = []
+    output = []
 
     with pytest.raises(ReleaseError, match=r"photos\.parquet.*sha256"):
-        verify(lake, None, told.append)
+        verify(lake, None, output.append)
 
-    assert len(told) == 6
+    assert len(output) == 6
 
 
 def test_verify_rejects_wrong_canary_prediction(tmp_path, draft):
@@ -273,7 +273,7 @@ def as_one_who_may_be_denied(*words, environment):
 
 
 def test_read_only_folder_is_served_and_verified(two, environment):
-    folders = [Path(two), *(each for each in Path(two).rglob("*") if each.is_dir())]
+    folders = [Path(two), *(item for item in Path(two).rglob("*") if item.is_dir())]
     code = f"from fb_marketplace_serving.release.loader import Release; Release.open({two!r})"
     command = ("-m", "fb_marketplace_serving.cli.main")
     for folder in folders:

@@ -25,7 +25,7 @@ def test_release_artifacts_lists_each_file_once(draft):
     )
 
     assert {file.path for file in manifest_artifacts(draft)} == {
-        each.path for each in draft.artifacts.values()
+        item.path for item in draft.artifacts.values()
     }
     assert len(manifest_artifacts(twice)) == len(manifest_artifacts(draft)) - 1
 
@@ -34,8 +34,8 @@ def test_release_artifacts_includes_photo_files(tmp_path, draft):
     files = release_artifacts(Lake(str(tmp_path)), draft)
 
     folder = tmp_path / "07_model_output/photos"
-    found = {file.path for file in files} - {file.path for file in manifest_artifacts(draft)}
-    assert found == {f"07_model_output/photos/{each.name}" for each in folder.iterdir()}
+    result = {file.path for file in files} - {file.path for file in manifest_artifacts(draft)}
+    assert result == {f"07_model_output/photos/{item.name}" for item in folder.iterdir()}
     for file in files:
         assert len(read(tmp_path, file)) == file.bytes
 
@@ -52,7 +52,7 @@ def test_read_verified_returns_sealed_bytes(tmp_path, sealed):
 
 
 @pytest.mark.parametrize(
-    ("now", "said"),
+    ("now", "pattern"),
     [
         (b"abd", "sha256"),
         (b"ab", r"\b2 bytes.*\b3\b"),
@@ -60,13 +60,13 @@ def test_read_verified_returns_sealed_bytes(tmp_path, sealed):
         (None, "not found"),
     ],
 )
-def test_read_verified_rejects_other_bytes(tmp_path, sealed, now, said):
+def test_read_verified_rejects_other_bytes(tmp_path, sealed, now, pattern):
     if now is None:
         (tmp_path / "a.bin").unlink()
     else:
         (tmp_path / "a.bin").write_bytes(now)
 
-    with pytest.raises(ReleaseError, match=said) as caught:
+    with pytest.raises(ReleaseError, match=pattern) as caught:
         read(tmp_path, sealed)
     assert str(caught.value).startswith(f"{tmp_path}/a.bin: ")
 

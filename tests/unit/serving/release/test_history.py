@@ -29,11 +29,11 @@ def three(lake, draft):
 
 
 def test_releases_are_sorted_newest_first_unreadable_last(three):
-    assert [each.version for each in list_releases(three)] == ["v2", "v1", "v3", "v0"]
+    assert [item.version for item in list_releases(three)] == ["v2", "v1", "v3", "v0"]
 
 
 def test_current_release_is_marked(three):
-    assert [each.version for each in list_releases(three) if each.in_force] == ["v1"]
+    assert [item.version for item in list_releases(three) if item.in_force] == ["v1"]
     (marked,) = (line for line in format_table(list_releases(three)) if line.startswith("*"))
     assert marked.split()[1] == "v1"
 
@@ -52,7 +52,7 @@ def test_table_shows_each_release(three):
 
 def test_json_shows_all_metrics_of_each_release(three):
     newest, in_force, _, unreadable = json.loads(
-        json.dumps([each.as_json() for each in list_releases(three)])
+        json.dumps([item.as_json() for item in list_releases(three)])
     )
 
     assert newest == {
@@ -80,7 +80,7 @@ def test_current_release_without_manifest_is_listed(lake):
 def test_releases_with_damaged_pointer_are_listed(lake):
     Path(lake, "releases/current.json").write_text("nothing")
 
-    assert [each.in_force for each in list_releases(lake)] == [False]
+    assert [item.in_force for item in list_releases(lake)] == [False]
 
 
 def test_lake_without_releases_is_rejected(tmp_path):
@@ -92,7 +92,7 @@ def test_releases_in_bucket_are_listed(bucket, draft):
     publish(bucket, draft)
     publish(bucket, draft.model_copy(update={"version": "v2"}))
 
-    assert {each.version: each.in_force for each in list_releases(bucket)} == {
+    assert {item.version: item.in_force for item in list_releases(bucket)} == {
         "v1": False,
         "v2": True,
     }

@@ -134,24 +134,24 @@ def test_missing_artifact_is_rejected(lake, artifact):
 def test_artifact_sealed_damaged_is_named(tmp_path, draft, artifact):
     Path(tmp_path, FILES[artifact]).write_bytes(b"nonsense")
 
-    named, _, said = refusal(resealed(str(tmp_path), draft)).partition(": ")
+    named, _, text = refusal(resealed(str(tmp_path), draft)).partition(": ")
     assert f"{tmp_path}/{FILES[artifact]}" in named
-    assert "8 bytes" in said
+    assert "8 bytes" in text
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "text"),
     [
         ({"labels": ("Reds", "Greens")}, "2 labels"),
         ({"embedding_dimension": 9}, " 9"),
         ({"photos_version": canonical.VERSION + 1}, str(canonical.VERSION + 1)),
     ],
 )
-def test_inconsistent_parts_are_rejected(tmp_path, draft, changes, said):
+def test_inconsistent_parts_are_rejected(tmp_path, draft, changes, text):
     message = refusal(resealed(str(tmp_path), draft, **changes))
 
     assert f"{tmp_path}/releases/v1.json: " in message
-    assert said in message
+    assert text in message
 
 
 def test_index_with_unlisted_products_is_rejected(tmp_path, draft, listing_columns):
@@ -210,7 +210,7 @@ def put_index(folder, index):
         (folder / FILES[name]).write_bytes(content)
     # Each photo of the index is one of the release's; what it shows is not asked here.
     last = pq.read_table(folder / FILES["photos"]).to_pylist()[-1]
-    others = [last | {"image_id": each} for each in index.image_ids]
+    others = [last | {"image_id": item} for item in index.image_ids]
     pq.write_table(pa.Table.from_pylist(others), folder / FILES["photos"])
 
 

@@ -27,9 +27,9 @@ def refused(opened, ask=PhotoStore.read, *what):
     return str(caught.value)
 
 
-def changed(file, at):
+def changed(file, pos):
     data = bytearray(file.read_bytes())
-    data[at] ^= 1
+    data[pos] ^= 1
     file.write_bytes(data)
 
 
@@ -68,7 +68,7 @@ def test_damaged_photo_is_rejected_and_others_are_read(release, file, canonical_
     changed(file, place.offset + place.size // 2)
 
     assert f"{file}: " in refused(release.photos, PhotoStore.read, "img-red")
-    inside = {name for name, each in release.photos.places.items() if each.file == place.file}
+    inside = {name for name, item in release.photos.places.items() if item.file == place.file}
     for name in inside - {"img-red"}:
         assert release.photos.read(name) == canonical_photos[name]
 
@@ -122,7 +122,7 @@ def test_file_outside_lake_or_not_named_by_hash_is_rejected(lake, release, path)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "pattern"),
     [
         (lambda table: table.drop("offset"), "image_id, file, offset"),
         (lambda table: pa.concat_tables([table, table]), r"\b10 rows.*\b5 photos"),
@@ -131,8 +131,8 @@ def test_file_outside_lake_or_not_named_by_hash_is_rejected(lake, release, path)
         (lambda table: table.set_column(2, "offset", pa.array(["x"] * 5)), "types?"),
     ],
 )
-def test_inconsistent_photo_table_is_rejected(lake, change, said):
-    with pytest.raises(ValueError, match=said):
+def test_inconsistent_photo_table_is_rejected(lake, change, pattern):
+    with pytest.raises(ValueError, match=pattern):
         PhotoStore.open(written(change(table_of(lake))), Lake(lake))
 
 

@@ -53,12 +53,12 @@ def test_newer_publish_is_not_replaced(root, draft):
     seen = read_pointer(root)
     publish(root, version(draft, "v2"))
 
-    with pytest.raises(ReleaseError, match=r"\bv2\b") as said:
+    with pytest.raises(ReleaseError, match=r"\bv2\b") as caught:
         set_current(root, "v1", seen)
     with pytest.raises(ReleaseError):
         publish(root, version(draft, "v3"), seen)
 
-    assert "\n" not in str(said.value)
+    assert "\n" not in str(caught.value)
     assert read_current(root).version == "v2"
     with pytest.raises(ReleaseError, match="v3"):
         read_manifest(root, "v3")
@@ -85,10 +85,10 @@ def test_concurrent_publish_has_one_winner(root, draft, first, monkeypatch):
         return None
 
     with ThreadPoolExecutor(2) as threads:
-        told = dict(zip("ab", threads.map(publish_one, "ab"), strict=True))
+        output = dict(zip("ab", threads.map(publish_one, "ab"), strict=True))
 
-    (winner,) = (name for name, message in told.items() if message is None)
-    (message,) = filter(None, told.values())
+    (winner,) = (name for name, message in output.items() if message is None)
+    (message,) = filter(None, output.values())
     assert read_current(root).version == winner
     assert str(winner) in message
 

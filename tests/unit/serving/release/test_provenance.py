@@ -95,9 +95,9 @@ def test_reading_one_listing_skips_other_row_groups(monkeypatch):
     data = write_provenance((plain(f"p{number:04}") for number in range(3000)), SOURCES)
     read, groups = pq.ParquetFile.read_row_group, []
 
-    def watched(file, group, **told):
+    def watched(file, group, **values):
         groups.append(group)
-        return read(file, group, **told)
+        return read(file, group, **values)
 
     monkeypatch.setattr(pq.ParquetFile, "read_row_group", watched)
     read_provenance(data, "p1500")

@@ -23,19 +23,19 @@ SOURCES = {
 }
 
 
-def origin(product_id, row, **told):
+def origin(product_id, row, **values):
     plain = ListingProvenance(
         product_id, row, 0, [], None, False, None, product_id, 1, "train", [], []
     )
-    return plain._replace(**told)
+    return plain._replace(**values)
 
 
-def photo(image_id, row, **told):
+def photo(image_id, row, **values):
     plain = PhotoProvenance(
         *(image_id, row, [], f"{image_id}.jpg", "e-tag", 4321, "c" * 64, "PNG", 1024, 768),
         *("d" * 64, None, 0, []),
     )
-    return plain._replace(**told)
+    return plain._replace(**values)
 
 
 RED = origin(
@@ -98,16 +98,18 @@ def explained(publish_explained):
 
 def sections(lines):
     """Facts by label, by heading; what stands several times, as a list."""
-    found = {}
+    result = {}
     for line in lines:
         if line and not line.startswith(" "):
-            facts = found.setdefault(line, {})
+            facts = result.setdefault(line, {})
         elif line:
             label, _, fact = line.strip().partition(": ")
             facts.setdefault(label, []).append(fact)
     return {
-        heading: {label: told if len(told) > 1 else told[0] for label, told in facts.items()}
-        for heading, facts in found.items()
+        heading: {
+            label: values if len(values) > 1 else values[0] for label, values in facts.items()
+        }
+        for heading, facts in result.items()
     }
 
 
@@ -125,9 +127,9 @@ def test_report_covers_listing_row_photos_and_versions(explained):
 
 
 def test_report_shows_listing_as_served(explained):
-    told = sections(explain(explained, "prd-green"))["listing, as served"]
+    values = sections(explain(explained, "prd-green"))["listing, as served"]
 
-    assert told == {
+    assert values == {
         "product": "prd-green",
         "title": "A green chair",
         "price": "20.50 GBP",
@@ -137,20 +139,20 @@ def test_report_shows_listing_as_served(explained):
 
 
 def test_report_names_raw_table_and_row(explained):
-    told = sections(explain(explained, "prd-red"))
+    values = sections(explain(explained, "prd-red"))
 
-    assert told["raw row"] == {
+    assert values["raw row"] == {
         "row": "4 of s3://raw/Assets/Products.csv, counted from 0 below the header"
     }
-    assert told["versions"]["raw table"][0] == (
+    assert values["versions"]["raw table"][0] == (
         f"sha256 {'a' * 64}, 1,234 bytes, s3://raw/Assets/Products.csv"
     )
 
 
 def test_report_shows_cleaning_decisions(explained):
-    told = sections(explain(explained, "prd-red"))["what cleaning decided"]
+    values = sections(explain(explained, "prd-red"))["what cleaning decided"]
 
-    assert told == {
+    assert values == {
         "further rows that say the same": "2, folded into this one",
         "row 6, turned away": "conflicting_row: says otherwise",
         "price flag": "joke; kept",
@@ -164,30 +166,30 @@ def test_report_shows_cleaning_decisions(explained):
 
 
 def test_report_of_plain_listing_shows_none(explained):
-    told = sections(explain(explained, "prd-green"))["what cleaning decided"]
+    values = sections(explain(explained, "prd-green"))["what cleaning decided"]
 
-    assert told["further rows that say the same"] == "none"
-    assert told["price flag"] == "none"
-    assert told["copy of"] == "none"
-    assert told["group"] == "of this one alone"
+    assert values["further rows that say the same"] == "none"
+    assert values["price flag"] == "none"
+    assert values["copy of"] == "none"
+    assert values["group"] == "of this one alone"
 
 
 def test_report_shows_row_object_and_position_of_photo(explained, canonical_photos):
-    told = sections(explain(explained, "prd-red"))["photo 1 of 2"]
+    values = sections(explain(explained, "prd-red"))["photo 1 of 2"]
     size = len(canonical_photos["img-red"])
 
-    assert told["image"] == "img-red"
-    assert told["row"] == "8 of s3://raw/Assets/Images.csv, counted from 0 below the header"
-    assert told["further rows that say the same"] == "row 9, row 1200"
-    assert told["object"] == "s3://raw/images/img-red.jpg"
-    assert told["object's ETag"] == "e-tag"
-    assert told["object's bytes"] == "4,321"
-    assert told["object's sha256"] == "c" * 64
-    assert told["as uploaded"] == "PNG, 1,024 × 768 pixels"
-    assert told["canonical JPEG's sha256"] == "d" * 64
-    assert told["canonical JPEG"].startswith(f"{size:,} bytes from ")
-    assert told["canonical JPEG"].endswith(".jpegs")
-    assert told["place in the index"] == f"row {list(canonical_photos).index('img-red')} of 5"
+    assert values["image"] == "img-red"
+    assert values["row"] == "8 of s3://raw/Assets/Images.csv, counted from 0 below the header"
+    assert values["further rows that say the same"] == "row 9, row 1200"
+    assert values["object"] == "s3://raw/images/img-red.jpg"
+    assert values["object's ETag"] == "e-tag"
+    assert values["object's bytes"] == "4,321"
+    assert values["object's sha256"] == "c" * 64
+    assert values["as uploaded"] == "PNG, 1,024 × 768 pixels"
+    assert values["canonical JPEG's sha256"] == "d" * 64
+    assert values["canonical JPEG"].startswith(f"{size:,} bytes from ")
+    assert values["canonical JPEG"].endswith(".jpegs")
+    assert values["place in the index"] == f"row {list(canonical_photos).index('img-red')} of 5"
 
 
 def test_report_counts_copies_and_names_some(explained):
@@ -203,16 +205,16 @@ def test_report_counts_copies_and_names_some(explained):
 
 
 def test_report_of_unserved_photo_says_so(explained):
-    told = sections(explain(explained, "prd-red"))["photo 2 of 2"]
+    values = sections(explain(explained, "prd-red"))["photo 2 of 2"]
 
-    assert told["canonical JPEG"] == "not in this release"
-    assert told["place in the index"] == "none"
+    assert values["canonical JPEG"] == "not in this release"
+    assert values["place in the index"] == "none"
 
 
 def test_report_shows_rejected_photos_with_reasons(explained):
-    told = sections(explain(explained, "prd-red"))
+    values = sections(explain(explained, "prd-red"))
 
-    assert told["image row turned away, 1 of 2"] == {
+    assert values["image row turned away, 1 of 2"] == {
         "image": "img-empty",
         "row": "12 of s3://raw/Assets/Images.csv, counted from 0 below the header",
         "reason": "unusable_file",
@@ -221,22 +223,22 @@ def test_report_shows_rejected_photos_with_reasons(explained):
         "object's ETag": "e0",
         "object's bytes": "0",
     }
-    assert told["image row turned away, 2 of 2"].keys() == {"image", "row", "reason", "detail"}
+    assert values["image row turned away, 2 of 2"].keys() == {"image", "row", "reason", "detail"}
 
 
 def test_report_shows_versions_of_release(explained, draft):
-    told = sections(explain(explained, "prd-red"))["versions"]
+    values = sections(explain(explained, "prd-red"))["versions"]
     encoder = draft.artifacts["encoder"]
 
-    assert told["release"] == "v2"
-    assert told["created"] == draft.created
-    assert told["code revision"] == draft.code_revision
-    assert told["data digest"] == draft.data_digest
-    assert told["encoder's embedding"] == "8 numbers"
-    assert told["artifact encoder"] == (
+    assert values["release"] == "v2"
+    assert values["created"] == draft.created
+    assert values["code revision"] == draft.code_revision
+    assert values["data digest"] == draft.data_digest
+    assert values["encoder's embedding"] == "8 numbers"
+    assert values["artifact encoder"] == (
         f"sha256 {encoder.sha256}, {encoder.bytes:,} bytes, {encoder.path}"
     )
-    assert {f"artifact {name}" for name in draft.artifacts} < told.keys()
+    assert {f"artifact {name}" for name in draft.artifacts} < values.keys()
 
 
 def test_report_of_other_release_than_current(explained, publish_explained):
@@ -268,12 +270,12 @@ def test_report_of_unknown_listing_names_alternatives(explained):
 def test_report_rejects_damaged_files(explained):
     for path in ("provenance-v2.parquet", "photos.parquet", "ids.parquet", "listings.parquet"):
         file = Path(explained, "model", path)
-        whole = file.read_bytes()
-        file.write_bytes(whole[:-1] + b"?")
+        complete = file.read_bytes()
+        file.write_bytes(complete[:-1] + b"?")
 
         with pytest.raises(ReleaseError, match=rf"{path}.*sha256.*--release"):
             explain(explained, "prd-red")
-        file.write_bytes(whole)
+        file.write_bytes(complete)
 
 
 def test_release_without_provenance_is_rejected(lake, draft):

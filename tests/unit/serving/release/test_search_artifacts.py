@@ -47,17 +47,17 @@ def content(lake, manifest, name):
 @pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
 def test_damaged_artifact_is_rejected(shop, shop_draft, artifact):
     path = shop_draft.artifacts[artifact].path
-    file, whole = Path(shop, path), content(shop, shop_draft, artifact)
+    file, complete = Path(shop, path), content(shop, shop_draft, artifact)
 
-    for place in (0, len(whole) // 2, len(whole) - 1):
-        file.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
+    for place in (0, len(complete) // 2, len(complete) - 1):
+        file.write_bytes(complete[:place] + bytes([complete[place] ^ 1]) + complete[place + 1 :])
         assert f"{path}" in refusal(shop)
-    for data in (whole[:-1], b"", whole + b"\0"):
+    for data in (complete[:-1], b"", complete + b"\0"):
         file.write_bytes(data)
         assert f"{len(data):,} bytes" in refusal(shop)
     file.unlink()
     assert f"{path}: " in refusal(shop)
-    file.write_bytes(whole)
+    file.write_bytes(complete)
     assert Release.open(shop).search is not None
 
 
@@ -91,7 +91,7 @@ def fewer(tmp_path, shop_draft):
 def of_others(tmp_path, shop_draft):
     """The artifacts as they are of as many listings and photos of other names."""
     listings = pq.read_table(tmp_path / shop_draft.artifacts["listings"].path)
-    renamed = listings.set_column(0, "product_id", [[f"{each}-x" for each in small_search.SHOP]])
+    renamed = listings.set_column(0, "product_id", [[f"{item}-x" for item in small_search.SHOP]])
     photos = {f"{image}-x": f"{product}-x" for image, product in small_search.SHOP_PHOTOS.items()}
     return small_search.make_parts(renamed, list(photos), list(photos.values()))
 
@@ -152,14 +152,16 @@ def test_text_to_image_index_in_other_order_is_rejected(tmp_path, shop_draft):
 
 def with_other_numbers():
     """The tokenizer, by which every word is the next one."""
-    told = json.loads(tokenizer())
-    numbers = told["model"]["vocab"]
-    told["model"]["vocab"] = {word: (number + 1) % len(numbers) for word, number in numbers.items()}
-    return json.dumps(told).encode()
+    values = json.loads(tokenizer())
+    numbers = values["model"]["vocab"]
+    values["model"]["vocab"] = {
+        word: (number + 1) % len(numbers) for word, number in numbers.items()
+    }
+    return json.dumps(values).encode()
 
 
 @pytest.mark.parametrize(
-    ("contents", "said"),
+    ("contents", "text"),
     [
         ({"tokenizer": with_other_numbers()}, "off by"),
         ({"text_encoder": graph(seed=1)}, "off by"),
@@ -168,12 +170,12 @@ def with_other_numbers():
         ({"text_encoder": graph(pictured=None)}, "numbers of pictured"),
     ],
 )  # fmt: skip
-def test_text_encoder_with_other_answers_is_rejected(tmp_path, shop_draft, contents, said):
+def test_text_encoder_with_other_answers_is_rejected(tmp_path, shop_draft, contents, text):
     lake = resealed(tmp_path, shop_draft, contents)
 
     message = refusal(lake)
 
-    assert said in message
+    assert text in message
     assert all(shop_draft.artifacts[name].path in message for name in contents)
 
 
@@ -220,14 +222,16 @@ def test_bm25_index_of_other_words_is_rejected(tmp_path, shop_draft, monkeypatch
 
 @pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)
 def test_search_artifacts_are_all_or_none(shop_draft, artifact):
-    told = shop_draft.model_dump()
-    one = dict(told["artifacts"])
+    values = shop_draft.model_dump()
+    one = dict(values["artifacts"])
     del one[artifact]
     with pytest.raises(ValidationError, match=rf"\b{artifact}\b"):
-        Manifest.model_validate(told | {"artifacts": one})
+        Manifest.model_validate(values | {"artifacts": one})
 
-    none = {name: each for name, each in told["artifacts"].items() if name not in SEARCH_ARTIFACTS}
-    assert not Manifest.model_validate(told | {"artifacts": none}).is_searchable
+    none = {
+        name: item for name, item in values["artifacts"].items() if name not in SEARCH_ARTIFACTS
+    }
+    assert not Manifest.model_validate(values | {"artifacts": none}).is_searchable
 
 
 def test_searchable_release_requires_text_canary(tmp_path, shop_draft):

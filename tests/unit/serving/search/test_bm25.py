@@ -27,12 +27,12 @@ def weighed():
     documents = [terms(" ".join(random.choice(WORDS, random.integers(0, 30)))) for _ in range(200)]
     theirs = bm25s.BM25(k1=1.2, b=0.75)
     theirs.index(documents, show_progress=False, create_empty_token=False)
-    found = theirs.scores
+    result = theirs.scores
     ours = BM25Index(
         sorted(theirs.vocab_dict, key=theirs.vocab_dict.__getitem__),
-        np.asarray(found["indptr"], np.int64),
-        np.asarray(found["indices"], np.int32),
-        np.asarray(found["data"], np.float32),
+        np.asarray(result["indptr"], np.int64),
+        np.asarray(result["indices"], np.int32),
+        np.asarray(result["data"], np.float32),
         len(documents),
     )
     return theirs, ours
@@ -128,8 +128,8 @@ def test_many_threads_equal_one_thread(weighed):
     queries = [draw_words(random) for _ in range(200)]
 
     with ThreadPoolExecutor(8) as pool:
-        for query, found in zip(queries, pool.map(ours.scores, queries), strict=True):
-            np.testing.assert_array_equal(found, ours.scores(query))
+        for query, result in zip(queries, pool.map(ours.scores, queries), strict=True):
+            np.testing.assert_array_equal(result, ours.scores(query))
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no word index", b"PAR1" + b"\0" * 100 + b"PAR1"])
@@ -164,21 +164,21 @@ def test_other_columns_are_rejected(index, change):
 
 
 @pytest.mark.parametrize(
-    "told", [{}, {"documents": "6"}, {"documents": "six", "terms_version": "1"}]
+    "values", [{}, {"documents": "6"}, {"documents": "six", "terms_version": "1"}]
 )
-def test_index_without_metadata_is_rejected(index, told):
+def test_index_without_metadata_is_rejected(index, values):
     with pytest.raises(BM25IndexError, match="metadata"):
         BM25Index.from_bytes(
-            rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
+            rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(values))
         )
 
 
 @pytest.mark.parametrize("documents", ["0", "5"])
 def test_document_out_of_range_is_rejected(index, documents):
-    told = {"documents": documents, "terms_version": str(terms_module.VERSION)}
+    values = {"documents": documents, "terms_version": str(terms_module.VERSION)}
     with pytest.raises(BM25IndexError, match=rf"\b{documents}\b"):
         BM25Index.from_bytes(
-            rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(told))
+            rewritten(index.to_bytes(), lambda table: table.replace_schema_metadata(values))
         )
 
 

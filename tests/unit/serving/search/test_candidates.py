@@ -23,48 +23,50 @@ from fb_marketplace_serving.search.listing_store import ListingStore
 
 def likeness(index, query):
     """Cosines with all that an index holds, as doubles."""
-    apart = index.vectors(np.arange(len(index))).astype(np.float64) - query
-    return 1 - (apart**2).sum(axis=1) / 2
+    separate = index.vectors(np.arange(len(index))).astype(np.float64) - query
+    return 1 - (separate**2).sum(axis=1) / 2
 
 
 def likeness_of_photos(searched, query):
     """Cosines of all photos with what is asked of them, by source; by both it is the mean."""
-    alike = {}
+    similar = {}
     if query.pictured is not None:
-        alike["text_to_image"] = likeness(searched.pictures, query.pictured)
+        similar["text_to_image"] = likeness(searched.pictures, query.pictured)
     if query.photo is not None:
-        alike["image"] = likeness(searched.photos, query.photo)
-    if len(alike) > 1:
-        alike["multimodal"] = (alike["text_to_image"] + alike["image"]) / 2
-    return alike
+        similar["image"] = likeness(searched.photos, query.photo)
+    if len(similar) > 1:
+        similar["multimodal"] = (similar["text_to_image"] + similar["image"]) / 2
+    return similar
 
 
 def found_by_hand(searched, query, listings, rows, depth):
     """Each source's listings, best first, and how like each listing is: by going through everything."""
     owner = searched.catalogue.listing_of_row
-    order, alike, best_row = {}, {}, {}
+    order, similar, best_row = {}, {}, {}
     if query.words:
-        alike["bm25"] = searched.words.scores(query.words)
-        there = [at for at in np.flatnonzero(listings) if alike["bm25"][at] > 0]
-        order["bm25"] = sorted(there, key=lambda at: (-alike["bm25"][at], at))
+        similar["bm25"] = searched.words.scores(query.words)
+        present = [pos for pos in np.flatnonzero(listings) if similar["bm25"][pos] > 0]
+        order["bm25"] = sorted(present, key=lambda pos: (-similar["bm25"][pos], pos))
     if query.meaning is not None:
-        alike["text"] = likeness(searched.texts, query.meaning)
-        order["text"] = sorted(np.flatnonzero(listings), key=lambda at: (-alike["text"][at], at))
+        similar["text"] = likeness(searched.texts, query.meaning)
+        order["text"] = sorted(
+            np.flatnonzero(listings), key=lambda pos: (-similar["text"][pos], pos)
+        )
     for source, cosines in likeness_of_photos(searched, query).items():
         best_row = {}
         for row in sorted(np.flatnonzero(rows), key=lambda row: (-cosines[row], row)):
             best_row.setdefault(owner[row], row)
-        alike[source] = np.array(
+        similar[source] = np.array(
             [
-                cosines[best_row[at]] if at in best_row else np.nan
-                for at in range(len(searched.catalogue))
+                cosines[best_row[pos]] if pos in best_row else np.nan
+                for pos in range(len(searched.catalogue))
             ]
         )
         order[source] = list(best_row)
     if "multimodal" in order:
-        seen = {at for source in ("text_to_image", "image") for at in order[source][:depth]}
-        order["multimodal"] = sorted(seen, key=lambda at: (-alike["multimodal"][at], at))
-    return order, alike, best_row
+        seen = {pos for source in ("text_to_image", "image") for pos in order[source][:depth]}
+        order["multimodal"] = sorted(seen, key=lambda pos: (-similar["multimodal"][pos], pos))
+    return order, similar, best_row
 
 
 @pytest.mark.parametrize("depth", [1, 7, 60, 1000])
@@ -79,18 +81,20 @@ def test_candidates_equal_exhaustive_search(market, depth):
 
         pool = collect_candidates(searched, query, listings, rows, depth)
 
-        order, alike, best_row = found_by_hand(searched, query, listings, rows, depth)
-        expected = sorted({at for places in order.values() for at in places[:depth]})
+        order, similar, best_row = found_by_hand(searched, query, listings, rows, depth)
+        expected = sorted({pos for places in order.values() for pos in places[:depth]})
         assert pool.positions.tolist() == expected
         assert pool.rank.keys() == pool.similarity.keys() == order.keys()
         fused = np.zeros(len(pool))
         for source, places in order.items():
-            rank = {at: place + 1 for place, at in enumerate(places[:depth])}
-            assert pool.rank[source].tolist() == [rank.get(at, 0) for at in expected], source
-            np.testing.assert_allclose(pool.similarity[source], alike[source][expected], atol=1e-6)
-            fused += [1 / (RRF_K + rank[at]) if at in rank else 0 for at in expected]
+            rank = {pos: place + 1 for place, pos in enumerate(places[:depth])}
+            assert pool.rank[source].tolist() == [rank.get(pos, 0) for pos in expected], source
+            np.testing.assert_allclose(
+                pool.similarity[source], similar[source][expected], atol=1e-6
+            )
+            fused += [1 / (RRF_K + rank[pos]) if pos in rank else 0 for pos in expected]
         np.testing.assert_allclose(pool.fused, fused)
-        assert pool.row.tolist() == [best_row.get(at, -1) for at in expected]
+        assert pool.row.tolist() == [best_row.get(pos, -1) for pos in expected]
 
 
 def test_no_filter_allows_every_listing(market):
@@ -99,10 +103,12 @@ def test_no_filter_allows_every_listing(market):
     for _ in range(20):
         query = draw_query(random)
 
-        free, kept = (collect_candidates(market.searched, query, mask) for mask in (None, every))
+        free, remaining = (
+            collect_candidates(market.searched, query, mask) for mask in (None, every)
+        )
 
-        assert free.positions.tolist() == kept.positions.tolist()
-        assert free.row.tolist() == kept.row.tolist()
+        assert free.positions.tolist() == remaining.positions.tolist()
+        assert free.row.tolist() == remaining.row.tolist()
 
 
 def test_photos_of_filtered_listings_are_not_shown(market):
@@ -113,9 +119,9 @@ def test_photos_of_filtered_listings_are_not_shown(market):
         pool = collect_candidates(market.searched, draw_query(random), listings)
 
         assert listings[pool.positions].all()
-        there = pool.row >= 0
+        present = pool.row >= 0
         np.testing.assert_array_equal(
-            market.catalogue.listing_of_row[pool.row[there]], pool.positions[there]
+            market.catalogue.listing_of_row[pool.row[present]], pool.positions[present]
         )
 
 
@@ -148,7 +154,7 @@ def small():
         for size in (PHOTO_SIZE, PICTURE_SIZE)
     )
     texts = Index.build_flat(np.eye(3, TEXT_SIZE, dtype=np.float32), ids, ids)
-    catalogue = ListingStore(index, {each: listing(each) for each in ids}, facts(ids))
+    catalogue = ListingStore(index, {item: listing(item) for item in ids}, facts(ids))
     return SearchIndexes(
         catalogue, index, pictures, texts, count_words(["red chair", "red chair", "lamp"])
     )
@@ -193,7 +199,7 @@ def test_limit_counts_listings_rather_than_photos(photos):
     away = np.linspace(0, 1, len(owners))
     vectors = np.stack([direction(PHOTO_SIZE, np.cos(turn), np.sin(turn)) for turn in away])
     index = Index.build_flat(vectors, [f"i{row}" for row in range(len(owners))], owners)
-    catalogue = ListingStore(index, {each: listing(each) for each in ids}, facts(ids))
+    catalogue = ListingStore(index, {item: listing(item) for item in ids}, facts(ids))
     texts = Index.build_flat(np.eye(6, TEXT_SIZE, dtype=np.float32), ids, ids)
     searched = SearchIndexes(catalogue, index, index, texts, count_words([""] * 6))
 
@@ -237,7 +243,7 @@ def test_empty_filter_gives_no_candidates(small):
     pool = collect_candidates(small, query, np.zeros(3, np.bool_))
 
     assert len(pool) == len(pool.row) == len(pool.fused) == 0
-    assert {len(each) for each in pool.similarity.values()} == {0}
+    assert {len(item) for item in pool.similarity.values()} == {0}
 
 
 def test_photo_query_on_empty_image_index(small):
@@ -246,7 +252,7 @@ def test_photo_query_on_empty_image_index(small):
         for size in (PHOTO_SIZE, PICTURE_SIZE)
     )
     ids = small.catalogue.product_ids
-    catalogue = ListingStore(none, {each: listing(each) for each in ids}, facts(ids))
+    catalogue = ListingStore(none, {item: listing(item) for item in ids}, facts(ids))
 
     pool = collect_candidates(
         small._replace(catalogue=catalogue, photos=none, pictures=no_pictures),
@@ -279,22 +285,22 @@ def test_text_and_photo_rank_by_mean_cosine_of_one_photo(small):
     np.testing.assert_allclose(pool.similarity["multimodal"], [5 / in_all, 9 / in_all], atol=1e-6)
 
 
-@pytest.mark.parametrize(("depth", "found"), [(1, ["p", "q"]), (2, ["p", "q", "u"])])
-def test_text_and_photo_rank_only_found_candidates(depth, found):
+@pytest.mark.parametrize(("depth", "result"), [(1, ["p", "q"]), (2, ["p", "q", "u"])])
+def test_text_and_photo_rank_only_found_candidates(depth, result):
     """Listings of a photo each; u is second by the words and by the photo, and the first by both."""
     ids = list("pqrstu")
-    at = np.eye(6, dtype=np.float32)
-    photos = Index.build_flat(at, ids, ids)
-    pictures = Index.build_flat(at[[1, 0, 2, 3, 4, 5]], ids, ids)
-    catalogue = ListingStore(photos, {each: listing(each) for each in ids}, facts(ids))
+    pos = np.eye(6, dtype=np.float32)
+    photos = Index.build_flat(pos, ids, ids)
+    pictures = Index.build_flat(pos[[1, 0, 2, 3, 4, 5]], ids, ids)
+    catalogue = ListingStore(photos, {item: listing(item) for item in ids}, facts(ids))
     searched = SearchIndexes(catalogue, photos, pictures, photos, count_words(ids))
-    asked = direction(6, 10, 0, 0, 0, 0, 9)
+    params = direction(6, 10, 0, 0, 0, 0, 9)
 
-    pool = collect_candidates(searched, QueryVectors(pictured=asked, photo=asked), depth=depth)
+    pool = collect_candidates(searched, QueryVectors(pictured=params, photo=params), depth=depth)
 
-    assert [ids[place] for place in pool.positions] == found
+    assert [ids[place] for place in pool.positions] == result
     by_both = np.argsort(
         np.where(pool.rank["multimodal"], pool.rank["multimodal"], 99), kind="stable"
     )
-    first = [found[place] for place in by_both[:depth]]
+    first = [result[place] for place in by_both[:depth]]
     assert first == {1: ["p"], 2: ["u", "p"]}[depth]

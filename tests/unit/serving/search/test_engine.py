@@ -45,12 +45,12 @@ def thousand(market):
     random = np.random.default_rng(0)
     filters = [draw_filter(random) for _ in range(1000)]
     every = range(len(market.catalogue))
-    return [(asked, [at for at in every if passes(market, at, asked)]) for asked in filters]
+    return [(params, [pos for pos in every if passes(market, pos, params)]) for params in filters]
 
 
 def positions_of(ranked):
     """All listings that were found, those that are folded too."""
-    return [at for hit in ranked.found for at in (hit.position, *hit.more)]
+    return [pos for hit in ranked.found for pos in (hit.position, *hit.more)]
 
 
 def leaders(ranked):
@@ -59,18 +59,18 @@ def leaders(ranked):
 
 def agree(market, ranked, expected):
     """Hold what was found, and what is said of it, against the listings that it should be of."""
-    found = positions_of(ranked)
-    assert sorted(found) == expected
+    result = positions_of(ranked)
+    assert sorted(result) == expected
     assert ranked.listings == len(expected)
-    assert {each.path: each.count for each in ranked.facets.categories} == roots_of(market, found)
-    assert [each.count for each in ranked.facets.prices] == bands_of(market, found)
+    assert {item.path: item.count for item in ranked.facets.categories} == roots_of(market, result)
+    assert [item.count for item in ranked.facets.prices] == bands_of(market, result)
 
 
 def test_filter_without_query_returns_all_matches(market, searcher, thousand):
-    for asked, expected in thousand:
-        ranked = searcher.search(None, asked)
+    for params, expected in thousand:
+        ranked = searcher.search(None, params)
 
-        if asked.categories:
+        if params.categories:
             assert sorted(positions_of(ranked)) == expected
         else:
             agree(market, ranked, expected)
@@ -79,17 +79,17 @@ def test_filter_without_query_returns_all_matches(market, searcher, thousand):
 def test_filter_with_query_returns_all_reachable_matches(market, searcher, thousand):
     random = np.random.default_rng(1)
     with_photo = market.catalogue.photo_count > 0
-    for asked, passing in thousand:
+    for params, passing in thousand:
         query = draw_query(random)
         if random.random() < 0.3:
             query = query._replace(meaning=None)
 
-        ranked = searcher.search(query, asked, depth=EVERYTHING_DEEP)
+        ranked = searcher.search(query, params, depth=EVERYTHING_DEEP)
 
         scores = market.searched.words.scores(query.words)
         by_meaning = query.meaning is not None
-        expected = [at for at in passing if by_meaning or scores[at] > 0 or with_photo[at]]
-        if asked.categories:
+        expected = [pos for pos in passing if by_meaning or scores[pos] > 0 or with_photo[pos]]
+        if params.categories:
             assert sorted(positions_of(ranked)) == expected
         else:
             agree(market, ranked, expected)
@@ -97,15 +97,15 @@ def test_filter_with_query_returns_all_reachable_matches(market, searcher, thous
 
 def test_hits_of_small_sources_satisfy_filter(searcher, thousand):
     random = np.random.default_rng(2)
-    for asked, passing in thousand[:200]:
+    for params, passing in thousand[:200]:
         query = draw_query(random)
 
-        ranked = searcher.search(query, asked, depth=3)
+        ranked = searcher.search(query, params, depth=3)
 
-        found = positions_of(ranked)
-        assert set(found) <= set(passing)
+        result = positions_of(ranked)
+        assert set(result) <= set(passing)
         if query.meaning is not None:
-            assert len(found) >= min(3, len(passing))
+            assert len(result) >= min(3, len(passing))
 
 
 def test_filter_loses_no_matching_hit(market, searcher):
@@ -122,8 +122,8 @@ def test_base_and_parts_sum_to_score(searcher):
     random = np.random.default_rng(4)
     hits = 0
     while hits < 1000:
-        asked = draw_filter(random)._replace(categories=())
-        ranked = searcher.search(draw_query(random), asked, depth=30)
+        params = draw_filter(random)._replace(categories=())
+        ranked = searcher.search(draw_query(random), params, depth=30)
         if not ranked.found:
             continue
         base, parts = searcher.contributions(ranked.features)
@@ -164,8 +164,8 @@ def test_family_is_one_hit_led_by_its_best_listing(market, searcher):
             assert len(set(families)) == len(families)
             for hit in ranked.found:
                 members = [hit.position, *hit.more]
-                assert {family[at] for at in members} == {family[hit.position]}
-                assert members == sorted(members, key=lambda at: (-scores[at], at))
+                assert {family[pos] for pos in members} == {family[hit.position]}
+                assert members == sorted(members, key=lambda pos: (-scores[pos], pos))
                 folded += len(hit.more)
             assert len(positions_of(ranked)) == ranked.listings == len(ranked.pool)
     assert folded > 100
@@ -176,8 +176,8 @@ def test_hits_are_sorted_by_score_then_position(searcher):
     for _ in range(20):
         ranked = searcher.search(draw_query(random))
 
-        told = [(-hit.score, hit.position) for hit in ranked.found]
-        assert told == sorted(told)
+        output = [(-hit.score, hit.position) for hit in ranked.found]
+        assert output == sorted(output)
 
 
 @pytest.mark.parametrize("query", [None, draw_query(np.random.default_rng(8), "both")])
@@ -191,30 +191,30 @@ def test_missing_values_are_sorted_last(market, searcher, sort, query):
 
     ranked = searcher.search(query, SearchFilters(near=near), sort)
 
-    def key(at, score):
-        missing = np.isnan(number[at])
-        return (missing, 0 if missing else sign * number[at], -score, at)
+    def key(pos, score):
+        missing = np.isnan(number[pos])
+        return (missing, 0 if missing else sign * number[pos], -score, pos)
 
-    told = [key(hit.position, hit.score) for hit in ranked.found]
-    assert told == sorted(told)
-    assert {missing for missing, *_ in told} == {False, True}
+    output = [key(hit.position, hit.score) for hit in ranked.found]
+    assert output == sorted(output)
+    assert {missing for missing, *_ in output} == {False, True}
     if query is not None:
         scores = searcher._ranker.scores(ranked.features)[
             np.searchsorted(ranked.pool.positions, np.arange(len(number))) % len(ranked.pool)
         ]
         for hit in ranked.found:
             members = [hit.position, *hit.more]
-            assert members == sorted(members, key=lambda at: key(at, scores[at]))
+            assert members == sorted(members, key=lambda pos: key(pos, scores[pos]))
 
 
 def test_sort_returns_the_hits_of_best(searcher):
     query = draw_query(np.random.default_rng(9), "both")
-    asked = SearchFilters(near=GeoFilter(*LEEDS))
+    params = SearchFilters(near=GeoFilter(*LEEDS))
 
-    best = searcher.search(query, asked)
+    best = searcher.search(query, params)
 
     for sort in ("price_asc", "price_desc", "distance"):
-        other = searcher.search(query, asked, sort)
+        other = searcher.search(query, params, sort)
         assert sorted(positions_of(other)) == sorted(positions_of(best))
         assert other.facets == best.facets
 
@@ -239,30 +239,30 @@ def test_hit_without_query_shows_first_photo(market, searcher):
 @pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
 def test_pages_partition_the_hits(searcher, kind, sort, diversity):
     query = kind and draw_query(np.random.default_rng(10), kind)
-    asked = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
-    whole = searcher.search(query, asked, sort, diversity).found
+    params = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
+    complete = searcher.search(query, params, sort, diversity).found
 
     pages = [
-        searcher.search(query, asked, sort, diversity).found[start : start + 7]
-        for start in range(0, len(whole), 7)
+        searcher.search(query, params, sort, diversity).found[start : start + 7]
+        for start in range(0, len(complete), 7)
     ]
 
-    assert [hit for page in pages for hit in page] == whole
-    assert len({hit.position for hit in whole}) == len(whole)
+    assert [hit for page in pages for hit in page] == complete
+    assert len({hit.position for hit in complete}) == len(complete)
 
 
 def test_search_is_deterministic_across_threads(market, ranker, searcher):
     random = np.random.default_rng(11)
-    asked = [(draw_query(random), draw_filter(random)) for _ in range(40)]
-    once = [searcher.search(*each, diversity=0.2).found for each in asked]
+    params = [(draw_query(random), draw_filter(random)) for _ in range(40)]
+    once = [searcher.search(*item, diversity=0.2).found for item in params]
     again = SearchEngine(make_market().searched, ranker, LABELS)
 
     with ThreadPoolExecutor(4) as pool:
         for searching in (searcher, again):
-            found = pool.map(
-                lambda each, of=searching: of.search(*each, diversity=0.2).found, asked
+            result = pool.map(
+                lambda item, owner=searching: owner.search(*item, diversity=0.2).found, params
             )
-            assert list(found) == once
+            assert list(result) == once
 
 
 def likeness(market, ranked):
@@ -286,7 +286,7 @@ def test_diversity_follows_mmr(market, searcher, diversity):
         first = plain.found[:DIVERSITY_DEPTH]
         scores = np.array([hit.score for hit in first])
         worth = (scores - scores.min()) / np.ptp(scores)
-        alike = likeness(market, plain)
+        similar = likeness(market, plain)
         order = []
         while len(order) < len(first):
             left = [place for place in range(len(first)) if place not in order]
@@ -295,7 +295,7 @@ def test_diversity_follows_mmr(market, searcher, diversity):
                     left,
                     key=lambda place: (
                         (1 - diversity) * worth[place]
-                        - diversity * max([0, *(alike[place, other] for other in order)]),
+                        - diversity * max([0, *(similar[place, other] for other in order)]),
                         -place,
                     ),
                 )
@@ -311,7 +311,7 @@ def test_diversity_1_puts_dissimilar_hit_second():
     texts = np.eye(5, TEXT_SIZE, dtype=np.float32)
     texts[1] = texts[0]
     index = Index.build_flat(np.empty((0, 4), np.float32), [], [])
-    catalogue = ListingStore(index, {each: listing(each, 1.0) for each in ids}, facts(ids))
+    catalogue = ListingStore(index, {item: listing(item, 1.0) for item in ids}, facts(ids))
     words = count_words(["oak", "oak and", "oak and a", "oak and a b", "oak and a b c"])
     searched = SearchIndexes(catalogue, index, index, Index.build_flat(texts, ids, ids), words)
 

@@ -170,14 +170,14 @@ def test_invalid_name_gives_short_error(known, typed):
 @given(st.lists(typed_pieces, max_size=5).map("".join))
 def test_any_input_is_a_place_or_short_error(typed):
     try:
-        named, said = [KNOWN.find(typed).name], ""
+        named, message = [KNOWN.find(typed).name], ""
     except UnknownPlaceError as error:
-        named, said = error.close, str(error)
+        named, message = error.close, str(error)
 
     assert all(KNOWN.resolve(name) for name in named)
-    assert bool(said) or len(named) == 1
-    assert len(said) < 200 + SHOWN
-    assert "\n" not in said
+    assert bool(message) or len(named) == 1
+    assert len(message) < 200 + SHOWN
+    assert "\n" not in message
 
 
 @given(st.sampled_from(NAMES), st.sampled_from(["", *NAMES]), st.data())
@@ -190,9 +190,9 @@ def test_case_blanks_and_accents_are_ignored(town, county, data):
         for name in (town, county)
     )
 
-    found = KNOWN.resolve(*strange)
+    result = KNOWN.resolve(*strange)
 
-    assert found == KNOWN.resolve(town, county)
+    assert result == KNOWN.resolve(town, county)
 
 
 def test_invalid_bytes_are_rejected():

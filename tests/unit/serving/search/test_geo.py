@@ -36,10 +36,10 @@ def test_distance_equals_other_formula():
             random.uniform(-180, 180, 2),
         )
 
-        found = distance_km(north, east, to_north, to_east)
+        result = distance_km(north, east, to_north, to_east)
 
         expected = along_the_chord((north, east), (to_north, to_east))
-        assert found == pytest.approx(expected, rel=1e-9, abs=1e-6)
+        assert result == pytest.approx(expected, rel=1e-9, abs=1e-6)
 
 
 def test_distance_to_itself_is_zero():
@@ -58,8 +58,8 @@ def test_distance_crosses_date_line():
 def test_distance_is_vectorized():
     places = np.array([LONDON, EDINBURGH, (np.nan, 1.0), (1.0, np.nan)])
 
-    found = distance_km(*LONDON, places[:, 0], places[:, 1])
+    result = distance_km(*LONDON, places[:, 0], places[:, 1])
 
-    assert found.shape == (4,)
-    assert found[1] == distance_km(*LONDON, *EDINBURGH)
-    assert np.isnan(found).tolist() == [False, False, True, True]
+    assert result.shape == (4,)
+    assert result[1] == distance_km(*LONDON, *EDINBURGH)
+    assert np.isnan(result).tolist() == [False, False, True, True]

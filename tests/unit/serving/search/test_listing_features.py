@@ -28,14 +28,14 @@ def parquet(rows):
 
 
 def test_from_bytes_reads_each_column():
-    found = ListingFeatures.from_bytes(parquet(ROWS))
+    result = ListingFeatures.from_bytes(parquet(ROWS))
 
-    assert len(found) == 3
-    assert found.product_ids == ("p", "q", "r")
-    assert found.description_words.tolist() == [12, 0, 40]
-    assert found.photo_pixels.tolist() == [3_000_000_000, 0, 1]
-    np.testing.assert_array_equal(found.latitude, [51.5, np.nan, 53.0])
-    np.testing.assert_array_equal(found.longitude, [-0.1, np.nan, -2.0])
+    assert len(result) == 3
+    assert result.product_ids == ("p", "q", "r")
+    assert result.description_words.tolist() == [12, 0, 40]
+    assert result.photo_pixels.tolist() == [3_000_000_000, 0, 1]
+    np.testing.assert_array_equal(result.latitude, [51.5, np.nan, 53.0])
+    np.testing.assert_array_equal(result.longitude, [-0.1, np.nan, -2.0])
 
 
 def test_family_members_share_one_number():
@@ -72,20 +72,20 @@ def test_text_in_numeric_column_is_rejected():
 
 
 def test_subset_keeps_features_of_its_listings():
-    found = ListingFeatures.from_bytes(parquet(ROWS)).among(["p", "r"])
+    result = ListingFeatures.from_bytes(parquet(ROWS)).among(["p", "r"])
 
-    assert found.product_ids == ("p", "r")
-    assert found.family[0] == found.family[1]
-    assert found.latitude.tolist() == [51.5, 53.0]
-    assert found.longitude.tolist() == [-0.1, -2.0]
-    assert found.description_words.tolist() == [12, 40]
-    assert found.photo_pixels.tolist() == [3_000_000_000, 1]
+    assert result.product_ids == ("p", "r")
+    assert result.family[0] == result.family[1]
+    assert result.latitude.tolist() == [51.5, 53.0]
+    assert result.longitude.tolist() == [-0.1, -2.0]
+    assert result.description_words.tolist() == [12, 40]
+    assert result.photo_pixels.tolist() == [3_000_000_000, 1]
 
 
 def test_listings_without_features_are_unknown():
-    found = ListingFeatures.unknown(["p", "q"])
+    result = ListingFeatures.unknown(["p", "q"])
 
-    assert found.product_ids == ("p", "q")
-    assert found.family[0] != found.family[1]
-    assert np.isnan([*found.latitude, *found.longitude]).all()
-    assert not any([*found.description_words, *found.photo_pixels])
+    assert result.product_ids == ("p", "q")
+    assert result.family[0] != result.family[1]
+    assert np.isnan([*result.latitude, *result.longitude]).all()
+    assert not any([*result.description_words, *result.photo_pixels])

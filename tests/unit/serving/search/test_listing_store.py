@@ -32,10 +32,10 @@ def catalogue():
     return ListingStore(index, listings, facts(list("pqrs"), places=places))
 
 
-def kept(catalogue, **asked):
+def kept_ids(catalogue, **params):
     return [
         catalogue.product_ids[place]
-        for place in np.flatnonzero(catalogue.kept(SearchFilters(**asked)))
+        for place in np.flatnonzero(catalogue.kept(SearchFilters(**params)))
     ]
 
 
@@ -43,13 +43,15 @@ def test_filters_equal_exhaustive_filtering(market):
     random = np.random.default_rng(1)
     sizes = set()
     for _ in range(1000):
-        asked = draw_filter(random)
+        params = draw_filter(random)
 
-        mask = market.catalogue.kept(asked)
+        mask = market.catalogue.kept(params)
 
-        found = [True] * len(market.listings) if mask is None else mask.tolist()
-        assert found == [passes(market, at, asked) for at in range(len(market.listings))], asked
-        sizes.add(sum(found))
+        result = [True] * len(market.listings) if mask is None else mask.tolist()
+        assert result == [passes(market, pos, params) for pos in range(len(market.listings))], (
+            params
+        )
+        sizes.add(sum(result))
     assert min(sizes) == 0
     assert max(sizes) == len(market.listings)
 
@@ -59,28 +61,28 @@ def test_facets_equal_exhaustive_counts(market):
     for _ in range(200):
         positions = np.flatnonzero(random.random(len(market.catalogue)) < random.random())
 
-        found = market.catalogue.facets(positions)
+        result = market.catalogue.facets(positions)
 
-        assert {each.path: each.count for each in found.categories} == roots_of(market, positions)
-        assert [each.count for each in found.prices] == bands_of(market, positions)
+        assert {item.path: item.count for item in result.categories} == roots_of(market, positions)
+        assert [item.count for item in result.prices] == bands_of(market, positions)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_facets_below_category_count_next_level(market, prefix):
     positions = np.flatnonzero(market.catalogue.kept(SearchFilters((prefix,))))
 
-    found = market.catalogue.facets(positions, (prefix,))
+    result = market.catalogue.facets(positions, (prefix,))
 
     depth = prefix.count(" / ") + 2
-    paths = [list(market.listings.values())[at].category_path.split(" / ") for at in positions]
+    paths = [list(market.listings.values())[pos].category_path.split(" / ") for pos in positions]
     parts = [" / ".join(path[:depth]) for path in paths]
-    assert {each.path: each.count for each in found.categories} == {
+    assert {item.path: item.count for item in result.categories} == {
         part: parts.count(part) for part in parts
     }
 
 
 def named(counts):
-    return [(each.path, each.count) for each in counts]
+    return [(item.path, item.count) for item in counts]
 
 
 def test_facets_are_sorted_by_count_then_name(catalogue):
@@ -95,18 +97,18 @@ def test_facets_are_sorted_by_count_then_name(catalogue):
 
 
 def test_facets_use_level_below_deepest_category(catalogue):
-    found = catalogue.facets(np.arange(2), ("Home", "Home / Chairs"))
+    result = catalogue.facets(np.arange(2), ("Home", "Home / Chairs"))
 
-    assert named(found.categories) == [("Home / Chairs", 1), ("Home / Chairs / Oak", 1)]
+    assert named(result.categories) == [("Home / Chairs", 1), ("Home / Chairs / Oak", 1)]
 
 
 def test_empty_price_bands_are_included(catalogue):
-    found = catalogue.facets(np.empty(0, np.int64))
+    result = catalogue.facets(np.empty(0, np.int64))
 
-    assert found.categories == []
-    assert [band.low for band in found.prices] == list(BANDS)
-    assert {band.count for band in found.prices} == {0}
-    assert found.prices[-1].high is None
+    assert result.categories == []
+    assert [band.low for band in result.prices] == list(BANDS)
+    assert {band.count for band in result.prices} == {0}
+    assert result.prices[-1].high is None
 
 
 def test_photos_of_listing_are_in_row_order(catalogue):
@@ -117,12 +119,12 @@ def test_photos_of_listing_are_in_row_order(catalogue):
 
 def test_rows_and_listings_map_to_each_other(market):
     catalogue, photos = market.catalogue, market.searched.photos
-    for product, at in zip(catalogue.product_ids, range(len(catalogue)), strict=True):
+    for product, pos in zip(catalogue.product_ids, range(len(catalogue)), strict=True):
         rows = [row for row, owner in enumerate(photos.product_ids) if owner == product]
-        assert catalogue.position(product) == at
-        assert catalogue.rows_of(at).tolist() == rows
-        assert catalogue.photo_count[at] == len(rows)
-        assert (catalogue.listing_of_row[rows] == at).all()
+        assert catalogue.position(product) == pos
+        assert catalogue.rows_of(pos).tolist() == rows
+        assert catalogue.photo_count[pos] == len(rows)
+        assert (catalogue.listing_of_row[rows] == pos).all()
 
 
 def test_unknown_listing_has_no_position(catalogue):
@@ -148,41 +150,41 @@ def test_categories_and_paths_are_sorted_and_unique(catalogue):
     ]
 
 
-@pytest.mark.parametrize("asked", [SearchFilters(), SearchFilters(near=GeoFilter(*LEEDS))])
-def test_empty_query_is_no_filter(catalogue, asked):
-    assert catalogue.kept(asked) is None
+@pytest.mark.parametrize("params", [SearchFilters(), SearchFilters(near=GeoFilter(*LEEDS))])
+def test_empty_query_is_no_filter(catalogue, params):
+    assert catalogue.kept(params) is None
 
 
 def test_bound_of_zero_is_a_bound(catalogue):
-    assert kept(catalogue, min_price=0.0) == ["p", "r", "s"]
-    assert kept(catalogue, max_price=0.0) == ["s"]
+    assert kept_ids(catalogue, min_price=0.0) == ["p", "r", "s"]
+    assert kept_ids(catalogue, max_price=0.0) == ["s"]
 
 
 def test_price_bounds_are_inclusive(catalogue):
-    assert kept(catalogue, min_price=10.0, max_price=99.5) == ["p", "r"]
-    assert kept(catalogue, min_price=10.01, max_price=99.49) == []
+    assert kept_ids(catalogue, min_price=10.0, max_price=99.5) == ["p", "r"]
+    assert kept_ids(catalogue, min_price=10.01, max_price=99.49) == []
 
 
 def test_radius_is_inclusive(catalogue):
     near = GeoFilter(*LEEDS)
 
     assert catalogue.distances(near)[1] == pytest.approx(LEEDS_TO_YORK_KM, abs=0.3)
-    assert kept(catalogue, near=near._replace(radius_km=36)) == ["p", "q", "s"]
-    assert kept(catalogue, near=near._replace(radius_km=35)) == ["p", "s"]
-    assert kept(catalogue, near=near._replace(radius_km=0)) == ["p", "s"]
+    assert kept_ids(catalogue, near=near._replace(radius_km=36)) == ["p", "q", "s"]
+    assert kept_ids(catalogue, near=near._replace(radius_km=35)) == ["p", "s"]
+    assert kept_ids(catalogue, near=near._replace(radius_km=0)) == ["p", "s"]
 
 
 def test_distances_of_subset_equal_those_of_all(catalogue):
     near = GeoFilter(*YORK)
 
-    found = catalogue.distances(near, np.array([2, 0]))
+    result = catalogue.distances(near, np.array([2, 0]))
 
-    np.testing.assert_array_equal(found, catalogue.distances(near)[[2, 0]])
+    np.testing.assert_array_equal(result, catalogue.distances(near)[[2, 0]])
 
 
 def test_filter_by_missing_photo(catalogue):
-    assert kept(catalogue, has_photo=False) == ["s"]
-    assert kept(catalogue, has_photo=True) == ["p", "q", "r"]
+    assert kept_ids(catalogue, has_photo=False) == ["s"]
+    assert kept_ids(catalogue, has_photo=True) == ["p", "q", "r"]
 
 
 @pytest.mark.parametrize("category", ["Sport", "Home / Chair", "", "home"])

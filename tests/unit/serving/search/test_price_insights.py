@@ -64,10 +64,10 @@ def test_write_is_deterministic(written):
 
     assert written == write_price_insights(
         ["p1", "p2", "p3"],
-        np.array([each.typical[0] if each.typical else np.nan for each in read]),
-        np.array([each.typical[1] if each.typical else np.nan for each in read]),
+        np.array([item.typical[0] if item.typical else np.nan for item in read]),
+        np.array([item.typical[1] if item.typical else np.nan for item in read]),
         [[1], [2, 0], []],
-        [each.notes for each in read],
+        [item.notes for item in read],
     )
 
 
@@ -122,7 +122,7 @@ def test_many_row_groups_read_as_one():
 
     notes = PriceInsightTable.from_bytes(buffer.getvalue())
 
-    assert [notes.of(each) for each in ids] == [
-        PriceInsights((price, price + 1), (each,), ())
-        for each, price in zip(ids, prices.tolist(), strict=True)
+    assert [notes.of(item) for item in ids] == [
+        PriceInsights((price, price + 1), (item,), ())
+        for item, price in zip(ids, prices.tolist(), strict=True)
     ]

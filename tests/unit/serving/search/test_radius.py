@@ -27,13 +27,13 @@ def chord_km(one, other):
     return 2 * EARTH_KM * math.asin(min(straight / 2, 1.0))
 
 
-def at(places):
+def pos(places):
     """Listings offered at places; None for one that is not known."""
     ids = [f"p{number:03}" for number in range(len(places))]
     nowhere = (math.nan, math.nan)
     north, east = zip(*(place or nowhere for place in places), strict=True)
     listings = {
-        each: Listing(each, "A chair", 1.0, "GBP", "Home", "Home", None, None) for each in ids
+        item: Listing(item, "A chair", 1.0, "GBP", "Home", "Home", None, None) for item in ids
     }
     photos = Index.build_flat(np.eye(1, 8, dtype=np.float32), ["a"], ids[:1])
     nothing = np.zeros(len(ids), np.int64)
@@ -46,12 +46,12 @@ def at(places):
 @given(st.lists(st.none() | points, min_size=1, max_size=20), points, st.floats(0, 20_100))
 def test_radius_filter_equals_measured_distances(places, around, radius):
     away = [math.inf if place is None else chord_km(around, place) for place in places]
-    assume(all(abs(apart - radius) > 0.02 for apart in away))
+    assume(all(abs(separate - radius) > 0.02 for separate in away))
 
-    kept = at(places).kept(SearchFilters(near=GeoFilter(*around, radius)))
+    remaining = pos(places).kept(SearchFilters(near=GeoFilter(*around, radius)))
 
-    assert kept.tolist() == [apart <= radius for apart in away]
+    assert remaining.tolist() == [separate <= radius for separate in away]
 
 
 def test_place_without_radius_keeps_all():
-    assert at([None, (51.5, -0.1)]).kept(SearchFilters(near=GeoFilter(51.5, -0.1))) is None
+    assert pos([None, (51.5, -0.1)]).kept(SearchFilters(near=GeoFilter(51.5, -0.1))) is None

@@ -33,9 +33,9 @@ def test_scores_equal_model_predictions(ranker_model, ranker, tables):
     booster = lightgbm.Booster(model_str=ranker_model.decode())
 
     for features in tables:
-        found = ranker.scores(features)
-        np.testing.assert_array_equal(found, booster.predict(features))
-        assert np.ptp(found) > 0.1
+        result = ranker.scores(features)
+        np.testing.assert_array_equal(result, booster.predict(features))
+        assert np.ptp(result) > 0.1
 
 
 def test_score_does_not_depend_on_batch(ranker, tables):
@@ -67,8 +67,8 @@ def test_no_candidates_have_no_scores_or_parts(ranker):
 
 def test_many_threads_equal_one_thread(ranker, tables):
     with ThreadPoolExecutor(8) as pool:
-        for features, found in zip(tables, pool.map(ranker.scores, tables), strict=True):
-            np.testing.assert_array_equal(found, ranker.scores(features))
+        for features, result in zip(tables, pool.map(ranker.scores, tables), strict=True):
+            np.testing.assert_array_equal(result, ranker.scores(features))
 
 
 @pytest.mark.parametrize("names", [[*FEATURES[:-1], "query_terms"], [*FEATURES[1:], FEATURES[0]]])
@@ -89,10 +89,10 @@ def test_invalid_model_is_rejected(data):
         Ranker.from_bytes(data)
 
 
-@pytest.mark.parametrize("told", [b"", b"version=v4\n", b"\xff\n"])
-def test_model_with_only_start_and_end_is_rejected(told):
+@pytest.mark.parametrize("values", [b"", b"version=v4\n", b"\xff\n"])
+def test_model_with_only_start_and_end_is_rejected(values):
     with pytest.raises(RankerError, match="LightGBM"):
-        Ranker.from_bytes(b"tree\n" + told + b"\nend of trees\n")
+        Ranker.from_bytes(b"tree\n" + values + b"\nend of trees\n")
 
 
 def test_truncated_model_is_rejected(ranker_model):

@@ -64,7 +64,7 @@ POOL = CandidateSet(
 QUERY = QueryVectors(words="two red chairs", photo_categories=np.array([0.2, 0.7, 0.1], np.float32))
 
 
-def told(pool, query, catalogue, near=None):
+def feature_values(pool, query, catalogue, near=None):
     table = compute_features(pool, query, catalogue, LABELS, near)
     assert table.shape == (len(pool), len(FEATURES))
     assert table.dtype == np.float64
@@ -72,7 +72,7 @@ def told(pool, query, catalogue, near=None):
 
 
 def test_each_feature_matches_its_name(catalogue):
-    found = told(POOL, QUERY, catalogue, GeoFilter(*LEEDS))
+    result = feature_values(POOL, QUERY, catalogue, GeoFilter(*LEEDS))
 
     nothing = [np.nan] * 4
     middle = 25.0  # of the prices 10 and 40: none and nothing are no prices
@@ -98,35 +98,41 @@ def test_each_feature_matches_its_name(catalogue):
         expected |= {f"{source}_similarity": nothing, f"{source}_reciprocal_rank": nothing}
     assert expected.keys() == set(FEATURES)
     for name in FEATURES:
-        np.testing.assert_allclose(found[name], expected[name], atol=0.3 if "km" in name else 1e-6)
+        np.testing.assert_allclose(result[name], expected[name], atol=0.3 if "km" in name else 1e-6)
 
 
 def test_unused_query_parts_give_missing_features(catalogue):
     pool = replace(POOL, similarity={}, rank={})
 
-    found = told(pool, QueryVectors(), catalogue)
+    result = feature_values(pool, QueryVectors(), catalogue)
 
-    asked = [*(f"{source}_similarity" for source in SOURCES), "bm25_share_of_best"]
-    asked += [*(f"{source}_reciprocal_rank" for source in SOURCES), "photo_category", "distance_km"]
-    for name in asked:
-        assert np.isnan(found[name]).all(), name
-    assert (found["query_words"] == 0).all()
+    params = [*(f"{source}_similarity" for source in SOURCES), "bm25_share_of_best"]
+    params += [
+        *(f"{source}_reciprocal_rank" for source in SOURCES),
+        "photo_category",
+        "distance_km",
+    ]
+    for name in params:
+        assert np.isnan(result[name]).all(), name
+    assert (result["query_words"] == 0).all()
 
 
 def test_ignored_photos_are_not_counted(catalogue):
     rows = np.array([False, True, True])
 
-    found = compute_features(POOL, QUERY, catalogue, LABELS, rows=rows)
+    result = compute_features(POOL, QUERY, catalogue, LABELS, rows=rows)
 
-    assert found[:, FEATURES.index("photos")].tolist() == [1, 0, 1, 0]
+    assert result[:, FEATURES.index("photos")].tolist() == [1, 0, 1, 0]
 
 
 def test_category_excluded_by_photo_is_improbable(catalogue):
     query = QueryVectors(photo_categories=np.array([1.0], np.float32))
 
-    found = compute_features(POOL, query, catalogue, ("Arts",))[:, FEATURES.index("photo_category")]
+    result = compute_features(POOL, query, catalogue, ("Arts",))[
+        :, FEATURES.index("photo_category")
+    ]
 
-    assert found.tolist() == [0, 0, 1, 0]
+    assert result.tolist() == [0, 0, 1, 0]
 
 
 def test_lone_candidate_votes_for_itself(catalogue):
@@ -138,9 +144,9 @@ def test_lone_candidate_votes_for_itself(catalogue):
         np.array([0]),
     )
 
-    found = told(pool, QueryVectors(words="chair"), catalogue)
+    result = feature_values(pool, QueryVectors(words="chair"), catalogue)
 
-    assert (found["voted_category"], found["voted_path"], found["price_ratio"]) == (0, 0, 0)
+    assert (result["voted_category"], result["voted_path"], result["price_ratio"]) == (0, 0, 0)
 
 
 def test_only_top_candidates_vote(market):
@@ -149,23 +155,23 @@ def test_only_top_candidates_vote(market):
     pool = collect_candidates(market.searched, query)
     assert len(pool) > 3 * FEEDBACK_DOCS
     first = np.argsort(-pool.fused, kind="stable")[:FEEDBACK_DOCS]
-    at = pool.positions
+    pos = pool.positions
 
-    found = told(pool, query, market.catalogue)
+    result = feature_values(pool, query, market.catalogue)
 
-    roots = market.catalogue.root[at]
+    roots = market.catalogue.root[pos]
     for place in range(len(pool)):
         others = [voter for voter in first if voter != place]
-        alike = [voter for voter in others if roots[voter] == roots[place]]
-        share = pool.fused[alike].sum() / pool.fused[others].sum()
-        assert found["voted_category"][place] == pytest.approx(share)
-    prices = market.catalogue.price[at][first]
+        similar = [voter for voter in others if roots[voter] == roots[place]]
+        share = pool.fused[similar].sum() / pool.fused[others].sum()
+        assert result["voted_category"][place] == pytest.approx(share)
+    prices = market.catalogue.price[pos][first]
     middle = np.median(prices[prices > 0])
-    priced = market.catalogue.price[at] > 0
+    priced = market.catalogue.price[pos] > 0
     np.testing.assert_allclose(
-        found["price_ratio"][priced], np.log(market.catalogue.price[at][priced] / middle)
+        result["price_ratio"][priced], np.log(market.catalogue.price[pos][priced] / middle)
     )
-    assert np.isnan(found["price_ratio"][~priced]).all()
+    assert np.isnan(result["price_ratio"][~priced]).all()
 
 
 def test_no_prices_give_no_relative_price(catalogue):
@@ -177,35 +183,35 @@ def test_no_prices_give_no_relative_price(catalogue):
         np.array([-1, -1]),
     )
 
-    assert np.isnan(told(pool, QueryVectors(), catalogue)["price_ratio"]).all()
+    assert np.isnan(feature_values(pool, QueryVectors(), catalogue)["price_ratio"]).all()
 
 
 def test_no_candidates_give_no_features(market):
     query = draw_query(np.random.default_rng(0), "both")
     pool = collect_candidates(market.searched, query, np.zeros(len(market.catalogue), np.bool_))
 
-    found = compute_features(pool, query, market.catalogue, LABELS, GeoFilter(*LEEDS))
+    result = compute_features(pool, query, market.catalogue, LABELS, GeoFilter(*LEEDS))
 
-    assert found.shape == (0, len(FEATURES))
+    assert result.shape == (0, len(FEATURES))
 
 
 def test_product_id_does_not_affect_features(market):
     """Names and titles are no features: those of one order give what those of another give."""
     others = {product: f"z{product}" for product in market.listings}
-    shown = {
-        others[product]: each._replace(product_id=others[product], title="Another")
-        for product, each in market.listings.items()
+    visible = {
+        others[product]: item._replace(product_id=others[product], title="Another")
+        for product, item in market.listings.items()
     }
     known, photos = market.catalogue.facts, market.searched.photos
     renamed = ListingStore(
         Index.build_flat(
             photos.vectors(np.arange(len(photos))),
             photos.image_ids,
-            [others[each] for each in photos.product_ids],
+            [others[item] for item in photos.product_ids],
         ),
-        shown,
+        visible,
         facts(
-            [others[each] for each in known.product_ids],
+            [others[item] for item in known.product_ids],
             [str(family) for family in known.family],
             list(zip(known.latitude, known.longitude, strict=True)),
             known.description_words.tolist(),

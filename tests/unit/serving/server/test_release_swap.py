@@ -2,7 +2,7 @@
 
 from fastapi.testclient import TestClient
 from support.builders.small_search import SHOP, SHOP_PHOTOS
-from support.search_client import ONCE, ask, found, refusal, send
+from support.search_client import ONCE, ask, find_ids, refusal, send
 from support.waiting import until
 
 from fb_marketplace_serving.imaging import canonical
@@ -27,16 +27,16 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
     with TestClient(app) as client:
         before = client.get("/images/img-blue"), client.get("/images/img-green")
         assert [answer.status_code for answer in before] == [200, 200]
-        assert "p-lamp" in found(client, q="blue lamp")
-        assert found(client, category="Home & Garden / Lamps") == ["p-lamp"]
+        assert "p-lamp" in find_ids(client, q="blue lamp")
+        assert find_ids(client, category="Home & Garden / Lamps") == ["p-lamp"]
 
         next_run = make_shop("v2", changed, photos_of, "next", canonical_photos | {"img-new": new})
         publish(shop, next_run)
         until(lambda: client.get("/healthcheck").json()["release"] == "v2")
 
         # Hits.
-        for asked in ({}, {"q": "blue lamp"}, {"q": "oak table"}, {"sort": "price_asc"}):
-            body = ask(client, **asked)
+        for params in ({}, {"q": "blue lamp"}, {"q": "oak table"}, {"sort": "price_asc"}):
+            body = ask(client, **params)
             hits = {hit["product_id"]: hit for hit in body["hits"]}
             assert body["release"] == "v2"
             assert hits.keys() == ONCE - {"p-lamp"}
@@ -44,11 +44,11 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
             assert (desk["title"], desk["price"]) == ("Pine desk", 99)
             assert (desk["category_path"], desk["town"]) == ("Office / Desks", "Bath")
             assert desk["image_id"] == "img-new"
-            told = [
+            output = [
                 *desk["typical_price"]["comparables"],
                 *(id_ for hit in hits.values() for id_ in hit["duplicates"]),
             ]
-            assert "p-lamp" not in told
+            assert "p-lamp" not in output
         by_words = {
             hit["product_id"]
             for hit in ask(client, q="oak lamp pine")["hits"]
@@ -62,16 +62,16 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
             "img-grey",
             "img-new",
         }
-        assert found(client, min_price=99, max_price=99) == ["p-table"]
-        assert found(client, near="Bath", radius_km=5) == ["p-table"]
+        assert find_ids(client, min_price=99, max_price=99) == ["p-table"]
+        assert find_ids(client, near="Bath", radius_km=5) == ["p-table"]
         # Facets.
         body = ask(client)
-        assert {each["path"]: each["count"] for each in body["categories"]} == {
+        assert {item["path"]: item["count"] for item in body["categories"]} == {
             "Home & Garden": 4,
             "Office": 1,
             "Sport": 1,
         }
-        assert {each["low"]: each["count"] for each in body["prices"]}[50] == 1
+        assert {item["low"]: item["count"] for item in body["prices"]}[50] == 1
         assert "Lamps" in refusal(
             client.get("/search?category=Home %26 Garden / Lamps"), release="v2"
         )

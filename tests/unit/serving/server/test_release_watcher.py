@@ -101,5 +101,5 @@ def test_unreachable_lake_is_logged_once(lake):
     served, refused, follower = follow(lake, pointing(lake, OSError("no route to host")))
 
     assert served == ["v1"]
-    assert [(each.version, "no route" in each.reason) for each in refused] == [(None, True)]
+    assert [(item.version, "no route" in item.reason) for item in refused] == [(None, True)]
     assert follower.rejection == refused[0]

@@ -24,9 +24,9 @@ def test_browser_revalidates_cache(part):
 
 
 def test_unchanged_file_gives_304(client):
-    kept = client.get("/web/app.js").headers["etag"]
+    remaining = client.get("/web/app.js").headers["etag"]
 
-    answer = client.get("/web/app.js", headers={"If-None-Match": kept})
+    answer = client.get("/web/app.js", headers={"If-None-Match": remaining})
 
     assert (answer.status_code, answer.content) == (304, b"")
     assert answer.headers["cache-control"] == "no-cache"

@@ -47,8 +47,8 @@ def test_dark_photo_is_kept_whole(bright):
     assert random_content_box(pixels) == CropBox(0, 0, SIDE, SIDE)
 
 
-def test_training_image_is_square_without_bars(letterboxed, told):
-    recipe = told.fine_tuning.augmentation.model_copy(update={"side": 48})
+def test_training_image_is_square_without_bars(letterboxed, base_recipe):
+    recipe = base_recipe.fine_tuning.augmentation.model_copy(update={"side": 48})
     for seed in range(20):
         changed = augment(letterboxed, np.random.default_rng(seed), recipe)
 
@@ -56,9 +56,9 @@ def test_training_image_is_square_without_bars(letterboxed, told):
         assert random_content_box(changed) == CropBox(0, 0, 48, 48)
 
 
-def test_augmentation_is_deterministic_for_a_state(letterboxed, told):
+def test_augmentation_is_deterministic_for_a_state(letterboxed, base_recipe):
     one, again, other = (
-        augment(letterboxed, np.random.default_rng(seed), told.fine_tuning.augmentation)
+        augment(letterboxed, np.random.default_rng(seed), base_recipe.fine_tuning.augmentation)
         for seed in (3, 3, 4)
     )
 
@@ -66,10 +66,10 @@ def test_augmentation_is_deterministic_for_a_state(letterboxed, told):
     assert not np.array_equal(one, other)
 
 
-def test_input_photo_is_unchanged(letterboxed, told):
+def test_input_photo_is_unchanged(letterboxed, base_recipe):
     before = letterboxed.copy()
 
-    augment(letterboxed, np.random.default_rng(0), told.fine_tuning.augmentation)
+    augment(letterboxed, np.random.default_rng(0), base_recipe.fine_tuning.augmentation)
 
     assert np.array_equal(letterboxed, before)
 
@@ -85,24 +85,24 @@ def test_disabled_augmentation_only_resizes():
 
 def test_mirroring_only_swaps_left_and_right():
     pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    told = UNCHANGED.model_copy(update={"mirrored": 1.0})
+    base_recipe = UNCHANGED.model_copy(update={"mirrored": 1.0})
 
     plain, mirrored = (
-        augment(pixels, np.random.default_rng(0), recipe) for recipe in (UNCHANGED, told)
+        augment(pixels, np.random.default_rng(0), recipe) for recipe in (UNCHANGED, base_recipe)
     )
 
     assert np.array_equal(mirrored, plain[:, ::-1])
 
 
 def test_crop_has_minimum_area():
-    told = UNCHANGED.model_copy(update={"smallest_crop": 0.5})
+    base_recipe = UNCHANGED.model_copy(update={"smallest_crop": 0.5})
     # Brightness says where in the photo a column was: what is left of the range is what is seen.
     ramp = np.empty((SIDE, SIDE, 3), np.uint8)
     ramp[:] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :, None]
 
     seen = []
     for seed in range(20):
-        content = augment(ramp, np.random.default_rng(seed), told)[32, :, 0]
+        content = augment(ramp, np.random.default_rng(seed), base_recipe)[32, :, 0]
         seen.append((float(content.max()) - float(content.min())) / 200)
 
     assert min(seen) >= np.sqrt(0.5) - 0.05
@@ -111,7 +111,7 @@ def test_crop_has_minimum_area():
 
 @pytest.mark.parametrize("stretched", [1.0, 1.5])
 def test_crop_has_maximum_aspect_change(stretched):
-    told = UNCHANGED.model_copy(update={"smallest_crop": 0.3, "stretched": stretched})
+    base_recipe = UNCHANGED.model_copy(update={"smallest_crop": 0.3, "stretched": stretched})
     ramp = np.empty((SIDE, SIDE, 3), np.uint8)
     ramp[..., 0] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :]
     ramp[..., 1] = np.linspace(50, 250, SIDE).astype(np.uint8)[:, None]
@@ -119,7 +119,7 @@ def test_crop_has_maximum_aspect_change(stretched):
 
     ratios = []
     for seed in range(30):
-        changed = augment(ramp, np.random.default_rng(seed), told).astype(int)
+        changed = augment(ramp, np.random.default_rng(seed), base_recipe).astype(int)
         wide, high = np.ptp(changed[32, :, 0]), np.ptp(changed[:, 32, 1])
         ratios.append(max(wide / high, high / wide))
 
@@ -128,10 +128,12 @@ def test_crop_has_maximum_aspect_change(stretched):
 
 
 def test_brightness_change_is_bounded():
-    told = UNCHANGED.model_copy(update={"light": 0.2})
+    base_recipe = UNCHANGED.model_copy(update={"light": 0.2})
     grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
 
-    brightness = [augment(grey, np.random.default_rng(seed), told).mean() for seed in range(20)]
+    brightness = [
+        augment(grey, np.random.default_rng(seed), base_recipe).mean() for seed in range(20)
+    ]
 
     # Of an even grey, contrast and colour change nothing.
     assert 80 - 1 <= min(brightness) < 95

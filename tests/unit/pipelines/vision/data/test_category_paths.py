@@ -22,8 +22,8 @@ PHOTOS = pd.DataFrame(
 
 
 @pytest.fixture
-def recipe(told, changed):
-    return changed(told, path_weight=0.5, path_photos=4)
+def recipe(base_recipe, changed):
+    return changed(base_recipe, path_weight=0.5, path_photos=4)
 
 
 def test_frequent_paths_are_classes_and_others_are_grouped(recipe):
@@ -51,8 +51,8 @@ def test_evaluation_splits_do_not_affect_classes(recipe):
     assert paths.of.tolist() == everything.of[: len(learnt) - 5].tolist() + [0] * 5
 
 
-def test_zero_weight_uses_categories_only(told, changed):
-    assert category_paths(PHOTOS, LABELS, changed(told, path_weight=0.0)) is None
+def test_zero_weight_uses_categories_only(base_recipe, changed):
+    assert category_paths(PHOTOS, LABELS, changed(base_recipe, path_weight=0.0)) is None
 
 
 def test_category_probability_is_sum_of_its_paths():
@@ -63,8 +63,8 @@ def test_category_probability_is_sum_of_its_paths():
     finer = head.tell_apart(head.embed(features)).softmax(1).detach().numpy()
 
     expected = np.stack([finer[:, :2].sum(1), finer[:, 2:5].sum(1), finer[:, 5]], axis=1)
-    found = head(features).softmax(1).detach().numpy()
-    assert found == pytest.approx(expected, abs=1e-6)
+    result = head(features).softmax(1).detach().numpy()
+    assert result == pytest.approx(expected, abs=1e-6)
 
 
 def test_head_without_paths_drops_path_weights():

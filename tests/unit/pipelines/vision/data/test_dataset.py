@@ -16,11 +16,11 @@ def images(store_photos, draw_photo):
 
 
 @pytest.fixture
-def changing(images, told):
+def changing(images, base_recipe):
     """Gives the photos at some rows, changed for training."""
 
     def read(rows=range(7), seed=0):
-        return PhotoDataset(images, rows, told.fine_tuning.augmentation, seed)
+        return PhotoDataset(images, rows, base_recipe.fine_tuning.augmentation, seed)
 
     return read
 
@@ -31,7 +31,7 @@ def pixels_of(images, row):
 
 
 def places(batches):
-    return [[each.place for each in batch] for batch in batches]
+    return [[item.place for item in batch] for batch in batches]
 
 
 def test_photos_without_augmentation_are_as_stored(images):
@@ -41,8 +41,8 @@ def test_photos_without_augmentation_are_as_stored(images):
     assert batch.pixels.dtype == torch.uint8
     assert batch.places.tolist() == [0, 1, 2]
     assert all(
-        torch.equal(found, pixels_of(images, row))
-        for found, row in zip(batch.pixels, rows, strict=True)
+        torch.equal(result, pixels_of(images, row))
+        for result, row in zip(batch.pixels, rows, strict=True)
     )
 
 
@@ -63,8 +63,8 @@ def test_augmentation_depends_on_epoch_and_seed(changing, seed, epoch):
     assert not torch.equal(before.pixels, after.pixels)
 
 
-def test_photos_are_augmented_independently(images, told):
-    same_photo_twice = PhotoDataset(images, [4, 4], told.fine_tuning.augmentation, seed=0)
+def test_photos_are_augmented_independently(images, base_recipe):
+    same_photo_twice = PhotoDataset(images, [4, 4], base_recipe.fine_tuning.augmentation, seed=0)
 
     one, other = same_photo_twice.__getitems__([SampleRef(1, 0), SampleRef(1, 1)]).pixels
 
@@ -81,20 +81,20 @@ def test_photos_are_unique_within_an_epoch():
 
 
 def test_order_depends_on_seed_and_epoch():
-    def of(seed, epoch):
+    def owner(seed, epoch):
         batches = BatchSampler(50, 8, seed)
         batches.epoch = epoch
         return places(batches)
 
-    assert of(0, 1) == of(0, 1)
-    assert len({str(of(seed, epoch)) for seed, epoch in ((0, 1), (0, 2), (1, 1))}) == 3
+    assert owner(0, 1) == owner(0, 1)
+    assert len({str(owner(seed, epoch)) for seed, epoch in ((0, 1), (0, 2), (1, 1))}) == 3
 
 
 def test_photo_has_epoch_of_its_batch():
     batches = BatchSampler(6, 3, seed=0)
     batches.epoch = 4
 
-    assert {each.epoch for batch in batches for each in batch} == {4}
+    assert {item.epoch for batch in batches for item in batch} == {4}
 
 
 @pytest.mark.parametrize(("seed", "sizes"), [(0, [3, 3]), (None, [3, 3, 2])])
@@ -117,11 +117,11 @@ def test_worker_process_gives_the_same_photos(changing):
     def read(workers):
         batches = BatchSampler(7, 3, seed=0)
         reading = make_loader(changing(), batches, workers)
-        found = []
+        result = []
         for epoch in (1, 2):
             batches.epoch = epoch
-            found += [*reading]
-        return found
+            result += [*reading]
+        return result
 
     here, elsewhere = read(0), read(1)
 

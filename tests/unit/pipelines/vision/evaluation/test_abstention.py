@@ -49,9 +49,9 @@ def test_perfect_predictions_are_all_answered():
     ("cases", "right"), [(0, 1), (1, 1), (44, 1), (500, 0)], ids=["none", "one", "few", "wrong"]
 )
 def test_nothing_is_answered_if_bound_is_unreachable(cases, right):
-    found = select_threshold(np.linspace(0.5, 0.99, cases), np.full(cases, right), 0.05)
+    result = select_threshold(np.linspace(0.5, 0.99, cases), np.full(cases, right), 0.05)
 
-    assert found == 1.0
+    assert result == 1.0
 
 
 def test_equal_confidences_are_answered_together():
@@ -63,14 +63,14 @@ def test_equal_confidences_are_answered_together():
 
 def test_prediction_sets_have_nominal_coverage():
     random = np.random.default_rng(0)
-    held = []
+    existing = []
     for _ in range(300):
         classes = random.integers(0, 4, 120)
-        said = probabilities(classes, random, labels=4)
-        level = select_set_level(said[:100], classes[:100], 0.1)
-        held.append((said[np.arange(120), classes] >= level)[100:].mean())
+        predicted = probabilities(classes, random, labels=4)
+        level = select_set_level(predicted[:100], classes[:100], 0.1)
+        existing.append((predicted[np.arange(120), classes] >= level)[100:].mean())
 
-    assert 0.89 < np.mean(held) < 0.93
+    assert 0.89 < np.mean(existing) < 0.93
 
 
 def test_prediction_sets_are_full_if_data_is_scarce():
@@ -86,10 +86,10 @@ def test_one_case_per_group_is_sampled():
 
 
 def test_coverage_and_error_are_evaluated():
-    said = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
-    found = Predictions(said, np.array([0, 1, 0, 1]), np.array(list("abcd")))
+    predicted = np.array([[0.9, 0.1], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+    result = Predictions(predicted, np.array([0, 1, 0, 1]), np.array(list("abcd")))
     chosen = {"threshold": 0.65, "set_above": 0.35}
-    measured = evaluate_abstention(found, chosen, MEASURING)
+    measured = evaluate_abstention(result, chosen, MEASURING)
 
     assert measured["coverage"]["value"] == 0.75
     assert measured["error"]["value"] == pytest.approx(1 / 3, abs=1e-4)
@@ -100,8 +100,8 @@ def test_coverage_and_error_are_evaluated():
 
 
 def test_error_without_answers_is_undefined():
-    found = Predictions(np.array([[0.9, 0.1]]), np.array([0]), np.array(["a"]))
-    measured = evaluate_abstention(found, {"threshold": 1.0, "set_above": 0.0}, MEASURING)
+    result = Predictions(np.array([[0.9, 0.1]]), np.array([0]), np.array(["a"]))
+    measured = evaluate_abstention(result, {"threshold": 1.0, "set_above": 0.0}, MEASURING)
 
     assert measured["coverage"]["value"] == 0.0
     assert measured["error"] is None
@@ -122,9 +122,9 @@ def test_photos_and_listings_have_their_own_bounds():
     products, splits, photos, text = marketplace(600)
     listings = fuse_products(photos, text, products, splits).predictions
     errors = MEASURING.abstain_error.model_copy(update={"photos": 0.3})
-    told = MEASURING.model_copy(update={"abstain_error": errors})
+    base_recipe = MEASURING.model_copy(update={"abstain_error": errors})
 
-    chosen = select_abstention(photos, listings, products, told)
+    chosen = select_abstention(photos, listings, products, base_recipe)
 
     before = select_abstention(photos, listings, products, MEASURING)
     assert chosen["photos"]["threshold"] < before["photos"]["threshold"]

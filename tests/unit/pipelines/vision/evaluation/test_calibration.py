@@ -41,60 +41,65 @@ def test_certain_prediction_has_a_logit():
 
 @pytest.mark.parametrize("per_group", [1, 4])
 def test_calibrated_model_has_no_debiased_error(random, per_group):
-    found = [
+    result = [
         expected_calibration_error(*answers(random, 600, per_group), **TOLD | {"samples": 20})
         for _ in range(40)
     ]
 
-    plain, debiased = (np.mean([each[name] for each in found]) for name in ("plain", "value"))
+    plain, debiased = (np.mean([item[name] for item in result]) for name in ("plain", "value"))
     assert plain > 0.04
     assert debiased < 0.7 * plain
-    assert np.median([each["root_mean_square"]["value"] for each in found]) < 0.3 * plain
-    assert sum(each["root_mean_square"]["low"] == 0 for each in found) > 32
+    assert np.median([item["root_mean_square"]["value"] for item in result]) < 0.3 * plain
+    assert sum(item["root_mean_square"]["low"] == 0 for item in result) > 32
 
 
 @pytest.mark.parametrize("per_group", [1, 4])
 def test_overconfidence_is_within_its_interval(random, per_group):
-    found = expected_calibration_error(*answers(random, 6000, per_group, 0.1), **TOLD)
+    result = expected_calibration_error(*answers(random, 6000, per_group, 0.1), **TOLD)
 
-    for measured in (found, found["root_mean_square"]):
+    for measured in (result, result["root_mean_square"]):
         assert measured["low"] < 0.1 < measured["high"]
         assert measured["value"] == pytest.approx(0.1, abs=0.03)
-    assert (found["cases"], found["groups"], found["bins"]) == (6000, 6000 // per_group, 15)
+    assert (result["cases"], result["groups"], result["bins"]) == (6000, 6000 // per_group, 15)
 
 
 @pytest.mark.parametrize("truth", [0.03, 0.08])
 def test_interval_has_nominal_coverage(random, truth):
-    told = TOLD | {"samples": 100}
-    found = [expected_calibration_error(*answers(random, 900, 1, truth), **told) for _ in range(40)]
+    base_recipe = TOLD | {"samples": 100}
+    result = [
+        expected_calibration_error(*answers(random, 900, 1, truth), **base_recipe)
+        for _ in range(40)
+    ]
 
-    for measured in (found, [each["root_mean_square"] for each in found]):
-        assert sum(each["low"] <= truth <= each["high"] for each in measured) >= 34
+    for measured in (result, [item["root_mean_square"] for item in result]):
+        assert sum(item["low"] <= truth <= item["high"] for item in measured) >= 34
 
 
 def test_interval_lower_bound_is_not_above_true_error(random):
-    told = TOLD | {"samples": 100}
-    found = [expected_calibration_error(*answers(random, 900, 2, 0.02), **told) for _ in range(40)]
+    base_recipe = TOLD | {"samples": 100}
+    result = [
+        expected_calibration_error(*answers(random, 900, 2, 0.02), **base_recipe) for _ in range(40)
+    ]
 
-    assert sum(each["high"] < 0.02 for each in found) <= 3
+    assert sum(item["high"] < 0.02 for item in result) <= 3
 
 
 def test_ece_is_mean_gap_of_equal_mass_bins():
     sure = np.repeat([0.6, 0.9], 10)
     right = np.r_[np.ones(4), np.zeros(6), np.ones(10)]  # 0.4 of the first, all of the second
 
-    found = expected_calibration_error(sure, right, np.arange(20), 2, 20, 0.95, 0)
+    result = expected_calibration_error(sure, right, np.arange(20), 2, 20, 0.95, 0)
 
-    assert found["plain"] == pytest.approx((0.2 + 0.1) / 2)
+    assert result["plain"] == pytest.approx((0.2 + 0.1) / 2)
 
 
 @pytest.mark.parametrize("cases", [1, 2, 7])
 def test_few_predictions_use_fewer_bins(cases):
     sure, right = np.full(cases, 0.8), np.arange(cases) % 2
-    found = expected_calibration_error(sure, right, np.arange(cases), **TOLD)
+    result = expected_calibration_error(sure, right, np.arange(cases), **TOLD)
 
-    assert found["bins"] == 1
-    assert 0 <= found["low"] <= found["value"] <= found["high"]
+    assert result["bins"] == 1
+    assert 0 <= result["low"] <= result["value"] <= result["high"]
 
 
 def test_no_predictions_are_rejected():
@@ -106,9 +111,9 @@ def test_bins_have_equal_counts_and_rise(random):
     sure, right, _ = answers(random, 100)
     bins = reliability(sure, right, 4)
 
-    assert [each.cases for each in bins] == [25] * 4
-    assert [each.confidence for each in bins] == sorted(each.confidence for each in bins)
-    assert sum(each.right * each.cases for each in bins) == pytest.approx(right.sum())
+    assert [item.cases for item in bins] == [25] * 4
+    assert [item.confidence for item in bins] == sorted(item.confidence for item in bins)
+    assert sum(item.right * item.cases for item in bins) == pytest.approx(right.sum())
 
 
 @pytest.mark.parametrize("cases", [0, 1, 300])

@@ -29,26 +29,26 @@ def evaluated(products, splits, photos, text, frozen=None):
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     products, splits, photos, text = marketplace(600)
     weaker = predictions(products, splits, np.random.default_rng(9), sharpness=0.5)
     return evaluated(products, splits, photos, text, weaker.iloc[::-1])
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-@pytest.mark.parametrize("of", ["photos", "products", "products_text", "products_with_text"])
+@pytest.mark.parametrize("owner", ["photos", "products", "products_text", "products_with_text"])
 @pytest.mark.parametrize("name", ["top1", "top3", "macro_f1"])
-def test_each_metric_has_trivial_baseline(found, split, of, name):
-    measured = found.metrics[split][f"{of}_{name}"]
+def test_each_metric_has_trivial_baseline(result, split, owner, name):
+    measured = result.metrics[split][f"{owner}_{name}"]
 
     assert measured["low"] <= measured["value"] <= measured["high"]
     assert measured["groups"] > 0
-    trivial = found.metrics[split][f"{of}_{name}_commonest_category"]
+    trivial = result.metrics[split][f"{owner}_{name}_commonest_category"]
     assert trivial["value"] < measured["value"] or name == "top3"
 
 
-def test_fusion_beats_photos_and_text_alone(found):
-    test = found.metrics["test"]
+def test_fusion_beats_photos_and_text_alone(result):
+    test = result.metrics["test"]
 
     together = test["products_with_text_top1"]["value"]
     assert together > test["products_text_top1"]["value"]
@@ -56,12 +56,12 @@ def test_fusion_beats_photos_and_text_alone(found):
     assert test["products_with_text_top1_gain_over_text"]["low"] > 0
 
 
-@pytest.mark.parametrize("of", ["photos", "products", "products_with_text"])
-def test_gain_over_frozen_backbone_is_paired(found, of):
-    test = found.metrics["test"]
-    gained = test[f"{of}_top1_gain_over_frozen"]
+@pytest.mark.parametrize("owner", ["photos", "products", "products_with_text"])
+def test_gain_over_frozen_backbone_is_paired(result, owner):
+    test = result.metrics["test"]
+    gained = test[f"{owner}_top1_gain_over_frozen"]
 
-    difference = test[f"{of}_top1"]["value"] - test[f"{of}_top1_frozen"]["value"]
+    difference = test[f"{owner}_top1"]["value"] - test[f"{owner}_top1_frozen"]["value"]
     assert gained["value"] == pytest.approx(difference, abs=2e-4)
     assert gained["value"] > 0
 
@@ -70,12 +70,12 @@ def test_equal_predictions_have_zero_gain():
     metrics, _ = evaluated(*marketplace(60))
 
     for split in ("validation", "test"):
-        for of in ("photos", "products", "products_with_text"):
-            assert metrics[split][f"{of}_top1_gain_over_frozen"]["high"] == 0
+        for owner in ("photos", "products", "products_with_text"):
+            assert metrics[split][f"{owner}_top1_gain_over_frozen"]["high"] == 0
 
 
-def test_calibration_error_is_before_and_after(found):
-    test = found.metrics["test"]
+def test_calibration_error_is_before_and_after(result):
+    test = result.metrics["test"]
 
     # The made-up photos are calibrated, so undoing a temperature of 2 spoils them.
     assert test["photos_ece"]["value"] < 0.06 < test["photos_ece_uncalibrated"]["value"]
@@ -83,24 +83,24 @@ def test_calibration_error_is_before_and_after(found):
     assert {"value", "low", "high", "cases", "groups"} <= set(test["products_with_text_ece"])
 
 
-def test_abstention_uses_chosen_thresholds(found):
-    for of, chosen in found.metrics["choices"]["abstention"].items():
-        measured = found.metrics["test"]["abstention"][of]
+def test_abstention_uses_chosen_thresholds(result):
+    for owner, chosen in result.metrics["choices"]["abstention"].items():
+        measured = result.metrics["test"]["abstention"][owner]
         assert 0 < measured["coverage"]["value"] < 1
         assert measured["error"]["value"] < 2 * chosen["error"]
         assert measured["set_coverage"]["value"] > 0.9
 
 
-def test_each_category_has_photo_and_listing_metrics(found):
-    table = found.per_class
+def test_each_category_has_photo_and_listing_metrics(result):
+    table = result.per_class
 
     assert len(table) == 4 * 2 * len(LABELS)
     support = table.groupby(["of", "split"])["support"].sum()
-    assert support["photos", "test"] == found.metrics["test"]["photos_top1"]["cases"]
+    assert support["photos", "test"] == result.metrics["test"]["photos_top1"]["cases"]
 
 
-def test_metrics_are_json_serializable(found):
-    assert json.loads(json.dumps(found.metrics, allow_nan=False)) == found.metrics
+def test_metrics_are_json_serializable(result):
+    assert json.loads(json.dumps(result.metrics, allow_nan=False)) == result.metrics
 
 
 def test_backbone_predictions_of_other_photos_are_rejected():

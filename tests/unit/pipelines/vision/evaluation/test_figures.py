@@ -39,26 +39,26 @@ def test_long_labels_are_shortened_uniquely():
 @pytest.fixture
 def sheets(monkeypatch):
     """Keeps what is put on sheets."""
-    made = []
+    created = []
 
     def keep(cells, columns, title):
-        made.append((cells, title))
+        created.append((cells, title))
         return b"a sheet"
 
     monkeypatch.setattr(figures, "contact_sheet", keep)
-    return made
+    return created
 
 
-def asked(photos, says):
+def params(photos, says):
     """Photos of the test split, each with what is said of it."""
     table = photos.query("split == 'test'").head(len(says)).assign(category="Arts")
-    return table.assign(probabilities=[np.float32(each) for each in says])
+    return table.assign(probabilities=[np.float32(item) for item in says])
 
 
 def test_most_confident_mistakes_are_first(sheets, store_photos, draw_photo):
     products, _, photos, _ = marketplace(30)
     says = [[0.1, 0.8, 0.1], [0.9, 0.1, 0], [0.01, 0.02, 0.97], [0.4, 0.5, 0.1]]
-    table = asked(photos, says)
+    table = params(photos, says)
     stored = store_photos(
         {image: draw_photo(seed) for seed, image in enumerate(sorted(table["image_id"])[::-1])}
     )
@@ -80,7 +80,7 @@ def test_most_confident_mistakes_are_first(sheets, store_photos, draw_photo):
 
 def test_sheet_without_mistakes_is_empty(store_photos, draw_photo):
     products, _, photos, _ = marketplace(30)
-    table = asked(photos, [[0.9, 0.1, 0]])
+    table = params(photos, [[0.9, 0.1, 0]])
     stored = store_photos({table["image_id"].iloc[0]: draw_photo(0)})
 
     assert is_png(plot_mistakes(table, stored, products, MEASURING))

@@ -32,15 +32,15 @@ def test_complementary_sources_improve_each_other():
     both = fuse_with_weights(pool, photos, text, EVEN)
 
     assert log_loss(both, classes) < min(log_loss(photos, classes), log_loss(text, classes)) - 0.1
-    right = [(said.argmax(axis=1) == classes).mean() for said in (both, photos, text)]
+    right = [(predicted.argmax(axis=1) == classes).mean() for predicted in (both, photos, text)]
     assert right[0] > max(right[1:]) + 0.05
 
 
 def test_duplicate_sources_share_their_weight():
     photos, text, classes = sources(5000)
-    apart, copied = fitted(photos, text, classes), fitted(photos, photos, classes)
+    separate, copied = fitted(photos, text, classes), fitted(photos, photos, classes)
 
-    assert (apart.photos, apart.text) == pytest.approx((1, 1), abs=0.1)
+    assert (separate.photos, separate.text) == pytest.approx((1, 1), abs=0.1)
     assert copied.photos + copied.text == pytest.approx(1, abs=0.05)
 
 
@@ -55,8 +55,8 @@ def test_shared_prior_counts_once():
     random = np.random.default_rng(0)
     shares = np.array([0.7, 0.2, 0.1])
     classes = random.choice(3, 8000, p=shares)
-    said = [probabilities(classes, random, 1.0) * shares for _ in range(2)]
-    photos, text = (each / each.sum(axis=1, keepdims=True) for each in said)
+    predicted = [probabilities(classes, random, 1.0) * shares for _ in range(2)]
+    photos, text = (item / item.sum(axis=1, keepdims=True) for item in predicted)
 
     assert fitted(photos, text, classes, shares).prior == pytest.approx(-1, abs=0.25)
 
@@ -78,8 +78,8 @@ def test_no_validation_listings_average_the_sources():
 
 
 def test_few_correct_listings_do_not_give_certainty():
-    said = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
-    pool = fitted(said, said, np.array([0, 1]))
+    predicted = np.array([[0.8, 0.1, 0.1], [0.1, 0.8, 0.1]])
+    pool = fitted(predicted, predicted, np.array([0, 1]))
 
     assert max(pool) < 3
 
@@ -93,19 +93,19 @@ def test_zero_probability_does_not_veto():
 
 def test_photos_are_averaged_with_text_as_fallback():
     products, splits, photos, text = marketplace(60)
-    found = fuse_products(photos, text, products, splits).predictions.set_index("product_id")
+    result = fuse_products(photos, text, products, splits).predictions.set_index("product_id")
 
-    assert set(found["split"]) == {"validation", "test"}
-    asked = photos["product_id"].iloc[0]
-    of_one = np.stack(photos.loc[photos["product_id"] == asked, "probabilities"].to_list())
-    assert found.loc[asked, "by_photos"] == pytest.approx(of_one.mean(axis=0))
-    assert found.loc[asked, "photos"] == 2
-    without = found[found["photos"] == 0]
+    assert set(result["split"]) == {"validation", "test"}
+    params = photos["product_id"].iloc[0]
+    of_one = np.stack(photos.loc[photos["product_id"] == params, "probabilities"].to_list())
+    assert result.loc[params, "by_photos"] == pytest.approx(of_one.mean(axis=0))
+    assert result.loc[params, "photos"] == 2
+    without = result[result["photos"] == 0]
     assert len(without)
     assert without["by_photos"].isna().all()
-    for said, of_text in zip(without["probabilities"], without["by_text"], strict=True):
-        assert said.argmax() == of_text.argmax()
-    assert [row.sum() for row in found["probabilities"]] == pytest.approx([1] * len(found))
+    for predicted, of_text in zip(without["probabilities"], without["by_text"], strict=True):
+        assert predicted.argmax() == of_text.argmax()
+    assert [row.sum() for row in result["probabilities"]] == pytest.approx([1] * len(result))
 
 
 def test_weights_are_chosen_on_validation():
@@ -138,6 +138,6 @@ def test_predictions_match_schema(tmp_path):
         for split in ("validation", "test"):
             for column in set(table) & {"probabilities", "by_photos"}:
                 before, after = (
-                    predictions_for_split(each, split, LABELS, column) for each in (table, again)
+                    predictions_for_split(item, split, LABELS, column) for item in (table, again)
                 )
                 assert (before.probabilities == after.probabilities).all()

@@ -15,9 +15,9 @@ from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet
 def nearest(monkeypatch):
     """The head knows the photo that it saw in training and is nearest: it learns by heart."""
 
-    def train_head(found, parameters, hidden):
-        part = found.split == "train"
-        return (found.features[part], found.classes[part]), []
+    def train_head(result, parameters, hidden):
+        part = result.split == "train"
+        return (result.features[part], result.classes[part]), []
 
     def predict(head, features, parameters):
         seen, classes = head
@@ -35,7 +35,7 @@ def report(monkeypatch, nearest, base_parameters):
         random = np.random.default_rng(0)
         group = np.repeat(np.arange(groups), photos_per_group)
         looks = random.normal(size=(groups, 16))[group]
-        found = FeatureSet(
+        result = FeatureSet(
             features=(looks + random.normal(0, 0.1, looks.shape)).astype(np.float32),
             classes=random.integers(0, len(LABELS), groups)[group],
             split=np.where(group < 120, "train", np.where(group < 160, "validation", "test")),
@@ -44,7 +44,7 @@ def report(monkeypatch, nearest, base_parameters):
             image_ids=np.arange(len(group)).astype(str),
             product_ids=group.astype(str),
         )
-        monkeypatch.setattr(leakage, "make_feature_set", lambda *given: found)
+        monkeypatch.setattr(leakage, "make_feature_set", lambda *given: result)
         recipe = VisionParameters.model_validate(base_parameters["vision"])
         return report_leakage(None, None, None, recipe, MEASURING)
 
@@ -52,33 +52,33 @@ def report(monkeypatch, nearest, base_parameters):
 
 
 def test_random_split_shows_leakage_between_photos(report):
-    found = report(4)
+    result = report(4)
 
-    assert found["difference"]["low"] > 0.3
-    gap = found["random"]["top1"]["value"] - found["honest"]["top1"]["value"]
-    assert found["difference"]["value"] == pytest.approx(gap, abs=2e-4)
-    assert found["honest"]["sibling_in_training"]["value"] == 0
-    assert found["random"]["sibling_in_training"]["value"] > 0.8
+    assert result["difference"]["low"] > 0.3
+    gap = result["random"]["top1"]["value"] - result["honest"]["top1"]["value"]
+    assert result["difference"]["value"] == pytest.approx(gap, abs=2e-4)
+    assert result["honest"]["sibling_in_training"]["value"] == 0
+    assert result["random"]["sibling_in_training"]["value"] > 0.8
 
 
 def test_single_photo_listings_cannot_leak(report):
-    found = report(1, 200)
+    result = report(1, 200)
 
-    assert found["random"]["sibling_in_training"]["value"] == 0
-    assert found["difference"]["low"] < 0 < found["difference"]["high"]
+    assert result["random"]["sibling_in_training"]["value"] == 0
+    assert result["difference"]["low"] < 0 < result["difference"]["high"]
 
 
 def test_both_splits_have_equal_sizes_and_baseline(report):
-    found = report(4)
+    result = report(4)
 
-    assert found["photos"] == {"train": 480, "validation": 160, "test": 160}
+    assert result["photos"] == {"train": 480, "validation": 160, "test": 160}
     for name in ("honest", "random"):
-        assert {each["cases"] for each in found[name].values()} == {160}
-        assert 0.2 < found[name]["top1_commonest_category"]["value"] < 0.6
+        assert {item["cases"] for item in result[name].values()} == {160}
+        assert 0.2 < result[name]["top1_commonest_category"]["value"] < 0.6
 
 
 def test_sibling_is_photo_of_the_same_group():
-    found = FeatureSet(
+    result = FeatureSet(
         np.zeros((4, 1), np.float32),
         np.zeros(4, np.int64),
         np.array(["train", "test", "test", "validation"]),
@@ -88,4 +88,4 @@ def test_sibling_is_photo_of_the_same_group():
         np.array(list("pqrs")),
     )
 
-    assert siblings_in_training(found).tolist() == [True, False]
+    assert siblings_in_training(result).tolist() == [True, False]

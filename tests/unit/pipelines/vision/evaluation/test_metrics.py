@@ -19,16 +19,16 @@ LABELS = ("Arts", "Cars", "Home", "Sport")
 
 
 def test_top_1_and_top_3_accuracy():
-    found = compute_category_metrics(FOUND, np.array([1, 3, 2, 0]), MEASURING)
+    result = compute_category_metrics(FOUND, np.array([1, 3, 2, 0]), MEASURING)
 
-    assert found["top1"]["value"] == 0.5
-    assert found["top3"]["value"] == 1.0
-    assert found["top1_commonest_category"]["value"] == 0.5
-    assert found["top3_commonest_category"]["value"] == 0.75
-    assert found["log_loss"]["value"] == pytest.approx(
+    assert result["top1"]["value"] == 0.5
+    assert result["top3"]["value"] == 1.0
+    assert result["top1_commonest_category"]["value"] == 0.5
+    assert result["top3_commonest_category"]["value"] == 0.75
+    assert result["log_loss"]["value"] == pytest.approx(
         -np.log([0.6, 0.3, 0.3, 0.7]).mean(), abs=1e-4
     )
-    assert {(each["cases"], each["groups"]) for each in found.values()} == {(4, 3)}
+    assert {(item["cases"], item["groups"]) for item in result.values()} == {(4, 3)}
 
 
 def test_top_k_accuracy():

@@ -27,14 +27,14 @@ def metrics():
 @pytest.fixture
 def card(metrics, base_parameters):
     parameters = VisionParameters.model_validate(base_parameters["vision"])
-    asked = {
+    params = {
         "top1": ESTIMATE,
         "top1_commonest_category": ESTIMATE,
         "sibling_in_training": ESTIMATE | {"value": 0.42},
     }
     leakage = {
-        "honest": asked,
-        "random": asked | {"top1": ESTIMATE | {"value": 0.625}},
+        "honest": params,
+        "random": params | {"top1": ESTIMATE | {"value": 0.625}},
         "difference": ESTIMATE | {"value": 0.125},
         "photos": {"train": 1234, "validation": 20, "test": 20},
     }
@@ -78,10 +78,10 @@ def test_card_has_measured_values(card, stands):
     assert stands in card
 
 
-@pytest.mark.parametrize("of", ["photos", "products", "products_text", "products_with_text"])
+@pytest.mark.parametrize("owner", ["photos", "products", "products_text", "products_with_text"])
 @pytest.mark.parametrize("name", ["top1", "top3", "macro_f1"])
-def test_card_has_interval_and_count_of_each_metric(card, metrics, of, name):
-    estimate = metrics["test"][f"{of}_{name}"]
+def test_card_has_interval_and_count_of_each_metric(card, metrics, owner, name):
+    estimate = metrics["test"][f"{owner}_{name}"]
 
     assert any(
         format_value(estimate) in line and f"| {estimate['cases']} | {estimate['groups']} |" in line

@@ -39,7 +39,7 @@ def test_predictions_are_of_validation_and_test_sorted(marketplace, embeddings, 
     assert table["split"].tolist() == ["validation"] * 6 + ["test"] * 6
     predicted = [CHANNELS[probabilities.argmax()] for probabilities in table["probabilities"]]
     assert predicted == table["category"].tolist()
-    assert all(sum(each) == pytest.approx(1, abs=1e-5) for each in table["probabilities"])
+    assert all(sum(item) == pytest.approx(1, abs=1e-5) for item in table["probabilities"])
 
 
 def test_embeddings_of_another_encoder_are_rejected(tmp_path, marketplace, embeddings):

@@ -7,18 +7,18 @@ from fb_marketplace.pipelines.vision.export.backbone_features import extract_bac
 @pytest.fixture
 def exports(monkeypatch, colour_encoder):
     """The backbone knows mean colours; gives what was exported, one by one."""
-    made = []
+    created = []
 
     def export(parameters):
-        made.append(parameters)
+        created.append(parameters)
         return colour_encoder
 
     monkeypatch.setattr(backbone_features, "export_trunk", export)
-    return made
+    return created
 
 
-def read(images, told, held=frozenset()):
-    retained, *batches = extract_backbone_features(images, held, told)
+def read(images, base_recipe, existing=frozenset()):
+    retained, *batches = extract_backbone_features(images, existing, base_recipe)
     return retained.keys, [row for batch in batches for row in batch.to_pylist()]
 
 
@@ -27,26 +27,26 @@ def images(store_photos, draw_photo):
     return store_photos({name: draw_photo(seed) for seed, name in enumerate("cab")})
 
 
-def test_each_photo_has_its_features(exports, images, told):
-    keys, rows = read(images, told)
+def test_each_photo_has_its_features(exports, images, base_recipe):
+    keys, rows = read(images, base_recipe)
 
     assert [row["image_id"] for row in rows] == ["a", "b", "c"]
     assert {row["key"] for row in rows} == keys
     assert len({tuple(row["features"]) for row in rows}) == 3
 
 
-def test_existing_features_are_reused(exports, images, told):
-    keys, rows = read(images, told)
-    held = frozenset(row["key"] for row in rows if row["image_id"] != "b")
+def test_existing_features_are_reused(exports, images, base_recipe):
+    keys, rows = read(images, base_recipe)
+    existing = frozenset(row["key"] for row in rows if row["image_id"] != "b")
 
-    assert read(images, told, held) == (keys, [rows[1]])
+    assert read(images, base_recipe, existing) == (keys, [rows[1]])
 
 
-def test_nothing_is_exported_without_new_photos(exports, images, told):
-    keys, _ = read(images, told)
+def test_nothing_is_exported_without_new_photos(exports, images, base_recipe):
+    keys, _ = read(images, base_recipe)
     exports.clear()
 
-    assert read(images, told, keys) == (keys, [])
+    assert read(images, base_recipe, keys) == (keys, [])
     assert exports == []
 
 
@@ -62,31 +62,31 @@ def test_nothing_is_exported_without_new_photos(exports, images, told):
         ({"encoder": {"served": "fp32"}}, False),
     ],
 )
-def test_features_depend_on_their_inputs_only(exports, images, told, changed, values, anew):
-    before, _ = read(images, told)
-    after, _ = read(images, changed(told, **values))
+def test_features_depend_on_their_inputs_only(exports, images, base_recipe, changed, values, anew):
+    before, _ = read(images, base_recipe)
+    after, _ = read(images, changed(base_recipe, **values))
 
     assert (after != before) is anew
 
 
-def test_photo_with_changed_pixels_is_recomputed(exports, store_photos, draw_photo, told):
-    before, _ = read(store_photos({"a": draw_photo(1)}), told)
-    after, _ = read(store_photos({"a": draw_photo(2)}, "other.lance"), told)
+def test_photo_with_changed_pixels_is_recomputed(exports, store_photos, draw_photo, base_recipe):
+    before, _ = read(store_photos({"a": draw_photo(1)}), base_recipe)
+    after, _ = read(store_photos({"a": draw_photo(2)}, "other.lance"), base_recipe)
 
     assert before != after
 
 
-def test_seed_does_not_affect_pretrained_features(exports, images, told, changed):
-    package = changed(told, backbone="efficientnet_lite0", weights="package")
+def test_seed_does_not_affect_pretrained_features(exports, images, base_recipe, changed):
+    package = changed(base_recipe, backbone="efficientnet_lite0", weights="package")
     before, _ = read(images, package)
     after, _ = read(images, changed(package, seed=5))
 
     assert before == after
 
 
-def test_weights_file_is_identified_by_content(exports, images, told, changed):
+def test_weights_file_is_identified_by_content(exports, images, base_recipe, changed):
     one, other = (
-        changed(told, weights=place, weights_sha256="ab" * 32)
+        changed(base_recipe, weights=place, weights_sha256="ab" * 32)
         for place in ("/here/weights.pth", "s3://there/weights.pth")
     )
 

@@ -9,31 +9,31 @@ from fb_marketplace.pipelines.vision.models.embedding_head import block_names, b
 LABELS = ["Blue", "Green", "Red"]
 
 
-def read(images, model, told, held=frozenset()):
-    retained, *batches = extract_block_features(images, held, model, LABELS, told)
+def read(images, model, base_recipe, existing=frozenset()):
+    retained, *batches = extract_block_features(images, existing, model, LABELS, base_recipe)
     return retained.keys, [row for batch in batches for row in batch.to_pylist()]
 
 
-def keys_of(images, model, told):
+def keys_of(images, model, base_recipe):
     """Under which keys levels are kept; they come first, before any is taken."""
-    return next(extract_block_features(images, frozenset(), model, LABELS, told)).keys
+    return next(extract_block_features(images, frozenset(), model, LABELS, base_recipe)).keys
 
 
-def test_each_photo_has_its_block_features(marketplace, fitted_network, model, told):
-    keys, rows = read(marketplace.images, model, told)
+def test_each_photo_has_its_block_features(marketplace, fitted_network, model, base_recipe):
+    keys, rows = read(marketplace.images, model, base_recipe)
 
-    names = block_names(fitted_network, told.embedding.levels)
+    names = block_names(fitted_network, base_recipe.embedding.levels)
     width = block_slices(fitted_network, names)["pool"].stop
     assert [row["image_id"] for row in rows] == [f"{place:02}" for place in range(36)]
     assert {row["key"] for row in rows} == keys
     assert np.asarray([row["features"] for row in rows]).shape == (36, width)
 
 
-def test_existing_block_features_are_reused(marketplace, model, told, monkeypatch):
-    keys = keys_of(marketplace.images, model, told)
+def test_existing_block_features_are_reused(marketplace, model, base_recipe, monkeypatch):
+    keys = keys_of(marketplace.images, model, base_recipe)
     monkeypatch.setattr(block_features, "export_blocks", None)
 
-    assert read(marketplace.images, model, told, keys) == (keys, [])
+    assert read(marketplace.images, model, base_recipe, keys) == (keys, [])
 
 
 @pytest.mark.parametrize(
@@ -47,23 +47,25 @@ def test_existing_block_features_are_reused(marketplace, model, told, monkeypatc
     ],
 )
 def test_block_features_depend_on_their_inputs_only(
-    marketplace, model, told, changed, values, anew
+    marketplace, model, base_recipe, changed, values, anew
 ):
-    before = keys_of(marketplace.images, model, told)
+    before = keys_of(marketplace.images, model, base_recipe)
 
-    assert (keys_of(marketplace.images, model, changed(told, **values)) != before) is anew
+    assert (keys_of(marketplace.images, model, changed(base_recipe, **values)) != before) is anew
 
 
 @pytest.mark.parametrize(
     ("shift", "card", "anew"), [(0.0, {"code_revision": "another"}, False), (0.1, None, True)]
 )
-def test_block_features_depend_on_weights_not_card(marketplace, model, told, shift, card, anew):
+def test_block_features_depend_on_weights_not_card(
+    marketplace, model, base_recipe, shift, card, anew
+):
     class Other:
         def read(self):
             weights = load(model.read())
             weights["head.fc.bias"] += shift
             return save(weights, card)
 
-    before = keys_of(marketplace.images, model, told)
+    before = keys_of(marketplace.images, model, base_recipe)
 
-    assert (keys_of(marketplace.images, Other(), told) != before) is anew
+    assert (keys_of(marketplace.images, Other(), base_recipe) != before) is anew

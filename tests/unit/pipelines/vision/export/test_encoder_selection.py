@@ -37,7 +37,7 @@ def colours(colour_encoder, stored):
 def wrong(colour_encoder, stored):
     """One that names the faintest colour instead, with the same embeddings."""
     graph = onnx.load_from_string(colour_encoder)
-    (bright,) = (each for each in graph.graph.initializer if each.name == "bright")
+    (bright,) = (item for item in graph.graph.initializer if item.name == "bright")
     bright.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(bright), "bright"))
     return stored(graph.SerializeToString(), "wrong")
 
@@ -46,16 +46,16 @@ def wrong(colour_encoder, stored):
 def shifted(colour_encoder, stored):
     """One whose answers are right and whose embeddings are others: of another norm."""
     graph = onnx.load_from_string(colour_encoder)
-    (normalised,) = (each for each in graph.graph.node if each.op_type == "LpNormalization")
-    (norm,) = (each for each in normalised.attribute if each.name == "p")
+    (normalised,) = (item for item in graph.graph.node if item.op_type == "LpNormalization")
+    (norm,) = (item for item in normalised.attribute if item.name == "p")
     norm.i = 1
     return stored(graph.SerializeToString(), "shifted")
 
 
 @pytest.fixture
-def choose(marketplace, colours, told, changed):
+def choose(marketplace, colours, base_recipe, changed):
     def run(int8, products=marketplace.products, **bounds):
-        recipe = changed(told, encoder=bounds)
+        recipe = changed(base_recipe, encoder=bounds)
         labels = [*CHANNELS, "Grey"]
         return select_encoder(
             colours, int8, marketplace.images, products, marketplace.splits, labels, recipe
@@ -110,7 +110,7 @@ def test_requested_int8_is_selected_unless_it_loses_too_much(
     assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
 
 
-def test_selection_uses_validation_photos_only(marketplace, colours, wrong, told):
+def test_selection_uses_validation_photos_only(marketplace, colours, wrong, base_recipe):
     others = marketplace.products.copy()
     validation = others.index.isin(range(24, 30))
     others.loc[~validation, "category"] = "Red"
@@ -118,7 +118,7 @@ def test_selection_uses_validation_photos_only(marketplace, colours, wrong, told
     one, other = (
         select_encoder(colours, wrong, marketplace.images, products, *rest)
         for products in (marketplace.products, others)
-        for rest in [(marketplace.splits, CHANNELS, told)]
+        for rest in [(marketplace.splits, CHANNELS, base_recipe)]
     )
 
     assert one.report == other.report
@@ -128,32 +128,36 @@ def test_selection_uses_validation_photos_only(marketplace, colours, wrong, told
 LABELS = ["Blue", "Green", "Red"]
 
 
-def test_temperature_corrects_overconfidence(stored, marketplace, fitted_network, told):
+def test_temperature_corrects_overconfidence(stored, marketplace, fitted_network, base_recipe):
     # One validation photo of six is said to be what it is not, so that no answer is certain.
     products = marketplace.products.copy()
     products.loc[24, "category"] = "Red"
     weights = network_weights(fitted_network)
-    asked = {"images": marketplace.images, "products": products, "splits": marketplace.splits}
+    params = {"images": marketplace.images, "products": products, "splits": marketplace.splits}
 
     def temperature(sureness):
         surer = weights | {"head.fc.weight": weights["head.fc.weight"] * sureness}
         model = stored(save(surer))
-        found = calibrate_encoder(
-            **asked, vision_model=model, vision_labels=LABELS, parameters=told
+        result = calibrate_encoder(
+            **params, vision_model=model, vision_labels=LABELS, parameters=base_recipe
         )
-        assert found["photos"] == 6
-        return found["temperature"]
+        assert result["photos"] == 6
+        return result["temperature"]
 
     assert temperature(1) > 0
     assert temperature(3) == pytest.approx(3 * temperature(1), rel=0.01)
 
 
-def test_model_is_exported_with_its_temperature(stored, fitted_network, told, changed, monkeypatch):
+def test_model_is_exported_with_its_temperature(
+    stored, fitted_network, base_recipe, changed, monkeypatch
+):
     exported = []
-    monkeypatch.setattr(encoder_selection, "export_trained", lambda *found: exported.extend(found))
+    monkeypatch.setattr(
+        encoder_selection, "export_trained", lambda *result: exported.extend(result)
+    )
     model = stored(save(network_weights(fitted_network)))
 
-    recipe = changed(told, embedding={"layer": "pool"})
+    recipe = changed(base_recipe, embedding={"layer": "pool"})
 
     export_encoder(model, LABELS, stored(b"", "head"), {"temperature": 0.25, "photos": 6}, recipe)
 
@@ -163,16 +167,18 @@ def test_model_is_exported_with_its_temperature(stored, fitted_network, told, ch
     assert all(torch.equal(value, weights[name]) for name, value in network.state_dict().items())
 
 
-@pytest.mark.parametrize(("asked", "given"), [(12, 12), (99, 24)])
+@pytest.mark.parametrize(("params", "given"), [(12, 12), (99, 24)])
 def test_ranges_use_evenly_spaced_training_photos(
-    marketplace, colours, told, changed, monkeypatch, asked, given
+    marketplace, colours, base_recipe, changed, monkeypatch, params, given
 ):
     seen = []
     monkeypatch.setattr(
         encoder_selection, "quantize", lambda graph, images, rows: seen.extend(rows) or graph
     )
 
-    quantize_encoder(colours, *marketplace, changed(told, encoder={"calibration_photos": asked}))
+    quantize_encoder(
+        colours, *marketplace, changed(base_recipe, encoder={"calibration_photos": params})
+    )
 
     ids = marketplace.images.take(seen, ["image_id"]).column("image_id").to_pylist()
     assert len(set(ids)) == given

@@ -49,10 +49,10 @@ def test_exported_embeddings_equal_network(fitted_network, encoder, pixels):
 
 def test_exported_probabilities_use_temperature(fitted_network, encoder, pixels):
     logits = said_by(fitted_network, pixels)
-    said = encoder.encode(pixels).probabilities
+    predicted = encoder.encode(pixels).probabilities
 
     # Ratios of probabilities are what the temperature changes: exp((a - b) / T).
-    ratios = np.log(said / said[:, :1])
+    ratios = np.log(predicted / predicted[:, :1])
     np.testing.assert_allclose(ratios * TEMPERATURE, logits - logits[:, :1], atol=1e-4)
 
 
@@ -78,10 +78,12 @@ def test_export_has_no_local_paths(exported):
         assert trace.encode() not in exported
 
 
-def test_resnet50_exports_its_hidden_layer(told, changed, pixels):
-    network = make_network(changed(told, backbone="resnet50"), classes=4)
+def test_resnet50_exports_its_hidden_layer(base_recipe, changed, pixels):
+    network = make_network(changed(base_recipe, backbone="resnet50"), classes=4)
     seen = []
-    hook = network.head.fc[1].register_forward_hook(lambda layer, given, made: seen.append(made))
+    hook = network.head.fc[1].register_forward_hook(
+        lambda layer, given, created: seen.append(created)
+    )
     said_by(network, pixels)
     hook.remove()
     hidden = seen[0].numpy()
@@ -94,8 +96,8 @@ def test_resnet50_exports_its_hidden_layer(told, changed, pixels):
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-4)
 
 
-def test_category_is_exported_as_sum_of_its_paths(told, pixels):
-    network = make_network(told, classes=4, path_counts=(3, 1, 5, 2))
+def test_category_is_exported_as_sum_of_its_paths(base_recipe, pixels):
+    network = make_network(base_recipe, classes=4, path_counts=(3, 1, 5, 2))
     with torch.no_grad():
         network.head.fc.weight.mul_(20)
     expected = torch.from_numpy(said_by(network, pixels)).softmax(1).numpy()
@@ -106,12 +108,12 @@ def test_category_is_exported_as_sum_of_its_paths(told, pixels):
     np.testing.assert_allclose(encoder.encode(pixels).probabilities, expected, atol=1e-5)
 
 
-def test_bare_backbone_exports_pooled_features(told, pixels):
-    trunk = make_network(told, classes=1)
+def test_bare_backbone_exports_pooled_features(base_recipe, pixels):
+    trunk = make_network(base_recipe, classes=1)
     with torch.no_grad():
         expected = trunk.trunk(trunk.prepare(torch.from_numpy(pixels))).numpy()
 
-    encoder = Encoder.from_bytes(export_trunk(told), threads=1)
+    encoder = Encoder.from_bytes(export_trunk(base_recipe), threads=1)
 
     np.testing.assert_allclose(encoder.encode(pixels).embeddings, expected, atol=1e-3, rtol=1e-3)
 

@@ -11,10 +11,10 @@ def int8(exported, marketplace):
 
 
 def answers(graph, images):
-    found = [each for _, each in encode_rows(open_encoder(graph), images, list(range(36)), 8)]
+    result = [item for _, item in encode_rows(open_encoder(graph), images, list(range(36)), 8)]
     return (
-        np.concatenate([each.probabilities for each in found]),
-        np.concatenate([each.embeddings for each in found]),
+        np.concatenate([item.probabilities for item in result]),
+        np.concatenate([item.embeddings for item in result]),
     )
 
 

@@ -5,14 +5,14 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.models import backbones
 
 
-def test_unknown_backbone_names_known_ones(told, changed):
+def test_unknown_backbone_names_known_ones(base_recipe, changed):
     with pytest.raises(UserError, match=r"'resnet5000'.*\bcnn, resnet50, "):
-        backbones.check_backbone(changed(told, backbone="resnet5000"))
+        backbones.check_backbone(changed(base_recipe, backbone="resnet5000"))
 
 
 @pytest.mark.parametrize("name", backbones.BACKBONES)
-def test_backbone_has_declared_feature_count(told, changed, name):
-    network = backbones.build_backbone(changed(told, backbone=name))
+def test_backbone_has_declared_feature_count(base_recipe, changed, name):
+    network = backbones.build_backbone(changed(base_recipe, backbone=name))
 
     with torch.no_grad():
         features = network(torch.rand(2, 3, 64, 64))
@@ -24,47 +24,47 @@ def test_backbone_has_declared_feature_count(told, changed, name):
     ("name", "classifier"),
     [("resnet50", "fc"), ("mobilenet_v2", "classifier"), ("efficientnet_lite0", "classifier")],
 )
-def test_blocks_equal_library_network(told, changed, name, classifier):
-    made = changed(told, backbone=name)
-    torch.manual_seed(made.seed)
-    whole = backbones.BACKBONES[name].make().eval()
-    setattr(whole, classifier, torch.nn.Identity())
+def test_blocks_equal_library_network(base_recipe, changed, name, classifier):
+    created = changed(base_recipe, backbone=name)
+    torch.manual_seed(created.seed)
+    complete = backbones.BACKBONES[name].make().eval()
+    setattr(complete, classifier, torch.nn.Identity())
     pixels = torch.rand(2, 3, 64, 64)
 
     with torch.no_grad():
-        torch.testing.assert_close(backbones.build_backbone(made)(pixels), whole(pixels))
+        torch.testing.assert_close(backbones.build_backbone(created)(pixels), complete(pixels))
 
 
-def test_pooling_follows_the_blocks(told, changed):
-    network = backbones.build_backbone(changed(told, backbone="resnet50"))
+def test_pooling_follows_the_blocks(base_recipe, changed):
+    network = backbones.build_backbone(changed(base_recipe, backbone="resnet50"))
 
     assert [name for name, _ in network.named_children()] == [
         *("stem", "layer1", "layer2", "layer3", "layer4", "pool")
     ]
 
 
-def test_random_weights_depend_on_the_seed(told, changed):
+def test_random_weights_depend_on_the_seed(base_recipe, changed):
     one, again, other = (
-        backbones.build_backbone(changed(told, seed=seed)).state_dict() for seed in (3, 3, 4)
+        backbones.build_backbone(changed(base_recipe, seed=seed)).state_dict() for seed in (3, 3, 4)
     )
 
     assert all(torch.equal(one[name], again[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_build_does_not_touch_torch_random_state(told):
+def test_build_does_not_touch_torch_random_state(base_recipe):
     torch.manual_seed(11)
     expected = torch.rand(3)
     torch.manual_seed(11)
-    backbones.build_backbone(told)
+    backbones.build_backbone(base_recipe)
 
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_packaged_weights_do_not_depend_on_the_seed(told, changed):
+def test_packaged_weights_do_not_depend_on_the_seed(base_recipe, changed):
     one, other = (
         backbones.build_backbone(
-            changed(told, backbone="efficientnet_lite0", weights="package", seed=seed)
+            changed(base_recipe, backbone="efficientnet_lite0", weights="package", seed=seed)
         ).state_dict()
         for seed in (3, 4)
     )
@@ -82,5 +82,5 @@ def test_packaged_weights_do_not_depend_on_the_seed(told, changed):
         ({"weights": "somewhere/weights.pth", "weights_sha256": "ab" * 32}, "ab" * 32),
     ],
 )
-def test_weights_have_a_content_name(told, changed, values, origin):
-    assert backbones.origin_of_weights(changed(told, **values)).startswith(origin)
+def test_weights_have_a_content_name(base_recipe, changed, values, origin):
+    assert backbones.origin_of_weights(changed(base_recipe, **values)).startswith(origin)

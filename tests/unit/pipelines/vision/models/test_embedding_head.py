@@ -56,16 +56,16 @@ def test_too_many_levels_use_all(fitted_network):
 
 
 def test_block_embedding_is_normalized_mean(fitted_network, maps):
-    found = Layer(fitted_network, "block4")(maps, torch.zeros(2, 1))
+    result = Layer(fitted_network, "block4")(maps, torch.zeros(2, 1))
 
     means = maps["block4"].mean((2, 3))
-    torch.testing.assert_close(found, means / means.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(result, means / means.norm(dim=1, keepdim=True))
 
 
 def test_head_output_has_unit_norm():
-    found = EmbeddingHead(6, 4)(torch.randn(5, 6))
+    result = EmbeddingHead(6, 4)(torch.randn(5, 6))
 
-    torch.testing.assert_close(found.norm(dim=1), torch.ones(5))
+    torch.testing.assert_close(result.norm(dim=1), torch.ones(5))
 
 
 @pytest.mark.parametrize(
@@ -81,8 +81,8 @@ def test_unknown_layer_names_known_ones(fitted_network, layer, told_of):
         Layer(fitted_network, layer)
 
 
-def test_resnet50_lists_its_hidden_layer(told, changed):
-    network = make_network(changed(told, backbone="resnet50"), classes=3)
+def test_resnet50_lists_its_hidden_layer(base_recipe, changed):
+    network = make_network(changed(base_recipe, backbone="resnet50"), classes=3)
 
     with pytest.raises(UserError, match=r"layer4, pool, fc\.1"):
         Layer(network, "block4")

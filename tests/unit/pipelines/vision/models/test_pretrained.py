@@ -20,7 +20,7 @@ def as_pth(tensors) -> bytes:
 
 
 @pytest.fixture
-def from_file(told, changed, tmp_path):
+def from_file(base_recipe, changed, tmp_path):
     """Writes a file, and builds a backbone with the weights that it holds."""
 
     def build(backbone, content, name="weights.safetensors", sha256=None):
@@ -29,7 +29,7 @@ def from_file(told, changed, tmp_path):
         digest = sha256 or hashlib.sha256(content).hexdigest()
         try:
             return backbones.build_backbone(
-                changed(told, backbone=backbone, weights=str(path), weights_sha256=digest)
+                changed(base_recipe, backbone=backbone, weights=str(path), weights_sha256=digest)
             )
         finally:
             path.unlink()  # some are of 100 MB, and pytest keeps its folders
@@ -45,12 +45,12 @@ def resnet50():
     return tensors | {"fc.weight": torch.ones(7, 2048), "fc.bias": torch.ones(7)}
 
 
-def refused(build, *told, **named) -> str:
+def refused(build, *base_recipe, **named) -> str:
     with pytest.raises(UserError) as error:
-        build(*told, **named)
-    said = str(error.value)
-    assert "\n" not in said
-    return said
+        build(*base_recipe, **named)
+    predicted = str(error.value)
+    assert "\n" not in predicted
+    return predicted
 
 
 @pytest.mark.parametrize(
@@ -64,35 +64,37 @@ def refused(build, *told, **named) -> str:
         ("efficientnet_lite2", "package"),
     ],
 )
-def test_each_backbone_has_default_weights(told, changed, backbone, source):
-    _, found = backbones.check_backbone(changed(told, backbone=backbone, weights="usual"))
+def test_each_backbone_has_default_weights(base_recipe, changed, backbone, source):
+    _, result = backbones.check_backbone(changed(base_recipe, backbone=backbone, weights="usual"))
 
-    assert found.name == source
+    assert result.name == source
 
 
 @pytest.mark.parametrize("weights", ["internet", "torchvision"])
-def test_unknown_source_names_known_ones(told, changed, weights):
-    said = refused(backbones.check_backbone, changed(told, backbone=LITE, weights=weights))
-
-    assert "usual, package, none" in said
-    assert f"'{weights}'" in said
-
-
-def test_file_without_checksum_is_rejected(told, changed):
-    said = refused(
-        backbones.check_backbone, changed(told, weights="s3://bucket/weights.safetensors")
+def test_unknown_source_names_known_ones(base_recipe, changed, weights):
+    predicted = refused(
+        backbones.check_backbone, changed(base_recipe, backbone=LITE, weights=weights)
     )
 
-    assert "vision.weights_sha256" in said
-    assert "sha256sum" in said
+    assert "usual, package, none" in predicted
+    assert f"'{weights}'" in predicted
+
+
+def test_file_without_checksum_is_rejected(base_recipe, changed):
+    predicted = refused(
+        backbones.check_backbone, changed(base_recipe, weights="s3://bucket/weights.safetensors")
+    )
+
+    assert "vision.weights_sha256" in predicted
+    assert "sha256sum" in predicted
 
 
 def test_file_with_other_checksum_is_rejected(from_file):
-    said = refused(from_file, "cnn", b"tampered with", sha256="0" * 64)
+    predicted = refused(from_file, "cnn", b"tampered with", sha256="0" * 64)
 
-    assert "expected 000000000000" in said
-    assert hashlib.sha256(b"tampered with").hexdigest()[:12] in said
-    assert "check vision.weights_sha256" in said
+    assert "expected 000000000000" in predicted
+    assert hashlib.sha256(b"tampered with").hexdigest()[:12] in predicted
+    assert "check vision.weights_sha256" in predicted
 
 
 def test_checksum_may_be_uppercase(from_file):
@@ -101,9 +103,9 @@ def test_checksum_may_be_uppercase(from_file):
     from_file("cnn", content, sha256=hashlib.sha256(content).hexdigest().upper())
 
 
-def test_missing_file_is_named(told, changed, tmp_path):
+def test_missing_file_is_named(base_recipe, changed, tmp_path):
     path = str(tmp_path / "no.safetensors")
-    missing = changed(told, weights=path, weights_sha256="0" * 64)
+    missing = changed(base_recipe, weights=path, weights_sha256="0" * 64)
 
     assert path in refused(backbones.build_backbone, missing)
 
@@ -111,10 +113,10 @@ def test_missing_file_is_named(told, changed, tmp_path):
 def test_file_of_other_network_names_missing_tensors(from_file):
     content = save(backbones.BACKBONES["cnn"].make().state_dict())
 
-    said = refused(from_file, "mobilenet_v2", content)
+    predicted = refused(from_file, "mobilenet_v2", content)
 
-    assert "mobilenet_v2" in said
-    assert "features.0.0.weight" in said
+    assert "mobilenet_v2" in predicted
+    assert "features.0.0.weight" in predicted
 
 
 @pytest.mark.parametrize("name", ["weights.safetensors", "weights.pth"])
@@ -127,9 +129,9 @@ def test_pickle_with_code_is_rejected(from_file):
         def __reduce__(self):
             return (pytest.fail, ("code of the file was run",))
 
-    said = refused(from_file, "cnn", as_pth({"features": Runs()}), "weights.pth")
+    predicted = refused(from_file, "cnn", as_pth({"features": Runs()}), "weights.pth")
 
-    assert "weights" in said
+    assert "weights" in predicted
 
 
 @pytest.mark.parametrize(
@@ -150,7 +152,7 @@ def test_state_dict_with_other_classes_is_loaded(from_file, resnet50, name, writ
     assert not [name for name in built if name.startswith("fc")]
 
 
-def test_file_may_be_a_url(told, changed, tmp_path):
+def test_file_may_be_a_url(base_recipe, changed, tmp_path):
     import fsspec
 
     tensors = backbones.BACKBONES["cnn"].make().state_dict()
@@ -159,7 +161,7 @@ def test_file_may_be_a_url(told, changed, tmp_path):
 
     built = backbones.build_backbone(
         changed(
-            told,
+            base_recipe,
             weights=f"memory://{tmp_path.name}.safetensors",
             weights_sha256=hashlib.sha256(content).hexdigest(),
         )
@@ -169,7 +171,7 @@ def test_file_may_be_a_url(told, changed, tmp_path):
 
 
 @pytest.mark.parametrize("error", [URLError("no route to host"), ConnectionResetError("reset")])
-def test_failed_download_gives_one_line_with_remedy(told, changed, monkeypatch, error):
+def test_failed_download_gives_one_line_with_remedy(base_recipe, changed, monkeypatch, error):
     weights = import_torchvision().models.MobileNet_V2_Weights
 
     def unreachable(*_, **__):
@@ -177,39 +179,39 @@ def test_failed_download_gives_one_line_with_remedy(told, changed, monkeypatch, 
 
     monkeypatch.setattr(weights, "get_state_dict", unreachable)
 
-    said = refused(
-        backbones.build_backbone, changed(told, backbone="mobilenet_v2", weights="usual")
+    predicted = refused(
+        backbones.build_backbone, changed(base_recipe, backbone="mobilenet_v2", weights="usual")
     )
 
-    assert "download.pytorch.org" in said
-    assert "vision.weights_sha256" in said
+    assert "download.pytorch.org" in predicted
+    assert "vision.weights_sha256" in predicted
 
 
-def test_torchvision_download_is_loaded(told, changed, monkeypatch):
+def test_torchvision_download_is_loaded(base_recipe, changed, monkeypatch):
     torch.manual_seed(5)
     tensors = backbones.BACKBONES["mobilenet_v2"].make().state_dict()
     weights = import_torchvision().models.MobileNet_V2_Weights
     monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: tensors)
 
     built = backbones.build_backbone(
-        changed(told, backbone="mobilenet_v2", weights="usual")
+        changed(base_recipe, backbone="mobilenet_v2", weights="usual")
     ).state_dict()
 
     assert torch.equal(built["block0.0.weight"], tensors["features.0.0.weight"])
 
 
 @pytest.mark.parametrize(
-    ("known", "said"),
+    ("known", "predicted"),
     [
         ({"sha256": "0" * 64}, "000000000000…"),
         ({"package": "no_such_weights"}, "no-such-weights"),
     ],
 )
-def test_wrong_package_gives_one_line(told, changed, monkeypatch, known, said):
+def test_wrong_package_gives_one_line(base_recipe, changed, monkeypatch, known, predicted):
     lite = backbones.BACKBONES[LITE]
     changed_package = lite._replace(packaged=lite.packaged._replace(**known))
     monkeypatch.setitem(backbones.BACKBONES, LITE, changed_package)
 
-    assert said in refused(
-        backbones.build_backbone, changed(told, backbone=LITE, weights="package")
+    assert predicted in refused(
+        backbones.build_backbone, changed(base_recipe, backbone=LITE, weights="package")
     )

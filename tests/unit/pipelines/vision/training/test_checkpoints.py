@@ -12,12 +12,12 @@ FACTS = {
 
 
 @pytest.fixture
-def make(told, changed):
+def make(base_recipe, changed):
     """Makes the parts of a training; another seed gives other weights."""
 
     def parts(seed=0):
         torch.manual_seed(seed)
-        network = Network(changed(told, seed=seed), classes=3, path_counts=(2, 1, 3))
+        network = Network(changed(base_recipe, seed=seed), classes=3, path_counts=(2, 1, 3))
         return checkpoints.TrainingState(
             network,
             torch.optim.swa_utils.AveragedModel(network),
@@ -40,28 +40,28 @@ def train(parts, steps=1):
 
 @pytest.mark.parametrize("part", ["network", "average"])
 def test_every_weight_round_trips(make, part):
-    kept, other = make(0), make(1)
-    train(kept, 2)
+    remaining, other = make(0), make(1)
+    train(remaining, 2)
 
-    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(remaining, {}), other)
 
-    expected = getattr(kept, part).state_dict()
-    found = getattr(other, part).state_dict()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    expected = getattr(remaining, part).state_dict()
+    result = getattr(other, part).state_dict()
+    assert all(torch.equal(result[name], expected[name]) for name in expected)
 
 
 def test_optimizer_moments_have_shapes_of_weights(make):
-    kept, other = (_of_all_weights(make(seed)) for seed in (0, 1))
-    train(kept)
+    remaining, other = (_of_all_weights(make(seed)) for seed in (0, 1))
+    train(remaining)
 
-    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(remaining, {}), other)
 
-    found = [
+    result = [
         (weight.stride(), moments["exp_avg"].stride())
         for weight, moments in other.optimiser.state.items()
     ]
-    assert any(stride[1] == 1 < stride[2] for stride, _ in found if len(stride) == 4)
-    assert all(of_weight == of_moment for of_weight, of_moment in found)
+    assert any(stride[1] == 1 < stride[2] for stride, _ in result if len(stride) == 4)
+    assert all(of_weight == of_moment for of_weight, of_moment in result)
 
 
 def _of_all_weights(parts):
@@ -70,31 +70,31 @@ def _of_all_weights(parts):
 
 
 def test_restored_moments_continue_equally(make):
-    kept, other = make(0), make(1)
-    train(kept, 2)
-    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
+    remaining, other = make(0), make(1)
+    train(remaining, 2)
+    checkpoints.restore(checkpoints.to_bytes(remaining, {}), other)
 
-    train(kept)
+    train(remaining)
     train(other)
 
-    assert checkpoints.to_bytes(kept, {}) == checkpoints.to_bytes(other, {})
+    assert checkpoints.to_bytes(remaining, {}) == checkpoints.to_bytes(other, {})
 
 
 def test_metadata_round_trips(make):
-    kept = make()
+    remaining = make()
 
-    content = checkpoints.to_bytes(kept, FACTS)
+    content = checkpoints.to_bytes(remaining, FACTS)
 
     assert checkpoints.restore(content, make(1)) == FACTS
     assert checkpoints.read_metadata(content) == FACTS
 
 
 def test_state_before_first_step_round_trips(make):
-    kept, other = make(0), make(1)
+    remaining, other = make(0), make(1)
 
-    checkpoints.restore(checkpoints.to_bytes(kept, {}), other)
+    checkpoints.restore(checkpoints.to_bytes(remaining, {}), other)
 
-    assert checkpoints.to_bytes(other, {}) == checkpoints.to_bytes(kept, {})
+    assert checkpoints.to_bytes(other, {}) == checkpoints.to_bytes(remaining, {})
 
 
 def test_bytes_depend_on_the_state_only(make):
@@ -109,12 +109,12 @@ def test_bytes_depend_on_the_state_only(make):
 
 
 def test_saved_state_is_independent_of_training(make):
-    kept = make()
-    train(kept)
-    content = checkpoints.to_bytes(kept, {})
-    weight = kept.network.head.fc.weight.detach().clone()
+    remaining = make()
+    train(remaining)
+    content = checkpoints.to_bytes(remaining, {})
+    weight = remaining.network.head.fc.weight.detach().clone()
 
-    train(kept)
-    checkpoints.restore(content, kept)
+    train(remaining)
+    checkpoints.restore(content, remaining)
 
-    assert torch.equal(kept.network.head.fc.weight, weight)
+    assert torch.equal(remaining.network.head.fc.weight, weight)

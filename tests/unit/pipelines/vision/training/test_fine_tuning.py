@@ -25,15 +25,15 @@ class BrokenOffError(Exception):
 
 
 @pytest.fixture(scope="module")
-def task(marketplace, told):
-    return make_task(*marketplace, told)
+def task(marketplace, base_recipe):
+    return make_task(*marketplace, base_recipe)
 
 
 @pytest.fixture(scope="module")
-def head(task, told):
+def head(task, base_recipe):
     torch.manual_seed(0)
     return LinearHead(
-        network_weights(make_head(told, 3, task.paths.counts)), ("Blue", "Green", "Red")
+        network_weights(make_head(base_recipe, 3, task.paths.counts)), ("Blue", "Green", "Red")
     )
 
 
@@ -55,9 +55,9 @@ def states(folder):
     return [name for name in folder.names() if name.startswith("state_")]
 
 
-def test_separable_task_is_learned(task, head, work, told, changed):
+def test_separable_task_is_learned(task, head, work, base_recipe, changed):
     every_block = changed(
-        told,
+        base_recipe,
         fine_tuning={
             "blocks": -1,
             "epochs": 6,
@@ -75,10 +75,10 @@ def test_separable_task_is_learned(task, head, work, told, changed):
     assert epochs[-1].measures["training_loss"] < epochs[1].measures["training_loss"]
 
 
-def test_frozen_blocks_are_unchanged(task, head, work, told):
+def test_frozen_blocks_are_unchanged(task, head, work, base_recipe):
     folder = work()
 
-    fine_tune(task, head, folder, told)
+    fine_tune(task, head, folder, base_recipe)
 
     before, after = weights_at(folder, 0), weights_at(folder, 2)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -87,10 +87,10 @@ def test_frozen_blocks_are_unchanged(task, head, work, told):
     assert {name for name in before if name.startswith("trunk.block4")} <= moved
 
 
-def test_each_epoch_saves_weights_and_metrics(task, head, work, told):
+def test_each_epoch_saves_weights_and_metrics(task, head, work, base_recipe):
     folder = work()
 
-    epochs = fine_tune(task, head, folder, told)
+    epochs = fine_tune(task, head, folder, base_recipe)
 
     assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2]
     assert {file for epoch in epochs for file in epoch.files} <= set(folder.names())
@@ -99,19 +99,19 @@ def test_each_epoch_saves_weights_and_metrics(task, head, work, told):
         assert np.isfinite(list(epoch.measures.values())).all()
 
 
-def test_finished_training_has_no_resume_state(task, head, work, told):
+def test_finished_training_has_no_resume_state(task, head, work, base_recipe):
     folder = work()
 
-    fine_tune(task, head, folder, told)
+    fine_tune(task, head, folder, base_recipe)
 
     assert states(folder) == []
 
 
 @pytest.fixture(scope="module")
-def undisturbed(task, head, told, changed, tmp_path_factory):
+def undisturbed(task, head, base_recipe, changed, tmp_path_factory):
     """A training of three epochs: its work folder, its recipe, and what it gave."""
     folder = CheckpointDir(str(tmp_path_factory.mktemp("undisturbed")))
-    three = changed(told, fine_tuning={"epochs": 3})
+    three = changed(base_recipe, fine_tuning={"epochs": 3})
     return folder, three, fine_tune(task, head, folder, three)
 
 
@@ -203,8 +203,8 @@ def test_training_finished_by_other_run_is_reused(task, head, work, undisturbed,
     assert content(work("shared")) == content(folder)
 
 
-def test_finished_training_is_reused(task, head, work, told, monkeypatch):
-    epochs = fine_tune(task, head, work(), told)
+def test_finished_training_is_reused(task, head, work, base_recipe, monkeypatch):
+    epochs = fine_tune(task, head, work(), base_recipe)
     before = content(work())
 
     def train_epoch(*_):
@@ -213,73 +213,75 @@ def test_finished_training_is_reused(task, head, work, told, monkeypatch):
     monkeypatch.setattr(fine_tuning, "train_epoch", train_epoch)
     collect_counts()
 
-    assert fine_tune(task, head, work(), told) == epochs
+    assert fine_tune(task, head, work(), base_recipe) == epochs
     assert content(work()) == before
     assert collect_counts() == [(fine_tuning.EPOCHS, 0, len(epochs) - 1)]
 
 
-def test_early_stopping_waits_for_patience(task, head, work, told, changed):
+def test_early_stopping_waits_for_patience(task, head, work, base_recipe, changed):
     # Nothing but the head is trained, and that too slowly to change an answer.
     slow = {"blocks": 0, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
-    patient = changed(told, fine_tuning=slow | {"epochs": 9, "patience": 3})
+    patient = changed(base_recipe, fine_tuning=slow | {"epochs": 9, "patience": 3})
 
     epochs = fine_tune(task, head, work(), patient)
 
     assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4]
 
 
-def test_early_stopping_ignores_head_only_epoch(task, head, work, told, changed, monkeypatch):
+def test_early_stopping_ignores_head_only_epoch(
+    task, head, work, base_recipe, changed, monkeypatch
+):
     rights = iter([0.9, 0.1, 0.2, 0.3, 0.4, 0.5])
 
     def validated(*_):
         return {"validation_loss": 1.0, "validation_accuracy": next(rights)}
 
     monkeypatch.setattr(fine_tuning, "_validated", validated)
-    patient = changed(told, fine_tuning={"epochs": 5, "patience": 2})
+    patient = changed(base_recipe, fine_tuning={"epochs": 5, "patience": 2})
 
     epochs = fine_tune(task, head, work(), patient)
 
     assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4, 5]
 
 
-def test_zero_epochs_keep_the_head(task, head, work, told, changed):
+def test_zero_epochs_keep_the_head(task, head, work, base_recipe, changed):
     folder = work()
 
-    (epoch,) = fine_tune(task, head, folder, changed(told, fine_tuning={"epochs": 0}))
+    (epoch,) = fine_tune(task, head, folder, changed(base_recipe, fine_tuning={"epochs": 0}))
 
-    kept = weights_at(folder, 0)
+    remaining = weights_at(folder, 0)
     assert epoch.measures["epoch"] == 0
-    assert all(torch.equal(kept[f"head.{name}"], head.weights[name]) for name in head.weights)
+    assert all(torch.equal(remaining[f"head.{name}"], head.weights[name]) for name in head.weights)
 
 
-def test_head_with_other_paths_is_rejected(task, head, work, told):
-    plain = head._replace(weights=network_weights(make_head(told, 3)))
+def test_head_with_other_paths_is_rejected(task, head, work, base_recipe):
+    plain = head._replace(weights=network_weights(make_head(base_recipe, 3)))
 
     with pytest.raises(UserError, match=r"vision_head.*\[\].*\[2, 2, 2\]"):
-        fine_tune(task, plain, work(), told)
+        fine_tune(task, plain, work(), base_recipe)
 
 
-def test_validation_split_does_not_affect_weights(task, head, work, told):
+def test_validation_split_does_not_affect_weights(task, head, work, base_recipe):
     others = task._replace(validation_classes=(task.validation_classes + 1) % 3)
-    fine_tune(task, head, work("one"), told)
-    fine_tune(others, head, work("other"), told)
+    fine_tune(task, head, work("one"), base_recipe)
+    fine_tune(others, head, work("other"), base_recipe)
 
     one, other = (weights_at(work(name), 2) for name in ("one", "other"))
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 @pytest.fixture(scope="module")
-def trained(task, head, told, tmp_path_factory):
+def trained(task, head, base_recipe, tmp_path_factory):
     """A training of two epochs: its work folder, and what it gave."""
     folder = CheckpointDir(str(tmp_path_factory.mktemp("trained")))
-    return folder, fine_tune(task, head, folder, told)
+    return folder, fine_tune(task, head, folder, base_recipe)
 
 
-def test_average_is_between_first_and_last_weights(task, trained, told, changed):
+def test_average_is_between_first_and_last_weights(task, trained, base_recipe, changed):
     folder, epochs = trained
     first, last = weights_at(folder, 0), weights_at(folder, 2)
     (blend,) = interpolate_weights(
-        task, epochs, folder, 3, changed(told, fine_tuning={"blends": [0.25]})
+        task, epochs, folder, 3, changed(base_recipe, fine_tuning={"blends": [0.25]})
     )
 
     mixed = load(read_weights(folder, blend))
@@ -291,9 +293,9 @@ def test_average_is_between_first_and_last_weights(task, trained, told, changed)
     assert not torch.equal(mixed[name], last[name])
 
 
-def test_average_near_last_weights_predicts_alike(task, trained, told, changed):
+def test_average_near_last_weights_predicts_alike(task, trained, base_recipe, changed):
     folder, epochs = trained
-    nearly = changed(told, fine_tuning={"blends": [0.9999]})
+    nearly = changed(base_recipe, fine_tuning={"blends": [0.9999]})
 
     (blend,) = interpolate_weights(task, epochs, folder, 3, nearly)
 
@@ -301,19 +303,19 @@ def test_average_near_last_weights_predicts_alike(task, trained, told, changed):
         assert blend.measures[name] == pytest.approx(epochs[-1].measures[name], abs=0.01)
 
 
-def test_average_is_evaluated_once(task, trained, told, monkeypatch):
+def test_average_is_evaluated_once(task, trained, base_recipe, monkeypatch):
     folder, epochs = trained
-    measured = interpolate_weights(task, epochs, folder, 3, told)
+    measured = interpolate_weights(task, epochs, folder, 3, base_recipe)
     monkeypatch.setattr(fine_tuning, "read_logits", lambda *_: pytest.fail("it was measured anew"))
 
-    assert interpolate_weights(task, epochs, folder, 3, told) == measured
-    assert [blend.measures["share"] for blend in measured] == list(told.fine_tuning.blends)
+    assert interpolate_weights(task, epochs, folder, 3, base_recipe) == measured
+    assert [blend.measures["share"] for blend in measured] == list(base_recipe.fine_tuning.blends)
 
 
-def test_single_epoch_is_not_averaged(task, trained, told):
+def test_single_epoch_is_not_averaged(task, trained, base_recipe):
     folder, epochs = trained
 
-    assert interpolate_weights(task, epochs[:1], folder, 3, told) == []
+    assert interpolate_weights(task, epochs[:1], folder, 3, base_recipe) == []
 
 
 def test_weights_of_epoch_are_loaded_unchanged(trained):

@@ -37,7 +37,7 @@ def separable():
     return FeatureSet(features.astype(np.float32), classes, split, ids, LABELS, ids, ids)
 
 
-def test_training_uses_one_thread(separable, told, monkeypatch):
+def test_training_uses_one_thread(separable, base_recipe, monkeypatch):
     step, threads, before = torch.optim.AdamW.step, set(), torch.get_num_threads()
 
     def counting(optimiser, *words):
@@ -47,7 +47,7 @@ def test_training_uses_one_thread(separable, told, monkeypatch):
     monkeypatch.setattr(torch.optim.AdamW, "step", counting)
     torch.set_num_threads(2)
     try:
-        train_head(separable, told)
+        train_head(separable, base_recipe)
     finally:
         torch.set_num_threads(before)
 
@@ -61,8 +61,8 @@ def stored(tmp_path):
     def store(features):
         url = str(tmp_path / "features.lance")
         rows = [
-            {"key": image, "image_id": image, "features": found}
-            for image, found in features.items()
+            {"key": image, "image_id": image, "features": result}
+            for image, result in features.items()
         ]
         keyed_table.ensure_table(url, VISION_FEATURES)
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=VISION_FEATURES))
@@ -92,19 +92,19 @@ def same(one, other):
     return all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
 
 
-def test_separable_classes_are_learned(separable, told):
-    head, history = train_head(separable, told)
+def test_separable_classes_are_learned(separable, base_recipe):
+    head, history = train_head(separable, base_recipe)
 
     test = separable.split == "test"
-    answers = predict(head, separable.features[test], told).argmax(axis=1)
+    answers = predict(head, separable.features[test], base_recipe).argmax(axis=1)
     assert (answers == separable.classes[test]).all()
     assert head.labels == LABELS
-    assert [epoch["epoch"] for epoch in history] == list(range(1, told.head.epochs + 1))
+    assert [epoch["epoch"] for epoch in history] == list(range(1, base_recipe.head.epochs + 1))
     assert history[-1]["training_loss"] < history[0]["training_loss"]
 
 
 @pytest.mark.parametrize("told_apart", [True, False])
-def test_nonlinear_categories_are_learned_by_paths(told, changed, told_apart):
+def test_nonlinear_categories_are_learned_by_paths(base_recipe, changed, told_apart):
     """Each of two has two paths, across from one another: between those lie the other's."""
     random = np.random.default_rng(0)
     paths = random.integers(4, size=400)
@@ -112,24 +112,24 @@ def test_nonlinear_categories_are_learned_by_paths(told, changed, told_apart):
     features = np.tile(np.stack([np.cos(angles), np.sin(angles)], 1), FEATURES // 2)
     ids = np.asarray([f"{place:03}" for place in range(400)])
     split = np.where(np.arange(400) < 300, "train", "validation")
-    found = FeatureSet(
+    result = FeatureSet(
         *(features.astype(np.float32), paths % 2, split, ids, ("Arts", "Home"), ids, ids),
         # Numbered category by category.
         CategoryPaths(paths % 2 * 2 + paths // 2, (2, 2)) if told_apart else None,
     )
-    recipe = changed(told, path_weight=0.5)
+    recipe = changed(base_recipe, path_weight=0.5)
 
-    head, history = train_head(found, recipe)
+    head, history = train_head(result, recipe)
 
-    right = float((predict(head, found.features, recipe).argmax(axis=1) == found.classes).mean())
+    right = float((predict(head, result.features, recipe).argmax(axis=1) == result.classes).mean())
     assert (right > 0.95) is told_apart
     assert (right < 0.8) is not told_apart
     assert history[-1]["validation_accuracy"] == pytest.approx(right, abs=0.1)
 
 
 @pytest.mark.parametrize("weight", [0.5, 2.0])
-def test_loss_weights_paths_and_balances_categories(told, changed, weight):
-    recipe = changed(told, path_weight=weight, label_smoothing=0.0)
+def test_loss_weights_paths_and_balances_categories(base_recipe, changed, weight):
+    recipe = changed(base_recipe, path_weight=weight, label_smoothing=0.0)
     answers, paths = torch.randn(5, 2), torch.randn(5, 4)
     classes, numbers = torch.tensor([0, 1, 0, 0, 1]), torch.tensor([0, 2, 1, 0, 3])
     rare = torch.tensor([0.5, 2.0])
@@ -143,8 +143,8 @@ def test_loss_weights_paths_and_balances_categories(told, changed, weight):
     torch.testing.assert_close(alone, of_class)
 
 
-def test_resnet50_probe_uses_its_hidden_layer(separable, told, changed):
-    resnet50 = changed(told, backbone="resnet50", head={"learning_rate": 0.003})
+def test_resnet50_probe_uses_its_hidden_layer(separable, base_recipe, changed):
+    resnet50 = changed(base_recipe, backbone="resnet50", head={"learning_rate": 0.003})
     wide = separable._replace(features=np.tile(separable.features, 2048 // FEATURES))
 
     head, _ = train_head(wide, resnet50)
@@ -155,8 +155,8 @@ def test_resnet50_probe_uses_its_hidden_layer(separable, told, changed):
     assert head.weights["fc.2.weight"].shape == (3, 1000)
 
 
-def test_resnet50_linear_probe_trains_and_predicts(separable, told, changed):
-    resnet50 = changed(told, backbone="resnet50")
+def test_resnet50_linear_probe_trains_and_predicts(separable, base_recipe, changed):
+    resnet50 = changed(base_recipe, backbone="resnet50")
     wide = separable._replace(features=np.tile(separable.features, 2048 // FEATURES))
 
     head, _ = train_head(wide, resnet50, hidden=0)
@@ -166,43 +166,43 @@ def test_resnet50_linear_probe_trains_and_predicts(separable, told, changed):
     assert (answers == wide.classes).mean() > 0.9
 
 
-def test_test_split_does_not_affect_training(separable, told):
+def test_test_split_does_not_affect_training(separable, base_recipe):
     features = separable.features.copy()
     features[separable.split == "test"] = 1e6
-    one, history = train_head(separable, told)
-    other, same_history = train_head(separable._replace(features=features), told)
+    one, history = train_head(separable, base_recipe)
+    other, same_history = train_head(separable._replace(features=features), base_recipe)
 
     assert same(one, other)
     assert history == same_history
 
 
-def test_best_validation_epoch_is_kept(separable, told):
+def test_best_validation_epoch_is_kept(separable, base_recipe):
     classes = separable.classes.copy()
     # What is learnt in training is wrong on validation: the best epoch is an early one.
     classes[separable.split == "validation"] = (classes[separable.split == "validation"] + 1) % 3
-    head, history = train_head(separable._replace(classes=classes), told)
+    head, history = train_head(separable._replace(classes=classes), base_recipe)
 
     validation = separable.split == "validation"
-    answers = predict(head, separable.features[validation], told).argmax(axis=1)
+    answers = predict(head, separable.features[validation], base_recipe).argmax(axis=1)
     assert (answers == classes[validation]).mean() == pytest.approx(
         max(epoch["validation_accuracy"] for epoch in history)
     )
 
 
-def test_training_is_deterministic_for_a_seed(separable, told, changed):
-    one, again = (train_head(separable, told)[0] for _ in range(2))
-    other, _ = train_head(separable, changed(told, seed=1))
+def test_training_is_deterministic_for_a_seed(separable, base_recipe, changed):
+    one, again = (train_head(separable, base_recipe)[0] for _ in range(2))
+    other, _ = train_head(separable, changed(base_recipe, seed=1))
 
     assert same(one, again)
     assert not same(one, other)
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
-def test_missing_photos_name_the_remedy(separable, told, split):
+def test_missing_photos_name_the_remedy(separable, base_recipe, split):
     nothing = separable._replace(split=np.where(separable.split == split, "test", separable.split))
 
     with pytest.raises(UserError, match="`splits:`"):
-        train_head(nothing, told)
+        train_head(nothing, base_recipe)
 
 
 def test_balance_increases_weight_of_rare_classes():
@@ -218,29 +218,29 @@ def test_balance_increases_weight_of_rare_classes():
 
 
 def test_rows_have_features_class_split_and_group(stored):
-    found = make_feature_set(stored({"c": [3, 3], "a": [1, 1], "b": [2, 2]}), PRODUCTS, SPLITS)
+    result = make_feature_set(stored({"c": [3, 3], "a": [1, 1], "b": [2, 2]}), PRODUCTS, SPLITS)
 
-    assert found.labels == LABELS
-    assert found.image_ids.tolist() == ["a", "b", "c"]
-    assert found.product_ids.tolist() == ["p", "q", "q"]
-    assert found.features.tolist() == [[1, 1], [2, 2], [3, 3]]
-    assert [found.labels[place] for place in found.classes] == ["Sport", "Arts", "Arts"]
-    assert found.split.tolist() == ["train", "test", "test"]
-    assert found.groups.tolist() == ["g", "h", "h"]
+    assert result.labels == LABELS
+    assert result.image_ids.tolist() == ["a", "b", "c"]
+    assert result.product_ids.tolist() == ["p", "q", "q"]
+    assert result.features.tolist() == [[1, 1], [2, 2], [3, 3]]
+    assert [result.labels[place] for place in result.classes] == ["Sport", "Arts", "Arts"]
+    assert result.split.tolist() == ["train", "test", "test"]
+    assert result.groups.tolist() == ["g", "h", "h"]
 
 
 def test_unsplit_photo_does_not_shift_features(stored):
-    found = make_feature_set(stored({"Z": [9, 9], "b": [2, 2], "a": [1, 1]}), PRODUCTS, SPLITS)
+    result = make_feature_set(stored({"Z": [9, 9], "b": [2, 2], "a": [1, 1]}), PRODUCTS, SPLITS)
 
-    assert found.features.tolist() == [[1, 1], [2, 2]]
-    assert len(found.classes) == 2
+    assert result.features.tolist() == [[1, 1], [2, 2]]
+    assert len(result.classes) == 2
 
 
 def test_predictions_have_probabilities_and_truth(stored):
-    found = make_feature_set(stored({"a": [1, 1], "b": [2, 2], "c": [3, 3]}), PRODUCTS, SPLITS)
+    result = make_feature_set(stored({"a": [1, 1], "b": [2, 2], "c": [3, 3]}), PRODUCTS, SPLITS)
     logits = np.log(np.float32([[7, 2, 1], [1, 8, 1]]))
 
-    table = VisionPredictions.validate(predictions_table(found, logits, found.split == "test"))
+    table = VisionPredictions.validate(predictions_table(result, logits, result.split == "test"))
 
     assert table["image_id"].tolist() == ["b", "c"]
     assert table["category"].tolist() == ["Arts", "Arts"]

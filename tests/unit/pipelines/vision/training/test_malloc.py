@@ -41,7 +41,7 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["done", "failed"])
-def asked(request: pytest.FixtureRequest) -> dict[str, int]:
+def query(request: pytest.FixtureRequest) -> dict[str, int]:
     """The pages that the system gave for tensors, one freed before the next."""
     script = f"FAILS = {request.param}\n{SCRIPT}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True)
@@ -49,16 +49,16 @@ def asked(request: pytest.FixtureRequest) -> dict[str, int]:
 
 
 @glibc
-def test_freed_memory_is_reused(asked):
-    assert asked["large_kept"] < 0.3 * LARGE < 0.7 * LARGE < asked["large_before"]
+def test_freed_memory_is_reused(query):
+    assert query["large_kept"] < 0.3 * LARGE < 0.7 * LARGE < query["large_before"]
 
 
 @glibc
-def test_setting_ends_with_the_context(asked):
-    assert asked["large_after"] > 0.7 * LARGE
+def test_setting_ends_with_the_context(query):
+    assert query["large_after"] > 0.7 * LARGE
 
 
 @glibc
-def test_small_tensors_cost_no_more(asked):
-    assert asked["small_before"] < 0.5 * SMALL
-    assert asked["small_after"] < 0.5 * SMALL
+def test_small_tensors_cost_no_more(query):
+    assert query["small_before"] < 0.5 * SMALL
+    assert query["small_after"] < 0.5 * SMALL

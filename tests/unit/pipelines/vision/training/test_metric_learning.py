@@ -14,7 +14,7 @@ NOISE, SIGNAL = 12, 4
 
 
 @pytest.fixture
-def found():
+def result():
     """Sixty listings of two photos: a few features are a listing's own, more and louder ones a photo's."""
     random = np.random.default_rng(0)
     own = np.repeat(random.normal(size=(60, SIGNAL)), 2, axis=0)
@@ -31,10 +31,10 @@ def found():
 
 
 @pytest.fixture
-def recipe(told, changed):
+def recipe(base_recipe, changed):
     def with_values(**values):
         few = {"epochs": 20, "listings_per_batch": 20, "dimension": 6, "learning_rate": 0.03}
-        return changed(told, embedding=few | values).embedding
+        return changed(base_recipe, embedding=few | values).embedding
 
     return with_values
 
@@ -51,22 +51,22 @@ def recipe(told, changed):
     ],
     ids=str,
 )
-def test_photos_of_a_listing_become_nearer(found, recipe, values):
-    head, history = fit_head(found, recipe(**values), seed=0)
+def test_photos_of_a_listing_become_nearer(result, recipe, values):
+    head, history = fit_head(result, recipe(**values), seed=0)
 
     with torch.no_grad():
-        embeddings = head(torch.from_numpy(found.levels[found.validation])).numpy()
-    best = max(each["validation_recall_at_1"] for each in history)
-    assert recall_at_1(embeddings, found) == pytest.approx(best)
+        embeddings = head(torch.from_numpy(result.levels[result.validation])).numpy()
+    best = max(item["validation_recall_at_1"] for item in history)
+    assert recall_at_1(embeddings, result) == pytest.approx(best)
     assert best > history[0]["validation_recall_at_1"] + 0.15
 
 
 @pytest.mark.parametrize("training", [40, 64])
-def test_initial_head_is_no_worse_than_raw_features(found, recipe, training):
+def test_initial_head_is_no_worse_than_raw_features(result, recipe, training):
     """The last components of few photos are rounding, and must not count as much as the first."""
     wide = np.repeat(np.random.default_rng(3).normal(size=(60, 200)), 2, axis=0)
     wide = (wide + 0.5 * np.random.default_rng(4).normal(size=wide.shape)).astype(np.float32)
-    few = found._replace(levels=wide, training=found.training[:training])
+    few = result._replace(levels=wide, training=result.training[:training])
     plain = wide[few.validation] / np.linalg.norm(wide[few.validation], axis=1, keepdims=True)
 
     _, history = fit_head(few, recipe(epochs=1, dimension=64), seed=0)
@@ -74,64 +74,64 @@ def test_initial_head_is_no_worse_than_raw_features(found, recipe, training):
     assert history[0]["validation_recall_at_1"] >= recall_at_1(plain, few) - 0.2
 
 
-def test_constant_feature_does_not_dominate(found, recipe):
-    silent = np.random.default_rng(1).random((len(found.levels), 1)).astype(np.float32)
-    silent[found.training] = 0
-    more = found._replace(levels=np.hstack([found.levels, silent]))
+def test_constant_feature_does_not_dominate(result, recipe):
+    silent = np.random.default_rng(1).random((len(result.levels), 1)).astype(np.float32)
+    silent[result.training] = 0
+    more = result._replace(levels=np.hstack([result.levels, silent]))
 
     one, other = (
-        fit_head(each, recipe(epochs=1, dimension=20), seed=0)[1][0] for each in (found, more)
+        fit_head(item, recipe(epochs=1, dimension=20), seed=0)[1][0] for item in (result, more)
     )
 
     assert other["validation_recall_at_1"] >= one["validation_recall_at_1"] - 0.05
 
 
-def test_initial_components_are_standardized(found, recipe):
-    louder = found._replace(levels=found.levels * np.float32([1] * SIGNAL + [100] * NOISE))
+def test_initial_components_are_standardized(result, recipe):
+    louder = result._replace(levels=result.levels * np.float32([1] * SIGNAL + [100] * NOISE))
 
-    one, other = (fit_head(each, recipe(epochs=1), seed=0)[1][0] for each in (found, louder))
+    one, other = (fit_head(item, recipe(epochs=1), seed=0)[1][0] for item in (result, louder))
 
     assert one["validation_recall_at_1"] == pytest.approx(other["validation_recall_at_1"], abs=0.05)
 
 
-def test_training_is_deterministic_for_a_seed(found, recipe):
+def test_training_is_deterministic_for_a_seed(result, recipe):
     one, again, other = (
-        fit_head(found, recipe(epochs=3), seed=seed)[0].project.weight for seed in (1, 1, 2)
+        fit_head(result, recipe(epochs=3), seed=seed)[0].project.weight for seed in (1, 1, 2)
     )
 
     assert torch.equal(one, again)
     assert not torch.equal(one, other)
 
 
-def test_test_split_does_not_affect_training(found, recipe):
-    learned = found._replace(training=found.training[:60])
+def test_test_split_does_not_affect_training(result, recipe):
+    learned = result._replace(training=result.training[:60])
     changed = learned._replace(levels=learned.levels.copy())
     changed.levels[60:80] = 99
 
-    one, other = (fit_head(each, recipe(epochs=2), seed=0)[0] for each in (learned, changed))
+    one, other = (fit_head(item, recipe(epochs=2), seed=0)[0] for item in (learned, changed))
 
     assert torch.equal(one.project.weight, other.project.weight)
 
 
-def test_partner_counts_if_it_is_the_nearest_photo(found):
-    asked = found._replace(groups=np.array([0, 0, 1, 1, 2]), validation=np.arange(5))
+def test_partner_counts_if_it_is_the_nearest_photo(result):
+    params = result._replace(groups=np.array([0, 0, 1, 1, 2]), validation=np.arange(5))
     angles = np.radians([0, 10, 14, 100, 50])
     points = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
     # 0 finds 1; 1 finds 2 instead; 2 finds 1; 3 finds 4; 4 has no partner and is not asked.
-    assert recall_at_1(points, asked) == pytest.approx(1 / 4)
+    assert recall_at_1(points, params) == pytest.approx(1 / 4)
 
 
-def test_single_photo_listings_are_rejected(found, recipe):
-    alone = found._replace(groups=np.arange(120))
+def test_single_photo_listings_are_rejected(result, recipe):
+    alone = result._replace(groups=np.arange(120))
 
     with pytest.raises(UserError, match=r"\b0\b.*\b0\b.*vision\.embedding\.layer.*pool"):
         fit_head(alone, recipe(), seed=0)
 
 
-def test_blocks_equal_one_pass(found, monkeypatch):
+def test_blocks_equal_one_pass(result, monkeypatch):
     vectors = np.random.default_rng(2).normal(size=(40, 3)).astype(np.float32)
-    at_once = recall_at_1(vectors, found)
+    at_once = recall_at_1(vectors, result)
     monkeypatch.setattr(metric_learning, "QUERY_BATCH_SIZE", 7)
 
-    assert recall_at_1(vectors, found) == at_once
+    assert recall_at_1(vectors, result) == at_once

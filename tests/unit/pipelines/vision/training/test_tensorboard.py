@@ -16,10 +16,10 @@ def read(tmp_path):
 
     def by_tensorboard(content):
         (tmp_path / EVENTS).write_bytes(content)
-        found = EventAccumulator(str(tmp_path)).Reload()
+        result = EventAccumulator(str(tmp_path)).Reload()
         return {
-            name: [(each.step, each.value) for each in found.Scalars(name)]
-            for name in found.Tags()["scalars"]
+            name: [(item.step, item.value) for item in result.Scalars(name)]
+            for name in result.Tags()["scalars"]
         }
 
     return by_tensorboard

@@ -47,20 +47,20 @@ def vision_features(tmp_path, marketplace):
 
 
 @pytest.fixture
-def vision_head(tmp_path, told):
+def vision_head(tmp_path, base_recipe):
     torch.manual_seed(0)
     path = tmp_path / "head.safetensors"
-    path.write_bytes(save(network_weights(make_head(told, 3, (2, 2, 2)))))
+    path.write_bytes(save(network_weights(make_head(base_recipe, 3, (2, 2, 2)))))
     return FileRef(str(path))
 
 
 @pytest.fixture
-def train(tmp_path, marketplace, vision_head, told, changed):
+def train(tmp_path, marketplace, vision_head, base_recipe, changed):
     """Trains the network for one epoch; what is named is told in another way."""
     work = CheckpointDir(str(tmp_path / "work"))
 
     def run(digests=None, head=vision_head, **values):
-        one = changed(changed(told, fine_tuning={"epochs": 1}), **values)
+        one = changed(changed(base_recipe, fine_tuning={"epochs": 1}), **values)
         return train_network(*marketplace, head, HEAD_HISTORY, work, DIGESTS | (digests or {}), one)
 
     return run
@@ -77,8 +77,10 @@ def card_of(model):
     return json.loads(json.loads(model[8 : 8 + length])["__metadata__"]["card"])
 
 
-def test_head_only_predicts_validation_and_test(vision_features, marketplace, told):
-    trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
+def test_head_only_predicts_validation_and_test(vision_features, marketplace, base_recipe):
+    trained = train_linear_probe(
+        vision_features, marketplace.products, marketplace.splits, base_recipe
+    )
 
     frozen = VisionPredictions.validate(trained.frozen_predictions)
     assert frozen["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
@@ -86,25 +88,31 @@ def test_head_only_predicts_validation_and_test(vision_features, marketplace, to
     assert answers == frozen["category"].tolist()
 
 
-def test_baseline_predicts_categories_only(vision_features, marketplace, told):
-    trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
+def test_baseline_predicts_categories_only(vision_features, marketplace, base_recipe):
+    trained = train_linear_probe(
+        vision_features, marketplace.products, marketplace.splits, base_recipe
+    )
 
     plain = make_feature_set(vision_features, marketplace.products, marketplace.splits)
-    head, _ = train_head(plain, told)
-    said = predict(head, plain.features[plain.split != "train"], told)
+    head, _ = train_head(plain, base_recipe)
+    predicted = predict(head, plain.features[plain.split != "train"], base_recipe)
     assert "path_counts" in load(trained.head)
     assert "path_counts" not in head.weights
     frozen = np.stack(trained.frozen_predictions["probabilities"])
-    np.testing.assert_allclose(frozen, softmax(said, axis=1), atol=1e-6)
+    np.testing.assert_allclose(frozen, softmax(predicted, axis=1), atol=1e-6)
 
 
-def test_head_only_has_weights_and_history(vision_features, marketplace, told):
-    trained = train_linear_probe(vision_features, marketplace.products, marketplace.splits, told)
+def test_head_only_has_weights_and_history(vision_features, marketplace, base_recipe):
+    trained = train_linear_probe(
+        vision_features, marketplace.products, marketplace.splits, base_recipe
+    )
 
     features = np.eye(3, 256, dtype=np.float32)
-    answers = predict(LinearHead(load(trained.head), tuple(LABELS)), features, told).argmax(axis=1)
+    answers = predict(LinearHead(load(trained.head), tuple(LABELS)), features, base_recipe).argmax(
+        axis=1
+    )
     assert answers.tolist() == [0, 1, 2]
-    assert len(json.loads(json.dumps(trained.history))) == told.head.epochs
+    assert len(json.loads(json.dumps(trained.history))) == base_recipe.head.epochs
 
 
 def test_history_has_all_stages_and_is_json(train):
@@ -118,20 +126,20 @@ def test_history_has_all_stages_and_is_json(train):
     ]
 
 
-def test_every_checkpoint_loads_into_the_network(train, told):
+def test_every_checkpoint_loads_into_the_network(train, base_recipe):
     trained = train()
 
     assert list(trained.checkpoints) == ["epoch_0000.safetensors", "epoch_0001.safetensors"]
     for read in trained.checkpoints.values():
-        load_network(told, 3, load(read()))
+        load_network(base_recipe, 3, load(read()))
 
 
 def test_model_is_best_on_validation(train):
     trained = train()
 
-    measured = [each for each in trained.history if each["stage"] != "head"]
+    measured = [item for item in trained.history if item["stage"] != "head"]
     ranked = sorted(
-        measured, key=lambda each: (-each["validation_accuracy"], each["validation_loss"])
+        measured, key=lambda item: (-item["validation_accuracy"], item["validation_loss"])
     )
     assert card_of(trained.model)["measures"].items() <= ranked[0].items()
 
@@ -142,24 +150,24 @@ def test_model_weights_match_its_card(train, role):
     model = getattr(trained, role)
     epoch = int(card_of(model)["measures"]["epoch"])
 
-    weights, kept = load(model), load(trained.checkpoints[f"epoch_{epoch:04}.safetensors"]())
+    weights, remaining = load(model), load(trained.checkpoints[f"epoch_{epoch:04}.safetensors"]())
 
-    assert weights.keys() == kept.keys()
-    assert all(torch.equal(weights[name], kept[name]) for name in kept)
+    assert weights.keys() == remaining.keys()
+    assert all(torch.equal(weights[name], remaining[name]) for name in remaining)
 
 
 def test_final_model_is_the_last_epoch(train):
     assert card_of(train().final)["measures"]["epoch"] == 1
 
 
-def test_model_has_labels_transform_data_recipe_and_code(train, told):
+def test_model_has_labels_transform_data_recipe_and_code(train, base_recipe):
     trained = train()
 
     card = card_of(trained.model)
     assert card["labels"] == trained.labels == LABELS
     assert card["transform"] == {"photos_version": 1, "photo_side": 256, "input_side": 64}
     assert card["data"] == DIGESTS
-    assert card["recipe"]["backbone"] == told.backbone
+    assert card["recipe"]["backbone"] == base_recipe.backbone
     assert card["recipe"]["fine_tuning"]["epochs"] == 1
     assert card["code_revision"]
 
@@ -194,18 +202,18 @@ def test_changed_recipe_or_data_retrains(train, trainings, values, anew):
     assert (len(trainings()) == 2) is anew
 
 
-def test_changed_head_retrains(train, trainings, tmp_path, told):
+def test_changed_head_retrains(train, trainings, tmp_path, base_recipe):
     torch.manual_seed(1)
     path = tmp_path / "other.safetensors"
-    path.write_bytes(save(network_weights(make_head(told, 3, (2, 2, 2)))))
+    path.write_bytes(save(network_weights(make_head(base_recipe, 3, (2, 2, 2)))))
     train()
     train(head=FileRef(str(path)))
 
     assert len(trainings()) == 2
 
 
-def test_split_decides_training_and_selection_photos(marketplace, told):
-    task = make_task(*marketplace, told)
+def test_split_decides_training_and_selection_photos(marketplace, base_recipe):
+    task = make_task(*marketplace, base_recipe)
 
     def ids(rows):
         return marketplace.images.take(rows.tolist(), ["image_id"]).column("image_id").to_pylist()

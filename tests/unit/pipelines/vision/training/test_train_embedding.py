@@ -28,8 +28,8 @@ LABELS = ["Blue", "Green", "Red"]
 
 
 @pytest.fixture(scope="module")
-def cuts(fitted_network, told):
-    names = block_names(fitted_network, told.embedding.levels)
+def cuts(fitted_network, base_recipe):
+    names = block_names(fitted_network, base_recipe.embedding.levels)
     return block_slices(fitted_network, names)
 
 
@@ -42,8 +42,8 @@ def market(tmp_path_factory, cuts):
     features = np.repeat(random.normal(size=(24, width)), 2, axis=0)
     features = np.abs(features + 0.3 * random.normal(size=features.shape)).astype(np.float32)
     rows = [
-        {"key": name, "image_id": name, "features": found}
-        for name, found in zip(names, features, strict=True)
+        {"key": name, "image_id": name, "features": result}
+        for name, result in zip(names, features, strict=True)
     ]
     url = str(tmp_path_factory.mktemp("levels") / "levels.lance")
     keyed_table.ensure_table(url, VISION_FEATURES)
@@ -59,68 +59,72 @@ def market(tmp_path_factory, cuts):
     return keyed_table.open_table(url), products, splits
 
 
-def test_head_records_its_inputs(market, model, told, tmp_path):
-    trained = train_embedding_head(*market, model, told)
+def test_head_records_its_inputs(market, model, base_recipe, tmp_path):
+    trained = train_embedding_head(*market, model, base_recipe)
 
     path = tmp_path / "head.safetensors"
     path.write_bytes(trained.embedding_head)
     with safe_open(path, "pt") as opened:
         card = json.loads(opened.metadata()["card"])
-    assert card["recipe"] == told.embedding.model_dump(mode="json")
-    assert len(trained.embedding_history) == 1 + told.embedding.epochs
+    assert card["recipe"] == base_recipe.embedding.model_dump(mode="json")
+    assert len(trained.embedding_history) == 1 + base_recipe.embedding.epochs
 
 
-def test_trained_head_is_the_served_layer(market, model, fitted_network, told):
-    trained = train_embedding_head(*market, model, told)
-    layer = embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, told)
+def test_trained_head_is_the_served_layer(market, model, fitted_network, base_recipe):
+    trained = train_embedding_head(*market, model, base_recipe)
+    layer = embedding_layer(
+        fitted_network, sha256(model.read()), trained.embedding_head, base_recipe
+    )
     pixels = torch.randint(0, 256, (2, 256, 256, 3), dtype=torch.uint8)
     with torch.no_grad():
         maps = fitted_network.maps(pixels)
-        found = layer(maps, torch.zeros(1, 1))
+        result = layer(maps, torch.zeros(1, 1))
 
-    names = block_names(fitted_network, told.embedding.levels)
+    names = block_names(fitted_network, base_recipe.embedding.levels)
     weights = load(trained.embedding_head)
-    expected = pool_blocks(maps, names, told.embedding.power) @ weights["project.weight"].T
+    expected = pool_blocks(maps, names, base_recipe.embedding.power) @ weights["project.weight"].T
     expected = expected + weights["project.bias"]
-    torch.testing.assert_close(found, expected / expected.norm(dim=1, keepdim=True))
+    torch.testing.assert_close(result, expected / expected.norm(dim=1, keepdim=True))
 
 
 @pytest.mark.parametrize(
-    ("of", "values"),
+    ("model_sha256", "values"),
     [
         ("another model", {}),
         (None, {"embedding": {"power": 3.0}}),
         (None, {"embedding": {"levels": 2}}),
     ],
 )
-def test_head_of_other_levels_is_rejected(market, model, fitted_network, told, changed, of, values):
-    trained = train_embedding_head(*market, model, told)
+def test_head_of_other_levels_is_rejected(
+    market, model, fitted_network, base_recipe, changed, model_sha256, values
+):
+    trained = train_embedding_head(*market, model, base_recipe)
 
     with pytest.raises(UserError, match=r"levels.*kedro run --pipeline=vision"):
         embedding_layer(
             fitted_network,
-            of or sha256(model.read()),
+            model_sha256 or sha256(model.read()),
             trained.embedding_head,
-            changed(told, **values),
+            changed(base_recipe, **values),
         )
 
 
-def test_untrainable_head_is_skipped_if_not_requested(market, model, told, changed, caplog):
+def test_untrainable_head_is_skipped_if_not_requested(market, model, base_recipe, changed, caplog):
     table, products, splits = market
     alone = splits.assign(group=splits["image_id"])
 
     trained = train_embedding_head(
-        table, products, alone, model, changed(told, embedding={"layer": "pool"})
+        table, products, alone, model, changed(base_recipe, embedding={"layer": "pool"})
     )
 
     assert trained == (b"", [])
     assert "0" in caplog.text
     with pytest.raises(UserError, match=r"\b0\b.*vision\.embedding"):
-        train_embedding_head(table, products, alone, model, told)
+        train_embedding_head(table, products, alone, model, base_recipe)
 
 
-def test_zero_epochs_train_no_head(market, model, fitted_network, told, changed):
-    recipe = changed(told, embedding={"epochs": 0, "layer": "pool"})
+def test_zero_epochs_train_no_head(market, model, fitted_network, base_recipe, changed):
+    recipe = changed(base_recipe, embedding={"epochs": 0, "layer": "pool"})
 
     trained = train_embedding_head(*market, model, recipe)
 
@@ -128,19 +132,19 @@ def test_zero_epochs_train_no_head(market, model, fitted_network, told, changed)
     embedding_layer(fitted_network, sha256(model.read()), trained.embedding_head, recipe)
 
 
-def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, told):
-    table = LayerEmbeddings.validate(embed_layers(*market, model, LABELS, told))
+def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, base_recipe):
+    table = LayerEmbeddings.validate(embed_layers(*market, model, LABELS, base_recipe))
 
     assert list(table["layer"].unique()) == [*cuts, "fc.1"]
-    found = table[table["layer"] == "pool"]
-    assert found["image_id"].tolist() == [f"{p:02}.{n}" for p in range(16, 24) for n in (1, 2)]
+    result = table[table["layer"] == "pool"]
+    assert result["image_id"].tolist() == [f"{p:02}.{n}" for p in range(16, 24) for n in (1, 2)]
     features = market[0].vectors(range(32, 48), "features")[:, cuts["pool"]]
     expected = features / np.linalg.norm(features, axis=1, keepdims=True)
-    np.testing.assert_allclose(np.stack(found["embedding"]), expected, atol=1e-6)
+    np.testing.assert_allclose(np.stack(result["embedding"]), expected, atol=1e-6)
 
 
-def test_resnet50_hidden_layer_has_1000_nonnegative_units(market, model, told):
-    table = embed_layers(*market, model, LABELS, told)
+def test_resnet50_hidden_layer_has_1000_nonnegative_units(market, model, base_recipe):
+    table = embed_layers(*market, model, LABELS, base_recipe)
 
     hidden = np.stack(table.loc[table["layer"] == "fc.1", "embedding"])
     assert hidden.shape == (16, 1000)

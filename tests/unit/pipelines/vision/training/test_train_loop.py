@@ -15,11 +15,11 @@ LABELS = ("Blue", "Green", "Red")
 
 
 @pytest.fixture
-def train(marketplace, told, changed):
+def train(marketplace, base_recipe, changed):
     """Trains the first epoch of a recipe; gives its parts, what they were, and what was measured."""
 
     def run(path_weight=0.0, **fine_tuning):
-        recipe = changed(told, path_weight=path_weight, fine_tuning=fine_tuning)
+        recipe = changed(base_recipe, path_weight=path_weight, fine_tuning=fine_tuning)
         task = make_task(*marketplace, recipe)
         torch.manual_seed(0)
         weights = network_weights(make_head(recipe, 3, task.paths.counts if task.paths else ()))
@@ -33,13 +33,13 @@ def train(marketplace, told, changed):
     return run
 
 
-@pytest.mark.parametrize(("averaging", "alike"), [(0.0, True), (0.9, False)])
-def test_weight_average_lags_behind_training(train, averaging, alike):
+@pytest.mark.parametrize(("averaging", "similar"), [(0.0, True), (0.9, False)])
+def test_weight_average_lags_behind_training(train, averaging, similar):
     parts, before, _ = train(averaging=averaging)
 
     now, start = parts.network.head.fc.weight, before["head.fc.weight"]
     average = parts.average.module.head.fc.weight
-    assert torch.equal(average, now) is alike
+    assert torch.equal(average, now) is similar
     assert (average - start).norm() <= (now - start).norm()
     assert not torch.equal(average, start)
 
@@ -64,8 +64,8 @@ def test_weighted_paths_are_learned(train, weight):
         assert (moved[::2] > moved[1::2]).all()
 
 
-def test_target_is_the_path_of_the_photo(marketplace, told, changed):
-    recipe = changed(told, path_weight=1.0, label_smoothing=0.0)
+def test_target_is_the_path_of_the_photo(marketplace, base_recipe, changed):
+    recipe = changed(base_recipe, path_weight=1.0, label_smoothing=0.0)
     task = make_task(*marketplace, recipe)
     numbers = np.random.default_rng(0).permutation(len(task.rows))
     task = task._replace(paths=CategoryPaths(numbers, (len(numbers) - 2, 1, 1)))

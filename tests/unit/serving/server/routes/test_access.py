@@ -83,26 +83,26 @@ def test_request_id_is_kept(client):
 
 
 def test_missing_or_unsafe_request_id_is_replaced(client):
-    made = {
+    created = {
         client.get("/livez", headers=headers).headers["x-request-id"]
         for headers in ({}, {}, {"X-Request-ID": 'a" forged="b'}, {"X-Request-ID": "a" * 65})
     }
 
-    assert len(made) == 4
-    assert all(len(each) == 32 for each in made)
+    assert len(created) == 4
+    assert all(len(item) == 32 for item in created)
 
 
 def test_request_log_has_no_keys_or_photos(closed, paint, caplog):
     with caplog.at_level("INFO", logger="fb_serve"):
         closed.post("/predict/image?note=s3cret", files={"image": paint()}, headers=KEY)
 
-    told = caplog.records[-1].fields
-    assert told["path"] == "/predict/image"
-    assert told["status"] == 200
-    assert told["release"] == "v1"
-    assert told["key"] == "shop"
-    assert "a-key" not in str(told)
-    assert "s3cret" not in str(told)
+    output = caplog.records[-1].fields
+    assert output["path"] == "/predict/image"
+    assert output["status"] == 200
+    assert output["release"] == "v1"
+    assert output["key"] == "shop"
+    assert "a-key" not in str(output)
+    assert "s3cret" not in str(output)
 
 
 def test_other_origins_are_refused_by_cors(client, paint):

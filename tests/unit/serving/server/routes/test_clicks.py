@@ -43,14 +43,14 @@ def stop(client):
     client.app.state.service.close()
 
 
-def ask(client, **asked):
-    answer = client.get("/search", params=asked)
+def ask(client, **query):
+    answer = client.get("/search", params=query)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
 
-def click(client, product_id="p-lamp", search_id=SOME_ID, **told):
-    return client.post("/clicks", json={"search_id": search_id, "product_id": product_id}, **told)
+def click(client, product_id="p-lamp", search_id=SOME_ID, **values):
+    return client.post("/clicks", json={"search_id": search_id, "product_id": product_id}, **values)
 
 
 def written(folder, kind, model):
@@ -77,9 +77,9 @@ def test_empty_feedback_setting_is_none():
 
 def test_text_search_is_logged_with_query_and_hits(start, folder):
     client = start()
-    asked = {"q": " red chair ", "limit": 2, "offset": 1, "max_price": 500, "near": "Leeds"}
+    query = {"q": " red chair ", "limit": 2, "offset": 1, "max_price": 500, "near": "Leeds"}
     body = ask(
-        client, **asked, radius_km=100, category=["Home & Garden"], sort="price_asc", has_photo=True
+        client, **query, radius_km=100, category=["Home & Garden"], sort="price_asc", has_photo=True
     )
     stop(client)
 
@@ -110,8 +110,8 @@ def test_photo_search_is_not_logged(start, folder, paint):
     client = start()
 
     nothing = ask(client)
-    for asked in ({}, {"q": "red chair"}):
-        photo = client.post("/search", params=asked, files={"image": ("photo.jpg", paint())})
+    for query in ({}, {"q": "red chair"}):
+        photo = client.post("/search", params=query, files={"image": ("photo.jpg", paint())})
         assert photo.json()["search_id"] is None
     stop(client)
 
@@ -198,18 +198,18 @@ def test_clicks_count_towards_rate_limit(start):
 
 
 def test_search_with_full_queue_has_no_search_id(start, monkeypatch):
-    held = threading.Event()
-    monkeypatch.setattr(feedback_writer, "append_line", lambda *_: held.wait(20))
+    existing = threading.Event()
+    monkeypatch.setattr(feedback_writer, "append_line", lambda *_: existing.wait(20))
     monkeypatch.setattr(feedback_writer.FeedbackWriter.__init__, "__defaults__", (2,))
     client = start()
 
     ids = [ask(client, q="red chair")["search_id"] for _ in range(4)]
-    told = click(client).json()
-    held.set()
+    values = click(client).json()
+    existing.set()
     stop(client)
 
-    assert [each is None for each in ids] == [False, False, True, True]
-    assert told == {"recorded": False}
+    assert [item is None for item in ids] == [False, False, True, True]
+    assert values == {"recorded": False}
     lines = client.get("/metrics").text.splitlines()
     assert 'fb_feedback_events_total{outcome="dropped"} 3.0' in lines
     assert 'fb_feedback_events_total{outcome="written"} 2.0' in lines
@@ -237,13 +237,13 @@ def test_openapi_describes_clicks(start):
     assert {"200", "404", "413", "422", "429"} <= operation["responses"].keys()
 
 
-@pytest.mark.parametrize("told", ["s3://bucket/feedback", "a file"])
-def test_unwritable_feedback_folder_stops_startup(serve, lake, tmp_path, told):
-    if told == "a file":
-        told = str(tmp_path / "file")
+@pytest.mark.parametrize("values", ["s3://bucket/feedback", "a file"])
+def test_unwritable_feedback_folder_stops_startup(serve, lake, tmp_path, values):
+    if values == "a file":
+        values = str(tmp_path / "file")
         (tmp_path / "file").write_text("")
 
-    process = serve("--lake", lake, "--port", "0", FB_FEEDBACK_DIR=told)
+    process = serve("--lake", lake, "--port", "0", FB_FEEDBACK_DIR=values)
     out, error = process.communicate(timeout=60)
 
     assert (process.returncode, out, error.count("\n")) == (2, "", 1)

@@ -125,18 +125,18 @@ def test_similar_images_returns_limit_hits(client, paint):
     assert len(send(client, "/predict/similar_images?limit=2", paint()).json()["hits"]) == 2
 
 
-def found(client, photo, query):
+def result(client, photo, query):
     hits = send(client, f"/predict/similar_images?{query}", photo).json()["hits"]
     return {hit["product_id"] for hit in hits}
 
 
 def test_similar_images_filters_by_price(client, paint):
-    assert found(client, paint(), "min_price=10&max_price=20.5") == {"prd-red", "prd-green"}
-    assert found(client, paint(), "min_price=2000") == set()
+    assert result(client, paint(), "min_price=10&max_price=20.5") == {"prd-red", "prd-green"}
+    assert result(client, paint(), "min_price=2000") == set()
 
 
 def test_similar_images_filters_by_category(client, paint):
-    assert len(found(client, paint(), "category=Home%20%26%20Garden")) == 5
+    assert len(result(client, paint(), "category=Home%20%26%20Garden")) == 5
 
     body = problem(send(client, "/predict/similar_images?category=Boats", paint()), 422)
 

@@ -20,8 +20,8 @@ def test_words_find_listing_that_contains_them(client):
     places = {hit["product_id"]: hit["sources"] for hit in body["hits"]}
     by_words = {
         product: place["rank"]
-        for product, told in places.items()
-        for place in told
+        for product, output in places.items()
+        for place in output
         if place["source"] == "bm25"
     }
     assert by_words == {"p-lamp": 1, "p-bike": 2}
@@ -30,15 +30,19 @@ def test_words_find_listing_that_contains_them(client):
 def test_hit_has_listing_fields(client):
     hits = {hit["product_id"]: hit for hit in ask(client, q="oak")["hits"]}
 
-    shown = hits["p-table"]
-    assert {name: shown[name] for name in ("title", "price", "currency", "category_path")} == {
+    visible = hits["p-table"]
+    assert {name: visible[name] for name in ("title", "price", "currency", "category_path")} == {
         "title": "Oak table",
         "price": 20.5,
         "currency": "GBP",
         "category_path": "Home & Garden / Tables",
     }
-    assert (shown["category"], shown["town"], shown["county"]) == ("Home & Garden", "Hull", None)
-    assert shown["image_id"] == "img-green"
+    assert (visible["category"], visible["town"], visible["county"]) == (
+        "Home & Garden",
+        "Hull",
+        None,
+    )
+    assert visible["image_id"] == "img-green"
     assert hits["p-plain"]["image_id"] is None
 
 
@@ -94,10 +98,10 @@ def test_duplicate_listings_are_grouped(client):
 
 
 @pytest.mark.parametrize(
-    "asked", [{}, {"sort": "price_asc"}, {"diversity": 0.7}, {"near": "Leeds"}]
+    "query", [{}, {"sort": "price_asc"}, {"diversity": 0.7}, {"near": "Leeds"}]
 )
-def test_explanation_sums_to_score(client, asked):
-    hits = ask(client, q="old oak table", explain=True, **asked)["hits"]
+def test_explanation_sums_to_score(client, query):
+    hits = ask(client, q="old oak table", explain=True, **query)["hits"]
 
     assert len(hits) == 6
     for hit in hits:
@@ -173,13 +177,13 @@ def test_photo_and_words_are_combined(client, canonical_photos):
 
 def test_photo_search_is_filtered_and_paged(client, canonical_photos):
     red = canonical_photos["img-red"]
-    asked = {"category": "Home & Garden", "max_price": 100}
+    query = {"category": "Home & Garden", "max_price": 100}
 
-    whole = send(client, red, **asked)
-    pages = [send(client, red, limit=1, offset=offset, **asked) for offset in range(3)]
+    complete = send(client, red, **query)
+    pages = [send(client, red, limit=1, offset=offset, **query) for offset in range(3)]
 
-    assert {hit["product_id"] for hit in whole["hits"]} == {"p-chair", "p-old", "p-table"}
-    assert [page["hits"][0] for page in pages] == whole["hits"]
+    assert {hit["product_id"] for hit in complete["hits"]} == {"p-chair", "p-old", "p-table"}
+    assert [page["hits"][0] for page in pages] == complete["hits"]
 
 
 def test_invalid_photo_is_rejected(client, canonical_photos):

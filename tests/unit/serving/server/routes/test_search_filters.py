@@ -4,7 +4,7 @@ from collections import Counter
 
 import pytest
 from fastapi.testclient import TestClient
-from support.search_client import ONCE, ask, found, refused
+from support.search_client import ONCE, ask, find_ids, refused
 
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
@@ -18,7 +18,7 @@ def client(opened_shop):
 
 
 @pytest.mark.parametrize(
-    ("asked", "expected"),
+    ("params", "expected"),
     [
         ({"category": "Sport"}, {"p-bike"}),
         ({"category": "Home & Garden"}, ONCE - {"p-bike"}),
@@ -38,18 +38,18 @@ def client(opened_shop):
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("words", ["", "red chair"])
-def test_filter_keeps_matching_listings(client, asked, expected, words):
-    assert {each.replace("p-copy", "p-chair") for each in found(client, q=words, **asked)} == {
-        each.replace("p-copy", "p-chair") for each in expected
+def test_filter_keeps_matching_listings(client, params, expected, words):
+    assert {item.replace("p-copy", "p-chair") for item in find_ids(client, q=words, **params)} == {
+        item.replace("p-copy", "p-chair") for item in expected
     }
 
 
 def test_distance_is_from_named_place(client):
-    told = {hit["product_id"]: hit["distance_km"] for hit in ask(client, near="Leeds")["hits"]}
+    output = {hit["product_id"]: hit["distance_km"] for hit in ask(client, near="Leeds")["hits"]}
 
-    assert told["p-chair"] == 0
-    assert told["p-old"] == pytest.approx(LEEDS_TO_YORK, abs=0.3)
-    assert told["p-bike"] is None
+    assert output["p-chair"] == 0
+    assert output["p-old"] == pytest.approx(LEEDS_TO_YORK, abs=0.3)
+    assert output["p-bike"] is None
     assert {hit["distance_km"] for hit in ask(client)["hits"]} == {None}
 
 
@@ -82,14 +82,14 @@ def test_unknown_town_suggests_similar_names(client):
 
 
 @pytest.mark.parametrize(
-    "asked", [{"radius_km": 5}, {"sort": "distance"}, {"near": " ", "radius_km": 5}]
+    "params", [{"radius_km": 5}, {"sort": "distance"}, {"near": " ", "radius_km": 5}]
 )
-def test_distance_without_place_is_rejected(client, asked):
-    assert "near" in refused(client, **asked) or "place" in refused(client, **asked)
+def test_distance_without_place_is_rejected(client, params):
+    assert "near" in refused(client, **params) or "place" in refused(client, **params)
 
 
 @pytest.mark.parametrize(
-    ("asked", "said"),
+    ("params", "message"),
     [
         ({"limit": 0}, "query.limit"),
         ({"limit": 101}, "query.limit"),
@@ -105,8 +105,8 @@ def test_distance_without_place_is_rejected(client, asked):
         ({"has_photo": "maybe"}, "query.has_photo"),
     ],
 )
-def test_invalid_parameter_is_named(client, asked, said):
-    assert said in refused(client, **asked)
+def test_invalid_parameter_is_named(client, params, message):
+    assert message in refused(client, **params)
 
 
 @pytest.mark.parametrize(("old", "new"), [("k", "limit"), ("spread", "diversity")])
@@ -129,36 +129,36 @@ def test_hits_are_sorted_by_price(client, words):
 
 @pytest.mark.parametrize("words", ["", "red chair"])
 def test_hits_are_sorted_by_distance(client, words):
-    told = [
+    output = [
         hit["distance_km"] for hit in ask(client, q=words, near="York", sort="distance")["hits"]
     ]
 
-    assert told[0] == 0
-    assert told[:-1] == sorted(told[:-1])
-    assert told[-1] is None
+    assert output[0] == 0
+    assert output[:-1] == sorted(output[:-1])
+    assert output[-1] is None
 
 
-@pytest.mark.parametrize("asked", [{}, {"sort": "price_asc"}, {"diversity": 0.5}])
+@pytest.mark.parametrize("params", [{}, {"sort": "price_asc"}, {"diversity": 0.5}])
 @pytest.mark.parametrize("words", ["", "red chair"])
 @pytest.mark.parametrize("limit", [1, 4, 100])
-def test_pages_partition_the_hits(client, asked, words, limit):
-    whole = ask(client, q=words, limit=100, **asked)
+def test_pages_partition_the_hits(client, params, words, limit):
+    complete = ask(client, q=words, limit=100, **params)
     starts = range(0, 6 + limit, limit)
-    pages = [ask(client, q=words, limit=limit, offset=start, **asked) for start in starts]
+    pages = [ask(client, q=words, limit=limit, offset=start, **params) for start in starts]
 
-    assert [hit for page in pages for hit in page["hits"]] == whole["hits"]
-    assert {page["total"] for page in pages} == {whole["total"]} == {len(whole["hits"])}
+    assert [hit for page in pages for hit in page["hits"]] == complete["hits"]
+    assert {page["total"] for page in pages} == {complete["total"]} == {len(complete["hits"])}
     assert pages[-1]["hits"] == []
     for page in pages:
-        assert page["categories"] == whole["categories"]
+        assert page["categories"] == complete["categories"]
 
 
 def test_facets_count_all_hits(client):
     body = ask(client, limit=1)
 
-    counts = {each["path"]: each["count"] for each in body["categories"]}
+    counts = {item["path"]: item["count"] for item in body["categories"]}
     assert counts == {"Home & Garden": 6, "Sport": 1}
-    prices = {(each["low"], each["high"]): each["count"] for each in body["prices"]}
+    prices = {(item["low"], item["high"]): item["count"] for item in body["prices"]}
     assert sum(prices.values()) == 6
     assert prices[10, 25] == 4
     assert prices[1000, None] == 1
@@ -167,7 +167,7 @@ def test_facets_count_all_hits(client):
 def test_facets_are_of_the_level_below_category(client):
     body = ask(client, q="red chair", category="Home & Garden")
 
-    assert {each["path"]: each["count"] for each in body["categories"]} == {
+    assert {item["path"]: item["count"] for item in body["categories"]} == {
         "Home & Garden / Chairs": 3,
         "Home & Garden / Tables": 2,
         "Home & Garden / Lamps": 1,
@@ -175,7 +175,7 @@ def test_facets_are_of_the_level_below_category(client):
 
 
 def test_diversity_keeps_best_and_all_hits(client):
-    best, spread = found(client, q="red chair"), found(client, q="red chair", diversity=1)
+    best, spread = find_ids(client, q="red chair"), find_ids(client, q="red chair", diversity=1)
 
     assert spread[0] == best[0]
     assert Counter(spread) == Counter(best)
