@@ -1,12 +1,12 @@
-"""Photos a second, from files to rows, beside the plain way; and peak memory by number of photos.
+"""Throughput of reading photos, compared with a plain implementation, and peak memory.
 
-The plain way is the original's: open, decode in full, LANCZOS to 256 pixels, black bars, save, in one
-process. Ours gives the same photos (see the similarity) and a SHA-256 of source and result, and the
-perceptual hash, as well. Both read the same files from disk, in turn, in this one run.
+The plain implementation is the original project's: open, decode in full, LANCZOS to 256 pixels, black bars,
+save, in one process. Ours gives the same photos (see the similarity) and also computes a SHA-256 of source
+and result, and the perceptual hash. Both read the same files from disk, alternating within one run.
 
-Expected before it was measured: libjpeg's scaled decoding spares most of the work on large photos, so
-6x and 2.5x without hashes, some 5x and 2x with them; two processes 1.8x; memory flat, since batches
-are bounded and rows are committed as they come.
+Expectation before the first measurement: libjpeg's scaled decoding saves most of the work on large photos,
+so 6x and 2.5x without hashes, 5x and 2x with them; 1.8x with two processes; constant memory, because
+batches are bounded and committed one by one.
 """
 
 import argparse
@@ -43,9 +43,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--memory-of", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.memory_of:
-        read_into_table(told.folder, told.memory_of)
+    options = parser.parse_args()
+    if options.memory_of:
+        read_into_table(options.folder, options.memory_of)
         return
     with tempfile.TemporaryDirectory() as folder:
         compare_speeds(Path(folder))
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def compare_speeds(folder: Path) -> None:
-    """Time the plain way, ours in one process, and ours in two, in turn, round by round."""
+    """Time the plain implementation, ours in one process, and ours in two, alternating."""
     print(
         f"{'photos':28} {'plain/s':>8} {'ours/s':>8} {'ratio':>6} {'two/s':>8} {'of one':>6} {'SSIM':>6}"
     )
@@ -66,22 +66,23 @@ def compare_speeds(folder: Path) -> None:
             rates["plain"].append(rate(few, lambda paths: [plain(path) for path in paths]))
             rates["ours"].append(rate(few, partial(rows, root)))
             rates["two"].append(two_processes(root, files))
-        one, ours, two = (statistics.median(rates[way]) for way in ("plain", "ours", "two"))
-        gain, again = (ratio(rates, *ways) for ways in (("ours", "plain"), ("two", "ours")))
-        alike = statistics.mean(similarity(path) for path in files[:PICTURES])
+        medians = [statistics.median(rates[way]) for way in ("plain", "ours", "two")]
+        gain, scaling = (ratio(rates, *ways) for ways in (("ours", "plain"), ("two", "ours")))
+        ssim = statistics.mean(similarity(path) for path in files[:PICTURES])
         print(
-            f"{name:28} {one:8.1f} {ours:8.1f} {gain:5.1f}x {two:8.1f} {again:5.2f}x {alike:6.3f}",
+            f"{name:28} {medians[0]:8.1f} {medians[1]:8.1f} {gain:5.1f}x {medians[2]:8.1f} {scaling:5.2f}x "
+            f"{ssim:6.3f}",
             flush=True,
         )
 
 
 def ratio(rates: dict[str, list[float]], way: str, to: str) -> float:
-    """Give the median over rounds of the ratio within a round, which a busy machine blurs least."""
+    """Return the median over rounds of the ratio within a round, which is robust to other load."""
     return statistics.median(a / b for a, b in zip(rates[way], rates[to], strict=True))
 
 
 def compare_memory(folder: Path) -> None:
-    """Measure the peak of all processes together while photos are read into a table."""
+    """Measure the peak memory of all processes while photos are read into a table."""
     print(f"\n{'photos into a table':28} {'peak MB':>8}")
     peaks = []
     for count in (2_000, 10_000):
@@ -96,7 +97,7 @@ def compare_memory(folder: Path) -> None:
 
 
 def plain(path: Path) -> bytes:
-    """Read a photo as the original did."""
+    """Read a photo as the original project does."""
     with Image.open(path) as image:
         upright = image.convert("RGB")
     scale = canonical.SIDE / max(upright.size)
@@ -112,44 +113,44 @@ def plain(path: Path) -> bytes:
 
 def rows(root: Path, paths: Sequence[Path]) -> None:
     """Read photos as cleaning does, in this process."""
-    read_photo_batch(wanted(root, paths), PhotoSource(str(root)), canonical.Limits())
+    read_photo_batch(photo_requests(root, paths), PhotoSource(str(root)), canonical.Limits())
 
 
 def two_processes(root: Path, paths: Sequence[Path]) -> float:
-    """Time two processes, from when both are at work: a run starts them once."""
+    """Return the throughput of two processes, without their start: a run starts them once."""
     read = partial(read_photo_batch, folder=PhotoSource(str(root)), limits=canonical.Limits())
-    batches = [wanted(root, paths[start : start + 8]) for start in range(0, len(paths), 8)]
-    done = map_batches(read, batches, processes=2)
+    batches = [photo_requests(root, paths[start : start + 8]) for start in range(0, len(paths), 8)]
+    results = map_batches(read, batches, processes=2)
     for _ in range(4):
-        next(done)
+        next(results)
     started = time.perf_counter()
-    count = sum(len(usable) for usable, _ in done)
+    count = sum(len(usable) for usable, _ in results)
     return count / (time.perf_counter() - started)
 
 
 def rate(paths: Sequence[Path], work: Callable[[Sequence[Path]], object]) -> float:
-    """Give photos a second."""
+    """Return photos per second."""
     started = time.perf_counter()
     work(paths)
     return len(paths) / (time.perf_counter() - started)
 
 
 def similarity(path: Path) -> float:
-    """Give the structural similarity (Wang et al., 2004) of both ways' results."""
+    """Return the structural similarity (Wang et al., 2004) of both results."""
     with Image.open(io.BytesIO(plain(path))) as image:
-        theirs = np.asarray(image)
-    ours = canonical.decode_canonical(canonical.canonicalize(path.read_bytes()))
-    return float(structural_similarity(theirs, ours, channel_axis=2))
+        plain_pixels = np.asarray(image)
+    pixels = canonical.decode_canonical(canonical.canonicalize(path.read_bytes()))
+    return float(structural_similarity(plain_pixels, pixels, channel_axis=2))
 
 
-def wanted(root: Path, paths: Sequence[Path]) -> list[PhotoRequest]:
-    """Name photos as cleaning does."""
+def photo_requests(root: Path, paths: Sequence[Path]) -> list[PhotoRequest]:
+    """Return requests of photos, as cleaning makes them."""
     listed = {file.key: file for file in PhotoSource(str(root)).files()}
     return [PhotoRequest(path.name, path.stem, "product", listed[path.name]) for path in paths]
 
 
 def write_photos(root: Path, size: tuple[int, int], copies: int) -> list[Path]:
-    """Write photos of a size, with grain like a camera's; copies are links to one file."""
+    """Write photos of a size, with grain as from a camera; copies are hard links."""
     root.mkdir(parents=True)
     grain = np.random.default_rng(0).normal(0, 5, (size[1], size[0], 3))
     paths = []
@@ -166,10 +167,10 @@ def write_photos(root: Path, size: tuple[int, int], copies: int) -> list[Path]:
 
 
 def pictures() -> Iterator[Image.Image]:
-    """Give a few photos of the sample."""
-    found = 0
+    """Yield a few photos of the sample."""
+    count = 0
     for key, content in generate_bucket(60, 7).files():
-        if found == PICTURES:
+        if count == PICTURES:
             return
         if key.startswith("images/") and content.startswith(b"\xff\xd8\xff"):
             try:
@@ -178,12 +179,12 @@ def pictures() -> Iterator[Image.Image]:
             except OSError:
                 continue
             if min(picture.size) > canonical.SIDE:
-                found += 1
+                count += 1
                 yield picture
 
 
 def matched_with_rows(files: Sequence[PhotoFile]) -> Any:
-    """Match each file with a row that names it, as cleaning does before it reads photos."""
+    """Return a matched row for each file, as cleaning makes them."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -198,7 +199,7 @@ def matched_with_rows(files: Sequence[PhotoFile]) -> Any:
 
 
 def read_into_table(folder: Path, count: int) -> None:
-    """Read a folder's photos into a table, as the node and its dataset do together."""
+    """Read a folder's photos into a table, as the node and its dataset do."""
     from fb_marketplace.parameters.cleaning import CleaningParameters
     from fb_marketplace.pipelines.cleaning.photos import read_photos
     from fb_marketplace.schemas.lance import IMAGES
@@ -221,7 +222,7 @@ def read_into_table(folder: Path, count: int) -> None:
 
 
 def base_parameters() -> dict[str, object]:
-    """Read what ``conf/base`` says of cleaning."""
+    """Read the cleaning parameters of ``conf/base``."""
     import yaml
 
     conf = Path(__file__).parents[1] / "conf/base/parameters_cleaning.yml"
@@ -229,17 +230,17 @@ def base_parameters() -> dict[str, object]:
 
 
 def peak_of(command: Sequence[str]) -> int:
-    """Give the largest proportional share of memory, in bytes, that a command and its children held."""
+    """Return the peak proportional set size of a command and its children, in bytes."""
     process = subprocess.Popen(command)
-    watched, peak = psutil.Process(process.pid), 0
+    parent, peak = psutil.Process(process.pid), 0
     while process.poll() is None:
-        held = 0
+        used = 0
         try:
-            for each in (watched, *watched.children(recursive=True)):
-                held += each.memory_full_info().pss
+            for child in (parent, *parent.children(recursive=True)):
+                used += child.memory_full_info().pss
         except psutil.Error:
             continue
-        peak = max(peak, held)
+        peak = max(peak, used)
         time.sleep(0.05)
     if process.returncode:
         raise SystemExit(f"{' '.join(command)} ended with {process.returncode}")

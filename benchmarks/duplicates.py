@@ -1,11 +1,10 @@
-"""How well copies of photos are found: plant them, look for them, count.
+"""Recall and precision of duplicate detection on planted copies.
 
     python benchmarks/duplicates.py data/01_raw/images --sources 2200 --seed 0
 
-Each source gets one copy, of each kind of change in turn. Prints recall for each kind, precision
-with a 95 % interval, candidates and seconds. Pairs that the folder held before anything was planted
-are counted apart: whether they are copies is for the eye (``--sheet pairs.png`` lays them side by
-side). Nothing of the folder is changed or kept.
+Plants one edited copy per source photo, with the kinds of edits in turn. Prints recall by kind, precision
+with a 95 % interval, the number of candidates, and seconds. Pairs that were already in the folder are
+counted separately; check them by eye with ``--sheet pairs.png``. The folder is not changed.
 """
 
 import argparse
@@ -35,39 +34,39 @@ Change = Callable[[Image.Image, Random], Image.Image]
 
 
 def crop_side(picture: Image.Image, random: Random) -> Image.Image:
-    """Up to a tenth off one side."""
+    """Crop up to a tenth off one side."""
     shares = [0.0] * 4
     shares[random.randrange(4)] = random.uniform(0.02, 0.1)
     return _cropped(picture, shares)
 
 
 def crop_round(picture: Image.Image, random: Random) -> Image.Image:
-    """Up to a tenth off every side, the same off each."""
+    """Crop up to a tenth off every side, the same on all."""
     return _cropped(picture, [random.uniform(0.02, 0.1)] * 4)
 
 
 def crop_uneven(picture: Image.Image, random: Random) -> Image.Image:
-    """Up to a tenth off every side, each by itself."""
+    """Crop up to a tenth off every side, independently."""
     return _cropped(picture, [random.uniform(0, 0.1) for _ in range(4)])
 
 
 def reencode(picture: Image.Image, random: Random) -> Image.Image:
-    """JPEG quality 35 to 75 at 70 to 100 % of the size."""
+    """Encode at JPEG quality 35 to 75 and 70 to 100 % of the size."""
     scale = random.uniform(0.7, 1)
     small = picture.resize((round(picture.width * scale), round(picture.height * scale)))
     return _through_jpeg(small, random.randint(35, 75))
 
 
 def brightness(picture: Image.Image, random: Random) -> Image.Image:
-    """Brightness and contrast by up to a quarter."""
+    """Change brightness and contrast by up to a quarter."""
     lit = ImageEnhance.Brightness(picture).enhance(1 + random.uniform(-0.25, 0.25))
     return ImageEnhance.Contrast(lit).enhance(1 + random.uniform(-0.25, 0.25))
 
 
-def watermark(picture: Image.Image, random: Random, most: float = 0.08) -> Image.Image:
-    """A lettered plate, opaque or not, anywhere, on 2 to 8 % of the area."""
+def watermark(picture: Image.Image, random: Random, max_area: float = 0.08) -> Image.Image:
+    """Add a plate with text, opaque or translucent, anywhere, on 2 to 8 % of the area."""
     area, ratio = (
-        random.uniform(0.02, most) * picture.width * picture.height,
+        random.uniform(0.02, max_area) * picture.width * picture.height,
         random.uniform(1.5, 5),
     )
     width = min(picture.width - 2, int(sqrt(area * ratio)))
@@ -85,17 +84,17 @@ def watermark(picture: Image.Image, random: Random, most: float = 0.08) -> Image
 
 
 def mirror(picture: Image.Image, random: Random) -> Image.Image:  # noqa: ARG001
-    """Left to right."""
+    """Mirror left to right."""
     return ImageOps.mirror(picture)
 
 
 def grey(picture: Image.Image, random: Random) -> Image.Image:  # noqa: ARG001
-    """Without colour."""
+    """Remove the colour."""
     return picture.convert("L").convert("RGB")
 
 
 def bars(picture: Image.Image, random: Random) -> Image.Image:
-    """Black bars in the file itself, to a square or to 4:3, with JPEG noise in them."""
+    """Add black bars to a square or to 4:3, with JPEG noise."""
     width, height = picture.size
     if random.random() < 0.5:
         size = (max(picture.size),) * 2
@@ -107,15 +106,15 @@ def bars(picture: Image.Image, random: Random) -> Image.Image:
 
 
 def mixed(picture: Image.Image, random: Random) -> Image.Image:
-    """A mild crop, watermark, change of light and re-encoding, one over the other."""
+    """Apply a mild crop, watermark, change of brightness, and re-encoding."""
     changed = _cropped(picture, [random.uniform(0.01, 0.05)] * 4)
-    changed = watermark(changed, random, most=0.05)
+    changed = watermark(changed, random, max_area=0.05)
     changed = ImageEnhance.Brightness(changed).enhance(1 + random.uniform(-0.12, 0.12))
     return _through_jpeg(changed, random.randint(50, 75))
 
 
 def mixed_mirrored(picture: Image.Image, random: Random) -> Image.Image:
-    """Mirrored, a side cut, and re-encoded."""
+    """Mirror, crop one side, and re-encode."""
     return reencode(crop_side(ImageOps.mirror(picture), random), random)
 
 
@@ -135,20 +134,22 @@ CHANGES: tuple[Change, ...] = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Plant, find, count and print."""
+    """Plant copies, find duplicates, and print the results."""
     options = _options(arguments)
     names, sources, jpegs = _read(options.folder, options.limit)
     if not jpegs:
-        print(f"No photo in {options.folder}; give a folder of photos, or run `sample` first.")
+        print(
+            f"No photo in {options.folder}. Pass a folder of photos, or run the sample pipeline first."
+        )
         return 1
     parameters = DuplicateParameters.model_validate_json(options.parameters)
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     hashes = [perceptual_hash(jpeg) for jpeg in jpegs]
-    hashing = (time.perf_counter() - began) / len(jpegs) * 1e3
-    base, seconds, judged = _find(sources, jpegs, hashes, parameters)
+    hashing = (time.perf_counter() - start) / len(jpegs) * 1e3
+    base, seconds, candidates = _find(sources, jpegs, hashes, parameters)
     print(
-        f"{len(jpegs):,} photos: {hashing:.2f} ms to hash one; {judged:,} candidates and verdicts "
+        f"{len(jpegs):,} photos: {hashing:.2f} ms to hash one; {candidates:,} candidates compared "
         f"in {seconds:.1f} s"
     )
     _describe_base(base, names, len(jpegs), options.listings)
@@ -167,9 +168,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sources.append(sha256(upload).hexdigest())
         jpegs.append(canonical.canonicalize(upload))
         hashes.append(perceptual_hash(jpegs[-1]))
-    found, seconds, judged = _find(sources, jpegs, hashes, parameters)
-    print(f"\n{len(kind_of):,} copies planted: {judged:,} candidates, {seconds:.1f} s")
-    _describe_planted(found, base, origin, kind_of)
+    pairs, seconds, candidates = _find(sources, jpegs, hashes, parameters)
+    print(f"\n{len(kind_of):,} copies planted: {candidates:,} candidates, {seconds:.1f} s")
+    _describe_planted(pairs, base, origin, kind_of)
     return 0
 
 
@@ -179,16 +180,16 @@ def _find(
     hashes: list[NDArray[np.uint64]],
     parameters: DuplicateParameters,
 ) -> tuple[list[DuplicatePair], float, int]:
-    """Pairs, seconds, and how many candidates there were."""
+    """Return pairs, seconds, and number of candidates."""
     results = [sha256(jpeg).hexdigest() for jpeg in jpegs]
     table = np.stack(hashes)
-    began = time.perf_counter()
+    start = time.perf_counter()
     pairs = list(
         near_duplicates.find_duplicate_pairs(
             sources, results, table, lambda rows: [jpegs[row] for row in rows], parameters
         )
     )
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start
     _, heads = np.unique(results, return_index=True)
     return pairs, seconds, len(near_duplicates.candidate_pairs(table[heads], parameters))
 
@@ -198,7 +199,7 @@ def _describe_base(
 ) -> None:
     near = sum(pair.kind == "near" for pair in base)
     print(
-        f"already there: {len(base) - near} exact and {near} near pairs; "
+        f"already in the folder: {len(base) - near} exact and {near} near pairs; "
         f"largest group {_largest(base, count)}"
     )
     if listings is None:
@@ -207,20 +208,20 @@ def _describe_base(
         product_of = {row["id"]: row["product_id"] for row in csv.DictReader(file)}
     members = Counter(product_of[name] for name in names if name in product_of)
     siblings = sum(size * (size - 1) // 2 for size in members.values())
-    called = sum(
+    detected = sum(
         product_of.get(names[pair.first], 0) == product_of.get(names[pair.second], 1)
         for pair in base
     )
-    print(f"pairs of photos of one listing: {siblings:,}, of which called copies: {called}")
+    print(f"pairs of photos of one listing: {siblings:,}, detected as duplicates: {detected}")
 
 
 def _describe_planted(
-    found: list[DuplicatePair],
+    pairs: list[DuplicatePair],
     base: list[DuplicatePair],
     origin: list[int],
     kind_of: dict[int, str],
 ) -> None:
-    labels = near_duplicates.duplicate_groups(len(origin), found)
+    labels = near_duplicates.duplicate_groups(len(origin), pairs)
     hits: dict[str, list[bool]] = defaultdict(list)
     for row, kind in kind_of.items():
         hits[kind].append(bool(labels[row] == labels[origin[row]]))
@@ -232,17 +233,17 @@ def _describe_planted(
         print(f"{kind:<16}{total:>8}{count / max(1, total):>8.3f}{low:>10.3f} to {high:.3f}")
 
     known = near_duplicates.duplicate_groups(len(origin), base)
-    judged = [pair for pair in found if pair.second in kind_of]
-    right = sum(bool(known[origin[one]] == known[origin[two]]) for one, two, _, _ in judged)
-    low, high = wilson(right, len(judged))
+    planted = [pair for pair in pairs if pair.second in kind_of]
+    correct = sum(bool(known[origin[one]] == known[origin[two]]) for one, two, _, _ in planted)
+    low, high = wilson(correct, len(planted))
     print(
-        f"precision {right / max(1, len(judged)):.4f} (95 % {low:.4f} to {high:.4f}) of "
-        f"{len(judged):,} pairs with a planted photo; largest group {_largest(found, len(origin))}"
+        f"precision {correct / max(1, len(planted)):.4f} (95 % {low:.4f} to {high:.4f}) of "
+        f"{len(planted):,} pairs with a planted photo; largest group {_largest(pairs, len(origin))}"
     )
 
 
 def wilson(hits: int, trials: int, z: float = 1.96) -> tuple[float, float]:
-    """Confidence interval of a share (E. B. Wilson, 1927)."""
+    """Return the confidence interval of a share (E. B. Wilson, 1927)."""
     if not trials:
         return 0.0, 1.0
     share, weight = hits / trials, z * z / trials
@@ -298,7 +299,7 @@ def _encoded(picture: Image.Image, quality: int) -> bytes:
 
 
 def _sheet(pairs: list[DuplicatePair], jpegs: list[bytes], path: Path, side: int = 128) -> None:
-    """Near pairs side by side, the least certain first, at most 100."""
+    """Save a picture of near pairs side by side, the lowest scores first, at most 100."""
     near = sorted((pair for pair in pairs if pair.kind == "near"), key=lambda pair: pair.score)
     sheet = Image.new("RGB", (10 * side + 40, (min(len(near), 100) + 4) // 5 * (side + 14) or 1))
     for place, pair in enumerate(near[:100]):
@@ -311,16 +312,16 @@ def _sheet(pairs: list[DuplicatePair], jpegs: list[bytes], path: Path, side: int
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="How well copies of photos are found.")
+    parser = argparse.ArgumentParser(description="Recall and precision of duplicate detection.")
     parser.add_argument("folder", nargs="?", type=Path, default=Path("data/01_raw/images"))
     parser.add_argument(
-        "--listings", type=Path, help="Images.csv, which says whose photos these are"
+        "--listings", type=Path, help="Images.csv, to count pairs within one listing"
     )
-    parser.add_argument("--limit", type=int, help="read no more photos than this")
-    parser.add_argument("--sources", type=int, default=2200, help="photos that get a copy planted")
+    parser.add_argument("--limit", type=int, help="maximum number of photos")
+    parser.add_argument("--sources", type=int, default=2200, help="number of planted copies")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--parameters", default="{}", help="DuplicateParameters, as JSON")
-    parser.add_argument("--sheet", type=Path, help="where to lay the near pairs side by side")
+    parser.add_argument("--sheet", type=Path, help="file for a picture of the near pairs")
     return parser.parse_args(arguments)
 
 

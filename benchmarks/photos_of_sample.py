@@ -1,4 +1,4 @@
-"""Canonical photos of the embedded sample in a table, for benchmarks that need some."""
+"""Table of canonical photos of the generated sample, for benchmarks."""
 
 from pathlib import Path
 
@@ -20,19 +20,19 @@ PHOTOS = pa.schema(
 
 
 def sample_photos(folder: Path, count: int) -> keyed_table.Table:
-    """Draw listings, and write so many of their photos, repeated if there are fewer, to a table."""
-    read: list[bytes] = []
+    """Write a number of sample photos to a table, repeated if there are fewer."""
+    jpegs: list[bytes] = []
     for key, content in generate_bucket(min(300, max(60, count)), 7).files():
-        if not key.endswith(".jpg") or len(read) == count:
+        if not key.endswith(".jpg") or len(jpegs) == count:
             continue
         try:
-            read.append(canonical.canonicalize(content))
-        except canonical.PhotoError:  # the sample has damaged files on purpose
+            jpegs.append(canonical.canonicalize(content))
+        except canonical.PhotoError:  # the sample has damaged files
             continue
-    names, again = [f"{place:06}" for place in range(count)], count // len(read) + 1
+    names, repeats = [f"{number:06}" for number in range(count)], count // len(jpegs) + 1
     rows = [
         {"key": name, "image_id": name, "jpeg": jpeg, "sha256": sha256(jpeg)}
-        for name, jpeg in zip(names, read * again, strict=False)
+        for name, jpeg in zip(names, jpegs * repeats, strict=False)
     ]
     url = str(folder / "images.lance")
     keyed_table.ensure_table(url, PHOTOS)

@@ -1,1 +1,1 @@
-"""Fills a local, empty raw root with the embedded marketplace."""
+"""Generation of sample data in a local, empty raw folder."""

@@ -1,4 +1,4 @@
-"""Sample: the embedded marketplace, into a local and empty raw root."""
+"""The sample pipeline."""
 
 from kedro.pipeline import Pipeline, node
 
@@ -7,12 +7,12 @@ from fb_marketplace.sample.bucket import SampleBucket, generate_bucket
 
 
 def generate_sample(parameters: SampleParameters) -> SampleBucket:
-    """Draw a marketplace of the asked size."""
+    """Return a generated marketplace; the dataset writes its files."""
     return generate_bucket(parameters.products, parameters.seed)
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [node(generate_sample, "params:sample", "sample_lake", name="generate_sample")],
         namespace="sample",

@@ -14,7 +14,7 @@ from fb_marketplace.pipelines.cleaning.near_duplicates import (
     DuplicatePair,
     duplicate_groups,
     find_duplicate_pairs,
-    judge_pair,
+    score_pair,
 )
 from fb_marketplace.pipelines.cleaning.perceptual_hash import perceptual_hash
 from fb_marketplace_serving.imaging import canonical
@@ -54,11 +54,11 @@ def find_pairs(
     results = [sha256(jpeg).hexdigest() for jpeg in jpegs]
     hashes = np.array([perceptual_hash(jpeg) for jpeg in jpegs], dtype=np.uint64).reshape(-1, 8)
 
-    def jpegs_of(rows: Sequence[int]) -> list[bytes]:
+    def load_jpegs(rows: Sequence[int]) -> list[bytes]:
         assert 0 < len(rows) <= near_duplicates.FETCH_BATCH_SIZE
         return [jpegs[row] for row in rows]
 
-    return list(find_duplicate_pairs(sources or results, results, hashes, jpegs_of, parameters))
+    return list(find_duplicate_pairs(sources or results, results, hashes, load_jpegs, parameters))
 
 
 def reencoded(picture: Image.Image) -> Image.Image:
@@ -117,7 +117,7 @@ def test_picture_rotated_by_two_degrees_is_no_duplicate() -> None:
     turned = picture.rotate(2, Image.Resampling.BICUBIC)
     middle = (40, 40, 360, 280)
 
-    assert judge_pair(stored(picture.crop(middle)), stored(turned.crop(middle)), PARAMETERS) == 0
+    assert score_pair(stored(picture.crop(middle)), stored(turned.crop(middle)), PARAMETERS) == 0
 
 
 def test_same_scene_with_other_object_is_no_duplicate() -> None:
@@ -125,7 +125,7 @@ def test_same_scene_with_other_object_is_no_duplicate() -> None:
     other = picture.copy()
     other.paste(scene(99).crop((100, 60, 240, 180)), (90, 60))
 
-    assert judge_pair(stored(picture), stored(other), PARAMETERS) < PARAMETERS.min_agreement
+    assert score_pair(stored(picture), stored(other), PARAMETERS) < PARAMETERS.min_agreement
 
 
 @pytest.mark.parametrize("blurred", [False, True])
@@ -194,9 +194,9 @@ def test_row_order_does_not_matter() -> None:
 def test_verdict_is_symmetric() -> None:
     one, other = stored(scene(1)), stored(watermarked(scene(1)))
 
-    score = judge_pair(one, other, PARAMETERS)
+    score = score_pair(one, other, PARAMETERS)
 
-    assert score == judge_pair(other, one, PARAMETERS)
+    assert score == score_pair(other, one, PARAMETERS)
     assert score == find_pairs([one, other])[0].score
 
 

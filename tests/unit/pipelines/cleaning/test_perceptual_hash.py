@@ -9,8 +9,8 @@ from PIL import Image, ImageDraw, ImageEnhance, ImageOps
 
 from fb_marketplace.pipelines.cleaning.perceptual_hash import (
     BLANK,
+    FULL_WINDOW,
     HALVES,
-    WHOLE,
     WINDOWS,
     alignment,
     letterbox_content_box,
@@ -65,7 +65,7 @@ def test_reencoding_changes_few_bits(seed: int) -> None:
 
     moved = distance(perceptual_hash(stored(picture)), perceptual_hash(stored(coarse, quality=35)))
 
-    assert moved[WHOLE] <= 4
+    assert moved[FULL_WINDOW] <= 4
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -75,11 +75,11 @@ def test_brightness_and_contrast_change_few_bits(seed: int) -> None:
 
     moved = distance(perceptual_hash(stored(picture)), perceptual_hash(stored(lit)))
 
-    assert moved[WHOLE] <= 8
+    assert moved[FULL_WINDOW] <= 8
 
 
 def test_other_pictures_differ_like_random_bits() -> None:
-    hashes = [perceptual_hash(stored(scene(seed)))[WHOLE] for seed in range(30)]
+    hashes = [perceptual_hash(stored(scene(seed)))[FULL_WINDOW] for seed in range(30)]
 
     separate = [distance(one, other) for i, one in enumerate(hashes) for other in hashes[:i]]
 
@@ -106,10 +106,12 @@ def test_ten_percent_crop_matches_a_window() -> None:
     picture = scene(4)
     cropped = picture.crop((28, 21, 292, 219))
 
-    moved = distance(perceptual_hash(stored(cropped))[WHOLE], perceptual_hash(stored(picture)))
+    moved = distance(
+        perceptual_hash(stored(cropped))[FULL_WINDOW], perceptual_hash(stored(picture))
+    )
 
     assert moved.min() <= 10
-    assert moved[WHOLE] > moved.min()
+    assert moved[FULL_WINDOW] > moved.min()
 
 
 def test_watermark_leaves_one_half_unchanged() -> None:
