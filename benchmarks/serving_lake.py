@@ -1,4 +1,4 @@
-"""A lake with a release of ResNet50, and photos to upload."""
+"""A lake with a release of ResNet50, sealed as the pipeline seals it, and uploads to ask it with."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +32,11 @@ UPLOADS: Final = 64
 
 
 def make_lake(folder: Path, precision: str) -> Path:
-    """Create a lake with a release and a folder ``uploads``.
+    """Make a release, and a folder ``uploads`` beside it.
 
     Args:
-        folder: an empty folder.
-        precision: precision of the graph, fp32 or int8.
+        folder: an empty one.
+        precision: of the graph, fp32 or int8.
     """
     parameters = recipe("resnet50", blocks=1).model_copy(update={"input_side": 224})
     (folder / "parameters.json").write_text(parameters.model_dump_json())
@@ -53,25 +53,25 @@ def make_lake(folder: Path, precision: str) -> Path:
 
 
 def uploads() -> Iterator[tuple[str, bytes]]:
-    """Yield the names and bytes of the sample's original photos."""
-    count = 0
+    """Give photos as they are uploaded: the sample's, whole."""
+    found = 0
     for key, content in generate_bucket(200, 7).files():
-        if not key.endswith(".jpg") or count == UPLOADS:
+        if not key.endswith(".jpg") or found == UPLOADS:
             continue
         try:
             canonical.canonicalize(content)
-        except canonical.PhotoError:  # the sample contains damaged files
+        except canonical.PhotoError:  # the sample has damaged files on purpose
             continue
-        count += 1
+        found += 1
         yield Path(key).name, content
 
 
 def publish_release(folder: Path, images: Table, graph: bytes) -> None:
-    """Publish a release with one listing per photo."""
-    rows = images.take(range(len(images)), ["image_id", "jpeg"])
-    ids = rows.column("image_id").to_pylist()
+    """Publish a release of some photos, each of a listing of its own."""
+    shown = images.take(range(len(images)), ["image_id", "jpeg"])
+    ids = shown.column("image_id").to_pylist()
     pixels = np.stack(
-        [canonical.decode_canonical(jpeg) for jpeg in rows.column("jpeg").to_pylist()]
+        [canonical.decode_canonical(jpeg) for jpeg in shown.column("jpeg").to_pylist()]
     )
     embeddings = Encoder.from_bytes(graph).encode(pixels).embeddings
     index_bytes, ids_bytes = Index.build_flat(embeddings, ids, ids).to_bytes()
@@ -79,29 +79,29 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
     products = pd.DataFrame([(name, *listing) for name in ids], columns=list(Listing._fields))
     contents = {
         "encoder.onnx": graph,
-        "index": index_bytes,
-        "ids": ids_bytes,
+        "image_index": index_bytes,
+        "image_index_ids": ids_bytes,
         "listings": build_listing_cards(products),
-        "photos": pack_photos(images),
-        "measures": b"",
+        "release_photos": pack_photos(images),
+        "release_measures": b"",
     }
     for name, data in contents.items():
         (folder / name).write_bytes(data)
     files = {name: FileRef(str(folder / name)) for name in contents}
     (folder / FOLDER).mkdir(parents=True)
     sizes = {}
-    for file in write_photo_files(images, files["photos"], {}):
+    for file in write_photo_files(images, files["release_photos"], {}):
         (folder / FOLDER / file.name).write_bytes(file.data)
         sizes[file.name] = len(file.data)
     manifest = describe_release(
         lake=Lake(str(folder)),
         files={
             "encoder": files["encoder.onnx"],
-            "index": files["index"],
-            "ids": files["ids"],
+            "image_index": files["image_index"],
+            "image_index_ids": files["image_index_ids"],
             "listings": files["listings"],
-            "photos": files["photos"],
-            "measures": files["measures"],
+            "release_photos": files["release_photos"],
+            "release_measures": files["release_measures"],
         },
         photo_files=sizes,
         abstention={"photos": {"threshold": 0.5, "error": 0.05}},

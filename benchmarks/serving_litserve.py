@@ -1,4 +1,4 @@
-"""LitServe with our exported graph, tuned for CPUs: one worker per core, no batching."""
+"""LitServe with our exported graph, set as suits it best on these cores: a worker each, and no batches."""
 
 import argparse
 from pathlib import Path
@@ -13,43 +13,43 @@ from fb_marketplace_serving.server.settings import cores
 
 
 class Exported(litserve.LitAPI):
-    """The same responses as ours, from the same graph."""
+    """Answers as ours does, from the same graph."""
 
     def __init__(self, graph: Path) -> None:
-        """Store the path of the graph."""
+        """Take the file of the graph."""
         super().__init__(api_path="/predict/image")
         self._graph = graph
 
     def setup(self, device: str) -> None:  # noqa: ARG002 - LitServe's signature
-        """Load the graph in a worker."""
+        """Open the graph in a worker."""
         self._encoder = Encoder.from_bytes(self._graph.read_bytes(), 1)
 
     def decode_request(self, request) -> np.ndarray:  # LitServe parses a body by its annotation
-        """Decode the photo."""
+        """Read the photo."""
         return canonical.decode_canonical(canonical.canonicalize(request["image"].file.read()))
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return its probabilities."""
+        """Encode it."""
         return self._encoder.encode(x[np.newaxis]).probabilities[0]
 
     def encode_response(self, output: np.ndarray) -> dict[str, object]:
-        """Return the response."""
+        """Answer."""
         return answer(output)
 
 
 def main() -> None:
-    """Serve on a local port until stopped."""
+    """Serve on a port of this machine, until stopped."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with encoder.onnx")
     parser.add_argument("port", type=int)
-    options = parser.parse_args()
+    told = parser.parse_args()
     server = litserve.LitServer(
-        Exported(options.folder / "encoder.onnx"),
+        Exported(told.folder / "encoder.onnx"),
         accelerator="cpu",
         workers_per_device=cores(),
         timeout=60,
     )
-    server.run(host="127.0.0.1", port=options.port, generate_client_file=False, log_level="warning")
+    server.run(host="127.0.0.1", port=told.port, generate_client_file=False, log_level="warning")
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def main() -> None:
     )
     for size in told.sizes:
         searcher = enlarged(release, parts, size, parameters)
-        print(f"\n{size:,} listings, {len(searcher.searched.photos):,} photos")
+        print(f"\n{size:,} listings, {len(searcher.indexes.image):,} photos")
         measure(searcher, parts, list(queries(release)))
 
 
@@ -82,14 +82,14 @@ def enlarged(
     images = [f"{row:08}" for row in range(rows)]
     index, pictures = (
         Index(index_of(found, rows, parameters), images, owners)
-        for found in (release.index, parts.pictures)
+        for found in (release.index, parts.text_to_image_index)
     )
     repeated = np.arange(size) % len(real)
-    facts = parts.facts
+    facts = parts.listing_features
     catalogue = ListingStore(
         index,
         listings,
-        ListingFeatures.of(
+        ListingFeatures.from_columns(
             ids,
             [f"{place // len(real)}-{facts.family[each]}" for place, each in enumerate(repeated)],
             facts.latitude[repeated],
@@ -98,8 +98,8 @@ def enlarged(
             facts.photo_pixels[repeated],
         ),
     )
-    texts = Index(index_of(parts.texts, size, parameters), ids, ids)
-    searched = SearchIndexes(catalogue, index, pictures, texts, repeated_words(parts.words, size))
+    texts = Index(index_of(parts.text_index, size, parameters), ids, ids)
+    searched = SearchIndexes(catalogue, index, pictures, texts, repeated_words(parts.bm25, size))
     return SearchEngine(searched, parts.ranker, release.manifest.labels)
 
 
@@ -147,7 +147,7 @@ def put(parts: SearchArtifacts, asked: tuple[str, NDArray[np.float32] | None]) -
     text, photo = asked
     if not text:
         return QueryVectors(photo=photo)
-    meaning, pictured = parts.encoder.encode([text])
+    meaning, pictured = parts.text_encoder.encode([text])
     return QueryVectors(text, meaning[0], pictured[0], photo)
 
 
@@ -185,7 +185,7 @@ def measure(
         with timed("text" if text else "no text"):
             query = put(parts, asked[turn % len(asked)])
         with timed("all but the text"):
-            searcher.search(query, timed=timed)
+            searcher.search(query, timer=timed)
     stages.pop("no text", None)
     for stage, times in stages.items():
         print(

@@ -115,8 +115,8 @@ def others(lake, draft, build_encoder):
     result = {name: Path(lake, file.path).read_bytes() for name, file in draft.artifacts.items()}
     return result | {
         "encoder": build_encoder(seed=8),
-        "index": index.to_bytes()[0],
-        "measures": result["listings"],
+        "image_index": index.to_bytes()[0],
+        "release_measures": result["listings"],
     }
 
 

@@ -55,7 +55,7 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
             raise DatasetError("a release takes the run's version: set `versioned: true`")
         sealed = data.model_copy(update={"version": self._version.save})
         # Whoever serves it opens it so: what would be refused there is not published here.
-        Release.of_manifest(self._filepath, sealed)
+        Release.from_manifest(self._filepath, sealed)
         # Only now, as opening takes seconds, in which another run may publish.
         seen = read_pointer(self._filepath)
         self._refuse_if_judged_against_another(sealed, seen)
@@ -72,7 +72,10 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         except ReleaseError:
             return  # Damaged: the gate compares with no such release, and this one repairs it.
         # One that did the same in every case, as of the same photos, is no worse than that.
-        if newer.artifacts["measures"].sha256 != sealed.artifacts["measures"].sha256:
+        if (
+            newer.artifacts["release_measures"].sha256
+            != sealed.artifacts["release_measures"].sha256
+        ):
             raise ReleaseError(
                 f"{self._filepath}/{CURRENT}: release {seen.version} was put in force meanwhile; this one "
                 f"was compared with {judged_against or 'none'}; it stays in force: run again"

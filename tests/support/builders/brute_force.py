@@ -32,7 +32,7 @@ def drawn(seed, count, centres=40):
 def nothing_exact():
     """Lets the index answer whatever is asked, however few rows there are or a filter keeps."""
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("EXACT_ROWS", "EXACT_SHARE", "_MUCH"):
+        for name in ("EXACT_ROWS", "EXACT_SHARE", "_MAX_INDEX_SHARE"):
             patch.setattr(knn, name, 0)
         yield
 
@@ -48,8 +48,8 @@ def brute_force(matrix, query, k, keep=None):
 def looking_everywhere(kind, matrix):
     """An index of a kind that passes over nothing, and so finds what comparing finds."""
     vectors = build_index(kind, flat_index([matrix]))
-    vectors.look(list(search_settings(vectors))[-1])
+    vectors.set_search_params(list(search_settings(vectors))[-1])
     if kind == "ivf_rabitq":
         # Of rows that are nearly the same, a bit a number does not tell the nearest.
-        vectors.look({"k_factor": len(matrix)})
+        vectors.set_search_params({"k_factor": len(matrix)})
     return vectors

@@ -90,7 +90,7 @@ class SmallLake:
             name: self.file(
                 f"07_model_output/{name}.bin",
                 run,
-                sink.getvalue().to_pybytes() if name == "photos" else name.encode(),
+                sink.getvalue().to_pybytes() if name == "release_photos" else name.encode(),
             )
             for name in ARTIFACTS
         }

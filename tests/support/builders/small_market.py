@@ -12,7 +12,7 @@ from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes, collect_candidates
 from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listing_features import ListingFeatures
-from fb_marketplace_serving.search.listing_store import BANDS, ListingStore
+from fb_marketplace_serving.search.listing_store import PRICE_BANDS, ListingStore
 from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 from fb_marketplace_serving.search.tokenizer import terms
@@ -50,7 +50,7 @@ class Market(NamedTuple):
 
     @property
     def catalogue(self):
-        return self.searched.catalogue
+        return self.searched.listings
 
 
 def unit(random, count, size):
@@ -85,7 +85,7 @@ def listing(product_id, price=None, path="Home", title="A chair"):
 def facts(product_ids, families=None, places=None, description_words=None, photo_pixels=None):
     count = len(product_ids)
     latitude, longitude = zip(*(places or [(np.nan, np.nan)] * count), strict=True)
-    return ListingFeatures.of(
+    return ListingFeatures.from_columns(
         product_ids,
         families or product_ids,
         latitude,
@@ -176,14 +176,14 @@ def draw_filter(random):
         ),
         min_price=given(bounds[0]),
         max_price=given(bounds[1]),
-        near=given(near),
+        location=given(near),
         has_photo=given(bool(random.random() < 0.7)),
     )
 
 
 def passes(market, pos, params):
     """Whether a listing is what a filter asks for, told from the tables alone."""
-    known = market.catalogue.facts
+    known = market.catalogue.features
     visible = market.listings[known.product_ids[pos]]
     path = visible.category_path.split(" / ")
     beginnings = [item.split(" / ") for item in params.categories]
@@ -220,7 +220,7 @@ def bands_of(market, positions):
     prices = [visible[pos].price for pos in positions if visible[pos].price is not None]
     return [
         sum(low <= price < high for price in prices)
-        for low, high in zip(BANDS, (*BANDS[1:], math.inf), strict=True)
+        for low, high in zip(PRICE_BANDS, (*PRICE_BANDS[1:], math.inf), strict=True)
     ]
 
 
@@ -230,8 +230,8 @@ def train_ranker(market, searches=60, seed=0):
     features, grades, sizes = [], [], []
     for _ in range(searches):
         query = draw_query(random)
-        near = draw_filter(random).near
-        pool = collect_candidates(market.searched, query, depth=40)
+        near = draw_filter(random).location
+        pool = collect_candidates(market.searched, query, top_k=40)
         features.append(compute_features(pool, query, market.catalogue, LABELS, near))
         worth = pool.fused / pool.fused.max() + np.nan_to_num(features[-1][:, PRICE_RATIO]) / 5
         grades.append(np.clip(np.round(3 * worth + random.normal(size=len(pool)) / 2), 0, 3))

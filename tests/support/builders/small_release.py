@@ -18,11 +18,11 @@ from fb_marketplace_serving.release.photo_store import FOLDER, file_name
 
 FILES = {
     "encoder": "encoder.onnx",
-    "index": "index.faiss",
-    "ids": "ids.parquet",
+    "image_index": "index.faiss",
+    "image_index_ids": "ids.parquet",
     "listings": "listings.parquet",
-    "photos": "photos.parquet",
-    "measures": "measures.parquet",
+    "release_photos": "photos.parquet",
+    "release_measures": "measures.parquet",
 }
 
 
@@ -66,12 +66,12 @@ def make_release(
     index = Index.build_flat(encoding.embeddings, ids, products)
     index_bytes, ids_bytes = index.to_bytes()
     (root / FILES["encoder"]).write_bytes(encoder)
-    (root / FILES["index"]).write_bytes(index_bytes)
-    (root / FILES["ids"]).write_bytes(ids_bytes)
+    (root / FILES["image_index"]).write_bytes(index_bytes)
+    (root / FILES["image_index_ids"]).write_bytes(ids_bytes)
     pq.write_table(listings, root / FILES["listings"])
-    pq.write_table(_store_photos(lake, canonical), root / FILES["photos"])
+    pq.write_table(_store_photos(lake, canonical), root / FILES["release_photos"])
     measures = {"measure": ["photo_top1"], "case": [ids[0]], "group_id": ["g"], "value": [1.0]}
-    pq.write_table(pa.table(measures), root / FILES["measures"])
+    pq.write_table(pa.table(measures), root / FILES["release_measures"])
     files = dict(FILES)
     if searchable:
         parts = small_search.make_parts(listings, ids, products, same)

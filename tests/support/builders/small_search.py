@@ -63,17 +63,17 @@ SHOP_PHOTOS = {
 """The listing of each photo; ``p-copy`` and ``p-plain`` have none."""
 
 FILES = {
-    "facts": "facts.parquet",
-    "places": "places.parquet",
-    "words": "words.parquet",
+    "listing_features": "facts.parquet",
+    "gazetteer": "places.parquet",
+    "word_index": "words.parquet",
     "text_encoder": "text_encoder.onnx",
-    "tokenizer": "tokenizer.json",
-    "texts": "texts.faiss",
-    "text_ids": "text_ids.parquet",
-    "pictures": "pictures.faiss",
-    "picture_ids": "picture_ids.parquet",
+    "text_tokenizer": "tokenizer.json",
+    "text_index": "texts.faiss",
+    "text_index_ids": "text_ids.parquet",
+    "text_to_image_index": "pictures.faiss",
+    "text_to_image_index_ids": "picture_ids.parquet",
     "ranker": "ranker.txt",
-    "price_notes": "price_notes.parquet",
+    "price_insights": "price_notes.parquet",
     "provenance": "provenance.parquet",
 }
 
@@ -101,17 +101,17 @@ def make_parts(
     texts = Index.build_flat(encoder.encode(titles).meaning, ids, ids).to_bytes()
     pictures = Index.build_flat(pictured, image_ids, image_products).to_bytes()
     return {
-        "facts": _facts(rows, same or {}, set(image_products)),
-        "places": _places(),
-        "words": count_words(titles).to_bytes(),
+        "listing_features": _facts(rows, same or {}, set(image_products)),
+        "gazetteer": _places(),
+        "word_index": count_words(titles).to_bytes(),
         "text_encoder": graph(),
-        "tokenizer": tokenizer(),
-        "texts": texts[0],
-        "text_ids": texts[1],
-        "pictures": pictures[0],
-        "picture_ids": pictures[1],
+        "text_tokenizer": tokenizer(),
+        "text_index": texts[0],
+        "text_index_ids": texts[1],
+        "text_to_image_index": pictures[0],
+        "text_to_image_index_ids": pictures[1],
         "ranker": ranker(),
-        "price_notes": price_notes(rows),
+        "price_insights": price_notes(rows),
         "provenance": write_provenance(
             [_origin(product) for product in ids], dict.fromkeys(SOURCES, Source("x"))
         ),

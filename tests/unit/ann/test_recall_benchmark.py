@@ -48,7 +48,7 @@ def test_copies_of_nearest_row_count_as_found():
 
 def test_recall_has_a_lower_bound(vectors):
     index = build_index("ivf_rabitq", vectors.exact)
-    index.look({"nprobe": 1})
+    index.set_search_params({"nprobe": 1})
 
     few, many = (
         evaluate_recall(index, make_recall_queries(vectors, count, 0)) for count in (20, 2000)

@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,13 @@ from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
-from fb_marketplace_serving.release.manifest import Abstention, Canary, Manifest, artifact_of
+from fb_marketplace_serving.release.manifest import (
+    Abstention,
+    Canary,
+    Manifest,
+    PhotoArtifact,
+    artifact_of,
+)
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.search.listings import Listing
 
@@ -33,16 +40,16 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
     listings = build_listing_cards(pd.DataFrame([listing]))
     built = {
         "encoder": colour_encoder,
-        "index": index,
-        "ids": ids,
+        "image_index": index,
+        "image_index_ids": ids,
         "listings": listings,
-        "photos": pack_photos(images),
-        "measures": b"for the next gate",
+        "release_photos": pack_photos(images),
+        "release_measures": b"for the next gate",
     }
     for name, content in built.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
-    for file in write_photo_files(images, FileRef(str(tmp_path / "photos")), {}):
+    for file in write_photo_files(images, FileRef(str(tmp_path / "release_photos")), {}):
         (tmp_path / FOLDER / file.name).write_bytes(file.data)
     return Manifest(
         version="unpublished",
@@ -86,7 +93,7 @@ def change_a_byte(data):
     return bytes([data[0] ^ 1]) + data[1:]
 
 
-ARTIFACTS = ["encoder", "index", "ids", "listings", "photos", "measures"]
+ARTIFACTS = list(get_args(PhotoArtifact))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +142,7 @@ def judged_against(manifest, version):
 
 def with_other_measures(tmp_path, manifest):
     (tmp_path / "others").write_bytes(b"of another run")
-    others = manifest.artifacts | {"measures": artifact_of(str(tmp_path), "others")}
+    others = manifest.artifacts | {"release_measures": artifact_of(str(tmp_path), "others")}
     return manifest.model_copy(update={"artifacts": others})
 
 

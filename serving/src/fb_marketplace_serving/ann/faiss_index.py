@@ -1,12 +1,11 @@
-"""The kinds of FAISS index that are built and opened, each with the exact vectors of its rows.
+"""FAISS indexes of all kinds, each with the exact vectors of its rows.
 
-Every kind measures squared L2. ``flat`` compares a query with every row. The others first pick
-candidates, and compare the best of those exactly. ``ivf_sq8`` and ``ivf_rabitq`` look through the few
-clusters nearest to the query, at vectors of a byte or a bit a number (RaBitQ: Gao & Long, 2024). ``hnsw``
-walks a graph of neighbours (Malkov & Yashunin, 2018), whose vectors are turned to their principal axes;
-only the leading ones are kept, at a byte a number. Among hundreds of copies of one photo its links lead
-from copy to copy, so that some copies, and other photos as well, may be out of reach. All of them hold the
-vectors themselves, in full, so that any can also answer exactly.
+All kinds measure squared L2. ``flat`` compares a query with every row. The others pick candidates and
+compare the best of these exactly. ``ivf_sq8`` and ``ivf_rabitq`` search the clusters nearest to the
+query, with vectors of one byte or one bit per number (RaBitQ: Gao & Long, 2024). ``hnsw`` walks a graph
+of neighbours (Malkov & Yashunin, 2018) with vectors rotated to their leading principal axes, at one byte
+per number. Among hundreds of copies of one photo its links lead from copy to copy, so some copies and
+other photos may be unreachable.
 """
 
 import io
@@ -19,9 +18,8 @@ from numpy.typing import NDArray
 Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
-VIEW: Final = 3
-"""Nodes of the graph that are kept in view for each row that is wanted, where more rows are wanted than the
-settings were chosen for."""
+EF_SEARCH_PER_ROW: Final = 3
+"""Least efSearch per requested row, if more rows are requested than the settings were chosen for."""
 
 Rows: TypeAlias = NDArray[np.int64]
 Settings: TypeAlias = dict[str, int]
@@ -32,20 +30,20 @@ class IndexMismatchError(ValueError):
 
 
 class FaissIndex:
-    """A FAISS index of one of the kinds. What it is set to travels in FAISS's own file.
+    """A FAISS index of one of the kinds. Its search parameters are saved in FAISS's own file.
 
     Attributes:
-        kind: which.
+        kind: the kind.
         faiss_index: the index.
-        exact: the ``faiss.IndexFlatL2`` in it.
+        exact: the ``faiss.IndexFlatL2`` inside it.
         matrix: float32, (rows, dimension), a view of the exact vectors.
     """
 
     def __init__(self, faiss_index: Any) -> None:
-        """Tell the kind of an index.
+        """Wrap an index.
 
         Raises:
-            IndexMismatchError: it is of no kind that is known here, or measures something else than L2.
+            IndexMismatchError: its kind is unknown, or its metric is not L2.
         """
         import faiss
 
@@ -73,28 +71,24 @@ class FaissIndex:
 
     @property
     def settings(self) -> Settings:
-        """What it was built with and how far it looks, by FAISS's names."""
-        match self.kind:
-            case "flat":
-                return {}
-            case "hnsw":
-                graph = self._coarse.hnsw
-                return {
-                    "axes": self._coarse.d,
-                    "M": graph.nb_neighbors(1),
-                    "efConstruction": graph.efConstruction,
-                    "efSearch": graph.efSearch,
-                    "k_factor": round(self.faiss_index.k_factor),
-                }
-        return {
-            "nlist": self._coarse.nlist,
-            "nprobe": self._coarse.nprobe,
-            "k_factor": round(self.faiss_index.k_factor),
-        }
+        """Build and search parameters, by FAISS's names."""
+        if self.kind == "flat":
+            return {}
+        if self.kind == "hnsw":
+            graph = self._coarse.hnsw
+            settings = {
+                "axes": self._coarse.d,
+                "M": graph.nb_neighbors(1),
+                "efConstruction": graph.efConstruction,
+                "efSearch": graph.efSearch,
+            }
+        else:
+            settings = {"nlist": self._coarse.nlist, "nprobe": self._coarse.nprobe}
+        return settings | {"k_factor": round(self.faiss_index.k_factor)}
 
     @property
     def size_bytes(self) -> int:
-        """Size of the file that it would be written to."""
+        """Size of its file."""
         faiss = untyped_faiss()
 
         sizes: list[int] = []
@@ -104,14 +98,14 @@ class FaissIndex:
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Open what :meth:`write` gave; FAISS trusts it.
+        """Open the bytes of :meth:`write`; FAISS trusts its input.
 
         Raises:
-            IndexMismatchError: it is no index, or of no kind that is known here.
+            IndexMismatchError: the bytes are not an index of a known kind.
         """
         faiss = untyped_faiss()
 
-        # By parts, as FAISS would copy the whole before it reads it, and again when it writes it.
+        # Through callbacks: FAISS would copy all bytes before reading, and again when writing.
         reader = faiss.PyCallbackIOReader(io.BytesIO(content).read)
         try:
             return cls(faiss.read_index(reader))
@@ -121,20 +115,19 @@ class FaissIndex:
             ) from error
 
     def write(self) -> bytes:
-        """Give the index as FAISS writes it; the same bytes each time."""
+        """Return the index in FAISS's format; the same bytes each time."""
         faiss = untyped_faiss()
 
         buffer = io.BytesIO()
         faiss.write_index(self.faiss_index, faiss.PyCallbackIOWriter(buffer.write))
         return buffer.getvalue()
 
-    def look(self, settings: Settings) -> None:
-        """Set how far a search looks.
+    def set_search_params(self, settings: Settings) -> None:
+        """Set search parameters; the others stay.
 
         Args:
-            settings: ``nprobe``, clusters that are looked through; ``k_factor``, rows that are compared
-                exactly, as a multiple of those that are wanted; ``efSearch``, nodes of the graph that are
-                kept in view. What is not named stays.
+            settings: ``nprobe``, clusters to search; ``k_factor``, candidates to compare exactly, as a
+                multiple of the requested rows; ``efSearch``, nodes of the graph to keep in view.
         """
         owners = {
             "nprobe": self._coarse,
@@ -144,92 +137,97 @@ class FaissIndex:
         for name, value in settings.items():
             setattr(owners[name], name, value)
 
-    def candidates(self, queries: NDArray[np.float32], count: int, further: float = 1.0) -> Rows:
-        """Give rows that are probably the nearest, in order: (queries, count), -1 where none was found.
+    def candidates(self, queries: NDArray[np.float32], count: int, effort: float = 1.0) -> Rows:
+        """Return the approximately nearest rows, nearest first.
 
         Args:
             queries: float32, (queries, dimension).
-            count: how many rows a query.
-            further: how many times further than it is set to it looks.
+            count: rows per query.
+            effort: factor on the search parameters, if above one.
+
+        Returns:
+            int64, (queries, count); -1 for rows that were not found.
         """
         faiss = untyped_faiss()
 
-        settings = self.settings if further > 1 else {}
+        settings = self.settings if effort > 1 else {}
+        params = None
         if "efSearch" in settings:
-            # At the edge of its view a graph misses much, so the view has to grow with what is wanted: of
-            # 300 rows it found 0.82 with a setting that found 0.995 of ten.
-            reach = max(math.ceil(settings["efSearch"] * further), VIEW * count)
+            # A graph misses much at the edge of its view, so the view grows with the requested rows: of 300
+            # rows it found 0.82 with a setting that found 0.995 of ten.
+            reach = max(math.ceil(settings["efSearch"] * effort), EF_SEARCH_PER_ROW * count)
             walk = faiss.SearchParametersHNSW(efSearch=reach)
-            turned = isinstance(self._base, faiss.IndexPreTransform)
-            told = faiss.IndexRefineSearchParameters(
+            is_rotated = isinstance(self._base, faiss.IndexPreTransform)
+            params = faiss.IndexRefineSearchParameters(
                 k_factor=min(settings["k_factor"], reach / count),
                 base_index_params=(
-                    faiss.SearchParametersPreTransform(index_params=walk) if turned else walk
+                    faiss.SearchParametersPreTransform(index_params=walk) if is_rotated else walk
                 ),
             )
         elif "nprobe" in settings:
-            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * further))
-            told = faiss.IndexRefineSearchParameters(
-                # The more are wanted, the smaller the part of them that stands at the edge.
-                k_factor=max(2.0, settings["k_factor"] / further),
+            nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * effort))
+            params = faiss.IndexRefineSearchParameters(
+                # The more rows are requested, the fewer of them are at the edge.
+                k_factor=max(2.0, settings["k_factor"] / effort),
                 base_index_params=faiss.SearchParametersIVF(nprobe=nprobe),
             )
-        else:
-            told = None
-        return _rows(self.faiss_index.search(queries, count, params=told))
+        rows: Rows = self.faiss_index.search(queries, count, params=params)[1]
+        return rows
 
-    def nearest(self, queries: NDArray[np.float32], count: int, kept: Rows | None = None) -> Rows:
-        """Give the nearest rows, compared with every one: (queries, count).
+    def nearest(
+        self, queries: NDArray[np.float32], count: int, allowed: Rows | None = None
+    ) -> Rows:
+        """Return the nearest rows by comparing all.
 
         Args:
             queries: float32, (queries, dimension).
-            count: how many rows a query, no more than there are.
-            kept: the rows that may be given.
+            count: rows per query, at most as many as there are.
+            allowed: the rows to compare; None for all.
+
+        Returns:
+            int64, (queries, count).
         """
         faiss = untyped_faiss()
 
-        if kept is None:
-            return _rows(self.exact.search(queries, count))
-        told = faiss.SearchParameters(sel=faiss.IDSelectorArray(kept))
-        return _rows(self.exact.search(queries, count, params=told))
+        params = None
+        if allowed is not None:
+            params = faiss.SearchParameters(sel=faiss.IDSelectorArray(allowed))
+        rows: Rows = self.exact.search(queries, count, params=params)[1]
+        return rows
 
-    def within(self, query: NDArray[np.float32], radius: float, kept: Rows | None = None) -> Rows:
-        """Give all rows that are nearer than a radius, compared with every one, in no order.
+    def within(
+        self, query: NDArray[np.float32], radius: float, allowed: Rows | None = None
+    ) -> Rows:
+        """Return all rows nearer than a radius by comparing all, in no particular order.
 
         Args:
             query: float32, (1, dimension).
             radius: squared L2.
-            kept: the rows that may be given.
+            allowed: the rows to compare; None for all.
         """
         faiss = untyped_faiss()
 
-        told = None
-        if kept is not None:
-            # Not by an IDSelectorArray, which is looked through from its start for each row.
+        params = None
+        if allowed is not None:
+            # Not an IDSelectorArray, which range_search scans linearly for each row.
             mask = np.zeros(len(self), dtype=np.bool_)
-            mask[kept] = True
-            told = faiss.SearchParameters(
+            mask[allowed] = True
+            params = faiss.SearchParameters(
                 sel=faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
             )
-        rows: Rows = self.exact.range_search(query, radius, params=told)[2]
+        rows: Rows = self.exact.range_search(query, radius, params=params)[2]
         return rows
 
 
 def untyped_faiss() -> Any:
-    """Give FAISS without its stubs, which lack what its Python side adds."""
+    """Return FAISS without its type stubs, which lack the additions of its Python layer."""
     import faiss
 
     return faiss
 
 
-def _rows(found: tuple[NDArray[np.float32], Rows]) -> Rows:
-    return found[1]
-
-
 def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:
-    """Give the kind of an index, what picks candidates in it, that without what vectors are turned by, and
-    what holds the exact vectors.
-    """
+    """Return the kind of an index, its base index, that without a rotation, and its exact vectors."""
     import faiss
 
     if isinstance(index, faiss.IndexFlat):
@@ -237,17 +235,17 @@ def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:
     if isinstance(index, faiss.IndexRefine):
         base: Any = faiss.downcast_index(index.base_index)
         exact = faiss.downcast_index(index.refine_index)
-        turned = isinstance(base, faiss.IndexPreTransform)
-        coarse = faiss.downcast_index(base.index) if turned else base
+        is_rotated = isinstance(base, faiss.IndexPreTransform)
+        coarse = faiss.downcast_index(base.index) if is_rotated else base
         kinds: tuple[tuple[Kind, Any], ...] = (
             ("ivf_sq8", faiss.IndexIVFScalarQuantizer),
             ("ivf_rabitq", faiss.IndexIVFRaBitQ),
             ("hnsw", faiss.IndexHNSWSQ),
         )
-        for kind, of in kinds:
-            if isinstance(coarse, of) and isinstance(exact, faiss.IndexFlat):
+        for kind, type_ in kinds:
+            if isinstance(coarse, type_) and isinstance(exact, faiss.IndexFlat):
                 return kind, base, coarse, exact
     raise IndexMismatchError(
         f"found a FAISS index of type {type(index).__name__}; expected one of the kinds "
-        f"{', '.join(KINDS)}: run the pipeline indexing again"
+        f"{', '.join(KINDS)}: rerun `kedro run --pipeline=indexing`"
     )

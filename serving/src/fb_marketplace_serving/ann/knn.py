@@ -1,7 +1,7 @@
-"""The nearest rows to a query, among all or among those that a filter keeps.
+"""Exact ranking of the nearest rows to a query, among all rows or those of a filter.
 
-Candidates may come from any kind of index; their distances are always computed here, from the exact vectors
-and in one way, and of equals the lower row leads. So whichever kind finds a row says the same of it.
+Candidates may come from any kind of index. Distances are always computed here from the exact vectors, in
+one way, and ties go to the lower row. So all kinds report the same distance for a row.
 """
 
 import math
@@ -17,31 +17,31 @@ from fb_marketplace_serving.ann.faiss_index import FaissIndex, Rows
 
 EXACT_SHARE: Final = 0.25
 EXACT_ROWS: Final = 20_000
-"""A filter that keeps no more than this share of the rows, or no more rows than this, is answered by
-comparing all that it keeps. That takes up to a few times as long as asking the index, and buys exactness
-where filters cost most: an index finds less the less of what is near is kept."""
+"""A filter that passes at most this share of the rows, or at most this many, is answered by comparing all
+of them. That takes up to a few times as long as the index, and is exact where filters hurt an index
+most."""
 
-_MUCH: Final = 10
-"""Where one row in so many is wanted, or more, all are compared: an index would look at most of them."""
+_MAX_INDEX_SHARE: Final = 10
+"""If more than one in so many rows is requested, all are compared: an index would visit most of them."""
 
-_SPARE: Final = 4
-"""Where a filter keeps more, so many times as many rows are looked at as would do if it kept any. Where it
-keeps too few of those, it is against what is near the query, and all that it keeps is compared."""
+_OVERSAMPLING: Final = 4
+"""With a filter, so many times the rows are fetched as would suffice if it passed at random. If it passes
+too few of them, all that it passes are compared."""
 
-_USUAL: Final = 11
-"""Rows asked for at the least: the settings were chosen for ten, and one more shows a tie."""
+_MIN_REACH: Final = 11
+"""Least number of rows to fetch: settings were chosen for ten, and one more reveals a tie."""
 
-_WIDER: Final = 4
-"""So many times as many rows are asked for where the first answer ends in a tie."""
+_TIE_FACTOR: Final = 4
+"""So many times as many rows are fetched if the first result ends in a tie."""
 
-_FEW: Final = 64
-"""Of rows that are one in so many, or fewer, sorting them is quicker than a mask of all."""
+_SPARSE: Final = 64
+"""If a filter passes at most one row in so many, sorting is faster than a mask of all rows."""
 
-_ROWS_AT_ONCE: Final = 16_384
-"""Bounds the memory where everything is asked for."""
+_DISTANCE_BATCH_SIZE: Final = 16_384
+"""Bounds the memory of exact distances."""
 
-_TIE: Final = 1e-6
-"""Squared distances that differ by less, relative to the larger of them and 1, may be equal but for
+_TIE_TOLERANCE: Final = 1e-6
+"""Squared distances that differ by less, relative to the larger of them and 1, may be equal up to
 rounding."""
 
 Distances = NDArray[np.float32]
@@ -49,9 +49,9 @@ Distances = NDArray[np.float32]
 
 @contextmanager
 def limit_faiss_threads() -> Iterator[None]:
-    """Let FAISS use one OpenMP thread: many make a query of 16 ms one of 80 on a busy machine.
+    """Limit FAISS to one OpenMP thread: on a busy machine, several make a query of 16 ms take 80.
 
-    OpenMP keeps this number for each calling thread, so it is set, and put back, by each call.
+    OpenMP keeps this number per calling thread, so each call sets and restores it.
     """
     import faiss
 
@@ -63,45 +63,45 @@ def limit_faiss_threads() -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def filter_to_rows(keep: ArrayLike | Set[int], count: int) -> Rows | None:
-    """Read a filter: the rows that it keeps, in order, or nothing where it keeps all.
+def filter_to_rows(filter: ArrayLike | Set[int], count: int) -> Rows | None:  # noqa: A002
+    """Return the rows that a filter passes, in order; None if it passes all.
 
     Args:
-        keep: bool, (count,); or integers, the rows themselves in any order.
-        count: how many rows there are.
+        filter: bool, (count,); or integers, the rows in any order.
+        count: number of rows.
 
     Raises:
-        ValueError: it is neither, or names a row that is not there.
+        ValueError: it is neither, or a row does not exist.
     """
-    told = np.asarray(list(keep) if isinstance(keep, Set) else keep)
-    if told.dtype == np.bool_ and told.shape == (count,):
-        rows = np.flatnonzero(told).astype(np.int64, copy=False)
-    elif told.shape == (0,) and told.dtype != np.bool_:  # An empty list is one of floats.
+    values = np.asarray(list(filter) if isinstance(filter, Set) else filter)
+    if values.dtype == np.bool_ and values.shape == (count,):
+        rows = np.flatnonzero(values).astype(np.int64, copy=False)
+    elif values.shape == (0,) and values.dtype != np.bool_:  # An empty list has floats.
         rows = np.empty(0, np.int64)
-    elif told.ndim == 1 and np.issubdtype(told.dtype, np.integer):
-        if told.dtype.itemsize == 1 and told.shape == (count,):
+    elif values.ndim == 1 and np.issubdtype(values.dtype, np.integer):
+        if values.dtype.itemsize == 1 and values.shape == (count,):
             raise ValueError(
-                f"found a filter of {told.dtype}, shape {told.shape}, which may be a mask or rows; "
+                f"found a filter of {values.dtype}, shape {values.shape}, which may be a mask or rows; "
                 "expected a mask as bool, or rows as int64"
             )
-        rows = _in_row_order(told, count)
+        rows = _sorted_unique(values, count)
     else:
         raise ValueError(
-            f"found a filter of {told.dtype}, shape {told.shape}; expected bool of shape ({count},), "
+            f"found a filter of {values.dtype}, shape {values.shape}; expected bool of shape ({count},), "
             "or rows as integers"
         )
     return None if len(rows) == count else rows
 
 
-def _in_row_order(told: NDArray[np.integer], count: int) -> Rows:
-    """Give each row once, in order: by a mask, as sorting many takes three times as long."""
-    first, last = int(told.min()), int(told.max())
+def _sorted_unique(values: NDArray[np.integer], count: int) -> Rows:
+    """Return distinct rows in order; through a mask if there are many, which is three times as fast."""
+    first, last = int(values.min()), int(values.max())
     if not 0 <= first <= last < count:
         raise ValueError(
             f"found a filter with rows {first:,} to {last:,}; expected 0 to {count - 1:,}"
         )
-    rows = told.astype(np.int64)
-    if _FEW * len(rows) < count:
+    rows = values.astype(np.int64)
+    if _SPARSE * len(rows) < count:
         return np.unique(rows)
     mask = np.zeros(count, np.bool_)
     mask[rows] = True
@@ -109,89 +109,89 @@ def _in_row_order(told: NDArray[np.integer], count: int) -> Rows:
 
 
 def nearest_neighbors(
-    vectors: FaissIndex, queries: NDArray[np.float32], k: int, kept: Rows | None = None
+    index: FaissIndex, queries: NDArray[np.float32], k: int, allowed: Rows | None = None
 ) -> tuple[Rows, Distances]:
-    """Find the k nearest rows of each query, or all that are kept where those are fewer.
+    """Return the k nearest rows of each query, or all allowed rows if they are fewer.
 
     Args:
-        vectors: the index.
+        index: the index.
         queries: float32, (queries, dimension), C-contiguous.
-        k: how many.
-        kept: the rows that come into question, as :func:`kept_rows` gives them.
+        k: rows per query.
+        allowed: the rows to search, from :func:`filter_to_rows`; None for all.
 
     Returns:
         int64 rows and float32 squared distances, both (queries, k), nearest first.
     """
-    available = len(vectors) if kept is None else len(kept)
+    available = len(index) if allowed is None else len(allowed)
     k = min(k, available)
     if k == 0 or len(queries) == 0:
         return np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)
-    ask = _way(vectors, kept)
+    fetch = _choose_fetch(index, allowed)
     with limit_faiss_threads():
-        # One by one: FAISS takes the distances of many from a product of matrices, which rounds otherwise.
-        found = [
-            _untied(vectors, ask, queries[place : place + 1], k, kept)
-            for place in range(len(queries))
+        # One by one: for several queries FAISS uses a matrix product, which rounds differently.
+        results = [
+            _resolve_ties(index, fetch, queries[number : number + 1], k, allowed)
+            for number in range(len(queries))
         ]
-    return np.stack([rows for rows, _ in found]), np.stack([distances for _, distances in found])
+    return np.stack([rows for rows, _ in results]), np.stack([values for _, values in results])
 
 
 KnnQuery = Callable[[NDArray[np.float32], int], Rows]
 
 
-def _way(vectors: FaissIndex, kept: Rows | None) -> KnnQuery:
-    """Choose how rows are found: by comparing all that are kept, or by the index."""
-    exactly = partial(vectors.nearest, kept=kept)
-    few = max(EXACT_ROWS, EXACT_SHARE * len(vectors))
-    if vectors.kind == "flat" or (kept is not None and len(kept) <= few):
-        return exactly
+def _choose_fetch(index: FaissIndex, allowed: Rows | None) -> KnnQuery:
+    """Return a function that fetches candidates: by comparing all allowed rows, or from the index."""
+    compare_all = partial(index.nearest, allowed=allowed)
+    few = max(EXACT_ROWS, EXACT_SHARE * len(index))
+    if index.kind == "flat" or (allowed is not None and len(allowed) <= few):
+        return compare_all
 
-    def ask(query: NDArray[np.float32], count: int) -> Rows:
-        reach = count if kept is None else math.ceil(_SPARE * count * len(vectors) / len(kept))
-        # An index is set for few rows: the more are wanted, the further it has to look.
-        if _MUCH * reach > len(vectors):
-            return exactly(query, count)
-        rows = vectors.candidates(query, reach, 1 + math.log10(reach / _USUAL))
-        rows = rows[:, _are_among(rows[0], kept)][:, :count]
-        return rows if rows.shape[1] == count else exactly(query, count)
+    def fetch(query: NDArray[np.float32], count: int) -> Rows:
+        reach = count
+        if allowed is not None:
+            reach = math.ceil(_OVERSAMPLING * count * len(index) / len(allowed))
+        # Search parameters are set for few rows: the more are requested, the further it has to search.
+        if _MAX_INDEX_SHARE * reach > len(index):
+            return compare_all(query, count)
+        rows = index.candidates(query, reach, 1 + math.log10(reach / _MIN_REACH))
+        rows = rows[:, _is_allowed(rows[0], allowed)][:, :count]
+        return rows if rows.shape[1] == count else compare_all(query, count)
 
-    return ask
+    return fetch
 
 
-def _are_among(rows: Rows, kept: Rows | None) -> NDArray[np.bool_]:
-    """Say which are rows, not -1, and among those that are kept, in order."""
-    if kept is None:
+def _is_allowed(rows: Rows, allowed: Rows | None) -> NDArray[np.bool_]:
+    """Return which rows exist (are not -1) and are allowed."""
+    if allowed is None:
         return rows >= 0
-    places = np.searchsorted(kept, rows)
-    among: NDArray[np.bool_] = kept[np.minimum(places, len(kept) - 1)] == rows
-    return among
+    places = np.searchsorted(allowed, rows)
+    mask: NDArray[np.bool_] = allowed[np.minimum(places, len(allowed) - 1)] == rows
+    return mask
 
 
-def _untied(
-    vectors: FaissIndex, ask: KnnQuery, query: NDArray[np.float32], k: int, kept: Rows | None
+def _resolve_ties(
+    index: FaissIndex, fetch: KnnQuery, query: NDArray[np.float32], k: int, allowed: Rows | None
 ) -> tuple[Rows, Distances]:
-    """Ask for more rows than k until the last is further than the k-th, so that no tie is cut."""
-    available = len(vectors) if kept is None else len(kept)
-    usual = max(k + 1, _USUAL)
-    for reach in (usual, _WIDER * usual):
-        rows, distances = _in_order(vectors, query, ask(query, min(reach, available))[0])
+    """Fetch more than k rows until the last is further than the k-th, so that no tie is cut."""
+    available = len(index) if allowed is None else len(allowed)
+    reach = max(k + 1, _MIN_REACH)
+    for count in (reach, _TIE_FACTOR * reach):
+        rows, distances = _rank(index, query, fetch(query, min(count, available))[0])
         last = float(distances[-1])
-        margin = _TIE * max(1.0, last)
-        if reach >= available or last - distances[k - 1] > margin:
+        margin = _TIE_TOLERANCE * max(1.0, last)
+        if count >= available or last - distances[k - 1] > margin:
             return rows[:k], distances[:k]
-    # There may be thousands of copies: all of them at once, rather than more and more.
-    tied = vectors.within(query, float(distances[k - 1]) + 2 * margin, kept)
-    if len(tied) < k:  # FAISS's sums and ours were further apart than rounding should put them.
-        tied = ask(query, available)[0]
-    rows, distances = _in_order(vectors, query, tied)
+    # There may be thousands of copies: fetch all of them at once.
+    tied = index.within(query, float(distances[k - 1]) + 2 * margin, allowed)
+    if len(tied) < k:  # FAISS's sums and these differ by more than rounding should.
+        tied = fetch(query, available)[0]
+    rows, distances = _rank(index, query, tied)
     return rows[:k], distances[:k]
 
 
-def _in_order(
-    vectors: FaissIndex, query: NDArray[np.float32], rows: Rows
-) -> tuple[Rows, Distances]:
-    """Order rows by their distance, equals by row."""
-    distances = exact_distances(vectors.matrix, query, rows)
+def _rank(index: FaissIndex, query: NDArray[np.float32], rows: Rows) -> tuple[Rows, Distances]:
+    """Sort rows by distance; ties by row."""
+    distances = exact_distances(index.matrix, query, rows)
     order = np.lexsort((rows, distances))
     return rows[order], distances[order]
 
@@ -199,19 +199,22 @@ def _in_order(
 def exact_distances(
     matrix: NDArray[np.float32], query: NDArray[np.float32], rows: Rows
 ) -> Distances:
-    """Give the squared L2 distances of a query to some rows: float32, (rows,).
+    """Compute the squared L2 distances of a query to some rows.
 
     Args:
         matrix: float32, (all rows, dimension).
         query: float32, (1, dimension).
         rows: int64, (rows,).
+
+    Returns:
+        float32, (rows,).
     """
-    if len(rows) > _ROWS_AT_ONCE:
-        starts = range(0, len(rows), _ROWS_AT_ONCE)
-        parts = (rows[start : start + _ROWS_AT_ONCE] for start in starts)
+    if len(rows) > _DISTANCE_BATCH_SIZE:
+        starts = range(0, len(rows), _DISTANCE_BATCH_SIZE)
+        parts = (rows[start : start + _DISTANCE_BATCH_SIZE] for start in starts)
         return np.concatenate([exact_distances(matrix, query, part) for part in parts])
-    apart = matrix[rows]
-    apart -= query
-    apart *= apart
-    distances: Distances = apart.sum(axis=1)
+    difference = matrix[rows]
+    difference -= query
+    difference *= difference
+    distances: Distances = difference.sum(axis=1)
     return distances

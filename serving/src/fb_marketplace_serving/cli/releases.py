@@ -78,7 +78,7 @@ def _releases(options: argparse.Namespace) -> None:
 
     entries = list_releases(options.lake)
     if options.json:
-        _print(json.dumps([entry.as_json() for entry in entries], indent=2))
+        _print(json.dumps([entry.to_json() for entry in entries], indent=2))
     else:
         _print("\n".join(format_table(entries)))
 

@@ -1,7 +1,7 @@
-"""Canonical photos in, class probabilities and embeddings out, through ONNX Runtime.
+"""Image encoder: canonical photos to class probabilities and embeddings, by ONNX Runtime.
 
-Resizing, normalisation and all heads are inside the graph: whoever opens the same bytes gets the
-same answers, and nothing about the model's input is written twice.
+Resizing, normalization and all heads are part of the graph, so everyone who opens the same bytes gets the
+same results.
 """
 
 from typing import Any, Final, NamedTuple, Self
@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.encoders.session import open_session
 from fb_marketplace_serving.imaging.canonical import SIDE
 
 INPUT: Final = "pixels"
@@ -17,11 +18,11 @@ EMBEDDING: Final = "embedding"
 
 
 class EncoderError(ValueError):
-    """A model that is no encoder; says what was found and what was expected."""
+    """A model that is not an image encoder."""
 
 
 class Encoding(NamedTuple):
-    """What the encoder makes of n photos.
+    """Encodings of n photos.
 
     Attributes:
         probabilities: float32, (n, classes); each row sums to one.
@@ -33,7 +34,7 @@ class Encoding(NamedTuple):
 
 
 class Encoder:
-    """An opened encoder. Safe to share between threads.
+    """A loaded image encoder. Thread-safe.
 
     Attributes:
         classes: number of classes.
@@ -41,47 +42,31 @@ class Encoder:
     """
 
     def __init__(self, session: Any) -> None:
-        """Take an ``onnxruntime.InferenceSession`` of an encoder; see :meth:`from_bytes`."""
+        """Wrap an ``onnxruntime.InferenceSession``; see :meth:`from_bytes`."""
         _check_input(session.get_inputs())
-        self.classes = _width_of_output(session.get_outputs(), PROBABILITIES)
-        self.dimension = _width_of_output(session.get_outputs(), EMBEDDING)
+        self.classes = _output_width(session.get_outputs(), PROBABILITIES)
+        self.dimension = _output_width(session.get_outputs(), EMBEDDING)
         self._session = session
 
     @classmethod
     def from_bytes(cls, onnx: bytes, threads: int | None = None) -> Self:
-        """Open an encoder.
+        """Load an encoder.
 
         Args:
-            onnx: an ONNX graph, its weights inside: ``pixels`` uint8 (n, 256, 256, 3) in,
-                ``probabilities`` float32 (n, classes) and ``embedding`` float32 (n, dimension) out.
-            threads: threads that one batch may use; without it, one a physical core.
+            onnx: an ONNX graph with its weights inside. Input: ``pixels`` uint8 (n, 256, 256, 3).
+                Outputs: ``probabilities`` float32 (n, classes) and ``embedding`` float32 (n, dimension).
+            threads: threads per batch; None uses one per physical core.
 
         Raises:
-            EncoderError: it is no ONNX graph, or not one of an encoder.
+            EncoderError: it is not an ONNX graph, or not one of an encoder.
         """
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
-        options.intra_op_num_threads = threads or 0
-        # Threads that spin while they wait take the cores from decoding, and from other processes.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's errors share no narrower base
-            first_line = str(error).partition("\n")[0]
-            raise EncoderError(
-                f"found {len(onnx):,} bytes that ONNX Runtime cannot open ({first_line}); "
-                "expected one ONNX file with its weights inside"
-            ) from error
-        return cls(session)
+        return cls(open_session(onnx, threads, EncoderError))
 
     def encode(self, photos: NDArray[np.uint8]) -> Encoding:
         """Encode a batch of canonical photos.
 
         Args:
-            photos: uint8, (n, 256, 256, 3), RGB, as :func:`photos.pixels` gives them.
+            photos: uint8, (n, 256, 256, 3), RGB, from :func:`canonical.decode_canonical`.
 
         Raises:
             ValueError: the array has another shape or dtype.
@@ -101,30 +86,31 @@ class Encoder:
 
 
 def _check_input(inputs: list[Any]) -> None:
-    found = ", ".join(_describe(each) for each in inputs) or "none"
-    expected = f"{INPUT} tensor(uint8) [n, {SIDE}, {SIDE}, 3]"
     match inputs:
-        case [only] if (
-            (only.name, only.type) == (INPUT, "tensor(uint8)")
-            and only.shape[1:] == [SIDE, SIDE, 3]
-            and not isinstance(only.shape[0], int)
+        case [tensor] if (
+            (tensor.name, tensor.type) == (INPUT, "tensor(uint8)")
+            and tensor.shape[1:] == [SIDE, SIDE, 3]
+            and not isinstance(tensor.shape[0], int)
         ):
             return
-    raise EncoderError(f"found the inputs {found}; expected one: {expected}, n left open")
-
-
-def _width_of_output(outputs: list[Any], name: str) -> int:
-    found = ", ".join(_describe(each) for each in outputs) or "none"
-    for each in outputs:
-        if each.name == name and each.type == "tensor(float)" and len(each.shape) == 2:
-            width = each.shape[1]
-            if isinstance(width, int):
-                return width
     raise EncoderError(
-        f"found the outputs {found}; expected among them: {name} tensor(float) [n, a fixed width]"
+        f"found the inputs {_describe(inputs)}; expected one: {INPUT} tensor(uint8) "
+        f"[n, {SIDE}, {SIDE}, 3] with a free n"
     )
 
 
-def _describe(tensor: Any) -> str:
-    shape = ", ".join(str(size) for size in tensor.shape)
-    return f"{tensor.name} {tensor.type} [{shape}]"
+def _output_width(outputs: list[Any], name: str) -> int:
+    for tensor in outputs:
+        if tensor.name == name and tensor.type == "tensor(float)" and len(tensor.shape) == 2:
+            width = tensor.shape[1]
+            if isinstance(width, int):
+                return width
+    raise EncoderError(
+        f"found the outputs {_describe(outputs)}; expected among them: {name} tensor(float) "
+        "[n, a fixed width]"
+    )
+
+
+def _describe(tensors: list[Any]) -> str:
+    texts = (f"{one.name} {one.type} [{', '.join(map(str, one.shape))}]" for one in tensors)
+    return ", ".join(texts) or "none"

@@ -1,7 +1,7 @@
-"""Texts in; what they mean, and where photos of it would lie, out: through ONNX Runtime.
+"""Text encoder: texts to embeddings of their meaning, and of matching photos, by ONNX Runtime.
 
-The tokenizer travels beside the graph as one JSON file. Pooling, unit length and the projection to
-embeddings of photos are inside the graph.
+The tokenizer is a JSON file next to the graph. Pooling, normalization and the projection to the space of
+images are part of the graph.
 """
 
 from collections.abc import Sequence
@@ -10,27 +10,28 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.encoders.session import open_session
+
 IDS: Final = "ids"
 MASK: Final = "mask"
 MEANING: Final = "meaning"
 PICTURED: Final = "pictured"
 
-LONGEST: Final = 128
-"""Tokens that are read of a text; the model was trained on so many."""
+MAX_TOKENS: Final = 128
+"""Tokens of a text that are read; the model was trained with this length."""
 
 
 class TextEncoderError(ValueError):
-    """A model or tokenizer that is none; says what was found and what was expected."""
+    """A graph or tokenizer that is not a text encoder's."""
 
 
 class TextEncoding(NamedTuple):
-    """What the encoder makes of n texts.
+    """Encodings of n texts, each of length one.
 
     Attributes:
-        meaning: float32, (n, dimension), each of length one: near to that of texts that say the same.
-        pictured: float32, (n, pictured dimension), each of length one: near to the pictures of what the
-            text
-            names. Of width zero where the graph gives none.
+        meaning: float32, (n, dimension); close to texts of similar meaning.
+        pictured: float32, (n, pictured dimension); close to matching photos. Its width is zero if the
+            graph has no such output.
     """
 
     meaning: NDArray[np.float32]
@@ -38,24 +39,24 @@ class TextEncoding(NamedTuple):
 
 
 class TextEncoder:
-    """An opened text encoder. Safe to share between threads.
+    """A loaded text encoder. Thread-safe.
 
     Attributes:
-        dimension: size of a meaning.
-        pictured_dimension: size of what is pictured; zero where the graph gives none.
+        dimension: size of ``meaning``.
+        pictured_dimension: size of ``pictured``; zero if the graph has no such output.
     """
 
     def __init__(self, session: Any, tokenizer: Any) -> None:
-        """Take a session of ONNX Runtime and a tokenizer; see :meth:`from_bytes`."""
-        found = sorted((each.name, each.type) for each in session.get_inputs())
-        if found != [(IDS, "tensor(int64)"), (MASK, "tensor(int64)")]:
+        """Wrap a session of ONNX Runtime and a tokenizer; see :meth:`from_bytes`."""
+        inputs = sorted((tensor.name, tensor.type) for tensor in session.get_inputs())
+        if inputs != [(IDS, "tensor(int64)"), (MASK, "tensor(int64)")]:
             raise TextEncoderError(
-                f"found the inputs {found}; expected {IDS} and {MASK}, tensor(int64) [n, tokens]"
+                f"found the inputs {inputs}; expected {IDS} and {MASK}, tensor(int64) [n, tokens]"
             )
         widths = {
-            each.name: each.shape[1]
-            for each in session.get_outputs()
-            if len(each.shape) == 2 and isinstance(each.shape[1], int)
+            tensor.name: tensor.shape[1]
+            for tensor in session.get_outputs()
+            if len(tensor.shape) == 2 and isinstance(tensor.shape[1], int)
         }
         if MEANING not in widths:
             raise TextEncoderError(
@@ -69,57 +70,49 @@ class TextEncoder:
 
     @classmethod
     def from_bytes(cls, onnx: bytes, tokenizer: bytes, threads: int = 1) -> Self:
-        """Open a text encoder.
+        """Load a text encoder.
 
         Args:
-            onnx: an ONNX graph, its weights inside: ``ids`` and ``mask`` int64 (n, tokens) in, ``meaning``
-                float32 (n, dimension) and, if it has learned it, ``pictured`` out.
-            tokenizer: of the library ``tokenizers``, JSON.
-            threads: threads that one batch may use; a query is too short to share.
+            onnx: an ONNX graph with its weights inside. Inputs: ``ids`` and ``mask`` int64 (n, tokens).
+                Outputs: ``meaning`` float32 (n, dimension) and, optionally, ``pictured``.
+            tokenizer: JSON of the library ``tokenizers``.
+            threads: threads per text; a query is too short for several.
 
         Raises:
-            TextEncoderError: one of them is not that.
+            TextEncoderError: one of them cannot be loaded.
         """
-        import onnxruntime as ort
         from tokenizers import Tokenizer
 
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        session = open_session(onnx, threads, TextEncoderError)
         try:
-            session = ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's errors share no narrower base
+            loaded = Tokenizer.from_str(tokenizer.decode())
+        except Exception as error:  # tokenizers raises plain Exceptions
             raise TextEncoderError(
-                f"found {len(onnx):,} bytes that ONNX Runtime cannot open "
-                f"({str(error).partition(chr(10))[0]}); expected one ONNX file with its weights inside"
+                f"found {len(tokenizer):,} bytes that are not a tokenizer ({error}); expected its JSON"
             ) from error
-        try:
-            opened = Tokenizer.from_str(tokenizer.decode())
-        except Exception as error:  # it raises bare Exceptions
-            raise TextEncoderError(
-                f"found {len(tokenizer):,} bytes that are no tokenizer ({error}); expected its JSON"
-            ) from error
-        opened.enable_truncation(LONGEST)
-        opened.no_padding()
-        return cls(session, opened)
+        loaded.enable_truncation(MAX_TOKENS)
+        loaded.no_padding()
+        return cls(session, loaded)
 
     def encode(self, texts: Sequence[str]) -> TextEncoding:
-        """Encode texts, each by itself.
+        """Encode texts, one by one.
 
-        A batch would fill the short ones up, and gains nothing on a core; and to a quantised graph a text
-        would say another thing beside others.
+        A batch would pad short texts, is no faster on one core, and in a quantized graph the encoding of
+        a text would depend on the rest of the batch.
         """
         meaning = np.empty((len(texts), self.dimension), np.float32)
         pictured = np.empty((len(texts), self.pictured_dimension), np.float32)
         for row, text in enumerate(texts):
-            # JSON may hold half a character, which the tokenizer takes for no text at all.
-            read = self._tokenizer.encode(text.encode(errors="replace").decode())
-            told = {IDS: [read.ids], MASK: [read.attention_mask]}
-            found = self._session.run(
-                self._outputs, {name: np.array(value, np.int64) for name, value in told.items()}
+            # JSON may contain lone surrogates, which the tokenizer rejects.
+            tokens = self._tokenizer.encode(text.encode(errors="replace").decode())
+            outputs = self._session.run(
+                self._outputs,
+                {
+                    IDS: np.array([tokens.ids], np.int64),
+                    MASK: np.array([tokens.attention_mask], np.int64),
+                },
             )
-            meaning[row] = found[0][0]
-            if len(found) > 1:
-                pictured[row] = found[1][0]
+            meaning[row] = outputs[0][0]
+            if len(outputs) > 1:
+                pictured[row] = outputs[1][0]
         return TextEncoding(meaning, pictured)

@@ -1,28 +1,28 @@
-"""How the file of a photo is laid out: the parts that a decoder walks, seen before it does.
+"""Structure of image files, checked before they are decoded.
 
-Decoders walk whatever they are given, part by part and junk byte by junk byte: a few megabytes of either
-keep them busy for minutes. What no camera or editor writes is told here, in milliseconds.
+Decoders process any number of segments and junk bytes: a few megabytes of either keep them busy for
+minutes. These checks reject, in milliseconds, structures that no camera or editor writes.
 """
 
 import re
 from typing import Final
 
 MAX_SCANS: Final = 100
-"""Of a JPEG; progressive ones have some ten. Each goes over all pixels again (libjpeg-turbo warns of such
-files in its "Two issues with the JPEG standard", and its own fuzzers stop at 500)."""
+"""Of a JPEG; progressive ones have about ten. Each pass covers all pixels again (libjpeg-turbo warns of
+such files in "Two issues with the JPEG standard", and its own fuzzers stop at 500)."""
 
 MAX_SEGMENTS: Final = 4096
 """Of a JPEG: metadata of 32 megabytes, in segments of 64 kilobytes, are 512."""
 
 MAX_JUNK_BYTES: Final = 4096
-"""Bytes before the first scan of a JPEG that are of no segment."""
+"""Bytes before the first scan of a JPEG that belong to no segment."""
 
 MAX_CHUNKS: Final = 16_384
 """Of a PNG: 32 megabytes, in chunks of 8 kilobytes as libpng writes them, are 4,096."""
 
 _MARKER: Final = re.compile(rb"\xff[^\xff\x00]")
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff[^\xff\x00\xd0-\xd7]")
-"""Restarts are a part of a scan."""
+"""Restart markers are part of a scan."""
 
 _BARE: Final = frozenset([0x01, *range(0xD0, 0xDA)])
 """Markers without a body."""
@@ -31,17 +31,17 @@ _END, _SCAN = 0xD9, 0xDA
 
 
 def check_jpeg_structure(data: bytes) -> str | None:
-    """Say what a JPEG has more of than any photo; nothing where all is well (ITU-T T.81, annex B)."""
+    """Describe implausible structure of a JPEG; None if there is none (ITU-T T.81, annex B)."""
     position, segments, scans, junk = 2, 0, 0, 0
-    while found := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
+    while match := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
         if not scans:
-            junk += found.start() - position
+            junk += match.start() - position
         segments += 1
         if junk > MAX_JUNK_BYTES:
             return f"more than {MAX_JUNK_BYTES:,} bytes of junk before its picture"
         if segments > MAX_SEGMENTS:
             return f"more than {MAX_SEGMENTS:,} segments"
-        marker, position = data[found.end() - 1], found.end()
+        marker, position = data[match.end() - 1], match.end()
         if marker == _SCAN:
             scans += 1
         elif scans and marker == _END:
@@ -56,7 +56,7 @@ def check_jpeg_structure(data: bytes) -> str | None:
 
 
 def check_png_structure(data: bytes) -> str | None:
-    """Say that a PNG has more chunks than any photo; nothing where all is well."""
+    """Describe an implausible number of chunks of a PNG; None if it is plausible."""
     position = 8
     for _ in range(MAX_CHUNKS):
         if position + 8 > len(data) or data[position + 4 : position + 8] == b"IEND":
@@ -66,8 +66,10 @@ def check_png_structure(data: bytes) -> str | None:
 
 
 def is_plain_jpeg(data: bytes, side: int) -> bool:
-    """Tell whether a JPEG is laid out as a canonical photo: baseline, a square of this side, three
-    components, a plain JFIF header, nothing else, nothing after the end (ITU-T T.81, annex B).
+    """Check whether a JPEG has the structure of a canonical photo (ITU-T T.81, annex B).
+
+    That is: baseline, square, three components, a plain JFIF header, no other segments and no bytes after
+    the end.
     """
     position, seen_header, seen_frame = 2, False, False
     while position + 4 <= len(data) and data[position] == 0xFF:

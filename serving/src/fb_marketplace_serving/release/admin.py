@@ -69,7 +69,7 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
     if wrong:
         others = f" (and {len(wrong) - 1} more of {len(files)} files)" if len(wrong) > 1 else ""
         raise ReleaseError(f"{wrong[0]}{others}; {_REPAIR}")
-    Release.of_manifest(lake, manifest).photos.verify()
+    Release.from_manifest(lake, manifest).photos.verify()
     tell(f"parts fit each other; {len(manifest.canaries)} canaries are answered as they should be")
     return manifest
 

@@ -1,4 +1,4 @@
-"""The files that a release needs, each read in blocks and held against what was sealed."""
+"""Files of a release, verified against the checksums in its manifest."""
 
 import hashlib
 from collections.abc import Iterator
@@ -9,34 +9,32 @@ from fb_marketplace_serving.storage.lake import Lake
 
 
 def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
-    """List every file that a server of a release reads, each once, but for the manifest itself.
-
-    The files of its photos come last; they are named by the artifact ``photos``.
+    """Return every file that a server of a release reads, except the manifest; files of photos last.
 
     Raises:
-        ReleaseError: that artifact is not as it was sealed.
+        ReleaseError: the artifact ``release_photos``, which names the files of photos, is damaged.
     """
-    named = manifest.artifacts["photos"]
+    table = manifest.artifacts["release_photos"]
     try:
-        photo_files = PhotoStore.named(read_verified(lake, named), lake).artifacts()
+        photo_files = PhotoStore.from_table(read_verified(lake, table), lake).artifacts()
     except ReleaseError:
         raise
     except ValueError as error:
-        raise ReleaseError(f"{lake.name(named.path)}: {error}") from error
+        raise ReleaseError(f"{lake.name(table.path)}: {error}") from error
     return [*manifest_artifacts(manifest), *photo_files]
 
 
 def manifest_artifacts(manifest: Manifest) -> list[Artifact]:
-    """List the files that the manifest itself names, each once."""
+    """Return the distinct files that the manifest itself names."""
     return list({artifact.path: artifact for artifact in manifest.artifacts.values()}.values())
 
 
 def read_verified(lake: Lake, artifact: Artifact) -> bytes:
-    """Read a file of a release, whole and at once.
+    """Read a file of a release into memory.
 
     Raises:
-        ReleaseError: it is not there, or has other bytes than were sealed; caused by an OSError where the
-            store does not give it.
+        ReleaseError: the file is missing or its checksum differs. Its cause is an OSError if the store
+            failed.
     """
     file = lake.name(artifact.path)
     try:
@@ -52,12 +50,12 @@ def read_verified(lake: Lake, artifact: Artifact) -> bytes:
 
 
 def read_verified_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
-    """Read a file of a release in blocks, never more of it than was sealed.
+    """Read a file of a release in blocks, never more than its recorded size.
 
-    Whoever uses a block before the last has come uses what is not proven yet.
+    The checksum is compared after the last block, so do not trust a block before the iterator ends.
 
     Raises:
-        ReleaseError: it is not there, or has other bytes than were sealed; said at its end.
+        ReleaseError: the file is missing, or its checksum differs.
     """
     file = lake.name(artifact.path)
     size, sha256 = 0, hashlib.sha256()

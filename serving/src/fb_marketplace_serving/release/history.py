@@ -30,17 +30,17 @@ class ReleaseEntry:
 
     Attributes:
         version: its name.
-        in_force: whether the pointer names it.
+        is_current: whether the pointer names it.
         manifest: what it is made of, or why that cannot be read.
     """
 
     version: str
-    in_force: bool
+    is_current: bool
     manifest: Manifest | ReleaseError
 
-    def as_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, Any]:
         """Give what a program may want to know; ``unreadable`` is None where all is well."""
-        about: dict[str, Any] = {"version": self.version, "in_force": self.in_force}
+        about: dict[str, Any] = {"version": self.version, "is_current": self.is_current}
         if isinstance(self.manifest, ReleaseError):
             return about | {"unreadable": str(self.manifest)}
         told = {"created", "code_revision", "counts", "metrics"}
@@ -136,4 +136,4 @@ def _measure(metrics: Any, where: tuple[str, ...]) -> float | None:
 
 
 def _mark(each: ReleaseEntry) -> str:
-    return "*" if each.in_force else " "
+    return "*" if each.is_current else " "

@@ -29,7 +29,7 @@ from fb_marketplace_serving.release.manifest import (
 from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
 from fb_marketplace_serving.release.search_artifacts import (
-    OPENED_FROM,
+    LOADERS,
     ArtifactMismatch,
     SearchArtifacts,
 )
@@ -78,10 +78,10 @@ class Release:
             ReleaseError: there is none, it is not whole, or it does not answer as it should.
         """
         manifest = read_current(lake) if version is None else read_manifest(lake, version)
-        return cls.of_manifest(lake, manifest, encoder_threads=encoder_threads)
+        return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads)
 
     @classmethod
-    def of_manifest(
+    def from_manifest(
         cls, lake: str, manifest: Manifest, *, encoder_threads: int | None = None
     ) -> Self:
         """Open what a manifest describes, published or not; as :meth:`open` otherwise."""
@@ -96,16 +96,16 @@ class Release:
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
             encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
-            parsing = ("index", "ids")
-            index = Index.from_bytes(data["index"], data["ids"])
+            parsing = ("image_index", "image_index_ids")
+            index = Index.from_bytes(data["image_index"], data["image_index_ids"])
             parsing = ("listings",)
             listings = read_listings(data["listings"])
-            parsing = ("photos",)
-            photo_files = PhotoStore.open(data["photos"], store)
+            parsing = ("release_photos",)
+            photo_files = PhotoStore.open(data["release_photos"], store)
             search = None
             if manifest.is_searchable:
                 opened = {}
-                for part, (parsing, open_part) in OPENED_FROM.items():
+                for part, (parsing, open_part) in LOADERS.items():
                     opened[part] = open_part(*(data[name] for name in parsing))
                 search = SearchArtifacts(**opened)
         except ReleaseError:
@@ -119,7 +119,7 @@ class Release:
         wrong = _wrong_search(release)
         if wrong:
             files = _files(store, manifest, wrong.artifacts)
-            raise ReleaseError(f"{files}: {wrong.said}; {_REPAIR}")
+            raise ReleaseError(f"{files}: {wrong.message}; {_REPAIR}")
         return release
 
 
@@ -174,8 +174,8 @@ def _wrong_search(release: Release) -> ArtifactMismatch | None:
     parts = release.search
     if parts is None:
         return None
-    return parts.disagreement(sorted(release.listings), release.index.image_ids) or (
-        parts.wrong_canary(release.manifest.text_canaries)
+    return parts.find_mismatch(sorted(release.listings), release.index.image_ids) or (
+        parts.check_canaries(release.manifest.text_canaries)
     )
 
 

@@ -19,22 +19,29 @@ from pydantic import (
 
 from fb_marketplace_serving.storage.lake import Lake
 
-SCHEMA_VERSION: Final = 3
-"""Since 3 a release may hold what a search by words needs."""
+SCHEMA_VERSION: Final = 4
+"""Since 4 artifacts are named like the catalog entries that they come from."""
 
-PhotoArtifact = Literal["encoder", "index", "ids", "listings", "photos", "measures"]
+PhotoArtifact = Literal[
+    "encoder",
+    "image_index",
+    "image_index_ids",
+    "listings",
+    "release_photos",
+    "release_measures",
+]
 SearchArtifact = Literal[
-    "facts",
-    "places",
-    "words",
+    "listing_features",
+    "gazetteer",
+    "word_index",
     "text_encoder",
-    "tokenizer",
-    "texts",
-    "text_ids",
-    "pictures",
-    "picture_ids",
+    "text_tokenizer",
+    "text_index",
+    "text_index_ids",
+    "text_to_image_index",
+    "text_to_image_index_ids",
     "ranker",
-    "price_notes",
+    "price_insights",
     "provenance",
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
@@ -42,8 +49,6 @@ ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
 """What every release holds."""
 SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
 """What a search by words, and its explanation, need: a release holds all of these, or none."""
-
-READABLE: Final = (2, 3)
 
 _VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
 """A version names a file and stands in a header of every response."""
@@ -161,7 +166,7 @@ class Manifest(_Sealed):
         text_canaries: texts with theirs; at least one, where it can be searched by words.
     """
 
-    schema_version: Literal[2, 3] = SCHEMA_VERSION
+    schema_version: Literal[4] = SCHEMA_VERSION
     version: str = Field(pattern=_VERSION)
     created: str
     code_revision: str
@@ -283,10 +288,10 @@ def _refuse_other_schema(file: str, data: bytes) -> None:
     except ValueError:
         return
     version = found.get("schema_version") if isinstance(found, dict) else None
-    if isinstance(version, int) and version not in READABLE:
+    if isinstance(version, int) and version != SCHEMA_VERSION:
         raise ReleaseError(
-            f"{file}: found schema_version {version}; expected {SCHEMA_VERSION}: publish it again by "
-            "`kedro run`, or serve it with the version of this package that it was made with"
+            f"{file}: schema_version is {version}, but this version reads {SCHEMA_VERSION}. Make a new "
+            "release with `kedro run`."
         )
 
 

@@ -56,11 +56,11 @@ class PhotoStore:
     """The photos of one release, by id.
 
     Attributes:
-        places: where each photo is, by id.
+        locations: where each photo is, by id.
         sizes: the bytes of each file, by its path.
     """
 
-    places: Mapping[str, PhotoLocation]
+    locations: Mapping[str, PhotoLocation]
     sizes: Mapping[str, int]
     _lake: Lake
 
@@ -79,28 +79,28 @@ class PhotoStore:
             ValueError: the table is no such table.
             ReleaseError: a file is not there, or has another size.
         """
-        opened = cls.named(table, lake)
+        opened = cls.from_table(table, lake)
         opened._check_sizes()
         return opened
 
     @classmethod
-    def named(cls, table: bytes, lake: Lake) -> Self:
+    def from_table(cls, table: bytes, lake: Lake) -> Self:
         """Read where the photos should be, without a look at whether they are.
 
         Raises:
             ValueError: the table is no such table.
         """
-        places = _read_places(table)
+        locations = _read_locations(table)
         sizes: dict[str, int] = {}
-        for place in places.values():
+        for place in locations.values():
             sizes[place.file] = max(sizes.get(place.file, 0), place.offset + place.size)
-        return cls(places, sizes, lake)
+        return cls(locations, sizes, lake)
 
     def __contains__(self, image_id: object) -> bool:
-        return image_id in self.places
+        return image_id in self.locations
 
     def __len__(self) -> int:
-        return len(self.places)
+        return len(self.locations)
 
     def read(self, image_id: str) -> bytes:
         """Give a canonical photo, a JPEG, whose digest matched.
@@ -109,7 +109,7 @@ class PhotoStore:
             KeyError: the release has no such photo.
             ReleaseError: its file is not there, or is damaged there.
         """
-        place = self.places[image_id]
+        place = self.locations[image_id]
         end = place.offset + place.size
         file = self._lake.name(place.file)
         try:
@@ -135,7 +135,7 @@ class PhotoStore:
             ReleaseError: the first that is damaged, in the order of ids.
         """
         inside: dict[str, list[str]] = {path: [] for path in self.sizes}
-        for image_id, place in self.places.items():
+        for image_id, place in self.locations.items():
             inside[place.file].append(image_id)
         pool = ThreadPoolExecutor(_READ_AT_ONCE)
         try:
@@ -155,7 +155,7 @@ class PhotoStore:
         if len(data) != self.sizes[path]:
             raise _wrong_size(file, len(data), self.sizes[path])
         for image_id in image_ids:
-            place = self.places[image_id]
+            place = self.locations[image_id]
             _check_photo(file, image_id, place, data[place.offset : place.offset + place.size])
         found, expected = hashlib.sha256(data).hexdigest(), PurePosixPath(path).stem
         if found != expected:
@@ -198,25 +198,25 @@ def _wrong_size(file: str, found: int, expected: int) -> ReleaseError:
     return ReleaseError(f"{file}: found {found:,} bytes; expected {expected:,}; {_REPAIR}")
 
 
-def _read_places(table: bytes) -> dict[str, PhotoLocation]:
+def _read_locations(table: bytes) -> dict[str, PhotoLocation]:
     columns = _read_columns(table)
-    places: dict[str, PhotoLocation] = {}
+    locations: dict[str, PhotoLocation] = {}
     for image_id, *place in zip(*columns, strict=True):
         if None in (image_id, *place):
             raise ValueError(f"found a row without a value, of {image_id}; expected none")
-        places[image_id] = PhotoLocation(*place)
-    if len(places) != len(columns[0]):
+        locations[image_id] = PhotoLocation(*place)
+    if len(locations) != len(columns[0]):
         raise ValueError(
-            f"found {len(columns[0]):,} rows of {len(places):,} photos; expected one each"
+            f"found {len(columns[0]):,} rows of {len(locations):,} photos; expected one each"
         )
-    for file in {place.file for place in places.values()}:
+    for file in {place.file for place in locations.values()}:
         if not _FILE.fullmatch(file):
             raise ValueError(
                 f"found the file {file!r}; expected a path inside the lake, named by a sha256"
             )
-    if any(place.size < 1 or place.offset < 0 for place in places.values()):
+    if any(place.size < 1 or place.offset < 0 for place in locations.values()):
         raise ValueError("found a photo of no bytes, or before its file begins; expected none")
-    return places
+    return locations
 
 
 def _read_columns(table: bytes) -> list[list[Any]]:

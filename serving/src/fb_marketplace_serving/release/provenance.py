@@ -143,7 +143,8 @@ class ListingProvenance(NamedTuple):
         price_flag: ``zero``, ``joke`` or ``absurd``; None for a price that may be meant.
         odd_category_depth: whether its category path is longer or shorter than is usual.
         copy_of: the oldest listing with its title and description; None where that is this one.
-        group: the oldest of the listings that share a photo or a description with it, by way of others too.
+        group: the oldest of the listings that share a photo or a description with it, by way of others
+        too.
         group_listings: how many those are, with itself.
         split: ``train``, ``validation`` or ``test``, where that whole group is.
         photos: in the order of their rows.

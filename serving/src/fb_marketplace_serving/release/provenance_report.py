@@ -198,8 +198,8 @@ def _served(store: Lake, manifest: Manifest, origin: ListingProvenance) -> _Serv
     reading: ArtifactName = "listings"
     try:
         listings = read_listings(_sealed(store, manifest, reading))
-        reading = "photos"
-        places = PhotoStore.named(_sealed(store, manifest, reading), store).places
+        reading = "release_photos"
+        places = PhotoStore.from_table(_sealed(store, manifest, reading), store).locations
     except ReleaseError:
         raise
     except ValueError as error:
@@ -240,13 +240,13 @@ def _indexed(store: Lake, manifest: Manifest) -> list[tuple[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    data = _sealed(store, manifest, "ids")
+    data = _sealed(store, manifest, "image_index_ids")
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
         columns = [table.column(name).to_pylist() for name in ID_COLUMNS]
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         wrong = ValueError(f"found {len(data):,} bytes that are no ids ({error})")
-        raise _unreadable(store, manifest, "ids", wrong) from error
+        raise _unreadable(store, manifest, "image_index_ids", wrong) from error
     return list(zip(*columns, strict=True))
 
 

@@ -1,4 +1,4 @@
-"""What a release needs to be searched by words: opened, and held against the rest of it."""
+"""The artifacts of text search: loaded, and checked against each other and the rest of the release."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,116 +17,139 @@ from fb_marketplace_serving.search.price_insights import PriceInsightTable
 from fb_marketplace_serving.search.ranker import Ranker
 
 TOLERANCE: Final = 0.01
-"""How far the answer to a text may be off: in eight bits, another CPU rounds otherwise."""
+"""Greatest cosine distance of a text canary: int8 arithmetic differs between CPUs."""
 
 
 class ArtifactMismatch(NamedTuple):
-    """What does not fit.
+    """Artifacts that do not fit the rest of the release.
 
     Attributes:
-        artifacts: those that it may lie at.
-        said: what was found and what was expected.
+        artifacts: the artifacts that may be wrong.
+        message: found and expected values.
     """
 
     artifacts: tuple[SearchArtifact, ...]
-    said: str
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
 class SearchArtifacts:
-    """Those parts of a release that words are searched by, of one version.
+    """The loaded artifacts of text search, of one release.
 
     Attributes:
-        facts: what is known of each listing.
-        places: towns, by the names that a buyer gives them.
-        words: terms of the listings' texts; document i is the listing at position i.
-        encoder: texts to vectors.
-        texts: vectors of the listings' texts; row i is of the listing at position i.
-        pictures: vectors of photos that texts' pictures are near to; row i is of the index's row i.
-        ranker: puts candidates in order.
-        price_notes: what alike listings ask, and what is noted of a price.
+        listing_features: properties of listings.
+        gazetteer: resolves place names.
+        bm25: terms of the listings' texts; document i is the listing at position i.
+        text_encoder: texts to embeddings.
+        text_index: embeddings of the listings' texts; row i is the listing at position i.
+        text_to_image_index: photos in the space that texts are projected into; rows as in the image
+        index.
+        ranker: orders candidates.
+        price_insights: price ranges of comparable listings, and notes.
     """
 
-    facts: ListingFeatures
-    places: Gazetteer
-    words: BM25Index
-    encoder: TextEncoder
-    texts: Index
-    pictures: Index
+    listing_features: ListingFeatures
+    gazetteer: Gazetteer
+    bm25: BM25Index
+    text_encoder: TextEncoder
+    text_index: Index
+    text_to_image_index: Index
     ranker: Ranker
-    price_notes: PriceInsightTable
+    price_insights: PriceInsightTable
 
-    def disagreement(
+    def find_mismatch(
         self, product_ids: Sequence[str], image_ids: Sequence[str]
     ) -> ArtifactMismatch | None:
-        """Say where the parts do not fit each other, or the rest of the release, if anywhere.
+        """Check that the artifacts fit each other and the rest of the release.
 
         Args:
-            product_ids: the listings of the release, sorted.
-            image_ids: the photos of its index, row by row.
+            product_ids: listings of the release, sorted.
+            image_ids: photos of its image index, row by row.
+
+        Returns:
+            The first mismatch, or None.
         """
+        text, text_to_image = self.text_index, self.text_to_image_index
         rows: tuple[tuple[tuple[SearchArtifact, ...], Sequence[str], Sequence[str], str], ...] = (
-            (("facts",), self.facts.product_ids, product_ids, "listings"),
-            (("texts", "text_ids"), self.texts.product_ids, product_ids, "listings"),
-            (("pictures", "picture_ids"), self.pictures.image_ids, image_ids, "photos"),
-            (("price_notes",), self.price_notes.product_ids, product_ids, "listings"),
+            (
+                ("listing_features",),
+                self.listing_features.product_ids,
+                product_ids,
+                "listings",
+            ),
+            (("text_index", "text_index_ids"), text.product_ids, product_ids, "listings"),
+            (
+                ("text_to_image_index", "text_to_image_index_ids"),
+                text_to_image.image_ids,
+                image_ids,
+                "photos",
+            ),
+            (("price_insights",), self.price_insights.product_ids, product_ids, "listings"),
         )
-        for artifacts, found, expected, of in rows:
-            if found != tuple(expected):
+        for artifacts, ids, expected_ids, unit in rows:
+            if ids != tuple(expected_ids):
                 return ArtifactMismatch(
                     artifacts,
-                    f"found {len(found):,} {of}; expected the {len(expected):,} of the rest of it, "
-                    "in their order",
+                    f"found {len(ids):,} {unit}; expected the {len(expected_ids):,} of the release, in "
+                    "their order",
                 )
+        encoder = self.text_encoder
         counts: tuple[tuple[tuple[SearchArtifact, ...], int, int, str], ...] = (
-            (("words",), self.words.documents, len(product_ids), "documents"),
-            (("text_encoder", "texts"), self.encoder.dimension, self.texts.dimension, MEANING),
+            (("word_index",), self.bm25.documents, len(product_ids), "documents"),
             (
-                ("text_encoder", "pictures"),
-                self.encoder.pictured_dimension,
-                self.pictures.dimension,
-                PICTURED,
+                ("text_encoder", "text_index"),
+                encoder.dimension,
+                text.dimension,
+                f"numbers of {MEANING}",
+            ),
+            (
+                ("text_encoder", "text_to_image_index"),
+                encoder.pictured_dimension,
+                text_to_image.dimension,
+                f"numbers of {PICTURED}",
             ),
         )
-        for artifacts, count, wanted, of in counts:
-            if count != wanted:
-                told = of if of == "documents" else f"numbers of {of}"
-                return ArtifactMismatch(artifacts, f"found {count:,} {told}; expected {wanted:,}")
+        for artifacts, count, expected, unit in counts:
+            if count != expected:
+                return ArtifactMismatch(artifacts, f"found {count:,} {unit}; expected {expected:,}")
         return None
 
-    def wrong_canary(self, canaries: Sequence[TextCanary]) -> ArtifactMismatch | None:
-        """Say which text is answered otherwise than by the pipeline, and how, if any is."""
+    def check_canaries(self, canaries: Sequence[TextCanary]) -> ArtifactMismatch | None:
+        """Encode the text canaries and return the first mismatch, or None."""
         for canary in canaries:
-            found = self.encoder.encode([canary.text])
-            said = _off(MEANING, found.meaning[0], canary.meaning) or _off(
-                PICTURED, found.pictured[0], canary.pictured
+            encoding = self.text_encoder.encode([canary.text])
+            difference = _difference(MEANING, encoding.meaning[0], canary.meaning) or _difference(
+                PICTURED, encoding.pictured[0], canary.pictured
             )
-            if said:
+            if difference:
                 return ArtifactMismatch(
-                    ("text_encoder", "tokenizer"), f"canary {canary.text!r}: {said}"
+                    ("text_encoder", "text_tokenizer"), f"canary {canary.text!r}: {difference}"
                 )
         return None
 
 
-def _off(name: str, found: NDArray[np.float32], told: Sequence[float]) -> str | None:
-    if len(found) != len(told):
-        return f"found {name} of {len(found)} numbers; expected {len(told)}"
-    # Of vectors that are longer than one the product may be more than one, and they are off too.
-    off = abs(1 - float(np.dot(found, np.array(told, np.float32))))
-    # Put this way round, not-a-number is far off too.
-    if not off <= TOLERANCE:
-        return f"found {name} off by {off:.2g} (cosine); expected at most {TOLERANCE:g}"
+def _difference(name: str, vector: NDArray[np.float32], expected: Sequence[float]) -> str | None:
+    if len(vector) != len(expected):
+        return f"found {name} of {len(vector)} numbers; expected {len(expected)}"
+    # Absolute, as the product of vectors longer than one may exceed one.
+    distance = abs(1 - float(np.dot(vector, np.array(expected, np.float32))))
+    # "not <=" so that NaN fails too.
+    if not distance <= TOLERANCE:
+        return f"found {name} off by {distance:.2g} (cosine); expected at most {TOLERANCE:g}"
     return None
 
 
-OPENED_FROM: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]] = {
-    "facts": (("facts",), ListingFeatures.from_bytes),
-    "places": (("places",), Gazetteer.from_bytes),
-    "words": (("words",), BM25Index.from_bytes),
-    "encoder": (("text_encoder", "tokenizer"), TextEncoder.from_bytes),
-    "texts": (("texts", "text_ids"), Index.from_bytes),
-    "pictures": (("pictures", "picture_ids"), Index.from_bytes),
+LOADERS: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]] = {
+    "listing_features": (("listing_features",), ListingFeatures.from_bytes),
+    "gazetteer": (("gazetteer",), Gazetteer.from_bytes),
+    "bm25": (("word_index",), BM25Index.from_bytes),
+    "text_encoder": (("text_encoder", "text_tokenizer"), TextEncoder.from_bytes),
+    "text_index": (("text_index", "text_index_ids"), Index.from_bytes),
+    "text_to_image_index": (
+        ("text_to_image_index", "text_to_image_index_ids"),
+        Index.from_bytes,
+    ),
     "ranker": (("ranker",), Ranker.from_bytes),
-    "price_notes": (("price_notes",), PriceInsightTable.from_bytes),
+    "price_insights": (("price_insights",), PriceInsightTable.from_bytes),
 }
-"""Each part, the artifacts that it is in, and what opens their bytes; it raises a ValueError for others."""
+"""By field: the artifacts that it is loaded from, and the loader of their bytes. It raises ValueError."""

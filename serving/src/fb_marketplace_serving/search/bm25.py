@@ -1,30 +1,29 @@
-"""Words in, the documents that hold them out: what each term adds to a score, made beforehand.
+"""BM25 (Robertson et al., 1994), with the contribution of each term to each document precomputed.
 
-BM25 (Robertson et al., 1994) adds up one number for each term that a query and a document share. It
-depends on the query no further, so that a search is a sum over a few rows of a table.
+A score is the sum of one number per term that query and document share. These numbers do not depend on
+the query, so a search adds up a few rows of a sparse matrix.
 """
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fb_marketplace_serving.search import tokenizer as terms_module
-from fb_marketplace_serving.search.tokenizer import terms
+from fb_marketplace_serving.search import tokenizer
+from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
 
 COLUMNS: Final = ("term", "documents", "scores")
 DOCUMENTS, TERMS_VERSION = b"documents", b"terms_version"
-"""What the metadata of the Parquet file says."""
+"""Keys of the Parquet metadata."""
 
 
 class BM25IndexError(ValueError):
-    """Bytes that are no word index; says what was found and what was expected."""
+    """Bytes that are not a BM25 index."""
 
 
 class SparseScores(NamedTuple):
-    """What each term adds to each document, in compressed form; see :class:`BM25Index`."""
+    """Term-by-document scores in compressed rows; see :class:`BM25Index`."""
 
     vocabulary: tuple[str, ...]
     starts: NDArray[np.int64]
@@ -33,10 +32,10 @@ class SparseScores(NamedTuple):
 
 
 class BM25Index:
-    """What each term adds to the score of each document. Safe to share between threads.
+    """Contributions of terms to the scores of documents. Thread-safe.
 
     Attributes:
-        documents: how many there are.
+        documents: number of documents.
     """
 
     def __init__(
@@ -47,26 +46,26 @@ class BM25Index:
         scores: NDArray[np.float32],
         documents: int,
     ) -> None:
-        """Take a matrix of terms by documents, in compressed form, row by row.
+        """Wrap a term-by-document matrix in compressed rows.
 
         Args:
             vocabulary: the terms.
-            starts: int64, (terms + 1,), where each term's documents begin, and at last where they end.
-            rows: int32, documents, each once a term.
-            scores: float32, what the term adds to the score of the document at the same place.
-            documents: how many there are.
+            starts: int64, (terms + 1,), where the documents of each term begin; the end comes last.
+            rows: int32, documents; each occurs once per term.
+            scores: float32, the contribution to the document at the same place in ``rows``.
+            documents: number of documents.
 
         Raises:
-            WordIndexError: these are not such a matrix.
+            BM25IndexError: the arrays do not form such a matrix.
         """
-        fit = (
+        is_valid = (
             len(starts) == len(vocabulary) + 1
             and starts[0] == 0
             and len(rows) == len(scores) == starts[-1]
             and bool((np.diff(starts) >= 0).all())
             and (not len(rows) or (rows.min() >= 0 and rows.max() < documents))
         )
-        if not fit:
+        if not is_valid:
             raise BM25IndexError(
                 f"found {len(vocabulary):,} terms, {len(rows):,} places and {len(scores):,} scores of "
                 f"{documents:,} documents; expected a score for each place, and places below {documents:,}"
@@ -78,96 +77,79 @@ class BM25Index:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Open what :meth:`to_bytes` gave.
+        """Open an index that :meth:`to_bytes` wrote.
 
         Raises:
-            WordIndexError: it is something else, or made of other terms than ``terms.VERSION`` gives.
+            BM25IndexError: the bytes are something else, or of another ``tokenizer.VERSION``.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table: Any = pq.ParquetFile(io.BytesIO(data)).read()
-        except (pa.ArrowInvalid, OSError) as error:
+        table = read_parquet(data, COLUMNS, BM25IndexError)
+        metadata, types = table.schema.metadata or {}, table.schema.types
+        if types != _types() or any(column.null_count for column in table.columns):
             raise BM25IndexError(
-                f"found {len(data):,} bytes that are no Parquet ({error})"
-            ) from error
-        told = table.schema.metadata or {}
-        names, types = tuple(table.schema.names), table.schema.types
-        if names != COLUMNS or types != _types() or any(each.null_count for each in table.columns):
-            raise BM25IndexError(
-                f"found the columns {names} of {', '.join(map(str, types))}; expected {COLUMNS} of "
+                f"found columns of {', '.join(map(str, types))}; expected "
                 f"{', '.join(map(str, _types()))}, with a value in each row"
             )
-        numbers = [told.get(name, b"") for name in (DOCUMENTS, TERMS_VERSION)]
+        numbers = [metadata.get(name, b"") for name in (DOCUMENTS, TERMS_VERSION)]
         if not all(number.isdigit() for number in numbers):
             raise BM25IndexError(
-                f"found {numbers} in its metadata; expected the number of documents and a version of terms"
+                f"found {numbers} in the metadata; expected the number of documents and a terms version"
             )
-        if int(told[TERMS_VERSION]) != terms_module.VERSION:
+        if int(metadata[TERMS_VERSION]) != tokenizer.VERSION:
             raise BM25IndexError(
-                f"found terms of version {int(told[TERMS_VERSION])}; expected {terms_module.VERSION}: "
-                "run the pipeline text again"
+                f"found terms of version {int(metadata[TERMS_VERSION])}; expected "
+                f"{tokenizer.VERSION}: rerun `kedro run --pipeline=text`"
             )
-        rows, scores = (_joined(table.column(name)) for name in COLUMNS[1:])
+        rows, scores = (_flatten(table.column(name)) for name in COLUMNS[1:])
+        ends = np.cumsum(_list_lengths(table.column("documents")), dtype=np.int64)
         return cls(
             table.column("term").to_pylist(),
-            np.concatenate(
-                [[0], np.cumsum(_lengths(table.column("documents")), dtype=np.int64)]
-            ).astype(np.int64),
+            np.concatenate([[0], ends]).astype(np.int64),
             rows.astype(np.int32, copy=False),
             scores.astype(np.float32, copy=False),
-            int(told[DOCUMENTS]),
+            int(metadata[DOCUMENTS]),
         )
 
     def to_bytes(self) -> bytes:
-        """Give it as Parquet, a row a term; the same bytes each time."""
+        """Return the index as Parquet, one row per term; the same bytes each time."""
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
         starts = pa.array(self._starts, pa.int64())
-        columns = [
-            pa.array(self._vocabulary, pa.string()),
-            *(
-                pa.LargeListArray.from_arrays(starts, pa.array(values))
-                for values in (self._rows, self._scores)
-            ),
-        ]
-        table = pa.table(columns, list(COLUMNS)).replace_schema_metadata(
-            {DOCUMENTS: str(self.documents), TERMS_VERSION: str(terms_module.VERSION)}
+        lists = (
+            pa.LargeListArray.from_arrays(starts, pa.array(values))
+            for values in (self._rows, self._scores)
         )
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer, compression="zstd")
-        return buffer.getvalue()
+        table = pa.table([pa.array(self._vocabulary, pa.string()), *lists], list(COLUMNS))
+        metadata = {DOCUMENTS: str(self.documents), TERMS_VERSION: str(tokenizer.VERSION)}
+        return write_parquet(table.replace_schema_metadata(metadata))
 
     @property
     def matrix(self) -> SparseScores:
-        """Terms by documents."""
+        """The term-by-document scores."""
         return SparseScores(self._vocabulary, self._starts, self._rows, self._scores)
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """Score every document for a query: float32, (documents,), zero where they share no term."""
-        found = np.zeros(self.documents, np.float32)
-        for place in self._known(query).values():
+        """Score every document: float32, (documents,), zero if it shares no term with the query."""
+        totals = np.zeros(self.documents, np.float32)
+        for place in self._known_terms(query).values():
             start, end = self._starts[place], self._starts[place + 1]
-            # A term has a document once, so that nothing is added to a place twice.
-            found[self._rows[start:end]] += self._scores[start:end]
-        return found
+            # A document occurs once per term, so no element is added to twice.
+            totals[self._rows[start:end]] += self._scores[start:end]
+        return totals
 
     def parts(self, query: str, document: int) -> dict[str, float]:
-        """Give what each term of a query adds to the score of a document, the most first."""
-        found = {}
-        for term, place in self._known(query).items():
+        """Return the contribution of each query term to a document's score, largest first."""
+        contributions = {}
+        for term, place in self._known_terms(query).items():
             start, end = self._starts[place], self._starts[place + 1]
-            there = np.flatnonzero(self._rows[start:end] == document)
-            if len(there):
-                found[term] = float(self._scores[start + there[0]])
-        return dict(sorted(found.items(), key=lambda each: -each[1]))
+            matches = np.flatnonzero(self._rows[start:end] == document)
+            if len(matches):
+                contributions[term] = float(self._scores[start + matches[0]])
+        return dict(sorted(contributions.items(), key=lambda item: -item[1]))
 
-    def _known(self, query: str) -> Mapping[str, int]:
-        """Give the places of a query's terms, each once, without those that no document has."""
-        asked = dict.fromkeys(terms(query))
-        return {term: self._place[term] for term in asked if term in self._place}
+    def _known_terms(self, query: str) -> Mapping[str, int]:
+        """Return the distinct terms of a query that are in the vocabulary, with their places."""
+        distinct = dict.fromkeys(tokenizer.terms(query))
+        return {term: self._place[term] for term in distinct if term in self._place}
 
 
 def _types() -> list[Any]:
@@ -176,19 +158,16 @@ def _types() -> list[Any]:
     return [pa.string(), pa.large_list(pa.int32()), pa.large_list(pa.float32())]
 
 
-def _joined(column: Any) -> NDArray[Any]:
-    """Give the values of a column of lists, one list after the other."""
+def _flatten(column: Any) -> NDArray[Any]:
+    """Return the values of a column of lists, one list after the other."""
     parts = [chunk.flatten() for chunk in column.chunks]
     missing = sum(part.null_count for part in parts)
     if missing:
-        raise BM25IndexError(f"found {missing:,} missing values in its lists; expected none")
-    # Not to_numpy, which imports pandas where it can: seconds of a server's start.
+        raise BM25IndexError(f"found {missing:,} missing values in the lists; expected none")
+    # Not to_numpy: it imports pandas if that is installed, which takes seconds.
     return np.concatenate([np.from_dlpack(part) for part in parts]) if parts else np.empty(0)
 
 
-def _lengths(column: Any) -> NDArray[np.int64]:
+def _list_lengths(column: Any) -> NDArray[np.int64]:
     parts = [np.from_dlpack(chunk.value_lengths()) for chunk in column.chunks]
-    lengths: NDArray[np.int64] = (
-        np.concatenate(parts).astype(np.int64) if parts else np.empty(0, np.int64)
-    )
-    return lengths
+    return np.concatenate([np.empty(0, np.int64), *parts]).astype(np.int64)

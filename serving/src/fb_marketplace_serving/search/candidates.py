@@ -1,4 +1,4 @@
-"""Candidates for a query: what each source finds, and how each candidate stands with all of them."""
+"""Candidates for a query: the first results of each source, with their similarity to it by all sources."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,27 +13,27 @@ from fb_marketplace_serving.search.listing_store import ListingStore, Mask, Posi
 
 Source = Literal["bm25", "text", "text_to_image", "image", "multimodal"]
 SOURCES: Final[tuple[Source, ...]] = ("bm25", "text", "text_to_image", "image", "multimodal")
-"""Listings that hold a query's words; that mean the same; whose photos look as the words say; whose photos
-look like the photo; whose photos look like the photo as the words change it."""
+"""Shared terms; similar text embeddings; photos similar to the text's embedding in the space of images;
+photos similar to the photo; photos similar to text and photo together."""
 
-DEPTH: Final = 100
-"""Listings that a source finds."""
+DEFAULT_TOP_K: Final = 100
+"""Listings per source."""
 
 RRF_K: Final = 60
-"""Of reciprocal ranks, as Cormack et al. (2009) have it."""
+"""Constant of reciprocal rank fusion, as in Cormack et al. (2009)."""
 
 Vector = NDArray[np.float32]
 
 
 class QueryVectors(NamedTuple):
-    """What is searched for, as the encoders put it: words, a photo, or both.
+    """An encoded query: words, a photo, or both.
 
     Attributes:
-        words: what was typed.
-        meaning: float32, (text dimension,), of the words.
-        pictured: float32, (picture dimension,), where pictures of what the words name lie.
-        photo: float32, (photo dimension,), the embedding of a photo.
-        photo_categories: float32, (labels,), how probable the photo is to be of each.
+        words: the text.
+        meaning: float32, (text dimension,), the text's embedding.
+        pictured: float32, (text-to-image dimension,), the text's embedding in the space of images.
+        photo: float32, (image dimension,), the photo's embedding.
+        photo_categories: float32, (labels,), the photo's class probabilities.
     """
 
     words: str = ""
@@ -45,41 +45,41 @@ class QueryVectors(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PhotoQuery:
-    """Vectors of photos, and one that they are held against."""
+    """An index of photos and the query vector for it."""
 
     photos: Index
     vector: Vector
 
 
 class SearchIndexes(NamedTuple):
-    """Where candidates come from, of one release.
+    """The indexes of one release, named like the sources that use them.
 
     Attributes:
-        catalogue: the listings.
-        photos: vectors of photos, by which those that look alike are near.
-        pictures: vectors of the same photos, row by row, by which they are near to what they show in words.
-        texts: vectors of the listings' texts; row i is of the listing at position i.
-        words: terms of the listings' texts; document i is the listing at position i.
+        listings: the listings.
+        image: embeddings of photos.
+        text_to_image: the same photos, row by row, in the space that texts are projected into.
+        text: embeddings of texts; row i is the listing at position i.
+        bm25: terms of texts; document i is the listing at position i.
     """
 
-    catalogue: ListingStore
-    photos: Index
-    pictures: Index
-    texts: Index
-    words: BM25Index
+    listings: ListingStore
+    image: Index
+    text_to_image: Index
+    text: Index
+    bm25: BM25Index
 
 
 @dataclass(frozen=True, slots=True)
 class CandidateSet:
-    """Candidates of one query, by position.
+    """Candidates of one query.
 
     Attributes:
         positions: int64, (candidates,), sorted.
-        similarity: float32, (candidates,), by source: cosines, and for words the sum of BM25; NaN where a
-            listing has no photo. Of sources that the query asks.
-        rank: int32, (candidates,), by source: 1 for the first that it found, 0 for what it did not find.
+        similarity: float32, (candidates,), by source: cosines, or BM25 scores; NaN for a listing without
+            a photo. Only sources that the query uses.
+        rank: int32, (candidates,), by source: 1 for its first result, 0 for none of its results.
         fused: float64, (candidates,), the sum of reciprocal ranks.
-        row: int64, (candidates,), the photo to show: the one most like the query; -1 where there is none.
+        row: int64, (candidates,), the photo most similar to the query; -1 if there is none.
     """
 
     positions: Positions
@@ -93,50 +93,54 @@ class CandidateSet:
 
 
 def collect_candidates(
-    searched: SearchIndexes,
+    indexes: SearchIndexes,
     query: QueryVectors,
-    listings: Mask | None = None,
-    rows: Mask | None = None,
-    depth: int = DEPTH,
+    listing_mask: Mask | None = None,
+    row_mask: Mask | None = None,
+    top_k: int = DEFAULT_TOP_K,
 ) -> CandidateSet:
-    """Gather what each source that the query asks finds first among the listings that a filter keeps.
+    """Collect the first results of each source that the query uses, among the listings of a mask.
 
     Args:
-        searched: where.
-        query: what for.
-        listings: bool, (listings,), those that may be found.
-        rows: bool, (rows,), the photos by which they may be found; those of the listings, or fewer.
-        depth: how many each source finds; fewer where there are no more.
+        indexes: the indexes.
+        query: the query.
+        listing_mask: bool, (listings,), the listings to search; None for all.
+        row_mask: bool, (rows,), the photos to search: those of the listings, or fewer.
+        top_k: listings per source.
+
+    Raises:
+        ValueError: the query has neither words nor a photo.
     """
-    catalogue = searched.catalogue
-    if rows is None:
-        rows = catalogue.rows_kept(listings)
-    found: dict[Source, Positions] = {}
-    bm25: NDArray[np.float32] | None = None
+    listings = indexes.listings
+    if row_mask is None:
+        row_mask = listings.row_mask(listing_mask)
+    results: dict[Source, Positions] = {}
+    scores: NDArray[np.float32] | None = None
     if query.words:
-        bm25 = searched.words.scores(query.words)
-        found["bm25"] = _first(bm25, listings, depth)
+        scores = indexes.bm25.scores(query.words)
+        results["bm25"] = _top_scores(scores, listing_mask, top_k)
     if query.meaning is not None:
-        found["text"] = searched.texts.search(query.meaning, depth, listings).rows
-    views = _views(searched, query)
-    for source, view in views.items():
-        found[source] = _by_photo(catalogue, view, rows, depth)
-    if not found:
+        results["text"] = indexes.text.search(query.meaning, top_k, listing_mask).rows
+    photo_queries = _photo_queries(indexes, query)
+    for source, photo_query in photo_queries.items():
+        results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
+    if not results:
         raise ValueError("found a query of neither words nor a photo; expected one of them")
-    positions = np.unique(np.concatenate(list(found.values()))).astype(np.int64)
+    positions = np.unique(np.concatenate(list(results.values()))).astype(np.int64)
     similarity: dict[Source, NDArray[np.float32]] = {}
-    if bm25 is not None:
-        similarity["bm25"] = bm25[positions]
+    if scores is not None:
+        similarity["bm25"] = scores[positions]
     if query.meaning is not None:
-        similarity["text"] = searched.texts.cosines(query.meaning, positions)
-    row = _first_rows(catalogue, positions, rows)
-    for source, view in views.items():
-        similarity[source], row = _best_rows(catalogue, [view], positions, rows)
-    if len(views) > 1:
-        similarity["multimodal"], row = _best_rows(catalogue, views.values(), positions, rows)
-        seen = np.isin(positions, np.concatenate([found[source] for source in views]))
-        found["multimodal"] = _best(positions[seen], similarity["multimodal"][seen], depth)
-    rank = {source: _ranks(positions, places) for source, places in found.items()}
+        similarity["text"] = indexes.text.cosines(query.meaning, positions)
+    row = _first_rows(listings, positions, row_mask)
+    for source, photo_query in photo_queries.items():
+        similarity[source], row = _best_rows(listings, [photo_query], positions, row_mask)
+    if len(photo_queries) > 1:
+        both, row = _best_rows(listings, photo_queries.values(), positions, row_mask)
+        by_photo = np.isin(positions, np.concatenate([results[name] for name in photo_queries]))
+        similarity["multimodal"] = both
+        results["multimodal"] = _most_similar(positions[by_photo], both[by_photo], top_k)
+    rank = {source: _ranks(positions, listed) for source, listed in results.items()}
     fused = sum(
         (np.where(ranks > 0, 1 / (RRF_K + ranks), 0.0) for ranks in rank.values()),
         start=np.zeros(len(positions)),
@@ -144,89 +148,92 @@ def collect_candidates(
     return CandidateSet(positions, similarity, rank, fused, row)
 
 
-def _views(searched: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
-    """Give what photos are held against, of what the query asks; the last decides which photo is shown."""
-    views: dict[Source, PhotoQuery] = {}
+def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
+    """Return the query of each photo index; the last one decides which photo represents a listing."""
+    queries: dict[Source, PhotoQuery] = {}
     if query.pictured is not None:
-        views["text_to_image"] = PhotoQuery(searched.pictures, query.pictured)
+        queries["text_to_image"] = PhotoQuery(indexes.text_to_image, query.pictured)
     if query.photo is not None:
-        views["image"] = PhotoQuery(searched.photos, query.photo)
-    return views
+        queries["image"] = PhotoQuery(indexes.image, query.photo)
+    return queries
 
 
-def _best(positions: Positions, similarity: NDArray[np.float32], count: int) -> Positions:
-    """Give the positions of the highest similarities, highest first, of equals the lower."""
+def _most_similar(positions: Positions, similarity: NDArray[np.float32], count: int) -> Positions:
+    """Return the positions of the highest similarities, highest first; ties by position."""
     return positions[np.lexsort((positions, -similarity))][:count]
 
 
-def _first(scores: NDArray[np.float32], kept: Mask | None, count: int) -> Positions:
-    """Give the positions of the highest scores above zero, highest first, of equals the lower."""
-    there = scores > 0 if kept is None else (scores > 0) & kept
-    places = np.flatnonzero(there)
-    if len(places) > count:
-        # All that tie with the last, so that which of them are taken hangs on their order alone.
-        least = np.partition(scores[places], len(places) - count)[len(places) - count]
-        places = places[scores[places] >= least]
-    order = np.lexsort((places, -scores[places]))
-    return places[order][:count]
+def _top_scores(scores: NDArray[np.float32], mask: Mask | None, count: int) -> Positions:
+    """Return the positions of the highest positive scores, highest first; ties by position."""
+    positions = np.flatnonzero(scores > 0 if mask is None else (scores > 0) & mask)
+    if len(positions) > count:
+        # Keep all that tie with the last one, so that only the sort below decides between them.
+        threshold = np.partition(scores[positions], len(positions) - count)[len(positions) - count]
+        positions = positions[scores[positions] >= threshold]
+    order = np.lexsort((positions, -scores[positions]))
+    return positions[order][:count]
 
 
-def _by_photo(
-    catalogue: ListingStore, view: PhotoQuery, rows: Mask | None, depth: int
+def _nearest_listings(
+    listings: ListingStore, query: PhotoQuery, row_mask: Mask | None, top_k: int
 ) -> Positions:
-    """Give the listings of the nearest photos, each once, nearest first."""
-    available = len(view.photos) if rows is None else int(rows.sum())
-    reach = 2 * depth
+    """Return the distinct listings of the nearest photos, nearest first."""
+    available = len(query.photos) if row_mask is None else int(row_mask.sum())
+    reach = 2 * top_k
     while True:
-        nearest = view.photos.search(view.vector, min(max(reach, 1), max(available, 1)), rows).rows
-        listings = catalogue.listing_of_row[nearest].astype(np.int64)
-        _, first = np.unique(listings, return_index=True)
-        if len(first) >= depth or reach >= available:
-            return listings[np.sort(first)][:depth]
+        count = min(max(reach, 1), max(available, 1))
+        nearest = query.photos.search(query.vector, count, row_mask).rows
+        positions = listings.listing_of_row[nearest].astype(np.int64)
+        _, first = np.unique(positions, return_index=True)
+        if len(first) >= top_k or reach >= available:
+            return positions[np.sort(first)][:top_k]
         reach *= 4
 
 
-def _ranks(positions: Positions, found: Positions) -> NDArray[np.int32]:
+def _ranks(positions: Positions, results: Positions) -> NDArray[np.int32]:
     ranks = np.zeros(len(positions), np.int32)
-    ranks[np.searchsorted(positions, found)] = np.arange(1, len(found) + 1)
+    ranks[np.searchsorted(positions, results)] = np.arange(1, len(results) + 1)
     return ranks
 
 
 def _rows_of(
-    catalogue: ListingStore, positions: Positions, kept: Mask | None
+    listings: ListingStore, positions: Positions, row_mask: Mask | None
 ) -> tuple[Positions, Positions]:
-    """Give the rows of listings, and for each the place of its listing among the positions."""
-    parts = [catalogue.rows_of(position) for position in positions.tolist()]
+    """Return the rows of listings, and for each row the index of its listing in ``positions``."""
+    parts = [listings.rows_of(position) for position in positions.tolist()]
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.int64)
     rows = np.concatenate(parts)
-    places = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-    if kept is None:
-        return rows, places
-    there = kept[rows]
-    return rows[there], places[there]
+    owners = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+    if row_mask is None:
+        return rows, owners
+    selected = row_mask[rows]
+    return rows[selected], owners[selected]
 
 
-def _first_rows(catalogue: ListingStore, positions: Positions, kept: Mask | None) -> Positions:
-    rows, places = _rows_of(catalogue, positions, kept)
+def _first_rows(listings: ListingStore, positions: Positions, row_mask: Mask | None) -> Positions:
+    rows, owners = _rows_of(listings, positions, row_mask)
     first = np.full(len(positions), -1, np.int64)
-    first[places[::-1]] = rows[::-1]
+    first[owners[::-1]] = rows[::-1]
     return first
 
 
 def _best_rows(
-    catalogue: ListingStore, views: Collection[PhotoQuery], positions: Positions, kept: Mask | None
+    listings: ListingStore,
+    queries: Collection[PhotoQuery],
+    positions: Positions,
+    row_mask: Mask | None,
 ) -> tuple[NDArray[np.float32], Positions]:
-    """Say of each listing how like what is asked its likest photo is, and which that is.
+    """Return the similarity of each listing's most similar photo, and the row of that photo.
 
-    By several views at once it is the mean of the cosines.
+    With several queries, the similarity is the mean of the cosines.
     """
-    rows, places = _rows_of(catalogue, positions, kept)
-    cosines = np.mean([view.photos.cosines(view.vector, rows) for view in views], axis=0)
+    rows, owners = _rows_of(listings, positions, row_mask)
+    cosines = np.mean([query.photos.cosines(query.vector, rows) for query in queries], axis=0)
     best = np.full(len(positions), np.nan, np.float32)
     row = np.full(len(positions), -1, np.int64)
-    # Sorted so that the likest, and of equals the lowest row, is written last.
+    # Sorted so that the most similar row, and of ties the lowest, is written last.
     order = np.lexsort((-rows, cosines))
-    best[places[order]] = cosines[order]
-    row[places[order]] = rows[order]
+    best[owners[order]] = cosines[order]
+    row[owners[order]] = rows[order]
     return best, row

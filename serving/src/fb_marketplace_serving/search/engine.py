@@ -1,4 +1,4 @@
-"""A query and a filter in, listings in their order out: gathered, ranked, folded, spread."""
+"""Search: candidates are collected, ranked, deduplicated and diversified."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.candidates import (
-    DEPTH,
+    DEFAULT_TOP_K,
     CandidateSet,
     QueryVectors,
     SearchIndexes,
@@ -25,170 +25,178 @@ Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
 NO_FILTERS: Final = SearchFilters()
 
 DIVERSITY_DEPTH: Final = 50
-"""Hits that are spread out at most; what stands further down keeps its place."""
+"""Hits that are reordered for diversity; later hits keep their order."""
 
 StageTimer = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
 
 
 class Hit(NamedTuple):
-    """A listing that was found, and what was folded under it.
+    """A listing in the results.
 
     Attributes:
         position: of the listing.
-        place: among the pool's candidates; -1 where nothing was searched for.
-        score: the ranker's; 0 where nothing was searched for.
-        row: the photo to show; -1 where there is none.
-        more: positions of listings that show the same thing, the best first.
+        candidate: index in the candidate set; -1 without a query.
+        score: of the ranker; 0 without a query.
+        row: the photo to display; -1 if there is none.
+        duplicates: positions of listings of the same family, best first.
     """
 
     position: int
-    place: int
+    candidate: int
     score: float
     row: int
-    more: tuple[int, ...]
+    duplicates: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResults:
-    """All that a search found, in order.
+    """The results of a search, in order.
 
     Attributes:
-        found: one for each family of listings.
-        listings: how many listings there are in these.
-        facets: how they are spread by category and price.
-        features: float64, (candidates, features); None where nothing was searched for.
-        pool: the candidates; None where nothing was searched for.
+        hits: one per family of listings.
+        total_listings: number of listings, with those folded into a hit.
+        facets: their counts by category and price.
+        features: float64, (candidates, features); None without a query.
+        candidates: the candidates; None without a query.
     """
 
-    found: list[Hit]
-    listings: int
+    hits: list[Hit]
+    total_listings: int
     facets: Facets
     features: NDArray[np.float64] | None = None
-    pool: CandidateSet | None = None
+    candidates: CandidateSet | None = None
 
 
 class SearchEngine:
-    """Searches one release. Safe to share between threads."""
+    """Search over one release. Thread-safe."""
 
-    def __init__(self, searched: SearchIndexes, ranker: Ranker, labels: tuple[str, ...]) -> None:
-        """Take where it searches, how it ranks, and the classes of photos."""
-        self.searched = searched
-        self.catalogue = searched.catalogue
+    def __init__(self, indexes: SearchIndexes, ranker: Ranker, labels: tuple[str, ...]) -> None:
+        """Create an engine.
+
+        Args:
+            indexes: the indexes.
+            ranker: orders candidates.
+            labels: the classes of photos.
+        """
+        self.indexes = indexes
+        self.listings = indexes.listings
         self._ranker = ranker
         self._labels = labels
 
     def search(
         self,
         query: QueryVectors | None,
-        asked: SearchFilters = NO_FILTERS,
+        filters: SearchFilters = NO_FILTERS,
         sort: Sort = "relevance",
         diversity: float = 0.0,
-        depth: int = DEPTH,
-        timed: StageTimer = lambda _: nullcontext(),
+        top_k: int = DEFAULT_TOP_K,
+        timer: StageTimer = lambda _: nullcontext(),
     ) -> SearchResults:
-        """Find listings, and put them in order.
+        """Search listings.
 
-        Without a query all that the filter keeps are found, by position. With one, those that a source
-        finds among the first of what the filter keeps: none is lost to others that it does not keep.
+        Without a query, all listings that pass the filters are returned, by position. With a query, each
+        source searches only the listings that pass the filters, so a filter never hides a match.
 
         Args:
-            query: what for.
-            asked: what they have to be.
-            sort: the order: by the ranker; by price, cheapest or dearest first; by distance. Of equals the
-                better, then the lower position leads, so that pages do not shift.
-            diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits (maximal
-                marginal relevance; Carbonell & Goldstein, 1998).
-            depth: listings that each source finds.
-            timed: times a stage.
+            query: the query.
+            filters: conditions on listings.
+            sort: by the ranker, price or distance; ties by score, then by position, so that pages are
+                stable.
+            diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits
+                (maximal marginal relevance; Carbonell & Goldstein, 1998).
+            top_k: listings per source.
+            timer: times a stage.
 
         Raises:
-            UnknownCategoryError: there is no category that the filter names.
-            ValueError: it should be sorted by distance, and the filter says of no place.
+            UnknownCategoryError: a category of the filters does not exist.
+            ValueError: the sort is by distance, and the filters have no location.
         """
-        if sort == "distance" and asked.near is None:
+        if sort == "distance" and filters.location is None:
             raise ValueError("found no place to sort by distance from; expected one")
-        with timed("retrieve"):
-            kept = self.catalogue.kept(asked)
+        with timer("retrieve"):
+            mask = self.listings.mask(filters)
             if query is None:
-                every = np.arange(len(self.catalogue)) if kept is None else np.flatnonzero(kept)
-                return self._browsed(every.astype(np.int64), asked, sort)
-            pool = collect_candidates(self.searched, query, kept, depth=depth)
-        with timed("rank"):
-            features = compute_features(pool, query, self.catalogue, self._labels, asked.near)
+                positions = np.arange(len(self.listings)) if mask is None else np.flatnonzero(mask)
+                return self._browse(positions.astype(np.int64), filters, sort)
+            candidates = collect_candidates(self.indexes, query, mask, top_k=top_k)
+        with timer("rank"):
+            features = compute_features(
+                candidates, query, self.listings, self._labels, filters.location
+            )
             scores = self._ranker.scores(features)
-            order = self._sorted(pool.positions, scores, asked, sort)
-            places = np.arange(len(pool))
-            found = self._folded(pool.positions, order, scores, pool.row, places)
+            order = self._sort(candidates.positions, scores, filters, sort)
+            numbers = np.arange(len(candidates))
+            hits = self._fold(candidates.positions, order, scores, candidates.row, numbers)
             if diversity and sort == "relevance":
-                found = self._diversified(found, diversity)
-        facets = self.catalogue.facets(pool.positions, asked.categories)
-        return SearchResults(found, len(pool), facets, features, pool)
+                hits = self._diversify(hits, diversity)
+        facets = self.listings.facets(candidates.positions, filters.categories)
+        return SearchResults(hits, len(candidates), facets, features, candidates)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
-        """Say what scores are made of; see :meth:`Ranker.contributions`."""
+        """Return the contribution of each feature to the scores; see :meth:`Ranker.contributions`."""
         return self._ranker.contributions(features)
 
-    def _browsed(self, positions: Positions, asked: SearchFilters, sort: Sort) -> SearchResults:
+    def _browse(self, positions: Positions, filters: SearchFilters, sort: Sort) -> SearchResults:
         zeros = np.zeros(len(positions))
-        order = self._sorted(positions, zeros, asked, sort)
-        found = self._folded(positions, order, zeros, self.catalogue.first_rows(positions))
-        facets = self.catalogue.facets(positions, asked.categories)
-        return SearchResults(found, len(positions), facets)
+        order = self._sort(positions, zeros, filters, sort)
+        hits = self._fold(positions, order, zeros, self.listings.first_rows(positions))
+        facets = self.listings.facets(positions, filters.categories)
+        return SearchResults(hits, len(positions), facets)
 
-    def _sorted(
-        self, positions: Positions, scores: NDArray[np.float64], asked: SearchFilters, sort: Sort
+    def _sort(
+        self, positions: Positions, scores: NDArray[np.float64], filters: SearchFilters, sort: Sort
     ) -> Positions:
-        """Give places among the positions, in order; those that have nothing to sort by are last."""
+        """Return the order of positions; those without a price or distance come last."""
         if sort == "relevance":
             return np.lexsort((positions, -scores))
-        if sort == "distance" and asked.near is not None:
-            by = self.catalogue.distances(asked.near, positions)
+        if sort == "distance" and filters.location is not None:
+            keys = self.listings.distances(filters.location, positions)
         else:
-            by = self.catalogue.price[positions]
-            by = -by if sort == "price_desc" else by
-        return np.lexsort((positions, -scores, by))  # Not-a-number sorts last.
+            keys = self.listings.price[positions]
+            keys = -keys if sort == "price_desc" else keys
+        return np.lexsort((positions, -scores, keys))  # NaN sorts last.
 
-    def _folded(
+    def _fold(
         self,
         positions: Positions,
         order: Positions,
         scores: NDArray[np.float64],
         rows: Positions,
-        places: Positions | None = None,
+        candidates: Positions | None = None,
     ) -> list[Hit]:
-        """Give one listing for each family, the first of it, with the others under it."""
-        if places is None:
-            places = np.full(len(positions), -1)
-        families: dict[int, Hit] = {}
-        more: dict[int, list[int]] = {}
-        ordered = (each[order].tolist() for each in (positions, places, scores, rows))
-        family = self.catalogue.facts.family[positions[order]].tolist()
-        # Without a query these are all listings, so that each costs as little as may be.
-        for number, at, place, score, row in zip(family, *ordered, strict=True):
-            if number in families:
-                more.setdefault(number, []).append(at)
+        """Return the first listing of each family, with the others as its duplicates."""
+        if candidates is None:
+            candidates = np.full(len(positions), -1)
+        hits: dict[int, Hit] = {}
+        duplicates: dict[int, list[int]] = {}
+        columns = (column[order].tolist() for column in (positions, candidates, scores, rows))
+        families = self.listings.features.family[positions[order]].tolist()
+        # Without a query these are all listings, so the loop does little.
+        for family, position, candidate, score, row in zip(families, *columns, strict=True):
+            if family in hits:
+                duplicates.setdefault(family, []).append(position)
             else:
-                families[number] = Hit(at, place, score, row, ())
-        for number, others in more.items():
-            families[number] = families[number]._replace(more=tuple(others))
-        return list(families.values())
+                hits[family] = Hit(position, candidate, score, row, ())
+        for family, others in duplicates.items():
+            hits[family] = hits[family]._replace(duplicates=tuple(others))
+        return list(hits.values())
 
-    def _diversified(self, found: list[Hit], diversity: float) -> list[Hit]:
-        """Take the first hits anew: each time the one that is best, less how like it is to those above."""
-        first = found[:DIVERSITY_DEPTH]
+    def _diversify(self, hits: list[Hit], diversity: float) -> list[Hit]:
+        """Reorder the first hits by score minus similarity to the hits above."""
+        first = hits[:DIVERSITY_DEPTH]
         if not first:
-            return found
-        vectors = self.searched.texts.vectors(np.array([hit.position for hit in first], np.int64))
-        alike = vectors @ vectors.T
-        told = np.array([hit.score for hit in first])
-        worth = (told - told.min()) / max(float(told.max() - told.min()), 1e-12)
+            return hits
+        vectors = self.indexes.text.vectors(np.array([hit.position for hit in first], np.int64))
+        similarity = vectors @ vectors.T
+        scores = np.array([hit.score for hit in first])
+        relevance = (scores - scores.min()) / max(float(scores.max() - scores.min()), 1e-12)
         nearest = np.zeros(len(first))
-        left = np.ones(len(first), np.bool_)
-        taken = []
+        remaining = np.ones(len(first), np.bool_)
+        order = []
         for _ in range(len(first)):
-            value = np.where(left, (1 - diversity) * worth - diversity * nearest, -np.inf)
+            value = np.where(remaining, (1 - diversity) * relevance - diversity * nearest, -np.inf)
             best = int(np.argmax(value))
-            taken.append(best)
-            left[best] = False
-            nearest = np.maximum(nearest, alike[best])
-        return [first[place] for place in taken] + found[DIVERSITY_DEPTH:]
+            order.append(best)
+            remaining[best] = False
+            nearest = np.maximum(nearest, similarity[best])
+        return [first[index] for index in order] + hits[DIVERSITY_DEPTH:]

@@ -1,4 +1,4 @@
-"""What a buyer narrows a search to."""
+"""Filters of a search."""
 
 from typing import Final, NamedTuple
 
@@ -7,12 +7,12 @@ SEPARATOR: Final = " / "
 
 
 class GeoFilter(NamedTuple):
-    """Around a place.
+    """A buyer's location.
 
     Attributes:
         latitude: degrees north.
         longitude: degrees east.
-        radius_km: no further than this; without it, any distance, which is only told.
+        radius_km: the greatest distance; None allows any, and distances are only reported.
     """
 
     latitude: float
@@ -21,23 +21,23 @@ class GeoFilter(NamedTuple):
 
 
 class SearchFilters(NamedTuple):
-    """What a listing has to be. Without values it may be anything.
+    """Conditions on a listing. The default matches every listing.
 
     Attributes:
-        categories: category paths, or beginnings of some: of one it has to be, or lie below it.
-        min_price: the least that it may cost; a listing without a price is kept by no bound of a price.
-        max_price: the most that it may cost.
-        near: where; a listing of an unknown place is kept by no radius.
-        has_photo: whether it has to have a photo, or none; of either kind where this is not given.
+        categories: category paths, or beginnings of them; the listing must be in one, or below it.
+        min_price: lower bound. A price bound excludes listings without a price.
+        max_price: upper bound.
+        location: the buyer's location. A radius excludes listings whose location is unknown.
+        has_photo: True requires a photo, False excludes photos, None allows both.
     """
 
     categories: tuple[str, ...] = ()
     min_price: float | None = None
     max_price: float | None = None
-    near: GeoFilter | None = None
+    location: GeoFilter | None = None
     has_photo: bool | None = None
 
 
 def is_under(path: str, prefix: str) -> bool:
-    """Tell whether a category path is a prefix, or lies below it."""
+    """Return whether a category path equals a prefix or lies below it."""
     return path == prefix or path.startswith(prefix + SEPARATOR)

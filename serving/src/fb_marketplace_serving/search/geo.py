@@ -1,4 +1,4 @@
-"""How far apart two places are."""
+"""Distances between places."""
 
 from typing import Final
 
@@ -12,24 +12,24 @@ EARTH_KM: Final = 6371.0088
 def distance_km(
     latitude: ArrayLike, longitude: ArrayLike, to_latitude: ArrayLike, to_longitude: ArrayLike
 ) -> NDArray[np.float64]:
-    """Give distances over the ground, on a sphere (the haversine formula; Sinnott, 1984).
+    """Compute great-circle distances (the haversine formula; Sinnott, 1984).
 
     Args:
         latitude: degrees north, of any shape.
         longitude: degrees east.
-        to_latitude: of the other end, of a shape that fits.
+        to_latitude: of the other end, of a shape that broadcasts.
         to_longitude: of the other end.
 
     Returns:
-        Kilometres; NaN where a place is not known. A sphere is off by half a per cent at most.
+        float64, kilometres; NaN if a place is unknown. Off by at most 0.5 %, as Earth is no sphere.
     """
     north, east, to_north, to_east = (
-        np.radians(np.asarray(each, np.float64))
-        for each in (latitude, longitude, to_latitude, to_longitude)
+        np.radians(np.asarray(degrees, np.float64))
+        for degrees in (latitude, longitude, to_latitude, to_longitude)
     )
     half = (
         np.sin((to_north - north) / 2) ** 2
         + np.cos(north) * np.cos(to_north) * np.sin((to_east - east) / 2) ** 2
     )
-    apart: NDArray[np.float64] = 2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
-    return apart
+    distances: NDArray[np.float64] = 2 * EARTH_KM * np.arcsin(np.sqrt(np.minimum(half, 1.0)))
+    return distances

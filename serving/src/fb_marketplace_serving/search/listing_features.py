@@ -1,6 +1,5 @@
-"""What a search knows of a listing beside what is shown of it, as the release carries it."""
+"""Listing features: properties of listings that ranking and filters use."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -8,6 +7,8 @@ from typing import Any, Final, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from fb_marketplace_serving.storage.parquet import read_parquet
 
 COLUMNS: Final = (
     "product_id",
@@ -17,25 +18,25 @@ COLUMNS: Final = (
     "description_words",
     "photo_pixels",
 )
-UNKNOWN: Final = frozenset({"latitude", "longitude"})
-"""The columns in which a value may be missing."""
+NULLABLE: Final = frozenset({"latitude", "longitude"})
+"""Columns in which a value may be missing."""
 
 
 class ListingFeaturesError(ValueError):
-    """Bytes that are no facts of listings; says what was found and what was expected."""
+    """Bytes that are not listing features."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListingFeatures:
-    """Columns, a row a listing, sorted by its id.
+    """Columns with one row per listing, sorted by id.
 
     Attributes:
         product_ids: the listings.
-        family: int32, (listings,): listings that show the same thing have the same number.
-        latitude: float64, (listings,), degrees north of where it is offered; NaN where that is not known.
-        longitude: float64, (listings,), degrees east.
-        description_words: int32, (listings,), how long its description is.
-        photo_pixels: int64, (listings,), of its largest photo as it was uploaded; 0 where it has none.
+        family: int32, (listings,); listings of the same item share a number.
+        latitude: float64, (listings,), degrees north; NaN if unknown.
+        longitude: float64, (listings,), degrees east; NaN if unknown.
+        description_words: int32, (listings,), length of the description.
+        photo_pixels: int64, (listings,), pixels of the largest photo as uploaded; 0 without a photo.
     """
 
     product_ids: tuple[str, ...]
@@ -46,7 +47,7 @@ class ListingFeatures:
     photo_pixels: NDArray[np.int64]
 
     @classmethod
-    def of(
+    def from_columns(
         cls,
         product_ids: Sequence[str],
         families: Sequence[str],
@@ -55,16 +56,16 @@ class ListingFeatures:
         description_words: ArrayLike,
         photo_pixels: ArrayLike,
     ) -> Self:
-        """Take the columns; see the attributes.
+        """Create features from columns; see the attributes.
 
         Raises:
-            FactsError: the listings are not sorted by id, each once.
+            ListingFeaturesError: the ids are not sorted and unique.
         """
         if any(left >= right for left, right in pairwise(product_ids)):
             raise ListingFeaturesError(
-                f"found {len(product_ids):,} listings that are not sorted by id, each once"
+                f"found {len(product_ids):,} listings that are not sorted by id, or not unique"
             )
-        numbers = {name: place for place, name in enumerate(dict.fromkeys(families))}
+        numbers = {name: number for number, name in enumerate(dict.fromkeys(families))}
         return cls(
             tuple(product_ids),
             np.array([numbers[name] for name in families], np.int32),
@@ -76,58 +77,47 @@ class ListingFeatures:
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Read the facts of a release.
+        """Read the artifact ``listing_features``.
 
         Args:
-            data: Parquet of ``COLUMNS``.
+            data: Parquet with ``COLUMNS``.
 
         Raises:
-            FactsError: it is something else.
+            ListingFeaturesError: it is something else.
         """
         import pyarrow as pa
-        import pyarrow.parquet as pq
 
-        try:
-            table: Any = pq.ParquetFile(io.BytesIO(data)).read()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise ListingFeaturesError(
-                f"found {len(data):,} bytes that are no Parquet ({error})"
-            ) from error
-        if tuple(table.column_names) != COLUMNS:
-            raise ListingFeaturesError(
-                f"found the columns {table.column_names}; expected {COLUMNS}"
-            )
+        table = read_parquet(data, COLUMNS, ListingFeaturesError)
         for field in table.schema:
-            numeric = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
-            if numeric != (field.name in COLUMNS[2:]):
+            is_number = pa.types.is_integer(field.type) or pa.types.is_floating(field.type)
+            if is_number != (field.name in COLUMNS[2:]):
                 raise ListingFeaturesError(
                     f"found {field.name} of type {field.type}; expected "
-                    f"{'text' if numeric else 'numbers'}"
+                    f"{'text' if is_number else 'numbers'}"
                 )
             missing = table.column(field.name).null_count
-            if missing and field.name not in UNKNOWN:
+            if missing and field.name not in NULLABLE:
                 raise ListingFeaturesError(
                     f"found {missing:,} of {table.num_rows:,} rows without {field.name}; expected a value "
                     "in each row"
                 )
         product_ids, families = (table.column(name).to_pylist() for name in COLUMNS[:2])
-        numbers = (_numbers(table.column(name).combine_chunks()) for name in COLUMNS[2:])
-        return cls.of(product_ids, families, *numbers)
+        numbers = (_to_numpy(table.column(name).combine_chunks()) for name in COLUMNS[2:])
+        return cls.from_columns(product_ids, families, *numbers)
 
     @classmethod
     def unknown(cls, product_ids: Sequence[str]) -> Self:
-        """Say of listings, which are sorted, that nothing is known of them, and that none is like
-        another."""
-        nowhere, nothing = np.full(len(product_ids), np.nan), np.zeros(len(product_ids), np.int64)
-        return cls.of(product_ids, product_ids, nowhere, nowhere, nothing, nothing)
+        """Return features of sorted listings of which nothing is known; each is its own family."""
+        missing, zeros = np.full(len(product_ids), np.nan), np.zeros(len(product_ids), np.int64)
+        return cls.from_columns(product_ids, product_ids, missing, missing, zeros, zeros)
 
     def __len__(self) -> int:
         return len(self.product_ids)
 
-    def among(self, product_ids: Sequence[str]) -> "ListingFeatures":
-        """Give those of some listings, which are sorted."""
-        place = {product: at for at, product in enumerate(self.product_ids)}
-        rows = [place[product] for product in product_ids]
+    def select(self, product_ids: Sequence[str]) -> "ListingFeatures":
+        """Return the features of some listings, given in sorted order."""
+        position = {name: number for number, name in enumerate(self.product_ids)}
+        rows = [position[name] for name in product_ids]
         return ListingFeatures(
             tuple(product_ids),
             self.family[rows],
@@ -138,9 +128,9 @@ class ListingFeatures:
         )
 
 
-def _numbers(column: Any) -> NDArray[Any]:
-    """Give a column of numbers, NaN where one is missing."""
-    # Not to_numpy or fill_null, which import pandas where they can: seconds of a server's start.
+def _to_numpy(column: Any) -> NDArray[Any]:
+    """Return a column of numbers, NaN for missing values."""
+    # Not to_numpy or fill_null: they import pandas if it is installed, which takes seconds.
     if column.null_count:
         return np.array(column.to_pylist(), np.float64)
     return np.from_dlpack(column)

@@ -1,22 +1,23 @@
-"""What is shown of a listing beside its photos, as the release carries it."""
+"""Listing cards: the fields of a listing that a search result displays."""
 
-import io
 import math
 from typing import NamedTuple
 
+from fb_marketplace_serving.storage.parquet import read_parquet
+
 
 class Listing(NamedTuple):
-    """A listing. Its fields are the columns of the artifact, in order.
+    """A listing. The fields are the columns of the artifact ``listings``, in order.
 
     Attributes:
         product_id: its id in the bucket.
-        title: its title, cleaned.
-        price: as listed, in units of the currency; None where there is none.
+        title: the cleaned title.
+        price: as listed, in units of the currency; None if there is none.
         currency: of the price, ISO 4217.
-        category: its root category.
-        category_path: the whole path, as in the bucket.
-        town: where it is offered, if known.
-        county: where it is offered, if known.
+        category: root category.
+        category_path: full path, as in the bucket.
+        town: the seller's town, if known.
+        county: the seller's county, if known.
     """
 
     product_id: str
@@ -36,31 +37,20 @@ def read_listings(data: bytes) -> dict[str, Listing]:
         data: Parquet whose columns are the fields of :class:`Listing`.
 
     Raises:
-        ValueError: it is no Parquet, has other columns, or names a product twice.
+        ValueError: the bytes are not Parquet, the columns differ, or a product occurs twice.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.ParquetFile(io.BytesIO(data)).read()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"found {len(data):,} bytes that are no Parquet ({error})") from error
-    if tuple(table.column_names) != Listing._fields:
-        raise ValueError(
-            f"found the columns {', '.join(table.column_names)}; "
-            f"expected {', '.join(Listing._fields)}"
-        )
-    columns = (table.column(name).to_pylist() for name in Listing._fields)
-    listings = {row[0]: _with_price_or_none(Listing(*row)) for row in zip(*columns, strict=True)}
+    table = read_parquet(data, Listing._fields)
+    columns = (column.to_pylist() for column in table.columns)
+    listings = {row[0]: _without_nan(Listing(*row)) for row in zip(*columns, strict=True)}
     if len(listings) != table.num_rows:
         raise ValueError(
-            f"found {table.num_rows:,} rows of {len(listings):,} products; expected one each"
+            f"found {table.num_rows:,} rows of {len(listings):,} products; expected one row each"
         )
     return listings
 
 
-def _with_price_or_none(listing: Listing) -> Listing:
-    """Read not-a-number, as pandas may write a missing price, as none: JSON has no such number."""
+def _without_nan(listing: Listing) -> Listing:
+    """Replace a NaN price, which pandas may write for a missing one: JSON has no NaN."""
     if listing.price is not None and math.isnan(listing.price):
         return listing._replace(price=None)
     return listing

@@ -1,9 +1,8 @@
-"""What a buyer may want to know of a price: what alike listings ask, and notes with their evidence.
+"""Price insights: the price range of comparable listings, and notes with their evidence.
 
-All of it is made beforehand. A note says what was found, and never what to think of it.
+The pipeline computes all of them. A note states evidence and never a judgement.
 """
 
-import io
 from bisect import bisect_left
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple, Self
@@ -11,36 +10,38 @@ from typing import Any, Final, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
+
 UNUSUAL_PRICE: Final = "unusual_price"
 PHOTO_ELSEWHERE: Final = "photo_elsewhere"
 
 
 class UnusualPrice(NamedTuple):
-    """Evidence that a price lies far outside of what alike listings ask.
+    """Evidence that a price is far outside the range of comparable listings.
 
     Attributes:
-        low: what is typical begins here, in the currency's units.
-        high: it ends here.
-        listings: how many alike listings that is taken from.
-        alike: the most alike of them, the first first.
+        low: lower end of the typical range, in the currency's units.
+        high: upper end.
+        listings: number of comparable listings behind the range.
+        comparables: the most similar of them, most similar first.
     """
 
     low: float
     high: float
     listings: int
-    alike: tuple[str, ...]
+    comparables: tuple[str, ...]
 
 
 class PhotoElsewhere(NamedTuple):
-    """Evidence that a photo stands in another listing, of another price or in another town.
+    """Evidence that another listing, with another price or town, has the same photo.
 
     Attributes:
         product_id: the other listing.
         image_id: the photo in this listing.
-        other_image_id: the photo in the other.
-        price: what the other asks, as listed.
-        town: where the other is offered, if known.
-        copy: ``exact`` where both photos are the same file or picture, else ``near``.
+        other_image_id: the photo in the other listing.
+        price: of the other listing.
+        town: of the other listing, if known.
+        copy: ``exact`` if both photos are the same file or picture, else ``near``.
     """
 
     product_id: str
@@ -52,12 +53,12 @@ class PhotoElsewhere(NamedTuple):
 
 
 class Insight(NamedTuple):
-    """What a buyer may want to look at.
+    """A note for the buyer.
 
     Attributes:
         kind: ``unusual_price`` or ``photo_elsewhere``.
-        text: a sentence to show.
-        evidence: what it rests on.
+        text: one sentence.
+        evidence: the evidence.
     """
 
     kind: str
@@ -66,66 +67,58 @@ class Insight(NamedTuple):
 
 
 class PriceInsights(NamedTuple):
-    """What is known of a listing's price.
+    """Insights about one listing's price.
 
     Attributes:
-        typical: from where to where alike listings ask, in the currency's units; None where too few are
-            alike, or the listing's own price is not meant as one.
-        alike: the most alike listings that ask a price, the first first.
-        notes: what stands beside the price; mostly nothing.
+        price_range: typical prices of comparable listings, low and high, in the currency's units. None if
+            too few are comparable, or if the listing's own price is not a real price.
+        comparables: the most similar listings with a price, most similar first.
+        insights: notes; usually none.
     """
 
-    typical: tuple[float, float] | None
-    alike: tuple[str, ...]
-    notes: tuple[Insight, ...]
+    price_range: tuple[float, float] | None
+    comparables: tuple[str, ...]
+    insights: tuple[Insight, ...]
 
 
 class PriceInsightsError(ValueError):
-    """Bytes that are no price notes; says what was found and what was expected."""
+    """Bytes that are not price insights."""
 
 
 class PriceInsightTable:
-    """The price notes of all listings. Safe to share between threads."""
+    """The price insights of all listings. Thread-safe."""
 
     def __init__(self, table: Any) -> None:
-        """Take a ``pyarrow.Table``; see :meth:`from_bytes`."""
+        """Wrap a ``pyarrow.Table``; see :meth:`from_bytes`."""
         import pyarrow.compute as pc
 
-        self._ids, self._low, self._high, self._alike, self._notes = (
+        self._ids, self._low, self._high, self._comparables, self._insights = (
             column.combine_chunks() for column in table.columns
         )
         if len(self._ids) > 1 and not pc.all(pc.less(self._ids[:-1], self._ids[1:])).as_py():
             raise PriceInsightsError(
-                f"found {len(self._ids):,} listings that are not sorted by id, each once"
+                f"found {len(self._ids):,} listings that are not sorted by id, or not unique"
             )
-        places = self._alike.flatten()
-        if len(places) and not 0 <= pc.min(places).as_py() <= pc.max(places).as_py() < len(self):
+        rows = self._comparables.flatten()
+        if len(rows) and not 0 <= pc.min(rows).as_py() <= pc.max(rows).as_py() < len(self):
             raise PriceInsightsError(
-                f"found places of alike listings up to {pc.max(places).as_py():,}; expected each to be "
-                f"one of {len(self):,} listings"
+                f"found comparable listings in rows up to {pc.max(rows).as_py():,}; expected rows of "
+                f"{len(self):,} listings"
             )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Open what :func:`write_price_notes` gave.
+        """Open a table that :func:`write_price_insights` wrote.
 
         Raises:
-            PriceNotesError: it is something else.
+            PriceInsightsError: it is something else.
         """
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            table: Any = pq.ParquetFile(io.BytesIO(data)).read()
-        except (pa.ArrowInvalid, OSError) as error:
-            raise PriceInsightsError(
-                f"found {len(data):,} bytes that are no Parquet ({error})"
-            ) from error
         expected = _schema()
+        table = read_parquet(data, expected.names, PriceInsightsError)
         if not table.schema.equals(expected):
             raise PriceInsightsError(
-                f"found the columns {_told(table.schema)}; expected {_told(expected)}: "
-                "run the pipeline pricing again"
+                f"found the columns {_describe(table.schema)}; expected {_describe(expected)}: "
+                "rerun `kedro run --pipeline=pricing`"
             )
         return cls(table)
 
@@ -137,8 +130,8 @@ class PriceInsightTable:
         """The listings, sorted."""
         return tuple(self._ids.to_pylist())
 
-    def of(self, product_id: str) -> PriceInsights:
-        """Give what is known of a listing's price.
+    def get(self, product_id: str) -> PriceInsights:
+        """Return the insights about a listing's price.
 
         Raises:
             KeyError: there is no such listing.
@@ -147,9 +140,11 @@ class PriceInsightTable:
         if row == len(self) or self._id(row) != product_id:
             raise KeyError(product_id)
         low, high = self._low[row].as_py(), self._high[row].as_py()
-        alike = tuple(self._id(place) for place in self._alike[row].as_py())
-        notes = tuple(_note(told, low, high, alike) for told in self._notes[row].as_py())
-        return PriceInsights(None if np.isnan(low) else (low, high), alike, notes)
+        comparables = tuple(self._id(other) for other in self._comparables[row].as_py())
+        insights = tuple(
+            _from_record(record, low, high, comparables) for record in self._insights[row].as_py()
+        )
+        return PriceInsights(None if np.isnan(low) else (low, high), comparables, insights)
 
     def _id(self, row: int) -> str:
         return str(self._ids[row].as_py())
@@ -159,42 +154,39 @@ def write_price_insights(
     product_ids: Sequence[str],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
-    alike: Sequence[Sequence[int]],
-    notes: Sequence[Sequence[Insight]],
+    comparables: Sequence[Sequence[int]],
+    insights: Sequence[Sequence[Insight]],
 ) -> bytes:
-    """Write price notes as Parquet, a row a listing; the same bytes each time.
+    """Return price insights as Parquet, one row per listing; the same bytes each time.
 
     Args:
         product_ids: the listings, sorted.
-        low: (listings,), where what is typical begins; NaN where that is not known.
-        high: (listings,), where it ends.
-        alike: places in ``product_ids`` of the most alike of each, the first first.
-        notes: of each. An unusual price has ``low``, ``high`` and ``alike`` of its listing as evidence.
+        low: (listings,), lower end of the typical range; NaN if unknown.
+        high: (listings,), upper end.
+        comparables: for each listing, indices in ``product_ids`` of the most similar, most similar first.
+        insights: for each listing. The evidence of an unusual price must have the listing's own ``low``,
+            ``high`` and ``comparables``.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    columns = [product_ids, low, high, alike, [[_row(note) for note in each] for each in notes]]
-    table = pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, _schema(), strict=True)],
-        schema=_schema(),
-    )
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    records = [[_to_record(insight) for insight in notes] for notes in insights]
+    columns = [product_ids, low, high, comparables, records]
+    schema = _schema()
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)]
+    return write_parquet(pa.table(arrays, schema=schema))
 
 
 def _schema() -> Any:
-    """Give the columns. Alike listings are told by their rows: so many ids would be most of the file."""
+    """Return the columns. Comparable listings are row numbers: their ids would be most of the file."""
     import pyarrow as pa
 
-    note = pa.struct(
+    insight = pa.struct(
         [
             ("kind", pa.string()),
             ("text", pa.string()),
             # Of an unusual price.
             ("listings", pa.int32()),
-            # Of a photo that stands elsewhere.
+            # Of a photo that is in another listing.
             ("product_id", pa.string()),
             ("image_id", pa.string()),
             ("other_image_id", pa.string()),
@@ -208,27 +200,29 @@ def _schema() -> Any:
             ("product_id", pa.string()),
             ("typical_low", pa.float64()),
             ("typical_high", pa.float64()),
-            ("alike", pa.list_(pa.int32())),
-            ("notes", pa.list_(note)),
+            ("comparables", pa.list_(pa.int32())),
+            ("insights", pa.list_(insight)),
         ]
     )
 
 
-def _row(note: Insight) -> dict[str, Any]:
-    told: dict[str, Any] = {"kind": note.kind, "text": note.text}
-    if isinstance(note.evidence, PhotoElsewhere):
-        return told | note.evidence._asdict()
-    return told | {"listings": note.evidence.listings}
+def _to_record(insight: Insight) -> dict[str, Any]:
+    record: dict[str, Any] = {"kind": insight.kind, "text": insight.text}
+    if isinstance(insight.evidence, PhotoElsewhere):
+        return record | insight.evidence._asdict()
+    return record | {"listings": insight.evidence.listings}
 
 
-def _note(told: dict[str, Any], low: float, high: float, alike: tuple[str, ...]) -> Insight:
+def _from_record(
+    record: dict[str, Any], low: float, high: float, comparables: tuple[str, ...]
+) -> Insight:
     evidence = (
-        UnusualPrice(low, high, told["listings"], alike)
-        if told["kind"] == UNUSUAL_PRICE
-        else PhotoElsewhere(*(told[name] for name in PhotoElsewhere._fields))
+        UnusualPrice(low, high, record["listings"], comparables)
+        if record["kind"] == UNUSUAL_PRICE
+        else PhotoElsewhere(*(record[name] for name in PhotoElsewhere._fields))
     )
-    return Insight(told["kind"], told["text"], evidence)
+    return Insight(record["kind"], record["text"], evidence)
 
 
-def _told(schema: Any) -> str:
+def _describe(schema: Any) -> str:
     return ", ".join(f"{field.name} {field.type}" for field in schema)

@@ -1,7 +1,7 @@
-"""Candidates in order: trees that learned it from graded searches (LambdaMART; Burges, 2010).
+"""Ranker: gradient-boosted trees trained on graded searches (LambdaMART; Burges, 2010).
 
-LightGBM's text format holds numbers alone. What each feature adds to a score is told by LightGBM's TreeSHAP
-(Lundberg et al., 2020), whose parts add up to the score.
+The model is in LightGBM's text format. TreeSHAP (Lundberg et al., 2020) splits a score into contributions
+of features, which add up to it.
 """
 
 import importlib
@@ -16,18 +16,18 @@ from fb_marketplace_serving.search.ranking_features import FEATURES
 BEGINNING: Final = b"tree\n"
 END: Final = b"\nend of trees\n"
 
-_WRAPPED: Final = ("pandas", "sklearn")
+_OPTIONAL_IMPORTS: Final = ("pandas", "sklearn")
 
 
 class RankerError(ValueError):
-    """A model that is no ranker of these features; says what was found and what was expected."""
+    """A model that is not a ranker of these features."""
 
 
 class Contributions(NamedTuple):
-    """What scores are made of.
+    """Contributions of features to scores.
 
     Attributes:
-        base: what a candidate has before anything is known of it.
+        base: the score before any feature counts.
         parts: float64, (candidates, features); a row and the base add up to the score.
     """
 
@@ -36,32 +36,32 @@ class Contributions(NamedTuple):
 
 
 class Ranker:
-    """An opened ranker. Safe to share between threads."""
+    """A loaded ranker. Thread-safe."""
 
     def __init__(self, booster: Any) -> None:
-        """Take a ``lightgbm.Booster``; see :meth:`from_bytes`."""
-        found = tuple(booster.feature_name())
-        if found != FEATURES:
+        """Wrap a ``lightgbm.Booster``; see :meth:`from_bytes`."""
+        names = tuple(booster.feature_name())
+        if names != FEATURES:
             raise RankerError(
-                f"found a model of the features {', '.join(found)}; expected "
-                f"{', '.join(FEATURES)}: run the pipeline ranking again"
+                f"found a model of the features {', '.join(names)}; expected "
+                f"{', '.join(FEATURES)}: rerun `kedro run --pipeline=ranking`"
             )
         self._booster = booster
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Open a model in LightGBM's text format.
+        """Load a model in LightGBM's text format.
 
-        LightGBM trusts what it reads: check its digest before it comes here.
+        LightGBM trusts its input: check the digest first.
 
         Raises:
-            RankerError: it is no model of LightGBM's, or of other features.
+            RankerError: it is not a LightGBM model, or it has other features.
         """
-        lightgbm = _lightgbm()
-        # Of a model that was cut off LightGBM reads what lies behind it in memory, or ends the process.
+        lightgbm = _import_lightgbm()
+        # From a truncated model LightGBM reads memory out of bounds, or ends the process.
         if not data.startswith(BEGINNING) or END not in data:
             raise RankerError(
-                f"found {len(data):,} bytes that are no whole model; expected one in LightGBM's text format"
+                f"found {len(data):,} bytes that are not a complete model in LightGBM's text format"
             )
         try:
             booster = lightgbm.Booster(model_str=data.decode())
@@ -72,34 +72,37 @@ class Ranker:
         return cls(booster)
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Score candidates: float64, (candidates,), higher for better.
+        """Score candidates.
 
         Args:
-            features: float64, (candidates, features), as :func:`features_of` gives them.
+            features: float64, (candidates, features), from :func:`compute_features`.
+
+        Returns:
+            float64, (candidates,), higher is better.
         """
         if not len(features):
             return np.empty(0)
-        found: NDArray[np.float64] = self._booster.predict(features, num_threads=1)
-        return found
+        scores: NDArray[np.float64] = self._booster.predict(features, num_threads=1)
+        return scores
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
-        """Take scores apart; of no candidates the base is 0."""
+        """Return the contributions of features to scores; the base of no candidates is 0."""
         if not len(features):
             return Contributions(0.0, np.empty((0, len(FEATURES))))
-        found = self._booster.predict(features, pred_contrib=True, num_threads=1)
-        return Contributions(float(found[0, -1]), found[:, : len(FEATURES)])
+        parts = self._booster.predict(features, pred_contrib=True, num_threads=1)
+        return Contributions(float(parts[0, -1]), parts[:, : len(FEATURES)])
 
 
-def _lightgbm() -> Any:
-    """Import LightGBM, without the libraries that it looks for to wrap them, unless they are there already.
+def _import_lightgbm() -> Any:
+    """Import LightGBM without the optional libraries that it wraps, unless they are loaded already.
 
-    In an environment that has them a server would start six seconds later for what it never uses.
+    If they are installed, they would delay a server's start by six seconds for nothing.
     """
-    left_out = [name for name in _WRAPPED if name not in sys.modules]
-    # So Python notes what cannot be imported; LightGBM takes it for what is not installed.
-    sys.modules.update(dict.fromkeys(left_out))  # type: ignore[arg-type]
+    hidden = [name for name in _OPTIONAL_IMPORTS if name not in sys.modules]
+    # None in sys.modules makes an import fail, which LightGBM takes for "not installed".
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         return importlib.import_module("lightgbm")
     finally:
-        for name in left_out:
+        for name in hidden:
             del sys.modules[name]

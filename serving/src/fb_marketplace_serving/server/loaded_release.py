@@ -55,9 +55,13 @@ class LoadedRelease:
             features = ListingFeatures.unknown(sorted(release.listings))
             store = ListingStore(release.index, release.listings, features)
             return cls(release, store, batcher, None)
-        store = ListingStore(release.index, release.listings, artifacts.facts)
+        store = ListingStore(release.index, release.listings, artifacts.listing_features)
         indexes = SearchIndexes(
-            store, release.index, artifacts.pictures, artifacts.texts, artifacts.words
+            store,
+            release.index,
+            artifacts.text_to_image_index,
+            artifacts.text_index,
+            artifacts.bm25,
         )
         engine = SearchEngine(indexes, artifacts.ranker, release.manifest.labels)
         return cls(release, store, batcher, engine)

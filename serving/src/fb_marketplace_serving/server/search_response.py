@@ -67,19 +67,19 @@ def build_response(
     query = _query(service, loaded, request.words, photo)
     try:
         results = engine.search(
-            query, filters, request.sort, request.diversity, timed=service.metrics.stage
+            query, filters, request.sort, request.diversity, timer=service.metrics.stage
         )
     except UnknownCategoryError as error:
         raise HTTPException(422, str(error)) from None
-    page = results.found[request.offset : request.offset + request.limit]
+    page = results.hits[request.offset : request.offset + request.limit]
     explanations: list[Explanation | None] = [None] * len(page)
     if request.explain:
         explanations = _explanations(engine, results, page, request.words)
-    distances = _distances(loaded, page, filters.near)
+    distances = _distances(loaded, page, filters.location)
     return SearchResponse(
         release=loaded.version,
-        total=len(results.found),
-        total_listings=results.listings,
+        total=len(results.hits),
+        total_listings=results.total_listings,
         hits=[
             _hit(loaded, results, hit, distance, explanation)
             for hit, distance, explanation in zip(page, distances, explanations, strict=True)
@@ -99,7 +99,7 @@ def _filters(loaded: LoadedRelease, request: SearchRequest) -> SearchFilters:
     near = None
     if request.near and artifacts:
         try:
-            place = artifacts.places.find(request.near)
+            place = artifacts.gazetteer.find(request.near)
         except UnknownPlaceError as error:
             raise HTTPException(422, str(error)) from None
         near = GeoFilter(place.latitude, place.longitude, request.radius_km)
@@ -117,7 +117,7 @@ def _query(
     query = QueryVectors()
     if words and artifacts:
         with service.metrics.stage("text"):
-            encoding = artifacts.encoder.encode([words])
+            encoding = artifacts.text_encoder.encode([words])
         query = query._replace(
             words=words, meaning=encoding.meaning[0], pictured=encoding.pictured[0]
         )
@@ -136,23 +136,23 @@ def _hit(
     product_ids = loaded.store.product_ids
     product_id = product_ids[hit.position]
     artifacts = loaded.release.search
-    insights = artifacts.price_notes.of(product_id) if artifacts else None
-    typical = insights.typical if insights else None
+    insights = artifacts.price_insights.get(product_id) if artifacts else None
+    typical = insights.price_range if insights else None
     return SearchHit(
         **loaded.release.listings[product_id]._asdict(),
         image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
         score=hit.score,
-        sources=_sources(results, hit.place),
+        sources=_sources(results, hit.candidate),
         distance_km=distance_km,
-        duplicates=[product_ids[position] for position in hit.more],
+        duplicates=[product_ids[position] for position in hit.duplicates],
         typical_price=(
-            PriceRange(low=typical[0], high=typical[1], comparables=list(insights.alike))
+            PriceRange(low=typical[0], high=typical[1], comparables=list(insights.comparables))
             if insights and typical
             else None
         ),
         notes=[
             PriceInsight(kind=note.kind, text=note.text, products=_evidence(note))
-            for note in (insights.notes if insights else ())
+            for note in (insights.insights if insights else ())
         ],
         explanation=explanation,
     )
@@ -173,11 +173,11 @@ def _evidence(insight: Insight) -> list[str]:
     """Return the ids of the listings that an insight is based on."""
     if isinstance(insight.evidence, PhotoElsewhere):
         return [insight.evidence.product_id]
-    return list(insight.evidence.alike)
+    return list(insight.evidence.comparables)
 
 
 def _sources(results: SearchResults, candidate: int) -> list[CandidateSource]:
-    pool = results.pool
+    pool = results.candidates
     if pool is None:
         return []
     return [
@@ -196,7 +196,7 @@ def _explanations(
 ) -> list[Explanation | None]:
     if results.features is None or not page:
         return [None] * len(page)
-    features = results.features[[hit.place for hit in page]]
+    features = results.features[[hit.candidate for hit in page]]
     base, contributions = engine.contributions(features)
     return [
         Explanation(
@@ -210,7 +210,7 @@ def _explanations(
                 )
                 for column in np.argsort(-np.abs(contributions[row]), kind="stable").tolist()
             ],
-            words=engine.searched.words.parts(words, hit.position),
+            words=engine.indexes.bm25.parts(words, hit.position),
         )
         for row, hit in enumerate(page)
     ]

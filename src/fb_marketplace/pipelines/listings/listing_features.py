@@ -98,7 +98,7 @@ def _or_none(names: pd.Series) -> list[str | None]:
 
 
 def _flatten(resolved: ResolvedPlace | None) -> tuple[str | None, float, float]:
-    return (resolved.by, *resolved.place[1:]) if resolved else (None, np.nan, np.nan)
+    return (resolved.level, *resolved.place[1:]) if resolved else (None, np.nan, np.nan)
 
 
 def _report(features: pd.DataFrame, located: pd.DataFrame, places: Gazetteer) -> dict[str, Any]:

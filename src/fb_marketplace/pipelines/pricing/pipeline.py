@@ -21,7 +21,7 @@ def create_pipeline() -> Pipeline:
                     "duplicate_groups",
                     "params:pricing",
                 ],
-                ["price_notes", "price_note_metrics"],
+                ["price_insights", "price_insight_metrics"],
                 name="build_price_insights",
             ),
         ],

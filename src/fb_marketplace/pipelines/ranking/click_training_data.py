@@ -73,7 +73,7 @@ def click_dataset(
     """
     clicked_on = feedback.loc[feedback["clicked"], "search_id"]
     shown = feedback[feedback["search_id"].isin(set(clicked_on))]
-    catalogue = gallery.searched.catalogue
+    catalogue = gallery.searched.listings
     features, grades, sizes, groups, weights = [], [], [], [], []
     many = len(shown["words"].unique()) > 1
     searches = kept = 0

@@ -44,14 +44,14 @@ def judge_candidates(
         searches: what is asked.
         labels: the classes of photos.
     """
-    catalogue = gallery.searched.catalogue
-    family = catalogue.facts.family
+    catalogue = gallery.searched.listings
+    family = catalogue.features.family
     found = []
     with Progress("searches asked", len(searches)) as progress:
         for asked in searches:
             query = asker.query(asked)
             rows = gallery.rows_without(asked.hidden)
-            pool = collect_candidates(gallery.searched, query, rows=rows)
+            pool = collect_candidates(gallery.searched, query, row_mask=rows)
             grades = gallery.grades(asked)
             best = np.zeros(int(family.max()) + 1, np.int8)
             np.maximum.at(best, family, grades)
@@ -61,7 +61,7 @@ def judge_candidates(
                     asked,
                     pool,
                     # A photo is asked of listings that have another: counted, it would give them away.
-                    compute_features(pool, query, catalogue, labels, rows=rows),
+                    compute_features(pool, query, catalogue, labels, row_mask=rows),
                     best[family[pool.positions]],
                     family[pool.positions],
                     np.bincount(best[there], minlength=4),

@@ -53,7 +53,7 @@ class SearchCorpus:
         index = Index.build_flat(
             photos.of(images), images, [photo_products[name] for name in images]
         )
-        catalogue = ListingStore(index, listings, facts.among(ids))
+        catalogue = ListingStore(index, listings, facts.select(ids))
         self.searched = SearchIndexes(
             catalogue,
             index,
@@ -67,19 +67,19 @@ class SearchCorpus:
         """Say which photos may be found where some are hidden: bool, (rows,)."""
         if not hidden:
             return None
-        kept = np.ones(len(self.searched.photos), np.bool_)
+        kept = np.ones(len(self.searched.image), np.bool_)
         kept[[self._row[name] for name in hidden if name in self._row]] = False
         return kept
 
     def grades(self, asked: SearchQuery) -> Grades:
         """Grade every listing for a search: int8, (listings,)."""
-        catalogue = self.searched.catalogue
+        catalogue = self.searched.listings
         at = catalogue.position(asked.product_id)
         grades = np.zeros(len(catalogue), np.int8)
         grades[catalogue.root == catalogue.root[at]] = SAME_ROOT
         grades[catalogue.path == catalogue.path[at]] = SAME_PATH
         # What shows the same thing is folded into one hit.
-        family = catalogue.facts.family
+        family = catalogue.features.family
         grades[family == family[at]] = SAME_PRODUCT
         return grades
 

@@ -32,7 +32,7 @@ def evaluate_text_to_image(
         give; and ``times``, how many times as much the first is.
     """
     searched = gallery.searched
-    catalogue = searched.catalogue
+    catalogue = searched.listings
     photos_in_root = np.bincount(catalogue.root[catalogue.listing_of_row])
     found, drawn, groups = [], [], []
     for product, group, title in titles:
@@ -40,7 +40,7 @@ def evaluate_text_to_image(
         own = int(catalogue.photo_count[at])
         if not own:
             continue
-        rows = searched.pictures.search(encoder.encode([title]).pictured[0], DEPTH).rows
+        rows = searched.text_to_image.search(encoder.encode([title]).pictured[0], DEPTH).rows
         found.append(bool((catalogue.listing_of_row[rows] == at).any()))
         drawn.append(random_recall(int(photos_in_root[catalogue.root[at]]), own, DEPTH))
         groups.append(group)
@@ -51,7 +51,7 @@ def evaluate_text_to_image(
         "recall_at_10": recall.to_dict(),
         "in_category": by_chance.to_dict(),
         "times": round(recall.value / by_chance.value, 2),
-        "photos": len(searched.photos),
+        "photos": len(searched.image),
     }
 
 

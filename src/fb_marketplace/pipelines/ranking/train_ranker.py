@@ -109,7 +109,7 @@ def evaluate_ranking(
     ]
     gallery = market.gallery("test", words)
     pictured = evaluate_text_to_image(gallery, market.encoder, titles, parameters)
-    listings = len(gallery.searched.catalogue)
+    listings = len(gallery.searched.listings)
     return RankingResults(
         measured,
         {"listings": listings, "words_to_pictures": pictured}

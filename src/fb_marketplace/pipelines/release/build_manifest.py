@@ -45,7 +45,7 @@ def build_manifest(
     release_photo_files: dict[str, int],
     release_measures: FileRef,
     listing_features: FileRef,
-    places: FileRef,
+    gazetteer: FileRef,
     word_index: FileRef,
     text_encoder: FileRef,
     text_tokenizer: FileRef,
@@ -54,7 +54,7 @@ def build_manifest(
     text_to_image_index: FileRef,
     text_to_image_index_ids: FileRef,
     ranker: FileRef,
-    price_notes: FileRef,
+    price_insights: FileRef,
     provenance: FileRef,
     gate_verdict: dict[str, Any],
     abstention: dict[str, Any],
@@ -64,7 +64,7 @@ def build_manifest(
     vision_metrics: dict[str, Any],
     retrieval_metrics: dict[str, Any],
     ranking_metrics: dict[str, Any],
-    price_note_metrics: dict[str, Any],
+    price_insight_metrics: dict[str, Any],
     parameters: ReleaseParameters,
 ) -> Manifest:
     """Describe a release by its files, their digests, its measures, and photos with their answers.
@@ -79,7 +79,7 @@ def build_manifest(
         release_photo_files: the files that photos are in, by name, with their bytes.
         release_measures: how each case of the test split did, for the next gate.
         listing_features: what a search knows of each listing.
-        places: towns and where they are.
+        gazetteer: towns and where they are.
         word_index: the terms of their texts.
         text_encoder: the encoder of texts, ONNX.
         text_tokenizer: its tokenizer.
@@ -88,7 +88,7 @@ def build_manifest(
         text_to_image_index: vectors of photos that words are near to.
         text_to_image_index_ids: the ids of its rows.
         ranker: what puts candidates in order.
-        price_notes: what alike listings ask.
+        price_insights: what alike listings ask.
         provenance: where each listing and photo comes from.
         gate_verdict: the report of the gate that it passed.
         abstention: the confidence above which a category is answered.
@@ -98,34 +98,34 @@ def build_manifest(
         vision_metrics: how good the categories are.
         retrieval_metrics: how good the search for alike photos is.
         ranking_metrics: how good the search by words and photos is.
-        price_note_metrics: how good typical prices are.
+        price_insight_metrics: how good typical prices are.
         parameters: how many canaries.
     """
     files: dict[ArtifactName, FileRef] = {
         "encoder": encoder,
-        "index": image_index,
-        "ids": image_index_ids,
+        "image_index": image_index,
+        "image_index_ids": image_index_ids,
         "listings": listings,
-        "photos": release_photos,
-        "measures": release_measures,
-        "facts": listing_features,
-        "places": places,
-        "words": word_index,
+        "release_photos": release_photos,
+        "release_measures": release_measures,
+        "listing_features": listing_features,
+        "gazetteer": gazetteer,
+        "word_index": word_index,
         "text_encoder": text_encoder,
-        "tokenizer": text_tokenizer,
-        "texts": text_index,
-        "text_ids": text_index_ids,
-        "pictures": text_to_image_index,
-        "picture_ids": text_to_image_index_ids,
+        "text_tokenizer": text_tokenizer,
+        "text_index": text_index,
+        "text_index_ids": text_index_ids,
+        "text_to_image_index": text_to_image_index,
+        "text_to_image_index_ids": text_to_image_index_ids,
         "ranker": ranker,
-        "price_notes": price_notes,
+        "price_insights": price_insights,
         "provenance": provenance,
     }
     metrics = {
         "vision": vision_metrics,
         "retrieval": retrieval_metrics,
         "ranking": ranking_metrics,
-        "typical_prices": price_note_metrics,
+        "typical_prices": price_insight_metrics,
         "gate": gate_verdict,
     }
     return describe_release(
@@ -166,12 +166,12 @@ def describe_release(
         count: canaries of each kind.
     """
     chosen = abstention["photos"]
-    index = Index.from_bytes(files["index"].read(), files["ids"].read())
+    index = Index.from_bytes(files["image_index"].read(), files["image_index_ids"].read())
     opened = open_encoder(files["encoder"].read())
     texts: list[TextCanary] = []
     if "text_encoder" in files:
         texts = make_text_canaries(
-            files["text_encoder"], files["tokenizer"], files["listings"], count
+            files["text_encoder"], files["text_tokenizer"], files["listings"], count
         )
     return Manifest(
         version=UNPUBLISHED,

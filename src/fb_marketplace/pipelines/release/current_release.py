@@ -53,7 +53,7 @@ def read_current_release(lake: str) -> CurrentRelease:
     try:
         manifest = read_current(lake)
         version = manifest.version
-        sealed = manifest.artifacts["measures"]
+        sealed = manifest.artifacts["release_measures"]
         data = read_verified(store, sealed)
         return CurrentRelease(version, read_case_metrics(data, store.name(sealed.path)), "")
     except ReleaseError as error:

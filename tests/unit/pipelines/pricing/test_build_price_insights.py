@@ -138,7 +138,7 @@ def test_each_listing_has_comparable_prices(market):
 
     assert len(notes) == 120
     for product in market.products.index:
-        (low, high), kind = notes.of(product).typical, market.products["title"][product]
+        (low, high), kind = notes.get(product).price_range, market.products["title"][product]
         assert (20 < low < high < 80) if kind == "A chair" else (450 < low < high < 1800)
     assert metrics["listings"] == metrics["with_typical_price"] == 120
     assert metrics["intervals"]["alike_listings"]["test"]["coverage"]["cases"] == 30
@@ -149,7 +149,7 @@ def test_comparable_listings_are_of_the_same_kind(market):
     notes, _ = market.made()
 
     for product, kind in market.products["title"].items():
-        similar = notes.of(product).alike
+        similar = notes.get(product).comparables
         assert len(similar) == 5
         assert product not in similar
         assert {market.products["title"][other] for other in similar} == {kind}
@@ -158,7 +158,7 @@ def test_comparable_listings_are_of_the_same_kind(market):
 def test_usual_prices_have_no_insight(market):
     notes, metrics = market.made()
 
-    assert not any(notes.of(product).notes for product in market.products.index)
+    assert not any(notes.get(product).insights for product in market.products.index)
     assert {item["notes"] for item in metrics["notes"].values()} == {0}
 
 
@@ -167,12 +167,12 @@ def test_price_outside_interval_has_comparable_listings(market):
 
     notes, metrics = market.made()
 
-    result = notes.of("p004")
+    result = notes.get("p004")
     (note,) = result.notes
     assert note.kind == "unusual_price"
-    assert (note.evidence.low, note.evidence.high) == result.typical
+    assert (note.evidence.low, note.evidence.high) == result.price_range
     assert note.evidence.listings in TOLD["neighbors"]
-    assert set(note.evidence.alike) <= set(market.products.index)
+    assert set(note.evidence.comparables) <= set(market.products.index)
     assert note.text.endswith("this one asks £500.")
     assert metrics["notes"]["unusual_price"] == {"notes": 1, "listings": 1}
 
@@ -186,8 +186,8 @@ def test_own_family_is_never_comparable(market):
     notes, _ = market.made()
 
     for product in own:
-        assert not set(notes.of(product).alike) & set(own)
-        assert notes.of(product).typical[1] < 200
+        assert not set(notes.get(product).comparables) & set(own)
+        assert notes.get(product).price_range[1] < 200
 
 
 @pytest.mark.parametrize("flag", ["zero", "joke", "absurd"])
@@ -200,10 +200,10 @@ def test_implausible_price_is_never_comparable(market, flag):
 
     flagged = {f"p{place:03}" for place in range(0, 24, 2)}
     for product in market.products.index:
-        assert not set(notes.of(product).alike) & flagged
-    assert all(notes.of(product) == notes.of("p000") for product in flagged)
-    assert notes.of("p000") == (None, (), ())
-    assert notes.of("p030").typical[1] < 80
+        assert not set(notes.get(product).comparables) & flagged
+    assert all(notes.get(product) == notes.get("p000") for product in flagged)
+    assert notes.get("p000") == (None, (), ())
+    assert notes.get("p030").price_range[1] < 80
     assert metrics["with_meant_price"] == 108
 
 
@@ -213,8 +213,11 @@ def test_shared_photo_and_unusual_price_are_both_reported(market):
 
     notes, metrics = market.made()
 
-    assert [note.kind for note in notes.of("p004").notes] == ["unusual_price", "photo_elsewhere"]
-    (note,) = notes.of("p006").notes
+    assert [note.kind for note in notes.get("p004").insights] == [
+        "unusual_price",
+        "photo_elsewhere",
+    ]
+    (note,) = notes.get("p006").insights
     assert note.evidence[:3] == ("p004", "p006.1", "p004.1")
     assert metrics["notes"]["photo_elsewhere"] == {"notes": 2, "listings": 2}
 
@@ -224,14 +227,14 @@ def test_listing_without_comparables_has_no_insight(market):
 
     notes, metrics = market.made()
 
-    assert notes.of("p004") == (None, (), ())
+    assert notes.get("p004") == (None, (), ())
     assert metrics["with_typical_price"] == 119
 
 
 def test_market_without_comparables_has_no_insights(market):
     notes, metrics = market.made(min_similarity=1.0, same_path_bonus=0.0)
 
-    assert all(notes.of(product).typical is None for product in market.products.index)
+    assert all(notes.get(product).price_range is None for product in market.products.index)
     assert metrics["intervals"] == {"alike_listings": {}, "one_interval_a_category": {}}
     assert set(metrics["neighbours"]["log_width"].values()) == {None}
 

@@ -30,7 +30,7 @@ def test_groups_do_not_cross_splits(stored_market, searched, market_tables, weig
     )
     side_of = dict(zip(market_tables.splits["group"], market_tables.splits["split"], strict=True))
     for side, result in searched.items():
-        ids = stored_market.gallery(side, weighing).searched.catalogue.product_ids
+        ids = stored_market.gallery(side, weighing).searched.listings.product_ids
         assert result
         for item in result:
             assert side_of[item.asked.group] == side
@@ -42,7 +42,7 @@ def test_hidden_photos_are_excluded(stored_market, searched, market_tables, weig
     copies = market_tables.duplicate_groups.groupby("group")["image_id"].agg(set).tolist()
     asked_of_copies = 0
     for side, result in searched.items():
-        image_ids = stored_market.gallery(side, weighing).searched.photos.image_ids
+        image_ids = stored_market.gallery(side, weighing).searched.image.image_ids
         for item in (item for item in result if item.asked.image_id is not None):
             hidden = {item.asked.image_id}
             hidden |= set().union(*(some for some in copies if hidden & some))

@@ -91,17 +91,17 @@ def test_candidates_and_features_equal_those_of_server(market, judged):
         query = asker.query(item.asked)
         rows = gallery.rows_without(item.asked.hidden)
 
-        pool = collect_candidates(gallery.searched, query, rows=rows)
+        pool = collect_candidates(gallery.searched, query, row_mask=rows)
 
         assert item.pool.positions.tolist() == pool.positions.tolist()
         np.testing.assert_array_equal(
             item.features,
-            compute_features(pool, query, gallery.searched.catalogue, LABELS, rows=rows),
+            compute_features(pool, query, gallery.searched.listings, LABELS, row_mask=rows),
         )
 
 
 def test_grade_is_of_relation_to_the_listing(market, judged):
-    ids = market[0].searched.catalogue.product_ids
+    ids = market[0].searched.listings.product_ids
     for product, grades in {
         "p": {"p": 3, "q": 3, "r": 2, "s": 1, "t": 0},
         "s": {"p": 1, "q": 1, "r": 1, "s": 3, "t": 0},
@@ -144,11 +144,11 @@ def test_query_photo_and_copies_are_excluded(market, judged):
     one = source(judged, "photo", "p")
     assert one.asked.hidden == {"p1", "q1"}
 
-    visible = {gallery.searched.photos.image_ids[row] for row in one.pool.row if row >= 0}
+    visible = {gallery.searched.image.image_ids[row] for row in one.pool.row if row >= 0}
 
     assert "p2" in visible
     assert not visible & one.asked.hidden
-    assert gallery.searched.catalogue.position("q") not in one.pool.positions
+    assert gallery.searched.listings.position("q") not in one.pool.positions
 
 
 def test_hidden_photos_are_not_counted(market, judged):
@@ -182,9 +182,9 @@ def test_only_text_and_photo_of_listing_are_used(market):
 def test_image_vectors_are_in_row_order(market):
     searched = market[0].searched
 
-    assert searched.pictures.image_ids == searched.photos.image_ids
-    rows = searched.pictures.vectors(np.arange(len(searched.pictures)))
-    assert rows.tolist() == [SHOWN[name].tolist() for name in searched.photos.image_ids]
+    assert searched.text_to_image.image_ids == searched.image.image_ids
+    rows = searched.text_to_image.vectors(np.arange(len(searched.text_to_image)))
+    assert rows.tolist() == [SHOWN[name].tolist() for name in searched.image.image_ids]
 
 
 def test_corpus_without_hidden_photos_has_no_filter(market):

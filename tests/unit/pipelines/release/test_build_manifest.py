@@ -19,6 +19,7 @@ from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import SEARCH_ARTIFACTS
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish
 from fb_marketplace_serving.search.listings import read_listings
@@ -40,26 +41,14 @@ PRODUCTS = pd.DataFrame(
 )
 
 
-SEARCH = {
-    "facts": "listing_features",
-    "places": "places",
-    "words": "word_index",
-    "text_encoder": "text_encoder",
-    "tokenizer": "text_tokenizer",
-    "texts": "text_index",
-    "text_ids": "text_index_ids",
-    "pictures": "text_to_image_index",
-    "picture_ids": "text_to_image_index_ids",
-    "ranker": "ranker",
-    "price_notes": "price_notes",
-    "provenance": "provenance",
-}
-"""What the catalog calls the artifacts that a search by words needs."""
-
-
 def parameters(canaries):
     return ReleaseParameters(
-        canaries=canaries, floors={}, compare=True, bootstrap_samples=100, confidence=0.95, seed=0
+        canaries=canaries,
+        floors={},
+        compare_with_current=True,
+        bootstrap_samples=100,
+        confidence=0.95,
+        seed=0,
     )
 
 
@@ -86,7 +75,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
         "listings": listings,
         "release_photos": pack_photos(images),
         "release_measures": b"case by case",
-    } | {SEARCH[name]: data for name, data in parts.items()}
+    } | parts
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     (tmp_path / FOLDER).mkdir(parents=True)
@@ -103,7 +92,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
         "vision_metrics": {"test": {"top1": 0.5}},
         "retrieval_metrics": {"recall": 0.4},
         "ranking_metrics": {"ndcg": 0.3},
-        "price_note_metrics": {"coverage": 0.8},
+        "price_insight_metrics": {"coverage": 0.8},
         "release_photo_files": existing,
         "gate_verdict": {"refused": []},
         "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
@@ -128,7 +117,7 @@ def test_server_opens_the_built_release(release_parts, tmp_path):
     }
     assert opened.manifest.abstention.threshold == 0.7
     assert opened.photos.read("photo 3") == photo_of(release_parts["images"], "photo 3")
-    assert opened.search.facts.product_ids == ("p", "q")
+    assert opened.search.listing_features.product_ids == ("p", "q")
 
 
 def test_text_canaries_have_encoder_output(release_parts):
@@ -143,11 +132,11 @@ def test_text_canaries_have_encoder_output(release_parts):
 def test_manifest_without_text_search_is_valid(release_parts, tmp_path):
     names = {
         "encoder": "encoder",
-        "index": "image_index",
-        "ids": "image_index_ids",
+        "image_index": "image_index",
+        "image_index_ids": "image_index_ids",
         "listings": "listings",
-        "photos": "release_photos",
-        "measures": "release_measures",
+        "release_photos": "release_photos",
+        "release_measures": "release_measures",
     }
 
     manifest = describe_release(
@@ -163,7 +152,7 @@ def test_manifest_without_text_search_is_valid(release_parts, tmp_path):
     )
 
     assert not manifest.is_searchable
-    assert Release.of_manifest(str(tmp_path), manifest).search is None
+    assert Release.from_manifest(str(tmp_path), manifest).search is None
 
 
 def photo_of(images, image_id):
@@ -198,7 +187,7 @@ def test_paths_are_relative_to_the_lake(release_parts):
         "listings",
         "release_photos",
         "release_measures",
-        *SEARCH.values(),
+        *SEARCH_ARTIFACTS,
     }
 
 

@@ -33,7 +33,7 @@ def lake(tmp_path):
         created="2026-01-01T00:00:00+00:00",
         code_revision="abc",
         data_digest="d",
-        artifacts=dict.fromkeys(ARTIFACTS, empty) | {"measures": measures},
+        artifacts=dict.fromkeys(ARTIFACTS, empty) | {"release_measures": measures},
         labels=("Arts",),
         abstention=Abstention(threshold=1, error=0.05),
         photos_version=canonical.VERSION,

@@ -63,7 +63,7 @@ def test_photos_round_trip(store, publish):
     release, written = publish(store(result))
 
     release.verify()
-    assert {name: release.read(name) for name in release.places} == result
+    assert {name: release.read(name) for name in release.locations} == result
     assert len(written) == len(release.sizes)
 
 

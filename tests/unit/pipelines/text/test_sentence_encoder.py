@@ -9,7 +9,7 @@ from torch.nn import functional
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.text import sentence_encoder as module
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
-from fb_marketplace_serving.encoders.text import IDS, LONGEST, MASK, MEANING, TextEncoder
+from fb_marketplace_serving.encoders.text import IDS, MASK, MAX_TOKENS, MEANING, TextEncoder
 
 TEXTS = [
     "sofa",
@@ -35,7 +35,7 @@ def bert(folder, text):
     weights = load_file(folder / "model.safetensors")
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(LONGEST)
+    tokenizer.enable_truncation(MAX_TOKENS)
     ids = torch.tensor(tokenizer.encode(text).ids)
 
     def owner(name):
@@ -94,7 +94,7 @@ def test_padding_is_ignored(random_sentence_encoder, encoder):
         random_sentence_encoder.onnx, providers=["CPUExecutionProvider"]
     )
     tokenizer = Tokenizer.from_str(random_sentence_encoder.tokenizer.decode())
-    tokenizer.enable_truncation(LONGEST)
+    tokenizer.enable_truncation(MAX_TOKENS)
     tokenizer.enable_padding(pad_id=99)
     read = tokenizer.encode_batch(TEXTS)
 

@@ -25,7 +25,7 @@ def indexes_by_kind(matrix):
 
     def make(kind):
         vectors = build_index(kind, flat_index([matrix]))
-        vectors.look(list(search_settings(vectors))[-1])
+        vectors.set_search_params(list(search_settings(vectors))[-1])
         return vectors
 
     return {kind: make(kind) for kind in KINDS}

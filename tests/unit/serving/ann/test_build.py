@@ -21,7 +21,7 @@ from fb_marketplace_serving.ann.index import Index
 @pytest.mark.parametrize("kind", APPROXIMATE)
 def test_search_setting_is_stored_in_file(kind, matrix):
     vectors = build_index(kind, flat_index([matrix]))
-    vectors.look(list(search_settings(vectors))[3])
+    vectors.set_search_params(list(search_settings(vectors))[3])
 
     again = FaissIndex.read(vectors.write())
 

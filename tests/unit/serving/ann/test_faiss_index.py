@@ -55,7 +55,7 @@ def test_ties_at_cutoff_return_lowest_rows(kind, copies):
     same = np.random.default_rng(3).choice(2000, copies, replace=False)
     matrix[same] = matrix[same[0]]
     vectors = build_index(kind, flat_index([matrix]))
-    vectors.look(list(search_settings(vectors))[-1])
+    vectors.set_search_params(list(search_settings(vectors))[-1])
 
     for k in (1, copies - 1, copies):
         rows = knn.nearest_neighbors(vectors, matrix[same[:1]], k)[0][0]
@@ -118,7 +118,7 @@ def test_higher_search_effort_finds_no_less(kind, matrix, queries):
     expected = [set(brute_force(matrix, query, 10)[0]) for query in queries]
     result = []
     for effort in search_settings(vectors):
-        vectors.look(effort)
+        vectors.set_search_params(effort)
         rows = knn.nearest_neighbors(vectors, queries, 10)[0]
         result.append(sum(len(set(a) & b) for a, b in zip(rows, expected, strict=True)))
 
@@ -134,7 +134,7 @@ def test_setting_for_top_10_keeps_recall_at_larger_k(kind, k, matrix, queries):
     choosing = drawn(5, 300)
     expected = [brute_force(matrix, query, 10)[0] for query in choosing]
     for effort in search_settings(vectors):
-        vectors.look(effort)
+        vectors.set_search_params(effort)
         if share_found(vectors, choosing, 10, expected) >= 0.995:
             break
 
@@ -165,7 +165,7 @@ def test_hnsw_with_fewer_axes_ranks_by_all_axes(leaning):
     random = np.random.default_rng(12)
     queries = leaning[:100] + random.normal(scale=0.05, size=(100, 64)).astype(np.float32)
     vectors = build_index("hnsw", flat_index([leaning]))
-    vectors.look({"efSearch": 128})
+    vectors.set_search_params({"efSearch": 128})
     opened = FaissIndex.read(vectors.write())
 
     rows, distances = knn.nearest_neighbors(opened, queries, 10)
@@ -180,7 +180,7 @@ def test_hnsw_with_fewer_axes_ranks_by_all_axes(leaning):
 
 def test_hnsw_with_fewer_axes_searches_deeper(leaning):
     vectors = build_index("hnsw", flat_index([leaning]))
-    vectors.look({"efSearch": 48})
+    vectors.set_search_params({"efSearch": 48})
 
     rows = knn.nearest_neighbors(vectors, leaning[:20], 150)[0]
 

@@ -21,7 +21,7 @@ def versions():
     for version, kind in enumerate(KINDS):
         vectors = np.random.default_rng(version).normal(size=(600, DIMENSION)).astype(np.float32)
         index = build_index(kind, flat_index([vectors]))
-        index.look(list(search_settings(index))[-1])
+        index.set_search_params(list(search_settings(index))[-1])
         names = [f"v{version} {row}" for row in range(600)]
         indexes_by_kind.append(Index(index, names, names))
     return indexes_by_kind
@@ -32,7 +32,7 @@ def versions():
 )
 def test_search_in_16_threads_is_right_during_index_swaps(versions, seconds, monkeypatch):
     # So that the index, and not a scan, answers the filter, of these few rows too.
-    for name in ("EXACT_ROWS", "_MUCH"):
+    for name in ("EXACT_ROWS", "_MAX_INDEX_SHARE"):
         monkeypatch.setattr(knn, name, 0)
     queries = np.random.default_rng(9).normal(size=(8, DIMENSION)).astype(np.float32)
     keep = np.random.default_rng(8).random(600) < 0.6

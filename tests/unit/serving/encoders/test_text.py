@@ -5,7 +5,7 @@ import pytest
 from onnx import TensorProto
 from support.builders import tiny_text_encoder as tiny
 
-from fb_marketplace_serving.encoders.text import LONGEST, TextEncoder, TextEncoderError
+from fb_marketplace_serving.encoders.text import MAX_TOKENS, TextEncoder, TextEncoderError
 
 TEXTS = ["red chair", "an old oak table and a lamp", "", "bike", "zebra", "red chair " * 20]
 
@@ -45,7 +45,7 @@ def test_many_threads_equal_one_thread(encoder):
 
 
 def test_text_beyond_max_length_is_ignored(encoder):
-    words = LONGEST - 2  # beside the first token and the last
+    words = MAX_TOKENS - 2  # beside the first token and the last
     longest, longer, shorter = (
         encoder.encode(["oak " * count + "bike"]).meaning
         for count in (words, words + 900, words - 1)

@@ -84,7 +84,7 @@ def test_verify_reports_damaged_photos(lake):
 
 
 def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
-    damage(lake, draft.artifacts["photos"].path)
+    damage(lake, draft.artifacts["release_photos"].path)
     output = []
 
     with pytest.raises(ReleaseError, match=r"photos\.parquet.*sha256"):

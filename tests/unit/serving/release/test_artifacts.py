@@ -21,7 +21,7 @@ def read(lake, artifact):
 
 def test_release_artifacts_lists_each_file_once(draft):
     twice = draft.model_copy(
-        update={"artifacts": draft.artifacts | {"ids": draft.artifacts["index"]}}
+        update={"artifacts": draft.artifacts | {"image_index_ids": draft.artifacts["image_index"]}}
     )
 
     assert {file.path for file in manifest_artifacts(draft)} == {
@@ -41,7 +41,7 @@ def test_release_artifacts_includes_photo_files(tmp_path, draft):
 
 
 def test_release_artifacts_rejects_damaged_photo_table(tmp_path, draft):
-    (tmp_path / draft.artifacts["photos"].path).write_bytes(b"nonsense")
+    (tmp_path / draft.artifacts["release_photos"].path).write_bytes(b"nonsense")
 
     with pytest.raises(ReleaseError, match=r"photos\.parquet"):
         release_artifacts(Lake(str(tmp_path)), draft)

@@ -57,14 +57,14 @@ def test_json_shows_all_metrics_of_each_release(three):
 
     assert newest == {
         "version": "v2",
-        "in_force": False,
+        "is_current": False,
         "created": "2026-03-01T13:30:00+01:00",
         "code_revision": "abc123",
         "counts": {"photos": 12_345, "products": 678},
         "metrics": METRICS,
         "unreadable": None,
     }
-    assert in_force["in_force"]
+    assert in_force["is_current"]
     assert "releases/v0.json" in unreadable["unreadable"]
 
 

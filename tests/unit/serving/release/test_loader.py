@@ -26,13 +26,13 @@ from fb_marketplace_serving.search.listings import Listing
 
 FILES = {
     "encoder": "model/encoder.onnx",
-    "index": "model/index.faiss",
-    "ids": "model/ids.parquet",
+    "image_index": "model/index.faiss",
+    "image_index_ids": "model/ids.parquet",
     "listings": "model/listings.parquet",
-    "photos": "model/photos.parquet",
-    "measures": "model/measures.parquet",
+    "release_photos": "model/photos.parquet",
+    "release_measures": "model/measures.parquet",
 }
-PARSED = [name for name in FILES if name != "measures"]
+PARSED = [name for name in FILES if name != "release_measures"]
 """What a server reads; the measures are for the next gate."""
 
 
@@ -98,7 +98,7 @@ def test_open_of_other_version_than_current(lake, draft):
 
 
 def test_open_before_publishing(tmp_path, draft):
-    assert Release.of_manifest(str(tmp_path), draft).manifest is draft
+    assert Release.from_manifest(str(tmp_path), draft).manifest is draft
 
 
 @pytest.mark.parametrize("artifact", FILES)
@@ -186,13 +186,13 @@ def test_canary_with_other_prediction_is_rejected(tmp_path, draft, answer, off):
     wrong = draft.model_copy(update=changed_canary(draft, **{answer: numbers}))
 
     with pytest.raises(ReleaseError, match=f"img-green.*{answer}"):
-        Release.of_manifest(str(tmp_path), wrong)
+        Release.from_manifest(str(tmp_path), wrong)
 
 
 def test_canary_within_cpu_tolerance_is_accepted(tmp_path, draft):
     near = [number + 5e-4 for number in draft.canaries[0].embedding]
 
-    Release.of_manifest(
+    Release.from_manifest(
         str(tmp_path), draft.model_copy(update=changed_canary(draft, embedding=near))
     )
 
@@ -202,20 +202,20 @@ def test_canary_with_other_neighbor_is_rejected(tmp_path, draft, neighbour):
     wrong = draft.model_copy(update=changed_canary(draft, neighbours=[neighbour]))
 
     with pytest.raises(ReleaseError, match=f"img-green.*{neighbour}"):
-        Release.of_manifest(str(tmp_path), wrong)
+        Release.from_manifest(str(tmp_path), wrong)
 
 
 def put_index(folder, index):
-    for name, content in zip(("index", "ids"), index.to_bytes(), strict=True):
+    for name, content in zip(("image_index", "image_index_ids"), index.to_bytes(), strict=True):
         (folder / FILES[name]).write_bytes(content)
     # Each photo of the index is one of the release's; what it shows is not asked here.
-    last = pq.read_table(folder / FILES["photos"]).to_pylist()[-1]
+    last = pq.read_table(folder / FILES["release_photos"]).to_pylist()[-1]
     others = [last | {"image_id": item} for item in index.image_ids]
-    pq.write_table(pa.Table.from_pylist(others), folder / FILES["photos"])
+    pq.write_table(pa.Table.from_pylist(others), folder / FILES["release_photos"])
 
 
 def test_canary_with_equally_near_neighbor_is_accepted(tmp_path, draft):
-    ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
+    ids = pq.read_table(tmp_path / FILES["image_index_ids"]).to_pydict()
     ids["image_id"][4] = "img-copy"
     vectors = np.float32([draft.canaries[0].embedding] * 5)
     put_index(tmp_path, Index.build_flat(vectors, ids["image_id"], ids["product_id"]))
@@ -230,7 +230,7 @@ def test_index_of_other_encoder_is_rejected(tmp_path, draft, encoder, canonical_
     """The same ids; in the second case the canary's photo is still the nearest, only not there."""
     pixels = np.stack([canonical.decode_canonical(jpeg) for jpeg in canonical_photos.values()])
     others = encoder.encode(pixels).embeddings * np.float32(change)
-    ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
+    ids = pq.read_table(tmp_path / FILES["image_index_ids"]).to_pydict()
     put_index(tmp_path, Index.build_flat(others, ids["image_id"], ids["product_id"]))
 
     message = refusal(resealed(str(tmp_path), draft))
@@ -260,7 +260,7 @@ def test_canary_unreachable_in_hnsw_is_accepted(tmp_path, draft, monkeypatch):
 
 
 def test_index_without_canary_photo_is_rejected(tmp_path, draft):
-    ids = pq.read_table(tmp_path / FILES["ids"]).to_pydict()
+    ids = pq.read_table(tmp_path / FILES["image_index_ids"]).to_pydict()
     ids["image_id"][1] = "img-other"
     vectors = np.float32([draft.canaries[0].embedding] * 5)
     put_index(tmp_path, Index.build_flat(vectors, ids["image_id"], ids["product_id"]))
@@ -272,7 +272,7 @@ def test_canary_that_is_no_canonical_photo_is_rejected(tmp_path, draft):
     wrong = draft.model_copy(update=changed_canary(draft, photo="bm8gcGhvdG8="))
 
     with pytest.raises(ReleaseError) as caught:
-        Release.of_manifest(str(tmp_path), wrong)
+        Release.from_manifest(str(tmp_path), wrong)
 
     assert "img-green" in str(caught.value)
     assert "0x" not in str(caught.value)
@@ -305,7 +305,7 @@ def test_damaged_pointer_is_rejected(lake, pointer):
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        ({"schema_version": "2"}, "schema_version"),
+        ({"schema_version": "4"}, "schema_version"),
         ({"surprise": 1}, "surprise"),
         ({"artifacts": {}}, "artifacts"),
         ({"labels": []}, "labels"),
@@ -322,7 +322,7 @@ def test_damaged_manifest_names_field(lake, change, where):
     assert where in message
 
 
-@pytest.mark.parametrize("schema", [1, 4])
+@pytest.mark.parametrize("schema", [1, 3, 5])
 def test_manifest_of_other_schema_names_schema_version(lake, schema):
     file = Path(lake, "releases/v1.json")
     file.write_text(json.dumps({"schema_version": schema, "version": "v1"}))
@@ -330,7 +330,7 @@ def test_manifest_of_other_schema_names_schema_version(lake, schema):
     message = refusal(lake)
 
     assert "releases/v1.json: " in message
-    assert f"schema_version {schema}" in message
+    assert f"schema_version is {schema}" in message
 
 
 def test_release_exposes_confidence_threshold(release):
@@ -338,9 +338,9 @@ def test_release_exposes_confidence_threshold(release):
 
 
 def test_index_of_photos_missing_in_release_is_rejected(tmp_path, draft):
-    table = pq.read_table(tmp_path / FILES["photos"])
+    table = pq.read_table(tmp_path / FILES["release_photos"])
     red = pa.compute.not_equal(table.column("image_id"), "img-red")
-    pq.write_table(table.filter(red), tmp_path / FILES["photos"])
+    pq.write_table(table.filter(red), tmp_path / FILES["release_photos"])
 
     message = refusal(resealed(str(tmp_path), draft))
 
@@ -351,10 +351,10 @@ def test_index_of_photos_missing_in_release_is_rejected(tmp_path, draft):
 def test_artifact_outside_lake_is_rejected(lake, path):
     file = Path(lake, "releases/v1.json")
     manifest = json.loads(file.read_text())
-    manifest["artifacts"]["index"]["path"] = path
+    manifest["artifacts"]["image_index"]["path"] = path
     file.write_text(json.dumps(manifest))
 
-    assert "artifacts.index.path" in refusal(lake)
+    assert "artifacts.image_index.path" in refusal(lake)
 
 
 def test_manifest_under_other_name_is_rejected(lake):

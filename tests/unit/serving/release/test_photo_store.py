@@ -17,7 +17,7 @@ from fb_marketplace_serving.storage.lake import Lake
 @pytest.fixture
 def file(release):
     """The file that img-red is in, on disk."""
-    return Path(release.photos._lake.url, release.photos.places["img-red"].file)
+    return Path(release.photos._lake.url, release.photos.locations["img-red"].file)
 
 
 def refused(opened, ask=PhotoStore.read, *what):
@@ -64,11 +64,11 @@ def test_read_from_object_store(lake, canonical_photos):
 
 
 def test_damaged_photo_is_rejected_and_others_are_read(release, file, canonical_photos):
-    place = release.photos.places["img-red"]
+    place = release.photos.locations["img-red"]
     changed(file, place.offset + place.size // 2)
 
     assert f"{file}: " in refused(release.photos, PhotoStore.read, "img-red")
-    inside = {name for name, item in release.photos.places.items() if item.file == place.file}
+    inside = {name for name, item in release.photos.locations.items() if item.file == place.file}
     for name in inside - {"img-red"}:
         assert release.photos.read(name) == canonical_photos[name]
 
@@ -89,7 +89,7 @@ def test_file_deleted_while_serving_is_named(release, file, ask):
 
 @pytest.mark.parametrize("ask", [(PhotoStore.read, "img-yellow"), (PhotoStore.verify,)])
 def test_file_truncated_while_serving_is_named(release, file, ask):
-    place = release.photos.places["img-yellow"]
+    place = release.photos.locations["img-yellow"]
     assert place.file.endswith(file.name), "the last of its file"
     file.write_bytes(file.read_bytes()[:-1])
 

@@ -109,8 +109,8 @@ def test_reading_does_not_import_pandas(environment, tmp_path):
     (tmp_path / "provenance.parquet").write_bytes(write_provenance([RICH], SOURCES))
     code = (
         "import pathlib, sys\n"
-        "from fb_marketplace_serving.release.provenance import read_origin\n"
-        "assert read_origin(pathlib.Path('provenance.parquet').read_bytes(), 'p').row == 3\n"
+        "from fb_marketplace_serving.release.provenance import read_provenance\n"
+        "assert read_provenance(pathlib.Path('provenance.parquet').read_bytes(), 'p').row == 3\n"
         "assert 'pandas' not in sys.modules"
     )
 

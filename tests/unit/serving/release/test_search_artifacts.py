@@ -96,10 +96,15 @@ def of_others(tmp_path, shop_draft):
     return small_search.make_parts(renamed, list(photos), list(photos.values()))
 
 
-TOGETHER = [("facts",), ("texts", "text_ids"), ("pictures", "picture_ids"), ("price_notes",)]
+TOGETHER = [
+    ("listing_features",),
+    ("text_index", "text_index_ids"),
+    ("text_to_image_index", "text_to_image_index_ids"),
+    ("price_insights",),
+]
 
 
-@pytest.mark.parametrize("artifacts", [*TOGETHER, ("words",)])
+@pytest.mark.parametrize("artifacts", [*TOGETHER, ("word_index",)])
 def test_artifact_of_other_row_count_is_rejected(tmp_path, shop_draft, fewer, artifacts):
     lake = resealed(tmp_path, shop_draft, {name: fewer[name] for name in artifacts})
 
@@ -107,7 +112,9 @@ def test_artifact_of_other_row_count_is_rejected(tmp_path, shop_draft, fewer, ar
 
     for name in artifacts:
         assert shop_draft.artifacts[name].path in message
-    count = len(small_search.SHOP_PHOTOS if "pictures" in artifacts else small_search.SHOP)
+    count = len(
+        small_search.SHOP_PHOTOS if "text_to_image_index" in artifacts else small_search.SHOP
+    )
     assert f"found {count - 1}" in message
     assert str(count) in message
 
@@ -124,7 +131,10 @@ def test_artifact_of_other_listings_or_photos_is_rejected(
         assert shop_draft.artifacts[name].path in message
 
 
-@pytest.mark.parametrize(("vectors", "ids"), [("texts", "text_ids"), ("pictures", "picture_ids")])
+@pytest.mark.parametrize(
+    ("vectors", "image_index_ids"),
+    [("text_index", "text_index_ids"), ("text_to_image_index", "text_to_image_index_ids")],
+)
 def test_vectors_with_ids_of_other_version_are_rejected(tmp_path, shop_draft, fewer, vectors, ids):
     lake = resealed(tmp_path, shop_draft, {ids: fewer[ids]})
 
@@ -136,7 +146,8 @@ def test_vectors_with_ids_of_other_version_are_rejected(tmp_path, shop_draft, fe
 
 def test_text_to_image_index_in_other_order_is_rejected(tmp_path, shop_draft):
     pictures = Index.from_bytes(
-        content(tmp_path, shop_draft, "pictures"), content(tmp_path, shop_draft, "picture_ids")
+        content(tmp_path, shop_draft, "text_to_image_index"),
+        content(tmp_path, shop_draft, "text_to_image_index_ids"),
     )
     turned = Index.build_flat(
         pictures.vectors(np.arange(len(pictures))[::-1]),
@@ -145,9 +156,11 @@ def test_text_to_image_index_in_other_order_is_rejected(tmp_path, shop_draft):
     )
     data, ids = turned.to_bytes()
 
-    lake = resealed(tmp_path, shop_draft, {"pictures": data, "picture_ids": ids})
+    lake = resealed(
+        tmp_path, shop_draft, {"text_to_image_index": data, "text_to_image_index_ids": ids}
+    )
 
-    assert shop_draft.artifacts["pictures"].path in refusal(lake)
+    assert shop_draft.artifacts["text_to_image_index"].path in refusal(lake)
 
 
 def with_other_numbers():
@@ -163,7 +176,7 @@ def with_other_numbers():
 @pytest.mark.parametrize(
     ("contents", "text"),
     [
-        ({"tokenizer": with_other_numbers()}, "off by"),
+        ({"text_tokenizer": with_other_numbers()}, "off by"),
         ({"text_encoder": graph(seed=1)}, "off by"),
         ({"text_encoder": graph(size=7)}, "numbers of meaning"),
         ({"text_encoder": graph(pictured=5)}, "numbers of pictured"),
@@ -215,9 +228,9 @@ def test_bm25_index_of_other_words_is_rejected(tmp_path, shop_draft, monkeypatch
     data = count_words(list(small_search.SHOP)).to_bytes()
     monkeypatch.undo()
 
-    lake = resealed(tmp_path, shop_draft, {"words": data})
+    lake = resealed(tmp_path, shop_draft, {"word_index": data})
 
-    assert shop_draft.artifacts["words"].path in refusal(lake)
+    assert shop_draft.artifacts["word_index"].path in refusal(lake)
 
 
 @pytest.mark.parametrize("artifact", SEARCH_ARTIFACTS)

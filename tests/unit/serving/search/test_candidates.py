@@ -31,9 +31,9 @@ def likeness_of_photos(searched, query):
     """Cosines of all photos with what is asked of them, by source; by both it is the mean."""
     similar = {}
     if query.pictured is not None:
-        similar["text_to_image"] = likeness(searched.pictures, query.pictured)
+        similar["text_to_image"] = likeness(searched.text_to_image, query.pictured)
     if query.photo is not None:
-        similar["image"] = likeness(searched.photos, query.photo)
+        similar["image"] = likeness(searched.image, query.photo)
     if len(similar) > 1:
         similar["multimodal"] = (similar["text_to_image"] + similar["image"]) / 2
     return similar
@@ -41,14 +41,14 @@ def likeness_of_photos(searched, query):
 
 def found_by_hand(searched, query, listings, rows, depth):
     """Each source's listings, best first, and how like each listing is: by going through everything."""
-    owner = searched.catalogue.listing_of_row
+    owner = searched.listings.listing_of_row
     order, similar, best_row = {}, {}, {}
     if query.words:
-        similar["bm25"] = searched.words.scores(query.words)
+        similar["bm25"] = searched.bm25.scores(query.words)
         present = [pos for pos in np.flatnonzero(listings) if similar["bm25"][pos] > 0]
         order["bm25"] = sorted(present, key=lambda pos: (-similar["bm25"][pos], pos))
     if query.meaning is not None:
-        similar["text"] = likeness(searched.texts, query.meaning)
+        similar["text"] = likeness(searched.text, query.meaning)
         order["text"] = sorted(
             np.flatnonzero(listings), key=lambda pos: (-similar["text"][pos], pos)
         )
@@ -59,7 +59,7 @@ def found_by_hand(searched, query, listings, rows, depth):
         similar[source] = np.array(
             [
                 cosines[best_row[pos]] if pos in best_row else np.nan
-                for pos in range(len(searched.catalogue))
+                for pos in range(len(searched.listings))
             ]
         )
         order[source] = list(best_row)
@@ -75,8 +75,8 @@ def test_candidates_equal_exhaustive_search(market, depth):
     searched = market.searched
     for _ in range(60):
         query = draw_query(random)
-        listings = random.random(len(searched.catalogue)) < random.choice([0.02, 0.5, 1])
-        rows = listings[searched.catalogue.listing_of_row]
+        listings = random.random(len(searched.listings)) < random.choice([0.02, 0.5, 1])
+        rows = listings[searched.listings.listing_of_row]
         rows &= random.random(len(rows)) < random.choice([0.5, 1])
 
         pool = collect_candidates(searched, query, listings, rows, depth)
@@ -131,10 +131,10 @@ def test_hidden_photos_are_neither_found_nor_shown(market):
         query = draw_query(random, "both")
         seen = collect_candidates(market.searched, query)
         hidden = seen.row[seen.row >= 0]
-        rows = np.ones(len(market.searched.photos), np.bool_)
+        rows = np.ones(len(market.searched.image), np.bool_)
         rows[hidden] = False
 
-        pool = collect_candidates(market.searched, query, rows=rows, depth=1000)
+        pool = collect_candidates(market.searched, query, row_mask=rows, top_k=1000)
 
         assert not set(pool.row.tolist()) & set(hidden.tolist())
         left = np.bincount(market.catalogue.listing_of_row[rows], minlength=len(market.catalogue))[
@@ -175,7 +175,7 @@ def test_text_query_shows_first_photo(small):
 
 def test_ties_by_score_are_in_position_order(small):
     assert collect_candidates(small, QueryVectors(words="red")).rank["bm25"].tolist() == [1, 2]
-    assert collect_candidates(small, QueryVectors(words="red"), depth=1).positions.tolist() == [0]
+    assert collect_candidates(small, QueryVectors(words="red"), top_k=1).positions.tolist() == [0]
 
 
 def test_equally_similar_photos_are_in_row_order(small):
@@ -186,7 +186,7 @@ def test_equally_similar_photos_are_in_row_order(small):
 
 
 def test_many_photos_of_one_listing_crowd_out_none(small):
-    pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), depth=2)
+    pool = collect_candidates(small, QueryVectors(photo=direction(PHOTO_SIZE, 3, 1, 3, 3)), top_k=2)
 
     assert pool.rank["image"].tolist() == [1, 2]
 
@@ -204,7 +204,7 @@ def test_limit_counts_listings_rather_than_photos(photos):
     searched = SearchIndexes(catalogue, index, index, texts, count_words([""] * 6))
 
     for depth in range(1, 7):
-        pool = collect_candidates(searched, QueryVectors(photo=vectors[0]), depth=depth)
+        pool = collect_candidates(searched, QueryVectors(photo=vectors[0]), top_k=depth)
 
         assert pool.rank["image"].tolist() == list(range(1, depth + 1))
         assert pool.positions.tolist() == list(range(depth))
@@ -251,11 +251,11 @@ def test_photo_query_on_empty_image_index(small):
         Index.build_flat(np.empty((0, size), np.float32), [], [])
         for size in (PHOTO_SIZE, PICTURE_SIZE)
     )
-    ids = small.catalogue.product_ids
+    ids = small.listings.product_ids
     catalogue = ListingStore(none, {item: listing(item) for item in ids}, facts(ids))
 
     pool = collect_candidates(
-        small._replace(catalogue=catalogue, photos=none, pictures=no_pictures),
+        small._replace(listings=catalogue, image=none, text_to_image=no_pictures),
         QueryVectors(
             words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)
         ),
@@ -296,7 +296,7 @@ def test_text_and_photo_rank_only_found_candidates(depth, result):
     searched = SearchIndexes(catalogue, photos, pictures, photos, count_words(ids))
     params = direction(6, 10, 0, 0, 0, 0, 9)
 
-    pool = collect_candidates(searched, QueryVectors(pictured=params, photo=params), depth=depth)
+    pool = collect_candidates(searched, QueryVectors(pictured=params, photo=params), top_k=depth)
 
     assert [ids[place] for place in pool.positions] == result
     by_both = np.argsort(

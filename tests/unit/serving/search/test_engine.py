@@ -50,18 +50,18 @@ def thousand(market):
 
 def positions_of(ranked):
     """All listings that were found, those that are folded too."""
-    return [pos for hit in ranked.found for pos in (hit.position, *hit.more)]
+    return [pos for hit in ranked.hits for pos in (hit.position, *hit.duplicates)]
 
 
 def leaders(ranked):
-    return [hit.position for hit in ranked.found]
+    return [hit.position for hit in ranked.hits]
 
 
 def agree(market, ranked, expected):
     """Hold what was found, and what is said of it, against the listings that it should be of."""
     result = positions_of(ranked)
     assert sorted(result) == expected
-    assert ranked.listings == len(expected)
+    assert ranked.total_listings == len(expected)
     assert {item.path: item.count for item in ranked.facets.categories} == roots_of(market, result)
     assert [item.count for item in ranked.facets.prices] == bands_of(market, result)
 
@@ -84,9 +84,9 @@ def test_filter_with_query_returns_all_reachable_matches(market, searcher, thous
         if random.random() < 0.3:
             query = query._replace(meaning=None)
 
-        ranked = searcher.search(query, params, depth=EVERYTHING_DEEP)
+        ranked = searcher.search(query, params, top_k=EVERYTHING_DEEP)
 
-        scores = market.searched.words.scores(query.words)
+        scores = market.searched.bm25.scores(query.words)
         by_meaning = query.meaning is not None
         expected = [pos for pos in passing if by_meaning or scores[pos] > 0 or with_photo[pos]]
         if params.categories:
@@ -100,7 +100,7 @@ def test_hits_of_small_sources_satisfy_filter(searcher, thousand):
     for params, passing in thousand[:200]:
         query = draw_query(random)
 
-        ranked = searcher.search(query, params, depth=3)
+        ranked = searcher.search(query, params, top_k=3)
 
         result = positions_of(ranked)
         assert set(result) <= set(passing)
@@ -113,9 +113,9 @@ def test_filter_loses_no_matching_hit(market, searcher):
     random = np.random.default_rng(3)
     dear = SearchFilters(min_price=300)
     for _ in range(50):
-        ranked = searcher.search(draw_query(random, "words"), dear, depth=10)
+        ranked = searcher.search(draw_query(random, "words"), dear, top_k=10)
 
-        assert ranked.listings >= 10
+        assert ranked.total_listings >= 10
 
 
 def test_base_and_parts_sum_to_score(searcher):
@@ -123,11 +123,11 @@ def test_base_and_parts_sum_to_score(searcher):
     hits = 0
     while hits < 1000:
         params = draw_filter(random)._replace(categories=())
-        ranked = searcher.search(draw_query(random), params, depth=30)
-        if not ranked.found:
+        ranked = searcher.search(draw_query(random), params, top_k=30)
+        if not ranked.hits:
             continue
         base, parts = searcher.contributions(ranked.features)
-        for hit in random.permutation(np.array(ranked.found, dtype=object))[:20]:
+        for hit in random.permutation(np.array(ranked.hits, dtype=object))[:20]:
             place, score = int(hit[1]), float(hit[2])
             assert abs(base + parts[place].sum() - score) < 1e-6
             hits += 1
@@ -138,36 +138,36 @@ def test_hit_has_rank_among_candidates(market, searcher):
     for _ in range(20):
         ranked = searcher.search(draw_query(random))
 
-        for hit in ranked.found:
-            assert ranked.pool.positions[hit.place] == hit.position
-            assert ranked.pool.row[hit.place] == hit.row
+        for hit in ranked.hits:
+            assert ranked.candidates.positions[hit.candidate] == hit.position
+            assert ranked.candidates.row[hit.candidate] == hit.row
         scores = Ranker.scores(searcher._ranker, ranked.features)
-        assert [hit.score for hit in ranked.found] == [scores[hit.place] for hit in ranked.found]
+        assert [hit.score for hit in ranked.hits] == [scores[hit.candidate] for hit in ranked.hits]
 
 
 def test_family_is_one_hit_led_by_its_best_listing(market, searcher):
     random = np.random.default_rng(6)
-    family = market.catalogue.facts.family
+    family = market.catalogue.features.family
     folded = 0
     for diversity in (0.0, 0.4, 1.0):
         for _ in range(20):
             ranked = searcher.search(draw_query(random), diversity=diversity)
             scores = dict(
                 zip(
-                    ranked.pool.positions.tolist(),
+                    ranked.candidates.positions.tolist(),
                     searcher._ranker.scores(ranked.features),
                     strict=True,
                 )
             )
 
-            families = [family[hit.position] for hit in ranked.found]
+            families = [family[hit.position] for hit in ranked.hits]
             assert len(set(families)) == len(families)
-            for hit in ranked.found:
-                members = [hit.position, *hit.more]
+            for hit in ranked.hits:
+                members = [hit.position, *hit.duplicates]
                 assert {family[pos] for pos in members} == {family[hit.position]}
                 assert members == sorted(members, key=lambda pos: (-scores[pos], pos))
-                folded += len(hit.more)
-            assert len(positions_of(ranked)) == ranked.listings == len(ranked.pool)
+                folded += len(hit.duplicates)
+            assert len(positions_of(ranked)) == ranked.total_listings == len(ranked.candidates)
     assert folded > 100
 
 
@@ -176,7 +176,7 @@ def test_hits_are_sorted_by_score_then_position(searcher):
     for _ in range(20):
         ranked = searcher.search(draw_query(random))
 
-        output = [(-hit.score, hit.position) for hit in ranked.found]
+        output = [(-hit.score, hit.position) for hit in ranked.hits]
         assert output == sorted(output)
 
 
@@ -189,27 +189,28 @@ def test_missing_values_are_sorted_last(market, searcher, sort, query):
         number = market.catalogue.distances(near)
     sign = -1 if sort == "price_desc" else 1
 
-    ranked = searcher.search(query, SearchFilters(near=near), sort)
+    ranked = searcher.search(query, SearchFilters(location=near), sort)
 
     def key(pos, score):
         missing = np.isnan(number[pos])
         return (missing, 0 if missing else sign * number[pos], -score, pos)
 
-    output = [key(hit.position, hit.score) for hit in ranked.found]
+    output = [key(hit.position, hit.score) for hit in ranked.hits]
     assert output == sorted(output)
     assert {missing for missing, *_ in output} == {False, True}
     if query is not None:
         scores = searcher._ranker.scores(ranked.features)[
-            np.searchsorted(ranked.pool.positions, np.arange(len(number))) % len(ranked.pool)
+            np.searchsorted(ranked.candidates.positions, np.arange(len(number)))
+            % len(ranked.candidates)
         ]
-        for hit in ranked.found:
-            members = [hit.position, *hit.more]
+        for hit in ranked.hits:
+            members = [hit.position, *hit.duplicates]
             assert members == sorted(members, key=lambda pos: key(pos, scores[pos]))
 
 
 def test_sort_returns_the_hits_of_best(searcher):
     query = draw_query(np.random.default_rng(9), "both")
-    params = SearchFilters(near=GeoFilter(*LEEDS))
+    params = SearchFilters(location=GeoFilter(*LEEDS))
 
     best = searcher.search(query, params)
 
@@ -223,13 +224,13 @@ def test_best_without_query_is_position_order(market, searcher):
     ranked = searcher.search(None)
 
     assert leaders(ranked) == sorted(leaders(ranked))
-    assert {(hit.place, hit.score) for hit in ranked.found} == {(-1, 0.0)}
-    assert ranked.pool is None
+    assert {(hit.candidate, hit.score) for hit in ranked.hits} == {(-1, 0.0)}
+    assert ranked.candidates is None
     assert ranked.features is None
 
 
 def test_hit_without_query_shows_first_photo(market, searcher):
-    for hit in searcher.search(None).found:
+    for hit in searcher.search(None).hits:
         rows = market.catalogue.rows_of(hit.position).tolist()
         assert hit.row == (rows[0] if rows else -1)
 
@@ -239,11 +240,11 @@ def test_hit_without_query_shows_first_photo(market, searcher):
 @pytest.mark.parametrize("kind", [None, "words", "photo", "both"])
 def test_pages_partition_the_hits(searcher, kind, sort, diversity):
     query = kind and draw_query(np.random.default_rng(10), kind)
-    params = SearchFilters(near=GeoFilter(*LEEDS), min_price=1)
-    complete = searcher.search(query, params, sort, diversity).found
+    params = SearchFilters(location=GeoFilter(*LEEDS), min_price=1)
+    complete = searcher.search(query, params, sort, diversity).hits
 
     pages = [
-        searcher.search(query, params, sort, diversity).found[start : start + 7]
+        searcher.search(query, params, sort, diversity).hits[start : start + 7]
         for start in range(0, len(complete), 7)
     ]
 
@@ -254,26 +255,26 @@ def test_pages_partition_the_hits(searcher, kind, sort, diversity):
 def test_search_is_deterministic_across_threads(market, ranker, searcher):
     random = np.random.default_rng(11)
     params = [(draw_query(random), draw_filter(random)) for _ in range(40)]
-    once = [searcher.search(*item, diversity=0.2).found for item in params]
+    once = [searcher.search(*item, diversity=0.2).hits for item in params]
     again = SearchEngine(make_market().searched, ranker, LABELS)
 
     with ThreadPoolExecutor(4) as pool:
         for searching in (searcher, again):
             result = pool.map(
-                lambda item, owner=searching: owner.search(*item, diversity=0.2).found, params
+                lambda item, owner=searching: owner.search(*item, diversity=0.2).hits, params
             )
             assert list(result) == once
 
 
 def likeness(market, ranked):
-    vectors = market.searched.texts.vectors(np.array(leaders(ranked)))
+    vectors = market.searched.text.vectors(np.array(leaders(ranked)))
     return vectors @ vectors.T
 
 
 def test_diversity_0_keeps_ranker_order(searcher):
     query = draw_query(np.random.default_rng(12), "words")
 
-    assert searcher.search(query, diversity=0.0).found == searcher.search(query).found
+    assert searcher.search(query, diversity=0.0).hits == searcher.search(query).hits
 
 
 @pytest.mark.parametrize("diversity", [0.2, 0.7, 1.0])
@@ -283,7 +284,7 @@ def test_diversity_follows_mmr(market, searcher, diversity):
         query = draw_query(random)
         plain, spread_out = searcher.search(query), searcher.search(query, diversity=diversity)
 
-        first = plain.found[:DIVERSITY_DEPTH]
+        first = plain.hits[:DIVERSITY_DEPTH]
         scores = np.array([hit.score for hit in first])
         worth = (scores - scores.min()) / np.ptp(scores)
         similar = likeness(market, plain)
@@ -300,8 +301,8 @@ def test_diversity_follows_mmr(market, searcher, diversity):
                     ),
                 )
             )
-        assert spread_out.found == [first[place] for place in order] + plain.found[DIVERSITY_DEPTH:]
-        assert spread_out.found[0] == plain.found[0]
+        assert spread_out.hits == [first[place] for place in order] + plain.hits[DIVERSITY_DEPTH:]
+        assert spread_out.hits[0] == plain.hits[0]
         assert spread_out.facets == plain.facets
 
 
@@ -330,8 +331,8 @@ def test_diversity_1_puts_dissimilar_hit_second():
 def test_diversity_applies_to_best_hits_only(searcher):
     query = draw_query(np.random.default_rng(14), "both")
 
-    assert searcher.search(query, sort="price_asc", diversity=1.0).found == (
-        searcher.search(query, sort="price_asc").found
+    assert searcher.search(query, sort="price_asc", diversity=1.0).hits == (
+        searcher.search(query, sort="price_asc").hits
     )
 
 
@@ -343,11 +344,11 @@ def test_diversity_applies_to_best_hits_only(searcher):
 def test_empty_filter_returns_nothing(searcher, query, diversity):
     ranked = searcher.search(query, SearchFilters(min_price=1e9), diversity=diversity)
 
-    assert (ranked.found, ranked.listings, ranked.facets.categories) == ([], 0, [])
+    assert (ranked.hits, ranked.total_listings, ranked.facets.categories) == ([], 0, [])
 
 
 def test_unknown_words_return_nothing(searcher):
-    assert searcher.search(QueryVectors(words="zebra"), diversity=0.5).found == []
+    assert searcher.search(QueryVectors(words="zebra"), diversity=0.5).hits == []
 
 
 def test_sort_by_distance_requires_place(searcher):
@@ -370,6 +371,6 @@ def test_both_stages_are_timed(searcher):
         yield
         timed.append(f"{stage} done")
 
-    searcher.search(QueryVectors(words="oak"), timed=timing)
+    searcher.search(QueryVectors(words="oak"), timer=timing)
 
     assert timed == ["retrieve", "retrieve done", "rank", "rank done"]

@@ -8,15 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fb_marketplace_serving.search.gazetteer import (
-    CLOSEST,
     COLUMNS,
-    SHOWN,
     Gazetteer,
     GazetteerError,
     Row,
     UnknownPlaceError,
     fold_name,
 )
+from fb_marketplace_serving.search.suggestions import MAX_QUOTED, MAX_SUGGESTIONS
 
 
 def town(name, latitude, longitude, population=1000, key=None, alias=False):
@@ -134,19 +133,19 @@ def test_unknown_place_suggests_similar_names(known):
     with pytest.raises(UnknownPlaceError, match=r"'Leedz'.*\bLeeds\b") as refused:
         known.find("Leedz")
 
-    assert refused.value.close[0] == "Leeds"
+    assert refused.value.suggestions[0] == "Leeds"
     assert isinstance(refused.value, ValueError)
 
 
 def test_town_is_suggested_once(known):
     with pytest.raises(UnknownPlaceError) as refused:
         known.find("Londonderri")
-    assert refused.value.close == ("Derry",)
+    assert refused.value.suggestions == ("Derry",)
 
     names = [town("Ware", 51.8, 0.0, key=f"ware{end}", alias=bool(end)) for end in ("", "e", "h")]
     with pytest.raises(UnknownPlaceError) as refused:
         places(*names, town("Wareham", 50.7, -2.1)).find("wareha")
-    assert refused.value.close == ("Wareham", "Ware")
+    assert refused.value.suggestions == ("Wareham", "Ware")
 
 
 def test_suggestions_are_limited(known):
@@ -154,7 +153,7 @@ def test_suggestions_are_limited(known):
     with pytest.raises(UnknownPlaceError) as refused:
         many.find("Wareham")
 
-    assert len(refused.value.close) == CLOSEST
+    assert len(refused.value.suggestions) == MAX_SUGGESTIONS
 
 
 @pytest.mark.parametrize("typed", ["", "   ", ",", "???", "x" * 10_000])
@@ -162,8 +161,8 @@ def test_invalid_name_gives_short_error(known, typed):
     with pytest.raises(UnknownPlaceError) as refused:
         known.find(typed)
 
-    assert refused.value.close == ()
-    assert len(str(refused.value)) < 100 + SHOWN
+    assert refused.value.suggestions == ()
+    assert len(str(refused.value)) < 100 + MAX_QUOTED
     assert "\n" not in str(refused.value)
 
 
@@ -172,7 +171,7 @@ def test_any_input_is_a_place_or_short_error(typed):
     try:
         named, message = [KNOWN.find(typed).name], ""
     except UnknownPlaceError as error:
-        named, message = error.close, str(error)
+        named, message = error.suggestions, str(error)
 
     assert all(KNOWN.resolve(name) for name in named)
     assert bool(message) or len(named) == 1

@@ -72,7 +72,7 @@ def test_text_in_numeric_column_is_rejected():
 
 
 def test_subset_keeps_features_of_its_listings():
-    result = ListingFeatures.from_bytes(parquet(ROWS)).among(["p", "r"])
+    result = ListingFeatures.from_bytes(parquet(ROWS)).select(["p", "r"])
 
     assert result.product_ids == ("p", "r")
     assert result.family[0] == result.family[1]

@@ -12,7 +12,7 @@ from support.builders.small_market import (
 
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
-from fb_marketplace_serving.search.listing_store import BANDS, ListingStore
+from fb_marketplace_serving.search.listing_store import PRICE_BANDS, ListingStore
 
 LEEDS, YORK = (53.80, -1.55), (53.96, -1.08)
 LEEDS_TO_YORK_KM = 35.6
@@ -35,7 +35,7 @@ def catalogue():
 def kept_ids(catalogue, **params):
     return [
         catalogue.product_ids[place]
-        for place in np.flatnonzero(catalogue.kept(SearchFilters(**params)))
+        for place in np.flatnonzero(catalogue.mask(SearchFilters(**params)))
     ]
 
 
@@ -45,7 +45,7 @@ def test_filters_equal_exhaustive_filtering(market):
     for _ in range(1000):
         params = draw_filter(random)
 
-        mask = market.catalogue.kept(params)
+        mask = market.catalogue.mask(params)
 
         result = [True] * len(market.listings) if mask is None else mask.tolist()
         assert result == [passes(market, pos, params) for pos in range(len(market.listings))], (
@@ -69,7 +69,7 @@ def test_facets_equal_exhaustive_counts(market):
 
 @pytest.mark.parametrize("prefix", PREFIXES)
 def test_facets_below_category_count_next_level(market, prefix):
-    positions = np.flatnonzero(market.catalogue.kept(SearchFilters((prefix,))))
+    positions = np.flatnonzero(market.catalogue.mask(SearchFilters((prefix,))))
 
     result = market.catalogue.facets(positions, (prefix,))
 
@@ -106,7 +106,7 @@ def test_empty_price_bands_are_included(catalogue):
     result = catalogue.facets(np.empty(0, np.int64))
 
     assert result.categories == []
-    assert [band.low for band in result.prices] == list(BANDS)
+    assert [band.low for band in result.prices] == list(PRICE_BANDS)
     assert {band.count for band in result.prices} == {0}
     assert result.prices[-1].high is None
 
@@ -118,7 +118,7 @@ def test_photos_of_listing_are_in_row_order(catalogue):
 
 
 def test_rows_and_listings_map_to_each_other(market):
-    catalogue, photos = market.catalogue, market.searched.photos
+    catalogue, photos = market.catalogue, market.searched.image
     for product, pos in zip(catalogue.product_ids, range(len(catalogue)), strict=True):
         rows = [row for row, owner in enumerate(photos.product_ids) if owner == product]
         assert catalogue.position(product) == pos
@@ -150,9 +150,9 @@ def test_categories_and_paths_are_sorted_and_unique(catalogue):
     ]
 
 
-@pytest.mark.parametrize("params", [SearchFilters(), SearchFilters(near=GeoFilter(*LEEDS))])
+@pytest.mark.parametrize("params", [SearchFilters(), SearchFilters(location=GeoFilter(*LEEDS))])
 def test_empty_query_is_no_filter(catalogue, params):
-    assert catalogue.kept(params) is None
+    assert catalogue.mask(params) is None
 
 
 def test_bound_of_zero_is_a_bound(catalogue):
@@ -190,12 +190,12 @@ def test_filter_by_missing_photo(catalogue):
 @pytest.mark.parametrize("category", ["Sport", "Home / Chair", "", "home"])
 def test_unknown_category_is_rejected(catalogue, category):
     with pytest.raises(KeyError):
-        catalogue.kept(SearchFilters(categories=("Home", category)))
+        catalogue.mask(SearchFilters(categories=("Home", category)))
 
 
 def test_rows_are_kept_with_their_listings(catalogue):
-    assert catalogue.rows_kept(None) is None
-    assert catalogue.rows_kept(np.array([True, False, False, True])).tolist() == [
+    assert catalogue.row_mask(None) is None
+    assert catalogue.row_mask(np.array([True, False, False, True])).tolist() == [
         *(True, False),
         *(True, False),
     ]

@@ -53,28 +53,28 @@ def test_insights_round_trip(written):
     notes = PriceInsightTable.from_bytes(written)
 
     assert len(notes) == 3
-    assert notes.of("p1") == PriceInsights((5.0, 9.5), ("p2",), ())
-    assert notes.of("p2") == PriceInsights((20.0, 80.0), ("p3", "p1"), (UNUSUAL, ELSEWHERE))
-    assert notes.of("p3") == PriceInsights(None, (), ())
+    assert notes.get("p1") == PriceInsights((5.0, 9.5), ("p2",), ())
+    assert notes.get("p2") == PriceInsights((20.0, 80.0), ("p3", "p1"), (UNUSUAL, ELSEWHERE))
+    assert notes.get("p3") == PriceInsights(None, (), ())
 
 
 def test_write_is_deterministic(written):
     again = PriceInsightTable.from_bytes(written)
-    read = [again.of(product) for product in ("p1", "p2", "p3")]
+    read = [again.get(product) for product in ("p1", "p2", "p3")]
 
     assert written == write_price_insights(
         ["p1", "p2", "p3"],
-        np.array([item.typical[0] if item.typical else np.nan for item in read]),
-        np.array([item.typical[1] if item.typical else np.nan for item in read]),
+        np.array([item.price_range[0] if item.price_range else np.nan for item in read]),
+        np.array([item.price_range[1] if item.price_range else np.nan for item in read]),
         [[1], [2, 0], []],
-        [item.notes for item in read],
+        [item.insights for item in read],
     )
 
 
 @pytest.mark.parametrize("product", ["p0", "p11", "p4", "q"])
 def test_unknown_listing_is_rejected(written, product):
     with pytest.raises(KeyError, match=product):
-        PriceInsightTable.from_bytes(written).of(product)
+        PriceInsightTable.from_bytes(written).get(product)
 
 
 def test_table_without_listings_opens():
@@ -84,7 +84,7 @@ def test_table_without_listings_opens():
 
     assert len(notes) == 0
     with pytest.raises(KeyError):
-        notes.of("p1")
+        notes.get("p1")
 
 
 def test_non_parquet_bytes_are_rejected():
@@ -93,11 +93,11 @@ def test_non_parquet_bytes_are_rejected():
 
 
 def test_other_columns_are_rejected(written):
-    table = pq.read_table(io.BytesIO(written)).drop_columns(["alike"])
+    table = pq.read_table(io.BytesIO(written)).drop_columns(["comparables"])
     buffer = io.BytesIO()
     pq.write_table(table, buffer)
 
-    with pytest.raises(PriceInsightsError, match=r"columns.*\balike list"):
+    with pytest.raises(PriceInsightsError, match=r"columns.*\bcomparables\b"):
         PriceInsightTable.from_bytes(buffer.getvalue())
 
 
@@ -110,7 +110,7 @@ def test_unsorted_or_repeated_listings_are_rejected(written, ids):
 @pytest.mark.parametrize("place", [-1, 3])
 def test_comparable_listing_out_of_range_is_rejected(written, place):
     with pytest.raises(PriceInsightsError, match=r"\b3 listings\b"):
-        PriceInsightTable.from_bytes(changed(written, alike=[[1], [place], []]))
+        PriceInsightTable.from_bytes(changed(written, comparables=[[1], [place], []]))
 
 
 def test_many_row_groups_read_as_one():
@@ -122,7 +122,7 @@ def test_many_row_groups_read_as_one():
 
     notes = PriceInsightTable.from_bytes(buffer.getvalue())
 
-    assert [notes.of(item) for item in ids] == [
+    assert [notes.get(item) for item in ids] == [
         PriceInsights((price, price + 1), (item,), ())
         for item, price in zip(ids, prices.tolist(), strict=True)
     ]

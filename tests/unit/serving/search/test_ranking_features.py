@@ -120,7 +120,7 @@ def test_unused_query_parts_give_missing_features(catalogue):
 def test_ignored_photos_are_not_counted(catalogue):
     rows = np.array([False, True, True])
 
-    result = compute_features(POOL, QUERY, catalogue, LABELS, rows=rows)
+    result = compute_features(POOL, QUERY, catalogue, LABELS, row_mask=rows)
 
     assert result[:, FEATURES.index("photos")].tolist() == [1, 0, 1, 0]
 
@@ -202,7 +202,7 @@ def test_product_id_does_not_affect_features(market):
         others[product]: item._replace(product_id=others[product], title="Another")
         for product, item in market.listings.items()
     }
-    known, photos = market.catalogue.facts, market.searched.photos
+    known, photos = market.catalogue.features, market.searched.image
     renamed = ListingStore(
         Index.build_flat(
             photos.vectors(np.arange(len(photos))),

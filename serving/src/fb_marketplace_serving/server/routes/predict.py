@@ -86,7 +86,7 @@ def find_similar(
         )
     with service.metrics.stage("search"):
         filters = SearchFilters(categories, min_price, max_price)
-        rows = loaded.store.rows_kept(loaded.store.kept(filters))
+        rows = loaded.store.row_mask(loaded.store.mask(filters))
         nearest = loaded.release.index.search(photo.embedding, limit, rows)
     hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
     return SimilarImages(hits=[_hit(loaded.release, row, distance) for row, distance in hits])

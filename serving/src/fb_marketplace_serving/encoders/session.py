@@ -1,0 +1,34 @@
+"""ONNX Runtime sessions on the CPU; the one place that sets their threads."""
+
+from typing import Any
+
+
+def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> Any:
+    """Open an ONNX graph that contains its weights.
+
+    Args:
+        onnx: the graph.
+        threads: threads per run; None uses one per physical core.
+        error: the type to raise.
+
+    Returns:
+        An ``onnxruntime.InferenceSession``.
+
+    Raises:
+        ValueError: ONNX Runtime cannot open the graph.
+    """
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads or 0
+    # Spinning threads would take cores from decoding and from other processes.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 3
+    try:
+        return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+    except Exception as cause:  # ONNX Runtime's errors have no narrower base
+        first_line = str(cause).partition("\n")[0]
+        raise error(
+            f"found {len(onnx):,} bytes that ONNX Runtime cannot open ({first_line}); "
+            "expected one ONNX file with its weights inside"
+        ) from cause
