@@ -132,7 +132,7 @@ def test_artifact_of_other_listings_or_photos_is_rejected(
 
 
 @pytest.mark.parametrize(
-    ("vectors", "image_index_ids"),
+    ("vectors", "ids"),
     [("text_index", "text_index_ids"), ("text_to_image_index", "text_to_image_index_ids")],
 )
 def test_vectors_with_ids_of_other_version_are_rejected(tmp_path, shop_draft, fewer, vectors, ids):

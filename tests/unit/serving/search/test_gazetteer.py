@@ -175,7 +175,7 @@ def test_any_input_is_a_place_or_short_error(typed):
 
     assert all(KNOWN.resolve(name) for name in named)
     assert bool(message) or len(named) == 1
-    assert len(message) < 200 + SHOWN
+    assert len(message) < 200 + MAX_QUOTED
     assert "\n" not in message
 
 
