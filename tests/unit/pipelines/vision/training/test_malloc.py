@@ -15,7 +15,7 @@ SMALL = 20 * 4 * 2**20 // 4096
 
 SCRIPT = """
 import json, resource, torch
-from fb_marketplace.pipelines.vision.training.malloc import kept_memory
+from fb_marketplace.pipelines.vision.training.malloc import reuse_freed_memory
 
 def asked_for(times, megabytes):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
@@ -26,7 +26,7 @@ def asked_for(times, megabytes):
 asked_for(3, 4)
 found = {"small_before": asked_for(20, 4), "large_before": asked_for(10, 128)}
 try:
-    with kept_memory():
+    with reuse_freed_memory():
         asked_for(2, 128)
         found["large_kept"] = asked_for(10, 128)
         asked_for(3, 4)
