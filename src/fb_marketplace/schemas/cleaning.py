@@ -3,13 +3,10 @@
 A table may have further columns of the raw tables, unless its schema is strict.
 """
 
-from typing import Final
-
 import pandera.pandas as pa
 
+from fb_marketplace.schemas.reasons import PriceFlag
 from fb_marketplace.schemas.splits import SPLITS
-
-PRICE_FLAGS: Final = ("zero", "joke", "absurd")
 
 
 class CleanedProducts(pa.DataFrameModel):
@@ -21,7 +18,7 @@ class CleanedProducts(pa.DataFrameModel):
     description: str
     price: float = pa.Field(ge=0)
     currency: str = pa.Field(str_length={"min_value": 3, "max_value": 3})
-    price_flag: str = pa.Field(nullable=True, isin=PRICE_FLAGS)
+    price_flag: str = pa.Field(nullable=True, isin=[flag.value for flag in PriceFlag])
     location: str
     town: str = pa.Field(nullable=True)
     county: str = pa.Field(nullable=True)
@@ -50,7 +47,7 @@ class ImageRows(pa.DataFrameModel):
     repeated_in: object  # numbers of the rows that repeat this one
 
 
-class PhotoFiles(pa.DataFrameModel):
+class PhotoListing(pa.DataFrameModel):
     """Listing of the photo folder."""
 
     key: str = pa.Field(unique=True)

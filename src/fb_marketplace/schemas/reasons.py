@@ -1,6 +1,17 @@
-"""Stages and reasons of the quarantine. Imports no pandera, so that listing the pipelines stays fast."""
+"""Price flags, stages and reasons of the quarantine.
+
+This module must not import pandera, so that listing the pipelines stays fast.
+"""
 
 from enum import StrEnum
+
+
+class PriceFlag(StrEnum):
+    """Flag of a price that is no offer."""
+
+    ZERO = "zero"
+    JOKE = "joke"
+    ABSURD = "absurd"
 
 
 class Stage(StrEnum):

@@ -115,7 +115,7 @@ def _escape(key: str) -> str:
 def match_photos_to_rows(
     cleaned_image_rows: pd.DataFrame,
     quarantined_image_rows: pd.DataFrame,
-    photo_files: pd.DataFrame,
+    photo_listing: pd.DataFrame,
     parameters: CleaningParameters,
 ) -> MatchedPhotosResult:
     """Match image rows to photo files by name.
@@ -125,7 +125,7 @@ def match_photos_to_rows(
         ``source_etag``; and the quarantine table of rows without a file and files without a row.
     """
     photos = parameters.photos
-    files = photo_files.add_prefix("source_")
+    files = photo_listing.add_prefix("source_")
     rows = cleaned_image_rows.assign(source_key=cleaned_image_rows["image_id"] + photos.suffix)
     matched = rows.merge(files, on="source_key")
     missing = rows[~rows["source_key"].isin(files["source_key"])]

@@ -2,11 +2,9 @@
 
 import math
 import re
-from typing import Literal
 
 from fb_marketplace.parameters.cleaning import PriceParameters
-
-PriceFlag = Literal["zero", "joke", "absurd"]
+from fb_marketplace.schemas.reasons import PriceFlag
 
 
 class UnparsablePriceError(ValueError):
@@ -41,15 +39,15 @@ def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
     is ``joke``. An amount over ``absurd_above`` is ``absurd``.
     """
     if amount == 0:
-        return "zero"
+        return PriceFlag.ZERO
     if amount < parameters.joke_below:
-        return "joke"
+        return PriceFlag.JOKE
     if math.isclose(amount, round(amount)):
         digits = str(round(amount))
         repeats = len(set(digits)) == 1 and len(digits) >= parameters.joke_repeated_digits
         if repeats or round(amount) in parameters.joke_amounts:
-            return "joke"
-    return "absurd" if amount > parameters.absurd_above else None
+            return PriceFlag.JOKE
+    return PriceFlag.ABSURD if amount > parameters.absurd_above else None
 
 
 def _pattern(parameters: PriceParameters) -> re.Pattern[str]:

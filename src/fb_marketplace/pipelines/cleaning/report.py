@@ -47,7 +47,7 @@ def compute_content_digests(
 def report_cleaning(
     raw_products: pd.DataFrame,
     raw_images: pd.DataFrame,
-    photo_files: pd.DataFrame,
+    photo_listing: pd.DataFrame,
     products: pd.DataFrame,
     matched_photos: pd.DataFrame,
     images: Table,
@@ -73,7 +73,7 @@ def report_cleaning(
             "images": check_accounting(
                 "images", len(raw_images), len(photos) + repeats[1], repeats[1], quarantine
             ),
-            "files": check_accounting("files", len(photo_files), len(photos), 0, quarantine),
+            "files": check_accounting("files", len(photo_listing), len(photos), 0, quarantine),
         },
         "flags": {
             **{

@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.cleaning.images import (
     match_photos_to_rows,
 )
 from fb_marketplace.pipelines.cleaning.products import clean_products
-from fb_marketplace.schemas.cleaning import ImageRows, MatchedPhotos, PhotoFiles
+from fb_marketplace.schemas.cleaning import ImageRows, MatchedPhotos, PhotoListing
 from fb_marketplace.schemas.quarantine import Quarantine
 from fb_marketplace.storage.photo_source import PhotoSource
 
@@ -152,4 +152,4 @@ def test_output_matches_schemas_for_any_input(clean, match, tmp_path, rows):
     Quarantine.validate(result.quarantined)
     MatchedPhotos.validate(matched.photos)
     Quarantine.validate(matched.quarantined)
-    PhotoFiles.validate(list_photo_files(PhotoSource(str(tmp_path / "nowhere"))))
+    PhotoListing.validate(list_photo_files(PhotoSource(str(tmp_path / "nowhere"))))

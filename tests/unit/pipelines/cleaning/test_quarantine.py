@@ -6,6 +6,8 @@ from fb_marketplace.pipelines.cleaning.quarantine import (
     rejections_table,
 )
 from fb_marketplace.schemas.quarantine import Quarantine
+from fb_marketplace.schemas.reasons import Reason
+from fb_marketplace_serving.imaging import canonical
 
 LEDGER = [
     ("products", 3, "a", "missing_field", "no title"),
@@ -44,3 +46,7 @@ def test_ledgers_are_merged_in_fixed_order():
 
 def test_empty_ledger_matches_schema():
     Quarantine.validate(merge_quarantine(rejections_table([]), rejections_table([])))
+
+
+def test_reasons_include_those_of_photos():
+    assert set(canonical.REASONS) < set(Reason)

@@ -30,7 +30,7 @@ def cleaned(raw_products, cleaning, store_photos, draw_photo):
     return {
         "raw_products": raw,
         "raw_images": pd.DataFrame(index=range(4)),
-        "photo_files": pd.DataFrame(index=range(4)),
+        "photo_listing": pd.DataFrame(index=range(4)),
         "products": add_photo_counts(result.rows, owners),
         "matched_photos": pd.DataFrame({"image_id": list("ijk"), "repeats": [1, 0, 0]}),
         "images": stored,
@@ -59,7 +59,7 @@ def test_tables_and_files_balance(cleaned):
 
 
 def test_lost_photo_is_an_error(cleaned):
-    cleaned["photo_files"] = pd.DataFrame(index=range(5))
+    cleaned["photo_listing"] = pd.DataFrame(index=range(5))
 
     with pytest.raises(AssertionError, match=r"files.*\b5\b"):
         report_cleaning(**cleaned)
