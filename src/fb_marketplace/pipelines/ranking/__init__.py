@@ -1,1 +1,1 @@
-"""Ranking: texts made searchable, words brought to pictures, and a ranker over all of it."""
+"""Ranking: a ranker over all candidate sources, trained and evaluated."""

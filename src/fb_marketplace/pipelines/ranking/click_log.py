@@ -1,4 +1,4 @@
-"""Searches and clicks as the server wrote them, made a table of what was shown and what was clicked."""
+"""Click log: the server's search and click events as a table of impressions."""
 
 import logging
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ from fb_marketplace_serving.feedback.events import ClickLine, SearchLine
 
 Line = TypeVar("Line", bound=BaseModel)
 
-_TYPES: Final = {
+_DTYPES: Final = {
     "search_id": "str",
     "words": "str",
     "product_id": "str",
@@ -25,91 +25,91 @@ logger = logging.getLogger(__name__)
 
 
 class ExcludedEvents(NamedTuple):
-    """How much of what was written down cannot be used.
+    """Numbers of events that cannot be used.
 
     Attributes:
-        lines: that are neither a search nor a click.
-        repeated: searches of an id that another has.
-        unknown: clicks on what no search showed.
+        malformed: lines that are neither a search nor a click.
+        repeated: searches with the id of an earlier one.
+        unknown: clicks on a listing that no search returned.
     """
 
-    lines: int
+    malformed: int
     repeated: int
     unknown: int
 
 
 class FeedbackResult(NamedTuple):
-    """The table; see :class:`fb_marketplace.schemas.retrieval.Feedback`; and what is not in it."""
+    """The table, see :class:`fb_marketplace.schemas.retrieval.Feedback`; and the excluded events."""
 
     feedback: pd.DataFrame
-    left_out: ExcludedEvents
+    excluded: ExcludedEvents
 
 
 def read_feedback(
-    raw_feedback: FeedbackSource, forgotten: ErasureList = EMPTY_ERASURE_LIST
+    raw_feedback: FeedbackSource, erasure_list: ErasureList = EMPTY_ERASURE_LIST
 ) -> pd.DataFrame:
-    """Read what was shown and clicked, and log a line of how much there is and how much was left out.
+    """Read the impressions and clicks, and log their numbers.
 
     Args:
-        raw_feedback: the folder; it may not be there.
-        forgotten: listings of which nothing is to be kept.
+        raw_feedback: the folder; it may be missing.
+        erasure_list: listings to drop.
 
     Returns:
         A row for each listing on each page: ``search_id``, ``words``, ``product_id``, ``position``, from 1
         over all pages, and ``clicked``.
     """
-    feedback, left_out = join_clicks(raw_feedback.lines("searches"), raw_feedback.lines("clicks"))
-    gone = feedback["product_id"].map(forgotten.has_product).astype("bool")
-    feedback = feedback[~gone].reset_index(drop=True)
-    if len(feedback) or any(left_out):
+    feedback, excluded = join_clicks(raw_feedback.lines("searches"), raw_feedback.lines("clicks"))
+    erased = feedback["product_id"].map(erasure_list.has_product).astype("bool")
+    feedback = feedback[~erased].reset_index(drop=True)
+    if len(feedback) or any(excluded):
         logger.log(
-            logging.WARNING if any(left_out) else logging.INFO,
+            logging.WARNING if any(excluded) else logging.INFO,
             "feedback: %s searches, %s with a click; left out: %s malformed lines, %s repeated searches, "
-            "%s clicks on what no search showed",
+            "%s clicks without a search",
             f"{feedback['search_id'].nunique():,}",
             f"{feedback.loc[feedback['clicked'], 'search_id'].nunique():,}",
-            *(f"{count:,}" for count in left_out),
+            *(f"{count:,}" for count in excluded),
         )
     return feedback
 
 
 def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackResult:
-    """Join lines of searches and lines of clicks.
+    """Join search and click events.
 
     Args:
-        searches: of :class:`SearchLine`, as JSON.
-        clicks: of :class:`ClickLine`, as JSON.
+        searches: lines of :class:`SearchLine`, JSON.
+        clicks: lines of :class:`ClickLine`, JSON.
     """
-    told, wrong_searches = _parsed(searches, SearchLine)
-    opened, wrong_clicks = _parsed(clicks, ClickLine)
+    search_lines, malformed_searches = _parse(searches, SearchLine)
+    click_lines, malformed_clicks = _parse(clicks, ClickLine)
     by_id: dict[str, SearchLine] = {}
-    for line in told:
+    for line in search_lines:
         by_id.setdefault(line.search_id, line)
-    clicked = {(line.search_id, line.product_id) for line in opened}
-    shown = [
-        (
-            line.search_id,
-            line.words,
-            product,
-            line.offset + place,
-            (line.search_id, product) in clicked,
-        )
+    clicked = {(line.search_id, line.product_id) for line in click_lines}
+    impressions = {
+        (line.search_id, product): (line.words, line.offset + rank)
         for line in by_id.values()
-        for place, product in enumerate(line.product_ids, start=1)
+        for rank, product in enumerate(line.product_ids, start=1)
+    }
+    rows = [
+        (search_id, words, product, position, (search_id, product) in clicked)
+        for (search_id, product), (words, position) in impressions.items()
     ]
-    feedback = pd.DataFrame(shown, columns=list(_TYPES)).astype(_TYPES)
-    pairs = set(zip(feedback["search_id"], feedback["product_id"], strict=True))
-    unknown = sum((line.search_id, line.product_id) not in pairs for line in opened)
-    left_out = ExcludedEvents(wrong_searches + wrong_clicks, len(told) - len(by_id), unknown)
-    return FeedbackResult(feedback, left_out)
+    unknown = sum((line.search_id, line.product_id) not in impressions for line in click_lines)
+    return FeedbackResult(
+        pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES),
+        ExcludedEvents(
+            malformed_searches + malformed_clicks, len(search_lines) - len(by_id), unknown
+        ),
+    )
 
 
-def _parsed(lines: Iterable[bytes], model: type[Line]) -> tuple[list[Line], int]:
-    """Give the lines that are of a model, and how many are not."""
-    found, wrong = [], 0
+def _parse(lines: Iterable[bytes], model: type[Line]) -> tuple[list[Line], int]:
+    """Return the lines that match a model, and the number of those that do not."""
+    parsed, malformed = [], 0
     for line in lines:
         try:
-            found.append(model.model_validate_json(line))
+            parsed.append(model.model_validate_json(line))
         except ValidationError:
-            wrong += 1
-    return found, wrong
+            malformed += 1
+    return parsed, malformed

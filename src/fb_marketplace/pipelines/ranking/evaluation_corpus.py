@@ -1,4 +1,4 @@
-"""All that searches of a split are put to: its listings as they are served, and who puts them."""
+"""Data for training and evaluating the ranker: listings and vectors of all splits."""
 
 from dataclasses import dataclass
 
@@ -21,81 +21,82 @@ from fb_marketplace_serving.search.listings import Listing, read_listings
 
 @dataclass(frozen=True, slots=True)
 class SearchEvaluationData:
-    """The listings, their vectors, and what is asked of them.
+    """Listings, their vectors, and the query encoder.
 
     Attributes:
         products: the listings.
-        splits: where each belongs.
+        splits: split of each photo.
         duplicate_groups: which photos are copies.
         photos: embeddings of photos.
-        pictures: vectors of photos by which words find them.
-        probabilities: of each photo's categories.
-        photo_products: whose each photo is.
-        texts: vectors of texts.
-        encoder: of what is typed.
-        shown: what is shown of each listing.
-        facts: what else is known.
-        labels: the classes of photos.
+        projected_photos: vectors of photos in the space of projected texts.
+        probabilities: category probabilities of photos.
+        photo_products: listing of each photo.
+        texts: embeddings of texts.
+        encoder: the text encoder.
+        listings: listing cards by id.
+        features: features of listings.
+        labels: category labels of photos.
     """
 
     products: pd.DataFrame
     splits: pd.DataFrame
     duplicate_groups: pd.DataFrame
     photos: VectorTable
-    pictures: VectorTable
+    projected_photos: VectorTable
     probabilities: VectorTable
     photo_products: dict[str, str]
     texts: VectorTable
     encoder: TextEncoder
-    shown: dict[str, Listing]
-    facts: ListingFeatures
+    listings: dict[str, Listing]
+    features: ListingFeatures
     labels: tuple[str, ...]
 
-    def gallery(self, split: str, words: BM25Parameters) -> SearchCorpus:
-        """Give the listings of a split alone.
+    def corpus(self, split: str, bm25: BM25Parameters) -> SearchCorpus:
+        """Return the listings of a split.
 
         Raises:
-            UserError: there are none, or none has a photo.
+            UserError: it has no listing with a photo.
         """
-        return self._gallery_of(self.splits["split"] == split, f"of the split {split}", words)
+        return self._corpus(self.splits["split"] == split, f"in the {split} split", bm25)
 
-    def gallery_without(self, split: str, words: BM25Parameters) -> SearchCorpus:
-        """Give the listings of all splits but one.
+    def corpus_without(self, split: str, bm25: BM25Parameters) -> SearchCorpus:
+        """Return the listings of all other splits.
 
         Raises:
-            UserError: there are none, or none has a photo.
+            UserError: they have no listing with a photo.
         """
-        return self._gallery_of(self.splits["split"] != split, f"outside the split {split}", words)
+        return self._corpus(self.splits["split"] != split, f"outside the {split} split", bm25)
 
-    def asker(self) -> QueryEncoder:
-        """Give who puts searches."""
+    def query_encoder(self) -> QueryEncoder:
+        """Return an encoder of queries."""
         return QueryEncoder(self.encoder, self.photos, self.probabilities)
 
-    def _gallery_of(
-        self, among: "pd.Series[bool]", said: str, words: BM25Parameters
+    def judge_queries(self, split: str, bm25: BM25Parameters) -> list[JudgedCandidates]:
+        """Search a split with the synthetic queries for its listings."""
+        queries = make_queries(self.products, self.splits, self.duplicate_groups, split)
+        corpus = self.corpus(split, bm25)
+        return judge_candidates(corpus, self.query_encoder(), queries, self.labels)
+
+    def _corpus(
+        self, mask: "pd.Series[bool]", description: str, bm25: BM25Parameters
     ) -> SearchCorpus:
-        here = self.splits[among]
-        products = self.products[self.products["product_id"].isin(set(here["product_id"]))]
-        if not here["image_id"].notna().any():
+        members = self.splits[mask]
+        products = self.products[self.products["product_id"].isin(set(members["product_id"]))]
+        if not members["image_id"].notna().any():
             raise UserError(
-                f"found {len(products):,} listings {said}, none with a photo; expected some: "
-                "give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
+                f"None of the {len(products):,} listings {description} has a photo. Add listings, or "
+                "increase the shares under `splits` in parameters_cleaning.yml."
             )
         return SearchCorpus(
             products,
-            self.shown,
-            self.facts,
+            self.listings,
+            self.features,
             self.photos,
-            self.pictures,
+            self.projected_photos,
             self.photo_products,
             self.texts,
-            words,
+            bm25,
         )
-
-    def searches(self, split: str, words: BM25Parameters) -> list[JudgedCandidates]:
-        """Put the searches for the listings of a split to that split."""
-        asked = make_queries(self.products, self.splits, self.duplicate_groups, split)
-        return judge_candidates(self.gallery(split, words), self.asker(), asked, self.labels)
 
 
 def load_evaluation_corpus(
@@ -113,14 +114,14 @@ def load_evaluation_corpus(
     listing_features: FileRef,
     vision_labels: list[str],
 ) -> SearchEvaluationData:
-    """Read all of it; see :class:`SearchEvaluationData`."""
-    pictures = Index.from_bytes(text_to_image_index.read(), text_to_image_index_ids.read())
+    """Load the data; see :class:`SearchEvaluationData`."""
+    projected = Index.from_bytes(text_to_image_index.read(), text_to_image_index_ids.read())
     return SearchEvaluationData(
         products,
         splits,
         duplicate_groups,
         read_vectors(image_embeddings, "image_id", "embedding"),
-        VectorTable(pictures.image_ids, pictures.vectors(np.arange(len(pictures)))),
+        VectorTable(projected.image_ids, projected.vectors(np.arange(len(projected)))),
         read_vectors(image_embeddings, "image_id", "probabilities"),
         dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
         read_vectors(text_embeddings, "product_id", "meaning"),

@@ -1,4 +1,4 @@
-"""Searches put to a gallery: what each found, described and graded."""
+"""Candidates of synthetic queries, with features and grades."""
 
 from typing import NamedTuple
 
@@ -14,19 +14,19 @@ from fb_marketplace_serving.search.ranking_features import compute_features
 
 
 class JudgedCandidates(NamedTuple):
-    """What one search found.
+    """The candidates of one query.
 
     Attributes:
-        asked: the search.
-        pool: the listings that were found.
+        query: the query.
+        candidates: the listings found.
         features: float64, (candidates, features).
         grades: int8, (candidates,).
-        families: int32, (candidates,), which are folded into one hit.
-        available: int64, (4,), how many families of each grade there were to find.
+        families: int32, (candidates,); a family is folded into one hit.
+        available: int64, (4,), families of each grade in the corpus.
     """
 
-    asked: SearchQuery
-    pool: CandidateSet
+    query: SearchQuery
+    candidates: CandidateSet
     features: NDArray[np.float64]
     grades: Grades
     families: NDArray[np.int32]
@@ -34,60 +34,61 @@ class JudgedCandidates(NamedTuple):
 
 
 def judge_candidates(
-    gallery: SearchCorpus, asker: QueryEncoder, searches: list[SearchQuery], labels: tuple[str, ...]
+    corpus: SearchCorpus,
+    encoder: QueryEncoder,
+    queries: list[SearchQuery],
+    labels: tuple[str, ...],
 ) -> list[JudgedCandidates]:
-    """Put searches to a gallery.
+    """Search a corpus and grade the candidates.
 
     Args:
-        gallery: the listings.
-        asker: puts them.
-        searches: what is asked.
-        labels: the classes of photos.
+        corpus: the listings.
+        encoder: of the queries.
+        queries: the queries.
+        labels: category labels of photos.
     """
-    catalogue = gallery.searched.listings
-    family = catalogue.features.family
-    found = []
-    with Progress("searches asked", len(searches)) as progress:
-        for asked in searches:
-            query = asker.query(asked)
-            rows = gallery.rows_without(asked.hidden)
-            pool = collect_candidates(gallery.searched, query, row_mask=rows)
-            grades = gallery.grades(asked)
+    store = corpus.indexes.listings
+    family = store.features.family
+    judged = []
+    with Progress("queries judged", len(queries)) as progress:
+        for query in queries:
+            vectors = encoder.encode(query)
+            rows = corpus.rows_without(query.hidden)
+            candidates = collect_candidates(corpus.indexes, vectors, row_mask=rows)
             best = np.zeros(int(family.max()) + 1, np.int8)
-            np.maximum.at(best, family, grades)
-            there = np.unique(family)
-            found.append(
+            np.maximum.at(best, family, corpus.grades(query))
+            judged.append(
                 JudgedCandidates(
-                    asked,
-                    pool,
-                    # A photo is asked of listings that have another: counted, it would give them away.
-                    compute_features(pool, query, catalogue, labels, row_mask=rows),
-                    best[family[pool.positions]],
-                    family[pool.positions],
-                    np.bincount(best[there], minlength=4),
+                    query,
+                    candidates,
+                    # The hidden photo must not count in features: only listings with another are queried.
+                    compute_features(candidates, vectors, store, labels, row_mask=rows),
+                    best[family[candidates.positions]],
+                    family[candidates.positions],
+                    np.bincount(best[np.unique(family)], minlength=4),
                 )
             )
             progress.advance(1)
-    return found
+    return judged
 
 
 def first_grades(
     scores: NDArray[np.float64],
-    found: JudgedCandidates,
+    judged: JudgedCandidates,
     depth: int,
-    of: NDArray[np.bool_] | None = None,
+    mask: NDArray[np.bool_] | None = None,
 ) -> Grades:
-    """Give the grades of the first hits, one a family: int8, (depth,), 0 where there are no more.
+    """Return the grades of the first hits, one a family: int8, (depth,), 0 if there are no more.
 
     Args:
-        scores: float64, (candidates,), the highest first; of equals the lower position.
-        found: the candidates.
-        depth: how many hits.
-        of: bool, (candidates,), those that count; all of them without it.
+        scores: float64, (candidates,), the highest first; ties by position.
+        judged: the candidates.
+        depth: number of hits.
+        mask: bool, (candidates,), the candidates to rank; all if None.
     """
-    order = np.lexsort((found.pool.positions, -scores))
-    if of is not None:
-        order = order[of[order]]
-    _, first = np.unique(found.families[order], return_index=True)
-    hits = found.grades[order[np.sort(first)][:depth]]
+    order = np.lexsort((judged.candidates.positions, -scores))
+    if mask is not None:
+        order = order[mask[order]]
+    _, first = np.unique(judged.families[order], return_index=True)
+    hits = judged.grades[order[np.sort(first)][:depth]]
     return np.pad(hits, (0, depth - len(hits)))

@@ -1,6 +1,6 @@
-"""How good a search is: the ranker beside fixed fusion and each source alone, query by query and in all."""
+"""Metrics of the search: the ranker, rank fusion and each source alone, by query and summarized."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -21,47 +21,44 @@ RANDOM: Final = "chance"
 RECALL: Final = f"recall_at_{DEPTH}"
 ALL: Final = "all"
 
-Scores = Callable[[JudgedCandidates], NDArray[np.float64]]
-
 
 class Method(NamedTuple):
-    """A way to put candidates in order.
+    """A way to rank candidates.
 
     Attributes:
-        scores: the highest first.
-        of: those that count; None for all.
+        scores: float64, (candidates,), the highest first.
+        mask: bool, (candidates,), the candidates to rank; None for all.
     """
 
     scores: NDArray[np.float64]
-    of: NDArray[np.bool_] | None
+    mask: NDArray[np.bool_] | None
 
 
-def evaluate_queries(searched: list[JudgedCandidates], ranker: Ranker) -> pd.DataFrame:
-    """Measure each search by each method.
+def evaluate_queries(judged: list[JudgedCandidates], ranker: Ranker) -> pd.DataFrame:
+    """Evaluate each query by each method.
 
     Args:
-        searched: what each search found, with grades.
-        ranker: what is measured.
+        judged: graded candidates of the queries.
+        ranker: the ranker.
 
     Returns:
-        ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG at ten, and whether the source
-        listing is among the first ten) and ``value``. Methods are the ranker, fusion of reciprocal ranks,
-        each source alone where the search asks it, and chance: a random order of the candidates of all
-        sources.
+        ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG@10, and whether the source
+        listing is among the first ten) and ``value``. Methods are the ranker, reciprocal rank fusion, each
+        source that the query uses, and chance: a random order of all candidates.
     """
     rows: list[dict[str, Any]] = []
-    for place, found in enumerate(searched):
-        for name, method in _methods(found, ranker, place).items():
-            hits = first_grades(method.scores, found, DEPTH, method.of)[np.newaxis]
+    for number, candidates in enumerate(judged):
+        for name, method in _methods(candidates, ranker, number).items():
+            hits = first_grades(method.scores, candidates, DEPTH, method.mask)[np.newaxis]
             values = {
-                NDCG: ndcg_at(hits, found.available[np.newaxis], DEPTH)[0],
+                NDCG: ndcg_at(hits, candidates.available[np.newaxis], DEPTH)[0],
                 RECALL: recall_at(hits, DEPTH)[0],
             }
             rows.extend(
                 {
-                    "kind": found.asked.kind,
-                    "product_id": found.asked.product_id,
-                    "group": found.asked.group,
+                    "kind": candidates.query.kind,
+                    "product_id": candidates.query.product_id,
+                    "group": candidates.query.group,
                     "method": name,
                     "measure": measure,
                     "value": float(value),
@@ -71,40 +68,41 @@ def evaluate_queries(searched: list[JudgedCandidates], ranker: Ranker) -> pd.Dat
     return pd.DataFrame(rows)
 
 
-def _methods(found: JudgedCandidates, ranker: Ranker, seed: int) -> Mapping[str, Method]:
+def _methods(judged: JudgedCandidates, ranker: Ranker, seed: int) -> Mapping[str, Method]:
+    candidates = judged.candidates
     methods = {
-        RANKER: Method(ranker.scores(found.features), None),
-        FUSION: Method(found.pool.fused, None),
-        RANDOM: Method(np.random.default_rng(seed).random(len(found.pool)), None),
+        RANKER: Method(ranker.scores(judged.features), None),
+        FUSION: Method(candidates.fused, None),
+        RANDOM: Method(np.random.default_rng(seed).random(len(candidates)), None),
     }
     for source in SOURCES:
-        if source in found.pool.rank:
-            ranks = found.pool.rank[source]
+        if source in candidates.rank:
+            ranks = candidates.rank[source]
             methods[source] = Method(-ranks.astype(np.float64), ranks > 0)
     return methods
 
 
 def summarize_queries(
-    measured: pd.DataFrame, parameters: RankingEvaluationParameters
+    queries: pd.DataFrame, parameters: RankingEvaluationParameters
 ) -> dict[str, Any]:
-    """Estimate each measure by kind of search and method, and by how much the ranker is better.
+    """Estimate each metric by kind of query and method, and the gains of the ranker.
 
     Args:
-        measured: see :func:`measure_searches`.
+        queries: see :func:`evaluate_queries`.
         parameters: of the bootstrap.
 
     Returns:
-        By kind, ``all`` among them, and measure: ``methods``, an estimate each; ``best_source``; and
-        ``gains`` of the ranker over fusion and over the best source, query by query, in all and as a share
-        of what the other reaches: None where that is nothing.
+        By kind, ``all`` among them, and metric: ``methods``, an estimate each; ``best_source``; and
+        ``gains`` of the ranker over fusion, the best source and BM25, query by query: absolute and as a
+        ``share`` of the other's metric, None if that is zero.
     """
-    kinds = [*measured["kind"].unique(), ALL]
+    kinds = [*queries["kind"].unique(), ALL]
     return {
         kind: {
             measure: _summary(
-                measured[
-                    (measured["measure"] == measure)
-                    & ((measured["kind"] == kind) if kind != ALL else True)
+                queries[
+                    (queries["measure"] == measure)
+                    & ((queries["kind"] == kind) if kind != ALL else True)
                 ],
                 parameters,
             )
@@ -144,27 +142,26 @@ def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dic
         index=["kind", "product_id", "group"], columns="method", values="value"
     ).reset_index()
     groups = wide["group"]
-    # A source that not every search asks cannot be held against the others.
+    # A source that only some queries use is not comparable.
     sources = [name for name in SOURCES if name in wide and wide[name].notna().all()]
     methods = [RANKER, FUSION, *sources, RANDOM]
     means = {name: float(wide[name].to_numpy().mean()) for name in methods}
     best = max(sources, key=means.__getitem__, default=None)
-    # Words alone are what a search began with.
-    against = [name for name in dict.fromkeys((FUSION, best, "bm25")) if name in means]
+    others = [name for name in dict.fromkeys((FUSION, best, "bm25")) if name in means]
     return {
         "methods": {name: _estimate(wide[name], groups, parameters) for name in methods},
         "best_source": best,
         "gains": {
             name: _estimate(wide[RANKER] - wide[name], groups, parameters)
-            | {"share": _share(means[RANKER], means[name])}
-            for name in against
+            | {"share": _relative_gain(means[RANKER], means[name])}
+            for name in others
         },
     }
 
 
-def _share(reached: float, other: float) -> float | None:
-    """Say by what share of the other more is reached; nothing where the other reaches nothing."""
-    return round(reached / other - 1, 4) if other else None
+def _relative_gain(value: float, other: float) -> float | None:
+    """Return the gain as a share of the other value; None if that is zero."""
+    return round(value / other - 1, 4) if other else None
 
 
 def _estimate(

@@ -1,4 +1,4 @@
-"""The listings of one split as a server would search them, so that what is measured is what is served."""
+"""Listings of some splits, searched as the server searches, so that the evaluation is of what is served."""
 
 import numpy as np
 import pandas as pd
@@ -17,19 +17,19 @@ from fb_marketplace_serving.search.listings import Listing
 
 
 class SearchCorpus:
-    """The listings of a split, and what is asked of them.
+    """Indexed listings, and the relevance of each to a query.
 
     Attributes:
-        searched: as it is served, of these listings alone.
+        indexes: as served, of these listings only.
     """
 
     def __init__(
         self,
         products: pd.DataFrame,
         listings: dict[str, Listing],
-        facts: ListingFeatures,
+        features: ListingFeatures,
         photos: VectorTable,
-        pictures: VectorTable,
+        projected_photos: VectorTable,
         photo_products: dict[str, str],
         texts: VectorTable,
         parameters: BM25Parameters,
@@ -38,76 +38,75 @@ class SearchCorpus:
 
         Args:
             products: the listings: ``product_id``, ``title``, ``description``.
-            listings: what is shown of them, by id.
-            facts: what else is known, of all listings or more.
+            listings: listing cards by id.
+            features: features of all listings or more.
             photos: embeddings of all photos.
-            pictures: vectors of all photos by which words find them.
-            photo_products: whose each photo is.
-            texts: vectors of all texts.
-            parameters: of the word index.
+            projected_photos: vectors of all photos in the space of projected texts.
+            photo_products: listing of each photo.
+            texts: embeddings of all texts.
+            parameters: of BM25.
         """
         ordered = products.sort_values("product_id")
         ids = ordered["product_id"].to_list()
-        there = set(ids)
-        images = [name for name in photos.ids if photo_products.get(name) in there]
+        members = set(ids)
+        images = [name for name in photos.ids if photo_products.get(name) in members]
         index = Index.build_flat(
             photos.of(images), images, [photo_products[name] for name in images]
         )
-        catalogue = ListingStore(index, listings, facts.select(ids))
-        self.searched = SearchIndexes(
-            catalogue,
+        self.indexes = SearchIndexes(
+            ListingStore(index, listings, features.select(ids)),
             index,
-            Index.build_flat(pictures.of(images), index.image_ids, index.product_ids),
+            Index.build_flat(projected_photos.of(images), index.image_ids, index.product_ids),
             Index.build_flat(texts.of(ids), ids, ids),
             build_bm25_index(ordered, parameters),
         )
         self._row = {name: row for row, name in enumerate(index.image_ids)}
 
     def rows_without(self, hidden: frozenset[str]) -> Mask | None:
-        """Say which photos may be found where some are hidden: bool, (rows,)."""
+        """Return which photos can be found if some are hidden: bool, (rows,); None for all."""
         if not hidden:
             return None
-        kept = np.ones(len(self.searched.image), np.bool_)
-        kept[[self._row[name] for name in hidden if name in self._row]] = False
-        return kept
+        visible = np.ones(len(self.indexes.image), np.bool_)
+        visible[[self._row[name] for name in hidden if name in self._row]] = False
+        return visible
 
-    def grades(self, asked: SearchQuery) -> Grades:
-        """Grade every listing for a search: int8, (listings,)."""
-        catalogue = self.searched.listings
-        at = catalogue.position(asked.product_id)
-        grades = np.zeros(len(catalogue), np.int8)
-        grades[catalogue.root == catalogue.root[at]] = SAME_ROOT
-        grades[catalogue.path == catalogue.path[at]] = SAME_PATH
-        # What shows the same thing is folded into one hit.
-        family = catalogue.features.family
-        grades[family == family[at]] = SAME_PRODUCT
+    def grades(self, query: SearchQuery) -> Grades:
+        """Return the grade of every listing for a query: int8, (listings,)."""
+        store = self.indexes.listings
+        source = store.position(query.product_id)
+        grades = np.zeros(len(store), np.int8)
+        grades[store.root == store.root[source]] = SAME_ROOT
+        grades[store.path == store.path[source]] = SAME_PATH
+        # A family is folded into one hit.
+        family = store.features.family
+        grades[family == family[source]] = SAME_PRODUCT
         return grades
 
 
 class QueryEncoder:
-    """Puts searches as a server would put them."""
+    """Encodes queries as the server does."""
 
     def __init__(
         self, encoder: TextEncoder, photos: VectorTable, probabilities: VectorTable
     ) -> None:
-        """Take the encoder of texts, and what the encoder of photos made of each."""
+        """Take the text encoder, and the embeddings and category probabilities of photos."""
         self._encoder = encoder
         self._photos = photos
         self._probabilities = probabilities
-        self._place = {name: row for row, name in enumerate(photos.ids)}
+        self._row = {name: row for row, name in enumerate(photos.ids)}
 
-    def query(self, asked: SearchQuery) -> QueryVectors:
-        """Put a search."""
-        found = QueryVectors()
-        if asked.words:
-            encoding = self._encoder.encode([asked.words])
-            found = found._replace(
-                words=asked.words, meaning=encoding.meaning[0], pictured=encoding.pictured[0]
+    def encode(self, query: SearchQuery) -> QueryVectors:
+        """Encode the text and the photo of a query."""
+        vectors = QueryVectors()
+        if query.words:
+            encoding = self._encoder.encode([query.words])
+            vectors = vectors._replace(
+                words=query.words, meaning=encoding.meaning[0], pictured=encoding.pictured[0]
             )
-        if asked.image_id is not None:
-            row = self._place[asked.image_id]
-            found = found._replace(
+        if query.image_id is not None:
+            row = self._row[query.image_id]
+            vectors = vectors._replace(
                 photo=self._photos.matrix[row],
                 photo_categories=self._probabilities.matrix[row],
             )
-        return found
+        return vectors

@@ -1,4 +1,4 @@
-"""Whether words find pictures: titles put to photos that have no text."""
+"""Text-to-image retrieval: titles searched among photos without using any text."""
 
 from typing import Any, Final
 
@@ -13,56 +13,60 @@ DEPTH: Final = 10
 
 
 def evaluate_text_to_image(
-    gallery: SearchCorpus,
+    corpus: SearchCorpus,
     encoder: TextEncoder,
     titles: list[tuple[str, str, str]],
     parameters: RankingEvaluationParameters,
 ) -> dict[str, Any]:
-    """Say how often a title finds a photo of its listing among the first ten, by what photos look like
-    alone.
+    """Evaluate how often a title finds a photo of its listing among the first ten, by photos alone.
 
     Args:
-        gallery: the photos.
+        corpus: the photos.
         encoder: of the titles.
-        titles: ``product_id``, group and title, of listings that have a photo there.
+        titles: ``product_id``, group and title; listings without a photo are skipped.
         parameters: of the bootstrap.
 
     Returns:
-        ``recall_at_10``; ``in_category``, what ten photos drawn from the listing's own root category would
-        give; and ``times``, how many times as much the first is.
+        ``recall_at_10``; ``in_category``, the expected recall of ten random photos of the listing's root
+        category; and ``times``, the ratio of the two.
     """
-    searched = gallery.searched
-    catalogue = searched.listings
-    photos_in_root = np.bincount(catalogue.root[catalogue.listing_of_row])
-    found, drawn, groups = [], [], []
+    store = corpus.indexes.listings
+    photos_in_root = np.bincount(store.root[store.listing_of_row])
+    hits, expected, groups = [], [], []
     for product, group, title in titles:
-        at = catalogue.position(product)
-        own = int(catalogue.photo_count[at])
-        if not own:
+        source = store.position(product)
+        own_photos = int(store.photo_count[source])
+        if not own_photos:
             continue
-        rows = searched.text_to_image.search(encoder.encode([title]).pictured[0], DEPTH).rows
-        found.append(bool((catalogue.listing_of_row[rows] == at).any()))
-        drawn.append(random_recall(int(photos_in_root[catalogue.root[at]]), own, DEPTH))
+        rows = corpus.indexes.text_to_image.search(encoder.encode([title]).pictured[0], DEPTH).rows
+        hits.append(bool((store.listing_of_row[rows] == source).any()))
+        expected.append(random_recall(int(photos_in_root[store.root[source]]), own_photos, DEPTH))
         groups.append(group)
-    told = (parameters.bootstrap_samples, parameters.confidence, parameters.seed)
-    recall = mean_by_group(found, groups, *told)
-    by_chance = mean_by_group(drawn, groups, *told)
+    bootstrap = (parameters.bootstrap_samples, parameters.confidence, parameters.seed)
+    recall = mean_by_group(hits, groups, *bootstrap)
+    random = mean_by_group(expected, groups, *bootstrap)
     return {
         "recall_at_10": recall.to_dict(),
-        "in_category": by_chance.to_dict(),
-        "times": round(recall.value / by_chance.value, 2),
-        "photos": len(searched.image),
+        "in_category": random.to_dict(),
+        "times": round(recall.value / random.value, 2),
+        "photos": len(corpus.indexes.image),
     }
 
 
-def random_recall(photos: int, own: int, drawn: int) -> float:
-    """Give the chance that some of the listing's own photos are among those drawn: hypergeometric."""
+def random_recall(photos: int, relevant: int, depth: int) -> float:
+    """Return the probability that a relevant photo is among those drawn: hypergeometric.
+
+    Args:
+        photos: all photos.
+        relevant: relevant photos.
+        depth: photos drawn without replacement.
+    """
     from scipy.special import gammaln
 
-    if photos - own < drawn:
+    if photos - relevant < depth:
         return 1.0
 
-    def ways(of: int) -> float:
-        return float(gammaln(of + 1) - gammaln(drawn + 1) - gammaln(of - drawn + 1))
+    def log_ways(total: int) -> float:
+        return float(gammaln(total + 1) - gammaln(depth + 1) - gammaln(total - depth + 1))
 
-    return 1 - float(np.exp(ways(photos - own) - ways(photos)))
+    return 1 - float(np.exp(log_ways(photos - relevant) - log_ways(photos)))

@@ -1,4 +1,4 @@
-"""The ranker: learned from clicks or from searches by rules, and measured on the test split's listings."""
+"""Training of the ranker on clicks or synthetic queries, and its evaluation on the test split."""
 
 from typing import Any, NamedTuple
 
@@ -6,112 +6,109 @@ import pandas as pd
 
 from fb_marketplace.parameters.ranking import RankerParameters, RankingEvaluationParameters
 from fb_marketplace.parameters.text import BM25Parameters
-from fb_marketplace.pipelines.ranking.click_training_data import click_dataset
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
-from fb_marketplace.pipelines.ranking.lambdamart import (
-    RankingDataset,
-    ranking_dataset,
-    train_lambdamart,
-)
+from fb_marketplace.pipelines.ranking.lambdamart import train_lambdamart
 from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
 from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
+from fb_marketplace.pipelines.ranking.training_data import click_dataset, ranking_dataset
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.ranker import Ranker
 
 
 class TrainedRanker(NamedTuple):
-    """The trees in LightGBM's text format, and what is to be known of them."""
+    """The trees in LightGBM's text format, and a card of the training."""
 
     ranker: bytes
     card: dict[str, Any]
 
 
 class RankingResults(NamedTuple):
-    """Each search of the test split by each method, and what that comes to."""
+    """Metrics of each query of the test split by each method, and their summary."""
 
-    searches: pd.DataFrame
+    queries: pd.DataFrame
     metrics: dict[str, Any]
 
 
 def train_ranker(
-    market: SearchEvaluationData,
-    words: BM25Parameters,
+    ranking_corpus: SearchEvaluationData,
+    bm25: BM25Parameters,
     feedback: pd.DataFrame,
     parameters: RankerParameters,
 ) -> TrainedRanker:
-    """Train the ranker on what was clicked, or, where that is too little, on searches by rules.
+    """Train the ranker on clicks, or on synthetic queries if there are too few clicks.
 
-    Those are for the listings of the validation split; clicks are of all but the test split's.
+    Synthetic queries are for the listings of the validation split; clicks are on listings outside the test
+    split.
 
     Args:
-        market: the listings.
-        words: of the word index.
-        feedback: what was shown and clicked; there may be none.
-        parameters: of the trees, and of clicks.
+        ranking_corpus: the listings.
+        bm25: parameters of BM25.
+        feedback: impressions and clicks; may be empty.
+        parameters: of the trees and of clicks.
 
     Returns:
-        The model; and what it was ``learned_from``, ``feedback`` or ``rules``; how many searches were
-        ``clicked``, how many of them were ``clicked_and_known`` (None where there were too few to look),
-        and how many listings that they showed were ``left_out``; the numbers of ``searches`` and
-        ``candidates`` learned from, of ``trees``, and what folds gave.
+        The model; and ``learned_from``, ``feedback`` or ``rules``; the numbers of ``clicked`` searches,
+        of those that are ``clicked_and_known`` (None if there are too few to check), of their listings that
+        were ``left_out``, of ``searches`` and ``candidates`` in training, and of ``trees``; and the results
+        of the folds.
     """
     clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
-    taught = None
+    clicks = None
     if clicked >= parameters.min_clicks:
-        gallery = market.gallery_without("test", words)
-        taught = click_dataset(feedback, gallery, market.asker(), market.labels, parameters)
-    by_clicks = taught is not None and taught.searches >= parameters.min_clicks
-    lessons = taught.lessons if taught and by_clicks else _judgment_dataset(market, words)
-    model, card = train_lambdamart(lessons, parameters)
-    told = {
+        corpus = ranking_corpus.corpus_without("test", bm25)
+        encoder = ranking_corpus.query_encoder()
+        clicks = click_dataset(feedback, corpus, encoder, ranking_corpus.labels, parameters)
+    by_clicks = clicks is not None and clicks.searches >= parameters.min_clicks
+    if clicks and by_clicks:
+        dataset = clicks.dataset
+    else:
+        judged = ranking_corpus.judge_queries("validation", bm25)
+        dataset = ranking_dataset([each for each in judged if each.query.kind in TRAINING_KINDS])
+    model, training = train_lambdamart(dataset, parameters)
+    card = {
         "learned_from": "feedback" if by_clicks else "rules",
         "clicked": clicked,
-        "clicked_and_known": taught.searches if taught else None,
-        "left_out": taught.left_out if taught else None,
-        "searches": len(lessons.sizes),
-        "candidates": len(lessons.features),
+        "clicked_and_known": clicks.searches if clicks else None,
+        "left_out": clicks.left_out if clicks else None,
+        "searches": len(dataset.sizes),
+        "candidates": len(dataset.features),
     }
-    return TrainedRanker(model, told | card)
-
-
-def _judgment_dataset(market: SearchEvaluationData, words: BM25Parameters) -> RankingDataset:
-    """Take the searches for the listings of the validation split, graded by rules."""
-    searched = market.searches("validation", words)
-    return ranking_dataset([each for each in searched if each.asked.kind in TRAINING_KINDS])
+    return TrainedRanker(model, card | training)
 
 
 def evaluate_ranking(
-    market: SearchEvaluationData,
+    ranking_corpus: SearchEvaluationData,
     ranker: FileRef,
-    words: BM25Parameters,
+    bm25: BM25Parameters,
     parameters: RankingEvaluationParameters,
 ) -> RankingResults:
-    """Measure the search on the listings of the test split, by kind of search.
+    """Evaluate the search on the listings of the test split, by kind of query.
 
     Args:
-        market: the listings.
-        ranker: as it is served.
-        words: of the word index.
+        ranking_corpus: the listings.
+        ranker: as served.
+        bm25: parameters of BM25.
         parameters: of the bootstrap.
 
     Returns:
-        ``ranking_query_metrics``, see :func:`measure_searches`; ``ranking_metrics``, see :func:`summarise`,
-        with ``words_to_pictures``, see :func:`measure_pictured`.
+        Metrics of each query, see :func:`evaluate_queries`; and their summary, see
+        :func:`summarize_queries`, with ``words_to_pictures``, see :func:`evaluate_text_to_image`.
     """
-    opened = Ranker.from_bytes(ranker.read())
-    searched = market.searches("test", words)
-    measured = evaluate_queries(searched, opened)
+    judged = ranking_corpus.judge_queries("test", bm25)
+    queries = evaluate_queries(judged, Ranker.from_bytes(ranker.read()))
     titles = [
-        (each.asked.product_id, each.asked.group, each.asked.words)
-        for each in searched
-        if each.asked.kind == "title"
+        (query.product_id, query.group, query.words)
+        for query in (candidates.query for candidates in judged)
+        if query.kind == "title"
     ]
-    gallery = market.gallery("test", words)
-    pictured = evaluate_text_to_image(gallery, market.encoder, titles, parameters)
-    listings = len(gallery.searched.listings)
+    corpus = ranking_corpus.corpus("test", bm25)
+    text_to_image = evaluate_text_to_image(corpus, ranking_corpus.encoder, titles, parameters)
     return RankingResults(
-        measured,
-        {"listings": listings, "words_to_pictures": pictured}
-        | {"searches": summarize_queries(measured, parameters)},
+        queries,
+        {
+            "listings": len(corpus.indexes.listings),
+            "words_to_pictures": text_to_image,
+            "searches": summarize_queries(queries, parameters),
+        },
     )

@@ -8,14 +8,14 @@ WITH_WORDS = ("title", "short", "paraphrase", "both")
 
 @pytest.fixture(scope="module")
 def searched(stored_market, weighing):
-    return {side: stored_market.searches(side, weighing) for side in SIDES}
+    return {side: stored_market.judge_queries(side, weighing) for side in SIDES}
 
 
 def test_corpus_has_listings_and_photos_of_its_split(stored_market, market_tables, weighing):
     for side in SIDES:
         here = market_tables.splits[market_tables.splits["split"] == side]
 
-        result = stored_market.gallery(side, weighing).searched
+        result = stored_market.corpus(side, weighing).indexes
 
         assert list(result.catalogue.product_ids) == sorted(here["product_id"].unique())
         assert sorted(result.photos.image_ids) == sorted(here["image_id"].dropna())
@@ -30,25 +30,25 @@ def test_groups_do_not_cross_splits(stored_market, searched, market_tables, weig
     )
     side_of = dict(zip(market_tables.splits["group"], market_tables.splits["split"], strict=True))
     for side, result in searched.items():
-        ids = stored_market.gallery(side, weighing).searched.listings.product_ids
+        ids = stored_market.corpus(side, weighing).indexes.listings.product_ids
         assert result
         for item in result:
-            assert side_of[item.asked.group] == side
-            assert group[item.asked.product_id] == item.asked.group
-            assert {side_of[group[ids[pos]]] for pos in item.pool.positions} == {side}
+            assert side_of[item.query.group] == side
+            assert group[item.query.product_id] == item.query.group
+            assert {side_of[group[ids[pos]]] for pos in item.candidates.positions} == {side}
 
 
 def test_hidden_photos_are_excluded(stored_market, searched, market_tables, weighing):
     copies = market_tables.duplicate_groups.groupby("group")["image_id"].agg(set).tolist()
     asked_of_copies = 0
     for side, result in searched.items():
-        image_ids = stored_market.gallery(side, weighing).searched.image.image_ids
-        for item in (item for item in result if item.asked.image_id is not None):
-            hidden = {item.asked.image_id}
+        image_ids = stored_market.corpus(side, weighing).indexes.image.image_ids
+        for item in (item for item in result if item.query.image_id is not None):
+            hidden = {item.query.image_id}
             hidden |= set().union(*(some for some in copies if hidden & some))
             asked_of_copies += len(hidden) > 1
 
-            visible = {image_ids[row] for row in item.pool.row if row >= 0}
+            visible = {image_ids[row] for row in item.candidates.row if row >= 0}
 
             assert visible
             assert not visible & hidden
@@ -59,12 +59,12 @@ def test_queried_listing_is_findable_without_the_photo(searched):
     for result in searched.values():
         for item in result:
             assert item.available[3] == 1
-            assert item.asked.kind in WITH_WORDS or (item.grades == 3).sum() == 1
+            assert item.query.kind in WITH_WORDS or (item.grades == 3).sum() == 1
 
 
 def test_text_to_image_index_has_photos_of_the_corpus(stored_market):
     assert (
-        set(stored_market.pictures.ids)
+        set(stored_market.projected_photos.ids)
         == set(stored_market.photos.ids)
         == set(stored_market.photo_products)
     )
@@ -78,4 +78,4 @@ def test_split_without_photos_is_rejected(market_tables, tmp_path, weighing):
     market = open_stored(tmp_path, market_tables._replace(splits=splits))
 
     with pytest.raises(UserError, match=r"\b24\b.*\btest\b.*photo"):
-        market.gallery("test", weighing)
+        market.corpus("test", weighing)

@@ -77,31 +77,31 @@ def judged(market):
 
 
 def source(judged, kind, product):
-    (one,) = [item for item in judged if item.asked[:2] == (kind, product)]
+    (one,) = [item for item in judged if item.query[:2] == (kind, product)]
     return one
 
 
 def test_each_query_is_judged_once_in_order(market, judged):
-    assert [item.asked for item in judged] == market[2]
+    assert [item.query for item in judged] == market[2]
 
 
 def test_candidates_and_features_equal_those_of_server(market, judged):
     gallery, asker, _ = market
     for item in judged:
-        query = asker.query(item.asked)
-        rows = gallery.rows_without(item.asked.hidden)
+        query = asker.encode(item.query)
+        rows = gallery.rows_without(item.query.hidden)
 
-        pool = collect_candidates(gallery.searched, query, row_mask=rows)
+        pool = collect_candidates(gallery.indexes, query, row_mask=rows)
 
-        assert item.pool.positions.tolist() == pool.positions.tolist()
+        assert item.candidates.positions.tolist() == pool.positions.tolist()
         np.testing.assert_array_equal(
             item.features,
-            compute_features(pool, query, gallery.searched.listings, LABELS, row_mask=rows),
+            compute_features(pool, query, gallery.indexes.listings, LABELS, row_mask=rows),
         )
 
 
 def test_grade_is_of_relation_to_the_listing(market, judged):
-    ids = market[0].searched.listings.product_ids
+    ids = market[0].indexes.listings.product_ids
     for product, grades in {
         "p": {"p": 3, "q": 3, "r": 2, "s": 1, "t": 0},
         "s": {"p": 1, "q": 1, "r": 1, "s": 3, "t": 0},
@@ -109,11 +109,11 @@ def test_grade_is_of_relation_to_the_listing(market, judged):
     }.items():
         one = source(judged, "title", product)
 
-        output = zip(one.pool.positions, one.grades, strict=True)
+        output = zip(one.candidates.positions, one.grades, strict=True)
         assert {ids[pos]: grade for pos, grade in output} == {
-            ids[pos]: grades[ids[pos]] for pos in one.pool.positions
+            ids[pos]: grades[ids[pos]] for pos in one.candidates.positions
         }
-        assert len(one.pool) == 5  # by meaning all are found
+        assert len(one.candidates) == 5  # by meaning all are found
 
 
 def test_unfound_relevant_listings_are_graded(market):
@@ -142,19 +142,23 @@ def test_relevant_counts_are_of_the_families(judged):
 def test_query_photo_and_copies_are_excluded(market, judged):
     gallery = market[0]
     one = source(judged, "photo", "p")
-    assert one.asked.hidden == {"p1", "q1"}
+    assert one.query.hidden == {"p1", "q1"}
 
-    visible = {gallery.searched.image.image_ids[row] for row in one.pool.row if row >= 0}
+    visible = {gallery.indexes.image.image_ids[row] for row in one.candidates.row if row >= 0}
 
     assert "p2" in visible
-    assert not visible & one.asked.hidden
-    assert gallery.searched.listings.position("q") not in one.pool.positions
+    assert not visible & one.query.hidden
+    assert gallery.indexes.listings.position("q") not in one.candidates.positions
 
 
 def test_hidden_photos_are_not_counted(market, judged):
     one = source(judged, "both", "p")
     counts = dict(
-        zip(one.pool.positions.tolist(), one.features[:, FEATURES.index("photos")], strict=True)
+        zip(
+            one.candidates.positions.tolist(),
+            one.features[:, FEATURES.index("photos")],
+            strict=True,
+        )
     )
 
     assert counts == {0: 1, 1: 0, 2: 0, 3: 1, 4: 3}
@@ -163,7 +167,7 @@ def test_hidden_photos_are_not_counted(market, judged):
 def test_text_query_has_no_photo_and_vice_versa(market):
     _, asker, searches = market
     for params in searches:
-        query = asker.query(params)
+        query = asker.encode(params)
         assert (query.photo is not None) == (params.kind in ("photo", "both"))
         assert (query.photo_categories is not None) == (params.kind in ("photo", "both"))
         assert bool(query.words) == (params.kind != "photo")
@@ -175,12 +179,12 @@ def test_only_text_and_photo_of_listing_are_used(market):
     for params in searches:
         other = SearchQuery(params.kind, "x", "y", params.words, params.image_id, frozenset())
 
-        for one, same in zip(asker.query(params), asker.query(other), strict=True):
+        for one, same in zip(asker.encode(params), asker.encode(other), strict=True):
             np.testing.assert_array_equal(one, same)
 
 
 def test_image_vectors_are_in_row_order(market):
-    searched = market[0].searched
+    searched = market[0].indexes
 
     assert searched.text_to_image.image_ids == searched.image.image_ids
     rows = searched.text_to_image.vectors(np.arange(len(searched.text_to_image)))

@@ -5,13 +5,11 @@ import pytest
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking import lambdamart
-from fb_marketplace.pipelines.ranking.lambdamart import (
-    FOLDS,
-    TRAINING_KINDS,
+from fb_marketplace.pipelines.ranking.lambdamart import FOLDS, _folds, train_lambdamart
+from fb_marketplace.pipelines.ranking.training_data import (
+    MAX_CANDIDATES,
     RankingDataset,
-    _folds,
     ranking_dataset,
-    train_lambdamart,
 )
 from fb_marketplace_serving.search.candidates import CandidateSet
 from fb_marketplace_serving.search.ranker import Ranker
@@ -83,8 +81,8 @@ def search(fused, group="g"):
     return SimpleNamespace(
         features=np.tile(positions[:, np.newaxis], (1, len(FEATURES))).astype(np.float64),
         grades=(positions % 4).astype(np.int8),
-        pool=CandidateSet(positions, {}, {}, np.array(fused, np.float64), np.full(count, -1)),
-        asked=SimpleNamespace(group=group),
+        candidates=CandidateSet(positions, {}, {}, np.array(fused, np.float64), np.full(count, -1)),
+        query=SimpleNamespace(group=group),
     )
 
 
@@ -98,12 +96,12 @@ def test_queries_without_hits_are_skipped():
 
 
 def test_training_uses_top_candidates_of_each_query():
-    fused = np.random.default_rng(0).permutation(3 * TRAINING_KINDS).astype(np.float64)
+    fused = np.random.default_rng(0).permutation(3 * MAX_CANDIDATES).astype(np.float64)
 
     result = ranking_dataset([search(fused)])
 
-    assert result.sizes.tolist() == [TRAINING_KINDS]
-    assert result.features[:, 0].tolist() == np.argsort(-fused)[:TRAINING_KINDS].tolist()
+    assert result.sizes.tolist() == [MAX_CANDIDATES]
+    assert result.features[:, 0].tolist() == np.argsort(-fused)[:MAX_CANDIDATES].tolist()
 
 
 def about(groups):

@@ -46,7 +46,7 @@ def gallery():
     texts = Index.build_flat(np.eye(5, dtype=np.float32), names, names)
     catalogue = ListingStore(photos, visible, facts(names))
     return SimpleNamespace(
-        searched=SearchIndexes(catalogue, photos, pictures, texts, count_words(names))
+        indexes=SearchIndexes(catalogue, photos, pictures, texts, count_words(names))
     )
 
 

@@ -46,12 +46,12 @@ def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, m
 
     card = train_ranker(stored_market, weighing, NO_CLICKS, quick).card
 
-    assert {item.asked.kind for item in taught} == set(KINDS) - {"paraphrase"}
-    every = stored_market.searches("validation", weighing)
-    paraphrases = sum(item.asked.kind == "paraphrase" for item in every)
+    assert {item.query.kind for item in taught} == set(KINDS) - {"paraphrase"}
+    every = stored_market.judge_queries("validation", weighing)
+    paraphrases = sum(item.query.kind == "paraphrase" for item in every)
     assert card["searches"] == len(taught) == len(every) - paraphrases
     assert paraphrases > 0
-    assert card["candidates"] == sum(len(item.pool) for item in taught)
+    assert card["candidates"] == sum(len(item.candidates) for item in taught)
 
 
 def test_training_data_is_of_validation_split(
@@ -80,14 +80,14 @@ def test_ranker_can_be_served(trained):
 def test_metrics_are_of_test_split(measured, market_tables):
     here = market_tables.splits[market_tables.splits["split"] == "test"]
 
-    assert set(measured.searches["product_id"]) == set(here["product_id"])
-    assert set(measured.searches["group"]) == set(here["group"])
+    assert set(measured.queries["product_id"]) == set(here["product_id"])
+    assert set(measured.queries["group"]) == set(here["group"])
     assert measured.metrics["listings"] == here["product_id"].nunique()
     assert measured.metrics["words_to_pictures"]["photos"] == here["image_id"].notna().sum()
 
 
 def test_each_query_is_evaluated_once_per_method(measured):
-    searches = measured.searches
+    searches = measured.queries
     RankingQueryMetrics.validate(searches)
 
     assert set(searches["kind"]) == set(KINDS)
@@ -117,5 +117,5 @@ def test_evaluation_is_deterministic(
 
     again = evaluate_ranking(stored_market, store_file("again", trained.ranker), weighing, few)
 
-    pd.testing.assert_frame_equal(again.searches, measured.searches)
+    pd.testing.assert_frame_equal(again.queries, measured.queries)
     assert again.metrics == measured.metrics

@@ -11,9 +11,9 @@ from support.builders.small_market import facts, listing
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
-from fb_marketplace.pipelines.ranking.click_training_data import click_dataset, propensity_weight
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.train_ranker import train_ranker
+from fb_marketplace.pipelines.ranking.training_data import click_dataset, propensity_weight
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.vectors import VectorTable
 from fb_marketplace_serving.encoders.text import TextEncoder
@@ -77,13 +77,15 @@ def market():
         splits=pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
         duplicate_groups=pd.DataFrame({"image_id": [], "group": []}, dtype="object"),
         photos=VectorTable(tuple(owner), photos),
-        pictures=VectorTable(tuple(owner), photos),
+        projected_photos=VectorTable(tuple(owner), photos),
         probabilities=VectorTable(tuple(owner), np.ones((COUNT, 1), np.float32)),
         photo_products=owner,
         texts=VectorTable(tuple(names), encoder.encode([WORDS] * COUNT).meaning),
         encoder=encoder,
-        shown={item: listing(item, 5.0, title=WORDS) for item in names},
-        facts=facts(names, description_words=[LONG if is_long(item) else SHORT for item in names]),
+        listings={item: listing(item, 5.0, title=WORDS) for item in names},
+        features=facts(
+            names, description_words=[LONG if is_long(item) else SHORT for item in names]
+        ),
         labels=("Home",),
     )
 
@@ -132,10 +134,10 @@ def draw_biased(pages, seed=2):
 @pytest.fixture(scope="module")
 def teach(market, weighing):
     """Make lessons of feedback."""
-    gallery = market.gallery_without("test", weighing)
+    gallery = market.corpus_without("test", weighing)
 
     def teach(feedback, parameters):
-        return click_dataset(feedback, gallery, market.asker(), market.labels, parameters)
+        return click_dataset(feedback, gallery, market.query_encoder(), market.labels, parameters)
 
     return teach
 
@@ -143,7 +145,7 @@ def teach(market, weighing):
 @pytest.fixture(scope="module")
 def gain_of_length(market, weighing):
     """Say how much higher a ranker scores listings that are told at length."""
-    (result, *_) = market.searches("test", weighing)
+    (result, *_) = market.judge_queries("test", weighing)
 
     def gain(model):
         scores = Ranker.from_bytes(model).scores(result.features)
@@ -228,7 +230,7 @@ def test_test_split_listings_are_excluded(teach, training):
 
     result = teach(feedback, training)
 
-    assert result.lessons.sizes.tolist() == [2]
+    assert result.dataset.sizes.tolist() == [2]
     assert result.left_out == 2
     assert result.searches == 1
 
@@ -238,7 +240,7 @@ def test_click_is_preferred_over_unclicked_hits(teach, training):
     assert (is_long(long), is_long(short)) == (True, False)
     feedback = shown_and_clicked([([short, name(7), long], [short, long])], offset=4)
 
-    lessons = teach(feedback, training).lessons
+    lessons = teach(feedback, training).dataset
 
     assert lessons.sizes.tolist() == [2, 2]
     assert sorted(lessons.grades[:2]) == sorted(lessons.grades[2:]) == [0, 2]
@@ -258,7 +260,7 @@ def test_equal_queries_are_one_fold_group(teach, training):
     other = shown_and_clicked([([name(0), name(1)], [name(1)])], words="chair")
     other["search_id"] = "f" * 32
 
-    groups = teach(pd.concat([one, other]), training).lessons.groups
+    groups = teach(pd.concat([one, other]), training).dataset.groups
 
     assert sorted(groups) == ["chair", WORDS, WORDS]
 
@@ -267,7 +269,7 @@ def test_single_query_gives_one_group_per_search(teach, training):
     visible = [name(0), name(1), name(2)]
     feedback = shown_and_clicked([(visible, visible[:2]), (visible, visible[:1])])
 
-    groups = teach(feedback, training).lessons.groups
+    groups = teach(feedback, training).dataset.groups
 
     assert groups[0] == groups[1] != groups[2]
 
@@ -279,7 +281,7 @@ def test_pages_without_contrast_are_skipped(teach, training):
 
     result = teach(feedback, training)
 
-    assert (result.searches, len(result.lessons.sizes), len(result.lessons.features)) == (0, 0, 0)
+    assert (result.searches, len(result.dataset.sizes), len(result.dataset.features)) == (0, 0, 0)
 
 
 @pytest.mark.parametrize(

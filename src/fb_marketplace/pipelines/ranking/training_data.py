@@ -1,0 +1,172 @@
+"""Training data of the ranker, from graded synthetic queries or from clicks.
+
+Higher positions are examined more, and so clicked more, whatever the listing is worth. A click is
+therefore weighted by the inverse of the probability that its position is examined, which removes this bias
+(Joachims, Swaminathan & Schnabel, 2017, "Unbiased learning-to-rank with biased feedback"). There each click
+has a loss of its own, by the position of the clicked listing. So here each click makes a query of its own,
+all of whose rows have its weight. If each row of a page had the weight of its own position, the two sides
+of a pair would differ in weight, and the biased clicks would decide again.
+"""
+
+from collections.abc import Iterator
+from typing import Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fb_marketplace.observability.progress import Progress
+from fb_marketplace.parameters.ranking import RankerParameters
+from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery
+from fb_marketplace_serving.search.candidates import CandidateSet, collect_candidates
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+
+MAX_CANDIDATES: Final = 100
+"""Candidates per query to train on; hardly any further down is relevant."""
+
+CLICKED: Final = 2
+"""Grade of a clicked listing; the others on the page have 0."""
+
+
+class RankingDataset(NamedTuple):
+    """Graded queries.
+
+    Attributes:
+        features: float64, (candidates, features).
+        grades: int8, (candidates,).
+        sizes: int64, (queries,), candidates of each.
+        groups: (queries,), the group of each; folds share no group.
+        weights: float64, (candidates,); None for equal weights.
+    """
+
+    features: NDArray[np.float64]
+    grades: NDArray[np.int8]
+    sizes: NDArray[np.int64]
+    groups: NDArray[np.str_]
+    weights: NDArray[np.float64] | None = None
+
+
+class ClickDataset(NamedTuple):
+    """Training data from clicks.
+
+    Attributes:
+        dataset: one query a click. Its group is the query text; if all texts are the same, it is the page,
+            as one group cannot be split into folds.
+        searches: number of clicked searches in it.
+        left_out: listings on clicked pages that are not used: they are in the test split, removed, or not
+            among the query's candidates any more.
+    """
+
+    dataset: RankingDataset
+    searches: int
+    left_out: int
+
+
+class _Page(NamedTuple):
+    """The usable listings of a page: rows among the candidates, best first, their positions and clicks."""
+
+    search_id: str
+    rows: NDArray[np.int64]
+    positions: NDArray[np.int64]
+    clicked: NDArray[np.bool_]
+
+
+def ranking_dataset(judged: list[JudgedCandidates]) -> RankingDataset:
+    """Build training data from graded queries: the first candidates by fused rank."""
+    used = [query for query in judged if len(query.candidates)]
+    rows = [_by_fused_rank(query.candidates)[:MAX_CANDIDATES] for query in used]
+    return RankingDataset(
+        np.concatenate([query.features[top] for query, top in zip(used, rows, strict=True)]),
+        np.concatenate([query.grades[top] for query, top in zip(used, rows, strict=True)]),
+        np.array([len(top) for top in rows], np.int64),
+        np.array([query.query.group for query in used]),
+    )
+
+
+def click_dataset(
+    feedback: pd.DataFrame,
+    corpus: SearchCorpus,
+    encoder: QueryEncoder,
+    labels: tuple[str, ...],
+    parameters: RankerParameters,
+) -> ClickDataset:
+    """Build training data from clicks.
+
+    Each query is searched again among the current listings; features are the current ones.
+
+    Args:
+        feedback: see :class:`fb_marketplace.schemas.retrieval.Feedback`.
+        corpus: the listings to train on.
+        encoder: of the queries.
+        labels: category labels of photos.
+        parameters: of the position bias.
+    """
+    clicked_ids = feedback.loc[feedback["clicked"], "search_id"]
+    impressions = feedback[feedback["search_id"].isin(set(clicked_ids))]
+    store = corpus.indexes.listings
+    features, grades, sizes, groups, weights = [], [], [], [], []
+    group_by_words = len(impressions["words"].unique()) > 1
+    searches = used = 0
+    queries = impressions.groupby("words", sort=True)
+    with Progress("clicked queries searched", queries.ngroups) as progress:
+        for words, rows in queries:
+            query = encoder.encode(SearchQuery("clicked", "", "", str(words), None, frozenset()))
+            candidates = collect_candidates(corpus.indexes, query)
+            query_features = compute_features(candidates, query, store, labels)
+            best_first = _by_fused_rank(candidates)
+            names = [store.product_ids[row] for row in candidates.positions[best_first]]
+            for page in _pages(rows, dict(zip(names, best_first.tolist(), strict=True))):
+                searches += 1
+                used += len(page.rows)
+                for click in np.flatnonzero(page.clicked):
+                    chosen = ~page.clicked
+                    chosen[click] = True
+                    features.append(query_features[page.rows[chosen]])
+                    grades.append(np.where(page.clicked[chosen], CLICKED, 0).astype(np.int8))
+                    sizes.append(len(features[-1]))
+                    groups.append(str(words) if group_by_words else page.search_id)
+                    weights.append(propensity_weight(int(page.positions[click]), parameters))
+            progress.advance(1)
+    dataset = RankingDataset(
+        np.concatenate(features) if features else np.empty((0, len(FEATURES))),
+        np.concatenate(grades) if grades else np.empty(0, np.int8),
+        np.array(sizes, np.int64),
+        np.array(groups, np.str_),
+        np.repeat(np.array(weights, np.float64), sizes),
+    )
+    return ClickDataset(dataset, searches, len(impressions) - used)
+
+
+def propensity_weight(position: int, parameters: RankerParameters) -> float:
+    """Return the weight of a click: the inverse probability that its position is examined.
+
+    Args:
+        position: from 1.
+        parameters: how fast the probability falls, and the largest weight.
+    """
+    return float(min(position**parameters.position_bias_exponent, parameters.max_click_weight))
+
+
+def _by_fused_rank(candidates: CandidateSet) -> NDArray[np.int64]:
+    """Return the rows of the candidates, best first, ties by position."""
+    return np.lexsort((candidates.positions, -candidates.fused))
+
+
+def _pages(impressions: pd.DataFrame, row_of: dict[str, int]) -> Iterator[_Page]:
+    """Yield the pages of a query with both a clicked and an unclicked candidate.
+
+    Args:
+        impressions: listings on the pages of the query.
+        row_of: row of each candidate by listing, best first.
+    """
+    rank_of = {name: rank for rank, name in enumerate(row_of)}
+    usable = impressions[impressions["product_id"].isin(row_of.keys())]
+    for search_id, page in usable.groupby("search_id", sort=True):
+        ranked = page.iloc[np.argsort([rank_of[name] for name in page["product_id"]])]
+        clicked = ranked["clicked"].to_numpy(np.bool_)
+        if clicked.any() and not clicked.all():
+            rows = np.array([row_of[name] for name in ranked["product_id"]], np.int64)
+            positions = ranked["position"].to_numpy(np.int64)
+            yield _Page(str(search_id), rows, positions, clicked)
