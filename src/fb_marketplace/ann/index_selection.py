@@ -105,7 +105,7 @@ def try_index_kind(
         return IndexTrial(index, PERFECT_RECALL, seconds, [])
     recall, steps = RecallEstimate(0.0, 0.0), []
     for settings in search_settings(index):
-        index.look(settings)
+        index.set_search_params(settings)
         recall = evaluate_recall(index, benchmark)
         steps.append(_step(settings, recall))
         if recall.lower_bound >= parameters.recall:
