@@ -47,7 +47,7 @@ def main() -> None:
     """Print what each runtime does, and the whole extraction."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=int, default=64, help="photos in a round")
-    parser.add_argument("--weights", default="usual", help="of EfficientNet-lite2")
+    parser.add_argument("--weights", default="default", help="of EfficientNet-lite2")
     parser.add_argument("--backbones", nargs="+", default=["resnet50", "efficientnet_lite2"])
     parser.add_argument("--extraction", action="store_true", help="the whole extraction alone")
     told = parser.parse_args()

@@ -31,7 +31,11 @@ from fb_marketplace.pipelines.vision.data.task import TrainingTask
 from fb_marketplace.pipelines.vision.models.backbones import BACKBONES
 from fb_marketplace.pipelines.vision.models.network import make_head, make_network, network_weights
 from fb_marketplace.pipelines.vision.training.fine_tuning import make_training_state
-from fb_marketplace.pipelines.vision.training.linear_probe import FeatureSet, LinearHead, train_head
+from fb_marketplace.pipelines.vision.training.linear_probe import (
+    FeatureSet,
+    HeadWeights,
+    train_head,
+)
 from fb_marketplace.pipelines.vision.training.malloc import reuse_freed_memory
 from fb_marketplace.pipelines.vision.training.train_loop import train_epoch
 from fb_marketplace.storage.keyed_table import Table
@@ -104,7 +108,7 @@ def plain_way(
     network, told = make_network(parameters, CLASSES), parameters.fine_tuning
     known = BACKBONES[parameters.backbone]
     network.to(memory_format=layout)  # type: ignore[call-overload]
-    frozen, trained = network.blocks(told.blocks)
+    frozen, trained = network.blocks(told.trainable_blocks)
     for block in frozen:
         block.requires_grad_(False)
     weights = [weight for weight in network.parameters() if weight.requires_grad]
@@ -183,15 +187,15 @@ def planted_task(images: Table) -> TrainingTask:
 
 def planted_paths(classes: np.ndarray) -> CategoryPaths:
     """Give photos any path of their class, of as many as the recipe tells apart of real listings."""
-    of = np.random.default_rng(1).integers(PATHS, size=len(classes))
-    return CategoryPaths(classes * PATHS + of, (PATHS,) * CLASSES)
+    paths = np.random.default_rng(1).integers(PATHS, size=len(classes))
+    return CategoryPaths(classes * PATHS + paths, (PATHS,) * CLASSES)
 
 
-def random_head(parameters: VisionParameters) -> LinearHead:
+def random_head(parameters: VisionParameters) -> HeadWeights:
     """Give a head that knows nothing."""
     labels = tuple(f"class {place}" for place in range(CLASSES))
     counts = (PATHS,) * CLASSES
-    return LinearHead(network_weights(make_head(parameters, CLASSES, counts)), labels)
+    return HeadWeights(network_weights(make_head(parameters, CLASSES, counts)), labels)
 
 
 def recipe(backbone: str, blocks: int) -> VisionParameters:
@@ -202,8 +206,8 @@ def recipe(backbone: str, blocks: int) -> VisionParameters:
     told = yaml.safe_load(path.read_text())["vision"]
     told["backbone"], told["weights"] = backbone, "none"
     # The plain way has whole photos: both train at one side.
-    told["input_side"] = told["fine_tuning"]["augmentation"]["side"]
-    told["fine_tuning"] |= {"blocks": blocks, "batch_size": 32}
+    told["input_side"] = told["fine_tuning"]["augmentation"]["crop_size"]
+    told["fine_tuning"] |= {"trainable_blocks": blocks, "batch_size": 32}
     return VisionParameters.model_validate(told)
 
 

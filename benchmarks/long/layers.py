@@ -56,18 +56,18 @@ CHANGES: tuple[Change, ...] = (
     {"temperature": 0.2},
     {"loss": "multi_similarity"},
     {"loss": "triplet"},
-    {"path_weight": 0.2},
-    {"hard_batches": 0.5},
-    {"path_weight": 0.2, "hard_batches": 0.5},
+    {"path_loss_weight": 0.2},
+    {"hard_batch_fraction": 0.5},
+    {"path_loss_weight": 0.2, "hard_batch_fraction": 0.5},
     {"dropout": 0.2},
     {"dimension": 64},
     {"dimension": 128},
     {"dimension": 512},
-    {"levels": 1},
-    {"levels": 2},
-    {"levels": 3},
+    {"num_blocks": 1},
+    {"num_blocks": 2},
+    {"num_blocks": 3},
 )
-REMADE: tuple[Change, ...] = ({"power": 3.0}, {"levels": 7})
+REMADE: tuple[Change, ...] = ({"gem_p": 3.0}, {"num_blocks": 7})
 """Changes that need the levels of every photo once more."""
 
 
@@ -135,8 +135,8 @@ def head_of(
     """Train a head with something changed, and embed the gallery's photos by it."""
     told = changed(parameters, change).embedding
     features = found.features
-    if told.levels < parameters.embedding.levels:
-        features = features[:, -sum(widths_of(run)[-told.levels :]) :]
+    if told.num_blocks < parameters.embedding.num_blocks:
+        features = features[:, -sum(widths_of(run)[-told.num_blocks :]) :]
     pairs = product_pairs(found._replace(features=features), run["products"])
     head, _ = fit_head(pairs, told, parameters.seed)
     places = {image_id: place for place, image_id in enumerate(found.image_ids)}
@@ -158,7 +158,7 @@ def levels_of(run: dict[str, Any], found: FeatureSet, parameters: VisionParamete
         run["vision_model"].read(), len(run["vision_labels"]), parameters
     )
     told = parameters.embedding
-    encoder = open_encoder(export_blocks(network, told.levels, told.power))
+    encoder = open_encoder(export_blocks(network, told.num_blocks, told.gem_p))
     image_ids = run["images"].read(["image_id"]).column("image_id").to_pylist()
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
     asked = [rows[image_id] for image_id in found.image_ids]

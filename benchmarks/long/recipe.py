@@ -35,13 +35,13 @@ from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstent
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse, fuse_products
 from fb_marketplace.pipelines.vision.models.network import load_trained_network
-from fb_marketplace.pipelines.vision.training.fine_tuning import read_logits
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     make_feature_set,
     predict,
     predictions_table,
     train_head,
 )
+from fb_marketplace.pipelines.vision.training.validation import read_logits
 
 PROJECT = Path(__file__).parents[2]
 SAMPLES, CONFIDENCE = 2000, 0.95
@@ -53,16 +53,16 @@ READ = (
 Cases = pd.Series  # whether each case is right, by its id
 HEADS: dict[str, dict[str, Any]] = {
     "as recommended": {},
-    "the root categories alone": {"path_weight": 0.0},
+    "the root categories alone": {"path_loss_weight": 0.0},
     "without label smoothing": {"label_smoothing": 0.0},
-    "rare categories count more": {"class_balance": 0.5},
+    "rare categories count more": {"class_weight_power": 0.5},
     "with the original's hidden layer": {"hidden": 1000},
 }
 STEPS: dict[str, tuple[str, ...]] = {
     "without mixup": ("fine_tuning.mixup=0",),
     "whole photos, not crops": (
-        "fine_tuning.augmentation.smallest_crop=1.0",
-        "fine_tuning.augmentation.stretched=1.0",
+        "fine_tuning.augmentation.min_scale=1.0",
+        "fine_tuning.augmentation.max_aspect_ratio=1.0",
     ),
     "as recommended": (),
 }
@@ -284,7 +284,7 @@ def without(seed: int) -> None:
 def rise(history: list[dict[str, Any]]) -> str:
     """Say how often each epoch and each blend of a training was right on validation."""
     epochs = [each for each in history if each["stage"] == "fine_tuning"]
-    mixed = [each for each in history if each["stage"] == "blend"]
+    mixed = [each for each in history if each["stage"] == "interpolation"]
     right = " ".join(f"{each['validation_accuracy']:.3f}" for each in epochs)
     by_share = (f"{each['share']}: {each['validation_accuracy']:.3f}" for each in mixed)
     return f"{right}; {', '.join(by_share)}"

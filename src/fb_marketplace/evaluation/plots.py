@@ -1,4 +1,4 @@
-"""Charts as PNG, drawn without a display and without pyplot's global state."""
+"""Charts as PNG, without a display and without pyplot's global state."""
 
 import io
 from collections.abc import Sequence
@@ -12,36 +12,36 @@ if TYPE_CHECKING:
 
 
 def new_figure(width: float = 8, height: float = 4.5) -> "tuple[Figure, Axes]":
-    """Make an empty chart, in inches."""
+    """Create an empty chart; sizes in inches."""
     from matplotlib.figure import Figure
 
-    made = Figure(figsize=(width, height), layout="constrained")
-    axes = made.subplots()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
-    return made, axes
+    return figure, axes
 
 
-def to_png(made: "Figure") -> bytes:
-    """Draw a chart; the same chart gives the same bytes."""
+def to_png(figure: "Figure") -> bytes:
+    """Render a chart; the same chart gives the same bytes."""
     buffer = io.BytesIO()
-    made.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def plot_bars(names: Sequence[str], counts: Sequence[int], title: str, unit: str) -> bytes:
-    """Draw counts by name, the largest on top."""
-    made, axes = new_figure(height=0.9 + 0.32 * len(names))
+    """Plot counts by name, the largest on top; returns a PNG."""
+    figure, axes = new_figure(height=0.9 + 0.32 * len(names))
     order = np.argsort(counts, kind="stable")
-    drawn = axes.barh([names[place] for place in order], [counts[place] for place in order])
-    axes.bar_label(drawn, padding=3)
+    bars = axes.barh([names[index] for index in order], [counts[index] for index in order])
+    axes.bar_label(bars, padding=3)
     axes.set_xlabel(unit)
     axes.set_title(title)
-    return to_png(made)
+    return to_png(figure)
 
 
 def plot_log_histogram(values: Sequence[float], title: str, unit: str) -> bytes:
-    """Draw how positive values are spread, on a logarithmic axis, with their median."""
-    made, axes = new_figure()
+    """Plot a histogram of positive values on a logarithmic axis, with the median; returns a PNG."""
+    figure, axes = new_figure()
     positive = np.asarray([value for value in values if value > 0])
     if len(positive):
         edges = np.geomspace(positive.min(), max(positive.max(), positive.min() * 1.01), 60)
@@ -53,4 +53,4 @@ def plot_log_histogram(values: Sequence[float], title: str, unit: str) -> bytes:
     axes.set_xlabel(unit)
     axes.set_ylabel("listings")
     axes.set_title(title)
-    return to_png(made)
+    return to_png(figure)

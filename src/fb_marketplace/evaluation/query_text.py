@@ -1,4 +1,4 @@
-"""Words of a title that a short query keeps."""
+"""Short queries from titles."""
 
 from typing import Final
 
@@ -18,10 +18,10 @@ COMMON_WORDS: Final = frozenset(
 
 
 def content_words(title: str) -> list[str]:
-    """Give a title's words that are neither common nor hold a digit."""
+    """Return the words of a title that are neither common nor contain a digit."""
     return [word for word in words(title) if word not in COMMON_WORDS and word.isalpha()]
 
 
 def shorten_title(title: str) -> str:
-    """Give the first few words of a title that say something; the title where there is none."""
+    """Return the first content words of a title; the title if there are none."""
     return " ".join(content_words(title)[:SHORT_QUERY_WORDS]) or title

@@ -1,4 +1,4 @@
-"""Grades: what a hit has to do with what was searched for."""
+"""Relevance grades of hits."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ SAME_PATH: Final = 2
 SAME_ROOT: Final = 1
 UNRELATED: Final = 0
 EXCLUDED: Final = -1
-"""The query itself and its copies, near ones too: finding them shows nothing."""
+"""The query itself, its copies and near-duplicates: they are not counted as hits."""
 
 DESCRIPTIONS: Final = {
     SAME_PRODUCT: "same listing",

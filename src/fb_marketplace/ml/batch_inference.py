@@ -1,7 +1,7 @@
-"""Photos of the lake through an encoder: each core reads, decodes and encodes a batch of its own.
+"""Batch inference over the photos of the lake: each core loads and encodes its own batches.
 
-Cores that share a batch wait for each other at every layer; what an encoder makes of a photo does not
-depend on the batch, so that small ones are as good, and as quick (``benchmarks/encoding.py``).
+Cores that share a batch wait for each other at every layer. The output for a photo does not depend on its
+batch, so small batches are as good and as fast (``benchmarks/encoding.py``).
 """
 
 from collections import deque
@@ -19,14 +19,14 @@ from fb_marketplace_serving.encoders.image import Encoder, Encoding
 from fb_marketplace_serving.imaging import canonical
 
 PREFETCHED_BATCHES: Final = 32
-"""Batches a core that are encoded while whoever takes them commits others; only results wait."""
+"""Batches per core that are encoded while the caller commits others; only results are held."""
 
 
-class EncodedBatch(NamedTuple):
-    """A photo, by its position in the table ``images``, and what an encoder made of it.
+class EncodedPhoto(NamedTuple):
+    """Output of an encoder for a photo.
 
     Attributes:
-        row: the position.
+        row: position in the table ``images``.
         probabilities: float32, (classes,).
         embedding: float32, (dimension,).
     """
@@ -37,77 +37,73 @@ class EncodedBatch(NamedTuple):
 
 
 def encode_missing(
-    open_: Callable[[], Encoder],
+    load_encoder: Callable[[], Encoder],
     images: Table,
     keys: Sequence[str],
-    held: frozenset[str],
+    existing_keys: frozenset[str],
     photos_per_batch: int,
     rows_per_commit: int,
-) -> Iterator[list[EncodedBatch]]:
-    """Encode the photos whose keys are not held, in the order of their ids.
+) -> Iterator[list[EncodedPhoto]]:
+    """Encode the photos whose keys do not exist yet, in the order of their ids.
 
-    What is given is whole batches: a run that goes on after one that was killed cuts the rest as that one
-    would have done.
+    Only complete batches are yielded, so that a resumed run has the same batches as the interrupted one.
 
     Args:
-        open_: gives the encoder; not called where nothing is missing.
+        load_encoder: returns the encoder; called only if a photo is missing.
         images: the canonical photos.
         keys: of each photo, by position.
-        held: those that need not be made again.
-        photos_per_batch: photos that a core takes at once.
-        rows_per_commit: photos that are given at once, or a few more.
+        existing_keys: keys that are skipped.
+        photos_per_batch: photos per batch of a core.
+        rows_per_commit: lowest number of photos that are yielded at once.
     """
-    missing = [row for row in images.order("image_id").tolist() if keys[row] not in held]
+    order = images.order("image_id").tolist()
+    missing = [row for row in order if keys[row] not in existing_keys]
     if not missing:
         return
-    waiting: list[EncodedBatch] = []
+    pending: list[EncodedPhoto] = []
     with Progress("photos encoded", len(keys), len(keys) - len(missing)) as progress:
-        for rows, encoding in encode_rows(open_(), images, missing, photos_per_batch):
-            waiting += map(EncodedBatch, rows, *encoding)
+        for rows, encoding in encode_rows(load_encoder(), images, missing, photos_per_batch):
+            pending += map(EncodedPhoto, rows, *encoding)
             progress.advance(len(rows))
-            if len(waiting) >= rows_per_commit:
-                yield waiting
-                waiting = []
-        if waiting:
-            yield waiting
+            if len(pending) >= rows_per_commit:
+                yield pending
+                pending = []
+        if pending:
+            yield pending
 
 
 def encode_rows(
     encoder: Encoder, images: Table, rows: Sequence[int], photos_per_batch: int
 ) -> Iterator[tuple[list[int], Encoding]]:
-    """Encode photos at these positions of the table ``images``.
+    """Encode the photos at given positions of the table ``images``.
 
     Yields:
-        Positions, and what the encoder made of the photos there, batch by batch.
+        Positions and the encoder's output, batch by batch.
     """
-    cuts = [
+    batches = [
         list(rows[start : start + photos_per_batch])
         for start in range(0, len(rows), photos_per_batch)
     ]
     cores = available_cores()
     pool = ThreadPoolExecutor(cores)
-    waiting: deque[tuple[list[int], Future[Encoding]]] = deque()
+    pending: deque[tuple[list[int], Future[Encoding]]] = deque()
     try:
-        for cut in cuts:
-            waiting.append((cut, pool.submit(_encode, encoder, images, cut)))
-            if len(waiting) > PREFETCHED_BATCHES * cores:
-                first, encoding = waiting.popleft()
+        for batch in batches:
+            pending.append((batch, pool.submit(_encode, encoder, images, batch)))
+            if len(pending) > PREFETCHED_BATCHES * cores:
+                first, encoding = pending.popleft()
                 yield first, encoding.result()
-        for last, encoding in waiting:
+        for last, encoding in pending:
             yield last, encoding.result()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
 def open_encoder(graph: bytes) -> Encoder:
-    """Open an encoder for batches side by side: each is encoded by the one thread that asks."""
+    """Open an encoder for parallel batches: each batch runs on one thread."""
     return Encoder.from_bytes(graph, threads=1)
 
 
 def _encode(encoder: Encoder, images: Table, rows: Sequence[int]) -> Encoding:
-    return encoder.encode(_pixels(images, rows))
-
-
-def _pixels(images: Table, rows: Sequence[int]) -> NDArray[np.uint8]:
     jpegs = images.take(rows, ["jpeg"]).column("jpeg").to_pylist()
-    return np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs])
+    return encoder.encode(np.stack([canonical.decode_canonical(jpeg) for jpeg in jpegs]))

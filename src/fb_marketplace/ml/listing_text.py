@@ -1,12 +1,12 @@
-"""What of a listing is searched as text."""
+"""Text of a listing for the sentence encoder."""
 
 import pandas as pd
 
 
 def listing_text(products: pd.DataFrame) -> list[str]:
-    """Give what the sentence encoder reads of each listing: its title, then its description.
+    """Return the title and description of each listing.
 
-    The encoder reads the first tokens only, so that the title always counts.
+    The title comes first, as the encoder reads the first tokens only.
 
     Args:
         products: ``title`` and ``description``.

@@ -1,4 +1,4 @@
-"""Probabilities of classes: from logits, at one temperature (Guo et al., 2017), and what they lose."""
+"""Softmax, log loss and temperature scaling (Guo et al., 2017)."""
 
 from typing import Final
 
@@ -8,74 +8,72 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 EPSILON: Final = 1e-30
-"""What a probability is taken for that float32 could not hold, so that it has a logarithm."""
+"""Lower bound of probabilities, so that a float32 zero has a logarithm."""
 
 
 def softmax(logits: NDArray[np.floating]) -> Floats:
-    """Turn logits into probabilities, row by row."""
-    wide = np.asarray(logits, dtype=np.float64)
-    powers = np.exp(wide - wide.max(axis=1, keepdims=True))
-    shares: Floats = powers / powers.sum(axis=1, keepdims=True)
-    return shares
+    """Compute probabilities by row: float64, (cases, classes)."""
+    from scipy.special import softmax as scipy_softmax
+
+    probabilities: Floats = scipy_softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    return probabilities
 
 
 def log_losses(
-    probabilities: NDArray[np.floating], classes: NDArray[np.int64], least: float = EPSILON
+    probabilities: NDArray[np.floating], targets: NDArray[np.int64], minimum: float = EPSILON
 ) -> Floats:
-    """Minus the logarithm of what was said of the true class, in nats: (cases,).
+    """Compute the negative log-likelihood of each case in nats: (cases,).
 
     Args:
         probabilities: (cases, classes).
-        classes: (cases,), what is true.
-        least: what a smaller probability is taken for.
+        targets: (cases,), index of the true class.
+        minimum: lower bound of probabilities.
     """
-    said = np.asarray(probabilities, dtype=np.float64)[np.arange(len(classes)), classes]
-    losses: Floats = -np.log(np.maximum(said, least))
+    likelihoods = np.asarray(probabilities, dtype=np.float64)[np.arange(len(targets)), targets]
+    losses: Floats = -np.log(np.maximum(likelihoods, minimum))
     return losses
 
 
 def log_loss(
-    probabilities: NDArray[np.floating], classes: NDArray[np.int64], least: float = EPSILON
+    probabilities: NDArray[np.floating], targets: NDArray[np.int64], minimum: float = EPSILON
 ) -> float:
-    """Mean of :func:`log_losses`."""
-    return float(log_losses(probabilities, classes, least).mean())
+    """Compute the mean of :func:`log_losses`."""
+    return float(log_losses(probabilities, targets, minimum).mean())
 
 
 def fit_temperature(
-    logits: NDArray[np.floating], classes: NDArray[np.int64], least: float = EPSILON
+    logits: NDArray[np.floating], targets: NDArray[np.int64], minimum: float = EPSILON
 ) -> float:
-    """Find what to divide logits by for the least negative log-likelihood (Guo et al., 2017).
+    """Find the temperature of the lowest log loss, between 1/1000 and 1000.
 
-    The likelihood is concave in the inverse of the temperature, so the search is for its one maximum,
-    between 1/1000 and 1000. Cases whose true class is not known say nothing of it: they lose the same
-    at any temperature.
+    The log-likelihood is concave in the inverse of the temperature, so it has one maximum. Cases whose
+    true class is unknown have the same loss at any temperature and are left out.
 
     Args:
-        logits: (cases, classes); minus infinity for a class that is not known.
-        classes: (cases,), what is true.
-        least: probability that none falls below.
+        logits: (cases, classes); minus infinity for an unknown class.
+        targets: (cases,), index of the true class.
+        minimum: lower bound of probabilities.
 
     Returns:
-        The temperature; 1 where none is best: there are no cases, every answer is right (sharper is
-        always better), or the true class does no better than the mean of all (flatter always is).
+        The temperature; 1 if there is no optimum: no cases, only correct predictions (sharper is always
+        better), or true classes with at most the mean logit (flatter is always better).
     """
     from scipy.optimize import minimize_scalar
 
     wide = np.asarray(logits, dtype=np.float64)
-    told = np.isfinite(wide[np.arange(len(wide)), classes])
-    wide, classes = wide[told], classes[told]
+    known = np.isfinite(wide[np.arange(len(wide)), targets])
+    wide, targets = wide[known], targets[known]
     if not len(wide):
         return 1.0
-    said = wide[np.arange(len(wide)), classes]
+    of_targets = wide[np.arange(len(wide)), targets]
     means = wide.mean(axis=1, where=np.isfinite(wide))
-    no_minimum = (said >= wide.max(axis=1)).all() or said.mean() <= means.mean()
-    if no_minimum:
+    if (of_targets >= wide.max(axis=1)).all() or of_targets.mean() <= means.mean():
         return 1.0
 
-    def loss(exponent: float) -> float:
-        return log_loss(softmax(wide / np.exp(exponent)), classes, least)
+    def loss(log_temperature: float) -> float:
+        return log_loss(softmax(wide / np.exp(log_temperature)), targets, minimum)
 
-    reach = float(np.log(1000))
+    limit = float(np.log(1000))
     options = {"xatol": 1e-6}
-    found = minimize_scalar(loss, bounds=(-reach, reach), method="bounded", options=options)
-    return float(np.exp(found.x))
+    result = minimize_scalar(loss, bounds=(-limit, limit), method="bounded", options=options)
+    return float(np.exp(result.x))

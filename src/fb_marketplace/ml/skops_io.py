@@ -1,4 +1,4 @@
-"""Models of scikit-learn's as bytes, by skops: the same model gives the same bytes; no pickle."""
+"""Serialization of scikit-learn models by skops: reproducible bytes, no pickle."""
 
 import io
 import json
@@ -10,29 +10,29 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 
 
 def dump_skops(model: Any) -> bytes:
-    """Write a model, or a dictionary of such, as skops does, without what changes from run to run.
+    """Serialize a model or a dictionary of models; the same model gives the same bytes.
 
-    skops names objects and the arrays beside them by their address in memory, and dates them; here
-    they are numbered as they come, and all are of one date.
+    skops names objects and arrays by their address in memory, and dates them. Here they are numbered in
+    order and have a constant date.
     """
     import skops.io
 
-    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as written:
-        schema = json.loads(written.read(_SCHEMA))
+    with zipfile.ZipFile(io.BytesIO(skops.io.dumps(model))) as source:
+        schema = json.loads(source.read(_SCHEMA))
         names = _number(schema)
-        made = io.BytesIO()
-        with zipfile.ZipFile(made, "w") as file:
+        buffer = io.BytesIO()
+        with zipfile.ZipFile(buffer, "w") as file:
             for old, new in names.items():
-                _write(file, new, written.read(old))
+                _write(file, new, source.read(old))
             _write(file, _SCHEMA, json.dumps(schema).encode())
-    return made.getvalue()
+    return buffer.getvalue()
 
 
 def load_skops(data: bytes) -> Any:
-    """Read what :func:`dump_skops` wrote; types that skops does not itself trust are refused.
+    """Deserialize the output of :func:`dump_skops`; only types that skops trusts are accepted.
 
     Raises:
-        skops.io.exceptions.UntrustedTypesFoundException: the file holds another type.
+        skops.io.exceptions.UntrustedTypesFoundException: the file has another type.
     """
     import skops.io
 
@@ -40,25 +40,25 @@ def load_skops(data: bytes) -> Any:
 
 
 def _number(schema: dict[str, Any]) -> dict[str, str]:
-    """Number objects and files in place, in the order in which they stand; gives new names of files."""
+    """Number objects and files in place, in document order; returns the new names of files."""
     numbers: dict[int, int] = {}
     names: dict[str, str] = {}
-    waiting: list[Any] = [schema]
-    while waiting:
-        found = waiting.pop()
-        if isinstance(found, dict):
-            if isinstance(found.get("__id__"), int):
-                found["__id__"] = numbers.setdefault(found["__id__"], len(numbers))
-            # What is called "file" inside a saved dictionary is an object, not a name.
-            if isinstance(found.get("file"), str):
-                suffix = found["file"].rpartition(".")[2]
-                found["file"] = names.setdefault(found["file"], f"{len(names)}.{suffix}")
-            # Where scikit-learn's vectorizers had their stop words in memory.
-            if isinstance(found.get("_stop_words_id"), dict):
-                found["_stop_words_id"]["content"] = "0"
-            waiting.extend(reversed(found.values()))
-        elif isinstance(found, list):
-            waiting.extend(reversed(found))
+    stack: list[Any] = [schema]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, dict):
+            if isinstance(node.get("__id__"), int):
+                node["__id__"] = numbers.setdefault(node["__id__"], len(numbers))
+            # "file" inside a saved dictionary is an object, not a name.
+            if isinstance(node.get("file"), str):
+                suffix = node["file"].rpartition(".")[2]
+                node["file"] = names.setdefault(node["file"], f"{len(names)}.{suffix}")
+            # Address of the stop words of scikit-learn's vectorizers.
+            if isinstance(node.get("_stop_words_id"), dict):
+                node["_stop_words_id"]["content"] = "0"
+            stack.extend(reversed(node.values()))
+        elif isinstance(node, list):
+            stack.extend(reversed(node))
     return names
 
 

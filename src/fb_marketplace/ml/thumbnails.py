@@ -1,4 +1,4 @@
-"""Photos as a few pixels: what a picture says before anything was learnt of pictures."""
+"""Thumbnails of photos as feature vectors."""
 
 import io
 from typing import Final, NamedTuple
@@ -14,30 +14,30 @@ PHOTOS_PER_BATCH: Final = 256
 
 
 class Thumbnails(NamedTuple):
-    """Photos by id, in its order, and their pixels: float32, (photos, side · side · 3), −0.5 to 0.5."""
+    """Photo ids, sorted, and their pixels: float32, (photos, side · side · 3), −0.5 to 0.5."""
 
     image_ids: list[str]
     pixels: NDArray[np.float32]
 
 
-def load_thumbnails(images: Table, side: int, wanted: frozenset[str] | None = None) -> Thumbnails:
-    """Read photos, each reduced.
+def load_thumbnails(images: Table, side: int, selected: frozenset[str] | None = None) -> Thumbnails:
+    """Load photos as thumbnails.
 
     Args:
         images: the canonical photos.
         side: in pixels; divides 256.
-        wanted: ids of the photos to read; all where none are named.
+        selected: ids of the photos; None: all.
     """
     ids = images.read(["image_id"]).column("image_id").to_pylist()
     order = [
-        row for row in images.order("image_id").tolist() if wanted is None or ids[row] in wanted
+        row for row in images.order("image_id").tolist() if selected is None or ids[row] in selected
     ]
     pixels = np.empty((len(order), side * side * 3), dtype=np.float32)
     with Progress("photos reduced", len(order)) as progress:
         for start in range(0, len(order), PHOTOS_PER_BATCH):
             rows = images.take(order[start : start + PHOTOS_PER_BATCH], ["jpeg"])
-            for place, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
-                pixels[place] = to_thumbnail(jpeg, side).ravel()
+            for position, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
+                pixels[position] = to_thumbnail(jpeg, side).ravel()
             progress.advance(len(rows))
     pixels /= 255  # in place: photos are many
     pixels -= 0.5
@@ -45,7 +45,7 @@ def load_thumbnails(images: Table, side: int, wanted: frozenset[str] | None = No
 
 
 def to_thumbnail(jpeg: bytes, side: int) -> NDArray[np.uint8]:
-    """Decode a canonical photo at the smallest of libjpeg's scales that covers a side, and reduce it.
+    """Decode a canonical photo at the smallest sufficient scale of libjpeg, and reduce it.
 
     Args:
         jpeg: a canonical photo.

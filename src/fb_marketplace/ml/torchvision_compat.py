@@ -1,10 +1,9 @@
-"""The one door to torchvision (and to timm, which imports it).
+"""Import of torchvision and timm with a CPU build of torch.
 
-The wheel of torchvision on PyPI is built against CUDA. Under a CPU build of torch its import dies on
-"operator torchvision::nms does not exist": the C++ operators do not load, but their fake versions are
-registered all the same. Declaring the two that are asked for is enough; models, transforms and export
-then work, and only the operators themselves and ``torchvision.io`` do not. On a matching pair this
-does nothing.
+torchvision on PyPI is built against CUDA. With a CPU build of torch its import fails with "operator
+torchvision::nms does not exist": the C++ operators do not load, but their fake implementations are
+registered. Declaring the two missing operators is enough for models, transforms and export; the operators
+and ``torchvision.io`` do not work. With a matching pair nothing changes.
 """
 
 import importlib
@@ -16,11 +15,11 @@ _SCHEMAS: Final = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-_declared: list[Any] = []  # a library that is collected takes its declarations with it
+_declared: list[Any] = []  # keeps the library alive: its declarations end with it
 
 
 def import_torchvision() -> ModuleType:
-    """Import torchvision, mended where it must be."""
+    """Import torchvision; declare its missing operators if necessary."""
     try:
         return importlib.import_module("torchvision")
     except RuntimeError as error:
@@ -38,6 +37,6 @@ def import_torchvision() -> ModuleType:
 
 
 def import_timm() -> ModuleType:
-    """Import timm, over a torchvision that works."""
+    """Import timm after torchvision."""
     import_torchvision()
     return importlib.import_module("timm")

@@ -4,7 +4,7 @@ from fb_marketplace.parameters.base import Count, Parameters
 
 
 class EmbeddingParameters(Parameters):
-    """How photos go through the encoder."""
+    """Batch sizes of the encoder."""
 
     photos_per_batch: Count
     rows_per_commit: Count

@@ -1,98 +1,135 @@
 """Typed parameters of ``vision`` and ``vision_evaluation``; see ``conf/base/parameters_vision.yml``."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from fb_marketplace.parameters.base import Count, Parameters, Share
+from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Seed, Share
+
+Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class HeadParameters(Parameters):
-    """The head alone, on cached features of the frozen backbone."""
+    """The linear probe: a head trained on cached features of the frozen backbone."""
 
     epochs: Count
     batch_size: Count
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
+    learning_rate: Positive
+    weight_decay: NotNegative
 
 
 class AugmentationParameters(Parameters):
-    """How far photos are changed in training."""
+    """Augmentation of training photos."""
 
-    side: Annotated[int, Field(ge=32, le=512, description="of what is trained on, in pixels")]
-    smallest_crop: Annotated[float, Field(gt=0, le=1, description="share of the content's area")]
-    stretched: Annotated[float, Field(ge=1, description="ratio of a crop's sides, either way")]
-    mirrored: Share
-    light: Annotated[float, Field(ge=0, lt=1, description="brightness, contrast, colour: 1 ± this")]
+    renamed: ClassVar[Mapping[str, str]] = {
+        "side": "crop_size",
+        "smallest_crop": "min_scale",
+        "stretched": "max_aspect_ratio",
+        "mirrored": "hflip_prob",
+        "light": "color_jitter",
+    }
+
+    crop_size: Annotated[int, Field(ge=32, le=512, description="side of a crop, in pixels")]
+    min_scale: Annotated[float, Field(gt=0, le=1, description="share of the content's area")]
+    max_aspect_ratio: Annotated[float, Field(ge=1, description="of a crop, and its inverse")]
+    hflip_prob: Share
+    color_jitter: Annotated[
+        float, Field(ge=0, lt=1, description="brightness, contrast and saturation: 1 ± this")
+    ]
 
 
 class FineTuningParameters(Parameters):
-    """The last blocks of the backbone, trained with the head."""
+    """Training of the last blocks of the backbone together with the head."""
 
-    blocks: Annotated[int, Field(ge=-1, description="-1: all")]
-    epochs: Annotated[int, Field(ge=0, description="0: the head alone")]
+    renamed: ClassVar[Mapping[str, str]] = {
+        "averaging": "ema_decay",
+        "warm_up": "warmup_fraction",
+        "blends": "wise_ft_alphas",
+        "blocks": "trainable_blocks",
+    }
+
+    trainable_blocks: Annotated[int, Field(ge=-1, description="the last so many; -1: all")]
+    epochs: Annotated[int, Field(ge=0, description="0: the head only")]
     batch_size: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    head_learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
-    warm_up: Share
-    max_gradient_norm: Annotated[float, Field(gt=0)]
-    averaging: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Positive
+    head_learning_rate: Positive
+    weight_decay: NotNegative
+    dropout: Dropout
+    warmup_fraction: Share
+    max_gradient_norm: Positive
+    ema_decay: Annotated[float, Field(ge=0, lt=1)]
     patience: Count
-    blends: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
-    mixup: Annotated[float, Field(ge=0)]
+    wise_ft_alphas: tuple[Annotated[float, Field(gt=0, lt=1)], ...]
+    mixup: NotNegative
     augmentation: AugmentationParameters
     precision: Literal["auto", "fp32", "bf16"]
     workers: Annotated[int, Field(ge=0)]
 
 
 class EncoderParameters(Parameters):
-    """Which encoder is served, and what int8 may cost."""
+    """Precision of the served encoder, and the accepted loss of int8."""
 
-    served: Literal["auto", "fp32", "int8"]
+    renamed: ClassVar[Mapping[str, str]] = {
+        "served": "precision",
+        "max_accuracy_lost": "max_accuracy_drop",
+    }
+
+    precision: Literal["auto", "fp32", "int8"]
     calibration_photos: Count
-    max_accuracy_lost: Share
+    max_accuracy_drop: Share
     min_cosine: Share
 
 
 class EmbeddingHeadParameters(Parameters):
-    """The vector that similar photos are searched by, and how its head is trained."""
+    """The served embedding, and the training of its head."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "levels": "num_blocks",
+        "power": "gem_p",
+        "hard_batches": "hard_batch_fraction",
+        "path_weight": "path_loss_weight",
+    }
 
     layer: Annotated[str, Field(min_length=1, description="metric, pool, fc.1, or a block")]
-    levels: Annotated[int, Field(ge=1, description="the last so many blocks, pooled")]
-    power: Annotated[float, Field(ge=1, description="of the generalised mean")]
+    num_blocks: Annotated[int, Field(ge=1, description="the last so many blocks, pooled")]
+    gem_p: Annotated[float, Field(ge=1, description="exponent of the generalized mean")]
     dimension: Annotated[int, Field(ge=2)]
     loss: Literal["contrastive", "multi_similarity", "triplet"]
-    temperature: Annotated[float, Field(gt=0)]
-    path_weight: Annotated[float, Field(ge=0, description="of the loss on category paths")]
-    hard_batches: Annotated[Share, Field(description="of batches, from one corner of the tree")]
+    temperature: Positive
+    path_loss_weight: Annotated[float, Field(ge=0, description="of the loss on category paths")]
+    hard_batch_fraction: Annotated[Share, Field(description="batches of similar categories")]
     epochs: Annotated[int, Field(ge=0)]
     listings_per_batch: Annotated[int, Field(ge=2)]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: Annotated[float, Field(ge=0)]
-    dropout: Annotated[float, Field(ge=0, lt=1)]
+    learning_rate: Positive
+    weight_decay: NotNegative
+    dropout: Dropout
 
 
-AnsweredErrorShare = Annotated[float, Field(gt=0, lt=1, description="share of the answered")]
+MaxError = Annotated[float, Field(gt=0, lt=1, description="share of the answered cases")]
 
 
 class AbstentionErrors(Parameters):
-    """How often an answer may be wrong, where one is given."""
+    """Highest error rate among answered cases."""
 
-    photos: AnsweredErrorShare
-    products_with_text: AnsweredErrorShare
+    photos: MaxError
+    products_with_text: MaxError
 
 
 class EvaluationParameters(Parameters):
-    """How answers are measured, and when "not sure" is the better one."""
+    """Evaluation of category predictions, and abstention."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "abstain_error": "max_error_when_answering",
+        "worst_mistakes": "num_worst_errors",
+    }
 
     calibration_bins: Count
-    abstain_error: AbstentionErrors
-    worst_mistakes: Count
+    max_error_when_answering: AbstentionErrors
+    num_worst_errors: Count
     bootstrap_samples: Count
     confidence: Annotated[float, Field(gt=0, lt=1)]
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     @property
     def bootstrap(self) -> tuple[int, float, int]:
@@ -101,33 +138,43 @@ class EvaluationParameters(Parameters):
 
 
 class VisionParameters(Parameters):
-    """The backbone, its head, how both are trained, and what is made of them."""
+    """The backbone, its training, the embedding and the served encoder."""
+
+    renamed: ClassVar[Mapping[str, str]] = {
+        "class_balance": "class_weight_power",
+        "path_weight": "path_loss_weight",
+        "path_photos": "min_photos_per_path",
+    }
 
     backbone: str
     weights: str
     weights_sha256: str | None = None
     input_side: Annotated[int, Field(ge=32, le=512)]
     label_smoothing: Share
-    class_balance: Share
-    path_weight: Annotated[
-        float, Field(ge=0, description="of the loss on category paths; 0: not told apart")
+    class_weight_power: Share
+    path_loss_weight: Annotated[
+        float, Field(ge=0, description="of the loss on category paths; 0: paths are not learned")
     ]
-    path_photos: Annotated[Count, Field(description="in training, of a path that is told apart")]
+    min_photos_per_path: Annotated[Count, Field(description="training photos of a learned path")]
     head: HeadParameters
     fine_tuning: FineTuningParameters
     embedding: EmbeddingHeadParameters
     encoder: EncoderParameters
-    seed: Annotated[int, Field(ge=0)]
+    seed: Seed
 
     @model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.weights == "usual":
+            raise ValueError("weights: `usual` is now `default`")
         if self.embedding.layer == "metric" and not self.embedding.epochs:
             raise ValueError(
-                "embedding.layer is metric, whose head is not trained in 0 epochs: take 1 or more, or pool"
+                "embedding.layer is metric, but its head is trained for 0 epochs. Set embedding.epochs to "
+                "1 or more, or embedding.layer to pool."
             )
-        side = self.fine_tuning.augmentation.side
+        side = self.fine_tuning.augmentation.crop_size
         if side > self.input_side:
             raise ValueError(
-                f"fine_tuning.augmentation.side is {side}; expected at most input_side, {self.input_side}"
+                f"fine_tuning.augmentation.crop_size is {side}; expected at most input_side, "
+                f"{self.input_side}"
             )
         return self

@@ -1,4 +1,4 @@
-"""A vector for each photo, through the very encoder that is served."""
+"""Image embeddings: one vector per photo by the served encoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,39 +11,39 @@ from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 
 REVISION: Final = 1
 LIBRARIES: Final = ("onnxruntime", "pillow")
-"""What decodes a photo and runs the graph; another version may give another last digit."""
+"""Libraries that decode photos and run the graph; another version may change the last digit."""
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddingKeys:
-    """Which vectors are wanted, and which the table had when the run began.
+    """Keys of the required rows, and of the rows before the run.
 
     Attributes:
         encoder_sha256: digest of the encoder.
-        wanted: the key of each photo's vector, by position in the table ``images``.
-        held: the keys that the table had.
+        required: the key of each photo's row, by position in the table ``images``.
+        existing: keys in the table before the run.
     """
 
     encoder_sha256: str
-    wanted: tuple[str, ...]
-    held: frozenset[str]
+    required: tuple[str, ...]
+    existing: frozenset[str]
 
 
 def plan_image_embeddings(
     images: Table, encoder: FileRef, image_embeddings_existing_keys: frozenset[str]
 ) -> EmbeddingKeys:
-    """Name the vector of each photo by all that it depends on.
+    """Compute the key of each photo's row from all inputs of its embedding.
 
     Args:
         images: the canonical photos.
         encoder: the encoder, ONNX.
-        image_embeddings_existing_keys: keys that the table has.
+        image_embeddings_existing_keys: keys in the table.
     """
     digest = sha256(encoder.read())
     stage = stage_digest("embeddings", REVISION, libraries=LIBRARIES)
     photos = images.read(["image_id", "sha256"]).to_pylist()
-    wanted = (make_key(photo["image_id"], photo["sha256"], digest, stage) for photo in photos)
-    return EmbeddingKeys(digest, tuple(wanted), image_embeddings_existing_keys)
+    required = (make_key(photo["image_id"], photo["sha256"], digest, stage) for photo in photos)
+    return EmbeddingKeys(digest, tuple(required), image_embeddings_existing_keys)
 
 
 def embed_images(
@@ -52,31 +52,34 @@ def embed_images(
     embedding_keys: EmbeddingKeys,
     parameters: EmbeddingParameters,
 ) -> Iterator[Rows | KeepOnly]:
-    """Encode the photos whose vectors by this encoder the table lacks.
+    """Encode the photos that the table lacks.
 
     Args:
         images: the canonical photos.
         encoder: the encoder, ONNX.
-        embedding_keys: what is wanted, and what the table has of it.
-        parameters: batches.
+        embedding_keys: keys of required and existing rows.
+        parameters: batch sizes.
 
     Yields:
-        For the table ``image_embeddings``: what to retain, then batches of new rows.
+        For the table ``image_embeddings``: the keys to keep, then batches of new rows.
     """
-    from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
+    import pyarrow as pa
 
-    keys, held = embedding_keys.wanted, embedding_keys.held
-    yield KeepOnly(frozenset(keys), held)
+    from fb_marketplace.ml.batch_inference import encode_missing, open_encoder
+    from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
+
+    keys, existing = embedding_keys.required, embedding_keys.existing
+    yield KeepOnly(frozenset(keys), existing)
     photos = images.read(["image_id", "sha256"]).to_pylist()
     for batch in encode_missing(
         lambda: open_encoder(encoder.read()),
         images,
         keys,
-        held,
+        existing,
         parameters.photos_per_batch,
         parameters.rows_per_commit,
     ):
-        yield _table(
+        yield pa.Table.from_pylist(
             [
                 {
                     "key": keys[row],
@@ -87,25 +90,26 @@ def embed_images(
                     "embedding": embedding,
                 }
                 for row, probabilities, embedding in batch
-            ]
+            ],
+            schema=IMAGE_EMBEDDINGS,
         )
 
 
 def report_embeddings(embedding_keys: EmbeddingKeys, image_embeddings: Table) -> dict[str, Any]:
-    """Say what the run encoded, what it found and what it removed, and what the table holds now.
+    """Count the photos that the run encoded, reused and removed.
 
     Returns:
-        Counts of photos, the size of a vector, the digest of the encoder, and that of the table's content,
-        on which two lakes agree if they hold the same vectors of the same photos.
+        Counts of photos, the dimension, the digest of the encoder, and the digest of the table's content,
+        which is equal for two lakes with the same vectors of the same photos.
     """
-    wanted, held = frozenset(embedding_keys.wanted), embedding_keys.held
-    some = image_embeddings.vectors([0], "embedding") if wanted else None
+    required, existing = frozenset(embedding_keys.required), embedding_keys.existing
+    first = image_embeddings.vectors([0], "embedding") if required else None
     return {
         "photos": len(image_embeddings),
-        "encoded": len(wanted - held),
-        "reused": len(wanted & held),
-        "removed": len(held - wanted),
-        "dimension": 0 if some is None else some.shape[1],
+        "encoded": len(required - existing),
+        "reused": len(required & existing),
+        "removed": len(existing - required),
+        "dimension": 0 if first is None else first.shape[1],
         "encoder_sha256": embedding_keys.encoder_sha256,
         "digest": table_digest(
             image_embeddings,
@@ -114,11 +118,3 @@ def report_embeddings(embedding_keys: EmbeddingKeys, image_embeddings: Table) ->
             ["probabilities", "embedding"],
         ),
     }
-
-
-def _table(rows: list[dict[str, object]]) -> Rows:
-    import pyarrow as pa
-
-    from fb_marketplace.schemas.lance import IMAGE_EMBEDDINGS
-
-    return pa.Table.from_pylist(rows, schema=IMAGE_EMBEDDINGS)

@@ -1,4 +1,4 @@
-"""Vectors as the original wrote them: one JSON object, from the id of a photo to its numbers."""
+"""Export of embeddings to JSON, as in the original: one object from photo id to vector."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,21 +11,19 @@ BATCH_SIZE: Final = 1024
 
 
 def export_embeddings_json(image_embeddings: Table) -> Callable[[], Iterator[bytes]]:
-    """Write each photo's vector, a photo a line, in the order of their ids.
-
-    Numbers have as many digits as tell a float32 from its neighbours: what is read back is the same vector.
+    """Write one photo per line, sorted by id, with enough digits to restore each float32.
 
     Returns:
-        What gives the JSON piece by piece, read from the table as it is written.
+        A function that yields the JSON in pieces while reading the table.
     """
-    return partial(_pieces, image_embeddings)
+    return partial(_json_pieces, image_embeddings)
 
 
-def _pieces(table: Table) -> Iterator[bytes]:
+def _json_pieces(table: Table) -> Iterator[bytes]:
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    order, before = table.order("image_id").tolist(), "{"
+    order, prefix = table.order("image_id").tolist(), "{"
     for start in range(0, len(order), BATCH_SIZE):
         part = table.take(order[start : start + BATCH_SIZE], ["image_id", "embedding"])
         digits = part.column("embedding").combine_chunks().cast(pa.list_(pa.string()))
@@ -34,6 +32,6 @@ def _pieces(table: Table) -> Iterator[bytes]:
             pc.binary_join(digits, ", ").to_pylist(),
             strict=True,
         ):
-            yield f"{before}\n{json.dumps(image_id)}: [{numbers}]".encode()
-            before = ","
+            yield f"{prefix}\n{json.dumps(image_id)}: [{numbers}]".encode()
+            prefix = ","
     yield b"\n}\n" if order else b"{}\n"

@@ -1,7 +1,7 @@
-"""Below each category, the paths that a head tells apart: what it says of a category is their sum.
+"""Category paths as finer classes: the probability of a category is the sum over its paths.
 
-A linear layer has one direction for each thing that it knows. "Home & Garden" is no one thing, and is
-seen better as chairs or lamps or curtains than as what these have in common.
+A linear layer has one direction for each class. "Home & Garden" has no common look; chairs, lamps and
+curtains are easier to learn.
 """
 
 from typing import NamedTuple
@@ -14,40 +14,43 @@ from fb_marketplace.parameters.vision import VisionParameters
 
 
 class CategoryPaths(NamedTuple):
-    """Paths, numbered category by category.
+    """Path classes, numbered category by category.
 
     Attributes:
-        of: int64, (photos,), the number of each photo's path.
-        counts: how many each category has: its paths of photos enough, and one for all others.
+        classes: int64, (photos,), the path class of each photo.
+        counts: number of path classes of each category: its frequent paths, and one for all others.
     """
 
-    of: NDArray[np.int64]
+    classes: NDArray[np.int64]
     counts: tuple[int, ...]
 
 
 def category_paths(
     photos: pd.DataFrame, labels: tuple[str, ...], parameters: VisionParameters
 ) -> CategoryPaths | None:
-    """Number the paths of photos; None where the categories alone are told apart.
+    """Number the paths of photos.
 
     Args:
-        photos: ``category``, ``category_path`` and ``split`` of each; those of training are counted.
-        labels: the categories, sorted.
-        parameters: how many photos a path needs, and whether paths count.
+        photos: ``category``, ``category_path`` and ``split`` of each photo; training photos are counted.
+        labels: the root categories, sorted.
+        parameters: weight of the path loss, and photos per path.
+
+    Returns:
+        The path classes; None if only categories are learned.
     """
-    if not parameters.path_weight:
+    if not parameters.path_loss_weight:
         return None
     numbers: dict[tuple[str, str], int] = {}
     others: dict[str, int] = {}
     counts: list[int] = []
     for label in labels:
-        learnt = photos[(photos["category"] == label) & (photos["split"] == "train")]
-        seen = learnt["category_path"].value_counts()
-        common = sorted(seen[seen >= parameters.path_photos].index)
+        training = photos[(photos["category"] == label) & (photos["split"] == "train")]
+        frequency = training["category_path"].value_counts()
+        frequent = sorted(frequency[frequency >= parameters.min_photos_per_path].index)
         first = sum(counts)
-        numbers |= {(label, path): first + place for place, path in enumerate(common)}
-        others[label] = first + len(common)
-        counts.append(len(common) + 1)
-    named = zip(photos["category"], photos["category_path"], strict=True)
-    of = [numbers.get((label, path), others[label]) for label, path in named]
-    return CategoryPaths(np.asarray(of, dtype=np.int64), tuple(counts))
+        numbers |= {(label, path): first + position for position, path in enumerate(frequent)}
+        others[label] = first + len(frequent)
+        counts.append(len(frequent) + 1)
+    pairs = zip(photos["category"], photos["category_path"], strict=True)
+    classes = [numbers.get((label, path), others[label]) for label, path in pairs]
+    return CategoryPaths(np.asarray(classes, dtype=np.int64), tuple(counts))

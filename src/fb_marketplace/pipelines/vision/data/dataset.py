@@ -1,6 +1,6 @@
-"""Photos of the lake as PyTorch reads them: at random, in batches, by processes of their own.
+"""PyTorch dataset, batch sampler and loader over the photos of the lake.
 
-Imported only by the functions that train, as it imports torch.
+Imported by training functions only, as it imports torch.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,29 +18,28 @@ from fb_marketplace_serving.imaging import canonical
 
 
 class SampleRef(NamedTuple):
-    """A photo to read: its place among the rows of the dataset, and the epoch that asks for it."""
+    """A photo to load: the epoch, and the position among the rows of the dataset."""
 
     epoch: int
-    place: int
+    position: int
 
 
 class Batch(NamedTuple):
-    """Photos that were read.
+    """Loaded photos.
 
     Attributes:
-        pixels: uint8, (n, 256, 256, 3); changed for training, (n, side, side, 3).
-        places: int64, (n,), of each among the rows of the dataset.
+        pixels: uint8, (n, 256, 256, 3); (n, side, side, 3) if augmented.
+        positions: int64, (n,), among the rows of the dataset.
     """
 
     pixels: torch.Tensor
-    places: torch.Tensor
+    positions: torch.Tensor
 
 
 class PhotoDataset(Dataset[Batch]):
-    """Canonical photos at the given rows of the table ``images``, read where they lie.
+    """Canonical photos at given rows of the table ``images``.
 
-    What augmentation does to a photo follows from the seed, the epoch and its place alone: not from
-    how many processes read, or in which order.
+    Augmentation depends on seed, epoch and position only, not on the number or order of workers.
     """
 
     def __init__(
@@ -50,13 +49,13 @@ class PhotoDataset(Dataset[Batch]):
         augmentation: AugmentationParameters | None = None,
         seed: int = 0,
     ) -> None:
-        """Name the photos.
+        """Create the dataset.
 
         Args:
             images: the canonical photos.
             rows: positions in the table.
-            augmentation: how photos are changed; without it they are given as they are.
-            seed: of the changes.
+            augmentation: of the photos; None loads them unchanged.
+            seed: of the augmentation.
         """
         self._images, self._rows = images, list(rows)
         self._augmentation, self._seed = augmentation, seed
@@ -64,45 +63,44 @@ class PhotoDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self._rows)
 
-    def __getitem__(self, drawn: SampleRef) -> Batch:
-        return self.__getitems__([drawn])
+    def __getitem__(self, sample: SampleRef) -> Batch:
+        return self.__getitems__([sample])
 
-    def __getitems__(self, drawn: Sequence[SampleRef]) -> Batch:
-        """Read several photos by one access to the table."""
-        rows = [self._rows[each.place] for each in drawn]
+    def __getitems__(self, samples: Sequence[SampleRef]) -> Batch:
+        """Load several photos with one read of the table."""
+        rows = [self._rows[sample.position] for sample in samples]
         jpegs = self._images.take(rows, ["jpeg"]).column("jpeg").to_pylist()
-        read = [self._read(jpeg, each) for jpeg, each in zip(jpegs, drawn, strict=True)]
-        places = torch.tensor([each.place for each in drawn])
-        return Batch(torch.from_numpy(np.stack(read)), places)
+        photos = [self._load(jpeg, sample) for jpeg, sample in zip(jpegs, samples, strict=True)]
+        positions = torch.tensor([sample.position for sample in samples])
+        return Batch(torch.from_numpy(np.stack(photos)), positions)
 
-    def _read(self, jpeg: bytes, drawn: SampleRef) -> NDArray[np.uint8]:
+    def _load(self, jpeg: bytes, sample: SampleRef) -> NDArray[np.uint8]:
         pixels = canonical.decode_canonical(jpeg)
         if self._augmentation is None:
             return pixels
-        generator = np.random.default_rng([self._seed, drawn.epoch, drawn.place])
+        generator = np.random.default_rng([self._seed, sample.epoch, sample.position])
         return augment(pixels, generator, self._augmentation)
 
 
 class BatchSampler(Sampler[list[SampleRef]]):
-    """Which photos make up each batch of an epoch; the order follows from seed and epoch alone."""
+    """Batches of an epoch; the order depends on seed and epoch only."""
 
     def __init__(self, photos: int, batch_size: int, seed: int | None) -> None:
-        """Cut photos into batches.
+        """Create the sampler.
 
         Args:
-            photos: how many there are.
-            batch_size: photos in a batch.
-            seed: of the order; without one, photos come as they are, the last batch as it falls.
-                Shuffled, the last batch is left out where there are others: its size is another,
-                and batch normalisation over one or two photos does harm.
+            photos: number of photos.
+            batch_size: photos per batch.
+            seed: of the order. None keeps the order and the incomplete last batch. Shuffled, the last
+                batch is dropped if incomplete: batch normalization over one or two photos does harm.
         """
         super().__init__()
         self.epoch = 0
         self._photos, self._batch_size, self._seed = photos, min(batch_size, photos), seed
 
     def __len__(self) -> int:
-        whole, left = divmod(self._photos, self._batch_size)
-        return whole if self._seed is not None else whole + bool(left)
+        full, rest = divmod(self._photos, self._batch_size)
+        return full if self._seed is not None else full + bool(rest)
 
     def __iter__(self) -> Iterator[list[SampleRef]]:
         order = np.arange(self._photos)
@@ -110,34 +108,34 @@ class BatchSampler(Sampler[list[SampleRef]]):
             np.random.default_rng([self._seed, self.epoch]).shuffle(order)
         for batch in range(len(self)):
             cut = order[batch * self._batch_size : (batch + 1) * self._batch_size]
-            yield [SampleRef(self.epoch, int(place)) for place in cut]
+            yield [SampleRef(self.epoch, int(position)) for position in cut]
 
 
 def make_loader(dataset: PhotoDataset, batches: BatchSampler, workers: int) -> "DataLoader[Batch]":
-    """Read a dataset batch by batch.
+    """Build a loader.
 
     Args:
         dataset: the photos.
-        batches: which of them, when.
-        workers: processes that read ahead; 0: read in this one. They are spawned, as Lance does not
-            survive a fork, and stay from one epoch to the next.
+        batches: the batches of an epoch.
+        workers: processes that load ahead; 0: load in this process. They are spawned, as Lance does not
+            survive a fork, and live for all epochs.
     """
     return DataLoader(
         dataset,
         batch_sampler=batches,
-        collate_fn=_as_it_is,
+        collate_fn=_identity,
         num_workers=workers,
         multiprocessing_context="spawn" if workers else None,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_work_alone,
-        generator=torch.Generator(),  # its own: torch's is left for what trains
+        worker_init_fn=_limit_torch_threads,
+        generator=torch.Generator(),  # its own, so that torch's global one is left to training
     )
 
 
-def _as_it_is(batch: Any) -> Any:
+def _identity(batch: Any) -> Any:
     return batch
 
 
-def _work_alone(_: int) -> None:
+def _limit_torch_threads(_: int) -> None:
     torch.set_num_threads(1)

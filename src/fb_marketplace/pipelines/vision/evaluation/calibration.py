@@ -1,6 +1,6 @@
-"""How far confidence is off: the calibration error, and its picture before and after calibration."""
+"""Calibration error, and its reliability diagram before and after calibration."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -8,145 +8,127 @@ from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.bootstrap import statistic_by_group
-from fb_marketplace.evaluation.plots import new_figure, to_png
 from fb_marketplace.ml.probabilities import EPSILON, softmax
 
 Floats = NDArray[np.float64]
 
 CASES_PER_BIN: Final = 5
-"""Where there are fewer cases, there are fewer bins."""
+"""With fewer cases, there are fewer bins."""
 
 
 class Bin(NamedTuple):
-    """Cases of like confidence.
+    """Cases of similar confidence.
 
     Attributes:
-        confidence: their mean.
-        right: share of them that is right.
-        cases: how many they are.
+        confidence: mean confidence.
+        accuracy: share of correct cases.
+        cases: number of cases.
     """
 
     confidence: float
-    right: float
+    accuracy: float
     cases: int
 
 
-def random_calibration_error(probabilities: NDArray[np.floating], temperature: float) -> Floats:
-    """Give back what was said before logits were divided by a temperature."""
+def undo_calibration(probabilities: NDArray[np.floating], temperature: float) -> Floats:
+    """Return the probabilities before logits were divided by a temperature."""
     return softmax(temperature * np.log(np.maximum(probabilities, EPSILON)))
 
 
 def expected_calibration_error(
     confidences: ArrayLike,
-    right: ArrayLike,
+    correct: ArrayLike,
     groups: ArrayLike,
     bins: int,
     samples: int,
     confidence: float,
     seed: int,
 ) -> dict[str, Any]:
-    """Measure by how much confidence and the share of right answers differ, in bins of equal mass.
+    """Compute the expected calibration error over bins of equal mass, debiased.
 
-    A bin's gap is the mean of (right - confidence), and the error the mean of the gaps' absolute values.
-    Sampling alone makes gaps, so it is debiased after Kumar, Liang & Ma (2019): from each absolute gap
-    what normal noise of its variance would add is taken, which leaves some bias, upwards. The mean
-    square can be debiased fully (definition 4.2: the variance is taken from each squared gap), and its
-    root, which is never below the mean gap but for chance, is given beside it. They take the variance
-    of independent labels; here it is over groups, since a group's photos are not independent.
+    A bin's gap is the mean of (correct - confidence), and the error the mean of the absolute gaps.
+    Sampling noise alone makes gaps, so the error is debiased after Kumar, Liang & Ma (2019): each absolute
+    gap is reduced by the amount that normal noise of its variance would add, which leaves a small upward
+    bias. The mean square can be debiased fully (definition 4.2: the variance is subtracted from each
+    squared gap), and its root, which is never below the mean gap except by chance, is reported too. They
+    use the variance of independent labels; here it is over groups, as photos of a group are not
+    independent.
 
-    Intervals are from the basic bootstrap over groups with the bins held: what is debiased in the
-    resamples is spread about what is plain in the data, as the estimate is about the truth. Where the
-    truth is near 0, the bias that is left lifts the error's interval too.
+    Intervals are from the basic bootstrap over groups with fixed bins: the debiased error of resamples
+    varies around the plain error of the data as the estimate does around the truth. For a true error near
+    0, the remaining bias lifts the interval too.
 
     Args:
-        confidences: (cases,), probability of what was answered.
-        right: (cases,), whether it was right.
-        groups: (cases,), the group of each.
-        bins: at most; fewer where there are fewer than five cases for each.
-        samples: how many times groups are drawn.
-        confidence: share of the samples that lie in the interval.
+        confidences: (cases,), probability of the predicted class.
+        correct: (cases,), whether it is the true one.
+        groups: (cases,), the group of each case.
+        bins: highest number of bins; fewer if there are fewer than five cases for each.
+        samples: number of bootstrap samples.
+        confidence: share of the samples inside the interval.
         seed: of the draws.
 
     Returns:
-        ``value``, ``low`` and ``high`` of the debiased error, 0 where that is below 0; those of the
-        ``root_mean_square``; ``plain``: the error as it is, without any debiasing; ``cases``,
-        ``groups`` and ``bins``.
+        ``value``, ``low`` and ``high`` of the debiased error, at least 0; those of the
+        ``root_mean_square``; ``plain``, the error without debiasing; ``cases``, ``groups`` and
+        ``bins``.
 
     Raises:
         UserError: there are no cases.
     """
-    sure, good = (np.asarray(each, dtype=np.float64) for each in (confidences, right))
-    names, place = np.unique(np.asarray(groups), return_inverse=True)
-    if not len(sure):
+    predicted, actual = (np.asarray(values, dtype=np.float64) for values in (confidences, correct))
+    names, group_of_case = np.unique(np.asarray(groups), return_inverse=True)
+    if not len(predicted):
         raise UserError(
-            "calibration cannot be measured on no answer; give more listings, or larger shares "
-            "under `splits:` in parameters_cleaning.yml"
+            "there is no prediction to compute the calibration error of. Give more listings, or larger "
+            "shares under `splits:` in parameters_cleaning.yml."
         )
-    bin_of, used = _bins(sure, bins)
+    bin_of_case, used = _assign_bins(predicted, bins)
     gaps, sizes = np.zeros((len(names), used)), np.zeros((len(names), used))
-    np.add.at(gaps, (place, bin_of), good - sure)
-    np.add.at(sizes, (place, bin_of), 1)
+    np.add.at(gaps, (group_of_case, bin_of_case), actual - predicted)
+    np.add.at(sizes, (group_of_case, bin_of_case), 1)
 
-    # Groups are the cases here, so that one drawn twice counts as two when variances are taken.
-    each, whole = np.arange(len(names)), _gaps(gaps, sizes)
+    # The bootstrap's cases are groups here, so that one drawn twice counts as two in the variances.
+    rows, data = np.arange(len(names)), _compute_gaps(gaps, sizes)
 
-    def estimate(kind: Callable[[_Gaps], Floats]) -> tuple[float, float, float]:
+    def estimate(error: Callable[[_Gaps], Floats]) -> tuple[float, float, float]:
         def debiased(drawn: NDArray[np.int64]) -> float:
-            found = _gaps(gaps[drawn], sizes[drawn])
-            return float(found.shares @ kind(found))
+            sample = _compute_gaps(gaps[drawn], sizes[drawn])
+            return float(sample.shares @ error(sample))
 
-        found = statistic_by_group(debiased, [each], each, samples, confidence, seed)
-        plain = float(whole.shares @ kind(whole._replace(variances=np.zeros(used))))
-        about = found.value + plain
-        return found.value, about - found.high, max(about - found.low, found.value)
+        result = statistic_by_group(debiased, [rows], rows, samples, confidence, seed)
+        plain = float(data.shares @ error(data._replace(variances=np.zeros(used))))
+        center = result.value + plain
+        return result.value, center - result.high, max(center - result.low, result.value)
 
     return {
-        **_bounded(np.maximum(estimate(_absolute), 0)),
-        "root_mean_square": _bounded(np.sqrt(np.maximum(estimate(_squared), 0))),
-        "plain": round(float(whole.shares @ np.abs(whole.means)), 4),
-        "cases": len(sure),
+        **_rounded(np.maximum(estimate(_absolute), 0)),
+        "root_mean_square": _rounded(np.sqrt(np.maximum(estimate(_squared), 0))),
+        "plain": round(float(data.shares @ np.abs(data.means)), 4),
+        "cases": len(predicted),
         "groups": len(names),
         "bins": used,
     }
 
 
-def reliability(confidences: ArrayLike, right: ArrayLike, bins: int) -> list[Bin]:
-    """Give the bins of equal mass that the calibration error is taken over, the least sure first."""
-    sure, good = (np.asarray(each, dtype=np.float64) for each in (confidences, right))
-    bin_of, used = _bins(sure, bins)
-    parts = [bin_of == place for place in range(used)]
+def reliability(confidences: ArrayLike, correct: ArrayLike, bins: int) -> list[Bin]:
+    """Return the bins of the calibration error, the least confident first."""
+    predicted, actual = (np.asarray(values, dtype=np.float64) for values in (confidences, correct))
+    bin_of_case, used = _assign_bins(predicted, bins)
+    masks = [bin_of_case == number for number in range(used)]
     return [
-        Bin(float(sure[part].mean()), float(good[part].mean()), int(part.sum()))
-        for part in parts
-        if part.any()
+        Bin(float(predicted[mask].mean()), float(actual[mask].mean()), int(mask.sum()))
+        for mask in masks
+        if mask.any()
     ]
 
 
-def plot_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
-    """Draw how often answers of each confidence are right, before and after calibration; a PNG."""
-    made, axes = new_figure(6, 6)
-    axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="as it should be")
-    for name, bins, colour in (("before", before, "tab:orange"), ("after", after, "tab:blue")):
-        where = [each.confidence for each in bins], [each.right for each in bins]
-        axes.plot(*where, marker="o", color=colour, label=name)
-    axes.set_xlim(0, 1.02)
-    axes.set_ylim(0, 1.02)
-    axes.set_aspect("equal")
-    axes.set_xlabel("said: mean confidence of a bin")
-    axes.set_ylabel("found: share of it that is right")
-    cases = sum(each.cases for each in after)
-    axes.set_title(f"Confidence before and after one temperature: {cases:,} photos")
-    axes.legend(loc="upper left")
-    return to_png(made)
-
-
-def _bins(confidences: Floats, bins: int) -> tuple[NDArray[np.int64], int]:
-    """Give the bin of each case, and how many there are; bins differ in size by one at most."""
+def _assign_bins(confidences: Floats, bins: int) -> tuple[NDArray[np.int64], int]:
+    """Return the bin of each case, and the number of bins; their sizes differ by one at most."""
     cases = len(confidences)
     used = max(1, min(bins, cases // CASES_PER_BIN))
-    bin_of = np.empty(cases, dtype=np.int64)
-    bin_of[np.argsort(confidences, kind="stable")] = np.arange(cases) * used // max(cases, 1)
-    return bin_of, used
+    bin_of_case = np.empty(cases, dtype=np.int64)
+    bin_of_case[np.argsort(confidences, kind="stable")] = np.arange(cases) * used // max(cases, 1)
+    return bin_of_case, used
 
 
 class _Gaps(NamedTuple):
@@ -155,36 +137,36 @@ class _Gaps(NamedTuple):
     shares: Floats
 
 
-def _gaps(sums: Floats, sizes: Floats) -> _Gaps:
-    """Give each bin's gap, the variance of that over groups, and its share of the cases.
+def _compute_gaps(sums: Floats, sizes: Floats) -> _Gaps:
+    """Compute the gap of each bin, its variance over groups, and its share of the cases.
 
     Args:
-        sums: (groups, bins), of right - confidence.
+        sums: (groups, bins), of correct - confidence.
         sizes: (groups, bins), cases.
     """
     cases = sizes.sum(axis=0)
     filled = np.maximum(cases, 1)
     means = sums.sum(axis=0) / filled
-    there = (sizes > 0).sum(axis=0)
-    spread = ((sums - means * sizes) ** 2).sum(axis=0) / filled**2
-    return _Gaps(means, spread * there / np.maximum(there - 1, 1), cases / cases.sum())
+    groups = (sizes > 0).sum(axis=0)
+    squares = ((sums - means * sizes) ** 2).sum(axis=0) / filled**2
+    return _Gaps(means, squares * groups / np.maximum(groups - 1, 1), cases / cases.sum())
 
 
-def _squared(found: _Gaps) -> Floats:
-    return found.means**2 - found.variances
+def _squared(gaps: _Gaps) -> Floats:
+    return gaps.means**2 - gaps.variances
 
 
-def _absolute(found: _Gaps) -> Floats:
-    """Absolute gaps, less what normal noise about them would add (mean of the folded normal)."""
+def _absolute(gaps: _Gaps) -> Floats:
+    """Absolute gaps, less the amount that normal noise adds (mean of the folded normal distribution)."""
     from scipy.special import erf
 
-    plain, noise = np.abs(found.means), np.sqrt(found.variances)
+    plain, noise = np.abs(gaps.means), np.sqrt(gaps.variances)
     ratio = plain / np.maximum(noise, EPSILON)
     folded = noise * np.sqrt(2 / np.pi) * np.exp(-(ratio**2) / 2) + plain * erf(ratio / 2**0.5)
-    less: Floats = 2 * plain - folded
-    return less
+    debiased: Floats = 2 * plain - folded
+    return debiased
 
 
-def _bounded(estimate: Floats) -> dict[str, float]:
-    value, low, high = (round(float(each), 4) for each in estimate)
+def _rounded(estimate: Floats) -> dict[str, float]:
+    value, low, high = (round(float(number), 4) for number in estimate)
     return {"value": value, "low": low, "high": high}

@@ -1,4 +1,4 @@
-"""How good what was chosen is: on validation, where choices were made, and once on test."""
+"""Evaluation of category predictions on validation, where choices were made, and on test."""
 
 from typing import Any, Final, NamedTuple
 
@@ -9,7 +9,7 @@ from fb_marketplace.evaluation.confusion_matrix import Classes
 from fb_marketplace.evaluation.predictions import Predictions, class_labels, predictions_for_split
 from fb_marketplace.parameters.vision import EvaluationParameters
 from fb_marketplace.pipelines.vision.evaluation.abstention import evaluate_abstention
-from fb_marketplace.pipelines.vision.evaluation.calibration import random_calibration_error
+from fb_marketplace.pipelines.vision.evaluation.calibration import undo_calibration
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse
 from fb_marketplace.pipelines.vision.evaluation.metrics import (
     accuracy_gain,
@@ -26,7 +26,10 @@ COLUMNS: Final = {
     "products_text": "by_text",
     "products_with_text": "probabilities",
 }
-"""What listings are judged by: the column of ``product_predictions`` that holds it."""
+"""Predictions of listings, and their column in ``product_predictions``."""
+
+BySubject = dict[str, Predictions]
+"""Predictions of ``photos`` and of the keys of ``COLUMNS``."""
 
 
 class Evaluation(NamedTuple):
@@ -47,108 +50,112 @@ def evaluate_vision(
     abstention: dict[str, Any],
     parameters: EvaluationParameters,
 ) -> Evaluation:
-    """Measure by photo, by listing (mean over its photos), and with the text of the listing.
+    """Evaluate by photo, by listing (mean over its photos), and by listing with its text.
 
     Args:
-        vision_predictions: what the encoder says of each photo.
-        frozen_predictions: what a linear layer on the frozen backbone says, the model to beat.
-        product_predictions: what photos, text and both say of each listing.
+        vision_predictions: of the served encoder, by photo.
+        frozen_predictions: of the linear baseline on the frozen backbone, by photo.
+        product_predictions: by listing, from photos, text and both.
         products: the listings.
-        splits: where each belongs.
+        splits: group and split of each photo.
         calibration: the temperature.
-        fusion: how photos and text were weighed.
-        abstention: thresholds that validation chose.
-        parameters: of bins and bootstrap.
+        fusion: weights of photos and text.
+        abstention: thresholds.
+        parameters: of calibration bins and bootstrap.
 
     Returns:
-        Metrics: by split and name an estimate, beside what always naming the commonest category
-        gives; ``abstention`` by split; and ``choices``. And the table by category.
+        Metrics: by split and name an estimate, and that of always predicting the most common category;
+        ``abstention`` by split; and ``choices``. And the table by category.
 
     Raises:
         UserError: a split has no photo.
-        ValueError: the two predictions are not of the same photos.
+        ValueError: the two predictions are of different photos.
     """
     if set(vision_predictions["image_id"]) != set(frozen_predictions["image_id"]):
-        raise ValueError("the frozen backbone was asked about other photos; pairs need the same")
+        raise ValueError("frozen_predictions are of other photos than vision_predictions")
     labels = class_labels(products)
     shares = np.asarray([fusion["prior"][label] for label in labels])
     frozen_products, _ = fuse(product_predictions, frozen_predictions, labels, shares)
-    ranked = _commonest(products, splits, labels)
+    ranked = _rank_categories(products, splits, labels)
     metrics: dict[str, Any] = {}
     table: dict[tuple[str, str], Predictions] = {}
     for split in EVALUATION_SPLITS:
-        found = _answers(vision_predictions, product_predictions, split, labels)
-        frozen = _answers(frozen_predictions, frozen_products, split, labels)
+        served = _by_subject(vision_predictions, product_predictions, split, labels)
+        frozen = _by_subject(frozen_predictions, frozen_products, split, labels)
         metrics[split] = (
-            _measures(found, ranked, parameters)
-            | _gains(found, frozen, parameters)
-            | _calibrations(found, calibration["temperature"], parameters)
+            _category_metrics(served, ranked, parameters)
+            | _gains(served, frozen, parameters)
+            | _calibration_errors(served, calibration["temperature"], parameters)
         )
         metrics[split]["abstention"] = {
-            of: evaluate_abstention(found[of], chosen, parameters)
-            for of, chosen in abstention.items()
+            subject: evaluate_abstention(served[subject], selected, parameters)
+            for subject, selected in abstention.items()
         }
-        table |= {(of, split): answers for of, answers in found.items() if len(answers.targets)}
+        table |= {
+            (subject, split): cases for subject, cases in served.items() if len(cases.targets)
+        }
     metrics["choices"] = {
         "temperature": calibration["temperature"],
         "fusion": fusion["weights"],
         "abstention": abstention,
     }
-    trivial = {of: int(ranked[of][0]) for of in ranked}
-    return Evaluation(metrics, per_class_metrics(table, labels, trivial, parameters))
+    most_common = {subject: int(ranked[subject][0]) for subject in ranked}
+    return Evaluation(metrics, per_class_metrics(table, labels, most_common, parameters))
 
 
-def _answers(
+def _by_subject(
     photos: pd.DataFrame, listings: pd.DataFrame, split: str, labels: tuple[str, ...]
-) -> dict[str, Predictions]:
-    by_listing = {
-        of: predictions_for_split(listings, split, labels, column) for of, column in COLUMNS.items()
-    }
+) -> BySubject:
     by_photo = predictions_for_split(photos.sort_values("image_id"), split, labels)
-    return {"photos": by_photo} | by_listing
+    return {"photos": by_photo} | {
+        subject: predictions_for_split(listings, split, labels, column)
+        for subject, column in COLUMNS.items()
+    }
 
 
-def _measures(
-    found: dict[str, Predictions], ranked: dict[str, Classes], parameters: EvaluationParameters
+def _category_metrics(
+    served: BySubject, ranked: dict[str, Classes], parameters: EvaluationParameters
 ) -> dict[str, Any]:
     return {
-        f"{of}_{name}": estimate
-        for of, answers in found.items()
-        for name, estimate in compute_category_metrics(answers, ranked[of], parameters).items()
+        f"{subject}_{name}": estimate
+        for subject, cases in served.items()
+        for name, estimate in compute_category_metrics(cases, ranked[subject], parameters).items()
     }
 
 
 def _gains(
-    found: dict[str, Predictions], frozen: dict[str, Predictions], parameters: EvaluationParameters
+    served: BySubject, frozen: BySubject, parameters: EvaluationParameters
 ) -> dict[str, Any]:
-    """Give what the frozen backbone reaches, and by how much it is beaten on the same cases."""
+    """Compute the accuracy of the frozen backbone, and the gain over it on the same cases."""
     gains = {}
-    for of in ("photos", "products", "products_with_text"):
-        gains[f"{of}_top1_frozen"] = top1_accuracy(frozen[of], parameters)
-        gains[f"{of}_top1_gain_over_frozen"] = accuracy_gain(found[of], frozen[of], parameters)
+    for subject in ("photos", "products", "products_with_text"):
+        gains[f"{subject}_top1_frozen"] = top1_accuracy(frozen[subject], parameters)
+        gains[f"{subject}_top1_gain_over_frozen"] = accuracy_gain(
+            served[subject], frozen[subject], parameters
+        )
     gains["products_with_text_top1_gain_over_text"] = accuracy_gain(
-        found["products_with_text"], found["products_text"], parameters
+        served["products_with_text"], served["products_text"], parameters
     )
     return gains
 
 
-def _calibrations(
-    found: dict[str, Predictions], temperature: float, parameters: EvaluationParameters
+def _calibration_errors(
+    served: BySubject, temperature: float, parameters: EvaluationParameters
 ) -> dict[str, Any]:
     errors = {
-        f"{of}_ece": calibration_error(found[of], parameters)
-        for of in ("photos", "products", "products_text", "products_with_text")
+        f"{subject}_ece": calibration_error(served[subject], parameters)
+        for subject in ("photos", *COLUMNS)
     }
-    before = found["photos"]._replace(
-        probabilities=random_calibration_error(found["photos"].probabilities, temperature)
+    before = served["photos"]._replace(
+        probabilities=undo_calibration(served["photos"].probabilities, temperature)
     )
     return errors | {"photos_ece_uncalibrated": calibration_error(before, parameters)}
 
 
-def _commonest(
+def _rank_categories(
     products: pd.DataFrame, splits: pd.DataFrame, labels: tuple[str, ...]
 ) -> dict[str, Classes]:
-    """Rank the categories of the training split, by photos and by listings."""
+    """Rank the categories of the training split by frequency, over photos and over listings."""
     training = splits[splits["split"] == "train"].merge(
         products[["product_id", "category"]], on="product_id"
     )

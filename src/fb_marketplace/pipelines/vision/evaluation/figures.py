@@ -1,4 +1,4 @@
-"""What is taken for what, and how confidence fares: pictures of the test split."""
+"""Figures of the test split: confusion matrices, the reliability diagram and the worst errors."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,30 +8,25 @@ import pandas as pd
 
 from fb_marketplace.evaluation.confusion_matrix import plot_confusion_matrix
 from fb_marketplace.evaluation.contact_sheet import Cell, contact_sheet
+from fb_marketplace.evaluation.plots import new_figure, to_png
 from fb_marketplace.evaluation.predictions import class_labels, predictions_for_split
 from fb_marketplace.parameters.vision import EvaluationParameters
 from fb_marketplace.pipelines.vision.evaluation.calibration import (
-    plot_reliability,
-    random_calibration_error,
+    Bin,
     reliability,
+    undo_calibration,
 )
 from fb_marketplace.storage.keyed_table import Table
 
 
 def plot_photo_confusion(vision_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
-    """Draw what photos of the test split are taken for; a PNG."""
-    labels = class_labels(products)
-    found = predictions_for_split(vision_predictions, "test", labels)
-    title = f"Category by photo: {len(found.targets):,} photos of the test split"
-    return plot_confusion_matrix(found.targets, found.predicted, labels, title)
+    """Plot the confusion matrix of photos; returns a PNG."""
+    return _plot_confusion(vision_predictions, products, "Category by photo", "photos")
 
 
 def plot_product_confusion(product_predictions: pd.DataFrame, products: pd.DataFrame) -> bytes:
-    """Draw what listings of the test split are taken for, by their photos and text; a PNG."""
-    labels = class_labels(products)
-    found = predictions_for_split(product_predictions, "test", labels)
-    title = f"Category by photos and text: {len(found.targets):,} listings of the test split"
-    return plot_confusion_matrix(found.targets, found.predicted, labels, title)
+    """Plot the confusion matrix of listings by photos and text; returns a PNG."""
+    return _plot_confusion(product_predictions, products, "Category by photos and text", "listings")
 
 
 def plot_reliability_diagram(
@@ -40,17 +35,33 @@ def plot_reliability_diagram(
     calibration: dict[str, Any],
     parameters: EvaluationParameters,
 ) -> bytes:
-    """Draw how often photos of the test split are right, by confidence, before and after calibration."""
-    found = predictions_for_split(vision_predictions, "test", class_labels(products))
-    before = found._replace(
-        probabilities=random_calibration_error(found.probabilities, calibration["temperature"])
+    """Plot the accuracy of photos by confidence, before and after calibration; returns a PNG."""
+    after = predictions_for_split(vision_predictions, "test", class_labels(products))
+    before = after._replace(
+        probabilities=undo_calibration(after.probabilities, calibration["temperature"])
     )
+    bins = parameters.calibration_bins
     return plot_reliability(
-        *(
-            reliability(each.confidences, each.correct, parameters.calibration_bins)
-            for each in (before, found)
-        )
+        *(reliability(cases.confidences, cases.correct, bins) for cases in (before, after))
     )
+
+
+def plot_reliability(before: Sequence[Bin], after: Sequence[Bin]) -> bytes:
+    """Plot accuracy by confidence, before and after calibration; returns a PNG."""
+    figure, axes = new_figure(6, 6)
+    axes.plot([0, 1], [0, 1], color="black", linewidth=1, linestyle="--", label="ideal")
+    for name, bins, color in (("before", before, "tab:orange"), ("after", after, "tab:blue")):
+        points = [part.confidence for part in bins], [part.accuracy for part in bins]
+        axes.plot(*points, marker="o", color=color, label=name)
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.set_aspect("equal")
+    axes.set_xlabel("mean confidence of a bin")
+    axes.set_ylabel("accuracy of the bin")
+    cases = sum(part.cases for part in after)
+    axes.set_title(f"Reliability before and after calibration: {cases:,} photos")
+    axes.legend(loc="upper left")
+    return to_png(figure)
 
 
 def plot_mistakes(
@@ -59,36 +70,44 @@ def plot_mistakes(
     products: pd.DataFrame,
     parameters: EvaluationParameters,
 ) -> bytes:
-    """Show the wrong answers on the test split, the surest first, with what they should be; a PNG."""
+    """Plot the most confident errors with predicted and true category; returns a PNG."""
     labels = class_labels(products)
-    found = predictions_for_split(vision_predictions, "test", labels)
-    asked = vision_predictions.loc[vision_predictions["split"] == "test", "image_id"].to_list()
-    wrong = np.flatnonzero(~found.correct)
-    worst = wrong[np.argsort(-found.confidences[wrong], kind="stable")][: parameters.worst_mistakes]
+    predictions = predictions_for_split(vision_predictions, "test", labels)
+    ids = vision_predictions.loc[vision_predictions["split"] == "test", "image_id"].to_list()
+    errors = np.flatnonzero(~predictions.correct)
+    order = np.argsort(-predictions.confidences[errors], kind="stable")
+    worst = errors[order][: parameters.num_worst_errors]
     image_ids = images.read(["image_id"]).column("image_id").to_pylist()
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
-    shown = images.take([rows[asked[place]] for place in worst], ["jpeg"]).column("jpeg")
+    photos = images.take([rows[ids[case]] for case in worst], ["jpeg"]).column("jpeg")
     names = short_names(labels)
     cells = [
         Cell(
             jpeg,
-            f"predicted {names[found.predicted[place]]} {found.confidences[place]:.2f}, "
-            f"is {names[found.targets[place]]}",
+            f"predicted {names[predictions.predicted[case]]} {predictions.confidences[case]:.2f}, "
+            f"is {names[predictions.targets[case]]}",
         )
-        for place, jpeg in zip(worst, shown.to_pylist(), strict=True)
+        for case, jpeg in zip(worst, photos.to_pylist(), strict=True)
     ]
-    title = f"The {len(cells)} surest of {len(wrong):,} mistakes on {len(asked):,} photos"
+    title = f"The {len(cells)} most confident of {len(errors):,} errors on {len(ids):,} photos"
     return contact_sheet(cells, 6, title)
 
 
 def short_names(labels: Sequence[str]) -> list[str]:
-    """Cut names to their first words, as many as it takes to tell them apart."""
+    """Shorten names to their first words, as many as keep them distinct."""
     words = [label.split() for label in labels]
 
-    def cut(name: list[str]) -> str:
+    def shorten(name: list[str]) -> str:
         for count in range(1, len(name)):
             if sum(other[:count] == name[:count] for other in words) == 1:
                 return " ".join(name[:count]).rstrip(",;&")
         return " ".join(name)
 
-    return [cut(name) for name in words]
+    return [shorten(name) for name in words]
+
+
+def _plot_confusion(table: pd.DataFrame, products: pd.DataFrame, subject: str, cases: str) -> bytes:
+    labels = class_labels(products)
+    predictions = predictions_for_split(table, "test", labels)
+    title = f"{subject}: {len(predictions.targets):,} {cases} of the test split"
+    return plot_confusion_matrix(predictions.targets, predictions.predicted, labels, title)

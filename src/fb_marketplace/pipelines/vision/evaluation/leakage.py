@@ -1,4 +1,4 @@
-"""What a careless split would have claimed: the same head, learnt and asked on both kinds of split."""
+"""Leakage: accuracy of the linear baseline on the group split and on a random split by photo."""
 
 from typing import Any, NamedTuple
 
@@ -23,82 +23,78 @@ def report_leakage(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     parameters: VisionParameters,
-    measuring: EvaluationParameters,
+    evaluation: EvaluationParameters,
 ) -> dict[str, Any]:
-    """Compare a linear layer on the frozen backbone, split by group, with the same at random by photo.
+    """Compare the accuracy of a linear layer on the frozen backbone under both splits.
 
     Args:
         vision_features: the frozen backbone's features of every photo.
         products: the listings, for their categories.
         splits: the honest split, in which no group crosses.
-        parameters: recipe of the head, and the seed by which photos are shuffled.
-        measuring: of the bootstrap.
+        parameters: recipe of the head, and the seed of the random split.
+        evaluation: of the bootstrap.
 
     Returns:
         For ``honest`` and ``random``: ``top1`` on test, ``top1_commonest_category``, and
-        ``sibling_in_training``, the share of the test photos of whose group (their listing, its
-        copies and near copies) training has a photo; ``difference``, random less honest, and
-        ``photos`` of each split, which are the same.
+        ``sibling_in_training``, the share of test photos with a photo of their group (their listing, its
+        copies and near-duplicates) in the training split; ``difference``, random minus honest; and
+        ``photos`` of each split, the same for both.
     """
     honest = make_feature_set(vision_features, products, splits)
     shuffled = np.random.default_rng(parameters.seed).permutation(honest.split)
-    asked = {
-        "honest": _ask(honest, parameters, measuring),
-        "random": _ask(honest._replace(split=shuffled), parameters, measuring),
+    results = {
+        "honest": _evaluate_split(honest, parameters, evaluation),
+        "random": _evaluate_split(honest._replace(split=shuffled), parameters, evaluation),
     }
-    sizes = [len(each.right) for each in asked.values()]
+    sizes = [len(result.correct) for result in results.values()]
     columns = [
-        np.concatenate([each.right for each in asked.values()]).astype(np.float64),
+        np.concatenate([result.correct for result in results.values()]).astype(np.float64),
         np.repeat([False, True], sizes),
     ]
-    # A group that both splits ask about is drawn for both.
-    groups = np.concatenate([each.groups for each in asked.values()])
-    difference = statistic_by_group(_random_less_honest, columns, groups, *_told(measuring))
+    # A group in the test split of both is drawn for both.
+    groups = np.concatenate([result.groups for result in results.values()])
+    difference = statistic_by_group(_random_minus_honest, columns, groups, *evaluation.bootstrap)
     counts = {split: int((honest.split == split).sum()) for split in ("train", *EVALUATION_SPLITS)}
     return {
-        **{name: each.measured for name, each in asked.items()},
+        **{name: result.metrics for name, result in results.items()},
         "difference": difference.to_dict(),
         "photos": counts,
     }
 
 
-class _Asked(NamedTuple):
-    right: NDArray[np.bool_]
+class _Result(NamedTuple):
+    correct: NDArray[np.bool_]
     groups: NDArray[np.str_]
-    measured: dict[str, Any]
+    metrics: dict[str, Any]
 
 
-def _ask(
-    found: FeatureSet, parameters: VisionParameters, measuring: EvaluationParameters
-) -> _Asked:
-    head, _ = train_head(found, parameters, hidden=0)
-    part = found.split == "test"
-    classes, groups = found.classes[part], found.groups[part]
-    commonest = np.bincount(found.classes[found.split == "train"]).argmax()
-    right = predict(head, found.features[part], parameters).argmax(axis=1) == classes
-    measured = {
-        "top1": right,
-        "top1_commonest_category": classes == commonest,
-        "sibling_in_training": siblings_in_training(found),
+def _evaluate_split(
+    data: FeatureSet, parameters: VisionParameters, evaluation: EvaluationParameters
+) -> _Result:
+    head, _ = train_head(data, parameters, hidden=0)
+    test = data.split == "test"
+    classes, groups = data.classes[test], data.groups[test]
+    most_common = np.bincount(data.classes[data.split == "train"]).argmax()
+    correct = predict(head, data.features[test], parameters).argmax(axis=1) == classes
+    values = {
+        "top1": correct,
+        "top1_commonest_category": classes == most_common,
+        "sibling_in_training": siblings_in_training(data),
     }
-    told = _told(measuring)
-    estimates = {
-        name: mean_by_group(values, groups, *told).to_dict() for name, values in measured.items()
+    metrics = {
+        name: mean_by_group(cases, groups, *evaluation.bootstrap).to_dict()
+        for name, cases in values.items()
     }
-    return _Asked(right, groups, estimates)
+    return _Result(correct, groups, metrics)
 
 
-def siblings_in_training(found: FeatureSet) -> NDArray[np.bool_]:
-    """Say of each test photo whether training has a photo of its group."""
-    learnt = found.groups[found.split == "train"]
-    return np.isin(found.groups[found.split == "test"], learnt)
+def siblings_in_training(data: FeatureSet) -> NDArray[np.bool_]:
+    """Return whether the training split has a photo of the group of each test photo."""
+    training = data.groups[data.split == "train"]
+    return np.isin(data.groups[data.split == "test"], training)
 
 
-def _random_less_honest(right: NDArray[np.float64], is_random: NDArray[np.bool_]) -> float:
+def _random_minus_honest(correct: NDArray[np.float64], is_random: NDArray[np.bool_]) -> float:
     if is_random.all() or not is_random.any():
         return float("nan")
-    return float(right[is_random].mean() - right[~is_random].mean())
-
-
-def _told(measuring: EvaluationParameters) -> tuple[int, float, int]:
-    return measuring.bootstrap_samples, measuring.confidence, measuring.seed
+    return float(correct[is_random].mean() - correct[~is_random].mean())

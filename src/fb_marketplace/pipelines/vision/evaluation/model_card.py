@@ -1,18 +1,21 @@
-"""The model card (Mitchell et al., 2019): what the model is for, how good it is, and where it ends."""
+"""The model card (Mitchell et al., 2019): intended use, data, metrics and limits of the model."""
 
 from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from string import Template
 from typing import Any, Final
 
+from fb_marketplace.evaluation.console import format_estimate
 from fb_marketplace.parameters.vision import VisionParameters
 
-EVALUATED: Final = {
-    "photos": "one photo",
-    "products": "a listing by its photos",
-    "products_text": "a listing by its text",
-    "products_with_text": "a listing by photos and text",
+SUBJECTS: Final = {
+    "photos": "photo",
+    "products": "listing by photos",
+    "products_text": "listing by text",
+    "products_with_text": "listing by photos and text",
 }
 
-METRICS: Final = {"top1": "right", "top3": "right among three", "macro_f1": "macro F1"}
+METRICS: Final = {"top1": "accuracy", "top3": "top-3 accuracy", "macro_f1": "macro F1"}
 
 
 def write_model_card(
@@ -24,13 +27,13 @@ def write_model_card(
     content_digests: dict[str, str],
     parameters: VisionParameters,
 ) -> str:
-    """Write the card; every number in it comes from what is passed in.
+    """Fill the template ``model_card.md``.
 
     Args:
         vision_metrics: of :func:`evaluation.evaluate`.
         calibration: the temperature.
-        encoder_report: what is served, and what int8 cost.
-        leakage_report: what a careless split would have claimed.
+        encoder_report: the served encoder, and the loss of int8.
+        leakage_report: accuracy on a random split.
         vision_labels: the categories.
         content_digests: of the data.
         parameters: the recipe.
@@ -39,29 +42,39 @@ def write_model_card(
         Markdown.
     """
     test = vision_metrics["test"]
-    sections = [
-        _introduction(vision_labels, encoder_report, parameters.embedding.layer),
-        _data(vision_metrics, content_digests, leakage_report),
-        _recipe(parameters),
-        _measures(vision_metrics),
-        _calibration(test, calibration),
-        _abstention(vision_metrics),
-        _encoder(encoder_report),
-        _limits(test, leakage_report, parameters),
-        _reproduction(),
-    ]
-    return "\n\n".join(sections) + "\n"
-
-
-def format_value(estimate: Mapping[str, Any] | None) -> str:
-    """Write an estimate with its interval; "none" where there is no case."""
-    if estimate is None:
-        return "none"
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+    honest, random = leakage_report["honest"], leakage_report["random"]
+    selected = vision_metrics["choices"]["abstention"]
+    digests = (f"{name} `{digest[:12]}`" for name, digest in sorted(content_digests.items()))
+    template = Template(files(__package__).joinpath("model_card.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        num_categories=len(vision_labels),
+        layer=parameters.embedding.layer,
+        precision=encoder_report.get("precision", "fp32"),
+        categories=", ".join(vision_labels),
+        data_table=_data_table(vision_metrics, leakage_report["photos"]),
+        digests=", ".join(digests),
+        recipe_table=_parameter_table("parameter", parameters.model_dump(mode="json")),
+        metrics_table=_metrics_table(vision_metrics),
+        frozen_table=_frozen_table(test),
+        gain_over_text=format_estimate(test["products_with_text_top1_gain_over_text"]),
+        temperature=f"{calibration['temperature']:.3f}",
+        calibration_table=_calibration_table(test),
+        assurance=f"{max(choice['assurance'] for choice in selected.values()):.0%}",
+        abstention_table=_abstention_table(selected, test["abstention"]),
+        sets_table=_sets_table(selected, test["abstention"]),
+        encoder_table=_parameter_table("", encoder_report),
+        error_rate=f"{1 - test['photos_top1']['value']:.0%}",
+        input_side=parameters.input_side,
+        random_top1=format_estimate(random["top1"]),
+        honest_top1=format_estimate(honest["top1"]),
+        difference=format_estimate(leakage_report["difference"]),
+        random_siblings=f"{random['sibling_in_training']['value']:.0%}",
+        honest_siblings=f"{honest['sibling_in_training']['value']:.0%}",
+    )
 
 
 def markdown_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """Write a table in Markdown."""
+    """Format a table in Markdown."""
     names = list(head)
     lines = [names, ["---"] * len(names), *rows]
     return "\n".join(
@@ -69,200 +82,122 @@ def markdown_table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str
     )
 
 
-def _introduction(labels: list[str], encoder_report: dict[str, Any], layer: str) -> str:
-    return f"""# Model card: the category of a photo
+def _data_table(metrics: dict[str, Any], photos: dict[str, int]) -> str:
+    def evaluated(split: str, subject: str) -> str:
+        estimate = metrics.get(split, {}).get(f"{subject}_top1")
+        return f"{estimate['cases']:,} in {estimate['groups']:,} groups" if estimate else ""
 
-One network takes a photo of something for sale, and says which of {len(labels)} root categories it belongs
-to, and gives the vector that similar photos are searched by (layer `{layer}`). Served as
-{encoder_report.get("served", "fp32")}, in ONNX, from pixels to answers. Within, whole paths of categories
-are told apart where photos were enough to learn them; a root category is as probable as all of its paths.
-
-It is meant to suggest a category to a seller and to order search results, beside people who can say that
-it is wrong; it is not meant to decide what may be sold.
-
-Categories: {", ".join(labels)}."""
-
-
-def _data(metrics: dict[str, Any], digests: dict[str, str], leakage: dict[str, Any]) -> str:
-    rows = [
+    return markdown_table(
+        ("split", "photos", "photos evaluated", "listings evaluated"),
         (
-            split,
-            f"{number:,}",
-            *(_counts(metrics.get(split, {}), of) for of in ("photos", "products_text")),
-        )
-        for split, number in leakage["photos"].items()
-    ]
-    found = ", ".join(f"{name} `{digest[:12]}`" for name, digest in sorted(digests.items()))
-    return f"""## Data
-
-{markdown_table(("split", "photos", "photos measured", "listings measured"), rows)}
-
-Copies, near copies and listings that share a description are one group, and no group crosses splits.
-Digests of the content: {found}."""
-
-
-def _counts(of_split: Mapping[str, Any], of: str) -> str:
-    estimate = of_split.get(f"{of}_top1")
-    return f"{estimate['cases']:,} in {estimate['groups']:,} groups" if estimate else ""
-
-
-def _recipe(parameters: VisionParameters) -> str:
-    rows = [(f"`{name}`", value) for name, value in _flat(parameters.model_dump(mode="json"))]
-    return f"""## Recipe
-
-{markdown_table(("parameter", "value"), rows)}"""
-
-
-def _measures(metrics: dict[str, Any]) -> str:
-    rows = [
-        (
-            what,
-            name,
-            format_value(metrics["validation"][f"{of}_{metric}"]),
-            format_value(test := metrics["test"][f"{of}_{metric}"]),
-            f"{metrics['test'][f'{of}_{metric}_commonest_category']['value']:.3f}",
-            f"{test['cases']:,}",
-            f"{test['groups']:,}",
-        )
-        for of, what in EVALUATED.items()
-        for metric, name in METRICS.items()
-    ]
-    head = ("what", "measure", "validation", "test", "trivial", "cases", "groups")
-    test = metrics["test"]
-    against = [
-        (
-            what,
-            format_value(test[f"{of}_top1_frozen"]),
-            format_value(test[f"{of}_top1_gain_over_frozen"]),
-        )
-        for of, what in EVALUATED.items()
-        if f"{of}_top1_frozen" in test
-    ]
-    over_text = test["products_with_text_top1_gain_over_text"]
-    return f"""## How good it is
-
-This run chose on validation, and asked test about what it had chosen. Intervals are from a bootstrap over
-groups. Trivial: always the commonest category of the training split (for "among three", the three
-commonest).
-
-{markdown_table(head, rows)}
-
-Beside a linear layer on the frozen backbone, on the same cases of the test split:
-
-{markdown_table(("what", "frozen, right", "gained"), against)}
-
-Photos add {format_value(over_text)} to the share of listings that their text alone gets right."""
-
-
-def _calibration(test: dict[str, Any], calibration: dict[str, Any]) -> str:
-    names = {"photos_ece_uncalibrated": "one photo, before"}
-    names |= {f"{of}_ece": f"{what}, after" for of, what in EVALUATED.items()}
-    rows = [
-        (
-            what,
-            format_value(test[name]),
-            format_value(test[name]["root_mean_square"]),
-            f"{test[name]['plain']:.3f}",
-            test[name]["bins"],
-            f"{test[name]['cases']:,}",
-        )
-        for name, what in names.items()
-    ]
-    head = ("what", "debiased ECE", "debiased root mean square", "plain ECE", "bins", "cases")
-    return f"""## What its confidence is worth
-
-Logits are divided by one temperature, {calibration["temperature"]:.3f}, fitted on validation
-(Guo et al., 2017). Calibration error on test, in bins of equal mass. Plain ECE, the mean of absolute gaps,
-is made larger by sampling alone; debiased (Kumar, Liang & Ma, 2019) it still is, somewhat, and the
-root of the debiased mean square is not.
-
-{markdown_table(head, rows)}"""
-
-
-def _abstention(metrics: dict[str, Any]) -> str:
-    rows, sets = [], []
-    for of, chosen in metrics["choices"]["abstention"].items():
-        found = metrics["test"]["abstention"][of]
-        rows.append(
-            (
-                EVALUATED[of],
-                f"{chosen['threshold']:.4f}",
-                f"{chosen['error']:.0%}",
-                *(format_value(found[name]) for name in ("error", "coverage", "error_of_all")),
-            )
-        )
-        promised = f"{1 - chosen['error']:.0%}"
-        sets.append(
-            (
-                EVALUATED[of],
-                promised,
-                format_value(found["set_coverage"]),
-                format_value(found["set_size"]),
-            )
-        )
-    assurance = max(chosen["assurance"] for chosen in metrics["choices"]["abstention"].values())
-    head = (
-        "what",
-        "answers above",
-        "promised error",
-        "error, all cases",
-        "answered",
-        "error of all",
+            (split, f"{count:,}", evaluated(split, "photos"), evaluated(split, "products_text"))
+            for split, count in photos.items()
+        ),
     )
-    return f"""## When it says "not sure"
-
-A threshold keeps the error among what is answered below what is promised, with a probability of
-{assurance:.0%} over validation splits (Learn then Test; Angelopoulos et al., 2021); a threshold of 1
-answers nothing. The promise is for one case drawn from each group; the error on test is over all cases,
-where a group counts by its size. And it takes the model as given, though the same validation split chose
-the epoch, the temperature and the weights of photos and text, which makes it somewhat too good. On test:
-
-{markdown_table(head, rows)}
-
-Sets of categories that hold the true one (split conformal prediction), promised and measured likewise:
-
-{markdown_table(("what", "promised", "held, all cases", "categories in a set"), sets)}"""
 
 
-def _encoder(encoder_report: dict[str, Any]) -> str:
-    rows = [(f"`{name}`", value) for name, value in _flat(encoder_report)]
-    return f"""## What is served
-
-{markdown_table(("", "value"), rows)}"""
-
-
-def _limits(test: dict[str, Any], leakage: dict[str, Any], parameters: VisionParameters) -> str:
-    honest, random = leakage["honest"], leakage["random"]
-    return f"""## Limits
-
-- Categories are those that sellers chose; a wrong choice counts as truth, here and in training.
-- It is wrong on {1 - test["photos_top1"]["value"]:.0%} of photos of the test split. The table by category
-  and the sheet of the worst mistakes say where.
-- A photo is read at {parameters.input_side} × {parameters.input_side} pixels.
-- What it says of photos of another site, another country or another time has not been measured.
-- Numbers of others may not compare: a linear layer on the frozen backbone gets
-  {format_value(random["top1"])} on a random split by photo, and {format_value(honest["top1"])} on this one,
-  a difference of {format_value(leakage["difference"])}. There,
-  {random["sibling_in_training"]["value"]:.0%} of the test photos have
-  one of their own group in training; here, {honest["sibling_in_training"]["value"]:.0%}."""
+def _metrics_table(metrics: dict[str, Any]) -> str:
+    validation, test = metrics["validation"], metrics["test"]
+    return markdown_table(
+        ("subject", "metric", "validation", "test", "baseline", "cases", "groups"),
+        (
+            (
+                subject_name,
+                metric_name,
+                format_estimate(validation[name := f"{subject}_{metric}"]),
+                format_estimate(test[name]),
+                f"{test[f'{name}_commonest_category']['value']:.3f}",
+                f"{test[name]['cases']:,}",
+                f"{test[name]['groups']:,}",
+            )
+            for subject, subject_name in SUBJECTS.items()
+            for metric, metric_name in METRICS.items()
+        ),
+    )
 
 
-def _reproduction() -> str:
-    return """## Again
+def _frozen_table(test: dict[str, Any]) -> str:
+    return markdown_table(
+        ("subject", "accuracy, frozen", "gain"),
+        (
+            (
+                name,
+                format_estimate(test[f"{subject}_top1_frozen"]),
+                format_estimate(test[f"{subject}_top1_gain_over_frozen"]),
+            )
+            for subject, name in SUBJECTS.items()
+            if f"{subject}_top1_frozen" in test
+        ),
+    )
 
-`FB_LAKE=<lake> kedro run --pipeline=vision` makes the model, its measures and this card, in a lake where
-`cleaning` and `baselines` have made the data with the digests above. It takes the parameters of `conf/`,
-which may not be those that this model had: they stand under `parameters` in the run's record,
-`runs/<version>.json` in its lake, with the code's revision, the libraries and the versions that were read.
-Where they differ, write them there or pass them by `--params`."""
+
+def _calibration_table(test: dict[str, Any]) -> str:
+    rows = {"photos_ece_uncalibrated": "photo, before calibration"}
+    rows |= {f"{subject}_ece": f"{name}, after" for subject, name in SUBJECTS.items()}
+    return markdown_table(
+        ("subject", "debiased ECE", "debiased root mean square", "plain ECE", "bins", "cases"),
+        (
+            (
+                name,
+                format_estimate(test[error]),
+                format_estimate(test[error]["root_mean_square"]),
+                f"{test[error]['plain']:.3f}",
+                test[error]["bins"],
+                f"{test[error]['cases']:,}",
+            )
+            for error, name in rows.items()
+        ),
+    )
 
 
-def _flat(found: Mapping[str, Any], above: str = "") -> list[tuple[str, object]]:
-    """List values that lie in one another by their dotted names."""
+def _abstention_table(selected: dict[str, Any], test: dict[str, Any]) -> str:
+    return markdown_table(
+        (
+            *("subject", "threshold", "guaranteed error", "error, all cases"),
+            *("answered", "error without abstention"),
+        ),
+        (
+            (
+                SUBJECTS[subject],
+                f"{choice['threshold']:.4f}",
+                f"{choice['error']:.0%}",
+                *(
+                    format_estimate(test[subject][name])
+                    for name in ("error", "coverage", "error_of_all")
+                ),
+            )
+            for subject, choice in selected.items()
+        ),
+    )
+
+
+def _sets_table(selected: dict[str, Any], test: dict[str, Any]) -> str:
+    return markdown_table(
+        ("subject", "guaranteed coverage", "coverage, all cases", "categories in a set"),
+        (
+            (
+                SUBJECTS[subject],
+                f"{1 - choice['error']:.0%}",
+                format_estimate(test[subject]["set_coverage"]),
+                format_estimate(test[subject]["set_size"]),
+            )
+            for subject, choice in selected.items()
+        ),
+    )
+
+
+def _parameter_table(head: str, values: Mapping[str, Any]) -> str:
+    return markdown_table(
+        (head, "value"), ((f"`{name}`", value) for name, value in _flatten(values))
+    )
+
+
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, object]]:
+    """Return the leaves of nested mappings by dotted name."""
     rows: list[tuple[str, object]] = []
-    for name, value in found.items():
+    for name, value in values.items():
         if isinstance(value, Mapping):
-            rows += _flat(value, f"{above}{name}.")
+            rows += _flatten(value, f"{prefix}{name}.")
         else:
-            rows.append((f"{above}{name}", f"{value:.6g}" if isinstance(value, float) else value))
+            rows.append((f"{prefix}{name}", f"{value:.6g}" if isinstance(value, float) else value))
     return rows

@@ -1,4 +1,4 @@
-"""How good answers are for each category."""
+"""Precision, recall and F1 of each category."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,63 +13,63 @@ from fb_marketplace.parameters.vision import EvaluationParameters
 
 
 def per_class_metrics(
-    found: Mapping[tuple[str, str], Predictions],
+    predictions: Mapping[tuple[str, str], Predictions],
     labels: tuple[str, ...],
-    commonest: Mapping[str, int],
+    most_common: Mapping[str, int],
     parameters: EvaluationParameters,
 ) -> pd.DataFrame:
-    """Measure precision, recall and F1 of each category.
+    """Compute the metrics of each category.
 
     Args:
-        found: answers by what was asked (``photos``, ...) and split.
+        predictions: by subject (``photos``, ...) and split.
         labels: the root categories, sorted.
-        commonest: category of the training split that is the commonest, by what was asked.
+        most_common: by subject, the most common category of the training split.
         parameters: of the bootstrap.
 
     Returns:
-        ``of``, ``split``, ``category``, ``support`` (cases that are of the category), ``said`` (cases
-        that were answered so), ``precision``, ``recall`` and ``f1``, each with ``_low`` and ``_high``,
-        missing where there is no such case; and ``f1_commonest_category``, F1 of always answering the
-        commonest one.
+        ``subject``, ``split``, ``category``, ``support`` (cases of the category), ``predicted`` (cases
+        predicted as it), ``precision``, ``recall`` and ``f1``, each with ``_low`` and ``_high``, missing
+        if there is no such case; and ``f1_commonest_category``, F1 of always predicting the most common
+        one.
     """
     rows = [
-        {"of": of, "split": split, "category": label}
-        | _measured(answers, place, parameters)
-        | {"f1_commonest_category": _f1_of_always(answers, place, commonest[of])}
-        for (of, split), answers in found.items()
-        for place, label in enumerate(labels)
+        {"subject": subject, "split": split, "category": label}
+        | _class_metrics(cases, index, parameters)
+        | {"f1_commonest_category": _constant_f1(cases, index, most_common[subject])}
+        for (subject, split), cases in predictions.items()
+        for index, label in enumerate(labels)
     ]
     return pd.DataFrame(rows)
 
 
-def f1(truth: NDArray[np.bool_], said: NDArray[np.bool_]) -> float:
-    """F1 of one category; not defined where it is neither true nor said."""
-    cases = int(truth.sum() + said.sum())
-    return float(2 * (truth & said).sum() / cases) if cases else float("nan")
+def f1(targets: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> float:
+    """Compute F1 of one category; NaN if it is neither a target nor predicted."""
+    cases = int(targets.sum() + predicted.sum())
+    return float(2 * (targets & predicted).sum() / cases) if cases else float("nan")
 
 
-def _measured(found: Predictions, place: int, parameters: EvaluationParameters) -> dict[str, Any]:
-    told = parameters.bootstrap_samples, parameters.confidence, parameters.seed
-    truth, said = found.targets == place, found.predicted == place
-    measured: dict[str, Any] = {"support": int(truth.sum()), "said": int(said.sum())}
-    for name, among in (("precision", said), ("recall", truth)):
-        right = found.correct[among]
-        estimate = mean_by_group(right, found.groups[among], *told) if len(right) else None
-        measured |= _flat(name, estimate)
-    there = bool((truth | said).any())
-    of_both = statistic_by_group(f1, [truth, said], found.groups, *told) if there else None
-    return measured | _flat("f1", of_both)
+def _class_metrics(
+    cases: Predictions, index: int, parameters: EvaluationParameters
+) -> dict[str, Any]:
+    targets, predicted = cases.targets == index, cases.predicted == index
+    metrics: dict[str, Any] = {"support": int(targets.sum()), "predicted": int(predicted.sum())}
+    for name, mask in (("precision", predicted), ("recall", targets)):
+        estimate = None
+        if mask.any():
+            estimate = mean_by_group(cases.correct[mask], cases.groups[mask], *parameters.bootstrap)
+        metrics |= _to_columns(name, estimate)
+    estimate = None
+    if (targets | predicted).any():
+        columns = [targets, predicted]
+        estimate = statistic_by_group(f1, columns, cases.groups, *parameters.bootstrap)
+    return metrics | _to_columns("f1", estimate)
 
 
-def _f1_of_always(found: Predictions, place: int, always: int) -> float:
-    truth = found.targets == place
-    return round(f1(truth, np.full(len(truth), place == always)), 4)
+def _constant_f1(cases: Predictions, index: int, constant: int) -> float:
+    targets = cases.targets == index
+    return round(f1(targets, np.full(len(targets), index == constant)), 4)
 
 
-def _flat(name: str, estimate: Estimate | None) -> dict[str, float]:
-    plain = estimate.to_dict() if estimate else dict.fromkeys(("value", "low", "high"), np.nan)
-    return {
-        name: plain["value"],
-        f"{name}_low": plain["low"],
-        f"{name}_high": plain["high"],
-    }
+def _to_columns(name: str, estimate: Estimate | None) -> dict[str, float]:
+    values = estimate.to_dict() if estimate else dict.fromkeys(("value", "low", "high"), np.nan)
+    return {name: values["value"], f"{name}_low": values["low"], f"{name}_high": values["high"]}

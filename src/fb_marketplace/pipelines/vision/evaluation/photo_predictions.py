@@ -38,7 +38,7 @@ def collect_photo_predictions(
     if len(photos) != len(expected) or set(encoders) - {sha256(encoder.read())}:
         raise UserError(
             f"image_embeddings has {len(photos):,} of {len(expected):,} validation and test photos, by "
-            f"the encoders {', '.join(sorted(each[:12] for each in set(encoders)))}; expected all, by "
+            f"the encoders {', '.join(sorted(digest[:12] for digest in set(encoders)))}; expected all, by "
             f"{sha256(encoder.read())[:12]}. Rerun `kedro run --pipeline=embeddings`."
         )
     probabilities = image_embeddings.vectors(rows, "probabilities")

@@ -1,4 +1,4 @@
-"""From a trained model to the one encoder that is served: calibrated, in fp32 or int8."""
+"""From the trained model to the served encoder: calibration, export, quantization, selection."""
 
 import logging
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.task import photos_with_labels
+from fb_marketplace.pipelines.vision.data.task import label_indices, photos_with_labels
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
 from fb_marketplace.pipelines.vision.training.train_embedding import embedding_layer
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class SelectedEncoder(NamedTuple):
-    """The encoder that is served, and why it is this one."""
+    """The served encoder, ONNX, and a report on its selection."""
 
     encoder: bytes
     report: dict[str, Any]
@@ -41,14 +41,14 @@ def calibrate_encoder(
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> dict[str, float]:
-    """Fit the temperature of a model on the validation photos."""
-    from fb_marketplace.pipelines.vision.training.fine_tuning import read_logits
+    """Fit the temperature of the model on validation photos."""
+    from fb_marketplace.pipelines.vision.training.validation import read_logits
 
-    network = _network(vision_model, vision_labels, parameters)
-    photos = _of_split(images, products, splits, "validation")
-    exact = parameters.fine_tuning.model_copy(update={"precision": "fp32"})
-    logits = read_logits(network, images, photos["row"].to_numpy(np.int64), exact)
-    classes = np.asarray([vision_labels.index(each) for each in photos["category"]], np.int64)
+    network = _load_network(vision_model, vision_labels, parameters)
+    photos = _photos_of_split(images, products, splits, "validation")
+    config = parameters.fine_tuning.model_copy(update={"precision": "fp32"})
+    logits = read_logits(network, images, photos["row"].to_numpy(np.int64), config)
+    classes = label_indices(photos["category"], vision_labels)
     return {"temperature": fit_temperature(logits, classes), "photos": len(photos)}
 
 
@@ -59,8 +59,8 @@ def export_encoder(
     calibration: dict[str, float],
     parameters: VisionParameters,
 ) -> bytes:
-    """Export a trained model with its calibration and its embedding in fp32; gives ONNX."""
-    network = _network(vision_model, vision_labels, parameters)
+    """Export the model with its temperature and embedding in fp32; returns ONNX."""
+    network = _load_network(vision_model, vision_labels, parameters)
     layer = embedding_layer(network, sha256(vision_model.read()), embedding_head.read(), parameters)
     return export_trained(network, calibration["temperature"], layer)
 
@@ -72,11 +72,11 @@ def quantize_encoder(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> bytes:
-    """Quantise an encoder to int8; the ranges are taken from training photos, spread evenly."""
-    rows = _of_split(images, products, splits, "train")["row"].to_numpy(np.int64)
+    """Quantize the encoder to int8, calibrated on evenly spaced training photos; returns ONNX."""
+    rows = _photos_of_split(images, products, splits, "train")["row"].to_numpy(np.int64)
     count = min(parameters.encoder.calibration_photos, len(rows))
-    chosen = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
-    return quantize(encoder_fp32.read(), images, chosen.tolist())
+    selected = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
+    return quantize(encoder_fp32.read(), images, selected.tolist())
 
 
 def select_encoder(
@@ -88,71 +88,71 @@ def select_encoder(
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> SelectedEncoder:
-    """Choose what is served by what int8 loses on the validation photos.
+    """Select the served encoder by the loss of int8 on validation photos.
 
     Returns:
-        The encoder; and the accuracy of both, what int8 loses of it, and the cosine between their
+        The encoder, and a report: accuracy of both, the drop by int8, and the cosine between their
         embeddings.
     """
-    photos = _of_split(images, products, splits, "validation")
-    classes = np.asarray([vision_labels.index(each) for each in photos["category"]], np.int64)
+    photos = _photos_of_split(images, products, splits, "validation")
+    classes = label_indices(photos["category"], vision_labels)
     graphs = {"fp32": encoder_fp32.read(), "int8": encoder_int8.read()}
-    answers = {name: _encoded(graph, images, photos) for name, graph in graphs.items()}
-    right = {
+    outputs = {name: _encode(graph, images, photos) for name, graph in graphs.items()}
+    accuracy = {
         name: float((probabilities.argmax(axis=1) == classes).mean())
-        for name, (probabilities, _) in answers.items()
+        for name, (probabilities, _) in outputs.items()
     }
-    cosines = np.sum(answers["fp32"][1] * answers["int8"][1], axis=1)
-    told, lost = parameters.encoder, right["fp32"] - right["int8"]
-    faithful = lost < told.max_accuracy_lost and float(cosines.mean()) >= told.min_cosine
-    served = "int8" if faithful and told.served != "fp32" else "fp32"
-    if told.served == "int8" and not faithful:
+    cosines = np.sum(outputs["fp32"][1] * outputs["int8"][1], axis=1)
+    config, drop = parameters.encoder, accuracy["fp32"] - accuracy["int8"]
+    mean_cosine = float(cosines.mean())
+    within_bounds = drop < config.max_accuracy_drop and mean_cosine >= config.min_cosine
+    precision = "int8" if within_bounds and config.precision != "fp32" else "fp32"
+    if config.precision == "int8" and not within_bounds:
         logger.warning(
-            "int8 was asked for, but loses %.4f of accuracy (less than %.4f is allowed) and has a mean "
-            "cosine of %.4f (%.4f is needed): fp32 is served; see vision.encoder",
-            *(lost, told.max_accuracy_lost, float(cosines.mean()), told.min_cosine),
+            "vision.encoder.precision is int8, but int8 has an accuracy drop of %.4f (max_accuracy_drop: "
+            "%.4f) and a mean cosine of %.4f (min_cosine: %.4f): fp32 is served",
+            *(drop, config.max_accuracy_drop, mean_cosine, config.min_cosine),
         )
     report = {
-        "served": served,
-        "asked": told.served,
+        "precision": precision,
+        "requested": config.precision,
         "photos": len(photos),
-        "fp32": {"accuracy": round(right["fp32"], 4), "bytes": len(graphs["fp32"])},
+        "fp32": {"accuracy": round(accuracy["fp32"], 4), "bytes": len(graphs["fp32"])},
         "int8": {
-            "accuracy": round(right["int8"], 4),
+            "accuracy": round(accuracy["int8"], 4),
             "bytes": len(graphs["int8"]),
-            "accuracy_lost": round(lost, 4),
-            "mean_cosine": round(float(cosines.mean()), 5),
+            "accuracy_drop": round(drop, 4),
+            "mean_cosine": round(mean_cosine, 5),
             "lowest_cosine": round(float(cosines.min()), 5),
-            "faithful": faithful,
+            "within_bounds": within_bounds,
         },
-        "bounds": {"accuracy_lost": told.max_accuracy_lost, "mean_cosine": told.min_cosine},
+        "bounds": {"accuracy_drop": config.max_accuracy_drop, "mean_cosine": config.min_cosine},
     }
-    return SelectedEncoder(graphs[served], report)
+    return SelectedEncoder(graphs[precision], report)
 
 
-def _network(model: FileRef, labels: list[str], parameters: VisionParameters) -> "Network":
+def _load_network(model: FileRef, labels: list[str], parameters: VisionParameters) -> "Network":
     from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
     return load_trained_network(model.read(), len(labels), parameters)
 
 
-def _of_split(
+def _photos_of_split(
     images: Table, products: pd.DataFrame, splits: pd.DataFrame, split: str
 ) -> pd.DataFrame:
     listed = photos_with_labels(images, products, splits)
     return listed[listed["split"] == split]
 
 
-def _encoded(
+def _encode(
     graph: bytes, images: Table, photos: pd.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return probabilities and embeddings of photos."""
+    rows = photos["row"].to_list()
     encodings = [
-        encoding
-        for _, encoding in encode_rows(
-            open_encoder(graph), images, photos["row"].to_list(), PHOTOS_PER_BATCH
-        )
+        encoding for _, encoding in encode_rows(open_encoder(graph), images, rows, PHOTOS_PER_BATCH)
     ]
     return (
-        np.concatenate([each.probabilities for each in encodings]),
-        np.concatenate([each.embeddings for each in encodings]),
+        np.concatenate([encoding.probabilities for encoding in encodings]),
+        np.concatenate([encoding.embeddings for encoding in encodings]),
     )

@@ -1,4 +1,4 @@
-"""The one export: a graph in ONNX from pixels of canonical photos to calibrated answers."""
+"""Export to ONNX: pixels of canonical photos in, calibrated probabilities and an embedding out."""
 
 import contextlib
 import gc
@@ -21,11 +21,12 @@ OPSET: Final = 18
 
 
 def export_trained(network: "Network", temperature: float, layer: "Layer") -> bytes:
-    """Export a trained network with its calibration; gives ONNX.
+    """Export a trained network with its temperature and embedding.
 
-    The graph takes uint8 (n, 256, 256, 3) pixels and gives float32 (n, classes) ``probabilities``, the
-    softmax of the logits divided by the temperature, and float32 (n, dimension) ``embedding``, the
-    layer, of unit length.
+    Returns:
+        ONNX: uint8 (n, 256, 256, 3) pixels in; out are ``probabilities``, float32 (n, classes), the
+        softmax of the logits divided by the temperature, and ``embedding``, float32 (n, dimension), of
+        unit length.
     """
     import torch
 
@@ -43,33 +44,33 @@ def export_trained(network: "Network", temperature: float, layer: "Layer") -> by
     return _export(Served().eval())
 
 
-def export_blocks(network: "Network", count: int, power: float) -> bytes:
-    """Export a trained network so that ``embedding`` is its last so many levels, pooled; gives ONNX.
+def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
+    """Export a trained network with its last blocks, pooled, as ``embedding``; returns ONNX.
 
-    Its ``probabilities`` are one column, and mean nothing.
+    Its ``probabilities`` are one column without a meaning.
     """
     import torch
 
     from fb_marketplace.pipelines.vision.models.embedding_head import block_names, pool_blocks
 
-    levels = block_names(network, count)
+    names = block_names(network, num_blocks)
 
-    class Levels(torch.nn.Module):
+    class Blocks(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.network = network
 
         def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            features = pool_blocks(self.network.maps(pixels), levels, power)
+            features = pool_blocks(self.network.maps(pixels), names, gem_p)
             return features[:, :1], features
 
-    return _export(Levels().eval())
+    return _export(Blocks().eval())
 
 
 def export_trunk(parameters: VisionParameters) -> bytes:
-    """Export a backbone as it comes, so that ``embedding`` is its pooled features; gives ONNX.
+    """Export the pretrained backbone with its pooled features as ``embedding``; returns ONNX.
 
-    Its ``probabilities`` are one column, and mean nothing.
+    Its ``probabilities`` are one column without a meaning.
     """
     import torch
 
@@ -88,12 +89,12 @@ def export_trunk(parameters: VisionParameters) -> bytes:
 
 
 def _export(network: "torch.nn.Module") -> bytes:
-    """Export to one file, weights inside, any number of photos at once."""
+    """Export to one file with its weights, for any batch size."""
     import torch
 
     example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
-    with warnings.catch_warnings(), _traced_quickly(network):
-        # torch warns of its own internals.
+    with warnings.catch_warnings(), _fast_tracing(network):
+        # torch warns about its own internals.
         warnings.simplefilter("ignore", FutureWarning)
         program: Any = torch.onnx.export(
             network,
@@ -106,22 +107,22 @@ def _export(network: "torch.nn.Module") -> bytes:
             verbose=False,
         )
     graph = program.model_proto
-    _forget_origin(graph)
-    written: bytes = graph.SerializeToString(deterministic=True)
-    return written
+    _clear_metadata(graph)
+    content: bytes = graph.SerializeToString(deterministic=True)
+    return content
 
 
 @contextlib.contextmanager
-def _traced_quickly(network: "torch.nn.Module") -> Iterator[None]:
-    """Save two fifths of an export's time.
+def _fast_tracing(network: "torch.nn.Module") -> Iterator[None]:
+    """Save two fifths of the time of an export.
 
-    An activation in place is taken apart into others, with all shapes as symbols; a third of the time went
-    there. Of the rest a sixth was looking for garbage among what the exporter needs to its end.
+    Decomposing in-place activations with symbolic shapes takes a third of it, and garbage collection a
+    sixth of the rest.
     """
     in_place: list[Any] = [
         module for module in network.modules() if getattr(module, "inplace", False)
     ]
-    collecting = gc.isenabled()
+    gc_enabled = gc.isenabled()
     gc.disable()
     for module in in_place:
         module.inplace = False
@@ -130,14 +131,15 @@ def _traced_quickly(network: "torch.nn.Module") -> Iterator[None]:
     finally:
         for module in in_place:
             module.inplace = True
-        if collecting:
+        if gc_enabled:
             gc.enable()
 
 
-def _forget_origin(graph: Any) -> None:
-    """Drop the exporter's notes: they name this machine's folders and the lines of this file.
+def _clear_metadata(graph: Any) -> None:
+    """Remove the exporter's metadata, which has local paths and line numbers.
 
-    With them the same network in another checkout would be another encoder, and all embeddings new.
+    Otherwise the same network would have another digest in another checkout, and all embeddings would be
+    computed again.
     """
     for message in (
         graph,

@@ -1,4 +1,4 @@
-"""Static quantisation to int8 by ONNX Runtime's own tools, calibrated on photos."""
+"""Static quantization to int8 by ONNX Runtime, calibrated on photos."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -23,16 +23,16 @@ QUANTIZED_OPERATORS: Final = (
     "Relu",
     "Clip",
 )
-"""Operators that compute on int8; what prepares pixels, and what normalises, stays in fp32."""
+"""Operators that compute in int8; preprocessing and normalization stay in fp32."""
 
 
 def quantize(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
-    """Quantise an encoder: weights a channel, activations by the range that photos show.
+    """Quantize an encoder: weights per channel, activations by their range on calibration photos.
 
     Args:
         graph: the encoder in fp32, ONNX.
         images: the canonical photos.
-        rows: of those that show the ranges: training photos.
+        rows: positions of the calibration photos, of the training split.
 
     Returns:
         An encoder with the same input and outputs, ONNX.
@@ -41,13 +41,15 @@ def quantize(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     with tempfile.TemporaryDirectory() as folder, suppress_root_warnings():
-        exact, ready, done = (Path(folder, f"{name}.onnx") for name in ("exact", "ready", "done"))
-        exact.write_bytes(graph)
-        quant_pre_process(str(exact), str(ready), skip_symbolic_shape=True)
+        fp32, prepared, int8 = (
+            Path(folder, f"{name}.onnx") for name in ("fp32", "prepared", "int8")
+        )
+        fp32.write_bytes(graph)
+        quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
         quantize_static(
-            str(ready),
-            str(done),
-            _PhotosOf(images, rows),
+            str(prepared),
+            str(int8),
+            _CalibrationPhotos(images, rows),
             quant_format=QuantFormat.QDQ,
             op_types_to_quantize=list(QUANTIZED_OPERATORS),
             per_channel=True,
@@ -56,11 +58,11 @@ def quantize(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
             calibrate_method=CalibrationMethod.MinMax,
             extra_options={"ActivationSymmetric": False, "CalibMovingAverage": True},
         )
-        return done.read_bytes()
+        return int8.read_bytes()
 
 
-class _PhotosOf:
-    """Gives photos batch by batch, as ONNX Runtime's calibration asks for them."""
+class _CalibrationPhotos:
+    """Batches of photos with the interface of ONNX Runtime's calibration data reader."""
 
     def __init__(self, images: Table, rows: Sequence[int]) -> None:
         self._batches = _batches(images, rows)

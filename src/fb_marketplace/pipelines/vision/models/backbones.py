@@ -1,4 +1,4 @@
-"""The backbones by name: the blocks that each is made of, and what it expects of pixels."""
+"""The backbones by name: their blocks, pretrained weights and pixel normalization."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -24,15 +24,15 @@ class Backbone(NamedTuple):
     """A network without its classifier.
 
     Attributes:
-        make: gives it as its library makes it, with its own classifier, random weights.
-        blocks: cuts that into named blocks, from pixels to a map of features.
-        features: size of its pooled features.
+        make: builds the library's network with its own classifier and random weights.
+        blocks: splits that into named blocks, from pixels to a feature map.
+        features: size of the pooled features.
         mean: of each channel, in [0, 1].
         std: of each channel.
-        packaged: the Python package that carries its weights, if one does.
-        torchvision: name of its weights in torchvision, if it has them.
-        hidden: width of a layer, with ReLU, between the pooled features and the classifier, whose
-            output is then the embedding; 0: none, the pooled features are.
+        packaged: the Python package with its weights, if there is one.
+        torchvision: name of its weights in torchvision, if there are any.
+        hidden: width of a hidden layer with ReLU before the classifier, whose output is then the
+            embedding; 0: none.
     """
 
     make: "Callable[[], torch.nn.Module]"
@@ -45,17 +45,17 @@ class Backbone(NamedTuple):
     hidden: int = 0
 
     def sources(self) -> tuple[str, ...]:
-        """Name where weights for it can come from, the usual one first."""
-        own = [("package", self.packaged), ("torchvision", self.torchvision)]
-        return (*(name for name, there in own if there), "none", "file")
+        """Return the sources of its weights, the default first."""
+        pretrained = [("package", self.packaged), ("torchvision", self.torchvision)]
+        return (*(name for name, weights in pretrained if weights), "none", "file")
 
 
 def _timm(architecture: str) -> "Callable[[], torch.nn.Module]":
     def make() -> "torch.nn.Module":
         from fb_marketplace.ml.torchvision_compat import import_timm
 
-        made: torch.nn.Module = import_timm().create_model(architecture, pretrained=False)
-        return made
+        network: torch.nn.Module = import_timm().create_model(architecture, pretrained=False)
+        return network
 
     return make
 
@@ -65,8 +65,8 @@ def _torchvision(architecture: str) -> "Callable[[], torch.nn.Module]":
         from fb_marketplace.ml.torchvision_compat import import_torchvision
 
         models = import_torchvision().models
-        made: torch.nn.Module = models.get_model(architecture, weights=None)
-        return made
+        network: torch.nn.Module = models.get_model(architecture, weights=None)
+        return network
 
     return make
 
@@ -93,13 +93,13 @@ def _resnet_blocks(network: Any) -> "dict[str, torch.nn.Module]":
 
 
 POOL: Final = "pool"
-"""The last child of a backbone, after its blocks: pooled features, which the head sees."""
+"""The last child of a backbone, after its blocks: pooled features, the input of the head."""
 
 HIDDEN: Final = "fc.1"
-"""The layer that the original took as its embedding: the output of the hidden layer's ReLU."""
+"""The embedding of the original: the output of the hidden layer's ReLU."""
 
 METRIC: Final = "metric"
-"""The head that is trained to be the embedding."""
+"""The trained embedding head."""
 
 RESNET_LAYERS: Final = ("layer1", "layer2", "layer3", "layer4")
 
@@ -151,14 +151,14 @@ BACKBONES: Final = {
 
 
 def check_backbone(parameters: VisionParameters) -> tuple[Backbone, WeightSource]:
-    """Look up a backbone and where its weights come from.
+    """Return the backbone and the source of its weights.
 
     Raises:
         UserError: there is no such backbone or source.
     """
     if parameters.backbone not in BACKBONES:
         raise UserError(
-            f"there is no backbone '{parameters.backbone}'; there are {', '.join(BACKBONES)}"
+            f"vision.backbone is '{parameters.backbone}'; expected one of {', '.join(BACKBONES)}"
         )
     backbone = BACKBONES[parameters.backbone]
     return backbone, weight_source(
@@ -170,7 +170,7 @@ def check_backbone(parameters: VisionParameters) -> tuple[Backbone, WeightSource
 
 
 def origin_of_weights(parameters: VisionParameters) -> str:
-    """Name the weights of a backbone by what they are: a digest, torchvision's name, or a seed.
+    """Return an identifier of the weights: a digest, torchvision's name, or a seed.
 
     Raises:
         UserError: there is no such backbone or source.
@@ -184,13 +184,12 @@ def origin_of_weights(parameters: VisionParameters) -> str:
 
 
 def build_backbone(parameters: VisionParameters) -> "torch.nn.Sequential":
-    """Build a backbone; it gives pooled features, float32 (n, features), of float32 (n, 3, side, side).
+    """Build a backbone: float32 (n, 3, side, side) in, pooled features, float32 (n, features), out.
 
-    Its children are its blocks, by name, and the pooling last; what random weights there are come
-    from ``parameters.seed``.
+    Its children are its blocks by name, then the pooling. Random weights come from ``parameters.seed``.
 
     Raises:
-        UserError: there is no such backbone, or its weights are missing or not those expected.
+        UserError: there is no such backbone, or its weights are missing or not as expected.
     """
     import torch
 

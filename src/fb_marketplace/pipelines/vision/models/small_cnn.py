@@ -1,4 +1,4 @@
-"""A small network of our own: what can be learned from the listings' photos alone."""
+"""A small residual network, trained from scratch."""
 
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
@@ -10,14 +10,15 @@ WIDTHS: Final = (32, 64, 128, 192, 256)
 
 
 def small_cnn() -> "torch.nn.Module":
-    """Make a network of residual blocks after He et al. (2016), each halving the side; random weights.
+    """Build residual blocks (He et al., 2016), each halving the side, with random weights.
 
-    Its attribute ``features`` takes float32 (n, 3, side, side) and gives (n, 256, side / 32, side / 32).
+    Returns:
+        A module whose ``features`` map float32 (n, 3, side, side) to (n, 256, side / 32, side / 32).
     """
     import torch
 
     class Residual(torch.nn.Module):
-        """Two convolutions beside a shortcut, the first of stride 2."""
+        """Two convolutions and a shortcut; the first convolution has stride 2."""
 
         def __init__(self, width_in: int, width_out: int) -> None:
             super().__init__()

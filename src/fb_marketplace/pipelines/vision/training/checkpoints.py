@@ -1,7 +1,7 @@
-"""All that a training needs to go on as if it had never stopped, as one file.
+"""Training states as files: everything that is needed to resume.
 
-safetensors holds the tensors; what is no tensor stands in its metadata, under one key: several come
-out in an order that changes from run to run. Imported only where training is, as it imports torch.
+safetensors holds the tensors; all else is JSON under one metadata key, as safetensors writes several keys
+in random order. Imported by training functions only, as it imports torch.
 """
 
 import json
@@ -16,58 +16,60 @@ METADATA: Final = "facts"
 
 
 class TrainingState(NamedTuple):
-    """What is trained, and what trains it.
+    """A network in training.
 
     Attributes:
-        network: the weights that the optimiser changes.
-        average: the moving average of the network's weights.
-        optimiser: with its moments.
+        network: the network that the optimizer changes.
+        average: the moving average of its weights.
+        optimizer: with its moments.
     """
 
     network: Network
     average: torch.optim.swa_utils.AveragedModel
-    optimiser: torch.optim.Optimizer
+    optimizer: torch.optim.Optimizer
 
 
-def to_bytes(parts: TrainingState, facts: dict[str, Any]) -> bytes:
+def to_bytes(state: TrainingState, metadata: dict[str, Any]) -> bytes:
     """Write a state; the same state gives the same bytes."""
     tensors = {
         f"{part}/{name}": value
         for part in ("network", "average")
-        for name, value in getattr(parts, part).state_dict().items()
+        for name, value in getattr(state, part).state_dict().items()
     }
-    for place, moments in parts.optimiser.state_dict()["state"].items():
-        tensors |= {f"optimiser/{place}/{name}": value for name, value in moments.items()}
+    for parameter, moments in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer/{parameter}/{name}": value for name, value in moments.items()}
     copied = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    return save(copied, {METADATA: json.dumps(facts, sort_keys=True)})
+    return save(copied, {METADATA: json.dumps(metadata, sort_keys=True)})
 
 
-def restore(content: bytes, parts: TrainingState) -> dict[str, Any]:
-    """Bring parts, made anew by the same parameters, to a written state; gives its facts."""
+def restore(content: bytes, state: TrainingState) -> dict[str, Any]:
+    """Load a written state into one that was built with the same parameters.
+
+    Returns:
+        The metadata.
+    """
     tensors: dict[str, dict[str, torch.Tensor]] = {}
     for name, value in load(content).items():
         part, _, rest = name.partition("/")
         tensors.setdefault(part, {})[rest] = value
     for part in ("network", "average"):
-        getattr(parts, part).load_state_dict(tensors.get(part, {}))
+        getattr(state, part).load_state_dict(tensors.get(part, {}))
     moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.get("optimiser", {}).items():
-        place, _, moment = name.partition("/")
-        moments.setdefault(int(place), {})[moment] = value
-    groups = parts.optimiser.state_dict()["param_groups"]
-    parts.optimiser.load_state_dict({"state": moments, "param_groups": groups})
-    for weight, restored in parts.optimiser.state.items():
+    for name, value in tensors.get("optimizer", {}).items():
+        parameter, _, moment = name.partition("/")
+        moments.setdefault(int(parameter), {})[moment] = value
+    groups = state.optimizer.state_dict()["param_groups"]
+    state.optimizer.load_state_dict({"state": moments, "param_groups": groups})
+    for weight, restored in state.optimizer.state.items():
         for moment, value in restored.items():
             if value.shape == weight.shape:
-                # Laid out as the weight is, as it was before: or sums might be in another order.
+                # In the memory layout of the weight, as before: another one may change the order of sums.
                 restored[moment] = torch.empty_like(weight).copy_(value)
     return read_metadata(content)
 
 
-def read_metadata(content: bytes) -> dict[str, Any]:
-    """Read what is no tensor: the header of a safetensors file is its length and JSON."""
+def read_metadata(content: bytes, key: str = METADATA) -> dict[str, Any]:
+    """Read JSON from the metadata of a safetensors file: its header is a length and JSON."""
     length = int.from_bytes(content[:8], "little")
-    facts: dict[str, Any] = json.loads(
-        json.loads(content[8 : 8 + length])["__metadata__"][METADATA]
-    )
-    return facts
+    metadata: dict[str, Any] = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][key])
+    return metadata

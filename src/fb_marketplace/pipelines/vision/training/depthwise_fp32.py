@@ -1,7 +1,7 @@
-"""Convolutions of one channel each, computed in fp32 where all else is in bf16.
+"""Depthwise convolutions in fp32 under bf16 autocast.
 
-On processors the gradients of depthwise convolutions take longer in bf16 than in fp32, while dense
-ones take less. Imported only where training is, as it imports torch.
+On CPUs the gradients of depthwise convolutions take longer in bf16 than in fp32; those of dense ones take
+less. Imported by training functions only, as it imports torch.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import torch
 
 
 def keep_depthwise_in_fp32(network: torch.nn.Module) -> None:
-    """Let the depthwise convolutions of a network compute in fp32 under autocast; names stay."""
+    """Make the depthwise convolutions of a network compute in fp32 under autocast; names stay."""
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d) and module.groups == module.in_channels > 1:
             kind: Any = type(module)
@@ -20,8 +20,8 @@ def keep_depthwise_in_fp32(network: torch.nn.Module) -> None:
 
 @cache
 def _in_fp32(kind: Any) -> Any:
-    # A class of its own, where a hook would not do: a copy of the module, such as the moving average,
-    # has to compute with its own weights. It cannot be pickled, nor is it: weights are kept.
+    # A subclass, not a hook: a copy of the module, such as the moving average, has to compute with its own
+    # weights. It cannot be pickled, but only weights are saved.
     class InFloat32(kind):  # type: ignore[misc]
         def forward(self, input: torch.Tensor) -> Any:  # noqa: A002 - torch's name
             with torch.autocast(input.device.type, enabled=False):

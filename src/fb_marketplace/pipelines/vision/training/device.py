@@ -1,4 +1,4 @@
-"""What a network is computed on, and in which precision."""
+"""Device and precision of training."""
 
 from typing import TYPE_CHECKING
 
@@ -7,27 +7,26 @@ if TYPE_CHECKING:
 
 
 def best_device() -> "torch.device":
-    """Give the CUDA device if there is one, else the processor."""
+    """Return the CUDA device if there is one, else the CPU."""
     import torch
 
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def autocast(device: "torch.device", precision: str) -> "torch.autocast":
-    """Give the context in which a network computes.
+    """Return the autocast context of a precision.
 
     Args:
-        device: where.
-        precision: ``fp32``, ``bf16``, or ``auto``: bf16 where the device has instructions for it.
+        device: of the computation.
+        precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the device has instructions for it.
     """
     import torch
 
-    mixed = computes_in_bf16(device, precision)
-    return torch.autocast(device.type, torch.bfloat16, enabled=mixed)
+    return torch.autocast(device.type, torch.bfloat16, enabled=computes_in_bf16(device, precision))
 
 
 def computes_in_bf16(device: "torch.device", precision: str) -> bool:
-    """Tell what a precision means on a device; see :func:`autocast`."""
+    """Return whether a precision means bf16 on a device; see :func:`autocast`."""
     return precision == "bf16" or (precision == "auto" and _has_bf16(device))
 
 

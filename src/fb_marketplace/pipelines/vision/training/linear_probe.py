@@ -1,7 +1,7 @@
-"""The head alone, on cached features of the frozen backbone: trained in seconds.
+"""Linear probe: a head on cached features of the frozen backbone, trained in seconds.
 
-One that tells paths of categories apart is where fine-tuning starts from. One for the categories alone, the
-linear layer that anyone would try first, is the named baseline that all else has to beat.
+A head with category paths is the starting point of fine-tuning. A linear layer without them is the named
+baseline that all other models are compared with.
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.errors import UserError
+from fb_marketplace.ml.probabilities import softmax
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
@@ -24,17 +25,17 @@ if TYPE_CHECKING:
 
 
 class FeatureSet(NamedTuple):
-    """Photos as the head sees them.
+    """Features of photos with their labels and splits.
 
     Attributes:
         features: float32, (photos, features).
-        classes: int64, (photos,), places in ``labels``.
+        classes: int64, (photos,), indices in ``labels``.
         split: (photos,), ``train``, ``validation`` or ``test``.
-        groups: (photos,), the group that each belongs to.
+        groups: (photos,), the group of each photo.
         labels: the root categories, sorted.
         image_ids: (photos,), sorted.
-        product_ids: (photos,), whose photo each is.
-        paths: which each is of; None: the categories alone are told apart.
+        product_ids: (photos,), the listing of each photo.
+        paths: path classes; None if only categories are learned.
     """
 
     features: NDArray[np.float32]
@@ -47,8 +48,8 @@ class FeatureSet(NamedTuple):
     paths: CategoryPaths | None = None
 
 
-class LinearHead(NamedTuple):
-    """A trained head: its weights by name, and what its classes stand for."""
+class HeadWeights(NamedTuple):
+    """Weights of a trained head by name, and the labels of its classes."""
 
     weights: "dict[str, torch.Tensor]"
     labels: tuple[str, ...]
@@ -60,7 +61,7 @@ def make_feature_set(
     splits: pd.DataFrame,
     parameters: VisionParameters | None = None,
 ) -> FeatureSet:
-    """Join features, categories and splits, sorted by photo; and paths, by parameters that say which."""
+    """Join features with categories and splits, sorted by photo; with paths if parameters are given."""
     labels = tuple(sorted(set(products["category"])))
     photos = photos_with_labels(vision_features, products, splits)
     return FeatureSet(
@@ -75,134 +76,135 @@ def make_feature_set(
     )
 
 
-def class_weights(classes: NDArray[np.int64], labels: int, balance: float) -> NDArray[np.float32]:
-    """Give what each class counts in the loss: (mean count / its count) to the power ``balance``.
+def class_weights(classes: NDArray[np.int64], labels: int, power: float) -> NDArray[np.float32]:
+    """Compute the weight of each class in the loss: (mean count / count) to a power.
 
-    The weights' mean over the examples is one; a class without examples has weight one.
+    The mean weight over the examples is one; a class without examples has weight one.
     """
     counts = np.bincount(classes, minlength=labels).astype(np.float64)
-    there = counts > 0
+    present = counts > 0
     weights = np.ones(labels)
-    weights[there] = (counts[there].mean() / counts[there]) ** balance
-    weights[there] /= (weights * counts).sum() / counts.sum()
+    weights[present] = (counts[present].mean() / counts[present]) ** power
+    weights[present] /= (weights * counts).sum() / counts.sum()
     return weights.astype(np.float32)
 
 
 def make_loss(
     weights: "torch.Tensor", has_paths: bool, parameters: VisionParameters
 ) -> "Callable[[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]":
-    """Make the loss of a batch: cross-entropy of the classes, and by some weight of their paths.
+    """Build the loss: cross-entropy of classes plus weighted cross-entropy of paths.
 
     Args:
-        weights: float32, (classes,), what each counts.
+        weights: float32, (classes,), of the classes.
         has_paths: whether the classes have paths.
-        parameters: smoothing, and what paths count.
+        parameters: label smoothing, and the weight of the path loss.
 
     Returns:
-        What takes logits of classes and of paths, (n, classes) and (n, paths), and the numbers of both
-        that are true, (n,) each.
+        A function of class logits (n, classes), path logits (n, paths), true classes (n,) and true
+        paths (n,).
     """
     import torch
 
-    of_class = torch.nn.CrossEntropyLoss(weights, label_smoothing=parameters.label_smoothing)
-    of_path = torch.nn.CrossEntropyLoss(label_smoothing=parameters.label_smoothing)
+    class_loss = torch.nn.CrossEntropyLoss(weights, label_smoothing=parameters.label_smoothing)
+    path_loss = torch.nn.CrossEntropyLoss(label_smoothing=parameters.label_smoothing)
 
-    def loss_of(
-        answers: torch.Tensor, told_apart: torch.Tensor, classes: torch.Tensor, paths: torch.Tensor
+    def compute_loss(
+        logits: torch.Tensor, path_logits: torch.Tensor, classes: torch.Tensor, paths: torch.Tensor
     ) -> torch.Tensor:
-        loss: torch.Tensor = of_class(answers, classes)
+        loss: torch.Tensor = class_loss(logits, classes)
         if has_paths:
-            loss = loss + parameters.path_weight * of_path(told_apart, paths)
+            loss = loss + parameters.path_loss_weight * path_loss(path_logits, paths)
         return loss
 
-    return loss_of
+    return compute_loss
 
 
 def train_head(
-    found: FeatureSet, parameters: VisionParameters, hidden: int | None = None
-) -> tuple[LinearHead, list[dict[str, float]]]:
-    """Train a head by AdamW with a one-cycle rate; keep the epoch that is best on validation.
+    data: FeatureSet, parameters: VisionParameters, hidden: int | None = None
+) -> tuple[HeadWeights, list[dict[str, float]]]:
+    """Train a head by AdamW with a one-cycle learning rate; the best epoch on validation is kept.
 
-    A training of the network is told apart by the head that it begins with: so the head has the same
-    bytes whatever the number of cores.
+    The head identifies the training of the network that starts from it, so it has the same bytes for any
+    number of cores.
 
     Args:
-        found: photos with their classes and splits, and with their paths where these are to be told
-            apart; ``test`` is not looked at.
-        parameters: the head, epochs, rate, smoothing and seed.
-        hidden: width of a hidden layer; without it, as the backbone has it.
+        data: photos of all splits, with paths if these are to be learned; ``test`` is not used.
+        parameters: head, epochs, learning rate, label smoothing and seed.
+        hidden: width of the hidden layer; None: the backbone's own.
 
     Returns:
-        The head, and for each epoch the loss in training and the loss and accuracy on validation.
+        The head, and for each epoch the training loss, validation loss and validation accuracy.
 
     Raises:
-        UserError: there is nothing to train on, or nothing to choose by.
+        UserError: there are no training or no validation photos.
     """
     import torch
 
     from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 
-    told = parameters.head
-    features, classes = torch.from_numpy(found.features), torch.from_numpy(found.classes)
+    config = parameters.head
+    features, classes = torch.from_numpy(data.features), torch.from_numpy(data.classes)
     training, validation = (
-        torch.from_numpy(np.flatnonzero(found.split == split)) for split in ("train", "validation")
+        torch.from_numpy(np.flatnonzero(data.split == split)) for split in ("train", "validation")
     )
     if not len(training) or not len(validation):
         raise UserError(
-            f"a head needs photos to train on and photos to choose by; found {len(training)} and "
-            f"{len(validation)}. Give more listings, or other shares under `splits:`"
+            f"there are {len(training)} training and {len(validation)} validation photos; expected some "
+            "of both. Give more listings, or other shares under `splits:` in parameters_cleaning.yml."
         )
     weights = class_weights(
-        found.classes[training.numpy()], len(found.labels), parameters.class_balance
+        data.classes[training.numpy()], len(data.labels), parameters.class_weight_power
     )
-    loss_of = make_loss(torch.from_numpy(weights), found.paths is not None, parameters)
-    paths = torch.from_numpy(found.paths.of if found.paths else found.classes)
+    compute_loss = make_loss(torch.from_numpy(weights), data.paths is not None, parameters)
+    paths = torch.from_numpy(data.paths.classes if data.paths else data.classes)
     torch.manual_seed(parameters.seed)
-    counts = found.paths.counts if found.paths else ()
-    head = make_head(parameters, len(found.labels), counts, hidden)
-    optimiser = torch.optim.AdamW(
-        head.parameters(), told.learning_rate, weight_decay=told.weight_decay
+    counts = data.paths.counts if data.paths else ()
+    head = make_head(parameters, len(data.labels), counts, hidden)
+    optimizer = torch.optim.AdamW(
+        head.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    steps = told.epochs * -(-len(training) // told.batch_size)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, told.learning_rate, total_steps=steps)
+    steps = config.epochs * -(-len(training) // config.batch_size)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, config.learning_rate, total_steps=steps
+    )
     history: list[dict[str, float]] = []
-    best, kept = -1.0, network_weights(head)
-    with limit_blas_threads(), Progress("epochs of the head", told.epochs) as progress:
-        for epoch in range(1, told.epochs + 1):
+    best_accuracy, best_weights = -1.0, network_weights(head)
+    with limit_blas_threads(), Progress("epochs of the head", config.epochs) as progress:
+        for epoch in range(1, config.epochs + 1):
             losses = []
             head.train()
-            for batch in torch.split(training[torch.randperm(len(training))], told.batch_size):
-                told_apart = head.tell_apart(head.embed(features[batch]))
-                answers = head.of_classes(told_apart)
-                loss = loss_of(answers, told_apart, classes[batch], paths[batch])
-                optimiser.zero_grad()
+            for batch in torch.split(training[torch.randperm(len(training))], config.batch_size):
+                path_logits = head.path_logits(head.embed(features[batch]))
+                logits = head.class_logits(path_logits)
+                loss = compute_loss(logits, path_logits, classes[batch], paths[batch])
+                optimizer.zero_grad()
                 loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
-                rate.step()
+                optimizer.step()
+                schedule.step()
                 losses.append(loss.item() * len(batch))
             head.eval()
             with torch.no_grad():
-                answers = head(features[validation])
-                right = float((answers.argmax(1) == classes[validation]).float().mean())
-                validation_loss = torch.nn.functional.cross_entropy(answers, classes[validation])
+                logits = head(features[validation])
+                accuracy = float((logits.argmax(1) == classes[validation]).float().mean())
+                validation_loss = torch.nn.functional.cross_entropy(logits, classes[validation])
             history.append(
                 {
                     "epoch": epoch,
                     "training_loss": sum(losses) / len(training),
                     "validation_loss": float(validation_loss),
-                    "validation_accuracy": right,
+                    "validation_accuracy": accuracy,
                 }
             )
-            if right > best:
-                best, kept = right, network_weights(head)
+            if accuracy > best_accuracy:
+                best_accuracy, best_weights = accuracy, network_weights(head)
             progress.advance(1)
-    return LinearHead(kept, found.labels), history
+    return HeadWeights(best_weights, data.labels), history
 
 
 def predict(
-    head: LinearHead, features: NDArray[np.float32], parameters: VisionParameters
+    head: HeadWeights, features: NDArray[np.float32], parameters: VisionParameters
 ) -> NDArray[np.float32]:
-    """Give the logits of each photo: float32, (photos, classes)."""
+    """Compute the logits of photos: float32, (photos, classes)."""
     import torch
 
     from fb_marketplace.pipelines.vision.models.network import (
@@ -220,24 +222,25 @@ def predict(
 
 
 def predictions_table(
-    found: FeatureSet, logits: NDArray[np.float32], asked: NDArray[np.bool_]
+    data: FeatureSet, logits: NDArray[np.float32], selected: NDArray[np.bool_]
 ) -> pd.DataFrame:
-    """Write logits of some photos as softmax probabilities, beside what is true.
+    """Build a table of predictions.
 
     Args:
-        found: all photos.
-        logits: float32, (photos asked about, classes).
-        asked: bool, (photos,), which of them were asked about.
-    """
-    from scipy.special import softmax
+        data: all photos.
+        logits: float32, (selected photos, classes).
+        selected: bool, (photos,), whether a photo has logits.
 
+    Returns:
+        ``image_id``, ``product_id``, ``group``, ``split``, ``category`` and ``probabilities``.
+    """
     return pd.DataFrame(
         {
-            "image_id": found.image_ids[asked],
-            "product_id": found.product_ids[asked],
-            "group": found.groups[asked],
-            "split": found.split[asked],
-            "category": np.asarray(found.labels)[found.classes[asked]],
-            "probabilities": list(softmax(logits.astype(np.float64), axis=1).astype(np.float32)),
+            "image_id": data.image_ids[selected],
+            "product_id": data.product_ids[selected],
+            "group": data.groups[selected],
+            "split": data.split[selected],
+            "category": np.asarray(data.labels)[data.classes[selected]],
+            "probabilities": list(softmax(logits).astype(np.float32)),
         }
     )

@@ -1,8 +1,9 @@
-"""Memory that training frees, kept for the next tensor.
+"""Reuse of freed memory by glibc's allocator during training.
 
-glibc hands blocks of a few megabytes back to the system as soon as they are freed, and asks for them
-anew: each tensor of a batch is faulted in page by page. With batches of 64 photos that was more than
-half of the time that the frozen blocks took.
+By default glibc returns freed blocks of a few megabytes to the system at once, so that each tensor of a
+batch is faulted in page by page: with batches of 64 photos more than half of the time of frozen blocks.
+The environment variables MALLOC_MMAP_MAX_ and MALLOC_TRIM_THRESHOLD_ would do the same, but only for runs
+that are started with them, and for all stages: those would keep their freed memory too.
 """
 
 import ctypes
@@ -10,41 +11,39 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-TRIM_THRESHOLD: Final = -1
-"""``mallopt``'s number for: how much may be free at the top of the heap before it is given back."""
+M_TRIM_THRESHOLD: Final = -1
+"""``mallopt``: free bytes at the top of the heap that are not returned to the system."""
 
-MAPPED_BLOCKS: Final = -4
-"""``mallopt``'s number for: how many blocks may be mapped from the system one by one."""
+M_MMAP_MAX: Final = -4
+"""``mallopt``: number of blocks that may be mapped one by one."""
 
-MAPPED_FROM: Final = -3
-"""``mallopt``'s number for: from which size on a block is mapped by itself."""
+M_MMAP_THRESHOLD: Final = -3
+"""``mallopt``: size in bytes from which a block is mapped."""
 
-GLIBC_MAPPED: Final = 65536
-GLIBC_MOST: Final = 32 * 2**20
-"""What glibc begins with, and the size up to which it raises ``MAPPED_FROM`` by itself as blocks are freed.
+DEFAULT_MMAP_MAX: Final = 65536
+MAX_MMAP_THRESHOLD: Final = 32 * 2**20
+"""Upper limit of glibc's dynamic threshold.
 
-It stops doing so for good at the first ``mallopt`` of these: so it is left where it would have ended.
+glibc raises the threshold itself as blocks are freed, until the first ``mallopt`` of these parameters. So
+the threshold is left at the limit.
 """
 
-NEVER: Final = 2**31 - 1
+UNLIMITED: Final = 2**31 - 1
 
 
 @contextmanager
 def reuse_freed_memory() -> Iterator[None]:
-    """Keep what is freed inside, in this process; large blocks are given back at the end.
-
-    Without glibc nothing changes.
-    """
+    """Keep freed memory in the process until the end of the context; no effect without glibc."""
     library = ctypes.CDLL(None)
     if not hasattr(library, "mallopt"):
         yield
         return
-    library.mallopt(MAPPED_BLOCKS, 0)
-    library.mallopt(TRIM_THRESHOLD, NEVER)
+    library.mallopt(M_MMAP_MAX, 0)
+    library.mallopt(M_TRIM_THRESHOLD, UNLIMITED)
     try:
         yield
     finally:
-        library.mallopt(MAPPED_BLOCKS, GLIBC_MAPPED)
-        library.mallopt(MAPPED_FROM, GLIBC_MOST)
-        library.mallopt(TRIM_THRESHOLD, 2 * GLIBC_MOST)
+        library.mallopt(M_MMAP_MAX, DEFAULT_MMAP_MAX)
+        library.mallopt(M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD)
+        library.mallopt(M_TRIM_THRESHOLD, 2 * MAX_MMAP_THRESHOLD)
         library.malloc_trim(0)

@@ -1,8 +1,7 @@
-"""Metric learning: a head that brings photos of one listing near each other, and others apart.
+"""Metric learning: trains a head that brings photos of one listing together and separates others.
 
-It is trained on pooled levels of the trained network, which are made once, so that it takes seconds.
-Losses and miners are pytorch-metric-learning's (Musgrave et al., 2020). Imported only where training
-is, as it imports torch.
+It reads cached features of the trained network, so that it takes seconds. Losses and miners are those of
+pytorch-metric-learning (Musgrave et al., 2020). Imported by training functions only, as it imports torch.
 """
 
 from typing import Any, Final, NamedTuple
@@ -17,30 +16,29 @@ from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import EmbeddingHeadParameters
 from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead
 
-WARM_UP: Final = 0.3
-"""Share of the steps in which the rate rises."""
+WARMUP_FRACTION: Final = 0.3
 
 PATH_TEMPERATURE: Final = 0.1
 
-MIN_HARD_SHARE: Final = 1e-3
-"""Of a deviation, beside the mean or the largest, below which a feature or a component says nothing."""
+MIN_RELATIVE_DEVIATION: Final = 1e-3
+"""Deviation of a feature (relative to the mean) or component (to the largest) that counts as constant."""
 
 QUERY_BATCH_SIZE: Final = 1024
-"""Photos; bounds the memory."""
+"""Photos per batch of queries; bounds the memory."""
 
 
 class Pairs(NamedTuple):
-    """Photos to learn from, and photos to choose by; rows of one array of pooled levels.
+    """Photos to train on and to validate on, as rows of one array.
 
     Attributes:
-        levels: float32, (photos, features).
-        groups: int64, (photos,): photos of one group are alike, being of one listing or of copies.
-        paths: int64, (photos,), the category path of each.
-        training: int64, rows that are learned.
-        validation: int64, rows that choices are made on.
+        features: float32, (photos, features), the pooled blocks.
+        groups: int64, (photos,), photos of one group are positives: of one listing or of copies.
+        paths: int64, (photos,), the category path of each photo.
+        training: int64, rows of the training split.
+        validation: int64, rows of the validation split.
     """
 
-    levels: NDArray[np.float32]
+    features: NDArray[np.float32]
     groups: NDArray[np.int64]
     paths: NDArray[np.int64]
     training: NDArray[np.int64]
@@ -48,109 +46,110 @@ class Pairs(NamedTuple):
 
 
 def fit_head(
-    found: Pairs, told: EmbeddingHeadParameters, seed: int
+    pairs: Pairs, config: EmbeddingHeadParameters, seed: int
 ) -> tuple[EmbeddingHead, list[dict[str, float]]]:
-    """Train a head; of its epochs, the one that finds the most partners on validation is kept.
+    """Train a head; the epoch with the best Recall@1 on validation is kept.
 
-    It begins as the main components of the levels, each of which counts by its standard deviation, so
-    that no level drowns another.
+    It is initialized with the principal components of the standardized features.
 
     Returns:
-        The head, and for each epoch ``training_loss`` and ``validation_recall_at_1``; epoch 0 is where
-        it began.
+        The head, and for each epoch ``training_loss`` and ``validation_recall_at_1``; epoch 0 is the
+        initialization.
 
     Raises:
-        UserError: no two photos are alike, or no photo has a partner to choose by.
+        UserError: there are no pairs to train on, or none to validate on.
     """
-    partners = _partners(found)
+    positives = _positives(pairs)
     generator = np.random.default_rng([seed, 2])
     torch.manual_seed(seed)
-    levels = torch.from_numpy(found.levels)
-    mean, deviation = _scale(levels[torch.from_numpy(found.training)])
-    scaled = (levels - mean) / deviation
-    head = _begin(scaled[torch.from_numpy(found.training)], told.dimension)
-    per_epoch = max(1, len(partners) // told.listings_per_batch)
-    optimiser = torch.optim.AdamW(
-        head.parameters(), told.learning_rate, weight_decay=told.weight_decay
+    features = torch.from_numpy(pairs.features)
+    mean, deviation = _mean_and_deviation(features[torch.from_numpy(pairs.training)])
+    scaled = (features - mean) / deviation
+    head = _initialize(scaled[torch.from_numpy(pairs.training)], config.dimension)
+    per_epoch = max(1, len(positives) // config.listings_per_batch)
+    optimizer = torch.optim.AdamW(
+        head.parameters(), config.learning_rate, weight_decay=config.weight_decay
     )
-    rate = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, told.learning_rate, total_steps=told.epochs * per_epoch, pct_start=WARM_UP
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        config.learning_rate,
+        total_steps=config.epochs * per_epoch,
+        pct_start=WARMUP_FRACTION,
     )
-    loss_of = _loss(found, told)
+    compute_loss = _make_loss(pairs, config)
     history: list[dict[str, float]] = []
-    best, kept = -1.0, head.state_dict()
-    with Progress("epochs of the embedding", told.epochs) as progress:
-        for epoch in range(told.epochs + 1):
+    best_recall, best_weights = -1.0, head.state_dict()
+    with Progress("epochs of the embedding", config.epochs) as progress:
+        for epoch in range(config.epochs + 1):
             losses = []
             for _ in range(per_epoch if epoch else 0):
-                rows = _batch(partners, found.paths, told, generator)
-                loss = loss_of(head(dropout(scaled[rows], told.dropout)), rows)
-                optimiser.zero_grad()
+                rows = _sample_batch(positives, pairs.paths, config, generator)
+                loss = compute_loss(head(dropout(scaled[rows], config.dropout)), rows)
+                optimizer.zero_grad()
                 loss.backward()
-                optimiser.step()
-                rate.step()
+                optimizer.step()
+                schedule.step()
                 losses.append(loss.item())
             with torch.no_grad():
-                right = recall_at_1(head(scaled[found.validation]).numpy(), found)
+                recall = recall_at_1(head(scaled[pairs.validation]).numpy(), pairs)
             trained = {"training_loss": float(np.mean(losses))} if losses else {}
-            history.append({"epoch": epoch, **trained, "validation_recall_at_1": right})
-            if right > best:
-                best = right
-                kept = {name: value.clone() for name, value in head.state_dict().items()}
+            history.append({"epoch": epoch, **trained, "validation_recall_at_1": recall})
+            if recall > best_recall:
+                best_recall = recall
+                best_weights = {name: value.clone() for name, value in head.state_dict().items()}
             if epoch:
-                progress.advance(1, f"partner first {right:.3f}")
-    head.load_state_dict(kept)
-    return _unscaled(head, mean, deviation), history
+                progress.advance(1, f"R@1 {recall:.3f}")
+    head.load_state_dict(best_weights)
+    return _fold_scaling(head, mean, deviation), history
 
 
-def recall_at_1(embeddings: NDArray[np.float32], found: Pairs) -> float:
-    """Give how often the nearest other validation photo is of the same group, of those that have one.
+def recall_at_1(embeddings: NDArray[np.float32], pairs: Pairs) -> float:
+    """Compute Recall@1 of validation photos, among those with another photo in their group.
 
-    Copies are of one group too, so it is somewhat more than the measures of the search, which leave
-    them out.
+    Groups contain copies, so it is somewhat higher than the retrieval metrics, which leave copies out.
     """
-    groups = found.groups[found.validation]
+    groups = pairs.groups[pairs.validation]
     nearest = np.empty(len(groups), np.int64)
     for start in range(0, len(groups), QUERY_BATCH_SIZE):
-        near = embeddings[start : start + QUERY_BATCH_SIZE] @ embeddings.T
-        np.fill_diagonal(near[:, start:], -np.inf)
-        nearest[start : start + QUERY_BATCH_SIZE] = near.argmax(axis=1)
-    asked = np.bincount(groups)[groups] > 1
-    return float((groups[nearest] == groups)[asked].mean())
+        similarity = embeddings[start : start + QUERY_BATCH_SIZE] @ embeddings.T
+        np.fill_diagonal(similarity[:, start:], -np.inf)
+        nearest[start : start + QUERY_BATCH_SIZE] = similarity.argmax(axis=1)
+    has_partner = np.bincount(groups)[groups] > 1
+    return float((groups[nearest] == groups)[has_partner].mean())
 
 
-def _partners(found: Pairs) -> list[NDArray[np.int64]]:
-    """Give the training rows of each group that has two or more."""
-    training = found.training[np.argsort(found.groups[found.training], kind="stable")]
-    cuts = np.flatnonzero(np.diff(found.groups[training])) + 1
-    partners = [rows for rows in np.split(training, cuts) if len(rows) > 1]
-    to_choose_by = int((np.bincount(found.groups[found.validation]) > 1).sum())
-    if len(partners) < 2 or not to_choose_by:
+def _positives(pairs: Pairs) -> list[NDArray[np.int64]]:
+    """Return the training rows of each group with two or more photos."""
+    training = pairs.training[np.argsort(pairs.groups[pairs.training], kind="stable")]
+    cuts = np.flatnonzero(np.diff(pairs.groups[training])) + 1
+    positives = [rows for rows in np.split(training, cuts) if len(rows) > 1]
+    validation_groups = int((np.bincount(pairs.groups[pairs.validation]) > 1).sum())
+    if len(positives) < 2 or not validation_groups:
         raise UserError(
-            "an embedding is learned from groups with two photos: found "
-            f"{len(partners):,} to train on and {to_choose_by:,} to choose by, expected two or more and "
-            "one or more. Give more listings, or set vision.embedding.epochs to 0 and "
-            "vision.embedding.layer to pool; what is trained stays"
+            f"there are {len(positives):,} training and {validation_groups:,} validation groups with two "
+            "photos; expected at least two and one. Give more listings, or set vision.embedding.epochs to "
+            "0 and vision.embedding.layer to pool; the trained network stays."
         )
-    return partners
+    return positives
 
 
-def _scale(levels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    deviation = levels.std(0)
-    return levels.mean(0), deviation.clamp(min=MIN_HARD_SHARE * float(deviation.mean()))
+def _mean_and_deviation(features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    deviation = features.std(0)
+    minimum = MIN_RELATIVE_DEVIATION * float(deviation.mean())
+    return features.mean(0), deviation.clamp(min=minimum)
 
 
-def _begin(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
-    """Make a head of the main components, each divided by the square root of its deviation.
+def _initialize(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
+    """Build a head of principal components, each divided by the square root of its deviation.
 
-    Where photos are fewer than the dimension, what is left over begins at zero.
+    Rows beyond the number of components are zero.
     """
     features = scaled.shape[1]
     head = EmbeddingHead(features, dimension)
-    taken = min(dimension, *scaled.shape)
-    _, deviations, directions = torch.svd_lowrank(scaled / len(scaled) ** 0.5, q=taken, niter=4)
-    there = deviations > MIN_HARD_SHARE * deviations[0]
-    components = (directions[:, there] / deviations[there] ** 0.5).T * features**-0.25
+    rank = min(dimension, *scaled.shape)
+    _, deviations, directions = torch.svd_lowrank(scaled / len(scaled) ** 0.5, q=rank, niter=4)
+    used = deviations > MIN_RELATIVE_DEVIATION * deviations[0]
+    components = (directions[:, used] / deviations[used] ** 0.5).T * features**-0.25
     with torch.no_grad():
         head.project.weight.zero_()
         head.project.weight[: len(components)] = components
@@ -158,52 +157,54 @@ def _begin(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
     return head
 
 
-def _loss(found: Pairs, told: EmbeddingHeadParameters) -> Any:
-    """Give the loss of embeddings, float32 (n, dimension), of the photos at n rows."""
+def _make_loss(pairs: Pairs, config: EmbeddingHeadParameters) -> Any:
+    """Build the loss of embeddings, float32 (n, dimension), of the photos at n rows."""
     from pytorch_metric_learning import losses, miners
 
-    alike = {
-        "contrastive": lambda: losses.SupConLoss(told.temperature),
+    pair_loss = {
+        "contrastive": lambda: losses.SupConLoss(config.temperature),
         "multi_similarity": losses.MultiSimilarityLoss,
         "triplet": losses.TripletMarginLoss,
-    }[told.loss]()
-    mined = {"multi_similarity": miners.MultiSimilarityMiner, "triplet": miners.BatchHardMiner}
-    miner = mined[told.loss]() if told.loss in mined else None
-    of_paths = losses.SupConLoss(PATH_TEMPERATURE)
-    groups, paths = torch.from_numpy(found.groups), torch.from_numpy(found.paths)
+    }[config.loss]()
+    mining = {"multi_similarity": miners.MultiSimilarityMiner, "triplet": miners.BatchHardMiner}
+    miner = mining[config.loss]() if config.loss in mining else None
+    path_loss = losses.SupConLoss(PATH_TEMPERATURE)
+    groups, paths = torch.from_numpy(pairs.groups), torch.from_numpy(pairs.paths)
 
-    def loss_of(embeddings: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
+    def compute_loss(embeddings: torch.Tensor, rows: NDArray[np.int64]) -> torch.Tensor:
         labels = groups[rows]
         hard = miner(embeddings, labels) if miner else None
-        loss: torch.Tensor = alike(embeddings, labels, hard)
-        if told.path_weight:
-            loss = loss + told.path_weight * of_paths(embeddings, paths[rows])
+        loss: torch.Tensor = pair_loss(embeddings, labels, hard)
+        if config.path_loss_weight:
+            loss = loss + config.path_loss_weight * path_loss(embeddings, paths[rows])
         return loss
 
-    return loss_of
+    return compute_loss
 
 
-def _batch(
-    partners: list[NDArray[np.int64]],
+def _sample_batch(
+    positives: list[NDArray[np.int64]],
     paths: NDArray[np.int64],
-    told: EmbeddingHeadParameters,
+    config: EmbeddingHeadParameters,
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Draw two photos of each of some groups; hard batches are of neighbours in the tree of categories."""
-    count = min(told.listings_per_batch, len(partners))
-    if generator.random() < told.hard_batches:
-        of = [paths[rows[0]] for rows in partners]
-        order = np.lexsort((generator.random(len(partners)), of))
-        start = int(generator.integers(len(partners) - count + 1))
-        chosen = order[start : start + count]
+    """Sample two photos of each of some groups; hard batches are of neighbouring category paths."""
+    count = min(config.listings_per_batch, len(positives))
+    if generator.random() < config.hard_batch_fraction:
+        path_of_group = [paths[rows[0]] for rows in positives]
+        order = np.lexsort((generator.random(len(positives)), path_of_group))
+        start = int(generator.integers(len(positives) - count + 1))
+        selected = order[start : start + count]
     else:
-        chosen = generator.choice(len(partners), count, replace=False)
-    drawn = [generator.choice(partners[place], 2, replace=False) for place in chosen]
-    return np.concatenate(drawn).astype(np.int64)
+        selected = generator.choice(len(positives), count, replace=False)
+    rows = [generator.choice(positives[group], 2, replace=False) for group in selected]
+    return np.concatenate(rows).astype(np.int64)
 
 
-def _unscaled(head: EmbeddingHead, mean: torch.Tensor, deviation: torch.Tensor) -> EmbeddingHead:
-    """Give the same head for levels as they are."""
+def _fold_scaling(
+    head: EmbeddingHead, mean: torch.Tensor, deviation: torch.Tensor
+) -> EmbeddingHead:
+    """Return the equivalent head for unscaled features."""
     with torch.no_grad():
         head.project.weight /= deviation
         head.project.bias.sub_(head.project.weight @ mean)

@@ -1,18 +1,18 @@
-"""A training's measures as TensorBoard reads them."""
+"""Training metrics as a TensorBoard event file."""
 
 import io
 from collections.abc import Sequence
 from typing import Final
 
 EVENTS: Final = "events.out.tfevents.vision"
-"""Name of the file: TensorBoard takes every file whose name holds ``tfevents``."""
+"""File name: TensorBoard reads every file whose name contains ``tfevents``."""
 
 
 def encode_events(history: Sequence[dict[str, float]]) -> bytes:
-    """Write one scalar for each measure and epoch; the same history gives the same bytes.
+    """Encode one scalar per metric and epoch; the same history gives the same bytes.
 
-    A longer history begins with the bytes of a shorter one, so that a file that is written anew
-    after each epoch can be followed. Its clock counts epochs: when they ended is not kept.
+    The bytes of a shorter history are a prefix of those of a longer one, so that TensorBoard can follow
+    a file that is rewritten after each epoch. The time of an event is its epoch.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -21,10 +21,10 @@ def encode_events(history: Sequence[dict[str, float]]) -> bytes:
     buffer = io.BytesIO()
     writer = RecordWriter(buffer)
     writer.write(Event(wall_time=0.0, file_version="brain.Event:2").SerializeToString())
-    for step, measures in enumerate(history):
+    for step, metrics in enumerate(history):
         values = [
             Summary.Value(tag=name, simple_value=value)
-            for name, value in sorted(measures.items())
+            for name, value in sorted(metrics.items())
             if name != "epoch"
         ]
         event = Event(wall_time=float(step), step=step, summary=Summary(value=values))

@@ -1,4 +1,4 @@
-"""The nodes of training: the head alone, then fine-tuning, and what is kept of both."""
+"""Training nodes: the linear probe, then fine-tuning."""
 
 import json
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    LinearHead,
+    HeadWeights,
     make_feature_set,
     predict,
     predictions_table,
@@ -25,13 +25,13 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 3
-"""Goes up when the same task and recipe would give other weights."""
+"""Increase if the same task and recipe would give other weights."""
 
 LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
 class TrainedHead(NamedTuple):
-    """A head, how its training went, and what the baseline says of validation and test photos."""
+    """A head, its training history, and the baseline's predictions of validation and test photos."""
 
     head: bytes
     history: list[dict[str, float]]
@@ -39,16 +39,16 @@ class TrainedHead(NamedTuple):
 
 
 class TrainedNetwork(NamedTuple):
-    """What training gives.
+    """Outputs of the training.
 
     Attributes:
-        checkpoints: by file name, what reads the weights of each epoch.
-        model: the best weights, an epoch's or a blend, with labels, transform, revision and data in
-            its metadata.
-        final: the last epoch's.
-        labels: what the classes stand for.
-        history: each epoch's measures, and those of blends; ``stage`` is ``head``, ``fine_tuning`` or
-            ``blend``.
+        checkpoints: by file name, a function that reads the weights of an epoch.
+        model: the best weights, of an epoch or an interpolation, with labels, preprocessing, revision
+            and data in the metadata.
+        final: weights of the last epoch.
+        labels: names of the classes.
+        history: metrics of all epochs and interpolations; ``stage`` is ``head``, ``fine_tuning`` or
+            ``interpolation``.
     """
 
     checkpoints: dict[str, Callable[[], bytes]]
@@ -64,15 +64,15 @@ def train_linear_probe(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> TrainedHead:
-    """Train two heads on frozen features: where fine-tuning starts, and the baseline, a linear layer."""
+    """Train two heads on frozen features: the start of fine-tuning, and the linear baseline."""
     from safetensors.torch import save
 
-    found = make_feature_set(vision_features, products, splits, parameters)
-    head, history = train_head(found, parameters)
-    plain, _ = train_head(found._replace(paths=None), parameters, hidden=0)
-    asked = found.split != "train"
-    frozen = predictions_table(found, predict(plain, found.features[asked], parameters), asked)
-    return TrainedHead(save(head.weights), history, frozen)
+    data = make_feature_set(vision_features, products, splits, parameters)
+    head, history = train_head(data, parameters)
+    baseline, _ = train_head(data._replace(paths=None), parameters, hidden=0)
+    selected = data.split != "train"
+    logits = predict(baseline, data.features[selected], parameters)
+    return TrainedHead(save(head.weights), history, predictions_table(data, logits, selected))
 
 
 def train_network(
@@ -85,64 +85,64 @@ def train_network(
     content_digests: dict[str, str],
     parameters: VisionParameters,
 ) -> TrainedNetwork:
-    """Fine-tune the network, or take up a training that was stopped, and choose its best weights.
+    """Fine-tune the network, or resume an interrupted training, and select its best weights.
 
     Args:
         images: the canonical photos.
         products: the listings, for their categories.
-        splits: where each photo belongs; ``test`` is not looked at.
-        vision_head: the head that was trained on frozen features.
-        head_history: how that went.
-        vision_work: where trainings leave their epochs.
-        content_digests: of the data that the model is made from.
+        splits: split of each photo; ``test`` is not used.
+        vision_head: the linear probe.
+        head_history: its training history.
+        vision_work: checkpoint directories of all trainings.
+        content_digests: of the training data.
         parameters: the recipe.
     """
     from safetensors.torch import load
 
-    from fb_marketplace.pipelines.vision.training.fine_tuning import (
-        fine_tune,
+    from fb_marketplace.pipelines.vision.training.fine_tuning import fine_tune
+    from fb_marketplace.pipelines.vision.training.malloc import reuse_freed_memory
+    from fb_marketplace.pipelines.vision.training.weight_candidates import (
         interpolate_weights,
         read_weights,
         select_best,
     )
-    from fb_marketplace.pipelines.vision.training.malloc import reuse_freed_memory
 
     labels = sorted(set(products["category"]))
     task = make_task(images, products, splits, parameters)
-    weights = vision_head.read()
-    work = vision_work.under(_fingerprint(sha256(weights), content_digests, parameters))
+    head = vision_head.read()
+    work = vision_work.under(_fingerprint(sha256(head), content_digests, parameters))
     with reuse_freed_memory():
-        epochs = fine_tune(task, LinearHead(load(weights), tuple(labels)), work, parameters)
-        mixed = interpolate_weights(task, epochs, work, len(labels), parameters)
-    chosen, last = select_best([*epochs, *mixed]), epochs[-1]
+        epochs = fine_tune(task, HeadWeights(load(head), tuple(labels)), work, parameters)
+        interpolations = interpolate_weights(task, epochs, work, len(labels), parameters)
+    best, last = select_best([*epochs, *interpolations]), epochs[-1]
     card = _card(labels, content_digests, parameters)
     return TrainedNetwork(
         {file: partial(work.read, file) for epoch in epochs for file in epoch.files},
-        _with_card(read_weights(work, chosen), card | {"measures": chosen.measures}),
-        _with_card(read_weights(work, last), card | {"measures": last.measures}),
+        _with_card(read_weights(work, best), card | {"metrics": best.metrics}),
+        _with_card(read_weights(work, last), card | {"metrics": last.metrics}),
         labels,
-        [{"stage": "head", **each} for each in head_history]
-        + [{"stage": "fine_tuning", **epoch.measures} for epoch in epochs]
-        + [{"stage": "blend", **blend.measures} for blend in mixed],
+        [{"stage": "head", **epoch} for epoch in head_history]
+        + [{"stage": "fine_tuning", **epoch.metrics} for epoch in epochs]
+        + [{"stage": "interpolation", **candidate.metrics} for candidate in interpolations],
     )
 
 
 def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionParameters) -> str:
-    """Name a training by all that the weights of its epochs depend on, and by nothing else."""
+    """Return a key of everything that the weights of the epochs depend on, and of nothing else."""
     from fb_marketplace.pipelines.vision.training.device import best_device, computes_in_bf16
 
     device = best_device()
-    told = parameters.model_dump(mode="json", exclude={"embedding", "encoder"})
-    told["weights"] = origin_of_weights(parameters)
-    told["fine_tuning"] |= {
+    recipe = parameters.model_dump(mode="json", exclude={"embedding", "encoder"})
+    recipe["weights"] = origin_of_weights(parameters)
+    recipe["fine_tuning"] |= {
         "workers": None,
-        "blends": None,
+        "wise_ft_alphas": None,
         "precision": computes_in_bf16(device, parameters.fine_tuning.precision),
         "device": device.type,
     }
     stage = stage_digest("fine_tuning", REVISION, None, LIBRARIES)
     data = {name: content_digests.get(name) for name in ("images", "products", "splits")}
-    return make_key(stage, head, json.dumps([told, data], sort_keys=True))[:16]
+    return make_key(stage, head, json.dumps([recipe, data], sort_keys=True))[:16]
 
 
 def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters) -> dict[str, Any]:
@@ -160,7 +160,7 @@ def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters)
 
 
 def _with_card(weights: bytes, card: dict[str, Any]) -> bytes:
-    """Write a card beside weights, under one key: several come out in an order that changes."""
+    """Add a card to the metadata under one key: safetensors writes several keys in random order."""
     from safetensors.torch import load, save
 
     return save(load(weights), {"card": json.dumps(card, sort_keys=True)})

@@ -1,8 +1,8 @@
-"""The nodes of metric learning: the head of the embedding, and the layers that it is measured beside."""
+"""Embedding nodes: the trained embedding head, and other layers to compare it with."""
 
 import json
 import logging
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -27,14 +27,14 @@ if TYPE_CHECKING:
     from fb_marketplace.pipelines.vision.training.metric_learning import Pairs
 
 ORIGINAL_WIDTH: Final = 1000
-"""Of the hidden layer that the original put over its backbone."""
+"""Width of the hidden layer in the original."""
 
 
 logger = logging.getLogger(__name__)
 
 
 class TrainedEmbedding(NamedTuple):
-    """A head, and how its training went; an empty file where none was asked for."""
+    """The embedding head, safetensors, and its training history; both empty without training."""
 
     embedding_head: bytes
     embedding_history: list[dict[str, float]]
@@ -47,13 +47,13 @@ def train_embedding_head(
     vision_model: FileRef,
     parameters: VisionParameters,
 ) -> TrainedEmbedding:
-    """Train the head of the embedding on pairs of the training groups, chosen on validation.
+    """Train the embedding head on photo pairs of training groups; the best epoch on validation is kept.
 
     Args:
-        block_features: the pooled levels of every photo.
+        block_features: the pooled blocks of every photo.
         products: the listings, for their category paths.
-        splits: where each photo belongs, and its group; ``test`` is not looked at.
-        vision_model: the network whose levels they are.
+        splits: group and split of each photo; ``test`` is not used.
+        vision_model: the network of the blocks.
         parameters: the recipe.
     """
     if not parameters.embedding.epochs:
@@ -63,66 +63,68 @@ def train_embedding_head(
     from fb_marketplace.pipelines.vision.models.network import network_weights
     from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 
-    found = make_feature_set(block_features, products, splits)
+    data = make_feature_set(block_features, products, splits)
     try:
         head, history = fit_head(
-            product_pairs(found, products), parameters.embedding, parameters.seed
+            product_pairs(data, products), parameters.embedding, parameters.seed
         )
     except UserError as error:
         if parameters.embedding.layer == METRIC:
             raise
-        logger.warning("no head is trained, and none is asked for: %s", error)
+        logger.warning("no embedding head is trained; embedding.layer does not need one: %s", error)
         return TrainedEmbedding(b"", [])
     card = {
         "recipe": parameters.embedding.model_dump(mode="json"),
         "model": sha256(vision_model.read()),
     }
-    written = save(network_weights(head), {"card": json.dumps(card, sort_keys=True)})
-    return TrainedEmbedding(written, history)
+    content = save(network_weights(head), {"card": json.dumps(card, sort_keys=True)})
+    return TrainedEmbedding(content, history)
 
 
-def product_pairs(found: FeatureSet, products: pd.DataFrame) -> "Pairs":
-    """Say which photos are alike: those of a group, being of one listing, of copies or of one text."""
+def product_pairs(data: FeatureSet, products: pd.DataFrame) -> "Pairs":
+    """Return the photos to pair: those of one group, of one listing, its copies or its text."""
     from fb_marketplace.pipelines.vision.training.metric_learning import Pairs
 
     path = products.set_index("product_id")["category_path"]
     return Pairs(
-        found.features,
-        _numbers(found.groups),
-        _numbers(path.loc[found.product_ids.tolist()].to_numpy(dtype=np.str_)),
-        np.flatnonzero(found.split == "train"),
-        np.flatnonzero(found.split == "validation"),
+        data.features,
+        _to_numbers(data.groups),
+        _to_numbers(path.loc[data.product_ids.tolist()].to_numpy(dtype=np.str_)),
+        np.flatnonzero(data.split == "train"),
+        np.flatnonzero(data.split == "validation"),
     )
 
 
 def embedding_layer(
     network: "Network", model: str, embedding_head: bytes, parameters: VisionParameters
 ) -> "Layer":
-    """Give the layer that is served as the embedding.
+    """Return the layer that is served as the embedding.
 
     Args:
-        network: whose layer it is.
-        model: sha256 of the file that the network was read from.
+        network: the network.
+        model: sha256 of its file.
         embedding_head: safetensors, or empty.
-        parameters: which layer.
+        parameters: name of the layer.
 
     Raises:
-        UserError: the network has no such layer, or the head was trained on other levels.
+        UserError: the network has no such layer, or the head was trained on other features.
     """
     from fb_marketplace.pipelines.vision.models.embedding_head import Layer
+    from fb_marketplace.pipelines.vision.training.checkpoints import read_metadata
 
-    told = parameters.embedding
-    if told.layer == METRIC and embedding_head:
-        card = _card_of(embedding_head)
-        found = (card["model"], card["recipe"]["levels"], card["recipe"]["power"])
-        if found != (model, told.levels, told.power):
+    config = parameters.embedding
+    if config.layer == METRIC and embedding_head:
+        card = read_metadata(embedding_head, "card")
+        trained = (card["model"], card["recipe"]["num_blocks"], card["recipe"]["gem_p"])
+        if trained != (model, config.num_blocks, config.gem_p):
             raise UserError(
-                f"the head of the embedding was trained on other levels: found {found[1]} to the power "
-                f"{found[2]} of the model {found[0][:12]}, expected {told.levels} to the power "
-                f"{told.power} of {model[:12]}; `kedro run --pipeline=vision` trains it anew, and the "
-                "network only where its recipe has changed"
+                f"embedding_head was trained on {trained[1]} blocks with gem_p {trained[2]} of the model "
+                f"{trained[0][:12]}; expected {config.num_blocks} blocks with gem_p {config.gem_p} of "
+                f"{model[:12]}. Rerun `kedro run --pipeline=vision`; it trains the head again, and the "
+                "network only if its recipe has changed."
             )
-    return Layer(network, told.layer, _read_head(embedding_head), told.levels, told.power).eval()
+    head = _load_head(embedding_head)
+    return Layer(network, config.layer, head, config.num_blocks, config.gem_p).eval()
 
 
 def embed_layers(
@@ -133,31 +135,31 @@ def embed_layers(
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> pd.DataFrame:
-    """Embed the photos that are measured by other layers of the same network, for a comparison.
+    """Embed validation and test photos by other layers of the network, for comparison.
 
-    They are the levels that the head of the embedding sees, and ``fc.1``: the hidden layer of the
-    original's head over this backbone (Linear, ReLU, Linear), trained on its pooled features, or where
-    the backbone has such a head, its own.
+    The layers are the blocks that the embedding head uses, and ``fc.1``: the hidden layer of the
+    original's head (Linear, ReLU, Linear). If the backbone's head has none, one is trained on the pooled
+    features.
 
     Returns:
-        ``image_id``, ``layer`` and ``embedding``, of photos of the validation and test split.
+        ``image_id``, ``layer`` and ``embedding``.
     """
     from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
     from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
     network = load_trained_network(vision_model.read(), len(vision_labels), parameters)
-    found = make_feature_set(block_features, products, splits)
-    cuts = block_slices(network, block_names(network, parameters.embedding.levels))
-    layers = {level: found.features[:, cut] for level, cut in cuts.items()}
-    layers[HIDDEN] = _hidden(network, found._replace(features=layers[POOL]), parameters)
-    asked = np.isin(found.split, EVALUATION_SPLITS)
+    data = make_feature_set(block_features, products, splits)
+    slices = block_slices(network, block_names(network, parameters.embedding.num_blocks))
+    layers = {block: data.features[:, columns] for block, columns in slices.items()}
+    layers[HIDDEN] = _hidden_layer(network, data._replace(features=layers[POOL]), parameters)
+    selected = np.isin(data.split, EVALUATION_SPLITS)
     return pd.concat(
         [
             pd.DataFrame(
                 {
-                    "image_id": found.image_ids[asked],
+                    "image_id": data.image_ids[selected],
                     "layer": layer,
-                    "embedding": list(_unit(vectors[asked])),
+                    "embedding": list(_l2_normalize(vectors[selected])),
                 }
             )
             for layer, vectors in layers.items()
@@ -166,8 +168,8 @@ def embed_layers(
     )
 
 
-def _hidden(
-    network: "Network", found: FeatureSet, parameters: VisionParameters
+def _hidden_layer(
+    network: "Network", data: FeatureSet, parameters: VisionParameters
 ) -> NDArray[np.float32]:
     import torch
 
@@ -175,24 +177,15 @@ def _hidden(
 
     head = network.head
     if not isinstance(head.fc, torch.nn.Sequential):
-        trained, _ = train_head(found, parameters, ORIGINAL_WIDTH)
-        head = make_head(parameters, len(found.labels), hidden=ORIGINAL_WIDTH)
+        trained, _ = train_head(data, parameters, ORIGINAL_WIDTH)
+        head = make_head(parameters, len(data.labels), hidden=ORIGINAL_WIDTH)
         head.load_state_dict(trained.weights)
     with torch.no_grad():
-        hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(found.features)).numpy()
+        hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(data.features)).numpy()
     return hidden
 
 
-def _card_of(embedding_head: bytes) -> dict[str, Any]:
-    """Read the card: the header of a safetensors file is its length and JSON."""
-    length = int.from_bytes(embedding_head[:8], "little")
-    card: dict[str, Any] = json.loads(
-        json.loads(embedding_head[8 : 8 + length])["__metadata__"]["card"]
-    )
-    return card
-
-
-def _read_head(embedding_head: bytes) -> "EmbeddingHead | None":
+def _load_head(embedding_head: bytes) -> "EmbeddingHead | None":
     if not embedding_head:
         return None
     from safetensors.torch import load
@@ -206,11 +199,11 @@ def _read_head(embedding_head: bytes) -> "EmbeddingHead | None":
     return head.eval()
 
 
-def _numbers(names: NDArray[np.str_]) -> NDArray[np.int64]:
+def _to_numbers(names: NDArray[np.str_]) -> NDArray[np.int64]:
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    length = np.linalg.norm(vectors, axis=1, keepdims=True)
-    unit: NDArray[np.float32] = (vectors / np.maximum(length, 1e-12)).astype(np.float32)
-    return unit
+def _l2_normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    normalized: NDArray[np.float32] = (vectors / np.maximum(norms, 1e-12)).astype(np.float32)
+    return normalized
