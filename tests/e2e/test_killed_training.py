@@ -28,10 +28,10 @@ from fb_marketplace_serving.imaging import canonical
 pytestmark = pytest.mark.stress
 
 RECIPES = {
-    "cnn": "blocks=-1,side=96",
+    "cnn": "trainable_blocks=-1,side=96",
     # As recommended: depthwise layers, and a process that reads ahead.
-    "efficientnet_lite0": "blocks=-1,side=160,workers=1",
-    "resnet50": "blocks=2,side=96",
+    "efficientnet_lite0": "trainable_blocks=-1,side=160,workers=1",
+    "resnet50": "trainable_blocks=2,side=96",
 }
 """With photos so large that an epoch lasts long enough to be killed in."""
 TRAINING = ("--pipeline=vision", "--to-outputs=vision_model,checkpoints")
@@ -90,7 +90,7 @@ def _told(backbone: str) -> str:
     """The parameters of a recipe, as `kedro run` takes them."""
     values = dict(item.split("=") for item in RECIPES[backbone].split(","))
     side = values.pop("side")
-    tuned = {"epochs": "3", "augmentation.side": side, **values}
+    tuned = {"epochs": "3", "augmentation.crop_size": side, **values}
     parameters = {"backbone": backbone, "weights": "none", "input_side": side}
     parameters |= {f"fine_tuning.{name}": value for name, value in tuned.items()}
     return "--params=" + ",".join(f"vision.{name}={value}" for name, value in parameters.items())
@@ -117,7 +117,7 @@ def resnet50(cleaned: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     version = place.run(
         "--pipeline=vision",
         f"--params=vision.backbone=resnet50,vision.weights={path},vision.weights_sha256={digest},"
-        "vision.fine_tuning.blocks=1,vision.embedding.layer=fc.1",
+        "vision.fine_tuning.trainable_blocks=1,vision.embedding.layer=fc.1",
     )
     yield OfResnet50(Run(place, version), weights)
     shutil.rmtree(folder)

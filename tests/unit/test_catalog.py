@@ -311,7 +311,7 @@ def test_roots_of_a_run_override_the_environment(monkeypatch):
     ("part", "values", "told_of"),
     [
         ("embedding", {"epochs": 0}, "metric.*epochs"),
-        ("fine_tuning", {"augmentation": {"side": 320}}, r"input_side.*\b256\b"),
+        ("fine_tuning", {"augmentation": {"crop_size": 320}}, r"input_side.*\b256\b"),
     ],
 )
 def test_vision_parameters_must_be_consistent(base_parameters, part, values, told_of):

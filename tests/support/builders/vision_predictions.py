@@ -9,8 +9,8 @@ LABELS = ("Arts", "Home", "Sport")
 
 MEASURING = EvaluationParameters(
     calibration_bins=15,
-    abstain_error=AbstentionErrors(photos=0.05, products_with_text=0.05),
-    worst_mistakes=4,
+    max_error_when_answering=AbstentionErrors(photos=0.05, products_with_text=0.05),
+    num_worst_errors=4,
     bootstrap_samples=50,
     confidence=0.95,
     seed=0,

@@ -33,7 +33,7 @@ def test_log_loss_is_bounded():
     impossible = np.float32([[1, 0]]), np.array([1])
 
     assert log_loss(*impossible) == pytest.approx(30 * np.log(10))
-    assert log_loss(*impossible, least=1e-6) == pytest.approx(6 * np.log(10))
+    assert log_loss(*impossible, minimum=1e-6) == pytest.approx(6 * np.log(10))
 
 
 @pytest.mark.parametrize("least", [1e-30, 1e-6])

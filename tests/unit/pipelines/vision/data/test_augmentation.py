@@ -6,12 +6,14 @@ from fb_marketplace.parameters.vision import AugmentationParameters
 from fb_marketplace.pipelines.vision.data.augmentation import (
     CropBox,
     augment,
-    random_content_box,
+    content_bounds,
     sample_mixup_share,
 )
 from fb_marketplace_serving.imaging.canonical import SIDE
 
-UNCHANGED = AugmentationParameters(side=64, smallest_crop=1, stretched=1, mirrored=0, light=0)
+UNCHANGED = AugmentationParameters(
+    crop_size=64, min_scale=1, max_aspect_ratio=1, hflip_prob=0, color_jitter=0
+)
 
 
 @pytest.fixture
@@ -26,17 +28,17 @@ def letterboxed():
 
 
 def test_content_is_between_the_bars(letterboxed):
-    assert random_content_box(letterboxed) == CropBox(left=0, top=64, right=SIDE, bottom=192)
+    assert content_bounds(letterboxed) == CropBox(left=0, top=64, right=SIDE, bottom=192)
 
 
 def test_side_bars_are_detected(letterboxed):
-    assert random_content_box(letterboxed.transpose(1, 0, 2)) == CropBox(64, 0, 192, SIDE)
+    assert content_bounds(letterboxed.transpose(1, 0, 2)) == CropBox(64, 0, 192, SIDE)
 
 
 def test_noise_in_a_bar_is_no_content(letterboxed):
     noise = np.random.default_rng(0).integers(0, 20, letterboxed.shape, dtype=np.uint8)
 
-    assert random_content_box(letterboxed + noise) == random_content_box(letterboxed)
+    assert content_bounds(letterboxed + noise) == content_bounds(letterboxed)
 
 
 @pytest.mark.parametrize("bright", [0, 10])
@@ -44,16 +46,16 @@ def test_dark_photo_is_kept_whole(bright):
     pixels = np.full((SIDE, SIDE, 3), 5, np.uint8)
     pixels[:bright, :bright] = 255
 
-    assert random_content_box(pixels) == CropBox(0, 0, SIDE, SIDE)
+    assert content_bounds(pixels) == CropBox(0, 0, SIDE, SIDE)
 
 
 def test_training_image_is_square_without_bars(letterboxed, base_recipe):
-    recipe = base_recipe.fine_tuning.augmentation.model_copy(update={"side": 48})
+    recipe = base_recipe.fine_tuning.augmentation.model_copy(update={"crop_size": 48})
     for seed in range(20):
         changed = augment(letterboxed, np.random.default_rng(seed), recipe)
 
         assert (changed.dtype, changed.shape) == (np.uint8, (48, 48, 3))
-        assert random_content_box(changed) == CropBox(0, 0, 48, 48)
+        assert content_bounds(changed) == CropBox(0, 0, 48, 48)
 
 
 def test_augmentation_is_deterministic_for_a_state(letterboxed, base_recipe):
@@ -85,7 +87,7 @@ def test_disabled_augmentation_only_resizes():
 
 def test_mirroring_only_swaps_left_and_right():
     pixels = np.random.default_rng(0).integers(40, 256, (SIDE, SIDE, 3), dtype=np.uint8)
-    base_recipe = UNCHANGED.model_copy(update={"mirrored": 1.0})
+    base_recipe = UNCHANGED.model_copy(update={"hflip_prob": 1.0})
 
     plain, mirrored = (
         augment(pixels, np.random.default_rng(0), recipe) for recipe in (UNCHANGED, base_recipe)
@@ -95,7 +97,7 @@ def test_mirroring_only_swaps_left_and_right():
 
 
 def test_crop_has_minimum_area():
-    base_recipe = UNCHANGED.model_copy(update={"smallest_crop": 0.5})
+    base_recipe = UNCHANGED.model_copy(update={"min_scale": 0.5})
     # Brightness says where in the photo a column was: what is left of the range is what is seen.
     ramp = np.empty((SIDE, SIDE, 3), np.uint8)
     ramp[:] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :, None]
@@ -109,9 +111,11 @@ def test_crop_has_minimum_area():
     assert min(seen) < 0.9
 
 
-@pytest.mark.parametrize("stretched", [1.0, 1.5])
-def test_crop_has_maximum_aspect_change(stretched):
-    base_recipe = UNCHANGED.model_copy(update={"smallest_crop": 0.3, "stretched": stretched})
+@pytest.mark.parametrize("max_aspect_ratio", [1.0, 1.5])
+def test_crop_has_maximum_aspect_change(max_aspect_ratio):
+    base_recipe = UNCHANGED.model_copy(
+        update={"min_scale": 0.3, "max_aspect_ratio": max_aspect_ratio}
+    )
     ramp = np.empty((SIDE, SIDE, 3), np.uint8)
     ramp[..., 0] = np.linspace(50, 250, SIDE).astype(np.uint8)[None, :]
     ramp[..., 1] = np.linspace(50, 250, SIDE).astype(np.uint8)[:, None]
@@ -123,12 +127,12 @@ def test_crop_has_maximum_aspect_change(stretched):
         wide, high = np.ptp(changed[32, :, 0]), np.ptp(changed[:, 32, 1])
         ratios.append(max(wide / high, high / wide))
 
-    assert max(ratios) <= stretched * 1.05
-    assert max(ratios) >= 1 + 0.6 * (stretched - 1)
+    assert max(ratios) <= max_aspect_ratio * 1.05
+    assert max(ratios) >= 1 + 0.6 * (max_aspect_ratio - 1)
 
 
 def test_brightness_change_is_bounded():
-    base_recipe = UNCHANGED.model_copy(update={"light": 0.2})
+    base_recipe = UNCHANGED.model_copy(update={"color_jitter": 0.2})
     grey = np.full((SIDE, SIDE, 3), 100, np.uint8)
 
     brightness = [

@@ -31,7 +31,7 @@ def pixels_of(images, row):
 
 
 def places(batches):
-    return [[item.place for item in batch] for batch in batches]
+    return [[item.position for item in batch] for batch in batches]
 
 
 def test_photos_without_augmentation_are_as_stored(images):
@@ -39,7 +39,7 @@ def test_photos_without_augmentation_are_as_stored(images):
     (batch,) = make_loader(PhotoDataset(images, rows), BatchSampler(3, 8, None), workers=0)
 
     assert batch.pixels.dtype == torch.uint8
-    assert batch.places.tolist() == [0, 1, 2]
+    assert batch.positions.tolist() == [0, 1, 2]
     assert all(
         torch.equal(result, pixels_of(images, row))
         for result, row in zip(batch.pixels, rows, strict=True)
@@ -128,7 +128,7 @@ def test_worker_process_gives_the_same_photos(changing):
     assert len(here) == len(elsewhere) == 4
     for one, other in zip(here, elsewhere, strict=True):
         assert torch.equal(one.pixels, other.pixels)
-        assert torch.equal(one.places, other.places)
+        assert torch.equal(one.positions, other.positions)
 
 
 def test_reading_does_not_touch_torch_random_state(changing):

@@ -121,8 +121,8 @@ def test_thresholds_are_chosen_on_validation():
 def test_photos_and_listings_have_their_own_bounds():
     products, splits, photos, text = marketplace(600)
     listings = fuse_products(photos, text, products, splits).predictions
-    errors = MEASURING.abstain_error.model_copy(update={"photos": 0.3})
-    base_recipe = MEASURING.model_copy(update={"abstain_error": errors})
+    errors = MEASURING.max_error_when_answering.model_copy(update={"photos": 0.3})
+    base_recipe = MEASURING.model_copy(update={"max_error_when_answering": errors})
 
     chosen = select_abstention(photos, listings, products, base_recipe)
 

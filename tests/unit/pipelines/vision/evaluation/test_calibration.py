@@ -8,10 +8,10 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.ml.probabilities import softmax
 from fb_marketplace.pipelines.vision.evaluation.calibration import (
     expected_calibration_error,
-    plot_reliability,
-    random_calibration_error,
     reliability,
+    undo_calibration,
 )
+from fb_marketplace.pipelines.vision.evaluation.figures import plot_reliability
 
 TOLD = {"bins": 15, "samples": 200, "confidence": 0.95, "seed": 0}
 
@@ -32,11 +32,11 @@ def answers(random, cases=4000, per_group=1, overconfidence=0.0):
 def test_calibration_is_invertible(random):
     logits = random.normal(size=(20, 4)).astype(np.float32)
 
-    assert random_calibration_error(softmax(logits / 1.7), 1.7) == pytest.approx(softmax(logits))
+    assert undo_calibration(softmax(logits / 1.7), 1.7) == pytest.approx(softmax(logits))
 
 
 def test_certain_prediction_has_a_logit():
-    assert random_calibration_error(np.float32([[1, 0]]), 2.0) == pytest.approx(np.array([[1, 0]]))
+    assert undo_calibration(np.float32([[1, 0]]), 2.0) == pytest.approx(np.array([[1, 0]]))
 
 
 @pytest.mark.parametrize("per_group", [1, 4])
@@ -113,7 +113,7 @@ def test_bins_have_equal_counts_and_rise(random):
 
     assert [item.cases for item in bins] == [25] * 4
     assert [item.confidence for item in bins] == sorted(item.confidence for item in bins)
-    assert sum(item.right * item.cases for item in bins) == pytest.approx(right.sum())
+    assert sum(item.accuracy * item.cases for item in bins) == pytest.approx(right.sum())
 
 
 @pytest.mark.parametrize("cases", [0, 1, 300])

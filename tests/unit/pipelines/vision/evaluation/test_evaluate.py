@@ -95,7 +95,7 @@ def test_each_category_has_photo_and_listing_metrics(result):
     table = result.per_class
 
     assert len(table) == 4 * 2 * len(LABELS)
-    support = table.groupby(["of", "split"])["support"].sum()
+    support = table.groupby(["subject", "split"])["support"].sum()
     assert support["photos", "test"] == result.metrics["test"]["photos_top1"]["cases"]
 
 

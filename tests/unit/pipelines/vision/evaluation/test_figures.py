@@ -62,7 +62,7 @@ def test_most_confident_mistakes_are_first(sheets, store_photos, draw_photo):
     stored = store_photos(
         {image: draw_photo(seed) for seed, image in enumerate(sorted(table["image_id"])[::-1])}
     )
-    two = MEASURING.model_copy(update={"worst_mistakes": 2})
+    two = MEASURING.model_copy(update={"num_worst_errors": 2})
 
     assert plot_mistakes(table, stored, products, two) == b"a sheet"
     (cells, title) = sheets[0]
@@ -75,7 +75,7 @@ def test_most_confident_mistakes_are_first(sheets, store_photos, draw_photo):
         jpegs[table["image_id"].iloc[2]],
         jpegs[table["image_id"].iloc[0]],
     ]
-    assert title == "The 2 surest of 3 mistakes on 4 photos"
+    assert title == "The 2 most confident of 3 errors on 4 photos"
 
 
 def test_sheet_without_mistakes_is_empty(store_photos, draw_photo):

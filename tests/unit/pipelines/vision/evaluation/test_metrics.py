@@ -58,7 +58,7 @@ def test_each_category_has_metrics_or_none():
     rows = table.set_index("category")
 
     assert rows["support"].to_dict() == {"Arts": 1, "Cars": 2, "Home": 1, "Sport": 0}
-    assert rows["said"].to_dict() == {"Arts": 2, "Cars": 1, "Home": 0, "Sport": 1}
+    assert rows["predicted"].to_dict() == {"Arts": 2, "Cars": 1, "Home": 0, "Sport": 1}
     assert rows.loc["Arts", ["precision", "recall", "f1"]].tolist() == [0.5, 1.0, 0.6667]
     assert rows.loc["Cars", ["precision", "recall", "f1"]].tolist() == [1.0, 0.5, 0.6667]
     assert rows.loc["Home", ["recall", "f1"]].tolist() == [0.0, 0.0]

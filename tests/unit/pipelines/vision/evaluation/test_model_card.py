@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 from support.builders.vision_predictions import LABELS, MEASURING, marketplace
 
+from fb_marketplace.evaluation.console import format_estimate
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.evaluation.abstention import select_abstention
 from fb_marketplace.pipelines.vision.evaluation.evaluate import evaluate_vision
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 from fb_marketplace.pipelines.vision.evaluation.model_card import (
-    format_value,
     markdown_table,
     write_model_card,
 )
@@ -38,15 +38,14 @@ def card(metrics, base_parameters):
         "difference": ESTIMATE | {"value": 0.125},
         "photos": {"train": 1234, "validation": 20, "test": 20},
     }
-    report = {"served": "int8", "fp32": {"bytes": 13}, "int8": {"mean_cosine": np.float64(0.9971)}}
+    report = {
+        "precision": "int8",
+        "fp32": {"bytes": 13},
+        "int8": {"mean_cosine": np.float64(0.9971)},
+    }
     digests = {"products": "ab" * 32, "images": "cd" * 32}
     given = (metrics, {"temperature": 1.25}, report, leakage, list(LABELS), digests, parameters)
     return write_model_card(*given)
-
-
-def test_estimate_is_formatted_with_interval():
-    assert format_value(ESTIMATE) == "0.500 [0.250, 0.750]"
-    assert format_value(None) == "none"
 
 
 def test_pipe_in_table_cell_is_escaped():
@@ -84,7 +83,8 @@ def test_card_has_interval_and_count_of_each_metric(card, metrics, owner, name):
     estimate = metrics["test"][f"{owner}_{name}"]
 
     assert any(
-        format_value(estimate) in line and f"| {estimate['cases']} | {estimate['groups']} |" in line
+        format_estimate(estimate) in line
+        and f"| {estimate['cases']} | {estimate['groups']} |" in line
         for line in card.splitlines()
     )
 

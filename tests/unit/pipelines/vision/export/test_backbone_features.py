@@ -59,7 +59,7 @@ def test_nothing_is_exported_without_new_photos(exports, images, base_recipe):
         ({"seed": 5}, True),
         ({"head": {"epochs": 2}}, False),
         ({"fine_tuning": {"epochs": 5}}, False),
-        ({"encoder": {"served": "fp32"}}, False),
+        ({"encoder": {"precision": "fp32"}}, False),
     ],
 )
 def test_features_depend_on_their_inputs_only(exports, images, base_recipe, changed, values, anew):

@@ -22,7 +22,7 @@ def keys_of(images, model, base_recipe):
 def test_each_photo_has_its_block_features(marketplace, fitted_network, model, base_recipe):
     keys, rows = read(marketplace.images, model, base_recipe)
 
-    names = block_names(fitted_network, base_recipe.embedding.levels)
+    names = block_names(fitted_network, base_recipe.embedding.num_blocks)
     width = block_slices(fitted_network, names)["pool"].stop
     assert [row["image_id"] for row in rows] == [f"{place:02}" for place in range(36)]
     assert {row["key"] for row in rows} == keys
@@ -39,8 +39,8 @@ def test_existing_block_features_are_reused(marketplace, model, base_recipe, mon
 @pytest.mark.parametrize(
     ("values", "anew"),
     [
-        ({"embedding": {"levels": 2}}, True),
-        ({"embedding": {"power": 3.0}}, True),
+        ({"embedding": {"num_blocks": 2}}, True),
+        ({"embedding": {"gem_p": 3.0}}, True),
         ({"input_side": 96}, True),
         ({"embedding": {"epochs": 9}}, False),
         ({"embedding": {"loss": "triplet"}}, False),

@@ -67,7 +67,7 @@ def choose(marketplace, colours, base_recipe, changed):
 def test_lossless_int8_is_selected(choose, colours):
     chosen = choose(colours)
 
-    assert chosen.report["served"] == "int8"
+    assert chosen.report["precision"] == "int8"
     assert chosen.report["fp32"]["accuracy"] == chosen.report["int8"]["accuracy"] == 1
     assert chosen.report["int8"]["mean_cosine"] == pytest.approx(1, abs=1e-4)
 
@@ -77,10 +77,10 @@ def test_int8_within_allowed_loss_is_selected(choose, marketplace, colours, wron
     products = marketplace.products.copy()
     products.loc[24:26, "category"] = "Grey"  # three validation photos of six: no encoder says so
 
-    chosen = choose(wrong, products, max_accuracy_lost=most)
+    chosen = choose(wrong, products, max_accuracy_drop=most)
 
-    assert chosen.report["int8"]["accuracy_lost"] == 0.5
-    assert chosen.report["served"] == served
+    assert chosen.report["int8"]["accuracy_drop"] == 0.5
+    assert chosen.report["precision"] == served
     assert chosen.encoder == {"fp32": colours, "int8": wrong}[served].read()
 
 
@@ -88,25 +88,25 @@ def test_int8_within_allowed_loss_is_selected(choose, marketplace, colours, wron
 def test_int8_with_near_embeddings_is_selected(choose, colours, shifted, cosine, served):
     chosen = choose(shifted, min_cosine=cosine)
 
-    assert chosen.report["int8"]["accuracy_lost"] == 0
-    assert chosen.report["served"] == served
+    assert chosen.report["int8"]["accuracy_drop"] == 0
+    assert chosen.report["precision"] == served
     assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
 
 
 def test_requested_fp32_is_selected(choose, colours, shifted):
-    chosen = choose(shifted, served="fp32", min_cosine=0)
+    chosen = choose(shifted, precision="fp32", min_cosine=0)
 
     assert chosen.encoder == colours.read()
-    assert chosen.report["int8"]["faithful"]
+    assert chosen.report["int8"]["within_bounds"]
 
 
 @pytest.mark.parametrize(("cosine", "served"), [(0.0, "int8"), (0.9, "fp32")])
 def test_requested_int8_is_selected_unless_it_loses_too_much(
     choose, colours, shifted, cosine, served
 ):
-    chosen = choose(shifted, served="int8", min_cosine=cosine)
+    chosen = choose(shifted, precision="int8", min_cosine=cosine)
 
-    assert chosen.report["asked"] == "int8"
+    assert chosen.report["requested"] == "int8"
     assert chosen.encoder == {"fp32": colours, "int8": shifted}[served].read()
 
 

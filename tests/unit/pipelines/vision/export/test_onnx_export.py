@@ -131,7 +131,7 @@ def test_block_features_equal_torch_pooling(fitted_network, pixels):
 def test_embedding_head_is_exported_with_the_network(fitted_network, pixels):
     torch.manual_seed(0)
     head = EmbeddingHead(192 + 256, 8)
-    layer = Layer(fitted_network, "metric", head, levels=2)
+    layer = Layer(fitted_network, "metric", head, num_blocks=2)
     with torch.no_grad():
         maps = fitted_network.maps(torch.from_numpy(pixels))
         expected = head(pool_blocks(maps, block_names(fitted_network, 2), 1.0)).numpy()

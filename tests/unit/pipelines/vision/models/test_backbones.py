@@ -75,9 +75,9 @@ def test_packaged_weights_do_not_depend_on_the_seed(base_recipe, changed):
 @pytest.mark.parametrize(
     ("values", "origin"),
     [
-        ({"backbone": "cnn", "weights": "usual", "seed": 7}, "seed 7"),
-        ({"backbone": "resnet50", "weights": "usual"}, "ResNet50_Weights.IMAGENET1K_V2"),
-        ({"backbone": "efficientnet_lite0", "weights": "usual"}, "579344248a93"),
+        ({"backbone": "cnn", "weights": "default", "seed": 7}, "seed 7"),
+        ({"backbone": "resnet50", "weights": "default"}, "ResNet50_Weights.IMAGENET1K_V2"),
+        ({"backbone": "efficientnet_lite0", "weights": "default"}, "579344248a93"),
         ({"backbone": "efficientnet_lite0", "weights": "package"}, "579344248a93"),
         ({"weights": "somewhere/weights.pth", "weights_sha256": "ab" * 32}, "ab" * 32),
     ],

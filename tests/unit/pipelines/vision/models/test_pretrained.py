@@ -65,7 +65,7 @@ def refused(build, *base_recipe, **named) -> str:
     ],
 )
 def test_each_backbone_has_default_weights(base_recipe, changed, backbone, source):
-    _, result = backbones.check_backbone(changed(base_recipe, backbone=backbone, weights="usual"))
+    _, result = backbones.check_backbone(changed(base_recipe, backbone=backbone, weights="default"))
 
     assert result.name == source
 
@@ -76,7 +76,7 @@ def test_unknown_source_names_known_ones(base_recipe, changed, weights):
         backbones.check_backbone, changed(base_recipe, backbone=LITE, weights=weights)
     )
 
-    assert "usual, package, none" in predicted
+    assert "default, package, none" in predicted
     assert f"'{weights}'" in predicted
 
 
@@ -180,7 +180,7 @@ def test_failed_download_gives_one_line_with_remedy(base_recipe, changed, monkey
     monkeypatch.setattr(weights, "get_state_dict", unreachable)
 
     predicted = refused(
-        backbones.build_backbone, changed(base_recipe, backbone="mobilenet_v2", weights="usual")
+        backbones.build_backbone, changed(base_recipe, backbone="mobilenet_v2", weights="default")
     )
 
     assert "download.pytorch.org" in predicted
@@ -194,7 +194,7 @@ def test_torchvision_download_is_loaded(base_recipe, changed, monkeypatch):
     monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: tensors)
 
     built = backbones.build_backbone(
-        changed(base_recipe, backbone="mobilenet_v2", weights="usual")
+        changed(base_recipe, backbone="mobilenet_v2", weights="default")
     ).state_dict()
 
     assert torch.equal(built["block0.0.weight"], tensors["features.0.0.weight"])

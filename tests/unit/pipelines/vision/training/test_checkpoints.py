@@ -32,9 +32,9 @@ def train(parts, steps=1):
         pixels = torch.full((2, 256, 256, 3), 40 * step, dtype=torch.uint8)
         seen = parts.network.head.embed(parts.network.maps(pixels)[POOL])
         loss = parts.network.head.classify(seen)[:, 0].sum()
-        parts.optimiser.zero_grad()
+        parts.optimizer.zero_grad()
         loss.backward()
-        parts.optimiser.step()
+        parts.optimizer.step()
         parts.average.update_parameters(parts.network)
 
 
@@ -58,7 +58,7 @@ def test_optimizer_moments_have_shapes_of_weights(make):
 
     result = [
         (weight.stride(), moments["exp_avg"].stride())
-        for weight, moments in other.optimiser.state.items()
+        for weight, moments in other.optimizer.state.items()
     ]
     assert any(stride[1] == 1 < stride[2] for stride, _ in result if len(stride) == 4)
     assert all(of_weight == of_moment for of_weight, of_moment in result)
@@ -66,7 +66,7 @@ def test_optimizer_moments_have_shapes_of_weights(make):
 
 def _of_all_weights(parts):
     network = parts.network.to(memory_format=torch.channels_last)
-    return parts._replace(optimiser=torch.optim.AdamW(network.parameters(), 0.1))
+    return parts._replace(optimizer=torch.optim.AdamW(network.parameters(), 0.1))
 
 
 def test_restored_moments_continue_equally(make):

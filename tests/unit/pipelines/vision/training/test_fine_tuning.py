@@ -8,15 +8,17 @@ from fb_marketplace.observability.progress import collect_counts
 from fb_marketplace.pipelines.vision.data.dataset import PhotoDataset
 from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
-from fb_marketplace.pipelines.vision.training import fine_tuning
+from fb_marketplace.pipelines.vision.training import fine_tuning, weight_candidates
 from fb_marketplace.pipelines.vision.training.fine_tuning import (
-    WeightCandidate,
     fine_tune,
+)
+from fb_marketplace.pipelines.vision.training.linear_probe import HeadWeights
+from fb_marketplace.pipelines.vision.training.weight_candidates import (
+    WeightCandidate,
     interpolate_weights,
     read_weights,
     select_best,
 )
-from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 
 
@@ -32,7 +34,7 @@ def task(marketplace, base_recipe):
 @pytest.fixture(scope="module")
 def head(task, base_recipe):
     torch.manual_seed(0)
-    return LinearHead(
+    return HeadWeights(
         network_weights(make_head(base_recipe, 3, task.paths.counts)), ("Blue", "Green", "Red")
     )
 
@@ -59,20 +61,20 @@ def test_separable_task_is_learned(task, head, work, base_recipe, changed):
     every_block = changed(
         base_recipe,
         fine_tuning={
-            "blocks": -1,
+            "trainable_blocks": -1,
             "epochs": 6,
             "learning_rate": 0.005,
             "head_learning_rate": 0.02,
-            "averaging": 0.5,
+            "ema_decay": 0.5,
         },
     )
 
     epochs = fine_tune(task, head, work(), every_block)
 
-    right = [epoch.measures["validation_accuracy"] for epoch in epochs]
+    right = [epoch.metrics["validation_accuracy"] for epoch in epochs]
     assert max(right) >= 5 / 6
     assert max(right) > right[0]
-    assert epochs[-1].measures["training_loss"] < epochs[1].measures["training_loss"]
+    assert epochs[-1].metrics["training_loss"] < epochs[1].metrics["training_loss"]
 
 
 def test_frozen_blocks_are_unchanged(task, head, work, base_recipe):
@@ -92,11 +94,11 @@ def test_each_epoch_saves_weights_and_metrics(task, head, work, base_recipe):
 
     epochs = fine_tune(task, head, folder, base_recipe)
 
-    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2]
+    assert [epoch.metrics["epoch"] for epoch in epochs] == [0, 1, 2]
     assert {file for epoch in epochs for file in epoch.files} <= set(folder.names())
-    assert "training_loss" not in epochs[0].measures
+    assert "training_loss" not in epochs[0].metrics
     for epoch in epochs[1:]:
-        assert np.isfinite(list(epoch.measures.values())).all()
+        assert np.isfinite(list(epoch.metrics.values())).all()
 
 
 def test_finished_training_has_no_resume_state(task, head, work, base_recipe):
@@ -172,7 +174,7 @@ def test_interrupted_training_resumes_identically(
 
     assert trained == left
     assert went_on == epochs
-    assert [[*epoch.measures] for epoch in went_on] == [[*epoch.measures] for epoch in epochs]
+    assert [[*epoch.metrics] for epoch in went_on] == [[*epoch.metrics] for epoch in epochs]
     assert content(work("broken off")) == content(folder)
 
 
@@ -220,12 +222,12 @@ def test_finished_training_is_reused(task, head, work, base_recipe, monkeypatch)
 
 def test_early_stopping_waits_for_patience(task, head, work, base_recipe, changed):
     # Nothing but the head is trained, and that too slowly to change an answer.
-    slow = {"blocks": 0, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
+    slow = {"trainable_blocks": 0, "learning_rate": 1e-12, "head_learning_rate": 1e-12}
     patient = changed(base_recipe, fine_tuning=slow | {"epochs": 9, "patience": 3})
 
     epochs = fine_tune(task, head, work(), patient)
 
-    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4]
+    assert [epoch.metrics["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4]
 
 
 def test_early_stopping_ignores_head_only_epoch(
@@ -236,12 +238,12 @@ def test_early_stopping_ignores_head_only_epoch(
     def validated(*_):
         return {"validation_loss": 1.0, "validation_accuracy": next(rights)}
 
-    monkeypatch.setattr(fine_tuning, "_validated", validated)
+    monkeypatch.setattr(fine_tuning, "validate", validated)
     patient = changed(base_recipe, fine_tuning={"epochs": 5, "patience": 2})
 
     epochs = fine_tune(task, head, work(), patient)
 
-    assert [epoch.measures["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4, 5]
+    assert [epoch.metrics["epoch"] for epoch in epochs] == [0, 1, 2, 3, 4, 5]
 
 
 def test_zero_epochs_keep_the_head(task, head, work, base_recipe, changed):
@@ -250,7 +252,7 @@ def test_zero_epochs_keep_the_head(task, head, work, base_recipe, changed):
     (epoch,) = fine_tune(task, head, folder, changed(base_recipe, fine_tuning={"epochs": 0}))
 
     remaining = weights_at(folder, 0)
-    assert epoch.measures["epoch"] == 0
+    assert epoch.metrics["epoch"] == 0
     assert all(torch.equal(remaining[f"head.{name}"], head.weights[name]) for name in head.weights)
 
 
@@ -281,12 +283,12 @@ def test_average_is_between_first_and_last_weights(task, trained, base_recipe, c
     folder, epochs = trained
     first, last = weights_at(folder, 0), weights_at(folder, 2)
     (blend,) = interpolate_weights(
-        task, epochs, folder, 3, changed(base_recipe, fine_tuning={"blends": [0.25]})
+        task, epochs, folder, 3, changed(base_recipe, fine_tuning={"wise_ft_alphas": [0.25]})
     )
 
     mixed = load(read_weights(folder, blend))
 
-    assert blend.measures["share"] == 0.25
+    assert blend.metrics["share"] == 0.25
     assert mixed.keys() == last.keys()
     name = "head.fc.weight"
     torch.testing.assert_close(mixed[name], 0.75 * first[name] + 0.25 * last[name])
@@ -295,21 +297,25 @@ def test_average_is_between_first_and_last_weights(task, trained, base_recipe, c
 
 def test_average_near_last_weights_predicts_alike(task, trained, base_recipe, changed):
     folder, epochs = trained
-    nearly = changed(base_recipe, fine_tuning={"blends": [0.9999]})
+    nearly = changed(base_recipe, fine_tuning={"wise_ft_alphas": [0.9999]})
 
     (blend,) = interpolate_weights(task, epochs, folder, 3, nearly)
 
     for name in ("validation_loss", "validation_accuracy"):
-        assert blend.measures[name] == pytest.approx(epochs[-1].measures[name], abs=0.01)
+        assert blend.metrics[name] == pytest.approx(epochs[-1].metrics[name], abs=0.01)
 
 
 def test_average_is_evaluated_once(task, trained, base_recipe, monkeypatch):
     folder, epochs = trained
     measured = interpolate_weights(task, epochs, folder, 3, base_recipe)
-    monkeypatch.setattr(fine_tuning, "read_logits", lambda *_: pytest.fail("it was measured anew"))
+    monkeypatch.setattr(
+        weight_candidates, "validate", lambda *_: pytest.fail("it was measured anew")
+    )
 
     assert interpolate_weights(task, epochs, folder, 3, base_recipe) == measured
-    assert [blend.measures["share"] for blend in measured] == list(base_recipe.fine_tuning.blends)
+    assert [blend.metrics["share"] for blend in measured] == list(
+        base_recipe.fine_tuning.wise_ft_alphas
+    )
 
 
 def test_single_epoch_is_not_averaged(task, trained, base_recipe):

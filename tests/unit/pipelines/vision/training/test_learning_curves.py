@@ -35,7 +35,7 @@ FINE_TUNING = [
     },
 ]
 BLENDS = [
-    {"stage": "blend", "share": share, "validation_loss": 0.1, "validation_accuracy": 0.95}
+    {"stage": "interpolation", "share": share, "validation_loss": 0.1, "validation_accuracy": 0.95}
     for share in (0.3, 0.7)
 ]
 

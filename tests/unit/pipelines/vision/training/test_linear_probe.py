@@ -117,7 +117,7 @@ def test_nonlinear_categories_are_learned_by_paths(base_recipe, changed, told_ap
         # Numbered category by category.
         CategoryPaths(paths % 2 * 2 + paths // 2, (2, 2)) if told_apart else None,
     )
-    recipe = changed(base_recipe, path_weight=0.5)
+    recipe = changed(base_recipe, path_loss_weight=0.5)
 
     head, history = train_head(result, recipe)
 
@@ -129,7 +129,7 @@ def test_nonlinear_categories_are_learned_by_paths(base_recipe, changed, told_ap
 
 @pytest.mark.parametrize("weight", [0.5, 2.0])
 def test_loss_weights_paths_and_balances_categories(base_recipe, changed, weight):
-    recipe = changed(base_recipe, path_weight=weight, label_smoothing=0.0)
+    recipe = changed(base_recipe, path_loss_weight=weight, label_smoothing=0.0)
     answers, paths = torch.randn(5, 2), torch.randn(5, 4)
     classes, numbers = torch.tensor([0, 1, 0, 0, 1]), torch.tensor([0, 2, 1, 0, 3])
     rare = torch.tensor([0.5, 2.0])

@@ -45,8 +45,8 @@ def recipe(base_recipe, changed):
         {"loss": "contrastive"},
         {"loss": "multi_similarity"},
         {"loss": "triplet"},
-        {"path_weight": 0.2},
-        {"hard_batches": 0.5},
+        {"path_loss_weight": 0.2},
+        {"hard_batch_fraction": 0.5},
         {"dropout": 0.1},
     ],
     ids=str,
@@ -55,7 +55,7 @@ def test_photos_of_a_listing_become_nearer(result, recipe, values):
     head, history = fit_head(result, recipe(**values), seed=0)
 
     with torch.no_grad():
-        embeddings = head(torch.from_numpy(result.levels[result.validation])).numpy()
+        embeddings = head(torch.from_numpy(result.features[result.validation])).numpy()
     best = max(item["validation_recall_at_1"] for item in history)
     assert recall_at_1(embeddings, result) == pytest.approx(best)
     assert best > history[0]["validation_recall_at_1"] + 0.15
@@ -66,7 +66,7 @@ def test_initial_head_is_no_worse_than_raw_features(result, recipe, training):
     """The last components of few photos are rounding, and must not count as much as the first."""
     wide = np.repeat(np.random.default_rng(3).normal(size=(60, 200)), 2, axis=0)
     wide = (wide + 0.5 * np.random.default_rng(4).normal(size=wide.shape)).astype(np.float32)
-    few = result._replace(levels=wide, training=result.training[:training])
+    few = result._replace(features=wide, training=result.training[:training])
     plain = wide[few.validation] / np.linalg.norm(wide[few.validation], axis=1, keepdims=True)
 
     _, history = fit_head(few, recipe(epochs=1, dimension=64), seed=0)
@@ -75,9 +75,9 @@ def test_initial_head_is_no_worse_than_raw_features(result, recipe, training):
 
 
 def test_constant_feature_does_not_dominate(result, recipe):
-    silent = np.random.default_rng(1).random((len(result.levels), 1)).astype(np.float32)
+    silent = np.random.default_rng(1).random((len(result.features), 1)).astype(np.float32)
     silent[result.training] = 0
-    more = result._replace(levels=np.hstack([result.levels, silent]))
+    more = result._replace(features=np.hstack([result.features, silent]))
 
     one, other = (
         fit_head(item, recipe(epochs=1, dimension=20), seed=0)[1][0] for item in (result, more)
@@ -87,7 +87,7 @@ def test_constant_feature_does_not_dominate(result, recipe):
 
 
 def test_initial_components_are_standardized(result, recipe):
-    louder = result._replace(levels=result.levels * np.float32([1] * SIGNAL + [100] * NOISE))
+    louder = result._replace(features=result.features * np.float32([1] * SIGNAL + [100] * NOISE))
 
     one, other = (fit_head(item, recipe(epochs=1), seed=0)[1][0] for item in (result, louder))
 
@@ -105,8 +105,8 @@ def test_training_is_deterministic_for_a_seed(result, recipe):
 
 def test_test_split_does_not_affect_training(result, recipe):
     learned = result._replace(training=result.training[:60])
-    changed = learned._replace(levels=learned.levels.copy())
-    changed.levels[60:80] = 99
+    changed = learned._replace(features=learned.features.copy())
+    changed.features[60:80] = 99
 
     one, other = (fit_head(item, recipe(epochs=2), seed=0)[0] for item in (learned, changed))
 

@@ -10,7 +10,7 @@ from scipy.special import softmax
 from fb_marketplace.pipelines.vision.data.task import make_task, photos_with_labels
 from fb_marketplace.pipelines.vision.models.network import load_network, make_head, network_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
-    LinearHead,
+    HeadWeights,
     make_feature_set,
     predict,
     train_head,
@@ -108,7 +108,7 @@ def test_head_only_has_weights_and_history(vision_features, marketplace, base_re
     )
 
     features = np.eye(3, 256, dtype=np.float32)
-    answers = predict(LinearHead(load(trained.head), tuple(LABELS)), features, base_recipe).argmax(
+    answers = predict(HeadWeights(load(trained.head), tuple(LABELS)), features, base_recipe).argmax(
         axis=1
     )
     assert answers.tolist() == [0, 1, 2]
@@ -116,13 +116,13 @@ def test_head_only_has_weights_and_history(vision_features, marketplace, base_re
 
 
 def test_history_has_all_stages_and_is_json(train):
-    history = json.loads(json.dumps(train(fine_tuning={"blends": [0.5]}).history))
+    history = json.loads(json.dumps(train(fine_tuning={"wise_ft_alphas": [0.5]}).history))
 
     assert [(epoch["stage"], epoch.get("epoch", epoch.get("share"))) for epoch in history] == [
         ("head", 1),
         ("fine_tuning", 0),
         ("fine_tuning", 1),
-        ("blend", 0.5),
+        ("interpolation", 0.5),
     ]
 
 
@@ -141,14 +141,14 @@ def test_model_is_best_on_validation(train):
     ranked = sorted(
         measured, key=lambda item: (-item["validation_accuracy"], item["validation_loss"])
     )
-    assert card_of(trained.model)["measures"].items() <= ranked[0].items()
+    assert card_of(trained.model)["metrics"].items() <= ranked[0].items()
 
 
 @pytest.mark.parametrize("role", ["model", "final"])
 def test_model_weights_match_its_card(train, role):
-    trained = train(fine_tuning={"blends": []})
+    trained = train(fine_tuning={"wise_ft_alphas": []})
     model = getattr(trained, role)
-    epoch = int(card_of(model)["measures"]["epoch"])
+    epoch = int(card_of(model)["metrics"]["epoch"])
 
     weights, remaining = load(model), load(trained.checkpoints[f"epoch_{epoch:04}.safetensors"]())
 
@@ -157,7 +157,7 @@ def test_model_weights_match_its_card(train, role):
 
 
 def test_final_model_is_the_last_epoch(train):
-    assert card_of(train().final)["measures"]["epoch"] == 1
+    assert card_of(train().final)["metrics"]["epoch"] == 1
 
 
 def test_model_has_labels_transform_data_recipe_and_code(train, base_recipe):
@@ -182,11 +182,11 @@ def test_training_is_deterministic(train):
         ({"seed": 1}, True),
         ({"label_smoothing": 0.0}, True),
         ({"fine_tuning": {"learning_rate": 0.5, "epochs": 0}}, True),
-        ({"weights": "usual"}, False),  # which for the small network is none
+        ({"weights": "default"}, False),  # which for the small network is none
         ({"fine_tuning": {"precision": "bf16", "epochs": 0}}, True),
         ({"fine_tuning": {"workers": 1, "epochs": 0}}, False),
-        ({"fine_tuning": {"blends": [0.9], "epochs": 0}}, False),
-        ({"encoder": {"served": "fp32"}}, False),
+        ({"fine_tuning": {"wise_ft_alphas": [0.9], "epochs": 0}}, False),
+        ({"encoder": {"precision": "fp32"}}, False),
         ({"embedding": {"epochs": 9}}, False),
         ({"digests": {"images": "others"}}, True),
         ({"digests": {"products": "others"}}, True),

@@ -29,7 +29,7 @@ LABELS = ["Blue", "Green", "Red"]
 
 @pytest.fixture(scope="module")
 def cuts(fitted_network, base_recipe):
-    names = block_names(fitted_network, base_recipe.embedding.levels)
+    names = block_names(fitted_network, base_recipe.embedding.num_blocks)
     return block_slices(fitted_network, names)
 
 
@@ -80,9 +80,9 @@ def test_trained_head_is_the_served_layer(market, model, fitted_network, base_re
         maps = fitted_network.maps(pixels)
         result = layer(maps, torch.zeros(1, 1))
 
-    names = block_names(fitted_network, base_recipe.embedding.levels)
+    names = block_names(fitted_network, base_recipe.embedding.num_blocks)
     weights = load(trained.embedding_head)
-    expected = pool_blocks(maps, names, base_recipe.embedding.power) @ weights["project.weight"].T
+    expected = pool_blocks(maps, names, base_recipe.embedding.gem_p) @ weights["project.weight"].T
     expected = expected + weights["project.bias"]
     torch.testing.assert_close(result, expected / expected.norm(dim=1, keepdim=True))
 
@@ -91,8 +91,8 @@ def test_trained_head_is_the_served_layer(market, model, fitted_network, base_re
     ("model_sha256", "values"),
     [
         ("another model", {}),
-        (None, {"embedding": {"power": 3.0}}),
-        (None, {"embedding": {"levels": 2}}),
+        (None, {"embedding": {"gem_p": 3.0}}),
+        (None, {"embedding": {"num_blocks": 2}}),
     ],
 )
 def test_head_of_other_levels_is_rejected(
@@ -100,7 +100,7 @@ def test_head_of_other_levels_is_rejected(
 ):
     trained = train_embedding_head(*market, model, base_recipe)
 
-    with pytest.raises(UserError, match=r"levels.*kedro run --pipeline=vision"):
+    with pytest.raises(UserError, match=r"blocks.*kedro run --pipeline=vision"):
         embedding_layer(
             fitted_network,
             model_sha256 or sha256(model.read()),

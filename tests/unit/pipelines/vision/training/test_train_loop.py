@@ -8,7 +8,7 @@ from fb_marketplace.pipelines.vision.data.task import make_task
 from fb_marketplace.pipelines.vision.models.network import make_head, network_weights
 from fb_marketplace.pipelines.vision.training import train_loop
 from fb_marketplace.pipelines.vision.training.fine_tuning import make_training_state
-from fb_marketplace.pipelines.vision.training.linear_probe import LinearHead
+from fb_marketplace.pipelines.vision.training.linear_probe import HeadWeights
 from fb_marketplace.pipelines.vision.training.train_loop import learning_rate_at, train_epoch
 
 LABELS = ("Blue", "Green", "Red")
@@ -18,12 +18,12 @@ LABELS = ("Blue", "Green", "Red")
 def train(marketplace, base_recipe, changed):
     """Trains the first epoch of a recipe; gives its parts, what they were, and what was measured."""
 
-    def run(path_weight=0.0, **fine_tuning):
-        recipe = changed(base_recipe, path_weight=path_weight, fine_tuning=fine_tuning)
+    def run(path_loss_weight=0.0, **fine_tuning):
+        recipe = changed(base_recipe, path_loss_weight=path_loss_weight, fine_tuning=fine_tuning)
         task = make_task(*marketplace, recipe)
         torch.manual_seed(0)
         weights = network_weights(make_head(recipe, 3, task.paths.counts if task.paths else ()))
-        parts = make_training_state(LinearHead(weights, LABELS), recipe)
+        parts = make_training_state(HeadWeights(weights, LABELS), recipe)
         before = network_weights(parts.network)
         reading = make_loader(
             PhotoDataset(task.images, task.rows.tolist()), BatchSampler(len(task.rows), 8, 0), 0
@@ -33,9 +33,9 @@ def train(marketplace, base_recipe, changed):
     return run
 
 
-@pytest.mark.parametrize(("averaging", "similar"), [(0.0, True), (0.9, False)])
+@pytest.mark.parametrize(("ema_decay", "similar"), [(0.0, True), (0.9, False)])
 def test_weight_average_lags_behind_training(train, averaging, similar):
-    parts, before, _ = train(averaging=averaging)
+    parts, before, _ = train(ema_decay=averaging)
 
     now, start = parts.network.head.fc.weight, before["head.fc.weight"]
     average = parts.average.module.head.fc.weight
@@ -48,14 +48,14 @@ def test_weight_average_lags_behind_training(train, averaging, similar):
 def test_gradient_norm_is_clipped(train, limit, clipped):
     parts, _, _ = train(max_gradient_norm=limit)
 
-    weights = [weight for group in parts.optimiser.param_groups for weight in group["params"]]
+    weights = [weight for group in parts.optimizer.param_groups for weight in group["params"]]
     length = float(torch.stack([weight.grad.norm() for weight in weights]).norm())
     assert (length <= 0.01 * 1.001) is clipped
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.5])
 def test_weighted_paths_are_learned(train, weight):
-    parts, before, _ = train(path_weight=weight)
+    parts, before, _ = train(path_loss_weight=weight)
 
     moved = parts.network.head.fc.bias - before["head.fc.bias"]
     assert len(moved) == (6 if weight else 3)
@@ -65,12 +65,12 @@ def test_weighted_paths_are_learned(train, weight):
 
 
 def test_target_is_the_path_of_the_photo(marketplace, base_recipe, changed):
-    recipe = changed(base_recipe, path_weight=1.0, label_smoothing=0.0)
+    recipe = changed(base_recipe, path_loss_weight=1.0, label_smoothing=0.0)
     task = make_task(*marketplace, recipe)
     numbers = np.random.default_rng(0).permutation(len(task.rows))
     task = task._replace(paths=CategoryPaths(numbers, (len(numbers) - 2, 1, 1)))
     parts = make_training_state(
-        LinearHead(network_weights(make_head(recipe, 3, task.paths.counts)), LABELS), recipe
+        HeadWeights(network_weights(make_head(recipe, 3, task.paths.counts)), LABELS), recipe
     )
     places = torch.tensor([5, 11, 2])
     sure = [
@@ -121,10 +121,10 @@ def test_learning_rate_decays_to_nearly_zero():
     assert 0 <= falling[-1] < 0.001
 
 
-@pytest.mark.parametrize("warm_up", [0.0, 0.5, 1.0])
-def test_learning_rate_is_bounded_for_any_schedule(warm_up):
+@pytest.mark.parametrize("warmup_fraction", [0.0, 0.5, 1.0])
+def test_learning_rate_is_bounded_for_any_schedule(warmup_fraction):
     for steps in (1, 2, 7):
-        rates = [learning_rate_at(step, steps, warm_up) for step in range(steps)]
+        rates = [learning_rate_at(step, steps, warmup_fraction) for step in range(steps)]
 
         assert min(rates) >= 0
         assert max(rates) == 1
