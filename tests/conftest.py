@@ -1,4 +1,4 @@
-"""What tests of several stages build their small data from."""
+"""Fixtures shared by all tiers: parameters, photos and a small encoder."""
 
 import io
 from collections.abc import Callable, Mapping

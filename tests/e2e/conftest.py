@@ -1,4 +1,4 @@
-"""What a user has: a clone and a bucket. Runs that several tests look at are done once."""
+"""A clone, a bucket and runs, built once per session."""
 
 import shutil
 from pathlib import Path

@@ -117,7 +117,7 @@ def test_run_with_killed_store_resumes_or_fails_in_one_line(
 
 
 def _prune(place: Place) -> None:
-    """Keep what the last run and release need, and whatever else `prune` does not find."""
+    """Prune the lake to the last run and release."""
     from fb_marketplace.lifecycle.prune import prune
     from fb_marketplace.lifecycle.retention import plan_pruning
 

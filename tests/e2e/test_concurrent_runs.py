@@ -1,4 +1,4 @@
-"""Two runs at once in one lake, and whoever reads there meanwhile: nothing is mixed."""
+"""Concurrent runs in one lake, with concurrent readers."""
 
 import threading
 from collections.abc import Iterator
@@ -69,7 +69,7 @@ def test_concurrent_full_runs_both_succeed(whole_run: Run, empty: Place) -> None
 
 @pytest.mark.stress
 def test_concurrent_recipes_keep_their_own_photos(whole_run: Run, empty: Place) -> None:
-    """A table holds what one recipe makes: of two at once one or both are told, and a rerun mends it."""
+    """A table has rows of one recipe. Of two concurrent runs, one or both fail; a rerun fixes the table."""
     others = f"{IN_TURNS},cleaning.photos.max_pixels=5000000"
     runs = _together(
         empty,
@@ -103,7 +103,7 @@ def _together(place: Place, *runs: tuple[str, ...]) -> Iterator[Begun]:
 
 
 class _Reader:
-    """Opens the release in force again and again while the block lasts; gives the versions it saw."""
+    """Open the current release repeatedly while the block lasts and yield the versions seen."""
 
     def __init__(self, place: Place) -> None:
         self._lake, self._done = place.lake, threading.Event()

@@ -1,4 +1,4 @@
-"""What becomes of the vectors when photos come and go, and when the making of them is killed."""
+"""Embeddings after photos change and after a killed run."""
 
 import contextlib
 import csv

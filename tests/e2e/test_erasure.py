@@ -1,4 +1,4 @@
-"""A listing that is removed on request, by what a user runs: nothing is left of it, none is served."""
+"""Erasure of a listing by the command line."""
 
 import io
 import json
@@ -32,7 +32,7 @@ def place(request: pytest.FixtureRequest, sample: Place) -> Place:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
-    """Where a lake in a bucket is copied to, to be looked through."""
+    """Local copy of a lake in a bucket."""
     return tmp_path / "copy"
 
 

@@ -1,4 +1,4 @@
-"""Every fault that is planted in the sample ends where the ground truth says, and nothing else does."""
+"""Faults of the sample, compared with its ground truth."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom on what a run has made."""
+"""Every notebook runs on the outputs of a run."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What the environment holds of secrets shows in no file, no log and no error of a run."""
+"""Secrets of the environment are in no file, log or error of a run."""
 
 import subprocess
 from dataclasses import replace
@@ -22,7 +22,7 @@ root: {level: DEBUG, handlers: [console]}
 
 @pytest.fixture
 def logging_everything(bucket: Place, seaweed: seaweedfs.Seaweed, tmp_path: Path) -> Place:
-    """A new lake in a bucket, where runs log all that any library has to say."""
+    """A new lake in a bucket, with runs at debug level."""
     configuration = tmp_path / "logging.yml"
     configuration.write_text(EVERYTHING)
     return replace(

@@ -23,7 +23,7 @@ STAGES = {
 
 @pytest.fixture(scope="module")
 def viz_folder(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the browser is sent, as files."""
+    """Folder of the files that Kedro-Viz sends to the browser."""
     clone = whole_run.place.clone
     whole_run.place.kedro("viz", "build", "--include-previews")
     api = tmp_path_factory.mktemp("viz") / "api"

@@ -1,4 +1,4 @@
-"""What `make wheels` builds runs elsewhere: two wheels and the configuration, without the clone."""
+"""Both wheels and the configuration, installed without the clone."""
 
 import io
 import json
@@ -54,7 +54,7 @@ class Elsewhere:
 
 @pytest.fixture(scope="module")
 def dist(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `make wheels` leaves in a fresh clone; it may not use the network."""
+    """The dist folder that `make wheels` builds in a fresh clone, offline."""
     fresh = tmp_path_factory.mktemp("wheels") / "clone"
     environment = clean_environment()
     command("git", "clone", "--quiet", str(clone), str(fresh), cwd=clone, environment=environment)

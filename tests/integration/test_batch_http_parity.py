@@ -61,7 +61,7 @@ def turned(way):
 
 
 def of_every_kind():
-    """Draw what phones, scanners, editors and sites make."""
+    """Draw photos like those of phones, scanners, editors and sites."""
     result = {
         f"{format_} turned {way}": written(drawn((90, 60), way), format_, exif=turned(way))
         for format_ in ("JPEG", "PNG", "WEBP")
@@ -129,7 +129,7 @@ def graph(base_parameters):
 
 @pytest.fixture
 def released(tmp_path, uploads, graph, cleaning, base_parameters):
-    """What a run makes of the uploads: a release in a lake, and its vectors by photo."""
+    """A release of the uploads and its embeddings by photo."""
     images = clean(tmp_path, uploads, cleaning)
     products = image_product_ids(images)
     files = {"encoder": graph}

@@ -78,7 +78,7 @@ def clean() -> Clean:
 
 
 def _placed(entry: Any, places: dict[str, str]) -> Any:
-    """Put the two roots where the configuration has their names."""
+    """Set both roots in the configuration."""
     if isinstance(entry, dict):
         return {name: _placed(value, places) for name, value in entry.items()}
     if isinstance(entry, str):

@@ -1,4 +1,4 @@
-"""A server as it runs, sent what no honest client sends: it answers each clearly, and stays as it was."""
+"""Hostile uploads to a real server."""
 
 import gzip
 import http.client
@@ -37,7 +37,7 @@ class Answer(NamedTuple):
 
 
 class Server:
-    """A running server, what it writes, and how large it has been."""
+    """A running server with its log and peak memory."""
 
     def __init__(self, process):
         self._process = psutil.Process(process.pid)
@@ -111,7 +111,7 @@ def corpus():
 
 
 def wrong(answer: Answer, status: int, kinds: tuple[str, ...]) -> str | None:
-    """Say what is wrong with an answer."""
+    """Return the errors of a response."""
     if answer.status != status:
         return f"{answer.status}: {answer.body}"
     if status == 200:

@@ -1,4 +1,4 @@
-"""A server as it runs: it follows the pointer of its lake, turns away what is too much, and ends well."""
+"""A real server: release swaps, overload and shutdown."""
 
 import http.client
 import itertools
@@ -49,7 +49,7 @@ def until_served(address, version):
 
 
 class Client(threading.Thread):
-    """Asks for similar images, again and again, until it is told to stop; keeps all answers."""
+    """Request similar images until stopped and store all responses."""
 
     def __init__(self, address, photo):
         super().__init__()
@@ -110,7 +110,7 @@ def of_another_version(_, other):
 
 @pytest.fixture
 def others(lake, draft, build_encoder):
-    """What each artifact may be of another version."""
+    """Other versions of each artifact."""
     index = Index.build_flat(np.eye(5, 8, dtype=np.float32), list("abcde"), list("abcde"))
     result = {name: Path(lake, file.path).read_bytes() for name, file in draft.artifacts.items()}
     return result | {

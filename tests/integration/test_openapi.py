@@ -1,4 +1,4 @@
-"""What the API says of itself, held against what it does: schemathesis asks a server as it runs."""
+"""The OpenAPI schema, compared with a real server by schemathesis."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Runs that meet what is wrong: told in one line, with a code that is not 0, and the lake as it was."""
+"""Runs that fail with one line, a nonzero exit code and an unchanged lake."""
 
 import csv
 import os
@@ -169,7 +169,7 @@ def test_disk_that_fills_up_during_run_is_reported(refused, raw, small_disk, mon
 
 @pytest.fixture
 def small_disk(tmp_path) -> Iterator[Path]:
-    """A file system of its own: only a full one makes each library say what it says of a full disk."""
+    """A separate small file system, which can really be full."""
     if os.geteuid():
         pytest.skip("only root may mount")
     folder = tmp_path / "disk"

@@ -1,4 +1,4 @@
-"""Who may search, how often, how many at once, and that nobody waits for another's search."""
+"""Authentication, rate limits, capacity and concurrency of searches."""
 
 import threading
 import time

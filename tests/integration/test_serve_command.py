@@ -106,7 +106,7 @@ def execute(capsys):
 
 @pytest.fixture
 def two(lake, draft):
-    """A lake whose second release is in force."""
+    """A lake with two releases; the second is current."""
     publish(lake, draft.model_copy(update={"version": "v2"}))
     return lake
 
@@ -153,7 +153,7 @@ def test_rollback_to_invalid_release_fails_in_one_line(execute, two):
 
 @pytest.fixture
 def explained(lake, make_release):
-    """A lake whose release v2 is in force and says where a listing comes from."""
+    """A lake whose current release v2 has provenance."""
     path = "model/provenance-2.parquet"
     tables = {"products": Source("Products.csv", 1, "a" * 64), "images": Source("Images.csv")}
     red = ListingProvenance("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])

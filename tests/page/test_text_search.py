@@ -1,4 +1,4 @@
-"""The page on a release that can be searched by words: words, photos, filters, pages, and what is told."""
+"""The page on a release with text search: words, photos, filters and pages."""
 
 import re
 from urllib.parse import parse_qs, urlsplit

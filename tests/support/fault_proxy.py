@@ -1,4 +1,4 @@
-"""A proxy that stands between S3 clients and a server, and fails requests as a bad day would.
+"""A proxy between S3 clients and a server that injects faults.
 
 What becomes of a request is drawn from a seed, its method, its URL and how often that was asked, so that
 the order in which requests come at once changes nothing.
@@ -89,7 +89,7 @@ class Faults:
         times: int | None = None,
         only: Callable[[str, str], bool] = lambda method, target: True,
     ) -> None:
-        """Fail requests so from now on, and count anew."""
+        """Set the faults and reset the counters."""
         self.rate, self.mix, self.seed, self.times, self.only = rate, mix, seed, times, only
         self.injected.clear()
         self._asked.clear()
@@ -100,7 +100,7 @@ class Faults:
         self._denied_until = time.monotonic() + seconds
 
     def draw(self, method: str, target: str) -> str:
-        """Say what becomes of a request: a fault, or nothing."""
+        """Return the fault of a request, or None."""
         self.requests += 1
         fault = self._drawn(f"{method} {target}") if self.only(method, target) else ""
         if fault:
@@ -301,7 +301,7 @@ def _without(head: bytes, name: bytes) -> bytes:
 
 
 class _Upstream:
-    """The server, asked over connections that are kept."""
+    """Connections to the server, reused."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)

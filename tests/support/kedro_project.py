@@ -1,4 +1,4 @@
-"""Where a user works, and what a user runs there: a clone, a bucket, a lake, commands."""
+"""A clone with its bucket and lake, and the commands run there."""
 
 import contextlib
 import io
@@ -22,7 +22,7 @@ A_RUN = 600
 
 
 def clean_environment(**variables: str) -> dict[str, str]:
-    """The environment without what this machine may say of lakes, buckets, projects and proxies."""
+    """Return the environment without settings of lakes, buckets, projects and proxies."""
     about_us = ("AWS_", "FB_", "GIT_", "KEDRO_", "PYTEST_")
     remaining = {
         name: value
@@ -33,7 +33,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 
 def command(*words: str, cwd: Path, environment: Mapping[str, str], seconds: int = A_RUN) -> str:
-    """Run a command that must end well; gives what it wrote to stdout."""
+    """Run a command that must succeed and return its stdout."""
     done = subprocess.run(
         words,
         cwd=cwd,
@@ -118,7 +118,7 @@ class Place:
         )
 
     def lake_path(self, path: str) -> str:
-        """Where in the lake a path is."""
+        """Return a path in the lake."""
         return f"{self.lake}/{path}" if "://" in self.lake else str(self.clone / self.lake / path)
 
     def photo_table(self) -> Any:
@@ -157,7 +157,7 @@ class Run:
 
     @property
     def truth(self) -> dict[str, Any]:
-        """What was planted in the bucket that it read."""
+        """Ground truth of the bucket."""
         planted: dict[str, Any] = json.loads(
             (self.place.clone / self.place.raw / "ground_truth.json").read_bytes()
         )

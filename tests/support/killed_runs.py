@@ -1,4 +1,4 @@
-"""Runs that are begun and may be killed, what they had done by then, and what they left."""
+"""Runs that may be killed, their progress and their leftovers."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ def begun(place: Place, *arguments: str) -> Iterator[Begun]:
 
 @contextlib.contextmanager
 def copied(run: Run, folder: Path, *left_out: str) -> Iterator[Place]:
-    """Copy the lake of a run, but for what is called so; the copy goes with the block."""
+    """Copy the lake of a run except the given names, while the block lasts."""
     place = run.place
     shutil.copytree(
         place.clone / place.lake,
@@ -92,7 +92,7 @@ def copied(run: Run, folder: Path, *left_out: str) -> Iterator[Place]:
 
 
 def digests(run: Run) -> dict[str, str]:
-    """What a whole run made, by content: two that read the same bucket agree."""
+    """Content digests of the outputs of a full run."""
     manifest = json_of(run.place, f"releases/{run.version}.json")
     sealed = {name: artifact["sha256"] for name, artifact in manifest["artifacts"].items()}
     cleaned: dict[str, str] = run.json("cleaning_report")["digests"]

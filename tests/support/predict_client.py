@@ -1,4 +1,4 @@
-"""How the tests send photos to a server, and what every problem that it tells has to say."""
+"""Requests with photos, and checks of problem responses."""
 
 PREDICTIONS = ["/predict/image", "/predict/feature_embedding", "/predict/similar_images"]
 

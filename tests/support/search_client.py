@@ -1,4 +1,4 @@
-"""How the tests search over HTTP, in the shop of ``small_search``."""
+"""Search requests in the shop of ``small_search``."""
 
 from support.predict_client import problem
 

@@ -45,7 +45,7 @@ class Seaweed:
 
     @property
     def environment(self) -> dict[str, str]:
-        """What tells any AWS client of it, and of nothing else that this machine may know."""
+        """Environment of AWS clients of this server."""
         return {
             "AWS_ENDPOINT_URL_S3": self.endpoint,
             "AWS_ACCESS_KEY_ID": ACCESS_KEY,
@@ -58,14 +58,14 @@ class Seaweed:
 
     @property
     def reader(self) -> dict[str, str]:
-        """What makes a client one that may read objects, but neither write nor list any."""
+        """Environment of a client that may read objects, but not write or list."""
         return self.environment | {
             "AWS_ACCESS_KEY_ID": READER_KEY,
             "AWS_SECRET_ACCESS_KEY": READER_SECRET_KEY,
         }
 
     def identity(self, name: str) -> dict[str, str]:
-        """What makes a client one that may what the pipelines, or the server, have to."""
+        """Environment of the pipelines or the server, with their policies."""
         return self.environment | {"AWS_ACCESS_KEY_ID": name, "AWS_SECRET_ACCESS_KEY": name}
 
     def make_bucket(self, name: str) -> str:
@@ -75,7 +75,7 @@ class Seaweed:
         return f"s3://{name}"
 
     def upload(self, folder: Path, url: str) -> None:
-        """Copy what is below a folder to below a URL."""
+        """Copy the files of a folder below a URL."""
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
         with contextlib.closing(_client(self.endpoint)) as client:
             for path in sorted(path for path in folder.rglob("*") if path.is_file()):
@@ -95,7 +95,7 @@ def running() -> Iterator[Seaweed]:
 
 
 class Mortal:
-    """A server that can be killed, and started again at the same address with what it had stored."""
+    """A server that can be killed and restarted with its address and data."""
 
     def __init__(
         self, folder: Path, command: list[str], process: "subprocess.Popen[bytes]"
@@ -105,7 +105,7 @@ class Mortal:
         self.seaweed = Seaweed(f"http://{HOST}:{s3.partition('=')[2]}", process.pid)
 
     def kill(self) -> None:
-        """Kill it as a machine that goes away does; asked to end, it would take ten seconds."""
+        """Kill the server with SIGKILL; a clean stop takes ten seconds."""
         self._process.kill()
         self._process.wait()
 

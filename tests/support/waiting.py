@@ -1,4 +1,4 @@
-"""How the tests wait for what another thread or process does."""
+"""Wait for a condition of another thread or process."""
 
 import time
 

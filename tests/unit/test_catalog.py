@@ -1,4 +1,4 @@
-"""What the configuration promises, held against the pipelines that use it."""
+"""Contracts between configuration and pipelines."""
 
 import copy
 import json

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def fails(tmp_path):
-    """Runs `kedro run` with these arguments on empty roots; gives what it ended with on stderr."""
+    """Run `kedro run` on empty roots and return its stderr."""
 
     def fails(*arguments, raw=str(tmp_path / "raw")):
         remaining = {name: item for name, item in os.environ.items() if not name.startswith("AWS_")}

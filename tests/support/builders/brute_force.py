@@ -1,4 +1,4 @@
-"""Indexes of a few thousand vectors, and what comparing with every row finds."""
+"""Indexes of a few thousand vectors, and exact search."""
 
 import contextlib
 
@@ -30,7 +30,7 @@ def drawn(seed, count, centres=40):
 
 @contextlib.contextmanager
 def nothing_exact():
-    """Lets the index answer whatever is asked, however few rows there are or a filter keeps."""
+    """Make the index answer every query, even with few rows."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("EXACT_ROWS", "EXACT_SHARE", "_MAX_INDEX_SHARE"):
             patch.setattr(knn, name, 0)
@@ -46,7 +46,7 @@ def brute_force(matrix, query, k, keep=None):
 
 
 def looking_everywhere(kind, matrix):
-    """An index of a kind that passes over nothing, and so finds what comparing finds."""
+    """An index set to exact search."""
     vectors = build_index(kind, flat_index([matrix]))
     vectors.set_search_params(list(search_settings(vectors))[-1])
     if kind == "ivf_rabitq":

@@ -33,7 +33,7 @@ def version(day: int) -> str:
 
 
 class SmallLake:
-    """Writes into a folder what runs would."""
+    """Writes the files of runs into a folder."""
 
     def __init__(self, root: Path):
         self.root = root
@@ -79,7 +79,7 @@ class SmallLake:
         RunRecords(str(self.root / "runs")).write(record)
 
     def release(self, run: str, photos: bytes) -> None:
-        """A release whose photos are in one file, put in force."""
+        """Publish a release whose photos are in one file."""
         digest = hashlib.sha256(photos).digest()
         place = f"{FOLDER}/{file_name(digest.hex())}"
         self.put(place, photos)
@@ -118,7 +118,7 @@ class SmallLake:
         publish(str(self.root), manifest)
 
     def whole_run(self, day: int, keys: str) -> str:
-        """Everything that a whole run leaves, on a day, where the bucket holds these photos."""
+        """Write all outputs of a full run of one day with these photos."""
         run = version(day)
         self.file("02_intermediate/source_manifest.json", run)
         self.file("05_model_input/splits.parquet", run)

@@ -1,4 +1,4 @@
-"""A made-up marketplace of a few hundred listings, with what real ones have: gaps, ties, copies."""
+"""A synthetic marketplace of a few hundred listings with gaps, ties and copies, indexed for search."""
 
 import math
 from collections import Counter
@@ -41,7 +41,7 @@ PRICE_RATIO = FEATURES.index("price_ratio")
 
 
 class Market(NamedTuple):
-    """Listings by id, in order, what each says, which have photos, and where they are searched."""
+    """Listings by id, their texts, the listings with photos, and the search indexes."""
 
     listings: dict[str, Listing]
     texts: list[str]
@@ -182,7 +182,7 @@ def draw_filter(random):
 
 
 def passes(market, pos, params):
-    """Whether a listing is what a filter asks for, told from the tables alone."""
+    """Return whether a listing passes a filter, from the tables alone."""
     known = market.catalogue.features
     visible = market.listings[known.product_ids[pos]]
     path = visible.category_path.split(" / ")
@@ -209,13 +209,13 @@ def distance_km(one, other):
 
 
 def roots_of(market, positions):
-    """How many of some listings are of each root category, told from the tables alone."""
+    """Count listings by root category, from the tables alone."""
     visible = list(market.listings.values())
     return dict(Counter(visible[pos].category_path.split(" / ")[0] for pos in positions))
 
 
 def bands_of(market, positions):
-    """How many of some listings lie in each price band, told from the tables alone."""
+    """Count listings by price band, from the tables alone."""
     visible = list(market.listings.values())
     prices = [visible[pos].price for pos in positions if visible[pos].price is not None]
     return [

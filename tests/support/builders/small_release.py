@@ -107,7 +107,7 @@ def make_release(
 
 
 def _store_photos(lake: Path, result: Mapping[str, bytes]) -> pa.Table:
-    """Put photos into two files as the release pipeline does, and say where each is."""
+    """Write photos into two files like the release pipeline and return their positions."""
     rows, names = [], sorted(result)
     for part in (names[:2], names[2:]):
         data = b"".join(result[name] for name in part)

@@ -1,4 +1,4 @@
-"""What a small release is searched by words with, made in a moment."""
+"""Search artifacts of a small release."""
 
 import io
 import math
@@ -136,7 +136,7 @@ def text_encoder() -> TextEncoder:
 
 
 def text_canaries(*texts: str) -> tuple[TextCanary, ...]:
-    """Say of some texts what the text encoder makes of them."""
+    """Return text canaries of some texts."""
     result = text_encoder().encode(texts)
     return tuple(
         TextCanary(text=text, meaning=meaning.tolist(), pictured=pictured.tolist())
@@ -172,7 +172,7 @@ def _places() -> bytes:
 
 
 def price_notes(rows: list[dict]) -> bytes:
-    """Note prices beyond what is typical; and of the first listing, a photo that stands in the last."""
+    """Build insights: unusual prices, and a photo shared by the first and last listing."""
     ids = [row["product_id"] for row in rows]
     priced = [row["price"] is not None and not math.isnan(row["price"]) for row in rows]
     others = [place for place, has in enumerate(priced) if has]

@@ -1,4 +1,4 @@
-"""Answers made up for tests of evaluation: how sure they are, and how often that is right."""
+"""Synthetic calibrated predictions for tests of evaluation."""
 
 import numpy as np
 import pandas as pd
@@ -49,7 +49,7 @@ def marketplace(listings=240, photos=2, seed=0):
 
 
 def predictions(products, splits, generator, sharpness=3.0):
-    """What is said of the photos of validation and test."""
+    """Predictions of the validation and test photos."""
     params = splits.dropna(subset="image_id").query("split != 'train'")
     table = params.merge(products, on="product_id").reset_index(drop=True)
     classes = np.array([LABELS.index(item) for item in table["category"]])

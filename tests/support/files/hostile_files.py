@@ -1,4 +1,4 @@
-"""Files that mean harm, or look as if they did, and what a server has to answer to each."""
+"""Hostile and unusual files with the expected response to each."""
 
 import struct
 import zlib
@@ -254,7 +254,7 @@ def _metadata() -> Iterator[HostileFile]:
 
 
 def _unusual() -> Iterator[HostileFile]:
-    """What is seldom sent, but is a photo."""
+    """Unusual but valid photos."""
     grey = np.linspace(0, 65_535, 160 * 120).reshape(120, 160).astype(np.uint16)
     still = {
         "16-bit grey PNG": written(Image.fromarray(grey), "PNG"),
@@ -291,7 +291,7 @@ def _unusual() -> Iterator[HostileFile]:
 
 
 def _many_parts() -> Iterator[HostileFile]:
-    """Work for whoever walks a file, part by part."""
+    """Files with very many parts."""
     refused = ("undecodable",)
     photo = written(picture(), "JPEG")
     for name, part in {

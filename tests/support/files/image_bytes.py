@@ -1,4 +1,4 @@
-"""Photos written piece by piece, so that each piece may say what it should not."""
+"""Image files written byte by byte, with arbitrary contents."""
 
 import io
 import struct
@@ -25,7 +25,7 @@ def written(image: Image.Image, format_: str, **options: object) -> bytes:
 
 
 def located_exif() -> bytes:
-    """Give EXIF that says where a photo was taken, by whom."""
+    """Return EXIF with place and author."""
     exif = Image.Exif()
     exif[0x0112] = 6
     exif[0x013B] = SECRET_PLACE
@@ -146,7 +146,7 @@ def ycck() -> bytes:
 
 
 def circling_exif() -> bytes:
-    """EXIF whose directories each say that the next is the first."""
+    """EXIF with circular directories."""
     entry = struct.pack("<HHII", 0x8769, 4, 1, 8)
     directory = struct.pack("<H", 1) + entry + struct.pack("<I", 8)
     exif = b"Exif\0\0II*\0" + struct.pack("<I", 8) + directory

@@ -7,7 +7,7 @@ SECOND = "2026-01-02T00.00.00.000Z"
 
 @pytest.fixture
 def first():
-    """The version of a run that reads what it makes."""
+    """The version of a run that loads its own outputs."""
     return Version(FIRST, FIRST)
 
 

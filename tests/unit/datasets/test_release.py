@@ -1,4 +1,4 @@
-"""Releases of two photos, whose encoder knows a photo by its mean colour."""
+"""Releases of two photos with a mean-color encoder."""
 
 import base64
 import json

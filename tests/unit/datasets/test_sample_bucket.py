@@ -6,7 +6,7 @@ from fb_marketplace.errors import UserError
 
 
 class Drawn:
-    """A marketplace of two files, or one whose drawing fails after the first."""
+    """A bucket of two files, or one that fails after the first."""
 
     def __init__(self, fails=False):
         self.fails = fails
@@ -19,7 +19,7 @@ class Drawn:
 
 
 def save(root, drawn):
-    """Saves as Kedro would, and raises what lies under its wrapping."""
+    """Save like Kedro and raise the cause of its error."""
     try:
         SampleBucketDataset(str(root)).save(drawn)
     except DatasetError as error:

@@ -1,4 +1,4 @@
-"""What a run needs, looked at in folders and in a real store that refuses."""
+"""Preflight checks on folders and on a real store."""
 
 import contextlib
 import http.server

@@ -1,4 +1,4 @@
-"""What the project's own pipelines need, and no more."""
+"""Requirements of the project's pipelines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What a machine has, held against what is asked for."""
+"""Disk, memory and packages of the machine."""
 
 from importlib.metadata import PackageNotFoundError
 

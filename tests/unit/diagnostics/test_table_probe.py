@@ -15,7 +15,7 @@ ROWS = [f'{number},"A chair, {number}","Leeds, West"\n' for number in range(5)]
 
 @pytest.fixture
 def looked_at(tmp_path):
-    """Writes a table, looks at it, and gives what is told, well or not."""
+    """Write a table, probe it and return the messages."""
 
     def looked_at(content, format_="csv", **pattern):
         path = tmp_path / f"Table.{format_}"

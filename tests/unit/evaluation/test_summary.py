@@ -6,7 +6,7 @@ from fb_marketplace_serving.release.manifest import Manifest
 
 @pytest.fixture
 def values():
-    """What is told of a small lake, line by line."""
+    """Summary lines of a small lake."""
     estimate = {"value": 0.75, "low": 0.7, "high": 0.8, "cases": 1200}
     manifest = Manifest.model_construct(
         version="2026-01-01",

@@ -1,4 +1,4 @@
-"""A listing that leaves a small lake: where it is found, and what is left of it."""
+"""Erasure of a listing from a small lake."""
 
 import contextlib
 import json
@@ -37,7 +37,7 @@ def parquet(rows):
 
 
 def photo(product):
-    """A row of the table of photos, whose bytes are longer than what is stored in place."""
+    """A row of the photo table with bytes stored out of line."""
     name = f"photo-of-{product}"
     return {
         "key": f"key {name}",
@@ -57,7 +57,7 @@ def photo(product):
 
 
 def whole_run(lake, day, products):
-    """What a whole run leaves of listings, each with a photo and a title."""
+    """Write the outputs of a full run of listings with a photo and a title each."""
     run, url = version(day), str(lake.root / "03_primary/images.lance")
     lake.file("02_intermediate/source_manifest.json", run)
     listed = [

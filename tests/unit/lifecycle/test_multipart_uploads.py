@@ -12,7 +12,7 @@ LONG_AGO = datetime(2026, 1, 2, tzinfo=UTC)
 
 
 class Bucket:
-    """What a store says of the uploads to a bucket, a page for each."""
+    """Responses of a store that lists one upload per page."""
 
     def __init__(self, begun):
         self.begun = begun

@@ -1,4 +1,4 @@
-"""What `fb-marketplace prune` says and does; what it removes is tried in test_retention.py."""
+"""The prune command; test_retention.py tests the removed files."""
 
 import pytest
 from click.testing import CliRunner

@@ -1,4 +1,4 @@
-"""What of a lake is needed, and that what is not goes, whole things first."""
+"""Retention plans and pruning of a small lake."""
 
 import contextlib
 import os
@@ -66,7 +66,7 @@ def assert_whole(url):
 
 
 def test_runs_within_limit_are_kept(three_days):
-    """But for commits on the way to what a run left."""
+    """Return the files without intermediate commits."""
     before = three_days.files()
 
     result = planned(three_days, keep=3)
@@ -101,7 +101,7 @@ def test_planning_removes_nothing(three_days):
 
 
 def test_prune_removes_what_was_planned(three_days):
-    """But for what Lance writes of its own accord: transactions and hints."""
+    """Return the files without Lance transactions and hints."""
 
     def size():
         result = [three_days.root / path for path in three_days.files()]

@@ -24,7 +24,7 @@ def fitted():
 
 
 class Stranger:
-    """What no file of ours holds."""
+    """A type that is in none of our files."""
 
     def __init__(self) -> None:
         self.said = "hello"

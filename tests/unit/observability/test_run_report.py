@@ -1,4 +1,4 @@
-"""What nodes did, told by the hooks of a run of a small pipeline."""
+"""Run reports of a small pipeline."""
 
 import json
 import mmap

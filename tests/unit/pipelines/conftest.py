@@ -35,7 +35,7 @@ def store_rows(tmp_path) -> StoreRows:
 
 @pytest.fixture
 def store_meanings(store_rows: StoreRows) -> Callable[..., Table]:
-    """Stores what texts mean, by listing."""
+    """Store text embeddings by listing."""
 
     def store(meanings: Mapping[str, Any], name: str = "text_embeddings") -> Table:
         rows = [

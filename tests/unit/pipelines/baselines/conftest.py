@@ -1,4 +1,4 @@
-"""Listings that can be told apart by their words, and cost what those words say."""
+"""Listings whose words determine category and price."""
 
 from collections.abc import Callable
 

@@ -18,7 +18,7 @@ def painted(colour) -> bytes:
 
 @pytest.fixture
 def visible(draw_listings, store_photos):
-    """Listings whose one photo has the colour of the category; the last listing has none."""
+    """Listings with one photo in the color of the category; the last has none."""
     products, splits = draw_listings(40)
     splits.loc[39, "image_id"] = None
     result = {
@@ -48,7 +48,7 @@ def test_only_listings_with_evaluation_photos_are_predicted(visible, parameters)
 
 
 def test_photos_of_a_listing_are_averaged(visible, parameters, store_photos):
-    """Of three photos, two show what the listing is not."""
+    """Two of three photos show another category."""
     products, splits, _ = visible
     params = splits.index[splits["split"] == "test"][0]
     other = next(item for item in COLOURS if item != products.loc[params, "category"])

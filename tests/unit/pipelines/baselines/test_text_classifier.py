@@ -59,7 +59,7 @@ def test_test_split_does_not_affect_training(listed, chosen, parameters):
 
 
 def test_out_of_fold_prediction_excludes_own_group(listed, chosen, parameters):
-    """A group alone in its word: whoever saw it knows the category, whoever did not cannot."""
+    """A word of one group only determines its category."""
     train = listed[listed["split"] == "train"].reset_index(drop=True)
     alone = train["group"] == train["group"].iloc[0]
     train.loc[alone, ["title", "description"]] = "zither"

@@ -14,7 +14,7 @@ Changed = Callable[..., CleaningParameters]
 
 @pytest.fixture(scope="session")
 def raw_products() -> RawProducts:
-    """Makes a raw table of listings: each is a good one but for what is given."""
+    """Build a raw table of valid listings with the given changes."""
 
     def make(*rows: dict[str, Any]) -> pd.DataFrame:
         good = {

@@ -1,4 +1,4 @@
-"""What is to be forgotten: turned away, counted, and never named."""
+"""Erased listings are rejected, counted and never named."""
 
 import pandas as pd
 import pytest

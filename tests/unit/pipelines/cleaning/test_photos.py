@@ -20,7 +20,7 @@ from fb_marketplace_serving.imaging import canonical
 
 
 class Watched:
-    """A folder that writes down which files were asked for."""
+    """A folder that records the requested files."""
 
     def __init__(self, url):
         self.folder, self.asked = PhotoSource(url), []

@@ -11,7 +11,7 @@ from fb_marketplace.schemas.quarantine import Quarantine
 
 @pytest.fixture
 def clean(raw_products, cleaning):
-    """Cleans listings that are good ones but for what is given."""
+    """Clean valid listings with the given changes."""
     return lambda *rows: clean_products(raw_products(*rows), cleaning)
 
 

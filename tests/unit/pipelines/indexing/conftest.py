@@ -49,7 +49,7 @@ def store_angles(tmp_path) -> StoreAngles:
 
 @pytest.fixture
 def store_features(tmp_path) -> Callable[[Mapping[str, Sequence[float]]], Table]:
-    """Stores what a frozen backbone says of photos."""
+    """Store backbone features by photo."""
 
     def store(features: Mapping[str, Sequence[float]]) -> Table:
         url = str(tmp_path / "features.lance")

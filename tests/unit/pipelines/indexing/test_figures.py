@@ -43,7 +43,7 @@ def drawn(store_photos, measuring):
 
 
 def row_of(sheet, query):
-    """Where the row of a query begins, in pixels from the top."""
+    """Return the top of a query's row, in pixels."""
     column = [sheet.getpixel((GAP + SIDE // 2, y)) for y in range(sheet.height)]
     return next(y for y, seen in enumerate(column) if near(seen, SHADES[query]))
 

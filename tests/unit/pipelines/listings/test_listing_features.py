@@ -41,7 +41,7 @@ def copies(*groups):
 
 @pytest.fixture
 def store(tmp_path):
-    """Stores what is known of photos: whose each is, and its size."""
+    """Store photos with their listing and size."""
 
     def owner(photos):
         rows = [

@@ -8,7 +8,7 @@ from fb_marketplace_serving.search.price_insights import PhotoElsewhere, Unusual
 
 
 def unusual(*prices, low=20.0, high=80.0, similar=()):
-    """Notes of listings p0, p1, …, whose alike ones are all of these rows."""
+    """Insights of listings p0, p1, …, comparable with all given rows."""
     listed = pd.DataFrame(
         {
             "product_id": [f"p{row}" for row in range(len(prices))],

@@ -43,7 +43,7 @@ def near(rows, nearness):
 
 
 def market(seed, count=1000):
-    """Listings on a sphere, whose price goes with where they lie, more widely on one side."""
+    """Listings on a sphere; price depends on position and varies more on one side."""
     random = np.random.default_rng(seed)
     points = random.normal(size=(count, 3))
     points /= np.linalg.norm(points, axis=1, keepdims=True)

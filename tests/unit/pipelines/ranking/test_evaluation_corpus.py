@@ -24,7 +24,7 @@ def test_corpus_has_listings_and_photos_of_its_split(stored_market, market_table
 
 
 def test_groups_do_not_cross_splits(stored_market, searched, market_tables, weighing):
-    """Whatever is asked for a listing, of its group it finds those of the split, and of others none."""
+    """Queries for a listing find only group members of the same split."""
     group = dict(
         zip(market_tables.splits["product_id"], market_tables.splits["group"], strict=True)
     )

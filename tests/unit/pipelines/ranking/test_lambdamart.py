@@ -26,7 +26,7 @@ def one_core(monkeypatch):
 
 @pytest.fixture(scope="module")
 def lessons():
-    """Searches in which what holds the words is what was meant; the distance is never told."""
+    """Queries whose relevant hits match the words; distance is missing."""
     random = np.random.default_rng(0)
     sizes = random.integers(5, 40, 80)
     features = random.normal(size=(sizes.sum(), len(FEATURES)))
@@ -75,7 +75,7 @@ def test_folds_do_not_split_groups(lessons):
 
 
 def search(fused, group="g"):
-    """A search whose candidates are described, and graded, by their position."""
+    """A query with features and grades by position."""
     count = len(fused)
     positions = np.arange(count)
     return SimpleNamespace(
@@ -105,7 +105,7 @@ def test_training_uses_top_candidates_of_each_query():
 
 
 def about(groups):
-    """A few searches, each about a group, whose grades hang on whether the words are held."""
+    """Queries by group, with grades that depend on matching words."""
     random = np.random.default_rng(1)
     features = random.normal(size=(20 * len(groups), len(FEATURES)))
     grades = np.clip(np.round(features[:, WORDS]), 0, 3).astype(np.int8)

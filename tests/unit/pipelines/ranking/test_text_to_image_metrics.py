@@ -18,7 +18,7 @@ COUNT = 24
 
 
 class Encoder:
-    """Knows where the pictures of each title lie."""
+    """An encoder with a fixed vector per title."""
 
     def __init__(self, places):
         self.places = places

@@ -1,4 +1,4 @@
-"""Clicks in a market whose listings say the same, and are of two kinds: told at length, and shortly."""
+"""Clicks in a market of equal listings with long or short descriptions."""
 
 from itertools import cycle
 
@@ -91,7 +91,7 @@ def market():
 
 
 def shown_and_clicked(pages, words=WORDS, offset=0):
-    """A table of feedback; of each page, what it showed and what of that was clicked."""
+    """A feedback table of pages, their listings and clicks."""
     return pd.DataFrame(
         [
             (f"{number:032x}", words, product, offset + place, product in clicked)
@@ -144,7 +144,7 @@ def teach(market, weighing):
 
 @pytest.fixture(scope="module")
 def gain_of_length(market, weighing):
-    """Say how much higher a ranker scores listings that are told at length."""
+    """Return the mean score gain of long descriptions."""
     (result, *_) = market.judge_queries("test", weighing)
 
     def gain(model):

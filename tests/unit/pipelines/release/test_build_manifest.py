@@ -54,7 +54,7 @@ def parameters(canaries):
 
 @pytest.fixture
 def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
-    """What a run has put into the lake."""
+    """Parts of a release in the lake."""
     images = store_photos({f"photo {seed}": draw_photo(seed) for seed in range(6)})
     encoder = open_encoder(colour_encoder)
     order = images.order("image_id").tolist()

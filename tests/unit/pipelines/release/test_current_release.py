@@ -24,7 +24,7 @@ TABLE = pd.DataFrame(
 
 @pytest.fixture
 def lake(tmp_path):
-    """A lake whose release in force has measures; nothing else of it is read here."""
+    """A lake whose current release has case metrics."""
     TABLE.to_parquet(tmp_path / "measures.parquet", index=False)
     empty = Artifact(path="elsewhere", bytes=0, sha256=hashlib.sha256(b"").hexdigest())
     measures = artifact_of(str(tmp_path), "measures.parquet")

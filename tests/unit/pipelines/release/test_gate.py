@@ -16,7 +16,7 @@ PAIRS = 100
 
 @pytest.fixture
 def ask(tmp_path):
-    """Judges measures against those of the release in force."""
+    """Compare metrics with those of the current release."""
 
     def ask(ours, theirs=None, message="there is no release in force", **changes):
         ours.to_parquet(tmp_path / "measures.parquet", index=False)

@@ -38,7 +38,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def publish(tmp_path):
-    """Cuts and writes photos as a run does; gives what the release holds, and what was written."""
+    """Pack photos like a run and return the table and the written files."""
 
     def publish(images):
         table = tmp_path / "photos.parquet"

@@ -72,7 +72,7 @@ def source(image_id):
 
 @pytest.fixture
 def store_rows(tmp_path):
-    """Stores rows of photos whose digests are given."""
+    """Store photo rows with the given checksums."""
 
     def store(digests, owners, name="images.lance"):
         rows = [
@@ -101,7 +101,7 @@ def store_rows(tmp_path):
 
 @pytest.fixture
 def cleaned(store_rows):
-    """What cleaning left of a small bucket, by the names that the node takes it by."""
+    """Cleaning outputs of a small bucket, by node input."""
     digests = {"p1": "A", "p2": "B", "q1": "A", "r1": "C"}
     groups = pd.DataFrame({"image_id": ["p1", "q1"], "group": ["q1", "q1"], "kind": "exact"})
     matched = IMAGE_ROWS[IMAGE_ROWS["image_id"] != "gone"]

@@ -37,7 +37,7 @@ def choose(store_file, sentences):
 
 
 def with_words(change):
-    """Makes an encoder whose words have other vectors."""
+    """Build an encoder with changed word vectors."""
 
     def changed(graph):
         model = onnx.load_from_string(graph)
@@ -104,7 +104,7 @@ def test_int8_with_lower_recall_is_rejected(choose, monkeypatch, spoil):
 
 
 def test_possibly_excessive_loss_is_rejected(choose, monkeypatch):
-    """It finds one of fourteen less: the mean may be chance, and what may be lost is more."""
+    """Recall drops by one of fourteen; the lower bound is below the limit."""
     result = iter([np.ones(14, np.bool_), np.arange(14) > 0])
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
     monkeypatch.setattr(module, "_own_text_is_hit", lambda *_: next(result))

@@ -20,7 +20,7 @@ CHANNELS = {"Red": 0, "Green": 1, "Blue": 2}
 
 
 class Marketplace(NamedTuple):
-    """Photos of listings whose category is the colour of the photo."""
+    """Photos of listings; the color is the category."""
 
     images: Table
     products: pd.DataFrame
@@ -59,7 +59,7 @@ def base_recipe(base_parameters) -> VisionParameters:
 
 @pytest.fixture(scope="session")
 def changed():
-    """Gives a recipe with other values; a part such as ``fine_tuning`` by what differs in it."""
+    """Return a recipe with changed values; sections are merged."""
     return change
 
 

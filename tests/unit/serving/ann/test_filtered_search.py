@@ -1,4 +1,4 @@
-"""What each kind of index finds of the rows that a filter keeps."""
+"""Filtered search by each kind of index."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Many threads that search while another swaps what is searched."""
+"""Searches in many threads during index swaps."""
 
 import threading
 import time

@@ -58,7 +58,7 @@ def assert_alike(result, expected):
 
 
 def png_header_claiming(width, height):
-    """A PNG of a few bytes whose header promises that many pixels."""
+    """A PNG of a few bytes whose header declares many pixels."""
     chunk = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     body = b"IHDR" + chunk
     header = struct.pack(">I", len(chunk)) + body + struct.pack(">I", zlib.crc32(body))

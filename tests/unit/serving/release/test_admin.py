@@ -36,7 +36,7 @@ def damage(lake, path):
 
 @pytest.fixture
 def two(lake, draft):
-    """A lake whose second release, with listings of its own, is in force."""
+    """A lake whose second release, with its own listings, is current."""
     listings = Path(lake, "model/listings.parquet")
     newer = Path(lake, "model/listings-2.parquet")
     newer.write_bytes(listings.read_bytes())

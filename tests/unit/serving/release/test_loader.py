@@ -45,7 +45,7 @@ def refusal(lake, version=None):
 
 
 def resealed(lake, manifest, **changes):
-    """Publish a manifest that was changed, its artifacts digested anew."""
+    """Publish a changed manifest with new checksums."""
     sealed = {name: artifact_of(lake, path) for name, path in FILES.items()}
     publish(lake, manifest.model_copy(update={"artifacts": sealed} | changes))
     return lake

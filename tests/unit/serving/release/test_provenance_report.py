@@ -73,13 +73,13 @@ GREEN = origin("prd-green", 0, photos=[photo("img-green", 0)])
 
 @pytest.fixture
 def draft(make_release):
-    """A release that can be searched by words: only such a one says where listings come from."""
+    """A release with text search, which has provenance."""
     return make_release("v1", searchable=True)
 
 
 @pytest.fixture
 def publish_explained(lake, draft):
-    """Publishes a release that says where listings come from, and gives its lake."""
+    """Publish a release with provenance and return its lake."""
 
     def publish_explained(version, origins):
         path = f"model/provenance-{version}.parquet"

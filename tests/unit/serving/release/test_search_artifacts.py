@@ -1,4 +1,4 @@
-"""What a release is searched by words with, held against the rest of it: whatever is wrong is named."""
+"""Checks of search artifacts against the rest of the release."""
 
 import json
 from pathlib import Path

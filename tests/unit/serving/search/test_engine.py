@@ -41,7 +41,7 @@ def searcher(market, ranker):
 
 @pytest.fixture(scope="module")
 def thousand(market):
-    """A thousand filters, and the positions of the listings that are so, told from the tables alone."""
+    """A thousand filters with the positions of passing listings, from the tables alone."""
     random = np.random.default_rng(0)
     filters = [draw_filter(random) for _ in range(1000)]
     every = range(len(market.catalogue))
@@ -58,7 +58,7 @@ def leaders(ranked):
 
 
 def agree(market, ranked, expected):
-    """Hold what was found, and what is said of it, against the listings that it should be of."""
+    """Compare hits and their explanations with the expected listings."""
     result = positions_of(ranked)
     assert sorted(result) == expected
     assert ranked.total_listings == len(expected)
@@ -109,7 +109,7 @@ def test_hits_of_small_sources_satisfy_filter(searcher, thousand):
 
 
 def test_filter_loses_no_matching_hit(market, searcher):
-    """What a filter keeps is found as deep as if there were nothing else."""
+    """Filtered listings are searched as deep as without others."""
     random = np.random.default_rng(3)
     dear = SearchFilters(min_price=300)
     for _ in range(50):

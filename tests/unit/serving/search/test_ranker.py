@@ -18,7 +18,7 @@ def ranker(ranker_model):
 
 @pytest.fixture(scope="module")
 def tables(market):
-    """Features of what twenty queries find."""
+    """Features of the candidates of twenty queries."""
     random = np.random.default_rng(1)
     queries = [draw_query(random) for _ in range(20)]
     return [

@@ -1,4 +1,4 @@
-"""What a server says to what it cannot take: one problem, what was found, what was expected."""
+"""Problem responses to invalid requests."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""What a server finds once another release is in force: nothing of what went, all that came."""
+"""Responses after another release became current."""
 
 from fastapi.testclient import TestClient
 from support.builders.small_search import SHOP, SHOP_PHOTOS

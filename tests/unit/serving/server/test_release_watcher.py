@@ -8,7 +8,7 @@ from fb_marketplace_serving.server.release_watcher import ReleaseWatcher
 
 
 class Lake:
-    """A pointer, and what happens when a version is opened."""
+    """A pointer and the results of opening versions."""
 
     def __init__(self):
         self.current = "v1"
@@ -33,7 +33,7 @@ def lake():
 
 
 def follow(lake, *steps):
-    """Follow while each step is taken in turn; gives what was served and what was refused."""
+    """Watch the pointer through the steps; return served and rejected versions."""
     served, refused = ["v1"], []
 
     async def run(executor):

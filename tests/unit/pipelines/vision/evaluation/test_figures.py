@@ -38,7 +38,7 @@ def test_long_labels_are_shortened_uniquely():
 
 @pytest.fixture
 def sheets(monkeypatch):
-    """Keeps what is put on sheets."""
+    """Record the cells of sheets."""
     created = []
 
     def keep(cells, columns, title):
@@ -50,7 +50,7 @@ def sheets(monkeypatch):
 
 
 def params(photos, says):
-    """Photos of the test split, each with what is said of it."""
+    """Test photos with their predictions."""
     table = photos.query("split == 'test'").head(len(says)).assign(category="Arts")
     return table.assign(probabilities=[np.float32(item) for item in says])
 

@@ -6,7 +6,7 @@ from fb_marketplace.pipelines.vision.export.backbone_features import extract_bac
 
 @pytest.fixture
 def exports(monkeypatch, colour_encoder):
-    """The backbone knows mean colours; gives what was exported, one by one."""
+    """Replace the backbone by mean colors and return the list of exports."""
     created = []
 
     def export(parameters):

@@ -111,7 +111,7 @@ def test_finished_training_has_no_resume_state(task, head, work, base_recipe):
 
 @pytest.fixture(scope="module")
 def undisturbed(task, head, base_recipe, changed, tmp_path_factory):
-    """A training of three epochs: its work folder, its recipe, and what it gave."""
+    """A training of three epochs: its work folder, recipe and results."""
     folder = CheckpointDir(str(tmp_path_factory.mktemp("undisturbed")))
     three = changed(base_recipe, fine_tuning={"epochs": 3})
     return folder, three, fine_tune(task, head, folder, three)
@@ -274,7 +274,7 @@ def test_validation_split_does_not_affect_weights(task, head, work, base_recipe)
 
 @pytest.fixture(scope="module")
 def trained(task, head, base_recipe, tmp_path_factory):
-    """A training of two epochs: its work folder, and what it gave."""
+    """A training of two epochs: its work folder and results."""
     folder = CheckpointDir(str(tmp_path_factory.mktemp("trained")))
     return folder, fine_tune(task, head, folder, base_recipe)
 

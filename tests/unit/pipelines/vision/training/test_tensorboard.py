@@ -12,7 +12,7 @@ HISTORY = [
 
 @pytest.fixture
 def read(tmp_path):
-    """Reads events as TensorBoard does; gives what it shows, by name, as steps and values."""
+    """Read events like TensorBoard and return steps and values by name."""
 
     def by_tensorboard(content):
         (tmp_path / EVENTS).write_bytes(content)

@@ -32,7 +32,7 @@ HEAD_HISTORY = [{"epoch": 1, "validation_accuracy": 0.5}]
 
 @pytest.fixture
 def vision_features(tmp_path, marketplace):
-    """Features from which the category can be told."""
+    """Features that determine the category."""
     random = np.random.default_rng(0)
     products = marketplace.products.set_index("product_id")
     rows = []

@@ -1,4 +1,4 @@
-"""Who is let in, how often and how many at once, and what is told and noted of a request."""
+"""Authentication, rate limits, capacity and request logs."""
 
 import time
 

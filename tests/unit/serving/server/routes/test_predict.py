@@ -1,4 +1,4 @@
-"""What a server answers to a photo and to an id, and what it says of itself."""
+"""Prediction routes, resources by id and metadata."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What a search over HTTP finds, in a shop of seven listings of which two are the same."""
+"""Search over HTTP in a shop of seven listings, two of them equal."""
 
 import pytest
 from fastapi.testclient import TestClient

@@ -1,4 +1,4 @@
-"""What a search over HTTP keeps, in which order, page by page, and how it is counted."""
+"""Filters, sorting, pages and facets of search over HTTP."""
 
 from collections import Counter
 
