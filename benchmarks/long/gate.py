@@ -1,4 +1,4 @@
-"""How often the gate refuses: of pairs of releases that are equally good, and of pairs where one lost.
+"""How often the gate rejects pairs of equally good releases, and pairs of which the new one is worse.
 
 Pairs are drawn: a test split as large as that of 5,428 real listings (930 photos of 539 listings, 7
 listings without, 770 searches), each listing a group of its own; two trainings of which each gets some
@@ -33,7 +33,7 @@ Floats = NDArray[np.float64]
 
 
 def main() -> None:
-    """Draw pairs, and print how many are refused."""
+    """Draw pairs, and print how many are rejected."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--pairs", type=int, default=100)
     parser.add_argument("--samples", type=int, default=1000)
@@ -45,7 +45,7 @@ def main() -> None:
         ("three points of photos and searches lost", LOST),
         ("three points of photos lost, none of searches", {"photos": LOST["photos"]}),
     ]
-    print(f"refused of {told.pairs} pairs, at a confidence of {told.confidence}")
+    print(f"rejected of {told.pairs} pairs, at a confidence of {told.confidence}")
     for name, lost in cases:
         found = [
             compare_cases(
@@ -56,18 +56,19 @@ def main() -> None:
             )
             for pair in range(told.pairs)
         ]
-        refused = sum(any(each.is_worse for each in pair.values()) for pair in found)
-        print(f"  {name:48} {refused:4}")
+        rejected = sum(any(each.is_worse for each in pair.values()) for pair in found)
+        print(f"  {name:48} {rejected:4}")
         for measure in found[0]:
-            ours, theirs = (
-                np.mean([getattr(pair[measure], of) for pair in found]) for of in ("ours", "theirs")
+            new, current = (
+                np.mean([getattr(pair[measure], field) for pair in found])
+                for field in ("new", "current")
             )
             alone = sum(pair[measure].is_worse for pair in found)
-            print(f"      {measure:24} {theirs:.3f} → {ours:.3f}, worse by it {alone:4}")
+            print(f"      {measure:24} {current:.3f} → {new:.3f}, worse by it {alone:4}")
 
 
 def draw(random: np.random.Generator, lost: dict[str, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Draw the measures of a new release and of the one in force, on the same test split.
+    """Draw the measures of a new and of the current release, on the same test split.
 
     Args:
         random: what to draw from.

@@ -64,7 +64,7 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
     def _refuse_if_judged_against_another(self, sealed: Manifest, seen: PointerState) -> None:
         """Of two runs at once the second was held against what was in force before the first."""
         gate = sealed.metrics.get("gate")
-        judged_against = gate.get("release_in_force") if isinstance(gate, dict) else seen.version
+        judged_against = gate.get("current_release") if isinstance(gate, dict) else seen.version
         if seen.version in (None, judged_against):
             return
         try:

@@ -18,6 +18,6 @@ class ReleaseParameters(Parameters):
     compare_with_current: bool
     bootstrap_samples: Annotated[int, Field(ge=100)]
     confidence: Annotated[
-        float, Field(gt=0.5, lt=1, description="of accepting a release that is equally good")
+        float, Field(gt=0.5, lt=1, description="that an equally good release is accepted")
     ]
     seed: Annotated[int, Field(ge=0)]

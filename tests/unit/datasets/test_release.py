@@ -137,7 +137,7 @@ def test_older_release_is_loaded_by_version(tmp_path, manifest, first, second):
 
 
 def judged_against(manifest, version):
-    return manifest.model_copy(update={"metrics": {"gate": {"release_in_force": version}}})
+    return manifest.model_copy(update={"metrics": {"gate": {"current_release": version}}})
 
 
 def with_other_measures(tmp_path, manifest):

@@ -1,4 +1,4 @@
-"""What the next release is compared by: how each case of the test split did, measure by measure."""
+"""Case metrics: the value of every metric on every test case, which the next release is compared with."""
 
 import io
 from typing import Final
@@ -16,7 +16,7 @@ RECALLS: Final = {
     "recall_at_1": "same_product_recall_at_1",
     "recall_at_10": "same_product_recall_at_10",
 }
-"""What the table ``retrieval_full_gallery`` calls them."""
+"""Recall metrics, and their names in the table ``retrieval_full_gallery``."""
 
 SEARCHES: Final = "search_ndcg_at_10"
 
@@ -30,26 +30,26 @@ def collect_case_metrics(
     ranking_query_metrics: pd.DataFrame,
     vision_labels: list[str],
 ) -> bytes:
-    """Gather whether each answer is right, and each search finds; gives Parquet.
+    """Collect the metrics of every test case.
 
     Args:
-        vision_predictions: what the encoder says of each photo.
-        product_predictions: what photos, and both photos and text, say of each listing.
-        retrieval_full_gallery: how well each photo finds, in the index as it is served.
-        ranking_query_metrics: how well each search for a listing does, by each method.
-        vision_labels: the classes, in the order of probabilities.
+        vision_predictions: predictions of the image encoder by photo.
+        product_predictions: predictions by listing, from photos and from photos with text.
+        retrieval_full_gallery: retrieval metrics by photo, over the index that is served.
+        ranking_query_metrics: search metrics by query and method.
+        vision_labels: the classes, in the order of the probabilities.
 
     Returns:
-        Rows of ``measure`` (one of ``NAMES``), ``case`` (the id of a photo or listing, or a kind of search
-        and its listing), ``group_id`` and ``value``, sorted; of the test split only.
+        A Parquet file with rows of ``measure`` (one of ``NAMES``), ``case`` (the id of a photo or listing,
+        or a kind of query and its listing), ``group_id`` and ``value``, sorted; test split only.
     """
     labels = tuple(vision_labels)
     parts = [
-        _right(PHOTOS, vision_predictions, "image_id", labels, "probabilities"),
-        _right(LISTINGS, product_predictions, "product_id", labels, "by_photos"),
-        _right(LISTINGS_WITH_TEXT, product_predictions, "product_id", labels, "probabilities"),
-        *(_found(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()),
-        _ranked(ranking_query_metrics),
+        _accuracy(PHOTOS, vision_predictions, "image_id", labels, "probabilities"),
+        _accuracy(LISTINGS, product_predictions, "product_id", labels, "by_photos"),
+        _accuracy(LISTINGS_WITH_TEXT, product_predictions, "product_id", labels, "probabilities"),
+        *(_recall(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()),
+        _ndcg(ranking_query_metrics),
     ]
     table = pd.concat(parts, ignore_index=True).sort_values(["measure", "case"], ignore_index=True)
     buffer = io.BytesIO()
@@ -57,27 +57,25 @@ def collect_case_metrics(
     return buffer.getvalue()
 
 
-def _right(
+def _accuracy(
     name: str, predictions: pd.DataFrame, case: str, labels: tuple[str, ...], column: str
 ) -> pd.DataFrame:
-    asked = predictions[(predictions["split"] == "test") & predictions[column].notna()]
-    found = predictions_for_split(asked, "test", labels, column)
-    return _rows(name, asked[case], found.groups, found.correct)
+    tested = predictions[(predictions["split"] == "test") & predictions[column].notna()]
+    predicted = predictions_for_split(tested, "test", labels, column)
+    return _rows(name, tested[case], predicted.groups, predicted.correct)
 
 
-def _found(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd.DataFrame:
-    asked = retrieval_full_gallery[retrieval_full_gallery["measure"] == measure]
-    return _rows(name, asked["image_id"], asked["group"], asked["value"])
+def _recall(name: str, retrieval_full_gallery: pd.DataFrame, measure: str) -> pd.DataFrame:
+    rows = retrieval_full_gallery[retrieval_full_gallery["measure"] == measure]
+    return _rows(name, rows["image_id"], rows["group"], rows["value"])
 
 
-def _ranked(ranking_query_metrics: pd.DataFrame) -> pd.DataFrame:
-    asked = ranking_query_metrics[
+def _ndcg(ranking_query_metrics: pd.DataFrame) -> pd.DataFrame:
+    rows = ranking_query_metrics[
         (ranking_query_metrics["method"] == "ranker")
         & (ranking_query_metrics["measure"] == "ndcg_at_10")
     ]
-    return _rows(
-        SEARCHES, asked["kind"] + "/" + asked["product_id"], asked["group"], asked["value"]
-    )
+    return _rows(SEARCHES, rows["kind"] + "/" + rows["product_id"], rows["group"], rows["value"])
 
 
 def _rows(name: str, cases: object, groups: object, values: object) -> pd.DataFrame:

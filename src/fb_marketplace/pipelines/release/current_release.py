@@ -1,4 +1,4 @@
-"""The release in force, as the next one is compared with it."""
+"""The current release: what the next release is compared with."""
 
 import io
 import logging
@@ -13,70 +13,72 @@ from fb_marketplace_serving.release.pointer import CURRENT, read_current
 from fb_marketplace_serving.storage.lake import Lake
 
 CASE_METRICS: Final = ("measure", "case", "group_id", "value")
-"""The columns of the artifact ``measures``: a row for each measure and case of the test split."""
+"""The columns of the artifact ``release_measures``: one row per metric and test case."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class CurrentRelease:
-    """What is known of the release in force.
+    """The current release and its case metrics.
 
     Attributes:
-        version: its name; None where there is none, or it cannot be read.
-        measures: query by query, of the columns ``CASE_METRICS``; None where it cannot be read.
-        said: why there are none, for people; empty where there are.
+        version: its version; None if there is no current release, or its manifest cannot be read.
+        case_metrics: a table with the columns ``CASE_METRICS``; None if it cannot be read.
+        reason: why there are no case metrics; empty if there are.
     """
 
     version: str | None
-    measures: pd.DataFrame | None
-    said: str
+    case_metrics: pd.DataFrame | None
+    reason: str
 
 
 def read_current_release(lake: str) -> CurrentRelease:
-    """Read the measures of the release in force, whose digest matched.
+    """Read the case metrics of the current release, and verify their checksum.
 
-    A release that is damaged, or of another schema, cannot be compared with; it must not block its own
-    repair either, which is to publish another. So it is said, as a warning and in the report of the gate,
-    and the floors alone decide. A store that does not answer is an error: nothing is known of it.
+    A damaged release, or one of another schema, cannot be compared with. It must not block its own repair,
+    which is to publish another one. So the reason is logged as a warning and stored in the gate report, and
+    only the floors decide. A store that does not answer is an error, because the release may be fine.
 
     Raises:
         OSError: the store cannot be read.
-        ReleaseError: likewise.
+        ReleaseError: the store cannot be read.
     """
     store = Lake(lake)
     try:
         store.read(CURRENT)
     except FileNotFoundError:
-        return CurrentRelease(None, None, "there is no release in force")
+        return CurrentRelease(None, None, "there is no current release")
     version = None
     try:
         manifest = read_current(lake)
         version = manifest.version
-        sealed = manifest.artifacts["release_measures"]
-        data = read_verified(store, sealed)
-        return CurrentRelease(version, read_case_metrics(data, store.name(sealed.path)), "")
+        artifact = manifest.artifacts["release_measures"]
+        data = read_verified(store, artifact)
+        return CurrentRelease(version, read_case_metrics(data, store.name(artifact.path)), "")
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        said = f"the release in force cannot be compared with: {error}"
-        logger.warning("%s; the floors alone decide", said)
-        return CurrentRelease(version, None, said)
+        reason = f"the current release cannot be compared with: {error}"
+        logger.warning("%s; only the floors decide", reason)
+        return CurrentRelease(version, None, reason)
 
 
 def read_case_metrics(data: bytes, file: str) -> pd.DataFrame:
-    """Read the artifact ``measures``.
+    """Read the artifact ``release_measures``.
 
     Raises:
-        ReleaseError: it is no such table.
+        ReleaseError: the file is damaged.
     """
     try:
         table = pd.read_parquet(io.BytesIO(data))
     except (ValueError, OSError) as error:
-        raise ReleaseError(f"{file}: found no Parquet ({error})") from None
+        raise ReleaseError(
+            f"{file} is not a Parquet file ({error}). Run `kedro run` again."
+        ) from None
     if tuple(table.columns) != CASE_METRICS or table.duplicated(["measure", "case"]).any():
         raise ReleaseError(
-            f"{file}: found the columns {', '.join(table.columns)}, or a case twice; expected "
-            f"{', '.join(CASE_METRICS)}, and each case of a measure once"
+            f"{file} has the columns {', '.join(table.columns)}, or duplicate cases. Expected "
+            f"{', '.join(CASE_METRICS)}, and one row per metric and case. Run `kedro run` again."
         )
     return table

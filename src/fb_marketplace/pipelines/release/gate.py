@@ -1,4 +1,4 @@
-"""What a release has to pass before it is published: whole, good enough, and not worse than before."""
+"""Gate of a release: metrics are above their floors, and not worse than those of the current release."""
 
 from typing import Any, Final
 
@@ -20,41 +20,38 @@ _DIGITS: Final = 4
 
 
 def evaluate_gate(
-    release_measures: FileRef, release_in_force: CurrentRelease, parameters: ReleaseParameters
+    release_measures: FileRef, current_release: CurrentRelease, parameters: ReleaseParameters
 ) -> dict[str, Any]:
-    """Hold a release against the floors, and against the release in force case by case.
+    """Compare a new release with the floors, and case by case with the current release.
 
-    That every file is there, the parts fit each other and the canaries are answered is seen when the
-    release is saved, by opening it as a server does.
+    Missing files, artifacts that do not fit each other and failing canaries are detected later, when the
+    release is saved: saving opens it like a server.
 
-    Searching among more photos is harder: of a release with many more listings the recalls are the
-    lower for it, and are compared all the same, as that is what is served.
+    Recall falls as the number of photos grows. It is still compared, because that is what users get.
 
     Args:
-        release_measures: of the new release, case by case.
-        release_in_force: what is known of the one in force.
-        parameters: floors, and of the comparison.
+        release_measures: case metrics of the new release.
+        current_release: case metrics of the current release.
+        parameters: floors, and parameters of the comparison.
 
     Returns:
-        The report: ``measures`` (value, cases, floor), ``compared`` with the release in force,
-        ``not_compared`` and why, and ``refused``, a line for each reason; empty where it passes.
+        The report: ``metrics`` (value, cases, floor), ``compared`` with the current release,
+        ``not_compared`` with the reason, and ``rejected``: a line per reason, empty if it passes.
 
     Raises:
-        UserError: a floor is of a measure that there is not.
+        UserError: a floor names an unknown metric.
     """
-    ours = read_case_metrics(release_measures.read(), release_measures.url)
+    cases = read_case_metrics(release_measures.read(), release_measures.url)
     unknown = sorted(set(parameters.floors) - set(NAMES))
     if unknown:
         raise UserError(
-            f"release.floors names {', '.join(unknown)}; the measures are {', '.join(NAMES)}"
+            f"release.floors names {', '.join(unknown)}, which are no metrics. Use {', '.join(NAMES)}."
         )
-    values = {name: part["value"] for name, part in ours.groupby("measure", sort=False)}
-    incomplete = [
-        f"{name}: found no case of the test split" for name in NAMES if name not in values
-    ]
-    compared, not_compared = _compare(ours, release_in_force, parameters)
+    values = {name: part["value"] for name, part in cases.groupby("measure", sort=False)}
+    missing = [f"{name} has no test cases" for name in NAMES if name not in values]
+    compared, not_compared = _compare(cases, current_release, parameters)
     return {
-        "measures": {
+        "metrics": {
             name: {
                 "value": round(float(values[name].mean()), _DIGITS),
                 "cases": len(values[name]),
@@ -63,51 +60,52 @@ def evaluate_gate(
             for name in NAMES
             if name in values
         },
-        "release_in_force": release_in_force.version,
+        "current_release": current_release.version,
         "confidence": parameters.confidence,
-        "compared": {name: _plain(found) for name, found in compared.items()},
+        "compared": {name: _to_dict(difference) for name, difference in compared.items()},
         "not_compared": not_compared,
-        "refused": [
-            *incomplete,
+        "rejected": [
+            *missing,
             *_below_floors(values, parameters.floors),
-            *_worse(compared, release_in_force.version),
+            *_worse(compared, current_release.version),
         ],
     }
 
 
 def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
-    """Give what a release passed the gate with.
+    """Return the report of a release that passed the gate.
 
     Raises:
-        UserError: it is refused; why, in one line.
+        UserError: the release is rejected.
     """
-    refused = gate_report["refused"]
-    if refused:
-        in_force = gate_report["release_in_force"]
-        stays = f"{in_force} stays in force" if in_force else "no release is in force"
+    reasons = gate_report["rejected"]
+    if reasons:
+        current = gate_report["current_release"]
+        state = f"{current} is still the current release" if current else "No release is current"
         raise UserError(
-            f"the release is not published: {'; '.join(refused)}. {stays}; see gate_report in "
-            "08_reporting, and `release:` in parameters_release.yml for what is asked"
+            f"The release was not published: {'; '.join(reasons)}. {state}. See gate_report in "
+            "08_reporting; the requirements are under `release:` in parameters_release.yml. To publish "
+            "without the comparison, add --params=release.compare_with_current=false."
         )
     return gate_report
 
 
 def _compare(
-    ours: pd.DataFrame, in_force: CurrentRelease, parameters: ReleaseParameters
+    cases: pd.DataFrame, current: CurrentRelease, parameters: ReleaseParameters
 ) -> tuple[dict[str, PairedDifference], dict[str, str]]:
-    """Compare what can be compared, and say of the rest why it cannot."""
+    """Return the differences by metric, and for every other metric why it was not compared."""
     if not parameters.compare_with_current:
         return {}, dict.fromkeys(NAMES, "release.compare_with_current is false")
-    if in_force.measures is None:
-        return {}, dict.fromkeys(NAMES, in_force.said)
-    pairs = shared_cases(ours, in_force.measures)
+    if current.case_metrics is None:
+        return {}, dict.fromkeys(NAMES, current.reason)
+    pairs = shared_cases(cases, current.case_metrics)
     compared = compare_cases(
         pairs, parameters.bootstrap_samples, parameters.confidence, parameters.seed
     )
     not_compared = {
         name: f"{len(pairs[name])} shared test cases, of fewer than {MIN_GROUPS} groups"
         if name in pairs
-        else f"no test case is shared with {in_force.version}"
+        else f"no test case is shared with {current.version}"
         for name in NAMES
         if name not in compared
     }
@@ -117,7 +115,7 @@ def _compare(
 def _below_floors(values: dict[Any, "pd.Series[float]"], floors: dict[str, float]) -> list[str]:
     means = {name: float(values[name].mean()) for name in floors if name in values}
     return [
-        f"{name}: found {means[name]:.3f} on {len(values[name]):,} cases; expected at least "
+        f"{name} is {means[name]:.3f} on {len(values[name]):,} cases, below its floor of "
         f"{floors[name]:.3f}"
         for name in means
         if means[name] < floors[name]
@@ -126,17 +124,16 @@ def _below_floors(values: dict[Any, "pd.Series[float]"], floors: dict[str, float
 
 def _worse(compared: dict[str, PairedDifference], version: str | None) -> list[str]:
     return [
-        f"{name}: found {found.ours:.3f} against {found.theirs:.3f} of {version} on the same "
-        f"{found.cases:,} cases, a difference of {found.difference:+.3f} "
-        f"[{found.low:+.3f}, {found.high:+.3f}]; expected one that is not below zero"
-        for name, found in compared.items()
-        if found.is_worse
+        f"{name} is {pair.new:.3f}, worse than {pair.current:.3f} of {version} on the same "
+        f"{pair.cases:,} cases: difference {pair.difference:+.3f} [{pair.low:+.3f}, {pair.high:+.3f}]"
+        for name, pair in compared.items()
+        if pair.is_worse
     ]
 
 
-def _plain(found: PairedDifference) -> dict[str, Any]:
+def _to_dict(pair: PairedDifference) -> dict[str, Any]:
     rounded = {
         name: round(value, _DIGITS) if isinstance(value, float) else value
-        for name, value in found._asdict().items()
+        for name, value in pair._asdict().items()
     }
-    return rounded | {"worse": found.is_worse}
+    return rounded | {"worse": pair.is_worse}

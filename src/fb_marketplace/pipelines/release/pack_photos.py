@@ -1,4 +1,4 @@
-"""The canonical photos, cut into files that the releases of a lake share."""
+"""Packs canonical photos into files that all releases of a lake share."""
 
 import hashlib
 import io
@@ -10,10 +10,10 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.release.photo_store import COLUMNS, FOLDER, file_name
 
 PHOTOS_PER_FILE: Final = 256
-"""In the mean: some two megabytes."""
+"""Mean number of photos in a file: about 2 MB."""
 
 MAX_PHOTOS_PER_FILE: Final = 1024
-"""In a file: what is cut by chance may be long, and is read as one piece."""
+"""Maximum number of photos in a file: content-defined files can be long, and are read in one piece."""
 
 READ_BATCH_SIZE: Final = 256
 
@@ -24,11 +24,14 @@ class _Photo(NamedTuple):
 
 
 def pack_photos(images: Table) -> bytes:
-    """Say in which file each photo goes, and where; gives Parquet, sorted by id.
+    """Assign photos to files.
 
-    Cuts are defined by content (as in LBFS; Muthitacharoen, Chen & Mazières, 2001): a file ends after
-    a photo whose id has a digest that 256 divides. So a photo that comes or goes changes the file that
-    it is in and no other, whereas files of so many photos each would all shift.
+    Files end at content-defined positions (as in LBFS; Muthitacharoen, Chen & Mazières, 2001): after each
+    photo whose hashed id is divisible by 256. So a new or removed photo changes one file only, whereas in
+    files of a fixed number of photos all later photos would move.
+
+    Returns:
+        A Parquet file with the file, offset, size and digest of each photo, sorted by id.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -53,46 +56,47 @@ def pack_photos(images: Table) -> bytes:
 def write_photo_files(
     images: Table, release_photos: FileRef, release_photo_files_existing_sizes: dict[str, int]
 ) -> Iterator[ContentAddressedFile]:
-    """Make the files that the lake lacks, one after the other; the photos of no others are read.
+    """Make the files that the lake lacks, one after the other; only their photos are read.
 
     Args:
         images: the photos.
-        release_photos: where each goes, as :func:`cut_photos` said of the same photos.
-        release_photo_files_existing_sizes: bytes of the files that are there, by name.
+        release_photos: table of :func:`pack_photos` for the same photos.
+        release_photo_files_existing_sizes: sizes of the existing files in bytes, by name.
 
     Yields:
-        Files, to be saved as they come.
+        Missing files; save each before the next.
 
     Raises:
-        ValueError: the photos are others than those that were cut.
+        ValueError: the photos differ from those in ``release_photos``.
     """
-
     order = images.order("image_id").tolist()
-    start, held = 0, dict(release_photo_files_existing_sizes)
+    start, sizes = 0, dict(release_photo_files_existing_sizes)
     for name, end, size in _ends(release_photos.read()):
-        if held.get(name) != size:
+        if sizes.get(name) != size:
             data = b"".join(photo.jpeg for photo in _photos(images, order[start:end]))
             if file_name(hashlib.sha256(data).hexdigest()) != name:
-                raise ValueError(f"the photos of {name} are not those that were cut")
-            held[name] = size
+                raise ValueError(
+                    f"photos of {name} changed since release_photos was made; run `kedro run` again"
+                )
+            sizes[name] = size
             yield ContentAddressedFile(name, data)
         start = end
 
 
-def _ends(table: bytes) -> Iterator[tuple[str, int, int]]:
-    """Give the name of each file, the place after its last photo, and its bytes."""
+def _ends(release_photos: bytes) -> Iterator[tuple[str, int, int]]:
+    """Yield the name of each file, the row number after its last photo, and its size in bytes."""
     import pyarrow.parquet as pq
 
-    read = pq.read_table(io.BytesIO(table), columns=["file", "offset", "bytes"])
-    rows = list(zip(*(column.to_pylist() for column in read.columns), strict=True))
-    for place, (path, offset, size) in enumerate(rows, start=1):
-        # Two files of the same photos have one name; where one begins is where the offset starts anew.
-        if place == len(rows) or rows[place][1] == 0:
-            yield path.removeprefix(f"{FOLDER}/"), place, offset + size
+    table = pq.read_table(io.BytesIO(release_photos), columns=["file", "offset", "bytes"])
+    rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+    for end, (path, offset, size) in enumerate(rows, start=1):
+        # Two files of the same photos have the same name, so only an offset of 0 marks the next file.
+        if end == len(rows) or rows[end][1] == 0:
+            yield path.removeprefix(f"{FOLDER}/"), end, offset + size
 
 
 def ends_file(image_id: str) -> bool:
-    """Say whether a file is cut after a photo, whatever stands before it."""
+    """Return whether a file ends after this photo, regardless of the photos before it."""
     digest = hashlib.sha256(image_id.encode()).digest()
     return int.from_bytes(digest, "big") % PHOTOS_PER_FILE == 0
 

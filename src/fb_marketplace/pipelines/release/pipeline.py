@@ -1,4 +1,4 @@
-"""Release: gathers what a server needs, holds it against the release in force, seals it, points to it."""
+"""Release pipeline: packs photos, evaluates the gate, builds the manifest and publishes it."""
 
 from kedro.pipeline import Pipeline, node
 
@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.release.provenance import build_provenance
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

@@ -1,4 +1,4 @@
-"""Where each listing of a release comes from, gathered from what cleaning left."""
+"""Builds the provenance of every listing of a release from the outputs of cleaning."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -20,13 +20,20 @@ from fb_marketplace_serving.release.provenance import (
 )
 
 MAX_DUPLICATES: Final = 16
-"""Copies of a photo that are named: a picture that a thousand listings show would name a million."""
+"""Maximum number of duplicates listed per photo: their total grows quadratically."""
 
-_OF_LISTINGS: Final = (
+_LISTING_COLUMNS: Final = (
     *("product_id", "row", "repeats", "price_flag", "odd_category_depth", "copy_of"),
 )
-_OF_PHOTOS: Final = ("source_key", "source_etag", "source_size")
-_OF_USABLE_PHOTOS: Final = (*_OF_PHOTOS, "source_sha256", "format", "width", "height", "sha256")
+_PHOTO_COLUMNS: Final = ("source_key", "source_etag", "source_size")
+_USABLE_PHOTO_COLUMNS: Final = (
+    *_PHOTO_COLUMNS,
+    "source_sha256",
+    "format",
+    "width",
+    "height",
+    "sha256",
+)
 
 
 def build_provenance(
@@ -39,115 +46,117 @@ def build_provenance(
     quarantine: pd.DataFrame,
     source_manifest: dict[str, Any],
 ) -> bytes:
-    """Say of each listing where it comes from and what became of it, sorted by id; gives Parquet.
+    """Build the table of sources and cleaning decisions of each listing.
 
     Args:
         products: the listings.
         images: the photos.
-        cleaned_image_rows: the rows that name them, and those that name photos which are not there or
-            cannot be used.
-        matched_photos: those of the rows that have a file.
-        duplicate_groups: the photos that show the same picture.
-        splits: where each listing belongs, and with which others.
-        quarantine: what was turned away.
-        source_manifest: where the bucket is, as cleaning read it.
+        cleaned_image_rows: table rows of photos, including missing and unusable ones.
+        matched_photos: rows that have a file.
+        duplicate_groups: groups of photos that show the same picture.
+        splits: split and group of each listing.
+        quarantine: rejected rows and files.
+        source_manifest: URLs and checksums of the raw tables.
+
+    Returns:
+        A Parquet file, sorted by listing id.
     """
     photos = _photos(images, cleaned_image_rows, duplicate_groups)
-    rows_turned_away = _rows_turned_away(quarantine)
-    photos_turned_away = _photos_turned_away(quarantine, cleaned_image_rows, matched_photos)
-    listed = splits.drop_duplicates("product_id")
-    sizes = Counter(listed["group"])
-    placed = products[list(_OF_LISTINGS)].merge(
-        listed[["product_id", "group", "split"]], "left", "product_id", validate="one_to_one"
+    rejected_rows = _rejected_rows(quarantine)
+    rejected_photos = _rejected_photos(quarantine, cleaned_image_rows, matched_photos)
+    split_rows = splits.drop_duplicates("product_id")
+    sizes = Counter(split_rows["group"])
+    listings = products[list(_LISTING_COLUMNS)].merge(
+        split_rows[["product_id", "group", "split"]], "left", "product_id", validate="one_to_one"
     )
-    origins = (
+    rows = (
         ListingProvenance(
             **listing,
-            turned_away=rows_turned_away.get(listing["product_id"], []),
+            turned_away=rejected_rows.get(listing["product_id"], []),
             group_listings=sizes[listing["group"]],
             photos=photos.get(listing["product_id"], []),
-            photos_turned_away=photos_turned_away.get(listing["product_id"], []),
+            photos_turned_away=rejected_photos.get(listing["product_id"], []),
         )
-        for listing in _records(placed.sort_values("product_id"))
+        for listing in _records(listings.sort_values("product_id"))
     )
-    return write_provenance(origins, {name: Source(**source_manifest[name]) for name in SOURCES})
+    return write_provenance(rows, {name: Source(**source_manifest[name]) for name in SOURCES})
 
 
 def _photos(
     images: Table, cleaned_image_rows: pd.DataFrame, duplicate_groups: pd.DataFrame
 ) -> Mapping[str, list[PhotoProvenance]]:
-    """Give the photos of each listing, in the order of their rows."""
-    found = images.read(["image_id", "product_id", *_OF_USABLE_PHOTOS]).to_pylist()
-    photos = {photo["image_id"]: photo for photo in found}
+    """Return the photos of each listing, in row order."""
+    table = images.read(["image_id", "product_id", *_USABLE_PHOTO_COLUMNS])
+    photos = {photo["image_id"]: photo for photo in table.to_pylist()}
     groups = dict(zip(duplicate_groups["image_id"], duplicate_groups["group"], strict=True))
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id in sorted(groups):
         members[groups[image_id]].append(image_id)
-    gathered: defaultdict[str, list[PhotoProvenance]] = defaultdict(list)
+    by_listing: defaultdict[str, list[PhotoProvenance]] = defaultdict(list)
     for row in _records(cleaned_image_rows[["row", "image_id", "repeated_in"]].sort_values("row")):
         photo = photos.get(row["image_id"])
         if photo is None:
             continue
         group = groups.get(row["image_id"])
         same = members[group] if group is not None else [row["image_id"]]
-        others = (photos[each] for each in same if each != row["image_id"])
-        gathered[photo["product_id"]].append(
+        others = (photos[image_id] for image_id in same if image_id != row["image_id"])
+        by_listing[photo["product_id"]].append(
             PhotoProvenance(
                 image_id=row["image_id"],
                 row=row["row"],
                 repeated_in=[int(number) for number in row["repeated_in"]],
-                **{name: photo[name] for name in _OF_USABLE_PHOTOS},
+                **{name: photo[name] for name in _USABLE_PHOTO_COLUMNS},
                 oldest_copy=group,
                 copies=len(same) - 1,
-                some_copies=[_copy(photo, other) for other in islice(others, MAX_DUPLICATES)],
+                some_copies=[_duplicate(photo, other) for other in islice(others, MAX_DUPLICATES)],
             )
         )
-    return gathered
+    return by_listing
 
 
-def _copy(photo: Mapping[str, Any], other: Mapping[str, Any]) -> DuplicatePhoto:
+def _duplicate(photo: Mapping[str, Any], other: Mapping[str, Any]) -> DuplicatePhoto:
     exact = any(photo[digest] == other[digest] for digest in ("source_sha256", "sha256"))
     return DuplicatePhoto(other["image_id"], other["product_id"], exact)
 
 
-def _rows_turned_away(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
-    """Give what was turned away of the table of listings, by the id that it had."""
-    gathered: defaultdict[str, list[RejectedRow]] = defaultdict(list)
-    for away in _records(quarantine[quarantine["stage"] == "products"].sort_values("row")):
-        gathered[away["key"]].append(RejectedRow(away["row"], away["reason"], away["detail"]))
-    return gathered
+def _rejected_rows(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
+    """Return the rejected rows of the listings table, by listing id."""
+    by_listing: defaultdict[str, list[RejectedRow]] = defaultdict(list)
+    for row in _records(quarantine[quarantine["stage"] == "products"].sort_values("row")):
+        by_listing[row["key"]].append(RejectedRow(row["row"], row["reason"], row["detail"]))
+    return by_listing
 
 
-def _photos_turned_away(
+def _rejected_photos(
     quarantine: pd.DataFrame, cleaned_image_rows: pd.DataFrame, matched_photos: pd.DataFrame
 ) -> Mapping[str, list[RejectedPhoto]]:
-    """Give what was turned away of the table of images, by the listing that the photo is of."""
+    """Return the rejected photos of the images table, by listing id."""
     owners = dict(
         zip(cleaned_image_rows["image_id"], cleaned_image_rows["product_id"], strict=True)
     )
-    away = quarantine[(quarantine["stage"] == "images") & quarantine["key"].isin(owners.keys())]
-    unusable = set(away.loc[away["reason"] == "unusable_file", "key"])
+    rejected = quarantine[(quarantine["stage"] == "images") & quarantine["key"].isin(owners.keys())]
+    unusable = set(rejected.loc[rejected["reason"] == "unusable_file", "key"])
     files = {
-        file["image_id"]: {name: file[name] for name in _OF_PHOTOS}
+        file["image_id"]: {name: file[name] for name in _PHOTO_COLUMNS}
         for file in _records(matched_photos[matched_photos["image_id"].isin(unusable)])
     }
-    gathered: defaultdict[str, list[RejectedPhoto]] = defaultdict(list)
-    for row in _records(away.sort_values("row")):
-        # A row that contradicts an earlier one names a photo whose file is well.
+    by_listing: defaultdict[str, list[RejectedPhoto]] = defaultdict(list)
+    for row in _records(rejected.sort_values("row")):
+        # A row that conflicts with an earlier one is rejected, but the file of its photo is fine.
         file = files.get(row["key"]) if row["reason"] == "unusable_file" else None
-        gathered[owners[row["key"]]].append(
+        by_listing[owners[row["key"]]].append(
             RejectedPhoto(
                 image_id=row["key"],
                 row=row["row"],
                 reason=row["reason"],
                 detail=row["detail"],
-                **file or dict.fromkeys(_OF_PHOTOS),
+                **file or dict.fromkeys(_PHOTO_COLUMNS),
             )
         )
-    return gathered
+    return by_listing
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Give rows with Python's own numbers, and None for what is missing."""
-    plain = table.astype("object").where(table.notna(), None)
-    return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False)]
+    """Return the rows as dictionaries of Python values; missing values are None."""
+    objects = table.astype("object").where(table.notna(), None)
+    return [dict(zip(objects.columns, row, strict=True)) for row in objects.itertuples(index=False)]

@@ -94,7 +94,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
         "ranking_metrics": {"ndcg": 0.3},
         "price_insight_metrics": {"coverage": 0.8},
         "release_photo_files": existing,
-        "gate_verdict": {"refused": []},
+        "gate_verdict": {"rejected": []},
         "abstention": {"photos": {"threshold": 0.7, "error": 0.05, "groups": 3}},
         "parameters": parameters(3),
     }
@@ -113,7 +113,7 @@ def test_server_opens_the_built_release(release_parts, tmp_path):
         "retrieval": {"recall": 0.4},
         "ranking": {"ndcg": 0.3},
         "typical_prices": {"coverage": 0.8},
-        "gate": {"refused": []},
+        "gate": {"rejected": []},
     }
     assert opened.manifest.abstention.threshold == 0.7
     assert opened.photos.read("photo 3") == photo_of(release_parts["images"], "photo 3")

@@ -24,7 +24,7 @@ TABLE = pd.DataFrame(
 
 @pytest.fixture
 def lake(tmp_path):
-    """A lake whose current release has case metrics."""
+    """A lake whose current release has case metrics only."""
     TABLE.to_parquet(tmp_path / "measures.parquet", index=False)
     empty = Artifact(path="elsewhere", bytes=0, sha256=hashlib.sha256(b"").hexdigest())
     measures = artifact_of(str(tmp_path), "measures.parquet")
@@ -49,21 +49,21 @@ def lake(tmp_path):
 
 
 def test_metrics_of_current_release_are_read(lake):
-    result = read_current_release(str(lake))
+    current = read_current_release(str(lake))
 
-    assert (result.version, result.said) == ("v1", "")
-    pd.testing.assert_frame_equal(result.measures, TABLE, check_dtype=False)
+    assert (current.version, current.reason) == ("v1", "")
+    pd.testing.assert_frame_equal(current.case_metrics, TABLE, check_dtype=False)
 
 
 def test_lake_without_release_has_no_metrics(tmp_path):
-    result = read_current_release(str(tmp_path))
+    current = read_current_release(str(tmp_path))
 
-    assert (result.version, result.measures) == (None, None)
-    assert result.said
+    assert (current.version, current.case_metrics) == (None, None)
+    assert current.reason
 
 
 @pytest.mark.parametrize(
-    ("change", "message"),
+    ("change", "reason"),
     [
         (lambda lake: (lake / "measures.parquet").unlink(), "not found"),
         (lambda lake: TABLE.head(1).to_parquet(lake / "measures.parquet"), "bytes"),
@@ -71,17 +71,17 @@ def test_lake_without_release_has_no_metrics(tmp_path):
         (lambda lake: (lake / "releases/v1.json").unlink(), "v1.json"),
         (
             lambda lake: (lake / "releases/v1.json").write_text(json.dumps({"schema_version": 1})),
-            "schema_version 1",
+            "schema_version is 1",
         ),
     ],
 )
-def test_damaged_release_is_not_compared_with_reason(lake, change, message):
+def test_damaged_release_is_not_compared_with_reason(lake, change, reason):
     change(lake)
 
-    result = read_current_release(str(lake))
+    current = read_current_release(str(lake))
 
-    assert result.measures is None
-    assert message in result.said
+    assert current.case_metrics is None
+    assert reason in current.reason
 
 
 def test_unreachable_store_is_an_error(lake):

@@ -15,31 +15,31 @@ PAIRS = 100
 
 
 @pytest.fixture
-def ask(tmp_path):
-    """Compare metrics with those of the current release."""
+def evaluate(tmp_path):
+    """Evaluate the gate for case metrics of a new and of the current release."""
 
-    def ask(ours, theirs=None, message="there is no release in force", **changes):
-        ours.to_parquet(tmp_path / "measures.parquet", index=False)
-        settings_given = {
+    def evaluate(new, current=None, reason="there is no current release", **changes):
+        new.to_parquet(tmp_path / "measures.parquet", index=False)
+        values = {
             "canaries": 1,
             "floors": {},
             "compare_with_current": True,
             "bootstrap_samples": 400,
             "confidence": 0.975,
         }
-        in_force = (
-            CurrentRelease(None, None, message)
-            if theirs is None
-            else CurrentRelease("v1", theirs, "")
+        release = (
+            CurrentRelease("v1", current, "")
+            if current is not None
+            else CurrentRelease(None, None, reason)
         )
-        parameters = ReleaseParameters(**settings_given | {"seed": 0} | changes)
-        return evaluate_gate(FileRef(str(tmp_path / "measures.parquet")), in_force, parameters)
+        parameters = ReleaseParameters(**values | {"seed": 0} | changes)
+        return evaluate_gate(FileRef(str(tmp_path / "measures.parquet")), release, parameters)
 
-    return ask
+    return evaluate
 
 
-def measures(values, names=NAMES, prefix="case"):
-    """Each measure has these values, a group a case."""
+def case_metrics(values, names=NAMES, prefix="case"):
+    """Give every metric these values; every case is a group."""
     rows = [
         (name, f"{prefix} {place}", f"group {place}", float(value))
         for name in names
@@ -52,28 +52,28 @@ HALF = [0, 1] * 100
 WORSE = [0] * 40 + HALF[40:]
 
 
-def test_unchanged_release_passes(ask):
-    report = ask(measures(HALF), measures(HALF))
+def test_unchanged_release_passes(evaluate):
+    report = evaluate(case_metrics(HALF), case_metrics(HALF))
 
     assert enforce_gate(report) is report
     assert set(report["compared"]) == {*NAMES, MACRO_METRICS}
-    assert {item["difference"] for item in report["compared"].values()} == {0.0}
+    assert {pair["difference"] for pair in report["compared"].values()} == {0.0}
 
 
-def test_first_release_is_compared_with_floors_only(ask):
-    report = ask(measures(HALF))
+def test_first_release_is_compared_with_floors_only(evaluate):
+    report = evaluate(case_metrics(HALF))
 
-    assert report["refused"] == []
+    assert report["rejected"] == []
     assert report["compared"] == {}
     assert report["not_compared"].keys() == set(NAMES)
 
 
-def test_worse_release_is_rejected_with_values_and_interval(ask):
-    theirs = measures(HALF)
-    ours = pd.concat([measures(HALF, NAMES[1:]), measures(WORSE, NAMES[:1])])
+def test_worse_release_is_rejected_with_values_and_interval(evaluate):
+    current = case_metrics(HALF)
+    new = pd.concat([case_metrics(HALF, NAMES[1:]), case_metrics(WORSE, NAMES[:1])])
 
     with pytest.raises(UserError) as caught:
-        enforce_gate(ask(ours, theirs))
+        enforce_gate(evaluate(new, current))
 
     message = str(caught.value)
     assert "\n" not in message
@@ -82,100 +82,106 @@ def test_worse_release_is_rejected_with_values_and_interval(ask):
     assert "recall_at_1" not in message
 
 
-def test_better_release_passes(ask):
-    assert ask(measures(HALF), measures(WORSE))["refused"] == []
+def test_better_release_passes(evaluate):
+    assert evaluate(case_metrics(HALF), case_metrics(WORSE))["rejected"] == []
 
 
-def test_insignificant_loss_passes(ask):
-    ours = HALF.copy()
-    ours[1] = ours[3] = 0
+def test_insignificant_loss_passes(evaluate):
+    new = HALF.copy()
+    new[1] = new[3] = 0
 
-    assert ask(measures(ours), measures(HALF))["refused"] == []
+    assert evaluate(case_metrics(new), case_metrics(HALF))["rejected"] == []
 
 
-def test_release_below_floor_is_rejected(ask):
-    report = ask(measures(HALF), measures(HALF), floors={"recall_at_1": 0.6, "photo_top1": 0.5})
+def test_release_below_floor_is_rejected(evaluate):
+    report = evaluate(
+        case_metrics(HALF), case_metrics(HALF), floors={"recall_at_1": 0.6, "photo_top1": 0.5}
+    )
 
-    (refused,) = report["refused"]
-    assert all(part in refused for part in ("recall_at_1", "0.500", "200", "0.600"))
+    (reason,) = report["rejected"]
+    assert all(part in reason for part in ("recall_at_1", "0.500", "200", "0.600"))
     with pytest.raises(UserError, match=r"recall_at_1.*parameters_release"):
         enforce_gate(report)
 
 
-def test_floor_of_unknown_metric_is_rejected(ask):
+def test_floor_of_unknown_metric_is_rejected(evaluate):
     with pytest.raises(UserError, match=r"floors.*\bphoto_top\b.*\bphoto_top1\b"):
-        ask(measures(HALF), floors={"photo_top": 0.5})
+        evaluate(case_metrics(HALF), floors={"photo_top": 0.5})
 
 
-def test_missing_metric_is_rejected(ask):
-    report = ask(measures(HALF, NAMES[1:]))
+def test_missing_metric_is_rejected(evaluate):
+    report = evaluate(case_metrics(HALF, NAMES[1:]))
 
-    (refused,) = report["refused"]
-    assert "photo_top1" in refused
+    (reason,) = report["rejected"]
+    assert "photo_top1" in reason
 
 
-def test_only_common_cases_are_compared(ask):
-    others = measures([0] * 300, prefix="other")
+def test_only_common_cases_are_compared(evaluate):
+    others = case_metrics([0] * 300, prefix="other")
 
-    report = ask(pd.concat([measures(HALF), others]), measures(HALF))
+    report = evaluate(pd.concat([case_metrics(HALF), others]), case_metrics(HALF))
 
-    assert report["refused"] == []
+    assert report["rejected"] == []
     assert report["compared"]["photo_top1"]["cases"] == 200
-    assert report["measures"]["photo_top1"]["cases"] == 500
+    assert report["metrics"]["photo_top1"]["cases"] == 500
 
 
-def test_comparison_can_be_skipped(ask):
-    theirs, ours = measures(HALF), measures(WORSE)
+def test_comparison_can_be_skipped(evaluate):
+    current, new = case_metrics(HALF), case_metrics(WORSE)
 
-    assert ask(ours, theirs)["refused"]
-    report = ask(ours, theirs, compare_with_current=False)
-    assert report["refused"] == []
+    assert evaluate(new, current)["rejected"]
+    report = evaluate(new, current, compare_with_current=False)
+    assert report["rejected"] == []
     assert report["not_compared"] == dict.fromkeys(NAMES, "release.compare_with_current is false")
-    assert ask(ours, theirs, compare_with_current=False, floors={"photo_top1": 0.5})["refused"]
+    assert evaluate(new, current, compare_with_current=False, floors={"photo_top1": 0.5})[
+        "rejected"
+    ]
 
 
-def test_disjoint_data_is_compared_with_floors_only(ask):
-    report = ask(measures(WORSE), measures(HALF, prefix="other"))
+def test_disjoint_data_is_compared_with_floors_only(evaluate):
+    report = evaluate(case_metrics(WORSE), case_metrics(HALF, prefix="other"))
 
-    assert report["refused"] == []
+    assert report["rejected"] == []
     assert report["compared"] == {}
     assert all("v1" in reason for reason in report["not_compared"].values())
 
 
-def test_too_few_groups_are_not_compared(ask):
-    report = ask(measures([0] * 10), measures([1] * 10))
+def test_too_few_groups_are_not_compared(evaluate):
+    report = evaluate(case_metrics([0] * 10), case_metrics([1] * 10))
 
-    assert report["refused"] == []
+    assert report["rejected"] == []
     assert "20 groups" in report["not_compared"]["photo_top1"]
 
 
-def test_cases_are_compared_by_group(ask):
-    """Ten photos of one listing that is worse are one listing that is worse."""
-    theirs, ours = measures(HALF, NAMES[:1]), measures(WORSE, NAMES[:1])
-    one = theirs.assign(group_id=["one"] * 40 + theirs["group_id"].tolist()[40:])
-    rest = measures(HALF, NAMES[1:])
+def test_cases_are_compared_by_group(evaluate):
+    """Forty worse photos of one listing count as one worse listing."""
+    current, new = case_metrics(HALF, NAMES[:1]), case_metrics(WORSE, NAMES[:1])
+    one = current.assign(group_id=["one"] * 40 + current["group_id"].tolist()[40:])
+    rest = case_metrics(HALF, NAMES[1:])
 
-    separate = ask(pd.concat([ours, rest]), pd.concat([theirs, rest]))
-    together = ask(pd.concat([ours.assign(group_id=one["group_id"]), rest]), pd.concat([one, rest]))
+    separate = evaluate(pd.concat([new, rest]), pd.concat([current, rest]))
+    grouped = evaluate(
+        pd.concat([new.assign(group_id=one["group_id"]), rest]), pd.concat([one, rest])
+    )
 
-    assert separate["refused"]
-    assert together["refused"] == []
+    assert separate["rejected"]
+    assert grouped["rejected"] == []
 
 
-def refused_of_drawn(lost):
-    """Of 100 drawn pairs, those in which the new release is called worse."""
-    result = [
+def count_rejections(lost):
+    """Count the simulated pairs of which the new release is rejected."""
+    compared = [
         compare_cases(pairs_of(draw(np.random.default_rng([1, pair]), lost)), 200, 0.975, pair)
         for pair in range(PAIRS)
     ]
-    return sum(any(item.is_worse for item in pair.values()) for pair in result)
+    return sum(any(metric.is_worse for metric in metrics.values()) for metrics in compared)
 
 
 @pytest.mark.slow
 def test_equal_release_is_rejected_at_most_5_percent():
-    assert refused_of_drawn({}) <= 5
+    assert count_rejections({}) <= 5
 
 
 @pytest.mark.slow
 def test_three_point_loss_is_rejected_at_least_80_percent():
-    assert refused_of_drawn(LOST) >= 80
+    assert count_rejections(LOST) >= 80

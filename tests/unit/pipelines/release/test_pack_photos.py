@@ -19,7 +19,7 @@ from fb_marketplace_serving.storage.lake import Lake
 
 @pytest.fixture
 def store(tmp_path):
-    """Stores photos, of which nothing looks at more than the bytes."""
+    """Store photos; only ids and bytes matter here."""
 
     def store(jpegs):
         rows = [
@@ -38,7 +38,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def publish(tmp_path):
-    """Pack photos like a run and return the table and the written files."""
+    """Pack and write photos like a run; return the photo store and the names of written files."""
 
     def publish(images):
         table = tmp_path / "photos.parquet"
@@ -54,23 +54,23 @@ def publish(tmp_path):
 
 
 def photos(count, first=0):
-    return {f"{place:05}": f"jpeg of {place}".encode() for place in range(first, first + count)}
+    return {f"{number:05}": f"jpeg of {number}".encode() for number in range(first, first + count)}
 
 
 def test_photos_round_trip(store, publish):
-    result = photos(700)
+    jpegs = photos(700)
 
-    release, written = publish(store(result))
+    release, written = publish(store(jpegs))
 
     release.verify()
-    assert {name: release.read(name) for name in release.locations} == result
+    assert {name: release.read(name) for name in release.locations} == jpegs
     assert len(written) == len(release.sizes)
 
 
 def test_photos_are_sorted_by_id(store):
-    result = photos(300)
+    jpegs = photos(300)
 
-    assert pack_photos(store(result)) == pack_photos(store(dict(reversed(result.items()))))
+    assert pack_photos(store(jpegs)) == pack_photos(store(dict(reversed(jpegs.items()))))
 
 
 def test_second_release_of_same_photos_writes_nothing(store, publish):
@@ -115,19 +115,19 @@ def test_files_end_by_content_or_maximum_size(store, monkeypatch):
 
 
 def test_files_have_256_photos_on_average():
-    cuts = sum(ends_file(f"image {place}") for place in range(100_000))
+    cuts = sum(ends_file(f"image {number}") for number in range(100_000))
 
     assert 330 < cuts < 450
 
 
 def test_identical_files_are_stored_once(store, publish, monkeypatch):
     monkeypatch.setattr(pack_photos_module, "MAX_PHOTOS_PER_FILE", 1)
-    result = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
+    jpegs = dict.fromkeys(("a", "b"), b"the same") | {"c": b"another"}
 
-    release, written = publish(store(result))
+    release, written = publish(store(jpegs))
 
     assert len(written) == len(release.sizes) == 2
-    assert {name: release.read(name) for name in result} == result
+    assert {name: release.read(name) for name in jpegs} == jpegs
     release.verify()
 
 
