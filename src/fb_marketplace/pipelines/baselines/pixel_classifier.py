@@ -30,7 +30,9 @@ def predict_from_pixels(
     listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))
     thumbnails = load_thumbnails(images, parameters.category.thumbnail_size)
-    rows = pd.DataFrame({"image_id": thumbnails.image_ids, "row": range(len(thumbnails.image_ids))})
+    rows = pd.DataFrame(
+        {"image_id": thumbnails.image_ids, "thumbnail": range(len(thumbnails.image_ids))}
+    )
     photos = (
         rows.merge(splits[["image_id", "product_id"]].dropna(), on="image_id", validate="1:1")
         .merge(listed, on="product_id", validate="m:1")
@@ -40,7 +42,7 @@ def predict_from_pixels(
     evaluated = photos[photos["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
         model = fit_logistic_regression(
-            thumbnails.pixels[train["row"].to_numpy(dtype=np.int64)],
+            thumbnails.pixels[train["thumbnail"].to_numpy(dtype=np.int64)],
             class_indices(train, labels),
             parameters.category.pixel_C,
         )
@@ -53,6 +55,6 @@ def predict_from_pixels(
 def _mean_by_listing(
     model: LinearModel, pixels: NDArray[np.float32], photos: pd.DataFrame
 ) -> pd.DataFrame:
-    logits = pixels[photos["row"].to_numpy(dtype=np.int64)] @ model.weight + model.bias
+    logits = pixels[photos["thumbnail"].to_numpy(dtype=np.int64)] @ model.weight + model.bias
     probabilities = pd.DataFrame(softmax(logits.astype(np.float64)), index=photos["product_id"])
     return probabilities.groupby(level=0).mean()
