@@ -1,1 +1,1 @@
-"""The vectors made searchable, and the search measured."""
+"""Indexing: an index of photo embeddings, and the evaluation of photo retrieval."""

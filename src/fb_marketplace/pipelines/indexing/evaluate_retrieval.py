@@ -1,4 +1,4 @@
-"""How well photos find what is like them: query by query, in three galleries."""
+"""Evaluation of photo retrieval, query by query, in three galleries."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -28,14 +28,14 @@ from fb_marketplace_serving.ann.index import Index
 
 FULL_GALLERY: Final = "all_photos"
 WITHIN_SPLIT: Final = {split: f"{split}_photos" for split in EVALUATION_SPLITS}
-"""The galleries that hold the photos of one split and no others."""
+"""The galleries with the photos of one split only."""
 
 
 class ServedIndex(NamedTuple):
-    """What the index gave for each query, and how good that is."""
+    """Hits and metrics of each query."""
 
     hits: pd.DataFrame
-    measured: pd.DataFrame
+    metrics: pd.DataFrame
 
 
 def evaluate_served_index(
@@ -46,31 +46,31 @@ def evaluate_served_index(
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
 ) -> ServedIndex:
-    """Ask the index, as it is served, for each photo of the test split.
+    """Search the served index for each photo of the test split.
 
-    The query itself and its copies, near ones too, are not hits.
+    The query photo, its copies and near duplicates are not hits.
 
     Args:
         image_index: the index.
         image_index_ids: the photos of its rows.
-        image_embeddings: what is asked.
+        image_embeddings: the query vectors.
         products: the listings.
-        splits: where each photo belongs.
-        duplicate_groups: which are copies.
+        splits: split of each photo.
+        duplicate_groups: which photos are copies.
 
     Returns:
         ``retrieval_hits``: the first ten of each query, graded; and ``retrieval_full_gallery``: a row a
-        query and measure, see :func:`ask_alone`.
+        query and metric, see :func:`evaluate_within_split`.
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     gallery = make_gallery(list(index.image_ids), products, splits, duplicate_groups)
     queries = np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64)
-    asked = gallery.photos["image_id"].iloc[queries].to_list()
-    vectors = embeddings_from_table(image_embeddings, asked, "embedding", "embeddings")
+    image_ids = gallery.photos["image_id"].iloc[queries].to_list()
+    vectors = embeddings_from_table(image_embeddings, image_ids, "embedding", "embeddings")
     hits, ranking = exact_search(index, gallery, queries, vectors)
     return ServedIndex(
         _hit_table(hits, gallery, queries),
-        _measured(ranking, gallery, queries, FULL_GALLERY, ENCODER),
+        _metric_table(ranking, gallery, queries, FULL_GALLERY, ENCODER),
     )
 
 
@@ -84,26 +84,29 @@ def evaluate_within_split(
     duplicate_groups: pd.DataFrame,
     parameters: RetrievalParameters,
 ) -> pd.DataFrame:
-    """Ask the photos of each measured split for each other, exactly, by each way to tell photos apart.
+    """Search each evaluation split exactly for each of its photos, by each embedding.
 
     Args:
-        image_embeddings: what is served.
-        vision_features: of the frozen backbone.
+        image_embeddings: the served embeddings.
+        vision_features: features of the frozen backbone.
         layer_embeddings: by other layers of the trained network.
         images: the canonical photos.
         products: the listings.
-        splits: where each photo belongs.
-        duplicate_groups: which are copies.
-        parameters: the side of small pixels.
+        splits: split of each photo.
+        duplicate_groups: which photos are copies.
+        parameters: the thumbnail size.
 
     Returns:
-        ``retrieval_within_split``: a row for each gallery, embedding, query and measure, with its ``value``
-        and what ``chance`` would give. Measures of finding a listing are of queries whose listing has
-        another photo that is no copy; of words, which all photos of a listing share, there are none.
+        ``retrieval_within_split``: a row for each gallery, embedding, query and metric, with its ``value``
+        and the expected value of a random order, ``chance``. Metrics of finding the listing are only for
+        queries whose listing has another photo that is not a copy, and not for text, which all photos of a
+        listing share.
     """
     return pd.concat(
         [
-            _measured(rank_all(vectors, gallery), gallery, np.arange(len(gallery)), name, embedding)
+            _metric_table(
+                rank_all(vectors, gallery), gallery, np.arange(len(gallery)), name, embedding
+            )
             for name, gallery in _galleries(products, splits, duplicate_groups)
             for embedding, vectors in compute_comparison_embeddings(
                 gallery.photos,
@@ -124,29 +127,29 @@ def _galleries(
     products: pd.DataFrame, splits: pd.DataFrame, duplicate_groups: pd.DataFrame
 ) -> Iterator[tuple[str, Gallery]]:
     image_ids = splits["image_id"].dropna().sort_values()
-    whole = make_gallery(image_ids, products, splits, duplicate_groups)
+    gallery = make_gallery(image_ids, products, splits, duplicate_groups)
     for split, name in WITHIN_SPLIT.items():
-        yield name, whole.among(split)
+        yield name, gallery.among(split)
 
 
 def _hit_table(hits: TopHits, gallery: Gallery, queries: RowIndices) -> pd.DataFrame:
-    asked, rank = np.nonzero(hits.places >= 0)
+    query, rank = np.nonzero(hits.rows >= 0)
     image_ids = gallery.photos["image_id"].to_numpy()
     return pd.DataFrame(
         {
-            "image_id": image_ids[queries[asked]],
+            "image_id": image_ids[queries[query]],
             "rank": rank + 1,
-            "hit": image_ids[hits.places[asked, rank]],
-            "similarity": hits.similarities[asked, rank].astype(np.float64),
-            "grade": hits.grades[asked, rank].astype(np.int64),
+            "hit": image_ids[hits.rows[query, rank]],
+            "similarity": hits.similarities[query, rank].astype(np.float64),
+            "grade": hits.grades[query, rank].astype(np.int64),
         }
     )
 
 
-def _measured(
+def _metric_table(
     ranking: RankedResults, gallery: Gallery, queries: RowIndices, name: str, embedding: str
 ) -> pd.DataFrame:
-    """Give a row for each query and measure that it counts for."""
+    """Return a row for each query and metric that applies to it."""
     photos = gallery.photos.iloc[queries]
     chance = expected_random(ranking.available)
     parts = [

@@ -1,4 +1,4 @@
-"""Who is found by whom: by a product of matrices among few photos, by the index as it is served."""
+"""Rankings of photos: exact by matrix products, and by the served index."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -17,32 +17,32 @@ from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices
 from fb_marketplace_serving.ann.index import Index
 
 Vectors: TypeAlias = Any
-"""float32, (photos, dimension), each row of unit length or zero; an array, or a sparse one of SciPy's."""
+"""float32, (photos, dimension), each row of length one or zero; an array or a sparse array of SciPy."""
 
 SIMILARITY_BATCH_SIZE: Final = 4_000_000
-"""Bounds the memory: queries are taken in blocks, and no matrix of all by all is made."""
+"""Similarities computed at a time: bounds memory, as no full matrix is built."""
 
 NO_HIT: Final = -1
 
 
 class TopHits(NamedTuple):
-    """What the index gave for each query, first hits first; all (queries, 10).
+    """The first hits of each query, best first; all (queries, 10).
 
     Attributes:
-        places: int64, in the gallery; -1 where there was no more.
+        rows: int64, in the gallery; -1 if there are no more.
         similarities: float32, cosines.
-        grades: int8; 0 where there was no more.
+        grades: int8; 0 if there are no more.
     """
 
-    places: RowIndices
+    rows: RowIndices
     similarities: NDArray[np.float32]
     grades: Grades
 
 
 def rank_all(vectors: Vectors, gallery: Gallery) -> RankedResults:
-    """Ask a gallery for each of its own photos, by cosine; of equals the first in the gallery leads."""
+    """Rank a gallery for each of its photos by cosine, ties by row."""
     rankings = [
-        _ranked(_similarities(vectors, queries), gallery.grades(queries))
+        _rank(_similarities(vectors, queries), gallery.grades(queries))
         for queries in _blocks(np.arange(len(gallery)), len(gallery))
     ]
     return RankedResults(*(np.concatenate(parts) for parts in zip(*rankings, strict=True)))
@@ -51,25 +51,25 @@ def rank_all(vectors: Vectors, gallery: Gallery) -> RankedResults:
 def exact_search(
     index: Index, gallery: Gallery, queries: RowIndices, vectors: NDArray[np.float32]
 ) -> tuple[TopHits, RankedResults]:
-    """Ask the index for photos that it holds, and leave out each one's copies.
+    """Search the index for photos that it contains, without the photos themselves and their copies.
 
     Args:
-        index: as it is served.
+        index: as served.
         gallery: its photos, in its order.
-        queries: places in the gallery.
+        queries: rows of the gallery.
         vectors: float32, (queries, dimension).
     """
-    reach = DEPTH + gallery.most_copies
-    found, available = [], []
+    depth = DEPTH + gallery.most_copies
+    hits, available = [], []
     for block in _blocks(np.arange(len(queries)), len(gallery)):
         grades = gallery.grades(queries[block])
-        found.append(_first_hits(*index.search(vectors[block], reach), grades))
+        hits.append(_first_hits(*index.search(vectors[block], depth), grades))
         available.append(_available(grades))
-    hits = TopHits(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
-    return hits, RankedResults(hits.grades, np.concatenate(available), None)
+    top = TopHits(*(np.concatenate(parts) for parts in zip(*hits, strict=True)))
+    return top, RankedResults(top.grades, np.concatenate(available), None)
 
 
-def _ranked(similarities: NDArray[np.float32], grades: Grades) -> RankedResults:
+def _rank(similarities: NDArray[np.float32], grades: Grades) -> RankedResults:
     similarities[grades == EXCLUDED] = -np.inf
     order = np.argsort(-similarities, axis=1, kind="stable")
     ordered = np.take_along_axis(grades, order, axis=1)
@@ -79,21 +79,21 @@ def _ranked(similarities: NDArray[np.float32], grades: Grades) -> RankedResults:
 
 
 def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades) -> TopHits:
-    """Take the first of what an index gave, without what is left out and what is no row."""
-    of_hits = np.take_along_axis(grades, np.maximum(rows, 0), axis=1)
-    kept = (rows >= 0) & (of_hits != EXCLUDED)
-    first = np.argsort(~kept, axis=1, kind="stable")[:, :DEPTH]
-    there = np.take_along_axis(kept, first, axis=1)
+    """Return the first results of an index without excluded photos and padding."""
+    hit_grades = np.take_along_axis(grades, np.maximum(rows, 0), axis=1)
+    valid = (rows >= 0) & (hit_grades != EXCLUDED)
+    first = np.argsort(~valid, axis=1, kind="stable")[:, :DEPTH]
+    present = np.take_along_axis(valid, first, axis=1)
 
-    def taken(each: NDArray[Any], nothing: float) -> NDArray[Any]:
-        chosen = np.where(there, np.take_along_axis(each, first, axis=1), nothing).astype(
-            each.dtype
-        )
-        lacking = DEPTH - chosen.shape[1]
-        return np.pad(chosen, ((0, 0), (0, lacking)), constant_values=nothing)
+    def select(values: NDArray[Any], fill: float) -> NDArray[Any]:
+        selected = np.where(present, np.take_along_axis(values, first, axis=1), fill)
+        missing = DEPTH - selected.shape[1]
+        return np.pad(selected.astype(values.dtype), ((0, 0), (0, missing)), constant_values=fill)
 
     # Between unit vectors the squared distance is 2 - 2 cos.
-    return TopHits(taken(rows, NO_HIT), taken(1 - distances / 2, np.nan), taken(of_hits, UNRELATED))
+    return TopHits(
+        select(rows, NO_HIT), select(1 - distances / 2, np.nan), select(hit_grades, UNRELATED)
+    )
 
 
 def _available(grades: Grades) -> Counts:
@@ -107,8 +107,8 @@ def _similarities(vectors: Vectors, queries: RowIndices) -> NDArray[np.float32]:
     return np.asarray(dense, dtype=np.float32)
 
 
-def _blocks(places: RowIndices, photos: int) -> Iterator[RowIndices]:
-    """Cut queries into blocks; one empty block where there are none."""
+def _blocks(rows: RowIndices, photos: int) -> Iterator[RowIndices]:
+    """Yield blocks of queries; one empty block if there are none."""
     size = max(1, SIMILARITY_BATCH_SIZE // max(1, photos))
-    for start in range(0, max(1, len(places)), size):
-        yield places[start : start + size]
+    for start in range(0, max(1, len(rows)), size):
+        yield rows[start : start + size]

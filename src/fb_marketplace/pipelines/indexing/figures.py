@@ -1,4 +1,4 @@
-"""The search to look at: photos that were asked for, and what the index gave first."""
+"""Hit sheet: query photos with the first hits of the index."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ GRADE_COLORS = {
     SAME_ROOT: "#e0a800",
     UNRELATED: "#c0392b",
 }
-"""Of frames; what they say stands in words below."""
+"""Colors of frames; the caption says the grade in words."""
 
 FIRST, *_, TENTH = RECALLS
 
@@ -32,37 +32,39 @@ def plot_hits(
     images: Table,
     parameters: RetrievalParameters,
 ) -> bytes:
-    """Show queries with their first hits, a row each; a PNG.
+    """Plot queries with their first hits, a row each.
 
-    Half of them have another photo of their listing as the first hit, half have none among ten;
-    which, a seed draws.
+    Half of them, drawn at random, have another photo of their listing as the first hit; half have none
+    among ten.
 
     Args:
-        retrieval_hits: what the index gave for each query.
-        retrieval_full_gallery: how good that was.
+        retrieval_hits: hits of each query.
+        retrieval_full_gallery: metrics of each query.
         images: the canonical photos.
-        parameters: how many queries and hits, and the seed.
+        parameters: numbers of queries and hits, and the seed.
+
+    Returns:
+        A PNG.
     """
     generator = np.random.default_rng(parameters.seed)
     half = parameters.sheet_queries // 2
-    found = _queries(retrieval_full_gallery, FIRST, 1)
+    found_first = _queries(retrieval_full_gallery, FIRST, 1)
     missed = _queries(retrieval_full_gallery, TENTH, 0)
-    chosen = {
-        query: what
-        for what, queries in (("found first", found), ("not among ten", missed))
+    outcomes = {
+        query: outcome
+        for outcome, queries in (("found first", found_first), ("not among ten", missed))
         for query in generator.choice(queries, min(half, len(queries)), replace=False)
     }
-    shown = retrieval_hits[retrieval_hits["rank"] <= parameters.sheet_hits]
-    asked = len(_queries(retrieval_full_gallery, FIRST))
+    top = retrieval_hits[retrieval_hits["rank"] <= parameters.sheet_hits]
     title = (
-        f"{asked:,} photos of the test split were asked for another of their listing: "
-        f"{len(found):,} found one first, {len(missed):,} not among ten"
+        f"{len(_queries(retrieval_full_gallery, FIRST)):,} queries of the test split for another photo of "
+        f"the listing: {len(found_first):,} found one first, {len(missed):,} not among ten"
     )
-    jpegs = _jpegs(images, [*chosen, *shown.loc[shown["image_id"].isin(list(chosen)), "hit"]])
+    jpegs = _jpegs(images, [*outcomes, *top.loc[top["image_id"].isin(list(outcomes)), "hit"]])
     cells = []
-    for query, what in chosen.items():
-        hits = shown[shown["image_id"] == query].sort_values("rank")
-        row = [Cell(jpegs[query], f"asked: {what}", "black")]
+    for query, outcome in outcomes.items():
+        hits = top[top["image_id"] == query].sort_values("rank")
+        row = [Cell(jpegs[query], f"query: {outcome}", "black")]
         row += [
             Cell(jpegs[hit], f"{DESCRIPTIONS[grade]} {similarity:.2f}", GRADE_COLORS[grade])
             for hit, grade, similarity in zip(
@@ -74,17 +76,17 @@ def plot_hits(
     return contact_sheet(cells, parameters.sheet_hits + 1, title)
 
 
-def _queries(served: pd.DataFrame, measure: str, value: int | None = None) -> list[str]:
-    """Give the queries that have a measure, or a value of it, in order."""
-    part = served[served["measure"] == measure]
+def _queries(metrics: pd.DataFrame, measure: str, value: int | None = None) -> list[str]:
+    """Return the queries with a metric, or with a value of it, sorted."""
+    part = metrics[metrics["measure"] == measure]
     if value is not None:
         part = part[part["value"] == value]
     return sorted(part["image_id"])
 
 
 def _jpegs(images: Table, image_ids: list[str]) -> dict[str, bytes]:
-    held = images.read(["image_id"]).column("image_id").to_pylist()
-    rows = {image_id: row for row, image_id in enumerate(held)}
-    wanted = list(dict.fromkeys(image_ids))
-    jpegs = images.take([rows[image_id] for image_id in wanted], ["jpeg"]).column("jpeg")
-    return dict(zip(wanted, jpegs.to_pylist(), strict=True))
+    ids = images.read(["image_id"]).column("image_id").to_pylist()
+    row_of = {image_id: row for row, image_id in enumerate(ids)}
+    unique = list(dict.fromkeys(image_ids))
+    jpegs = images.take([row_of[image_id] for image_id in unique], ["jpeg"]).column("jpeg")
+    return dict(zip(unique, jpegs.to_pylist(), strict=True))

@@ -1,4 +1,4 @@
-"""What a photo has to do with another: the grades that a search is measured by."""
+"""Galleries of photos, and the grades of their photos for a query photo."""
 
 from typing import Any
 
@@ -19,16 +19,15 @@ RowIndices = NDArray[np.int64]
 
 
 class Gallery:
-    """Photos among which others are searched for.
+    """Photos to search.
 
     Attributes:
-        photos: one row each: ``image_id``, ``product_id``, ``category``, ``category_path``,
-            ``group`` and ``split``, missing where they are not known; and ``copies``, the name that
-            a photo shares with its copies.
+        photos: a row each: ``image_id``, ``product_id``, ``category``, ``category_path``, ``group`` and
+            ``split``, missing if unknown; and ``copies``, a name shared with its copies.
     """
 
     def __init__(self, photos: pd.DataFrame) -> None:
-        """Take photos, in the order in which they will be counted."""
+        """Take photos; their order is the order of rows."""
         self.photos = photos.reset_index(drop=True)
         named = ("product_id", "category_path", "category", "copies")
         self._codes = {name: _codes(self.photos[name]) for name in named}
@@ -37,17 +36,20 @@ class Gallery:
         return len(self.photos)
 
     def among(self, split: str) -> "Gallery":
-        """Give the photos of a split alone."""
+        """Return the photos of a split."""
         return Gallery(self.photos[self.photos["split"] == split])
 
     def grades(self, queries: RowIndices) -> Grades:
-        """Grade every photo for each of these queries, which are places in the gallery.
+        """Grade every photo for each query.
+
+        Args:
+            queries: rows of the gallery.
 
         Returns:
             int8, (queries, photos).
         """
         graded = np.full((len(queries), len(self)), UNRELATED, dtype=np.int8)
-        # What comes later holds more: a listing has one path, and a path one root.
+        # Later grades overwrite earlier ones: a listing has one path, a path one root.
         for name, grade in (
             ("category", SAME_ROOT),
             ("category_path", SAME_PATH),
@@ -60,7 +62,7 @@ class Gallery:
 
     @property
     def most_copies(self) -> int:
-        """How many photos the largest set of copies has; one where there are no copies."""
+        """Size of the largest set of copies; one if there are no copies."""
         return int(np.bincount(self._codes["copies"]).max(initial=1))
 
 
@@ -70,13 +72,13 @@ def make_gallery(
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
 ) -> Gallery:
-    """Say of photos, in this order, whose they are, what they show and which are copies.
+    """Build a gallery of photos, in this order.
 
     Args:
         image_ids: the photos.
         products: ``product_id``, ``category`` and ``category_path`` of the listings.
-        splits: where each photo belongs.
-        duplicate_groups: photos that are the same or nearly.
+        splits: listing, group and split of each photo.
+        duplicate_groups: copies and near duplicates.
     """
     photos = (
         pd.DataFrame({"image_id": pd.Series(image_ids, dtype="str")})
@@ -99,7 +101,7 @@ def make_gallery(
 
 
 def _codes(names: "pd.Series[Any]") -> NDArray[np.int32]:
-    """Number names; each missing one has a number of its own, as nothing is known to be like it."""
+    """Number names; each missing name has a number of its own, as it is equal to no other."""
     codes, known = pd.factorize(names)
     missing = codes < 0
     codes[missing] = len(known) + np.arange(missing.sum())

@@ -1,4 +1,4 @@
-"""What a random order would give: the expectation of each measure, in closed form."""
+"""Random baseline: the expected value of each metric for a random order, in closed form."""
 
 import numpy as np
 
@@ -19,10 +19,10 @@ from fb_marketplace.evaluation.retrieval_metrics import (
 
 
 def expected_random(available: Counts) -> dict[str, Floats]:
-    """Give what each query may expect of a random order: (queries,) by measure.
+    """Return the expected metrics of a random order: (queries,) by metric.
 
     Args:
-        available: int64, (queries, 4), how many photos of each grade, from 0 to 3, there are.
+        available: int64, (queries, 4), photos of each grade from 0 to 3.
     """
     photos, partners = available.sum(axis=1), available[:, SAME_PRODUCT]
     expected = {name: random_recall(partners, photos, depth) for name, depth in RECALLS.items()}
@@ -34,7 +34,7 @@ def expected_random(available: Counts) -> dict[str, Floats]:
 
 
 def random_recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
-    """Give the chance that one of m among n is among the first k: 1 - C(n-m, k) / C(n, k).
+    """Return the probability that one of m among n is in the first k: 1 - C(n-m, k) / C(n, k).
 
     Args:
         relevant: (queries,), m.
@@ -44,15 +44,15 @@ def random_recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
     drawn = np.arange(depth)
     left = np.maximum(photos[:, np.newaxis] - drawn, 1)
     others = np.clip(photos[:, np.newaxis] - relevant[:, np.newaxis] - drawn, 0, None)
-    # Where all have been drawn before the depth is reached, what is relevant was among them.
+    # If all photos are drawn before the depth is reached, the relevant ones are among them.
     return np.where(relevant > 0, 1 - np.prod(others / left, axis=1), 0.0)
 
 
 def random_average_precision(relevant: Counts, photos: Counts) -> Floats:
-    """Give the expected average precision of m among n: the mean over ranks i of E[precision].
+    """Return the expected average precision of m among n: the mean over ranks i of E[precision].
 
-    A relevant photo at rank i has on average (i-1)(m-1)/(n-1) others before it, and any rank is as
-    likely as another (Bestgen, 2015). NaN where nothing is relevant.
+    A relevant photo at rank i has on average (i-1)(m-1)/(n-1) others before it, and all ranks are equally
+    likely (Bestgen, 2015). NaN if nothing is relevant.
     """
     harmonics = np.cumsum(1 / np.arange(1, photos.max(initial=1) + 1))[np.maximum(photos, 1) - 1]
     density = (relevant - 1) / np.maximum(photos - 1, 1)
@@ -61,12 +61,12 @@ def random_average_precision(relevant: Counts, photos: Counts) -> Floats:
 
 
 def random_precision(relevant: Counts, photos: Counts, depth: int) -> Floats:
-    """Give the expected share of the first hits that are relevant; those that lack are wrong."""
+    """Return the expected share of relevant hits; missing hits count as irrelevant."""
     return relevant / np.maximum(photos, 1) * np.minimum(photos, depth) / depth
 
 
 def random_ndcg(available: Counts, depth: int) -> Floats:
-    """Give the expected NDCG: at any rank stands the mean gain. NaN where there is nothing to gain."""
+    """Return the expected NDCG: each rank has the mean gain. NaN if no photo has a gain."""
     photos = available.sum(axis=1)
     mean_gains = available @ gains(np.arange(available.shape[1])) / np.maximum(photos, 1)
     reached = np.minimum(photos, depth)

@@ -1,4 +1,4 @@
-"""What the measures of queries come to: estimates, differences, and a table by category."""
+"""Summary of retrieval metrics: estimates, gains over baselines, and a table by category."""
 
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
@@ -20,11 +20,11 @@ from fb_marketplace.pipelines.indexing.evaluate_retrieval import FULL_GALLERY, W
 
 METRICS: Final = (*RECALLS, AVERAGE_PRECISION, PRECISION, NDCG)
 HIT_METRICS: Final = (*RECALLS, PRECISION, NDCG)
-"""Those that the first hits suffice for, which is all that an index gives."""
+"""Metrics that need only the first hits, which is all that an index returns."""
 
 FIRST, *_, TENTH = RECALLS
-SHOWN: Final = (FIRST, TENTH, PRECISION, NDCG)
-"""By category."""
+CATEGORY_METRICS: Final = (FIRST, TENTH, PRECISION, NDCG)
+"""Metrics of the table by category."""
 
 
 class Report(NamedTuple):
@@ -39,43 +39,42 @@ def summarize_retrieval(
     retrieval_within_split: pd.DataFrame,
     parameters: RetrievalParameters,
 ) -> Report:
-    """Estimate each measure, with an interval over groups, beside chance and what it has to beat.
+    """Estimate each metric with an interval over groups, next to chance and the baselines.
 
     Args:
-        retrieval_full_gallery: queries that the index was asked.
-        retrieval_within_split: queries among the photos of their own split.
+        retrieval_full_gallery: metrics of queries to the index.
+        retrieval_within_split: metrics of queries among the photos of their own split.
         parameters: of the bootstrap.
 
     Returns:
         Metrics: the encoder's by gallery (``all_photos``, ``test_photos``, ``validation_photos``);
-        ``baselines``, those of the others by gallery and name; and ``gains``, by how much the encoder is
-        better than each, query by query. And for the gallery of the test split the encoder's by
-        category.
+        ``baselines``, those of the other embeddings by gallery and name; and ``gains`` of the encoder over
+        each, query by query. And the encoder's by category, for the gallery of the test split.
 
     Raises:
         UserError: a split has no photo with a partner.
     """
     metrics: dict[str, Any] = {
         FULL_GALLERY: _estimates(
-            _of(retrieval_full_gallery, FULL_GALLERY, ENCODER), HIT_METRICS, parameters
+            _select(retrieval_full_gallery, FULL_GALLERY, ENCODER), HIT_METRICS, parameters
         ),
         "baselines": {},
         "gains": {},
     }
     others = [name for name in retrieval_within_split["embedding"].unique() if name != ENCODER]
     for gallery in WITHIN_SPLIT.values():
-        ours = _of(retrieval_within_split, gallery, ENCODER)
-        theirs = {name: _of(retrieval_within_split, gallery, name) for name in others}
+        ours = _select(retrieval_within_split, gallery, ENCODER)
+        theirs = {name: _select(retrieval_within_split, gallery, name) for name in others}
         metrics[gallery] = _estimates(ours, METRICS, parameters)
         metrics["baselines"][gallery] = {
-            name: _estimates(found, _measures_of(found), parameters)
-            for name, found in theirs.items()
+            name: _estimates(queries, _metric_names(queries), parameters)
+            for name, queries in theirs.items()
         }
         metrics["gains"][gallery] = {
-            name: _gains(ours, found, parameters) for name, found in theirs.items()
+            name: _gains(ours, queries, parameters) for name, queries in theirs.items()
         }
-    tested = _of(retrieval_within_split, WITHIN_SPLIT["test"], ENCODER)
-    return Report(metrics, _by_category(tested, parameters))
+    test = _select(retrieval_within_split, WITHIN_SPLIT["test"], ENCODER)
+    return Report(metrics, _by_category(test, parameters))
 
 
 LABELS: Final = {
@@ -97,27 +96,27 @@ def log_retrieval_metrics(retrieval_metrics: dict[str, Any]) -> None:
         log_metrics(
             f"image retrieval, {gallery}",
             {
-                ENCODER: _labelled(encoder),
+                ENCODER: _labeled(encoder),
                 "random order": {
                     label: encoder[name]["chance"]
                     for name, label in LABELS.items()
                     if name in encoder
                 },
-                **{name: _labelled(metrics) for name, metrics in others.items()},
+                **{name: _labeled(metrics) for name, metrics in others.items()},
             },
-            {f"{ENCODER} - {name}": _labelled(gain) for name, gain in gains.items()},
+            {f"{ENCODER} - {name}": _labeled(gain) for name, gain in gains.items()},
         )
 
 
-def _labelled(metrics: dict[str, Any]) -> dict[str, Metric]:
+def _labeled(metrics: dict[str, Any]) -> dict[str, Metric]:
     return {label: metrics[name] for name, label in LABELS.items() if name in metrics}
 
 
-def _of(queries: pd.DataFrame, gallery: str, embedding: str) -> pd.DataFrame:
+def _select(queries: pd.DataFrame, gallery: str, embedding: str) -> pd.DataFrame:
     return queries[(queries["gallery"] == gallery) & (queries["embedding"] == embedding)]
 
 
-def _measures_of(queries: pd.DataFrame) -> list[str]:
+def _metric_names(queries: pd.DataFrame) -> list[str]:
     return [name for name in METRICS if (queries["measure"] == name).any()]
 
 
@@ -135,10 +134,10 @@ def _estimates(
 def _gains(
     ours: pd.DataFrame, theirs: pd.DataFrame, parameters: RetrievalParameters
 ) -> dict[str, Any]:
-    """Estimate the mean difference of the same queries, where both have a measure."""
+    """Estimate the mean difference over queries for which both have a metric."""
     pairs = ours.merge(theirs, on=["measure", "image_id"], suffixes=("", "_theirs"), validate="1:1")
     pairs["gain"] = pairs["value"] - pairs["value_theirs"]
-    parts = {name: pairs[pairs["measure"] == name] for name in _measures_of(pairs)}
+    parts = {name: pairs[pairs["measure"] == name] for name in _metric_names(pairs)}
     return {
         name: _estimate(part["gain"], part["group"], parameters).to_dict()
         for name, part in parts.items()
@@ -153,20 +152,20 @@ def _by_category(queries: pd.DataFrame, parameters: RetrievalParameters) -> pd.D
             "queries": part["image_id"].nunique(),
             "with_partner": int((part["measure"] == FIRST).sum()),
         }
-        for name in SHOWN:
-            row |= _flat(name, part[part["measure"] == name], parameters)
+        for name in CATEGORY_METRICS:
+            row |= _flatten(name, part[part["measure"] == name], parameters)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
-def _flat(name: str, queries: pd.DataFrame, parameters: RetrievalParameters) -> dict[str, float]:
-    """Give an estimate as columns, missing where no query counts."""
+def _flatten(name: str, queries: pd.DataFrame, parameters: RetrievalParameters) -> dict[str, float]:
+    """Return an estimate as columns, missing if there is no query."""
     columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
     if queries.empty:
         return dict.fromkeys([*columns, f"{name}_chance"], np.nan)
-    found = _estimate(queries["value"], queries["group"], parameters).to_dict()
+    estimate = _estimate(queries["value"], queries["group"], parameters).to_dict()
     chance = round(float(queries["chance"].mean()), 4)
-    return {column: found[of] for column, of in columns.items()} | {f"{name}_chance": chance}
+    return {column: estimate[key] for column, key in columns.items()} | {f"{name}_chance": chance}
 
 
 def _estimate(

@@ -86,14 +86,14 @@ def pos(depth):
 
 def test_partner_at_rank_six_counts_at_10_but_not_at_5(ask_the_index):
     others = {f"c{number}.1": 10 + number for number in range(5)}
-    measured = ask_the_index({"a.1": 0, "a.2": 100} | others).measured
+    measured = ask_the_index({"a.1": 0, "a.2": 100} | others).metrics
 
     result = [values(measured, pos(depth))["a.1"] for depth in (1, 5, 10)]
     assert result == [0, 0, 1]
 
 
 def test_listing_with_one_photo_has_category_metrics_only(ask_the_index):
-    measured = ask_the_index({"a.1": 0, "a.2": 50, "b.1": -1}).measured
+    measured = ask_the_index({"a.1": 0, "a.2": 50, "b.1": -1}).metrics
 
     assert values(measured, pos(1)) == {"a.1": 0, "a.2": 1}
     assert values(measured, "same_category_precision_at_10") == pytest.approx(
@@ -106,14 +106,14 @@ def test_copies_of_query_are_no_hits(ask_the_index):
 
     result = ask_the_index(angles, [("a.1", "b.1", "c.1")])
 
-    assert values(result.measured, pos(1)) == {"a.1": 1, "a.2": 1}
+    assert values(result.metrics, pos(1)) == {"a.1": 1, "a.2": 1}
     assert result.hits.query("image_id == 'a.1'")["hit"].to_list() == ["a.2"]
 
 
 def test_partner_that_is_copy_of_query_is_ignored(ask_the_index):
     angles = {"a.1": 0, "a.2": 1, "b.1": 90, "b.2": 95}
 
-    measured = ask_the_index(angles, [("a.1", "a.2")]).measured
+    measured = ask_the_index(angles, [("a.1", "a.2")]).metrics
 
     assert values(measured, pos(1)) == {"b.1": 1, "b.2": 1}
 
@@ -131,15 +131,15 @@ def test_hits_have_grades_in_rank_order(ask_the_index):
 def test_queries_are_of_test_split_and_hits_of_all(ask_the_index):
     result = ask_the_index({"a.1": 0, "a.2": 20, "t.1": 1, "t.2": 19, "v.1": 40})
 
-    assert set(result.measured["image_id"]) == {"a.1", "a.2"}
-    assert set(result.measured["photos"]) == {5}
-    assert values(result.measured, pos(1)) == {"a.1": 0, "a.2": 0}
+    assert set(result.metrics["image_id"]) == {"a.1", "a.2"}
+    assert set(result.metrics["photos"]) == {5}
+    assert values(result.metrics, pos(1)) == {"a.1": 0, "a.2": 0}
 
 
 def test_vector_order_does_not_matter(ask_the_index):
     angles = {"b.2": 95, "a.2": 5, "t.1": 3, "b.1": 90, "a.1": 0}
 
-    result = values(ask_the_index(angles).measured, pos(1))
+    result = values(ask_the_index(angles).metrics, pos(1))
 
     assert result == {"a.1": 0, "a.2": 0, "b.1": 1, "b.2": 1}
 
@@ -147,7 +147,7 @@ def test_vector_order_does_not_matter(ask_the_index):
 def test_random_baseline_excludes_query_and_copies(ask_the_index):
     angles = {"a.1": 0, "a.2": 20, "b.1": 40, "c.1": 60, "t.1": 80, "t.2": 100}
 
-    measured = ask_the_index(angles, [("b.1", "a.1")]).measured
+    measured = ask_the_index(angles, [("b.1", "a.1")]).metrics
 
     chance = measured[measured["measure"] == pos(1)].set_index("image_id")["chance"]
     assert chance.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})

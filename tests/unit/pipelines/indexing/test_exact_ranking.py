@@ -116,7 +116,7 @@ def test_copies_do_not_crowd_out_hits(ask_index):
 
     hits, _ = ask_index(angles, [("a.1", *crowd)])
 
-    assert hits.places[0].tolist() == [1] + [-1] * 9
+    assert hits.rows[0].tolist() == [1] + [-1] * 9
 
 
 def test_hit_has_its_cosine(ask_index):
@@ -128,7 +128,7 @@ def test_hit_has_its_cosine(ask_index):
 def test_subset_of_photos_can_be_queried(ask_index):
     hits, ranking_ = ask_index({"a.1": 0, "a.2": 5, "b.1": 8}, queries=[2])
 
-    assert hits.places[:, :2].tolist() == [[1, 0]]
+    assert hits.rows[:, :2].tolist() == [[1, 0]]
     assert ranking_.available.tolist() == [[0, 2, 0, 0]]
 
 
@@ -144,5 +144,5 @@ def test_unfilled_index_rows_are_no_hits(ask_index):
 
     hits, _ = ask_index(angles, index=index)
 
-    assert (hits.places == -1).all()
+    assert (hits.rows == -1).all()
     assert (hits.grades == 0).all()
