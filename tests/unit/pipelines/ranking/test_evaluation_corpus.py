@@ -17,10 +17,10 @@ def test_corpus_has_listings_and_photos_of_its_split(stored_market, market_table
 
         result = stored_market.corpus(side, weighing).indexes
 
-        assert list(result.catalogue.product_ids) == sorted(here["product_id"].unique())
-        assert sorted(result.photos.image_ids) == sorted(here["image_id"].dropna())
-        assert (result.photos.dimension, result.pictures.dimension) == (PHOTO, PICTURE)
-        assert len(result.texts) == result.words.documents == len(result.catalogue)
+        assert list(result.listings.product_ids) == sorted(here["product_id"].unique())
+        assert sorted(result.image.image_ids) == sorted(here["image_id"].dropna())
+        assert (result.image.dimension, result.text_to_image.dimension) == (PHOTO, PICTURE)
+        assert len(result.text) == result.bm25.documents == len(result.listings)
 
 
 def test_groups_do_not_cross_splits(stored_market, searched, market_tables, weighing):
