@@ -111,4 +111,4 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
         metrics={},
         count=1,
     )
-    publish(str(folder), manifest.model_copy(update={"version": "v1"}))
+    publish(Lake(str(folder)), manifest.model_copy(update={"version": "v1"}))

@@ -1,4 +1,4 @@
-"""The project's commands: Kedro's own ``run``, with a user's mistakes told in one line."""
+"""Commands of the project. Errors that the user can fix are printed in one line."""
 
 import contextlib
 import difflib
@@ -22,9 +22,10 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
 from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
 from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.urls import redact_credentials
 
-USERS: Final = (
+USER_ERRORS: Final = (
     FileNotFoundError,
     PermissionError,
     ConnectionError,
@@ -35,20 +36,20 @@ USERS: Final = (
     OmegaConfBaseException,
     ParameterValidationError,
 )
-"""What a user meets, or mistyped; whatever else is raised is an error of ours, with its traceback."""
+"""Errors of the user or the environment. Any other error is a bug, and has a traceback."""
 
 logger = logging.getLogger(__name__)
 
 
 @click.group(name="fb-marketplace", context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """From a bucket of raw listings to a release that a server can trust."""
+    """Build a search release from a bucket of raw listings."""
 
 
 def _run(pipeline: str, pipelines: tuple[str, ...], **options: Any) -> Any:
     names = [pipeline] if pipeline else list(pipelines)
     selected = _selected(names)
-    with _mistakes_in_one_line():
+    with _one_line_errors():
         for option in ("node_names", "from_nodes", "to_nodes"):
             options[option] = _full_names(options[option], selected)
         _check_tags(options["tags"], selected)
@@ -72,11 +73,11 @@ cli.add_command(
 @env_option
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def summary(env: str | None, conf_source: str | None) -> None:
-    """Say what the last run made, and how to ask it."""
+    """Summarize the last run and show example queries."""
     from fb_marketplace.evaluation.summary import format_summary
 
     with (
-        _mistakes_in_one_line(),
+        _one_line_errors(),
         settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session,
     ):
         catalog = session.load_context().catalog
@@ -98,18 +99,18 @@ def _doctor(
 
     selected = _selected([pipeline] if pipeline else list(pipelines))
     with (
-        _mistakes_in_one_line(),
+        _one_line_errors(),
         settings.SESSION_CLASS.create(
             env=env, conf_source=conf_source, runtime_params=params
         ) as session,
     ):
         catalog = session.load_context().catalog
-        needs = requirements_of(selected.inputs(), selected.all_outputs(), catalog)
-        fails = 0
-        for found in run_checks(needs, thorough=True):
-            click.echo(f"{found.state:13} {found}")
-            fails += found.state == "fails"
-    if fails:
+        requirements = requirements_of(selected.inputs(), selected.all_outputs(), catalog)
+        has_failed = False
+        for result in run_checks(requirements, count_remote_photos=True):
+            click.echo(f"{result.state:8} {result}")
+            has_failed |= result.state == "fails"
+    if has_failed:
         raise SystemExit(1)
 
 
@@ -117,28 +118,28 @@ cli.add_command(
     click.Command(
         "doctor",
         params=[
-            each
-            for each in kedro_run.params
-            if each.name in ("env", "conf_source", "params", "pipeline", "pipelines")
+            option
+            for option in kedro_run.params
+            if option.name in ("env", "conf_source", "params", "pipeline", "pipelines")
         ],
         callback=_doctor,
-        help="Look at what a run needs: roots, rights, tables, disk, memory, packages. Changes nothing.",
+        help="Check the requirements of a run: roots, permissions, tables, disk, memory, packages.",
     )
 )
 
 
 @cli.command()
-@click.option("--keep", type=int, required=True, help="How many runs, and how many releases, stay.")
-@click.option("--apply", is_flag=True, help="Remove it; without this it is only told.")
+@click.option("--keep", type=int, required=True, help="Number of runs and of releases that stay.")
+@click.option("--apply", is_flag=True, help="Remove the items; by default they are only printed.")
 @click.option(
     "--unrecorded-for",
     type=click.FloatRange(min=0),
     default=7.0,
     show_default=True,
     metavar="DAYS",
-    help="Leave alone what no record tells of, for as many days since it was written.",
+    help="Keep files that belong to no recorded run for this long after they were written.",
 )
-@click.option("--lake", help="The lake; by default that of the configuration, as FB_LAKE says.")
+@click.option("--lake", help="Path or URL of the lake; by default FB_LAKE, or the configuration's.")
 @env_option
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def prune(
@@ -149,15 +150,15 @@ def prune(
     env: str | None,
     conf_source: str | None,
 ) -> None:
-    """Remove versions that no kept run or release needs."""
+    """Remove old versions that no remaining run or release needs."""
     from datetime import timedelta
 
     from fb_marketplace.lifecycle import prune as pruning
-    from fb_marketplace.lifecycle import retention
+    from fb_marketplace.lifecycle.retention import plan_pruning
 
-    with _mistakes_in_one_line():
-        root = lake or _configured_lake(env, conf_source)
-        plan = retention.plan_pruning(root, keep, timedelta(days=unrecorded_for))
+    with _one_line_errors():
+        root = Lake(lake) if lake else _configured_lake(env, conf_source)
+        plan = plan_pruning(root, keep, timedelta(days=unrecorded_for))
         if apply:
             pruning.prune(plan)
         for line in pruning.format_plan(plan, apply):
@@ -172,7 +173,7 @@ def _refuse_floors_only(_context: click.Context, _parameter: click.Parameter, va
 @cli.command()
 @click.argument("product")
 @click.option(
-    "--apply", is_flag=True, help="Take it out; without this it is only told where it is."
+    "--apply", is_flag=True, help="Erase the listing; by default its locations are only printed."
 )
 @click.option(
     "--skip-comparison",
@@ -187,68 +188,70 @@ def _refuse_floors_only(_context: click.Context, _parameter: click.Parameter, va
 def forget(
     product: str, apply: bool, skip_comparison: bool, env: str | None, conf_source: str | None
 ) -> None:
-    """Take the listing PRODUCT out of every version, index and release. No other run may go on."""
+    """Erase the listing PRODUCT from every version, index and release. No other run may be active."""
     from dataclasses import replace
 
     from kedro.runner import SequentialRunner
 
     from fb_marketplace.lifecycle import erasure
 
-    with _mistakes_in_one_line():
+    with _one_line_errors():
         lake = _configured_lake(env, conf_source)
-        found = erasure.find_listing(lake, product)
-        for line in erasure.hits_by_location(found.hits):
+        plan = erasure.find_listing(lake, product)
+        for line in erasure.hits_by_location(plan.hits):
             click.echo(line)
-        receipt = erasure.read_receipt(lake, product) if not found.hits else None
+        receipt = erasure.read_receipt(lake, product) if not plan.hits else None
         if receipt:
-            click.echo(f"it is gone already; see {lake}/{receipt}")
+            click.echo(f"already erased; see {lake.name(receipt)}")
             return
         with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
-            in_bucket, traces = _look_in_bucket(session.load_context(), found.traces)
-        click.echo(f"the bucket has {in_bucket.rows} rows and {in_bucket.photos} photos of it")
+            residue, fingerprints = _count_in_bucket(session.load_context(), plan.fingerprints)
+        click.echo(f"the bucket has {residue.rows} rows and {residue.photos} photos of the listing")
         if not apply:
             click.echo(
-                "nothing was changed; --apply runs all anew without it, and removes all older runs and "
-                "releases: there will be none to roll back to"
+                "nothing was changed; --apply runs everything again without the listing, and removes all "
+                "older runs and releases: a rollback is impossible afterwards"
             )
             return
-        asked = {"release": {"compare_with_current": False}} if skip_comparison else {}
+        parameters = {"release": {"compare_with_current": False}} if skip_comparison else {}
 
         def run() -> None:
             with settings.SESSION_CLASS.create(
-                env=env, conf_source=conf_source, runtime_params=asked
-            ) as again:
-                again.run(runner=SequentialRunner())
+                env=env, conf_source=conf_source, runtime_params=parameters
+            ) as session:
+                session.run(runner=SequentialRunner())
 
-        told = erasure.erase(lake, replace(found, traces=traces), run, in_bucket)
-        click.echo(f"it is gone; release {told['release_in_force']} is in force without it")
-        click.echo(f"receipt: {lake}/{erasure.read_receipt(lake, product)}")
+        plan = replace(plan, fingerprints=fingerprints)
+        written = erasure.erase(lake, plan, run, residue)
+        click.echo(f"erased; release {written['current_release']} is current")
+        click.echo(f"receipt: {lake.name(erasure.read_receipt(lake, product) or '')}")
 
 
-def _look_in_bucket(context: Any, traces: Any) -> Any:
+def _count_in_bucket(context: Any, fingerprints: Any) -> Any:
     from fb_marketplace.lifecycle.erasure import count_in_bucket
     from fb_marketplace.parameters.cleaning import CleaningParameters
 
     names = ("raw_products", "raw_images", "raw_image_files", "raw_feedback")
     raw = {name: context.catalog.load(name) for name in names}
     parameters = CleaningParameters.model_validate(context.params["cleaning"])
-    return count_in_bucket(**raw, parameters=parameters, traces=traces)
+    return count_in_bucket(**raw, parameters=parameters, fingerprints=fingerprints)
 
 
-def _configured_lake(env: str | None, conf_source: str | None) -> str:
+def _configured_lake(env: str | None, conf_source: str | None) -> Lake:
     with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
-        return str(session.load_context().catalog.load("lake").url)
+        lake: Lake = session.load_context().catalog.load("lake")
+        return lake
 
 
 @contextlib.contextmanager
-def _mistakes_in_one_line() -> Iterator[None]:
+def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        told = _told(error)
-        if told is None:
+        message = _message(error)
+        if message is None:
             raise
-        raise click.ClickException(told.replace("\n", "\nError: ")) from error
+        raise click.ClickException(message.replace("\n", "\nError: ")) from error
 
 
 def _selected(names: list[str]) -> Pipeline:
@@ -285,25 +288,25 @@ def _check_tags(tags: Iterable[str], pipeline: Pipeline) -> None:
             )
 
 
-def _told(error: BaseException) -> str | None:
-    """Say in one line what a user did or met; nothing for what is an error of ours."""
+def _message(error: BaseException) -> str | None:
+    """Return the message for an error of the user or the environment, None for a bug."""
     chain = list(cause_chain(error))
     for cause in chain:
         if isinstance(cause, UserError | ReleaseError | IndexMismatchError):
             return redact_credentials(str(cause))
-    to_do = advice(error)
-    of_a_user = (
-        to_do
-        or isinstance(chain[-1], USERS)
-        or any(_is_of(cause, "botocore.", "pandas.errors") for cause in chain)
+    remedy = advice(error)
+    is_expected = (
+        remedy
+        or isinstance(chain[-1], USER_ERRORS)
+        or any(_is_from(cause, "botocore.", "pandas.errors") for cause in chain)
         or str(error).startswith("Pipeline ")
     )
-    if not of_a_user:
+    if not is_expected:
         return None
-    logger.debug("told in one line", exc_info=error)
-    return f"{one_line(error)}{f'; {to_do}' if to_do else ''}"
+    logger.debug("printed in one line", exc_info=error)
+    return f"{one_line(error)}{f'; {remedy}' if remedy else ''}"
 
 
-def _is_of(error: BaseException, *modules: str) -> bool:
-    """Tell an error of a library, such as a store that refuses, without importing the library."""
+def _is_from(error: BaseException, *modules: str) -> bool:
+    """Check whether a library defines the class of an error, without importing the library."""
     return any(base.__module__.startswith(modules) for base in type(error).__mro__)

@@ -1,5 +1,5 @@
-"""What a user can mend."""
+"""Errors for the user."""
 
 
 class UserError(Exception):
-    """A mistake of the user's, told in one line: what was found, what was expected, what to do."""
+    """Error that the user can fix. The message states the problem, the expectation and the remedy."""

@@ -17,6 +17,7 @@ from support.kedro_project import Place, Run
 from support.killed_runs import begun, committed, digests, epochs, plain_files, stray_data
 
 from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.storage.lake import Lake
 
 pytestmark = pytest.mark.stress
 
@@ -121,7 +122,7 @@ def _prune(place: Place) -> None:
     from fb_marketplace.lifecycle.prune import prune
     from fb_marketplace.lifecycle.retention import plan_pruning
 
-    prune(plan_pruning(place.lake, 1, timedelta(0)))
+    prune(plan_pruning(Lake(place.lake), 1, timedelta(0)))
 
 
 def _last_node(log: str) -> str:

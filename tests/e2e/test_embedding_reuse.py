@@ -87,7 +87,7 @@ def test_killed_run_resumes_to_the_same_digest(place: Place) -> None:
 
 
 def test_embeddings_are_exported_as_json(whole_run: Run, place: Place) -> None:
-    assert "image_embeddings_json" not in whole_run.record["made"]
+    assert "image_embeddings_json" not in whole_run.record["outputs"]
 
     written = [
         place.read("image_embeddings", place.run("--pipeline=embeddings_json")) for _ in range(2)

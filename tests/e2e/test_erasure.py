@@ -125,9 +125,9 @@ def test_erased_listing_is_gone_everywhere(
 
     (path,) = place.files.glob(place.lake_path("receipts/*"))
     receipt = json.loads(place.files.cat_file(path))
-    assert receipt["release_in_force"] == version
-    assert receipt["found_now"] == 0
-    assert receipt["still_in_the_bucket"]["photos"] >= len(listing["images"])
+    assert receipt["current_release"] == version
+    assert receipt["remaining_hits"] == 0
+    assert receipt["in_bucket"]["photos"] >= len(listing["images"])
     report = place.json("cleaning_report", version)["ledger"]
     for part in report.values():
         assert part["in"] == part["kept"] + part["quarantined"]

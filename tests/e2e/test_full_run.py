@@ -42,11 +42,11 @@ def test_run_record_names_inputs_and_outputs(whole_run: Run) -> None:
 
     assert record["version"] == whole_run.version
     assert record["pipelines"] == ["__default__"]
-    assert record["read"] == {}, "the whole way reads only the bucket"
+    assert record["inputs"] == {}, "the whole way reads only the bucket"
     assert {"products", "images", "splits", "encoder", "image_index", "release"} < set(
-        record["made"]
+        record["outputs"]
     )
-    assert set(record["made"].values()) == {whole_run.version}
+    assert set(record["outputs"].values()) == {whole_run.version}
 
 
 def test_outputs_in_run_record_exist(whole_run: Run) -> None:
@@ -58,7 +58,7 @@ def test_outputs_in_run_record_exist(whole_run: Run) -> None:
     }
     lost = [
         name
-        for name in whole_run.record["made"]
+        for name in whole_run.record["outputs"]
         if not place.files.glob(
             place.lake_path(elsewhere.get(name, f"*/{name}.*/{whole_run.version}"))
         )
@@ -107,8 +107,8 @@ def test_run_can_load_older_versions(whole_run: Run) -> None:
     latest = place.run(*reader)
 
     records = place.records()
-    assert records[params]["read"] == dict.fromkeys(read, whole_run.version)
-    assert records[latest]["read"] == dict.fromkeys(read, newer)
+    assert records[params]["inputs"] == dict.fromkeys(read, whole_run.version)
+    assert records[latest]["inputs"] == dict.fromkeys(read, newer)
 
 
 @pytest.mark.slow

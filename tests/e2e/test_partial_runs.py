@@ -13,7 +13,7 @@ CLEANED = {"cleaned_products", "quarantined_products", "run_report"}
 def test_run_of_one_node_makes_its_outputs(sample: Place, name: str) -> None:
     version = sample.run(f"--nodes={name}")
 
-    assert set(sample.records()[version]["made"]) == CLEANED
+    assert set(sample.records()[version]["outputs"]) == CLEANED
 
 
 def test_run_between_nodes_makes_what_lies_between(sample: Place) -> None:
@@ -21,7 +21,7 @@ def test_run_between_nodes_makes_what_lies_between(sample: Place) -> None:
 
     version = sample.run("--from-nodes=clean_products", "--to-nodes=clean_image_rows")
 
-    created = set(sample.records()[version]["made"])
+    created = set(sample.records()[version]["outputs"])
     assert created == CLEANED | {"cleaned_image_rows", "quarantined_image_rows"}
     assert [node["node"] for node in sample.json("run_report", version)["nodes"]] == [
         "clean_products",
@@ -35,9 +35,9 @@ def test_run_of_report_tag_draws_from_last_run(whole_run: Run, tmp_path: Path) -
         record = place.records()[version]
 
         assert {"photo_grid", "learning_curves", "model_card", "retrieval_grid"} < set(
-            record["made"]
+            record["outputs"]
         )
-        assert record["read"]["vision_predictions"] == whole_run.version
+        assert record["inputs"]["vision_predictions"] == whole_run.version
         assert place.read("photo_grid", version) == whole_run.place.read(
             "photo_grid", whole_run.version
         )

@@ -62,12 +62,12 @@ def acts_as(store, monkeypatch):
 def test_server_policy_allows_serving(acts_as):
     acts_as(seaweedfs.SERVER)
 
-    manifest, store = read_current(LAKE), Lake(LAKE)
+    manifest, store = read_current(Lake(LAKE)), Lake(LAKE)
     for artifact in release_artifacts(store, manifest):
         read_verified(store, artifact)
 
-    assert current_version(LAKE) == version(2)
-    assert [item.version for item in list_releases(LAKE)] == [version(2), version(1)]
+    assert current_version(Lake(LAKE)) == version(2)
+    assert [item.version for item in list_releases(Lake(LAKE))] == [version(2), version(1)]
     with pytest.raises(FileNotFoundError):
         store.read("releases/none.json")
 
@@ -76,7 +76,7 @@ def test_server_policy_allows_serving(acts_as):
     "forbidden",
     [
         lambda: Lake(LAKE).replace("releases/other.json", b"{}"),
-        lambda: set_current(LAKE, version(1), read_pointer(LAKE)),
+        lambda: set_current(Lake(LAKE), version(1), read_pointer(Lake(LAKE))),
         lambda: Lake(RAW).read("images/a.jpg"),
         lambda: open_root(LAKE)[0].rm_file(f"{LAKE}/releases/current.json"),
     ],
@@ -88,7 +88,7 @@ def test_server_policy_denies_everything_else(acts_as, forbidden):
     with pytest.raises(OSError, match=r"(?i)denied|forbidden"):
         forbidden()
 
-    assert current_version(LAKE) == version(2)
+    assert current_version(Lake(LAKE)) == version(2)
 
 
 @pytest.mark.parametrize(
@@ -118,13 +118,13 @@ def test_pipelines_policy_allows_runs_and_pruning(acts_as):
     assert [file.key for file in PhotoSource(f"{RAW}/images").files()] == ["a.jpg"]
     work.write("state", b"epoch")
     work.remove("state")
-    add_to_erasure_list(LAKE, "p", [])
+    add_to_erasure_list(Lake(LAKE), "p", [])
     assert keyed_table.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
     keyed_table.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
-    set_current(LAKE, version(2), read_pointer(LAKE))
+    set_current(Lake(LAKE), version(2), read_pointer(Lake(LAKE)))
     with filesystem.open(f"{root}/07_model_output/large", "wb", block_size=5 * 2**20) as file:
         file.write(b"x" * (6 * 2**20))
-    prune.prune(retention.plan_pruning(LAKE, 1, timedelta(0)))
+    prune.prune(retention.plan_pruning(Lake(LAKE), 1, timedelta(0)))
 
-    assert [item.version for item in RunRecords(f"{LAKE}/runs").newest_first()] == [version(2)]
+    assert [item.version for item in RunRecords(Lake(LAKE)).newest_first()] == [version(2)]
     assert not filesystem.exists(f"{root}/releases/{version(1)}.json")

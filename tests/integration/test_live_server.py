@@ -19,6 +19,7 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.manifest import ARTIFACTS
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.release.pointer import publish, read_pointer, set_current
+from fb_marketplace_serving.storage.lake import Lake
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
 COLOURS = ("img-red", "img-green", "img-blue", "img-yellow", "img-grey")
@@ -69,15 +70,15 @@ class Client(threading.Thread):
 
 
 def test_swap_and_rollback_under_load_lose_no_request(address, lake, make_release, paint):
-    publish(lake, make_release("v2", "new-", "newer"))
+    publish(Lake(lake), make_release("v2", "new-", "newer"))
     clients = [Client(address, paint()) for _ in range(4)]
     for client in clients:
         client.start()
     for _ in range(3):
         until_served(address, "v2")
-        set_current(lake, "v1", read_pointer(lake))
+        set_current(Lake(lake), "v1", read_pointer(Lake(lake)))
         until_served(address, "v1")
-        set_current(lake, "v2", read_pointer(lake))
+        set_current(Lake(lake), "v2", read_pointer(Lake(lake)))
     for client in clients:
         client.over.set()
     for client in clients:
@@ -131,7 +132,7 @@ def test_damaged_release_is_logged_and_old_one_served(address, lake, make_releas
         if data is not None:
             file.write_bytes(data)
 
-        publish(lake, manifest)
+        publish(Lake(lake), manifest)
 
         until_refused(address, manifest.version)
         ready = get(address, "/readyz")

@@ -15,6 +15,7 @@ from fb_marketplace_serving.cli.main import main
 from fb_marketplace_serving.release.manifest import artifact_of
 from fb_marketplace_serving.release.pointer import current_version, publish
 from fb_marketplace_serving.release.provenance import ListingProvenance, Source, write_provenance
+from fb_marketplace_serving.storage.lake import Lake
 
 COMMAND = [sys.executable, "-m", "fb_marketplace_serving.cli.main"]
 
@@ -107,7 +108,7 @@ def execute(capsys):
 @pytest.fixture
 def two(lake, draft):
     """A lake with two releases; the second is current."""
-    publish(lake, draft.model_copy(update={"version": "v2"}))
+    publish(Lake(lake), draft.model_copy(update={"version": "v2"}))
     return lake
 
 
@@ -141,14 +142,14 @@ def test_rollback_prints_both_versions(execute, two):
     assert back.returncode == again.returncode == 0
     assert {"v2", "v1"} <= set(back.stdout.split())
     assert "v1" in again.stdout.split()
-    assert current_version(two) == "v1"
+    assert current_version(Lake(two)) == "v1"
 
 
 def test_rollback_to_invalid_release_fails_in_one_line(execute, two):
     refused = execute("rollback", "v9", "--lake", two)
 
     assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1)
-    assert current_version(two) == "v2"
+    assert current_version(Lake(two)) == "v2"
 
 
 @pytest.fixture
@@ -159,8 +160,8 @@ def explained(lake, make_release):
     red = ListingProvenance("prd-red", 4, 0, [], None, False, None, "prd-red", 1, "train", [], [])
     Path(lake, path).write_bytes(write_provenance([red], tables | {"photos": Source("images")}))
     result = make_release("v2", folder="model-2", searchable=True)
-    artifacts = result.artifacts | {"provenance": artifact_of(lake, path)}
-    publish(lake, result.model_copy(update={"artifacts": artifacts}))
+    artifacts = result.artifacts | {"provenance": artifact_of(Lake(lake), path)}
+    publish(Lake(lake), result.model_copy(update={"artifacts": artifacts}))
     return lake
 
 

@@ -24,6 +24,7 @@ from fb_marketplace_serving.imaging import canonical as photos
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import Manifest
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 LABELS = ("Reds", "Greens", "Blues")
@@ -210,7 +211,7 @@ def shop_draft(make_shop: MakeRelease) -> Manifest:
 @pytest.fixture
 def shop(tmp_path: Path, shop_draft: Manifest) -> str:
     """A lake with a release that can be searched by words."""
-    publish(str(tmp_path), shop_draft)
+    publish(Lake(str(tmp_path)), shop_draft)
     return str(tmp_path)
 
 
@@ -220,7 +221,7 @@ def shop_in_common(
 ) -> str:
     """As ``shop``, for tests that only read it: one a session."""
     root = tmp_path_factory.mktemp("shop")
-    publish(str(root), _shop_maker(root, canonical_photos)())
+    publish(Lake(str(root)), _shop_maker(root, canonical_photos)())
     return str(root)
 
 
@@ -237,7 +238,7 @@ def draft(make_release: MakeRelease) -> Manifest:
 
 @pytest.fixture
 def lake(tmp_path: Path, draft: Manifest) -> str:
-    publish(str(tmp_path), draft)
+    publish(Lake(str(tmp_path)), draft)
     return str(tmp_path)
 
 

@@ -1,1 +1,1 @@
-"""The catalog datasets that Kedro lacks."""
+"""Catalog datasets that Kedro does not have."""

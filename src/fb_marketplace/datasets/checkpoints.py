@@ -1,4 +1,4 @@
-"""The weights of each epoch of a training: a folder of files a version."""
+"""Weights of each epoch of a training: one folder of files per version."""
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -8,7 +8,7 @@ from fb_marketplace.storage.file_handles import FileRef
 
 
 class CheckpointsDataset(LakeDataset[dict[str, Callable[[], bytes]], dict[str, FileRef]]):
-    """Saves files by name, each read only when its turn comes; loads where they are.
+    """Saves files by name, reading one at a time. Loads references to them.
 
     Example:
         .. code-block:: yaml
@@ -20,17 +20,17 @@ class CheckpointsDataset(LakeDataset[dict[str, Callable[[], bytes]], dict[str, F
     """
 
     def load(self) -> dict[str, FileRef]:
-        """Give the files of the version that the run reads, by name, sorted."""
+        """Return the files of the version, by name, sorted."""
         path = str(self._get_load_path())
         if not self._filesystem.exists(path):
             raise FileNotFoundError(
-                f"there is no folder {path}; run the pipeline that makes it first"
+                f"Folder {path} does not exist. Run the pipeline that creates it."
             )
-        found = sorted(self._filesystem.ls(path, detail=False))
-        return {PurePosixPath(name).name: FileRef(f"{self._root}{name}") for name in found}
+        files = sorted(self._filesystem.ls(path, detail=False))
+        return {PurePosixPath(name).name: FileRef(f"{self._root}{name}") for name in files}
 
     def save(self, data: dict[str, Callable[[], bytes]]) -> None:
-        """Write the files one after the other."""
+        """Write the files one by one."""
         path = str(self._get_save_path())
         self._filesystem.makedirs(path, exist_ok=True)
         for name, read in data.items():

@@ -1,4 +1,4 @@
-"""A folder of files that are named by what they hold."""
+"""A folder of files that are named by their content."""
 
 from typing import Any
 
@@ -9,11 +9,11 @@ from fb_marketplace_serving.storage.lake import Lake
 
 
 class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, int]]):
-    """Saves files, one at a time; loads the bytes of each that the folder holds, by name.
+    """Saves files one at a time. Loads the size of each file in the folder, by name.
 
-    A node that yields files has each saved as it comes, so they are never all in memory. There are no
-    versions: another content is another file. A file that is there with its size is not written again,
-    and none is deleted, since other releases may share it: `prune` knows which do.
+    If a node yields files, each is saved at once, so that they are never all in memory. There are no
+    versions: other content is another file. A file that exists with the same size is not written again. No
+    file is deleted, since several releases may share it; `prune` removes unreferenced ones.
 
     Example:
         .. code-block:: yaml
@@ -24,9 +24,9 @@ class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, in
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        """Name the folder, by its path or URL."""
+        """Set the path or URL of the folder."""
         self._filepath = filepath
-        self._held: dict[str, int] | None = None
+        self._sizes: dict[str, int] | None = None
         self.metadata = metadata
 
     def load(self) -> dict[str, int]:
@@ -34,13 +34,13 @@ class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, in
         return existing_sizes(self._filepath)
 
     def save(self, data: ContentAddressedFile) -> None:
-        """Write a file in one step, unless it is there."""
-        if self._held is None:
-            self._held = self.load()
-        if self._held.get(data.name) == len(data.data):
+        """Write a file atomically, unless it exists."""
+        if self._sizes is None:
+            self._sizes = self.load()
+        if self._sizes.get(data.name) == len(data.data):
             return
         Lake(self._filepath).replace(data.name, data.data)
-        self._held[data.name] = len(data.data)
+        self._sizes[data.name] = len(data.data)
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}

@@ -1,4 +1,4 @@
-"""A file of the lake that is handed on as it is."""
+"""A file of the lake that is passed on unread."""
 
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -13,7 +13,7 @@ Out = TypeVar("Out")
 
 
 class LakeDataset(AbstractVersionedDataset[In, Out]):
-    """What is at a path of the lake, opened with the timeouts and retries of :mod:`storage`."""
+    """Base class of datasets in the lake, with the timeouts and retries of :mod:`storage`."""
 
     def __init__(
         self,
@@ -21,9 +21,9 @@ class LakeDataset(AbstractVersionedDataset[In, Out]):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Name the place, by its path or URL."""
+        """Set the path or URL."""
         self._filesystem, path = open_root(filepath)
-        # A path without a protocol may be relative, and is made absolute.
+        # A path without a protocol may be relative; fsspec makes it absolute.
         self._root = filepath.removesuffix(path) if "://" in filepath else ""
         self.metadata = metadata
         super().__init__(
@@ -38,20 +38,20 @@ class LakeDataset(AbstractVersionedDataset[In, Out]):
 
 
 class FileReferenceDataset(LakeDataset[In, FileRef]):
-    """A file that loads as where it is, however it was saved."""
+    """A file that loads as a reference, however it was saved."""
 
     def load(self) -> FileRef:
-        """Give the file of the version that the run reads."""
+        """Return the file of the version."""
         path = str(self._get_load_path())
         if not self._filesystem.exists(path):
             raise FileNotFoundError(
-                f"there is no file {path}; run the pipeline that makes it first"
+                f"File {path} does not exist. Run the pipeline that creates it."
             )
         return FileRef(f"{self._root}{path}")
 
 
 class FileDataset(FileReferenceDataset[bytes]):
-    """Saves bytes; loads where they are, for whoever reads, digests or releases them.
+    """Saves bytes. Loads a reference to the file.
 
     Example:
         .. code-block:: yaml
@@ -63,7 +63,7 @@ class FileDataset(FileReferenceDataset[bytes]):
     """
 
     def save(self, data: bytes) -> None:
-        """Write the file, whole or not at all."""
+        """Write the file."""
         path = str(self._get_save_path())
         self._filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         self._filesystem.pipe_file(path, data)

@@ -12,11 +12,11 @@ from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 
 
 class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
-    """Saves batches of rows, each as one atomic commit; loads a handle on one version.
+    """Saves batches of rows in atomic commits. Loads a handle on one version.
 
-    A node that yields batches has each saved as it comes. Rows whose key the table holds are left
-    alone, and a ``KeepOnly`` deletes the rows that are no longer wanted. When the run loads it, or ends
-    well, :meth:`seal` tags what was committed with the run's version; that tag is what loading asks for.
+    If a node yields batches, each is saved at once. Rows whose keys exist stay unchanged; a ``KeepOnly``
+    deletes the rows with other keys. :meth:`seal` tags the last commit with the run's version when the run
+    loads the table or succeeds; later loads use this tag.
 
     Example:
         .. code-block:: yaml
@@ -40,7 +40,7 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
         Args:
             filepath: folder or URL of the table.
             schema: dotted name of its ``pyarrow`` schema, which has a column ``key``.
-            version: the run's version, as Kedro gives it to datasets that are ``versioned``.
+            version: the run's version, from Kedro if the entry is ``versioned``.
             metadata: for plugins, such as Kedro-Viz.
         """
         self._filepath = filepath
@@ -52,22 +52,22 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
         self.metadata = metadata
 
     def load(self) -> Table:
-        """Open the version that the run reads; without one, the newest."""
+        """Open the version of the run; the newest version if there is none."""
         self.seal()
         try:
             return keyed_table.open_table(
                 self._filepath, self._version.load if self._version else None
             )
         except keyed_table.TableMissingError as error:
-            raise UserError(f"{error}; run the pipeline that makes it first") from error
+            raise UserError(f"{error}. Run the pipeline that creates it.") from error
 
     def save(self, data: Rows | KeepOnly) -> None:
-        """Commit rows, or delete what is no longer wanted."""
+        """Commit rows, or delete rows that are not needed."""
         schema = load_obj(self._schema_name)
         keyed_table.ensure_table(self._filepath, schema)
         if isinstance(data, KeepOnly):
             self._committed = keyed_table.retain(self._filepath, data.keys)
-            self._expected = set(data.held & data.keys)
+            self._expected = set(data.existing & data.keys)
         else:
             self._committed = keyed_table.insert(
                 self._filepath, data.select(schema.names).cast(schema)
@@ -76,20 +76,20 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
                 self._expected.update(data.column(keyed_table.KEY).to_pylist())
 
     def seal(self) -> None:
-        """Tag what was committed last with the run's version.
+        """Tag the last commit with the run's version.
 
         Raises:
-            UserError: it is not what was to be retained and added: another run wrote here meanwhile.
+            UserError: its rows are not those that this run retained and added: another run wrote meanwhile.
         """
         with self._sealing:
             if not self._version or self._committed is None:
                 return
-            held = self._keys_at(self._committed)
-            if self._expected is not None and sorted(held) != sorted(self._expected):
+            keys = self._keys_at(self._committed)
+            if self._expected is not None and sorted(keys) != sorted(self._expected):
                 raise UserError(
-                    f"{self._filepath} does not hold what this run found and added there: another "
-                    "run, with other photos or parameters, wrote to it meanwhile, or its columns "
-                    "have changed; run again when no other runs"
+                    f"{self._filepath} has other rows than this run retained and added: another run with "
+                    "other photos or parameters wrote to it meanwhile, or its columns have changed. Rerun "
+                    "when no other run is active."
                 )
             keyed_table.tag(self._filepath, self._version.save, self._committed)
             self._committed = self._expected = None

@@ -1,13 +1,15 @@
-"""A place that a run reads file by file, or writes by other means than saving."""
+"""A location that a run reads file by file, or does not write through the catalog."""
 
 from typing import Any
 
 from kedro.io import AbstractDataset, DatasetError
 from kedro.utils import load_obj
 
+from fb_marketplace_serving.storage.lake import Lake
+
 
 class PathDataset(AbstractDataset[None, Any]):
-    """Loads what a function or class makes of a URL; nothing is saved under this name.
+    """Loads the result of a function or class that is called with a URL. Cannot be saved.
 
     Example:
         .. code-block:: yaml
@@ -21,11 +23,11 @@ class PathDataset(AbstractDataset[None, Any]):
     def __init__(
         self, filepath: str, opened_by: str, metadata: dict[str, Any] | None = None
     ) -> None:
-        """Name the place.
+        """Describe the location.
 
         Args:
             filepath: its path or URL.
-            opened_by: dotted name of what is called with that.
+            opened_by: dotted name of a function or class.
             metadata: for plugins, such as Kedro-Viz.
         """
         self._filepath = filepath
@@ -33,20 +35,39 @@ class PathDataset(AbstractDataset[None, Any]):
         self.metadata = metadata
 
     def load(self) -> Any:
-        """Open the place."""
+        """Open the location."""
         return load_obj(self._opened_by)(self._filepath)
 
     def save(self, data: None) -> None:
-        """Refuse.
+        """Raise an error.
 
         Raises:
-            DatasetError: always; ``data`` is written by other means.
+            DatasetError: always.
         """
-        raise DatasetError(f"{self._filepath} is not saved under this name; found {type(data)}")
+        raise DatasetError(
+            f"{self._filepath} cannot be saved through this entry (got {type(data)})."
+        )
 
     def _exists(self) -> bool:
-        place = self.load()
-        return bool(place.exists()) if hasattr(place, "exists") else True
+        location = self.load()
+        return bool(location.exists()) if hasattr(location, "exists") else True
 
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath, "opened_by": self._opened_by}
+
+
+class InLakeDataset(PathDataset):
+    """Loads the result of a function or class that is called with a :class:`Lake`. Cannot be saved.
+
+    Example:
+        .. code-block:: yaml
+
+            run_records:
+              type: fb_marketplace.datasets.path.InLakeDataset
+              filepath: data
+              opened_by: fb_marketplace.storage.run_records.RunRecords
+    """
+
+    def load(self) -> Any:
+        """Open the lake, and call the function with it."""
+        return load_obj(self._opened_by)(Lake(self._filepath))

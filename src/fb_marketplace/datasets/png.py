@@ -1,4 +1,4 @@
-"""A PNG that people look at."""
+"""A figure as PNG."""
 
 import base64
 
@@ -20,5 +20,5 @@ class PNGDataset(FileDataset):
     """
 
     def preview(self) -> ImagePreview:
-        """Give the picture to Kedro-Viz, as base64."""
+        """Return the figure for Kedro-Viz, in base64."""
         return ImagePreview(base64.b64encode(self.load().read()).decode())

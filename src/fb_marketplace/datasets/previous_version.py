@@ -1,4 +1,4 @@
-"""What the last run left of a table that this run makes anew."""
+"""The previous version of a table that this run computes again."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from kedro_datasets.pandas import ParquetDataset
 
 
 class PreviousParquetDataset(ParquetDataset):  # type: ignore[misc]  # no stubs
-    """Loads the version of another entry's table that the last run made; an empty table if none did.
+    """Loads the latest version of another entry's table; an empty table if there is none.
 
-    Which entry it is stands in ``metadata.previous_of``; the hook that fixes versions finds its version.
+    ``metadata.previous_of`` names the entry; :class:`VersioningHooks` finds its latest version.
 
     Example:
         .. code-block:: yaml
@@ -24,14 +24,14 @@ class PreviousParquetDataset(ParquetDataset):  # type: ignore[misc]  # no stubs
     """
 
     def load(self) -> pd.DataFrame:
-        """Read the table, or make an empty one."""
+        """Read the table."""
         if self._version is None or self._version.load is None:
             return pd.DataFrame()
         table: pd.DataFrame = super().load()
         return table
 
     def save(self, data: Any) -> None:
-        """Refuse: it is saved under its own name."""
+        """Raise an error: the table is saved through its own entry."""
         raise DatasetError(
-            f"an earlier run left this; save {type(data)} under the entry's own name"
+            f"This is a previous version. Save {type(data)} through the entry itself."
         )

@@ -1,4 +1,4 @@
-"""A release, published by being saved."""
+"""Release that is published when it is saved."""
 
 from typing import Any
 
@@ -13,10 +13,11 @@ from fb_marketplace_serving.release.pointer import (
     read_current,
     read_pointer,
 )
+from fb_marketplace_serving.storage.lake import Lake
 
 
 class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
-    """Saves a manifest under the run's version, and points to it; loads one.
+    """Publishes a manifest under the run's version. Loads a manifest.
 
     Example:
         .. code-block:: yaml
@@ -33,52 +34,57 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         version: Version | None = None,
         metadata: dict[str, Any] | None = None,
     ) -> None:
-        """Name the lake, by its path or URL; releases are below it."""
+        """Set the path or URL of the lake."""
         self._filepath = filepath
         self._version = version
         self.metadata = metadata
 
+    @property
+    def _lake(self) -> Lake:
+        return Lake(self._filepath)
+
     def load(self) -> Manifest:
-        """Read the manifest of the version asked for; without one, of the release in force."""
+        """Read the manifest of the version; that of the current release if there is none."""
         if self._version and self._version.load:
-            return read_manifest(self._filepath, self._version.load)
-        return read_current(self._filepath)
+            return read_manifest(self._lake, self._version.load)
+        return read_current(self._lake)
 
     def save(self, data: Manifest) -> None:
-        """Open it as a server does, and publish it.
+        """Open the release as a server does, and publish it.
 
         Raises:
-            ReleaseError: its parts do not fit each other, or do not answer the canaries; or another
-                release was put in force since the gate compared it with the one that was.
+            ReleaseError: its artifacts do not match, or do not reproduce the canaries; or another release
+                was published since the gate compared this one with the current release.
         """
         if self._version is None:
-            raise DatasetError("a release takes the run's version: set `versioned: true`")
-        sealed = data.model_copy(update={"version": self._version.save})
-        # Whoever serves it opens it so: what would be refused there is not published here.
-        Release.from_manifest(self._filepath, sealed)
-        # Only now, as opening takes seconds, in which another run may publish.
-        seen = read_pointer(self._filepath)
-        self._refuse_if_judged_against_another(sealed, seen)
-        publish(self._filepath, sealed, seen)
+            raise DatasetError("A release needs the run's version: set `versioned: true`.")
+        manifest = data.model_copy(update={"version": self._version.save})
+        # A release that a server would reject must not be published.
+        Release.from_manifest(self._lake, manifest)
+        # Read afterwards, since opening takes seconds, in which another run may publish.
+        pointer = read_pointer(self._lake)
+        self._check_comparison(manifest, pointer)
+        publish(self._lake, manifest, pointer)
 
-    def _refuse_if_judged_against_another(self, sealed: Manifest, seen: PointerState) -> None:
-        """Of two runs at once the second was held against what was in force before the first."""
-        gate = sealed.metrics.get("gate")
-        judged_against = gate.get("current_release") if isinstance(gate, dict) else seen.version
-        if seen.version in (None, judged_against):
+    def _check_comparison(self, manifest: Manifest, pointer: PointerState) -> None:
+        """Check that the gate compared this release with the one that is current now."""
+        gate = manifest.metrics.get("gate")
+        compared_with = gate.get("current_release") if isinstance(gate, dict) else pointer.version
+        if pointer.version in (None, compared_with):
             return
         try:
-            newer = read_manifest(self._filepath, str(seen.version))
+            newer = read_manifest(self._lake, str(pointer.version))
         except ReleaseError:
-            return  # Damaged: the gate compares with no such release, and this one repairs it.
-        # One that did the same in every case, as of the same photos, is no worse than that.
+            return  # The gate ignores a damaged release, and this one replaces it.
+        # A newer release with the same result in every case, as of the same photos, is equally good.
         if (
             newer.artifacts["release_measures"].sha256
-            != sealed.artifacts["release_measures"].sha256
+            != manifest.artifacts["release_measures"].sha256
         ):
             raise ReleaseError(
-                f"{self._filepath}/{CURRENT}: release {seen.version} was put in force meanwhile; this one "
-                f"was compared with {judged_against or 'none'}; it stays in force: run again"
+                f"{self._lake.name(CURRENT)}: release {pointer.version} was published meanwhile, but this "
+                f"one was compared with {compared_with or 'none'}. Release {pointer.version} stays "
+                "current. Rerun the pipeline."
             )
 
     def _describe(self) -> dict[str, Any]:

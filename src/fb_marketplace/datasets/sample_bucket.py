@@ -1,4 +1,4 @@
-"""The embedded marketplace, laid out as a bucket."""
+"""The generated sample marketplace, as a bucket."""
 
 import shutil
 from pathlib import Path
@@ -8,16 +8,17 @@ from kedro.io import AbstractDataset, DatasetError
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.sample.bucket import SampleBucket
-from fb_marketplace.storage.filesystem import is_local
+from fb_marketplace_serving.storage.urls import is_local, local_path
 
 _PART: Final = ".part"
 
 
 class SampleBucketDataset(AbstractDataset[SampleBucket, None]):
-    """Fills a raw root with the embedded marketplace, if that is a local folder and empty.
+    """Fills an empty local folder with the sample marketplace.
 
-    It is written below the root, apart, and moved up whole: an interrupted run leaves nothing that
-    looks like a bucket. Beside the root it could not be, where that is a volume of a container.
+    The files are written to a subfolder, and moved up when all are complete, so that an interrupted run
+    leaves nothing that looks like a bucket. The subfolder is inside the root, since the root may be a
+    mounted volume.
 
     Example:
         .. code-block:: yaml
@@ -28,27 +29,27 @@ class SampleBucketDataset(AbstractDataset[SampleBucket, None]):
     """
 
     def __init__(self, filepath: str, metadata: dict[str, Any] | None = None) -> None:
-        """Name the raw root, by its path or URL."""
+        """Set the path or URL of the raw root."""
         self._filepath = filepath
         self.metadata = metadata
 
     def load(self) -> None:
-        """Refuse: the sample is read as any bucket is."""
-        raise DatasetError("the sample is read as any bucket is, by the pipeline `cleaning`")
+        """Raise an error: the sample is read like any bucket."""
+        raise DatasetError("The sample is read like any bucket, by the pipeline `cleaning`.")
 
     def save(self, data: SampleBucket) -> None:
-        """Draw and write all files."""
+        """Generate and write all files."""
         if not is_local(self._filepath):
             raise UserError(
-                f"the sample fills a local folder only; the raw root is {self._filepath}. "
-                "Set FB_RAW to an empty folder, or leave it unset"
+                f"The sample needs a local folder, but the raw root is {self._filepath}. "
+                "Set FB_RAW to an empty folder, or leave it unset."
             )
-        root = Path(self._filepath.removeprefix("file://"))
-        found = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
-        if set(found) - {".gitkeep", _PART}:
+        root = local_path(self._filepath)
+        names = sorted(path.name for path in root.iterdir()) if root.is_dir() else []
+        if set(names) - {".gitkeep", _PART}:
             raise UserError(
-                f"the sample fills an empty folder only; {root} holds {', '.join(found[:5])}. "
-                "Set FB_RAW to an empty folder, or run the other pipelines on what is there"
+                f"The sample needs an empty folder, but {root} has {', '.join(names[:5])}. "
+                "Set FB_RAW to an empty folder, or run the other pipelines on these files."
             )
         part = root / _PART
         shutil.rmtree(part, ignore_errors=True)
@@ -56,8 +57,8 @@ class SampleBucketDataset(AbstractDataset[SampleBucket, None]):
             path = part / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(content)
-        for made in sorted(part.iterdir()):
-            made.rename(root / made.name)
+        for path in sorted(part.iterdir()):
+            path.rename(root / path.name)
         part.rmdir()
 
     def _exists(self) -> bool:

@@ -1,4 +1,4 @@
-"""A file that is written piece by piece, since it may be larger than memory."""
+"""A file that is written in chunks, since it may be larger than memory."""
 
 import contextlib
 import os
@@ -12,7 +12,7 @@ from fb_marketplace.datasets.file import FileReferenceDataset
 
 
 class StreamingFileDataset(FileReferenceDataset[Callable[[], Iterator[bytes]]]):
-    """Saves what a function gives, piece by piece; loads where the file is.
+    """Saves the chunks that a function yields. Loads a reference to the file.
 
     Example:
         .. code-block:: yaml
@@ -24,23 +24,23 @@ class StreamingFileDataset(FileReferenceDataset[Callable[[], Iterator[bytes]]]):
     """
 
     def save(self, data: Callable[[], Iterator[bytes]]) -> None:
-        """Write the pieces one after the other; the file appears with the last of them, or not at all."""
+        """Write the chunks; the file appears when all are written."""
         path = str(self._get_save_path())
         self._filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
-        on_disk = isinstance(self._filesystem, LocalFileSystem)
-        with self._beside(path) if on_disk else self._at_once(path) as file:
-            for piece in data():
-                file.write(piece)
+        is_local = isinstance(self._filesystem, LocalFileSystem)
+        with self._renamed(path) if is_local else self._in_transaction(path) as file:
+            for chunk in data():
+                file.write(chunk)
 
     @contextlib.contextmanager
-    def _at_once(self, path: str) -> Iterator[Any]:
+    def _in_transaction(self, path: str) -> Iterator[Any]:
         with self._filesystem.transaction, self._filesystem.open(path, "wb") as file:
             yield file
 
     @contextlib.contextmanager
-    def _beside(self, path: str) -> Iterator[Any]:
-        # A transaction on disk writes into the folder of the system's temporary files, which may be small
-        # and on another disk: from there a file is copied, and appears piece by piece.
+    def _renamed(self, path: str) -> Iterator[Any]:
+        # A transaction on a local disk writes to the system's temporary folder, which may be small and on
+        # another disk: the file would be copied from there, and be visible while incomplete.
         part = f"{path}.{os.getpid()}.part"
         try:
             with self._filesystem.open(part, "wb") as file:

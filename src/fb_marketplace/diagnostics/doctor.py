@@ -1,6 +1,6 @@
-"""What a run needs, looked at before any work: each thing in one line, what is wrong and what to do.
+"""Checks of the requirements of a run, before any work: roots, tables, disk, memory and packages.
 
-Every check is made, whatever another finds, but for those that could only find the same again.
+Each check gives one line. A failed check does not stop the others, unless they could only repeat it.
 """
 
 import os
@@ -16,38 +16,51 @@ from fb_marketplace.diagnostics import system
 from fb_marketplace.diagnostics.table_probe import RawTable, probe_table
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
-from fb_marketplace.storage.filesystem import is_local, list_names, open_root
+from fb_marketplace.storage.filesystem import list_names
 from fb_marketplace.storage.lake_layout import PROBE
 from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace.storage.run_records import RunRecords
 from fb_marketplace_serving.storage.lake import Lake
-from fb_marketplace_serving.storage.urls import credentials_error, redact_credentials
+from fb_marketplace_serving.storage.urls import (
+    credentials_error,
+    is_local,
+    is_s3,
+    local_path,
+    redact_credentials,
+    split,
+)
 
-# What a whole run on 9,561 photos and 5 MB of tables left, by `du` of its lake; a little more of each.
+# Measured with `du` on the lake of a full run (9,561 photos, 5 MB of tables), and rounded up.
 BYTES_PER_PHOTO: Final = 55_000
-BYTES_PER_ROW_BYTE: Final = 5
-BYTES_OF_A_TRAINING: Final = 450_000_000
-BYTES_ANYWAY: Final = 20_000_000
+BYTES_PER_TABLE_BYTE: Final = 5
+BYTES_PER_TRAINING: Final = 450_000_000
+BYTES_PER_RUN: Final = 20_000_000
 CANONICAL_PHOTO_BYTES: Final = 24_000
 
-# Cleaning the sample held 0.46 GB (`run_report`), a whole run on it was seen with 0.82; workers add theirs.
+# Peaks in `run_report`: 0.46 GB to clean the sample, 0.82 GB for a full run on it; workers need more.
 MIN_MEMORY: Final = 700_000_000
 MIN_TRAINING_MEMORY: Final = 1_500_000_000
 
 PHOTOS_TABLE: Final = "03_primary/images.lance"
 
-State = Literal["ok", "fails", "not looked at"]
+State = Literal["ok", "fails", "skipped"]
+
+_SET_RAW: Final = (
+    "Set FB_RAW to the folder or URL that contains Assets/ and images/, or run `make sample` to generate "
+    "test data."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequirements:
-    """What a run reads and writes.
+    """Data that a run reads and writes.
 
     Attributes:
-        raw: root of the bucket, if anything of it is read.
-        tables: of the bucket that are read.
-        photos: folder of the bucket's photos, if they are read.
-        lake: root of the lake, if anything is written there.
-        trains: whether a network is trained.
+        raw: root of the bucket, None if the run does not read it.
+        tables: tables of the bucket that it reads.
+        photos: folder of the bucket's photos, None if it does not read them.
+        lake: root of the lake, None if it writes nothing there.
+        trains: whether it trains a network.
     """
 
     raw: str | None = None
@@ -59,251 +72,235 @@ class RunRequirements:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What became of a check.
+    """Result of a check.
 
     Attributes:
-        what: was looked at.
-        state: whether it is well.
-        told: in one line, what was found and what to do.
-        silent: whether a store gave no answer at all, for as long as one is waited for.
+        subject: the thing that was checked.
+        state: the outcome.
+        message: the finding and the remedy, in one line.
+        unreachable: whether a store gave no answer within the time limit.
     """
 
-    what: str
+    subject: str
     state: State
-    told: str
-    silent: bool = False
+    message: str
+    unreachable: bool = False
 
     def __str__(self) -> str:
-        return f"{self.what}: {self.told}"
+        return f"{self.subject}: {self.message}"
 
 
-def run_checks(needs: RunRequirements, thorough: bool = False) -> Iterator[CheckResult]:
-    """Look at all that a run needs, one thing after the other.
+def run_checks(needs: RunRequirements, count_remote_photos: bool = False) -> Iterator[CheckResult]:
+    """Yield the result of each check.
 
     Args:
-        needs: of the run.
-        thorough: whether to list a bucket's photos too, to say how much room they will take: that may
-            take a request for each thousand of them, which the run itself makes later.
+        needs: requirements of the run.
+        count_remote_photos: whether to list the photos of a bucket too, to estimate their disk space. That
+            may take a request per thousand photos, and the run lists them again.
     """
-    raw_is_there, silent = True, False
+    has_raw, unreachable = True, False
     if needs.raw is not None:
-        root = _checked("raw root", partial(_see_root, needs.raw))
-        raw_is_there, silent = root.state == "ok", root.silent
+        root = _check("raw root", partial(_check_raw_root, needs.raw))
+        has_raw, unreachable = root.state == "ok", root.unreachable
         yield root
         for table in needs.tables:
-            yield _checked(f"table {table.name}", partial(_see_table, table), raw_is_there)
+            yield _check(f"table {table.name}", partial(_check_table, table), has_raw)
         if needs.photos is not None:
-            yield _checked("photos", partial(_see_photos, needs.photos), raw_is_there)
+            yield _check("photos", partial(_check_photos, needs.photos), has_raw)
     if needs.lake is not None:
-        if silent and _one_store(needs.raw, needs.lake):
-            # To be told the same takes as long again.
-            yield CheckResult("lake", "not looked at", "its store, the raw root's, gives no answer")
+        if unreachable and needs.raw is not None and is_s3(needs.raw) and is_s3(needs.lake):
+            # The same failure would take as long again.
+            yield CheckResult(
+                "lake", "skipped", "its store is that of the raw root, and unreachable"
+            )
         else:
-            yield _checked("lake", partial(_see_lake, needs.lake))
+            yield _check("lake", partial(_check_lake, needs.lake))
         if is_local(needs.lake):
-            seen = needs if raw_is_there else replace(needs, tables=(), photos=None)
-            yield _checked("disk", partial(_see_disk, seen, thorough))
-    least = MIN_TRAINING_MEMORY if needs.trains else MIN_MEMORY
-    yield _checked("memory", partial(_see_memory, least))
-    yield _checked("packages", _see_packages)
+            readable = needs if has_raw else replace(needs, tables=(), photos=None)
+            yield _check("disk", partial(_check_disk, readable, count_remote_photos))
+    minimum = MIN_TRAINING_MEMORY if needs.trains else MIN_MEMORY
+    yield _check("memory", partial(_check_memory, minimum))
+    yield _check("packages", _check_packages)
 
 
-def _checked(what: str, look_at: Callable[[], str], worth_it: bool = True) -> CheckResult:
-    if not worth_it:
-        return CheckResult(what, "not looked at", "the raw root has to be there first")
+def _check(subject: str, check: Callable[[], str], has_raw: bool = True) -> CheckResult:
+    if not has_raw:
+        return CheckResult(subject, "skipped", "needs the raw root")
     try:
-        return CheckResult(what, "ok", redact_credentials(look_at()))
+        return CheckResult(subject, "ok", redact_credentials(check()))
     except UserError as error:
-        return CheckResult(what, "fails", redact_credentials(str(error)), _is_silent(error))
-    except Exception as error:  # noqa: BLE001 - whatever a store raises, the other checks are made
-        return CheckResult(what, "fails", _said(error), _is_silent(error))
+        return CheckResult(subject, "fails", redact_credentials(str(error)), _is_silent(error))
+    except Exception as error:  # noqa: BLE001 - any error of a store; the other checks still run
+        return CheckResult(subject, "fails", _describe(error), _is_silent(error))
 
 
 def _is_silent(error: BaseException) -> bool:
     return any(isinstance(cause, ConnectionError | TimeoutError) for cause in cause_chain(error))
 
 
-def _one_store(raw: str | None, lake: str) -> bool:
-    return raw is not None and all(url.startswith("s3://") for url in (raw, lake))
-
-
-def _see_root(url: str) -> str:
-    _refuse_credentials(url, "FB_RAW")
-    filesystem, path = open_root(url)
+def _check_raw_root(url: str) -> str:
+    _check_credentials(url, "FB_RAW")
+    root = Lake(url)
     try:
-        found = filesystem.ls(path, detail=False)
+        entries = root.filesystem.ls(root.root, detail=False)
     except FileNotFoundError as error:
-        raise UserError(
-            f"there is no {url}{_as_the_store_said(error)}. Set FB_RAW to the folder or URL that holds "
-            "Assets/ and images/; `make sample` draws one to try"
-        ) from error
+        raise UserError(f"{url} does not exist{_missing_bucket(error)}. {_SET_RAW}") from error
     except Exception as error:
-        raise UserError(f"{url} cannot be read: {_said(error)}") from error
-    if all(name.rstrip("/").rpartition("/")[2].startswith(".") for name in found):
-        raise UserError(
-            f"{url} holds nothing. Set FB_RAW to the folder or URL that holds Assets/ and images/; "
-            "`make sample` draws one to try"
-        )
-    return f"{url} can be read"
+        raise UserError(f"{url} cannot be read: {_describe(error)}") from error
+    if all(split(entry)[1].startswith(".") for entry in entries):
+        raise UserError(f"{url} is empty. {_SET_RAW}")
+    return f"{url} is readable"
 
 
-def _see_table(table: RawTable) -> str:
-    filesystem, path = open_root(table.url)
+def _check_table(table: RawTable) -> str:
+    folder, name = split(table.url)
+    lake = Lake(folder)
     try:
-        size = int(filesystem.info(path)["size"])
+        size = int(lake.filesystem.info(f"{lake.root}/{name}")["size"])
     except FileNotFoundError as error:
-        raise _not_there(table.url) from error
+        raise _missing(table.url) from error
     try:
-        return probe_table(table, filesystem, path, size)
+        return probe_table(table, lake, name, size)
     except UserError as error:
         raise UserError(f"{table.url}: {error}") from error
 
 
-def _see_photos(url: str) -> str:
-    folder, _, name = url.rpartition("/")
-    filesystem, path = open_root(folder)
-    # The folder above it, as a listing of the photos themselves may have a thousand pages.
-    if name not in {each.rstrip("/").rpartition("/")[2] for each in filesystem.ls(path, False)}:
-        raise _not_there(url)
-    return f"{url} is there"
+def _check_photos(url: str) -> str:
+    folder, name = split(url)
+    parent = Lake(folder)
+    # The parent is listed, since the listing of the photos may have a thousand pages.
+    if name not in {split(entry)[1] for entry in parent.filesystem.ls(parent.root, False)}:
+        raise _missing(url)
+    return f"{url} exists"
 
 
-def _not_there(url: str) -> UserError:
-    folder, _, name = url.rpartition("/")
-    return UserError(
-        f"there is no {name} in {folder}, which holds {list_names(folder)}. Set FB_RAW to the folder or "
-        "URL that holds Assets/ and images/; `make sample` draws one to try"
-    )
+def _missing(url: str) -> UserError:
+    folder, name = split(url)
+    return UserError(f"{folder} has no {name}, only {list_names(folder)}. {_SET_RAW}")
 
 
-def _see_lake(url: str) -> str:
-    """Write an object that nobody reads, see that it is there and not written over, and remove it."""
-    _refuse_credentials(url, "FB_LAKE")
-    name = f"{PROBE}{uuid.uuid4().hex}.part"
+def _check_lake(url: str) -> str:
+    """Write a probe, check that it is readable and protected against overwriting, and remove it."""
+    _check_credentials(url, "FB_LAKE")
+    probe = f"{PROBE}{uuid.uuid4().hex}.part"
     if is_local(url):
-        # No folder is made: another run might be about to use it when it is taken away again.
-        at = system.nearest_existing_folder(Path(url.removeprefix("file://"), "work"))
-        place, key = str(at), name
+        # No folder is created: another run may already use it when the probe is removed.
+        lake = Lake(str(system.nearest_existing_folder(local_path(url) / "work")))
     else:
-        place, key = url, f"work/{name}"
-        _list(url)
-    content = name.encode()
-    lake = Lake(place)
+        lake, probe = Lake(url), f"work/{probe}"
+        _check_listing(lake)
+    RunRecords(Lake(url)).check_layout()
+    content = probe.encode()
     try:
-        lake.create(key, content)
+        lake.create(probe, content)
     except Exception as error:
-        to_do = (
-            ". Set FB_LAKE to a folder that can be" if is_local(url) and not advice(error) else ""
-        )
-        raise UserError(f"{url} cannot be written to: {_said(error)}{to_do}") from error
+        remedy = ". Set FB_LAKE to a writable folder" if is_local(url) and not advice(error) else ""
+        raise UserError(f"{url} is not writable: {_describe(error)}{remedy}") from error
     try:
-        if lake.read(key) != content:
-            raise UserError(f"{url} gives back other bytes than were written; use another store")
-        # fsspec has no such condition for other stores.
-        if (is_local(url) or url.startswith("s3://")) and _writes_over(lake, key, content):
+        if lake.read(probe) != content:
+            raise UserError(f"{url} returns other bytes than were written. Use another store.")
+        # fsspec has no conditional writes for other stores.
+        if (is_local(url) or is_s3(url)) and _overwrites(lake, probe, content):
             raise UserError(
-                f"{url} wrote over an object that was to be a new one: two runs at once could both win. "
-                "Use a store that honours If-None-Match"
+                f"{url} overwrote an existing object: two concurrent runs could both succeed. Use a store "
+                "that supports If-None-Match."
             )
     finally:
-        _remove(place, key)
-    return f"{url} can be read and written to"
+        _remove(lake, probe)
+    return f"{url} is readable and writable"
 
 
-def _writes_over(lake: Lake, key: str, content: bytes) -> bool:
+def _overwrites(lake: Lake, path: str, content: bytes) -> bool:
     try:
-        # Other bytes: the same ones may be what an earlier try, whose answer was lost, has written.
-        lake.create(key, content[::-1])
+        # Other bytes, since an earlier attempt whose response was lost may have written the same.
+        lake.create(path, content[::-1])
     except FileExistsError:
         return False
     return True
 
 
-def _list(url: str) -> None:
-    filesystem, path = open_root(url)
+def _check_listing(lake: Lake) -> None:
     try:
-        filesystem.ls(path, detail=False)
+        lake.filesystem.ls(lake.root, detail=False)
     except FileNotFoundError as error:
         if advice(error):
-            raise UserError(f"{url}: {_said(error)}") from error
+            raise UserError(f"{lake.url}: {_describe(error)}") from error
     except Exception as error:
-        raise UserError(f"{url} cannot be read: {_said(error)}") from error
+        raise UserError(f"{lake.url} cannot be read: {_describe(error)}") from error
 
 
-def _remove(place: str, key: str) -> None:
-    filesystem, path = open_root(place)
+def _remove(lake: Lake, path: str) -> None:
     try:
-        filesystem.rm_file(f"{path}/{key}")
+        lake.filesystem.rm_file(f"{lake.root}/{path}")
     except Exception as error:
         raise UserError(
-            f"{place} can be written to, but {key} cannot be removed again and is left there: "
-            f"{_said(error)}"
+            f"{lake.url} is writable, but {path} cannot be removed and remains: {_describe(error)}"
         ) from error
 
 
-def _see_disk(needs: RunRequirements, thorough: bool) -> str:
-    lake = Path((needs.lake or "").removeprefix("file://"))
-    free, needed = system.free_disk(lake), bytes_needed(needs, lake, thorough)
-    told = f"{free / 1e9:,.2f} GB are free at {lake}; the run may need {needed / 1e9:,.2f}"
+def _check_disk(needs: RunRequirements, count_remote_photos: bool) -> str:
+    lake = local_path(needs.lake or "")
+    free, needed = system.free_disk(lake), bytes_needed(needs, lake, count_remote_photos)
+    message = f"{free / 1e9:,.2f} GB free at {lake}; the run may need {needed / 1e9:,.2f} GB"
     if free < needed:
-        raise UserError(f"{told}. Make room, or set FB_LAKE to a larger disk")
-    return told
+        raise UserError(f"{message}. Free some space, or set FB_LAKE to a larger disk.")
+    return message
 
 
-def bytes_needed(needs: RunRequirements, lake: Path, thorough: bool) -> int:
-    """Estimate how much a run adds to a local lake: what it holds of photos is not made again."""
-    needed = BYTES_ANYWAY + BYTES_OF_A_TRAINING * needs.trains
+def bytes_needed(needs: RunRequirements, lake: Path, count_remote_photos: bool) -> int:
+    """Estimate the bytes that a run adds to a local lake; photos that it has already need none."""
+    needed = BYTES_PER_RUN + BYTES_PER_TRAINING * needs.trains
     for table in needs.tables:
-        filesystem, path = open_root(table.url)
+        folder, name = split(table.url)
         with suppress(OSError):
-            needed += BYTES_PER_ROW_BYTE * int(filesystem.info(path)["size"])
-    if needs.photos is not None and (thorough or is_local(needs.photos)):
-        held = system.folder_size(lake / PHOTOS_TABLE) // CANONICAL_PHOTO_BYTES
-        needed += BYTES_PER_PHOTO * max(0, _count(needs.photos) - held)
+            needed += BYTES_PER_TABLE_BYTE * Lake(folder).sizes().get(name, 0)
+    if needs.photos is not None and (count_remote_photos or is_local(needs.photos)):
+        existing = system.folder_size(lake / PHOTOS_TABLE) // CANONICAL_PHOTO_BYTES
+        needed += BYTES_PER_PHOTO * max(0, _count(needs.photos) - existing)
     return needed
 
 
 def _count(photos: str) -> int:
     if not is_local(photos):
         return len(PhotoSource(photos).files())
-    with suppress(OSError), os.scandir(photos.removeprefix("file://")) as entries:
+    with suppress(OSError), os.scandir(local_path(photos)) as entries:
         return sum(1 for _ in entries)
     return 0
 
 
-def _see_memory(least: int) -> str:
+def _check_memory(minimum: int) -> str:
     limit = system.memory_limit()
-    if limit is None:
-        return "how much there is cannot be told on this system"
-    if limit < least:
+    if limit < minimum:
         raise UserError(
-            f"there are {limit / 1e9:.2f} GB; this run takes {least / 1e9:.1f} or more. Use a larger "
-            "machine, or give the container more"
+            f"{limit / 1e9:.2f} GB; this run needs at least {minimum / 1e9:.1f} GB. Use a larger machine, "
+            "or give the container more memory."
         )
     return f"{limit / 1e9:.1f} GB"
 
 
-def _see_packages() -> str:
-    unfit = system.incompatible_packages()
-    if unfit is None:
-        return "not installed as a package: versions were not compared"
-    if unfit:
-        raise UserError(f"found {'; '.join(unfit)}. Run `make setup`, or install what is asked for")
-    return "all of the versions that are asked for"
+def _check_packages() -> str:
+    incompatible = system.incompatible_packages()
+    if incompatible is None:
+        return "not installed as a package; versions were not compared"
+    if incompatible:
+        raise UserError(
+            f"{'; '.join(incompatible)}. Run `make setup`, or install the required versions."
+        )
+    return "all versions are as required"
 
 
-def _refuse_credentials(url: str, variable: str) -> None:
-    refusal = credentials_error(url, variable)
-    if refusal:
-        raise UserError(refusal)
+def _check_credentials(url: str, variable: str) -> None:
+    message = credentials_error(url, variable)
+    if message:
+        raise UserError(message)
 
 
-def _said(error: Exception) -> str:
-    told = error.strerror if isinstance(error, OSError) and error.filename else one_line(error)
-    to_do = advice(error)
-    return f"{told}; {to_do}" if to_do else str(told)
+def _describe(error: Exception) -> str:
+    text = error.strerror if isinstance(error, OSError) and error.filename else one_line(error)
+    remedy = advice(error)
+    return f"{text}; {remedy}" if remedy else str(text)
 
 
-def _as_the_store_said(error: BaseException) -> str:
-    codes: list[Any] = [getattr(cause, "response", None) for cause in cause_chain(error)]
-    return ": the bucket does not exist" if any(codes) and advice(error) else ""
+def _missing_bucket(error: BaseException) -> str:
+    responses: list[Any] = [getattr(cause, "response", None) for cause in cause_chain(error)]
+    return ": the bucket does not exist" if any(responses) and advice(error) else ""

@@ -1,4 +1,4 @@
-"""What a run needs, read off its pipeline and catalog."""
+"""Requirements of a run, derived from its pipeline and the catalog."""
 
 from collections.abc import Iterable
 from typing import Any, Final
@@ -7,62 +7,63 @@ from fb_marketplace.diagnostics.doctor import RunRequirements
 from fb_marketplace.diagnostics.table_probe import RawTable
 
 _FORMATS: Final = {"CSVDataset": "csv", "ParquetDataset": "parquet"}
-_NAMED_BY: Final = {"raw_products": "products", "raw_images": "images"}
-"""Under which key of ``cleaning`` the columns of a raw table are named."""
+_COLUMN_SECTIONS: Final = {"raw_products": "products", "raw_images": "images"}
+"""Key of ``cleaning`` that has the columns of a raw table."""
 
 
-def requirements_of(read: Iterable[str], made: Iterable[str], catalog: Any) -> RunRequirements:
-    """Say what a run needs.
+def requirements_of(inputs: Iterable[str], outputs: Iterable[str], catalog: Any) -> RunRequirements:
+    """Derive the requirements of a run.
 
     Args:
-        read: names of what it reads and does not make.
-        made: names of what it makes.
+        inputs: names of the datasets that it reads and does not write.
+        outputs: names of the datasets that it writes.
         catalog: Kedro's.
     """
-    raws = {name: catalog.get(name) for name in sorted(read) if name.startswith("raw_")}
-    raws = {name: dataset for name, dataset in raws.items() if _has_to_be_there(dataset)}
+    raw = {name: catalog.get(name) for name in sorted(inputs) if name.startswith("raw_")}
+    raw = {name: dataset for name, dataset in raw.items() if _is_required(dataset)}
     tables, photos = [], None
-    for name, dataset in raws.items():
-        if getattr(dataset, "_opened_by", "").endswith(".PhotoSource"):
+    for name, dataset in raw.items():
+        opener = getattr(dataset, "_opened_by", "")
+        if opener.endswith(".PhotoSource"):
             photos = dataset_url(dataset)
-        elif not getattr(dataset, "_opened_by", ""):
+        elif not opener:
             tables.append(_table(name, dataset, catalog))
-    made = set(made)
-    writes = any(getattr(catalog.get(name), "_version", None) for name in made)
+    outputs = set(outputs)
+    writes = any(getattr(catalog.get(name), "_version", None) for name in outputs)
     return RunRequirements(
-        raw=_place("raw", catalog) if raws else None,
+        raw=_root("raw", catalog) if raw else None,
         tables=tuple(tables),
         photos=photos,
-        lake=_place("lake", catalog) if writes else None,
-        trains="checkpoints" in made,
+        lake=_root("lake", catalog) if writes else None,
+        trains="checkpoints" in outputs,
     )
 
 
 def dataset_url(dataset: Any) -> str:
-    """Give the path or URL of a dataset, which Kedro's own keep in two parts."""
+    """Return the path or URL of a dataset; Kedro's own keep the protocol apart."""
     protocol = getattr(dataset, "_protocol", "file")
     path = str(dataset._filepath)
     return path if protocol == "file" or "://" in path else f"{protocol}://{path}"
 
 
-def _place(name: str, catalog: Any) -> str | None:
-    # A configuration of a user's own may lack what only a hook reads.
+def _root(name: str, catalog: Any) -> str | None:
+    # A user's own configuration may lack an entry that only hooks read.
     return dataset_url(catalog.get(name)) if name in catalog else None
 
 
-def _has_to_be_there(dataset: Any) -> bool:
-    # What is versioned is in the lake, whatever its name.
-    told = getattr(dataset, "metadata", None) or {}
-    return not told.get("may_be_missing") and not getattr(dataset, "_version", None)
+def _is_required(dataset: Any) -> bool:
+    # A versioned dataset is in the lake, whatever its name.
+    metadata = getattr(dataset, "metadata", None) or {}
+    return not metadata.get("may_be_missing") and not getattr(dataset, "_version", None)
 
 
 def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
-    of = _NAMED_BY.get(name)
+    section = _COLUMN_SECTIONS.get(name)
     columns: tuple[str, ...] = ()
-    if of and "params:cleaning" in catalog:
-        told = catalog.load("params:cleaning")
-        plain = told.model_dump() if hasattr(told, "model_dump") else told
-        columns = tuple(plain[of]["columns"].values())
+    if section and "params:cleaning" in catalog:
+        parameters = catalog.load("params:cleaning")
+        values = parameters.model_dump() if hasattr(parameters, "model_dump") else parameters
+        columns = tuple(values[section]["columns"].values())
     return RawTable(
         name,
         dataset_url(dataset),

@@ -1,4 +1,4 @@
-"""What this machine has: room on a disk, memory, and packages of the right versions."""
+"""Resources of this machine: disk space, memory, and versions of packages."""
 
 import contextlib
 import os
@@ -8,7 +8,9 @@ from importlib.metadata import PackageNotFoundError, distribution, requires
 from pathlib import Path
 from typing import Final
 
-OURS: Final = "fb-marketplace"
+import psutil
+
+DISTRIBUTION: Final = "fb-marketplace"
 
 _CGROUP_LIMITS: Final = (
     Path("/sys/fs/cgroup/memory.max"),
@@ -17,73 +19,66 @@ _CGROUP_LIMITS: Final = (
 
 
 def nearest_existing_folder(path: Path) -> Path:
-    """Give the folder itself if it is there, or else the nearest above it that is."""
-    at = path.absolute()
-    while not at.exists() and at != at.parent:
-        at = at.parent
-    return at
+    """Return the folder, or its nearest ancestor that exists."""
+    folder = path.absolute()
+    return next(each for each in (folder, *folder.parents) if each.exists())
 
 
 def free_disk(path: Path) -> int:
-    """Give the bytes that are free where a folder is, or would be."""
+    """Return the free bytes on the disk of a folder, which need not exist."""
     return shutil.disk_usage(nearest_existing_folder(path)).free
 
 
 def folder_size(path: Path) -> int:
-    """Give the bytes of all files below a folder; 0 if it is not there."""
-    found = 0
+    """Return the bytes of all files below a folder; 0 if it does not exist."""
+    size = 0
     for folder, _, names in os.walk(path):
         for name in names:
-            # Another run, or a prune, may take it away meanwhile.
+            # Another process may remove the file meanwhile.
             with contextlib.suppress(OSError):
-                found += Path(folder, name).lstat().st_size
-    return found
+                size += Path(folder, name).lstat().st_size
+    return size
 
 
-def memory_limit() -> int | None:
-    """Give the bytes of memory that this machine, or the container in it, has; nothing if unknown."""
-    try:
-        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):
-        return None
+def memory_limit() -> int:
+    """Return the bytes of memory of this machine or container, whichever has less."""
+    limits = [int(psutil.virtual_memory().total)]
     for file in _CGROUP_LIMITS:
-        try:
-            limit = min(limit, int(file.read_text()))
-        except (OSError, ValueError):  # "max", or another system
-            continue
-    return limit
+        # The content may be "max"; other systems have no such file.
+        with contextlib.suppress(OSError, ValueError):
+            limits.append(int(file.read_text()))
+    return min(limits)
 
 
-def incompatible_packages(of: str = OURS) -> list[str] | None:
-    """Name the packages whose version is not what a distribution asks for, and what it asks for.
+def incompatible_packages(name: str = DISTRIBUTION) -> list[str] | None:
+    """Return the requirements of a distribution that are not met.
 
     Returns:
-        Such as ``pandas 2.3.0, not >=3.1,<4``; nothing where it is not known what is asked for, as in
-        a checkout that is not installed.
+        Sentences such as ``pandas 2.3.0, not >=3.1,<4``; None if the distribution is not installed, as in
+        a checkout.
     """
     try:
-        asked = requires(of) or []
+        requirements = requires(name) or []
     except PackageNotFoundError:
         return None
     from packaging.requirements import Requirement
 
-    unfit = []
-    for each in map(Requirement, asked):
-        if each.marker is not None and not each.marker.evaluate({"extra": ""}):
+    unmet = []
+    for requirement in map(Requirement, requirements):
+        if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = _version(each.name)
+            version = _version(requirement.name)
         except PackageNotFoundError:
-            unfit.append(f"{each.name} is missing")
+            unmet.append(f"{requirement.name} is missing")
             continue
-        if not each.specifier.contains(found, prereleases=True):
-            unfit.append(f"{each.name} {found}, not {each.specifier}")
-    return unfit
+        if not requirement.specifier.contains(version, prereleases=True):
+            unmet.append(f"{requirement.name} {version}, not {requirement.specifier}")
+    return unmet
 
 
 def _version(name: str) -> str:
-    # As `importlib.metadata.version` does it, but for the description, whose reading takes the time.
-    written = re.search(
-        r"^Version: (\S+)", distribution(name).read_text("METADATA") or "", re.MULTILINE
-    )
-    return written[1] if written else distribution(name).version
+    # Like `importlib.metadata.version`, but without parsing the long description, which is slow.
+    metadata = distribution(name).read_text("METADATA") or ""
+    match = re.search(r"^Version: (\S+)", metadata, re.MULTILINE)
+    return match[1] if match else distribution(name).version

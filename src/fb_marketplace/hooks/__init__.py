@@ -1,1 +1,1 @@
-"""Kedro hooks: preflight, versioning and run reports."""
+"""Kedro hooks: preflight checks, versions and run reports."""

@@ -1,6 +1,7 @@
 """Hook that writes the run report."""
 
 import json
+import logging
 from collections.abc import Generator
 from typing import Any
 
@@ -10,18 +11,21 @@ from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
 
 from fb_marketplace.diagnostics.requirements import dataset_url
-from fb_marketplace.hooks.versioning import RUN_REPORT, _now, _versioned, logger
+from fb_marketplace.hooks.run_context import RUN_REPORT, timestamp, versioned_datasets
 from fb_marketplace.observability.log_filters import redact
 from fb_marketplace.observability.run_report import RunReport
 from fb_marketplace.storage.error_advice import one_line
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.urls import split
+
+logger = logging.getLogger(__name__)
 
 
 class ReportingHooks:
-    """Each run leaves a report of what its nodes did, however it ends; a run that makes nothing, none.
+    """Writes a report of the nodes of a run, even if it fails; none if the run has no versioned outputs.
 
-    A node begins where its first input is about to be loaded and ends where the next begins: what a
-    generator does, it does while its outputs are saved, after Kedro has called ``after_node_run``.
+    A node starts when its first input is loaded, and ends when the next node starts: a generator works
+    while its outputs are saved, after Kedro has called ``after_node_run``.
     """
 
     def __init__(self) -> None:
@@ -30,41 +34,40 @@ class ReportingHooks:
 
     @hook_impl(trylast=True)
     def before_pipeline_run(self) -> None:
-        """Begin."""
-        self._report, self._started = RunReport(), _now()
+        """Start the report."""
+        self._report, self._started = RunReport(), timestamp()
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
-        """Note which node is at work."""
-        self._at(node)
+        """Start the node."""
+        self._start(node)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Note what it reads."""
+        """Add an input."""
         if self._report and not dataset_name.startswith("params:"):
-            self._report.read(dataset_name, data)
+            self._report.add_input(dataset_name, data)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Note which node is at work; it may read nothing."""
-        self._at(node)
+        """Start the node, if it has no inputs."""
+        self._start(node)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Note what it made."""
+        """Add an output."""
         if self._report:
-            self._report.made(dataset_name, data)
+            self._report.add_output(dataset_name, data)
 
     @hook_impl(wrapper=True)
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> Generator[None, None, None]:
-        """Write the report before the record, which is the last thing that a run writes."""
+        """Write the report before the record, which is the last file of a run."""
         if self._report:
             self._report.end()
             self._write(run_params, pipeline, catalog)
-            for line in self._report.lines():
-                logger.info("%s", line)
+            self._log()
         try:
             return (yield)
         except Exception as error:
@@ -79,20 +82,23 @@ class ReportingHooks:
         pipeline: Pipeline,
         catalog: DataCatalog,
     ) -> None:
-        """Write what was done, and what failed."""
+        """Write the report of a failed run."""
         if not self._report:
             return
         self._report.end(failed=True)
         try:
             self._write(run_params, pipeline, catalog, error)
-        except Exception as unwritten:  # noqa: BLE001 - the error that is told is the first
-            logger.warning("the report of this run could not be written: %s", one_line(unwritten))
-        for line in self._report.lines():
-            logger.info("%s", line)
+        except Exception as second:  # noqa: BLE001 - the user sees the first error
+            logger.warning("The run report could not be written: %s", one_line(second))
+        self._log()
 
-    def _at(self, node: Node) -> None:
+    def _start(self, node: Node) -> None:
         if self._report:
-            self._report.at(_short_name(node))
+            self._report.start_node(_short_name(node))
+
+    def _log(self) -> None:
+        for line in self._report.lines() if self._report else []:
+            logger.info("%s", line)
 
     def _write(
         self,
@@ -101,11 +107,11 @@ class ReportingHooks:
         catalog: DataCatalog,
         error: Exception | None = None,
     ) -> None:
-        makes_something = _versioned(pipeline.all_outputs(), catalog)
-        if not self._report or not makes_something or RUN_REPORT not in catalog:
+        has_outputs = versioned_datasets(pipeline.all_outputs(), catalog)
+        if not self._report or not has_outputs or RUN_REPORT not in catalog:
             return
         version = run_params["run_id"]
-        about = {
+        metadata = {
             "version": version,
             "ended": "failed" if error else "well",
             "error": redact(one_line(error)) if error else None,
@@ -113,11 +119,11 @@ class ReportingHooks:
             "environment": run_params["env"] or "base",
             "started": self._started,
         }
-        told = self._report.plain([_short_name(node) for node in pipeline.nodes], about)
-        place = dataset_url(catalog.get(RUN_REPORT))
-        # Not by saving it: that is done once a version, and leaves half a file where it is interrupted.
-        text = json.dumps(told, indent=1, ensure_ascii=False).encode()
-        Lake(place).replace(f"{version}/{place.rpartition('/')[2]}", text)
+        nodes = [_short_name(node) for node in pipeline.nodes]
+        content = json.dumps(self._report.to_dict(nodes, metadata), indent=1, ensure_ascii=False)
+        url = dataset_url(catalog.get(RUN_REPORT))
+        # Not saved through the dataset, which accepts a version only once, and does not write atomically.
+        Lake(url).replace(f"{version}/{split(url)[1]}", content.encode())
 
 
 def _short_name(node: Node) -> str:

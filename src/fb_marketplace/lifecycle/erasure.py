@@ -1,8 +1,8 @@
-"""Takes a listing out of a lake: out of every version, index and release, and proves that it is gone.
+"""Erasure of a listing from every version, index and release of a lake, with a proof of its absence.
 
-What holds it is made and published anew without it; what is older goes, whole: an older index or model was
-made with it. So one run and one release are left, and there is none to roll back to. The bucket is its
-owner's, and is not written: what is still there is said, and turned away by every later cleaning.
+A full run publishes a new release without the listing. All older runs and releases are removed, since older
+indexes and models were built with it: there is nothing to roll back to. The raw bucket belongs to its owner
+and is not changed: the receipt counts the listing's data there, and every later cleaning rejects it.
 """
 
 import json
@@ -27,8 +27,7 @@ from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.storage import erasure_list, table_versions
 from fb_marketplace.storage.erasure_list import FILE, ErasureList, read_erasure_list
 from fb_marketplace.storage.feedback_source import FeedbackSource
-from fb_marketplace.storage.filesystem import open_root
-from fb_marketplace.storage.lake_layout import LAYERS, TABLE, files_below, table_of
+from fb_marketplace.storage.lake_layout import LAYERS, TABLE, list_files, parent_table
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.feedback.events import Kind
@@ -40,17 +39,17 @@ RECEIPTS: Final = "receipts"
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 FULL_RUN_OUTPUTS: Final = ("source_manifest", "vision_model", "image_index", "ranker", "release")
-"""A run that made all of these took the bucket and made everything of it."""
+"""A run with all these outputs read the bucket and computed everything from it."""
 
 
 class BucketResidue(NamedTuple):
-    """What the bucket still has of a listing; nothing of this project takes it from there.
+    """Data of a listing that is still in the bucket. This project does not remove it.
 
     Attributes:
-        rows: of the table of listings.
-        image_rows: of the table of images.
+        rows: rows in the table of listings.
+        image_rows: rows in the table of images.
         photos: files.
-        feedback: lines of what people searched for and clicked.
+        feedback: lines of searches and clicks.
     """
 
     rows: int
@@ -61,106 +60,96 @@ class BucketResidue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErasurePlan:
-    """Where a listing is.
+    """Locations of a listing.
 
     Attributes:
-        traces: what it is known by.
-        hits: where in the lake any of that is.
-        remembered: whether it was forgotten before.
-        hits_before: where it was when a removal was begun that has not ended.
+        fingerprints: values that identify it.
+        hits: its locations in the lake.
+        is_listed: whether it is on the erasure list.
+        previous_hits: its locations at the start of an erasure that has not completed.
     """
 
-    traces: ListingFingerprints
+    fingerprints: ListingFingerprints
     hits: tuple[ScanHit, ...]
-    remembered: bool
-    hits_before: tuple[ScanHit, ...] = ()
+    is_listed: bool
+    previous_hits: tuple[ScanHit, ...] = ()
 
 
-def find_listing(lake: str, product_id: str) -> ErasurePlan:
-    """Find where a listing is in a lake; nothing is changed.
+def find_listing(lake: Lake, product_id: str) -> ErasurePlan:
+    """Find the locations of a listing in a lake, without changing it.
 
     Raises:
-        UserError: there is no such listing, and there was none that was forgotten.
+        UserError: the lake has no such listing and has never erased it, or is of an older layout.
         OSError: the lake cannot be read.
     """
-    told = read_erasure_list(f"{lake}/{FILE}")
-    remembered = told.has_product(product_id)
-    begun = erasure_journal.read(lake, told, product_id)
-    traces = fingerprints_of(lake, product_id, begun.traces)
-    hits = tuple(scan_lake(lake, traces))
-    if not hits and not remembered:
+    RunRecords(lake).check_layout()
+    listed = read_erasure_list(lake)
+    is_listed = listed.has_product(product_id)
+    journal = erasure_journal.read(lake, listed, product_id)
+    fingerprints = fingerprints_of(lake, product_id, journal.fingerprints)
+    hits = tuple(scan_lake(lake, fingerprints))
+    if not hits and not is_listed:
         raise UserError(
-            f"found no listing {product_id} anywhere in {lake}; expected its id, as in "
-            "`fb-serve explain`; nothing was changed"
+            f"{lake.url} has no listing {product_id}. Pass a product_id, as `fb-serve explain` prints it. "
+            "Nothing was changed."
         )
-    return ErasurePlan(traces, hits, remembered, begun.hits)
+    return ErasurePlan(fingerprints, hits, is_listed, journal.hits)
 
 
 def erase(
-    lake: str, found: ErasurePlan, run: Callable[[], Any], in_bucket: BucketResidue
+    lake: Lake, plan: ErasurePlan, run: Callable[[], Any], residue: BucketResidue
 ) -> dict[str, Any]:
-    """Take a listing out of a lake, and say where it was and that it is gone.
+    """Erase a listing from a lake, and prove that nothing of it remains.
 
-    To be run again where it was killed or refused: it goes on where it was.
+    After a kill or an error, call it again: it resumes.
 
     Args:
-        lake: its root. No other run may go on: what it has written would go.
-        found: where the listing is.
-        run: runs everything from cleaning to the release.
-        in_bucket: what the bucket has of it.
+        lake: the lake. No other run may be active: its outputs would be removed.
+        plan: locations of the listing.
+        run: runs all pipelines from cleaning to the release.
+        residue: data of the listing in the bucket.
 
     Returns:
-        The receipt, as it stands in ``receipts/``.
+        The receipt, which is also written to ``receipts/``.
 
     Raises:
-        UserError: the new release was refused, or something of the listing is still there.
+        UserError: the new release was rejected, or something of the listing remains.
         OSError: the lake cannot be read or written.
     """
-    traces = found.traces
-    told = erasure_list.add_to_erasure_list(lake, traces.product_id, traces.image_ids)
-    found = replace(found, hits_before=tuple(sorted({*found.hits, *found.hits_before})))
-    # What tells of it goes with what holds it; whoever goes on after a kill has to prove no less.
-    erasure_journal.write(lake, told, traces, found.hits_before)
-    begun = datetime.now(UTC)
-    newest = next(RunRecords(f"{lake}/runs").newest_first(), None)
-    if newest is None or not _is_without(lake, newest, found.hits):
-        _run_anew(lake, run)
-        newest = next(RunRecords(f"{lake}/runs").newest_first(), None)
+    fingerprints = plan.fingerprints
+    listed = erasure_list.add_to_erasure_list(lake, fingerprints.product_id, fingerprints.image_ids)
+    plan = replace(plan, previous_hits=tuple(sorted({*plan.hits, *plan.previous_hits})))
+    # The fingerprints are lost with the files: after a kill, the proof still needs them.
+    erasure_journal.write(lake, listed, fingerprints, plan.previous_hits)
+    started = datetime.now(UTC)
+    newest = _newest_run(lake)
+    if newest is None or not _is_complete_without(lake, newest, plan.hits):
+        _run_all(lake, run)
+        newest = _newest_run(lake)
     if newest is None or read_pointer(lake).version != newest.version:
         raise UserError(
-            f"no release without the listing was put in force; {lake} still holds it, and it stands in "
-            f"{FILE}, so that no later run takes it up; see why the run ended, and run forget again"
+            f"The new release was not published, so {lake.url} still has the listing. It is on the erasure "
+            "list and will be excluded from future runs. Check why the run ended, then rerun `forget`."
         )
-    anew = _trained_anew(lake, newest.version)
-    gone = _clean(lake)
-    left = scan_lake(lake, traces)
-    if left:
+    is_retrained = _is_retrained(lake, newest.version)
+    removed = _remove_older(lake)
+    remaining = scan_lake(lake, fingerprints)
+    if remaining:
         raise UserError(
-            f"found something of the listing in {len(left)} places yet, the first {left[0].path}; "
-            "expected none; run forget again when no other run goes on"
+            f"{len(remaining)} locations still have data of the listing, first {remaining[0].path}. Rerun "
+            "`forget` when no other run is active."
         )
-    receipt = _receipt(told, found, newest, in_bucket, gone, begun) | {
+    receipt = _receipt(listed, plan, newest, residue, removed, started) | {
         "models": {
-            "network": "trained anew without it" if anew else "as before: its training is the same",
-            "all_others": "made anew without it",
+            "network": "retrained without it" if is_retrained else "unchanged: same training",
+            "all_others": "retrained without it",
         },
-        "searched": _searched(lake, traces),
+        "scanned": _scanned(lake, fingerprints),
     }
-    name = f"{RECEIPTS}/{begun:%Y-%m-%dT%H.%M.%S.%f}Z.json"
-    Lake(lake).create(name, json.dumps(receipt, indent=1).encode())
-    erasure_journal.remove(lake, told, traces.product_id)
+    path = f"{RECEIPTS}/{started:%Y-%m-%dT%H.%M.%S.%f}Z.json"
+    lake.create(path, json.dumps(receipt, indent=1).encode())
+    erasure_journal.remove(lake, listed, fingerprints.product_id)
     return receipt
-
-
-def _run_anew(lake: str, run: Callable[[], Any]) -> None:
-    try:
-        run()
-    except UserError as error:
-        raise UserError(
-            f"Nothing was erased: {error}. Release {read_pointer(lake).version} is still current and "
-            "still holds the listing. Fix the error and rerun `forget`; add --skip-comparison to skip "
-            "the comparison with the current release."
-        ) from error
 
 
 def count_in_bucket(
@@ -169,122 +158,136 @@ def count_in_bucket(
     raw_image_files: PhotoSource,
     raw_feedback: FeedbackSource,
     parameters: CleaningParameters,
-    traces: ListingFingerprints,
+    fingerprints: ListingFingerprints,
 ) -> tuple[BucketResidue, ListingFingerprints]:
-    """Count what the bucket still has of a listing; nothing is written there.
+    """Count the data of a listing in the bucket.
 
-    Gives also what it is known by with the photos that only the bucket says are of it.
+    Returns:
+        The counts, and the fingerprints extended by photos that only the bucket knows.
     """
+    product_id = fingerprints.product_id
     products, images = parameters.products.columns, parameters.images.columns
-    of_it = raw_images[raw_images[images["product_id"]] == traces.product_id]
-    image_ids = traces.image_ids | set(of_it[images["image_id"]])
+    rows = raw_images[raw_images[images["product_id"]] == product_id]
+    image_ids = fingerprints.image_ids | set(rows[images["image_id"]])
     names = (str(PurePosixPath(file.key).with_suffix("")) for file in raw_image_files.files())
-    wanted = json.dumps(traces.product_id).encode()
-    lines = (line for kind in KINDS for line in raw_feedback.lines(kind))
+    quoted_id = json.dumps(product_id).encode()
     counts = BucketResidue(
-        int((raw_products[products["product_id"]] == traces.product_id).sum()),
-        len(of_it),
+        int((raw_products[products["product_id"]] == product_id).sum()),
+        len(rows),
         sum(name in image_ids for name in names),
-        sum(wanted in line for line in lines),
+        sum(quoted_id in line for kind in KINDS for line in raw_feedback.lines(kind)),
     )
-    return counts, replace(traces, image_ids=frozenset(image_ids))
+    return counts, replace(fingerprints, image_ids=frozenset(image_ids))
 
 
-def read_receipt(lake: str, product_id: str) -> str | None:
-    """Name the receipt of a listing that was forgotten; None while its removal has not ended."""
-    remembered = read_erasure_list(f"{lake}/{FILE}")
-    if erasure_journal.read(lake, remembered, product_id).traces:
+def read_receipt(lake: Lake, product_id: str) -> str | None:
+    """Return the path of the receipt of an erased listing; None if its erasure has not completed."""
+    listed = read_erasure_list(lake)
+    if erasure_journal.read(lake, listed, product_id).fingerprints:
         return None
-    told, store = remembered.digest(product_id), Lake(lake)
-    for name in sorted(store.sizes(RECEIPTS), reverse=True):
-        if json.loads(store.read(f"{RECEIPTS}/{name}"))["product"] == told:
+    digest = listed.digest(product_id)
+    for name in sorted(lake.sizes(RECEIPTS), reverse=True):
+        if json.loads(lake.read(f"{RECEIPTS}/{name}"))["product"] == digest:
             return f"{RECEIPTS}/{name}"
     return None
 
 
 def hits_by_location(hits: Iterable[ScanHit]) -> list[str]:
-    """Say where a listing is, a line for each entry, table and release."""
-    lines: dict[str, list[str]] = {}
+    """Format the locations of a listing, one line for each entry, table and folder."""
+    lines: dict[str, set[str]] = {}
     for hit in hits:
         path = PurePosixPath(hit.path)
-        if hit.version:
-            lines.setdefault(f"{path}", []).append(hit.version)
-        elif hit.path.endswith(TABLE):
-            lines.setdefault(f"{path}", []).append("its files")
+        if hit.version or hit.path.endswith(TABLE):
+            location, name = hit.path, hit.version or "its files"
         elif path.parts[0] in LAYERS and len(path.parts) > 3:
-            lines.setdefault("/".join(path.parts[:-2]), []).append(path.parts[-2])
+            location, name = "/".join(path.parts[:-2]), path.parts[-2]
         else:
-            lines.setdefault(f"{path.parent}", []).append(path.stem)
-    return [f"{place}: {', '.join(sorted(set(names)))}" for place, names in sorted(lines.items())]
+            location, name = f"{path.parent}", path.stem
+        lines.setdefault(location, set()).add(name)
+    return [f"{location}: {', '.join(sorted(names))}" for location, names in sorted(lines.items())]
 
 
-def _is_without(lake: str, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
-    """Tell whether the newest run made all of it anew, and has nothing of the listing."""
-    whole = (
-        set(FULL_RUN_OUTPUTS) <= newest.made.keys() and read_pointer(lake).version == newest.version
+def _newest_run(lake: Lake) -> RunRecord | None:
+    return next(RunRecords(lake).newest_first(), None)
+
+
+def _run_all(lake: Lake, run: Callable[[], Any]) -> None:
+    try:
+        run()
+    except UserError as error:
+        raise UserError(
+            f"Nothing was erased: {error}. Release {read_pointer(lake).version} is still current and "
+            "still has the listing. Fix the error, then rerun `forget`; add --skip-comparison to skip "
+            "the comparison with the current release."
+        ) from error
+
+
+def _is_complete_without(lake: Lake, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
+    """Check whether the newest run computed and published everything, and has nothing of the listing."""
+    is_complete = (
+        set(FULL_RUN_OUTPUTS) <= newest.outputs.keys()
+        and read_pointer(lake).version == newest.version
     )
-    return whole and not any(newest.version in (hit.path + hit.version) for hit in hits)
+    return is_complete and not any(newest.version in hit.path + hit.version for hit in hits)
 
 
-def _clean(lake: str) -> list[retention.PruneItem]:
-    """Remove all but the newest run and its release, and the rows that tables only marked as deleted."""
-    at_once = timedelta(0)
-    plan = retention.plan_pruning(lake, 1, at_once, alone=True)
+def _remove_older(lake: Lake) -> list[retention.PruneItem]:
+    """Remove all but the newest run and its release, and compact away deleted rows."""
+    now = timedelta(0)
+    plan = retention.plan_pruning(lake, 1, now, assume_no_active_run=True)
     prune.prune(plan)
-    for table in {table for path in files_below(lake, *LAYERS) if (table := table_of(path))}:
-        table_versions.compact(f"{lake}/{table}")
-    prune.prune(retention.plan_pruning(lake, 1, at_once, alone=True))
+    for table in {table for path in list_files(lake, *LAYERS) if (table := parent_table(path))}:
+        table_versions.compact(lake.name(table))
+    prune.prune(retention.plan_pruning(lake, 1, now, assume_no_active_run=True))
     return list(plan.items)
 
 
-def _trained_anew(lake: str, version: str) -> bool:
-    """Tell whether a run's network learned otherwise than those of all other runs: no two trainings do."""
-    filesystem, root = open_root(lake)
-    paths = [
-        path for path in files_below(lake, "08_reporting") if "/training_history.json/" in path
-    ]
-    told = {path: bytes(filesystem.cat_file(f"{root}/{path}")) for path in paths}
-    others = {history for path, history in told.items() if version not in path}
-    return not others & {history for path, history in told.items() if version in path}
+def _is_retrained(lake: Lake, version: str) -> bool:
+    """Check whether a run's training history differs from those of all other runs; no two are equal."""
+    histories = {
+        path: lake.read(path)
+        for path in list_files(lake, "08_reporting")
+        if "/training_history.json/" in path
+    }
+    others = {history for path, history in histories.items() if version not in path}
+    return not others & {history for path, history in histories.items() if version in path}
 
 
 def _receipt(
-    told: ErasureList,
-    found: ErasurePlan,
+    listed: ErasureList,
+    plan: ErasurePlan,
     newest: RunRecord,
-    in_bucket: BucketResidue,
-    gone: Iterable[retention.PruneItem],
-    begun: datetime,
+    residue: BucketResidue,
+    removed: Iterable[retention.PruneItem],
+    started: datetime,
 ) -> dict[str, Any]:
-    kinds: dict[str, list[str]] = {}
-    for item in gone:
-        kinds.setdefault(item.kind, []).append(item.name)
+    names: dict[str, list[str]] = {}
+    for item in removed:
+        names.setdefault(item.kind, []).append(item.name)
     return {
-        "product": told.digest(found.traces.product_id),
+        "product": listed.digest(plan.fingerprints.product_id),
         "digest": f"sha256 of the salt in {FILE}, a slash and the id",
-        "begun": begun.isoformat(timespec="seconds"),
+        "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
-        "photos": len(found.traces.image_ids),
-        "was_in": hits_by_location(found.hits_before),
-        "removed": {"releases": kinds.get("release", []), "runs": kinds.get("run", [])},
-        "release_in_force": newest.version,
-        "found_now": 0,
-        "still_in_the_bucket": in_bucket._asdict(),
-        "what_the_bucket_has": "is its owner's to remove; cleaning turns it away, reason `forgotten`",
+        "photos": len(plan.fingerprints.image_ids),
+        "locations": hits_by_location(plan.previous_hits),
+        "removed": {"releases": names.get("release", []), "runs": names.get("run", [])},
+        "current_release": newest.version,
+        "remaining_hits": 0,
+        "in_bucket": residue._asdict(),
+        "bucket_note": "its owner has to remove this data; cleaning rejects it, reason `forgotten`",
     }
 
 
-def _searched(lake: str, traces: ListingFingerprints) -> dict[str, Any]:
-    files = files_below(lake, *SCANNED_FOLDERS)
+def _scanned(lake: Lake, fingerprints: ListingFingerprints) -> dict[str, Any]:
+    files = list_files(lake, *SCANNED_FOLDERS)
     return {
         "files": len(files),
         "bytes": sum(file.bytes for file in files.values()),
         "for": {
-            "ids": 1 + len(traces.image_ids),
-            "title": "yes"
-            if traces.title
-            else "no, it is a word, others say it, or none was known",
-            "digests_of_photos": len(traces.digests),
-            "photos": len(traces.photos),
+            "ids": 1 + len(fingerprints.image_ids),
+            "title": "yes" if fingerprints.title else "no: one word, not unique, or unknown",
+            "digests_of_photos": len(fingerprints.digests),
+            "photos": len(fingerprints.photos),
         },
     }

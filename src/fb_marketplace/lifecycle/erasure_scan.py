@@ -1,8 +1,8 @@
-"""What a listing is known by, and where in a lake any of it still is.
+"""Scan of a lake for everything that identifies a listing.
 
-Its id and the ids of its photos; its title, unless it is one word or another listing says it; the digests
-and the bytes of its photos, unless another listing has the same picture. Texts, tables and the bytes of all
-other files are searched, in each version that there is.
+A listing is identified by its id and the ids of its photos; by its title, unless that is one word or
+appears in another listing; and by the digests and bytes of its photos, unless another listing has the same
+photo. The scan covers texts, tables in all their versions, and the bytes of all other files.
 """
 
 import base64
@@ -13,8 +13,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from fb_marketplace.storage.filesystem import lance_options, open_root
-from fb_marketplace.storage.lake_layout import LAYERS, TABLE, files_below, table_of, versioned
+from fb_marketplace.storage.keyed_table import TableMissingError, open_dataset
+from fb_marketplace.storage.lake_layout import (
+    LAYERS,
+    TABLE,
+    list_files,
+    parent_table,
+    parse_versioned,
+)
 from fb_marketplace_serving.storage.lake import Lake
 
 if TYPE_CHECKING:
@@ -24,24 +30,24 @@ if TYPE_CHECKING:
 SCANNED_FOLDERS: Final = (*LAYERS, "runs", "releases", "work", "receipts")
 
 MIN_WORDS: Final = 2
-"""A title of less is not told from a word of a category, of an index or of another text."""
+"""A shorter title also occurs as a word of categories, indexes and other texts."""
 
 MIN_LETTERS: Final = 8
-"""A shorter id or title is looked for where it is all of a cell, not within texts or bytes."""
+"""A shorter id or title is only searched for as a complete value, not within texts or bytes."""
 
-_OWN: Final = ("image_id", "sha256", "source_sha256", "jpeg")
+_PHOTO_COLUMNS: Final = ("image_id", "sha256", "source_sha256", "jpeg")
 
 
 @dataclass(frozen=True, slots=True)
 class ListingFingerprints:
-    """What a listing is known by.
+    """Values that identify a listing.
 
     Attributes:
         product_id: its id.
-        image_ids: of its photos.
-        title: what it says, where that is its own; else None.
-        digests: sha256 of its photos, in hex, as they came and as they are stored.
-        photos: their bytes, as they are stored.
+        image_ids: ids of its photos.
+        title: its title, None if it does not identify the listing.
+        digests: SHA-256 of its photos, in hex, as uploaded and as stored.
+        photos: bytes of its photos, as stored.
     """
 
     product_id: str
@@ -51,32 +57,32 @@ class ListingFingerprints:
     photos: frozenset[bytes] = frozenset()
 
     @property
-    def words(self) -> frozenset[str]:
-        """All of it that is text."""
-        told = {self.product_id, self.title or "", *self.image_ids, *self.digests}
-        return frozenset(told - {""})
+    def texts(self) -> frozenset[str]:
+        """All values that are text."""
+        texts = {self.product_id, self.title or "", *self.image_ids, *self.digests}
+        return frozenset(texts - {""})
 
 
 class ScanHit(NamedTuple):
-    """A place where something of a listing is: a path from the lake's root, and a version of a table."""
+    """A location of a listing: a path from the lake's root, and the version of a table."""
 
     path: str
     version: str = ""
 
 
 def fingerprints_of(
-    lake: str, product_id: str, before: ListingFingerprints | None = None
+    lake: Lake, product_id: str, known: ListingFingerprints | None = None
 ) -> ListingFingerprints:
-    """Gather what a listing is known by, from whatever versions a lake still has.
+    """Collect the fingerprints of a listing from all versions in a lake.
 
     Args:
-        lake: its root.
-        product_id: of the listing.
-        before: what it was known by when the lake still had more of it.
+        lake: the lake.
+        product_id: id of the listing.
+        known: fingerprints from an earlier time, when the lake had more of the listing.
     """
-    before = before or ListingFingerprints(product_id)
-    files = files_below(lake, "02_intermediate", "03_primary")
-    image_ids = set(before.image_ids)
+    known = known or ListingFingerprints(product_id)
+    files = list_files(lake, "02_intermediate", "03_primary")
+    image_ids = set(known.image_ids)
     listings: list[str] = []
     for path in sorted(files, key=_version, reverse=True):
         if "/cleaned_image_rows.parquet/" in path:
@@ -84,51 +90,48 @@ def fingerprints_of(
             image_ids |= {row["image_id"] for row in rows if row["product_id"] == product_id}
         if "/products.parquet/" in path:
             listings.append(path)
-    title = next(filter(None, (_title(lake, path, product_id) for path in listings)), before.title)
-    if title and not _is_own(lake, listings, title, product_id):
+    title = next(filter(None, (_title(lake, path, product_id) for path in listings)), known.title)
+    if title and not _is_unique(lake, listings, title, product_id):
         title = None
-    own_photos, of_others = _photos(lake, product_id)
+    own_photos, other_digests = _photos(lake, product_id)
     digests = {photo[name] for photo in own_photos for name in ("sha256", "source_sha256")}
-    photos = {hashlib.sha256(photo).hexdigest(): photo for photo in before.photos}
+    photos = {hashlib.sha256(photo).hexdigest(): photo for photo in known.photos}
     photos |= {photo["sha256"]: photo["jpeg"] for photo in own_photos}
     return ListingFingerprints(
         product_id,
         frozenset(image_ids | {photo["image_id"] for photo in own_photos}),
         title,
-        frozenset((before.digests | digests) - of_others),
-        frozenset(photo for digest, photo in photos.items() if digest not in of_others),
+        frozenset((known.digests | digests) - other_digests),
+        frozenset(photo for digest, photo in photos.items() if digest not in other_digests),
     )
 
 
-def scan_lake(lake: str, traces: ListingFingerprints) -> list[ScanHit]:
-    """Find every file, and every version of a table, that has anything of a listing.
+def scan_lake(lake: Lake, fingerprints: ListingFingerprints) -> list[ScanHit]:
+    """Find every file, and every version of a table, that contains anything of a listing.
 
     Raises:
         OSError: the lake cannot be read.
     """
-    files = files_below(lake, *SCANNED_FOLDERS)
-    store, written = Lake(lake), _written(traces)
-    hits = [
-        ScanHit(table_of(path) or path)
+    files = list_files(lake, *SCANNED_FOLDERS)
+    patterns = _byte_patterns(fingerprints)
+    hits = {
+        ScanHit(parent_table(path) or path)
         for path in files
-        if _in_file(store, path, written)
-        or (path.endswith(".parquet") and _in_parquet(lake, path, traces))
-    ]
-    tables = sorted({table for path in files if (table := table_of(path))})
-    hits += [hit for table in tables for hit in _in_table(lake, table, traces)]
-    return sorted(set(hits))
+        if _is_in_file(lake, path, patterns)
+        or (path.endswith(".parquet") and _is_in_parquet(lake, path, fingerprints))
+    }
+    for table in {table for path in files if (table := parent_table(path))}:
+        hits.update(_scan_table(lake, table, fingerprints))
+    return sorted(hits)
 
 
-def _title(lake: str, path: str, product_id: str) -> str | None:
+def _title(lake: Lake, path: str, product_id: str) -> str | None:
     rows = _rows(lake, path, ["product_id", "title"])
-    title: str | None = next(
-        (row["title"] for row in rows if row["product_id"] == product_id), None
-    )
-    return title
+    return next((row["title"] for row in rows if row["product_id"] == product_id), None)
 
 
-def _is_own(lake: str, paths: Iterable[str], title: str, product_id: str) -> bool:
-    """Tell whether nothing but this listing says a title; one word is anybody's."""
+def _is_unique(lake: Lake, paths: Iterable[str], title: str, product_id: str) -> bool:
+    """Check that a title has several words and occurs in no other listing."""
     import pyarrow.compute as pc
 
     if len(title.split()) < MIN_WORDS:
@@ -143,50 +146,48 @@ def _is_own(lake: str, paths: Iterable[str], title: str, product_id: str) -> boo
     return True
 
 
-def _photos(lake: str, product_id: str) -> tuple[list[dict[str, Any]], set[str]]:
-    """Give the photos of a listing in all versions of the table, and the digests that others have too."""
-    found: dict[str, dict[str, Any]] = {}
-    of_others: set[str] = set()
-    for dataset, _ in _versions(f"{lake}/03_primary/images{TABLE}"):
-        own = dataset.to_table(columns=list(_OWN), filter=f"product_id = {_quoted(product_id)}")
-        found |= {photo["sha256"]: photo for photo in own.to_pylist()}
-        digests = ["sha256", "source_sha256"]
+def _photos(lake: Lake, product_id: str) -> tuple[list[dict[str, Any]], set[str]]:
+    """Return the photos of a listing in all versions of the table, and the digests of all other photos."""
+    photos: dict[str, dict[str, Any]] = {}
+    other_digests: set[str] = set()
+    digests = ["sha256", "source_sha256"]
+    for dataset, _ in _named_versions(lake, f"03_primary/images{TABLE}"):
+        own = dataset.to_table(
+            columns=list(_PHOTO_COLUMNS), filter=f"product_id = {_quoted(product_id)}"
+        )
+        photos |= {photo["sha256"]: photo for photo in own.to_pylist()}
         others = dataset.to_table(columns=digests, filter=f"product_id != {_quoted(product_id)}")
-        of_others |= {each for name in digests for each in others[name].to_pylist()}
-    return list(found.values()), of_others
+        other_digests |= {digest for name in digests for digest in others[name].to_pylist()}
+    return list(photos.values()), other_digests
 
 
-def _in_table(lake: str, table: str, traces: ListingFingerprints) -> Iterator[ScanHit]:
-    wanted = ", ".join(_quoted(name) for name in sorted({traces.product_id, *traces.image_ids}))
-    for dataset, name in _versions(f"{lake}/{table}"):
+def _scan_table(lake: Lake, table: str, fingerprints: ListingFingerprints) -> Iterator[ScanHit]:
+    ids = sorted({fingerprints.product_id, *fingerprints.image_ids})
+    values = ", ".join(map(_quoted, ids))
+    for dataset, name in _named_versions(lake, table):
         columns = {"product_id", "image_id"} & set(dataset.schema.names)
-        asked = " OR ".join(f"{column} IN ({wanted})" for column in sorted(columns))
-        if asked and dataset.count_rows(filter=asked):
+        condition = " OR ".join(f"{column} IN ({values})" for column in sorted(columns))
+        if condition and dataset.count_rows(filter=condition):
             yield ScanHit(table, name)
 
 
-def _versions(url: str) -> Iterator[tuple["lance.LanceDataset", str]]:
-    """Open each version of a table that has a name, and the newest."""
-    import lance
-
+def _named_versions(lake: Lake, table: str) -> Iterator[tuple["lance.LanceDataset", str]]:
+    """Yield each tagged version of a table with its tag, and the newest version."""
     try:
-        newest = lance.dataset(url, storage_options=lance_options(url))
-    except ValueError as error:
-        if "not found" in str(error).lower():
-            return
-        raise
-    named = {tag["version"]: name for name, tag in newest.tags.list().items()}
-    for number, name in sorted(({newest.version: "newest"} | named).items()):
+        newest = open_dataset(lake.name(table))
+    except TableMissingError:
+        return
+    tags = {tag["version"]: name for name, tag in newest.tags.list().items()}
+    for number, name in sorted(({newest.version: "newest"} | tags).items()):
         yield newest.checkout_version(number), name
 
 
-def _in_parquet(lake: str, path: str, traces: ListingFingerprints) -> bool:
+def _is_in_parquet(lake: Lake, path: str, fingerprints: ListingFingerprints) -> bool:
     import pyarrow.parquet as pq
 
-    filesystem, root = open_root(lake)
-    with filesystem.open(f"{root}/{path}", "rb") as stream:
+    with lake.open(path) as stream:
         return any(
-            _in_column(leaf, traces)
+            _is_in_column(leaf, fingerprints)
             for batch in pq.ParquetFile(stream).iter_batches()
             for column in batch.columns
             for leaf in _leaves(column)
@@ -194,7 +195,7 @@ def _in_parquet(lake: str, path: str, traces: ListingFingerprints) -> bool:
 
 
 def _leaves(column: "pa.ChunkedArray | pa.Array") -> Iterator["pa.Array"]:
-    """Give the columns of plain values that a column is made of."""
+    """Yield the arrays of plain values in a column, which may be nested."""
     import pyarrow as pa
 
     for chunk in getattr(column, "chunks", [column]):
@@ -202,28 +203,28 @@ def _leaves(column: "pa.ChunkedArray | pa.Array") -> Iterator["pa.Array"]:
         if pa.types.is_list(kind) or pa.types.is_large_list(kind):
             yield from _leaves(chunk.flatten())
         elif pa.types.is_struct(kind):
-            for part in chunk.flatten():
-                yield from _leaves(part)
+            for member in chunk.flatten():
+                yield from _leaves(member)
         elif pa.types.is_dictionary(kind):
             yield from _leaves(chunk.dictionary_decode())
         else:
             yield chunk
 
 
-def _in_column(column: "pa.Array", traces: ListingFingerprints) -> bool:
+def _is_in_column(column: "pa.Array", fingerprints: ListingFingerprints) -> bool:
     import pyarrow as pa
     import pyarrow.compute as pc
 
     kind = column.type
     if _is_text(kind):
-        words = pa.array(sorted(traces.words), kind)
-        if pc.any(pc.is_in(column, words)).as_py():
+        if pc.any(pc.is_in(column, pa.array(sorted(fingerprints.texts), kind))).as_py():
             return True
-        long = [word for word in traces.words if len(word) >= MIN_LETTERS]
-        return any(pc.any(pc.match_substring(column, word)).as_py() for word in long)
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or _is_fixed(kind):
-        sought = [*(bytes.fromhex(digest) for digest in traces.digests), *traces.photos]
-        return bool(set(sought) & set(column.to_pylist()))
+        long = [text for text in fingerprints.texts if len(text) >= MIN_LETTERS]
+        return any(pc.any(pc.match_substring(column, text)).as_py() for text in long)
+    is_fixed = pa.types.is_fixed_size_binary(kind)
+    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or is_fixed:
+        values = {*map(bytes.fromhex, fingerprints.digests), *fingerprints.photos}
+        return bool(values & set(column.to_pylist()))
     return False
 
 
@@ -233,49 +234,42 @@ def _is_text(kind: "pa.DataType") -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 
 
-def _is_fixed(kind: "pa.DataType") -> bool:
-    import pyarrow as pa
-
-    return bool(pa.types.is_fixed_size_binary(kind))
-
-
-def _written(traces: ListingFingerprints) -> list[bytes]:
-    """Give all of a listing as it stands in a file: as text, as JSON, as a photo."""
-    long = {word for word in traces.words if len(word) >= MIN_LETTERS}
-    written = {word.encode() for word in long} | {json.dumps(word)[1:-1].encode() for word in long}
-    written |= {json.dumps(word).encode() for word in traces.words - long}
-    written |= traces.photos | {base64.b64encode(photo) for photo in traces.photos}
-    return sorted(written)
+def _byte_patterns(fingerprints: ListingFingerprints) -> list[bytes]:
+    """Return the bytes of a listing in a file: as text, as JSON, and photos also in base64."""
+    long = {text for text in fingerprints.texts if len(text) >= MIN_LETTERS}
+    patterns = {text.encode() for text in long}
+    patterns |= {json.dumps(text)[1:-1].encode() for text in long}
+    patterns |= {json.dumps(text).encode() for text in fingerprints.texts - long}
+    patterns |= fingerprints.photos | {base64.b64encode(photo) for photo in fingerprints.photos}
+    return sorted(patterns)
 
 
-def _in_file(store: Lake, path: str, written: Sequence[bytes]) -> bool:
-    """Tell whether a file has any of this, wherever its blocks end."""
-    overlap = max(map(len, written))
-    end = b""
-    for block in store.blocks(path):
-        data = end + block
-        if any(each in data for each in written):
+def _is_in_file(lake: Lake, path: str, patterns: Sequence[bytes]) -> bool:
+    """Check whether a file contains a pattern, also across the boundaries of its blocks."""
+    overlap = max(map(len, patterns))
+    tail = b""
+    for block in lake.blocks(path):
+        data = tail + block
+        if any(pattern in data for pattern in patterns):
             return True
-        end = data[-overlap:]
+        tail = data[-overlap:]
     return False
 
 
-def _rows(lake: str, path: str, columns: Iterable[str]) -> list[dict[str, Any]]:
+def _rows(lake: Lake, path: str, columns: Sequence[str]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = _table(lake, path, columns).to_pylist()
     return rows
 
 
-def _table(lake: str, path: str, columns: Iterable[str] | None = None) -> "pa.Table":
+def _table(lake: Lake, path: str, columns: Sequence[str] | None = None) -> "pa.Table":
     import pyarrow.parquet as pq
 
-    filesystem, root = open_root(lake)
-    data = bytes(filesystem.cat_file(f"{root}/{path}"))
-    return pq.read_table(io.BytesIO(data), columns=None if columns is None else list(columns))
+    return pq.read_table(io.BytesIO(lake.read(path)), columns=columns)
 
 
 def _version(path: str) -> str:
-    at = versioned(path)
-    return at.version if at else ""
+    versioned = parse_versioned(path)
+    return versioned.version if versioned else ""
 
 
 def _quoted(name: str) -> str:

@@ -1,4 +1,4 @@
-"""What of a lake is needed, told from the records of its runs and the manifests of its releases alone."""
+"""References in a lake: the versions and files that run records, active runs and releases need."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.lake_layout import VERSION, LakeFile, started_at, versioned
+from fb_marketplace.storage.lake_layout import VERSION, LakeFile, parse_versioned, started_at
 from fb_marketplace.storage.run_records import RunRecord
 from fb_marketplace.storage.table_versions import TableTags
 from fb_marketplace_serving.release.artifacts import release_artifacts
@@ -23,103 +23,105 @@ def active_runs(
     ended: Collection[str],
     since: datetime,
 ) -> tuple[list[str], datetime | None]:
-    """Name the versions that a run may be writing now.
+    """Find the runs that may be active.
 
     Args:
-        files: of the lake, by their paths.
-        tags: what is known of each table.
-        ended: versions whose runs ended well.
-        since: a version older than the newest of those is nobody's if it was not written to since.
+        files: files of the lake, by their paths.
+        tags: tags of each table.
+        ended: versions of the runs that ended.
+        since: a run that is older than the newest of these is active only if it wrote since then.
 
     Returns:
-        The versions; and when rows were committed of which none tells, if that was since then: by a run
-        that has left nothing else yet.
+        The versions of the runs; and the time of an untagged commit since then, by a run that has written
+        nothing else yet, None if there is none.
     """
     newest = max(ended, default="")
     written: dict[str, datetime] = {}
     for path, file in files.items():
-        at = versioned(path)
-        version = at.version if at else PurePosixPath(path).name.removesuffix(".json")
-        of_a_tag = "/_refs/tags/" in path and VERSION.fullmatch(version)
-        if (at or of_a_tag) and version not in ended:
+        versioned = parse_versioned(path)
+        version = versioned.version if versioned else PurePosixPath(path).stem
+        is_tag = "/_refs/tags/" in path and VERSION.fullmatch(version)
+        if (versioned or is_tag) and version not in ended:
             written[version] = max(file.written, written.get(version, file.written))
-    going_on = [
-        version for version, when in sorted(written.items()) if version > newest or when >= since
+    active = [
+        version for version in sorted(written) if version > newest or written[version] >= since
     ]
-    commits = [each.newest_untagged for each in tags if each.newest_untagged]
-    return going_on, min((when for when in commits if when >= since), default=None)
+    commits = [table.newest_untagged for table in tags if table.newest_untagged]
+    return active, min((time for time in commits if time >= since), default=None)
 
 
 def referenced_versions(
-    records: Sequence[RunRecord], keep: int, going_on: Iterable[str], writing: datetime | None
+    records: Sequence[RunRecord], keep: int, active: Iterable[str], untagged_since: datetime | None
 ) -> set[str]:
-    """Name the versions of runs that are needed, until each that they read is among them.
+    """Return the versions that the newest runs and the active runs need, directly or indirectly.
 
-    What a run only compared itself with (``previous_…``) is not followed: each run reads the splits of
-    the one before, and so would keep all runs there ever were.
+    A version that a run only compared itself with (``previous_…``) is not followed: each run reads the
+    splits of the run before, so that all runs would be needed for ever.
 
     Args:
-        records: of all runs that ended well, newest first.
-        keep: how many of the newest are needed.
-        going_on: versions that a run may be writing: what was the latest when it began is needed too.
-        writing: when rows were committed by a run that has no version yet; None where there is none.
+        records: records of all successful runs, newest first.
+        keep: how many of the newest runs are needed.
+        active: versions of active runs: the latest versions at their start are needed too.
+        untagged_since: the first commit of an active run that has no version yet, None if there is none.
     """
     by_version = {record.version: record for record in records}
-    wanted = {record.version for record in records[:keep]} | latest(records)
-    starts = [started_at(version) for version in going_on] + ([writing] if writing else [])
-    for start in starts:
-        wanted |= latest(each for each in records if datetime.fromisoformat(each.ended) <= start)
+    pending = {record.version for record in records[:keep]} | latest_versions(records)
+    starts = [started_at(version) for version in active]
+    for start in starts + ([untagged_since] if untagged_since else []):
+        pending |= latest_versions(
+            record for record in records if datetime.fromisoformat(record.ended) <= start
+        )
     needed: set[str] = set()
-    while wanted:
-        version = wanted.pop()
+    while pending:
+        version = pending.pop()
         needed.add(version)
         if record := by_version.get(version):
-            read = {
-                source for name, source in record.read.items() if not name.startswith("previous_")
+            inputs = {
+                source for name, source in record.inputs.items() if not name.startswith("previous_")
             }
-            wanted |= (read | set(record.made.values())) - needed
+            pending |= (inputs | set(record.outputs.values())) - needed
     return needed
 
 
-def latest(records: Iterable[RunRecord]) -> set[str]:
-    """Name the version of each dataset that a run which begins now reads; records are newest first."""
-    newest: dict[str, str] = {}
+def latest_versions(records: Iterable[RunRecord]) -> set[str]:
+    """Return the latest version of each dataset; the records are sorted, newest first."""
+    latest: dict[str, str] = {}
     for record in records:
-        newest = record.made | newest
-    return set(newest.values())
+        latest = record.outputs | latest
+    return set(latest.values())
 
 
-def releases_by_version(lake: str) -> tuple[str | None, list[str]]:
-    """Give the release in force, and the names of all, the newest first.
+def releases_by_version(lake: Lake) -> tuple[str | None, list[str]]:
+    """Return the version of the current release, and those of all releases, newest first.
 
     Raises:
-        UserError: the pointer to the one in force is damaged.
+        UserError: the pointer to the current release is damaged.
         OSError: the lake cannot be read.
     """
-    seen = read_pointer(lake)
-    if seen.version is None and seen.tag is not None:
+    pointer = read_pointer(lake)
+    if pointer.version is None and pointer.tag is not None:
         raise UserError(
-            f"{lake}/{CURRENT} cannot be read, so nobody knows which release is in force; put one in "
-            f"force with `fb-serve rollback VERSION --lake {lake}`, then prune"
+            f"{lake.name(CURRENT)} is damaged, so the current release is unknown. Choose one with "
+            f"`fb-serve rollback VERSION --lake {lake.url}`, then rerun `prune`."
         )
-    pointer = PurePosixPath(CURRENT).name
     names = [
         name.removesuffix(".json")
-        for name in Lake(lake).sizes(RELEASES)
-        if name.endswith(".json") and not name.startswith(".") and name != pointer
+        for name in lake.sizes(RELEASES)
+        if name.endswith(".json")
+        and not name.startswith(".")
+        and name != PurePosixPath(CURRENT).name
     ]
-    return seen.version, sorted(names, reverse=True)
+    return pointer.version, sorted(names, reverse=True)
 
 
-def referenced_files(lake: str, releases: Iterable[str]) -> set[str]:
-    """Name the files that releases are made of, those of their photos included.
+def referenced_files(lake: Lake, releases: Iterable[str]) -> set[str]:
+    """Return the paths of the files of releases, with those of their photos.
 
     Raises:
-        ReleaseError: one cannot be read, so that nobody knows.
+        ReleaseError: a release cannot be read, so that its files are unknown.
     """
-    store = Lake(lake)
     return {
         artifact.path
         for release in releases
-        for artifact in release_artifacts(store, read_manifest(lake, release))
+        for artifact in release_artifacts(lake, read_manifest(lake, release))
     }

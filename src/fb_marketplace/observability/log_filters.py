@@ -1,4 +1,4 @@
-"""Secrets that the environment holds, kept out of whatever is logged, however much is logged."""
+"""Filters of log records: redaction of secrets, and suppression of warnings."""
 
 import contextlib
 import logging
@@ -16,25 +16,25 @@ NAMES: Final = (
     "FB_API_KEYS",
 )
 
-_LEAST: Final = 8
-"""What is shorter would blot out words that are no secrets."""
+_MIN_LENGTH: Final = 8
+"""Shorter values would also redact ordinary words."""
 
-# A role's or profile's token is in no variable; botocore logs it at debug level, as a header.
+# The token of a role or profile is not in the environment; botocore logs it in a header, at debug level.
 _TOKEN: Final = re.compile(
     r"(?i)(x-amz-security-token['\"]?\s*[:=]\s*b?['\"]?|X-Amz-Security-Token=)[^\s'\",&}]+"
 )
-_BLOT: Final = "***"
+_REDACTED: Final = "***"
 
 
-def redact(told: str) -> str:
-    """Blot out the secrets in a text, and the keys in its URLs."""
+def redact(text: str) -> str:
+    """Replace the secrets in a text, and the credentials in its URLs."""
     for secret in _secrets():
-        told = told.replace(secret, _BLOT)
-    return redact_credentials(_TOKEN.sub(rf"\1{_BLOT}", told))
+        text = text.replace(secret, _REDACTED)
+    return redact_credentials(_TOKEN.sub(rf"\1{_REDACTED}", text))
 
 
 def install_redaction() -> None:
-    """Blot out secrets in all records that are logged in this process from here on, by whatever library."""
+    """Redact secrets in all log records of this process from now on, of every library."""
     make = logging.getLogRecordFactory()
     if getattr(make, "redacts", False):
         return
@@ -42,11 +42,11 @@ def install_redaction() -> None:
     def make_redacted(*args: Any, **kwargs: Any) -> logging.LogRecord:
         record = make(*args, **kwargs)
         try:
-            told = record.getMessage()
-        except Exception:  # noqa: BLE001  # whatever it is, `logging` tells whoever logs it
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  # `logging` itself reports a record that cannot be formatted
             return record
-        clean = redact(told)
-        if clean != told:
+        clean = redact(message)
+        if clean != message:
             record.msg, record.args = clean, ()
         return record
 
@@ -55,19 +55,19 @@ def install_redaction() -> None:
 
 
 def _secrets() -> list[str]:
-    found = []
+    secrets = []
     for name in NAMES:
         value = os.environ.get(name, "")
         parts = [value]
         if name == "FB_API_KEYS":
             parts = [entry.partition(":")[2] or entry for entry in value.split(",")]
-        found += [part.strip() for part in parts if len(part.strip()) >= _LEAST]
-    return found
+        secrets += [part.strip() for part in parts if len(part.strip()) >= _MIN_LENGTH]
+    return secrets
 
 
 @contextlib.contextmanager
 def suppress_root_warnings() -> Iterator[None]:
-    """Let only errors through to the root logger."""
+    """Suppress warnings of the root logger."""
     root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.ERROR)
     try:

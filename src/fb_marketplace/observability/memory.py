@@ -1,25 +1,23 @@
-"""How much memory this process held at most, piece of work by piece of work."""
+"""Peak memory of this process, for each piece of work."""
 
-import os
 import resource
 import sys
 import threading
-from pathlib import Path
 from typing import Final, NamedTuple
+
+import psutil
 
 SAMPLES_PER_SECOND: Final = 20
 
-_STATM: Final = Path("/proc/self/statm")
-_UNIT: Final = 1 if sys.platform == "darwin" else 1024
+_MAXRSS_UNIT: Final = 1 if sys.platform == "darwin" else 1024
 
 
-class Peak(NamedTuple):
-    """Of one piece of work.
+class PeakMemory(NamedTuple):
+    """Peak memory of a piece of work.
 
     Attributes:
-        own: most bytes that this process held.
-        child: most bytes that a process held that this one started and that has ended; nothing unless
-            none before it held as many.
+        own: peak of this process, in bytes.
+        child: peak of a child process that has ended, in bytes; None unless it exceeds all earlier ones.
     """
 
     own: int
@@ -27,44 +25,42 @@ class Peak(NamedTuple):
 
 
 class PeakMemorySampler:
-    """Looks at the memory of this process while it lasts.
+    """Measures the peak memory of this process.
 
-    The kernel knows the peak of all that a process has done: where that rose, it is the peak of what was
-    done since. Where it did not, what a thread saw is taken, which may miss what lasted milliseconds.
-    Setting the kernel's own mark back would be exact, but whoever started this process reads that mark.
+    The kernel keeps the peak of the whole process. If that has risen, it is the peak of the current work.
+    Otherwise the maximum of samples is used, which may miss a peak of milliseconds. Resetting the kernel's
+    peak would be exact, but a parent process may read it.
     """
 
     def __init__(self) -> None:
-        self._seen = 0
-        self._mark, self._child_mark = _mark(resource.RUSAGE_SELF), _mark(resource.RUSAGE_CHILDREN)
-        self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True, name="peak-memory")
+        self._process = psutil.Process()
+        self._sampled = 0
+        self._peak = _max_rss(resource.RUSAGE_SELF)
+        self._child_peak = _max_rss(resource.RUSAGE_CHILDREN)
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._sample, daemon=True, name="peak-memory")
         self._thread.start()
 
-    def lap(self) -> Peak:
-        """Give the peak since this was last asked."""
-        mark, child_mark = _mark(resource.RUSAGE_SELF), _mark(resource.RUSAGE_CHILDREN)
-        own = mark if mark > self._mark or not _STATM.exists() else max(self._seen, _held())
-        child = child_mark if child_mark > self._child_mark else None
-        self._seen, self._mark, self._child_mark = 0, mark, child_mark
-        return Peak(own, child)
+    def lap(self) -> PeakMemory:
+        """Return the peak since the last call."""
+        peak, child_peak = _max_rss(resource.RUSAGE_SELF), _max_rss(resource.RUSAGE_CHILDREN)
+        own = peak if peak > self._peak else max(self._sampled, self._rss())
+        child = child_peak if child_peak > self._child_peak else None
+        self._sampled, self._peak, self._child_peak = 0, peak, child_peak
+        return PeakMemory(own, child)
 
     def close(self) -> None:
-        """Stop looking."""
-        self._ended.set()
+        """Stop sampling."""
+        self._closed.set()
         self._thread.join()
 
-    def _watch(self) -> None:
-        while not self._ended.wait(1 / SAMPLES_PER_SECOND):
-            self._seen = max(self._seen, _held())
+    def _sample(self) -> None:
+        while not self._closed.wait(1 / SAMPLES_PER_SECOND):
+            self._sampled = max(self._sampled, self._rss())
+
+    def _rss(self) -> int:
+        return int(self._process.memory_info().rss)
 
 
-def _held() -> int:
-    try:
-        return int(_STATM.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except OSError:
-        return 0
-
-
-def _mark(whose: int) -> int:
-    return resource.getrusage(whose).ru_maxrss * _UNIT
+def _max_rss(who: int) -> int:
+    return resource.getrusage(who).ru_maxrss * _MAXRSS_UNIT

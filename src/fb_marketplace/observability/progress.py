@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, plain lines in a log."""
+"""Progress of long work: a bar on a terminal, lines in a log."""
 
 import logging
 import sys
@@ -13,69 +13,69 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressCount(NamedTuple):
-    """How much of some long work was done, and how much of it an earlier run had done."""
+    """Amount of work that was computed, and that was reused from an earlier run."""
 
-    what: str
-    made: int
+    task: str
+    computed: int
     reused: int
 
 
 class Progress:
-    """Counts what is done out of a total, and says so with rate and time left."""
+    """Counter of completed work, with rate and remaining time."""
 
-    def __init__(self, what: str, total: int, already: int = 0) -> None:
-        """Begin.
+    def __init__(self, task: str, total: int, already: int = 0) -> None:
+        """Start.
 
         Args:
-            what: what is counted, such as ``photos read``.
-            total: how many there are in all.
-            already: how many of them an earlier run has done.
+            task: name of the work, such as ``photos read``.
+            total: number of units of work.
+            already: units that an earlier run has completed.
         """
-        self._what, self._total, self._done, self._already = what, total, already, already
-        self._started = self._said = time.monotonic()
+        self._task, self._total, self._done, self._already = task, total, already, already
+        self._started = self._logged = time.monotonic()
         self._note = ""
         self._bar = None
-        _begun.append(self)
+        _unreported.append(self)
         if sys.stderr.isatty() and total > already:
             from tqdm import tqdm
 
-            self._bar = tqdm(total=total, initial=already, desc=what, unit="", smoothing=0.1)
+            self._bar = tqdm(total=total, initial=already, desc=task, unit="", smoothing=0.1)
 
     def __enter__(self) -> Self:
-        """Say what an earlier run has done."""
+        """Log the work of an earlier run."""
         if self._already:
-            logger.info("%s: %d of %d were done before", self._what, self._already, self._total)
+            logger.info("%s: %d of %d from earlier runs", self._task, self._already, self._total)
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Say how it ended."""
+        """Log the final state."""
         if self._bar is not None:
             self._bar.close()
         elif self._done > self._already:
-            self._say()
+            self._log()
 
     def advance(self, count: int, note: str = "") -> None:
-        """Count more as done; a note, such as the loss, is said beside."""
+        """Add completed units, and set a note, such as the loss."""
         self._done += count
         self._note = note
         if self._bar is not None:
             self._bar.set_postfix_str(note, refresh=False)
             self._bar.update(count)
-        elif time.monotonic() - self._said > LOG_INTERVAL_S:
-            self._say()
+        elif time.monotonic() - self._logged > LOG_INTERVAL_S:
+            self._log()
 
     @property
     def tally(self) -> ProgressCount:
-        """What is done by now."""
-        return ProgressCount(self._what, self._done - self._already, self._already)
+        """The work that is completed so far."""
+        return ProgressCount(self._task, self._done - self._already, self._already)
 
-    def _say(self) -> None:
-        self._said = time.monotonic()
-        rate = (self._done - self._already) / max(self._said - self._started, 1e-9)
+    def _log(self) -> None:
+        self._logged = time.monotonic()
+        rate = (self._done - self._already) / max(self._logged - self._started, 1e-9)
         left = (self._total - self._done) / rate if rate else 0.0
         logger.info(
-            "%s: %d of %d, %.0f a second, %.0f s left%s",
-            self._what,
+            "%s: %d of %d, %.0f per second, %.0f s left%s",
+            self._task,
             self._done,
             self._total,
             rate,
@@ -84,12 +84,12 @@ class Progress:
         )
 
 
-_begun: Final[deque[Progress]] = deque(maxlen=1000)
+_unreported: Final[deque[Progress]] = deque(maxlen=1000)
 
 
 def collect_counts() -> list[ProgressCount]:
-    """Give what was begun in this process since this was last asked, and how far it has come."""
-    found = []
-    while _begun:
-        found.append(_begun.popleft().tally)
-    return found
+    """Return the counts of all work that started in this process since the last call."""
+    counts = []
+    while _unreported:
+        counts.append(_unreported.popleft().tally)
+    return counts

@@ -1,4 +1,4 @@
-"""What made a result: the code's revision and the versions of the libraries that it may depend on."""
+"""Revision of the code, and versions of the libraries that results may depend on."""
 
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -28,20 +28,20 @@ LIBRARIES: Final = (
 
 
 def library_versions() -> dict[str, str]:
-    """Give the versions of the libraries that results may depend on."""
-    found = {}
+    """Return the versions of the libraries that results may depend on."""
+    versions = {}
     for library in LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def code_revision() -> str:
-    """Give the commit that runs, with ``+`` for changes on top of it; the package's version outside git."""
+    """Return the git commit, with ``+`` for uncommitted changes; the package's version outside git."""
     try:
-        # A wheel may be installed inside another project's checkout.
+        # A wheel may be installed in another project's checkout.
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         return _git("describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):

@@ -1,146 +1,203 @@
-"""The rows of a CSV table as a damaged disk or a careless export leaves it.
+"""Reader of CSV tables that a damaged disk or a careless export has corrupted in places.
 
-A quote too many makes a parser take all rows up to the next one for a field, and a comma too many makes it
-give up. Here a line that begins no whole row is torn, and the next line is tried: what is spoiled in one
-place costs no row elsewhere.
+An extra quote makes a usual parser read all rows up to the next quote as one field, and an extra comma
+makes it stop. Here a line that does not start a complete row is reported as torn, and reading continues on
+the next line, so that damage in one place costs no rows elsewhere.
 """
 
 import csv
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from fb_marketplace.errors import UserError
 
 TORN: Final = "torn_line"
-"""The column of a table that says of a torn line what was found: there where one is torn, else empty."""
+"""Column with the text of torn lines. A table has it only if a line is torn; it is empty for other rows."""
 
-MAX_CHARACTERS: Final = 1 << 20
-"""In a row; how far a quote that nobody closes is followed."""
+MAX_ROW_CHARS: Final = 1 << 20
+"""Longest row; an unclosed quote is followed no further."""
 
-FEW: Final = 10
-"""One row in so many may hold bytes that are no text; where more do, it is another encoding."""
-
-SHOWN: Final = 60
+MAX_UNDECODABLE: Final = 10
+"""If more than one line in this many has undecodable bytes, the encoding is wrong."""
 
 REPLACEMENT: Final = "\ufffd"
-"""Stands for what is no text (Unicode, U+FFFD)."""
+"""Replaces undecodable bytes (Unicode, U+FFFD)."""
+
+_SHOWN_CHARS: Final = 60
+_MIN_TAIL_ROWS: Final = 3
+_SENTINEL: Final = "the line after"
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """How a table is written.
+    """Format of a CSV table.
 
     Attributes:
         separator: between fields.
-        quote: around fields that hold a separator, a line end or quotes, which are doubled.
-        line_end: between rows; without one, whatever systems write.
+        quote: around fields with a separator, a line end or a quote; quotes in them are doubled.
+        line_end: between rows; empty for any usual line end.
     """
 
     separator: str = ","
     quote: str = '"'
     line_end: str = ""
 
+    @classmethod
+    def of_pandas(cls, load_args: Mapping[str, Any]) -> Self:
+        """Return the dialect that arguments of ``pandas.read_csv`` describe."""
+        return cls(
+            load_args.get("sep") or load_args.get("delimiter") or ",",
+            load_args.get("quotechar") or '"',
+            load_args.get("lineterminator") or "",
+        )
 
-class RowBatch(NamedTuple):
-    """A table, parted into what is whole and what is torn.
+    @property
+    def line_ends(self) -> str | tuple[str, ...]:
+        """The possible ends of a line."""
+        return self.line_end or ("\n", "\r")
+
+
+class ParsedRows(NamedTuple):
+    """Rows of a table, complete and torn.
 
     Attributes:
-        text: the header and the whole rows, as they are written.
-        torn: of each torn line, what was found there, by the number that it has among all rows.
-        number: how many rows and torn lines there are below the header.
+        text: the header and the complete rows, as in the file.
+        torn: description of each torn line, by its number among all rows.
+        total: number of rows and torn lines, without the header.
     """
 
     text: str
     torn: dict[int, str]
-    number: int
+    total: int
 
 
 def decode(data: bytes, encoding: str) -> str:
-    """Decode a table, a replacement character for each byte that is no text.
+    """Decode a table, with a replacement character for each undecodable byte.
 
     Raises:
-        UserError: there are so many that it must be written in another encoding.
+        UserError: there are so many of them that the table must have another encoding.
     """
     text = data.decode(encoding, "replace").removeprefix("\ufeff").replace("\0", REPLACEMENT)
-    odd = sum(REPLACEMENT in line for line in text.split("\n"))
-    if odd * FEW > text.count("\n"):
+    damaged = sum(REPLACEMENT in line for line in text.split("\n"))
+    if damaged * MAX_UNDECODABLE > text.count("\n"):
         try:
             data.decode(encoding)
         except UnicodeDecodeError as error:
             raise UserError(
-                f"found bytes that are no {encoding} in {odd:,} lines ({error.reason} at byte "
-                f"{error.start:,}); expected {encoding}: upload it so, or set `encoding` under load_args "
-                "in catalog_cleaning.yml"
+                f"The table is not in {encoding}: {damaged:,} lines cannot be decoded "
+                f"({error.reason} at byte {error.start:,}). Upload the table in {encoding}, or set "
+                "`encoding` under load_args in catalog_cleaning.yml."
             ) from error
     return text
 
 
-def part(text: str, dialect: Dialect) -> RowBatch:
-    """Part a table into its whole rows and its torn lines; blank lines are neither.
+def parse_rows(text: str, dialect: Dialect) -> ParsedRows:
+    """Separate the complete rows of a table from its torn lines. Blank lines are ignored.
 
-    A row is whole if it has as many fields as the header, each in quotes or without any at its start
-    (RFC 4180). Of rows that a line end within quotes spreads over several lines, each line is torn.
+    A complete row has as many fields as the header, and each field is quoted or does not start with a quote
+    (RFC 4180). If a row with line ends in quotes is damaged, each of its lines is torn.
 
     Raises:
-        UserError: it ends in the middle of a row, as if it had not been uploaded to its end.
+        UserError: the table ends in the middle of a row, as after an interrupted upload.
     """
-    ended = text.endswith(_ends(dialect))
-    text = text if ended or not text else text + (dialect.line_end or "\n")
-    start, fields = _header(text, dialect)
-    row = _row(fields, dialect)
+    has_end = text.endswith(dialect.line_ends)
+    text = text if has_end or not text else text + (dialect.line_end or "\n")
+    position, fields = _header(text, dialect)
+    row = _row_pattern(fields, dialect)
     torn: dict[int, str] = {}
-    count, whole_from, place = 0, 0, start
-    kept = []
-    while place < len(text):
-        found = row.match(text, place, place + MAX_CHARACTERS)
-        if found:
-            place = found.end()
+    count, chunk_start = 0, 0
+    chunks = []
+    while position < len(text):
+        match = row.match(text, position, position + MAX_ROW_CHARS)
+        if match:
+            position = match.end()
         else:
-            kept.append(text[whole_from:place])
-            begun, place = place, _end_of_line(text, place, dialect)
-            whole_from = place
-            if not text[begun:place].strip():
+            chunks.append(text[chunk_start:position])
+            line_start, position = position, _line_end(text, position, dialect)
+            chunk_start = position
+            line = text[line_start:position].strip()
+            if not line:
                 continue
-            torn[count] = f"no row of {fields} fields: {text[begun:place].strip()[:SHOWN]!r}"
+            torn[count] = f"no row of {fields} fields: {line[:_SHOWN_CHARS]!r}"
         count += 1
-    if not ended and count - 1 in torn:
+    if not has_end and count - 1 in torn:
         raise UserError(
-            f"ends in the middle of a row, after {text[-SHOWN:].strip()!r}; expected {fields} fields and "
-            "the end of a line: upload it again"
+            f"The table ends in the middle of a row, after {text[-_SHOWN_CHARS:].strip()!r}; expected "
+            f"{fields} fields and the end of a line. Upload it again."
         )
-    return RowBatch("".join((*kept, text[whole_from:])), torn, count)
+    return ParsedRows("".join((*chunks, text[chunk_start:])), torn, count)
 
 
-def _ends(dialect: Dialect) -> str | tuple[str, ...]:
-    return dialect.line_end or ("\n", "\r")
+def complete_rows(rows: ParsedRows) -> Iterator[int]:
+    """Yield the numbers of the complete rows, in order."""
+    return (number for number in range(rows.total) if number not in rows.torn)
+
+
+def describe_cut(tail: str, fields: int, dialect: Dialect, from_start: bool) -> str | None:
+    """Describe where a table was cut off whose last line has no end; None if it may be complete.
+
+    An interrupted upload ends anywhere. A writer that omits the last line end leaves a row with all its
+    fields. A cut in the last field looks the same, unless the field is empty, or shorter than in all other
+    rows while these agree, as for ids and dates.
+
+    Args:
+        tail: the last lines of the table; the first may be incomplete.
+        fields: the number of fields in a row.
+        dialect: of the table.
+        from_start: whether the tail is the whole table.
+    """
+    if from_start:
+        readings = [_split(tail, dialect)]
+    else:
+        # The tail may start inside quotes: the reading with more complete rows is right.
+        rest = tail.partition("\n")[2]
+        readings = [_split(rest, dialect), _split(dialect.quote + rest, dialect)]
+    rows = max(readings, key=lambda reading: sum(len(row) == fields for row in reading))
+    if rows[-1] != [_SENTINEL]:
+        return "within a quoted field"
+    *others, last = rows[:-1]
+    if len(last) < fields:
+        return f"in a row with {len(last)} of {fields} fields"
+    if not last[-1].strip():
+        return "before a row's last field"
+    lengths = {len(row[-1]) for row in others[1:] if len(row) == fields}
+    if len(others) > _MIN_TAIL_ROWS and len(lengths) == 1:
+        (usual,) = lengths
+        if len(last[-1]) < usual:
+            return f"in a field of {len(last[-1])} characters, where all others have {usual}"
+    return None
+
+
+def _split(text: str, dialect: Dialect) -> list[list[str]]:
+    # Descriptions contain bare carriage returns, which `csv` reads as line ends.
+    lines = [*text.replace("\r", " ").split("\n"), _SENTINEL]
+    reader = csv.reader(
+        (f"{line}\n" for line in lines), delimiter=dialect.separator, quotechar=dialect.quote
+    )
+    return [row for row in reader if row]
 
 
 def _header(text: str, dialect: Dialect) -> tuple[int, int]:
-    """Give where the rows begin, and how many fields the header has."""
-    end = _end_of_line(text, 0, dialect)
-    written = text[:end].rstrip("\r\n")
-    names = next(csv.reader([written], delimiter=dialect.separator, quotechar=dialect.quote), [])
+    """Return the position of the first row, and the number of fields in the header."""
+    end = _line_end(text, 0, dialect)
+    header = text[:end].rstrip("\r\n")
+    names = next(csv.reader([header], delimiter=dialect.separator, quotechar=dialect.quote), [])
     return end, max(1, len(names))
 
 
-def _end_of_line(text: str, start: int, dialect: Dialect) -> int:
+def _line_end(text: str, start: int, dialect: Dialect) -> int:
     end = re.escape(dialect.line_end) if dialect.line_end else r"\r\n?|\n"
-    found = re.compile(end).search(text, start)
-    return found.end() if found else len(text)
+    match = re.compile(end).search(text, start)
+    return match.end() if match else len(text)
 
 
-def _row(fields: int, dialect: Dialect) -> re.Pattern[str]:
+def _row_pattern(fields: int, dialect: Dialect) -> re.Pattern[str]:
     separator, quote = re.escape(dialect.separator), re.escape(dialect.quote)
     end = re.escape(dialect.line_end) if dialect.line_end else r"(?:\r\n?|\n)"
     signs = re.escape(dialect.line_end) if dialect.line_end else r"\r\n"
-    # Possessive: what is torn is given up at once, not tried in every other way.
+    # Possessive quantifiers: a torn line fails at once, without backtracking.
     quoted = rf"{quote}(?:[^{quote}]++|{quote}{quote})*+{quote}"
     field = rf"(?:{quoted}|[^{quote}{separator}{signs}][^{separator}{signs}]*+|)"
     return re.compile(rf"{field}(?:{separator}{field}){{{fields - 1}}}{end}")
-
-
-def places(rows: RowBatch) -> Iterator[int]:
-    """Give the numbers of the whole rows, in order."""
-    return (number for number in range(rows.number) if number not in rows.torn)

@@ -1,7 +1,6 @@
-"""Listings that are to be forgotten: ``forgotten.json`` in the lake, which cleaning turns away by.
+"""The erasure list of a lake: listings that are erased, and that cleaning rejects from now on.
 
-It holds no ids but salted digests of them, so that who reads it learns of nobody; what the ledger of
-quarantine says of them is such a digest too, and nothing else.
+The file has no ids, only salted digests of them. Quarantine names these listings by such digests too.
 """
 
 import hashlib
@@ -14,19 +13,19 @@ from typing import Final
 from fb_marketplace.schemas.reasons import Reason
 from fb_marketplace_serving.storage.lake import Lake
 
-FILE: Final = "forgotten.json"
+FILE: Final = "erasure_list.json"
 
-DETAIL: Final = "its removal was asked for"
+DETAIL: Final = "on the erasure list"
 
-_SHOWN: Final = 32
+_SHOWN_DIGITS: Final = 32
 
 
 @dataclass(frozen=True, slots=True)
 class ErasureList:
-    """Who is to be forgotten.
+    """Erased listings.
 
     Attributes:
-        salt: that digests are of, before the id.
+        salt: put before an id when its digest is computed.
         products: digests of the ids of listings.
         images: digests of the ids of their photos.
     """
@@ -36,19 +35,19 @@ class ErasureList:
     images: frozenset[str] = frozenset()
 
     def has_product(self, product_id: str) -> bool:
-        """Tell whether a listing is to be forgotten."""
+        """Check whether a listing is on the list."""
         return bool(self.products) and self.digest(product_id) in self.products
 
     def has_image(self, image_id: str) -> bool:
-        """Tell whether a photo is known to be of such a listing."""
+        """Check whether a photo belongs to a listing on the list."""
         return bool(self.images) and self.digest(image_id) in self.images
 
     def masked(self, name: str) -> str:
-        """Give what stands in the place of an id: the same for the same id, and nothing to learn from."""
-        return f"{Reason.ERASED}-{self.digest(name)[:_SHOWN]}"
+        """Return a pseudonym of an id: always the same for the same id, and without its content."""
+        return f"{Reason.ERASED}-{self.digest(name)[:_SHOWN_DIGITS]}"
 
     def digest(self, name: str) -> str:
-        """Give the digest of an id, in hex."""
+        """Return the salted digest of an id, in hex."""
         return hashlib.sha256(f"{self.salt}/{name}".encode()).hexdigest()
 
 
@@ -56,43 +55,50 @@ EMPTY_ERASURE_LIST: Final = ErasureList()
 
 
 def is_masked(name: str) -> bool:
-    """Tell whether this stands in the place of an id."""
+    """Check whether a name is a pseudonym of an erased id."""
     return name.startswith(f"{Reason.ERASED}-")
 
 
-def read_erasure_list(url: str) -> ErasureList:
-    """Read a file of who is to be forgotten; nobody, where there is no file.
+def read_erasure_list(lake: Lake) -> ErasureList:
+    """Read the erasure list of a lake; empty if there is none.
 
     Raises:
-        OSError: the store does not say.
+        OSError: the lake cannot be read.
     """
-    folder, _, name = url.rpartition("/")
-    try:
-        told = json.loads(Lake(folder).read(name))
-    except FileNotFoundError:
-        return EMPTY_ERASURE_LIST
-    return ErasureList(told["salt"], frozenset(told["products"]), frozenset(told["images"]))
+    return _read_tagged(lake)[0]
 
 
-def add_to_erasure_list(lake: str, product_id: str, image_ids: Iterable[str]) -> ErasureList:
-    """Enter a listing and its photos; gives all that are to be forgotten from now on.
+def add_to_erasure_list(lake: Lake, product_id: str, image_ids: Iterable[str]) -> ErasureList:
+    """Add a listing and its photos to the erasure list.
+
+    Returns:
+        The new list.
 
     Raises:
-        ConcurrentWriteError: somebody else entered one at the same moment; nothing was entered.
+        ConcurrentWriteError: another process changed the list; nothing was added.
         OSError: the lake cannot be written.
     """
-    store = Lake(lake)
-    try:
-        _, tag = store.read_tagged(FILE)
-    except FileNotFoundError:
-        tag = None
-    before = read_erasure_list(f"{lake}/{FILE}")
-    salted = ErasureList(before.salt or secrets.token_hex(16), before.products, before.images)
-    now = ErasureList(
+    current, tag = _read_tagged(lake)
+    salted = ErasureList(current.salt or secrets.token_hex(16), current.products, current.images)
+    extended = ErasureList(
         salted.salt,
         salted.products | {salted.digest(product_id)},
         salted.images | {salted.digest(image_id) for image_id in image_ids},
     )
-    told = {"salt": now.salt, "products": sorted(now.products), "images": sorted(now.images)}
-    store.replace_if(FILE, json.dumps(told, indent=1).encode(), tag)
-    return now
+    content = {
+        "salt": extended.salt,
+        "products": sorted(extended.products),
+        "images": sorted(extended.images),
+    }
+    lake.replace_if(FILE, json.dumps(content, indent=1).encode(), tag)
+    return extended
+
+
+def _read_tagged(lake: Lake) -> tuple[ErasureList, str | None]:
+    try:
+        data, tag = lake.read_tagged(FILE)
+    except FileNotFoundError:
+        return EMPTY_ERASURE_LIST, None
+    content = json.loads(data)
+    products, images = frozenset(content["products"]), frozenset(content["images"])
+    return ErasureList(content["salt"], products, images), tag

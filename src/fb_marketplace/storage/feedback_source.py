@@ -1,30 +1,22 @@
-"""The folder of what people searched for and clicked, as the server writes it; there may be none."""
+"""The folder of searches and clicks that the server writes."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace_serving.feedback.events import Kind, file_name
+from fb_marketplace_serving.storage.lake import Lake
 
 
-@dataclass(frozen=True, slots=True)
-class FeedbackSource:
-    """A folder or prefix that may hold files of searches and of clicks."""
-
-    url: str
+class FeedbackSource(Lake):
+    """A folder or prefix with files of searches and of clicks. It need not exist."""
 
     def exists(self) -> bool:
-        """Tell whether there is such a folder."""
-        filesystem, root = open_root(self.url)
-        return bool(filesystem.isdir(root))
+        """Check whether the folder exists."""
+        return bool(self.filesystem.isdir(self.root))
 
     def lines(self, kind: Kind) -> Iterator[bytes]:
-        """Read the lines of all files of a kind, the oldest file first; none where there is no folder."""
-        filesystem, root = open_root(self.url)
-        if not filesystem.isdir(root):
-            return
-        for path in sorted(filesystem.ls(root, detail=False)):
-            if fnmatchcase(path.rpartition("/")[2], file_name(kind, "*")):
-                with filesystem.open(path, "rb") as file:
-                    yield from file
+        """Yield the lines of all files of a kind, oldest file first; none if there is no folder."""
+        for name in sorted(self.sizes()):
+            if fnmatchcase(name, file_name(kind, "*")):
+                with self.open(name) as stream:
+                    yield from stream

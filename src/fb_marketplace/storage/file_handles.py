@@ -1,31 +1,31 @@
-"""A file of the lake that is passed on as it is: an encoder, an index, a table for the server."""
+"""References to files of the lake, such as an encoder or an index, that are passed on unread."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.urls import split
 
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """Where a file is; nothing is read until asked."""
+    """A file by its URL."""
 
     url: str
 
     def read(self) -> bytes:
-        """Read the whole file."""
-        filesystem, path = open_root(self.url)
-        return bytes(filesystem.cat_file(path))
+        """Read the file."""
+        folder, name = split(self.url)
+        return Lake(folder).read(name)
 
 
 class ContentAddressedFile(NamedTuple):
-    """A file that is named by the digest of its bytes."""
+    """A file that is named by the digest of its content."""
 
     name: str
     data: bytes
 
 
 def existing_sizes(url: str) -> dict[str, int]:
-    """Give the bytes of each file that a folder holds now, by name; none if there is no folder yet."""
+    """Return the bytes of each file in a folder, by name; empty if there is no folder."""
     return Lake(url).sizes()

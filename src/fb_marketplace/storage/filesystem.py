@@ -6,6 +6,7 @@ from typing import Final
 import fsspec
 
 from fb_marketplace_serving.storage.lake import register_s3
+from fb_marketplace_serving.storage.urls import is_s3, split
 
 LANCE_DEFAULTS: Final = {
     "connect_timeout": "5s",
@@ -35,18 +36,13 @@ def open_root(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
     return filesystem, path.rstrip("/")
 
 
-def is_local(url: str) -> bool:
-    """Check whether a URL is a folder of this machine."""
-    return "://" not in url or url.startswith("file://")
-
-
 def lance_options(url: str) -> dict[str, str] | None:
     """Return the options of Lance's S3 client for a URL; None for a local folder.
 
     Lance reads credentials like every AWS client, but ignores ``AWS_ENDPOINT_URL_S3``, and refuses an
     ``http://`` endpoint by default.
     """
-    if not url.startswith("s3://"):
+    if not is_s3(url):
         return None
     options = dict(LANCE_DEFAULTS)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
@@ -63,9 +59,7 @@ def list_names(folder: str, limit: int = 8) -> str:
     """Format the names in a folder for an error message."""
     try:
         filesystem, path = open_root(folder)
-        names = sorted(
-            name.rstrip("/").rpartition("/")[2] for name in filesystem.ls(path, detail=False)
-        )
+        names = sorted(split(name)[1] for name in filesystem.ls(path, detail=False))
     except OSError:
         return "nothing that can be read"
     more = f" and {len(names) - limit:,} more" if len(names) > limit else ""

@@ -1,4 +1,4 @@
-"""Digests: of content, and of what a piece of work depends on."""
+"""Digests of content, and of the inputs of a computation."""
 
 import hashlib
 import json
@@ -17,50 +17,50 @@ DIGEST_BATCH_SIZE: Final = 4096
 
 
 def sha256(data: bytes) -> str:
-    """Give the SHA-256 of bytes, as hexadecimal."""
+    """Return the SHA-256 of bytes, in hex."""
     return hashlib.sha256(data).hexdigest()
 
 
 def make_key(*parts: object) -> str:
-    """Give a key for a row that depends on these parts, in this order."""
+    """Return the key of a row that depends on these parts, in this order."""
     return sha256(json.dumps([str(part) for part in parts], ensure_ascii=False).encode())
 
 
 def stage_digest(
     name: str, revision: int, parameters: BaseModel | None = None, libraries: Sequence[str] = ()
 ) -> str:
-    """Give what a stage's rows depend on besides their source.
+    """Return a digest of the inputs of a stage's rows other than their source.
 
     Args:
         name: the stage.
-        revision: the stage's own version number, raised when its code gives other rows.
-        parameters: what it was told.
-        libraries: distributions whose version changes the result.
+        revision: version number of the stage's code; raise it when the code computes other rows.
+        parameters: parameters of the stage.
+        libraries: distributions whose versions can change the result.
     """
-    told = parameters.model_dump(mode="json") if parameters else {}
+    values = parameters.model_dump(mode="json") if parameters else {}
     versions = {library: version(library) for library in libraries}
-    return make_key(name, revision, json.dumps(told, sort_keys=True), json.dumps(versions))[:16]
+    return make_key(name, revision, json.dumps(values, sort_keys=True), json.dumps(versions))[:16]
 
 
 def content_digest(table: "pd.DataFrame", by: str | Sequence[str]) -> str:
-    """Give a digest of a table's content: rows sorted by id, columns by name, without times or versions."""
+    """Return a digest of a table, with rows sorted by id and columns by name."""
     columns = sorted(table.columns)
     ordered = table.sort_values(by if isinstance(by, str) else list(by), kind="stable")[columns]
     digest = hashlib.sha256(json.dumps(columns).encode())
     for row in ordered.itertuples(index=False, name=None):
-        digest.update(json.dumps([_plain(value) for value in row], ensure_ascii=False).encode())
+        digest.update(json.dumps([_to_json(value) for value in row], ensure_ascii=False).encode())
     return digest.hexdigest()
 
 
 def table_digest(table: "Table", by: str, texts: Sequence[str], vectors: Sequence[str]) -> str:
-    """Give a digest of a Lance table's content: rows sorted by id, without the order of writing.
+    """Return a digest of a Lance table, with rows sorted by id.
 
-    It is read in batches, and float32 vectors are taken as their bytes: as JSON, a million of them would
+    Rows are read in batches, and float32 vectors are digested as bytes: as JSON, a million of them would
     take an hour.
 
     Args:
-        table: what is digested.
-        by: the column of the ids.
+        table: the table.
+        by: the column of ids.
         texts: columns of text.
         vectors: columns of vectors, each of one length.
     """
@@ -68,22 +68,22 @@ def table_digest(table: "Table", by: str, texts: Sequence[str], vectors: Sequenc
     order = table.order(by).tolist()
     for start in range(0, len(order), DIGEST_BATCH_SIZE):
         rows = order[start : start + DIGEST_BATCH_SIZE]
-        found = [table.vectors(rows, column).astype("<f4") for column in vectors]
-        for place, row in enumerate(table.take(rows, texts).to_pylist()):
-            told = [row[column] for column in texts] + [each.shape[1] for each in found]
-            digest.update(json.dumps(told, ensure_ascii=False).encode())
-            for each in found:
-                digest.update(each[place].tobytes())
+        matrices = [table.vectors(rows, column).astype("<f4") for column in vectors]
+        for index, row in enumerate(table.take(rows, texts).to_pylist()):
+            values = [row[column] for column in texts] + [matrix.shape[1] for matrix in matrices]
+            digest.update(json.dumps(values, ensure_ascii=False).encode())
+            for matrix in matrices:
+                digest.update(matrix[index].tobytes())
     return digest.hexdigest()
 
 
-def _plain(value: Any) -> Any:
-    """Write a cell the same whatever library held it: missing is null, numbers are numbers."""
+def _to_json(value: Any) -> Any:
+    """Return a cell as JSON values, the same for every library: missing is null, numbers are numbers."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if value is None or value != value:  # noqa: PLR0124  (NaN and NaT are what differs from itself)
+        return [_to_json(item) for item in value]
+    if value is None or value != value:  # noqa: PLR0124  (NaN and NaT differ from themselves)
         return None
     if isinstance(value, bytes):
         return sha256(value)

@@ -1,8 +1,8 @@
-"""Large tables in Lance: rows with a key, written by atomic commits, read at one version.
+"""Large Lance tables of rows with keys, written in atomic commits and read at one version.
 
-The key of a row is a digest of all that the row depends on. A key that a table holds is not made
-again; a row whose key is no longer wanted is deleted. So going on after a crash and taking in only
-what is new are one mechanism.
+The key of a row is a digest of everything that the row depends on. A row whose key exists is not computed
+again; a row whose key is not needed any more is deleted. Resuming after a crash and adding new data are
+therefore one mechanism.
 """
 
 from collections.abc import Sequence
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 KEY: Final = "key"
-"""The column that every keyed table has."""
+"""The key column of every keyed table."""
 
 _PRIMARY: Final = {b"lance-schema:unenforced-primary-key": b"true"}
-"""Tells Lance that two commits of the same key conflict; without it, rows that two runs insert at once are
-there twice."""
+"""Makes Lance treat two commits of the same key as a conflict. Without it, rows that two runs insert
+concurrently would be duplicated."""
 
 DELETE_BATCH_SIZE: Final = 1000
 
 Rows: TypeAlias = Any
-"""A ``pyarrow.Table``. Kedro reads the signatures of nodes, and Arrow is not imported for that."""
+"""A ``pyarrow.Table``. Kedro evaluates the signatures of nodes, which must not import Arrow."""
 
 
 class TableMissingError(LookupError):
-    """There is no table, or no such version of it."""
+    """The table or the version does not exist."""
 
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One version of a Lance table; picklable, and opened anew in each process that reads it."""
+    """One version of a Lance table. It is picklable; each process opens the table for itself."""
 
     url: str
     version: int
@@ -49,23 +49,23 @@ class Table:
 
     @retry_on_store_error
     def read(self, columns: Sequence[str]) -> "pa.Table":
-        """Read columns of all rows, in the order in which they were written."""
+        """Read columns of all rows, in storage order."""
         return self._open().to_table(columns=list(columns))
 
     @retry_on_store_error
     def take(self, rows: Sequence[int], columns: Sequence[str]) -> "pa.Table":
-        """Read columns of the rows at these positions, in this order."""
+        """Read columns of the rows at these positions, in the given order."""
         return self._open().take([int(row) for row in rows], columns=list(columns))
 
     def order(self, by: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
-        """Give the positions of all rows in the order of a column: int64, (rows,)."""
+        """Return the positions of all rows, sorted by a column: int64, (rows,)."""
         values = self.read([by]).column(by).to_numpy(zero_copy_only=False)
         return np.argsort(values.astype(str), kind="stable").astype(np.int64)
 
     def vectors(
         self, rows: Sequence[int], column: str
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """Read a column of vectors at these positions: float32, (rows, dimension)."""
+        """Return a column of vectors at these positions: float32, (rows, dimension)."""
         lists = self.take(rows, [column]).column(column).combine_chunks()
         return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
 
@@ -75,29 +75,33 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class KeepOnly:
-    """An instruction to a keyed table: of the rows held, keep those with these keys.
+    """Instruction to a keyed table: delete all rows but those with these keys.
 
     Attributes:
-        keys: what is still wanted.
-        held: the keys that whoever asks found there, and so will not make again.
+        keys: keys that are needed.
+        existing: keys that the caller saw in the table, and whose rows it will not compute.
     """
 
     keys: frozenset[str]
-    held: frozenset[str] = frozenset()
+    existing: frozenset[str] = frozenset()
 
 
 @retry_on_store_error
 def open_table(url: str, version: int | str | None = None) -> Table:
-    """Open a table at a version: a number, a tag, or the newest.
+    """Open a table.
+
+    Args:
+        url: URL of the table.
+        version: a version number or a tag; None for the newest version.
 
     Raises:
-        TableMissingError: there is no such table or version.
+        TableMissingError: the table or the version does not exist.
     """
-    return Table(url, int(_open(url, version).version))
+    return Table(url, int(open_dataset(url, version).version))
 
 
 def existing_keys(url: str) -> frozenset[str]:
-    """Give the keys of all rows that a table holds now; none if there is no table yet."""
+    """Return the keys of all rows in the newest version of a table; empty if there is no table."""
     try:
         return frozenset(open_table(url).read([KEY]).column(KEY).to_pylist())
     except TableMissingError:
@@ -106,19 +110,19 @@ def existing_keys(url: str) -> frozenset[str]:
 
 @retry_on_store_error
 def ensure_table(url: str, schema: "pa.Schema") -> None:
-    """Make an empty table if there is none, or only one with other columns, whose versions stay."""
+    """Create an empty table if there is none with this schema. Old versions with other columns remain."""
     import lance
 
-    place, options = schema.get_field_index(KEY), lance_options(url)
-    keyed = schema.set(place, schema.field(place).with_metadata(_PRIMARY))
+    index, options = schema.get_field_index(KEY), lance_options(url)
+    keyed = schema.set(index, schema.field(index).with_metadata(_PRIMARY))
     try:
-        if not _open(url, None).schema.equals(schema):
+        if not open_dataset(url).schema.equals(schema):
             empty = keyed.empty_table()
             lance.write_dataset(empty, url, schema=keyed, mode="overwrite", storage_options=options)
     except TableMissingError:
         nothing = lance.LanceOperation.Overwrite(keyed, [])
         try:
-            # Without another try: where two runs make a table at once, that would empty the first one's.
+            # No retry: if two runs create the table concurrently, it would empty the first one's table.
             lance.LanceDataset.commit(url, nothing, max_retries=0, storage_options=options)
         except (OSError, ValueError):
             if not _has(url, schema):
@@ -127,16 +131,16 @@ def ensure_table(url: str, schema: "pa.Schema") -> None:
 
 @retry_on_store_error
 def insert(url: str, rows: Rows) -> int:
-    """Add rows whose keys the table lacks, in one commit; gives the version that this made."""
-    dataset = _open(url, None)
+    """Insert the rows with new keys in one commit, and return the new version."""
+    dataset = open_dataset(url)
     dataset.merge_insert(KEY).when_not_matched_insert_all().execute(rows)
     return int(dataset.version)
 
 
 @retry_on_store_error
 def retain(url: str, keys: frozenset[str]) -> int:
-    """Delete the rows whose keys are not among these; gives the version that this made."""
-    dataset = _open(url, None)
+    """Delete the rows with other keys, and return the new version."""
+    dataset = open_dataset(url)
     unwanted = sorted(existing_keys(url) - keys)
     for start in range(0, len(unwanted), DELETE_BATCH_SIZE):
         names = ", ".join(f"'{key}'" for key in unwanted[start : start + DELETE_BATCH_SIZE])
@@ -146,30 +150,35 @@ def retain(url: str, keys: frozenset[str]) -> int:
 
 @retry_on_store_error
 def tag(url: str, name: str, version: int) -> None:
-    """Name a version, so that it is kept and can be asked for."""
-    tags = _open(url, None).tags
+    """Tag a version, which protects it and lets readers ask for it."""
+    tags = open_dataset(url).tags
     try:
         tags.create(name, version)
     except ValueError as error:
-        # A tag whose making was answered by nobody is made again, and then is there already.
+        # If the response to a first attempt was lost, the tag exists already.
         if "already exists" not in str(error) or tags.list()[name]["version"] != version:
             raise
 
 
 def _has(url: str, schema: "pa.Schema") -> bool:
     try:
-        return bool(_open(url, None).schema.equals(schema))
+        return bool(open_dataset(url).schema.equals(schema))
     except TableMissingError:
         return False
 
 
 @lru_cache(maxsize=16)
 def _opened(url: str, version: int) -> "lance.LanceDataset":
-    """Open a version once a process: opening costs requests, and a version does not change."""
-    return _open(url, version)
+    """Open a version once per process: opening costs requests, and versions do not change."""
+    return open_dataset(url, version)
 
 
-def _open(url: str, version: int | str | None) -> "lance.LanceDataset":
+def open_dataset(url: str, version: int | str | None = None) -> "lance.LanceDataset":
+    """Open a version of a table with Lance.
+
+    Raises:
+        TableMissingError: the table or the version does not exist.
+    """
     import lance
 
     try:
@@ -177,5 +186,5 @@ def _open(url: str, version: int | str | None) -> "lance.LanceDataset":
     except ValueError as error:
         if "not found" in str(error).lower():
             which = "" if version is None else f" at version {version}"
-            raise TableMissingError(f"there is no table {url}{which}") from error
+            raise TableMissingError(f"Table {url} does not exist{which}") from error
         raise

@@ -1,11 +1,11 @@
-"""The files of a lake as they lie there, and which version of what a path is."""
+"""Layout of a lake: its folders, and the versions and tables that paths belong to."""
 
 import re
 from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple
 
-from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace_serving.storage.lake import Lake
 
 LAYERS: Final = (
     "02_intermediate",
@@ -16,96 +16,100 @@ LAYERS: Final = (
     "07_model_output",
     "08_reporting",
 )
-"""Where outputs are. ``01_raw`` is not among them: a lake may have the bucket itself beside these."""
+"""Folders of outputs. ``01_raw`` is excluded: the raw bucket may lie in the same root as the lake."""
 
 VERSION: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
-"""How Kedro names a run, by when it started, UTC; names are in the order of time."""
+"""Kedro's name of a run: its start, UTC. Names sort by time."""
 
 TABLE: Final = ".lance"
 
 PROBE: Final = ".doctor-"
-"""What the names of the objects begin with that are written to see whether that is allowed."""
+"""Prefix of the objects that ``doctor`` writes to check write access."""
 
 
 class LakeFile(NamedTuple):
-    """A file: its path from the lake's root, its bytes, and when it was written."""
+    """A file: its path from the lake's root, its size, and its modification time."""
 
     path: str
     bytes: int
     written: datetime
 
 
-class Versioned(NamedTuple):
-    """What a path is of: an entry of the catalog, by its path, and a version of it."""
+class VersionedPath(NamedTuple):
+    """The entry and the version that a path belongs to; the entry is a path from the lake's root."""
 
     entry: str
     version: str
 
 
-def files_below(lake: str, *folders: str) -> dict[str, LakeFile]:
+def list_files(lake: Lake, *folders: str) -> dict[str, LakeFile]:
     """List the files below folders of a lake, by their paths from its root, sorted.
 
     Raises:
         OSError: the store cannot be listed.
     """
-    filesystem, root = open_root(lake)
-    found: dict[str, LakeFile] = {}
+    files: dict[str, LakeFile] = {}
     for folder in folders:
-        for at, info in filesystem.find(f"{root}/{folder}", detail=True).items():
-            path = at.removeprefix(root).lstrip("/")
+        below = lake.filesystem.find(f"{lake.root}/{folder}", detail=True)
+        for full_path, info in below.items():
+            path = full_path.removeprefix(lake.root).lstrip("/")
             if info.get("type", "file") == "file":
-                found[path] = LakeFile(path, int(info["size"]), _written(info))
-    return dict(sorted(found.items()))
+                files[path] = _lake_file(path, info)
+    return dict(sorted(files.items()))
 
 
-def probes(lake: str) -> dict[str, LakeFile]:
-    """List what was written at the root to see whether that is allowed, by a process that was then killed.
+def list_probes(lake: Lake) -> dict[str, LakeFile]:
+    """List the probes that a killed ``doctor`` left at the root of a lake.
 
     Raises:
         OSError: the store cannot be listed.
     """
-    filesystem, root = open_root(lake)
-    listed = filesystem.ls(root, detail=True) if filesystem.isdir(root) else []
-    named = {PurePosixPath(info["name"]).name: info for info in listed}
+    filesystem = lake.filesystem
+    listing = filesystem.ls(lake.root, detail=True) if filesystem.isdir(lake.root) else []
+    by_name = {PurePosixPath(info["name"]).name: info for info in listing}
     return {
-        name: LakeFile(name, int(info["size"]), _written(info))
-        for name, info in sorted(named.items())
+        name: _lake_file(name, info)
+        for name, info in sorted(by_name.items())
         if name.startswith(PROBE)
     }
 
 
-def versioned(path: str) -> Versioned | None:
-    """Read a path of Kedro's layout, ``<entry>/<version>/<name of the entry>``; None for any other."""
+def parse_versioned(path: str) -> VersionedPath | None:
+    """Parse ``<entry>/<version>/<name of the entry>``, Kedro's layout; None for any other path."""
     parts = PurePosixPath(path).parts
-    for place in range(1, len(parts) - 1):
-        is_version = VERSION.fullmatch(parts[place]) is not None
-        if is_version and parts[place - 1] == parts[place + 1]:
-            return Versioned("/".join(parts[:place]), parts[place])
+    for index in range(1, len(parts) - 1):
+        is_version = VERSION.fullmatch(parts[index]) is not None
+        if is_version and parts[index - 1] == parts[index + 1]:
+            return VersionedPath("/".join(parts[:index]), parts[index])
     return None
 
 
-def table_of(path: str) -> str | None:
-    """Give the Lance table that a file is part of, by its path from the lake's root."""
+def parent_table(path: str) -> str | None:
+    """Return the path of the Lance table that a file belongs to, None if there is none."""
     parts = PurePosixPath(path).parts
-    for place, part in enumerate(parts[:-1], start=1):
+    for index, part in enumerate(parts[:-1], start=1):
         if part.endswith(TABLE):
-            return "/".join(parts[:place])
+            return "/".join(parts[:index])
     return None
 
 
 def started_at(version: str) -> datetime:
-    """Say when the run of a version started."""
+    """Return the start of a run."""
     return datetime.strptime(version, "%Y-%m-%dT%H.%M.%S.%fZ").replace(tzinfo=UTC)
 
 
+def _lake_file(path: str, info: dict[str, Any]) -> LakeFile:
+    return LakeFile(path, int(info["size"]), _written(info))
+
+
 def _written(info: dict[str, Any]) -> datetime:
-    """Say when a file was last written; of a store that does not tell, now, as if somebody still wrote."""
+    """Return the modification time; now if the store has none, so that the file counts as in use."""
     for name in ("mtime", "LastModified", "last_modified", "updated"):
-        told = info.get(name)
-        if isinstance(told, int | float):
-            return datetime.fromtimestamp(told, UTC)
-        if isinstance(told, str):
-            told = datetime.fromisoformat(told)
-        if isinstance(told, datetime):
-            return told if told.tzinfo else told.replace(tzinfo=UTC)
+        time = info.get(name)
+        if isinstance(time, int | float):
+            return datetime.fromtimestamp(time, UTC)
+        if isinstance(time, str):
+            time = datetime.fromisoformat(time)
+        if isinstance(time, datetime):
+            return time if time.tzinfo else time.replace(tzinfo=UTC)
     return datetime.now(UTC)

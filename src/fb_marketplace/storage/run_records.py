@@ -1,31 +1,43 @@
-"""What each run read and made: ``runs/<version>.json``, written last by a run that ended well.
+"""Records of runs: ``runs/<version>.json``, the last file that a successful run writes.
 
-"Latest" means: of the last run that ended well and made it.
+The latest version of a dataset is that of the newest record which has the dataset among its outputs.
 """
 
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
-from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace.errors import UserError
 from fb_marketplace_serving.storage.lake import Lake
+
+FOLDER: Final = "runs"
+
+LAYOUT_VERSION: Final = 2
+"""Version of the files and names in a lake. Releases of this layout have a schema version of 4 or more."""
 
 
 class RunRecord(BaseModel):
-    """What a run leaves behind when it ended well."""
+    """Record of a successful run.
+
+    Attributes:
+        layout: ``LAYOUT_VERSION`` of the run.
+        inputs: version of each dataset that the run read from the lake.
+        outputs: version of each dataset that it wrote.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    layout: int = LAYOUT_VERSION
     version: str
     pipelines: tuple[str, ...]
     environment: str
     started: str
     ended: str
-    read: dict[str, str]
-    made: dict[str, str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
     parameters: dict[str, Any]
     libraries: dict[str, str]
     code_revision: str
@@ -33,30 +45,50 @@ class RunRecord(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class RunRecords:
-    """The records of one lake, in one folder."""
+    """The run records of a lake."""
 
-    url: str
+    lake: Lake
 
     def write(self, record: RunRecord) -> None:
-        """Write a run's record, whole or not at all."""
-        text = record.model_dump_json(indent=1).encode()
-        Lake(self.url).replace(f"{record.version}.json", text)
+        """Write a record atomically."""
+        path = f"{FOLDER}/{record.version}.json"
+        self.lake.replace(path, record.model_dump_json(indent=1).encode())
 
     def newest_first(self) -> Iterator[RunRecord]:
-        """Read the records, the newest first, one by one."""
-        filesystem, root = open_root(self.url)
-        if not filesystem.isdir(root):
-            return
-        for path in sorted(filesystem.glob(f"{root}/*.json"), reverse=True):
-            yield RunRecord.model_validate(json.loads(filesystem.cat_file(path)))
+        """Yield the records, newest first.
+
+        Raises:
+            UserError: the lake has another layout.
+        """
+        return map(RunRecord.model_validate, self._contents())
+
+    def check_layout(self) -> None:
+        """Check that this version can use the lake.
+
+        Raises:
+            UserError: it cannot.
+        """
+        next(self._contents(), None)
 
     def latest(self, names: Iterable[str]) -> dict[str, str]:
-        """Give, for each dataset, the version of the last run that ended well and made it."""
-        wanted, found = set(names), dict[str, str]()
+        """Return the latest version of each dataset that has one."""
+        missing, versions = set(names), dict[str, str]()
         for record in self.newest_first():
-            for name in wanted & record.made.keys():
-                found[name] = record.made[name]
-            wanted -= found.keys()
-            if not wanted:
+            versions |= {name: record.outputs[name] for name in missing & record.outputs.keys()}
+            missing -= versions.keys()
+            if not missing:
                 break
-        return found
+        return versions
+
+    def _contents(self) -> Iterator[dict[str, Any]]:
+        names = self.lake.sizes(FOLDER)
+        for name in sorted(names, reverse=True):
+            if not name.endswith(".json") or name.startswith("."):
+                continue
+            content = json.loads(self.lake.read(f"{FOLDER}/{name}"))
+            if content.get("layout") != LAYOUT_VERSION:
+                raise UserError(
+                    f"{self.lake.url} was made by fb-marketplace before 0.2, and this version cannot use "
+                    "it. Set FB_LAKE to a new folder or prefix, then run `kedro run`."
+                )
+            yield content

@@ -1,4 +1,4 @@
-"""Table of vectors by id."""
+"""Vectors by id."""
 
 from typing import NamedTuple
 
@@ -9,10 +9,10 @@ from fb_marketplace.storage.keyed_table import Table
 
 
 class VectorTable(NamedTuple):
-    """Vectors by name.
+    """Vectors by id.
 
     Attributes:
-        ids: what each row is of.
+        ids: the id of each row.
         matrix: float32, (rows, dimension).
     """
 
@@ -20,9 +20,9 @@ class VectorTable(NamedTuple):
     matrix: NDArray[np.float32]
 
     def of(self, ids: list[str]) -> NDArray[np.float32]:
-        """Give the vectors of these, in this order."""
-        place = {name: row for row, name in enumerate(self.ids)}
-        return self.matrix[[place[name] for name in ids]]
+        """Return the vectors of these ids, in this order: float32, (ids, dimension)."""
+        rows = {name: row for row, name in enumerate(self.ids)}
+        return self.matrix[[rows[name] for name in ids]]
 
 
 def read_vectors(table: Table, ids: str, column: str) -> VectorTable:
@@ -30,7 +30,7 @@ def read_vectors(table: Table, ids: str, column: str) -> VectorTable:
 
     Args:
         table: a Lance table.
-        ids: the column of names.
+        ids: the column of ids.
         column: the column of vectors.
     """
     order = table.order(ids).tolist()

@@ -9,6 +9,7 @@ from support.builders.small_release import make_release
 
 from fb_marketplace_serving.imaging import canonical as photos
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.lake import Lake
 
 KEY = "key-of-a-shop-assistant"
 MAX_UPLOAD_BYTES = 500_000
@@ -76,4 +77,4 @@ def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False)
         )
     else:
         manifest = make_release(lake, encoder, pictured, table, LABELS)
-    publish(str(lake), manifest)
+    publish(Lake(str(lake)), manifest)

@@ -22,6 +22,7 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.photo_store import FOLDER, file_name
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.lake import Lake
 
 LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 TABLE = "03_primary/images.lance"
@@ -70,13 +71,13 @@ class SmallLake:
             environment="test",
             started=began.isoformat(),
             ended=(began + timedelta(minutes=1)).isoformat(),
-            read=dict(read or {}),
-            made=dict.fromkeys(built, run),
+            inputs=dict(read or {}),
+            outputs=dict.fromkeys(built, run),
             parameters={},
             libraries={},
             code_revision="abc",
         )
-        RunRecords(str(self.root / "runs")).write(record)
+        RunRecords(Lake(str(self.root))).write(record)
 
     def release(self, run: str, photos: bytes) -> None:
         """Publish a release whose photos are in one file."""
@@ -106,7 +107,9 @@ class SmallLake:
             created=started_at(run).isoformat(),
             code_revision="abc",
             data_digest="d",
-            artifacts={name: artifact_of(str(self.root), path) for name, path in paths.items()},
+            artifacts={
+                name: artifact_of(Lake(str(self.root)), path) for name, path in paths.items()
+            },
             labels=("Arts",),
             abstention=Abstention(threshold=0.5, error=0.1),
             photos_version=1,
@@ -115,7 +118,7 @@ class SmallLake:
             metrics={},
             canaries=(canary,),
         )
-        publish(str(self.root), manifest)
+        publish(Lake(str(self.root)), manifest)
 
     def whole_run(self, day: int, keys: str) -> str:
         """Write all outputs of a full run of one day with these photos."""

@@ -15,6 +15,7 @@ from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical as photos
 from fb_marketplace_serving.release.manifest import Abstention, Canary, Manifest, artifact_of
 from fb_marketplace_serving.release.photo_store import FOLDER, file_name
+from fb_marketplace_serving.storage.lake import Lake
 
 FILES = {
     "encoder": "encoder.onnx",
@@ -85,7 +86,7 @@ def make_release(
         code_revision="abc123",
         data_digest="d" * 64,
         artifacts={
-            name: artifact_of(str(lake), f"{folder}/{file}") for name, file in files.items()
+            name: artifact_of(Lake(str(lake)), f"{folder}/{file}") for name, file in files.items()
         },
         labels=tuple(labels),
         abstention=Abstention(threshold=0.6, error=0.05),

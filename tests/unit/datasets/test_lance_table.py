@@ -55,7 +55,7 @@ def test_each_version_is_loaded_by_its_tag(letters, first, second):
     one, two = letters(first), letters(second)
     one.save(rows("ab"))
     one.seal()
-    two.save(KeepOnly(frozenset("b"), held=frozenset("ab")))
+    two.save(KeepOnly(frozenset("b"), existing=frozenset("ab")))
     two.save(rows("c"))
     two.seal()
 
@@ -77,7 +77,7 @@ def test_failed_run_leaves_rows_and_no_version(letters, first, second):
         letters(first).load()
     assert keyed_table.existing_keys(letters()._filepath) == {"a", "b"}
     going_on = letters(second)
-    going_on.save(KeepOnly(frozenset("abc"), held=frozenset("ab")))
+    going_on.save(KeepOnly(frozenset("abc"), existing=frozenset("ab")))
     going_on.save(rows("c"))
     assert keys(going_on.load()) == "abc"
 
@@ -133,8 +133,8 @@ def test_concurrently_changed_table_is_not_sealed(letters, first, second, expect
 def test_retained_row_deleted_meanwhile_is_missing(letters, first, second):
     letters().save(rows("ab"))
     one, other = letters(first), letters(second)
-    other.save(KeepOnly(frozenset("a"), held=frozenset("ab")))
-    one.save(KeepOnly(frozenset("ab"), held=frozenset("ab")))
+    other.save(KeepOnly(frozenset("a"), existing=frozenset("ab")))
+    one.save(KeepOnly(frozenset("ab"), existing=frozenset("ab")))
 
     with pytest.raises(UserError, match=r"\.lance"):
         one.seal()

@@ -2,7 +2,6 @@ import pytest
 from kedro.io import DatasetError
 
 from fb_marketplace.datasets.path import PathDataset
-from fb_marketplace.storage.photo_source import PhotoSource
 
 
 @pytest.fixture
@@ -11,7 +10,7 @@ def place(tmp_path):
 
 
 def test_load_returns_opened_object(place, tmp_path):
-    assert place.load() == PhotoSource(f"{tmp_path}/images")
+    assert place.load().url == f"{tmp_path}/images"
 
 
 def test_exists_asks_the_object(place, tmp_path):

@@ -26,6 +26,7 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.storage.lake import Lake
 
 
 @pytest.fixture
@@ -56,7 +57,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
         created="2026-01-01T00:00:00+00:00",
         code_revision="abc",
         data_digest="d",
-        artifacts={name: artifact_of(str(tmp_path), name) for name in built},
+        artifacts={name: artifact_of(Lake(str(tmp_path)), name) for name in built},
         labels=("Arts", "Home", "Sport"),
         abstention=Abstention(threshold=0.7, error=0.05),
         photos_version=canonical.VERSION,
@@ -142,7 +143,7 @@ def judged_against(manifest, version):
 
 def with_other_measures(tmp_path, manifest):
     (tmp_path / "others").write_bytes(b"of another run")
-    others = manifest.artifacts | {"release_measures": artifact_of(str(tmp_path), "others")}
+    others = manifest.artifacts | {"release_measures": artifact_of(Lake(str(tmp_path)), "others")}
     return manifest.model_copy(update={"artifacts": others})
 
 

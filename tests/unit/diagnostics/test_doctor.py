@@ -39,7 +39,7 @@ def roots(request, tmp_path, monkeypatch):
     (tmp_path / "raw/images").mkdir()
     (tmp_path / "raw/images/1.jpg").write_bytes(b"photo")
     (tmp_path / "lake/runs").mkdir(parents=True)
-    (tmp_path / "lake/runs/v1.json").write_text("{}")
+    (tmp_path / "lake/runs/v1.json").write_text('{"layout": 2}')
     if request.param == "folder":
         return str(tmp_path / "raw"), str(tmp_path / "lake")
     seaweed = request.getfixturevalue("seaweed")
@@ -62,7 +62,9 @@ def needs(raw, lake, columns=("id", "product_name")):
 
 
 def fails(*query, **values):
-    return {item.what: item.told for item in run_checks(*query, **values) if item.state == "fails"}
+    return {
+        item.subject: item.message for item in run_checks(*query, **values) if item.state == "fails"
+    }
 
 
 def everything(root):
@@ -76,11 +78,11 @@ def everything(root):
 def test_all_checks_pass_and_leave_nothing(roots):
     before = everything(roots[1])
 
-    result = list(run_checks(needs(*roots), thorough=True))
+    result = list(run_checks(needs(*roots), count_remote_photos=True))
 
     assert {item.state for item in result} == {"ok"}, [str(item) for item in result]
     assert {"raw root", "table raw_products", "photos", "lake", "memory", "packages"} <= {
-        item.what for item in result
+        item.subject for item in result
     }
     assert everything(roots[1]) == before
 
@@ -101,11 +103,11 @@ def test_each_problem_is_one_line(roots):
 def test_checks_below_missing_root_are_skipped(roots):
     raw, lake = roots
 
-    result = {item.what: item for item in run_checks(needs(f"{raw}/elsewhere", lake))}
+    result = {item.subject: item for item in run_checks(needs(f"{raw}/elsewhere", lake))}
 
     assert result["raw root"].state == "fails"
-    assert f"{raw}/elsewhere" in result["raw root"].told
-    assert result["table raw_products"].state == result["photos"].state == "not looked at"
+    assert f"{raw}/elsewhere" in result["raw root"].message
+    assert result["table raw_products"].state == result["photos"].state == "skipped"
     assert result["lake"].state == "ok"
 
 
@@ -228,12 +230,12 @@ def test_photos_in_lake_need_no_disk_space(tmp_path):
     for number in range(10):
         (tmp_path / f"raw/images/{number}.jpg").touch()
     lake, query = tmp_path / "lake", RunRequirements(photos=str(tmp_path / "raw/images"))
-    before = doctor.bytes_needed(query, lake, thorough=False)
+    before = doctor.bytes_needed(query, lake, count_remote_photos=False)
     existing = lake / doctor.PHOTOS_TABLE / "data"
     existing.mkdir(parents=True)
     (existing / "1.lance").write_bytes(bytes(10 * doctor.CANONICAL_PHOTO_BYTES))
 
-    after = doctor.bytes_needed(query, lake, thorough=False)
+    after = doctor.bytes_needed(query, lake, count_remote_photos=False)
 
     assert before - after == 10 * doctor.BYTES_PER_PHOTO
 
@@ -246,7 +248,7 @@ def test_low_memory_is_reported(monkeypatch):
 
 
 def test_run_without_roots_checks_none():
-    assert {item.what for item in run_checks(RunRequirements())} == {"memory", "packages"}
+    assert {item.subject for item in run_checks(RunRequirements())} == {"memory", "packages"}
 
 
 @contextlib.contextmanager

@@ -1,11 +1,11 @@
 """The ends of raw tables: columns, and whether the file was cut off."""
 
-import fsspec
 import pandas as pd
 import pytest
 
 from fb_marketplace.diagnostics.table_probe import HEAD_BYTES, TAIL_BYTES, RawTable, probe_table
 from fb_marketplace.errors import UserError
+from fb_marketplace_serving.storage.lake import Lake
 
 COLUMNS = ("id", "title", "place")
 AS_WRITTEN = {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "na_filter": False}
@@ -22,7 +22,7 @@ def looked_at(tmp_path):
         data = content if isinstance(content, bytes) else content.encode()
         path.write_bytes(data)
         table = RawTable("raw_products", str(path), format_, AS_WRITTEN | pattern, COLUMNS)
-        return probe_table(table, fsspec.filesystem("file"), str(path), len(data))
+        return probe_table(table, Lake(str(tmp_path)), path.name, len(data))
 
     return looked_at
 
@@ -49,7 +49,7 @@ def test_missing_column_without_similar_name_has_no_hint(looked_at):
 def test_complete_last_line_without_newline_passes(looked_at, remaining):
     row = "4,A chair,Leeds or Bradford\n" if remaining == len(ROWS[-1]) - 2 else ROWS[-1]
 
-    assert "taken as whole" in looked_at(HEADER + "".join(ROWS[:-1]) + row[:-1])
+    assert "read as complete" in looked_at(HEADER + "".join(ROWS[:-1]) + row[:-1])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_tail_that_starts_in_quoted_field_is_parsed(looked_at, quoted):
     table = HEADER + row * 3 + "".join(ROWS)
     assert len(table) > TAIL_BYTES
 
-    assert "taken as whole" in looked_at(table[:-1])
+    assert "read as complete" in looked_at(table[:-1])
     with pytest.raises(UserError, match=r"\b2\b.*\b3\b"):
         looked_at(f"{table}5,a chair")
 

@@ -14,6 +14,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.run_records import RunRecords
+from fb_marketplace_serving.storage.lake import Lake
 
 LETTERS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 
@@ -38,8 +39,8 @@ def lake(tmp_path):
     def catalog(version):
         places = {
             "run_records": {
-                "type": "fb_marketplace.datasets.path.PathDataset",
-                "filepath": str(tmp_path / "runs"),
+                "type": "fb_marketplace.datasets.path.InLakeDataset",
+                "filepath": str(tmp_path),
                 "opened_by": "fb_marketplace.storage.run_records.RunRecords",
             },
             "letters": {
@@ -89,7 +90,7 @@ def lake(tmp_path):
             hooks.after_pipeline_run(values, pipeline, its_catalog)
         return its_catalog
 
-    return SimpleNamespace(run=run, records=RunRecords(str(tmp_path / "runs")), root=tmp_path)
+    return SimpleNamespace(run=run, records=RunRecords(Lake(str(tmp_path))), root=tmp_path)
 
 
 def write_by_hand(lake, name, version, value):
@@ -107,8 +108,8 @@ def test_successful_run_records_inputs_and_outputs(lake):
     lake.run(USE, "v2")
 
     second, first = lake.records.newest_first()
-    assert (first.read, first.made) == ({}, {"number": "v1"})
-    assert (second.read, second.made) == ({"number": "v1"}, {"result": "v2"})
+    assert (first.inputs, first.outputs) == ({}, {"number": "v1"})
+    assert (second.inputs, second.outputs) == ({"number": "v1"}, {"result": "v2"})
     assert second.pipelines == ("some",)
     assert second.libraries["kedro"]
 
@@ -118,7 +119,7 @@ def test_output_of_failed_run_is_not_loaded(lake):
     lake.run(MAKE, "v2", ends=False)
     lake.run(USE, "v3")
 
-    assert next(lake.records.newest_first()).read == {"number": "v1"}
+    assert next(lake.records.newest_first()).inputs == {"number": "v1"}
 
 
 def test_version_written_during_run_is_not_loaded(lake):
@@ -135,7 +136,7 @@ def test_run_loads_its_own_output(lake):
     lake.run(MAKE + USE, "v1")
 
     assert result_of(lake, "v1") == 84
-    assert next(lake.records.newest_first()).made == {"number": "v1", "result": "v1"}
+    assert next(lake.records.newest_first()).outputs == {"number": "v1", "result": "v1"}
 
 
 def test_requested_version_is_loaded(lake):
@@ -145,7 +146,7 @@ def test_requested_version_is_loaded(lake):
     lake.run(USE, "v2", {"number": "v0"})
 
     assert result_of(lake, "v2") == 10
-    assert next(lake.records.newest_first()).read == {"number": "v0"}
+    assert next(lake.records.newest_first()).inputs == {"number": "v0"}
 
 
 def test_missing_input_stops_run_before_first_node(lake):
@@ -182,7 +183,7 @@ def test_previous_table_is_loaded_while_rewritten(lake):
     lake.run(grow, "v3")
 
     newest = next(lake.records.newest_first())
-    assert newest.read == {"previous_table": "v1"}
+    assert newest.inputs == {"previous_table": "v1"}
     path = lake.root / "table.parquet/v3/table.parquet"
     assert len(pd.read_parquet(path)) == 2
 
@@ -213,7 +214,7 @@ def test_load_version_of_table_keeps_previous_table(lake):
     lake.run(Pipeline([node(both, ["previous_table", "table"], "result")]), "v3", {"table": "v1"})
 
     assert result_of(lake, "v3") == 21
-    assert next(lake.records.newest_first()).read == {"previous_table": "v2", "table": "v1"}
+    assert next(lake.records.newest_first()).inputs == {"previous_table": "v2", "table": "v1"}
 
 
 @pytest.mark.parametrize("runner", ["ParallelRunner", "ThreadRunner"])

@@ -21,10 +21,11 @@ from fb_marketplace.lifecycle.erasure import (
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.erasure_list import FILE, read_erasure_list
+from fb_marketplace.storage.erasure_list import read_erasure_list
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.release.pointer import read_pointer
+from fb_marketplace_serving.storage.lake import Lake
 
 LAMP, TABLE_, CHAIR = "lamp-4e5f6a7b", "table-1c58d3f9", "chair-860673f1"
 IN_BUCKET = BucketResidue(1, 1, 1, 0)
@@ -95,7 +96,7 @@ def url(lake):
 
 
 def test_fingerprints_have_ids_title_and_photos(url):
-    result = fingerprints_of(url, LAMP)
+    result = fingerprints_of(Lake(url), LAMP)
 
     assert result == ListingFingerprints(
         LAMP,
@@ -112,7 +113,7 @@ def test_shared_content_is_no_fingerprint(lake, url):
     table = f"{url}/03_primary/images.lance"
     keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
 
-    result = fingerprints_of(url, LAMP)
+    result = fingerprints_of(Lake(url), LAMP)
 
     assert result.title is None
     assert result.digests == {photo(LAMP)["source_sha256"]}
@@ -134,7 +135,7 @@ def test_common_title_is_no_fingerprint(lake, url, title, other):
     others = before | {"product_id": CHAIR} | other
     lake.file("03_primary/products.parquet", version(3), parquet([own, others]))
 
-    assert fingerprints_of(url, LAMP).title is None
+    assert fingerprints_of(Lake(url), LAMP).title is None
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_scan_finds_every_spelling(tmp_path, path, content):
     lake.put("08_reporting/other.json", json.dumps([TABLE_, LAMP[:-1]]).encode())
     lake.put(path, content)
 
-    assert [hit.path for hit in scan_lake(str(tmp_path), known)] == [path]
+    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), known)] == [path]
 
 
 def test_scan_finds_match_across_blocks(tmp_path, monkeypatch):
@@ -173,7 +174,7 @@ def test_scan_finds_match_across_blocks(tmp_path, monkeypatch):
     lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
     lake.put("work/f/b.bin", b"before " + LAMP[:-1].encode() + b" after")
 
-    assert [hit.path for hit in scan_lake(str(tmp_path), ListingFingerprints(LAMP))] == [
+    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), ListingFingerprints(LAMP))] == [
         "work/f/a.bin"
     ]
 
@@ -186,7 +187,7 @@ def test_scan_of_large_file_uses_little_memory(tmp_path):
         stream.write(LAMP.encode())
     tracemalloc.start()
 
-    hits = scan_lake(str(tmp_path), ListingFingerprints(LAMP))
+    hits = scan_lake(Lake(str(tmp_path)), ListingFingerprints(LAMP))
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -201,7 +202,7 @@ def test_scan_matches_short_id_only_as_whole_value(tmp_path):
     lake.put("07_model_output/other.parquet", parquet([{"text": "17 chairs"}]))
     lake.put("07_model_output/ids.parquet", parquet([{"product_id": "17"}]))
 
-    assert [hit.path for hit in scan_lake(str(tmp_path), ListingFingerprints("17"))] == [
+    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), ListingFingerprints("17"))] == [
         *("07_model_output/ids.parquet", "08_reporting/ids.json")
     ]
 
@@ -209,58 +210,66 @@ def test_scan_matches_short_id_only_as_whole_value(tmp_path):
 def test_scan_changes_nothing(lake, url):
     before = lake.files()
 
-    result = find_listing(url, LAMP)
+    result = find_listing(Lake(url), LAMP)
 
     assert {hit.path for hit in result.hits} >= {"03_primary/images.lance"}
-    assert not result.remembered
+    assert not result.is_listed
     assert lake.files() == before
 
 
 def test_unknown_listing_is_rejected(url):
     with pytest.raises(UserError, match=r"\bnobody\b"):
-        find_listing(url, "nobody")
+        find_listing(Lake(url), "nobody")
 
 
 def test_erased_listing_is_gone_and_others_remain(lake, url):
-    result = find_listing(url, LAMP)
+    result = find_listing(Lake(url), LAMP)
 
-    output = erase(url, result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    output = erase(Lake(url), result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
     texts = {path: (lake.root / path).read_bytes() for path in lake.files()}
     sought = (LAMP.encode(), photo(LAMP)["jpeg"])
     assert not [path for path, data in texts.items() if any(trace in data for trace in sought)]
     assert not [path for path in texts if version(1) in path or version(2) in path]
-    assert read_pointer(url).version == output["release_in_force"] == version(3)
+    assert read_pointer(Lake(url)).version == output["current_release"] == version(3)
     table = keyed_table.open_table(f"{url}/03_primary/images.lance", version(3))
     assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
 def test_receipt_has_places_and_no_names(lake, url):
     output = erase(
-        url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET
+        Lake(url),
+        find_listing(Lake(url), LAMP),
+        lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
+        IN_BUCKET,
     )
 
-    written = (lake.root / read_receipt(url, LAMP)).read_text()
+    written = (lake.root / read_receipt(Lake(url), LAMP)).read_text()
     assert json.loads(written) == output
     assert LAMP not in written
-    assert output["product"] == read_erasure_list(f"{url}/{FILE}").digest(LAMP)
+    assert output["product"] == read_erasure_list(Lake(url)).digest(LAMP)
     assert output["removed"] == {
         "releases": [version(2), version(1)],
         "runs": [version(2), version(1)],
     }
-    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["was_in"]
-    assert output["still_in_the_bucket"]["photos"] == 1
-    assert "anew" in output["models"]["network"]
+    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["locations"]
+    assert output["in_bucket"]["photos"] == 1
+    assert "retrained" in output["models"]["network"]
 
 
 def test_second_erasure_reports_erased(lake, url):
-    erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+    erase(
+        Lake(url),
+        find_listing(Lake(url), LAMP),
+        lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
+        IN_BUCKET,
+    )
 
-    again = find_listing(url, LAMP)
+    again = find_listing(Lake(url), LAMP)
 
-    assert again.remembered
+    assert again.is_listed
     assert not again.hits
-    assert read_receipt(url, LAMP)
+    assert read_receipt(Lake(url), LAMP)
 
 
 def test_rejected_run_removes_nothing(lake, url):
@@ -270,25 +279,27 @@ def test_rejected_run_removes_nothing(lake, url):
         raise UserError("the release is not published: photo_top1")
 
     with pytest.raises(UserError, match="--skip-comparison"):
-        erase(url, find_listing(url, LAMP), refused, IN_BUCKET)
+        erase(Lake(url), find_listing(Lake(url), LAMP), refused, IN_BUCKET)
 
-    assert {path for path in lake.files() if "forg" not in path} == before
-    assert read_pointer(url).version == version(2)
+    assert {
+        path for path in lake.files() if "forg" not in path and "erasure_list" not in path
+    } == before
+    assert read_pointer(Lake(url)).version == version(2)
 
 
 def test_killed_erasure_resumes_without_second_run(lake, url, monkeypatch):
     def dies(_):
         raise KeyboardInterrupt
 
-    result = find_listing(url, LAMP)
+    result = find_listing(Lake(url), LAMP)
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        patched.setattr(erasure, "_clean", dies)
-        erase(url, result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        patched.setattr(erasure, "_remove_older", dies)
+        erase(Lake(url), result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    erase(Lake(url), find_listing(Lake(url), LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
-    assert not find_listing(url, LAMP).hits
-    assert read_pointer(url).version == version(3)
+    assert not find_listing(Lake(url), LAMP).hits
+    assert read_pointer(Lake(url)).version == version(3)
 
 
 def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
@@ -296,11 +307,16 @@ def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
-        patched.setattr(erasure, "_clean", dies)
-        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        patched.setattr(erasure, "_remove_older", dies)
+        erase(
+            Lake(url),
+            find_listing(Lake(url), LAMP),
+            lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
+            IN_BUCKET,
+        )
     lake.file("08_reporting/run_report.json", version(4))
 
-    erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    erase(Lake(url), find_listing(Lake(url), LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
 
     photos = [(lake.root / path).read_bytes() for path in lake.files() if path.endswith(".jpegs")]
     assert photos
@@ -310,36 +326,48 @@ def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
 @pytest.mark.parametrize("left", [photo(LAMP)["jpeg"], b"A fine lamp"])
 def test_remaining_traces_are_found_by_journal(lake, url, left):
     lake.put("08_reporting/copied.bin", left)
-    result = find_listing(url, LAMP)
+    result = find_listing(Lake(url), LAMP)
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
-        erase(url, result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(Lake(url), result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    again = find_listing(url, LAMP)
+    again = find_listing(Lake(url), LAMP)
 
     assert [hit.path for hit in again.hits] == ["08_reporting/copied.bin"]
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
-        erase(url, again, lambda: pytest.fail("it ran again"), IN_BUCKET)
-    assert read_receipt(url, LAMP) is None
+        erase(Lake(url), again, lambda: pytest.fail("it ran again"), IN_BUCKET)
+    assert read_receipt(Lake(url), LAMP) is None
 
 
 def test_resumed_erasure_reports_first_places(lake, url):
     lake.put("08_reporting/copied.bin", photo(LAMP)["jpeg"])
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
-        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+        erase(
+            Lake(url),
+            find_listing(Lake(url), LAMP),
+            lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
+            IN_BUCKET,
+        )
     (lake.root / "08_reporting/copied.bin").unlink()
 
-    output = erase(url, find_listing(url, LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    output = erase(
+        Lake(url), find_listing(Lake(url), LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET
+    )
 
-    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["was_in"]
-    assert read_receipt(url, LAMP)
+    assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["locations"]
+    assert read_receipt(Lake(url), LAMP)
     assert LAMP not in "".join((lake.root / path).read_text("latin-1") for path in lake.files())
 
 
 def test_run_that_still_contains_listing_is_rejected(lake, url):
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
-        erase(url, find_listing(url, LAMP), lambda: whole_run(lake, 3, [LAMP, CHAIR]), IN_BUCKET)
+        erase(
+            Lake(url),
+            find_listing(Lake(url), LAMP),
+            lambda: whole_run(lake, 3, [LAMP, CHAIR]),
+            IN_BUCKET,
+        )
 
-    assert read_receipt(url, LAMP) is None
+    assert read_receipt(Lake(url), LAMP) is None
 
 
 def test_remaining_bucket_files_are_counted(raw_tables, tmp_path, cleaning):

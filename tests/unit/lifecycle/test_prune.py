@@ -27,7 +27,7 @@ def test_prune_by_default_only_lists(lake):
 
     assert ended.exit_code == 0
     assert f"03_primary/products.parquet @ {version(1)}" in ended.output
-    assert "2 things" in ended.output
+    assert "2 items" in ended.output
     assert "--apply" in ended.output
     assert lake.files() == before
 
@@ -37,7 +37,7 @@ def test_prune_with_apply_removes(lake):
 
     assert ended.exit_code == 0
     assert not [path for path in lake.files() if version(1) in path]
-    assert prune(lake, "--keep", "1").output.splitlines()[-1].startswith("0 things")
+    assert prune(lake, "--keep", "1").output.splitlines()[-1].startswith("0 items")
 
 
 def test_prune_error_is_one_line(lake):

@@ -133,9 +133,9 @@ def test_report_has_inputs_and_outputs_of_nodes(reported):
     values = reported(COUNT + Pipeline([node(len, "table", "length")]))
 
     assert values.report["ended"] == "well"
-    assert values.nodes["count"]["made"] == {"table": {"rows": 3}}
-    assert values.nodes["len"]["read"] == {"table": {"rows": 3}}
-    assert values.nodes["count"]["state"] == "made"
+    assert values.nodes["count"]["outputs"] == {"table": {"rows": 3}}
+    assert values.nodes["len"]["inputs"] == {"table": {"rows": 3}}
+    assert values.nodes["count"]["state"] == "computed"
 
 
 def test_node_in_stage_is_reported_without_it(reported):
@@ -159,25 +159,27 @@ def test_rows_of_earlier_run_are_reported_as_reused(reported):
     second = reported(LETTER, "v2", "b c")
     third = reported(LETTER, "v3", "c b")
 
-    created = [item.nodes["letters"]["made"]["letters"] for item in (first, second, third)]
+    created = [item.nodes["letters"]["outputs"]["letters"] for item in (first, second, third)]
     assert created[0] == {"reused": 0, "removed": 0, "rows": 2}
     assert created[1] == {"reused": 1, "removed": 1, "rows": 1}
     assert created[2] == {"reused": 2, "removed": 0}
     states = [item.nodes["letters"]["state"] for item in (first, second, third)]
-    assert states == ["made", "made", "reused"]
+    assert states == ["computed", "computed", "reused"]
 
 
 def test_long_work_reports_its_own_reuse(reported):
     values = reported(COUNT + Pipeline([node(reads_photos, "words", "read")]))
 
-    assert values.nodes["reads_photos"]["work"] == [{"what": "photos read", "made": 2, "reused": 3}]
+    assert values.nodes["reads_photos"]["work"] == [
+        {"task": "photos read", "computed": 2, "reused": 3}
+    ]
 
 
 def test_time_of_node_includes_saved_generator(reported):
     values = reported(COUNT + Pipeline([node(slow, "words", "file")]))
 
     assert values.nodes["slow"]["seconds"] >= 0.3
-    assert values.nodes["slow"]["made"] == {"file": {"bytes": 10}}
+    assert values.nodes["slow"]["outputs"] == {"file": {"bytes": 10}}
     assert values.nodes["count"]["seconds"] < 10
 
 

@@ -1,7 +1,7 @@
-import fsspec
 import pytest
 
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
+from fb_marketplace_serving.storage import local
 
 
 @pytest.fixture(params=["disk", "file", "memory"])
@@ -59,14 +59,11 @@ def test_failed_write_leaves_old_file(tmp_path, monkeypatch, before):
     folder = CheckpointDir(str(tmp_path))
     if before is not None:
         folder.write("state", before)
-    local = type(fsspec.filesystem("file"))
 
-    def break_off(filesystem, path, content, **_):
-        with open(path, "wb") as half:  # noqa: PTH123
-            half.write(content[: len(content) // 2])
+    def break_off(_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(local, "pipe_file", break_off)
+    monkeypatch.setattr(local.os, "fsync", break_off)
 
     with pytest.raises(KeyboardInterrupt):
         folder.write("state", b"another that is not written to its end")

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage import csv_reader
-from fb_marketplace.storage.csv_reader import Dialect, decode, part, places
+from fb_marketplace.storage.csv_reader import Dialect, complete_rows, decode, parse_rows
 
 HEADER = "id,name,price\n"
 LINES = Dialect(line_end="\n")
@@ -35,7 +35,7 @@ def read(rows):
 def test_well_formed_row_is_whole(complete):
     text = HEADER + "0,pine,4\n" + complete + "2,elm,6\n"
 
-    assert part(text, LINES) == (text, {}, 3)
+    assert parse_rows(text, LINES) == (text, {}, 3)
 
 
 @pytest.mark.parametrize(
@@ -54,16 +54,16 @@ def test_well_formed_row_is_whole(complete):
 def test_torn_line_affects_no_other_row(torn):
     complete = ['0,"pine, old",4\n', '2,"elm",6\n', '3,"ash\nor ""so""",7\n', "4,yew,8\n"]
 
-    rows = part(HEADER + complete[0] + torn + "".join(complete[1:]), LINES)
+    rows = parse_rows(HEADER + complete[0] + torn + "".join(complete[1:]), LINES)
 
     assert rows.text == HEADER + "".join(complete)
     assert rows.torn.keys() == {1}
-    assert rows.number == 5
-    assert list(places(rows)) == [0, 2, 3, 4]
+    assert rows.total == 5
+    assert list(complete_rows(rows)) == [0, 2, 3, 4]
 
 
 def test_torn_line_is_reported_with_its_start():
-    output = part(HEADER + "1,an oak table," + "x" * 500 + ",,\n", LINES).torn[0]
+    output = parse_rows(HEADER + "1,an oak table," + "x" * 500 + ",,\n", LINES).torn[0]
 
     assert "an oak table" in output
     assert "3 fields" in output
@@ -71,46 +71,46 @@ def test_torn_line_is_reported_with_its_start():
 
 
 def test_blank_lines_are_skipped():
-    rows = part(HEADER + "\n1,oak,5\n   \n2,elm,6\n\n", LINES)
+    rows = parse_rows(HEADER + "\n1,oak,5\n   \n2,elm,6\n\n", LINES)
 
-    assert (rows.torn, rows.number) == ({}, 2)
+    assert (rows.torn, rows.total) == ({}, 2)
     assert rows.text == HEADER + "1,oak,5\n2,elm,6\n"
 
 
 @pytest.mark.parametrize("cut", ["1,o", '1,"oak, o', "1"])
 def test_truncated_table_is_rejected(cut):
     with pytest.raises(UserError, match=r"(?i)upload it again"):
-        part(HEADER + "0,pine,4\n" + cut, LINES)
+        parse_rows(HEADER + "0,pine,4\n" + cut, LINES)
 
 
 def test_last_line_needs_no_newline():
-    assert part(HEADER + "0,pine,4\n1,oak,5", LINES).number == 2
+    assert parse_rows(HEADER + "0,pine,4\n1,oak,5", LINES).total == 2
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_any_newline_convention_is_read(end):
     text = end.join(("id,name", "1,oak", '2,"elm"', "torn", ""))
 
-    rows = part(text, Dialect())
+    rows = parse_rows(text, Dialect())
 
     assert rows.torn.keys() == {2}
-    assert rows.number == 3
+    assert rows.total == 3
 
 
 def test_other_dialect_is_read():
-    rows = part("id;name\n1;'oak;''s'\n2;a,b;c\n", Dialect(";", "'", "\n"))
+    rows = parse_rows("id;name\n1;'oak;''s'\n2;a,b;c\n", Dialect(";", "'", "\n"))
 
     assert rows.text == "id;name\n1;'oak;''s'\n"
     assert rows.torn.keys() == {1}
 
 
 def test_unclosed_quote_is_bounded():
-    rest = "2,elm,6\n" * (2 * csv_reader.MAX_CHARACTERS // 8)
+    rest = "2,elm,6\n" * (2 * csv_reader.MAX_ROW_CHARS // 8)
 
-    rows = part(HEADER + '1,"oak,5\n' * 20 + rest, LINES)
+    rows = parse_rows(HEADER + '1,"oak,5\n' * 20 + rest, LINES)
 
     assert len(rows.torn) == 20
-    assert rows.number - 20 == rest.count("\n")
+    assert rows.total - 20 == rest.count("\n")
 
 
 CELLS = st.text(st.sampled_from('ab",\n\r \u00a3\u2028'), max_size=6)
@@ -123,7 +123,7 @@ def test_output_of_csv_writer_is_whole(cells):
         [["a", "b", "c"], *cells]
     )
 
-    rows = part(buffer.getvalue(), LINES)
+    rows = parse_rows(buffer.getvalue(), LINES)
 
     assert rows.torn == {}
     assert read(rows) == cells
@@ -131,11 +131,11 @@ def test_output_of_csv_writer_is_whole(cells):
 
 @given(st.text(st.sampled_from('12a,,""\n\n\r '), max_size=60))
 def test_any_text_is_rows_and_torn_lines(text):
-    rows = part(f"{HEADER}{text}\n", LINES)
+    rows = parse_rows(f"{HEADER}{text}\n", LINES)
 
     assert all(len(row) == 3 for row in read_by_lines(rows))
-    assert rows.number == len(read_by_lines(rows)) + len(rows.torn)
-    assert part(rows.text, LINES) == (rows.text, {}, rows.number - len(rows.torn))
+    assert rows.total == len(read_by_lines(rows)) + len(rows.torn)
+    assert parse_rows(rows.text, LINES) == (rows.text, {}, rows.total - len(rows.torn))
 
 
 def read_by_lines(rows):

@@ -56,14 +56,6 @@ def test_open_root_of_bucket_sets_timeouts_without_cache(environment):
     assert not opened.dircache.use_listings_cache
 
 
-@pytest.mark.parametrize(
-    ("url", "local"),
-    [("data", True), ("/data", True), ("file:///data", True), ("s3://data", False)],
-)
-def test_is_local_distinguishes_folders_and_buckets(url, local):
-    assert filesystem.is_local(url) is local
-
-
 def test_list_names_over_limit_counts_the_rest(tmp_path):
     assert filesystem.list_names(str(tmp_path)) == "nothing"
     for name in "cab":

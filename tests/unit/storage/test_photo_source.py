@@ -124,9 +124,10 @@ def bucket(monkeypatch, tmp_path):
     """A folder of an asynchronous store, by (folder, write, its synchronous filesystem)."""
     memory = MemoryFileSystem()
     root = f"/{tmp_path.name}"
-    monkeypatch.setattr(photo_source, "open_root", lambda _: (AsyncFileSystemWrapper(memory), root))
+    photos = PhotoSource(f"memory:/{root}")
+    photos.filesystem = AsyncFileSystemWrapper(memory)
     return (
-        PhotoSource("memory://ignored"),
+        photos,
         lambda key: memory.pipe_file(f"{root}/{key}", key.encode()),
         memory,
     )

@@ -2,7 +2,9 @@ import json
 
 import pytest
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
+from fb_marketplace_serving.storage.lake import Lake
 
 
 def record(version, **created):
@@ -12,8 +14,8 @@ def record(version, **created):
         environment="base",
         started="2026-01-01T00:00:00+00:00",
         ended="2026-01-01T00:01:00+00:00",
-        read={},
-        made=created,
+        inputs={},
+        outputs=created,
         parameters={},
         libraries={},
         code_revision="abc",
@@ -23,7 +25,7 @@ def record(version, **created):
 @pytest.fixture(params=["disk", "memory"])
 def records(request, tmp_path):
     return RunRecords(
-        str(tmp_path / "runs") if request.param == "disk" else f"memory://{tmp_path.name}/runs"
+        Lake(str(tmp_path) if request.param == "disk" else f"memory://{tmp_path.name}")
     )
 
 
@@ -53,15 +55,26 @@ def test_lake_without_runs_has_no_latest(records):
 
 
 def test_partial_record_is_ignored(tmp_path):
-    records = RunRecords(str(tmp_path))
+    records = RunRecords(Lake(str(tmp_path)))
     records.write(record("v1", products="v1"))
-    (tmp_path / ".v2.part").write_text('{"version": "v2", "ma')
+    (tmp_path / "runs/.v2.part").write_text('{"version": "v2", "ma')
 
     assert records.latest(["products"]) == {"products": "v1"}
 
 
 def test_only_the_record_is_left_on_disk(tmp_path):
-    RunRecords(str(tmp_path / "runs")).write(record("v1"))
+    RunRecords(Lake(str(tmp_path))).write(record("v1"))
 
     assert [path.name for path in (tmp_path / "runs").iterdir()] == ["v1.json"]
     assert json.loads((tmp_path / "runs/v1.json").read_text())["code_revision"] == "abc"
+
+
+def test_record_of_older_layout_is_refused(tmp_path):
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs/v1.json").write_text('{"version": "v1", "made": {}}')
+    records = RunRecords(Lake(str(tmp_path)))
+
+    for read in (records.check_layout, lambda: records.latest(["products"])):
+        with pytest.raises(UserError, match=r"before 0\.2.*FB_LAKE") as refused:
+            read()
+        assert "\n" not in str(refused.value)

@@ -144,7 +144,7 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _serve(settings: "Settings", listener: socket.socket) -> None:
     from fb_marketplace_serving.release.loader import Release
-    from fb_marketplace_serving.release.manifest import ReleaseError
+    from fb_marketplace_serving.release.manifest import ReleaseError, open_lake
     from fb_marketplace_serving.release.pointer import current_version
     from fb_marketplace_serving.server.request_logging import configure_json_logging
 
@@ -152,7 +152,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
         return Release.open(settings.lake, version, encoder_threads=settings.encoder_threads)
 
     def current() -> str:
-        return current_version(settings.lake)
+        return current_version(open_lake(settings.lake))
 
     configure_json_logging(settings.log_level)
     with ThreadPoolExecutor(1) as executor:

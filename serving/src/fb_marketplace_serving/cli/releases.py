@@ -75,8 +75,9 @@ def execute(command: str, options: argparse.Namespace) -> None:
 
 def _releases(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.history import format_table, list_releases
+    from fb_marketplace_serving.release.manifest import open_lake
 
-    entries = list_releases(options.lake)
+    entries = list_releases(open_lake(options.lake))
     if options.json:
         _print(json.dumps([entry.to_json() for entry in entries], indent=2))
     else:
@@ -85,15 +86,17 @@ def _releases(options: argparse.Namespace) -> None:
 
 def _verify(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import verify
+    from fb_marketplace_serving.release.manifest import open_lake
 
-    manifest = verify(options.lake, options.version, _print)
+    manifest = verify(open_lake(options.lake), options.version, _print)
     _print(f"fb-serve: release {manifest.version} in {options.lake} is verified")
 
 
 def _rollback(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import rollback
+    from fb_marketplace_serving.release.manifest import open_lake
 
-    before: PointerState = rollback(options.lake, options.version)
+    before: PointerState = rollback(open_lake(options.lake), options.version)
     if before.version == options.version:
         _print(f"fb-serve: release {options.version} is already current")
     else:
@@ -102,8 +105,9 @@ def _rollback(options: argparse.Namespace) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.admin import export
+    from fb_marketplace_serving.release.manifest import open_lake
 
-    manifest = export(options.lake, options.folder, options.version, _print)
+    manifest = export(open_lake(options.lake), options.folder, options.version, _print)
     _print(
         f"fb-serve: release {manifest.version} is in {options.folder}; serve it with "
         f"`fb-serve run --lake {options.folder}`"
@@ -111,9 +115,10 @@ def _export(options: argparse.Namespace) -> None:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    from fb_marketplace_serving.release.manifest import open_lake
     from fb_marketplace_serving.release.provenance_report import explain
 
-    _print("\n".join(explain(options.lake, options.product, options.release)))
+    _print("\n".join(explain(open_lake(options.lake), options.product, options.release)))
 
 
 def _print(line: str) -> None:

@@ -18,7 +18,6 @@ from fb_marketplace_serving.release.manifest import (
     Manifest,
     ReleaseError,
     manifest_path,
-    open_lake,
     read_manifest,
     unreadable,
 )
@@ -38,7 +37,7 @@ Tell = Callable[[str], None]
 """Takes a line that says how far an operation is."""
 
 
-def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
+def verify(lake: Lake, version: str | None, tell: Tell) -> Manifest:
     """Read every file of a release, then open it as a server does.
 
     Args:
@@ -51,15 +50,14 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
             do not fit each other, or a canary is answered otherwise.
     """
     manifest = _manifest(lake, version)
-    store = open_lake(lake)
     try:
-        files = release_artifacts(store, manifest)
+        files = release_artifacts(lake, manifest)
     except ReleaseError:  # What names the photos is damaged, as will be told in its turn.
         files = manifest_artifacts(manifest)
     wrong = []
     for number, file in enumerate(files, start=1):
         try:
-            for _ in read_verified_blocks(store, file):
+            for _ in read_verified_blocks(lake, file):
                 pass
         except ReleaseError as error:
             wrong.append(error)
@@ -74,7 +72,7 @@ def verify(lake: str, version: str | None, tell: Tell) -> Manifest:
     return manifest
 
 
-def rollback(lake: str, version: str) -> PointerState:
+def rollback(lake: Lake, version: str) -> PointerState:
     """Put a release in force that the lake has, older or newer, once it opens as a server opens it.
 
     Args:
@@ -89,12 +87,12 @@ def rollback(lake: str, version: str) -> PointerState:
             stays so.
     """
     seen = read_pointer(lake)
-    Release.open(lake, version)
+    Release.from_manifest(lake, read_manifest(lake, version))
     if seen.version != version:
         try:
             set_current(lake, version, seen)
         except OSError as error:
-            file = open_lake(lake).name(CURRENT)
+            file = lake.name(CURRENT)
             raise ReleaseError(
                 f"{file}: cannot be written ({_said(error)}); what was in force stays so: ask for "
                 "the right to write there"
@@ -103,7 +101,7 @@ def rollback(lake: str, version: str) -> PointerState:
     return seen
 
 
-def _still_there(lake: str, version: str, before: PointerState) -> None:
+def _still_there(lake: Lake, version: str, before: PointerState) -> None:
     """See that a release was not removed while it was opened, before it was pointed to."""
     try:
         read_manifest(lake, version)
@@ -115,7 +113,7 @@ def _still_there(lake: str, version: str, before: PointerState) -> None:
         ) from error
 
 
-def export(lake: str, folder: str, version: str | None, tell: Tell) -> Manifest:
+def export(lake: Lake, folder: str, version: str | None, tell: Tell) -> Manifest:
     """Copy a release into a folder that can be served by itself: a lake with that release only.
 
     The folder appears whole: it is filled under another name beside it, then renamed. Digests are
@@ -132,30 +130,29 @@ def export(lake: str, folder: str, version: str | None, tell: Tell) -> Manifest:
     """
     target = _free_folder(folder)
     manifest = _manifest(lake, version)
-    source = open_lake(lake)
     try:
-        files = release_artifacts(source, manifest)
+        files = release_artifacts(lake, manifest)
     except ReleaseError as error:
         raise ReleaseError(f"{error}; {_REPAIR}; nothing was exported") from error
     with _filled_beside(target) as filled:
         for number, file in enumerate(files, start=1):
             try:
-                _copy(source, file, filled / file.path)
+                _copy(lake, file, filled / file.path)
             except ReleaseError as error:
                 raise ReleaseError(f"{error}; {_REPAIR}; nothing was exported") from error
             tell(f"[{number}/{len(files)}] {file.path}: {file.bytes:,} bytes")
-        written = open_lake(str(filled))
+        written = Lake(str(filled))
         path = manifest_path(manifest.version)
         try:
-            sealed = source.read(path)
+            sealed = lake.read(path)
         except OSError as error:
-            raise unreadable(source.name(path), error) from error
+            raise unreadable(lake.name(path), error) from error
         written.create(path, sealed)
         written.create(CURRENT, make_pointer(manifest.version))
     return manifest
 
 
-def _manifest(lake: str, version: str | None) -> Manifest:
+def _manifest(lake: Lake, version: str | None) -> Manifest:
     return read_current(lake) if version is None else read_manifest(lake, version)
 
 

@@ -8,11 +8,11 @@ from typing import Any, Final
 from fb_marketplace_serving.release.manifest import (
     Manifest,
     ReleaseError,
-    open_lake,
     read_manifest,
     unreadable,
 )
 from fb_marketplace_serving.release.pointer import CURRENT, read_pointer
+from fb_marketplace_serving.storage.lake import Lake
 
 _MEASURES: Final = {
     "photo's category": ("vision", "test", "photos_top1", "value"),
@@ -47,18 +47,17 @@ class ReleaseEntry:
         return about | self.manifest.model_dump(mode="json", include=told) | {"unreadable": None}
 
 
-def list_releases(lake: str) -> list[ReleaseEntry]:
+def list_releases(lake: Lake) -> list[ReleaseEntry]:
     """List the releases of a lake, newest first, and after them those that cannot be read.
 
     Raises:
         ReleaseError: there are none, or the lake cannot be read.
     """
-    store = open_lake(lake)
     folder, current = PurePosixPath(CURRENT).parent.as_posix(), PurePosixPath(CURRENT).name
     try:
-        names = store.sizes(folder)
+        names = lake.sizes(folder)
     except OSError as error:
-        raise unreadable(store.name(folder), error) from error
+        raise unreadable(lake.name(folder), error) from error
     versions = {
         name.removesuffix(".json")
         for name in names
@@ -69,7 +68,7 @@ def list_releases(lake: str) -> list[ReleaseEntry]:
         versions.add(in_force)
     if not versions:
         raise ReleaseError(
-            f"{store.name(folder)}: found no release; make one with `FB_LAKE={lake} kedro run`, or "
+            f"{lake.name(folder)}: found no release; make one with `FB_LAKE={lake.url} kedro run`, or "
             "name another lake by --lake or FB_LAKE"
         )
     listed = [
@@ -96,7 +95,7 @@ def format_table(listed: list[ReleaseEntry]) -> list[str]:
     return lines + unreadable_ones
 
 
-def _manifest_or_why_not(lake: str, version: str) -> Manifest | ReleaseError:
+def _manifest_or_why_not(lake: Lake, version: str) -> Manifest | ReleaseError:
     try:
         return read_manifest(lake, version)
     except ReleaseError as error:

@@ -65,34 +65,34 @@ class Release:
 
     @classmethod
     def open(
-        cls, lake: str, version: str | None = None, *, encoder_threads: int | None = None
+        cls, url: str, version: str | None = None, *, encoder_threads: int | None = None
     ) -> Self:
         """Open a release of a lake.
 
         Args:
-            lake: root of the lake: a path or any fsspec URL.
+            url: root of the lake: a path or any fsspec URL.
             version: which; without it, the one in force.
             encoder_threads: threads that the encoder may use for a batch.
 
         Raises:
             ReleaseError: there is none, it is not whole, or it does not answer as it should.
         """
+        lake = open_lake(url)
         manifest = read_current(lake) if version is None else read_manifest(lake, version)
         return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads)
 
     @classmethod
     def from_manifest(
-        cls, lake: str, manifest: Manifest, *, encoder_threads: int | None = None
+        cls, lake: Lake, manifest: Manifest, *, encoder_threads: int | None = None
     ) -> Self:
         """Open what a manifest describes, published or not; as :meth:`open` otherwise."""
-        store = open_lake(lake)
-        file = store.name(manifest_path(manifest.version))
+        file = lake.name(manifest_path(manifest.version))
         if manifest.photos_version != canonical.VERSION:
             raise ReleaseError(
                 f"{file}: found photos of version {manifest.photos_version}; expected "
                 f"{canonical.VERSION}: serve it with the package that it was made with, or {_REPAIR}"
             )
-        data = {name: _read(store, artifact) for name, artifact in manifest.artifacts.items()}
+        data = {name: _read(lake, artifact) for name, artifact in manifest.artifacts.items()}
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
             encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
@@ -101,7 +101,7 @@ class Release:
             parsing = ("listings",)
             listings = read_listings(data["listings"])
             parsing = ("release_photos",)
-            photo_files = PhotoStore.open(data["release_photos"], store)
+            photo_files = PhotoStore.open(data["release_photos"], lake)
             search = None
             if manifest.is_searchable:
                 opened = {}
@@ -111,25 +111,25 @@ class Release:
         except ReleaseError:
             raise
         except ValueError as error:
-            raise ReleaseError(f"{_files(store, manifest, parsing)}: {error}; {_REPAIR}") from error
+            raise ReleaseError(f"{_files(lake, manifest, parsing)}: {error}; {_REPAIR}") from error
         release = cls(manifest, encoder, index, MappingProxyType(listings), photo_files, search)
         disagreement = _disagreement(release) or _wrong_canary(release) or _lost_photo(release)
         if disagreement:
             raise ReleaseError(f"{file}: {disagreement}; {_REPAIR}")
         wrong = _wrong_search(release)
         if wrong:
-            files = _files(store, manifest, wrong.artifacts)
+            files = _files(lake, manifest, wrong.artifacts)
             raise ReleaseError(f"{files}: {wrong.message}; {_REPAIR}")
         return release
 
 
-def _files(store: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> str:
-    return " with ".join(store.name(manifest.artifacts[name].path) for name in names)
+def _files(lake: Lake, manifest: Manifest, names: Sequence[ArtifactName]) -> str:
+    return " with ".join(lake.name(manifest.artifacts[name].path) for name in names)
 
 
-def _read(store: Lake, artifact: Artifact) -> bytes:
+def _read(lake: Lake, artifact: Artifact) -> bytes:
     try:
-        return read_verified(store, artifact)
+        return read_verified(lake, artifact)
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise

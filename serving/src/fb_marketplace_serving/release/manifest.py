@@ -213,7 +213,7 @@ def manifest_path(version: str) -> str:
     return f"releases/{version}.json"
 
 
-def read_manifest(lake: str, version: str) -> Manifest:
+def read_manifest(lake: Lake, version: str) -> Manifest:
     """Read the manifest of one release.
 
     Raises:
@@ -223,10 +223,9 @@ def read_manifest(lake: str, version: str) -> Manifest:
         raise ReleaseError(
             f"found the version {version!r}; expected letters, digits, '.', '_', '-'"
         )
-    store = open_lake(lake)
-    file = store.name(manifest_path(version))
+    file = lake.name(manifest_path(version))
     try:
-        data = store.read(manifest_path(version))
+        data = lake.read(manifest_path(version))
     except FileNotFoundError:
         raise ReleaseError(
             f"{file}: not found; name a version that has a manifest there, or none for the one in "
@@ -247,7 +246,7 @@ def read_manifest(lake: str, version: str) -> Manifest:
     return manifest
 
 
-def artifact_of(lake: str, path: str) -> Artifact:
+def artifact_of(lake: Lake, path: str) -> Artifact:
     """Describe a file of the lake, as a manifest does.
 
     Args:
@@ -257,7 +256,7 @@ def artifact_of(lake: str, path: str) -> Artifact:
     Raises:
         FileNotFoundError: it is not there.
     """
-    size, sha256 = open_lake(lake).digest(path)
+    size, sha256 = lake.digest(path)
     return Artifact(path=path, bytes=size, sha256=sha256)
 
 

@@ -14,11 +14,10 @@ from fb_marketplace_serving.release.manifest import (
     ReleaseError,
     is_version,
     manifest_path,
-    open_lake,
     read_manifest,
     unreadable,
 )
-from fb_marketplace_serving.storage.lake import ConcurrentWriteError
+from fb_marketplace_serving.storage.lake import ConcurrentWriteError, Lake
 
 CURRENT: Final = "releases/current.json"
 
@@ -48,39 +47,37 @@ class PointerState:
     tag: str | None
 
 
-def read_pointer(lake: str) -> PointerState:
+def read_pointer(lake: Lake) -> PointerState:
     """See which release is in force, so as to put another in its place and in no other's.
 
     Raises:
         ReleaseError: the pointer cannot be read; one that is damaged may be replaced.
     """
-    store = open_lake(lake)
     try:
-        data, tag = store.read_tagged(CURRENT)
+        data, tag = lake.read_tagged(CURRENT)
     except FileNotFoundError:
         return PointerState(None, None)
     except OSError as error:
-        raise unreadable(store.name(CURRENT), error) from error
+        raise unreadable(lake.name(CURRENT), error) from error
     try:
         return PointerState(_Pointer.model_validate_json(data).version, tag)
     except ValidationError:
         return PointerState(None, tag)
 
 
-def current_version(lake: str) -> str:
+def current_version(lake: Lake) -> str:
     """Read which release is in force: one small file, for whoever asks often.
 
     Raises:
         ReleaseError: there is none, or the pointer cannot be read.
     """
-    store = open_lake(lake)
-    file = store.name(CURRENT)
+    file = lake.name(CURRENT)
     try:
-        data = store.read(CURRENT)
+        data = lake.read(CURRENT)
     except FileNotFoundError:
         raise ReleaseError(
             f"{file}: not found, so the lake has no release; make one with "
-            f"`FB_LAKE={lake} kedro run`, or name another lake by --lake or FB_LAKE"
+            f"`FB_LAKE={lake.url} kedro run`, or name another lake by --lake or FB_LAKE"
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
@@ -90,11 +87,11 @@ def current_version(lake: str) -> str:
         said = " ".join(error.errors(include_url=False, include_input=False)[0]["msg"].split())
         raise ReleaseError(
             f'{file}: found no pointer ({said}); expected {{"version": …}}; put a release in force '
-            f"with `fb-serve rollback VERSION --lake {lake}`"
+            f"with `fb-serve rollback VERSION --lake {lake.url}`"
         ) from error
 
 
-def read_current(lake: str) -> Manifest:
+def read_current(lake: Lake) -> Manifest:
     """Read the manifest of the release in force.
 
     Raises:
@@ -108,7 +105,7 @@ def make_pointer(version: str) -> bytes:
     return _Pointer(version=version).model_dump_json().encode()
 
 
-def set_current(lake: str, version: str, seen: PointerState) -> None:
+def set_current(lake: Lake, version: str, seen: PointerState) -> None:
     """Point to a release, unless another was put in force since somebody looked.
 
     Args:
@@ -120,14 +117,13 @@ def set_current(lake: str, version: str, seen: PointerState) -> None:
         ReleaseError: another release was put in force meanwhile; it stays in force.
         OSError: the lake cannot be written.
     """
-    store = open_lake(lake)
     try:
-        store.replace_if(CURRENT, make_pointer(version), seen.tag)
+        lake.replace_if(CURRENT, make_pointer(version), seen.tag)
     except ConcurrentWriteError as error:
         raise _overtaken(lake, seen, read_pointer(lake)) from error
 
 
-def publish(lake: str, manifest: Manifest, seen: PointerState | None = None) -> None:
+def publish(lake: Lake, manifest: Manifest, seen: PointerState | None = None) -> None:
     """Write a manifest, then point to it. Its artifacts must be in place.
 
     Args:
@@ -141,7 +137,6 @@ def publish(lake: str, manifest: Manifest, seen: PointerState | None = None) -> 
             meanwhile; all stays as it was, but that a manifest may lie there unused.
         OSError: the lake cannot be written.
     """
-    store = open_lake(lake)
     now = read_pointer(lake)
     if seen is None:
         seen = now
@@ -149,18 +144,18 @@ def publish(lake: str, manifest: Manifest, seen: PointerState | None = None) -> 
         raise _overtaken(lake, seen, now)
     path = manifest_path(manifest.version)
     try:
-        store.create(path, manifest.model_dump_json(indent=2).encode())
+        lake.create(path, manifest.model_dump_json(indent=2).encode())
     except FileExistsError:
         raise ReleaseError(
-            f"{store.name(path)}: exists already, and a release is never changed; publish another "
+            f"{lake.name(path)}: exists already, and a release is never changed; publish another "
             "version"
         ) from None
     set_current(lake, manifest.version, seen)
 
 
-def _overtaken(lake: str, seen: PointerState, now: PointerState) -> ReleaseError:
+def _overtaken(lake: Lake, seen: PointerState, now: PointerState) -> ReleaseError:
     return ReleaseError(
-        f"{open_lake(lake).name(CURRENT)}: {_in_words(now)} was put in force meanwhile; expected "
+        f"{lake.name(CURRENT)}: {_in_words(now)} was put in force meanwhile; expected "
         f"{_in_words(seen)}, as when this began; it stays in force: run again"
     )
 

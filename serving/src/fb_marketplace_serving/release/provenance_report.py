@@ -9,7 +9,6 @@ from fb_marketplace_serving.release.manifest import (
     ArtifactName,
     Manifest,
     ReleaseError,
-    open_lake,
     read_manifest,
 )
 from fb_marketplace_serving.release.photo_store import PhotoLocation, PhotoStore
@@ -44,7 +43,7 @@ _Facts = Iterator[tuple[str, str]]
 _Sources = dict[SourceName, Source]
 
 
-def explain(lake: str, product_id: str, version: str | None = None) -> list[str]:
+def explain(lake: Lake, product_id: str, version: str | None = None) -> list[str]:
     """Walk from a listing as it is served back to its raw row and the objects of its photos.
 
     Args:
@@ -60,15 +59,14 @@ def explain(lake: str, product_id: str, version: str | None = None) -> list[str]
         ReleaseError: there is no such release, or a file of it is not as it was sealed.
     """
     manifest = read_current(lake) if version is None else read_manifest(lake, version)
-    store = open_lake(lake)
-    data = _sealed(store, manifest, "provenance")
+    data = _sealed(lake, manifest, "provenance")
     try:
         origin, sources = read_provenance(data, product_id), read_sources(data)
     except ValueError as error:
-        raise _unreadable(store, manifest, "provenance", error) from error
+        raise _unreadable(lake, manifest, "provenance", error) from error
     if origin is None:
-        raise UnknownProductError(_unknown(store, manifest, product_id))
-    served = _served(store, manifest, origin)
+        raise UnknownProductError(_unknown(lake, manifest, product_id))
+    served = _served(lake, manifest, origin)
     lines = []
     for heading, facts in _told(manifest, origin, sources, served):
         lines += [heading, *(f"  {label}: {_printable(fact)}" for label, fact in facts), ""]
@@ -189,7 +187,7 @@ def _object(folder: Source, key: str) -> str:
     return f"{folder.url.rstrip('/')}/{key}"
 
 
-def _served(store: Lake, manifest: Manifest, origin: ListingProvenance) -> _Served:
+def _served(lake: Lake, manifest: Manifest, origin: ListingProvenance) -> _Served:
     """Find a listing and its photos in the files that a server reads.
 
     Raises:
@@ -197,20 +195,20 @@ def _served(store: Lake, manifest: Manifest, origin: ListingProvenance) -> _Serv
     """
     reading: ArtifactName = "listings"
     try:
-        listings = read_listings(_sealed(store, manifest, reading))
+        listings = read_listings(_sealed(lake, manifest, reading))
         reading = "release_photos"
-        places = PhotoStore.from_table(_sealed(store, manifest, reading), store).locations
+        places = PhotoStore.from_table(_sealed(lake, manifest, reading), lake).locations
     except ReleaseError:
         raise
     except ValueError as error:
-        raise _unreadable(store, manifest, reading, error) from error
+        raise _unreadable(lake, manifest, reading, error) from error
     if origin.product_id not in listings:
         raise ReleaseError(
-            f"{_file(store, manifest, 'listings')}: found no listing {origin.product_id}; expected "
-            f"those of {_file(store, manifest, 'provenance')}; {_REPAIR}"
+            f"{_file(lake, manifest, 'listings')}: found no listing {origin.product_id}; expected "
+            f"those of {_file(lake, manifest, 'provenance')}; {_REPAIR}"
         )
     wanted = {photo.image_id for photo in origin.photos}
-    indexed = _indexed(store, manifest)
+    indexed = _indexed(lake, manifest)
     return _Served(
         listings[origin.product_id],
         {image_id: places[image_id] for image_id in wanted if image_id in places},
@@ -219,10 +217,10 @@ def _served(store: Lake, manifest: Manifest, origin: ListingProvenance) -> _Serv
     )
 
 
-def _unknown(store: Lake, manifest: Manifest, product_id: str) -> str:
+def _unknown(lake: Lake, manifest: Manifest, product_id: str) -> str:
     """Say what to ask for instead; whoever has a hit at hand may well name its photo."""
     found = f"found no listing {product_id!r} in release {manifest.version}"
-    listing = dict(_indexed(store, manifest)).get(product_id)
+    listing = dict(_indexed(lake, manifest)).get(product_id)
     if listing is not None:
         return f"{found}, but a photo of that id; name its listing, {_printable(listing)}"
     return (
@@ -231,7 +229,7 @@ def _unknown(store: Lake, manifest: Manifest, product_id: str) -> str:
     )
 
 
-def _indexed(store: Lake, manifest: Manifest) -> list[tuple[str, str]]:
+def _indexed(lake: Lake, manifest: Manifest) -> list[tuple[str, str]]:
     """Give photo and listing of each row of the index.
 
     Raises:
@@ -240,24 +238,24 @@ def _indexed(store: Lake, manifest: Manifest) -> list[tuple[str, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    data = _sealed(store, manifest, "image_index_ids")
+    data = _sealed(lake, manifest, "image_index_ids")
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read()
         columns = [table.column(name).to_pylist() for name in ID_COLUMNS]
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         wrong = ValueError(f"found {len(data):,} bytes that are no ids ({error})")
-        raise _unreadable(store, manifest, "image_index_ids", wrong) from error
+        raise _unreadable(lake, manifest, "image_index_ids", wrong) from error
     return list(zip(*columns, strict=True))
 
 
-def _sealed(store: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
+def _sealed(lake: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
     if name not in manifest.artifacts:
         raise ReleaseError(
             f"release {manifest.version}: found no {name}; expected some: it is older than that: "
             "make another by `kedro run`"
         )
     try:
-        return read_verified(store, manifest.artifacts[name])
+        return read_verified(lake, manifest.artifacts[name])
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise
@@ -265,13 +263,13 @@ def _sealed(store: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
 
 
 def _unreadable(
-    store: Lake, manifest: Manifest, name: ArtifactName, error: ValueError
+    lake: Lake, manifest: Manifest, name: ArtifactName, error: ValueError
 ) -> ReleaseError:
-    return ReleaseError(f"{_file(store, manifest, name)}: {error}; {_REPAIR}")
+    return ReleaseError(f"{_file(lake, manifest, name)}: {error}; {_REPAIR}")
 
 
-def _file(store: Lake, manifest: Manifest, name: ArtifactName) -> str:
-    return store.name(manifest.artifacts[name].path)
+def _file(lake: Lake, manifest: Manifest, name: ArtifactName) -> str:
+    return lake.name(manifest.artifacts[name].path)
 
 
 def _printable(fact: str) -> str:

@@ -5,12 +5,13 @@ import hashlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import IO, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from fb_marketplace_serving.storage import local
+from fb_marketplace_serving.storage.urls import is_s3, join
 
 _S3_CLASS: Final = "fb_marketplace_serving.storage.s3.RetryingS3FileSystem"
 
@@ -40,6 +41,11 @@ class ConcurrentWriteError(OSError):
 class Lake:
     """Files below one root, with paths relative to it.
 
+    Attributes:
+        url: the root, without a slash at its end.
+        filesystem: the opened fsspec filesystem.
+        root: the root in this filesystem.
+
     Every error is an OSError: FileNotFoundError for a missing file, and one with the store's message if
     the store refuses or cannot be reached.
     """
@@ -51,20 +57,21 @@ class Lake:
             url: a local path, or any URL that fsspec knows.
         """
         self.url = url.rstrip("/") or url
-        self._is_s3 = url.startswith(("s3://", "s3a://"))
+        self._is_s3 = is_s3(url)
         register_s3()
         try:
-            self._filesystem, self._root = fsspec.url_to_fs(self.url)
+            self.filesystem, root = fsspec.url_to_fs(self.url)
         except (ValueError, ImportError) as error:
             raise OSError(f"cannot open the lake {self.url}: {error}") from error
+        self.root = root.rstrip("/")
 
     def name(self, path: str) -> str:
         """Return the full name of a file, for messages."""
-        return f"{self.url}/{path}"
+        return join(self.url, path)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Read a file from byte ``start`` up to ``end``, or up to its last byte if that comes first."""
-        data: bytes = self._filesystem.cat_file(self._full_path(path), start=start, end=end)
+        data: bytes = self.filesystem.cat_file(self._full_path(path), start=start, end=end)
         return data
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -76,11 +83,11 @@ class Lake:
         full_path = self._full_path(folder).rstrip("/")
         try:
             # Without `refresh`, a cached listing would hide files that other processes have written.
-            entries = self._filesystem.ls(full_path, detail=True, refresh=True)
+            entries = self.filesystem.ls(full_path, detail=True, refresh=True)
         except FileNotFoundError:
             return {}
         # This listing must not be cached either.
-        self._filesystem.invalidate_cache(full_path)
+        self.filesystem.invalidate_cache(full_path)
         return {
             PurePosixPath(entry["name"]).name: int(entry["size"])
             for entry in entries
@@ -89,22 +96,27 @@ class Lake:
 
     def read(self, path: str) -> bytes:
         """Read a file."""
-        data: bytes = self._filesystem.cat_file(self._full_path(path))
+        data: bytes = self.filesystem.cat_file(self._full_path(path))
         return data
 
     def read_tagged(self, path: str) -> tuple[bytes, str]:
         """Read a file and its tag, which changes with the content; see :meth:`replace_if`."""
         if self._is_s3:
-            data, etag = self._filesystem.cat_with_etag(self._full_path(path))
+            data, etag = self.filesystem.cat_with_etag(self._full_path(path))
             return data, etag
         data = self.read(path)
         return data, hashlib.sha256(data).hexdigest()
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """Read a file in blocks of a few megabytes."""
-        with self._filesystem.open(self._full_path(path), "rb", block_size=_BLOCK_BYTES) as stream:
+        with self.filesystem.open(self._full_path(path), "rb", block_size=_BLOCK_BYTES) as stream:
             while block := stream.read(_BLOCK_BYTES):
                 yield block
+
+    def open(self, path: str) -> IO[bytes]:
+        """Open a file for reading."""
+        stream: IO[bytes] = self.filesystem.open(self._full_path(path), "rb")
+        return stream
 
     def digest(self, path: str) -> tuple[int, str]:
         """Compute the size and checksum of a file, block by block.
@@ -126,23 +138,28 @@ class Lake:
                 a put that is retried because its response was lost finds its own file.
         """
         full_path = self._full_path(path)
-        if isinstance(self._filesystem, LocalFileSystem):
+        if isinstance(self.filesystem, LocalFileSystem):
             local.create(Path(full_path), data)
             return
         try:
-            self._filesystem.pipe_file(full_path, data, mode="create")
+            self.filesystem.pipe_file(full_path, data, mode="create")
         except OSError as error:
             # Some stores answer a failed precondition with "invalid argument".
-            if _is_condition_failed(error) or self._filesystem.exists(full_path):
+            if _is_condition_failed(error) or self.filesystem.exists(full_path):
                 raise FileExistsError(self.name(path)) from error
             raise
 
     def replace(self, path: str, data: bytes) -> None:
         """Write a file atomically, new or over an existing one."""
-        if isinstance(self._filesystem, LocalFileSystem):
+        if isinstance(self.filesystem, LocalFileSystem):
             local.replace(Path(self._full_path(path)), data)
         else:
-            self._filesystem.pipe_file(self._full_path(path), data)
+            self.filesystem.pipe_file(self._full_path(path), data)
+
+    def remove(self, path: str) -> None:
+        """Remove a file, if it exists."""
+        with contextlib.suppress(FileNotFoundError):
+            self.filesystem.rm_file(self._full_path(path))
 
     def replace_if(self, path: str, data: bytes, tag: str | None) -> None:
         """Write a file atomically, unless it has changed since it was read.
@@ -173,9 +190,9 @@ class Lake:
         full_path = self._full_path(path)
         if self._is_s3:
             condition = {"mode": "create"} if tag is None else {"IfMatch": tag}
-            self._filesystem.pipe_file(full_path, data, **condition)
+            self.filesystem.pipe_file(full_path, data, **condition)
             return
-        is_local = isinstance(self._filesystem, LocalFileSystem)
+        is_local = isinstance(self.filesystem, LocalFileSystem)
         with local.file_lock(Path(full_path)) if is_local else _threads_lock:
             current = self._read_if_exists(path)
             if tag != (None if current is None else hashlib.sha256(current).hexdigest()):
@@ -188,7 +205,7 @@ class Lake:
         return None
 
     def _full_path(self, path: str) -> str:
-        return f"{self._root.rstrip('/')}/{path}"
+        return f"{self.root}/{path}"
 
 
 def _is_condition_failed(error: OSError) -> bool:

@@ -1,6 +1,7 @@
-"""Credentials in bucket URLs, such as ``s3://key:secret@bucket``: refused, and never shown."""
+"""URLs of folders and buckets: their parts, and credentials in them, which are refused and never shown."""
 
 import re
+from pathlib import Path
 from typing import Final
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s'\"]+@")
@@ -25,3 +26,29 @@ def credentials_error(url: str, variable: str) -> str | None:
         f"{redacted} contains an access key, which would end up in logs and records. Remove it from "
         f"{variable}, and set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE"
     )
+
+
+def is_local(url: str) -> bool:
+    """Check whether a URL is a path of this machine."""
+    return "://" not in url or url.startswith("file://")
+
+
+def is_s3(url: str) -> bool:
+    """Check whether a URL is in S3, or in a store with its interface."""
+    return url.startswith(("s3://", "s3a://"))
+
+
+def local_path(url: str) -> Path:
+    """Return the path of a local URL."""
+    return Path(url.removeprefix("file://"))
+
+
+def join(root: str, *keys: str) -> str:
+    """Return the URL of a file or folder below a root."""
+    return "/".join((root.rstrip("/"), *keys))
+
+
+def split(url: str) -> tuple[str, str]:
+    """Split a URL into its folder and the name in it."""
+    folder, slash, name = url.rstrip("/").rpartition("/")
+    return folder or slash or ".", name

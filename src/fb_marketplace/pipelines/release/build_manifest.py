@@ -203,7 +203,7 @@ def make_artifact(lake: Lake, file: FileRef) -> Artifact:
     root = f"{lake.url}/"
     if not file.url.startswith(root):
         raise ValueError(f"{file.url} is not in the lake {lake.url}")
-    return artifact_of(lake.url, file.url.removeprefix(root))
+    return artifact_of(lake, file.url.removeprefix(root))
 
 
 def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:

@@ -33,7 +33,7 @@ class CurrentRelease:
     reason: str
 
 
-def read_current_release(lake: str) -> CurrentRelease:
+def read_current_release(lake: Lake) -> CurrentRelease:
     """Read the case metrics of the current release, and verify their checksum.
 
     A damaged release, or one of another schema, cannot be compared with. It must not block its own repair,
@@ -44,9 +44,8 @@ def read_current_release(lake: str) -> CurrentRelease:
         OSError: the store cannot be read.
         ReleaseError: the store cannot be read.
     """
-    store = Lake(lake)
     try:
-        store.read(CURRENT)
+        lake.read(CURRENT)
     except FileNotFoundError:
         return CurrentRelease(None, None, "there is no current release")
     version = None
@@ -54,8 +53,8 @@ def read_current_release(lake: str) -> CurrentRelease:
         manifest = read_current(lake)
         version = manifest.version
         artifact = manifest.artifacts["release_measures"]
-        data = read_verified(store, artifact)
-        return CurrentRelease(version, read_case_metrics(data, store.name(artifact.path)), "")
+        data = read_verified(lake, artifact)
+        return CurrentRelease(version, read_case_metrics(data, lake.name(artifact.path)), "")
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise

@@ -102,7 +102,7 @@ def release_parts(tmp_path, colour_encoder, store_photos, draw_photo):
 
 def test_server_opens_the_built_release(release_parts, tmp_path):
     manifest = build_manifest(**release_parts).model_copy(update={"version": "v1"})
-    publish(str(tmp_path), manifest)
+    publish(Lake(str(tmp_path)), manifest)
 
     opened = Release.open(str(tmp_path))
 
@@ -152,7 +152,7 @@ def test_manifest_without_text_search_is_valid(release_parts, tmp_path):
     )
 
     assert not manifest.is_searchable
-    assert Release.from_manifest(str(tmp_path), manifest).search is None
+    assert Release.from_manifest(Lake(str(tmp_path)), manifest).search is None
 
 
 def photo_of(images, image_id):

@@ -16,6 +16,7 @@ from fb_marketplace_serving.release.manifest import (
     artifact_of,
 )
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.lake import Lake
 
 TABLE = pd.DataFrame(
     [("photo_top1", "i", "g", 1.0), ("recall_at_1", "i", "g", 0.0)], columns=list(CASE_METRICS)
@@ -27,7 +28,7 @@ def lake(tmp_path):
     """A lake whose current release has case metrics only."""
     TABLE.to_parquet(tmp_path / "measures.parquet", index=False)
     empty = Artifact(path="elsewhere", bytes=0, sha256=hashlib.sha256(b"").hexdigest())
-    measures = artifact_of(str(tmp_path), "measures.parquet")
+    measures = artifact_of(Lake(str(tmp_path)), "measures.parquet")
     manifest = Manifest(
         version="v1",
         created="2026-01-01T00:00:00+00:00",
@@ -44,19 +45,19 @@ def lake(tmp_path):
             Canary(image_id="i", photo="", probabilities=[1], embedding=[1], neighbours=["i"]),
         ),
     )
-    publish(str(tmp_path), manifest)
+    publish(Lake(str(tmp_path)), manifest)
     return tmp_path
 
 
 def test_metrics_of_current_release_are_read(lake):
-    current = read_current_release(str(lake))
+    current = read_current_release(Lake(str(lake)))
 
     assert (current.version, current.reason) == ("v1", "")
     pd.testing.assert_frame_equal(current.case_metrics, TABLE, check_dtype=False)
 
 
 def test_lake_without_release_has_no_metrics(tmp_path):
-    current = read_current_release(str(tmp_path))
+    current = read_current_release(Lake(str(tmp_path)))
 
     assert (current.version, current.case_metrics) == (None, None)
     assert current.reason
@@ -78,7 +79,7 @@ def test_lake_without_release_has_no_metrics(tmp_path):
 def test_damaged_release_is_not_compared_with_reason(lake, change, reason):
     change(lake)
 
-    current = read_current_release(str(lake))
+    current = read_current_release(Lake(str(lake)))
 
     assert current.case_metrics is None
     assert reason in current.reason
@@ -89,4 +90,4 @@ def test_unreachable_store_is_an_error(lake):
     (lake / "releases/v1.json").mkdir()
 
     with pytest.raises(ReleaseError, match="cannot"):
-        read_current_release(str(lake))
+        read_current_release(Lake(str(lake)))

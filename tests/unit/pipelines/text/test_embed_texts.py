@@ -41,7 +41,7 @@ def listings(titles, description="old"):
 def read(products, encoder, values, existing=frozenset()):
     keys = plan_text_embeddings(products, *encoder, existing)
     retained, *batches = embed_texts(products, *encoder, keys, values)
-    assert retained.held == existing
+    assert retained.existing == existing
     return retained.keys, [batch.to_pylist() for batch in batches]
 
 

@@ -42,7 +42,7 @@ def two(lake, draft):
     newer.write_bytes(listings.read_bytes())
     artifact = draft.artifacts["listings"].model_copy(update={"path": "model/listings-2.parquet"})
     artifacts = draft.artifacts | {"listings": artifact}
-    publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
+    publish(Lake(lake), draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
     return lake
 
 
@@ -55,7 +55,7 @@ def shop(tmp_path_factory):
 def test_verify_reports_each_file_of_whole_release(lake, draft):
     output = []
 
-    assert verify(lake, None, output.append) == draft
+    assert verify(Lake(lake), None, output.append) == draft
 
     assert [line.split(":")[0] for line in output[:-1]] == [
         f"[{number}/8] {file.path}"
@@ -70,7 +70,7 @@ def test_verify_reads_all_files_after_damaged_first(lake):
     output = []
 
     with pytest.raises(ReleaseError, match=r"encoder\.onnx.*sha256.*\b1\b.*\b8\b"):
-        verify(lake, None, output.append)
+        verify(Lake(lake), None, output.append)
 
     assert [("as sealed" in line) for line in output] == [False, True, False, *[True] * 5]
 
@@ -80,7 +80,7 @@ def test_verify_reports_damaged_photos(lake):
     damage(lake, str(file.relative_to(lake)))
 
     with pytest.raises(ReleaseError, match=rf"{file.name}.*sha256"):
-        verify(lake, None, nobody)
+        verify(Lake(lake), None, nobody)
 
 
 def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
@@ -88,7 +88,7 @@ def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
     output = []
 
     with pytest.raises(ReleaseError, match=r"photos\.parquet.*sha256"):
-        verify(lake, None, output.append)
+        verify(Lake(lake), None, output.append)
 
     assert len(output) == 6
 
@@ -96,23 +96,23 @@ def test_verify_reads_rest_if_photo_table_is_damaged(lake, draft):
 def test_verify_rejects_wrong_canary_prediction(tmp_path, draft):
     canary = draft.canaries[0]
     wrong = canary.model_copy(update={"probabilities": canary.probabilities[::-1]})
-    publish(str(tmp_path), draft.model_copy(update={"canaries": (wrong,)}))
+    publish(Lake(str(tmp_path)), draft.model_copy(update={"canaries": (wrong,)}))
 
     with pytest.raises(ReleaseError, match="canary img-green"):
-        verify(str(tmp_path), None, nobody)
+        verify(Lake(str(tmp_path)), None, nobody)
 
 
 def test_verify_accepts_other_version(two):
     damage(two, "model/listings-2.parquet")
 
-    assert verify(two, "v1", nobody).version == "v1"
+    assert verify(Lake(two), "v1", nobody).version == "v1"
 
 
 def test_rollback_goes_back_and_forward(two):
-    assert rollback(two, "v1").version == "v2"
+    assert rollback(Lake(two), "v1").version == "v2"
     assert Release.open(two).manifest.version == "v1"
 
-    assert rollback(two, "v2").version == "v1"
+    assert rollback(Lake(two), "v2").version == "v1"
     assert Release.open(two).manifest.version == "v2"
 
 
@@ -120,54 +120,54 @@ def test_rollback_to_damaged_release_is_rejected(two):
     damage(two, "model/listings.parquet")
 
     with pytest.raises(ReleaseError, match=r"listings\.parquet.*sha256"):
-        rollback(two, "v1")
+        rollback(Lake(two), "v1")
 
-    assert current_version(two) == "v2"
+    assert current_version(Lake(two)) == "v2"
 
 
 def test_rollback_to_release_removed_meanwhile_is_undone(two, monkeypatch):
-    opened = Release.open
+    from_manifest = Release.from_manifest
 
-    def open_then_lose(lake, version):
-        release = opened(lake, version)
-        (Path(lake) / "releases" / f"{version}.json").unlink()
+    def open_then_remove(lake, manifest):
+        release = from_manifest(lake, manifest)
+        (Path(two) / "releases" / f"{manifest.version}.json").unlink()
         return release
 
-    monkeypatch.setattr(Release, "open", open_then_lose)
+    monkeypatch.setattr(Release, "from_manifest", open_then_remove)
 
     with pytest.raises(ReleaseError, match=r"\bremoved\b"):
-        rollback(two, "v1")
+        rollback(Lake(two), "v1")
 
-    assert current_version(two) == "v2"
+    assert current_version(Lake(two)) == "v2"
 
 
 def test_rollback_to_missing_release_is_rejected(two):
     with pytest.raises(ReleaseError, match=r"v9\.json"):
-        rollback(two, "v9")
+        rollback(Lake(two), "v9")
 
-    assert current_version(two) == "v2"
+    assert current_version(Lake(two)) == "v2"
 
 
 def test_rollback_over_concurrent_publish_is_rejected(two, draft, monkeypatch):
-    opens = Release.open
+    from_manifest = Release.from_manifest
 
-    def slowly(*given):
-        publish(two, draft.model_copy(update={"version": "v3"}))
-        return opens(*given)
+    def publish_then_open(lake, manifest):
+        publish(lake, draft.model_copy(update={"version": "v3"}))
+        return from_manifest(lake, manifest)
 
-    monkeypatch.setattr(admin.Release, "open", slowly)
+    monkeypatch.setattr(admin.Release, "from_manifest", publish_then_open)
 
     with pytest.raises(ReleaseError, match=r"\bv3\b"):
-        rollback(two, "v1")
+        rollback(Lake(two), "v1")
 
-    assert current_version(two) == "v3"
+    assert current_version(Lake(two)) == "v3"
 
 
 def test_rollback_repairs_damaged_pointer(two):
     Path(two, "releases/current.json").write_text("{")
 
-    assert rollback(two, "v1").version is None
-    assert current_version(two) == "v1"
+    assert rollback(Lake(two), "v1").version is None
+    assert current_version(Lake(two)) == "v1"
 
 
 def test_rollback_names_pointer_without_write_permission(two, monkeypatch):
@@ -177,11 +177,11 @@ def test_rollback_names_pointer_without_write_permission(two, monkeypatch):
     monkeypatch.setattr(Lake, "replace_if", refuse)
 
     with pytest.raises(ReleaseError, match=r"current\.json.*Permission denied"):
-        rollback(two, "v1")
+        rollback(Lake(two), "v1")
 
 
 def test_exported_release_opens_by_itself(two, shop):
-    assert export(two, str(shop), "v1", nobody).version == "v1"
+    assert export(Lake(two), str(shop), "v1", nobody).version == "v1"
 
     assert Release.open(str(shop)).manifest.version == "v1"
     assert files(shop) == {
@@ -201,15 +201,15 @@ def test_exported_release_opens_by_itself(two, shop):
 def test_export_of_current_release_into_empty_folder(two, shop):
     shop.mkdir()
 
-    assert export(two, str(shop), None, nobody).version == "v2"
-    assert current_version(str(shop)) == "v2"
+    assert export(Lake(two), str(shop), None, nobody).version == "v2"
+    assert current_version(Lake(str(shop))) == "v2"
 
 
 def test_export_of_damaged_file_leaves_nothing(two, shop):
     damage(two, "model/index.faiss")
 
     with pytest.raises(ReleaseError, match=r"index\.faiss.*sha256"):
-        export(two, str(shop), None, nobody)
+        export(Lake(two), str(shop), None, nobody)
 
     assert list(shop.parent.iterdir()) == []
 
@@ -219,7 +219,7 @@ def test_export_that_is_interrupted_leaves_nothing(two, shop):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        export(two, str(shop), None, interrupt)
+        export(Lake(two), str(shop), None, interrupt)
 
     assert list(shop.parent.iterdir()) == []
 
@@ -229,11 +229,11 @@ def test_export_never_overwrites(two, shop):
     (shop / "mine").write_text("kept")
 
     with pytest.raises(ReleaseError, match=re.escape(str(shop))):
-        export(two, str(shop), None, nobody)
+        export(Lake(two), str(shop), None, nobody)
     with pytest.raises(ReleaseError, match="mine"):
-        export(two, str(shop / "mine"), None, nobody)
+        export(Lake(two), str(shop / "mine"), None, nobody)
     with pytest.raises(ReleaseError, match="s3://bucket/there"):
-        export(two, "s3://bucket/there", None, nobody)
+        export(Lake(two), "s3://bucket/there", None, nobody)
 
     assert files(shop) == {"mine": b"kept"}
 
@@ -242,7 +242,7 @@ def test_export_names_folder_that_cannot_be_created(two, shop):
     shop.write_text("a file")
 
     with pytest.raises(ReleaseError, match="Not a directory"):
-        export(two, str(shop / "below"), None, nobody)
+        export(Lake(two), str(shop / "below"), None, nobody)
 
 
 def test_reader_identity_serves_and_exports_without_rollback(two, seaweed, bucket, become, shop):
@@ -250,13 +250,13 @@ def test_reader_identity_serves_and_exports_without_rollback(two, seaweed, bucke
     become(seaweed.reader)
 
     assert Release.open(bucket).manifest.version == "v2"
-    assert verify(bucket, None, nobody).version == "v2"
-    export(bucket, str(shop), None, nobody)
+    assert verify(Lake(bucket), None, nobody).version == "v2"
+    export(Lake(bucket), str(shop), None, nobody)
     assert Release.open(str(shop)).manifest.version == "v2"
     with pytest.raises(ReleaseError, match=r"current\.json") as caught:
-        rollback(bucket, "v1")
+        rollback(Lake(bucket), "v1")
     assert "\n" not in str(caught.value)
-    assert current_version(bucket) == "v2"
+    assert current_version(Lake(bucket)) == "v2"
 
 
 def as_one_who_may_be_denied(*words, environment):
@@ -294,4 +294,4 @@ def test_read_only_folder_is_served_and_verified(two, environment):
     assert verified.returncode == 0
     assert moved.returncode == 2
     assert "current.json" in moved.stderr
-    assert current_version(two) == "v2"
+    assert current_version(Lake(two)) == "v2"

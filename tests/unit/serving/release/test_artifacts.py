@@ -12,7 +12,7 @@ from fb_marketplace_serving.storage.lake import Lake
 @pytest.fixture
 def sealed(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"abc")
-    return artifact_of(str(tmp_path), "a.bin")
+    return artifact_of(Lake(str(tmp_path)), "a.bin")
 
 
 def read(lake, artifact):
@@ -74,7 +74,7 @@ def test_read_verified_rejects_other_bytes(tmp_path, sealed, now, pattern):
 def test_read_verified_accepts_empty_file(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
 
-    assert read(tmp_path, artifact_of(str(tmp_path), "empty")) == b""
+    assert read(tmp_path, artifact_of(Lake(str(tmp_path)), "empty")) == b""
 
 
 def test_read_verified_names_unreadable_file(tmp_path):

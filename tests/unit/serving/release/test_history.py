@@ -6,6 +6,7 @@ import pytest
 from fb_marketplace_serving.release.history import format_table, list_releases
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.pointer import publish, read_pointer, set_current
+from fb_marketplace_serving.storage.lake import Lake
 
 METRICS = {
     "vision": {"test": {"photos_top1": {"value": 0.5731}}},
@@ -22,24 +23,24 @@ def three(lake, draft):
     }
     for version, (created, counts, metrics) in later.items():
         update = {"version": version, "created": created, "counts": counts, "metrics": metrics}
-        publish(lake, draft.model_copy(update=update))
-    set_current(lake, "v1", read_pointer(lake))
+        publish(Lake(lake), draft.model_copy(update=update))
+    set_current(Lake(lake), "v1", read_pointer(Lake(lake)))
     Path(lake, "releases/v0.json").write_text('{"version": "v0"}')
     return lake
 
 
 def test_releases_are_sorted_newest_first_unreadable_last(three):
-    assert [item.version for item in list_releases(three)] == ["v2", "v1", "v3", "v0"]
+    assert [item.version for item in list_releases(Lake(three))] == ["v2", "v1", "v3", "v0"]
 
 
 def test_current_release_is_marked(three):
-    assert [item.version for item in list_releases(three) if item.in_force] == ["v1"]
-    (marked,) = (line for line in format_table(list_releases(three)) if line.startswith("*"))
+    assert [item.version for item in list_releases(Lake(three)) if item.in_force] == ["v1"]
+    (marked,) = (line for line in format_table(list_releases(Lake(three))) if line.startswith("*"))
     assert marked.split()[1] == "v1"
 
 
 def test_table_shows_each_release(three):
-    head, newest, _, least, unreadable = format_table(list_releases(three))
+    head, newest, _, least, unreadable = format_table(list_releases(Lake(three)))
 
     assert head.split()[:5] == ["version", "created", "code", "photos", "products"]
     assert newest.split() == [
@@ -52,7 +53,7 @@ def test_table_shows_each_release(three):
 
 def test_json_shows_all_metrics_of_each_release(three):
     newest, in_force, _, unreadable = json.loads(
-        json.dumps([item.as_json() for item in list_releases(three)])
+        json.dumps([item.as_json() for item in list_releases(Lake(three))])
     )
 
     assert newest == {
@@ -71,7 +72,7 @@ def test_json_shows_all_metrics_of_each_release(three):
 def test_current_release_without_manifest_is_listed(lake):
     Path(lake, "releases/v1.json").unlink()
 
-    (only,) = list_releases(lake)
+    (only,) = list_releases(Lake(lake))
 
     assert only.in_force
     assert "not found" in format_table([only])[0]
@@ -80,19 +81,19 @@ def test_current_release_without_manifest_is_listed(lake):
 def test_releases_with_damaged_pointer_are_listed(lake):
     Path(lake, "releases/current.json").write_text("nothing")
 
-    assert [item.in_force for item in list_releases(lake)] == [False]
+    assert [item.in_force for item in list_releases(Lake(lake))] == [False]
 
 
 def test_lake_without_releases_is_rejected(tmp_path):
     with pytest.raises(ReleaseError, match="kedro run"):
-        list_releases(str(tmp_path))
+        list_releases(Lake(str(tmp_path)))
 
 
 def test_releases_in_bucket_are_listed(bucket, draft):
-    publish(bucket, draft)
-    publish(bucket, draft.model_copy(update={"version": "v2"}))
+    publish(Lake(bucket), draft)
+    publish(Lake(bucket), draft.model_copy(update={"version": "v2"}))
 
-    assert {item.version: item.in_force for item in list_releases(bucket)} == {
+    assert {item.version: item.in_force for item in list_releases(Lake(bucket))} == {
         "v1": False,
         "v2": True,
     }

@@ -23,6 +23,7 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.pointer import publish, read_current
 from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.storage.lake import Lake
 
 FILES = {
     "encoder": "model/encoder.onnx",
@@ -46,8 +47,8 @@ def refusal(lake, version=None):
 
 def resealed(lake, manifest, **changes):
     """Publish a changed manifest with new checksums."""
-    sealed = {name: artifact_of(lake, path) for name, path in FILES.items()}
-    publish(lake, manifest.model_copy(update={"artifacts": sealed} | changes))
+    sealed = {name: artifact_of(Lake(lake), path) for name, path in FILES.items()}
+    publish(Lake(lake), manifest.model_copy(update={"artifacts": sealed} | changes))
     return lake
 
 
@@ -91,14 +92,14 @@ def test_open_reads_from_object_store(lake):
 
 
 def test_open_of_other_version_than_current(lake, draft):
-    publish(lake, draft.model_copy(update={"version": "v2"}))
+    publish(Lake(lake), draft.model_copy(update={"version": "v2"}))
 
     assert Release.open(lake).manifest.version == "v2"
     assert Release.open(lake, "v1").manifest.version == "v1"
 
 
 def test_open_before_publishing(tmp_path, draft):
-    assert Release.from_manifest(str(tmp_path), draft).manifest is draft
+    assert Release.from_manifest(Lake(str(tmp_path)), draft).manifest is draft
 
 
 @pytest.mark.parametrize("artifact", FILES)
@@ -186,14 +187,14 @@ def test_canary_with_other_prediction_is_rejected(tmp_path, draft, answer, off):
     wrong = draft.model_copy(update=changed_canary(draft, **{answer: numbers}))
 
     with pytest.raises(ReleaseError, match=f"img-green.*{answer}"):
-        Release.from_manifest(str(tmp_path), wrong)
+        Release.from_manifest(Lake(str(tmp_path)), wrong)
 
 
 def test_canary_within_cpu_tolerance_is_accepted(tmp_path, draft):
     near = [number + 5e-4 for number in draft.canaries[0].embedding]
 
     Release.from_manifest(
-        str(tmp_path), draft.model_copy(update=changed_canary(draft, embedding=near))
+        Lake(str(tmp_path)), draft.model_copy(update=changed_canary(draft, embedding=near))
     )
 
 
@@ -202,7 +203,7 @@ def test_canary_with_other_neighbor_is_rejected(tmp_path, draft, neighbour):
     wrong = draft.model_copy(update=changed_canary(draft, neighbours=[neighbour]))
 
     with pytest.raises(ReleaseError, match=f"img-green.*{neighbour}"):
-        Release.from_manifest(str(tmp_path), wrong)
+        Release.from_manifest(Lake(str(tmp_path)), wrong)
 
 
 def put_index(folder, index):
@@ -272,7 +273,7 @@ def test_canary_that_is_no_canonical_photo_is_rejected(tmp_path, draft):
     wrong = draft.model_copy(update=changed_canary(draft, photo="bm8gcGhvdG8="))
 
     with pytest.raises(ReleaseError) as caught:
-        Release.from_manifest(str(tmp_path), wrong)
+        Release.from_manifest(Lake(str(tmp_path)), wrong)
 
     assert "img-green" in str(caught.value)
     assert "0x" not in str(caught.value)
@@ -364,31 +365,31 @@ def test_manifest_under_other_name_is_rejected(lake):
 
 
 def test_published_manifest_round_trips(lake, draft):
-    assert read_current(lake) == read_manifest(lake, "v1") == draft
+    assert read_current(Lake(lake)) == read_manifest(Lake(lake), "v1") == draft
 
 
 def test_publish_never_changes_a_release(lake, draft):
     before = Path(lake, "releases/v1.json").read_bytes()
 
     with pytest.raises(ReleaseError, match=r"releases/v1\.json"):
-        publish(lake, draft.model_copy(update={"code_revision": "other"}))
+        publish(Lake(lake), draft.model_copy(update={"code_revision": "other"}))
 
     assert Path(lake, "releases/v1.json").read_bytes() == before
 
 
 def test_pointer_stays_if_manifest_cannot_be_written(lake, draft):
-    publish(lake, draft.model_copy(update={"version": "v2"}))
+    publish(Lake(lake), draft.model_copy(update={"version": "v2"}))
 
     with pytest.raises(ReleaseError):
-        publish(lake, draft)
+        publish(Lake(lake), draft)
 
-    assert read_current(lake).version == "v2"
+    assert read_current(Lake(lake)).version == "v2"
 
 
 def test_artifact_has_size_and_checksum(tmp_path):
     (tmp_path / "a.bin").write_bytes(b"abc")
 
-    artifact = artifact_of(str(tmp_path), "a.bin")
+    artifact = artifact_of(Lake(str(tmp_path)), "a.bin")
 
     assert (artifact.path, artifact.bytes) == ("a.bin", 3)
     assert artifact.sha256.startswith("ba7816bf8f01cfea")

@@ -29,11 +29,11 @@ def root(request, tmp_path):
 def test_current_version_reads_only_the_pointer(tmp_path):
     Lake(str(tmp_path)).create(CURRENT, b'{"version": "v7"}')
 
-    assert current_version(str(tmp_path)) == "v7"
+    assert current_version(Lake(str(tmp_path))) == "v7"
 
 
 def test_missing_pointer_is_read_as_none(tmp_path):
-    assert read_pointer(str(tmp_path)) == PointerState(None, None)
+    assert read_pointer(Lake(str(tmp_path))) == PointerState(None, None)
 
 
 @pytest.mark.parametrize("damaged", [b"", b"{}", b'{"version": "a\\n"}', b'{"version": "../x"}'])
@@ -42,32 +42,32 @@ def test_damaged_pointer_is_rejected_but_replaceable(tmp_path, damaged):
     Lake(lake).create(CURRENT, damaged)
 
     with pytest.raises(ReleaseError, match="fb-serve rollback"):
-        current_version(lake)
-    set_current(lake, "v1", read_pointer(lake))
+        current_version(Lake(lake))
+    set_current(Lake(lake), "v1", read_pointer(Lake(lake)))
 
-    assert current_version(lake) == "v1"
+    assert current_version(Lake(lake)) == "v1"
 
 
 def test_newer_publish_is_not_replaced(root, draft):
-    publish(root, draft)
-    seen = read_pointer(root)
-    publish(root, version(draft, "v2"))
+    publish(Lake(root), draft)
+    seen = read_pointer(Lake(root))
+    publish(Lake(root), version(draft, "v2"))
 
     with pytest.raises(ReleaseError, match=r"\bv2\b") as caught:
-        set_current(root, "v1", seen)
+        set_current(Lake(root), "v1", seen)
     with pytest.raises(ReleaseError):
-        publish(root, version(draft, "v3"), seen)
+        publish(Lake(root), version(draft, "v3"), seen)
 
     assert "\n" not in str(caught.value)
-    assert read_current(root).version == "v2"
+    assert read_current(Lake(root)).version == "v2"
     with pytest.raises(ReleaseError, match="v3"):
-        read_manifest(root, "v3")
+        read_manifest(Lake(root), "v3")
 
 
 @pytest.mark.parametrize("first", [True, False], ids=["the first", "a later"])
 def test_concurrent_publish_has_one_winner(root, draft, first, monkeypatch):
     if not first:
-        publish(root, draft)
+        publish(Lake(root), draft)
     both_have_looked = threading.Barrier(2)
     create = Lake.create
 
@@ -79,7 +79,7 @@ def test_concurrent_publish_has_one_winner(root, draft, first, monkeypatch):
 
     def publish_one(name):
         try:
-            publish(root, version(draft, name))
+            publish(Lake(root), version(draft, name))
         except ReleaseError as error:
             return str(error)
         return None
@@ -89,15 +89,15 @@ def test_concurrent_publish_has_one_winner(root, draft, first, monkeypatch):
 
     (winner,) = (name for name, message in output.items() if message is None)
     (message,) = filter(None, output.values())
-    assert read_current(root).version == winner
+    assert read_current(Lake(root)).version == winner
     assert str(winner) in message
 
 
 def test_rejected_writer_leaves_pointer_whole(lake, draft):
-    seen = read_pointer(lake)
-    set_current(lake, "v2", seen)
+    seen = read_pointer(Lake(lake))
+    set_current(Lake(lake), "v2", seen)
 
     with pytest.raises(ReleaseError):
-        set_current(lake, "v3", seen)
+        set_current(Lake(lake), "v3", seen)
 
     assert Path(lake, CURRENT).read_bytes() == b'{"version":"v2"}'

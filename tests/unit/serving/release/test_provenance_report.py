@@ -15,6 +15,7 @@ from fb_marketplace_serving.release.provenance import (
     write_provenance,
 )
 from fb_marketplace_serving.release.provenance_report import explain
+from fb_marketplace_serving.storage.lake import Lake
 
 SOURCES = {
     "products": Source("s3://raw/Assets/Products.csv", 1234, "a" * 64),
@@ -84,8 +85,8 @@ def publish_explained(lake, draft):
     def publish_explained(version, origins):
         path = f"model/provenance-{version}.parquet"
         Path(lake, path).write_bytes(write_provenance(origins, SOURCES))
-        artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
-        publish(lake, draft.model_copy(update={"version": version, "artifacts": artifacts}))
+        artifacts = draft.artifacts | {"provenance": artifact_of(Lake(lake), path)}
+        publish(Lake(lake), draft.model_copy(update={"version": version, "artifacts": artifacts}))
         return lake
 
     return publish_explained
@@ -114,7 +115,7 @@ def sections(lines):
 
 
 def test_report_covers_listing_row_photos_and_versions(explained):
-    assert list(sections(explain(explained, "prd-red"))) == [
+    assert list(sections(explain(Lake(explained), "prd-red"))) == [
         "listing, as served",
         "raw row",
         "what cleaning decided",
@@ -127,7 +128,7 @@ def test_report_covers_listing_row_photos_and_versions(explained):
 
 
 def test_report_shows_listing_as_served(explained):
-    values = sections(explain(explained, "prd-green"))["listing, as served"]
+    values = sections(explain(Lake(explained), "prd-green"))["listing, as served"]
 
     assert values == {
         "product": "prd-green",
@@ -139,7 +140,7 @@ def test_report_shows_listing_as_served(explained):
 
 
 def test_report_names_raw_table_and_row(explained):
-    values = sections(explain(explained, "prd-red"))
+    values = sections(explain(Lake(explained), "prd-red"))
 
     assert values["raw row"] == {
         "row": "4 of s3://raw/Assets/Products.csv, counted from 0 below the header"
@@ -150,7 +151,7 @@ def test_report_names_raw_table_and_row(explained):
 
 
 def test_report_shows_cleaning_decisions(explained):
-    values = sections(explain(explained, "prd-red"))["what cleaning decided"]
+    values = sections(explain(Lake(explained), "prd-red"))["what cleaning decided"]
 
     assert values == {
         "further rows that say the same": "2, folded into this one",
@@ -166,7 +167,7 @@ def test_report_shows_cleaning_decisions(explained):
 
 
 def test_report_of_plain_listing_shows_none(explained):
-    values = sections(explain(explained, "prd-green"))["what cleaning decided"]
+    values = sections(explain(Lake(explained), "prd-green"))["what cleaning decided"]
 
     assert values["further rows that say the same"] == "none"
     assert values["price flag"] == "none"
@@ -175,7 +176,7 @@ def test_report_of_plain_listing_shows_none(explained):
 
 
 def test_report_shows_row_object_and_position_of_photo(explained, canonical_photos):
-    values = sections(explain(explained, "prd-red"))["photo 1 of 2"]
+    values = sections(explain(Lake(explained), "prd-red"))["photo 1 of 2"]
     size = len(canonical_photos["img-red"])
 
     assert values["image"] == "img-red"
@@ -193,8 +194,8 @@ def test_report_shows_row_object_and_position_of_photo(explained, canonical_phot
 
 
 def test_report_counts_copies_and_names_some(explained):
-    red = sections(explain(explained, "prd-red"))["photo 1 of 2"]["same picture"]
-    green = sections(explain(explained, "prd-green"))["photo 1 of 1"]["same picture"]
+    red = sections(explain(Lake(explained), "prd-red"))["photo 1 of 2"]["same picture"]
+    green = sections(explain(Lake(explained), "prd-green"))["photo 1 of 1"]["same picture"]
 
     assert red == [
         "in 3 other photos, the oldest is img-green; 2 of them below",
@@ -205,14 +206,14 @@ def test_report_counts_copies_and_names_some(explained):
 
 
 def test_report_of_unserved_photo_says_so(explained):
-    values = sections(explain(explained, "prd-red"))["photo 2 of 2"]
+    values = sections(explain(Lake(explained), "prd-red"))["photo 2 of 2"]
 
     assert values["canonical JPEG"] == "not in this release"
     assert values["place in the index"] == "none"
 
 
 def test_report_shows_rejected_photos_with_reasons(explained):
-    values = sections(explain(explained, "prd-red"))
+    values = sections(explain(Lake(explained), "prd-red"))
 
     assert values["image row turned away, 1 of 2"] == {
         "image": "img-empty",
@@ -227,7 +228,7 @@ def test_report_shows_rejected_photos_with_reasons(explained):
 
 
 def test_report_shows_versions_of_release(explained, draft):
-    values = sections(explain(explained, "prd-red"))["versions"]
+    values = sections(explain(Lake(explained), "prd-red"))["versions"]
     encoder = draft.artifacts["encoder"]
 
     assert values["release"] == "v2"
@@ -244,7 +245,7 @@ def test_report_shows_versions_of_release(explained, draft):
 def test_report_of_other_release_than_current(explained, publish_explained):
     publish_explained("v3", [origin("prd-red", 99)])
 
-    in_force, before = (explain(explained, "prd-red", version) for version in (None, "v2"))
+    in_force, before = (explain(Lake(explained), "prd-red", version) for version in (None, "v2"))
 
     assert sections(in_force)["raw row"]["row"].startswith("99 of")
     assert sections(before)["raw row"]["row"].startswith("4 of")
@@ -254,7 +255,7 @@ def test_report_keeps_each_value_on_one_line(publish_explained):
     nasty = photo("img-red", 8, source_key="a\nlisting, as served\x1b[2J.jpg")
     lake = publish_explained("v2", [origin("prd-red", 4, photos=[nasty])])
 
-    lines = explain(lake, "prd-red")
+    lines = explain(Lake(lake), "prd-red")
 
     assert all(line.isprintable() for line in lines)
     assert "  object: s3://raw/images/a\\nlisting, as served\\x1b[2J.jpg" in lines
@@ -262,9 +263,9 @@ def test_report_keeps_each_value_on_one_line(publish_explained):
 
 def test_report_of_unknown_listing_names_alternatives(explained):
     with pytest.raises(UnknownProductError, match=r"'prd-9'.*\bv2\b"):
-        explain(explained, "prd-9")
+        explain(Lake(explained), "prd-9")
     with pytest.raises(UnknownProductError, match="prd-blue"):
-        explain(explained, "img-blue")
+        explain(Lake(explained), "img-blue")
 
 
 def test_report_rejects_damaged_files(explained):
@@ -274,27 +275,27 @@ def test_report_rejects_damaged_files(explained):
         file.write_bytes(complete[:-1] + b"?")
 
         with pytest.raises(ReleaseError, match=rf"{path}.*sha256.*--release"):
-            explain(explained, "prd-red")
+            explain(Lake(explained), "prd-red")
         file.write_bytes(complete)
 
 
 def test_release_without_provenance_is_rejected(lake, draft):
     path = draft.artifacts["listings"].path
-    artifacts = draft.artifacts | {"provenance": artifact_of(lake, path)}
-    publish(lake, draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
+    artifacts = draft.artifacts | {"provenance": artifact_of(Lake(lake), path)}
+    publish(Lake(lake), draft.model_copy(update={"version": "v2", "artifacts": artifacts}))
 
     with pytest.raises(ReleaseError, match=r"listings\.parquet.*product_id, ti"):
-        explain(lake, "prd-red")
+        explain(Lake(lake), "prd-red")
 
 
 def test_listing_missing_in_listings_table_is_rejected(explained):
     with pytest.raises(ReleaseError, match=r"listings\.parquet.*prd-lost"):
-        explain(explained, "prd-lost")
+        explain(Lake(explained), "prd-lost")
 
 
 def test_report_of_release_in_bucket(explained, seaweed, bucket, become):
-    here = explain(explained, "prd-red")
+    here = explain(Lake(explained), "prd-red")
     seaweed.upload(Path(explained), bucket)
     become(seaweed.reader)
 
-    assert explain(bucket, "prd-red") == here
+    assert explain(Lake(bucket), "prd-red") == here

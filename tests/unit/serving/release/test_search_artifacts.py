@@ -21,6 +21,7 @@ from fb_marketplace_serving.release.manifest import (
     manifest_path,
 )
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage.lake import Lake
 
 
 def refusal(lake):
@@ -35,8 +36,8 @@ def resealed(lake, manifest, contents, **changes):
     artifacts = dict(manifest.artifacts)
     for name, data in contents.items():
         Path(lake, artifacts[name].path).write_bytes(data)
-        artifacts[name] = artifact_of(str(lake), artifacts[name].path)
-    publish(str(lake), manifest.model_copy(update={"artifacts": artifacts} | changes))
+        artifacts[name] = artifact_of(Lake(str(lake)), artifacts[name].path)
+    publish(Lake(str(lake)), manifest.model_copy(update={"artifacts": artifacts} | changes))
     return str(lake)
 
 

@@ -11,6 +11,7 @@ from fb_marketplace_serving.release.pointer import publish, read_current
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.service import ReleaseSource
 from fb_marketplace_serving.server.settings import Settings
+from fb_marketplace_serving.storage.lake import Lake
 
 
 def test_next_release_updates_every_route(shop, make_shop, canonical_photos, paint):
@@ -20,7 +21,7 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
     del photos_of["img-blue"], photos_of["img-green"]
     new = canonical.canonicalize(paint((240, 120, 10)))
     source = ReleaseSource(
-        lambda: read_current(shop).version, lambda version: Release.open(shop, version)
+        lambda: read_current(Lake(shop)).version, lambda version: Release.open(shop, version)
     )
     app = create_app(Release.open(shop), Settings(release_poll_seconds=0.01), source)
 
@@ -31,7 +32,7 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
         assert find_ids(client, category="Home & Garden / Lamps") == ["p-lamp"]
 
         next_run = make_shop("v2", changed, photos_of, "next", canonical_photos | {"img-new": new})
-        publish(shop, next_run)
+        publish(Lake(shop), next_run)
         until(lambda: client.get("/healthcheck").json()["release"] == "v2")
 
         # Hits.

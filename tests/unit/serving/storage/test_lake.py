@@ -142,13 +142,13 @@ def test_replace_if_by_concurrent_writers_lets_one_win(lake, first):
 def test_replace_if_sent_twice_succeeds(lake, monkeypatch):
     lake.create("a.json", b"one")
     _, tag = lake.read_tagged("a.json")
-    put = type(lake._filesystem).pipe_file
+    put = type(lake.filesystem).pipe_file
 
     def put_twice(self, *args, **options):
         put(self, *args, **options)
         return put(self, *args, **options)
 
-    monkeypatch.setattr(type(lake._filesystem), "pipe_file", put_twice)
+    monkeypatch.setattr(type(lake.filesystem), "pipe_file", put_twice)
 
     lake.replace_if("a.json", b"two", tag)
 

@@ -146,11 +146,10 @@ def _package_bytes(backbone: str, packaged: PackagedWeights) -> bytes:
 
 
 def _file_bytes(source: WeightSource) -> bytes:
-    from fb_marketplace.storage.filesystem import open_root
+    from fb_marketplace.storage.file_handles import FileRef
 
     try:
-        filesystem, path = open_root(source.url)
-        content = bytes(filesystem.cat_file(path))
+        content = FileRef(source.url).read()
     except Exception as error:  # each protocol has its own errors
         raise UserError(
             f"weights cannot be read from {source.url} ({type(error).__name__}); set vision.weights to a "
