@@ -119,7 +119,7 @@ def test_releases_prints_table_and_json(execute, two, monkeypatch):
 
     assert (table.returncode, table.stderr) == (0, "")
     assert [line[:4].split() for line in table.stdout.splitlines()[1:]] == [["*", "v"], ["v"]]
-    assert [item["in_force"] for item in json.loads(data.stdout)] == [True, False]
+    assert [item["is_current"] for item in json.loads(data.stdout)] == [True, False]
 
 
 def test_verify_detects_one_changed_byte(execute, two):

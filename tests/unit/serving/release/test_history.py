@@ -34,7 +34,7 @@ def test_releases_are_sorted_newest_first_unreadable_last(three):
 
 
 def test_current_release_is_marked(three):
-    assert [item.version for item in list_releases(Lake(three)) if item.in_force] == ["v1"]
+    assert [item.version for item in list_releases(Lake(three)) if item.is_current] == ["v1"]
     (marked,) = (line for line in format_table(list_releases(Lake(three))) if line.startswith("*"))
     assert marked.split()[1] == "v1"
 
@@ -74,14 +74,14 @@ def test_current_release_without_manifest_is_listed(lake):
 
     (only,) = list_releases(Lake(lake))
 
-    assert only.in_force
+    assert only.is_current
     assert "not found" in format_table([only])[0]
 
 
 def test_releases_with_damaged_pointer_are_listed(lake):
     Path(lake, "releases/current.json").write_text("nothing")
 
-    assert [item.in_force for item in list_releases(Lake(lake))] == [False]
+    assert [item.is_current for item in list_releases(Lake(lake))] == [False]
 
 
 def test_lake_without_releases_is_rejected(tmp_path):
@@ -93,7 +93,7 @@ def test_releases_in_bucket_are_listed(bucket, draft):
     publish(Lake(bucket), draft)
     publish(Lake(bucket), draft.model_copy(update={"version": "v2"}))
 
-    assert {item.version: item.in_force for item in list_releases(Lake(bucket))} == {
+    assert {item.version: item.is_current for item in list_releases(Lake(bucket))} == {
         "v1": False,
         "v2": True,
     }

@@ -78,7 +78,7 @@ def test_target_is_the_path_of_the_photo(marketplace, base_recipe, changed):
         for true, many in ((task.classes, 3), (numbers, len(numbers)))
     ]
 
-    loss_of = train_loop._loss(task, parts, recipe)
+    loss_of = train_loop._make_batch_loss(task, parts, recipe)
 
     assert float(loss_of(*sure, places)) == pytest.approx(0, abs=1e-6)
     assert float(loss_of(sure[0], sure[1].roll(1, 0), places)) > 10
