@@ -9,12 +9,12 @@ RAW := $(or $(FB_RAW),data/01_raw)
 VIZ_URL := http://127.0.0.1:4141
 STAGES_URL := $(VIZ_URL)/?types=nodes
 BENCHMARKS := cleaning bucket duplicates startup training encoding search whole_query serving
-# Draw the sample where there is no data.
+# Generate the sample if there is no data.
 DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro run --pipeline=sample ;; esac
-# The sample needs no more than a short training: conf/sample.
+# A short training is enough for the sample: conf/sample.
 SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
-# Tests run in two processes, on a core each: with more threads they would wait for each other.
+# Tests run in two processes, one per core; more threads would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
 HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
 
@@ -26,10 +26,10 @@ export DO_NOT_TRACK := 1
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: $(READY)  ## make .venv with both distributions and all tools
+setup: $(READY)  ## create .venv with both packages and all tools
 
-# A torch that is there already, such as a CUDA build of one's own, is left alone. What is installed is compiled once:
-# where PYTHONDONTWRITEBYTECODE is set, every process would compile what it imports.
+# An installed torch, such as a CUDA build, is kept. Packages are compiled once: with PYTHONDONTWRITEBYTECODE every
+# process would compile its imports.
 $(READY): requirements.lock pyproject.toml serving/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
@@ -38,10 +38,10 @@ $(READY): requirements.lock pyproject.toml serving/pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode --editable . --editable serving
 	touch $@
 
-sample: $(READY)  ## fill an empty raw root with the embedded marketplace
+sample: $(READY)  ## generate sample data in an empty raw root
 	$(BIN)/kedro run --pipeline=sample
 
-run: $(READY)  ## run everything, on the sample where there is no data, and say how to ask it
+run: $(READY)  ## run the full pipeline (on sample data if there is none) and print example queries
 	@$(DATA_THERE)
 	$(BIN)/kedro run $(SHORTER)
 	@$(BIN)/fb-marketplace summary
@@ -49,7 +49,7 @@ run: $(READY)  ## run everything, on the sample where there is no data, and say 
 test: $(READY)  ## run the tests (ten minutes on two cores)
 	$(IN_HALVES)
 
-test-slow: $(READY)  ## run the tests that take tens of seconds each
+test-slow: $(READY)  ## run the slow tests (tens of seconds each)
 	$(IN_HALVES) MARKED="-m slow"
 
 test-half: $(READY)
@@ -58,27 +58,27 @@ test-half: $(READY)
 test-other-half: $(READY)
 	$(BIN)/pytest --durations=12 $(MARKED) $(addprefix --ignore=,$(HALF))
 
-test-page: $(READY)  ## look at the page in headless Chromium (apt-get install chromium)
+test-page: $(READY)  ## test the page in headless Chromium (apt-get install chromium)
 	$(BIN)/pytest -m external tests/page
 
-test-real: $(READY)  ## run the tests on a folder of real listings: make test-real REAL=<folder>
+test-real: $(READY)  ## test on a folder of real listings: make test-real REAL=<folder>
 	REAL=$(REAL) $(BIN)/pytest -m external -s tests/e2e/test_real_listings.py
 
-# Some of them: make stress TESTS=tests/e2e/test_chaos.py KILLS=30 SEED=1
+# A part of them: make stress TESTS=tests/e2e/test_chaos.py KILLS=30 SEED=1
 stress: $(READY)  ## kill runs, corrupt buckets and break the store (hours; TESTS=<some> KILLS=30 SEED=1)
 	OMP_NUM_THREADS=1 KILLS=$(or $(KILLS),30) SEED=$(or $(SEED),1) $(BIN)/pytest -m stress -s $(TESTS)
 
-serve: $(READY)  ## serve the lake's release at http://127.0.0.1:8000
+serve: $(READY)  ## serve the current release at http://127.0.0.1:8000
 	$(BIN)/fb-serve run --lake $(LAKE) --host 127.0.0.1 --port 8000
 
 screenshots: $(READY)  ## take the pictures in docs/page, on the sample's release
 	PYTHONPATH=tests $(BIN)/python -m page.screenshots --lake $(LAKE) --raw $(RAW)
 
-bench: $(READY)  ## measure speeds, side by side with the plain way
+bench: $(READY)  ## run the benchmarks against plain implementations
 	@$(DATA_THERE)
 	for name in $(BENCHMARKS); do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-recipe: $(READY)  ## train the recipe with three seeds on FB_LAKE, and say what it reaches (an hour)
+recipe: $(READY)  ## train with three seeds on FB_LAKE and print the metrics (an hour)
 	$(BIN)/python benchmarks/long/recipe.py
 
 lint: $(READY)  ## check style, types and import contracts
@@ -96,11 +96,11 @@ viz: $(READY)  ## show the stages at http://127.0.0.1:4141/?types=nodes
 lab: $(READY)  ## open the notebooks
 	$(BIN)/kedro jupyter lab notebooks
 
-# As `kedro package` does it, which would fetch setuptools anew for each wheel.
+# Like `kedro package`, which would download setuptools for each wheel.
 wheels: $(READY)  ## build both wheels and the packaged configuration into dist/
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist .
 	$(BIN)/python -m build --no-isolation --wheel --outdir dist serving
 	tar --exclude='conf/local/*' -czf dist/conf-fb_marketplace.tar.gz conf
 
-clean:  ## remove what was built; data stays
+clean:  ## remove build outputs, but no data
 	rm -rf $(VENV) dist build serving/build .mypy_cache .ruff_cache .pytest_cache .hypothesis .viz
