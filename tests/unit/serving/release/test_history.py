@@ -53,7 +53,7 @@ def test_table_shows_each_release(three):
 
 def test_json_shows_all_metrics_of_each_release(three):
     newest, in_force, _, unreadable = json.loads(
-        json.dumps([item.as_json() for item in list_releases(Lake(three))])
+        json.dumps([item.to_json() for item in list_releases(Lake(three))])
     )
 
     assert newest == {
