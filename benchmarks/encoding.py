@@ -1,16 +1,13 @@
-"""Photos a second through the encoder, by runtime and precision, beside torch as it comes.
+"""Photos per second of the encoder, by runtime and precision, compared with torch eager.
 
-One graph, exported once, on the same photos, in turn: torch eager (fp32, and bf16 with channels last),
-ONNX Runtime fp32 and int8, OpenVINO as it comes (it picks bf16 where the processor has it) and held to
-fp32. All take uint8 pixels of canonical photos and give probabilities and embeddings. The mean cosine is
-that of the embeddings to torch's in fp32.
+One exported graph on the same photos: torch eager (fp32, and bf16 with channels last), ONNX Runtime fp32
+and int8, OpenVINO by default (bf16 if the CPU supports it) and in fp32. All take uint8 pixels of canonical
+photos and return probabilities and embeddings. The mean cosine is to the embeddings of torch fp32.
 
-Expected before it was measured: ONNX Runtime int8 4x torch eager fp32 on ResNet50 (72 against 9 to 17
-photos a second was seen), OpenVINO near it in bf16; on EfficientNet-lite2, whose depthwise layers are
-bound by memory, about 2x over ONNX Runtime fp32.
+Expected before the first run: ONNX Runtime int8 4x torch eager fp32 on ResNet50, OpenVINO bf16 close to it;
+on EfficientNet-lite2, whose depthwise layers are memory-bound, about 2x ONNX Runtime fp32.
 
-Then the whole extraction through the recommended encoder (:mod:`extraction`), which ``--extraction`` asks
-for alone.
+Then the embedding stage with the recommended encoder (:mod:`extraction`); ``--extraction`` runs only that.
 """
 
 import argparse
@@ -44,27 +41,27 @@ Way = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def main() -> None:
-    """Print what each runtime does, and the whole extraction."""
+    """Print the table of each backbone, and that of the embedding stage."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--photos", type=int, default=64, help="photos in a round")
+    parser.add_argument("--photos", type=int, default=64, help="photos per round")
     parser.add_argument("--weights", default="default", help="of EfficientNet-lite2")
     parser.add_argument("--backbones", nargs="+", default=["resnet50", "efficientnet_lite2"])
-    parser.add_argument("--extraction", action="store_true", help="the whole extraction alone")
-    told = parser.parse_args()
-    if not told.extraction:
-        compare_runtimes(told.photos, told.weights, told.backbones)
-    parameters = recipe("efficientnet_lite2", blocks=1).model_copy(update={"weights": told.weights})
+    parser.add_argument("--extraction", action="store_true", help="the embedding stage only")
+    args = parser.parse_args()
+    if not args.extraction:
+        compare_runtimes(args.photos, args.weights, args.backbones)
+    parameters = recipe("efficientnet_lite2", blocks=1).model_copy(update={"weights": args.weights})
     network = make_network(parameters, classes=13)
     print_extraction(export_trained(network, 1.0, Layer(network, POOL)))
 
 
 def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None:
-    """Print one table a backbone.
+    """Print one table per backbone.
 
     Args:
-        count: photos in a round.
+        count: photos per round.
         weights: of EfficientNet-lite2.
-        backbones: which.
+        backbones: names.
     """
     with tempfile.TemporaryDirectory() as folder:
         images = sample_photos(Path(folder), count + CALIBRATION)
@@ -79,26 +76,26 @@ def compare_runtimes(count: int, weights: str, backbones: Sequence[str]) -> None
             network = make_network(parameters, classes=13)
             layer = Layer(network, LAYER_OF[backbone]).eval()
             graph = export_trained(network, 1.0, layer)
-            # Not on the photos that are measured.
+            # Calibrated on other photos than those of the table.
             int8 = quantize(graph, images, list(range(count, count + CALIBRATION)))
             compare(backbone, parameters.input_side, ways(network, layer, graph, int8), pixels)
 
 
 def ways(network: Network, layer: Layer, graph: bytes, int8: bytes) -> dict[str, Way]:
-    """Give each runtime as a function from pixels to embeddings; torch in fp32 first."""
+    """Return each runtime as a function from pixels to embeddings, torch in fp32 first."""
     return {
         "torch eager fp32": torch_way(network, layer, torch.float32),
         "torch bf16 channels_last": torch_way(network, layer, torch.bfloat16),
         "ONNX Runtime fp32": onnxruntime_way(graph),
         "ONNX Runtime int8": onnxruntime_way(int8),
-        "OpenVINO as it comes": openvino_way(graph, ""),
+        "OpenVINO default": openvino_way(graph, ""),
         "OpenVINO fp32": openvino_way(graph, "f32"),
         "OpenVINO int8": openvino_way(int8, ""),
     }
 
 
 def compare(backbone: str, side: int, runtimes: dict[str, Way], pixels: NDArray[np.uint8]) -> None:
-    """Time all ways in turn, round by round; print medians, and ratios within a round to the first."""
+    """Time all runtimes in rounds; print medians, and ratios to the first within a round."""
     exact = run(next(iter(runtimes.values())), pixels, 16)
     print(
         f"\n{backbone} at {side} px{'':>12} {'cosine':>8}"
@@ -118,23 +115,23 @@ def compare(backbone: str, side: int, runtimes: dict[str, Way], pixels: NDArray[
     for name, way in runtimes.items():
         answers = run(way, pixels, 16)
         cosine = float(np.mean(np.sum(exact * answers, axis=1)))
-        told = f"{name:28} {cosine:8.4f}"
+        line = f"{name:28} {cosine:8.4f}"
         for size in BATCHES:
             ratio = statistics.median(
                 a / b for a, b in zip(rates[name, size], rates[first, size], strict=True)
             )
-            told += f"{statistics.median(rates[name, size]):11.1f}/s {ratio:5.2f}x"
-        print(told, flush=True)
+            line += f"{statistics.median(rates[name, size]):11.1f}/s {ratio:5.2f}x"
+        print(line, flush=True)
 
 
 def run(way: Way, pixels: NDArray[np.uint8], size: int) -> NDArray[np.float32]:
-    """Put photos through, so many at a time."""
+    """Encode photos in batches."""
     cuts = (pixels[start : start + size] for start in range(0, len(pixels), size))
     return np.concatenate([way(cut) for cut in cuts])
 
 
 def torch_way(network: Network, layer: Layer, precision: torch.dtype) -> Way:
-    """Ask torch itself; channels last on a copy, as a layout stays with its network."""
+    """Return torch eager; channels last on a copy, as the layout stays with the network."""
     import copy
 
     if precision == torch.bfloat16:
@@ -151,13 +148,13 @@ def torch_way(network: Network, layer: Layer, precision: torch.dtype) -> Way:
 
 
 def onnxruntime_way(graph: bytes) -> Way:
-    """Ask ONNX Runtime, as the server does."""
+    """Return ONNX Runtime, as the server uses it."""
     encoder = Encoder.from_bytes(graph, available_cores())
     return lambda pixels: encoder.encode(pixels).embeddings
 
 
 def openvino_way(graph: bytes, precision: str) -> Way:
-    """Ask OpenVINO."""
+    """Return OpenVINO."""
     import openvino
 
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": available_cores()}

@@ -1,13 +1,13 @@
-"""Which layer and which loss find another photo of a listing, on the validation groups.
+"""Recall@1 of embedding layers and losses, on the validation groups.
 
-Reads what `kedro run --pipeline=vision` left in the lake of FB_LAKE. Heads are trained anew, each with one
-thing changed from conf/base, on the pooled levels that the run made; other powers of the mean and other
-levels are made here, some minutes each. The gallery is all photos of the validation groups; a photo's
-copies are left out of it. Differences are from the pooled features of the trained network, paired, with a
-bootstrap over groups. The best epoch of a head is chosen on the same photos, in all rows alike.
+Reads the outputs of `kedro run --pipeline=vision` in the lake of FB_LAKE. Heads are trained here, each with
+one change from conf/base, on the run's block features; another pooling exponent or other blocks take some
+minutes each. The gallery is all photos of the validation groups, without copies of the query. Differences
+are to the pooled features of the trained network, paired, with a bootstrap over groups. The best epoch of
+each head is chosen on the same photos.
 
-Expected before it was measured: the head 5 points over the pooled features; contrastive and
-multi-similarity within a point of each other, triplet behind; more levels better, power 3 better than 1.
+Expected before the first run: the head 5 points over the pooled features; contrastive and multi-similarity
+within a point of each other, triplet behind; more blocks better, exponent 3 better than 1.
 """
 
 import argparse
@@ -48,7 +48,7 @@ INPUTS = (
     *("layer_embeddings", "vision_model", "vision_labels", "params:vision"),
 )
 Vectors = NDArray[np.float32]
-Measured = dict[str, NDArray[np.float64]]
+Metrics = dict[str, NDArray[np.float64]]
 Change = dict[str, Any]
 CHANGES: tuple[Change, ...] = (
     {},
@@ -67,18 +67,18 @@ CHANGES: tuple[Change, ...] = (
     {"num_blocks": 2},
     {"num_blocks": 3},
 )
-REMADE: tuple[Change, ...] = ({"gem_p": 3.0}, {"num_blocks": 7})
-"""Changes that need the levels of every photo once more."""
+RECOMPUTED: tuple[Change, ...] = ({"gem_p": 3.0}, {"num_blocks": 7})
+"""Changes that need other features of every photo."""
 
 
 def main() -> None:
-    """Measure one after the other, and print the table."""
+    """Evaluate all rows, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--kept-levels", action="store_true", help="leave out what takes minutes")
-    told = parser.parse_args()
+    parser.add_argument("--cached-blocks", action="store_true", help="skip rows that take minutes")
+    args = parser.parse_args()
     if "FB_LAKE" not in os.environ:
         parser.error(
-            "FB_LAKE does not say which lake; `kedro run --pipeline=vision` must have run there"
+            "FB_LAKE is not set; expected a lake in which `kedro run --pipeline=vision` has run"
         )
     run = loaded()
     parameters = VisionParameters.model_validate(run["params:vision"])
@@ -86,27 +86,30 @@ def main() -> None:
     gallery = make_gallery(photos, run["products"], run["splits"], run["duplicate_groups"]).among(
         SPLIT
     )
-    pooled = measures(
+    pooled = metrics_of(
         embeddings_from_layers(run["layer_embeddings"], ids_of(gallery))["layer_pool"], gallery
     )
-    asked = int((~np.isnan(pooled[FIRST])).sum())
-    print(f"\n{SPLIT}: {asked:,} queries with a partner, in a gallery of {len(gallery):,} photos\n")
-    print("| layer, or what is changed of the head | size | R@1 | over `pool` | R@10 | NDCG@10 |")
+    queries = int((~np.isnan(pooled[FIRST])).sum())
+    print(
+        f"\n{SPLIT}: {queries:,} queries with a partner, in a gallery of {len(gallery):,} photos\n"
+    )
+    print("| layer, or change of the head | size | R@1 | over `pool` | R@10 | NDCG@10 |")
     print("|---|---|---|---|---|---|")
     frozen = embeddings_from_table(run["vision_features"], ids_of(gallery), "features", "vision")
     row("frozen backbone, pooled", frozen, pooled, gallery)
     for name, vectors in embeddings_from_layers(run["layer_embeddings"], ids_of(gallery)).items():
         row(f"`{name.removeprefix('layer_')}`", vectors, pooled, gallery)
-    found = make_feature_set(run["block_features"], run["products"], run["splits"])
+    data = make_feature_set(run["block_features"], run["products"], run["splits"])
     for change in CHANGES:
-        row(title(change), head_of(run, found, parameters, change, gallery), pooled, gallery)
-    for change in () if told.kept_levels else REMADE:
-        made = found._replace(features=levels_of(run, found, changed(parameters, change)))
-        row(title(change), head_of(run, made, parameters, change, gallery), pooled, gallery)
+        row(title(change), head_of(run, data, parameters, change, gallery), pooled, gallery)
+    for change in () if args.cached_blocks else RECOMPUTED:
+        features = features_of(run, data, changed(parameters, change))
+        recomputed = data._replace(features=features)
+        row(title(change), head_of(run, recomputed, parameters, change, gallery), pooled, gallery)
 
 
 def loaded() -> dict[str, Any]:
-    """Load what the last run of `vision` made."""
+    """Load the outputs of the last vision run."""
     bootstrap_project(PROJECT)
     with KedroSession.create(PROJECT) as session:
         catalog = session.load_context().catalog
@@ -114,81 +117,81 @@ def loaded() -> dict[str, Any]:
 
 
 def changed(parameters: VisionParameters, change: Change) -> VisionParameters:
-    """Change the recipe of the head."""
+    """Return the recipe with a change of the head."""
     return parameters.model_copy(
         update={"embedding": parameters.embedding.model_copy(update=change)}
     )
 
 
 def title(change: Change) -> str:
-    """Name a row of the table."""
+    """Return the name of a row."""
     return "head: " + (", ".join(f"{name} {value}" for name, value in change.items()) or "as is")
 
 
 def head_of(
     run: dict[str, Any],
-    found: FeatureSet,
+    data: FeatureSet,
     parameters: VisionParameters,
     change: Change,
     gallery: Gallery,
 ) -> Vectors:
-    """Train a head with something changed, and embed the gallery's photos by it."""
-    told = changed(parameters, change).embedding
-    features = found.features
-    if told.num_blocks < parameters.embedding.num_blocks:
-        features = features[:, -sum(widths_of(run)[-told.num_blocks :]) :]
-    pairs = product_pairs(found._replace(features=features), run["products"])
-    head, _ = fit_head(pairs, told, parameters.seed)
-    places = {image_id: place for place, image_id in enumerate(found.image_ids)}
+    """Train a head with a change, and embed the photos of the gallery."""
+    config = changed(parameters, change).embedding
+    features = data.features
+    if config.num_blocks < parameters.embedding.num_blocks:
+        features = features[:, -sum(widths_of(run)[-config.num_blocks :]) :]
+    pairs = product_pairs(data._replace(features=features), run["products"])
+    head, _ = fit_head(pairs, config, parameters.seed)
+    rows = {image_id: row for row, image_id in enumerate(data.image_ids)}
     with torch.no_grad():
-        levels = torch.from_numpy(features[[places[each] for each in ids_of(gallery)]])
-        vectors: Vectors = head(levels).numpy()
+        pooled = torch.from_numpy(features[[rows[image_id] for image_id in ids_of(gallery)]])
+        vectors: Vectors = head(pooled).numpy()
     return vectors
 
 
 def widths_of(run: dict[str, Any]) -> list[int]:
-    """Say how many features each of the levels has."""
+    """Return the number of features of each block."""
     table = run["layer_embeddings"].groupby("layer", sort=False)["embedding"].first()
-    return [len(table[level]) for level in table.index if level != "fc.1"]
+    return [len(table[layer]) for layer in table.index if layer != "fc.1"]
 
 
-def levels_of(run: dict[str, Any], found: FeatureSet, parameters: VisionParameters) -> Vectors:
-    """Pool the levels of all photos in another way, in the order of the examples."""
+def features_of(run: dict[str, Any], data: FeatureSet, parameters: VisionParameters) -> Vectors:
+    """Compute the pooled blocks of all photos, in the order of the data."""
     network = load_trained_network(
         run["vision_model"].read(), len(run["vision_labels"]), parameters
     )
-    told = parameters.embedding
-    encoder = open_encoder(export_blocks(network, told.num_blocks, told.gem_p))
+    config = parameters.embedding
+    encoder = open_encoder(export_blocks(network, config.num_blocks, config.gem_p))
     image_ids = run["images"].read(["image_id"]).column("image_id").to_pylist()
     rows = {image_id: row for row, image_id in enumerate(image_ids)}
-    asked = [rows[image_id] for image_id in found.image_ids]
-    encoded = encode_rows(encoder, run["images"], asked, PHOTOS_PER_BATCH)
+    selected = [rows[image_id] for image_id in data.image_ids]
+    encoded = encode_rows(encoder, run["images"], selected, PHOTOS_PER_BATCH)
     return np.concatenate([encoding.embeddings for _, encoding in encoded])
 
 
 def ids_of(gallery: Gallery) -> list[str]:
-    """Name the photos of a gallery."""
-    names: list[str] = gallery.photos["image_id"].to_list()
-    return names
+    """Return the photo ids of a gallery."""
+    ids: list[str] = gallery.photos["image_id"].to_list()
+    return ids
 
 
-def measures(vectors: Vectors, gallery: Gallery) -> Measured:
-    """Ask the gallery for each of its photos."""
+def metrics_of(vectors: Vectors, gallery: Gallery) -> Metrics:
+    """Query the gallery with each of its photos."""
     return compute_retrieval_metrics(rank_all(l2_normalize(vectors), gallery))
 
 
-def row(name: str, vectors: Vectors, pooled: Measured, gallery: Gallery) -> None:
+def row(name: str, vectors: Vectors, pooled: Metrics, gallery: Gallery) -> None:
     """Print a row of the table."""
-    found, groups = measures(vectors, gallery), gallery.photos["group"].to_numpy()
-    asked = ~np.isnan(found[FIRST])
+    metrics, groups = metrics_of(vectors, gallery), gallery.photos["group"].to_numpy()
+    queries = ~np.isnan(metrics[FIRST])
     first, gain = (
-        mean_by_group(values[asked], groups[asked], SAMPLES, CONFIDENCE, 0)
-        for values in (found[FIRST], found[FIRST] - pooled[FIRST])
+        mean_by_group(values[queries], groups[queries], SAMPLES, CONFIDENCE, 0)
+        for values in (metrics[FIRST], metrics[FIRST] - pooled[FIRST])
     )
     print(
         f"| {name} | {vectors.shape[1]} | {first.value:.3f} [{first.low:.3f}, {first.high:.3f}] "
-        f"| {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] | {np.nanmean(found[TENTH]):.3f} "
-        f"| {np.nanmean(found[NDCG]):.3f} |",
+        f"| {gain.value:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}] | {np.nanmean(metrics[TENTH]):.3f} "
+        f"| {np.nanmean(metrics[NDCG]):.3f} |",
         flush=True,
     )
 

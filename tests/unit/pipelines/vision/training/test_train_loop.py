@@ -33,7 +33,7 @@ def train(marketplace, base_recipe, changed):
     return run
 
 
-@pytest.mark.parametrize(("ema_decay", "similar"), [(0.0, True), (0.9, False)])
+@pytest.mark.parametrize(("averaging", "similar"), [(0.0, True), (0.9, False)])
 def test_weight_average_lags_behind_training(train, averaging, similar):
     parts, before, _ = train(ema_decay=averaging)
 
