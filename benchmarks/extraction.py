@@ -2,7 +2,8 @@
 
 The stage runs with its dataset: read, decode, encode, write, tag; opening the encoder and computing the
 keys are included. The encoder alone is timed twice on the same photos and batch size: with all cores on
-one batch, the default of runtimes, and with one batch per core, as the stage does. Ratios are within a round.
+one batch, the default of runtimes, and with one batch per core, as the stage does. Ratios are within a
+round.
 
 Expected on 2 cores before the first run: one batch per core 1.3x of all cores on one batch; the stage 0.9
 of the encoder alone with one batch per core, as a photo takes 18 ms to encode, 1 ms to decode and much
