@@ -43,18 +43,18 @@ def test_search_rate_limit_gives_429_with_retry_after(opened_shop):
 
 
 def test_full_server_gives_503_at_once(opened_shop):
-    client = TestClient(create_app(opened_shop, Settings(queue=1)))
-    client.app.state.service._admission.working = 1
+    client = TestClient(create_app(opened_shop, Settings(max_in_flight=1)))
+    client.app.state.service._admission.in_flight = 1
 
     answer = client.get("/search")
 
     assert answer.status_code == 503
-    assert answer.json()["type"].endswith(":full")
+    assert answer.json()["type"].endswith(":over_capacity")
 
 
 def test_search_over_time_limit_gives_503(opened_shop, monkeypatch):
     monkeypatch.setattr(SearchEngine, "search", lambda *_, **__: time.sleep(0.5))
-    client = TestClient(create_app(opened_shop, Settings(request_seconds=0.05)))
+    client = TestClient(create_app(opened_shop, Settings(request_timeout_seconds=0.05)))
 
     answer = client.get("/search")
 

@@ -32,16 +32,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         Exit code: 0 for success, 1 for an unknown product, 2 for an error, 130 for an interrupt.
     """
     options = _parser().parse_args(arguments)
-    command = vars(options).pop("command")
+    serves = options.function is _run
     # SIGTERM is the normal way to stop a server, but interrupts every other command.
-    exit_code = 0 if command == "run" else 128 + signal.SIGTERM
+    exit_code = 0 if serves else 128 + signal.SIGTERM
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(exit_code))
     try:
         _check_url(options.lake or os.environ.get("FB_LAKE", ""))
-        if command == "run":
+        if serves:
             _run(options)
         else:
-            _manage(command, options)
+            _manage(options)
     except _CommandError as error:
         sys.stderr.write(f"fb-serve: {error}\n")
         return error.exit_code
@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Serve a release of fb-marketplace over HTTP, and manage releases.",
     )
     parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
-    commands = parser.add_subparsers(required=True, dest="command", metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser(
         "run",
         help="serve the current release of a lake",
@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--lake", metavar="URL", help="path or URL such as s3://… (default: data)")
     run.add_argument("--host", help="address to listen on (default: 127.0.0.1)")
     run.add_argument("--port", help="port to listen on; 0 chooses a free port (default: 8000)")
+    run.set_defaults(function=_run)
     releases.add_commands(commands)
     return parser
 
@@ -76,12 +77,12 @@ def _check_url(lake: str) -> None:
         raise _CommandError(message)
 
 
-def _manage(command: str, options: argparse.Namespace) -> None:
+def _manage(options: argparse.Namespace) -> None:
     from fb_marketplace_serving.release.manifest import ReleaseError
     from fb_marketplace_serving.release.provenance import UnknownProductError
 
     try:
-        releases.execute(command, options)
+        options.function(options)
     except UnknownProductError as error:
         raise _UnknownProductError(str(error)) from error
     except ReleaseError as error:
@@ -93,9 +94,8 @@ def _manage(command: str, options: argparse.Namespace) -> None:
 
 
 def _run(options: argparse.Namespace) -> None:
-    settings = _settings(
-        {name: value for name, value in vars(options).items() if value is not None}
-    )
+    flags = {name: getattr(options, name) for name in ("lake", "host", "port")}
+    settings = _settings({name: value for name, value in flags.items() if value is not None})
     # Bind first: loading a release takes up to a minute, and a port in use should fail before that.
     with _bind(settings.host, settings.port) as listener:
         _serve(settings, listener)

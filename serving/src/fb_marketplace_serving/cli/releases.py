@@ -4,8 +4,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fb_marketplace_serving.release.pointer import PointerState
@@ -54,23 +53,20 @@ def add_commands(commands: Commands) -> None:
     explain.add_argument(
         "--release", metavar="VERSION", help="release of the listing (default: the current one)"
     )
-    for command in (releases, verify, rollback, export, explain):
+    for command, function in (
+        (releases, _releases),
+        (verify, _verify),
+        (rollback, _rollback),
+        (export, _export),
+        (explain, _explain),
+    ):
+        command.set_defaults(function=function)
         command.add_argument(
             "--lake",
             metavar="URL",
             default=os.environ.get("FB_LAKE") or "data",
             help="path or URL such as s3://… (default: FB_LAKE, else data)",
         )
-
-
-def execute(command: str, options: argparse.Namespace) -> None:
-    """Run a subcommand.
-
-    Raises:
-        ReleaseError: it failed.
-        UnknownProductError: the release has no such listing.
-    """
-    _COMMANDS[command](options)
 
 
 def _releases(options: argparse.Namespace) -> None:
@@ -124,12 +120,3 @@ def _explain(options: argparse.Namespace) -> None:
 def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
-
-
-_COMMANDS: Final[dict[str, Callable[[argparse.Namespace], None]]] = {
-    "releases": _releases,
-    "verify": _verify,
-    "rollback": _rollback,
-    "export": _export,
-    "explain": _explain,
-}

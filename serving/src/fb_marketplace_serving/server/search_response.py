@@ -1,13 +1,12 @@
-"""Search requests over HTTP and their responses."""
+"""Builds the response to a search request."""
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from fastapi import HTTPException
 
 from fb_marketplace_serving.search.candidates import SOURCES, QueryVectors
-from fb_marketplace_serving.search.engine import Hit, SearchEngine, SearchResults, Sort
+from fb_marketplace_serving.search.engine import Hit, SearchEngine, SearchResults
 from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.gazetteer import UnknownPlaceError
 from fb_marketplace_serving.search.listing_store import UnknownCategoryError
@@ -24,26 +23,10 @@ from fb_marketplace_serving.server.schemas.search import (
     PriceInsight,
     PriceRange,
     SearchHit,
+    SearchRequest,
     SearchResponse,
 )
 from fb_marketplace_serving.server.service import Service
-
-
-class SearchRequest(NamedTuple):
-    """Parameters of ``/search``."""
-
-    words: str
-    limit: int
-    offset: int
-    categories: tuple[str, ...]
-    min_price: float | None
-    max_price: float | None
-    near: str | None
-    radius_km: float | None
-    has_photo: bool | None
-    sort: Sort
-    diversity: float
-    explain: bool
 
 
 def build_response(
@@ -64,7 +47,7 @@ def build_response(
     if engine is None:
         raise ValueError(f"release {loaded.version} was built without text search")
     filters = _filters(loaded, request)
-    query = _query(service, loaded, request.words, photo)
+    query = _query(service, loaded, request.q, photo)
     try:
         results = engine.search(
             query, filters, request.sort, request.diversity, timer=service.metrics.stage
@@ -74,7 +57,7 @@ def build_response(
     page = results.hits[request.offset : request.offset + request.limit]
     explanations: list[Explanation | None] = [None] * len(page)
     if request.explain:
-        explanations = _explanations(engine, results, page, request.words)
+        explanations = _explanations(engine, results, page, request.q)
     distances = _distances(loaded, page, filters.location)
     return SearchResponse(
         release=loaded.version,
@@ -106,7 +89,7 @@ def _filters(loaded: LoadedRelease, request: SearchRequest) -> SearchFilters:
     if near is None and (request.radius_km is not None or request.sort == "distance"):
         raise HTTPException(422, "Parameter `near` is required for `radius_km` and sort=distance.")
     return SearchFilters(
-        request.categories, request.min_price, request.max_price, near, request.has_photo
+        request.category, request.min_price, request.max_price, near, request.has_photo
     )
 
 

@@ -11,7 +11,6 @@ from fb_marketplace_serving.feedback.events import (
     new_search_id,
     utc_now,
 )
-from fb_marketplace_serving.search.engine import Sort
 from fb_marketplace_serving.server.dependencies import (
     ReleaseDependency,
     ServiceDependency,
@@ -23,12 +22,9 @@ from fb_marketplace_serving.server.errors import ErrorExample, error_responses
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
-from fb_marketplace_serving.server.schemas.search import SearchResponse
-from fb_marketplace_serving.server.search_response import SearchRequest, build_response
+from fb_marketplace_serving.server.schemas.search import SearchRequest, SearchResponse
+from fb_marketplace_serving.server.search_response import build_response
 from fb_marketplace_serving.server.service import Service
-
-MAX_QUERY_LENGTH: Final = 200
-"""Characters of a query or a place."""
 
 _NO_TEXT_SEARCH: Final = (
     "Release {version} was built without text search. Publish a new release with `kedro run`."
@@ -47,56 +43,7 @@ router = APIRouter(
     ]
 )
 
-
-def _request(
-    q: Annotated[
-        str,
-        Query(
-            max_length=MAX_QUERY_LENGTH,
-            description="Search text. Empty returns all listings matching the filters.",
-        ),
-    ] = "",
-    limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of hits.")] = 20,
-    offset: Annotated[int, Query(ge=0, le=100_000, description="Number of hits to skip.")] = 0,
-    category: Annotated[
-        list[str] | None,
-        Query(max_length=64, description="Category paths or prefixes of paths."),
-    ] = None,
-    min_price: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
-    max_price: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
-    near: Annotated[str | None, Query(max_length=MAX_QUERY_LENGTH, description="Town.")] = None,
-    radius_km: Annotated[
-        float | None, Query(gt=0, allow_inf_nan=False, description="Maximum distance from `near`.")
-    ] = None,
-    has_photo: Annotated[bool | None, Query()] = None,
-    sort: Annotated[Sort, Query(description="`distance` requires `near`.")] = "relevance",
-    diversity: Annotated[
-        float,
-        Query(
-            ge=0,
-            le=1,
-            description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR).",
-        ),
-    ] = 0.0,
-    explain: Annotated[bool, Query(description="Explain the score of each hit.")] = False,
-) -> SearchRequest:
-    return SearchRequest(
-        words=q.strip(),
-        limit=limit,
-        offset=offset,
-        categories=tuple(category or ()),
-        min_price=min_price,
-        max_price=max_price,
-        near=near,
-        radius_km=radius_km,
-        has_photo=has_photo,
-        sort=sort,
-        diversity=diversity,
-        explain=explain,
-    )
-
-
-Parameters = Annotated[SearchRequest, Depends(_request)]
+Parameters = Annotated[SearchRequest, Query()]
 
 
 @router.get(
@@ -149,22 +96,16 @@ def record_search(
 ) -> SearchResponse:
     """Record a text search if feedback is on, and add its id to the response."""
     # Requests for explanations are debugging, not shopping.
-    if service.feedback is None or not request.words or request.explain:
+    if service.feedback is None or not request.q or request.explain:
         return response
     line = SearchLine(
         search_id=new_search_id(),
         time=utc_now(),
         release=response.release,
-        words=request.words,
+        words=request.q,
         filters=RequestedFilters(
-            categories=list(request.categories),
-            min_price=request.min_price,
-            max_price=request.max_price,
-            near=request.near,
-            radius_km=request.radius_km,
-            has_photo=request.has_photo,
-            sort=request.sort,
-            diversity=request.diversity,
+            categories=list(request.category),
+            **request.model_dump(include=RequestedFilters.model_fields.keys() - {"categories"}),
         ),
         offset=request.offset,
         product_ids=[hit.product_id for hit in response.hits],

@@ -1,11 +1,15 @@
-"""Response models of ``/search``."""
+"""Request and response models of ``/search``."""
 
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fb_marketplace_serving.search.candidates import Source
+from fb_marketplace_serving.search.engine import Sort
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
+
+MAX_QUERY_LENGTH: Final = 200
+"""Characters of a query or a place."""
 
 _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
     "image_id": "0a1b2c3d",
@@ -34,6 +38,36 @@ _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
         "words": {"bookcas": 4.3, "oak": 3.1},
     },
 }
+
+
+class SearchRequest(BaseModel):
+    """Query parameters."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+    q: Annotated[str, AfterValidator(str.strip)] = Field(
+        default="",
+        max_length=MAX_QUERY_LENGTH,
+        description="Search text. Empty returns all listings matching the filters.",
+    )
+    limit: int = Field(default=20, ge=1, le=100, description="Maximum number of hits.")
+    offset: int = Field(default=0, ge=0, le=100_000, description="Number of hits to skip.")
+    category: tuple[str, ...] = Field(
+        default=(), max_length=64, description="Category paths or prefixes of paths."
+    )
+    min_price: float | None = Field(default=None, ge=0)
+    max_price: float | None = Field(default=None, ge=0)
+    near: str | None = Field(default=None, max_length=MAX_QUERY_LENGTH, description="Town.")
+    radius_km: float | None = Field(default=None, gt=0, description="Maximum distance from `near`.")
+    has_photo: bool | None = None
+    sort: Sort = Field(default="relevance", description="`distance` requires `near`.")
+    diversity: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR).",
+    )
+    explain: bool = Field(default=False, description="Explain the score of each hit.")
 
 
 class PriceRange(BaseModel):
