@@ -1,6 +1,6 @@
 """FastAPI dependencies: the service, the release of a request, authentication and rate limits."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
 from fastapi import Depends, HTTPException, Request, Security
@@ -62,14 +62,15 @@ async def enforce_rate_limit(request: Request, service: ServiceDependency) -> No
         )
 
 
-def reject_renamed_parameters(**renamed: str) -> Callable[[Request], None]:
+def reject_renamed_parameters(**renamed: str) -> Callable[[Request], Awaitable[None]]:
     """Return a dependency that raises a 422 if a query parameter has its name of version 0.1.
 
     Args:
         renamed: new names by old names.
     """
 
-    def reject(request: Request) -> None:
+    # Asynchronous: FastAPI would run a plain function on a thread.
+    async def reject(request: Request) -> None:
         for old, new in renamed.items():
             if old in request.query_params:
                 raise HTTPException(422, f"Query parameter `{old}` is now `{new}`.")
