@@ -1,7 +1,7 @@
-"""Load on an HTTP server: clients that each wait for their answers, or arrivals that wait for nobody.
+"""HTTP load generator: closed loop (each client waits for its response) or open loop (Poisson arrivals).
 
-Requests are bytes that were made before, over connections that stay open, so that the load costs little
-beside what it measures. Run apart, as a process of its own.
+Requests are prebuilt bytes over persistent connections, so that the load itself costs little. Run it as a
+separate process.
 """
 
 import argparse
@@ -15,21 +15,21 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SECONDS_FOR_AN_ANSWER = 60
+TIMEOUT_SECONDS = 60
 
 
 class Answer(NamedTuple):
-    """When a request was sent, how long its answer took, both in seconds; status 0 for none at all."""
+    """Send time, duration in seconds, and status of a request; status 0 if it failed."""
 
     sent: float
-    took: float
+    seconds: float
     status: int
     category: str = ""
     photo: int = 0
 
 
 def request(path: str, photo: bytes) -> bytes:
-    """Make the bytes of a request that uploads a photo."""
+    """Return the bytes of a request that uploads a photo."""
     body = (
         b'--x\r\nContent-Disposition: form-data; name="image"; filename="photo.jpg"\r\n'
         b"Content-Type: image/jpeg\r\n\r\n" + photo + b"\r\n--x--\r\n"
@@ -42,33 +42,33 @@ def request(path: str, photo: bytes) -> bytes:
 
 
 class Connection:
-    """A connection that is made anew when the server closes it."""
+    """A connection that reopens after the server closes it."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def ask(self, data: bytes) -> Answer:
-        """Send a request and wait for its answer."""
+        """Send a request and wait for the response."""
         started = time.perf_counter()
         try:
-            async with asyncio.timeout(SECONDS_FOR_AN_ANSWER):
-                status, body = await self._exchange_anew(data)
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                status, body = await self._exchange_or_reopen(data)
         except (OSError, EOFError, TimeoutError, ValueError):
             self.close()
             return Answer(started, time.perf_counter() - started, 0)
-        took = time.perf_counter() - started
+        seconds = time.perf_counter() - started
         category = json.loads(body)["category"] if status == 200 else ""
-        return Answer(started, took, status, category)
+        return Answer(started, seconds, status, category)
 
     def close(self) -> None:
-        """Close it."""
+        """Close the connection."""
         if self._streams:
             self._streams[1].close()
         self._streams = None
 
-    async def _exchange_anew(self, data: bytes) -> tuple[int, bytes]:
-        """Ask on the open connection; where the server has closed it meanwhile, as idle, on another."""
+    async def _exchange_or_reopen(self, data: bytes) -> tuple[int, bytes]:
+        """Use the open connection, or a new one if the server has closed it as idle."""
         if self._streams is not None:
             try:
                 return await self._exchange(data)
@@ -96,13 +96,15 @@ class Connection:
 async def closed_loop(
     port: int, requests: Sequence[bytes], clients: int, count: int
 ) -> list[Answer]:
-    """Let each client ask, wait, and ask again, until so many answers are there."""
+    """Send requests from several clients, each after its previous response, up to a total count."""
     left = iter(range(count))
 
     async def client() -> list[Answer]:
         connection = Connection(port)
         photos = (turn % len(requests) for turn in left)
-        answers = [(await connection.ask(requests[each]))._replace(photo=each) for each in photos]
+        answers = [
+            (await connection.ask(requests[photo]))._replace(photo=photo) for photo in photos
+        ]
         connection.close()
         return answers
 
@@ -112,7 +114,7 @@ async def closed_loop(
 async def open_loop(
     port: int, requests: Sequence[bytes], rate: float, seconds: float, seed: int
 ) -> list[Answer]:
-    """Let requests arrive at random (Poisson) at a rate, whatever has become of those before."""
+    """Send requests as a Poisson process at a rate, independent of responses."""
     drawn, idle, tasks = random.Random(seed), list[Connection](), []
     started = time.perf_counter()
     due = 0.0
@@ -134,21 +136,23 @@ async def open_loop(
 
 
 def main() -> None:
-    """Put a load on a server, and print its answers as JSON."""
+    """Put a load on a server, and print the answers as JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("port", type=int)
     parser.add_argument("path")
-    parser.add_argument("photos", type=Path, help="a folder")
+    parser.add_argument("photos", type=Path, help="folder of photos")
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--count", type=int, default=200)
-    parser.add_argument("--rate", type=float, help="requests a second, waiting for nobody")
+    parser.add_argument("--rate", type=float, help="requests per second of an open loop")
     parser.add_argument("--seconds", type=float, default=10)
-    told = parser.parse_args()
-    requests = [request(told.path, file.read_bytes()) for file in sorted(told.photos.iterdir())]
-    if told.rate:
-        load = open_loop(told.port, requests, told.rate, told.seconds, seed=7)
+    options = parser.parse_args()
+    requests = [
+        request(options.path, file.read_bytes()) for file in sorted(options.photos.iterdir())
+    ]
+    if options.rate:
+        load = open_loop(options.port, requests, options.rate, options.seconds, seed=7)
     else:
-        load = closed_loop(told.port, requests, told.clients, told.count)
+        load = closed_loop(options.port, requests, options.clients, options.count)
     json.dump(asyncio.run(load), sys.stdout)
 
 

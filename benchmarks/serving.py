@@ -1,15 +1,15 @@
-"""Requests a second and their latencies: this server, the original's way, and LitServe, in turn.
+"""Throughput and latency of this server, a plain FastAPI + torch server, and LitServe.
 
-All serve one ResNet50 and the same photos to 16 clients, each of which waits for its answer and asks again.
-The original's way is FastAPI with torch in fp32 within the handler; LitServe gets the graph that we serve.
-``--turns`` lets this server and LitServe run both, and asks them in short turns.
-``--start`` starts it on the release of FB_LAKE, which may be a real one, and says what that takes.
-``--overload`` puts four times what it can carry on this server: how long those wait that are taken on, how
-soon the others are told, and how soon all is well again.
+All serve the same ResNet50 and photos to 16 clients, each of which sends the next request after a response.
+The plain server runs torch in fp32 in the handler; LitServe runs the graph that we serve.
+``--turns`` runs this server and LitServe side by side and alternates short loads.
+``--start`` measures startup time and idle memory on the release of FB_LAKE.
+``--overload`` sends four times the server's throughput: latency of accepted and rejected requests, and
+recovery.
 
-Expected before it was measured: 3x the original, as ONNX Runtime is 2.5x torch at batch 1 and 16 threads of
-torch fight over the cores; 1x LitServe or little more, as the encoder takes nearly all of the time. Under
-four times the load: 503 within 5 ms, as a refusal reads the body and no more.
+Expected before measuring: 3x the plain server, since ONNX Runtime is 2.5x torch at batch 1 and 16 torch
+threads compete for the cores; 1x LitServe or slightly more, since the encoder takes nearly all of the time.
+Under overload: 503 within 5 ms, since a rejection only reads the body.
 """
 
 import argparse
@@ -37,100 +37,103 @@ PATH: Final = "/predict/image"
 ROUNDS: Final = 3
 CLIENTS: Final = 16
 STARTS: Final = 5
-READY: Final = 120
+READY_SECONDS: Final = 120
 SERVER: Final = Path(sys.executable).with_name("fb-serve")
 
 
 def main() -> None:
-    """Print the comparison, or what becomes of an overload."""
+    """Run the chosen benchmark and print its results."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=240, help="in a round")
+    parser.add_argument("--requests", type=int, default=240, help="per round")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument(
-        "--turns", type=int, default=0, help="of this server and LitServe, both of which run"
+        "--turns",
+        type=int,
+        default=0,
+        help="turns with this server and LitServe running side by side",
     )
-    parser.add_argument("--overload", action="store_true", help="four times what it can carry")
+    parser.add_argument("--overload", action="store_true", help="four times the throughput")
     parser.add_argument(
-        "--queue", type=int, default=4, help="places under overload: FB_MAX_IN_FLIGHT"
+        "--max-in-flight", type=int, default=4, help="FB_MAX_IN_FLIGHT under overload"
     )
     parser.add_argument(
-        "--precision", choices=["fp32", "int8"], default="fp32", help="of the graph"
+        "--precision", choices=["fp32", "int8"], default="fp32", help="precision of the graph"
     )
-    parser.add_argument("--start", action="store_true", help="on the release of FB_LAKE alone")
+    parser.add_argument("--start", action="store_true", help="startup on the release of FB_LAKE")
     parser.add_argument(
         "--server",
         type=Path,
         default=SERVER,
-        help="what --start starts: that of an environment of the server's own lock, perhaps",
+        help="fb-serve for --start, such as one installed from the server's own lock",
     )
-    told = parser.parse_args()
-    if told.start:
-        start_up(Path(os.environ.get("FB_LAKE", "data")), told.server)
+    options = parser.parse_args()
+    if options.start:
+        start_up(Path(os.environ.get("FB_LAKE", "data")), options.server)
         return
     with tempfile.TemporaryDirectory() as folder:
-        lake = make_lake(Path(folder), told.precision)
-        if told.overload:
-            overload(lake, told.queue)
-        elif told.turns:
-            take_turns(lake, told.requests, told.turns)
+        lake = make_lake(Path(folder), options.precision)
+        if options.overload:
+            overload(lake, options.max_in_flight)
+        elif options.turns:
+            take_turns(lake, options.requests, options.turns)
         else:
-            compare(lake, told.requests, told.rounds)
+            compare(lake, options.requests, options.rounds)
 
 
 def compare(lake: Path, count: int, rounds: int) -> None:
-    """Put the same load on each server, round by round; print medians, and ratios within a round."""
+    """Put the same load on each server in turn; print medians, and ratios within a round."""
     rates: dict[str, list[float]] = {}
     tails: dict[str, list[float]] = {}
-    said: dict[str, dict[int, str]] = {}
+    categories: dict[str, dict[int, str]] = {}
     for _ in range(rounds):
-        for name, start in WAYS.items():
+        for name, start in SERVERS.items():
             with running(start(lake)) as (port, _):
                 ask(port, lake, count=32)
-                found = ask(port, lake, count=count)
-            refused = [answer.status for answer in found if answer.status != 200]
-            if refused:
-                raise SystemExit(
-                    f"{name}: {len(refused)} of {count} were not answered: {refused[:5]}"
-                )
-            rates.setdefault(name, []).append(rate_of(found))
-            tails.setdefault(name, []).append(quantile(found, 0.99))
-            said[name] = {answer.photo: answer.category for answer in found}
-    ours = next(iter(WAYS))
+                answers = ask(port, lake, count=count)
+            failed = [answer.status for answer in answers if answer.status != 200]
+            if failed:
+                raise SystemExit(f"{name}: {len(failed)} of {count} requests failed: {failed[:5]}")
+            rates.setdefault(name, []).append(throughput(answers))
+            tails.setdefault(name, []).append(quantile(answers, 0.99))
+            categories[name] = {answer.photo: answer.category for answer in answers}
+    ours = next(iter(SERVERS))
     print(
-        f"{CLIENTS} clients, {count} requests a round {'requests/s':>12} {'p99 ms':>8}  ours is; "
-        "says as ours"
+        f"{CLIENTS} clients, {count} requests per round {'requests/s':>12} {'p99 ms':>8}  ours is; "
+        "same category"
     )
-    for name in WAYS:
+    for name in SERVERS:
         faster = statistics.median(a / b for a, b in zip(rates[ours], rates[name], strict=True))
         tail = statistics.median(a / b for a, b in zip(tails[ours], tails[name], strict=True))
-        same = sum(said[name][photo] == category for photo, category in said[ours].items())
+        same = sum(
+            categories[name][photo] == category for photo, category in categories[ours].items()
+        )
         print(
             f"{name:36} {statistics.median(rates[name]):9.1f} {statistics.median(tails[name]) * 1000:9.0f}"
-            f"  {faster:.2f}x as quick, p99 {tail:.2f} of it; {same} of {len(said[ours])} photos",
+            f"  {faster:.2f}x as fast, p99 {tail:.2f}x; {same} of {len(categories[ours])} photos",
             flush=True,
         )
 
 
 def take_turns(lake: Path, count: int, turns: int) -> None:
-    """Print ratios to LitServe in short turns while both run: the machine changes from minute to minute."""
+    """Print ratios to LitServe over short turns: the machine's speed changes from minute to minute."""
     ratios, tails = [], []
     with running(ours(lake)) as (mine, _), running(litserve(lake)) as (other, _):
         for port in (mine, other):
             ask(port, lake, count=48)
         for turn in range(turns):
             order = (mine, other) if turn % 2 else (other, mine)
-            found = {port: ask(port, lake, count=count) for port in order}
-            ratios.append(rate_of(found[mine]) / rate_of(found[other]))
-            tails.append(quantile(found[mine], 0.99) / quantile(found[other], 0.99))
+            answers = {port: ask(port, lake, count=count) for port in order}
+            ratios.append(throughput(answers[mine]) / throughput(answers[other]))
+            tails.append(quantile(answers[mine], 0.99) / quantile(answers[other], 0.99))
     low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
     print(
-        f"{turns} turns of {count} requests: {middle:.2f}x as quick as LitServe, quartiles {low:.2f} "
-        f"to {high:.2f}; p99 {statistics.median(tails):.2f} of it"
+        f"{turns} turns of {count} requests: {middle:.2f}x as fast as LitServe, quartiles {low:.2f} "
+        f"to {high:.2f}; p99 {statistics.median(tails):.2f}x"
     )
 
 
 def start_up(lake: Path, server: Path) -> None:
-    """Print how soon the server answers on a release, and its memory when idle: medians of five starts."""
+    """Print the startup time and idle memory on a release: medians of five starts."""
     seconds, idle = [], []
     for _ in range(STARTS):
         started = time.perf_counter()
@@ -139,87 +142,87 @@ def start_up(lake: Path, server: Path) -> None:
             time.sleep(1)
             idle.append(memory(process))
     print(
-        f"{lake}: answers after {statistics.median(seconds):.1f} s ({min(seconds):.1f} to "
-        f"{max(seconds):.1f}), {statistics.median(idle):.0f} MB when idle"
+        f"{lake}: ready after {statistics.median(seconds):.1f} s ({min(seconds):.1f} to "
+        f"{max(seconds):.1f}), {statistics.median(idle):.0f} MB idle"
     )
 
 
-def overload(lake: Path, queue: int) -> None:
-    """Print what becomes of four times what the server can carry.
+def overload(lake: Path, max_in_flight: int) -> None:
+    """Print latencies and memory at four times the server's throughput.
 
-    With few places: what is taken on waits for those before it, and no longer.
+    With few slots, accepted requests wait only for the few before them.
     """
-    with running(ours(lake), FB_MAX_IN_FLIGHT=str(queue)) as (port, process):
-        ask(port, lake, count=32, clients=queue)
-        carried = rate_of(ask(port, lake, count=240, clients=queue))
-        half = ask(port, lake, rate=carried / 2, seconds=20)
+    with running(ours(lake), FB_MAX_IN_FLIGHT=str(max_in_flight)) as (port, process):
+        ask(port, lake, count=32, clients=max_in_flight)
+        capacity = throughput(ask(port, lake, count=240, clients=max_in_flight))
+        half = ask(port, lake, rate=capacity / 2, seconds=20)
         before = memory(process)
-        with watched(process) as seen:
-            flood = ask(port, lake, rate=4 * carried, seconds=20)
-        after = ask(port, lake, count=int(2 * carried), clients=queue)
-    taken = [answer for answer in flood if answer.status == 200]
-    told = [answer for answer in flood if answer.status == 503]
-    other = len(flood) - len(taken) - len(told)
-    calm, busy = quantile(half, 0.99), quantile(taken, 0.99)
-    print(f"it carries {carried:.1f} requests a second; p99 at half of that {calm * 1000:.0f} ms")
+        with memory_samples(process) as samples:
+            flood = ask(port, lake, rate=4 * capacity, seconds=20)
+        after = ask(port, lake, count=int(2 * capacity), clients=max_in_flight)
+    accepted = [answer for answer in flood if answer.status == 200]
+    rejected = [answer for answer in flood if answer.status == 503]
+    other = len(flood) - len(accepted) - len(rejected)
+    calm, busy = quantile(half, 0.99), quantile(accepted, 0.99)
+    print(f"capacity {capacity:.1f} requests/s; p99 at half of that {calm * 1000:.0f} ms")
     print(
-        f"at four times that, of {len(flood):,}: {len(taken):,} answered, p99 {busy * 1000:.0f} ms "
-        f"({busy / calm:.2f}x); {len(told):,} told 503, median {quantile(told, 0.5) * 1000:.1f} ms; "
-        f"{other} anything else"
+        f"at four times that, of {len(flood):,}: {len(accepted):,} accepted, p99 {busy * 1000:.0f} ms "
+        f"({busy / calm:.2f}x); {len(rejected):,} rejected, median "
+        f"{quantile(rejected, 0.5) * 1000:.1f} ms; {other} other"
     )
-    print(f"memory {before:.0f} MB before, {max(seen):.0f} MB at most during it")
-    print(f"in the two seconds after: {rate_of(after) / carried:.2f} of the speed before")
+    print(f"memory {before:.0f} MB before, {max(samples):.0f} MB peak")
+    print(f"in the two seconds after: {throughput(after) / capacity:.2f} of the capacity")
 
 
 def ours(lake: Path, server: Path = SERVER) -> list[str]:
-    """Give the command of this server, but for its port."""
+    """Return the command of this server, without the port."""
     return [str(server), "run", "--lake", str(lake), "--port"]
 
 
 def original(lake: Path) -> list[str]:
-    """Give the command of the original's way, but for its port."""
+    """Return the command of the plain server, without the port."""
     return [sys.executable, str(HERE / "serving_original.py"), str(lake)]
 
 
 def litserve(lake: Path) -> list[str]:
-    """Give the command of LitServe, but for its port."""
+    """Return the command of LitServe, without the port."""
     return [sys.executable, str(HERE / "serving_litserve.py"), str(lake)]
 
 
-WAYS: Final = {
+SERVERS: Final = {
     "ours": ours,
-    "the original's (FastAPI, torch fp32)": original,
+    "plain (FastAPI, torch fp32)": original,
     "LitServe, our graph": litserve,
 }
 
 
 @contextmanager
 def running(command: Sequence[str], **settings: str) -> Iterator[tuple[int, psutil.Process]]:
-    """Run a server on a free port until it is no longer needed."""
+    """Run a server on a free port."""
     port = free_port()
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as output,
         subprocess.Popen(
-            [*command, str(port)], stdout=said, stderr=said, env=os.environ | settings
+            [*command, str(port)], stdout=output, stderr=output, env=os.environ | settings
         ) as process,
     ):
         tree = psutil.Process(process.pid)
         try:
-            until_ready(port, process, said)
+            wait_until_ready(port, process, output)
             yield port, tree
         finally:
             if process.poll() is None:
-                for each in [*tree.children(recursive=True), tree]:
-                    each.kill()
+                for child in [*tree.children(recursive=True), tree]:
+                    child.kill()
 
 
-def until_ready(port: int, process: subprocess.Popen[bytes], said: IO[str]) -> None:
-    """Wait until a server takes connections and can answer."""
-    for _ in range(READY * 10):
+def wait_until_ready(port: int, process: subprocess.Popen[bytes], output: IO[str]) -> None:
+    """Wait until a server answers."""
+    for _ in range(READY_SECONDS * 10):
         if process.poll() is not None:
-            said.seek(0)
+            output.seek(0)
             raise SystemExit(
-                f"{process.args} ended with {process.returncode}: {said.read()[-2000:]}"
+                f"{process.args} ended with {process.returncode}: {output.read()[-2000:]}"
             )
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json", timeout=1).close()
@@ -227,11 +230,11 @@ def until_ready(port: int, process: subprocess.Popen[bytes], said: IO[str]) -> N
             time.sleep(0.1)
         else:
             return
-    raise SystemExit(f"{process.args} did not answer within {READY} s")
+    raise SystemExit(f"{process.args} did not answer within {READY_SECONDS} s")
 
 
 def free_port() -> int:
-    """Find a port that is free now."""
+    """Return a free port."""
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -248,47 +251,47 @@ def ask(
     rate: float = 0.0,
     seconds: float = 0.0,
 ) -> list[Answer]:
-    """Put a load on a server from a process of its own."""
+    """Put a load on a server from a separate process."""
     command = [sys.executable, str(HERE / "http_load.py"), str(port), PATH, str(lake / "uploads")]
     command += [f"--clients={clients}", f"--count={count}"]
     if rate:
         command += [f"--rate={rate}", f"--seconds={seconds}"]
-    found = subprocess.run(command, check=True, capture_output=True)
-    return [Answer(*each) for each in json.loads(found.stdout)]
+    process = subprocess.run(command, check=True, capture_output=True)
+    return [Answer(*fields) for fields in json.loads(process.stdout)]
 
 
-def rate_of(answers: Sequence[Answer]) -> float:
-    """Give the answers a second."""
-    ends = max(answer.sent + answer.took for answer in answers)
-    return len(answers) / (ends - min(answer.sent for answer in answers))
+def throughput(answers: Sequence[Answer]) -> float:
+    """Return the responses per second."""
+    end = max(answer.sent + answer.seconds for answer in answers)
+    return len(answers) / (end - min(answer.sent for answer in answers))
 
 
 def quantile(answers: Sequence[Answer], share: float) -> float:
-    """Give a quantile of the latencies, in seconds."""
-    return float(np.quantile([answer.took for answer in answers], share))
+    """Return a quantile of the latencies, in seconds."""
+    return float(np.quantile([answer.seconds for answer in answers], share))
 
 
 def memory(process: psutil.Process) -> float:
-    """Give the resident memory of a server in MB."""
+    """Return the resident memory of a server in MB."""
     return float(process.memory_info().rss / 1e6)
 
 
 @contextmanager
-def watched(process: psutil.Process) -> Iterator[list[float]]:
-    """Look at the memory of a server ten times a second."""
-    seen, over = [memory(process)], threading.Event()
+def memory_samples(process: psutil.Process) -> Iterator[list[float]]:
+    """Sample the memory of a server ten times a second."""
+    samples, done = [memory(process)], threading.Event()
 
-    def look() -> None:
-        while not over.wait(0.1):
-            seen.append(memory(process))
+    def sample() -> None:
+        while not done.wait(0.1):
+            samples.append(memory(process))
 
-    watcher = threading.Thread(target=look)
-    watcher.start()
+    thread = threading.Thread(target=sample)
+    thread.start()
     try:
-        yield seen
+        yield samples
     finally:
-        over.set()
-        watcher.join()
+        done.set()
+        thread.join()
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A lake with a release of ResNet50, sealed as the pipeline seals it, and uploads to ask it with."""
+"""A lake with a release of ResNet50, and photos to upload."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -32,11 +32,11 @@ UPLOADS: Final = 64
 
 
 def make_lake(folder: Path, precision: str) -> Path:
-    """Make a release, and a folder ``uploads`` beside it.
+    """Create a lake with a release and a folder ``uploads``.
 
     Args:
-        folder: an empty one.
-        precision: of the graph, fp32 or int8.
+        folder: an empty folder.
+        precision: precision of the graph, fp32 or int8.
     """
     parameters = recipe("resnet50", blocks=1).model_copy(update={"input_side": 224})
     (folder / "parameters.json").write_text(parameters.model_dump_json())
@@ -53,25 +53,25 @@ def make_lake(folder: Path, precision: str) -> Path:
 
 
 def uploads() -> Iterator[tuple[str, bytes]]:
-    """Give photos as they are uploaded: the sample's, whole."""
-    found = 0
+    """Yield the names and bytes of the sample's original photos."""
+    count = 0
     for key, content in generate_bucket(200, 7).files():
-        if not key.endswith(".jpg") or found == UPLOADS:
+        if not key.endswith(".jpg") or count == UPLOADS:
             continue
         try:
             canonical.canonicalize(content)
-        except canonical.PhotoError:  # the sample has damaged files on purpose
+        except canonical.PhotoError:  # the sample contains damaged files
             continue
-        found += 1
+        count += 1
         yield Path(key).name, content
 
 
 def publish_release(folder: Path, images: Table, graph: bytes) -> None:
-    """Publish a release of some photos, each of a listing of its own."""
-    shown = images.take(range(len(images)), ["image_id", "jpeg"])
-    ids = shown.column("image_id").to_pylist()
+    """Publish a release with one listing per photo."""
+    rows = images.take(range(len(images)), ["image_id", "jpeg"])
+    ids = rows.column("image_id").to_pylist()
     pixels = np.stack(
-        [canonical.decode_canonical(jpeg) for jpeg in shown.column("jpeg").to_pylist()]
+        [canonical.decode_canonical(jpeg) for jpeg in rows.column("jpeg").to_pylist()]
     )
     embeddings = Encoder.from_bytes(graph).encode(pixels).embeddings
     index_bytes, ids_bytes = Index.build_flat(embeddings, ids, ids).to_bytes()

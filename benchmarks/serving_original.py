@@ -1,7 +1,7 @@
-"""The network that :mod:`serving` compares servers by, and the original's way to serve it.
+"""The network of the benchmark ``serving.py``, and a plain server for it.
 
-FastAPI, torch in fp32 as it comes, within the handler: what such scripts do. A photo is read in the one
-way (``photos.canonical``), so that it answers the same.
+FastAPI with torch in fp32 in the handler, like the original project. Photos are decoded as in our server,
+so that the responses are the same.
 """
 
 import argparse
@@ -18,20 +18,20 @@ LABELS = tuple(f"category {number:02}" for number in range(13))
 
 
 def resnet50(parameters: VisionParameters) -> Network:
-    """Make the network that all serve: random weights, the same each time."""
+    """Build the network with fixed random weights."""
     torch.manual_seed(7)
     return make_network(parameters, classes=len(LABELS)).eval()
 
 
 def answer(probabilities: np.ndarray) -> dict[str, object]:
-    """Answer as ours does."""
-    told = dict(zip(LABELS, probabilities.tolist(), strict=True))
-    category = max(told, key=told.__getitem__)
-    return {"category": category, "confidence": told[category], "probabilities": told}
+    """Return the same response as our server."""
+    by_label = dict(zip(LABELS, probabilities.tolist(), strict=True))
+    category = max(by_label, key=by_label.__getitem__)
+    return {"category": category, "confidence": by_label[category], "probabilities": by_label}
 
 
 def serve_original(port: int, parameters: VisionParameters) -> None:
-    """Serve as the original does."""
+    """Serve the network with FastAPI and torch."""
     import uvicorn
     from fastapi import FastAPI, UploadFile
 
@@ -48,13 +48,13 @@ def serve_original(port: int, parameters: VisionParameters) -> None:
 
 
 def main() -> None:
-    """Serve the original's way on a port of this machine, until stopped."""
+    """Serve on a local port until stopped."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("folder", type=Path, help="with parameters.json")
+    parser.add_argument("folder", type=Path, help="folder with parameters.json")
     parser.add_argument("port", type=int)
-    told = parser.parse_args()
-    parameters = (told.folder / "parameters.json").read_text()
-    serve_original(told.port, VisionParameters.model_validate_json(parameters))
+    options = parser.parse_args()
+    parameters = (options.folder / "parameters.json").read_text()
+    serve_original(options.port, VisionParameters.model_validate_json(parameters))
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ def test_filters_apply_and_are_in_the_url(page, expect):
     assert sorted(image_ids(page)) == ["img-Greens-2", "img-Greens-3", "img-Greens-4"]
     expect(page).to_have_url(re.compile(r"category=Greens&min_price=20&max_price=40"))
     expect(page.get_by_role("status")).to_have_text(
-        "3 listings, all there are matching these filters, most similar first."
+        "All 3 listings matching these filters, most similar first."
     )
 
 
