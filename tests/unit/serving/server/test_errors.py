@@ -23,7 +23,7 @@ def test_similar_images_limit_out_of_range_gives_422(client, paint, limit):
     assert f"query.limit = '{limit}'" in body["detail"]
 
 
-def test_similar_images_renamed_parameter_gives_422_with_new_name(client, paint):
+def test_similar_images_renamed_parameter_gives_422(client, paint):
     body = problem(send(client, "/predict/similar_images?k=5", paint()), 422)
 
     assert "`k` is now `limit`" in body["detail"]
