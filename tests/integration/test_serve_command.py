@@ -170,8 +170,8 @@ def test_explain_prints_one_fact_per_line(execute, explained):
 
     assert (output.returncode, output.stderr) == (0, "")
     lines = output.stdout.splitlines()
-    assert lines[1:3] == ["  product: prd-red", "  title: A red chair"]
-    assert any(line.startswith("  row: 4 of Products.csv") for line in lines)
+    assert lines[1:3] == ["  product id: prd-red", "  title: A red chair"]
+    assert lines[lines.index("raw row") + 1] == "  row: 4"
 
 
 def test_explain_of_unknown_listing_exits_with_1(execute, explained):

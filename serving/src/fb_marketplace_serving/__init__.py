@@ -1,3 +1,3 @@
-"""Serves a release: a photo in, its category and the listings most like it out."""
+"""Serving of fb-marketplace releases: search, classification and embeddings over HTTP."""
 
 __version__ = "0.2.0"

@@ -192,9 +192,12 @@ def passes(market, pos, params):
     for bound, sign in ((params.min_price, 1), (params.max_price, -1)):
         if bound is not None and (visible.price is None or sign * visible.price < sign * bound):
             return False
-    if params.near is not None and params.near.radius_km is not None:
+    if params.location is not None and params.location.radius_km is not None:
         place = known.latitude[pos], known.longitude[pos]
-        if math.isnan(place[0]) or distance_km(params.near[:2], place) > params.near.radius_km:
+        if (
+            math.isnan(place[0])
+            or distance_km(params.location[:2], place) > params.location.radius_km
+        ):
             return False
     has_photo = visible.product_id in market.with_photos
     return params.has_photo is None or params.has_photo == has_photo

@@ -1,18 +1,17 @@
-"""What is done to releases by hand: proving one, putting one in force, taking one elsewhere."""
+"""Manual operations on releases: verify, rollback and export."""
 
 import contextlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
 
 from fb_marketplace_serving.release.artifacts import (
     manifest_artifacts,
     read_verified_blocks,
     release_artifacts,
 )
-from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.loader import REPAIR, Release
 from fb_marketplace_serving.release.manifest import (
     Artifact,
     Manifest,
@@ -31,124 +30,121 @@ from fb_marketplace_serving.release.pointer import (
 )
 from fb_marketplace_serving.storage.lake import Lake
 
-_REPAIR: Final = "publish the release again, or put another in force by `fb-serve rollback`"
-
-Tell = Callable[[str], None]
-"""Takes a line that says how far an operation is."""
+ReportProgress = Callable[[str], None]
+"""Receives a line of progress."""
 
 
-def verify(lake: Lake, version: str | None, tell: Tell) -> Manifest:
-    """Read every file of a release, then open it as a server does.
+def verify(lake: Lake, version: str | None, report: ReportProgress) -> Manifest:
+    """Check every file of a release, then open it as a server does.
 
     Args:
-        lake: root of the lake.
-        version: which; without it, the one in force.
-        tell: takes a line for each file.
+        lake: the lake.
+        version: the release; None for the current one.
+        report: receives a line for each file.
 
     Raises:
-        ReleaseError: a file is not as it was sealed (all were read, and each was told), the parts
-            do not fit each other, or a canary is answered otherwise.
+        ReleaseError: a file is damaged (all were checked and reported), the artifacts do not match, or a
+            canary is not reproduced.
     """
     manifest = _manifest(lake, version)
     try:
         files = release_artifacts(lake, manifest)
-    except ReleaseError:  # What names the photos is damaged, as will be told in its turn.
+    except ReleaseError:  # The table of photos is damaged; its own check will report that.
         files = manifest_artifacts(manifest)
-    wrong = []
+    errors = []
     for number, file in enumerate(files, start=1):
         try:
             for _ in read_verified_blocks(lake, file):
                 pass
         except ReleaseError as error:
-            wrong.append(error)
-            tell(f"[{number}/{len(files)}] {error}")
+            errors.append(error)
+            report(f"[{number}/{len(files)}] {error}")
         else:
-            tell(f"[{number}/{len(files)}] {file.path}: {file.bytes:,} bytes, as sealed")
-    if wrong:
-        others = f" (and {len(wrong) - 1} more of {len(files)} files)" if len(wrong) > 1 else ""
-        raise ReleaseError(f"{wrong[0]}{others}; {_REPAIR}")
+            report(f"[{number}/{len(files)}] {file.path}: {file.bytes:,} bytes, checksum verified")
+    if errors:
+        others = f" (and {len(errors) - 1} more of {len(files)} files)" if len(errors) > 1 else ""
+        raise ReleaseError(f"{errors[0]}{others}; {REPAIR}")
     Release.from_manifest(lake, manifest).photos.verify()
-    tell(f"parts fit each other; {len(manifest.canaries)} canaries are answered as they should be")
+    report(f"artifacts match; {len(manifest.canaries)} canaries are reproduced")
     return manifest
 
 
 def rollback(lake: Lake, version: str) -> PointerState:
-    """Put a release in force that the lake has, older or newer, once it opens as a server opens it.
+    """Make an older or newer release of the lake current, if it opens as in a server.
 
     Args:
-        lake: root of the lake.
+        lake: the lake.
         version: the release.
 
     Returns:
-        What was in force before.
+        The pointer before.
 
     Raises:
-        ReleaseError: it cannot be opened, or another was put in force meanwhile; what was in force
-            stays so.
+        ReleaseError: it cannot be opened, or another release was published meanwhile. The current release
+            stays.
     """
-    seen = read_pointer(lake)
+    previous = read_pointer(lake)
     Release.from_manifest(lake, read_manifest(lake, version))
-    if seen.version != version:
+    if previous.version != version:
         try:
-            set_current(lake, version, seen)
+            set_current(lake, version, previous)
         except OSError as error:
-            file = lake.name(CURRENT)
             raise ReleaseError(
-                f"{file}: cannot be written ({_said(error)}); what was in force stays so: ask for "
-                "the right to write there"
+                f"{lake.name(CURRENT)}: cannot be written ({_message(error)}); the current release stays: "
+                "ask for write access"
             ) from error
-        _still_there(lake, version, seen)
-    return seen
+        _undo_if_removed(lake, version, previous)
+    return previous
 
 
-def _still_there(lake: Lake, version: str, before: PointerState) -> None:
-    """See that a release was not removed while it was opened, before it was pointed to."""
+def _undo_if_removed(lake: Lake, version: str, previous: PointerState) -> None:
+    """Restore the pointer if the release was removed after it was opened."""
     try:
         read_manifest(lake, version)
     except ReleaseError as error:
-        if before.version:
-            set_current(lake, before.version, read_pointer(lake))
+        if previous.version:
+            set_current(lake, previous.version, read_pointer(lake))
         raise ReleaseError(
-            f"{error}; it was removed while it was opened, and what was in force is so again"
+            f"{error}; it was removed while it was opened, and the previous release is current again"
         ) from error
 
 
-def export(lake: Lake, folder: str, version: str | None, tell: Tell) -> Manifest:
-    """Copy a release into a folder that can be served by itself: a lake with that release only.
+def export(lake: Lake, folder: str, version: str | None, report: ReportProgress) -> Manifest:
+    """Copy a release into a new folder that can be served by itself.
 
-    The folder appears whole: it is filled under another name beside it, then renamed. Digests are
-    checked while copying; no file is held in memory.
+    The folder appears complete: it is filled under a temporary name, then renamed. Checksums are verified
+    while copying, and no file is read into memory.
 
     Args:
-        lake: root of the lake.
-        folder: a local folder that is not there yet, or is empty.
-        version: which release; without it, the one in force.
-        tell: takes a line for each file.
+        lake: the lake.
+        folder: a local folder that does not exist or is empty.
+        version: the release; None for the current one.
+        report: receives a line for each file.
 
     Raises:
-        ReleaseError: a file is not as it was sealed, or the folder cannot be made.
+        ReleaseError: a file is damaged, or the folder cannot be created.
     """
     target = _free_folder(folder)
     manifest = _manifest(lake, version)
     try:
         files = release_artifacts(lake, manifest)
     except ReleaseError as error:
-        raise ReleaseError(f"{error}; {_REPAIR}; nothing was exported") from error
-    with _filled_beside(target) as filled:
+        raise ReleaseError(f"{error}; {REPAIR}; nothing was exported") from error
+    with _temporary_folder(target) as partial:
         for number, file in enumerate(files, start=1):
             try:
-                _copy(lake, file, filled / file.path)
+                _copy(lake, file, partial / file.path)
             except ReleaseError as error:
-                raise ReleaseError(f"{error}; {_REPAIR}; nothing was exported") from error
-            tell(f"[{number}/{len(files)}] {file.path}: {file.bytes:,} bytes")
-        written = Lake(str(filled))
+                raise ReleaseError(f"{error}; {REPAIR}; nothing was exported") from error
+            report(f"[{number}/{len(files)}] {file.path}: {file.bytes:,} bytes")
+        exported = Lake(str(partial))
         path = manifest_path(manifest.version)
         try:
-            sealed = lake.read(path)
+            content = lake.read(path)
         except OSError as error:
             raise unreadable(lake.name(path), error) from error
-        written.create(path, sealed)
-        written.create(CURRENT, make_pointer(manifest.version))
+        exported.create(path, content)
+        exported.create(CURRENT, make_pointer(manifest.version))
     return manifest
 
 
@@ -159,7 +155,7 @@ def _manifest(lake: Lake, version: str | None) -> Manifest:
 def _free_folder(folder: str) -> Path:
     if "://" in folder:
         raise ReleaseError(f"found {folder}; expected a folder on this machine's disk")
-    # A link stays one: what it leads to is what is filled.
+    # A link is resolved, so that its target is filled.
     target = Path(folder).resolve()
     if target.exists() and not target.is_dir():
         raise ReleaseError(f"{folder}: found a file; expected no folder yet, or an empty one")
@@ -171,20 +167,20 @@ def _free_folder(folder: str) -> Path:
 
 
 @contextlib.contextmanager
-def _filled_beside(target: Path) -> Iterator[Path]:
-    """Give a folder to fill, which takes the target's name if all goes well."""
-    filled = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
+def _temporary_folder(target: Path) -> Iterator[Path]:
+    """Yield a folder to fill, which is renamed to the target if there is no error."""
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
-        filled.mkdir(parents=True)
-        yield filled
-        filled.rename(target)
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(target)
     except OSError as error:
         raise ReleaseError(
-            f"{target}: cannot be written ({_said(error)}); nothing was exported: name a folder "
-            "that can be, with space for the release"
+            f"{target}: cannot be written ({_message(error)}); nothing was exported: name a writable "
+            "folder with space for the release"
         ) from error
     finally:
-        shutil.rmtree(filled, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
 def _copy(source: Lake, file: Artifact, target: Path) -> None:
@@ -194,5 +190,5 @@ def _copy(source: Lake, file: Artifact, target: Path) -> None:
             stream.write(block)
 
 
-def _said(error: OSError) -> str:
+def _message(error: OSError) -> str:
     return error.strerror or " ".join(str(error).split()) or type(error).__name__

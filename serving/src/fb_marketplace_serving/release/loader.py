@@ -1,7 +1,6 @@
-"""A release, verified and opened as one frozen object.
+"""A loaded release, verified, as one frozen object.
 
-Nothing of it is parsed before its digest matched, and nothing is served before the release answered
-its own canaries as the pipeline did.
+No file is parsed before its checksum matches, and no release is served before it reproduces its canaries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.artifacts import read_verified
 from fb_marketplace_serving.release.manifest import (
+    REPAIR,
     Artifact,
     ArtifactName,
     Canary,
@@ -37,23 +37,21 @@ from fb_marketplace_serving.search.listings import Listing, read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
 TOLERANCE: Final = 1e-3
-"""How far an answer to a canary may be off, absolute: another CPU, or another number of threads,
-sums in another order. A wrong model, or wrong labels, is off by far more."""
-
-_REPAIR: Final = "publish the release again, or put another in force by `fb-serve rollback`"
+"""Greatest absolute difference from a canary: other CPUs and thread counts sum in another order. A wrong
+model, or wrong labels, differ by far more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """All that answers a request, of one version.
+    """Everything that answers requests, of one version.
 
     Attributes:
-        manifest: what it is made of.
+        manifest: its manifest.
         encoder: photos to probabilities and embeddings.
-        index: embeddings to neighbours.
-        listings: by product id; every product of the index is there.
-        photos: the canonical photos; every photo of the index is there.
-        search: what it is searched by words with; None where it cannot be.
+        index: nearest neighbours of embeddings.
+        listings: by product id; covers every product of the index.
+        photos: the canonical photos; covers every photo of the index.
+        search: the artifacts of text search; None if the release has none.
     """
 
     manifest: Manifest
@@ -71,11 +69,11 @@ class Release:
 
         Args:
             url: root of the lake: a path or any fsspec URL.
-            version: which; without it, the one in force.
-            encoder_threads: threads that the encoder may use for a batch.
+            version: the release; None for the current one.
+            encoder_threads: threads per batch of the encoder.
 
         Raises:
-            ReleaseError: there is none, it is not whole, or it does not answer as it should.
+            ReleaseError: there is no such release, it is damaged, or a canary is not reproduced.
         """
         lake = open_lake(url)
         manifest = read_current(lake) if version is None else read_manifest(lake, version)
@@ -85,12 +83,12 @@ class Release:
     def from_manifest(
         cls, lake: Lake, manifest: Manifest, *, encoder_threads: int | None = None
     ) -> Self:
-        """Open what a manifest describes, published or not; as :meth:`open` otherwise."""
+        """Open a release from its manifest, published or not; see :meth:`open`."""
         file = lake.name(manifest_path(manifest.version))
         if manifest.photos_version != canonical.VERSION:
             raise ReleaseError(
                 f"{file}: found photos of version {manifest.photos_version}; expected "
-                f"{canonical.VERSION}: serve it with the package that it was made with, or {_REPAIR}"
+                f"{canonical.VERSION}: serve it with the package that it was made with, or {REPAIR}"
             )
         data = {name: _read(lake, artifact) for name, artifact in manifest.artifacts.items()}
         parsing: Sequence[ArtifactName] = ("encoder",)
@@ -101,25 +99,27 @@ class Release:
             parsing = ("listings",)
             listings = read_listings(data["listings"])
             parsing = ("release_photos",)
-            photo_files = PhotoStore.open(data["release_photos"], lake)
+            photos = PhotoStore.open(data["release_photos"], lake)
             search = None
             if manifest.is_searchable:
-                opened = {}
-                for part, (parsing, open_part) in LOADERS.items():
-                    opened[part] = open_part(*(data[name] for name in parsing))
-                search = SearchArtifacts(**opened)
+                fields = {}
+                for field, (parsing, load) in LOADERS.items():
+                    fields[field] = load(*(data[name] for name in parsing))
+                search = SearchArtifacts(**fields)
         except ReleaseError:
             raise
         except ValueError as error:
-            raise ReleaseError(f"{_files(lake, manifest, parsing)}: {error}; {_REPAIR}") from error
-        release = cls(manifest, encoder, index, MappingProxyType(listings), photo_files, search)
-        disagreement = _disagreement(release) or _wrong_canary(release) or _lost_photo(release)
-        if disagreement:
-            raise ReleaseError(f"{file}: {disagreement}; {_REPAIR}")
-        wrong = _wrong_search(release)
-        if wrong:
-            files = _files(lake, manifest, wrong.artifacts)
-            raise ReleaseError(f"{files}: {wrong.message}; {_REPAIR}")
+            raise ReleaseError(f"{_files(lake, manifest, parsing)}: {error}; {REPAIR}") from error
+        release = cls(manifest, encoder, index, MappingProxyType(listings), photos, search)
+        problem = (
+            _check_sizes(release) or _check_canaries(release) or _check_photos_of_index(release)
+        )
+        if problem:
+            raise ReleaseError(f"{file}: {problem}; {REPAIR}")
+        mismatch = _check_search(release)
+        if mismatch:
+            files = _files(lake, manifest, mismatch.artifacts)
+            raise ReleaseError(f"{files}: {mismatch.message}; {REPAIR}")
         return release
 
 
@@ -133,11 +133,11 @@ def _read(lake: Lake, artifact: Artifact) -> bytes:
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        raise ReleaseError(f"{error}; {_REPAIR}") from None
+        raise ReleaseError(f"{error}; {REPAIR}") from None
 
 
-def _disagreement(release: Release) -> str | None:
-    """Say where the parts of a release do not fit each other, if anywhere."""
+def _check_sizes(release: Release) -> str | None:
+    """Return the first mismatch of labels, embeddings and listings, or None."""
     manifest, encoder, index = release.manifest, release.encoder, release.index
     if len(manifest.labels) != encoder.classes:
         return (
@@ -152,43 +152,43 @@ def _disagreement(release: Release) -> str | None:
     unknown = sorted(set(index.product_ids) - release.listings.keys())
     if unknown:
         return (
-            f"found {len(unknown):,} products of the index that no listing describes, such as "
+            f"found {len(unknown):,} products of the index without a listing, such as "
             f"{unknown[0]}; expected none"
         )
     return None
 
 
-def _lost_photo(release: Release) -> str | None:
-    """Say which photos could be found but not shown, if any."""
-    lost = sorted(each for each in release.index.image_ids if each not in release.photos)
-    if lost:
+def _check_photos_of_index(release: Release) -> str | None:
+    """Return a message if the index has photos that cannot be displayed, or None."""
+    missing = sorted(name for name in release.index.image_ids if name not in release.photos)
+    if missing:
         return (
-            f"found {len(lost):,} photos of the index that the photos artifact lacks, such as "
-            f"{lost[0]}; expected none"
+            f"found {len(missing):,} photos of the index that release_photos lacks, such as "
+            f"{missing[0]}; expected none"
         )
     return None
 
 
-def _wrong_search(release: Release) -> ArtifactMismatch | None:
-    """Say what is wrong with the parts that words are searched by, if there are any and anything is."""
-    parts = release.search
-    if parts is None:
+def _check_search(release: Release) -> ArtifactMismatch | None:
+    """Return the first mismatch of the artifacts of text search, or None."""
+    search = release.search
+    if search is None:
         return None
-    return parts.find_mismatch(sorted(release.listings), release.index.image_ids) or (
-        parts.check_canaries(release.manifest.text_canaries)
+    return search.find_mismatch(sorted(release.listings), release.index.image_ids) or (
+        search.check_canaries(release.manifest.text_canaries)
     )
 
 
-def _wrong_canary(release: Release) -> str | None:
-    """Say which canary is answered otherwise than by the pipeline, and how, if any is."""
+def _check_canaries(release: Release) -> str | None:
+    """Return the first canary that is not reproduced, and how it differs, or None."""
     for canary in release.manifest.canaries:
-        wrong = _wrong_answer(release, canary)
-        if wrong:
-            return f"canary {canary.image_id}: {wrong}"
+        problem = _check_canary(release, canary)
+        if problem:
+            return f"canary {canary.image_id}: {problem}"
     return None
 
 
-def _wrong_answer(release: Release, canary: Canary) -> str | None:
+def _check_canary(release: Release, canary: Canary) -> str | None:
     try:
         pixels = canonical.decode_canonical(canary.jpeg)
     except (ValueError, OSError) as error:
@@ -196,52 +196,52 @@ def _wrong_answer(release: Release, canary: Canary) -> str | None:
     encoding = release.encoder.encode(pixels[np.newaxis])
     embedding = encoding.embeddings[0]
     return (
-        _far_off("probabilities", encoding.probabilities[0], canary.probabilities)
-        or _far_off("the embedding", embedding, canary.embedding)
-        # Scores read the cosine off the distance, which holds between unit vectors only.
-        or _far_off("the embedding's length", np.linalg.norm(embedding), 1.0)
-        or _other_neighbour(release.index, embedding, canary)
+        _difference("probabilities", encoding.probabilities[0], canary.probabilities)
+        or _difference("the embedding", embedding, canary.embedding)
+        # Cosines are computed from distances, which holds for unit vectors only.
+        or _difference("the embedding's length", np.linalg.norm(embedding), 1.0)
+        or _check_neighbors(release.index, embedding, canary)
     )
 
 
-def _far_off(what: str, found: ArrayLike, expected: ArrayLike) -> str | None:
-    found, expected = np.asarray(found), np.asarray(expected)
-    if found.shape != expected.shape:
-        return f"found {what} of {found.size} numbers; expected {expected.size}"
-    off = float(np.abs(found - expected).max())
-    # Put this way round, not-a-number is far off too.
-    if not off <= TOLERANCE:
-        return f"found {what} off by {off:.2g}; expected at most {TOLERANCE:g}"
+def _difference(name: str, values: ArrayLike, expected: ArrayLike) -> str | None:
+    values, expected = np.asarray(values), np.asarray(expected)
+    if values.shape != expected.shape:
+        return f"found {name} of {values.size} numbers; expected {expected.size}"
+    difference = float(np.abs(values - expected).max())
+    # "not <=" so that NaN fails too.
+    if not difference <= TOLERANCE:
+        return f"found {name} off by {difference:.2g}; expected at most {TOLERANCE:g}"
     return None
 
 
-def _other_neighbour(index: Index, embedding: NDArray[np.float32], canary: Canary) -> str | None:
-    """Say that the index does not hold the photo, or another one is nearer than the expected."""
-    # By a filter, which is answered exactly: a graph may not reach a photo that it holds.
-    away = _distance(index, embedding, canary.image_id)
-    if away is None:
+def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canary) -> str | None:
+    """Check that the index has the canary's photo, and that its nearest neighbour is the expected one."""
+    # With a filter, which is answered exactly: a graph may not reach a photo that it contains.
+    own = _distance(index, embedding, canary.image_id)
+    if own is None:
         return (
             f"found no row of the photo among {len(index):,} of the index; expected one: they are of "
             "different versions"
         )
-    # Put this way round, not-a-number is far off too.
-    if not away <= TOLERANCE:
+    # "not <=" so that NaN fails too.
+    if not own <= TOLERANCE:
         return (
-            f"found the photo's own vector {away:.2g} away (squared L2); expected at most "
+            f"found the photo's own vector {own:.2g} away (squared L2); expected at most "
             f"{TOLERANCE:g}: the index was made by another encoder"
         )
     expected = canary.neighbours[0]
-    found = index.image_ids[index.search(embedding, 1).rows[0]]
-    if found == expected:
+    nearest = index.image_ids[index.search(embedding, 1).rows[0]]
+    if nearest == expected:
         return None
-    expected_away = _distance(index, embedding, expected)
-    if expected_away is not None and expected_away <= away + TOLERANCE:
+    distance = _distance(index, embedding, expected)
+    if distance is not None and distance <= own + TOLERANCE:
         return None
-    return f"found {found} nearest; expected {expected}"
+    return f"found {nearest} nearest; expected {expected}"
 
 
 def _distance(index: Index, embedding: NDArray[np.float32], image_id: str) -> float | None:
-    """Give the squared L2 distance of a photo that is in the index."""
+    """Return the squared L2 distance of a photo; None if the index lacks it."""
     if image_id not in index.image_ids:
         return None
     row = index.image_ids.index(image_id)

@@ -1,4 +1,4 @@
-"""What a release is made of: its manifest, ``releases/<version>.json``, written once."""
+"""The manifest of a release, ``releases/<version>.json``, written once."""
 
 import base64
 import json
@@ -46,16 +46,19 @@ SearchArtifact = Literal[
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
-"""What every release holds."""
+"""Every release has these."""
 SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
-"""What a search by words, and its explanation, need: a release holds all of these, or none."""
+"""For text search and explanations: a release has all of these, or none."""
+
+REPAIR: Final = "publish the release again, or choose another with `fb-serve rollback`"
+"""The remedy in errors about damaged releases."""
 
 _VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""A version names a file and stands in a header of every response."""
+"""A version is part of a file name and of a header of every response."""
 
 
 class ReleaseError(ValueError):
-    """A release that is not to be trusted, in one line: the file, what was found, what to do."""
+    """A release that must not be served. The message is one line: file, problem, remedy."""
 
 
 def _inside_the_lake(path: str) -> str:
@@ -65,17 +68,17 @@ def _inside_the_lake(path: str) -> str:
     return path
 
 
-class _Sealed(BaseModel):
+class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Artifact(_Sealed):
+class Artifact(_Frozen):
     """A file of a release.
 
     Attributes:
-        path: where it is, from the lake's root.
+        path: relative to the lake's root.
         bytes: its size.
-        sha256: its digest, in hex.
+        sha256: its checksum, in hex.
     """
 
     path: Annotated[str, AfterValidator(_inside_the_lake)]
@@ -83,7 +86,7 @@ class Artifact(_Sealed):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     def difference(self, size: int, sha256: str) -> str | None:
-        """Say how a file of this size and digest is not what was sealed, if it is not."""
+        """Describe how a file's size or checksum differs; None if both match."""
         if size != self.bytes:
             return f"found {size:,} bytes; expected {self.bytes:,}"
         if sha256 != self.sha256:
@@ -91,8 +94,8 @@ class Artifact(_Sealed):
         return None
 
 
-class Canary(_Sealed):
-    """A photo and what the pipeline made of it: whoever opens the release must agree.
+class Canary(_Frozen):
+    """A photo with the pipeline's outputs, which everyone who opens the release must reproduce.
 
     Attributes:
         image_id: the photo.
@@ -120,13 +123,13 @@ class Canary(_Sealed):
         return base64.b64decode(self.photo)
 
 
-class TextCanary(_Sealed):
-    """A text and what the pipeline made of it.
+class TextCanary(_Frozen):
+    """A text with the pipeline's outputs.
 
     Attributes:
-        text: what was encoded.
-        meaning: what it means.
-        pictured: where photos of it would lie.
+        text: the text.
+        meaning: its embedding.
+        pictured: its embedding in the space of images.
     """
 
     text: str
@@ -134,36 +137,36 @@ class TextCanary(_Sealed):
     pictured: list[float]
 
 
-class Abstention(_Sealed):
-    """When an answer is "not sure".
+class Abstention(_Frozen):
+    """When the category classifier abstains.
 
     Attributes:
-        threshold: a confidence above it is answered; at it or below, the server is not sure.
-        error: share of the answered that may be wrong, as the pipeline promised.
+        threshold: the server abstains at this confidence or below.
+        error: greatest share of wrong answers among the rest, as calibrated by the pipeline.
     """
 
     threshold: float = Field(ge=0, le=1)
     error: float = Field(gt=0, lt=1)
 
 
-class Manifest(_Sealed):
-    """A release, sealed.
+class Manifest(_Frozen):
+    """A release: its files with checksums, labels, metrics and canaries.
 
     Attributes:
-        schema_version: goes up when an older server could not read the manifest.
+        schema_version: increases if older servers cannot read the manifest.
         version: the release's name.
-        created: when it was made, ISO 8601.
-        code_revision: the commit that made it.
-        data_digest: digest of the listings and photos that it was made from.
-        artifacts: its files, all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``.
+        created: time of creation, ISO 8601.
+        code_revision: the commit that created it.
+        data_digest: digest of its listings and photos.
+        artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``.
         labels: names of the classes, in the order of the probabilities.
-        abstention: of categories of photos, when the answer is "not sure".
-        photos_version: ``photos.VERSION`` of the canonical photos it was made from.
+        abstention: when the category classifier abstains.
+        photos_version: ``canonical.VERSION`` of its photos.
         embedding_dimension: size of an embedding.
-        counts: how many photos, listings and the like it holds.
-        metrics: what it passed the gate with.
-        canaries: photos with their answers.
-        text_canaries: texts with theirs; at least one, where it can be searched by words.
+        counts: numbers of photos, listings and files.
+        metrics: its evaluation, including the gate's report.
+        canaries: photos with their outputs.
+        text_canaries: texts with their outputs; at least one if the release supports text search.
     """
 
     schema_version: Literal[4] = SCHEMA_VERSION
@@ -183,7 +186,7 @@ class Manifest(_Sealed):
 
     @property
     def is_searchable(self) -> bool:
-        """Whether it can be searched by words."""
+        """Whether it supports text search."""
         return SEARCH_ARTIFACTS[0] in self.artifacts
 
     @field_validator("artifacts")
@@ -197,27 +200,27 @@ class Manifest(_Sealed):
         return artifacts
 
     @model_validator(mode="after")
-    def _answers_texts(self) -> Self:
+    def _has_text_canaries(self) -> Self:
         if self.is_searchable and not self.text_canaries:
-            raise ValueError("can be searched by words, and lacks text canaries")
+            raise ValueError("supports text search, and lacks text canaries")
         return self
 
 
 def is_version(name: str) -> bool:
-    """Tell whether a release may be called so."""
+    """Check whether a name is a valid version."""
     return re.fullmatch(_VERSION, name) is not None
 
 
 def manifest_path(version: str) -> str:
-    """Say where in the lake the manifest of a version is."""
+    """Return the path of a version's manifest in the lake."""
     return f"releases/{version}.json"
 
 
 def read_manifest(lake: Lake, version: str) -> Manifest:
-    """Read the manifest of one release.
+    """Read the manifest of a release.
 
     Raises:
-        ReleaseError: there is none of that version, or it cannot be read.
+        ReleaseError: there is no such release, or its manifest cannot be read.
     """
     if not is_version(version):
         raise ReleaseError(
@@ -228,12 +231,11 @@ def read_manifest(lake: Lake, version: str) -> Manifest:
         data = lake.read(manifest_path(version))
     except FileNotFoundError:
         raise ReleaseError(
-            f"{file}: not found; name a version that has a manifest there, or none for the one in "
-            "force"
+            f"{file}: not found; name a version that has a manifest there, or none for the current one"
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
-    _refuse_other_schema(file, data)
+    _check_schema(file, data)
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
@@ -247,46 +249,38 @@ def read_manifest(lake: Lake, version: str) -> Manifest:
 
 
 def artifact_of(lake: Lake, path: str) -> Artifact:
-    """Describe a file of the lake, as a manifest does.
-
-    Args:
-        lake: root of the lake.
-        path: the file, from that root.
-
-    Raises:
-        FileNotFoundError: it is not there.
-    """
+    """Return path, size and checksum of a file of the lake; FileNotFoundError if there is none."""
     size, sha256 = lake.digest(path)
     return Artifact(path=path, bytes=size, sha256=sha256)
 
 
-def open_lake(lake: str) -> Lake:
-    """Open a lake for its releases.
+def open_lake(url: str) -> Lake:
+    """Open a lake.
 
     Raises:
-        ReleaseError: no lake can be at that URL.
+        ReleaseError: the URL is invalid.
     """
     try:
-        return Lake(lake)
+        return Lake(url)
     except OSError as error:
-        raise ReleaseError(f"{lake}: {error}; expected a path or a URL such as s3://…") from error
+        raise ReleaseError(f"{url}: {error}; expected a path or a URL such as s3://…") from error
 
 
 def unreadable(file: str, error: OSError) -> ReleaseError:
-    """Say that a file may be there, but the store does not give it."""
-    said = " ".join(str(error).split()) or type(error).__name__
+    """Return an error for a file that the store fails to deliver."""
+    message = " ".join(str(error).split()) or type(error).__name__
     return ReleaseError(
-        f"{file}: cannot be read ({said}); check the lake's address, and for S3 the AWS_* variables"
+        f"{file}: cannot be read ({message}); check the lake's address, and for S3 the AWS_* variables"
     )
 
 
-def _refuse_other_schema(file: str, data: bytes) -> None:
-    """Say of a manifest of another schema only that, and not all that differs."""
+def _check_schema(file: str, data: bytes) -> None:
+    """Raise one clear error for another schema, instead of one for each field that differs."""
     try:
-        found = json.loads(data)
+        content = json.loads(data)
     except ValueError:
         return
-    version = found.get("schema_version") if isinstance(found, dict) else None
+    version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
         raise ReleaseError(
             f"{file}: schema_version is {version}, but this version reads {SCHEMA_VERSION}. Make a new "
@@ -296,11 +290,9 @@ def _refuse_other_schema(file: str, data: bytes) -> None:
 
 def _malformed(file: str, error: ValidationError) -> ReleaseError:
     first = error.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"]) or "the file"
+    field = ".".join(str(part) for part in first["loc"]) or "the file"
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    said = " ".join(first["msg"].split())
     return ReleaseError(
-        f"{file}: found {where} wrong: {said}{more}; expected a manifest of schema "
-        f"version {SCHEMA_VERSION}: publish it again, or serve it with the version of "
-        "this package that it was made with"
+        f"{file}: invalid {field}: {' '.join(first['msg'].split())}{more}; expected a manifest of "
+        f"schema version {SCHEMA_VERSION}. Make a new release with `kedro run`."
     )

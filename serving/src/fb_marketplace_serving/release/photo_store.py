@@ -1,12 +1,11 @@
-"""The canonical photos of a release: many in one file, each read by a range of bytes.
+"""Photos of a release: packed into large files, each photo read by its byte range.
 
-A release names hundreds of thousands of photos, and most of them are those of the release before. So
-the photos stand one after the other, sorted by id, in files named by the sha256 of what they hold,
-which releases share; the artifact ``photos`` says where in which file each photo is, and its digest.
+A release has hundreds of thousands of photos, most of which it shares with the release before. They are
+packed, sorted by id, into files named by the sha256 of their content, which releases share. The artifact
+``release_photos`` records the file, byte range and checksum of each photo.
 """
 
 import hashlib
-import io
 import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -14,32 +13,31 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, Final, NamedTuple, Self
 
-from fb_marketplace_serving.release.manifest import Artifact, ReleaseError, unreadable
+from fb_marketplace_serving.release.manifest import REPAIR, Artifact, ReleaseError, unreadable
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.parquet import read_parquet
 
 FOLDER: Final = "07_model_output/photos"
-"""Where in the lake the files are."""
+"""Folder of the files in the lake."""
 
 COLUMNS: Final = ("image_id", "file", "offset", "bytes", "sha256")
 
 _FILE: Final = re.compile(r"(?!/)(?!.*\.\.)[^\\:]*?([0-9a-f]{64})\.jpegs")
 """A path inside the lake whose last part is a digest."""
 
-_READ_AT_ONCE: Final = 8
-
-_REPAIR: Final = "publish the release again, or put another in force"
+_READ_THREADS: Final = 8
 
 
 def file_name(sha256: str) -> str:
-    """Name the file whose bytes have a digest, given in hex."""
+    """Return the name of the file whose content has a digest, given in hex."""
     return f"{sha256}.jpegs"
 
 
 class PhotoLocation(NamedTuple):
-    """Where a photo is.
+    """Location of a photo.
 
     Attributes:
-        file: from the lake's root.
+        file: relative to the lake's root.
         offset: of its first byte.
         size: in bytes.
         sha256: of its bytes, 32 bytes.
@@ -56,8 +54,8 @@ class PhotoStore:
     """The photos of one release, by id.
 
     Attributes:
-        locations: where each photo is, by id.
-        sizes: the bytes of each file, by its path.
+        locations: location of each photo, by id.
+        sizes: bytes of each file, by path.
     """
 
     locations: Mapping[str, PhotoLocation]
@@ -66,34 +64,35 @@ class PhotoStore:
 
     @classmethod
     def open(cls, table: bytes, lake: Lake) -> Self:
-        """Read where the photos are, and see that every file is there with its size.
+        """Read the locations of photos, and check that every file exists with its size.
 
-        Files are listed, a folder at a time, and not read: that is left to :meth:`read`, so that a
-        server starts quickly.
+        Folders are listed and files are not read, so that a server starts quickly; :meth:`read` verifies
+        each photo.
 
         Args:
-            table: the artifact ``photos``, Parquet of the columns ``COLUMNS``; its digest matched.
-            lake: where the files are.
+            table: the artifact ``release_photos``, Parquet with ``COLUMNS``, verified.
+            lake: the lake of the files.
 
         Raises:
-            ValueError: the table is no such table.
-            ReleaseError: a file is not there, or has another size.
+            ValueError: the table is malformed.
+            ReleaseError: a file is missing, or its size differs.
         """
-        opened = cls.from_table(table, lake)
-        opened._check_sizes()
-        return opened
+        store = cls.from_table(table, lake)
+        store._check_sizes()
+        return store
 
     @classmethod
     def from_table(cls, table: bytes, lake: Lake) -> Self:
-        """Read where the photos should be, without a look at whether they are.
+        """Read the locations of photos without checking the files.
 
         Raises:
-            ValueError: the table is no such table.
+            ValueError: the table is malformed.
         """
         locations = _read_locations(table)
         sizes: dict[str, int] = {}
-        for place in locations.values():
-            sizes[place.file] = max(sizes.get(place.file, 0), place.offset + place.size)
+        for location in locations.values():
+            end = location.offset + location.size
+            sizes[location.file] = max(sizes.get(location.file, 0), end)
         return cls(locations, sizes, lake)
 
     def __contains__(self, image_id: object) -> bool:
@@ -103,43 +102,43 @@ class PhotoStore:
         return len(self.locations)
 
     def read(self, image_id: str) -> bytes:
-        """Give a canonical photo, a JPEG, whose digest matched.
+        """Read a canonical photo, a JPEG, and verify its checksum.
 
         Raises:
             KeyError: the release has no such photo.
-            ReleaseError: its file is not there, or is damaged there.
+            ReleaseError: its file is missing or damaged.
         """
-        place = self.locations[image_id]
-        end = place.offset + place.size
-        file = self._lake.name(place.file)
+        location = self.locations[image_id]
+        end = location.offset + location.size
+        file = self._lake.name(location.file)
         try:
-            data = self._lake.read_range(place.file, place.offset, end)
+            data = self._lake.read_range(location.file, location.offset, end)
         except FileNotFoundError:
-            raise self._missing(place.file) from None
+            raise self._missing(location.file) from None
         except OSError as error:
             raise unreadable(file, error) from error
-        _check_photo(file, image_id, place, data)
+        _check_photo(file, image_id, location, data)
         return data
 
     def artifacts(self) -> list[Artifact]:
-        """Describe the files as a manifest does: they are named by their digest."""
+        """Return path, size and checksum of each file; the checksum is its name."""
         return [
             Artifact(path=path, bytes=size, sha256=PurePosixPath(path).stem)
             for path, size in self.sizes.items()
         ]
 
     def verify(self) -> None:
-        """Read all files, and hold each and every photo in it against its digest.
+        """Read all files, and verify each photo and each file.
 
         Raises:
-            ReleaseError: the first that is damaged, in the order of ids.
+            ReleaseError: a file or photo is damaged.
         """
-        inside: dict[str, list[str]] = {path: [] for path in self.sizes}
-        for image_id, place in self.locations.items():
-            inside[place.file].append(image_id)
-        pool = ThreadPoolExecutor(_READ_AT_ONCE)
+        by_file: dict[str, list[str]] = {path: [] for path in self.sizes}
+        for image_id, location in self.locations.items():
+            by_file[location.file].append(image_id)
+        pool = ThreadPoolExecutor(_READ_THREADS)
         try:
-            for _ in pool.map(self._verify_file, inside, inside.values()):
+            for _ in pool.map(self._verify_file, by_file, by_file.values()):
                 pass
         finally:
             pool.shutdown(cancel_futures=True)
@@ -155,25 +154,26 @@ class PhotoStore:
         if len(data) != self.sizes[path]:
             raise _wrong_size(file, len(data), self.sizes[path])
         for image_id in image_ids:
-            place = self.locations[image_id]
-            _check_photo(file, image_id, place, data[place.offset : place.offset + place.size])
-        found, expected = hashlib.sha256(data).hexdigest(), PurePosixPath(path).stem
-        if found != expected:
+            location = self.locations[image_id]
+            end = location.offset + location.size
+            _check_photo(file, image_id, location, data[location.offset : end])
+        sha256 = hashlib.sha256(data).hexdigest()
+        if sha256 != PurePosixPath(path).stem:
             raise ReleaseError(
-                f"{file}: found sha256 {found[:12]}…; expected that of its name; {_REPAIR}"
+                f"{file}: found sha256 {sha256[:12]}…; expected that of its name; {REPAIR}"
             )
 
     def _check_sizes(self) -> None:
         folders = sorted({PurePosixPath(path).parent.as_posix() for path in self.sizes})
-        found: dict[str, dict[str, int]] = {}
+        listings: dict[str, dict[str, int]] = {}
         for folder in folders:
             try:
-                found[folder] = self._lake.sizes(folder)
+                listings[folder] = self._lake.sizes(folder)
             except OSError as error:
                 raise unreadable(self._lake.name(folder), error) from error
         for path, expected in self.sizes.items():
-            at = PurePosixPath(path)
-            size = found[at.parent.as_posix()].get(at.name)
+            file = PurePosixPath(path)
+            size = listings[file.parent.as_posix()].get(file.name)
             if size is None:
                 raise self._missing(path)
             if size != expected:
@@ -182,63 +182,52 @@ class PhotoStore:
     def _missing(self, path: str) -> ReleaseError:
         return ReleaseError(
             f"{self._lake.name(path)}: not found; expected {self.sizes[path]:,} bytes of photos; "
-            f"{_REPAIR}"
+            f"{REPAIR}"
         )
 
 
-def _check_photo(file: str, image_id: str, place: PhotoLocation, data: bytes) -> None:
-    if len(data) != place.size or hashlib.sha256(data).digest() != place.sha256:
+def _check_photo(file: str, image_id: str, location: PhotoLocation, data: bytes) -> None:
+    if len(data) != location.size or hashlib.sha256(data).digest() != location.sha256:
         raise ReleaseError(
-            f"{file}: found photo {image_id} damaged, {len(data):,} bytes at {place.offset:,} with "
-            f"another sha256; expected {place.size:,} with {place.sha256.hex()[:12]}…; {_REPAIR}"
+            f"{file}: photo {image_id} is damaged: found {len(data):,} bytes at {location.offset:,} with "
+            f"another sha256; expected {location.size:,} with {location.sha256.hex()[:12]}…; {REPAIR}"
         )
 
 
-def _wrong_size(file: str, found: int, expected: int) -> ReleaseError:
-    return ReleaseError(f"{file}: found {found:,} bytes; expected {expected:,}; {_REPAIR}")
+def _wrong_size(file: str, size: int, expected: int) -> ReleaseError:
+    return ReleaseError(f"{file}: found {size:,} bytes; expected {expected:,}; {REPAIR}")
 
 
 def _read_locations(table: bytes) -> dict[str, PhotoLocation]:
     columns = _read_columns(table)
     locations: dict[str, PhotoLocation] = {}
-    for image_id, *place in zip(*columns, strict=True):
-        if None in (image_id, *place):
+    for image_id, *values in zip(*columns, strict=True):
+        if None in (image_id, *values):
             raise ValueError(f"found a row without a value, of {image_id}; expected none")
-        locations[image_id] = PhotoLocation(*place)
+        locations[image_id] = PhotoLocation(*values)
     if len(locations) != len(columns[0]):
         raise ValueError(
             f"found {len(columns[0]):,} rows of {len(locations):,} photos; expected one each"
         )
-    for file in {place.file for place in locations.values()}:
+    for file in {location.file for location in locations.values()}:
         if not _FILE.fullmatch(file):
             raise ValueError(
                 f"found the file {file!r}; expected a path inside the lake, named by a sha256"
             )
-    if any(place.size < 1 or place.offset < 0 for place in locations.values()):
-        raise ValueError("found a photo of no bytes, or before its file begins; expected none")
+    if any(location.size < 1 or location.offset < 0 for location in locations.values()):
+        raise ValueError("found a photo without bytes, or with a negative offset; expected none")
     return locations
 
 
-def _read_columns(table: bytes) -> list[list[Any]]:
+def _read_columns(data: bytes) -> list[list[Any]]:
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    try:
-        found = pq.ParquetFile(io.BytesIO(table)).read()
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"found {len(table):,} bytes that are no Parquet ({error})") from error
-    if tuple(found.column_names) != COLUMNS:
-        raise ValueError(
-            f"found the columns {', '.join(found.column_names)}; expected {', '.join(COLUMNS)}"
-        )
+    table = read_parquet(data, COLUMNS)
+    types = (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.binary())
     try:
         return [
-            found.column(name).cast(kind).to_pylist()
-            for name, kind in zip(
-                COLUMNS,
-                (pa.string(), pa.string(), pa.int64(), pa.int64(), pa.binary()),
-                strict=True,
-            )
+            column.cast(type_).to_pylist()
+            for column, type_ in zip(table.columns, types, strict=True)
         ]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
         raise ValueError(f"found columns of other types ({error})") from error

@@ -1,7 +1,7 @@
-"""Which release is in force: ``releases/current.json`` names it.
+"""The pointer ``releases/current.json``, which names the current release.
 
-It is written last, so that a reader who follows it finds everything in place, and by one
-conditional put, so that of two who would put a release in force at once one is told.
+It is written last, so that all files of the release it names are in place, and with a conditional write,
+so that of two concurrent writers one fails.
 """
 
 from dataclasses import dataclass
@@ -22,25 +22,25 @@ from fb_marketplace_serving.storage.lake import ConcurrentWriteError, Lake
 CURRENT: Final = "releases/current.json"
 
 
-def _version(name: str) -> str:
+def _check_version(name: str) -> str:
     if not is_version(name):
-        raise ValueError(f"{name!r} is no version")
+        raise ValueError(f"{name!r} is not a version")
     return name
 
 
 class _Pointer(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Annotated[str, AfterValidator(_version)]
+    version: Annotated[str, AfterValidator(_check_version)]
 
 
 @dataclass(frozen=True, slots=True)
 class PointerState:
-    """The pointer as it was when somebody looked.
+    """The pointer at one moment.
 
     Attributes:
-        version: the release in force; None where there was none, or the pointer was damaged.
-        tag: what the lake knows that state by; None where there was no pointer.
+        version: the current release; None if there was no pointer, or a damaged one.
+        tag: the lake's tag of that content; None if there was no pointer.
     """
 
     version: str | None
@@ -48,10 +48,10 @@ class PointerState:
 
 
 def read_pointer(lake: Lake) -> PointerState:
-    """See which release is in force, so as to put another in its place and in no other's.
+    """Read the pointer, in order to replace it later if it has not changed.
 
     Raises:
-        ReleaseError: the pointer cannot be read; one that is damaged may be replaced.
+        ReleaseError: the lake cannot be read. A damaged pointer is no error: it may be replaced.
     """
     try:
         data, tag = lake.read_tagged(CURRENT)
@@ -66,10 +66,10 @@ def read_pointer(lake: Lake) -> PointerState:
 
 
 def current_version(lake: Lake) -> str:
-    """Read which release is in force: one small file, for whoever asks often.
+    """Read the version of the current release: one small file.
 
     Raises:
-        ReleaseError: there is none, or the pointer cannot be read.
+        ReleaseError: there is no release, or the pointer cannot be read.
     """
     file = lake.name(CURRENT)
     try:
@@ -77,22 +77,23 @@ def current_version(lake: Lake) -> str:
     except FileNotFoundError:
         raise ReleaseError(
             f"{file}: not found, so the lake has no release; make one with "
-            f"`FB_LAKE={lake.url} kedro run`, or name another lake by --lake or FB_LAKE"
+            f"`FB_LAKE={lake.url} kedro run`, or name another lake with --lake or FB_LAKE"
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
     try:
         return _Pointer.model_validate_json(data).version
     except ValidationError as error:
-        said = " ".join(error.errors(include_url=False, include_input=False)[0]["msg"].split())
+        first = error.errors(include_url=False, include_input=False)[0]
+        message = " ".join(first["msg"].split())
         raise ReleaseError(
-            f'{file}: found no pointer ({said}); expected {{"version": …}}; put a release in force '
+            f'{file}: found no pointer ({message}); expected {{"version": …}}; choose a release '
             f"with `fb-serve rollback VERSION --lake {lake.url}`"
         ) from error
 
 
 def read_current(lake: Lake) -> Manifest:
-    """Read the manifest of the release in force.
+    """Read the manifest of the current release.
 
     Raises:
         ReleaseError: there is none, or it cannot be read.
@@ -101,66 +102,65 @@ def read_current(lake: Lake) -> Manifest:
 
 
 def make_pointer(version: str) -> bytes:
-    """Write what ``releases/current.json`` holds where a release is in force."""
+    """Return the content of ``releases/current.json`` for a release."""
     return _Pointer(version=version).model_dump_json().encode()
 
 
-def set_current(lake: Lake, version: str, seen: PointerState) -> None:
-    """Point to a release, unless another was put in force since somebody looked.
+def set_current(lake: Lake, version: str, previous: PointerState) -> None:
+    """Make a release the current one, unless the pointer has changed.
 
     Args:
-        lake: root of the lake.
-        version: the release; that it can be served is for the caller to know.
-        seen: the pointer when the caller looked, before proving the release.
+        lake: the lake.
+        version: the release; the caller has checked that it can be served.
+        previous: the pointer, read before the release was checked.
 
     Raises:
-        ReleaseError: another release was put in force meanwhile; it stays in force.
+        ReleaseError: another release was published meanwhile; it stays current.
         OSError: the lake cannot be written.
     """
     try:
-        lake.replace_if(CURRENT, make_pointer(version), seen.tag)
+        lake.replace_if(CURRENT, make_pointer(version), previous.tag)
     except ConcurrentWriteError as error:
-        raise _overtaken(lake, seen, read_pointer(lake)) from error
+        raise _overtaken(lake, previous, read_pointer(lake)) from error
 
 
-def publish(lake: Lake, manifest: Manifest, seen: PointerState | None = None) -> None:
-    """Write a manifest, then point to it. Its artifacts must be in place.
+def publish(lake: Lake, manifest: Manifest, previous: PointerState | None = None) -> None:
+    """Write a manifest and make its release current. Its artifacts must be in place.
 
     Args:
-        lake: root of the lake.
+        lake: the lake.
         manifest: the release.
-        seen: the pointer when the release was begun to be compared with the one in force; without
-            it, as it is now.
+        previous: the pointer, read before this release was compared with the current one; None to read it
+            now.
 
     Raises:
-        ReleaseError: the lake has a release of that version already, or another was put in force
-            meanwhile; all stays as it was, but that a manifest may lie there unused.
+        ReleaseError: the lake has a release of that version, or another one was published meanwhile. The
+            current release stays; an unused manifest may be left.
         OSError: the lake cannot be written.
     """
     now = read_pointer(lake)
-    if seen is None:
-        seen = now
-    elif seen != now:
-        raise _overtaken(lake, seen, now)
+    if previous is None:
+        previous = now
+    elif previous != now:
+        raise _overtaken(lake, previous, now)
     path = manifest_path(manifest.version)
     try:
         lake.create(path, manifest.model_dump_json(indent=2).encode())
     except FileExistsError:
         raise ReleaseError(
-            f"{lake.name(path)}: exists already, and a release is never changed; publish another "
-            "version"
+            f"{lake.name(path)}: exists already, and a release never changes; publish another version"
         ) from None
-    set_current(lake, manifest.version, seen)
+    set_current(lake, manifest.version, previous)
 
 
-def _overtaken(lake: Lake, seen: PointerState, now: PointerState) -> ReleaseError:
+def _overtaken(lake: Lake, previous: PointerState, now: PointerState) -> ReleaseError:
     return ReleaseError(
-        f"{lake.name(CURRENT)}: {_in_words(now)} was put in force meanwhile; expected "
-        f"{_in_words(seen)}, as when this began; it stays in force: run again"
+        f"{lake.name(CURRENT)}: {_describe(now)} was published meanwhile; expected "
+        f"{_describe(previous)}, as at the start; it stays current: run again"
     )
 
 
-def _in_words(seen: PointerState) -> str:
-    if seen.version:
-        return f"release {seen.version}"
-    return "none" if seen.tag is None else "a pointer that cannot be read"
+def _describe(state: PointerState) -> str:
+    if state.version:
+        return f"release {state.version}"
+    return "none" if state.tag is None else "an unreadable pointer"

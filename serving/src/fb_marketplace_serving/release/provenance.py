@@ -1,12 +1,25 @@
-"""Where each listing of a release comes from: its raw row, its photos' objects, what cleaning decided.
+"""Provenance of each listing: its raw row, the objects of its photos, and the decisions of cleaning.
 
-The artifact ``provenance`` is Parquet, a row a listing, sorted by id and in small groups of rows, so that
-one listing is found by what the file says of each group. It is for people who ask: no server opens it.
+The artifact ``provenance`` is Parquet with one row per listing, sorted by id, in small row groups, so
+that reading one listing decodes one group. It serves ``fb-serve explain``; no server reads it.
 """
 
 import json
+import types
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, get_args
+from functools import cache
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Literal,
+    NamedTuple,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from fb_marketplace_serving.storage.parquet import write_parquet
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,26 +29,26 @@ SourceName = Literal["products", "images", "photos"]
 SOURCES: Final[tuple[SourceName, ...]] = get_args(SourceName)
 
 _SOURCES_KEY: Final = b"sources"
-"""What the metadata of the Parquet file calls the places that all its rows come from."""
+"""Key of the Parquet metadata for the sources of all rows."""
 
 _ROWS_PER_GROUP: Final = 1024
 
 
 class ProvenanceError(ValueError):
-    """Bytes that say of no listing where it comes from; says what was found and what was expected."""
+    """Bytes that are not a provenance artifact."""
 
 
 class UnknownProductError(LookupError):
-    """A release has no such listing; says in one line what to ask for instead."""
+    """The release has no such listing."""
 
 
 class Source(NamedTuple):
-    """A file or folder of the raw bucket, as it was when it was cleaned.
+    """A file or folder of the raw bucket, as cleaning read it.
 
     Attributes:
-        url: where it is.
-        bytes: its size; None of a folder.
-        sha256: its digest, in hex; None of a folder.
+        url: its location.
+        bytes: its size; None for a folder.
+        sha256: its digest, in hex; None for a folder.
     """
 
     url: str
@@ -44,12 +57,12 @@ class Source(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A further row of the table of listings that has a listing's id, and was turned away.
+    """A rejected row of the table of listings with the listing's id.
 
     Attributes:
         row: its number, from 0.
-        reason: why, in a word.
-        detail: what was found.
+        reason: a reason code.
+        detail: a description.
     """
 
     row: int
@@ -58,13 +71,13 @@ class RejectedRow(NamedTuple):
 
 
 class DuplicatePhoto(NamedTuple):
-    """Another photo that shows the same picture.
+    """Another photo of the same picture.
 
     Attributes:
-        image_id: that photo.
-        product_id: the listing that it is of.
-        exact: whether its bytes are the same, as uploaded or as a canonical photo; else it is nearly the
-            same, or like one that is.
+        image_id: the other photo.
+        product_id: its listing.
+        exact: whether the bytes are equal, as uploaded or as a canonical photo; else it is a near
+        duplicate.
     """
 
     image_id: str
@@ -73,24 +86,23 @@ class DuplicatePhoto(NamedTuple):
 
 
 class PhotoProvenance(NamedTuple):
-    """Where a photo comes from.
+    """Provenance of a photo.
 
     Attributes:
         image_id: the photo.
-        row: the number of its row in the table of images, from 0.
-        repeated_in: the numbers of further rows that say the same.
-        source_key: its object, below the folder of photos.
-        source_etag: what the store called that content; of a file on disk, when it was last changed.
+        row: number of its row in the table of images, from 0.
+        repeated_in: numbers of identical rows.
+        source_key: its object, relative to the folder of photos.
+        source_etag: the store's ETag; for a file on disk, its modification time.
         source_size: bytes of the object.
-        source_sha256: its digest, in hex.
+        source_sha256: digest of the object, in hex.
         format: format of the object, by its content.
         width: of the object, in pixels.
         height: of the object, in pixels.
-        sha256: digest of the canonical JPEG that was made of it, in hex.
-        oldest_copy: the oldest photo of those that show the same picture, which may be this one; None
-            where no other does.
-        copies: how many others show the same picture.
-        some_copies: those others, or some of them.
+        sha256: digest of the canonical JPEG, in hex.
+        oldest_copy: the oldest photo of the same picture, possibly this one; None if there is no copy.
+        copies: number of other photos of the same picture.
+        some_copies: some or all of these.
     """
 
     image_id: str
@@ -110,16 +122,16 @@ class PhotoProvenance(NamedTuple):
 
 
 class RejectedPhoto(NamedTuple):
-    """A row of the table of images that names a listing's photo, and was turned away.
+    """A rejected row of the table of images that names a photo of the listing.
 
     Attributes:
-        image_id: the photo that it names.
+        image_id: the photo.
         row: its number, from 0.
-        reason: why, in a word.
-        detail: what was found.
-        source_key: the object that could not be used, below the folder of photos; None where that was not
-            why, or there is none.
-        source_etag: as of a photo that was kept.
+        reason: a reason code.
+        detail: a description.
+        source_key: the unusable object, relative to the folder of photos; None if that was not the
+            reason, or if there is no object.
+        source_etag: as in :class:`PhotoProvenance`.
         source_size: bytes of the object.
     """
 
@@ -133,28 +145,27 @@ class RejectedPhoto(NamedTuple):
 
 
 class ListingProvenance(NamedTuple):
-    """Where a listing comes from. Its fields are the columns of the artifact, in order.
+    """Provenance of a listing. The fields are the columns of the artifact, in order.
 
     Attributes:
         product_id: the listing.
-        row: the number of its row in the table of listings, from 0.
-        repeats: how many further rows say the same, and were folded into it.
-        turned_away: further rows that have its id, but were turned away.
-        price_flag: ``zero``, ``joke`` or ``absurd``; None for a price that may be meant.
-        odd_category_depth: whether its category path is longer or shorter than is usual.
-        copy_of: the oldest listing with its title and description; None where that is this one.
-        group: the oldest of the listings that share a photo or a description with it, by way of others
-        too.
-        group_listings: how many those are, with itself.
-        split: ``train``, ``validation`` or ``test``, where that whole group is.
+        row: number of its row in the table of listings, from 0.
+        repeats: number of identical rows that were folded into it.
+        rejected: rejected rows with its id.
+        price_flag: ``zero``, ``joke`` or ``absurd``; None for a plausible price.
+        odd_category_depth: whether its category path is longer or shorter than usual.
+        copy_of: the oldest listing with the same title and description; None if that is this one.
+        group: the oldest listing of its group: listings linked by shared photos or descriptions.
+        group_listings: size of the group.
+        split: ``train``, ``validation`` or ``test``, for the entire group.
         photos: in the order of their rows.
-        photos_turned_away: likewise.
+        rejected_photos: in the order of their rows.
     """
 
     product_id: str
     row: int
     repeats: int
-    turned_away: list[RejectedRow]
+    rejected: list[RejectedRow]
     price_flag: str | None
     odd_category_depth: bool
     copy_of: str | None
@@ -162,67 +173,66 @@ class ListingProvenance(NamedTuple):
     group_listings: int
     split: str
     photos: list[PhotoProvenance]
-    photos_turned_away: list[RejectedPhoto]
+    rejected_photos: list[RejectedPhoto]
 
 
 def write_provenance(
-    origins: Iterable[ListingProvenance], sources: Mapping[SourceName, Source]
+    listings: Iterable[ListingProvenance], sources: Mapping[SourceName, Source]
 ) -> bytes:
-    """Write the artifact; the same bytes each time.
+    """Return the artifact; the same bytes each time.
 
     Args:
-        origins: of every listing, sorted by id.
+        listings: one per listing, sorted by id.
         sources: the tables of listings and of images, and the folder of photos.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
-    told = {name: sources[name]._asdict() for name in SOURCES}
-    schema = _schema().with_metadata({_SOURCES_KEY: json.dumps(told)})
-    table = pa.Table.from_pylist([_as_row(origin) for origin in origins], schema=schema)
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, row_group_size=_ROWS_PER_GROUP, compression="zstd")
-    data: bytes = sink.getvalue().to_pybytes()
-    return data
+    records = {name: sources[name]._asdict() for name in SOURCES}
+    schema = _schema().with_metadata({_SOURCES_KEY: json.dumps(records)})
+    table = pa.Table.from_pylist([_to_record(listing) for listing in listings], schema=schema)
+    return write_parquet(table, row_group_size=_ROWS_PER_GROUP)
 
 
 def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
-    """Read where one listing comes from; None where the release has no such listing.
+    """Return the provenance of one listing; None if the release has no such listing.
 
     Args:
-        data: the artifact, whose digest matched.
+        data: the artifact, verified.
         product_id: the listing.
 
     Raises:
-        ProvenanceError: it is no such table.
+        ProvenanceError: it is not such a table.
     """
+    from pydantic import TypeAdapter
+
     file = _open(data)
-    # Not by filters of pyarrow.dataset, whose import takes seconds where pandas is installed.
+    # Not with filters of pyarrow.dataset: importing it takes seconds if pandas is installed.
     for group in range(file.num_row_groups):
         ids = file.metadata.row_group(group).column(0).statistics
         if ids is None or ids.min <= product_id <= ids.max:
             listed = file.read_row_group(group, columns=["product_id"]).column(0).to_pylist()
             if product_id in listed:
-                place = listed.index(product_id)
-                return _of_row(file.read_row_group(group).slice(place, 1).to_pylist()[0])
+                row = file.read_row_group(group).slice(listed.index(product_id), 1).to_pylist()[0]
+                return TypeAdapter(ListingProvenance).validate_python(row)
     return None
 
 
 def read_sources(data: bytes) -> dict[SourceName, Source]:
-    """Read where the tables and the photos were that a release was made from.
+    """Return the raw tables and the folder of photos that a release was made from.
 
     Args:
-        data: the artifact, whose digest matched.
+        data: the artifact, verified.
 
     Raises:
-        ProvenanceError: it does not say so.
+        ProvenanceError: its metadata lack them.
     """
-    told = json.loads((_open(data).schema_arrow.metadata or {}).get(_SOURCES_KEY, b"{}"))
-    if not told.keys() >= set(SOURCES):
+    records = json.loads((_open(data).schema_arrow.metadata or {}).get(_SOURCES_KEY, b"{}"))
+    if not records.keys() >= set(SOURCES):
         raise ProvenanceError(
-            f"found the sources {', '.join(sorted(told)) or 'of nothing'}; expected {', '.join(SOURCES)}"
+            f"found the sources {', '.join(sorted(records)) or 'of nothing'}; expected "
+            f"{', '.join(SOURCES)}"
         )
-    return {name: Source(**told[name]) for name in SOURCES}
+    return {name: Source(**records[name]) for name in SOURCES}
 
 
 def _open(data: bytes) -> "pq.ParquetFile":
@@ -232,68 +242,43 @@ def _open(data: bytes) -> "pq.ParquetFile":
     try:
         file = pq.ParquetFile(pa.BufferReader(data))
     except (pa.ArrowInvalid, OSError) as error:
-        raise ProvenanceError(f"found {len(data):,} bytes that are no Parquet ({error})") from error
-    found = file.schema_arrow
-    if not found.equals(_schema()):
         raise ProvenanceError(
-            f"found the columns {', '.join(found.names)}; expected "
-            f"{', '.join(ListingProvenance._fields)}, of the types that this version of the package writes"
+            f"found {len(data):,} bytes that are not Parquet ({error})"
+        ) from error
+    schema = file.schema_arrow
+    if not schema.equals(_schema()):
+        raise ProvenanceError(
+            f"found the columns {', '.join(schema.names)}; expected "
+            f"{', '.join(ListingProvenance._fields)}, of the types that this version writes"
         )
     return file
 
 
-def _as_row(origin: ListingProvenance) -> dict[str, Any]:
-    photos = [
-        photo._asdict() | {"some_copies": [copy._asdict() for copy in photo.some_copies]}
-        for photo in origin.photos
-    ]
-    return origin._asdict() | {
-        "turned_away": [each._asdict() for each in origin.turned_away],
-        "photos": photos,
-        "photos_turned_away": [each._asdict() for each in origin.photos_turned_away],
-    }
+def _to_record(value: Any) -> Any:
+    """Return nested named tuples as dictionaries."""
+    if isinstance(value, list):
+        return [_to_record(item) for item in value]
+    if hasattr(value, "_asdict"):
+        return {name: _to_record(item) for name, item in value._asdict().items()}
+    return value
 
 
-def _of_row(row: dict[str, Any]) -> ListingProvenance:
-    photos = [
-        PhotoProvenance(
-            **photo | {"some_copies": [DuplicatePhoto(**copy) for copy in photo["some_copies"]]}
-        )
-        for photo in row["photos"]
-    ]
-    nested = {
-        "turned_away": [RejectedRow(**each) for each in row["turned_away"]],
-        "photos": photos,
-        "photos_turned_away": [RejectedPhoto(**each) for each in row["photos_turned_away"]],
-    }
-    return ListingProvenance(**row | nested)
-
-
+@cache
 def _schema() -> "pa.Schema":
+    """Return the columns, by the types of the fields."""
     import pyarrow as pa
 
-    text, number, yes_or_no = pa.string(), pa.int64(), pa.bool_()
+    return pa.schema(list(_arrow_type(ListingProvenance)))
 
-    def fields(names: tuple[str, ...], *types: "pa.DataType") -> list["pa.Field"]:
-        return [pa.field(name, kind) for name, kind in zip(names, types, strict=True)]
 
-    def rows(names: tuple[str, ...], *types: "pa.DataType") -> "pa.DataType":
-        return pa.list_(pa.struct(fields(names, *types)))
+def _arrow_type(hint: Any) -> "pa.DataType":
+    import pyarrow as pa
 
-    copies = rows(DuplicatePhoto._fields, text, text, yes_or_no)
-    source = (text, text, number)
-    photos = rows(
-        PhotoProvenance._fields,
-        *(text, number, pa.list_(number)),
-        *(*source, text, text, number, number, text),
-        *(text, number, copies),
-    )
-    return pa.schema(
-        fields(
-            ListingProvenance._fields,
-            *(text, number, number, rows(RejectedRow._fields, number, text, text)),
-            *(text, yes_or_no, text, text, number, text),
-            photos,
-            rows(RejectedPhoto._fields, text, number, text, text, *source),
-        )
-    )
+    scalars = {str: pa.string(), int: pa.int64(), bool: pa.bool_()}
+    if hint in scalars:
+        return scalars[hint]
+    if get_origin(hint) is list:
+        return pa.list_(_arrow_type(get_args(hint)[0]))
+    if get_origin(hint) is types.UnionType:  # with None
+        return _arrow_type(get_args(hint)[0])
+    return pa.struct([(name, _arrow_type(field)) for name, field in get_type_hints(hint).items()])

@@ -1,7 +1,7 @@
-"""Where a listing comes from, in lines for people: from what is served back to a raw row and objects."""
+"""``fb-serve explain``: a listing as served, traced back to its raw row and the objects of its photos."""
 
-from collections.abc import Iterator
-from typing import Final, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NamedTuple, TypeVar
 
 from fb_marketplace_serving.ann.index import ID_COLUMNS
 from fb_marketplace_serving.release.artifacts import read_verified
@@ -11,10 +11,9 @@ from fb_marketplace_serving.release.manifest import (
     ReleaseError,
     read_manifest,
 )
-from fb_marketplace_serving.release.photo_store import PhotoLocation, PhotoStore
+from fb_marketplace_serving.release.photo_store import PhotoStore
 from fb_marketplace_serving.release.pointer import read_current
 from fb_marketplace_serving.release.provenance import (
-    DuplicatePhoto,
     ListingProvenance,
     PhotoProvenance,
     RejectedPhoto,
@@ -24,254 +23,165 @@ from fb_marketplace_serving.release.provenance import (
     read_provenance,
     read_sources,
 )
-from fb_marketplace_serving.search.listings import Listing, read_listings
+from fb_marketplace_serving.search.listings import read_listings
 from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace_serving.storage.parquet import read_parquet
 
-_REPAIR: Final = "publish the release again, or name another by --release"
+_REPAIR: Final = "publish the release again, or name another with --release"
 
-
-class _Served(NamedTuple):
-    """What a server knows of a listing and its photos; a photo that it does not know is not there."""
-
-    listing: Listing
-    places: dict[str, PhotoLocation]
-    rows: dict[str, int]
-    photos: int
+_Parsed = TypeVar("_Parsed")
+_Section = tuple[str, dict[str, Any]]
 
 
-_Facts = Iterator[tuple[str, str]]
-_Sources = dict[SourceName, Source]
+class _Files(NamedTuple):
+    """The verified artifacts of a release."""
+
+    lake: Lake
+    manifest: Manifest
+
+    def parse(self, name: ArtifactName, parse: Callable[[bytes], _Parsed]) -> _Parsed:
+        if name not in self.manifest.artifacts:
+            raise ReleaseError(
+                f"release {self.manifest.version} has no {name}; make a new one with `kedro run`"
+            )
+        try:
+            data = read_verified(self.lake, self.manifest.artifacts[name])
+        except ReleaseError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            raise ReleaseError(f"{error}; {_REPAIR}") from None
+        try:
+            return parse(data)
+        except ValueError as error:
+            raise ReleaseError(f"{self.name(name)}: {error}; {_REPAIR}") from error
+
+    def name(self, name: ArtifactName) -> str:
+        return self.lake.name(self.manifest.artifacts[name].path)
+
+    def index_ids(self) -> list[tuple[str, str]]:
+        """Return photo and listing of each row of the image index."""
+        table = self.parse("image_index_ids", lambda data: read_parquet(data, ID_COLUMNS))
+        return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def explain(lake: Lake, product_id: str, version: str | None = None) -> list[str]:
-    """Walk from a listing as it is served back to its raw row and the objects of its photos.
+    """Trace a listing from its release back to its raw row and the objects of its photos.
 
     Args:
-        lake: root of the lake.
+        lake: the lake.
         product_id: the listing.
-        version: of which release; without it, the one in force.
+        version: the release; None for the current one.
 
     Returns:
-        Lines: a heading, then one fact a line below it, then an empty line, and so on.
+        Lines: sections of a heading and one indented value per line, separated by empty lines.
 
     Raises:
         UnknownProductError: the release has no such listing.
-        ReleaseError: there is no such release, or a file of it is not as it was sealed.
+        ReleaseError: there is no such release, or one of its files is damaged.
     """
     manifest = read_current(lake) if version is None else read_manifest(lake, version)
-    data = _sealed(lake, manifest, "provenance")
-    try:
-        origin, sources = read_provenance(data, product_id), read_sources(data)
-    except ValueError as error:
-        raise _unreadable(lake, manifest, "provenance", error) from error
-    if origin is None:
-        raise UnknownProductError(_unknown(lake, manifest, product_id))
-    served = _served(lake, manifest, origin)
+    files = _Files(lake, manifest)
+    provenance, sources = files.parse(
+        "provenance", lambda data: (read_provenance(data, product_id), read_sources(data))
+    )
+    if provenance is None:
+        raise UnknownProductError(_unknown(files, product_id))
     lines = []
-    for heading, facts in _told(manifest, origin, sources, served):
-        lines += [heading, *(f"  {label}: {_printable(fact)}" for label, fact in facts), ""]
+    for heading, values in _sections(files, provenance, sources):
+        lines += [heading, *(f"  {label}: {_format(value)}" for label, value in values.items()), ""]
     return lines[:-1]
 
 
-def _told(
-    manifest: Manifest, origin: ListingProvenance, sources: _Sources, served: _Served
-) -> Iterator[tuple[str, _Facts]]:
-    """Give what is told under each heading, from what is served to what it was made of."""
-    yield "listing, as served", _listing(served.listing)
-    yield "raw row", iter([("row", _row(origin.row, sources["products"]))])
-    yield "what cleaning decided", _decisions(origin)
-    for number, photo in enumerate(origin.photos, start=1):
-        yield f"photo {number} of {len(origin.photos)}", _photo(photo, sources, served)
-    away = origin.photos_turned_away
-    for number, each in enumerate(away, start=1):
-        yield f"image row turned away, {number} of {len(away)}", _turned_away(each, sources)
-    yield "versions", _versions(manifest, sources)
-
-
-def _listing(listing: Listing) -> _Facts:
-    place = ", ".join(part for part in (listing.town, listing.county) if part)
-    yield "product", listing.product_id
-    yield "title", listing.title
-    yield "price", "none" if listing.price is None else f"{listing.price:,.2f} {listing.currency}"
-    yield "category", listing.category_path
-    yield "place", place or "not known"
-
-
-def _decisions(origin: ListingProvenance) -> _Facts:
-    repeats = "none" if not origin.repeats else f"{origin.repeats:,}, folded into this one"
-    yield "further rows that say the same", repeats
-    for away in origin.turned_away:
-        yield f"row {away.row}, turned away", f"{away.reason}: {away.detail}"
-    yield "price flag", f"{origin.price_flag}; kept" if origin.price_flag else "none"
-    yield "category path", "of odd depth; kept" if origin.odd_category_depth else "of usual depth"
-    oldest = f"{origin.copy_of}, which has the same title and description and is older; kept"
-    yield "copy of", oldest if origin.copy_of else "none"
-    group = f"{origin.group}, of {origin.group_listings:,} that share a photo or a description"
-    yield "group", group if origin.group_listings > 1 else "of this one alone"
-    yield "split", origin.split
-    yield "photos", f"{len(origin.photos):,}"
-    yield "image rows turned away", f"{len(origin.photos_turned_away):,}"
-
-
-def _photo(photo: PhotoProvenance, sources: _Sources, served: _Served) -> _Facts:
-    yield "image", photo.image_id
-    yield "row", _row(photo.row, sources["images"])
-    repeats = ", ".join(f"row {row}" for row in photo.repeated_in)
-    yield "further rows that say the same", repeats or "none"
-    yield "object", _object(sources["photos"], photo.source_key)
-    yield "object's ETag", photo.source_etag
-    yield "object's bytes", f"{photo.source_size:,}"
-    yield "object's sha256", photo.source_sha256
-    yield "as uploaded", f"{photo.format}, {photo.width:,} × {photo.height:,} pixels"
-    yield "canonical JPEG's sha256", photo.sha256
-    place = served.places.get(photo.image_id)
-    if place is None:
-        yield "canonical JPEG", "not in this release"
-    else:
-        yield "canonical JPEG", f"{place.size:,} bytes from {place.offset:,} in {place.file}"
-    row = served.rows.get(photo.image_id)
-    yield "place in the index", "none" if row is None else f"row {row} of {served.photos:,}"
-    yield "same picture", _copies(photo)
-    for copy in photo.some_copies:
-        yield "same picture", _copy(copy)
-
-
-def _copies(photo: PhotoProvenance) -> str:
-    if not photo.copies:
-        return "in no other photo"
-    oldest = "this one" if photo.oldest_copy == photo.image_id else photo.oldest_copy
-    named = len(photo.some_copies)
-    some = f"; {named:,} of them below" if named < photo.copies else ""
-    others = "1 other photo" if photo.copies == 1 else f"{photo.copies:,} other photos"
-    return f"in {others}, the oldest is {oldest}{some}"
-
-
-def _copy(copy: DuplicatePhoto) -> str:
-    return f"{copy.image_id} of listing {copy.product_id}, {'exactly' if copy.exact else 'nearly'}"
-
-
-def _turned_away(away: RejectedPhoto, sources: _Sources) -> _Facts:
-    yield "image", away.image_id
-    yield "row", _row(away.row, sources["images"])
-    yield "reason", away.reason
-    yield "detail", away.detail
-    if away.source_key is not None:
-        yield "object", _object(sources["photos"], away.source_key)
-        yield "object's ETag", away.source_etag or ""
-        yield "object's bytes", f"{away.source_size or 0:,}"
-
-
-def _versions(manifest: Manifest, sources: _Sources) -> _Facts:
-    yield "release", manifest.version
-    yield "created", manifest.created
-    yield "code revision", manifest.code_revision
-    for source in sources.values():
-        if source.sha256 is not None:
-            yield "raw table", f"sha256 {source.sha256}, {source.bytes:,} bytes, {source.url}"
-    yield "data digest", manifest.data_digest
-    yield "canonical photos", f"version {manifest.photos_version}"
-    yield "encoder's classes", f"{len(manifest.labels):,}"
-    yield "encoder's embedding", f"{manifest.embedding_dimension:,} numbers"
-    for name, artifact in manifest.artifacts.items():
-        yield (
-            f"artifact {name}",
-            f"sha256 {artifact.sha256}, {artifact.bytes:,} bytes, {artifact.path}",
-        )
-
-
-def _row(row: int, table: Source) -> str:
-    return f"{row} of {table.url}, counted from 0 below the header"
-
-
-def _object(folder: Source, key: str) -> str:
-    return f"{folder.url.rstrip('/')}/{key}"
-
-
-def _served(lake: Lake, manifest: Manifest, origin: ListingProvenance) -> _Served:
-    """Find a listing and its photos in the files that a server reads.
-
-    Raises:
-        ReleaseError: a file is not as it was sealed, or does not know the listing.
-    """
-    reading: ArtifactName = "listings"
-    try:
-        listings = read_listings(_sealed(lake, manifest, reading))
-        reading = "release_photos"
-        places = PhotoStore.from_table(_sealed(lake, manifest, reading), lake).locations
-    except ReleaseError:
-        raise
-    except ValueError as error:
-        raise _unreadable(lake, manifest, reading, error) from error
-    if origin.product_id not in listings:
+def _sections(
+    files: _Files, provenance: ListingProvenance, sources: dict[SourceName, Source]
+) -> Iterator[_Section]:
+    """Yield headings and values, from the served listing to its sources."""
+    listings = files.parse("listings", read_listings)
+    if provenance.product_id not in listings:
         raise ReleaseError(
-            f"{_file(lake, manifest, 'listings')}: found no listing {origin.product_id}; expected "
-            f"those of {_file(lake, manifest, 'provenance')}; {_REPAIR}"
+            f"{files.name('listings')}: found no listing {provenance.product_id}; expected those of "
+            f"{files.name('provenance')}; {_REPAIR}"
         )
-    wanted = {photo.image_id for photo in origin.photos}
-    indexed = _indexed(lake, manifest)
-    return _Served(
-        listings[origin.product_id],
-        {image_id: places[image_id] for image_id in wanted if image_id in places},
-        {image_id: row for row, (image_id, _) in enumerate(indexed) if image_id in wanted},
-        len(indexed),
+    yield "listing, as served", _values(listings[provenance.product_id])
+    yield "raw row", {"row": provenance.row, "table": sources["products"].url}
+    rejected = {
+        f"rejected row {row.row}": f"{row.reason}: {row.detail}" for row in provenance.rejected
+    }
+    yield "cleaning", _values(provenance, "product_id", "row") | rejected
+    yield from _photos(files, provenance, sources["images"].url, sources["photos"].url)
+    tables = {
+        f"table of {name}": f"sha256 {source.sha256}, {source.bytes:,} bytes, {source.url}"
+        for name, source in sources.items()
+        if source.sha256 is not None
+    }
+    artifacts = {
+        f"artifact {name}": f"sha256 {file.sha256}, {file.bytes:,} bytes, {file.path}"
+        for name, file in files.manifest.artifacts.items()
+    }
+    names = ("created", "code_revision", "data_digest", "photos_version", "embedding_dimension")
+    versions = {name.replace("_", " "): getattr(files.manifest, name) for name in names}
+    yield "versions", {"release": files.manifest.version} | versions | tables | artifacts
+
+
+def _photos(
+    files: _Files, provenance: ListingProvenance, table: str, folder: str
+) -> Iterator[_Section]:
+    locations = files.parse(
+        "release_photos", lambda data: PhotoStore.from_table(data, files.lake).locations
     )
+    indexed = files.index_ids()
+    rows = {image_id: row for row, (image_id, _) in enumerate(indexed)}
+
+    def source(photo: PhotoProvenance | RejectedPhoto) -> dict[str, Any]:
+        key = photo.source_key
+        return {"table": table, "object": key and f"{folder.rstrip('/')}/{key}"}
+
+    for number, photo in enumerate(provenance.photos, start=1):
+        location, row = locations.get(photo.image_id), rows.get(photo.image_id)
+        served = {
+            "canonical JPEG": location
+            and f"{location.size:,} bytes from {location.offset:,} in {location.file}",
+            "index row": row if row is None else f"{row:,} of {len(indexed):,}",
+        }
+        copies = {
+            f"copy {copy.image_id}": f"of listing {copy.product_id}, {'exact' if copy.exact else 'near'}"
+            for copy in photo.some_copies
+        }
+        heading = f"photo {number} of {len(provenance.photos)}"
+        yield heading, _values(photo, "source_key") | source(photo) | served | copies
+    for number, rejected in enumerate(provenance.rejected_photos, start=1):
+        heading = f"rejected image row {number} of {len(provenance.rejected_photos)}"
+        yield heading, _values(rejected, "source_key") | source(rejected)
 
 
-def _unknown(lake: Lake, manifest: Manifest, product_id: str) -> str:
-    """Say what to ask for instead; whoever has a hit at hand may well name its photo."""
-    found = f"found no listing {product_id!r} in release {manifest.version}"
-    listing = dict(_indexed(lake, manifest)).get(product_id)
+def _values(record: Any, *skipped: str) -> dict[str, Any]:
+    """Return the fields of a named tuple by label, without nested records."""
+    return {
+        name.replace("_", " "): value
+        for name, value in record._asdict().items()
+        if name not in skipped and not (isinstance(value, list) and name != "repeated_in")
+    }
+
+
+def _format(value: Any) -> str:
+    """Return a value on one line, control characters escaped: names of objects may have any bytes."""
+    if value is None or value == []:
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    text = f"{value:,}" if isinstance(value, (int, float)) else str(value)
+    return "".join(sign if sign.isprintable() else repr(sign)[1:-1] for sign in text)
+
+
+def _unknown(files: _Files, product_id: str) -> str:
+    """Return a message with alternatives: the user may have given the id of a photo."""
+    message = f"found no listing {product_id!r} in release {files.manifest.version}"
+    listing = dict(files.index_ids()).get(product_id)
     if listing is not None:
-        return f"{found}, but a photo of that id; name its listing, {_printable(listing)}"
+        return f"{message}, but a photo of that id; name its listing, {_format(listing)}"
     return (
-        f"{found}; name the product_id of a hit, or by --release the release that it was found in; what "
-        "cleaning turned away stands in 03_primary/quarantine.parquet in the lake"
+        f"{message}; name the product_id of a hit, or the hit's release with --release; rejected listings "
+        "are in 03_primary/quarantine.parquet in the lake"
     )
-
-
-def _indexed(lake: Lake, manifest: Manifest) -> list[tuple[str, str]]:
-    """Give photo and listing of each row of the index.
-
-    Raises:
-        ReleaseError: the ids are not as they were sealed, or are none.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    data = _sealed(lake, manifest, "image_index_ids")
-    try:
-        table = pq.ParquetFile(pa.BufferReader(data)).read()
-        columns = [table.column(name).to_pylist() for name in ID_COLUMNS]
-    except (pa.ArrowInvalid, OSError, KeyError) as error:
-        wrong = ValueError(f"found {len(data):,} bytes that are no ids ({error})")
-        raise _unreadable(lake, manifest, "image_index_ids", wrong) from error
-    return list(zip(*columns, strict=True))
-
-
-def _sealed(lake: Lake, manifest: Manifest, name: ArtifactName) -> bytes:
-    if name not in manifest.artifacts:
-        raise ReleaseError(
-            f"release {manifest.version}: found no {name}; expected some: it is older than that: "
-            "make another by `kedro run`"
-        )
-    try:
-        return read_verified(lake, manifest.artifacts[name])
-    except ReleaseError as error:
-        if isinstance(error.__cause__, OSError):
-            raise
-        raise ReleaseError(f"{error}; {_REPAIR}") from None
-
-
-def _unreadable(
-    lake: Lake, manifest: Manifest, name: ArtifactName, error: ValueError
-) -> ReleaseError:
-    return ReleaseError(f"{_file(lake, manifest, name)}: {error}; {_REPAIR}")
-
-
-def _file(lake: Lake, manifest: Manifest, name: ArtifactName) -> str:
-    return lake.name(manifest.artifacts[name].path)
-
-
-def _printable(fact: str) -> str:
-    """Put a fact on one line that moves no cursor: names of objects may hold whatever bytes."""
-    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in fact)

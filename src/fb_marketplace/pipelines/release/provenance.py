@@ -20,20 +20,13 @@ from fb_marketplace_serving.release.provenance import (
 )
 
 MAX_DUPLICATES: Final = 16
-"""Maximum number of duplicates listed per photo: their total grows quadratically."""
+"""Copies listed per photo: a picture of a thousand listings would otherwise take a million entries."""
 
-_LISTING_COLUMNS: Final = (
+_PRODUCT_COLUMNS: Final = (
     *("product_id", "row", "repeats", "price_flag", "odd_category_depth", "copy_of"),
 )
-_PHOTO_COLUMNS: Final = ("source_key", "source_etag", "source_size")
-_USABLE_PHOTO_COLUMNS: Final = (
-    *_PHOTO_COLUMNS,
-    "source_sha256",
-    "format",
-    "width",
-    "height",
-    "sha256",
-)
+_SOURCE_COLUMNS: Final = ("source_key", "source_etag", "source_size")
+_PHOTO_COLUMNS: Final = (*_SOURCE_COLUMNS, "source_sha256", "format", "width", "height", "sha256")
 
 
 def build_provenance(
@@ -46,48 +39,48 @@ def build_provenance(
     quarantine: pd.DataFrame,
     source_manifest: dict[str, Any],
 ) -> bytes:
-    """Build the table of sources and cleaning decisions of each listing.
+    """Collect the provenance of each listing, sorted by id.
 
     Args:
         products: the listings.
         images: the photos.
-        cleaned_image_rows: table rows of photos, including missing and unusable ones.
-        matched_photos: rows that have a file.
-        duplicate_groups: groups of photos that show the same picture.
-        splits: split and group of each listing.
+        cleaned_image_rows: rows that name photos, missing and unusable ones too.
+        matched_photos: the rows that have a file.
+        duplicate_groups: groups of photos of the same picture.
+        splits: group and split of each listing.
         quarantine: rejected rows and files.
-        source_manifest: URLs and checksums of the raw tables.
+        source_manifest: the raw tables and the folder of photos, as cleaning read them.
 
     Returns:
-        A Parquet file, sorted by listing id.
+        The artifact ``provenance``, Parquet.
     """
     photos = _photos(images, cleaned_image_rows, duplicate_groups)
-    rejected_rows = _rejected_rows(quarantine)
+    rejected = _rejected_rows(quarantine)
     rejected_photos = _rejected_photos(quarantine, cleaned_image_rows, matched_photos)
-    split_rows = splits.drop_duplicates("product_id")
-    sizes = Counter(split_rows["group"])
-    listings = products[list(_LISTING_COLUMNS)].merge(
-        split_rows[["product_id", "group", "split"]], "left", "product_id", validate="one_to_one"
+    assigned = splits.drop_duplicates("product_id")
+    sizes = Counter(assigned["group"])
+    rows = products[list(_PRODUCT_COLUMNS)].merge(
+        assigned[["product_id", "group", "split"]], "left", "product_id", validate="one_to_one"
     )
-    rows = (
+    listings = (
         ListingProvenance(
-            **listing,
-            turned_away=rejected_rows.get(listing["product_id"], []),
-            group_listings=sizes[listing["group"]],
-            photos=photos.get(listing["product_id"], []),
-            photos_turned_away=rejected_photos.get(listing["product_id"], []),
+            **row,
+            rejected=rejected.get(row["product_id"], []),
+            group_listings=sizes[row["group"]],
+            photos=photos.get(row["product_id"], []),
+            rejected_photos=rejected_photos.get(row["product_id"], []),
         )
-        for listing in _records(listings.sort_values("product_id"))
+        for row in _records(rows.sort_values("product_id"))
     )
-    return write_provenance(rows, {name: Source(**source_manifest[name]) for name in SOURCES})
+    return write_provenance(listings, {name: Source(**source_manifest[name]) for name in SOURCES})
 
 
 def _photos(
     images: Table, cleaned_image_rows: pd.DataFrame, duplicate_groups: pd.DataFrame
 ) -> Mapping[str, list[PhotoProvenance]]:
-    """Return the photos of each listing, in row order."""
-    table = images.read(["image_id", "product_id", *_USABLE_PHOTO_COLUMNS])
-    photos = {photo["image_id"]: photo for photo in table.to_pylist()}
+    """Return the photos of each listing, in the order of their rows."""
+    usable = images.read(["image_id", "product_id", *_PHOTO_COLUMNS]).to_pylist()
+    photos = {photo["image_id"]: photo for photo in usable}
     groups = dict(zip(duplicate_groups["image_id"], duplicate_groups["group"], strict=True))
     members: defaultdict[str, list[str]] = defaultdict(list)
     for image_id in sorted(groups):
@@ -105,7 +98,7 @@ def _photos(
                 image_id=row["image_id"],
                 row=row["row"],
                 repeated_in=[int(number) for number in row["repeated_in"]],
-                **{name: photo[name] for name in _USABLE_PHOTO_COLUMNS},
+                **{name: photo[name] for name in _PHOTO_COLUMNS},
                 oldest_copy=group,
                 copies=len(same) - 1,
                 some_copies=[_duplicate(photo, other) for other in islice(others, MAX_DUPLICATES)],
@@ -120,7 +113,7 @@ def _duplicate(photo: Mapping[str, Any], other: Mapping[str, Any]) -> DuplicateP
 
 
 def _rejected_rows(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
-    """Return the rejected rows of the listings table, by listing id."""
+    """Return the rejected rows of the table of listings, by their product id."""
     by_listing: defaultdict[str, list[RejectedRow]] = defaultdict(list)
     for row in _records(quarantine[quarantine["stage"] == "products"].sort_values("row")):
         by_listing[row["key"]].append(RejectedRow(row["row"], row["reason"], row["detail"]))
@@ -130,19 +123,19 @@ def _rejected_rows(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
 def _rejected_photos(
     quarantine: pd.DataFrame, cleaned_image_rows: pd.DataFrame, matched_photos: pd.DataFrame
 ) -> Mapping[str, list[RejectedPhoto]]:
-    """Return the rejected photos of the images table, by listing id."""
+    """Return the rejected rows of the table of images, by the listing of the photo."""
     owners = dict(
         zip(cleaned_image_rows["image_id"], cleaned_image_rows["product_id"], strict=True)
     )
-    rejected = quarantine[(quarantine["stage"] == "images") & quarantine["key"].isin(owners.keys())]
-    unusable = set(rejected.loc[rejected["reason"] == "unusable_file", "key"])
+    rows = quarantine[(quarantine["stage"] == "images") & quarantine["key"].isin(owners.keys())]
+    unusable = set(rows.loc[rows["reason"] == "unusable_file", "key"])
     files = {
-        file["image_id"]: {name: file[name] for name in _PHOTO_COLUMNS}
+        file["image_id"]: {name: file[name] for name in _SOURCE_COLUMNS}
         for file in _records(matched_photos[matched_photos["image_id"].isin(unusable)])
     }
     by_listing: defaultdict[str, list[RejectedPhoto]] = defaultdict(list)
-    for row in _records(rejected.sort_values("row")):
-        # A row that conflicts with an earlier one is rejected, but the file of its photo is fine.
+    for row in _records(rows.sort_values("row")):
+        # The file of a row that contradicts an earlier row is usable.
         file = files.get(row["key"]) if row["reason"] == "unusable_file" else None
         by_listing[owners[row["key"]]].append(
             RejectedPhoto(
@@ -150,13 +143,13 @@ def _rejected_photos(
                 row=row["row"],
                 reason=row["reason"],
                 detail=row["detail"],
-                **file or dict.fromkeys(_PHOTO_COLUMNS),
+                **file or dict.fromkeys(_SOURCE_COLUMNS),
             )
         )
     return by_listing
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return the rows as dictionaries of Python values; missing values are None."""
-    objects = table.astype("object").where(table.notna(), None)
-    return [dict(zip(objects.columns, row, strict=True)) for row in objects.itertuples(index=False)]
+    """Return rows with Python's own numbers, and None for missing values."""
+    plain = table.astype("object").where(table.notna(), None)
+    return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False)]

@@ -132,10 +132,10 @@ def test_listing_has_row_and_cleaning_decisions(cleaned):
 def test_rejected_rows_of_listing_are_included(cleaned):
     data = build_provenance(**cleaned)
 
-    assert read_provenance(data, "p").turned_away == [
+    assert read_provenance(data, "p").rejected == [
         RejectedRow(3, "conflicting_row", "product_id p stands in an earlier row")
     ]
-    assert read_provenance(data, "q").turned_away == []
+    assert read_provenance(data, "q").rejected == []
 
 
 def test_photos_are_in_row_order_with_sources(cleaned):
@@ -191,7 +191,7 @@ def test_many_copies_are_counted_and_some_named(cleaned, monkeypatch):
 def test_rejected_photos_have_reasons(cleaned):
     data = build_provenance(**cleaned)
 
-    assert read_provenance(data, "p").photos_turned_away == [
+    assert read_provenance(data, "p").rejected_photos == [
         RejectedPhoto(
             *("bad", 6, "unusable_file", "empty: it has 0 bytes", "bad.jpg", "tag of bad", 3)
         ),
@@ -200,7 +200,7 @@ def test_rejected_photos_have_reasons(cleaned):
             *("p1", 9, "conflicting_row", "image_id p1 stands in an earlier row"), *[None] * 3
         ),
     ]
-    assert read_provenance(data, "r").photos_turned_away == []
+    assert read_provenance(data, "r").rejected_photos == []
 
 
 def test_listing_without_photos_is_included(cleaned):

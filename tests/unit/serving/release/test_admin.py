@@ -61,7 +61,7 @@ def test_verify_reports_each_file_of_whole_release(lake, draft):
         f"[{number}/8] {file.path}"
         for number, file in enumerate(release_artifacts(Lake(lake), draft), start=1)
     ]
-    assert all(line.endswith("as sealed") for line in output[:-1])
+    assert all(line.endswith("checksum verified") for line in output[:-1])
 
 
 def test_verify_reads_all_files_after_damaged_first(lake):
@@ -72,7 +72,7 @@ def test_verify_reads_all_files_after_damaged_first(lake):
     with pytest.raises(ReleaseError, match=r"encoder\.onnx.*sha256.*\b1\b.*\b8\b"):
         verify(Lake(lake), None, output.append)
 
-    assert [("as sealed" in line) for line in output] == [False, True, False, *[True] * 5]
+    assert [("checksum verified" in line) for line in output] == [False, True, False, *[True] * 5]
 
 
 def test_verify_reports_damaged_photos(lake):

@@ -43,7 +43,7 @@ RICH = ListingProvenance(
     product_id="p",
     row=3,
     repeats=2,
-    turned_away=[RejectedRow(5, "conflicting_row", "says otherwise")],
+    rejected=[RejectedRow(5, "conflicting_row", "says otherwise")],
     price_flag="joke",
     odd_category_depth=True,
     copy_of="older",
@@ -51,7 +51,7 @@ RICH = ListingProvenance(
     group_listings=4,
     split="test",
     photos=[PHOTO],
-    photos_turned_away=[
+    rejected_photos=[
         RejectedPhoto("back", 8, "unusable_file", "empty: it has 0 bytes", "back.jpg", "e2", 0),
         RejectedPhoto("side", 10, "missing_file", "there is none", None, None, None),
     ],
