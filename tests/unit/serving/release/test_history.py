@@ -16,7 +16,7 @@ METRICS = {
 
 @pytest.fixture
 def three(lake, draft):
-    """A lake with three releases, the middle one in force, and a manifest that is damaged."""
+    """A lake with three releases, the second one current, and a damaged manifest."""
     later = {
         "v2": ("2026-03-01T13:30:00+01:00", {"photos": 12_345, "products": 678}, METRICS),
         "v3": ("2026-02-01T00:00:00", {}, {"vision": "none"}),

@@ -46,7 +46,7 @@ def refusal(lake, version=None):
 
 
 def resealed(lake, manifest, **changes):
-    """Publish a manifest that was changed, its artifacts digested anew."""
+    """Publish a changed manifest with new checksums."""
     sealed = {name: artifact_of(Lake(lake), path) for name, path in FILES.items()}
     publish(Lake(lake), manifest.model_copy(update={"artifacts": sealed} | changes))
     return lake
