@@ -11,8 +11,9 @@ from fb_marketplace_serving.release.artifacts import (
     read_verified_blocks,
     release_artifacts,
 )
-from fb_marketplace_serving.release.loader import REPAIR, Release
+from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import (
+    REPAIR,
     Artifact,
     Manifest,
     ReleaseError,
