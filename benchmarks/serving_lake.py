@@ -109,6 +109,6 @@ def publish_release(folder: Path, images: Table, graph: bytes) -> None:
         images=images,
         content_digests={"products": "", "images": ""},
         metrics={},
-        count=1,
+        num_canaries=1,
     )
     publish(Lake(str(folder)), manifest.model_copy(update={"version": "v1"}))

@@ -54,7 +54,7 @@ def main() -> None:
     release = Release.open(os.environ.get("FB_LAKE", "data"), encoder_threads=1)
     parts = release.search
     if parts is None:
-        print("the release in force cannot be searched by words: run `kedro run` first")
+        print("The current release was built without text search. Run `kedro run` first.")
         return
     faiss.omp_set_num_threads(1)
     parameters = IndexParameters.model_validate(

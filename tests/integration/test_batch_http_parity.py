@@ -168,7 +168,7 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
         images=images,
         content_digests={"products": "abc", "images": "def"},
         metrics={},
-        count=base_parameters["release"]["canaries"],
+        num_canaries=base_parameters["release"]["canaries"],
     )
     publish(Lake(tmp_path), manifest)
     rows = embeddings.read(["image_id", "probabilities", "embedding"]).to_pylist()

@@ -124,9 +124,9 @@ def test_incomplete_release_leaves_current_one(tmp_path, manifest, first, second
 def test_save_publishes_version_of_run(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
 
-    in_force = ReleaseDataset(str(tmp_path)).load()
+    current = ReleaseDataset(str(tmp_path)).load()
 
-    assert in_force == manifest.model_copy(update={"version": first.save})
+    assert current == manifest.model_copy(update={"version": first.save})
 
 
 def test_older_release_is_loaded_by_version(tmp_path, manifest, first, second):

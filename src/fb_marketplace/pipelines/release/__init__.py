@@ -1,1 +1,1 @@
-"""Seals what a server needs."""
+"""Release stage: gate, manifest and publication."""

@@ -1,4 +1,4 @@
-"""What a server needs, sealed: the listings to show, and the manifest that vouches for every file."""
+"""Builds the manifest of a release: artifacts with checksums, metrics, and canaries."""
 
 import base64
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from fb_marketplace_serving.search.listings import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
 UNPUBLISHED: Final = "unpublished"
-"""The version of a manifest until it is saved: then it takes the run's."""
+"""Version of a manifest before it is saved; saving sets that of the run."""
 
 CANARY_NEIGHBORS: Final = 5
 
@@ -67,39 +67,39 @@ def build_manifest(
     price_insight_metrics: dict[str, Any],
     parameters: ReleaseParameters,
 ) -> Manifest:
-    """Describe a release by its files, their digests, its measures, and photos with their answers.
+    """Build the manifest of a release that supports text search.
 
     Args:
-        lake: the root that paths are relative to.
-        encoder: the encoder, ONNX.
-        image_index: the index.
-        image_index_ids: the ids of its rows.
-        listings: what is shown of each listing.
-        release_photos: where each photo is.
-        release_photo_files: the files that photos are in, by name, with their bytes.
-        release_measures: how each case of the test split did, for the next gate.
-        listing_features: what a search knows of each listing.
-        gazetteer: towns and where they are.
-        word_index: the terms of their texts.
-        text_encoder: the encoder of texts, ONNX.
+        lake: the lake; paths are relative to it.
+        encoder: image encoder, ONNX.
+        image_index: index of photos.
+        image_index_ids: ids of its rows.
+        listings: listing cards.
+        release_photos: file and offset of each photo.
+        release_photo_files: sizes of the photo files in bytes, by name.
+        release_measures: case metrics, for the next gate.
+        listing_features: features of the listings, for the ranker.
+        gazetteer: towns with their coordinates.
+        word_index: BM25 index.
+        text_encoder: text encoder, ONNX.
         text_tokenizer: its tokenizer.
-        text_index: vectors of their texts.
-        text_index_ids: the ids of its rows.
-        text_to_image_index: vectors of photos that words are near to.
-        text_to_image_index_ids: the ids of its rows.
-        ranker: what puts candidates in order.
-        price_insights: what alike listings ask.
-        provenance: where each listing and photo comes from.
-        gate_verdict: the report of the gate that it passed.
-        abstention: the confidence above which a category is answered.
-        vision_labels: what the classes stand for.
+        text_index: index of texts.
+        text_index_ids: ids of its rows.
+        text_to_image_index: index of photos by their projection, for text queries.
+        text_to_image_index_ids: ids of its rows.
+        ranker: LambdaMART model.
+        price_insights: typical prices and notes.
+        provenance: sources of each listing and photo.
+        gate_verdict: report of the passed gate.
+        abstention: confidence threshold of the classifier.
+        vision_labels: classes of the classifier.
         images: the photos, for the canaries.
-        content_digests: of the data that the release is made from.
-        vision_metrics: how good the categories are.
-        retrieval_metrics: how good the search for alike photos is.
-        ranking_metrics: how good the search by words and photos is.
-        price_insight_metrics: how good typical prices are.
-        parameters: how many canaries.
+        content_digests: digests of listings and photos.
+        vision_metrics: metrics of the classifier.
+        retrieval_metrics: metrics of image search.
+        ranking_metrics: metrics of the ranker.
+        price_insight_metrics: metrics of the price intervals.
+        parameters: number of canaries.
     """
     files: dict[ArtifactName, FileRef] = {
         "encoder": encoder,
@@ -150,28 +150,28 @@ def describe_release(
     images: Table,
     content_digests: dict[str, str],
     metrics: dict[str, Any],
-    count: int,
+    num_canaries: int,
 ) -> Manifest:
-    """Describe a release of these artifacts, which can be searched by words where they are there for it.
+    """Build the manifest of a release; it supports text search if ``files`` has the artifacts for it.
 
     Args:
-        lake: the root that paths are relative to.
+        lake: the lake; paths are relative to it.
         files: the artifacts.
-        photo_files: the files that photos are in, by name, with their bytes.
-        abstention: the confidence above which a category is answered.
-        labels: what the classes stand for.
+        photo_files: sizes of the photo files in bytes, by name.
+        abstention: confidence threshold of the classifier.
+        labels: classes of the classifier.
         images: the photos, for the canaries.
-        content_digests: of the data that the release is made from.
-        metrics: what it passed the gate with.
-        count: canaries of each kind.
+        content_digests: digests of listings and photos.
+        metrics: metrics and gate report.
+        num_canaries: canaries of each kind.
     """
-    chosen = abstention["photos"]
+    selected = abstention["photos"]
     index = Index.from_bytes(files["image_index"].read(), files["image_index_ids"].read())
-    opened = open_encoder(files["encoder"].read())
-    texts: list[TextCanary] = []
+    image_encoder = open_encoder(files["encoder"].read())
+    text_canaries: list[TextCanary] = []
     if "text_encoder" in files:
-        texts = make_text_canaries(
-            files["text_encoder"], files["text_tokenizer"], files["listings"], count
+        text_canaries = make_text_canaries(
+            files["text_encoder"], files["text_tokenizer"], files["listings"], num_canaries
         )
     return Manifest(
         version=UNPUBLISHED,
@@ -180,25 +180,25 @@ def describe_release(
         data_digest=make_key(content_digests["products"], content_digests["images"]),
         artifacts={name: make_artifact(lake, file) for name, file in files.items()},
         labels=tuple(labels),
-        abstention=Abstention(threshold=chosen["threshold"], error=chosen["error"]),
+        abstention=Abstention(threshold=selected["threshold"], error=selected["error"]),
         photos_version=canonical.VERSION,
-        embedding_dimension=opened.dimension,
+        embedding_dimension=image_encoder.dimension,
         counts={
             "photos": len(index),
             "products": len(set(index.product_ids)),
             "photo_files": len(photo_files),
         },
         metrics=metrics,
-        canaries=tuple(make_canaries(images, opened, index, count)),
-        text_canaries=tuple(texts),
+        canaries=tuple(make_canaries(images, image_encoder, index, num_canaries)),
+        text_canaries=tuple(text_canaries),
     )
 
 
 def make_artifact(lake: Lake, file: FileRef) -> Artifact:
-    """Describe a file of the lake.
+    """Build the artifact of a file: its path in the lake, size and checksum.
 
     Raises:
-        ValueError: it is not in the lake.
+        ValueError: the file is not in the lake.
     """
     root = f"{lake.url}/"
     if not file.url.startswith(root):
@@ -207,15 +207,15 @@ def make_artifact(lake: Lake, file: FileRef) -> Artifact:
 
 
 def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> list[Canary]:
-    """Take photos spread evenly over the table, with the answers that a server must give."""
+    """Build canaries from evenly spaced photos, with the outputs that a server must reproduce."""
     order = images.order("image_id")
-    chosen = order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(np.int64)]
-    found = images.take(chosen.tolist(), ["image_id", "jpeg"]).to_pylist()
-    made = []
-    for photo in found:
+    selected = order[np.linspace(0, len(order) - 1, min(count, len(order))).astype(np.int64)]
+    photos = images.take(selected.tolist(), ["image_id", "jpeg"]).to_pylist()
+    canaries = []
+    for photo in photos:
         encoding = encoder.encode(canonical.decode_canonical(photo["jpeg"])[np.newaxis])
         rows = index.search(encoding.embeddings[0], CANARY_NEIGHBORS).rows
-        made.append(
+        canaries.append(
             Canary(
                 image_id=photo["image_id"],
                 photo=base64.b64encode(photo["jpeg"]).decode(),
@@ -224,24 +224,24 @@ def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> 
                 neighbours=[index.image_ids[row] for row in rows],
             )
         )
-    return made
+    return canaries
 
 
 def make_text_canaries(
     text_encoder: FileRef, text_tokenizer: FileRef, listings: FileRef, count: int
 ) -> list[TextCanary]:
-    """Take titles spread evenly over the listings, with what a server must make of them."""
+    """Build canaries from evenly spaced titles, with the embeddings that a server must reproduce."""
     encoder = TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read())
-    titles = [each.title for each in read_listings(listings.read()).values()]
-    chosen = np.linspace(0, len(titles) - 1, min(count, len(titles))).astype(np.int64)
-    made = []
-    for place in chosen.tolist():
-        found = encoder.encode([titles[place]])
-        made.append(
+    titles = [listing.title for listing in read_listings(listings.read()).values()]
+    selected = np.linspace(0, len(titles) - 1, min(count, len(titles))).astype(np.int64)
+    canaries = []
+    for row in selected.tolist():
+        encoding = encoder.encode([titles[row]])
+        canaries.append(
             TextCanary(
-                text=titles[place],
-                meaning=[round(float(x), 6) for x in found.meaning[0]],
-                pictured=[round(float(x), 6) for x in found.pictured[0]],
+                text=titles[row],
+                meaning=[round(float(x), 6) for x in encoding.meaning[0]],
+                pictured=[round(float(x), 6) for x in encoding.pictured[0]],
             )
         )
-    return made
+    return canaries

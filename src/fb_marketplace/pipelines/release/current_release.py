@@ -1,4 +1,4 @@
-"""The current release: what the next release is compared with."""
+"""Case metrics of the current release, for comparison with the next one."""
 
 import io
 import logging

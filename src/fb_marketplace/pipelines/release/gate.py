@@ -27,7 +27,7 @@ def evaluate_gate(
     Missing files, artifacts that do not fit each other and failing canaries are detected later, when the
     release is saved: saving opens it like a server.
 
-    Recall falls as the number of photos grows. It is still compared, because that is what users get.
+    Recall falls as the number of photos grows. It is still compared, because users see that search.
 
     Args:
         release_measures: case metrics of the new release.
