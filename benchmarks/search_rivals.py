@@ -1,9 +1,9 @@
-"""Other ways to search: usearch, and the graph that autofaiss would choose.
+"""Rival searches: usearch, and the graph that autofaiss would choose.
 
-autofaiss does not install beside NumPy 2, so its rule is followed here, as github.com/criteo/autofaiss has
-it in ``autofaiss/external/optimize.py`` (``get_optimal_index_keys_v2``, ``get_optimal_hyperparameters``):
-from 1,000 vectors on HNSW15, from 10,000 on HNSW32 where 16 GB hold it, efConstruction as FAISS has it, and
-the largest efSearch from 16 to 2^14 with which 40 neighbours take less than 10 ms, found by bisection.
+autofaiss does not install with NumPy 2, so its rule is reimplemented from github.com/criteo/autofaiss,
+``autofaiss/external/optimize.py`` (``get_optimal_index_keys_v2``, ``get_optimal_hyperparameters``): HNSW15
+from 1,000 vectors, HNSW32 from 10,000 if it fits into 16 GB, FAISS's default efConstruction, and the
+largest efSearch from 16 to 2^14 at which 40 neighbors take less than 10 ms, by bisection.
 """
 
 import time
@@ -25,66 +25,67 @@ from fb_marketplace_serving.ann.build import EF_SEARCHES
 from fb_marketplace_serving.ann.knn import exact_distances
 
 Matrix = NDArray[np.float32]
-Ask = Callable[[Matrix], NDArray[np.int64]]
-"""Rows of the ten nearest, (queries, 10), of queries, (queries, dimension)."""
+Search = Callable[[Matrix], NDArray[np.int64]]
+"""Maps queries, (queries, dimension), to the rows of the ten nearest, (queries, 10)."""
 
-AUTOFAISS_MS, AUTOFAISS_NEIGHBOURS, AUTOFAISS_REACHES = 10.0, 40, (16, 2**14)
+AUTOFAISS_MS, AUTOFAISS_NEIGHBORS, AUTOFAISS_EF_RANGE = 10.0, 40, (16, 2**14)
 
 
-class Way(NamedTuple):
-    """A way to search.
+class Method(NamedTuple):
+    """A search method.
 
     Attributes:
-        name: what it is called in the table.
-        settings: what it was set to.
-        ask: what searches.
-        build_seconds: that making it took.
-        bytes_per_vector: that it takes written.
+        name: name in the table.
+        settings: its settings.
+        search: the search.
+        build_seconds: build time.
+        bytes_per_vector: size of its file.
     """
 
     name: str
     settings: str
-    ask: Ask
+    search: Search
     build_seconds: float
     bytes_per_vector: float
 
 
-def found(ask: Ask, matrix: Matrix, exam: RecallBenchmark) -> RecallEstimate:
-    """Give the share of the ten nearest that a way finds; copies of the tenth count as it does."""
-    rows = ask(exam.queries)
+def search_recall(search: Search, matrix: Matrix, benchmark: RecallBenchmark) -> RecallEstimate:
+    """Return the recall of a search; ties of the tenth count."""
+    rows = search(benchmark.queries)
     distances = [
-        exact_distances(matrix, exam.queries[place : place + 1], rows[place])
-        for place in range(len(rows))
+        exact_distances(matrix, benchmark.queries[i : i + 1], rows[i]) for i in range(len(rows))
     ]
-    return estimate_recall(np.stack(distances), exam)
+    return estimate_recall(np.stack(distances), benchmark)
 
 
-def usearch_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iterator[Way]:
-    """Give usearch in fp32 as it comes, and looking as far as it must to find so much."""
+def usearch_methods(matrix: Matrix, benchmark: RecallBenchmark, recall: float) -> Iterator[Method]:
+    """Yield usearch in fp32 with its default settings, and with those that reach the recall."""
     started = time.perf_counter()
     index = USearch(ndim=matrix.shape[1], metric="l2sq", dtype="f32")
     index.add(np.arange(len(matrix)), matrix, threads=1)
     seconds = time.perf_counter() - started
     size = index.serialized_length / len(matrix)
 
-    def reaching(reach: int) -> Ask:
-        def ask(queries: Matrix) -> NDArray[np.int64]:
-            index.expansion_search = reach
-            answer: Any = index.search(queries, DEPTH, threads=1)
-            return answer.keys.reshape(len(queries), DEPTH).astype(np.int64)
+    def with_ef(ef: int) -> Search:
+        def search(queries: Matrix) -> NDArray[np.int64]:
+            index.expansion_search = ef
+            result: Any = index.search(queries, DEPTH, threads=1)
+            return result.keys.reshape(len(queries), DEPTH).astype(np.int64)
 
-        return ask
+        return search
 
-    as_it_comes = index.expansion_search
-    yield Way("usearch, as it comes", f"ef {as_it_comes}", reaching(as_it_comes), seconds, size)
-    for reach in EF_SEARCHES:
-        if found(reaching(reach), matrix, exam).lower_bound >= recall:
-            yield Way("usearch", f"ef {reach}", reaching(reach), seconds, size)
+    default = index.expansion_search
+    yield Method("usearch, default", f"ef {default}", with_ef(default), seconds, size)
+    for ef in EF_SEARCHES:
+        if search_recall(with_ef(ef), matrix, benchmark).lower_bound >= recall:
+            yield Method("usearch", f"ef {ef}", with_ef(ef), seconds, size)
             return
 
 
-def autofaiss_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iterator[Way]:
-    """Give autofaiss's graph as it would set it, and looking only as far as it must to find so much."""
+def autofaiss_methods(
+    matrix: Matrix, benchmark: RecallBenchmark, recall: float
+) -> Iterator[Method]:
+    """Yield autofaiss's graph with its settings, and with those that just reach the recall."""
     count = len(matrix)
     links = 15 if count < 10_000 else 32
     started = time.perf_counter()
@@ -93,32 +94,32 @@ def autofaiss_ways(matrix: Matrix, exam: RecallBenchmark, recall: float) -> Iter
     seconds = time.perf_counter() - started
     size = faiss.serialize_index(index).nbytes / count
 
-    def reaching(reach: int) -> Ask:
-        def ask(queries: Matrix) -> NDArray[np.int64]:
-            index.hnsw.efSearch = reach
+    def with_ef(ef: int) -> Search:
+        def search(queries: Matrix) -> NDArray[np.int64]:
+            index.hnsw.efSearch = ef
             rows: NDArray[np.int64] = index.search(queries, DEPTH)[1]
             return rows
 
-        return ask
+        return search
 
-    reach = autofaiss_reach(index, matrix)
+    ef = autofaiss_ef(index, matrix)
     name = f"autofaiss: HNSW{links}"
-    yield Way(f"{name}, below 10 ms", f"ef {reach}", reaching(reach), seconds, size)
-    for reach in EF_SEARCHES:
-        if found(reaching(reach), matrix, exam).lower_bound >= recall:
-            yield Way(name, f"ef {reach}", reaching(reach), seconds, size)
+    yield Method(f"{name}, below 10 ms", f"ef {ef}", with_ef(ef), seconds, size)
+    for ef in EF_SEARCHES:
+        if search_recall(with_ef(ef), matrix, benchmark).lower_bound >= recall:
+            yield Method(name, f"ef {ef}", with_ef(ef), seconds, size)
             return
 
 
-def autofaiss_reach(index: Any, matrix: Matrix) -> int:
-    """Bisect for the largest efSearch with which a query stays below 10 ms."""
-    low, high = AUTOFAISS_REACHES
+def autofaiss_ef(index: Any, matrix: Matrix) -> int:
+    """Return the largest efSearch at which a query takes less than 10 ms, by bisection."""
+    low, high = AUTOFAISS_EF_RANGE
     while high - low > 1:
         middle = (low + high) // 2
         index.hnsw.efSearch = middle
         started = time.perf_counter()
         for query in matrix[:50]:
-            index.search(query[np.newaxis], AUTOFAISS_NEIGHBOURS)
+            index.search(query[np.newaxis], AUTOFAISS_NEIGHBORS)
         fits = (time.perf_counter() - started) / 50 * 1000 < AUTOFAISS_MS
         low, high = (middle, high) if fits else (low, middle)
     return low

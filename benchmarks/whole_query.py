@@ -1,13 +1,13 @@
-"""The whole of a search, from what is typed to hits in order, at 10,000 and 100,000 listings.
+"""Time complete searches, from query text to ranked hits, at 10,000 and 100,000 listings.
 
-On the release of FB_LAKE (``data`` without it): its listings, and more made of them, their vectors between
-real neighbours. Titles, their first words, photos and both are asked in turn by 16 clients, each of which
-waits for its answer; two threads search, as the server's do on two cores. HTTP and the encoding of photos
-are left out: see ``benchmarks/serving.py``. Then each stage alone, on one thread.
+Uses the release in FB_LAKE (``data`` by default): its listings, repeated, with vectors between real
+neighbors. 16 clients send titles, short titles, photos and both in turn, each waiting for its response; two
+threads search, like the server's on two cores. HTTP and the encoding of photos are not included: see
+``benchmarks/serving.py``. Then each stage by itself, on one thread.
 
-Expected before it was measured: 5 ms for the text, 5 ms to gather and 5 ms to rank at 10,000, on a core;
-so 16 clients on two cores wait 16 x 15 / 2 = 120 ms. At 100,000 gathering takes twice that: BM25 goes
-through more documents, and graphs look further.
+Expected before measuring: 5 ms for the text, 5 ms to collect and 5 ms to rank at 10,000, on a core; so 16
+clients on two cores wait 16 x 15 / 2 = 120 ms. At 100,000 collecting takes twice as long: BM25 scans more
+documents, and graph searches go further.
 """
 
 import argparse
@@ -24,7 +24,7 @@ import faiss
 import numpy as np
 import yaml
 from numpy.typing import NDArray
-from search_vectors import grown
+from search_vectors import enlarge
 
 from fb_marketplace.ann.index_selection import select_index
 from fb_marketplace.evaluation.query_text import shorten_title
@@ -42,15 +42,15 @@ from fb_marketplace_serving.search.listing_store import ListingStore
 
 PARAMETERS = Path(__file__).parents[1] / "conf/base/parameters_text.yml"
 CLIENTS, THREADS = 16, 2
-ASKED = 25  # searches of a client
-ALONE = 100  # searches of one thread
+CLIENT_SEARCHES = 25
+STAGE_SEARCHES = 100
 
 
 def main() -> None:
-    """Print a row a size, and one a stage."""
+    """Print latencies for each size and stage."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 100_000])
-    told = parser.parse_args()
+    args = parser.parse_args()
     release = Release.open(os.environ.get("FB_LAKE", "data"), encoder_threads=1)
     parts = release.search
     if parts is None:
@@ -60,29 +60,28 @@ def main() -> None:
     parameters = IndexParameters.model_validate(
         yaml.safe_load(PARAMETERS.read_text())["text_index"]
     )
-    for size in told.sizes:
-        searcher = enlarged(release, parts, size, parameters)
+    for size in args.sizes:
+        searcher = repeat_listings(release, parts, size, parameters)
         print(f"\n{size:,} listings, {len(searcher.indexes.image):,} photos")
         measure(searcher, parts, list(queries(release)))
 
 
-def enlarged(
+def repeat_listings(
     release: Release, parts: SearchArtifacts, size: int, parameters: IndexParameters
 ) -> SearchEngine:
-    """Make a release of more listings: each made one has the text of a real one, and about its vectors."""
+    """Return a search engine over repeated listings, with the same texts and similar vectors."""
     real = sorted(release.listings)
-    of = [real[place % len(real)] for place in range(size)]
-    ids = [f"{place:07}" for place in range(size)]
-    listings = {name: release.listings[of[place]] for place, name in enumerate(ids)}
+    ids = [f"{number:07}" for number in range(size)]
+    listings = {name: release.listings[real[number % len(real)]] for number, name in enumerate(ids)}
     photos = len(release.index)
     rows = max(photos, round(size * photos / len(real)))
-    at = {product: place for place, product in enumerate(real)}
-    owner = [at[release.index.product_ids[row % photos]] for row in range(rows)]
-    owners = [ids[(each + row // photos * len(real)) % size] for row, each in enumerate(owner)]
+    position = {product: number for number, product in enumerate(real)}
+    owner = [position[release.index.product_ids[row % photos]] for row in range(rows)]
+    owners = [ids[(first + row // photos * len(real)) % size] for row, first in enumerate(owner)]
     images = [f"{row:08}" for row in range(rows)]
     index, pictures = (
-        Index(index_of(found, rows, parameters), images, owners)
-        for found in (release.index, parts.text_to_image_index)
+        Index(enlarge_index(source, rows, parameters), images, owners)
+        for source in (release.index, parts.text_to_image_index)
     )
     repeated = np.arange(size) % len(real)
     facts = parts.listing_features
@@ -91,45 +90,45 @@ def enlarged(
         listings,
         ListingFeatures.from_columns(
             ids,
-            [f"{place // len(real)}-{facts.family[each]}" for place, each in enumerate(repeated)],
+            [f"{i // len(real)}-{facts.family[row]}" for i, row in enumerate(repeated)],
             facts.latitude[repeated],
             facts.longitude[repeated],
             facts.description_words[repeated],
             facts.photo_pixels[repeated],
         ),
     )
-    texts = Index(index_of(parts.text_index, size, parameters), ids, ids)
-    searched = SearchIndexes(catalogue, index, pictures, texts, repeated_words(parts.bm25, size))
+    texts = Index(enlarge_index(parts.text_index, size, parameters), ids, ids)
+    searched = SearchIndexes(catalogue, index, pictures, texts, repeat_documents(parts.bm25, size))
     return SearchEngine(searched, parts.ranker, release.manifest.labels)
 
 
-def index_of(index: Index, rows: int, parameters: IndexParameters) -> FaissIndex:
-    """Index vectors, and more between them, as the pipeline would choose to."""
-    matrix = grown(index.vectors(np.arange(len(index))), rows)
+def enlarge_index(index: Index, rows: int, parameters: IndexParameters) -> FaissIndex:
+    """Build the index that the pipeline would build for more vectors."""
+    matrix = enlarge(index.vectors(np.arange(len(index))), rows)
     return select_index(FaissIndex(flat_index([matrix])), parameters).vectors
 
 
-def repeated_words(words: BM25Index, size: int) -> BM25Index:
-    """Give the same terms to every listing that repeats another."""
+def repeat_documents(words: BM25Index, size: int) -> BM25Index:
+    """Return an index in which repeated listings have the same terms."""
     vocabulary, starts, rows, scores = words.matrix
     reach = -(-size // words.documents)
     term = np.repeat(np.arange(len(vocabulary)), np.diff(starts))
     shifted = np.concatenate([rows + turn * words.documents for turn in range(reach)])
     terms, values = np.tile(term, reach), np.tile(scores, reach)
-    kept = shifted < size
-    order = np.lexsort((shifted[kept], terms[kept]))
-    counts = np.bincount(terms[kept], minlength=len(vocabulary))
+    inside = shifted < size
+    order = np.lexsort((shifted[inside], terms[inside]))
+    counts = np.bincount(terms[inside], minlength=len(vocabulary))
     return BM25Index(
         vocabulary,
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
-        shifted[kept][order].astype(np.int32),
-        values[kept][order],
+        shifted[inside][order].astype(np.int32),
+        values[inside][order],
         size,
     )
 
 
 def queries(release: Release) -> Iterator[tuple[str, NDArray[np.float32] | None]]:
-    """Give what is asked: words, and the embedding of a photo or nothing."""
+    """Yield queries: text, and the embedding of a photo or None."""
     index = release.index
     for place, row in enumerate(np.linspace(0, len(index) - 1, 400).astype(int).tolist()):
         title = release.listings[index.product_ids[row]].title
@@ -142,9 +141,9 @@ def queries(release: Release) -> Iterator[tuple[str, NDArray[np.float32] | None]
         )[place % 4]
 
 
-def put(parts: SearchArtifacts, asked: tuple[str, NDArray[np.float32] | None]) -> QueryVectors:
-    """Encode what is asked."""
-    text, photo = asked
+def encode(parts: SearchArtifacts, query: tuple[str, NDArray[np.float32] | None]) -> QueryVectors:
+    """Encode a query."""
+    text, photo = query
     if not text:
         return QueryVectors(photo=photo)
     meaning, pictured = parts.text_encoder.encode([text])
@@ -154,19 +153,21 @@ def put(parts: SearchArtifacts, asked: tuple[str, NDArray[np.float32] | None]) -
 def measure(
     searcher: SearchEngine,
     parts: SearchArtifacts,
-    asked: list[tuple[str, NDArray[np.float32] | None]],
+    client_queries: list[tuple[str, NDArray[np.float32] | None]],
 ) -> None:
-    """Print what clients wait, then what each stage takes alone."""
+    """Print the latency of clients, then of each stage by itself."""
     with ThreadPoolExecutor(THREADS) as searching, ThreadPoolExecutor(CLIENTS) as clients:
 
         def one(turn: int) -> float:
             started = time.perf_counter()
-            searching.submit(lambda: searcher.search(put(parts, asked[turn % len(asked)]))).result()
+            searching.submit(
+                lambda: searcher.search(encode(parts, client_queries[turn % len(client_queries)]))
+            ).result()
             return time.perf_counter() - started
 
         list(clients.map(one, range(CLIENTS * 2)))
         started = time.perf_counter()
-        waits = list(clients.map(one, range(CLIENTS * ASKED)))
+        waits = list(clients.map(one, range(CLIENTS * CLIENT_SEARCHES)))
         seconds = time.perf_counter() - started
     print(
         f"  {CLIENTS} clients: {len(waits) / seconds:.0f} searches a second, "
@@ -180,16 +181,16 @@ def measure(
         yield
         stages.setdefault(stage, []).append(time.perf_counter() - started)
 
-    for turn in range(ALONE):
-        text, _ = asked[turn % len(asked)]
+    for turn in range(STAGE_SEARCHES):
+        text, _ = client_queries[turn % len(client_queries)]
         with timed("text" if text else "no text"):
-            query = put(parts, asked[turn % len(asked)])
+            query = encode(parts, client_queries[turn % len(client_queries)])
         with timed("all but the text"):
             searcher.search(query, timer=timed)
     stages.pop("no text", None)
     for stage, times in stages.items():
         print(
-            f"  {stage} alone: p50 {1000 * statistics.median(times):.1f} ms, "
+            f"  {stage}: p50 {1000 * statistics.median(times):.1f} ms, "
             f"p99 {1000 * np.quantile(times, 0.99):.1f} ms"
         )
 

@@ -75,7 +75,7 @@ def make_recall_queries(vectors: FaissIndex, count: int, seed: int) -> RecallBen
     other = (one + random.integers(1, max(2, depth), size=len(rows))) % depth
     ends = vectors.matrix[neighbors[np.arange(len(rows)), np.stack([one, other])]]
     moved = rows + SHIFT * (ends[0] - ends[1])
-    length, target = (np.linalg.norm(each, axis=1, keepdims=True) for each in (moved, rows))
+    length, target = (np.linalg.norm(matrix, axis=1, keepdims=True) for matrix in (moved, rows))
     queries = np.ascontiguousarray(moved * (target / np.maximum(length, 1e-12)), dtype=np.float32)
     return RecallBenchmark(queries, kth_distances(vectors, queries))
 

@@ -1,4 +1,4 @@
-"""Listings of some splits, searched as the server searches, so that the evaluation is of what is served."""
+"""Listings of some splits, searched exactly as the server searches."""
 
 import numpy as np
 import pandas as pd

@@ -64,7 +64,8 @@ def train_ranker(
         dataset = clicks.dataset
     else:
         judged = ranking_corpus.judge_queries("validation", bm25)
-        dataset = ranking_dataset([each for each in judged if each.query.kind in TRAINING_KINDS])
+        used = [result for result in judged if result.query.kind in TRAINING_KINDS]
+        dataset = ranking_dataset(used)
     model, training = train_lambdamart(dataset, parameters)
     card = {
         "learned_from": "feedback" if by_clicks else "rules",

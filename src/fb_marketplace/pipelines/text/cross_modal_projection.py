@@ -2,7 +2,7 @@
 
 Both encoders stay frozen. Within a batch of listings, each text should be nearest to a photo of its own
 listing (InfoNCE in both directions; Radford et al., 2021). The photo network reads features of the frozen
-backbone: the photo embedding is trained to separate listings and keeps less of what photos have in common
+backbone: the photo embedding is trained to separate listings and keeps less of their common content
 (Recall@10 of test titles 0.40 by the embedding, 0.48 by the features).
 """
 
