@@ -6,6 +6,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import pandas as pd
 
+from fb_marketplace.evaluation.random_baseline import expected_random
 from fb_marketplace.evaluation.retrieval_metrics import (
     PRODUCT_METRICS,
     RankedResults,
@@ -20,7 +21,6 @@ from fb_marketplace.pipelines.indexing.comparison_embeddings import (
 )
 from fb_marketplace.pipelines.indexing.exact_ranking import TopHits, exact_search, rank_all
 from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices, make_gallery
-from fb_marketplace.pipelines.indexing.random_baseline import expected_random
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table

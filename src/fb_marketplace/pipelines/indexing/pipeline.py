@@ -1,4 +1,4 @@
-"""Indexing: the vectors made searchable, and the search measured."""
+"""Indexing: index of photo embeddings, and evaluation of photo retrieval."""
 
 from kedro.pipeline import Pipeline, node
 

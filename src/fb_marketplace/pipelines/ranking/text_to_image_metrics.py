@@ -1,15 +1,15 @@
 """Text-to-image retrieval: titles searched among photos without using any text."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
+from fb_marketplace.evaluation.random_baseline import random_recall
+from fb_marketplace.evaluation.retrieval_metrics import DEPTH
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
 from fb_marketplace.pipelines.ranking.search_corpus import SearchCorpus
 from fb_marketplace_serving.encoders.text import TextEncoder
-
-DEPTH: Final = 10
 
 
 def evaluate_text_to_image(
@@ -32,18 +32,19 @@ def evaluate_text_to_image(
     """
     store = corpus.indexes.listings
     photos_in_root = np.bincount(store.root[store.listing_of_row])
-    hits, expected, groups = [], [], []
+    hits, own_photos, photos, groups = [], [], [], []
     for product, group, title in titles:
         source = store.position(product)
-        own_photos = int(store.photo_count[source])
-        if not own_photos:
+        if not store.photo_count[source]:
             continue
         rows = corpus.indexes.text_to_image.search(encoder.encode([title]).pictured[0], DEPTH).rows
         hits.append(bool((store.listing_of_row[rows] == source).any()))
-        expected.append(random_recall(int(photos_in_root[store.root[source]]), own_photos, DEPTH))
+        own_photos.append(store.photo_count[source])
+        photos.append(photos_in_root[store.root[source]])
         groups.append(group)
     bootstrap = (parameters.bootstrap_samples, parameters.confidence, parameters.seed)
     recall = mean_by_group(hits, groups, *bootstrap)
+    expected = random_recall(np.array(own_photos), np.array(photos), DEPTH)
     random = mean_by_group(expected, groups, *bootstrap)
     return {
         "recall_at_10": recall.to_dict(),
@@ -51,22 +52,3 @@ def evaluate_text_to_image(
         "times": round(recall.value / random.value, 2),
         "photos": len(corpus.indexes.image),
     }
-
-
-def random_recall(photos: int, relevant: int, depth: int) -> float:
-    """Return the probability that a relevant photo is among those drawn: hypergeometric.
-
-    Args:
-        photos: all photos.
-        relevant: relevant photos.
-        depth: photos drawn without replacement.
-    """
-    from scipy.special import gammaln
-
-    if photos - relevant < depth:
-        return 1.0
-
-    def log_ways(total: int) -> float:
-        return float(gammaln(total + 1) - gammaln(depth + 1) - gammaln(total - depth + 1))
-
-    return 1 - float(np.exp(log_ways(photos - relevant) - log_ways(photos)))

@@ -1,4 +1,3 @@
-from itertools import combinations
 from types import SimpleNamespace
 
 import numpy as np
@@ -6,10 +5,7 @@ import pytest
 from support.builders.small_market import count_words, facts, listing
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.ranking.text_to_image_metrics import (
-    evaluate_text_to_image,
-    random_recall,
-)
+from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.candidates import SearchIndexes
 from fb_marketplace_serving.search.listing_store import ListingStore
@@ -48,24 +44,6 @@ def gallery():
     return SimpleNamespace(
         indexes=SearchIndexes(catalogue, photos, pictures, texts, count_words(names))
     )
-
-
-@pytest.mark.parametrize(
-    ("photos", "own"), [(8, 1), (8, 3), (8, 5), (8, 6), (8, 8), (3, 1), (2, 1)]
-)
-def test_random_recall_equals_enumeration(photos, own):
-    draws = list(combinations(range(photos), min(3, photos)))
-
-    share = np.mean([min(draw) < own for draw in draws])
-
-    assert random_recall(photos, own, 3) == pytest.approx(share)
-
-
-def test_random_recall_is_exact_for_many_photos():
-    drawn = np.random.default_rng(0).hypergeometric(4, 496, 10, 200_000)
-
-    assert random_recall(500, 4, 10) == pytest.approx(np.mean(drawn > 0), abs=0.002)
-    assert random_recall(10_000_000, 1, 10) == pytest.approx(1e-6, rel=0.05)
 
 
 def test_title_near_its_photo_finds_it(gallery, measuring):

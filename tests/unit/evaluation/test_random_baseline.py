@@ -1,15 +1,15 @@
-from itertools import permutations
+from itertools import combinations, permutations
 
 import numpy as np
 import pytest
 
+from fb_marketplace.evaluation import random_baseline
 from fb_marketplace.evaluation.retrieval_metrics import (
     average_precision,
     ndcg_at,
     precision_at,
     recall_at,
 )
-from fb_marketplace.pipelines.indexing import random_baseline
 
 SETS = [[3, 3, 2, 0, 0, 0], [3, 1, 0, 0, 0], [3, 3, 3], [3, 2, 2, 1, 1, 0]]
 
@@ -63,3 +63,27 @@ def test_random_baseline_without_relevant_is_zero():
 
     assert random_baseline.random_recall(none, few, 5).tolist() == [0]
     assert np.isnan(random_baseline.random_average_precision(none, few)).all()
+
+
+@pytest.mark.parametrize(
+    ("photos", "own"), [(8, 1), (8, 3), (8, 5), (8, 6), (8, 8), (3, 1), (2, 1)]
+)
+def test_random_recall_equals_enumeration_of_draws(photos, own):
+    draws = list(combinations(range(photos), min(3, photos)))
+
+    share = np.mean([min(draw) < own for draw in draws])
+
+    assert random_baseline.random_recall(np.array([own]), np.array([photos]), 3)[
+        0
+    ] == pytest.approx(share)
+
+
+def test_random_recall_is_exact_for_many_photos():
+    drawn = np.random.default_rng(0).hypergeometric(4, 496, 10, 200_000)
+
+    assert random_baseline.random_recall(np.array([4]), np.array([500]), 10)[0] == pytest.approx(
+        np.mean(drawn > 0), abs=0.002
+    )
+    assert random_baseline.random_recall(np.array([1]), np.array([10_000_000]), 10)[
+        0
+    ] == pytest.approx(1e-6, rel=0.05)
