@@ -168,7 +168,7 @@ def test_price_outside_interval_has_comparable_listings(market):
     notes, metrics = market.made()
 
     result = notes.get("p004")
-    (note,) = result.notes
+    (note,) = result.insights
     assert note.kind == "unusual_price"
     assert (note.evidence.low, note.evidence.high) == result.price_range
     assert note.evidence.listings in TOLD["neighbors"]
