@@ -119,7 +119,7 @@ def test_click_is_sent_with_its_search_id(open_page, listening_server):
     with page.expect_response("**/clicks") as output:
         second.click()
 
-    assert output.value.json() == {"noted": True}
+    assert output.value.json() == {"recorded": True}
     click = output.value.request.post_data_json
     assert click["product_id"] == product_id
     visible = {item["search_id"]: item["hits"] for item in searched if item["search_id"]}

@@ -25,7 +25,7 @@ BUDGETS: Final[dict[Stage, float]] = {
     "retrieve": 0.05,
     "rank": 0.02,
 }
-"""Target seconds of a stage, exported beside the histogram so that alerts can compare the two."""
+"""Target seconds of a stage, exported with the histogram so that alerts can compare the two."""
 
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _BATCH_SIZES: Final = (1, 2, 4, 8, 16, 32)

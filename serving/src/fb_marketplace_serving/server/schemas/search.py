@@ -21,7 +21,7 @@ _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
     "notes": [
         {
             "kind": "photo_elsewhere",
-            "text": "Its photo also stands in another listing, in York, at 60.00 GBP.",
+            "text": "A photo of this listing also stands in “Oak shelves” (York, £60).",
             "products": ["6a7b8c9d"],
         }
     ],
@@ -30,7 +30,7 @@ _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
         "reasons": [
             {
                 "feature": "bm25_similarity",
-                "label": "holds the words",
+                "label": "matches the words",
                 "value": 7.4,
                 "contribution": 0.9,
             }
