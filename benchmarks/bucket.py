@@ -1,15 +1,14 @@
-"""Photos a second from S3 to the table, beside reading them one after another; and peak memory by number.
+"""Photos per second from S3 to the table, compared with sequential reading; and peak memory by number of photos.
 
-The plain way is one ``cat_file`` of s3fs as it comes after another, then the same cleaning and the same
-commits, in one process. Ours is the path of a run: listed once, fetched in concurrent batches by as many
-processes as there are cores. Both read from a real SeaweedFS, and write to a Lance table in it; for the
-latency a proxy (``tests/support/fault_proxy.py``, its own process) delays each request for so long.
-The server and the proxy are on the same cores as what is measured.
+The baseline calls ``cat_file`` of plain s3fs for one photo after the other, then does the same cleaning and commits,
+in one process. Ours is the path of a run: one listing, concurrent batches, one process per core. Both read from
+SeaweedFS and write to a Lance table there. A proxy (``tests/support/fault_proxy.py``, a process of its own) adds the
+latency. The server and the proxy share the cores with the measured processes.
 
-Expected before it was measured: at no latency 2x, since s3fs asks for each file's size before it reads
-it, and since two cores read photos instead of one; fetching alone, 3x. At 40 ms the plain way waits two
-times 40 ms a photo, some 12 a second, where ours is held up by the cores alone: 15x and more, fetching
-alone 40x. Memory flat, since batches are bounded and rows are committed as they come.
+Expected before the measurement: without latency 2x, since s3fs asks for the size of each file first, and two cores
+read instead of one; fetching only, 3x. At 40 ms the baseline waits 80 ms per photo, some 12 per second, while ours is
+limited by the cores: 15x or more; fetching only, 40x. Constant memory, since batches are bounded and rows are
+committed at once.
 """
 
 import argparse
@@ -32,11 +31,11 @@ from PIL import Image
 from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.pipelines.cleaning.photos import PhotoRequest, read_photo_batch, read_photos
 from fb_marketplace.schemas.lance import IMAGES
-from fb_marketplace.storage import filesystem as storage
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.keyed_table import KeepOnly
 from fb_marketplace.storage.photo_source import PhotoFile, PhotoSource, batch_by_bytes
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.storage.lake import Lake
 
 TESTS = Path(__file__).parents[1] / "tests"
 sys.path.insert(0, str(TESTS))
@@ -46,7 +45,7 @@ LATENCIES = (0.0, 0.04)
 SIZE = (320, 240)
 PHOTOS = 3_000
 BATCH = 256
-"""As in ``conf/base``; of the plain way no more than one is timed: it takes its time."""
+"""As in ``conf/base``. The baseline is timed on one batch only, since it is slow."""
 MEMORY_OF = (2_000, 20_000)
 ROUNDS = 3
 
@@ -56,24 +55,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=int, default=PHOTOS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--no-memory", action="store_true", help="compare speeds alone")
+    parser.add_argument("--no-memory", action="store_true", help="compare speeds only")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
-    told = parser.parse_args()
-    if told.memory_of:
-        ours(told.memory_of, "s3://tables")
+    options = parser.parse_args()
+    if options.memory_of:
+        ours(options.memory_of, "s3://tables")
         return
     with seaweed.running() as server:
         os.environ.update(server.environment)
         server.make_bucket("tables")
-        compare_speeds(server, told.photos, told.rounds)
-        if not told.no_memory:
+        compare_speeds(server, options.photos, options.rounds)
+        if not options.no_memory:
             compare_memory(server)
 
 
 def compare_speeds(server: seaweed.Seaweed, count: int, rounds: int) -> None:
-    """Time both ways, whole and fetching alone, in turn, round by round."""
+    """Time both ways, complete and fetching only, alternating in each round."""
     folder = fill(server, count)
-    print(f"{count:,} photos of {SIZE[0]} x {SIZE[1]}; photos a second")
+    print(f"{count:,} photos of {SIZE[0]} x {SIZE[1]}; photos per second")
     print(
         f"{'added latency':>14} {'plain':>8} {'ours':>8} {'ratio':>7} "
         f"{'fetched plain':>14} {'ours':>8} {'ratio':>7} {'fetching is':>12}"
@@ -86,28 +85,28 @@ def compare_speeds(server: seaweed.Seaweed, count: int, rounds: int) -> None:
                 rates["ours"].append(ours(folder, "s3://tables"))
                 rates["one"].append(fetch_plainly(folder))
                 rates["many"].append(fetch(folder))
-        plain_s, ours_s, one, many = (statistics.median(each) for each in rates.values())
-        whole, fetching = ratio(rates, "ours", "plain"), ratio(rates, "many", "one")
+        plain_s, ours_s, one, many = (statistics.median(values) for values in rates.values())
+        complete, fetching = ratio(rates, "ours", "plain"), ratio(rates, "many", "one")
         part = ratio(rates, "ours", "many") / cores()
         print(
-            f"{latency * 1000:11.0f} ms {plain_s:8.1f} {ours_s:8.1f} {whole:6.1f}x "
+            f"{latency * 1000:11.0f} ms {plain_s:8.1f} {ours_s:8.1f} {complete:6.1f}x "
             f"{one:14.1f} {many:8.1f} {fetching:6.1f}x {part:11.0%}",
             flush=True,
         )
 
 
 def ratio(rates: dict[str, list[float]], way: str, to: str) -> float:
-    """Give the median over rounds of the ratio within a round, which a busy machine blurs least."""
+    """Return the median ratio of the rounds, which varies least on a busy machine."""
     return statistics.median(a / b for a, b in zip(rates[way], rates[to], strict=True))
 
 
 def cores() -> int:
-    """Give how many cores there are."""
+    """Return the number of cores."""
     return len(os.sched_getaffinity(0))
 
 
 def compare_memory(server: seaweed.Seaweed) -> None:
-    """Measure the peak of all processes together while photos are read into a table."""
+    """Measure the peak memory of all processes together while photos are read into a table."""
     print(f"\n{'photos into a table':28} {'peak MB':>8}")
     peaks = []
     for count in MEMORY_OF:
@@ -118,17 +117,17 @@ def compare_memory(server: seaweed.Seaweed) -> None:
 
 
 def fill(server: seaweed.Seaweed, count: int) -> str:
-    """Make a bucket of so many photos; gives the URL of their folder."""
+    """Create a bucket of photos, and return the URL of their folder."""
     folder = f"{server.make_bucket(f'raw-{uuid.uuid4().hex}')}/images"
-    drawn = list(_drawn())
-    filesystem, root = storage.open_root(folder)
+    jpegs = list(_jpegs())
+    lake = Lake(folder)
     for start in range(0, count, 500):
         numbers = range(start, min(count, start + 500))
-        filesystem.pipe({f"{root}/{n:06}.jpg": drawn[n % len(drawn)] for n in numbers})
+        lake.filesystem.pipe({f"{lake.root}/{n:06}.jpg": jpegs[n % len(jpegs)] for n in numbers})
     return folder
 
 
-def _drawn() -> Iterator[bytes]:
+def _jpegs() -> Iterator[bytes]:
     with tempfile.TemporaryFile() as file:
         for picture in pictures():
             file.seek(0)
@@ -140,7 +139,7 @@ def _drawn() -> Iterator[bytes]:
 
 @contextlib.contextmanager
 def behind_proxy(server: seaweed.Seaweed, latency: float) -> Iterator[None]:
-    """Have every client ask a proxy that adds a latency; without one, the server itself."""
+    """Redirect every client to a proxy that adds a latency; without latency, use the server itself."""
     if not latency:
         yield
         return
@@ -168,17 +167,17 @@ def behind_proxy(server: seaweed.Seaweed, latency: float) -> Iterator[None]:
 
 
 def _forget_clients() -> None:
-    """A client that is kept would go on to ask where it was told first."""
+    """Drop cached clients, which would keep the old endpoint."""
     from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
     RetryingS3FileSystem.clear_instance_cache()
 
 
 class OneAfterAnother:
-    """A folder whose photos are fetched by s3fs as it comes, one after another."""
+    """A folder whose photos are fetched one by one with plain s3fs."""
 
     def __init__(self, url: str) -> None:
-        """Open it anew: nothing is kept from another endpoint."""
+        """Open the folder without a cached client, which may have another endpoint."""
         import s3fs
 
         self._files = s3fs.S3FileSystem(skip_instance_cache=True, use_listings_cache=False)
@@ -186,10 +185,10 @@ class OneAfterAnother:
 
     def files(self) -> list[PhotoFile]:
         """List the folder."""
-        found = self._files.find(self._root, detail=True)
+        listing = self._files.find(self._root, detail=True)
         return [
             PhotoFile(path.removeprefix(f"{self._root}/"), info["size"], info["ETag"])
-            for path, info in sorted(found.items())
+            for path, info in sorted(listing.items())
         ]
 
     def fetch(self, files: Sequence[PhotoFile]) -> list[bytes]:
@@ -198,7 +197,7 @@ class OneAfterAnother:
 
 
 def plain(url: str, bucket: str) -> float:
-    """Read photos one after another into a table of their own; gives photos a second."""
+    """Read photos one by one into a new table, and return photos per second."""
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
     keyed_table.ensure_table(table, IMAGES)
     started = time.perf_counter()
@@ -212,7 +211,7 @@ def plain(url: str, bucket: str) -> float:
 
 
 def ours(url: str, bucket: str) -> float:
-    """Read photos as a run does into a table of their own; gives photos a second, once all are at work."""
+    """Read photos into a new table as a run does, and return photos per second after warm-up."""
     table = f"{bucket}/{uuid.uuid4().hex}.lance"
     keyed_table.ensure_table(table, IMAGES)
     folder = PhotoSource(url)
@@ -227,7 +226,7 @@ def ours(url: str, bucket: str) -> float:
             continue
         keyed_table.insert(table, usable)
         if number <= cores():
-            # A run starts its processes once; what they cost is not what is compared.
+            # A run starts its processes once; their start is not part of the comparison.
             started, before = time.perf_counter(), before + len(usable)
     seconds = time.perf_counter() - started
     assert len(keyed_table.open_table(table)) == len(files)
@@ -235,7 +234,7 @@ def ours(url: str, bucket: str) -> float:
 
 
 def fetch_plainly(url: str) -> float:
-    """List and fetch photos one after another; gives photos a second."""
+    """List and fetch photos one by one, and return photos per second."""
     started = time.perf_counter()
     folder = OneAfterAnother(url)
     files = folder.files()[:BATCH]
@@ -244,7 +243,7 @@ def fetch_plainly(url: str) -> float:
 
 
 def fetch(url: str) -> float:
-    """List and fetch photos in batches, in one process; gives photos a second."""
+    """List and fetch photos in batches, in one process, and return photos per second."""
     started = time.perf_counter()
     folder = PhotoSource(url)
     files = folder.files()

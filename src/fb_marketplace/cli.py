@@ -272,8 +272,8 @@ def _full_names(names: Iterable[str], pipeline: Pipeline) -> list[str]:
     full |= {name.rpartition(".")[2]: name for name in full}
     for name in names:
         if name not in full:
-            alike = [known for known in full if ("." in known) == ("." in name)]
-            close = difflib.get_close_matches(name, alike, n=3)
+            candidates = [known for known in full if ("." in known) == ("." in name)]
+            close = difflib.get_close_matches(name, candidates, n=3)
             hint = f" Did you mean {', '.join(close)}?" if close else " `make viz` shows them."
             raise UserError(f"This run has no node '{name}'.{hint}")
     return [full[name] for name in names]

@@ -21,7 +21,7 @@ _CGROUP_LIMITS: Final = (
 def nearest_existing_folder(path: Path) -> Path:
     """Return the folder, or its nearest ancestor that exists."""
     folder = path.absolute()
-    return next(each for each in (folder, *folder.parents) if each.exists())
+    return next(path for path in (folder, *folder.parents) if path.exists())
 
 
 def free_disk(path: Path) -> int:

@@ -200,7 +200,7 @@ def _take_snapshot(lake: Lake) -> _LakeSnapshot:
         if table := parent_table(path):
             tables.setdefault(table, {})[path.removeprefix(f"{table}/")] = file
     tags = {table: table_versions.read_tags(lake.name(table)) for table in tables}
-    known = {table: each for table, each in tags.items() if each is not None}
+    known = {table: value for table, value in tags.items() if value is not None}
     return _LakeSnapshot(lake, files, tables, known, records, read_journal(lake))
 
 
