@@ -1,14 +1,14 @@
-"""Photos per second from S3 to the table, compared with sequential reading; and peak memory by number of photos.
+"""Photos per second from S3 to the table, compared with sequential reading; and peak memory.
 
-The baseline calls ``cat_file`` of plain s3fs for one photo after the other, then does the same cleaning and commits,
-in one process. Ours is the path of a run: one listing, concurrent batches, one process per core. Both read from
-SeaweedFS and write to a Lance table there. A proxy (``tests/support/fault_proxy.py``, a process of its own) adds the
-latency. The server and the proxy share the cores with the measured processes.
+The baseline calls ``cat_file`` of plain s3fs for one photo after the other, then does the same cleaning and
+commits, in one process. Ours is the path of a run: one listing, concurrent batches, one process per core.
+Both read from SeaweedFS and write to a Lance table there. A proxy (``tests/support/fault_proxy.py``, a
+process of its own) adds the latency. The server and the proxy share the cores with the measured processes.
 
-Expected before the measurement: without latency 2x, since s3fs asks for the size of each file first, and two cores
-read instead of one; fetching only, 3x. At 40 ms the baseline waits 80 ms per photo, some 12 per second, while ours is
-limited by the cores: 15x or more; fetching only, 40x. Constant memory, since batches are bounded and rows are
-committed at once.
+Expected before the measurement: without latency 2x, since s3fs asks for the size of each file first, and
+two cores read instead of one; fetching only, 3x. At 40 ms the baseline waits 80 ms per photo, some 12 per
+second, while ours is limited by the cores: 15x or more; fetching only, 40x. Constant memory, since batches
+are bounded and rows are committed at once.
 """
 
 import argparse
