@@ -120,7 +120,8 @@ def erase(
     listed = erasure_list.add_to_erasure_list(lake, fingerprints.product_id, fingerprints.image_ids)
     plan = replace(plan, previous_hits=tuple(sorted({*plan.hits, *plan.previous_hits})))
     # The fingerprints are lost with the files: after a kill, the proof still needs them.
-    erasure_journal.write(lake, listed, fingerprints, plan.previous_hits)
+    journal = erasure_journal.ErasureJournal(fingerprints, plan.previous_hits)
+    erasure_journal.write(lake, listed, fingerprints.product_id, journal)
     started = datetime.now(UTC)
     newest = _newest_run(lake)
     if newest is None or not _is_complete_without(lake, newest, plan.hits):

@@ -1,14 +1,13 @@
 """Journal of an erasure in progress: the fingerprints of the listing, in ``forgetting/`` of the lake.
 
-Title and photos are known only from files that the erasure deletes. The journal keeps them until the
-absence of the listing is proved; without it, an interrupted erasure would look complete. It is removed when
-the receipt exists. Its name is the digest of the listing's id.
+Title and photos are known only from files that the erasure deletes. The journal keeps them until the absence
+of the listing is proved; without it, an interrupted erasure would look complete. It is removed when the
+receipt exists. Its name is the digest of the listing's id.
 """
 
-import base64
-import json
-from collections.abc import Iterable
 from typing import Final, NamedTuple
+
+from pydantic import TypeAdapter
 
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, ScanHit
 from fb_marketplace.storage.erasure_list import ErasureList
@@ -30,6 +29,9 @@ class ErasureJournal(NamedTuple):
     hits: tuple[ScanHit, ...] = ()
 
 
+_JSON: Final = TypeAdapter(ErasureJournal)
+
+
 def read(lake: Lake, erasure_list: ErasureList, product_id: str) -> ErasureJournal:
     """Read the journal of a listing.
 
@@ -37,40 +39,18 @@ def read(lake: Lake, erasure_list: ErasureList, product_id: str) -> ErasureJourn
         OSError: the lake cannot be read.
     """
     try:
-        content = json.loads(lake.read(_path(erasure_list, product_id)))
+        return _JSON.validate_json(lake.read(_path(erasure_list, product_id)))
     except FileNotFoundError:
         return ErasureJournal()
-    fingerprints = ListingFingerprints(
-        content["product_id"],
-        frozenset(content["image_ids"]),
-        content["title"],
-        frozenset(content["digests"]),
-        frozenset(base64.b64decode(photo) for photo in content["photos"]),
-    )
-    return ErasureJournal(fingerprints, tuple(ScanHit(*hit) for hit in content["hits"]))
 
 
-def write(
-    lake: Lake,
-    erasure_list: ErasureList,
-    fingerprints: ListingFingerprints,
-    hits: Iterable[ScanHit],
-) -> None:
+def write(lake: Lake, erasure_list: ErasureList, product_id: str, journal: ErasureJournal) -> None:
     """Write the journal of a listing, before anything of it is removed.
 
     Raises:
         OSError: the lake cannot be written.
     """
-    content = {
-        "product_id": fingerprints.product_id,
-        "image_ids": sorted(fingerprints.image_ids),
-        "title": fingerprints.title,
-        "digests": sorted(fingerprints.digests),
-        "photos": sorted(base64.b64encode(photo).decode() for photo in fingerprints.photos),
-        "hits": list(hits),
-    }
-    path = _path(erasure_list, fingerprints.product_id)
-    lake.replace(path, json.dumps(content, indent=1).encode())
+    lake.replace(_path(erasure_list, product_id), _JSON.dump_json(journal, indent=1))
 
 
 def remove(lake: Lake, erasure_list: ErasureList, product_id: str) -> None:

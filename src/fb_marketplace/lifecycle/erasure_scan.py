@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pydantic import Base64Bytes
+
 from fb_marketplace.storage.keyed_table import TableMissingError, open_dataset
 from fb_marketplace.storage.lake_layout import (
     LAYERS,
@@ -54,7 +56,7 @@ class ListingFingerprints:
     image_ids: frozenset[str] = frozenset()
     title: str | None = None
     digests: frozenset[str] = frozenset()
-    photos: frozenset[bytes] = frozenset()
+    photos: frozenset[Base64Bytes] = frozenset()
 
     @property
     def texts(self) -> frozenset[str]:

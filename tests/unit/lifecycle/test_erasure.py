@@ -395,3 +395,10 @@ def raw_tables():
     products = pd.DataFrame({"id": ["p", "q", "p"]})
     images = pd.DataFrame({"id": ["i", "j", "k"], "product_id": ["p", "p", "q"]})
     return products, images
+
+
+def test_find_listing_in_lake_of_older_layout_is_refused(lake, url):
+    lake.put(f"runs/{version(3)}.json", b"{}")
+
+    with pytest.raises(UserError, match=r"before 0\.2"):
+        find_listing(Lake(url), LAMP)

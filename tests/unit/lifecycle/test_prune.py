@@ -46,3 +46,13 @@ def test_prune_error_is_one_line(lake):
     assert ended.exit_code == 1
     assert "--keep 0" in ended.output
     assert len(ended.output.splitlines()) == 1
+
+
+def test_lake_of_older_layout_is_refused_in_one_line(lake):
+    lake.put("runs/2026-01-03T12.00.00.000Z.json", b'{"version": "2026-01-03T12.00.00.000Z"}')
+
+    ended = prune(lake, "--keep", "1")
+
+    assert ended.exit_code == 1
+    assert "before 0.2" in ended.output
+    assert len(ended.output.splitlines()) == 1
