@@ -1,8 +1,8 @@
 """Journal of an erasure in progress: the fingerprints of the listing, in ``forgetting/`` of the lake.
 
-Title and photos are known only from files that the erasure deletes. The journal keeps them until the absence
-of the listing is proved; without it, an interrupted erasure would look complete. It is removed when the
-receipt exists. Its name is the digest of the listing's id.
+Title and photos are known only from files that the erasure deletes. The journal keeps them until the
+absence of the listing is proved; without it, an interrupted erasure would look complete. It is removed when
+the receipt exists. Its name is the digest of the listing's id.
 """
 
 from typing import Final, NamedTuple

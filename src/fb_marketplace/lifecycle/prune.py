@@ -85,8 +85,8 @@ def _remove_files(lake: Lake, paths: Iterable[str]) -> None:
                     lake.filesystem.rm_file(path)
     if is_local(lake.url):
         for folder in {Path(path).parent for path in full_paths}:
-            for path in (folder, folder.parent):
-                is_version = VERSION.fullmatch(path.name) or VERSION.fullmatch(path.parent.name)
-                if is_version or path.parent.name == WORK:
+            for candidate in (folder, folder.parent):
+                names = (candidate.name, candidate.parent.name)
+                if any(map(VERSION.fullmatch, names)) or names[1] == WORK:
                     with contextlib.suppress(OSError):
-                        path.rmdir()
+                        candidate.rmdir()
