@@ -1,4 +1,4 @@
-"""Macro F1, and confusion matrices with their figure."""
+"""Macro F1, and the figure of a confusion matrix."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ Classes = NDArray[np.int64]
 def macro_f1(targets: Classes, predicted: Classes) -> float:
     """Compute the mean F1 of the classes among the targets; a class never predicted has 0.
 
-    As scikit-learn's ``f1_score(average="macro")``, which takes a thousand times as long: a bootstrap
+    Equal to scikit-learn's ``f1_score(average="macro")``, which is a hundred times slower; a bootstrap
     calls it a thousand times.
     """
     classes = int(max(targets.max(), predicted.max())) + 1
@@ -22,18 +22,13 @@ def macro_f1(targets: Classes, predicted: Classes) -> float:
     return float(np.mean(2 * hits[support > 0] / (support + named)[support > 0]))
 
 
-def confusion_matrix(targets: Classes, predicted: Classes, labels: int) -> Classes:
-    """Count cases: int64, (labels, labels), targets by row, predictions by column."""
-    counts = np.zeros((labels, labels), dtype=np.int64)
-    np.add.at(counts, (targets, predicted), 1)
-    return counts
-
-
 def plot_confusion_matrix(
     targets: Classes, predicted: Classes, labels: Sequence[str], title: str
 ) -> bytes:
     """Plot a confusion matrix, shaded by the share of the true category; returns a PNG."""
-    counts = confusion_matrix(targets, predicted, len(labels))
+    from sklearn.metrics import confusion_matrix
+
+    counts = confusion_matrix(targets, predicted, labels=range(len(labels)))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = 3 + 0.45 * len(labels)
     figure, axes = new_figure(side + 1, side)
