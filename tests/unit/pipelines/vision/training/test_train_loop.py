@@ -85,7 +85,7 @@ def test_target_is_the_path_of_the_photo(marketplace, base_recipe, changed):
 
 
 def test_batch_statistics_of_frozen_blocks_are_unchanged(train):
-    parts, before, _ = train(blocks=1)
+    parts, before, _ = train(trainable_blocks=1)
 
     after = network_weights(parts.network)
     moved = {name for name in after if not torch.equal(after[name], before[name])}
