@@ -1,1 +1,1 @@
-"""What any model has to beat."""
+"""Baseline models of price and category, which later models must beat."""
