@@ -1,4 +1,7 @@
-"""Confidence intervals by a bootstrap over groups (Efron, 1979): cases of a group are not independent."""
+"""Confidence intervals by a cluster bootstrap (Efron, 1979).
+
+It resamples groups, because cases of one group are not independent.
+"""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -13,7 +16,7 @@ class Estimate(NamedTuple):
     """A statistic with its percentile interval.
 
     Attributes:
-        value: over all cases.
+        value: the statistic over all cases.
         low: lower end of the interval.
         high: upper end of the interval.
         cases: number of cases.
@@ -42,7 +45,7 @@ def mean_by_group(
         groups: (cases,), the group of each case.
         samples: number of bootstrap samples; each draws as many groups as exist, with replacement.
         confidence: share of the samples inside the interval.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The mean with its interval.
@@ -80,7 +83,7 @@ def statistic_by_group(
         groups: (cases,), the group of each case.
         samples: number of bootstrap samples. Samples without a defined statistic are dropped.
         confidence: share of the samples inside the interval.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         The statistic with its interval.
@@ -113,7 +116,7 @@ def statistic_by_group(
 
 
 def _rows_of_groups(drawn: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the rows of drawn groups; the rows of all groups are sorted by group."""
+    """Return the rows of the drawn groups: int64, (rows,). The cases must be sorted by group."""
     starts, counts = np.cumsum(sizes) - sizes, sizes[drawn]
     shifts = starts[drawn] - (np.cumsum(counts) - counts)
     rows: NDArray[np.int64] = np.repeat(shifts, counts) + np.arange(counts.sum())

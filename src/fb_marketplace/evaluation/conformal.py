@@ -7,26 +7,26 @@ from numpy.typing import NDArray
 
 
 def conformal_rank(cases: int, coverage: float) -> int:
-    """Return how many calibration cases an interval must cover to cover this share of further cases.
+    """Return the number of calibration cases to cover, so that a share of new cases is covered.
 
     Args:
-        cases: calibration cases.
-        coverage: share of further cases.
+        cases: number of calibration cases.
+        coverage: share of new cases to cover.
 
     Returns:
-        ceil((cases + 1) · coverage); all cases, which promises less, if there are too few.
+        ceil((cases + 1) · coverage), at most ``cases``; with too few cases the guarantee is weaker.
     """
     return min(math.ceil((cases + 1) * coverage), cases)
 
 
 def conformal_half_width(errors: NDArray[np.float64], coverage: float) -> float:
-    """Return the half width of intervals around predictions that cover this share of further cases.
+    """Return the half-width of prediction intervals that cover a share of new cases.
 
-    The guarantee is for a case like these and independent of them, and takes the model as given: if the
-    cases also selected the model, their errors are somewhat small.
+    The guarantee is for an independent case of the same distribution, and for a fixed model. If the cases
+    also selected the model, their errors are slightly too small.
 
     Args:
-        errors: (cases,), of predictions for cases that the model was not fitted to.
-        coverage: share of further cases.
+        errors: float64, (cases,), prediction errors on cases that the model was not fitted to.
+        coverage: share of new cases to cover.
     """
     return float(np.sort(np.abs(errors))[conformal_rank(len(errors), coverage) - 1])

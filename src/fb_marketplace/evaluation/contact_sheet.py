@@ -11,7 +11,7 @@ LINE: Final = 16
 GAP: Final = 8
 FRAME: Final = 3
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "GIF", "BMP")
-"""Formats that are decoded: files are untrusted, and not all decoders of Pillow are hardened."""
+"""Formats to decode. Files are untrusted, and not all of Pillow's decoders are hardened."""
 
 
 class Cell(NamedTuple):

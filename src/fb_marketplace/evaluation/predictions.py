@@ -37,7 +37,7 @@ class Predictions(NamedTuple):
 
 
 def class_labels(products: pd.DataFrame) -> tuple[str, ...]:
-    """Return the root categories, sorted, as columns of probabilities are."""
+    """Return the sorted root categories: the column order of probabilities."""
     return tuple(sorted(set(products["category"])))
 
 

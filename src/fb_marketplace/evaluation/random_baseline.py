@@ -34,11 +34,11 @@ def expected_random(available: Counts) -> dict[str, Floats]:
 
 
 def random_recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
-    """Return the probability that one of m among n is in the first k: 1 - C(n-m, k) / C(n, k).
+    """Return the expected Recall@k (hit rate): 1 - C(n-m, k) / C(n, k) for m relevant of n photos.
 
     Args:
-        relevant: (queries,), m.
-        photos: (queries,), n.
+        relevant: int64, (queries,), m.
+        photos: int64, (queries,), n.
         depth: k.
     """
     drawn = np.arange(depth)
@@ -49,10 +49,10 @@ def random_recall(relevant: Counts, photos: Counts, depth: int) -> Floats:
 
 
 def random_average_precision(relevant: Counts, photos: Counts) -> Floats:
-    """Return the expected average precision of m among n: the mean over ranks i of E[precision].
+    """Return the expected average precision for m relevant of n photos: E[precision] averaged over ranks i.
 
-    A relevant photo at rank i has on average (i-1)(m-1)/(n-1) others before it, and all ranks are equally
-    likely (Bestgen, 2015). NaN if nothing is relevant.
+    A relevant photo at rank i has on average (i-1)(m-1)/(n-1) relevant ones before it, and all ranks are
+    equally likely (Bestgen, 2015). NaN if nothing is relevant.
     """
     harmonics = np.cumsum(1 / np.arange(1, photos.max(initial=1) + 1))[np.maximum(photos, 1) - 1]
     density = (relevant - 1) / np.maximum(photos - 1, 1)
@@ -61,12 +61,12 @@ def random_average_precision(relevant: Counts, photos: Counts) -> Floats:
 
 
 def random_precision(relevant: Counts, photos: Counts, depth: int) -> Floats:
-    """Return the expected share of relevant hits; missing hits count as irrelevant."""
+    """Return the expected Precision@k; missing hits count as irrelevant."""
     return relevant / np.maximum(photos, 1) * np.minimum(photos, depth) / depth
 
 
 def random_ndcg(available: Counts, depth: int) -> Floats:
-    """Return the expected NDCG: each rank has the mean gain. NaN if no photo has a gain."""
+    """Return the expected NDCG@k: each rank has the mean gain. NaN if no photo has a gain."""
     photos = available.sum(axis=1)
     mean_gains = available @ gains(np.arange(available.shape[1])) / np.maximum(photos, 1)
     reached = np.minimum(photos, depth)

@@ -11,7 +11,7 @@ Floats = NDArray[np.float64]
 Counts = NDArray[np.int64]
 
 DEPTH: Final = 10
-"""Number of hits that metrics at a cutoff use."""
+"""Largest cutoff k of the metrics at k."""
 
 RECALLS: Final = {f"same_product_recall_at_{depth}": depth for depth in (1, 5, DEPTH)}
 AVERAGE_PRECISION: Final = "same_product_map"
@@ -25,11 +25,11 @@ class RankedResults(NamedTuple):
     """Results of queries.
 
     Attributes:
-        hits: int8, (queries, 10), grades of the first hits; 0 if there were fewer.
+        hits: int8, (queries, 10), grades of the first hits; padded with 0.
         available: int64, (queries, 4), number of photos of each grade, 0 to 3, in the gallery, without
             the query and its copies.
-        average_precisions: float64, (queries,), of the listing's other photos; NaN without any, and None
-            if only the first hits are known.
+        average_precisions: float64, (queries,), with the listing's other photos as relevant; NaN if it has
+            none. None if only the first hits are known.
     """
 
     hits: Grades
@@ -38,7 +38,7 @@ class RankedResults(NamedTuple):
 
 
 def compute_retrieval_metrics(ranking: RankedResults) -> dict[str, Floats]:
-    """Compute the metrics of each query: (queries,) by name; NaN if it has nothing to find."""
+    """Compute the metrics of each query: (queries,) by name; NaN if no photo is relevant."""
     with_partner = ranking.available[:, SAME_PRODUCT] > 0
     metrics = {
         name: np.where(with_partner, recall_at(ranking.hits, depth), np.nan)
@@ -53,11 +53,14 @@ def compute_retrieval_metrics(ranking: RankedResults) -> dict[str, Floats]:
 
 
 def recall_at(grades: Grades, depth: int) -> Floats:
-    """Return 1 if any of the first hits is another photo of the listing, else 0: (queries,).
+    """Compute Recall@k as a hit rate: 1 if another photo of the listing is among the first hits, else 0.
 
     Args:
         grades: int8, (queries, hits), in ranked order.
         depth: number of hits to use.
+
+    Returns:
+        float64, (queries,).
     """
     recall: Floats = (grades[:, :depth] == SAME_PRODUCT).any(axis=1).astype(np.float64)
     return recall
@@ -88,8 +91,8 @@ def precision_at(grades: Grades, depth: int) -> Floats:
 def ndcg_at(grades: Grades, available: Counts, depth: int) -> Floats:
     """Compute the normalized discounted cumulative gain (Järvelin & Kekäläinen, 2002).
 
-    The gain of a grade g is 2^g - 1 (Burges et al., 2005), the discount of a rank r is log2(r + 1), and
-    the ideal is the best order of all photos in the gallery.
+    The gain of a grade g is 2^g - 1 (Burges et al., 2005), the discount of a rank r is 1 / log2(r + 1),
+    and the ideal is the best order of all photos in the gallery.
 
     Args:
         grades: int8, (queries, hits), in ranked order.
@@ -111,17 +114,17 @@ def discounted_gain(grades: Grades) -> Floats:
 
 
 def gains(grades: NDArray[np.integer]) -> Floats:
-    """Return the gains of grades."""
+    """Return the gains 2^g - 1 of grades g: float64, in the same shape."""
     return np.exp2(grades.astype(np.float64)) - 1
 
 
 def discounts(depth: int) -> Floats:
-    """Return the discounts of the ranks from 1 on: (depth,)."""
+    """Return the discounts 1 / log2(r + 1) of ranks r from 1: (depth,)."""
     return 1 / np.log2(np.arange(2, depth + 2, dtype=np.float64))
 
 
 def ideal_grades(available: Counts, depth: int) -> Grades:
-    """Return the first grades of the best order: int8, (queries, depth)."""
+    """Return the first grades of the ideal order: int8, (queries, depth)."""
     # Rank r has the highest grade g such that at least r photos have grade g or higher.
     at_least = np.cumsum(available[:, ::-1], axis=1)[:, :-1]
     ranks = np.arange(1, depth + 1)

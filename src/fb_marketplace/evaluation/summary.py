@@ -10,7 +10,7 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
     """Format the summary for a terminal.
 
     Args:
-        manifest: of the current release.
+        manifest: manifest of the current release.
         cleaning_report: counts of accepted and rejected rows.
         lake: URL of the lake.
 

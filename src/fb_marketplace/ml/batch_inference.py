@@ -1,7 +1,7 @@
 """Batch inference over the photos of the lake: each core loads and encodes its own batches.
 
-Cores that share a batch wait for each other at every layer. The output for a photo does not depend on its
-batch, so small batches are as good and as fast (``benchmarks/encoding.py``).
+Cores that share a batch would wait for each other at every layer. The output for a photo does not depend on
+its batch, and small batches are as fast as large ones (``benchmarks/encoding.py``).
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from fb_marketplace_serving.encoders.image import Encoder, Encoding
 from fb_marketplace_serving.imaging import canonical
 
 PREFETCHED_BATCHES: Final = 32
-"""Batches per core that are encoded while the caller commits others; only results are held."""
+"""Batches per core to encode ahead while the caller commits others; only outputs stay in memory."""
 
 
 class EncodedPhoto(NamedTuple):
@@ -51,10 +51,10 @@ def encode_missing(
     Args:
         load_encoder: returns the encoder; called only if a photo is missing.
         images: the canonical photos.
-        keys: of each photo, by position.
-        existing_keys: keys that are skipped.
+        keys: key of each photo, by position in the table.
+        existing_keys: keys to skip.
         photos_per_batch: photos per batch of a core.
-        rows_per_commit: lowest number of photos that are yielded at once.
+        rows_per_commit: minimum number of photos per yielded list, except the last one.
     """
     order = images.order("image_id").tolist()
     missing = [row for row in order if keys[row] not in existing_keys]

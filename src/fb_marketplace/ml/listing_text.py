@@ -6,7 +6,7 @@ import pandas as pd
 def listing_text(products: pd.DataFrame) -> list[str]:
     """Return the title and description of each listing.
 
-    The title comes first, as the encoder reads the first tokens only.
+    The title comes first, because the encoder reads only the first tokens.
 
     Args:
         products: ``title`` and ``description``.

@@ -44,7 +44,7 @@ def log_loss(
 def fit_temperature(
     logits: NDArray[np.floating], targets: NDArray[np.int64], minimum: float = EPSILON
 ) -> float:
-    """Find the temperature of the lowest log loss, between 1/1000 and 1000.
+    """Return the temperature with the lowest log loss, between 1/1000 and 1000.
 
     The log-likelihood is concave in the inverse of the temperature, so it has one maximum. Cases whose
     true class is unknown have the same loss at any temperature and are left out.

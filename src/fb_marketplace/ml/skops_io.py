@@ -12,8 +12,8 @@ _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 def dump_skops(model: Any) -> bytes:
     """Serialize a model or a dictionary of models; the same model gives the same bytes.
 
-    skops names objects and arrays by their address in memory, and dates them. Here they are numbered in
-    order and have a constant date.
+    skops names objects and arrays by memory address and writes the current date. Here they are numbered in
+    document order, and the date is constant.
     """
     import skops.io
 

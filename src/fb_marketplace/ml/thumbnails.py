@@ -25,8 +25,8 @@ def load_thumbnails(images: Table, side: int, selected: frozenset[str] | None = 
 
     Args:
         images: the canonical photos.
-        side: in pixels; divides 256.
-        selected: ids of the photos; None: all.
+        side: side in pixels; must divide 256.
+        selected: ids of the photos to load; None loads all.
     """
     ids = images.read(["image_id"]).column("image_id").to_pylist()
     order = [
@@ -39,7 +39,7 @@ def load_thumbnails(images: Table, side: int, selected: frozenset[str] | None = 
             for position, jpeg in enumerate(rows.column("jpeg").to_pylist(), start):
                 pixels[position] = to_thumbnail(jpeg, side).ravel()
             progress.advance(len(rows))
-    pixels /= 255  # in place: photos are many
+    pixels /= 255  # in place, to save memory
     pixels -= 0.5
     return Thumbnails([ids[row] for row in order], pixels)
 
@@ -49,7 +49,7 @@ def to_thumbnail(jpeg: bytes, side: int) -> NDArray[np.uint8]:
 
     Args:
         jpeg: a canonical photo.
-        side: in pixels; divides 256.
+        side: side in pixels; must divide 256.
 
     Returns:
         uint8, (side, side, 3), RGB.

@@ -3,7 +3,7 @@
 torchvision on PyPI is built against CUDA. With a CPU build of torch its import fails with "operator
 torchvision::nms does not exist": the C++ operators do not load, but their fake implementations are
 registered. Declaring the two missing operators is enough for models, transforms and export; the operators
-and ``torchvision.io`` do not work. With a matching pair nothing changes.
+and ``torchvision.io`` do not work. If the builds match, nothing changes.
 """
 
 import importlib

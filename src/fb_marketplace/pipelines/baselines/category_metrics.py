@@ -28,9 +28,9 @@ def evaluate_categories(
         parameters: bootstrap settings.
 
     Returns:
-        ``chosen`` and ``trivial``, names of models; ``choices``; and ``models``: an estimate by model,
-        split and metric. The text model also has ``log_loss``, in nats, and ``overconfidence``, the mean
-        largest probability minus the accuracy.
+        ``chosen`` and ``trivial``, names of models; ``choices``, the selected settings; and ``models``: an
+        estimate by model, split and metric. The text model also has ``log_loss``, in nats, and
+        ``overconfidence``, the mean largest probability minus the accuracy.
     """
     labels = category_choices["labels"]
     bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed

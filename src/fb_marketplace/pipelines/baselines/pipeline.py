@@ -21,7 +21,7 @@ from fb_marketplace.pipelines.baselines.train_price import train_price_models
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

@@ -22,7 +22,7 @@ from fb_marketplace.storage.keyed_table import Table
 def predict_from_pixels(
     products: pd.DataFrame, splits: pd.DataFrame, images: Table, parameters: BaselineParameters
 ) -> pd.DataFrame:
-    """Predict the category of listings with photos: the mean probability over their photos.
+    """Predict the category of listings from the mean probability over their photos.
 
     Returns:
         ``category_pixel_predictions``: one row per listing of validation and test that has a photo.

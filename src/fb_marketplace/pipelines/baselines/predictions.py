@@ -22,7 +22,7 @@ def category_predictions(
 
 
 def evaluation_splits(predictions: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:
-    """Yield model, split and its predictions, in the order of the models, validation before test."""
+    """Yield (model, split, predictions), in the order of the models, validation before test."""
     for model in predictions["model"].unique():
         for split in EVALUATION_SPLITS:
             rows = (predictions["model"] == model) & (predictions["split"] == split)

@@ -1,4 +1,4 @@
-"""Features of the price besides the text: category path, place, and style of the text."""
+"""Price features other than TF-IDF: category path, place, and style of the text."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ NAMES: Final = tuple(f"category_{level + 1}" for level in range(LEVELS))
 
 
 def price_table(products: pd.DataFrame, separator: str) -> pd.DataFrame:
-    """Return the columns of price models, besides the text.
+    """Return the columns of price models, except TF-IDF of the text.
 
     Args:
         products: the listings.
@@ -29,7 +29,7 @@ def price_table(products: pd.DataFrame, separator: str) -> pd.DataFrame:
 
     Returns:
         Text columns: ``category_1`` to ``category_3`` (the path down to that level), ``category_path``,
-        ``town`` and ``county``. Float64 columns: ``NUMBERS``; counts are logarithms.
+        ``town`` and ``county``. Float64 columns: ``NUMBERS``; lengths and most counts are log(1 + n).
     """
     parts = products["category_path"].str.split(separator, regex=False)
     title, description = products["title"], products["description"]
@@ -52,9 +52,10 @@ def price_table(products: pd.DataFrame, separator: str) -> pd.DataFrame:
 
 
 def linear_features(parameters: PriceModelParameters) -> Any:
-    """Return unfitted features for linear models: one-hot categories and towns, scaled numbers.
+    """Return an unfitted ``ColumnTransformer`` for linear models.
 
-    Rare categories and towns share a column. The weights balance the norm of the text features.
+    It encodes categories and towns as one-hot columns and scales numbers. Rare categories and towns share
+    a column. The weights balance these features with the text features.
     """
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -77,7 +78,7 @@ def linear_features(parameters: PriceModelParameters) -> Any:
 
 
 def tree_features() -> Any:
-    """Return unfitted features for trees: ordinal categories and unscaled numbers."""
+    """Return an unfitted ``ColumnTransformer`` for trees: ordinal categories and unscaled numbers."""
     from sklearn.compose import ColumnTransformer
     from sklearn.preprocessing import OrdinalEncoder
 

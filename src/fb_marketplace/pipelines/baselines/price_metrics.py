@@ -42,8 +42,9 @@ def evaluate_prices(
         parameters: bootstrap settings and nominal coverage.
 
     Returns:
-        ``chosen`` and ``trivial``, names of models; ``choices``; ``trimmed``, the price
-        range of the RMSE; and ``models``: an estimate by model, split and metric.
+        ``chosen`` and ``trivial``, names of models; ``choices``, the selected settings; ``trimmed``, the
+        price range of the RMSE; ``interval``, its nominal coverage and factor; and ``models``: an estimate
+        by model, split and metric.
     """
     low, high = price_choices["trimmed"]
     bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed
@@ -76,7 +77,12 @@ def evaluate_prices(
 
 
 def select_price_model(predictions: dict[str, Prices], truth: Prices) -> str:
-    """Return the model with the lowest mean squared error on the logarithm of validation prices."""
+    """Return the name of the model with the lowest mean squared error of the log price.
+
+    Args:
+        predictions: float64, (listings,), predicted log prices by model.
+        truth: float64, (listings,), true log prices.
+    """
     errors = {name: np.square(predicted - truth).mean() for name, predicted in predictions.items()}
     return min(errors, key=lambda name: float(errors[name]))
 

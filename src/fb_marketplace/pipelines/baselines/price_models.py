@@ -1,4 +1,4 @@
-"""Models of the log price, from the median to gradient-boosted trees over ridge regressions."""
+"""Models of the log price, from the median to gradient-boosted trees stacked on ridge regressions."""
 
 from typing import Any, Final, NamedTuple
 
@@ -54,11 +54,11 @@ class PriceModels(NamedTuple):
     Attributes:
         median: median log price of the training split.
         path_medians: median log price of each category path, or ancestor, with enough listings.
-        linear: linear regression on the table; the original project's model.
+        linear: linear regression on the non-text features; the original project's model.
         ridge_text: ridge regression on the text.
-        ridge: ridge regression on both.
-        booster: LightGBM model text; trees over the other features, the reduced text and both ridge
-            predictions.
+        ridge: ridge regression on text and non-text features.
+        booster: LightGBM model in text format; its inputs are the non-text features, the reduced text
+            and both ridge predictions.
     """
 
     median: float
@@ -70,7 +70,7 @@ class PriceModels(NamedTuple):
 
 
 class FittedPriceModel(NamedTuple):
-    """Features, models, and the penalties and rounds selected on validation."""
+    """Features, models, and the penalties and boosting rounds selected on validation."""
 
     features: Features
     models: PriceModels
@@ -78,10 +78,10 @@ class FittedPriceModel(NamedTuple):
 
 
 def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> FittedPriceModel:
-    """Fit every model on the training split; penalties and rounds are selected on validation.
+    """Fit every model on the training split; select penalties and boosting rounds on validation.
 
     Args:
-        listed: listings with a meant price, group and split; the test split is not used.
+        listed: listings with unflagged price, group and split; the test split is not used.
         parameters: features, models and seed.
     """
     from sklearn.linear_model import LinearRegression
@@ -129,7 +129,7 @@ def fit_price_models(listed: pd.DataFrame, parameters: BaselineParameters) -> Fi
 def predict_log_prices(
     features: Features, models: PriceModels, products: pd.DataFrame
 ) -> dict[str, Log]:
-    """Return each model's predictions as natural logarithms, the trivial model first."""
+    """Predict natural log prices by model, the trivial model first: float64, (listings,)."""
     import lightgbm
 
     inputs = price_inputs(features, products)

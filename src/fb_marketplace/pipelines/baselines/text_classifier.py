@@ -1,4 +1,4 @@
-"""Text classifier: logistic regression plus weighted naive Bayes, calibrated by one temperature.
+"""Text classifier: logistic regression plus weighted naive Bayes, with temperature scaling.
 
 Both models are linear in the features and make different errors. Their logits are added (a product of
 experts; Hinton, 1999), so the saved model is one matrix. Complement naive Bayes: Rennie et al., 2003.
@@ -17,7 +17,7 @@ from fb_marketplace.pipelines.baselines.text_features import fit_text, text_feat
 from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
 
 EPSILON: Final = 1e-6
-"""Lower bound of every category's probability, even if absent from training; fusion multiplies by it."""
+"""Lower bound of a category's probability: in late fusion, which multiplies, 0 would exclude it."""
 
 Probabilities = NDArray[np.float32]
 
@@ -29,7 +29,7 @@ class TextClassifier(NamedTuple):
         features: fitted text features.
         weight: float32, (features, known categories).
         bias: float32, (known categories,).
-        known: index in ``labels`` of each category in the training listings: int64.
+        known: int64, (known categories,), index in ``labels`` of each category of the training listings.
         labels: all root categories, sorted.
         temperature: divisor of the logits.
     """
@@ -117,7 +117,7 @@ def class_indices(products: pd.DataFrame, labels: tuple[str, ...]) -> NDArray[np
 
 
 class LinearModel(NamedTuple):
-    """Linear logits: weight (features, classes), bias (classes,) and the class indices (classes,)."""
+    """Linear classifier: weight (features, classes), bias (classes,) and the class indices (classes,)."""
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
@@ -131,7 +131,7 @@ def fit_logistic_regression(
 
     Args:
         inputs: (cases, features), dense or sparse.
-        classes: (cases,).
+        classes: int64, (cases,), class indices.
         strength: C, the inverse regularization strength.
 
     Raises:

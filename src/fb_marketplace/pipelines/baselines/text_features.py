@@ -26,7 +26,7 @@ def text_features(
 ) -> Any:
     """Return an unfitted ``ColumnTransformer`` from :func:`text_table` to sparse float32.
 
-    The title has its own blocks with the norm of the description's, so its few words weigh more.
+    Title and description have separate blocks of equal norm, so the few words of a title weigh more.
 
     Args:
         parameters: n-gram ranges and minimum frequencies.
@@ -66,7 +66,7 @@ def plain_words(parameters: TextFeatureParameters, listings: int) -> Any:
 
 
 def fit_text(features: Any, table: pd.DataFrame) -> Any:
-    """Fit on a table and return its features.
+    """Fit the transformer on a table and return the table's features.
 
     Raises:
         UserError: a column contains no words.
@@ -85,8 +85,9 @@ def fit_text(features: Any, table: pd.DataFrame) -> Any:
 
 
 def pack_text(features: Any) -> dict[str, Any]:
-    """Separate the vocabulary from fitted features: skops would store each term as its own object,
-    at a hundred times the size.
+    """Separate the vocabulary from fitted features.
+
+    skops would store each term as an object of its own, at a hundred times the size.
     """
     lean, terms = copy(features), dict[str, str]()
     lean.transformers_ = []

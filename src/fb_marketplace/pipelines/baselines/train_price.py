@@ -41,7 +41,7 @@ class PriceModel(NamedTuple):
     Attributes:
         fitted: features and models.
         model: name of the selected model.
-        half-width of the interval, on the logarithm of the price.
+        width: half-width of its interval, in log price.
     """
 
     fitted: FittedPriceModel
@@ -52,7 +52,7 @@ class PriceModel(NamedTuple):
 def train_price_models(
     products: pd.DataFrame, splits: pd.DataFrame, parameters: BaselineParameters
 ) -> TrainedPriceModel:
-    """Train all price models on listings with a meant price.
+    """Train all price models on listings whose price has no flag.
 
     Returns:
         The models in skops format; ``price_predictions``, one row per model and listing of validation and
@@ -68,7 +68,7 @@ def train_price_models(
         {name: predicted[validation] for name, predicted in predictions.items()}, truth[validation]
     )
     # Conformalized quantile regression gave wider intervals. Validation also selected the models, so its
-    # errors are slightly small; coverage is measured on test.
+    # errors are slightly too small; coverage is measured on test.
     width = conformal_half_width(
         truth[validation] - predictions[chosen][validation], parameters.price.coverage
     )

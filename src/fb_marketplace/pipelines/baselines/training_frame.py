@@ -30,7 +30,7 @@ def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 
 
 def filter_meant_prices(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Join the splits of the listings with a meant price: not zero, a joke or absurd."""
+    """Join the splits of the listings whose price has no flag (``zero``, ``joke`` or ``absurd``)."""
     return join_splits(products[products["price_flag"].isna()], splits)
 
 
@@ -42,7 +42,7 @@ def split_rows(listed: pd.DataFrame, split: str) -> NDArray[np.int64]:
 def group_folds(
     groups: pd.Series, count: int, seed: int
 ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield folds in which no group is in both parts.
+    """Yield folds by group: no group is both in training and in prediction.
 
     Args:
         groups: group of each listing.

@@ -22,7 +22,7 @@ def find_duplicates(
 
     Returns:
         One row per photo that has a duplicate: ``image_id``; ``group``, the id of the oldest photo of its
-        group; and ``kind``, ``exact`` if another photo of the group has the same bytes, else ``near``.
+        group; and ``kind``, ``exact`` if another photo has the same file or canonical JPEG, else ``near``.
     """
     from fb_marketplace.pipelines.cleaning.near_duplicates import (
         duplicate_groups,

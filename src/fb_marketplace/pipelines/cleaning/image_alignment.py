@@ -15,13 +15,17 @@ _BLOCK: Final = 8
 _COARSE_TO_FINE: Final = ((32, 3), (64, 3), (_SIDE, 1))  # long side and blur of each step
 _MIN_CONTRAST: Final = 6.0  # grey levels (RMS): a block with less shows only noise
 _NOISE_POWER: Final = 4.0  # grey levels squared, added to the denominator of correlations
-_MAX_GUESS_STRETCH: Final = 1.5  # ratio of the scales above which no crop explains a guess
+_MAX_GUESS_STRETCH: Final = 1.5  # ratio of x to y scale; crops stay below it
 _MAX_IGNORED_TEXTURE: Final = 0.3  # at most this share of the textured blocks is ignored
-_SCORE_QUANTILE: Final = 0.1  # of the correlations of the other blocks
+_SCORE_QUANTILE: Final = 0.1  # quantile of the remaining block correlations: the score
 
 
 def content_region(jpeg: bytes) -> NDArray[np.uint8]:
-    """Return the picture inside the bars of a canonical photo: uint8, grey, long side of 128 pixels."""
+    """Return the greyscale picture between the black bars of a canonical photo.
+
+    Returns:
+        uint8, (height, width); the longer side has 128 pixels.
+    """
     # Pillow decodes, because the grey levels of OpenCV may differ between builds.
     with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
         image.draft("L", image.size)
@@ -50,9 +54,9 @@ def alignment_agreement(
 ) -> float:
     """Return how well two pictures agree after alignment.
 
-    ECC refines the guess at growing resolution: G. D. Evangelidis and E. Z. Psarakis, "Parametric Image
-    Alignment Using Enhanced Correlation Coefficient Maximization", 2008. It aligns outlines rather than
-    grey levels, so a strong watermark has no more weight than any other region of its size.
+    ECC refines the guess from coarse to fine resolution: G. D. Evangelidis and E. Z. Psarakis, "Parametric
+    Image Alignment Using Enhanced Correlation Coefficient Maximization", 2008. It aligns outlines rather
+    than grey levels, so a strong watermark has no more weight than any other region of its size.
 
     Args:
         first: uint8, (height, width), from :func:`content_region`.
@@ -61,7 +65,7 @@ def alignment_agreement(
         parameters: thresholds.
 
     Returns:
-        0 to 1; 0 if the pictures cannot be aligned by a shift and a scale.
+        Agreement, 0 to 1; 0 if the pictures cannot be aligned by a shift and a scale.
     """
     import cv2
 
@@ -101,7 +105,10 @@ def _block_agreement(
     warp: NDArray[Any],
     parameters: DuplicateParameters,
 ) -> float:
-    """Return a low quantile of the block correlations, without the blocks that a watermark may cover."""
+    """Return a low quantile of the block correlations.
+
+    The lowest correlations are ignored, because a watermark may cover those blocks.
+    """
     import cv2
 
     size, flags = fixed.shape[::-1], cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
@@ -138,7 +145,7 @@ def _outlines(picture: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _blocks(picture: NDArray[Any]) -> NDArray[np.float32]:
-    """Return the blocks of 8 × 8 pixels: (blocks, 64)."""
+    """Split a picture into blocks of 8 × 8 pixels: (blocks, 64)."""
     rows, columns = (length // _BLOCK for length in picture.shape)
     tiles = picture[: rows * _BLOCK, : columns * _BLOCK].reshape(rows, _BLOCK, columns, _BLOCK)
     return tiles.swapaxes(1, 2).reshape(rows * columns, _BLOCK**2)

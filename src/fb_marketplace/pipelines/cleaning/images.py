@@ -108,7 +108,7 @@ def list_photo_files(
 
 
 def _escape(key: str) -> str:
-    r"""Return a file name with bytes that are not UTF-8 as ``\udcff``, because tables reject them."""
+    r"""Return a file name with invalid UTF-8 bytes as escapes (``\udcff``), because tables reject them."""
     return key.encode("utf-8", "backslashreplace").decode()
 
 

@@ -1,9 +1,9 @@
-"""Search of exact and near duplicates.
+"""Search for exact and near duplicates.
 
 Perceptual hashes give candidate pairs; their pixels decide. Two photos are near duplicates if a shift and
 a scale (and possibly mirroring) align them so that they agree block by block, except for the few blocks
-that a watermark may cover. Brightness and contrast do not matter. A second shot of the same object is no
-duplicate: it needs a rotation or a shear as well, or has other details.
+that a watermark may cover. Brightness and contrast do not matter. A second shot of the same object is not a
+duplicate: its alignment also needs a rotation or a shear, or its details differ.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,7 +28,7 @@ from fb_marketplace.pipelines.cleaning.perceptual_hash import (
 )
 
 FETCH_BATCH_SIZE: Final = 256
-_CACHE_SIZE: Final = 4096  # pictures of at most 16 kB
+_CACHE_SIZE: Final = 4096  # pictures, at most 16 kB each
 _SEARCH_BATCH_SIZE: Final = 16_384
 
 
@@ -50,18 +50,18 @@ def find_duplicate_pairs(
 ) -> Iterator[DuplicatePair]:
     """Find pairs of duplicate photos.
 
-    Rows with equal source or canonical photo form a chain of exact pairs, smallest row first. Only the
-    first row of a chain is compared with other pictures. Comparisons are ordered by digest, so the same
-    photos give the same groups in any order.
+    Rows with the same source file or canonical photo form a chain of exact pairs, smallest row first. Only
+    the first row of a chain is compared with other pictures. Comparisons are ordered by digest, so the
+    groups do not depend on the order of the photos.
 
-    The search of candidates is exhaustive and bounded in memory. On one core it takes 4 seconds for 10^4
-    photos and 5 minutes for 10^5. Unrelated photos bring about 2 candidates per photo at 10^4 and ten
-    times as many at 10^5, of which the nearest ``max_candidates`` remain. A comparison takes about 1 ms.
+    The candidate search is exhaustive and bounded in memory. On one core it takes 4 seconds for 10^4
+    photos and 5 minutes for 10^5. Unrelated photos add about 2 candidates per photo at 10^4 photos and
+    20 at 10^5; only the nearest ``max_candidates`` are compared. A comparison takes about 1 ms.
 
     Args:
         sources: sha256 of each source file.
         results: sha256 of each canonical photo.
-        hashes: uint64, (n, 8), of :func:`.perceptual_hash.perceptual_hash`.
+        hashes: uint64, (n, 8), from :func:`.perceptual_hash.perceptual_hash`.
         load_jpegs: loads the canonical photos of rows, at most ``FETCH_BATCH_SIZE`` at a time.
         parameters: thresholds.
 
@@ -90,7 +90,7 @@ def score_pair(first: bytes, second: bytes, parameters: DuplicateParameters) -> 
     """Return the score of two canonical photos, as :func:`find_duplicate_pairs` computes it.
 
     Returns:
-        0 to 1, independent of the order; 0 also if they cannot be compared.
+        Score, 0 to 1, the same in either order; 0 also if the photos cannot be aligned.
     """
     one, two = sorted((first, second), key=lambda jpeg: sha256(jpeg).digest())
     guess = alignment(perceptual_hash(one), perceptual_hash(two))
@@ -169,7 +169,7 @@ def candidate_pairs(
 def _nearest(
     queries: NDArray[np.uint64], columns: NDArray[np.uint64], limit: int, max_distance: int
 ) -> Iterator[tuple[int, int, int]]:
-    """Yield query row, row of ``columns``, and distance of the nearest hashes of each query."""
+    """Yield (query row, row of ``columns``, Hamming distance) for the nearest hashes of each query."""
     import faiss
 
     codes = columns.reshape(-1)
@@ -193,7 +193,7 @@ def _nearest(
 
 
 class _PictureCache(dict[int, NDArray[np.uint8]]):
-    """Least-recently-used cache of the pictures inside the bars of photos."""
+    """Least-recently-used cache of :func:`content_region` by photo index."""
 
     def __init__(self, load_jpegs: Callable[[list[int]], Sequence[bytes]]) -> None:
         super().__init__()

@@ -15,8 +15,8 @@ class Location(NamedTuple):
 def category_levels(path: str, separator: str) -> tuple[str, ...]:
     """Return the levels of a category path, root first; empty if the path has no text.
 
-    Spaces around the separator and empty levels are ignored. The levels joined by the separator parse to
-    the same levels.
+    Spaces around the separator and empty levels are ignored. If the levels are joined with the separator
+    and parsed again, the result is the same.
     """
     # Normalize before splitting: a full-width separator becomes a plain one.
     parts = text.normalize_line(path).split(separator.strip() or separator)

@@ -7,7 +7,7 @@ A bit is the sign of a low frequency of the discrete cosine transform, as in pHa
 - A bit compares its frequency with 0, not with the median. So mirroring a picture only flips the bits of
   odd horizontal frequencies, and the mirror image needs no hash of its own (:func:`mirrored`).
 - Eight windows are hashed: the full picture and three central crops, to match cropped copies, and four
-  halves, of which a watermark leaves at least one intact.
+  halves, because a watermark leaves at least one half intact.
 """
 
 import io
@@ -56,7 +56,7 @@ _WINDOW_PAIRS: Final = np.array(
 _GRID: Final = 64
 _MIN_CONTRAST: Final = 2.0  # grey levels (RMS of the hashed frequencies); JPEG noise is below 1
 _MAX_BAR_LEVEL: Final = 20  # grey levels; ringing of black at JPEG quality 35
-_MAX_BRIGHT_SHARE: Final = 0.02  # brighter pixels in a line of a bar, next to the picture
+_MAX_BRIGHT_SHARE: Final = 0.02  # maximum share of brighter pixels in a line of a bar
 _MIN_CONTENT: Final = 1 / 8
 
 
@@ -108,7 +108,7 @@ def alignment(first: NDArray[np.uint64], second: NDArray[np.uint64]) -> NDArray[
 
     Returns:
         float64, (2, 3): an affine map from fractions of the first photo's content box to those of
-        the second's. Its top left number is negative if one photo is mirrored.
+        the second's. Element [0, 0] is negative if one photo is mirrored.
     """
     from_window, to_window = _WINDOW_PAIRS.T
     queries = np.concatenate([first[from_window], mirrored(first)[from_window]])
@@ -159,7 +159,7 @@ def _pack_bits(bits: NDArray[np.bool_]) -> NDArray[np.uint64]:
 
 
 def _lowest_frequencies(count: int) -> NDArray[np.intp]:
-    """Return the (horizontal, vertical) frequencies nearest to the origin, without the origin."""
+    """Return the (horizontal, vertical) frequencies nearest to the origin, without it: (count, 2)."""
     side = range(int(2 * count**0.5))
     pairs = [(u, v) for u in side for v in side if u or v]
     return np.array(sorted(pairs, key=lambda pair: (pair[0] ** 2 + pair[1] ** 2, pair))[:count])

@@ -1,4 +1,4 @@
-"""Photos: from files to rows of the table ``images``."""
+"""Reading of photo files into rows of the table ``images``."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -18,7 +18,7 @@ from fb_marketplace.storage.photo_source import FetchFailure, PhotoFile, PhotoSo
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 2
-"""Increase it if the same file would give another row and no other version number changes."""
+"""Increase it if a change gives other rows for the same files and no other version number changes."""
 
 HEAD_BYTES: Final = 65536
 """Number of bytes of an unusable file that are stored for inspection."""

@@ -1,4 +1,4 @@
-"""Parsing of prices, and flags of prices that are no offers."""
+"""Parsing of prices, and flags of prices that are not real offers."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from fb_marketplace.schemas.reasons import PriceFlag
 
 
 class UnparsablePriceError(ValueError):
-    """The price field holds no price; the message gives the expected format."""
+    """The price field does not contain a price; the message gives the expected format."""
 
 
 def parse_price(value: str, parameters: PriceParameters) -> float:
@@ -32,7 +32,7 @@ def parse_price(value: str, parameters: PriceParameters) -> float:
 
 
 def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
-    """Return the flag of a price that is no offer, else None.
+    """Return the flag of a price that is not a real offer; None for a real one.
 
     The first rule that applies decides. 0 is ``zero``. An amount below ``joke_below``, one of
     ``joke_amounts``, or a whole number of one digit repeated at least ``joke_repeated_digits`` times

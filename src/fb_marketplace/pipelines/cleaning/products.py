@@ -22,7 +22,7 @@ COLUMN_NAMES: Final = frozenset(
         *("image_id", "source_key", "source_size", "source_etag"),
     )
 )
-"""The columns that cleaning makes."""
+"""Names of the columns that cleaning produces, for listings and images."""
 
 
 class CleanedTable(NamedTuple):
@@ -89,9 +89,9 @@ def add_photo_counts(cleaned_products: pd.DataFrame, image_products: pd.DataFram
 
 
 def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
-    """Rename the columns of a raw table to our names, and add row numbers.
+    """Rename the columns of a raw table to the names of the parameters, and add row numbers.
 
-    Other columns keep their names. If such a name is one of ours, it gets the prefix ``raw_``.
+    Other columns keep their names. If one clashes with ``COLUMN_NAMES``, it gets the prefix ``raw_``.
 
     Raises:
         UserError: the table lacks a column that the parameters name.
@@ -120,13 +120,13 @@ def split_erased(
     """Separate the rows of erased listings and photos from all others.
 
     Args:
-        rows: a table with our column names.
+        rows: a table from :func:`rename_columns`.
         key: the column that identifies a row in the quarantine table.
         erasure_list: listings and photos to remove.
         id_columns: the columns to look up: ``product_id``, ``image_id``, or both.
 
     Returns:
-        All rows, with masked keys for the erased ones; the other rows; and the rejections.
+        All rows, with masked keys for the erased ones; the rows that are not erased; and the rejections.
     """
     erased = pd.Series(False, index=rows.index, dtype="bool")
     if "product_id" in id_columns and erasure_list.products:
@@ -204,7 +204,10 @@ def merge_repeated_rows(
 
 
 def _cleaned_forms(name: str, value: str, parameters: CleaningParameters) -> set[str]:
-    """Return a field's value after cleaning, as a line and joined from its parts: "/" is no category."""
+    """Return a field's value after cleaning, as a line and as its joined parts.
+
+    The category "/" has text, but no parts, so it counts as missing.
+    """
     forms = {text.normalize_line(value)}
     if name == "category_path":
         forms.add(" ".join(parsing.category_levels(value, parameters.category.separator)))
@@ -284,7 +287,7 @@ def _add_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.Da
 
 
 def _find_copies(rows: pd.DataFrame) -> pd.Series:
-    """Return, per listing, the oldest other listing with the same title and description."""
+    """Return, per listing, the id of an older one with the same title and description, if there is one."""
     title, description = (_map(rows[name], text.casefold_text) for name in ("title", "description"))
     leaders = rows["product_id"].groupby(title + "\n" + description).transform("first")
     return leaders.where(leaders != rows["product_id"]).astype("str")

@@ -28,10 +28,10 @@ def quarantine_rows(
         stage: ``products``, ``images`` or ``files``.
         rejections: rejected rows.
         rows: all rows, with their number in the raw table in ``row``.
-        key: the column by which a user looks a row up.
+        key: the column that identifies a row for users.
 
     Returns:
-        The columns of ``COLUMNS``.
+        One row per rejection, with the columns ``COLUMNS``.
     """
     return rejections_table(
         (stage, int(str(rows.loc[row, "row"])), str(rows.loc[row, key]), reason, detail)

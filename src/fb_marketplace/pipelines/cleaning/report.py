@@ -23,7 +23,7 @@ PHOTO_CONTENT = (
     "sha256",
     "perceptual_hash",
 )
-"""The columns of ``images`` that depend only on the content of the raw data; the photo by digest."""
+"""Columns of ``images`` that depend only on the raw data; ``sha256`` represents the photo."""
 
 
 def compute_content_digests(
@@ -104,7 +104,7 @@ def report_cleaning(
 
 
 def plot_photo_grid(images: Table) -> bytes:
-    """Plot a grid of canonical photos, spaced evenly over the table; a PNG."""
+    """Plot a grid of canonical photos, sampled evenly in the order of ids, as PNG."""
     order = images.order("image_id")
     chosen = order[:: max(1, len(order) // GRID_PHOTOS)][:GRID_PHOTOS]
     photos = images.take(chosen.tolist(), ["image_id", "jpeg", "format", "width", "height"])
@@ -116,7 +116,7 @@ def plot_photo_grid(images: Table) -> bytes:
 
 
 def plot_quarantine_grid(rejected_photos: Table) -> bytes:
-    """Plot a grid of unusable files, as far as they can be decoded, with the reason; a PNG."""
+    """Plot a grid of unusable files, as far as they can be decoded, with the reasons, as PNG."""
     rejected = rejected_photos.read(["image_id", "reason"]).to_pylist()
     order = sorted(
         range(len(rejected)), key=lambda row: (rejected[row]["reason"], rejected[row]["image_id"])
@@ -128,14 +128,14 @@ def plot_quarantine_grid(rejected_photos: Table) -> bytes:
 
 
 def plot_category_histogram(products: pd.DataFrame) -> bytes:
-    """Plot the number of listings per root category; a PNG."""
+    """Plot the number of listings per root category, as PNG."""
     counts = products["category"].value_counts()
     names = [str(name) for name in counts.index]
     return plot_bars(names, counts.to_list(), f"{len(products):,} listings by category", "listings")
 
 
 def plot_price_histogram(products: pd.DataFrame) -> bytes:
-    """Plot a histogram of the prices without a flag; a PNG."""
+    """Plot a histogram of the prices without a flag, as PNG."""
     offers = products[products["price_flag"].isna()]
     currency = str(offers["currency"].iloc[0]) if len(offers) else ""
     flagged = len(products) - len(offers)

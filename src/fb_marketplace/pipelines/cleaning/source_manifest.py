@@ -10,7 +10,7 @@ from fb_marketplace.storage.photo_source import PhotoSource
 def record_sources(
     raw_products_file: FileRef, raw_images_file: FileRef, raw_image_files: PhotoSource
 ) -> dict[str, dict[str, Any]]:
-    """Record the raw data of this run, because a later run may read another bucket.
+    """Record the sources of this run's raw data, because a later run may read another bucket.
 
     Row numbers in the lake refer to the tables with these checksums.
 

@@ -28,9 +28,9 @@ def split_listings(
     """Assign each listing, with all its photos, to a split.
 
     Listings that share a duplicate photo or a description form a group. A group has the id of its oldest
-    listing, and a hash of that id and a salt gives its split. So a split is stable while listings
-    come and go. If an earlier run with the same parameters has assigned members of a group, the oldest
-    of them decides.
+    listing, and a hash of that id and a salt gives its split. So splits stay stable when listings are
+    added or removed. If an earlier run with the same parameters assigned members of a group, the group
+    gets the earlier split of the oldest of them.
 
     Args:
         products: the listings.
@@ -87,14 +87,14 @@ def split_for_group(group: str, parameters: SplitParameters) -> str:
 
 
 def join_groups(count: int, sets: Iterable[Iterable[list[int]]]) -> NDArray[np.int64]:
-    """Join all items that occur together in any set.
+    """Group all items that occur together in any set.
 
     Args:
         count: number of items, numbered from 0.
-        sets: families of sets of items.
+        sets: collections of sets; each set is a list of items.
 
     Returns:
-        int64, (count,): the smallest item that each item is joined to.
+        int64, (count,): the smallest item of each item's group.
     """
     families = (members for family in sets for members in family)
     return connected_components(count, (pair for members in families for pair in pairwise(members)))

@@ -18,10 +18,10 @@ _FLAG_TAGS: Final = range(0xE0020, 0xE0080)  # spell the flags of Scotland, Wale
 def normalize(text: str) -> str:
     """Return normalized text.
 
-    Unicode becomes NFC (UAX #15), styled letters become plain ones, any line end becomes a newline, any
-    space becomes a space, and runs of either become one. Control characters, zero-width marks, lone
-    surrogates and replacement characters are dropped. Accents, currency signs, fractions, quotes and
-    emoji stay.
+    Unicode becomes NFC (UAX #15), styled letters become plain ones, any line end becomes a newline, other
+    whitespace becomes a space, and runs of either become one. Control, format (zero-width), private-use
+    and unassigned characters, lone surrogates and replacement characters are dropped. Accents, currency
+    signs, fractions, quotes and emoji stay.
     """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
     text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))

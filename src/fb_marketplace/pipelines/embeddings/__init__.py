@@ -1,1 +1,1 @@
-"""A vector for each photo, through the served encoder."""
+"""Embeddings: one vector per photo, computed by the served encoder."""

@@ -1,4 +1,4 @@
-"""Image embeddings: one vector per photo by the served encoder."""
+"""Image embeddings: one vector per photo, computed by the served encoder."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 
 REVISION: Final = 1
 LIBRARIES: Final = ("onnxruntime", "pillow")
-"""Libraries that decode photos and run the graph; another version may change the last digit."""
+"""Libraries that decode photos and run the graph; another version may change the last digits of vectors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,8 @@ def plan_image_embeddings(
 
     Args:
         images: the canonical photos.
-        encoder: the encoder, ONNX.
-        image_embeddings_existing_keys: keys in the table.
+        encoder: the served encoder, an ONNX file.
+        image_embeddings_existing_keys: keys in the table ``image_embeddings``.
     """
     digest = sha256(encoder.read())
     stage = stage_digest("embeddings", REVISION, libraries=LIBRARIES)
@@ -56,7 +56,7 @@ def embed_images(
 
     Args:
         images: the canonical photos.
-        encoder: the encoder, ONNX.
+        encoder: the served encoder, an ONNX file.
         embedding_keys: keys of required and existing rows.
         parameters: batch sizes.
 

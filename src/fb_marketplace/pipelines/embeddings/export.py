@@ -1,4 +1,4 @@
-"""Export of embeddings to JSON, as in the original: one object from photo id to vector."""
+"""Export of embeddings to JSON in the original project's format: an object of vectors by photo id."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ def export_embeddings_json(image_embeddings: Table) -> Callable[[], Iterator[byt
     """Write one photo per line, sorted by id, with enough digits to restore each float32.
 
     Returns:
-        A function that yields the JSON in pieces while reading the table.
+        A function that yields the JSON in chunks while it reads the table.
     """
     return partial(_json_pieces, image_embeddings)
 

@@ -1,4 +1,4 @@
-"""Embeddings: a vector for each photo, through the served encoder."""
+"""Embeddings: one vector per photo, computed by the served encoder."""
 
 from kedro.pipeline import Pipeline, node
 
@@ -11,7 +11,7 @@ from fb_marketplace.pipelines.embeddings.export import export_embeddings_json
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(
@@ -42,7 +42,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_export_pipeline() -> Pipeline:
-    """Wire the export of the last run's embeddings to JSON; ``kedro run --pipeline=embeddings_json``."""
+    """Build the export of the last run's embeddings to JSON; ``kedro run --pipeline=embeddings_json``."""
     return Pipeline(
         [
             node(
