@@ -1,4 +1,4 @@
-"""Generated bucket, so that the project runs without data."""
+"""Generated bucket, so that the project runs without real data."""
 
 import json
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ class SampleBucket:
 
 
 def generate_bucket(products: int, seed: int) -> SampleBucket:
-    """Return a generated marketplace; `files` generates its content.
+    """Return a generated marketplace; `SampleBucket.files` generates its content.
 
     Args:
         products: number of listings, at least `MIN_PRODUCTS` to fit every kind of fault.

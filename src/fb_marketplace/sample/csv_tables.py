@@ -33,7 +33,7 @@ def image_row(photo: Photo) -> tuple[str, ...]:
 def repeat_rows(
     records: Sequence[Record], repeats: Callable[[Record], bool], random: Random
 ) -> list[Record]:
-    """Return the records in order, and insert repeated ones again at some distance."""
+    """Return the records in order, with a second copy of each repeated one at some distance."""
     placed = list(records)
     for record in records:
         if repeats(record):
@@ -47,7 +47,7 @@ def csv_table(columns: Sequence[str], rows: Iterable[Sequence[str]], random: Ran
     """Return a table as UTF-8 CSV. Its first column is an unnamed running number with gaps.
 
     A field is quoted only if it has a comma, a quote or a line feed. A bare carriage return stays
-    unquoted, as in the real table.
+    unquoted, as in the raw table.
     """
     lines = [",".join(("", *columns))]
     number = 0

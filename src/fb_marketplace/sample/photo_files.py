@@ -106,7 +106,7 @@ def _add_bars(picture: Image.Image) -> Image.Image:
 
 
 def _rotated(picture: Image.Image, variant: int, quality: int) -> bytes:
-    """Return a rotated JPEG with an EXIF tag that sets it upright; every second one has a location."""
+    """Return a rotated JPEG with its EXIF orientation; every second variant has a GPS location."""
     from PIL import Image
 
     orientation = _ORIENTATIONS[variant % len(_ORIENTATIONS)]

@@ -14,7 +14,7 @@ def is_joke(amount: float) -> bool:
 
 
 def is_absurd(amount: float) -> bool:
-    """Return whether a price is absurdly high, and no joke."""
+    """Return whether a price is absurdly high and not a joke."""
     return amount > ABSURD_ABOVE and not is_joke(amount)
 
 
@@ -25,7 +25,7 @@ def round_price(amount: float) -> float:
         amount: the value in pounds, above 0.
 
     Returns:
-        Pounds, at least 2, never a joke price.
+        Pounds, 2 to 60,000, never a joke price.
     """
     if amount < 8:
         price = max(2.0, round(amount * 2) / 2)

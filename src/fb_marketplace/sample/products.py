@@ -109,7 +109,7 @@ def uuid_from(random: Random) -> str:
 
 
 def generate_product(seed: int, number: int) -> Product:
-    """Return the product with a number, independent of the size of the marketplace.
+    """Return the product of a number; it does not depend on the size of the marketplace.
 
     Args:
         seed: the marketplace's seed.

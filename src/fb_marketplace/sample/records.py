@@ -65,7 +65,7 @@ class Photo:
         ref: the marketplace's token.
         listing: the listing of the photo.
         shows: the product in the picture; in a copied listing, the product of the original.
-        slot: number of the view of that product.
+        slot: number of the view of that product; decides the camera.
         variant: number of the variant of its form or fault.
         form: encoding.
         source: the photo of which it is a copy, if any.
@@ -73,7 +73,7 @@ class Photo:
         file_fault: fault of the file.
         row_fault: fault of the row, or of the match of row and file.
         repeated: whether its row appears twice.
-        taken: whether it already has a fault, form or copy, so that no two meet.
+        taken: whether it already has a fault, form or copy; a photo gets at most one.
     """
 
     id: str

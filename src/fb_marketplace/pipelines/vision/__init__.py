@@ -1,1 +1,1 @@
-"""Learns categories from photos and exports the one encoder."""
+"""Vision: training of the category model on photos, and export of the served encoder."""

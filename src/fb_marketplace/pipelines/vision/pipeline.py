@@ -40,7 +40,7 @@ EVALUATION: Final = "params:vision_evaluation"
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the training and the export of the encoder."""
+    """Build the training and the export of the encoder."""
     return Pipeline(
         [training(), embedding(), exporting()],
         namespace="vision",
@@ -49,7 +49,7 @@ def create_pipeline() -> Pipeline:
 
 
 def create_evaluation_pipeline() -> Pipeline:
-    """Wire the evaluation; it reads the predictions that come with the embeddings of all photos."""
+    """Build the evaluation; it reads the predictions that come with the embeddings of all photos."""
     return Pipeline(
         [choosing(), measuring()],
         namespace="vision_evaluation",
@@ -58,7 +58,7 @@ def create_evaluation_pipeline() -> Pipeline:
 
 
 def training() -> Pipeline:
-    """Wire the training of the classifier."""
+    """Build the training of the classifier."""
     return Pipeline(
         [
             node(
@@ -116,7 +116,7 @@ def training() -> Pipeline:
 
 
 def embedding() -> Pipeline:
-    """Wire the training of the embedding head."""
+    """Build the training of the embedding head."""
     return Pipeline(
         [
             node(
@@ -164,7 +164,7 @@ def embedding() -> Pipeline:
 
 
 def exporting() -> Pipeline:
-    """Wire calibration, export and quantization."""
+    """Build calibration, export and quantization."""
     photos = ["images", "products", "splits"]
     return Pipeline(
         [
@@ -203,7 +203,7 @@ def exporting() -> Pipeline:
 
 
 def choosing() -> Pipeline:
-    """Wire the choices made on validation: fusion weights and abstention thresholds."""
+    """Build the choices made on validation: fusion weights and abstention thresholds."""
     return Pipeline(
         [
             node(
@@ -229,7 +229,7 @@ def choosing() -> Pipeline:
 
 
 def measuring() -> Pipeline:
-    """Wire metrics, figures and the model card."""
+    """Build metrics, figures and the model card."""
     return Pipeline(
         [
             node(

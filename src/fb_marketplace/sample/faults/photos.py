@@ -62,7 +62,7 @@ def inject_photo_faults(seed: int, photos: list[Photo], random: Random) -> list[
 
     Args:
         seed: the marketplace's seed.
-        photos: photos without faults; those of faulty listings stay so.
+        photos: photos without faults; those of faulty listings are not changed.
         random: source of randomness.
 
     Returns:

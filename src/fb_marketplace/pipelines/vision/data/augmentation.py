@@ -1,4 +1,4 @@
-"""Augmentation of training photos, and shares for mixup."""
+"""Augmentation of training photos, and mixup weights."""
 
 from functools import reduce
 from typing import Final, NamedTuple
@@ -10,9 +10,9 @@ from PIL import Image, ImageEnhance
 from fb_marketplace.parameters.vision import AugmentationParameters
 
 BAR: Final = 24
-"""Brightness up to which a row or column counts as a black bar: JPEG leaves some noise in bars."""
+"""Maximum brightness (0 to 255) of pixels in a black bar: JPEG leaves some noise in bars."""
 MIN_CONTENT: Final = 32
-"""Pixels; less content than this between the bars is taken for a dark photo."""
+"""Minimum side of the content in pixels; with less, the photo counts as a dark one without bars."""
 TRIES: Final = 10
 """Random crops to try until one lies within the content."""
 
@@ -32,7 +32,7 @@ def content_bounds(pixels: NDArray[np.uint8]) -> CropBox:
     Args:
         pixels: uint8, (side, side, 3).
     """
-    # Faster than pixels.max(axis=2), which takes half of the time of augmentation.
+    # Not pixels.max(axis=2): it would take half of the time of augmentation.
     bright = reduce(np.maximum, np.moveaxis(pixels, 2, 0)) > BAR
     rows, columns = (np.flatnonzero(bright.mean(axis=axis) > 0.02) for axis in (1, 0))
     if len(rows) < MIN_CONTENT or len(columns) < MIN_CONTENT:
@@ -69,7 +69,7 @@ def augment(
 
 
 def sample_mixup_share(generator: np.random.Generator, alpha: float) -> float:
-    """Sample the share of a photo in its mixture with another (Zhang et al., 2018); 1 means no mixture.
+    """Sample the mixup weight (lambda) of a photo (Zhang et al., 2018); 1 means no mixup.
 
     It is 0.5 or more: photos of a batch are mixed with each other, so smaller shares would give the same
     pairs in the other order.

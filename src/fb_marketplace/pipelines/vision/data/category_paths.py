@@ -1,6 +1,6 @@
 """Category paths as finer classes: the probability of a category is the sum over its paths.
 
-A linear layer has one direction for each class. "Home & Garden" has no common look; chairs, lamps and
+A linear layer has one weight vector per class. "Home & Garden" has no common look; chairs, lamps and
 curtains are easier to learn.
 """
 
@@ -33,7 +33,7 @@ def category_paths(
     Args:
         photos: ``category``, ``category_path`` and ``split`` of each photo; training photos are counted.
         labels: the root categories, sorted.
-        parameters: weight of the path loss, and photos per path.
+        parameters: weight of the path loss, and minimum photos per path.
 
     Returns:
         The path classes; None if only categories are learned.

@@ -1,6 +1,6 @@
 """PyTorch dataset, batch sampler and loader over the photos of the lake.
 
-Imported by training functions only, as it imports torch.
+This module imports torch, so pipeline nodes import it inside functions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -54,8 +54,8 @@ class PhotoDataset(Dataset[Batch]):
         Args:
             images: the canonical photos.
             rows: positions in the table.
-            augmentation: of the photos; None loads them unchanged.
-            seed: of the augmentation.
+            augmentation: parameters of the augmentation; None loads photos unchanged.
+            seed: seed of the augmentation.
         """
         self._images, self._rows = images, list(rows)
         self._augmentation, self._seed = augmentation, seed
@@ -91,8 +91,8 @@ class BatchSampler(Sampler[list[SampleRef]]):
         Args:
             photos: number of photos.
             batch_size: photos per batch.
-            seed: of the order. None keeps the order and the incomplete last batch. Shuffled, the last
-                batch is dropped if incomplete: batch normalization over one or two photos does harm.
+            seed: seed of the shuffle. None keeps the order and the incomplete last batch. With a seed, an
+                incomplete last batch is dropped: batch normalization over one or two photos does harm.
         """
         super().__init__()
         self.epoch = 0
@@ -117,8 +117,8 @@ def make_loader(dataset: PhotoDataset, batches: BatchSampler, workers: int) -> "
     Args:
         dataset: the photos.
         batches: the batches of an epoch.
-        workers: processes that load ahead; 0: load in this process. They are spawned, as Lance does not
-            survive a fork, and live for all epochs.
+        workers: number of loader processes; 0 loads in this process. They are spawned, because Lance does
+            not survive a fork, and stay alive for all epochs.
     """
     return DataLoader(
         dataset,
@@ -129,7 +129,7 @@ def make_loader(dataset: PhotoDataset, batches: BatchSampler, workers: int) -> "
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_limit_torch_threads,
-        generator=torch.Generator(),  # its own, so that torch's global one is left to training
+        generator=torch.Generator(),  # its own: loading must not advance torch's global one
     )
 
 

@@ -12,15 +12,15 @@ from fb_marketplace.storage.keyed_table import Table
 
 
 class TrainingTask(NamedTuple):
-    """Photos to train on and photos to validate on, each sorted by photo.
+    """Photos to train on and photos to validate on, each sorted by image id.
 
     Attributes:
         images: the canonical photos.
-        rows: int64, positions of the training photos in the table.
-        classes: int64, label index of each training photo.
-        paths: category path of each training photo; None if only categories are learned.
-        validation_rows: int64, positions of the validation photos.
-        validation_classes: int64, label index of each validation photo.
+        rows: int64, (photos,), positions of the training photos in the table.
+        classes: int64, (photos,), label index of each training photo.
+        paths: path classes of the training photos; None if only categories are learned.
+        validation_rows: int64, (validation photos,), positions of the validation photos.
+        validation_classes: int64, (validation photos,), label index of each validation photo.
     """
 
     images: Table
@@ -37,7 +37,7 @@ def make_task(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> TrainingTask:
-    """Build the task of the training and validation split."""
+    """Build the task from the training and validation splits."""
     labels = sorted(set(products["category"]))
     listed = photos_with_labels(images, products, splits)
     training = listed[listed["split"] == "train"]
@@ -53,7 +53,7 @@ def make_task(
 
 
 def photos_with_labels(table: Table, products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Join the photos of a table with their splits and categories, sorted by photo.
+    """Join the photos of a table with their splits and categories, sorted by image id.
 
     Args:
         table: any table with a column ``image_id``.

@@ -19,7 +19,7 @@ ASSURANCE: Final = 0.9
 """Probability over validation splits that a threshold keeps its guarantee."""
 
 FIRST_SHARE: Final = 0.25
-"""Share of the cases, the most confident ones, that is tested first."""
+"""The first test covers this share of the cases, the most confident ones."""
 
 
 def select_abstention(
@@ -31,10 +31,11 @@ def select_abstention(
     """Select thresholds and prediction sets on validation, for photos and for listings with text.
 
     Returns:
-        For ``photos`` and ``products_with_text``: ``threshold``, above which a prediction is answered;
-        ``error``, the guaranteed error rate of answered cases, one per group, with probability
-        ``assurance``; ``set_above``, the probability from which a category is in the prediction set,
-        which lacks the true one in at most ``error`` of the cases; and ``groups``, their number.
+        For ``photos`` and ``products_with_text``: ``threshold``, the confidence above which a prediction
+        is answered; ``error``, the guaranteed error rate of answered cases, one per group; ``assurance``,
+        the probability of this guarantee; ``set_above``, the minimum probability of a category in the
+        prediction set, which misses the true one in at most ``error`` of the cases; and ``groups``, the
+        number of groups.
     """
     labels = class_labels(products)
     tables = {"photos": vision_predictions, "products_with_text": product_predictions}
@@ -55,9 +56,9 @@ def select_threshold(confidences: ArrayLike, correct: ArrayLike, error: float) -
     cases are added from the most confident one, and the hypothesis "the error rate above this confidence
     is over ``error``" is tested each time by an exact binomial tail, in fixed sequence, until it is not
     rejected. For any model, with probability ``ASSURANCE`` over the cases, the error rate above the
-    threshold is at most ``error``. This holds for any number of independent cases, if errors get no
-    rarer as the threshold falls. (Conformal risk control needs losses that fall with the threshold, which
-    the error rate of answered cases need not do.)
+    threshold is at most ``error``. This holds for any number of independent cases, if errors do not become
+    rarer as the threshold falls. (Conformal risk control does not apply: it needs a loss that is monotone
+    in the threshold, but the error rate of answered cases may not be.)
 
     Args:
         confidences: (cases,), of independent cases: one per group.
@@ -65,7 +66,8 @@ def select_threshold(confidences: ArrayLike, correct: ArrayLike, error: float) -
         error: the rate to guarantee.
 
     Returns:
-        The threshold; 1, which no confidence exceeds, if there is none. 0.05 needs at least 45 cases.
+        The threshold; 1, which no confidence exceeds, if there is none. An error rate of 0.05 needs at
+        least 45 cases.
     """
     from scipy.stats import binom
 
@@ -87,14 +89,14 @@ def select_threshold(confidences: ArrayLike, correct: ArrayLike, error: float) -
 def select_set_level(
     probabilities: NDArray[np.float64], targets: NDArray[np.int64], error: float
 ) -> float:
-    """Return the probability from which a category is in the set (LAC; Sadinle, Lei & Wasserman, 2019).
+    """Return the minimum probability of a category in the prediction set.
 
-    Split conformal prediction: the true category of a new case is missing with probability ``error`` at
-    most, over cases and splits.
+    Split conformal prediction (LAC; Sadinle, Lei & Wasserman, 2019): the set misses the true category of a
+    new case with probability at most ``error``, over cases and splits.
 
     Args:
-        probabilities: (cases, labels), of independent cases: one per group.
-        targets: (cases,), index of the true label.
+        probabilities: float64, (cases, labels), of independent cases: one per group.
+        targets: int64, (cases,), index of the true label.
         error: the rate to guarantee.
 
     Returns:
@@ -111,16 +113,16 @@ def evaluate_abstention(
 ) -> dict[str, Any]:
     """Evaluate abstention and prediction sets over all cases.
 
-    A group counts by its size here, whereas the guarantee is for one case per group.
+    Groups count by their size here, but the guarantee is for one case per group.
 
     Args:
-        predictions: of a split.
-        selected: output of :func:`select_abstention`.
-        parameters: of the bootstrap.
+        predictions: predictions of a split.
+        selected: output of :func:`select_abstention` for ``photos`` or ``products_with_text``.
+        parameters: bootstrap settings.
 
     Returns:
-        Estimates: ``coverage``, ``error`` (None if nothing is answered), ``error_of_all`` (without
-        abstention), ``set_coverage`` and ``set_size``.
+        Estimates: ``coverage`` (share answered), ``error`` (None if nothing is answered),
+        ``error_of_all`` (without abstention), ``set_coverage`` and ``set_size``.
     """
     correct, groups = predictions.correct, predictions.groups
     answered = predictions.confidences > selected["threshold"]
@@ -142,7 +144,7 @@ def evaluate_abstention(
 
 
 def sample_one_per_group(groups: ArrayLike, seed: int) -> NDArray[np.int64]:
-    """Sample one case of each group; returns their positions."""
+    """Sample one case of each group; returns their sorted positions: int64, (groups,)."""
     labels = np.asarray(groups)
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     _, first = np.unique(labels[shuffled], return_index=True)

@@ -13,7 +13,7 @@ from fb_marketplace.ml.probabilities import EPSILON, softmax
 Floats = NDArray[np.float64]
 
 CASES_PER_BIN: Final = 5
-"""With fewer cases, there are fewer bins."""
+"""Minimum cases per bin; with fewer cases, there are fewer bins."""
 
 
 class Bin(NamedTuple):
@@ -31,7 +31,7 @@ class Bin(NamedTuple):
 
 
 def undo_calibration(probabilities: NDArray[np.floating], temperature: float) -> Floats:
-    """Return the probabilities before logits were divided by a temperature."""
+    """Return the probabilities before temperature scaling: float64, (cases, classes)."""
     return softmax(temperature * np.log(np.maximum(probabilities, EPSILON)))
 
 
@@ -46,26 +46,25 @@ def expected_calibration_error(
 ) -> dict[str, Any]:
     """Compute the expected calibration error over bins of equal mass, debiased.
 
-    A bin's gap is the mean of (correct - confidence), and the error the mean of the absolute gaps.
-    Sampling noise alone makes gaps, so the error is debiased after Kumar, Liang & Ma (2019): each absolute
-    gap is reduced by the amount that normal noise of its variance would add, which leaves a small upward
-    bias. The mean square can be debiased fully (definition 4.2: the variance is subtracted from each
-    squared gap), and its root, which is never below the mean gap except by chance, is reported too. They
-    use the variance of independent labels; here it is over groups, as photos of a group are not
-    independent.
+    The gap of a bin is the mean of (correct - confidence). The error is the mean absolute gap. Sampling
+    noise alone creates gaps, so the error is debiased after Kumar, Liang & Ma (2019): each absolute gap is
+    reduced by the amount that normal noise of its variance would add. A small upward bias remains. The
+    mean squared gap can be debiased fully (definition 4.2: subtract the variance from each squared gap).
+    Its root is reported too; it is never below the mean gap, except by chance. The paper uses the variance
+    of independent labels. Here the variance is over groups, because photos of a group are not independent.
 
     Intervals are from the basic bootstrap over groups with fixed bins: the debiased error of resamples
-    varies around the plain error of the data as the estimate does around the truth. For a true error near
-    0, the remaining bias lifts the interval too.
+    varies around the plain error of the data as the estimate varies around the true error. For a true
+    error near 0, the remaining bias also raises the interval.
 
     Args:
         confidences: (cases,), probability of the predicted class.
         correct: (cases,), whether it is the true one.
         groups: (cases,), the group of each case.
-        bins: highest number of bins; fewer if there are fewer than five cases for each.
+        bins: maximum number of bins; fewer if there are fewer than five cases per bin.
         samples: number of bootstrap samples.
         confidence: share of the samples inside the interval.
-        seed: of the draws.
+        seed: seed of the draws.
 
     Returns:
         ``value``, ``low`` and ``high`` of the debiased error, at least 0; those of the
@@ -141,8 +140,8 @@ def _compute_gaps(sums: Floats, sizes: Floats) -> _Gaps:
     """Compute the gap of each bin, its variance over groups, and its share of the cases.
 
     Args:
-        sums: (groups, bins), of correct - confidence.
-        sizes: (groups, bins), cases.
+        sums: float64, (groups, bins), sums of correct - confidence.
+        sizes: float64, (groups, bins), numbers of cases.
     """
     cases = sizes.sum(axis=0)
     filled = np.maximum(cases, 1)
@@ -157,7 +156,7 @@ def _squared(gaps: _Gaps) -> Floats:
 
 
 def _absolute(gaps: _Gaps) -> Floats:
-    """Absolute gaps, less the amount that normal noise adds (mean of the folded normal distribution)."""
+    """Return absolute gaps, less the amount that normal noise adds (mean of the folded normal)."""
     from scipy.special import erf
 
     plain, noise = np.abs(gaps.means), np.sqrt(gaps.variances)

@@ -26,7 +26,7 @@ COLUMNS: Final = {
     "products_text": "by_text",
     "products_with_text": "probabilities",
 }
-"""Predictions of listings, and their column in ``product_predictions``."""
+"""Column of ``product_predictions`` by kind of prediction of a listing."""
 
 BySubject = dict[str, Predictions]
 """Predictions of ``photos`` and of the keys of ``COLUMNS``."""
@@ -50,26 +50,26 @@ def evaluate_vision(
     abstention: dict[str, Any],
     parameters: EvaluationParameters,
 ) -> Evaluation:
-    """Evaluate by photo, by listing (mean over its photos), and by listing with its text.
+    """Evaluate predictions by photo, by listing (mean over its photos), and by listing with its text.
 
     Args:
-        vision_predictions: of the served encoder, by photo.
-        frozen_predictions: of the linear baseline on the frozen backbone, by photo.
-        product_predictions: by listing, from photos, text and both.
+        vision_predictions: predictions of the served encoder by photo.
+        frozen_predictions: predictions of the linear baseline on the frozen backbone by photo.
+        product_predictions: predictions by listing, from photos, text and both.
         products: the listings.
         splits: group and split of each photo.
         calibration: the temperature.
         fusion: weights of photos and text.
         abstention: thresholds.
-        parameters: of calibration bins and bootstrap.
+        parameters: calibration bins and bootstrap settings.
 
     Returns:
-        Metrics: by split and name an estimate, and that of always predicting the most common category;
+        The metrics: an estimate by split and name, also for always predicting the most common category;
         ``abstention`` by split; and ``choices``. And the table by category.
 
     Raises:
         UserError: a split has no photo.
-        ValueError: the two predictions are of different photos.
+        ValueError: the predictions of the two models cover different photos.
     """
     if set(vision_predictions["image_id"]) != set(frozen_predictions["image_id"]):
         raise ValueError("frozen_predictions are of other photos than vision_predictions")

@@ -94,7 +94,7 @@ def plot_mistakes(
 
 
 def short_names(labels: Sequence[str]) -> list[str]:
-    """Shorten names to their first words, as many as keep them distinct."""
+    """Shorten each name to the fewest first words that keep it distinct."""
     words = [label.split() for label in labels]
 
     def shorten(name: list[str]) -> str:

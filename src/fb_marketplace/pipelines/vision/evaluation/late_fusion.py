@@ -17,17 +17,17 @@ EPSILON: Final = 1e-6
 """Lowest probability: one overconfident source must not overrule the other."""
 
 INITIAL: Final = np.array([0.5, 0.5, 0.0])
-"""Weights without data: the geometric mean of photos and text."""
+"""Initial weights of photos, text and prior: the geometric mean of photos and text."""
 
 
 class FusionWeights(NamedTuple):
     """Weights of log probabilities.
 
     Attributes:
-        photos: of the prediction by photos.
-        text: of the prediction by text.
-        prior: of the category frequencies; negative if both sources contain them already.
-        text_alone: of the prediction by text, for a listing without photos.
+        photos: weight of the prediction by photos.
+        text: weight of the prediction by text.
+        prior: weight of the category frequencies; negative if both predictions contain them already.
+        text_alone: weight of the prediction by text, for a listing without photos.
     """
 
     photos: float
@@ -52,8 +52,8 @@ def fuse_products(
     """Fit the weights on validation, and predict every listing of validation and test.
 
     Args:
-        vision_predictions: by photo.
-        category_text_probabilities: by the text of listings.
+        vision_predictions: predictions by photo.
+        category_text_probabilities: predictions from the text of listings.
         products: the listings, for their categories.
         splits: group and split of each listing.
 
@@ -62,7 +62,7 @@ def fuse_products(
         each category in the training split.
 
     Raises:
-        UserError: the text predictions are of other listings, splits or categories.
+        UserError: the text predictions are for other listings, splits or categories.
     """
     labels = class_labels(products)
     by_product = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
@@ -108,7 +108,7 @@ def fuse(
         listed: listings with group, split, category and ``by_text``.
         photos: predictions by photo.
         labels: the root categories, sorted.
-        shares: frequency of each category in the training split.
+        shares: float64, (labels,), frequency of each category in the training split.
 
     Returns:
         Rows of ``product_predictions``, and the weights.
@@ -143,7 +143,7 @@ def fuse(
 def fuse_with_weights(
     weights: FusionWeights, photos: Floats, text: Floats, shares: Floats
 ) -> Floats:
-    """Pool probabilities by photos and by text: (listings, labels).
+    """Pool probabilities by photos and by text: float64, (listings, labels).
 
     A log-linear pool (Genest & Zidek, 1986); the scale of its weights acts as a temperature.
     """
@@ -160,7 +160,7 @@ def fit_fusion_weights(
     targets_alone: NDArray[np.int64],
     shares: Floats,
 ) -> FusionWeights:
-    """Fit the weights by log loss, a convex problem, with a weak pull to ``INITIAL``.
+    """Fit the weights by log loss, a convex problem, with a weak L2 penalty towards ``INITIAL``.
 
     Args:
         photos: (listings, labels), probabilities by photos, of listings with photos.

@@ -30,9 +30,9 @@ def report_leakage(
     Args:
         vision_features: the frozen backbone's features of every photo.
         products: the listings, for their categories.
-        splits: the honest split, in which no group crosses.
+        splits: the group split (``honest``): each group is in one split only.
         parameters: recipe of the head, and the seed of the random split.
-        evaluation: of the bootstrap.
+        evaluation: bootstrap settings.
 
     Returns:
         For ``honest`` and ``random``: ``top1`` on test, ``top1_commonest_category``, and
@@ -51,7 +51,7 @@ def report_leakage(
         np.concatenate([result.correct for result in results.values()]).astype(np.float64),
         np.repeat([False, True], sizes),
     ]
-    # A group in the test split of both is drawn for both.
+    # A group that is in both test splits is resampled jointly.
     groups = np.concatenate([result.groups for result in results.values()])
     difference = statistic_by_group(_random_minus_honest, columns, groups, *evaluation.bootstrap)
     counts = {split: int((honest.split == split).sum()) for split in ("train", *EVALUATION_SPLITS)}
@@ -89,7 +89,7 @@ def _evaluate_split(
 
 
 def siblings_in_training(data: FeatureSet) -> NDArray[np.bool_]:
-    """Return whether the training split has a photo of the group of each test photo."""
+    """Return, per test photo, whether the training split has a photo of its group: (test photos,)."""
     training = data.groups[data.split == "train"]
     return np.isin(data.groups[data.split == "test"], training)
 

@@ -59,9 +59,9 @@ def compute_category_metrics(
     """Compute the metrics of predictions and of always predicting the most common categories.
 
     Args:
-        predictions: of a split.
-        most_common: categories, the most common of the training split first.
-        parameters: of the bootstrap.
+        predictions: predictions of a split.
+        most_common: int64, (labels,), categories, the most common of the training split first.
+        parameters: bootstrap settings.
 
     Returns:
         Estimates of ``top1``, ``top3`` and ``macro_f1``, each also with ``_commonest_category``
@@ -105,7 +105,7 @@ def top1_accuracy(predictions: Predictions, parameters: EvaluationParameters) ->
 def accuracy_gain(
     predictions: Predictions, other: Predictions, parameters: EvaluationParameters
 ) -> dict[str, Any]:
-    """Estimate the difference in accuracy to other predictions of the same cases."""
+    """Estimate the accuracy minus that of other predictions of the same cases."""
     difference = predictions.correct.astype(np.float64) - other.correct
     return mean_by_group(difference, predictions.groups, *parameters.bootstrap).to_dict()
 

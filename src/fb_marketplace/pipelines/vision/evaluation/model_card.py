@@ -30,12 +30,12 @@ def write_model_card(
     """Fill the template ``model_card.md``.
 
     Args:
-        vision_metrics: of :func:`evaluation.evaluate`.
+        vision_metrics: metrics of :func:`.evaluate.evaluate_vision`.
         calibration: the temperature.
         encoder_report: the served encoder, and the loss of int8.
         leakage_report: accuracy on a random split.
         vision_labels: the categories.
-        content_digests: of the data.
+        content_digests: digests of the data.
         parameters: the recipe.
 
     Returns:

@@ -21,10 +21,10 @@ def per_class_metrics(
     """Compute the metrics of each category.
 
     Args:
-        predictions: by subject (``photos``, ...) and split.
+        predictions: predictions by subject (``photos``, ...) and split.
         labels: the root categories, sorted.
-        most_common: by subject, the most common category of the training split.
-        parameters: of the bootstrap.
+        most_common: index of the most common category of the training split, by subject.
+        parameters: bootstrap settings.
 
     Returns:
         ``subject``, ``split``, ``category``, ``support`` (cases of the category), ``predicted`` (cases

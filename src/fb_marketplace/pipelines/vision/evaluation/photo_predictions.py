@@ -14,7 +14,7 @@ COLUMNS = ["image_id", "product_id", "group", "split", "category"]
 def collect_photo_predictions(
     image_embeddings: Table, encoder: FileRef, products: pd.DataFrame, splits: pd.DataFrame
 ) -> pd.DataFrame:
-    """Return the predictions of each validation and test photo, sorted by photo.
+    """Return the predictions of each validation and test photo, sorted by image id.
 
     The encoder gives probabilities and embedding in one pass, so ``image_embeddings`` has both.
 
@@ -28,7 +28,7 @@ def collect_photo_predictions(
         ``image_id``, ``product_id``, ``group``, ``split``, ``category`` and ``probabilities``.
 
     Raises:
-        UserError: the table lacks photos, or is of another encoder.
+        UserError: the table lacks photos, or another encoder computed it.
     """
     expected = splits.loc[splits["split"] != "train", "image_id"].dropna()
     listed = photos_with_labels(image_embeddings, products, splits)

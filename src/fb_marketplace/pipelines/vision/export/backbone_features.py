@@ -50,7 +50,7 @@ def extract_features(
     Args:
         export: builds the encoder; called only if a photo is missing.
         images: the canonical photos.
-        key_parts: parts of the key besides the photo.
+        key_parts: further parts of the key, after the photo.
         existing_keys: keys in the table.
 
     Yields:

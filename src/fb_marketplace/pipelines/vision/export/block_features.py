@@ -1,4 +1,4 @@
-"""Pooled blocks of the trained network, cached by the content of photos and weights."""
+"""Pooled features of the trained network's last blocks, cached by the content of photos and weights."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -26,7 +26,7 @@ def extract_block_features(
         images: the canonical photos.
         block_features_existing_keys: keys in the table.
         vision_model: the trained network.
-        vision_labels: its classes.
+        vision_labels: names of its classes.
         parameters: number of blocks, and their pooling.
 
     Yields:
@@ -40,7 +40,7 @@ def extract_block_features(
     stage = stage_digest(
         f"{config.num_blocks} blocks {config.gem_p}", REVISION, None, ["onnxscript", "onnxruntime"]
     )
-    # Without the metadata, which has the code revision: features do not depend on it.
+    # Without the file's metadata: it has the code revision, and features do not depend on that.
     weights = sha256(save(load(content)))
     network_key = make_key(weights, parameters.backbone, parameters.input_side, stage)
 

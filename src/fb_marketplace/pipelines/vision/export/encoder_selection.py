@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class SelectedEncoder(NamedTuple):
-    """The served encoder, ONNX, and a report on its selection."""
+    """The served encoder as ONNX, and a report on its selection."""
 
     encoder: bytes
     report: dict[str, Any]
@@ -41,7 +41,11 @@ def calibrate_encoder(
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> dict[str, float]:
-    """Fit the temperature of the model on validation photos."""
+    """Fit the temperature of the model on validation photos.
+
+    Returns:
+        ``temperature``, and ``photos``, the number of validation photos.
+    """
     from fb_marketplace.pipelines.vision.training.validation import read_logits
 
     network = _load_network(vision_model, vision_labels, parameters)
@@ -88,10 +92,10 @@ def select_encoder(
     vision_labels: list[str],
     parameters: VisionParameters,
 ) -> SelectedEncoder:
-    """Select the served encoder by the loss of int8 on validation photos.
+    """Select the served encoder: fp32, unless int8 is allowed and its loss on validation is within bounds.
 
     Returns:
-        The encoder, and a report: accuracy of both, the drop by int8, and the cosine between their
+        The encoder, and a report: accuracy of both, the drop by int8, and the cosine similarity of their
         embeddings.
     """
     photos = _photos_of_split(images, products, splits, "validation")
@@ -147,7 +151,7 @@ def _photos_of_split(
 def _encode(
     graph: bytes, images: Table, photos: pd.DataFrame
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return probabilities and embeddings of photos."""
+    """Return probabilities, (photos, classes), and embeddings, (photos, dimension)."""
     rows = photos["row"].to_list()
     encodings = [
         encoding for _, encoding in encode_rows(open_encoder(graph), images, rows, PHOTOS_PER_BATCH)

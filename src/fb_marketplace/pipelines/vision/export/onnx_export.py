@@ -47,7 +47,7 @@ def export_trained(network: "Network", temperature: float, layer: "Layer") -> by
 def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
     """Export a trained network with its last blocks, pooled, as ``embedding``; returns ONNX.
 
-    Its ``probabilities`` are one column without a meaning.
+    Its ``probabilities`` are a placeholder of one column.
     """
     import torch
 
@@ -70,7 +70,7 @@ def export_blocks(network: "Network", num_blocks: int, gem_p: float) -> bytes:
 def export_trunk(parameters: VisionParameters) -> bytes:
     """Export the pretrained backbone with its pooled features as ``embedding``; returns ONNX.
 
-    Its ``probabilities`` are one column without a meaning.
+    Its ``probabilities`` are a placeholder of one column.
     """
     import torch
 
@@ -89,7 +89,7 @@ def export_trunk(parameters: VisionParameters) -> bytes:
 
 
 def _export(network: "torch.nn.Module") -> bytes:
-    """Export to one file with its weights, for any batch size."""
+    """Export to one ONNX file that contains the weights, for any batch size."""
     import torch
 
     example = torch.zeros((2, SIDE, SIDE, 3), dtype=torch.uint8)
@@ -114,7 +114,7 @@ def _export(network: "torch.nn.Module") -> bytes:
 
 @contextlib.contextmanager
 def _fast_tracing(network: "torch.nn.Module") -> Iterator[None]:
-    """Save two fifths of the time of an export.
+    """Disable in-place activations and garbage collection, which saves two fifths of the export time.
 
     Decomposing in-place activations with symbolic shapes takes a third of it, and garbage collection a
     sixth of the rest.

@@ -32,7 +32,7 @@ def quantize(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
     Args:
         graph: the encoder in fp32, ONNX.
         images: the canonical photos.
-        rows: positions of the calibration photos, of the training split.
+        rows: positions of the calibration photos (training split) in the table.
 
     Returns:
         An encoder with the same input and outputs, ONNX.

@@ -25,10 +25,10 @@ class Backbone(NamedTuple):
 
     Attributes:
         make: builds the library's network with its own classifier and random weights.
-        blocks: splits that into named blocks, from pixels to a feature map.
+        blocks: splits that network into named blocks, from pixels to a feature map.
         features: size of the pooled features.
-        mean: of each channel, in [0, 1].
-        std: of each channel.
+        mean: mean of each channel, for pixels in [0, 1].
+        std: standard deviation of each channel.
         packaged: the Python package with its weights, if there is one.
         torchvision: name of its weights in torchvision, if there are any.
         hidden: width of a hidden layer with ReLU before the classifier, whose output is then the
@@ -93,13 +93,13 @@ def _resnet_blocks(network: Any) -> "dict[str, torch.nn.Module]":
 
 
 POOL: Final = "pool"
-"""The last child of a backbone, after its blocks: pooled features, the input of the head."""
+"""Name of a backbone's last child, after its blocks: pooled features, the input of the head."""
 
 HIDDEN: Final = "fc.1"
-"""The embedding of the original: the output of the hidden layer's ReLU."""
+"""Name of the layer that is the original project's embedding: the ReLU of the hidden layer."""
 
 METRIC: Final = "metric"
-"""The trained embedding head."""
+"""Name of the trained embedding head as a layer."""
 
 RESNET_LAYERS: Final = ("layer1", "layer2", "layer3", "layer4")
 

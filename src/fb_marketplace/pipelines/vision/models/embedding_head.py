@@ -1,6 +1,6 @@
 """The layers that can be the embedding, and the trained embedding head.
 
-Imported by the functions that use it only, as it imports torch.
+This module imports torch, so pipeline nodes import it inside functions.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ MIN_VALUE: Final = 1e-6
 
 
 class EmbeddingHead(torch.nn.Module):
-    """Pooled blocks in, float32 (n, features); embeddings of unit length out, (n, dimension)."""
+    """Linear layer from pooled blocks, float32 (n, features), to unit-length embeddings, (n, dimension)."""
 
     def __init__(self, features: int, dimension: int) -> None:
         """Create a head with random weights."""
@@ -26,14 +26,14 @@ class EmbeddingHead(torch.nn.Module):
         self.project = torch.nn.Linear(features, dimension)
 
     def forward(self, pooled: torch.Tensor) -> torch.Tensor:
-        """Embed pooled blocks."""
+        """Return embeddings of pooled blocks."""
         return normalize(self.project(pooled), dim=1)
 
 
 def generalized_mean_pool(maps: torch.Tensor, p: float) -> torch.Tensor:
     """Pool feature maps, float32 (n, channels, height, width), to (n, channels).
 
-    The generalized mean of positive values (Radenovic et al., 2019, "Fine-tuning CNN image retrieval
+    The generalized mean (GeM) of positive values (Radenovic et al., 2019, "Fine-tuning CNN image retrieval
     with no human annotation"); for p = 1 the mean of all values.
     """
     if p == 1:
@@ -64,7 +64,7 @@ def block_slices(network: Network, blocks: Sequence[str], side: int = 64) -> dic
     Args:
         network: the network.
         blocks: names, as in :func:`pool_blocks`.
-        side: of the photo for the trial run; widths do not depend on it.
+        side: side of the photo for the trial run; widths do not depend on it.
     """
     with torch.no_grad():
         photos, widths = torch.zeros((1, 3, side, side)), {}
@@ -76,7 +76,7 @@ def block_slices(network: Network, blocks: Sequence[str], side: int = 64) -> dic
 
 
 class Layer(torch.nn.Module):
-    """One layer of a network as the embedding, of unit length."""
+    """A layer of a network whose L2-normalized output is the embedding."""
 
     def __init__(
         self,
@@ -91,7 +91,7 @@ class Layer(torch.nn.Module):
         Args:
             network: the network.
             layer: ``metric``: the embedding head; ``pool``: pooled features; ``fc.1``: the hidden
-                layer, of a head that has one; or the name of a block: its mean over the photo.
+                layer, if the head has one; or the name of a block: its mean over the photo.
             head: the embedding head, for ``metric``.
             num_blocks: number of blocks that the head was trained on.
             gem_p: exponent of their pooling.
@@ -122,7 +122,7 @@ class Layer(torch.nn.Module):
         self.head = head
 
     def forward(self, maps: dict[str, torch.Tensor], hidden: torch.Tensor) -> torch.Tensor:
-        """Embed.
+        """Return embeddings of unit length: float32, (n, dimension).
 
         Args:
             maps: output of :meth:`Network.maps`.

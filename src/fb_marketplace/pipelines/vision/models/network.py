@@ -1,6 +1,6 @@
 """The network: pixels of canonical photos in, logits of classes and feature maps of blocks out.
 
-Imported by the functions that use it only, as it imports torch.
+This module imports torch, so pipeline nodes import it inside functions.
 """
 
 from collections.abc import Sequence
@@ -14,13 +14,13 @@ from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, build_ba
 from fb_marketplace_serving.imaging.canonical import SIDE
 
 SCALE: Final = 8.0
-"""Norm of the features that a linear classifier gets; at norm one, its weights would be huge."""
+"""Norm of the input of a linear classifier; at norm one, its weights would be huge."""
 
 
 class ClassificationHead(torch.nn.Module):
     """Pooled features of the backbone in, logits out.
 
-    The layers are called ``fc``. With a hidden layer, as in the original over ResNet50, they are
+    The layers are called ``fc``. With a hidden layer, as in the original project, they are
     ``fc.0`` (linear), ``fc.1`` (ReLU, whose output is the embedding) and ``fc.2`` (linear). Without
     one, the pooled features are the embedding and ``fc`` is linear. ``dropout`` comes before the last
     layer; its rate is 0 until training sets it.
@@ -41,7 +41,7 @@ class ClassificationHead(torch.nn.Module):
             path_counts: number of paths of each class; empty if the last layer gives logits of classes.
 
         Raises:
-            ValueError: there are not as many counts as classes.
+            ValueError: the number of counts differs from the number of classes.
         """
         super().__init__()
         if path_counts and len(path_counts) != classes:
@@ -71,7 +71,7 @@ class ClassificationHead(torch.nn.Module):
         return normalize(features, dim=1) * SCALE
 
     def path_logits(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Return the logits of paths, or of classes without paths, of the output of :meth:`embed`."""
+        """Return logits for the output of :meth:`embed`: of paths, or of classes if they have no paths."""
         layer = self.fc[2] if isinstance(self.fc, torch.nn.Sequential) else self.fc
         logits: torch.Tensor = layer(self.dropout(embedded))
         return logits
@@ -84,11 +84,11 @@ class ClassificationHead(torch.nn.Module):
         return torch.stack([logits.logsumexp(dim=1) for logits in by_class], dim=1)
 
     def classify(self, embedded: torch.Tensor) -> torch.Tensor:
-        """Return the logits of classes of the output of :meth:`embed`."""
+        """Return class logits for the output of :meth:`embed`: float32, (n, classes)."""
         return self.class_logits(self.path_logits(embedded).float())
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Return the uncalibrated logits of classes of pooled features: float32, (n, classes)."""
+        """Return uncalibrated class logits for pooled features: float32, (n, classes)."""
         return self.classify(self.embed(features))
 
 
@@ -137,14 +137,14 @@ class Network(torch.nn.Module):
         return children[:cut], children[cut:]
 
     def maps(self, pixels: torch.Tensor) -> dict[str, torch.Tensor]:
-        """Return the output of each block by name; that of ``pool`` is (n, features)."""
+        """Return the outputs of blocks by name, (n, channels, height, width); ``pool`` is (n, features)."""
         outputs, photos = {}, self.prepare(pixels)
         for name, block in self.trunk.named_children():
             photos = outputs[name] = block(photos)
         return outputs
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        """Return the logits of canonical photos, uint8 (n, 256, 256, 3)."""
+        """Return class logits, (n, classes), for canonical photos, uint8 (n, 256, 256, 3)."""
         logits: torch.Tensor = self.head(self.trunk(self.prepare(pixels)))
         return logits
 

@@ -29,8 +29,8 @@ class WeightSource(NamedTuple):
 
     Attributes:
         name: ``package``, ``torchvision``, ``file`` or ``none``.
-        url: of the file.
-        sha256: of the file, if given.
+        url: path or URL of the file.
+        sha256: digest of the file, if given.
     """
 
     name: str
@@ -44,10 +44,10 @@ def weight_source(
     """Return the source that the parameter ``weights`` names.
 
     Args:
-        backbone: its name.
-        sources: available for the backbone, the default first.
+        backbone: name of the backbone.
+        sources: sources available for the backbone, the default first.
         weights: ``default``, one of ``NAMED_SOURCES``, or the path or URL of a file.
-        sha256: of that file.
+        sha256: digest of that file.
 
     Raises:
         UserError: there is no such source, or the digest of a file is missing.
@@ -76,13 +76,13 @@ def load_weights(
     packaged: PackagedWeights | None,
     torchvision: str,
 ) -> None:
-    """Load weights into a network of its library; those of the classifier may be missing.
+    """Load weights into a network as its library builds it; classifier weights may be missing.
 
     Raises:
-        UserError: they are missing, not as expected, or of another network.
+        UserError: the weights are missing, not as expected, or belong to another network.
     """
     if source.name == "package" and packaged is not None:
-        # The package has other names of layers, in the same order.
+        # The package names layers differently, but has them in the same order.
         values = _tensors(_package_bytes(backbone, packaged), packaged.file).values()
         network.load_state_dict(dict(zip(network.state_dict(), values, strict=True)))
         return

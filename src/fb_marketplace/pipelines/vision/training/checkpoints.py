@@ -1,7 +1,7 @@
-"""Training states as files: everything that is needed to resume.
+"""Training states as files, with everything that is needed to resume.
 
-safetensors holds the tensors; all else is JSON under one metadata key, as safetensors writes several keys
-in random order. Imported by training functions only, as it imports torch.
+safetensors stores the tensors. All else is JSON under one metadata key, because safetensors writes several
+keys in random order. This module imports torch, so pipeline nodes import it inside functions.
 """
 
 import json
@@ -21,7 +21,7 @@ class TrainingState(NamedTuple):
     Attributes:
         network: the network that the optimizer changes.
         average: the moving average of its weights.
-        optimizer: with its moments.
+        optimizer: the optimizer with its moments.
     """
 
     network: Network
@@ -30,7 +30,7 @@ class TrainingState(NamedTuple):
 
 
 def to_bytes(state: TrainingState, metadata: dict[str, Any]) -> bytes:
-    """Write a state; the same state gives the same bytes."""
+    """Serialize a state; the same state gives the same bytes."""
     tensors = {
         f"{part}/{name}": value
         for part in ("network", "average")
@@ -43,7 +43,7 @@ def to_bytes(state: TrainingState, metadata: dict[str, Any]) -> bytes:
 
 
 def restore(content: bytes, state: TrainingState) -> dict[str, Any]:
-    """Load a written state into one that was built with the same parameters.
+    """Load a serialized state into one that was built with the same parameters.
 
     Returns:
         The metadata.
@@ -63,7 +63,7 @@ def restore(content: bytes, state: TrainingState) -> dict[str, Any]:
     for weight, restored in state.optimizer.state.items():
         for moment, value in restored.items():
             if value.shape == weight.shape:
-                # In the memory layout of the weight, as before: another one may change the order of sums.
+                # Restore the memory layout of the weight: another one may change the order of sums.
                 restored[moment] = torch.empty_like(weight).copy_(value)
     return read_metadata(content)
 

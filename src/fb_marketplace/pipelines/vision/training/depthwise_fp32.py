@@ -1,7 +1,7 @@
 """Depthwise convolutions in fp32 under bf16 autocast.
 
 On CPUs the gradients of depthwise convolutions take longer in bf16 than in fp32; those of dense ones take
-less. Imported by training functions only, as it imports torch.
+less. This module imports torch, so pipeline nodes import it inside functions.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ import torch
 
 
 def keep_depthwise_in_fp32(network: torch.nn.Module) -> None:
-    """Make the depthwise convolutions of a network compute in fp32 under autocast; names stay."""
+    """Make the depthwise convolutions of a network compute in fp32 under autocast; keep layer names."""
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d) and module.groups == module.in_channels > 1:
             kind: Any = type(module)

@@ -17,7 +17,7 @@ def autocast(device: "torch.device", precision: str) -> "torch.autocast":
     """Return the autocast context of a precision.
 
     Args:
-        device: of the computation.
+        device: device of the computation.
         precision: ``fp32``, ``bf16``, or ``auto``: bf16 if the device has instructions for it.
     """
     import torch

@@ -3,8 +3,9 @@
 The recipe: AdamW with linear warmup and cosine decay; gradient clipping; crops, flips, color jitter and
 mixup (Zhang et al., 2018); label smoothing; and a moving average of the weights (Polyak and Juditsky,
 1992), which becomes the model. Training starts from the linear probe, so that the first steps do not
-distort the pretrained features (Kumar et al., 2022). Imported by training functions only, as it imports
-torch.
+distort the pretrained features (Kumar et al., 2022).
+
+This module imports torch, so pipeline nodes import it inside functions.
 """
 
 import json
@@ -39,7 +40,7 @@ HISTORY: Final = "history.json"
 EPOCHS: Final = "epochs trained"
 
 EMA_WARMUP: Final = 10
-"""Steps after which the moving average spans about half of the steps so far."""
+"""Warmup constant c of the moving average: after n steps its decay is at most (1 + n) / (c + n)."""
 
 
 def fine_tune(
@@ -53,13 +54,13 @@ def fine_tune(
 
     Args:
         task: photos and classes.
-        head: trained on features of the frozen backbone.
+        head: the linear probe, trained on features of the frozen backbone.
         work: checkpoint directory of this task and recipe.
         parameters: the recipe.
 
     Returns:
-        The epochs, with ``epoch``, ``training_loss`` and ``learning_rate`` (from 1 on), and
-        ``validation_loss`` and ``validation_accuracy`` of the averaged weights.
+        One candidate per epoch, with ``epoch``, ``training_loss`` and ``learning_rate`` (from epoch 1 on),
+        and ``validation_loss`` and ``validation_accuracy`` of the averaged weights.
 
     Raises:
         UserError: the head was trained for other category paths.
@@ -146,7 +147,7 @@ def _train(
 
 
 def _has_ended(history: list[dict[str, float]], config: FineTuningParameters) -> bool:
-    # Without epoch 0, the linear probe: the first epochs may be worse than it for long.
+    # Epoch 0, the linear probe, does not count: many first epochs may be worse than it.
     accuracies = [metrics["validation_accuracy"] for metrics in history[1:]]
     since_best = len(accuracies) - 1 - int(np.argmax(accuracies)) if accuracies else 0
     return len(accuracies) >= config.epochs or since_best >= config.patience
@@ -170,7 +171,7 @@ def _resume(work: CheckpointDir, state: checkpoints.TrainingState) -> list[dict[
 def _save_epoch(
     work: CheckpointDir, state: checkpoints.TrainingState, history: list[dict[str, float]]
 ) -> None:
-    """Write the files of the last epoch; the state comes last, as it implies the others."""
+    """Write the files of the last epoch; the state comes last: if it exists, the others do too."""
     epoch = int(history[-1]["epoch"])
     work.write(_weights_file(epoch), save(network_weights(state.average.module)))
     work.write(EVENTS, encode_events(history))

@@ -11,7 +11,7 @@ from fb_marketplace.pipelines.vision.training.tensorboard import encode_events
 def plot_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
     """Plot loss and accuracy by epoch, of the linear probe and of fine-tuning; returns a PNG.
 
-    Crosses are interpolations of the first and last weights, by the share of the last.
+    Crosses are interpolations of the first and last weights; x is the last one's share of the epochs.
     """
     from matplotlib.figure import Figure
 

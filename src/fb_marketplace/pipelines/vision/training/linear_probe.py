@@ -1,7 +1,7 @@
 """Linear probe: a head on cached features of the frozen backbone, trained in seconds.
 
-A head with category paths is the starting point of fine-tuning. A linear layer without them is the named
-baseline that all other models are compared with.
+A head with category paths is the starting point of fine-tuning. A linear layer without them is the baseline
+that all other models are compared with.
 """
 
 from collections.abc import Callable
@@ -61,7 +61,7 @@ def make_feature_set(
     splits: pd.DataFrame,
     parameters: VisionParameters | None = None,
 ) -> FeatureSet:
-    """Join features with categories and splits, sorted by photo; with paths if parameters are given."""
+    """Join features with categories and splits, sorted by image id; with paths if parameters are given."""
     labels = tuple(sorted(set(products["category"])))
     photos = photos_with_labels(vision_features, products, splits)
     return FeatureSet(
@@ -80,6 +80,14 @@ def class_weights(classes: NDArray[np.int64], labels: int, power: float) -> NDAr
     """Compute the weight of each class in the loss: (mean count / count) to a power.
 
     The mean weight over the examples is one; a class without examples has weight one.
+
+    Args:
+        classes: int64, (examples,), class indices.
+        labels: number of classes.
+        power: exponent; 0 gives equal weights.
+
+    Returns:
+        float32, (labels,).
     """
     counts = np.bincount(classes, minlength=labels).astype(np.float64)
     present = counts > 0
@@ -122,9 +130,9 @@ def make_loss(
 def train_head(
     data: FeatureSet, parameters: VisionParameters, hidden: int | None = None
 ) -> tuple[HeadWeights, list[dict[str, float]]]:
-    """Train a head by AdamW with a one-cycle learning rate; the best epoch on validation is kept.
+    """Train a head by AdamW with a one-cycle learning rate; return the best epoch on validation.
 
-    The head identifies the training of the network that starts from it, so it has the same bytes for any
+    Its digest is part of the key of the fine-tuning that starts from it, so its bytes do not depend on the
     number of cores.
 
     Args:

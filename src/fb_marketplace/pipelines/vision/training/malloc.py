@@ -1,9 +1,9 @@
 """Reuse of freed memory by glibc's allocator during training.
 
-By default glibc returns freed blocks of a few megabytes to the system at once, so that each tensor of a
-batch is faulted in page by page: with batches of 64 photos more than half of the time of frozen blocks.
-The environment variables MALLOC_MMAP_MAX_ and MALLOC_TRIM_THRESHOLD_ would do the same, but only for runs
-that are started with them, and for all stages: those would keep their freed memory too.
+By default glibc returns freed blocks of a few megabytes to the system at once, so each tensor of a batch is
+faulted in page by page. With batches of 64 photos, this takes more than half of the time of frozen blocks.
+The environment variables MALLOC_MMAP_MAX_ and MALLOC_TRIM_THRESHOLD_ would do the same, but only if they
+are set before the start, and for all stages, which would then keep their freed memory too.
 """
 
 import ctypes
@@ -12,20 +12,20 @@ from contextlib import contextmanager
 from typing import Final
 
 M_TRIM_THRESHOLD: Final = -1
-"""``mallopt``: free bytes at the top of the heap that are not returned to the system."""
+"""``mallopt`` parameter: free bytes at the top of the heap that are not returned to the system."""
 
 M_MMAP_MAX: Final = -4
-"""``mallopt``: number of blocks that may be mapped one by one."""
+"""``mallopt`` parameter: maximum number of blocks that are allocated by ``mmap``."""
 
 M_MMAP_THRESHOLD: Final = -3
-"""``mallopt``: size in bytes from which a block is mapped."""
+"""``mallopt`` parameter: minimum size in bytes of a block that is allocated by ``mmap``."""
 
 DEFAULT_MMAP_MAX: Final = 65536
 MAX_MMAP_THRESHOLD: Final = 32 * 2**20
 """Upper limit of glibc's dynamic threshold.
 
-glibc raises the threshold itself as blocks are freed, until the first ``mallopt`` of these parameters. So
-the threshold is left at the limit.
+glibc raises the threshold as blocks are freed, until ``mallopt`` sets one of these parameters. So the
+context leaves the threshold at the limit.
 """
 
 UNLIMITED: Final = 2**31 - 1

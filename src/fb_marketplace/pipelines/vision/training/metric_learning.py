@@ -1,7 +1,8 @@
-"""Metric learning: trains a head that brings photos of one listing together and separates others.
+"""Metric learning: trains a head that brings photos of one group together and separates others.
 
-It reads cached features of the trained network, so that it takes seconds. Losses and miners are those of
-pytorch-metric-learning (Musgrave et al., 2020). Imported by training functions only, as it imports torch.
+It reads cached features of the trained network, so it takes seconds. Losses and miners are those of
+pytorch-metric-learning (Musgrave et al., 2020). This module imports torch, so pipeline nodes import
+it inside functions.
 """
 
 from typing import Any, Final, NamedTuple
@@ -21,7 +22,10 @@ WARMUP_FRACTION: Final = 0.3
 PATH_TEMPERATURE: Final = 0.1
 
 MIN_RELATIVE_DEVIATION: Final = 1e-3
-"""Deviation of a feature (relative to the mean) or component (to the largest) that counts as constant."""
+"""Standard deviation below which a feature or principal component counts as constant.
+
+It is relative to the mean deviation of features, or to the largest deviation of components.
+"""
 
 QUERY_BATCH_SIZE: Final = 1024
 """Photos per batch of queries; bounds the memory."""
@@ -32,7 +36,7 @@ class Pairs(NamedTuple):
 
     Attributes:
         features: float32, (photos, features), the pooled blocks.
-        groups: int64, (photos,), photos of one group are positives: of one listing or of copies.
+        groups: int64, (photos,), the group of each photo; photos of one group are positives.
         paths: int64, (photos,), the category path of each photo.
         training: int64, rows of the training split.
         validation: int64, rows of the validation split.
@@ -48,9 +52,9 @@ class Pairs(NamedTuple):
 def fit_head(
     pairs: Pairs, config: EmbeddingHeadParameters, seed: int
 ) -> tuple[EmbeddingHead, list[dict[str, float]]]:
-    """Train a head; the epoch with the best Recall@1 on validation is kept.
+    """Train a head; return the epoch with the best Recall@1 on validation.
 
-    It is initialized with the principal components of the standardized features.
+    The head is initialized with the principal components of the standardized features.
 
     Returns:
         The head, and for each epoch ``training_loss`` and ``validation_recall_at_1``; epoch 0 is the
@@ -107,6 +111,10 @@ def recall_at_1(embeddings: NDArray[np.float32], pairs: Pairs) -> float:
     """Compute Recall@1 of validation photos, among those with another photo in their group.
 
     Groups contain copies, so it is somewhat higher than the retrieval metrics, which leave copies out.
+
+    Args:
+        embeddings: float32, (validation photos, dimension).
+        pairs: groups of the photos.
     """
     groups = pairs.groups[pairs.validation]
     nearest = np.empty(len(groups), np.int64)
@@ -158,7 +166,7 @@ def _initialize(scaled: torch.Tensor, dimension: int) -> EmbeddingHead:
 
 
 def _make_loss(pairs: Pairs, config: EmbeddingHeadParameters) -> Any:
-    """Build the loss of embeddings, float32 (n, dimension), of the photos at n rows."""
+    """Build a loss function of embeddings, float32 (n, dimension), and their rows, int64 (n,)."""
     from pytorch_metric_learning import losses, miners
 
     pair_loss = {
@@ -188,7 +196,7 @@ def _sample_batch(
     config: EmbeddingHeadParameters,
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Sample two photos of each of some groups; hard batches are of neighbouring category paths."""
+    """Sample groups, and two photos of each; hard batches have groups of similar category paths."""
     count = min(config.listings_per_batch, len(positives))
     if generator.random() < config.hard_batch_fraction:
         path_of_group = [paths[rows[0]] for rows in positives]

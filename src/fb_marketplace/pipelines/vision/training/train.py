@@ -25,7 +25,7 @@ from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.imaging import canonical
 
 REVISION: Final = 3
-"""Increase if the same task and recipe would give other weights."""
+"""Increase it if the same task and recipe would give other weights."""
 
 LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
 
@@ -94,7 +94,7 @@ def train_network(
         vision_head: the linear probe.
         head_history: its training history.
         vision_work: checkpoint directories of all trainings.
-        content_digests: of the training data.
+        content_digests: digests of the training data.
         parameters: the recipe.
     """
     from safetensors.torch import load

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fb_marketplace.pipelines.vision.training.metric_learning import Pairs
 
 ORIGINAL_WIDTH: Final = 1000
-"""Width of the hidden layer in the original."""
+"""Width of the hidden layer in the original project."""
 
 
 logger = logging.getLogger(__name__)
@@ -47,13 +47,13 @@ def train_embedding_head(
     vision_model: FileRef,
     parameters: VisionParameters,
 ) -> TrainedEmbedding:
-    """Train the embedding head on photo pairs of training groups; the best epoch on validation is kept.
+    """Train the embedding head on photo pairs of training groups; return the best epoch on validation.
 
     Args:
         block_features: the pooled blocks of every photo.
         products: the listings, for their category paths.
         splits: group and split of each photo; ``test`` is not used.
-        vision_model: the network of the blocks.
+        vision_model: the network that computed the blocks.
         parameters: the recipe.
     """
     if not parameters.embedding.epochs:
@@ -82,7 +82,7 @@ def train_embedding_head(
 
 
 def product_pairs(data: FeatureSet, products: pd.DataFrame) -> "Pairs":
-    """Return the photos to pair: those of one group, of one listing, its copies or its text."""
+    """Return the photos to pair; listings of one group share a photo or a description."""
     from fb_marketplace.pipelines.vision.training.metric_learning import Pairs
 
     path = products.set_index("product_id")["category_path"]
@@ -103,7 +103,7 @@ def embedding_layer(
     Args:
         network: the network.
         model: sha256 of its file.
-        embedding_head: safetensors, or empty.
+        embedding_head: the trained head, safetensors; may be empty.
         parameters: name of the layer.
 
     Raises:

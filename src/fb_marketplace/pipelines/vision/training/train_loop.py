@@ -1,6 +1,6 @@
 """One epoch of fine-tuning.
 
-Imported by training functions only, as it imports torch.
+This module imports torch, so pipeline nodes import it inside functions.
 """
 
 import math
@@ -36,7 +36,7 @@ def train_epoch(
 ) -> dict[str, float]:
     """Train one epoch.
 
-    Randomness depends on seed and epoch only, so that an interrupted epoch can be trained again.
+    Randomness depends on seed and epoch only, so an interrupted epoch can be repeated.
 
     Returns:
         The mean ``training_loss`` and the last ``learning_rate``.
@@ -71,7 +71,7 @@ def train_epoch(
 
 
 def learning_rate_at(step: int, steps: int, warmup_fraction: float) -> float:
-    """Return the share of the highest learning rate at a step: linear warmup, then cosine decay."""
+    """Return the fraction of the peak learning rate at a step: linear warmup, then cosine decay."""
     warmup = max(1, round(steps * warmup_fraction))
     if step < warmup:
         return (step + 1) / warmup

@@ -1,4 +1,7 @@
-"""Validation of a network in training. Imported by training functions only, as it imports torch."""
+"""Validation of a network in training.
+
+This module imports torch, so pipeline nodes import it inside functions.
+"""
 
 import numpy as np
 import torch

@@ -1,6 +1,6 @@
 """Weights that may become the model: those of each epoch, and interpolations (WiSE-FT).
 
-Imported by training functions only, as it imports torch.
+This module imports torch, so pipeline nodes import it inside functions.
 """
 
 import json
@@ -21,8 +21,8 @@ class WeightCandidate(NamedTuple):
     """Weights of an epoch, or an interpolation of two.
 
     Attributes:
-        metrics: on validation, and ``epoch`` or ``share``.
-        files: in the checkpoint directory, with the share of each in the weights.
+        metrics: validation metrics, and ``epoch`` or ``share``.
+        files: share of each file of the checkpoint directory in the weights.
     """
 
     metrics: dict[str, float]
@@ -38,8 +38,8 @@ def interpolate_weights(
 ) -> list[WeightCandidate]:
     """Validate interpolations between the initial and the final weights.
 
-    They keep more of the pretrained knowledge, and are often more accurate than either (Wortsman et al.,
-    2022, "Robust fine-tuning of zero-shot models").
+    Interpolated weights keep more of the pretrained knowledge, and are often more accurate than either
+    (Wortsman et al., 2022, "Robust fine-tuning of zero-shot models").
 
     Args:
         task: photos to validate on.
@@ -50,7 +50,7 @@ def interpolate_weights(
 
     Returns:
         A candidate for each of ``wise_ft_alphas``, with ``share``, ``validation_loss`` and
-        ``validation_accuracy``; none if there is only one epoch.
+        ``validation_accuracy``; empty if there is only one epoch.
     """
     (first,), (last,) = epochs[0].files, epochs[-1].files
     config = parameters.fine_tuning
@@ -88,7 +88,7 @@ def read_weights(work: CheckpointDir, candidate: WeightCandidate) -> bytes:
 
 
 def select_best(candidates: list[WeightCandidate]) -> WeightCandidate:
-    """Return the candidate with the highest validation accuracy; of equal ones, the lowest loss."""
+    """Return the candidate with the highest validation accuracy; the lowest loss breaks ties."""
     return max(
         candidates,
         key=lambda candidate: (

@@ -35,7 +35,7 @@ def _screen(canvas: Canvas, look: Appearance, x0: float, y0: float, x1: float, y
 
 
 def phone(canvas: Canvas, look: Appearance) -> None:
-    """Draw a smartphone, its screen or its back and cameras up."""
+    """Draw a smartphone from the front, or from the back with its cameras."""
     wide, high = ((0.34, 0.7), (0.38, 0.8), (0.43, 0.92))[look.size]
     canvas.box(wide - 0.01, -high * 0.5, wide + 0.02, -high * 0.3, shade(look.trim, 0.8))
     canvas.box(-wide, -high, wide, high, look.trim, 0.1)
@@ -164,7 +164,7 @@ def keyboard(canvas: Canvas, look: Appearance) -> None:
 
 
 def console(canvas: Canvas, look: Appearance) -> None:
-    """Draw a games console, with a pad beside it for some."""
+    """Draw a games console; some have a pad beside them."""
     wide = (0.5, 0.66, 0.82)[look.size]
     canvas.shape(
         [(-wide, -0.28), (wide, -0.28), (wide + 0.1, -0.06), (-wide - 0.1, -0.06)],
