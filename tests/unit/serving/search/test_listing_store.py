@@ -169,9 +169,9 @@ def test_radius_is_inclusive(catalogue):
     near = GeoFilter(*LEEDS)
 
     assert catalogue.distances(near)[1] == pytest.approx(LEEDS_TO_YORK_KM, abs=0.3)
-    assert kept_ids(catalogue, near=near._replace(radius_km=36)) == ["p", "q", "s"]
-    assert kept_ids(catalogue, near=near._replace(radius_km=35)) == ["p", "s"]
-    assert kept_ids(catalogue, near=near._replace(radius_km=0)) == ["p", "s"]
+    assert kept_ids(catalogue, location=near._replace(radius_km=36)) == ["p", "q", "s"]
+    assert kept_ids(catalogue, location=near._replace(radius_km=35)) == ["p", "s"]
+    assert kept_ids(catalogue, location=near._replace(radius_km=0)) == ["p", "s"]
 
 
 def test_distances_of_subset_equal_those_of_all(catalogue):

@@ -48,10 +48,10 @@ def test_radius_filter_equals_measured_distances(places, around, radius):
     away = [math.inf if place is None else chord_km(around, place) for place in places]
     assume(all(abs(separate - radius) > 0.02 for separate in away))
 
-    remaining = pos(places).kept(SearchFilters(location=GeoFilter(*around, radius)))
+    remaining = pos(places).mask(SearchFilters(location=GeoFilter(*around, radius)))
 
     assert remaining.tolist() == [separate <= radius for separate in away]
 
 
 def test_place_without_radius_keeps_all():
-    assert pos([None, (51.5, -0.1)]).kept(SearchFilters(location=GeoFilter(51.5, -0.1))) is None
+    assert pos([None, (51.5, -0.1)]).mask(SearchFilters(location=GeoFilter(51.5, -0.1))) is None
