@@ -1,8 +1,8 @@
-"""Building of FAISS indexes, with the same bytes each time.
+"""Deterministic construction of FAISS indexes: the same vectors and seed give the same bytes.
 
-All kinds wrap one ``faiss.IndexFlatL2``, so vectors are in memory once. Quantizers are trained once, on
-a sample. Parts are added to copies of the trained index and merged. FAISS uses one thread, so that sums
-do not depend on the number of threads.
+Every kind refers to one ``faiss.IndexFlatL2``, so the exact vectors are in memory once. The clusters of an
+IVF index are trained once, on a sample. Its vectors are added in parts, to copies of the trained index,
+which are then merged. FAISS uses one thread, so that sums do not depend on the number of threads.
 """
 
 import math
@@ -16,47 +16,46 @@ from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind, Settings, u
 from fb_marketplace_serving.ann.knn import limit_faiss_threads
 
 MAX_NORM: Final = 1e30
-"""Upper bound of a vector's squared length."""
+"""Exclusive upper bound of a vector's squared L2 norm."""
 
 PART_ROWS: Final = 50_000
 
 MAX_TRAINING_VECTORS: Final = 64
-"""Training rows per cluster. FAISS warns below 39."""
+"""Training vectors per cluster. FAISS warns below 39."""
 
 KMEANS_ITERATIONS: Final = 10
 
 HNSW_M: Final = 16
-"""M of the graph. At the same recall, 32 is slower (``benchmarks/search.py``)."""
+"""Links per node (M in the paper). At the same recall, 32 is slower (``benchmarks/search.py``)."""
 
 HNSW_EF_CONSTRUCTION: Final = 100
 
 HNSW_EXPLAINED_VARIANCE: Final = 0.94
-"""Share of the variance that the principal axes of the graph's vectors keep. The graph only picks
-candidates: with 96 of 256 axes, at one byte each, it reads a tenth of the bytes, and exact distances fix
-the order."""
+"""Share of the variance that the principal axes keep. The graph only selects candidates, and exact
+distances decide their order. With 96 of 256 axes, at one byte each, it reads a tenth of the bytes."""
 
 HNSW_AXES_STEP: Final = 16
-"""The number of axes is a multiple of this, for FAISS's kernels."""
+"""The number of axes is a multiple of this, so that FAISS uses its SIMD kernels."""
 
 HNSW_PCA_ROWS: Final = 20_000
 """Rows that the axes are computed from."""
 
 HNSW_K_FACTOR: Final = 4
-"""Candidates whose exact distance is computed, as a multiple of the result's size."""
+"""Candidates whose exact distance is computed, as a multiple of the requested rows."""
 
 NPROBES: Final = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096)
 K_FACTORS: Final = {"ivf_sq8": (2, 8), "ivf_rabitq": (8, 32)}
 EF_SEARCHES: Final = (48, 64, 96, 128, 160, 192, 224, 256, 384, 512, 1024)
 
 _IVF_CODES: Final = {"ivf_sq8": "SQ8", "ivf_rabitq": "RaBitQ"}
-"""As ``faiss.index_factory`` calls them."""
+"""Names of the quantizers in ``faiss.index_factory``."""
 
 
 def is_finite_norm(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
     """Check which vectors are finite and short enough for finite distances.
 
-    A squared distance is at most four times the larger squared length, and float32 ends at 3.4e38. FAISS
-    never returns a vector beyond that.
+    A squared distance is at most four times the larger squared norm, and float32 ends at 3.4e38. FAISS
+    never returns a vector whose distance overflows.
 
     Args:
         vectors: (vectors, dimension), of any type.
@@ -72,12 +71,15 @@ def is_finite_norm(vectors: NDArray[np.floating]) -> NDArray[np.bool_]:
 
 
 def flat_index(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
-    """Collect vectors in a ``faiss.IndexFlatL2``.
+    """Build a ``faiss.IndexFlatL2`` from vectors.
 
     Args:
         parts: float32, (rows, dimension) each; at least one, which may be empty.
-        rows: total number of rows, if known. Memory is then allocated once; FAISS would double it and
-            hold two copies while doing so.
+        rows: total number of rows, if known. Memory is then allocated once. Otherwise FAISS doubles it
+            when it is full, and has two copies in memory meanwhile.
+
+    Returns:
+        The ``faiss.IndexFlatL2``.
 
     Raises:
         ValueError: there is no part, or a part is not a matrix of finite vectors of the same dimension.
@@ -105,13 +107,13 @@ def flat_index(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
 
 
 def build_index(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_ROWS) -> FaissIndex:
-    """Build an index of a kind; :func:`search_settings` lists settings for its search.
+    """Build an index of a kind. :func:`search_settings` yields search parameters to try on it.
 
     Args:
         kind: the kind; without vectors, only ``flat`` can be built.
         exact: the vectors, from :func:`flat_index`.
-        seed: of the training sample and of k-means.
-        part_rows: rows that are added at a time.
+        seed: seed of the training sample and of k-means.
+        part_rows: rows that are added to an IVF index at a time.
 
     Raises:
         ValueError: there are no vectors to train on.
@@ -130,8 +132,8 @@ def build_index(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_
 def search_settings(index: FaissIndex) -> Iterator[Settings]:
     """Yield settings for :meth:`FaissIndex.set_search_params`, in the order in which to try them.
 
-    Each searches more than the one before, with one exception: for clusters, all values of ``nprobe``
-    come first with the smaller ``k_factor``, then again with the larger one.
+    Each setting searches more than the one before, with one exception: for IVF indexes, all values of
+    ``nprobe`` come first with the smaller ``k_factor``, then again with the larger one.
     """
     if index.kind == "flat":
         yield {}
@@ -145,10 +147,10 @@ def search_settings(index: FaissIndex) -> Iterator[Settings]:
 
 
 def num_clusters(count: int) -> int:
-    """Return the number of clusters for a number of vectors, at most as many as can be trained.
+    """Return the number of IVF clusters for n vectors, limited by the available training vectors.
 
-    FAISS's guide starts at 4 √n. Fewer clusters train in a fraction of the time, and their longer lists
-    are compensated by shorter codes.
+    FAISS's guide starts at 4 √n. Fewer clusters train in a fraction of the time. Their lists are longer,
+    but the codes are shorter.
     """
     return max(1, min(round(1.6 * math.sqrt(count)), count // MAX_TRAINING_VECTORS))
 
@@ -172,7 +174,7 @@ def _build_ivf(
 
 
 def _build_hnsw(matrix: NDArray[np.float32], exact: Any, seed: int) -> Any:
-    """Build a graph in the order of rows.
+    """Build an HNSW graph.
 
     A row's links depend on the rows before it, so parts cannot be merged. FAISS sorts the rows of one
     call by level, so all rows are added in one call.
@@ -196,7 +198,7 @@ def _build_hnsw(matrix: NDArray[np.float32], exact: Any, seed: int) -> Any:
 
 
 def _sample(matrix: NDArray[np.float32], count: int, seed: int) -> NDArray[np.float32]:
-    """Return random rows, in order."""
+    """Return random distinct rows, in their original order."""
     rows = np.random.default_rng(seed).choice(len(matrix), min(len(matrix), count), replace=False)
     return matrix[np.sort(rows)]
 
@@ -215,7 +217,7 @@ def _principal_axes(sample: NDArray[np.float32]) -> NDArray[np.float32]:
     leading = axes[:, ::-1].T[: -(-needed // HNSW_AXES_STEP) * HNSW_AXES_STEP]
     if len(leading) == dimension:
         return np.eye(dimension, dtype=np.float32)
-    # The sign of an axis is arbitrary: make its largest component positive.
+    # The sign of an axis is arbitrary: make its component of largest magnitude positive.
     largest = np.abs(leading).argmax(axis=1)
     leading = leading * np.sign(leading[np.arange(len(leading)), largest])[:, np.newaxis]
     return np.ascontiguousarray(leading, np.float32)

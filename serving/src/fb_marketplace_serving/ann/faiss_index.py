@@ -1,11 +1,11 @@
 """FAISS indexes of all kinds, each with the exact vectors of its rows.
 
-All kinds measure squared L2. ``flat`` compares a query with every row. The others pick candidates and
-compare the best of these exactly. ``ivf_sq8`` and ``ivf_rabitq`` search the clusters nearest to the
-query, with vectors of one byte or one bit per number (RaBitQ: Gao & Long, 2024). ``hnsw`` walks a graph
-of neighbours (Malkov & Yashunin, 2018) with vectors rotated to their leading principal axes, at one byte
-per number. Among hundreds of copies of one photo its links lead from copy to copy, so some copies and
-other photos may be unreachable.
+All kinds use squared L2 distances. ``flat`` compares a query with every row. The others select candidates
+and compare the best of these exactly. ``ivf_sq8`` and ``ivf_rabitq`` search the clusters nearest to the
+query, with vectors quantized to one byte or one bit per number (RaBitQ: Gao & Long, 2024). ``hnsw``
+searches a graph of neighbours (Malkov & Yashunin, 2018), with vectors projected on their leading principal
+axes and quantized to one byte per number. If a photo has hundreds of copies, their links lead from copy to
+copy, so some copies and some other photos may be unreachable.
 """
 
 import io
@@ -19,22 +19,22 @@ Kind = Literal["flat", "ivf_sq8", "ivf_rabitq", "hnsw"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 EF_SEARCH_PER_ROW: Final = 3
-"""Least efSearch per requested row, if more rows are requested than the settings were chosen for."""
+"""Minimum efSearch per requested row, if more rows are requested than the settings were tuned for."""
 
 Rows: TypeAlias = NDArray[np.int64]
 Settings: TypeAlias = dict[str, int]
 
 
 class IndexMismatchError(ValueError):
-    """An index and ids that do not belong together, or cannot be read."""
+    """An index that does not match its ids, or an index or ids that cannot be read."""
 
 
 class FaissIndex:
-    """A FAISS index of one of the kinds. Its search parameters are saved in FAISS's own file.
+    """A FAISS index of one of ``KINDS``. Its search parameters are saved in the index file.
 
     Attributes:
-        kind: the kind.
-        faiss_index: the index.
+        kind: one of ``KINDS``.
+        faiss_index: the wrapped FAISS index.
         exact: the ``faiss.IndexFlatL2`` inside it.
         matrix: float32, (rows, dimension), a view of the exact vectors.
     """
@@ -66,7 +66,7 @@ class FaissIndex:
 
     @property
     def dimension(self) -> int:
-        """Size of a vector."""
+        """Number of dimensions of a vector."""
         return int(self.matrix.shape[1])
 
     @property
@@ -88,7 +88,7 @@ class FaissIndex:
 
     @property
     def size_bytes(self) -> int:
-        """Size of its file."""
+        """Size of the serialized index, in bytes."""
         faiss = untyped_faiss()
 
         sizes: list[int] = []
@@ -98,14 +98,16 @@ class FaissIndex:
 
     @classmethod
     def read(cls, content: bytes) -> Self:
-        """Open the bytes of :meth:`write`; FAISS trusts its input.
+        """Open an index that :meth:`write` serialized.
+
+        FAISS does not validate its input and can crash on it: verify the checksum first.
 
         Raises:
             IndexMismatchError: the bytes are not an index of a known kind.
         """
         faiss = untyped_faiss()
 
-        # Through callbacks: FAISS would copy all bytes before reading, and again when writing.
+        # Through a callback, as in write: FAISS's functions for arrays copy all bytes once more.
         reader = faiss.PyCallbackIOReader(io.BytesIO(content).read)
         try:
             return cls(faiss.read_index(reader))
@@ -123,11 +125,11 @@ class FaissIndex:
         return buffer.getvalue()
 
     def set_search_params(self, settings: Settings) -> None:
-        """Set search parameters; the others stay.
+        """Set search parameters. Parameters that are not given keep their values.
 
         Args:
             settings: ``nprobe``, clusters to search; ``k_factor``, candidates to compare exactly, as a
-                multiple of the requested rows; ``efSearch``, nodes of the graph to keep in view.
+                multiple of the requested rows; ``efSearch``, size of the graph search's candidate list.
         """
         owners = {
             "nprobe": self._coarse,
@@ -143,18 +145,18 @@ class FaissIndex:
         Args:
             queries: float32, (queries, dimension).
             count: rows per query.
-            effort: factor on the search parameters, if above one.
+            effort: factor on ``nprobe`` or ``efSearch``; values up to one have no effect.
 
         Returns:
-            int64, (queries, count); -1 for rows that were not found.
+            int64, (queries, count); -1 in place of missing rows.
         """
         faiss = untyped_faiss()
 
         settings = self.settings if effort > 1 else {}
         params = None
         if "efSearch" in settings:
-            # A graph misses much at the edge of its view, so the view grows with the requested rows: of 300
-            # rows it found 0.82 with a setting that found 0.995 of ten.
+            # Recall drops if many rows are requested: a setting with Recall@10 of 0.995 had Recall@300 of
+            # 0.82. So efSearch grows with the requested rows.
             reach = max(math.ceil(settings["efSearch"] * effort), EF_SEARCH_PER_ROW * count)
             walk = faiss.SearchParametersHNSW(efSearch=reach)
             is_rotated = isinstance(self._base, faiss.IndexPreTransform)
@@ -167,7 +169,7 @@ class FaissIndex:
         elif "nprobe" in settings:
             nprobe = min(settings["nlist"], math.ceil(settings["nprobe"] * effort))
             params = faiss.IndexRefineSearchParameters(
-                # The more rows are requested, the fewer of them are at the edge.
+                # The more rows are requested, the smaller is the share of them near the cutoff.
                 k_factor=max(2.0, settings["k_factor"] / effort),
                 base_index_params=faiss.SearchParametersIVF(nprobe=nprobe),
             )
@@ -177,11 +179,11 @@ class FaissIndex:
     def nearest(
         self, queries: NDArray[np.float32], count: int, allowed: Rows | None = None
     ) -> Rows:
-        """Return the nearest rows by comparing all.
+        """Return the nearest rows by exhaustive search.
 
         Args:
             queries: float32, (queries, dimension).
-            count: rows per query, at most as many as there are.
+            count: rows per query, at most the number of rows to compare.
             allowed: the rows to compare; None for all.
 
         Returns:
@@ -198,12 +200,15 @@ class FaissIndex:
     def within(
         self, query: NDArray[np.float32], radius: float, allowed: Rows | None = None
     ) -> Rows:
-        """Return all rows nearer than a radius by comparing all, in no particular order.
+        """Return all rows within a radius by exhaustive search.
 
         Args:
             query: float32, (1, dimension).
-            radius: squared L2.
+            radius: squared L2 distance.
             allowed: the rows to compare; None for all.
+
+        Returns:
+            int64, (matches,), in no particular order.
         """
         faiss = untyped_faiss()
 
@@ -220,14 +225,14 @@ class FaissIndex:
 
 
 def untyped_faiss() -> Any:
-    """Return FAISS without its type stubs, which lack the additions of its Python layer."""
+    """Return the module ``faiss`` as ``Any``: its type stubs lack the additions of its Python layer."""
     import faiss
 
     return faiss
 
 
 def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:
-    """Return the kind of an index, its base index, that without a rotation, and its exact vectors."""
+    """Return an index's kind, its base index, the base index without its rotation, and its flat index."""
     import faiss
 
     if isinstance(index, faiss.IndexFlat):

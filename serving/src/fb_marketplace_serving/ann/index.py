@@ -24,7 +24,7 @@ SHA256, COUNT, DIMENSION = b"index_sha256", b"index_count", b"index_dimension"
 
 
 class Neighbors(NamedTuple):
-    """The rows nearest to a query, nearest first: (k,), or (n, k) for n queries.
+    """The rows nearest to a query, nearest first. Arrays are (k,), or (n, k) for n queries.
 
     Attributes:
         rows: int64, positions in ``image_ids`` and ``product_ids``.
@@ -85,8 +85,8 @@ class Index:
     def from_bytes(cls, index: bytes, ids: bytes) -> Self:
         """Open the bytes of :meth:`to_bytes`.
 
-        FAISS trusts its input and can be crashed by it, so it only sees bytes whose digest is recorded in
-        the ids. Check the digest of the ids before this call.
+        FAISS does not validate its input and can crash on it. So it only reads bytes whose SHA-256 is
+        recorded in the ids. Verify the checksum of the ids before this call.
 
         Args:
             index: a serialized FAISS index of one of the kinds.
@@ -137,7 +137,7 @@ class Index:
 
     @property
     def dimension(self) -> int:
-        """Size of a vector."""
+        """Number of dimensions of a vector."""
         return self._vectors.dimension
 
     def __len__(self) -> int:
@@ -151,13 +151,16 @@ class Index:
     ) -> Neighbors:
         """Return the k nearest rows, or all if there are fewer; ties go to the lower row.
 
-        Distances are exact for every kind of index. A filter that passes at most a quarter of the rows is
-        answered exactly, by comparing all of them.
+        Distances are exact for every kind of index. If a filter passes at most a quarter of the rows, or
+        at most 20,000, all of these are compared, so the result is exact.
 
         Args:
             query: float32, (dimension,) or (n, dimension).
             k: number of rows, at least one.
-            filter: bool, one value per row; or integers, the rows (positions in ``image_ids``) to search.
+            filter: bool, (rows,); or integers, the rows (positions in ``image_ids``) to search.
+
+        Returns:
+            Rows and squared L2 distances: (k,), or (n, k) for n queries.
 
         Raises:
             ValueError: the query has another dimension or is not finite, k is below one, or the filter
@@ -183,7 +186,7 @@ class Index:
         return Neighbors(rows[0], distances[0]) if query.ndim == 1 else Neighbors(rows, distances)
 
     def cosines(self, query: NDArray[np.float32], rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Compute the cosine similarities of a query and some rows, all of length one.
+        """Compute the cosine similarities of a query and some rows. All vectors must be unit vectors.
 
         Args:
             query: float32, (dimension,).
@@ -201,7 +204,7 @@ class Index:
 
 
 def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
-    """Read ids, and the metadata that describe their index."""
+    """Return the metadata that describe the index, the image ids and the product ids."""
     table: Any = read_parquet(ids, ID_COLUMNS, IndexMismatchError)
     recorded = table.schema.metadata or {}
     keys = (SHA256, COUNT, DIMENSION)

@@ -1,7 +1,7 @@
-"""Exact ranking of the nearest rows to a query, among all rows or those of a filter.
+"""Exact ranking of the rows nearest to a query, among all rows or those that a filter passes.
 
-Candidates may come from any kind of index. Distances are always computed here from the exact vectors, in
-one way, and ties go to the lower row. So all kinds report the same distance for a row.
+Candidates may come from any kind of index. Distances are always computed here, from the exact vectors and
+by the same code, and ties go to the lower row. So all kinds report the same distance for a row.
 """
 
 import math
@@ -17,28 +17,28 @@ from fb_marketplace_serving.ann.faiss_index import FaissIndex, Rows
 
 EXACT_SHARE: Final = 0.25
 EXACT_ROWS: Final = 20_000
-"""A filter that passes at most this share of the rows, or at most this many, is answered by comparing all
-of them. That takes up to a few times as long as the index, and is exact where filters hurt an index
+"""If a filter passes at most this share of the rows, or at most this many, all of them are compared. This
+takes up to a few times as long as the index. It is exact for the filters that reduce an index's recall
 most."""
 
 _MAX_INDEX_SHARE: Final = 10
-"""If more than one in so many rows is requested, all are compared: an index would visit most of them."""
+"""If more than one row in this many is requested, all are compared: an index would visit most of them."""
 
 _OVERSAMPLING: Final = 4
-"""With a filter, so many times the rows are fetched as would suffice if it passed at random. If it passes
-too few of them, all that it passes are compared."""
+"""With a filter, this many times as many rows are fetched as would suffice if it passed rows at random. If
+it still passes too few of them, all rows that it passes are compared."""
 
 _MIN_REACH: Final = 11
-"""Least number of rows to fetch: settings were chosen for ten, and one more reveals a tie."""
+"""Minimum number of rows to fetch: settings were tuned for ten, and one more reveals a tie."""
 
 _TIE_FACTOR: Final = 4
-"""So many times as many rows are fetched if the first result ends in a tie."""
+"""If the first result ends in a tie, this many times as many rows are fetched."""
 
 _SPARSE: Final = 64
-"""If a filter passes at most one row in so many, sorting is faster than a mask of all rows."""
+"""If a filter passes less than one row in this many, sorting is faster than a mask of all rows."""
 
 _DISTANCE_BATCH_SIZE: Final = 16_384
-"""Bounds the memory of exact distances."""
+"""Rows whose exact distances are computed at a time, which bounds the memory."""
 
 _TIE_TOLERANCE: Final = 1e-6
 """Squared distances that differ by less, relative to the larger of them and 1, may be equal up to
@@ -49,7 +49,7 @@ Distances = NDArray[np.float32]
 
 @contextmanager
 def limit_faiss_threads() -> Iterator[None]:
-    """Limit FAISS to one OpenMP thread: on a busy machine, several make a query of 16 ms take 80.
+    """Limit FAISS to one OpenMP thread. On a busy machine, a query took 16 ms with one, 80 ms with several.
 
     OpenMP keeps this number per calling thread, so each call sets and restores it.
     """
@@ -64,19 +64,22 @@ def limit_faiss_threads() -> Iterator[None]:
 
 
 def filter_to_rows(filter: ArrayLike | Set[int], count: int) -> Rows | None:  # noqa: A002
-    """Return the rows that a filter passes, in order; None if it passes all.
+    """Return the rows that a filter passes.
 
     Args:
         filter: bool, (count,); or integers, the rows in any order.
-        count: number of rows.
+        count: number of rows of the index.
+
+    Returns:
+        int64, (passed rows,), sorted; None if the filter passes all rows.
 
     Raises:
-        ValueError: it is neither, or a row does not exist.
+        ValueError: the filter is neither a mask nor rows, or a row does not exist.
     """
     values = np.asarray(list(filter) if isinstance(filter, Set) else filter)
     if values.dtype == np.bool_ and values.shape == (count,):
         rows = np.flatnonzero(values).astype(np.int64, copy=False)
-    elif values.shape == (0,) and values.dtype != np.bool_:  # An empty list has floats.
+    elif values.shape == (0,) and values.dtype != np.bool_:  # NumPy reads an empty list as floats.
         rows = np.empty(0, np.int64)
     elif values.ndim == 1 and np.issubdtype(values.dtype, np.integer):
         if values.dtype.itemsize == 1 and values.shape == (count,):
@@ -94,7 +97,7 @@ def filter_to_rows(filter: ArrayLike | Set[int], count: int) -> Rows | None:  # 
 
 
 def _sorted_unique(values: NDArray[np.integer], count: int) -> Rows:
-    """Return distinct rows in order; through a mask if there are many, which is three times as fast."""
+    """Return the distinct rows, sorted. For many rows, a mask is three times as fast as sorting."""
     first, last = int(values.min()), int(values.max())
     if not 0 <= first <= last < count:
         raise ValueError(
@@ -150,9 +153,9 @@ def _choose_fetch(index: FaissIndex, allowed: Rows | None) -> KnnQuery:
         reach = count
         if allowed is not None:
             reach = math.ceil(_OVERSAMPLING * count * len(index) / len(allowed))
-        # Search parameters are set for few rows: the more are requested, the further it has to search.
         if _MAX_INDEX_SHARE * reach > len(index):
             return compare_all(query, count)
+        # Search parameters were tuned for few rows, so the effort grows with the requested rows.
         rows = index.candidates(query, reach, 1 + math.log10(reach / _MIN_REACH))
         rows = rows[:, _is_allowed(rows[0], allowed)][:, :count]
         return rows if rows.shape[1] == count else compare_all(query, count)
@@ -161,7 +164,7 @@ def _choose_fetch(index: FaissIndex, allowed: Rows | None) -> KnnQuery:
 
 
 def _is_allowed(rows: Rows, allowed: Rows | None) -> NDArray[np.bool_]:
-    """Return which rows exist (are not -1) and are allowed."""
+    """Return a mask of the rows that exist (are not -1) and are allowed."""
     if allowed is None:
         return rows >= 0
     places = np.searchsorted(allowed, rows)
@@ -172,7 +175,7 @@ def _is_allowed(rows: Rows, allowed: Rows | None) -> NDArray[np.bool_]:
 def _resolve_ties(
     index: FaissIndex, fetch: KnnQuery, query: NDArray[np.float32], k: int, allowed: Rows | None
 ) -> tuple[Rows, Distances]:
-    """Fetch more than k rows until the last is further than the k-th, so that no tie is cut."""
+    """Return the k nearest rows. Fetches until the last row is farther than the k-th, so no tie is cut."""
     available = len(index) if allowed is None else len(allowed)
     reach = max(k + 1, _MIN_REACH)
     for count in (reach, _TIE_FACTOR * reach):
@@ -181,16 +184,16 @@ def _resolve_ties(
         margin = _TIE_TOLERANCE * max(1.0, last)
         if count >= available or last - distances[k - 1] > margin:
             return rows[:k], distances[:k]
-    # There may be thousands of copies: fetch all of them at once.
+    # The k-th row may have thousands of copies: fetch all of them at once.
     tied = index.within(query, float(distances[k - 1]) + 2 * margin, allowed)
-    if len(tied) < k:  # FAISS's sums and these differ by more than rounding should.
+    if len(tied) < k:  # FAISS's distances and ours differ by more than expected from rounding.
         tied = fetch(query, available)[0]
     rows, distances = _rank(index, query, tied)
     return rows[:k], distances[:k]
 
 
 def _rank(index: FaissIndex, query: NDArray[np.float32], rows: Rows) -> tuple[Rows, Distances]:
-    """Sort rows by distance; ties by row."""
+    """Return rows sorted by distance, then by row, and their distances."""
     distances = exact_distances(index.matrix, query, rows)
     order = np.lexsort((rows, distances))
     return rows[order], distances[order]
@@ -199,7 +202,7 @@ def _rank(index: FaissIndex, query: NDArray[np.float32], rows: Rows) -> tuple[Ro
 def exact_distances(
     matrix: NDArray[np.float32], query: NDArray[np.float32], rows: Rows
 ) -> Distances:
-    """Compute the squared L2 distances of a query to some rows.
+    """Compute the squared L2 distances from a query to some rows.
 
     Args:
         matrix: float32, (all rows, dimension).

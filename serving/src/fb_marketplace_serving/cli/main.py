@@ -88,7 +88,7 @@ def _manage(options: argparse.Namespace) -> None:
     except ReleaseError as error:
         raise _CommandError(str(error)) from error
     except BrokenPipeError:
-        # The reader, such as head, has exited. Python flushes standard output once more at exit.
+        # The reader, such as head, has exited. Redirect: Python flushes standard output again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
 

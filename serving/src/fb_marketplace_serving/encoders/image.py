@@ -1,7 +1,7 @@
 """Image encoder: canonical photos to class probabilities and embeddings, by ONNX Runtime.
 
-Resizing, normalization and all heads are part of the graph, so everyone who opens the same bytes gets the
-same results.
+Resizing, normalization and all heads are part of the graph, so every process that loads the same file
+computes the same results.
 """
 
 from typing import Any, Final, NamedTuple, Self
@@ -38,7 +38,7 @@ class Encoder:
 
     Attributes:
         classes: number of classes.
-        dimension: size of an embedding.
+        dimension: number of dimensions of an embedding.
     """
 
     def __init__(self, session: Any) -> None:
@@ -58,7 +58,7 @@ class Encoder:
             threads: threads per batch; None uses one per physical core.
 
         Raises:
-            EncoderError: it is not an ONNX graph, or not one of an encoder.
+            EncoderError: it is not an ONNX graph, or its inputs or outputs are not those of an encoder.
         """
         return cls(open_session(onnx, threads, EncoderError))
 
@@ -67,6 +67,9 @@ class Encoder:
 
         Args:
             photos: uint8, (n, 256, 256, 3), RGB, from :func:`canonical.decode_canonical`.
+
+        Returns:
+            Probabilities and embeddings, in the order of the photos.
 
         Raises:
             ValueError: the array has another shape or dtype.

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions on the CPU; the one place that sets their threads."""
+"""ONNX Runtime sessions on the CPU. The number of threads is set only here."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> A
     Args:
         onnx: the graph.
         threads: threads per run; None uses one per physical core.
-        error: the type to raise.
+        error: type of the exception to raise.
 
     Returns:
         An ``onnxruntime.InferenceSession``.
 
     Raises:
-        ValueError: ONNX Runtime cannot open the graph.
+        ValueError: ONNX Runtime cannot open the graph. The type is ``error``.
     """
     import onnxruntime as ort
 

@@ -1,4 +1,4 @@
-"""Text encoder: texts to embeddings of their meaning, and of matching photos, by ONNX Runtime.
+"""Text encoder, by ONNX Runtime. A text has two embeddings: of its meaning, and in the space of images.
 
 The tokenizer is a JSON file next to the graph. Pooling, normalization and the projection to the space of
 images are part of the graph.
@@ -18,20 +18,20 @@ MEANING: Final = "meaning"
 PICTURED: Final = "pictured"
 
 MAX_TOKENS: Final = 128
-"""Tokens of a text that are read; the model was trained with this length."""
+"""Maximum tokens of a text, as in training. The rest of a longer text is ignored."""
 
 
 class TextEncoderError(ValueError):
-    """A graph or tokenizer that is not a text encoder's."""
+    """A graph or tokenizer that does not belong to a text encoder."""
 
 
 class TextEncoding(NamedTuple):
-    """Encodings of n texts, each of length one.
+    """Embeddings of n texts, as unit vectors.
 
     Attributes:
-        meaning: float32, (n, dimension); close to texts of similar meaning.
-        pictured: float32, (n, pictured dimension); close to matching photos. Its width is zero if the
-            graph has no such output.
+        meaning: float32, (n, dimension); near the embeddings of texts of similar meaning.
+        pictured: float32, (n, pictured dimension); near the embeddings of matching photos. Its width is
+            zero if the graph has no such output.
     """
 
     meaning: NDArray[np.float32]
@@ -42,8 +42,8 @@ class TextEncoder:
     """A loaded text encoder. Thread-safe.
 
     Attributes:
-        dimension: size of ``meaning``.
-        pictured_dimension: size of ``pictured``; zero if the graph has no such output.
+        dimension: number of dimensions of ``meaning``.
+        pictured_dimension: number of dimensions of ``pictured``; zero if the graph has no such output.
     """
 
     def __init__(self, session: Any, tokenizer: Any) -> None:
@@ -76,7 +76,7 @@ class TextEncoder:
             onnx: an ONNX graph with its weights inside. Inputs: ``ids`` and ``mask`` int64 (n, tokens).
                 Outputs: ``meaning`` float32 (n, dimension) and, optionally, ``pictured``.
             tokenizer: JSON of the library ``tokenizers``.
-            threads: threads per text; a query is too short for several.
+            threads: threads per text. A query is too short to gain from more than one.
 
         Raises:
             TextEncoderError: one of them cannot be loaded.
@@ -95,10 +95,16 @@ class TextEncoder:
         return cls(session, loaded)
 
     def encode(self, texts: Sequence[str]) -> TextEncoding:
-        """Encode texts, one by one.
+        """Encode texts, one at a time.
 
-        A batch would pad short texts, is no faster on one core, and in a quantized graph the encoding of
-        a text would depend on the rest of the batch.
+        A batch would pad short texts and is no faster on one core. In a quantized graph, the embedding of
+        a text would also depend on the rest of the batch.
+
+        Args:
+            texts: the texts; longer ones are truncated to ``MAX_TOKENS``.
+
+        Returns:
+            Embeddings, in the order of the texts.
         """
         meaning = np.empty((len(texts), self.dimension), np.float32)
         pictured = np.empty((len(texts), self.pictured_dimension), np.float32)

@@ -1,4 +1,4 @@
-"""Search and click events, as the server writes and the pipelines read them.
+"""Search and click events. The server writes them, and the pipelines read them.
 
 A folder has one file per day (UTC) and kind: ``searches-YYYY-MM-DD.jsonl`` and ``clicks-YYYY-MM-DD.jsonl``.
 """
@@ -18,7 +18,7 @@ ProductId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class _Line(BaseModel):
-    # Fields of other versions are ignored, so that old and new lines can share a folder.
+    # Unknown fields are ignored, so that lines of several versions can share a folder.
     model_config = ConfigDict(frozen=True, strict=True, extra="ignore")
 
 
@@ -87,7 +87,7 @@ def new_search_id() -> str:
 
 
 def utc_now() -> str:
-    """Return the time in the format of a line."""
+    """Return the current time, ISO 8601, UTC, in milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 

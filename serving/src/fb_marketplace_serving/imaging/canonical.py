@@ -1,8 +1,8 @@
-"""Canonical photos: the one way in which photos are read, in the pipeline and in the server.
+"""Canonical photos: pipeline and server convert every photo to this form before anything else.
 
 A canonical photo is a baseline RGB JPEG of 256 × 256 pixels: upright, letterboxed on black, transparency
 composed on white, without metadata. Cleaning stores it, and the server makes it from every upload, so
-that indexed and served photos are processed alike. A canonical photo as input is returned byte for byte.
+indexed photos and uploads are processed in the same way. A canonical photo is returned byte for byte.
 """
 
 import io
@@ -26,7 +26,7 @@ SIDE: Final = 256
 """Width and height of a canonical photo, in pixels."""
 
 VERSION: Final = 1
-"""Increase it if the same bytes give another canonical photo."""
+"""Version of the conversion. Increase it if the same upload gives another canonical photo."""
 
 JPEG_QUALITY: Final = 90
 
@@ -103,10 +103,11 @@ def canonicalize(data: bytes, limits: Limits | None = None) -> bytes:
 
 
 def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
-    """Read an upload, by its content, into a canonical photo.
+    """Return the canonical photo of an upload, with the properties of its source.
 
-    JPEG is decoded at the smallest of libjpeg's scales (1/1 to 1/8) that still covers the result, and
-    resized once from there. Only the first frame of an animation counts.
+    The format is detected from the content. A JPEG is decoded at the smallest of libjpeg's scales (1/8 to
+    1/1) that is not smaller than the result, then resized once. Only the first frame of an animation is
+    used.
 
     Args:
         data: the bytes of a JPEG, PNG or WebP file.
@@ -124,7 +125,7 @@ def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
 
 
 def photo_size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
-    """Return the width and height in an upload's header, in pixels; nothing is decoded.
+    """Return the width and height of an upload, in pixels. Only its header is read.
 
     Args:
         data: the bytes of a JPEG, PNG or WebP file.
@@ -138,7 +139,7 @@ def photo_size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
 
 
 def detect_format(data: bytes) -> Format:
-    """Return the format of a photo by its first bytes.
+    """Return the format of a photo, detected from its first bytes.
 
     Raises:
         PhotoError: the bytes are empty, of another image format, or not an image.
@@ -187,7 +188,7 @@ def decode_canonical(jpeg: bytes) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image]]:
-    """Open an upload within the limits; errors of Pillow in the block become PhotoErrors."""
+    """Open an upload within the limits. Pillow's errors in the ``with`` block become PhotoErrors."""
     if len(data) > limits.max_bytes:
         raise PhotoError(
             "oversized", f"{len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
@@ -220,7 +221,7 @@ def _encode(square: Image.Image) -> bytes:
 
 
 def _message(error: Exception) -> str:
-    """Return Pillow's message, the same for the same bytes: some contain an address in memory."""
+    """Return a reproducible message. Pillow's message for an unidentified image has a memory address."""
     if isinstance(error, UnidentifiedImageError):
         return "its header cannot be read"
     return str(error) or "its parts do not fit each other"

@@ -1,4 +1,4 @@
-"""Letterboxing: an image fitted upright into a black square, in RGB, transparency on white."""
+"""Letterboxing: fits an image, upright, into a black RGB square; transparency becomes white."""
 
 from collections.abc import Callable
 from typing import Final
@@ -15,10 +15,10 @@ _TRANSPOSES: Final[dict[object, Image.Transpose]] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""The inverse of each EXIF orientation."""
+"""Transposition that undoes each EXIF orientation."""
 
 _STRIP_PIXELS: Final = 2_000_000
-"""Pixels that are converted between modes at a time: about 8 MB."""
+"""Pixels whose mode is converted at a time: about 8 MB."""
 
 
 def letterbox(image: Image.Image, side: int) -> Image.Image:
@@ -26,7 +26,7 @@ def letterbox(image: Image.Image, side: int) -> Image.Image:
 
     Args:
         image: an image whose pixels are not loaded yet; a JPEG is decoded at a reduced scale.
-        side: of the square, in pixels.
+        side: width and height of the square, in pixels.
     """
     scale = side / max(image.size)
     size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
@@ -44,7 +44,7 @@ def letterbox(image: Image.Image, side: int) -> Image.Image:
 def _resize_opaque(image: Image.Image, size: tuple[int, int]) -> Image.Image:
     """Resize to RGB, with transparent pixels composed on white."""
     if image.has_transparency_data:
-        # Premultiplied alpha while resizing, or invisible pixels would colour their neighbours.
+        # Resize with premultiplied alpha: otherwise invisible pixels would colour their neighbours.
         mode = "RGBA" if image.size == size else "RGBa"
         premultiplied = _convert(image, mode, lambda part: _to_mode(_to_mode(part, "RGBA"), mode))
         visible = _resize(premultiplied, size).convert("RGBA")
@@ -83,7 +83,7 @@ def _to_8_bits(image: Image.Image) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> object:
-    """Return the EXIF orientation; upright if EXIF is damaged, as the pixels may still be good."""
+    """Return the EXIF orientation; 1 (upright) if EXIF is damaged, as the pixels may be intact."""
     try:
         return image.getexif().get(0x0112, 1)
     except Exception:  # noqa: BLE001 - Pillow's EXIF reader raises struct.error and more

@@ -8,21 +8,21 @@ import re
 from typing import Final
 
 MAX_SCANS: Final = 100
-"""Of a JPEG; progressive ones have about ten. Each pass covers all pixels again (libjpeg-turbo warns of
-such files in "Two issues with the JPEG standard", and its own fuzzers stop at 500)."""
+"""Maximum scans of a JPEG. Progressive JPEGs have about ten. Each scan covers all pixels again
+(libjpeg-turbo warns of such files in "Two issues with the JPEG standard", and its fuzzers stop at 500)."""
 
 MAX_SEGMENTS: Final = 4096
-"""Of a JPEG: metadata of 32 megabytes, in segments of 64 kilobytes, are 512."""
+"""Maximum segments of a JPEG. Metadata of 32 megabytes fill 512 segments of 64 kilobytes."""
 
 MAX_JUNK_BYTES: Final = 4096
-"""Bytes before the first scan of a JPEG that belong to no segment."""
+"""Maximum bytes before the first scan of a JPEG that belong to no segment."""
 
 MAX_CHUNKS: Final = 16_384
-"""Of a PNG: 32 megabytes, in chunks of 8 kilobytes as libpng writes them, are 4,096."""
+"""Maximum chunks of a PNG. libpng writes chunks of 8 kilobytes: 4,096 of them are 32 megabytes."""
 
 _MARKER: Final = re.compile(rb"\xff[^\xff\x00]")
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff[^\xff\x00\xd0-\xd7]")
-"""Restart markers are part of a scan."""
+"""Marker that ends a scan. Restart markers are part of the scan."""
 
 _BARE: Final = frozenset([0x01, *range(0xD0, 0xDA)])
 """Markers without a body."""
@@ -31,7 +31,7 @@ _END, _SCAN = 0xD9, 0xDA
 
 
 def check_jpeg_structure(data: bytes) -> str | None:
-    """Describe implausible structure of a JPEG; None if there is none (ITU-T T.81, annex B)."""
+    """Return why the structure of a JPEG is implausible, or None (ITU-T T.81, annex B)."""
     position, segments, scans, junk = 2, 0, 0, 0
     while match := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
         if not scans:
@@ -56,7 +56,7 @@ def check_jpeg_structure(data: bytes) -> str | None:
 
 
 def check_png_structure(data: bytes) -> str | None:
-    """Describe an implausible number of chunks of a PNG; None if it is plausible."""
+    """Return a message if a PNG has implausibly many chunks, or None."""
     position = 8
     for _ in range(MAX_CHUNKS):
         if position + 8 > len(data) or data[position + 4 : position + 8] == b"IEND":
@@ -68,8 +68,8 @@ def check_png_structure(data: bytes) -> str | None:
 def is_plain_jpeg(data: bytes, side: int) -> bool:
     """Check whether a JPEG has the structure of a canonical photo (ITU-T T.81, annex B).
 
-    That is: baseline, square, three components, a plain JFIF header, no other segments and no bytes after
-    the end.
+    It is baseline and square, with three components, a plain JFIF header, no other metadata and no bytes
+    after its end.
     """
     position, seen_header, seen_frame = 2, False, False
     while position + 4 <= len(data) and data[position] == 0xFF:

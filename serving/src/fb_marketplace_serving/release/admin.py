@@ -43,9 +43,12 @@ def verify(lake: Lake, version: str | None, report: ReportProgress) -> Manifest:
         version: the release; None for the current one.
         report: receives a line for each file.
 
+    Returns:
+        The manifest of the release.
+
     Raises:
-        ReleaseError: a file is damaged (all were checked and reported), the artifacts do not match, or a
-            canary is not reproduced.
+        ReleaseError: a file is damaged (all files are checked and reported first), the artifacts do not
+            match, or a canary is not reproduced.
     """
     manifest = _manifest(lake, version)
     try:
@@ -71,18 +74,18 @@ def verify(lake: Lake, version: str | None, report: ReportProgress) -> Manifest:
 
 
 def rollback(lake: Lake, version: str) -> PointerState:
-    """Make an older or newer release of the lake current, if it opens as in a server.
+    """Open another release of the lake as a server does, then make it the current one.
 
     Args:
         lake: the lake.
         version: the release.
 
     Returns:
-        The pointer before.
+        The previous pointer.
 
     Raises:
-        ReleaseError: it cannot be opened, or another release was published meanwhile. The current release
-            stays.
+        ReleaseError: the release cannot be opened, or another one was published meanwhile. The current
+            release does not change.
     """
     previous = read_pointer(lake)
     Release.from_manifest(lake, read_manifest(lake, version))
@@ -99,7 +102,7 @@ def rollback(lake: Lake, version: str) -> PointerState:
 
 
 def _undo_if_removed(lake: Lake, version: str, previous: PointerState) -> None:
-    """Restore the pointer if the release was removed after it was opened."""
+    """Restore the previous pointer if the release was removed after it was opened."""
     try:
         read_manifest(lake, version)
     except ReleaseError as error:
@@ -111,10 +114,10 @@ def _undo_if_removed(lake: Lake, version: str, previous: PointerState) -> None:
 
 
 def export(lake: Lake, folder: str, version: str | None, report: ReportProgress) -> Manifest:
-    """Copy a release into a new folder that can be served by itself.
+    """Copy a release into a new folder that can be served without the lake.
 
-    The folder appears complete: it is filled under a temporary name, then renamed. Checksums are verified
-    while copying, and no file is read into memory.
+    The folder is filled under a temporary name and renamed when it is complete. Files are copied in blocks,
+    and their checksums are verified on the way.
 
     Args:
         lake: the lake.
@@ -122,8 +125,11 @@ def export(lake: Lake, folder: str, version: str | None, report: ReportProgress)
         version: the release; None for the current one.
         report: receives a line for each file.
 
+    Returns:
+        The manifest of the release.
+
     Raises:
-        ReleaseError: a file is damaged, or the folder cannot be created.
+        ReleaseError: a file is damaged, or the folder is not empty or cannot be written.
     """
     target = _free_folder(folder)
     manifest = _manifest(lake, version)
@@ -156,7 +162,7 @@ def _manifest(lake: Lake, version: str | None) -> Manifest:
 def _free_folder(folder: str) -> Path:
     if "://" in folder:
         raise ReleaseError(f"found {folder}; expected a folder on this machine's disk")
-    # A link is resolved, so that its target is filled.
+    # Resolve symbolic links, so that the export fills their target.
     target = Path(folder).resolve()
     if target.exists() and not target.is_dir():
         raise ReleaseError(f"{folder}: found a file; expected no folder yet, or an empty one")
@@ -169,7 +175,7 @@ def _free_folder(folder: str) -> Path:
 
 @contextlib.contextmanager
 def _temporary_folder(target: Path) -> Iterator[Path]:
-    """Yield a folder to fill, which is renamed to the target if there is no error."""
+    """Yield a temporary folder, which is renamed to the target if there is no error."""
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         partial.mkdir(parents=True)

@@ -9,10 +9,10 @@ from fb_marketplace_serving.storage.lake import Lake
 
 
 def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
-    """Return every file that a server of a release reads, except the manifest; files of photos last.
+    """Return all files of a release except its manifest; photo files come last.
 
     Raises:
-        ReleaseError: the artifact ``release_photos``, which names the files of photos, is damaged.
+        ReleaseError: the artifact ``release_photos``, which lists the photo files, is damaged.
     """
     table = manifest.artifacts["release_photos"]
     try:
@@ -25,7 +25,7 @@ def release_artifacts(lake: Lake, manifest: Manifest) -> list[Artifact]:
 
 
 def manifest_artifacts(manifest: Manifest) -> list[Artifact]:
-    """Return the distinct files that the manifest itself names."""
+    """Return the distinct files that the manifest lists, without photo files."""
     return list({artifact.path: artifact for artifact in manifest.artifacts.values()}.values())
 
 
@@ -33,8 +33,8 @@ def read_verified(lake: Lake, artifact: Artifact) -> bytes:
     """Read a file of a release into memory.
 
     Raises:
-        ReleaseError: the file is missing or its checksum differs. Its cause is an OSError if the store
-            failed.
+        ReleaseError: the file is missing or its checksum differs. ``__cause__`` is an OSError if the
+            store failed.
     """
     file = lake.name(artifact.path)
     try:
@@ -50,7 +50,7 @@ def read_verified(lake: Lake, artifact: Artifact) -> bytes:
 
 
 def read_verified_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
-    """Read a file of a release in blocks, never more than its recorded size.
+    """Yield a file of a release in blocks, never more than its recorded size.
 
     The checksum is compared after the last block, so do not trust a block before the iterator ends.
 

@@ -19,19 +19,19 @@ _METRICS: Final = {
     "listing's category": ("vision", "test", "products_with_text_top1", "value"),
     "recall at 10": ("retrieval", "all_photos", "same_product_recall_at_10", "value"),
 }
-"""Columns of the table, with their paths in the manifest's metrics."""
+"""Metrics in the table: column name to path in the manifest's metrics."""
 
 _UNKNOWN: Final = "–"
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseEntry:
-    """A release that is listed in the lake or named by the pointer.
+    """A release that has a manifest in the lake, or that the pointer names.
 
     Attributes:
-        version: its name.
+        version: its version.
         is_current: whether the pointer names it.
-        manifest: its manifest, or the error of reading it.
+        manifest: its manifest, or the error if it cannot be read.
     """
 
     version: str
@@ -39,7 +39,7 @@ class ReleaseEntry:
     manifest: Manifest | ReleaseError
 
     def to_json(self) -> dict[str, Any]:
-        """Return the main properties; ``unreadable`` is an error message, or None."""
+        """Return the main properties as JSON. ``unreadable`` is an error message, or None."""
         entry: dict[str, Any] = {"version": self.version, "is_current": self.is_current}
         if isinstance(self.manifest, ReleaseError):
             return entry | {"unreadable": str(self.manifest)}

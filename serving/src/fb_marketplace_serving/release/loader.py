@@ -1,6 +1,6 @@
-"""A loaded release, verified, as one frozen object.
+"""Loading of a release, with all checks that it must pass before it is served.
 
-No file is parsed before its checksum matches, and no release is served before it reproduces its canaries.
+No file is parsed before its checksum is verified, and a release must reproduce its canaries.
 """
 
 from collections.abc import Mapping, Sequence
@@ -37,19 +37,19 @@ from fb_marketplace_serving.search.listings import Listing, read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
 TOLERANCE: Final = 1e-3
-"""Greatest absolute difference from a canary: other CPUs and thread counts sum in another order. A wrong
-model, or wrong labels, differ by far more."""
+"""Maximum absolute difference from a canary's outputs. Other CPUs and thread counts sum in another order.
+The wrong model or the wrong labels differ by far more."""
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """Everything that answers requests, of one version.
+    """A loaded and verified release. Immutable.
 
     Attributes:
         manifest: its manifest.
-        encoder: photos to probabilities and embeddings.
-        index: nearest neighbours of embeddings.
-        listings: by product id; covers every product of the index.
+        encoder: image encoder, photos to probabilities and embeddings.
+        index: nearest-neighbour index of photo embeddings.
+        listings: listings by product id; covers every product of the index.
         photos: the canonical photos; covers every photo of the index.
         search: the artifacts of text search; None if the release has none.
     """
@@ -198,7 +198,7 @@ def _check_canary(release: Release, canary: Canary) -> str | None:
     return (
         _difference("probabilities", encoding.probabilities[0], canary.probabilities)
         or _difference("the embedding", embedding, canary.embedding)
-        # Cosines are computed from distances, which holds for unit vectors only.
+        # Cosines are computed from distances, which is valid for unit vectors only.
         or _difference("the embedding's length", np.linalg.norm(embedding), 1.0)
         or _check_neighbors(release.index, embedding, canary)
     )
@@ -216,8 +216,8 @@ def _difference(name: str, values: ArrayLike, expected: ArrayLike) -> str | None
 
 
 def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canary) -> str | None:
-    """Check that the index has the canary's photo, and that its nearest neighbour is the expected one."""
-    # With a filter, which is answered exactly: a graph may not reach a photo that it contains.
+    """Return a message if the index lacks the canary's photo or has another nearest neighbour, or None."""
+    # With a filter, so that the search is exact: a graph may not reach every photo that it contains.
     own = _distance(index, embedding, canary.image_id)
     if own is None:
         return (
@@ -241,7 +241,7 @@ def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canar
 
 
 def _distance(index: Index, embedding: NDArray[np.float32], image_id: str) -> float | None:
-    """Return the squared L2 distance of a photo; None if the index lacks it."""
+    """Return the squared L2 distance from an embedding to a photo; None if the index lacks the photo."""
     if image_id not in index.image_ids:
         return None
     row = index.image_ids.index(image_id)

@@ -20,7 +20,7 @@ from pydantic import (
 from fb_marketplace_serving.storage.lake import Lake
 
 SCHEMA_VERSION: Final = 4
-"""Since 4 artifacts are named like the catalog entries that they come from."""
+"""Version 4 names artifacts like the catalog entries that they come from."""
 
 PhotoArtifact = Literal[
     "encoder",
@@ -46,15 +46,15 @@ SearchArtifact = Literal[
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
-"""Every release has these."""
+"""Artifacts of every release."""
 SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
-"""For text search and explanations: a release has all of these, or none."""
+"""Artifacts for text search and explanations. A release has all of them, or none."""
 
 REPAIR: Final = "publish the release again, or choose another with `fb-serve rollback`"
 """The remedy in errors about damaged releases."""
 
 _VERSION: Final = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
-"""A version is part of a file name and of a header of every response."""
+"""Pattern of versions. A version is part of a file name and of a header of every response."""
 
 
 class ReleaseError(ValueError):
@@ -76,9 +76,9 @@ class Artifact(_Frozen):
     """A file of a release.
 
     Attributes:
-        path: relative to the lake's root.
-        bytes: its size.
-        sha256: its checksum, in hex.
+        path: path relative to the lake's root.
+        bytes: size of the file.
+        sha256: checksum of the file, in hex.
     """
 
     path: Annotated[str, AfterValidator(_inside_the_lake)]
@@ -86,7 +86,7 @@ class Artifact(_Frozen):
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
     def difference(self, size: int, sha256: str) -> str | None:
-        """Describe how a file's size or checksum differs; None if both match."""
+        """Return how a file's size or checksum differs, or None if both match."""
         if size != self.bytes:
             return f"found {size:,} bytes; expected {self.bytes:,}"
         if sha256 != self.sha256:
@@ -95,12 +95,12 @@ class Artifact(_Frozen):
 
 
 class Canary(_Frozen):
-    """A photo with the pipeline's outputs, which everyone who opens the release must reproduce.
+    """A photo with the pipeline's outputs. Every process that opens the release must reproduce them.
 
     Attributes:
         image_id: the photo.
         photo: its canonical JPEG, in base64.
-        probabilities: of each class, in the order of the labels.
+        probabilities: class probabilities, in the order of the labels.
         embedding: its embedding.
         neighbours: ids of the photos nearest to it in the index, nearest first.
     """
@@ -124,11 +124,11 @@ class Canary(_Frozen):
 
 
 class TextCanary(_Frozen):
-    """A text with the pipeline's outputs.
+    """A text with the pipeline's outputs. Every process that opens the release must reproduce them.
 
     Attributes:
         text: the text.
-        meaning: its embedding.
+        meaning: its embedding for text search.
         pictured: its embedding in the space of images.
     """
 
@@ -138,11 +138,11 @@ class TextCanary(_Frozen):
 
 
 class Abstention(_Frozen):
-    """When the category classifier abstains.
+    """Rule by which the category classifier abstains.
 
     Attributes:
         threshold: the server abstains at this confidence or below.
-        error: greatest share of wrong answers among the rest, as calibrated by the pipeline.
+        error: maximum error rate of the remaining answers that the threshold was calibrated for.
     """
 
     threshold: float = Field(ge=0, le=1)
@@ -160,11 +160,11 @@ class Manifest(_Frozen):
         data_digest: digest of its listings and photos.
         artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``.
         labels: names of the classes, in the order of the probabilities.
-        abstention: when the category classifier abstains.
+        abstention: rule by which the category classifier abstains.
         photos_version: ``canonical.VERSION`` of its photos.
-        embedding_dimension: size of an embedding.
+        embedding_dimension: number of dimensions of an embedding.
         counts: numbers of photos, listings and files.
-        metrics: its evaluation, including the gate's report.
+        metrics: evaluation metrics, including the gate's report.
         canaries: photos with their outputs.
         text_canaries: texts with their outputs; at least one if the release supports text search.
     """
@@ -186,7 +186,7 @@ class Manifest(_Frozen):
 
     @property
     def is_searchable(self) -> bool:
-        """Whether it supports text search."""
+        """Whether the release supports text search."""
         return SEARCH_ARTIFACTS[0] in self.artifacts
 
     @field_validator("artifacts")
@@ -249,7 +249,11 @@ def read_manifest(lake: Lake, version: str) -> Manifest:
 
 
 def artifact_of(lake: Lake, path: str) -> Artifact:
-    """Return path, size and checksum of a file of the lake; FileNotFoundError if there is none."""
+    """Return the path, size and checksum of a file of the lake.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
     size, sha256 = lake.digest(path)
     return Artifact(path=path, bytes=size, sha256=sha256)
 
@@ -267,7 +271,7 @@ def open_lake(url: str) -> Lake:
 
 
 def unreadable(file: str, error: OSError) -> ReleaseError:
-    """Return an error for a file that the store fails to deliver."""
+    """Return the error for a file that the store cannot deliver."""
     message = " ".join(str(error).split()) or type(error).__name__
     return ReleaseError(
         f"{file}: cannot be read ({message}); check the lake's address, and for S3 the AWS_* variables"
@@ -275,7 +279,7 @@ def unreadable(file: str, error: OSError) -> ReleaseError:
 
 
 def _check_schema(file: str, data: bytes) -> None:
-    """Raise one clear error for another schema, instead of one for each field that differs."""
+    """Raise one clear error for another schema version, instead of one for each field that differs."""
     try:
         content = json.loads(data)
     except ValueError:

@@ -1,8 +1,8 @@
 """Photos of a release: packed into large files, each photo read by its byte range.
 
-A release has hundreds of thousands of photos, most of which it shares with the release before. They are
-packed, sorted by id, into files named by the sha256 of their content, which releases share. The artifact
-``release_photos`` records the file, byte range and checksum of each photo.
+A release has hundreds of thousands of photos, and shares most of them with the previous release. They are
+packed, sorted by id, into files named by the SHA-256 of their content. Releases share these files. The
+artifact ``release_photos`` records the file, byte range and checksum of each photo.
 """
 
 import hashlib
@@ -18,18 +18,18 @@ from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.parquet import read_parquet
 
 FOLDER: Final = "07_model_output/photos"
-"""Folder of the files in the lake."""
+"""Folder of the photo files in the lake."""
 
 COLUMNS: Final = ("image_id", "file", "offset", "bytes", "sha256")
 
 _FILE: Final = re.compile(r"(?!/)(?!.*\.\.)[^\\:]*?([0-9a-f]{64})\.jpegs")
-"""A path inside the lake whose last part is a digest."""
+"""Path inside the lake to a file that is named by a digest."""
 
 _READ_THREADS: Final = 8
 
 
 def file_name(sha256: str) -> str:
-    """Return the name of the file whose content has a digest, given in hex."""
+    """Return the name of a photo file from the SHA-256 of its content, in hex."""
     return f"{sha256}.jpegs"
 
 
@@ -37,10 +37,10 @@ class PhotoLocation(NamedTuple):
     """Location of a photo.
 
     Attributes:
-        file: relative to the lake's root.
-        offset: of its first byte.
-        size: in bytes.
-        sha256: of its bytes, 32 bytes.
+        file: path of its file, relative to the lake's root.
+        offset: offset of its first byte in the file.
+        size: size in bytes.
+        sha256: SHA-256 of the photo, 32 bytes.
     """
 
     file: str
@@ -55,7 +55,7 @@ class PhotoStore:
 
     Attributes:
         locations: location of each photo, by id.
-        sizes: bytes of each file, by path.
+        sizes: size of each file in bytes, by path.
     """
 
     locations: Mapping[str, PhotoLocation]
@@ -66,12 +66,12 @@ class PhotoStore:
     def open(cls, table: bytes, lake: Lake) -> Self:
         """Read the locations of photos, and check that every file exists with its size.
 
-        Folders are listed and files are not read, so that a server starts quickly; :meth:`read` verifies
+        Folders are listed, but no file is read, so that a server starts quickly. :meth:`read` verifies
         each photo.
 
         Args:
-            table: the artifact ``release_photos``, Parquet with ``COLUMNS``, verified.
-            lake: the lake of the files.
+            table: the verified artifact ``release_photos``, Parquet with ``COLUMNS``.
+            lake: the lake that contains the files.
 
         Raises:
             ValueError: the table is malformed.
@@ -121,7 +121,7 @@ class PhotoStore:
         return data
 
     def artifacts(self) -> list[Artifact]:
-        """Return path, size and checksum of each file; the checksum is its name."""
+        """Return the path, size and checksum of each file. The checksum is part of its name."""
         return [
             Artifact(path=path, bytes=size, sha256=PurePosixPath(path).stem)
             for path, size in self.sizes.items()

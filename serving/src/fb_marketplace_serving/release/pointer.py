@@ -1,7 +1,7 @@
 """The pointer ``releases/current.json``, which names the current release.
 
-It is written last, so that all files of the release it names are in place, and with a conditional write,
-so that of two concurrent writers one fails.
+It is written last, when all files of the release are in place. The write is conditional: of two
+concurrent writers, one fails.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ class PointerState:
 
     Attributes:
         version: the current release; None if there was no pointer, or a damaged one.
-        tag: the lake's tag of that content; None if there was no pointer.
+        tag: tag of the content, from :meth:`Lake.read_tagged`; None if there was no pointer.
     """
 
     version: str | None
@@ -48,10 +48,10 @@ class PointerState:
 
 
 def read_pointer(lake: Lake) -> PointerState:
-    """Read the pointer, in order to replace it later if it has not changed.
+    """Read the pointer with its tag, for a later conditional write.
 
     Raises:
-        ReleaseError: the lake cannot be read. A damaged pointer is no error: it may be replaced.
+        ReleaseError: the lake cannot be read. A damaged pointer is not an error: it can be replaced.
     """
     try:
         data, tag = lake.read_tagged(CURRENT)
@@ -66,7 +66,7 @@ def read_pointer(lake: Lake) -> PointerState:
 
 
 def current_version(lake: Lake) -> str:
-    """Read the version of the current release: one small file.
+    """Read the version of the current release. This reads one small file only.
 
     Raises:
         ReleaseError: there is no release, or the pointer cannot be read.
@@ -112,7 +112,7 @@ def set_current(lake: Lake, version: str, previous: PointerState) -> None:
     Args:
         lake: the lake.
         version: the release; the caller has checked that it can be served.
-        previous: the pointer, read before the release was checked.
+        previous: the pointer as read before the release was checked.
 
     Raises:
         ReleaseError: another release was published meanwhile; it stays current.
@@ -130,8 +130,8 @@ def publish(lake: Lake, manifest: Manifest, previous: PointerState | None = None
     Args:
         lake: the lake.
         manifest: the release.
-        previous: the pointer, read before this release was compared with the current one; None to read it
-            now.
+        previous: the pointer as read before this release was compared with the current one; None to read
+            it now.
 
     Raises:
         ReleaseError: the lake has a release of that version, or another one was published meanwhile. The

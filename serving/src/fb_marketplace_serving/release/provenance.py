@@ -1,7 +1,7 @@
-"""Provenance of each listing: its raw row, the objects of its photos, and the decisions of cleaning.
+"""Provenance of each listing: its raw row, its photo objects, and the decisions of cleaning.
 
-The artifact ``provenance`` is Parquet with one row per listing, sorted by id, in small row groups, so
-that reading one listing decodes one group. It serves ``fb-serve explain``; no server reads it.
+The artifact ``provenance`` is Parquet with one row per listing, sorted by id. Row groups are small, so
+that reading one listing decodes one group. Only ``fb-serve explain`` reads it, servers do not.
 """
 
 import json
@@ -29,7 +29,7 @@ SourceName = Literal["products", "images", "photos"]
 SOURCES: Final[tuple[SourceName, ...]] = get_args(SourceName)
 
 _SOURCES_KEY: Final = b"sources"
-"""Key of the Parquet metadata for the sources of all rows."""
+"""Key of the Parquet metadata that contains the sources."""
 
 _ROWS_PER_GROUP: Final = 1024
 
@@ -57,10 +57,10 @@ class Source(NamedTuple):
 
 
 class RejectedRow(NamedTuple):
-    """A rejected row of the table of listings with the listing's id.
+    """A rejected row of the table of listings that has the id of a kept listing.
 
     Attributes:
-        row: its number, from 0.
+        row: row number, from 0.
         reason: a reason code.
         detail: a description.
     """
@@ -76,8 +76,7 @@ class DuplicatePhoto(NamedTuple):
     Attributes:
         image_id: the other photo.
         product_id: its listing.
-        exact: whether the bytes are equal, as uploaded or as a canonical photo; else it is a near
-        duplicate.
+        exact: True if the bytes are equal, as uploaded or in canonical form; False for a near duplicate.
     """
 
     image_id: str
@@ -92,17 +91,17 @@ class PhotoProvenance(NamedTuple):
         image_id: the photo.
         row: number of its row in the table of images, from 0.
         repeated_in: numbers of identical rows.
-        source_key: its object, relative to the folder of photos.
+        source_key: key of the uploaded object, relative to the folder of photos.
         source_etag: the store's ETag; for a file on disk, its modification time.
-        source_size: bytes of the object.
-        source_sha256: digest of the object, in hex.
-        format: format of the object, by its content.
-        width: of the object, in pixels.
-        height: of the object, in pixels.
-        sha256: digest of the canonical JPEG, in hex.
+        source_size: size of the object in bytes.
+        source_sha256: SHA-256 of the object, in hex.
+        format: format of the object, detected from its content.
+        width: width of the object, in pixels.
+        height: height of the object, in pixels.
+        sha256: SHA-256 of the canonical JPEG, in hex.
         oldest_copy: the oldest photo of the same picture, possibly this one; None if there is no copy.
         copies: number of other photos of the same picture.
-        some_copies: some or all of these.
+        some_copies: these photos, or the first of them if there are many.
     """
 
     image_id: str
@@ -126,13 +125,13 @@ class RejectedPhoto(NamedTuple):
 
     Attributes:
         image_id: the photo.
-        row: its number, from 0.
+        row: row number, from 0.
         reason: a reason code.
         detail: a description.
-        source_key: the unusable object, relative to the folder of photos; None if that was not the
-            reason, or if there is no object.
+        source_key: key of the unusable object, relative to the folder of photos; None if the row was
+            rejected for another reason, or if there is no object.
         source_etag: as in :class:`PhotoProvenance`.
-        source_size: bytes of the object.
+        source_size: size of the object in bytes.
     """
 
     image_id: str
@@ -150,16 +149,16 @@ class ListingProvenance(NamedTuple):
     Attributes:
         product_id: the listing.
         row: number of its row in the table of listings, from 0.
-        repeats: number of identical rows that were folded into it.
+        repeats: number of identical rows that were merged into it.
         rejected: rejected rows with its id.
         price_flag: ``zero``, ``joke`` or ``absurd``; None for a plausible price.
-        odd_category_depth: whether its category path is longer or shorter than usual.
+        odd_category_depth: whether its category path is unusually long or short.
         copy_of: the oldest listing with the same title and description; None if that is this one.
         group: the oldest listing of its group: listings linked by shared photos or descriptions.
         group_listings: size of the group.
-        split: ``train``, ``validation`` or ``test``, for the entire group.
-        photos: in the order of their rows.
-        rejected_photos: in the order of their rows.
+        split: ``train``, ``validation`` or ``test``; the same for the entire group.
+        photos: photos in the order of their rows.
+        rejected_photos: rejected photos in the order of their rows.
     """
 
     product_id: str
@@ -179,10 +178,10 @@ class ListingProvenance(NamedTuple):
 def write_provenance(
     listings: Iterable[ListingProvenance], sources: Mapping[SourceName, Source]
 ) -> bytes:
-    """Return the artifact; the same bytes each time.
+    """Return the artifact as Parquet; the same bytes each time.
 
     Args:
-        listings: one per listing, sorted by id.
+        listings: provenance of each listing, sorted by id.
         sources: the tables of listings and of images, and the folder of photos.
     """
     import pyarrow as pa
@@ -197,11 +196,11 @@ def read_provenance(data: bytes, product_id: str) -> ListingProvenance | None:
     """Return the provenance of one listing; None if the release has no such listing.
 
     Args:
-        data: the artifact, verified.
+        data: the verified artifact.
         product_id: the listing.
 
     Raises:
-        ProvenanceError: it is not such a table.
+        ProvenanceError: the bytes are not a provenance artifact.
     """
     from pydantic import TypeAdapter
 
@@ -221,10 +220,10 @@ def read_sources(data: bytes) -> dict[SourceName, Source]:
     """Return the raw tables and the folder of photos that a release was made from.
 
     Args:
-        data: the artifact, verified.
+        data: the verified artifact.
 
     Raises:
-        ProvenanceError: its metadata lack them.
+        ProvenanceError: the bytes are not a provenance artifact, or its metadata lack the sources.
     """
     records = json.loads((_open(data).schema_arrow.metadata or {}).get(_SOURCES_KEY, b"{}"))
     if not records.keys() >= set(SOURCES):
@@ -255,7 +254,7 @@ def _open(data: bytes) -> "pq.ParquetFile":
 
 
 def _to_record(value: Any) -> Any:
-    """Return nested named tuples as dictionaries."""
+    """Convert nested named tuples to dictionaries."""
     if isinstance(value, list):
         return [_to_record(item) for item in value]
     if hasattr(value, "_asdict"):
@@ -265,7 +264,7 @@ def _to_record(value: Any) -> Any:
 
 @cache
 def _schema() -> "pa.Schema":
-    """Return the columns, by the types of the fields."""
+    """Return the Arrow schema of the fields of :class:`ListingProvenance`."""
     import pyarrow as pa
 
     return pa.schema(list(_arrow_type(ListingProvenance)))

@@ -1,4 +1,4 @@
-"""``fb-serve explain``: a listing as served, traced back to its raw row and the objects of its photos."""
+"""``fb-serve explain``: traces a served listing back to its raw row and its photo objects."""
 
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, TypeVar
@@ -34,7 +34,7 @@ _Section = tuple[str, dict[str, Any]]
 
 
 class _Files(NamedTuple):
-    """The verified artifacts of a release."""
+    """The artifacts of a release, verified when they are read."""
 
     lake: Lake
     manifest: Manifest
@@ -59,13 +59,13 @@ class _Files(NamedTuple):
         return self.lake.name(self.manifest.artifacts[name].path)
 
     def index_ids(self) -> list[tuple[str, str]]:
-        """Return photo and listing of each row of the image index."""
+        """Return the photo id and listing id of each row of the image index."""
         table = self.parse("image_index_ids", lambda data: read_parquet(data, ID_COLUMNS))
         return list(zip(*(column.to_pylist() for column in table.columns), strict=True))
 
 
 def explain(lake: Lake, product_id: str, version: str | None = None) -> list[str]:
-    """Trace a listing from its release back to its raw row and the objects of its photos.
+    """Trace a listing from its release back to its raw row and its photo objects.
 
     Args:
         lake: the lake.
@@ -73,7 +73,8 @@ def explain(lake: Lake, product_id: str, version: str | None = None) -> list[str
         version: the release; None for the current one.
 
     Returns:
-        Lines: sections of a heading and one indented value per line, separated by empty lines.
+        Lines of text. A section is a heading and one indented value per line; an empty line separates
+        sections.
 
     Raises:
         UnknownProductError: the release has no such listing.
@@ -155,7 +156,7 @@ def _photos(
 
 
 def _values(record: Any, *skipped: str) -> dict[str, Any]:
-    """Return the fields of a named tuple by label, without nested records."""
+    """Return the fields of a named tuple by label, without skipped fields and nested records."""
     return {
         name.replace("_", " "): value
         for name, value in record._asdict().items()
@@ -164,7 +165,7 @@ def _values(record: Any, *skipped: str) -> dict[str, Any]:
 
 
 def _format(value: Any) -> str:
-    """Return a value on one line, control characters escaped: names of objects may have any bytes."""
+    """Format a value on one line. Control characters are escaped: object keys may contain any bytes."""
     if value is None or value == []:
         return "none"
     if isinstance(value, bool):
@@ -176,7 +177,7 @@ def _format(value: Any) -> str:
 
 
 def _unknown(files: _Files, product_id: str) -> str:
-    """Return a message with alternatives: the user may have given the id of a photo."""
+    """Return an error message with a remedy: the user may have given the id of a photo."""
     message = f"found no listing {product_id!r} in release {files.manifest.version}"
     listing = dict(files.index_ids()).get(product_id)
     if listing is not None:

@@ -17,11 +17,11 @@ from fb_marketplace_serving.search.price_insights import PriceInsightTable
 from fb_marketplace_serving.search.ranker import Ranker
 
 TOLERANCE: Final = 0.01
-"""Greatest cosine distance of a text canary: int8 arithmetic differs between CPUs."""
+"""Maximum cosine distance from a text canary's embeddings: int8 arithmetic differs between CPUs."""
 
 
 class ArtifactMismatch(NamedTuple):
-    """Artifacts that do not fit the rest of the release.
+    """Artifacts that do not match the rest of the release.
 
     Attributes:
         artifacts: the artifacts that may be wrong.
@@ -42,8 +42,7 @@ class SearchArtifacts:
         bm25: terms of the listings' texts; document i is the listing at position i.
         text_encoder: texts to embeddings.
         text_index: embeddings of the listings' texts; row i is the listing at position i.
-        text_to_image_index: photos in the space that texts are projected into; rows as in the image
-        index.
+        text_to_image_index: photos in the space that texts are projected into; rows as in the image index.
         ranker: orders candidates.
         price_insights: price ranges of comparable listings, and notes.
     """
@@ -60,7 +59,7 @@ class SearchArtifacts:
     def find_mismatch(
         self, product_ids: Sequence[str], image_ids: Sequence[str]
     ) -> ArtifactMismatch | None:
-        """Check that the artifacts fit each other and the rest of the release.
+        """Check that the artifacts match each other and the rest of the release.
 
         Args:
             product_ids: listings of the release, sorted.
@@ -131,7 +130,7 @@ class SearchArtifacts:
 def _difference(name: str, vector: NDArray[np.float32], expected: Sequence[float]) -> str | None:
     if len(vector) != len(expected):
         return f"found {name} of {len(vector)} numbers; expected {len(expected)}"
-    # Absolute, as the product of vectors longer than one may exceed one.
+    # Absolute: the dot product exceeds one if a vector is longer than one.
     distance = abs(1 - float(np.dot(vector, np.array(expected, np.float32))))
     # "not <=" so that NaN fails too.
     if not distance <= TOLERANCE:
@@ -152,4 +151,5 @@ LOADERS: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]]
     "ranker": (("ranker",), Ranker.from_bytes),
     "price_insights": (("price_insights",), PriceInsightTable.from_bytes),
 }
-"""By field: the artifacts that it is loaded from, and the loader of their bytes. It raises ValueError."""
+"""For each field of :class:`SearchArtifacts`: its artifacts, and the function that loads it from their
+bytes. These functions raise ValueError."""

@@ -1,7 +1,7 @@
 """BM25 (Robertson et al., 1994), with the contribution of each term to each document precomputed.
 
-A score is the sum of one number per term that query and document share. These numbers do not depend on
-the query, so a search adds up a few rows of a sparse matrix.
+The score of a document is the sum of the contributions of the query's terms. These do not depend on the
+query, so a search adds up a few rows of a sparse matrix.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,7 @@ class BM25IndexError(ValueError):
 
 
 class SparseScores(NamedTuple):
-    """Term-by-document scores in compressed rows; see :class:`BM25Index`."""
+    """Sparse term-by-document matrix of scores, in CSR format; see :class:`BM25Index`."""
 
     vocabulary: tuple[str, ...]
     starts: NDArray[np.int64]
@@ -46,13 +46,13 @@ class BM25Index:
         scores: NDArray[np.float32],
         documents: int,
     ) -> None:
-        """Wrap a term-by-document matrix in compressed rows.
+        """Wrap a sparse term-by-document matrix in CSR format: one row per term.
 
         Args:
             vocabulary: the terms.
-            starts: int64, (terms + 1,), where the documents of each term begin; the end comes last.
-            rows: int32, documents; each occurs once per term.
-            scores: float32, the contribution to the document at the same place in ``rows``.
+            starts: int64, (terms + 1,), row pointers: offset of each term's first entry, and the end.
+            rows: int32, (entries,), document of each entry; a document occurs once per term.
+            scores: float32, (entries,), contribution of the term to the score of the document.
             documents: number of documents.
 
         Raises:
@@ -80,7 +80,7 @@ class BM25Index:
         """Open an index that :meth:`to_bytes` wrote.
 
         Raises:
-            BM25IndexError: the bytes are something else, or of another ``tokenizer.VERSION``.
+            BM25IndexError: the bytes are not a BM25 index, or one of another ``tokenizer.VERSION``.
         """
         table = read_parquet(data, COLUMNS, BM25IndexError)
         metadata, types = table.schema.metadata or {}, table.schema.types
@@ -128,7 +128,11 @@ class BM25Index:
         return SparseScores(self._vocabulary, self._starts, self._rows, self._scores)
 
     def scores(self, query: str) -> NDArray[np.float32]:
-        """Score every document: float32, (documents,), zero if it shares no term with the query."""
+        """Compute the score of every document.
+
+        Returns:
+            float32, (documents,); zero for a document that shares no term with the query.
+        """
         totals = np.zeros(self.documents, np.float32)
         for place in self._known_terms(query).values():
             start, end = self._starts[place], self._starts[place + 1]
@@ -147,7 +151,7 @@ class BM25Index:
         return dict(sorted(contributions.items(), key=lambda item: -item[1]))
 
     def _known_terms(self, query: str) -> Mapping[str, int]:
-        """Return the distinct terms of a query that are in the vocabulary, with their places."""
+        """Return the distinct terms of a query that are in the vocabulary, with their row in the matrix."""
         distinct = dict.fromkeys(tokenizer.terms(query))
         return {term: self._place[term] for term in distinct if term in self._place}
 

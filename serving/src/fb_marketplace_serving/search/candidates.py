@@ -1,4 +1,4 @@
-"""Candidates for a query: the first results of each source, with their similarity to it by all sources."""
+"""Candidates for a query: the top results of each source, each with its similarity by all sources."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from fb_marketplace_serving.search.listing_store import ListingStore, Mask, Posi
 
 Source = Literal["bm25", "text", "text_to_image", "image", "multimodal"]
 SOURCES: Final[tuple[Source, ...]] = ("bm25", "text", "text_to_image", "image", "multimodal")
-"""Shared terms; similar text embeddings; photos similar to the text's embedding in the space of images;
-photos similar to the photo; photos similar to text and photo together."""
+"""In this order, a source ranks listings by shared terms, by text embeddings, by photos similar to the
+query's text, by photos similar to the query's photo, or by photos similar to both."""
 
 DEFAULT_TOP_K: Final = 100
 """Listings per source."""
@@ -56,7 +56,7 @@ class SearchIndexes(NamedTuple):
 
     Attributes:
         listings: the listings.
-        image: embeddings of photos.
+        image: image embeddings of photos.
         text_to_image: the same photos, row by row, in the space that texts are projected into.
         text: embeddings of texts; row i is the listing at position i.
         bm25: terms of texts; document i is the listing at position i.
@@ -74,12 +74,13 @@ class CandidateSet:
     """Candidates of one query.
 
     Attributes:
-        positions: int64, (candidates,), sorted.
-        similarity: float32, (candidates,), by source: cosines, or BM25 scores; NaN for a listing without
-            a photo. Only sources that the query uses.
-        rank: int32, (candidates,), by source: 1 for its first result, 0 for none of its results.
-        fused: float64, (candidates,), the sum of reciprocal ranks.
-        row: int64, (candidates,), the photo most similar to the query; -1 if there is none.
+        positions: int64, (candidates,), positions of the listings, sorted.
+        similarity: float32, (candidates,), for each source that the query uses: cosine similarities, or
+            BM25 scores. NaN in sources of photos if a listing has none.
+        rank: int32, (candidates,), for each source: 1 for its top result; 0 for a candidate that is not
+            among its results.
+        fused: float64, (candidates,), reciprocal rank fusion: the sum of 1 / (RRF_K + rank).
+        row: int64, (candidates,), row of the photo most similar to the query; -1 if there is none.
     """
 
     positions: Positions
@@ -99,14 +100,18 @@ def collect_candidates(
     row_mask: Mask | None = None,
     top_k: int = DEFAULT_TOP_K,
 ) -> CandidateSet:
-    """Collect the first results of each source that the query uses, among the listings of a mask.
+    """Collect the top results of each source that the query uses, among the listings of a mask.
 
     Args:
         indexes: the indexes.
         query: the query.
         listing_mask: bool, (listings,), the listings to search; None for all.
-        row_mask: bool, (rows,), the photos to search: those of the listings, or fewer.
+        row_mask: bool, (rows,), the photos to search, a subset of the listings' photos; None for all of
+            these.
         top_k: listings per source.
+
+    Returns:
+        The union of all results, with their similarity and rank by source.
 
     Raises:
         ValueError: the query has neither words nor a photo.
@@ -149,7 +154,7 @@ def collect_candidates(
 
 
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
-    """Return the query of each photo index; the last one decides which photo represents a listing."""
+    """Return the photo queries by source."""
     queries: dict[Source, PhotoQuery] = {}
     if query.pictured is not None:
         queries["text_to_image"] = PhotoQuery(indexes.text_to_image, query.pictured)
@@ -167,7 +172,7 @@ def _top_scores(scores: NDArray[np.float32], mask: Mask | None, count: int) -> P
     """Return the positions of the highest positive scores, highest first; ties by position."""
     positions = np.flatnonzero(scores > 0 if mask is None else (scores > 0) & mask)
     if len(positions) > count:
-        # Keep all that tie with the last one, so that only the sort below decides between them.
+        # Keep all positions that tie with the last one: the sort below decides between them.
         threshold = np.partition(scores[positions], len(positions) - count)[len(positions) - count]
         positions = positions[scores[positions] >= threshold]
     order = np.lexsort((positions, -scores[positions]))
@@ -199,7 +204,7 @@ def _ranks(positions: Positions, results: Positions) -> NDArray[np.int32]:
 def _rows_of(
     listings: ListingStore, positions: Positions, row_mask: Mask | None
 ) -> tuple[Positions, Positions]:
-    """Return the rows of listings, and for each row the index of its listing in ``positions``."""
+    """Return the rows of the listings' photos, and each row's index of its listing in ``positions``."""
     parts = [listings.rows_of(position) for position in positions.tolist()]
     if not parts:
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -232,7 +237,7 @@ def _best_rows(
     cosines = np.mean([query.photos.cosines(query.vector, rows) for query in queries], axis=0)
     best = np.full(len(positions), np.nan, np.float32)
     row = np.full(len(positions), -1, np.int64)
-    # Sorted so that the most similar row, and of ties the lowest, is written last.
+    # Sorted so that the most similar row is written last; among ties, the lowest row.
     order = np.lexsort((-rows, cosines))
     best[owners[order]] = cosines[order]
     row[owners[order]] = rows[order]

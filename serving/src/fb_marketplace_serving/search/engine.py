@@ -1,4 +1,4 @@
-"""Search: candidates are collected, ranked, deduplicated and diversified."""
+"""Search engine: collects, ranks, deduplicates and diversifies candidates."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -25,7 +25,7 @@ Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
 NO_FILTERS: Final = SearchFilters()
 
 DIVERSITY_DEPTH: Final = 50
-"""Hits that are reordered for diversity; later hits keep their order."""
+"""Number of top hits that are reordered for diversity. Later hits keep their order."""
 
 StageTimer = Callable[[Literal["retrieve", "rank"]], AbstractContextManager[None]]
 
@@ -34,11 +34,11 @@ class Hit(NamedTuple):
     """A listing in the results.
 
     Attributes:
-        position: of the listing.
+        position: position of the listing.
         candidate: index in the candidate set; -1 without a query.
-        score: of the ranker; 0 without a query.
-        row: the photo to display; -1 if there is none.
-        duplicates: positions of listings of the same family, best first.
+        score: score of the ranker; 0 without a query.
+        row: row of the photo to display; -1 if there is none.
+        duplicates: positions of the other listings of its family, best first.
     """
 
     position: int
@@ -53,10 +53,10 @@ class SearchResults:
     """The results of a search, in order.
 
     Attributes:
-        hits: one per family of listings.
-        total_listings: number of listings, with those folded into a hit.
-        facets: their counts by category and price.
-        features: float64, (candidates, features); None without a query.
+        hits: one hit per family, that is, per group of listings of the same item.
+        total_listings: number of listings, including the duplicates of hits.
+        facets: counts of these listings by category and price.
+        features: float64, (candidates, features), input of the ranker; None without a query.
         candidates: the candidates; None without a query.
     """
 
@@ -76,7 +76,7 @@ class SearchEngine:
         Args:
             indexes: the indexes.
             ranker: orders candidates.
-            labels: the classes of photos.
+            labels: classes of the image classifier.
         """
         self.indexes = indexes
         self.listings = indexes.listings
@@ -94,22 +94,22 @@ class SearchEngine:
     ) -> SearchResults:
         """Search listings.
 
-        Without a query, all listings that pass the filters are returned, by position. With a query, each
-        source searches only the listings that pass the filters, so a filter never hides a match.
+        Without a query, all listings that pass the filters are returned. With a query, each source searches
+        only the listings that pass the filters, so a filter never hides a match.
 
         Args:
-            query: the query.
+            query: the query; None for all listings.
             filters: conditions on listings.
-            sort: by the ranker, price or distance; ties by score, then by position, so that pages are
-                stable.
+            sort: by the ranker's score, price or distance. Ties are sorted by score, then by position, so
+                that pages are stable.
             diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits
-                (maximal marginal relevance; Carbonell & Goldstein, 1998).
+                (maximal marginal relevance; Carbonell & Goldstein, 1998). Only with ``relevance``.
             top_k: listings per source.
-            timer: times a stage.
+            timer: returns a context manager that times a stage.
 
         Raises:
             UnknownCategoryError: a category of the filters does not exist.
-            ValueError: the sort is by distance, and the filters have no location.
+            ValueError: the sort is by distance, but the filters have no location.
         """
         if sort == "distance" and filters.location is None:
             raise ValueError("found no place to sort by distance from; expected one")
@@ -146,7 +146,7 @@ class SearchEngine:
     def _sort(
         self, positions: Positions, scores: NDArray[np.float64], filters: SearchFilters, sort: Sort
     ) -> Positions:
-        """Return the order of positions; those without a price or distance come last."""
+        """Return the indices that sort positions. Listings without a price or distance come last."""
         if sort == "relevance":
             return np.lexsort((positions, -scores))
         if sort == "distance" and filters.location is not None:
@@ -164,14 +164,14 @@ class SearchEngine:
         rows: Positions,
         candidates: Positions | None = None,
     ) -> list[Hit]:
-        """Return the first listing of each family, with the others as its duplicates."""
+        """Return one hit per family: its first listing in the order, with the others as duplicates."""
         if candidates is None:
             candidates = np.full(len(positions), -1)
         hits: dict[int, Hit] = {}
         duplicates: dict[int, list[int]] = {}
         columns = (column[order].tolist() for column in (positions, candidates, scores, rows))
         families = self.listings.features.family[positions[order]].tolist()
-        # Without a query these are all listings, so the loop does little.
+        # Without a query, this may loop over all listings.
         for family, position, candidate, score, row in zip(families, *columns, strict=True):
             if family in hits:
                 duplicates.setdefault(family, []).append(position)
@@ -182,7 +182,7 @@ class SearchEngine:
         return list(hits.values())
 
     def _diversify(self, hits: list[Hit], diversity: float) -> list[Hit]:
-        """Reorder the first hits by score minus similarity to the hits above."""
+        """Reorder the first hits by maximal marginal relevance: score minus similarity to higher hits."""
         first = hits[:DIVERSITY_DEPTH]
         if not first:
             return hits

@@ -3,7 +3,7 @@
 from typing import Final, NamedTuple
 
 SEPARATOR: Final = " / "
-"""Between the parts of a category path, as cleaning writes them."""
+"""Separator of the parts of a category path, as cleaning writes it."""
 
 
 class GeoFilter(NamedTuple):
@@ -12,7 +12,7 @@ class GeoFilter(NamedTuple):
     Attributes:
         latitude: degrees north.
         longitude: degrees east.
-        radius_km: the greatest distance; None allows any, and distances are only reported.
+        radius_km: maximum distance; with None, distances are reported but do not filter.
     """
 
     latitude: float
@@ -24,7 +24,7 @@ class SearchFilters(NamedTuple):
     """Conditions on a listing. The default matches every listing.
 
     Attributes:
-        categories: category paths, or beginnings of them; the listing must be in one, or below it.
+        categories: category paths; a listing must be in one of them or below it. Empty for all.
         min_price: lower bound. A price bound excludes listings without a price.
         max_price: upper bound.
         location: the buyer's location. A radius excludes listings whose location is unknown.

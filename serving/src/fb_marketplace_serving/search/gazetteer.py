@@ -1,4 +1,4 @@
-"""Gazetteer: resolves town and county names, for listings and for buyers, by the same rules."""
+"""Gazetteer: resolves names of towns and counties, by the same rules for listings and buyers."""
 
 import math
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ COLUMNS: Final = (
 )
 
 REACH_KM: Final = 40.0
-"""A place further than this from the town that qualifies it is another place of the same name."""
+"""If a town qualifies a place ("Richmond, London"), the place must be within this distance of the town."""
 
 SEPARATOR: Final = ","
-"""Between a town and its county."""
+"""Separator of a town and its county."""
 
 _CENTRES: Final = (" city centre", " town centre")
 
@@ -76,12 +76,12 @@ class Row(NamedTuple):
 
     Attributes:
         name: display name.
-        key: a folded name of the place.
+        key: a name of the place, from :func:`fold_name`.
         latitude: degrees north.
         longitude: degrees east.
         population: inhabitants; 0 for a county.
-        alias: whether the key means this place only if no place has it as its proper name.
-        reach_km: for a county, the greatest distance of its places from its centre; NaN for a town.
+        alias: whether the key is an alternative name. Places with this proper name take precedence.
+        reach_km: for a county, the maximum distance of its places from its centre; NaN for a town.
         stands_in: whether a county is compact enough for its centre to represent any place in it.
     """
 
@@ -101,7 +101,7 @@ class Row(NamedTuple):
 
 
 def fold_name(name: str) -> str:
-    """Return a name for comparison: its words in lower case, without accents."""
+    """Return a normalized name for comparison: its words in lower case, without accents."""
     return " ".join(words(name))
 
 
@@ -109,7 +109,11 @@ class Gazetteer:
     """The towns and counties of a country. Thread-safe."""
 
     def __init__(self, columns: Sequence[Sequence[Any]]) -> None:
-        """Index names of places: one column per field of :class:`Row`."""
+        """Index names of places.
+
+        Args:
+            columns: one column per field of :class:`Row`.
+        """
         # Rows are created on demand: creating all of them would dominate the time to open.
         self._columns = columns
         self._towns: dict[str, list[int]] = {}
@@ -129,17 +133,17 @@ class Gazetteer:
             data: Parquet with ``COLUMNS``.
 
         Raises:
-            GazetteerError: it is something else.
+            GazetteerError: the bytes are not Parquet with these columns.
         """
         return cls(
             [column.to_pylist() for column in read_parquet(data, COLUMNS, GazetteerError).columns]
         )
 
     def find(self, text: str) -> Place:
-        """Return the place that a user typed: a town, or a town and its county ("Newport, Gwent").
+        """Return the place that a user has typed: a town, or a town and its county ("Newport, Gwent").
 
         Raises:
-            UnknownPlaceError: no town matches; carries suggestions.
+            UnknownPlaceError: no town matches. The error has suggestions.
         """
         town, county = [*text.split(SEPARATOR), ""][:2]
         resolved = self.resolve(town, county)
@@ -148,12 +152,12 @@ class Gazetteer:
         return resolved.place
 
     def resolve(self, town: str, county: str | None = None) -> ResolvedPlace | None:
-        """Return the place that a town and its county name; None if there is none.
+        """Return the place of a town in a county; None if no place matches.
 
-        Of several towns of one name, the one nearest to the centre of the county is meant. The county may
-        also be a town ("Richmond, London"). A town beyond the county's reach is another one of that name.
-        Without a known county, the most populous town is meant. If no town matches, the county represents
-        it, provided that it is compact ("East End, Glasgow").
+        If several towns have this name, the result is the one nearest to the centre of the county. Towns
+        beyond the county's reach do not match. The county may also be a town ("Richmond, London"). If the
+        county is unknown, the result is the most populous town. If no town matches, the result is the
+        centre of the county, provided that the county is compact ("East End, Glasgow").
         """
         area = self._area(fold_name(county or ""))
         towns = self._towns_named(fold_name(town))
@@ -169,7 +173,7 @@ class Gazetteer:
         return None
 
     def _area(self, key: str) -> Row | None:
-        """Return the county of this name, or the surroundings of the town of this name."""
+        """Return the county of this name, or else the town of this name with a reach of ``REACH_KM``."""
         if key in self._counties:
             return self._county(key)
         town = _most_populous([row for row in self._towns_named(key) if not row.alias])
@@ -179,7 +183,7 @@ class Gazetteer:
         return self._row(self._counties[key]) if key in self._counties else None
 
     def _towns_named(self, key: str) -> list[Row]:
-        """Return the towns of this name; a town's centre is the town."""
+        """Return the towns of this name. "Leeds city centre" is Leeds."""
         for suffix in ("", *_CENTRES):
             if key.endswith(suffix) and key.removesuffix(suffix) in self._towns:
                 return [self._row(number) for number in self._towns[key.removesuffix(suffix)]]

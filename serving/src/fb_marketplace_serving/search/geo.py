@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 EARTH_KM: Final = 6371.0088
-"""Mean radius."""
+"""Mean radius of Earth, in km."""
 
 
 def distance_km(
@@ -17,11 +17,12 @@ def distance_km(
     Args:
         latitude: degrees north, of any shape.
         longitude: degrees east.
-        to_latitude: of the other end, of a shape that broadcasts.
-        to_longitude: of the other end.
+        to_latitude: latitude of the other end; shapes must broadcast.
+        to_longitude: longitude of the other end.
 
     Returns:
-        float64, kilometres; NaN if a place is unknown. Off by at most 0.5 %, as Earth is no sphere.
+        float64, kilometres, of the broadcast shape; NaN if a place is unknown. The error is at most 0.5 %,
+        because Earth is not a sphere.
     """
     north, east, to_north, to_east = (
         np.radians(np.asarray(degrees, np.float64))

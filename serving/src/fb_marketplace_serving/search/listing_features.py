@@ -83,7 +83,7 @@ class ListingFeatures:
             data: Parquet with ``COLUMNS``.
 
         Raises:
-            ListingFeaturesError: it is something else.
+            ListingFeaturesError: the bytes are not Parquet with these columns, or a value is missing.
         """
         import pyarrow as pa
 
@@ -107,7 +107,7 @@ class ListingFeatures:
 
     @classmethod
     def unknown(cls, product_ids: Sequence[str]) -> Self:
-        """Return features of sorted listings of which nothing is known; each is its own family."""
+        """Return features of sorted listings without known values; each listing is its own family."""
         missing, zeros = np.full(len(product_ids), np.nan), np.zeros(len(product_ids), np.int64)
         return cls.from_columns(product_ids, product_ids, missing, missing, zeros, zeros)
 
@@ -115,7 +115,7 @@ class ListingFeatures:
         return len(self.product_ids)
 
     def select(self, product_ids: Sequence[str]) -> "ListingFeatures":
-        """Return the features of some listings, given in sorted order."""
+        """Return the features of some listings, whose ids must be sorted."""
         position = {name: number for number, name in enumerate(self.product_ids)}
         rows = [position[name] for name in product_ids]
         return ListingFeatures(

@@ -26,7 +26,7 @@ class UnknownCategoryError(KeyError):
 
     Attributes:
         category: the unknown category.
-        suggestions: category paths of similar spelling; without one, the root categories.
+        suggestions: category paths of similar spelling; all root categories if there are none.
     """
 
     def __init__(self, category: str, suggestions: tuple[str, ...]) -> None:
@@ -61,8 +61,9 @@ class Facets(NamedTuple):
     """Counts of listings.
 
     Attributes:
-        categories: by the next part of their path below the selected categories, most frequent first.
-        prices: by band, cheapest first, empty bands too; listings without a price are not counted.
+        categories: counts by the next part of the path below the selected categories, largest first.
+        prices: counts by price band, cheapest first, including empty bands. Listings without a price are
+            not counted.
     """
 
     categories: list[CategoryCount]
@@ -76,14 +77,14 @@ class ListingStore:
 
     Attributes:
         product_ids: ids of the listings, sorted.
-        features: further properties, in that order.
+        features: further properties of the listings.
         categories: root categories, sorted.
         paths: category paths, sorted.
         path: int32, (listings,), index of each listing's path in ``paths``.
-        root: int32, (listings,), index of its root category in ``categories``.
-        price: float64, (listings,), NaN if there is none.
-        photo_count: int32, (listings,).
-        listing_of_row: int32, (rows,), position of the listing of each row of the index.
+        root: int32, (listings,), index of each listing's root category in ``categories``.
+        price: float64, (listings,), in the currency's units; NaN if there is none.
+        photo_count: int32, (listings,), number of photos.
+        listing_of_row: int32, (rows,), position of the listing of each row of the image index.
     """
 
     def __init__(
@@ -122,11 +123,11 @@ class ListingStore:
         return self._position[product_id]
 
     def rows_of(self, position: int) -> Positions:
-        """Return the rows of a listing's photos."""
+        """Return the rows of a listing's photos in the image index: int64, (photos,)."""
         return self._rows[self._starts[position] : self._starts[position + 1]]
 
     def first_rows(self, positions: Positions) -> Positions:
-        """Return the row of each listing's first photo; -1 if it has none."""
+        """Return the row of each listing's first photo: int64, (positions,); -1 if it has none."""
         if not len(self._rows):
             return np.full(len(positions), -1, np.int64)
         starts = self._starts[positions]
@@ -142,14 +143,22 @@ class ListingStore:
     def distances(
         self, location: GeoFilter, positions: Positions | None = None
     ) -> NDArray[np.float64]:
-        """Compute the distances of listings from a place: float64, (listings,), km; NaN if unknown."""
+        """Compute the distances of listings from a location.
+
+        Args:
+            location: the location; its radius is ignored.
+            positions: int64, (listings,), the listings; None for all.
+
+        Returns:
+            float64, (listings,), km; NaN if a listing's location is unknown.
+        """
         latitude, longitude = self.features.latitude, self.features.longitude
         if positions is not None:
             latitude, longitude = latitude[positions], longitude[positions]
         return distance_km(location.latitude, location.longitude, latitude, longitude)
 
     def mask(self, filters: SearchFilters) -> Mask | None:
-        """Return which listings pass filters: bool, (listings,); None if the filters are empty.
+        """Return a mask of the listings that pass filters: bool, (listings,); None if no filter is set.
 
         Raises:
             UnknownCategoryError: there is no such category.
@@ -160,7 +169,7 @@ class ListingStore:
         mask = np.ones(len(self), np.bool_)
         if filters.categories:
             mask &= self._paths_under(filters.categories)[self.path]
-        # NaN compares as false, so a bound excludes unknown values.
+        # Comparisons with NaN are false, so a bound excludes unknown values.
         if filters.min_price is not None:
             mask &= self.price >= filters.min_price
         if filters.max_price is not None:
@@ -172,16 +181,16 @@ class ListingStore:
         return mask
 
     def row_mask(self, listing_mask: Mask | None) -> Mask | None:
-        """Return which rows of the index are photos of the listings of a mask: bool, (rows,)."""
+        """Return a mask of the photos of masked listings: bool, (rows,); None if there is no mask."""
         return None if listing_mask is None else listing_mask[self.listing_of_row]
 
     def facets(self, positions: Positions, categories: Sequence[str] = ()) -> Facets:
         """Count listings by category and by price.
 
         Args:
-            positions: the listings.
-            categories: the selected categories. The parts below them are counted; a category without
-                parts is counted itself.
+            positions: int64, (listings,), the listings.
+            categories: the selected categories. Listings are counted by the subcategory one level below.
+                A category without subcategories is counted itself.
         """
         counts = np.bincount(self.path[positions], minlength=len(self.paths))
         by_part: dict[str, int] = {}
@@ -199,7 +208,7 @@ class ListingStore:
         )
 
     def _paths_under(self, prefixes: Sequence[str]) -> Mask:
-        """Return which paths equal a prefix or lie below one: bool, (paths,)."""
+        """Return a mask of the paths that equal a prefix or lie below one: bool, (paths,)."""
         mask = np.zeros(len(self.paths), np.bool_)
         for prefix in prefixes:
             matches = np.array([is_under(path, prefix) for path in self.paths], np.bool_)
@@ -209,7 +218,7 @@ class ListingStore:
         return mask
 
     def _suggestions(self, category: str) -> tuple[str, ...]:
-        """Return paths that match by their full spelling or by a part, closest first."""
+        """Return paths whose full spelling or one of whose parts is similar, closest first."""
         paths_by_name: dict[str, dict[str, None]] = {}
         for path in self.paths:
             parts = path.split(SEPARATOR)

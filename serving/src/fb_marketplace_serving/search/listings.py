@@ -10,12 +10,12 @@ class Listing(NamedTuple):
     """A listing. The fields are the columns of the artifact ``listings``, in order.
 
     Attributes:
-        product_id: its id in the bucket.
+        product_id: its id in the raw data.
         title: the cleaned title.
-        price: as listed, in units of the currency; None if there is none.
-        currency: of the price, ISO 4217.
+        price: price as listed, in units of the currency; None if there is none.
+        currency: currency of the price, ISO 4217.
         category: root category.
-        category_path: full path, as in the bucket.
+        category_path: full category path, as in the raw data.
         town: the seller's town, if known.
         county: the seller's county, if known.
     """

@@ -1,6 +1,6 @@
 """Price insights: the price range of comparable listings, and notes with their evidence.
 
-The pipeline computes all of them. A note states evidence and never a judgement.
+The pipeline computes all of them. A note states evidence, never a judgement.
 """
 
 from bisect import bisect_left
@@ -23,7 +23,7 @@ class UnusualPrice(NamedTuple):
         low: lower end of the typical range, in the currency's units.
         high: upper end.
         listings: number of comparable listings behind the range.
-        comparables: the most similar of them, most similar first.
+        comparables: ids of the most similar of them, most similar first.
     """
 
     low: float
@@ -39,8 +39,8 @@ class PhotoElsewhere(NamedTuple):
         product_id: the other listing.
         image_id: the photo in this listing.
         other_image_id: the photo in the other listing.
-        price: of the other listing.
-        town: of the other listing, if known.
+        price: price of the other listing.
+        town: town of the other listing, if known.
         copy: ``exact`` if both photos are the same file or picture, else ``near``.
     """
 
@@ -72,7 +72,7 @@ class PriceInsights(NamedTuple):
     Attributes:
         price_range: typical prices of comparable listings, low and high, in the currency's units. None if
             too few are comparable, or if the listing's own price is not a real price.
-        comparables: the most similar listings with a price, most similar first.
+        comparables: ids of the most similar listings with a price, most similar first.
         insights: notes; usually none.
     """
 
@@ -111,7 +111,7 @@ class PriceInsightTable:
         """Open a table that :func:`write_price_insights` wrote.
 
         Raises:
-            PriceInsightsError: it is something else.
+            PriceInsightsError: the bytes are not such a table.
         """
         expected = _schema()
         table = read_parquet(data, expected.names, PriceInsightsError)
@@ -161,11 +161,12 @@ def write_price_insights(
 
     Args:
         product_ids: the listings, sorted.
-        low: (listings,), lower end of the typical range; NaN if unknown.
-        high: (listings,), upper end.
-        comparables: for each listing, indices in ``product_ids`` of the most similar, most similar first.
-        insights: for each listing. The evidence of an unusual price must have the listing's own ``low``,
-            ``high`` and ``comparables``.
+        low: float64, (listings,), lower end of the typical range; NaN if unknown.
+        high: float64, (listings,), upper end of the typical range; NaN if unknown.
+        comparables: for each listing, the indices of the most similar ones in ``product_ids``, most similar
+            first.
+        insights: the notes of each listing. ``low``, ``high`` and ``comparables`` of an unusual price are
+            not stored again: they must be those of the listing.
     """
     import pyarrow as pa
 
@@ -177,16 +178,16 @@ def write_price_insights(
 
 
 def _schema() -> Any:
-    """Return the columns. Comparable listings are row numbers: their ids would be most of the file."""
+    """Return the Arrow schema. Comparable listings are row numbers: ids would take up most of the file."""
     import pyarrow as pa
 
     insight = pa.struct(
         [
             ("kind", pa.string()),
             ("text", pa.string()),
-            # Of an unusual price.
+            # Evidence of an unusual price.
             ("listings", pa.int32()),
-            # Of a photo that is in another listing.
+            # Evidence of a photo that is in another listing.
             ("product_id", pa.string()),
             ("image_id", pa.string()),
             ("other_image_id", pa.string()),

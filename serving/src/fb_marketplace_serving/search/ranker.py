@@ -1,7 +1,7 @@
-"""Ranker: gradient-boosted trees trained on graded searches (LambdaMART; Burges, 2010).
+"""Ranker: gradient-boosted trees, trained on searches with graded relevance (LambdaMART; Burges, 2010).
 
-The model is in LightGBM's text format. TreeSHAP (Lundberg et al., 2020) splits a score into contributions
-of features, which add up to it.
+The model is in LightGBM's text format. TreeSHAP (Lundberg et al., 2020) explains a score as the sum of a
+base value and a contribution of each feature.
 """
 
 import importlib
@@ -20,15 +20,15 @@ _OPTIONAL_IMPORTS: Final = ("pandas", "sklearn")
 
 
 class RankerError(ValueError):
-    """A model that is not a ranker of these features."""
+    """A model that is not a ranker on ``FEATURES``."""
 
 
 class Contributions(NamedTuple):
     """Contributions of features to scores.
 
     Attributes:
-        base: the score before any feature counts.
-        parts: float64, (candidates, features); a row and the base add up to the score.
+        base: base value of TreeSHAP, the same for all candidates.
+        parts: float64, (candidates, features); the sum of a row and the base is the score.
     """
 
     base: float
@@ -52,13 +52,13 @@ class Ranker:
     def from_bytes(cls, data: bytes) -> Self:
         """Load a model in LightGBM's text format.
 
-        LightGBM trusts its input: check the digest first.
+        LightGBM does not validate its input: verify the checksum first.
 
         Raises:
             RankerError: it is not a LightGBM model, or it has other features.
         """
         lightgbm = _import_lightgbm()
-        # From a truncated model LightGBM reads memory out of bounds, or ends the process.
+        # With a truncated model, LightGBM reads memory out of bounds or ends the process.
         if not data.startswith(BEGINNING) or END not in data:
             raise RankerError(
                 f"found {len(data):,} bytes that are not a complete model in LightGBM's text format"
@@ -86,7 +86,14 @@ class Ranker:
         return scores
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
-        """Return the contributions of features to scores; the base of no candidates is 0."""
+        """Compute the contributions of features to scores.
+
+        Args:
+            features: float64, (candidates, features), from :func:`compute_features`.
+
+        Returns:
+            Base and contributions. Without candidates, the base is 0.
+        """
         if not len(features):
             return Contributions(0.0, np.empty((0, len(FEATURES))))
         parts = self._booster.predict(features, pred_contrib=True, num_threads=1)
@@ -94,12 +101,13 @@ class Ranker:
 
 
 def _import_lightgbm() -> Any:
-    """Import LightGBM without the optional libraries that it wraps, unless they are loaded already.
+    """Import LightGBM without its optional dependencies, unless they are loaded already.
 
-    If they are installed, they would delay a server's start by six seconds for nothing.
+    Ranking does not use them. If they are installed, their import delays the start of a server by six
+    seconds.
     """
     hidden = [name for name in _OPTIONAL_IMPORTS if name not in sys.modules]
-    # None in sys.modules makes an import fail, which LightGBM takes for "not installed".
+    # None in sys.modules makes an import fail. LightGBM then treats the library as not installed.
     sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
     try:
         return importlib.import_module("lightgbm")

@@ -11,7 +11,7 @@ from fb_marketplace_serving.search.listing_store import ListingStore, Mask
 from fb_marketplace_serving.search.tokenizer import words
 
 FEEDBACK_DOCS: Final = 20
-"""Top candidates whose categories and prices stand for the query's (pseudo-relevance feedback)."""
+"""Number of top candidates that vote for the query's category and price (pseudo-relevance feedback)."""
 
 FEATURES: Final = (
     *(f"{source}_similarity" for source in SOURCES),
@@ -29,8 +29,8 @@ FEATURES: Final = (
     "description_words",
     "query_words",
 )
-"""The columns, in order; NaN if query or listing lack a value. A feature whose meaning changes needs a new
-name: names tell whether a model fits."""
+"""The columns, in order; NaN if the query or the listing lacks a value. Rename a feature if its definition
+changes: :class:`Ranker` rejects models with other feature names."""
 
 DESCRIPTIONS: Final = {
     "bm25_similarity": "matches the words",
@@ -70,7 +70,7 @@ def compute_features(
         listings: the listings.
         labels: the classes of ``query.photo_categories``.
         location: the buyer's location, if given.
-        row_mask: bool, (rows,), the photos that count; None for all.
+        row_mask: bool, (rows,), the photos to count; None for all.
 
     Returns:
         float64, (candidates, features), in the order of ``FEATURES``.
@@ -120,7 +120,7 @@ def _photo_counts(listings: ListingStore, row_mask: Mask | None) -> NDArray[np.f
 def _vote_shares(
     classes: NDArray[np.int32], voters: NDArray[np.int64], weights: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Return the share of votes for each candidate's own class, without its own vote."""
+    """Return the share of the votes for each candidate's class, excluding its own vote."""
     votes = np.bincount(classes[voters], weights=weights, minlength=int(classes.max(initial=0)) + 1)
     own = np.zeros(len(classes))
     own[voters] = weights
@@ -130,7 +130,7 @@ def _vote_shares(
 
 
 def _price_ratio(price: NDArray[np.float64], voters: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Return the log of prices over the voters' median price; NaN without a price."""
+    """Return log(price / median price of the voters); NaN without a price."""
     voter_prices = price[voters]
     voter_prices = voter_prices[voter_prices > 0]
     if not len(voter_prices):

@@ -5,13 +5,13 @@ from collections.abc import Iterable
 from typing import Final
 
 MAX_SUGGESTIONS: Final = 3
-"""Names that an error proposes."""
+"""Maximum names that an error suggests."""
 
 MAX_QUOTED: Final = 64
-"""Characters of a user's text that an error repeats, and that names are compared with."""
+"""Maximum characters of a user's text that an error repeats, and that are compared with names."""
 
 _MIN_SIMILARITY: Final = 0.75
-"""As difflib's ratio."""
+"""Minimum similarity of a suggestion, as difflib's ratio."""
 
 
 def close_names(text: str, names: Iterable[str], limit: int = MAX_SUGGESTIONS) -> list[str]:

@@ -1,4 +1,4 @@
-"""Text to terms: the same for documents and queries."""
+"""Tokenizer: splits documents and queries into terms by the same rules."""
 
 import re
 import threading
@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any, Final
 
 VERSION: Final = 1
-"""Increase it if the same text gives other terms: an index of other terms finds nothing."""
+"""Version of the rules. Increase it if the same text gives other terms: older indexes would not match."""
 
 _WORD: Final = re.compile(r"[^\W_]+")
 
@@ -19,7 +19,7 @@ _local = threading.local()
 
 
 def words(text: str) -> list[str]:
-    """Split a text into words: lower case, without accents, letters and digits of any script."""
+    """Return the words of a text, in lower case and without accents: letters and digits of any script."""
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN_LETTERS)
     return _WORD.findall("".join(sign for sign in folded if not unicodedata.combining(sign)))
 
@@ -31,7 +31,7 @@ def terms(text: str) -> list[str]:
 
 
 def _stemmer() -> Any:
-    """Return this thread's stemmer: it has a cache, so it must not be shared."""
+    """Return this thread's stemmer. It has a cache, so threads must not share one."""
     if not hasattr(_local, "stemmer"):
         import Stemmer
 

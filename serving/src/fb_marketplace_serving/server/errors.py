@@ -31,7 +31,7 @@ _MAX_SHOWN: Final = 100
 
 
 class ErrorExample(NamedTuple):
-    """Documentation of a status in OpenAPI.
+    """Example of an error status for the OpenAPI documentation.
 
     Attributes:
         description: meaning of the status.
@@ -113,7 +113,7 @@ def error_responses(
 
     Args:
         statuses: statuses that a route may answer with.
-        examples: documentation of statuses with another meaning at this route.
+        examples: examples for this route, in place of the default ones.
     """
     responses: dict[int | str, dict[str, Any]] = {}
     for status in statuses:

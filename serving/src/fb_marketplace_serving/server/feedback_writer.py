@@ -14,7 +14,7 @@ from fb_marketplace_serving.server.request_logging import LOG, log_fields
 Outcome = Literal["written", "dropped", "failed"]
 
 MAX_QUEUE_SIZE: Final = 1000
-"""Events that may wait to be written: a few megabytes if every search shows a hundred listings."""
+"""Maximum events waiting to be written: a few megabytes if every search returns a hundred listings."""
 
 _MODE: Final = 0o640
 """Only the server's user and group may read search queries."""
@@ -35,7 +35,7 @@ def check_writable(folder: Path) -> Path:
 
 
 def append_line(file: Path, line: bytes) -> None:
-    """Append a line to a file: all of it or nothing.
+    """Append a line to a file, completely or not at all.
 
     Raises:
         OSError: it cannot be written; the file is unchanged.

@@ -40,7 +40,7 @@ class Metrics:
         stage_seconds: duration of the stages of a photo or a search.
         batch_sizes: size of the batch of each photo.
         requests_rejected: rejected requests by reason.
-        release_swaps: releases swapped in.
+        release_swaps: releases that replaced the served one.
         release_rejections: releases that were not swapped in because they failed to open.
         feedback_events: searches and clicks by outcome.
     """

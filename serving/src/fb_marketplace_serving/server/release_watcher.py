@@ -12,7 +12,7 @@ from fb_marketplace_serving.release.manifest import ReleaseError
 Opened = TypeVar("Opened")
 
 _RETRY_SECONDS: Final = 60.0
-"""Seconds until a rejected release is tried again. The error may have been the network's."""
+"""Seconds until a rejected release is tried again. The error may have been transient."""
 
 
 @dataclass(frozen=True, slots=True)

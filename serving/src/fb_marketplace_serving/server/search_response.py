@@ -32,7 +32,7 @@ from fb_marketplace_serving.server.service import Service
 def build_response(
     service: Service, loaded: LoadedRelease, request: SearchRequest, photo: EncodedPhoto | None
 ) -> SearchResponse:
-    """Run a search. It takes milliseconds of CPU time: do not run it on the event loop.
+    """Build the response to a search. This takes milliseconds of CPU time: do not run it on the event loop.
 
     Args:
         service: provides the stage timers.

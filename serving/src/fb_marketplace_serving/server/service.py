@@ -32,7 +32,7 @@ from fb_marketplace_serving.server.settings import Settings, cores
 T = TypeVar("T")
 
 LARGE: Final = 16_000_000
-"""Pixels of a large photo: 64 MB decoded, and more during processing. Phone photos have 12 million."""
+"""Minimum pixels of a large photo: 64 MB decoded, more during processing. Phone photos have 12 million."""
 
 
 class ReleaseSource(NamedTuple):

@@ -11,7 +11,7 @@ from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.server.feedback_writer import check_writable
 
 MIN_KEY_LENGTH: Final = 16
-"""Shorter keys could be guessed."""
+"""Minimum characters of an API key. Shorter keys could be guessed."""
 
 _RENAMED: Final = {
     "FB_QUEUE": "FB_MAX_IN_FLIGHT",

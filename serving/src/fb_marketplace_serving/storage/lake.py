@@ -35,26 +35,29 @@ def register_s3() -> None:
 
 
 class ConcurrentWriteError(OSError):
-    """Another writer changed the file since it was read; that change is kept."""
+    """Another writer has changed the file since it was read. Its change is kept."""
 
 
 class Lake:
     """Files below one root, with paths relative to it.
 
-    Attributes:
-        url: the root, without a slash at its end.
-        filesystem: the opened fsspec filesystem.
-        root: the root in this filesystem.
-
     Every error is an OSError: FileNotFoundError for a missing file, and one with the store's message if
-    the store refuses or cannot be reached.
+    the store refuses the request or cannot be reached.
+
+    Attributes:
+        url: the root, without a trailing slash.
+        filesystem: the fsspec filesystem.
+        root: path of the root in this filesystem.
     """
 
     def __init__(self, url: str) -> None:
         """Open a lake. Credentials come from the environment.
 
         Args:
-            url: a local path, or any URL that fsspec knows.
+            url: a local path, or any URL that fsspec supports.
+
+        Raises:
+            OSError: fsspec cannot open the URL.
         """
         self.url = url.rstrip("/") or url
         self._is_s3 = is_s3(url)
@@ -70,7 +73,7 @@ class Lake:
         return join(self.url, path)
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
-        """Read a file from byte ``start`` up to ``end``, or up to its last byte if that comes first."""
+        """Read the bytes from ``start`` up to but excluding ``end``; fewer if the file ends before."""
         data: bytes = self.filesystem.cat_file(self._full_path(path), start=start, end=end)
         return data
 
@@ -108,7 +111,7 @@ class Lake:
         return data, hashlib.sha256(data).hexdigest()
 
     def blocks(self, path: str) -> Iterator[bytes]:
-        """Read a file in blocks of a few megabytes."""
+        """Yield a file in blocks of a few megabytes."""
         with self.filesystem.open(self._full_path(path), "rb", block_size=_BLOCK_BYTES) as stream:
             while block := stream.read(_BLOCK_BYTES):
                 yield block
@@ -122,7 +125,7 @@ class Lake:
         """Compute the size and checksum of a file, block by block.
 
         Returns:
-            The bytes of the file, and their SHA-256 in hex.
+            The size in bytes, and the SHA-256 in hex.
         """
         size, sha256 = 0, hashlib.sha256()
         for block in self.blocks(path):
@@ -134,8 +137,8 @@ class Lake:
         """Write a new file atomically.
 
         Raises:
-            FileExistsError: the file exists already; it is unchanged. On S3 only if its content differs:
-                a put that is retried because its response was lost finds its own file.
+            FileExistsError: the file exists already; it is unchanged. On S3, only if its content differs:
+                if the response to a put is lost, its retry finds the file of the first attempt.
         """
         full_path = self._full_path(path)
         if isinstance(self.filesystem, LocalFileSystem):
@@ -150,7 +153,7 @@ class Lake:
             raise
 
     def replace(self, path: str, data: bytes) -> None:
-        """Write a file atomically, new or over an existing one."""
+        """Write a file atomically. An existing file is replaced."""
         if isinstance(self.filesystem, LocalFileSystem):
             local.replace(Path(self._full_path(path)), data)
         else:
@@ -164,10 +167,10 @@ class Lake:
     def replace_if(self, path: str, data: bytes, tag: str | None) -> None:
         """Write a file atomically, unless it has changed since it was read.
 
-        Of several concurrent writers one succeeds. S3 checks the condition itself (``If-Match``, or
-        ``If-None-Match`` for a new file); on a local disk a lock excludes the processes of all machines
-        that mount it. For other stores fsspec has no conditional put: only the threads of this process
-        exclude each other, and another process can write between the check and the put.
+        Of several concurrent writers, one succeeds. S3 checks the condition itself (``If-Match``, or
+        ``If-None-Match`` for a new file). On a local disk, a lock excludes all other processes, also those
+        of other machines that mount it. fsspec has no conditional put for other stores: a lock excludes
+        the other threads of this process, but another process can write between the check and the put.
 
         Args:
             path: the file.
@@ -175,14 +178,14 @@ class Lake:
             tag: the tag from :meth:`read_tagged`; None if there was no file.
 
         Raises:
-            ConcurrentWriteError: the file has changed; it is left as it is.
+            ConcurrentWriteError: the file has changed since; it is not replaced.
         """
         try:
             self._put_if(path, data, tag)
         except OSError as error:
             if not _is_condition_failed(error):
                 raise
-            # A put that is retried because its response was lost finds its own file.
+            # If the response to a put is lost, its retry finds the file of the first attempt.
             if self._read_if_exists(path) != data:
                 raise ConcurrentWriteError(self.name(path)) from error
 

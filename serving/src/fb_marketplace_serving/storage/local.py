@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
-"""Errors of file systems without hard links: FAT, some network shares."""
+"""Errors of ``os.link`` on file systems without hard links, such as FAT and some network shares."""
 
 
 def create(target: Path, data: bytes) -> None:
     """Write a new file and create its parent folders.
 
     On a file system without hard links, a file that another process creates between the check and the
-    rename is lost.
+    rename is overwritten.
 
     Raises:
         FileExistsError: the file exists already; it is unchanged.
@@ -34,16 +34,17 @@ def create(target: Path, data: bytes) -> None:
 
 
 def replace(target: Path, data: bytes) -> None:
-    """Write a file, new or over an existing one, and create its parent folders."""
+    """Write a file and create its parent folders. An existing file is replaced."""
     with _temporary_file(target, data) as temporary:
         temporary.replace(target)
 
 
 @contextlib.contextmanager
 def file_lock(target: Path) -> Iterator[None]:
-    """Lock a file against other processes and the other threads of this one.
+    """Lock a file against other processes and other threads of this process.
 
-    The lock is a file beside the target. It is never removed: a removed lock could be taken twice.
+    The lock is a file next to the target. It is never removed: if it were, two processes could lock two
+    different files of its name.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_name(f".{target.name}.lock").open("ab") as stream:
@@ -61,7 +62,7 @@ def _temporary_file(target: Path, data: bytes) -> Iterator[Path]:
         try:
             stream.write(data)
             stream.flush()
-            # The data must reach the disk before the name does.
+            # The data must reach the disk before the file gets its name.
             os.fsync(stream.fileno())
             # Temporary files are private to their owner; the server may run as another user.
             temporary.chmod(0o644)

@@ -1,4 +1,4 @@
-"""Parquet in memory: read with its columns checked, written with the same bytes each time."""
+"""Parquet in memory. Columns are checked on reading; the same table is always written as the same bytes."""
 
 import io
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ def read_parquet(data: bytes, columns: Sequence[str], error: type[ValueError] = 
     Args:
         data: the file.
         columns: the columns that it must have, in order.
-        error: the type to raise.
+        error: type of the exception to raise.
 
     Returns:
         A ``pyarrow.Table``.
 
     Raises:
-        ValueError: the bytes are not Parquet, or the columns differ.
+        ValueError: the bytes are not Parquet, or the columns differ. The type is ``error``.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -35,11 +35,11 @@ def read_parquet(data: bytes, columns: Sequence[str], error: type[ValueError] = 
 
 
 def write_parquet(table: Any, **options: Any) -> bytes:
-    """Write a ``pyarrow.Table``, compressed with zstd.
+    """Return a ``pyarrow.Table`` as a Parquet file, compressed with zstd.
 
     Args:
         table: the table.
-        options: of ``pyarrow.parquet.write_table``.
+        options: further arguments of ``pyarrow.parquet.write_table``.
     """
     import pyarrow.parquet as pq
 

@@ -1,4 +1,4 @@
-"""Retries of storage operations, bounded in number and time, with random waits between them."""
+"""Retries of storage operations, limited in number and time, with random waits (exponential backoff)."""
 
 import random
 import time
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 RETRY_DEADLINE_S: Final = 20.0
-"""Four times the read timeout, so that a run whose store hangs stops within a minute."""
+"""Default deadline: four times the read timeout, so that a run stops within a minute if its store hangs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +14,14 @@ class RetryPolicy:
     """When to retry and when to give up.
 
     Attributes:
-        max_attempts: the limit, however fast the attempts fail.
-        min_attempts: attempts that the deadline does not stop: a transfer that takes longer than the
-            deadline and then breaks off is started again.
-        first_wait_s: bound of the first wait; each further bound is twice the one before. A wait is drawn
-            at random from zero to its bound, so that clients that failed together do not return together.
-        max_wait_s: the largest bound.
-        deadline_s: seconds after which no attempt starts.
+        max_attempts: maximum number of attempts.
+        min_attempts: attempts that are made even after the deadline. So a transfer that takes longer than
+            the deadline and then breaks off is retried.
+        first_wait_s: half the bound of the first wait; the bound doubles with each failure. A wait is
+            drawn at random from zero to its bound, so that clients that failed together do not retry
+            together.
+        max_wait_s: maximum bound of a wait.
+        deadline_s: seconds after which no attempt starts, except the first ``min_attempts``.
     """
 
     max_attempts: int
@@ -47,7 +48,7 @@ class Retries:
         """Count a failed attempt.
 
         Args:
-            deadline_s: the deadline for this kind of failure, if not the policy's.
+            deadline_s: the deadline for this kind of failure; None for the policy's.
 
         Returns:
             Seconds to wait before the next attempt; None to give up.
@@ -64,7 +65,7 @@ class Retries:
         return wait
 
     def give_up(self, reason: str) -> ConnectionError:
-        """Build the error of an operation that failed in all its attempts.
+        """Return the error of an operation that failed in all its attempts.
 
         Args:
             reason: the last failure, in one line.

@@ -7,12 +7,12 @@ Measured on s3fs 2026.9 and aiobotocore 3.10 with ``fault_proxy.py`` in the test
   be requested a hundred times. s3fs does not retry a 500 at all.
 - s3fs waits without jitter, so clients that were throttled together return together.
 - s3fs reads a file over 50 MB in parts, and does not retry a part that breaks off.
-- The last error may be one of aiohttp, which is no OSError.
+- The last error may be one of aiohttp, which is not an OSError.
 - If the store refuses some of several deletes, s3fs reports that all were deleted.
 - At most ten connections are open, whatever the number of concurrent requests.
 
-One loop here replaces all of these: botocore and s3fs make a single attempt, and reading the body is part
-of the attempt. aiohttp raises an error for a body that is shorter than announced.
+Here one loop replaces all other retries: botocore and s3fs make a single attempt, and reading the body is
+part of the attempt. aiohttp raises an error if a body is shorter than its Content-Length.
 
 obstore 0.12 reads small files three times as fast, but Kedro's datasets need an fsspec filesystem, and
 ``obstore.fsspec`` ignores conditional puts. obstore also reads no AWS profiles, and does not retry the
@@ -46,18 +46,20 @@ OPTIONS: Final[dict[str, Any]] = {
         "max_pool_connections": MAX_CONNECTIONS,
     },
 }
-"""Defaults of a filesystem on S3.
+"""Default options of a filesystem on S3.
 
-A cached listing hides files that other processes have written since. With a concurrency of one, s3fs reads
-a file with one request, and so in one version; otherwise it would ask for the size first. ``read_timeout``
-is the longest pause between bytes: S3 sends its first byte within a fraction of a second.
+Listings are not cached: a cached listing hides files that other processes have written since. With a
+concurrency of one, s3fs reads a file with one request, and so always one version of it; otherwise it would
+request the size first. ``read_timeout`` is the longest pause between bytes. S3 sends its first byte within
+a fraction of a second.
 """
 
 S3_POLICY: Final = RetryPolicy(max_attempts=8, min_attempts=4, first_wait_s=0.1)
-"""If 10 % of the requests fail, one in 100 million fails in all attempts; if 30 % fail, one in 15,000."""
+"""If 10 % of the attempts fail, one request in 100 million fails; if 30 % fail, one in 15,000."""
 
 DENIED_DEADLINE_S: Final = 3.0
-"""A permission that was just granted is denied for a moment, a wrong one for ever."""
+"""Deadline for a 403. A permission that was just granted may still be denied for a moment; a missing one
+is denied forever."""
 
 _TRANSIENT_ERRORS: Final = (
     botocore_errors.ConnectionError,
@@ -75,21 +77,21 @@ _WRONG_KEY_CODES: Final = frozenset({"InvalidAccessKeyId", "SignatureDoesNotMatc
 
 
 class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
-    """s3fs with other retries. fsspec uses it for ``s3://`` after :func:`lake.register_s3`."""
+    """s3fs with the retries of this module. fsspec uses it for ``s3://`` after :func:`lake.register_s3`."""
 
     retries = 1
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        """Take the arguments of s3fs, with the defaults in ``OPTIONS``."""
+        """Create a filesystem with the arguments of s3fs. ``OPTIONS`` are the defaults."""
         config = OPTIONS["config_kwargs"] | (options.get("config_kwargs") or {})
         super().__init__(*args, **(OPTIONS | options | {"config_kwargs": config}))
 
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
-        """Send a request until it has a complete response.
+        """Send a request until its response is complete.
 
         Raises:
             ConnectionError: all attempts failed.
-            OSError: the store refused the request; the class is that of s3fs.
+            OSError: the store refused the request; s3fs chooses the class.
         """
         try:
             await self.set_session()
@@ -119,15 +121,15 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
     async def _cat_as_listed(
         self, paths: Sequence[str], etags: Sequence[str], max_concurrency: int
     ) -> list[bytes | BaseException | None]:
-        """Read files concurrently, if they are still the files that were listed.
+        """Read files concurrently, except those that have been replaced since they were listed.
 
         Args:
             paths: the files.
             etags: their ETags in the listing.
-            max_concurrency: limit of concurrent reads.
+            max_concurrency: maximum number of concurrent reads.
 
         Returns:
-            For each path its content, None if the file has been replaced, or the error.
+            For each path: its content, None if the file has been replaced, or the error.
         """
         slots = asyncio.Semaphore(max_concurrency)
 
@@ -144,11 +146,11 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
         """Read a file; None if it has been replaced.
 
         ``If-Match`` cannot check this: the listings of some stores have other ETags than the files, or
-        none. A file with another ETag is therefore listed again. It has been replaced if the listing has
-        changed, or if the file has changed once more.
+        none. A file with another ETag is therefore listed again. It has been replaced if its entry in the
+        listing has changed, or if the file has changed since it was read.
 
         Raises:
-            FileNotFoundError: the file is gone.
+            FileNotFoundError: the file does not exist any more.
         """
         bucket, key, _ = self.split_path(path)
         response = await self._call_s3("get_object", Bucket=bucket, Key=key)
@@ -163,8 +165,8 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
     async def _is_done(self, method: str, request: dict[str, Any], error: Exception) -> bool:
         """Check whether an earlier attempt succeeded and only its response was lost.
 
-        The first error here may already be such a refusal: aiohttp itself resends a request if a reused
-        connection gives no response. So the stored content decides.
+        This is possible even if no attempt has failed before: aiohttp itself resends a request if a reused
+        connection gives no response. So the stored content decides, not the number of attempts.
         """
         target = {"Bucket": request.get("Bucket"), "Key": request.get("Key")}
         code = _code(error)
@@ -180,7 +182,7 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
 
 
 class _Body(io.BytesIO):
-    """A body that has been read, with the interface of one that has not."""
+    """A response body in memory, with the asynchronous interface of an unread one."""
 
     async def read(self, amount: int | None = None) -> bytes:  # type: ignore[override]
         return super().read(amount)
@@ -190,10 +192,10 @@ async def _send(call: Callable[..., Awaitable[Any]], request: dict[str, Any]) ->
     """Send a request once, and read the body of the response.
 
     Raises:
-        ClientError: some of several deletes were refused; ``request`` then contains only these.
+        ClientError: some of several deletes were refused. ``request`` is reduced to these, for a retry.
     """
     response = await call(**request)
-    # A missing file need not be deleted.
+    # A file that does not exist counts as deleted.
     refused = [error for error in response.get("Errors") or () if error.get("Code") != "NoSuchKey"]
     if refused:
         request["Delete"] = request["Delete"] | {
@@ -214,7 +216,7 @@ def _object_id(error: dict[str, Any]) -> dict[str, Any]:
 
 
 def _refused_deletes(errors: list[dict[str, Any]]) -> botocore_errors.ClientError:
-    """Build the error that the store would raise for the first file alone."""
+    """Return the error that the store would raise for the first file alone."""
     first, more = errors[0], len(errors) - 1
     code, reason = first.get("Code", ""), first.get("Message", "")
     files = f"{first.get('Key', '')}{f' and {more:,} more' if more else ''}"
@@ -259,7 +261,7 @@ async def _retry(
 
 
 def _deadline(error: Exception) -> float | None:
-    """Return how many seconds an error may take to pass; None if it will not."""
+    """Return the deadline of retries after an error, in seconds; None if a retry would not help."""
     if not isinstance(error, botocore_errors.ClientError):
         return S3_POLICY.deadline_s if isinstance(error, _TRANSIENT_ERRORS) else None
     status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode")
@@ -273,7 +275,7 @@ def _etag(response: dict[str, Any]) -> str:
 
 
 def _listed_tag(entry: dict[str, Any]) -> str:
-    """Return the listed property that changes with a file, as ``photo_source`` stores it."""
+    """Return the ETag of a listed file, or else its modification time, as ``photo_source`` stores it."""
     return _etag(entry) or str(entry.get("LastModified", ""))
 
 

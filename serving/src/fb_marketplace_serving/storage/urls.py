@@ -1,4 +1,4 @@
-"""URLs of folders and buckets: their parts, and credentials in them, which are refused and never shown."""
+"""URLs of folders and buckets: their parts, and credentials, which are rejected and redacted."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def credentials_error(url: str, variable: str) -> str | None:
 
     Args:
         url: URL of a bucket.
-        variable: the setting that contains the URL.
+        variable: name of the setting that contains the URL, for the message.
     """
     redacted = redact_credentials(url)
     if redacted == url:
@@ -29,12 +29,12 @@ def credentials_error(url: str, variable: str) -> str | None:
 
 
 def is_local(url: str) -> bool:
-    """Check whether a URL is a path of this machine."""
+    """Check whether a URL is a local path."""
     return "://" not in url or url.startswith("file://")
 
 
 def is_s3(url: str) -> bool:
-    """Check whether a URL is in S3, or in a store with its interface."""
+    """Check whether a URL is in S3 or an S3-compatible store."""
     return url.startswith(("s3://", "s3a://"))
 
 

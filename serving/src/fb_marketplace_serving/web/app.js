@@ -240,7 +240,7 @@ function restore(search) {
 async function open() {
   const query = fromAddress();
   const here = location.href;
-  // Of a search by file only the filters are in the address. They need text search to be a search alone.
+  // The address of a search by file has only the filters. Without text search, these are not a search.
   const empty = !query || (!query.like && !query.words && !(await browse().catch(() => true)));
   if (here !== location.href) return;
   if (empty) {

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from typing import Final
 
 UPLOADS_PER_SLOT: Final = 4
-"""Uploads allowed per slot. Uploads cost little and may be slow: if each held a slot, a few slow clients
+"""Maximum uploads per slot. Uploads are cheap but may be slow: if each took a slot, a few slow clients
 would block all others."""
 
 

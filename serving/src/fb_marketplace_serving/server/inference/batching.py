@@ -1,7 +1,8 @@
 """Dynamic batching of photos from several requests.
 
 Each worker encodes one batch at a time. While all workers are busy, photos queue up and form the next
-batch: batches grow with the load, and a single photo never waits.
+batch, so batches grow with the load. If a worker is free, a photo waits only for photos that are being
+decoded, for at most ``max_wait`` seconds.
 """
 
 import asyncio
@@ -31,8 +32,8 @@ class EncodedPhoto:
         probabilities: float32, (classes,).
         embedding: float32, (dimension,).
         wait_seconds: time in the queue.
-        encode_seconds: time in the encoder, with the rest of the batch.
-        batch_size: photos of the batch.
+        encode_seconds: time in the encoder, for the entire batch.
+        batch_size: number of photos in the batch.
     """
 
     probabilities: NDArray[np.float32]
@@ -50,7 +51,7 @@ class _QueuedPhoto:
 
 
 class Batcher:
-    """Queue of photos in front of an encoder. Everything but the encoding runs on the event loop."""
+    """Queue of photos for an encoder. Everything except the encoding runs on the event loop."""
 
     def __init__(
         self,
@@ -67,7 +68,7 @@ class Batcher:
             encode: thread-safe encoder of photos, uint8 (n, 256, 256, 3).
             executor: runs the encoder.
             workers: batches encoded in parallel.
-            max_batch: maximum photos of a batch.
+            max_batch: maximum photos in a batch.
             max_wait: seconds that a photo waits for photos that are being decoded.
         """
         self._encode = encode
@@ -90,7 +91,7 @@ class Batcher:
         return len(self._running)
 
     async def encode(self, photo: "asyncio.Future[NDArray[np.uint8]]") -> EncodedPhoto:
-        """Encode a photo that is still being decoded, so that others can wait for it.
+        """Encode a photo that is still being decoded. Queued photos may wait for it to join their batch.
 
         Args:
             photo: resolves to uint8, (256, 256, 3).
@@ -112,7 +113,7 @@ class Batcher:
         return await queued.result
 
     def _start(self) -> None:
-        """Start the batches that are due on the free workers."""
+        """Start batches on free workers while one is due."""
         while self._free and self._is_due():
             batch = self._next_batch()
             if batch:
@@ -129,7 +130,7 @@ class Batcher:
         return enough or perf_counter() - self._queue[0].queued_at >= self._max_wait
 
     def _next_batch(self) -> list[_QueuedPhoto]:
-        """Return an even share of the queue for each free worker, so that none stays idle."""
+        """Remove the next batch from the queue. Free workers share the queue evenly, so none is idle."""
         size = min(self._max_batch, -(-len(self._queue) // self._free))
         batch = [self._queue.popleft() for _ in range(size)]
         # Requests that timed out are not encoded.

@@ -12,7 +12,7 @@ from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.schemas.common import Product, ReleaseSummary
 
 _CACHE: Final = {"Cache-Control": "private, max-age=600"}
-"""Not longer: the next release may not have the photo."""
+"""Ten minutes only: the next release may not have the photo."""
 
 router = APIRouter(dependencies=[Depends(require_api_key)], responses=error_responses(401))
 
