@@ -1,3 +1,3 @@
-"""From a bucket of raw listings to a search that people can trust."""
+"""Kedro pipelines that build a search release from a bucket of raw listings."""
 
 __version__ = "0.2.0"

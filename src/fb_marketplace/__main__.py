@@ -1,4 +1,4 @@
-"""``python -m fb_marketplace`` and ``fb-marketplace``: the project's commands, packaged."""
+"""``python -m fb_marketplace`` and ``fb-marketplace``: the commands of the packaged project."""
 
 from pathlib import Path
 

@@ -36,7 +36,7 @@ USER_ERRORS: Final = (
     OmegaConfBaseException,
     ParameterValidationError,
 )
-"""Errors of the user or the environment. Any other error is a bug, and has a traceback."""
+"""Errors of the user or the environment. Any other error is a bug and is shown with a traceback."""
 
 logger = logging.getLogger(__name__)
 
@@ -255,7 +255,7 @@ def _one_line_errors() -> Iterator[None]:
 
 
 def _selected(names: list[str]) -> Pipeline:
-    """Return the sum of the pipelines of these names, the default one if there are none."""
+    """Return the named pipelines combined; the default pipeline if there is no name."""
     for name in names:
         if name not in registered:
             close = difflib.get_close_matches(name, registered, n=1)
@@ -267,7 +267,7 @@ def _selected(names: list[str]) -> Pipeline:
 
 
 def _full_names(names: Iterable[str], pipeline: Pipeline) -> list[str]:
-    """Return the names of nodes as Kedro's filters expect them, with the stage in front."""
+    """Return node names with the stage as a prefix, as Kedro's filters expect them."""
     full = {name: name for name in (node.name for node in pipeline.nodes)}
     full |= {name.rpartition(".")[2]: name for name in full}
     for name in names:

@@ -2,4 +2,4 @@
 
 
 class UserError(Exception):
-    """Error that the user can fix. The message states the problem, the expectation and the remedy."""
+    """Error that the user can fix. The message gives the problem, the expectation and the remedy."""

@@ -1,4 +1,4 @@
-"""The project's pipelines by name; ``__default__`` is the complete path from a bucket to a release."""
+"""The project's pipelines by name. ``__default__`` runs everything from a bucket to a release."""
 
 from typing import Final
 
@@ -24,10 +24,13 @@ VISION: Final = ("vision", "embeddings", "vision_evaluation")
 
 
 def register_pipelines() -> dict[str, Pipeline]:
-    """Return the stages, ``vision`` and ``search`` as sums of some, and the pipelines to run by name only.
+    """Return the pipelines by name.
 
-    Kedro's own discovery expects each stage's package to import its wiring, and with it Kedro. Every worker
-    process that reads photos would pay for that import.
+    These are the stages, the combinations ``vision``, ``search`` and ``__default__``, and the pipelines
+    that run only if they are named.
+
+    Kedro's own discovery requires each stage's package to import its pipeline, and with it Kedro. Every
+    worker process that reads photos would then import Kedro too.
     """
     stages = {
         "cleaning": cleaning.create_pipeline(),

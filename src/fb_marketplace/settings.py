@@ -8,15 +8,15 @@ from fb_marketplace.hooks.versioning import VersioningHooks
 
 HOOKS = (PreflightHooks(), ReportingHooks(), VersioningHooks())
 
-# Kedro-Viz writes `.viz/` at every run; nothing that it shows comes from there. Kedro-Telemetry finds
-# the consent that `.telemetry` denies only in a clone: the packaged project would send.
+# Kedro-Viz writes `.viz/` at every run, but shows nothing from it. `.telemetry` denies consent to
+# Kedro-Telemetry, but exists only in a clone: the packaged project would send data.
 DISABLE_HOOKS_FOR_PLUGINS = ("kedro-telemetry", "kedro-viz")
 
 CONFIG_LOADER_ARGS = {
     "base_env": "base",
     "default_run_env": "local",
-    # An environment changes only the keys it names.
+    # An environment overrides only the keys that it contains.
     "merge_strategy": {"parameters": "soft", "catalog": "soft", "globals": "soft"},
-    # Kedro resolves the environment for credentials alone unless told.
+    # By default Kedro resolves `oc.env` only in credentials.
     "custom_resolvers": {"oc.env": oc.env},
 }

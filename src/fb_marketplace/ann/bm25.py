@@ -11,15 +11,18 @@ from fb_marketplace_serving.search.tokenizer import terms
 
 
 def build_bm25_index(products: pd.DataFrame, parameters: BM25Parameters) -> BM25Index:
-    """Build the index of listings, in their order.
+    """Build the BM25 index of listings.
 
     Args:
-        products: ``title`` and ``description``.
-        parameters: of BM25, and the weight of a word in a title.
+        products: ``title`` and ``description`` of the listings.
+        parameters: parameters of BM25, and the weight of a word in a title.
+
+    Returns:
+        The index; document i is row i of ``products``.
     """
     import bm25s
 
-    # It sets its own logger to DEBUG.
+    # bm25s sets its own logger to DEBUG.
     logging.getLogger("bm25s").setLevel(logging.WARNING)
 
     documents = [

@@ -1,4 +1,4 @@
-"""Index builder of the pipelines: vectors in, an index and its ids out."""
+"""Index builder of the pipelines: turns vectors into an index and its ids."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -14,7 +14,7 @@ from fb_marketplace_serving.ann.index import Index
 
 
 class BuiltIndex(NamedTuple):
-    """An index and its ids as files, and a card that describes the index."""
+    """An index and its ids as file contents, and a card that describes the index."""
 
     vectors: bytes
     ids: bytes
@@ -27,21 +27,21 @@ def build_index(
     product_ids: Sequence[str],
     parameters: IndexParameters,
 ) -> BuiltIndex:
-    """Build the index that the parameters ask for.
+    """Build an index of the configured kind.
 
     Args:
-        parts: float32, (rows, dimension) each, in the order of the ids.
+        parts: arrays, each float32, (rows, dimension), in the order of the ids.
         ids: photo or listing of each row.
         product_ids: listing of each row.
         parameters: kind of index and required recall.
 
     Returns:
         The index, its ids, and the card: kind, settings, number of ``vectors``, ``dimension``,
-        ``required_recall``, ``build_seconds`` of the index alone, size, recall, query times in
-        milliseconds, and the same of each kind ``tried``.
+        ``required_recall``, Recall@10, ``build_seconds`` of the index alone, bytes per vector, query times
+        in milliseconds, and the same values for each kind that was ``tried``.
 
     Raises:
-        UserError: the kind that the parameters name does not reach the required recall.
+        UserError: the configured kind does not reach the required recall.
     """
     selected = select_index(FaissIndex(flat_index(parts, len(ids))), parameters)
     index = Index(selected.vectors, ids, product_ids)

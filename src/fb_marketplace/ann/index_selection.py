@@ -21,8 +21,8 @@ from fb_marketplace_serving.ann.build import build_index, search_settings
 from fb_marketplace_serving.ann.faiss_index import FaissIndex, Kind, Settings
 
 MIN_SPEEDUP: Final = 1.25
-"""A kind replaces an earlier one only if it is this many times faster: the selected kind, and with it the
-bytes of the index, should not depend on timing noise."""
+"""A kind replaces an earlier one only if it is this many times faster. Otherwise the selected kind, and
+with it the bytes of the index, would depend on timing noise."""
 
 PERFECT_RECALL: Final = RecallEstimate(1.0, 1.0)
 
@@ -33,8 +33,8 @@ class IndexTrial(NamedTuple):
     Attributes:
         vectors: the index.
         recall: its recall.
-        seconds: time to build it.
-        steps: the settings tried, in order, with their recall.
+        seconds: time to build the index.
+        steps: the settings that were tried, in order, with their recall.
     """
 
     vectors: FaissIndex
@@ -44,7 +44,7 @@ class IndexTrial(NamedTuple):
 
 
 class SelectedIndex(NamedTuple):
-    """The selected index, and a card of it and of the other kinds."""
+    """The selected index, and a card that describes it and the other kinds."""
 
     vectors: FaissIndex
     card: dict[str, Any]
@@ -53,13 +53,13 @@ class SelectedIndex(NamedTuple):
 def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIndex:
     """Build the configured kind of index, or for ``auto`` the fastest of several.
 
-    Each kind is set to the first settings whose recall reaches the required one by its lower bound. The
-    bound holds for one setting at 95 %; since several are tried on the same queries, it is a margin, not a
-    guarantee. Only ``flat`` reaches a recall of 1. Settings are the same in every run; the kind that
-    ``auto`` selects depends on measured times.
+    Each kind uses the first settings at which the lower bound of the recall reaches the required recall.
+    The 95 % bound holds for a single setting. Since several are tried on the same queries, it is a margin,
+    not a guarantee. Only ``flat`` reaches a recall of 1. The settings of a kind are the same in every run;
+    the kind that ``auto`` selects depends on measured times.
 
     Args:
-        vectors: all vectors, flat.
+        vectors: flat index of all vectors.
         parameters: the kind, the required recall, and the queries for measuring it.
 
     Raises:
@@ -83,7 +83,10 @@ def select_index(vectors: FaissIndex, parameters: IndexParameters) -> SelectedIn
 
 
 def candidate_kinds(count: int, parameters: IndexParameters) -> list[Kind]:
-    """Return the kinds to try on this many vectors, the preferred first: exact, small, quick to build."""
+    """Return the kinds to try for this number of vectors, in order of preference.
+
+    Exact kinds come first, then those that are small and quick to build.
+    """
     if parameters.kind != "auto":
         return [parameters.kind]
     if count <= parameters.flat_max_vectors:
@@ -117,7 +120,7 @@ def select_fastest(trials: Sequence[IndexTrial], times: Mapping[str, Millisecond
     """Return the first trial, or a later one that is ``MIN_SPEEDUP`` times faster.
 
     Args:
-        trials: those with the required recall, the preferred one first.
+        trials: trials with the required recall, in order of preference.
         times: query times by kind.
     """
     fastest = trials[0]
@@ -136,7 +139,7 @@ def _step(settings: Settings, recall: RecallEstimate) -> dict[str, Any]:
 
 
 def _row(trial: IndexTrial, times: Milliseconds | None) -> dict[str, Any]:
-    """Describe a trial; only those with the required recall have times."""
+    """Return the card of a trial. Only trials with the required recall have times."""
     p50, p99 = (None, None) if times is None else np.percentile(times, (50, 99)).round(4).tolist()
     return {
         "kind": trial.vectors.kind,

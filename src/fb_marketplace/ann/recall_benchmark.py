@@ -13,21 +13,21 @@ from fb_marketplace_serving.ann.knn import exact_distances, limit_faiss_threads,
 DEPTH: Final = 10
 ROUNDS: Final = 3
 NUM_TIMED_QUERIES: Final = 100
-"""Queries in a round."""
+"""Number of queries per round."""
 
 _WARMUP_QUERIES: Final = 5
 
 _TOO_SLOW: Final = 10
-"""An index is timed no further if its first queries take this many times as long as the fastest index's."""
+"""An index is not timed further if its first queries take this many times as long as the fastest one's."""
 
 SHIFT: Final = 0.75
-"""Part of the difference between two neighbors by which a row is moved to make a query."""
+"""A query is a row moved by this fraction of the difference between two of its neighbors."""
 
 _TIE_TOLERANCE: Final = 1e-6
-"""A row farther than the tenth by no more than this counts as near as it: a copy, up to rounding."""
+"""Distances up to this much above the tenth nearest count as equal to it: copies, up to rounding."""
 
 Z_95_ONE_SIDED: Final = 1.645
-"""Standard errors between a mean and its one-sided 95 % bound."""
+"""Number of standard errors between a mean and its one-sided 95 % bound."""
 
 Milliseconds = NDArray[np.float64]
 
@@ -37,8 +37,8 @@ class RecallBenchmark(NamedTuple):
 
     Attributes:
         queries: float32, (queries, dimension).
-        radii: float32, (queries,), squared L2 distance of the tenth nearest row, or of the last if there
-            are fewer.
+        radii: float32, (queries,), squared L2 distance of the tenth nearest row, or of the farthest if
+            there are fewer rows.
     """
 
     queries: NDArray[np.float32]
@@ -53,17 +53,18 @@ class RecallEstimate(NamedTuple):
 
 
 def make_recall_queries(vectors: FaissIndex, count: int, seed: int) -> RecallBenchmark:
-    """Build queries that resemble the photos of an index but are none of them.
+    """Build queries that resemble the vectors of an index but are not among them.
 
-    Each is a row moved by a part of the difference between two of its ten nearest rows, then scaled back to
-    its length. So it moves in directions in which photos vary, and far enough that recall is about that of
-    held-out photos (``benchmarks/search.py`` measures both). A row itself would be too easy: it finds its
-    own cluster and its own node in a graph. A row among copies of itself does not move.
+    Each query is a row moved by a fraction of the difference between two of its ten nearest rows, then
+    scaled back to its length. It moves in a direction in which photos vary, and far enough that the recall
+    is about that of held-out photos (``benchmarks/search.py`` measures both). An unchanged row would be too
+    easy: it finds its own cluster, or its own node in a graph. A row whose neighbors are copies of it does
+    not move.
 
     Args:
-        vectors: the index, not empty; searched exactly.
+        vectors: the index, not empty; it is searched exactly.
         count: number of queries; if there are fewer rows, some are used more than once.
-        seed: of the rows and neighbors.
+        seed: seed of the choice of rows and neighbors.
     """
     random = np.random.default_rng(seed)
     sample = np.sort(random.choice(len(vectors), count, replace=count > len(vectors)))
@@ -81,7 +82,7 @@ def make_recall_queries(vectors: FaissIndex, count: int, seed: int) -> RecallBen
 
 
 def kth_distances(vectors: FaissIndex, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the squared distance of each query's tenth nearest row: float32, (queries,)."""
+    """Return the squared L2 distance of each query's tenth nearest row: float32, (queries,)."""
     with limit_faiss_threads():
         rows = vectors.nearest(queries, min(DEPTH, len(vectors)))
     radii = [
@@ -97,13 +98,14 @@ def evaluate_recall(vectors: FaissIndex, benchmark: RecallBenchmark) -> RecallEs
 
 
 def estimate_recall(distances: NDArray[np.float32], benchmark: RecallBenchmark) -> RecallEstimate:
-    """Return the share of hits that are as near as the tenth nearest row.
+    """Return the share of hits that are at least as near as the tenth nearest row.
 
-    If every query finds everything the standard error would be 0, however few they are. So it is at least
-    that of a single query that finds nothing: no number of queries shows a recall of 1.
+    If all queries find everything, their standard error is 0, no matter how few they are. The standard
+    error is therefore at least that of one query that finds nothing. So no number of queries can prove a
+    recall of 1.
 
     Args:
-        distances: float32, (queries, 10), squared L2, of the hits.
+        distances: float32, (queries, 10), squared L2 distances of the hits.
         benchmark: the queries.
     """
     shares: NDArray[np.float64] = (
@@ -116,17 +118,20 @@ def estimate_recall(distances: NDArray[np.float32], benchmark: RecallBenchmark) 
 
 
 def max_measurable_recall(queries: int) -> float:
-    """Return the lower bound of the recall if this many queries find everything."""
+    """Return the lower bound of the recall if this many queries all find everything."""
     return 1 - Z_95_ONE_SIDED / queries
 
 
 def measure_latency(
     indexes: Mapping[str, FaissIndex], queries: NDArray[np.float32]
 ) -> dict[str, Milliseconds]:
-    """Time queries one by one, the indexes in turn: milliseconds by name, (rounds × queries,).
+    """Measure the time of single queries; the indexes take turns.
 
     An index that is too slow to be selected is timed on the first few queries only: a scan of ten million
     vectors takes seconds.
+
+    Returns:
+        Milliseconds by index name: float64, (rounds × queries,), or (warm-up queries,) if it is too slow.
     """
     timed = queries[:NUM_TIMED_QUERIES]
     times = {

@@ -22,8 +22,8 @@ def map_batches(
     At most two batches per process are in memory.
 
     Args:
-        function: picklable: a module-level function, or a ``functools.partial`` of one.
-        batches: read only as fast as results are consumed.
+        function: a picklable function: at module level, or a ``functools.partial`` of one.
+        batches: the batches, read lazily as results are consumed.
         processes: number of processes; 0: one per core; 1: run in this process.
 
     Yields:
@@ -54,7 +54,7 @@ def available_cores() -> int:
 
 
 def _initialize_worker() -> None:
-    """Limit a worker to one thread, because the workers share the cores, and end it with its parent."""
+    """Limit a worker to one thread, since workers share the cores, and end it with its parent."""
     os.environ["OMP_NUM_THREADS"] = "1"
     parent = multiprocessing.parent_process()
     if parent is not None:
@@ -62,13 +62,13 @@ def _initialize_worker() -> None:
 
 
 def _exit_with_parent(sentinel: int) -> None:
-    """Exit when the parent ends. The workers of a killed parent would wait for work forever."""
+    """Exit when the parent ends. Otherwise workers of a killed parent would wait for work forever."""
     connection.wait([sentinel])
     os._exit(1)
 
 
 def limit_blas_threads() -> AbstractContextManager[Any]:
-    """Return a context that limits BLAS and OpenMP, and so torch, to one thread.
+    """Return a context manager that limits BLAS and OpenMP, and therefore torch, to one thread.
 
     Small or sparse work gains little from more threads. With one thread, sums have a fixed order, so a
     model is the same on a laptop and on a server.
@@ -82,8 +82,8 @@ def limit_blas_threads() -> AbstractContextManager[Any]:
 def openmp_threads() -> int:
     """Return the number of OpenMP threads: ``OMP_NUM_THREADS`` if it is set, else one per core.
 
-    For libraries that need a number, such as LightGBM. Threads that share a core with another process
-    wait for each other at every step, many times longer than they work.
+    For libraries that need an explicit number, such as LightGBM. If other processes use the same cores,
+    OpenMP threads spend most of their time waiting for each other at each step.
     """
     limit = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return int(limit) if limit.isdecimal() and int(limit) else available_cores()

@@ -1,4 +1,4 @@
-"""Weights of each epoch of a training: one folder of files per version."""
+"""Model weights of each training epoch: one folder of files per version."""
 
 from collections.abc import Callable
 from pathlib import PurePosixPath
@@ -8,7 +8,7 @@ from fb_marketplace.storage.file_handles import FileRef
 
 
 class CheckpointsDataset(LakeDataset[dict[str, Callable[[], bytes]], dict[str, FileRef]]):
-    """Saves files by name, reading one at a time. Loads references to them.
+    """Saves files by name, with one in memory at a time. Loads references to them.
 
     Example:
         .. code-block:: yaml
@@ -20,7 +20,7 @@ class CheckpointsDataset(LakeDataset[dict[str, Callable[[], bytes]], dict[str, F
     """
 
     def load(self) -> dict[str, FileRef]:
-        """Return the files of the version, by name, sorted."""
+        """Return references to the files of the version, by name, sorted."""
         path = str(self._get_load_path())
         if not self._filesystem.exists(path):
             raise FileNotFoundError(

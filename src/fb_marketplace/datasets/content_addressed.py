@@ -1,4 +1,4 @@
-"""A folder of files that are named by their content."""
+"""A folder of files that are named by the digest of their content."""
 
 from typing import Any
 
@@ -11,9 +11,9 @@ from fb_marketplace_serving.storage.lake import Lake
 class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, int]]):
     """Saves files one at a time. Loads the size of each file in the folder, by name.
 
-    If a node yields files, each is saved at once, so that they are never all in memory. There are no
-    versions: other content is another file. A file that exists with the same size is not written again. No
-    file is deleted, since several releases may share it; `prune` removes unreferenced ones.
+    If a node yields files, each is saved immediately, so that they are never all in memory. There are no
+    versions: different content is a different file. A file that exists with the same size is not written
+    again. Files are never deleted here, since releases share them; `prune` removes unreferenced files.
 
     Example:
         .. code-block:: yaml
@@ -30,7 +30,7 @@ class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, in
         self.metadata = metadata
 
     def load(self) -> dict[str, int]:
-        """List the folder."""
+        """Return the size in bytes of each file, by name."""
         return existing_sizes(self._filepath)
 
     def save(self, data: ContentAddressedFile) -> None:

@@ -1,4 +1,4 @@
-"""A raw CSV table; damage in one place costs no rows elsewhere."""
+"""A raw CSV table, read by a parser that tolerates damaged lines."""
 
 import io
 
@@ -12,10 +12,10 @@ from fb_marketplace.storage.filesystem import open_root
 
 
 class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
-    """Loads a table like Kedro's dataset of this name, with its options, but includes torn lines as rows.
+    """Loads a table like Kedro's ``CSVDataset``, with the same options, but includes torn lines as rows.
 
-    A torn line has no values; the additional column ``torn_line`` describes it. The first line of the file
-    must be the header.
+    The row of a torn line has no values; the additional column ``torn_line`` describes it. The first line
+    of the file must be the header.
 
     Example:
         .. code-block:: yaml
@@ -32,12 +32,12 @@ class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
         """Read the table.
 
         Raises:
-            UserError: it ends in the middle of a row, or has another encoding.
+            UserError: the table ends in the middle of a row, or has another encoding.
         """
         path = str(self._get_load_path())
         url = path if self._protocol == "file" else f"{self._protocol}{PROTOCOL_DELIMITER}{path}"
         options = dict(self._load_args)
-        # As pandas does, by the option or by the name of the file.
+        # Like pandas: from the option, or from the file extension.
         compression = options.pop("compression", "infer")
         encoding = options.pop("encoding", "utf-8")
         filesystem, path = open_root(url)

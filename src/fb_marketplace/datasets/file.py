@@ -1,4 +1,4 @@
-"""A file of the lake that is passed on unread."""
+"""A file of the lake that loads as a reference, without being read."""
 
 from pathlib import PurePosixPath
 from typing import Any, TypeVar
@@ -38,10 +38,10 @@ class LakeDataset(AbstractVersionedDataset[In, Out]):
 
 
 class FileReferenceDataset(LakeDataset[In, FileRef]):
-    """A file that loads as a reference, however it was saved."""
+    """Loads a reference to a file. Subclasses define how the file is saved."""
 
     def load(self) -> FileRef:
-        """Return the file of the version."""
+        """Return a reference to the file of the version."""
         path = str(self._get_load_path())
         if not self._filesystem.exists(path):
             raise FileNotFoundError(

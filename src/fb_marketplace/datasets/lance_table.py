@@ -14,9 +14,9 @@ from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
     """Saves batches of rows in atomic commits. Loads a handle on one version.
 
-    If a node yields batches, each is saved at once. Rows whose keys exist stay unchanged; a ``KeepOnly``
-    deletes the rows with other keys. :meth:`seal` tags the last commit with the run's version when the run
-    loads the table or succeeds; later loads use this tag.
+    If a node yields batches, each is saved immediately. Rows whose keys exist stay unchanged. A
+    ``KeepOnly`` deletes the rows with other keys. When the run loads the table or succeeds, :meth:`seal`
+    tags the last commit with the run's version. Later loads use this tag.
 
     Example:
         .. code-block:: yaml
@@ -52,7 +52,7 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
         self.metadata = metadata
 
     def load(self) -> Table:
-        """Open the version of the run; the newest version if there is none."""
+        """Open the run's version of the table; the newest version if the entry is not versioned."""
         self.seal()
         try:
             return keyed_table.open_table(
@@ -79,7 +79,7 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
         """Tag the last commit with the run's version.
 
         Raises:
-            UserError: its rows are not those that this run retained and added: another run wrote meanwhile.
+            UserError: its rows are not those that this run retained and added: another run wrote to it.
         """
         with self._sealing:
             if not self._version or self._committed is None:

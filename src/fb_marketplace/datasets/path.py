@@ -1,4 +1,4 @@
-"""A location that a run reads file by file, or does not write through the catalog."""
+"""A location that nodes or hooks access directly instead of through the catalog."""
 
 from typing import Any
 
@@ -39,7 +39,7 @@ class PathDataset(AbstractDataset[None, Any]):
         return load_obj(self._opened_by)(self._filepath)
 
     def save(self, data: None) -> None:
-        """Raise an error.
+        """Reject the data: the location is read-only.
 
         Raises:
             DatasetError: always.
@@ -69,5 +69,5 @@ class InLakeDataset(PathDataset):
     """
 
     def load(self) -> Any:
-        """Open the lake, and call the function with it."""
+        """Call the function or class with the lake."""
         return load_obj(self._opened_by)(Lake(self._filepath))

@@ -1,4 +1,4 @@
-"""The previous version of a table that this run computes again."""
+"""Previous version of a table that the run recomputes."""
 
 from typing import Any
 
@@ -24,7 +24,7 @@ class PreviousParquetDataset(ParquetDataset):  # type: ignore[misc]  # no stubs
     """
 
     def load(self) -> pd.DataFrame:
-        """Read the table."""
+        """Read the table; empty if there is no previous version."""
         if self._version is None or self._version.load is None:
             return pd.DataFrame()
         table: pd.DataFrame = super().load()

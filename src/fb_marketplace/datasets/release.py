@@ -1,4 +1,4 @@
-"""Release that is published when it is saved."""
+"""A release, which is published when it is saved."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         return Lake(self._filepath)
 
     def load(self) -> Manifest:
-        """Read the manifest of the version; that of the current release if there is none."""
+        """Read the manifest of the version; that of the current release if no version is set."""
         if self._version and self._version.load:
             return read_manifest(self._lake, self._version.load)
         return read_current(self._lake)
@@ -53,21 +53,21 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         """Open the release as a server does, and publish it.
 
         Raises:
-            ReleaseError: its artifacts do not match, or do not reproduce the canaries; or another release
-                was published since the gate compared this one with the current release.
+            ReleaseError: the artifacts do not match or do not reproduce the canaries; or another release
+                was published after the gate compared this one with the current release.
         """
         if self._version is None:
             raise DatasetError("A release needs the run's version: set `versioned: true`.")
         manifest = data.model_copy(update={"version": self._version.save})
         # A release that a server would reject must not be published.
         Release.from_manifest(self._lake, manifest)
-        # Read afterwards, since opening takes seconds, in which another run may publish.
+        # Read after opening: opening takes seconds, in which another run may publish.
         pointer = read_pointer(self._lake)
         self._check_comparison(manifest, pointer)
         publish(self._lake, manifest, pointer)
 
     def _check_comparison(self, manifest: Manifest, pointer: PointerState) -> None:
-        """Check that the gate compared this release with the one that is current now."""
+        """Check that the gate compared this release with the release that is current now."""
         gate = manifest.metrics.get("gate")
         compared_with = gate.get("current_release") if isinstance(gate, dict) else pointer.version
         if pointer.version in (None, compared_with):
@@ -76,7 +76,7 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
             newer = read_manifest(self._lake, str(pointer.version))
         except ReleaseError:
             return  # The gate ignores a damaged release, and this one replaces it.
-        # A newer release with the same result in every case, as of the same photos, is equally good.
+        # A newer release with the same result in every case, such as one of the same photos, is as good.
         if (
             newer.artifacts["release_measures"].sha256
             != manifest.artifacts["release_measures"].sha256

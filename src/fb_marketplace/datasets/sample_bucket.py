@@ -16,9 +16,9 @@ _PART: Final = ".part"
 class SampleBucketDataset(AbstractDataset[SampleBucket, None]):
     """Fills an empty local folder with the sample marketplace.
 
-    The files are written to a subfolder, and moved up when all are complete, so that an interrupted run
-    leaves nothing that looks like a bucket. The subfolder is inside the root, since the root may be a
-    mounted volume.
+    The files are written to a subfolder, and moved to the root when all are complete. An interrupted run
+    therefore leaves nothing that looks like a bucket. The subfolder is inside the root, since the root may
+    be a mounted volume.
 
     Example:
         .. code-block:: yaml

@@ -24,7 +24,7 @@ class StreamingFileDataset(FileReferenceDataset[Callable[[], Iterator[bytes]]]):
     """
 
     def save(self, data: Callable[[], Iterator[bytes]]) -> None:
-        """Write the chunks; the file appears when all are written."""
+        """Write the chunks; the file becomes visible after the last one."""
         path = str(self._get_save_path())
         self._filesystem.makedirs(str(PurePosixPath(path).parent), exist_ok=True)
         is_local = isinstance(self._filesystem, LocalFileSystem)
@@ -39,8 +39,8 @@ class StreamingFileDataset(FileReferenceDataset[Callable[[], Iterator[bytes]]]):
 
     @contextlib.contextmanager
     def _renamed(self, path: str) -> Iterator[Any]:
-        # A transaction on a local disk writes to the system's temporary folder, which may be small and on
-        # another disk: the file would be copied from there, and be visible while incomplete.
+        # A local fsspec transaction writes to the system's temporary folder, which may be small and on
+        # another disk. The file would then be copied, and be visible while incomplete.
         part = f"{path}.{os.getpid()}.part"
         try:
             with self._filesystem.open(part, "wb") as file:

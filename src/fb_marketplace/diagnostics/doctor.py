@@ -1,6 +1,6 @@
 """Checks of the requirements of a run, before any work: roots, tables, disk, memory and packages.
 
-Each check gives one line. A failed check does not stop the others, unless they could only repeat it.
+Each check prints one line. After a failed check the others still run, except those that depend on it.
 """
 
 import os
@@ -37,7 +37,7 @@ BYTES_PER_TRAINING: Final = 450_000_000
 BYTES_PER_RUN: Final = 20_000_000
 CANONICAL_PHOTO_BYTES: Final = 24_000
 
-# Peaks in `run_report`: 0.46 GB to clean the sample, 0.82 GB for a full run on it; workers need more.
+# Peaks in `run_report`: 0.46 GB to clean the sample, 0.82 GB for a full run on it. Workers add to this.
 MIN_MEMORY: Final = 700_000_000
 MIN_TRAINING_MEMORY: Final = 1_500_000_000
 
@@ -57,10 +57,10 @@ class RunRequirements:
 
     Attributes:
         raw: root of the bucket, None if the run does not read it.
-        tables: tables of the bucket that it reads.
-        photos: folder of the bucket's photos, None if it does not read them.
-        lake: root of the lake, None if it writes nothing there.
-        trains: whether it trains a network.
+        tables: tables of the bucket that the run reads.
+        photos: folder of the bucket's photos, None if the run does not read them.
+        lake: root of the lake, None if the run writes nothing there.
+        trains: whether the run trains a network.
     """
 
     raw: str | None = None
@@ -78,7 +78,7 @@ class CheckResult:
         subject: the thing that was checked.
         state: the outcome.
         message: the finding and the remedy, in one line.
-        unreachable: whether a store gave no answer within the time limit.
+        unreachable: whether the store could not be reached or did not answer in time.
     """
 
     subject: str
@@ -95,8 +95,8 @@ def run_checks(needs: RunRequirements, count_remote_photos: bool = False) -> Ite
 
     Args:
         needs: requirements of the run.
-        count_remote_photos: whether to list the photos of a bucket too, to estimate their disk space. That
-            may take a request per thousand photos, and the run lists them again.
+        count_remote_photos: whether to list the photos in a remote bucket, to estimate their disk space.
+            This may take one request per thousand photos, and the run lists them again.
     """
     has_raw, unreachable = True, False
     if needs.raw is not None:
@@ -109,7 +109,7 @@ def run_checks(needs: RunRequirements, count_remote_photos: bool = False) -> Ite
             yield _check("photos", partial(_check_photos, needs.photos), has_raw)
     if needs.lake is not None:
         if unreachable and needs.raw is not None and is_s3(needs.raw) and is_s3(needs.lake):
-            # The same failure would take as long again.
+            # The check would wait for the same timeout again.
             yield CheckResult(
                 "lake", "skipped", "its store is that of the raw root, and unreachable"
             )
@@ -168,7 +168,7 @@ def _check_table(table: RawTable) -> str:
 def _check_photos(url: str) -> str:
     folder, name = split(url)
     parent = Lake(folder)
-    # The parent is listed, since the listing of the photos may have a thousand pages.
+    # List the parent: a listing of the photos may have a thousand pages.
     if name not in {split(entry)[1] for entry in parent.filesystem.ls(parent.root, False)}:
         raise _missing(url)
     return f"{url} exists"
@@ -248,7 +248,7 @@ def _check_disk(needs: RunRequirements, count_remote_photos: bool) -> str:
 
 
 def bytes_needed(needs: RunRequirements, lake: Path, count_remote_photos: bool) -> int:
-    """Estimate the bytes that a run adds to a local lake; photos that it has already need none."""
+    """Estimate the bytes that a run adds to a local lake, which may already have some of the photos."""
     needed = BYTES_PER_RUN + BYTES_PER_TRAINING * needs.trains
     for table in needs.tables:
         folder, name = split(table.url)

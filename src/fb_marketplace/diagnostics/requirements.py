@@ -8,16 +8,16 @@ from fb_marketplace.diagnostics.table_probe import RawTable
 
 _FORMATS: Final = {"CSVDataset": "csv", "ParquetDataset": "parquet"}
 _COLUMN_SECTIONS: Final = {"raw_products": "products", "raw_images": "images"}
-"""Key of ``cleaning`` that has the columns of a raw table."""
+"""Section of the parameters ``cleaning`` that names the columns of each raw table."""
 
 
 def requirements_of(inputs: Iterable[str], outputs: Iterable[str], catalog: Any) -> RunRequirements:
     """Derive the requirements of a run.
 
     Args:
-        inputs: names of the datasets that it reads and does not write.
-        outputs: names of the datasets that it writes.
-        catalog: Kedro's.
+        inputs: names of the datasets that the run reads and does not write.
+        outputs: names of the datasets that the run writes.
+        catalog: the Kedro catalog.
     """
     raw = {name: catalog.get(name) for name in sorted(inputs) if name.startswith("raw_")}
     raw = {name: dataset for name, dataset in raw.items() if _is_required(dataset)}
@@ -40,7 +40,7 @@ def requirements_of(inputs: Iterable[str], outputs: Iterable[str], catalog: Any)
 
 
 def dataset_url(dataset: Any) -> str:
-    """Return the path or URL of a dataset; Kedro's own keep the protocol apart."""
+    """Return the path or URL of a dataset. Kedro's own datasets store the protocol separately."""
     protocol = getattr(dataset, "_protocol", "file")
     path = str(dataset._filepath)
     return path if protocol == "file" or "://" in path else f"{protocol}://{path}"
@@ -52,7 +52,7 @@ def _root(name: str, catalog: Any) -> str | None:
 
 
 def _is_required(dataset: Any) -> bool:
-    # A versioned dataset is in the lake, whatever its name.
+    # A versioned dataset is in the lake, even if its name starts with `raw_`.
     metadata = getattr(dataset, "metadata", None) or {}
     return not metadata.get("may_be_missing") and not getattr(dataset, "_version", None)
 

@@ -30,7 +30,7 @@ def free_disk(path: Path) -> int:
 
 
 def folder_size(path: Path) -> int:
-    """Return the bytes of all files below a folder; 0 if it does not exist."""
+    """Return the total size in bytes of all files below a folder; 0 if it does not exist."""
     size = 0
     for folder, _, names in os.walk(path):
         for name in names:
@@ -41,7 +41,7 @@ def folder_size(path: Path) -> int:
 
 
 def memory_limit() -> int:
-    """Return the bytes of memory of this machine or container, whichever has less."""
+    """Return the memory of this machine or of its container in bytes, whichever is smaller."""
     limits = [int(psutil.virtual_memory().total)]
     for file in _CGROUP_LIMITS:
         # The content may be "max"; other systems have no such file.
@@ -54,8 +54,8 @@ def incompatible_packages(name: str = DISTRIBUTION) -> list[str] | None:
     """Return the requirements of a distribution that are not met.
 
     Returns:
-        Sentences such as ``pandas 2.3.0, not >=3.1,<4``; None if the distribution is not installed, as in
-        a checkout.
+        Messages such as ``pandas 2.3.0, not >=3.1,<4``; None if the distribution is not installed, for
+        example in a checkout.
     """
     try:
         requirements = requires(name) or []

@@ -1,4 +1,4 @@
-"""Probes of raw tables: the columns from the first bytes, and completeness from the last."""
+"""Probes of raw tables: the first bytes show the columns, the last bytes show if the table is complete."""
 
 import difflib
 import io
@@ -12,7 +12,7 @@ from fb_marketplace_serving.storage.lake import Lake
 
 HEAD_BYTES: Final = 64 * 1024
 TAIL_BYTES: Final = 120 * 1024
-"""Less than Python's ``csv`` accepts in one field."""
+"""Less than the field size limit of Python's ``csv``, 131,072 characters."""
 
 _COMPRESSED: Final = (".gz", ".bz2", ".xz", ".zip", ".zst", ".tar")
 _MAX_COLUMNS_SHOWN: Final = 30
@@ -25,7 +25,7 @@ class RawTable:
     Attributes:
         name: its catalog entry.
         url: its location.
-        format: empty if only its existence matters.
+        format: empty if only its existence is checked.
         load_args: pandas' options for reading it.
         columns: the required columns, from the parameters.
     """
@@ -46,16 +46,16 @@ def probe_table(table: RawTable, folder: Lake, file: str, size: int) -> str:
     """Check the first and last bytes of a table.
 
     Args:
-        table: the requirements.
-        folder: the folder of the table.
-        file: its name there.
-        size: its bytes.
+        table: the table and its requirements.
+        folder: folder of the table.
+        file: name of the table in the folder.
+        size: size in bytes.
 
     Returns:
         A description of the table.
 
     Raises:
-        UserError: a column is missing, the table ends in the middle of a row, or it cannot be parsed.
+        UserError: the table is empty, lacks a column, ends in the middle of a row, or cannot be parsed.
     """
     if not table.format:
         return f"{size:,} bytes"
@@ -88,7 +88,7 @@ def _check_tail(table: RawTable, folder: Lake, file: str, size: int, columns: in
 
 
 def _has_plain_tail(table: RawTable) -> bool:
-    """Check whether the last bytes of a table are its last rows, with the columns of the file."""
+    """Check whether the last bytes of a table are plain rows with all columns of the header."""
     special = {"usecols", "index_col", "names", "header", "compression", "skipfooter", "comment"}
     return (
         not special & table.load_args.keys()
@@ -107,7 +107,7 @@ def _csv_columns(table: RawTable, folder: Lake, file: str) -> list[str]:
         head = stream.read(HEAD_BYTES)
     is_complete = len(head) < HEAD_BYTES
     if not is_complete:
-        # Only the names: the rest may end inside quotes, or inside a character.
+        # Only the header: the last bytes may end inside quotes, or inside a character.
         skipped = table.load_args.get("skiprows") or 0
         lines = 1 + (skipped if isinstance(skipped, int) else len(skipped))
         head = b"\n".join(head.split(b"\n")[:lines]) + b"\n"

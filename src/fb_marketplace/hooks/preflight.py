@@ -19,7 +19,7 @@ class PreflightHooks:
         """Check that no section of the parameters has an old name.
 
         Raises:
-            UserError: one has.
+            UserError: a section has an old name.
         """
         check_sections(context.config_loader["parameters"])
 
@@ -28,7 +28,7 @@ class PreflightHooks:
         """Check the requirements of this run.
 
         Raises:
-            UserError: some are not met; the message has a line for each.
+            UserError: some requirements are not met; the message has one line for each.
         """
         requirements = requirements_of(pipeline.inputs(), pipeline.all_outputs(), catalog)
         failures = [str(result) for result in run_checks(requirements) if result.state == "fails"]

@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 
 class ReportingHooks:
-    """Writes a report of the nodes of a run, even if it fails; none if the run has no versioned outputs.
+    """Writes a report of a run's nodes, even if the run fails. A run without versioned outputs has none.
 
-    A node starts when its first input is loaded, and ends when the next node starts: a generator works
-    while its outputs are saved, after Kedro has called ``after_node_run``.
+    A node starts when its first input is loaded, and ends when the next node starts. ``after_node_run`` is
+    too early: a generator node works while its outputs are saved, after that call.
     """
 
     def __init__(self) -> None:
@@ -39,23 +39,23 @@ class ReportingHooks:
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
-        """Start the node."""
+        """Start the report of the node, at its first input."""
         self._start(node)
 
     @hook_impl
     def after_dataset_loaded(self, dataset_name: str, data: Any) -> None:
-        """Add an input."""
+        """Add an input to the report of the node."""
         if self._report and not dataset_name.startswith("params:"):
             self._report.add_input(dataset_name, data)
 
     @hook_impl
     def before_node_run(self, node: Node) -> None:
-        """Start the node, if it has no inputs."""
+        """Start the report of the node, if it has no inputs."""
         self._start(node)
 
     @hook_impl
     def after_dataset_saved(self, dataset_name: str, data: Any) -> None:
-        """Add an output."""
+        """Add an output to the report of the node."""
         if self._report:
             self._report.add_output(dataset_name, data)
 
@@ -63,7 +63,7 @@ class ReportingHooks:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> Generator[None, None, None]:
-        """Write the report before the record, which is the last file of a run."""
+        """Write the report before the run record, which is the last file of a run."""
         if self._report:
             self._report.end()
             self._write(run_params, pipeline, catalog)
@@ -122,7 +122,7 @@ class ReportingHooks:
         nodes = [_short_name(node) for node in pipeline.nodes]
         content = json.dumps(self._report.to_dict(nodes, metadata), indent=1, ensure_ascii=False)
         url = dataset_url(catalog.get(RUN_REPORT))
-        # Not saved through the dataset, which accepts a version only once, and does not write atomically.
+        # Not saved through the dataset: it accepts a version only once, and does not write atomically.
         Lake(url).replace(f"{version}/{split(url)[1]}", content.encode())
 
 

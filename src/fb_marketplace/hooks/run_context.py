@@ -7,7 +7,7 @@ from typing import Any, Final
 from kedro.io import DataCatalog
 
 RUN_REPORT: Final = "run_report"
-"""Catalog entry of run reports. A hook writes it, since it covers all nodes."""
+"""Catalog entry of run reports. A hook writes it, since the report covers all nodes."""
 
 
 def versioned_datasets(names: Iterable[str], catalog: DataCatalog) -> dict[str, Any]:

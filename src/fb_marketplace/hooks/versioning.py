@@ -1,4 +1,4 @@
-"""Hook that fixes the versions of a run's inputs, and records a successful run."""
+"""Hook that pins the versions of a run's inputs, and writes a record of a successful run."""
 
 import logging
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class VersioningHooks:
-    """Makes a run read fixed versions, and writes ``runs/<version>.json`` as its last file."""
+    """Pins the versions that a run reads, and writes ``runs/<version>.json`` as its last file."""
 
     def __init__(self) -> None:
         self._started = ""
@@ -29,7 +29,7 @@ class VersioningHooks:
 
     @hook_impl
     def after_context_created(self) -> None:
-        """Set timeouts and retries before a bucket is opened, and keep its keys out of logs."""
+        """Set timeouts and retries before a bucket is opened, and redact its credentials in logs."""
         install_redaction()
         register_s3()
 
@@ -68,7 +68,7 @@ class VersioningHooks:
     def after_pipeline_run(
         self, run_params: dict[str, Any], pipeline: Pipeline, catalog: DataCatalog
     ) -> None:
-        """Write the record of the run, whose outputs are the latest versions from now on."""
+        """Write the run record, which makes the run's outputs the latest versions."""
         this_run = run_params["run_id"]
         datasets = versioned_datasets(pipeline.all_outputs(), catalog)
         for dataset in datasets.values():
@@ -106,8 +106,8 @@ def _input_versions(
     """Find the version of each input.
 
     Args:
-        sources: the entry of each input: the input itself, or the entry of which it is the previous
-            version, which may not exist.
+        sources: catalog entry by input: the input itself, or the entry whose previous version it is. A
+            previous version may not exist.
         requested: versions by input, from the command line.
         records: records of the lake's runs.
     """

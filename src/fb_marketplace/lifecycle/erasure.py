@@ -1,8 +1,8 @@
 """Erasure of a listing from every version, index and release of a lake, with a proof of its absence.
 
-A full run publishes a new release without the listing. All older runs and releases are removed, since older
-indexes and models were built with it: there is nothing to roll back to. The raw bucket belongs to its owner
-and is not changed: the receipt counts the listing's data there, and every later cleaning rejects it.
+A full run publishes a new release without the listing. All older runs and releases are removed, since their
+indexes and models were built with the listing. A rollback is then impossible. The raw bucket belongs to its
+owner and is not changed: the receipt counts the listing's data there, and every later cleaning rejects it.
 """
 
 import json
@@ -49,7 +49,7 @@ class BucketResidue(NamedTuple):
         rows: rows in the table of listings.
         image_rows: rows in the table of images.
         photos: files.
-        feedback: lines of searches and clicks.
+        feedback: lines in the logs of searches and clicks.
     """
 
     rows: int
@@ -60,7 +60,7 @@ class BucketResidue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErasurePlan:
-    """Locations of a listing.
+    """A listing to erase, and its locations.
 
     Attributes:
         fingerprints: values that identify it.
@@ -79,7 +79,7 @@ def find_listing(lake: Lake, product_id: str) -> ErasurePlan:
     """Find the locations of a listing in a lake, without changing it.
 
     Raises:
-        UserError: the lake has no such listing and has never erased it, or is of an older layout.
+        UserError: the lake has no such listing and has never erased it, or the lake has an older layout.
         OSError: the lake cannot be read.
     """
     RunRecords(lake).check_layout()
@@ -164,7 +164,7 @@ def count_in_bucket(
     """Count the data of a listing in the bucket.
 
     Returns:
-        The counts, and the fingerprints extended by photos that only the bucket knows.
+        The counts, and the fingerprints with the ids of photos that are only in the bucket.
     """
     product_id = fingerprints.product_id
     products, images = parameters.products.columns, parameters.images.columns
@@ -224,7 +224,7 @@ def _run_all(lake: Lake, run: Callable[[], Any]) -> None:
 
 
 def _is_complete_without(lake: Lake, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
-    """Check whether the newest run computed and published everything, and has nothing of the listing."""
+    """Check whether the newest run computed and published everything, without the listing."""
     is_complete = (
         set(FULL_RUN_OUTPUTS) <= newest.outputs.keys()
         and read_pointer(lake).version == newest.version
@@ -233,7 +233,7 @@ def _is_complete_without(lake: Lake, newest: RunRecord, hits: Iterable[ScanHit])
 
 
 def _remove_older(lake: Lake) -> list[retention.PruneItem]:
-    """Remove all but the newest run and its release, and compact away deleted rows."""
+    """Remove all runs and releases except the newest, and compact deleted rows away."""
     now = timedelta(0)
     plan = retention.plan_pruning(lake, 1, now, assume_no_active_run=True)
     prune.prune(plan)
@@ -244,7 +244,7 @@ def _remove_older(lake: Lake) -> list[retention.PruneItem]:
 
 
 def _is_retrained(lake: Lake, version: str) -> bool:
-    """Check whether a run's training history differs from those of all other runs; no two are equal."""
+    """Check whether a run trained the network: each training has a unique history."""
     histories = {
         path: lake.read(path)
         for path in list_files(lake, "08_reporting")

@@ -1,8 +1,8 @@
 """Journal of an erasure in progress: the fingerprints of the listing, in ``forgetting/`` of the lake.
 
-Title and photos are known only from files that the erasure deletes. The journal keeps them until the
-absence of the listing is proved; without it, an interrupted erasure would look complete. It is removed when
-the receipt exists. Its name is the digest of the listing's id.
+The title and photos are known only from files that the erasure deletes. The journal keeps them until the
+listing's absence is proved. Without it, an interrupted erasure would look complete. The journal is removed
+after the receipt is written. Its file name is the digest of the listing's id.
 """
 
 from typing import Final, NamedTuple
@@ -14,15 +14,15 @@ from fb_marketplace.storage.erasure_list import ErasureList
 from fb_marketplace_serving.storage.lake import Lake
 
 FOLDER: Final = "forgetting"
-"""Not a scanned folder."""
+"""Excluded from the scan, since the journal contains the fingerprints."""
 
 
 class ErasureJournal(NamedTuple):
     """An erasure in progress.
 
     Attributes:
-        fingerprints: of the listing; None if no erasure is in progress.
-        hits: locations of the listing at the start.
+        fingerprints: fingerprints of the listing; None if no erasure is in progress.
+        hits: locations of the listing when the erasure started.
     """
 
     fingerprints: ListingFingerprints | None = None
@@ -33,7 +33,7 @@ _JSON: Final = TypeAdapter(ErasureJournal)
 
 
 def read(lake: Lake, erasure_list: ErasureList, product_id: str) -> ErasureJournal:
-    """Read the journal of a listing.
+    """Read the journal of a listing; empty if no erasure is in progress.
 
     Raises:
         OSError: the lake cannot be read.

@@ -1,8 +1,9 @@
 """Scan of a lake for everything that identifies a listing.
 
-A listing is identified by its id and the ids of its photos; by its title, unless that is one word or
+A listing is identified by its id and the ids of its photos; by its title, unless the title is one word or
 appears in another listing; and by the digests and bytes of its photos, unless another listing has the same
-photo. The scan covers texts, tables in all their versions, and the bytes of all other files.
+photo. The scan covers the bytes of all files, the columns of Parquet files, and the newest and tagged
+versions of Lance tables.
 """
 
 import base64
@@ -32,10 +33,10 @@ if TYPE_CHECKING:
 SCANNED_FOLDERS: Final = (*LAYERS, "runs", "releases", "work", "receipts")
 
 MIN_WORDS: Final = 2
-"""A shorter title also occurs as a word of categories, indexes and other texts."""
+"""Shorter titles are ignored: a single word also occurs in categories, indexes and other texts."""
 
 MIN_LETTERS: Final = 8
-"""A shorter id or title is only searched for as a complete value, not within texts or bytes."""
+"""A shorter id or title must match a complete value, not a part of a text or of bytes."""
 
 _PHOTO_COLUMNS: Final = ("image_id", "sha256", "source_sha256", "jpeg")
 
@@ -60,13 +61,13 @@ class ListingFingerprints:
 
     @property
     def texts(self) -> frozenset[str]:
-        """All values that are text."""
+        """All textual values: ids, title and digests."""
         texts = {self.product_id, self.title or "", *self.image_ids, *self.digests}
         return frozenset(texts - {""})
 
 
 class ScanHit(NamedTuple):
-    """A location of a listing: a path from the lake's root, and the version of a table."""
+    """A location of a listing: a path relative to the lake's root; in a table also a tag or ``newest``."""
 
     path: str
     version: str = ""
@@ -80,7 +81,7 @@ def fingerprints_of(
     Args:
         lake: the lake.
         product_id: id of the listing.
-        known: fingerprints from an earlier time, when the lake had more of the listing.
+        known: fingerprints from an interrupted erasure, which may have deleted their sources since.
     """
     known = known or ListingFingerprints(product_id)
     files = list_files(lake, "02_intermediate", "03_primary")
@@ -109,7 +110,7 @@ def fingerprints_of(
 
 
 def scan_lake(lake: Lake, fingerprints: ListingFingerprints) -> list[ScanHit]:
-    """Find every file, and every version of a table, that contains anything of a listing.
+    """Find every file, and every table version, that contains any fingerprint of a listing.
 
     Raises:
         OSError: the lake cannot be read.
@@ -149,7 +150,7 @@ def _is_unique(lake: Lake, paths: Iterable[str], title: str, product_id: str) ->
 
 
 def _photos(lake: Lake, product_id: str) -> tuple[list[dict[str, Any]], set[str]]:
-    """Return the photos of a listing in all versions of the table, and the digests of all other photos."""
+    """Return the photos of a listing in all table versions, and the digests of all other photos."""
     photos: dict[str, dict[str, Any]] = {}
     other_digests: set[str] = set()
     digests = ["sha256", "source_sha256"]
@@ -197,7 +198,7 @@ def _is_in_parquet(lake: Lake, path: str, fingerprints: ListingFingerprints) -> 
 
 
 def _leaves(column: "pa.ChunkedArray | pa.Array") -> Iterator["pa.Array"]:
-    """Yield the arrays of plain values in a column, which may be nested."""
+    """Yield the arrays of primitive values in a column, which may be nested."""
     import pyarrow as pa
 
     for chunk in getattr(column, "chunks", [column]):
@@ -237,7 +238,7 @@ def _is_text(kind: "pa.DataType") -> bool:
 
 
 def _byte_patterns(fingerprints: ListingFingerprints) -> list[bytes]:
-    """Return the bytes of a listing in a file: as text, as JSON, and photos also in base64."""
+    """Return the byte patterns of a listing: texts, plain and as JSON, and photos, raw and in base64."""
     long = {text for text in fingerprints.texts if len(text) >= MIN_LETTERS}
     patterns = {text.encode() for text in long}
     patterns |= {json.dumps(text)[1:-1].encode() for text in long}
@@ -247,7 +248,7 @@ def _byte_patterns(fingerprints: ListingFingerprints) -> list[bytes]:
 
 
 def _is_in_file(lake: Lake, path: str, patterns: Sequence[bytes]) -> bool:
-    """Check whether a file contains a pattern, also across the boundaries of its blocks."""
+    """Check whether a file contains a pattern, even across block boundaries."""
     overlap = max(map(len, patterns))
     tail = b""
     for block in lake.blocks(path):

@@ -1,8 +1,8 @@
-"""Execution of a pruning plan, so that a reader sees only complete things, even after a kill.
+"""Execution of a pruning plan. Readers see only complete releases and versions, even after a kill.
 
-References go first, then the things that they refer to: manifests and records, tags, versions, files. A
-journal of the removed records is written before all. After a kill it distinguishes the remains of these
-runs from the outputs of an active run.
+References are removed before their targets: first manifests and records, then tags, versions and files. A
+journal of the removed runs is written first. After a kill it distinguishes the remains of these runs from
+the outputs of an active run.
 """
 
 import contextlib
@@ -47,7 +47,7 @@ def prune(plan: PrunePlan) -> None:
 
 
 def format_plan(plan: PrunePlan, applied: bool) -> Iterator[str]:
-    """Yield lines with the items, the things that stay, and the sums."""
+    """Yield lines that list the items, the runs and releases that stay, and the totals."""
     for item in plan.items:
         yield f"{item.kind:<9} {item.bytes:>15,}  {item.name}: {item.reason}"
     if plan.active:
@@ -64,8 +64,8 @@ def _remove(lake: Lake, item: PruneItem) -> None:
         table_versions.remove_tags(lake.name(table), [tag])
     elif item.unreferenced is not None:
         table_versions.remove(lake.name(item.name), item.unreferenced)
-        # Lance removes only files that are older than the versions that stay. In a table that was copied,
-        # as from a backup, no file is.
+        # Lance removes only files that are older than the remaining versions. In a copied table, such as a
+        # restored backup, no file is older.
         files = {f"{item.name}/{file}" for file in item.unreferenced.files}
         _remove_files(lake, sorted(files & list_files(lake, item.name).keys()))
     else:
@@ -73,7 +73,7 @@ def _remove(lake: Lake, item: PruneItem) -> None:
 
 
 def _remove_files(lake: Lake, paths: Iterable[str]) -> None:
-    """Remove files, if they exist, and the version and training folders that become empty."""
+    """Remove the files that exist, and the version and training folders that become empty."""
     full_paths = [f"{lake.root}/{path}" for path in paths]
     for start in range(0, len(full_paths), DELETE_BATCH_SIZE):
         batch = full_paths[start : start + DELETE_BATCH_SIZE]

@@ -26,14 +26,14 @@ def active_runs(
     """Find the runs that may be active.
 
     Args:
-        files: files of the lake, by their paths.
+        files: files of the lake, by path.
         tags: tags of each table.
-        ended: versions of the runs that ended.
-        since: a run that is older than the newest of these is active only if it wrote since then.
+        ended: versions of the runs that have ended.
+        since: a run older than the newest ended run counts as active only if it wrote since then.
 
     Returns:
-        The versions of the runs; and the time of an untagged commit since then, by a run that has written
-        nothing else yet, None if there is none.
+        The versions of the active runs; and the time of the first untagged commit since then, which a run
+        without other outputs may have made; None if there is none.
     """
     newest = max(ended, default="")
     written: dict[str, datetime] = {}
@@ -55,14 +55,15 @@ def referenced_versions(
 ) -> set[str]:
     """Return the versions that the newest runs and the active runs need, directly or indirectly.
 
-    A version that a run only compared itself with (``previous_…``) is not followed: each run reads the
-    splits of the run before, so that all runs would be needed for ever.
+    Inputs named ``previous_…`` are not followed: each run reads the splits of the run before it, so all
+    older runs would be needed forever.
 
     Args:
         records: records of all successful runs, newest first.
-        keep: how many of the newest runs are needed.
-        active: versions of active runs: the latest versions at their start are needed too.
-        untagged_since: the first commit of an active run that has no version yet, None if there is none.
+        keep: number of newest runs to keep.
+        active: versions of active runs; they need the versions that were the latest at their start.
+        untagged_since: time of the first commit of an active run without a known version; None if there
+            is none.
     """
     by_version = {record.version: record for record in records}
     pending = {record.version for record in records[:keep]} | latest_versions(records)
@@ -84,7 +85,7 @@ def referenced_versions(
 
 
 def latest_versions(records: Iterable[RunRecord]) -> set[str]:
-    """Return the latest version of each dataset; the records are sorted, newest first."""
+    """Return the latest versions of all datasets; ``records`` are sorted, newest first."""
     latest: dict[str, str] = {}
     for record in records:
         latest = record.outputs | latest
@@ -115,7 +116,7 @@ def releases_by_version(lake: Lake) -> tuple[str | None, list[str]]:
 
 
 def referenced_files(lake: Lake, releases: Iterable[str]) -> set[str]:
-    """Return the paths of the files of releases, with those of their photos.
+    """Return the paths of all files of releases, including their photo files.
 
     Raises:
         ReleaseError: a release cannot be read, so that its files are unknown.

@@ -1,11 +1,10 @@
-"""Plan of a pruning: everything in a lake that nothing references.
+"""Pruning plan: everything in a lake that nothing references.
 
 Referenced are the inputs and outputs of the newest runs, the latest version of each dataset, and the files
-of the newest releases and of the current one. An active run has no record yet. So a version without a
-record stays if it is newer than the newest record, or was written to within a grace period. While there is
-such a run, the latest versions at its start stay too, and all photo files. A run that has written nothing
-yet is
-invisible: exclude it with ``flock`` (docs/operations.md).
+of the newest releases and of the current release. An active run has no record yet. A version without a
+record therefore stays if it is newer than the newest record, or was written to within a grace period.
+While there is such a run, all photo files stay, and so do the versions that were the latest at its start. A
+run that has written nothing yet cannot be detected: exclude it with ``flock`` (docs/operations.md).
 """
 
 import json
@@ -42,25 +41,25 @@ from fb_marketplace_serving.storage.lake import Lake
 WEEK: Final = timedelta(days=7)
 
 JOURNAL: Final = "pruning.json"
-"""Versions that a prune removes, written first: the next prune finishes one that was killed."""
+"""Versions that a prune removes. Written first, so that the next prune can finish a killed one."""
 
 WORK: Final = "work"
 
 Kind = Literal["release", "run", "tag", "table", "version", "photos", "work", "leftover"]
-"""Kinds of items in the order of removal: references go before the things that they refer to."""
+"""Kinds of items, in the order of removal: references before their targets."""
 
 
 @dataclass(frozen=True, slots=True)
 class PruneItem:
-    """A removable thing.
+    """An item to remove.
 
     Attributes:
         kind: its kind.
-        name: its path from the lake's root, or a name for people.
-        bytes: its size.
+        name: its path relative to the lake's root, or a description.
+        bytes: its size in bytes.
         reason: why nothing needs it.
-        paths: its files, from the lake's root.
-        unreferenced: the removable parts of a table.
+        paths: its files, relative to the lake's root.
+        unreferenced: the removable parts, if the item is a table.
     """
 
     kind: Kind
@@ -73,11 +72,11 @@ class PruneItem:
 
 @dataclass(frozen=True, slots=True)
 class PrunePlan:
-    """Removable things of a lake.
+    """Items to remove from a lake.
 
     Attributes:
         lake: the lake.
-        items: the things, in the order of removal.
+        items: the items, in the order of removal.
         current_release: version of the current release at the time of planning.
         versions: versions of runs whose records are removed, or were removed by a killed prune.
         runs: versions of the runs that stay, newest first.
@@ -95,7 +94,7 @@ class PrunePlan:
 
     @property
     def bytes(self) -> int:
-        """Size of all things together."""
+        """Total size of the items in bytes."""
         return sum(item.bytes for item in self.items)
 
 
@@ -115,7 +114,7 @@ class _LakeSnapshot(NamedTuple):
 
     @property
     def ended(self) -> frozenset[str]:
-        """Versions of the runs that ended, with those whose records a killed prune has removed."""
+        """Versions of ended runs, including those whose records a killed prune has removed."""
         return self.journal | {record.version for record in self.records}
 
     def item(self, kind: Kind, name: str, reason: str, paths: Sequence[str]) -> PruneItem:
@@ -133,11 +132,11 @@ def plan_pruning(
     *,
     assume_no_active_run: bool = False,
 ) -> PrunePlan:
-    """Find the removable things of a lake, without changing it.
+    """Find the removable items of a lake, without changing it.
 
     Args:
         lake: the lake.
-        keep: how many of the newest runs, and of the newest releases, stay.
+        keep: number of newest runs, and of newest releases, to keep.
         orphan_grace_period: how long files without a record stay after they were last written.
         assume_no_active_run: keep only the newest run. The caller guarantees that no other run is active.
 
@@ -185,7 +184,7 @@ def plan_pruning(
 
 
 def read_journal(lake: Lake) -> frozenset[str]:
-    """Read the versions that a killed prune was removing; empty if there is none."""
+    """Read the versions that a killed prune was removing; empty if there is no journal."""
     try:
         return frozenset(json.loads(lake.read(JOURNAL))["versions"])
     except FileNotFoundError:
@@ -275,7 +274,7 @@ def _photos(snapshot: _LakeSnapshot, retained: _Retained) -> Iterator[PruneItem]
 def _trainings(
     snapshot: _LakeSnapshot, retained: _Retained, since: datetime
 ) -> Iterator[PruneItem]:
-    """Yield the trainings that are neither recent nor those of a retained model."""
+    """Yield trainings that are not recent and do not belong to a retained model."""
     folders: dict[str, list[str]] = {}
     for path in snapshot.files:
         if path.startswith(f"{WORK}/") and path.count("/") > 1:
@@ -307,7 +306,7 @@ def _histories(snapshot: _LakeSnapshot, retained: _Retained) -> list[list[dict[s
 
 
 def _leftovers(snapshot: _LakeSnapshot, since: datetime) -> Iterator[PruneItem]:
-    """Yield the temporary files of killed writers, which their names show."""
+    """Yield the temporary files of killed writers, identified by their names."""
     for path, file in snapshot.files.items():
         name = PurePosixPath(path).name
         is_hidden = name.startswith(".") and not name.endswith((".lock", ".gitkeep"))

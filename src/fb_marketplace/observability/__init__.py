@@ -1,1 +1,1 @@
-"""Progress, memory, run reports, summary and log filters."""
+"""Progress, peak memory, run reports, library versions and log filters."""

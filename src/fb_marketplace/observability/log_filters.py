@@ -34,7 +34,7 @@ def redact(text: str) -> str:
 
 
 def install_redaction() -> None:
-    """Redact secrets in all log records of this process from now on, of every library."""
+    """Redact secrets in all later log records of this process, including those of libraries."""
     make = logging.getLogRecordFactory()
     if getattr(make, "redacts", False):
         return
@@ -67,7 +67,7 @@ def _secrets() -> list[str]:
 
 @contextlib.contextmanager
 def suppress_root_warnings() -> Iterator[None]:
-    """Suppress warnings of the root logger."""
+    """Suppress warnings of the root logger within the context."""
     root, level = logging.getLogger(), logging.getLogger().level
     root.setLevel(logging.ERROR)
     try:

@@ -1,4 +1,4 @@
-"""Peak memory of this process, for each piece of work."""
+"""Peak memory of this process per piece of work."""
 
 import resource
 import sys
@@ -17,7 +17,7 @@ class PeakMemory(NamedTuple):
 
     Attributes:
         own: peak of this process, in bytes.
-        child: peak of a child process that has ended, in bytes; None unless it exceeds all earlier ones.
+        child: largest peak of an ended child process, in bytes; None unless it is a new maximum.
     """
 
     own: int
@@ -27,9 +27,9 @@ class PeakMemory(NamedTuple):
 class PeakMemorySampler:
     """Measures the peak memory of this process.
 
-    The kernel keeps the peak of the whole process. If that has risen, it is the peak of the current work.
-    Otherwise the maximum of samples is used, which may miss a peak of milliseconds. Resetting the kernel's
-    peak would be exact, but a parent process may read it.
+    The kernel keeps the peak since the process started. If it has risen, it is the peak of the current
+    work. Otherwise the maximum of samples is used, which may miss a peak of a few milliseconds. Resetting
+    the kernel's peak would be exact, but a parent process may read it.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class PeakMemorySampler:
         self._thread.start()
 
     def lap(self) -> PeakMemory:
-        """Return the peak since the last call."""
+        """Return the peak since the previous call."""
         peak, child_peak = _max_rss(resource.RUSAGE_SELF), _max_rss(resource.RUSAGE_CHILDREN)
         own = peak if peak > self._peak else max(self._sampled, self._rss())
         child = child_peak if child_peak > self._child_peak else None

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 
 class ProgressCount(NamedTuple):
-    """Amount of work that was computed, and that was reused from an earlier run."""
+    """Units of work that were computed, and that were reused from an earlier run."""
 
     task: str
     computed: int
@@ -24,12 +24,12 @@ class Progress:
     """Counter of completed work, with rate and remaining time."""
 
     def __init__(self, task: str, total: int, already: int = 0) -> None:
-        """Start.
+        """Start counting.
 
         Args:
             task: name of the work, such as ``photos read``.
             total: number of units of work.
-            already: units that an earlier run has completed.
+            already: number of units that an earlier run has completed.
         """
         self._task, self._total, self._done, self._already = task, total, already, already
         self._started = self._logged = time.monotonic()
@@ -42,7 +42,7 @@ class Progress:
             self._bar = tqdm(total=total, initial=already, desc=task, unit="", smoothing=0.1)
 
     def __enter__(self) -> Self:
-        """Log the work of an earlier run."""
+        """Log the number of units from earlier runs."""
         if self._already:
             logger.info("%s: %d of %d from earlier runs", self._task, self._already, self._total)
         return self
@@ -66,7 +66,7 @@ class Progress:
 
     @property
     def tally(self) -> ProgressCount:
-        """The work that is completed so far."""
+        """Units completed so far."""
         return ProgressCount(self._task, self._done - self._already, self._already)
 
     def _log(self) -> None:
@@ -88,7 +88,7 @@ _unreported: Final[deque[Progress]] = deque(maxlen=1000)
 
 
 def collect_counts() -> list[ProgressCount]:
-    """Return the counts of all work that started in this process since the last call."""
+    """Return the counts of all work that started in this process since the previous call."""
     counts = []
     while _unreported:
         counts.append(_unreported.popleft().tally)

@@ -12,7 +12,7 @@ from fb_marketplace.storage.file_handles import ContentAddressedFile
 from fb_marketplace.storage.keyed_table import KeepOnly, Table
 
 MIN_SECONDS: Final = 1.0
-"""Shorter nodes are not logged."""
+"""Nodes that take less time are not logged, unless they failed."""
 
 MAX_LINES: Final = 12
 
@@ -25,11 +25,11 @@ class NodeReport:
 
     Attributes:
         name: name of the node, without its stage.
-        inputs: amount of data in each input dataset.
+        inputs: amount of data in each input dataset, see :func:`count_data`.
         outputs: amount of data in each output dataset: new ``rows`` or ``bytes``, and rows that were
             ``reused`` from an earlier run or ``removed``.
-        work: amounts of long work.
-        seconds: time from the first load to the last save.
+        work: computed and reused units of each :class:`Progress`.
+        seconds: time from its first load to the start of the next node.
         peak: peak memory.
         failed: whether the run ended in this node.
     """
@@ -86,7 +86,7 @@ class NodeReport:
 
 
 class RunReport:
-    """Report of a run, built by hooks while its nodes run one after the other."""
+    """Report of a run. Hooks build it while the nodes run one after the other."""
 
     def __init__(self) -> None:
         self.nodes: list[NodeReport] = []
@@ -96,7 +96,7 @@ class RunReport:
         collect_counts()
 
     def start_node(self, name: str) -> None:
-        """Start a node, which ends the node before it; does nothing if the node has started."""
+        """Start a node, which ends the previous node. Does nothing if the node has already started."""
         if self._is_open and self.nodes[-1].name == name:
             return
         self._close_node()
@@ -123,7 +123,7 @@ class RunReport:
 
         Args:
             all_nodes: names of all nodes of the run.
-            metadata: further values of the report.
+            metadata: further values to include.
         """
         reached = {node.name for node in self.nodes}
         return {
@@ -161,7 +161,7 @@ class RunReport:
 
 
 def count_data(data: Any) -> dict[str, int]:
-    """Return the amount of data in a dataset; empty if counting it would be slow."""
+    """Return the amount of data in a dataset, by unit; empty if it is unknown or slow to count."""
     if isinstance(data, KeepOnly):
         reused, removed = data.keys & data.existing, data.existing - data.keys
         return {"reused": len(reused), "removed": len(removed)}

@@ -28,7 +28,7 @@ LIBRARIES: Final = (
 
 
 def library_versions() -> dict[str, str]:
-    """Return the versions of the libraries that results may depend on."""
+    """Return the versions of the installed ``LIBRARIES``."""
     versions = {}
     for library in LIBRARIES:
         try:
@@ -39,9 +39,9 @@ def library_versions() -> dict[str, str]:
 
 
 def code_revision() -> str:
-    """Return the git commit, with ``+`` for uncommitted changes; the package's version outside git."""
+    """Return the git commit, with ``+`` if there are uncommitted changes; outside git, the version."""
     try:
-        # A wheel may be installed in another project's checkout.
+        # The package may be installed inside the checkout of another project.
         _git("ls-files", "--error-unmatch", Path(__file__).name)
         return _git("describe", "--always", "--abbrev=12", "--dirty=+", "--exclude=*")
     except (OSError, subprocess.SubprocessError):

@@ -13,10 +13,10 @@ Seed = Annotated[int, Field(ge=0)]
 
 
 class Parameters(BaseModel):
-    """Frozen parameters. Unknown keys are refused; a renamed key is refused with its new name.
+    """Frozen parameters. Unknown keys are rejected; for a renamed key, the error gives the new name.
 
     Attributes:
-        renamed: old key to new key.
+        renamed: new key by old key.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -26,7 +26,7 @@ class Parameters(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _refuse_renamed_keys(cls, values: Any) -> Any:
-        """Raise if an old key is used: its value could be meant, so it must not be dropped."""
+        """Raise an error if an old key is used: the user may rely on its value, so do not ignore it."""
         old = sorted(cls.renamed.keys() & values.keys()) if isinstance(values, Mapping) else []
         if old:
             raise ValueError("; ".join(f"`{key}` is now `{cls.renamed[key]}`" for key in old))

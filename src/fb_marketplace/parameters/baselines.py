@@ -8,7 +8,7 @@ from fb_marketplace.parameters.base import Count, Parameters, Share
 
 
 class TextFeatureParameters(Parameters):
-    """N-gram ranges of words and characters, and their minimum frequencies."""
+    """N-gram ranges of words and characters, and their minimum document frequencies."""
 
     word_ngrams: tuple[Count, Count]
     character_ngrams: tuple[Count, Count]
@@ -76,7 +76,7 @@ class CategoryModelParameters(Parameters):
 
 
 class BaselineParameters(Parameters):
-    """Baseline models, their folds and bootstrap."""
+    """Baseline models, their cross-validation folds, and the bootstrap."""
 
     text: TextFeatureParameters
     price: PriceModelParameters

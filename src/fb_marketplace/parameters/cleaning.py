@@ -1,6 +1,6 @@
 """Parameters of the cleaning pipeline.
 
-``conf/base/parameters_cleaning.yml`` has the values and their reasons. The models check types and ranges.
+``conf/base/parameters_cleaning.yml`` sets the values and explains them. The models check types and ranges.
 """
 
 from typing import Annotated, ClassVar, Self
@@ -95,16 +95,16 @@ class DuplicateParameters(Parameters):
     """Thresholds of duplicate photos. ``benchmarks/duplicates.py`` measures the defaults."""
 
     max_distance: Annotated[int, Field(ge=0, le=20)] = 13
-    """Bits of 64 by which two hashes of a candidate pair may differ. One more doubles the pairs."""
+    """Maximum Hamming distance of two 64-bit hashes of a candidate pair. One more bit doubles the pairs."""
 
     max_candidates: Annotated[int, Field(ge=1)] = 8
-    """Nearest candidates compared per photo. Limits the work if many photos look alike."""
+    """Number of nearest candidates compared per photo. Limits the work if many photos look alike."""
 
     min_convergence: Share = 0.6
     """Minimum correlation of the aligned outlines, at every resolution. A pair below it is dropped."""
 
     min_agreement: Share = 0.85
-    """Minimum score of near duplicates: correlation of the worst blocks except a few."""
+    """Minimum score of near duplicates: a low quantile of block correlations, after ``watermark_share``."""
 
     watermark_share: Annotated[float, Field(ge=0, le=0.5)] = 0.12
     """Share of blocks that may disagree. A watermark on 8 % of the area touches about this many."""
@@ -113,17 +113,17 @@ class DuplicateParameters(Parameters):
     """Minimum number of textured blocks (8 × 8 pixels, about 190 in all) for a verdict."""
 
     max_shear: NotNegative = 0.015
-    """Maximum shear or rotation of the alignment, in radians. A pair above it is another shot."""
+    """Maximum shear or rotation of the alignment, in radians. A pair above it is two different shots."""
 
     max_stretch: NotNegative = 0.035
-    """Maximum difference of horizontal and vertical scale, as a share. Allows for rounding to pixels."""
+    """Maximum relative difference of horizontal and vertical scale. Allows for rounding to pixels."""
 
     min_overlap: Share = 0.5
     """Minimum share of one picture that the other covers. A crop of a tenth on all sides covers 0.64."""
 
 
 class SplitParameters(Parameters):
-    """Shares of the groups in each split."""
+    """Share of groups in each split."""
 
     renamed: ClassVar = {"shared_description_words": "min_words_for_duplicate_description"}
 
@@ -142,7 +142,7 @@ class SplitParameters(Parameters):
 
 
 class CleaningParameters(Parameters):
-    """Parameters of raw tables, their fields, and photos."""
+    """Parameters of the raw tables, their fields, and the photos."""
 
     renamed: ClassVar = {"missing": "missing_values"}
 

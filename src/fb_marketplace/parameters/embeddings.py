@@ -4,7 +4,7 @@ from fb_marketplace.parameters.base import Count, Parameters
 
 
 class EmbeddingParameters(Parameters):
-    """Batch sizes of the encoder."""
+    """Batch sizes of encoding and of commits."""
 
     photos_per_batch: Count
     rows_per_commit: Count

@@ -8,7 +8,7 @@ from fb_marketplace.parameters.base import Parameters
 
 
 class GazetteerParameters(Parameters):
-    """The towns of the gazetteer."""
+    """Selection of the towns in the gazetteer."""
 
     country: Annotated[str, Field(pattern="^[A-Z]{2}$", description="ISO 3166")]
     min_population: Literal[500, 1000, 5000, 15000]

@@ -9,7 +9,7 @@ from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Posit
 
 
 class RankerParameters(Parameters):
-    """Training of the ranker; trees by LightGBM's names."""
+    """Training of the ranker, with LightGBM's parameter names for the trees."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "most_trees": "num_boost_round",

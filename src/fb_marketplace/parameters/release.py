@@ -9,7 +9,7 @@ from fb_marketplace.parameters.base import Parameters, Share
 
 
 class ReleaseParameters(Parameters):
-    """Canaries of a release, and the requirements that it has to meet."""
+    """Canaries of a release, and the requirements of the gate."""
 
     renamed: ClassVar[Mapping[str, str]] = {"compare": "compare_with_current"}
 

@@ -1,4 +1,4 @@
-"""Top-level sections of the parameter files that have a new name."""
+"""Renamed top-level sections of the parameter files."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ RENAMED_SECTIONS: Final = {
 
 
 def check_sections(parameters: Mapping[str, Any]) -> None:
-    """Raise if a section has its old name: Kedro would ignore it, and the default values would apply.
+    """Check for old section names. Kedro would ignore such a section and use the default values.
 
     Raises:
         UserError: one or more sections have old names; the message gives the new ones.

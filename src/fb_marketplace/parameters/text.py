@@ -9,7 +9,7 @@ from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Posit
 
 
 class TextEncoderParameters(Parameters):
-    """The sentence encoder."""
+    """Weights and precision of the sentence encoder."""
 
     weights: Literal["package", "random"]
     precision: Literal["auto", "fp32", "int8"]
@@ -19,7 +19,7 @@ class TextEncoderParameters(Parameters):
 
 
 class BM25Parameters(Parameters):
-    """Term weights."""
+    """BM25's ``k1`` and ``b``, and the weight of a word in a title."""
 
     k1: Positive
     b: Share
@@ -27,7 +27,7 @@ class BM25Parameters(Parameters):
 
 
 class ProjectionParameters(Parameters):
-    """Training of the projection of texts and photos into one space."""
+    """Training of the projection of texts and photos into a common space."""
 
     renamed: ClassVar[Mapping[str, str]] = {
         "listings": "max_listings",

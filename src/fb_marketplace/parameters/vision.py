@@ -1,4 +1,4 @@
-"""Typed parameters of ``vision`` and ``vision_evaluation``; see ``conf/base/parameters_vision.yml``."""
+"""Parameters of ``vision`` and ``vision_evaluation``; see ``conf/base/parameters_vision.yml``."""
 
 from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal, Self
@@ -110,7 +110,7 @@ MaxError = Annotated[float, Field(gt=0, lt=1, description="share of the answered
 
 
 class AbstentionErrors(Parameters):
-    """Highest error rate among answered cases."""
+    """Maximum error rate among answered cases."""
 
     photos: MaxError
     products_with_text: MaxError
@@ -133,7 +133,7 @@ class EvaluationParameters(Parameters):
 
     @property
     def bootstrap(self) -> tuple[int, float, int]:
-        """Samples, confidence and seed, as the functions of :mod:`evaluation.bootstrap` take them."""
+        """Samples, confidence and seed, in the order that :mod:`evaluation.bootstrap` expects."""
         return self.bootstrap_samples, self.confidence, self.seed
 
 

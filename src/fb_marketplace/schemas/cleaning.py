@@ -1,6 +1,6 @@
-"""Schemas of the tables of cleaning, checked at save and at load.
+"""Schemas of the tables that cleaning writes, checked on save and on load.
 
-A table may have further columns of the raw tables, unless its schema is strict.
+Unless its schema is strict, a table may also have other columns of the raw tables.
 """
 
 import pandera.pandas as pa
@@ -48,7 +48,7 @@ class ImageRows(pa.DataFrameModel):
 
 
 class PhotoListing(pa.DataFrameModel):
-    """Listing of the photo folder."""
+    """Directory listing of the photo folder, one row per file."""
 
     key: str = pa.Field(unique=True)
     size: int = pa.Field(ge=0)
@@ -64,14 +64,14 @@ class MatchedPhotos(ImageRows):
 
 
 class ImageProducts(pa.DataFrameModel):
-    """Listing of each stored photo."""
+    """The listing that each stored photo belongs to."""
 
     image_id: str = pa.Field(unique=True)
     product_id: str
 
 
 class DuplicateGroups(pa.DataFrameModel):
-    """Duplicate photos; a group has the id of its oldest photo."""
+    """Duplicate photos. A group is named by the id of its oldest photo."""
 
     image_id: str = pa.Field(unique=True)
     group: str
@@ -93,7 +93,7 @@ class Splits(pa.DataFrameModel):
     rule: str  # digest of the split parameters
 
     class Config:
-        """No further columns."""
+        """One row per listing and photo; no further columns."""
 
         unique = ("product_id", "image_id")
         strict = True

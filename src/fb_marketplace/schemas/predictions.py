@@ -6,7 +6,7 @@ from fb_marketplace.schemas.splits import EVALUATION_SPLITS, SPLITS
 
 
 class PricePredictions(pa.DataFrameModel):
-    """Predicted price of each listing by each model; the interval is the selected model's."""
+    """Predicted price of each listing by each model. Only the selected model has intervals."""
 
     product_id: str
     group: str
@@ -42,7 +42,7 @@ class CategoryPredictions(pa.DataFrameModel):
 
 
 class CategoryTextProbabilities(pa.DataFrameModel):
-    """Root category probabilities of each listing by its text, in the order of the sorted labels."""
+    """Root category probabilities of each listing from its text, in the order of the sorted labels."""
 
     product_id: str = pa.Field(unique=True)
     split: str = pa.Field(isin=SPLITS)
@@ -55,7 +55,7 @@ class CategoryTextProbabilities(pa.DataFrameModel):
 
 
 class VisionPredictions(pa.DataFrameModel):
-    """Root category probabilities of each evaluation photo by the served encoder."""
+    """Root category probabilities of each evaluation photo from the served encoder."""
 
     image_id: str = pa.Field(unique=True)
     product_id: str
@@ -71,7 +71,7 @@ class VisionPredictions(pa.DataFrameModel):
 
 
 class LayerEmbeddings(pa.DataFrameModel):
-    """Embeddings of the evaluation photos by layers that are not served."""
+    """Embeddings of the evaluation photos from layers that are not served."""
 
     image_id: str
     layer: str
@@ -85,7 +85,7 @@ class LayerEmbeddings(pa.DataFrameModel):
 
 
 class ProductPredictions(pa.DataFrameModel):
-    """Root category probabilities of each evaluation listing, by photos, by text, and fused."""
+    """Root category probabilities of each evaluation listing: from photos, from text, and fused."""
 
     product_id: str = pa.Field(unique=True)
     group: str
@@ -93,7 +93,7 @@ class ProductPredictions(pa.DataFrameModel):
     category: str
     photos: int = pa.Field(ge=0)
     # Each float32, (labels,), in the order of the sorted labels, sum 1.
-    by_photos: object = pa.Field(nullable=True)  # mean over its photos; missing if it has none
+    by_photos: object = pa.Field(nullable=True)  # mean over the photos; missing if there are none
     by_text: object
     probabilities: object  # photos and text fused
 

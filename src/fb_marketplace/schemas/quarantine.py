@@ -6,7 +6,7 @@ from fb_marketplace.schemas.reasons import Reason, Stage
 
 
 class Quarantine(pa.DataFrameModel):
-    """Rejected rows and files; a file has row -1."""
+    """Rejected rows and files. For a file, ``row`` is -1."""
 
     stage: str = pa.Field(isin=[stage.value for stage in Stage])
     row: int = pa.Field(ge=-1)
@@ -15,7 +15,7 @@ class Quarantine(pa.DataFrameModel):
     detail: str
 
     class Config:
-        """A row or a file is rejected once."""
+        """A row or file is rejected at most once per stage."""
 
         unique = ("stage", "row", "key")
         strict = True

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class PriceFlag(StrEnum):
-    """Flag of a price that is no offer."""
+    """Flag of a price that is not a real offer."""
 
     ZERO = "zero"
     JOKE = "joke"
@@ -15,7 +15,7 @@ class PriceFlag(StrEnum):
 
 
 class Stage(StrEnum):
-    """Source of a quarantined row or file."""
+    """Source of a quarantined row or file: a raw table, or the photo folder."""
 
     PRODUCTS = "products"
     IMAGES = "images"

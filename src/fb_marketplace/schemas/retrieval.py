@@ -33,14 +33,14 @@ class RetrievalQueries(pa.DataFrameModel):
     chance: float = pa.Field(ge=0, le=1 + 1e-9)
 
     class Config:
-        """One score per query and measure."""
+        """One score per gallery, embedding, query and measure."""
 
         unique = ("gallery", "embedding", "measure", "image_id")
         strict = True
 
 
 class RankingQueryMetrics(pa.DataFrameModel):
-    """Score of each search for a test listing, by each ranking method and measure."""
+    """Score of each search for a test listing, per ranking method and measure."""
 
     kind: str
     product_id: str
@@ -50,7 +50,7 @@ class RankingQueryMetrics(pa.DataFrameModel):
     value: float = pa.Field(ge=0, le=1 + 1e-9)
 
     class Config:
-        """One score per search and measure."""
+        """One score per search, method and measure."""
 
         unique = ("kind", "product_id", "method", "measure")
         strict = True
@@ -66,7 +66,7 @@ class Feedback(pa.DataFrameModel):
     clicked: bool
 
     class Config:
-        """A search shows a listing once."""
+        """A search shows a listing at most once."""
 
         unique = ("search_id", "product_id")
         strict = True

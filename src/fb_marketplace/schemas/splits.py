@@ -1,4 +1,4 @@
-"""Names of the splits. A module of its own, so that a name can be imported without pandera."""
+"""Names of the splits. A separate module, so that importing a name does not import pandera."""
 
 from typing import Final
 

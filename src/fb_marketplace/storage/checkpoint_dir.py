@@ -9,11 +9,11 @@ class CheckpointDir(Lake):
     """A folder of files that are written atomically. It need not exist."""
 
     def under(self, name: str) -> Self:
-        """Return a folder in this folder."""
+        """Return a subfolder."""
         return type(self)(self.name(name))
 
     def names(self) -> list[str]:
-        """Return the sorted names of the files, without those that a killed process was writing."""
+        """Return the sorted names of the files, without temporary files of killed writers."""
         return sorted(
             name for name in self.sizes() if not name.startswith(".") and not name.endswith(".part")
         )

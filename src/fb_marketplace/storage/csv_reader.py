@@ -1,8 +1,8 @@
 """Reader of CSV tables that a damaged disk or a careless export has corrupted in places.
 
-An extra quote makes a usual parser read all rows up to the next quote as one field, and an extra comma
-makes it stop. Here a line that does not start a complete row is reported as torn, and reading continues on
-the next line, so that damage in one place costs no rows elsewhere.
+An extra quote makes an ordinary parser read all rows up to the next quote as one field, and an extra comma
+makes it stop. This reader reports a line that does not start a complete row as torn, and continues on the
+next line. Damage in one place therefore costs no rows elsewhere.
 """
 
 import csv
@@ -17,10 +17,10 @@ TORN: Final = "torn_line"
 """Column with the text of torn lines. A table has it only if a line is torn; it is empty for other rows."""
 
 MAX_ROW_CHARS: Final = 1 << 20
-"""Longest row; an unclosed quote is followed no further."""
+"""Maximum length of a row. It limits how far the reader follows an unclosed quote."""
 
 MAX_UNDECODABLE: Final = 10
-"""If more than one line in this many has undecodable bytes, the encoding is wrong."""
+"""The encoding is wrong if more than one line in this many has undecodable bytes."""
 
 REPLACEMENT: Final = "\ufffd"
 """Replaces undecodable bytes (Unicode, U+FFFD)."""
@@ -64,8 +64,8 @@ class ParsedRows(NamedTuple):
 
     Attributes:
         text: the header and the complete rows, as in the file.
-        torn: description of each torn line, by its number among all rows.
-        total: number of rows and torn lines, without the header.
+        torn: description of each torn line, by row number (from 0, torn lines included).
+        total: number of complete rows and torn lines, without the header.
     """
 
     text: str
@@ -77,7 +77,7 @@ def decode(data: bytes, encoding: str) -> str:
     """Decode a table, with a replacement character for each undecodable byte.
 
     Raises:
-        UserError: there are so many of them that the table must have another encoding.
+        UserError: so many bytes are undecodable that the table must have another encoding.
     """
     text = data.decode(encoding, "replace").removeprefix("\ufeff").replace("\0", REPLACEMENT)
     damaged = sum(REPLACEMENT in line for line in text.split("\n"))
@@ -96,8 +96,8 @@ def decode(data: bytes, encoding: str) -> str:
 def parse_rows(text: str, dialect: Dialect) -> ParsedRows:
     """Separate the complete rows of a table from its torn lines. Blank lines are ignored.
 
-    A complete row has as many fields as the header, and each field is quoted or does not start with a quote
-    (RFC 4180). If a row with line ends in quotes is damaged, each of its lines is torn.
+    A complete row has as many fields as the header. Each field is quoted, or does not start with a quote
+    (RFC 4180). If a damaged row spans several lines, each of these lines is torn.
 
     Raises:
         UserError: the table ends in the middle of a row, as after an interrupted upload.
@@ -136,22 +136,22 @@ def complete_rows(rows: ParsedRows) -> Iterator[int]:
 
 
 def describe_cut(tail: str, fields: int, dialect: Dialect, from_start: bool) -> str | None:
-    """Describe where a table was cut off whose last line has no end; None if it may be complete.
+    """Describe where a table without a final line end was cut off; None if it may be complete.
 
-    An interrupted upload ends anywhere. A writer that omits the last line end leaves a row with all its
-    fields. A cut in the last field looks the same, unless the field is empty, or shorter than in all other
-    rows while these agree, as for ids and dates.
+    An interrupted upload can end anywhere. A writer that omits the final line end still writes all fields
+    of the last row. A cut within the last field looks the same. It is detected only if the field is empty,
+    or if it is shorter than in all other rows and those have equal lengths, such as ids and dates.
 
     Args:
         tail: the last lines of the table; the first may be incomplete.
         fields: the number of fields in a row.
-        dialect: of the table.
+        dialect: the format of the table.
         from_start: whether the tail is the whole table.
     """
     if from_start:
         readings = [_split(tail, dialect)]
     else:
-        # The tail may start inside quotes: the reading with more complete rows is right.
+        # The tail may start inside quotes. Parse it both ways, and use the result with more complete rows.
         rest = tail.partition("\n")[2]
         readings = [_split(rest, dialect), _split(dialect.quote + rest, dialect)]
     rows = max(readings, key=lambda reading: sum(len(row) == fields for row in reading))

@@ -1,6 +1,6 @@
-"""The erasure list of a lake: listings that are erased, and that cleaning rejects from now on.
+"""The erasure list of a lake: erased listings, which every later cleaning rejects.
 
-The file has no ids, only salted digests of them. Quarantine names these listings by such digests too.
+The file has no ids, only salted digests of them. The quarantine uses the same digests for these listings.
 """
 
 import hashlib
@@ -43,7 +43,7 @@ class ErasureList:
         return bool(self.images) and self.digest(image_id) in self.images
 
     def masked(self, name: str) -> str:
-        """Return a pseudonym of an id: always the same for the same id, and without its content."""
+        """Return a pseudonym of an id. It is deterministic, and does not reveal the id."""
         return f"{Reason.ERASED}-{self.digest(name)[:_SHOWN_DIGITS]}"
 
     def digest(self, name: str) -> str:

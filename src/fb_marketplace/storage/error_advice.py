@@ -1,4 +1,4 @@
-"""Advice on errors of stores and disks: the meaning and the remedy, in one sentence each."""
+"""Advice on errors of stores and disks: one sentence with the cause and the remedy."""
 
 import errno
 import re
@@ -85,7 +85,7 @@ def advice(error: BaseException) -> str | None:
 
 
 def cause_chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, its cause, the cause of that, and so on.
+    """Yield an error and the chain of its causes (``__cause__``), outermost first.
 
     ``__context__`` is not followed: a bug in an ``except`` block is still a bug.
     """

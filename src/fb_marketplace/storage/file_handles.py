@@ -1,4 +1,4 @@
-"""References to files of the lake, such as an encoder or an index, that are passed on unread."""
+"""References to files of the lake, such as an encoder or an index. Nodes pass them on without reading."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from fb_marketplace_serving.storage.urls import split
 
 @dataclass(frozen=True, slots=True)
 class FileRef:
-    """A file by its URL."""
+    """Reference to a file by its URL."""
 
     url: str
 
@@ -27,5 +27,5 @@ class ContentAddressedFile(NamedTuple):
 
 
 def existing_sizes(url: str) -> dict[str, int]:
-    """Return the bytes of each file in a folder, by name; empty if there is no folder."""
+    """Return the size in bytes of each file in a folder, by name; empty if there is no folder."""
     return Lake(url).sizes()

@@ -17,11 +17,12 @@ LANCE_DEFAULTS: Final = {
 }
 """Options of Lance's own S3 client.
 
-It retries a 5xx, and a failed connection if that is safe, with jitter. By default only the number of
-attempts is bounded: a store that hangs is tried ten times for half a minute, and a listing six times as
-often (measured with ``fault_proxy.py`` in the tests). With these options failed requests are retried for
-4 s, and a request that hangs (5 s without a byte) once. :mod:`storage.retries` then repeats the work.
-``timeout`` covers a whole part of an upload, which may be slow.
+The client retries 5xx responses, and failed connections if a retry is safe, with jitter. By default only
+the number of attempts is bounded: on a store that hangs, a request makes ten attempts of half a minute
+each, and a listing six times as many (measured with ``fault_proxy.py`` in the tests). With these options
+failed requests are retried for 4 s. A request that hangs (5 s without a byte) is retried once.
+:mod:`storage.retries` then repeats the work. ``timeout`` covers a whole part of an upload, which may be
+slow.
 """
 
 
@@ -39,8 +40,8 @@ def open_root(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
 def lance_options(url: str) -> dict[str, str] | None:
     """Return the options of Lance's S3 client for a URL; None for a local folder.
 
-    Lance reads credentials like every AWS client, but ignores ``AWS_ENDPOINT_URL_S3``, and refuses an
-    ``http://`` endpoint by default.
+    Lance reads credentials like every AWS client. But it ignores ``AWS_ENDPOINT_URL_S3``, and by default it
+    rejects ``http://`` endpoints.
     """
     if not is_s3(url):
         return None

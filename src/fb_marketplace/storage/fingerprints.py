@@ -22,18 +22,18 @@ def sha256(data: bytes) -> str:
 
 
 def make_key(*parts: object) -> str:
-    """Return the key of a row that depends on these parts, in this order."""
+    """Return the key of a row that depends on these parts; their order matters."""
     return sha256(json.dumps([str(part) for part in parts], ensure_ascii=False).encode())
 
 
 def stage_digest(
     name: str, revision: int, parameters: BaseModel | None = None, libraries: Sequence[str] = ()
 ) -> str:
-    """Return a digest of the inputs of a stage's rows other than their source.
+    """Return a digest of everything that a stage's rows depend on, except their source data.
 
     Args:
-        name: the stage.
-        revision: version number of the stage's code; raise it when the code computes other rows.
+        name: name of the stage.
+        revision: version number of the stage's code; increase it when the code computes different rows.
         parameters: parameters of the stage.
         libraries: distributions whose versions can change the result.
     """
@@ -43,7 +43,12 @@ def stage_digest(
 
 
 def content_digest(table: "pd.DataFrame", by: str | Sequence[str]) -> str:
-    """Return a digest of a table, with rows sorted by id and columns by name."""
+    """Return a digest of a table that does not depend on the order of rows and columns.
+
+    Args:
+        table: the table.
+        by: the id column or columns, which determine the order of rows.
+    """
     columns = sorted(table.columns)
     ordered = table.sort_values(by if isinstance(by, str) else list(by), kind="stable")[columns]
     digest = hashlib.sha256(json.dumps(columns).encode())
@@ -53,16 +58,16 @@ def content_digest(table: "pd.DataFrame", by: str | Sequence[str]) -> str:
 
 
 def table_digest(table: "Table", by: str, texts: Sequence[str], vectors: Sequence[str]) -> str:
-    """Return a digest of a Lance table, with rows sorted by id.
+    """Return a digest of a Lance table that does not depend on the order of rows.
 
-    Rows are read in batches, and float32 vectors are digested as bytes: as JSON, a million of them would
-    take an hour.
+    Rows are read in batches. Float32 vectors are digested as bytes: as JSON, a million vectors would take
+    an hour.
 
     Args:
         table: the table.
         by: the column of ids.
         texts: columns of text.
-        vectors: columns of vectors, each of one length.
+        vectors: columns of vectors; all vectors of a column have the same dimension.
     """
     digest = hashlib.sha256(json.dumps([*texts, *vectors]).encode())
     order = table.order(by).tolist()
@@ -78,7 +83,7 @@ def table_digest(table: "Table", by: str, texts: Sequence[str], vectors: Sequenc
 
 
 def _to_json(value: Any) -> Any:
-    """Return a cell as JSON values, the same for every library: missing is null, numbers are numbers."""
+    """Return a cell as a JSON value that does not depend on the library; missing values become null."""
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, list | tuple):

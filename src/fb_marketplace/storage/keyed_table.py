@@ -1,8 +1,8 @@
 """Large Lance tables of rows with keys, written in atomic commits and read at one version.
 
 The key of a row is a digest of everything that the row depends on. A row whose key exists is not computed
-again; a row whose key is not needed any more is deleted. Resuming after a crash and adding new data are
-therefore one mechanism.
+again. A row whose key is no longer needed is deleted. One mechanism therefore handles both resuming after a
+crash and adding new data.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ concurrently would be duplicated."""
 DELETE_BATCH_SIZE: Final = 1000
 
 Rows: TypeAlias = Any
-"""A ``pyarrow.Table``. Kedro evaluates the signatures of nodes, which must not import Arrow."""
+"""A ``pyarrow.Table``. Any, since Kedro evaluates node signatures, which must not import Arrow."""
 
 
 class TableMissingError(LookupError):
@@ -65,7 +65,7 @@ class Table:
     def vectors(
         self, rows: Sequence[int], column: str
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
-        """Return a column of vectors at these positions: float32, (rows, dimension)."""
+        """Return the vectors in a column at these positions: float32, (rows, dimension)."""
         lists = self.take(rows, [column]).column(column).combine_chunks()
         return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
 
@@ -75,11 +75,11 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class KeepOnly:
-    """Instruction to a keyed table: delete all rows but those with these keys.
+    """Instruction to a keyed table: delete all rows except those with these keys.
 
     Attributes:
-        keys: keys that are needed.
-        existing: keys that the caller saw in the table, and whose rows it will not compute.
+        keys: the keys to keep.
+        existing: keys that the caller found in the table; it does not compute their rows.
     """
 
     keys: frozenset[str]
@@ -150,7 +150,7 @@ def retain(url: str, keys: frozenset[str]) -> int:
 
 @retry_on_store_error
 def tag(url: str, name: str, version: int) -> None:
-    """Tag a version, which protects it and lets readers ask for it."""
+    """Tag a version, so that Lance does not clean it up and readers can open it by name."""
     tags = open_dataset(url).tags
     try:
         tags.create(name, version)

@@ -1,4 +1,4 @@
-"""Layout of a lake: its folders, and the versions and tables that paths belong to."""
+"""Layout of a lake: its folders, and the version or table that a path belongs to."""
 
 import re
 from datetime import UTC, datetime
@@ -16,10 +16,10 @@ LAYERS: Final = (
     "07_model_output",
     "08_reporting",
 )
-"""Folders of outputs. ``01_raw`` is excluded: the raw bucket may lie in the same root as the lake."""
+"""Folders of outputs. ``01_raw`` is excluded: the raw bucket may have the same root as the lake."""
 
 VERSION: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
-"""Kedro's name of a run: its start, UTC. Names sort by time."""
+"""Version of a Kedro run: its start time, UTC. Versions sort by time."""
 
 TABLE: Final = ".lance"
 
@@ -28,7 +28,7 @@ PROBE: Final = ".doctor-"
 
 
 class LakeFile(NamedTuple):
-    """A file: its path from the lake's root, its size, and its modification time."""
+    """A file: its path relative to the lake's root, its size in bytes, and its modification time."""
 
     path: str
     bytes: int
@@ -36,14 +36,14 @@ class LakeFile(NamedTuple):
 
 
 class VersionedPath(NamedTuple):
-    """The entry and the version that a path belongs to; the entry is a path from the lake's root."""
+    """The catalog entry and version that a path belongs to; ``entry`` is relative to the lake's root."""
 
     entry: str
     version: str
 
 
 def list_files(lake: Lake, *folders: str) -> dict[str, LakeFile]:
-    """List the files below folders of a lake, by their paths from its root, sorted.
+    """List all files below folders of a lake, by path relative to its root, sorted.
 
     Raises:
         OSError: the store cannot be listed.
@@ -94,7 +94,7 @@ def parent_table(path: str) -> str | None:
 
 
 def started_at(version: str) -> datetime:
-    """Return the start of a run."""
+    """Return the start time of a run, UTC, from its version."""
     return datetime.strptime(version, "%Y-%m-%dT%H.%M.%S.%fZ").replace(tzinfo=UTC)
 
 
@@ -103,7 +103,7 @@ def _lake_file(path: str, info: dict[str, Any]) -> LakeFile:
 
 
 def _written(info: dict[str, Any]) -> datetime:
-    """Return the modification time; now if the store has none, so that the file counts as in use."""
+    """Return the modification time; now if the store has none, so that the file counts as recent."""
     for name in ("mtime", "LastModified", "last_modified", "updated"):
         time = info.get(name)
         if isinstance(time, int | float):

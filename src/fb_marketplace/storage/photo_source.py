@@ -12,7 +12,7 @@ BYTES_PER_BATCH: Final = 64 * 1024 * 1024
 
 
 class PhotoFile(NamedTuple):
-    """An entry of the listing: the key in the folder, the size, and a tag that changes with the content."""
+    """A listed photo: its key in the folder, its size in bytes, and a tag that changes with the content."""
 
     key: str
     size: int
@@ -34,7 +34,7 @@ class PhotoSource(Lake):
         return bool(self.filesystem.isdir(self.root))
 
     def files(self) -> list[PhotoFile]:
-        """List all files below the folder, sorted by key."""
+        """List the files below the folder except hidden ones, by key; empty if there is no folder."""
         if not self.exists():
             return []
         root = PurePosixPath(self.root)
@@ -46,20 +46,20 @@ class PhotoSource(Lake):
         return sorted(file for file in files if not PurePosixPath(file.key).name.startswith("."))
 
     def fetch(self, files: Sequence[PhotoFile]) -> list[bytes | FetchFailure]:
-        """Fetch files concurrently, if they are still the files that were listed.
+        """Fetch files, and check that they have not changed since they were listed.
 
-        Photos in S3 are compared by their ETags, photos on a disk by their modification times. Photos from
-        other stores are not compared; reading the photo later detects another size.
+        Photos in S3 are compared by ETag, photos on a disk by modification time. Photos from other stores
+        are not compared here; a different size is detected later, when the photo is read.
 
         Returns:
-            For each file its content, or the reason for its absence.
+            For each file its content, or the reason why it could not be fetched.
 
         Raises:
-            OSError: the store failed on a file, after all retries.
+            OSError: the store failed on a file in all attempts.
         """
         filesystem = self.filesystem
         paths = [f"{self.root}/{file.key}" for file in files]
-        # By name, since an import of the class would import botocore for photos on a disk too.
+        # Tested by attribute: importing the class would import botocore for photos on a disk too.
         if hasattr(filesystem, "cat_as_listed"):
             fetched = filesystem.cat_as_listed(
                 paths, [file.etag for file in files], max_concurrency=FETCH_BATCH_SIZE
@@ -77,7 +77,10 @@ class PhotoSource(Lake):
 
 
 def batch_by_bytes(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:
-    """Yield batches of at most ``count`` files and ``BYTES_PER_BATCH`` bytes; a larger file is a batch."""
+    """Yield batches of at most ``count`` files and ``BYTES_PER_BATCH`` bytes.
+
+    A file that is larger than that is a batch of its own.
+    """
     batch: list[PhotoFile] = []
     size = 0
     for file in files:

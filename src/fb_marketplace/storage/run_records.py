@@ -1,6 +1,6 @@
 """Records of runs: ``runs/<version>.json``, the last file that a successful run writes.
 
-The latest version of a dataset is that of the newest record which has the dataset among its outputs.
+The latest version of a dataset is the one in the newest record that lists the dataset as an output.
 """
 
 import json
@@ -16,7 +16,7 @@ from fb_marketplace_serving.storage.lake import Lake
 FOLDER: Final = "runs"
 
 LAYOUT_VERSION: Final = 2
-"""Version of the files and names in a lake. Releases of this layout have a schema version of 4 or more."""
+"""Version of the layout of a lake. Releases in this layout have a schema version of 4 or more."""
 
 
 class RunRecord(BaseModel):
@@ -25,7 +25,7 @@ class RunRecord(BaseModel):
     Attributes:
         layout: ``LAYOUT_VERSION`` of the run.
         inputs: version of each dataset that the run read from the lake.
-        outputs: version of each dataset that it wrote.
+        outputs: version of each dataset that the run wrote.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -63,15 +63,15 @@ class RunRecords:
         return map(RunRecord.model_validate, self._contents())
 
     def check_layout(self) -> None:
-        """Check that this version can use the lake.
+        """Check that this version of the project can use the lake.
 
         Raises:
-            UserError: it cannot.
+            UserError: the lake has another layout.
         """
         next(self._contents(), None)
 
     def latest(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the latest version of each dataset that has one."""
+        """Return the latest version of each named dataset; a dataset without a version is left out."""
         missing, versions = set(names), dict[str, str]()
         for record in self.newest_first():
             versions |= {name: record.outputs[name] for name in missing & record.outputs.keys()}

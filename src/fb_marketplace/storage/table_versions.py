@@ -1,4 +1,4 @@
-"""Versions of a Lance table: the unreferenced ones, their removal, and compaction of deleted rows."""
+"""Versions of a Lance table: find and remove unreferenced ones, and compact deleted rows."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import lance
 
 UNVERIFIED_FOR: Final = timedelta(days=7)
-"""Lance keeps a file that no version references for so long, since a commit may be in progress."""
+"""Lance keeps an unreferenced file for this long, since a commit may be in progress."""
 
 MAX_BYTES: Final = 256 * 1024 * 1024
-"""Approximate size of a compacted file: small files are merged, and a million photos are gigabytes."""
+"""Approximate maximum size of a compacted file: a million photos in one file would be gigabytes."""
 
 _NEVER: Final = timedelta(days=36500)
 
@@ -34,14 +34,14 @@ class TableTags(NamedTuple):
 
 
 class UnreferencedVersions(NamedTuple):
-    """Removable parts of a table.
+    """Parts of a table that can be removed.
 
     Attributes:
-        versions: numbers of the versions; tags that are to be removed first may still point to some.
-        unverified: whether to delete files that no version references, whatever their age.
-        files: data and deletion files that only these versions reference, or none; by their paths in the
-            table's folder.
-        bytes: size of these files and of the versions' manifests.
+        versions: version numbers; some may still have tags, which must be removed first.
+        unverified: whether to delete files that no version references, regardless of age.
+        files: data and deletion files that only these versions reference, or that no version references;
+            paths relative to the table's folder.
+        bytes: total size of these files and of the versions' manifests.
     """
 
     versions: tuple[int, ...] = ()
@@ -75,15 +75,16 @@ def unreferenced_versions(
 ) -> UnreferencedVersions:
     """Find the versions and files of a table that nothing references.
 
-    The newest version always stays, since the next run continues from it.
+    The newest version is always kept, since the next run continues from it.
 
     Args:
         url: URL of the table.
-        files: files in the table's folder, by their paths in it.
-        retained_tags: tags of the versions that stay.
-        untagged_since: untagged versions that were committed since then stay, as an active run may have
-            written them; None if no run is active.
-        orphaned_since: if a file that no version references was written since then, all such files stay.
+        files: files in the table's folder, by path relative to it.
+        retained_tags: tags of the versions to keep.
+        untagged_since: untagged versions committed since then are kept, as an active run may have written
+            them; None if no run is active.
+        orphaned_since: if any unreferenced file was written since then, the unreferenced files younger
+            than ``UNVERIFIED_FOR`` are kept.
     """
     dataset = _open(url)
     if dataset is None:
@@ -113,7 +114,7 @@ def unreferenced_versions(
 
 @retry_on_store_error
 def remove_tags(url: str, names: Iterable[str]) -> None:
-    """Remove tags, if they exist."""
+    """Remove the tags that exist."""
     dataset = _open(url)
     if dataset is None:
         return
@@ -123,7 +124,7 @@ def remove_tags(url: str, names: Iterable[str]) -> None:
 
 @retry_on_store_error
 def remove(url: str, unreferenced: UnreferencedVersions) -> None:
-    """Remove versions without tags, and files that no version references.
+    """Remove unreferenced versions and files. A version that still has a tag is kept.
 
     Raises:
         UserError: the store did not delete all files.
@@ -147,7 +148,7 @@ def compact(url: str) -> bool:
     """Rewrite a table without deleted rows, if the newest or a tagged version has any.
 
     A deletion only marks rows: their bytes remain in the files until the table is compacted and older
-    versions are removed. Tags move to the rewritten versions. Can be repeated after a kill.
+    versions are removed. Tags move to the rewritten versions. After a kill, call it again.
 
     Returns:
         Whether there were deleted rows.
@@ -169,7 +170,7 @@ def compact(url: str) -> bool:
 
 
 def _compact_version(old: "lance.LanceDataset") -> int:
-    """Return the number of a version with the same rows in the same order, and no deleted ones."""
+    """Return the number of a version with the same rows in the same order, without deleted rows."""
     newest = _newest(old)
     if newest.version != old.version:
         if _has_same_rows(newest, old) and not _has_deleted(newest):
@@ -224,7 +225,7 @@ def _committed(version: Mapping[str, Any]) -> datetime:
 
 
 def _referenced_files(dataset: "lance.LanceDataset", versions: Iterable[int]) -> set[str]:
-    """Return the data and deletion files of versions, by their paths in the table's folder."""
+    """Return the data and deletion files of versions, as paths relative to the table's folder."""
     names: set[str] = set()
     for version in versions:
         for fragment in dataset.checkout_version(version).get_fragments():

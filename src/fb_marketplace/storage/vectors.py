@@ -20,13 +20,13 @@ class VectorTable(NamedTuple):
     matrix: NDArray[np.float32]
 
     def of(self, ids: list[str]) -> NDArray[np.float32]:
-        """Return the vectors of these ids, in this order: float32, (ids, dimension)."""
+        """Return the vectors of these ids, in this order: float32, (len(ids), dimension)."""
         rows = {name: row for row, name in enumerate(self.ids)}
         return self.matrix[[rows[name] for name in ids]]
 
 
 def read_vectors(table: Table, ids: str, column: str) -> VectorTable:
-    """Read all vectors of a table.
+    """Read all vectors of a table, sorted by id.
 
     Args:
         table: a Lance table.

@@ -11,16 +11,16 @@ from fb_marketplace.storage.keyed_table import Table
 def build_image_index(
     image_embeddings: Table, image_products: pd.DataFrame, parameters: IndexParameters
 ) -> BuiltIndex:
-    """Build the index of photo embeddings, sorted by photo.
+    """Build the index of photo embeddings, with rows sorted by photo id.
 
     Args:
-        image_embeddings: a vector for each photo.
+        image_embeddings: one vector per photo.
         image_products: ``image_id`` and ``product_id`` of each photo.
         parameters: kind of index and required recall.
 
     Raises:
-        UserError: there are no embeddings, some are of photos without a listing, or the recall is not
-            reached.
+        UserError: there are no embeddings, some belong to photos without a listing, or the required
+            recall is not reached.
     """
     order = image_embeddings.order("image_id").tolist()
     if not order:

@@ -1,4 +1,4 @@
-"""Embeddings compared in the evaluation: the encoder's and the baselines."""
+"""Embeddings that the evaluation compares: the encoder's and the baselines."""
 
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ PIXELS: Final = "pixels"
 WORDS: Final = "words"
 
 LISTING_LEVEL: Final = frozenset((WORDS,))
-"""Embeddings that all photos of a listing share: finding one photo by another shows nothing."""
+"""Embeddings that all photos of a listing share. Retrieval of another photo of the listing is trivial."""
 
 
 def compute_comparison_embeddings(
@@ -37,17 +37,17 @@ def compute_comparison_embeddings(
         photos: ``image_id`` and ``product_id``.
         image_embeddings: the served embeddings.
         vision_features: pooled features of the frozen backbone.
-        layer_embeddings: by other layers of the trained network.
+        layer_embeddings: embeddings from other layers of the trained network.
         images: the canonical photos.
         products: the listings.
         splits: split of each photo.
         parameters: the thumbnail size.
 
     Returns:
-        Vectors by name, in the order of the photos; other layers are named ``layer_`` and their name.
+        Vectors by name, in the order of the photos. The names of other layers have the prefix ``layer_``.
 
     Raises:
-        UserError: a table lacks photos.
+        UserError: a table lacks some of the photos.
     """
     image_ids = photos["image_id"].to_list()
     return {
@@ -62,16 +62,19 @@ def compute_comparison_embeddings(
 def embeddings_from_table(
     table: Table, image_ids: list[str], column: str, pipeline: str
 ) -> NDArray[np.float32]:
-    """Read the vectors of photos from a table, scaled to length one.
+    """Read the vectors of photos from a table, scaled to unit length.
 
     Args:
         table: the table.
         image_ids: the photos.
         column: column of the vectors.
-        pipeline: the pipeline that writes the table.
+        pipeline: the pipeline that writes the table, for the error message.
+
+    Returns:
+        float32, (photos, dimension).
 
     Raises:
-        UserError: the table lacks some of them.
+        UserError: the table lacks some of the photos.
     """
     ids = table.read(["image_id"]).column("image_id").to_pylist()
     row_of = {image_id: row for row, image_id in enumerate(ids)}
@@ -87,7 +90,10 @@ def embeddings_from_table(
 def embeddings_from_layers(
     layer_embeddings: pd.DataFrame, image_ids: list[str]
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the vectors of photos by layer.
+    """Return the vectors of photos by layer, scaled to unit length.
+
+    Returns:
+        By layer name with the prefix ``layer_``: float32, (photos, dimension).
 
     Raises:
         UserError: a layer lacks some of the photos.
@@ -105,7 +111,10 @@ def embeddings_from_layers(
 
 
 def embeddings_from_pixels(images: Table, image_ids: list[str], side: int) -> NDArray[np.float32]:
-    """Return thumbnails as vectors, each minus its mean, so that a cosine is a correlation."""
+    """Return thumbnails as vectors: float32, (photos, pixels), scaled to unit length.
+
+    Each vector is centered on its mean, so that a cosine is a correlation.
+    """
     thumbnails = load_thumbnails(images, side, frozenset(image_ids))
     row_of = {image_id: row for row, image_id in enumerate(thumbnails.image_ids)}
     pixels = thumbnails.pixels[[row_of[image_id] for image_id in image_ids]]
@@ -115,10 +124,10 @@ def embeddings_from_pixels(images: Table, image_ids: list[str], side: int) -> ND
 def embeddings_from_text(
     product_ids: "pd.Series[Any]", products: pd.DataFrame, splits: pd.DataFrame
 ) -> Vectors:
-    """Return TF-IDF of title and description of each photo's listing, fitted on the training split.
+    """Compute TF-IDF of title and description of each photo's listing, fitted on the training split.
 
     Returns:
-        A sparse array, float32, (photos, words).
+        A sparse array: float32, (photos, words).
     """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
@@ -132,7 +141,7 @@ def embeddings_from_text(
 
 
 def l2_normalize(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return rows scaled to length one; a row of zeros stays."""
+    """Return the rows scaled to unit length: float32, (n, dimension). A row of zeros stays zero."""
     lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
     scaled = vectors / np.where(lengths > 0, lengths, 1)
     return scaled.astype(np.float32, copy=False)

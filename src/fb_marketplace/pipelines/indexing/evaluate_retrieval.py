@@ -1,4 +1,4 @@
-"""Evaluation of photo retrieval, query by query, in three galleries."""
+"""Evaluation of photo retrieval per query, in three galleries."""
 
 from collections.abc import Iterator
 from typing import Final, NamedTuple
@@ -28,11 +28,11 @@ from fb_marketplace_serving.ann.index import Index
 
 FULL_GALLERY: Final = "all_photos"
 WITHIN_SPLIT: Final = {split: f"{split}_photos" for split in EVALUATION_SPLITS}
-"""The galleries with the photos of one split only."""
+"""Galleries with the photos of one split only."""
 
 
 class ServedIndex(NamedTuple):
-    """Hits and metrics of each query."""
+    """Hits and metrics of each query to the served index."""
 
     hits: pd.DataFrame
     metrics: pd.DataFrame
@@ -48,19 +48,19 @@ def evaluate_served_index(
 ) -> ServedIndex:
     """Search the served index for each photo of the test split.
 
-    The query photo, its copies and near duplicates are not hits.
+    The query photo, its copies and its near duplicates do not count as hits.
 
     Args:
         image_index: the index.
-        image_index_ids: the photos of its rows.
+        image_index_ids: photo and listing of each row.
         image_embeddings: the query vectors.
         products: the listings.
         splits: split of each photo.
-        duplicate_groups: which photos are copies.
+        duplicate_groups: groups of copies and near duplicates.
 
     Returns:
-        ``retrieval_hits``: the first ten of each query, graded; and ``retrieval_full_gallery``: a row a
-        query and metric, see :func:`evaluate_within_split`.
+        ``retrieval_hits``: the first ten hits of each query, graded; and ``retrieval_full_gallery``: one
+        row per query and metric, see :func:`evaluate_within_split`.
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     gallery = make_gallery(list(index.image_ids), products, splits, duplicate_groups)
@@ -84,23 +84,22 @@ def evaluate_within_split(
     duplicate_groups: pd.DataFrame,
     parameters: RetrievalParameters,
 ) -> pd.DataFrame:
-    """Search each evaluation split exactly for each of its photos, by each embedding.
+    """Search each evaluation split exactly, with each of its photos as a query, for each embedding.
 
     Args:
         image_embeddings: the served embeddings.
         vision_features: features of the frozen backbone.
-        layer_embeddings: by other layers of the trained network.
+        layer_embeddings: embeddings from other layers of the trained network.
         images: the canonical photos.
         products: the listings.
         splits: split of each photo.
-        duplicate_groups: which photos are copies.
+        duplicate_groups: groups of copies and near duplicates.
         parameters: the thumbnail size.
 
     Returns:
-        ``retrieval_within_split``: a row for each gallery, embedding, query and metric, with its ``value``
-        and the expected value of a random order, ``chance``. Metrics of finding the listing are only for
-        queries whose listing has another photo that is not a copy, and not for text, which all photos of a
-        listing share.
+        ``retrieval_within_split``: one row per gallery, embedding, query and metric, with its ``value`` and
+        ``chance``, the expected value of a random order. Same-listing metrics exist only for queries whose
+        listing has another photo that is not a copy, and not for text, which all photos of a listing share.
     """
     return pd.concat(
         [

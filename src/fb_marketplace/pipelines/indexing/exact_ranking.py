@@ -1,4 +1,4 @@
-"""Rankings of photos: exact by matrix products, and by the served index."""
+"""Rankings of photos: exact ones by matrix products, and those of the served index."""
 
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeAlias
@@ -17,21 +17,21 @@ from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices
 from fb_marketplace_serving.ann.index import Index
 
 Vectors: TypeAlias = Any
-"""float32, (photos, dimension), each row of length one or zero; an array or a sparse array of SciPy."""
+"""float32, (photos, dimension), rows of unit length or all zero; a NumPy array or a SciPy sparse array."""
 
 SIMILARITY_BATCH_SIZE: Final = 4_000_000
-"""Similarities computed at a time: bounds memory, as no full matrix is built."""
+"""Number of similarities computed at a time. It bounds memory: the full matrix is never built."""
 
 NO_HIT: Final = -1
 
 
 class TopHits(NamedTuple):
-    """The first hits of each query, best first; all (queries, 10).
+    """The first hits of each query, best first; each array is (queries, 10).
 
     Attributes:
-        rows: int64, in the gallery; -1 if there are no more.
-        similarities: float32, cosines.
-        grades: int8; 0 if there are no more.
+        rows: int64, rows of the gallery, padded with -1.
+        similarities: float32, cosines, padded with NaN.
+        grades: int8, padded with 0.
     """
 
     rows: RowIndices
@@ -40,7 +40,7 @@ class TopHits(NamedTuple):
 
 
 def rank_all(vectors: Vectors, gallery: Gallery) -> RankedResults:
-    """Rank a gallery for each of its photos by cosine, ties by row."""
+    """Rank all photos of a gallery by cosine, with each photo as a query. Ties are broken by row."""
     rankings = [
         _rank(_similarities(vectors, queries), gallery.grades(queries))
         for queries in _blocks(np.arange(len(gallery)), len(gallery))
@@ -51,12 +51,12 @@ def rank_all(vectors: Vectors, gallery: Gallery) -> RankedResults:
 def exact_search(
     index: Index, gallery: Gallery, queries: RowIndices, vectors: NDArray[np.float32]
 ) -> tuple[TopHits, RankedResults]:
-    """Search the index for photos that it contains, without the photos themselves and their copies.
+    """Search the index with photos that it contains. A query photo and its copies do not count as hits.
 
     Args:
-        index: as served.
-        gallery: its photos, in its order.
-        queries: rows of the gallery.
+        index: the served index.
+        gallery: the photos of the index, in its order.
+        queries: int64, (queries,), rows of the gallery.
         vectors: float32, (queries, dimension).
     """
     depth = DEPTH + gallery.most_copies
@@ -79,7 +79,7 @@ def _rank(similarities: NDArray[np.float32], grades: Grades) -> RankedResults:
 
 
 def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades) -> TopHits:
-    """Return the first results of an index without excluded photos and padding."""
+    """Return the first results of an index, without excluded photos and the index's padding."""
     hit_grades = np.take_along_axis(grades, np.maximum(rows, 0), axis=1)
     valid = (rows >= 0) & (hit_grades != EXCLUDED)
     first = np.argsort(~valid, axis=1, kind="stable")[:, :DEPTH]
@@ -90,7 +90,7 @@ def _first_hits(rows: RowIndices, distances: NDArray[np.float32], grades: Grades
         missing = DEPTH - selected.shape[1]
         return np.pad(selected.astype(values.dtype), ((0, 0), (0, missing)), constant_values=fill)
 
-    # Between unit vectors the squared distance is 2 - 2 cos.
+    # The squared L2 distance of unit vectors is 2 - 2 cos.
     return TopHits(
         select(rows, NO_HIT), select(1 - distances / 2, np.nan), select(hit_grades, UNRELATED)
     )

@@ -1,4 +1,4 @@
-"""Hit sheet: query photos with the first hits of the index."""
+"""Contact sheet of query photos and their first hits in the index."""
 
 import numpy as np
 import pandas as pd
@@ -21,7 +21,7 @@ GRADE_COLORS = {
     SAME_ROOT: "#e0a800",
     UNRELATED: "#c0392b",
 }
-"""Colors of frames; the caption says the grade in words."""
+"""Frame color by grade. The caption gives the grade in words."""
 
 FIRST, *_, TENTH = RECALLS
 
@@ -32,10 +32,10 @@ def plot_hits(
     images: Table,
     parameters: RetrievalParameters,
 ) -> bytes:
-    """Plot queries with their first hits, a row each.
+    """Plot randomly drawn queries with their first hits, one row per query.
 
-    Half of them, drawn at random, have another photo of their listing as the first hit; half have none
-    among ten.
+    Half of the queries have another photo of their listing as the first hit. The other half have none among
+    the first ten hits.
 
     Args:
         retrieval_hits: hits of each query.
@@ -77,7 +77,7 @@ def plot_hits(
 
 
 def _queries(metrics: pd.DataFrame, measure: str, value: int | None = None) -> list[str]:
-    """Return the queries with a metric, or with a value of it, sorted."""
+    """Return the sorted queries that have a metric, or that have this value of it."""
     part = metrics[metrics["measure"] == measure]
     if value is not None:
         part = part[part["value"] == value]

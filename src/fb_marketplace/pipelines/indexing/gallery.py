@@ -1,4 +1,4 @@
-"""Galleries of photos, and the grades of their photos for a query photo."""
+"""Galleries of photos, and the relevance grades of their photos for a query photo."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ class Gallery:
     """Photos to search.
 
     Attributes:
-        photos: a row each: ``image_id``, ``product_id``, ``category``, ``category_path``, ``group`` and
-            ``split``, missing if unknown; and ``copies``, a name shared with its copies.
+        photos: one row per photo: ``image_id``, ``product_id``, ``category``, ``category_path``, ``group``
+            and ``split``, missing if unknown; and ``copies``, a name that all copies of a photo share.
     """
 
     def __init__(self, photos: pd.DataFrame) -> None:
-        """Take photos; their order is the order of rows."""
+        """Set the photos. Their order defines the row numbers."""
         self.photos = photos.reset_index(drop=True)
         named = ("product_id", "category_path", "category", "copies")
         self._codes = {name: _codes(self.photos[name]) for name in named}
@@ -36,20 +36,20 @@ class Gallery:
         return len(self.photos)
 
     def among(self, split: str) -> "Gallery":
-        """Return the photos of a split."""
+        """Return a gallery with the photos of a split."""
         return Gallery(self.photos[self.photos["split"] == split])
 
     def grades(self, queries: RowIndices) -> Grades:
         """Grade every photo for each query.
 
         Args:
-            queries: rows of the gallery.
+            queries: int64, (queries,), rows of the gallery.
 
         Returns:
             int8, (queries, photos).
         """
         graded = np.full((len(queries), len(self)), UNRELATED, dtype=np.int8)
-        # Later grades overwrite earlier ones: a listing has one path, a path one root.
+        # Later grades overwrite earlier ones: a listing has one path, and a path has one root.
         for name, grade in (
             ("category", SAME_ROOT),
             ("category_path", SAME_PATH),
@@ -101,7 +101,7 @@ def make_gallery(
 
 
 def _codes(names: "pd.Series[Any]") -> NDArray[np.int32]:
-    """Number names; each missing name has a number of its own, as it is equal to no other."""
+    """Return an integer code per name: int32, (photos,). Each missing name gets a unique code."""
     codes, known = pd.factorize(names)
     missing = codes < 0
     codes[missing] = len(known) + np.arange(missing.sum())

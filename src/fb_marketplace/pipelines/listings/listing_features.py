@@ -18,11 +18,11 @@ from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.search.tokenizer import words
 
 MOST_FREQUENT: Final = 10
-"""Unknown places in the report."""
+"""Number of unknown places in the report."""
 
 
 class ListingFeatureResult(NamedTuple):
-    """The features, Parquet for the server's ``ListingFeatures``; and a report."""
+    """The features, Parquet for the server's ``ListingFeatures``, and a report."""
 
     features: bytes
     report: dict[str, Any]
@@ -33,19 +33,20 @@ def build_listing_features(
 ) -> ListingFeatureResult:
     """Build the features of each listing, sorted by id.
 
-    Listings of one family show the same thing: one copies the other's text, or they share a photo or a near
-    duplicate, directly or through others. A family is named after the smallest id in it. A shared
-    description makes a group of the splits but no family: a trader reuses one for all items.
+    Listings of one family offer the same item: one copies the other's text, or they share a photo or near
+    duplicate, directly or through other listings. A family is named by the smallest product id in it. A
+    shared description joins listings into one split group, but not into a family: a trader reuses one
+    description for all items.
 
     Args:
         products: the listings.
         images: their photos.
-        duplicate_groups: which photos are copies.
-        gazetteer: the places.
+        duplicate_groups: groups of copies and near duplicates.
+        gazetteer: the towns and counties.
 
     Returns:
-        The features; and a report: listings and places by how they were located, the most frequent unknown
-        places, and how far a county's center is from the listings that it would stand in for.
+        The features; and a report: numbers of listings and places located by town and by county, the most
+        frequent unknown places, the distances between listings and their county's center, and families.
     """
     listed = products.sort_values("product_id", ignore_index=True)
     photos = images.read(["image_id", "product_id", "width", "height"]).to_pandas()
@@ -70,7 +71,7 @@ def build_listing_features(
 def _families(
     listed: pd.DataFrame, photos: pd.DataFrame, duplicate_groups: pd.DataFrame
 ) -> pd.Series:
-    """Return the family of each listing; listings are sorted by id."""
+    """Return the family of each listing. ``listed`` is sorted by id."""
     row_of = pd.Series(listed.index, index=listed["product_id"])
     copies = listed[listed["copy_of"].notna()]
     pairs = list(zip(copies.index, row_of.loc[copies["copy_of"]], strict=True))
@@ -136,7 +137,7 @@ def _count_by_source(located: pd.DataFrame) -> dict[str, int]:
 
 
 def _county_error(named: pd.DataFrame, places: Gazetteer) -> dict[str, float] | None:
-    """Return the distances of listings in known towns from their county's stand-in; None without any."""
+    """Return distances between listings in known towns and their county's center, in km; None if none."""
     known = named[named["by"] == "town"]
     stand_ins = {
         county: resolved.place
@@ -157,7 +158,7 @@ def _county_error(named: pd.DataFrame, places: Gazetteer) -> dict[str, float] | 
 
 
 def build_listing_cards(products: pd.DataFrame) -> bytes:
-    """Build the listings as the server shows them, sorted by id; Parquet."""
+    """Build the listing cards that the server shows, sorted by id; Parquet."""
     buffer = io.BytesIO()
     cards = products[list(Listing._fields)].sort_values("product_id", ignore_index=True)
     cards.to_parquet(buffer, index=False)

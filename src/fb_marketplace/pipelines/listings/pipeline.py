@@ -10,7 +10,7 @@ from fb_marketplace.pipelines.listings.listing_features import (
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(build_listing_cards, "products", "listings", name="build_listing_cards"),

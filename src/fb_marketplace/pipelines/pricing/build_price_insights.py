@@ -1,4 +1,4 @@
-"""Price intervals and insights of all listings, as served, and their evaluation."""
+"""Price intervals and insights of all listings, in the served format, and their evaluation."""
 
 from typing import Any, NamedTuple
 
@@ -30,14 +30,14 @@ from fb_marketplace_serving.search.price_insights import Insight, write_price_in
 
 
 class PriceInsightArtifacts(NamedTuple):
-    """Parquet for the server's ``PriceInsightTable``, and metrics of the intervals."""
+    """Insights, Parquet for the server's ``PriceInsightTable``, and metrics of the intervals."""
 
     insights: bytes
     metrics: dict[str, Any]
 
 
 class _Intervals(NamedTuple):
-    """Price intervals by comparable listings and by category."""
+    """Price intervals from comparable listings and from categories."""
 
     comparables: ComparableListings
     selected: SelectedIntervals
@@ -56,17 +56,17 @@ def build_price_insights(
 ) -> PriceInsightArtifacts:
     """Compute the price interval of each listing and the insights for a buyer.
 
-    A flagged price (zero, a joke, absurd) is not comparable, and gets no interval.
+    Listings with a flagged price (zero, joke or absurd) are not comparable, and get no interval.
 
     Args:
         products: the listings.
         splits: split of each listing.
-        text_embeddings: embeddings of their texts.
+        text_embeddings: embeddings of the listings' texts.
         listing_features: families of listings.
         images: the photos, for their digests.
         image_products: listing of each photo.
-        duplicate_groups: which photos are copies.
-        parameters: of coverage, neighbors and insights.
+        duplicate_groups: groups of copies and near duplicates.
+        parameters: coverage, numbers of neighbors, and limits of insights.
 
     Returns:
         The insights; and metrics, see :func:`evaluate_price_intervals` and :func:`count_insights`.
@@ -107,7 +107,7 @@ def build_price_insights(
 def _with_meant_price(
     products: pd.DataFrame, splits: pd.DataFrame, features: ListingFeatures
 ) -> pd.DataFrame:
-    """Return the listings with an unflagged price, their group, split and family, sorted by id."""
+    """Return the listings with an unflagged price, with group, split and family, sorted by id."""
     meant = products[products["price_flag"].isna() & (products["price"] > 0)]
     sides = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
     family = pd.DataFrame({"product_id": list(features.product_ids), "family": features.family})

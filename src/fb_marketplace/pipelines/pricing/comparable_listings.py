@@ -1,4 +1,4 @@
-"""Comparable listings: the most similar by text, within a market, one a family."""
+"""Comparable listings: the most similar by text within a market, at most one per family."""
 
 from typing import Final, NamedTuple
 
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 from fb_marketplace.observability.progress import Progress
 
 SIMILARITY_BATCH_SIZE: Final = 4_000_000
-"""Similarities computed at a time: bounds memory, as no full matrix is built."""
+"""Number of similarities computed at a time. It bounds memory: the full matrix is never built."""
 
 MAX_CANDIDATES: Final = 3
-"""Candidates per neighbor. Fewer neighbors are found if too many candidates share a family."""
+"""Candidates per requested neighbor. If too many of them share a family, fewer neighbors are found."""
 
 NO_NEIGHBOR: Final = -1
 
 
 class Kinds(NamedTuple):
-    """Kinds of the listings, each int32 (listings,).
+    """Market, category path and family of the listings, each int32, (listings,).
 
     Attributes:
         market: only listings of the same market are comparable.
         path: listings of the same category path get a bonus.
-        family: listings of one family show the same thing, and are not comparable.
+        family: listings of one family offer the same item, and are not comparable.
     """
 
     market: NDArray[np.int32]
@@ -34,8 +34,8 @@ class ComparableListings(NamedTuple):
     """Comparable listings of each listing, the most similar first.
 
     Attributes:
-        rows: int32, (listings, count); -1 if there are no more.
-        similarity: float32, (listings, count), cosines plus the bonus; NaN if there are no more.
+        rows: int32, (listings, count), padded with -1.
+        similarity: float32, (listings, count), cosines plus the bonus, padded with NaN.
     """
 
     rows: NDArray[np.int32]
@@ -49,16 +49,16 @@ def find_comparable_listings(
     same_path_bonus: float,
     min_similarity: float,
 ) -> ComparableListings:
-    """Find the most similar listings of other families, one of each family.
+    """Find the most similar listings of other families, at most one of each family.
 
-    Otherwise a seller who lists a thing ten times would count ten times.
+    Without the limit, a seller who lists an item ten times would count ten times.
 
     Args:
-        vectors: float32, (listings, dimension), of length one.
+        vectors: float32, (listings, dimension), of unit length.
         kinds: market, path and family of the listings.
-        count: comparable listings of each.
-        same_path_bonus: added to the cosine if the path is the same.
-        min_similarity: less similar listings are not comparable.
+        count: number of comparable listings to find for each listing.
+        same_path_bonus: added to the cosine if both listings have the same category path.
+        min_similarity: minimum cosine plus bonus of a comparable listing.
     """
     rows = np.full((len(vectors), count), NO_NEIGHBOR, np.int32)
     similarity = np.full((len(vectors), count), np.nan, np.float32)
@@ -87,10 +87,10 @@ def find_comparable_listings(
 def _top_of_families(
     scores: NDArray[np.float32], family: NDArray[np.int32], count: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Return columns and scores of the best, one a family; NaN if there are no more."""
+    """Return columns and scores of the best, one per family; scores are padded with NaN."""
     num_candidates = min(scores.shape[1], MAX_CANDIDATES * count)
     candidates = np.argpartition(-scores, num_candidates - 1, axis=1)[:, :num_candidates]
-    # Sorted by column, so that the stable sort puts the first of equals first.
+    # Sorted by column, so that the stable sort breaks ties by column.
     candidates.sort(axis=1)
     order = np.argsort(-np.take_along_axis(scores, candidates, axis=1), axis=1, kind="stable")
     columns = np.take_along_axis(candidates, order, axis=1)
@@ -108,7 +108,7 @@ def _top_of_families(
 
 
 def _first_of_family(family: NDArray[np.int32]) -> NDArray[np.bool_]:
-    """Return whether each family appears for the first time in its row."""
+    """Return which entries are the first of their family in their row: bool, same shape as ``family``."""
     order = np.argsort(family, axis=1, kind="stable")
     ordered = np.take_along_axis(family, order, axis=1)
     new = np.ones(family.shape, np.bool_)

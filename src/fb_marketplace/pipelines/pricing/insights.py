@@ -1,4 +1,4 @@
-"""Insights about a listing's price: an observation in a sentence, with evidence and without a verdict."""
+"""Insights for a buyer: one-sentence observations about a listing, with evidence and no verdict."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -30,18 +30,18 @@ def find_unusual_prices(
 ) -> dict[str, list[Insight]]:
     """Find the prices far outside their interval.
 
-    A price is not unusual if a comparable listing of the evidence has a price nearer to it than to the end
-    of the interval: such prices exist, such as those of spare parts.
+    A price is not unusual if a listing of the evidence has a price that is nearer to it than to the end of
+    the interval. This occurs, for example, with spare parts.
 
     Args:
         listed: ``product_id``, ``price`` and ``currency``.
-        intervals: price interval of each.
-        listings: (listings,), number of comparable listings behind each interval.
-        evidence: rows of the most similar comparable listings of each.
-        factor: a price is unusual below the lower end over this, or above the upper end times this.
+        intervals: price interval of each listing.
+        listings: int32, (listings,), number of comparable listings behind each interval.
+        evidence: rows of the most similar comparable listings, by listing.
+        factor: a price is unusual below the lower end divided by this, or above the upper end times this.
 
     Returns:
-        One insight each, by product id.
+        One insight per unusual price, by product id.
     """
     prices = listed["price"].to_numpy(np.float64)
     ids, currencies = listed["product_id"].to_list(), listed["currency"].to_list()
@@ -50,7 +50,7 @@ def find_unusual_prices(
     for row in np.flatnonzero(below | above).tolist():
         low, high = float(intervals.low[row]), float(intervals.high[row])
         others = prices[evidence[row]]
-        # Halfway by logarithm.
+        # The midpoint on a logarithmic scale.
         threshold = np.sqrt(prices[row] * (low if below[row] else high))
         if (others < threshold).any() if below[row] else (others > threshold).any():
             continue
@@ -80,7 +80,7 @@ def format_money(amount: float, currency: str) -> str:
 
 
 Offer = tuple[float, str]
-"""Price and town: they distinguish a listing from a repeated listing of the same thing."""
+"""Price and town. Listings of the same item with the same offer count as one repeated listing."""
 
 
 class _Photo(NamedTuple):
@@ -117,7 +117,7 @@ class _Pair(NamedTuple):
 
     @property
     def differences(self) -> int:
-        """In how many of price and town the listings differ; an unknown town differs from none."""
+        """Number of differences in price and town, 0 to 2. An unknown town never counts as different."""
         towns = {town.casefold() for town in (self.photo.town, self.other.town) if town}
         return (self.photo.price != self.other.price) + (len(towns) > 1)
 
@@ -129,17 +129,17 @@ def find_photos_elsewhere(
     digests: pd.DataFrame,
     max_matches: int,
 ) -> dict[str, list[Insight]]:
-    """Find listings with a photo that is also in a listing of another price or in another town.
+    """Find listings with a photo that is also in a listing with another price or town.
 
-    Of several others with the same price and town, one is reported. Those that differ in both come first,
-    then those with an exact copy of the photo.
+    Of several other listings with the same price and town, one is reported. Listings that differ in both
+    come first; among equals, those with an exact copy of the photo.
 
     Args:
         products: ``product_id``, ``title``, ``price``, ``currency`` and ``town``.
         image_products: listing of each photo.
-        duplicate_groups: which photos are copies.
+        duplicate_groups: groups of copies and near duplicates.
         digests: ``image_id``, ``source_sha256`` and ``sha256`` of the photos.
-        max_matches: insights of one listing.
+        max_matches: maximum number of insights per listing.
 
     Returns:
         Insights by product id.
@@ -177,7 +177,7 @@ def _groups_of_copies(
 
 
 def _pairs(photos: list[_Photo], max_matches: int) -> Iterator[_Pair]:
-    """Yield pairs of copies with different offers, a few offers per photo: a dealer may have thousands."""
+    """Yield pairs of copies with different offers, a few per photo: a dealer may have thousands."""
     first: dict[Offer, _Photo] = {}
     by_digest: dict[tuple[Offer, str], _Photo] = {}
     for photo in photos:

@@ -1,4 +1,4 @@
-"""Coverage and width of price intervals, compared with one interval a category; counts of insights."""
+"""Coverage and width of price intervals, compared with one interval per category; counts of insights."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -35,15 +35,16 @@ def evaluate_price_intervals(
     Args:
         listed: listings with an unflagged price: ``price``, ``category``, ``group`` and ``split``.
         selected: intervals from comparable listings.
-        by_category: one interval a category, computed and calibrated in the same way.
-        parameters: of the bootstrap.
+        by_category: one interval per category and currency, calibrated in the same way.
+        parameters: coverage, and parameters of the bootstrap.
 
     Returns:
-        ``nominal``, the configured coverage; ``neighbours``: the number ``chosen``, and the mean
-        ``log_width`` of each number on validation; ``with_meant_price`` and ``with_typical_price``, numbers
-        of listings; ``intervals``: by kind and split ``coverage`` and ``log_width``, the logarithm of upper
-        over lower end; ``narrower``: by split, by how much intervals from comparable listings are
-        narrower; and their ``coverage_by_category`` on test. A split without listings is left out.
+        ``nominal``: the configured coverage. ``neighbours``: the number ``chosen``, and the mean
+        ``log_width`` of each number on validation. ``with_meant_price`` and ``with_typical_price``: numbers
+        of listings with an unflagged price and with an interval. ``intervals``: by kind and split,
+        ``coverage`` and ``log_width``, the logarithm of upper over lower end. ``narrower``: by split, the
+        mean ``log_width`` by category minus that from comparable listings. ``coverage_by_category``:
+        coverage of intervals from comparable listings on test. A split without listings is left out.
     """
     kinds = {COMPARABLES: selected.intervals, CATEGORY: by_category}
     prices = listed["price"].to_numpy(np.float64)
@@ -97,7 +98,7 @@ def evaluate_price_intervals(
 
 
 def count_insights(insights: Mapping[str, Sequence[Insight]]) -> dict[str, Any]:
-    """Count insights, and the listings that have any, by kind."""
+    """Count insights, and the listings with at least one, by kind."""
     kinds = [[insight.kind for insight in listing] for listing in insights.values()]
     return {
         kind: {

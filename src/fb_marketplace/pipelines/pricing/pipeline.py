@@ -6,7 +6,7 @@ from fb_marketplace.pipelines.pricing.build_price_insights import build_price_in
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

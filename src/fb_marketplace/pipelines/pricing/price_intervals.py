@@ -1,10 +1,11 @@
 """Price intervals from comparable listings, calibrated to cover a given share of prices.
 
-Prices are taken as logarithms. An estimate gives each listing a center and a spread. How many spreads an
-interval extends to either side is calibrated on the listings outside the test split (normalized split
-conformal prediction; Papadopoulos et al., 2008; Lei et al., 2018). Training listings serve as well as
-validation's and are eight times as many: nothing is fitted to them, and no listing is comparable to itself
-or its family. Only the number of neighbors is selected, on validation; coverage is evaluated on test.
+All computations use logarithms of prices. An estimate gives each listing a center and a spread. An interval
+extends the same number of spreads, its reach, to either side of the center. The reach is calibrated on the
+listings outside the test split (normalized split conformal prediction; Papadopoulos et al., 2008; Lei et
+al., 2018). Training listings are valid for calibration, since nothing is fitted to them and no listing is
+comparable to itself or its family. They are eight times as many as validation listings. Only the number of
+neighbors is selected, on validation. Coverage is evaluated on test.
 """
 
 from typing import Final, NamedTuple
@@ -22,21 +23,21 @@ Mask = NDArray[np.bool_]
 EPSILON: Final = 1e-9
 
 MIN_AMOUNT: Final = 0.01
-"""The lowest price that is not free."""
+"""Lowest end of an interval, in units of the currency."""
 
 DIGITS: Final = 2
-"""Significant digits of an interval's ends; more would claim more than is known."""
+"""Significant digits of an interval's ends. More digits would suggest false precision."""
 
 BISECTIONS: Final = 40
-"""Of the range of the reach: down to a millionth of a millionth of it."""
+"""Bisection steps to find the reach, to within 1e-12 of its range."""
 
 
 class PriceEstimate(NamedTuple):
-    """Expected prices, each float64 (listings,), NaN if there is no estimate.
+    """Expected prices, each float64, (listings,); NaN if there is no estimate.
 
     Attributes:
         center: logarithm of the price.
-        spread: typical distance of log prices from it, up to a common factor; above zero.
+        spread: typical distance of log prices from the center, up to a common factor; above zero.
     """
 
     center: Floats
@@ -44,12 +45,12 @@ class PriceEstimate(NamedTuple):
 
 
 class PriceInterval(NamedTuple):
-    """Intervals, each (listings,).
+    """Price intervals of the listings.
 
     Attributes:
-        low: float64, lower end in the currency's units; NaN if there is no interval.
-        high: float64, upper end.
-        reach: spreads to either side of the center.
+        low: float64, (listings,), lower end in units of the currency; NaN if there is no interval.
+        high: float64, (listings,), upper end.
+        reach: number of spreads to either side of the center.
     """
 
     low: Floats
@@ -58,12 +59,12 @@ class PriceInterval(NamedTuple):
 
 
 class SelectedIntervals(NamedTuple):
-    """Intervals by the number of neighbors that makes them narrowest.
+    """Intervals from the number of neighbors that makes them narrowest on validation.
 
     Attributes:
-        intervals: one a listing.
-        listings: int32, (listings,), number of comparable listings behind each.
-        neighbors: the selected number.
+        intervals: one interval per listing.
+        listings: int32, (listings,), number of comparable listings behind each interval.
+        neighbors: the selected number of neighbors.
         log_widths: mean log width on validation, by number of neighbors.
     """
 
@@ -82,10 +83,10 @@ def compute_price_intervals(
     """Compute the price interval of each listing from its comparable listings.
 
     Args:
-        logs: (listings,), logarithms of the prices.
-        comparables: comparable listings of each, as many as the largest number of neighbors.
-        splits: (listings,), the split of each.
-        parameters: of weights and coverage, and the numbers of neighbors to select from.
+        logs: float64, (listings,), logarithms of the prices.
+        comparables: comparable listings, as many as the largest number of neighbors.
+        splits: str, (listings,), split of each listing.
+        parameters: weights, coverage, and the numbers of neighbors to select from.
     """
     by_count: dict[int, PriceInterval] = {}
     for neighbors in parameters.neighbors:
@@ -108,8 +109,9 @@ def interval_from_comparables(
 ) -> PriceEstimate:
     """Estimate center and spread from the nearest listings, weighted by similarity.
 
-    The center is the weighted mean of log prices: on the real listings' validation split its error is lower
-    than the weighted median's. A listing with fewer than ``min_neighbors`` has no estimate.
+    The center is the weighted mean of log prices. On the validation split of the real listings, its error
+    is lower than that of the weighted median. A listing with fewer than ``min_neighbors`` comparable
+    listings has no estimate.
     """
     rows = comparables.rows[:, :neighbors]
     similarity = comparables.similarity[:, :neighbors]
@@ -130,7 +132,14 @@ def interval_from_comparables(
 def interval_from_category(
     logs: Floats, markets: NDArray[np.int32], train: Mask, min_spread: float
 ) -> PriceEstimate:
-    """Estimate center and spread from all training listings of the market: the baseline."""
+    """Estimate center and spread from all training listings of the market, as a baseline.
+
+    Args:
+        logs: float64, (listings,), logarithms of the prices.
+        markets: int32, (listings,), category and currency.
+        train: bool, (listings,), the training listings.
+        min_spread: added to each spread.
+    """
     center, spread = np.full(len(logs), np.nan), np.full(len(logs), np.nan)
     for market in np.unique(markets[train]):
         members = markets == market
@@ -145,17 +154,17 @@ def calibrate_intervals(
 ) -> PriceInterval:
     """Compute the narrowest intervals that cover enough of the calibration listings.
 
-    Coverage counts intervals as shown, rounded outward. They also grow with the reach, so the guarantee for
-    further listings stays (nested sets; Gupta et al., 2022).
+    Coverage is that of the intervals as shown, rounded outward. These also grow with the reach, so the
+    guarantee for new listings still holds (nested sets; Gupta et al., 2022).
 
     Args:
-        logs: (listings,), logarithms of the prices.
+        logs: float64, (listings,), logarithms of the prices.
         estimate: expected prices.
-        calibration: (listings,), the listings to calibrate on.
+        calibration: bool, (listings,), the listings to calibrate on.
         coverage: share of prices to cover.
 
     Returns:
-        Intervals; none if no calibration listing has an estimate.
+        The intervals; all NaN if no calibration listing has an estimate.
     """
     errors = np.abs(logs - estimate.center) / estimate.spread
     known = calibration & np.isfinite(errors)
@@ -171,7 +180,7 @@ def calibrate_intervals(
 
 
 def price_interval(estimate: PriceEstimate, reach: float) -> PriceInterval:
-    """Return intervals of this many spreads to either side, rounded outward as shown."""
+    """Return intervals that extend ``reach`` spreads to either side, rounded outward as shown."""
     half = reach * estimate.spread
     low, high = round_outward(np.exp(estimate.center - half), np.exp(estimate.center + half))
     return PriceInterval(low, high, reach)
@@ -181,8 +190,11 @@ def round_outward(low: Floats, high: Floats) -> tuple[Floats, Floats]:
     """Round interval ends outward to two significant digits, or to hundredths.
 
     Args:
-        low: (n,), above zero; NaN stays.
-        high: (n,), not below ``low``.
+        low: float64, (n,), above zero; NaN stays NaN.
+        high: float64, (n,), not below ``low``.
+
+    Returns:
+        The rounded ``low`` and ``high``, same shapes.
     """
     return np.maximum(_round(low, np.floor), MIN_AMOUNT), _round(high, np.ceil)
 
@@ -191,7 +203,7 @@ def _round(amounts: Floats, rounding: np.ufunc) -> Floats:
     decimals = np.minimum(DIGITS - 1 - np.floor(np.log10(amounts)), 2)
     scaled = amounts * 10.0**decimals
     nearest = np.round(scaled)
-    # Binary noise must not push an amount that is already round to the next one.
+    # Floating-point noise must not move an amount that is already round to the next one.
     digits = np.where(np.isclose(scaled, nearest, rtol=1e-9, atol=0), nearest, rounding(scaled))
     rounded: Floats = np.round(digits / 10.0**decimals, 2)
     return rounded
@@ -203,6 +215,6 @@ def log_widths(intervals: PriceInterval) -> Floats:
 
 
 def is_covered(prices: Floats, intervals: PriceInterval) -> Mask:
-    """Return which prices lie in their intervals, ends included."""
+    """Return which prices lie in their intervals, ends included: bool, (listings,)."""
     # A price recomputed from its logarithm is off by rounding.
     return (prices >= intervals.low * (1 - EPSILON)) & (prices <= intervals.high * (1 + EPSILON))

@@ -25,12 +25,12 @@ logger = logging.getLogger(__name__)
 
 
 class ExcludedEvents(NamedTuple):
-    """Numbers of events that cannot be used.
+    """Numbers of excluded events.
 
     Attributes:
         malformed: lines that are neither a search nor a click.
-        repeated: searches with the id of an earlier one.
-        unknown: clicks on a listing that no search returned.
+        repeated: searches with the id of an earlier search.
+        unknown: clicks without a matching search and listing.
     """
 
     malformed: int
@@ -39,7 +39,7 @@ class ExcludedEvents(NamedTuple):
 
 
 class FeedbackResult(NamedTuple):
-    """The table, see :class:`fb_marketplace.schemas.retrieval.Feedback`; and the excluded events."""
+    """Feedback, see :class:`fb_marketplace.schemas.retrieval.Feedback`, and numbers of excluded events."""
 
     feedback: pd.DataFrame
     excluded: ExcludedEvents
@@ -48,15 +48,15 @@ class FeedbackResult(NamedTuple):
 def read_feedback(
     raw_feedback: FeedbackSource, erasure_list: ErasureList = EMPTY_ERASURE_LIST
 ) -> pd.DataFrame:
-    """Read the impressions and clicks, and log their numbers.
+    """Read impressions and clicks, and log their numbers.
 
     Args:
-        raw_feedback: the folder; it may be missing.
+        raw_feedback: the folder of event logs; it may be missing.
         erasure_list: listings to drop.
 
     Returns:
-        A row for each listing on each page: ``search_id``, ``words``, ``product_id``, ``position``, from 1
-        over all pages, and ``clicked``.
+        One row per impression: ``search_id``, ``words``, ``product_id``, ``position`` (from 1, counted over
+        all pages) and ``clicked``.
     """
     feedback, excluded = join_clicks(raw_feedback.lines("searches"), raw_feedback.lines("clicks"))
     erased = feedback["product_id"].map(erasure_list.has_product).astype("bool")
@@ -77,8 +77,8 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
     """Join search and click events.
 
     Args:
-        searches: lines of :class:`SearchLine`, JSON.
-        clicks: lines of :class:`ClickLine`, JSON.
+        searches: JSON lines, each a :class:`SearchLine`.
+        clicks: JSON lines, each a :class:`ClickLine`.
     """
     search_lines, malformed_searches = _parse(searches, SearchLine)
     click_lines, malformed_clicks = _parse(clicks, ClickLine)

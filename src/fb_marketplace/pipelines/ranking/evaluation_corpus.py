@@ -26,9 +26,9 @@ class SearchEvaluationData:
     Attributes:
         products: the listings.
         splits: split of each photo.
-        duplicate_groups: which photos are copies.
+        duplicate_groups: groups of copies and near duplicates.
         photos: embeddings of photos.
-        projected_photos: vectors of photos in the space of projected texts.
+        projected_photos: photos projected into the common space of texts and photos.
         probabilities: category probabilities of photos.
         photo_products: listing of each photo.
         texts: embeddings of texts.
@@ -52,18 +52,18 @@ class SearchEvaluationData:
     labels: tuple[str, ...]
 
     def corpus(self, split: str, bm25: BM25Parameters) -> SearchCorpus:
-        """Return the listings of a split.
+        """Build a corpus from the listings of a split.
 
         Raises:
-            UserError: it has no listing with a photo.
+            UserError: the split has no listing with a photo.
         """
         return self._corpus(self.splits["split"] == split, f"in the {split} split", bm25)
 
     def corpus_without(self, split: str, bm25: BM25Parameters) -> SearchCorpus:
-        """Return the listings of all other splits.
+        """Build a corpus from the listings of all other splits.
 
         Raises:
-            UserError: they have no listing with a photo.
+            UserError: the other splits have no listing with a photo.
         """
         return self._corpus(self.splits["split"] != split, f"outside the {split} split", bm25)
 
@@ -72,7 +72,7 @@ class SearchEvaluationData:
         return QueryEncoder(self.encoder, self.photos, self.probabilities)
 
     def judge_queries(self, split: str, bm25: BM25Parameters) -> list[JudgedCandidates]:
-        """Search a split with the synthetic queries for its listings."""
+        """Search a split with synthetic queries for its listings, and grade the candidates."""
         queries = make_queries(self.products, self.splits, self.duplicate_groups, split)
         corpus = self.corpus(split, bm25)
         return judge_candidates(corpus, self.query_encoder(), queries, self.labels)

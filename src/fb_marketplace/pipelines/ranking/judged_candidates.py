@@ -18,11 +18,11 @@ class JudgedCandidates(NamedTuple):
 
     Attributes:
         query: the query.
-        candidates: the listings found.
+        candidates: the retrieved listings.
         features: float64, (candidates, features).
         grades: int8, (candidates,).
-        families: int32, (candidates,); a family is folded into one hit.
-        available: int64, (4,), families of each grade in the corpus.
+        families: int32, (candidates,); results show only one hit per family.
+        available: int64, (4,), number of families of each grade in the corpus.
     """
 
     query: SearchQuery
@@ -43,7 +43,7 @@ def judge_candidates(
 
     Args:
         corpus: the listings.
-        encoder: of the queries.
+        encoder: encoder of the queries.
         queries: the queries.
         labels: category labels of photos.
     """
@@ -61,7 +61,7 @@ def judge_candidates(
                 JudgedCandidates(
                     query,
                     candidates,
-                    # The hidden photo must not count in features: only listings with another are queried.
+                    # Features must not use the hidden photo; the listing has another one.
                     compute_features(candidates, vectors, store, labels, row_mask=rows),
                     best[family[candidates.positions]],
                     family[candidates.positions],
@@ -78,13 +78,13 @@ def first_grades(
     depth: int,
     mask: NDArray[np.bool_] | None = None,
 ) -> Grades:
-    """Return the grades of the first hits, one a family: int8, (depth,), 0 if there are no more.
+    """Return the grades of the first hits, one per family: int8, (depth,), padded with 0.
 
     Args:
-        scores: float64, (candidates,), the highest first; ties by position.
+        scores: float64, (candidates,), higher is better; ties are broken by position.
         judged: the candidates.
         depth: number of hits.
-        mask: bool, (candidates,), the candidates to rank; all if None.
+        mask: bool, (candidates,), the candidates to rank; None for all.
     """
     order = np.lexsort((judged.candidates.positions, -scores))
     if mask is not None:

@@ -1,4 +1,4 @@
-"""Gradient-boosted trees that rank graded candidates (LambdaMART; Burges, 2010)."""
+"""Training of gradient-boosted trees that rank candidates (LambdaMART; Burges, 2010)."""
 
 import re
 from typing import Any, Final
@@ -27,14 +27,14 @@ def train_lambdamart(
 
     Args:
         dataset: graded queries.
-        parameters: of the trees.
+        parameters: parameters of the trees.
 
     Returns:
-        The model in LightGBM's text format; and the number of ``trees``, of ``folds`` (that of groups if
-        there are fewer than five), and the ``ndcg_at_10`` of the folds.
+        The model in LightGBM's text format; and a card: the numbers of ``trees`` and ``folds`` (at most one
+        per group), and ``ndcg_at_10_of_folds``, the best mean over the folds.
 
     Raises:
-        UserError: all queries are of one group, which leaves nothing for validation.
+        UserError: all queries are in one group, so no fold can be left out for validation.
     """
     import lightgbm
 
@@ -100,7 +100,7 @@ def _lightgbm_dataset(dataset: RankingDataset) -> Any:
 
 
 def _folds(dataset: RankingDataset, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Split queries into folds that share no group; return training and validation rows of each."""
+    """Split queries into folds that share no group. Return the training and validation rows of each."""
     names, group = np.unique(dataset.groups, return_inverse=True)
     fold_of_group = np.random.default_rng(seed).permutation(len(names)) % FOLDS
     fold = np.repeat(fold_of_group[group], dataset.sizes)

@@ -1,4 +1,4 @@
-"""Metrics of the search: the ranker, rank fusion and each source alone, by query and summarized."""
+"""Search metrics of the ranker, rank fusion and each source alone: per query and summarized."""
 
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
@@ -26,7 +26,7 @@ class Method(NamedTuple):
     """A way to rank candidates.
 
     Attributes:
-        scores: float64, (candidates,), the highest first.
+        scores: float64, (candidates,), higher is better.
         mask: bool, (candidates,), the candidates to rank; None for all.
     """
 
@@ -35,16 +35,16 @@ class Method(NamedTuple):
 
 
 def evaluate_queries(judged: list[JudgedCandidates], ranker: Ranker) -> pd.DataFrame:
-    """Evaluate each query by each method.
+    """Evaluate each ranking method on each query.
 
     Args:
         judged: graded candidates of the queries.
         ranker: the ranker.
 
     Returns:
-        ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG@10, and whether the source
-        listing is among the first ten) and ``value``. Methods are the ranker, reciprocal rank fusion, each
-        source that the query uses, and chance: a random order of all candidates.
+        A table with ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG@10, or Recall@10 of
+        the source listing) and ``value``. Methods are the ranker, reciprocal rank fusion, each source that
+        the query uses, and ``chance``: a random order of all candidates.
     """
     rows: list[dict[str, Any]] = []
     for number, candidates in enumerate(judged):
@@ -89,12 +89,12 @@ def summarize_queries(
 
     Args:
         queries: see :func:`evaluate_queries`.
-        parameters: of the bootstrap.
+        parameters: parameters of the bootstrap.
 
     Returns:
-        By kind, ``all`` among them, and metric: ``methods``, an estimate each; ``best_source``; and
-        ``gains`` of the ranker over fusion, the best source and BM25, query by query: absolute and as a
-        ``share`` of the other's metric, None if that is zero.
+        By kind (including ``all``) and metric: ``methods``, one estimate each; ``best_source``; and
+        ``gains``, the mean paired differences of the ranker to fusion, to the best source and to BM25, with
+        the relative gain as ``share`` (None if the other metric is zero).
     """
     kinds = [*queries["kind"].unique(), ALL]
     return {
@@ -113,7 +113,7 @@ def summarize_queries(
 
 
 def log_ranking_metrics(ranking_metrics: dict[str, Any]) -> None:
-    """Log the metrics of each kind of search, the gains of the ranker, and those of text to image."""
+    """Log the metrics of each kind of search, the gains of the ranker, and text-to-image metrics."""
     for kind, metrics in ranking_metrics["searches"].items():
         ndcg, recall = metrics[NDCG], metrics[RECALL]["methods"]
         log_metrics(
@@ -142,7 +142,7 @@ def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dic
         index=["kind", "product_id", "group"], columns="method", values="value"
     ).reset_index()
     groups = wide["group"]
-    # A source that only some queries use is not comparable.
+    # Sources that only some queries use cannot be compared.
     sources = [name for name in SOURCES if name in wide and wide[name].notna().all()]
     methods = [RANKER, FUSION, *sources, RANDOM]
     means = {name: float(wide[name].to_numpy().mean()) for name in methods}
@@ -160,7 +160,7 @@ def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dic
 
 
 def _relative_gain(value: float, other: float) -> float | None:
-    """Return the gain as a share of the other value; None if that is zero."""
+    """Return the gain relative to the other value; None if the other value is zero."""
     return round(value / other - 1, 4) if other else None
 
 

@@ -9,7 +9,7 @@ from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, trai
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

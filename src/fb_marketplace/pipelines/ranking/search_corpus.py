@@ -1,4 +1,4 @@
-"""Listings of some splits, searched exactly as the server searches."""
+"""Listings of some splits, indexed and searched like on the server."""
 
 import numpy as np
 import pandas as pd
@@ -20,7 +20,7 @@ class SearchCorpus:
     """Indexed listings, and the relevance of each to a query.
 
     Attributes:
-        indexes: as served, of these listings only.
+        indexes: indexes of these listings, of the server's types; vector indexes are flat.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class SearchCorpus:
         Args:
             products: the listings: ``product_id``, ``title``, ``description``.
             listings: listing cards by id.
-            features: features of all listings or more.
+            features: features of at least these listings.
             photos: embeddings of all photos.
-            projected_photos: vectors of all photos in the space of projected texts.
+            projected_photos: all photos projected into the common space of texts and photos.
             photo_products: listing of each photo.
             texts: embeddings of all texts.
-            parameters: of BM25.
+            parameters: parameters of BM25.
         """
         ordered = products.sort_values("product_id")
         ids = ordered["product_id"].to_list()
@@ -63,7 +63,7 @@ class SearchCorpus:
         self._row = {name: row for row, name in enumerate(index.image_ids)}
 
     def rows_without(self, hidden: frozenset[str]) -> Mask | None:
-        """Return which photos can be found if some are hidden: bool, (rows,); None for all."""
+        """Return a mask of the photos that are not hidden: bool, (rows,); None if none is hidden."""
         if not hidden:
             return None
         visible = np.ones(len(self.indexes.image), np.bool_)
@@ -77,7 +77,7 @@ class SearchCorpus:
         grades = np.zeros(len(store), np.int8)
         grades[store.root == store.root[source]] = SAME_ROOT
         grades[store.path == store.path[source]] = SAME_PATH
-        # A family is folded into one hit.
+        # Results show only one hit per family.
         family = store.features.family
         grades[family == family[source]] = SAME_PRODUCT
         return grades
@@ -89,7 +89,7 @@ class QueryEncoder:
     def __init__(
         self, encoder: TextEncoder, photos: VectorTable, probabilities: VectorTable
     ) -> None:
-        """Take the text encoder, and the embeddings and category probabilities of photos."""
+        """Set the text encoder, and the embeddings and category probabilities of photos."""
         self._encoder = encoder
         self._photos = photos
         self._probabilities = probabilities

@@ -4,14 +4,14 @@
 kind           query
 =============  ====================================================================================
 title          the listing's title
-short          its first three words that are neither common nor contain a digit
-paraphrase     the title without common words and words with a digit, synonyms replaced by
-               ``SYNONYMS``, in reverse order; only if the title contains one of those words
+short          the first three words of the title that are not common and contain no digit
+paraphrase     the title without common words and words with a digit, in reverse order, with words
+               replaced by ``SYNONYMS``; only if the title contains such a word
 photo          a photo of the listing; the photo and its copies are hidden from the search
-both           such a photo and the short words
+both           the photo query and the short query together
 =============  ====================================================================================
 
-Photo queries are only made for listings with another photo left.
+Queries with a photo are only made for listings with another photo that is not a copy.
 """
 
 from collections.abc import Iterator
@@ -91,19 +91,19 @@ SYNONYMS: Final = {
     for group in reversed(_SYNONYM_GROUPS)
     for place, word in enumerate(group)
 }
-"""Replacement of each word: the next of its group. No two words of a group share a stem."""
+"""Replacement of each word: the next word of its group. No two words of a group share a stem."""
 
 
 class SearchQuery(NamedTuple):
-    """A query, and the listing that it is for.
+    """A query, and the listing that it searches for.
 
     Attributes:
         kind: one of ``KINDS``.
         product_id: the listing.
-        group: its group.
-        words: the text; empty if there is none.
-        image_id: the photo; None if there is none.
-        hidden: photos hidden from the search: that photo and its copies.
+        group: split group of the listing.
+        words: the query text; empty if there is none.
+        image_id: the query photo; None if there is none.
+        hidden: photos hidden from the search: the query photo and its copies.
     """
 
     kind: str
@@ -125,12 +125,12 @@ def paraphrase_title(title: str) -> str | None:
 def make_queries(
     products: pd.DataFrame, splits: pd.DataFrame, duplicate_groups: pd.DataFrame, split: str
 ) -> list[SearchQuery]:
-    """Build the queries for the listings of a split, in the order of their ids.
+    """Build the queries for the listings of a split, sorted by product id.
 
     Args:
         products: ``product_id`` and ``title``.
         splits: ``image_id``, ``product_id``, ``group`` and ``split``.
-        duplicate_groups: which photos are copies.
+        duplicate_groups: groups of copies and near duplicates.
         split: name of the split.
     """
     members = splits[splits["split"] == split]
@@ -176,5 +176,5 @@ def _queries(
 
 
 def query_kinds(queries: list[SearchQuery]) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
-    """Return the kind of each query."""
+    """Return the kind of each query: str, (queries,)."""
     return np.array([query.kind for query in queries], dtype=np.str_)

@@ -1,4 +1,4 @@
-"""Text-to-image retrieval: titles searched among photos without using any text."""
+"""Text-to-image retrieval: titles search photos, without the text of the photos' listings."""
 
 from typing import Any
 
@@ -18,17 +18,17 @@ def evaluate_text_to_image(
     titles: list[tuple[str, str, str]],
     parameters: RankingEvaluationParameters,
 ) -> dict[str, Any]:
-    """Evaluate how often a title finds a photo of its listing among the first ten, by photos alone.
+    """Compute how often one of the ten photos nearest to a title is of the title's listing.
 
     Args:
         corpus: the photos.
-        encoder: of the titles.
+        encoder: encoder of the titles.
         titles: ``product_id``, group and title; listings without a photo are skipped.
-        parameters: of the bootstrap.
+        parameters: parameters of the bootstrap.
 
     Returns:
         ``recall_at_10``; ``in_category``, the expected recall of ten random photos of the listing's root
-        category; and ``times``, the ratio of the two.
+        category; ``times``, the ratio of the two; and ``photos``, the number of photos in the corpus.
     """
     store = corpus.indexes.listings
     photos_in_root = np.bincount(store.root[store.listing_of_row])

@@ -17,14 +17,14 @@ from fb_marketplace_serving.search.ranker import Ranker
 
 
 class TrainedRanker(NamedTuple):
-    """The trees in LightGBM's text format, and a card of the training."""
+    """The trees in LightGBM's text format, and a card that describes the training."""
 
     ranker: bytes
     card: dict[str, Any]
 
 
 class RankingResults(NamedTuple):
-    """Metrics of each query of the test split by each method, and their summary."""
+    """Metrics of each test query by each method, and their summary."""
 
     queries: pd.DataFrame
     metrics: dict[str, Any]
@@ -38,20 +38,21 @@ def train_ranker(
 ) -> TrainedRanker:
     """Train the ranker on clicks, or on synthetic queries if there are too few clicks.
 
-    Synthetic queries are for the listings of the validation split; clicks are on listings outside the test
-    split.
+    Synthetic queries are made for the listings of the validation split. Clicks are used if they are on
+    listings outside the test split.
 
     Args:
         ranking_corpus: the listings.
         bm25: parameters of BM25.
         feedback: impressions and clicks; may be empty.
-        parameters: of the trees and of clicks.
+        parameters: parameters of the trees, and of the use of clicks.
 
     Returns:
-        The model; and ``learned_from``, ``feedback`` or ``rules``; the numbers of ``clicked`` searches,
-        of those that are ``clicked_and_known`` (None if there are too few to check), of their listings that
-        were ``left_out``, of ``searches`` and ``candidates`` in training, and of ``trees``; and the results
-        of the folds.
+        The model, and a card. ``learned_from`` is ``feedback`` or ``rules`` (synthetic queries).
+        ``clicked`` counts searches with a click, ``clicked_and_known`` those that can be used, and
+        ``left_out`` unused listings on their pages (both None if ``clicked`` is below ``min_clicks``).
+        ``searches`` and ``candidates`` count the training data. Further keys are those of
+        :func:`train_lambdamart`.
     """
     clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
     clicks = None
@@ -88,9 +89,9 @@ def evaluate_ranking(
 
     Args:
         ranking_corpus: the listings.
-        ranker: as served.
+        ranker: the served ranker.
         bm25: parameters of BM25.
-        parameters: of the bootstrap.
+        parameters: parameters of the bootstrap.
 
     Returns:
         Metrics of each query, see :func:`evaluate_queries`; and their summary, see

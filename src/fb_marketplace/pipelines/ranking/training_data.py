@@ -1,11 +1,12 @@
 """Training data of the ranker, from graded synthetic queries or from clicks.
 
-Higher positions are examined more, and so clicked more, whatever the listing is worth. A click is
-therefore weighted by the inverse of the probability that its position is examined, which removes this bias
-(Joachims, Swaminathan & Schnabel, 2017, "Unbiased learning-to-rank with biased feedback"). There each click
-has a loss of its own, by the position of the clicked listing. So here each click makes a query of its own,
-all of whose rows have its weight. If each row of a page had the weight of its own position, the two sides
-of a pair would differ in weight, and the biased clicks would decide again.
+Users examine higher positions more often, and therefore click them more often, regardless of relevance. A
+click is weighted by the inverse of the probability that its position is examined, which removes this
+position bias (Joachims, Swaminathan & Schnabel, 2017, "Unbiased learning-to-rank with biased feedback"). In
+that paper each click has its own loss, weighted by the position of the clicked listing. Accordingly, each
+click becomes a separate query here, and all rows of the query have the weight of the click. If each row had
+the weight of its own position, the two listings of a pair would have different weights, and the bias would
+return.
 """
 
 from collections.abc import Iterator
@@ -24,10 +25,10 @@ from fb_marketplace_serving.search.candidates import CandidateSet, collect_candi
 from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 
 MAX_CANDIDATES: Final = 100
-"""Candidates per query to train on; hardly any further down is relevant."""
+"""Maximum number of training candidates per query. Hardly any candidate further down is relevant."""
 
 CLICKED: Final = 2
-"""Grade of a clicked listing; the others on the page have 0."""
+"""Grade of a clicked listing. The unclicked listings on the page have grade 0."""
 
 
 class RankingDataset(NamedTuple):
@@ -36,8 +37,8 @@ class RankingDataset(NamedTuple):
     Attributes:
         features: float64, (candidates, features).
         grades: int8, (candidates,).
-        sizes: int64, (queries,), candidates of each.
-        groups: (queries,), the group of each; folds share no group.
+        sizes: int64, (queries,), number of candidates of each query.
+        groups: str, (queries,), group of each query; folds share no group.
         weights: float64, (candidates,); None for equal weights.
     """
 
@@ -52,11 +53,11 @@ class ClickDataset(NamedTuple):
     """Training data from clicks.
 
     Attributes:
-        dataset: one query a click. Its group is the query text; if all texts are the same, it is the page,
-            as one group cannot be split into folds.
-        searches: number of clicked searches in it.
-        left_out: listings on clicked pages that are not used: they are in the test split, removed, or not
-            among the query's candidates any more.
+        dataset: one query per click. Its group is the query text. If all texts are the same, it is the
+            search, since a single group cannot be split into folds.
+        searches: number of clicked searches in the dataset.
+        left_out: number of unused impressions of clicked searches: the listing is in the test split,
+            removed, or no longer a candidate, or the search has no usable click.
     """
 
     dataset: RankingDataset
@@ -65,7 +66,7 @@ class ClickDataset(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """The usable listings of a page: rows among the candidates, best first, their positions and clicks."""
+    """The usable listings of a search: candidate rows, best first, with positions and clicks."""
 
     search_id: str
     rows: NDArray[np.int64]
@@ -74,7 +75,7 @@ class _Page(NamedTuple):
 
 
 def ranking_dataset(judged: list[JudgedCandidates]) -> RankingDataset:
-    """Build training data from graded queries: the first candidates by fused rank."""
+    """Build training data from graded queries, with the best candidates by fused score."""
     used = [query for query in judged if len(query.candidates)]
     rows = [_by_fused_rank(query.candidates)[:MAX_CANDIDATES] for query in used]
     return RankingDataset(
@@ -94,14 +95,14 @@ def click_dataset(
 ) -> ClickDataset:
     """Build training data from clicks.
 
-    Each query is searched again among the current listings; features are the current ones.
+    Each query is run again on the current listings, to compute current features.
 
     Args:
         feedback: see :class:`fb_marketplace.schemas.retrieval.Feedback`.
         corpus: the listings to train on.
-        encoder: of the queries.
+        encoder: encoder of the queries.
         labels: category labels of photos.
-        parameters: of the position bias.
+        parameters: parameters of the position bias.
     """
     clicked_ids = feedback.loc[feedback["clicked"], "search_id"]
     impressions = feedback[feedback["search_id"].isin(set(clicked_ids))]
@@ -144,22 +145,22 @@ def propensity_weight(position: int, parameters: RankerParameters) -> float:
 
     Args:
         position: from 1.
-        parameters: how fast the probability falls, and the largest weight.
+        parameters: the exponent of the position bias, and the maximum weight.
     """
     return float(min(position**parameters.position_bias_exponent, parameters.max_click_weight))
 
 
 def _by_fused_rank(candidates: CandidateSet) -> NDArray[np.int64]:
-    """Return the rows of the candidates, best first, ties by position."""
+    """Return the candidate rows by fused score, best first, ties by position: int64, (candidates,)."""
     return np.lexsort((candidates.positions, -candidates.fused))
 
 
 def _pages(impressions: pd.DataFrame, row_of: dict[str, int]) -> Iterator[_Page]:
-    """Yield the pages of a query with both a clicked and an unclicked candidate.
+    """Yield the searches of a query that have both a clicked and an unclicked candidate.
 
     Args:
-        impressions: listings on the pages of the query.
-        row_of: row of each candidate by listing, best first.
+        impressions: impressions of the query.
+        row_of: candidate row by listing, best first.
     """
     rank_of = {name: rank for rank, name in enumerate(row_of)}
     usable = impressions[impressions["product_id"].isin(row_of.keys())]

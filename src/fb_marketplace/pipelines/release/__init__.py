@@ -1,1 +1,1 @@
-"""Release stage: gate, manifest and publication."""
+"""Release: gate, manifest and publication."""

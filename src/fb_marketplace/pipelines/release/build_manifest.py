@@ -1,4 +1,4 @@
-"""Builds the manifest of a release: artifacts with checksums, metrics, and canaries."""
+"""Manifest of a release: artifacts with checksums, metrics, and canaries."""
 
 import base64
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from fb_marketplace_serving.search.listings import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 
 UNPUBLISHED: Final = "unpublished"
-"""Version of a manifest before it is saved; saving sets that of the run."""
+"""Version of a manifest before it is saved. Saving replaces it with the run's version."""
 
 CANARY_NEIGHBORS: Final = 5
 
@@ -70,7 +70,7 @@ def build_manifest(
     """Build the manifest of a release that supports text search.
 
     Args:
-        lake: the lake; paths are relative to it.
+        lake: the lake; artifact paths are relative to it.
         encoder: image encoder, ONNX.
         image_index: index of photos.
         image_index_ids: ids of its rows.
@@ -85,10 +85,10 @@ def build_manifest(
         text_tokenizer: its tokenizer.
         text_index: index of texts.
         text_index_ids: ids of its rows.
-        text_to_image_index: index of photos by their projection, for text queries.
+        text_to_image_index: index of projected photos, for text queries.
         text_to_image_index_ids: ids of its rows.
         ranker: LambdaMART model.
-        price_insights: typical prices and notes.
+        price_insights: price intervals and insights.
         provenance: sources of each listing and photo.
         gate_verdict: report of the passed gate.
         abstention: confidence threshold of the classifier.
@@ -152,18 +152,18 @@ def describe_release(
     metrics: dict[str, Any],
     num_canaries: int,
 ) -> Manifest:
-    """Build the manifest of a release; it supports text search if ``files`` has the artifacts for it.
+    """Build the manifest of a release. It supports text search if ``files`` has the artifacts for it.
 
     Args:
-        lake: the lake; paths are relative to it.
-        files: the artifacts.
+        lake: the lake; artifact paths are relative to it.
+        files: the artifacts, by name.
         photo_files: sizes of the photo files in bytes, by name.
         abstention: confidence threshold of the classifier.
         labels: classes of the classifier.
         images: the photos, for the canaries.
         content_digests: digests of listings and photos.
         metrics: metrics and gate report.
-        num_canaries: canaries of each kind.
+        num_canaries: number of canaries of each kind.
     """
     selected = abstention["photos"]
     index = Index.from_bytes(files["image_index"].read(), files["image_index_ids"].read())

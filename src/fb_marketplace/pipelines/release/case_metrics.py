@@ -1,4 +1,4 @@
-"""Case metrics: the value of every metric on every test case, which the next release is compared with."""
+"""Case metrics: the value of every metric on every test case. The next release is compared with them."""
 
 import io
 from typing import Final
@@ -34,8 +34,8 @@ def collect_case_metrics(
 
     Args:
         vision_predictions: predictions of the image encoder by photo.
-        product_predictions: predictions by listing, from photos and from photos with text.
-        retrieval_full_gallery: retrieval metrics by photo, over the index that is served.
+        product_predictions: predictions by listing, from photos only and from photos with text.
+        retrieval_full_gallery: retrieval metrics by photo, over the served index.
         ranking_query_metrics: search metrics by query and method.
         vision_labels: the classes, in the order of the probabilities.
 

@@ -36,13 +36,14 @@ class CurrentRelease:
 def read_current_release(lake: Lake) -> CurrentRelease:
     """Read the case metrics of the current release, and verify their checksum.
 
-    A damaged release, or one of another schema, cannot be compared with. It must not block its own repair,
-    which is to publish another one. So the reason is logged as a warning and stored in the gate report, and
-    only the floors decide. A store that does not answer is an error, because the release may be fine.
+    A comparison with a damaged release, or with one of another schema, is impossible. Such a release must
+    not block the publication of a new one, which replaces it. The reason is therefore logged as a warning
+    and stored in the gate report, and only the floors decide. A store that does not answer is an error,
+    because the release may be intact.
 
     Raises:
-        OSError: the store cannot be read.
-        ReleaseError: the store cannot be read.
+        OSError: the store cannot be read, at the pointer to the current release.
+        ReleaseError: the store cannot be read, at a file of the release.
     """
     try:
         lake.read(CURRENT)

@@ -1,4 +1,4 @@
-"""Gate of a release: metrics are above their floors, and not worse than those of the current release."""
+"""Release gate: no metric may be below its floor, or significantly worse than the current release."""
 
 from typing import Any, Final
 
@@ -24,10 +24,10 @@ def evaluate_gate(
 ) -> dict[str, Any]:
     """Compare a new release with the floors, and case by case with the current release.
 
-    Missing files, artifacts that do not fit each other and failing canaries are detected later, when the
-    release is saved: saving opens it like a server.
+    Missing files, inconsistent artifacts and failing canaries are detected later, when the release is
+    saved: saving opens it like a server.
 
-    Recall falls as the number of photos grows. It is still compared, because users see that search.
+    Recall falls as the number of photos grows. It is still compared, because users get these results.
 
     Args:
         release_measures: case metrics of the new release.
@@ -93,7 +93,7 @@ def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
 def _compare(
     cases: pd.DataFrame, current: CurrentRelease, parameters: ReleaseParameters
 ) -> tuple[dict[str, PairedDifference], dict[str, str]]:
-    """Return the differences by metric, and for every other metric why it was not compared."""
+    """Return the differences by metric, and for every other metric the reason for no comparison."""
     if not parameters.compare_with_current:
         return {}, dict.fromkeys(NAMES, "release.compare_with_current is false")
     if current.case_metrics is None:

@@ -1,4 +1,4 @@
-"""Packs canonical photos into files that all releases of a lake share."""
+"""Packing of canonical photos into files that all releases of a lake share."""
 
 import hashlib
 import io
@@ -13,7 +13,7 @@ PHOTOS_PER_FILE: Final = 256
 """Mean number of photos in a file: about 2 MB."""
 
 MAX_PHOTOS_PER_FILE: Final = 1024
-"""Maximum number of photos in a file: content-defined files can be long, and are read in one piece."""
+"""Maximum number of photos in a file. Content-defined files can be long, but are read in one piece."""
 
 READ_BATCH_SIZE: Final = 256
 
@@ -27,8 +27,8 @@ def pack_photos(images: Table) -> bytes:
     """Assign photos to files.
 
     Files end at content-defined positions (as in LBFS; Muthitacharoen, Chen & Mazières, 2001): after each
-    photo whose hashed id is divisible by 256. So a new or removed photo changes one file only, whereas in
-    files of a fixed number of photos all later photos would move.
+    photo whose hashed id is divisible by 256. A new or removed photo therefore changes one or two files.
+    With a fixed number of photos per file, all later files would change.
 
     Returns:
         A Parquet file with the file, offset, size and digest of each photo, sorted by id.
@@ -56,15 +56,15 @@ def pack_photos(images: Table) -> bytes:
 def write_photo_files(
     images: Table, release_photos: FileRef, release_photo_files_existing_sizes: dict[str, int]
 ) -> Iterator[ContentAddressedFile]:
-    """Make the files that the lake lacks, one after the other; only their photos are read.
+    """Build the files that the lake lacks, one at a time. Only the photos of these files are read.
 
     Args:
         images: the photos.
-        release_photos: table of :func:`pack_photos` for the same photos.
+        release_photos: output of :func:`pack_photos` for the same photos.
         release_photo_files_existing_sizes: sizes of the existing files in bytes, by name.
 
     Yields:
-        Missing files; save each before the next.
+        The missing files. Save each before requesting the next, so that only one is in memory.
 
     Raises:
         ValueError: the photos differ from those in ``release_photos``.
@@ -90,7 +90,7 @@ def _ends(release_photos: bytes) -> Iterator[tuple[str, int, int]]:
     table = pq.read_table(io.BytesIO(release_photos), columns=["file", "offset", "bytes"])
     rows = list(zip(*(column.to_pylist() for column in table.columns), strict=True))
     for end, (path, offset, size) in enumerate(rows, start=1):
-        # Two files of the same photos have the same name, so only an offset of 0 marks the next file.
+        # Files with identical photos have the same name, so only an offset of 0 marks the next file.
         if end == len(rows) or rows[end][1] == 0:
             yield path.removeprefix(f"{FOLDER}/"), end, offset + size
 

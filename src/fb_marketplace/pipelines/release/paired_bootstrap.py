@@ -1,4 +1,4 @@
-"""Paired bootstrap over several metrics: is a release worse than another on the same cases?"""
+"""Paired bootstrap over several metrics, to test whether a release is worse on the same cases."""
 
 from typing import Final, NamedTuple
 
@@ -7,10 +7,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 MACRO_METRICS: Final = "all_together"
-"""The mean of all metrics."""
+"""Name of the mean of all metrics."""
 
 MIN_GROUPS: Final = 20
-"""With fewer groups the intervals of a bootstrap are too narrow."""
+"""Minimum number of groups. With fewer, bootstrap intervals are too narrow."""
 
 _DRAW_BATCH_SIZE: Final = 4_000_000
 
@@ -23,7 +23,7 @@ class PairedDifference(NamedTuple):
         current: mean of the current release.
         difference: ``new`` minus ``current``.
         low: lower end of the confidence interval.
-        high: upper end of it; below zero if the new release is significantly worse.
+        high: upper end of the interval; below zero if the new release is significantly worse.
         cases: number of shared cases.
         groups: number of groups of these cases.
     """
@@ -59,13 +59,13 @@ def compare_cases(
     metrics of a group depend on each other (paired bootstrap; Efron & Tibshirani, 1993). Each difference
     is divided by its standard error. All intervals have the same half-width in standard errors: a quantile
     of the largest deviation over *all* metrics (max-T; Westfall & Young, 1993, "Resampling-based multiple
-    testing", ch. 2). Like Bonferroni this keeps the joint error rate, but correlated metrics cost less.
-    Intervals are symmetric (Hall, 1988), because the difference of few groups is skewed.
+    testing", ch. 2). Like Bonferroni, this controls the joint error rate, but correlated metrics cost less
+    power. Intervals are symmetric (Hall, 1988), because differences over few groups are skewed.
 
     The mean of all metrics is compared too (the combined endpoint of O'Brien, 1984): a slightly worse
-    network is a little worse by every metric, and no single metric may show it
-    (``benchmarks/long/gate.py`` measures how often simulated pairs are rejected). A metric without any
-    difference is ignored.
+    network is slightly worse by every metric, and no single metric may show it significantly
+    (``benchmarks/long/gate.py`` measures how often simulated pairs are rejected). A metric without
+    any difference is ignored.
 
     Args:
         pairs: shared cases by metric, from :func:`shared_cases`.
@@ -74,7 +74,7 @@ def compare_cases(
         seed: seed of the samples.
 
     Returns:
-        Differences by metric, and ``all_together`` if there are several; metrics of fewer than
+        Differences by metric, and ``all_together`` if there are several metrics. Metrics with fewer than
         ``MIN_GROUPS`` groups are left out.
     """
     usable = {
@@ -120,7 +120,7 @@ def compare_cases(
 def _by_group(
     pairs: dict[str, pd.DataFrame],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return sums of differences and counts of cases by group, each of shape (groups, metrics)."""
+    """Return sums of differences and counts of cases by group, each float64, (groups, metrics)."""
     group_ids = pd.concat([part["group_id"] for part in pairs.values()]).unique()
     sums, counts = np.zeros((len(group_ids), len(pairs))), np.zeros((len(group_ids), len(pairs)))
     for i, part in enumerate(pairs.values()):
@@ -139,7 +139,7 @@ def _means(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> NDArray[np
 def _resample(
     sums: NDArray[np.float64], counts: NDArray[np.float64], samples: int, seed: int
 ) -> NDArray[np.float64]:
-    """Return the mean differences of bootstrap samples, of shape (samples, metrics)."""
+    """Return the mean differences of bootstrap samples: float64, (samples, metrics)."""
     generator = np.random.default_rng(seed)
     groups, parts = len(sums), []
     step = max(1, _DRAW_BATCH_SIZE // groups)
@@ -148,6 +148,6 @@ def _resample(
         weights = generator.multinomial(groups, np.full(groups, 1 / groups), size).astype(
             np.float64
         )
-        # A sample may contain no case of a metric that few groups have: then its difference is 0.
+        # If few groups have a metric, a sample may contain no case of it. Its difference is then 0.
         parts.append((weights @ sums) / np.maximum(weights @ counts, 1))
     return np.concatenate(parts)

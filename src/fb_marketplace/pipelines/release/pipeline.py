@@ -1,4 +1,4 @@
-"""Release pipeline: packs photos, evaluates the gate, builds the manifest and publishes it."""
+"""Release: pack photos, evaluate the gate, build the manifest and publish it."""
 
 from kedro.pipeline import Pipeline, node
 

@@ -1,4 +1,4 @@
-"""Builds the provenance of every listing of a release from the outputs of cleaning."""
+"""Provenance of every listing of a release, collected from the outputs of cleaning."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from fb_marketplace_serving.release.provenance import (
 )
 
 MAX_DUPLICATES: Final = 16
-"""Copies listed per photo: a picture of a thousand listings would otherwise take a million entries."""
+"""Maximum number of copies stored per photo: a photo in 1,000 listings would otherwise need 10^6."""
 
 _PRODUCT_COLUMNS: Final = (
     *("product_id", "row", "repeats", "price_flag", "odd_category_depth", "copy_of"),
@@ -44,12 +44,12 @@ def build_provenance(
     Args:
         products: the listings.
         images: the photos.
-        cleaned_image_rows: rows that name photos, missing and unusable ones too.
-        matched_photos: the rows that have a file.
-        duplicate_groups: groups of photos of the same picture.
+        cleaned_image_rows: accepted image rows, including those of missing and unusable photos.
+        matched_photos: the image rows that have a file.
+        duplicate_groups: groups of copies and near duplicates.
         splits: group and split of each listing.
         quarantine: rejected rows and files.
-        source_manifest: the raw tables and the folder of photos, as cleaning read them.
+        source_manifest: identity of the raw tables and of the photo folder that cleaning read.
 
     Returns:
         The artifact ``provenance``, Parquet.
@@ -113,7 +113,7 @@ def _duplicate(photo: Mapping[str, Any], other: Mapping[str, Any]) -> DuplicateP
 
 
 def _rejected_rows(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
-    """Return the rejected rows of the table of listings, by their product id."""
+    """Return the rejected rows of the table of listings, by product id."""
     by_listing: defaultdict[str, list[RejectedRow]] = defaultdict(list)
     for row in _records(quarantine[quarantine["stage"] == "products"].sort_values("row")):
         by_listing[row["key"]].append(RejectedRow(row["row"], row["reason"], row["detail"]))
@@ -123,7 +123,7 @@ def _rejected_rows(quarantine: pd.DataFrame) -> Mapping[str, list[RejectedRow]]:
 def _rejected_photos(
     quarantine: pd.DataFrame, cleaned_image_rows: pd.DataFrame, matched_photos: pd.DataFrame
 ) -> Mapping[str, list[RejectedPhoto]]:
-    """Return the rejected rows of the table of images, by the listing of the photo."""
+    """Return the rejected rows of the table of images, by product id."""
     owners = dict(
         zip(cleaned_image_rows["image_id"], cleaned_image_rows["product_id"], strict=True)
     )
@@ -150,6 +150,6 @@ def _rejected_photos(
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return rows with Python's own numbers, and None for missing values."""
+    """Return the rows as dicts of plain Python values, with None for missing values."""
     plain = table.astype("object").where(table.notna(), None)
     return [dict(zip(plain.columns, row, strict=True)) for row in plain.itertuples(index=False)]

@@ -11,9 +11,9 @@ def build_bm25(products: pd.DataFrame, parameters: BM25Parameters) -> bytes:
 
     Args:
         products: ``product_id``, ``title`` and ``description``.
-        parameters: of BM25, and the weight of a word in a title.
+        parameters: parameters of BM25, and the weight of a word in a title.
 
     Returns:
-        Parquet.
+        The index, Parquet.
     """
     return build_bm25_index(products.sort_values("product_id"), parameters).to_bytes()

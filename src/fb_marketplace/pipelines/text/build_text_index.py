@@ -11,15 +11,15 @@ from fb_marketplace.storage.keyed_table import Table
 def build_text_index(
     text_embeddings: Table, products: pd.DataFrame, parameters: IndexParameters
 ) -> BuiltIndex:
-    """Build the index of texts. Rows are sorted by listing: row i is listing i.
+    """Build the index of text embeddings. Row i is the i-th listing, sorted by id.
 
     Args:
-        text_embeddings: a vector for each listing.
+        text_embeddings: one vector per listing.
         products: the listings.
         parameters: kind of index and required recall.
 
     Raises:
-        UserError: the embeddings are of other listings, or the recall is not reached.
+        UserError: the embeddings belong to other listings, or the required recall is not reached.
     """
     order = text_embeddings.order("product_id").tolist()
     ids = text_embeddings.take(order, ["product_id"]).column("product_id").to_pylist()

@@ -1,4 +1,4 @@
-"""Index of photos in the space of projected texts, with the rows of the image index."""
+"""Index of photos in the space of projected texts. Its rows are those of the image index."""
 
 import io
 
@@ -19,13 +19,13 @@ def build_text_to_image_index(
     """Project photos into the common space and index them.
 
     Args:
-        vision_features: features of photos.
+        vision_features: features of the frozen backbone, by photo.
         photo_projection: the photo network, safetensors.
         image_index_ids: photo and listing of each row of the image index.
         parameters: kind of index and required recall.
 
     Raises:
-        UserError: a photo of the image index has no features, or the recall is not reached.
+        UserError: a photo of the image index has no features, or the required recall is not reached.
     """
     import pyarrow.parquet as pq
     from safetensors.numpy import load

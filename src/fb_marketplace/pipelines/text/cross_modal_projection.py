@@ -1,9 +1,9 @@
-"""Projection of texts and photos into one space, by two small networks.
+"""Projection of texts and photos into a common space, by two small networks.
 
 Both encoders stay frozen. Within a batch of listings, each text should be nearest to a photo of its own
 listing (InfoNCE in both directions; Radford et al., 2021). The photo network reads features of the frozen
-backbone: the photo embedding is trained to separate listings and keeps less of their common content
-(Recall@10 of test titles 0.40 by the embedding, 0.48 by the features).
+backbone, not the photo embedding: that is trained to separate listings, and keeps less of the content that
+they share (Recall@10 of test titles: 0.40 with the embedding, 0.48 with the features).
 """
 
 from typing import Any, NamedTuple
@@ -25,7 +25,14 @@ Floats = NDArray[np.float32]
 
 
 class Layers(NamedTuple):
-    """A network: input → hidden (GELU) → common space, of length one. All float32."""
+    """A network: input → hidden (GELU) → common space, with outputs of unit length. All arrays are float32.
+
+    Attributes:
+        weight_in: (input, hidden).
+        bias_in: (hidden,).
+        weight_out: (hidden, dimension).
+        bias_out: (dimension,).
+    """
 
     weight_in: Floats
     bias_in: Floats
@@ -45,10 +52,10 @@ class Pairs(NamedTuple):
     """Texts and photos of the same listings.
 
     Attributes:
-        texts: float32, (listings, 3, dimension): of the title, of the shortened title, of the full text.
-        photos: float32, (photos, features), of length one, sorted by listing.
-        starts: int64, (listings + 1,), first photo of each listing.
-        groups: int64, (listings,), number of each listing's group.
+        texts: float32, (listings, 3, dimension): embeddings of title, shortened title and full text.
+        photos: float32, (photos, features), of unit length, sorted by listing.
+        starts: int64, (listings + 1,), first photo of each listing, then the number of photos.
+        groups: int64, (listings,), index of each listing's group.
     """
 
     texts: Floats
@@ -73,13 +80,13 @@ def train_projection(
         text_tokenizer: its tokenizer.
         text_embeddings: embeddings of the full texts.
         vision_features: features of photos.
-        products: the titles.
+        products: the listings, for their titles.
         splits: split of each photo.
-        parameters: of the training.
+        parameters: parameters of the training.
 
     Returns:
-        The weights, and ``projection_history``: ``epoch``, ``loss`` and ``recall_at_10``, the share of
-        validation titles that find a photo of their listing among the first ten of the split's photos.
+        The weights, and a history with ``epoch``, ``loss`` and ``recall_at_10``: the share of validation
+        titles with a photo of their listing among the ten nearest photos of the split.
 
     Raises:
         UserError: the training or the validation split has no listing with a photo.
@@ -200,7 +207,7 @@ def _layers(network: Any) -> Layers:
 
 
 def project(layers: Layers, vectors: Floats) -> Floats:
-    """Return vectors in the common space: float32, (n, dimension), of length one."""
+    """Project vectors into the common space: float32, (n, dimension), of unit length."""
     from scipy.special import erf
 
     hidden = vectors @ layers.weight_in + layers.bias_in
@@ -209,13 +216,13 @@ def project(layers: Layers, vectors: Floats) -> Floats:
 
 
 def l2_normalize(vectors: Floats) -> Floats:
-    """Return the vectors scaled to length one."""
+    """Return the rows scaled to unit length: float32, (n, dimension)."""
     length = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(length, 1e-12), np.float32)
 
 
 def recall_at_10(text_layers: Layers, photo_layers: Layers, pairs: Pairs) -> float:
-    """Return the share of titles that find a photo of their own listing among the first ten."""
+    """Return the share of titles with a photo of their own listing among the ten nearest photos."""
     similarities = project(text_layers, pairs.texts[:, 0]) @ project(photo_layers, pairs.photos).T
     depth = min(10, similarities.shape[1])
     top = np.argpartition(-similarities, depth - 1, axis=1)[:, :depth]

@@ -1,4 +1,4 @@
-"""Text embeddings of listings, by the encoder that is served."""
+"""Text embeddings of listings, from the served sentence encoder."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +22,7 @@ LIBRARIES: Final = ("onnxruntime", "tokenizers")
 
 @dataclass(frozen=True, slots=True)
 class TextKeys:
-    """Keys of the vectors that the run needs, and of those in the table when it began.
+    """Keys of the vectors that the run needs, and of those in the table when the run started.
 
     Attributes:
         product_ids: the listings, sorted.
@@ -97,7 +97,7 @@ def embed_texts(
     ):
         for start in range(0, len(missing), size):
             part = missing[start : start + size]
-            # One text a call, one call a core: a vector must not depend on its batch.
+            # One text per call, one call per core: a vector must not depend on its batch.
             vectors = pool.map(lambda row: encoder.encode([texts[row]]).meaning[0], part)
             rows = []
             for row, meaning in zip(part, vectors, strict=True):
@@ -113,7 +113,7 @@ def embed_texts(
 
 
 def report_text_embeddings(text_keys: TextKeys, text_embeddings: Table) -> dict[str, Any]:
-    """Return the numbers of texts encoded, reused and removed, and a digest of the table."""
+    """Return the numbers of encoded, reused and removed texts, and a digest of the table."""
     needed, existing = frozenset(text_keys.keys), text_keys.existing
     return {
         "texts": len(text_embeddings),

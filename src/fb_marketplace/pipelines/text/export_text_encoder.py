@@ -1,4 +1,4 @@
-"""The served text encoder: the sentence encoder with the text projection behind it."""
+"""The served text encoder: the sentence encoder followed by the text projection."""
 
 import numpy as np
 
@@ -31,7 +31,7 @@ def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef) -> 
     weights = load(text_projection.read())
     model = onnx.load_from_string(sentence_encoder.read())
     tail = parser.parse_graph(_PROJECTION.format(width=weights["weight_out"].shape[1]))
-    # safetensors' order differs from read to read; sorted, the graph's digest does not.
+    # safetensors returns tensors in varying order. Sorted, they give the graph a stable digest.
     model.graph.initializer.extend(
         numpy_helper.from_array(np.ascontiguousarray(value), f"projection_{name}")
         for name, value in sorted(weights.items())

@@ -17,7 +17,7 @@ from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encode
 
 
 def create_pipeline() -> Pipeline:
-    """Wire the stage."""
+    """Build the pipeline."""
     return Pipeline(
         [
             node(

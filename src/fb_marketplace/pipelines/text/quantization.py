@@ -1,4 +1,4 @@
-"""Precision of the sentence encoder: int8 if it finds listings by their titles as well as fp32 does."""
+"""Precision of the sentence encoder: int8 if title queries find listings as well as with fp32."""
 
 import tempfile
 from pathlib import Path
@@ -19,13 +19,13 @@ from fb_marketplace_serving.encoders.text import TextEncoder
 DEPTH: Final = 10
 
 MAX_RECALL_DROP: Final = 0.01
-"""Drop in Recall@10 that int8 may have, by the upper end of its 95 % interval."""
+"""Maximum drop in Recall@10 by int8; compared with the upper end of the drop's 95 % interval."""
 
 _Z_95: Final = 1.96
 
 
 class SelectedPrecision(NamedTuple):
-    """The encoder that is served, and a card of the selection."""
+    """The served encoder, ONNX, and a card that describes the selection."""
 
     onnx: bytes
     card: dict[str, Any]
@@ -38,19 +38,19 @@ def select_precision(
     splits: pd.DataFrame,
     parameters: TextEncoderParameters,
 ) -> SelectedPrecision:
-    """Return the encoder in the configured precision; ``auto`` takes int8 if it finds as well as fp32.
+    """Return the encoder in the configured precision; ``auto`` selects int8 if its recall is good enough.
 
     Args:
-        sentence_encoder_fp32: the encoder, ONNX.
+        sentence_encoder_fp32: the fp32 encoder, ONNX.
         text_tokenizer: its tokenizer.
         products: the listings.
         splits: split of each listing; both encoders are compared on validation.
         parameters: the precision, and the number of listings to compare on.
 
     Returns:
-        The encoder, ONNX; and a card: bytes of both and, for ``auto``, the share of short titles that find
-        their own listing's text among the first ten, the upper bound of its drop, and the lowest cosine
-        between the two vectors of a text.
+        The encoder, ONNX; and a card with the size of each precision in bytes. For ``auto`` also Recall@10
+        (the share of short titles with their own listing's text among the ten nearest), the upper bound of
+        its drop, and the lowest cosine between the two vectors of a text.
 
     Raises:
         UserError: the precision is ``auto`` and validation has no listing.
@@ -100,7 +100,7 @@ def select_precision(
 def quantize_int8(graph: bytes) -> bytes:
     """Quantize a text encoder: weights per channel, activations dynamically.
 
-    Weights have seven bits: without VNNI, sums of products of eight-bit numbers overflow 16 bits.
+    Weights use seven bits: on CPUs without VNNI, sums of 8-bit products overflow 16 bits.
     """
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
@@ -114,16 +114,16 @@ def quantize_int8(graph: bytes) -> bytes:
             per_channel=True,
             reduce_range=True,
             weight_type=QuantType.QInt8,
-            # Shape inference stops at ONNX Runtime's own operators.
+            # Shape inference does not know ONNX Runtime's own operators.
             extra_options={"DefaultTensorType": onnx.TensorProto.FLOAT},
         )
         return target.read_bytes()
 
 
 def _own_text_is_hit(queries: NDArray[np.float32], texts: NDArray[np.float32]) -> NDArray[np.bool_]:
-    """Return whether each query's own text is among the ten nearest, ties placed last."""
+    """Return whether each query's own text is among the ten nearest, last among ties: bool, (queries,)."""
     similarities = queries @ texts.T
     own = np.diagonal(similarities)
-    # Counting nearer texts instead would pass an encoder whose vectors are all equal or NaN.
+    # Counting nearer texts instead would accept an encoder whose vectors are all equal or NaN.
     farther: NDArray[np.int64] = (similarities < own[:, np.newaxis]).sum(axis=1)
     return len(texts) - farther <= DEPTH

@@ -1,11 +1,12 @@
-"""MiniLM as an ONNX graph: tokens in, one vector a text out.
+"""MiniLM as an ONNX graph: token ids in, one vector per text out.
 
 The network is BERT (Devlin et al., 2019) with six layers of width 384, distilled (Wang et al., 2020) and
-trained as a sentence encoder (Reimers & Gurevych, 2019). Its vector is the mean over tokens, of length one.
+trained as a sentence encoder (Reimers & Gurevych, 2019). Its vector is the mean over tokens, scaled to unit
+length.
 
-The graph is written in ONNX's text format. A torch export takes a minute, decomposes attention, and its
-vectors differ from these by float noise; ONNX Runtime's own attention operator is also the one that int8
-quantization knows.
+The graph is written in ONNX's text format. A torch export would take a minute and decompose attention, but
+int8 quantization needs ONNX Runtime's fused attention operator. The vectors of both graphs differ only by
+floating-point noise.
 """
 
 import json
@@ -40,7 +41,7 @@ sentence_encoder (int64[n, tokens] ids, int64[n, tokens] mask) => (float[n, {wid
   sum = ReduceSum <keepdims = 0> (weighted, token_axis)
   meaning = LpNormalization <axis = -1, p = 2> (sum)
 }}"""
-"""A mean has the direction of the sum, so the sum is normalized."""
+"""The sum over tokens is normalized instead of the mean: both have the same direction."""
 
 _LAYER: Final = """
   attended_{i} = com.microsoft.Attention <num_heads = {heads}> (x_{i}, qkv_weight_{i}, qkv_bias_{i}, mask32)
@@ -66,7 +67,7 @@ _QKV: Final = tuple(f"attention.self.{part}" for part in ("query", "key", "value
 
 
 class SentenceEncoder(NamedTuple):
-    """A graph and its tokenizer."""
+    """An encoder, ONNX, and its tokenizer, JSON."""
 
     onnx: bytes
     tokenizer: bytes
@@ -79,8 +80,8 @@ def build_sentence_encoder(parameters: TextEncoderParameters) -> SentenceEncoder
         parameters: whether the weights are the package's or random, for tests.
 
     Returns:
-        An ONNX graph, ``ids`` and ``mask`` int64 (n, tokens) in, ``meaning`` float32 (n, width) out; and
-        its tokenizer, JSON.
+        An ONNX graph and its tokenizer, JSON. The inputs ``ids`` and ``mask`` are int64, (n, tokens). The
+        output ``meaning`` is float32, (n, width).
 
     Raises:
         UserError: the package is missing or has other weights.
@@ -124,7 +125,7 @@ def _read_weights(file: Path) -> Weights:
 def _random_weights(
     seed: int, width: int = 32, layers: int = 1, vocabulary: int = 30_522
 ) -> Weights:
-    """Return random weights of a small network, in which texts that share words are near."""
+    """Return random weights of a small network. It still places texts that share words near each other."""
     generator = np.random.default_rng(seed)
 
     def normal(*shape: int) -> NDArray[np.float32]:
@@ -166,7 +167,7 @@ def _build_graph(weights: Weights, heads: int) -> Any:
 
 
 def _initializers(weights: Weights, depth: int) -> dict[str, NDArray[Any]]:
-    """Return the graph's constants by name; matrices are transposed, as MatMul takes them."""
+    """Return the graph's constants by name; matrices are transposed for MatMul."""
     table = {
         kind: weights[f"embeddings.{kind}_embeddings.weight"]
         for kind in ("word", "position", "token_type")
