@@ -1,6 +1,6 @@
 """Checks of the requirements of a run, before any work: roots, tables, disk, memory and packages.
 
-Each check prints one line. After a failed check the others still run, except those that depend on it.
+Each check returns one line. After a failed check the others still run, except those that depend on it.
 """
 
 import os

@@ -137,7 +137,7 @@ def plan_pruning(
     Args:
         lake: the lake.
         keep: number of newest runs, and of newest releases, to keep.
-        orphan_grace_period: how long files without a record stay after they were last written.
+        orphan_grace_period: time that files without a record are kept after they were last written.
         assume_no_active_run: keep only the newest run. The caller guarantees that no other run is active.
 
     Raises:

@@ -104,7 +104,7 @@ class DuplicateParameters(Parameters):
     """Minimum correlation of the aligned outlines, at every resolution. A pair below it is dropped."""
 
     min_agreement: Share = 0.85
-    """Minimum score of near duplicates: a low quantile of block correlations, after ``watermark_share``."""
+    """Minimum score of near duplicates: low quantile of block correlations, without ``watermark_share``."""
 
     watermark_share: Annotated[float, Field(ge=0, le=0.5)] = 0.12
     """Share of blocks that may disagree. A watermark on 8 % of the area touches about this many."""
@@ -123,7 +123,7 @@ class DuplicateParameters(Parameters):
 
 
 class SplitParameters(Parameters):
-    """Share of groups in each split."""
+    """Share of the groups in each split."""
 
     renamed: ClassVar = {"shared_description_words": "min_words_for_duplicate_description"}
 

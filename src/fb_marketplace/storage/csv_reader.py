@@ -197,7 +197,7 @@ def _row_pattern(fields: int, dialect: Dialect) -> re.Pattern[str]:
     separator, quote = re.escape(dialect.separator), re.escape(dialect.quote)
     end = re.escape(dialect.line_end) if dialect.line_end else r"(?:\r\n?|\n)"
     signs = re.escape(dialect.line_end) if dialect.line_end else r"\r\n"
-    # Possessive quantifiers: a torn line fails at once, without backtracking.
+    # Possessive quantifiers: a torn line fails immediately, without backtracking.
     quoted = rf"{quote}(?:[^{quote}]++|{quote}{quote})*+{quote}"
     field = rf"(?:{quoted}|[^{quote}{separator}{signs}][^{separator}{signs}]*+|)"
     return re.compile(rf"{field}(?:{separator}{field}){{{fields - 1}}}{end}")

@@ -49,7 +49,7 @@ def find_comparable_listings(
     same_path_bonus: float,
     min_similarity: float,
 ) -> ComparableListings:
-    """Find the most similar listings of other families, at most one of each family.
+    """Find the most similar listings of other families, at most one per family.
 
     Without the limit, a seller who lists an item ten times would count ten times.
 

@@ -69,8 +69,8 @@ def format_money(amount: float, currency: str) -> str:
     """Return an amount such as £1,234.50, without decimals if they are zero.
 
     Args:
-        amount: in units of the currency.
-        currency: ISO 4217; written after the amount if it has no symbol in ``SYMBOLS``.
+        amount: the amount in units of the currency; 0 is "free".
+        currency: ISO 4217 code; written after the amount if ``SYMBOLS`` has no symbol for it.
     """
     if amount == 0:
         return "free"
