@@ -16,7 +16,7 @@ LAYERS = {
 """Kedro's own, and the release."""
 
 STAGES = {
-    *("cleaning", "baselines", "vision", "embeddings", "indexing"),
+    *("cleaning", "baselines", "vision", "embeddings", "vision_evaluation", "indexing"),
     *("text", "listings", "pricing", "ranking", "release"),
 }
 

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from fb_marketplace_serving.storage.lake import Lake
-from fb_marketplace_serving.storage.urls import split
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +14,9 @@ class FileRef:
 
     def read(self) -> bytes:
         """Read the file."""
-        folder, name = split(self.url)
-        return Lake(folder).read(name)
+        # The whole URL is the root: an https:// or chained URL has no folder to open.
+        file = Lake(self.url)
+        return bytes(file.filesystem.cat_file(file.root))
 
 
 class ContentAddressedFile(NamedTuple):

@@ -1,5 +1,7 @@
 """Parsing of category paths and locations."""
 
+import unicodedata
+from itertools import dropwhile
 from typing import NamedTuple
 
 from fb_marketplace.pipelines.cleaning import text
@@ -20,7 +22,12 @@ def category_levels(path: str, separator: str) -> tuple[str, ...]:
     """
     # Normalize before splitting: a full-width separator becomes a plain one.
     parts = text.normalize_line(path).split(separator.strip() or separator)
-    return tuple(level for part in parts if (level := text.normalize_line(part)))
+    return tuple(level for part in parts if (level := _normalize_level(part)))
+
+
+def _normalize_level(part: str) -> str:
+    """Return a level without leading combining marks: joined, they would change the separator."""
+    return "".join(dropwhile(unicodedata.combining, text.normalize_line(part))).strip()
 
 
 def parse_location(location: str, separator: str) -> Location:

@@ -11,6 +11,7 @@ SEPARATORS = st.sampled_from([" / ", "/", " > ", ">", " ", "::"])
 @given(TYPED, SEPARATORS)
 @example("Home\uff0fGarden", " / ")
 @example("a>\u0338b", " > ")
+@example("a> \u0338b", ">")
 def test_joined_levels_split_into_the_same_levels(path, separator):
     once = parsing.category_levels(path, separator)
 

@@ -84,7 +84,7 @@ def test_county_is_where_most_of_its_towns_are(places):
     # Two in three of its names are of towns elsewhere, some of which are larger.
     result = places.resolve("Canton", "Cardiff")
 
-    assert result.by == "county"
+    assert result.level == "county"
     assert near(result.place, 51.48, -3.18)
 
 
@@ -106,7 +106,7 @@ def test_namesake_outside_county_is_not_used(places):
 def test_unknown_district_is_at_its_city(places):
     result = places.resolve("East End", "Glasgow")
 
-    assert result.by == "county"
+    assert result.level == "county"
     assert near(result.place, 55.86, -4.26)
 
 
@@ -122,7 +122,7 @@ def test_wide_or_sparse_county_stands_for_nothing(places, county):
 
 
 def test_wide_county_reaches_its_distant_towns(places):
-    assert places.resolve("Fort William", "Highland").by == "town"
+    assert places.resolve("Fort William", "Highland").level == "town"
 
 
 def test_gazetteer_does_not_depend_on_row_order():

@@ -24,5 +24,13 @@ def test_join_ignores_a_trailing_slash_of_the_root(root):
     assert join(root, "runs", "a.json") == "s3://bucket/lake/runs/a.json"
 
 
-def test_split_separates_folder_and_name():
-    assert split("s3://bucket/lake/") == ("s3://bucket", "lake")
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("s3://bucket/lake/", ("s3://bucket", "lake")),
+        ("/file", ("/", "file")),
+        ("file", (".", "file")),
+    ],
+)
+def test_split_separates_folder_and_name(url, expected):
+    assert split(url) == expected
