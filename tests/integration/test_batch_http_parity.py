@@ -170,7 +170,7 @@ def released(tmp_path, uploads, graph, cleaning, base_parameters):
         metrics={},
         num_canaries=base_parameters["release"]["canaries"],
     )
-    publish(Lake(str(tmp_path)), manifest)
+    publish(tmp_path, manifest)
     rows = embeddings.read(["image_id", "probabilities", "embedding"]).to_pylist()
     return (
         tmp_path,
