@@ -82,8 +82,8 @@ def _placed(entry: Any, places: dict[str, str]) -> Any:
     if isinstance(entry, dict):
         return {name: _placed(value, places) for name, value in entry.items()}
     if isinstance(entry, str):
-        root, _, rest = entry.partition("/")
-        return f"{places[root]}/{rest}" if root in places and rest else entry
+        root, slash, rest = entry.partition("/")
+        return f"{places[root]}{slash}{rest}" if root in places else entry
     return entry
 
 
