@@ -86,7 +86,7 @@ def draw(random: np.random.Generator, lost: dict[str, float]) -> tuple[pd.DataFr
     seen += 0.5 * random.normal(size=(LISTINGS, LABELS))[listing]
     text = random.normal(size=(LISTINGS, LABELS))
     text[np.arange(LISTINGS), classes] += 2.9 + random.normal(size=LISTINGS)
-    asked = random.random(PHOTOS) < ASKED
+    is_query = random.random(PHOTOS) < ASKED
     ease = random.normal(size=PHOTOS) + 0.8 * random.normal(size=LISTINGS)[listing]
     releases = []
     for weaker in (lost, {}):
@@ -94,8 +94,8 @@ def draw(random: np.random.Generator, lost: dict[str, float]) -> tuple[pd.DataFr
         logits[np.arange(PHOTOS), classes[listing]] += strength - weaker.get("photos", 0)
         found = ease + 0.35 * random.normal(size=PHOTOS) - weaker.get("searches", 0)
         right = _right(_softmax(logits), listing, classes, text)
-        right["recall_at_1"] = (listing[asked], found[asked] > 0.35)
-        right["recall_at_10"] = (listing[asked], found[asked] > -0.62)
+        right["recall_at_1"] = (listing[is_query], found[is_query] > 0.35)
+        right["recall_at_10"] = (listing[is_query], found[is_query] > -0.62)
         releases.append(_table(right))
     return releases[0], releases[1]
 

@@ -23,7 +23,10 @@ class _Line(BaseModel):
 
 
 class RequestedFilters(_Line):
-    """Filters and order of a search; see the parameters of ``/search``."""
+    """Filters and order of a search; see the parameters of ``/search``.
+
+    Lines of version 0.1 have ``spread`` for ``diversity``.
+    """
 
     categories: list[str] = []
     min_price: float | None = None
@@ -32,7 +35,7 @@ class RequestedFilters(_Line):
     radius_km: float | None = None
     has_photo: bool | None = None
     sort: str = "relevance"
-    diversity: float = 0.0
+    diversity: Annotated[float, Field(validation_alias=AliasChoices("diversity", "spread"))] = 0.0
 
 
 def _check_unique(product_ids: list[str]) -> list[str]:

@@ -87,9 +87,13 @@ def test_fields_of_later_version_are_ignored():
 def test_search_line_of_version_0_1_is_read():
     line = json.loads(search().model_dump_json())
     line["shown"] = line.pop("product_ids")
+    del line["filters"]["diversity"]
     line["filters"] |= {"sort": "price", "spread": 0.5}
 
-    assert SearchLine.model_validate_json(json.dumps(line)).product_ids == ["p", "q"]
+    old = SearchLine.model_validate_json(json.dumps(line))
+
+    assert old.product_ids == ["p", "q"]
+    assert old.filters.diversity == 0.5
 
 
 def test_page_with_duplicate_listing_is_rejected():
