@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from support import seaweed as seaweedfs
 from support.kedro_project import Place, Run
-from support.killed_runs import begun, committed, digests, epochs, plain_files, stray_data
+from support.killed_runs import committed, digests, epochs, plain_files, start_run, stray_data
 
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.storage.lake import Lake
@@ -61,8 +61,8 @@ def test_killed_run_resumes(
     place = Place(sample.clone, sample.raw, str(tmp_path / "lake"))
     lake = Path(place.lake)
     share = random.Random(f"{SEED}/{number}").random()
-    with begun(place) as run:
-        run.ended(share * undisturbed.seconds)
+    with start_run(place) as run:
+        run.wait(share * undisturbed.seconds)
         run.kill()
         print(f"killed at {share:.0%}, after: {_last_node(run.log_text())}")  # noqa: T201
     rows, trained = committed(lake), epochs(lake)
@@ -96,12 +96,12 @@ def test_run_with_killed_store_resumes_or_fails_in_one_line(
     store.upload(sample.clone / sample.raw, raw)
     place = Place(sample.clone, raw, f"{store.make_bucket('lake-bucket')}/lake", store.environment)
     chance = random.Random(f"{SEED}/server/{number}")
-    with begun(place) as run:
-        run.ended(chance.random() * undisturbed.seconds)
+    with start_run(place) as run:
+        run.wait(chance.random() * undisturbed.seconds)
         server.kill()
         time.sleep(chance.uniform(*AWAY))
         server.start()
-        status, message = run.ended(), run.log_text()
+        status, message = run.wait(), run.log_text()
     print(f"ended with {status}, after: {_last_node(message)}")  # noqa: T201
     assert "Traceback" not in message, message[-3000:]
     if status != 0:

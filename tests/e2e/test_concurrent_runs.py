@@ -8,7 +8,7 @@ from pathlib import Path
 import lance
 import pytest
 from support.kedro_project import Place, Run
-from support.killed_runs import Begun, begun, copied, json_of
+from support.killed_runs import BackgroundRun, copy_lake, json_of, start_run
 
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
@@ -28,7 +28,7 @@ def empty(whole_run: Run, tmp_path: Path) -> Place:
 def test_concurrent_cleaning_runs_share_one_lake(whole_run: Run, empty: Place) -> None:
     cleaning = ("--pipeline=cleaning", f"--params={IN_TURNS}")
     for run in _together(empty, cleaning, cleaning):
-        assert run.ended() == 0, run.log_text()[-3000:]
+        assert run.wait() == 0, run.log_text()[-3000:]
 
     assert len(empty.records()) == 2
     expected = whole_run.json("cleaning_report")
@@ -39,12 +39,12 @@ def test_concurrent_cleaning_runs_share_one_lake(whole_run: Run, empty: Place) -
 
 
 def test_concurrent_releases_are_always_whole(whole_run: Run, tmp_path: Path) -> None:
-    with copied(whole_run, tmp_path, "checkpoints") as place, _Reader(place) as seen:
+    with copy_lake(whole_run.place, tmp_path, "checkpoints") as place, _Reader(place) as seen:
         before = set(place.records())
         for run in _together(place, ("--pipeline=release",), ("--pipeline=release",)):
             # Where both look at the same instant, one is told.
             output = run.log_text().splitlines()[-1]
-            assert run.ended() == 0 or "release" in output, output
+            assert run.wait() == 0 or "release" in output, output
         created = set(place.records()) - before
 
         assert created
@@ -57,7 +57,7 @@ def test_concurrent_releases_are_always_whole(whole_run: Run, tmp_path: Path) ->
 @pytest.mark.stress
 def test_concurrent_full_runs_both_succeed(whole_run: Run, empty: Place) -> None:
     for run in _together(empty, (), ()):
-        assert run.ended() == 0, run.log_text()[-3000:]
+        assert run.wait() == 0, run.log_text()[-3000:]
 
     versions = set(empty.records())
     assert len(versions) == 2
@@ -77,7 +77,7 @@ def test_concurrent_recipes_keep_their_own_photos(whole_run: Run, empty: Place) 
         ("--pipeline=cleaning", f"--params={others}"),
     )
     for run in runs:
-        status, message = run.ended(), run.log_text()
+        status, message = run.wait(), run.log_text()
         assert status == 0 or "run" in message, message[-3000:]
         assert "Traceback" not in message
     for version in empty.records():
@@ -93,12 +93,12 @@ def test_concurrent_recipes_keep_their_own_photos(whole_run: Run, empty: Place) 
     )
 
 
-def _together(place: Place, *runs: tuple[str, ...]) -> Iterator[Begun]:
+def _together(place: Place, *runs: tuple[str, ...]) -> Iterator[BackgroundRun]:
     """Begin runs at once; gives them when all have ended."""
     with ExitStack() as stack:
-        going = [stack.enter_context(begun(place, *arguments)) for arguments in runs]
+        going = [stack.enter_context(start_run(place, *arguments)) for arguments in runs]
         for run in going:
-            run.ended()
+            run.wait()
         yield from going
 
 

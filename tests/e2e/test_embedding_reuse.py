@@ -1,21 +1,18 @@
 """Embeddings after photos change and after a killed run."""
 
-import contextlib
 import csv
 import json
-import os
 import shutil
-import signal
-import subprocess
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import lance
 import numpy as np
 import pytest
-from support.kedro_project import BIN, Place, Run
+from support.kedro_project import Place, Run
+from support.killed_runs import committed, copy_lake, start_run
 
 pytestmark = pytest.mark.slow
 
@@ -25,13 +22,13 @@ SMALL_STEPS = "--params=embeddings.photos_per_batch=2,embeddings.rows_per_commit
 
 @pytest.fixture
 def place(whole_run: Run, tmp_path: Path) -> Iterator[Place]:
-    """The bucket and the lake of the whole run, copied; copies go with the test."""
-    clone = whole_run.place.clone
-    shutil.copytree(clone / whole_run.place.raw, tmp_path / "raw")
-    left_out = shutil.ignore_patterns("01_raw", "work", "checkpoints", "tensorboard", "releases")
-    shutil.copytree(clone / whole_run.place.lake, tmp_path / "lake", ignore=left_out)
-    yield Place(clone, str(tmp_path / "raw"), str(tmp_path / "lake"))
-    shutil.rmtree(tmp_path)
+    """Copies of the bucket and the lake of the full run, deleted after the test."""
+    raw = tmp_path / "raw"
+    shutil.copytree(whole_run.place.clone / whole_run.place.raw, raw)
+    left_out = ("work", "checkpoints", "tensorboard", "releases")
+    with copy_lake(whole_run.place, tmp_path, *left_out) as copy:
+        yield replace(copy, raw=str(raw))
+    shutil.rmtree(raw)
 
 
 def test_second_run_encodes_nothing(whole_run: Run, place: Place) -> None:
@@ -67,10 +64,9 @@ def test_changed_photos_update_their_embeddings(
 
 def test_killed_run_resumes_to_the_same_digest(place: Place) -> None:
     shutil.rmtree(place.lake_path("07_model_output/image_embeddings.lance"))
-    with _extraction(place) as process:
-        _wait_for_rows(place, process)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    with start_run(place, "--pipeline=embeddings", SMALL_STEPS) as run:
+        run.wait_for(lambda: bool(committed(Path(place.lake)).get("image_embeddings.lance")))
+        run.kill()
     records, done = place.records(), _vectors(place)
     photos = len(place.photo_table())
     assert 0 < len(done) < photos, "it was to be killed half-way"
@@ -138,33 +134,3 @@ def _image_rows(place: Place) -> list[list[str]]:
 def _write_image_rows(place: Place, rows: list[list[str]]) -> None:
     with Path(place.raw, "Assets/Images.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows(rows)
-
-
-@contextlib.contextmanager
-def _extraction(place: Place) -> Iterator[subprocess.Popen[bytes]]:
-    """Start an extraction in small steps; whatever is left of it ends with the block."""
-    process = subprocess.Popen(
-        [str(BIN / "kedro"), "run", "--env=test", "--pipeline=embeddings", SMALL_STEPS],
-        cwd=place.clone,
-        env=place.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for_rows(place: Place, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
-        with contextlib.suppress(ValueError):
-            if _table(place).count_rows():
-                return
-        time.sleep(0.02)
-    pytest.fail("no vector was committed in two minutes")

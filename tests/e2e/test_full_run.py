@@ -1,20 +1,16 @@
 """From a clone and a bucket to answers, by the commands that the README names."""
 
-import contextlib
 import json
-import os
 import re
 import shlex
-import signal
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from support.kedro_project import BIN, PROJECT, Place, Run, clean_environment, command, serving
+from support.kedro_project import PROJECT, Place, Run, clean_environment, command, serving
+from support.killed_runs import committed, start_run
 
 from fb_marketplace_serving.search.listings import Listing
 
@@ -115,11 +111,12 @@ def test_run_can_load_older_versions(whole_run: Run) -> None:
 def test_killed_run_resumes(whole_run: Run, tmp_path: Path) -> None:
     place = Place(whole_run.place.clone, whole_run.place.raw, str(tmp_path / "lake"))
     photos = len(whole_run.place.photo_table())
-    with _cleaning_in_small_steps(place) as process:
-        _wait_for_rows(place, process)
-        workers = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        process.wait()
+    small_steps = "--params=cleaning.photos.photos_per_batch=8"
+    with start_run(place, "--pipeline=cleaning", small_steps) as run:
+        run.wait_for(lambda: bool(committed(Path(place.lake)).get("images.lance")))
+        workers = psutil.Process(run.process.pid).children(recursive=True)
+        run.process.kill()
+        run.process.wait()
         _, left = psutil.wait_procs(workers, timeout=15)
     assert workers
     assert left == [], "processes that read photos outlive the run"
@@ -172,36 +169,3 @@ def _readme() -> str:
     path = PROJECT / "README.md"
     assert path.is_file(), "there is no README.md"
     return path.read_text(encoding="utf-8")
-
-
-@contextlib.contextmanager
-def _cleaning_in_small_steps(place: Place) -> Iterator[subprocess.Popen[bytes]]:
-    """Start cleaning, a commit every few photos; whatever is left of it ends with the block."""
-    process = subprocess.Popen(
-        [
-            *(str(BIN / "kedro"), "run", "--env=test", "--pipeline=cleaning"),
-            "--params=cleaning.photos.photos_per_batch=8",
-        ],
-        cwd=place.clone,
-        env=place.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-
-
-def _wait_for_rows(place: Place, process: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
-        with contextlib.suppress(ValueError):
-            if place.photo_table().count_rows():
-                return
-        time.sleep(0.02)
-    pytest.fail("no row was committed in two minutes")

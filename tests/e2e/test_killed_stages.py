@@ -1,6 +1,6 @@
-"""A stage that is killed in its middle goes on to the same content, and makes nothing twice.
+"""A stage that is killed in its middle resumes to the same content and repeats no work.
 
-Cleaning and the extraction of vectors are killed in test_whole_way and test_embeddings_kept.
+Cleaning and embedding are killed in test_full_run and test_embedding_reuse.
 """
 
 import random
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.kedro_project import Place, Run
-from support.killed_runs import begun, committed, copied, epochs, json_of
+from support.killed_runs import committed, copy_lake, epochs, json_of, start_run
 
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace_serving.release.loader import Release
@@ -22,9 +22,9 @@ SEED = 7
 def test_killed_training_resumes_at_last_epoch(whole_run: Run, tmp_path: Path) -> None:
     stage = ("--pipeline=vision", "--to-outputs=vision_model,checkpoints")
     left_out = ("work", "vision_features.lance", "checkpoints", "releases")
-    with copied(whole_run, tmp_path, *left_out) as place:
+    with copy_lake(whole_run.place, tmp_path, *left_out) as place:
         lake = Path(place.lake)
-        with begun(place, *stage) as run:
+        with start_run(place, *stage) as run:
             run.wait_for(lambda: bool(list(lake.glob("work/*/state_0000.safetensors"))))
             run.kill()
         before, rows = epochs(lake), committed(lake)["vision_features.lance"]
@@ -41,9 +41,11 @@ def test_killed_training_resumes_at_last_epoch(whole_run: Run, tmp_path: Path) -
 
 def test_killed_text_embedding_resumes(whole_run: Run, tmp_path: Path) -> None:
     stage = ("--pipeline=text", "--to-outputs=text_index")
-    with copied(whole_run, tmp_path, "text_embeddings.lance", "checkpoints", "releases") as place:
+    with copy_lake(
+        whole_run.place, tmp_path, "text_embeddings.lance", "checkpoints", "releases"
+    ) as place:
         lake = Path(place.lake)
-        with begun(place, *stage) as run:
+        with start_run(place, *stage) as run:
             run.wait_for(lambda: bool(committed(lake).get("text_embeddings.lance")))
             run.kill()
         rows = committed(lake)["text_embeddings.lance"]
@@ -58,10 +60,10 @@ def test_killed_text_embedding_resumes(whole_run: Run, tmp_path: Path) -> None:
 
 
 def test_killed_release_leaves_a_whole_release(whole_run: Run, tmp_path: Path) -> None:
-    with copied(whole_run, tmp_path, "checkpoints", "photos") as place:
+    with copy_lake(whole_run.place, tmp_path, "checkpoints", "photos") as place:
         lake = Path(place.lake)
         present = set(lake.glob("07_model_output/release_measures.parquet/*"))
-        with begun(place, "--pipeline=release") as run:
+        with start_run(place, "--pipeline=release") as run:
             run.wait_for(
                 lambda: set(lake.glob("07_model_output/release_measures.parquet/*")) != present
             )

@@ -3,10 +3,6 @@
 import contextlib
 import hashlib
 import json
-import os
-import shutil
-import signal
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load, save
-from support.kedro_project import BIN, Place, Run
+from support.kedro_project import Place, Run
+from support.killed_runs import BackgroundRun, copy_lake, start_run
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.models.backbones import BACKBONES, POOL
@@ -47,17 +44,9 @@ def cleaned(sample: Place, tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture
 def copied(cleaned: Place, tmp_path: Path) -> Iterator[Callable[[str], Place]]:
-    """Copies that lake; copies go with the test, as pytest would keep gigabytes."""
-    copies = []
-
-    def copy(name: str) -> Place:
-        copies.append(tmp_path / name)
-        shutil.copytree(cleaned.lake, copies[-1])
-        return Place(cleaned.clone, cleaned.raw, str(copies[-1]))
-
-    yield copy
-    for created in copies:
-        shutil.rmtree(created)
+    """Copies the lake; the copies are deleted after the test, because pytest would keep gigabytes."""
+    with contextlib.ExitStack() as copies:
+        yield lambda name: copies.enter_context(copy_lake(cleaned, tmp_path / name))
 
 
 @pytest.mark.parametrize("backbone", RECIPES)
@@ -65,12 +54,11 @@ def test_killed_training_resumes_to_the_same_bytes(
     copied: Callable[[str], Place], backbone: str
 ) -> None:
     undisturbed, killed = copied("undisturbed"), copied("killed")
-    values = _told(backbone)
+    values = _parameters(backbone)
     expected = Run(undisturbed, undisturbed.run(*TRAINING, values))
-    with _training(killed, values) as process:
-        _wait_for_the_middle_of_epoch_2(killed, process)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    with start_run(killed, *TRAINING, values) as run:
+        _wait_for_middle_of_epoch_2(killed, run)
+        run.kill()
     trained = _in_work(killed, "epoch_0001.safetensors").stat()
     assert _states(killed) == ["state_0001.safetensors"], "it was to be killed in epoch 2"
     assert not list(Path(killed.lake).glob("06_models/vision_model.safetensors/*"))
@@ -86,7 +74,7 @@ def test_killed_training_resumes_to_the_same_bytes(
     assert differing == []
 
 
-def _told(backbone: str) -> str:
+def _parameters(backbone: str) -> str:
     """The parameters of a recipe, as `kedro run` takes them."""
     values = dict(item.split("=") for item in RECIPES[backbone].split(","))
     side = values.pop("side")
@@ -112,15 +100,15 @@ def resnet50(cleaned: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     path = folder / "weights.safetensors"
     path.write_bytes(save(weights))
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    shutil.copytree(cleaned.lake, folder / "lake")
-    place = Place(cleaned.clone, cleaned.raw, str(folder / "lake"))
-    version = place.run(
-        "--pipeline=vision",
-        f"--params=vision.backbone=resnet50,vision.weights={path},vision.weights_sha256={digest},"
-        "vision.fine_tuning.trainable_blocks=1,vision.embedding.layer=fc.1",
-    )
-    yield OfResnet50(Run(place, version), weights)
-    shutil.rmtree(folder)
+    with copy_lake(cleaned, folder) as place:
+        version = place.run(
+            "--pipeline=vision",
+            f"--params=vision.backbone=resnet50,vision.weights={path},"
+            f"vision.weights_sha256={digest},"
+            "vision.fine_tuning.trainable_blocks=1,vision.embedding.layer=fc.1",
+        )
+        yield OfResnet50(Run(place, version), weights)
+    path.unlink()
 
 
 def test_resnet50_is_trained_from_weights_file(resnet50: OfResnet50) -> None:
@@ -197,38 +185,14 @@ def _in_work(place: Place, name: str) -> Path:
     return path
 
 
-@contextlib.contextmanager
-def _training(place: Place, values: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Start a training; whatever is left of it ends with the block."""
-    process = subprocess.Popen(
-        [str(BIN / "kedro"), "run", "--env=test", *TRAINING, values],
-        cwd=place.clone,
-        env=place.environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    try:
-        yield process
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+def _wait_for_middle_of_epoch_2(place: Place, run: BackgroundRun) -> None:
+    """Wait until epoch 1 is saved, and then for a part of the time that it took."""
+    started = _wait_for_state(place, run, "state_0000.safetensors")
+    seconds = _wait_for_state(place, run, "state_0001.safetensors") - started
+    time.sleep(0.2 * seconds)
+    assert run.process.poll() is None, "the run ended before it was killed"
 
 
-def _wait_for_the_middle_of_epoch_2(place: Place, process: subprocess.Popen[bytes]) -> None:
-    """Wait until epoch 1 is kept, and then for a part of its time, in which what reads was started, too."""
-    began = _wait_for_state(place, process, "state_0000.safetensors")
-    took = _wait_for_state(place, process, "state_0001.safetensors") - began
-    time.sleep(0.2 * took)
-    assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
-
-
-def _wait_for_state(place: Place, process: subprocess.Popen[bytes], name: str) -> float:
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline:
-        assert process.poll() is None, f"it ended before it was killed: {process.returncode}"
-        if name in _states(place):
-            return time.monotonic()
-        time.sleep(0.01)
-    pytest.fail(f"there was no {name} in two minutes")
+def _wait_for_state(place: Place, run: BackgroundRun, name: str) -> float:
+    run.wait_for(lambda: name in _states(place))
+    return time.monotonic()

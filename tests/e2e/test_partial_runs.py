@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from support.kedro_project import Place, Run
-from support.killed_runs import copied
+from support.killed_runs import copy_lake
 
 CLEANED = {"cleaned_products", "quarantined_products", "run_report"}
 
@@ -30,7 +30,7 @@ def test_run_between_nodes_makes_what_lies_between(sample: Place) -> None:
 
 
 def test_run_of_report_tag_draws_from_last_run(whole_run: Run, tmp_path: Path) -> None:
-    with copied(whole_run, tmp_path) as place:
+    with copy_lake(whole_run.place, tmp_path) as place:
         version = place.run("--tags=report")
         record = place.records()[version]
 

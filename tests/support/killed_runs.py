@@ -22,20 +22,20 @@ VERSION = re.compile(r"\d{4}-\d\d-\d\dT\d\d\.\d\d\.\d\d\.\d{3}Z")
 
 
 @dataclass(frozen=True)
-class Begun:
-    """A run that goes on in a session of its own, with all processes that it starts."""
+class BackgroundRun:
+    """A run in the background, in its own session, with all processes that it starts."""
 
     process: subprocess.Popen[bytes]
     log: Path
 
     def kill(self) -> None:
-        """Kill it and its processes at once, as a machine that goes away does."""
+        """Kill the run and its processes at once, as a machine failure would."""
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
-    def ended(self, seconds: float = A_RUN) -> int | None:
-        """Wait for its end; gives its exit status, or nothing if it goes on after so long."""
+    def wait(self, seconds: float = A_RUN) -> int | None:
+        """Wait for the end; return the exit status, or None after a timeout."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             return self.process.wait(seconds)
         return None
@@ -43,20 +43,20 @@ class Begun:
     def log_text(self) -> str:
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, happened: Callable[[], bool], seconds: float = 300) -> None:
-        """Wait until something happened, before it ends."""
+    def wait_for(self, condition: Callable[[], bool], seconds: float = 300) -> None:
+        """Wait until a condition is true; fail if the run ends first."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if happened():
+            if condition():
                 return
-            assert self.process.poll() is None, f"it ended before:\n{self.log_text()[-3000:]}"
+            assert self.process.poll() is None, f"the run ended first:\n{self.log_text()[-3000:]}"
             time.sleep(0.02)
-        pytest.fail(f"it did not happen in {seconds} seconds:\n{self.log_text()[-3000:]}")
+        pytest.fail(f"the condition is false after {seconds} seconds:\n{self.log_text()[-3000:]}")
 
 
 @contextlib.contextmanager
-def begun(place: Place, *arguments: str) -> Iterator[Begun]:
-    """Begin a run; whatever is left of it ends with the block."""
+def start_run(place: Place, *arguments: str) -> Iterator[BackgroundRun]:
+    """Start a run in the background; kill it and its processes at the end of the block."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder, "log")
         with log.open("wb") as message:
@@ -69,7 +69,7 @@ def begun(place: Place, *arguments: str) -> Iterator[Begun]:
                 stderr=message,
                 start_new_session=True,
             )
-        run = Begun(process, log)
+        run = BackgroundRun(process, log)
         try:
             yield run
         finally:
@@ -77,9 +77,8 @@ def begun(place: Place, *arguments: str) -> Iterator[Begun]:
 
 
 @contextlib.contextmanager
-def copied(run: Run, folder: Path, *left_out: str) -> Iterator[Place]:
-    """Copy the lake of a run except the given names, while the block lasts."""
-    place = run.place
+def copy_lake(place: Place, folder: Path, *left_out: str) -> Iterator[Place]:
+    """Copy a lake to ``folder``, without the given names; delete the copy at the end of the block."""
     shutil.copytree(
         place.clone / place.lake,
         folder / "lake",
