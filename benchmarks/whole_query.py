@@ -146,8 +146,10 @@ def encode(parts: SearchArtifacts, query: tuple[str, NDArray[np.float32] | None]
     text, photo = query
     if not text:
         return QueryVectors(photo=photo)
-    meaning, pictured = parts.text_encoder.encode([text])
-    return QueryVectors(text, meaning[0], pictured[0], photo)
+    encoding = parts.text_encoder.encode([text])
+    return QueryVectors(
+        text, encoding.text_embedding[0], encoding.text_to_image_embedding[0], photo
+    )
 
 
 def measure(

@@ -131,7 +131,7 @@ def test_erased_listing_is_gone_everywhere(
     report = place.json("cleaning_report", version)["ledger"]
     for part in report.values():
         assert part["in"] == part["kept"] + part["quarantined"]
-        assert part["reasons"]["forgotten"] >= 1
+        assert part["reasons"]["erased"] >= 1
 
     assert "already" in place.kedro(*forget, "--apply")
     values = subprocess.run(

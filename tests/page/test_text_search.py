@@ -331,7 +331,7 @@ def test_price_insights_are_shown_with_evidence(open_page, shop_server, expect):
     page = open_page(f"{shop_server}/?q=red+chair&category=Reds")
     expect(page.locator("[data-product=prd-Reds-2]")).to_contain_text("Similar listings: £15–£25")
     noted = page.locator("[data-product=prd-Reds-6]")
-    expect(noted.locator(".note")).to_contain_text("Alike listings ask otherwise.")
+    expect(noted.locator(".note")).to_contain_text("Comparable listings have other prices.")
 
     noted.get_by_role("button", name="See them").click()
 

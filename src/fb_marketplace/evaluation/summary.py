@@ -25,7 +25,7 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
     duplicates = cleaning_report["duplicates"]
     metrics: Any = manifest.metrics
     vision = metrics["vision"]["test"]
-    most_common = vision["photos_top1_commonest_category"]["value"]
+    most_common = vision["photos_top1_most_frequent_category"]["value"]
     recall = metrics["retrieval"]["all_photos"]["same_product_recall_at_10"]
     ndcg = metrics["ranking"]["searches"]["all"]["ndcg_at_10"]["methods"]
     return "\n".join(
@@ -42,7 +42,7 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
             f"  category of a listing, with text    {_with_cases(vision['products_with_text_top1'])}"
             f"   (text only: {vision['products_text_top1']['value']:.3f})",
             f"  other photo of the listing, R@10    {_with_cases(recall)}"
-            f"   (random: {recall['chance']:.4f})",
+            f"   (random: {recall['random_baseline']:.4f})",
             f"  search, NDCG@10                     {_with_cases(ndcg['ranker'])}"
             f"   (rank fusion: {ndcg['fusion']['value']:.3f})",
             "",

@@ -276,7 +276,7 @@ def _receipt(
         "current_release": newest.version,
         "remaining_hits": 0,
         "in_bucket": residue._asdict(),
-        "bucket_note": "its owner has to remove this data; cleaning rejects it, reason `forgotten`",
+        "bucket_note": "its owner has to remove this data; cleaning rejects it, reason `erased`",
     }
 
 

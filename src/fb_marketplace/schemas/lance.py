@@ -56,6 +56,6 @@ TEXT_EMBEDDINGS = pa.schema(
     [
         pa.field("key", pa.string(), nullable=False),
         pa.field("product_id", pa.string(), nullable=False),
-        pa.field("meaning", pa.list_(pa.float32()), nullable=False),
+        pa.field("embedding", pa.list_(pa.float32()), nullable=False),
     ]
 )

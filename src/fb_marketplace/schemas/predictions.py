@@ -13,7 +13,7 @@ class PricePredictions(pa.DataFrameModel):
     split: str = pa.Field(isin=SPLITS)
     price: float = pa.Field(gt=0)
     model: str
-    answered: float = pa.Field(gt=0)
+    predicted: float = pa.Field(gt=0)
     low: float = pa.Field(gt=0, nullable=True)
     high: float = pa.Field(gt=0, nullable=True)
 
@@ -32,7 +32,7 @@ class CategoryPredictions(pa.DataFrameModel):
     split: str = pa.Field(isin=SPLITS)
     category: str
     model: str
-    answered: str
+    predicted: str
 
     class Config:
         """One prediction per model and listing."""

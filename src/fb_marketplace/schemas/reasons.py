@@ -35,7 +35,7 @@ class Reason(StrEnum):
     UNUSABLE_FILE = "unusable_file"
     NO_ROW = "no_row"
     ROW_QUARANTINED = "row_quarantined"
-    ERASED = "forgotten"
+    ERASED = "erased"
     """The listing is on the erasure list."""
     NOT_AS_LISTED = "not_as_listed"
     """The file was replaced or removed after it was listed."""

@@ -20,7 +20,7 @@ class RetrievalHits(pa.DataFrameModel):
 
 
 class RetrievalQueries(pa.DataFrameModel):
-    """Score of each query by each measure, with the expected score of a random order (`chance`)."""
+    """Score of each query by each measure; `random_baseline` is the expected score of a random order."""
 
     gallery: str
     photos: int = pa.Field(ge=1)  # in the gallery
@@ -30,7 +30,7 @@ class RetrievalQueries(pa.DataFrameModel):
     group: str
     category: str
     value: float = pa.Field(ge=0, le=1 + 1e-9)
-    chance: float = pa.Field(ge=0, le=1 + 1e-9)
+    random_baseline: float = pa.Field(ge=0, le=1 + 1e-9)
 
     class Config:
         """One score per gallery, embedding, query and measure."""

@@ -68,13 +68,13 @@ def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False)
         "county": pa.array([None] * len(chairs), pa.string()),
     }
     table = pa.table(listings)
-    pictured = dict(zip(image_ids, canonical, strict=True))
+    photos = dict(zip(image_ids, canonical, strict=True))
     if searchable:
         table = pa.concat_tables([table, pa.Table.from_pylist([PLAIN], table.schema)])
         same = {"prd-Greens-1": "prd-Greens-0"}
         manifest = make_release(
-            lake, encoder, pictured, table, LABELS, of=product_ids, searchable=True, same=same
+            lake, encoder, photos, table, LABELS, of=product_ids, searchable=True, same=same
         )
     else:
-        manifest = make_release(lake, encoder, pictured, table, LABELS)
+        manifest = make_release(lake, encoder, photos, table, LABELS)
     publish(Lake(str(lake)), manifest)

@@ -100,7 +100,7 @@ class SmallLake:
             photo=base64.b64encode(photos).decode(),
             probabilities=[1.0],
             embedding=[1.0],
-            neighbours=["a"],
+            neighbors=["a"],
         )
         manifest = Manifest(
             version=run,

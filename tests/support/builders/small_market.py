@@ -125,9 +125,9 @@ def make_market(count=300, seed=0):
     visible = unit(random, len(owners), PICTURE_SIZE)
     visible[copies] = visible[owner]
     pictures = Index.build_flat(visible, index.image_ids, index.product_ids)
-    meanings = Index.build_flat(unit(random, count, TEXT_SIZE), ids, ids)
+    text_index = Index.build_flat(unit(random, count, TEXT_SIZE), ids, ids)
     catalogue = ListingStore(index, listings, known)
-    searched = SearchIndexes(catalogue, index, pictures, meanings, count_words(texts))
+    searched = SearchIndexes(catalogue, index, pictures, text_index, count_words(texts))
     return Market(listings, texts, frozenset(owners), searched)
 
 
@@ -138,8 +138,8 @@ def draw_query(random, kind=None):
     if kind != "photo":
         query = query._replace(
             words=" ".join(random.choice(WORDS, random.integers(1, 4))),
-            meaning=unit(random, 1, TEXT_SIZE)[0],
-            pictured=unit(random, 1, PICTURE_SIZE)[0],
+            text_embedding=unit(random, 1, TEXT_SIZE)[0],
+            text_to_image_embedding=unit(random, 1, PICTURE_SIZE)[0],
         )
     if kind != "words":
         query = query._replace(

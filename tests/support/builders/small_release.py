@@ -100,7 +100,7 @@ def make_release(
                 photo=base64.b64encode(canonical[ids[canary]]).decode(),
                 probabilities=encoding.probabilities[canary].tolist(),
                 embedding=encoding.embeddings[canary].tolist(),
-                neighbours=[ids[row] for row in nearest.rows],
+                neighbors=[ids[row] for row in nearest.rows],
             ),
         ),
         text_canaries=small_search.text_canaries("red chair", "an old lamp") if searchable else (),

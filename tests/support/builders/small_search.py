@@ -97,9 +97,11 @@ def make_parts(
     titles = [row["title"].lower() for row in rows]
     encoder = text_encoder()
     title_of = dict(zip(ids, titles, strict=True))
-    pictured = encoder.encode([title_of[product] for product in image_products]).pictured
-    texts = Index.build_flat(encoder.encode(titles).meaning, ids, ids).to_bytes()
-    pictures = Index.build_flat(pictured, image_ids, image_products).to_bytes()
+    titles_as_images = encoder.encode(
+        [title_of[product] for product in image_products]
+    ).text_to_image_embedding
+    texts = Index.build_flat(encoder.encode(titles).text_embedding, ids, ids).to_bytes()
+    pictures = Index.build_flat(titles_as_images, image_ids, image_products).to_bytes()
     return {
         "listing_features": _facts(rows, same or {}, set(image_products)),
         "gazetteer": _places(),
@@ -139,8 +141,10 @@ def text_canaries(*texts: str) -> tuple[TextCanary, ...]:
     """Return text canaries of some texts."""
     result = text_encoder().encode(texts)
     return tuple(
-        TextCanary(text=text, meaning=meaning.tolist(), pictured=pictured.tolist())
-        for text, meaning, pictured in zip(texts, result.meaning, result.pictured, strict=True)
+        TextCanary(
+            text=text, text_embedding=first.tolist(), text_to_image_embedding=second.tolist()
+        )
+        for text, first, second in zip(texts, *result, strict=True)
     )
 
 
@@ -185,9 +189,11 @@ def price_notes(rows: list[dict]) -> bytes:
         if priced[place] and not TYPICAL[0] <= row["price"] <= TYPICAL[1]:
             values = tuple(ids[other] for other in similar[place])
             evidence = UnusualPrice(*TYPICAL, len(values), values)
-            notes[place].append(Insight(UNUSUAL_PRICE, "Alike listings ask otherwise.", evidence))
+            notes[place].append(
+                Insight(UNUSUAL_PRICE, "Comparable listings have other prices.", evidence)
+            )
     elsewhere = PhotoElsewhere(ids[-1], "one", "other", 5.0, "Hull", "exact")
-    notes[0].append(Insight(PHOTO_ELSEWHERE, "The photo stands in another listing.", elsewhere))
+    notes[0].append(Insight(PHOTO_ELSEWHERE, "The photo is also in another listing.", elsewhere))
     low, high = (np.where(priced, bound, np.nan) for bound in TYPICAL)
     return write_price_insights(ids, low, high, similar, notes)
 

@@ -89,8 +89,8 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
         keyed_table.insert(url, pa.Table.from_pylist(rows, schema=schema))
         return keyed_table.open_table(url)
 
-    graph, tokenizer = tiny.graph(pictured=PICTURE), tiny.tokenizer()
-    meanings = TextEncoder.from_bytes(graph, tokenizer).encode(listing_text(products)).meaning
+    graph, tokenizer = tiny.graph(text_to_image_size=PICTURE), tiny.tokenizer()
+    vectors = TextEncoder.from_bytes(graph, tokenizer).encode(listing_text(products)).text_embedding
     embeddings = unit(random, len(images), PHOTO)
     probabilities = random.dirichlet([1, 1], len(images))
     pictures = Index.build_flat(unit(random, len(images), PICTURE), images, owned).to_bytes()
@@ -132,8 +132,8 @@ def open_stored(folder: Path, drawn: Tables) -> SearchEvaluationData:
             "text_embeddings",
             TEXT_EMBEDDINGS,
             [
-                {"key": name, "product_id": name, "meaning": meaning}
-                for name, meaning in zip(products["product_id"], meanings, strict=True)
+                {"key": name, "product_id": name, "embedding": vector}
+                for name, vector in zip(products["product_id"], vectors, strict=True)
             ],
         ),
         file("text encoder", graph),

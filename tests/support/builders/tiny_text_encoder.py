@@ -24,20 +24,20 @@ def tokenizer(padded_to=None):
 
 def graph(
     size=6,
-    pictured=4,
+    text_to_image_size=4,
     names=("ids", "mask"),
     kind=TensorProto.INT64,
-    meaning="meaning",
+    text_output="text_embedding",
     heeds_mask=True,
     seed=0,
 ):
-    """An ONNX graph; ``pictured`` of none gives no picture."""
+    """An ONNX graph; without an output of text-to-image embeddings if ``text_to_image_size`` is 0."""
     random = np.random.default_rng(seed)
     constants = {
         "table": random.normal(size=(len(SPECIAL) + len(WORDS), size)).astype(np.float32),
         "last": np.int64([-1]),
         "second": np.int64([1]),
-        "turn": random.normal(size=(size, pictured or 1)).astype(np.float32),
+        "turn": random.normal(size=(size, text_to_image_size or 1)).astype(np.float32),
     }
     ids, mask = names
     nodes = [
@@ -49,16 +49,20 @@ def graph(
         helper.make_node(
             "ReduceSum", ["kept" if heeds_mask else "words", "second"], ["summed"], keepdims=0
         ),
-        helper.make_node("LpNormalization", ["summed"], [meaning], axis=-1, p=2),
+        helper.make_node("LpNormalization", ["summed"], [text_output], axis=-1, p=2),
     ]
-    outputs = [helper.make_tensor_value_info(meaning, TensorProto.FLOAT, ["n", size])]
-    if pictured:
+    outputs = [helper.make_tensor_value_info(text_output, TensorProto.FLOAT, ["n", size])]
+    if text_to_image_size:
         nodes += [
-            helper.make_node("MatMul", [meaning, "turn"], ["turned"]),
-            helper.make_node("LpNormalization", ["turned"], ["pictured"], axis=-1, p=2),
+            helper.make_node("MatMul", [text_output, "turn"], ["turned"]),
+            helper.make_node(
+                "LpNormalization", ["turned"], ["text_to_image_embedding"], axis=-1, p=2
+            ),
         ]
         outputs.append(
-            helper.make_tensor_value_info("pictured", TensorProto.FLOAT, ["n", pictured])
+            helper.make_tensor_value_info(
+                "text_to_image_embedding", TensorProto.FLOAT, ["n", text_to_image_size]
+            )
         )
     created = helper.make_model(
         helper.make_graph(

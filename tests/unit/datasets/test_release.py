@@ -70,7 +70,7 @@ def manifest(tmp_path, colour_encoder, draw_photo, store_photos):
                 photo=base64.b64encode(jpegs[0]).decode(),
                 probabilities=encoding.probabilities[0].tolist(),
                 embedding=encoding.embeddings[0].tolist(),
-                neighbours=["a", "b"],
+                neighbors=["a", "b"],
             ),
         ),
     )

@@ -24,14 +24,14 @@ def test_format_estimate(estimate, sign, text):
 def test_format_metrics_signs_only_gains():
     lines = format_metrics(
         "search",
-        {"ranker": {"NDCG@10": ESTIMATE, "R@10": ESTIMATE}, "chance": {"NDCG@10": 0.1}},
+        {"ranker": {"NDCG@10": ESTIMATE, "R@10": ESTIMATE}, "random": {"NDCG@10": 0.1}},
         {"ranker - fusion": {"NDCG@10": ESTIMATE}},
     )
 
     assert lines == [
         "search",
         "  ranker: NDCG@10 0.500 [0.400, 0.600], R@10 0.500 [0.400, 0.600]",
-        "  chance: NDCG@10 0.1000",
+        "  random: NDCG@10 0.1000",
         "  ranker - fusion: NDCG@10 +0.500 [+0.400, +0.600]",
     ]
 

@@ -14,13 +14,13 @@ def values():
             "vision": {
                 "test": {
                     "photos_top1": estimate,
-                    "photos_top1_commonest_category": {"value": 0.25},
+                    "photos_top1_most_frequent_category": {"value": 0.25},
                     "products_with_text_top1": estimate | {"value": 0.875},
                     "products_text_top1": {"value": 0.625},
                 }
             },
             "retrieval": {
-                "all_photos": {"same_product_recall_at_10": estimate | {"chance": 0.0125}}
+                "all_photos": {"same_product_recall_at_10": estimate | {"random_baseline": 0.0125}}
             },
             "ranking": {
                 "searches": {

@@ -34,12 +34,13 @@ def store_rows(tmp_path) -> StoreRows:
 
 
 @pytest.fixture
-def store_meanings(store_rows: StoreRows) -> Callable[..., Table]:
+def store_text_embeddings(store_rows: StoreRows) -> Callable[..., Table]:
     """Store text embeddings by listing."""
 
-    def store(meanings: Mapping[str, Any], name: str = "text_embeddings") -> Table:
+    def store(vectors: Mapping[str, Any], name: str = "text_embeddings") -> Table:
         rows = [
-            {"key": item, "product_id": item, "meaning": owner} for item, owner in meanings.items()
+            {"key": item, "product_id": item, "embedding": vector}
+            for item, vector in vectors.items()
         ]
         return store_rows(name, TEXT_EMBEDDINGS, rows)
 

@@ -1,4 +1,5 @@
-"""Text encoder, by ONNX Runtime. A text has two embeddings: of its meaning, and in the space of images.
+"""Text encoder, by ONNX Runtime. A text has two embeddings: one for text search, and one in
+the space of image embeddings, for search of photos by text.
 
 The tokenizer is a JSON file next to the graph. Pooling, normalization and the projection to the space of
 images are part of the graph.
@@ -14,8 +15,8 @@ from fb_marketplace_serving.encoders.session import open_session
 
 IDS: Final = "ids"
 MASK: Final = "mask"
-MEANING: Final = "meaning"
-PICTURED: Final = "pictured"
+TEXT_EMBEDDING: Final = "text_embedding"
+TEXT_TO_IMAGE_EMBEDDING: Final = "text_to_image_embedding"
 
 MAX_TOKENS: Final = 128
 """Maximum tokens of a text, as in training. The rest of a longer text is ignored."""
@@ -29,21 +30,22 @@ class TextEncoding(NamedTuple):
     """Embeddings of n texts, as unit vectors.
 
     Attributes:
-        meaning: float32, (n, dimension); near the embeddings of texts of similar meaning.
-        pictured: float32, (n, pictured dimension); near the embeddings of matching photos. Its width is
-            zero if the graph has no such output.
+        text_embedding: float32, (n, dimension); near the embeddings of texts of similar meaning.
+        text_to_image_embedding: float32, (n, text-to-image dimension); near the embeddings of
+            matching photos. The dimension is zero if the graph has no such output.
     """
 
-    meaning: NDArray[np.float32]
-    pictured: NDArray[np.float32]
+    text_embedding: NDArray[np.float32]
+    text_to_image_embedding: NDArray[np.float32]
 
 
 class TextEncoder:
     """A loaded text encoder. Thread-safe.
 
     Attributes:
-        dimension: number of dimensions of ``meaning``.
-        pictured_dimension: number of dimensions of ``pictured``; zero if the graph has no such output.
+        dimension: number of dimensions of ``text_embedding``.
+        text_to_image_dimension: number of dimensions of ``text_to_image_embedding``; zero if the
+            graph has no such output.
     """
 
     def __init__(self, session: Any, tokenizer: Any) -> None:
@@ -58,13 +60,15 @@ class TextEncoder:
             for tensor in session.get_outputs()
             if len(tensor.shape) == 2 and isinstance(tensor.shape[1], int)
         }
-        if MEANING not in widths:
+        if TEXT_EMBEDDING not in widths:
             raise TextEncoderError(
-                f"found outputs of fixed width {sorted(widths)}; expected among them {MEANING}"
+                f"found outputs of fixed width {sorted(widths)}; expected among them {TEXT_EMBEDDING}"
             )
-        self.dimension = widths[MEANING]
-        self.pictured_dimension = widths.get(PICTURED, 0)
-        self._outputs = [name for name in (MEANING, PICTURED) if name in widths]
+        self.dimension = widths[TEXT_EMBEDDING]
+        self.text_to_image_dimension = widths.get(TEXT_TO_IMAGE_EMBEDDING, 0)
+        self._outputs = [
+            name for name in (TEXT_EMBEDDING, TEXT_TO_IMAGE_EMBEDDING) if name in widths
+        ]
         self._session = session
         self._tokenizer = tokenizer
 
@@ -74,7 +78,8 @@ class TextEncoder:
 
         Args:
             onnx: an ONNX graph with its weights inside. Inputs: ``ids`` and ``mask`` int64 (n, tokens).
-                Outputs: ``meaning`` float32 (n, dimension) and, optionally, ``pictured``.
+                Outputs: ``text_embedding`` float32 (n, dimension) and, optionally,
+                ``text_to_image_embedding`` float32 (n, text-to-image dimension).
             tokenizer: JSON of the library ``tokenizers``.
             threads: threads per text. A query is too short to gain from more than one.
 
@@ -106,11 +111,11 @@ class TextEncoder:
         Returns:
             Embeddings, in the order of the texts.
         """
-        meaning = np.empty((len(texts), self.dimension), np.float32)
-        pictured = np.empty((len(texts), self.pictured_dimension), np.float32)
-        for row, text in enumerate(texts):
+        text = np.empty((len(texts), self.dimension), np.float32)
+        text_to_image = np.empty((len(texts), self.text_to_image_dimension), np.float32)
+        for row, words in enumerate(texts):
             # JSON may contain lone surrogates, which the tokenizer rejects.
-            tokens = self._tokenizer.encode(text.encode(errors="replace").decode())
+            tokens = self._tokenizer.encode(words.encode(errors="replace").decode())
             outputs = self._session.run(
                 self._outputs,
                 {
@@ -118,7 +123,7 @@ class TextEncoder:
                     MASK: np.array([tokens.attention_mask], np.int64),
                 },
             )
-            meaning[row] = outputs[0][0]
+            text[row] = outputs[0][0]
             if len(outputs) > 1:
-                pictured[row] = outputs[1][0]
-        return TextEncoding(meaning, pictured)
+                text_to_image[row] = outputs[1][0]
+        return TextEncoding(text, text_to_image)

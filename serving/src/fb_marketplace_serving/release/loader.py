@@ -48,7 +48,7 @@ class Release:
     Attributes:
         manifest: its manifest.
         encoder: image encoder, photos to probabilities and embeddings.
-        index: nearest-neighbour index of photo embeddings.
+        index: nearest-neighbor index of photo embeddings.
         listings: listings by product id; covers every product of the index.
         photos: the canonical photos; covers every photo of the index.
         search: the artifacts of text search; None if the release has none.
@@ -216,7 +216,7 @@ def _difference(name: str, values: ArrayLike, expected: ArrayLike) -> str | None
 
 
 def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canary) -> str | None:
-    """Return a message if the index lacks the canary's photo or has another nearest neighbour, or None."""
+    """Return a message if the index lacks the canary's photo or has another nearest neighbor, or None."""
     # With a filter, so that the search is exact: a graph may not reach every photo that it contains.
     own = _distance(index, embedding, canary.image_id)
     if own is None:
@@ -230,7 +230,7 @@ def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canar
             f"found the photo's own vector {own:.2g} away (squared L2); expected at most "
             f"{TOLERANCE:g}: the index was made by another encoder"
         )
-    expected = canary.neighbours[0]
+    expected = canary.neighbors[0]
     nearest = index.image_ids[index.search(embedding, 1).rows[0]]
     if nearest == expected:
         return None

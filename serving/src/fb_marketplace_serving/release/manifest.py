@@ -102,14 +102,14 @@ class Canary(_Frozen):
         photo: its canonical JPEG, in base64.
         probabilities: class probabilities, in the order of the labels.
         embedding: its embedding.
-        neighbours: ids of the photos nearest to it in the index, nearest first.
+        neighbors: ids of the photos nearest to it in the index, nearest first.
     """
 
     image_id: str
     photo: str
     probabilities: list[float]
     embedding: list[float]
-    neighbours: list[str] = Field(min_length=1)
+    neighbors: list[str] = Field(min_length=1)
 
     @field_validator("photo")
     @classmethod
@@ -128,13 +128,13 @@ class TextCanary(_Frozen):
 
     Attributes:
         text: the text.
-        meaning: its embedding for text search.
-        pictured: its embedding in the space of images.
+        text_embedding: its embedding for text search.
+        text_to_image_embedding: its embedding in the space of image embeddings.
     """
 
     text: str
-    meaning: list[float]
-    pictured: list[float]
+    text_embedding: list[float]
+    text_to_image_embedding: list[float]
 
 
 class Abstention(_Frozen):

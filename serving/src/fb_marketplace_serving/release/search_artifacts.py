@@ -8,7 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.encoders.text import MEANING, PICTURED, TextEncoder
+from fb_marketplace_serving.encoders.text import (
+    TEXT_EMBEDDING,
+    TEXT_TO_IMAGE_EMBEDDING,
+    TextEncoder,
+)
 from fb_marketplace_serving.release.manifest import SearchArtifact, TextCanary
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.gazetteer import Gazetteer
@@ -99,13 +103,13 @@ class SearchArtifacts:
                 ("text_encoder", "text_index"),
                 encoder.dimension,
                 text.dimension,
-                f"numbers of {MEANING}",
+                f"dimensions of {TEXT_EMBEDDING}",
             ),
             (
                 ("text_encoder", "text_to_image_index"),
-                encoder.pictured_dimension,
+                encoder.text_to_image_dimension,
                 text_to_image.dimension,
-                f"numbers of {PICTURED}",
+                f"dimensions of {TEXT_TO_IMAGE_EMBEDDING}",
             ),
         )
         for artifacts, count, expected, unit in counts:
@@ -117,8 +121,12 @@ class SearchArtifacts:
         """Encode the text canaries and return the first mismatch, or None."""
         for canary in canaries:
             encoding = self.text_encoder.encode([canary.text])
-            difference = _difference(MEANING, encoding.meaning[0], canary.meaning) or _difference(
-                PICTURED, encoding.pictured[0], canary.pictured
+            difference = _difference(
+                TEXT_EMBEDDING, encoding.text_embedding[0], canary.text_embedding
+            ) or _difference(
+                TEXT_TO_IMAGE_EMBEDDING,
+                encoding.text_to_image_embedding[0],
+                canary.text_to_image_embedding,
             )
             if difference:
                 return ArtifactMismatch(

@@ -30,15 +30,16 @@ class QueryVectors(NamedTuple):
 
     Attributes:
         words: the text.
-        meaning: float32, (text dimension,), the text's embedding.
-        pictured: float32, (text-to-image dimension,), the text's embedding in the space of images.
+        text_embedding: float32, (text dimension,), the text's embedding.
+        text_to_image_embedding: float32, (text-to-image dimension,), the text's embedding in the
+            space of image embeddings.
         photo: float32, (image dimension,), the photo's embedding.
         photo_categories: float32, (labels,), the photo's class probabilities.
     """
 
     words: str = ""
-    meaning: Vector | None = None
-    pictured: Vector | None = None
+    text_embedding: Vector | None = None
+    text_to_image_embedding: Vector | None = None
     photo: Vector | None = None
     photo_categories: Vector | None = None
 
@@ -124,8 +125,8 @@ def collect_candidates(
     if query.words:
         scores = indexes.bm25.scores(query.words)
         results["bm25"] = _top_scores(scores, listing_mask, top_k)
-    if query.meaning is not None:
-        results["text"] = indexes.text.search(query.meaning, top_k, listing_mask).rows
+    if query.text_embedding is not None:
+        results["text"] = indexes.text.search(query.text_embedding, top_k, listing_mask).rows
     photo_queries = _photo_queries(indexes, query)
     for source, photo_query in photo_queries.items():
         results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
@@ -135,8 +136,8 @@ def collect_candidates(
     similarity: dict[Source, NDArray[np.float32]] = {}
     if scores is not None:
         similarity["bm25"] = scores[positions]
-    if query.meaning is not None:
-        similarity["text"] = indexes.text.cosines(query.meaning, positions)
+    if query.text_embedding is not None:
+        similarity["text"] = indexes.text.cosines(query.text_embedding, positions)
     row = _first_rows(listings, positions, row_mask)
     for source, photo_query in photo_queries.items():
         similarity[source], row = _best_rows(listings, [photo_query], positions, row_mask)
@@ -156,8 +157,8 @@ def collect_candidates(
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
     """Return the photo queries by source."""
     queries: dict[Source, PhotoQuery] = {}
-    if query.pictured is not None:
-        queries["text_to_image"] = PhotoQuery(indexes.text_to_image, query.pictured)
+    if query.text_to_image_embedding is not None:
+        queries["text_to_image"] = PhotoQuery(indexes.text_to_image, query.text_to_image_embedding)
     if query.photo is not None:
         queries["image"] = PhotoQuery(indexes.image, query.photo)
     return queries

@@ -102,11 +102,13 @@ def _query(
         with service.metrics.stage("text"):
             encoding = artifacts.text_encoder.encode([words])
         query = query._replace(
-            words=words, meaning=encoding.meaning[0], pictured=encoding.pictured[0]
+            words=words,
+            text_embedding=encoding.text_embedding[0],
+            text_to_image_embedding=encoding.text_to_image_embedding[0],
         )
     if photo is not None:
         query = query._replace(photo=photo.embedding, photo_categories=photo.probabilities)
-    return query if query.meaning is not None or query.photo is not None else None
+    return query if query.text_embedding is not None or query.photo is not None else None
 
 
 def _hit(

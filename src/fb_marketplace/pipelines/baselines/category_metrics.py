@@ -36,7 +36,9 @@ def evaluate_categories(
     bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
     for model, split, part in evaluation_splits(category_predictions):
-        truth, predicted = (_class_indices(part[name], labels) for name in ("category", "answered"))
+        truth, predicted = (
+            _class_indices(part[name], labels) for name in ("category", "predicted")
+        )
         estimates = {
             "top1": mean_by_group(truth == predicted, part["group"], *bootstrap),
             "macro_f1": statistic_by_group(macro_f1, [truth, predicted], part["group"], *bootstrap),
@@ -61,7 +63,7 @@ def plot_text_confusion(
     labels = category_choices["labels"]
     is_test = category_predictions["split"] == "test"
     rows = category_predictions[is_test & (category_predictions["model"] == SELECTED)]
-    truth, predicted = (_class_indices(rows[name], labels) for name in ("category", "answered"))
+    truth, predicted = (_class_indices(rows[name], labels) for name in ("category", "predicted"))
     title = f"Category by text: {len(rows):,} listings of the test split"
     return plot_confusion_matrix(truth, predicted, labels, title)
 

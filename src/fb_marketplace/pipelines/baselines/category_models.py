@@ -28,7 +28,7 @@ from fb_marketplace.pipelines.baselines.text_features import (
 from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 
-TRIVIAL: Final = "commonest"
+TRIVIAL: Final = "most_frequent"
 SELECTED: Final = "text"
 
 

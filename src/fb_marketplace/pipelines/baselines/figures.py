@@ -89,8 +89,8 @@ def plot_prices(price_predictions: pd.DataFrame, price_choices: dict[str, Any]) 
     for inside, color in ((True, "tab:blue"), (False, "tab:red")):
         part = rows[covered == inside]
         label = f"{'inside' if inside else 'outside'} the interval: {len(part):,}"
-        axes.scatter(part["answered"], part["price"], s=9, alpha=0.6, color=color, label=label)
-    ends = np.asarray([rows["answered"].min(), rows["answered"].max()])
+        axes.scatter(part["predicted"], part["price"], s=9, alpha=0.6, color=color, label=label)
+    ends = np.asarray([rows["predicted"].min(), rows["predicted"].max()])
     axes.plot(ends, ends, color="black", linewidth=1)
     axes.fill_between(
         ends, ends / interval["factor"], ends * interval["factor"], alpha=0.1, color="black"

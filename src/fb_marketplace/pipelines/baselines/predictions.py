@@ -18,7 +18,7 @@ def category_predictions(
         predicted: the predicted category of each listing.
     """
     rows = listed[["product_id", "group", "split", "category"]].reset_index(drop=True)
-    return rows.assign(model=model, answered=list(predicted)).astype("str")
+    return rows.assign(model=model, predicted=list(predicted)).astype("str")
 
 
 def evaluation_splits(predictions: pd.DataFrame) -> Iterator[tuple[str, str, pd.DataFrame]]:

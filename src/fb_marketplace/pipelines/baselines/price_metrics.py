@@ -50,7 +50,7 @@ def evaluate_prices(
     bootstrap = parameters.bootstrap_samples, parameters.confidence, parameters.seed
     models: dict[str, Any] = {}
     for model, split, part in evaluation_splits(price_predictions):
-        columns = [part[name].to_numpy(np.float64) for name in ("price", "answered")]
+        columns = [part[name].to_numpy(np.float64) for name in ("price", "predicted")]
         in_range = part["price"].between(low, high).to_numpy()
         estimates = {
             "rmse_trimmed": statistic_by_group(

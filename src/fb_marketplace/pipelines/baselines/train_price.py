@@ -123,7 +123,7 @@ def _table(
         [
             rows.assign(
                 model=name,
-                answered=np.exp(predicted),
+                predicted=np.exp(predicted),
                 low=np.exp(predicted - widths[name]),
                 high=np.exp(predicted + widths[name]),
             )

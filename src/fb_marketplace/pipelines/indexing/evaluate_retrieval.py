@@ -98,8 +98,9 @@ def evaluate_within_split(
 
     Returns:
         ``retrieval_within_split``: one row per gallery, embedding, query and metric, with its ``value`` and
-        ``chance``, the expected value of a random order. Same-listing metrics exist only for queries whose
-        listing has another photo that is not a copy, and not for text, which all photos of a listing share.
+        ``random_baseline``, the expected value of a random order. Same-listing metrics exist only for
+        queries whose listing has another photo that is not a copy, and not for text, which all photos of a
+        listing share.
     """
     return pd.concat(
         [
@@ -150,7 +151,7 @@ def _metric_table(
 ) -> pd.DataFrame:
     """Return a row for each query and metric that applies to it."""
     photos = gallery.photos.iloc[queries]
-    chance = expected_random(ranking.available)
+    baseline = expected_random(ranking.available)
     parts = [
         pd.DataFrame(
             {
@@ -162,7 +163,7 @@ def _metric_table(
                 "group": photos["group"].to_numpy(),
                 "category": photos["category"].to_numpy(),
                 "value": values,
-                "chance": chance[measure],
+                "random_baseline": baseline[measure],
             }
         )
         for measure, values in compute_retrieval_metrics(ranking).items()

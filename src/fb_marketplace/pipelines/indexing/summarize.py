@@ -39,7 +39,7 @@ def summarize_retrieval(
     retrieval_within_split: pd.DataFrame,
     parameters: RetrievalParameters,
 ) -> Report:
-    """Estimate each metric with an interval over groups, and compare it with chance and the baselines.
+    """Estimate each metric with an interval over groups, and compare it with the baselines.
 
     Args:
         retrieval_full_gallery: metrics per query, over all photos of the index.
@@ -99,7 +99,7 @@ def log_retrieval_metrics(retrieval_metrics: dict[str, Any]) -> None:
             {
                 ENCODER: _labeled(encoder),
                 "random order": {
-                    label: encoder[name]["chance"]
+                    label: encoder[name]["random_baseline"]
                     for name, label in LABELS.items()
                     if name in encoder
                 },
@@ -127,7 +127,10 @@ def _estimates(
     parts = {name: queries[queries["measure"] == name] for name in measures}
     return {
         name: _estimate(part["value"], part["group"], parameters).to_dict()
-        | {"chance": round(float(part["chance"].mean()), 5), "gallery": int(part["photos"].max())}
+        | {
+            "random_baseline": round(float(part["random_baseline"].mean()), 5),
+            "gallery": int(part["photos"].max()),
+        }
         for name, part in parts.items()
     }
 
@@ -163,10 +166,12 @@ def _flatten(name: str, queries: pd.DataFrame, parameters: RetrievalParameters) 
     """Return an estimate as columns; NaN if there is no query."""
     columns = {name: "value", f"{name}_low": "low", f"{name}_high": "high"}
     if queries.empty:
-        return dict.fromkeys([*columns, f"{name}_chance"], np.nan)
+        return dict.fromkeys([*columns, f"{name}_random_baseline"], np.nan)
     estimate = _estimate(queries["value"], queries["group"], parameters).to_dict()
-    chance = round(float(queries["chance"].mean()), 4)
-    return {column: estimate[key] for column, key in columns.items()} | {f"{name}_chance": chance}
+    baseline = round(float(queries["random_baseline"].mean()), 4)
+    return {column: estimate[key] for column, key in columns.items()} | {
+        f"{name}_random_baseline": baseline
+    }
 
 
 def _estimate(

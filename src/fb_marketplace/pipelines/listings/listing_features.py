@@ -114,7 +114,7 @@ def _report(features: pd.DataFrame, located: pd.DataFrame, places: Gazetteer) ->
         "listings": _count_by_source(named) | {"all": len(located), "with_town": len(named)},
         "places": _count_by_source(distinct) | {"distinct": len(distinct)},
         "with_coordinates": float(features["latitude"].notna().mean()),
-        "commonest_unknown": [
+        "most_frequent_unknown": [
             {"town": town, "county": county or None, "listings": count}
             for (town, county), count in most_frequent
         ],

@@ -72,8 +72,8 @@ def build_price_insights(
         The insights; and metrics, see :func:`evaluate_price_intervals` and :func:`count_insights`.
     """
     features = ListingFeatures.from_bytes(listing_features.read())
-    listed = _with_meant_price(products, splits, features)
-    texts = read_vectors(text_embeddings, "product_id", "meaning")
+    listed = _select_unflagged_prices(products, splits, features)
+    texts = read_vectors(text_embeddings, "product_id", "embedding")
     computed = _compute_intervals(listed, texts, parameters)
     intervals = computed.selected.intervals
     evidence = [
@@ -99,20 +99,20 @@ def build_price_insights(
         {
             "listings": len(products),
             **evaluate_price_intervals(listed, computed.selected, computed.by_category, parameters),
-            "notes": count_insights(insights),
+            "insights": count_insights(insights),
         },
     )
 
 
-def _with_meant_price(
+def _select_unflagged_prices(
     products: pd.DataFrame, splits: pd.DataFrame, features: ListingFeatures
 ) -> pd.DataFrame:
     """Return the listings with an unflagged price, with group, split and family, sorted by id."""
-    meant = products[products["price_flag"].isna() & (products["price"] > 0)]
+    unflagged = products[products["price_flag"].isna() & (products["price"] > 0)]
     sides = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
     family = pd.DataFrame({"product_id": list(features.product_ids), "family": features.family})
     return (
-        meant.merge(sides, on="product_id", validate="1:1")
+        unflagged.merge(sides, on="product_id", validate="1:1")
         .merge(family, on="product_id", validate="1:1")
         .sort_values("product_id", ignore_index=True)
     )

@@ -60,7 +60,7 @@ def find_unusual_prices(
         details = UnusualPrice(
             low, high, int(listings[row]), tuple(ids[other] for other in evidence[row])
         )
-        text = f"Alike listings ask {lowest}–{highest}; this one asks {price}."
+        text = f"Comparable listings cost {lowest}–{highest}; this one costs {price}."
         insights[ids[row]] = [Insight(UNUSUAL_PRICE, text, details)]
     return insights
 
@@ -204,10 +204,10 @@ def _insight(pair: _Pair) -> Insight:
     photo, other = pair
     price = format_money(other.price, other.currency)
     offer = f"{other.town}, {price}" if other.town else price
-    subject = "A photo of this listing also" if pair.exact else "Nearly the same photo as one here"
+    subject = "A photo of this listing" if pair.exact else "A nearly identical photo"
     return Insight(
         PHOTO_ELSEWHERE,
-        f"{subject} stands in “{other.title}” ({offer}).",
+        f"{subject} is also in “{other.title}” ({offer}).",
         PhotoElsewhere(
             other.product_id,
             photo.image_id,

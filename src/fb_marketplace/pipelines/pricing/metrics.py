@@ -18,8 +18,8 @@ from fb_marketplace.pipelines.pricing.price_intervals import (
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
 from fb_marketplace_serving.search.price_insights import PHOTO_ELSEWHERE, UNUSUAL_PRICE, Insight
 
-COMPARABLES: Final = "alike_listings"
-CATEGORY: Final = "one_interval_a_category"
+COMPARABLES: Final = "comparable_listings"
+CATEGORY: Final = "category"
 
 
 def evaluate_price_intervals(
@@ -39,9 +39,9 @@ def evaluate_price_intervals(
         parameters: coverage, and parameters of the bootstrap.
 
     Returns:
-        ``nominal``: the configured coverage. ``neighbours``: the number ``chosen``, and the mean
-        ``log_width`` of each number on validation. ``with_meant_price`` and ``with_typical_price``: numbers
-        of listings with an unflagged price and with an interval. ``intervals``: by kind and split,
+        ``nominal``: the configured coverage. ``neighbors``: the number ``chosen``, and the mean
+        ``log_width`` of each number on validation. ``with_unflagged_price`` and ``with_typical_price``:
+        numbers of listings with an unflagged price and with an interval. ``intervals``: by kind and split,
         ``coverage`` and ``log_width``, the logarithm of upper over lower end. ``narrower``: by split, the
         mean ``log_width`` by category minus that from comparable listings. ``coverage_by_category``:
         coverage of intervals from comparable listings on test. A split without listings is left out.
@@ -67,14 +67,14 @@ def evaluate_price_intervals(
     covered = is_covered(prices, selected.intervals)
     return {
         "nominal": parameters.coverage,
-        "neighbours": {
+        "neighbors": {
             "chosen": selected.neighbors,
             "log_width": {
                 str(count): round(width, 4) if np.isfinite(width) else None
                 for count, width in selected.log_widths.items()
             },
         },
-        "with_meant_price": len(listed),
+        "with_unflagged_price": len(listed),
         "with_typical_price": int(np.isfinite(widths[COMPARABLES]).sum()),
         "intervals": {
             kind: {
@@ -102,7 +102,7 @@ def count_insights(insights: Mapping[str, Sequence[Insight]]) -> dict[str, Any]:
     kinds = [[insight.kind for insight in listing] for listing in insights.values()]
     return {
         kind: {
-            "notes": sum(listing.count(kind) for listing in kinds),
+            "insights": sum(listing.count(kind) for listing in kinds),
             "listings": sum(kind in listing for listing in kinds),
         }
         for kind in (UNUSUAL_PRICE, PHOTO_ELSEWHERE)

@@ -124,7 +124,7 @@ def load_evaluation_corpus(
         VectorTable(projected.image_ids, projected.vectors(np.arange(len(projected)))),
         read_vectors(image_embeddings, "image_id", "probabilities"),
         dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
-        read_vectors(text_embeddings, "product_id", "meaning"),
+        read_vectors(text_embeddings, "product_id", "embedding"),
         TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read()),
         read_listings(listings.read()),
         ListingFeatures.from_bytes(listing_features.read()),

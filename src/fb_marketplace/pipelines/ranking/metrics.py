@@ -17,7 +17,7 @@ from fb_marketplace_serving.search.ranker import Ranker
 
 RANKER: Final = "ranker"
 FUSION: Final = "fusion"
-RANDOM: Final = "chance"
+RANDOM: Final = "random"
 RECALL: Final = f"recall_at_{DEPTH}"
 ALL: Final = "all"
 
@@ -44,7 +44,7 @@ def evaluate_queries(judged: list[JudgedCandidates], ranker: Ranker) -> pd.DataF
     Returns:
         A table with ``kind``, ``product_id``, ``group``, ``method``, ``measure`` (NDCG@10, or Recall@10 of
         the source listing) and ``value``. Methods are the ranker, reciprocal rank fusion, each source that
-        the query uses, and ``chance``: a random order of all candidates.
+        the query uses, and ``random``: a random order of all candidates.
     """
     rows: list[dict[str, Any]] = []
     for number, candidates in enumerate(judged):
@@ -127,7 +127,7 @@ def log_ranking_metrics(ranking_metrics: dict[str, Any]) -> None:
                 for name, gain in ndcg["gains"].items()
             },
         )
-    images = ranking_metrics["words_to_pictures"]
+    images = ranking_metrics["text_to_image"]
     log_metrics(
         f"titles among {images['photos']:,} photos",
         {

@@ -101,7 +101,9 @@ class QueryEncoder:
         if query.words:
             encoding = self._encoder.encode([query.words])
             vectors = vectors._replace(
-                words=query.words, meaning=encoding.meaning[0], pictured=encoding.pictured[0]
+                words=query.words,
+                text_embedding=encoding.text_embedding[0],
+                text_to_image_embedding=encoding.text_to_image_embedding[0],
             )
         if query.image_id is not None:
             row = self._row[query.image_id]

@@ -37,7 +37,9 @@ def evaluate_text_to_image(
         source = store.position(product)
         if not store.photo_count[source]:
             continue
-        rows = corpus.indexes.text_to_image.search(encoder.encode([title]).pictured[0], DEPTH).rows
+        rows = corpus.indexes.text_to_image.search(
+            encoder.encode([title]).text_to_image_embedding[0], DEPTH
+        ).rows
         hits.append(bool((store.listing_of_row[rows] == source).any()))
         own_photos.append(store.photo_count[source])
         photos.append(photos_in_root[store.root[source]])

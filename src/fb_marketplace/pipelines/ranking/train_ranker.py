@@ -95,7 +95,7 @@ def evaluate_ranking(
 
     Returns:
         Metrics of each query, see :func:`evaluate_queries`; and their summary, see
-        :func:`summarize_queries`, with ``words_to_pictures``, see :func:`evaluate_text_to_image`.
+        :func:`summarize_queries`, with ``text_to_image``, see :func:`evaluate_text_to_image`.
     """
     judged = ranking_corpus.judge_queries("test", bm25)
     queries = evaluate_queries(judged, Ranker.from_bytes(ranker.read()))
@@ -110,7 +110,7 @@ def evaluate_ranking(
         queries,
         {
             "listings": len(corpus.indexes.listings),
-            "words_to_pictures": text_to_image,
+            "text_to_image": text_to_image,
             "searches": summarize_queries(queries, parameters),
         },
     )

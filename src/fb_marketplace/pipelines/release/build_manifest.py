@@ -221,7 +221,7 @@ def make_canaries(images: Table, encoder: Encoder, index: Index, count: int) -> 
                 photo=base64.b64encode(photo["jpeg"]).decode(),
                 probabilities=[round(float(p), 6) for p in encoding.probabilities[0]],
                 embedding=[round(float(x), 6) for x in encoding.embeddings[0]],
-                neighbours=[index.image_ids[row] for row in rows],
+                neighbors=[index.image_ids[row] for row in rows],
             )
         )
     return canaries
@@ -240,8 +240,10 @@ def make_text_canaries(
         canaries.append(
             TextCanary(
                 text=titles[row],
-                meaning=[round(float(x), 6) for x in encoding.meaning[0]],
-                pictured=[round(float(x), 6) for x in encoding.pictured[0]],
+                text_embedding=[round(float(x), 6) for x in encoding.text_embedding[0]],
+                text_to_image_embedding=[
+                    round(float(x), 6) for x in encoding.text_to_image_embedding[0]
+                ],
             )
         )
     return canaries

@@ -30,7 +30,7 @@ def build_text_index(
         )
     rows = parameters.rows_per_part
     parts = (
-        text_embeddings.vectors(order[start : start + rows], "meaning")
+        text_embeddings.vectors(order[start : start + rows], "embedding")
         for start in range(0, len(order), rows)
     )
     return build_index(parts, ids, ids, parameters)

@@ -92,7 +92,7 @@ def train_projection(
         UserError: the training or the validation split has no listing with a photo.
     """
     encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
-    texts = read_vectors(text_embeddings, "product_id", "meaning")
+    texts = read_vectors(text_embeddings, "product_id", "embedding")
     photos = read_vectors(vision_features, "image_id", "features")
     train, validation = (
         _make_pairs(encoder, texts, photos, products, splits, split, parameters.max_listings)
@@ -123,7 +123,7 @@ def _make_pairs(
     encoded = []
     with Progress(f"titles of {split} encoded", len(titles)) as progress:
         for title in titles:
-            encoded.append(encoder.encode([title, shorten_title(title)]).meaning)
+            encoded.append(encoder.encode([title, shorten_title(title)]).text_embedding)
             progress.advance(1)
     counts = rows["product_id"].value_counts().loc[ids].to_numpy()
     groups = rows.drop_duplicates("product_id")["group"]

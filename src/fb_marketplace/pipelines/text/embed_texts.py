@@ -98,14 +98,14 @@ def embed_texts(
         for start in range(0, len(missing), size):
             part = missing[start : start + size]
             # One text per call, one call per core: a vector must not depend on its batch.
-            vectors = pool.map(lambda row: encoder.encode([texts[row]]).meaning[0], part)
+            vectors = pool.map(lambda row: encoder.encode([texts[row]]).text_embedding[0], part)
             rows = []
-            for row, meaning in zip(part, vectors, strict=True):
+            for row, vector in zip(part, vectors, strict=True):
                 rows.append(
                     {
                         "key": keys[row],
                         "product_id": text_keys.product_ids[row],
-                        "meaning": meaning,
+                        "embedding": vector,
                     }
                 )
                 progress.advance(1)
@@ -120,5 +120,5 @@ def report_text_embeddings(text_keys: TextKeys, text_embeddings: Table) -> dict[
         "encoded": len(needed - existing),
         "reused": len(needed & existing),
         "removed": len(existing - needed),
-        "digest": table_digest(text_embeddings, "product_id", ["product_id"], ["meaning"]),
+        "digest": table_digest(text_embeddings, "product_id", ["product_id"], ["embedding"]),
     }

@@ -4,13 +4,13 @@ import numpy as np
 
 from fb_marketplace.storage.file_handles import FileRef
 
-_PROJECTION = """projection (float[n, d] meaning) => (float[n, {width}] pictured) {{
-  projection_hidden = MatMul (meaning, projection_weight_in)
+_PROJECTION = """projection (float[n, d] text_embedding) => (float[n, {width}] text_to_image_embedding) {{
+  projection_hidden = MatMul (text_embedding, projection_weight_in)
   projection_hidden_biased = Add (projection_hidden, projection_bias_in)
   projection_activated = Gelu (projection_hidden_biased)
   projection_out = MatMul (projection_activated, projection_weight_out)
   projection_out_biased = Add (projection_out, projection_bias_out)
-  pictured = LpNormalization <axis = -1, p = 2> (projection_out_biased)
+  text_to_image_embedding = LpNormalization <axis = -1, p = 2> (projection_out_biased)
 }}"""
 
 
@@ -18,11 +18,11 @@ def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef) -> 
     """Append the text projection to the sentence encoder.
 
     Args:
-        sentence_encoder: ONNX with the output ``meaning``.
+        sentence_encoder: ONNX with the output ``text_embedding``.
         text_projection: ``weight_in``, ``bias_in``, ``weight_out`` and ``bias_out``, safetensors.
 
     Returns:
-        ONNX with the outputs ``meaning`` and ``pictured``.
+        ONNX with the outputs ``text_embedding`` and ``text_to_image_embedding``.
     """
     import onnx
     from onnx import numpy_helper, parser

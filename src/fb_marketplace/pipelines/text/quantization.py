@@ -76,8 +76,8 @@ def select_precision(
     hits, vectors = [], []
     for graph in (exact, small):
         encoder = TextEncoder.from_bytes(graph, tokenizer)
-        encoded = encoder.encode(texts).meaning
-        hits.append(_own_text_is_hit(encoder.encode(titles).meaning, encoded))
+        encoded = encoder.encode(texts).text_embedding
+        hits.append(_own_text_is_hit(encoder.encode(titles).text_embedding, encoded))
         vectors.append(encoded)
     gain = hits[1].astype(np.float64) - hits[0]
     error = float(gain.std() / np.sqrt(len(gain)))

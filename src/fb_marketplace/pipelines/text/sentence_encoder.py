@@ -27,7 +27,7 @@ WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4f
 Weights = Mapping[str, NDArray[np.float32]]
 
 _GRAPH: Final = """<ir_version: 10, opset_import: ["" : 20, "com.microsoft" : 1]>
-sentence_encoder (int64[n, tokens] ids, int64[n, tokens] mask) => (float[n, {width}] meaning) {{
+sentence_encoder (int64[n, tokens] ids, int64[n, tokens] mask) => (float[n, {width}] text_embedding) {{
   mask32 = Cast <to = 6> (mask)
   length = Shape <start = 1, end = 2> (ids)
   positions = Slice (position_table, zero, length, zero)
@@ -39,7 +39,7 @@ sentence_encoder (int64[n, tokens] ids, int64[n, tokens] mask) => (float[n, {wid
   weight = Unsqueeze (present, last_axis)
   weighted = Mul (x_{depth}, weight)
   sum = ReduceSum <keepdims = 0> (weighted, token_axis)
-  meaning = LpNormalization <axis = -1, p = 2> (sum)
+  text_embedding = LpNormalization <axis = -1, p = 2> (sum)
 }}"""
 """The sum over tokens is normalized instead of the mean: both have the same direction."""
 
@@ -81,7 +81,7 @@ def build_sentence_encoder(parameters: TextEncoderParameters) -> SentenceEncoder
 
     Returns:
         An ONNX graph and its tokenizer, JSON. The inputs ``ids`` and ``mask`` are int64, (n, tokens). The
-        output ``meaning`` is float32, (n, width).
+        output ``text_embedding`` is float32, (n, width).
 
     Raises:
         UserError: the package is missing or has other weights.

@@ -42,7 +42,7 @@ EVALUATION: Final = "params:vision_evaluation"
 def create_pipeline() -> Pipeline:
     """Build the training and the export of the encoder."""
     return Pipeline(
-        [training(), embedding(), exporting()],
+        [create_training_pipeline(), create_embedding_pipeline(), create_export_pipeline()],
         namespace="vision",
         prefix_datasets_with_namespace=False,
     )
@@ -51,13 +51,13 @@ def create_pipeline() -> Pipeline:
 def create_evaluation_pipeline() -> Pipeline:
     """Build the evaluation; it reads the predictions that come with the embeddings of all photos."""
     return Pipeline(
-        [choosing(), measuring()],
+        [create_selection_pipeline(), create_metrics_pipeline()],
         namespace="vision_evaluation",
         prefix_datasets_with_namespace=False,
     )
 
 
-def training() -> Pipeline:
+def create_training_pipeline() -> Pipeline:
     """Build the training of the classifier."""
     return Pipeline(
         [
@@ -115,7 +115,7 @@ def training() -> Pipeline:
     )
 
 
-def embedding() -> Pipeline:
+def create_embedding_pipeline() -> Pipeline:
     """Build the training of the embedding head."""
     return Pipeline(
         [
@@ -163,7 +163,7 @@ def embedding() -> Pipeline:
     )
 
 
-def exporting() -> Pipeline:
+def create_export_pipeline() -> Pipeline:
     """Build calibration, export and quantization."""
     photos = ["images", "products", "splits"]
     return Pipeline(
@@ -176,13 +176,7 @@ def exporting() -> Pipeline:
             ),
             node(
                 export_encoder,
-                [
-                    "vision_model",
-                    "vision_labels",
-                    "embedding_head",
-                    "calibration",
-                    "params:vision",
-                ],
+                ["vision_model", "vision_labels", "embedding_head", "calibration", "params:vision"],
                 "encoder_fp32",
                 name="export_encoder",
             ),
@@ -202,8 +196,8 @@ def exporting() -> Pipeline:
     )
 
 
-def choosing() -> Pipeline:
-    """Build the choices made on validation: fusion weights and abstention thresholds."""
+def create_selection_pipeline() -> Pipeline:
+    """Build the selection of fusion weights and abstention thresholds on validation."""
     return Pipeline(
         [
             node(
@@ -228,7 +222,7 @@ def choosing() -> Pipeline:
     )
 
 
-def measuring() -> Pipeline:
+def create_metrics_pipeline() -> Pipeline:
     """Build metrics, figures and the model card."""
     return Pipeline(
         [

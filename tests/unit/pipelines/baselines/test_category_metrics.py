@@ -20,9 +20,9 @@ def answers():
             "split": split,
             "category": category,
             "model": model,
-            "answered": "Home" if model == "commonest" or place == 3 else category,
+            "predicted": "Home" if model == "most_frequent" or place == 3 else category,
         }
-        for model in ("commonest", "text")
+        for model in ("most_frequent", "text")
         for split in ("test", "validation")
         for place, category in enumerate(truth)
     ]
@@ -34,7 +34,7 @@ def probabilities(answers):
     predicted = answers[answers["model"] == "text"]
     rows = [
         np.float32([0.8 if label == item else 0.1 for label in LABELS])
-        for item in predicted["answered"]
+        for item in predicted["predicted"]
     ]
     return predicted[["product_id", "split"]].assign(probabilities=rows).iloc[::-1]
 
@@ -45,8 +45,8 @@ def test_each_model_has_trivial_baseline(answers, probabilities, parameters):
     result = evaluate_categories(answers, probabilities, choices, parameters)
 
     top1 = {model: item["test"]["top1"]["value"] for model, item in result["models"].items()}
-    assert top1 == {"commonest": 0.5, "text": 0.75}
-    assert (result["chosen"], result["trivial"]) == ("text", "commonest")
+    assert top1 == {"most_frequent": 0.5, "text": 0.75}
+    assert (result["chosen"], result["trivial"]) == ("text", "most_frequent")
 
 
 def test_text_model_has_calibration_metrics(answers, probabilities, parameters):
@@ -69,4 +69,4 @@ def test_confusion_figure_depends_on_the_matrix(answers):
 
     assert drawn.startswith(b"\x89PNG")
     assert drawn == plot_text_confusion(answers, choices)
-    assert drawn != plot_text_confusion(answers.assign(answered="Arts"), choices)
+    assert drawn != plot_text_confusion(answers.assign(predicted="Arts"), choices)

@@ -68,7 +68,7 @@ def test_probabilities_are_in_order_of_sorted_labels(tables, learned):
 def test_predictions_start_with_trivial_model(answers):
     result = CategoryPredictions.validate(answers)
 
-    assert list(dict.fromkeys(result["model"])) == ["commonest", "pixels", "words", "text"]
+    assert list(dict.fromkeys(result["model"])) == ["most_frequent", "pixels", "words", "text"]
     assert set(result["split"]) == {"validation", "test"}
 
 
@@ -76,7 +76,7 @@ def test_most_frequent_category_is_of_training(tables, answers):
     listed = join_splits(*tables)
     counts = listed.loc[listed["split"] == "train", "category"].value_counts()
 
-    predicted = answers.loc[answers["model"] == "commonest", "answered"]
+    predicted = answers.loc[answers["model"] == "most_frequent", "predicted"]
 
     assert set(predicted) == {counts.idxmax()}
 
@@ -85,7 +85,7 @@ def test_predictions_are_sorted_by_model_and_split(answers):
     result = [(model, split) for model, split, _ in evaluation_splits(answers)]
 
     assert result[:3] == [
-        ("commonest", "validation"),
-        ("commonest", "test"),
+        ("most_frequent", "validation"),
+        ("most_frequent", "test"),
         ("pixels", "validation"),
     ]

@@ -24,7 +24,7 @@ def metrics(metric, models):
 @pytest.fixture
 def table():
     return compare_baselines(
-        metrics("log_r2", ["median", "ridge"]), metrics("top1", ["commonest", "text"])
+        metrics("log_r2", ["median", "ridge"]), metrics("top1", ["most_frequent", "text"])
     )
 
 
@@ -51,7 +51,7 @@ def test_figure_of_saved_table_is_the_same(table, tmp_path):
 def test_price_figure_has_intervals():
     prices = np.geomspace(1, 1000, 20)
     answers = pd.DataFrame({"model": "ridge", "split": "test", "price": prices})
-    answers = answers.assign(answered=prices[::-1], low=prices / 3, high=prices * 3)
+    answers = answers.assign(predicted=prices[::-1], low=prices / 3, high=prices * 3)
     choices = {"model": "ridge", "interval": {"nominal": 0.9, "factor": 3.0}}
 
     wider = choices | {"interval": {"nominal": 0.9, "factor": 5.0}}

@@ -34,7 +34,7 @@ def test_colors_predict_their_categories(visible, parameters):
 
     result = predict_from_pixels(products, splits, images, parameters)
 
-    assert result["answered"].to_list() == result["category"].to_list()
+    assert result["predicted"].to_list() == result["category"].to_list()
     assert set(result["model"]) == {"pixels"}
 
 
@@ -65,7 +65,7 @@ def test_photos_of_a_listing_are_averaged(visible, parameters, store_photos):
     ).set_index("product_id")
 
     assert answers.index.is_unique
-    assert answers.loc[products.loc[params, "product_id"], "answered"] == other
+    assert answers.loc[products.loc[params, "product_id"], "predicted"] == other
 
 
 def test_missing_training_photos_are_rejected(visible, parameters):

@@ -52,9 +52,9 @@ def metrics(parameters):
         for place, price in enumerate([1.0, 10.0, 20.0, 40.0, 9000.0])
     ]
     table = pd.DataFrame(rows)
-    good = table.assign(model="good", answered=table["price"] * 1.1, low=table["price"] * 0.9)
+    good = table.assign(model="good", predicted=table["price"] * 1.1, low=table["price"] * 0.9)
     good["high"] = good["price"] * np.array([2, 2, 2, 2, 0.95] * 2)
-    bad = table.assign(model="median", answered=20.0, low=np.nan, high=np.nan)
+    bad = table.assign(model="median", predicted=20.0, low=np.nan, high=np.nan)
     choices = {
         "model": "good",
         "settings": {},

@@ -28,7 +28,7 @@ def test_saved_model_predicts_the_same(tables, learned):
     answers = predict_log_prices(model.fitted.features, model.fitted.models, params)
 
     for name, result in answers.items():
-        saved = learned.predictions.loc[learned.predictions["model"] == name, "answered"]
+        saved = learned.predictions.loc[learned.predictions["model"] == name, "predicted"]
         assert (np.exp(result) == saved.to_numpy()).all(), name
 
 
@@ -54,7 +54,7 @@ def test_each_model_predicts_every_unflagged_price(tables, learned):
 def test_chosen_model_is_best_and_has_interval(learned):
     existing = learned.predictions[learned.predictions["split"] == "validation"]
     errors = (
-        (np.log(existing["answered"] / existing["price"]) ** 2).groupby(existing["model"]).mean()
+        (np.log(existing["predicted"] / existing["price"]) ** 2).groupby(existing["model"]).mean()
     )
     with_interval = learned.predictions.loc[learned.predictions["low"].notna(), "model"]
 

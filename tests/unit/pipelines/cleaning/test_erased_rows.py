@@ -18,15 +18,15 @@ from fb_marketplace.storage.photo_source import PhotoSource
 
 
 @pytest.fixture
-def forgotten():
+def erasure_list():
     """The listing p1 and its photo j; the photo k of it has come since."""
     one = ErasureList("salt")
     return ErasureList("salt", frozenset([one.digest("p1")]), frozenset([one.digest("j")]))
 
 
 @pytest.fixture
-def cleaned(raw_products, cleaning, forgotten, tmp_path):
-    """Cleans three listings of one photo each and more, of which p1 is to be forgotten."""
+def cleaned(raw_products, cleaning, erasure_list, tmp_path):
+    """Cleans three listings of one photo each and more, of which p1 is to be erased."""
     for name in "ijk":
         (tmp_path / f"{name}.jpg").write_bytes(b"photo of " + name.encode())
     raw = pd.DataFrame(
@@ -34,9 +34,9 @@ def cleaned(raw_products, cleaning, forgotten, tmp_path):
         columns=["id", "product_id"],
         dtype="str",
     )
-    listed = clean_products(raw_products({}, {"price": "POA"}, {}), cleaning, forgotten)
-    rows = clean_image_rows(raw, listed.rows, listed.quarantined, cleaning, forgotten)
-    files = list_photo_files(PhotoSource(str(tmp_path)), rows.quarantined, forgotten)
+    listed = clean_products(raw_products({}, {"price": "POA"}, {}), cleaning, erasure_list)
+    rows = clean_image_rows(raw, listed.rows, listed.quarantined, cleaning, erasure_list)
+    files = list_photo_files(PhotoSource(str(tmp_path)), rows.quarantined, erasure_list)
     matched = match_photos_to_rows(rows.rows, rows.quarantined, files, cleaning)
     return listed, rows, files, matched
 
@@ -87,10 +87,12 @@ def test_no_table_names_erased_listing(cleaned):
     assert not files.loc[files["key"].map(is_masked), "etag"].any()
 
 
-def test_unlisted_file_of_erased_photo_is_not_named(cleaning, forgotten, tmp_path):
+def test_unlisted_file_of_erased_photo_is_not_named(cleaning, erasure_list, tmp_path):
     (tmp_path / "j.jpg").write_bytes(b"photo")
     empty = pd.DataFrame({"key": []}, dtype="str")
 
     assert (
-        list_photo_files(PhotoSource(str(tmp_path)), empty, forgotten)["key"].map(is_masked).all()
+        list_photo_files(PhotoSource(str(tmp_path)), empty, erasure_list)["key"]
+        .map(is_masked)
+        .all()
     )

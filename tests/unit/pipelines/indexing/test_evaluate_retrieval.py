@@ -149,8 +149,8 @@ def test_random_baseline_excludes_query_and_copies(ask_the_index):
 
     measured = ask_the_index(angles, [("b.1", "a.1")]).metrics
 
-    chance = measured[measured["measure"] == pos(1)].set_index("image_id")["chance"]
-    assert chance.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})
+    baseline = measured[measured["measure"] == pos(1)].set_index("image_id")["random_baseline"]
+    assert baseline.to_dict() == pytest.approx({"a.1": 1 / 4, "a.2": 1 / 5})
 
 
 def test_each_split_has_its_own_gallery(ask_the_splits):

@@ -22,7 +22,7 @@ def queries(gallery, embedding, result, category="Home"):
                     "group": [f"{category} {place}" for place in range(len(result))],
                     "category": category,
                     "value": np.asarray(result, dtype=float),
-                    "chance": 0.25,
+                    "random_baseline": 0.25,
                 }
             )
             for measure in METRICS
@@ -54,7 +54,7 @@ def test_encoder_metrics_have_baseline_and_counts(report):
     assert result == {"all_photos": 0.5, "test_photos": 0.75}
     assert metrics["validation_photos"].keys() == set(METRICS)
     one = metrics["test_photos"][R1]
-    assert (one["cases"], one["groups"], one["gallery"], one["chance"]) == (4, 4, 4, 0.25)
+    assert (one["cases"], one["groups"], one["gallery"], one["random_baseline"]) == (4, 4, 4, 0.25)
     assert one["low"] <= one["value"] <= one["high"]
 
 
@@ -107,7 +107,7 @@ def test_each_test_category_has_a_row_with_counts(report):
     assert table.loc["Home", ["queries", "with_partner", R1]].to_list() == [4, 4, 0.75]
     assert table.loc["Music", ["queries", "with_partner", "ndcg_at_10"]].to_list() == [1, 0, 0.5]
     assert np.isnan(table.loc["Music", R1])
-    assert table.loc["Home", f"{R1}_chance"] == 0.25
+    assert table.loc["Home", f"{R1}_random_baseline"] == 0.25
 
 
 def test_split_without_partners_is_rejected(report):

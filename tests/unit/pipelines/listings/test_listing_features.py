@@ -167,7 +167,7 @@ def test_report_counts_places_by_source(store, places):
     }
     assert report["places"] == {"distinct": 4, "by_town": 1, "by_county": 1, "unknown": 2}
     assert report["with_coordinates"] == 3 / 8
-    assert report["commonest_unknown"] == [
+    assert report["most_frequent_unknown"] == [
         {"town": "Nowhere", "county": "Rutland", "listings": 2},
         {"town": "Elsewhere", "county": None, "listings": 1},
     ]

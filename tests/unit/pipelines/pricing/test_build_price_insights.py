@@ -81,14 +81,14 @@ class Market:
             [
                 pa.field("key", pa.string(), nullable=False),
                 ("product_id", pa.string()),
-                ("meaning", pa.list_(pa.float32())),
+                ("embedding", pa.list_(pa.float32())),
             ]
         )
         texts = [
             {
                 "key": ids[row],
                 "product_id": ids[row],
-                "meaning": [np.cos(angle), np.sin(angle)],
+                "embedding": [np.cos(angle), np.sin(angle)],
             }
             for row in shuffled
             for angle in [np.radians(products["angle"][row])]
@@ -141,7 +141,7 @@ def test_each_listing_has_comparable_prices(market):
         (low, high), kind = notes.get(product).price_range, market.products["title"][product]
         assert (20 < low < high < 80) if kind == "A chair" else (450 < low < high < 1800)
     assert metrics["listings"] == metrics["with_typical_price"] == 120
-    assert metrics["intervals"]["alike_listings"]["test"]["coverage"]["cases"] == 30
+    assert metrics["intervals"]["comparable_listings"]["test"]["coverage"]["cases"] == 30
     assert metrics["narrower"]["test"]["low"] > 0
 
 
@@ -159,7 +159,7 @@ def test_usual_prices_have_no_insight(market):
     notes, metrics = market.made()
 
     assert not any(notes.get(product).insights for product in market.products.index)
-    assert {item["notes"] for item in metrics["notes"].values()} == {0}
+    assert {item["insights"] for item in metrics["insights"].values()} == {0}
 
 
 def test_price_outside_interval_has_comparable_listings(market):
@@ -173,8 +173,8 @@ def test_price_outside_interval_has_comparable_listings(market):
     assert (note.evidence.low, note.evidence.high) == result.price_range
     assert note.evidence.listings in TOLD["neighbors"]
     assert set(note.evidence.comparables) <= set(market.products.index)
-    assert note.text.endswith("this one asks £500.")
-    assert metrics["notes"]["unusual_price"] == {"notes": 1, "listings": 1}
+    assert note.text.endswith("this one costs £500.")
+    assert metrics["insights"]["unusual_price"] == {"insights": 1, "listings": 1}
 
 
 def test_own_family_is_never_comparable(market):
@@ -204,7 +204,7 @@ def test_implausible_price_is_never_comparable(market, flag):
     assert all(notes.get(product) == notes.get("p000") for product in flagged)
     assert notes.get("p000") == (None, (), ())
     assert notes.get("p030").price_range[1] < 80
-    assert metrics["with_meant_price"] == 108
+    assert metrics["with_unflagged_price"] == 108
 
 
 def test_shared_photo_and_unusual_price_are_both_reported(market):
@@ -219,7 +219,7 @@ def test_shared_photo_and_unusual_price_are_both_reported(market):
     ]
     (note,) = notes.get("p006").insights
     assert note.evidence[:3] == ("p004", "p006.1", "p004.1")
-    assert metrics["notes"]["photo_elsewhere"] == {"notes": 2, "listings": 2}
+    assert metrics["insights"]["photo_elsewhere"] == {"insights": 2, "listings": 2}
 
 
 def test_listing_without_comparables_has_no_insight(market):
@@ -235,8 +235,8 @@ def test_market_without_comparables_has_no_insights(market):
     notes, metrics = market.made(min_similarity=1.0, same_path_bonus=0.0)
 
     assert all(notes.get(product).price_range is None for product in market.products.index)
-    assert metrics["intervals"] == {"alike_listings": {}, "one_interval_a_category": {}}
-    assert set(metrics["neighbours"]["log_width"].values()) == {None}
+    assert metrics["intervals"] == {"comparable_listings": {}, "category": {}}
+    assert set(metrics["neighbors"]["log_width"].values()) == {None}
 
 
 def test_build_is_deterministic(tmp_path):

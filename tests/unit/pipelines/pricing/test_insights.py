@@ -28,7 +28,7 @@ def test_price_beyond_factor_is_reported_on_either_side():
 def test_unusual_price_shows_comparable_range():
     (note,) = unusual(5.5, 40.0, 30.0, similar=[1, 2])["p0"]
 
-    assert note.text == "Alike listings ask £20–£80; this one asks £5.50."
+    assert note.text == "Comparable listings cost £20–£80; this one costs £5.50."
     assert note.kind == "unusual_price"
     assert note.evidence == UnusualPrice(20, 80, 12, ("p1", "p2"))
 
@@ -89,7 +89,7 @@ def test_photo_at_other_price_is_reported_in_both():
     assert result.keys() == {"a", "b"}
     (note,) = result["a"]
     assert note.kind == "photo_elsewhere"
-    assert note.text == "A photo of this listing also stands in “A chair of b” (Leeds, £30)."
+    assert note.text == "A photo of this listing is also in “A chair of b” (Leeds, £30)."
     assert note.evidence == PhotoElsewhere("b", "a1", "b1", 30.0, "Leeds", "exact")
 
 
@@ -115,7 +115,7 @@ def test_repeated_photo_in_one_listing_is_not_reported():
 def test_near_duplicate_photo_is_labeled():
     (note,) = elsewhere([["a1", "b1"]], b=(30.0, "Leeds"))["a"]
 
-    assert note.text.startswith("Nearly the same photo as one here stands in")
+    assert note.text.startswith("A nearly identical photo is also in")
     assert note.evidence.copy == "near"
 
 

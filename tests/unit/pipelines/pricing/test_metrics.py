@@ -59,9 +59,7 @@ def test_coverage_and_width_use_listings_with_both_intervals():
         ]
     )
 
-    similar, one = (
-        result["intervals"][kind] for kind in ("alike_listings", "one_interval_a_category")
-    )
+    similar, one = (result["intervals"][kind] for kind in ("comparable_listings", "category"))
     assert (similar["test"]["coverage"]["value"], similar["test"]["coverage"]["cases"]) == (0.5, 2)
     assert one["test"]["coverage"]["value"] == 1
     assert similar["test"]["log_width"]["value"] == pytest.approx(np.log(2), abs=1e-4)
@@ -70,7 +68,7 @@ def test_coverage_and_width_use_listings_with_both_intervals():
     assert similar["validation"]["coverage"]["value"] == 1
     assert one["validation"]["coverage"]["value"] == 0
     assert result["coverage_by_category"].keys() == {"c0", "c1"}
-    assert (result["with_meant_price"], result["with_typical_price"]) == (6, 5)
+    assert (result["with_unflagged_price"], result["with_typical_price"]) == (6, 5)
 
 
 def test_split_without_intervals_is_left_out():
@@ -79,10 +77,12 @@ def test_split_without_intervals_is_left_out():
     result = measured([("test", 5, *nothing), ("validation", 5, 4, 8, 1, 16)], {5: np.inf})
 
     assert (
-        result["narrower"].keys() == result["intervals"]["alike_listings"].keys() == {"validation"}
+        result["narrower"].keys()
+        == result["intervals"]["comparable_listings"].keys()
+        == {"validation"}
     )
     assert result["coverage_by_category"] == {}
-    assert result["neighbours"]["log_width"] == {"5": None}
+    assert result["neighbors"]["log_width"] == {"5": None}
 
 
 def test_insights_and_their_listings_are_counted_by_kind():
@@ -90,6 +90,6 @@ def test_insights_and_their_listings_are_counted_by_kind():
     elsewhere = Insight("photo_elsewhere", "", PhotoElsewhere("q", "i", "j", 1, None, "near"))
 
     assert count_insights({"a": [unusual, elsewhere, elsewhere], "b": [elsewhere], "c": []}) == {
-        "unusual_price": {"notes": 1, "listings": 1},
-        "photo_elsewhere": {"notes": 3, "listings": 2},
+        "unusual_price": {"insights": 1, "listings": 1},
+        "photo_elsewhere": {"insights": 3, "listings": 2},
     }

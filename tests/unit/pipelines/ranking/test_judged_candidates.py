@@ -13,7 +13,7 @@ from fb_marketplace_serving.search.candidates import collect_candidates
 from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 
 LABELS = ("Home", "Sport")
-SIZE, PICTURED = 4, 5
+SIZE, TEXT_TO_IMAGE_SIZE = 4, 5
 
 ROWS = [  # listing, family, title, path, photos
     ("p", "f", "red chair", "Home / Chairs", ["p1", "p2"]),
@@ -26,7 +26,7 @@ ROWS = [  # listing, family, title, path, photos
 SHOWN = dict(
     zip(
         ["t3", "s1", "p2", "z1", "q1", "t1", "p1", "t2"],
-        unit(np.random.default_rng(1), 8, PICTURED),
+        unit(np.random.default_rng(1), 8, TEXT_TO_IMAGE_SIZE),
         strict=True,
     )
 )
@@ -35,7 +35,9 @@ SHOWN = dict(
 
 @pytest.fixture(scope="module")
 def encoder():
-    return TextEncoder.from_bytes(tiny.graph(pictured=PICTURED), tiny.tokenizer())
+    return TextEncoder.from_bytes(
+        tiny.graph(text_to_image_size=TEXT_TO_IMAGE_SIZE), tiny.tokenizer()
+    )
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +59,7 @@ def market(encoder, weighing):
         vectors,
         VectorTable(tuple(SHOWN), np.stack(list(SHOWN.values()))),
         owner | {"z1": "z"},
-        VectorTable(tuple(names), encoder.encode(titles).meaning),
+        VectorTable(tuple(names), encoder.encode(titles).text_embedding),
         weighing,
     )
     splits = pd.DataFrame(
@@ -171,7 +173,11 @@ def test_text_query_has_no_photo_and_vice_versa(market):
         assert (query.photo is not None) == (params.kind in ("photo", "both"))
         assert (query.photo_categories is not None) == (params.kind in ("photo", "both"))
         assert bool(query.words) == (params.kind != "photo")
-        assert (query.meaning is not None) == (query.pictured is not None) == bool(query.words)
+        assert (
+            (query.text_embedding is not None)
+            == (query.text_to_image_embedding is not None)
+            == bool(query.words)
+        )
 
 
 def test_only_text_and_photo_of_listing_are_used(market):

@@ -75,7 +75,7 @@ def test_each_method_has_its_own_order():
         "text": discounted(2, 1, 3, 0),
     }.items():
         assert value(measured, method, NDCG) == pytest.approx(gained / ideal)
-    assert set(measured["method"]) == {"ranker", "fusion", "chance", "bm25", "text"}
+    assert set(measured["method"]) == {"ranker", "fusion", "random", "bm25", "text"}
 
 
 def test_source_without_the_listing_has_no_recall():
@@ -132,8 +132,8 @@ def test_random_order_is_drawn_per_query():
     one, same = (evaluate_queries(result, ByFirstFeature()) for _ in range(2))
 
     pd.testing.assert_frame_equal(one, same)
-    chance = one[(one["method"] == "chance") & (one["measure"] == RECALL)]["value"]
-    assert 0.3 < chance.mean() < 0.7  # half of twenty are looked at
+    scores = one[(one["method"] == "random") & (one["measure"] == RECALL)]["value"]
+    assert 0.3 < scores.mean() < 0.7  # half of twenty are looked at
 
 
 def test_values_have_query_and_method():
@@ -216,7 +216,7 @@ def test_only_common_sources_are_compared(two_kinds, measuring):
     output = summarize_queries(two_kinds, measuring)
 
     assert output["all"][NDCG]["best_source"] is None
-    assert output["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "chance"}
+    assert output["all"][NDCG]["methods"].keys() == {"ranker", "fusion", "random"}
     assert output["all"][NDCG]["gains"].keys() == {"fusion"}
     assert output["photo"][NDCG]["best_source"] == "image"
     by_words = two_kinds[two_kinds["kind"] == "title"].assign(kind="short")

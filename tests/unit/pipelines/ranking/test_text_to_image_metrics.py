@@ -20,7 +20,9 @@ class Encoder:
         self.places = places
 
     def encode(self, titles):
-        return SimpleNamespace(pictured=np.stack([self.places[title] for title in titles]))
+        return SimpleNamespace(
+            text_to_image_embedding=np.stack([self.places[title] for title in titles])
+        )
 
 
 def direction(pos):

@@ -83,7 +83,7 @@ def test_metrics_are_of_test_split(measured, market_tables):
     assert set(measured.queries["product_id"]) == set(here["product_id"])
     assert set(measured.queries["group"]) == set(here["group"])
     assert measured.metrics["listings"] == here["product_id"].nunique()
-    assert measured.metrics["words_to_pictures"]["photos"] == here["image_id"].notna().sum()
+    assert measured.metrics["text_to_image"]["photos"] == here["image_id"].notna().sum()
 
 
 def test_each_query_is_evaluated_once_per_method(measured):
@@ -92,7 +92,7 @@ def test_each_query_is_evaluated_once_per_method(measured):
 
     assert set(searches["kind"]) == set(KINDS)
     assert measured.metrics["searches"].keys() == {*KINDS, "all"}
-    everywhere = {"ranker", "fusion", "chance"}
+    everywhere = {"ranker", "fusion", "random"}
     by_words, by_photo = {"bm25", "text", "text_to_image"}, {"image"}
     for kind, sources in {
         "title": by_words,
@@ -106,7 +106,7 @@ def test_each_query_is_evaluated_once_per_method(measured):
 def test_titles_are_evaluated_for_listings_with_photo(measured, market_tables):
     here = market_tables.splits[market_tables.splits["split"] == "test"].dropna(subset=["image_id"])
 
-    recall = measured.metrics["words_to_pictures"]["recall_at_10"]
+    recall = measured.metrics["text_to_image"]["recall_at_10"]
     assert recall["cases"] == here["product_id"].nunique()
 
 

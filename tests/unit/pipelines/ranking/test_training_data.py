@@ -67,7 +67,7 @@ def training(base_parameters):
 @pytest.fixture(scope="module")
 def market():
     names = [name(number) for number in range(COUNT)]
-    encoder = TextEncoder.from_bytes(tiny.graph(pictured=SIZE), tiny.tokenizer())
+    encoder = TextEncoder.from_bytes(tiny.graph(text_to_image_size=SIZE), tiny.tokenizer())
     drawn = np.random.default_rng(0).normal(size=(COUNT, SIZE))
     photos = (drawn / np.linalg.norm(drawn, axis=1, keepdims=True)).astype(np.float32)
     owner = {f"i-{item}": item for item in names}
@@ -80,7 +80,7 @@ def market():
         projected_photos=VectorTable(tuple(owner), photos),
         probabilities=VectorTable(tuple(owner), np.ones((COUNT, 1), np.float32)),
         photo_products=owner,
-        texts=VectorTable(tuple(names), encoder.encode([WORDS] * COUNT).meaning),
+        texts=VectorTable(tuple(names), encoder.encode([WORDS] * COUNT).text_embedding),
         encoder=encoder,
         listings={item: listing(item, 5.0, title=WORDS) for item in names},
         features=facts(

@@ -125,8 +125,12 @@ def test_text_canaries_have_encoder_output(release_parts):
 
     assert values.keys() == {"Oak table", "Bike"}
     result = small_search.text_encoder().encode(["Oak table"])
-    np.testing.assert_allclose(values["Oak table"].meaning, result.meaning[0], atol=1e-6)
-    np.testing.assert_allclose(values["Oak table"].pictured, result.pictured[0], atol=1e-6)
+    np.testing.assert_allclose(
+        values["Oak table"].text_embedding, result.text_embedding[0], atol=1e-6
+    )
+    np.testing.assert_allclose(
+        values["Oak table"].text_to_image_embedding, result.text_to_image_embedding[0], atol=1e-6
+    )
 
 
 def test_manifest_without_text_search_is_valid(release_parts, tmp_path):
@@ -176,7 +180,7 @@ def test_canaries_are_at_most_the_photos(release_parts):
 
 def test_canary_finds_itself_first(release_parts):
     for canary in build_manifest(**release_parts).canaries:
-        assert canary.neighbours[0] == canary.image_id
+        assert canary.neighbors[0] == canary.image_id
 
 
 def test_paths_are_relative_to_the_lake(release_parts):

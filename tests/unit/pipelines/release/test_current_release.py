@@ -42,7 +42,7 @@ def lake(tmp_path):
         counts={},
         metrics={},
         canaries=(
-            Canary(image_id="i", photo="", probabilities=[1], embedding=[1], neighbours=["i"]),
+            Canary(image_id="i", photo="", probabilities=[1], embedding=[1], neighbors=["i"]),
         ),
     )
     publish(Lake(str(tmp_path)), manifest)

@@ -8,13 +8,13 @@ from fb_marketplace.pipelines.text.build_text_index import build_text_index
 from fb_marketplace_serving.ann.index import Index
 
 NAMES = [f"p{number:02}" for number in range(30)]
-MEANINGS = dict(zip(NAMES, unit(np.random.default_rng(0), len(NAMES), 6), strict=True))
+EMBEDDINGS = dict(zip(NAMES, unit(np.random.default_rng(0), len(NAMES), 6), strict=True))
 
 
 @pytest.fixture
-def stored(store_meanings):
+def stored(store_text_embeddings):
     mixed = np.random.default_rng(1).permutation(NAMES).tolist()
-    return store_meanings({name: MEANINGS[name] for name in mixed})
+    return store_text_embeddings({name: EMBEDDINGS[name] for name in mixed})
 
 
 def listings(names):
@@ -27,7 +27,7 @@ def test_rows_are_in_order_of_listings(stored, indexing):
     index = Index.from_bytes(built.vectors, built.ids)
     assert list(index.image_ids) == list(index.product_ids) == NAMES
     np.testing.assert_array_equal(
-        index.vectors(np.arange(len(NAMES))), np.stack(list(MEANINGS.values()))
+        index.vectors(np.arange(len(NAMES))), np.stack(list(EMBEDDINGS.values()))
     )
 
 
@@ -35,7 +35,7 @@ def test_text_finds_its_own_listing_first(stored, indexing):
     built = build_text_index(stored, listings(NAMES), indexing)
 
     index = Index.from_bytes(built.vectors, built.ids)
-    assert [index.search(MEANINGS[name], 1).rows[0] for name in NAMES] == list(range(len(NAMES)))
+    assert [index.search(EMBEDDINGS[name], 1).rows[0] for name in NAMES] == list(range(len(NAMES)))
 
 
 def test_card_has_count_and_recall(stored, indexing):

@@ -21,8 +21,8 @@ THINGS = (
 SIZE = 16
 
 
-def layers(random, size=6, hidden=5, pictured=4):
-    shapes = ((size, hidden), (hidden,), (hidden, pictured), (pictured,))
+def layers(random, size=6, hidden=5, output=4):
+    shapes = ((size, hidden), (hidden,), (hidden, output), (output,))
     return Layers(*(random.normal(size=shape).astype(np.float32) for shape in shapes))
 
 
@@ -41,7 +41,7 @@ def encoder(files):
 
 
 @pytest.fixture
-def market(encoder, store_meanings, store_features):
+def market(encoder, store_text_embeddings, store_features):
     """Stores listings of a few things, the photos of which lie about a place of each thing's own.
 
     Gives what texts mean, features of photos, of no particular length, listings and splits.
@@ -58,9 +58,9 @@ def market(encoder, store_meanings, store_features):
             for image in (f"{name}-{photo}" for photo in range(1 + number % 2)):
                 features[image] = (places[thing] + random.normal(size=SIZE) / 20) * (number + 1)
                 splits.append((image, name, group or name, side))
-        meanings = encoder.encode([f"{title}. As new." for title in titles.values()]).meaning
+        vectors = encoder.encode([f"{title}. As new." for title in titles.values()]).text_embedding
         return (
-            store_meanings(dict(zip(titles, meanings, strict=True)), f"texts of {group}"),
+            store_text_embeddings(dict(zip(titles, vectors, strict=True)), f"texts of {group}"),
             store_features(dict(reversed(features.items())), f"features of {group}"),
             pd.DataFrame(titles.items(), columns=["product_id", "title"]),
             pd.DataFrame(splits, columns=["image_id", "product_id", "group", "split"]),
@@ -81,7 +81,7 @@ def test_titles_are_near_photos_of_their_objects(files, encoder, market, project
     assert history["epoch"].tolist() == list(range(1, projecting.epochs + 1))
     assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
     of_text, of_photo = read(learned)
-    put = project(of_text, encoder.encode(list(THINGS)).meaning)
+    put = project(of_text, encoder.encode(list(THINGS)).text_embedding)
     visible = project(of_photo, np.eye(len(THINGS), SIZE, dtype=np.float32))
     assert put.shape == visible.shape == (len(THINGS), projecting.dimension)
     assert np.mean((put @ visible.T).argmax(axis=1) == np.arange(len(THINGS))) > 0.8
@@ -94,7 +94,9 @@ def test_best_epoch_is_kept(files, encoder, market, projecting):
     unsteady = projecting.model_copy(update={"epochs": 8, "learning_rate": 0.2})
     present = splits[splits["split"] == "validation"].sort_values(["product_id", "image_id"])
     names, own = present["product_id"].unique(), present["product_id"].to_numpy()
-    titles = encoder.encode(products.set_index("product_id")["title"].loc[names].tolist()).meaning
+    titles = encoder.encode(
+        products.set_index("product_id")["title"].loc[names].tolist()
+    ).text_embedding
     ids = table.read(["image_id"]).column("image_id").to_pylist()
     photos = table.vectors([ids.index(image) for image in present["image_id"]], "features")
     photos /= np.linalg.norm(photos, axis=1, keepdims=True)

@@ -47,7 +47,7 @@ def read(products, encoder, values, existing=frozenset()):
 
 @pytest.fixture
 def keep(encoder, telling, tmp_path):
-    """Runs the stage as Kedro does, into a table; gives its report, and the meanings by listing."""
+    """Runs the stage as Kedro does, into a table; gives its report, and the embeddings by listing."""
     url = str(tmp_path / "texts.lance")
 
     def keep(products):
@@ -58,9 +58,9 @@ def keep(encoder, telling, tmp_path):
         for batch in batches:
             keyed_table.insert(url, batch)
         table = keyed_table.open_table(url)
-        rows = table.read(["product_id", "meaning"]).to_pylist()
+        rows = table.read(["product_id", "embedding"]).to_pylist()
         return report_text_embeddings(keys, table), {
-            row["product_id"]: row["meaning"] for row in rows
+            row["product_id"]: row["embedding"] for row in rows
         }
 
     return keep
@@ -73,8 +73,8 @@ def test_embeddings_are_of_title_and_description(encoder, telling):
     assert [row["product_id"] for row in rows] == list("abcde")
     assert {row["key"] for row in rows} == keys
     served = TextEncoder.from_bytes(*(file.read() for file in encoder))
-    expected = served.encode([f"{TITLES[name]}. old" for name in "abcde"]).meaning
-    np.testing.assert_array_equal(np.float32([row["meaning"] for row in rows]), expected)
+    expected = served.encode([f"{TITLES[name]}. old" for name in "abcde"]).text_embedding
+    np.testing.assert_array_equal(np.float32([row["embedding"] for row in rows]), expected)
 
 
 def test_rows_are_committed_in_batches(encoder, telling):
@@ -106,7 +106,7 @@ def test_row_order_does_not_matter(encoder):
 
 
 def test_second_run_encodes_nothing(keep, monkeypatch):
-    first, meanings = keep(listings(TITLES))
+    first, embeddings = keep(listings(TITLES))
     monkeypatch.setattr(text_extraction, "TextEncoder", None)
 
     second, same = keep(listings(TITLES))
@@ -114,7 +114,7 @@ def test_second_run_encodes_nothing(keep, monkeypatch):
     assert [first[name] for name in COUNTS] == [5, 5, 0, 0]
     assert [second[name] for name in COUNTS] == [5, 0, 5, 0]
     assert second["digest"] == first["digest"]
-    assert same == meanings
+    assert same == embeddings
 
 
 def test_only_changed_text_is_encoded_again(keep):

@@ -33,18 +33,18 @@ def join(random_sentence_encoder, layers, tmp_path):
 def test_graph_output_equals_projection(join, random_sentence_encoder, layers):
     joined = TextEncoder.from_bytes(join(), random_sentence_encoder.tokenizer)
 
-    meaning, pictured = joined.encode(TEXTS)
+    text, text_to_image = joined.encode(TEXTS)
 
-    assert joined.pictured_dimension == 4
-    np.testing.assert_allclose(pictured, project(layers, meaning), atol=1e-5)
+    assert joined.text_to_image_dimension == 4
+    np.testing.assert_allclose(text_to_image, project(layers, text), atol=1e-5)
 
 
 def test_text_embedding_is_unchanged(join, random_sentence_encoder):
     joined = TextEncoder.from_bytes(join(), random_sentence_encoder.tokenizer)
 
     np.testing.assert_array_equal(
-        joined.encode(TEXTS).meaning,
-        TextEncoder.from_bytes(*random_sentence_encoder).encode(TEXTS).meaning,
+        joined.encode(TEXTS).text_embedding,
+        TextEncoder.from_bytes(*random_sentence_encoder).encode(TEXTS).text_embedding,
     )
 
 

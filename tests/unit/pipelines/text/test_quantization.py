@@ -26,7 +26,7 @@ def choose(store_file, sentences):
         products = pd.DataFrame({"product_id": ids, "title": title or TITLES, "description": ""})
         sides = [split if number % 2 else "train" for number in range(len(ids))]
         return select_precision(
-            store_file("encoder", tiny.graph(pictured=0)),
+            store_file("encoder", tiny.graph(text_to_image_size=0)),
             store_file("tokenizer", tiny.tokenizer()),
             products.sample(frac=1, random_state=0),
             pd.DataFrame({"product_id": ids, "split": sides}),
@@ -58,7 +58,7 @@ def test_fp32_is_the_original_encoder(choose, monkeypatch):
 
     onnx_, card = choose(precision="fp32")
 
-    assert onnx_ == tiny.graph(pictured=0)
+    assert onnx_ == tiny.graph(text_to_image_size=0)
     assert card == {"precision": "fp32", "bytes": {"fp32": len(onnx_)}}
 
 
@@ -68,7 +68,10 @@ def test_requested_int8_is_not_evaluated(choose, monkeypatch):
     onnx_, card = choose(precision="int8")
 
     assert onnx_ == b"small"
-    assert card == {"precision": "int8", "bytes": {"fp32": len(tiny.graph(pictured=0)), "int8": 5}}
+    assert card == {
+        "precision": "int8",
+        "bytes": {"fp32": len(tiny.graph(text_to_image_size=0)), "int8": 5},
+    }
 
 
 def test_int8_with_equal_recall_is_selected(choose, monkeypatch):
@@ -76,7 +79,11 @@ def test_int8_with_equal_recall_is_selected(choose, monkeypatch):
 
     onnx_, card = choose()
 
-    assert onnx_ == with_words(nearly)(tiny.graph(pictured=0)) != tiny.graph(pictured=0)
+    assert (
+        onnx_
+        == with_words(nearly)(tiny.graph(text_to_image_size=0))
+        != tiny.graph(text_to_image_size=0)
+    )
     assert card["precision"] == "int8"
     assert card["recall_at_10"]["int8"] == card["recall_at_10"]["fp32"] > 0.9
     assert card["recall_drop_upper_bound"] == 0
@@ -97,7 +104,7 @@ def test_int8_with_lower_recall_is_rejected(choose, monkeypatch, spoil):
 
     onnx_, card = choose()
 
-    assert onnx_ == tiny.graph(pictured=0)
+    assert onnx_ == tiny.graph(text_to_image_size=0)
     assert card["precision"] == "fp32"
     assert card["recall_at_10"]["int8"] < card["recall_at_10"]["fp32"]
     assert card["recall_drop_upper_bound"] > module.MAX_RECALL_DROP
@@ -111,7 +118,7 @@ def test_possibly_excessive_loss_is_rejected(choose, monkeypatch):
 
     onnx_, card = choose()
 
-    assert onnx_ == tiny.graph(pictured=0)
+    assert onnx_ == tiny.graph(text_to_image_size=0)
     lost = np.arange(14) == 0
     assert card["recall_drop_upper_bound"] == pytest.approx(
         lost.mean() + 1.96 * lost.std() / np.sqrt(14), abs=1e-4
@@ -139,7 +146,7 @@ def test_quantized_encoder_is_smaller_and_similar(sentences):
 
     assert len(small) < len(exact.onnx) / 3
     one, other = (
-        TextEncoder.from_bytes(graph, exact.tokenizer).encode(TEXTS).meaning
+        TextEncoder.from_bytes(graph, exact.tokenizer).encode(TEXTS).text_embedding
         for graph in (exact.onnx, small)
     )
     assert (one * other).sum(axis=1).min() > 0.98

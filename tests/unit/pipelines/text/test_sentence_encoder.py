@@ -9,7 +9,7 @@ from torch.nn import functional
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.text import sentence_encoder as module
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
-from fb_marketplace_serving.encoders.text import IDS, MASK, MAX_TOKENS, MEANING, TextEncoder
+from fb_marketplace_serving.encoders.text import IDS, MASK, MAX_TOKENS, TEXT_EMBEDDING, TextEncoder
 
 TEXTS = [
     "sofa",
@@ -68,12 +68,12 @@ def bert(folder, text):
 
 def test_graph_output_equals_reference_network(package):
     encoder = TextEncoder.from_bytes(*package)
-    assert (encoder.dimension, encoder.pictured_dimension) == (384, 0)
+    assert (encoder.dimension, encoder.text_to_image_dimension) == (384, 0)
 
-    result = encoder.encode(TEXTS).meaning
+    result = encoder.encode(TEXTS).text_embedding
 
-    for text, meaning in zip(TEXTS, result, strict=True):
-        np.testing.assert_allclose(meaning, bert(module._package(), text), atol=1e-5)
+    for text, vector in zip(TEXTS, result, strict=True):
+        np.testing.assert_allclose(vector, bert(module._package(), text), atol=1e-5)
 
 
 def test_similar_meanings_are_near(package):
@@ -82,7 +82,7 @@ def test_similar_meanings_are_near(package):
         .encode(
             ["a comfortable sofa", "soft couch to sit on", "mountain bike", "bicycle for trails"]
         )
-        .meaning
+        .text_embedding
     )
 
     assert min(sofa @ couch, bike @ cycling) > 0.5
@@ -99,32 +99,32 @@ def test_padding_is_ignored(random_sentence_encoder, encoder):
     read = tokenizer.encode_batch(TEXTS)
 
     (result,) = session.run(
-        [MEANING],
+        [TEXT_EMBEDDING],
         {
             IDS: np.array([item.ids for item in read], np.int64),
             MASK: np.array([item.attention_mask for item in read], np.int64),
         },
     )
 
-    np.testing.assert_allclose(result, encoder.encode(TEXTS).meaning, atol=1e-5)
+    np.testing.assert_allclose(result, encoder.encode(TEXTS).text_embedding, atol=1e-5)
 
 
 def test_random_network_is_small_and_reflects_shared_words(random_sentence_encoder, encoder):
     assert len(random_sentence_encoder.onnx) < 5_000_000
-    meaning = encoder.encode(["red oak chair", "old oak chair", "mountain bike"]).meaning
-    np.testing.assert_allclose(np.linalg.norm(meaning, axis=1), 1, atol=1e-6)
-    assert meaning[0] @ meaning[1] > meaning[0] @ meaning[2] + 0.1
+    vectors = encoder.encode(["red oak chair", "old oak chair", "mountain bike"]).text_embedding
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-6)
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
 
 
 def test_embedding_does_not_depend_on_batch(encoder):
-    together = encoder.encode(TEXTS).meaning
+    together = encoder.encode(TEXTS).text_embedding
 
-    for text, meaning in zip(TEXTS, together, strict=True):
-        np.testing.assert_array_equal(encoder.encode([text]).meaning[0], meaning)
+    for text, vector in zip(TEXTS, together, strict=True):
+        np.testing.assert_array_equal(encoder.encode([text]).text_embedding[0], vector)
 
 
 def test_word_order_matters(encoder):
-    one, other = encoder.encode(["dog bites man", "man bites dog"]).meaning
+    one, other = encoder.encode(["dog bites man", "man bites dog"]).text_embedding
 
     assert np.abs(one - other).max() > 1e-4
 

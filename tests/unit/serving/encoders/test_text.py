@@ -16,11 +16,11 @@ def encoder():
 
 
 def test_embeddings_have_declared_width(encoder):
-    meaning, pictured = encoder.encode(TEXTS)
+    text, text_to_image = encoder.encode(TEXTS)
 
-    assert (encoder.dimension, encoder.pictured_dimension) == (6, 4)
-    assert (meaning.shape, pictured.shape) == ((len(TEXTS), 6), (len(TEXTS), 4))
-    assert meaning.dtype == pictured.dtype == np.float32
+    assert (encoder.dimension, encoder.text_to_image_dimension) == (6, 4)
+    assert (text.shape, text_to_image.shape) == ((len(TEXTS), 6), (len(TEXTS), 4))
+    assert text.dtype == text_to_image.dtype == np.float32
 
 
 def test_embeddings_have_unit_length(encoder):
@@ -41,18 +41,20 @@ def test_embedding_does_not_depend_on_batch(encoder):
 def test_many_threads_equal_one_thread(encoder):
     with ThreadPoolExecutor(8) as pool:
         for result in pool.map(encoder.encode, [TEXTS] * 32):
-            np.testing.assert_array_equal(result.meaning, encoder.encode(TEXTS).meaning)
+            np.testing.assert_array_equal(
+                result.text_embedding, encoder.encode(TEXTS).text_embedding
+            )
 
 
 def test_text_beyond_max_length_is_ignored(encoder):
     words = MAX_TOKENS - 2  # beside the first token and the last
     longest, longer, shorter = (
-        encoder.encode(["oak " * count + "bike"]).meaning
+        encoder.encode(["oak " * count + "bike"]).text_embedding
         for count in (words, words + 900, words - 1)
     )
 
     np.testing.assert_array_equal(longest, longer)
-    np.testing.assert_array_equal(longest, encoder.encode(["oak " * words]).meaning)
+    np.testing.assert_array_equal(longest, encoder.encode(["oak " * words]).text_embedding)
     assert not np.array_equal(longest, shorter)
 
 
@@ -63,30 +65,34 @@ def test_padding_of_tokenizer_is_disabled():
         TextEncoder.from_bytes(graph, tiny.tokenizer(padded_to=length)) for length in (16, None)
     )
 
-    np.testing.assert_array_equal(padding.encode(TEXTS).meaning, plain.encode(TEXTS).meaning)
+    np.testing.assert_array_equal(
+        padding.encode(TEXTS).text_embedding, plain.encode(TEXTS).text_embedding
+    )
 
 
 def test_no_texts_give_no_vectors(encoder):
-    meaning, pictured = encoder.encode([])
+    text, text_to_image = encoder.encode([])
 
-    assert (meaning.shape, pictured.shape) == ((0, 6), (0, 4))
+    assert (text.shape, text_to_image.shape) == ((0, 6), (0, 4))
 
 
 def test_lone_surrogate_is_an_unknown_token(encoder):
     """JSON may hold one: half of an emoji that a client cut in two."""
     result = encoder.encode(["red \ud83e chair"])
 
-    np.testing.assert_array_equal(result.meaning, encoder.encode(["red ? chair"]).meaning)
+    np.testing.assert_array_equal(
+        result.text_embedding, encoder.encode(["red ? chair"]).text_embedding
+    )
 
 
 def test_graph_without_image_output_gives_none(encoder):
-    plain = TextEncoder.from_bytes(tiny.graph(pictured=None), tiny.tokenizer())
+    plain = TextEncoder.from_bytes(tiny.graph(text_to_image_size=0), tiny.tokenizer())
 
-    meaning, pictured = plain.encode(TEXTS)
+    text, text_to_image = plain.encode(TEXTS)
 
-    assert plain.pictured_dimension == 0
-    assert pictured.shape == (len(TEXTS), 0)
-    np.testing.assert_array_equal(meaning, encoder.encode(TEXTS).meaning)
+    assert plain.text_to_image_dimension == 0
+    assert text_to_image.shape == (len(TEXTS), 0)
+    np.testing.assert_array_equal(text, encoder.encode(TEXTS).text_embedding)
 
 
 @pytest.mark.parametrize("onnx", [b"", b"no graph"])
@@ -110,6 +116,6 @@ def test_graph_with_other_inputs_is_rejected(values):
         TextEncoder.from_bytes(tiny.graph(**values), tiny.tokenizer())
 
 
-def test_graph_without_meaning_output_is_rejected():
-    with pytest.raises(TextEncoderError, match=r"\bmeaning\b"):
-        TextEncoder.from_bytes(tiny.graph(meaning="vector"), tiny.tokenizer())
+def test_graph_without_text_embedding_is_rejected():
+    with pytest.raises(TextEncoderError, match="text_embedding"):
+        TextEncoder.from_bytes(tiny.graph(text_output="vector"), tiny.tokenizer())

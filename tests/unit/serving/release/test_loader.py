@@ -198,11 +198,11 @@ def test_canary_within_cpu_tolerance_is_accepted(tmp_path, draft):
     )
 
 
-@pytest.mark.parametrize("neighbour", ["img-red", "img-unknown"])
-def test_canary_with_other_neighbor_is_rejected(tmp_path, draft, neighbour):
-    wrong = draft.model_copy(update=changed_canary(draft, neighbours=[neighbour]))
+@pytest.mark.parametrize("neighbor", ["img-red", "img-unknown"])
+def test_canary_with_other_neighbor_is_rejected(tmp_path, draft, neighbor):
+    wrong = draft.model_copy(update=changed_canary(draft, neighbors=[neighbor]))
 
-    with pytest.raises(ReleaseError, match=f"img-green.*{neighbour}"):
+    with pytest.raises(ReleaseError, match=f"img-green.*{neighbor}"):
         Release.from_manifest(Lake(str(tmp_path)), wrong)
 
 
@@ -221,7 +221,7 @@ def test_canary_with_equally_near_neighbor_is_accepted(tmp_path, draft):
     vectors = np.float32([draft.canaries[0].embedding] * 5)
     put_index(tmp_path, Index.build_flat(vectors, ids["image_id"], ids["product_id"]))
 
-    resealed(str(tmp_path), draft, **changed_canary(draft, neighbours=["img-copy"]))
+    resealed(str(tmp_path), draft, **changed_canary(draft, neighbors=["img-copy"]))
 
     assert Release.open(str(tmp_path)).index.image_ids[4] == "img-copy"
 

@@ -179,9 +179,9 @@ def with_other_numbers():
     [
         ({"text_tokenizer": with_other_numbers()}, "off by"),
         ({"text_encoder": graph(seed=1)}, "off by"),
-        ({"text_encoder": graph(size=7)}, "numbers of meaning"),
-        ({"text_encoder": graph(pictured=5)}, "numbers of pictured"),
-        ({"text_encoder": graph(pictured=None)}, "numbers of pictured"),
+        ({"text_encoder": graph(size=7)}, "dimensions of text_embedding"),
+        ({"text_encoder": graph(text_to_image_size=5)}, "dimensions of text_to_image_embedding"),
+        ({"text_encoder": graph(text_to_image_size=0)}, "dimensions of text_to_image_embedding"),
     ],
 )  # fmt: skip
 def test_text_encoder_with_other_answers_is_rejected(tmp_path, shop_draft, contents, text):
@@ -201,7 +201,7 @@ def test_text_encoder_with_other_answers_is_rejected(tmp_path, shop_draft, conte
         lambda vector: vector[:-1],
     ],
 )
-@pytest.mark.parametrize("field", ["meaning", "pictured"])
+@pytest.mark.parametrize("field", ["text_embedding", "text_to_image_embedding"])
 def test_text_canary_with_other_answer_is_rejected(tmp_path, shop_draft, field, change):
     first, *others = shop_draft.text_canaries
     other = first.model_copy(update={field: change(getattr(first, field))})
@@ -215,7 +215,9 @@ def test_text_canary_with_other_answer_is_rejected(tmp_path, shop_draft, field, 
 
 def test_text_canary_within_cpu_tolerance_is_accepted(tmp_path, shop_draft):
     first = shop_draft.text_canaries[0]
-    near = first.model_copy(update={"meaning": [0.999 * number for number in first.meaning]})
+    near = first.model_copy(
+        update={"text_embedding": [0.999 * number for number in first.text_embedding]}
+    )
 
     assert (
         Release.open(resealed(tmp_path, shop_draft, {}, text_canaries=(near,))).search is not None

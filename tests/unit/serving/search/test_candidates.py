@@ -30,8 +30,8 @@ def likeness(index, query):
 def likeness_of_photos(searched, query):
     """Cosines of all photos with what is asked of them, by source; by both it is the mean."""
     similar = {}
-    if query.pictured is not None:
-        similar["text_to_image"] = likeness(searched.text_to_image, query.pictured)
+    if query.text_to_image_embedding is not None:
+        similar["text_to_image"] = likeness(searched.text_to_image, query.text_to_image_embedding)
     if query.photo is not None:
         similar["image"] = likeness(searched.image, query.photo)
     if len(similar) > 1:
@@ -47,8 +47,8 @@ def found_by_hand(searched, query, listings, rows, depth):
         similar["bm25"] = searched.bm25.scores(query.words)
         present = [pos for pos in np.flatnonzero(listings) if similar["bm25"][pos] > 0]
         order["bm25"] = sorted(present, key=lambda pos: (-similar["bm25"][pos], pos))
-    if query.meaning is not None:
-        similar["text"] = likeness(searched.text, query.meaning)
+    if query.text_embedding is not None:
+        similar["text"] = likeness(searched.text, query.text_embedding)
         order["text"] = sorted(
             np.flatnonzero(listings), key=lambda pos: (-similar["text"][pos], pos)
         )
@@ -211,7 +211,9 @@ def test_limit_counts_listings_rather_than_photos(photos):
 
 
 def test_shown_photo_is_most_similar_to_query(small):
-    words = QueryVectors(words="chair", pictured=direction(PICTURE_SIZE, 10, 0, 0, 9))
+    words = QueryVectors(
+        words="chair", text_to_image_embedding=direction(PICTURE_SIZE, 10, 0, 0, 9)
+    )
     photo = QueryVectors(photo=direction(PHOTO_SIZE, 0, 0, 10, 9))
 
     assert collect_candidates(small, words).row[0] == 0
@@ -230,7 +232,7 @@ def test_listing_without_photos_has_no_similarity(small):
 
 def test_unknown_words_search_by_meaning_only(small):
     pool = collect_candidates(
-        small, QueryVectors(words="wardrobe", meaning=direction(TEXT_SIZE, 0, 2, 1))
+        small, QueryVectors(words="wardrobe", text_embedding=direction(TEXT_SIZE, 0, 2, 1))
     )
 
     assert pool.rank["bm25"].tolist() == [0, 0, 0]
@@ -257,7 +259,7 @@ def test_photo_query_on_empty_image_index(small):
     pool = collect_candidates(
         small._replace(listings=catalogue, image=none, text_to_image=no_pictures),
         QueryVectors(
-            words=WORDS[0], photo=direction(PHOTO_SIZE, 1), meaning=direction(TEXT_SIZE, 1)
+            words=WORDS[0], photo=direction(PHOTO_SIZE, 1), text_embedding=direction(TEXT_SIZE, 1)
         ),
     )
 
@@ -274,7 +276,8 @@ def test_empty_query_is_rejected(small):
 def test_text_and_photo_rank_by_mean_cosine_of_one_photo(small):
     """Of p one photo is as the words say and another like the photo asked; q's one is nearly both."""
     query = QueryVectors(
-        pictured=direction(PICTURE_SIZE, 10, 9), photo=direction(PHOTO_SIZE, 0, 9, 10, 0)
+        text_to_image_embedding=direction(PICTURE_SIZE, 10, 9),
+        photo=direction(PHOTO_SIZE, 0, 9, 10, 0),
     )
 
     pool = collect_candidates(small, query)
@@ -296,7 +299,9 @@ def test_text_and_photo_rank_only_found_candidates(depth, result):
     searched = SearchIndexes(catalogue, photos, pictures, photos, count_words(ids))
     params = direction(6, 10, 0, 0, 0, 0, 9)
 
-    pool = collect_candidates(searched, QueryVectors(pictured=params, photo=params), top_k=depth)
+    pool = collect_candidates(
+        searched, QueryVectors(text_to_image_embedding=params, photo=params), top_k=depth
+    )
 
     assert [ids[place] for place in pool.positions] == result
     by_both = np.argsort(

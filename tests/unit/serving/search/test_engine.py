@@ -82,12 +82,12 @@ def test_filter_with_query_returns_all_reachable_matches(market, searcher, thous
     for params, passing in thousand:
         query = draw_query(random)
         if random.random() < 0.3:
-            query = query._replace(meaning=None)
+            query = query._replace(text_embedding=None)
 
         ranked = searcher.search(query, params, top_k=EVERYTHING_DEEP)
 
         scores = market.searched.bm25.scores(query.words)
-        by_meaning = query.meaning is not None
+        by_meaning = query.text_embedding is not None
         expected = [pos for pos in passing if by_meaning or scores[pos] > 0 or with_photo[pos]]
         if params.categories:
             assert sorted(positions_of(ranked)) == expected
@@ -104,7 +104,7 @@ def test_hits_of_small_sources_satisfy_filter(searcher, thousand):
 
         result = positions_of(ranked)
         assert set(result) <= set(passing)
-        if query.meaning is not None:
+        if query.text_embedding is not None:
             assert len(result) >= min(3, len(passing))
 
 

@@ -17,12 +17,12 @@ from fb_marketplace_serving.search.price_insights import (
 
 ELSEWHERE = Insight(
     "photo_elsewhere",
-    "A photo of this listing also stands in “A chair” (£30).",
+    "A photo of this listing is also in “A chair” (£30).",
     PhotoElsewhere("p3", "i1", "i3", 30.0, None, "exact"),
 )
 UNUSUAL = Insight(
     "unusual_price",
-    "Alike listings ask £20–£80; this one asks £500.",
+    "Comparable listings cost £20–£80; this one costs £500.",
     UnusualPrice(20.0, 80.0, 12, ("p3", "p1")),
 )
 

@@ -230,7 +230,13 @@ def test_product_id_does_not_affect_features(market):
 
 
 def test_only_buyer_input_of_query_is_used():
-    assert QueryVectors._fields == ("words", "meaning", "pictured", "photo", "photo_categories")
+    assert QueryVectors._fields == (
+        "words",
+        "text_embedding",
+        "text_to_image_embedding",
+        "photo",
+        "photo_categories",
+    )
 
 
 def test_each_feature_has_a_description():

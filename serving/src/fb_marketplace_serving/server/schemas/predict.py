@@ -18,7 +18,7 @@ class Prediction(BaseModel):
     category: str = Field(description="Most probable category.")
     confidence: float = Field(description="Its calibrated probability.")
     abstained: bool = Field(
-        description="True if the confidence is below the threshold for an answer."
+        description="True if the confidence is at or below the release's abstention threshold."
     )
     probabilities: dict[str, float] = Field(description="Probability of each category.")
 

@@ -21,7 +21,7 @@ _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
     "notes": [
         {
             "kind": "photo_elsewhere",
-            "text": "A photo of this listing also stands in “Oak shelves” (York, £60).",
+            "text": "A photo of this listing is also in “Oak shelves” (York, £60).",
             "products": ["6a7b8c9d"],
         }
     ],

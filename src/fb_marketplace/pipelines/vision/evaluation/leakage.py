@@ -35,7 +35,7 @@ def report_leakage(
         evaluation: bootstrap settings.
 
     Returns:
-        For ``honest`` and ``random``: ``top1`` on test, ``top1_commonest_category``, and
+        For ``honest`` and ``random``: ``top1`` on test, ``top1_most_frequent_category``, and
         ``sibling_in_training``, the share of test photos with a photo of their group (their listing, its
         copies and near-duplicates) in the training split; ``difference``, random minus honest; and
         ``photos`` of each split, the same for both.
@@ -78,7 +78,7 @@ def _evaluate_split(
     correct = predict(head, data.features[test], parameters).argmax(axis=1) == classes
     values = {
         "top1": correct,
-        "top1_commonest_category": classes == most_common,
+        "top1_most_frequent_category": classes == most_common,
         "sibling_in_training": siblings_in_training(data),
     }
     metrics = {

@@ -28,7 +28,7 @@ def log_vision_metrics(vision_metrics: dict[str, Any]) -> None:
         {
             name: {
                 "accuracy": test[f"{subject}_top1"],
-                "most common category": test[f"{subject}_top1_commonest_category"]["value"],
+                "most common category": test[f"{subject}_top1_most_frequent_category"]["value"],
             }
             for subject, name in SUBJECTS.items()
         }
@@ -64,19 +64,19 @@ def compute_category_metrics(
         parameters: bootstrap settings.
 
     Returns:
-        Estimates of ``top1``, ``top3`` and ``macro_f1``, each also with ``_commonest_category``
+        Estimates of ``top1``, ``top3`` and ``macro_f1``, each also with ``_most_frequent_category``
         (the three most common for ``top3``), and of ``log_loss`` in nats.
     """
     targets, groups = predictions.targets, predictions.groups
     constant = np.full(len(targets), most_common[0])
     means = {
         "top1": predictions.correct,
-        "top1_commonest_category": constant == targets,
+        "top1_most_frequent_category": constant == targets,
         "top3": top_k_accuracy(predictions, 3),
-        "top3_commonest_category": np.isin(targets, most_common[:3]),
+        "top3_most_frequent_category": np.isin(targets, most_common[:3]),
         "log_loss": log_losses(predictions.probabilities, targets),
     }
-    labels = {"macro_f1": predictions.predicted, "macro_f1_commonest_category": constant}
+    labels = {"macro_f1": predictions.predicted, "macro_f1_most_frequent_category": constant}
     estimates = {
         name: mean_by_group(values, groups, *parameters.bootstrap) for name, values in means.items()
     } | {

@@ -106,7 +106,7 @@ def _metrics_table(metrics: dict[str, Any]) -> str:
                 metric_name,
                 format_estimate(validation[name := f"{subject}_{metric}"]),
                 format_estimate(test[name]),
-                f"{test[f'{name}_commonest_category']['value']:.3f}",
+                f"{test[f'{name}_most_frequent_category']['value']:.3f}",
                 f"{test[name]['cases']:,}",
                 f"{test[name]['groups']:,}",
             )

@@ -29,13 +29,13 @@ def per_class_metrics(
     Returns:
         ``subject``, ``split``, ``category``, ``support`` (cases of the category), ``predicted`` (cases
         predicted as it), ``precision``, ``recall`` and ``f1``, each with ``_low`` and ``_high``, missing
-        if there is no such case; and ``f1_commonest_category``, F1 of always predicting the most common
+        if there is no such case; and ``f1_most_frequent_category``, F1 of always predicting the most common
         one.
     """
     rows = [
         {"subject": subject, "split": split, "category": label}
         | _class_metrics(cases, index, parameters)
-        | {"f1_commonest_category": _constant_f1(cases, index, most_common[subject])}
+        | {"f1_most_frequent_category": _constant_f1(cases, index, most_common[subject])}
         for (subject, split), cases in predictions.items()
         for index, label in enumerate(labels)
     ]

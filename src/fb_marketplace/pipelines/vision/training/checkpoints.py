@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 
 from fb_marketplace.pipelines.vision.models.network import Network
 
-METADATA: Final = "facts"
+METADATA: Final = "metadata"
 
 
 class TrainingState(NamedTuple):

@@ -43,7 +43,7 @@ def test_each_metric_has_trivial_baseline(result, split, owner, name):
 
     assert measured["low"] <= measured["value"] <= measured["high"]
     assert measured["groups"] > 0
-    trivial = result.metrics[split][f"{owner}_{name}_commonest_category"]
+    trivial = result.metrics[split][f"{owner}_{name}_most_frequent_category"]
     assert trivial["value"] < measured["value"] or name == "top3"
 
 

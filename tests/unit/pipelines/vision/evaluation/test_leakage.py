@@ -74,7 +74,7 @@ def test_both_splits_have_equal_sizes_and_baseline(report):
     assert result["photos"] == {"train": 480, "validation": 160, "test": 160}
     for name in ("honest", "random"):
         assert {item["cases"] for item in result[name].values()} == {160}
-        assert 0.2 < result[name]["top1_commonest_category"]["value"] < 0.6
+        assert 0.2 < result[name]["top1_most_frequent_category"]["value"] < 0.6
 
 
 def test_sibling_is_photo_of_the_same_group():

@@ -23,8 +23,8 @@ def test_top_1_and_top_3_accuracy():
 
     assert result["top1"]["value"] == 0.5
     assert result["top3"]["value"] == 1.0
-    assert result["top1_commonest_category"]["value"] == 0.5
-    assert result["top3_commonest_category"]["value"] == 0.75
+    assert result["top1_most_frequent_category"]["value"] == 0.5
+    assert result["top3_most_frequent_category"]["value"] == 0.75
     assert result["log_loss"]["value"] == pytest.approx(
         -np.log([0.6, 0.3, 0.3, 0.7]).mean(), abs=1e-4
     )
@@ -64,6 +64,6 @@ def test_each_category_has_metrics_or_none():
     assert rows.loc["Home", ["recall", "f1"]].tolist() == [0.0, 0.0]
     assert rows["precision"].isna().to_dict()["Home"]
     assert rows["recall"].isna().to_dict()["Sport"]
-    assert rows.loc["Cars", "f1_commonest_category"] == pytest.approx(2 * 2 / 6, abs=1e-4)
-    assert rows.loc["Arts", "f1_commonest_category"] == 0.0
+    assert rows.loc["Cars", "f1_most_frequent_category"] == pytest.approx(2 * 2 / 6, abs=1e-4)
+    assert rows.loc["Arts", "f1_most_frequent_category"] == 0.0
     assert (rows["f1_low"] <= rows["f1_high"]).all()

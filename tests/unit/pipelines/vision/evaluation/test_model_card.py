@@ -29,7 +29,7 @@ def card(metrics, base_parameters):
     parameters = VisionParameters.model_validate(base_parameters["vision"])
     params = {
         "top1": ESTIMATE,
-        "top1_commonest_category": ESTIMATE,
+        "top1_most_frequent_category": ESTIMATE,
         "sibling_in_training": ESTIMATE | {"value": 0.42},
     }
     leakage = {

@@ -5,7 +5,7 @@ from fb_marketplace.pipelines.vision.models.backbones import POOL
 from fb_marketplace.pipelines.vision.models.network import Network
 from fb_marketplace.pipelines.vision.training import checkpoints
 
-FACTS = {
+METADATA = {
     "history": [{"epoch": 1.0, "training_loss": 0.123456789012345}],
     "what": "größer > kleiner",
 }
@@ -83,10 +83,10 @@ def test_restored_moments_continue_equally(make):
 def test_metadata_round_trips(make):
     remaining = make()
 
-    content = checkpoints.to_bytes(remaining, FACTS)
+    content = checkpoints.to_bytes(remaining, METADATA)
 
-    assert checkpoints.restore(content, make(1)) == FACTS
-    assert checkpoints.read_metadata(content) == FACTS
+    assert checkpoints.restore(content, make(1)) == METADATA
+    assert checkpoints.read_metadata(content) == METADATA
 
 
 def test_state_before_first_step_round_trips(make):
@@ -102,10 +102,10 @@ def test_bytes_depend_on_the_state_only(make):
     train(one)
     train(again)
 
-    before = checkpoints.to_bytes(one, FACTS)
-    assert checkpoints.to_bytes(again, dict(reversed(FACTS.items()))) == before
+    before = checkpoints.to_bytes(one, METADATA)
+    assert checkpoints.to_bytes(again, dict(reversed(METADATA.items()))) == before
     train(one)
-    assert checkpoints.to_bytes(one, FACTS) != before
+    assert checkpoints.to_bytes(one, METADATA) != before
 
 
 def test_saved_state_is_independent_of_training(make):
