@@ -21,7 +21,7 @@ HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab wheels clean
+.PHONY: help setup sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab docs wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ viz: $(READY)  ## show the stages at http://127.0.0.1:4141/?types=nodes
 
 lab: $(READY)  ## open the notebooks
 	$(BIN)/kedro jupyter lab notebooks
+
+docs: $(READY)  ## build the documentation as a site into build/site
+	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
 
 # Like `kedro package`, which would download setuptools for each wheel.
 wheels: $(READY)  ## build both wheels and the packaged configuration into dist/
