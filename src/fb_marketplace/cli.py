@@ -38,6 +38,14 @@ USER_ERRORS: Final = (
 )
 """Errors of the user or the environment. Any other error is a bug and is shown with a traceback."""
 
+NODE_FILTERS: Final = ("node_names", "from_nodes", "to_nodes", "tags", "from_inputs", "to_outputs")
+"""Options of `kedro run` that select nodes."""
+
+RUNNERS: Final = (
+    "fb_marketplace.runner.incremental_runner.IncrementalRunner",
+    "fb_marketplace.runner.incremental_runner.RecomputingRunner",
+)
+
 logger = logging.getLogger(__name__)
 
 
@@ -46,24 +54,33 @@ def cli() -> None:
     """Build a search release from a bucket of raw listings."""
 
 
-def _run(pipeline: str, pipelines: tuple[str, ...], **options: Any) -> Any:
+def _run(pipeline: str, pipelines: tuple[str, ...], recompute: bool, **options: Any) -> Any:
     names = [pipeline] if pipeline else list(pipelines)
     selected = _selected(names)
     with _one_line_errors():
         for option in ("node_names", "from_nodes", "to_nodes"):
             options[option] = _full_names(options[option], selected)
         _check_tags(options["tags"], selected)
+        # Nodes that are named are computed.
+        recompute |= any(options[option] for option in NODE_FILTERS)
+        options["runner"] = options["runner"] or RUNNERS[recompute]
         return kedro_run.callback(pipeline="", pipelines=names, **options)  # type: ignore[misc]
 
 
 cli.add_command(
     click.Command(
         "run",
-        params=kedro_run.params,
+        params=[
+            *kedro_run.params,
+            click.Option(
+                ["--recompute"], is_flag=True, help="Compute all nodes, also those without changes."
+            ),
+        ],
         callback=_run,
         help=(
-            "Run the default pipeline, or one by --pipeline. Select nodes by --nodes, --from-nodes, "
-            "--to-nodes or --tags (train, encode, report); their names need no stage in front."
+            "Run the default pipeline, or one by --pipeline. Nodes whose inputs, parameters and code have "
+            "not changed are reused. Select nodes by --nodes, --from-nodes, --to-nodes or --tags (train, "
+            "encode, report); they are computed, and their names need no stage in front."
         ),
     )
 )
@@ -191,9 +208,8 @@ def forget(
     """Erase the listing PRODUCT from every version, index and release. No other run may be active."""
     from dataclasses import replace
 
-    from kedro.runner import SequentialRunner
-
     from fb_marketplace.lifecycle import erasure
+    from fb_marketplace.runner.incremental_runner import RecomputingRunner
 
     with _one_line_errors():
         lake = _configured_lake(env, conf_source)
@@ -219,7 +235,7 @@ def forget(
             with settings.SESSION_CLASS.create(
                 env=env, conf_source=conf_source, runtime_params=parameters
             ) as session:
-                session.run(runner=SequentialRunner())
+                session.run(runner=RecomputingRunner())
 
         plan = replace(plan, fingerprints=fingerprints)
         written = erasure.erase(lake, plan, run, residue)

@@ -66,6 +66,13 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         self._check_comparison(manifest, pointer)
         publish(self._lake, manifest, pointer)
 
+    def _exists(self) -> bool:
+        try:
+            self.load()
+        except ReleaseError:
+            return False
+        return True
+
     def _check_comparison(self, manifest: Manifest, pointer: PointerState) -> None:
         """Check that the gate compared this release with the release that is current now."""
         gate = manifest.metrics.get("gate")

@@ -14,6 +14,7 @@ from fb_marketplace.diagnostics.requirements import dataset_url
 from fb_marketplace.hooks.run_context import RUN_REPORT, timestamp, versioned_datasets
 from fb_marketplace.observability.log_filters import redact
 from fb_marketplace.observability.run_report import RunReport
+from fb_marketplace.runner.run_state import start_run
 from fb_marketplace.storage.error_advice import one_line
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.urls import split
@@ -33,9 +34,9 @@ class ReportingHooks:
         self._started = ""
 
     @hook_impl(trylast=True)
-    def before_pipeline_run(self) -> None:
+    def before_pipeline_run(self, pipeline: Pipeline, catalog: DataCatalog) -> None:
         """Start the report."""
-        self._report, self._started = RunReport(), timestamp()
+        self._report, self._started = start_run(pipeline, catalog).report, timestamp()
 
     @hook_impl
     def before_dataset_loaded(self, node: Node) -> None:
@@ -67,7 +68,6 @@ class ReportingHooks:
         if self._report:
             self._report.end()
             self._write(run_params, pipeline, catalog)
-            self._log()
         try:
             return (yield)
         except Exception as error:
@@ -90,15 +90,10 @@ class ReportingHooks:
             self._write(run_params, pipeline, catalog, error)
         except Exception as second:  # noqa: BLE001 - the user sees the first error
             logger.warning("The run report could not be written: %s", one_line(second))
-        self._log()
 
     def _start(self, node: Node) -> None:
         if self._report:
-            self._report.start_node(_short_name(node))
-
-    def _log(self) -> None:
-        for line in self._report.lines() if self._report else []:
-            logger.info("%s", line)
+            self._report.start_node(node.name)
 
     def _write(
         self,
@@ -119,13 +114,7 @@ class ReportingHooks:
             "environment": run_params["env"] or "base",
             "started": self._started,
         }
-        nodes = [_short_name(node) for node in pipeline.nodes]
-        content = json.dumps(self._report.to_dict(nodes, metadata), indent=1, ensure_ascii=False)
+        content = json.dumps(self._report.to_dict(metadata), indent=1, ensure_ascii=False)
         url = dataset_url(catalog.get(RUN_REPORT))
         # Not saved through the dataset: it accepts a version only once, and does not write atomically.
         Lake(url).replace(f"{version}/{split(url)[1]}", content.encode())
-
-
-def _short_name(node: Node) -> str:
-    """Return the name of a node without its stage."""
-    return node.name.rpartition(".")[2]

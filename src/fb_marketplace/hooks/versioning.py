@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from kedro.framework.hooks import hook_impl
 from kedro.io import DataCatalog
@@ -14,8 +14,11 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.run_context import RUN_REPORT, timestamp, versioned_datasets
 from fb_marketplace.observability.log_filters import install_redaction
 from fb_marketplace.observability.versions import code_revision, library_versions
+from fb_marketplace.runner.run_state import run_state
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.storage.lake import register_s3
+
+SEQUENTIAL_RUNNERS: Final = ("SequentialRunner", "IncrementalRunner", "RecomputingRunner")
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +47,7 @@ class VersioningHooks:
         """
         # Kedro passes the requested name, or a description of its default runner.
         runner = run_params.get("runner") or "SequentialRunner"
-        if "SequentialRunner" not in runner:
+        if not any(name in runner for name in SEQUENTIAL_RUNNERS):
             raise UserError(
                 f"Runner {runner} is not supported; omit --runner. Nodes already use all cores, and "
                 "results would not be reproducible."
@@ -74,8 +77,14 @@ class VersioningHooks:
         for dataset in datasets.values():
             if isinstance(dataset, LanceTableDataset):
                 dataset.seal()
-        outputs = dict.fromkeys(datasets, this_run)
+        state = run_state(catalog)
+        outputs = dict.fromkeys(datasets.keys() - state.reused.keys(), this_run)
+        logger.info("%s", state.report.summary())
         if not outputs:
+            if state.reused:
+                newest = max(state.reused.values())
+                kind = "release" if state.reused.get("release") else "run"
+                logger.info("No changes since %s %s", kind, state.reused.get("release", newest))
             return
         if RUN_REPORT in catalog:
             outputs[RUN_REPORT] = this_run
@@ -95,6 +104,15 @@ class VersioningHooks:
             parameters={name: _to_json(value) for name, value in parameters.items()},
             libraries=library_versions(),
             code_revision=code_revision(),
+            fingerprints=state.fingerprints,
+            digests={
+                name: value
+                for (name, version), value in state.digests.items()
+                if version == this_run
+            },
+            seconds={
+                node.name: round(node.seconds, 3) for node in state.report.nodes if not node.skipped
+            },
         )
         catalog.load("run_records").write(record)
         logger.info("Run %s succeeded and wrote %d datasets", this_run, len(outputs))

@@ -4,7 +4,8 @@ import logging
 import sys
 import time
 from collections import deque
-from typing import Final, NamedTuple, Self
+from collections.abc import Callable
+from typing import ClassVar, Final, NamedTuple, Self
 
 LOG_INTERVAL_S: Final = 15.0
 """Seconds between two lines in a log."""
@@ -21,7 +22,13 @@ class ProgressCount(NamedTuple):
 
 
 class Progress:
-    """Counter of completed work, with rate and remaining time."""
+    """Counter of completed work, with rate and remaining time.
+
+    Attributes:
+        run_seconds_left: estimates the remaining seconds of the run; None outside a run.
+    """
+
+    run_seconds_left: ClassVar[Callable[[], float | None] | None] = None
 
     def __init__(self, task: str, total: int, already: int = 0) -> None:
         """Start counting.
@@ -42,24 +49,20 @@ class Progress:
             self._bar = tqdm(total=total, initial=already, desc=task, unit="", smoothing=0.1)
 
     def __enter__(self) -> Self:
-        """Log the number of units from earlier runs."""
-        if self._already:
-            logger.info("%s: %d of %d from earlier runs", self._task, self._already, self._total)
+        """Return the counter."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Log the final state."""
+        """Close the bar."""
         if self._bar is not None:
             self._bar.close()
-        elif self._done > self._already:
-            self._log()
 
     def advance(self, count: int, note: str = "") -> None:
         """Add completed units, and set a note, such as the loss."""
         self._done += count
         self._note = note
         if self._bar is not None:
-            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.set_postfix_str(f"{note}{self._run_left()}", refresh=False)
             self._bar.update(count)
         elif time.monotonic() - self._logged > LOG_INTERVAL_S:
             self._log()
@@ -74,14 +77,19 @@ class Progress:
         rate = (self._done - self._already) / max(self._logged - self._started, 1e-9)
         left = (self._total - self._done) / rate if rate else 0.0
         logger.info(
-            "%s: %d of %d, %.0f per second, %.0f s left%s",
+            "%s: %d of %d, %.0f per second, %.0f s left%s%s",
             self._task,
             self._done,
             self._total,
             rate,
             left,
             f"; {self._note}" if self._note else "",
+            self._run_left(),
         )
+
+    def _run_left(self) -> str:
+        seconds = Progress.run_seconds_left() if Progress.run_seconds_left else None
+        return "" if seconds is None else f"; {seconds:.0f} s left of the run"
 
 
 _unreported: Final[deque[Progress]] = deque(maxlen=1000)

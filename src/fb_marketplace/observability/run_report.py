@@ -1,20 +1,21 @@
 """Report of a run: inputs, outputs, reused work, duration and memory of each node."""
 
+import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from fb_marketplace.observability.memory import PeakMemory, PeakMemorySampler
-from fb_marketplace.observability.progress import ProgressCount, collect_counts
+from fb_marketplace.observability.progress import Progress, ProgressCount, collect_counts
 from fb_marketplace.storage.file_handles import ContentAddressedFile
 from fb_marketplace.storage.keyed_table import KeepOnly, Table
 
-MIN_SECONDS: Final = 1.0
-"""Nodes that take less time are not logged, unless they failed."""
+MAX_CHANGES: Final = 3
+"""Number of changed inputs that a line of the log names."""
 
-MAX_LINES: Final = 12
+logger = logging.getLogger(__name__)
 
 _NO_MEMORY: Final = PeakMemory(0, None)
 
@@ -24,7 +25,8 @@ class NodeReport:
     """Report of a node.
 
     Attributes:
-        name: name of the node, without its stage.
+        name: name of the node, with its stage.
+        changes: reasons why it was computed, such as names of changed inputs; empty if unknown.
         inputs: amount of data in each input dataset, see :func:`count_data`.
         outputs: amount of data in each output dataset: new ``rows`` or ``bytes``, and rows that were
             ``reused`` from an earlier run or ``removed``.
@@ -32,21 +34,31 @@ class NodeReport:
         seconds: time from its first load to the start of the next node.
         peak: peak memory.
         failed: whether the run ended in this node.
+        skipped: whether the outputs of an earlier run were reused without executing the node.
     """
 
     name: str
+    changes: list[str] = field(default_factory=list)
     inputs: dict[str, dict[str, int]] = field(default_factory=dict)
     outputs: dict[str, Counter[str]] = field(default_factory=dict)
     work: list[ProgressCount] = field(default_factory=list)
     seconds: float = 0.0
     peak: PeakMemory = _NO_MEMORY
     failed: bool = False
+    skipped: bool = False
+
+    @property
+    def short_name(self) -> str:
+        """Name of the node without its stage."""
+        return self.name.rpartition(".")[2]
 
     @property
     def state(self) -> str:
         """``computed``, ``reused`` if nothing was computed, or ``failed``."""
         if self.failed:
             return "failed"
+        if self.skipped:
+            return "reused"
         outputs = self.outputs.values()
         computed = sum(count.computed for count in self.work)
         computed += sum(counts["rows"] for counts in outputs if "reused" in counts)
@@ -57,11 +69,13 @@ class NodeReport:
     def to_dict(self) -> dict[str, Any]:
         """Return the report as JSON values."""
         report: dict[str, Any] = {
-            "node": self.name,
+            "node": self.short_name,
             "state": self.state,
             "seconds": round(self.seconds, 3),
             "peak_memory_mb": round(self.peak.own / 1e6, 1),
         }
+        if self.changes:
+            report["changes"] = self.changes
         if self.peak.child is not None:
             report["largest_child_mb"] = round(self.peak.child / 1e6, 1)
         report["inputs"] = self.inputs
@@ -80,28 +94,78 @@ class NodeReport:
             for name, counts in self.outputs.items()
             if "reused" in counts
         ]
-        amounts = "; ".join(dict.fromkeys(work))
-        memory = f"{self.peak.own / 1e6:8,.0f} MB"
-        return f"{self.name:30} {self.seconds:8.1f} s {memory}  {self.state:8}  {amounts}".rstrip()
+        if self.changes and self.changes != ["first run"]:
+            more = len(self.changes) - MAX_CHANGES
+            names = ", ".join(self.changes[:MAX_CHANGES]) + (
+                f" and {more} more" if more > 0 else ""
+            )
+            work.insert(0, f"changed: {names}")
+        if self.failed:
+            work.insert(0, "failed")
+        return (
+            f"{self.short_name:28} {self.seconds:7.1f} s  {'; '.join(dict.fromkeys(work))}".rstrip()
+        )
 
 
 class RunReport:
-    """Report of a run. Hooks build it while the nodes run one after the other."""
+    """Report of a run. Hooks and the runner build it while the nodes run one after the other.
 
-    def __init__(self) -> None:
+    A line is logged at the end of each node. Nodes that are reused one after the other share a line.
+    """
+
+    def __init__(self, names: Sequence[str] = ()) -> None:
+        """Start the report.
+
+        Args:
+            names: names of all nodes of the run, with their stages, in their order.
+        """
         self.nodes: list[NodeReport] = []
+        self.expected: Mapping[str, float] = {}
+        self._positions = {name: position for position, name in enumerate(names, start=1)}
         self._started = self._node_started = time.monotonic()
         self._memory = PeakMemorySampler()
         self._is_open = False
+        self._reused: list[str] = []
+        Progress.run_seconds_left = self.seconds_left
         collect_counts()
 
-    def start_node(self, name: str) -> None:
+    def start_node(self, name: str, changes: Sequence[str] = ()) -> None:
         """Start a node, which ends the previous node. Does nothing if the node has already started."""
         if self._is_open and self.nodes[-1].name == name:
             return
-        self._close_node()
-        self.nodes.append(NodeReport(name))
+        self.end_node()
+        self.nodes.append(NodeReport(name, list(changes)))
         self._is_open, self._node_started = True, time.monotonic()
+
+    def reuse_node(self, name: str) -> None:
+        """Add a node whose outputs are reused."""
+        self.end_node()
+        self.nodes.append(NodeReport(name, skipped=True))
+        self._reused.append(name)
+
+    def end_node(self) -> None:
+        """End the current node, if there is one."""
+        if not self._is_open:
+            return
+        node = self.nodes[-1]
+        node.seconds = time.monotonic() - self._node_started
+        node.peak = self._memory.lap()
+        node.work = collect_counts()
+        self._is_open = False
+        self._log_reused()
+        logger.info("[%s] %s", self._position(node.name), node.line())
+
+    def seconds_left(self) -> float | None:
+        """Estimate of the remaining seconds, from the previous durations; None if some are unknown."""
+        done = {node.name for node in self.nodes}
+        names = [name for name in self._positions if name not in done]
+        if not self.expected or any(name not in self.expected for name in names):
+            return None
+        left = sum(self.expected[name] for name in names)
+        if self._is_open:
+            elapsed = time.monotonic() - self._node_started
+            left += max(self.expected.get(self.nodes[-1].name, 0.0) - elapsed, 0.0)
+        return left
 
     def add_input(self, dataset: str, data: Any) -> None:
         """Add an input of the current node."""
@@ -115,23 +179,25 @@ class RunReport:
         """End the run."""
         if failed and self._is_open:
             self.nodes[-1].failed = True
-        self._close_node()
+        self.end_node()
+        self._log_reused()
+        Progress.run_seconds_left = None
         self._memory.close()
 
-    def to_dict(self, all_nodes: Iterable[str], metadata: Mapping[str, Any]) -> dict[str, Any]:
+    def to_dict(self, metadata: Mapping[str, Any]) -> dict[str, Any]:
         """Return the report as JSON values.
 
         Args:
-            all_nodes: names of all nodes of the run.
             metadata: further values to include.
         """
         reached = {node.name for node in self.nodes}
+        missing = [name for name in self._positions if name not in reached]
         return {
             **metadata,
             "seconds": round(time.monotonic() - self._started, 3),
             "peak_memory_mb": round(self.peak / 1e6, 1),
             "nodes": [node.to_dict() for node in self.nodes],
-            "skipped": [name for name in all_nodes if name not in reached],
+            "skipped": [name.rpartition(".")[2] for name in missing],
         }
 
     @property
@@ -139,25 +205,28 @@ class RunReport:
         """Peak memory of the process, in bytes."""
         return max((node.peak.own for node in self.nodes), default=0)
 
-    def lines(self) -> list[str]:
-        """Return the report as lines of text, with the slowest nodes in the order of the run."""
-        slow = [node for node in self.nodes if node.seconds >= MIN_SECONDS or node.failed]
-        slowest = sorted(slow, key=lambda node: (node.failed, node.seconds))[-MAX_LINES:]
-        reused = sum(node.state == "reused" for node in self.nodes)
-        return [
-            f"{len(self.nodes)} nodes in {time.monotonic() - self._started:,.1f} s, peak memory "
-            f"{self.peak / 1e6:,.0f} MB; {reused} reused all results. Slowest nodes:",
-            *(node.line() for node in self.nodes if any(node is other for other in slowest)),
-        ]
+    def summary(self) -> str:
+        """Return the report in one sentence."""
+        computed = sum(not node.skipped for node in self.nodes)
+        reused = len(self.nodes) - computed
+        return (
+            f"{computed} nodes computed and {reused} reused in {time.monotonic() - self._started:,.1f} s, "
+            f"peak memory {self.peak / 1e6:,.0f} MB"
+        )
 
-    def _close_node(self) -> None:
-        if not self._is_open:
+    def _log_reused(self) -> None:
+        names, self._reused = self._reused, []
+        if not names:
             return
-        node = self.nodes[-1]
-        node.seconds = time.monotonic() - self._node_started
-        node.peak = self._memory.lap()
-        node.work = collect_counts()
-        self._is_open = False
+        first, last = self._position(names[0]), self._position(names[-1])
+        if len(names) == 1:
+            logger.info("[%s] %s reused", first, names[0].rpartition(".")[2])
+        else:
+            logger.info("[%s to %s] %d nodes reused", first.strip(), last.strip(), len(names))
+
+    def _position(self, name: str) -> str:
+        total = len(self._positions)
+        return f"{self._positions.get(name, 0):{len(str(total))}}/{total}"
 
 
 def count_data(data: Any) -> dict[str, int]:

@@ -19,6 +19,36 @@ LAYOUT_VERSION: Final = 2
 """Version of the layout of a lake. Releases in this layout have a schema version of 4 or more."""
 
 
+class NodeFingerprint(BaseModel):
+    """Everything that a node's outputs depend on, as digests.
+
+    Attributes:
+        code: the source of the node's function and of the modules that it imports.
+        libraries: versions of the libraries that results may depend on.
+        options: catalog options of its inputs and outputs.
+        inputs: content of each input; of a dataset in memory, the fingerprint of the node that creates it.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    code: str
+    libraries: str
+    options: str
+    inputs: dict[str, str]
+
+    def changes_since(self, earlier: "NodeFingerprint") -> list[str]:
+        """List the differences from an earlier fingerprint; empty if nothing has changed."""
+        changes = [
+            name
+            for name in ("code", "libraries", "options")
+            if getattr(self, name) != getattr(earlier, name)
+        ]
+        names = sorted(self.inputs.keys() | earlier.inputs.keys())
+        return changes + [
+            name for name in names if self.inputs.get(name) != earlier.inputs.get(name)
+        ]
+
+
 class RunRecord(BaseModel):
     """Record of a successful run.
 
@@ -26,6 +56,9 @@ class RunRecord(BaseModel):
         layout: ``LAYOUT_VERSION`` of the run.
         inputs: version of each dataset that the run read from the lake.
         outputs: version of each dataset that the run wrote.
+        fingerprints: fingerprint of each node that the run executed.
+        digests: digest of the content of each dataset that the run wrote and that a node reads.
+        seconds: duration of each node that the run executed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -41,6 +74,9 @@ class RunRecord(BaseModel):
     parameters: dict[str, Any]
     libraries: dict[str, str]
     code_revision: str
+    fingerprints: dict[str, NodeFingerprint] = {}
+    digests: dict[str, str] = {}
+    seconds: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
