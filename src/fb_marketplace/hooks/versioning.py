@@ -77,7 +77,7 @@ class VersioningHooks:
         for dataset in datasets.values():
             if isinstance(dataset, LanceTableDataset):
                 dataset.seal()
-        state = run_state(catalog)
+        state = run_state(pipeline, catalog)
         outputs = dict.fromkeys(datasets.keys() - state.reused.keys(), this_run)
         logger.info("%s", state.report.summary())
         if not outputs:

@@ -60,7 +60,7 @@ class _Run:
     ) -> None:
         self._runner, self._pipeline, self._catalog = runner, pipeline, catalog
         self._hook_manager, self._run_id = hook_manager, run_id
-        self._state = run_state(catalog)
+        self._state = run_state(pipeline, catalog)
         self._history = History.read(catalog.load("run_records"), pipeline, catalog)
         self._state.report.expected = self._history.seconds
         self._state.digests |= self._history.digests

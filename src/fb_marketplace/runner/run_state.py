@@ -37,7 +37,9 @@ def start_run(pipeline: Pipeline, catalog: DataCatalog) -> RunState:
     return state
 
 
-def run_state(catalog: DataCatalog) -> RunState:
-    """Return the state of the current run."""
+def run_state(pipeline: Pipeline, catalog: DataCatalog) -> RunState:
+    """Return the state of the current run; a new one if no hook has started it."""
+    if RUN_STATE not in catalog:
+        return start_run(pipeline, catalog)
     state: RunState = catalog.load(RUN_STATE)
     return state

@@ -8,7 +8,7 @@ from fb_marketplace.pipelines.indexing.evaluate_retrieval import (
     evaluate_within_split,
 )
 from fb_marketplace.pipelines.indexing.figures import plot_hits
-from fb_marketplace.pipelines.indexing.summarize import log_retrieval_metrics, summarize_retrieval
+from fb_marketplace.pipelines.indexing.summarize import summarize_retrieval
 
 
 def create_pipeline() -> Pipeline:
@@ -54,13 +54,6 @@ def create_pipeline() -> Pipeline:
                 ["retrieval_full_gallery", "retrieval_within_split", "params:retrieval"],
                 ["retrieval_metrics", "retrieval_by_category"],
                 name="summarize_retrieval",
-            ),
-            node(
-                log_retrieval_metrics,
-                "retrieval_metrics",
-                None,
-                name="log_retrieval_metrics",
-                tags="report",
             ),
             node(
                 plot_hits,

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.evaluation.bootstrap import Estimate, mean_by_group
-from fb_marketplace.evaluation.console import Metric, log_metrics
 from fb_marketplace.evaluation.retrieval_metrics import (
     AVERAGE_PRECISION,
     NDCG,
@@ -76,41 +75,6 @@ def summarize_retrieval(
         }
     test = _select(retrieval_within_split, WITHIN_SPLIT["test"], ENCODER)
     return Report(metrics, _by_category(test, parameters))
-
-
-LABELS: Final = {
-    FIRST: "R@1",
-    TENTH: "R@10",
-    AVERAGE_PRECISION: "mAP",
-    PRECISION: "P@10",
-    NDCG: "NDCG@10",
-}
-"""Abbreviations of the metrics that a run logs."""
-
-
-def log_retrieval_metrics(retrieval_metrics: dict[str, Any]) -> None:
-    """Log the metrics of each gallery, the random baseline, and the gains over other embeddings."""
-    for gallery in (FULL_GALLERY, *WITHIN_SPLIT.values()):
-        encoder = retrieval_metrics[gallery]
-        others = retrieval_metrics["baselines"].get(gallery, {})
-        gains = retrieval_metrics["gains"].get(gallery, {})
-        log_metrics(
-            f"image retrieval, {gallery}",
-            {
-                ENCODER: _labeled(encoder),
-                "random order": {
-                    label: encoder[name]["random_baseline"]
-                    for name, label in LABELS.items()
-                    if name in encoder
-                },
-                **{name: _labeled(metrics) for name, metrics in others.items()},
-            },
-            {f"{ENCODER} - {name}": _labeled(gain) for name, gain in gains.items()},
-        )
-
-
-def _labeled(metrics: dict[str, Any]) -> dict[str, Metric]:
-    return {label: metrics[name] for name, label in LABELS.items() if name in metrics}
 
 
 def _select(queries: pd.DataFrame, gallery: str, embedding: str) -> pd.DataFrame:

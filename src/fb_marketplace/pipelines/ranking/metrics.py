@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group
-from fb_marketplace.evaluation.console import log_metrics
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH, NDCG, ndcg_at, recall_at
 from fb_marketplace.parameters.ranking import RankingEvaluationParameters
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, first_grades
@@ -110,31 +109,6 @@ def summarize_queries(
         }
         for kind in kinds
     }
-
-
-def log_ranking_metrics(ranking_metrics: dict[str, Any]) -> None:
-    """Log the metrics of each kind of search, the gains of the ranker, and text-to-image metrics."""
-    for kind, metrics in ranking_metrics["searches"].items():
-        ndcg, recall = metrics[NDCG], metrics[RECALL]["methods"]
-        log_metrics(
-            f"{kind}, {ndcg['methods'][RANKER]['cases']:,} searches of the test split",
-            {
-                name: {"NDCG@10": estimate, "R@10 of the source listing": recall[name]}
-                for name, estimate in ndcg["methods"].items()
-            },
-            {
-                f"{RANKER} - {name}": {"NDCG@10": gain, "relative": gain["share"]}
-                for name, gain in ndcg["gains"].items()
-            },
-        )
-    images = ranking_metrics["text_to_image"]
-    log_metrics(
-        f"titles among {images['photos']:,} photos",
-        {
-            "text to image": {"R@10": images["recall_at_10"]},
-            "random photo of the category": {"R@10": images["in_category"]},
-        },
-    )
 
 
 def _summary(part: pd.DataFrame, parameters: RankingEvaluationParameters) -> dict[str, Any]:

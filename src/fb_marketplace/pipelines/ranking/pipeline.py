@@ -4,7 +4,6 @@ from kedro.pipeline import Pipeline, node
 
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
-from fb_marketplace.pipelines.ranking.metrics import log_ranking_metrics
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 
 
@@ -46,13 +45,6 @@ def create_pipeline() -> Pipeline:
                 ["ranking_corpus", "ranker", "params:bm25", "params:ranking_evaluation"],
                 ["ranking_query_metrics", "ranking_metrics"],
                 name="evaluate_ranking",
-            ),
-            node(
-                log_ranking_metrics,
-                "ranking_metrics",
-                None,
-                name="log_ranking_metrics",
-                tags="report",
             ),
         ],
         namespace="ranking",

@@ -14,7 +14,6 @@ from fb_marketplace.pipelines.vision.evaluation.figures import (
 )
 from fb_marketplace.pipelines.vision.evaluation.late_fusion import fuse_products
 from fb_marketplace.pipelines.vision.evaluation.leakage import report_leakage
-from fb_marketplace.pipelines.vision.evaluation.metrics import log_vision_metrics
 from fb_marketplace.pipelines.vision.evaluation.model_card import write_model_card
 from fb_marketplace.pipelines.vision.evaluation.photo_predictions import collect_photo_predictions
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_backbone_features
@@ -241,9 +240,6 @@ def create_metrics_pipeline() -> Pipeline:
                 ],
                 ["vision_metrics", "vision_per_class"],
                 name="evaluate_vision",
-            ),
-            node(
-                log_vision_metrics, "vision_metrics", None, name="log_vision_metrics", tags="report"
             ),
             node(
                 report_leakage,

@@ -1,56 +1,16 @@
 """Category metrics with intervals, compared with the most common category."""
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.evaluation.bootstrap import mean_by_group, statistic_by_group
 from fb_marketplace.evaluation.confusion_matrix import Classes, macro_f1
-from fb_marketplace.evaluation.console import log_metrics
 from fb_marketplace.evaluation.predictions import Predictions
 from fb_marketplace.ml.probabilities import log_losses
 from fb_marketplace.parameters.vision import EvaluationParameters
 from fb_marketplace.pipelines.vision.evaluation.calibration import expected_calibration_error
-
-SUBJECTS: Final = {
-    "photos": "photos",
-    "products": "listings by photos",
-    "products_with_text": "listings by photos and text",
-}
-
-
-def log_vision_metrics(vision_metrics: dict[str, Any]) -> None:
-    """Log accuracy, abstention and calibration error on the test split, and the gain over the baseline."""
-    test = vision_metrics["test"]
-    log_metrics(
-        "test split, category",
-        {
-            name: {
-                "accuracy": test[f"{subject}_top1"],
-                "most common category": test[f"{subject}_top1_most_frequent_category"]["value"],
-            }
-            for subject, name in SUBJECTS.items()
-        }
-        | {
-            f"{SUBJECTS[subject]} with abstention": {
-                "answered": metrics["coverage"],
-                "error if answered": metrics["error"],
-                "error of all": metrics["error_of_all"]["value"],
-            }
-            for subject, metrics in test["abstention"].items()
-        }
-        | {
-            "calibration error of photos": {
-                "debiased": test["photos_ece"],
-                "before calibration": test["photos_ece_uncalibrated"]["value"],
-            }
-        },
-        {
-            f"{name} - linear probe": {"accuracy": test[f"{subject}_top1_gain_over_frozen"]}
-            for subject, name in SUBJECTS.items()
-        },
-    )
 
 
 def compute_category_metrics(

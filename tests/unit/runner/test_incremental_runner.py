@@ -1,0 +1,238 @@
+"""Runs of a small pipeline, one after the other in one lake."""
+
+import json
+from collections import Counter
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+from kedro.framework.hooks.manager import _create_hook_manager
+from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline, node
+
+from fb_marketplace.hooks.reporting import ReportingHooks
+from fb_marketplace.hooks.versioning import VersioningHooks
+from fb_marketplace.runner.incremental_runner import IncrementalRunner, RecomputingRunner
+
+ROWS = pa.schema([pa.field("key", pa.string(), nullable=False)])
+EXECUTED: Counter[str] = Counter()
+
+
+def clean(table: pd.DataFrame) -> pd.DataFrame:
+    EXECUTED["clean"] += 1
+    return table[table["price"] > 0].reset_index(drop=True)
+
+
+def count(cleaned: pd.DataFrame) -> dict[str, int]:
+    EXECUTED["count"] += 1
+    return {"rows": len(cleaned)}
+
+
+def encode(cleaned: pd.DataFrame) -> pa.Table:
+    EXECUTED["encode"] += 1
+    return pa.table({"key": cleaned["title"].astype(str).tolist()}, schema=ROWS)
+
+
+def plan(cleaned: pd.DataFrame) -> list[str]:
+    EXECUTED["plan"] += 1
+    return cleaned["title"].tolist()
+
+
+def report(planned: list[str], rows, limit: int) -> dict[str, int]:
+    EXECUTED["report"] += 1
+    return {"planned": len(planned), "rows": len(rows), "limit": limit}
+
+
+PIPELINE = Pipeline(
+    [
+        node(clean, "table", "cleaned", name="clean"),
+        node(count, ["cleaned"], "counts", name="count"),
+        node(encode, "cleaned", "rows", name="encode"),
+        node(plan, "cleaned", "planned", name="plan"),
+        node(report, ["planned", "rows", "params:limit"], "summary", name="report"),
+    ]
+)
+
+
+def entries(folder):
+    json_file = {"type": "json.JSONDataset", "versioned": True}
+    return {
+        "table": {"type": "pandas.CSVDataset", "filepath": str(folder / "table.csv")},
+        "cleaned": {
+            "type": "pandas.ParquetDataset",
+            "filepath": str(folder / "cleaned.parquet"),
+            "versioned": True,
+        },
+        "counts": {**json_file, "filepath": str(folder / "counts.json")},
+        "rows": {
+            "type": "fb_marketplace.datasets.lance_table.LanceTableDataset",
+            "filepath": str(folder / "rows.lance"),
+            "schema": f"{__name__}.ROWS",
+            "versioned": True,
+        },
+        "planned": {"type": "MemoryDataset"},
+        "summary": {**json_file, "filepath": str(folder / "summary.json")},
+        "run_report": {**json_file, "filepath": str(folder / "08_reporting/run_report.json")},
+        "run_records": {
+            "type": "fb_marketplace.datasets.path.InLakeDataset",
+            "filepath": str(folder),
+            "opened_by": "fb_marketplace.storage.run_records.RunRecords",
+        },
+    }
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Run the pipeline as a session does, and return how often each node was executed."""
+    versions = iter(range(100, 200))
+    write_table(tmp_path, [("chair", 10), ("desk", 0)])
+
+    def run(pipeline=PIPELINE, runner=IncrementalRunner, changed=(), limit=3):
+        EXECUTED.clear()
+        version = f"2026-01-01T00.00.00.{next(versions)}Z"
+        catalog = DataCatalog.from_config(entries(tmp_path) | dict(changed), save_version=version)
+        catalog["params:limit"] = limit
+        manager = _create_hook_manager()
+        manager.register(VersioningHooks())
+        manager.register(ReportingHooks())
+        values = {
+            "run_id": version,
+            "pipeline_names": ["all"],
+            "env": None,
+            "load_versions": None,
+            "runner": runner.__name__,
+        }
+        about = {"run_params": values, "pipeline": pipeline, "catalog": catalog}
+        manager.hook.before_pipeline_run(**about)
+        runner().run(pipeline, catalog, manager, version)
+        manager.hook.after_pipeline_run(run_result={}, **about)
+        return set(EXECUTED)
+
+    return run
+
+
+def write_table(folder, rows):
+    pd.DataFrame(rows, columns=["title", "price"]).to_csv(folder / "table.csv", index=False)
+
+
+def records(folder):
+    return [json.loads(path.read_text()) for path in sorted((folder / "runs").iterdir())]
+
+
+def last_report(folder):
+    paths = (folder / "08_reporting/run_report.json").glob("*/run_report.json")
+    return json.loads(max(paths).read_text())
+
+
+def test_first_run_executes_each_node_once(run):
+    assert run() == {"clean", "count", "encode", "plan", "report"}
+    assert set(EXECUTED.values()) == {1}
+
+
+def test_unchanged_run_executes_and_records_nothing(run, tmp_path, caplog):
+    run()
+
+    with caplog.at_level("INFO"):
+        assert run() == set()
+    assert len(records(tmp_path)) == 1
+    assert caplog.messages[-1] == "No changes since run 2026-01-01T00.00.00.100Z"
+    assert {node["state"] for node in last_report(tmp_path)["nodes"]} == {"reused"}
+
+
+def test_changed_row_recomputes_what_depends_on_it(run, tmp_path):
+    run()
+    write_table(tmp_path, [("stool", 10), ("desk", 0)])
+
+    assert run() == {"clean", "count", "encode", "plan", "report"}
+    assert records(tmp_path)[-1]["outputs"].keys() >= {"cleaned", "rows", "summary"}
+    assert last_report(tmp_path)["nodes"][0]["changes"] == ["table"]
+
+
+def test_same_output_stops_recomputation(run, tmp_path):
+    run()
+    write_table(tmp_path, [("chair", 10), ("desk", 0), ("lamp", 0)])
+
+    assert run() == {"clean"}
+    assert records(tmp_path)[-1]["outputs"].keys() == {"cleaned", "run_report"}
+    assert run() == set()
+
+
+def test_changed_parameter_runs_the_nodes_in_memory_that_it_needs(run, tmp_path):
+    run()
+
+    assert run(limit=4) == {"plan", "report"}
+    assert last_report(tmp_path)["nodes"][-1]["changes"] == ["params:limit"]
+    assert run(limit=4) == set()
+
+
+def test_missing_output_is_computed_again(run, tmp_path):
+    run()
+    next(tmp_path.glob("counts.json/*/counts.json")).unlink()
+
+    assert run() == {"count"}
+
+
+def test_changed_catalog_option_recomputes_readers(run, tmp_path):
+    run()
+    changed = {
+        "table": {
+            "type": "pandas.CSVDataset",
+            "filepath": str(tmp_path / "table.csv"),
+            "load_args": {"nrows": 1},
+        }
+    }
+
+    assert run(changed=changed) == {"clean"}
+
+
+def test_moved_source_with_equal_content_is_no_change(run, tmp_path):
+    run()
+    (tmp_path / "table.csv").rename(tmp_path / "moved.csv")
+    moved = {"table": {"type": "pandas.CSVDataset", "filepath": str(tmp_path / "moved.csv")}}
+
+    assert run(changed=moved) == set()
+
+
+def test_input_that_does_not_affect_outputs_is_ignored(run, tmp_path):
+    marked = {"metadata": {"affects_outputs": False}, **entries(tmp_path)["table"]}
+    run(changed={"table": marked})
+    write_table(tmp_path, [("stool", 10)])
+
+    assert run(changed={"table": marked}) == set()
+
+
+def test_source_without_a_digest_is_always_read(run, tmp_path):
+    source = {
+        "table": {
+            "type": "fb_marketplace.datasets.path.PathDataset",
+            "filepath": str(tmp_path / "table.csv"),
+            "opened_by": "pandas.read_csv",
+        }
+    }
+    run(changed=source)
+
+    assert run(changed=source) == {"clean"}
+
+
+def test_recomputing_runner_executes_all_and_later_runs_reuse(run):
+    run()
+
+    assert run(runner=RecomputingRunner) == {"clean", "count", "encode", "plan", "report"}
+    assert run() == set()
+
+
+def test_part_of_the_pipeline_reuses_and_is_reused(run):
+    part = PIPELINE.only_nodes("clean", "count")
+
+    assert run(part) == {"clean", "count"}
+    assert run() == {"encode", "plan", "report"}
+    assert run(part) == set()
+
+
+def test_failed_run_is_not_reused(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(pa, "table", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            run()
+
+    assert run() == {"clean", "count", "encode", "plan", "report"}
