@@ -26,8 +26,12 @@ def category_levels(path: str, separator: str) -> tuple[str, ...]:
 
 
 def _normalize_level(part: str) -> str:
-    """Return a level without leading combining marks: joined, they would change the separator."""
-    return "".join(dropwhile(unicodedata.combining, text.normalize_line(part))).strip()
+    """Return a level without leading spaces and combining marks, which would change a joined separator."""
+    return "".join(dropwhile(_is_mark_or_space, text.normalize_line(part))).rstrip()
+
+
+def _is_mark_or_space(sign: str) -> bool:
+    return sign.isspace() or unicodedata.combining(sign) > 0
 
 
 def parse_location(location: str, separator: str) -> Location:

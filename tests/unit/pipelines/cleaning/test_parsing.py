@@ -12,6 +12,7 @@ SEPARATORS = st.sampled_from([" / ", "/", " > ", ">", " ", "::"])
 @example("Home\uff0fGarden", " / ")
 @example("a>\u0338b", " > ")
 @example("a> \u0338b", ">")
+@example("\u0300\r\u0300", " / ")
 def test_joined_levels_split_into_the_same_levels(path, separator):
     once = parsing.category_levels(path, separator)
 
