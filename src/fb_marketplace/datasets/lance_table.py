@@ -87,9 +87,9 @@ class LanceTableDataset(AbstractDataset[Rows | KeepOnly, Table]):
             keys = self._keys_at(self._committed)
             if self._expected is not None and sorted(keys) != sorted(self._expected):
                 raise UserError(
-                    f"{self._filepath} has other rows than this run retained and added: another run with "
-                    "other photos or parameters wrote to it meanwhile, or its columns have changed. Rerun "
-                    "when no other run is active."
+                    f"{self._filepath} does not have the rows that this run wrote: another run with other "
+                    "photos or parameters changed it, or its columns have changed. Rerun when no other run "
+                    "is active."
                 )
             keyed_table.tag(self._filepath, self._version.save, self._committed)
             self._committed = self._expected = None

@@ -33,5 +33,5 @@ class PreviousParquetDataset(ParquetDataset):  # type: ignore[misc]  # no stubs
     def save(self, data: Any) -> None:
         """Raise an error: the table is saved through its own entry."""
         raise DatasetError(
-            f"This is a previous version. Save {type(data)} through the entry itself."
+            f"Previous versions are read-only. Save {type(data)} through the dataset's own catalog entry."
         )

@@ -110,9 +110,7 @@ def run_checks(needs: RunRequirements, count_remote_photos: bool = False) -> Ite
     if needs.lake is not None:
         if unreachable and needs.raw is not None and is_s3(needs.raw) and is_s3(needs.lake):
             # The check would wait for the same timeout again.
-            yield CheckResult(
-                "lake", "skipped", "its store is that of the raw root, and unreachable"
-            )
+            yield CheckResult("lake", "skipped", "same store as the raw root, which is unreachable")
         else:
             yield _check("lake", partial(_check_lake, needs.lake))
         if is_local(needs.lake):
@@ -176,7 +174,7 @@ def _check_photos(url: str) -> str:
 
 def _missing(url: str) -> UserError:
     folder, name = split(url)
-    return UserError(f"{folder} has no {name}, only {list_names(folder)}. {_SET_RAW}")
+    return UserError(f"{folder} has no {name}; it contains {list_names(folder)}. {_SET_RAW}")
 
 
 def _check_lake(url: str) -> str:
@@ -198,7 +196,7 @@ def _check_lake(url: str) -> str:
         raise UserError(f"{url} is not writable: {_describe(error)}{remedy}") from error
     try:
         if lake.read(probe) != content:
-            raise UserError(f"{url} returns other bytes than were written. Use another store.")
+            raise UserError(f"{url} returns different bytes than were written. Use another store.")
         # fsspec has no conditional writes for other stores.
         if (is_local(url) or is_s3(url)) and _overwrites(lake, probe, content):
             raise UserError(

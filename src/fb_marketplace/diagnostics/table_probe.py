@@ -1,4 +1,4 @@
-"""Probes of raw tables: the first bytes show the columns, the last bytes show if the table is complete."""
+"""Checks of raw tables: the first bytes show the columns, the last bytes whether a table is complete."""
 
 import difflib
 import io
@@ -55,12 +55,12 @@ def probe_table(table: RawTable, folder: Lake, file: str, size: int) -> str:
         A description of the table.
 
     Raises:
-        UserError: the table is empty, lacks a column, ends in the middle of a row, or cannot be parsed.
+        UserError: the table is empty, lacks a column, is truncated, or cannot be parsed.
     """
     if not table.format:
         return f"{size:,} bytes"
     if not size:
-        raise UserError("it is empty. Upload it again.")
+        raise UserError("the file is empty. Upload it again.")
     if table.format == "parquet":
         columns = _parquet_columns(folder, file)
     else:
@@ -81,10 +81,10 @@ def _check_tail(table: RawTable, folder: Lake, file: str, size: int, columns: in
     cut = describe_cut(tail, columns, table.dialect, start == 0)
     if cut:
         raise UserError(
-            f"it ends {cut}, without an end of line: it was cut off. Upload it again. If the row is "
-            "complete, add a line end."
+            f"the file is truncated: it ends {cut}, without a newline. Upload it again. If the last row "
+            "is complete, add a newline."
         )
-    return "; its last line has no end, but all fields, and is read as complete"
+    return "; the last line has all fields but no newline, and is read as complete"
 
 
 def _has_plain_tail(table: RawTable) -> bool:
@@ -107,7 +107,7 @@ def _csv_columns(table: RawTable, folder: Lake, file: str) -> list[str]:
         head = stream.read(HEAD_BYTES)
     is_complete = len(head) < HEAD_BYTES
     if not is_complete:
-        # Only the header: the last bytes may end inside quotes, or inside a character.
+        # Parse only the header: the head may end inside quotes or inside a character.
         skipped = table.load_args.get("skiprows") or 0
         lines = 1 + (skipped if isinstance(skipped, int) else len(skipped))
         head = b"\n".join(head.split(b"\n")[:lines]) + b"\n"
@@ -117,16 +117,16 @@ def _csv_columns(table: RawTable, folder: Lake, file: str) -> list[str]:
         rows: pd.DataFrame = pd.read_csv(io.BytesIO(head), nrows=int(is_complete), **options)
     except UnicodeDecodeError as error:
         raise UserError(
-            f"it is not in {error.encoding}. Save it in {error.encoding}, or set `encoding` under "
-            "`load_args` in catalog_cleaning.yml."
+            f"the encoding is not {error.encoding}. Save the file as {error.encoding}, or set `encoding` "
+            "under `load_args` in catalog_cleaning.yml."
         ) from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise UserError(
-            f"it cannot be parsed as CSV: {' '.join(str(error).split())}. Upload it again, or describe its "
-            "format under `load_args` in catalog_cleaning.yml."
+            f"the file cannot be parsed as CSV: {' '.join(str(error).split())}. Upload it again, or set "
+            "its format under `load_args` in catalog_cleaning.yml."
         ) from error
     if is_complete and rows.empty:
-        raise UserError("it has columns, but no rows. Upload it again.")
+        raise UserError("the file has a header but no rows. Upload it again.")
     return [str(name) for name in rows.columns]
 
 
@@ -139,7 +139,9 @@ def _parquet_columns(folder: Lake, file: str) -> list[str]:
             names: list[str] = pq.read_schema(stream).names
     except pa.ArrowInvalid as error:
         reason = " ".join(str(error).split())[:100]
-        raise UserError(f"it is no complete Parquet file: {reason}. Upload it again.") from error
+        raise UserError(
+            f"the file is not a complete Parquet file: {reason}. Upload it again."
+        ) from error
     return names
 
 
@@ -150,10 +152,10 @@ def _check_columns(table: RawTable, columns: Sequence[str]) -> None:
     unused = [name for name in columns if name not in table.columns]
     hints = [hint for name in missing if (hint := _similar(name, unused))]
     raise UserError(
-        f"it lacks the column {', '.join(missing)}. It has "
+        f"missing columns: {', '.join(missing)}; found "
         f"{', '.join(map(repr, columns[:_MAX_COLUMNS_SHOWN]))}.{''.join(f' Is {hint}?' for hint in hints)} "
-        "Set the names of the columns under `cleaning:` in parameters_cleaning.yml. If a name ends in "
-        "'\\r', set `lineterminator` in catalog_cleaning.yml."
+        "Set the column names under `cleaning:` in parameters_cleaning.yml. If a name ends in '\\r', set "
+        "`lineterminator` in catalog_cleaning.yml."
     )
 
 

@@ -4,12 +4,18 @@ It resamples groups, because cases of one group are not independent.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace.errors import UserError
+
+MORE_CASES: Final = (
+    "Provide more listings, or increase the shares of the evaluation splits under `splits:` in "
+    "parameters_cleaning.yml."
+)
+"""The remedy in errors about splits that are too small."""
 
 
 class Estimate(NamedTuple):
@@ -78,10 +84,10 @@ def statistic_by_group(
     """Estimate any statistic; slower than :func:`mean_by_group`, with the same draws.
 
     Args:
-        statistic: function of columns of equal length; NaN if it is not defined on them.
+        statistic: function of columns of equal length; NaN if it is undefined for them.
         columns: each (cases,), for example targets and predictions.
         groups: (cases,), the group of each case.
-        samples: number of bootstrap samples. Samples without a defined statistic are dropped.
+        samples: number of bootstrap samples. Samples for which the statistic is undefined are dropped.
         confidence: share of the samples inside the interval.
         seed: seed of the draws.
 
@@ -89,7 +95,7 @@ def statistic_by_group(
         The statistic with its interval.
 
     Raises:
-        UserError: there are no cases, or the statistic is not defined on them.
+        UserError: there are no cases, or the statistic is undefined for them.
     """
     arrays = [np.asarray(column) for column in columns]
     labels = np.asarray(groups)
@@ -97,8 +103,8 @@ def statistic_by_group(
     value = float(statistic(*arrays))
     if np.isnan(value):
         raise UserError(
-            f"{getattr(statistic, '__name__', 'a metric')} is not defined on {len(labels)} listings of a "
-            "split; give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
+            f"cannot compute {getattr(statistic, '__name__', 'a metric')}: it is undefined for the "
+            f"{len(labels):,} cases of a split. {MORE_CASES}"
         )
     _, group_of_case, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     order = np.argsort(group_of_case, kind="stable")
@@ -126,6 +132,6 @@ def _rows_of_groups(drawn: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArr
 def _check_not_empty(cases: int) -> None:
     if not cases:
         raise UserError(
-            "nothing to measure: the validation or test split has no listing, or no photo with a "
-            "partner. Give more listings, or larger shares under `splits:` in parameters_cleaning.yml"
+            "cannot evaluate: the validation or test split has no listings, or no listing with two "
+            f"different photos. {MORE_CASES}"
         )

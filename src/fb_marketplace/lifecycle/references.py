@@ -32,8 +32,8 @@ def active_runs(
         since: a run older than the newest ended run counts as active only if it wrote since then.
 
     Returns:
-        The versions of the active runs; and the time of the first untagged commit since then, which a run
-        without other outputs may have made; None if there is none.
+        The versions of the active runs; and the time of the first untagged commit since then, or None. A
+        run without other outputs may have written this commit.
     """
     newest = max(ended, default="")
     written: dict[str, datetime] = {}

@@ -86,8 +86,8 @@ def decode(data: bytes, encoding: str) -> str:
             data.decode(encoding)
         except UnicodeDecodeError as error:
             raise UserError(
-                f"The table is not in {encoding}: {damaged:,} lines cannot be decoded "
-                f"({error.reason} at byte {error.start:,}). Upload the table in {encoding}, or set "
+                f"The encoding is not {encoding}: {damaged:,} lines cannot be decoded "
+                f"({error.reason} at byte {error.start:,}). Save the table as {encoding}, or set "
                 "`encoding` under load_args in catalog_cleaning.yml."
             ) from error
     return text
@@ -120,12 +120,12 @@ def parse_rows(text: str, dialect: Dialect) -> ParsedRows:
             line = text[line_start:position].strip()
             if not line:
                 continue
-            torn[count] = f"no row of {fields} fields: {line[:_SHOWN_CHARS]!r}"
+            torn[count] = f"not a row of {fields} fields: {line[:_SHOWN_CHARS]!r}"
         count += 1
     if not has_end and count - 1 in torn:
         raise UserError(
-            f"The table ends in the middle of a row, after {text[-_SHOWN_CHARS:].strip()!r}; expected "
-            f"{fields} fields and the end of a line. Upload it again."
+            f"The table is truncated: its last row ends with {text[-_SHOWN_CHARS:].strip()!r}; expected "
+            f"{fields} fields and a newline. Upload it again."
         )
     return ParsedRows("".join((*chunks, text[chunk_start:])), torn, count)
 
@@ -136,7 +136,7 @@ def complete_rows(rows: ParsedRows) -> Iterator[int]:
 
 
 def describe_cut(tail: str, fields: int, dialect: Dialect, from_start: bool) -> str | None:
-    """Describe where a table without a final line end was cut off; None if it may be complete.
+    """Describe where a table without a final newline was truncated; None if it may be complete.
 
     An interrupted upload can end anywhere. A writer that omits the final line end still writes all fields
     of the last row. A cut within the last field looks the same. It is detected only if the field is empty,
@@ -166,7 +166,7 @@ def describe_cut(tail: str, fields: int, dialect: Dialect, from_start: bool) -> 
     if len(others) > _MIN_TAIL_ROWS and len(lengths) == 1:
         (usual,) = lengths
         if len(last[-1]) < usual:
-            return f"in a field of {len(last[-1])} characters, where all others have {usual}"
+            return f"in a field of {len(last[-1])} characters, while all others have {usual}"
     return None
 
 

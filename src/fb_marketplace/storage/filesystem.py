@@ -17,12 +17,11 @@ LANCE_DEFAULTS: Final = {
 }
 """Options of Lance's own S3 client.
 
-The client retries 5xx responses, and failed connections if a retry is safe, with jitter. By default only
-the number of attempts is bounded: on a store that hangs, a request makes ten attempts of half a minute
-each, and a listing six times as many (measured with ``fault_proxy.py`` in the tests). With these options
-failed requests are retried for 4 s. A request that hangs (5 s without a byte) is retried once.
-:mod:`storage.retries` then repeats the work. ``timeout`` covers a whole part of an upload, which may be
-slow.
+The client retries 5xx responses and, if a retry is safe, failed connections, with jitter. By default it
+limits only the number of attempts. If the store hangs, a request then makes ten attempts of 30 s each, and
+a listing makes sixty (measured with ``fault_proxy.py`` in the tests). With these options, failed requests
+are retried for 4 s, and a request that hangs (5 s without a byte) is retried once. After that,
+:mod:`storage.retries` repeats the operation. ``timeout`` is long because it covers the upload of a part.
 """
 
 

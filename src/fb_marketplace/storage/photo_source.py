@@ -22,8 +22,8 @@ class PhotoFile(NamedTuple):
 class FetchFailure(StrEnum):
     """Reason why a listed photo could not be fetched."""
 
-    GONE = "it was listed, but was gone when it was fetched"
-    REPLACED = "it was listed, but another file was in its place when it was fetched"
+    GONE = "the file was removed after it was listed"
+    REPLACED = "the file was replaced after it was listed"
 
 
 class PhotoSource(Lake):

@@ -1,9 +1,9 @@
-"""Retries of work on a Lance table if the store fails during it.
+"""Retries of operations on Lance tables after failures of the store.
 
 Lance retries a request if that is safe (see ``filesystem.LANCE_DEFAULTS``). The PUT that creates a table
 version is not safe to repeat: if its response is lost, Lance cannot know whether the version exists, and
-gives up. A new attempt opens the table again, reads its state and does the remaining work. Every operation
-on keyed tables is idempotent, since rows have keys.
+gives up. A retry opens the table again, reads its state and does the remaining work. Operations on keyed
+tables are idempotent, because rows have keys.
 """
 
 import time
@@ -14,15 +14,18 @@ from typing import Final, ParamSpec, TypeVar
 from fb_marketplace_serving.storage.retries import Retries, RetryPolicy
 
 LANCE_POLICY: Final = RetryPolicy(max_attempts=5, min_attempts=2, first_wait_s=0.2)
-"""At least two attempts, and no more if the store hangs. Lance's errors do not distinguish a store that
-hangs from work that failed near its end, and each attempt on a store that hangs takes 33 s."""
+"""Two attempts if the store hangs, up to five if it fails quickly.
+
+An attempt on a store that hangs takes 33 s, which exceeds the deadline. Its error is the same as that of a
+long operation that failed near its end, so one retry is always made.
+"""
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
 def retry_on_store_error(work: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
-    """Decorate idempotent work on a table, so that it is retried if the store fails.
+    """Decorate an idempotent operation on a table, so that it is retried if the store fails.
 
     Raises:
         ConnectionError: the store failed in every attempt.

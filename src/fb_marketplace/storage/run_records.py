@@ -107,7 +107,7 @@ class RunRecords:
         next(self._contents(), None)
 
     def latest(self, names: Iterable[str]) -> dict[str, str]:
-        """Return the latest version of each named dataset; a dataset without a version is left out."""
+        """Return the latest version of each named dataset that has a version."""
         missing, versions = set(names), dict[str, str]()
         for record in self.newest_first():
             versions |= {name: record.outputs[name] for name in missing & record.outputs.keys()}
@@ -124,7 +124,7 @@ class RunRecords:
             content = json.loads(self.lake.read(f"{FOLDER}/{name}"))
             if content.get("layout") != LAYOUT_VERSION:
                 raise UserError(
-                    f"{self.lake.url} was made by fb-marketplace before 0.2, and this version cannot use "
-                    "it. Set FB_LAKE to a new folder or prefix, then run `kedro run`."
+                    f"{self.lake.url} was written by fb-marketplace 0.1, and this version cannot read it. "
+                    "Set FB_LAKE to a new folder or prefix, then run `kedro run`."
                 )
             yield content

@@ -281,5 +281,5 @@ def test_lake_of_older_layout_fails(tmp_path):
     (tmp_path / "runs").mkdir()
     (tmp_path / "runs/v1.json").write_text('{"version": "v1"}')
 
-    assert "before 0.2" in fails(RunRequirements(lake=str(tmp_path)))["lake"]
+    assert "fb-marketplace 0.1" in fails(RunRequirements(lake=str(tmp_path)))["lake"]
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -400,5 +400,5 @@ def raw_tables():
 def test_find_listing_in_lake_of_older_layout_is_refused(lake, url):
     lake.put(f"runs/{version(3)}.json", b"{}")
 
-    with pytest.raises(UserError, match=r"before 0\.2"):
+    with pytest.raises(UserError, match=r"fb-marketplace 0\.1"):
         find_listing(Lake(url), LAMP)

@@ -54,5 +54,5 @@ def test_lake_of_older_layout_is_refused_in_one_line(lake):
     ended = prune(lake, "--keep", "1")
 
     assert ended.exit_code == 1
-    assert "before 0.2" in ended.output
+    assert "fb-marketplace 0.1" in ended.output
     assert len(ended.output.splitlines()) == 1

@@ -75,6 +75,6 @@ def test_record_of_older_layout_is_refused(tmp_path):
     records = RunRecords(Lake(str(tmp_path)))
 
     for read in (records.check_layout, lambda: records.latest(["products"])):
-        with pytest.raises(UserError, match=r"before 0\.2.*FB_LAKE") as refused:
+        with pytest.raises(UserError, match=r"fb-marketplace 0\.1.*FB_LAKE") as refused:
             read()
         assert "\n" not in str(refused.value)

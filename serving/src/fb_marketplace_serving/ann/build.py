@@ -93,8 +93,8 @@ def flat_index(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
         invalid = len(part) - int(is_finite_norm(part).sum()) if is_matrix else 0
         if invalid or not is_matrix:
             raise ValueError(
-                f"found embeddings of shape {part.shape}, {invalid:,} of them not finite or as long as "
-                f"1e15; expected (n, {dimension}), all finite"
+                f"found embeddings of shape {part.shape}, {invalid:,} with values that are not finite "
+                f"or of 1e15 and more; expected finite values of shape (n, {dimension})"
             )
         if exact is None:
             exact = faiss.IndexFlatL2(dimension)
@@ -102,7 +102,7 @@ def flat_index(parts: Iterable[NDArray[np.float32]], rows: int = 0) -> Any:
             exact.codes.resize(0)
         exact.add(np.ascontiguousarray(part, dtype=np.float32))
     if exact is None:
-        raise ValueError("found no part of embeddings; expected one, which may have no rows")
+        raise ValueError("found no arrays of embeddings; expected at least one, which may be empty")
     return exact
 
 
@@ -121,7 +121,7 @@ def build_index(kind: Kind, exact: Any, *, seed: int = 0, part_rows: int = PART_
     if kind == "flat":
         return FaissIndex(exact)
     if exact.ntotal == 0:
-        raise ValueError(f"found no vectors; expected some for an index of kind {kind}")
+        raise ValueError(f"found no vectors; an index of kind {kind} needs at least one")
     matrix = FaissIndex(exact).matrix
     with limit_faiss_threads():
         if kind == "hnsw":

@@ -252,5 +252,5 @@ def _parts(index: Any) -> tuple[Kind, Any, Any, Any]:
                 return kind, base, coarse, exact
     raise IndexMismatchError(
         f"found a FAISS index of type {type(index).__name__}; expected one of the kinds "
-        f"{', '.join(KINDS)}: rerun `kedro run --pipeline=indexing`"
+        f"{', '.join(KINDS)}. Rerun `kedro run --pipeline=indexing`."
     )

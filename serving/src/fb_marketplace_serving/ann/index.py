@@ -1,4 +1,4 @@
-"""Nearest-neighbour index with the ids of its rows.
+"""Nearest-neighbor index with the ids of its rows.
 
 Index and ids are two files. The ids carry the digest of their index, so that files of different versions
 are never combined.
@@ -55,7 +55,7 @@ class Index:
         if len(set(counts)) != 1:
             raise IndexMismatchError(
                 f"found {counts[0]:,} vectors, {counts[1]:,} image ids and {counts[2]:,} product "
-                "ids; expected as many of each: the index and its ids are of different versions"
+                "ids; expected equal numbers. The index and its ids come from different versions."
             )
         self._vectors = vectors
         self.image_ids = tuple(image_ids)
@@ -76,7 +76,7 @@ class Index:
             product_ids: the listing of each row.
 
         Raises:
-            IndexMismatchError: the number of ids differs from that of vectors.
+            IndexMismatchError: the numbers of ids and vectors differ.
             ValueError: the embeddings are not a matrix of finite numbers.
         """
         return cls(FaissIndex(flat_index([embeddings])), image_ids, product_ids)
@@ -99,15 +99,16 @@ class Index:
         sha256 = hashlib.sha256(index).hexdigest()
         if sha256 != metadata[SHA256]:
             raise IndexMismatchError(
-                f"found {len(index):,} bytes of index, sha256 {sha256[:12]}…; its ids expect "
-                f"sha256 {metadata[SHA256][:12]}…: take both from one run of the pipeline indexing"
+                f"found an index of {len(index):,} bytes, sha256 {sha256[:12]}…; its ids expect sha256 "
+                f"{metadata[SHA256][:12]}…. Use both files of one run of `kedro run --pipeline=indexing`."
             )
         vectors = FaissIndex.read(index)
         shape = (str(len(vectors)), str(vectors.dimension))
         if shape != (metadata[COUNT], metadata[DIMENSION]):
             raise IndexMismatchError(
-                f"found {shape[0]} vectors of {shape[1]} numbers; its ids expect {metadata[COUNT]} of "
-                f"{metadata[DIMENSION]}: take both from one run of the pipeline indexing"
+                f"found {shape[0]} vectors of dimension {shape[1]}; their ids expect {metadata[COUNT]} of "
+                f"dimension {metadata[DIMENSION]}. Use both files of one run of "
+                "`kedro run --pipeline=indexing`."
             )
         return cls(vectors, image_ids, product_ids)
 
@@ -177,8 +178,8 @@ class Index:
         invalid = len(queries) - int(is_finite_norm(queries).sum())
         if invalid:
             raise ValueError(
-                f"found {invalid:,} queries with numbers that are not finite, or as large as 1e15; "
-                "expected vectors, best of length one"
+                f"found {invalid:,} queries with values that are not finite, or of 1e15 and more; "
+                "expected finite vectors, preferably of unit length"
             )
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         allowed = None if filter is None else filter_to_rows(filter, len(self))
@@ -204,14 +205,14 @@ class Index:
 
 
 def _read_ids(ids: bytes) -> tuple[dict[bytes, str], list[str], list[str]]:
-    """Return the metadata that describe the index, the image ids and the product ids."""
+    """Return the metadata about the index, the image ids and the product ids."""
     table: Any = read_parquet(ids, ID_COLUMNS, IndexMismatchError)
     recorded = table.schema.metadata or {}
     keys = (SHA256, COUNT, DIMENSION)
     if not recorded.keys() >= set(keys):
         raise IndexMismatchError(
-            "found ids without the digest of their index; expected it in their metadata: rerun "
-            "`kedro run --pipeline=indexing`"
+            "found ids without the digest of their index in the metadata. Rerun "
+            "`kedro run --pipeline=indexing`."
         )
     metadata = {key: recorded[key].decode("ascii", "replace") for key in keys}
     image_ids, product_ids = (table.column(name).to_pylist() for name in ID_COLUMNS)

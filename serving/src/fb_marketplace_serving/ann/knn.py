@@ -84,14 +84,14 @@ def filter_to_rows(filter: ArrayLike | Set[int], count: int) -> Rows | None:  # 
     elif values.ndim == 1 and np.issubdtype(values.dtype, np.integer):
         if values.dtype.itemsize == 1 and values.shape == (count,):
             raise ValueError(
-                f"found a filter of {values.dtype}, shape {values.shape}, which may be a mask or rows; "
-                "expected a mask as bool, or rows as int64"
+                f"found a filter of {values.dtype}, shape {values.shape}, which is ambiguous; expected "
+                "a mask of type bool, or row numbers of type int64"
             )
         rows = _sorted_unique(values, count)
     else:
         raise ValueError(
-            f"found a filter of {values.dtype}, shape {values.shape}; expected bool of shape ({count},), "
-            "or rows as integers"
+            f"found a filter of {values.dtype}, shape {values.shape}; expected a mask of type bool "
+            f"and shape ({count},), or integer row numbers"
         )
     return None if len(rows) == count else rows
 

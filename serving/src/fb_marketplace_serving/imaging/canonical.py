@@ -224,7 +224,7 @@ def _message(error: Exception) -> str:
     """Return a reproducible message. Pillow's message for an unidentified image has a memory address."""
     if isinstance(error, UnidentifiedImageError):
         return "its header cannot be read"
-    return str(error) or "its parts do not fit each other"
+    return str(error) or "its parts are inconsistent"
 
 
 def _too_many_pixels(size: str, limits: Limits) -> PhotoError:

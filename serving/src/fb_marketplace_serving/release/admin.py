@@ -94,8 +94,8 @@ def rollback(lake: Lake, version: str) -> PointerState:
             set_current(lake, version, previous)
         except OSError as error:
             raise ReleaseError(
-                f"{lake.name(CURRENT)}: cannot be written ({_message(error)}); the current release stays: "
-                "ask for write access"
+                f"{lake.name(CURRENT)}: cannot be written ({_message(error)}); the current release does "
+                "not change; get write access"
             ) from error
         _undo_if_removed(lake, version, previous)
     return previous
@@ -109,7 +109,7 @@ def _undo_if_removed(lake: Lake, version: str, previous: PointerState) -> None:
         if previous.version:
             set_current(lake, previous.version, read_pointer(lake))
         raise ReleaseError(
-            f"{error}; it was removed while it was opened, and the previous release is current again"
+            f"{error}; it was removed while it was being opened, and the previous release is current again"
         ) from error
 
 
@@ -161,15 +161,13 @@ def _manifest(lake: Lake, version: str | None) -> Manifest:
 
 def _free_folder(folder: str) -> Path:
     if "://" in folder:
-        raise ReleaseError(f"found {folder}; expected a folder on this machine's disk")
+        raise ReleaseError(f"found {folder}; expected a local folder")
     # Resolve symbolic links, so that the export fills their target.
     target = Path(folder).resolve()
     if target.exists() and not target.is_dir():
-        raise ReleaseError(f"{folder}: found a file; expected no folder yet, or an empty one")
+        raise ReleaseError(f"{folder}: found a file; expected a new or empty folder")
     if target.is_dir() and any(target.iterdir()):
-        raise ReleaseError(
-            f"{folder}: found files in it; expected no folder yet, or an empty one: name another"
-        )
+        raise ReleaseError(f"{folder}: the folder is not empty; choose a new or empty folder")
     return target
 
 
@@ -183,8 +181,8 @@ def _temporary_folder(target: Path) -> Iterator[Path]:
         partial.rename(target)
     except OSError as error:
         raise ReleaseError(
-            f"{target}: cannot be written ({_message(error)}); nothing was exported: name a writable "
-            "folder with space for the release"
+            f"{target}: cannot be written ({_message(error)}); nothing was exported; choose a writable "
+            "folder with enough space for the release"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -64,7 +64,7 @@ def read_verified_blocks(lake: Lake, artifact: Artifact) -> Iterator[bytes]:
             size += len(block)
             if size > artifact.bytes:
                 raise ReleaseError(
-                    f"{file}: found more than {artifact.bytes:,} bytes; expected that many"
+                    f"{file}: found more than {artifact.bytes:,} bytes; expected {artifact.bytes:,}"
                 )
             sha256.update(block)
             yield block

@@ -68,7 +68,7 @@ def list_releases(lake: Lake) -> list[ReleaseEntry]:
         versions.add(current_version)
     if not versions:
         raise ReleaseError(
-            f"{lake.name(folder)}: found no release; make one with `FB_LAKE={lake.url} kedro run`, or "
+            f"{lake.name(folder)}: found no release; create one with `FB_LAKE={lake.url} kedro run`, or "
             "name another lake with --lake or FB_LAKE"
         )
     entries = [

@@ -88,7 +88,7 @@ class Release:
         if manifest.photos_version != canonical.VERSION:
             raise ReleaseError(
                 f"{file}: found photos of version {manifest.photos_version}; expected "
-                f"{canonical.VERSION}: serve it with the package that it was made with, or {REPAIR}"
+                f"{canonical.VERSION}: serve it with the package version that built it, or {REPAIR}"
             )
         data = {name: _read(lake, artifact) for name, artifact in manifest.artifacts.items()}
         parsing: Sequence[ArtifactName] = ("encoder",)
@@ -140,14 +140,12 @@ def _check_sizes(release: Release) -> str | None:
     """Return the first mismatch of labels, embeddings and listings, or None."""
     manifest, encoder, index = release.manifest, release.encoder, release.index
     if len(manifest.labels) != encoder.classes:
-        return (
-            f"found {len(manifest.labels)} labels; expected {encoder.classes}, as the encoder has"
-        )
+        return f"found {len(manifest.labels)} labels; expected {encoder.classes}, one per encoder class"
     sizes = (manifest.embedding_dimension, encoder.dimension, index.dimension)
     if len(set(sizes)) != 1:
         return (
-            f"found embeddings of {sizes[0]} numbers (manifest), {sizes[1]} (encoder) and "
-            f"{sizes[2]} (index); expected one size"
+            f"found embedding dimensions {sizes[0]} (manifest), {sizes[1]} (encoder) and "
+            f"{sizes[2]} (index); expected equal dimensions"
         )
     unknown = sorted(set(index.product_ids) - release.listings.keys())
     if unknown:
@@ -163,7 +161,7 @@ def _check_photos_of_index(release: Release) -> str | None:
     missing = sorted(name for name in release.index.image_ids if name not in release.photos)
     if missing:
         return (
-            f"found {len(missing):,} photos of the index that release_photos lacks, such as "
+            f"found {len(missing):,} photos of the index that are not in release_photos, such as "
             f"{missing[0]}; expected none"
         )
     return None
@@ -192,7 +190,7 @@ def _check_canary(release: Release, canary: Canary) -> str | None:
     try:
         pixels = canonical.decode_canonical(canary.jpeg)
     except (ValueError, OSError) as error:
-        return f"found a photo that cannot be read ({error}); expected a canonical photo"
+        return f"the photo cannot be read ({error}); expected a canonical photo"
     encoding = release.encoder.encode(pixels[np.newaxis])
     embedding = encoding.embeddings[0]
     return (
@@ -207,7 +205,7 @@ def _check_canary(release: Release, canary: Canary) -> str | None:
 def _difference(name: str, values: ArrayLike, expected: ArrayLike) -> str | None:
     values, expected = np.asarray(values), np.asarray(expected)
     if values.shape != expected.shape:
-        return f"found {name} of {values.size} numbers; expected {expected.size}"
+        return f"found {name} with {values.size} values; expected {expected.size}"
     difference = float(np.abs(values - expected).max())
     # "not <=" so that NaN fails too.
     if not difference <= TOLERANCE:
@@ -221,14 +219,14 @@ def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canar
     own = _distance(index, embedding, canary.image_id)
     if own is None:
         return (
-            f"found no row of the photo among {len(index):,} of the index; expected one: they are of "
-            "different versions"
+            f"the photo is not among the {len(index):,} rows of the index: they come from different "
+            "versions"
         )
     # "not <=" so that NaN fails too.
     if not own <= TOLERANCE:
         return (
-            f"found the photo's own vector {own:.2g} away (squared L2); expected at most "
-            f"{TOLERANCE:g}: the index was made by another encoder"
+            f"found the photo's vector in the index at distance {own:.2g} (squared L2); expected at most "
+            f"{TOLERANCE:g}: the index was built with another encoder"
         )
     expected = canary.neighbors[0]
     nearest = index.image_ids[index.search(embedding, 1).rows[0]]
@@ -237,7 +235,7 @@ def _check_neighbors(index: Index, embedding: NDArray[np.float32], canary: Canar
     distance = _distance(index, embedding, expected)
     if distance is not None and distance <= own + TOLERANCE:
         return None
-    return f"found {nearest} nearest; expected {expected}"
+    return f"found {nearest} as the nearest photo; expected {expected}"
 
 
 def _distance(index: Index, embedding: NDArray[np.float32], image_id: str) -> float | None:

@@ -64,7 +64,7 @@ class ReleaseError(ValueError):
 def _inside_the_lake(path: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or "\\" in path or "://" in path:
-        raise ValueError("a path relative to the lake's root, inside it")
+        raise ValueError("must be a relative path inside the lake")
     return path
 
 
@@ -196,13 +196,13 @@ class Manifest(_Frozen):
         if artifacts.keys() & set(SEARCH_ARTIFACTS):
             missing += [name for name in SEARCH_ARTIFACTS if name not in artifacts]
         if missing:
-            raise ValueError(f"lacks {', '.join(missing)}")
+            raise ValueError(f"missing artifacts: {', '.join(missing)}")
         return artifacts
 
     @model_validator(mode="after")
     def _has_text_canaries(self) -> Self:
         if self.is_searchable and not self.text_canaries:
-            raise ValueError("supports text search, and lacks text canaries")
+            raise ValueError("a release with text search needs at least one text canary")
         return self
 
 
@@ -224,14 +224,15 @@ def read_manifest(lake: Lake, version: str) -> Manifest:
     """
     if not is_version(version):
         raise ReleaseError(
-            f"found the version {version!r}; expected letters, digits, '.', '_', '-'"
+            f"invalid version {version!r}; expected letters, digits, '.', '_' and '-'"
         )
     file = lake.name(manifest_path(version))
     try:
         data = lake.read(manifest_path(version))
     except FileNotFoundError:
         raise ReleaseError(
-            f"{file}: not found; name a version that has a manifest there, or none for the current one"
+            f"{file}: not found; choose a version from `fb-serve releases`, or omit the version to use "
+            "the current release"
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
@@ -242,8 +243,8 @@ def read_manifest(lake: Lake, version: str) -> Manifest:
         raise _malformed(file, error) from error
     if manifest.version != version:
         raise ReleaseError(
-            f"{file}: found the manifest of {manifest.version}; expected that of {version}; "
-            "publish it again"
+            f"{file}: contains the manifest of {manifest.version}; expected {version}. Publish the "
+            "release again."
         )
     return manifest
 
@@ -274,12 +275,12 @@ def unreadable(file: str, error: OSError) -> ReleaseError:
     """Return the error for a file that the store cannot deliver."""
     message = " ".join(str(error).split()) or type(error).__name__
     return ReleaseError(
-        f"{file}: cannot be read ({message}); check the lake's address, and for S3 the AWS_* variables"
+        f"{file}: cannot be read ({message}); check the URL of the lake and, for S3, the AWS_* variables"
     )
 
 
 def _check_schema(file: str, data: bytes) -> None:
-    """Raise one clear error for another schema version, instead of one for each field that differs."""
+    """Raise one clear error for another schema version, instead of one per invalid field."""
     try:
         content = json.loads(data)
     except ValueError:
@@ -287,7 +288,7 @@ def _check_schema(file: str, data: bytes) -> None:
     version = content.get("schema_version") if isinstance(content, dict) else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
         raise ReleaseError(
-            f"{file}: schema_version is {version}, but this version reads {SCHEMA_VERSION}. Make a new "
+            f"{file}: schema_version is {version}, but this version reads {SCHEMA_VERSION}. Build a new "
             "release with `kedro run`."
         )
 
@@ -298,5 +299,5 @@ def _malformed(file: str, error: ValidationError) -> ReleaseError:
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     return ReleaseError(
         f"{file}: invalid {field}: {' '.join(first['msg'].split())}{more}; expected a manifest of "
-        f"schema version {SCHEMA_VERSION}. Make a new release with `kedro run`."
+        f"schema version {SCHEMA_VERSION}. Build a new release with `kedro run`."
     )

@@ -160,7 +160,7 @@ class PhotoStore:
         sha256 = hashlib.sha256(data).hexdigest()
         if sha256 != PurePosixPath(path).stem:
             raise ReleaseError(
-                f"{file}: found sha256 {sha256[:12]}…; expected that of its name; {REPAIR}"
+                f"{file}: found sha256 {sha256[:12]}…; expected the sha256 in its name; {REPAIR}"
             )
 
     def _check_sizes(self) -> None:
@@ -189,8 +189,8 @@ class PhotoStore:
 def _check_photo(file: str, image_id: str, location: PhotoLocation, data: bytes) -> None:
     if len(data) != location.size or hashlib.sha256(data).digest() != location.sha256:
         raise ReleaseError(
-            f"{file}: photo {image_id} is damaged: found {len(data):,} bytes at {location.offset:,} with "
-            f"another sha256; expected {location.size:,} with {location.sha256.hex()[:12]}…; {REPAIR}"
+            f"{file}: photo {image_id} is damaged: {len(data):,} bytes at {location.offset:,} do not match "
+            f"the expected {location.size:,} bytes with sha256 {location.sha256.hex()[:12]}…; {REPAIR}"
         )
 
 
@@ -203,19 +203,19 @@ def _read_locations(table: bytes) -> dict[str, PhotoLocation]:
     locations: dict[str, PhotoLocation] = {}
     for image_id, *values in zip(*columns, strict=True):
         if None in (image_id, *values):
-            raise ValueError(f"found a row without a value, of {image_id}; expected none")
+            raise ValueError(f"found a missing value in the row of {image_id}; expected none")
         locations[image_id] = PhotoLocation(*values)
     if len(locations) != len(columns[0]):
         raise ValueError(
-            f"found {len(columns[0]):,} rows of {len(locations):,} photos; expected one each"
+            f"found {len(columns[0]):,} rows for {len(locations):,} photos; expected one row per photo"
         )
     for file in {location.file for location in locations.values()}:
         if not _FILE.fullmatch(file):
             raise ValueError(
-                f"found the file {file!r}; expected a path inside the lake, named by a sha256"
+                f"found the file {file!r}; expected a path inside the lake with a sha256 as its name"
             )
     if any(location.size < 1 or location.offset < 0 for location in locations.values()):
-        raise ValueError("found a photo without bytes, or with a negative offset; expected none")
+        raise ValueError("found a photo with no bytes or a negative offset; expected none")
     return locations
 
 
@@ -230,4 +230,4 @@ def _read_columns(data: bytes) -> list[list[Any]]:
             for column, type_ in zip(table.columns, types, strict=True)
         ]
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-        raise ValueError(f"found columns of other types ({error})") from error
+        raise ValueError(f"found columns of unexpected types ({error})") from error

@@ -76,8 +76,8 @@ def current_version(lake: Lake) -> str:
         data = lake.read(CURRENT)
     except FileNotFoundError:
         raise ReleaseError(
-            f"{file}: not found, so the lake has no release; make one with "
-            f"`FB_LAKE={lake.url} kedro run`, or name another lake with --lake or FB_LAKE"
+            f"{file}: not found, so the lake has no release; create one with "
+            f"`FB_LAKE={lake.url} kedro run`, or set another lake with --lake or FB_LAKE"
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
@@ -87,7 +87,7 @@ def current_version(lake: Lake) -> str:
         first = error.errors(include_url=False, include_input=False)[0]
         message = " ".join(first["msg"].split())
         raise ReleaseError(
-            f'{file}: found no pointer ({message}); expected {{"version": …}}; choose a release '
+            f'{file}: invalid pointer ({message}); expected {{"version": …}}; choose a release '
             f"with `fb-serve rollback VERSION --lake {lake.url}`"
         ) from error
 
@@ -148,15 +148,15 @@ def publish(lake: Lake, manifest: Manifest, previous: PointerState | None = None
         lake.create(path, manifest.model_dump_json(indent=2).encode())
     except FileExistsError:
         raise ReleaseError(
-            f"{lake.name(path)}: exists already, and a release never changes; publish another version"
+            f"{lake.name(path)}: already exists, and releases are immutable; publish another version"
         ) from None
     set_current(lake, manifest.version, previous)
 
 
 def _overtaken(lake: Lake, previous: PointerState, now: PointerState) -> ReleaseError:
     return ReleaseError(
-        f"{lake.name(CURRENT)}: {_describe(now)} was published meanwhile; expected "
-        f"{_describe(previous)}, as at the start; it stays current: run again"
+        f"{lake.name(CURRENT)}: {_describe(now)} was published meanwhile and stays current; "
+        f"expected {_describe(previous)}. Run again."
     )
 
 

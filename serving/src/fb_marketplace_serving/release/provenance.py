@@ -228,7 +228,7 @@ def read_sources(data: bytes) -> dict[SourceName, Source]:
     records = json.loads((_open(data).schema_arrow.metadata or {}).get(_SOURCES_KEY, b"{}"))
     if not records.keys() >= set(SOURCES):
         raise ProvenanceError(
-            f"found the sources {', '.join(sorted(records)) or 'of nothing'}; expected "
+            f"found the sources {', '.join(sorted(records)) or 'none'}; expected "
             f"{', '.join(SOURCES)}"
         )
     return {name: Source(**records[name]) for name in SOURCES}
@@ -248,7 +248,7 @@ def _open(data: bytes) -> "pq.ParquetFile":
     if not schema.equals(_schema()):
         raise ProvenanceError(
             f"found the columns {', '.join(schema.names)}; expected "
-            f"{', '.join(ListingProvenance._fields)}, of the types that this version writes"
+            f"{', '.join(ListingProvenance._fields)}, with the types that this version writes"
         )
     return file
 

@@ -27,7 +27,7 @@ from fb_marketplace_serving.search.listings import read_listings
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.parquet import read_parquet
 
-_REPAIR: Final = "publish the release again, or name another with --release"
+_REPAIR: Final = "publish the release again, or choose another with --release"
 
 _Parsed = TypeVar("_Parsed")
 _Section = tuple[str, dict[str, Any]]
@@ -42,7 +42,7 @@ class _Files(NamedTuple):
     def parse(self, name: ArtifactName, parse: Callable[[bytes], _Parsed]) -> _Parsed:
         if name not in self.manifest.artifacts:
             raise ReleaseError(
-                f"release {self.manifest.version} has no {name}; make a new one with `kedro run`"
+                f"release {self.manifest.version} has no {name}; build a new release with `kedro run`"
             )
         try:
             data = read_verified(self.lake, self.manifest.artifacts[name])
@@ -100,8 +100,8 @@ def _sections(
     listings = files.parse("listings", read_listings)
     if provenance.product_id not in listings:
         raise ReleaseError(
-            f"{files.name('listings')}: found no listing {provenance.product_id}; expected those of "
-            f"{files.name('provenance')}; {_REPAIR}"
+            f"{files.name('listings')}: listing {provenance.product_id} of "
+            f"{files.name('provenance')} is missing; {_REPAIR}"
         )
     yield "listing, as served", _values(listings[provenance.product_id])
     yield "raw row", {"row": provenance.row, "table": sources["products"].url}
@@ -181,8 +181,8 @@ def _unknown(files: _Files, product_id: str) -> str:
     message = f"found no listing {product_id!r} in release {files.manifest.version}"
     listing = dict(files.index_ids()).get(product_id)
     if listing is not None:
-        return f"{message}, but a photo of that id; name its listing, {_format(listing)}"
+        return f"{message}, but a photo with that id; use the id of its listing, {_format(listing)}"
     return (
-        f"{message}; name the product_id of a hit, or the hit's release with --release; rejected listings "
+        f"{message}; use the product_id of a hit, or set its release with --release; rejected listings "
         "are in 03_primary/quarantine.parquet in the lake"
     )

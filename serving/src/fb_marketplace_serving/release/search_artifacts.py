@@ -93,8 +93,8 @@ class SearchArtifacts:
             if ids != tuple(expected_ids):
                 return ArtifactMismatch(
                     artifacts,
-                    f"found {len(ids):,} {unit}; expected the {len(expected_ids):,} of the release, in "
-                    "their order",
+                    f"found {len(ids):,} {unit}; expected the {len(expected_ids):,} of the release, in the "
+                    "same order",
                 )
         encoder = self.text_encoder
         counts: tuple[tuple[tuple[SearchArtifact, ...], int, int, str], ...] = (
@@ -137,7 +137,7 @@ class SearchArtifacts:
 
 def _difference(name: str, vector: NDArray[np.float32], expected: Sequence[float]) -> str | None:
     if len(vector) != len(expected):
-        return f"found {name} of {len(vector)} numbers; expected {len(expected)}"
+        return f"found {name} of dimension {len(vector)}; expected {len(expected)}"
     # Absolute: the dot product exceeds one if a vector is longer than one.
     distance = abs(1 - float(np.dot(vector, np.array(expected, np.float32))))
     # "not <=" so that NaN fails too.

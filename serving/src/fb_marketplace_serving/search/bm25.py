@@ -1,7 +1,7 @@
 """BM25 (Robertson et al., 1994), with the contribution of each term to each document precomputed.
 
 The score of a document is the sum of the contributions of the query's terms. These do not depend on the
-query, so a search adds up a few rows of a sparse matrix.
+query, so a search only adds up a few rows of a sparse matrix.
 """
 
 from collections.abc import Mapping, Sequence
@@ -67,12 +67,13 @@ class BM25Index:
         )
         if not is_valid:
             raise BM25IndexError(
-                f"found {len(vocabulary):,} terms, {len(rows):,} places and {len(scores):,} scores of "
-                f"{documents:,} documents; expected a score for each place, and places below {documents:,}"
+                f"found {len(vocabulary):,} terms, {len(rows):,} row indices and {len(scores):,} scores "
+                f"for {documents:,} documents; expected one score per row index, and row indices below "
+                f"{documents:,}. Rerun `kedro run --pipeline=text`."
             )
         self.documents = documents
         self._vocabulary = tuple(vocabulary)
-        self._place = {term: place for place, term in enumerate(vocabulary)}
+        self._row_of_term = {term: row for row, term in enumerate(vocabulary)}
         self._starts, self._rows, self._scores = starts, rows, scores
 
     @classmethod
@@ -80,24 +81,25 @@ class BM25Index:
         """Open an index that :meth:`to_bytes` wrote.
 
         Raises:
-            BM25IndexError: the bytes are not a BM25 index, or one of another ``tokenizer.VERSION``.
+            BM25IndexError: the bytes are not a BM25 index, or have another ``tokenizer.VERSION``.
         """
         table = read_parquet(data, COLUMNS, BM25IndexError)
         metadata, types = table.schema.metadata or {}, table.schema.types
         if types != _types() or any(column.null_count for column in table.columns):
             raise BM25IndexError(
-                f"found columns of {', '.join(map(str, types))}; expected "
-                f"{', '.join(map(str, _types()))}, with a value in each row"
+                f"found columns of types {', '.join(map(str, types))}; expected "
+                f"{', '.join(map(str, _types()))}, without missing values"
             )
         numbers = [metadata.get(name, b"") for name in (DOCUMENTS, TERMS_VERSION)]
         if not all(number.isdigit() for number in numbers):
             raise BM25IndexError(
-                f"found {numbers} in the metadata; expected the number of documents and a terms version"
+                f"found {numbers} in the metadata; expected the number of documents and the version of the "
+                "tokenizer"
             )
         if int(metadata[TERMS_VERSION]) != tokenizer.VERSION:
             raise BM25IndexError(
-                f"found terms of version {int(metadata[TERMS_VERSION])}; expected "
-                f"{tokenizer.VERSION}: rerun `kedro run --pipeline=text`"
+                f"found terms of tokenizer version {int(metadata[TERMS_VERSION])}; expected "
+                f"{tokenizer.VERSION}. Rerun `kedro run --pipeline=text`."
             )
         rows, scores = (_flatten(table.column(name)) for name in COLUMNS[1:])
         ends = np.cumsum(_list_lengths(table.column("documents")), dtype=np.int64)
@@ -134,17 +136,17 @@ class BM25Index:
             float32, (documents,); zero for a document that shares no term with the query.
         """
         totals = np.zeros(self.documents, np.float32)
-        for place in self._known_terms(query).values():
-            start, end = self._starts[place], self._starts[place + 1]
-            # A document occurs once per term, so no element is added to twice.
+        for row in self._known_terms(query).values():
+            start, end = self._starts[row], self._starts[row + 1]
+            # A document occurs once per term, so no index is repeated.
             totals[self._rows[start:end]] += self._scores[start:end]
         return totals
 
     def parts(self, query: str, document: int) -> dict[str, float]:
         """Return the contribution of each query term to a document's score, largest first."""
         contributions = {}
-        for term, place in self._known_terms(query).items():
-            start, end = self._starts[place], self._starts[place + 1]
+        for term, row in self._known_terms(query).items():
+            start, end = self._starts[row], self._starts[row + 1]
             matches = np.flatnonzero(self._rows[start:end] == document)
             if len(matches):
                 contributions[term] = float(self._scores[start + matches[0]])
@@ -153,7 +155,7 @@ class BM25Index:
     def _known_terms(self, query: str) -> Mapping[str, int]:
         """Return the distinct terms of a query that are in the vocabulary, with their row in the matrix."""
         distinct = dict.fromkeys(tokenizer.terms(query))
-        return {term: self._place[term] for term in distinct if term in self._place}
+        return {term: self._row_of_term[term] for term in distinct if term in self._row_of_term}
 
 
 def _types() -> list[Any]:

@@ -131,7 +131,7 @@ def collect_candidates(
     for source, photo_query in photo_queries.items():
         results[source] = _nearest_listings(listings, photo_query, row_mask, top_k)
     if not results:
-        raise ValueError("found a query of neither words nor a photo; expected one of them")
+        raise ValueError("the query has neither words nor a photo; expected at least one")
     positions = np.unique(np.concatenate(list(results.values()))).astype(np.int64)
     similarity: dict[Source, NDArray[np.float32]] = {}
     if scores is not None:

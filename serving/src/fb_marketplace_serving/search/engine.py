@@ -94,8 +94,8 @@ class SearchEngine:
     ) -> SearchResults:
         """Search listings.
 
-        Without a query, all listings that pass the filters are returned. With a query, each source searches
-        only the listings that pass the filters, so a filter never hides a match.
+        Without a query, all listings that pass the filters are returned. With a query, filters
+        apply before each source selects its best listings, so a filter never hides a match.
 
         Args:
             query: the query; None for all listings.
@@ -112,7 +112,7 @@ class SearchEngine:
             ValueError: the sort is by distance, but the filters have no location.
         """
         if sort == "distance" and filters.location is None:
-            raise ValueError("found no place to sort by distance from; expected one")
+            raise ValueError("sorting by distance requires a location in the filters")
         with timer("retrieve"):
             mask = self.listings.mask(filters)
             if query is None:
@@ -146,7 +146,7 @@ class SearchEngine:
     def _sort(
         self, positions: Positions, scores: NDArray[np.float64], filters: SearchFilters, sort: Sort
     ) -> Positions:
-        """Return the indices that sort positions. Listings without a price or distance come last."""
+        """Return the indices that sort the positions. Listings without a price or distance come last."""
         if sort == "relevance":
             return np.lexsort((positions, -scores))
         if sort == "distance" and filters.location is not None:

@@ -17,7 +17,7 @@ COLUMNS: Final = (
     "population",
     "alias",
     "reach_km",
-    "stands_in",
+    "is_compact",
 )
 
 REACH_KM: Final = 40.0
@@ -82,7 +82,7 @@ class Row(NamedTuple):
         population: inhabitants; 0 for a county.
         alias: whether the key is an alternative name. Places with this proper name take precedence.
         reach_km: for a county, the maximum distance of its places from its centre; NaN for a town.
-        stands_in: whether a county is compact enough for its centre to represent any place in it.
+        is_compact: whether a county is compact enough for its centre to represent any place in it.
     """
 
     name: str
@@ -92,7 +92,7 @@ class Row(NamedTuple):
     population: int
     alias: bool
     reach_km: float
-    stands_in: bool
+    is_compact: bool
 
     @property
     def place(self) -> Place:
@@ -168,7 +168,7 @@ class Gazetteer:
             match = _nearest(towns, area)
         if match is not None:
             return ResolvedPlace(match.place, "town")
-        if area is not None and area.stands_in:
+        if area is not None and area.is_compact:
             return ResolvedPlace(area.place, "county")
         return None
 
@@ -177,7 +177,7 @@ class Gazetteer:
         if key in self._counties:
             return self._county(key)
         town = _most_populous([row for row in self._towns_named(key) if not row.alias])
-        return None if town is None else town._replace(reach_km=REACH_KM, stands_in=True)
+        return None if town is None else town._replace(reach_km=REACH_KM, is_compact=True)
 
     def _county(self, key: str) -> Row | None:
         return self._row(self._counties[key]) if key in self._counties else None
@@ -195,15 +195,15 @@ class Gazetteer:
     def _unknown(self, text: str, key: str) -> UnknownPlaceError:
         quoted = repr(text.strip()[:MAX_QUOTED])
         if key in self._counties:
-            return UnknownPlaceError(f"found {quoted}, a county; expected a town: name one in it")
+            return UnknownPlaceError(f"{quoted} is a county; expected a town in it")
         if self._towns_named(key):
             return UnknownPlaceError(
-                f"found {quoted}, but no town of that name is known in that county; name another near it"
+                f"{quoted} is not a known town of that county; use another town nearby"
             )
         suggestions = self._suggestions(key[:MAX_QUOTED])
-        examples = f" such as {' or '.join(suggestions)}" if suggestions else ""
+        examples = f", such as {' or '.join(suggestions)}" if suggestions else ""
         return UnknownPlaceError(
-            f"found {quoted}; expected a known town{examples}: name a larger one near it",
+            f"{quoted} is not a known town; use a larger town nearby{examples}",
             suggestions,
         )
 

@@ -63,7 +63,7 @@ class ListingFeatures:
         """
         if any(left >= right for left, right in pairwise(product_ids)):
             raise ListingFeaturesError(
-                f"found {len(product_ids):,} listings that are not sorted by id, or not unique"
+                f"found {len(product_ids):,} listings with ids that are not sorted or not unique"
             )
         numbers = {name: number for number, name in enumerate(dict.fromkeys(families))}
         return cls(
@@ -98,7 +98,7 @@ class ListingFeatures:
             missing = table.column(field.name).null_count
             if missing and field.name not in NULLABLE:
                 raise ListingFeaturesError(
-                    f"found {missing:,} of {table.num_rows:,} rows without {field.name}; expected a value "
+                    f"{field.name} is missing in {missing:,} of {table.num_rows:,} rows; expected a value "
                     "in each row"
                 )
         product_ids, families = (table.column(name).to_pylist() for name in COLUMNS[:2])

@@ -35,7 +35,7 @@ class UnknownCategoryError(KeyError):
 
     def __str__(self) -> str:
         return (
-            f"found the category {self.category[:MAX_QUOTED]!r}; expected a path, or the beginning of one, "
+            f"unknown category {self.category[:MAX_QUOTED]!r}; expected a category path or its first part, "
             f"such as {', '.join(self.suggestions)}"
         )
 

@@ -44,7 +44,7 @@ def read_listings(data: bytes) -> dict[str, Listing]:
     listings = {row[0]: _without_nan(Listing(*row)) for row in zip(*columns, strict=True)}
     if len(listings) != table.num_rows:
         raise ValueError(
-            f"found {table.num_rows:,} rows of {len(listings):,} products; expected one row each"
+            f"found {table.num_rows:,} rows for {len(listings):,} products; expected one row per product"
         )
     return listings
 

@@ -97,13 +97,13 @@ class PriceInsightTable:
         )
         if len(self._ids) > 1 and not pc.all(pc.less(self._ids[:-1], self._ids[1:])).as_py():
             raise PriceInsightsError(
-                f"found {len(self._ids):,} listings that are not sorted by id, or not unique"
+                f"found {len(self._ids):,} listings with ids that are not sorted or not unique"
             )
         rows = self._comparables.flatten()
         if len(rows) and not 0 <= pc.min(rows).as_py() <= pc.max(rows).as_py() < len(self):
             raise PriceInsightsError(
-                f"found comparable listings in rows up to {pc.max(rows).as_py():,}; expected rows of "
-                f"{len(self):,} listings"
+                f"found comparable listings with row numbers up to {pc.max(rows).as_py():,}; expected rows "
+                f"of the {len(self):,} listings"
             )
 
     @classmethod
@@ -117,8 +117,8 @@ class PriceInsightTable:
         table = read_parquet(data, expected.names, PriceInsightsError)
         if not table.schema.equals(expected):
             raise PriceInsightsError(
-                f"found the columns {_describe(table.schema)}; expected {_describe(expected)}: "
-                "rerun `kedro run --pipeline=pricing`"
+                f"found the columns {_describe(table.schema)}; expected {_describe(expected)}. "
+                "Rerun `kedro run --pipeline=pricing`."
             )
         return cls(table)
 

@@ -43,8 +43,8 @@ class Ranker:
         names = tuple(booster.feature_name())
         if names != FEATURES:
             raise RankerError(
-                f"found a model of the features {', '.join(names)}; expected "
-                f"{', '.join(FEATURES)}: rerun `kedro run --pipeline=ranking`"
+                f"found a model with the features {', '.join(names)}; expected "
+                f"{', '.join(FEATURES)}. Rerun `kedro run --pipeline=ranking`."
             )
         self._booster = booster
 

@@ -15,12 +15,12 @@ class RetryPolicy:
 
     Attributes:
         max_attempts: maximum number of attempts.
-        min_attempts: attempts that are made even after the deadline. So a transfer that takes longer than
-            the deadline and then breaks off is retried.
-        first_wait_s: half the bound of the first wait; the bound doubles with each failure. A wait is
-            drawn at random from zero to its bound, so that clients that failed together do not retry
-            together.
-        max_wait_s: maximum bound of a wait.
+        min_attempts: attempts that are made even after the deadline. A transfer that fails after the
+            deadline is therefore still retried.
+        first_wait_s: half the maximum of the first wait. The maximum doubles with each failure. A wait is
+            drawn at random between zero and its maximum, so that clients that failed together do not
+            retry together.
+        max_wait_s: upper limit of a wait.
         deadline_s: seconds after which no attempt starts, except the first ``min_attempts``.
     """
 
@@ -71,6 +71,6 @@ class Retries:
             reason: the last failure, in one line.
         """
         return ConnectionError(
-            f"no answer in {self._failures} attempts over {self.elapsed_s:.0f} s ({reason}); rerun when "
-            "the store answers, finished work is not repeated"
+            f"storage failed in {self._failures} attempts over {self.elapsed_s:.0f} s ({reason}); rerun "
+            "when it is available, completed work is not repeated"
         )

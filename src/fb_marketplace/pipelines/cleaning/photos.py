@@ -139,7 +139,7 @@ def _read(
         raise _NotAsListedError(data)
     if len(data) != file.size:
         raise _NotAsListedError(
-            f"{file.size:,} bytes were listed, but {len(data):,} fetched: the file was being written"
+            f"listed with {file.size:,} bytes, but read {len(data):,}: the file changed during the run"
         )
     return canonical.read_photo(data, limits), data
 

@@ -14,7 +14,7 @@ class UnparsablePriceError(ValueError):
 def parse_price(value: str, parameters: PriceParameters) -> float:
     """Return the amount of a price such as "£1,234.00".
 
-    The symbol is optional. Thousands are grouped by threes or not at all. At most two decimals.
+    The currency symbol is optional. Digits are grouped in threes or not at all. At most two decimals.
 
     Raises:
         UnparsablePriceError: the value has another format, or is negative.
@@ -25,7 +25,7 @@ def parse_price(value: str, parameters: PriceParameters) -> float:
     if not _pattern(parameters).fullmatch(text):
         example = f"{parameters.symbols[0] if parameters.symbols else ''}1{parameters.thousands}234"
         raise UnparsablePriceError(
-            f"{value[:60]!r} is no price; expected a value such as {example}{parameters.decimal}00"
+            f"{value[:60]!r} is not a price; expected a value such as {example}{parameters.decimal}00"
         )
     digits = text.replace(parameters.thousands, "") if parameters.thousands else text
     return float(digits.replace(parameters.decimal, "."))
@@ -34,9 +34,12 @@ def parse_price(value: str, parameters: PriceParameters) -> float:
 def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
     """Return the flag of a price that is not a real offer; None for a real one.
 
-    The first rule that applies decides. 0 is ``zero``. An amount below ``joke_below``, one of
-    ``joke_amounts``, or a whole number of one digit repeated at least ``joke_repeated_digits`` times
-    is ``joke``. An amount over ``absurd_above`` is ``absurd``.
+    The first matching rule applies:
+
+    - ``zero``: 0.
+    - ``joke``: below ``joke_below``, one of ``joke_amounts``, or one digit repeated at least
+      ``joke_repeated_digits`` times, such as 9999.
+    - ``absurd``: above ``absurd_above``.
     """
     if amount == 0:
         return PriceFlag.ZERO

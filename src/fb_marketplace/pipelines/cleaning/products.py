@@ -99,9 +99,9 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
     missing = [name for name in parameters.columns.values() if name not in raw.columns]
     if missing:
         raise UserError(
-            f"{table} lacks the column {', '.join(missing)}; it has {', '.join(map(repr, raw.columns))}. "
+            f"{table} is missing columns: {', '.join(missing)}; found {', '.join(map(repr, raw.columns))}. "
             "Set the column names under `cleaning:` in parameters_cleaning.yml. If a name ends in "
-            "'\\r', set `lineterminator` in catalog_cleaning.yml"
+            "'\\r', set `lineterminator` in catalog_cleaning.yml."
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     rows = raw.drop(columns=[name for name in parameters.ignored_columns if name in raw.columns])

@@ -41,8 +41,8 @@ def train_lambdamart(
     folds = _folds(dataset, parameters.seed)
     if len(folds) < 2:
         raise UserError(
-            f"All {len(dataset.sizes):,} training queries of the ranker are of one group of listings; at "
-            "least two groups are needed. Add listings, or increase the share of validation under "
+            f"All {len(dataset.sizes):,} training queries of the ranker belong to one group of listings; "
+            "expected at least two groups. Add listings, or increase the share of validation under "
             "`splits` in parameters_cleaning.yml."
         )
     settings = _lightgbm_parameters(parameters)

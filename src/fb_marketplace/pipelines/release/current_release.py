@@ -59,8 +59,8 @@ def read_current_release(lake: Lake) -> CurrentRelease:
     except ReleaseError as error:
         if isinstance(error.__cause__, OSError):
             raise
-        reason = f"the current release cannot be compared with: {error}"
-        logger.warning("%s; only the floors decide", reason)
+        reason = f"there is no comparison with the current release: {error}"
+        logger.warning("%s; only the floors apply", reason)
         return CurrentRelease(version, None, reason)
 
 

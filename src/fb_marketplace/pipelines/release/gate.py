@@ -27,7 +27,7 @@ def evaluate_gate(
     Missing files, inconsistent artifacts and failing canaries are detected later, when the release is
     saved: saving opens it like a server.
 
-    Recall falls as the number of photos grows. It is still compared, because users get these results.
+    Recall falls as the number of photos grows. It is compared anyway, because users see these results.
 
     Args:
         release_measures: case metrics of the new release.
@@ -45,7 +45,7 @@ def evaluate_gate(
     unknown = sorted(set(parameters.floors) - set(NAMES))
     if unknown:
         raise UserError(
-            f"release.floors names {', '.join(unknown)}, which are no metrics. Use {', '.join(NAMES)}."
+            f"release.floors contains unknown metrics: {', '.join(unknown)}. Use {', '.join(NAMES)}."
         )
     values = {name: part["value"] for name, part in cases.groupby("measure", sort=False)}
     missing = [f"{name} has no test cases" for name in NAMES if name not in values]
@@ -81,7 +81,9 @@ def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
     reasons = gate_report["rejected"]
     if reasons:
         current = gate_report["current_release"]
-        state = f"{current} is still the current release" if current else "No release is current"
+        state = (
+            f"{current} is still the current release" if current else "There is no current release"
+        )
         raise UserError(
             f"The release was not published: {'; '.join(reasons)}. {state}. See gate_report in "
             "08_reporting; the requirements are under `release:` in parameters_release.yml. To publish "
@@ -93,7 +95,7 @@ def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
 def _compare(
     cases: pd.DataFrame, current: CurrentRelease, parameters: ReleaseParameters
 ) -> tuple[dict[str, PairedDifference], dict[str, str]]:
-    """Return the differences by metric, and for every other metric the reason for no comparison."""
+    """Return the differences by metric, and the reason for each metric that was not compared."""
     if not parameters.compare_with_current:
         return {}, dict.fromkeys(NAMES, "release.compare_with_current is false")
     if current.case_metrics is None:
@@ -103,7 +105,7 @@ def _compare(
         pairs, parameters.bootstrap_samples, parameters.confidence, parameters.seed
     )
     not_compared = {
-        name: f"{len(pairs[name])} shared test cases, of fewer than {MIN_GROUPS} groups"
+        name: f"{len(pairs[name])} shared test cases in fewer than {MIN_GROUPS} groups"
         if name in pairs
         else f"no test case is shared with {current.version}"
         for name in NAMES

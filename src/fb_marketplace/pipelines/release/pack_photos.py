@@ -13,7 +13,7 @@ PHOTOS_PER_FILE: Final = 256
 """Mean number of photos in a file: about 2 MB."""
 
 MAX_PHOTOS_PER_FILE: Final = 1024
-"""Maximum number of photos in a file. Content-defined files can be long, but are read in one piece."""
+"""Maximum number of photos in a file. A file is read in one piece, and its end depends on its content."""
 
 READ_BATCH_SIZE: Final = 256
 
@@ -76,7 +76,7 @@ def write_photo_files(
             data = b"".join(photo.jpeg for photo in _photos(images, order[start:end]))
             if file_name(hashlib.sha256(data).hexdigest()) != name:
                 raise ValueError(
-                    f"photos of {name} changed since release_photos was made; run `kedro run` again"
+                    f"the photos of {name} changed after release_photos was written. Rerun `kedro run`."
                 )
             sizes[name] = size
             yield ContentAddressedFile(name, data)

@@ -172,7 +172,7 @@ def test_listings_with_duplicate_product_are_rejected(tmp_path, draft, listing_c
     table = pa.table(listing_columns)
     pq.write_table(pa.concat_tables([table, table]), tmp_path / FILES["listings"])
 
-    assert "10 rows of 5 products" in refusal(resealed(str(tmp_path), draft))
+    assert "10 rows for 5 products" in refusal(resealed(str(tmp_path), draft))
 
 
 def changed_canary(manifest: Manifest, **changes: object) -> dict[str, tuple[Canary, ...]]:

@@ -24,8 +24,8 @@ def town(name, latitude, longitude, population=1000, key=None, alias=False):
     )
 
 
-def county(name, latitude, longitude, reach=60.0, stands_in=False):
-    return Row(name, fold_name(name), latitude, longitude, 0, False, reach, stands_in)
+def county(name, latitude, longitude, reach=60.0, is_compact=False):
+    return Row(name, fold_name(name), latitude, longitude, 0, False, reach, is_compact)
 
 
 def parquet(rows):
@@ -52,7 +52,7 @@ KNOWN = places(
     town("Derry", 55.0, -7.3, 80_000, key="londonderry", alias=True),
     county("Isle of Wight", 50.7, -1.3),
     county("Devon", 50.7, -3.8),
-    county("West Midlands", 52.5, -1.9, stands_in=True),
+    county("West Midlands", 52.5, -1.9, is_compact=True),
 )
 
 NAMES = (

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.evaluation.bootstrap import statistic_by_group
+from fb_marketplace.evaluation.bootstrap import MORE_CASES, statistic_by_group
 from fb_marketplace.ml.probabilities import EPSILON, softmax
 
 Floats = NDArray[np.float64]
@@ -48,18 +48,19 @@ def expected_calibration_error(
 
     The gap of a bin is the mean of (correct - confidence). The error is the mean absolute gap. Sampling
     noise alone creates gaps, so the error is debiased after Kumar, Liang & Ma (2019): each absolute gap is
-    reduced by the amount that normal noise of its variance would add. A small upward bias remains. The
-    mean squared gap can be debiased fully (definition 4.2: subtract the variance from each squared gap).
-    Its root is reported too; it is never below the mean gap, except by chance. The paper uses the variance
-    of independent labels. Here the variance is over groups, because photos of a group are not independent.
+    reduced by the amount that normal noise of the same variance would add. A small upward bias remains.
+    The mean squared gap can be debiased fully (definition 4.2: subtract the variance from each squared
+    gap). Its root is reported too; without sampling noise, it is at least the mean gap. The paper uses the
+    variance of independent labels. Here the variance is over groups, because photos of a group are not
+    independent.
 
-    Intervals are from the basic bootstrap over groups with fixed bins: the debiased error of resamples
-    varies around the plain error of the data as the estimate varies around the true error. For a true
-    error near 0, the remaining bias also raises the interval.
+    Intervals are from the basic bootstrap over groups, with fixed bins. It assumes that the debiased error
+    of a resample differs from the plain error of the data as the estimate differs from the true error. If
+    the true error is near 0, the remaining bias also raises the interval.
 
     Args:
         confidences: (cases,), probability of the predicted class.
-        correct: (cases,), whether it is the true one.
+        correct: (cases,), whether the predicted class is the true one.
         groups: (cases,), the group of each case.
         bins: maximum number of bins; fewer if there are fewer than five cases per bin.
         samples: number of bootstrap samples.
@@ -78,15 +79,14 @@ def expected_calibration_error(
     names, group_of_case = np.unique(np.asarray(groups), return_inverse=True)
     if not len(predicted):
         raise UserError(
-            "there is no prediction to compute the calibration error of. Give more listings, or larger "
-            "shares under `splits:` in parameters_cleaning.yml."
+            f"cannot compute the calibration error: there are no predictions. {MORE_CASES}"
         )
     bin_of_case, used = _assign_bins(predicted, bins)
     gaps, sizes = np.zeros((len(names), used)), np.zeros((len(names), used))
     np.add.at(gaps, (group_of_case, bin_of_case), actual - predicted)
     np.add.at(sizes, (group_of_case, bin_of_case), 1)
 
-    # The bootstrap's cases are groups here, so that one drawn twice counts as two in the variances.
+    # The bootstrap draws groups, so that a group drawn twice counts twice in the variances.
     rows, data = np.arange(len(names)), _compute_gaps(gaps, sizes)
 
     def estimate(error: Callable[[_Gaps], Floats]) -> tuple[float, float, float]:

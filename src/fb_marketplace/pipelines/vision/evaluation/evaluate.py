@@ -72,7 +72,10 @@ def evaluate_vision(
         ValueError: the predictions of the two models cover different photos.
     """
     if set(vision_predictions["image_id"]) != set(frozen_predictions["image_id"]):
-        raise ValueError("frozen_predictions are of other photos than vision_predictions")
+        raise ValueError(
+            "frozen_predictions and vision_predictions have different photos. Rerun "
+            "`kedro run --pipeline=vision`."
+        )
     labels = class_labels(products)
     shares = np.asarray([fusion["prior"][label] for label in labels])
     frozen_products, _ = fuse(product_predictions, frozen_predictions, labels, shares)

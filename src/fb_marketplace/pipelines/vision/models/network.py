@@ -47,7 +47,7 @@ class ClassificationHead(torch.nn.Module):
         if path_counts and len(path_counts) != classes:
             raise ValueError(
                 f"the head has paths of {len(path_counts)} categories; expected {classes}. Its weights and "
-                "its labels are not of the same training."
+                "labels come from different trainings."
             )
         self.dimension, self.classes = hidden or features, classes
         self._path_counts, outputs = list(path_counts), sum(path_counts) or classes

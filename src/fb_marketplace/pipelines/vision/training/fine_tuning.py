@@ -46,7 +46,7 @@ EMA_WARMUP: Final = 10
 def fine_tune(
     task: TrainingTask, head: HeadWeights, work: CheckpointDir, parameters: VisionParameters
 ) -> list[WeightCandidate]:
-    """Train or resume; each epoch leaves its weights and metrics in the checkpoint directory.
+    """Train or resume; save the weights and metrics of each epoch in the checkpoint directory.
 
     Epoch 0 is the linear probe on the pretrained backbone. An interrupted training resumes from the last
     completed epoch; on one machine without a GPU it gives the same bytes as an uninterrupted one. A
@@ -69,8 +69,8 @@ def fine_tune(
     expected = task.paths.counts if task.paths else ()
     if counts != expected:
         raise UserError(
-            f"vision_head was trained for {list(counts)} category paths, but the data now has "
-            f"{list(expected)}. Rerun the whole vision pipeline."
+            f"vision_head was trained for {list(counts)} paths per category, but the data now has "
+            f"{list(expected)}. Rerun `kedro run --pipeline=vision`."
         )
     if HISTORY not in work.names():
         _finish(work, _train(task, head, work, parameters))
@@ -87,7 +87,7 @@ def fine_tune(
 def make_training_state(
     head: HeadWeights, parameters: VisionParameters
 ) -> checkpoints.TrainingState:
-    """Build network, moving average and optimizer as they are before the first step."""
+    """Build the network, the moving average and the optimizer before the first step."""
     config, device = parameters.fine_tuning, best_device()
     network = make_network(parameters, len(head.labels), path_counts_from_state(head.weights))
     network.head.load_state_dict(head.weights)
@@ -104,9 +104,9 @@ def make_training_state(
     ]
     optimizer = torch.optim.AdamW(groups, config.learning_rate, weight_decay=config.weight_decay)
     for group in optimizer.param_groups:
-        group["highest"] = group["lr"]
+        group["max_lr"] = group["lr"]
 
-    # Not timm's ModelEmaV3: its warmup has the same shape, but other rounding, and so other weights.
+    # Not timm's ModelEmaV3: it has the same warmup but rounds differently, so the weights would differ.
     def update_average(averages: Any, weights: Any, steps: Any) -> None:
         decay = min(config.ema_decay, (1 + int(steps)) / (EMA_WARMUP + int(steps)))
         for average, weight in zip(averages, weights, strict=True):
@@ -147,19 +147,19 @@ def _train(
 
 
 def _has_ended(history: list[dict[str, float]], config: FineTuningParameters) -> bool:
-    # Epoch 0, the linear probe, does not count: many first epochs may be worse than it.
+    # Epoch 0, the linear probe, does not count: it may be better than many of the first epochs.
     accuracies = [metrics["validation_accuracy"] for metrics in history[1:]]
     since_best = len(accuracies) - 1 - int(np.argmax(accuracies)) if accuracies else 0
     return len(accuracies) >= config.epochs or since_best >= config.patience
 
 
 def _resume(work: CheckpointDir, state: checkpoints.TrainingState) -> list[dict[str, float]]:
-    """Restore the latest state; returns the history, empty if nothing was trained."""
+    """Restore the latest state and return the history, which is empty if nothing was trained."""
     while files := [name for name in work.names() if name.startswith("state_")]:
         try:
             content = work.read(files[-1])
         except FileNotFoundError:
-            continue  # A concurrent run of this training has a later state by now, or has finished.
+            continue  # A concurrent run of this training has replaced the state, or has finished.
         history: list[dict[str, float]] = checkpoints.restore(content, state)["history"]
         return history
     finished: list[dict[str, float]] = (
@@ -171,7 +171,7 @@ def _resume(work: CheckpointDir, state: checkpoints.TrainingState) -> list[dict[
 def _save_epoch(
     work: CheckpointDir, state: checkpoints.TrainingState, history: list[dict[str, float]]
 ) -> None:
-    """Write the files of the last epoch; the state comes last: if it exists, the others do too."""
+    """Write the files of the last epoch. The state is written last: if it exists, so do the others."""
     epoch = int(history[-1]["epoch"])
     work.write(_weights_file(epoch), save(network_weights(state.average.module)))
     work.write(EVENTS, encode_events(history))
@@ -181,7 +181,7 @@ def _save_epoch(
 
 def _finish(work: CheckpointDir, history: list[dict[str, float]]) -> None:
     """Write the history, which marks the end, and remove the states."""
-    # Sorted: a resumed training has its metrics in another order.
+    # Sorted: in a resumed training, the metrics have another order.
     work.write(HISTORY, json.dumps(history, sort_keys=True).encode())
     _remove_states(work, before=len(history))
 

@@ -61,7 +61,10 @@ def make_feature_set(
     splits: pd.DataFrame,
     parameters: VisionParameters | None = None,
 ) -> FeatureSet:
-    """Join features with categories and splits, sorted by image id; with paths if parameters are given."""
+    """Join features with categories and splits, sorted by image id.
+
+    Category paths are added only if ``parameters`` is given.
+    """
     labels = tuple(sorted(set(products["category"])))
     photos = photos_with_labels(vision_features, products, splits)
     return FeatureSet(
@@ -79,7 +82,8 @@ def make_feature_set(
 def class_weights(classes: NDArray[np.int64], labels: int, power: float) -> NDArray[np.float32]:
     """Compute the weight of each class in the loss: (mean count / count) to a power.
 
-    The mean weight over the examples is one; a class without examples has weight one.
+    The weights are scaled so that their mean over the examples is one. A class without examples has
+    weight one.
 
     Args:
         classes: int64, (examples,), class indices.
@@ -103,8 +107,8 @@ def make_loss(
     """Build the loss: cross-entropy of classes plus weighted cross-entropy of paths.
 
     Args:
-        weights: float32, (classes,), of the classes.
-        has_paths: whether the classes have paths.
+        weights: float32, (classes,), weight of each class.
+        has_paths: whether category paths are learned too.
         parameters: label smoothing, and the weight of the path loss.
 
     Returns:
@@ -132,13 +136,13 @@ def train_head(
 ) -> tuple[HeadWeights, list[dict[str, float]]]:
     """Train a head by AdamW with a one-cycle learning rate; return the best epoch on validation.
 
-    Its digest is part of the key of the fine-tuning that starts from it, so its bytes do not depend on the
-    number of cores.
+    The weights do not depend on the number of cores. Otherwise fine-tuning, which is cached by their
+    digest, would start again on another machine.
 
     Args:
-        data: photos of all splits, with paths if these are to be learned; ``test`` is not used.
+        data: photos of all splits, with paths if paths are to be learned; ``test`` is not used.
         parameters: head, epochs, learning rate, label smoothing and seed.
-        hidden: width of the hidden layer; None: the backbone's own.
+        hidden: width of the hidden layer; None for the backbone's default.
 
     Returns:
         The head, and for each epoch the training loss, validation loss and validation accuracy.
@@ -157,8 +161,9 @@ def train_head(
     )
     if not len(training) or not len(validation):
         raise UserError(
-            f"there are {len(training)} training and {len(validation)} validation photos; expected some "
-            "of both. Give more listings, or other shares under `splits:` in parameters_cleaning.yml."
+            f"cannot train: found {len(training)} training and {len(validation)} validation photos; "
+            "expected at least one of each. Provide more listings, or change the shares under `splits:` in "
+            "parameters_cleaning.yml."
         )
     weights = class_weights(
         data.classes[training.numpy()], len(data.labels), parameters.class_weight_power

@@ -32,7 +32,7 @@ QUERY_BATCH_SIZE: Final = 1024
 
 
 class Pairs(NamedTuple):
-    """Photos to train on and to validate on, as rows of one array.
+    """Training and validation photos, as rows of one array.
 
     Attributes:
         features: float32, (photos, features), the pooled blocks.
@@ -61,7 +61,7 @@ def fit_head(
         initialization.
 
     Raises:
-        UserError: there are no pairs to train on, or none to validate on.
+        UserError: there are too few pairs to train or to validate.
     """
     positives = _positives(pairs)
     generator = np.random.default_rng([seed, 2])
@@ -110,7 +110,7 @@ def fit_head(
 def recall_at_1(embeddings: NDArray[np.float32], pairs: Pairs) -> float:
     """Compute Recall@1 of validation photos, among those with another photo in their group.
 
-    Groups contain copies, so it is somewhat higher than the retrieval metrics, which leave copies out.
+    Groups contain copies, so the value is higher than in the retrieval metrics, which exclude copies.
 
     Args:
         embeddings: float32, (validation photos, dimension).
@@ -134,9 +134,10 @@ def _positives(pairs: Pairs) -> list[NDArray[np.int64]]:
     validation_groups = int((np.bincount(pairs.groups[pairs.validation]) > 1).sum())
     if len(positives) < 2 or not validation_groups:
         raise UserError(
-            f"there are {len(positives):,} training and {validation_groups:,} validation groups with two "
-            "photos; expected at least two and one. Give more listings, or set vision.embedding.epochs to "
-            "0 and vision.embedding.layer to pool; the trained network stays."
+            f"cannot train the embedding head: found {len(positives):,} training and "
+            f"{validation_groups:,} validation groups with at least two photos; expected two and one. "
+            "Provide more listings, or turn off metric learning: set vision.embedding.epochs to 0 and "
+            "vision.embedding.layer to pool. The network is not trained again."
         )
     return positives
 
@@ -196,7 +197,7 @@ def _sample_batch(
     config: EmbeddingHeadParameters,
     generator: np.random.Generator,
 ) -> NDArray[np.int64]:
-    """Sample groups, and two photos of each; hard batches have groups of similar category paths."""
+    """Sample two photos of each of several groups; in hard batches, groups have similar category paths."""
     count = min(config.listings_per_batch, len(positives))
     if generator.random() < config.hard_batch_fraction:
         path_of_group = [paths[rows[0]] for rows in positives]

@@ -57,7 +57,7 @@ def train_epoch(
             step_of_training = (epoch - 1) * len(batches) + step
             factor = learning_rate_at(step_of_training, steps, config.warmup_fraction)
             for group in state.optimizer.param_groups:
-                group["lr"] = group["highest"] * factor
+                group["lr"] = group["max_lr"] * factor
             loss, predicted = _forward(state, batch, compute_loss, generator, parameters)
             _step(state, loss, config.max_gradient_norm)
             losses.append(loss.item())
