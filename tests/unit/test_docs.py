@@ -164,6 +164,13 @@ class TestDocs:
             if name not in sources and f"    {name[3:].lower()}:" not in fields
         ] == []
 
+    def test_quoted_errors_exist(self, file, sources):
+        quotes = [span for span in code(file).splitlines() if re.search(r"… \w|\w:? …", span)]
+        fragments = {part.strip(" ;:") for span in quotes for part in span.split("…")}
+        messages = re.sub(r'"\s*\n\s*f?"', "", sources)
+
+        assert [part for part in fragments if " " in part and part not in messages] == []
+
     def test_links_and_anchors_resolve(self, file):
         for link in LINK.findall(re.sub(r"^```.*?^```", "", read(file), flags=re.S | re.M)):
             path, _, anchor = link.partition("#")
