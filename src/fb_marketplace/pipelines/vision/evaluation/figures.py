@@ -84,12 +84,15 @@ def plot_mistakes(
     cells = [
         Cell(
             jpeg,
-            f"predicted {names[predictions.predicted[case]]} {predictions.confidences[case]:.2f}, "
+            f"{names[predictions.predicted[case]]} {predictions.confidences[case]:.2f}, "
             f"is {names[predictions.targets[case]]}",
         )
         for case, jpeg in zip(worst, photos.to_pylist(), strict=True)
     ]
-    title = f"The {len(cells)} most confident of {len(errors):,} errors on {len(ids):,} photos"
+    title = (
+        f"The {len(cells)} most confident of {len(errors):,} errors on {len(ids):,} photos: "
+        "predicted category, confidence and true category"
+    )
     return contact_sheet(cells, 6, title)
 
 
