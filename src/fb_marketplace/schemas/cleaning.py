@@ -37,6 +37,19 @@ class Products(CleanedProducts):
     photos: int = pa.Field(ge=0)
 
 
+class ProductLabels(pa.DataFrameModel):
+    """Category of each accepted listing."""
+
+    product_id: str = pa.Field(unique=True)
+    category: str
+    category_path: str
+
+    class Config:
+        """No other column may come with it, since a change in it would train again."""
+
+        strict = True
+
+
 class ImageRows(pa.DataFrameModel):
     """Accepted rows of the images table, one per image."""
 

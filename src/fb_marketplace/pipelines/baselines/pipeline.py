@@ -53,7 +53,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 predict_from_pixels,
-                ["products", "splits", "images", "params:baselines"],
+                ["product_labels", "splits", "images", "params:baselines"],
                 "category_pixel_predictions",
                 name="predict_from_pixels",
                 tags="train",

@@ -13,7 +13,11 @@ from fb_marketplace.pipelines.cleaning.photos import (
     quarantine_unusable_photos,
     read_photos,
 )
-from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
+from fb_marketplace.pipelines.cleaning.products import (
+    add_photo_counts,
+    clean_products,
+    select_labels,
+)
 from fb_marketplace.pipelines.cleaning.quarantine import merge_quarantine
 from fb_marketplace.pipelines.cleaning.report import (
     compute_content_digests,
@@ -108,6 +112,7 @@ def create_pipeline() -> Pipeline:
                 "products",
                 name="add_photo_counts",
             ),
+            node(select_labels, "products", "product_labels", name="select_labels"),
             node(
                 find_duplicates,
                 ["images", "matched_photos", "params:duplicates"],

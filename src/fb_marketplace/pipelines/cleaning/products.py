@@ -88,6 +88,14 @@ def add_photo_counts(cleaned_products: pd.DataFrame, image_products: pd.DataFram
     return cleaned_products.assign(photos=photos)
 
 
+def select_labels(products: pd.DataFrame) -> pd.DataFrame:
+    """Return the category of each listing: the columns of ``products`` that vision depends on.
+
+    If only a title or a price changes, this table stays the same, and so do all models of photos.
+    """
+    return products[["product_id", "category", "category_path"]]
+
+
 def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
     """Rename the columns of a raw table to the names of the parameters, and add row numbers.
 

@@ -69,7 +69,7 @@ def create_training_pipeline() -> Pipeline:
             ),
             node(
                 train_linear_probe,
-                ["vision_features", "products", "splits", "params:vision"],
+                ["vision_features", "product_labels", "splits", "params:vision"],
                 ["vision_head", "head_history", "frozen_predictions"],
                 name="train_linear_probe",
                 tags="train",
@@ -78,12 +78,11 @@ def create_training_pipeline() -> Pipeline:
                 train_network,
                 [
                     "images",
-                    "products",
+                    "product_labels",
                     "splits",
                     "vision_head",
                     "head_history",
                     "vision_work",
-                    "content_digests",
                     "params:vision",
                 ],
                 [
@@ -133,7 +132,7 @@ def create_embedding_pipeline() -> Pipeline:
             ),
             node(
                 train_embedding_head,
-                ["block_features", "products", "splits", "vision_model", "params:vision"],
+                ["block_features", "product_labels", "splits", "vision_model", "params:vision"],
                 ["embedding_head", "embedding_history"],
                 name="train_embedding_head",
                 tags="train",
@@ -149,7 +148,7 @@ def create_embedding_pipeline() -> Pipeline:
                 embed_layers,
                 [
                     "block_features",
-                    "products",
+                    "product_labels",
                     "splits",
                     "vision_model",
                     "vision_labels",
@@ -164,7 +163,7 @@ def create_embedding_pipeline() -> Pipeline:
 
 def create_export_pipeline() -> Pipeline:
     """Build calibration, export and quantization."""
-    photos = ["images", "products", "splits"]
+    photos = ["images", "product_labels", "splits"]
     return Pipeline(
         [
             node(
@@ -201,19 +200,19 @@ def create_selection_pipeline() -> Pipeline:
         [
             node(
                 collect_photo_predictions,
-                ["image_embeddings", "encoder", "products", "splits"],
+                ["image_embeddings", "encoder", "product_labels", "splits"],
                 "vision_predictions",
                 name="collect_photo_predictions",
             ),
             node(
                 fuse_products,
-                ["vision_predictions", "category_text_probabilities", "products", "splits"],
+                ["vision_predictions", "category_text_probabilities", "product_labels", "splits"],
                 ["product_predictions", "fusion"],
                 name="fuse_products",
             ),
             node(
                 select_abstention,
-                ["vision_predictions", "product_predictions", "products", EVALUATION],
+                ["vision_predictions", "product_predictions", "product_labels", EVALUATION],
                 "abstention",
                 name="select_abstention",
             ),
@@ -231,7 +230,7 @@ def create_metrics_pipeline() -> Pipeline:
                     "vision_predictions",
                     "frozen_predictions",
                     "product_predictions",
-                    "products",
+                    "product_labels",
                     "splits",
                     "calibration",
                     "fusion",
@@ -243,35 +242,35 @@ def create_metrics_pipeline() -> Pipeline:
             ),
             node(
                 report_leakage,
-                ["vision_features", "products", "splits", "params:vision", EVALUATION],
+                ["vision_features", "product_labels", "splits", "params:vision", EVALUATION],
                 "leakage_report",
                 name="report_leakage",
                 tags="report",
             ),
             node(
                 plot_photo_confusion,
-                ["vision_predictions", "products"],
+                ["vision_predictions", "product_labels"],
                 "photo_confusion",
                 name="plot_photo_confusion",
                 tags="report",
             ),
             node(
                 plot_product_confusion,
-                ["product_predictions", "products"],
+                ["product_predictions", "product_labels"],
                 "product_confusion",
                 name="plot_product_confusion",
                 tags="report",
             ),
             node(
                 plot_reliability_diagram,
-                ["vision_predictions", "products", "calibration", EVALUATION],
+                ["vision_predictions", "product_labels", "calibration", EVALUATION],
                 "reliability_diagram",
                 name="plot_reliability_diagram",
                 tags="report",
             ),
             node(
                 plot_mistakes,
-                ["vision_predictions", "images", "products", EVALUATION],
+                ["vision_predictions", "images", "product_labels", EVALUATION],
                 "mistakes_grid",
                 name="plot_mistakes",
                 tags="report",

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
+from fb_marketplace.storage.fingerprints import content_digest
 from fb_marketplace.storage.keyed_table import Table
 
 
@@ -80,3 +81,20 @@ def photos_with_labels(table: Table, products: pd.DataFrame, splits: pd.DataFram
 def label_indices(categories: "pd.Series[str]", labels: list[str]) -> NDArray[np.int64]:
     """Return the index of each category in the labels: int64, (cases,)."""
     return np.asarray([labels.index(category) for category in categories], dtype=np.int64)
+
+
+def data_digests(images: Table, products: pd.DataFrame, splits: pd.DataFrame) -> dict[str, str]:
+    """Return a digest of each part of the training data.
+
+    Args:
+        images: the canonical photos.
+        products: the listings, for their categories.
+        splits: split of each photo.
+    """
+    photos = images.read(["image_id", "product_id", "sha256"]).to_pandas()
+    labels = products[["product_id", "category", "category_path"]]
+    return {
+        "images": content_digest(photos, "image_id"),
+        "labels": content_digest(labels, "product_id"),
+        "splits": content_digest(splits, ["product_id", "image_id"]),
+    }

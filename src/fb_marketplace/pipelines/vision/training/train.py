@@ -9,7 +9,7 @@ import pandas as pd
 
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.task import make_task
+from fb_marketplace.pipelines.vision.data.task import data_digests, make_task
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     HeadWeights,
@@ -82,7 +82,6 @@ def train_network(
     vision_head: FileRef,
     head_history: list[dict[str, float]],
     vision_work: CheckpointDir,
-    content_digests: dict[str, str],
     parameters: VisionParameters,
 ) -> TrainedNetwork:
     """Fine-tune the network, or resume an interrupted training, and select its best weights.
@@ -94,7 +93,6 @@ def train_network(
         vision_head: the linear probe.
         head_history: its training history.
         vision_work: checkpoint directories of all trainings.
-        content_digests: digests of the training data.
         parameters: the recipe.
     """
     from safetensors.torch import load
@@ -110,12 +108,13 @@ def train_network(
     labels = sorted(set(products["category"]))
     task = make_task(images, products, splits, parameters)
     head = vision_head.read()
-    work = vision_work.under(_fingerprint(sha256(head), content_digests, parameters))
+    digests = data_digests(images, products, splits)
+    work = vision_work.under(_fingerprint(sha256(head), digests, parameters))
     with reuse_freed_memory():
         epochs = fine_tune(task, HeadWeights(load(head), tuple(labels)), work, parameters)
         interpolations = interpolate_weights(task, epochs, work, len(labels), parameters)
     best, last = select_best([*epochs, *interpolations]), epochs[-1]
-    card = _card(labels, content_digests, parameters)
+    card = _card(labels, digests, parameters)
     return TrainedNetwork(
         {file: partial(work.read, file) for epoch in epochs for file in epoch.files},
         _with_card(read_weights(work, best), card | {"metrics": best.metrics}),
@@ -127,7 +126,7 @@ def train_network(
     )
 
 
-def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionParameters) -> str:
+def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameters) -> str:
     """Return a key of everything that the weights of the epochs depend on, and of nothing else."""
     from fb_marketplace.pipelines.vision.training.device import best_device, computes_in_bf16
 
@@ -141,8 +140,7 @@ def _fingerprint(head: str, content_digests: dict[str, str], parameters: VisionP
         "device": device.type,
     }
     stage = stage_digest("fine_tuning", REVISION, None, LIBRARIES)
-    data = {name: content_digests.get(name) for name in ("images", "products", "splits")}
-    return make_key(stage, head, json.dumps([recipe, data], sort_keys=True))[:16]
+    return make_key(stage, head, json.dumps([recipe, digests], sort_keys=True))[:16]
 
 
 def _card(labels: list[str], data: dict[str, str], parameters: VisionParameters) -> dict[str, Any]:

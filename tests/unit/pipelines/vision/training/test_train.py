@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load, save
 from scipy.special import softmax
 
-from fb_marketplace.pipelines.vision.data.task import make_task, photos_with_labels
+from fb_marketplace.pipelines.vision.data.task import data_digests, make_task, photos_with_labels
 from fb_marketplace.pipelines.vision.models.network import load_network, make_head, network_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     HeadWeights,
@@ -26,7 +26,6 @@ from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.file_handles import FileRef
 
 LABELS = ["Blue", "Green", "Red"]
-DIGESTS = {"images": "a", "products": "b", "splits": "c"}
 HEAD_HISTORY = [{"epoch": 1, "validation_accuracy": 0.5}]
 
 
@@ -59,9 +58,9 @@ def train(tmp_path, marketplace, vision_head, base_recipe, changed):
     """Trains the network for one epoch; what is named is told in another way."""
     work = CheckpointDir(str(tmp_path / "work"))
 
-    def run(digests=None, head=vision_head, **values):
+    def run(head=vision_head, data=marketplace, **values):
         one = changed(changed(base_recipe, fine_tuning={"epochs": 1}), **values)
-        return train_network(*marketplace, head, HEAD_HISTORY, work, DIGESTS | (digests or {}), one)
+        return train_network(*data, head, HEAD_HISTORY, work, one)
 
     return run
 
@@ -160,13 +159,13 @@ def test_final_model_is_the_last_epoch(train):
     assert card_of(train().final)["metrics"]["epoch"] == 1
 
 
-def test_model_has_labels_transform_data_recipe_and_code(train, base_recipe):
+def test_model_has_labels_transform_data_recipe_and_code(train, base_recipe, marketplace):
     trained = train()
 
     card = card_of(trained.model)
     assert card["labels"] == trained.labels == LABELS
     assert card["transform"] == {"photos_version": 1, "photo_side": 256, "input_side": 64}
-    assert card["data"] == DIGESTS
+    assert card["data"] == data_digests(*marketplace)
     assert card["recipe"]["backbone"] == base_recipe.backbone
     assert card["recipe"]["fine_tuning"]["epochs"] == 1
     assert card["code_revision"]
@@ -188,18 +187,31 @@ def test_training_is_deterministic(train):
         ({"fine_tuning": {"wise_ft_alphas": [0.9], "epochs": 0}}, False),
         ({"encoder": {"precision": "fp32"}}, False),
         ({"embedding": {"epochs": 9}}, False),
-        ({"digests": {"images": "others"}}, True),
-        ({"digests": {"products": "others"}}, True),
-        ({"digests": {"splits": "others"}}, True),
-        ({"digests": {"texts": "others"}}, False),
     ],
 )
-def test_changed_recipe_or_data_retrains(train, trainings, values, anew):
+def test_changed_recipe_retrains(train, trainings, values, anew):
     untrained = {"fine_tuning": {"epochs": 0}}  # it has its folder all the same, and sooner
     train(**untrained)
     train(**untrained | values)
 
     assert (len(trainings()) == 2) is anew
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "retrains"),
+    [
+        ("products", "category_path", True),
+        ("products", "title", False),
+        ("splits", "split", True),
+    ],
+)
+def test_changed_data_retrains(train, trainings, marketplace, table, column, retrains):
+    changed = getattr(marketplace, table).copy()
+    changed.loc[changed.index[-1], column] = "test"
+    train(fine_tuning={"epochs": 0})
+    train(fine_tuning={"epochs": 0}, data=marketplace._replace(**{table: changed}))
+
+    assert (len(trainings()) == 2) is retrains
 
 
 def test_changed_head_retrains(train, trainings, tmp_path, base_recipe):
