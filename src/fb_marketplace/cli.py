@@ -20,8 +20,6 @@ from omegaconf.errors import OmegaConfBaseException
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
-from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
-from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.urls import redact_credentials
 
@@ -306,6 +304,9 @@ def _check_tags(tags: Iterable[str], pipeline: Pipeline) -> None:
 
 def _message(error: BaseException) -> str | None:
     """Return the message for an error of the user or the environment, None for a bug."""
+    from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
+    from fb_marketplace_serving.release.manifest import ReleaseError
+
     chain = list(cause_chain(error))
     for cause in chain:
         if isinstance(cause, UserError | ReleaseError | IndexMismatchError):

@@ -1,57 +1,78 @@
 """The project's pipelines by name. ``__default__`` runs everything from a bucket to a release."""
 
-from typing import Final
+from collections.abc import Callable
+from functools import cache, partial
+from importlib import import_module
+from typing import Any, Final
 
 from kedro.pipeline import Pipeline
 
-from fb_marketplace.pipelines.baselines import pipeline as baselines
-from fb_marketplace.pipelines.cleaning import pipeline as cleaning
-from fb_marketplace.pipelines.embeddings import pipeline as embeddings
-from fb_marketplace.pipelines.indexing import pipeline as indexing
-from fb_marketplace.pipelines.listings import pipeline as listings
-from fb_marketplace.pipelines.pricing import pipeline as pricing
-from fb_marketplace.pipelines.ranking import pipeline as ranking
-from fb_marketplace.pipelines.release import pipeline as release
-from fb_marketplace.pipelines.sample import pipeline as sample
-from fb_marketplace.pipelines.text import pipeline as text
-from fb_marketplace.pipelines.vision import pipeline as vision
+STAGES: Final = {
+    "cleaning": ("cleaning.create_pipeline",),
+    "baselines": ("baselines.create_pipeline",),
+    # The evaluation reads the embeddings of all photos.
+    "vision": (
+        "vision.create_pipeline",
+        "embeddings.create_pipeline",
+        "vision.create_evaluation_pipeline",
+    ),
+    "indexing": ("indexing.create_pipeline",),
+    "search": (
+        "text.create_pipeline",
+        "listings.create_pipeline",
+        "pricing.create_pipeline",
+        "ranking.create_pipeline",
+    ),
+    "release": ("release.create_pipeline",),
+}
+"""Functions in ``pipelines`` that create each part of ``__default__``."""
 
-SEARCH: Final = ("text", "listings", "pricing", "ranking")
-"""Stages that make up the pipeline ``search``."""
+PIPELINES: Final = {
+    **STAGES,
+    "__default__": tuple(function for functions in STAGES.values() for function in functions),
+    "embeddings": ("embeddings.create_pipeline",),
+    "vision_evaluation": ("vision.create_evaluation_pipeline",),
+    "text": ("text.create_pipeline",),
+    "listings": ("listings.create_pipeline",),
+    "pricing": ("pricing.create_pipeline",),
+    "ranking": ("ranking.create_pipeline",),
+    # These run only if they are named.
+    "sample": ("sample.create_pipeline",),
+    "embeddings_json": ("embeddings.create_export_pipeline",),
+}
+"""Functions in ``pipelines`` that create each pipeline."""
 
-VISION: Final = ("vision", "embeddings", "vision_evaluation")
-"""Stages that make up the pipeline ``vision``: the evaluation reads the embeddings of all photos."""
+
+class LazyPipeline(Pipeline):
+    """A pipeline that is created, and its nodes imported, when it is first read."""
+
+    def __init__(self, create: Callable[[], Pipeline]) -> None:
+        self._create = create
+
+    def __getattr__(self, name: str) -> Any:
+        # Called for attributes that are not set yet: those of an unread pipeline.
+        if name.startswith("__") or "_nodes" in vars(self):
+            raise AttributeError(name)
+        vars(self).update(vars(self._create()))
+        return getattr(self, name)
 
 
 def register_pipelines() -> dict[str, Pipeline]:
     """Return the pipelines by name.
 
-    These are the stages, the combinations ``vision``, ``search`` and ``__default__``, and the pipelines
-    that run only if they are named.
-
     Kedro's own discovery requires each stage's package to import its pipeline, and with it Kedro. Every
     worker process that reads photos would then import Kedro too.
     """
-    stages = {
-        "cleaning": cleaning.create_pipeline(),
-        "baselines": baselines.create_pipeline(),
-        "vision": vision.create_pipeline(),
-        "embeddings": embeddings.create_pipeline(),
-        "vision_evaluation": vision.create_evaluation_pipeline(),
-        "indexing": indexing.create_pipeline(),
-        "text": text.create_pipeline(),
-        "listings": listings.create_pipeline(),
-        "pricing": pricing.create_pipeline(),
-        "ranking": ranking.create_pipeline(),
-        "release": release.create_pipeline(),
-    }
-    by_name_only = {
-        "sample": sample.create_pipeline(),
-        "embeddings_json": embeddings.create_export_pipeline(),
-    }
-    composed = {
-        "vision": sum((stages[name] for name in VISION), start=Pipeline([])),
-        "search": sum((stages[name] for name in SEARCH), start=Pipeline([])),
-        "__default__": sum(stages.values(), start=Pipeline([])),
-    }
-    return stages | by_name_only | composed
+    return {name: LazyPipeline(partial(_combine, parts)) for name, parts in PIPELINES.items()}
+
+
+def _combine(functions: tuple[str, ...]) -> Pipeline:
+    return sum((_create(function) for function in functions), start=Pipeline([]))
+
+
+@cache
+def _create(function: str) -> Pipeline:
+    package, name = function.split(".")
+    module = import_module(f"fb_marketplace.pipelines.{package}.pipeline")
+    pipeline: Pipeline = getattr(module, name)()
+    return pipeline

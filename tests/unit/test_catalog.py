@@ -13,12 +13,13 @@ from typing import Any
 import pytest
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
+from kedro.pipeline import Pipeline
 from omegaconf.errors import InterpolationResolutionError
 from pydantic import BaseModel, ValidationError
 
 from fb_marketplace.parameters import cleaning
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipeline_registry import register_pipelines
+from fb_marketplace.pipeline_registry import LazyPipeline, register_pipelines
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
 
 ROOT = Path(__file__).parents[2]
@@ -100,6 +101,16 @@ def test_registry_has_stages_search_and_default():
         *("text", "listings", "pricing", "ranking", "release"),
         *("sample", "embeddings_json", "search", "__default__"),
     }
+
+
+def test_pipeline_is_created_when_first_read():
+    created = []
+    pipeline = LazyPipeline(lambda: created.append(1) or Pipeline([]))
+
+    assert not created
+    assert pipeline.nodes == []
+    assert pipeline.inputs() == set()
+    assert created == [1]
 
 
 def test_default_pipeline_is_sum_of_stages():
@@ -348,16 +359,19 @@ def test_columns_that_cleaning_needs_must_be_named(base_parameters, table, name)
         cleaning.CleaningParameters.model_validate(options)
 
 
-def test_registry_imports_nothing_heavy():
+@pytest.mark.parametrize(
+    ("command", "heavy"), [("list", [*HEAVY, "numpy", "pandas"]), ("describe", HEAVY)]
+)
+def test_registry_imports_nothing_heavy(command, heavy):
     script = (
         "import json, sys\n"
         "from kedro.framework.cli.cli import main\n"
         "try:\n"
-        "    sys.argv = ['kedro', 'registry', 'list']\n"
+        f"    sys.argv = ['kedro', 'registry', {command!r}]\n"
         "    main()\n"
         "except SystemExit as ended:\n"
         "    assert not ended.code, ended.code\n"
-        f"print(json.dumps([name for name in {HEAVY!r} if name in sys.modules]))\n"
+        f"print(json.dumps([name for name in {heavy!r} if name in sys.modules]))\n"
     )
     ended = subprocess.run(
         [sys.executable, "-c", script],

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-import numpy as np
-
 from fb_marketplace.storage.filesystem import lance_options
 from fb_marketplace.storage.retries import retry_on_store_error
 
 if TYPE_CHECKING:
     import lance
+    import numpy as np
     import pyarrow as pa
 
 KEY: Final = "key"
@@ -59,6 +58,8 @@ class Table:
 
     def order(self, by: str) -> "np.ndarray[tuple[int], np.dtype[np.int64]]":
         """Return the positions of all rows, sorted by a column: int64, (rows,)."""
+        import numpy as np
+
         values = self.read([by]).column(by).to_numpy(zero_copy_only=False)
         return np.argsort(values.astype(str), kind="stable").astype(np.int64)
 
@@ -66,6 +67,8 @@ class Table:
         self, rows: Sequence[int], column: str
     ) -> "np.ndarray[tuple[int, int], np.dtype[np.float32]]":
         """Return the vectors in a column at these positions: float32, (rows, dimension)."""
+        import numpy as np
+
         lists = self.take(rows, [column]).column(column).combine_chunks()
         return np.array(lists.flatten(), dtype=np.float32).reshape(len(rows), -1)
 
