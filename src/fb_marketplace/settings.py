@@ -4,9 +4,10 @@ from omegaconf.resolvers import oc
 
 from fb_marketplace.hooks.preflight import PreflightHooks
 from fb_marketplace.hooks.reporting import ReportingHooks
+from fb_marketplace.hooks.tracking import TrackingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
 
-HOOKS = (PreflightHooks(), ReportingHooks(), VersioningHooks())
+HOOKS = (PreflightHooks(), ReportingHooks(), VersioningHooks(), TrackingHooks())
 
 # Kedro-Viz writes `.viz/` at every run, but shows nothing from it. `.telemetry` denies consent to
 # Kedro-Telemetry, but exists only in a clone: the packaged project would send data.

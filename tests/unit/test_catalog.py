@@ -62,6 +62,7 @@ HEAVY = [
     "sklearn",
     "skops",
     "lightgbm",
+    "mlflow",
     "onnx",
     "onnxruntime",
     "lance",

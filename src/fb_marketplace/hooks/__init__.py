@@ -1,1 +1,1 @@
-"""Kedro hooks: preflight checks, versions and run reports."""
+"""Kedro hooks: preflight checks, versions, run reports and experiment tracking."""

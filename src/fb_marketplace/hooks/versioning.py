@@ -11,7 +11,12 @@ from kedro.pipeline import Pipeline
 
 from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.errors import UserError
-from fb_marketplace.hooks.run_context import RUN_REPORT, timestamp, versioned_datasets
+from fb_marketplace.hooks.run_context import (
+    RUN_REPORT,
+    run_parameters,
+    timestamp,
+    versioned_datasets,
+)
 from fb_marketplace.observability.log_filters import install_redaction
 from fb_marketplace.observability.versions import code_revision, library_versions
 from fb_marketplace.runner.run_state import run_state
@@ -88,11 +93,6 @@ class VersioningHooks:
             return
         if RUN_REPORT in catalog:
             outputs[RUN_REPORT] = this_run
-        parameters = {
-            name.removeprefix("params:"): catalog.load(name)
-            for name in sorted(pipeline.inputs())
-            if name.startswith("params:")
-        }
         record = RunRecord(
             version=this_run,
             pipelines=tuple(run_params["pipeline_names"] or ("__default__",)),
@@ -101,7 +101,7 @@ class VersioningHooks:
             ended=timestamp(),
             inputs=self._inputs,
             outputs=outputs,
-            parameters={name: _to_json(value) for name, value in parameters.items()},
+            parameters=run_parameters(pipeline, catalog),
             libraries=library_versions(),
             code_revision=code_revision(),
             fingerprints=state.fingerprints,
@@ -144,7 +144,3 @@ def _input_versions(
             "(`kedro run` runs all), or pass --load-versions."
         )
     return versions
-
-
-def _to_json(value: Any) -> Any:
-    return value.model_dump(mode="json") if hasattr(value, "model_dump") else value

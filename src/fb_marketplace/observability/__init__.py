@@ -1,1 +1,1 @@
-"""Progress, peak memory, run reports, library versions and log filters."""
+"""Progress, peak memory, run reports, experiment tracking, library versions and log filters."""
