@@ -3,9 +3,14 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 
+from fb_marketplace.compute.parallel import map_batches
+
 MIN_PRODUCTS = 60
+_BATCH = 16
+_FEW_BATCHES = 12
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,7 @@ class SampleBucket:
     products: int
 
     def files(self) -> Iterator[tuple[str, bytes]]:
-        """Yield the files, with at most one photo in memory.
+        """Yield the files, with at most a few batches of photos in memory.
 
         Yields:
             Key and content of each file: the two tables, the photos, and last `ground_truth.json`,
@@ -38,7 +43,7 @@ class SampleBucket:
         from fb_marketplace.sample.faults.listings import inject_listing_faults
         from fb_marketplace.sample.faults.photos import generate_photos, inject_photo_faults
         from fb_marketplace.sample.ground_truth import ground_truth
-        from fb_marketplace.sample.photo_files import render_photo_file
+        from fb_marketplace.sample.photo_files import render_photo_files
         from fb_marketplace.sample.records import generate_listings
 
         random = Random(f"{self.seed}/{self.products}/dirt")
@@ -54,9 +59,14 @@ class SampleBucket:
             csv_table(PRODUCT_COLUMNS, map(product_row, product_records), random),
         )
         yield "Assets/Images.csv", csv_table(IMAGE_COLUMNS, map(image_row, image_records), random)
-        for photo in (*photos, *orphans):
-            if photo.row_fault != "missing_file":
-                yield photo.key, render_photo_file(self.seed, photo)
+        stored = [photo for photo in (*photos, *orphans) if photo.row_fault != "missing_file"]
+        batches = [stored[start : start + _BATCH] for start in range(0, len(stored), _BATCH)]
+        # A few photos are rendered sooner than processes start.
+        processes = 0 if len(batches) > _FEW_BATCHES else 1
+        render = partial(render_photo_files, self.seed)
+        for batch, files in zip(batches, map_batches(render, batches, processes), strict=True):
+            for photo, content in zip(batch, files, strict=True):
+                yield photo.key, content
         truth = {
             "seed": self.seed,
             "products": self.products,

@@ -7,7 +7,8 @@ from typing import TypeVar
 from fb_marketplace.sample.products import uuid_from
 from fb_marketplace.sample.records import Listing, Photo
 
-PRODUCT_COLUMNS = ("id", "product_name", "category", "product_description", "price", "location")
+_FIELDS = ("id", "product_name", "category", "product_description", "price", "location")
+PRODUCT_COLUMNS = (*_FIELDS, "create_time")
 IMAGE_COLUMNS = ("id", "product_id", "bucket_link", "image_ref", "create_time")
 _BUCKET = "https://bucket.example/images"
 
@@ -16,7 +17,7 @@ Record = TypeVar("Record", Listing, Photo)
 
 def product_row(listing: Listing) -> tuple[str, ...]:
     """Return a listing's values in the order of `PRODUCT_COLUMNS`."""
-    return tuple(listing.fields[column] for column in PRODUCT_COLUMNS)
+    return *(listing.fields[column] for column in _FIELDS), listing.date
 
 
 def image_row(photo: Photo) -> tuple[str, ...]:
@@ -27,7 +28,7 @@ def image_row(photo: Photo) -> tuple[str, ...]:
         product = ""
     elif photo.row_fault == "unknown_product":
         product = uuid_from(Random(f"{photo.id}/unknown"))
-    return identifier, product, f"{_BUCKET}/{identifier}.jpg", photo.ref, photo.day
+    return identifier, product, f"{_BUCKET}/{identifier}.jpg", photo.ref, photo.listing.date
 
 
 def repeat_rows(

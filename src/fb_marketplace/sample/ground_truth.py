@@ -23,7 +23,7 @@ def ground_truth(
         orphans: photos with a file but no row.
 
     Returns:
-        JSON: counts, quarantine, flags, duplicates and kinds.
+        JSON: counts, quarantine, flags, duplicates, kinds, and the listings of each model by colour.
     """
     distinct = _without_repeats(listings)
     pictures = _without_repeats(photos)
@@ -72,8 +72,10 @@ def ground_truth(
             ],
             "emoji": [listing.product.id for listing in valid if _has_emoji(listing)],
             "png_behind_jpg": [photo.id for photo in pictures if photo.form in _PNG_FORMS],
+            "placeholder": _placeholders(pictures),
             **{form: [photo.id for photo in pictures if photo.form == form] for form in _FORMS},
         },
+        "models": _models(valid),
     }
 
 
@@ -114,6 +116,23 @@ def _exact_groups(photos: Sequence[Photo]) -> list[list[str]]:
         if photo.source is not None and photo.edit is None:
             copies[photo.source.id].append(photo.id)
     return [[source, *others] for source, others in copies.items()]
+
+
+def _placeholders(photos: Sequence[Photo]) -> list[str]:
+    return [photo.id for photo in photos if "placeholder" in {photo.form, _source_form(photo)}]
+
+
+def _source_form(photo: Photo) -> str | None:
+    return photo.source.form if photo.source is not None else None
+
+
+def _models(listings: Sequence[Listing]) -> list[dict[str, str]]:
+    """Return the colour of each listing, by model: the right answers to a photo "but in red"."""
+    colours: dict[int, dict[str, str]] = defaultdict(dict)
+    for listing in listings:
+        product = listing.product
+        colours[product.model.number][product.id] = product.colour
+    return [colours[number] for number in sorted(colours)]
 
 
 def _near_pairs(photos: Sequence[Photo]) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from random import Random
 from typing import TYPE_CHECKING
 
@@ -11,15 +12,19 @@ import numpy as np
 from fb_marketplace.sample.faults.files import damage_file
 from fb_marketplace.sample.faults.near_duplicates import edit_photo
 from fb_marketplace.sample.records import Photo
-from fb_marketplace.sample.rendering.scenes import render_cut_out, render_photo
+from fb_marketplace.sample.rendering.scenes import (
+    render_cut_out,
+    render_photo,
+    render_placeholder,
+)
 
 if TYPE_CHECKING:
     from PIL import Image
 
 CANVAS = 256
 _SIZES = (
-    *((600, 450), (450, 600), (560, 420), (420, 560), (500, 500), (480, 360), (360, 480)),
-    *((800, 600), (640, 360), (520, 420)),
+    *((480, 360), (360, 480), (520, 390), (390, 520), (400, 400), (440, 330), (330, 440)),
+    *((600, 450), (540, 304), (460, 370)),
 )
 _ORIENTATIONS = (6, 8, 3)
 _ORIENTATION, _GPS = 0x0112, 0x8825
@@ -38,11 +43,19 @@ def render_photo_file(seed: int, photo: Photo) -> bytes:
     if photo.source is not None and photo.edit is not None:
         return _encode(edit_photo(_render(seed, photo.source), photo.edit, random), photo, random)
     if photo.form == "alpha":
-        return _save(_render_cut_out(seed, photo), "PNG")
+        cut_out = render_cut_out(photo.shows.appearance, (400, 400), _generator(seed, photo))
+        return _save(cut_out, "PNG")
+    if photo.form == "placeholder":
+        return _save(render_placeholder(photo.variant), "JPEG", quality=85)
     upload = _encode(_render(seed, photo), photo, random)
     if photo.file_fault is not None:
         return damage_file(photo.file_fault, photo.variant, upload, random)
     return upload
+
+
+def render_photo_files(seed: int, photos: Sequence[Photo]) -> list[bytes]:
+    """Return the bytes of each photo's file."""
+    return [render_photo_file(seed, photo) for photo in photos]
 
 
 def _generator(seed: int, photo: Photo) -> np.random.Generator:
@@ -56,16 +69,8 @@ def _render(seed: int, photo: Photo) -> Image.Image:
     if photo.form == "letterboxed":
         wide, high = wide * 3 // 4, high * 3 // 4
     elif photo.form == "twelve_megapixel":
-        wide, high = 800, 600
-    return render_photo(
-        photo.shows.appearance, photo.shows.leaf.object_type, (wide, high), rng, photo.slot
-    )
-
-
-def _render_cut_out(seed: int, photo: Photo) -> Image.Image:
-    return render_cut_out(
-        photo.shows.appearance, photo.shows.leaf.object_type, (480, 480), _generator(seed, photo)
-    )
+        wide, high = 600, 450
+    return render_photo(photo.shows.appearance, (wide, high), rng, photo.slot)
 
 
 def _encode(picture: Image.Image, photo: Photo, random: Random) -> bytes:

@@ -1,72 +1,64 @@
-"""Products and the texts of their listings."""
+"""Products: their models, appearance, texts and prices."""
 
 import math
 from dataclasses import dataclass
 from random import Random
 
-from fb_marketplace.sample.brands import BRANDS, Brand
+from fb_marketplace.sample.catalogue import (
+    BRANDS,
+    COLOURS,
+    CONDITION_WEIGHTS,
+    CONDITIONS,
+    KINDS,
+    MATERIALS,
+    ROOTS,
+    Brand,
+    Colour,
+    Kind,
+    Material,
+)
 from fb_marketplace.sample.places import PLACES
 from fb_marketplace.sample.prices import format_price, round_price
-from fb_marketplace.sample.rendering.appearance import Appearance
-from fb_marketplace.sample.rendering.canvas import blend
-from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES
-from fb_marketplace.sample.taxonomy import LEAVES, ROOTS, Leaf
+from fb_marketplace.sample.rendering.canvas import Appearance
+from fb_marketplace.sample.texts import Facts, write_description, write_title
 
-_CONDITIONS: tuple[tuple[tuple[str, ...], float, float], ...] = (
-    # words | wear in the photo | factor on the price
-    (("brand new", "new in box", "unused"), 0.0, 1.6),
-    (("as new", "excellent condition", "immaculate"), 0.05, 1.25),
-    (("very good condition", "good condition", "lovely condition"), 0.25, 1.0),
-    (("used condition", "some wear", "a few marks"), 0.6, 0.7),
-    (("spares or repair", "well worn", "needs some love"), 0.95, 0.4),
-)
-_TRIMS = ((52, 52, 56), (168, 173, 178), (150, 104, 62), (226, 222, 212), (96, 70, 48))
-_REASONS = (
-    "moving house",
-    "having a clear out",
-    "upgraded",
-    "no longer needed",
-    "downsizing",
-    "an unwanted gift",
-    "bought the wrong one",
-    "no room for it",
-    "clearing the garage",
-    "relocating for work",
-)
-_HANDOVERS = (
-    "collection only",
-    "cash on collection",
-    "can deliver locally for petrol money",
-    "can post at cost",
-    "pick up any evening",
-    "buyer to collect",
-    "collection from {town}",
-    "will hold with a deposit",
-    "weekends best",
-)
-_ASIDES = (
-    "any questions just ask",
-    "no time wasters please",
-    "grab a bargain",
-    "open to sensible offers",
-    "first to see will buy",
-    "see my other items",
-    "from a pet free home",
-    "paid a lot more",
-    "message for more photos",
-    "no silly offers",
-    "selling for a friend",
-    "thanks for looking",
-)
-_RARE = 0.025
-_RARITIES = (
-    "a collector's piece",
-    "rare limited edition",
-    "signed by the maker",
-    "professional model",
-    "antique, with provenance",
-)
-_VAGUE_TITLES = ("Must go today", "Bargain", "Quick sale", "Free up some space", "Make me an offer")
+FIRST_YEAR = 2022
+_BLOCK = 100
+_MODELS = 42
+"""Of each hundred listings: about so many models, so a model has two or three listings."""
+
+_SIZE_WORTH = (0.72, 1.0, 1.42)
+_SIZE_WIDTH = (0.88, 1.0, 1.12)
+_MISFILED = 0.025
+_RARE = 0.015
+_RARITIES = ("A collector's piece", "Rare limited edition", "Signed by the maker", "Antique")
+
+
+@dataclass(frozen=True)
+class Model:
+    """The same object, whoever sells it and in whichever colour.
+
+    Attributes:
+        number: identifies it.
+        kind: kind of product.
+        brand: its brand.
+        material: its material.
+        size: 0 small, 1 usual, 2 large.
+        style: decides which parts it has.
+        pattern: its pattern.
+        stretch: factors on its width and height.
+        colours: the colours that it is made in.
+    """
+
+    number: int
+    kind: Kind
+    brand: Brand
+    material: Material
+    size: int
+    style: int
+    pattern: int
+    stretch: tuple[float, float]
+    colours: tuple[Colour, ...]
 
 
 @dataclass(frozen=True)
@@ -76,8 +68,9 @@ class Product:
     Attributes:
         number: index of the listing, from 0.
         id: a UUID.
-        leaf: its category.
-        brand: its brand.
+        model: the object.
+        colour: its usual name.
+        category: the path under which the seller lists it, usually its kind's.
         title: title with the site's suffix.
         description: description on one line.
         amount: price in pounds.
@@ -87,8 +80,9 @@ class Product:
 
     number: int
     id: str
-    leaf: Leaf
-    brand: Brand
+    model: Model
+    colour: str
+    category: str
     title: str
     description: str
     amount: float
@@ -108,6 +102,28 @@ def uuid_from(random: Random) -> str:
     return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
 
 
+def generate_model(seed: int, number: int) -> Model:
+    """Return the model of a number. The first thirteen cover the thirteen root categories."""
+    random = Random(f"{seed}/{number}/model")
+    weights = [weight for weight, _ in ROOTS.values()]
+    names = list(ROOTS)
+    root = names[number] if number < len(names) else random.choices(names, weights)[0]
+    kinds = ROOTS[root][1]
+    kind = random.choices(kinds, [1 / (1 + place) for place in range(len(kinds))])[0]
+    size = random.choices((0, 1, 2), (3, 4, 3))[0]
+    return Model(
+        number,
+        kind,
+        random.choice(BRANDS),
+        random.choice(MATERIALS[kind.material]),
+        size,
+        random.randrange(3),
+        random.choices(range(5), (4, 1, 1, 1, 1))[0],
+        (random.uniform(0.85, 1.1) * _SIZE_WIDTH[size], kind.tall * random.uniform(0.85, 1.1)),
+        tuple(random.sample(COLOURS, 5)),
+    )
+
+
 def generate_product(seed: int, number: int) -> Product:
     """Return the product of a number; it does not depend on the size of the marketplace.
 
@@ -119,127 +135,51 @@ def generate_product(seed: int, number: int) -> Product:
         The product; its texts, price and appearance agree.
     """
     random = Random(f"{seed}/{number}/product")
-    root = ROOTS[number] if number < len(ROOTS) else random.choice(ROOTS)
-    leaf = random.choice([leaf for leaf in LEAVES if leaf.root == root])
-    brand = random.choice(BRANDS)
-    size = random.choices((0, 1, 2), (3, 4, 3))[0]
-    words, wear, condition_worth = random.choices(_CONDITIONS, (14, 24, 36, 18, 8))[0]
-    colour, body = random.choice(brand.body)
+    block = number // _BLOCK
+    first = number if number < len(ROOTS) else random.randrange(_MODELS)
+    model = generate_model(seed, block * _MODELS + first)
+    kind, colour = model.kind, random.choice(model.colours)
+    condition = random.choices(CONDITIONS, CONDITION_WEIGHTS)[0]
+    age = 0 if condition.wear == 0 else min(12, int(random.expovariate(0.3)))
     location = random.choice(PLACES)
-    # Vary the colour, so that no two products of a brand have exactly the same.
-    body = blend(body, random.choice(_TRIMS), random.uniform(0.0, 0.16))
-    appearance = Appearance(
-        body=body,
-        accent=brand.accent,
-        trim=random.choice(_TRIMS),
-        logo=brand.logo,
-        size=size,
-        wear=min(1.0, wear * random.uniform(0.8, 1.2)),
-        details=tuple(random.random() for _ in range(8)),
-    )
     rarity = random.choice(_RARITIES) if random.random() < _RARE else None
-    worth = leaf.price * brand.worth * condition_worth * (0.72, 1.0, 1.42)[size]
-    if rarity is not None:
-        worth *= random.uniform(5, 18)
-    facts = _Facts(
-        leaf, brand.name, leaf.sizes[size], random.choice(words), colour, location.split(",")[0]
+    worth = kind.price * model.brand.worth * model.material.worth * _SIZE_WORTH[model.size]
+    worth *= condition.worth * 0.92**age * math.exp(random.gauss(0, 0.25))
+    facts = Facts(
+        kind,
+        kind.draw_noun(random),
+        model.brand.name,
+        kind.sizes[model.size] if kind.sizes else "",
+        model.material.name,
+        random.choice(condition.words),
+        colour.names[0] if random.random() < 0.7 else random.choice(colour.names),
+        FIRST_YEAR - age,
+        location.split(",")[0],
     )
-    title = _title(random, facts)
-    description = _description(random, facts)
+    title, description = write_title(random, facts), write_description(random, facts)
+    misfiled = random.random() < _MISFILED and number >= len(ROOTS)
     return Product(
         number=number,
         id=uuid_from(random),
-        leaf=leaf,
-        brand=brand,
+        model=model,
+        colour=colour.names[0],
+        category=random.choice(KINDS).path if misfiled else kind.path,
         title=f"{title} | in {location} | Gumtree",
-        description=f"{rarity.capitalize()}. {description}" if rarity else description,
-        amount=round_price(worth * math.exp(random.gauss(0, 0.3))),
+        description=f"{rarity}. {description}" if rarity else description,
+        amount=round_price(worth * random.uniform(5, 18) if rarity else worth),
         location=location,
-        appearance=appearance,
-    )
-
-
-@dataclass(frozen=True)
-class _Facts:
-    leaf: Leaf
-    brand: str
-    size: str
-    condition: str
-    colour: str
-    town: str
-
-
-def _title(random: Random, facts: _Facts) -> str:
-    noun = random.choice(facts.leaf.nouns)
-    if random.random() < 0.05:
-        return f"{random.choice(_VAGUE_TITLES)} - {facts.condition}"
-    parts = random.choice(
-        (
-            (facts.brand, noun),
-            (facts.colour, noun),
-            (facts.brand, facts.size, noun),
-            (facts.size, facts.colour, noun, "-", facts.condition),
-            (facts.brand, facts.colour, noun),
-            (facts.condition, facts.brand, noun),
-            (noun, "by", facts.brand, f"({facts.size})"),
-            (noun, "-", facts.condition),
-        )
-    )
-    title = " ".join(parts)
-    style = random.random()
-    return (
-        title.upper()
-        if style < 0.06
-        else title.title()
-        if style < 0.3
-        else title[0].upper() + title[1:]
-    )
-
-
-def _description(random: Random, facts: _Facts) -> str:
-    noun = random.choice(facts.leaf.nouns)
-    reason, handover, aside = (random.choice(pool) for pool in (_REASONS, _HANDOVERS, _ASIDES))
-    handover = handover.format(town=facts.town)
-    longest = 190 if OBJECT_TYPES[facts.leaf.object_type].stance == "stands" else 60
-    measures = f"{random.randint(15, longest)} x {random.randint(8, longest // 2)} cm"
-    bought = (
-        f"Bought {random.choice(('new', 'second hand', 'online'))} in {random.randint(2009, 2022)}"
-    )
-    if random.random() < 0.12:
-        vague = [aside, handover, reason, facts.condition, f"text after {random.randint(1, 12)}"]
-        random.shuffle(vague)
-        return f"{'. '.join(vague[: random.randint(3, 5)]).capitalize()}. {bought}, {measures}."
-    sentences = [
-        random.choice(
-            (
-                f"{facts.brand} {noun} in {facts.colour}, {facts.size}",
-                f"{facts.size.capitalize()} {facts.colour} {noun} for sale",
-                f"Selling my {noun}, made by {facts.brand}",
-                f"Here is a {facts.colour} {facts.brand} {noun}",
-                f"For sale: one {noun}",
-            )
+        appearance=Appearance(
+            shape=kind.shape,
+            style=model.style,
+            stretch=model.stretch,
+            body=colour.rgb,
+            accent=model.brand.accent,
+            trim=model.material.trim,
+            texture=model.material.texture,
+            pattern=model.pattern,
+            brand=model.brand.name,
+            size=model.size,
+            wear=min(1.0, condition.wear * random.uniform(0.8, 1.2)),
+            room=random.getrandbits(32),
         ),
-        random.choice(
-            (
-                f"It is in {facts.condition}"
-                if "condition" in facts.condition
-                else facts.condition.capitalize(),
-                f"Condition: {facts.condition}",
-                f"I would call it {facts.condition}",
-            )
-        ),
-        ", ".join(random.sample(facts.leaf.traits, random.randint(1, 3))).capitalize(),
-        f"{random.choice(('Measures', 'Roughly', 'Size about'))} {measures}",
-        bought,
-        random.choice(
-            (f"Selling because {reason}", f"Reason for sale: {reason}", reason.capitalize())
-        ),
-    ]
-    chosen = sentences[:1] + [line for line in sentences[1:] if random.random() < 0.72]
-    if random.random() < 0.25:
-        chosen.append(
-            f"Comes from a tidy home near {facts.town} and has always been looked after, "
-            f"so please don't be put off by the photos, which don't do it justice"
-        )
-    chosen += [handover.capitalize(), aside.capitalize()][: random.randint(1, 2)]
-    return ". ".join(chosen) + random.choice((".", "", "!", "..."))
+    )

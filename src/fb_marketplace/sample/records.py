@@ -19,6 +19,7 @@ Form: TypeAlias = Literal[
     "palette",
     "exif_turned",
     "twelve_megapixel",
+    "placeholder",
 ]
 Edit: TypeAlias = Literal["crop", "reencode", "brightness", "watermark", "mirror"]
 FileFault: TypeAlias = Literal[
@@ -29,6 +30,7 @@ RowFault: TypeAlias = Literal[
 ]
 
 _FIRST_DAY = date(2022, 2, 1)
+_SHORT = 25
 _REF_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 
 
@@ -38,7 +40,7 @@ class Listing:
 
     Attributes:
         product: the product.
-        fields: id, product_name, category, product_description, price and location.
+        fields: all columns but create_time.
         day: day of the listing, counted from the first day.
         fault: reason for which cleaning must reject the row; None if it must accept it.
         flag: oddity of an accepted row, such as "price_zero" or "copy".
@@ -49,6 +51,11 @@ class Listing:
     day: int
     fault: Literal["missing_field", "unparsable_price"] | None = None
     flag: str | None = None
+
+    @property
+    def date(self) -> str:
+        """Date of the listing, as YYYY-MM-DD."""
+        return (_FIRST_DAY + timedelta(days=self.day)).isoformat()
 
     @property
     def spotless(self) -> bool:
@@ -95,11 +102,6 @@ class Photo:
         """Key of its file."""
         return f"images/{self.id}.jpg"
 
-    @property
-    def day(self) -> str:
-        """Day of the upload, as YYYY-MM-DD."""
-        return (_FIRST_DAY + timedelta(days=self.listing.day)).isoformat()
-
 
 def generate_listing(seed: int, number: int) -> Listing:
     """Return the listing with a number, without faults."""
@@ -111,7 +113,7 @@ def generate_listing(seed: int, number: int) -> Listing:
     fields = {
         "id": product.id,
         "product_name": product.title,
-        "category": product.leaf.path,
+        "category": product.category,
         "product_description": description,
         "price": product.price,
         "location": product.location,
@@ -120,16 +122,18 @@ def generate_listing(seed: int, number: int) -> Listing:
 
 
 def generate_listings(seed: int, products: int) -> list[Listing]:
-    """Return the first listings, no two with the same description."""
+    """Return the first listings, no two with the same text."""
     listings: list[Listing] = []
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     for number in range(products):
         listing = generate_listing(seed, number)
+        title = listing.product.title.partition(" | ")[0].lower()
         text = listing.fields["product_description"]
-        if text in seen:
+        # Longer texts are compared without titles: one description makes one group of a split.
+        if ("" if len(text) > _SHORT else title, text.lower()) in seen:
             text = f"{text} My reference {number}."
             listing.fields["product_description"] = text
-        seen.add(text)
+        seen.add(("" if len(text) > _SHORT else title, text.lower()))
         listings.append(listing)
     return listings
 

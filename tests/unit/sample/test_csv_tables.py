@@ -41,9 +41,12 @@ def test_row_counts_match_ground_truth(
     assert len(images) == lake.truth["counts"]["images_rows"]
 
 
-def test_columns_match_the_real_bucket(products: pd.DataFrame, images: pd.DataFrame) -> None:
+def test_columns_match_the_real_bucket_and_have_dates(
+    products: pd.DataFrame, images: pd.DataFrame
+) -> None:
     assert list(products.columns[1:]) == [
         *("id", "product_name", "category", "product_description", "price", "location"),
+        "create_time",
     ]
     assert list(images.columns[1:]) == [
         *("id", "product_id", "bucket_link", "image_ref", "create_time"),
@@ -148,11 +151,28 @@ def test_copies_repeat_an_older_listing(
         assert first_seen[same.iloc[0].id] < first_seen[copy]
 
 
-def test_only_copies_share_a_description(lake: DrawnLake, products: pd.DataFrame) -> None:
-    once = products[products.product_description.str.len() > 3].drop_duplicates("id")
-    shared = once[once.duplicated("product_description")]
+def test_only_copies_share_a_title_and_description(lake: DrawnLake, products: pd.DataFrame) -> None:
+    rejected = {entry["id"] for entry in lake.truth["quarantine"]["products"]}
+    once = products[~products.id.isin(rejected)].drop_duplicates("id")
+    titles = once.product_name.str.partition(" | ")[0].str.lower()
+    shared = once[(titles + "\n" + once.product_description.str.lower()).duplicated()]
 
     assert set(shared.id) == set(lake.truth["flags"]["copy"])
+
+
+def test_only_copies_share_a_long_description(lake: DrawnLake, products: pd.DataFrame) -> None:
+    once = products[products.product_description.str.count(" ") >= 5].drop_duplicates("id")
+    shared = once[once.duplicated("product_description")]
+
+    assert set(shared.id) <= set(lake.truth["flags"]["copy"])
+
+
+def test_photos_are_as_old_as_their_listing(products: pd.DataFrame, images: pd.DataFrame) -> None:
+    listed = products.drop_duplicates("id").set_index("id")["create_time"]
+    known = images[images.product_id.isin(listed.index)]
+
+    assert (known.create_time == known.product_id.map(listed)).all()
+    assert listed.nunique() > 20
 
 
 def test_links_and_dates_match_the_real_format(images: pd.DataFrame) -> None:

@@ -1,17 +1,18 @@
+from collections import defaultdict
 from dataclasses import replace
+from operator import attrgetter
 from statistics import median
 
 import numpy as np
 import pytest
 
+from fb_marketplace.sample.catalogue import CONDITIONS, KINDS, ROOTS
 from fb_marketplace.sample.places import PLACES
 from fb_marketplace.sample.prices import format_price, is_absurd, is_joke, round_price
-from fb_marketplace.sample.products import generate_product
+from fb_marketplace.sample.products import Product, generate_product
 from fb_marketplace.sample.records import generate_listings
-from fb_marketplace.sample.rendering.appearance import LOGOS
-from fb_marketplace.sample.rendering.objects.registry import OBJECT_TYPES
 from fb_marketplace.sample.rendering.scenes import render_photo
-from fb_marketplace.sample.taxonomy import LEAVES, ROOTS
+from fb_marketplace.sample.rendering.shapes import SHAPES
 
 
 def test_listing_does_not_depend_on_bucket_size() -> None:
@@ -21,14 +22,14 @@ def test_listing_does_not_depend_on_bucket_size() -> None:
 
 
 def test_categories_have_13_roots_and_2_to_5_levels() -> None:
-    depths = {len(leaf.path.split(" / ")) for leaf in LEAVES}
+    depths = {len(kind.path.split(" / ")) for kind in KINDS}
 
     assert len(ROOTS) == 13
     assert depths == {2, 3, 4, 5}
 
 
-def test_every_category_has_drawable_objects() -> None:
-    assert {leaf.object_type for leaf in LEAVES} == set(OBJECT_TYPES)
+def test_every_shape_is_sold() -> None:
+    assert {kind.shape for kind in KINDS} == set(SHAPES)
 
 
 def test_sellers_live_in_at_least_60_places() -> None:
@@ -57,41 +58,87 @@ def test_prices_have_thousands_separator_and_pence() -> None:
     assert format_price(1234) == "£1,234.00"
 
 
-def test_worn_items_cost_less() -> None:
-    products = [generate_product(1, number) for number in range(1500)]
-    new = [one.amount / one.leaf.price for one in products if one.appearance.wear == 0]
-    old = [one.amount / one.leaf.price for one in products if one.appearance.wear > 0.5]
+@pytest.fixture(scope="module")
+def products() -> list[Product]:
+    return [generate_product(1, number) for number in range(1500)]
+
+
+def test_worn_items_cost_less(products: list[Product]) -> None:
+    new = [one.amount / one.model.kind.price for one in products if one.appearance.wear == 0]
+    old = [one.amount / one.model.kind.price for one in products if one.appearance.wear > 0.5]
 
     assert median(new) > 1.5 * median(old)
 
 
-@pytest.mark.parametrize("kind", OBJECT_TYPES)
-@pytest.mark.parametrize("size", [0, 2])
-def test_every_object_can_be_drawn_at_every_size(kind: str, size: int) -> None:
-    look = replace(generate_product(1, 0).appearance, size=size, logo=LOGOS[size])
+@pytest.mark.parametrize("quality", ["size", "brand.worth", "material.worth"])
+def test_better_models_cost_more(products: list[Product], quality: str) -> None:
+    values = [attrgetter(quality)(one.model) for one in products]
+    relative = [one.amount / one.model.kind.price for one in products]
+    middle = median(values)
 
-    first, second = (
-        render_photo(look, kind, (96, 72), np.random.default_rng([1, slot]), slot)
-        for slot in (0, 1)
+    low, high = (
+        [price for price, value in zip(relative, values, strict=True) if chosen(value)]
+        for chosen in (lambda value: value < middle, lambda value: value > middle)
     )
 
-    assert first.size == (96, 72)
-    assert first.mode == "RGB"
-    assert first.tobytes() != second.tobytes()
+    assert median(high) > 1.2 * median(low)
 
 
-def test_variants_differ_in_detail() -> None:
-    product = generate_product(1, 0)
-    sibling = replace(
-        product.appearance, details=tuple(1 - value for value in product.appearance.details)
-    )
+def test_model_is_sold_in_several_colours(products: list[Product]) -> None:
+    colours = defaultdict(set)
+    for product in products:
+        colours[product.model].add(product.colour)
 
-    first, second = (
-        np.asarray(
-            render_photo(look, product.leaf.object_type, (200, 150), np.random.default_rng(3), 0),
-            float,
+    assert sum(len(names) > 1 for names in colours.values()) > len(colours) / 2
+
+
+def test_colours_of_a_model_have_the_same_shape(products: list[Product]) -> None:
+    looks = defaultdict(set)
+    for product in products:
+        look = product.appearance
+        looks[product.model].add((look.shape, look.style, look.stretch, look.size, look.pattern))
+
+    assert all(len(shapes) == 1 for shapes in looks.values())
+
+
+def test_some_titles_do_not_name_the_product(products: list[Product]) -> None:
+    named = [
+        any(word in one.title.lower() for noun in one.model.kind.nouns for word in noun.split())
+        for one in products
+    ]
+
+    assert 0.05 < 1 - sum(named) / len(named) < 0.2
+
+
+def test_condition_shows_in_photo_and_price() -> None:
+    conditions = sorted(CONDITIONS, key=lambda condition: condition.wear)
+
+    assert [one.worth for one in conditions] == sorted(one.worth for one in conditions)[::-1]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_style_can_be_drawn_and_differs(shape: str) -> None:
+    look = replace(generate_product(1, 0).appearance, shape=shape, pattern=1)
+
+    pictures = [
+        render_photo(
+            replace(look, style=style, size=style), (96, 72), np.random.default_rng([1, style]), 0
         )
-        for look in (product.appearance, sibling)
+        for style in range(3)
+    ]
+
+    assert {(picture.size, picture.mode) for picture in pictures} == {((96, 72), "RGB")}
+    assert len({picture.tobytes() for picture in pictures}) == 3
+
+
+def test_colour_shows_in_the_photo() -> None:
+    look = replace(generate_product(1, 0).appearance, shape="suitcase", pattern=0, texture=None)
+
+    red, blue = (
+        np.asarray(
+            render_photo(replace(look, body=body), (200, 150), np.random.default_rng(3), 0), float
+        ).mean((0, 1))
+        for body in ((190, 40, 40), (40, 40, 190))
     )
 
-    assert np.abs(first - second).max() > 60
+    assert red[0] - red[2] > blue[0] - blue[2] + 5

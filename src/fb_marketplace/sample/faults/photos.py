@@ -15,6 +15,7 @@ from fb_marketplace.sample.records import (
     generate_photo,
 )
 
+PLACEHOLDERS = 2
 _Predicate: TypeAlias = Callable[[Photo], bool]
 _Take: TypeAlias = Callable[[_Predicate], Photo]
 
@@ -43,7 +44,7 @@ _FORMS: tuple[tuple[Form, float, int], ...] = (
 
 
 def generate_photos(seed: int, listings: list[Listing], random: Random) -> list[Photo]:
-    """Return the photos of listings: mostly two, else one, and none for a listing flagged "no_photo".
+    """Return the photos of listings: two or one, and none for a listing flagged "no_photo".
 
     A copied listing has other views of the product than the original.
     """
@@ -51,7 +52,7 @@ def generate_photos(seed: int, listings: list[Listing], random: Random) -> list[
     for listing in listings:
         if listing.flag == "no_photo":
             continue
-        number = 2 if random.random() < 0.79 else 1
+        number = 2 if random.random() < 0.64 else 1
         first = 2 if listing.flag == "copy" else 0
         photos.extend(generate_photo(seed, listing, slot) for slot in range(first, first + number))
     return photos
@@ -96,6 +97,8 @@ def inject_photo_faults(seed: int, photos: list[Photo], random: Random) -> list[
         take(_any).repeated = True
     _add_exact_copies(fault_count(total, 0.012, 3), take)
     _add_near_copies(fault_count(total, 0.04, 5), take)
+    for variant in range(PLACEHOLDERS):
+        _add_placeholders(fault_count(total, 0.02, 3), variant, take)
     return [_orphan(seed, take(_any)) for _ in range(fault_count(total, 0.007))]
 
 
@@ -139,6 +142,14 @@ def _add_near_copies(pairs: int, take: _Take) -> None:
         source = take(lambda photo: photo.form == "jpeg")
         copy = take(_of_other_listing(source))
         copy.source, copy.edit = source, edits[pair % len(edits)]
+
+
+def _add_placeholders(count: int, variant: int, take: _Take) -> None:
+    """Replace the photos of a number of listings by one picture."""
+    photos = [take(lambda photo: photo.slot == 0) for _ in range(count)]
+    photos[0].form, photos[0].variant = "placeholder", variant
+    for photo in photos[1:]:
+        photo.source = photos[0]
 
 
 def _orphan(seed: int, photo: Photo) -> Photo:

@@ -34,7 +34,7 @@ def test_faults_do_not_overlap() -> None:
             photo.file_fault is not None,
             photo.source is not None,
             id(photo) in sources,
-            photo.form not in {"jpeg", "letterboxed"},
+            photo.form not in {"jpeg", "letterboxed", "placeholder"},
             photo.repeated,
             photo.listing.fault is not None,
         ]
@@ -49,7 +49,7 @@ def test_shared_files_are_planted_copies_only() -> None:
     assert len(set(keys)) == len(keys)
 
 
-def test_at_most_one_eighth_of_rows_has_faults() -> None:
+def test_at_most_one_sixth_of_rows_has_faults() -> None:
     listings, photos, orphans = soiled(600, 3)
     truth = ground_truth(listings, photos, orphans)
     away = truth["quarantine"]
@@ -57,13 +57,13 @@ def test_at_most_one_eighth_of_rows_has_faults() -> None:
     copies = len(truth["duplicates"]["near"]) + sum(map(len, truth["duplicates"]["exact"]))
     dirty = len(away["products"]) + len(away["images"]) + flagged + copies
 
-    assert dirty / (len(listings) + len(photos)) < 0.12
+    assert dirty / (len(listings) + len(photos)) < 0.16
 
 
 def test_most_listings_have_two_photos() -> None:
     listings, photos, _ = soiled(600, 3)
     counts = [sum(photo.listing is listing for photo in photos) for listing in listings]
 
-    assert 0.72 < counts.count(2) / len(counts) < 0.84
-    assert 0.15 < counts.count(1) / len(counts) < 0.27
+    assert 0.56 < counts.count(2) / len(counts) < 0.7
+    assert 0.28 < counts.count(1) / len(counts) < 0.42
     assert max(counts) == 2

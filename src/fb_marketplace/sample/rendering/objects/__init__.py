@@ -1,1 +1,0 @@
-"""Drawings of objects, one module per kind."""
