@@ -29,7 +29,8 @@ FROM tools AS build
 COPY serving/requirements.lock serving/
 RUN --mount=type=secret,id=index,target=/run/secrets/index \
     set -a; [ ! -e /run/secrets/index ] || . /run/secrets/index; \
-    /opt/tools/bin/uv pip install --no-deps --only-binary :all: -r serving/requirements.lock
+    /opt/tools/bin/uv pip install --require-hashes --no-deps --only-binary :all: \
+        -r serving/requirements.lock
 # The large lock says which setuptools builds the wheel.
 COPY requirements.lock ./
 COPY serving/ serving/
@@ -40,13 +41,14 @@ RUN --mount=type=secret,id=index,target=/run/secrets/index \
 
 
 FROM tools AS build-pipelines
-COPY requirements.lock ./
-# torch comes first, and with what it needs: a CPU build needs little, and is left alone afterwards.
+COPY requirements.lock torch.lock ./
+# torch comes last: a CPU build needs nothing more, a CUDA build brings its own libraries.
 RUN --mount=type=secret,id=index,target=/run/secrets/index \
     set -a; [ ! -e /run/secrets/index ] || . /run/secrets/index; \
+    /opt/tools/bin/uv pip install --require-hashes --no-deps --build-constraint requirements.lock \
+        -r requirements.lock; \
     /opt/tools/bin/pip --python "${VIRTUAL_ENV}/bin/python" install --no-cache-dir --no-compile \
-        --disable-pip-version-check --constraint requirements.lock torch; \
-    /opt/tools/bin/uv pip install --no-deps -r requirements.lock
+        --disable-pip-version-check -r torch.lock
 COPY serving/ serving/
 WORKDIR /app
 COPY pyproject.toml README.md LICENSE ./

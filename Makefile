@@ -14,6 +14,15 @@ DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro
 # A short training is enough for the sample: conf/sample.
 SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
+INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --build-constraint requirements.lock
+
+# The excluded packages are in this repository, or are the gigabytes that a CUDA build of torch requires.
+LOCK = printf '%s\n' fb-marketplace-serving cuda-bindings cuda-toolkit nvidia-cublas nvidia-cudnn-cu13 \
+    nvidia-cusparselt-cu13 nvidia-nccl-cu13 nvidia-nvshmem-cu13 triton \
+  | $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
+    --no-annotate --no-header --excludes - $(UPGRADE)
+EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_platform == 'linux')
+
 # Tests run in two processes, one per core; more threads would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
 HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
@@ -21,7 +30,7 @@ HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab docs wheels clean
+.PHONY: help setup lock sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab docs wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,13 +39,21 @@ setup: $(READY)  ## create .venv with both packages and all tools
 
 # An installed torch, such as a CUDA build, is kept. Packages are compiled once: with PYTHONDONTWRITEBYTECODE every
 # process would compile its imports.
-$(READY): requirements.lock pyproject.toml serving/pyproject.toml
+$(READY): requirements.lock torch.lock pyproject.toml serving/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint requirements.lock torch
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --requirement requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --compile-bytecode --editable . --editable serving
+	$(INSTALL) --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --requirement torch.lock
+	$(INSTALL) --compile-bytecode --editable . --editable serving
 	touch $@
+
+# `make lock UPGRADE=--upgrade` takes the newest versions, UPGRADE='--upgrade-package numpy' the newest numpy.
+lock: $(READY)  ## write the lock files again, after a change of dependencies
+	$(LOCK) --all-extras --constraints torch.lock --no-emit-package torch --no-emit-package torchvision \
+	  pyproject.toml serving/pyproject.toml --output-file requirements.lock
+	$(LOCK) --extra server --constraints requirements.lock serving/pyproject.toml --output-file serving/requirements.lock
+	for file in requirements.lock serving/requirements.lock; do \
+	  sed "s/ ; $(EVERYWHERE)//" $$file > $$file.new && mv $$file.new $$file; done
 
 sample: $(READY)  ## generate sample data in an empty raw root
 	$(BIN)/kedro run --pipeline=sample
