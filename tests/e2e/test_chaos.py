@@ -5,6 +5,7 @@
 
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -126,6 +127,5 @@ def _prune(place: Place) -> None:
 
 
 def _last_node(log: str) -> str:
-    ended = [line.partition("Completed node: ")[2] for line in log.splitlines()]
-    named = [node.partition("__")[0] for node in ended if node]
-    return named[-1] if named else "no node"
+    ended = re.findall(r"\[ *\d+/\d+\] (\w+)", log)
+    return ended[-1] if ended else "no node"

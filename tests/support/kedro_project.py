@@ -79,10 +79,11 @@ class Place:
             kedro, *arguments, cwd=self.clone, environment=self.environment, seconds=self.seconds
         )
 
-    def run(self, *arguments: str) -> str:
-        """Run pipelines; gives the version of the run."""
+    def run(self, *arguments: str, recompute: bool = True) -> str:
+        """Run pipelines, all nodes unless ``recompute`` is false; gives the version of the run."""
         before = set(self.records())
-        self.kedro("run", f"--env={self.configuration}", *arguments)
+        options = ["--recompute"] if recompute else []
+        self.kedro("run", f"--env={self.configuration}", *options, *arguments)
         (version,) = set(self.records()) - before
         return version
 
