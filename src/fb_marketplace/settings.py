@@ -1,11 +1,17 @@
 """Settings of the Kedro project."""
 
+import os
+
 from omegaconf.resolvers import oc
 
 from fb_marketplace.hooks.preflight import PreflightHooks
 from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.tracking import TrackingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
+
+# OpenMP threads that wait for each other should sleep. By default they spin, so that a training beside other
+# processes takes several times as long. libgomp reads the variable when torch or LightGBM is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 HOOKS = (PreflightHooks(), ReportingHooks(), VersioningHooks(), TrackingHooks())
 

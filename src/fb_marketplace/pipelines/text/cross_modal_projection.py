@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.observability.progress import Progress
@@ -166,7 +167,7 @@ def _train(train: Pairs, validation: Pairs, parameters: ProjectionParameters) ->
     )
     best: tuple[float, tuple[Layers, ...]] = (-1.0, ())
     history: list[dict[str, Any]] = []
-    with Progress("epochs of the projection", parameters.epochs) as progress:
+    with limit_blas_threads(), Progress("epochs of the projection", parameters.epochs) as progress:
         for epoch in range(1, parameters.epochs + 1):
             losses = []
             shuffled = torch.randperm(len(texts), generator=generator)

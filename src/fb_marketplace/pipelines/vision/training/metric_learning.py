@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn.functional import dropout
 
+from fb_marketplace.compute.parallel import limit_blas_threads
 from fb_marketplace.errors import UserError
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import EmbeddingHeadParameters
@@ -83,7 +84,7 @@ def fit_head(
     compute_loss = _make_loss(pairs, config)
     history: list[dict[str, float]] = []
     best_recall, best_weights = -1.0, head.state_dict()
-    with Progress("epochs of the embedding", config.epochs) as progress:
+    with limit_blas_threads(), Progress("epochs of the embedding", config.epochs) as progress:
         for epoch in range(config.epochs + 1):
             losses = []
             for _ in range(per_epoch if epoch else 0):
