@@ -51,7 +51,7 @@ RUN --mount=type=secret,id=index,target=/run/secrets/index \
         --disable-pip-version-check -r torch.lock
 COPY serving/ serving/
 WORKDIR /app
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY src/ src/
 COPY conf/ conf/
 RUN --mount=type=secret,id=index,target=/run/secrets/index \

@@ -1,4 +1,4 @@
-"""README and docs name only commands, options, parameters, variables and files that exist."""
+"""READMEs and docs name only commands, options, parameters, variables and files that exist."""
 
 import functools
 import re
@@ -9,10 +9,17 @@ from typing import Any
 
 import click
 import pytest
+import yaml
+
+from fb_marketplace import __version__
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
-FILES = [README, ROOT / "serving/README.md", *sorted((ROOT / "docs").glob("*.md"))]
+FILES = [
+    ROOT / "serving/README.md",
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+]
 MAX_README_WORDS = 900
 CODE = re.compile(r"^```\w*\n(?P<block>.*?)^```|(?P<ticks>`+)(?P<span>.+?)(?P=ticks)", re.S | re.M)
 COMMAND = re.compile(r"(?<![\w/.:=-])(?:\S*/bin/)?(kedro|fb-marketplace|fb-serve|make) (?=[a-z])")
@@ -100,6 +107,13 @@ def command_line() -> dict[str, dict[str, set[str]]]:
     }
     server = {name: set(parser._option_string_actions) for name, parser in serve.choices.items()}
     return {"fb-marketplace": project, "kedro": project, "fb-serve": server}
+
+
+def test_changelog_and_citation_have_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+
+    assert f"## {__version__} ({citation['date-released']})" in read(ROOT / "CHANGELOG.md")
+    assert citation["version"] == __version__
 
 
 def test_readme_is_short():
