@@ -9,7 +9,7 @@ from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.tracking import TrackingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
 
-# OpenMP threads that wait for each other should sleep. By default they spin, so that a training beside other
+# OpenMP threads that wait for each other should sleep. By default they spin, and training beside other
 # processes takes several times as long. libgomp reads the variable when torch or LightGBM is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
