@@ -16,7 +16,7 @@ from fb_marketplace.sample.bucket import generate_bucket
 def larger_run(clone: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Another marketplace, of another size and seed, cleaned."""
     folder = tmp_path_factory.mktemp("larger")
-    for key, content in generate_bucket(products=150, seed=11).files():
+    for key, content in generate_bucket(products=150, seed=12).files():
         path = folder / "raw" / key
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

@@ -1,13 +1,12 @@
 """What is sold: categories, products, brands, colours, materials and conditions."""
 
-from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from fb_marketplace.sample.rendering.canvas import Color
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(NamedTuple):
     """A kind of product.
 
     Attributes:
@@ -35,8 +34,7 @@ class Kind:
         return self.nouns[0] if random.random() < 0.45 else random.choice(self.nouns)
 
 
-@dataclass(frozen=True)
-class Brand:
+class Brand(NamedTuple):
     """An invented brand: its name, the colour of its details, and its factor on the price."""
 
     name: str
@@ -44,8 +42,7 @@ class Brand:
     worth: float
 
 
-@dataclass(frozen=True)
-class Material:
+class Material(NamedTuple):
     """A material: its name, factor on the price, texture if it has one, and the colour of trims."""
 
     name: str
@@ -54,8 +51,7 @@ class Material:
     trim: Color
 
 
-@dataclass(frozen=True)
-class Condition:
+class Condition(NamedTuple):
     """A condition: its words, wear in the photo, and factor on the price."""
 
     words: tuple[str, ...]
@@ -63,8 +59,7 @@ class Condition:
     worth: float
 
 
-@dataclass(frozen=True)
-class Colour:
+class Colour(NamedTuple):
     """A colour: its names, the usual one first, and its RGB."""
 
     names: tuple[str, ...]
@@ -156,12 +151,8 @@ Bedroom / Wardrobes & Drawers | cabinet | wardrobe, chest of drawers, tallboy | 
 Lighting | lamp | table lamp, bedside lamp, light | 24 | plain | metal | bulb included, linen shade
 Living Room / Tables / Coffee Tables | table, 60 | coffee table, side table | 45 | plain | wood | drawer underneath
 Living Room / TV Stands | cabinet, 45 | TV stand, TV unit, media cabinet | 40 | plain | wood | cable holes, glass shelf
-Living Room / Sofas & Armchairs | armchair | armchair, tub chair | 65 | plain | cloth | sprung seat, removable covers
 Decor / Mirrors | mirror | mirror, hallway mirror | 32 | plain | wood | bevelled glass, fixings included
 Garden & Patio / Plants | plant | house plant, potted plant | 14 | plain | none | pot included, easy to care for
-Living Room / Rugs | rug | rug, carpet | 35 | plain | wear | deep pile, non slip
-Kitchen & Dining / Chairs | stool | bar stool, breakfast stool | 22 | | wood | foot rest
-Garden & Patio / Mowers | mower | lawn mower, rotary mower | 60 | | metal | grass box, pull cord
 = Baby & Kids Stuff, 9
 Prams & Pushchairs | pram | pram, pushchair, buggy | 95 | | cloth | rain cover, footmuff, folds flat
 Outdoor / Bikes & Scooters | bike, 80 | kids bike, childs bike, balance bike | 40 | | metal | stabilisers, bell and basket
@@ -169,8 +160,6 @@ Toys / Soft Toys | teddy | teddy bear, soft toy, cuddly bear | 11 | plain | wear
 Nursery / Cots | cot | cot, cot bed, crib | 60 | | wood | adjustable base, mattress included
 Toys / Cars & Vehicles | toy_car | toy car, ride on car, model car | 16 | plain | metal | opening doors, working lights
 Toys / Games & Puzzles | boxed_set | puzzle, board game, building set | 9 | | none | all pieces present
-Nursery / High Chairs | high_chair | high chair, feeding chair | 25 | | wood | removable tray, wipes clean
-Outdoor / Bikes & Scooters | scooter | scooter, kids scooter | 18 | | metal | folds, light up wheels
 Nursery / Furniture | cabinet, 60 | changing unit, toy storage, kids drawers | 40 | | wood | changing mat
 = DIY Tools & Materials, 8
 Power Tools / Drills | drill | cordless drill, combi drill, driver | 58 | | metal | two batteries, charger and case
@@ -178,7 +167,6 @@ Hand Tools / Tool Boxes | toolbox | tool box, tool case | 20 | plain | metal | l
 Ladders & Access | ladder | step ladder, ladder | 38 | | metal | non slip feet, folds away
 Hand Tools / Saws | saw | hand saw, tenon saw | 12 | plain | wood | just sharpened, blade guard
 Paint & Decorating | tin | paint, emulsion paint | 18 | plain | none | unopened, washable finish
-Hand Tools / Hammers | hammer | claw hammer, hammer | 10 | | wood | forged head, soft grip
 = Music Films Books & Games, 8
 Instruments / Guitars | guitar | guitar, acoustic guitar | 110 | | wood | gig bag, new strings
 Books | books | books, book bundle, paperbacks | 12 | | none | crime novels, no loose pages
@@ -218,14 +206,11 @@ Gym Equipment / Weights | dumbbell | dumbbells, weights | 32 | | metal | rubber 
 Camping / Tents | tent | tent, camping tent | 58 | men | none | all pegs, sewn in groundsheet
 Travel / Luggage | suitcase | suitcase, cabin case, luggage | 27 | plain | metal | spinner wheels, combination lock
 Ball Sports | ball | football, ball, training ball | 9 | | wear | pump included, size 5
-Racket Sports | racket | tennis racket, badminton racket | 15 | | metal | cover included, new grip
-Gym Equipment / Machines | treadmill | treadmill, running machine | 140 | | metal | folds, heart rate monitor
 = Computers, 7
 Laptops | laptop | laptop, notebook computer | 210 | laptop | metal | solid state drive, charger included
 Monitors | monitor | monitor, computer screen | 75 | inch | metal | HDMI cable, full HD, stand included
 Accessories / Keyboards | keyboard | keyboard, mechanical keyboard | 24 | | metal | UK layout, backlit
 Audio / Speakers | speaker | speakers, PC speakers | 38 | | wood | deep bass, bluetooth
-Printers | printer | printer, colour printer | 30 | | metal | ink included, scans
 = Video Games, 6
 Games | disc_case | game, video game | 17 | | none | disc unmarked, completed
 Consoles | console | games console, console | 135 | | metal | two games, factory reset

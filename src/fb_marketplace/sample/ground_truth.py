@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from fb_marketplace.sample.faults.text import EMOJI
+from fb_marketplace.sample.faults.listings import EMOJI
 from fb_marketplace.sample.records import Listing, Photo
 
 _PRODUCT_FLAGS = ("price_zero", "price_joke", "price_absurd", "repeated_row", "copy")
@@ -72,7 +72,7 @@ def ground_truth(
             ],
             "emoji": [listing.product.id for listing in valid if _has_emoji(listing)],
             "png_behind_jpg": [photo.id for photo in pictures if photo.form in _PNG_FORMS],
-            "placeholder": _placeholders(pictures),
+            "placeholder": [photo.id for photo in pictures if photo.is_placeholder],
             **{form: [photo.id for photo in pictures if photo.form == form] for form in _FORMS},
         },
         "models": _models(valid),
@@ -116,14 +116,6 @@ def _exact_groups(photos: Sequence[Photo]) -> list[list[str]]:
         if photo.source is not None and photo.edit is None:
             copies[photo.source.id].append(photo.id)
     return [[source, *others] for source, others in copies.items()]
-
-
-def _placeholders(photos: Sequence[Photo]) -> list[str]:
-    return [photo.id for photo in photos if "placeholder" in {photo.form, _source_form(photo)}]
-
-
-def _source_form(photo: Photo) -> str | None:
-    return photo.source.form if photo.source is not None else None
 
 
 def _models(listings: Sequence[Listing]) -> list[dict[str, str]]:

@@ -3,7 +3,6 @@
 import math
 
 _COUNTING = (1, 123, 1234, 12345, 123456, 1234567)
-ABSURD_ABOVE = 100_000.0
 
 
 def is_joke(amount: float) -> bool:
@@ -11,11 +10,6 @@ def is_joke(amount: float) -> bool:
     pounds = int(amount)
     digits = str(pounds)
     return pounds in _COUNTING or (len(digits) >= 3 and len(set(digits)) == 1)
-
-
-def is_absurd(amount: float) -> bool:
-    """Return whether a price is absurdly high and not a joke."""
-    return amount > ABSURD_ABOVE and not is_joke(amount)
 
 
 def round_price(amount: float) -> float:

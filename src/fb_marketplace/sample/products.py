@@ -1,7 +1,7 @@
 """Products: their models, appearance, texts and prices."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from fb_marketplace.sample.catalogue import (
@@ -29,8 +29,8 @@ _MODELS = 42
 
 _SIZE_WORTH = (0.72, 1.0, 1.42)
 _SIZE_WIDTH = (0.88, 1.0, 1.12)
-_MISFILED = 0.025
-_RARE = 0.015
+_MISFILED = 0.02
+_RARE = 0.01
 _RARITIES = ("A collector's piece", "Rare limited edition", "Signed by the maker", "Antique")
 
 
@@ -43,22 +43,16 @@ class Model:
         kind: kind of product.
         brand: its brand.
         material: its material.
-        size: 0 small, 1 usual, 2 large.
-        style: decides which parts it has.
-        pattern: its pattern.
-        stretch: factors on its width and height.
         colours: the colours that it is made in.
+        look: its appearance in the first colour, without wear.
     """
 
     number: int
     kind: Kind
     brand: Brand
     material: Material
-    size: int
-    style: int
-    pattern: int
-    stretch: tuple[float, float]
     colours: tuple[Colour, ...]
+    look: Appearance
 
 
 @dataclass(frozen=True)
@@ -111,17 +105,26 @@ def generate_model(seed: int, number: int) -> Model:
     kinds = ROOTS[root][1]
     kind = random.choices(kinds, [1 / (1 + place) for place in range(len(kinds))])[0]
     size = random.choices((0, 1, 2), (3, 4, 3))[0]
-    return Model(
-        number,
-        kind,
-        random.choice(BRANDS),
-        random.choice(MATERIALS[kind.material]),
-        size,
-        random.randrange(3),
-        random.choices(range(5), (4, 1, 1, 1, 1))[0],
-        (random.uniform(0.85, 1.1) * _SIZE_WIDTH[size], kind.tall * random.uniform(0.85, 1.1)),
-        tuple(random.sample(COLOURS, 5)),
+    brand, material = random.choice(BRANDS), random.choice(MATERIALS[kind.material])
+    colours = tuple(random.sample(COLOURS, 5))
+    look = Appearance(
+        shape=kind.shape,
+        style=random.randrange(3),
+        stretch=(
+            random.uniform(0.85, 1.1) * _SIZE_WIDTH[size],
+            random.uniform(0.85, 1.1) * kind.tall,
+        ),
+        body=colours[0].rgb,
+        accent=brand.accent,
+        trim=material.trim,
+        texture=material.texture,
+        pattern=random.choices(range(5), (4, 1, 1, 1, 1))[0],
+        brand=brand.name,
+        size=size,
+        wear=0.0,
+        room=0,
     )
+    return Model(number, kind, brand, material, colours, look)
 
 
 def generate_product(seed: int, number: int) -> Product:
@@ -143,13 +146,13 @@ def generate_product(seed: int, number: int) -> Product:
     age = 0 if condition.wear == 0 else min(12, int(random.expovariate(0.3)))
     location = random.choice(PLACES)
     rarity = random.choice(_RARITIES) if random.random() < _RARE else None
-    worth = kind.price * model.brand.worth * model.material.worth * _SIZE_WORTH[model.size]
-    worth *= condition.worth * 0.92**age * math.exp(random.gauss(0, 0.25))
+    worth = kind.price * model.brand.worth * model.material.worth * _SIZE_WORTH[model.look.size]
+    worth *= condition.worth * 0.92**age * math.exp(random.gauss(0, 0.22))
     facts = Facts(
         kind,
         kind.draw_noun(random),
         model.brand.name,
-        kind.sizes[model.size] if kind.sizes else "",
+        kind.sizes[model.look.size] if kind.sizes else "",
         model.material.name,
         random.choice(condition.words),
         colour.names[0] if random.random() < 0.7 else random.choice(colour.names),
@@ -168,17 +171,9 @@ def generate_product(seed: int, number: int) -> Product:
         description=f"{rarity}. {description}" if rarity else description,
         amount=round_price(worth * random.uniform(5, 18) if rarity else worth),
         location=location,
-        appearance=Appearance(
-            shape=kind.shape,
-            style=model.style,
-            stretch=model.stretch,
+        appearance=replace(
+            model.look,
             body=colour.rgb,
-            accent=model.brand.accent,
-            trim=model.material.trim,
-            texture=model.material.texture,
-            pattern=model.pattern,
-            brand=model.brand.name,
-            size=model.size,
             wear=min(1.0, condition.wear * random.uniform(0.8, 1.2)),
             room=random.getrandbits(32),
         ),

@@ -98,6 +98,11 @@ class Photo:
     taken: bool = False
 
     @property
+    def is_placeholder(self) -> bool:
+        """Whether its file is a placeholder."""
+        return (self.source or self).form == "placeholder"
+
+    @property
     def key(self) -> str:
         """Key of its file."""
         return f"images/{self.id}.jpg"

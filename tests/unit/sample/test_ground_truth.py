@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from fb_marketplace.sample.faults.text import EMOJI
+from fb_marketplace.sample.faults.listings import EMOJI
 
 from .conftest import DrawnLake
 

@@ -8,7 +8,7 @@ import pytest
 
 from fb_marketplace.sample.catalogue import CONDITIONS, KINDS, ROOTS
 from fb_marketplace.sample.places import PLACES
-from fb_marketplace.sample.prices import format_price, is_absurd, is_joke, round_price
+from fb_marketplace.sample.prices import format_price, is_joke, round_price
 from fb_marketplace.sample.products import Product, generate_product
 from fb_marketplace.sample.records import generate_listings
 from fb_marketplace.sample.rendering.scenes import render_photo
@@ -39,19 +39,17 @@ def test_sellers_live_in_at_least_60_places() -> None:
 @pytest.mark.parametrize("pounds", [1, 123, 1234, 12_345, 1_234_567, 111, 999, 99_999, 111.5])
 def test_joke_prices_are_recognized(pounds: float) -> None:
     assert is_joke(pounds)
-    assert not is_absurd(pounds)
 
 
 @pytest.mark.parametrize("pounds", [0, 2, 11, 22, 99, 124, 1112, 100_000])
 def test_ordinary_prices_are_no_jokes(pounds: float) -> None:
     assert not is_joke(pounds)
-    assert not is_absurd(pounds)
 
 
 def test_asking_prices_are_no_jokes() -> None:
     params = [round_price(amount) for amount in np.geomspace(0.1, 1e6, 3000)]
 
-    assert not any(is_joke(amount) or is_absurd(amount) for amount in params)
+    assert not any(is_joke(amount) or amount > 100_000 for amount in params)
 
 
 def test_prices_have_thousands_separator_and_pence() -> None:
@@ -70,7 +68,7 @@ def test_worn_items_cost_less(products: list[Product]) -> None:
     assert median(new) > 1.5 * median(old)
 
 
-@pytest.mark.parametrize("quality", ["size", "brand.worth", "material.worth"])
+@pytest.mark.parametrize("quality", ["look.size", "brand.worth", "material.worth"])
 def test_better_models_cost_more(products: list[Product], quality: str) -> None:
     values = [attrgetter(quality)(one.model) for one in products]
     relative = [one.amount / one.model.kind.price for one in products]

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from random import Random
 
-from fb_marketplace.sample.faults.text import QUIRK_COUNT, add_emoji, add_quirk
 from fb_marketplace.sample.prices import format_price
 from fb_marketplace.sample.records import Listing
 
@@ -12,6 +11,18 @@ _REQUIRED = ("price", "product_description", "category", "location", "product_na
 _UNPARSABLE = ("£ask", "swap only", "£12.5O", "offers", "£-", "twenty pounds")
 _JOKES = (123, 1_234_567, 1, 999, 12_345, 11_111, 1234, 111_111, 123_456, 9_999_999)
 _ABSURD = (850_000, 2_500_000, 100_500, 10_000_000, 475_000)
+EMOJI = ("😀", "🔥", "🚲", "👍", "🎁", "⭐", "🏡", "📦", "💥", "🙏")
+
+_QUIRKS = (
+    lambda text: f"“{text}” – it’s a lovely piece",
+    lambda text: text.replace(" ", "\u00a0", 3),
+    lambda text: text.replace(" ", " \u200b", 2),
+    lambda text: f"{text} About 2½ years old, from the café.",
+    lambda text: f"{text} Comes from the cafe\u0301 next door.",
+    lambda text: f"{text}\u0007 \u001bSee pictures.",
+    lambda text: f'{text} The label says "finest", 12" across.',
+    lambda text: f"{text}\nCall after six.\nThanks",
+)
 
 
 def fault_count(total: int, share: float, minimum: int = 1) -> int:
@@ -49,7 +60,7 @@ def inject_listing_faults(listings: list[Listing], random: Random) -> None:
         older, newer = sorted(pair, key=lambda one: one.product.number)
         _make_copy(older, newer, random)
     inject(0.05, lambda one, _: _add_emoji(one, random))
-    inject(0.05, _add_quirk, minimum=QUIRK_COUNT)
+    inject(0.05, _add_quirk, minimum=len(_QUIRKS))
 
 
 def _drop_field(listing: Listing, variant: int) -> None:
@@ -93,11 +104,12 @@ def _add_emoji(listing: Listing, random: Random) -> None:
     listing.flag = "decorated"
     field = random.choice(("product_name", "product_description", "product_description"))
     text, bar, tail = listing.fields[field].partition(" | in ")
-    listing.fields[field] = add_emoji(text, random) + bar + tail
+    first, last = random.choice(EMOJI), random.choice(EMOJI)
+    text = random.choice((f"{first} {text}", f"{text} {last}{last}", f"{first}{text} {last}"))
+    listing.fields[field] = text + bar + tail
 
 
 def _add_quirk(listing: Listing, variant: int) -> None:
     listing.flag = "quirky"
-    listing.fields["product_description"] = add_quirk(
-        listing.fields["product_description"], variant
-    )
+    quirk = _QUIRKS[variant % len(_QUIRKS)]
+    listing.fields["product_description"] = quirk(listing.fields["product_description"])

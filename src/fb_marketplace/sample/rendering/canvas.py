@@ -150,7 +150,7 @@ class Canvas:
 
     def poly(self, color: Color, *numbers: float) -> None:
         """Fill a polygon: x and y of each corner."""
-        self._draw.polygon(self._pixels(_points(numbers)), fill=color)
+        self._fill(color, _points(numbers))
 
     def line(self, color: Color, width: float, *numbers: float) -> None:
         """Draw a line with round ends: its width, then x and y of each point."""
@@ -200,16 +200,6 @@ class Canvas:
             width,
             [(x + radius * _COS[one % 360], y + radius * _SIN[one % 360]) for one in angles],
         )
-
-    def tub(self, color: Color, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Fill a box shaded like an upright cylinder."""
-        for near, light in _CYLINDER:
-            self.box(shade(color, light), x0 + (x1 - x0) * near, y0, x1, y1)
-
-    def rod(self, color: Color, x0: float, y0: float, x1: float, y1: float) -> None:
-        """Fill a box shaded like a cylinder on its side."""
-        for near, light in _CYLINDER:
-            self.box(shade(color, light), x0, y0 + (y1 - y0) * near, x1, y1)
 
     def wheel(self, color: Color, x: float, y: float, radius: float) -> None:
         """Draw a wheel with a tyre and spokes."""
@@ -277,7 +267,6 @@ class Canvas:
 
 _COS = tuple(math.cos(math.radians(angle)) for angle in range(360))
 _SIN = tuple(math.sin(math.radians(angle)) for angle in range(360))
-_CYLINDER = ((0.0, 0.7), (0.1, 0.9), (0.2, 1.1), (0.4, 1.0), (0.6, 0.85), (0.75, 0.7), (0.9, 0.6))
 
 
 def _points(numbers: Sequence[float]) -> list[Point]:

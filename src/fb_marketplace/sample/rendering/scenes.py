@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fb_marketplace.sample.rendering.backdrops import FLOORS, SIDE, WALLS, surface, texture
+from fb_marketplace.sample.rendering.backdrops import FLOORS, SIDE, WALLS, project, texture
 from fb_marketplace.sample.rendering.canvas import Appearance, Camera, Canvas, Color, shade
 from fb_marketplace.sample.rendering.shapes import SHAPES
 
@@ -111,10 +111,10 @@ def _backdrop(
         kinds[int(room.integers(0, len(kinds)))].vary_color(room) for kinds in (FLOORS, WALLS)
     )
     if look.lies or rng.random() < 0.12:
-        return surface(floor, size, rng, free=True), 0
+        return project(floor, size, rng, free=True), 0
     horizon = int(high * rng.uniform(0.5, 0.72))
-    backdrop = surface(wall, size, rng)
-    backdrop.paste(surface(floor, (wide, high - horizon), rng, depth=0.8), (0, horizon))
+    backdrop = project(wall, size, rng)
+    backdrop.paste(project(floor, (wide, high - horizon), rng, depth=0.8), (0, horizon))
     if wall.texture == "plaster" and floor.texture != "grass":
         board = max(3, int(high * rng.uniform(0.012, 0.035)))
         backdrop.paste(shade(wall.light, 1.4), (0, horizon - board, wide, horizon))
