@@ -1,6 +1,7 @@
 """Report of a run: inputs, outputs, reused work, duration and memory of each node."""
 
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -32,6 +33,7 @@ class NodeReport:
             ``reused`` from an earlier run or ``removed``.
         work: computed and reused units of each :class:`Progress`.
         seconds: time from its first load to the start of the next node.
+        cpu_seconds: processor time of all threads and of the processes that ended.
         peak: peak memory.
         failed: whether the run ended in this node.
         skipped: whether the outputs of an earlier run were reused without executing the node.
@@ -43,6 +45,7 @@ class NodeReport:
     outputs: dict[str, Counter[str]] = field(default_factory=dict)
     work: list[ProgressCount] = field(default_factory=list)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     peak: PeakMemory = _NO_MEMORY
     failed: bool = False
     skipped: bool = False
@@ -72,6 +75,7 @@ class NodeReport:
             "node": self.short_name,
             "state": self.state,
             "seconds": round(self.seconds, 3),
+            "cpu_seconds": round(self.cpu_seconds, 3),
             "peak_memory_mb": round(self.peak.own / 1e6, 1),
         }
         if self.changes:
@@ -123,6 +127,7 @@ class RunReport:
         self.expected: Mapping[str, float] = {}
         self._positions = {name: position for position, name in enumerate(names, start=1)}
         self._started = self._node_started = time.monotonic()
+        self._node_started_cpu = _cpu_seconds()
         self._memory = PeakMemorySampler()
         self._is_open = False
         self._reused: list[str] = []
@@ -136,6 +141,7 @@ class RunReport:
         self.end_node()
         self.nodes.append(NodeReport(name, list(changes)))
         self._is_open, self._node_started = True, time.monotonic()
+        self._node_started_cpu = _cpu_seconds()
 
     def reuse_node(self, name: str) -> None:
         """Add a node whose outputs are reused."""
@@ -149,6 +155,7 @@ class RunReport:
             return
         node = self.nodes[-1]
         node.seconds = time.monotonic() - self._node_started
+        node.cpu_seconds = _cpu_seconds() - self._node_started_cpu
         node.peak = self._memory.lap()
         node.work = collect_counts()
         self._is_open = False
@@ -227,6 +234,10 @@ class RunReport:
     def _position(self, name: str) -> str:
         total = len(self._positions)
         return f"{self._positions.get(name, 0):{len(str(total))}}/{total}"
+
+
+def _cpu_seconds() -> float:
+    return sum(os.times()[:4])
 
 
 def count_data(data: Any) -> dict[str, int]:
