@@ -39,6 +39,11 @@ PIPELINES: Final = {
     # These run only if they are named.
     "sample": ("sample.create_pipeline",),
     "embeddings_json": ("embeddings.create_export_pipeline",),
+    "tune": (
+        "ranking.create_tuning_pipeline",
+        "vision.create_tuning_pipeline",
+        "tune.create_pipeline",
+    ),
 }
 """Functions in ``pipelines`` that create each pipeline."""
 

@@ -64,6 +64,7 @@ HEAVY = [
     "lightgbm",
     "mlflow",
     "onnx",
+    "optuna",
     "onnxruntime",
     "lance",
     "cv2",
@@ -100,7 +101,7 @@ def test_registry_has_stages_search_and_default():
     assert set(PIPELINES) == {
         *("cleaning", "baselines", "vision", "embeddings", "vision_evaluation", "indexing"),
         *("text", "listings", "pricing", "ranking", "release"),
-        *("sample", "embeddings_json", "search", "__default__"),
+        *("sample", "embeddings_json", "tune", "search", "__default__"),
     }
 
 
@@ -119,7 +120,7 @@ def test_default_pipeline_is_sum_of_stages():
 
     outside = {name for name, pipeline in PIPELINES.items() if not set(pipeline.nodes) <= default}
 
-    assert outside == {"sample", "embeddings_json"}
+    assert outside == {"sample", "embeddings_json", "tune"}
 
 
 def test_search_is_sum_of_four_stages():
@@ -137,10 +138,10 @@ def test_vision_trains_encodes_and_evaluates():
 
 def test_namespace_of_every_node_is_its_stage():
     composed = {"vision", "search", "__default__"}
-    stages = {"embeddings_json": "embeddings"}
+    stages = {"embeddings_json": {"embeddings"}, "tune": {"ranking", "vision", "tune"}}
 
     for name in PIPELINES.keys() - composed:
-        assert {node.namespace for node in PIPELINES[name].nodes} == {stages.get(name, name)}
+        assert {node.namespace for node in PIPELINES[name].nodes} == stages.get(name, {name})
 
 
 def test_short_node_names_are_unique():
@@ -185,6 +186,7 @@ def test_only_named_datasets_stay_in_memory(entries):
 
     assert in_memory == {
         *("quarantined_photos", "embedding_keys", "text_keys", "ranking_corpus", "gate_verdict"),
+        *("ranker_objective", "head_objective", "embedding_objective", "tuning_studies"),
     }
 
 
@@ -214,7 +216,7 @@ def test_datasets_without_layer_are_no_files(entries):
         name
         for name in without
         if entries[name]["type"] != "MemoryDataset" and "_existing_" not in name
-    } == {"current_release", "erasure_list", "lake", "vision_work"}
+    } == {"current_release", "erasure_list", "lake", "vision_work", "tuning_work"}
 
 
 def test_existing_keys_are_read_from_their_table(entries):

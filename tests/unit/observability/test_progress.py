@@ -1,6 +1,6 @@
 import pytest
 
-from fb_marketplace.observability.progress import Progress, collect_counts
+from fb_marketplace.observability.progress import Progress, collect_counts, hide_progress
 
 
 @pytest.mark.parametrize(("total", "already"), [(0, 0), (5, 5), (5, 2)])
@@ -56,3 +56,24 @@ def test_start_is_logged_once_with_earlier_progress():
 
     assert collect_counts() == [("things", 1, 2), ("others", 0, 0)]
     assert collect_counts() == []
+
+
+def test_hidden_progress_is_neither_shown_nor_reported(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    collect_counts()
+
+    with Progress("trials", 1), hide_progress(), Progress("epochs", 2) as epochs:
+        epochs.advance(2)
+
+    assert [count.task for count in collect_counts()] == ["trials"]
+    assert "epochs" not in capsys.readouterr().err
+    assert not Progress.is_hidden
+
+
+def test_hidden_progress_is_not_logged(monkeypatch, caplog):
+    monkeypatch.setattr("fb_marketplace.observability.progress.LOG_INTERVAL_S", -1.0)
+
+    with caplog.at_level("INFO"), hide_progress(), Progress("epochs", 2) as epochs:
+        epochs.advance(1)
+
+    assert caplog.messages == []

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import openmp_threads
 from fb_marketplace.errors import UserError
+from fb_marketplace.evaluation.retrieval_metrics import DEPTH, ndcg_at
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking.training_data import RankingDataset
 from fb_marketplace_serving.search.ranking_features import FEATURES
@@ -39,27 +40,68 @@ def train_lambdamart(
     import lightgbm
 
     folds = _folds(dataset, parameters.seed)
+    ndcg = _cross_validate(dataset, folds, parameters)["valid ndcg@10-mean"]
+    trees = max(1, len(ndcg))
+    settings = _lightgbm_parameters(parameters)
+    booster = lightgbm.train(settings, _lightgbm_dataset(dataset), num_boost_round=trees)
+    # LightGBM writes the number of threads, which does not affect the trees.
+    model = _THREADS.sub("[num_threads: 1]", booster.model_to_string())
+    card = {"trees": trees, "folds": len(folds), "ndcg_at_10_of_folds": round(max(ndcg), 4)}
+    return model.encode(), card
+
+
+def cross_validated_ndcg(
+    dataset: RankingDataset, parameters: RankerParameters
+) -> NDArray[np.float64]:
+    """Compute NDCG@10 of each query, ranked by trees that were trained on the other folds.
+
+    Returns:
+        float64, (queries,); NaN for a query without a relevant candidate.
+
+    Raises:
+        UserError: all queries are in one group.
+    """
+    folds = _folds(dataset, parameters.seed)
+    cv = _cross_validate(dataset, folds, parameters, keep_boosters=True)
+    scores = np.empty(len(dataset.features))
+    for booster, (_, rows) in zip(cv["cvbooster"].boosters, folds, strict=True):
+        trees = cv["cvbooster"].best_iteration
+        scores[rows] = booster.predict(dataset.features[rows], num_iteration=trees)
+    ends = np.cumsum(dataset.sizes)
+    grades = [
+        dataset.grades[end - size : end] for size, end in zip(dataset.sizes, ends, strict=True)
+    ]
+    hits = np.zeros((len(grades), DEPTH), np.int8)
+    for query, (size, end) in enumerate(zip(dataset.sizes, ends, strict=True)):
+        order = np.argsort(-scores[end - size : end], kind="stable")[:DEPTH]
+        hits[query, : len(order)] = grades[query][order]
+    available = np.stack([np.bincount(part, minlength=len(GAINS)) for part in grades])
+    return ndcg_at(hits, available, DEPTH)
+
+
+def _cross_validate(
+    dataset: RankingDataset,
+    folds: list[tuple[NDArray[np.int64], NDArray[np.int64]]],
+    parameters: RankerParameters,
+    keep_boosters: bool = False,
+) -> dict[str, Any]:
+    import lightgbm
+
     if len(folds) < 2:
         raise UserError(
             f"All {len(dataset.sizes):,} training queries of the ranker belong to one group of listings; "
             "expected at least two groups. Add listings, or increase the share of validation under "
             "`splits` in parameters_cleaning.yml."
         )
-    settings = _lightgbm_parameters(parameters)
-    cv: dict[str, Any] = lightgbm.cv(
-        settings,
+    results: dict[str, Any] = lightgbm.cv(
+        _lightgbm_parameters(parameters),
         _lightgbm_dataset(dataset),
         num_boost_round=parameters.num_boost_round,
         folds=folds,
         callbacks=[lightgbm.early_stopping(parameters.early_stopping_rounds, verbose=False)],
+        return_cvbooster=keep_boosters,
     )
-    ndcg = cv["valid ndcg@10-mean"]
-    trees = max(1, len(ndcg))
-    booster = lightgbm.train(settings, _lightgbm_dataset(dataset), num_boost_round=trees)
-    # LightGBM writes the number of threads, which does not affect the trees.
-    model = _THREADS.sub("[num_threads: 1]", booster.model_to_string())
-    card = {"trees": trees, "folds": len(folds), "ndcg_at_10_of_folds": round(max(ndcg), 4)}
-    return model.encode(), card
+    return results
 
 
 def _lightgbm_parameters(parameters: RankerParameters) -> dict[str, Any]:

@@ -1,37 +1,19 @@
 """Ranking: a ranker over all candidate sources, trained and evaluated."""
 
 from kedro.pipeline import Pipeline, node
+from kedro.pipeline.node import Node
 
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
+from fb_marketplace.pipelines.ranking.tuning import prepare_ranker_objective
 
 
 def create_pipeline() -> Pipeline:
     """Build the pipeline."""
     return Pipeline(
         [
-            node(
-                load_evaluation_corpus,
-                [
-                    "products",
-                    "splits",
-                    "duplicate_groups",
-                    "image_embeddings",
-                    "image_products",
-                    "text_to_image_index",
-                    "text_to_image_index_ids",
-                    "text_embeddings",
-                    "text_encoder",
-                    "text_tokenizer",
-                    "listings",
-                    "listing_features",
-                    "vision_labels",
-                ],
-                "ranking_corpus",
-                name="load_evaluation_corpus",
-                tags="train",
-            ),
+            _corpus_node(),
             node(read_feedback, ["raw_feedback", "erasure_list"], "feedback", name="read_feedback"),
             node(
                 train_ranker,
@@ -49,4 +31,45 @@ def create_pipeline() -> Pipeline:
         ],
         namespace="ranking",
         prefix_datasets_with_namespace=False,
+    )
+
+
+def create_tuning_pipeline() -> Pipeline:
+    """Build the objective of the pipeline ``tune``."""
+    return Pipeline(
+        [
+            _corpus_node(),
+            node(
+                prepare_ranker_objective,
+                ["ranking_corpus", "params:bm25", "feedback", "params:ranker"],
+                "ranker_objective",
+                name="prepare_ranker_objective",
+            ),
+        ],
+        namespace="ranking",
+        prefix_datasets_with_namespace=False,
+    )
+
+
+def _corpus_node() -> Node:
+    return node(
+        load_evaluation_corpus,
+        [
+            "products",
+            "splits",
+            "duplicate_groups",
+            "image_embeddings",
+            "image_products",
+            "text_to_image_index",
+            "text_to_image_index_ids",
+            "text_embeddings",
+            "text_encoder",
+            "text_tokenizer",
+            "listings",
+            "listing_features",
+            "vision_labels",
+        ],
+        "ranking_corpus",
+        name="load_evaluation_corpus",
+        tags="train",
     )

@@ -11,7 +11,11 @@ from fb_marketplace.pipelines.ranking.lambdamart import train_lambdamart
 from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
 from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
-from fb_marketplace.pipelines.ranking.training_data import click_dataset, ranking_dataset
+from fb_marketplace.pipelines.ranking.training_data import (
+    RankingDataset,
+    click_dataset,
+    ranking_dataset,
+)
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.ranker import Ranker
 
@@ -20,6 +24,13 @@ class TrainedRanker(NamedTuple):
     """The trees in LightGBM's text format, and a card that describes the training."""
 
     ranker: bytes
+    card: dict[str, Any]
+
+
+class TrainingData(NamedTuple):
+    """Graded queries to train on, and a card that describes them."""
+
+    dataset: RankingDataset
     card: dict[str, Any]
 
 
@@ -54,6 +65,18 @@ def train_ranker(
         ``searches`` and ``candidates`` count the training data. Further keys are those of
         :func:`train_lambdamart`.
     """
+    data = training_data(ranking_corpus, bm25, feedback, parameters)
+    model, training = train_lambdamart(data.dataset, parameters)
+    return TrainedRanker(model, data.card | training)
+
+
+def training_data(
+    ranking_corpus: SearchEvaluationData,
+    bm25: BM25Parameters,
+    feedback: pd.DataFrame,
+    parameters: RankerParameters,
+) -> TrainingData:
+    """Return the queries to train on, see :func:`train_ranker`."""
     clicked = feedback.loc[feedback["clicked"], "search_id"].nunique()
     clicks = None
     if clicked >= parameters.min_clicks:
@@ -67,7 +90,6 @@ def train_ranker(
         judged = ranking_corpus.judge_queries("validation", bm25)
         used = [result for result in judged if result.query.kind in TRAINING_KINDS]
         dataset = ranking_dataset(used)
-    model, training = train_lambdamart(dataset, parameters)
     card = {
         "learned_from": "feedback" if by_clicks else "rules",
         "clicked": clicked,
@@ -76,7 +98,7 @@ def train_ranker(
         "searches": len(dataset.sizes),
         "candidates": len(dataset.features),
     }
-    return TrainedRanker(model, card | training)
+    return TrainingData(dataset, card)
 
 
 def evaluate_ranking(

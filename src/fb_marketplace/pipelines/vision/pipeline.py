@@ -34,6 +34,10 @@ from fb_marketplace.pipelines.vision.training.train_embedding import (
     embed_layers,
     train_embedding_head,
 )
+from fb_marketplace.pipelines.vision.training.tuning import (
+    prepare_embedding_objective,
+    prepare_head_objective,
+)
 
 EVALUATION: Final = "params:vision_evaluation"
 
@@ -52,6 +56,28 @@ def create_evaluation_pipeline() -> Pipeline:
     return Pipeline(
         [create_selection_pipeline(), create_metrics_pipeline()],
         namespace="vision_evaluation",
+        prefix_datasets_with_namespace=False,
+    )
+
+
+def create_tuning_pipeline() -> Pipeline:
+    """Build the objectives of the pipeline ``tune``."""
+    return Pipeline(
+        [
+            node(
+                prepare_head_objective,
+                ["vision_features", "product_labels", "splits", "params:vision"],
+                "head_objective",
+                name="prepare_head_objective",
+            ),
+            node(
+                prepare_embedding_objective,
+                ["block_features", "product_labels", "splits", "params:vision"],
+                "embedding_objective",
+                name="prepare_embedding_objective",
+            ),
+        ],
+        namespace="vision",
         prefix_datasets_with_namespace=False,
     )
 

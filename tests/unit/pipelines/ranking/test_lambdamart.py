@@ -5,7 +5,12 @@ import pytest
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking import lambdamart
-from fb_marketplace.pipelines.ranking.lambdamart import FOLDS, _folds, train_lambdamart
+from fb_marketplace.pipelines.ranking.lambdamart import (
+    FOLDS,
+    _folds,
+    cross_validated_ndcg,
+    train_lambdamart,
+)
 from fb_marketplace.pipelines.ranking.training_data import (
     MAX_CANDIDATES,
     RankingDataset,
@@ -58,6 +63,26 @@ def test_training_is_deterministic(lessons, growing, monkeypatch, cores):
     monkeypatch.setattr(lambdamart, "openmp_threads", lambda: cores)
 
     assert train_lambdamart(lessons, few) == once
+
+
+def test_cross_validated_ndcg_agrees_with_card(lessons, growing):
+    _, card = train_lambdamart(lessons, growing)
+
+    ndcg = cross_validated_ndcg(lessons, growing)
+
+    assert ndcg.shape == lessons.sizes.shape
+    # LightGBM averages over folds.
+    assert np.nanmean(ndcg) == pytest.approx(card["ndcg_at_10_of_folds"], abs=0.01)
+
+
+def test_query_without_relevant_candidate_has_no_ndcg(lessons, growing):
+    grades = np.maximum(lessons.grades, 1)
+    grades[: lessons.sizes[0]] = 0
+
+    ndcg = cross_validated_ndcg(lessons._replace(grades=grades), growing)
+
+    assert np.isnan(ndcg[0])
+    assert np.isfinite(ndcg[1:]).all()
 
 
 def test_folds_do_not_split_groups(lessons):

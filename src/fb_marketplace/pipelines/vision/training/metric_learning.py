@@ -96,7 +96,8 @@ def fit_head(
                 schedule.step()
                 losses.append(loss.item())
             with torch.no_grad():
-                recall = recall_at_1(head(scaled[pairs.validation]).numpy(), pairs)
+                embeddings = head(scaled[pairs.validation]).numpy()
+            recall = float(first_hits(embeddings, pairs).mean())
             trained = {"training_loss": float(np.mean(losses))} if losses else {}
             history.append({"epoch": epoch, **trained, "validation_recall_at_1": recall})
             if recall > best_recall:
@@ -108,14 +109,17 @@ def fit_head(
     return _fold_scaling(head, mean, deviation), history
 
 
-def recall_at_1(embeddings: NDArray[np.float32], pairs: Pairs) -> float:
-    """Compute Recall@1 of validation photos, among those with another photo in their group.
+def first_hits(embeddings: NDArray[np.float32], pairs: Pairs) -> NDArray[np.bool_]:
+    """Check whether the first hit of each validation photo is in its group. The mean is Recall@1.
 
     Groups contain copies, so the value is higher than in the retrieval metrics, which exclude copies.
 
     Args:
         embeddings: float32, (validation photos, dimension).
         pairs: groups of the photos.
+
+    Returns:
+        bool, (photos with another photo in their group,).
     """
     groups = pairs.groups[pairs.validation]
     nearest = np.empty(len(groups), np.int64)
@@ -124,7 +128,8 @@ def recall_at_1(embeddings: NDArray[np.float32], pairs: Pairs) -> float:
         np.fill_diagonal(similarity[:, start:], -np.inf)
         nearest[start : start + QUERY_BATCH_SIZE] = similarity.argmax(axis=1)
     has_partner = np.bincount(groups)[groups] > 1
-    return float((groups[nearest] == groups)[has_partner].mean())
+    hits: NDArray[np.bool_] = (groups[nearest] == groups)[has_partner]
+    return hits
 
 
 def _positives(pairs: Pairs) -> list[NDArray[np.int64]]:

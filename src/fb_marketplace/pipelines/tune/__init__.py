@@ -1,0 +1,1 @@
+"""Search for better parameters of the ranker and of the heads."""
