@@ -24,7 +24,7 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
     ]
     duplicates = cleaning_report["duplicates"]
     metrics: Any = manifest.metrics
-    vision = metrics["vision"]["test"]
+    validation, vision = metrics["vision"]["validation"], metrics["vision"]["test"]
     most_common = vision["photos_top1_most_frequent_category"]["value"]
     recall = metrics["retrieval"]["all_photos"]["same_product_recall_at_10"]
     ndcg = metrics["ranking"]["searches"]["all"]["ndcg_at_10"]["methods"]
@@ -38,7 +38,9 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
             "",
             "On the test split:",
             f"  category of a photo, accuracy       {_with_cases(vision['photos_top1'])}"
-            f"   (most common category: {most_common:.3f})",
+            f"   ({_frozen(vision)}, most common category: {most_common:.3f})",
+            f"  the same on the validation split    {_with_cases(validation['photos_top1'])}"
+            f"   ({_frozen(validation)})",
             f"  category of a listing, with text    {_with_cases(vision['products_with_text_top1'])}"
             f"   (text only: {vision['products_text_top1']['value']:.3f})",
             f"  other photo of the listing, R@10    {_with_cases(recall)}"
@@ -59,6 +61,10 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
 def _reasons(reasons: dict[str, int]) -> str:
     counts = ", ".join(f"{count:,} {reason}" for reason, count in reasons.items())
     return f" ({counts})" if counts else ""
+
+
+def _frozen(vision: dict[str, Any]) -> str:
+    return f"frozen features: {vision['photos_top1_frozen']['value']:.3f}"
 
 
 def _with_cases(estimate: dict[str, Any]) -> str:
