@@ -54,13 +54,17 @@ def clean() -> Clean:
         "splits": SplitParameters,
     }
 
+    limits = {"cleaning": {"max_rejected_share": 1.0}}
+
     def run(raw: Path, lake: Path) -> DataCatalog:
         places = {"RAW": str(raw), "LAKE": str(lake)}
         now = datetime.now(UTC)
         version = f"{now:%Y-%m-%dT%H.%M.%S}.{now.microsecond // 1000:03}Z"
         catalog = DataCatalog.from_config(_placed(entries, places), save_version=version)
         for name, model in models.items():
-            catalog[f"params:{name}"] = model.model_validate(parameters[name])
+            catalog[f"params:{name}"] = model.model_validate(
+                parameters[name] | limits.get(name, {})
+            )
         values = {
             "run_id": version,
             "load_versions": None,

@@ -65,7 +65,7 @@ def refused(monkeypatch):
         assert ended.exit_code == 1
         assert isinstance(ended.exception, SystemExit), repr(ended.exception)
         errors = [line for line in ended.output.splitlines() if line.startswith("Error:")]
-        assert ended.output.splitlines()[-1:] == errors
+        assert ended.output.splitlines()[-len(errors) :] == errors
         return errors[0]
 
     yield refused
@@ -179,3 +179,11 @@ def small_disk(tmp_path) -> Iterator[Path]:
         pytest.skip("nothing may be mounted here")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_run_that_rejects_too_much_stops(refused, raw, lake):
+    table = raw / "Assets/Products.csv"
+    table.write_text(table.read_text().replace("£5", "five pounds", 2))
+
+    assert "more than 20% of products" in refused(raw, lake)
+    assert not (lake / "runs").exists()

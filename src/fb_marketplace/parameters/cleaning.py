@@ -146,6 +146,9 @@ class CleaningParameters(Parameters):
 
     renamed: ClassVar = {"missing": "missing_values"}
 
+    max_rejected_share: Annotated[
+        Share, Field(description="of each table and of the photos; a run that rejects more stops")
+    ] = 0.2
     missing_values: tuple[str, ...]
     products: ProductTableParameters
     images: ImageTableParameters

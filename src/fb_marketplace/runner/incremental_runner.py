@@ -13,6 +13,7 @@ from kedro.runner.task import Task
 
 from fb_marketplace.runner.fingerprints import content_digest, digest, node_fingerprint
 from fb_marketplace.runner.history import History
+from fb_marketplace.runner.order import order_by_stage
 from fb_marketplace.runner.run_state import run_state
 from fb_marketplace.storage.run_records import NodeFingerprint
 
@@ -39,7 +40,7 @@ class IncrementalRunner(SequentialRunner):
         run_id: str | None = None,
     ) -> None:
         run = _Run(self, pipeline, catalog, hook_manager, run_id)
-        for node in pipeline.nodes:
+        for node in order_by_stage(pipeline):
             run.process(node)
 
 

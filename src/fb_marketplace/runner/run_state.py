@@ -7,6 +7,7 @@ from kedro.io import DataCatalog, MemoryDataset
 from kedro.pipeline import Pipeline
 
 from fb_marketplace.observability.run_report import RunReport
+from fb_marketplace.runner.order import order_by_stage
 from fb_marketplace.storage.run_records import NodeFingerprint
 
 RUN_STATE: Final = "run_state"
@@ -32,7 +33,7 @@ class RunState:
 
 def start_run(pipeline: Pipeline, catalog: DataCatalog) -> RunState:
     """Create the state of a run."""
-    state = RunState(RunReport([node.name for node in pipeline.nodes]))
+    state = RunState(RunReport([node.name for node in order_by_stage(pipeline)]))
     catalog[RUN_STATE] = MemoryDataset(state, copy_mode="assign")
     return state
 

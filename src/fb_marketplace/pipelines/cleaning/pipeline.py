@@ -18,7 +18,7 @@ from fb_marketplace.pipelines.cleaning.products import (
     clean_products,
     select_labels,
 )
-from fb_marketplace.pipelines.cleaning.quarantine import merge_quarantine
+from fb_marketplace.pipelines.cleaning.quarantine import enforce_rejection_limit, merge_quarantine
 from fb_marketplace.pipelines.cleaning.report import (
     compute_content_digests,
     plot_category_histogram,
@@ -154,6 +154,12 @@ def create_pipeline() -> Pipeline:
                 "cleaning_report",
                 name="report_cleaning",
                 tags="report",
+            ),
+            node(
+                enforce_rejection_limit,
+                ["cleaning_report", "quarantine", "params:cleaning"],
+                "rejection_report",
+                name="enforce_rejection_limit",
             ),
             node(plot_photo_grid, "images", "photo_grid", name="plot_photo_grid", tags="report"),
             node(

@@ -1,9 +1,13 @@
 """Quarantine table: every input row and file is either accepted or listed here with its reason."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 import pandas as pd
+
+from fb_marketplace.errors import UserError
+from fb_marketplace.parameters.cleaning import CleaningParameters
+from fb_marketplace.schemas.reasons import Reason
 
 COLUMNS: Final = ("stage", "row", "key", "reason", "detail")
 
@@ -84,3 +88,56 @@ def check_accounting(
         "quarantined": quarantined,
         "reasons": {str(reason): int(count) for reason, count in reasons.items()},
     }
+
+
+def enforce_rejection_limit(
+    cleaning_report: dict[str, Any], quarantine: pd.DataFrame, parameters: CleaningParameters
+) -> dict[str, Any]:
+    """Stop the run if too large a share of a table or of the photos was rejected.
+
+    Rows and photos of erased listings count neither as rejected nor as input.
+
+    Args:
+        cleaning_report: counts of each source.
+        quarantine: all rejected rows and files.
+        parameters: ``max_rejected_share``.
+
+    Returns:
+        For each source ``rejected``, ``input`` and ``share``.
+
+    Raises:
+        UserError: a source is above the limit. The message has the reasons, counts and an example of each.
+    """
+    limit, report = parameters.max_rejected_share, {}
+    for stage, account in cleaning_report["ledger"].items():
+        erased = account["reasons"].get(Reason.ERASED, 0)
+        total, rejected = account["in"] - erased, account["quarantined"] - erased
+        share = rejected / total if total else 0.0
+        report[stage] = {"rejected": rejected, "input": total, "share": round(share, 4)}
+    exceeded = [stage for stage, counts in report.items() if counts["share"] > limit]
+    if exceeded:
+        lines = [line for stage in exceeded for line in _describe(stage, report[stage], quarantine)]
+        raise UserError(
+            "\n".join(
+                [
+                    f"Cleaning rejected more than {limit:.0%} of {', '.join(exceeded)}. "
+                    "Nothing was published.",
+                    *lines,
+                    "Correct the source, or its settings in parameters_cleaning.yml and "
+                    "catalog_cleaning.yml. If these losses are expected, raise "
+                    "cleaning.max_rejected_share.",
+                ]
+            )
+        )
+    return report
+
+
+def _describe(stage: str, counts: dict[str, Any], quarantine: pd.DataFrame) -> Iterator[str]:
+    """Yield a line with the share of a source, and one for each reason."""
+    yield f"{stage}: {counts['rejected']:,} of {counts['input']:,} rejected ({counts['share']:.0%})"
+    rows = quarantine[(quarantine["stage"] == stage) & (quarantine["reason"] != Reason.ERASED)]
+    for reason, count in rows["reason"].value_counts().items():
+        first = rows[rows["reason"] == reason].iloc[0]
+        place = f"row {first['row']}" if first["row"] >= 0 else "file"
+        example = f"{place} {first['key']!r:.80}: {first['detail']:.120}"
+        yield f"  {count:>9,} {reason:20} e.g. {example}"

@@ -72,8 +72,15 @@ def evaluate_gate(
     }
 
 
-def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
+def enforce_gate(gate_report: dict[str, Any], rejection_report: dict[str, Any]) -> dict[str, Any]:
     """Return the report of a release that passed the gate.
+
+    Args:
+        gate_report: result of the comparison.
+        rejection_report: shares of the input that cleaning rejected, within the limit.
+
+    Returns:
+        The gate report, with the shares as ``rejections``.
 
     Raises:
         UserError: the release is rejected.
@@ -89,7 +96,7 @@ def enforce_gate(gate_report: dict[str, Any]) -> dict[str, Any]:
             "08_reporting; the requirements are under `release:` in parameters_release.yml. To publish "
             "without the comparison, add --params=release.compare_with_current=false."
         )
-    return gate_report
+    return gate_report | {"rejections": rejection_report}
 
 
 def _compare(

@@ -53,7 +53,12 @@ def create_pipeline() -> Pipeline:
                 "gate_report",
                 name="evaluate_gate",
             ),
-            node(enforce_gate, "gate_report", "gate_verdict", name="enforce_gate"),
+            node(
+                enforce_gate,
+                ["gate_report", "rejection_report"],
+                "gate_verdict",
+                name="enforce_gate",
+            ),
             node(
                 build_manifest,
                 [

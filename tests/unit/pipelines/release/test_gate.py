@@ -12,6 +12,7 @@ from fb_marketplace.pipelines.release.paired_bootstrap import MACRO_METRICS, com
 from fb_marketplace.storage.file_handles import FileRef
 
 PAIRS = 100
+REJECTIONS = {"products": {"rejected": 1, "input": 10, "share": 0.1}}
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ WORSE = [0] * 40 + HALF[40:]
 def test_unchanged_release_passes(evaluate):
     report = evaluate(case_metrics(HALF), case_metrics(HALF))
 
-    assert enforce_gate(report) is report
+    assert enforce_gate(report, REJECTIONS) == report | {"rejections": REJECTIONS}
     assert set(report["compared"]) == {*NAMES, MACRO_METRICS}
     assert {pair["difference"] for pair in report["compared"].values()} == {0.0}
 
@@ -73,7 +74,7 @@ def test_worse_release_is_rejected_with_values_and_interval(evaluate):
     new = pd.concat([case_metrics(HALF, NAMES[1:]), case_metrics(WORSE, NAMES[:1])])
 
     with pytest.raises(UserError) as caught:
-        enforce_gate(evaluate(new, current))
+        enforce_gate(evaluate(new, current), REJECTIONS)
 
     message = str(caught.value)
     assert "\n" not in message
@@ -101,7 +102,7 @@ def test_release_below_floor_is_rejected(evaluate):
     (reason,) = report["rejected"]
     assert all(part in reason for part in ("recall_at_1", "0.500", "200", "0.600"))
     with pytest.raises(UserError, match=r"recall_at_1.*parameters_release"):
-        enforce_gate(report)
+        enforce_gate(report, REJECTIONS)
 
 
 def test_floor_of_unknown_metric_is_rejected(evaluate):
