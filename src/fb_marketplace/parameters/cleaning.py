@@ -5,7 +5,7 @@
 
 from typing import Annotated, ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Share
 
@@ -17,10 +17,16 @@ class PriceParameters(Parameters):
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217")]
     thousands: str
     decimal: Annotated[str, Field(min_length=1, max_length=1)]
+    words: dict[str, NotNegative] = Field(default_factory=dict)
     joke_amounts: tuple[int, ...]
     joke_repeated_digits: Annotated[int, Field(ge=2)]
     joke_below: NotNegative
     absurd_above: Positive
+
+    @field_validator("words")
+    @classmethod
+    def _fold_words(cls, words: dict[str, float]) -> dict[str, float]:
+        return {word.casefold(): amount for word, amount in words.items()}
 
 
 class TableParameters(Parameters):

@@ -57,7 +57,8 @@ def clean_products(
     listings, rejected = drop_incomplete_rows(
         others, parameters, parameters.products.required_columns
     )
-    amounts, unparsable = _parse_prices(listings, parameters)
+    written = raw_products[parameters.products.columns["price"]].loc[listings.index]
+    amounts, unparsable = _parse_prices(written, parameters)
     listings, repeated_in, conflicting = merge_repeated_rows(
         listings.loc[amounts.index], "product_id"
     )
@@ -226,11 +227,11 @@ def _cleaned_forms(name: str, value: str, parameters: CleaningParameters) -> set
 
 
 def _parse_prices(
-    rows: pd.DataFrame, parameters: CleaningParameters
+    written: pd.Series, parameters: CleaningParameters
 ) -> tuple[pd.Series, list[Rejection]]:
     amounts: dict[int, float] = {}
     rejected: list[Rejection] = []
-    for label, price in rows["price"].items():
+    for label, price in written.items():
         row = int(str(label))
         try:
             amounts[row] = prices.parse_price(price, parameters.price)

@@ -1,3 +1,6 @@
+from decimal import Decimal
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +28,23 @@ def price(cleaning):
         ("£0.00", 0.0),
         ("£1234567.89", 1_234_567.89),
         ("\u00a0£9.99\n", 9.99),
+        ("gbp 45", 45.0),
+        ("45 GBP", 45.0),
+        ("£1 234.50", 1234.5),
+        ("£1\u202f234", 1234.0),
+        ("£1\u2019234\u2019567", 1_234_567.0),
+        ("£12,34,567", 1_234_567.0),
+        ("£1,234.500", 1234.5),
+        ("£1234.500", 1234.5),
+        ("£0.125", 0.125),
+        ("£45.-", 45.0),
+        ("45.\u2013 £", 45.0),
+        ("\uff11\uff12", 12.0),
+        ("£\u200b45", 45.0),
+        (12, 12.0),
+        (12.5, 12.5),
+        (np.int64(7), 7.0),
+        (Decimal("12.5000"), 12.5),
     ],
 )
 def test_price_is_parsed(price, written, amount):
@@ -56,6 +76,14 @@ def test_price_is_parsed(price, written, amount):
         "£45.",
         "£.50",
         "£4 5",
+        "£1,234 567",
+        "£1,2,345",
+        "£45 GBP £",
+        "£-",
+        True,
+        -1,
+        float("inf"),
+        float("nan"),
         "9" * 400,
         "£1" + ",000" * 400,
     ],
@@ -89,6 +117,38 @@ def test_prices_of_other_locale_are_parsed(price):
     assert prices.parse_price("EUR 7", euros) == 7
     with pytest.raises(prices.UnparsablePriceError, match=r"€1\.234,00"):
         prices.parse_price("1,234.50", euros)
+
+
+@pytest.mark.parametrize(
+    ("written", "amount"),
+    [
+        ("1\u202f299 €", 1299),
+        ("1.299,00 €", 1299),
+        ("€ 1'299", 1299),
+        ("12,-", 12),
+        ("eur 1 299,5", 1299.5),
+    ],
+)
+def test_prices_of_france_and_germany_are_parsed(price, written, amount):
+    euros = price.model_copy(
+        update={"symbols": ("€",), "thousands": " ", "decimal": ",", "currency": "EUR"}
+    )
+
+    assert prices.parse_price(written, euros) == amount
+
+
+def test_three_decimals_are_plain_in_some_currencies(price):
+    dinars = price.model_copy(update={"symbols": ("KD",), "currency": "KWD"})
+
+    assert prices.parse_price("KD 1.234", dinars) == 1.234
+
+
+def test_words_stand_for_amounts(price):
+    words = type(price).model_validate(price.model_dump() | {"words": {"Free": 0, "swap": 0}})
+
+    assert prices.parse_price(" FREE ", words) == 0
+    with pytest.raises(prices.UnparsablePriceError):
+        prices.parse_price("POA", words)
 
 
 def test_prices_without_thousands_separator_are_parsed(price):
