@@ -27,6 +27,7 @@ class CleanedProducts(pa.DataFrameModel):
     category_code: int = pa.Field(ge=0)
     category_depth: int = pa.Field(ge=0)
     odd_category_depth: bool
+    respelled_category: bool
     repeats: int = pa.Field(ge=0)
     copy_of: str = pa.Field(nullable=True)
 

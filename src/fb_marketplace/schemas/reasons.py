@@ -27,6 +27,8 @@ class Reason(StrEnum):
 
     TORN_LINE = "torn_line"
     MISSING_FIELD = "missing_field"
+    INVALID_ID = "invalid_id"
+    """The id is too long, or has a control character or an empty or relative path part."""
     UNPARSABLE_PRICE = "unparsable_price"
     CONFLICTING_ROW = "conflicting_row"
     UNKNOWN_PRODUCT = "unknown_product"

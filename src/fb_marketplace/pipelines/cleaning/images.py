@@ -1,5 +1,6 @@
 """Image rows and photo files, matched to each other and to the listings."""
 
+import unicodedata
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import NamedTuple
@@ -10,6 +11,7 @@ from fb_marketplace.parameters.cleaning import CleaningParameters, PhotoParamete
 from fb_marketplace.pipelines.cleaning.products import (
     CleanedTable,
     drop_incomplete_rows,
+    drop_invalid_ids,
     drop_torn_rows,
     merge_repeated_rows,
     rename_columns,
@@ -57,10 +59,11 @@ def clean_image_rows(
     rows = rename_columns(raw_images, parameters.images, "raw_images")
     rows, others, erased = split_erased(rows, "image_id", erasure_list, ("product_id", "image_id"))
     others, torn = drop_torn_rows(others)
+    others, invalid = drop_invalid_ids(others, ("image_id", "product_id"))
     accepted, rejected = drop_incomplete_rows(
         others, parameters, parameters.images.required_columns
     )
-    rejected += erased + torn
+    rejected += erased + torn + invalid
     known = accepted["product_id"].isin(set(cleaned_products["product_id"]))
     reasons = dict(zip(quarantined_products["key"], quarantined_products["reason"], strict=True))
     for row, product in accepted.loc[~known, "product_id"].items():
@@ -126,20 +129,22 @@ def match_photos_to_rows(
     """
     photos = parameters.photos
     files = photo_listing.add_prefix("source_")
-    rows = cleaned_image_rows.assign(source_key=cleaned_image_rows["image_id"] + photos.suffix)
-    matched = rows.merge(files, on="source_key")
-    missing = rows[~rows["source_key"].isin(files["source_key"])]
+    # A file name may be in another normal form than the id, as on macOS.
+    files["name"] = [unicodedata.normalize("NFC", key) for key in files["source_key"]]
+    rows = cleaned_image_rows.assign(name=cleaned_image_rows["image_id"] + photos.suffix)
+    matched = rows.merge(files.drop_duplicates("name"), on="name")
+    missing = rows[~rows["name"].isin(files["name"])]
     without_file = (
         (Stage.IMAGES, row, image_id, Reason.MISSING_FILE, f"there is no {photos.folder}/{key}")
         for first, repeats, image_id, key in missing[
-            ["row", "repeated_in", "image_id", "source_key"]
+            ["row", "repeated_in", "image_id", "name"]
         ].itertuples(index=False)
         for row in (first, *repeats)
     )
-    unmatched = sorted(set(files["source_key"]) - set(rows["source_key"]))
+    unmatched = sorted(set(files["source_key"]) - set(matched["source_key"]))
     without_row = _files_without_row(unmatched, set(quarantined_image_rows["key"]), photos)
     return MatchedPhotosResult(
-        matched.sort_values("image_id", ignore_index=True),
+        matched.drop(columns="name").sort_values("image_id", ignore_index=True),
         rejections_table((*without_file, *without_row)),
     )
 

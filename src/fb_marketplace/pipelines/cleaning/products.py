@@ -18,11 +18,14 @@ COLUMN_NAMES: Final = frozenset(
     (
         *("row", "product_id", "title", "description", "price", "currency", "price_flag"),
         *("location", "town", "county", "category", "category_path", "category_code"),
-        *("category_depth", "odd_category_depth", "repeats", "repeated_in", "copy_of", "photos"),
+        *("category_depth", "odd_category_depth", "respelled_category"),
+        *("repeats", "repeated_in", "copy_of", "photos"),
         *("image_id", "source_key", "source_size", "source_etag"),
     )
 )
 """Names of the columns that cleaning produces, for listings and images."""
+
+ID_COLUMNS: Final = ("product_id", "image_id")
 
 
 class CleanedTable(NamedTuple):
@@ -54,6 +57,7 @@ def clean_products(
     rows = rename_columns(raw_products, parameters.products, "raw_products")
     rows, others, erased = split_erased(rows, "product_id", erasure_list, ("product_id",))
     others, torn = drop_torn_rows(others)
+    others, invalid = drop_invalid_ids(others, ("product_id",))
     listings, rejected = drop_incomplete_rows(
         others, parameters, parameters.products.required_columns
     )
@@ -62,7 +66,7 @@ def clean_products(
     listings, repeated_in, conflicting = merge_repeated_rows(
         listings.loc[amounts.index], "product_id"
     )
-    rejected += erased + torn + unparsable + conflicting
+    rejected += erased + torn + invalid + unparsable + conflicting
     listings = _add_prices(listings, amounts, parameters)
     listings["repeats"] = repeated_in.map(len).astype("int64")
     listings = _normalize_texts(listings, parameters)
@@ -119,6 +123,9 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
         while ours[name] in rows.columns:
             ours[name] = f"raw_{ours[name]}"
     rows = rows.rename(columns=ours).convert_dtypes().astype("str").fillna("")
+    for name in ID_COLUMNS:
+        if name in rows.columns:
+            rows[name] = _map(rows[name], parsing.normalize_id)
     rows.insert(0, "row", range(len(rows)))
     return rows
 
@@ -157,6 +164,19 @@ def drop_torn_rows(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[Rejection]]:
     torn = rows[TORN] != ""
     rejected = [Rejection(row, Reason.TORN_LINE, rows.loc[row, TORN]) for row in rows.index[torn]]
     return rows[~torn].drop(columns=TORN), rejected
+
+
+def drop_invalid_ids(
+    rows: pd.DataFrame, id_columns: tuple[str, ...]
+) -> tuple[pd.DataFrame, list[Rejection]]:
+    """Return the rows whose ids can be used, and the rejections of the others."""
+    rejected: dict[int, Rejection] = {}
+    for name in id_columns:
+        for label, value in rows[name].items():
+            if value and (reason := parsing.invalid_id(value)):
+                row = int(str(label))
+                rejected[row] = Rejection(row, Reason.INVALID_ID, f"{name} has {reason}")
+    return rows.drop(index=list(rejected)), list(rejected.values())
 
 
 def drop_incomplete_rows(
@@ -277,9 +297,14 @@ def _add_locations(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.Dat
 
 
 def _add_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.DataFrame:
-    """Parse category paths. The code of a root category is its position in alphabetical order."""
+    """Parse category paths. The code of a root category is its position in alphabetical order.
+
+    Categories that differ only by case, spaces or HTML entities are one.
+    """
     separator = parameters.category.separator
-    paths = [parsing.category_levels(path, separator) for path in rows["category_path"]]
+    written = [parsing.category_levels(path, separator) for path in rows["category_path"]]
+    paths = parsing.unify_spelling(written)
+    respelled = [path != old for path, old in zip(paths, written, strict=True)]
     roots = pd.Series([path[0] if path else "" for path in paths], index=rows.index, dtype="str")
     codes = {root: code for code, root in enumerate(sorted(set(roots)))}
     shallow, deep = parameters.category.usual_depth
@@ -292,6 +317,7 @@ def _add_categories(rows: pd.DataFrame, parameters: CleaningParameters) -> pd.Da
         category_code=roots.map(codes).astype("int64"),
         category_depth=pd.Series(depths, index=rows.index, dtype="int64"),
         odd_category_depth=pd.Series(odd, index=rows.index, dtype="bool"),
+        respelled_category=pd.Series(respelled, index=rows.index, dtype="bool"),
     )
 
 

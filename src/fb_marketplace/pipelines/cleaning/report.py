@@ -83,6 +83,7 @@ def report_cleaning(
             "copy": int(products["copy_of"].notna().sum()),
             "no_photo": int((products["photos"] == 0).sum()),
             "odd_category_depth": int(products["odd_category_depth"].sum()),
+            "respelled_category": int(products["respelled_category"].sum()),
         },
         "photos": {str(name): int(n) for name, n in photos["format"].value_counts().items()},
         "duplicates": {

@@ -1,5 +1,6 @@
 """Normalization of text that people typed."""
 
+import html
 import re
 import unicodedata
 from typing import Final
@@ -11,6 +12,7 @@ _STYLED: Final = re.compile(
     # Mathematical alphanumerics, full-width forms and ligatures: styled ordinary letters.
     r"[\U0001d400-\U0001d7ff\uff01-\uff5e\ufb00-\ufb06]"
 )
+_AMPERSANDS: Final = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
 _EMOJI_FORMATS: Final = frozenset("\u200d\ufe0e\ufe0f")  # join the parts of an emoji
 _FLAG_TAGS: Final = range(0xE0020, 0xE0080)  # spell the flags of Scotland, Wales and England
 
@@ -18,12 +20,14 @@ _FLAG_TAGS: Final = range(0xE0020, 0xE0080)  # spell the flags of Scotland, Wale
 def normalize(text: str) -> str:
     """Return normalized text.
 
-    Unicode becomes NFC (UAX #15), styled letters become plain ones, any line end becomes a newline, other
-    whitespace becomes a space, and runs of either become one. Control, format (zero-width), private-use
-    and unassigned characters, lone surrogates and replacement characters are dropped. Accents, currency
-    signs, fractions, quotes and emoji stay.
+    Styled letters become plain ones. HTML entities are unescaped, also repeatedly escaped ones. Any line
+    end becomes a newline, other whitespace becomes a space, and runs of either become one. Control, format
+    (zero-width), private-use and unassigned characters, lone surrogates and replacement characters are
+    dropped. Unicode becomes NFC (UAX #15). Accents, currency signs, fractions, quotes and emoji stay.
     """
     text = _STYLED.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
+    if "&" in text:
+        text = html.unescape(_AMPERSANDS.sub("&", text))
     text = _SPACES.sub(" ", _LINE_ENDS.sub("\n", text))
     text = "".join(character for character in text if _is_visible(character))
     # Compose and collapse last: dropped characters may have separated others.

@@ -93,6 +93,23 @@ def test_photos_are_matched_to_files(match):
     assert result.quarantined.empty
 
 
+def test_file_name_may_have_another_normal_form(match):
+    photos = match([("caf\u00e9", "p0")], ["cafe\u0301.jpg", "caf\u00e9.JPG"]).photos
+
+    assert photos["source_key"].tolist() == ["cafe\u0301.jpg"]
+
+
+def test_two_files_with_one_name_are_matched_once(match):
+    result = match([("caf\u00e9", "p0")], ["cafe\u0301.jpg", "caf\u00e9.jpg"])
+
+    assert len(result.photos) == 1
+    assert len(result.quarantined) == 1
+
+
+def test_padded_ids_belong_together(match):
+    assert match([("i ", " p0")], ["i.jpg"]).photos["product_id"].tolist() == ["p0"]
+
+
 def test_row_without_file_is_rejected_with_its_repeats(match):
     result = match([("i", "p0"), ("j", "p0"), ("i", "p0")], ["j.jpg"])
 

@@ -40,6 +40,7 @@ def test_valid_listing_is_kept_with_all_fields(clean):
         "category_code": 0,
         "category_depth": 3,
         "odd_category_depth": False,
+        "respelled_category": False,
         "copy_of": None,
     }
 
@@ -319,3 +320,48 @@ def test_remaining_photos_of_each_listing_are_counted(clean):
     left = pd.DataFrame({"image_id": ["i", "j"], "product_id": ["b", "b"]})
 
     assert add_photo_counts(listed, left)["photos"].tolist() == [0, 2]
+
+
+@pytest.mark.parametrize("padded", ["p9   ", "\ufeffp9", "\u00a0p9\n", "p9\u200b"])
+def test_id_is_trimmed(clean, padded):
+    assert only(clean({"id": padded}).rows)["product_id"] == "p9"
+
+
+def test_ids_in_other_normal_forms_are_one(clean):
+    result = clean({"id": "caf\u00e9"}, {"id": "cafe\u0301"})
+
+    assert only(result.rows)["product_id"] == "caf\u00e9"
+
+
+@pytest.mark.parametrize("invalid", ["x" * 201, "a/../b", "..", "a//b", "/a", "a\x07b", "a\u202eb"])
+def test_id_that_cannot_be_a_key_is_rejected(clean, invalid):
+    result = clean({"id": invalid}, {"id": "p/9.a"})
+
+    assert only(result.rows)["product_id"] == "p/9.a"
+    rejected = only(result.quarantined)
+    assert (rejected["row"], rejected["reason"]) == (0, "invalid_id")
+    assert len(rejected["detail"]) < 200
+
+
+def test_categories_that_differ_by_spelling_are_one(clean):
+    paths = ["Home & Garden / Tables", "Home &amp; Garden / tables", "home &  garden / Tables"]
+
+    rows = clean(*({"id": str(n), "category": path} for n, path in enumerate([*paths, paths[0]])))
+
+    assert set(rows.rows["category_path"]) == {"Home & Garden / Tables"}
+    assert rows.rows["respelled_category"].tolist() == [False, True, True, False]
+
+
+def test_spelling_is_unified_below_each_parent(clean):
+    paths = ["Music / DJ", "Music / Dj", "Music / DJ", "Sport / Dj"]
+
+    rows = clean(*({"id": str(n), "category": path} for n, path in enumerate(paths))).rows
+
+    assert rows["category_path"].tolist() == ["Music / DJ"] * 3 + ["Sport / Dj"]
+
+
+def test_typed_price_is_taken_by_value(raw_products, cleaning):
+    raw = raw_products({}, {})
+    raw["price"] = [12.5, 1234.5678]
+
+    assert clean_products(raw, cleaning).rows["price"].tolist() == [12.5, 1234.5678]

@@ -74,6 +74,7 @@ def test_flags_duplicates_and_splits_are_counted(cleaned):
         "copy": 1,
         "no_photo": 0,
         "odd_category_depth": 0,
+        "respelled_category": 0,
     }
     assert result["duplicates"] == {"photos": 2, "groups": 1, "largest_group": 2, "exact": 2}
     assert result["splits"]["test"] == {"groups": 1, "products": 1, "photos": 2}

@@ -84,3 +84,19 @@ def test_casefold_equates_equal_meaning(one, other):
 
 def test_casefold_distinguishes_other_meaning():
     assert text.casefold_text("oak table 2") != text.casefold_text("oak table 3")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("Home &amp; Garden", "Home & Garden"),
+        ("Home &amp;amp;amp; Garden", "Home & Garden"),
+        ("5&#39; x 3&quot;", "5' x 3\""),
+        ("caf&eacute;&nbsp;&lt;3", "caf\u00e9 <3"),
+        ("&#x26;lt;", "<"),
+        ("R&B & soul", "R&B & soul"),
+    ],
+)
+def test_html_entities_are_unescaped(typed, meant):
+    assert text.normalize(typed) == meant
+    assert text.normalize(meant) == meant
