@@ -11,7 +11,6 @@ from support.builders.small_lake import TABLE, SmallLake, version
 from fb_marketplace.lifecycle import prune, retention
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
-from fb_marketplace.storage.erasure_list import add_to_erasure_list
 from fb_marketplace.storage.filesystem import open_root
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace.storage.run_records import RunRecords
@@ -23,6 +22,7 @@ from fb_marketplace_serving.release.pointer import (
     read_pointer,
     set_current,
 )
+from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 RAW, LAKE = f"s3://{seaweedfs.RAW_BUCKET}/raw", f"s3://{seaweedfs.LAKE_BUCKET}/lake"

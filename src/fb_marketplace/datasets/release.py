@@ -53,14 +53,15 @@ class ReleaseDataset(AbstractDataset[Manifest, Manifest]):
         """Open the release as a server does, and publish it.
 
         Raises:
-            ReleaseError: the artifacts do not match or do not reproduce the canaries; or another release
-                was published after the gate compared this one with the current release.
+            ReleaseError: the artifacts do not match or do not reproduce the canaries; the release holds an
+                erased listing or photo; or another release was published after the gate compared this one
+                with the current release.
         """
         if self._version is None:
             raise DatasetError("A release needs the run's version: set `versioned: true`.")
         manifest = data.model_copy(update={"version": self._version.save})
         # A release that a server would reject must not be published.
-        Release.from_manifest(self._lake, manifest)
+        Release.from_manifest(self._lake, manifest).check_erasures(self._lake)
         # Read after opening: opening takes seconds, in which another run may publish.
         pointer = read_pointer(self._lake)
         self._check_comparison(manifest, pointer)

@@ -24,14 +24,15 @@ from fb_marketplace.lifecycle.erasure_scan import (
     scan_lake,
 )
 from fb_marketplace.parameters.cleaning import CleaningParameters
-from fb_marketplace.storage import erasure_list, table_versions
-from fb_marketplace.storage.erasure_list import FILE, ErasureList, read_erasure_list
+from fb_marketplace.storage import table_versions
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.lake_layout import LAYERS, TABLE, list_files, parent_table
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.feedback.events import Kind
 from fb_marketplace_serving.release.pointer import read_pointer
+from fb_marketplace_serving.storage import erasure_list
+from fb_marketplace_serving.storage.erasure_list import FILE, ErasureList, read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 RECEIPTS: Final = "receipts"

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 from pydantic import TypeAdapter
 
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, ScanHit
-from fb_marketplace.storage.erasure_list import ErasureList
+from fb_marketplace_serving.storage.erasure_list import ErasureList
 from fb_marketplace_serving.storage.lake import Lake
 
 FOLDER: Final = "forgetting"

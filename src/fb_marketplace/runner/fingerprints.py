@@ -15,10 +15,10 @@ from fb_marketplace.datasets.lance_table import LanceTableDataset
 from fb_marketplace.datasets.path import PathDataset
 from fb_marketplace.observability.versions import library_versions
 from fb_marketplace.runner.source_code import code_digest
-from fb_marketplace.storage.erasure_list import ErasureList
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import KEY
 from fb_marketplace.storage.run_records import NodeFingerprint
+from fb_marketplace_serving.storage.erasure_list import ErasureList
 from fb_marketplace_serving.storage.lake import Lake
 
 IGNORED_OPTIONS: Final = frozenset(["filepath", "version", "versioned", "credentials", "metadata"])

@@ -26,6 +26,7 @@ from fb_marketplace_serving.release.manifest import (
 )
 from fb_marketplace_serving.release.photo_store import FOLDER
 from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 
@@ -202,3 +203,24 @@ def test_pointer_contains_only_the_version(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
 
     assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}
+
+
+@pytest.mark.parametrize(("product", "images"), [("p", []), ("other", ["b"])])
+def test_release_with_erased_content_leaves_current_one(
+    tmp_path, manifest, first, second, product, images
+):
+    ReleaseDataset(str(tmp_path), first).save(manifest)
+    add_to_erasure_list(Lake(str(tmp_path)), product, images)
+
+    with pytest.raises(DatasetError, match="erased"):
+        ReleaseDataset(str(tmp_path), second).save(manifest)
+
+    assert ReleaseDataset(str(tmp_path)).load().version == first.save
+
+
+def test_release_without_erased_content_is_published(tmp_path, manifest, first):
+    add_to_erasure_list(Lake(str(tmp_path)), "other", ["photo"])
+
+    ReleaseDataset(str(tmp_path), first).save(manifest)
+
+    assert ReleaseDataset(str(tmp_path)).load().version == first.save

@@ -21,10 +21,10 @@ from fb_marketplace.lifecycle.erasure import (
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
-from fb_marketplace.storage.erasure_list import read_erasure_list
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.release.pointer import read_pointer
+from fb_marketplace_serving.storage.erasure_list import read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 LAMP, TABLE_, CHAIR = "lamp-4e5f6a7b", "table-1c58d3f9", "chair-860673f1"

@@ -84,11 +84,11 @@ def rollback(lake: Lake, version: str) -> PointerState:
         The previous pointer.
 
     Raises:
-        ReleaseError: the release cannot be opened, or another one was published meanwhile. The current
-            release does not change.
+        ReleaseError: the release cannot be opened or holds an erased listing, or another one was published
+            meanwhile. The current release does not change.
     """
     previous = read_pointer(lake)
-    Release.from_manifest(lake, read_manifest(lake, version))
+    Release.from_manifest(lake, read_manifest(lake, version)).check_erasures(lake)
     if previous.version != version:
         try:
             set_current(lake, version, previous)

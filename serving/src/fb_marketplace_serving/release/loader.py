@@ -34,6 +34,7 @@ from fb_marketplace_serving.release.search_artifacts import (
     SearchArtifacts,
 )
 from fb_marketplace_serving.search.listings import Listing, read_listings
+from fb_marketplace_serving.storage.erasure_list import read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 TOLERANCE: Final = 1e-3
@@ -78,6 +79,24 @@ class Release:
         lake = open_lake(url)
         manifest = read_current(lake) if version is None else read_manifest(lake, version)
         return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads)
+
+    def check_erasures(self, lake: Lake) -> None:
+        """Check that the release holds nothing that was erased from its lake.
+
+        A run that began before an erasure may end after it, and an older release may be left.
+
+        Raises:
+            ReleaseError: the release holds an erased listing or photo.
+            OSError: the lake cannot be read.
+        """
+        erased = read_erasure_list(lake)
+        products = sum(map(erased.has_product, self.listings))
+        images = sum(map(erased.has_image, self.index.image_ids))
+        if products or images:
+            raise ReleaseError(
+                f"{lake.name(manifest_path(self.manifest.version))}: holds {products} listings and "
+                f"{images} photos that were erased, so it cannot be published. Run `kedro run`."
+            )
 
     @classmethod
     def from_manifest(

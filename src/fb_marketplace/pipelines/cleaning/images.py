@@ -24,8 +24,13 @@ from fb_marketplace.pipelines.cleaning.quarantine import (
     rejections_table,
 )
 from fb_marketplace.schemas.reasons import Reason, Stage
-from fb_marketplace.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList, is_masked
 from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace_serving.storage.erasure_list import (
+    DETAIL,
+    EMPTY_ERASURE_LIST,
+    ErasureList,
+    is_masked,
+)
 
 
 class MatchedPhotosResult(NamedTuple):

@@ -12,7 +12,7 @@ from fb_marketplace.pipelines.cleaning import parsing, prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Rejection, quarantine_rows
 from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.csv_reader import TORN
-from fb_marketplace.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList
+from fb_marketplace_serving.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList
 
 COLUMN_NAMES: Final = frozenset(
     (

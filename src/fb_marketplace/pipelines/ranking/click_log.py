@@ -7,9 +7,9 @@ from typing import Final, NamedTuple, TypeVar
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
-from fb_marketplace.storage.erasure_list import EMPTY_ERASURE_LIST, ErasureList
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace_serving.feedback.events import ClickLine, SearchLine
+from fb_marketplace_serving.storage.erasure_list import EMPTY_ERASURE_LIST, ErasureList
 
 Line = TypeVar("Line", bound=BaseModel)
 

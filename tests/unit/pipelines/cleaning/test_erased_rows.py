@@ -13,8 +13,8 @@ from fb_marketplace.pipelines.cleaning.quarantine import check_accounting, merge
 from fb_marketplace.schemas.cleaning import MatchedPhotos
 from fb_marketplace.schemas.quarantine import Quarantine
 from fb_marketplace.schemas.reasons import Reason
-from fb_marketplace.storage.erasure_list import ErasureList, is_masked
 from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace_serving.storage.erasure_list import ErasureList, is_masked
 
 
 @pytest.fixture

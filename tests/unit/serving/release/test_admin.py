@@ -12,6 +12,7 @@ from fb_marketplace_serving.release.artifacts import release_artifacts
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.release.pointer import current_version, publish
+from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 
@@ -120,6 +121,16 @@ def test_rollback_to_damaged_release_is_rejected(two):
     damage(two, "model/listings.parquet")
 
     with pytest.raises(ReleaseError, match=r"listings\.parquet.*sha256"):
+        rollback(Lake(two), "v1")
+
+    assert current_version(Lake(two)) == "v2"
+
+
+def test_rollback_to_release_with_erased_listing_is_rejected(two):
+    products = Release.open(two, "v1").index.product_ids
+    add_to_erasure_list(Lake(two), products[0], [])
+
+    with pytest.raises(ReleaseError, match="erased"):
         rollback(Lake(two), "v1")
 
     assert current_version(Lake(two)) == "v2"

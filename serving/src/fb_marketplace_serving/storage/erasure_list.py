@@ -10,10 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from fb_marketplace.schemas.reasons import Reason
 from fb_marketplace_serving.storage.lake import Lake
 
 FILE: Final = "erasure_list.json"
+
+ERASED: Final = "erased"
+"""Prefix of pseudonyms, and the reason in the quarantine."""
 
 DETAIL: Final = "on the erasure list"
 
@@ -44,7 +46,7 @@ class ErasureList:
 
     def masked(self, name: str) -> str:
         """Return a pseudonym of an id. It is deterministic, and does not reveal the id."""
-        return f"{Reason.ERASED}-{self.digest(name)[:_SHOWN_DIGITS]}"
+        return f"{ERASED}-{self.digest(name)[:_SHOWN_DIGITS]}"
 
     def digest(self, name: str) -> str:
         """Return the salted digest of an id, in hex."""
@@ -56,7 +58,7 @@ EMPTY_ERASURE_LIST: Final = ErasureList()
 
 def is_masked(name: str) -> bool:
     """Check whether a name is a pseudonym of an erased id."""
-    return name.startswith(f"{Reason.ERASED}-")
+    return name.startswith(f"{ERASED}-")
 
 
 def read_erasure_list(lake: Lake) -> ErasureList:

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from fb_marketplace.storage.erasure_list import (
+from fb_marketplace_serving.storage.erasure_list import (
     EMPTY_ERASURE_LIST,
     FILE,
     add_to_erasure_list,
