@@ -30,7 +30,7 @@ HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
 export DO_NOT_TRACK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab docs wheels clean
+.PHONY: help setup lock sample run test test-slow test-half test-other-half test-page test-real stress screenshots serve bench recipe lint viz lab notebooks docs wheels clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -110,8 +110,12 @@ viz: $(READY)  ## show the stages at http://127.0.0.1:4141/?types=nodes
 	  echo "The stages: $(STAGES_URL)"; $(BIN)/python -m webbrowser -t "$(STAGES_URL)" > /dev/null) & \
 	$(BIN)/kedro viz run --no-browser
 
+# Otherwise Kedro logs each loaded dataset into the outputs.
 lab: $(READY)  ## open the notebooks
-	$(BIN)/kedro jupyter lab notebooks
+	KEDRO_LOGGING_CONFIG=$(CURDIR)/conf/logging.yml $(BIN)/kedro jupyter lab notebooks
+
+notebooks: $(READY)  ## execute the notebooks on the sample's release, and store their outputs
+	PYTHONPATH=tests $(BIN)/python -m support.notebooks --lake $(LAKE) --raw $(RAW)
 
 docs: $(READY)  ## build the documentation as a site into build/site
 	NO_MKDOCS_2_WARNING=true $(BIN)/mkdocs build --strict --quiet
