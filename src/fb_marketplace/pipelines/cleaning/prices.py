@@ -56,8 +56,8 @@ def parse_price(value: Any, parameters: PriceParameters) -> float:
         raise UnparsablePriceError(
             f"{str(value)[:60]!r} is not a price; expected a value such as {example}{parameters.decimal}00"
         )
-    whole, _, fraction = number.partition(parameters.decimal)
-    return float(f"{re.sub('[^0-9]', '', whole)}.{fraction or 0}")
+    integer, _, fraction = number.partition(parameters.decimal)
+    return float(f"{re.sub('[^0-9]', '', integer)}.{fraction or 0}")
 
 
 def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
