@@ -139,6 +139,9 @@ class SplitParameters(Parameters):
     min_words_for_duplicate_description: Annotated[
         int, Field(ge=1, description="shorter descriptions never join two listings")
     ]
+    max_listings_per_photo: Annotated[
+        int, Field(ge=1, description="a photo or description of more listings joins none of them")
+    ] = 20
 
     @model_validator(mode="after")
     def _check_test_share(self) -> Self:

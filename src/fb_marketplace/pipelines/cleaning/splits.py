@@ -27,7 +27,8 @@ def split_listings(
 ) -> pd.DataFrame:
     """Assign each listing, with all its photos, to a split.
 
-    Listings that share a duplicate photo or a description form a group. A group has the id of its oldest
+    Listings that share a duplicate photo or a description form a group, unless very many listings share it,
+    as a placeholder or boilerplate. A group has the id of its oldest
     listing, and a hash of that id and a salt gives its split. So splits stay stable when listings are
     added or removed. If an earlier run with the same parameters assigned members of a group, the group
     gets the earlier split of the oldest of them.
@@ -47,12 +48,14 @@ def split_listings(
     position = pd.Series(oldest_first.index, index=oldest_first["product_id"])
     photos = image_products.assign(position=image_products["product_id"].map(position))
     duplicates = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
+    sharing = [
+        duplicates.groupby("group")["position"].agg(list),
+        _same_description(oldest_first, parameters.min_words_for_duplicate_description),
+    ]
+    limit = parameters.max_listings_per_photo
     labels = join_groups(
         len(oldest_first),
-        [
-            duplicates.groupby("group")["position"].agg(list),
-            _same_description(oldest_first, parameters.min_words_for_duplicate_description),
-        ],
+        [[members for members in sets if len(set(members)) <= limit] for sets in sharing],
     )
     groups = oldest_first["product_id"].to_numpy()[labels]
     rule = stage_digest("splits", REVISION, parameters)

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.compute.graph import connected_components
+from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.search.gazetteer import Gazetteer, ResolvedPlace
@@ -29,34 +30,50 @@ class ListingFeatureResult(NamedTuple):
 
 
 def build_listing_features(
-    products: pd.DataFrame, images: Table, duplicate_groups: pd.DataFrame, gazetteer: FileRef
+    products: pd.DataFrame,
+    images: Table,
+    duplicate_groups: pd.DataFrame,
+    gazetteer: FileRef,
+    parameters: SplitParameters,
 ) -> ListingFeatureResult:
     """Build the features of each listing, sorted by id.
 
     Listings of one family offer the same item: one copies the other's text, or they share a photo or near
     duplicate, directly or through other listings. A family is named by the smallest product id in it. A
     shared description joins listings into one split group, but not into a family: a trader reuses one
-    description for all items.
+    description for all items. A photo of more than ``max_listings_per_photo`` listings is a placeholder,
+    and does not join them either.
 
     Args:
         products: the listings.
         images: their photos.
         duplicate_groups: groups of copies and near duplicates.
         gazetteer: the towns and counties.
+        parameters: ``max_listings_per_photo``.
 
     Returns:
         The features; and a report: numbers of listings and places located by town and by county, the most
-        frequent unknown places, the distances between listings and their county's center, and families.
+        frequent unknown places, the distances between listings and their county's center, families, and
+        placeholder photos.
     """
     listed = products.sort_values("product_id", ignore_index=True)
     photos = images.read(["image_id", "product_id", "width", "height"]).to_pandas()
     places = Gazetteer.from_bytes(gazetteer.read())
     located = _locate(listed, places)
+    shared = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
+    listings_per_photo = shared.groupby("group")["product_id"].transform("nunique")
+    is_placeholder = listings_per_photo > parameters.max_listings_per_photo
     pixels = (photos["width"] * photos["height"]).groupby(photos["product_id"]).max()
+    placeholders = {
+        "placeholders": {
+            "photos": int(shared.loc[is_placeholder, "group"].nunique()),
+            "listings": int(shared.loc[is_placeholder, "product_id"].nunique()),
+        }
+    }
     features = pd.DataFrame(
         {
             "product_id": listed["product_id"],
-            "family": _families(listed, photos, duplicate_groups),
+            "family": _families(listed, shared[~is_placeholder]),
             "latitude": located["latitude"],
             "longitude": located["longitude"],
             "description_words": [len(words(text)) for text in listed["description"]],
@@ -65,18 +82,22 @@ def build_listing_features(
     )[list(COLUMNS)]
     buffer = io.BytesIO()
     features.to_parquet(buffer, index=False)
-    return ListingFeatureResult(buffer.getvalue(), _report(features, located, places))
+    return ListingFeatureResult(
+        buffer.getvalue(), _report(features, located, places) | placeholders
+    )
 
 
-def _families(
-    listed: pd.DataFrame, photos: pd.DataFrame, duplicate_groups: pd.DataFrame
-) -> pd.Series:
-    """Return the family of each listing. ``listed`` is sorted by id."""
+def _families(listed: pd.DataFrame, shared: pd.DataFrame) -> pd.Series:
+    """Return the family of each listing.
+
+    Args:
+        listed: the listings, sorted by id.
+        shared: ``product_id`` and ``group`` of each duplicate photo.
+    """
     row_of = pd.Series(listed.index, index=listed["product_id"])
     copies = listed[listed["copy_of"].notna()]
     pairs = list(zip(copies.index, row_of.loc[copies["copy_of"]], strict=True))
-    duplicates = photos.merge(duplicate_groups[["image_id", "group"]], on="image_id")
-    for _, rows in duplicates["product_id"].map(row_of).groupby(duplicates["group"]):
+    for _, rows in shared["product_id"].map(row_of).groupby(shared["group"]):
         pairs += pairwise(rows.tolist())
     return (
         listed["product_id"].take(connected_components(len(listed), pairs)).reset_index(drop=True)

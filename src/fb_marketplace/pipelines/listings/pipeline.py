@@ -22,7 +22,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 build_listing_features,
-                ["products", "images", "duplicate_groups", "gazetteer"],
+                ["products", "images", "duplicate_groups", "gazetteer", "params:splits"],
                 ["listing_features", "listing_features_report"],
                 name="build_listing_features",
             ),

@@ -226,3 +226,25 @@ def test_groups_are_connected_components(sets):
             for member in members:
                 reached[member] |= together
     assert labels.tolist() == [min(reached[number]) for number in range(20)]
+
+
+@pytest.mark.parametrize(("listings", "joined"), [(3, True), (4, False)])
+def test_photo_of_very_many_listings_joins_none(parameters, listings, joined):
+    limited = parameters.model_copy(update={"max_listings_per_photo": 3})
+    names = [f"p{number}" for number in range(listings)]
+    owners = photos(**{name: f"photo-{name}" for name in names})
+    placeholder = copies(" ".join(f"photo-{name}" for name in names))
+
+    groups = by_product(split_listings(products(*names), owners, placeholder, NONE, limited))
+
+    assert set(groups.values()) == ({"p0"} if joined else set(names))
+
+
+def test_description_of_very_many_listings_joins_none(parameters):
+    limited = parameters.model_copy(update={"max_listings_per_photo": 3})
+    names = [f"p{number}" for number in range(4)]
+
+    listed = products(*names, **dict.fromkeys(names, LONG))
+    groups = by_product(split_listings(listed, photos(), copies(), NONE, limited))
+
+    assert set(groups.values()) == set(names)

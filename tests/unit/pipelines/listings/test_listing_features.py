@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from fb_marketplace.parameters.cleaning import SplitParameters
 from fb_marketplace.pipelines.listings.listing_features import build_listing_features
 from fb_marketplace.schemas.lance import IMAGES
 from fb_marketplace.storage import keyed_table
@@ -14,6 +15,13 @@ from fb_marketplace_serving.search.gazetteer import COLUMNS as PLACE_COLUMNS
 from fb_marketplace_serving.search.listing_features import COLUMNS, ListingFeatures
 
 NO_COPIES = pd.DataFrame(columns=["image_id", "group", "kind"], dtype="str")
+SPLITS = SplitParameters(
+    salt="",
+    train=0.8,
+    validation=0.1,
+    min_words_for_duplicate_description=6,
+    max_listings_per_photo=3,
+)
 ROWS = [
     ("Leeds", "leeds", 53.8, -1.5, 500_000, False, math.nan, False),
     ("Otley", "otley", 53.9, -1.7, 15_000, False, math.nan, False),
@@ -76,7 +84,7 @@ def places(tmp_path):
 
 
 def described(store, places, *rows, photos=None, duplicates=NO_COPIES):
-    return build_listing_features(products(*rows), store(photos or {}), duplicates, places)
+    return build_listing_features(products(*rows), store(photos or {}), duplicates, places, SPLITS)
 
 
 def families(result):
@@ -129,6 +137,15 @@ def test_listings_with_duplicate_photos_are_a_family(store, places):
     result = described(store, places, *rows, photos=photos, duplicates=copies("i j", "k l"))
 
     assert families(result) == {"p": "p", "q": "p", "r": "r"}
+
+
+def test_photo_of_very_many_listings_makes_no_family(store, places):
+    photos = {name: (name, 1, 1) for name in "abcd"} | {"e1": ("e", 1, 1), "f1": ("f", 1, 1)}
+    rows = [product(item) for item in "abcdef"]
+    result = described(store, places, *rows, photos=photos, duplicates=copies("a b c d", "e1 f1"))
+
+    assert families(result) == {**{name: name for name in "abcd"}, "e": "e", "f": "e"}
+    assert result.report["placeholders"] == {"photos": 1, "listings": 4}
 
 
 def test_families_join_through_copies_and_photos(store, places):
