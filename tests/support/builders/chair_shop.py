@@ -7,7 +7,7 @@ import pyarrow as pa
 from PIL import Image
 from support.builders.small_release import make_release
 
-from fb_marketplace_serving.imaging import canonical as photos
+from fb_marketplace_serving.imaging.canonical import canonicalize
 from fb_marketplace_serving.release.pointer import publish
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -48,7 +48,7 @@ def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False)
     chairs = [(hue, shade) for hue in range(len(LABELS)) for shade in range(SHADES)]
     image_ids = [f"img-{LABELS[hue]}-{shade}" for hue, shade in chairs]
     product_ids = [f"prd-{LABELS[hue]}-{shade}" for hue, shade in chairs]
-    canonical = [photos.canonicalize(photo(hue, shade)) for hue, shade in chairs]
+    canonical = [canonicalize(photo(hue, shade)) for hue, shade in chairs]
     categories = [LABELS[hue] for hue, _ in chairs]
     titles = [f"{LABELS[hue][:-1]} chair {shade}" for hue, shade in chairs]
     titles[1] = MARKUP
