@@ -63,7 +63,7 @@ def test_killed_release_leaves_a_whole_release(whole_run: Run, tmp_path: Path) -
     with copy_lake(whole_run.place, tmp_path, "checkpoints", "photos") as place:
         lake = Path(place.lake)
         present = set(lake.glob("07_model_output/release_measures.parquet/*"))
-        with start_run(place, "--pipeline=release") as run:
+        with start_run(place, "--pipeline=release", "--recompute") as run:
             run.wait_for(
                 lambda: set(lake.glob("07_model_output/release_measures.parquet/*")) != present
             )

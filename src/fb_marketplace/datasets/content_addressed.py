@@ -42,5 +42,8 @@ class ContentAddressedDataset(AbstractDataset[ContentAddressedFile, dict[str, in
         Lake(self._filepath).replace(data.name, data.data)
         self._sizes[data.name] = len(data.data)
 
+    def _exists(self) -> bool:
+        return bool(self.load())
+
     def _describe(self) -> dict[str, Any]:
         return {"filepath": self._filepath}

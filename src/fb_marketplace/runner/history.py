@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import Version
 from kedro.pipeline import Pipeline
 from kedro.pipeline.node import Node
@@ -71,9 +71,11 @@ class History:
 
     def _has_output(self, name: str, version: str, catalog: DataCatalog) -> bool:
         dataset: Any = catalog.get(name)
+        if isinstance(dataset, MemoryDataset):
+            return True
         pinned = getattr(dataset, "_version", None)
         if pinned is None:
-            return True
+            return bool(dataset.exists())
         if self.latest.get(name) != version:
             return False
         dataset._version = Version(version, pinned.save)

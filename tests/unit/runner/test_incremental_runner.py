@@ -172,6 +172,15 @@ def test_missing_output_is_computed_again(run, tmp_path):
     assert run() == {"count"}
 
 
+def test_missing_output_without_versions_is_computed_again(run, tmp_path):
+    plain = {"counts": {"type": "json.JSONDataset", "filepath": str(tmp_path / "plain.json")}}
+    run(changed=plain)
+    assert run(changed=plain) == set()
+    (tmp_path / "plain.json").unlink()
+
+    assert run(changed=plain) == {"count"}
+
+
 def test_changed_catalog_option_recomputes_readers(run, tmp_path):
     run()
     changed = {
