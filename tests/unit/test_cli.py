@@ -12,64 +12,67 @@ from kedro.framework.startup import bootstrap_project
 
 from fb_marketplace.cli import cli
 from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
+from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def fails(tmp_path):
-    """Run `kedro run` on empty roots and return its stderr."""
+def refused(monkeypatch, tmp_path):
+    """Invokes ``run`` in this process, on empty roots; returns its error, which is one line and the last."""
+    bootstrap_project(ROOT)
+    monkeypatch.chdir(ROOT)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    environment = {
+        "FB_LAKE": str(tmp_path / "lake"),
+        "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
 
-    def fails(*arguments, raw=str(tmp_path / "raw")):
-        remaining = {name: item for name, item in os.environ.items() if not name.startswith("AWS_")}
-        environment = remaining | {
-            "FB_RAW": raw,
-            "AWS_ENDPOINT_URL_S3": "http://127.0.0.1:9",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "FB_LAKE": str(tmp_path / "lake"),
-            "DO_NOT_TRACK": "1",
-        }
-        ended = subprocess.run(
-            [sys.executable, "-m", "kedro", "run", *arguments],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=120,
-            check=False,
-        )
-        assert ended.returncode == 1, ended.stderr
-        assert "Traceback" not in ended.stderr + ended.stdout
-        errors = [line for line in ended.stderr.splitlines() if line.startswith("Error:")]
-        assert errors == ended.stderr.splitlines()[-1:]
+    def refused(*arguments, raw=str(tmp_path / "raw")):
+        RetryingS3FileSystem.clear_instance_cache()
+        monkeypatch.setenv("FB_RAW", raw)
+        ended = CliRunner().invoke(cli, ["run", *arguments])
+        assert ended.exit_code == 1
+        assert isinstance(ended.exception, SystemExit), repr(ended.exception)
+        errors = [line for line in ended.output.splitlines() if line.startswith("Error:")]
+        assert errors == ended.output.splitlines()[-1:]
         assert not (tmp_path / "lake/runs").exists()
         return errors[0]
 
-    return fails
+    yield refused
+    RetryingS3FileSystem.clear_instance_cache()
 
 
-def test_misspelled_pipeline_is_rejected_with_suggestion(fails):
-    output = fails("--pipeline=cleening")
+def test_command_prints_one_line_and_no_traceback(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "kedro", "run", "--pipeline=cleening"],
+        cwd=ROOT,
+        env=os.environ | {"FB_LAKE": str(tmp_path / "lake"), "DO_NOT_TRACK": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+    assert ended.returncode == 1
+    assert "Traceback" not in ended.stderr + ended.stdout
+    (line,) = ended.stderr.splitlines()
+    assert line.startswith("Error: ")
+    assert "cleening" in line
+
+
+def test_misspelled_pipeline_is_rejected_with_suggestion(refused):
+    output = refused("--pipeline=cleening")
 
     assert "cleening" in output
     assert "baselines, cleaning" in output
     assert "Did you mean 'cleaning'?" in output
-
-
-@pytest.fixture
-def refused():
-    """Invokes ``run`` in this process; returns its error line."""
-    bootstrap_project(ROOT)
-
-    def refused(*arguments):
-        ended = CliRunner().invoke(cli, ["run", *arguments])
-        assert ended.exit_code == 1
-        (line,) = ended.output.splitlines()
-        return line
-
-    return refused
 
 
 @pytest.mark.parametrize("option", ["--nodes", "--from-nodes", "--to-nodes"])
@@ -92,38 +95,38 @@ def test_node_of_another_pipeline_is_refused(refused):
     assert "clean_products" in refused("--pipeline=release", "--nodes=clean_products")
 
 
-def test_missing_bucket_gives_remedy(fails, tmp_path):
-    output = fails("--pipeline=cleaning")
+def test_missing_bucket_gives_remedy(refused, tmp_path):
+    output = refused("--pipeline=cleaning")
 
     assert str(tmp_path / "raw") in output
     assert "FB_RAW" in output
 
 
-def test_missing_credentials_are_reported(fails):
-    output = fails("--pipeline=cleaning", raw="s3://bucket/raw")
+def test_missing_credentials_are_reported(refused):
+    output = refused("--pipeline=cleaning", raw="s3://bucket/raw")
 
     assert "s3://bucket/raw" in output
     assert "credentials" in output
 
 
-def test_misspelled_parameter_is_rejected(fails):
-    output = fails("--pipeline=sample", "--params=sample.sead=3")
+def test_misspelled_parameter_is_rejected(refused):
+    output = refused("--pipeline=sample", "--params=sample.sead=3")
 
     assert "sead" in output
 
 
-def test_missing_input_names_earlier_pipeline(fails):
-    output = fails("--pipeline=embeddings")
+def test_missing_input_names_earlier_pipeline(refused):
+    output = refused("--pipeline=embeddings")
 
     assert "encoder" in output
     assert "images" in output
 
 
-def test_misspelled_environment_is_rejected(fails):
-    assert "typo" in fails("--env=typo")
+def test_misspelled_environment_is_rejected(refused):
+    assert "typo" in refused("--env=typo")
 
 
-def test_table_in_other_encoding_is_rejected(fails, tmp_path):
+def test_table_in_other_encoding_is_rejected(refused, tmp_path):
     (tmp_path / "raw/Assets").mkdir(parents=True)
     (tmp_path / "raw/images").mkdir()
     columns = "id,product_name,category,product_description,price,location\n"
@@ -131,7 +134,7 @@ def test_table_in_other_encoding_is_rejected(fails, tmp_path):
     (tmp_path / "raw/Assets/Products.csv").write_bytes(written.encode("latin-1"))
     (tmp_path / "raw/Assets/Images.csv").write_text("id,product_id\n1,1\n")
 
-    output = fails("--pipeline=cleaning")
+    output = refused("--pipeline=cleaning")
 
     assert "utf-8" in output
 
@@ -153,8 +156,8 @@ def test_index_with_ids_of_other_version_gives_one_line(monkeypatch):
     )
 
 
-def test_old_parameter_section_is_refused_with_its_new_name(fails):
-    error = fails("--pipeline=sample", "--params=word_index.k1=1.2")
+def test_old_parameter_section_is_refused_with_its_new_name(refused):
+    error = refused("--pipeline=sample", "--params=word_index.k1=1.2")
 
     assert "`word_index` is now `bm25`" in error
 
