@@ -232,11 +232,16 @@ def test_project_logs_runs():
 
 
 def test_mlflow_is_not_imported_without_variable(tmp_path):
+    (tmp_path / "Assets").mkdir()
+    (tmp_path / "Assets/Products.csv").write_text(
+        "id,product_name,category,product_description,price,location\n"
+        "1,Oak chair,Home / Chairs,A chair of oak.,£5,Leeds\n"
+    )
     code = (
         "import atexit, sys\n"
         "atexit.register(lambda: print([m for m in sys.modules if m.startswith('mlflow')]))\n"
         "from kedro.framework.cli import main\n"
-        "sys.argv = ['kedro', 'run', '--pipeline=sample']\n"
+        "sys.argv = ['kedro', 'run', '--nodes=clean_products']\n"
         "main()"
     )
     remaining = {key: value for key, value in os.environ.items() if not key.startswith("FB_")}

@@ -1,10 +1,16 @@
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load, save
 
 from fb_marketplace.pipelines.vision.export import block_features
 from fb_marketplace.pipelines.vision.export.block_features import extract_block_features
-from fb_marketplace.pipelines.vision.models.embedding_head import block_names, block_slices
+from fb_marketplace.pipelines.vision.models.embedding_head import (
+    block_names,
+    block_slices,
+    pool_blocks,
+)
+from fb_marketplace_serving.imaging.canonical import decode_canonical
 
 LABELS = ["Blue", "Green", "Red"]
 
@@ -19,14 +25,39 @@ def keys_of(images, model, base_recipe):
     return next(extract_block_features(images, frozenset(), model, LABELS, base_recipe)).keys
 
 
-def test_each_photo_has_its_block_features(marketplace, fitted_network, model, base_recipe):
-    keys, rows = read(marketplace.images, model, base_recipe)
+@pytest.fixture(scope="module")
+def generalized(base_recipe, changed):
+    """A recipe whose pooling is no plain mean."""
+    return changed(base_recipe, embedding={"gem_p": 2.0})
+
+
+@pytest.fixture(scope="module")
+def extracted(marketplace, model, generalized):
+    """The keys and the rows of all photos."""
+    return read(marketplace.images, model, generalized)
+
+
+def test_each_photo_has_its_block_features(extracted, fitted_network, base_recipe):
+    keys, rows = extracted
 
     names = block_names(fitted_network, base_recipe.embedding.num_blocks)
     width = block_slices(fitted_network, names)["pool"].stop
     assert [row["image_id"] for row in rows] == [f"{place:02}" for place in range(36)]
     assert {row["key"] for row in rows} == keys
     assert np.asarray([row["features"] for row in rows]).shape == (36, width)
+
+
+def test_block_features_equal_torch_pooling(marketplace, extracted, fitted_network):
+    table = marketplace.images.read(["image_id", "jpeg"]).to_pylist()
+    jpegs = {row["image_id"]: row["jpeg"] for row in table}
+    rows = extracted[1][:3]
+    pixels = np.stack([decode_canonical(jpegs[row["image_id"]]) for row in rows])
+    with torch.no_grad():
+        maps = fitted_network.maps(torch.from_numpy(pixels))
+        expected = pool_blocks(maps, block_names(fitted_network, 3), 2.0).numpy()
+
+    features = np.asarray([row["features"] for row in rows])
+    np.testing.assert_allclose(features, expected, atol=1e-3, rtol=1e-3)
 
 
 def test_existing_block_features_are_reused(marketplace, model, base_recipe, monkeypatch):
