@@ -13,8 +13,6 @@ from support.killed_runs import BackgroundRun, copy_lake, json_of, start_run
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
 
-pytestmark = pytest.mark.slow
-
 IN_TURNS = "cleaning.photos.processes=1,cleaning.photos.photos_per_batch=8"
 """A commit every few photos, so that those of two runs come between each other."""
 
@@ -38,10 +36,12 @@ def test_concurrent_cleaning_runs_share_one_lake(whole_run: Run, empty: Place) -
         assert len(rows) == len(set(rows)) == sum(expected["photos"].values())
 
 
+@pytest.mark.slow
 def test_concurrent_releases_are_always_whole(whole_run: Run, tmp_path: Path) -> None:
+    release = ("--pipeline=release", "--recompute")
     with copy_lake(whole_run.place, tmp_path, "checkpoints") as place, _Reader(place) as seen:
         before = set(place.records())
-        for run in _together(place, ("--pipeline=release",), ("--pipeline=release",)):
+        for run in _together(place, release, release):
             # Where both look at the same instant, one is told.
             output = run.log_text().splitlines()[-1]
             assert run.wait() == 0 or "release" in output, output

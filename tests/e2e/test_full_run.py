@@ -95,7 +95,7 @@ def test_first_hit_of_photo_is_itself(server: str, whole_run: Run) -> None:
 def test_run_can_load_older_versions(whole_run: Run) -> None:
     place = whole_run.place
     newer = place.run("--pipeline=cleaning")
-    read = ("images", "products", "splits")
+    read = ("images", "product_labels", "splits")
     older = ",".join(f"{name}:{whole_run.version}" for name in read)
 
     reader = ("--pipeline=baselines", "--to-outputs=category_pixel_predictions")

@@ -23,8 +23,6 @@ def place(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     shutil.copytree(whole_run.place.clone / whole_run.place.raw, folder / "raw")
     with copy_lake(whole_run.place, folder) as copy:
         place = replace(copy, raw=str(folder / "raw"))
-        # The modification times of the copied photos are new.
-        place.kedro("run", "--env=test")
         yield place
 
 

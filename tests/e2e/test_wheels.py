@@ -44,6 +44,7 @@ class Elsewhere:
             https_proxy="http://127.0.0.1:9",
         )
         del environment["DO_NOT_TRACK"]
+        environment.pop("PYTHONPATH", None)
         return environment
 
     def run(self, name: str, *arguments: str) -> str:

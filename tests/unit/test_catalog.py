@@ -172,6 +172,12 @@ def test_tag_reads_nothing_left_in_memory(entries, tag):
     assert [name for name in read if entries[name]["type"] == "MemoryDataset"] == []
 
 
+def test_report_tag_draws_figures_of_all_stages():
+    drawn = PIPELINES["__default__"].only_nodes_with_tags("report").all_outputs()
+
+    assert {"photo_grid", "learning_curves", "model_card", "retrieval_grid"} < drawn
+
+
 @pytest.mark.parametrize("name", DATASETS)
 def test_every_dataset_has_its_own_entry(entries, name):
     assert name in entries

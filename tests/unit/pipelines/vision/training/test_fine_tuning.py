@@ -77,10 +77,15 @@ def test_separable_task_is_learned(task, head, work, base_recipe, changed):
     assert epochs[-1].metrics["training_loss"] < epochs[1].metrics["training_loss"]
 
 
-def test_frozen_blocks_are_unchanged(task, head, work, base_recipe):
-    folder = work()
+@pytest.fixture(scope="module")
+def trained(task, head, base_recipe, tmp_path_factory):
+    """A training of two epochs: its work folder and results."""
+    folder = CheckpointDir(str(tmp_path_factory.mktemp("trained")))
+    return folder, fine_tune(task, head, folder, base_recipe)
 
-    fine_tune(task, head, folder, base_recipe)
+
+def test_frozen_blocks_are_unchanged(trained):
+    folder, _ = trained
 
     before, after = weights_at(folder, 0), weights_at(folder, 2)
     moved = {name for name in before if not torch.equal(before[name], after[name])}
@@ -89,10 +94,8 @@ def test_frozen_blocks_are_unchanged(task, head, work, base_recipe):
     assert {name for name in before if name.startswith("trunk.block4")} <= moved
 
 
-def test_each_epoch_saves_weights_and_metrics(task, head, work, base_recipe):
-    folder = work()
-
-    epochs = fine_tune(task, head, folder, base_recipe)
+def test_each_epoch_saves_weights_and_metrics(trained):
+    folder, epochs = trained
 
     assert [epoch.metrics["epoch"] for epoch in epochs] == [0, 1, 2]
     assert {file for epoch in epochs for file in epoch.files} <= set(folder.names())
@@ -101,12 +104,8 @@ def test_each_epoch_saves_weights_and_metrics(task, head, work, base_recipe):
         assert np.isfinite(list(epoch.metrics.values())).all()
 
 
-def test_finished_training_has_no_resume_state(task, head, work, base_recipe):
-    folder = work()
-
-    fine_tune(task, head, folder, base_recipe)
-
-    assert states(folder) == []
+def test_finished_training_has_no_resume_state(trained):
+    assert states(trained[0]) == []
 
 
 @pytest.fixture(scope="module")
@@ -205,9 +204,9 @@ def test_training_finished_by_other_run_is_reused(task, head, work, undisturbed,
     assert content(work("shared")) == content(folder)
 
 
-def test_finished_training_is_reused(task, head, work, base_recipe, monkeypatch):
-    epochs = fine_tune(task, head, work(), base_recipe)
-    before = content(work())
+def test_finished_training_is_reused(task, head, trained, base_recipe, monkeypatch):
+    folder, epochs = trained
+    before = content(folder)
 
     def train_epoch(*_):
         pytest.fail("it was trained again")
@@ -215,8 +214,8 @@ def test_finished_training_is_reused(task, head, work, base_recipe, monkeypatch)
     monkeypatch.setattr(fine_tuning, "train_epoch", train_epoch)
     collect_counts()
 
-    assert fine_tune(task, head, work(), base_recipe) == epochs
-    assert content(work()) == before
+    assert fine_tune(task, head, folder, base_recipe) == epochs
+    assert content(folder) == before
     assert collect_counts() == [(fine_tuning.EPOCHS, 0, len(epochs) - 1)]
 
 
@@ -239,7 +238,7 @@ def test_early_stopping_ignores_head_only_epoch(
         return {"validation_loss": 1.0, "validation_accuracy": next(rights)}
 
     monkeypatch.setattr(fine_tuning, "validate", validated)
-    patient = changed(base_recipe, fine_tuning={"epochs": 5, "patience": 2})
+    patient = changed(base_recipe, fine_tuning={"epochs": 5, "patience": 2, "trainable_blocks": 0})
 
     epochs = fine_tune(task, head, work(), patient)
 
@@ -263,20 +262,12 @@ def test_head_with_other_paths_is_rejected(task, head, work, base_recipe):
         fine_tune(task, plain, work(), base_recipe)
 
 
-def test_validation_split_does_not_affect_weights(task, head, work, base_recipe):
+def test_validation_split_does_not_affect_weights(task, head, trained, work, base_recipe):
     others = task._replace(validation_classes=(task.validation_classes + 1) % 3)
-    fine_tune(task, head, work("one"), base_recipe)
-    fine_tune(others, head, work("other"), base_recipe)
+    fine_tune(others, head, work(), base_recipe)
 
-    one, other = (weights_at(work(name), 2) for name in ("one", "other"))
+    one, other = weights_at(trained[0], 2), weights_at(work(), 2)
     assert all(torch.equal(one[name], other[name]) for name in one)
-
-
-@pytest.fixture(scope="module")
-def trained(task, head, base_recipe, tmp_path_factory):
-    """A training of two epochs: its work folder and results."""
-    folder = CheckpointDir(str(tmp_path_factory.mktemp("trained")))
-    return folder, fine_tune(task, head, folder, base_recipe)
 
 
 def test_average_is_between_first_and_last_weights(task, trained, base_recipe, changed):

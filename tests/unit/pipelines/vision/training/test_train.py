@@ -1,4 +1,5 @@
 import json
+from functools import partial
 
 import numpy as np
 import pyarrow as pa
@@ -45,24 +46,35 @@ def vision_features(tmp_path, marketplace):
     return keyed_table.open_table(url)
 
 
-@pytest.fixture
-def vision_head(tmp_path, base_recipe):
+@pytest.fixture(scope="module")
+def vision_head(tmp_path_factory, base_recipe):
     torch.manual_seed(0)
-    path = tmp_path / "head.safetensors"
+    path = tmp_path_factory.mktemp("head") / "head.safetensors"
     path.write_bytes(save(network_weights(make_head(base_recipe, 3, (2, 2, 2)))))
     return FileRef(str(path))
 
 
-@pytest.fixture
-def train(tmp_path, marketplace, vision_head, base_recipe, changed):
-    """Trains the network for one epoch; what is named is told in another way."""
-    work = CheckpointDir(str(tmp_path / "work"))
+@pytest.fixture(scope="module")
+def train_in(marketplace, vision_head, base_recipe, changed):
+    """Trains the network for one epoch in a work folder; named parameters change."""
 
-    def run(head=vision_head, data=marketplace, **values):
+    def run(folder, head=vision_head, data=marketplace, **values):
         one = changed(changed(base_recipe, fine_tuning={"epochs": 1}), **values)
-        return train_network(*data, head, HEAD_HISTORY, work, one)
+        return train_network(*data, head, HEAD_HISTORY, CheckpointDir(str(folder)), one)
 
     return run
+
+
+@pytest.fixture(scope="module")
+def trained(train_in, tmp_path_factory):
+    """The network after one epoch."""
+    return train_in(tmp_path_factory.mktemp("trained"), fine_tuning={"wise_ft_alphas": [0.5]})
+
+
+@pytest.fixture
+def train(train_in, tmp_path):
+    """Trains the network in a work folder of the test's own."""
+    return partial(train_in, tmp_path / "work")
 
 
 @pytest.fixture
@@ -114,8 +126,8 @@ def test_head_only_has_weights_and_history(vision_features, marketplace, base_re
     assert len(json.loads(json.dumps(trained.history))) == base_recipe.head.epochs
 
 
-def test_history_has_all_stages_and_is_json(train):
-    history = json.loads(json.dumps(train(fine_tuning={"wise_ft_alphas": [0.5]}).history))
+def test_history_has_all_stages_and_is_json(trained):
+    history = json.loads(json.dumps(trained.history))
 
     assert [(epoch["stage"], epoch.get("epoch", epoch.get("share"))) for epoch in history] == [
         ("head", 1),
@@ -125,17 +137,13 @@ def test_history_has_all_stages_and_is_json(train):
     ]
 
 
-def test_every_checkpoint_loads_into_the_network(train, base_recipe):
-    trained = train()
-
+def test_every_checkpoint_loads_into_the_network(trained, base_recipe):
     assert list(trained.checkpoints) == ["epoch_0000.safetensors", "epoch_0001.safetensors"]
     for read in trained.checkpoints.values():
         load_network(base_recipe, 3, load(read()))
 
 
-def test_model_is_best_on_validation(train):
-    trained = train()
-
+def test_model_is_best_on_validation(trained):
     measured = [item for item in trained.history if item["stage"] != "head"]
     ranked = sorted(
         measured, key=lambda item: (-item["validation_accuracy"], item["validation_loss"])
@@ -143,25 +151,24 @@ def test_model_is_best_on_validation(train):
     assert card_of(trained.model)["metrics"].items() <= ranked[0].items()
 
 
-@pytest.mark.parametrize("role", ["model", "final"])
-def test_model_weights_match_its_card(train, role):
+def test_model_weights_match_its_card(train):
     trained = train(fine_tuning={"wise_ft_alphas": []})
-    model = getattr(trained, role)
-    epoch = int(card_of(model)["metrics"]["epoch"])
 
-    weights, remaining = load(model), load(trained.checkpoints[f"epoch_{epoch:04}.safetensors"]())
-
-    assert weights.keys() == remaining.keys()
-    assert all(torch.equal(weights[name], remaining[name]) for name in remaining)
-
-
-def test_final_model_is_the_last_epoch(train):
-    assert card_of(train().final)["metrics"]["epoch"] == 1
+    for model in (trained.model, trained.final):
+        epoch = int(card_of(model)["metrics"]["epoch"])
+        weights, remaining = (
+            load(model),
+            load(trained.checkpoints[f"epoch_{epoch:04}.safetensors"]()),
+        )
+        assert weights.keys() == remaining.keys()
+        assert all(torch.equal(weights[name], remaining[name]) for name in remaining)
 
 
-def test_model_has_labels_transform_data_recipe_and_code(train, base_recipe, marketplace):
-    trained = train()
+def test_final_model_is_the_last_epoch(trained):
+    assert card_of(trained.final)["metrics"]["epoch"] == 1
 
+
+def test_model_has_labels_transform_data_recipe_and_code(trained, base_recipe, marketplace):
     card = card_of(trained.model)
     assert card["labels"] == trained.labels == LABELS
     assert card["transform"] == {"photos_version": 1, "photo_side": 256, "input_side": 64}
@@ -171,8 +178,8 @@ def test_model_has_labels_transform_data_recipe_and_code(train, base_recipe, mar
     assert card["code_revision"]
 
 
-def test_training_is_deterministic(train):
-    assert train().model == train().model
+def test_training_is_deterministic(trained, train):
+    assert train(fine_tuning={"wise_ft_alphas": [0.5]}).model == trained.model
 
 
 @pytest.mark.parametrize(
@@ -218,8 +225,8 @@ def test_changed_head_retrains(train, trainings, tmp_path, base_recipe):
     torch.manual_seed(1)
     path = tmp_path / "other.safetensors"
     path.write_bytes(save(network_weights(make_head(base_recipe, 3, (2, 2, 2)))))
-    train()
-    train(head=FileRef(str(path)))
+    train(fine_tuning={"epochs": 0})
+    train(fine_tuning={"epochs": 0}, head=FileRef(str(path)))
 
     assert len(trainings()) == 2
 
