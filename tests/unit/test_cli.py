@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 def refused(monkeypatch, tmp_path):
-    """Invokes ``run`` in this process, on empty roots; returns its error, which is one line and the last."""
+    """Invokes ``run`` in this process, on empty roots; returns its only error line, the last."""
     bootstrap_project(ROOT)
     monkeypatch.chdir(ROOT)
     for name in [name for name in os.environ if name.startswith("AWS_")]:

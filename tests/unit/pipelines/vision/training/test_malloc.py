@@ -44,7 +44,7 @@ print(json.dumps({"done": measure(False), "failed": measure(True)}))
 
 @pytest.fixture(scope="module")
 def measured() -> dict[str, dict[str, int]]:
-    """The pages that the system gave for tensors, one freed before the next, by the way the context ends."""
+    """Pages that the system gave for tensors, by the way the context ends; each tensor is freed first."""
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, check=True)
     return json.loads(done.stdout)
 
