@@ -45,7 +45,7 @@ def store(tmp_path_factory, seaweed):
 
 
 @pytest.fixture
-def acts_as(store, monkeypatch):
+def acts_as(store, monkeypatch, short_waits):
     """Makes this process one that has the credentials of the pipelines, or of the server."""
 
     def acts_as(name):

@@ -50,7 +50,7 @@ def lake(tmp_path):
 
 
 @pytest.fixture
-def refused(monkeypatch):
+def refused(monkeypatch, short_waits):
     """Runs cleaning; gives the one line that it ended with."""
     monkeypatch.chdir(ROOT)
     bootstrap_project(ROOT)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -70,17 +71,16 @@ class Seaweed:
 
     def make_bucket(self, name: str) -> str:
         """Make a bucket; gives its URL."""
-        with contextlib.closing(_client(self.endpoint)) as client:
-            client.create_bucket(Bucket=name)
+        _client(self.endpoint).create_bucket(Bucket=name)
         return f"s3://{name}"
 
     def upload(self, folder: Path, url: str) -> None:
         """Copy the files of a folder below a URL."""
         bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        with contextlib.closing(_client(self.endpoint)) as client:
-            for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-                key = f"{prefix}/{path.relative_to(folder).as_posix()}".lstrip("/")
-                client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+        client = _client(self.endpoint)
+        for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+            key = f"{prefix}/{path.relative_to(folder).as_posix()}".lstrip("/")
+            client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
 
 
 @contextlib.contextmanager
@@ -225,19 +225,20 @@ def _answers(process: subprocess.Popen[bytes], endpoint: str) -> bool:
     from botocore.exceptions import BotoCoreError, ClientError
 
     deadline = time.monotonic() + _STARTED_WITHIN
-    with contextlib.closing(_client(endpoint)) as client:
-        while process.poll() is None and time.monotonic() < deadline:
-            try:
-                if "ready" not in {item["Name"] for item in client.list_buckets()["Buckets"]}:
-                    client.create_bucket(Bucket="ready")
-                client.put_object(Bucket="ready", Key="ready", Body=b"ready")
-            except (BotoCoreError, ClientError):
-                time.sleep(0.1)
-            else:
-                return True
+    client = _client(endpoint)
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if "ready" not in {item["Name"] for item in client.list_buckets()["Buckets"]}:
+                client.create_bucket(Bucket="ready")
+            client.put_object(Bucket="ready", Key="ready", Body=b"ready")
+        except (BotoCoreError, ClientError):
+            time.sleep(0.1)
+        else:
+            return True
     return False
 
 
+@cache  # a client takes a quarter of a second to create
 def _client(endpoint: str) -> Any:
     import botocore.session
     from botocore.config import Config

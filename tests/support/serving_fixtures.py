@@ -6,6 +6,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from fb_marketplace_serving.imaging import canonical as photos
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import Manifest
 from fb_marketplace_serving.release.pointer import publish
+from fb_marketplace_serving.storage import s3
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
@@ -309,7 +311,22 @@ def become(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[dict[str, str]
 
 
 @pytest.fixture
-def bucket(seaweed: seaweedfs.Seaweed, become: Callable[[dict[str, str]], None]) -> str:
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that fails or denies access is asked again as often as ever, but at once."""
+    monkeypatch.setattr(s3, "S3_POLICY", replace(s3.S3_POLICY, max_wait_s=0.02))
+    monkeypatch.setattr(s3, "DENIED_DEADLINE_S", 0.2)
+
+
+@pytest.fixture(scope="session")
+def common_bucket(seaweed: seaweedfs.Seaweed) -> str:
+    """The URL of a bucket in which every test has a folder of its own; a new bucket takes long."""
+    return seaweed.make_bucket("common")
+
+
+@pytest.fixture
+def bucket(
+    seaweed: seaweedfs.Seaweed, common_bucket: str, become: Callable[[dict[str, str]], None]
+) -> str:
     """The URL of an empty lake in a bucket that this process may write."""
     become(seaweed.environment)
-    return f"{seaweed.make_bucket(f'lake-{uuid.uuid4().hex}')}/lake"
+    return f"{common_bucket}/{uuid.uuid4().hex}/lake"

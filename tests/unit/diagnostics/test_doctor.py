@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import os
 import threading
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -21,7 +22,7 @@ EXPIRED = b"""<?xml version="1.0" encoding="UTF-8"?>
 
 
 @pytest.fixture(autouse=True)
-def no_store(monkeypatch):
+def no_store(monkeypatch, short_waits):
     """No store is known, and no client of an earlier test."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
@@ -44,8 +45,7 @@ def roots(request, tmp_path, monkeypatch):
         return str(tmp_path / "raw"), str(tmp_path / "lake")
     seaweed = request.getfixturevalue("seaweed")
     become(monkeypatch, seaweed.environment)
-    name = request.node.name.replace("_", "-").replace("[", "-").rstrip("]")[-50:].strip("-")
-    url = seaweed.make_bucket(name)
+    url = f"{request.getfixturevalue('common_bucket')}/{uuid.uuid4().hex}"
     seaweed.upload(tmp_path, url)
     return f"{url}/raw", f"{url}/lake"
 

@@ -202,7 +202,7 @@ def test_lake_of_unknown_protocol_is_refused(url):
         Lake(url)
 
 
-def test_read_of_unreachable_store_names_endpoint(monkeypatch):
+def test_read_of_unreachable_store_names_endpoint(monkeypatch, short_waits):
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
