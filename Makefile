@@ -14,7 +14,7 @@ DATA_THERE = case "$(RAW)" in *://*) ;; *) test -e $(RAW)/Assets || $(BIN)/kedro
 # A short training is enough for the sample: conf/sample.
 SHORTER = $$(test -e $(RAW)/ground_truth.json && echo --env=sample)
 
-INSTALL = $(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --build-constraint requirements.lock
+INSTALL = $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --build-constraint requirements.lock
 
 # The excluded packages are in this repository, or are the gigabytes that a CUDA build of torch requires.
 LOCK = printf '%s\n' fb-marketplace-serving cuda-bindings cuda-toolkit nvidia-cublas nvidia-cudnn-cu13 \
@@ -44,7 +44,7 @@ $(READY): requirements.lock torch.lock pyproject.toml serving/pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check uv
 	$(INSTALL) --require-hashes --requirement requirements.lock
 	$(BIN)/pip install --quiet --disable-pip-version-check --requirement torch.lock
-	$(INSTALL) --compile-bytecode --editable . --editable serving
+	$(INSTALL) --editable . --editable serving
 	touch $@
 
 # `make lock UPGRADE=--upgrade` takes the newest versions, UPGRADE='--upgrade-package numpy' the newest numpy.
