@@ -25,7 +25,8 @@ EVERYWHERE = python_full_version < '3.14' and (sys_platform == 'darwin' or sys_p
 
 # Tests run in two processes, one per core; more threads would wait for each other.
 IN_HALVES = OMP_NUM_THREADS=1 $(MAKE) --no-print-directory --jobs=2 test-half test-other-half
-HALF := tests/e2e tests/unit/pipelines tests/integration/test_corrupt_buckets.py
+HALF := tests/e2e tests/unit/pipelines/vision tests/unit/ml
+SLOW_HALF := $(addprefix tests/e2e/test_,$(addsuffix .py,concurrent_runs embedding_reuse full_run killed_stages local_and_s3))
 
 export DO_NOT_TRACK := 1
 
@@ -63,11 +64,11 @@ run: $(READY)  ## run the full pipeline (on sample data if there is none) and pr
 	$(BIN)/kedro run $(SHORTER)
 	@$(BIN)/fb-marketplace summary
 
-test: $(READY)  ## run the tests (ten minutes on two cores)
+test: $(READY)  ## run the tests (five minutes on two cores)
 	$(IN_HALVES)
 
 test-slow: $(READY)  ## run the slow tests (tens of seconds each)
-	$(IN_HALVES) MARKED="-m slow"
+	$(IN_HALVES) MARKED="-m slow" HALF="$(SLOW_HALF)"
 
 test-half: $(READY)
 	$(BIN)/pytest --durations=12 $(MARKED) $(HALF)

@@ -41,6 +41,7 @@ TOLD = sorted(
         if name.startswith("params:")
     }
 )
+NODES = {node.name: node for pipeline in PIPELINES.values() for node in pipeline.nodes}
 LAYERS = {
     "raw": "01_raw",
     "intermediate": "02_intermediate",
@@ -91,7 +92,7 @@ def entries() -> dict[str, Any]:
 
 def model_of(parameter: str, node_name: str) -> type[BaseModel]:
     """The model that a node's function takes a parameter by, as Python itself resolves it."""
-    (node,) = {n for pipeline in PIPELINES.values() for n in pipeline.nodes if n.name == node_name}
+    node = NODES[node_name]
     place = node.inputs.index(f"params:{parameter}")
     names = list(node.func.__code__.co_varnames[: node.func.__code__.co_argcount])
     return typing.get_type_hints(node.func)[names[place]]
@@ -305,8 +306,9 @@ def test_environment_gives_valid_catalog_and_parameters(monkeypatch, environment
     )
 
     assert set(DATASETS) <= set(catalog.keys())
+    parameters = configuration["parameters"]  # read anew each time
     for parameter, node in TOLD:
-        model_of(parameter, node).model_validate(configuration["parameters"][parameter])
+        model_of(parameter, node).model_validate(parameters[parameter])
 
 
 @pytest.mark.parametrize("environment", ["s3", "test"])

@@ -13,16 +13,17 @@ from fb_marketplace.settings import CONFIG_LOADER_ARGS
 PIPELINES = register_pipelines()
 
 
-@pytest.fixture
-def needed(monkeypatch):
-    monkeypatch.setenv("FB_RAW", "/bucket/raw")
-    monkeypatch.setenv("FB_LAKE", "/bucket/lake")
-    configuration = OmegaConfigLoader(
-        str(Path(__file__).parents[3] / "conf"), env="test", **CONFIG_LOADER_ARGS
-    )
-    entries = {name: item for name, item in configuration["catalog"].items() if name[0] != "_"}
-    catalog = DataCatalog.from_config(entries, save_version="v1")
-    catalog["params:cleaning"] = configuration["parameters"]["cleaning"]
+@pytest.fixture(scope="module")
+def needed():
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("FB_RAW", "/bucket/raw")
+        monkeypatch.setenv("FB_LAKE", "/bucket/lake")
+        configuration = OmegaConfigLoader(
+            str(Path(__file__).parents[3] / "conf"), env="test", **CONFIG_LOADER_ARGS
+        )
+        entries = {name: item for name, item in configuration["catalog"].items() if name[0] != "_"}
+        catalog = DataCatalog.from_config(entries, save_version="v1")
+        catalog["params:cleaning"] = configuration["parameters"]["cleaning"]
 
     def needed(name):
         pipeline = PIPELINES[name]
