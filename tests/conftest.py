@@ -29,7 +29,7 @@ StorePhotos = Callable[..., Table]
 
 
 def pytest_collection_finish() -> None:
-    """Collect garbage seldom, and never look at what is imported: that took a sixth of the time."""
+    """Collect garbage rarely, and never from imported modules. It took a sixth of the time."""
     gc.freeze()
     gc.set_threshold(5_000, 20, 20)
 

@@ -306,7 +306,7 @@ def test_environment_gives_valid_catalog_and_parameters(monkeypatch, environment
     )
 
     assert set(DATASETS) <= set(catalog.keys())
-    parameters = configuration["parameters"]  # read anew each time
+    parameters = configuration["parameters"]  # Kedro reads the files again on each access
     for parameter, node in TOLD:
         model_of(parameter, node).model_validate(parameters[parameter])
 

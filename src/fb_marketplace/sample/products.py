@@ -36,7 +36,7 @@ _RARITIES = ("A collector's piece", "Rare limited edition", "Signed by the maker
 
 @dataclass(frozen=True)
 class Model:
-    """The same object, whoever sells it and in whichever colour.
+    """An object that several sellers offer, in several colours.
 
     Attributes:
         number: identifies it.

@@ -10,8 +10,8 @@ def same(data):
 
 
 def stage(name, *nodes):
-    made = [node(same, parent, child, name=child) for parent, child in nodes]
-    return Pipeline(made, namespace=name, prefix_datasets_with_namespace=False)
+    nodes = [node(same, parent, child, name=child) for parent, child in nodes]
+    return Pipeline(nodes, namespace=name, prefix_datasets_with_namespace=False)
 
 
 def test_stages_stay_together_and_dependencies_hold():

@@ -232,11 +232,11 @@ def test_one_third_of_photos_is_letterboxed(lake: DrawnLake) -> None:
 
 
 def test_placeholders_are_shared_by_several_listings(lake: DrawnLake) -> None:
-    shown = {image: lake.files[key(image)] for image in lake.truth["kinds"]["placeholder"]}
+    placeholders = {image: lake.files[key(image)] for image in lake.truth["kinds"]["placeholder"]}
     images = table(lake, "Images").set_index("id")
 
-    assert len(set(shown.values())) == 2
-    assert images.loc[list(shown), "product_id"].nunique() == len(shown) >= 6
+    assert len(set(placeholders.values())) == 2
+    assert images.loc[list(placeholders), "product_id"].nunique() == len(placeholders) >= 6
 
 
 def test_models_are_sold_in_several_colours(lake: DrawnLake) -> None:

@@ -183,7 +183,7 @@ def test_training_is_deterministic(trained, train):
 
 
 @pytest.mark.parametrize(
-    ("values", "anew"),
+    ("values", "retrains"),
     [
         ({"seed": 1}, True),
         ({"label_smoothing": 0.0}, True),
@@ -196,12 +196,12 @@ def test_training_is_deterministic(trained, train):
         ({"embedding": {"epochs": 9}}, False),
     ],
 )
-def test_changed_recipe_retrains(train, trainings, values, anew):
+def test_changed_recipe_retrains(train, trainings, values, retrains):
     untrained = {"fine_tuning": {"epochs": 0}}  # it has its folder all the same, and sooner
     train(**untrained)
     train(**untrained | values)
 
-    assert (len(trainings()) == 2) is anew
+    assert (len(trainings()) == 2) is retrains
 
 
 @pytest.mark.parametrize(
