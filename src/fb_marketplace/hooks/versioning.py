@@ -19,7 +19,7 @@ from fb_marketplace.hooks.run_context import (
 )
 from fb_marketplace.observability.log_filters import install_redaction
 from fb_marketplace.observability.versions import code_revision, library_versions
-from fb_marketplace.runner.run_state import run_state
+from fb_marketplace.runner.run_state import replace_with_skipped, run_state
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.storage.lake import register_s3
 
@@ -66,7 +66,12 @@ class VersioningHooks:
             if name not in outputs
         }
         requested = run_params["load_versions"] or {}
-        versions = _input_versions(sources, requested, catalog.load("run_records"))
+        records = catalog.load("run_records")
+        skipped = records.skipped(sources.keys() - requested.keys())
+        for name, reason in skipped.items():
+            replace_with_skipped(name, catalog, reason)
+            del sources[name], datasets[name]
+        versions = _input_versions(sources, requested, records)
         for name, dataset in datasets.items():
             load = this_run if name in outputs else versions[name]
             dataset._version = Version(load, this_run)
@@ -85,7 +90,7 @@ class VersioningHooks:
         state = run_state(pipeline, catalog)
         outputs = dict.fromkeys(datasets.keys() - state.reused.keys(), this_run)
         logger.info("%s", state.report.summary())
-        if not outputs:
+        if not outputs and not state.newly_skipped:
             if state.reused:
                 newest = max(state.reused.values())
                 kind = "release" if state.reused.get("release") else "run"
@@ -101,6 +106,7 @@ class VersioningHooks:
             ended=timestamp(),
             inputs=self._inputs,
             outputs=outputs,
+            skipped=state.newly_skipped,
             parameters=run_parameters(pipeline, catalog),
             libraries=library_versions(),
             code_revision=code_revision(),

@@ -68,11 +68,12 @@ def _secrets() -> list[str]:
 
 
 @contextlib.contextmanager
-def suppress_root_warnings() -> Iterator[None]:
-    """Suppress warnings of the root logger within the context."""
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(logging.ERROR)
+def suppress_warnings(name: str | None = None) -> Iterator[None]:
+    """Suppress warnings of a logger, by default the root logger, within the context."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         yield
     finally:
-        root.setLevel(level)
+        logger.setLevel(level)

@@ -37,6 +37,7 @@ class NodeReport:
         peak: peak memory.
         failed: whether the run ended in this node.
         skipped: whether the outputs of an earlier run were reused without executing the node.
+        reason: why the node was skipped, if it cannot create its outputs; empty if it can.
     """
 
     name: str
@@ -49,6 +50,7 @@ class NodeReport:
     peak: PeakMemory = _NO_MEMORY
     failed: bool = False
     skipped: bool = False
+    reason: str = ""
 
     @property
     def short_name(self) -> str:
@@ -57,9 +59,11 @@ class NodeReport:
 
     @property
     def state(self) -> str:
-        """``computed``, ``reused`` if nothing was computed, or ``failed``."""
+        """``computed``, ``reused`` if nothing was computed, ``skipped`` or ``failed``."""
         if self.failed:
             return "failed"
+        if self.reason:
+            return "skipped"
         if self.skipped:
             return "reused"
         outputs = self.outputs.values()
@@ -80,6 +84,8 @@ class NodeReport:
         }
         if self.changes:
             report["changes"] = self.changes
+        if self.reason:
+            report["reason"] = self.reason
         if self.peak.child is not None:
             report["largest_child_mb"] = round(self.peak.child / 1e6, 1)
         report["inputs"] = self.inputs
@@ -90,6 +96,8 @@ class NodeReport:
 
     def line(self) -> str:
         """Return the report as a line of text."""
+        if self.reason:
+            return f"{self.short_name:28} skipped: {self.reason}"
         work = [
             f"{count.task}: {_format_counts(count.computed, count.reused)}" for count in self.work
         ]
@@ -148,6 +156,12 @@ class RunReport:
         self.end_node()
         self.nodes.append(NodeReport(name, skipped=True))
         self._reused.append(name)
+
+    def skip_node(self, name: str, reason: str) -> None:
+        """End a node that cannot create its outputs."""
+        self.start_node(name)
+        self.nodes[-1].reason = reason
+        self.end_node()
 
     def end_node(self) -> None:
         """End the current node, if there is one."""
@@ -214,8 +228,8 @@ class RunReport:
 
     def summary(self) -> str:
         """Return the report in one sentence."""
-        computed = sum(not node.skipped for node in self.nodes)
-        reused = len(self.nodes) - computed
+        computed = sum(not (node.skipped or node.reason) for node in self.nodes)
+        reused = sum(node.skipped for node in self.nodes)
         return (
             f"{computed} nodes computed and {reused} reused in {time.monotonic() - self._started:,.1f} s, "
             f"peak memory {self.peak / 1e6:,.0f} MB"

@@ -18,12 +18,14 @@ class History:
 
     Attributes:
         latest: latest version of each dataset.
+        skipped: reason for each dataset that the latest run could not create.
         executions: fingerprint and version of the latest recorded execution of each node.
         digests: digest of datasets by name and version.
         seconds: duration of the latest recorded execution of each node.
     """
 
     latest: dict[str, str] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
     executions: dict[str, tuple[NodeFingerprint, str]] = field(default_factory=dict)
     digests: dict[tuple[str, str], str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -37,11 +39,16 @@ class History:
         }
         nodes = {node.name for node in pipeline.nodes if datasets & set(node.outputs)}
         for record in records.newest_first():
-            if datasets <= history.latest.keys() and nodes <= history.executions.keys():
+            known = history.latest.keys() | history.skipped.keys()
+            if datasets <= known and nodes <= history.executions.keys():
                 break
             version = record.version
-            for name, written in record.outputs.items():
-                history.latest.setdefault(name, written)
+            history.latest |= {
+                name: written for name, written in record.outputs.items() if name not in known
+            }
+            history.skipped |= {
+                name: reason for name, reason in record.skipped.items() if name not in known
+            }
             for name, fingerprint in record.fingerprints.items():
                 history.executions.setdefault(name, (fingerprint, version))
             for name, seconds in record.seconds.items():
@@ -71,7 +78,7 @@ class History:
 
     def _has_output(self, name: str, version: str, catalog: DataCatalog) -> bool:
         dataset: Any = catalog.get(name)
-        if isinstance(dataset, MemoryDataset):
+        if isinstance(dataset, MemoryDataset) or name in self.skipped:
             return True
         pinned = getattr(dataset, "_version", None)
         if pinned is None:

@@ -1,8 +1,11 @@
 """Runner that executes only the nodes whose outputs may have changed."""
 
+import inspect
+import logging
+import sys
 from collections import Counter
 from itertools import chain
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, get_args
 
 from kedro.io import DataCatalog, MemoryDataset
 from kedro.io.core import Version
@@ -14,7 +17,8 @@ from kedro.runner.task import Task
 from fb_marketplace.runner.fingerprints import content_digest, digest, node_fingerprint
 from fb_marketplace.runner.history import History
 from fb_marketplace.runner.order import order_by_stage
-from fb_marketplace.runner.run_state import run_state
+from fb_marketplace.runner.run_state import replace_with_skipped, run_state
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.run_records import NodeFingerprint
 
 REQUESTED: Final = "requested"
@@ -28,6 +32,9 @@ class IncrementalRunner(SequentialRunner):
     of its catalog entries differ from those of its latest outputs. If a node writes the same content
     again, nodes that read it are reused. A node whose outputs stay in memory runs only if a node that is
     executed reads them.
+
+    A node that raises :class:`InsufficientDataError` is skipped, and so is each node that needs one of its
+    outputs.
     """
 
     is_incremental: ClassVar[bool] = True
@@ -39,6 +46,8 @@ class IncrementalRunner(SequentialRunner):
         hook_manager: Any = None,
         run_id: str | None = None,
     ) -> None:
+        # Kedro logs an error for each exception of a node. A skipped node has its own line.
+        logging.getLogger("kedro.pipeline.node").addFilter(_is_no_skip)
         run = _Run(self, pipeline, catalog, hook_manager, run_id)
         for node in order_by_stage(pipeline):
             run.process(node)
@@ -70,19 +79,29 @@ class _Run:
         self._deferred: dict[str, Node] = {}
         self._in_memory: dict[str, str] = {}
         self._fingerprints: dict[str, NodeFingerprint] = {}
+        self._state.skipped |= _skipped_inputs(pipeline, catalog)
 
     def process(self, node: Node) -> None:
-        """Execute, reuse or defer a node."""
+        """Execute, reuse, skip or defer a node."""
         fingerprint = node_fingerprint(node, self._catalog, self._input_digests(node))
         in_memory = [name for name in node.outputs if self._is_in_memory(name)]
         self._in_memory |= {name: digest([fingerprint, name]) for name in in_memory}
         self._fingerprints[node.name] = fingerprint
+        if reason := self._missing_input(node):
+            self._skip(node, reason)
+            return
         if in_memory and len(in_memory) == len(node.outputs):
             self._deferred |= dict.fromkeys(in_memory, node)
             return
         changes = self._changes(node, fingerprint)
         if changes:
             self._execute(node, changes)
+            return
+        if reasons := [
+            self._history.skipped[name] for name in node.outputs if name in self._history.skipped
+        ]:
+            self._state.report.skip_node(node.name, reasons[0])
+            self._skip(node, reasons[0])
             return
         for name, version in self._history.outputs_of(node).items():
             self._set_version(name, version)
@@ -94,16 +113,41 @@ class _Run:
         for name in node.inputs:
             if name in self._deferred:
                 self._execute(self._deferred[name], [])
+        if reason := self._missing_input(node):
+            self._skip(node, reason)
+            return
         for name in node.outputs:
             self._deferred.pop(name, None)
             self._state.reused.pop(name, None)
             self._set_version(name, self._run_id)
         self._state.report.start_node(node.name, changes)
         is_async = self._runner._is_async
-        Task(node, self._catalog, is_async, self._hook_manager, self._run_id).execute()
+        try:
+            Task(node, self._catalog, is_async, self._hook_manager, self._run_id).execute()
+        except InsufficientDataError as error:
+            self._state.report.skip_node(node.name, str(error))
+            self._skip(node, str(error))
+            return
         self._state.report.end_node()
         self._state.fingerprints[node.name] = self._fingerprints[node.name]
         self._runner._release_datasets(node, self._catalog, self._consumers, self._pipeline)
+
+    def _skip(self, node: Node, reason: str) -> None:
+        """Replace the outputs of a node with the reason why they cannot be created."""
+        for name in node.outputs:
+            self._deferred.pop(name, None)
+            replace_with_skipped(name, self._catalog, reason)
+            self._state.skipped[name] = reason
+            if self._history.skipped.get(name) != reason:
+                self._state.newly_skipped[name] = reason
+        self._state.fingerprints[node.name] = self._fingerprints[node.name]
+        self._runner._release_datasets(node, self._catalog, self._consumers, self._pipeline)
+
+    def _missing_input(self, node: Node) -> str | None:
+        """Return why an input that the node needs could not be created; None if all were."""
+        optional = optional_inputs(node)
+        missing = (name for name in node.inputs if name in self._state.skipped.keys() - optional)
+        return next((self._state.skipped[name] for name in missing), None)
 
     def _changes(self, node: Node, fingerprint: NodeFingerprint) -> list[str]:
         if not self._runner.is_incremental:
@@ -121,6 +165,8 @@ class _Run:
 
     def _digest(self, name: str) -> str:
         """Return the digest of an input, which an earlier run may have recorded."""
+        if name in self._state.skipped:
+            return digest(["skipped", self._state.skipped[name]])
         if name in self._in_memory:
             return self._in_memory[name]
         version = getattr(self._catalog.get(name), "_version", None)
@@ -138,3 +184,28 @@ class _Run:
         dataset: Any = self._catalog.get(name)
         if getattr(dataset, "_version", None):
             dataset._version = Version(version, self._run_id)
+
+
+def optional_inputs(node: Node) -> frozenset[str]:
+    """Return the inputs of a node that may be :class:`Skipped`, by the annotations of its function."""
+    parameters = inspect.signature(inspect.unwrap(node.func)).parameters.values()
+    return frozenset(
+        name
+        for name, parameter in zip(node.inputs, parameters, strict=False)
+        if Skipped in get_args(parameter.annotation)
+    )
+
+
+def _is_no_skip(_: logging.LogRecord) -> bool:
+    return not isinstance(sys.exception(), InsufficientDataError)
+
+
+def _skipped_inputs(pipeline: Pipeline, catalog: DataCatalog) -> dict[str, str]:
+    """Return the reason for each input of a run that an earlier run could not create."""
+    datasets = {name: catalog.get(name) for name in pipeline.inputs()}
+    values = {
+        name: catalog.load(name)
+        for name, dataset in datasets.items()
+        if isinstance(dataset, MemoryDataset)
+    }
+    return {name: value.reason for name, value in values.items() if isinstance(value, Skipped)}

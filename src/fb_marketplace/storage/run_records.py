@@ -56,6 +56,7 @@ class RunRecord(BaseModel):
         layout: ``LAYOUT_VERSION`` of the run.
         inputs: version of each dataset that the run read from the lake.
         outputs: version of each dataset that the run wrote.
+        skipped: reason for each dataset that the run could not create. It then has no latest version.
         fingerprints: fingerprint of each node that the run executed.
         digests: digest of the content of each dataset that the run wrote and that a node reads.
         seconds: duration of each node that the run executed.
@@ -71,6 +72,7 @@ class RunRecord(BaseModel):
     ended: str
     inputs: dict[str, str]
     outputs: dict[str, str]
+    skipped: dict[str, str] = {}
     parameters: dict[str, Any]
     libraries: dict[str, str]
     code_revision: str
@@ -111,10 +113,20 @@ class RunRecords:
         missing, versions = set(names), dict[str, str]()
         for record in self.newest_first():
             versions |= {name: record.outputs[name] for name in missing & record.outputs.keys()}
-            missing -= versions.keys()
+            missing -= versions.keys() | record.skipped.keys()
             if not missing:
                 break
         return versions
+
+    def skipped(self, names: Iterable[str]) -> dict[str, str]:
+        """Return the reason for each named dataset that the latest run could not create."""
+        unknown, reasons = set(names), dict[str, str]()
+        for record in self.newest_first():
+            reasons |= {name: record.skipped[name] for name in unknown & record.skipped.keys()}
+            unknown -= record.outputs.keys() | reasons.keys()
+            if not unknown:
+                break
+        return reasons
 
     def _contents(self) -> Iterator[dict[str, Any]]:
         names = self.lake.sizes(FOLDER)

@@ -13,6 +13,7 @@ from kedro.pipeline import Pipeline, node
 from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.runner.incremental_runner import IncrementalRunner, RecomputingRunner
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 
 ROWS = pa.schema([pa.field("key", pa.string(), nullable=False)])
 EXECUTED: Counter[str] = Counter()
@@ -43,6 +44,23 @@ def report(planned: list[str], rows, limit: int) -> dict[str, int]:
     return {"planned": len(planned), "rows": len(rows), "limit": limit}
 
 
+def compare(cleaned: pd.DataFrame) -> dict[str, int]:
+    EXECUTED["compare"] += 1
+    if len(cleaned) < 2:
+        raise InsufficientDataError("only one listing")
+    return {"pairs": len(cleaned) - 1}
+
+
+def plan_pairs(counts: dict[str, int]) -> list[int]:
+    EXECUTED["plan_pairs"] += 1
+    return list(range(counts["pairs"]))
+
+
+def describe(counts: dict[str, int] | Skipped, limit: int) -> dict[str, str]:
+    EXECUTED["describe"] += 1
+    return {"counts": counts.reason if isinstance(counts, Skipped) else str(counts["pairs"])}
+
+
 PIPELINE = Pipeline(
     [
         node(clean, "table", "cleaned", name="clean"),
@@ -50,6 +68,16 @@ PIPELINE = Pipeline(
         node(encode, "cleaned", "rows", name="encode"),
         node(plan, "cleaned", "planned", name="plan"),
         node(report, ["planned", "rows", "params:limit"], "summary", name="report"),
+    ]
+)
+
+SKIPPING = Pipeline(
+    [
+        node(clean, "table", "cleaned", name="clean"),
+        node(compare, "cleaned", "counts", name="compare"),
+        node(plan_pairs, "counts", "planned", name="plan_pairs"),
+        node(report, ["planned", "cleaned", "params:limit"], "pair_report", name="report"),
+        node(describe, ["counts", "params:limit"], "summary", name="describe"),
     ]
 )
 
@@ -72,6 +100,7 @@ def entries(folder):
         },
         "planned": {"type": "MemoryDataset"},
         "summary": {**json_file, "filepath": str(folder / "summary.json")},
+        "pair_report": {**json_file, "filepath": str(folder / "pair_report.json")},
         "run_report": {**json_file, "filepath": str(folder / "08_reporting/run_report.json")},
         "run_records": {
             "type": "fb_marketplace.datasets.path.InLakeDataset",
@@ -245,3 +274,54 @@ def test_failed_run_is_not_reused(run, monkeypatch):
             run()
 
     assert run() == {"clean", "count", "encode", "plan", "report"}
+
+
+def summary(folder):
+    (path, *_) = sorted((folder / "summary.json").glob("*/summary.json"), reverse=True)
+    return json.loads(path.read_text())["counts"]
+
+
+def test_skipped_node_skips_what_needs_its_output(run, tmp_path, caplog):
+    with caplog.at_level("INFO"):
+        assert run(SKIPPING) == {"clean", "compare", "describe"}
+    assert summary(tmp_path) == "only one listing"
+    lines = [line for line in caplog.messages if "only one listing" in line]
+    assert len(lines) == 1
+    assert "compare" in lines[0]
+    (record,) = records(tmp_path)
+    assert record["skipped"] == dict.fromkeys(
+        ("counts", "planned", "pair_report"), "only one listing"
+    )
+    assert not record["outputs"].keys() & record["skipped"].keys()
+
+
+def test_skipped_node_is_not_executed_again(run, tmp_path):
+    run(SKIPPING)
+
+    assert run(SKIPPING) == set()
+    assert len(records(tmp_path)) == 1
+    assert run(SKIPPING, limit=4) == {"describe"}
+    assert summary(tmp_path) == "only one listing"
+
+
+def test_skipped_node_is_executed_once_its_input_suffices(run, tmp_path):
+    run(SKIPPING)
+    write_table(tmp_path, [("chair", 10), ("lamp", 20)])
+
+    assert run(SKIPPING) == {"clean", "compare", "plan_pairs", "report", "describe"}
+    assert summary(tmp_path) == "1"
+    assert records(tmp_path)[-1]["skipped"] == {}
+
+
+def test_output_of_an_earlier_run_is_not_read_once_its_node_is_skipped(run, tmp_path):
+    write_table(tmp_path, [("chair", 10), ("lamp", 20)])
+    run(SKIPPING)
+    write_table(tmp_path, [("chair", 10)])
+    run(SKIPPING.only_nodes("clean", "compare"))
+
+    assert run(SKIPPING.only_nodes("describe"), limit=4) == {"describe"}
+    assert summary(tmp_path) == "only one listing"
+    assert run(SKIPPING.only_nodes("plan_pairs", "report")) == set()
+    write_table(tmp_path, [("chair", 10), ("lamp", 20)])
+    assert "compare" in run(SKIPPING)
+    assert summary(tmp_path) == "1"

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.ml.listing_text import listing_text
-from fb_marketplace.observability.log_filters import suppress_root_warnings
+from fb_marketplace.observability.log_filters import suppress_warnings
 from fb_marketplace.parameters.text import TextEncoderParameters
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
@@ -105,7 +105,7 @@ def quantize_int8(graph: bytes) -> bytes:
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    with tempfile.TemporaryDirectory() as folder, suppress_root_warnings():
+    with tempfile.TemporaryDirectory() as folder, suppress_warnings():
         source, target = (Path(folder, f"{name}.onnx") for name in ("fp32", "int8"))
         source.write_bytes(graph)
         quantize_dynamic(

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from fb_marketplace.observability.log_filters import suppress_root_warnings
+from fb_marketplace.observability.log_filters import suppress_warnings
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.encoders.image import INPUT
 from fb_marketplace_serving.imaging import canonical
@@ -40,7 +40,7 @@ def quantize(graph: bytes, images: Table, rows: Sequence[int]) -> bytes:
     from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder, suppress_root_warnings():
+    with tempfile.TemporaryDirectory() as folder, suppress_warnings():
         fp32, prepared, int8 = (
             Path(folder, f"{name}.onnx") for name in ("fp32", "prepared", "int8")
         )

@@ -1,0 +1,24 @@
+"""Nodes that are skipped, because the market lacks what they need: photos, prices, or a second category."""
+
+from dataclasses import dataclass
+
+from fb_marketplace.errors import UserError
+
+
+class InsufficientDataError(UserError):
+    """Raised by a node whose input is insufficient. The message is the reason.
+
+    The runner skips the node and every node that needs one of its outputs. A node that can do without an
+    input accepts :class:`Skipped` for it: ``ranker: FileRef | Skipped``.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """An output of a skipped node.
+
+    Attributes:
+        reason: why the node was skipped.
+    """
+
+    reason: str
