@@ -5,6 +5,7 @@ import os
 from omegaconf.resolvers import oc
 
 from fb_marketplace.hooks.preflight import PreflightHooks
+from fb_marketplace.hooks.raw_tables import RawTableHooks
 from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.tracking import TrackingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
@@ -13,7 +14,7 @@ from fb_marketplace.hooks.versioning import VersioningHooks
 # processes takes several times as long. libgomp reads the variable when torch or LightGBM is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-HOOKS = (PreflightHooks(), ReportingHooks(), VersioningHooks(), TrackingHooks())
+HOOKS = (RawTableHooks(), PreflightHooks(), ReportingHooks(), VersioningHooks(), TrackingHooks())
 
 # Kedro-Viz writes `.viz/` at every run, but shows nothing from it. `.telemetry` denies consent to
 # Kedro-Telemetry, but exists only in a clone: the packaged project would send data.

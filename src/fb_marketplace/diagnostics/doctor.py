@@ -154,11 +154,16 @@ def _check_table(table: RawTable) -> str:
     folder, name = split(table.url)
     lake = Lake(folder)
     try:
-        size = int(lake.filesystem.info(f"{lake.root}/{name}")["size"])
+        info = lake.filesystem.info(f"{lake.root}/{name}")
     except FileNotFoundError as error:
         raise _missing(table.url) from error
+    if info["type"] == "directory":
+        raise UserError(
+            f"{table.url} is a folder; expected one file. Combine the files, or set `filepath` in "
+            "catalog_cleaning.yml to one of them."
+        )
     try:
-        return probe_table(table, lake, name, size)
+        return probe_table(table, lake, name, int(info["size"]))
     except UserError as error:
         raise UserError(f"{table.url}: {error}") from error
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.storage import parquet_reader
 from fb_marketplace.storage.csv_reader import Dialect, describe_cut
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -62,7 +63,7 @@ def probe_table(table: RawTable, folder: Lake, file: str, size: int) -> str:
     if not size:
         raise UserError("the file is empty. Upload it again.")
     if table.format == "parquet":
-        columns = _parquet_columns(folder, file)
+        columns = _parquet_columns(table, folder, file)
     else:
         columns = _csv_columns(table, folder, file)
     _check_columns(table, columns)
@@ -130,19 +131,13 @@ def _csv_columns(table: RawTable, folder: Lake, file: str) -> list[str]:
     return [str(name) for name in rows.columns]
 
 
-def _parquet_columns(folder: Lake, file: str) -> list[str]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        with folder.open(file) as stream:
-            names: list[str] = pq.read_schema(stream).names
-    except pa.ArrowInvalid as error:
-        reason = " ".join(str(error).split())[:100]
-        raise UserError(
-            f"the file is not a complete Parquet file: {reason}. Upload it again."
-        ) from error
-    return names
+def _parquet_columns(table: RawTable, folder: Lake, file: str) -> list[str]:
+    parquet_reader.check_options(table.load_args)
+    with folder.open(file) as stream:
+        rows = parquet_reader.read_head(stream, table.columns)
+    if not len(rows):
+        raise UserError("the file has columns but no rows. Upload it again.")
+    return [str(name) for name in rows.columns]
 
 
 def _check_columns(table: RawTable, columns: Sequence[str]) -> None:

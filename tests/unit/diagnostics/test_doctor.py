@@ -100,6 +100,15 @@ def test_each_problem_is_one_line(roots):
     assert not any("\n" in values for values in result.values())
 
 
+def test_table_that_is_a_folder_is_rejected(roots):
+    raw, lake = roots
+    table = RawTable("raw_products", f"{raw}/Assets", "parquet", {}, ("id",))
+
+    result = fails(RunRequirements(raw, (table,), f"{raw}/images", lake))
+
+    assert "is a folder" in result["table raw_products"]
+
+
 def test_checks_below_missing_root_are_skipped(roots):
     raw, lake = roots
 

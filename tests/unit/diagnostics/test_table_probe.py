@@ -130,3 +130,21 @@ def test_parquet_columns_are_checked(looked_at, tmp_path):
         looked_at(complete, "parquet")
     with pytest.raises(UserError, match="Parquet"):
         looked_at(complete[:-20], "parquet")
+    with pytest.raises(UserError, match="no rows"):
+        looked_at(frame[:0].to_parquet(), "parquet")
+    with pytest.raises(UserError, match="nrows"):
+        looked_at(complete, "parquet", nrows=1)
+
+
+def test_parquet_index_is_a_column(looked_at):
+    frame = pd.DataFrame({"id": ["1"], "title": ["a"], "place": ["b"]})
+
+    assert "3 columns" in looked_at(frame.set_index("id").to_parquet(), "parquet")
+
+
+def test_parquet_column_of_bytes_is_rejected_only_if_named(looked_at):
+    frame = pd.DataFrame({"id": ["1"], "title": ["a"], "place": ["b"], "photo": [b"\xff"]})
+
+    assert "3 columns" in looked_at(frame.to_parquet(), "parquet")
+    with pytest.raises(UserError, match=r"'place'.*binary"):
+        looked_at(frame.assign(place=b"b").to_parquet(), "parquet")
