@@ -9,6 +9,7 @@ from fb_marketplace.hooks.raw_tables import RawTableHooks
 from fb_marketplace.hooks.reporting import ReportingHooks
 from fb_marketplace.hooks.tracking import TrackingHooks
 from fb_marketplace.hooks.versioning import VersioningHooks
+from fb_marketplace_serving.storage.urls import normalize_root
 
 # OpenMP threads that wait for each other should sleep. By default they spin, and training beside other
 # processes takes several times as long. libgomp reads the variable when torch or LightGBM is imported.
@@ -25,6 +26,6 @@ CONFIG_LOADER_ARGS = {
     "default_run_env": "local",
     # An environment overrides only the keys that it contains.
     "merge_strategy": {"parameters": "soft", "catalog": "soft", "globals": "soft"},
-    # By default Kedro resolves `oc.env` only in credentials.
-    "custom_resolvers": {"oc.env": oc.env},
+    # By default Kedro resolves `oc.env` only in credentials. `root` gives roots one form.
+    "custom_resolvers": {"oc.env": oc.env, "root": normalize_root},
 }

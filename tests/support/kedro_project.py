@@ -107,7 +107,7 @@ class Place:
 
     @property
     def files(self) -> fsspec.AbstractFileSystem:
-        if not self.store:
+        if "://" not in self.lake:
             return fsspec.filesystem("file")
         return fsspec.filesystem(
             "s3",
@@ -135,7 +135,7 @@ class Place:
         }
         return lance.dataset(
             self.lake_path("03_primary/images.lance"),
-            storage_options=options if self.store else None,
+            storage_options=options if "://" in self.lake else None,
         )
 
 

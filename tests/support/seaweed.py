@@ -74,13 +74,15 @@ class Seaweed:
         _client(self.endpoint).create_bucket(Bucket=name)
         return f"s3://{name}"
 
+    def put(self, url: str, data: bytes) -> None:
+        """Write an object under exactly the key of its URL."""
+        bucket, _, key = url.removeprefix("s3://").partition("/")
+        _client(self.endpoint).put_object(Bucket=bucket, Key=key, Body=data)
+
     def upload(self, folder: Path, url: str) -> None:
         """Copy the files of a folder below a URL."""
-        bucket, _, prefix = url.removeprefix("s3://").partition("/")
-        client = _client(self.endpoint)
         for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-            key = f"{prefix}/{path.relative_to(folder).as_posix()}".lstrip("/")
-            client.put_object(Bucket=bucket, Key=key, Body=path.read_bytes())
+            self.put(f"{url}/{path.relative_to(folder).as_posix()}", path.read_bytes())
 
 
 @contextlib.contextmanager

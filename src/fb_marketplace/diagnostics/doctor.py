@@ -154,7 +154,7 @@ def _check_table(table: RawTable) -> str:
     folder, name = split(table.url)
     lake = Lake(folder)
     try:
-        info = lake.filesystem.info(f"{lake.root}/{name}")
+        info = lake.filesystem.info(lake.full_path(name))
     except FileNotFoundError as error:
         raise _missing(table.url) from error
     if info["type"] == "directory":
@@ -234,7 +234,7 @@ def _check_listing(lake: Lake) -> None:
 
 def _remove(lake: Lake, path: str) -> None:
     try:
-        lake.filesystem.rm_file(f"{lake.root}/{path}")
+        lake.remove(path)
     except Exception as error:
         raise UserError(
             f"{lake.url} is writable, but {path} cannot be removed and remains: {_describe(error)}"

@@ -27,7 +27,7 @@ from fb_marketplace.parameters.cleaning import CleaningParameters
 from fb_marketplace.storage import table_versions
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.lake_layout import LAYERS, TABLE, list_files, parent_table
-from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace.storage.photo_source import PhotoSource, photo_ids
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.feedback.events import Kind
 from fb_marketplace_serving.release.pointer import read_pointer
@@ -171,12 +171,11 @@ def count_in_bucket(
     products, images = parameters.products.columns, parameters.images.columns
     rows = raw_images[raw_images[images["product_id"]] == product_id]
     image_ids = fingerprints.image_ids | set(rows[images["image_id"]])
-    names = (str(PurePosixPath(file.key).with_suffix("")) for file in raw_image_files.files())
     quoted_id = json.dumps(product_id).encode()
     counts = BucketResidue(
         int((raw_products[products["product_id"]] == product_id).sum()),
         len(rows),
-        sum(name in image_ids for name in names),
+        sum(not image_ids.isdisjoint(photo_ids(file.key)) for file in raw_image_files.files()),
         sum(quoted_id in line for kind in KINDS for line in raw_feedback.lines(kind)),
     )
     return counts, replace(fingerprints, image_ids=frozenset(image_ids))

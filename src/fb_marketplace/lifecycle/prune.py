@@ -74,7 +74,7 @@ def _remove(lake: Lake, item: PruneItem) -> None:
 
 def _remove_files(lake: Lake, paths: Iterable[str]) -> None:
     """Remove the files that exist, and the version and training folders that become empty."""
-    full_paths = [f"{lake.root}/{path}" for path in paths]
+    full_paths = [lake.full_path(path) for path in paths]
     for start in range(0, len(full_paths), DELETE_BATCH_SIZE):
         batch = full_paths[start : start + DELETE_BATCH_SIZE]
         try:

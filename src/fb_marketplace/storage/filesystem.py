@@ -6,7 +6,7 @@ from typing import Final
 import fsspec
 
 from fb_marketplace_serving.storage.lake import register_s3
-from fb_marketplace_serving.storage.urls import is_s3, split
+from fb_marketplace_serving.storage.urls import is_s3, normalize_root, split
 
 LANCE_DEFAULTS: Final = {
     "connect_timeout": "5s",
@@ -32,7 +32,7 @@ def open_root(url: str) -> tuple[fsspec.AbstractFileSystem, str]:
         The filesystem, and the path in it.
     """
     register_s3()
-    filesystem, path = fsspec.core.url_to_fs(url)
+    filesystem, path = fsspec.core.url_to_fs(normalize_root(url))
     return filesystem, path.rstrip("/")
 
 

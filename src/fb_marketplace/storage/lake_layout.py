@@ -50,11 +50,7 @@ def list_files(lake: Lake, *folders: str) -> dict[str, LakeFile]:
     """
     files: dict[str, LakeFile] = {}
     for folder in folders:
-        below = lake.filesystem.find(f"{lake.root}/{folder}", detail=True)
-        for full_path, info in below.items():
-            path = full_path.removeprefix(lake.root).lstrip("/")
-            if info.get("type", "file") == "file":
-                files[path] = _lake_file(path, info)
+        files |= {path: _lake_file(path, info) for path, info in lake.find(folder).items()}
     return dict(sorted(files.items()))
 
 

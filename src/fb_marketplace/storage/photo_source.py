@@ -1,9 +1,11 @@
 """The folder of raw photos: listed once, then fetched in concurrent batches."""
 
+import unicodedata
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import Any, Final, NamedTuple
+from urllib.parse import unquote
 
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -37,13 +39,11 @@ class PhotoSource(Lake):
         """List the files below the folder except hidden ones, by key; empty if there is no folder."""
         if not self.exists():
             return []
-        root = PurePosixPath(self.root)
-        files = [
-            PhotoFile(str(PurePosixPath(path).relative_to(root)), int(info["size"]), _etag(info))
-            for path, info in self.filesystem.find(self.root, detail=True).items()
-            if info.get("type", "file") == "file"
-        ]
-        return sorted(file for file in files if not PurePosixPath(file.key).name.startswith("."))
+        return sorted(
+            PhotoFile(key, int(info["size"]), _etag(info))
+            for key, info in self.find().items()
+            if not key.rpartition("/")[2].startswith(".")
+        )
 
     def fetch(self, files: Sequence[PhotoFile]) -> list[bytes | FetchFailure]:
         """Fetch files, and check that they have not changed since they were listed.
@@ -58,7 +58,7 @@ class PhotoSource(Lake):
             OSError: the store failed on a file in all attempts.
         """
         filesystem = self.filesystem
-        paths = [f"{self.root}/{file.key}" for file in files]
+        paths = [self.full_path(file.key) for file in files]
         # Tested by attribute: importing the class would import botocore for photos on a disk too.
         if hasattr(filesystem, "cat_as_listed"):
             fetched = filesystem.cat_as_listed(
@@ -74,6 +74,22 @@ class PhotoSource(Lake):
                 _read(filesystem, path, file.etag) for path, file in zip(paths, files, strict=True)
             ]
         return [_bytes_or_failure(result) for result in fetched]
+
+
+def photo_names(key: str) -> tuple[str, ...]:
+    """Return the names that a key may stand for, the most literal first.
+
+    A name is in NFC, since macOS writes another normal form. Second, it is without empty and ``.`` parts:
+    ``/a.jpg`` is ``a.jpg``. Last, it is percent-decoded: ``shop%2F1.jpg`` is ``shop/1.jpg``.
+    """
+    literal = unicodedata.normalize("NFC", key)
+    short = "/".join(part for part in literal.split("/") if part not in ("", "."))
+    return tuple(dict.fromkeys((literal, short, unicodedata.normalize("NFC", unquote(short)))))
+
+
+def photo_ids(key: str) -> tuple[str, ...]:
+    """Return the image ids that a key may stand for: its names without their extension."""
+    return tuple(splitext(name)[0] for name in photo_names(key))
 
 
 def batch_by_bytes(files: Sequence[PhotoFile], count: int) -> Iterator[list[PhotoFile]]:

@@ -72,7 +72,7 @@ class RequestContextMiddleware:
             self._record(service, scope, status, perf_counter() - started)
 
     def _record(self, service: Service, scope: Scope, status: int, seconds: float) -> None:
-        route = getattr(scope.get("route"), "path", _UNMATCHED)
+        route = getattr(scope.get("route"), "path_format", _UNMATCHED)
         service.metrics.requests.labels(route, scope["method"], status).inc()
         service.metrics.request_seconds.labels(route).observe(seconds)
         state = scope["state"]

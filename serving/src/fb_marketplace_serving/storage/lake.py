@@ -3,15 +3,15 @@
 import contextlib
 import hashlib
 import threading
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
-from typing import IO, Final
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import IO, Any, Final
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from fb_marketplace_serving.storage import local
-from fb_marketplace_serving.storage.urls import is_s3, join
+from fb_marketplace_serving.storage.urls import is_s3, join, normalize_root
 
 _S3_CLASS: Final = "fb_marketplace_serving.storage.s3.RetryingS3FileSystem"
 
@@ -59,7 +59,7 @@ class Lake:
         Raises:
             OSError: fsspec cannot open the URL.
         """
-        self.url = url.rstrip("/") or url
+        self.url = normalize_root(url)
         self._is_s3 = is_s3(url)
         register_s3()
         try:
@@ -74,7 +74,7 @@ class Lake:
 
     def read_range(self, path: str, start: int, end: int) -> bytes:
         """Read the bytes from ``start`` up to but excluding ``end``; fewer if the file ends before."""
-        data: bytes = self.filesystem.cat_file(self._full_path(path), start=start, end=end)
+        data: bytes = self.filesystem.cat_file(self.full_path(path), start=start, end=end)
         return data
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -83,7 +83,7 @@ class Lake:
         Returns:
             Bytes by file name; empty if there is no such folder.
         """
-        full_path = self._full_path(folder).rstrip("/")
+        full_path = self.full_path(folder).rstrip("/")
         try:
             # Without `refresh`, a cached listing would hide files that other processes have written.
             entries = self.filesystem.ls(full_path, detail=True, refresh=True)
@@ -91,34 +91,40 @@ class Lake:
             return {}
         # This listing must not be cached either.
         self.filesystem.invalidate_cache(full_path)
-        return {
-            PurePosixPath(entry["name"]).name: int(entry["size"])
-            for entry in entries
-            if entry["type"] == "file"
-        }
+        return {name: int(info["size"]) for name, info in _files(entries, full_path)}
+
+    def find(self, folder: str = "") -> dict[str, dict[str, Any]]:
+        """List all files below a folder.
+
+        Returns:
+            fsspec's description of each file, by path relative to the root: exactly the rest of its key,
+            which may have two slashes in a row. Empty if there is no such folder.
+        """
+        below = self.filesystem.find(self.full_path(folder).rstrip("/"), detail=True)
+        return dict(_files(below.values(), self.root))
 
     def read(self, path: str) -> bytes:
         """Read a file."""
-        data: bytes = self.filesystem.cat_file(self._full_path(path))
+        data: bytes = self.filesystem.cat_file(self.full_path(path))
         return data
 
     def read_tagged(self, path: str) -> tuple[bytes, str]:
         """Read a file and its tag, which changes with the content; see :meth:`replace_if`."""
         if self._is_s3:
-            data, etag = self.filesystem.cat_with_etag(self._full_path(path))
+            data, etag = self.filesystem.cat_with_etag(self.full_path(path))
             return data, etag
         data = self.read(path)
         return data, hashlib.sha256(data).hexdigest()
 
     def blocks(self, path: str) -> Iterator[bytes]:
         """Yield a file in blocks of a few megabytes."""
-        with self.filesystem.open(self._full_path(path), "rb", block_size=_BLOCK_BYTES) as stream:
+        with self.filesystem.open(self.full_path(path), "rb", block_size=_BLOCK_BYTES) as stream:
             while block := stream.read(_BLOCK_BYTES):
                 yield block
 
     def open(self, path: str) -> IO[bytes]:
         """Open a file for reading."""
-        stream: IO[bytes] = self.filesystem.open(self._full_path(path), "rb")
+        stream: IO[bytes] = self.filesystem.open(self.full_path(path), "rb")
         return stream
 
     def digest(self, path: str) -> tuple[int, str]:
@@ -140,7 +146,7 @@ class Lake:
             FileExistsError: the file exists already; it is unchanged. On S3, only if its content differs:
                 if the response to a put is lost, its retry finds the file of the first attempt.
         """
-        full_path = self._full_path(path)
+        full_path = self.full_path(path)
         if isinstance(self.filesystem, LocalFileSystem):
             local.create(Path(full_path), data)
             return
@@ -155,14 +161,14 @@ class Lake:
     def replace(self, path: str, data: bytes) -> None:
         """Write a file atomically. An existing file is replaced."""
         if isinstance(self.filesystem, LocalFileSystem):
-            local.replace(Path(self._full_path(path)), data)
+            local.replace(Path(self.full_path(path)), data)
         else:
-            self.filesystem.pipe_file(self._full_path(path), data)
+            self.filesystem.pipe_file(self.full_path(path), data)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it exists."""
         with contextlib.suppress(FileNotFoundError):
-            self.filesystem.rm_file(self._full_path(path))
+            self.filesystem.rm_file(self.full_path(path))
 
     def replace_if(self, path: str, data: bytes, tag: str | None) -> None:
         """Write a file atomically, unless it has changed since it was read.
@@ -190,7 +196,7 @@ class Lake:
                 raise ConcurrentWriteError(self.name(path)) from error
 
     def _put_if(self, path: str, data: bytes, tag: str | None) -> None:
-        full_path = self._full_path(path)
+        full_path = self.full_path(path)
         if self._is_s3:
             condition = {"mode": "create"} if tag is None else {"IfMatch": tag}
             self.filesystem.pipe_file(full_path, data, **condition)
@@ -207,8 +213,22 @@ class Lake:
             return self.read(path)
         return None
 
-    def _full_path(self, path: str) -> str:
+    def full_path(self, path: str) -> str:
+        """Return the path of a file in the filesystem."""
         return f"{self.root}/{path}"
+
+
+def _files(entries: Iterable[dict[str, Any]], folder: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the path relative to a folder, and the entry, of each file in a listing.
+
+    The empty objects with which consoles and Hadoop mark a folder are not files.
+    """
+    prefix = f"{folder}/"
+    for entry in entries:
+        name = str(entry["name"])
+        is_marker = not entry["size"] and name.endswith(("/", "_$folder$"))
+        if entry.get("type", "file") == "file" and name.startswith(prefix) and not is_marker:
+            yield name.removeprefix(prefix), entry
 
 
 def _is_condition_failed(error: OSError) -> bool:

@@ -86,6 +86,19 @@ class RetryingS3FileSystem(S3FileSystem):  # type: ignore[misc]  # no stubs
         config = OPTIONS["config_kwargs"] | (options.get("config_kwargs") or {})
         super().__init__(*args, **(OPTIONS | options | {"config_kwargs": config}))
 
+    def split_path(self, path: str) -> tuple[str, str, str | None]:
+        """Split a path into bucket and key. ``?versionId=`` in a key is a part of it, unlike in s3fs."""
+        before, mark, after = path.partition("?versionId=")
+        bucket, key, _ = super().split_path(before)
+        return bucket, f"{key}{mark}{after}", None
+
+    async def _lsdir(self, path: str, *args: Any, prefix: str = "", **options: Any) -> Any:
+        """List a folder. s3fs would strip a slash at the beginning of its key."""
+        bucket, key, _ = self.split_path(path)
+        if key.startswith("/"):
+            path, prefix = bucket, f"{key}/{prefix}"
+        return await super()._lsdir(path, *args, prefix=prefix, **options)
+
     async def _call_s3(self, method: str, *akwarglist: Any, **kwargs: Any) -> Any:
         """Send a request until its response is complete.
 

@@ -1,8 +1,12 @@
-"""URLs of folders and buckets: their parts, and credentials, which are rejected and redacted."""
+"""URLs of folders and buckets: their form and parts, and credentials, which are rejected and redacted."""
 
 import re
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
+
+_FILE_URL: Final = re.compile(r"(?:file:(?://(?:localhost(?=/))?)?|local://)", re.IGNORECASE)
+_S3_URL: Final = re.compile(r"s3a?://", re.IGNORECASE)
 
 _CREDENTIALS: Final = re.compile(r"(?<=://)[^/@\s'\"]+@")
 
@@ -28,19 +32,32 @@ def credentials_error(url: str, variable: str) -> str | None:
     )
 
 
+def normalize_root(url: str) -> str:
+    """Return the URL of a folder or bucket in one form.
+
+    ``file:`` URLs become paths, ``s3a:`` becomes ``s3:``, and slashes at the end are removed. Slashes
+    within the URL stay: in a bucket, ``a//b`` and ``a/b`` are two keys.
+    """
+    if match := _FILE_URL.match(url):
+        url = unquote(url[match.end() :])
+    elif match := _S3_URL.match(url):
+        url = f"s3://{url[match.end() :]}"
+    return url.rstrip("/") or url[:1]
+
+
 def is_local(url: str) -> bool:
     """Check whether a URL is a local path."""
-    return "://" not in url or url.startswith("file://")
+    return "://" not in normalize_root(url)
 
 
 def is_s3(url: str) -> bool:
     """Check whether a URL is in S3 or an S3-compatible store."""
-    return url.startswith(("s3://", "s3a://"))
+    return normalize_root(url).startswith("s3://")
 
 
 def local_path(url: str) -> Path:
     """Return the path of a local URL."""
-    return Path(url.removeprefix("file://"))
+    return Path(normalize_root(url))
 
 
 def join(root: str, *keys: str) -> str:

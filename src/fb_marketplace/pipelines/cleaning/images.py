@@ -1,8 +1,7 @@
 """Image rows and photo files, matched to each other and to the listings."""
 
-import unicodedata
 from collections.abc import Iterator
-from pathlib import PurePosixPath
+from posixpath import splitext
 from typing import NamedTuple
 
 import pandas as pd
@@ -24,7 +23,7 @@ from fb_marketplace.pipelines.cleaning.quarantine import (
     rejections_table,
 )
 from fb_marketplace.schemas.reasons import Reason, Stage
-from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace.storage.photo_source import PhotoSource, photo_ids, photo_names
 from fb_marketplace_serving.storage.erasure_list import (
     DETAIL,
     EMPTY_ERASURE_LIST,
@@ -107,11 +106,11 @@ def list_photo_files(
     if erasure_list.products or erasure_list.images:
         rows = set() if quarantined_image_rows is None else set(quarantined_image_rows["key"])
         for row, key in files["key"].items():
-            path = PurePosixPath(key)
-            image_id = str(path.with_suffix(""))
-            masked = erasure_list.masked(image_id)
-            if erasure_list.has_image(image_id) or masked in rows:
-                files.loc[row, ["key", "etag"]] = [f"{masked}{path.suffix}", ""]
+            for image_id in photo_ids(key):
+                masked = erasure_list.masked(image_id)
+                if erasure_list.has_image(image_id) or masked in rows:
+                    files.loc[row, ["key", "etag"]] = [f"{masked}{splitext(key)[1]}", ""]
+                    break
     return files.astype({"key": "str", "size": "int64", "etag": "str"})
 
 
@@ -126,7 +125,7 @@ def match_photos_to_rows(
     photo_listing: pd.DataFrame,
     parameters: CleaningParameters,
 ) -> MatchedPhotosResult:
-    """Match image rows to photo files by name.
+    """Match image rows to photo files by name; see :func:`photo_names`.
 
     Returns:
         The image rows that have a file, sorted by image, with ``source_key``, ``source_size`` and
@@ -134,11 +133,12 @@ def match_photos_to_rows(
     """
     photos = parameters.photos
     files = photo_listing.add_prefix("source_")
-    # A file name may be in another normal form than the id, as on macOS.
-    files["name"] = [unicodedata.normalize("NFC", key) for key in files["source_key"]]
+    names = files.assign(name=files["source_key"].map(photo_names)).explode("name")
+    names["literalness"] = names.groupby(level=0).cumcount()
     rows = cleaned_image_rows.assign(name=cleaned_image_rows["image_id"] + photos.suffix)
-    matched = rows.merge(files.drop_duplicates("name"), on="name")
-    missing = rows[~rows["name"].isin(files["name"])]
+    pairs = rows.merge(names, on="name").sort_values(["literalness", "source_key"], kind="stable")
+    matched = pairs.drop_duplicates("source_key").drop_duplicates("image_id")
+    missing = rows[~rows["image_id"].isin(matched["image_id"])]
     without_file = (
         (Stage.IMAGES, row, image_id, Reason.MISSING_FILE, f"there is no {photos.folder}/{key}")
         for first, repeats, image_id, key in missing[
@@ -149,7 +149,7 @@ def match_photos_to_rows(
     unmatched = sorted(set(files["source_key"]) - set(matched["source_key"]))
     without_row = _files_without_row(unmatched, set(quarantined_image_rows["key"]), photos)
     return MatchedPhotosResult(
-        matched.drop(columns="name").sort_values("image_id", ignore_index=True),
+        matched.drop(columns=["name", "literalness"]).sort_values("image_id", ignore_index=True),
         rejections_table((*without_file, *without_row)),
     )
 
@@ -158,11 +158,12 @@ def _files_without_row(
     keys: list[str], rejected_images: set[str], photos: PhotoParameters
 ) -> Iterator[Entry]:
     for key in keys:
-        path, image_id = f"{photos.folder}/{key}", str(PurePosixPath(key).with_suffix(""))
-        if is_masked(image_id):
+        image_ids = photo_ids(key)
+        rejected = [image_id for image_id in image_ids if image_id in rejected_images]
+        if is_masked(image_ids[0]):
             reason, detail = Reason.ERASED, DETAIL
-        elif image_id in rejected_images:
-            reason, detail = Reason.ROW_QUARANTINED, f"the row of image {image_id} was rejected"
+        elif rejected:
+            reason, detail = Reason.ROW_QUARANTINED, f"the row of image {rejected[0]} was rejected"
         else:
-            reason, detail = Reason.NO_ROW, f"no row has the image id {image_id}"
-        yield Stage.FILES, -1, path, reason, detail
+            reason, detail = Reason.NO_ROW, f"no row has the image id {image_ids[0]}"
+        yield Stage.FILES, -1, f"{photos.folder}/{key}", reason, detail

@@ -13,6 +13,8 @@ from fb_marketplace.pipelines.cleaning.products import clean_products
 from fb_marketplace.schemas.cleaning import ImageRows, MatchedPhotos, PhotoListing
 from fb_marketplace.schemas.quarantine import Quarantine
 from fb_marketplace.storage.photo_source import PhotoSource
+from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
+from fb_marketplace_serving.storage.lake import Lake
 
 
 @pytest.fixture
@@ -104,6 +106,57 @@ def test_two_files_with_one_name_are_matched_once(match):
 
     assert len(result.photos) == 1
     assert len(result.quarantined) == 1
+
+
+@pytest.mark.parametrize(
+    ("image_id", "key"),
+    [
+        ("shop/1", "shop/1.jpg"),
+        ("shop/1", "shop%2F1.jpg"),
+        ("shop/1", "shop%2f1.jpg"),
+        ("shop/1", "shop//1.jpg"),
+        ("i", "/i.jpg"),
+        ("i", "./i.jpg"),
+        ("a b", "a%20b.jpg"),
+        ("a%2Fb", "a%2Fb.jpg"),
+        ("caf\u00e9/1", "caf%C3%A9%2F1.jpg"),
+    ],
+)
+def test_id_finds_the_forms_of_its_key(match, image_id, key):
+    result = match([(image_id, "p0")], [key])
+
+    assert result.photos[["image_id", "source_key"]].to_numpy().tolist() == [[image_id, key]]
+    assert result.quarantined.empty
+
+
+def test_most_literal_file_belongs_to_an_id(match):
+    result = match(
+        [("a%2Fb", "p0"), ("a/b", "p1"), ("c/d", "p1")],
+        ["a%2Fb.jpg", "c%2Fd.jpg", "c//d.jpg", "c/d.jpg"],
+    )
+
+    assert dict(result.photos[["image_id", "source_key"]].to_numpy().tolist()) == {
+        "a%2Fb": "a%2Fb.jpg",
+        "c/d": "c/d.jpg",
+    }
+    assert turned(result.quarantined) == [
+        (-1, "images/c%2Fd.jpg", "no_row"),
+        (-1, "images/c//d.jpg", "no_row"),
+        (1, "a/b", "missing_file"),
+    ]
+
+
+@pytest.mark.parametrize("key", ["shop/i.jpg", "shop%2Fi.jpg", "/shop/i.jpg"])
+def test_file_of_erased_photo_is_masked_whatever_its_key(tmp_path, key):
+    erased = add_to_erasure_list(Lake(str(tmp_path)), "p0", ["shop/i"])
+    photos = PhotoSource(str(tmp_path / "images"))
+    path = tmp_path / "images" / key.lstrip("/")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch()
+
+    listed = list_photo_files(photos, erasure_list=erased)["key"].tolist()
+
+    assert listed == [f"{erased.masked('shop/i')}.jpg"]
 
 
 def test_padded_ids_belong_together(match):

@@ -26,7 +26,7 @@ async def describe_release(loaded: ReleaseDependency) -> ReleaseSummary:
     )
 
 
-@router.get("/products/{product_id}", responses=error_responses(404, 422))
+@router.get("/products/{product_id:path}", responses=error_responses(404, 422))
 async def product(product_id: str, loaded: ReleaseDependency) -> Product:
     """Return a listing."""
     listing = loaded.release.listings.get(product_id)
@@ -36,7 +36,7 @@ async def product(product_id: str, loaded: ReleaseDependency) -> Product:
 
 
 @router.get(
-    "/images/{image_id}",
+    "/images/{image_id:path}",
     response_class=Response,
     responses={200: {"content": {"image/jpeg": {}}}, **error_responses(404, 422, 500)},
 )

@@ -1,6 +1,7 @@
 """Prediction routes, resources by id and metadata."""
 
 from dataclasses import replace
+from urllib.parse import quote
 
 import numpy as np
 import pytest
@@ -8,8 +9,11 @@ from fastapi.testclient import TestClient
 from support.predict_client import PREDICTIONS, problem, send
 
 from fb_marketplace_serving.imaging import canonical
+from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.pointer import publish
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
+from fb_marketplace_serving.storage.lake import Lake
 
 
 @pytest.fixture
@@ -59,6 +63,23 @@ def test_release_is_described_without_its_files(client):
     assert body["searchable"] is False
     assert body["metrics"] == {"accuracy": 0.5}
     assert "canaries" not in body
+
+
+@pytest.mark.parametrize("prefix", ["shop/", "a/b c/", "50% off #1?/", "é/", "+/"])
+def test_ids_with_slashes_and_signs_are_served(make_release, tmp_path, prefix):
+    publish(Lake(str(tmp_path)), make_release("v1", prefix=prefix))
+    client = TestClient(create_app(Release.open(str(tmp_path)), Settings()))
+    whole, parts = quote(f"{prefix}img-red", safe=""), quote(f"{prefix}img-red", safe="/")
+
+    assert client.get(f"/images/{whole}").content == client.get(f"/images/{parts}").content
+    listing = client.get(f"/products/{quote(f'{prefix}prd-red', safe='')}").json()
+    assert listing["image_ids"] == [f"{prefix}img-red"]
+
+
+@pytest.mark.parametrize("path", ["..%2Fhealthcheck", "%2Fetc%2Fpasswd", "..%2F..%2Fmodel", "a%00"])
+def test_id_is_no_path(client, path):
+    assert problem(client.get(f"/images/{path}"), 404)
+    assert problem(client.get(f"/products/{path}"), 404)
 
 
 def test_image_returns_most_probable_category(client, paint):
