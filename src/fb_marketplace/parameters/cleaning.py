@@ -17,7 +17,7 @@ class PriceParameters(Parameters):
     currency: Annotated[str, Field(pattern="^[A-Z]{3}$", description="ISO 4217")]
     thousands: str
     decimal: Annotated[str, Field(min_length=1, max_length=1)]
-    words: dict[str, NotNegative] = Field(default_factory=dict)
+    words: dict[str, NotNegative | None] = Field(default_factory=dict)
     joke_amounts: tuple[int, ...]
     joke_repeated_digits: Annotated[int, Field(ge=2)]
     joke_below: NotNegative
@@ -25,7 +25,7 @@ class PriceParameters(Parameters):
 
     @field_validator("words")
     @classmethod
-    def _fold_words(cls, words: dict[str, float]) -> dict[str, float]:
+    def _fold_words(cls, words: dict[str, float | None]) -> dict[str, float | None]:
         return {word.casefold(): amount for word, amount in words.items()}
 
 

@@ -16,7 +16,7 @@ class CleanedProducts(pa.DataFrameModel):
     product_id: str = pa.Field(unique=True, str_length={"min_value": 1})
     title: str = pa.Field(str_length={"min_value": 1})
     description: str
-    price: float = pa.Field(ge=0)
+    price: float = pa.Field(ge=0, nullable=True)
     currency: str = pa.Field(str_length={"min_value": 3, "max_value": 3})
     price_flag: str = pa.Field(nullable=True, isin=[flag.value for flag in PriceFlag])
     location: str

@@ -9,6 +9,7 @@ from enum import StrEnum
 class PriceFlag(StrEnum):
     """Flag of a price that is not a real offer."""
 
+    MISSING = "missing"
     ZERO = "zero"
     JOKE = "joke"
     ABSURD = "absurd"

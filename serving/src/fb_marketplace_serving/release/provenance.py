@@ -151,7 +151,7 @@ class ListingProvenance(NamedTuple):
         row: number of its row in the table of listings, from 0.
         repeats: number of identical rows that were merged into it.
         rejected: rejected rows with its id.
-        price_flag: ``zero``, ``joke`` or ``absurd``; None for a plausible price.
+        price_flag: ``missing``, ``zero``, ``joke`` or ``absurd``; None for a plausible price.
         odd_category_depth: whether its category path is unusually long or short.
         copy_of: the oldest listing with the same title and description; None if that is this one.
         group: the oldest listing of its group: listings linked by shared photos or descriptions.

@@ -30,7 +30,7 @@ def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 
 
 def filter_meant_prices(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Join the splits of the listings whose price has no flag (``zero``, ``joke`` or ``absurd``)."""
+    """Join the splits of the listings whose price has no flag, such as ``missing`` or ``joke``."""
     return join_splits(products[products["price_flag"].isna()], splits)
 
 

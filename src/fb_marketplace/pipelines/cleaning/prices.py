@@ -18,7 +18,7 @@ THREE_DECIMALS: Final = frozenset(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TN
 """Currencies with a thousandth. In others, 1.234 may mean 1,234."""
 
 _APOSTROPHES: Final = re.compile("[\u2018\u2019\u02bc\u2032\u00b4`]")
-_DASH: Final = "[-\u2010-\u2015\u2212]{1,2}"
+_NO_DECIMALS: Final = re.compile(r"\s?[.,:/]\s?[-\u2010-\u2015\u2212]{1,2}$")
 
 
 class UnparsablePriceError(ValueError):
@@ -31,7 +31,10 @@ def parse_price(value: Any, parameters: PriceParameters) -> float:
     A number from a typed column is taken by its value. In text, the currency's symbol or code may stand
     on either side. Digits are not grouped, or in threes, or as lakh and crore (12,34,567), by the
     configured separator or another usual one. There are at most three decimals, or a dash in their place
-    (12,-). A word of ``parameters.words``, such as "free", stands for its amount.
+    (12,- or 12:- or 12/-). A word of ``parameters.words``, such as "free", stands for its amount.
+
+    Returns:
+        The amount; NaN for a word without an amount, such as "POA".
 
     Raises:
         UnparsablePriceError: the value has another format, is negative, or is ambiguous: 1.234, unless the
@@ -44,10 +47,11 @@ def parse_price(value: Any, parameters: PriceParameters) -> float:
         raise UnparsablePriceError(f"{value} is not a price; expected a finite number from 0")
     line = _APOSTROPHES.sub("'", text.normalize_line(str(value)))
     if line.casefold() in parameters.words:
-        return parameters.words[line.casefold()]
+        worth = parameters.words[line.casefold()]
+        return math.nan if worth is None else worth
     decimal = re.escape(parameters.decimal)
     number = _without_currency(line, parameters)
-    number = re.sub(rf"{decimal}\s?{_DASH}$", "", number)
+    number = _NO_DECIMALS.sub("", number)
     if not _pattern(parameters.thousands, parameters.decimal).fullmatch(number) or (
         parameters.currency not in THREE_DECIMALS
         and re.fullmatch(rf"[1-9]\d{{0,2}}{decimal}\d{{3}}", number)
@@ -65,11 +69,14 @@ def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
 
     The first matching rule applies:
 
+    - ``missing``: NaN.
     - ``zero``: 0.
     - ``joke``: below ``joke_below``, one of ``joke_amounts``, or one digit repeated at least
       ``joke_repeated_digits`` times, such as 9999.
     - ``absurd``: above ``absurd_above``.
     """
+    if math.isnan(amount):
+        return PriceFlag.MISSING
     if amount == 0:
         return PriceFlag.ZERO
     if amount < parameters.joke_below:
@@ -84,8 +91,8 @@ def flag_price(amount: float, parameters: PriceParameters) -> PriceFlag | None:
 
 def _without_currency(line: str, parameters: PriceParameters) -> str:
     """Remove one symbol or code of the currency from each side."""
-    names = sorted({*parameters.symbols, parameters.currency}, key=len, reverse=True)
-    currency = "|".join(map(re.escape, names))
+    names = {text.normalize_line(name) for name in (*parameters.symbols, parameters.currency)}
+    currency = "|".join(map(re.escape, sorted(names, key=len, reverse=True)))
     match = re.fullmatch(rf"(?:{currency})?\s*(.*?)\s*(?:{currency})?", line, re.IGNORECASE)
     return match[1] if match else line
 

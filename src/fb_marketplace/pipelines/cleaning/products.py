@@ -1,5 +1,6 @@
 """Cleaning of the table of listings; steps that the table of images shares."""
 
+import math
 import re
 from collections.abc import Callable
 from typing import Final, NamedTuple
@@ -62,7 +63,7 @@ def clean_products(
         others, parameters, parameters.products.required_columns
     )
     written = raw_products[parameters.products.columns["price"]].loc[listings.index]
-    amounts, unparsable = _parse_prices(written, parameters)
+    amounts, unparsable = _parse_prices(written, listings["price"], parameters)
     listings, repeated_in, conflicting = merge_repeated_rows(
         listings.loc[amounts.index], "product_id"
     )
@@ -247,12 +248,17 @@ def _cleaned_forms(name: str, value: str, parameters: CleaningParameters) -> set
 
 
 def _parse_prices(
-    written: pd.Series, parameters: CleaningParameters
+    written: pd.Series, as_text: pd.Series, parameters: CleaningParameters
 ) -> tuple[pd.Series, list[Rejection]]:
+    """Return the amounts, NaN for a missing price, and the rejections of the other texts."""
+    missing_values = {value.casefold() for value in parameters.missing_values}
     amounts: dict[int, float] = {}
     rejected: list[Rejection] = []
-    for label, price in written.items():
+    for (label, price), line in zip(written.items(), as_text, strict=True):
         row = int(str(label))
+        if text.normalize_line(line).casefold() in missing_values:
+            amounts[row] = math.nan
+            continue
         try:
             amounts[row] = prices.parse_price(price, parameters.price)
         except prices.UnparsablePriceError as error:

@@ -10,7 +10,7 @@ _SPACES: Final = re.compile(r"[^\S\n]+")
 _BLANK_LINES: Final = re.compile(r"\s*\n\s*")
 _STYLED: Final = re.compile(
     # Mathematical alphanumerics, full-width forms and ligatures: styled ordinary letters.
-    r"[\U0001d400-\U0001d7ff\uff01-\uff5e\ufb00-\ufb06]"
+    r"[\U0001d400-\U0001d7ff\uff01-\uff5e\uffe0-\uffe2\uffe5\uffe6\ufb00-\ufb06]"
 )
 _AMPERSANDS: Final = re.compile(r"&(?:(?:amp|#0*38|#x0*26);)+", re.IGNORECASE)
 _EMOJI_FORMATS: Final = frozenset("\u200d\ufe0e\ufe0f")  # join the parts of an emoji

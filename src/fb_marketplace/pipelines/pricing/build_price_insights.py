@@ -56,7 +56,7 @@ def build_price_insights(
 ) -> PriceInsightArtifacts:
     """Compute the price interval of each listing and the insights for a buyer.
 
-    Listings with a flagged price (zero, joke or absurd) are not comparable, and get no interval.
+    Listings with a flagged price (missing, zero, joke or absurd) are not comparable, and get no interval.
 
     Args:
         products: the listings.
@@ -84,7 +84,7 @@ def build_price_insights(
         listed, intervals, computed.selected.listings, evidence, parameters.outlier_factor
     )
     elsewhere = find_photos_elsewhere(
-        products,
+        products[products["price"].notna()],
         image_products,
         duplicate_groups,
         images.read(["image_id", "source_sha256", "sha256"]).to_pandas(),

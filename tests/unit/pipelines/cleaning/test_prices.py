@@ -1,3 +1,4 @@
+import math
 from decimal import Decimal
 
 import numpy as np
@@ -41,6 +42,18 @@ def price(cleaning):
         ("45.\u2013 £", 45.0),
         ("\uff11\uff12", 12.0),
         ("£\u200b45", 45.0),
+        ("\uffe1\uff11\uff0c\uff12\uff13\uff14", 1234.0),
+        ("&pound;45", 45.0),
+        ("45.00GBP", 45.0),
+        ("£45.00 GBP", 45.0),
+        ("£1\u2009234", 1234.0),
+        ("£\u00ad4\u20605", 45.0),
+        ("£1`234.5", 1234.5),
+        ("£1,234.-", 1234.0),
+        ("45:- GBP", 45.0),
+        ("45/-", 45.0),
+        ("£1,25,000.50", 125_000.5),
+        ("£0045", 45.0),
         (12, 12.0),
         (12.5, 12.5),
         (np.int64(7), 7.0),
@@ -65,6 +78,12 @@ def test_price_is_parsed(price, written, amount):
         "£1,234,56",
         "£1.234",
         "£1.2.3",
+        "£1.234.567",
+        "45-",
+        "£45-60",
+        "45/6",
+        "+£5",
+        "1_000",
         "££5",
         "$5.00",
         "£5 ono",
@@ -144,11 +163,36 @@ def test_three_decimals_are_plain_in_some_currencies(price):
 
 
 def test_words_stand_for_amounts(price):
-    words = type(price).model_validate(price.model_dump() | {"words": {"Free": 0, "swap": 0}})
+    values = {"words": {"Free": 0, "swap": 0, "price on application": None}}
+    words = type(price).model_validate(price.model_dump() | values)
 
-    assert prices.parse_price(" FREE ", words) == 0
+    assert prices.parse_price(" FREE ", words) == prices.parse_price("Swap", words) == 0
+    assert math.isnan(prices.parse_price("Price  on\u00a0application", words))
     with pytest.raises(prices.UnparsablePriceError):
         prices.parse_price("POA", words)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "currency", "thousands", "decimal", "written", "amount"),
+    [
+        (("\u20b9", "Rs.", "Rs"), "INR", ",", ".", "Rs. 1,25,000/-", 125_000),
+        (("\u20b9", "Rs.", "Rs"), "INR", ",", ".", "\u20b912,34,567.50", 1_234_567.5),
+        (("kr",), "SEK", " ", ",", "1\u00a0299:-", 1299),
+        (("kr ",), "NOK", ".", ",", "kr 1.299,-", 1299),
+        (("Fr.",), "CHF", "\u2019", ".", "Fr. 1\u2019299.\u2014", 1299),
+        (("zł",), "PLN", " ", ",", "1 299,5 ZŁ", 1299.5),
+        (("\u00a5",), "JPY", ",", ".", "\uffe51,299", 1299),
+        (("$", "US$"), "USD", ",", ".", "US$ 45.00 USD", 45),
+        ((), "KWD", ",", ".", "KWD 1,234.567", 1234.567),
+        (("€",), "EUR", "\u202f", ",", "1 299 €", 1299),
+    ],
+)
+def test_prices_of_other_markets_are_parsed(
+    price, symbols, currency, thousands, decimal, written, amount
+):
+    market = {"symbols": symbols, "currency": currency, "thousands": thousands, "decimal": decimal}
+
+    assert prices.parse_price(written, price.model_copy(update=market)) == amount
 
 
 def test_prices_without_thousands_separator_are_parsed(price):
@@ -170,6 +214,7 @@ def test_error_shows_start_of_text(price):
 @pytest.mark.parametrize(
     ("amount", "flag"),
     [
+        (math.nan, "missing"),
         (0, "zero"),
         (1, "joke"),
         (1234, "joke"),

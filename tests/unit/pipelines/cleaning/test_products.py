@@ -1,8 +1,12 @@
+from decimal import Decimal
+
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fb_marketplace.datasets.parquet_table import ParquetDataset
 from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
 from fb_marketplace.schemas.cleaning import CleanedProducts
@@ -75,6 +79,28 @@ def test_required_fields_are_configurable(raw_products, changed, cleaning):
     )
 
     assert len(clean_products(raw_products({"product_description": ""}), values).rows) == 1
+
+
+@pytest.mark.parametrize("missing", ["", " ", "N/A", "\u200b-", "Price on application"])
+def test_missing_price_is_kept_unless_required(raw_products, changed, missing):
+    required = ["product_id", "title"]
+    optional = changed("products", required_columns=required)
+    optional = optional.model_copy(
+        update={"price": changed("price", words={"price on application": None}).price}
+    )
+
+    rows = clean_products(raw_products({"price": missing}, {}), optional).rows
+
+    assert rows["price"].isna().tolist() == [True, False]
+    assert rows["price_flag"].fillna("").tolist() == ["missing", ""]
+
+
+def test_unparsable_optional_price_is_rejected(raw_products, changed):
+    optional = changed("products", required_columns=["product_id"])
+
+    result = clean_products(raw_products({"price": "ask me"}), optional)
+
+    assert result.quarantined["reason"].tolist() == ["unparsable_price"]
 
 
 def test_repeated_rows_are_merged_and_counted(clean):
@@ -358,6 +384,28 @@ def test_spelling_is_unified_below_each_parent(clean):
     rows = clean(*({"id": str(n), "category": path} for n, path in enumerate(paths))).rows
 
     assert rows["category_path"].tolist() == ["Music / DJ"] * 3 + ["Sport / Dj"]
+
+
+@pytest.mark.parametrize(
+    ("values", "price"),
+    [
+        ([Decimal("12.5000"), None], [12.5]),
+        ([Decimal("0.10"), Decimal("99999999999.99")], [0.1, 99_999_999_999.99]),
+        ([np.float32(12.1), np.float32("nan")], [12.1]),
+        (pd.array([5, None], "Int64"), [5]),
+        (pd.Categorical([12.5, 7.25]), [12.5, 7.25]),
+    ],
+    ids=["decimal", "cents", "float32", "integer", "category"],
+)
+def test_parquet_price_ignores_separators(raw_products, changed, values, price, tmp_path):
+    table = raw_products({}, {})
+    table["price"] = values
+    table.to_parquet(tmp_path / "table.parquet")
+    french = changed("price", symbols=["€"], thousands=".", decimal=",")
+
+    raw = ParquetDataset(filepath=str(tmp_path / "table.parquet")).load()
+
+    assert clean_products(raw, french).rows["price"].tolist() == price
 
 
 def test_typed_price_is_taken_by_value(raw_products, cleaning):

@@ -190,10 +190,10 @@ def test_own_family_is_never_comparable(market):
         assert notes.get(product).price_range[1] < 200
 
 
-@pytest.mark.parametrize("flag", ["zero", "joke", "absurd"])
+@pytest.mark.parametrize("flag", ["missing", "zero", "joke", "absurd"])
 def test_implausible_price_is_never_comparable(market, flag):
     for place in range(0, 24, 2):
-        price = 0.0 if flag == "zero" else 99999.0
+        price = {"missing": np.nan, "zero": 0.0}.get(flag, 99999.0)
         market.set(f"p{place:03}", price_flag=flag, price=price, angle=0.0)
 
     notes, metrics = market.made()
@@ -220,6 +220,15 @@ def test_shared_photo_and_unusual_price_are_both_reported(market):
     (note,) = notes.get("p006").insights
     assert note.evidence[:3] == ("p004", "p006.1", "p004.1")
     assert metrics["insights"]["photo_elsewhere"] == {"insights": 2, "listings": 2}
+
+
+def test_missing_price_never_differs(market):
+    market.set("p004", price=np.nan, price_flag="missing")
+    market.copies = [("p004.1", "g", "near"), ("p006.1", "g", "near")]
+
+    notes, _ = market.made()
+
+    assert notes.get("p004").insights == notes.get("p006").insights == ()
 
 
 def test_listing_without_comparables_has_no_insight(market):
