@@ -242,3 +242,24 @@ def test_oversized_upload_is_rejected_while_sent(serve, lake):
 
     assert caught.value.code == 413
     assert json.load(caught.value)["type"].endswith(":oversized")
+
+
+@pytest.mark.parametrize(("trusted", "rejected"), [("", True), ("127.0.0.0/8", False)])
+def test_forwarded_address_counts_only_from_a_trusted_proxy(serve, lake, paint, trusted, rejected):
+    """Otherwise a client that invents addresses has no rate limit."""
+    address = started(
+        serve(
+            *("--lake", lake, "--port", "0"),
+            FB_RATE_LIMIT="2/minute",
+            FB_TRUSTED_PROXIES=trusted,
+            FORWARDED_ALLOW_IPS="*",
+            FB_LOG_LEVEL="error",
+        )
+    )
+    answers = []
+    for number in range(4):
+        headers = HEADERS | {"X-Forwarded-For": f"192.0.2.{number}"}
+        request = urllib.request.Request(f"{address}/predict/image", FORM % paint(), headers)
+        answers.append(status(request))
+
+    assert (429 in answers) == rejected

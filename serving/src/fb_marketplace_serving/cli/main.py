@@ -33,9 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     serves = options.function is _run
-    # SIGTERM is the normal way to stop a server, but interrupts every other command.
-    exit_code = 0 if serves else 128 + signal.SIGTERM
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(exit_code))
+
+    def stop(*_: object) -> None:
+        if serves:
+            _exit_now(0)  # SIGTERM is the normal way to stop a server.
+        sys.exit(128 + signal.SIGTERM)
+
+    signal.signal(signal.SIGTERM, stop)
     try:
         _check_url(options.lake or os.environ.get("FB_LAKE", ""))
         if serves:
@@ -142,6 +146,13 @@ def _bind(host: str, port: int) -> socket.socket:
     return listener
 
 
+def _exit_now(code: int) -> None:
+    """End the process without waiting for threads. A thread may wait for the lake for minutes."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
 def _serve(settings: "Settings", listener: socket.socket) -> None:
     from fb_marketplace_serving.release.loader import Release
     from fb_marketplace_serving.release.manifest import ReleaseError, open_lake
@@ -154,14 +165,14 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
     def current() -> str:
         return current_version(open_lake(settings.lake))
 
+    signal.signal(signal.SIGINT, lambda *_: _exit_now(128 + signal.SIGINT))
     configure_json_logging(settings.log_level)
     with ThreadPoolExecutor(1) as executor:
         opening = executor.submit(lambda: open_version(current()))
         # These imports take a second: run them while the release is opened.
-        import uvicorn
-
         from fb_marketplace_serving.server.app import create_app
         from fb_marketplace_serving.server.service import ReleaseSource
+        from fb_marketplace_serving.server.transport.process import Server
 
         try:
             release = opening.result()
@@ -170,25 +181,11 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
     app = create_app(release, settings, ReleaseSource(current, open_version))
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            await super().startup(sockets)
-            sys.stdout.write(f"fb-serve: release {release.manifest.version} at {address}\n")
-            sys.stdout.flush()
+    def announce() -> None:
+        sys.stdout.write(f"fb-serve: release {release.manifest.version} at {address}\n")
+        sys.stdout.flush()
 
-        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            app.state.service.draining = True
-            await super().shutdown(sockets)
-
-    config = uvicorn.Config(
-        app,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws="none",
-        timeout_graceful_shutdown=settings.shutdown_grace_seconds,
-    )
-    Server(config).run(sockets=[listener])
+    Server(app, settings, announce).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def error_responses(
         description, kind, detail = (_EXAMPLES | dict(examples or {}))[status]
         content = {
             "schema": {"$ref": "#/components/schemas/ProblemDetails"},
-            "example": _problem_details(status, detail, kind).model_dump(),
+            "example": problem_details(status, detail, kind).model_dump(),
         }
         responses[status] = {"description": description, "content": {MEDIA_TYPE: content}}
         if status in _HEADERS:
@@ -166,14 +166,15 @@ def problem_response(
         headers: additional response headers.
     """
     return JSONResponse(
-        _problem_details(status, detail, kind).model_dump(),
+        problem_details(status, detail, kind).model_dump(),
         status,
         headers=dict(headers or {}),
         media_type=MEDIA_TYPE,
     )
 
 
-def _problem_details(status: int, detail: str, kind: str | None) -> ProblemDetails:
+def problem_details(status: int, detail: str, kind: str | None) -> ProblemDetails:
+    """Build the body of an error response; see :func:`problem_response`."""
     return ProblemDetails(
         type=f"{_TYPE_PREFIX}{kind}" if kind else "about:blank",
         title=kind.replace("_", " ").capitalize() if kind else HTTPStatus(status).phrase,

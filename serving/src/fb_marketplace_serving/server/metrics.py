@@ -40,6 +40,7 @@ class Metrics:
         stage_seconds: duration of the stages of a photo or a search.
         batch_sizes: size of the batch of each photo.
         requests_rejected: rejected requests by reason.
+        connections_closed: connections that were closed before their request was answered, by reason.
         release_swaps: releases that replaced the served one.
         release_rejections: releases that were not swapped in because they failed to open.
         feedback_events: searches and clicks by outcome.
@@ -78,6 +79,9 @@ class Metrics:
         self.requests_rejected = Counter(
             "fb_requests_rejected", "Rejected requests", ["reason"], registry=registry
         )
+        self.connections_closed = Counter(
+            "fb_connections_closed", "Connections closed early", ["reason"], registry=registry
+        )
         self.release_swaps = Counter("fb_release_swaps", "Releases swapped in", registry=registry)
         self.release_rejections = Counter(
             "fb_release_rejections", "Releases that failed to open", registry=registry
@@ -101,6 +105,15 @@ class Metrics:
         """Set the version of the current release."""
         self._release.clear()
         self._release.labels(version).set(1)
+
+    def count_connections(self, count: Callable[[], int]) -> None:
+        """Export the number of open connections.
+
+        Args:
+            count: returns the number.
+        """
+        gauge = Gauge("fb_connections", "Open connections", registry=self.registry)
+        gauge.set_function(count)
 
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:

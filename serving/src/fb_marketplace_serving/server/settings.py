@@ -1,6 +1,7 @@
 """Server settings from environment variables with the prefix ``FB_``."""
 
 import os
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -42,11 +43,19 @@ class Settings(BaseSettings):
         batch_wait_ms: time that a photo waits for others that are being decoded to join its batch.
         max_in_flight: maximum photos and searches in flight; more are rejected with a 503.
         request_timeout_seconds: maximum time of a request.
+        max_connections: maximum open connections. At the limit, a new one replaces the connection that has
+            waited longest without a complete request. Fewer if the process may open too few files.
+        max_header_bytes: maximum size of a URL, and of a URL with all headers.
+        header_timeout_seconds: maximum time of the headers of a request.
+        keep_alive_seconds: maximum time between two requests on a connection.
+        min_upload_rate: minimum bytes per second of a request body, measured over five seconds.
         shutdown_grace_seconds: time for requests in flight to complete on shutdown.
         release_poll_seconds: interval of checks for a new release; 0 disables them.
         api_keys: comma-separated ``name:key`` pairs; if empty, no key is required.
         rate_limit: requests allowed per key, or per address if there are no keys, such as
             ``600/minute``; by default unlimited.
+        trusted_proxies: comma-separated addresses or networks of proxies whose ``X-Forwarded-For`` is
+            trusted; none by default.
         cors_origins: comma-separated origins whose pages may call the server; none by default.
         feedback_dir: local folder for search and click events; by default, none are written.
         log_level: debug, info (one line per request), warning or error.
@@ -66,10 +75,16 @@ class Settings(BaseSettings):
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
     max_in_flight: int = Field(default=32, ge=1)
     request_timeout_seconds: float = Field(default=10.0, gt=0)
+    max_connections: int = Field(default=1000, ge=1)
+    max_header_bytes: int = Field(default=65_536, ge=1024)
+    header_timeout_seconds: float = Field(default=10.0, gt=0)
+    keep_alive_seconds: int = Field(default=5, ge=0)
+    min_upload_rate: int = Field(default=1024, ge=0)
     shutdown_grace_seconds: int = Field(default=10, ge=0)
     release_poll_seconds: float = Field(default=5.0, ge=0)
     api_keys: SecretStr = SecretStr("")
     rate_limit: str | None = None
+    trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     feedback_dir: Path | None = None
     log_level: LogLevel = "info"
@@ -115,10 +130,22 @@ class Settings(BaseSettings):
             raise ValueError("expected a local folder")
         return check_writable(Path(str(folder)))
 
-    @field_validator("cors_origins", mode="before")
+    @field_validator("cors_origins", "trusted_proxies", mode="before")
     @classmethod
-    def _split_origins(cls, origins: object) -> object:
-        return tuple(_split(origins)) if isinstance(origins, str) else origins
+    def _split_list(cls, value: object) -> object:
+        return tuple(_split(value)) if isinstance(value, str) else value
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _check_proxies(cls, proxies: tuple[str, ...]) -> tuple[str, ...]:
+        for proxy in proxies:
+            try:
+                ip_network(proxy)
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}; expected addresses or networks such as 10.0.0.0/8"
+                ) from None
+        return proxies
 
     @property
     def limits(self) -> Limits:

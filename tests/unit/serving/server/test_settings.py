@@ -28,3 +28,13 @@ def test_settings_new_variable_is_read(monkeypatch):
     monkeypatch.setenv("FB_MAX_IN_FLIGHT", "7")
 
     assert Settings().max_in_flight == 7
+
+
+def test_trusted_proxies_are_addresses_or_networks():
+    assert Settings(trusted_proxies="10.0.0.1, 192.168.0.0/16").trusted_proxies == (
+        "10.0.0.1",
+        "192.168.0.0/16",
+    )
+    for invalid in ("*", "proxy.example", "10.0.0.1/8"):
+        with pytest.raises(ValidationError, match="expected addresses or networks"):
+            Settings(trusted_proxies=invalid)

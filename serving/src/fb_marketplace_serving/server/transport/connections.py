@@ -1,0 +1,123 @@
+"""Limits on connections, and the connections of a server."""
+
+import resource
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+from uvicorn.server import ServerState
+
+if TYPE_CHECKING:
+    from fb_marketplace_serving.server.transport.protocol import LimitedHttpProtocol
+
+Reason = Literal[
+    "malformed",
+    "url_too_long",
+    "headers_too_large",
+    "slow_headers",
+    "slow_upload",
+    "evicted",
+    "full",
+]
+"""Why a connection was closed."""
+
+_RESERVED_FILES: Final = 256
+"""Files other than connections: uploads in the temporary folder, photos, the lake."""
+
+_MAX_BACKLOG: Final = 512
+"""Connections that wait in the kernel. A whole backlog may be accepted before any connection is closed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Limits on connections.
+
+    Attributes:
+        max_connections: open connections. At the limit, a new one replaces the connection that has waited
+            longest without a complete request.
+        backlog: connections that wait to be accepted.
+        max_header_bytes: size of the URL, and of the URL with all headers.
+        max_headers: number of headers.
+        header_timeout: seconds until all headers must have arrived.
+        keep_alive: seconds that a connection may idle between requests.
+        max_requests: requests on one connection.
+        max_pipelined: requests that wait for the response to an earlier one of the connection.
+        min_upload_rate: bytes per second of a request body.
+        rate_window: seconds over which that rate is measured.
+        drain_seconds: seconds to finish a body that the server has answered without reading it.
+        write_timeout: seconds for a client to take a response.
+        linger: seconds to discard input after an error, so that the client can read the response.
+    """
+
+    max_connections: int = 1000
+    backlog: int = _MAX_BACKLOG
+    max_header_bytes: int = 65_536
+    max_headers: int = 128
+    header_timeout: float = 10.0
+    keep_alive: int = 5
+    max_requests: int = 1000
+    max_pipelined: int = 16
+    min_upload_rate: int = 1024
+    rate_window: float = 5.0
+    drain_seconds: float = 5.0
+    write_timeout: float = 60.0
+    linger: float = 2.0
+
+
+def fit_open_files(max_connections: int) -> tuple[int, int]:
+    """Return the connections and the backlog that this process may have open at once.
+
+    The process's limit on open files is raised as far as its hard limit allows.
+
+    Args:
+        max_connections: the number of connections to allow.
+
+    Returns:
+        The number of connections, at most ``max_connections``, and the backlog.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = max_connections + _MAX_BACKLOG + _RESERVED_FILES
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    files = needed if soft == resource.RLIM_INFINITY else soft
+    backlog = max(1, min(_MAX_BACKLOG, files // 4))
+    return max(1, min(max_connections, files - backlog - _RESERVED_FILES)), backlog
+
+
+class Connections(ServerState):
+    """The connections of a server, for uvicorn and for :class:`LimitedHttpProtocol`.
+
+    Attributes:
+        limits: limits on them.
+        waiting: connections without a complete request, the longest waiting first.
+        count: called with the reason when a connection is closed early.
+    """
+
+    def __init__(self, limits: ConnectionLimits, count: Callable[[Reason], None]) -> None:
+        super().__init__()
+        self.limits = limits
+        self.waiting: dict[LimitedHttpProtocol, None] = {}
+        self.count = count
+
+    def make_room(self) -> bool:
+        """Close the connection that has waited longest for its request.
+
+        Returns:
+            Whether there was one.
+        """
+        longest = next(iter(self.waiting), None)
+        if longest is None:
+            return False
+        self.count("evicted")
+        longest.abort()
+        return True
+
+    def sweep(self, now: float) -> None:
+        """Close all connections that have exceeded a time limit.
+
+        Args:
+            now: time of the event loop.
+        """
+        for connection in list(self.connections):
+            connection.check_time(now)  # type: ignore[union-attr]

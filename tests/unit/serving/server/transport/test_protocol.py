@@ -1,0 +1,210 @@
+"""Time limits of a connection, on a clock of the test."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+import uvicorn
+
+from fb_marketplace_serving.server.transport.connections import ConnectionLimits, Connections
+from fb_marketplace_serving.server.transport.protocol import LimitedHttpProtocol
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n"
+
+
+class Transport(asyncio.Transport):
+    """Records what is written. It is never full unless a test says so."""
+
+    def __init__(self):
+        super().__init__()
+        self.written = b""
+        self.unwritten = 0
+        self.reading = True
+        self.aborted = self.closing = False
+
+    def write(self, data):
+        self.written += data
+
+    def write_eof(self):
+        pass
+
+    def get_write_buffer_size(self):
+        return self.unwritten
+
+    def pause_reading(self):
+        self.reading = False
+
+    def resume_reading(self):
+        self.reading = True
+
+    def is_closing(self):
+        return self.closing
+
+    def close(self):
+        self.closing = True
+
+    def abort(self):
+        self.aborted = self.closing = True
+
+
+class Connection:
+    """A connection to an application that answers when the test says so."""
+
+    def __init__(self, limits):
+        self.now = 100.0
+        self.reasons = []
+        self.answer = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        config = uvicorn.Config(self.app, ws="none", interface="asgi3", log_config=None)
+        self.connections = Connections(limits, self.reasons.append)
+        self.protocol = LimitedHttpProtocol(config, self.connections, {}, loop)
+        self.protocol.loop = self
+        self.create_task, self.call_later = loop.create_task, loop.call_later
+        self.transport = Transport()
+        self.protocol.connection_made(self.transport)
+
+    def time(self):
+        return self.now
+
+    async def app(self, scope, receive, send):
+        await self.answer.wait()
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body"})
+
+    async def respond(self):
+        self.answer.set()
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    def send(self, data):
+        self.protocol.data_received(data)
+
+    def wait(self, seconds):
+        """Check the limits once a second, like the server."""
+        for _ in range(seconds):
+            self.now += 1
+            self.connections.sweep(self.now)
+
+
+LIMITS = ConnectionLimits()
+
+
+def run(test, limits=LIMITS):
+    async def scenario():
+        await test(Connection(limits))
+
+    asyncio.run(scenario())
+
+
+def test_body_below_minimum_rate_is_refused():
+    async def scenario(client):
+        client.send(HEAD)
+        for _ in range(5):
+            client.send(b"a" * 1000)
+            client.wait(1)
+
+        assert client.reasons == ["slow_upload"]
+        assert client.transport.written.startswith(b"HTTP/1.1 408")
+        client.wait(3)
+        assert client.transport.aborted
+
+    run(scenario)
+
+
+def test_body_at_minimum_rate_is_taken():
+    async def scenario(client):
+        client.send(HEAD)
+        for _ in range(30):
+            client.send(b"a" * 1100)
+            client.wait(1)
+
+        assert client.reasons == []
+
+    run(scenario)
+
+
+def test_body_that_begins_fast_and_stalls_is_refused():
+    async def scenario(client):
+        client.send(HEAD)
+        client.send(b"a" * 60_000)
+        client.wait(11)
+
+        assert client.reasons == ["slow_upload"]
+
+    run(scenario)
+
+
+def test_time_in_which_the_server_does_not_read_is_left_out():
+    async def scenario(client):
+        client.send(HEAD)
+        client.send(b"a" * 100_000)  # more than the server buffers
+        assert not client.transport.reading
+        client.wait(60)
+
+        assert client.reasons == []
+
+    run(scenario)
+
+
+def test_unread_body_is_closed_soon_after_the_response():
+    async def scenario(client):
+        client.send(HEAD)
+        await client.respond()
+        assert client.transport.written.startswith(b"HTTP/1.1 204")
+        for _ in range(10):
+            client.send(b"a" * 10_000)
+            client.wait(1)
+
+        assert client.transport.aborted
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_response_that_nobody_reads_is_dropped(closing):
+    async def scenario(client):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await client.respond()
+        client.transport.unwritten, client.transport.closing = 1000, closing
+        client.wait(65)
+
+        assert client.transport.aborted
+
+    run(scenario)
+
+
+def test_request_in_progress_has_no_limit():
+    async def scenario(client):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        client.wait(1000)
+        await client.respond()
+
+        assert client.transport.written.startswith(b"HTTP/1.1 204")
+
+    run(scenario)
+
+
+def test_connection_is_closed_after_its_last_request():
+    async def scenario(client):
+        for _ in range(3):
+            client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            await client.respond()
+
+        assert client.transport.written.count(b"HTTP/1.1 204") == 3
+        assert client.transport.written.count(b"connection: close") == 1
+        assert client.transport.closing
+
+    run(scenario, replace(LIMITS, max_requests=3))
+
+
+def test_websocket_upgrade_is_answered_as_http(caplog):
+    async def scenario(client):
+        client.send(
+            b"GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        await client.respond()
+
+        assert client.transport.written.startswith(b"HTTP/1.1 204")
+        assert not caplog.records
+
+    run(scenario)
