@@ -44,9 +44,8 @@ def test_search_rate_limit_gives_429_with_retry_after(opened_shop):
 
 def test_full_server_gives_503_at_once(opened_shop):
     client = TestClient(create_app(opened_shop, Settings(max_in_flight=1)))
-    client.app.state.service._admission.in_flight = 1
-
-    answer = client.get("/search")
+    with client.app.state.service._searches.slot("other"):
+        answer = client.get("/search")
 
     assert answer.status_code == 503
     assert answer.json()["type"].endswith(":over_capacity")

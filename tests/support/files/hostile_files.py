@@ -141,7 +141,7 @@ def _declared_bombs() -> Iterator[HostileFile]:
         "WebP whose canvas is 4 gigapixels": extended_webp(65_535, 65_535),
     }
     for name, data in bombs.items():
-        yield HostileFile(name, data, 422, ("too_many_pixels",))
+        yield HostileFile(name, data, 422, ("too_many_pixels", "undecodable"))
     canvas = extended_webp(2**24, 2**24)
     yield HostileFile("WebP of 2^48 pixels", canvas, 422, ("too_many_pixels", "undecodable"))
 
@@ -323,26 +323,46 @@ def _many_parts() -> Iterator[HostileFile]:
 
 
 def _real_bombs() -> Iterator[HostileFile]:
-    """As many pixels as are taken, and one column more, in a few kilobytes."""
+    """As many pixels as are accepted, more than that, and more than fit into memory, in a few kilobytes."""
     side = SIDE_AT_CAP
     over = ("too_many_pixels",)
     yield HostileFile("PNG of 64,008,000 pixels", png(side + 1, side), 422, over)
+    transparent = chunk(b"PLTE", bytes(768)) + chunk(b"tRNS", bytes(200))
     names = {
-        "RGB": (8, 2, b""),
-        "RGBA": (8, 6, b""),
-        "16-bit RGBA": (16, 6, b""),
-        "16-bit grey": (16, 0, b""),
-        "grey and alpha": (8, 4, b""),
-        "1-bit": (1, 0, b""),
-        "palette": (8, 3, chunk(b"PLTE", bytes(768)) + chunk(b"tRNS", bytes(200))),
+        "RGB": (8, 2, b"", 200),
+        "16-bit RGB": (16, 2, b"", 200),
+        "16-bit grey": (16, 0, b"", 200),
+        "1-bit": (1, 0, b"", 200),
+        "RGBA": (8, 6, b"", 422),
+        "16-bit RGBA": (16, 6, b"", 422),
+        "grey and alpha": (8, 4, b"", 422),
+        "palette": (8, 3, transparent, 422),
     }
-    for name, (depth, colour, before) in names.items():
+    for name, (depth, colour, before, status) in names.items():
         data = png(side, side, depth, colour, before=before)
-        yield HostileFile(f"{name} PNG of 64 megapixels", data, 200)
+        kinds = over if status == 422 else ()
+        yield HostileFile(f"{name} PNG of 64 megapixels", data, status, kinds)
     photo = Image.new("RGB", (side, side), (9, 99, 199))
     yield HostileFile("JPEG of 64 megapixels", written(photo, "JPEG"), 200)
+    progressive = written(photo, "JPEG", progressive=True)
+    yield HostileFile("progressive JPEG of 64 megapixels", progressive, 200)
+    data = with_more_scans(progressive, 15)
+    yield HostileFile("JPEG of 64 megapixels with 15 more scans", data, 422, ("undecodable",))
     data = written(photo, "JPEG", progressive=True, subsampling=0)
-    yield HostileFile("progressive JPEG of 64 megapixels", data, 200)
-    yield HostileFile("WebP of 64 megapixels", flat_webp(side, side), 200)
-    yield HostileFile("WebP with alpha of 64 megapixels", flat_webp(side, side, 99), 200)
-    yield HostileFile("WebP of 64,008,000 pixels", flat_webp(side + 1, side), 422, over)
+    yield HostileFile("progressive JPEG of 64 megapixels, full colour", data, 422, over)
+    for name, data in {
+        "WebP of 16 megapixels": flat_webp(4000, 4000),
+        "WebP with alpha of 16 megapixels": flat_webp(4000, 4000, 99),
+    }.items():
+        yield HostileFile(name, data, 200)
+    for name, data in {
+        "WebP of 64 megapixels": flat_webp(side, side),
+        "WebP with alpha of 64 megapixels": flat_webp(side, side, 99),
+        "WebP of 64,008,000 pixels": flat_webp(side + 1, side),
+        "WebP of 90 bytes whose canvas is 64 megapixels": extended_webp(side, side - 1),
+        "PNG of one column": png(1, 15_999_999),
+        "PNG of one row": png(15_999_999, 1),
+        "PNG of one column, side one over": png(1, 65_536),
+    }.items():
+        yield HostileFile(name, data, 422, over)
+    yield HostileFile("PNG of the longest column", png(1, 65_535), 200)

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from fb_marketplace_serving.imaging.decoding_cost import DecodingCost, decoding_cost, webp_cost
 from fb_marketplace_serving.imaging.letterbox import letterbox
 from fb_marketplace_serving.imaging.structure import (
+    Structure,
     check_jpeg_structure,
     check_png_structure,
     is_plain_jpeg,
@@ -53,10 +55,13 @@ _UNSUPPORTED: Final = (
     ("PSD", b"8BPS"),
 )
 
-_STRUCTURE_CHECKS: Final[dict[Format, Callable[[bytes], str | None]]] = {
+MAX_SIDE: Final = 65_535
+"""Maximum width and height, in pixels. A photo of one column and 16 million rows takes a gigabyte."""
+
+_STRUCTURE_CHECKS: Final[dict[Format, Callable[[bytes], Structure]]] = {
     "JPEG": check_jpeg_structure,
     "PNG": check_png_structure,
-    "WEBP": lambda _: None,  # libwebp parses the chunks itself, quickly
+    "WEBP": lambda _: Structure(None),  # libwebp parses the chunks itself, quickly
 }
 
 
@@ -74,10 +79,18 @@ class PhotoError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Sizes above which a photo is rejected before it is decoded."""
+    """Sizes above which a photo is rejected before it is decoded.
+
+    Attributes:
+        max_bytes: of the file.
+        max_pixels: width times height.
+        max_memory: bytes that decoding may take. A photo of 64 megapixels fits as a JPEG or as a PNG
+            without transparency, one of 16 megapixels as a WebP.
+    """
 
     max_bytes: int = 32 * 1024 * 1024
     max_pixels: int = 64_000_000
+    max_memory: int = 256 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +129,7 @@ def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
     Raises:
         PhotoError: the bytes are not a complete, acceptable photo.
     """
-    with _opened(data, limits or Limits()) as (format_, image):
+    with _opened(data, limits or Limits()) as (format_, image, _):
         width, height = image.size
         if format_ == "JPEG" and is_plain_jpeg(data, SIDE):
             image.load()
@@ -124,8 +137,8 @@ def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
         return Photo(_encode(letterbox(image, SIDE)), format_, width, height)
 
 
-def photo_size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
-    """Return the width and height of an upload, in pixels. Only its header is read.
+def estimate_cost(data: bytes, limits: Limits | None = None) -> DecodingCost:
+    """Estimate what an upload costs to decode. Only its header is read.
 
     Args:
         data: the bytes of a JPEG, PNG or WebP file.
@@ -134,8 +147,8 @@ def photo_size(data: bytes, limits: Limits | None = None) -> tuple[int, int]:
     Raises:
         PhotoError: the photo is rejected, or its header cannot be read.
     """
-    with _opened(data, limits or Limits()) as (_, image):
-        return image.size
+    with _opened(data, limits or Limits()) as (_, _, cost):
+        return cost
 
 
 def detect_format(data: bytes) -> Format:
@@ -187,22 +200,26 @@ def decode_canonical(jpeg: bytes) -> NDArray[np.uint8]:
 
 
 @contextmanager
-def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image]]:
-    """Open an upload within the limits. Pillow's errors in the ``with`` block become PhotoErrors."""
+def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image, DecodingCost]]:
+    """Open an upload within the limits, with the cost of decoding it.
+
+    Pillow's errors in the ``with`` block become PhotoErrors.
+    """
     if len(data) > limits.max_bytes:
         raise PhotoError(
             "oversized", f"{len(data):,} bytes; at most {limits.max_bytes:,} are accepted"
         )
     format_ = detect_format(data)
-    problem = _STRUCTURE_CHECKS[format_](data)
-    if problem:
-        raise PhotoError("undecodable", f"the {format_} has {problem}")
+    structure = _STRUCTURE_CHECKS[format_](data)
+    if structure.problem:
+        raise PhotoError("undecodable", f"the {format_} has {structure.problem}")
+    if format_ == "WEBP" and (cost := webp_cost(data)):
+        _check_cost(cost, format_, limits)
     try:
         with Image.open(io.BytesIO(data), formats=(format_,)) as image:
-            width, height = image.size
-            if width * height > limits.max_pixels:
-                raise _too_many_pixels(f"{width} × {height}", limits)
-            yield format_, image
+            cost = decoding_cost(image, structure.scans)
+            _check_cost(cost, format_, limits)
+            yield format_, image, cost
     except PhotoError:
         raise
     except Image.DecompressionBombError:
@@ -211,6 +228,21 @@ def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image]]
         if _ends_early(data, format_):
             raise PhotoError("truncated", f"the {format_} ends early: {_message(error)}") from error
         raise PhotoError("undecodable", f"the {format_} is damaged: {_message(error)}") from error
+
+
+def _check_cost(cost: DecodingCost, format_: Format, limits: Limits) -> None:
+    width, height, memory = cost
+    if width * height > limits.max_pixels:
+        raise _too_many_pixels(f"{width} × {height}", limits)
+    size = f"{width:,} × {height:,} pixels"
+    if max(width, height) > MAX_SIDE:
+        raise PhotoError("too_many_pixels", f"{size}; at most {MAX_SIDE:,} a side are accepted")
+    if memory > limits.max_memory:
+        raise PhotoError(
+            "too_many_pixels",
+            f"{size} of this {format_} take {memory / 2**20:,.0f} MB to decode; at most "
+            f"{limits.max_memory / 2**20:,.0f} are accepted. Make the photo smaller.",
+        )
 
 
 def _encode(square: Image.Image) -> bytes:

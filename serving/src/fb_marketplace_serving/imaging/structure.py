@@ -5,11 +5,14 @@ minutes. These checks reject, in milliseconds, structures that no camera or edit
 """
 
 import re
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_SCANS: Final = 100
 """Maximum scans of a JPEG. Progressive JPEGs have about ten. Each scan covers all pixels again
 (libjpeg-turbo warns of such files in "Two issues with the JPEG standard", and its fuzzers stop at 500)."""
+
+MAX_SCANNED_PIXELS: Final = 1_000_000_000
+"""Maximum pixels of a JPEG times its scans: about three seconds. 15 scans of 64 megapixels."""
 
 MAX_SEGMENTS: Final = 4096
 """Maximum segments of a JPEG. Metadata of 32 megabytes fill 512 segments of 64 kilobytes."""
@@ -29,40 +32,59 @@ _BARE: Final = frozenset([0x01, *range(0xD0, 0xDA)])
 
 _END, _SCAN = 0xD9, 0xDA
 
+_FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+"""Markers of frame headers, which have the size."""
 
-def check_jpeg_structure(data: bytes) -> str | None:
-    """Return why the structure of a JPEG is implausible, or None (ITU-T T.81, annex B)."""
-    position, segments, scans, junk = 2, 0, 0, 0
+
+class Structure(NamedTuple):
+    """Structure of an image file.
+
+    Attributes:
+        problem: why the structure is implausible; None if it is plausible.
+        scans: number of scans of a JPEG.
+    """
+
+    problem: str | None
+    scans: int = 0
+
+
+def check_jpeg_structure(data: bytes) -> Structure:
+    """Check the structure of a JPEG (ITU-T T.81, annex B)."""
+    position, segments, scans, junk, pixels = 2, 0, 0, 0, 0
     while match := (_MARKER_IN_SCAN if scans else _MARKER).search(data, position):
         if not scans:
             junk += match.start() - position
         segments += 1
         if junk > MAX_JUNK_BYTES:
-            return f"more than {MAX_JUNK_BYTES:,} bytes of junk before its picture"
+            return Structure(f"more than {MAX_JUNK_BYTES:,} bytes of junk before its picture")
         if segments > MAX_SEGMENTS:
-            return f"more than {MAX_SEGMENTS:,} segments"
+            return Structure(f"more than {MAX_SEGMENTS:,} segments")
         marker, position = data[match.end() - 1], match.end()
         if marker == _SCAN:
             scans += 1
         elif scans and marker == _END:
-            return None
-        if scans > MAX_SCANS:
-            return f"more than {MAX_SCANS:,} scans"
+            break
+        elif marker in _FRAMES:
+            height = int.from_bytes(data[position + 3 : position + 5], "big")
+            width = int.from_bytes(data[position + 5 : position + 7], "big")
+            pixels = max(pixels, height * width)
+        if scans > (limit := min(MAX_SCANS, max(1, MAX_SCANNED_PIXELS // max(1, pixels)))):
+            return Structure(f"more than {limit:,} scans of {pixels:,} pixels")
         if marker not in _BARE:
             position += max(2, int.from_bytes(data[position : position + 2], "big"))
     if not scans and len(data) - position > MAX_JUNK_BYTES:
-        return f"more than {MAX_JUNK_BYTES:,} bytes of junk and no picture"
-    return None
+        return Structure(f"more than {MAX_JUNK_BYTES:,} bytes of junk and no picture")
+    return Structure(None, scans)
 
 
-def check_png_structure(data: bytes) -> str | None:
-    """Return a message if a PNG has implausibly many chunks, or None."""
+def check_png_structure(data: bytes) -> Structure:
+    """Check that a PNG does not have implausibly many chunks."""
     position = 8
     for _ in range(MAX_CHUNKS):
         if position + 8 > len(data) or data[position + 4 : position + 8] == b"IEND":
-            return None
+            return Structure(None)
         position += 12 + int.from_bytes(data[position : position + 4], "big")
-    return f"more than {MAX_CHUNKS:,} chunks"
+    return Structure(f"more than {MAX_CHUNKS:,} chunks")
 
 
 def is_plain_jpeg(data: bytes, side: int) -> bool:

@@ -1,6 +1,6 @@
 """Prometheus metrics of the server."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from time import perf_counter
 from typing import Final, Literal
@@ -46,12 +46,11 @@ class Metrics:
         feedback_events: searches and clicks by outcome.
     """
 
-    def __init__(self, in_flight: Callable[[], int], uploads: Callable[[], int]) -> None:
+    def __init__(self, in_flight: Mapping[str, Callable[[], int]]) -> None:
         """Create metrics at zero.
 
         Args:
-            in_flight: returns the number of photos and searches in progress.
-            uploads: returns the number of uploads in progress.
+            in_flight: for each kind of work, a function that returns its number of slots taken.
         """
         self.registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
@@ -95,11 +94,9 @@ class Metrics:
         )
         for stage, seconds in BUDGETS.items():
             budget.labels(stage).set(seconds)
-        for name, description, count in (
-            ("fb_inflight_requests", "Photos and searches in progress", in_flight),
-            ("fb_inflight_uploads", "Uploads in progress", uploads),
-        ):
-            Gauge(name, description, registry=registry).set_function(count)
+        gauge = Gauge("fb_inflight", "Work in progress, by kind", ["kind"], registry=registry)
+        for kind, count in in_flight.items():
+            gauge.labels(kind).set_function(count)
 
     def set_release(self, version: str) -> None:
         """Set the version of the current release."""

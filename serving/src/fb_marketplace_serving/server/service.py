@@ -1,11 +1,13 @@
 """Server state and the stages of a request.
 
 A photo is uploaded, takes a slot, is decoded, waits for a batch, is encoded, and frees its slot. A search
-takes a slot and a thread. Each stage is bounded and timed.
+takes a slot and a thread. Small photos, large photos, searches and uploads have slots and threads of their
+own, so that too many of one kind do not delay the others. Each stage is bounded and timed.
 """
 
 import asyncio
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final, NamedTuple, TypeVar
 
 import numpy as np
@@ -19,7 +21,11 @@ from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.server.auth import Keys, RateLimit
 from fb_marketplace_serving.server.errors import RETRY_HEADERS, ApiError
 from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
-from fb_marketplace_serving.server.inference.admission import Admission, CapacityExceeded
+from fb_marketplace_serving.server.inference.admission import (
+    Admission,
+    CapacityExceeded,
+    ClientShareExceeded,
+)
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.threads import make_thread_pool
 from fb_marketplace_serving.server.inference.uploads import drain_body, read_upload
@@ -31,8 +37,25 @@ from fb_marketplace_serving.server.settings import Settings, cores
 
 T = TypeVar("T")
 
-LARGE: Final = 16_000_000
-"""Minimum pixels of a large photo: 64 MB decoded, more during processing. Phone photos have 12 million."""
+LARGE_PIXELS: Final = 16_000_000
+"""Minimum pixels of a large photo. Phone photos have 12 million."""
+
+LARGE_MEMORY: Final = 64 * 1024 * 1024
+"""Minimum memory that decoding a large photo takes, in bytes: a WebP of 4 megapixels, a PNG of 16."""
+
+UPLOADS_PER_SLOT: Final = 4
+"""Uploads per slot of photos. Uploads are cheap but may be slow: if each took a slot, a few slow clients
+would block all others."""
+
+SLOTS_PER_LARGE_PHOTO: Final = 8
+"""Slots of small photos per slot of large ones, which take up to a second each, one at a time."""
+
+
+class _Lane(NamedTuple):
+    """Slots and threads of a kind of photo."""
+
+    admission: Admission
+    decoders: ThreadPoolExecutor
 
 
 class ReleaseSource(NamedTuple):
@@ -74,8 +97,22 @@ class Service:
         self.keys = Keys(settings.keys)
         self.rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self.draining = False
-        self._admission = Admission(settings.max_in_flight)
-        self.metrics = Metrics(lambda: self._admission.in_flight, lambda: self._admission.uploads)
+        slots, share = settings.max_in_flight, settings.client_share
+        self._searches = Admission(slots, share)
+        self._uploads = Admission(slots * UPLOADS_PER_SLOT, share)
+        self._small = _Lane(Admission(slots, share), make_thread_pool(cores(), "decode"))
+        self._large = _Lane(
+            Admission(max(1, slots // SLOTS_PER_LARGE_PHOTO), share),
+            make_thread_pool(1, "decode-large"),
+        )
+        self.metrics = Metrics(
+            {
+                "search": lambda: self._searches.taken,
+                "upload": lambda: self._uploads.taken,
+                "photo": lambda: self._small.admission.taken,
+                "large_photo": lambda: self._large.admission.taken,
+            }
+        )
         self.feedback = (
             FeedbackWriter(
                 settings.feedback_dir,
@@ -84,8 +121,6 @@ class Service:
             if settings.feedback_dir
             else None
         )
-        self._decoders = make_thread_pool(cores(), "decode")
-        self._large_decoder = make_thread_pool(1, "decode-large")
         self._encoders = make_thread_pool(settings.num_encoder_workers, "encode")
         self._searchers = make_thread_pool(cores(), "search")
         self._opener = make_thread_pool(1, "open")
@@ -115,8 +150,8 @@ class Service:
     def close(self) -> None:
         """Stop the threads. Queued feedback is written first."""
         for pool in (
-            self._decoders,
-            self._large_decoder,
+            self._small.decoders,
+            self._large.decoders,
             self._encoders,
             self._searchers,
             self._opener,
@@ -132,30 +167,40 @@ class Service:
             PhotoError: the photo cannot be read.
             ApiError: the server is at capacity, or the request timed out.
         """
-        limits, timeout = self.settings.limits, self.settings.request_timeout_seconds
+        client: str = request.state.client
         try:
-            with self._admission.upload(), self.metrics.stage("upload"):
-                upload = await read_upload(request, limits.max_bytes, timeout)
+            self._small.admission.check(client)
+            with self._uploads.slot(client):
+                upload = await self._read_upload(request)
+                try:
+                    lane = await self._choose_lane(upload)
+                except BaseException:
+                    await upload.close()
+                    raise
         except CapacityExceeded as error:
             await drain_body(request)
             raise self._over_capacity(error) from None
         try:
-            with self._admission.slot():
-                return await self._decode_and_encode(upload, limits, loaded)
+            with lane.admission.slot(client):
+                return await self._decode_and_encode(upload, lane, loaded)
         except CapacityExceeded as error:
             raise self._over_capacity(error) from None
         finally:
             await upload.close()
 
-    async def run_search(self, function: Callable[[], T]) -> T:
+    async def run_search(self, client: str, function: Callable[[], T]) -> T:
         """Run a function on a search thread.
+
+        Args:
+            client: name of the client.
+            function: the search.
 
         Raises:
             ApiError: the server is at capacity, or the request timed out.
         """
         run = asyncio.get_running_loop().run_in_executor
         try:
-            with self._admission.slot():
+            with self._searches.slot(client):
                 async with asyncio.timeout(self.settings.request_timeout_seconds):
                     return await run(self._searchers, function)
         except CapacityExceeded as error:
@@ -163,12 +208,32 @@ class Service:
         except TimeoutError:
             raise self._timed_out() from None
 
+    async def _read_upload(self, request: Request) -> UploadFile:
+        limits, timeout = self.settings.limits, self.settings.request_timeout_seconds
+        with self.metrics.stage("upload"):
+            return await read_upload(request, limits.max_bytes, timeout)
+
+    async def _choose_lane(self, upload: UploadFile) -> _Lane:
+        """Return the lane of a photo, by its header.
+
+        Raises:
+            PhotoError: the photo is rejected, or its header cannot be read.
+        """
+        limits = self.settings.limits
+        run = asyncio.get_running_loop().run_in_executor
+        cost = await run(
+            self._small.decoders, lambda: canonical.estimate_cost(_read(upload, limits), limits)
+        )
+        is_large = cost.width * cost.height >= LARGE_PIXELS or cost.memory >= LARGE_MEMORY
+        return self._large if is_large else self._small
+
     async def _decode_and_encode(
-        self, upload: UploadFile, limits: Limits, loaded: LoadedRelease
+        self, upload: UploadFile, lane: _Lane, loaded: LoadedRelease
     ) -> EncodedPhoto:
+        run = asyncio.get_running_loop().run_in_executor
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                decoding = asyncio.create_task(self._decode(upload, limits))
+                decoding = run(lane.decoders, self._decode, upload)
                 photo = await loaded.batcher.encode(decoding)
         except TimeoutError:
             raise self._timed_out() from None
@@ -177,24 +242,10 @@ class Service:
         self.metrics.batch_sizes.observe(photo.batch_size)
         return photo
 
-    async def _decode(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
-        """Decode a photo. Large photos, which need up to a gigabyte, are decoded one at a time."""
-        run = asyncio.get_running_loop().run_in_executor
-        small = await run(self._decoders, self._decode_small, upload, limits)
-        if small is not None:
-            return small
-        return await run(self._large_decoder, self._decode_large, upload, limits)
-
-    def _decode_small(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8] | None:
+    def _decode(self, upload: UploadFile) -> NDArray[np.uint8]:
+        # Read again: photos waiting for their turn hold no bytes.
+        limits = self.settings.limits
         data = _read(upload, limits)
-        width, height = canonical.photo_size(data, limits)
-        return self._decode_bytes(data, limits) if width * height < LARGE else None
-
-    def _decode_large(self, upload: UploadFile, limits: Limits) -> NDArray[np.uint8]:
-        # Read again, so that photos waiting for their turn hold no bytes.
-        return self._decode_bytes(_read(upload, limits), limits)
-
-    def _decode_bytes(self, data: bytes, limits: Limits) -> NDArray[np.uint8]:
         with self.metrics.stage("decode"):
             return canonical.decode_canonical(canonical.canonicalize(data, limits))
 
@@ -205,6 +256,9 @@ class Service:
         return ApiError(503, "deadline", detail, RETRY_HEADERS)
 
     def _over_capacity(self, error: CapacityExceeded) -> ApiError:
+        if isinstance(error, ClientShareExceeded):
+            self.metrics.requests_rejected.labels("client_share").inc()
+            return ApiError(429, "client_share", str(error), RETRY_HEADERS)
         self.metrics.requests_rejected.labels("over_capacity").inc()
         return ApiError(503, "over_capacity", str(error), RETRY_HEADERS)
 

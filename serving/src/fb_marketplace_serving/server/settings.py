@@ -41,7 +41,10 @@ class Settings(BaseSettings):
         max_batch: maximum photos of a batch. Larger batches save no time per photo, and the last photo
             waits longer.
         batch_wait_ms: time that a photo waits for others that are being decoded to join its batch.
-        max_in_flight: maximum photos and searches in flight; more are rejected with a 503.
+        max_in_flight: maximum photos in flight, and maximum searches; more are rejected with a 503. An
+            eighth of it for large photos.
+        client_share: largest share of these that one client may have in flight; more are rejected with
+            a 429. Clients are told apart by key, or by address if there are no keys.
         request_timeout_seconds: maximum time of a request.
         max_connections: maximum open connections. At the limit, a new one replaces the connection that has
             waited longest without a complete request. Fewer if the process may open too few files.
@@ -74,6 +77,7 @@ class Settings(BaseSettings):
     max_batch: int = Field(default=2, ge=1, le=256)
     batch_wait_ms: float = Field(default=2.0, ge=0, le=1000)
     max_in_flight: int = Field(default=32, ge=1)
+    client_share: float = Field(default=0.75, gt=0, le=1)
     request_timeout_seconds: float = Field(default=10.0, gt=0)
     max_connections: int = Field(default=1000, ge=1)
     max_header_bytes: int = Field(default=65_536, ge=1024)

@@ -1,65 +1,66 @@
 """Admission control: bounds the work in flight and rejects excess requests early."""
 
+import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
-
-UPLOADS_PER_SLOT: Final = 4
-"""Maximum uploads per slot. Uploads are cheap but may be slow: if each took a slot, a few slow clients
-would block all others."""
 
 
 class CapacityExceeded(Exception):  # noqa: N818 - a state reported to the client
     """All slots are taken."""
 
-    def __init__(self, taken: int) -> None:
-        super().__init__(f"Server is at capacity ({taken} requests in flight). Retry later.")
+
+class ClientShareExceeded(CapacityExceeded):
+    """The client holds its share of the slots."""
 
 
 class Admission:
-    """Slots for work and for uploads. Not thread-safe: use from one event loop.
+    """Slots for one kind of work. Not thread-safe: use from one event loop.
+
+    Kinds do not share slots: however many photos are sent, searches are accepted.
 
     Attributes:
-        in_flight: slots taken.
-        uploads: uploads in progress.
+        taken: slots taken.
     """
 
-    def __init__(self, slots: int) -> None:
-        self._slots = slots
-        self._max_uploads = slots * UPLOADS_PER_SLOT
-        self.in_flight = 0
-        self.uploads = 0
+    def __init__(self, slots: int, client_share: float = 1.0) -> None:
+        """Create free slots.
 
-    @contextmanager
-    def upload(self) -> Iterator[None]:
-        """Count an upload.
-
-        Raises:
-            CapacityExceeded: all slots are taken, or too many uploads are in progress.
+        Args:
+            slots: number of slots.
+            client_share: largest share of the slots that one client may hold.
         """
-        self._check_capacity()
-        if self.uploads >= self._max_uploads:
-            raise CapacityExceeded(self.uploads)
-        self.uploads += 1
-        try:
-            yield
-        finally:
-            self.uploads -= 1
+        self._slots = slots
+        self._per_client = max(1, math.floor(slots * client_share))
+        self._clients: Counter[str] = Counter()
+        self.taken = 0
 
-    @contextmanager
-    def slot(self) -> Iterator[None]:
-        """Take a slot.
+    def check(self, client: str) -> None:
+        """Check that a slot is free for a client.
 
         Raises:
             CapacityExceeded: all slots are taken.
+            ClientShareExceeded: the client holds its share.
         """
-        self._check_capacity()
-        self.in_flight += 1
+        if self.taken >= self._slots:
+            raise CapacityExceeded(
+                f"Server is at capacity ({self.taken} requests in flight). Retry later."
+            )
+        if self._clients.get(client, 0) >= self._per_client:
+            raise ClientShareExceeded(
+                f"You have {self._per_client} requests in flight, your share. Wait for their responses."
+            )
+
+    @contextmanager
+    def slot(self, client: str) -> Iterator[None]:
+        """Take a slot for a client; see :meth:`check` for the errors."""
+        self.check(client)
+        self.taken += 1
+        self._clients[client] += 1
         try:
             yield
         finally:
-            self.in_flight -= 1
-
-    def _check_capacity(self) -> None:
-        if self.in_flight >= self._slots:
-            raise CapacityExceeded(self.in_flight)
+            self.taken -= 1
+            self._clients[client] -= 1
+            if not self._clients[client]:
+                del self._clients[client]

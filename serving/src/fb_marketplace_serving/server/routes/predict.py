@@ -64,8 +64,9 @@ async def embed(photo: Photo) -> FeatureEmbedding:
     openapi_extra=FORM,
     dependencies=[Depends(reject_renamed_parameters(k="limit"))],
 )
-def find_similar(
+async def find_similar(
     photo: Photo,
+    request: Request,
     service: ServiceDependency,
     loaded: ReleaseDependency,
     limit: Annotated[int, Query(ge=1, le=100, description="Maximum number of hits.")] = 10,
@@ -84,12 +85,16 @@ def find_similar(
             f"Unknown category {min(unknown)[:64]!r}. Expected one of: "
             f"{', '.join(loaded.store.categories)}.",
         )
-    with service.metrics.stage("search"):
-        filters = SearchFilters(categories, min_price, max_price)
-        rows = loaded.store.row_mask(loaded.store.mask(filters))
-        nearest = loaded.release.index.search(photo.embedding, limit, rows)
-    hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
-    return SimilarImages(hits=[_hit(loaded.release, row, distance) for row, distance in hits])
+
+    def search() -> SimilarImages:
+        with service.metrics.stage("search"):
+            filters = SearchFilters(categories, min_price, max_price)
+            rows = loaded.store.row_mask(loaded.store.mask(filters))
+            nearest = loaded.release.index.search(photo.embedding, limit, rows)
+        hits = zip(nearest.rows.tolist(), nearest.distances.tolist(), strict=True)
+        return SimilarImages(hits=[_hit(loaded.release, row, distance) for row, distance in hits])
+
+    return await service.run_search(request.state.client, search)
 
 
 def _hit(release: Release, row: int, distance: float) -> Hit:

@@ -52,11 +52,14 @@ Parameters = Annotated[SearchRequest, Query()]
     responses=error_responses(401, 404, 422, 429, 503, examples=_EXAMPLES),
 )
 async def search(
-    parameters: Parameters, service: ServiceDependency, loaded: ReleaseDependency
+    parameters: Parameters,
+    request: Request,
+    service: ServiceDependency,
+    loaded: ReleaseDependency,
 ) -> Response:
     """Search by text and filters."""
     _require_text_search(loaded)
-    return await _respond(service, loaded, parameters, None)
+    return await _respond(request.state.client, service, loaded, parameters, None)
 
 
 @router.post(
@@ -74,11 +77,15 @@ async def search_by_photo(
     """Search by photo, optional text and filters."""
     _require_text_search(loaded)
     photo = await service.encode(request, loaded)
-    return await _respond(service, loaded, parameters, photo)
+    return await _respond(request.state.client, service, loaded, parameters, photo)
 
 
 async def _respond(
-    service: Service, loaded: LoadedRelease, request: SearchRequest, photo: EncodedPhoto | None
+    client: str,
+    service: Service,
+    loaded: LoadedRelease,
+    request: SearchRequest,
+    photo: EncodedPhoto | None,
 ) -> Response:
     # Serialized on the search thread too: a hundred explained hits would block the event loop.
     def respond() -> bytes:
@@ -88,7 +95,7 @@ async def _respond(
             response = record_search(service, request, response)
         return response.model_dump_json().encode()
 
-    return Response(await service.run_search(respond), media_type="application/json")
+    return Response(await service.run_search(client, respond), media_type="application/json")
 
 
 def record_search(

@@ -4,6 +4,7 @@ import time
 
 import pytest
 from fastapi.testclient import TestClient
+from support.files.image_bytes import flat_webp
 from support.predict_client import problem, send
 
 from fb_marketplace_serving.server.app import create_app
@@ -57,12 +58,40 @@ def test_rate_limit_gives_429_with_retry_after(release, paint):
 
 def test_full_server_gives_503_at_once(release, paint):
     client = TestClient(create_app(release, Settings(max_in_flight=1)))
-    with client.app.state.service._admission.slot():
+    with client.app.state.service._small.admission.slot("other"):
         response = send(client, "/predict/image", paint())
 
     assert problem(response, 503)["type"].endswith(":over_capacity")
     assert int(response.headers["retry-after"]) >= 1
     assert send(client, "/predict/image", paint()).status_code == 200
+
+
+def test_client_with_its_share_in_flight_gets_429(release, paint):
+    client = TestClient(create_app(release, Settings(max_in_flight=4, client_share=0.5)))
+    admission = client.app.state.service._small.admission
+    with admission.slot("testclient"), admission.slot("testclient"):
+        response = send(client, "/predict/image", paint())
+
+    assert problem(response, 429)["type"].endswith(":client_share")
+    assert int(response.headers["retry-after"]) >= 1
+
+
+@pytest.mark.parametrize("busy", ["_searches", "_large", "_small"])
+def test_full_lane_leaves_the_others_free(release, paint, busy):
+    client = TestClient(create_app(release, Settings(max_in_flight=1)))
+    service = client.app.state.service
+    photos = {"_small": paint(), "_large": flat_webp(2100, 2100)}
+    lane = getattr(service, busy)
+
+    with getattr(lane, "admission", lane).slot("other"):
+        statuses = {
+            name: send(client, "/predict/image", photo).status_code
+            for name, photo in photos.items()
+        }
+
+    # The header of a large photo is read only while there is room for small ones.
+    full = {"_small": {"_small", "_large"}}.get(busy, {busy})
+    assert statuses == {name: 503 if name in full else 200 for name in photos}
 
 
 def test_photo_over_time_limit_gives_503(release, paint, monkeypatch):
