@@ -30,8 +30,9 @@ def parse_price(value: Any, parameters: PriceParameters) -> float:
 
     A number from a typed column is taken by its value. In text, the currency's symbol or code may stand
     on either side. Digits are not grouped, or in threes, or as lakh and crore (12,34,567), by the
-    configured separator or another usual one. There are at most three decimals, or a dash in their place
-    (12,- or 12:- or 12/-). A word of ``parameters.words``, such as "free", stands for its amount.
+    configured separator or another usual one. Grouped digits have at most three decimals. A dash may
+    replace the decimals: 12,- or 12:- or 12/-. A word of ``parameters.words``, such as "free", stands for
+    its amount.
 
     Returns:
         The amount; NaN for a word without an amount, such as "POA".
@@ -108,4 +109,8 @@ def _pattern(thousands: str, decimal: str) -> re.Pattern[str]:
         if choice
         else ""
     )
-    return re.compile(rf"(?:{grouped}\d{{1,15}})(?:{re.escape(decimal)}\d{{1,3}})?", re.ASCII)
+    point = re.escape(decimal)
+    # A column of decimals or floats has more than three decimals in a CSV table.
+    return re.compile(
+        rf"(?:{grouped}\d{{1,15}})(?:{point}\d{{1,3}})?|\d{{1,15}}{point}\d{{4,20}}", re.ASCII
+    )
