@@ -24,6 +24,7 @@ from fb_marketplace.lifecycle.erasure_scan import (
     scan_lake,
 )
 from fb_marketplace.parameters.cleaning import CleaningParameters
+from fb_marketplace.schemas.ids import normalize_id
 from fb_marketplace.storage import table_versions
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.lake_layout import LAYERS, TABLE, list_files, parent_table
@@ -169,16 +170,21 @@ def count_in_bucket(
     """
     product_id = fingerprints.product_id
     products, images = parameters.products.columns, parameters.images.columns
-    rows = raw_images[raw_images[images["product_id"]] == product_id]
-    image_ids = fingerprints.image_ids | set(rows[images["image_id"]])
+    rows = raw_images[_ids(raw_images[images["product_id"]]) == product_id]
+    image_ids = fingerprints.image_ids | set(_ids(rows[images["image_id"]]))
     quoted_id = json.dumps(product_id).encode()
     counts = BucketResidue(
-        int((raw_products[products["product_id"]] == product_id).sum()),
+        int((_ids(raw_products[products["product_id"]]) == product_id).sum()),
         len(rows),
         sum(not image_ids.isdisjoint(photo_ids(file.key)) for file in raw_image_files.files()),
         sum(quoted_id in line for kind in KINDS for line in raw_feedback.lines(kind)),
     )
     return counts, replace(fingerprints, image_ids=frozenset(image_ids))
+
+
+def _ids(column: pd.Series) -> pd.Series:
+    """Return ids as cleaning reads them."""
+    return column.map(lambda value: normalize_id(str(value)))
 
 
 def read_receipt(lake: Lake, product_id: str) -> str | None:

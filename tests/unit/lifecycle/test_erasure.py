@@ -392,8 +392,8 @@ def test_remaining_bucket_files_are_counted(raw_tables, tmp_path, cleaning):
 
 @pytest.fixture
 def raw_tables():
-    products = pd.DataFrame({"id": ["p", "q", "p"]})
-    images = pd.DataFrame({"id": ["i", "j", "k"], "product_id": ["p", "p", "q"]})
+    products = pd.DataFrame({"id": ["p", "q", "\u200bp  "]})
+    images = pd.DataFrame({"id": ["i", " j", "k"], "product_id": ["p ", "p", "q"]})
     return products, images
 
 

@@ -11,6 +11,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.cleaning import CleaningParameters, TableParameters
 from fb_marketplace.pipelines.cleaning import parsing, prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Rejection, quarantine_rows
+from fb_marketplace.schemas.ids import invalid_id, normalize_id
 from fb_marketplace.schemas.reasons import Reason, Stage
 from fb_marketplace.storage.csv_reader import TORN
 from fb_marketplace_serving.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList
@@ -126,7 +127,7 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
     rows = rows.rename(columns=ours).convert_dtypes().astype("str").fillna("")
     for name in ID_COLUMNS:
         if name in rows.columns:
-            rows[name] = _map(rows[name], parsing.normalize_id)
+            rows[name] = _map(rows[name], normalize_id)
     rows.insert(0, "row", range(len(rows)))
     return rows
 
@@ -174,7 +175,7 @@ def drop_invalid_ids(
     rejected: dict[int, Rejection] = {}
     for name in id_columns:
         for label, value in rows[name].items():
-            if value and (reason := parsing.invalid_id(value)):
+            if value and (reason := invalid_id(value)):
                 row = int(str(label))
                 rejected[row] = Rejection(row, Reason.INVALID_ID, f"{name} has {reason}")
     return rows.drop(index=list(rejected)), list(rejected.values())
