@@ -190,7 +190,7 @@ def test_any_writer_gives_the_same_listings(data, writer, kind, tmp_path, parame
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("writer", ["pandas", "duckdb", "polars", "pyarrow"])
 @settings(
-    max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_writer_gives_the_same_listings_often(data, writer, kind, tmp_path, parameters):

@@ -26,8 +26,9 @@ class RawTableHooks:
             table, file = conf_catalog.get(name, {}), conf_catalog.get(f"{name}_file", {})
             if table.get("type") in PANDAS_PARQUET:
                 _replace(catalog, name, {**table, "type": PARQUET})
-            if file and file.get("filepath") != table.get("filepath"):
-                _replace(catalog, f"{name}_file", {**file, "filepath": table["filepath"]})
+            path = table.get("filepath")
+            if path and file and file["filepath"] != path:
+                _replace(catalog, f"{name}_file", {**file, "filepath": path})
 
 
 def _replace(catalog: DataCatalog, name: str, entry: dict[str, Any]) -> None:

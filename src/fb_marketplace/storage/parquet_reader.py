@@ -145,16 +145,14 @@ def _is_readable(type_: Any) -> bool:
         return _is_readable(type_.storage_type)
     if pa.types.is_dictionary(type_):
         return _is_readable(type_.value_type)
-    is_number = pa.types.is_floating(type_) or pa.types.is_decimal(type_)
-    is_text = pa.types.is_string(type_) or pa.types.is_large_string(type_)
-    return bool(
-        is_number
-        or is_text
-        or pa.types.is_string_view(type_)
-        or pa.types.is_integer(type_)
-        or pa.types.is_boolean(type_)
-        or pa.types.is_temporal(type_)
-        or pa.types.is_null(type_)
+    kinds = pa.types
+    return any(
+        is_kind(type_)
+        for is_kind in (
+            *(kinds.is_string, kinds.is_large_string, kinds.is_string_view, kinds.is_null),
+            *(kinds.is_integer, kinds.is_floating, kinds.is_decimal, kinds.is_boolean),
+            *(kinds.is_date, kinds.is_time, kinds.is_timestamp, kinds.is_duration),
+        )
     )
 
 

@@ -50,3 +50,12 @@ def test_other_tables_are_unchanged(catalog, tmp_path, caplog):
     assert entries.load("raw_images_file").url == f"{tmp_path}/Assets/Images.csv"
     assert type(entries.get("raw_images")).__module__ == "fb_marketplace.datasets.csv_table"
     assert not caplog.records
+
+
+def test_incomplete_catalog_is_unchanged():
+    entries = {"raw_products_file": {"filepath": "Products.csv"}, "raw_images": {"type": "Sql"}}
+
+    catalog = DataCatalog()
+    RawTableHooks().after_catalog_created(catalog, entries)
+
+    assert not list(catalog.keys())
