@@ -60,14 +60,19 @@ def _is_required(dataset: Any) -> bool:
 def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
     section = _COLUMN_SECTIONS.get(name)
     columns: tuple[str, ...] = ()
+    category_column = category_separator = ""
     if section and "params:cleaning" in catalog:
         parameters = catalog.load("params:cleaning")
         values = parameters.model_dump() if hasattr(parameters, "model_dump") else parameters
         columns = tuple(values[section]["columns"].values())
+        category_column = values[section]["columns"].get("category_path", "")
+        category_separator = values["category"]["separator"]
     return RawTable(
         name,
         dataset_url(dataset),
         _FORMATS.get(type(dataset).__name__, ""),  # type: ignore[arg-type]
         getattr(dataset, "_load_args", None) or {},
         columns,
+        category_column,
+        category_separator,
     )

@@ -3,10 +3,13 @@
 ``conf/base/parameters_cleaning.yml`` sets the values and explains them. The models check types and ranges.
 """
 
-from typing import Annotated, ClassVar, Self
+import html
+from collections.abc import Iterable
+from typing import Annotated, ClassVar, Final, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.base import Count, NotNegative, Parameters, Positive, Share
 
 
@@ -68,6 +71,51 @@ class ImageTableParameters(TableParameters):
     """Columns of the table of images."""
 
     mandatory: ClassVar = frozenset(("image_id", "product_id"))
+
+
+_SEPARATORS: Final = (
+    " > ",
+    " / ",
+    " | ",
+    " - ",
+    " » ",
+    " → ",
+    "::",
+    ">",
+    "/",
+    "|",
+    "»",
+    "→",
+    ";",
+    "\\",
+    ":",
+)
+"""Usual separators of category paths. One with spaces precedes the same one without."""
+
+_MIN_SEPARATED: Final = 0.9
+
+
+def check_category_separator(paths: Iterable[object], separator: str) -> None:
+    """Check that category paths have the configured separator, or none.
+
+    Args:
+        paths: category paths of listings.
+        separator: the configured separator.
+
+    Raises:
+        UserError: no path has it, and almost all have another.
+    """
+    texts = [text for path in paths if (text := html.unescape(str(path)).strip())]
+    if not texts or any(separator.strip() in text for text in texts):
+        return
+    for other in _SEPARATORS:
+        count = sum(other in text for text in texts)
+        if count >= _MIN_SEPARATED * len(texts):
+            raise UserError(
+                f"no category has the separator {separator!r}, but {count:,} of {len(texts):,} have "
+                f"{other!r}, such as {texts[0][:60]!r}. Set cleaning.category.separator in "
+                "parameters_cleaning.yml."
+            )
 
 
 class CategoryParameters(Parameters):

@@ -1,12 +1,10 @@
-import gzip
-
 import pandas as pd
 import pytest
 from kedro.io import DatasetError
 from kedro_datasets import pandas as kedro_pandas
 
 from fb_marketplace.datasets.csv_table import CSVDataset
-from fb_marketplace.storage.csv_reader import TORN
+from fb_marketplace.storage.tables.csv_rows import TORN
 
 AS_WRITTEN = {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "na_filter": False}
 WHOLE = ',id,name\n0,1,"oak, old"\n1,2,elm\r tree\n\n2,3,"two\nlines"\n'
@@ -38,21 +36,6 @@ def test_torn_line_is_loaded_as_marked_row(tmp_path):
     assert table.columns.tolist() == ["Unnamed: 0", "id", "name", TORN]
 
 
-def test_compressed_table_is_decompressed(tmp_path):
-    path = tmp_path / "table.csv.gz"
-    path.write_bytes(gzip.compress(WHOLE.encode()))
-
-    table = CSVDataset(filepath=str(path), load_args=AS_WRITTEN).load()
-
-    pd.testing.assert_frame_equal(table, dataset(tmp_path, WHOLE).load())
-
-
-def test_encoding_can_be_set(tmp_path):
-    table = dataset(tmp_path, "id,name\n1,caf\u00e9\n".encode("latin-1"), encoding="latin-1").load()
-
-    assert table["name"].tolist() == ["caf\u00e9"]
-
-
 def test_invalid_table_is_named(tmp_path):
     with pytest.raises(DatasetError, match=r"table\.csv"):
         dataset(tmp_path, "id,name\n1,oak\n2").load()
@@ -66,3 +49,9 @@ def test_table_in_bucket_is_loaded(tmp_path):
     table = CSVDataset(filepath="memory:///csv/table.csv", load_args=AS_WRITTEN).load()
 
     assert table["id"].tolist() == ["1", ""]
+
+
+def test_first_rows_are_previewed(tmp_path):
+    preview = dataset(tmp_path, WHOLE).preview(nrows=2)
+
+    assert preview["data"] == [["0", "1", "oak, old"], ["1", "2", "elm\r tree"]]

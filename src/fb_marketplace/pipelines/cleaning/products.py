@@ -8,12 +8,16 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.parameters.cleaning import CleaningParameters, TableParameters
+from fb_marketplace.parameters.cleaning import (
+    CleaningParameters,
+    TableParameters,
+    check_category_separator,
+)
 from fb_marketplace.pipelines.cleaning import parsing, prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Rejection, quarantine_rows
 from fb_marketplace.schemas.ids import invalid_id, normalize_id
 from fb_marketplace.schemas.reasons import Reason, Stage
-from fb_marketplace.storage.csv_reader import TORN
+from fb_marketplace.storage.tables.csv_rows import TORN
 from fb_marketplace_serving.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList
 
 COLUMN_NAMES: Final = frozenset(
@@ -54,11 +58,13 @@ def clean_products(
         the rejected rows.
 
     Raises:
-        UserError: the table lacks a column that the parameters name.
+        UserError: the table lacks a column that the parameters name, or has categories with another
+            separator.
     """
     rows = rename_columns(raw_products, parameters.products, "raw_products")
     rows, others, erased = split_erased(rows, "product_id", erasure_list, ("product_id",))
     others, torn = drop_torn_rows(others)
+    check_category_separator(others["category_path"], parameters.category.separator)
     others, invalid = drop_invalid_ids(others, ("product_id",))
     listings, rejected = drop_incomplete_rows(
         others, parameters, parameters.products.required_columns
@@ -115,8 +121,8 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
     if missing:
         raise UserError(
             f"{table} is missing columns: {', '.join(missing)}; found {', '.join(map(repr, raw.columns))}. "
-            "Set the column names under `cleaning:` in parameters_cleaning.yml. If a name ends in "
-            "'\\r', set `lineterminator` in catalog_cleaning.yml."
+            "Set the column names under `cleaning:` in parameters_cleaning.yml, or the format of the file "
+            "under load_args in catalog_cleaning.yml."
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     rows = raw.drop(columns=[name for name in parameters.ignored_columns if name in raw.columns])
