@@ -80,7 +80,10 @@ def ask_all(api, mode, photo=None):
                 case.body, case.media_type = {"image": photo}, FORM
             answer = case.call(base_url=address, headers=headers)
             statuses.add(answer.status_code)
-            not_checked = NOT_CHECKED_WHERE_REPLACED if photo or headers else NOT_CHECKED
+            # An empty parameter is one that is not given.
+            is_empty = "" in (case.query or {}).values()
+            is_replaced = photo or headers or is_empty
+            not_checked = NOT_CHECKED_WHERE_REPLACED if is_replaced else NOT_CHECKED
             case.validate_response(answer, headers=headers, excluded_checks=not_checked)
 
         ask()
@@ -184,7 +187,7 @@ def test_every_error_is_documented_with_an_example(documents):
         assert "HTTPValidationError" not in document["components"]["schemas"]
         for label, operation in operations(document):
             for status, response in operation["responses"].items():
-                if status == "200":
+                if status in {"200", "304"}:
                     continue
                 assert list(response["content"]) == [PROBLEM], (label, status)
                 example = response["content"][PROBLEM]["example"]

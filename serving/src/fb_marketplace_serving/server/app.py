@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -11,7 +11,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from fb_marketplace_serving import __version__
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.server.dependencies import KEY_HEADER
-from fb_marketplace_serving.server.errors import install_error_handlers
+from fb_marketplace_serving.server.errors import error_responses, install_error_handlers
 from fb_marketplace_serving.server.middleware import (
     ID_HEADER,
     RELEASE_HEADER,
@@ -21,7 +21,21 @@ from fb_marketplace_serving.server.routes import clicks, health, listings, predi
 from fb_marketplace_serving.server.schemas.common import ProblemDetails
 from fb_marketplace_serving.server.service import ReleaseSource, Service
 from fb_marketplace_serving.server.settings import Settings
-from fb_marketplace_serving.server.static import StaticAssets, index_page
+from fb_marketplace_serving.server.static import (
+    DocumentationAssets,
+    StaticAssets,
+    index_page,
+    redoc_page,
+    swagger_page,
+)
+
+_TAGS: Final = [
+    {"name": "search", "description": "Search listings by words, photo or both."},
+    {"name": "photos", "description": "Classify, embed and compare a photo."},
+    {"name": "listings", "description": "The release, its listings and its photos."},
+    {"name": "feedback", "description": "Opened hits."},
+    {"name": "health", "description": "Health checks and metrics."},
+]
 
 
 def create_app(
@@ -52,7 +66,9 @@ def create_app(
         version=__version__,
         summary="Text and image search, image classification and image embeddings.",
         lifespan=lifespan,
-        # FastAPI's documentation pages load scripts from another host.
+        openapi_tags=_TAGS,
+        generate_unique_id_function=lambda route: route.name,
+        # FastAPI's own pages load scripts from another host; see :mod:`static`.
         docs_url=None,
         redoc_url=None,
     )
@@ -67,7 +83,9 @@ def create_app(
         )
     app.add_middleware(RequestContextMiddleware, service=lambda: service)
     app.mount("/web", StaticAssets())
-    app.add_api_route("/", index_page, include_in_schema=False)
+    app.mount("/docs/assets", DocumentationAssets())
+    for path, page in (("/", index_page), ("/docs", swagger_page), ("/redoc", redoc_page)):
+        app.add_api_route(path, page, include_in_schema=False)
     for router in (health.router, listings.router, predict.router, search.router):
         app.include_router(router)
     # Hidden from the schema if feedback is off.
@@ -80,18 +98,26 @@ def create_app(
 def _complete_openapi(
     describe: Callable[[], dict[str, Any]], has_keys: bool
 ) -> Callable[[], dict[str, Any]]:
-    """Add the schema of errors; remove authentication if the server has no keys."""
+    """Add schemas of errors and clicks, and 422 to every operation; without keys, remove authentication."""
 
     def document() -> dict[str, Any]:
         schema = describe()
         components = schema["components"]
         components["schemas"]["ProblemDetails"] = ProblemDetails.model_json_schema()
-        if not has_keys:
-            components.pop("securitySchemes", None)
-            for operations in schema["paths"].values():
-                for operation in operations.values():
+        if "/clicks" in schema["paths"]:
+            components["schemas"]["Click"] = clicks.Click.model_json_schema()
+        for operations in schema["paths"].values():
+            for operation in operations.values():
+                for parameter in operation.get("parameters", ()):
+                    if parameter["in"] == "query":
+                        parameter["allowEmptyValue"] = True
+                # Every route refuses unknown query parameters.
+                operation["responses"].setdefault("422", error_responses(422)[422])
+                if not has_keys:
                     operation.pop("security", None)
                     operation["responses"].pop("401", None)
+        if not has_keys:
+            components.pop("securitySchemes", None)
         return schema
 
     return document

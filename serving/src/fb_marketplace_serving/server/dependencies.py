@@ -1,9 +1,8 @@
 """FastAPI dependencies: the service, the release of a request, authentication and rate limits."""
 
-from collections.abc import Awaitable, Callable
 from typing import Annotated, Final
 
-from fastapi import Depends, HTTPException, Request, Security
+from fastapi import Depends, Request, Security
 from fastapi.security import APIKeyHeader
 
 from fb_marketplace_serving.server.auth import ANONYMOUS
@@ -60,22 +59,6 @@ async def enforce_rate_limit(request: Request, service: ServiceDependency) -> No
             f"Rate limit of {service.rate_limit} exceeded. Retry in {seconds} s.",
             {"Retry-After": str(seconds)},
         )
-
-
-def reject_renamed_parameters(**renamed: str) -> Callable[[Request], Awaitable[None]]:
-    """Return a dependency that raises a 422 if a query parameter has its name of version 0.1.
-
-    Args:
-        renamed: new names by old names.
-    """
-
-    # Asynchronous: FastAPI would run a plain function on a thread.
-    async def reject(request: Request) -> None:
-        for old, new in renamed.items():
-            if old in request.query_params:
-                raise HTTPException(422, f"Query parameter `{old}` is now `{new}`.")
-
-    return reject
 
 
 def _address(request: Request) -> str:

@@ -44,6 +44,10 @@ class RequestContextMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        method = scope["method"]
+        if method == "HEAD":
+            # Every GET route answers HEAD: the same headers without a body.
+            scope, send = {**scope, "method": "GET"}, _without_body(send)
         service = self._service()
         release, started, status = service.current, perf_counter(), 0
         client_id = Headers(scope=scope).get(ID_HEADER, "")
@@ -69,18 +73,20 @@ class RequestContextMiddleware:
             detail = "Internal server error. See the server log for this request id."
             await problem_response(500, detail)(scope, receive, send_with_headers)
         finally:
-            self._record(service, scope, status, perf_counter() - started)
+            self._record(service, scope, method, status, perf_counter() - started)
 
-    def _record(self, service: Service, scope: Scope, status: int, seconds: float) -> None:
+    def _record(
+        self, service: Service, scope: Scope, method: str, status: int, seconds: float
+    ) -> None:
         route = getattr(scope.get("route"), "path_format", _UNMATCHED)
-        service.metrics.requests.labels(route, scope["method"], status).inc()
+        service.metrics.requests.labels(route, method, status).inc()
         service.metrics.request_seconds.labels(route).observe(seconds)
         state = scope["state"]
         LOG.info(
             "request",
             extra=log_fields(
                 id=state["id"],
-                method=scope["method"],
+                method=method,
                 path=scope["path"],
                 status=status,
                 ms=round(seconds * 1000, 1),
@@ -88,3 +94,12 @@ class RequestContextMiddleware:
                 key=state.get("key"),
             ),
         )
+
+
+def _without_body(send: Send) -> Send:
+    async def send_headers(message: Message) -> None:
+        if message["type"] == "http.response.body":
+            message = {**message, "body": b""}
+        await send(message)
+
+    return send_headers

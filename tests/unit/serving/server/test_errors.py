@@ -116,10 +116,10 @@ def test_photo_at_size_limit_is_accepted(release, paint):
     ids=["nothing", "another field", "no file", "raw body"],
 )
 def test_missing_photo_suggests_working_command(client, request_body):
-    body = problem(client.post("/predict/image?x=1", **request_body), 422)
+    body = problem(client.post("/predict/similar_images?limit=7", **request_body), 422)
 
-    assert "curl -F image=@photo.jpg http://testserver/predict/image" in body["detail"]
-    assert "x=1" not in body["detail"]
+    assert "curl -F image=@photo.jpg http://testserver/predict/similar_images" in body["detail"]
+    assert "limit=7" not in body["detail"]
 
 
 def test_malformed_form_gives_400(client):
@@ -132,7 +132,7 @@ def test_malformed_form_gives_400(client):
 
 @pytest.mark.parametrize(
     ("method", "path", "status"),
-    [("GET", "/nowhere", 404), ("GET", "/predict/image", 405), ("GET", "/docs", 404)],
+    [("GET", "/nowhere", 404), ("GET", "/predict/image", 405), ("GET", "/web/nothing.js", 404)],
 )
 def test_unknown_route_or_method_is_problem_json(client, method, path, status):
     problem(client.request(method, path), status)

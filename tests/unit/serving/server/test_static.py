@@ -32,6 +32,23 @@ def test_unchanged_file_gives_304(client):
     assert answer.headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.parametrize("page", ["docs", "redoc"])
+def test_documentation_loads_nothing_from_other_hosts(client, page):
+    answer = client.get(f"/{page}")
+    named = re.findall(r'(?:src|href|spec-url)="([^"]+)"', answer.text)
+
+    assert answer.headers["content-type"].startswith("text/html")
+    assert any(name.startswith("docs/assets/") for name in named)
+    assert "openapi.json" in [*named, "openapi.json" * (page == "docs")]
+    for name in named:
+        assert client.get(f"/{name}").status_code == 200, name
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'self'" in policy
+    assert "http" not in policy
+    assert "script-src" not in policy  # So scripts in the page are not run.
+    assert "<script>" not in answer.text
+
+
 def test_every_referenced_file_exists(client):
     named = re.findall(r'(?:src|href)="(web/[^"]+)"', client.get("/").text)
 

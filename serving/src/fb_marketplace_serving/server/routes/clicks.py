@@ -17,11 +17,16 @@ from fb_marketplace_serving.server.dependencies import (
 )
 from fb_marketplace_serving.server.errors import ApiError, error_responses
 from fb_marketplace_serving.server.inference.uploads import drain_body
+from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 
 _MAX_BYTES: Final = 1024
 """Maximum size of a click. About a hundred bytes are needed."""
 
-router = APIRouter(dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)])
+router = APIRouter(
+    dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
+    route_class=StrictRoute,
+    tags=["feedback"],
+)
 
 
 class Click(BaseModel):
@@ -49,7 +54,7 @@ class ClickRecorded(BaseModel):
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": Click.model_json_schema()}},
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Click"}}},
     }
 }
 

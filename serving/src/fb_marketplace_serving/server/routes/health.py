@@ -10,11 +10,12 @@ from fb_marketplace_serving.server.errors import (
     ErrorExample,
     error_responses,
 )
+from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.common import Health, Readiness, RejectedRelease
 
 _SHUTTING_DOWN = "Server is shutting down."
 
-router = APIRouter()
+router = APIRouter(route_class=StrictRoute, tags=["health"])
 
 
 @router.get("/healthcheck")
@@ -51,7 +52,11 @@ async def readyz(service: ServiceDependency, loaded: ReleaseDependency) -> Readi
     )
 
 
-@router.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
+)
 def metrics(service: ServiceDependency) -> Response:
     """Return metrics in the Prometheus text format."""
     return Response(service.metrics.export(), media_type="text/plain; version=0.0.4")

@@ -1,20 +1,30 @@
 """The release, its listings and its photos."""
 
-from typing import Final
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, HTTPException
+from fastapi import APIRouter, Depends, Header, HTTPException
 from fastapi.responses import Response
 
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.server.dependencies import ReleaseDependency, require_api_key
 from fb_marketplace_serving.server.errors import ApiError, error_responses
 from fb_marketplace_serving.server.request_logging import LOG, log_fields
+from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.common import Product, ReleaseSummary
 
 _CACHE: Final = {"Cache-Control": "private, max-age=600"}
 """Ten minutes only: the next release may not have the photo."""
 
-router = APIRouter(dependencies=[Depends(require_api_key)], responses=error_responses(401))
+_ETAG_HEADER: Final[dict[str, Any]] = {
+    "ETag": {"schema": {"type": "string"}, "description": "For `If-None-Match`."}
+}
+
+router = APIRouter(
+    dependencies=[Depends(require_api_key)],
+    responses=error_responses(401),
+    route_class=StrictRoute,
+    tags=["listings"],
+)
 
 
 @router.get("/release")
@@ -27,7 +37,7 @@ async def describe_release(loaded: ReleaseDependency) -> ReleaseSummary:
 
 
 @router.get("/products/{product_id:path}", responses=error_responses(404, 422))
-async def product(product_id: str, loaded: ReleaseDependency) -> Product:
+async def get_product(product_id: str, loaded: ReleaseDependency) -> Product:
     """Return a listing."""
     listing = loaded.release.listings.get(product_id)
     if listing is None:
@@ -38,12 +48,28 @@ async def product(product_id: str, loaded: ReleaseDependency) -> Product:
 @router.get(
     "/images/{image_id:path}",
     response_class=Response,
-    responses={200: {"content": {"image/jpeg": {}}}, **error_responses(404, 422, 500)},
+    responses={
+        200: {
+            "content": {"image/jpeg": {"schema": {"type": "string", "format": "binary"}}},
+            "headers": _ETAG_HEADER,
+        },
+        304: {"description": "The photo of the `If-None-Match` header is current."},
+        **error_responses(404, 422, 500),
+    },
 )
-def image(image_id: str, loaded: ReleaseDependency) -> Response:
+def get_image(
+    image_id: str,
+    loaded: ReleaseDependency,
+    if_none_match: Annotated[str, Header(description="`ETag` of a stored photo.")] = "",
+) -> Response:
     """Return a photo in its canonical form: a JPEG of 256 × 256 pixels."""
+    photos = loaded.release.photos
     try:
-        jpeg = loaded.release.photos.read(image_id)
+        etag = f'"{photos.locations[image_id].sha256.hex()[:32]}"'
+        headers = _CACHE | {"ETag": etag}
+        if etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+            return Response(status_code=304, headers=headers)
+        jpeg = photos.read(image_id)
     except KeyError:
         raise HTTPException(
             404, f"Release {loaded.version} has no photo {image_id[:64]!r}."
@@ -51,4 +77,4 @@ def image(image_id: str, loaded: ReleaseDependency) -> Response:
     except ReleaseError as error:
         LOG.error("corrupt photo", extra=log_fields(image=image_id, reason=str(error)))
         raise ApiError(500, "corrupt_photo", "The photo failed its checksum.") from None
-    return Response(jpeg, media_type="image/jpeg", headers=_CACHE)
+    return Response(jpeg, media_type="image/jpeg", headers=headers)

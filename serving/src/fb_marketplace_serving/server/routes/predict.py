@@ -10,12 +10,12 @@ from fb_marketplace_serving.server.dependencies import (
     ReleaseDependency,
     ServiceDependency,
     enforce_rate_limit,
-    reject_renamed_parameters,
     require_api_key,
 )
 from fb_marketplace_serving.server.errors import error_responses
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
+from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.predict import (
     FeatureEmbedding,
     Hit,
@@ -27,6 +27,8 @@ router = APIRouter(
     prefix="/predict",
     dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
     responses=error_responses(400, 401, 408, 413, 415, 422, 429, 503),
+    route_class=StrictRoute,
+    tags=["photos"],
 )
 
 
@@ -54,17 +56,13 @@ async def predict_category(photo: Photo, loaded: ReleaseDependency) -> Predictio
 
 
 @router.post("/feature_embedding", openapi_extra=FORM)
-async def embed(photo: Photo) -> FeatureEmbedding:
+async def embed_photo(photo: Photo) -> FeatureEmbedding:
     """Return the embedding of a photo."""
     return FeatureEmbedding(embedding=photo.embedding.tolist())
 
 
-@router.post(
-    "/similar_images",
-    openapi_extra=FORM,
-    dependencies=[Depends(reject_renamed_parameters(k="limit"))],
-)
-async def find_similar(
+@router.post("/similar_images", openapi_extra=FORM)
+async def find_similar_photos(
     photo: Photo,
     request: Request,
     service: ServiceDependency,

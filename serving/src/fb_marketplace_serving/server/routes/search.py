@@ -15,13 +15,13 @@ from fb_marketplace_serving.server.dependencies import (
     ReleaseDependency,
     ServiceDependency,
     enforce_rate_limit,
-    reject_renamed_parameters,
     require_api_key,
 )
 from fb_marketplace_serving.server.errors import ErrorExample, error_responses
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
+from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.search import SearchRequest, SearchResponse
 from fb_marketplace_serving.server.search_response import build_response
 from fb_marketplace_serving.server.service import Service
@@ -36,11 +36,9 @@ _EXAMPLES: Final = {
 }
 
 router = APIRouter(
-    dependencies=[
-        Depends(require_api_key),
-        Depends(enforce_rate_limit),
-        Depends(reject_renamed_parameters(k="limit", spread="diversity")),
-    ]
+    dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
+    route_class=StrictRoute,
+    tags=["search"],
 )
 
 Parameters = Annotated[SearchRequest, Query()]

@@ -123,15 +123,17 @@ def test_missing_or_unsafe_request_id_is_replaced(client):
 
 def test_request_log_has_no_keys_or_photos(closed, paint, caplog):
     with caplog.at_level("INFO", logger="fb_serve"):
-        closed.post("/predict/image?note=s3cret", files={"image": paint()}, headers=KEY)
+        closed.post(
+            "/predict/similar_images?min_price=4.123", files={"image": paint()}, headers=KEY
+        )
 
     output = caplog.records[-1].fields
-    assert output["path"] == "/predict/image"
+    assert output["path"] == "/predict/similar_images"
     assert output["status"] == 200
     assert output["release"] == "v1"
     assert output["key"] == "shop"
     assert "a-key" not in str(output)
-    assert "s3cret" not in str(output)
+    assert "4.123" not in str(output)
 
 
 def test_other_origins_are_refused_by_cors(client, paint):

@@ -232,7 +232,9 @@ def test_openapi_describes_clicks(start):
     document = start().get("/openapi.json").json()
 
     operation = document["paths"]["/clicks"]["post"]
-    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    schema = document["components"]["schemas"]["Click"]
+    body = operation["requestBody"]["content"]["application/json"]["schema"]
+    assert body == {"$ref": "#/components/schemas/Click"}
     assert set(schema["required"]) == {"search_id", "product_id"}
     assert {"200", "404", "413", "422", "429"} <= operation["responses"].keys()
 

@@ -114,8 +114,29 @@ def test_search_renamed_parameter_gives_422_with_new_name(client, old, new):
     assert f"`{old}` is now `{new}`" in refused(client, **{old: 1})
 
 
-def test_search_unknown_parameter_is_ignored(client):
-    assert ask(client, unknown=1) == ask(client)
+def test_search_unknown_parameter_is_refused_by_name(client):
+    detail = refused(client, q="chair", max_prize=80)
+
+    assert "'max_prize'" in detail
+    assert "max_price" in detail
+
+
+def test_search_empty_parameters_are_not_given(client):
+    empty = dict.fromkeys(
+        ("q", "limit", "offset", "category", "min_price", "max_price", "near", "radius_km"), ""
+    )
+    empty |= dict.fromkeys(("has_photo", "sort", "diversity", "explain"), "")
+
+    assert ask(client, **empty) == ask(client)
+    assert ask(client, q="red chair", category="", near="") == ask(client, q="red chair")
+
+
+def test_search_empty_unknown_parameter_is_refused(client):
+    assert "'max_prize'" in refused(client, max_prize="")
+
+
+def test_search_many_parameters_are_refused(client):
+    assert "256" in refused(client, category=["a"] * 300)
 
 
 @pytest.mark.parametrize("words", ["", "red chair"])

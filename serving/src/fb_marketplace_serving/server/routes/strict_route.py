@@ -1,0 +1,68 @@
+"""Query parameters: unknown ones are refused, empty ones are not given."""
+
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from fastapi import HTTPException, Request, Response, params
+from fastapi.dependencies.utils import get_flat_params
+from fastapi.routing import APIRoute
+
+_MAX_PARAMETERS: Final = 256
+
+_RENAMED: Final = {"k": "limit", "spread": "diversity"}
+"""Parameters of version 0.1 and their new names."""
+
+
+class StrictRoute(APIRoute):
+    """A route that refuses unknown query parameters by name, and takes empty ones as not given.
+
+    A misspelled filter would otherwise be ignored, and an empty field of a form be an invalid number.
+    """
+
+    @cached_property
+    def _known(self) -> list[str]:
+        others = (params.Path, params.Header, params.Cookie)
+        return [
+            field.alias
+            for field in get_flat_params(self.dependant)
+            if not isinstance(field.field_info, others)
+        ]
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Return the handler of requests."""
+        handle = super().get_route_handler()
+
+        async def handle_strictly(request: Request) -> Response:
+            if request.scope["query_string"]:
+                request.scope["query_string"] = self._check(request.scope["query_string"])
+            return await handle(request)
+
+        return handle_strictly
+
+    def _check(self, query: bytes) -> bytes:
+        """Return the query without empty parameters.
+
+        Raises:
+            HTTPException: it has an unknown parameter.
+        """
+        try:
+            pairs = parse_qsl(
+                query.decode("latin-1"), keep_blank_values=True, max_num_fields=_MAX_PARAMETERS
+            )
+        except ValueError:
+            raise HTTPException(
+                422, f"Found more than {_MAX_PARAMETERS} query parameters; expected fewer."
+            ) from None
+        for name, _ in pairs:
+            if name not in self._known:
+                raise HTTPException(422, self._describe_unknown(name))
+        given = [(name, value) for name, value in pairs if value]
+        return query if len(given) == len(pairs) else urlencode(given).encode()
+
+    def _describe_unknown(self, name: str) -> str:
+        if _RENAMED.get(name) in self._known:
+            return f"Query parameter `{name}` is now `{_RENAMED[name]}`."
+        expected = ", ".join(self._known) or "none"
+        return f"Unknown query parameter {name[:64]!r}; expected: {expected}."
