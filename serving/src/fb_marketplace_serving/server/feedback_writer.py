@@ -8,7 +8,7 @@ from threading import Semaphore
 from typing import Final, Literal
 
 from fb_marketplace_serving.feedback.events import ClickLine, Kind, SearchLine, file_name
-from fb_marketplace_serving.server.inference.threads import make_thread_pool
+from fb_marketplace_serving.server.inference.threads import SEARCH_NICENESS, make_thread_pool
 from fb_marketplace_serving.server.request_logging import LOG, log_fields
 
 Outcome = Literal["written", "dropped", "failed"]
@@ -73,7 +73,7 @@ class FeedbackWriter:
         self._folder = folder
         self._count = count
         self._slots = Semaphore(queue_size)
-        self._thread = make_thread_pool(1, "feedback")
+        self._thread = make_thread_pool(1, "feedback", SEARCH_NICENESS)
         self._failure_logged = False
 
     def add(self, kind: Kind, line: SearchLine | ClickLine) -> bool:

@@ -27,7 +27,12 @@ from fb_marketplace_serving.server.inference.admission import (
     ClientShareExceeded,
 )
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
-from fb_marketplace_serving.server.inference.threads import make_thread_pool
+from fb_marketplace_serving.server.inference.threads import (
+    LARGE_PHOTO_NICENESS,
+    PHOTO_NICENESS,
+    SEARCH_NICENESS,
+    make_thread_pool,
+)
 from fb_marketplace_serving.server.inference.uploads import drain_body, read_upload
 from fb_marketplace_serving.server.loaded_release import LoadedRelease
 from fb_marketplace_serving.server.metrics import Metrics
@@ -55,7 +60,7 @@ class _Lane(NamedTuple):
     """Slots and threads of a kind of photo."""
 
     admission: Admission
-    decoders: ThreadPoolExecutor
+    threads: ThreadPoolExecutor
 
 
 class ReleaseSource(NamedTuple):
@@ -100,10 +105,13 @@ class Service:
         slots, share = settings.max_in_flight, settings.client_share
         self._searches = Admission(slots, share)
         self._uploads = Admission(slots * UPLOADS_PER_SLOT, share)
-        self._small = _Lane(Admission(slots, share), make_thread_pool(cores(), "decode"))
+        # Photos are decoded and encoded by the same threads. There are as many as for searches: with more,
+        # photos would get more of a busy core.
+        photo_threads = make_thread_pool(cores(), "photo", PHOTO_NICENESS)
+        self._small = _Lane(Admission(slots, share), photo_threads)
         self._large = _Lane(
             Admission(max(1, slots // SLOTS_PER_LARGE_PHOTO), share),
-            make_thread_pool(1, "decode-large"),
+            make_thread_pool(1, "large-photo", LARGE_PHOTO_NICENESS),
         )
         self.metrics = Metrics(
             {
@@ -121,9 +129,8 @@ class Service:
             if settings.feedback_dir
             else None
         )
-        self._encoders = make_thread_pool(settings.num_encoder_workers, "encode")
-        self._searchers = make_thread_pool(cores(), "search")
-        self._opener = make_thread_pool(1, "open")
+        self._searchers = make_thread_pool(cores(), "search", SEARCH_NICENESS)
+        self._opener = make_thread_pool(1, "open", PHOTO_NICENESS)
         self.current = self._prepare(release)
         self._watcher = (
             ReleaseWatcher(
@@ -150,9 +157,8 @@ class Service:
     def close(self) -> None:
         """Stop the threads. Queued feedback is written first."""
         for pool in (
-            self._small.decoders,
-            self._large.decoders,
-            self._encoders,
+            self._small.threads,
+            self._large.threads,
             self._searchers,
             self._opener,
         ):
@@ -222,7 +228,7 @@ class Service:
         limits = self.settings.limits
         run = asyncio.get_running_loop().run_in_executor
         cost = await run(
-            self._small.decoders, lambda: canonical.estimate_cost(_read(upload, limits), limits)
+            self._small.threads, lambda: canonical.estimate_cost(_read(upload, limits), limits)
         )
         is_large = cost.width * cost.height >= LARGE_PIXELS or cost.memory >= LARGE_MEMORY
         return self._large if is_large else self._small
@@ -233,7 +239,7 @@ class Service:
         run = asyncio.get_running_loop().run_in_executor
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
-                decoding = run(lane.decoders, self._decode, upload)
+                decoding = run(lane.threads, self._decode, upload)
                 photo = await loaded.batcher.encode(decoding)
         except TimeoutError:
             raise self._timed_out() from None
@@ -263,7 +269,7 @@ class Service:
         return ApiError(503, "over_capacity", str(error), RETRY_HEADERS)
 
     def _prepare(self, release: Release) -> LoadedRelease:
-        return LoadedRelease.prepare(release, self._encoders, self.settings)
+        return LoadedRelease.prepare(release, self._small.threads, self.settings)
 
     def _swap(self, loaded: LoadedRelease) -> None:
         previous, self.current = self.current.version, loaded

@@ -6,19 +6,25 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
-_NICENESS: Final = 5
-"""Niceness of a worker. The event loop must wake at once to accept and reject requests, even if every core
-is encoding."""
+SEARCH_NICENESS: Final = 4
+PHOTO_NICENESS: Final = 5
+LARGE_PHOTO_NICENESS: Final = 10
+"""Niceness of the threads of each kind of work. The event loop has 0: it must wake at once to accept and
+reject requests, even if every core is busy. The others share a busy core: a flood of photos leaves more
+than half of it to searches, and a flood of searches two fifths to photos."""
 
 
-def make_thread_pool(count: int, name: str) -> ThreadPoolExecutor:
+def make_thread_pool(count: int, name: str, niceness: int) -> ThreadPoolExecutor:
     """Return a pool of low-priority threads. Only Linux supports priorities per thread."""
-    return ThreadPoolExecutor(count, thread_name_prefix=name, initializer=_lower_priority)
+    return ThreadPoolExecutor(
+        count, thread_name_prefix=name, initializer=_lower_priority, initargs=(niceness,)
+    )
 
 
-def _lower_priority() -> None:
+def _lower_priority(niceness: int) -> None:
     if sys.platform == "linux":
         thread = threading.get_native_id()
         # Only root may raise a priority: a process that was started with `nice` keeps its own.
-        niceness = max(_NICENESS, os.getpriority(os.PRIO_PROCESS, thread))
-        os.setpriority(os.PRIO_PROCESS, thread, niceness)
+        os.setpriority(
+            os.PRIO_PROCESS, thread, max(niceness, os.getpriority(os.PRIO_PROCESS, thread))
+        )

@@ -8,7 +8,7 @@ import os, threading
 from fb_marketplace_serving.server.inference.threads import make_thread_pool
 os.nice({change})
 read = lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-print(os.nice(0), make_thread_pool(1, "test").submit(read).result())
+print(os.nice(0), make_thread_pool(1, "test", 5).submit(read).result())
 """
 
 
