@@ -1,0 +1,118 @@
+"""Floods of photos on a real server, while an honest client searches.
+
+`SECONDS=60 pytest -s -m slow tests/integration/test_floods.py` floods for longer. Server and clients have
+cores of their own. Prints the times of the searches with and without a flood.
+"""
+
+import contextlib
+import http.client
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import psutil
+import pytest
+from PIL import Image
+from support.files.image_bytes import extended_webp, flat_webp, picture, png, written
+
+SECONDS = float(os.environ.get("SECONDS", "2"))
+FLOODING_CLIENTS = 8
+PHOTOS = {
+    "photos": lambda: written(picture((1600, 1200)), "JPEG"),
+    "photos of one column": lambda: png(1, 15_999_999),
+    "canvases": lambda: extended_webp(8000, 7999),
+    "large PNGs": lambda: png(8000, 8000),
+    "large WebPs": lambda: flat_webp(4000, 4000),
+    "progressive JPEGs": lambda: written(Image.new("RGB", (7000, 7000)), "JPEG", progressive=True),
+}
+
+
+class Search(NamedTuple):
+    status: int
+    seconds: float
+
+
+@pytest.fixture
+def host(serve, shop):
+    process = serve("--lake", shop, "--port", "0", FB_LOG_LEVEL="error")
+    ready = process.stdout.readline()
+    assert ready, process.stderr.read()
+    if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
+        own, *others = sorted(os.sched_getaffinity(0))
+        for thread in psutil.Process(process.pid).threads():
+            os.sched_setaffinity(thread.id, others)
+        os.sched_setaffinity(0, {own})
+        yield ready.split()[-1].removeprefix("http://")
+        os.sched_setaffinity(0, {own, *others})
+    else:
+        yield ready.split()[-1].removeprefix("http://")
+
+
+def search(host: str) -> list[Search]:
+    """Search twenty times a second on one connection."""
+    connection, answers = http.client.HTTPConnection(host, timeout=30), []
+    end = time.monotonic() + SECONDS
+    while time.monotonic() < end:
+        started = time.perf_counter()
+        connection.request("GET", "/search?q=red+lamp")
+        response = connection.getresponse()
+        response.read()
+        answers.append(Search(response.status, time.perf_counter() - started))
+        time.sleep(0.05)
+    return answers
+
+
+@contextlib.contextmanager
+def flood(host: str, photo: bytes) -> Iterator[Counter[int]]:
+    """Send a photo again and again meanwhile; counts the statuses."""
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n'
+    body, statuses, over = head + photo + b"\r\n--x--\r\n", Counter(), threading.Event()
+
+    def send():
+        connection = http.client.HTTPConnection(host, timeout=30)
+        while not over.is_set():
+            connection.request(
+                "POST", "/predict/image", body, {"Content-Type": "multipart/form-data; boundary=x"}
+            )
+            response = connection.getresponse()
+            response.read()
+            statuses[response.status] += 1
+            time.sleep(0 if response.status == 200 else 0.01)
+
+    threads = [threading.Thread(target=send) for _ in range(FLOODING_CLIENTS)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield statuses
+    finally:
+        over.set()
+        for thread in threads:
+            thread.join()
+
+
+def percentile(answers: list[Search]) -> float:
+    seconds = sorted(answer.seconds for answer in answers)
+    return seconds[len(seconds) * 99 // 100]
+
+
+@pytest.mark.slow
+def test_searches_are_answered_under_floods_of_photos(host, capsys):
+    search(host)
+    quiet, lines, answered = search(host), [], {}
+    for name, make in PHOTOS.items():
+        with flood(host, make()) as statuses:
+            answers = search(host)
+        answered[name] = sum(answer.status == 200 for answer in answers) / len(answers)
+        ratio = percentile(answers) / percentile(quiet)
+        lines.append(
+            f"{name}: {answered[name]:.1%} of {len(answers)} searches answered, p99 "
+            f"{percentile(answers) * 1000:.1f} ms, {ratio:.2f} times that without; {dict(statuses)}"
+        )
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(lines) + "\n")
+
+    assert {name: share for name, share in answered.items() if share < 0.99} == {}
