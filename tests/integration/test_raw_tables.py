@@ -1,8 +1,12 @@
 """Raw tables as other systems export them, through the preflight and the cleaning pipeline."""
 
+import csv
+import gzip
+import io
 import os
 import shutil
 import uuid
+import zipfile
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from click.testing import CliRunner
 from kedro.framework.startup import bootstrap_project
 
 from fb_marketplace.cli import cli
+from fb_marketplace.storage.tables.csv_rows import MAX_ROW_CHARS
 
 ROOT = Path(__file__).parents[2]
 LISTINGS = pd.DataFrame(
@@ -121,3 +126,75 @@ def test_typed_by_hand_csv_tables_are_cleaned(cleaned, tmp_path):
     assert set(listings["category"]) == {"Home & Garden", "Sport"}
     assert len(tables["matched_photos"]) == 12
     assert tables["unmatched_images"].empty
+
+
+def as_csv(frame, end="\n", encoding="utf-8", **options):
+    return frame.to_csv(index=False, lineterminator=end, **options).encode(encoding)
+
+
+def zipped(**members):
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name.replace("_dot_", "."), content)
+    return packed.getvalue()
+
+
+QUOTES = LISTINGS.assign(product_description='A 32" screen, with a 2" stand\nand "feet"')
+LONG = LISTINGS.assign(product_description=LISTINGS["product_description"] * 3000)
+TRAILING = as_csv(LISTINGS.rename(columns={"price": "price\n(GBP)"})).replace(b"\n", b",\n")
+TRAILING = TRAILING.replace(b"price,\n(GBP)", b"price\n(GBP)").replace(b",\n", b"\n", 1)
+
+FORMS = {
+    "crlf": (as_csv(LISTINGS, "\r\n"), {}, {}, as_csv(IMAGES, "\r\n")),
+    "cr": (as_csv(LISTINGS, "\r"), {}, {}, gzip.compress(as_csv(IMAGES, sep=";"))),
+    "escape": (
+        as_csv(QUOTES, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL),
+        {"escapechar": "\\", "doublequote": False},
+        {},
+        zipped(**{"__MACOSX/._Images_dot_csv": b"x", "Images_dot_csv": as_csv(IMAGES)}),
+    ),
+    "utf-16": (
+        as_csv(LONG, encoding="utf-16"),
+        {"encoding": "UTF_16"},
+        {},
+        as_csv(IMAGES, sep="\t"),
+    ),
+    "header": (TRAILING, {}, {"price": "price\n(GBP)"}, as_csv(IMAGES, encoding="utf-16")),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_csv_tables_of_any_form_are_cleaned(cleaned, tmp_path, form):
+    products, load_args, columns, images = FORMS[form]
+    (tmp_path / "raw/Assets/Products.csv").write_bytes(products)
+    (tmp_path / "raw/Assets/Images.csv").write_bytes(images)
+    entry = yaml.safe_load((ROOT / "conf/base/catalog_cleaning.yml").read_text())["raw_products"]
+
+    tables = cleaned(
+        IMAGES["id"],
+        catalog={
+            "_raw": "${globals:raw}",
+            "raw_products": entry | {"load_args": entry["load_args"] | load_args},
+        },
+        parameters={"products": {"columns": columns}} if columns else None,
+    )
+
+    assert tables["cleaned_products"]["product_id"].tolist() == LISTINGS["id"].tolist()
+    assert tables["cleaned_products"]["price"].tolist() == [number + 20 for number in range(12)]
+    assert tables["quarantined_products"].empty
+    assert len(tables["matched_photos"]) == 12
+
+
+def test_long_cell_is_one_quarantined_row(cleaned, tmp_path):
+    listings = LISTINGS.copy()
+    listings.loc[3, "product_description"] = "two\nlines" * (MAX_ROW_CHARS // 8)
+    (tmp_path / "raw/Assets/Products.csv").write_bytes(as_csv(listings))
+    (tmp_path / "raw/Assets/Images.csv").write_bytes(as_csv(IMAGES))
+
+    tables = cleaned(IMAGES["id"])
+
+    (entry,) = tables["quarantined_products"].itertuples()
+    assert (entry.row, entry.reason) == (3, "torn_line")
+    assert f"the limit is {MAX_ROW_CHARS:,}" in entry.detail
+    assert len(tables["cleaned_products"]) == 11

@@ -3,6 +3,7 @@
 import csv
 import os
 import subprocess
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -112,6 +113,29 @@ def test_store_that_denies_access_is_left_unchanged(
     assert values in line
     assert "not-the-secret" not in line
     assert objects(bucket[1], monkeypatch, seaweed.environment) == before
+
+
+def test_archive_of_two_tables_is_refused_by_name(refused, raw, lake):
+    before = files(lake)
+    rows = (raw / "Assets/Products.csv").read_bytes()
+    with zipfile.ZipFile(raw / "Assets/Products.csv", "w") as archive:
+        archive.writestr("part1.csv", rows)
+        archive.writestr("part2.csv", rows)
+
+    line = refused(raw, lake)
+
+    assert "part1.csv, part2.csv" in line
+    assert files(lake) == before
+
+
+def test_other_category_separator_is_named(refused, raw, lake):
+    table = raw / "Assets/Products.csv"
+    table.write_text(table.read_text().replace("Home / Chairs", "Home > Chairs"))
+
+    line = refused(raw, lake)
+
+    assert "4 of 4 have ' > '" in line
+    assert "cleaning.category.separator" in line
 
 
 def test_missing_bucket_is_reported_and_not_created(refused, raw, seaweed):

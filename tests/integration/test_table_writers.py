@@ -19,7 +19,7 @@ from fb_marketplace.datasets.csv_table import CSVDataset
 from fb_marketplace.datasets.parquet_table import ParquetDataset
 from fb_marketplace.pipelines.cleaning.products import clean_products
 
-AS_WRITTEN = {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "na_filter": False}
+AS_WRITTEN = {"dtype": str, "keep_default_na": False, "na_filter": False}
 TEXT = st.text("abc \"',;|\t\n\r\\/éß漢😀£&0", max_size=20)
 
 IDS = {
@@ -113,7 +113,7 @@ def write_parquet(writer: str, table: pa.Table, path: str, draw: Any) -> None:
 
 
 def write_csv(writer: str, table: pa.Table, path: str, draw: Any) -> dict[str, Any]:
-    """Write a table; returns the ``load_args`` for its dialect."""
+    """Write a table; returns the ``load_args`` that are not detected."""
     sep = draw(st.sampled_from([",", ";", "|", "\t"]))
     plain = pa.table({name: plain_column(table[name]) for name in table.column_names})
     match writer:
@@ -126,7 +126,7 @@ def write_csv(writer: str, table: pa.Table, path: str, draw: Any) -> dict[str, A
             frame.to_csv(
                 path, sep=sep, index=False, quoting=quoting, quotechar=quote, lineterminator="\n"
             )
-            return {"sep": sep, "quotechar": quote}
+            return {"quotechar": quote}
         case "duckdb":
             duckdb.from_arrow(plain).write_csv(path, sep=sep, header=True, quotechar='"')
         case "polars":
@@ -137,7 +137,7 @@ def write_csv(writer: str, table: pa.Table, path: str, draw: Any) -> dict[str, A
                 delimiter=sep, quoting_style=draw(st.sampled_from(["needed", "all_valid"]))
             )
             pacsv.write_csv(plain, path, options)
-    return {"sep": sep}
+    return {}
 
 
 def plain_column(column: pa.ChunkedArray) -> pa.ChunkedArray:

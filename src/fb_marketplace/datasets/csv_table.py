@@ -9,10 +9,10 @@ from fb_marketplace.storage.tables.csv_table import read_table
 
 
 class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
-    """Loads a table like Kedro's ``CSVDataset``, with the same options, but includes torn lines as rows.
+    """Loads a table like Kedro's ``CSVDataset``, but detects its format and includes torn lines as rows.
 
-    The row of a torn line has no values; the additional column ``torn_line`` describes it. The first line
-    of the file must be the header.
+    The row of a torn line has no values; the additional column ``torn_line`` describes it. Options that
+    would drop rows are refused.
 
     Example:
         .. code-block:: yaml
@@ -29,7 +29,7 @@ class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
         """Read the table.
 
         Raises:
-            UserError: the table ends in the middle of a row, or has another encoding.
+            UserError: the table is truncated, or cannot be read with these options.
         """
         path = str(self._get_load_path())
         url = path if self._protocol == "file" else f"{self._protocol}{PROTOCOL_DELIMITER}{path}"
