@@ -1,11 +1,10 @@
 """Roots and keys in every form that users have: the photos are found, and the server finds their ids."""
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 
 import pytest
 from support import moto_server
+from support.builders.photo_bucket import photo_bucket
 from support.kedro_project import PROJECT, Place
 from support.seaweed import Seaweed
 
@@ -42,29 +41,13 @@ def moto() -> Iterator[Seaweed]:
         yield server
 
 
-def table(*rows: Mapping[str, str]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
-
-
 def bucket(draw_photo, keys: Mapping[str, str] = KEYS) -> dict[str, bytes]:
-    """Return the objects of a bucket: each photo has a listing, and its own key."""
-    files, products, images = {}, [], []
-    for number, (name, key) in enumerate(keys.items()):
-        product = f"shop/{number}"
-        product_row = {"id": product, "product_name": f"Oak table {number}"}
-        product_row |= {"category": "Home & Garden / Tables", "price": "£5.00"}
-        product_row |= {
-            "product_description": f"Solid oak {number}",
-            "location": "Leeds, Yorkshire",
+    return photo_bucket(
+        {
+            IDS.get(name, name): (key, draw_photo(number))
+            for number, (name, key) in enumerate(keys.items())
         }
-        products.append(product_row)
-        images.append({"id": IDS.get(name, name), "product_id": product})
-        files[f"images/{key}"] = draw_photo(number)
-    return files | {"Assets/Products.csv": table(*products), "Assets/Images.csv": table(*images)}
+    )
 
 
 PLAIN_KEYS = {

@@ -222,7 +222,7 @@ def test_broken_file_is_reported_and_replaceable(page, expect):
 
     alert = page.locator("#error")
     expect(alert).to_contain_text("This file is not a supported photo")
-    expect(alert).to_contain_text("JPEG, PNG and WebP are accepted")
+    expect(alert).to_contain_text("JPEG, PNG, WebP")
     expect(page.get_by_text("No preview")).to_be_visible()
     with page.expect_file_chooser() as chooser:
         alert.get_by_role("button", name="Choose another photo").click()

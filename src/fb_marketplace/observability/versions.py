@@ -17,6 +17,7 @@ LIBRARIES: Final = (
     "opencv-python-headless",
     "pandas",
     "pillow",
+    "pillow-heif",
     "pylance",
     "scikit-learn",
     "scipy",

@@ -27,6 +27,10 @@ from support.files.image_bytes import (
     ycck,
 )
 
+from fb_marketplace_serving.imaging import canonical
+
+canonical.accepted_formats()  # registers the plugin of HEIC with Pillow
+
 MOST_PIXELS = 64_000_000
 SIDE_AT_CAP = 8000
 
@@ -91,8 +95,7 @@ def _no_photos() -> Iterator[HostileFile]:
         "GIF before a JPEG": b"GIF89a" + photo,
         "TIFF": written(picture(), "TIFF"),
         "BMP": written(picture(), "BMP"),
-        "HEIC": b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic" + bytes(99),
-        "AVIF": b"\x00\x00\x00\x1cftypavif\x00\x00\x00\x00avifmif1miaf" + bytes(99),
+        "MP4": b"\x00\x00\x00\x18ftypmp42\x00\x00\x00\x00mp42isom" + bytes(99),
         "JPEG 2000": b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(99),
     }
     for name, data in formats.items():
@@ -106,6 +109,8 @@ def _truncated() -> Iterator[HostileFile]:
         "PNG": written(picture(), "PNG"),
         "WebP": written(picture(), "WEBP"),
         "lossless WebP": written(picture(), "WEBP", lossless=True),
+        "AVIF": written(picture(), "AVIF"),
+        "HEIC": written(picture(), "HEIF"),
     }
     for name, data in complete.items():
         for tenth in range(1, 10):
@@ -188,6 +193,16 @@ def _lying_headers() -> Iterator[HostileFile]:
         422,
         damaged,
     )
+    for name, brand in (("HEIC", b"heic"), ("AVIF", b"avif")):
+        data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0mif1" + brand + bytes(99)
+        yield HostileFile(f"{name} of nothing", data, 422, damaged)
+        high = written(picture(), name.replace("HEIC", "HEIF"), quality=50)
+        size = struct.pack(">4sIII", b"ispe", 0, *picture().size)
+        for side in (1, 40_000):
+            lie = high.replace(size, struct.pack(">4sIII", b"ispe", 0, side, side))
+            kinds = (*damaged, "too_many_pixels")
+            status = 200 if (name, side) == ("AVIF", 1) else 422
+            yield HostileFile(f"{name} that says it has a side of {side}", lie, status, kinds)
     header = other[:29] + b"\0\0\0\0" + other[33:]
     yield HostileFile("PNG whose header has a wrong sum", header, 422, damaged)
     yield HostileFile("PNG of no pixels", png(0, 0, rows=zlib.compress(b"")), 422, damaged)
@@ -366,3 +381,8 @@ def _real_bombs() -> Iterator[HostileFile]:
     }.items():
         yield HostileFile(name, data, 422, over)
     yield HostileFile("PNG of the longest column", png(1, 65_535), 200)
+    yield HostileFile("JPEG of 64 megapixels without its end", written(photo, "JPEG")[:-2], 200)
+    yield HostileFile(
+        "JPEG of 64 megapixels, cut", written(photo, "JPEG")[:-4], 422, ("truncated",)
+    )
+    yield HostileFile("AVIF of 64 megapixels", written(photo, "AVIF", speed=10), 422, over)

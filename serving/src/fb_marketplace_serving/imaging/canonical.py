@@ -1,38 +1,44 @@
 """Canonical photos: pipeline and server convert every photo to this form before anything else.
 
-A canonical photo is a baseline RGB JPEG of 256 × 256 pixels: upright, letterboxed on black, transparency
+A canonical photo is a baseline sRGB JPEG of 256 × 256 pixels: upright, letterboxed on black, transparency
 composed on white, without metadata. Cleaning stores it, and the server makes it from every upload, so
 indexed photos and uploads are processed in the same way. A canonical photo is returned byte for byte.
 """
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError, features
 
 from fb_marketplace_serving.imaging.decoding_cost import DecodingCost, decoding_cost, webp_cost
 from fb_marketplace_serving.imaging.letterbox import letterbox
 from fb_marketplace_serving.imaging.structure import (
+    END_OF_IMAGE,
     Structure,
     check_jpeg_structure,
     check_png_structure,
     is_plain_jpeg,
+    iso_media_brands,
+    iso_media_size,
+    scans_without_end,
 )
 
 SIDE: Final = 256
 """Width and height of a canonical photo, in pixels."""
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Version of the conversion. Increase it if the same upload gives another canonical photo."""
 
 JPEG_QUALITY: Final = 90
 
-Format = Literal["JPEG", "PNG", "WEBP"]
+Format = Literal["JPEG", "PNG", "WEBP", "AVIF", "HEIF"]
 Reason = Literal[
     "empty",
     "not_an_image",
@@ -55,13 +61,27 @@ _UNSUPPORTED: Final = (
     ("PSD", b"8BPS"),
 )
 
+_AVIF_BRANDS: Final = frozenset([b"avif", b"avis"])
+_HEIF_BRANDS: Final = frozenset(
+    [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]
+)
+
+_HEIF_REMEDY: Final = "The extra `heif` of fb-marketplace-serving reads HEIC"
+
+_FILLERS: Final = (0x00, 0x55, 0xB6, 0xFE)
+_FILLER_BYTES: Final = 256
+_COMPARED_SIDE: Final = 2048
+
 MAX_SIDE: Final = 65_535
 """Maximum width and height, in pixels. A photo of one column and 16 million rows takes a gigabyte."""
 
 _STRUCTURE_CHECKS: Final[dict[Format, Callable[[bytes], Structure]]] = {
     "JPEG": check_jpeg_structure,
     "PNG": check_png_structure,
-    "WEBP": lambda _: Structure(None),  # libwebp parses the chunks itself, quickly
+    # Their decoders parse the parts themselves, quickly.
+    "WEBP": lambda _: Structure(None),
+    "AVIF": lambda _: Structure(None),
+    "HEIF": lambda _: Structure(None),
 }
 
 
@@ -120,16 +140,46 @@ def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
 
     The format is detected from the content. A JPEG is decoded at the smallest of libjpeg's scales (1/8 to
     1/1) that is not smaller than the result, then resized once. Only the first frame of an animation is
-    used.
+    used. A JPEG that lacks nothing but its end marker is complete.
 
     Args:
-        data: the bytes of a JPEG, PNG or WebP file.
+        data: the bytes of a photo in an accepted format; see :func:`accepted_formats`.
         limits: sizes above which a photo is rejected before it is decoded.
 
     Raises:
         PhotoError: the bytes are not a complete, acceptable photo.
     """
-    with _opened(data, limits or Limits()) as (format_, image, _):
+    limits = limits or Limits()
+    try:
+        return _read(data, limits)
+    except PhotoError as error:
+        scans = scans_without_end(data) if error.reason == "truncated" else None
+        if scans is None or not _is_complete(scans, limits):
+            raise
+    return _read(scans + END_OF_IMAGE, limits)
+
+
+def _is_complete(scans: bytes, limits: Limits) -> bool:
+    """Check whether a JPEG without its end marker has all its pixels.
+
+    If some are missing, the decoder makes them up from the bytes that follow. So if other bytes follow,
+    other pixels result.
+    """
+
+    def pixels(after: bytes) -> bytes:
+        with _opened(scans + after + END_OF_IMAGE, limits) as (_, image, _):
+            image.draft(None, (_COMPARED_SIDE, _COMPARED_SIDE))
+            return hashlib.sha256(image.tobytes()).digest()
+
+    try:
+        expected = pixels(b"")
+        return all(pixels(bytes([value]) * _FILLER_BYTES) == expected for value in _FILLERS)
+    except PhotoError:
+        return False
+
+
+def _read(data: bytes, limits: Limits) -> Photo:
+    with _opened(data, limits) as (format_, image, _):
         width, height = image.size
         if format_ == "JPEG" and is_plain_jpeg(data, SIDE):
             image.load()
@@ -141,7 +191,7 @@ def estimate_cost(data: bytes, limits: Limits | None = None) -> DecodingCost:
     """Estimate what an upload costs to decode. Only its header is read.
 
     Args:
-        data: the bytes of a JPEG, PNG or WebP file.
+        data: the bytes of a photo in an accepted format.
         limits: sizes above which a photo is rejected.
 
     Raises:
@@ -165,17 +215,47 @@ def detect_format(data: bytes) -> Format:
         return "PNG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    accepted = "JPEG, PNG and WebP are accepted"
+    brands = iso_media_brands(data)
+    if not brands.isdisjoint(_AVIF_BRANDS) and features.check("avif"):
+        return "AVIF"
+    accepted = _accepted()
+    if not brands.isdisjoint(_HEIF_BRANDS):
+        if _can_read_heif():
+            return "HEIF"
+        raise PhotoError("unsupported_format", f"HEIC; {accepted}. {_HEIF_REMEDY}")
     for name, magic in _UNSUPPORTED:
         if data.startswith(magic):
             raise PhotoError("unsupported_format", f"{name}; {accepted}")
     if data[:2] == b"BM" and data[6:10] == bytes(4):
         raise PhotoError("unsupported_format", f"BMP; {accepted}")
-    if data[4:8] == b"ftyp":
+    if brands:
         brand = data[8:12].decode("ascii", "replace")
         raise PhotoError("unsupported_format", f"ISO media ({brand}); {accepted}")
     # Without Python's b prefix: users of the web page see this.
     raise PhotoError("not_an_image", f"begins with {repr(data[:8])[1:]}; {accepted}")
+
+
+def accepted_formats() -> tuple[str, ...]:
+    """Return the names of the formats that this installation reads."""
+    more = {"AVIF": features.check("avif"), "HEIC": _can_read_heif()}
+    return ("JPEG", "PNG", "WebP", *(name for name, is_readable in more.items() if is_readable))
+
+
+def _accepted() -> str:
+    *others, last = accepted_formats()
+    return f"{', '.join(others)} and {last} are accepted"
+
+
+@cache
+def _can_read_heif() -> bool:
+    """Check whether Pillow can read HEIC, and register its plugin on first use."""
+    try:
+        import pillow_heif
+    except ImportError:
+        return False
+    # Only the photo itself, not its thumbnails, depth and auxiliary images.
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+    return True
 
 
 def decode_canonical(jpeg: bytes) -> NDArray[np.uint8]:
@@ -256,7 +336,7 @@ def _message(error: Exception) -> str:
     """Return a reproducible message. Pillow's message for an unidentified image has a memory address."""
     if isinstance(error, UnidentifiedImageError):
         return "its header cannot be read"
-    return str(error) or "its parts are inconsistent"
+    return " ".join(str(error).split()) or "its parts are inconsistent"
 
 
 def _too_many_pixels(size: str, limits: Limits) -> PhotoError:
@@ -269,4 +349,6 @@ def _ends_early(data: bytes, format_: Format) -> bool:
         return b"\xff\xd9" not in data[-64:]
     if format_ == "PNG":
         return b"IEND" not in data[-64:]
+    if format_ != "WEBP":
+        return iso_media_size(data) > len(data)
     return len(data) < int.from_bytes(data[4:8], "little") + 8

@@ -11,6 +11,9 @@ _WEBP_BYTES: Final = 16
 """Bytes per pixel of libwebp's animation decoder, which Pillow uses for all WebP files: two canvases, the
 frame, and two copies."""
 
+_ISO_MEDIA_BYTES: Final = 10
+"""Bytes per pixel of AVIF and HEIC: the picture as stored, as RGB, and a copy as Pillow keeps it."""
+
 _PLAIN_BYTES: Final = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 """Bytes per pixel of Pillow's modes; 4 for all others."""
 
@@ -48,8 +51,10 @@ def decoding_cost(image: Image.Image, scans: int) -> DecodingCost:
         colour = 4 if image.has_transparency_data or image.mode == "P" else 0
         grey = 1 if image.mode.startswith("I") else 0
         memory = pixels * (_PLAIN_BYTES.get(image.mode, 4) + (colour or grey))
-    else:
+    elif image.format == "WEBP":
         memory = pixels * _WEBP_BYTES
+    else:
+        memory = pixels * (_ISO_MEDIA_BYTES + 4 * image.has_transparency_data)
     return DecodingCost(image.width, image.height, int(memory))
 
 

@@ -1,10 +1,12 @@
-"""Letterboxing: fits an image, upright, into a black RGB square; transparency becomes white."""
+"""Letterboxing: fits an image, upright, into a black sRGB square; transparency becomes white."""
 
 from collections.abc import Callable
 from typing import Final
 
 import numpy as np
 from PIL import Image
+
+from fb_marketplace_serving.imaging.color_profile import to_srgb
 
 _TRANSPOSES: Final[dict[object, Image.Transpose]] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -22,7 +24,7 @@ _STRIP_PIXELS: Final = 2_000_000
 
 
 def letterbox(image: Image.Image, side: int) -> Image.Image:
-    """Return an opened image, upright, in the middle of a black RGB square.
+    """Return an opened image, upright, in the middle of a black sRGB square.
 
     Args:
         image: an image whose pixels are not loaded yet; a JPEG is decoded at a reduced scale.
@@ -42,19 +44,25 @@ def letterbox(image: Image.Image, side: int) -> Image.Image:
 
 
 def _resize_opaque(image: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Resize to RGB, with transparent pixels composed on white."""
+    """Resize to sRGB, with transparent pixels composed on white."""
+    profile = image.info.get("icc_profile")
     if image.has_transparency_data:
         # Resize with premultiplied alpha: otherwise invisible pixels would colour their neighbours.
         mode = "RGBA" if image.size == size else "RGBa"
         premultiplied = _convert(image, mode, lambda part: _to_mode(_to_mode(part, "RGBA"), mode))
         visible = _resize(premultiplied, size).convert("RGBA")
+        if profile:
+            is_grey = image.mode in ("L", "LA", "La")
+            color = to_srgb(visible.getchannel(0) if is_grey else visible.convert("RGB"), profile)
+            color.putalpha(visible.getchannel("A"))
+            visible = color
         white = Image.new("RGBA", size, "white")
         return Image.alpha_composite(white, visible).convert("RGB")
     if image.mode.startswith("I"):
         image = _convert(image, "L", _to_8_bits)
     elif image.mode == "P":
         image = _convert(image, "RGB", lambda part: part.convert("RGB"))
-    return _resize(image, size).convert("RGB")
+    return to_srgb(_resize(image, size), profile)
 
 
 def _convert(

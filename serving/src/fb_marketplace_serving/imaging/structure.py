@@ -23,6 +23,9 @@ MAX_JUNK_BYTES: Final = 4096
 MAX_CHUNKS: Final = 16_384
 """Maximum chunks of a PNG. libpng writes chunks of 8 kilobytes: 4,096 of them are 32 megabytes."""
 
+MAX_BOXES: Final = 1000
+"""Maximum boxes of an ISO media file that are added up."""
+
 _MARKER: Final = re.compile(rb"\xff[^\xff\x00]")
 _MARKER_IN_SCAN: Final = re.compile(rb"\xff[^\xff\x00\xd0-\xd7]")
 """Marker that ends a scan. Restart markers are part of the scan."""
@@ -34,6 +37,13 @@ _END, _SCAN = 0xD9, 0xDA
 
 _FRAMES: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Markers of frame headers, which have the size."""
+
+END_OF_IMAGE: Final = b"\xff\xd9"
+
+_FRAME_BYTES: Final = 9
+_SCAN_BYTES: Final = 6
+_COEFFICIENTS: Final = 64
+_ALL_BITS: Final = 16
 
 
 class Structure(NamedTuple):
@@ -75,6 +85,58 @@ def check_jpeg_structure(data: bytes) -> Structure:
     if not scans and len(data) - position > MAX_JUNK_BYTES:
         return Structure(f"more than {MAX_JUNK_BYTES:,} bytes of junk and no picture")
     return Structure(None, scans)
+
+
+def scans_without_end(data: bytes) -> bytes | None:
+    """Return the bytes of a JPEG up to the end of its last scan, if only its end marker is missing.
+
+    Returns:
+        The bytes; None if there is an end marker, or if the scans do not cover all bits of all components
+        (ITU-T T.81, annex G). Whether the last scan itself is complete is not checked.
+    """
+    position, missing = 2, dict[tuple[int, int], int]()
+    pattern = _MARKER
+    while match := pattern.search(data, position):
+        marker, position = data[match.end() - 1], match.end()
+        length = int.from_bytes(data[position : position + 2], "big")
+        body = data[position + 2 : position + length]
+        if marker == _END:
+            return None
+        if marker in _FRAMES and len(body) >= _FRAME_BYTES:
+            missing = {
+                (component, index): _ALL_BITS
+                for component in body[6::3][: body[5]]
+                for index in range(_COEFFICIENTS)
+            }
+        elif marker == _SCAN and len(body) >= _SCAN_BYTES:
+            pattern = _MARKER_IN_SCAN
+            first, last, bits = body[-3], body[-2], body[-1] & 0x0F
+            for component in body[1:-3:2]:
+                missing |= {(component, index): bits for index in range(first, last + 1)}
+        if marker not in _BARE:
+            position += max(2, length)
+    return data.rstrip(b"\xff") if missing and not any(missing.values()) else None
+
+
+def iso_media_brands(data: bytes) -> frozenset[bytes]:
+    """Return the brands of an ISO media file, such as AVIF and HEIC; empty for other bytes."""
+    if data[4:8] != b"ftyp":
+        return frozenset()
+    size = min(int.from_bytes(data[:4], "big"), 256)
+    return frozenset([data[8:12], *(data[start : start + 4] for start in range(16, size - 3, 4))])
+
+
+def iso_media_size(data: bytes) -> int:
+    """Return the size that the boxes of an ISO media file add up to; larger than the file if it is cut."""
+    position = 0
+    for _ in range(MAX_BOXES):
+        if position + 8 > len(data):
+            break
+        size = int.from_bytes(data[position : position + 4], "big")
+        if size == 0:  # up to the end of the file
+            return len(data)
+        position += max(8, size)
+    return position
 
 
 def check_png_structure(data: bytes) -> Structure:

@@ -55,9 +55,9 @@ _EXAMPLES: Final[dict[int, ErrorExample]] = {
     408: ErrorExample("Upload timeout.", "slow_upload", "Upload did not complete within 10 s."),
     413: ErrorExample("Upload too large.", "oversized", "more than the 33,554,432 bytes allowed"),
     415: ErrorExample(
-        "Not a JPEG, PNG or WebP photo.",
+        "Not a photo in an accepted format.",
         "unsupported_format",
-        "GIF; JPEG, PNG and WebP are accepted",
+        "GIF; JPEG, PNG, WebP and AVIF are accepted",
     ),
     422: ErrorExample(
         "Missing or invalid input.",

@@ -174,8 +174,9 @@ def image_product_ids(images: Table) -> pd.DataFrame:
 
 def _photo_requests(matched_photos: pd.DataFrame, settings: PhotoParameters) -> list[PhotoRequest]:
     limits = settings.model_copy(update={"processes": 0, "photos_per_batch": 1})
+    formats = " ".join(canonical.accepted_formats())
     stage = stage_digest(
-        f"photos {canonical.VERSION} {perceptual_hash.VERSION}",
+        f"photos {canonical.VERSION} {perceptual_hash.VERSION} {formats}",
         REVISION,
         limits,
         ["pillow", "numpy"],

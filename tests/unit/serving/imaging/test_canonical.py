@@ -1,5 +1,6 @@
 import io
 import pickle
+import re
 import struct
 import zlib
 
@@ -9,6 +10,10 @@ from PIL import Image
 
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import Limits, PhotoError
+
+canonical.accepted_formats()  # registers the plugin of HEIC with Pillow, to write test photos too
+
+FORMATS = ["JPEG", "PNG", "WEBP", "AVIF", "HEIF"]
 
 RED, WHITE, BLACK = (255, 0, 0), (255, 255, 255), (0, 0, 0)
 JPEG_NOISE = 12
@@ -65,7 +70,7 @@ def png_header_claiming(width, height):
     return b"\x89PNG\r\n\x1a\n" + header + encoded(scene())[33:]
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("format_", FORMATS)
 def test_read_decodes_each_format_and_names_it(format_):
     photo = canonical.read_photo(encoded(scene(), format_))
 
@@ -123,7 +128,7 @@ def test_transparent_color_of_rgb_png_becomes_white():
     assert_alike(centre(data), WHITE)
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP", "AVIF"])  # HEIC has its own property
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied(format_, orientation):
     upright = scene()
@@ -273,7 +278,44 @@ def test_canonical_photo_without_end_is_truncated():
     assert reason(once[: len(once) // 2]) == "truncated"
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+JPEG_KINDS = {
+    "baseline": {},
+    "progressive": {"progressive": True},
+    "restart markers": {"restart_marker_rows": 1},
+    "all chroma": {"subsampling": 0, "quality": 100},
+    "few bits": {"optimize": True, "quality": 20},
+}
+
+
+@pytest.mark.parametrize("kind", JPEG_KINDS)
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+def test_jpeg_that_lacks_only_its_end_is_read(kind, mode):
+    photo = Image.effect_noise((333, 77), 80).convert(mode)
+    data = encoded(photo, "JPEG", **JPEG_KINDS[kind])
+    end = len(data) - len(b"\xff\xd9")
+    expected = canonical.read_photo(data)
+
+    assert canonical.read_photo(data[:end]) == canonical.read_photo(data[: end + 1]) == expected
+    for missing in (1, 2, 3, 5, 8, 20, 300):
+        assert reason(data[: end - missing]) == "truncated"
+
+
+def test_progressive_jpeg_that_lacks_whole_scans_is_truncated():
+    data = encoded(Image.effect_noise((300, 200), 80), "JPEG", progressive=True)
+    scans = [match.start() for match in re.finditer(b"\xff[\xc4\xda]", data)]
+
+    for start in scans[2:]:
+        assert reason(data[:start]) == "truncated"
+
+
+def test_canonical_photo_without_end_is_restored():
+    once = canonical.canonicalize(encoded(scene()))
+
+    assert canonical.canonicalize(once[:-2]) == once
+    assert reason(once[:-3]) == "truncated"
+
+
+@pytest.mark.parametrize("format_", FORMATS)
 @pytest.mark.parametrize("tenth", range(10))
 def test_file_cut_anywhere_is_truncated(format_, tenth):
     data = encoded(Image.effect_noise((300, 200), 80).convert("RGB"), format_)
@@ -282,7 +324,7 @@ def test_file_cut_anywhere_is_truncated(format_, tenth):
     assert outcome(cut) in {"empty", "truncated"}
 
 
-@pytest.mark.parametrize("format_", ["JPEG", "PNG", "WEBP"])
+@pytest.mark.parametrize("format_", FORMATS)
 def test_damaged_file_gives_photo_or_photo_error(format_):
     data = encoded(Image.effect_noise((100, 80), 80).convert("RGB"), format_)
     random = np.random.default_rng(0)
@@ -303,17 +345,42 @@ def test_damaged_file_gives_photo_or_photo_error(format_):
         (encoded(scene(), "GIF"), "unsupported_format"),
         (encoded(scene(), "TIFF"), "unsupported_format"),
         (encoded(scene(), "BMP"), "unsupported_format"),
-        (b"\x00\x00\x00\x18ftypheic" + bytes(20), "unsupported_format"),
+        (b"\x00\x00\x00\x18ftypmp42" + bytes(20), "unsupported_format"),
+        (b"\x00\x00\x00\x18ftypheic" + bytes(20), "undecodable"),
+        (b"\x00\x00\x00\x18ftypavif" + bytes(20), "undecodable"),
         (b"\xff\xd8\xff", "truncated"),
         (b"\xff\xd8\xff\xe0" + bytes(100) + b"\xff\xd9", "undecodable"),
     ],
-    ids=["nothing", "text", "SVG", "GIF", "TIFF", "BMP", "HEIC", "three bytes", "rubbish"],
+    ids=[
+        "nothing",
+        "text",
+        "SVG",
+        "GIF",
+        "TIFF",
+        "BMP",
+        "MP4",
+        "HEIC",
+        "AVIF",
+        "three bytes",
+        "rubbish",
+    ],
 )
 def test_rejection_names_reason(data, expected):
     assert reason(data) == expected
 
 
-MAGIC_BYTES = {"JPEG": 3, "PNG": 8, "WEBP": 12}
+def test_heic_without_its_plugin_is_refused_by_name(monkeypatch):
+    monkeypatch.setattr(canonical, "_can_read_heif", lambda: False)
+
+    with pytest.raises(
+        PhotoError, match=r"HEIC; .* AVIF are accepted\. The extra `heif`"
+    ) as caught:
+        canonical.read_photo(encoded(scene(), "HEIF"))
+
+    assert caught.value.reason == "unsupported_format"
+
+
+MAGIC_BYTES = {"JPEG": 3, "PNG": 8, "WEBP": 12, "AVIF": 12, "HEIF": 12}
 
 
 @pytest.mark.parametrize("format_", MAGIC_BYTES)

@@ -29,7 +29,7 @@ FORM: Final[dict[str, Any]] = {
                         "image": {
                             "type": "string",
                             "format": "binary",
-                            "description": "JPEG, PNG or WebP photo.",
+                            "description": "JPEG, PNG, WebP or AVIF photo; HEIC with the extra heif.",
                         }
                     },
                 }
