@@ -2,7 +2,7 @@
 #
 # BASE may be any Debian with python3.11, its venv and certificates of authorities, where no
 # registry is in reach: .ci/image makes one.
-ARG BASE=python:3.11.14-slim-bookworm
+ARG BASE=python:3.11.14-slim-bookworm@sha256:65a93d69fa75478d554f4ad27c85c1e69fa184956261b4301ebaf6dbb0a3543d
 
 
 # The tools stand apart from the environment, which is left without pip and uv.
