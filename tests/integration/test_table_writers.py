@@ -179,7 +179,7 @@ def parameters(cleaning):
 @pytest.mark.parametrize("kind", ["csv", "parquet"])
 @pytest.mark.parametrize("writer", ["pandas", "duckdb", "polars", "pyarrow"])
 @settings(
-    max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(data=st.data())
 def test_any_writer_gives_the_same_listings(data, writer, kind, tmp_path, parameters):
