@@ -5,8 +5,7 @@ from kedro.io.core import PROTOCOL_DELIMITER
 from kedro_datasets import pandas as kedro_pandas
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage import parquet_reader
-from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace.storage.tables.parquet_table import read_table
 
 
 class ParquetDataset(kedro_pandas.ParquetDataset):  # type: ignore[misc]  # no stubs
@@ -24,17 +23,14 @@ class ParquetDataset(kedro_pandas.ParquetDataset):  # type: ignore[misc]  # no s
     """
 
     def load(self) -> pd.DataFrame:
-        """Read the table; see :func:`parquet_reader.read_table`.
+        """Read the table; see :func:`fb_marketplace.storage.tables.parquet_table.read_table`.
 
         Raises:
             UserError: the table is not a complete Parquet file, or has options.
         """
         path = str(self._get_load_path())
         url = path if self._protocol == "file" else f"{self._protocol}{PROTOCOL_DELIMITER}{path}"
-        filesystem, path = open_root(url)
         try:
-            parquet_reader.check_options(self._load_args)
-            with filesystem.open(path, "rb") as stream:
-                return parquet_reader.read_table(stream)
+            return read_table(url, self._load_args)
         except UserError as error:
             raise UserError(f"{url}: {error}") from error

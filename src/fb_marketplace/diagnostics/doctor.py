@@ -163,7 +163,7 @@ def _check_table(table: RawTable) -> str:
             "catalog_cleaning.yml to one of them."
         )
     try:
-        return probe_table(table, lake, name, int(info["size"]))
+        return probe_table(table, int(info["size"]))
     except UserError as error:
         raise UserError(f"{table.url}: {error}") from error
 

@@ -7,9 +7,8 @@ from typing import Any, Final, Literal
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.cleaning import check_category_separator
-from fb_marketplace.storage import parquet_reader
-from fb_marketplace.storage.tables.csv_table import TableHead, read_head
-from fb_marketplace_serving.storage.lake import Lake
+from fb_marketplace.storage.tables import csv_table, parquet_table
+from fb_marketplace.storage.tables.csv_table import TableHead
 
 _MAX_COLUMNS_SHOWN: Final = 30
 
@@ -37,13 +36,11 @@ class RawTable:
     category_separator: str = ""
 
 
-def probe_table(table: RawTable, folder: Lake, file: str, size: int) -> str:
+def probe_table(table: RawTable, size: int) -> str:
     """Check the first and last bytes of a table.
 
     Args:
         table: the table and its requirements.
-        folder: folder of the table.
-        file: name of the table in the folder.
         size: size in bytes.
 
     Returns:
@@ -56,7 +53,7 @@ def probe_table(table: RawTable, folder: Lake, file: str, size: int) -> str:
         return f"{size:,} bytes"
     if not size:
         raise UserError("the file is empty. Upload it again.")
-    head = _read_head(table, folder, file)
+    head = _read_head(table)
     if head.is_whole and head.rows.empty and not head.torn:
         raise UserError("the file has columns but no rows. Upload it again.")
     columns = [str(name) for name in head.rows.columns]
@@ -66,12 +63,10 @@ def probe_table(table: RawTable, folder: Lake, file: str, size: int) -> str:
     return f"{size:,} bytes, {len(columns)} columns{_check_torn_lines(head)}"
 
 
-def _read_head(table: RawTable, folder: Lake, file: str) -> TableHead:
+def _read_head(table: RawTable) -> TableHead:
     if table.format == "csv":
-        return read_head(table.url, table.load_args)
-    parquet_reader.check_options(table.load_args)
-    with folder.open(file) as stream:
-        return TableHead(parquet_reader.read_head(stream, table.columns))
+        return csv_table.read_head(table.url, table.load_args)
+    return TableHead(parquet_table.read_head(table.url, table.load_args, table.columns))
 
 
 def _check_torn_lines(head: TableHead) -> str:

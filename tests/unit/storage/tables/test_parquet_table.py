@@ -3,6 +3,7 @@ import uuid
 from datetime import date, time
 from decimal import Decimal
 
+import fsspec
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -10,28 +11,30 @@ import pyarrow.parquet as pq
 import pytest
 
 from fb_marketplace.errors import UserError
-from fb_marketplace.storage.parquet_reader import (
-    HEAD_ROWS,
-    check_options,
-    read_head,
-    read_table,
-)
+from fb_marketplace.storage.tables.parquet_table import HEAD_ROWS, read_head, read_table
 
 BIG = 2**53 + 1
 ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
 
 
 def stored(table, **options):
+    """Store a table; returns its URL."""
     stream = io.BytesIO()
     if isinstance(table, pd.DataFrame):
         table.to_parquet(stream)
     else:
         pq.write_table(table, stream, **options)
-    return stream
+    return stored_bytes(stream.getvalue())
+
+
+def stored_bytes(data):
+    url = f"memory://tables/{uuid.uuid4()}.parquet"
+    fsspec.filesystem("memory").pipe_file(url, data)
+    return url
 
 
 def read(**columns):
-    return read_table(stored(pa.table(columns)))
+    return read_table(stored(pa.table(columns)), {})
 
 
 @pytest.mark.parametrize(
@@ -113,10 +116,10 @@ def test_fractional_number_keeps_value(values, numbers):
 def test_bytes_and_nested_values_are_left_out(values):
     table = stored(pa.table({"id": ["a", "b"], "extra": values}))
 
-    assert read_table(table).to_dict("list") == {"id": ["a", "b"]}
-    assert list(read_head(table, ["id"])) == ["id"]
+    assert read_table(table, {}).to_dict("list") == {"id": ["a", "b"]}
+    assert list(read_head(table, {}, ["id"])) == ["id"]
     with pytest.raises(UserError, match=r"'extra'.*type"):
-        read_head(table, ["extra"])
+        read_head(table, {}, ["extra"])
 
 
 def test_invalid_utf8_is_replaced():
@@ -143,13 +146,13 @@ def test_invalid_utf8_is_replaced():
 def test_named_pandas_index_is_column(index, expected):
     frame = pd.DataFrame({"title": ["oak", "elm"]}, index=index)
 
-    assert read_table(stored(frame)).to_dict("list") == {"title": ["oak", "elm"]} | expected
+    assert read_table(stored(frame), {}).to_dict("list") == {"title": ["oak", "elm"]} | expected
 
 
 def test_repeated_column_is_numbered():
     table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["id", "id"])
 
-    assert read_table(stored(table)).to_dict("list") == {"id": ["1"], "id.1": ["2"]}
+    assert read_table(stored(table), {}).to_dict("list") == {"id": ["1"], "id.1": ["2"]}
 
 
 def test_column_with_dot_in_name_is_read():
@@ -158,18 +161,18 @@ def test_column_with_dot_in_name_is_read():
 
 def test_head_is_start_of_table():
     rows = pa.table({"id": range(3 * HEAD_ROWS), "price": [1.5] * 3 * HEAD_ROWS})
-    stream = stored(rows, row_group_size=HEAD_ROWS // 2)
+    url = stored(rows, row_group_size=HEAD_ROWS // 2)
 
-    head, table = read_head(stream, ["id"]), read_table(stream)
+    head, table = read_head(url, {}, ["id"]), read_table(url, {})
 
     assert 0 < len(head) <= HEAD_ROWS < len(table)
     pd.testing.assert_frame_equal(head, table[: len(head)])
 
 
 def test_table_without_rows_has_columns():
-    stream = stored(pa.table({"id": pa.array([], pa.int64())}))
+    url = stored(pa.table({"id": pa.array([], pa.int64())}))
 
-    assert read_table(stream).shape == read_head(stream, ["id"]).shape == (0, 1)
+    assert read_table(url, {}).shape == read_head(url, {}, ["id"]).shape == (0, 1)
 
 
 @pytest.mark.parametrize(
@@ -182,23 +185,29 @@ def test_table_without_rows_has_columns():
     ids=["truncated", "csv", "damaged"],
 )
 def test_damaged_file_is_rejected(damage):
-    rows = pa.table({"id": [str(number) for number in range(2000)]})
-    stream = io.BytesIO(damage(stored(rows).getvalue()))
+    stream = io.BytesIO()
+    pq.write_table(pa.table({"id": [str(number) for number in range(2000)]}), stream)
 
     with pytest.raises(UserError, match="Parquet"):
-        read_table(stream)
+        read_table(stored_bytes(damage(stream.getvalue())), {})
 
 
-def test_error_of_store_is_kept():
+def test_error_of_store_is_kept(monkeypatch):
+    url = stored(pa.table({"id": [1]}))
+
     class LostDisk(io.BytesIO):
         def read(self, size=-1):
             raise OSError(5, "Input/output error")
 
+    stream = LostDisk(fsspec.filesystem("memory").cat_file(url))
+    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "open", lambda *_: stream)
     with pytest.raises(OSError, match="Input"):
-        read_table(LostDisk(stored(pa.table({"id": [1]})).getvalue()))
+        read_table(url, {})
 
 
 def test_only_options_of_text_are_ignored():
-    check_options({"lineterminator": "\n", "dtype": str, "keep_default_na": False, "sep": ";"})
+    url = stored(pa.table({"id": [1]}))
+
+    read_table(url, {"lineterminator": "\n", "dtype": str, "keep_default_na": False, "sep": ";"})
     with pytest.raises(UserError, match="filters, nrows"):
-        check_options({"nrows": 5, "filters": [], "sep": ";"})
+        read_table(url, {"nrows": 5, "filters": [], "sep": ";"})

@@ -5,9 +5,10 @@ import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from decimal import Decimal
-from typing import IO, TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.storage.filesystem import open_root
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -16,16 +17,8 @@ HEAD_ROWS: Final = 1000
 
 IGNORED_OPTIONS: Final = frozenset(
     (
-        *(
-            "sep",
-            "delimiter",
-            "lineterminator",
-            "quotechar",
-            "quoting",
-            "doublequote",
-            "escapechar",
-        ),
-        *("encoding", "encoding_errors", "dtype", "keep_default_na", "na_filter", "low_memory"),
+        *("sep", "delimiter", "lineterminator", "quotechar", "quoting", "doublequote"),
+        *("escapechar", "encoding", "encoding_errors", "dtype", "keep_default_na", "na_filter"),
     )
 )
 """Options that describe how a CSV table is written. They have no meaning in a Parquet table."""
@@ -33,21 +26,7 @@ IGNORED_OPTIONS: Final = frozenset(
 _UNNAMED_INDEX: Final = re.compile(r"__index_level_\d+__")
 
 
-def check_options(load_args: Mapping[str, Any]) -> None:
-    """Check the ``load_args`` of a Parquet table.
-
-    Raises:
-        UserError: an option would change the rows or columns.
-    """
-    others = sorted(load_args.keys() - IGNORED_OPTIONS)
-    if others:
-        raise UserError(
-            f"`load_args` has {', '.join(others)}; a Parquet table has no options. Remove `load_args` in "
-            "catalog_cleaning.yml."
-        )
-
-
-def read_table(stream: IO[bytes]) -> "pd.DataFrame":
+def read_table(url: str, load_args: Mapping[str, Any]) -> "pd.DataFrame":
     """Read a table as text, with an empty text for a missing value.
 
     Numbers with decimals are ``Decimal``, since the decimal separator of the text columns does not apply
@@ -55,23 +34,25 @@ def read_table(stream: IO[bytes]) -> "pd.DataFrame":
     index without a name; other indexes of pandas are columns.
 
     Args:
-        stream: the file.
+        url: path or URL of the file.
+        load_args: options of CSV tables, which are ignored.
 
     Raises:
-        UserError: the file is not a complete Parquet file.
+        UserError: the file is not a complete Parquet file, or an option would change the rows.
     """
-    return _read(stream, lambda file, names: file.read(columns=names))
+    return _read(url, load_args, lambda file, names: file.read(columns=names))
 
 
-def read_head(stream: IO[bytes], columns: Collection[str]) -> "pd.DataFrame":
+def read_head(url: str, load_args: Mapping[str, Any], columns: Collection[str]) -> "pd.DataFrame":
     """Read the first rows of a table, as :func:`read_table` does.
 
     Args:
-        stream: the file.
+        url: path or URL of the file.
+        load_args: options of CSV tables, which are ignored.
         columns: names of columns that must be readable, if the table has them.
 
     Raises:
-        UserError: the file is not a complete Parquet file, or a column has a type that has no text.
+        UserError: as for :func:`read_table`; or a column has a type that has no text.
     """
 
     def first_rows(file: Any, names: list[str]) -> Any:
@@ -87,18 +68,32 @@ def read_head(stream: IO[bytes], columns: Collection[str]) -> "pd.DataFrame":
         first = next((batch for batch in batches if batch.num_rows), None)
         return file.read(columns=names) if first is None else pa.Table.from_batches([first])
 
-    return _read(stream, first_rows)
+    return _read(url, load_args, first_rows)
 
 
-def _read(stream: IO[bytes], rows_of: Callable[[Any, list[str]], Any]) -> "pd.DataFrame":
+def _check_options(load_args: Mapping[str, Any]) -> None:
+    others = sorted(load_args.keys() - IGNORED_OPTIONS)
+    if others:
+        raise UserError(
+            f"`load_args` has {', '.join(others)}; a Parquet table has no options. Remove `load_args` in "
+            "catalog_cleaning.yml."
+        )
+
+
+def _read(
+    url: str, load_args: Mapping[str, Any], rows_of: Callable[[Any, list[str]], Any]
+) -> "pd.DataFrame":
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    _check_options(load_args)
+    filesystem, path = open_root(url)
     try:
-        # Without `pre_buffer`, the first rows are read without the rest of their row group.
-        file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
-        schema = file.schema_arrow
-        table = rows_of(file, [field.name for field in schema if _is_readable(field.type)])
+        with filesystem.open(path, "rb") as stream:
+            # Without `pre_buffer`, the first rows are read without the rest of their row group.
+            file = pq.ParquetFile(stream, pre_buffer=False, buffer_size=1 << 20)
+            schema = file.schema_arrow
+            table = rows_of(file, [field.name for field in schema if _is_readable(field.type)])
     except (pa.ArrowException, OSError) as error:
         # Arrow's own errors have no number, unlike those of a disk or a store.
         if isinstance(error, OSError) and (type(error) is not OSError or error.errno is not None):
