@@ -106,15 +106,15 @@ class PhotoStore:
 
         Raises:
             KeyError: the release has no such photo.
-            ReleaseError: its file is missing or damaged.
+            ReleaseError: the photo is damaged, or its file cannot be read (``__cause__`` is an OSError).
         """
         location = self.locations[image_id]
         end = location.offset + location.size
         file = self._lake.name(location.file)
         try:
             data = self._lake.read_range(location.file, location.offset, end)
-        except FileNotFoundError:
-            raise self._missing(location.file) from None
+        except FileNotFoundError as error:
+            raise self._missing(location.file) from error
         except OSError as error:
             raise unreadable(file, error) from error
         _check_photo(file, image_id, location, data)

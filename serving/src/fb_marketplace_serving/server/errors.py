@@ -1,5 +1,6 @@
 """Error responses in the format ``application/problem+json`` (RFC 9457)."""
 
+import errno
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final, NamedTuple
@@ -10,6 +11,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from fb_marketplace_serving.imaging.canonical import PhotoError, Reason
+from fb_marketplace_serving.server.request_logging import LOG, log_fields
 from fb_marketplace_serving.server.schemas.common import ProblemDetails
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -25,6 +27,12 @@ _PHOTO_STATUSES: Final[dict[Reason, int]] = {
 
 RETRY_HEADERS: Final = {"Retry-After": "1"}
 """One second, the smallest value that the header allows."""
+
+STORAGE_UNAVAILABLE: Final = "The server's storage cannot be read or written. Retry later."
+
+_STORAGE_RETRY_HEADERS: Final = {"Retry-After": "10"}
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 _MAX_SHOWN: Final = 100
 """Characters of an invalid value that a message repeats."""
@@ -45,7 +53,7 @@ class ErrorExample(NamedTuple):
 
 
 _EXAMPLES: Final[dict[int, ErrorExample]] = {
-    400: ErrorExample("Malformed request.", None, "Too many files. Maximum number of files is 1."),
+    400: ErrorExample("Malformed request.", None, "The form ends before its closing boundary."),
     401: ErrorExample(
         "Missing or invalid API key.",
         "unauthorized",
@@ -106,6 +114,11 @@ class ApiError(HTTPException):
         self.kind = kind
 
 
+def storage_unavailable() -> ApiError:
+    """Return the error for a disk or lake that fails."""
+    return ApiError(503, "storage_unavailable", STORAGE_UNAVAILABLE, _STORAGE_RETRY_HEADERS)
+
+
 def error_responses(
     *statuses: int, examples: Mapping[int, ErrorExample] | None = None
 ) -> dict[int | str, dict[str, Any]]:
@@ -141,6 +154,16 @@ def install_error_handlers(app: FastAPI) -> None:
         kind = error.kind if isinstance(error, ApiError) else None
         return problem_response(error.status_code, str(error.detail), kind, error.headers)
 
+    @app.exception_handler(OSError)
+    async def handle_storage_error(request: Request, error: OSError) -> JSONResponse:
+        LOG.error(
+            "storage failed", extra=log_fields(id=request.state.id, reason=describe_os_error(error))
+        )
+        failure = storage_unavailable()
+        if error.errno in _FULL:
+            failure.kind, failure.detail = "storage_full", "The server's disk is full. Retry later."
+        return problem_response(503, failure.detail, failure.kind, failure.headers)
+
     @app.exception_handler(RequestValidationError)
     async def handle_validation_error(_: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
@@ -149,6 +172,11 @@ def install_error_handlers(app: FastAPI) -> None:
         if len(value) > _MAX_SHOWN:
             value = f"{value[:_MAX_SHOWN]}…"
         return problem_response(422, f"Invalid {location} = {value}: {first['msg']}.")
+
+
+def describe_os_error(error: OSError) -> str:
+    """Return an error in one line, without the names of files."""
+    return f"{type(error).__name__}: {error.strerror or 'no details'}"
 
 
 def problem_response(

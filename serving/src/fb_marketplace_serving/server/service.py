@@ -18,8 +18,9 @@ from starlette.datastructures import UploadFile
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.release.loader import Release
+from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.server.auth import Keys, RateLimit
-from fb_marketplace_serving.server.errors import RETRY_HEADERS, ApiError
+from fb_marketplace_serving.server.errors import RETRY_HEADERS, ApiError, storage_unavailable
 from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
 from fb_marketplace_serving.server.inference.admission import (
     Admission,
@@ -54,6 +55,10 @@ would block all others."""
 
 SLOTS_PER_LARGE_PHOTO: Final = 8
 """Slots of small photos per slot of large ones, which take up to a second each, one at a time."""
+
+
+_READERS: Final = 8
+"""Photos of the lake that are read at once. More gain little, even on S3."""
 
 
 class _Lane(NamedTuple):
@@ -130,6 +135,7 @@ class Service:
             else None
         )
         self._searchers = make_thread_pool(cores(), "search", SEARCH_NICENESS)
+        self._readers = make_thread_pool(_READERS, "read", SEARCH_NICENESS)
         self._opener = make_thread_pool(1, "open", PHOTO_NICENESS)
         self.current = self._prepare(release)
         self._watcher = (
@@ -160,6 +166,7 @@ class Service:
             self._small.threads,
             self._large.threads,
             self._searchers,
+            self._readers,
             self._opener,
         ):
             pool.shutdown(wait=False, cancel_futures=True)
@@ -213,6 +220,32 @@ class Service:
             raise self._over_capacity(error) from None
         except TimeoutError:
             raise self._timed_out() from None
+
+    async def read_photo(self, loaded: LoadedRelease, image_id: str) -> bytes:
+        """Read a photo of a release on a thread of its own kind: the lake may hang.
+
+        Args:
+            loaded: the release.
+            image_id: a photo that it has.
+
+        Raises:
+            ApiError: the photo is damaged, or cannot be read in time.
+        """
+        read = asyncio.get_running_loop().run_in_executor(
+            self._readers, loaded.release.photos.read, image_id
+        )
+        try:
+            async with asyncio.timeout(self.settings.request_timeout_seconds):
+                return await read
+        except TimeoutError:
+            reason: object = "timeout"
+        except ReleaseError as error:
+            if not isinstance(error.__cause__, OSError):
+                LOG.error("corrupt photo", extra=log_fields(image=image_id, reason=str(error)))
+                raise ApiError(500, "corrupt_photo", "The photo failed its checksum.") from None
+            reason = error
+        LOG.error("storage failed", extra=log_fields(image=image_id, reason=str(reason)))
+        raise storage_unavailable()
 
     async def _read_upload(self, request: Request) -> UploadFile:
         limits, timeout = self.settings.limits, self.settings.request_timeout_seconds

@@ -21,17 +21,17 @@ _DOCUMENTATION_POLICY: Final = (
 """Both libraries write styles into the page. Redoc searches in a worker."""
 
 
-def index_page() -> HTMLResponse:
+async def index_page() -> HTMLResponse:
     """Return the search page. It loads nothing from other hosts."""
     return HTMLResponse(_WEB.joinpath("index.html").read_text("utf-8"), headers=_REVALIDATE)
 
 
-def swagger_page() -> HTMLResponse:
+async def swagger_page() -> HTMLResponse:
     """Return the documentation of the API by Swagger UI, where requests can be tried."""
     return _documentation("swagger.html")
 
 
-def redoc_page() -> HTMLResponse:
+async def redoc_page() -> HTMLResponse:
     """Return the documentation of the API by Redoc, for reading."""
     return _documentation("redoc.html")
 

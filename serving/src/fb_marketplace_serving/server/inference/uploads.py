@@ -10,6 +10,7 @@ from starlette.types import Message
 
 from fb_marketplace_serving.imaging.canonical import PhotoError
 from fb_marketplace_serving.server.errors import ApiError
+from fb_marketplace_serving.server.transport.multipart import MalformedFormError, read_form_file
 
 _ENVELOPE_BYTES: Final = 64 * 1024
 """Allowance for the rest of a multipart body: boundaries, headers, a few small fields."""
@@ -55,21 +56,25 @@ async def read_upload(request: Request, max_bytes: int, seconds: float) -> Uploa
     body = _BoundedBody(request, max_bytes)
     try:
         async with asyncio.timeout(seconds):
-            form = await Request(request.scope, body.receive).form(max_files=1, max_fields=8)
+            image = await read_form_file(
+                request.headers.get("content-type", ""),
+                Request(request.scope, body.receive).stream(),
+                "image",
+            )
     except PhotoError:
         if not body.ended:
             await drain_body(request, _OVERSIZED_DRAIN_SECONDS)
         raise
+    except MalformedFormError as error:
+        raise HTTPException(400, str(error)) from None
     except ClientDisconnect:
         raise HTTPException(400, "Connection closed before the upload completed.") from None
     except TimeoutError:
         raise ApiError(
             408, "slow_upload", f"Upload did not complete within {seconds:g} s."
         ) from None
-    image = form.get("image")
-    if isinstance(image, UploadFile):
+    if image is not None:
         return image
-    await form.close()
     raise HTTPException(
         422,
         "Form field `image` is missing or not a file. Example: "

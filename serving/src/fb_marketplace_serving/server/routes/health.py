@@ -57,6 +57,6 @@ async def readyz(service: ServiceDependency, loaded: ReleaseDependency) -> Readi
     response_class=Response,
     responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}}},
 )
-def metrics(service: ServiceDependency) -> Response:
+async def metrics(service: ServiceDependency) -> Response:
     """Return metrics in the Prometheus text format."""
     return Response(service.metrics.export(), media_type="text/plain; version=0.0.4")

@@ -5,15 +5,25 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends, Header, HTTPException
 from fastapi.responses import Response
 
-from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.server.dependencies import ReleaseDependency, require_api_key
-from fb_marketplace_serving.server.errors import ApiError, error_responses
-from fb_marketplace_serving.server.request_logging import LOG, log_fields
+from fb_marketplace_serving.server.dependencies import (
+    ReleaseDependency,
+    ServiceDependency,
+    require_api_key,
+)
+from fb_marketplace_serving.server.errors import (
+    STORAGE_UNAVAILABLE,
+    ErrorExample,
+    error_responses,
+)
 from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.common import Product, ReleaseSummary
 
 _CACHE: Final = {"Cache-Control": "private, max-age=600"}
 """Ten minutes only: the next release may not have the photo."""
+
+_EXAMPLES: Final = {
+    503: ErrorExample("The storage cannot be read.", "storage_unavailable", STORAGE_UNAVAILABLE)
+}
 
 _ETAG_HEADER: Final[dict[str, Any]] = {
     "ETag": {"schema": {"type": "string"}, "description": "For `If-None-Match`."}
@@ -54,27 +64,21 @@ async def get_product(product_id: str, loaded: ReleaseDependency) -> Product:
             "headers": _ETAG_HEADER,
         },
         304: {"description": "The photo of the `If-None-Match` header is current."},
-        **error_responses(404, 422, 500),
+        **error_responses(404, 422, 500, 503, examples=_EXAMPLES),
     },
 )
-def get_image(
+async def get_image(
     image_id: str,
+    service: ServiceDependency,
     loaded: ReleaseDependency,
     if_none_match: Annotated[str, Header(description="`ETag` of a stored photo.")] = "",
 ) -> Response:
     """Return a photo in its canonical form: a JPEG of 256 × 256 pixels."""
-    photos = loaded.release.photos
-    try:
-        etag = f'"{photos.locations[image_id].sha256.hex()[:32]}"'
-        headers = _CACHE | {"ETag": etag}
-        if etag in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
-            return Response(status_code=304, headers=headers)
-        jpeg = photos.read(image_id)
-    except KeyError:
-        raise HTTPException(
-            404, f"Release {loaded.version} has no photo {image_id[:64]!r}."
-        ) from None
-    except ReleaseError as error:
-        LOG.error("corrupt photo", extra=log_fields(image=image_id, reason=str(error)))
-        raise ApiError(500, "corrupt_photo", "The photo failed its checksum.") from None
+    location = loaded.release.photos.locations.get(image_id)
+    if location is None:
+        raise HTTPException(404, f"Release {loaded.version} has no photo {image_id[:64]!r}.")
+    headers = _CACHE | {"ETag": f'"{location.sha256.hex()[:32]}"'}
+    if headers["ETag"] in (tag.strip().removeprefix("W/") for tag in if_none_match.split(",")):
+        return Response(status_code=304, headers=headers)
+    jpeg = await service.read_photo(loaded, image_id)
     return Response(jpeg, media_type="image/jpeg", headers=headers)
