@@ -82,6 +82,11 @@ class Index:
         return cls(FaissIndex(flat_index([embeddings])), image_ids, product_ids)
 
     @classmethod
+    def empty(cls) -> Self:
+        """Build an index without rows."""
+        return cls.build_flat(np.empty((0, 1), np.float32), (), ())
+
+    @classmethod
     def from_bytes(cls, index: bytes, ids: bytes) -> Self:
         """Open the bytes of :meth:`to_bytes`.
 

@@ -48,15 +48,15 @@ class Release:
 
     Attributes:
         manifest: its manifest.
-        encoder: image encoder, photos to probabilities and embeddings.
-        index: nearest-neighbor index of photo embeddings.
+        encoder: image encoder, photos to probabilities and embeddings; None without photo search.
+        index: nearest-neighbor index of photo embeddings; empty without photo search.
         listings: listings by product id; covers every product of the index.
         photos: the canonical photos; covers every photo of the index.
         search: the artifacts of text search; None if the release has none.
     """
 
     manifest: Manifest
-    encoder: Encoder
+    encoder: Encoder | None
     index: Index
     listings: Mapping[str, Listing]
     photos: PhotoStore
@@ -112,9 +112,11 @@ class Release:
         data = {name: _read(lake, artifact) for name, artifact in manifest.artifacts.items()}
         parsing: Sequence[ArtifactName] = ("encoder",)
         try:
-            encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
-            parsing = ("image_index", "image_index_ids")
-            index = Index.from_bytes(data["image_index"], data["image_index_ids"])
+            encoder, index = None, Index.empty()
+            if "photo_search" not in manifest.lacks:
+                encoder = Encoder.from_bytes(data["encoder"], encoder_threads)
+                parsing = ("image_index", "image_index_ids")
+                index = Index.from_bytes(data["image_index"], data["image_index_ids"])
             parsing = ("listings",)
             listings = read_listings(data["listings"])
             parsing = ("release_photos",)
@@ -123,7 +125,8 @@ class Release:
             if manifest.is_searchable:
                 fields = {}
                 for field, (parsing, load) in LOADERS.items():
-                    fields[field] = load(*(data[name] for name in parsing))
+                    if data.keys() >= set(parsing):
+                        fields[field] = load(*(data[name] for name in parsing))
                 search = SearchArtifacts(**fields)
         except ReleaseError:
             raise
@@ -158,7 +161,9 @@ def _read(lake: Lake, artifact: Artifact) -> bytes:
 def _check_sizes(release: Release) -> str | None:
     """Return the first mismatch of labels, embeddings and listings, or None."""
     manifest, encoder, index = release.manifest, release.encoder, release.index
-    if len(manifest.labels) != encoder.classes:
+    if encoder is None:
+        return None
+    if manifest.labels and len(manifest.labels) != encoder.classes:
         return f"found {len(manifest.labels)} labels; expected {encoder.classes}, one per encoder class"
     sizes = (manifest.embedding_dimension, encoder.dimension, index.dimension)
     if len(set(sizes)) != 1:
@@ -198,26 +203,28 @@ def _check_search(release: Release) -> ArtifactMismatch | None:
 
 def _check_canaries(release: Release) -> str | None:
     """Return the first canary that is not reproduced, and how it differs, or None."""
+    if release.encoder is None:
+        return None
     for canary in release.manifest.canaries:
-        problem = _check_canary(release, canary)
+        problem = _check_canary(release.encoder, release.index, canary)
         if problem:
             return f"canary {canary.image_id}: {problem}"
     return None
 
 
-def _check_canary(release: Release, canary: Canary) -> str | None:
+def _check_canary(encoder: Encoder, index: Index, canary: Canary) -> str | None:
     try:
         pixels = canonical.decode_canonical(canary.jpeg)
     except (ValueError, OSError) as error:
         return f"the photo cannot be read ({error}); expected a canonical photo"
-    encoding = release.encoder.encode(pixels[np.newaxis])
+    encoding = encoder.encode(pixels[np.newaxis])
     embedding = encoding.embeddings[0]
     return (
         _difference("probabilities", encoding.probabilities[0], canary.probabilities)
         or _difference("the embedding", embedding, canary.embedding)
         # Cosines are computed from distances, which is valid for unit vectors only.
         or _difference("the embedding's length", np.linalg.norm(embedding), 1.0)
-        or _check_neighbors(release.index, embedding, canary)
+        or _check_neighbors(index, embedding, canary)
     )
 
 

@@ -19,8 +19,8 @@ from pydantic import (
 
 from fb_marketplace_serving.storage.lake import Lake
 
-SCHEMA_VERSION: Final = 4
-"""Version 4 names artifacts like the catalog entries that they come from."""
+SCHEMA_VERSION: Final = 5
+"""Version 5 may lack parts. Version 4, which lacks none, is still read."""
 
 PhotoArtifact = Literal[
     "encoder",
@@ -46,9 +46,20 @@ SearchArtifact = Literal[
 ]
 ArtifactName = PhotoArtifact | SearchArtifact
 ARTIFACTS: Final[tuple[PhotoArtifact, ...]] = get_args(PhotoArtifact)
-"""Artifacts of every release."""
+"""Artifacts of photo search. Listings, measures and the table of photos are in every release."""
 SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
-"""Artifacts for text search and explanations. A release has all of them, or none."""
+"""Artifacts for text search and explanations. A release has all of them, or none, except the parts that it
+lacks."""
+
+Part = Literal["photo_search", "category_prediction", "text_to_image", "ranker", "price_insights"]
+PARTS: Final[dict[Part, tuple[ArtifactName, ...]]] = {
+    "photo_search": ("encoder", "image_index", "image_index_ids"),
+    "category_prediction": (),
+    "text_to_image": ("text_to_image_index", "text_to_image_index_ids"),
+    "ranker": ("ranker",),
+    "price_insights": ("price_insights",),
+}
+"""Parts that a release may lack, with their artifacts: a market may have no photos or no prices."""
 
 REPAIR: Final = "publish the release again, or choose another with `fb-serve rollback`"
 """The remedy in errors about damaged releases."""
@@ -158,49 +169,72 @@ class Manifest(_Frozen):
         created: time of creation, ISO 8601.
         code_revision: the commit that created it.
         data_digest: digest of its listings and photos.
-        artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``.
-        labels: names of the classes, in the order of the probabilities.
-        abstention: rule by which the category classifier abstains.
+        artifacts: its files: all of ``ARTIFACTS``, and all or none of ``SEARCH_ARTIFACTS``, but not those
+            of the parts that it lacks.
+        lacks: the parts that it lacks, each with the reason.
+        labels: names of the classes, in the order of the probabilities; empty without category prediction.
+        abstention: rule by which the category classifier abstains; None without category prediction.
         photos_version: ``canonical.VERSION`` of its photos.
-        embedding_dimension: number of dimensions of an embedding.
+        embedding_dimension: number of dimensions of an embedding; 0 without photo search.
         counts: numbers of photos, listings and files.
         metrics: evaluation metrics, including the gate's report.
         canaries: photos with their outputs.
         text_canaries: texts with their outputs; at least one if the release supports text search.
     """
 
-    schema_version: Literal[4] = SCHEMA_VERSION
+    schema_version: Literal[4, 5] = SCHEMA_VERSION
     version: str = Field(pattern=_VERSION)
     created: str
     code_revision: str
     data_digest: str
     artifacts: dict[ArtifactName, Artifact]
-    labels: tuple[str, ...] = Field(min_length=1)
-    abstention: Abstention
+    lacks: dict[Part, str] = {}
+    labels: tuple[str, ...]
+    abstention: Abstention | None
     photos_version: int
-    embedding_dimension: int = Field(ge=1)
+    embedding_dimension: int = Field(ge=0)
     counts: dict[str, int]
     metrics: dict[str, JsonValue]
-    canaries: tuple[Canary, ...] = Field(min_length=1)
+    canaries: tuple[Canary, ...]
     text_canaries: tuple[TextCanary, ...] = ()
 
     @property
     def is_searchable(self) -> bool:
         """Whether the release supports text search."""
-        return SEARCH_ARTIFACTS[0] in self.artifacts
-
-    @field_validator("artifacts")
-    @classmethod
-    def _are_complete(cls, artifacts: dict[ArtifactName, Artifact]) -> dict[ArtifactName, Artifact]:
-        missing: list[ArtifactName] = [name for name in ARTIFACTS if name not in artifacts]
-        if artifacts.keys() & set(SEARCH_ARTIFACTS):
-            missing += [name for name in SEARCH_ARTIFACTS if name not in artifacts]
-        if missing:
-            raise ValueError(f"missing artifacts: {', '.join(missing)}")
-        return artifacts
+        return not self.artifacts.keys().isdisjoint(SEARCH_ARTIFACTS)
 
     @model_validator(mode="after")
-    def _has_text_canaries(self) -> Self:
+    def _has_all_artifacts(self) -> Self:
+        expected: set[ArtifactName] = {
+            *ARTIFACTS,
+            *(SEARCH_ARTIFACTS if self.is_searchable else ()),
+        }
+        lacking = {name for part in self.lacks for name in PARTS[part]}
+        missing = [
+            name
+            for name in get_args(PhotoArtifact) + get_args(SearchArtifact)
+            if name in expected - lacking - self.artifacts.keys()
+        ]
+        if missing:
+            raise ValueError(f"missing artifacts: {', '.join(missing)}")
+        if surplus := sorted(lacking & self.artifacts.keys()):
+            raise ValueError(f"artifacts of parts that the release lacks: {', '.join(surplus)}")
+        return self
+
+    @model_validator(mode="after")
+    def _has_classes(self) -> Self:
+        expected = "category_prediction" not in self.lacks
+        if (bool(self.labels), self.abstention is not None) != (expected, expected):
+            raise ValueError(
+                f"found {len(self.labels)} labels {'with' if self.abstention else 'without'} an abstention "
+                f"rule; expected {'both' if expected else 'neither'}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _has_canaries(self) -> Self:
+        if not self.canaries and "photo_search" not in self.lacks:
+            raise ValueError("a release with photo search needs canaries")
         if self.is_searchable and not self.text_canaries:
             raise ValueError("a release with text search needs at least one text canary")
         return self
@@ -286,7 +320,7 @@ def _check_schema(file: str, data: bytes) -> None:
     except ValueError:
         return
     version = content.get("schema_version") if isinstance(content, dict) else None
-    if isinstance(version, int) and version != SCHEMA_VERSION:
+    if isinstance(version, int) and version not in (4, SCHEMA_VERSION):
         raise ReleaseError(
             f"{file}: schema_version is {version}, but this version reads {SCHEMA_VERSION}. Build a new "
             "release with `kedro run`."

@@ -47,8 +47,9 @@ class SearchArtifacts:
         text_encoder: texts to embeddings.
         text_index: embeddings of the listings' texts; row i is the listing at position i.
         text_to_image_index: photos in the space that texts are projected into; rows as in the image index.
-        ranker: orders candidates.
-        price_insights: price ranges of comparable listings, and notes.
+            None if there is no such space.
+        ranker: orders candidates; None if there is none, and fused ranks order them.
+        price_insights: price ranges of comparable listings, and notes; None if there are none.
     """
 
     listing_features: ListingFeatures
@@ -56,9 +57,9 @@ class SearchArtifacts:
     bm25: BM25Index
     text_encoder: TextEncoder
     text_index: Index
-    text_to_image_index: Index
-    ranker: Ranker
-    price_insights: PriceInsightTable
+    text_to_image_index: Index | None = None
+    ranker: Ranker | None = None
+    price_insights: PriceInsightTable | None = None
 
     def find_mismatch(
         self, product_ids: Sequence[str], image_ids: Sequence[str]
@@ -72,8 +73,13 @@ class SearchArtifacts:
         Returns:
             The first mismatch, or None.
         """
-        text, text_to_image = self.text_index, self.text_to_image_index
-        rows: tuple[tuple[tuple[SearchArtifact, ...], Sequence[str], Sequence[str], str], ...] = (
+        text, text_to_image, insights = (
+            self.text_index,
+            self.text_to_image_index,
+            self.price_insights,
+        )
+        encoder = self.text_encoder
+        rows: list[tuple[tuple[SearchArtifact, ...], Sequence[str], Sequence[str], str]] = [
             (
                 ("listing_features",),
                 self.listing_features.product_ids,
@@ -81,23 +87,8 @@ class SearchArtifacts:
                 "listings",
             ),
             (("text_index", "text_index_ids"), text.product_ids, product_ids, "listings"),
-            (
-                ("text_to_image_index", "text_to_image_index_ids"),
-                text_to_image.image_ids,
-                image_ids,
-                "photos",
-            ),
-            (("price_insights",), self.price_insights.product_ids, product_ids, "listings"),
-        )
-        for artifacts, ids, expected_ids, unit in rows:
-            if ids != tuple(expected_ids):
-                return ArtifactMismatch(
-                    artifacts,
-                    f"found {len(ids):,} {unit}; expected the {len(expected_ids):,} of the release, in the "
-                    "same order",
-                )
-        encoder = self.text_encoder
-        counts: tuple[tuple[tuple[SearchArtifact, ...], int, int, str], ...] = (
+        ]
+        counts: list[tuple[tuple[SearchArtifact, ...], int, int, str]] = [
             (("word_index",), self.bm25.documents, len(product_ids), "documents"),
             (
                 ("text_encoder", "text_index"),
@@ -105,13 +96,27 @@ class SearchArtifacts:
                 text.dimension,
                 f"dimensions of {TEXT_EMBEDDING}",
             ),
-            (
-                ("text_encoder", "text_to_image_index"),
-                encoder.text_to_image_dimension,
-                text_to_image.dimension,
-                f"dimensions of {TEXT_TO_IMAGE_EMBEDDING}",
-            ),
-        )
+        ]
+        if text_to_image is not None:
+            files: tuple[SearchArtifact, ...] = ("text_to_image_index", "text_to_image_index_ids")
+            rows.append((files, text_to_image.image_ids, image_ids, "photos"))
+            counts.append(
+                (
+                    ("text_encoder", "text_to_image_index"),
+                    encoder.text_to_image_dimension,
+                    text_to_image.dimension,
+                    f"dimensions of {TEXT_TO_IMAGE_EMBEDDING}",
+                )
+            )
+        if insights is not None:
+            rows.append((("price_insights",), insights.product_ids, product_ids, "listings"))
+        for artifacts, ids, expected_ids, unit in rows:
+            if ids != tuple(expected_ids):
+                return ArtifactMismatch(
+                    artifacts,
+                    f"found {len(ids):,} {unit}; expected the {len(expected_ids):,} of the release, in the "
+                    "same order",
+                )
         for artifacts, count, expected, unit in counts:
             if count != expected:
                 return ArtifactMismatch(artifacts, f"found {count:,} {unit}; expected {expected:,}")
@@ -121,12 +126,15 @@ class SearchArtifacts:
         """Encode the text canaries and return the first mismatch, or None."""
         for canary in canaries:
             encoding = self.text_encoder.encode([canary.text])
-            difference = _difference(
-                TEXT_EMBEDDING, encoding.text_embedding[0], canary.text_embedding
-            ) or _difference(
-                TEXT_TO_IMAGE_EMBEDDING,
-                encoding.text_to_image_embedding[0],
-                canary.text_to_image_embedding,
+            pairs = {
+                TEXT_EMBEDDING: (encoding.text_embedding[0], canary.text_embedding),
+                TEXT_TO_IMAGE_EMBEDDING: (
+                    encoding.text_to_image_embedding[0],
+                    canary.text_to_image_embedding,
+                ),
+            }
+            difference = next(
+                filter(None, (_difference(name, *p) for name, p in pairs.items())), None
             )
             if difference:
                 return ArtifactMismatch(
@@ -138,6 +146,8 @@ class SearchArtifacts:
 def _difference(name: str, vector: NDArray[np.float32], expected: Sequence[float]) -> str | None:
     if len(vector) != len(expected):
         return f"found {name} of dimension {len(vector)}; expected {len(expected)}"
+    if not len(vector):
+        return None  # There is no space of texts and photos.
     # Absolute: the dot product exceeds one if a vector is longer than one.
     distance = abs(1 - float(np.dot(vector, np.array(expected, np.float32))))
     # "not <=" so that NaN fails too.

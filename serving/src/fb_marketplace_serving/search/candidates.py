@@ -2,12 +2,13 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.encoders.text import TextEncoding
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.listing_store import ListingStore, Mask, Positions
 
@@ -42,6 +43,17 @@ class QueryVectors(NamedTuple):
     text_to_image_embedding: Vector | None = None
     photo: Vector | None = None
     photo_categories: Vector | None = None
+
+    @classmethod
+    def of_words(cls, words: str, encoding: TextEncoding) -> Self:
+        """Return a query for words. Without a projection, words search no photos.
+
+        Args:
+            words: the text.
+            encoding: its encoding.
+        """
+        text_to_image = encoding.text_to_image_embedding[0]
+        return cls(words, encoding.text_embedding[0], text_to_image if len(text_to_image) else None)
 
 
 @dataclass(frozen=True, slots=True)

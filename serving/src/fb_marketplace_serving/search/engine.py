@@ -18,11 +18,14 @@ from fb_marketplace_serving.search.candidates import (
 from fb_marketplace_serving.search.filters import SearchFilters
 from fb_marketplace_serving.search.listing_store import Facets, Positions
 from fb_marketplace_serving.search.ranker import Contributions, Ranker
-from fb_marketplace_serving.search.ranking_features import compute_features
+from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
 
 Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
 
 NO_FILTERS: Final = SearchFilters()
+
+FUSED: Final = FEATURES.index("fused")
+"""Column of the fused rank, the score without a ranker."""
 
 DIVERSITY_DEPTH: Final = 50
 """Number of top hits that are reordered for diversity. Later hits keep their order."""
@@ -70,12 +73,14 @@ class SearchResults:
 class SearchEngine:
     """Search over one release. Thread-safe."""
 
-    def __init__(self, indexes: SearchIndexes, ranker: Ranker, labels: tuple[str, ...]) -> None:
+    def __init__(
+        self, indexes: SearchIndexes, ranker: Ranker | None, labels: tuple[str, ...]
+    ) -> None:
         """Create an engine.
 
         Args:
             indexes: the indexes.
-            ranker: orders candidates.
+            ranker: orders candidates; None to order them by fused rank.
             labels: classes of the image classifier.
         """
         self.indexes = indexes
@@ -123,7 +128,7 @@ class SearchEngine:
             features = compute_features(
                 candidates, query, self.listings, self._labels, filters.location
             )
-            scores = self._ranker.scores(features)
+            scores = self._ranker.scores(features) if self._ranker else candidates.fused
             order = self._sort(candidates.positions, scores, filters, sort)
             numbers = np.arange(len(candidates))
             hits = self._fold(candidates.positions, order, scores, candidates.row, numbers)
@@ -134,7 +139,11 @@ class SearchEngine:
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Return the contribution of each feature to the scores; see :meth:`Ranker.contributions`."""
-        return self._ranker.contributions(features)
+        if self._ranker:
+            return self._ranker.contributions(features)
+        parts = np.zeros_like(features)
+        parts[:, FUSED] = features[:, FUSED]
+        return Contributions(0.0, parts)
 
     def _browse(self, positions: Positions, filters: SearchFilters, sort: Sort) -> SearchResults:
         zeros = np.zeros(len(positions))

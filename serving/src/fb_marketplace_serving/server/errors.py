@@ -25,6 +25,9 @@ _PHOTO_STATUSES: Final[dict[Reason, int]] = {
 }
 """HTTP status by reason. Every other reason is a 422."""
 
+NO_PHOTO_SEARCH: Final = "no_photo_search"
+"""Problem type of a request with a photo, if the release has no photo search."""
+
 RETRY_HEADERS: Final = {"Retry-After": "1"}
 """One second, the smallest value that the header allows."""
 

@@ -4,6 +4,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Self
 
+from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.search.candidates import SearchIndexes
 from fb_marketplace_serving.search.engine import SearchEngine
@@ -20,13 +21,13 @@ class LoadedRelease:
     Attributes:
         release: the opened release.
         store: its listings.
-        batcher: its image encoder, behind a queue.
+        batcher: its image encoder, behind a queue; None if the release has no photo search.
         engine: its search engine; None if the release was built without text search.
     """
 
     release: Release
     store: ListingStore
-    batcher: Batcher
+    batcher: Batcher | None
     engine: SearchEngine | None
 
     @property
@@ -43,13 +44,15 @@ class LoadedRelease:
             executor: runs the image encoder.
             settings: server settings.
         """
-        batcher = Batcher(
-            release.encoder.encode,
-            executor,
-            workers=settings.num_encoder_workers,
-            max_batch=settings.max_batch,
-            max_wait=settings.batch_wait_ms / 1000,
-        )
+        batcher = None
+        if release.encoder:
+            batcher = Batcher(
+                release.encoder.encode,
+                executor,
+                workers=settings.num_encoder_workers,
+                max_batch=settings.max_batch,
+                max_wait=settings.batch_wait_ms / 1000,
+            )
         artifacts = release.search
         if artifacts is None:
             features = ListingFeatures.unknown(sorted(release.listings))
@@ -59,7 +62,7 @@ class LoadedRelease:
         indexes = SearchIndexes(
             store,
             release.index,
-            artifacts.text_to_image_index,
+            artifacts.text_to_image_index or Index.empty(),
             artifacts.text_index,
             artifacts.bm25,
         )

@@ -100,14 +100,12 @@ def _query(
     query = QueryVectors()
     if words and artifacts:
         with service.metrics.stage("text"):
-            encoding = artifacts.text_encoder.encode([words])
-        query = query._replace(
-            words=words,
-            text_embedding=encoding.text_embedding[0],
-            text_to_image_embedding=encoding.text_to_image_embedding[0],
-        )
+            query = QueryVectors.of_words(words, artifacts.text_encoder.encode([words]))
     if photo is not None:
-        query = query._replace(photo=photo.embedding, photo_categories=photo.probabilities)
+        has_classes = bool(loaded.release.manifest.labels)
+        query = query._replace(
+            photo=photo.embedding, photo_categories=photo.probabilities if has_classes else None
+        )
     return query if query.text_embedding is not None or query.photo is not None else None
 
 
@@ -121,7 +119,8 @@ def _hit(
     product_ids = loaded.store.product_ids
     product_id = product_ids[hit.position]
     artifacts = loaded.release.search
-    insights = artifacts.price_insights.get(product_id) if artifacts else None
+    table = artifacts.price_insights if artifacts else None
+    insights = table.get(product_id) if table else None
     typical = insights.price_range if insights else None
     return SearchHit(
         **loaded.release.listings[product_id]._asdict(),

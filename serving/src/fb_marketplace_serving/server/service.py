@@ -20,14 +20,19 @@ from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
 from fb_marketplace_serving.server.auth import Keys, RateLimit
-from fb_marketplace_serving.server.errors import RETRY_HEADERS, ApiError, storage_unavailable
+from fb_marketplace_serving.server.errors import (
+    NO_PHOTO_SEARCH,
+    RETRY_HEADERS,
+    ApiError,
+    storage_unavailable,
+)
 from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
 from fb_marketplace_serving.server.inference.admission import (
     Admission,
     CapacityExceeded,
     ClientShareExceeded,
 )
-from fb_marketplace_serving.server.inference.batching import EncodedPhoto
+from fb_marketplace_serving.server.inference.batching import Batcher, EncodedPhoto
 from fb_marketplace_serving.server.inference.threads import (
     LARGE_PHOTO_NICENESS,
     PHOTO_NICENESS,
@@ -178,8 +183,17 @@ class Service:
 
         Raises:
             PhotoError: the photo cannot be read.
-            ApiError: the server is at capacity, or the request timed out.
+            ApiError: the release has no photo search, the server is at capacity, or the request timed out.
         """
+        batcher = loaded.batcher
+        if batcher is None:
+            await drain_body(request)
+            reason = loaded.release.manifest.lacks["photo_search"]
+            raise ApiError(
+                404,
+                NO_PHOTO_SEARCH,
+                f"Release {loaded.version} has no photo search: {reason}. Search by words: GET /search.",
+            )
         client: str = request.state.client
         try:
             self._small.admission.check(client)
@@ -195,7 +209,7 @@ class Service:
             raise self._over_capacity(error) from None
         try:
             with lane.admission.slot(client):
-                return await self._decode_and_encode(upload, lane, loaded)
+                return await self._decode_and_encode(upload, lane, batcher)
         except CapacityExceeded as error:
             raise self._over_capacity(error) from None
         finally:
@@ -267,13 +281,13 @@ class Service:
         return self._large if is_large else self._small
 
     async def _decode_and_encode(
-        self, upload: UploadFile, lane: _Lane, loaded: LoadedRelease
+        self, upload: UploadFile, lane: _Lane, batcher: Batcher
     ) -> EncodedPhoto:
         run = asyncio.get_running_loop().run_in_executor
         try:
             async with asyncio.timeout(self.settings.request_timeout_seconds):
                 decoding = run(lane.threads, self._decode, upload)
-                photo = await loaded.batcher.encode(decoding)
+                photo = await batcher.encode(decoding)
         except TimeoutError:
             raise self._timed_out() from None
         self.metrics.stage_seconds.labels("wait").observe(photo.wait_seconds)

@@ -63,7 +63,7 @@ function leave() {
 
 function searchByFile(files) {
   const [chosen] = files;
-  if (!chosen) return;
+  if (!chosen || document.body.classList.contains("words-only")) return;
   const others = files.length - 1;
   const caption = others ? `${chosen.name}, the first of ${files.length}` : chosen.name;
   start({ words: words.value.trim(), photo: chosen, caption });
@@ -134,6 +134,7 @@ async function loadRelease() {
   try {
     const release = await (await fetchApi("release")).json();
     categories = release.categories;
+    state.showLacks(release.lacks ?? {});
     const { photos, products } = release.counts ?? {};
     if (photos && products) {
       const number = (value) => value.toLocaleString();

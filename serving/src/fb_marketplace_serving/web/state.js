@@ -22,6 +22,13 @@ export function showCapabilities(textSearch) {
   if (document.body.classList.contains("start-page")) find("welcome").textContent = "Find listings by photo";
 }
 
+// Hide the upload if the release has no photo search.
+export function showLacks(lacks) {
+  const wordsOnly = "photo_search" in lacks;
+  document.body.classList.toggle("words-only", wordsOnly);
+  if (wordsOnly) find("promise").textContent = "By words and filters.";
+}
+
 const photoOnly = () => document.body.classList.contains("photo-only");
 
 // ── Progress
@@ -120,8 +127,9 @@ photo.addEventListener("error", () => {
 });
 
 export function showPrediction({ prediction }) {
-  find("prediction").hidden = !prediction;
-  if (prediction) showCategory(find("category"), find("probabilities"), prediction);
+  const known = Boolean(prediction?.category); // null: the release has no classifier
+  find("prediction").hidden = !known;
+  if (known) showCategory(find("category"), find("probabilities"), prediction);
 }
 
 // ── Results

@@ -323,7 +323,7 @@ def test_damaged_manifest_names_field(lake, change, where):
     assert where in message
 
 
-@pytest.mark.parametrize("schema", [1, 3, 5])
+@pytest.mark.parametrize("schema", [1, 3, 6])
 def test_manifest_of_other_schema_names_schema_version(lake, schema):
     file = Path(lake, "releases/v1.json")
     file.write_text(json.dumps({"schema_version": schema, "version": "v1"}))

@@ -1,6 +1,6 @@
 """Classification, embedding and nearest photos of an uploaded photo."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request
 
@@ -12,7 +12,7 @@ from fb_marketplace_serving.server.dependencies import (
     enforce_rate_limit,
     require_api_key,
 )
-from fb_marketplace_serving.server.errors import error_responses
+from fb_marketplace_serving.server.errors import NO_PHOTO_SEARCH, ErrorExample, error_responses
 from fb_marketplace_serving.server.inference.batching import EncodedPhoto
 from fb_marketplace_serving.server.inference.uploads import FORM
 from fb_marketplace_serving.server.routes.strict_route import StrictRoute
@@ -23,10 +23,18 @@ from fb_marketplace_serving.server.schemas.predict import (
     SimilarImages,
 )
 
+_EXAMPLES: Final = {
+    404: ErrorExample(
+        "The release has no photo search.",
+        NO_PHOTO_SEARCH,
+        "Release v1 has no photo search: there are no photos. Search by words: GET /search.",
+    )
+}
+
 router = APIRouter(
     prefix="/predict",
     dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
-    responses=error_responses(400, 401, 408, 413, 415, 422, 429, 503),
+    responses=error_responses(400, 401, 404, 408, 413, 415, 422, 429, 503, examples=_EXAMPLES),
     route_class=StrictRoute,
     tags=["photos"],
 )
@@ -43,8 +51,10 @@ Photo = Annotated[EncodedPhoto, Depends(_encode)]
 
 @router.post("/image", openapi_extra=FORM)
 async def predict_category(photo: Photo, loaded: ReleaseDependency) -> Prediction:
-    """Classify a photo."""
+    """Classify a photo. Without a classifier, the category is null."""
     manifest = loaded.release.manifest
+    if manifest.abstention is None:
+        return Prediction(category=None, confidence=None, abstained=True, probabilities={})
     probabilities = dict(zip(manifest.labels, photo.probabilities.tolist(), strict=True))
     category = max(probabilities, key=probabilities.__getitem__)
     return Prediction(

@@ -86,6 +86,7 @@ class ReleaseSummary(BaseModel):
         photos_version=1,
         embedding_dimension=256,
         searchable=True,
+        lacks={},
         counts={"photos": 12604, "products": 7156},
         metrics={"vision": {"test": {"top1": 0.6}}},
     )
@@ -99,6 +100,9 @@ class ReleaseSummary(BaseModel):
     photos_version: int
     embedding_dimension: int
     searchable: bool = Field(description="Whether the release supports /search.")
+    lacks: dict[str, str] = Field(
+        description="Parts that the release lacks, such as `photo_search`, each with the reason."
+    )
     counts: dict[str, int]
     metrics: dict[str, JsonValue]
 

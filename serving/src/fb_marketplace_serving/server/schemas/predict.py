@@ -15,8 +15,10 @@ class Prediction(BaseModel):
         probabilities={"Home & Garden": 0.81, "Office Furniture & Equipment": 0.19},
     )
 
-    category: str = Field(description="Most probable category.")
-    confidence: float = Field(description="Its calibrated probability.")
+    category: str | None = Field(
+        description="Most probable category; null if the release has no classifier."
+    )
+    confidence: float | None = Field(description="Its calibrated probability.")
     abstained: bool = Field(
         description="True if the confidence is at or below the release's abstention threshold."
     )

@@ -216,6 +216,7 @@ def test_openapi_describes_upload_and_errors(client):
         assert operation["responses"].keys() == {
             "200",
             "400",
+            "404",
             "408",
             "413",
             "415",
