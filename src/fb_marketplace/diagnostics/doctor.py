@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from fb_marketplace.diagnostics import system
-from fb_marketplace.diagnostics.table_probe import RawTable, probe_table
+from fb_marketplace.diagnostics.table_probe import NO_ROWS, RawTable, probe_table
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.error_advice import advice, cause_chain, one_line
 from fb_marketplace.storage.filesystem import list_names
@@ -103,9 +103,12 @@ def run_checks(needs: RunRequirements, count_remote_photos: bool = False) -> Ite
         root = _check("raw root", partial(_check_raw_root, needs.raw))
         has_raw, unreachable = root.state == "ok", root.unreachable
         yield root
+        has_photos = True
         for table in needs.tables:
-            yield _check(f"table {table.name}", partial(_check_table, table), has_raw)
-        if needs.photos is not None:
+            result = _check(f"table {table.name}", partial(_check_table, table), has_raw)
+            has_photos &= NO_ROWS not in result.message
+            yield result
+        if needs.photos is not None and has_photos:
             yield _check("photos", partial(_check_photos, needs.photos), has_raw)
     if needs.lake is not None:
         if unreachable and needs.raw is not None and is_s3(needs.raw) and is_s3(needs.lake):

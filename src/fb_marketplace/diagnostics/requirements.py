@@ -64,8 +64,9 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
     if section and "params:cleaning" in catalog:
         parameters = catalog.load("params:cleaning")
         values = parameters.model_dump() if hasattr(parameters, "model_dump") else parameters
-        columns = tuple(values[section]["columns"].values())
-        category_column = values[section]["columns"].get("category_path", "")
+        names, required = values[section]["columns"], values[section]["required_columns"]
+        columns = tuple(names[field] for field in required)
+        category_column = names.get("category_path", "")
         category_separator = values["category"]["separator"]
     return RawTable(
         name,
@@ -75,4 +76,5 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
         columns,
         category_column,
         category_separator,
+        may_be_empty=name == "raw_images",
     )

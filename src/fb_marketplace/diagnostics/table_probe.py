@@ -12,6 +12,9 @@ from fb_marketplace.storage.tables.csv_table import TableHead
 
 _MAX_COLUMNS_SHOWN: Final = 30
 
+NO_ROWS: Final = ", no rows"
+"""Part of the description of an empty table."""
+
 
 @dataclass(frozen=True, slots=True)
 class RawTable:
@@ -25,6 +28,7 @@ class RawTable:
         columns: the required columns, from the parameters.
         category_column: column of category paths, empty if there is none.
         category_separator: separator of category paths.
+        may_be_empty: whether a table without rows can be used: a market may have no photos.
     """
 
     name: str
@@ -34,6 +38,7 @@ class RawTable:
     columns: tuple[str, ...] = ()
     category_column: str = ""
     category_separator: str = ""
+    may_be_empty: bool = False
 
 
 def probe_table(table: RawTable, size: int) -> str:
@@ -54,13 +59,15 @@ def probe_table(table: RawTable, size: int) -> str:
     if not size:
         raise UserError("the file is empty. Upload it again.")
     head = _read_head(table)
-    if head.is_whole and head.rows.empty and not head.torn:
+    is_empty = head.is_whole and head.rows.empty and not head.torn
+    if is_empty and not table.may_be_empty:
         raise UserError("the file has columns but no rows. Upload it again.")
     columns = [str(name) for name in head.rows.columns]
     _check_columns(table, columns, _header_advice(table, head))
     if table.category_column in head.rows:
         check_category_separator(head.rows[table.category_column], table.category_separator)
-    return f"{size:,} bytes, {len(columns)} columns{_check_torn_lines(head)}"
+    rows = NO_ROWS if is_empty else ""
+    return f"{size:,} bytes, {len(columns)} columns{rows}{_check_torn_lines(head)}"
 
 
 def _read_head(table: RawTable) -> TableHead:

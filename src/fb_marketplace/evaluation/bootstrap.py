@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace.errors import UserError
+from fb_marketplace.skipping import InsufficientDataError
 
 MORE_CASES: Final = (
     "Provide more listings, or increase the shares of the evaluation splits under `splits:` in "
@@ -57,7 +57,7 @@ def mean_by_group(
         The mean with its interval.
 
     Raises:
-        UserError: there are no cases.
+        InsufficientDataError: there are no cases.
     """
     cases = np.asarray(values, dtype=np.float64)
     _check_not_empty(len(cases))
@@ -95,14 +95,14 @@ def statistic_by_group(
         The statistic with its interval.
 
     Raises:
-        UserError: there are no cases, or the statistic is undefined for them.
+        InsufficientDataError: there are no cases, or the statistic is undefined for them.
     """
     arrays = [np.asarray(column) for column in columns]
     labels = np.asarray(groups)
     _check_not_empty(len(labels))
     value = float(statistic(*arrays))
     if np.isnan(value):
-        raise UserError(
+        raise InsufficientDataError(
             f"cannot compute {getattr(statistic, '__name__', 'a metric')}: it is undefined for the "
             f"{len(labels):,} cases of a split. {MORE_CASES}"
         )
@@ -131,7 +131,7 @@ def _rows_of_groups(drawn: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArr
 
 def _check_not_empty(cases: int) -> None:
     if not cases:
-        raise UserError(
+        raise InsufficientDataError(
             "cannot evaluate: the validation or test split has no listings, or no listing with two "
             f"different photos. {MORE_CASES}"
         )

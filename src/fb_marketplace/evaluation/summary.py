@@ -1,9 +1,15 @@
 """Summary of the last run: data, metrics of the release, and example queries."""
 
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, Final
 
 from fb_marketplace.evaluation.console import format_estimate
 from fb_marketplace_serving.release.manifest import Manifest
+
+_PHOTO_QUERIES: Final = (
+    "  curl -F image=@photo.jpg http://127.0.0.1:8000/predict/image",
+    '  curl -F image=@photo.jpg "http://127.0.0.1:8000/predict/similar_images?limit=5"',
+)
 
 
 def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: str) -> str:
@@ -23,11 +29,6 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
         for source, account in cleaning_report["ledger"].items()
     ]
     duplicates = cleaning_report["duplicates"]
-    metrics: Any = manifest.metrics
-    validation, vision = metrics["vision"]["validation"], metrics["vision"]["test"]
-    most_common = vision["photos_top1_most_frequent_category"]["value"]
-    recall = metrics["retrieval"]["all_photos"]["same_product_recall_at_10"]
-    ndcg = metrics["ranking"]["searches"]["all"]["ndcg_at_10"]["methods"]
     return "\n".join(
         [
             f"Release {manifest.version} in {lake}",
@@ -37,25 +38,50 @@ def format_summary(manifest: Manifest, cleaning_report: dict[str, Any], lake: st
             f"  duplicates {duplicates['photos']:>8,} photos in {duplicates['groups']:,} groups",
             "",
             "On the test split:",
-            f"  category of a photo, accuracy       {_with_cases(vision['photos_top1'])}"
-            f"   ({_frozen(vision)}, most common category: {most_common:.3f})",
-            f"  the same on the validation split    {_with_cases(validation['photos_top1'])}"
-            f"   ({_frozen(validation)})",
-            f"  category of a listing, with text    {_with_cases(vision['products_with_text_top1'])}"
-            f"   (text only: {vision['products_text_top1']['value']:.3f})",
-            f"  other photo of the listing, R@10    {_with_cases(recall)}"
-            f"   (random: {recall['random_baseline']:.4f})",
-            f"  search, NDCG@10                     {_with_cases(ndcg['ranker'])}"
-            f"   (rank fusion: {ndcg['fusion']['value']:.3f})",
+            *_metrics(manifest.metrics),
+            *(("", "The release lacks:") if manifest.lacks else ()),
+            *(f"  {part.replace('_', ' ')}: {reason}" for part, reason in manifest.lacks.items()),
             "",
             "Example queries:",
             "  make serve",
-            "  curl -F image=@photo.jpg http://127.0.0.1:8000/predict/image",
-            '  curl -F image=@photo.jpg "http://127.0.0.1:8000/predict/similar_images?limit=5"',
+            *(() if "photo_search" in manifest.lacks else _PHOTO_QUERIES),
             '  curl "http://127.0.0.1:8000/search?q=oak+table&max_price=100"',
             "Explore: make viz, make lab",
         ]
     )
+
+
+def _metrics(metrics: Any) -> Iterator[str]:
+    """Yield a line for each metric; one line if nothing was evaluated."""
+    if "vision" in metrics:
+        validation, vision = metrics["vision"]["validation"], metrics["vision"]["test"]
+        most_common = vision["photos_top1_most_frequent_category"]["value"]
+        yield (
+            f"  category of a photo, accuracy       {_with_cases(vision['photos_top1'])}"
+            f"   ({_frozen(vision)}, most common category: {most_common:.3f})"
+        )
+        yield (
+            f"  the same on the validation split    {_with_cases(validation['photos_top1'])}"
+            f"   ({_frozen(validation)})"
+        )
+        yield (
+            f"  category of a listing, with text    {_with_cases(vision['products_with_text_top1'])}"
+            f"   (text only: {vision['products_text_top1']['value']:.3f})"
+        )
+    if "retrieval" in metrics:
+        recall = metrics["retrieval"]["all_photos"]["same_product_recall_at_10"]
+        yield (
+            f"  other photo of the listing, R@10    {_with_cases(recall)}"
+            f"   (random: {recall['random_baseline']:.4f})"
+        )
+    if "ranking" in metrics:
+        ndcg = metrics["ranking"]["searches"]["all"]["ndcg_at_10"]["methods"]
+        yield (
+            f"  search, NDCG@10                     {_with_cases(ndcg['ranker'])}"
+            f"   (rank fusion: {ndcg['fusion']['value']:.3f})"
+        )
+    if not metrics.keys() & {"vision", "retrieval", "ranking"}:
+        yield "  nothing, too few listings"
 
 
 def _reasons(reasons: dict[str, int]) -> str:

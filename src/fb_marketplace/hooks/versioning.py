@@ -106,7 +106,11 @@ class VersioningHooks:
             ended=timestamp(),
             inputs=self._inputs,
             outputs=outputs,
-            skipped=state.newly_skipped,
+            skipped={
+                name: reason
+                for name, reason in state.skipped.items()
+                if name in pipeline.all_outputs()
+            },
             parameters=run_parameters(pipeline, catalog),
             libraries=library_versions(),
             code_revision=code_revision(),

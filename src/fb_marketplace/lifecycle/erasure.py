@@ -41,7 +41,7 @@ RECEIPTS: Final = "receipts"
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 FULL_RUN_OUTPUTS: Final = ("source_manifest", "vision_model", "image_index", "ranker", "release")
-"""A run with all these outputs read the bucket and computed everything from it."""
+"""A run that wrote or skipped all these outputs read the bucket and computed everything from it."""
 
 
 class BucketResidue(NamedTuple):
@@ -232,7 +232,7 @@ def _run_all(lake: Lake, run: Callable[[], Any]) -> None:
 def _is_complete_without(lake: Lake, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
     """Check whether the newest run computed and published everything, without the listing."""
     is_complete = (
-        set(FULL_RUN_OUTPUTS) <= newest.outputs.keys()
+        set(FULL_RUN_OUTPUTS) <= newest.outputs.keys() | newest.skipped.keys()
         and read_pointer(lake).version == newest.version
     )
     return is_complete and not any(newest.version in hit.path + hit.version for hit in hits)

@@ -156,6 +156,9 @@ class VisionParameters(Parameters):
         float, Field(ge=0, description="of the loss on category paths; 0: paths are not learned")
     ]
     min_photos_per_path: Annotated[Count, Field(description="training photos of a learned path")]
+    min_listings_per_category: Annotated[
+        Count, Field(description="a root category with fewer is no class of the classifiers")
+    ] = 10
     head: HeadParameters
     fine_tuning: FineTuningParameters
     embedding: EmbeddingHeadParameters

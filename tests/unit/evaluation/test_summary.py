@@ -10,6 +10,7 @@ def values():
     estimate = {"value": 0.75, "low": 0.7, "high": 0.8, "cases": 1200}
     manifest = Manifest.model_construct(
         version="2026-01-01",
+        lacks={"ranker": "too few listings"},
         metrics={
             "vision": {
                 "validation": {
@@ -58,6 +59,10 @@ def line(values, beginning):
 
 def test_summary_starts_with_release_and_lake(values):
     assert values[0] == "Release 2026-01-01 in s3://bucket/lake"
+
+
+def test_summary_names_what_the_release_lacks(values):
+    assert line(values, "ranker") == "ranker: too few listings"
 
 
 def test_summary_accounts_for_each_source(values):

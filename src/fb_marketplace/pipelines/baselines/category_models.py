@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fb_marketplace.compute.parallel import limit_blas_threads
+from fb_marketplace.evaluation.predictions import class_labels
 from fb_marketplace.ml.skops_io import dump_skops, load_skops
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.predictions import category_predictions
@@ -27,6 +28,7 @@ from fb_marketplace.pipelines.baselines.text_features import (
 )
 from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.skipping import Skipped
 
 TRIVIAL: Final = "most_frequent"
 SELECTED: Final = "text"
@@ -41,16 +43,26 @@ class TrainedTextClassifier(NamedTuple):
 
 
 def train_category_model(
-    products: pd.DataFrame, splits: pd.DataFrame, parameters: BaselineParameters
+    products: pd.DataFrame,
+    product_labels: pd.DataFrame,
+    splits: pd.DataFrame,
+    parameters: BaselineParameters,
 ) -> TrainedTextClassifier:
     """Train the text model of the root category.
 
+    Args:
+        products: the listings.
+        product_labels: those whose category is a class.
+        splits: group and split of each listing.
+        parameters: features, and candidate settings.
+
     Returns:
-        The model in skops format; ``category_text_probabilities``, one row per listing (out-of-fold
-        on the training split, so no model has seen the listing's group); and the selected settings.
+        The model in skops format; ``category_text_probabilities``, one row per labelled listing
+        (out-of-fold on the training split, so no model has seen the listing's group); and the selected
+        settings.
     """
-    listed = join_splits(products, splits)
-    labels = tuple(sorted(set(products["category"])))
+    listed = _join_labelled(products, product_labels, splits)
+    labels = class_labels(product_labels)
     train = listed[listed["split"] == "train"]
     evaluated = listed[listed["split"].isin(EVALUATION_SPLITS)]
     with limit_blas_threads():
@@ -70,30 +82,35 @@ def train_category_model(
 
 def predict_categories(
     products: pd.DataFrame,
+    product_labels: pd.DataFrame,
     splits: pd.DataFrame,
     category_text_probabilities: pd.DataFrame,
-    category_pixel_predictions: pd.DataFrame,
+    category_pixel_predictions: pd.DataFrame | Skipped,
     parameters: BaselineParameters,
 ) -> pd.DataFrame:
     """Predict the listings of validation and test with every model, the trivial one first.
 
     Returns:
-        ``category_predictions``: one row per model and listing. The pixel model covers only listings
-        with photos.
+        ``category_predictions``: one row per model and labelled listing. The pixel model covers only
+        listings with photos.
     """
-    listed = join_splits(products, splits)
+    listed = _join_labelled(products, product_labels, splits)
     train, evaluated = (
         listed[listed["split"] == "train"],
         listed[listed["split"].isin(EVALUATION_SPLITS)],
     )
-    labels = tuple(sorted(set(products["category"])))
+    labels = class_labels(product_labels)
     most_frequent = str(train["category"].mode().iloc[0])
     probabilities = category_text_probabilities.set_index("product_id")["probabilities"]
     text = np.vstack(probabilities.loc[evaluated["product_id"]].to_list()).argmax(axis=1)
     return pd.concat(
         [
             category_predictions(evaluated, TRIVIAL, [most_frequent] * len(evaluated)),
-            category_pixel_predictions,
+            *(
+                []
+                if isinstance(category_pixel_predictions, Skipped)
+                else [category_pixel_predictions]
+            ),
             category_predictions(
                 evaluated, "words", _predict_from_words(train, evaluated, labels, parameters)
             ),
@@ -101,6 +118,12 @@ def predict_categories(
         ],
         ignore_index=True,
     )
+
+
+def _join_labelled(
+    products: pd.DataFrame, product_labels: pd.DataFrame, splits: pd.DataFrame
+) -> pd.DataFrame:
+    return join_splits(products[products["product_id"].isin(product_labels["product_id"])], splits)
 
 
 def dump_text_classifier(model: TextClassifier) -> bytes:

@@ -7,6 +7,7 @@ import pandas as pd
 
 from fb_marketplace.evaluation.plots import new_figure, to_png
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 
 MAIN_METRICS: Final = {
     "price": ("log_r2", "Price: R² of the logarithm"),
@@ -16,7 +17,7 @@ MAIN_METRICS: Final = {
 
 
 def compare_baselines(
-    price_metrics: dict[str, Any], category_metrics: dict[str, Any]
+    price_metrics: dict[str, Any] | Skipped, category_metrics: dict[str, Any] | Skipped
 ) -> pd.DataFrame:
     """Return one row per task, model, split and metric; ``chosen`` marks the model selected on validation.
 
@@ -24,6 +25,7 @@ def compare_baselines(
         ``task``, ``model``, ``chosen``, ``split``, ``metric``, ``value``, ``low``, ``high``, ``cases``
         and ``groups``.
     """
+    tasks = {"price": price_metrics, "category": category_metrics}
     rows = [
         {
             "task": task,
@@ -33,11 +35,14 @@ def compare_baselines(
             "metric": metric,
             **estimate,
         }
-        for task, metrics in (("price", price_metrics), ("category", category_metrics))
+        for task, metrics in tasks.items()
+        if not isinstance(metrics, Skipped)
         for model, splits in metrics["models"].items()
         for split, estimates in splits.items()
         for metric, estimate in estimates.items()
     ]
+    if not rows:
+        raise InsufficientDataError("there is no baseline")
     return pd.DataFrame(rows)
 
 
@@ -46,9 +51,11 @@ def plot_comparison(baselines_table: pd.DataFrame) -> bytes:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(12, 4.2), layout="constrained")
-    for axes, (task, (metric, title)) in zip(
-        figure.subplots(1, 2), MAIN_METRICS.items(), strict=True
-    ):
+    tasks = {
+        task: main for task, main in MAIN_METRICS.items() if task in set(baselines_table["task"])
+    }
+    panels = figure.subplots(1, len(tasks), squeeze=False)[0]
+    for axes, (task, (metric, title)) in zip(panels, tasks.items(), strict=True):
         task_rows = baselines_table[baselines_table["task"] == task]
         rows = task_rows[task_rows["metric"] == metric]
         models = list(dict.fromkeys(rows["model"]))

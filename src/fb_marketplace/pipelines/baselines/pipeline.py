@@ -46,7 +46,7 @@ def create_pipeline() -> Pipeline:
             ),
             node(
                 train_category_model,
-                ["products", "splits", "params:baselines"],
+                ["products", "product_labels", "splits", "params:baselines"],
                 ["category_model", "category_text_probabilities", "category_choices"],
                 name="train_category_model",
                 tags="train",
@@ -62,6 +62,7 @@ def create_pipeline() -> Pipeline:
                 predict_categories,
                 [
                     "products",
+                    "product_labels",
                     "splits",
                     "category_text_probabilities",
                     "category_pixel_predictions",

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.ml.probabilities import fit_temperature, log_loss, softmax
 from fb_marketplace.parameters.baselines import BaselineParameters
 from fb_marketplace.pipelines.baselines.text_features import fit_text, text_features, text_table
 from fb_marketplace.pipelines.baselines.training_frame import group_folds, split_rows
+from fb_marketplace.skipping import InsufficientDataError
 
 EPSILON: Final = 1e-6
 """Lower bound of a category's probability: in late fusion, which multiplies, 0 would exclude it."""
@@ -135,14 +135,14 @@ def fit_logistic_regression(
         strength: C, the inverse regularization strength.
 
     Raises:
-        UserError: all cases belong to one class.
+        InsufficientDataError: all cases belong to one class.
     """
     from sklearn.linear_model import LogisticRegression
 
     if len(np.unique(classes)) < 2:
-        raise UserError(
+        raise InsufficientDataError(
             "The category model needs training listings of at least two root categories, but all "
-            "belong to one. Add listings."
+            "belong to one"
         )
     fitted = LogisticRegression(C=strength, max_iter=200, tol=1e-3).fit(inputs, classes)
     weight, bias = fitted.coef_, fitted.intercept_

@@ -6,8 +6,8 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.baselines import TextFeatureParameters
+from fb_marketplace.skipping import InsufficientDataError
 
 FEW_LISTINGS: Final = 200
 """With fewer listings, an n-gram counts even if it occurs in only one."""
@@ -68,15 +68,25 @@ def plain_words(parameters: TextFeatureParameters, listings: int) -> Any:
 def fit_text(features: Any, table: pd.DataFrame) -> Any:
     """Fit the transformer on a table and return the table's features.
 
+    A column without words, such as the descriptions of a market without any, has no features.
+
     Raises:
-        UserError: a column contains no words.
+        InsufficientDataError: no column contains words.
     """
+    has_words = {name: column.str.contains(r"\w").any() for name, column in table.items()}
+    features.transformers = [
+        block
+        for block in features.transformers
+        if not isinstance(block[2], str) or has_words[block[2]]
+    ]
     try:
+        if not has_words["both"]:
+            raise ValueError("empty vocabulary")
         features.fit(table)
     except ValueError as error:
         if "vocabulary" in str(error) or "no terms" in str(error).lower():
-            raise UserError(
-                f"The titles or descriptions of {len(table)} training listings contain no words. "
+            raise InsufficientDataError(
+                f"The titles and descriptions of {len(table)} training listings contain no words. "
                 "Check the column names under `cleaning:` in parameters_cleaning.yml."
             ) from error
         raise

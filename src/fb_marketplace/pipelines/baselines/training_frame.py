@@ -1,20 +1,24 @@
 """Listings joined with their split and group."""
 
 from collections.abc import Iterator
+from typing import Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.skipping import InsufficientDataError
+
+MIN_PRICES: Final = 20
+"""Minimum number of listings with a price that the price models are trained and evaluated on."""
 
 
 def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
     """Add ``group`` and ``split`` to each listing; sorted by ``product_id``.
 
     Raises:
-        UserError: a split has no listing.
+        InsufficientDataError: a split has no listing.
     """
     membership = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
     listed = products.merge(membership, on="product_id", validate="1:1")
@@ -22,7 +26,7 @@ def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
         split: int((listed["split"] == split).sum()) for split in ("train", *EVALUATION_SPLITS)
     }
     if min(counts.values()) == 0:
-        raise UserError(
+        raise InsufficientDataError(
             f"Baselines need listings in every split, but the counts are {counts}. Add listings, or "
             "change the shares under `splits:` in parameters_cleaning.yml."
         )
@@ -30,8 +34,19 @@ def join_splits(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
 
 
 def filter_meant_prices(products: pd.DataFrame, splits: pd.DataFrame) -> pd.DataFrame:
-    """Join the splits of the listings whose price has no flag, such as ``missing`` or ``joke``."""
-    return join_splits(products[products["price_flag"].isna()], splits)
+    """Join the splits of the listings whose price has no flag, such as ``missing`` or ``joke``.
+
+    Raises:
+        InsufficientDataError: there are too few, or all prices are equal, or a split has none.
+    """
+    meant = products[products["price_flag"].isna()]
+    different = meant["price"].nunique()
+    if len(meant) < MIN_PRICES or different < 2:
+        raise InsufficientDataError(
+            f"{len(meant):,} of {len(products):,} listings have a usable price, with {different:,} "
+            f"different values; expected at least {MIN_PRICES} listings, and two values"
+        )
+    return join_splits(meant, splits)
 
 
 def split_rows(listed: pd.DataFrame, split: str) -> NDArray[np.int64]:
@@ -53,13 +68,13 @@ def group_folds(
         Positions to train on and positions to predict, int64 each.
 
     Raises:
-        UserError: there is only one group.
+        InsufficientDataError: there is only one group.
     """
     from sklearn.model_selection import GroupKFold
 
     num_groups = groups.nunique()
     if num_groups < 2:
-        raise UserError(
+        raise InsufficientDataError(
             f"Out-of-fold predictions need two groups of training listings, but there are {num_groups}. "
             "Add listings."
         )

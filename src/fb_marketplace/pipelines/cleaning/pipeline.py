@@ -16,6 +16,7 @@ from fb_marketplace.pipelines.cleaning.photos import (
 from fb_marketplace.pipelines.cleaning.products import (
     add_photo_counts,
     clean_products,
+    select_categories,
     select_labels,
 )
 from fb_marketplace.pipelines.cleaning.quarantine import enforce_rejection_limit, merge_quarantine
@@ -112,7 +113,13 @@ def create_pipeline() -> Pipeline:
                 "products",
                 name="add_photo_counts",
             ),
-            node(select_labels, "products", "product_labels", name="select_labels"),
+            node(select_categories, "products", "product_categories", name="select_categories"),
+            node(
+                select_labels,
+                ["product_categories", "params:vision"],
+                "product_labels",
+                name="select_labels",
+            ),
             node(
                 find_duplicates,
                 ["images", "matched_photos", "params:duplicates"],

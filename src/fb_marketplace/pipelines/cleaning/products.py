@@ -1,5 +1,6 @@
 """Cleaning of the table of listings; steps that the table of images shares."""
 
+import logging
 import math
 import re
 from collections.abc import Callable
@@ -13,10 +14,12 @@ from fb_marketplace.parameters.cleaning import (
     TableParameters,
     check_category_separator,
 )
+from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning import parsing, prices, text
 from fb_marketplace.pipelines.cleaning.quarantine import Rejection, quarantine_rows
 from fb_marketplace.schemas.ids import invalid_id, normalize_id
 from fb_marketplace.schemas.reasons import Reason, Stage
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.tables.csv_rows import TORN
 from fb_marketplace_serving.storage.erasure_list import DETAIL, EMPTY_ERASURE_LIST, ErasureList
 
@@ -32,6 +35,8 @@ COLUMN_NAMES: Final = frozenset(
 """Names of the columns that cleaning produces, for listings and images."""
 
 ID_COLUMNS: Final = ("product_id", "image_id")
+
+logger = logging.getLogger(__name__)
 
 
 class CleanedTable(NamedTuple):
@@ -58,8 +63,7 @@ def clean_products(
         the rejected rows.
 
     Raises:
-        UserError: the table lacks a column that the parameters name, or has categories with another
-            separator.
+        UserError: the table lacks a required column, or has categories with another separator.
     """
     rows = rename_columns(raw_products, parameters.products, "raw_products")
     rows, others, erased = split_erased(rows, "product_id", erasure_list, ("product_id",))
@@ -69,7 +73,9 @@ def clean_products(
     listings, rejected = drop_incomplete_rows(
         others, parameters, parameters.products.required_columns
     )
-    written = raw_products[parameters.products.columns["price"]].loc[listings.index]
+    price = parameters.products.columns["price"]
+    written = raw_products[price] if price in raw_products else rows["price"]
+    written = written.loc[listings.index]
     amounts, unparsable = _parse_prices(written, listings["price"], parameters)
     listings, repeated_in, conflicting = merge_repeated_rows(
         listings.loc[amounts.index], "product_id"
@@ -101,7 +107,7 @@ def add_photo_counts(cleaned_products: pd.DataFrame, image_products: pd.DataFram
     return cleaned_products.assign(photos=photos)
 
 
-def select_labels(products: pd.DataFrame) -> pd.DataFrame:
+def select_categories(products: pd.DataFrame) -> pd.DataFrame:
     """Return the category of each listing: the columns of ``products`` that vision depends on.
 
     If only a title or a price changes, this table stays the same, and so do all models of photos.
@@ -109,20 +115,51 @@ def select_labels(products: pd.DataFrame) -> pd.DataFrame:
     return products[["product_id", "category", "category_path"]]
 
 
+def select_labels(product_categories: pd.DataFrame, parameters: VisionParameters) -> pd.DataFrame:
+    """Return the listings whose root category is a class of the classifiers.
+
+    Args:
+        product_categories: category of each listing.
+        parameters: ``min_listings_per_category``; smaller categories are no class.
+
+    Raises:
+        InsufficientDataError: there are fewer than two classes.
+    """
+    min_listings = parameters.min_listings_per_category
+    counts = product_categories["category"].value_counts(ascending=True)
+    small = counts[counts < min_listings]
+    labels = product_categories[~product_categories["category"].isin(small.index)]
+    classes = len(counts) - len(small)
+    if classes < 2:
+        raise InsufficientDataError(
+            f"no category classifier: {classes} of {len(counts)} root categories have at least "
+            f"{min_listings} listings (vision.min_listings_per_category); expected two"
+        )
+    if len(small):
+        logger.info(
+            "%d categories are no class of the classifiers, with fewer than %d listings: %s",
+            *(len(small), min_listings, ", ".join(f"{name} ({n})" for name, n in small.items())),
+        )
+    return labels
+
+
 def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -> pd.DataFrame:
     """Rename the columns of a raw table to the names of the parameters, and add row numbers.
 
-    Other columns keep their names. If one clashes with ``COLUMN_NAMES``, it gets the prefix ``raw_``.
+    Other columns keep their names. If one clashes with ``COLUMN_NAMES``, it gets the prefix ``raw_``. A
+    column that is not required may be missing; it is then empty.
 
     Raises:
-        UserError: the table lacks a column that the parameters name.
+        UserError: the table lacks a required column.
     """
-    missing = [name for name in parameters.columns.values() if name not in raw.columns]
+    absent = {name for name, theirs in parameters.columns.items() if theirs not in raw.columns}
+    missing = [parameters.columns[name] for name in parameters.required_columns if name in absent]
     if missing:
         raise UserError(
             f"{table} is missing columns: {', '.join(missing)}; found {', '.join(map(repr, raw.columns))}. "
-            "Set the column names under `cleaning:` in parameters_cleaning.yml, or the format of the file "
-            "under load_args in catalog_cleaning.yml."
+            "Set the column names under `cleaning:` in parameters_cleaning.yml, or leave fields out of "
+            "`required_columns` there; or set the format of the file under load_args in "
+            "catalog_cleaning.yml."
         )
     ours = {theirs: name for name, theirs in parameters.columns.items()}
     rows = raw.drop(columns=[name for name in parameters.ignored_columns if name in raw.columns])
@@ -131,6 +168,7 @@ def rename_columns(raw: pd.DataFrame, parameters: TableParameters, table: str) -
         while ours[name] in rows.columns:
             ours[name] = f"raw_{ours[name]}"
     rows = rows.rename(columns=ours).convert_dtypes().astype("str").fillna("")
+    rows = rows.assign(**dict.fromkeys(sorted(absent), ""))
     for name in ID_COLUMNS:
         if name in rows.columns:
             rows[name] = _map(rows[name], normalize_id)

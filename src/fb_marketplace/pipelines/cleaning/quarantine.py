@@ -106,7 +106,8 @@ def enforce_rejection_limit(
         For each source ``rejected``, ``input`` and ``share``.
 
     Raises:
-        UserError: a source is above the limit. The message has the reasons, counts and an example of each.
+        UserError: a source is above the limit, and the message has the reasons, counts and an example of
+            each; or no listing is left.
     """
     limit, report = parameters.max_rejected_share, {}
     for stage, account in cleaning_report["ledger"].items():
@@ -128,6 +129,11 @@ def enforce_rejection_limit(
                     "cleaning.max_rejected_share.",
                 ]
             )
+        )
+    if not cleaning_report["ledger"]["products"]["kept"]:
+        raise UserError(
+            "No listing is left after cleaning, so nothing was published. Add listings to the table "
+            "raw_products; its location and format are in catalog_cleaning.yml."
         )
     return report
 

@@ -10,6 +10,7 @@ from fb_marketplace.errors import UserError
 from fb_marketplace.ml.thumbnails import load_thumbnails
 from fb_marketplace.parameters.indexing import RetrievalParameters
 from fb_marketplace.pipelines.indexing.exact_ranking import Vectors
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.keyed_table import Table
 
 ENCODER: Final = "encoder"
@@ -25,7 +26,7 @@ def compute_comparison_embeddings(
     photos: pd.DataFrame,
     image_embeddings: Table,
     vision_features: Table,
-    layer_embeddings: pd.DataFrame,
+    layer_embeddings: pd.DataFrame | Skipped,
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -53,7 +54,11 @@ def compute_comparison_embeddings(
     return {
         ENCODER: embeddings_from_table(image_embeddings, image_ids, "embedding", "embeddings"),
         FROZEN: embeddings_from_table(vision_features, image_ids, "features", "vision"),
-        **embeddings_from_layers(layer_embeddings, image_ids),
+        **(
+            {}
+            if isinstance(layer_embeddings, Skipped)
+            else embeddings_from_layers(layer_embeddings, image_ids)
+        ),
         PIXELS: embeddings_from_pixels(images, image_ids, parameters.thumbnail_size),
         WORDS: embeddings_from_text(photos["product_id"], products, splits),
     }

@@ -22,6 +22,7 @@ from fb_marketplace.pipelines.indexing.comparison_embeddings import (
 from fb_marketplace.pipelines.indexing.exact_ranking import TopHits, exact_search, rank_all
 from fb_marketplace.pipelines.indexing.gallery import Gallery, RowIndices, make_gallery
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace_serving.ann.index import Index
@@ -61,10 +62,15 @@ def evaluate_served_index(
     Returns:
         ``retrieval_hits``: the first ten hits of each query, graded; and ``retrieval_full_gallery``: one
         row per query and metric, see :func:`evaluate_within_split`.
+
+    Raises:
+        InsufficientDataError: the test split has no photo.
     """
     index = Index.from_bytes(image_index.read(), image_index_ids.read())
     gallery = make_gallery(list(index.image_ids), products, splits, duplicate_groups)
     queries = np.flatnonzero(gallery.photos["split"] == "test").astype(np.int64)
+    if not len(queries):
+        raise InsufficientDataError("photo search is not evaluated: the test split has no photo")
     image_ids = gallery.photos["image_id"].iloc[queries].to_list()
     vectors = embeddings_from_table(image_embeddings, image_ids, "embedding", "embeddings")
     hits, ranking = exact_search(index, gallery, queries, vectors)
@@ -77,7 +83,7 @@ def evaluate_served_index(
 def evaluate_within_split(
     image_embeddings: Table,
     vision_features: Table,
-    layer_embeddings: pd.DataFrame,
+    layer_embeddings: pd.DataFrame | Skipped,
     images: Table,
     products: pd.DataFrame,
     splits: pd.DataFrame,
@@ -101,6 +107,9 @@ def evaluate_within_split(
         ``random_baseline``, the expected value of a random order. Same-listing metrics exist only for
         queries whose listing has another photo that is not a copy, and not for text, which all photos of a
         listing share.
+
+    Raises:
+        InsufficientDataError: the validation or the test split has no photo.
     """
     return pd.concat(
         [
@@ -129,7 +138,12 @@ def _galleries(
     image_ids = splits["image_id"].dropna().sort_values()
     gallery = make_gallery(image_ids, products, splits, duplicate_groups)
     for split, name in WITHIN_SPLIT.items():
-        yield name, gallery.among(split)
+        among = gallery.among(split)
+        if not len(among):
+            raise InsufficientDataError(
+                f"photo search is not evaluated: the {split} split has no photo"
+            )
+        yield name, among
 
 
 def _hit_table(hits: TopHits, gallery: Gallery, queries: RowIndices) -> pd.DataFrame:

@@ -22,6 +22,7 @@ from fb_marketplace.pipelines.pricing.price_intervals import (
     compute_price_intervals,
     interval_from_category,
 )
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable, read_vectors
@@ -70,12 +71,22 @@ def build_price_insights(
 
     Returns:
         The insights; and metrics, see :func:`evaluate_price_intervals` and :func:`count_insights`.
+
+    Raises:
+        InsufficientDataError: no price can be compared.
     """
     features = ListingFeatures.from_bytes(listing_features.read())
     listed = _select_unflagged_prices(products, splits, features)
+    if listed.empty:
+        raise InsufficientDataError("no price insights: no listing has a usable price")
     texts = read_vectors(text_embeddings, "product_id", "embedding")
     computed = _compute_intervals(listed, texts, parameters)
     intervals = computed.selected.intervals
+    if np.isnan(intervals.low).all():
+        raise InsufficientDataError(
+            f"no price insights: no listing has pricing.min_neighbors = {parameters.min_neighbors} "
+            "comparable listings with a usable price"
+        )
     evidence = [
         [row for row in rows if row != NO_NEIGHBOR]
         for rows in computed.comparables.rows[:, : parameters.max_evidence].tolist()

@@ -1,15 +1,16 @@
 """Data for training and evaluating the ranker: listings and vectors of all splits."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import pandas as pd
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.parameters.text import BM25Parameters
 from fb_marketplace.pipelines.ranking.judged_candidates import JudgedCandidates, judge_candidates
 from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
 from fb_marketplace.pipelines.ranking.synthetic_queries import make_queries
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable, read_vectors
@@ -17,6 +18,8 @@ from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.search.listing_features import ListingFeatures
 from fb_marketplace_serving.search.listings import Listing, read_listings
+
+NO_VECTORS: Final = VectorTable((), np.empty((0, 1), np.float32))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ class SearchEvaluationData:
         """Build a corpus from the listings of a split.
 
         Raises:
-            UserError: the split has no listing with a photo.
+            InsufficientDataError: the split has no listing.
         """
         return self._corpus(self.splits["split"] == split, f"in the {split} split", bm25)
 
@@ -63,13 +66,13 @@ class SearchEvaluationData:
         """Build a corpus from the listings of all other splits.
 
         Raises:
-            UserError: the other splits have no listing with a photo.
+            InsufficientDataError: the other splits have no listing.
         """
         return self._corpus(self.splits["split"] != split, f"outside the {split} split", bm25)
 
     def query_encoder(self) -> QueryEncoder:
         """Return an encoder of queries."""
-        return QueryEncoder(self.encoder, self.photos, self.probabilities)
+        return QueryEncoder(self.encoder, self.photos, self.probabilities, bool(self.labels))
 
     def judge_queries(self, split: str, bm25: BM25Parameters) -> list[JudgedCandidates]:
         """Search a split with synthetic queries for its listings, and grade the candidates."""
@@ -82,11 +85,8 @@ class SearchEvaluationData:
     ) -> SearchCorpus:
         members = self.splits[mask]
         products = self.products[self.products["product_id"].isin(set(members["product_id"]))]
-        if not members["image_id"].notna().any():
-            raise UserError(
-                f"None of the {len(products):,} listings {description} has a photo. Add listings, or "
-                "increase the shares under `splits` in parameters_cleaning.yml."
-            )
+        if products.empty:
+            raise InsufficientDataError(f"no search: there is no listing {description}")
         return SearchCorpus(
             products,
             self.listings,
@@ -103,30 +103,39 @@ def load_evaluation_corpus(
     products: pd.DataFrame,
     splits: pd.DataFrame,
     duplicate_groups: pd.DataFrame,
-    image_embeddings: Table,
+    image_embeddings: Table | Skipped,
     image_products: pd.DataFrame,
-    text_to_image_index: FileRef,
-    text_to_image_index_ids: FileRef,
+    text_to_image_index: FileRef | Skipped,
+    text_to_image_index_ids: FileRef | Skipped,
     text_embeddings: Table,
     text_encoder: FileRef,
     text_tokenizer: FileRef,
     listings: FileRef,
     listing_features: FileRef,
-    vision_labels: list[str],
+    vision_labels: list[str] | Skipped,
 ) -> SearchEvaluationData:
-    """Load the data; see :class:`SearchEvaluationData`."""
-    projected = Index.from_bytes(text_to_image_index.read(), text_to_image_index_ids.read())
+    """Load the data; see :class:`SearchEvaluationData`. Without photos, their vectors are empty."""
+    projected = NO_VECTORS
+    if not isinstance(text_to_image_index, Skipped) and not isinstance(
+        text_to_image_index_ids, Skipped
+    ):
+        index = Index.from_bytes(text_to_image_index.read(), text_to_image_index_ids.read())
+        projected = VectorTable(index.image_ids, index.vectors(np.arange(len(index))))
+    photos = probabilities = NO_VECTORS
+    if not isinstance(image_embeddings, Skipped):
+        photos = read_vectors(image_embeddings, "image_id", "embedding")
+        probabilities = read_vectors(image_embeddings, "image_id", "probabilities")
     return SearchEvaluationData(
         products,
         splits,
         duplicate_groups,
-        read_vectors(image_embeddings, "image_id", "embedding"),
-        VectorTable(projected.image_ids, projected.vectors(np.arange(len(projected)))),
-        read_vectors(image_embeddings, "image_id", "probabilities"),
+        photos,
+        projected,
+        probabilities,
         dict(zip(image_products["image_id"], image_products["product_id"], strict=True)),
         read_vectors(text_embeddings, "product_id", "embedding"),
         TextEncoder.from_bytes(text_encoder.read(), text_tokenizer.read()),
         read_listings(listings.read()),
         ListingFeatures.from_bytes(listing_features.read()),
-        tuple(vision_labels),
+        () if isinstance(vision_labels, Skipped) else tuple(vision_labels),
     )

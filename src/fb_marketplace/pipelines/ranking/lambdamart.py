@@ -7,10 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import openmp_threads
-from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.retrieval_metrics import DEPTH, ndcg_at
 from fb_marketplace.parameters.ranking import RankerParameters
 from fb_marketplace.pipelines.ranking.training_data import RankingDataset
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace_serving.search.ranking_features import FEATURES
 
 GAINS: Final = (0, 1, 3, 7)
@@ -35,7 +35,7 @@ def train_lambdamart(
         per group), and ``ndcg_at_10_of_folds``, the best mean over the folds.
 
     Raises:
-        UserError: all queries are in one group, so no fold can be left out for validation.
+        InsufficientDataError: all queries are in one group, so no fold can be left out for validation.
     """
     import lightgbm
 
@@ -59,7 +59,7 @@ def cross_validated_ndcg(
         float64, (queries,); NaN for a query without a relevant candidate.
 
     Raises:
-        UserError: all queries are in one group.
+        InsufficientDataError: all queries are in one group.
     """
     folds = _folds(dataset, parameters.seed)
     cv = _cross_validate(dataset, folds, parameters, keep_boosters=True)
@@ -88,7 +88,7 @@ def _cross_validate(
     import lightgbm
 
     if len(folds) < 2:
-        raise UserError(
+        raise InsufficientDataError(
             f"All {len(dataset.sizes):,} training queries of the ranker belong to one group of listings; "
             "expected at least two groups. Add listings, or increase the share of validation under "
             "`splits` in parameters_cleaning.yml."

@@ -56,11 +56,19 @@ class SearchCorpus:
         self.indexes = SearchIndexes(
             ListingStore(index, listings, features.select(ids)),
             index,
-            Index.build_flat(projected_photos.of(images), index.image_ids, index.product_ids),
+            self._project(projected_photos, index),
             Index.build_flat(texts.of(ids), ids, ids),
             build_bm25_index(ordered, parameters),
         )
         self._row = {name: row for row, name in enumerate(index.image_ids)}
+
+    @staticmethod
+    def _project(projected_photos: VectorTable, index: Index) -> Index:
+        """Return the photos of an index in the common space; none if there is no projection."""
+        if not projected_photos.ids:
+            return Index.empty()
+        vectors = projected_photos.of(list(index.image_ids))
+        return Index.build_flat(vectors, index.image_ids, index.product_ids)
 
     def rows_without(self, hidden: frozenset[str]) -> Mask | None:
         """Return a mask of the photos that are not hidden: bool, (rows,); None if none is hidden."""
@@ -87,12 +95,20 @@ class QueryEncoder:
     """Encodes queries as the server does."""
 
     def __init__(
-        self, encoder: TextEncoder, photos: VectorTable, probabilities: VectorTable
+        self,
+        encoder: TextEncoder,
+        photos: VectorTable,
+        probabilities: VectorTable,
+        has_classes: bool = True,
     ) -> None:
-        """Set the text encoder, and the embeddings and category probabilities of photos."""
+        """Set the text encoder, and the embeddings and category probabilities of photos.
+
+        Without classes, the probabilities are not used.
+        """
         self._encoder = encoder
         self._photos = photos
         self._probabilities = probabilities
+        self._has_classes = has_classes
         self._row = {name: row for row, name in enumerate(photos.ids)}
 
     def encode(self, query: SearchQuery) -> QueryVectors:
@@ -100,15 +116,11 @@ class QueryEncoder:
         vectors = QueryVectors()
         if query.words:
             encoding = self._encoder.encode([query.words])
-            vectors = vectors._replace(
-                words=query.words,
-                text_embedding=encoding.text_embedding[0],
-                text_to_image_embedding=encoding.text_to_image_embedding[0],
-            )
+            vectors = QueryVectors.of_words(query.words, encoding)
         if query.image_id is not None:
             row = self._row[query.image_id]
             vectors = vectors._replace(
                 photo=self._photos.matrix[row],
-                photo_categories=self._probabilities.matrix[row],
+                photo_categories=self._probabilities.matrix[row] if self._has_classes else None,
             )
         return vectors

@@ -28,8 +28,11 @@ def evaluate_text_to_image(
 
     Returns:
         ``recall_at_10``; ``in_category``, the expected recall of ten random photos of the listing's root
-        category; ``times``, the ratio of the two; and ``photos``, the number of photos in the corpus.
+        category; ``times``, the ratio of the two; and ``photos``, the number of photos in the corpus. Only
+        the last if no listing has a photo in the index.
     """
+    if not len(corpus.indexes.text_to_image):
+        return {"photos": 0}
     store = corpus.indexes.listings
     photos_in_root = np.bincount(store.root[store.listing_of_row])
     hits, own_photos, photos, groups = [], [], [], []
@@ -44,6 +47,8 @@ def evaluate_text_to_image(
         own_photos.append(store.photo_count[source])
         photos.append(photos_in_root[store.root[source]])
         groups.append(group)
+    if not hits:
+        return {"photos": len(corpus.indexes.image)}
     bootstrap = (parameters.bootstrap_samples, parameters.confidence, parameters.seed)
     recall = mean_by_group(hits, groups, *bootstrap)
     expected = random_recall(np.array(own_photos), np.array(photos), DEPTH)

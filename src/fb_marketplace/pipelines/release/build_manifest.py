@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from fb_marketplace.ml.batch_inference import open_encoder
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.release import ReleaseParameters
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key
 from fb_marketplace.storage.keyed_table import Table
@@ -18,11 +20,13 @@ from fb_marketplace_serving.encoders.image import Encoder
 from fb_marketplace_serving.encoders.text import TextEncoder
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.manifest import (
+    PARTS,
     Abstention,
     Artifact,
     ArtifactName,
     Canary,
     Manifest,
+    Part,
     TextCanary,
     artifact_of,
 )
@@ -37,9 +41,9 @@ CANARY_NEIGHBORS: Final = 5
 
 def build_manifest(
     lake: Lake,
-    encoder: FileRef,
-    image_index: FileRef,
-    image_index_ids: FileRef,
+    encoder: FileRef | Skipped,
+    image_index: FileRef | Skipped,
+    image_index_ids: FileRef | Skipped,
     listings: FileRef,
     release_photos: FileRef,
     release_photo_files: dict[str, int],
@@ -51,23 +55,25 @@ def build_manifest(
     text_tokenizer: FileRef,
     text_index: FileRef,
     text_index_ids: FileRef,
-    text_to_image_index: FileRef,
-    text_to_image_index_ids: FileRef,
-    ranker: FileRef,
-    price_insights: FileRef,
+    text_to_image_index: FileRef | Skipped,
+    text_to_image_index_ids: FileRef | Skipped,
+    ranker: FileRef | Skipped,
+    price_insights: FileRef | Skipped,
     provenance: FileRef,
     gate_verdict: dict[str, Any],
-    abstention: dict[str, Any],
-    vision_labels: list[str],
+    abstention: dict[str, Any] | Skipped,
+    vision_labels: list[str] | Skipped,
     images: Table,
     content_digests: dict[str, str],
-    vision_metrics: dict[str, Any],
-    retrieval_metrics: dict[str, Any],
-    ranking_metrics: dict[str, Any],
-    price_insight_metrics: dict[str, Any],
+    vision_metrics: dict[str, Any] | Skipped,
+    retrieval_metrics: dict[str, Any] | Skipped,
+    ranking_metrics: dict[str, Any] | Skipped,
+    price_insight_metrics: dict[str, Any] | Skipped,
     parameters: ReleaseParameters,
 ) -> Manifest:
     """Build the manifest of a release that supports text search.
+
+    It lacks what the run had to skip.
 
     Args:
         lake: the lake; artifact paths are relative to it.
@@ -101,7 +107,7 @@ def build_manifest(
         price_insight_metrics: metrics of the price intervals.
         parameters: number of canaries.
     """
-    files: dict[ArtifactName, FileRef] = {
+    files: dict[ArtifactName, FileRef | Skipped] = {
         "encoder": encoder,
         "image_index": image_index,
         "image_index_ids": image_index_ids,
@@ -121,23 +127,34 @@ def build_manifest(
         "price_insights": price_insights,
         "provenance": provenance,
     }
-    metrics = {
+    metrics: dict[str, Any] = {
         "vision": vision_metrics,
         "retrieval": retrieval_metrics,
         "ranking": ranking_metrics,
         "typical_prices": price_insight_metrics,
         "gate": gate_verdict,
     }
+    lacks: dict[Part, str] = {}
+    for part, names in PARTS.items():
+        for file in (files[name] for name in names):
+            if isinstance(file, Skipped):
+                lacks[part] = file.reason
+    if isinstance(vision_labels, Skipped):
+        lacks["category_prediction"] = vision_labels.reason
+    elif isinstance(abstention, Skipped):
+        lacks["category_prediction"] = abstention.reason
+    has_classes = "category_prediction" not in lacks
     return describe_release(
         lake,
-        files,
+        {name: file for name, file in files.items() if not isinstance(file, Skipped)},
         release_photo_files,
-        abstention,
-        vision_labels,
+        abstention if has_classes and not isinstance(abstention, Skipped) else None,
+        vision_labels if has_classes and not isinstance(vision_labels, Skipped) else [],
         images,
         content_digests,
-        metrics,
+        {name: value for name, value in metrics.items() if not isinstance(value, Skipped)},
         parameters.canaries,
+        lacks,
     )
 
 
@@ -145,12 +162,13 @@ def describe_release(
     lake: Lake,
     files: Mapping[ArtifactName, FileRef],
     photo_files: dict[str, int],
-    abstention: dict[str, Any],
+    abstention: dict[str, Any] | None,
     labels: list[str],
     images: Table,
     content_digests: dict[str, str],
     metrics: dict[str, Any],
     num_canaries: int,
+    lacks: Mapping[Part, str] = MappingProxyType({}),
 ) -> Manifest:
     """Build the manifest of a release. It supports text search if ``files`` has the artifacts for it.
 
@@ -158,16 +176,21 @@ def describe_release(
         lake: the lake; artifact paths are relative to it.
         files: the artifacts, by name.
         photo_files: sizes of the photo files in bytes, by name.
-        abstention: confidence threshold of the classifier.
-        labels: classes of the classifier.
+        abstention: confidence threshold of the classifier; None without classifier.
+        labels: classes of the classifier; empty without classifier.
         images: the photos, for the canaries.
         content_digests: digests of listings and photos.
         metrics: metrics and gate report.
         num_canaries: number of canaries of each kind.
+        lacks: the parts that the release lacks, with the reasons.
     """
-    selected = abstention["photos"]
-    index = Index.from_bytes(files["image_index"].read(), files["image_index_ids"].read())
-    image_encoder = open_encoder(files["encoder"].read())
+    index, dimension, canaries = Index.empty(), 0, list[Canary]()
+    if "encoder" in files:
+        index = Index.from_bytes(files["image_index"].read(), files["image_index_ids"].read())
+        image_encoder = open_encoder(files["encoder"].read())
+        dimension = image_encoder.dimension
+        canaries = make_canaries(images, image_encoder, index, num_canaries)
+    selected = abstention and abstention["photos"]
     text_canaries: list[TextCanary] = []
     if "text_encoder" in files:
         text_canaries = make_text_canaries(
@@ -179,17 +202,22 @@ def describe_release(
         code_revision=code_revision(),
         data_digest=make_key(content_digests["products"], content_digests["images"]),
         artifacts={name: make_artifact(lake, file) for name, file in files.items()},
+        lacks=dict(lacks),
         labels=tuple(labels),
-        abstention=Abstention(threshold=selected["threshold"], error=selected["error"]),
+        abstention=(
+            Abstention(threshold=selected["threshold"], error=selected["error"])
+            if selected
+            else None
+        ),
         photos_version=canonical.VERSION,
-        embedding_dimension=image_encoder.dimension,
+        embedding_dimension=dimension,
         counts={
             "photos": len(index),
             "products": len(set(index.product_ids)),
             "photo_files": len(photo_files),
         },
         metrics=metrics,
-        canaries=tuple(make_canaries(images, image_encoder, index, num_canaries)),
+        canaries=tuple(canaries),
         text_canaries=tuple(text_canaries),
     )
 

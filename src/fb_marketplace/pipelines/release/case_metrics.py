@@ -8,6 +8,7 @@ import pandas as pd
 
 from fb_marketplace.evaluation.predictions import predictions_for_split
 from fb_marketplace.pipelines.release.current_release import CASE_METRICS
+from fb_marketplace.skipping import Skipped
 
 PHOTOS: Final = "photo_top1"
 LISTINGS: Final = "listing_top1"
@@ -24,13 +25,13 @@ NAMES: Final = (PHOTOS, LISTINGS, LISTINGS_WITH_TEXT, *RECALLS, SEARCHES)
 
 
 def collect_case_metrics(
-    vision_predictions: pd.DataFrame,
-    product_predictions: pd.DataFrame,
-    retrieval_full_gallery: pd.DataFrame,
-    ranking_query_metrics: pd.DataFrame,
-    vision_labels: list[str],
+    vision_predictions: pd.DataFrame | Skipped,
+    product_predictions: pd.DataFrame | Skipped,
+    retrieval_full_gallery: pd.DataFrame | Skipped,
+    ranking_query_metrics: pd.DataFrame | Skipped,
+    vision_labels: list[str] | Skipped,
 ) -> bytes:
-    """Collect the metrics of every test case.
+    """Collect the metrics of every test case. A market without searches or a classifier has fewer metrics.
 
     Args:
         vision_predictions: predictions of the image encoder by photo.
@@ -43,15 +44,26 @@ def collect_case_metrics(
         A Parquet file with rows of ``measure`` (one of ``NAMES``), ``case`` (the id of a photo or listing,
         or a kind of query and its listing), ``group_id`` and ``value``, sorted; test split only.
     """
-    labels = tuple(vision_labels)
-    parts = [
-        _accuracy(PHOTOS, vision_predictions, "image_id", labels, "probabilities"),
-        _accuracy(LISTINGS, product_predictions, "product_id", labels, "by_photos"),
-        _accuracy(LISTINGS_WITH_TEXT, product_predictions, "product_id", labels, "probabilities"),
-        *(_recall(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()),
-        _ndcg(ranking_query_metrics),
-    ]
-    table = pd.concat(parts, ignore_index=True).sort_values(["measure", "case"], ignore_index=True)
+    labels = () if isinstance(vision_labels, Skipped) else tuple(vision_labels)
+    parts = []
+    if not isinstance(vision_predictions, Skipped):
+        parts.append(_accuracy(PHOTOS, vision_predictions, "image_id", labels, "probabilities"))
+    if not isinstance(product_predictions, Skipped):
+        parts += [
+            _accuracy(LISTINGS, product_predictions, "product_id", labels, "by_photos"),
+            _accuracy(
+                LISTINGS_WITH_TEXT, product_predictions, "product_id", labels, "probabilities"
+            ),
+        ]
+    if not isinstance(retrieval_full_gallery, Skipped):
+        parts += [
+            _recall(name, retrieval_full_gallery, measure) for name, measure in RECALLS.items()
+        ]
+    if not isinstance(ranking_query_metrics, Skipped):
+        parts.append(_ndcg(ranking_query_metrics))
+    table = pd.concat(parts or [_rows(NAMES[0], [], [], [])], ignore_index=True).sort_values(
+        ["measure", "case"], ignore_index=True
+    )
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
     return buffer.getvalue()

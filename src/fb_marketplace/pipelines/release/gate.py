@@ -1,5 +1,6 @@
 """Release gate: no metric may be below its floor, or significantly worse than the current release."""
 
+from collections.abc import Collection
 from typing import Any, Final
 
 import pandas as pd
@@ -23,6 +24,9 @@ def evaluate_gate(
     release_measures: FileRef, current_release: CurrentRelease, parameters: ReleaseParameters
 ) -> dict[str, Any]:
     """Compare a new release with the floors, and case by case with the current release.
+
+    A metric without test cases, such as the accuracy of a market without a classifier, has no floor. But
+    the release is rejected if the current release has cases of it.
 
     Missing files, inconsistent artifacts and failing canaries are detected later, when the release is
     saved: saving opens it like a server.
@@ -48,7 +52,6 @@ def evaluate_gate(
             f"release.floors contains unknown metrics: {', '.join(unknown)}. Use {', '.join(NAMES)}."
         )
     values = {name: part["value"] for name, part in cases.groupby("measure", sort=False)}
-    missing = [f"{name} has no test cases" for name in NAMES if name not in values]
     compared, not_compared = _compare(cases, current_release, parameters)
     return {
         "metrics": {
@@ -65,7 +68,7 @@ def evaluate_gate(
         "compared": {name: _to_dict(difference) for name, difference in compared.items()},
         "not_compared": not_compared,
         "rejected": [
-            *missing,
+            *_lost(values.keys(), current_release, parameters),
             *_below_floors(values, parameters.floors),
             *_worse(compared, current_release.version),
         ],
@@ -119,6 +122,20 @@ def _compare(
         if name not in compared
     }
     return compared, not_compared
+
+
+def _lost(
+    measured: Collection[Any], current: CurrentRelease, parameters: ReleaseParameters
+) -> list[str]:
+    """Return a line for each metric that only the current release has."""
+    if not parameters.compare_with_current or current.case_metrics is None:
+        return []
+    before = set(current.case_metrics["measure"])
+    return [
+        f"{name} has no test cases, but {current.version} has some"
+        for name in NAMES
+        if name in before and name not in measured
+    ]
 
 
 def _below_floors(values: dict[Any, "pd.Series[float]"], floors: dict[str, float]) -> list[str]:

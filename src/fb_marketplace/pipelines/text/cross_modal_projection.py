@@ -13,10 +13,10 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import limit_blas_threads
-from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.text import ProjectionParameters
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.keyed_table import Table
 from fb_marketplace.storage.vectors import VectorTable, read_vectors
@@ -90,7 +90,7 @@ def train_projection(
         titles with a photo of their listing among the ten nearest photos of the split.
 
     Raises:
-        UserError: the training or the validation split has no listing with a photo.
+        InsufficientDataError: the training or the validation split has no listing with a photo.
     """
     encoder = TextEncoder.from_bytes(sentence_encoder.read(), text_tokenizer.read())
     texts = read_vectors(text_embeddings, "product_id", "embedding")
@@ -115,9 +115,8 @@ def _make_pairs(
     rows = rows.sort_values(["product_id", "image_id"])
     ids = rows["product_id"].unique()[:max_listings]
     if not len(ids):
-        raise UserError(
-            f"The {split} split has no listing with a photo. Add listings, or increase the shares "
-            "under `splits` in parameters_cleaning.yml."
+        raise InsufficientDataError(
+            f"no search of photos by words: the {split} split has no listing with a photo"
         )
     rows = rows[rows["product_id"].isin(ids)]
     titles = products.set_index("product_id")["title"].loc[ids].to_list()

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 
 _PROJECTION = """projection (float[n, d] text_embedding) => (float[n, {width}] text_to_image_embedding) {{
@@ -14,8 +15,8 @@ _PROJECTION = """projection (float[n, d] text_embedding) => (float[n, {width}] t
 }}"""
 
 
-def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef) -> bytes:
-    """Append the text projection to the sentence encoder.
+def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef | Skipped) -> bytes:
+    """Append the text projection, if there is one, to the sentence encoder.
 
     Args:
         sentence_encoder: ONNX with the output ``text_embedding``.
@@ -24,6 +25,8 @@ def export_text_encoder(sentence_encoder: FileRef, text_projection: FileRef) -> 
     Returns:
         ONNX with the outputs ``text_embedding`` and ``text_to_image_embedding``.
     """
+    if isinstance(text_projection, Skipped):
+        return sentence_encoder.read()
     import onnx
     from onnx import numpy_helper, parser
     from safetensors.numpy import load

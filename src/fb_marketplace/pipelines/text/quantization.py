@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.query_text import shorten_title
 from fb_marketplace.ml.listing_text import listing_text
 from fb_marketplace.observability.log_filters import suppress_warnings
@@ -50,10 +49,8 @@ def select_precision(
     Returns:
         The encoder, ONNX; and a card with the size of each precision in bytes. For ``auto`` also Recall@10
         (the share of short titles with their own listing's text among the ten nearest), the upper bound of
-        its drop, and the lowest cosine between the two vectors of a text.
-
-    Raises:
-        UserError: the precision is ``auto`` and validation has no listing.
+        its drop, and the lowest cosine between the two vectors of a text. Without a validation listing,
+        fp32 is selected.
     """
     exact = sentence_encoder_fp32.read()
     if parameters.precision == "fp32":
@@ -66,10 +63,7 @@ def select_precision(
     listed = products[products["product_id"].isin(validation)].sort_values("product_id")
     listed = listed.head(parameters.precision_texts)
     if listed.empty:
-        raise UserError(
-            "The validation split has no listing to compare int8 with fp32 on. Add listings, or set "
-            "text_encoder.precision to fp32."
-        )
+        return SelectedPrecision(exact, {"precision": "fp32", "bytes": sizes, "searches": 0})
     tokenizer = text_tokenizer.read()
     titles = [shorten_title(title) for title in listed["title"]]
     texts = listing_text(listed)

@@ -72,7 +72,7 @@ def create_tuning_pipeline() -> Pipeline:
             ),
             node(
                 prepare_embedding_objective,
-                ["block_features", "product_labels", "splits", "params:vision"],
+                ["block_features", "product_categories", "splits", "params:vision"],
                 "embedding_objective",
                 name="prepare_embedding_objective",
             ),
@@ -96,7 +96,7 @@ def create_training_pipeline() -> Pipeline:
             node(
                 train_linear_probe,
                 ["vision_features", "product_labels", "splits", "params:vision"],
-                ["vision_head", "head_history", "frozen_predictions"],
+                ["vision_head", "head_history", "frozen_predictions", "vision_labels"],
                 name="train_linear_probe",
                 tags="train",
             ),
@@ -115,7 +115,6 @@ def create_training_pipeline() -> Pipeline:
                     "checkpoints",
                     "vision_model",
                     "vision_model_last_epoch",
-                    "vision_labels",
                     "training_history",
                 ],
                 name="train_network",
@@ -158,7 +157,7 @@ def create_embedding_pipeline() -> Pipeline:
             ),
             node(
                 train_embedding_head,
-                ["block_features", "product_labels", "splits", "vision_model", "params:vision"],
+                ["block_features", "product_categories", "splits", "vision_model", "params:vision"],
                 ["embedding_head", "embedding_history"],
                 name="train_embedding_head",
                 tags="train",
@@ -174,6 +173,7 @@ def create_embedding_pipeline() -> Pipeline:
                 embed_layers,
                 [
                     "block_features",
+                    "product_categories",
                     "product_labels",
                     "splits",
                     "vision_model",
@@ -206,7 +206,7 @@ def create_export_pipeline() -> Pipeline:
             ),
             node(
                 quantize_encoder,
-                ["encoder_fp32", *photos, "params:vision"],
+                ["encoder_fp32", "images", "product_categories", "splits", "params:vision"],
                 "encoder_int8",
                 name="quantize_encoder",
             ),
@@ -226,7 +226,7 @@ def create_selection_pipeline() -> Pipeline:
         [
             node(
                 collect_photo_predictions,
-                ["image_embeddings", "encoder", "product_labels", "splits"],
+                ["image_embeddings", "encoder", "product_labels", "splits", "vision_labels"],
                 "vision_predictions",
                 name="collect_photo_predictions",
             ),
@@ -309,6 +309,7 @@ def create_metrics_pipeline() -> Pipeline:
                     "encoder_report",
                     "leakage_report",
                     "vision_labels",
+                    "product_categories",
                     "content_digests",
                     "params:vision",
                 ],

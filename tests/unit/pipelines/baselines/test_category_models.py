@@ -20,7 +20,8 @@ def tables(draw_listings):
 
 @pytest.fixture(scope="module")
 def learned(tables, parameters):
-    return train_category_model(*tables, parameters)
+    products, splits = tables
+    return train_category_model(products, products, splits, parameters)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,8 @@ def answers(tables, learned, parameters):
     listed = join_splits(*tables)
     seen = listed[(listed["split"] == "test") & (listed["photos"] > 0)]
     pixels = category_predictions(seen, "pixels", ["Home"] * len(seen))
-    return predict_categories(*tables, learned.probabilities, pixels, parameters)
+    products, splits = tables
+    return predict_categories(products, products, splits, learned.probabilities, pixels, parameters)
 
 
 def test_saved_model_predicts_the_same(tables, learned):
@@ -45,9 +47,8 @@ def test_saved_model_predicts_the_same(tables, learned):
 def test_training_does_not_depend_on_row_order(tables, learned, parameters):
     products, splits = tables
 
-    again = train_category_model(
-        products.sample(frac=1, random_state=1), splits.iloc[::-1], parameters
-    )
+    shuffled = products.sample(frac=1, random_state=1)
+    again = train_category_model(shuffled, shuffled, splits.iloc[::-1], parameters)
 
     assert again.model == learned.model
     pd.testing.assert_frame_equal(again.probabilities, learned.probabilities)

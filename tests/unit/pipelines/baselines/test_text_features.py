@@ -63,6 +63,15 @@ def test_listings_without_words_are_rejected(table, parameters):
         fit_text(text_features(parameters.text, len(table)), silent)
 
 
+def test_column_without_words_has_no_features(table, parameters):
+    silent = table.assign(description="…")
+    features = text_features(parameters.text, len(table))
+
+    fit_text(features, silent)
+
+    assert {column for _, _, column in features.transformers} == {"both", "title"}
+
+
 def test_vectorizer_round_trips_without_side_effects(table, parameters):
     features = text_features(parameters.text, len(table), 0.5)
     before = fit_text(features, table)

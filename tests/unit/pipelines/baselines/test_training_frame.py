@@ -7,6 +7,7 @@ from fb_marketplace.pipelines.baselines.training_frame import (
     group_folds,
     join_splits,
 )
+from fb_marketplace.skipping import InsufficientDataError
 
 
 def test_listing_with_many_photos_is_one_row(draw_listings):
@@ -20,11 +21,25 @@ def test_listing_with_many_photos_is_one_row(draw_listings):
 
 
 def test_flagged_prices_are_excluded(draw_listings):
-    products, splits = draw_listings(20)
+    products, splits = draw_listings(30)
     products.loc[3, "price_flag"] = "joke"
 
     assert "p003" not in set(filter_meant_prices(products, splits)["product_id"])
-    assert len(filter_meant_prices(products, splits)) == 19
+    assert len(filter_meant_prices(products, splits)) == 29
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"price_flag": "zero"}, r"\b0 of 30 listings"),
+        ({"price": 20.0}, r"\b1 different values"),
+    ],
+)
+def test_prices_that_teach_nothing_are_insufficient(draw_listings, changed, message):
+    products, splits = draw_listings(30)
+
+    with pytest.raises(InsufficientDataError, match=message):
+        filter_meant_prices(products.assign(**changed), splits)
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from fb_marketplace.parameters.pricing import PricingParameters
 from fb_marketplace.pipelines.pricing.build_price_insights import build_price_insights
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.listing_features import COLUMNS
@@ -241,11 +242,8 @@ def test_listing_without_comparables_has_no_insight(market):
 
 
 def test_market_without_comparables_has_no_insights(market):
-    notes, metrics = market.made(min_similarity=1.0, same_path_bonus=0.0)
-
-    assert all(notes.get(product).price_range is None for product in market.products.index)
-    assert metrics["intervals"] == {"comparable_listings": {}, "category": {}}
-    assert set(metrics["neighbors"]["log_width"].values()) == {None}
+    with pytest.raises(InsufficientDataError, match="comparable"):
+        market.made(min_similarity=1.0, same_path_bonus=0.0)
 
 
 def test_build_is_deterministic(tmp_path):

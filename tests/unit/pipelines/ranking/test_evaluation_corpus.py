@@ -1,7 +1,7 @@
 import pytest
 from support.builders.stored_market import LABELS, PHOTO, PICTURE, SIDES, open_stored
 
-from fb_marketplace.errors import UserError
+from fb_marketplace.skipping import InsufficientDataError
 
 WITH_WORDS = ("title", "short", "paraphrase", "both")
 
@@ -72,10 +72,9 @@ def test_text_to_image_index_has_photos_of_the_corpus(stored_market):
     assert stored_market.probabilities.matrix.shape == (len(stored_market.photos.ids), len(LABELS))
 
 
-def test_split_without_photos_is_rejected(market_tables, tmp_path, weighing):
-    splits = market_tables.splits.copy()
-    splits.loc[splits["split"] == "test", "image_id"] = None
+def test_split_without_listings_is_insufficient(market_tables, tmp_path, weighing):
+    splits = market_tables.splits[market_tables.splits["split"] != "test"]
     market = open_stored(tmp_path, market_tables._replace(splits=splits))
 
-    with pytest.raises(UserError, match=r"\b24\b.*\btest\b.*photo"):
+    with pytest.raises(InsufficientDataError, match=r"\btest\b"):
         market.corpus("test", weighing)

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 from support.builders.small_market import count_words, facts, listing
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.search.candidates import SearchIndexes
@@ -86,6 +85,7 @@ def test_listings_without_photo_are_skipped(gallery, measuring):
     assert result["recall_at_10"]["cases"] == result["in_category"]["cases"] == 1
 
 
-def test_corpus_without_photos_is_rejected(gallery, measuring):
-    with pytest.raises(UserError, match="parameters_cleaning"):
-        evaluate_text_to_image(gallery, Encoder({}), [("t", "g", "a t")], measuring)
+def test_titles_without_photos_are_not_evaluated(gallery, measuring):
+    result = evaluate_text_to_image(gallery, Encoder({}), [("t", "g", "a t")], measuring)
+
+    assert result == {"photos": len(gallery.indexes.image)}

@@ -110,11 +110,19 @@ def test_floor_of_unknown_metric_is_rejected(evaluate):
         evaluate(case_metrics(HALF), floors={"photo_top": 0.5})
 
 
-def test_missing_metric_is_rejected(evaluate):
-    report = evaluate(case_metrics(HALF, NAMES[1:]))
+def test_metric_that_only_the_current_release_has_is_rejected(evaluate):
+    new, current = case_metrics(HALF, NAMES[1:]), case_metrics(HALF)
 
-    (reason,) = report["rejected"]
+    (reason,) = evaluate(new, current)["rejected"]
     assert "photo_top1" in reason
+    assert evaluate(new, current, compare_with_current=False)["rejected"] == []
+
+
+def test_first_release_may_lack_metrics(evaluate):
+    report = evaluate(case_metrics(HALF, NAMES[1:]), floors={NAMES[0]: 0.5})
+
+    assert report["rejected"] == []
+    assert NAMES[0] not in report["metrics"]
 
 
 def test_only_common_cases_are_compared(evaluate):

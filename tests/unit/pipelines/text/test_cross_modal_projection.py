@@ -3,7 +3,6 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.text.cross_modal_projection import (
     Layers,
     Pairs,
@@ -11,6 +10,7 @@ from fb_marketplace.pipelines.text.cross_modal_projection import (
     recall_at_10,
     train_projection,
 )
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
@@ -169,7 +169,7 @@ def test_split_without_photos_is_rejected(files, market, projecting, missing):
     texts, table, products, splits = market()
     present = splits[splits["split"] != missing]
 
-    with pytest.raises(UserError, match=rf"\b{missing}\b.*parameters_cleaning"):
+    with pytest.raises(InsufficientDataError, match=rf"\b{missing}\b"):
         train_projection(*files, texts, table, products, present, projecting)
 
 

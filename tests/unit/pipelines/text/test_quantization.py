@@ -7,7 +7,6 @@ import pytest
 from onnx import numpy_helper
 from support.builders import tiny_text_encoder as tiny
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.text import quantization as module
 from fb_marketplace.pipelines.text.quantization import quantize_int8, select_precision
 from fb_marketplace.pipelines.text.sentence_encoder import build_sentence_encoder
@@ -132,11 +131,10 @@ def test_evaluation_uses_validation_split(choose, monkeypatch):
     assert choose(precision_texts=10)[1]["searches"] == 10
 
 
-def test_missing_validation_listings_are_rejected(choose, monkeypatch):
+def test_fp32_is_selected_without_validation_listings(choose, monkeypatch):
     monkeypatch.setattr(module, "quantize_int8", with_words(nearly))
 
-    with pytest.raises(UserError, match=r"validation split.*precision to fp32"):
-        choose(split="test")
+    assert choose(split="test")[1]["precision"] == "fp32"
 
 
 def test_quantized_encoder_is_smaller_and_similar(sentences):

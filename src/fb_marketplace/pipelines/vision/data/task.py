@@ -1,6 +1,6 @@
 """Training tasks: photos with their classes and category paths."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.fingerprints import content_digest
 from fb_marketplace.storage.keyed_table import Table
+
+PLACEHOLDER_CLASSES: Final = 1
+"""Number of classes of a network without classes. Nothing reads its probabilities."""
 
 
 class TrainingTask(NamedTuple):
@@ -76,6 +80,11 @@ def photos_with_labels(table: Table, products: pd.DataFrame, splits: pd.DataFram
             validate="m:1",
         )
     )
+
+
+def num_classes(vision_labels: list[str] | Skipped) -> int:
+    """Return the number of columns of a network's probabilities."""
+    return PLACEHOLDER_CLASSES if isinstance(vision_labels, Skipped) else len(vision_labels)
 
 
 def label_indices(categories: "pd.Series[str]", labels: list[str]) -> NDArray[np.int64]:

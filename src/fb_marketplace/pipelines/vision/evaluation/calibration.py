@@ -6,9 +6,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.evaluation.bootstrap import MORE_CASES, statistic_by_group
 from fb_marketplace.ml.probabilities import EPSILON, softmax
+from fb_marketplace.skipping import InsufficientDataError
 
 Floats = NDArray[np.float64]
 
@@ -73,12 +73,12 @@ def expected_calibration_error(
         ``bins``.
 
     Raises:
-        UserError: there are no cases.
+        InsufficientDataError: there are no cases.
     """
     predicted, actual = (np.asarray(values, dtype=np.float64) for values in (confidences, correct))
     names, group_of_case = np.unique(np.asarray(groups), return_inverse=True)
     if not len(predicted):
-        raise UserError(
+        raise InsufficientDataError(
             f"cannot compute the calibration error: there are no predictions. {MORE_CASES}"
         )
     bin_of_case, used = _assign_bins(predicted, bins)

@@ -65,7 +65,8 @@ def fuse_products(
         UserError: the text predictions are for other listings, splits or categories.
     """
     labels = class_labels(products)
-    by_product = splits.drop_duplicates("product_id")[["product_id", "group", "split"]]
+    labelled = splits[splits["product_id"].isin(products["product_id"])]
+    by_product = labelled.drop_duplicates("product_id")[["product_id", "group", "split"]]
     _check_text(category_text_probabilities, by_product, len(labels))
     evaluated = by_product[by_product["split"].isin(EVALUATION_SPLITS)]
     listed = (

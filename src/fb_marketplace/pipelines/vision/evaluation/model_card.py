@@ -5,6 +5,8 @@ from importlib.resources import files
 from string import Template
 from typing import Any, Final
 
+import pandas as pd
+
 from fb_marketplace.evaluation.console import format_estimate
 from fb_marketplace.parameters.vision import VisionParameters
 
@@ -24,6 +26,7 @@ def write_model_card(
     encoder_report: dict[str, Any],
     leakage_report: dict[str, Any],
     vision_labels: list[str],
+    product_categories: pd.DataFrame,
     content_digests: dict[str, str],
     parameters: VisionParameters,
 ) -> str:
@@ -35,6 +38,7 @@ def write_model_card(
         encoder_report: the served encoder, and the loss of int8.
         leakage_report: accuracy on a random split.
         vision_labels: the categories.
+        product_categories: category of each listing.
         content_digests: digests of the data.
         parameters: the recipe.
 
@@ -51,6 +55,7 @@ def write_model_card(
         layer=parameters.embedding.layer,
         precision=encoder_report.get("precision", "fp32"),
         categories=", ".join(vision_labels),
+        other_categories=_other_categories(product_categories, vision_labels, parameters),
         data_table=_data_table(vision_metrics, leakage_report["photos"]),
         digests=", ".join(digests),
         recipe_table=_parameter_table("parameter", parameters.model_dump(mode="json")),
@@ -70,6 +75,19 @@ def write_model_card(
         difference=format_estimate(leakage_report["difference"]),
         random_siblings=f"{random['sibling_in_training']['value']:.0%}",
         honest_siblings=f"{honest['sibling_in_training']['value']:.0%}",
+    )
+
+
+def _other_categories(
+    product_categories: pd.DataFrame, vision_labels: list[str], parameters: VisionParameters
+) -> str:
+    counts = product_categories["category"].value_counts(ascending=True).drop(vision_labels)
+    if counts.empty:
+        return "No category is left out."
+    names = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+    return (
+        f"Categories with fewer than {parameters.min_listings_per_category} listings are no class: "
+        f"{names}."
     )
 
 

@@ -12,7 +12,11 @@ COLUMNS = ["image_id", "product_id", "group", "split", "category"]
 
 
 def collect_photo_predictions(
-    image_embeddings: Table, encoder: FileRef, products: pd.DataFrame, splits: pd.DataFrame
+    image_embeddings: Table,
+    encoder: FileRef,
+    products: pd.DataFrame,
+    splits: pd.DataFrame,
+    vision_labels: list[str],
 ) -> pd.DataFrame:
     """Return the predictions of each validation and test photo, sorted by image id.
 
@@ -21,8 +25,9 @@ def collect_photo_predictions(
     Args:
         image_embeddings: probabilities of every photo.
         encoder: the served encoder, ONNX.
-        products: the listings, for their categories.
+        products: the listings whose category is a class.
         splits: group and split of each photo.
+        vision_labels: the classes.
 
     Returns:
         ``image_id``, ``product_id``, ``group``, ``split``, ``category`` and ``probabilities``.
@@ -30,7 +35,8 @@ def collect_photo_predictions(
     Raises:
         UserError: the table lacks photos, or another encoder computed it.
     """
-    expected = splits.loc[splits["split"] != "train", "image_id"].dropna()
+    labelled = splits[splits["product_id"].isin(products["product_id"])]
+    expected = labelled.loc[labelled["split"] != "train", "image_id"].dropna()
     listed = photos_with_labels(image_embeddings, products, splits)
     photos = listed[listed["split"] != "train"]
     rows = photos["row"].to_list()
@@ -42,4 +48,9 @@ def collect_photo_predictions(
             f"{sha256(encoder.read())[:12]}. Rerun `kedro run --pipeline=embeddings`."
         )
     probabilities = image_embeddings.vectors(rows, "probabilities")
+    if probabilities.shape[1] != len(vision_labels):
+        raise UserError(
+            f"the encoder has {probabilities.shape[1]} classes, but vision_labels has "
+            f"{len(vision_labels)}. Rerun `kedro run --pipeline=vision`."
+        )
     return photos[COLUMNS].assign(probabilities=list(probabilities)).reset_index(drop=True)

@@ -6,6 +6,7 @@ from typing import Final
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trunk
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.fingerprints import make_key, stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
 
@@ -26,7 +27,12 @@ def extract_backbone_features(
 
     Yields:
         For the table ``vision_features``: the keys to keep, then batches of new rows.
+
+    Raises:
+        InsufficientDataError: there are no photos.
     """
+    if not len(images):
+        raise InsufficientDataError("there are no photos")
     backbone = [parameters.backbone, origin_of_weights(parameters), parameters.input_side]
     stage = stage_digest(
         " ".join(map(str, backbone)),

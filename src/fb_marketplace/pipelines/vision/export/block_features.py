@@ -4,8 +4,10 @@ from collections.abc import Iterator
 from typing import Final
 
 from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.vision.data.task import num_classes
 from fb_marketplace.pipelines.vision.export.backbone_features import extract_features
 from fb_marketplace.pipelines.vision.export.onnx_export import export_blocks
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
 from fb_marketplace.storage.keyed_table import KeepOnly, Rows, Table
@@ -17,7 +19,7 @@ def extract_block_features(
     images: Table,
     block_features_existing_keys: frozenset[str],
     vision_model: FileRef,
-    vision_labels: list[str],
+    vision_labels: list[str] | Skipped,
     parameters: VisionParameters,
 ) -> Iterator[Rows | KeepOnly]:
     """Compute the pooled blocks of photos that the table lacks.
@@ -45,7 +47,7 @@ def extract_block_features(
     network_key = make_key(weights, parameters.backbone, parameters.input_side, stage)
 
     def export() -> bytes:
-        network = load_trained_network(content, len(vision_labels), parameters)
+        network = load_trained_network(content, num_classes(vision_labels), parameters)
         return export_blocks(network, config.num_blocks, config.gem_p)
 
     yield from extract_features(export, images, [network_key], block_features_existing_keys)

@@ -10,10 +10,16 @@ from numpy.typing import NDArray
 from fb_marketplace.ml.batch_inference import encode_rows, open_encoder
 from fb_marketplace.ml.probabilities import fit_temperature
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.task import label_indices, photos_with_labels
+from fb_marketplace.pipelines.vision.data.task import (
+    label_indices,
+    num_classes,
+    photos_with_labels,
+)
 from fb_marketplace.pipelines.vision.export.onnx_export import export_trained
 from fb_marketplace.pipelines.vision.export.quantization import quantize
+from fb_marketplace.pipelines.vision.models.backbones import METRIC, POOL
 from fb_marketplace.pipelines.vision.training.train_embedding import embedding_layer
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import sha256
 from fb_marketplace.storage.keyed_table import Table
@@ -58,15 +64,23 @@ def calibrate_encoder(
 
 def export_encoder(
     vision_model: FileRef,
-    vision_labels: list[str],
-    embedding_head: FileRef,
-    calibration: dict[str, float],
+    vision_labels: list[str] | Skipped,
+    embedding_head: FileRef | Skipped,
+    calibration: dict[str, float] | Skipped,
     parameters: VisionParameters,
 ) -> bytes:
-    """Export the model with its temperature and embedding in fp32; returns ONNX."""
+    """Export the model with its temperature and embedding in fp32; returns ONNX.
+
+    Without an embedding head, the pooled features are the embedding.
+    """
     network = _load_network(vision_model, vision_labels, parameters)
-    layer = embedding_layer(network, sha256(vision_model.read()), embedding_head.read(), parameters)
-    return export_trained(network, calibration["temperature"], layer)
+    head = b"" if isinstance(embedding_head, Skipped) else embedding_head.read()
+    if isinstance(embedding_head, Skipped) and parameters.embedding.layer == METRIC:
+        embedding = parameters.embedding.model_copy(update={"layer": POOL})
+        parameters = parameters.model_copy(update={"embedding": embedding})
+    layer = embedding_layer(network, sha256(vision_model.read()), head, parameters)
+    temperature = 1.0 if isinstance(calibration, Skipped) else calibration["temperature"]
+    return export_trained(network, temperature, layer)
 
 
 def quantize_encoder(
@@ -76,8 +90,14 @@ def quantize_encoder(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> bytes:
-    """Quantize the encoder to int8, calibrated on evenly spaced training photos; returns ONNX."""
+    """Quantize the encoder to int8, calibrated on evenly spaced training photos; returns ONNX.
+
+    Raises:
+        InsufficientDataError: the training split has no photo of a class.
+    """
     rows = _photos_of_split(images, products, splits, "train")["row"].to_numpy(np.int64)
+    if not len(rows):
+        raise InsufficientDataError("int8 needs photos in the training split, but there are none")
     count = min(parameters.encoder.calibration_photos, len(rows))
     selected = rows[np.linspace(0, len(rows) - 1, count).astype(np.int64)]
     return quantize(encoder_fp32.read(), images, selected.tolist())
@@ -85,19 +105,28 @@ def quantize_encoder(
 
 def select_encoder(
     encoder_fp32: FileRef,
-    encoder_int8: FileRef,
+    encoder_int8: FileRef | Skipped,
     images: Table,
-    products: pd.DataFrame,
+    products: pd.DataFrame | Skipped,
     splits: pd.DataFrame,
-    vision_labels: list[str],
+    vision_labels: list[str] | Skipped,
     parameters: VisionParameters,
 ) -> SelectedEncoder:
     """Select the served encoder: fp32, unless int8 is allowed and its loss on validation is within bounds.
+
+    Without a classifier, whose accuracy int8 could lower, fp32 is served.
 
     Returns:
         The encoder, and a report: accuracy of both, the drop by int8, and the cosine similarity of their
         embeddings.
     """
+    if (
+        isinstance(encoder_int8, Skipped)
+        or isinstance(products, Skipped)
+        or isinstance(vision_labels, Skipped)
+    ):
+        fp32, requested = encoder_fp32.read(), parameters.encoder.precision
+        return SelectedEncoder(fp32, {"precision": "fp32", "requested": requested, "photos": 0})
     photos = _photos_of_split(images, products, splits, "validation")
     classes = label_indices(photos["category"], vision_labels)
     graphs = {"fp32": encoder_fp32.read(), "int8": encoder_int8.read()}
@@ -135,10 +164,12 @@ def select_encoder(
     return SelectedEncoder(graphs[precision], report)
 
 
-def _load_network(model: FileRef, labels: list[str], parameters: VisionParameters) -> "Network":
+def _load_network(
+    model: FileRef, labels: list[str] | Skipped, parameters: VisionParameters
+) -> "Network":
     from fb_marketplace.pipelines.vision.models.network import load_trained_network
 
-    return load_trained_network(model.read(), len(labels), parameters)
+    return load_trained_network(model.read(), num_classes(labels), parameters)
 
 
 def _photos_of_split(

@@ -6,15 +6,21 @@ import numpy as np
 
 from fb_marketplace.evaluation.plots import to_png
 from fb_marketplace.pipelines.vision.training.tensorboard import encode_events
+from fb_marketplace.skipping import InsufficientDataError
 
 
 def plot_learning_curves(training_history: list[dict[str, Any]]) -> bytes:
     """Plot loss and accuracy by epoch, of the linear probe and of fine-tuning; returns a PNG.
 
     Crosses are interpolations of the first and last weights; x is the last one's share of the epochs.
+
+    Raises:
+        InsufficientDataError: the network is the pretrained backbone.
     """
     from matplotlib.figure import Figure
 
+    if not training_history:
+        raise InsufficientDataError("the network was not trained")
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     stages = (("head", "Linear probe, on frozen features"), ("fine_tuning", "Fine-tuning"))
     panels = figure.subplots(1, len(stages))

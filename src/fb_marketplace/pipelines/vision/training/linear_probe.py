@@ -12,12 +12,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from fb_marketplace.compute.parallel import limit_blas_threads
-from fb_marketplace.errors import UserError
 from fb_marketplace.ml.probabilities import softmax
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.vision.data.category_paths import CategoryPaths, category_paths
 from fb_marketplace.pipelines.vision.data.task import label_indices, photos_with_labels
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.keyed_table import Table
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def train_head(
         The head, and for each epoch the training loss, validation loss and validation accuracy.
 
     Raises:
-        UserError: there are no training or no validation photos.
+        InsufficientDataError: there are no training or no validation photos.
     """
     import torch
 
@@ -160,7 +160,7 @@ def train_head(
         torch.from_numpy(np.flatnonzero(data.split == split)) for split in ("train", "validation")
     )
     if not len(training) or not len(validation):
-        raise UserError(
+        raise InsufficientDataError(
             f"cannot train: found {len(training)} training and {len(validation)} validation photos; "
             "expected at least one of each. Provide more listings, or change the shares under `splits:` in "
             "parameters_cleaning.yml."

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch.nn.functional import dropout
 
 from fb_marketplace.compute.parallel import limit_blas_threads
-from fb_marketplace.errors import UserError
 from fb_marketplace.observability.progress import Progress
 from fb_marketplace.parameters.vision import EmbeddingHeadParameters
 from fb_marketplace.pipelines.vision.models.embedding_head import EmbeddingHead
+from fb_marketplace.skipping import InsufficientDataError
 
 WARMUP_FRACTION: Final = 0.3
 
@@ -62,7 +62,7 @@ def fit_head(
         initialization.
 
     Raises:
-        UserError: there are too few pairs to train or to validate.
+        InsufficientDataError: there are too few pairs to train or to validate.
     """
     positives = _positives(pairs)
     generator = np.random.default_rng([seed, 2])
@@ -139,11 +139,10 @@ def _positives(pairs: Pairs) -> list[NDArray[np.int64]]:
     positives = [rows for rows in np.split(training, cuts) if len(rows) > 1]
     validation_groups = int((np.bincount(pairs.groups[pairs.validation]) > 1).sum())
     if len(positives) < 2 or not validation_groups:
-        raise UserError(
+        raise InsufficientDataError(
             f"cannot train the embedding head: found {len(positives):,} training and "
             f"{validation_groups:,} validation groups with at least two photos; expected two and one. "
-            "Provide more listings, or turn off metric learning: set vision.embedding.epochs to 0 and "
-            "vision.embedding.layer to pool. The network is not trained again."
+            "The pooled features are served instead"
         )
     return positives
 

@@ -9,7 +9,11 @@ import pandas as pd
 
 from fb_marketplace.observability.versions import code_revision
 from fb_marketplace.parameters.vision import VisionParameters
-from fb_marketplace.pipelines.vision.data.task import data_digests, make_task
+from fb_marketplace.pipelines.vision.data.task import (
+    PLACEHOLDER_CLASSES,
+    data_digests,
+    make_task,
+)
 from fb_marketplace.pipelines.vision.models.backbones import origin_of_weights
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     HeadWeights,
@@ -18,6 +22,8 @@ from fb_marketplace.pipelines.vision.training.linear_probe import (
     predictions_table,
     train_head,
 )
+from fb_marketplace.schemas.splits import SPLITS
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace.storage.fingerprints import make_key, sha256, stage_digest
@@ -27,15 +33,25 @@ from fb_marketplace_serving.imaging import canonical
 REVISION: Final = 3
 """Increase it if the same task and recipe would give other weights."""
 
+NO_PHOTOS: Final = "there are no photos"
+
 LIBRARIES: Final = ("torch", "torchvision", "timm", "pillow", "numpy")
 
 
 class TrainedHead(NamedTuple):
-    """A head, its training history, and the baseline's predictions of validation and test photos."""
+    """Outputs of the linear probe.
+
+    Attributes:
+        head: the head.
+        history: metrics of all epochs.
+        frozen_predictions: the baseline's predictions of validation and test photos.
+        labels: names of the classes.
+    """
 
     head: bytes
     history: list[dict[str, float]]
     frozen_predictions: pd.DataFrame
+    labels: list[str]
 
 
 class TrainedNetwork(NamedTuple):
@@ -46,7 +62,6 @@ class TrainedNetwork(NamedTuple):
         model: the best weights, of an epoch or an interpolation, with labels, preprocessing, revision
             and data in the metadata.
         final: weights of the last epoch.
-        labels: names of the classes.
         history: metrics of all epochs and interpolations; ``stage`` is ``head``, ``fine_tuning`` or
             ``interpolation``.
     """
@@ -54,7 +69,6 @@ class TrainedNetwork(NamedTuple):
     checkpoints: dict[str, Callable[[], bytes]]
     model: bytes
     final: bytes
-    labels: list[str]
     history: list[dict[str, Any]]
 
 
@@ -64,37 +78,68 @@ def train_linear_probe(
     splits: pd.DataFrame,
     parameters: VisionParameters,
 ) -> TrainedHead:
-    """Train two heads on frozen features: the start of fine-tuning, and the linear baseline."""
+    """Train two heads on frozen features: the start of fine-tuning, and the linear baseline.
+
+    Args:
+        vision_features: features of every photo.
+        products: the listings whose category is a class.
+        splits: split of each photo.
+        parameters: the recipe.
+
+    Raises:
+        InsufficientDataError: a split has no photo of a class, or the training split has one class only.
+    """
     from safetensors.torch import save
 
     data = make_feature_set(vision_features, products, splits, parameters)
+    counts = {split: int((data.split == split).sum()) for split in SPLITS}
+    trained = len(set(data.classes[data.split == "train"].tolist()))
+    if not min(counts.values()) or trained < 2:
+        raise InsufficientDataError(
+            f"no photo classifier: found {trained} categories in train, and photos by split {counts}; "
+            "expected two categories, and photos in every split"
+        )
     head, history = train_head(data, parameters)
     baseline, _ = train_head(data._replace(paths=None), parameters, hidden=0)
     selected = data.split != "train"
     logits = predict(baseline, data.features[selected], parameters)
-    return TrainedHead(save(head.weights), history, predictions_table(data, logits, selected))
+    predictions = predictions_table(data, logits, selected)
+    return TrainedHead(save(head.weights), history, predictions, list(data.labels))
 
 
 def train_network(
     images: Table,
-    products: pd.DataFrame,
+    products: pd.DataFrame | Skipped,
     splits: pd.DataFrame,
-    vision_head: FileRef,
-    head_history: list[dict[str, float]],
+    vision_head: FileRef | Skipped,
+    head_history: list[dict[str, float]] | Skipped,
     vision_work: CheckpointDir,
     parameters: VisionParameters,
 ) -> TrainedNetwork:
     """Fine-tune the network, or resume an interrupted training, and select its best weights.
 
+    Without classes, the network is the pretrained backbone.
+
     Args:
         images: the canonical photos.
-        products: the listings, for their categories.
+        products: the listings whose category is a class.
         splits: split of each photo; ``test`` is not used.
         vision_head: the linear probe.
         head_history: its training history.
         vision_work: checkpoint directories of all trainings.
         parameters: the recipe.
+
+    Raises:
+        InsufficientDataError: there are no photos.
     """
+    if not len(images):
+        raise InsufficientDataError(NO_PHOTOS)
+    if (
+        isinstance(products, Skipped)
+        or isinstance(vision_head, Skipped)
+        or isinstance(head_history, Skipped)
+    ):
+        return _pretrained_network(parameters)
     from safetensors.torch import load
 
     from fb_marketplace.pipelines.vision.training.fine_tuning import fine_tune
@@ -119,11 +164,20 @@ def train_network(
         {file: partial(work.read, file) for epoch in epochs for file in epoch.files},
         _with_card(read_weights(work, best), card | {"metrics": best.metrics}),
         _with_card(read_weights(work, last), card | {"metrics": last.metrics}),
-        labels,
         [{"stage": "head", **epoch} for epoch in head_history]
         + [{"stage": "fine_tuning", **epoch.metrics} for epoch in epochs]
         + [{"stage": "interpolation", **candidate.metrics} for candidate in interpolations],
     )
+
+
+def _pretrained_network(parameters: VisionParameters) -> TrainedNetwork:
+    from safetensors.torch import save
+
+    from fb_marketplace.pipelines.vision.models.network import make_network, network_weights
+
+    weights = save(network_weights(make_network(parameters, PLACEHOLDER_CLASSES)))
+    model = _with_card(weights, {"recipe": parameters.model_dump(mode="json"), "labels": []})
+    return TrainedNetwork({}, model, model, [])
 
 
 def _fingerprint(head: str, digests: dict[str, str], parameters: VisionParameters) -> str:

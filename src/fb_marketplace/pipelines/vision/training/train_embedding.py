@@ -1,7 +1,6 @@
 """Embedding nodes: the trained embedding head, and other layers to compare it with."""
 
 import json
-import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
@@ -30,9 +29,6 @@ ORIGINAL_WIDTH: Final = 1000
 """Width of the hidden layer in the original project."""
 
 
-logger = logging.getLogger(__name__)
-
-
 class TrainedEmbedding(NamedTuple):
     """The embedding head, safetensors, and its training history; both empty without training."""
 
@@ -55,6 +51,9 @@ def train_embedding_head(
         splits: group and split of each photo; ``test`` is not used.
         vision_model: the network that computed the blocks.
         parameters: the recipe.
+
+    Raises:
+        InsufficientDataError: there are too few pairs to train or to validate.
     """
     if not parameters.embedding.epochs:
         return TrainedEmbedding(b"", [])
@@ -64,15 +63,7 @@ def train_embedding_head(
     from fb_marketplace.pipelines.vision.training.metric_learning import fit_head
 
     data = make_feature_set(block_features, products, splits)
-    try:
-        head, history = fit_head(
-            product_pairs(data, products), parameters.embedding, parameters.seed
-        )
-    except UserError as error:
-        if parameters.embedding.layer == METRIC:
-            raise
-        logger.warning("no embedding head is trained; embedding.layer does not need one: %s", error)
-        return TrainedEmbedding(b"", [])
+    head, history = fit_head(product_pairs(data, products), parameters.embedding, parameters.seed)
     card = {
         "recipe": parameters.embedding.model_dump(mode="json"),
         "model": sha256(vision_model.read()),
@@ -130,6 +121,7 @@ def embedding_layer(
 def embed_layers(
     block_features: Table,
     products: pd.DataFrame,
+    product_labels: pd.DataFrame,
     splits: pd.DataFrame,
     vision_model: FileRef,
     vision_labels: list[str],
@@ -141,6 +133,15 @@ def embed_layers(
     original's head (Linear, ReLU, Linear). If the backbone's head has none, one is trained on the pooled
     features.
 
+    Args:
+        block_features: the pooled blocks of every photo.
+        products: the listings.
+        product_labels: those whose category is a class.
+        splits: split of each photo.
+        vision_model: the network that computed the blocks.
+        vision_labels: its classes.
+        parameters: the recipe.
+
     Returns:
         ``image_id``, ``layer`` and ``embedding``.
     """
@@ -151,7 +152,9 @@ def embed_layers(
     data = make_feature_set(block_features, products, splits)
     slices = block_slices(network, block_names(network, parameters.embedding.num_blocks))
     layers = {block: data.features[:, columns] for block, columns in slices.items()}
-    layers[HIDDEN] = _hidden_layer(network, data._replace(features=layers[POOL]), parameters)
+    labelled = make_feature_set(block_features, product_labels, splits)
+    training = labelled._replace(features=labelled.features[:, slices[POOL]])
+    layers[HIDDEN] = _hidden_layer(network, training, layers[POOL], parameters)
     selected = np.isin(data.split, EVALUATION_SPLITS)
     return pd.concat(
         [
@@ -169,19 +172,23 @@ def embed_layers(
 
 
 def _hidden_layer(
-    network: "Network", data: FeatureSet, parameters: VisionParameters
+    network: "Network",
+    training: FeatureSet,
+    features: NDArray[np.float32],
+    parameters: VisionParameters,
 ) -> NDArray[np.float32]:
+    """Return the hidden layer of photos, trained on those of classes."""
     import torch
 
     from fb_marketplace.pipelines.vision.models.network import make_head
 
     head = network.head
     if not isinstance(head.fc, torch.nn.Sequential):
-        trained, _ = train_head(data, parameters, ORIGINAL_WIDTH)
-        head = make_head(parameters, len(data.labels), hidden=ORIGINAL_WIDTH)
+        trained, _ = train_head(training, parameters, ORIGINAL_WIDTH)
+        head = make_head(parameters, len(training.labels), hidden=ORIGINAL_WIDTH)
         head.load_state_dict(trained.weights)
     with torch.no_grad():
-        hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(data.features)).numpy()
+        hidden: NDArray[np.float32] = head.eval().embed(torch.from_numpy(features)).numpy()
     return hidden
 
 

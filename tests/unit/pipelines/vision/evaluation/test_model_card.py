@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from support.builders.vision_predictions import LABELS, MEASURING, marketplace
 
@@ -44,8 +45,9 @@ def card(metrics, base_parameters):
         "int8": {"mean_cosine": np.float64(0.9971)},
     }
     digests = {"products": "ab" * 32, "images": "cd" * 32}
-    given = (metrics, {"temperature": 1.25}, report, leakage, list(LABELS), digests, parameters)
-    return write_model_card(*given)
+    listed = pd.DataFrame({"category": [*LABELS, "Rare things"]})
+    given = (metrics, {"temperature": 1.25}, report, leakage, list(LABELS), listed, digests)
+    return write_model_card(*given, parameters)
 
 
 def test_pipe_in_table_cell_is_escaped():
@@ -60,6 +62,7 @@ def test_pipe_in_table_cell_is_escaped():
     "stands",
     [
         "Arts, Home, Sport",
+        "fewer than 10 listings are no class: Rare things (1)",
         "`abababababab`",
         "1,234",
         "1.250",

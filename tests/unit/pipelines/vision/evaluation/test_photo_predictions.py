@@ -32,7 +32,9 @@ def embeddings(tmp_path, marketplace, encoder):
 
 
 def test_predictions_are_of_validation_and_test_sorted(marketplace, embeddings, encoder):
-    table = collect_photo_predictions(embeddings, encoder, marketplace.products, marketplace.splits)
+    table = collect_photo_predictions(
+        embeddings, encoder, marketplace.products, marketplace.splits, CHANNELS
+    )
 
     VisionPredictions.validate(table)
     assert table["image_id"].tolist() == [f"{place:02}" for place in range(24, 36)]
@@ -51,6 +53,7 @@ def test_embeddings_of_another_encoder_are_rejected(tmp_path, marketplace, embed
             FileRef(str(tmp_path / "other.onnx")),
             marketplace.products,
             marketplace.splits,
+            CHANNELS,
         )
 
 
@@ -59,4 +62,4 @@ def test_missing_embeddings_are_counted(marketplace, embeddings, encoder):
     splits.loc[splits["image_id"] == "30", "image_id"] = "new"
 
     with pytest.raises(UserError, match=r"\b11\b.*\b12\b"):
-        collect_photo_predictions(embeddings, encoder, marketplace.products, splits)
+        collect_photo_predictions(embeddings, encoder, marketplace.products, splits, CHANNELS)

@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 import torch
 
-from fb_marketplace.errors import UserError
 from fb_marketplace.pipelines.vision.training import metric_learning
 from fb_marketplace.pipelines.vision.training.metric_learning import (
     Pairs,
     first_hits,
     fit_head,
 )
+from fb_marketplace.skipping import InsufficientDataError
 
 NOISE, SIGNAL = 12, 4
 
@@ -125,7 +125,7 @@ def test_partner_counts_if_it_is_the_nearest_photo(result):
 def test_single_photo_listings_are_rejected(result, recipe):
     alone = result._replace(groups=np.arange(120))
 
-    with pytest.raises(UserError, match=r"\b0\b.*\b0\b.*vision\.embedding\.layer.*pool"):
+    with pytest.raises(InsufficientDataError, match=r"\b0\b.*\b0\b.*pooled"):
         fit_head(alone, recipe(), seed=0)
 
 

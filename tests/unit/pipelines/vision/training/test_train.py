@@ -170,7 +170,7 @@ def test_final_model_is_the_last_epoch(trained):
 
 def test_model_has_labels_transform_data_recipe_and_code(trained, base_recipe, marketplace):
     card = card_of(trained.model)
-    assert card["labels"] == trained.labels == LABELS
+    assert card["labels"] == LABELS
     assert card["transform"] == {"photos_version": 1, "photo_side": 256, "input_side": 64}
     assert card["data"] == data_digests(*marketplace)
     assert card["recipe"]["backbone"] == base_recipe.backbone

@@ -21,6 +21,7 @@ from fb_marketplace.pipelines.vision.training.train_embedding import (
 )
 from fb_marketplace.schemas.lance import VISION_FEATURES
 from fb_marketplace.schemas.predictions import LayerEmbeddings
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.fingerprints import sha256
 
@@ -109,17 +110,11 @@ def test_head_of_other_levels_is_rejected(
         )
 
 
-def test_untrainable_head_is_skipped_if_not_requested(market, model, base_recipe, changed, caplog):
+def test_head_without_pairs_is_insufficient(market, model, base_recipe):
     table, products, splits = market
     alone = splits.assign(group=splits["image_id"])
 
-    trained = train_embedding_head(
-        table, products, alone, model, changed(base_recipe, embedding={"layer": "pool"})
-    )
-
-    assert trained == (b"", [])
-    assert "0" in caplog.text
-    with pytest.raises(UserError, match=r"\b0\b.*vision\.embedding"):
+    with pytest.raises(InsufficientDataError, match=r"\b0\b"):
         train_embedding_head(table, products, alone, model, base_recipe)
 
 
@@ -133,7 +128,9 @@ def test_zero_epochs_train_no_head(market, model, fitted_network, base_recipe, c
 
 
 def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, base_recipe):
-    table = LayerEmbeddings.validate(embed_layers(*market, model, LABELS, base_recipe))
+    features, products, splits = market
+    layers = embed_layers(features, products, products, splits, model, LABELS, base_recipe)
+    table = LayerEmbeddings.validate(layers)
 
     assert list(table["layer"].unique()) == [*cuts, "fc.1"]
     result = table[table["layer"] == "pool"]
@@ -144,7 +141,8 @@ def test_layers_are_unit_length_for_evaluated_photos(market, model, cuts, base_r
 
 
 def test_resnet50_hidden_layer_has_1000_nonnegative_units(market, model, base_recipe):
-    table = embed_layers(*market, model, LABELS, base_recipe)
+    features, products, splits = market
+    table = embed_layers(features, products, products, splits, model, LABELS, base_recipe)
 
     hidden = np.stack(table.loc[table["layer"] == "fc.1", "embedding"])
     assert hidden.shape == (16, 1000)
