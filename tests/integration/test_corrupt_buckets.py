@@ -1,4 +1,4 @@
-"""Whatever a hundredth of a bucket is spoiled into, all of it is kept or accounted for."""
+"""Whatever a hundredth of a bucket is spoiled into, in any form, all of it is kept or accounted for."""
 
 import csv
 import os
@@ -11,9 +11,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from kedro.config import OmegaConfigLoader
-from kedro.io import DataCatalog
+from kedro.io import DataCatalog, DatasetError
 from kedro.runner import SequentialRunner
-from support.files.corruption import spoil
+from support.files.corruption import SpoiledBucket, spoil
+from support.files.table_forms import TableForm
 
 from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.parameters.cleaning import (
@@ -28,9 +29,12 @@ from fb_marketplace.settings import CONFIG_LOADER_ARGS
 ROOT = Path(__file__).parents[2]
 FEW = range(2)
 MANY = range(200)
+PRICE = 5
 PIPELINE = create_pipeline()
 
-Clean = Callable[[Path, Path], DataCatalog]
+DATASETS = {"Products.csv": "raw_products", "Images.csv": "raw_images"}
+
+Clean = Callable[[Path, Path, dict[str, TableForm]], DataCatalog]
 
 
 @pytest.fixture(scope="module")
@@ -54,17 +58,23 @@ def clean() -> Clean:
         "splits": SplitParameters,
     }
 
-    limits = {"cleaning": {"max_rejected_share": 1.0}}
-
-    def run(raw: Path, lake: Path) -> DataCatalog:
+    def run(raw: Path, lake: Path, forms: dict[str, TableForm]) -> DataCatalog:
         places = {"RAW": str(raw), "LAKE": str(lake)}
+        prices = forms["Products.csv"].price_parameters if forms else {}
+        own = {
+            "cleaning": {
+                "max_rejected_share": 1.0,
+                "price": parameters["cleaning"]["price"] | prices,
+            }
+        }
         now = datetime.now(UTC)
         version = f"{now:%Y-%m-%dT%H.%M.%S}.{now.microsecond // 1000:03}Z"
-        catalog = DataCatalog.from_config(_placed(entries, places), save_version=version)
+        placed = _placed(entries, places)
+        for table, form in forms.items():
+            placed[DATASETS[table]]["load_args"] |= form.load_args
+        catalog = DataCatalog.from_config(placed, save_version=version)
         for name, model in models.items():
-            catalog[f"params:{name}"] = model.model_validate(
-                parameters[name] | limits.get(name, {})
-            )
+            catalog[f"params:{name}"] = model.model_validate(parameters[name] | own.get(name, {}))
         values = {
             "run_id": version,
             "load_versions": None,
@@ -105,7 +115,7 @@ def bucket(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lake(bucket: Path, clean: Clean, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The lake of that, unspoiled: what a spoiled bucket shares with it is not read again."""
     lake = tmp_path_factory.mktemp("unspoiled") / "lake"
-    clean(bucket, lake)
+    clean(bucket, lake, {})
     return lake
 
 
@@ -138,10 +148,14 @@ def test_many_corrupt_buckets_are_accounted_for(
 
 def check(bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int) -> None:
     raw, copied = tmp_path / "raw", tmp_path / "lake"
-    whole_lines = spoil(bucket, raw, seed)
+    spoiled = spoil(bucket, raw, seed)
     shutil.copytree(lake, copied)
+    if any(form.is_cut for form in spoiled.forms.values()):
+        with pytest.raises(DatasetError, match="unpacked"):
+            clean(raw, copied, spoiled.forms)
+        return
 
-    catalog = clean(raw, copied)
+    catalog = clean(raw, copied, spoiled.forms)
 
     ledger = catalog.load("cleaning_report")["ledger"]
     for stage, values in ledger.items():
@@ -155,18 +169,33 @@ def check(bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int) -> 
     ):
         known = set(catalog.load(table)[key])
         known |= set(quarantine.loc[quarantine["stage"] == stage, "key"])
-        written = pd.Series(sorted(_ids(bucket, stage, whole_lines)), dtype="str")
+        written = pd.Series(sorted(_rows_of(bucket, stage, spoiled)), dtype="str")
         assert [item for item in written if item not in known] == []
+    _check_prices(catalog.load("products"), _rows_of(bucket, "products", spoiled))
     shutil.rmtree(tmp_path)
 
 
-def _ids(bucket: Path, stage: str, lines: set[str]) -> set[str]:
-    """The ids of the rows that were left as they were, of those that stand on one line."""
+def _check_prices(products: pd.DataFrame, rows: dict[str, list[str]]) -> None:
+    """Check the prices of listings that were left as they were: a spoiled row may repeat some."""
+    prices = products.set_index("product_id")["price"]
+    expected = {
+        name: float(row[PRICE].strip("£").replace(",", ""))
+        for name, row in rows.items()
+        if name in prices and row[PRICE].startswith("£")
+    }
+    different = [name for name, price in expected.items() if prices[name] != price]
+    assert len(expected) > 30
+    assert len(different) <= 3, {name: (expected[name], prices[name]) for name in different}
+
+
+def _rows_of(bucket: Path, stage: str, spoiled: SpoiledBucket) -> dict[str, list[str]]:
+    """The rows that were left as they were, of those that stand on one line, by their ids."""
     name = {"products": "Products.csv", "images": "Images.csv"}[stage]
-    written = (bucket / "Assets" / name).read_bytes().decode().split("\n")[:-1]
-    width = written[0].count(",") + 1
-    rows = (row for line in written[1:] if line in lines for row in _rows(line))
-    return {row[1] for row in rows if len(row) == width and row[1]}
+    written = (bucket / "Assets" / name).read_bytes().split(b"\n")[:-1]
+    width = written[0].count(b",") + 1
+    lines = [line for line in written[1:] if line in spoiled.complete_lines]
+    rows = (row for line in lines for row in _rows(line.decode()))
+    return {row[1]: row for row in rows if len(row) == width and row[1]}
 
 
 def _rows(line: str) -> list[list[str]]:

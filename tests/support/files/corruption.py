@@ -4,6 +4,9 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
+
+from support.files.table_forms import TableForm
 
 SHARE = 0.01
 LEAST = 3
@@ -37,33 +40,44 @@ ODD_NAMES = (
 )
 
 
-def spoil(raw: Path, into: Path, seed: int) -> set[str]:
+TABLES = ("Products.csv", "Images.csv")
+
+
+class SpoiledBucket(NamedTuple):
+    """The lines of both tables that were left as they were, and the form of each table."""
+
+    complete_lines: set[bytes]
+    forms: dict[str, TableForm]
+
+
+def spoil(raw: Path, into: Path, seed: int) -> SpoiledBucket:
     """Copy a bucket, spoiling a share of it; files that stay as they are are linked.
+
+    Each table is written in a random form. Only a table of this form may be unreadable: one that is cut.
 
     Args:
         raw: the bucket, as it should be.
         into: the folder for the spoiled one; made.
         seed: the same seed spoils the same.
-
-    Returns:
-        The lines of both tables that were left as they were.
     """
     chance = random.Random(seed)
     (into / "Assets").mkdir(parents=True)
     (into / "images").mkdir()
-    complete: set[str] = set()
-    for table in ("Products.csv", "Images.csv"):
+    complete: set[bytes] = set()
+    forms = {table: TableForm.draw(chance) for table in TABLES}
+    for table, form in forms.items():
         header, *lines = (raw / "Assets" / table).read_bytes().split(b"\n")[:-1]
         spoiled, left = _spoil_lines(lines, chance)
-        (into / "Assets" / table).write_bytes(b"\n".join([header, *spoiled, b""]))
-        complete.update(line.decode("utf-8", "replace") for line in left)
+        data = form.write([header, *spoiled], {header, *left})
+        (into / "Assets" / table).write_bytes(data)
+        complete.update(left)
     for photo in sorted((raw / "images").iterdir()):
         os.link(photo, into / "images" / photo.name)
     files = sorted((into / "images").iterdir())
     for photo in chance.sample(files, _share(len(files))):
         if photo.exists():
             chance.choice(PHOTO_FAULTS)(photo, chance)
-    return complete
+    return SpoiledBucket(complete, forms)
 
 
 def _share(count: int) -> int:
