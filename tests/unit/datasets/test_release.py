@@ -1,7 +1,6 @@
 """Releases of two photos with a mean-color encoder."""
 
 import base64
-import json
 import re
 from typing import get_args
 
@@ -25,6 +24,7 @@ from fb_marketplace_serving.release.manifest import (
     artifact_of,
 )
 from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import load_pointer
 from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
@@ -118,7 +118,7 @@ def test_incomplete_release_leaves_current_one(tmp_path, manifest, first, second
     with pytest.raises(DatasetError, match=file.name):
         ReleaseDataset(str(tmp_path), second).save(manifest)
 
-    assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}
+    assert load_pointer(Lake(str(tmp_path))).version == first.save
     assert not (tmp_path / f"releases/{second.save}.json").exists()
 
 
@@ -156,7 +156,7 @@ def test_release_compared_with_replaced_one_is_not_published(tmp_path, manifest,
     with pytest.raises(DatasetError, match=re.escape(first.save)):
         ReleaseDataset(str(tmp_path), second).save(other)
 
-    assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}
+    assert load_pointer(Lake(str(tmp_path))).version == first.save
     assert not (tmp_path / f"releases/{second.save}.json").exists()
 
 
@@ -202,7 +202,7 @@ def test_release_requires_a_version(tmp_path, manifest):
 def test_pointer_contains_only_the_version(tmp_path, manifest, first):
     ReleaseDataset(str(tmp_path), first).save(manifest)
 
-    assert json.loads((tmp_path / "releases/current.json").read_bytes()) == {"version": first.save}
+    assert load_pointer(Lake(str(tmp_path))).version == first.save
 
 
 @pytest.mark.parametrize(("product", "images"), [("p", []), ("other", ["b"])])

@@ -156,29 +156,47 @@ def _exit_now(code: int) -> None:
 def _serve(settings: "Settings", listener: socket.socket) -> None:
     from fb_marketplace_serving.release.loader import Release
     from fb_marketplace_serving.release.manifest import ReleaseError, open_lake
-    from fb_marketplace_serving.release.pointer import current_version
-    from fb_marketplace_serving.server.request_logging import configure_json_logging
+    from fb_marketplace_serving.release.pointer import Pointer, load_pointer
+    from fb_marketplace_serving.server.request_logging import (
+        LOG,
+        configure_json_logging,
+        log_fields,
+    )
 
-    def open_version(version: str) -> Release:
-        return Release.open(settings.lake, version, encoder_threads=settings.encoder_threads)
+    def open_release(pointer: Pointer) -> Release:
+        return Release.open(
+            settings.lake,
+            pointer.version,
+            manifest_sha256=pointer.manifest_sha256,
+            encoder_threads=settings.encoder_threads,
+        )
 
-    def current() -> str:
-        return current_version(open_lake(settings.lake))
+    def current() -> Pointer:
+        return load_pointer(open_lake(settings.lake))
+
+    def open_current() -> tuple[Pointer, Release]:
+        pointer = current()
+        return pointer, open_release(pointer)
 
     signal.signal(signal.SIGINT, lambda *_: _exit_now(128 + signal.SIGINT))
     configure_json_logging(settings.log_level)
     with ThreadPoolExecutor(1) as executor:
-        opening = executor.submit(lambda: open_version(current()))
+        opening = executor.submit(open_current)
         # These imports take a second: run them while the release is opened.
         from fb_marketplace_serving.server.app import create_app
         from fb_marketplace_serving.server.service import ReleaseSource
         from fb_marketplace_serving.server.transport.process import Server
 
         try:
-            release = opening.result()
+            pointer, release = opening.result()
         except ReleaseError as error:
             raise _CommandError(str(error)) from error
-    app = create_app(release, settings, ReleaseSource(current, open_version))
+    if pointer.manifest_sha256 is None:
+        LOG.warning(
+            "pointer without the checksum of the manifest: run `fb-serve rollback` with its version",
+            extra=log_fields(version=pointer.version),
+        )
+    app = create_app(release, settings, ReleaseSource(current, open_release, pointer))
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 
     def announce() -> None:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fb_marketplace_serving.encoders.external_data import has_external_data
+
 
 def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> Any:
     """Open an ONNX graph that contains its weights.
@@ -15,9 +17,20 @@ def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> A
         An ``onnxruntime.InferenceSession``.
 
     Raises:
-        ValueError: ONNX Runtime cannot open the graph. The type is ``error``.
+        ValueError: ONNX Runtime cannot open the graph, or it has weights in other files. The type is
+            ``error``.
     """
     import onnxruntime as ort
+
+    try:
+        is_external = has_external_data(onnx)
+    except ValueError as cause:
+        raise error(
+            f"found {len(onnx):,} bytes that are not ONNX ({cause}); expected one ONNX file with its "
+            "weights inside"
+        ) from cause
+    if is_external:
+        raise error("found weights in other files; expected one ONNX file with its weights inside")
 
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads or 0

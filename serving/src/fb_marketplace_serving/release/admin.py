@@ -24,6 +24,7 @@ from fb_marketplace_serving.release.manifest import (
 from fb_marketplace_serving.release.pointer import (
     CURRENT,
     PointerState,
+    load_pointer,
     make_pointer,
     read_current,
     read_pointer,
@@ -89,7 +90,8 @@ def rollback(lake: Lake, version: str) -> PointerState:
     """
     previous = read_pointer(lake)
     Release.from_manifest(lake, read_manifest(lake, version)).check_erasures(lake)
-    if previous.version != version:
+    # A pointer of version 0.2 gets the checksum that it lacks.
+    if previous.version != version or load_pointer(lake).manifest_sha256 is None:
         try:
             set_current(lake, version, previous)
         except OSError as error:
@@ -151,7 +153,7 @@ def export(lake: Lake, folder: str, version: str | None, report: ReportProgress)
         except OSError as error:
             raise unreadable(lake.name(path), error) from error
         exported.create(path, content)
-        exported.create(CURRENT, make_pointer(manifest.version))
+        exported.create(CURRENT, make_pointer(manifest.version, content))
     return manifest
 
 

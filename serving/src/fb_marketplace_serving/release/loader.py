@@ -64,20 +64,28 @@ class Release:
 
     @classmethod
     def open(
-        cls, url: str, version: str | None = None, *, encoder_threads: int | None = None
+        cls,
+        url: str,
+        version: str | None = None,
+        *,
+        manifest_sha256: str | None = None,
+        encoder_threads: int | None = None,
     ) -> Self:
         """Open a release of a lake.
 
         Args:
             url: root of the lake: a path or any fsspec URL.
             version: the release; None for the current one.
+            manifest_sha256: checksum of the manifest of that version; None if it is unknown.
             encoder_threads: threads per batch of the encoder.
 
         Raises:
             ReleaseError: there is no such release, it is damaged, or a canary is not reproduced.
         """
         lake = open_lake(url)
-        manifest = read_current(lake) if version is None else read_manifest(lake, version)
+        manifest = (
+            read_current(lake) if version is None else read_manifest(lake, version, manifest_sha256)
+        )
         return cls.from_manifest(lake, manifest, encoder_threads=encoder_threads)
 
     def check_erasures(self, lake: Lake) -> None:

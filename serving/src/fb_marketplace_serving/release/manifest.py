@@ -1,6 +1,7 @@
 """The manifest of a release, ``releases/<version>.json``, written once."""
 
 import base64
+import hashlib
 import json
 import re
 from pathlib import PurePosixPath
@@ -250,11 +251,16 @@ def manifest_path(version: str) -> str:
     return f"releases/{version}.json"
 
 
-def read_manifest(lake: Lake, version: str) -> Manifest:
+def read_manifest(lake: Lake, version: str, sha256: str | None = None) -> Manifest:
     """Read the manifest of a release.
 
+    Args:
+        lake: the lake.
+        version: the release.
+        sha256: checksum of the manifest, from the pointer; None if it is unknown.
+
     Raises:
-        ReleaseError: there is no such release, or its manifest cannot be read.
+        ReleaseError: there is no such release, or its manifest cannot be read or has another checksum.
     """
     if not is_version(version):
         raise ReleaseError(
@@ -270,6 +276,11 @@ def read_manifest(lake: Lake, version: str) -> Manifest:
         ) from None
     except OSError as error:
         raise unreadable(file, error) from error
+    actual = hashlib.sha256(data).hexdigest()
+    if sha256 not in (None, actual):
+        raise ReleaseError(
+            f"{file}: found sha256 {actual[:12]}…; the pointer expects {str(sha256)[:12]}…; {REPAIR}"
+        )
     _check_schema(file, data)
     try:
         manifest = Manifest.model_validate_json(data)

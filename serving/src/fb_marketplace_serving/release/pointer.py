@@ -1,13 +1,16 @@
 """The pointer ``releases/current.json``, which names the current release.
 
 It is written last, when all files of the release are in place. The write is conditional: of two
-concurrent writers, one fails.
+concurrent writers, one fails. The pointer holds the checksum of the manifest, which holds the checksums
+of all files, so a change of any byte of a release is found. Pointers of version 0.2 have no checksum; they
+are read, and the manifest is then not verified.
 """
 
+import hashlib
 from dataclasses import dataclass
 from typing import Annotated, Final
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from fb_marketplace_serving.release.manifest import (
     Manifest,
@@ -28,10 +31,18 @@ def _check_version(name: str) -> str:
     return name
 
 
-class _Pointer(BaseModel):
+class Pointer(BaseModel):
+    """Content of the pointer.
+
+    Attributes:
+        version: the current release.
+        manifest_sha256: checksum of its manifest, in hex; None in pointers of version 0.2.
+    """
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: Annotated[str, AfterValidator(_check_version)]
+    manifest_sha256: Annotated[str | None, Field(pattern="^[0-9a-f]{64}$")] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +71,18 @@ def read_pointer(lake: Lake) -> PointerState:
     except OSError as error:
         raise unreadable(lake.name(CURRENT), error) from error
     try:
-        return PointerState(_Pointer.model_validate_json(data).version, tag)
+        return PointerState(Pointer.model_validate_json(data).version, tag)
     except ValidationError:
         return PointerState(None, tag)
 
 
 def current_version(lake: Lake) -> str:
-    """Read the version of the current release. This reads one small file only.
+    """Read the version of the current release; see :func:`load_pointer`."""
+    return load_pointer(lake).version
+
+
+def load_pointer(lake: Lake) -> Pointer:
+    """Read the pointer to the current release. This reads one small file only.
 
     Raises:
         ReleaseError: there is no release, or the pointer cannot be read.
@@ -82,7 +98,7 @@ def current_version(lake: Lake) -> str:
     except OSError as error:
         raise unreadable(file, error) from error
     try:
-        return _Pointer.model_validate_json(data).version
+        return Pointer.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         message = " ".join(first["msg"].split())
@@ -93,17 +109,19 @@ def current_version(lake: Lake) -> str:
 
 
 def read_current(lake: Lake) -> Manifest:
-    """Read the manifest of the current release.
+    """Read the manifest of the current release, and verify its checksum.
 
     Raises:
         ReleaseError: there is none, or it cannot be read.
     """
-    return read_manifest(lake, current_version(lake))
+    pointer = load_pointer(lake)
+    return read_manifest(lake, pointer.version, pointer.manifest_sha256)
 
 
-def make_pointer(version: str) -> bytes:
-    """Return the content of ``releases/current.json`` for a release."""
-    return _Pointer(version=version).model_dump_json().encode()
+def make_pointer(version: str, manifest: bytes) -> bytes:
+    """Return the content of ``releases/current.json`` for a release and the bytes of its manifest."""
+    sha256 = hashlib.sha256(manifest).hexdigest()
+    return Pointer(version=version, manifest_sha256=sha256).model_dump_json().encode()
 
 
 def set_current(lake: Lake, version: str, previous: PointerState) -> None:
@@ -115,11 +133,23 @@ def set_current(lake: Lake, version: str, previous: PointerState) -> None:
         previous: the pointer as read before the release was checked.
 
     Raises:
-        ReleaseError: another release was published meanwhile; it stays current.
-        OSError: the lake cannot be written.
+        ReleaseError: the release has no manifest, or another release was published meanwhile; it stays
+            current.
+        OSError: the lake cannot be read or written.
     """
+    path = manifest_path(version)
     try:
-        lake.replace_if(CURRENT, make_pointer(version), previous.tag)
+        manifest = lake.read(path)
+    except FileNotFoundError:
+        raise ReleaseError(
+            f"{lake.name(path)}: not found, or removed meanwhile; the current release does not change"
+        ) from None
+    _set_current(lake, version, manifest, previous)
+
+
+def _set_current(lake: Lake, version: str, manifest: bytes, previous: PointerState) -> None:
+    try:
+        lake.replace_if(CURRENT, make_pointer(version, manifest), previous.tag)
     except ConcurrentWriteError as error:
         raise _overtaken(lake, previous, read_pointer(lake)) from error
 
@@ -143,14 +173,14 @@ def publish(lake: Lake, manifest: Manifest, previous: PointerState | None = None
         previous = now
     elif previous != now:
         raise _overtaken(lake, previous, now)
-    path = manifest_path(manifest.version)
+    path, data = manifest_path(manifest.version), manifest.model_dump_json(indent=2).encode()
     try:
-        lake.create(path, manifest.model_dump_json(indent=2).encode())
+        lake.create(path, data)
     except FileExistsError:
         raise ReleaseError(
             f"{lake.name(path)}: already exists, and releases are immutable; publish another version"
         ) from None
-    set_current(lake, manifest.version, previous)
+    _set_current(lake, manifest.version, data, previous)
 
 
 def _overtaken(lake: Lake, previous: PointerState, now: PointerState) -> ReleaseError:

@@ -112,6 +112,19 @@ class Metrics:
         gauge = Gauge("fb_connections", "Open connections", registry=self.registry)
         gauge.set_function(count)
 
+    def follow_pointer(self, age: Callable[[], float]) -> None:
+        """Export the age of the pointer to the current release.
+
+        Args:
+            age: returns the seconds since it was read.
+        """
+        gauge = Gauge(
+            "fb_release_pointer_age_seconds",
+            "Time since the pointer to the current release was read",
+            registry=self.registry,
+        )
+        gauge.set_function(age)
+
     @contextmanager
     def stage(self, stage: Stage) -> Iterator[None]:
         """Time a stage. Failed stages are not counted."""

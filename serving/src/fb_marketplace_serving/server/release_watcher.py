@@ -2,17 +2,25 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from dataclasses import dataclass
 from time import monotonic
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.pointer import Pointer
+from fb_marketplace_serving.server.inference.threads import PHOTO_NICENESS, make_thread_pool
 
 Opened = TypeVar("Opened")
+Result = TypeVar("Result")
 
 _RETRY_SECONDS: Final = 60.0
 """Seconds until a rejected release is tried again. The error may have been transient."""
+
+_OPEN_SECONDS: Final = 1800.0
+"""Maximum time to open a release. A large one is read from a slow store in minutes."""
+
+_MAX_STUCK: Final = 4
+"""Threads that may wait for a store that never answers, while new threads try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,25 +45,41 @@ class ReleaseWatcher(Generic[Opened]):
 
     def __init__(
         self,
-        read_current: Callable[[], str],
-        open_version: Callable[[str], Opened],
-        executor: Executor,
+        read_current: Callable[[], Pointer],
+        open_release: Callable[[Pointer], Opened],
         poll_seconds: float,
+        timeout: float,
+        served: Pointer | None = None,
     ) -> None:
         """Create a watcher.
 
         Args:
-            read_current: returns the version of the lake's current release.
-            open_version: opens and verifies a version.
-            executor: runs both.
+            read_current: reads the pointer to the lake's current release.
+            open_release: opens and verifies a release.
             poll_seconds: seconds between two polls.
+            timeout: maximum seconds to read the pointer.
+            served: the pointer to the release that is served at first; None if only its version is known.
         """
         self._read_current = read_current
-        self._open = open_version
-        self._executor = executor
+        self._open = open_release
         self._poll_seconds = poll_seconds
+        self._timeout = timeout
+        self._served = served
+        self._pool = make_thread_pool(1, "open", PHOTO_NICENESS)
+        self._stuck: set[asyncio.Future[Any]] = set()
         self._rejected_at = 0.0
+        self._read_at = monotonic()
+        self._rejected: Pointer | None = None
         self.rejection: ReleaseRejection | None = None
+
+    @property
+    def pointer_age(self) -> float:
+        """Seconds since the pointer was last read, or since the start."""
+        return monotonic() - self._read_at
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def watch(
         self,
@@ -77,27 +101,57 @@ class ReleaseWatcher(Generic[Opened]):
                 swap(opened)
 
     async def _poll(self, served: str, reject: Callable[[ReleaseRejection], None]) -> Opened | None:
-        version = None
-        loop = asyncio.get_running_loop()
+        pointer = None
         try:
-            version = await loop.run_in_executor(self._executor, self._read_current)
-            if version == served:
+            pointer = await self._run(self._read_current, self._timeout, "read the pointer")
+            self._read_at = monotonic()
+            if self._served is None and pointer.version == served:
+                self._served = pointer
+            if pointer == self._served:
                 self.rejection = None
                 return None
-            if self._was_just_rejected(version):
+            if self._was_just_rejected(pointer):
                 return None
-            opened = await loop.run_in_executor(self._executor, self._open, version)
+            current = pointer
+            opened = await self._run(lambda: self._open(current), _OPEN_SECONDS, "open the release")
         except Exception as error:  # noqa: BLE001 - the server continues with its release
             is_known = isinstance(error, ReleaseError)
             reason = str(error) if is_known else f"{type(error).__name__}: {error}"
-            rejection = ReleaseRejection(version, reason)
+            rejection = ReleaseRejection(pointer.version if pointer else None, reason)
             if rejection != self.rejection:
                 reject(rejection)
-            self.rejection, self._rejected_at = rejection, monotonic()
+            self.rejection, self._rejected, self._rejected_at = rejection, pointer, monotonic()
             return None
-        self.rejection = None
+        self.rejection, self._served = None, pointer
         return opened
 
-    def _was_just_rejected(self, version: str) -> bool:
+    async def _run(self, function: Callable[[], Result], timeout: float, action: str) -> Result:
+        """Run a function on a thread. A thread that does not return in time is left behind.
+
+        Raises:
+            ReleaseError: the function did not return in time.
+        """
+        if len(self._stuck) >= _MAX_STUCK:
+            raise ReleaseError(
+                f"The store does not answer: {_MAX_STUCK} attempts are still waiting."
+            )
+        future = asyncio.get_running_loop().run_in_executor(self._pool, function)
+        done, _ = await asyncio.wait([future], timeout=timeout)
+        if done:
+            return future.result()
+        self.close()
+        self._pool = make_thread_pool(1, "open", PHOTO_NICENESS)
+        self._stuck.add(future)
+        future.add_done_callback(self._forget)
+        raise ReleaseError(
+            f"The store did not answer within {timeout:g} s, in the attempt to {action}."
+        )
+
+    def _forget(self, future: "asyncio.Future[Any]") -> None:
+        self._stuck.discard(future)
+        if not future.cancelled():
+            future.exception()  # Otherwise it would be logged as never retrieved.
+
+    def _was_just_rejected(self, pointer: Pointer) -> bool:
         recent = monotonic() - self._rejected_at < _RETRY_SECONDS
-        return self.rejection is not None and self.rejection.version == version and recent
+        return self.rejection is not None and self._rejected == pointer and recent

@@ -19,6 +19,7 @@ from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.imaging.canonical import Limits
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.pointer import Pointer
 from fb_marketplace_serving.server.auth import Keys, RateLimit
 from fb_marketplace_serving.server.errors import (
     NO_PHOTO_SEARCH,
@@ -77,12 +78,14 @@ class ReleaseSource(NamedTuple):
     """Source of releases.
 
     Attributes:
-        current: returns the version of the current release.
-        open: opens and verifies a version.
+        current: reads the pointer to the current release.
+        open: opens and verifies a release.
+        served: the pointer to the first release; None if only its version is known.
     """
 
-    current: Callable[[], str]
-    open: Callable[[str], Release]
+    current: Callable[[], Pointer]
+    open: Callable[[Pointer], Release]
+    served: Pointer | None = None
 
 
 class Service:
@@ -141,19 +144,26 @@ class Service:
         )
         self._searchers = make_thread_pool(cores(), "search", SEARCH_NICENESS)
         self._readers = make_thread_pool(_READERS, "read", SEARCH_NICENESS)
-        self._opener = make_thread_pool(1, "open", PHOTO_NICENESS)
         self.current = self._prepare(release)
         self._watcher = (
             ReleaseWatcher(
                 source.current,
-                lambda version: self._prepare(source.open(version)),
-                self._opener,
+                lambda pointer: self._prepare(source.open(pointer)),
                 settings.release_poll_seconds,
+                settings.request_timeout_seconds,
+                source.served,
             )
             if source and settings.release_poll_seconds
             else None
         )
         self.metrics.set_release(self.current.version)
+        if self._watcher:
+            self.metrics.follow_pointer(lambda: self.pointer_age or 0.0)
+
+    @property
+    def pointer_age(self) -> float | None:
+        """Seconds since the pointer to the current release was read; None if it is not followed."""
+        return self._watcher.pointer_age if self._watcher else None
 
     @property
     def rejection(self) -> ReleaseRejection | None:
@@ -172,9 +182,10 @@ class Service:
             self._large.threads,
             self._searchers,
             self._readers,
-            self._opener,
         ):
             pool.shutdown(wait=False, cancel_futures=True)
+        if self._watcher:
+            self._watcher.close()
         if self.feedback:
             self.feedback.close()
 

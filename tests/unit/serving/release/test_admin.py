@@ -11,7 +11,12 @@ from fb_marketplace_serving.release.admin import export, rollback, verify
 from fb_marketplace_serving.release.artifacts import release_artifacts
 from fb_marketplace_serving.release.loader import Release
 from fb_marketplace_serving.release.manifest import ReleaseError
-from fb_marketplace_serving.release.pointer import current_version, publish
+from fb_marketplace_serving.release.pointer import (
+    current_version,
+    load_pointer,
+    make_pointer,
+    publish,
+)
 from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
@@ -152,6 +157,15 @@ def test_rollback_to_release_removed_meanwhile_is_undone(two, monkeypatch):
     assert current_version(Lake(two)) == "v2"
 
 
+def test_rollback_to_current_release_completes_its_pointer(two):
+    """A pointer of version 0.2 has no checksum of the manifest."""
+    Path(two, "releases/current.json").write_text('{"version": "v2"}', "utf-8")
+
+    rollback(Lake(two), "v2")
+
+    assert load_pointer(Lake(two)).manifest_sha256
+
+
 def test_rollback_to_missing_release_is_rejected(two):
     with pytest.raises(ReleaseError, match=r"v9\.json"):
         rollback(Lake(two), "v9")
@@ -204,7 +218,7 @@ def test_exported_release_opens_by_itself(two, shop):
                 *("photos.parquet", "measures.parquet", ".jpegs", "v1.json"),
             )
         )
-    } | {"releases/current.json": b'{"version":"v1"}'}
+    } | {"releases/current.json": make_pointer("v1", Path(two, "releases/v1.json").read_bytes())}
     assert shop.stat().st_mode & 0o555 == 0o555
     assert list(shop.parent.iterdir()) == [shop]
 

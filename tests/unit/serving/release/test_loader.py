@@ -45,6 +45,13 @@ def refusal(lake, version=None):
     return str(caught.value)
 
 
+def rewrite_manifest(lake, change):
+    """Change a manifest whose checksum the pointer does not hold."""
+    file = Path(lake, "releases/v1.json")
+    file.write_text(json.dumps(change(json.loads(file.read_text()))))
+    Path(lake, "releases/current.json").write_text('{"version": "v1"}')
+
+
 def resealed(lake, manifest, **changes):
     """Publish a changed manifest with new checksums."""
     sealed = {name: artifact_of(Lake(lake), path) for name, path in FILES.items()}
@@ -314,8 +321,7 @@ def test_damaged_pointer_is_rejected(lake, pointer):
     ],
 )
 def test_damaged_manifest_names_field(lake, change, where):
-    file = Path(lake, "releases/v1.json")
-    file.write_text(json.dumps(json.loads(file.read_text()) | change))
+    rewrite_manifest(lake, lambda manifest: manifest | change)
 
     message = refusal(lake)
 
@@ -325,8 +331,7 @@ def test_damaged_manifest_names_field(lake, change, where):
 
 @pytest.mark.parametrize("schema", [1, 3, 6])
 def test_manifest_of_other_schema_names_schema_version(lake, schema):
-    file = Path(lake, "releases/v1.json")
-    file.write_text(json.dumps({"schema_version": schema, "version": "v1"}))
+    rewrite_manifest(lake, lambda _: {"schema_version": schema, "version": "v1"})
 
     message = refusal(lake)
 
@@ -350,10 +355,11 @@ def test_index_of_photos_missing_in_release_is_rejected(tmp_path, draft):
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "s3://bucket/x", ""])
 def test_artifact_outside_lake_is_rejected(lake, path):
-    file = Path(lake, "releases/v1.json")
-    manifest = json.loads(file.read_text())
-    manifest["artifacts"]["image_index"]["path"] = path
-    file.write_text(json.dumps(manifest))
+    def change(manifest):
+        manifest["artifacts"]["image_index"]["path"] = path
+        return manifest
+
+    rewrite_manifest(lake, change)
 
     assert "artifacts.image_index.path" in refusal(lake)
 

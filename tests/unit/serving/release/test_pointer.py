@@ -1,14 +1,17 @@
+import hashlib
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from fb_marketplace_serving.release.manifest import ReleaseError, read_manifest
+from fb_marketplace_serving.release.manifest import ReleaseError, manifest_path, read_manifest
 from fb_marketplace_serving.release.pointer import (
     CURRENT,
     PointerState,
     current_version,
+    load_pointer,
     publish,
     read_current,
     read_pointer,
@@ -19,6 +22,10 @@ from fb_marketplace_serving.storage.lake import Lake
 
 def version(draft, name):
     return draft.model_copy(update={"version": name})
+
+
+def add_manifest(root, name):
+    Lake(root).create(manifest_path(name), name.encode())
 
 
 @pytest.fixture(params=["disk", "S3"])
@@ -43,6 +50,7 @@ def test_damaged_pointer_is_rejected_but_replaceable(tmp_path, damaged):
 
     with pytest.raises(ReleaseError, match="fb-serve rollback"):
         current_version(Lake(lake))
+    add_manifest(lake, "v1")
     set_current(Lake(lake), "v1", read_pointer(Lake(lake)))
 
     assert current_version(Lake(lake)) == "v1"
@@ -94,10 +102,36 @@ def test_concurrent_publish_has_one_winner(root, draft, first, monkeypatch):
 
 
 def test_rejected_writer_leaves_pointer_whole(lake, draft):
+    for name in ("v2", "v3"):
+        add_manifest(lake, name)
     seen = read_pointer(Lake(lake))
     set_current(Lake(lake), "v2", seen)
 
     with pytest.raises(ReleaseError):
         set_current(Lake(lake), "v3", seen)
 
-    assert Path(lake, CURRENT).read_bytes() == b'{"version":"v2"}'
+    assert json.loads(Path(lake, CURRENT).read_bytes())["version"] == "v2"
+
+
+def test_pointer_holds_the_checksum_of_the_manifest(lake):
+    manifest = Path(lake, manifest_path("v1"))
+    pointer = load_pointer(Lake(lake))
+    assert pointer.manifest_sha256 == hashlib.sha256(manifest.read_bytes()).hexdigest()
+
+    manifest.write_bytes(manifest.read_bytes() + b"\n")
+
+    with pytest.raises(ReleaseError, match=r"v1\.json: found sha256"):
+        read_current(Lake(lake))
+
+
+def test_pointer_of_version_0_2_is_read(lake):
+    Path(lake, CURRENT).write_text('{"version": "v1"}', "utf-8")
+
+    assert read_current(Lake(lake)).version == "v1"
+
+
+def test_release_without_manifest_does_not_become_current(lake):
+    with pytest.raises(ReleaseError, match="v7"):
+        set_current(Lake(lake), "v7", read_pointer(Lake(lake)))
+
+    assert current_version(Lake(lake)) == "v1"

@@ -7,7 +7,7 @@ from support.waiting import until
 
 from fb_marketplace_serving.imaging import canonical
 from fb_marketplace_serving.release.loader import Release
-from fb_marketplace_serving.release.pointer import publish, read_current
+from fb_marketplace_serving.release.pointer import load_pointer, publish
 from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.service import ReleaseSource
 from fb_marketplace_serving.server.settings import Settings
@@ -21,7 +21,7 @@ def test_next_release_updates_every_route(shop, make_shop, canonical_photos, pai
     del photos_of["img-blue"], photos_of["img-green"]
     new = canonical.canonicalize(paint((240, 120, 10)))
     source = ReleaseSource(
-        lambda: read_current(Lake(shop)).version, lambda version: Release.open(shop, version)
+        lambda: load_pointer(Lake(shop)), lambda pointer: Release.open(shop, pointer.version)
     )
     app = create_app(Release.open(shop), Settings(release_poll_seconds=0.01), source)
 

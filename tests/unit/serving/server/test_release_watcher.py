@@ -1,9 +1,10 @@
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import threading
 
 import pytest
 
 from fb_marketplace_serving.release.manifest import ReleaseError
+from fb_marketplace_serving.release.pointer import Pointer
 from fb_marketplace_serving.server.release_watcher import ReleaseWatcher
 
 
@@ -12,15 +13,20 @@ class Lake:
 
     def __init__(self):
         self.current = "v1"
+        self.digest = None
         self.opened = []
         self.broken = {}
 
     def point(self):
         if isinstance(self.current, Exception):
             raise self.current
-        return self.current
+        if isinstance(self.current, threading.Event):
+            self.current.wait()
+            raise OSError("late")
+        return Pointer(version=self.current, manifest_sha256=self.digest)
 
-    def open(self, version):
+    def open(self, pointer):
+        version = pointer.version
         self.opened.append(version)
         if version in self.broken:
             raise self.broken[version]
@@ -32,12 +38,12 @@ def lake():
     return Lake()
 
 
-def follow(lake, *steps):
+def follow(lake, *steps, timeout=5):
     """Watch the pointer through the steps; return served and rejected versions."""
     served, refused = ["v1"], []
 
-    async def run(executor):
-        follower = ReleaseWatcher(lake.point, lake.open, executor, 0.001)
+    async def run():
+        follower = ReleaseWatcher(lake.point, lake.open, 0.001, timeout)
         task = asyncio.create_task(
             follower.watch(lambda: served[-1], served.append, refused.append)
         )
@@ -45,10 +51,10 @@ def follow(lake, *steps):
             step()
             await asyncio.sleep(0.1)
         task.cancel()
+        follower.close()
         return follower
 
-    with ThreadPoolExecutor(1) as executor:
-        follower = asyncio.run(run(executor))
+    follower = asyncio.run(run())
     return served, refused, follower
 
 
@@ -103,3 +109,46 @@ def test_unreachable_lake_is_logged_once(lake):
     assert served == ["v1"]
     assert [(item.version, "no route" in item.reason) for item in refused] == [(None, True)]
     assert follower.rejection == refused[0]
+
+
+def test_stuck_pointer_is_reported_and_followed_again(lake):
+    stuck = threading.Event()
+    ages = []
+
+    async def run():
+        served, refused = ["v1"], []
+        watcher = ReleaseWatcher(lake.point, lake.open, 0.001, timeout=0.05)
+        task = asyncio.create_task(watcher.watch(lambda: served[-1], served.append, refused.append))
+        await asyncio.sleep(0.05)
+        ages.append(watcher.pointer_age)
+        lake.current = stuck
+        await asyncio.sleep(0.5)
+        ages.append(watcher.pointer_age)
+        threads = [item for item in threading.enumerate() if item.name.startswith("open")]
+        assert len(threads) <= 5
+        assert "did not answer within 0.05 s" in refused[0].reason
+        lake.current = "v2"
+        stuck.set()
+        await asyncio.sleep(0.2)
+        ages.append(watcher.pointer_age)
+        task.cancel()
+        watcher.close()
+        return served, watcher
+
+    served, watcher = asyncio.run(run())
+
+    assert served == ["v1", "v2"]
+    assert watcher.rejection is None
+    assert ages[0] < 0.05
+    assert ages[1] > 0.4
+    assert ages[2] < 0.1
+
+
+def test_pointer_with_another_checksum_is_opened_again(lake):
+    """A release that is published again under its version, or a damaged pointer, does not go unnoticed."""
+    lake.broken["v1"] = ReleaseError("found sha256 …")
+
+    served, refused, _ = follow(lake, lambda: None, lambda: setattr(lake, "digest", "0" * 64))
+
+    assert served == ["v1"]
+    assert [refusal.version for refusal in refused] == ["v1"]

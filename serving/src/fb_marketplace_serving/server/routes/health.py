@@ -40,10 +40,11 @@ async def readyz(service: ServiceDependency, loaded: ReleaseDependency) -> Readi
     """Readiness probe. Also reports whether the server serves the lake's current release."""
     if service.draining:
         raise ApiError(503, "draining", _SHUTTING_DOWN, RETRY_HEADERS)
-    rejection = service.rejection
+    rejection, age = service.rejection, service.pointer_age
     return Readiness(
         status="ready",
         release=loaded.version,
+        pointer_age_seconds=None if age is None else round(age, 1),
         rejected=(
             RejectedRelease(version=rejection.version, reason=rejection.reason)
             if rejection

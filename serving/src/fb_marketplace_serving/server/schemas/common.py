@@ -29,10 +29,18 @@ class RejectedRelease(BaseModel):
 class Readiness(BaseModel):
     """Readiness of the server."""
 
-    model_config = with_example(status="ready", release="2026-03-01T12.00.00.000Z", rejected=None)
+    model_config = with_example(
+        status="ready",
+        release="2026-03-01T12.00.00.000Z",
+        pointer_age_seconds=2.5,
+        rejected=None,
+    )
 
     status: str
     release: str
+    pointer_age_seconds: float | None = Field(
+        description="Time since the lake's current release was looked up; null if it is not followed."
+    )
     rejected: RejectedRelease | None = Field(
         description="Null if the server serves the lake's current release."
     )
