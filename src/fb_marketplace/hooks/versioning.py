@@ -10,6 +10,7 @@ from kedro.io.core import Version
 from kedro.pipeline import Pipeline
 
 from fb_marketplace.datasets.lance_table import LanceTableDataset
+from fb_marketplace.diagnostics.requirements import dataset_url
 from fb_marketplace.errors import UserError
 from fb_marketplace.hooks.run_context import (
     RUN_REPORT,
@@ -22,6 +23,7 @@ from fb_marketplace.observability.versions import code_revision, library_version
 from fb_marketplace.runner.run_state import replace_with_skipped, run_state
 from fb_marketplace.storage.run_records import RunRecord, RunRecords
 from fb_marketplace_serving.storage.lake import register_s3
+from fb_marketplace_serving.storage.urls import join
 
 SEQUENTIAL_RUNNERS: Final = ("SequentialRunner", "IncrementalRunner", "RecomputingRunner")
 
@@ -58,7 +60,7 @@ class VersioningHooks:
                 "results would not be reproducible."
             )
         self._started = timestamp()
-        this_run, outputs = run_params["run_id"], pipeline.all_outputs()
+        outputs = pipeline.all_outputs()
         datasets = versioned_datasets(pipeline.datasets(), catalog)
         sources = {
             name: (getattr(dataset, "metadata", None) or {}).get("previous_of", name)
@@ -67,6 +69,8 @@ class VersioningHooks:
         }
         requested = run_params["load_versions"] or {}
         records = catalog.load("run_records")
+        # The other hooks read it too.
+        this_run = run_params["run_id"] = records.next_version(run_params["run_id"])
         skipped = records.skipped(sources.keys() - requested.keys())
         for name, reason in skipped.items():
             replace_with_skipped(name, catalog, reason)
@@ -124,8 +128,18 @@ class VersioningHooks:
                 node.name: round(node.seconds, 3) for node in state.report.nodes if not node.skipped
             },
         )
-        catalog.load("run_records").write(record)
+        records = catalog.load("run_records")
+        records.lake.sync(
+            _location(datasets[name], this_run) for name in outputs if name in datasets
+        )
+        records.write(record)
         logger.info("Run %s succeeded and wrote %d datasets", this_run, len(outputs))
+
+
+def _location(dataset: Any, version: str) -> str:
+    """Return the location of a version; of a table, which has all versions in one folder, that folder."""
+    url = dataset_url(dataset)
+    return url if isinstance(dataset, LanceTableDataset) else join(url, version)
 
 
 def _input_versions(

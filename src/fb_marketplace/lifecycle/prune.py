@@ -8,13 +8,16 @@ the outputs of an active run.
 import contextlib
 import json
 from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Final
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.lifecycle.references import RELEASES
 from fb_marketplace.lifecycle.retention import JOURNAL, WORK, PruneItem, PrunePlan, read_journal
 from fb_marketplace.storage import table_versions
 from fb_marketplace.storage.lake_layout import VERSION, list_files
+from fb_marketplace.storage.run_records import FOLDER as RUNS
 from fb_marketplace_serving.release.pointer import CURRENT, read_pointer
 from fb_marketplace_serving.storage.lake import Lake
 from fb_marketplace_serving.storage.urls import is_local
@@ -41,8 +44,11 @@ def prune(plan: PrunePlan) -> None:
         return
     journal = sorted({*plan.versions, *read_journal(lake)})
     lake.replace(JOURNAL, json.dumps({"versions": journal}).encode())
-    for item in plan.items:
-        _remove(lake, item)
+    for is_reference, items in groupby(plan.items, lambda item: item.kind in ("release", "run")):
+        for item in items:
+            _remove(lake, item)
+        if is_reference:
+            lake.sync([lake.name(RELEASES), lake.name(RUNS)])
     lake.remove(JOURNAL)
 
 

@@ -119,7 +119,7 @@ class _Run:
         for name in node.outputs:
             self._deferred.pop(name, None)
             self._state.reused.pop(name, None)
-            self._set_version(name, self._run_id)
+            self._set_version(name)
         self._state.report.start_node(node.name, changes)
         is_async = self._runner._is_async
         try:
@@ -180,10 +180,11 @@ class _Run:
     def _is_in_memory(self, name: str) -> bool:
         return isinstance(self._catalog.get(name), MemoryDataset)
 
-    def _set_version(self, name: str, version: str | None) -> None:
+    def _set_version(self, name: str, version: str | None = None) -> None:
+        """Set the version to load; by default, the one that the run saves."""
         dataset: Any = self._catalog.get(name)
-        if getattr(dataset, "_version", None):
-            dataset._version = Version(version, self._run_id)
+        if pinned := getattr(dataset, "_version", None):
+            dataset._version = Version(version or pinned.save, pinned.save)
 
 
 def optional_inputs(node: Node) -> frozenset[str]:

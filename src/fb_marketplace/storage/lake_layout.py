@@ -94,6 +94,11 @@ def started_at(version: str) -> datetime:
     return datetime.strptime(version, "%Y-%m-%dT%H.%M.%S.%fZ").replace(tzinfo=UTC)
 
 
+def format_version(time: datetime) -> str:
+    """Return the version of a run that starts at a time, UTC."""
+    return f"{time:%Y-%m-%dT%H.%M.%S}.{time.microsecond // 1000:03}Z"
+
+
 def _lake_file(path: str, info: dict[str, Any]) -> LakeFile:
     return LakeFile(path, int(info["size"]), _written(info))
 

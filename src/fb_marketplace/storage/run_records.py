@@ -4,16 +4,24 @@ The latest version of a dataset is the one in the newest record that lists the d
 """
 
 import json
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict
 
 from fb_marketplace.errors import UserError
+from fb_marketplace.storage.lake_layout import VERSION, format_version, started_at
 from fb_marketplace_serving.storage.lake import Lake
 
 FOLDER: Final = "runs"
+
+USES: Final = (FOLDER, "releases")
+"""Folders with a file per version."""
+
+logger = logging.getLogger(__name__)
 
 LAYOUT_VERSION: Final = 2
 """Version of the layout of a lake. Releases in this layout have a schema version of 4 or more."""
@@ -100,6 +108,28 @@ class RunRecords:
         """
         return map(RunRecord.model_validate, self._contents())
 
+    def next_version(self, started: str) -> str:
+        """Return the version of a new run, which is larger than those of all runs and releases.
+
+        It is the start time of the run, unless the clock was set back since an earlier run.
+
+        Args:
+            started: the start time, as a version.
+        """
+        if not VERSION.fullmatch(started):
+            return started
+        names = (name.removesuffix(".json") for folder in USES for name in self.lake.sizes(folder))
+        newest = max(filter(VERSION.fullmatch, names), default="")
+        last = next(self.newest_first(), None)
+        if started > newest and (last is None or _as_version(last.ended) <= started):
+            return started
+        ended = max((_as_version(record.ended) for record in self.newest_first()), default="")
+        # Milliseconds of the clock keep the versions of concurrent runs apart.
+        later = started_at(max(newest, ended)).replace(microsecond=0) + timedelta(seconds=1)
+        version = format_version(later + timedelta(microseconds=started_at(started).microsecond))
+        logger.warning("The clock is behind the last run; this run's version is %s.", version)
+        return version
+
     def check_layout(self) -> None:
         """Check that this version of the project can use the lake.
 
@@ -140,3 +170,7 @@ class RunRecords:
                     "Set FB_LAKE to a new folder or prefix, then run `kedro run`."
                 )
             yield content
+
+
+def _as_version(time: str) -> str:
+    return format_version(datetime.fromisoformat(time).astimezone(UTC))

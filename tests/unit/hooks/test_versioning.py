@@ -1,6 +1,8 @@
 """The versions of a run, with a pipeline of two nodes and no Kedro project."""
 
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -228,3 +230,35 @@ def test_default_runner_is_accepted(lake, runner):
     lake.run(MAKE, "v1", runner=runner)
 
     assert next(lake.records.newest_first()).version == "v1"
+
+
+def test_run_after_the_clock_was_set_back_is_the_latest(lake):
+    lake.run(MAKE, "2026-02-01T00.00.00.000Z")
+    lake.run(MAKE, "2026-01-01T00.00.00.000Z")
+    lake.run(USE, "2026-01-01T00.00.05.000Z")
+
+    last, second, first = lake.records.newest_first()
+    assert first.version == "2026-02-01T00.00.00.000Z" < second.version < last.version
+    assert last.inputs == {"number": second.version}
+    assert result_of(lake, last.version) == 84
+
+
+def test_outputs_reach_the_disk_before_the_record(lake, monkeypatch):
+    flushed, at_record = [], []
+    fsync, write = os.fsync, RunRecords.write
+
+    def record_fsync(descriptor):
+        flushed.append(Path(f"/proc/self/fd/{descriptor}").readlink())
+        fsync(descriptor)
+
+    def record_write(records, record):
+        at_record.extend(flushed)
+        write(records, record)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(RunRecords, "write", record_write)
+    lake.run(MAKE, "v1")
+
+    output = lake.root / "number.json/v1/number.json"
+    assert {output, *output.parents[:3]} <= set(at_record)
+    assert flushed[-2:] == [lake.root / "runs", lake.root]

@@ -14,6 +14,7 @@ from fb_marketplace.lifecycle import prune
 from fb_marketplace.lifecycle.retention import JOURNAL, plan_pruning
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.filesystem import open_root
+from fb_marketplace.storage.run_records import RunRecords
 from fb_marketplace_serving.release.artifacts import read_verified, release_artifacts
 from fb_marketplace_serving.release.manifest import read_manifest
 from fb_marketplace_serving.release.pointer import CURRENT, read_pointer, set_current
@@ -331,3 +332,26 @@ def test_prune_does_not_change_pointer(three_days):
     prune.prune(planned(three_days))
 
     assert (three_days.root / CURRENT).read_bytes() == before
+
+
+def test_prune_after_the_clock_was_set_back(three_days):
+    records = RunRecords(Lake(str(three_days.root)))
+    second = records.next_version("2026-01-02T12.00.00.000Z")
+    three_days.file("05_model_input/splits.parquet", second)
+    three_days.record(second, ["splits"], {"images": version(3)})
+    active = records.next_version("2026-01-02T13.00.00.000Z")
+    three_days.file("05_model_input/splits.parquet", active)
+
+    result = planned(three_days, unrecorded_for=timedelta(days=7))
+    prune.prune(result)
+
+    assert version(3) < second < active
+    assert result.active == (active,)
+    assert set(result.runs) == {second, version(3)}
+    left = three_days.files()
+    for run in (version(3), second, active):
+        assert f"05_model_input/splits.parquet/{run}/splits.parquet" in left
+    assert not [
+        path for path in left if path.startswith(("runs/", "releases/")) and version(1) in path
+    ]
+    assert records.latest(["splits"]) == {"splits": second}

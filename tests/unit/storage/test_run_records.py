@@ -78,3 +78,35 @@ def test_record_of_older_layout_is_refused(tmp_path):
         with pytest.raises(UserError, match=r"fb-marketplace 0\.1.*FB_LAKE") as refused:
             read()
         assert "\n" not in str(refused.value)
+
+
+START = "2026-03-01T12.00.00.250Z"
+
+
+@pytest.mark.parametrize(
+    ("version", "ended", "expected"),
+    [
+        ("2026-03-01T11.00.00.000Z", "2026-03-01T11:30:00+00:00", START),
+        ("2026-03-01T11.00.00.000Z", "2026-03-01T12:00:00+00:00", START),
+        ("2026-03-01T13.00.00.900Z", "2026-03-01T13:30:00+00:00", "2026-03-01T13.30.01.250Z"),
+        ("2026-03-01T11.00.00.000Z", "2026-03-01T14:30:00+01:00", "2026-03-01T13.30.01.250Z"),
+        ("2026-03-01T12.00.00.250Z", "2026-03-01T12:00:00+00:00", "2026-03-01T12.00.01.250Z"),
+        ("2027-01-01T00.00.00.000Z", "2026-03-01T11:00:00+00:00", "2027-01-01T00.00.01.250Z"),
+    ],
+)
+def test_next_version_is_larger_than_all_others(records, version, ended, expected):
+    records.write(record("2026-01-01T00.00.00.000Z"))
+    records.write(record(version).model_copy(update={"ended": ended}))
+
+    assert records.next_version(START) == expected
+
+
+def test_next_version_is_larger_than_those_of_releases(records):
+    records.lake.create("releases/2026-05-01T00.00.00.000Z.json", b"{}")
+    records.lake.create("releases/current.json", b"{}")
+
+    assert records.next_version(START) == "2026-05-01T00.00.01.250Z"
+
+
+def test_next_version_of_an_empty_lake_is_its_start(records):
+    assert records.next_version(START) == START

@@ -173,6 +173,7 @@ def publish(lake: Lake, manifest: Manifest, previous: PointerState | None = None
         previous = now
     elif previous != now:
         raise _overtaken(lake, previous, now)
+    lake.sync(lake.name(artifact.path) for artifact in manifest.artifacts.values())
     path, data = manifest_path(manifest.version), manifest.model_dump_json(indent=2).encode()
     try:
         lake.create(path, data)

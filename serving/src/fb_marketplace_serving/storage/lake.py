@@ -11,7 +11,7 @@ import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
 from fb_marketplace_serving.storage import local
-from fb_marketplace_serving.storage.urls import is_s3, join, normalize_root
+from fb_marketplace_serving.storage.urls import is_s3, join, local_path, normalize_root
 
 _S3_CLASS: Final = "fb_marketplace_serving.storage.s3.RetryingS3FileSystem"
 
@@ -164,6 +164,17 @@ class Lake:
             local.replace(Path(self.full_path(path)), data)
         else:
             self.filesystem.pipe_file(self.full_path(path), data)
+
+    def sync(self, urls: Iterable[str]) -> None:
+        """Write files and folders of the lake to the disk, before a file that names them is written.
+
+        Object stores do this themselves.
+
+        Args:
+            urls: the files and folders. In an object store, they are not read.
+        """
+        if isinstance(self.filesystem, LocalFileSystem):
+            local.sync(Path(self.root), (local_path(url).absolute() for url in urls))
 
     def remove(self, path: str) -> None:
         """Remove a file, if it exists."""

@@ -1,16 +1,26 @@
-"""Atomic writes to a local disk: a file is complete or absent, even if the writer is killed."""
+"""Atomic and durable writes to a local disk.
+
+A file is complete or absent, even if the writer is killed. After a write returns, the file and its name are
+on the disk, even if the power fails.
+"""
 
 import contextlib
 import errno
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
 _NO_HARD_LINKS: Final = {errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK}
 """Errors of ``os.link`` on file systems without hard links, such as FAT and some network shares."""
+
+_FLUSH_THREADS: Final = 16
+
+_NO_SYNC: Final = {errno.EINVAL, errno.ENOTSUP}
+"""Errors of ``os.fsync`` on a folder on some network file systems."""
 
 
 def create(target: Path, data: bytes) -> None:
@@ -22,7 +32,7 @@ def create(target: Path, data: bytes) -> None:
     Raises:
         FileExistsError: the file exists already; it is unchanged.
     """
-    with _temporary_file(target, data) as temporary:
+    with _written(target, data) as temporary:
         try:
             os.link(temporary, target)
         except OSError as error:
@@ -35,8 +45,24 @@ def create(target: Path, data: bytes) -> None:
 
 def replace(target: Path, data: bytes) -> None:
     """Write a file and create its parent folders. An existing file is replaced."""
-    with _temporary_file(target, data) as temporary:
+    with _written(target, data) as temporary:
         temporary.replace(target)
+
+
+def sync(root: Path, paths: Iterable[Path]) -> None:
+    """Write files, and the names of all folders up to a root, to the disk.
+
+    Args:
+        root: the folder that contains all paths.
+        paths: files, and folders, which include everything in them. Missing ones are ignored.
+    """
+    inodes = set[Path]()
+    for path in paths:
+        inodes |= {path, *path.rglob("*")}
+        inodes |= {parent for parent in path.parents if parent.is_relative_to(root)}
+    # Concurrent flushes share a commit of the file system's journal.
+    with ThreadPoolExecutor(_FLUSH_THREADS) as pool:
+        list(pool.map(_flush, inodes))
 
 
 @contextlib.contextmanager
@@ -53,8 +79,33 @@ def file_lock(target: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _temporary_file(target: Path, data: bytes) -> Iterator[Path]:
+def _written(target: Path, data: bytes) -> Iterator[Path]:
+    """Write data under a temporary name, to be renamed, and then flush the name and new folders."""
+    new = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
+    with _temporary_file(target, data) as temporary:
+        yield temporary
+    for folder in (target.parent, *(folder.parent for folder in new)):
+        _flush(folder)
+
+
+def _flush(path: Path) -> None:
+    """Write a file's content, or a folder's names, to the disk, if it exists and is readable."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except (FileNotFoundError, PermissionError):
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NO_SYNC:
+            raise
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _temporary_file(target: Path, data: bytes) -> Iterator[Path]:
     with tempfile.NamedTemporaryFile(
         dir=target.parent, prefix=f".{target.name}.", delete=False
     ) as stream:
