@@ -36,6 +36,7 @@ PRICES = {
     "float64": (pa.float64(), lambda pence: pence / 100),
     "decimal": (pa.decimal128(12, 4), lambda pence: Decimal(pence) / 100),
 }
+QUOTING = [csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]
 NULLABLE = {pa.int64(): pd.Int64Dtype(), pa.uint64(): pd.UInt64Dtype()}
 STRINGS = [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
 
@@ -118,15 +119,21 @@ def write_csv(writer: str, table: pa.Table, path: str, draw: Any) -> dict[str, A
     plain = pa.table({name: plain_column(table[name]) for name in table.column_names})
     match writer:
         case "pandas":
-            quoting = draw(
-                st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC])
-            )
-            quote = draw(st.sampled_from("\"'"))
+            options = {
+                "quotechar": draw(st.sampled_from("\"'")),
+                **draw(st.sampled_from([{}, {"doublequote": False, "escapechar": "\\"}])),
+            }
             frame = plain.to_pandas(types_mapper=NULLABLE.get)
             frame.to_csv(
-                path, sep=sep, index=False, quoting=quoting, quotechar=quote, lineterminator="\n"
+                path,
+                sep=sep,
+                index=False,
+                quoting=draw(st.sampled_from(QUOTING)),
+                lineterminator=draw(st.sampled_from(["\n", "\r\n"])),
+                encoding=draw(st.sampled_from(["utf-8", "utf-8-sig", "utf-16"])),
+                **options,
             )
-            return {"quotechar": quote}
+            return options
         case "duckdb":
             duckdb.from_arrow(plain).write_csv(path, sep=sep, header=True, quotechar='"')
         case "polars":
