@@ -14,7 +14,7 @@ from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog, DatasetError
 from kedro.runner import SequentialRunner
 from support.files.corruption import SpoiledBucket, spoil
-from support.files.table_forms import TableForm
+from support.files.table_forms import Form
 
 from fb_marketplace.hooks.versioning import VersioningHooks
 from fb_marketplace.parameters.cleaning import (
@@ -22,6 +22,7 @@ from fb_marketplace.parameters.cleaning import (
     DuplicateParameters,
     SplitParameters,
 )
+from fb_marketplace.parameters.vision import VisionParameters
 from fb_marketplace.pipelines.cleaning.pipeline import create_pipeline
 from fb_marketplace.sample.bucket import generate_bucket
 from fb_marketplace.settings import CONFIG_LOADER_ARGS
@@ -34,7 +35,7 @@ PIPELINE = create_pipeline()
 
 DATASETS = {"Products.csv": "raw_products", "Images.csv": "raw_images"}
 
-Clean = Callable[[Path, Path, dict[str, TableForm]], DataCatalog]
+Clean = Callable[[Path, Path, dict[str, Form]], DataCatalog]
 
 
 @pytest.fixture(scope="module")
@@ -56,21 +57,24 @@ def clean() -> Clean:
         "cleaning": CleaningParameters,
         "duplicates": DuplicateParameters,
         "splits": SplitParameters,
+        "vision": VisionParameters,
     }
 
-    def run(raw: Path, lake: Path, forms: dict[str, TableForm]) -> DataCatalog:
+    def run(raw: Path, lake: Path, forms: dict[str, Form]) -> DataCatalog:
         places = {"RAW": str(raw), "LAKE": str(lake)}
         prices = forms["Products.csv"].price_parameters if forms else {}
         own = {
             "cleaning": {
                 "max_rejected_share": 1.0,
                 "price": parameters["cleaning"]["price"] | prices,
-            }
+            },
+            "vision": {"min_listings_per_category": 1},
         }
         now = datetime.now(UTC)
         version = f"{now:%Y-%m-%dT%H.%M.%S}.{now.microsecond // 1000:03}Z"
         placed = _placed(entries, places)
         for table, form in forms.items():
+            placed[DATASETS[table]]["type"] = form.dataset
             placed[DATASETS[table]]["load_args"] |= form.load_args
         catalog = DataCatalog.from_config(placed, save_version=version)
         for name, model in models.items():
@@ -151,7 +155,7 @@ def check(bucket: Path, lake: Path, clean: Clean, tmp_path: Path, seed: int) -> 
     spoiled = spoil(bucket, raw, seed)
     shutil.copytree(lake, copied)
     if any(form.is_cut for form in spoiled.forms.values()):
-        with pytest.raises(DatasetError, match="unpacked"):
+        with pytest.raises(DatasetError, match=r"unpacked|complete Parquet"):
             clean(raw, copied, spoiled.forms)
         return
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from support.files.table_forms import TableForm
+from support.files.table_forms import Form, draw_form
 
 SHARE = 0.01
 LEAST = 3
@@ -47,7 +47,7 @@ class SpoiledBucket(NamedTuple):
     """The lines of both tables that were left as they were, and the form of each table."""
 
     complete_lines: set[bytes]
-    forms: dict[str, TableForm]
+    forms: dict[str, Form]
 
 
 def spoil(raw: Path, into: Path, seed: int) -> SpoiledBucket:
@@ -64,7 +64,7 @@ def spoil(raw: Path, into: Path, seed: int) -> SpoiledBucket:
     (into / "Assets").mkdir(parents=True)
     (into / "images").mkdir()
     complete: set[bytes] = set()
-    forms = {table: TableForm.draw(chance) for table in TABLES}
+    forms = {table: draw_form(chance) for table in TABLES}
     for table, form in forms.items():
         header, *lines = (raw / "Assets" / table).read_bytes().split(b"\n")[:-1]
         spoiled, left = _spoil_lines(lines, chance)

@@ -1,4 +1,4 @@
-"""Forms in which other systems write the same table: dialects, encodings, packings and styles of prices."""
+"""Forms in which other systems write the same table: dialects, encodings, packings, prices and types."""
 
 import bz2
 import csv
@@ -10,9 +10,11 @@ import re
 import zipfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import Any, Self
+from decimal import Decimal
+from typing import Any, ClassVar, Self
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 
 def _zip(data: bytes) -> bytes:
@@ -69,6 +71,8 @@ class TableForm:
     packing: str = "plain"
     price_style: str = "pounds"
     is_cut: bool = False
+
+    dataset: ClassVar[str] = "fb_marketplace.datasets.csv_table.CSVDataset"
 
     @classmethod
     def draw(cls, chance: random.Random) -> Self:
@@ -146,3 +150,103 @@ class TableForm:
         signs |= {ord('"'): self.quote, ord(self.quote): '"'}
         table = bytes(ord(signs.get(sign, chr(sign))) for sign in range(256))
         return line.translate(table)
+
+
+TEXT_TYPES = (
+    pa.string(),
+    pa.large_string(),
+    pa.string_view(),
+    pa.dictionary(pa.int32(), pa.string()),
+)
+PRICE_TYPES = {
+    "text": None,
+    "decimal": pa.decimal128(18, 4),
+    "float": pa.float64(),
+    "category": pa.dictionary(pa.int32(), pa.decimal128(12, 2)),
+}
+
+
+@dataclass(frozen=True)
+class ParquetForm:
+    """Types of a Parquet table.
+
+    Attributes:
+        text_type: of the columns of text.
+        price_type: of the prices, a key of ``PRICE_TYPES``. Other texts than amounts are lost.
+        group_rows: rows in a row group.
+        has_bytes: whether there is a column of bytes.
+        is_cut: whether the end of the file is missing.
+    """
+
+    text_type: pa.DataType
+    price_type: str
+    group_rows: int
+    has_bytes: bool
+    is_cut: bool
+
+    dataset: ClassVar[str] = "fb_marketplace.datasets.parquet_table.ParquetDataset"
+    load_args: ClassVar[dict[str, Any]] = {}
+    price_parameters: ClassVar[dict[str, Any]] = {}
+
+    @classmethod
+    def draw(cls, chance: random.Random) -> Self:
+        return cls(
+            chance.choice(TEXT_TYPES),
+            chance.choice(list(PRICE_TYPES)),
+            chance.choice((1, 7, 1000)),
+            chance.random() < 0.5,
+            chance.random() < 0.1,
+        )
+
+    def write(self, lines: list[bytes], complete: Collection[bytes]) -> bytes:
+        """Write a table; each line is a row, with its first fields if it is spoiled."""
+        names = [name.decode() or "Unnamed: 0" for name in lines[0].split(b",")]
+        rows = [_fields(line, len(names)) for line in lines[1:]]
+        columns = {
+            name: self._column(name, [row[place] for row in rows])
+            for place, name in enumerate(names)
+        }
+        if self.has_bytes:
+            columns["thumbnail"] = pa.array([b"\xff\xd8"] * len(rows))
+        data = io.BytesIO()
+        pq.write_table(pa.table(columns), data, row_group_size=self.group_rows)
+        written = data.getvalue()
+        return written[: len(written) * 2 // 3] if self.is_cut else written
+
+    def _column(self, name: str, cells: list[bytes]) -> pa.Array:
+        type_ = PRICE_TYPES[self.price_type]
+        if name == "price" and type_ is not None:
+            texts = [cell.decode("utf-8", "replace") for cell in cells]
+            amounts = [
+                Decimal(text.strip("£").replace(",", "")) if _PRICE.fullmatch(text) else None
+                for text in texts
+            ]
+            if pa.types.is_dictionary(type_):
+                return pa.array(amounts, type_.value_type).dictionary_encode()
+            if pa.types.is_floating(type_):
+                amounts = [None if amount is None else float(amount) for amount in amounts]
+            return pa.array(amounts, type_)
+        # Without a check of the encoding, as some writers do.
+        values = pa.array([cell or None for cell in cells], pa.binary())
+        texts = pa.Array.from_buffers(pa.string(), len(values), values.buffers(), values.null_count)
+        if pa.types.is_dictionary(self.text_type):
+            return texts.dictionary_encode()
+        return texts.cast(self.text_type)
+
+
+def _fields(line: bytes, width: int) -> list[bytes]:
+    """Return the fields of a line; empty ones if there are too few."""
+    text = line.decode("utf-8", "surrogateescape")
+    try:
+        (row,) = csv.reader([text.replace("\r", " ")])
+    except (csv.Error, ValueError):
+        row = [text]
+    return [cell.encode("utf-8", "surrogateescape") for cell in [*row, *[""] * width][:width]]
+
+
+Form = TableForm | ParquetForm
+
+
+def draw_form(chance: random.Random) -> Form:
+    """Return a random form: a Parquet table in one of four."""
+    return (ParquetForm if chance.random() < 0.25 else TableForm).draw(chance)
