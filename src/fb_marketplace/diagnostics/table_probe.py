@@ -64,7 +64,7 @@ def probe_table(table: RawTable, size: int) -> str:
         raise UserError("the file has columns but no rows. Upload it again.")
     columns = [str(name) for name in head.rows.columns]
     _check_columns(table, columns, _header_advice(table, head))
-    if table.category_column in head.rows:
+    if table.category_column and table.category_column in head.rows:
         check_category_separator(head.rows[table.category_column], table.category_separator)
     rows = NO_ROWS if is_empty else ""
     return f"{size:,} bytes, {len(columns)} columns{rows}{_check_torn_lines(head)}"

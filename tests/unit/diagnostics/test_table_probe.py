@@ -144,6 +144,7 @@ def test_few_torn_lines_are_noted(looked_at):
         ('{0},"A \\"big\\" chair",Leeds\n', "escapechar", {"escapechar": "\\"}),
         ("{0},'A chair, old',Leeds\n", "quotechar", {"quotechar": "'"}),
         ('{0},"A" chair,Leeds\n', "quoting", {"quoting": 3}),
+        ('{0}, "A chair, old", Leeds\n', "skipinitialspace", {"skipinitialspace": True}),
     ],
 )
 def test_setting_that_reads_torn_lines_is_named(looked_at, row, setting, load_args):

@@ -99,12 +99,12 @@ class CSVOptions:
         header = args.get("header", INFER)
         if header == INFER:
             header = None if names is not None else 0
-        if header is not None and (not isinstance(header, int) or header < 0):
+        if header is not None and (type(header) is not int or header < 0):
             raise _refused("header", header, "Set the number of one record, or null with `names`.")
         if header is None and names is None:
             raise _refused("header", header, "Set `names` as well.")
         skipped = args.get("skiprows") or 0
-        if not isinstance(skipped, int):
+        if type(skipped) is not int:
             raise _refused("skiprows", skipped, "Set the number of lines before the table.")
         compression = args.get("compression", INFER)
         if isinstance(compression, Mapping):
@@ -155,6 +155,12 @@ def _dialect(args: Mapping[str, Any]) -> Dialect:
     line_end = args.get("lineterminator") or "\r\n"
     if line_end != "\r\n":
         _character(args, "lineterminator")
+    special = [char for char in (separator, quote, escape, line_end) if char]
+    if len(set(special)) < len(special) - (escape == quote):
+        raise UserError(
+            f"`load_args` has one character for two purposes: {special}. Set different ones for `sep`, "
+            "`quotechar`, `escapechar` and `lineterminator` in catalog_cleaning.yml."
+        )
     return Dialect(
         separator,
         "" if args.get("quoting") == csv.QUOTE_NONE else quote,
@@ -168,6 +174,7 @@ def _dialect(args: Mapping[str, Any]) -> Dialect:
 
 def _character(args: Mapping[str, Any], name: str) -> str:
     value = args.get(name) or ""
+    value = "\t" if value == r"\t" else value  # YAML without quotes
     if not isinstance(value, str) or len(value) > 1:
         raise _refused(name, value, "Set a single character; convert tables that need more.")
     return value

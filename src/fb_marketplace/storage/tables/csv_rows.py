@@ -134,7 +134,7 @@ class _Patterns:
         self.comment = rf"(?:{comment}{_repeat(ends, inner)})?" if comment else ""
         plain = _repeat(separator + ends + escape + comment, inner + escaped)
         quoted = quote + _repeat(quote + escape, doubled + escaped) if quote else ""
-        self.field = rf"(?:{quoted}{quote}|(?!{quote}){plain})" if quote else plain
+        self.field = rf"(?:{quoted}{quote}{self.blank}|(?!{quote}){plain})" if quote else plain
         self.open_field = rf"{quoted}|{plain}" if quote else plain
 
 
@@ -165,6 +165,7 @@ def detect_format(text: str, options: CSVOptions) -> RowFormat:
     if options.detects_separator:
         line = _SEPARATOR_LINE.match(text)
         separators, start = ((line[1],), line.end()) if line else (SEPARATORS, 0)
+        separators = tuple(char for char in separators if char != dialect.line_end)
     if options.detects_line_end:
         dialect = replace(dialect, line_end=_detect_line_end(text, start, dialect.quote))
     sample = text[:SAMPLE_CHARS]
@@ -178,7 +179,12 @@ def detect_format(text: str, options: CSVOptions) -> RowFormat:
     if len(likely) > 1:
         choices = " or ".join(repr(format_.dialect.separator) for format_, _ in likely)
         raise UserError(f"The separator may be {choices}. Set `sep` {_SET}.")
-    return _checked((likely or formats)[0][0], options)
+    format_ = likely[0][0] if likely else max((format_ for format_, _ in formats), key=_fields)
+    return _checked(format_, options)
+
+
+def _fields(format_: RowFormat) -> int:
+    return format_.fields
 
 
 def _is_likely(format_: RowFormat, rows: ParsedRows) -> bool:
@@ -230,7 +236,7 @@ def _detect_fields(
         RowFormat(dialect, fields, header, start),
         RowFormat(dialect, fields, header, start, has_extra_separator=True),
     ]
-    if fields > 1 and not names[-1]:
+    if any(names) and not names[-1]:
         shorter = header.rstrip("\r\n").rstrip().removesuffix(dialect.separator)
         formats.append(RowFormat(dialect, fields - 1, shorter + formats[0].line_end, start))
     results = [(format_, _parse_sample(sample, format_)) for format_ in formats]
@@ -285,7 +291,7 @@ def _split(record: str, dialect: Dialect) -> list[str]:
 def _unquoted(field: str, dialect: Dialect) -> str:
     quote, escape = dialect.quote, dialect.escape
     if quote and field.startswith(quote):
-        field = field[1:-1]
+        field = field.rstrip(" \t")[1:-1]
         field = field.replace(quote * 2, quote) if dialect.has_doubled_quotes else field
     return re.sub(rf"{re.escape(escape)}([\s\S])", r"\1", field) if escape else field
 
@@ -313,6 +319,7 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
     )
     text = text if is_cut or text.endswith(format_.line_end) else text + format_.line_end
     is_any_line_end, comment = dialect.line_end == "\r\n", dialect.comment
+    escape = dialect.escape or None
     position = chunk_start = format_.start
     follow_from = count = 0
     torn: dict[int, str] = {}
@@ -325,7 +332,7 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
             position = match.end()
             last_rows.append((start, position))
             count += 1
-            if is_any_line_end and text[position - 2] == "\r":
+            if is_any_line_end and text[position - 2] == "\r" and text[position - 3] != escape:
                 chunks += (*_encode(text, chunk_start, position - 2), b"\n")
                 chunk_start = position
             continue

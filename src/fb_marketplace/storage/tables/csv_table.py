@@ -35,6 +35,7 @@ _ALTERNATIVES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
         "`escapechar: '\\\\'` and `doublequote: false`",
         {"escape": "\\", "has_doubled_quotes": False},
     ),
+    ("`skipinitialspace: true`", {"skips_spaces": True}),
     ("`quoting: 3`", {"quote": ""}),
     ('`quotechar: "\'"`', {"quote": "'"}),
 )

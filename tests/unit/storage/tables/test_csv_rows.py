@@ -37,6 +37,8 @@ def read(rows):
         '1,6" nail,5\n',
         "1,oak\r table,5\n",
         '1,"""oak""",5\n',
+        '1,"oak, old" ,5\n',
+        ' "1",oak,"5"\t\n',
     ],
 )
 def test_well_formed_row_is_whole(complete):
@@ -313,6 +315,9 @@ CELL_TEXT = st.text(st.sampled_from("ab,;\"'\\\n\r \t#|\u00a3"), max_size=6)
     st.sampled_from([csv.QUOTE_ALL, csv.QUOTE_MINIMAL]),
 )
 def test_any_dialect_is_read_as_written(cells, separator, quote, escapes, end, quoting):
+    if end == "\r":
+        # Python writes a line feed without quotes, which may follow a carriage return.
+        cells = [[cell.replace("\n", " ") for cell in row] for row in cells]
     load_args = {"sep": separator, "quotechar": quote}
     if escapes:
         load_args |= {"escapechar": "\\", "doublequote": False}
