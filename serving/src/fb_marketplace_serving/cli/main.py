@@ -124,7 +124,7 @@ def _settings(options: dict[str, Any]) -> "Settings":
             raise _CommandError(message) from error
         name = str(first["loc"][0])
         # A malformed list of keys may contain a key.
-        value = "" if name == "api_keys" else f" {first['input']!r}"
+        value = "" if name.endswith(("key", "keys")) else f" {first['input']!r}"
         raise _CommandError(
             f"Invalid --{name.replace('_', '-')} (or FB_{name.upper()}){value}: {message}"
         ) from error

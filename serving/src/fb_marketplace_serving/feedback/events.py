@@ -3,7 +3,6 @@
 A folder has one file per day (UTC) and kind: ``searches-YYYY-MM-DD.jsonl`` and ``clicks-YYYY-MM-DD.jsonl``.
 """
 
-import uuid
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -82,11 +81,6 @@ class ClickLine(_Line):
     search_id: SearchId
     time: str
     product_id: ProductId
-
-
-def new_search_id() -> str:
-    """Return a random id, which reveals neither the user nor related searches."""
-    return uuid.uuid4().hex
 
 
 def utc_now() -> str:

@@ -1,5 +1,6 @@
 """FastAPI dependencies: the service, the release of a request, authentication and rate limits."""
 
+from ipaddress import IPv6Address, IPv6Network
 from typing import Annotated, Final
 
 from fastapi import Depends, Request, Security
@@ -62,4 +63,12 @@ async def enforce_rate_limit(request: Request, service: ServiceDependency) -> No
 
 
 def _address(request: Request) -> str:
-    return request.client.host if request.client else ANONYMOUS
+    """Return the address of a client. For IPv6, its network: a client has all addresses of a /64."""
+    host = request.client.host if request.client else ANONYMOUS
+    if ":" not in host:
+        return host
+    try:
+        address = IPv6Address(host)
+    except ValueError:
+        return host
+    return str(address.ipv4_mapped or IPv6Network((address, 64), strict=False))

@@ -27,7 +27,7 @@ from fb_marketplace_serving.server.errors import (
     ApiError,
     storage_unavailable,
 )
-from fb_marketplace_serving.server.feedback_writer import FeedbackWriter
+from fb_marketplace_serving.server.feedback_writer import FeedbackLimits, FeedbackWriter, SearchIds
 from fb_marketplace_serving.server.inference.admission import (
     Admission,
     CapacityExceeded,
@@ -97,6 +97,7 @@ class Service:
         keys: accepted API keys.
         rate_limit: rate limit of each client; None if there is none.
         metrics: Prometheus metrics.
+        search_ids: ids of recorded searches.
         feedback: writer of searches and clicks; None if feedback is off.
         draining: whether the server is shutting down.
     """
@@ -134,10 +135,14 @@ class Service:
                 "large_photo": lambda: self._large.admission.taken,
             }
         )
+        self.search_ids = SearchIds(settings.feedback_key.get_secret_value() or None)
         self.feedback = (
             FeedbackWriter(
                 settings.feedback_dir,
                 lambda outcome: self.metrics.feedback_events.labels(outcome).inc(),
+                limits=FeedbackLimits(
+                    settings.feedback_max_bytes_per_day, settings.feedback_max_events_per_client
+                ),
             )
             if settings.feedback_dir
             else None

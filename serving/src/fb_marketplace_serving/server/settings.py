@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from fb_marketplace_serving.imaging.canonical import Limits
-from fb_marketplace_serving.server.feedback_writer import check_writable
+from fb_marketplace_serving.server.feedback_writer import FeedbackLimits, check_writable
 
 MIN_KEY_LENGTH: Final = 16
 """Minimum characters of an API key. Shorter keys could be guessed."""
@@ -61,6 +61,10 @@ class Settings(BaseSettings):
             trusted; none by default.
         cors_origins: comma-separated origins whose pages may call the server; none by default.
         feedback_dir: local folder for search and click events; by default, none are written.
+        feedback_key: secret that signs the ids of searches; by default, random. Servers behind one address
+            need the same.
+        feedback_max_bytes_per_day: maximum size of each of the two files of a day.
+        feedback_max_events_per_client: maximum searches and clicks that are recorded of a client in a day.
         log_level: debug, info (one line per request), warning or error.
     """
 
@@ -91,6 +95,11 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
     feedback_dir: Path | None = None
+    feedback_key: SecretStr = SecretStr("")
+    feedback_max_bytes_per_day: int = Field(default=FeedbackLimits().max_bytes, ge=0)
+    feedback_max_events_per_client: int = Field(
+        default=FeedbackLimits().max_events_per_client, ge=0
+    )
     log_level: LogLevel = "info"
 
     @model_validator(mode="before")
@@ -112,6 +121,13 @@ class Settings(BaseSettings):
                     f"entry {number} is not name:key with a key of at least {MIN_KEY_LENGTH} characters"
                 )
         return keys
+
+    @field_validator("feedback_key")
+    @classmethod
+    def _check_feedback_key(cls, key: SecretStr) -> SecretStr:
+        if 0 < len(key.get_secret_value()) < MIN_KEY_LENGTH:
+            raise ValueError(f"expected at least {MIN_KEY_LENGTH} characters")
+        return key
 
     @field_validator("rate_limit")
     @classmethod

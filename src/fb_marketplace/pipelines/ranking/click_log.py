@@ -1,7 +1,8 @@
 """Click log: the server's search and click events as a table of impressions."""
 
 import logging
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple, TypeVar
 
 import pandas as pd
@@ -21,6 +22,13 @@ _DTYPES: Final = {
     "clicked": "bool",
 }
 
+MAX_POSITION: Final = 100
+"""Deepest position of a click that is used. Hardly anybody looks further, and such clicks have the highest
+weight: a program that opens deep pages could rank a listing as it likes."""
+
+MAX_CLICKS_PER_SEARCH: Final = 10
+"""Clicks of a search that are used, the first ones."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -31,11 +39,15 @@ class ExcludedEvents(NamedTuple):
         malformed: lines that are neither a search nor a click.
         repeated: searches with the id of an earlier search.
         unknown: clicks without a matching search and listing.
+        deep: clicks below ``MAX_POSITION``.
+        excess: clicks on a search after the first ``MAX_CLICKS_PER_SEARCH``.
     """
 
     malformed: int
     repeated: int
     unknown: int
+    deep: int = 0
+    excess: int = 0
 
 
 class FeedbackResult(NamedTuple):
@@ -65,10 +77,12 @@ def read_feedback(
         logger.log(
             logging.WARNING if any(excluded) else logging.INFO,
             "feedback: %s searches, %s with a click; left out: %s malformed lines, %s repeated searches, "
-            "%s clicks without a search",
+            "%s clicks without a search, %s clicks below position %s, %s clicks on searches with many",
             f"{feedback['search_id'].nunique():,}",
             f"{feedback.loc[feedback['clicked'], 'search_id'].nunique():,}",
-            *(f"{count:,}" for count in excluded),
+            *(f"{count:,}" for count in excluded[:4]),
+            f"{MAX_POSITION:,}",
+            f"{excluded.excess:,}",
         )
     return feedback
 
@@ -85,12 +99,12 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
     by_id: dict[str, SearchLine] = {}
     for line in search_lines:
         by_id.setdefault(line.search_id, line)
-    clicked = {(line.search_id, line.product_id) for line in click_lines}
     impressions = {
         (line.search_id, product): (line.words, line.offset + rank)
         for line in by_id.values()
         for rank, product in enumerate(line.product_ids, start=1)
     }
+    clicked, deep, excess = _usable_clicks(click_lines, impressions)
     rows = [
         (search_id, words, product, position, (search_id, product) in clicked)
         for (search_id, product), (words, position) in impressions.items()
@@ -99,9 +113,38 @@ def join_clicks(searches: Iterable[bytes], clicks: Iterable[bytes]) -> FeedbackR
     return FeedbackResult(
         pd.DataFrame(rows, columns=list(_DTYPES)).astype(_DTYPES),
         ExcludedEvents(
-            malformed_searches + malformed_clicks, len(search_lines) - len(by_id), unknown
+            malformed_searches + malformed_clicks,
+            len(search_lines) - len(by_id),
+            unknown,
+            deep,
+            excess,
         ),
     )
+
+
+def _usable_clicks(
+    lines: Iterable[ClickLine], impressions: Mapping[tuple[str, str], tuple[str, int]]
+) -> tuple[set[tuple[str, str]], int, int]:
+    """Return the clicked impressions that are used, and the numbers of deep clicks and of excess clicks.
+
+    Args:
+        lines: clicks, in order of time.
+        impressions: words and position by search and listing.
+    """
+    usable: set[tuple[str, str]] = set()
+    per_search: Counter[str] = Counter()
+    deep = excess = 0
+    for click in dict.fromkeys((line.search_id, line.product_id) for line in lines):
+        if click not in impressions:
+            continue
+        if impressions[click][1] > MAX_POSITION:
+            deep += 1
+        elif per_search[click[0]] >= MAX_CLICKS_PER_SEARCH:
+            excess += 1
+        else:
+            per_search[click[0]] += 1
+            usable.add(click)
+    return usable, deep, excess
 
 
 def _parse(lines: Iterable[bytes], model: type[Line]) -> tuple[list[Line], int]:

@@ -38,8 +38,8 @@ def rows(feedback):
 def test_server_log_is_read(tmp_path):
     log = FeedbackWriter(tmp_path, lambda _: None)
     for line in (search(), search(OTHER, ["r", "p"], offset=20, words="größe")):
-        log.add("searches", line)
-    log.add("clicks", click(OTHER, "p"))
+        log.add("searches", line, "someone")
+    log.add("clicks", click(OTHER, "p"), "someone")
     log.close()
 
     feedback = read_feedback(FeedbackSource(str(tmp_path)))
@@ -108,3 +108,26 @@ def test_first_search_of_an_id_counts():
 
     assert feedback["product_id"].tolist() == ["p", "q"]
     assert left_out == ExcludedEvents(0, 1, 0)
+
+
+def test_deep_clicks_are_left_out():
+    """They would have the highest weight."""
+    page = [f"p{number}" for number in range(20)]
+    searches = as_json(search(ONE, page, offset=90), search(OTHER, page, offset=90_000))
+
+    feedback, excluded = join_clicks(
+        searches, as_json(click(ONE, "p9"), click(ONE, "p10"), click(OTHER, "p0"))
+    )
+
+    assert [row[2] for row in rows(feedback) if row[4]] == ["p9"]
+    assert excluded == ExcludedEvents(0, 0, 0, deep=2)
+
+
+def test_only_the_first_clicks_of_a_search_are_used():
+    page = [f"p{number}" for number in range(50)]
+    clicks = [click(ONE, product) for product in reversed(page)]
+
+    feedback, excluded = join_clicks(as_json(search(ONE, page)), as_json(*clicks, *clicks))
+
+    assert {row[2] for row in rows(feedback) if row[4]} == set(page[40:])
+    assert excluded == ExcludedEvents(0, 0, 0, excess=40)

@@ -1,5 +1,6 @@
 """Clicks in a market of equal listings with long or short descriptions."""
 
+import uuid
 from itertools import cycle
 
 import numpy as np
@@ -21,7 +22,6 @@ from fb_marketplace_serving.feedback.events import (
     ClickLine,
     RequestedFilters,
     SearchLine,
-    new_search_id,
     utc_now,
 )
 from fb_marketplace_serving.search.ranker import Ranker
@@ -173,7 +173,7 @@ def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, 
     queries = cycle([WORDS, "red", "chair", "old chair", "red bike", "blue"])
     for (visible, _), words in zip(draw_biased(200), queries, strict=False):
         clicked = {product for product in visible if is_long(product)}
-        search_id = new_search_id()
+        search_id = uuid.uuid4().hex
         line = SearchLine(
             search_id=search_id,
             time=utc_now(),
@@ -183,9 +183,10 @@ def test_server_log_trains_a_ranker(market, weighing, training, gain_of_length, 
             offset=0,
             product_ids=visible,
         )
-        log.add("searches", line)
+        log.add("searches", line, "someone")
         for product in sorted(clicked):
-            log.add("clicks", ClickLine(search_id=search_id, time=utc_now(), product_id=product))
+            line = ClickLine(search_id=search_id, time=utc_now(), product_id=product)
+            log.add("clicks", line, "someone")
     log.close()
     feedback = read_feedback(FeedbackSource(str(tmp_path)))
 

@@ -38,3 +38,9 @@ def test_trusted_proxies_are_addresses_or_networks():
     for invalid in ("*", "proxy.example", "10.0.0.1/8"):
         with pytest.raises(ValidationError, match="expected addresses or networks"):
             Settings(trusted_proxies=invalid)
+
+
+def test_short_feedback_key_is_rejected():
+    assert Settings(feedback_key="k" * 16).feedback_key.get_secret_value() == "k" * 16
+    with pytest.raises(ValidationError, match="16 characters"):
+        Settings(feedback_key="short")

@@ -15,12 +15,25 @@ from fb_marketplace_serving.server.dependencies import (
     enforce_rate_limit,
     require_api_key,
 )
-from fb_marketplace_serving.server.errors import ApiError, error_responses
+from fb_marketplace_serving.server.errors import ApiError, ErrorExample, error_responses
+from fb_marketplace_serving.server.feedback_writer import SEARCH_ID_SECONDS
 from fb_marketplace_serving.server.inference.uploads import drain_body
 from fb_marketplace_serving.server.routes.strict_route import StrictRoute
+from fb_marketplace_serving.server.service import Service
 
 _MAX_BYTES: Final = 1024
 """Maximum size of a click. About a hundred bytes are needed."""
+
+_UNKNOWN_SEARCH: Final = (
+    f"This server issued no such search_id in the last {SEARCH_ID_SECONDS // 3600} hours."
+)
+_EXAMPLES: Final = {
+    403: ErrorExample(
+        "Sent by a page of another site.", "foreign_origin", "Clicks are accepted from …"
+    ),
+    404: ErrorExample("Unknown search or listing.", "unknown_search", _UNKNOWN_SEARCH),
+    415: ErrorExample("Not JSON.", "not_json", "A click has the Content-Type application/json."),
+}
 
 router = APIRouter(
     dependencies=[Depends(require_api_key), Depends(enforce_rate_limit)],
@@ -48,7 +61,7 @@ class ClickRecorded(BaseModel):
 
     model_config = ConfigDict(frozen=True, json_schema_extra={"example": {"recorded": True}})
 
-    recorded: bool = Field(description="False if the server was too busy to record it.")
+    recorded: bool = Field(description="False if the server was too busy, or a limit was reached.")
 
 
 _BODY: Final[dict[str, Any]] = {
@@ -57,6 +70,31 @@ _BODY: Final[dict[str, Any]] = {
         "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Click"}}},
     }
 }
+
+
+def _check_origin(request: Request, service: Service) -> None:
+    """Check that a click is sent by a page of this server or of an allowed origin, or by no page.
+
+    A page of another site could otherwise click in the name of its visitors.
+
+    Raises:
+        ApiError: it is sent by another page, or is not JSON, which other pages cannot send without asking.
+    """
+    headers = request.headers
+    if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise ApiError(415, "not_json", "A click has the Content-Type application/json.")
+    origin = headers.get("origin")
+    if origin is None:
+        is_foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}
+    else:
+        host = origin.partition("://")[2]
+        is_foreign = host != headers.get("host") and origin not in service.settings.cors_origins
+    if is_foreign:
+        raise ApiError(
+            403,
+            "foreign_origin",
+            "Clicks are accepted from pages of this server, or of FB_CORS_ORIGINS.",
+        )
 
 
 async def _read_click(request: Request, service: ServiceDependency) -> Click:
@@ -85,7 +123,9 @@ async def _read_click(request: Request, service: ServiceDependency) -> Click:
 
 
 @router.post(
-    "/clicks", openapi_extra=_BODY, responses=error_responses(400, 401, 404, 408, 413, 422, 429)
+    "/clicks",
+    openapi_extra=_BODY,
+    responses=error_responses(400, 401, 403, 404, 408, 413, 415, 422, 429, examples=_EXAMPLES),
 )
 async def record_click(
     request: Request, service: ServiceDependency, loaded: ReleaseDependency
@@ -95,8 +135,11 @@ async def record_click(
         raise HTTPException(
             404, "Feedback is off. Start the server with FB_FEEDBACK_DIR to record clicks."
         )
+    _check_origin(request, service)
     click = await _read_click(request, service)
+    if not service.search_ids.is_recent(click.search_id):
+        raise ApiError(404, "unknown_search", _UNKNOWN_SEARCH)
     if click.product_id not in loaded.release.listings:
         raise HTTPException(404, f"Release {loaded.version} has no listing {click.product_id!r}.")
     line = ClickLine(search_id=click.search_id, time=utc_now(), product_id=click.product_id)
-    return ClickRecorded(recorded=service.feedback.add("clicks", line))
+    return ClickRecorded(recorded=service.feedback.add("clicks", line, request.state.client))

@@ -8,7 +8,6 @@ from fastapi.responses import Response
 from fb_marketplace_serving.feedback.events import (
     RequestedFilters,
     SearchLine,
-    new_search_id,
     utc_now,
 )
 from fb_marketplace_serving.server.dependencies import (
@@ -90,21 +89,21 @@ async def _respond(
         response = build_response(service, loaded, request, photo)
         # Photos are not stored, so a search by photo cannot be replayed for training.
         if photo is None:
-            response = record_search(service, request, response)
+            response = record_search(service, client, request, response)
         return response.model_dump_json().encode()
 
     return Response(await service.run_search(client, respond), media_type="application/json")
 
 
 def record_search(
-    service: Service, request: SearchRequest, response: SearchResponse
+    service: Service, client: str, request: SearchRequest, response: SearchResponse
 ) -> SearchResponse:
     """Record a text search if feedback is on, and add its id to the response."""
     # Requests for explanations are debugging, not shopping.
     if service.feedback is None or not request.q or request.explain:
         return response
     line = SearchLine(
-        search_id=new_search_id(),
+        search_id=service.search_ids.issue(),
         time=utc_now(),
         release=response.release,
         words=request.q,
@@ -115,7 +114,7 @@ def record_search(
         offset=request.offset,
         product_ids=[hit.product_id for hit in response.hits],
     )
-    if not service.feedback.add("searches", line):
+    if not service.feedback.add("searches", line, client):
         return response  # Not recorded: clicks on it could not be joined.
     return response.model_copy(update={"search_id": line.search_id})
 

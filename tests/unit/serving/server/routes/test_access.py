@@ -156,3 +156,22 @@ def test_security_headers_are_set(client):
 
     assert "default-src 'self'" in headers["content-security-policy"]
     assert headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::9", "2001:db8:1:2::/64"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("testclient", "testclient"),
+    ],
+)
+def test_client_of_ipv6_is_its_network(release, address, name):
+    """A client may use any address of its network, each with a rate limit of its own."""
+    client = TestClient(create_app(release, Settings(rate_limit="1/day")), client=(address, 1))
+    service = client.app.state.service
+    client.get("/search?q=chair")
+
+    assert service.rate_limit.hit(name) is not None

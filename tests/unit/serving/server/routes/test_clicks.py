@@ -11,7 +11,8 @@ from fb_marketplace_serving.server.app import create_app
 from fb_marketplace_serving.server.settings import Settings
 
 KEY = "k" * 20
-SOME_ID = "0123456789abcdef" * 2
+JSON = {"Content-Type": "application/json"}
+OTHER_ID = "0123456789abcdef" * 2
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,9 @@ def ask(client, **query):
     return answer.json()
 
 
-def click(client, product_id="p-lamp", search_id=SOME_ID, **values):
+def click(client, product_id="p-lamp", search_id=..., **values):
+    if search_id is ...:
+        search_id = client.app.state.service.search_ids.issue()
     return client.post("/clicks", json={"search_id": search_id, "product_id": product_id}, **values)
 
 
@@ -177,11 +180,71 @@ def test_click_on_unknown_listing_gives_404(start, folder):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b'{"search_id": 1, "more": 2}'])
 def test_invalid_click_is_rejected(start, body):
-    assert start().post("/clicks", content=body).status_code == 422
+    assert start().post("/clicks", content=body, headers=JSON).status_code == 422
 
 
 def test_click_body_over_limit_is_rejected(start):
-    assert start().post("/clicks", content=b" " * 2000).status_code == 413
+    assert start().post("/clicks", content=b" " * 2000, headers=JSON).status_code == 413
+
+
+def test_click_on_search_that_the_server_did_not_issue_gives_404(start, folder):
+    client = start()
+
+    answer = click(client, search_id=OTHER_ID)
+    stop(client)
+
+    assert answer.status_code == 404
+    assert answer.json()["type"].endswith(":unknown_search")
+    assert list(folder.iterdir()) == []
+
+
+def test_servers_with_the_same_key_take_clicks_of_each_other(start):
+    first, second = start(feedback_key=KEY), start(feedback_key=KEY)
+
+    assert click(first, search_id=ask(second, q="lamp")["search_id"]).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "content_type", ["", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data"]
+)
+def test_click_of_a_form_is_rejected(start, content_type):
+    """Pages of other sites can send these without asking."""
+    client = start()
+    body = {"search_id": client.app.state.service.search_ids.issue(), "product_id": "p-lamp"}
+
+    answer = client.post(
+        "/clicks", content=json.dumps(body), headers={"Content-Type": content_type}
+    )
+
+    assert answer.status_code == 415
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"Origin": "http://testserver", "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Origin": "https://shop.example", "Sec-Fetch-Site": "cross-site"}, 200),
+        ({"Origin": "https://evil.example"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+    ],
+)
+def test_click_of_another_site_is_rejected(start, headers, status):
+    client = start(cors_origins="https://shop.example")
+
+    assert click(client, headers=headers).status_code == status
+
+
+def test_searches_and_clicks_of_a_client_are_limited(start):
+    client = start(feedback_max_events_per_client=3)
+
+    ids = [ask(client, q="red chair")["search_id"] for _ in range(2)]
+    values = [click(client, search_id=ids[0]).json()["recorded"] for _ in range(2)]
+
+    assert all(ids)
+    assert values == [True, False]
+    assert ask(client, q="red chair")["search_id"] is None
 
 
 def test_click_requires_key(start):
@@ -200,7 +263,7 @@ def test_clicks_count_towards_rate_limit(start):
 def test_search_with_full_queue_has_no_search_id(start, monkeypatch):
     existing = threading.Event()
     monkeypatch.setattr(feedback_writer, "append_line", lambda *_: existing.wait(20))
-    monkeypatch.setattr(feedback_writer.FeedbackWriter.__init__, "__defaults__", (2,))
+    monkeypatch.setattr(feedback_writer.FeedbackWriter.__init__, "__defaults__", (2, None))
     client = start()
 
     ids = [ask(client, q="red chair")["search_id"] for _ in range(4)]
