@@ -292,3 +292,15 @@ def test_lake_of_older_layout_fails(tmp_path):
 
     assert "fb-marketplace 0.1" in fails(RunRequirements(lake=str(tmp_path)))["lake"]
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_market_without_photos_needs_no_folder_of_photos(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/Images.csv").write_text("id,product_id\n")
+    url = f"{tmp_path}/raw/Images.csv"
+    table = RawTable("raw_images", url, "csv", {}, ("id", "product_id"), may_be_empty=True)
+    query = RunRequirements(f"{tmp_path}/raw", (table,), f"{tmp_path}/raw/images", None)
+
+    assert not fails(query)
+    (tmp_path / "raw/Images.csv").write_text("id,product_id\n1,2\n")
+    assert fails(query).keys() == {"photos"}

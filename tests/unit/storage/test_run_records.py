@@ -110,3 +110,16 @@ def test_next_version_is_larger_than_those_of_releases(records):
 
 def test_next_version_of_an_empty_lake_is_its_start(records):
     assert records.next_version(START) == START
+
+
+def test_skipped_dataset_has_no_latest_version(records):
+    records.write(record("v1", ranker="v1", products="v1"))
+    records.write(record("v2", products="v2").model_copy(update={"skipped": {"ranker": "empty"}}))
+
+    assert records.latest(["ranker", "products"]) == {"products": "v2"}
+    assert records.skipped(["ranker", "products"]) == {"ranker": "empty"}
+
+    records.write(record("v3", ranker="v3"))
+
+    assert records.latest(["ranker"]) == {"ranker": "v3"}
+    assert records.skipped(["ranker"]) == {}

@@ -169,7 +169,7 @@ def collect_candidates(
 def _photo_queries(indexes: SearchIndexes, query: QueryVectors) -> dict[Source, PhotoQuery]:
     """Return the photo queries by source."""
     queries: dict[Source, PhotoQuery] = {}
-    if query.text_to_image_embedding is not None:
+    if query.text_to_image_embedding is not None and len(indexes.text_to_image):
         queries["text_to_image"] = PhotoQuery(indexes.text_to_image, query.text_to_image_embedding)
     if query.photo is not None:
         queries["image"] = PhotoQuery(indexes.image, query.photo)

@@ -16,6 +16,7 @@ from fb_marketplace.pipelines.baselines.text_classifier import (
 )
 from fb_marketplace.pipelines.baselines.training_frame import join_splits
 from fb_marketplace.schemas.splits import EVALUATION_SPLITS
+from fb_marketplace.skipping import InsufficientDataError
 from fb_marketplace.storage.keyed_table import Table
 
 
@@ -26,7 +27,12 @@ def predict_from_pixels(
 
     Returns:
         ``category_pixel_predictions``: one row per listing of validation and test that has a photo.
+
+    Raises:
+        InsufficientDataError: there are no photos, or those of training are of one category.
     """
+    if not len(images):
+        raise InsufficientDataError("there are no photos")
     listed = join_splits(products, splits)
     labels = tuple(sorted(set(products["category"])))
     thumbnails = load_thumbnails(images, parameters.category.thumbnail_size)

@@ -8,9 +8,15 @@ from hypothesis import strategies as st
 
 from fb_marketplace.datasets.parquet_table import ParquetDataset
 from fb_marketplace.errors import UserError
-from fb_marketplace.pipelines.cleaning.products import add_photo_counts, clean_products
+from fb_marketplace.parameters.vision import VisionParameters
+from fb_marketplace.pipelines.cleaning.products import (
+    add_photo_counts,
+    clean_products,
+    select_labels,
+)
 from fb_marketplace.schemas.cleaning import CleanedProducts
 from fb_marketplace.schemas.quarantine import Quarantine
+from fb_marketplace.skipping import InsufficientDataError
 
 
 @pytest.fixture
@@ -413,3 +419,46 @@ def test_typed_price_is_taken_by_value(raw_products, cleaning):
     raw["price"] = [12.5, 1234.5678]
 
     assert clean_products(raw, cleaning).rows["price"].tolist() == [12.5, 1234.5678]
+
+
+@pytest.mark.parametrize("column", ["price", "product_description", "location"])
+def test_column_that_is_not_required_may_be_missing(raw_products, changed, column):
+    optional = changed("products", required_columns=["product_id", "title"])
+    table = raw_products({}, {"id": "b"}).drop(columns=column)
+
+    rows = CleanedProducts.validate(clean_products(table, optional).rows)
+
+    assert len(rows) == 2
+    field = {name: field for field, name in optional.products.columns.items()}[column]
+    assert (rows[field].isna() | (rows[field] == "")).all()
+
+
+def test_missing_required_column_is_named(raw_products, cleaning):
+    with pytest.raises(UserError, match=r"missing columns: price\b.*required_columns"):
+        clean_products(raw_products({}).drop(columns="price"), cleaning)
+
+
+def categories(**counts):
+    roots = [root for root, count in counts.items() for _ in range(count)]
+    ids = [f"p{row}" for row in range(len(roots))]
+    return pd.DataFrame({"product_id": ids, "category": roots, "category_path": roots})
+
+
+@pytest.fixture
+def vision(base_parameters):
+    return VisionParameters.model_validate(base_parameters["vision"])
+
+
+def test_small_categories_are_no_classes_and_logged_once(vision, caplog):
+    with caplog.at_level("INFO"):
+        labels = select_labels(categories(Home=10, Rare=9, Sport=11, Odd=1), vision)
+
+    assert labels["category"].value_counts().to_dict() == {"Home": 10, "Sport": 11}
+    (message,) = caplog.messages
+    assert "Odd (1), Rare (9)" in message
+
+
+@pytest.mark.parametrize("counts", [{"Home": 50}, {"Home": 50, "Rare": 9}, {"Odd": 1, "Rare": 9}])
+def test_market_without_two_classes_has_no_labels(vision, counts):
+    with pytest.raises(InsufficientDataError, match=r"min_listings_per_category"):
+        select_labels(categories(**counts), vision)

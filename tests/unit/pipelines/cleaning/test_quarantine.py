@@ -107,3 +107,8 @@ def test_erased_listings_do_not_count_as_rejected(limited):
     shares = enforce_rejection_limit(report, rejections_table(LEDGER), limited)
 
     assert shares["products"] == {"rejected": 2, "input": 10, "share": 0.2}
+
+
+def test_market_without_listings_stops_the_run(limited):
+    with pytest.raises(UserError, match=r"No listing is left.*raw_products"):
+        enforce_rejection_limit(report_of(products=(0, 0)), rejections_table([]), limited)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from support.builders.stored_market import open_stored
@@ -5,6 +7,7 @@ from support.builders.stored_market import open_stored
 from fb_marketplace.pipelines.ranking import lambdamart
 from fb_marketplace.pipelines.ranking import train_ranker as learning
 from fb_marketplace.pipelines.ranking.click_log import join_clicks
+from fb_marketplace.pipelines.ranking.evaluation_corpus import NO_VECTORS
 from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 from fb_marketplace.schemas.retrieval import RankingQueryMetrics
@@ -119,3 +122,25 @@ def test_evaluation_is_deterministic(
 
     pd.testing.assert_frame_equal(again.queries, measured.queries)
     assert again.metrics == measured.metrics
+
+
+def test_ranker_of_a_market_without_photos_is_trained_on_words(
+    stored_market, weighing, quick, measuring, store_file
+):
+    market = replace(
+        stored_market,
+        splits=stored_market.splits.assign(image_id=None).drop_duplicates("product_id"),
+        duplicate_groups=stored_market.duplicate_groups.iloc[:0],
+        photos=NO_VECTORS,
+        projected_photos=NO_VECTORS,
+        probabilities=NO_VECTORS,
+        photo_products={},
+        labels=(),
+    )
+
+    trained = train_ranker(market, weighing, NO_CLICKS, quick)
+    ranker = store_file("ranker", trained.ranker)
+    measured = evaluate_ranking(market, ranker, weighing, measuring)
+
+    assert set(measured.queries["kind"]) <= {"title", "short", "paraphrase"}
+    assert measured.metrics["text_to_image"] == {"photos": 0}

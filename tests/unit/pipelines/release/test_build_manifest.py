@@ -15,6 +15,7 @@ from fb_marketplace.pipelines.release.build_manifest import (
     make_artifact,
 )
 from fb_marketplace.pipelines.release.pack_photos import pack_photos, write_photo_files
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.ann.index import Index
 from fb_marketplace_serving.imaging import canonical
@@ -226,3 +227,36 @@ def test_build_writes_no_files(release_parts, tmp_path):
     build_manifest(**release_parts)
 
     assert sorted(path for path in tmp_path.rglob("*")) == before
+
+
+NO_SEARCHES = dict.fromkeys(("ranker", "ranking_metrics"), Skipped("no searches"))
+NO_PRICES = dict.fromkeys(("price_insights", "price_insight_metrics"), Skipped("no prices"))
+NO_PHOTOS = dict.fromkeys(
+    (
+        *("encoder", "image_index", "image_index_ids", "vision_labels", "abstention"),
+        *("text_to_image_index", "text_to_image_index_ids", "vision_metrics", "retrieval_metrics"),
+    ),
+    Skipped("no photos"),
+)
+
+
+@pytest.mark.parametrize(
+    ("missing", "lacks"),
+    [
+        (NO_SEARCHES | NO_PRICES, {"ranker": "no searches", "price_insights": "no prices"}),
+        (
+            NO_PHOTOS,
+            dict.fromkeys(("photo_search", "category_prediction", "text_to_image"), "no photos"),
+        ),
+        ({"abstention": Skipped("one category")}, {"category_prediction": "one category"}),
+    ],
+)
+def test_release_lacks_what_was_skipped(release_parts, tmp_path, missing, lacks):
+    manifest = build_manifest(**release_parts | missing).model_copy(update={"version": "v1"})
+    publish(Lake(str(tmp_path)), manifest)
+
+    opened = Release.open(str(tmp_path))
+
+    assert opened.manifest.lacks == lacks
+    assert not missing.keys() & opened.manifest.artifacts.keys()
+    assert bool(opened.manifest.labels) == ("category_prediction" not in lacks)

@@ -6,6 +6,7 @@ import pytest
 
 from fb_marketplace.pipelines.release.case_metrics import NAMES, collect_case_metrics
 from fb_marketplace.pipelines.release.current_release import CASE_METRICS
+from fb_marketplace.skipping import Skipped
 
 LABELS = ["Arts", "Home"]
 ARTS, HOME = [0.9, 0.1], [0.2, 0.8]
@@ -87,3 +88,12 @@ def test_retrieval_cases_have_recall(table):
 
 def test_ranking_cases_have_ndcg_by_kind(table):
     assert rows(table, "search_ndcg_at_10") == [("photo/p", "g", 0.5), ("title/p", "g", 0.7)]
+
+
+def test_market_without_test_cases_has_an_empty_table():
+    missing = Skipped("no photos")
+
+    table = pd.read_parquet(io.BytesIO(collect_case_metrics(*[missing] * 5)))
+
+    assert table.empty
+    assert tuple(table.columns) == CASE_METRICS

@@ -4,6 +4,7 @@ from safetensors.numpy import save
 
 from fb_marketplace.pipelines.text.cross_modal_projection import Layers, project
 from fb_marketplace.pipelines.text.export_text_encoder import export_text_encoder
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.encoders.text import TextEncoder
 
@@ -50,3 +51,10 @@ def test_text_embedding_is_unchanged(join, random_sentence_encoder):
 
 def test_export_is_deterministic(join):
     assert join() == join()
+
+
+def test_encoder_without_projection_is_the_sentence_encoder(tmp_path, random_sentence_encoder):
+    (tmp_path / "sentences").write_bytes(random_sentence_encoder.onnx)
+    sentences = FileRef(str(tmp_path / "sentences"))
+
+    assert export_text_encoder(sentences, Skipped("no photos")) == random_sentence_encoder.onnx

@@ -11,7 +11,8 @@ from fb_marketplace.pipelines.vision.export.encoder_selection import (
     quantize_encoder,
     select_encoder,
 )
-from fb_marketplace.pipelines.vision.models.network import network_weights
+from fb_marketplace.pipelines.vision.models.network import make_network, network_weights
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 
 CHANNELS = ["Red", "Green", "Blue"]
@@ -184,3 +185,32 @@ def test_ranges_use_evenly_spaced_training_photos(
     assert len(set(ids)) == given
     assert set(ids) <= {f"{place:02}" for place in range(24)}
     assert (ids[0], ids[-1]) == ("00", "23")
+
+
+def test_fp32_is_selected_without_classifier(marketplace, colours, base_recipe):
+    missing = Skipped("one category")
+    given = (marketplace.images, missing, marketplace.splits, missing, base_recipe)
+
+    chosen = select_encoder(colours, colours, *given)
+
+    assert chosen.encoder == colours.read()
+    assert chosen.report["precision"] == "fp32"
+
+
+def test_model_without_classes_or_head_is_exported_with_pooled_features(
+    stored, base_recipe, monkeypatch
+):
+    exported = []
+    monkeypatch.setattr(
+        encoder_selection, "export_trained", lambda *result: exported.extend(result)
+    )
+    weights = network_weights(make_network(base_recipe, 1))
+    missing = Skipped("one category")
+
+    export_encoder(stored(save(weights)), missing, missing, missing, base_recipe)
+
+    network, temperature, layer = exported
+    assert (network.head.classes, temperature, layer.head) == (1, 1.0, None)
+    maps = network.maps(torch.full((2, 256, 256, 3), 99, dtype=torch.uint8))
+    expected = torch.nn.functional.normalize(maps["pool"], dim=1)
+    assert torch.equal(layer(maps, maps["pool"]), expected)

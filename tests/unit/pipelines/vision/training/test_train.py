@@ -9,7 +9,12 @@ from safetensors.torch import load, save
 from scipy.special import softmax
 
 from fb_marketplace.pipelines.vision.data.task import data_digests, make_task, photos_with_labels
-from fb_marketplace.pipelines.vision.models.network import load_network, make_head, network_weights
+from fb_marketplace.pipelines.vision.models.network import (
+    load_network,
+    make_head,
+    make_network,
+    network_weights,
+)
 from fb_marketplace.pipelines.vision.training.linear_probe import (
     HeadWeights,
     make_feature_set,
@@ -20,11 +25,13 @@ from fb_marketplace.pipelines.vision.training.train import (
     train_linear_probe,
     train_network,
 )
-from fb_marketplace.schemas.lance import VISION_FEATURES
+from fb_marketplace.schemas.lance import IMAGES, VISION_FEATURES
 from fb_marketplace.schemas.predictions import VisionPredictions
+from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.checkpoint_dir import CheckpointDir
 from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace_serving.imaging import canonical
 
 LABELS = ["Blue", "Green", "Red"]
 HEAD_HISTORY = [{"epoch": 1, "validation_accuracy": 0.5}]
@@ -171,7 +178,11 @@ def test_final_model_is_the_last_epoch(trained):
 def test_model_has_labels_transform_data_recipe_and_code(trained, base_recipe, marketplace):
     card = card_of(trained.model)
     assert card["labels"] == LABELS
-    assert card["transform"] == {"photos_version": 1, "photo_side": 256, "input_side": 64}
+    assert card["transform"] == {
+        "photos_version": canonical.VERSION,
+        "photo_side": 256,
+        "input_side": 64,
+    }
     assert card["data"] == data_digests(*marketplace)
     assert card["recipe"]["backbone"] == base_recipe.backbone
     assert card["recipe"]["fine_tuning"]["epochs"] == 1
@@ -260,3 +271,38 @@ def test_listing_without_photos_has_no_rows(marketplace):
     listed = photos_with_labels(marketplace.images, marketplace.products, without)
 
     assert len(listed) == 35
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_classifier_needs_photos_in_each_split(vision_features, marketplace, base_recipe, split):
+    splits = marketplace.splits[marketplace.splits["split"] != split]
+
+    with pytest.raises(InsufficientDataError, match=rf"'{split}': 0"):
+        train_linear_probe(vision_features, marketplace.products, splits, base_recipe)
+
+
+def test_network_without_classes_is_the_pretrained_backbone(marketplace, base_recipe, tmp_path):
+    missing = Skipped("one category")
+    trained = train_network(
+        marketplace.images,
+        missing,
+        marketplace.splits,
+        missing,
+        missing,
+        CheckpointDir(str(tmp_path)),
+        base_recipe,
+    )
+
+    assert (trained.checkpoints, trained.history) == ({}, [])
+    weights = load_network(base_recipe, 1, load(trained.model)).trunk.state_dict()
+    backbone = make_network(base_recipe, 1).trunk.state_dict()
+    assert all(torch.equal(value, backbone[name]) for name, value in weights.items())
+
+
+def test_market_without_photos_has_no_network(marketplace, base_recipe, tmp_path):
+    url = str(tmp_path / "images.lance")
+    keyed_table.ensure_table(url, IMAGES)
+    given = (marketplace.splits, Skipped(""), Skipped(""), CheckpointDir(str(tmp_path)))
+
+    with pytest.raises(InsufficientDataError, match="no photos"):
+        train_network(keyed_table.open_table(url), marketplace.products, *given, base_recipe)

@@ -1,0 +1,144 @@
+"""Small and odd markets: a run ends well, skips what cannot be trained, and the release is searched."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from support.builders.odd_market import PATHS, listings, write_market
+from support.kedro_project import PROJECT, Place, serving
+
+pytestmark = pytest.mark.slow
+
+CLASSIFIER = {"category_prediction"}
+PHOTOS = CLASSIFIER | {"photo_search", "text_to_image"}
+
+FEW_FIELDS = "cleaning:\n  products:\n    required_columns: [product_id, title, category_path]\n"
+
+
+@dataclass(frozen=True)
+class Market:
+    """A market, and the parts that its release lacks.
+
+    Attributes:
+        write: writes its bucket.
+        lacks: parts that the release lacks.
+        photos: number of photos of the first listing.
+    """
+
+    write: Callable[[Path], None]
+    lacks: set[str]
+    photos: int = 2
+
+
+MARKETS = {
+    "one_listing": Market(
+        lambda raw: write_market(raw, listings(1)),
+        CLASSIFIER | {"text_to_image", "ranker", "price_insights"},
+    ),
+    "three_listings": Market(
+        lambda raw: write_market(raw, listings(3)), CLASSIFIER | {"ranker", "price_insights"}
+    ),
+    "ten_listings": Market(lambda raw: write_market(raw, listings(10)), CLASSIFIER),
+    "one_category": Market(
+        lambda raw: write_market(raw, listings(32, category=PATHS[0])), CLASSIFIER
+    ),
+    "one_listing_per_category": Market(
+        lambda raw: write_market(
+            raw, [row | {"category": f"Root {row['id']}"} for row in listings(32)]
+        ),
+        CLASSIFIER | {"price_insights"},
+    ),
+    "no_photos": Market(lambda raw: write_market(raw, listings(48), 0), PHOTOS, 0),
+    "all_free_and_a_hundred_photos_of_one": Market(
+        lambda raw: write_market(raw, listings(48, price="£0.00"), 1, photos={"p0000": 100}),
+        {"price_insights"},
+        100,
+    ),
+    "one_price_and_no_locations": Market(
+        lambda raw: write_market(raw, listings(48, price="£20.00", location="")), set()
+    ),
+    "no_descriptions": Market(
+        lambda raw: write_market(raw, listings(48, product_description="")), set()
+    ),
+    "no_optional_columns": Market(
+        lambda raw: write_market(raw, listings(48), columns=("id", "product_name", "category")),
+        {"price_insights"},
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The configuration of tests, in which a listing needs only a title and a category."""
+    folder = tmp_path_factory.mktemp("configuration") / "conf"
+    shutil.copytree(PROJECT / "conf", folder)
+    with (folder / "test/parameters_cleaning.yml").open("a") as stream:
+        stream.write(FEW_FIELDS)
+    return folder
+
+
+@pytest.mark.parametrize("name", MARKETS)
+def test_odd_market_is_published_and_searched(
+    clone: Path, configuration: Path, tmp_path: Path, name: str
+) -> None:
+    market = MARKETS[name]
+    market.write(tmp_path / "raw")
+    place = Place(clone, str(tmp_path / "raw"), str(tmp_path / "lake"))
+
+    version = place.run(f"--conf-source={configuration}")
+
+    manifest = json.loads(Path(place.lake, f"releases/{version}.json").read_text())
+    assert set(manifest["lacks"]) == market.lacks
+    assert all(manifest["lacks"].values())
+    with serving(place) as address, httpx.Client(base_url=address, timeout=30) as client:
+        _check_release(client, market, version)
+        _check_words(client, market)
+        _check_photo(client, market, tmp_path / "raw/images/p0000-0.jpg")
+
+
+def _check_release(client: httpx.Client, market: Market, version: str) -> None:
+    release = _ask(client, "/release")
+    assert release["version"] == version
+    assert set(release["lacks"]) == market.lacks
+    assert client.get("/").status_code == 200
+    assert client.get("/readyz").status_code == 200
+
+
+def _check_words(client: httpx.Client, market: Market) -> None:
+    everything = _ask(client, "/search", limit=100)
+    assert everything["total_listings"] >= 1
+    found = _ask(client, "/search", q="used table number 0", explain=True)
+    first = found["hits"][0]
+    assert "p0000" in (first["product_id"], *first["duplicates"])
+    if "price_insights" in market.lacks:
+        assert {hit["typical_price"] for hit in everything["hits"]} == {None}
+    category = first["category"]
+    assert _ask(client, "/search", category=category)["total_listings"] >= 1
+    assert len(_ask(client, "/products/p0000")["image_ids"]) == market.photos
+
+
+def _check_photo(client: httpx.Client, market: Market, photo: Path) -> None:
+    if "photo_search" in market.lacks:
+        for path in ("/search", "/predict/image", "/predict/similar_images"):
+            refused = client.post(path, files={"image": b"a photo"})
+            assert refused.status_code == 404
+            assert "no photo search" in refused.json()["detail"]
+        return
+    files = {"image": photo.read_bytes()}
+    nearest = client.post("/predict/similar_images", files=files).json()["hits"][0]
+    assert nearest["image_id"] == "p0000-0"
+    hits = client.post("/search", files=files, params={"limit": 100}).json()["hits"]
+    assert "p0000" in {name for hit in hits for name in (hit["product_id"], *hit["duplicates"])}
+    predicted = client.post("/predict/image", files=files).json()
+    assert (predicted["category"] is None) == ("category_prediction" in market.lacks)
+
+
+def _ask(client: httpx.Client, path: str, **parameters: Any) -> Any:
+    answer = client.get(path, params=parameters)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
