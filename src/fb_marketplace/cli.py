@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import logging
 from collections.abc import Iterable, Iterator
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import click
 from kedro.config import MissingConfigException
@@ -186,9 +186,15 @@ def _refuse_floors_only(_context: click.Context, _parameter: click.Parameter, va
 
 
 @cli.command()
-@click.argument("product")
+@click.argument("products", nargs=-1, metavar="PRODUCT...")
 @click.option(
-    "--apply", is_flag=True, help="Erase the listing; by default its locations are only printed."
+    "--from",
+    "file",
+    type=click.File(encoding="utf-8-sig"),
+    help="File with one id per line; - for standard input.",
+)
+@click.option(
+    "--apply", is_flag=True, help="Erase the listings; by default their locations are only printed."
 )
 @click.option(
     "--skip-comparison",
@@ -201,29 +207,40 @@ def _refuse_floors_only(_context: click.Context, _parameter: click.Parameter, va
 @env_option
 @click.option("--conf-source", help=CONF_SOURCE_HELP)
 def forget(
-    product: str, apply: bool, skip_comparison: bool, env: str | None, conf_source: str | None
+    products: tuple[str, ...],
+    file: IO[str] | None,
+    apply: bool,
+    skip_comparison: bool,
+    env: str | None,
+    conf_source: str | None,
 ) -> None:
-    """Erase the listing PRODUCT from every version, index and release. No other run may be active."""
+    """Erase listings from every version, index and release. No other run may be active."""
     from dataclasses import replace
 
     from fb_marketplace.lifecycle import erasure
     from fb_marketplace.runner.incremental_runner import RecomputingRunner
+    from fb_marketplace.schemas.ids import normalize_id
 
     with _one_line_errors():
+        ids = frozenset(filter(None, map(normalize_id, (*products, *(file or ())))))
+        if not ids:
+            raise click.UsageError("Pass ids of listings, or a file of ids with --from.")
         lake = _configured_lake(env, conf_source)
-        plan = erasure.find_listing(lake, product)
+        plan = erasure.find_listings(lake, ids)
         for line in erasure.hits_by_location(plan.hits):
             click.echo(line)
-        receipt = erasure.read_receipt(lake, product) if not plan.hits else None
-        if receipt:
-            click.echo(f"already erased; see {lake.name(receipt)}")
+        receipts = erasure.read_receipts(lake, ids) if not plan.hits else []
+        if receipts:
+            click.echo(f"already erased; see {', '.join(map(lake.name, receipts))}")
             return
+        count = len(plan.fingerprints.product_ids)
+        listings = "the listing" if count == 1 else f"{count:,} listings"
         with settings.SESSION_CLASS.create(env=env, conf_source=conf_source) as session:
             residue, fingerprints = _count_in_bucket(session.load_context(), plan.fingerprints)
-        click.echo(f"the bucket has {residue.rows} rows and {residue.photos} photos of the listing")
+        click.echo(f"the bucket has {residue.rows} rows and {residue.photos} photos of {listings}")
         if not apply:
             click.echo(
-                "nothing was changed; --apply runs everything again without the listing, and removes all "
+                f"nothing was changed; --apply runs everything again without {listings}, and removes all "
                 "older runs and releases: a rollback is impossible afterwards"
             )
             return
@@ -238,7 +255,7 @@ def forget(
         plan = replace(plan, fingerprints=fingerprints)
         written = erasure.erase(lake, plan, run, residue)
         click.echo(f"erased; release {written['current_release']} is current")
-        click.echo(f"receipt: {lake.name(erasure.read_receipt(lake, product) or '')}")
+        click.echo(f"receipt: {lake.name(erasure.read_receipts(lake, ids)[0])}")
 
 
 def _count_in_bucket(context: Any, fingerprints: Any) -> Any:

@@ -100,7 +100,13 @@ def status(url: str) -> int:
 def test_erased_listing_is_gone_everywhere(
     place: Place, copy: Path, listing: dict[str, Any]
 ) -> None:
-    forget = ["forget", listing["id"], f"--env={place.configuration}"]
+    (first,) = place.records()
+    products = place.table("products", first)["product_id"]
+    another = next(product for product in products if product != listing["id"])
+    copy.parent.mkdir(exist_ok=True)
+    ids = copy.parent / "ids.txt"
+    ids.write_text(f"{another}\n")
+    forget = ["forget", listing["id"], f"--from={ids}", f"--env={place.configuration}"]
     before = everything(place, copy).keys()
     result = holds(place, copy, listing)
 
@@ -121,12 +127,14 @@ def test_erased_listing_is_gone_everywhere(
     assert [PurePosixPath(path).stem for path in releases] == [version]
     with serving(place) as address:
         assert status(f"{address}/products/{listing['id']}") == 404
+        assert status(f"{address}/products/{another}") == 404
         assert status(f"{address}/images/{listing['images'][0]}") == 404
 
     (path,) = place.files.glob(place.lake_path("receipts/*"))
     receipt = json.loads(place.files.cat_file(path))
     assert receipt["current_release"] == version
     assert receipt["remaining_hits"] == 0
+    assert len(receipt["products"]) == 2
     assert receipt["in_bucket"]["photos"] >= len(listing["images"])
     report = place.json("cleaning_report", version)["ledger"]
     for part in report.values():

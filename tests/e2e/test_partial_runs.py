@@ -2,8 +2,13 @@
 
 from pathlib import Path
 
-from support.kedro_project import Place, Run
+import pytest
+from support.kedro_project import BIN, Place, Run, command
 from support.killed_runs import copy_lake
+
+from fb_marketplace_serving.release.pointer import load_pointer
+from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list
+from fb_marketplace_serving.storage.lake import Lake
 
 FIGURES = {"photo_grid", "learning_curves", "photo_confusion"}
 CLEANED = {"cleaned_products", "quarantined_products", "run_report"}
@@ -36,3 +41,22 @@ def test_run_of_report_tag_draws_from_last_run(whole_run: Run, tmp_path: Path) -
         assert place.read("photo_grid", version) == whole_run.place.read(
             "photo_grid", whole_run.version
         )
+
+
+@pytest.mark.slow
+def test_erased_listing_is_published_by_no_run_and_no_rollback(
+    whole_run: Run, tmp_path: Path
+) -> None:
+    product = str(whole_run.table("image_products")["product_id"].iloc[0])
+    with copy_lake(whole_run.place, tmp_path) as place:
+        lake = Lake(place.lake_path(""))
+        add_to_erasure_list(lake, [product], [])
+
+        with pytest.raises(AssertionError, match="erased"):
+            place.kedro("run", "--env=test", "--pipeline=release", "--recompute")
+        rollback = (str(BIN / "fb-serve"), "rollback", whole_run.version, "--lake", lake.url)
+        with pytest.raises(AssertionError, match="erased"):
+            command(*rollback, cwd=place.clone, environment=place.environment)
+
+        assert load_pointer(lake).version == whole_run.version
+        assert lake.sizes("releases").keys() == {f"{whole_run.version}.json", "current.json"}

@@ -118,7 +118,7 @@ def test_pipelines_policy_allows_runs_and_pruning(acts_as):
     assert [file.key for file in PhotoSource(f"{RAW}/images").files()] == ["a.jpg"]
     work.write("state", b"epoch")
     work.remove("state")
-    add_to_erasure_list(Lake(LAKE), "p", [])
+    add_to_erasure_list(Lake(LAKE), ["p"], [])
     assert keyed_table.open_table(f"{LAKE}/{TABLE}", version(2)).read(["key"]).num_rows == 3
     keyed_table.retain(f"{LAKE}/{TABLE}", frozenset("ab"))
     set_current(Lake(LAKE), version(2), read_pointer(Lake(LAKE)))

@@ -11,6 +11,7 @@ from kedro.framework.cli.project import run as kedro_run
 from kedro.framework.startup import bootstrap_project
 
 from fb_marketplace.cli import cli
+from fb_marketplace.errors import UserError
 from fb_marketplace_serving.ann.faiss_index import IndexMismatchError
 from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
@@ -167,3 +168,34 @@ def test_forget_refuses_old_option_with_its_new_name():
 
     assert ended.exit_code == 2
     assert "--floors-only is now --skip-comparison" in ended.output
+
+
+@pytest.mark.parametrize(
+    ("words", "stdin"),
+    [
+        (["p-1", " p-2 "], None),
+        (["--from", "-"], "p-1\n\n p-2\r\np-1\n"),
+        (["p-1", "--from", "-"], "\ufeffp-2"),
+    ],
+)
+def test_forget_takes_ids_as_words_and_lines(words, stdin, monkeypatch):
+    requested = []
+
+    def find(_, ids):
+        requested.append(ids)
+        raise UserError("enough")
+
+    monkeypatch.setattr("fb_marketplace.lifecycle.erasure.find_listings", find)
+    monkeypatch.setattr("fb_marketplace.cli._configured_lake", lambda *_: None)
+
+    ended = CliRunner().invoke(cli, ["forget", *words], input=stdin)
+
+    assert "enough" in ended.output
+    assert requested == [{"p-1", "p-2"}]
+
+
+def test_forget_without_ids_is_refused():
+    ended = CliRunner().invoke(cli, ["forget", "--from", "-"], input="\n")
+
+    assert ended.exit_code == 2
+    assert "--from" in ended.output

@@ -1,11 +1,12 @@
-"""Erasure of a listing from every version, index and release of a lake, with a proof of its absence.
+"""Erasure of listings from every version, index and release of a lake, with a proof of their absence.
 
-A full run publishes a new release without the listing. All older runs and releases are removed, since their
-indexes and models were built with the listing. A rollback is then impossible. The raw bucket belongs to its
-owner and is not changed: the receipt counts the listing's data there, and every later cleaning rejects it.
+A full run publishes a new release without the listings. All older runs and releases are removed, since
+their indexes and models were built with them. A rollback is then impossible. The raw bucket belongs to its
+owner and is not changed: the receipt counts the listings' data there, and every later cleaning rejects it.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -38,6 +39,11 @@ from fb_marketplace_serving.storage.lake import Lake
 
 RECEIPTS: Final = "receipts"
 
+MAX_NAMES: Final = 5
+"""Maximum number of ids in an error."""
+
+_QUOTED: Final = re.compile(rb'"(?:[^"\\]|\\.)*"')
+
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 FULL_RUN_OUTPUTS: Final = ("source_manifest", "vision_model", "image_index", "ranker", "release")
@@ -45,7 +51,7 @@ FULL_RUN_OUTPUTS: Final = ("source_manifest", "vision_model", "image_index", "ra
 
 
 class BucketResidue(NamedTuple):
-    """Data of a listing that is still in the bucket. This project does not remove it.
+    """Data of listings that is still in the bucket. This project does not remove it.
 
     Attributes:
         rows: rows in the table of listings.
@@ -62,68 +68,74 @@ class BucketResidue(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class ErasurePlan:
-    """A listing to erase, and its locations.
+    """Listings to erase, and their locations.
 
     Attributes:
-        fingerprints: values that identify it.
-        hits: its locations in the lake.
-        is_listed: whether it is on the erasure list.
-        previous_hits: its locations at the start of an erasure that has not completed.
+        fingerprints: values that identify them, and the listings of an unfinished erasure of any of them.
+        hits: their locations in the lake.
+        previous_hits: their locations at the start of an erasure that has not completed.
     """
 
     fingerprints: ListingFingerprints
     hits: tuple[ScanHit, ...]
-    is_listed: bool
     previous_hits: tuple[ScanHit, ...] = ()
 
 
-def find_listing(lake: Lake, product_id: str) -> ErasurePlan:
-    """Find the locations of a listing in a lake, without changing it.
+def find_listings(lake: Lake, product_ids: Iterable[str]) -> ErasurePlan:
+    """Find the locations of listings in a lake, without changing it.
 
     Raises:
-        UserError: the lake has no such listing and has never erased it, or the lake has an older layout.
+        UserError: the lake lacks a listing and has never erased it, or the lake has an older layout.
         OSError: the lake cannot be read.
     """
     RunRecords(lake).check_layout()
+    requested = frozenset(product_ids)
+    journal = erasure_journal.read(lake, requested)
+    fingerprints = fingerprints_of(lake, requested, journal.fingerprints)
+    scan = scan_lake(lake, fingerprints)
     listed = read_erasure_list(lake)
-    is_listed = listed.has_product(product_id)
-    journal = erasure_journal.read(lake, listed, product_id)
-    fingerprints = fingerprints_of(lake, product_id, journal.fingerprints)
-    hits = tuple(scan_lake(lake, fingerprints))
-    if not hits and not is_listed:
+    unknown = sorted(
+        product_id
+        for product_id in requested - scan.product_ids
+        if not listed.has_product(product_id)
+    )
+    if unknown:
+        more = f" and {len(unknown) - MAX_NAMES:,} more" if len(unknown) > MAX_NAMES else ""
         raise UserError(
-            f"{lake.url} has no listing {product_id}. Pass a product_id, as `fb-serve explain` prints it. "
-            "Nothing was changed."
+            f"{lake.url} has no listing {', '.join(unknown[:MAX_NAMES])}{more}. Pass ids of listings, as "
+            "`fb-serve explain` prints them. Nothing was changed."
         )
-    return ErasurePlan(fingerprints, hits, is_listed, journal.hits)
+    return ErasurePlan(fingerprints, scan.hits, journal.hits)
 
 
 def erase(
     lake: Lake, plan: ErasurePlan, run: Callable[[], Any], residue: BucketResidue
 ) -> dict[str, Any]:
-    """Erase a listing from a lake, and prove that nothing of it remains.
+    """Erase listings from a lake, and prove that nothing of them remains.
 
     After a kill or an error, call it again: it resumes.
 
     Args:
         lake: the lake. No other run may be active: its outputs would be removed.
-        plan: locations of the listing.
+        plan: the listings and their locations.
         run: runs all pipelines from cleaning to the release.
-        residue: data of the listing in the bucket.
+        residue: data of the listings in the bucket.
 
     Returns:
         The receipt, which is also written to ``receipts/``.
 
     Raises:
-        UserError: the new release was rejected, or something of the listing remains.
+        UserError: the new release was rejected, or something of a listing remains.
         OSError: the lake cannot be read or written.
     """
     fingerprints = plan.fingerprints
-    listed = erasure_list.add_to_erasure_list(lake, fingerprints.product_id, fingerprints.image_ids)
+    listed = erasure_list.add_to_erasure_list(
+        lake, fingerprints.product_ids, fingerprints.image_ids
+    )
     plan = replace(plan, previous_hits=tuple(sorted({*plan.hits, *plan.previous_hits})))
     # The fingerprints are lost with the files: after a kill, the proof still needs them.
     journal = erasure_journal.ErasureJournal(fingerprints, plan.previous_hits)
-    erasure_journal.write(lake, listed, fingerprints.product_id, journal)
+    erasure_journal.write(lake, listed, journal)
     started = datetime.now(UTC)
     newest = _newest_run(lake)
     if newest is None or not _is_complete_without(lake, newest, plan.hits):
@@ -131,15 +143,16 @@ def erase(
         newest = _newest_run(lake)
     if newest is None or read_pointer(lake).version != newest.version:
         raise UserError(
-            f"The new release was not published, so {lake.url} still has the listing. It is on the erasure "
-            "list and will be excluded from future runs. Check why the run ended, then rerun `forget`."
+            f"The new release was not published, so {lake.url} still has the listings. They are on the "
+            "erasure list and will be excluded from future runs. Check why the run ended, then rerun "
+            "`forget`."
         )
     is_retrained = _is_retrained(lake, newest.version)
     removed = _remove_older(lake)
-    remaining = scan_lake(lake, fingerprints)
+    remaining = scan_lake(lake, fingerprints).hits
     if remaining:
         raise UserError(
-            f"{len(remaining)} locations still have data of the listing, first {remaining[0].path}. Rerun "
+            f"{len(remaining)} locations still have data of the listings, first {remaining[0].path}. Rerun "
             "`forget` when no other run is active."
         )
     receipt = _receipt(listed, plan, newest, residue, removed, started) | {
@@ -151,7 +164,7 @@ def erase(
     }
     path = f"{RECEIPTS}/{started:%Y-%m-%dT%H.%M.%S.%f}Z.json"
     lake.create(path, json.dumps(receipt, indent=1).encode())
-    erasure_journal.remove(lake, listed, fingerprints.product_id)
+    erasure_journal.remove(lake, fingerprints.product_ids)
     return receipt
 
 
@@ -163,21 +176,29 @@ def count_in_bucket(
     parameters: CleaningParameters,
     fingerprints: ListingFingerprints,
 ) -> tuple[BucketResidue, ListingFingerprints]:
-    """Count the data of a listing in the bucket.
+    """Count the data of listings in the bucket.
 
     Returns:
         The counts, and the fingerprints with the ids of photos that are only in the bucket.
     """
-    product_id = fingerprints.product_id
+    product_ids = fingerprints.product_ids
     products, images = parameters.products.columns, parameters.images.columns
-    rows = raw_images[_ids(raw_images[images["product_id"]]) == product_id]
+    rows = raw_images[_ids(raw_images[images["product_id"]]).isin(product_ids)]
     image_ids = fingerprints.image_ids | set(_ids(rows[images["image_id"]]))
-    quoted_id = json.dumps(product_id).encode()
+    quoted_ids = {
+        json.dumps(product_id, ensure_ascii=is_ascii).encode()
+        for product_id in product_ids
+        for is_ascii in (True, False)
+    }
     counts = BucketResidue(
-        int((_ids(raw_products[products["product_id"]]) == product_id).sum()),
+        int(_ids(raw_products[products["product_id"]]).isin(product_ids).sum()),
         len(rows),
         sum(not image_ids.isdisjoint(photo_ids(file.key)) for file in raw_image_files.files()),
-        sum(quoted_id in line for kind in KINDS for line in raw_feedback.lines(kind)),
+        sum(
+            not quoted_ids.isdisjoint(_QUOTED.findall(line))
+            for kind in KINDS
+            for line in raw_feedback.lines(kind)
+        ),
     )
     return counts, replace(fingerprints, image_ids=frozenset(image_ids))
 
@@ -187,20 +208,28 @@ def _ids(column: pd.Series) -> pd.Series:
     return column.map(lambda value: normalize_id(str(value)))
 
 
-def read_receipt(lake: Lake, product_id: str) -> str | None:
-    """Return the path of the receipt of an erased listing; None if its erasure has not completed."""
-    listed = read_erasure_list(lake)
-    if erasure_journal.read(lake, listed, product_id).fingerprints:
-        return None
-    digest = listed.digest(product_id)
-    for name in sorted(lake.sizes(RECEIPTS), reverse=True):
-        if json.loads(lake.read(f"{RECEIPTS}/{name}"))["product"] == digest:
-            return f"{RECEIPTS}/{name}"
-    return None
+def read_receipts(lake: Lake, product_ids: Iterable[str]) -> list[str]:
+    """Return the paths of the receipts of erased listings, newest first.
+
+    Returns:
+        The paths; empty if the erasure of any of the listings has not completed.
+    """
+    listed, product_ids = read_erasure_list(lake), frozenset(product_ids)
+    missing = {listed.digest(product_id) for product_id in product_ids}
+    paths: list[str] = []
+    if not erasure_journal.read(lake, product_ids).fingerprints.product_ids:
+        for name in sorted(lake.sizes(RECEIPTS), reverse=True):
+            receipt = json.loads(lake.read(f"{RECEIPTS}/{name}"))
+            # Version 0.2 wrote a receipt for each listing.
+            digests = set(receipt.get("products") or [receipt["product"]])
+            if missing & digests:
+                paths.append(f"{RECEIPTS}/{name}")
+                missing -= digests
+    return [] if missing else paths
 
 
 def hits_by_location(hits: Iterable[ScanHit]) -> list[str]:
-    """Format the locations of a listing, one line for each entry, table and folder."""
+    """Format the locations of listings, one line for each entry, table and folder."""
     lines: dict[str, set[str]] = {}
     for hit in hits:
         path = PurePosixPath(hit.path)
@@ -224,13 +253,13 @@ def _run_all(lake: Lake, run: Callable[[], Any]) -> None:
     except UserError as error:
         raise UserError(
             f"Nothing was erased: {error}. Release {read_pointer(lake).version} is still current and "
-            "still has the listing. Fix the error, then rerun `forget`; add --skip-comparison to skip "
+            "still has the listings. Fix the error, then rerun `forget`; add --skip-comparison to skip "
             "the comparison with the current release."
         ) from error
 
 
 def _is_complete_without(lake: Lake, newest: RunRecord, hits: Iterable[ScanHit]) -> bool:
-    """Check whether the newest run computed and published everything, without the listing."""
+    """Check whether the newest run computed and published everything, without the listings."""
     is_complete = (
         set(FULL_RUN_OUTPUTS) <= newest.outputs.keys() | newest.skipped.keys()
         and read_pointer(lake).version == newest.version
@@ -272,7 +301,7 @@ def _receipt(
     for item in removed:
         names.setdefault(item.kind, []).append(item.name)
     return {
-        "product": listed.digest(plan.fingerprints.product_id),
+        "products": sorted(map(listed.digest, plan.fingerprints.product_ids)),
         "digest": f"sha256 of the salt in {FILE}, a slash and the id",
         "started": started.isoformat(timespec="seconds"),
         "ended": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -292,8 +321,9 @@ def _scanned(lake: Lake, fingerprints: ListingFingerprints) -> dict[str, Any]:
         "files": len(files),
         "bytes": sum(file.bytes for file in files.values()),
         "for": {
-            "ids": 1 + len(fingerprints.image_ids),
-            "title": "yes" if fingerprints.title else "no: one word, not unique, or unknown",
+            "ids": len(fingerprints.product_ids) + len(fingerprints.image_ids),
+            # The other titles are one word, not unique, or unknown.
+            "titles": len(fingerprints.titles),
             "digests_of_photos": len(fingerprints.digests),
             "photos": len(fingerprints.photos),
         },

@@ -210,7 +210,7 @@ def test_release_with_erased_content_leaves_current_one(
     tmp_path, manifest, first, second, product, images
 ):
     ReleaseDataset(str(tmp_path), first).save(manifest)
-    add_to_erasure_list(Lake(str(tmp_path)), product, images)
+    add_to_erasure_list(Lake(str(tmp_path)), [product], images)
 
     with pytest.raises(DatasetError, match="erased"):
         ReleaseDataset(str(tmp_path), second).save(manifest)
@@ -219,7 +219,7 @@ def test_release_with_erased_content_leaves_current_one(
 
 
 def test_release_without_erased_content_is_published(tmp_path, manifest, first):
-    add_to_erasure_list(Lake(str(tmp_path)), "other", ["photo"])
+    add_to_erasure_list(Lake(str(tmp_path)), ["other"], ["photo"])
 
     ReleaseDataset(str(tmp_path), first).save(manifest)
 

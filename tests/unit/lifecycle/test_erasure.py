@@ -15,8 +15,8 @@ from fb_marketplace.lifecycle.erasure import (
     BucketResidue,
     count_in_bucket,
     erase,
-    find_listing,
-    read_receipt,
+    find_listings,
+    read_receipts,
 )
 from fb_marketplace.lifecycle.erasure_scan import ListingFingerprints, fingerprints_of, scan_lake
 from fb_marketplace.schemas.lance import IMAGES
@@ -24,7 +24,7 @@ from fb_marketplace.storage import keyed_table
 from fb_marketplace.storage.feedback_source import FeedbackSource
 from fb_marketplace.storage.photo_source import PhotoSource
 from fb_marketplace_serving.release.pointer import read_pointer
-from fb_marketplace_serving.storage.erasure_list import read_erasure_list
+from fb_marketplace_serving.storage.erasure_list import add_to_erasure_list, read_erasure_list
 from fb_marketplace_serving.storage.lake import Lake
 
 LAMP, TABLE_, CHAIR = "lamp-4e5f6a7b", "table-1c58d3f9", "chair-860673f1"
@@ -96,12 +96,12 @@ def url(lake):
 
 
 def test_fingerprints_have_ids_title_and_photos(url):
-    result = fingerprints_of(Lake(url), LAMP)
+    result = fingerprints_of(Lake(url), frozenset([LAMP]))
 
     assert result == ListingFingerprints(
-        LAMP,
+        frozenset([LAMP]),
         frozenset([f"photo-of-{LAMP}"]),
-        "A fine lamp",
+        frozenset(["A fine lamp"]),
         frozenset([photo(LAMP)["sha256"], photo(LAMP)["source_sha256"]]),
         frozenset([photo(LAMP)["jpeg"]]),
     )
@@ -113,9 +113,9 @@ def test_shared_content_is_no_fingerprint(lake, url):
     table = f"{url}/03_primary/images.lance"
     keyed_table.insert(table, pa.Table.from_pylist([copy | {"key": "copy"}], schema=IMAGES))
 
-    result = fingerprints_of(Lake(url), LAMP)
+    result = fingerprints_of(Lake(url), frozenset([LAMP]))
 
-    assert result.title is None
+    assert not result.titles
     assert result.digests == {photo(LAMP)["source_sha256"]}
     assert not result.photos
 
@@ -135,7 +135,7 @@ def test_common_title_is_no_fingerprint(lake, url, title, other):
     others = before | {"product_id": CHAIR} | other
     lake.file("03_primary/products.parquet", version(3), parquet([own, others]))
 
-    assert fingerprints_of(Lake(url), LAMP).title is None
+    assert fingerprints_of(Lake(url), frozenset([LAMP])).titles == frozenset()
 
 
 @pytest.mark.parametrize(
@@ -156,16 +156,16 @@ def test_common_title_is_no_fingerprint(lake, url, title, other):
 def test_scan_finds_every_spelling(tmp_path, path, content):
     lake = SmallLake(tmp_path)
     known = ListingFingerprints(
-        LAMP,
+        frozenset([LAMP]),
         frozenset(["i-12345678"]),
-        "A fine “lamp”",
+        frozenset(["A fine “lamp”"]),
         frozenset(["ab" * 32]),
         frozenset([b"jpeg" * 9]),
     )
     lake.put("08_reporting/other.json", json.dumps([TABLE_, LAMP[:-1]]).encode())
     lake.put(path, content)
 
-    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), known)] == [path]
+    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), known).hits] == [path]
 
 
 def test_scan_finds_match_across_blocks(tmp_path, monkeypatch):
@@ -174,9 +174,10 @@ def test_scan_finds_match_across_blocks(tmp_path, monkeypatch):
     lake.put("work/f/a.bin", b"before " + LAMP.encode() + b" after")
     lake.put("work/f/b.bin", b"before " + LAMP[:-1].encode() + b" after")
 
-    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), ListingFingerprints(LAMP))] == [
-        "work/f/a.bin"
-    ]
+    assert [
+        hit.path
+        for hit in scan_lake(Lake(str(tmp_path)), ListingFingerprints(frozenset([LAMP]))).hits
+    ] == ["work/f/a.bin"]
 
 
 def test_scan_of_large_file_uses_little_memory(tmp_path):
@@ -187,7 +188,7 @@ def test_scan_of_large_file_uses_little_memory(tmp_path):
         stream.write(LAMP.encode())
     tracemalloc.start()
 
-    hits = scan_lake(Lake(str(tmp_path)), ListingFingerprints(LAMP))
+    hits = scan_lake(Lake(str(tmp_path)), ListingFingerprints(frozenset([LAMP]))).hits
 
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
@@ -202,28 +203,45 @@ def test_scan_matches_short_id_only_as_whole_value(tmp_path):
     lake.put("07_model_output/other.parquet", parquet([{"text": "17 chairs"}]))
     lake.put("07_model_output/ids.parquet", parquet([{"product_id": "17"}]))
 
-    assert [hit.path for hit in scan_lake(Lake(str(tmp_path)), ListingFingerprints("17"))] == [
-        *("07_model_output/ids.parquet", "08_reporting/ids.json")
-    ]
+    assert [
+        hit.path
+        for hit in scan_lake(Lake(str(tmp_path)), ListingFingerprints(frozenset(["17"]))).hits
+    ] == [*("07_model_output/ids.parquet", "08_reporting/ids.json")]
+
+
+def test_scan_names_the_listings_that_it_finds(lake, url):
+    lake.put("08_reporting/a.json", json.dumps([LAMP, "17", "18"]).encode())
+
+    result = scan_lake(Lake(url), ListingFingerprints(frozenset([LAMP, "17", "nobody-here"])))
+
+    assert result.product_ids == {LAMP, "17"}
+
+
+def test_title_that_only_erased_listings_share_identifies_them(lake, url):
+    whole_run(lake, 3, [LAMP, TABLE_, CHAIR, "lamp-00000000"])
+
+    both = fingerprints_of(Lake(url), frozenset([LAMP, "lamp-00000000"]))
+
+    assert both.titles == {"A fine lamp"}
 
 
 def test_scan_changes_nothing(lake, url):
     before = lake.files()
 
-    result = find_listing(Lake(url), LAMP)
+    result = find_listings(Lake(url), [LAMP])
 
     assert {hit.path for hit in result.hits} >= {"03_primary/images.lance"}
-    assert not result.is_listed
+    assert not read_erasure_list(Lake(url)).products
     assert lake.files() == before
 
 
 def test_unknown_listing_is_rejected(url):
     with pytest.raises(UserError, match=r"\bnobody\b"):
-        find_listing(Lake(url), "nobody")
+        find_listings(Lake(url), ["nobody"])
 
 
 def test_erased_listing_is_gone_and_others_remain(lake, url):
-    result = find_listing(Lake(url), LAMP)
+    result = find_listings(Lake(url), [LAMP])
 
     output = erase(Lake(url), result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
@@ -236,18 +254,85 @@ def test_erased_listing_is_gone_and_others_remain(lake, url):
     assert sorted(table.read(["product_id"]).column(0).to_pylist()) == [CHAIR, TABLE_]
 
 
+def test_several_listings_are_erased_by_one_run(lake, url):
+    runs = []
+
+    def run():
+        runs.append(whole_run(lake, 3, [CHAIR]))
+
+    plan = find_listings(Lake(url), [LAMP, TABLE_])
+    output = erase(Lake(url), plan, run, IN_BUCKET)
+
+    assert len(runs) == 1
+    texts = [(lake.root / path).read_bytes() for path in lake.files()]
+    sought = [*(photo(name)["jpeg"] for name in (LAMP, TABLE_)), LAMP.encode(), TABLE_.encode()]
+    assert not [data for data in texts if any(trace in data for trace in sought)]
+    assert any(CHAIR.encode() in data for data in texts)
+    listed = read_erasure_list(Lake(url))
+    assert output["products"] == sorted([listed.digest(LAMP), listed.digest(TABLE_)])
+    assert (
+        read_receipts(Lake(url), [LAMP])
+        == read_receipts(Lake(url), [TABLE_])
+        == read_receipts(Lake(url), [LAMP, TABLE_])
+    )
+
+
+def test_unknown_listings_among_others_are_named(lake, url):
+    before = lake.files()
+
+    with pytest.raises(UserError, match="no listing nobody, nothing"):
+        find_listings(Lake(url), [LAMP, "nobody", "nothing"])
+
+    assert lake.files() == before
+
+
+def test_erasure_of_some_resumes_that_of_all(lake, url, monkeypatch):
+    def dies(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
+        patched.setattr(erasure, "_remove_older", dies)
+        plan = find_listings(Lake(url), [LAMP, TABLE_])
+        erase(Lake(url), plan, lambda: whole_run(lake, 3, [CHAIR]), IN_BUCKET)
+
+    resumed = find_listings(Lake(url), [TABLE_])
+    output = erase(Lake(url), resumed, lambda: pytest.fail("it ran again"), IN_BUCKET)
+
+    assert resumed.fingerprints.product_ids == {LAMP, TABLE_}
+    assert len(output["products"]) == 2
+    assert not [path for path in lake.files() if path.startswith("forgetting/")]
+
+
+def test_erased_listing_may_be_erased_again_with_another(lake, url):
+    plan = find_listings(Lake(url), [LAMP])
+    erase(Lake(url), plan, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
+
+    plan = find_listings(Lake(url), [LAMP, TABLE_])
+    erase(Lake(url), plan, lambda: whole_run(lake, 4, [CHAIR]), IN_BUCKET)
+
+    assert len(read_receipts(Lake(url), [LAMP, TABLE_])) == 1
+    assert not find_listings(Lake(url), [LAMP, TABLE_]).hits
+
+
+def test_receipt_of_version_0_2_is_read(lake, url):
+    erased = add_to_erasure_list(Lake(url), [LAMP], [])
+    lake.put("receipts/a.json", json.dumps({"product": erased.digest(LAMP)}).encode())
+
+    assert read_receipts(Lake(url), [LAMP]) == ["receipts/a.json"]
+
+
 def test_receipt_has_places_and_no_names(lake, url):
     output = erase(
         Lake(url),
-        find_listing(Lake(url), LAMP),
+        find_listings(Lake(url), [LAMP]),
         lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
         IN_BUCKET,
     )
 
-    written = (lake.root / read_receipt(Lake(url), LAMP)).read_text()
+    written = (lake.root / read_receipts(Lake(url), [LAMP])[0]).read_text()
     assert json.loads(written) == output
     assert LAMP not in written
-    assert output["product"] == read_erasure_list(Lake(url)).digest(LAMP)
+    assert output["products"] == [read_erasure_list(Lake(url)).digest(LAMP)]
     assert output["removed"] == {
         "releases": [version(2), version(1)],
         "runs": [version(2), version(1)],
@@ -260,16 +345,16 @@ def test_receipt_has_places_and_no_names(lake, url):
 def test_second_erasure_reports_erased(lake, url):
     erase(
         Lake(url),
-        find_listing(Lake(url), LAMP),
+        find_listings(Lake(url), [LAMP]),
         lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
         IN_BUCKET,
     )
 
-    again = find_listing(Lake(url), LAMP)
+    again = find_listings(Lake(url), [LAMP])
 
-    assert again.is_listed
+    assert read_erasure_list(Lake(url)).has_product(LAMP)
     assert not again.hits
-    assert read_receipt(Lake(url), LAMP)
+    assert read_receipts(Lake(url), [LAMP])
 
 
 def test_rejected_run_removes_nothing(lake, url):
@@ -279,7 +364,7 @@ def test_rejected_run_removes_nothing(lake, url):
         raise UserError("the release is not published: photo_top1")
 
     with pytest.raises(UserError, match="--skip-comparison"):
-        erase(Lake(url), find_listing(Lake(url), LAMP), refused, IN_BUCKET)
+        erase(Lake(url), find_listings(Lake(url), [LAMP]), refused, IN_BUCKET)
 
     assert {
         path for path in lake.files() if "forg" not in path and "erasure_list" not in path
@@ -291,14 +376,16 @@ def test_killed_erasure_resumes_without_second_run(lake, url, monkeypatch):
     def dies(_):
         raise KeyboardInterrupt
 
-    result = find_listing(Lake(url), LAMP)
+    result = find_listings(Lake(url), [LAMP])
     with monkeypatch.context() as patched, contextlib.suppress(KeyboardInterrupt):
         patched.setattr(erasure, "_remove_older", dies)
         erase(Lake(url), result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    erase(Lake(url), find_listing(Lake(url), LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    erase(
+        Lake(url), find_listings(Lake(url), [LAMP]), lambda: pytest.fail("it ran again"), IN_BUCKET
+    )
 
-    assert not find_listing(Lake(url), LAMP).hits
+    assert not find_listings(Lake(url), [LAMP]).hits
     assert read_pointer(Lake(url)).version == version(3)
 
 
@@ -310,13 +397,15 @@ def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
         patched.setattr(erasure, "_remove_older", dies)
         erase(
             Lake(url),
-            find_listing(Lake(url), LAMP),
+            find_listings(Lake(url), [LAMP]),
             lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
             IN_BUCKET,
         )
     lake.file("08_reporting/run_report.json", version(4))
 
-    erase(Lake(url), find_listing(Lake(url), LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET)
+    erase(
+        Lake(url), find_listings(Lake(url), [LAMP]), lambda: pytest.fail("it ran again"), IN_BUCKET
+    )
 
     photos = [(lake.root / path).read_bytes() for path in lake.files() if path.endswith(".jpegs")]
     assert photos
@@ -326,16 +415,16 @@ def test_photos_of_failed_run_are_removed(lake, url, monkeypatch):
 @pytest.mark.parametrize("left", [photo(LAMP)["jpeg"], b"A fine lamp"])
 def test_remaining_traces_are_found_by_journal(lake, url, left):
     lake.put("08_reporting/copied.bin", left)
-    result = find_listing(Lake(url), LAMP)
+    result = find_listings(Lake(url), [LAMP])
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(Lake(url), result, lambda: whole_run(lake, 3, [TABLE_, CHAIR]), IN_BUCKET)
 
-    again = find_listing(Lake(url), LAMP)
+    again = find_listings(Lake(url), [LAMP])
 
     assert [hit.path for hit in again.hits] == ["08_reporting/copied.bin"]
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(Lake(url), again, lambda: pytest.fail("it ran again"), IN_BUCKET)
-    assert read_receipt(Lake(url), LAMP) is None
+    assert read_receipts(Lake(url), [LAMP]) == []
 
 
 def test_resumed_erasure_reports_first_places(lake, url):
@@ -343,18 +432,18 @@ def test_resumed_erasure_reports_first_places(lake, url):
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(
             Lake(url),
-            find_listing(Lake(url), LAMP),
+            find_listings(Lake(url), [LAMP]),
             lambda: whole_run(lake, 3, [TABLE_, CHAIR]),
             IN_BUCKET,
         )
     (lake.root / "08_reporting/copied.bin").unlink()
 
     output = erase(
-        Lake(url), find_listing(Lake(url), LAMP), lambda: pytest.fail("it ran again"), IN_BUCKET
+        Lake(url), find_listings(Lake(url), [LAMP]), lambda: pytest.fail("it ran again"), IN_BUCKET
     )
 
     assert f"03_primary/products.parquet: {version(1)}, {version(2)}" in output["locations"]
-    assert read_receipt(Lake(url), LAMP)
+    assert read_receipts(Lake(url), [LAMP])
     assert LAMP not in "".join((lake.root / path).read_text("latin-1") for path in lake.files())
 
 
@@ -362,12 +451,12 @@ def test_run_that_still_contains_listing_is_rejected(lake, url):
     with pytest.raises(UserError, match=r"\d+.*\bforget\b"):
         erase(
             Lake(url),
-            find_listing(Lake(url), LAMP),
+            find_listings(Lake(url), [LAMP]),
             lambda: whole_run(lake, 3, [LAMP, CHAIR]),
             IN_BUCKET,
         )
 
-    assert read_receipt(Lake(url), LAMP) is None
+    assert read_receipts(Lake(url), [LAMP]) == []
 
 
 def test_remaining_bucket_files_are_counted(raw_tables, tmp_path, cleaning):
@@ -383,7 +472,7 @@ def test_remaining_bucket_files_are_counted(raw_tables, tmp_path, cleaning):
         PhotoSource(str(tmp_path / "images")),
         FeedbackSource(str(tmp_path)),
         cleaning,
-        ListingFingerprints("p"),
+        ListingFingerprints(frozenset(["p"])),
     )
 
     assert counts == BucketResidue(rows=2, image_rows=2, photos=1, feedback=1)
@@ -401,4 +490,4 @@ def test_find_listing_in_lake_of_older_layout_is_refused(lake, url):
     lake.put(f"runs/{version(3)}.json", b"{}")
 
     with pytest.raises(UserError, match=r"fb-marketplace 0\.1"):
-        find_listing(Lake(url), LAMP)
+        find_listings(Lake(url), [LAMP])

@@ -70,8 +70,10 @@ def read_erasure_list(lake: Lake) -> ErasureList:
     return _read_tagged(lake)[0]
 
 
-def add_to_erasure_list(lake: Lake, product_id: str, image_ids: Iterable[str]) -> ErasureList:
-    """Add a listing and its photos to the erasure list.
+def add_to_erasure_list(
+    lake: Lake, product_ids: Iterable[str], image_ids: Iterable[str]
+) -> ErasureList:
+    """Add listings and their photos to the erasure list.
 
     Returns:
         The new list.
@@ -84,7 +86,7 @@ def add_to_erasure_list(lake: Lake, product_id: str, image_ids: Iterable[str]) -
     salted = ErasureList(current.salt or secrets.token_hex(16), current.products, current.images)
     extended = ErasureList(
         salted.salt,
-        salted.products | {salted.digest(product_id)},
+        salted.products | {salted.digest(product_id) for product_id in product_ids},
         salted.images | {salted.digest(image_id) for image_id in image_ids},
     )
     content = {

@@ -148,7 +148,7 @@ def test_most_literal_file_belongs_to_an_id(match):
 
 @pytest.mark.parametrize("key", ["shop/i.jpg", "shop%2Fi.jpg", "/shop/i.jpg"])
 def test_file_of_erased_photo_is_masked_whatever_its_key(tmp_path, key):
-    erased = add_to_erasure_list(Lake(str(tmp_path)), "p0", ["shop/i"])
+    erased = add_to_erasure_list(Lake(str(tmp_path)), ["p0"], ["shop/i"])
     photos = PhotoSource(str(tmp_path / "images"))
     path = tmp_path / "images" / key.lstrip("/")
     path.parent.mkdir(parents=True, exist_ok=True)

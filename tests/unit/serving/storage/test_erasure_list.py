@@ -17,8 +17,8 @@ def test_missing_file_is_an_empty_list(tmp_path):
 
 
 def test_erased_listings_have_their_photos(tmp_path):
-    add_to_erasure_list(Lake(str(tmp_path)), "p", ["i", "j"])
-    add_to_erasure_list(Lake(str(tmp_path)), "q", [])
+    add_to_erasure_list(Lake(str(tmp_path)), ["p"], ["i", "j"])
+    add_to_erasure_list(Lake(str(tmp_path)), ["q"], [])
 
     output = read_erasure_list(Lake(str(tmp_path)))
 
@@ -28,7 +28,7 @@ def test_erased_listings_have_their_photos(tmp_path):
 
 def test_file_has_no_names_and_a_salt_per_lake(tmp_path):
     for name in ("one", "other"):
-        add_to_erasure_list(Lake(str(tmp_path / name)), "product-123", ["image-123"])
+        add_to_erasure_list(Lake(str(tmp_path / name)), ["product-123"], ["image-123"])
 
     texts = [(tmp_path / name / FILE).read_text() for name in ("one", "other")]
 
@@ -37,16 +37,16 @@ def test_file_has_no_names_and_a_salt_per_lake(tmp_path):
 
 
 def test_concurrent_additions_are_both_kept(tmp_path, monkeypatch):
-    add_to_erasure_list(Lake(str(tmp_path)), "p", [])
+    add_to_erasure_list(Lake(str(tmp_path)), ["p"], [])
     replace_if = Lake.replace_if
 
     def late(store, path, data, tag):
         monkeypatch.setattr(Lake, "replace_if", replace_if)
-        add_to_erasure_list(Lake(str(tmp_path)), "q", [])
+        add_to_erasure_list(Lake(str(tmp_path)), ["q"], [])
         replace_if(store, path, data, tag)
 
     monkeypatch.setattr(Lake, "replace_if", late)
     with pytest.raises(ConcurrentWriteError):
-        add_to_erasure_list(Lake(str(tmp_path)), "r", [])
+        add_to_erasure_list(Lake(str(tmp_path)), ["r"], [])
 
     assert read_erasure_list(Lake(str(tmp_path))).has_product("q")
