@@ -337,28 +337,22 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
                 chunk_start = position
             continue
         chunks += _encode(text, chunk_start, start)
-        is_long = False
-        if format_.unfinished_row.match(text, start, start + MAX_ROW_CHARS):
-            if is_cut and start + MAX_ROW_CHARS >= len(text):
-                chunk_start = len(text)
-                break
-            match = None
-            if start >= follow_from:
-                match = row.match(text, start, start + MAX_FOLLOWED_CHARS)
-                follow_from = start + MAX_FOLLOWED_CHARS
-            if match:
-                position = follow_from = match.end()
-                is_long = True
-        if not is_long:
-            position = _line_end(text, start, dialect)
-        chunk_start = position
+        is_unfinished = format_.unfinished_row.match(text, start, start + MAX_ROW_CHARS)
+        if is_unfinished and is_cut and start + MAX_ROW_CHARS >= len(text):
+            chunk_start = len(text)
+            break
+        match = None
+        if is_unfinished and start >= follow_from:
+            match = row.match(text, start, start + MAX_FOLLOWED_CHARS)
+            follow_from = start + MAX_FOLLOWED_CHARS
+        position = chunk_start = match.end() if match else _line_end(text, start, dialect)
         line = text[start:position].strip()
-        if line and not (comment and line.startswith(comment)):
+        if match:
+            follow_from = position
+            problem = f"a row of {position - start:,} characters, the limit is {MAX_ROW_CHARS:,}"
+        else:
             problem = f"not a row of {format_.fields} fields"
-            if is_long:
-                problem = (
-                    f"a row of {position - start:,} characters, the limit is {MAX_ROW_CHARS:,}"
-                )
+        if line and not (comment and line.startswith(comment)):
             torn[count] = f"{problem}: {line[:_SHOWN_CHARS]!r}"
             count += 1
     chunks += _encode(text, chunk_start, len(text))

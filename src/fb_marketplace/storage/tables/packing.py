@@ -19,6 +19,23 @@ INFER: Final = "infer"
 _MAX_DEPTH: Final = 3
 _MAX_NAMES_SHOWN: Final = 8
 _MAGIC_BYTES: Final = 512
+_STARTS: Final = (
+    ("gzip", b"\x1f\x8b\x08"),
+    ("xz", b"\xfd7zXZ\0"),
+    ("zstd", b"\x28\xb5\x2f\xfd"),
+    ("zip", b"PK\x03\x04"),
+    ("zip", b"PK\x05\x06"),
+)
+_PACK_AGAIN: Final = "Pack it again, such as with gzip or zip."
+_OTHER_FORMATS: Final = (
+    (b"PAR1", "Parquet", "Set `type: fb_marketplace.datasets.parquet_table.ParquetDataset`."),
+    (b"\xd0\xcf\x11\xe0", "an Excel file", "Save it as CSV."),
+    (b"SQLite format 3", "an SQLite database", "Export the table as CSV."),
+    (b"7z\xbc\xaf\x27\x1c", "packed as 7z", _PACK_AGAIN),
+    (b"Rar!\x1a\x07", "packed as RAR", _PACK_AGAIN),
+    (b"\x04\x22\x4d\x18", "packed as LZ4", _PACK_AGAIN),
+    (b"\x1f\x9d", "packed with compress", _PACK_AGAIN),
+)
 _TAR_MARK: Final = slice(257, 262)
 _SYSTEM_FILES: Final = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 _DAMAGE: Final = (
@@ -32,15 +49,15 @@ def detect_packing(head: bytes) -> str | None:
 
     Args:
         head: the first bytes.
+
+    Raises:
+        UserError: the file is no CSV table and not packed in a way that can be read.
     """
-    starts = {
-        "gzip": b"\x1f\x8b\x08",
-        "xz": b"\xfd7zXZ\0",
-        "zstd": b"\x28\xb5\x2f\xfd",
-        "zip": (b"PK\x03\x04", b"PK\x05\x06"),
-    }
-    for method, start in starts.items():
-        if head.startswith(start):  # type: ignore[arg-type]
+    for start, description, remedy in _OTHER_FORMATS:
+        if head.startswith(start):
+            raise UserError(f"The file is {description}, not CSV. {remedy}")
+    for method, start in _STARTS:
+        if head.startswith(start):
             return method
     if head.startswith(b"BZh") and head[4:10] == b"1AY&SY":
         return "bz2"

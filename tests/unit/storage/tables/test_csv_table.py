@@ -100,6 +100,8 @@ def test_packing_is_detected_under_any_name(write, packing, name):
         (PACKED["gzip"], {"compression": None}, "gzip.*`compression`"),
         (PACKED["gzip"], {"compression": "zip"}, "gzip.*`compression`"),
         (TEXT.encode(), {"compression": {"method": "gzip"}}, "none.*`compression`"),
+        (pd.DataFrame({"id": ["1"]}).to_parquet(), {}, "Parquet.*`type: "),
+        (gzip.compress(b"7z\xbc\xaf\x27\x1c\0\4"), {}, "7z.*gzip"),
     ],
 )
 def test_unreadable_packing_is_reported(write, content, load_args, pattern):
