@@ -273,10 +273,10 @@ def _find_in_column(
 
     kind = column.type
     if _is_text(kind):
-        whole = column.filter(_is_any(column, fingerprints.texts))
+        exact = column.filter(_is_any(column, fingerprints.texts))
         parts = (patterns[pattern] for pattern in search.find(_joined(column).encode()))
         long = {text for text in parts if len(text) >= MIN_LETTERS}
-        return {str(text) for text in whole.to_pylist()} | long
+        return {str(text) for text in exact.to_pylist()} | long
     is_fixed = pa.types.is_fixed_size_binary(kind)
     if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or is_fixed:
         values = {*map(bytes.fromhex, fingerprints.digests), *fingerprints.photos}
