@@ -142,6 +142,13 @@ class BM25Index:
             totals[self._rows[start:end]] += self._scores[start:end]
         return totals
 
+    def documents_with(self, term: str) -> NDArray[np.int32]:
+        """Return the documents that have a term: int32, (documents,), empty for an unknown term."""
+        row = self._row_of_term.get(term)
+        if row is None:
+            return self._rows[:0]
+        return self._rows[self._starts[row] : self._starts[row + 1]]
+
     def parts(self, query: str, document: int) -> dict[str, float]:
         """Return the contribution of each query term to a document's score, largest first."""
         contributions = {}

@@ -1,7 +1,7 @@
 """Gazetteer: resolves names of towns and counties, by the same rules for listings and buyers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, Literal, NamedTuple, Self
 
 from fb_marketplace_serving.search.geo import distance_km
@@ -171,6 +171,20 @@ class Gazetteer:
         if area is not None and area.is_compact:
             return ResolvedPlace(area.place, "county")
         return None
+
+    def has_name(self, text: str) -> bool:
+        """Return whether a text is the name of a town or county."""
+        key = fold_name(text)
+        return key in self._towns or key in self._counties
+
+    def towns(self) -> Iterator[tuple[str, int]]:
+        """Yield the proper name and the population of each town."""
+        names, _, _, _, populations, aliases, reaches, _ = self._columns
+        for name, population, alias, reach in zip(
+            names, populations, aliases, reaches, strict=True
+        ):
+            if not alias and math.isnan(reach):
+                yield name, population
 
     def _area(self, key: str) -> Row | None:
         """Return the county of this name, or else the town of this name with a reach of ``REACH_KM``."""

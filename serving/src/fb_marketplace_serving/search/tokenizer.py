@@ -20,6 +20,8 @@ _local = threading.local()
 
 def words(text: str) -> list[str]:
     """Return the words of a text, in lower case and without accents: letters and digits of any script."""
+    if text.isascii():
+        return _WORD.findall(text.lower())
     folded = unicodedata.normalize("NFKD", text).casefold().translate(_PLAIN_LETTERS)
     return _WORD.findall("".join(sign for sign in folded if not unicodedata.combining(sign)))
 

@@ -1,0 +1,1 @@
+"""Queries: parsing, spelling and completion, from the words of a release."""

@@ -1,0 +1,218 @@
+"""Spelling: corrects words that no listing has to words of the release.
+
+A word of a listing, a town and a word of fewer than ``MIN_LENGTH`` letters are never corrected. Candidates
+are compared by their edit distance with transpositions (optimal string alignment), then by frequency.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.filters import SEPARATOR
+from fb_marketplace_serving.search.gazetteer import Gazetteer
+from fb_marketplace_serving.search.query.lexicon import FUNCTION_WORDS
+from fb_marketplace_serving.search.query.vocabulary import Vocabulary
+from fb_marketplace_serving.search.tokenizer import terms, words
+
+MIN_LENGTH: Final = 4
+"""Minimum letters of a word to correct."""
+
+TWO_EDITS_LENGTH: Final = 8
+"""Minimum letters of a word in which two edits are corrected, not one."""
+
+MIN_SPLIT_LENGTH: Final = 6
+"""Minimum letters of a word to split in two."""
+
+MAX_SUPPORT: Final = 10
+LISTINGS_PER_SUPPORT: Final = 2000
+"""A correction needs one occurrence in titles, and one more for each 2,000 listings, up to ten."""
+
+RARE: Final = 2
+CLEARLY_MORE: Final = 25
+"""A word in at most ``RARE`` listings may be a seller's mistake: a word of this many times its support is
+offered, but not searched for."""
+
+MAX_CORRECTIONS: Final = 6
+"""Maximum words to correct: a comparison with the vocabulary takes a millisecond."""
+
+_TOKEN: Final = re.compile(r"[^\W_]+")
+_LETTERS_AND_DIGITS: Final = re.compile(r"([a-z]{2,})(\d+)|(\d+)([a-z]{3,})")
+Span = tuple[int, int]
+
+
+class Correction(NamedTuple):
+    """A corrected query.
+
+    Attributes:
+        text: the query to search for; the query itself if it needs no correction.
+        suggestion: a query with less certain corrections; None if there are none.
+    """
+
+    text: str
+    suggestion: str | None
+
+
+class _Edit(NamedTuple):
+    """A replacement of a part of a query, and whether it is certain enough to search for it."""
+
+    span: Span
+    text: str
+    is_certain: bool
+
+
+class Speller:
+    """Corrects queries by the vocabulary of a release. Thread-safe."""
+
+    def __init__(self, vocabulary: Vocabulary, bm25: BM25Index, gazetteer: Gazetteer) -> None:
+        """Index the words of a vocabulary by length.
+
+        Args:
+            vocabulary: words of titles, categories and towns.
+            bm25: has the stems of descriptions, too.
+            gazetteer: knows the names of towns.
+        """
+        self._bm25, self._gazetteer = bm25, gazetteer
+        self._min_support = min(MAX_SUPPORT, 1 + vocabulary.listings // LISTINGS_PER_SUPPORT)
+        self._counts = dict(vocabulary.words)
+        for town, count in vocabulary.towns.items():
+            for word in words(town):
+                self._counts[word] = self._counts.get(word, 0) + count
+        for part in {part for path in vocabulary.paths for part in path.split(SEPARATOR)}:
+            for word in words(part):
+                self._counts[word] = max(self._counts.get(word, 0), self._min_support)
+        self._by_length: dict[int, list[str]] = {}
+        for word in self._counts:
+            if len(word) >= MIN_LENGTH - 1 and word.isalpha():
+                self._by_length.setdefault(len(word), []).append(word)
+
+    def correct(self, text: str, skipped: Sequence[Span] = ()) -> Correction:
+        """Correct a query.
+
+        Args:
+            text: the query.
+            skipped: start and end of parts that are understood as they are.
+        """
+        tokens = [
+            token
+            for token in _TOKEN.finditer(text)
+            if not any(start < token.end() and token.start() < end for start, end in skipped)
+        ]
+        edits: list[_Edit] = []
+        number = 0
+        while number < len(tokens) and len(edits) < MAX_CORRECTIONS:
+            edit = self._join(text, tokens[number : number + 2])
+            number += 2 if edit else 1
+            edit = edit or self._replace(tokens[number - 1])
+            if edit:
+                edits.append(edit)
+        corrected = _apply(text, [edit for edit in edits if edit.is_certain])
+        suggestion = _apply(text, edits)
+        return Correction(corrected, None if suggestion == corrected else suggestion)
+
+    def _join(self, text: str, tokens: list[re.Match[str]]) -> _Edit | None:
+        """Return "book case" as "bookcase", if that is a word."""
+        if len(tokens) < 2 or text[tokens[0].end() : tokens[1].start()].strip(" -"):
+            return None
+        first, second = (_fold(token[0]) for token in tokens)
+        joined = first + second
+        support = self._counts.get(joined, 0)
+        if support < self._min_support or not joined.isalpha() or len(joined) < MIN_LENGTH + 1:
+            return None
+        span = tokens[0].start(), tokens[1].end()
+        if not (self._is_known(first) and self._is_known(second)):
+            return _Edit(span, joined, is_certain=True)
+        together = len(np.intersect1d(self._documents(first), self._documents(second)))
+        return _Edit(span, joined, is_certain=False) if support > 2 * together else None
+
+    def _replace(self, token: re.Match[str]) -> _Edit | None:
+        word = _fold(token[0])
+        if self._is_known(word):
+            return self._offer(token.span(), word)
+        numbered = _LETTERS_AND_DIGITS.fullmatch(word)
+        if numbered:
+            parts = [part for part in numbered.groups() if part]
+            if all(self._counts.get(part, 0) >= self._min_support for part in parts):
+                return _Edit(token.span(), " ".join(parts), is_certain=True)
+        if not word.isalpha():
+            return None
+        near = self._nearest(word, 1)
+        split = self._split(word) if near is None else None
+        if split:
+            return _Edit(token.span(), split, is_certain=True)
+        if near is None and len(word) >= TWO_EDITS_LENGTH:
+            near = self._nearest(word, 2)
+        if near is None:
+            return None
+        is_certain = self._counts[near] >= self._min_support and (
+            near[0] == word[0] or len(word) > MIN_LENGTH + 1
+        )
+        return _Edit(token.span(), near, is_certain)
+
+    def _offer(self, span: Span, word: str) -> _Edit | None:
+        """Return the likely word for a rare one, to offer it."""
+        if len(word) <= MIN_LENGTH or not word.isalpha() or word in FUNCTION_WORDS:
+            return None
+        support = len(self._documents(word))
+        if support > RARE or self._gazetteer.has_name(word):
+            return None
+        near = self._nearest(word, 1, excluded=word)
+        if near is None or self._counts[near] < CLEARLY_MORE * max(support, 1):
+            return None
+        return _Edit(span, near, is_certain=False)
+
+    def _nearest(self, word: str, distance: int, excluded: str = "") -> str | None:
+        """Return the word of exactly this distance that is best by first letter and count, or None."""
+        from rapidfuzz import process
+        from rapidfuzz.distance import OSA
+
+        matches = [
+            (match[0] != word[0], -self._counts[match], match)
+            for length in range(len(word) - distance, len(word) + distance + 1)
+            for match, edits, _ in process.extract(
+                word,
+                self._by_length.get(length, ()),
+                scorer=OSA.distance,
+                score_cutoff=distance,
+                limit=None,
+            )
+            if edits == distance and match != excluded
+        ]
+        return min(matches)[2] if matches else None
+
+    def _split(self, word: str) -> str | None:
+        """Return "oaktable" as "oak table", if both are words."""
+        if len(word) < MIN_SPLIT_LENGTH:
+            return None
+        cuts = [
+            (min(self._counts.get(word[:cut], 0), self._counts.get(word[cut:], 0)), cut)
+            for cut in range(2, len(word) - 1)
+        ]
+        support, cut = max(cuts)
+        return f"{word[:cut]} {word[cut:]}" if support >= self._min_support else None
+
+    def _is_known(self, word: str) -> bool:
+        return (
+            len(word) < MIN_LENGTH
+            or word in self._counts
+            or word in FUNCTION_WORDS
+            or len(self._documents(word)) > 0
+            or self._gazetteer.has_name(word)
+        )
+
+    def _documents(self, word: str) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+        """Return the documents with the stem of a word."""
+        return self._bm25.documents_with(terms(word)[0])
+
+
+def _fold(token: str) -> str:
+    return "".join(words(token))
+
+
+def _apply(text: str, edits: Sequence[_Edit]) -> str:
+    for edit in reversed(edits):
+        start, end = edit.span
+        text = text[:start] + edit.text + text[end:]
+    return text

@@ -1,0 +1,83 @@
+"""Understanding of queries: spelling, meaning and completion, by the words of one release."""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.gazetteer import Gazetteer, UnknownPlaceError
+from fb_marketplace_serving.search.listings import Listing
+from fb_marketplace_serving.search.query.completion import Completer, Completion
+from fb_marketplace_serving.search.query.parser import ParsedQuery, category_names, parse_query
+from fb_marketplace_serving.search.query.spelling import Speller
+from fb_marketplace_serving.search.query.vocabulary import Vocabulary
+
+
+class UnderstoodQuery(NamedTuple):
+    """A query that was understood.
+
+    Attributes:
+        text: the query, with corrections.
+        parsed: its meaning.
+        suggestion: the query with corrections that were not made; None if there are none.
+    """
+
+    text: str
+    parsed: ParsedQuery
+    suggestion: str | None
+
+
+class QueryUnderstanding:
+    """Understands and completes queries. Thread-safe."""
+
+    def __init__(
+        self, listings: Collection[Listing], bm25: BM25Index, gazetteer: Gazetteer
+    ) -> None:
+        """Collect the words of a release.
+
+        Args:
+            listings: the listings.
+            bm25: their terms.
+            gazetteer: the towns.
+        """
+        vocabulary = Vocabulary.of(listings)
+        self._gazetteer = gazetteer
+        self._currencies = vocabulary.currencies
+        self._categories = category_names(vocabulary.paths)
+        self._speller = Speller(vocabulary, bm25, gazetteer)
+        self._completer = Completer(vocabulary, bm25, gazetteer)
+
+    def understand(self, text: str, ignored: frozenset[str] = frozenset()) -> UnderstoodQuery:
+        """Correct and parse a query.
+
+        Args:
+            text: the query.
+            ignored: kinds of phrases to leave among the words, and "spelling" to correct nothing.
+        """
+        parsed = self._parse(text, ignored)
+        if "spelling" in ignored or not text:
+            return UnderstoodQuery(text, parsed, None)
+        skipped = [(phrase.start, phrase.end) for phrase in parsed.phrases]
+        corrected, suggestion = self._speller.correct(text, skipped)
+        if corrected != text:
+            parsed = self._parse(corrected, ignored)
+        return UnderstoodQuery(corrected, parsed, suggestion)
+
+    def complete(self, text: str, limit: int) -> list[Completion]:
+        """Return completions of a query; see :meth:`Completer.complete`."""
+        return self._completer.complete(text, limit)
+
+    def _parse(self, text: str, ignored: frozenset[str]) -> ParsedQuery:
+        return parse_query(text, self._find_town, self._categories, self._currencies, ignored)
+
+    def _find_town(self, text: str) -> str | None:
+        """Return the display name of a town, or the text if the name alone would be another town."""
+        town, _, county = text.partition(",")
+        resolved = self._gazetteer.resolve(town, county)
+        if resolved is None or (county and resolved.level == "county"):
+            return None
+        try:
+            if self._gazetteer.find(resolved.place.name) == resolved.place:
+                return resolved.place.name
+        except UnknownPlaceError:
+            pass
+        return text
