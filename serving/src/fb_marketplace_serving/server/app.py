@@ -17,7 +17,7 @@ from fb_marketplace_serving.server.middleware import (
     RELEASE_HEADER,
     RequestContextMiddleware,
 )
-from fb_marketplace_serving.server.routes import clicks, health, listings, predict, search
+from fb_marketplace_serving.server.routes import clicks, health, listings, predict, search, suggest
 from fb_marketplace_serving.server.schemas.common import ProblemDetails
 from fb_marketplace_serving.server.service import ReleaseSource, Service
 from fb_marketplace_serving.server.settings import Settings
@@ -86,7 +86,7 @@ def create_app(
     app.mount("/docs/assets", DocumentationAssets())
     for path, page in (("/", index_page), ("/docs", swagger_page), ("/redoc", redoc_page)):
         app.add_api_route(path, page, include_in_schema=False)
-    for router in (health.router, listings.router, predict.router, search.router):
+    for router in (health.router, listings.router, predict.router, search.router, suggest.router):
         app.include_router(router)
     # Hidden from the schema if feedback is off.
     app.include_router(clicks.router, include_in_schema=service.feedback is not None)

@@ -10,6 +10,7 @@ from fb_marketplace_serving.search.candidates import SearchIndexes
 from fb_marketplace_serving.search.engine import SearchEngine
 from fb_marketplace_serving.search.listing_features import ListingFeatures
 from fb_marketplace_serving.search.listing_store import ListingStore
+from fb_marketplace_serving.search.query.understanding import QueryUnderstanding
 from fb_marketplace_serving.server.inference.batching import Batcher
 from fb_marketplace_serving.server.settings import Settings
 
@@ -23,12 +24,14 @@ class LoadedRelease:
         store: its listings.
         batcher: its image encoder, behind a queue; None if the release has no photo search.
         engine: its search engine; None if the release was built without text search.
+        queries: understands queries by its words; None if the release was built without text search.
     """
 
     release: Release
     store: ListingStore
     batcher: Batcher | None
     engine: SearchEngine | None
+    queries: QueryUnderstanding | None
 
     @property
     def version(self) -> str:
@@ -57,7 +60,7 @@ class LoadedRelease:
         if artifacts is None:
             features = ListingFeatures.unknown(sorted(release.listings))
             store = ListingStore(release.index, release.listings, features)
-            return cls(release, store, batcher, None)
+            return cls(release, store, batcher, None, None)
         store = ListingStore(release.index, release.listings, artifacts.listing_features)
         indexes = SearchIndexes(
             store,
@@ -67,4 +70,5 @@ class LoadedRelease:
             artifacts.bm25,
         )
         engine = SearchEngine(indexes, artifacts.ranker, release.manifest.labels)
-        return cls(release, store, batcher, engine)
+        queries = QueryUnderstanding(release.listings.values(), artifacts.bm25, artifacts.gazetteer)
+        return cls(release, store, batcher, engine, queries)

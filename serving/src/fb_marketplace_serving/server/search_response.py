@@ -27,17 +27,21 @@ from fb_marketplace_serving.server.schemas.search import (
     SearchResponse,
 )
 from fb_marketplace_serving.server.service import Service
+from fb_marketplace_serving.server.understood_request import CHEAP_QUANTILE, UnderstoodRequest
 
 
 def build_response(
-    service: Service, loaded: LoadedRelease, request: SearchRequest, photo: EncodedPhoto | None
+    service: Service,
+    loaded: LoadedRelease,
+    understood: UnderstoodRequest,
+    photo: EncodedPhoto | None,
 ) -> SearchResponse:
     """Build the response to a search. This takes milliseconds of CPU time: do not run it on the event loop.
 
     Args:
         service: provides the stage timers.
         loaded: the release to search.
-        request: the parameters.
+        understood: the parameters and the meaning of the text.
         photo: the encoded photo, if any.
 
     Raises:
@@ -46,12 +50,21 @@ def build_response(
     engine = loaded.engine
     if engine is None:
         raise ValueError(f"release {loaded.version} was built without text search")
+    request = understood.effective
     filters = _filters(loaded, request)
     query = _query(service, loaded, request.q, photo)
+    cheap_price = None
     try:
         results = engine.search(
             query, filters, request.sort, request.diversity, timer=service.metrics.stage
         )
+        if understood.query.parsed.is_cheap:
+            cheap_price = _cheap_price(loaded, results)
+        if cheap_price is not None:
+            filters = filters._replace(max_price=cheap_price)
+            results = engine.search(
+                query, filters, request.sort, request.diversity, timer=service.metrics.stage
+            )
     except UnknownCategoryError as error:
         raise HTTPException(422, str(error)) from None
     page = results.hits[request.offset : request.offset + request.limit]
@@ -74,7 +87,18 @@ def build_response(
             PriceFacet(low=facet.low, high=facet.high, count=facet.count)
             for facet in results.facets.prices
         ],
+        words=request.q,
+        corrected=understood.correction,
+        did_you_mean=understood.query.suggestion,
+        interpretation=understood.interpretation(cheap_price),
     )
+
+
+def _cheap_price(loaded: LoadedRelease, results: SearchResults) -> float | None:
+    """Return the lower quartile of the prices of results, in whole pence; None if none has a price."""
+    prices = loaded.store.price[[hit.position for hit in results.hits]]
+    prices = prices[~np.isnan(prices)]
+    return round(float(np.quantile(prices, CHEAP_QUANTILE)), 2) if len(prices) else None
 
 
 def _filters(loaded: LoadedRelease, request: SearchRequest) -> SearchFilters:

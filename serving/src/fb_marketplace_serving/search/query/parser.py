@@ -15,6 +15,8 @@ from fb_marketplace_serving.search.tokenizer import terms, words
 
 Kind = Literal["price", "place", "category", "condition", "colour"]
 
+FindTown = Callable[[str], str | None]
+
 PLACE_RADIUS_KM: Final = 25.0
 """Radius of "in Leeds" and "near me"."""
 
@@ -126,7 +128,7 @@ def category_names(paths: Mapping[str, int]) -> dict[tuple[str, ...], str]:
 
 def parse_query(
     text: str,
-    find_town: Callable[[str], str | None],
+    find_town: FindTown,
     categories: Mapping[tuple[str, ...], str],
     currencies: frozenset[str] = frozenset({"GBP"}),
     ignored: frozenset[str] = frozenset(),
@@ -169,7 +171,7 @@ def _price_phrase(text: str, price: PricePhrase) -> Phrase:
     return Phrase(price.start, price.end, "price", text[price.start : price.end].strip(), value)
 
 
-def _find_places(text: str, find_town: Callable[[str], str | None]) -> list[Phrase]:
+def _find_places(text: str, find_town: FindTown) -> list[Phrase]:
     """Return the first place of a text, in a list; an empty list if there is none."""
     match = _NEAR_ME.search(text)
     if match:

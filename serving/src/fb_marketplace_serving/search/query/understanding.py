@@ -7,7 +7,12 @@ from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.gazetteer import Gazetteer, UnknownPlaceError
 from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.search.query.completion import Completer, Completion
-from fb_marketplace_serving.search.query.parser import ParsedQuery, category_names, parse_query
+from fb_marketplace_serving.search.query.parser import (
+    FindTown,
+    ParsedQuery,
+    category_names,
+    parse_query,
+)
 from fb_marketplace_serving.search.query.spelling import Speller
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 
@@ -46,28 +51,32 @@ class QueryUnderstanding:
         self._speller = Speller(vocabulary, bm25, gazetteer)
         self._completer = Completer(vocabulary, bm25, gazetteer)
 
-    def understand(self, text: str, ignored: frozenset[str] = frozenset()) -> UnderstoodQuery:
+    def understand(
+        self, text: str, ignored: frozenset[str] = frozenset(), has_place: bool = False
+    ) -> UnderstoodQuery:
         """Correct and parse a query.
 
         Args:
             text: the query.
             ignored: kinds of phrases to leave among the words, and "spelling" to correct nothing.
+            has_place: whether a place is chosen already: only "near me" is a place then.
         """
-        parsed = self._parse(text, ignored)
+        find_town = _no_town if has_place else self._find_town
+        parsed = self._parse(text, find_town, ignored)
         if "spelling" in ignored or not text:
             return UnderstoodQuery(text, parsed, None)
         skipped = [(phrase.start, phrase.end) for phrase in parsed.phrases]
         corrected, suggestion = self._speller.correct(text, skipped)
         if corrected != text:
-            parsed = self._parse(corrected, ignored)
+            parsed = self._parse(corrected, find_town, ignored)
         return UnderstoodQuery(corrected, parsed, suggestion)
 
     def complete(self, text: str, limit: int) -> list[Completion]:
         """Return completions of a query; see :meth:`Completer.complete`."""
         return self._completer.complete(text, limit)
 
-    def _parse(self, text: str, ignored: frozenset[str]) -> ParsedQuery:
-        return parse_query(text, self._find_town, self._categories, self._currencies, ignored)
+    def _parse(self, text: str, find_town: FindTown, ignored: frozenset[str]) -> ParsedQuery:
+        return parse_query(text, find_town, self._categories, self._currencies, ignored)
 
     def _find_town(self, text: str) -> str | None:
         """Return the display name of a town, or the text if the name alone would be another town."""
@@ -81,3 +90,7 @@ class QueryUnderstanding:
         except UnknownPlaceError:
             pass
         return text
+
+
+def _no_town(_: str) -> None:
+    return None

@@ -24,11 +24,12 @@ from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.search import SearchRequest, SearchResponse
 from fb_marketplace_serving.server.search_response import build_response
 from fb_marketplace_serving.server.service import Service
+from fb_marketplace_serving.server.understood_request import understand_request
 
 _NO_TEXT_SEARCH: Final = (
     "Release {version} was built without text search. Publish a new release with `kedro run`."
 )
-_EXAMPLES: Final = {
+TEXT_SEARCH_EXAMPLES: Final = {
     404: ErrorExample(
         "The release was built without text search.", None, _NO_TEXT_SEARCH.format(version="v1")
     )
@@ -46,7 +47,7 @@ Parameters = Annotated[SearchRequest, Query()]
 @router.get(
     "/search",
     response_model=SearchResponse,
-    responses=error_responses(401, 404, 422, 429, 503, examples=_EXAMPLES),
+    responses=error_responses(401, 404, 422, 429, 503, examples=TEXT_SEARCH_EXAMPLES),
 )
 async def search(
     parameters: Parameters,
@@ -55,7 +56,7 @@ async def search(
     loaded: ReleaseDependency,
 ) -> Response:
     """Search by text and filters."""
-    _require_text_search(loaded)
+    require_text_search(loaded)
     return await _respond(request.state.client, service, loaded, parameters, None)
 
 
@@ -63,7 +64,9 @@ async def search(
     "/search",
     response_model=SearchResponse,
     openapi_extra=FORM,
-    responses=error_responses(400, 401, 404, 408, 413, 415, 422, 429, 503, examples=_EXAMPLES),
+    responses=error_responses(
+        400, 401, 404, 408, 413, 415, 422, 429, 503, examples=TEXT_SEARCH_EXAMPLES
+    ),
 )
 async def search_by_photo(
     parameters: Parameters,
@@ -72,7 +75,7 @@ async def search_by_photo(
     loaded: ReleaseDependency,
 ) -> Response:
     """Search by photo, optional text and filters."""
-    _require_text_search(loaded)
+    require_text_search(loaded)
     photo = await service.encode(request, loaded)
     return await _respond(request.state.client, service, loaded, parameters, photo)
 
@@ -86,10 +89,11 @@ async def _respond(
 ) -> Response:
     # Serialized on the search thread too: a hundred explained hits would block the event loop.
     def respond() -> bytes:
-        response = build_response(service, loaded, request, photo)
+        understood = understand_request(loaded, request)
+        response = build_response(service, loaded, understood, photo)
         # Photos are not stored, so a search by photo cannot be replayed for training.
         if photo is None:
-            response = record_search(service, client, request, response)
+            response = record_search(service, client, understood.effective, response)
         return response.model_dump_json().encode()
 
     return Response(await service.run_search(client, respond), media_type="application/json")
@@ -119,6 +123,7 @@ def record_search(
     return response.model_copy(update={"search_id": line.search_id})
 
 
-def _require_text_search(loaded: LoadedRelease) -> None:
+def require_text_search(loaded: LoadedRelease) -> None:
+    """Raise a 404 if a release was built without text search."""
     if loaded.engine is None:
         raise HTTPException(404, _NO_TEXT_SEARCH.format(version=loaded.version))

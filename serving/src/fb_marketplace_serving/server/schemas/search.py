@@ -1,15 +1,20 @@
 """Request and response models of ``/search``."""
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fb_marketplace_serving.search.candidates import Source
 from fb_marketplace_serving.search.engine import Sort
+from fb_marketplace_serving.search.query.completion import CompletionKind
+from fb_marketplace_serving.search.query.parser import Kind
 from fb_marketplace_serving.server.schemas.common import OAK_BOOKCASE, ListingSummary, with_example
 
 MAX_QUERY_LENGTH: Final = 200
 """Characters of a query or a place."""
+
+Ignorable = Literal["spelling", "price", "place", "category", "condition", "colour"]
+IGNORABLE: Final[tuple[str, ...]] = get_args(Ignorable)
 
 _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
     "image_id": "0a1b2c3d",
@@ -68,6 +73,14 @@ class SearchRequest(BaseModel):
         description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR).",
     )
     explain: bool = Field(default=False, description="Explain the score of each hit.")
+    literal: bool = Field(
+        default=False, description="Search for `q` exactly as typed: same as all kinds of `ignore`."
+    )
+    ignore: tuple[Ignorable, ...] = Field(
+        default=(),
+        max_length=len(IGNORABLE),
+        description="Corrections and meanings to ignore in `q`; their words are searched for.",
+    )
 
 
 class PriceRange(BaseModel):
@@ -141,6 +154,38 @@ class PriceFacet(BaseModel):
     count: int
 
 
+class Correction(BaseModel):
+    """A corrected search text."""
+
+    original: str = Field(description="The text as typed; search for it with `ignore=spelling`.")
+    text: str = Field(description="The text that was searched for.")
+
+
+class PriceFilter(BaseModel):
+    """Price bounds in a text."""
+
+    min_price: float | None
+    max_price: float | None
+
+
+class PlaceFilter(BaseModel):
+    """A place in a text."""
+
+    near: str
+    radius_km: float | None
+
+
+class Interpretation(BaseModel):
+    """A phrase of the search text and its meaning. Prices and places filter; the others are words only."""
+
+    kind: Kind = Field(description="The phrase is only searched for with `ignore=<kind>`.")
+    text: str = Field(description="The phrase as typed.")
+    value: PriceFilter | PlaceFilter | str | None = Field(
+        description="Price bounds, place, category path, condition or colour. Null if it could not be "
+        "applied: `near me` without `near`, or `cheap` if no match has a price."
+    )
+
+
 class SearchResponse(BaseModel):
     """A page of hits with facets."""
 
@@ -152,6 +197,17 @@ class SearchResponse(BaseModel):
         categories=[{"path": "Home & Garden", "count": 2}],
         prices=[{"low": 25.0, "high": 50.0, "count": 2}],
         search_id=None,
+        words="oak bookcase",
+        corrected={"original": "oak bokcase under £80", "text": "oak bookcase under £80"},
+        did_you_mean=None,
+        interpretation=[
+            {"kind": "category", "text": "bookcase", "value": "Home & Garden / Bookcases"},
+            {
+                "kind": "price",
+                "text": "under £80",
+                "value": {"min_price": None, "max_price": 80.0},
+            },
+        ],
     )
 
     release: str = Field(description="Pages are consistent while this is unchanged.")
@@ -163,3 +219,37 @@ class SearchResponse(BaseModel):
     search_id: str | None = Field(
         default=None, description="Id for /clicks; null if feedback is off."
     )
+    words: str = Field(
+        default="", description="The words that were searched for: `q` without prices and places."
+    )
+    corrected: Correction | None = Field(
+        default=None, description="Null if `q` was searched for as typed."
+    )
+    did_you_mean: str | None = Field(
+        default=None, description="Another spelling that may be meant, but was not searched for."
+    )
+    interpretation: list[Interpretation] = Field(
+        default=[], description="Meanings of phrases of the text, in their order."
+    )
+
+
+class Suggestion(BaseModel):
+    """A completed search text."""
+
+    text: str = Field(description="The completed text.")
+    kind: CompletionKind = Field(description="Kind of its last part.")
+    value: str = Field(description="The word, category path or town.")
+
+
+class Suggestions(BaseModel):
+    """Completions of a search text, best first."""
+
+    model_config = with_example(
+        release="2026-03-01T12.00.00.000Z",
+        suggestions=[
+            {"text": "oak bookcase", "kind": "word", "value": "bookcase"},
+        ],
+    )
+
+    release: str
+    suggestions: list[Suggestion]

@@ -1,0 +1,137 @@
+"""Meaning, spelling and completion of queries over HTTP, in a shop of seven listings."""
+
+import pytest
+from fastapi.testclient import TestClient
+from support.search_client import ask, find_ids, refused
+
+from fb_marketplace_serving.server.app import create_app
+from fb_marketplace_serving.server.settings import Settings
+
+
+@pytest.fixture
+def client(opened_shop):
+    return TestClient(create_app(opened_shop, Settings()))
+
+
+def meanings(body):
+    return {part["kind"]: part["value"] for part in body["interpretation"]}
+
+
+def suggest(client, **query):
+    answer = client.get("/suggest", params=query)
+    assert answer.status_code == 200, answer.text
+    return [(part["text"], part["kind"]) for part in answer.json()["suggestions"]]
+
+
+def test_price_and_place_of_text_filter_like_parameters(client):
+    by_text = ask(client, q="oak table under £30 in hull")
+    by_parameters = ask(client, q="oak table", max_price=30, near="Hull", radius_km=25)
+
+    assert by_text["hits"] == by_parameters["hits"]
+    assert by_text["words"] == "oak table"
+    assert meanings(by_text) == {
+        "price": {"min_price": None, "max_price": 30.0},
+        "place": {"near": "Hull", "radius_km": 25.0},
+        "category": "Home & Garden / Tables",
+    }
+
+
+def test_words_without_filters_are_searched_as_typed(client):
+    typed, literal = (ask(client, q="Red  chair, old", literal=literal) for literal in (0, 1))
+
+    assert typed["hits"] == literal["hits"]
+    assert typed["words"] == "Red  chair, old"
+
+
+def test_ignored_price_does_not_filter(client):
+    body = ask(client, q="chair under £11", ignore="price")
+
+    assert body["words"] == "chair under £11"
+    assert "price" not in meanings(body)
+    assert len(body["hits"]) > len(ask(client, q="chair under £11")["hits"])
+
+
+def test_literal_text_has_no_meaning(client):
+    body = ask(client, q="red chiar under £11", literal=True)
+
+    assert (body["words"], body["interpretation"]) == ("red chiar under £11", [])
+    assert (body["corrected"], body["did_you_mean"]) == (None, None)
+
+
+def test_price_of_text_narrows_parameter(client):
+    assert find_ids(client, q="under £20", max_price=15) == find_ids(client, max_price=15)
+    assert find_ids(client, q="under £15", max_price=20) == find_ids(client, max_price=15)
+
+
+def test_town_of_text_is_words_if_near_is_given(client):
+    body = ask(client, q="lamp in Leeds", near="Bath", radius_km=5)
+
+    assert body["words"] == "lamp in Leeds"
+    assert {hit["town"] for hit in body["hits"]} == {"Bath"}
+
+
+def test_near_me_is_near_parameter(client):
+    body = ask(client, q="lamp near me", near="Bath")
+
+    assert meanings(body)["place"] == {"near": "Bath", "radius_km": 25.0}
+    assert {hit["town"] for hit in body["hits"]} == {"Bath"}
+
+
+def test_near_me_without_town_has_no_value(client):
+    body = ask(client, q="lamp near me")
+
+    assert body["words"] == "lamp"
+    assert meanings(body)["place"] is None
+
+
+def test_cheap_is_lower_quartile_of_matches(client):
+    # Prices of the matches, one per family: 10, 20.5, 20.5, 45, 1000.
+    body = ask(client, q="cheap")
+
+    assert meanings(body)["price"] == {"min_price": None, "max_price": 20.5}
+    assert sorted(hit["price"] for hit in body["hits"]) == [10, 20.5, 20.5]
+
+
+def test_unknown_word_is_corrected(client):
+    body = ask(client, q="red chiar")
+
+    assert body["corrected"] == {"original": "red chiar", "text": "red chair"}
+    assert body["hits"] == ask(client, q="red chair")["hits"]
+
+
+def test_correction_can_be_refused(client):
+    body = ask(client, q="red chiar", ignore="spelling")
+
+    assert (body["words"], body["corrected"]) == ("red chiar", None)
+
+
+def test_unknown_kind_to_ignore_is_refused(client):
+    assert "ignore" in refused(client, ignore="colours")
+
+
+def test_sort_by_distance_takes_place_of_text(client):
+    assert ask(client, q="chair in York", sort="distance")["hits"][0]["town"] == "York"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ch", [("chair", "word"), ("Chairs", "category")]),
+        ("red cha", [("red chair", "word")]),
+        ("chair in Le", [("chair in Leeds", "town")]),
+        ("ba", [("Bath", "town")]),
+        ("", []),
+    ],
+)
+def test_suggestions_complete_text(client, text, expected):
+    assert sorted(suggest(client, q=text)) == sorted(expected)
+
+
+def test_suggestions_have_limit(client):
+    assert len(suggest(client, q="b", limit=1)) == 1
+    assert client.get("/suggest", params={"q": "b", "limit": 0}).status_code == 422
+
+
+def test_suggestions_need_text_search(release):
+    with TestClient(create_app(release, Settings())) as client:
+        assert client.get("/suggest", params={"q": "b"}).status_code == 404
