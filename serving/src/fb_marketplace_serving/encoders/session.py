@@ -36,7 +36,9 @@ def open_session(onnx: bytes, threads: int | None, error: type[ValueError]) -> A
     options.intra_op_num_threads = threads or 0
     # Spinning threads would take cores from decoding and from other processes.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.log_severity_level = 3
+    # Errors are raised. The library would also print them, in a format of its own.
+    options.log_severity_level = 4
+    ort.set_default_logger_severity(4)
     try:
         return ort.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
     except Exception as cause:  # ONNX Runtime's errors have no narrower base

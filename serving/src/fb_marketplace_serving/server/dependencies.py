@@ -49,6 +49,20 @@ async def require_api_key(
     request.state.client = name
 
 
+async def require_monitoring_key(request: Request, service: ServiceDependency) -> None:
+    """Raise a 401 unless the request has the monitoring key or the server has none."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    key = token.strip() if scheme.lower() == "bearer" else request.headers.get(KEY_HEADER, "")
+    if service.monitoring_keys and service.monitoring_keys.client_name(key) is None:
+        service.metrics.requests_rejected.labels("unauthorized").inc()
+        raise ApiError(
+            401,
+            "unauthorized",
+            f"Missing or invalid monitoring key in header {KEY_HEADER} or Authorization.",
+            {"WWW-Authenticate": "Bearer"},
+        )
+
+
 async def enforce_rate_limit(request: Request, service: ServiceDependency) -> None:
     """Raise a 429 if the client has exceeded its rate limit."""
     seconds = service.rate_limit.hit(request.state.client) if service.rate_limit else None

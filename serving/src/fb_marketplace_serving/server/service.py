@@ -95,6 +95,7 @@ class Service:
         settings: server settings.
         current: the release that is served.
         keys: accepted API keys.
+        monitoring_keys: accepted keys of ``/readyz`` and ``/metrics``; empty if none is required.
         rate_limit: rate limit of each client; None if there is none.
         metrics: Prometheus metrics.
         search_ids: ids of recorded searches.
@@ -114,6 +115,8 @@ class Service:
         """
         self.settings = settings
         self.keys = Keys(settings.keys)
+        monitoring_key = settings.monitoring_key.get_secret_value()
+        self.monitoring_keys = Keys({"monitoring": monitoring_key} if monitoring_key else {})
         self.rate_limit = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self.draining = False
         slots, share = settings.max_in_flight, settings.client_share

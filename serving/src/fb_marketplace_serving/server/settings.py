@@ -55,6 +55,8 @@ class Settings(BaseSettings):
         shutdown_grace_seconds: time for requests in flight to complete on shutdown.
         release_poll_seconds: interval of checks for a new release; 0 disables them.
         api_keys: comma-separated ``name:key`` pairs; if empty, no key is required.
+        monitoring_key: key that ``/readyz`` and ``/metrics`` require, as ``X-API-Key`` or bearer token; by
+            default, none.
         rate_limit: requests allowed per key, or per address if there are no keys, such as
             ``600/minute``; by default unlimited.
         trusted_proxies: comma-separated addresses or networks of proxies whose ``X-Forwarded-For`` is
@@ -91,6 +93,7 @@ class Settings(BaseSettings):
     shutdown_grace_seconds: int = Field(default=10, ge=0)
     release_poll_seconds: float = Field(default=5.0, ge=0)
     api_keys: SecretStr = SecretStr("")
+    monitoring_key: SecretStr = SecretStr("")
     rate_limit: str | None = None
     trusted_proxies: Annotated[tuple[str, ...], NoDecode] = ()
     cors_origins: Annotated[tuple[str, ...], NoDecode] = ()
@@ -122,9 +125,9 @@ class Settings(BaseSettings):
                 )
         return keys
 
-    @field_validator("feedback_key")
+    @field_validator("feedback_key", "monitoring_key")
     @classmethod
-    def _check_feedback_key(cls, key: SecretStr) -> SecretStr:
+    def _check_secret(cls, key: SecretStr) -> SecretStr:
         if 0 < len(key.get_secret_value()) < MIN_KEY_LENGTH:
             raise ValueError(f"expected at least {MIN_KEY_LENGTH} characters")
         return key

@@ -30,7 +30,12 @@ def test_livez_returns_alive(client):
 
 
 def test_readyz_returns_ready_until_shutdown(client):
-    assert client.get("/readyz").json() == {"status": "ready", "release": "v1", "rejected": None}
+    assert client.get("/readyz").json() == {
+        "status": "ready",
+        "release": "v1",
+        "pointer_age_seconds": None,
+        "rejected": None,
+    }
 
     client.app.state.service.draining = True
 
