@@ -1,4 +1,5 @@
 import io
+import os
 import uuid
 from datetime import date, time
 from decimal import Decimal
@@ -9,9 +10,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from s3fs.core import S3File
 
 from fb_marketplace.errors import UserError
 from fb_marketplace.storage.tables.parquet_table import HEAD_ROWS, read_head, read_table
+from fb_marketplace_serving.storage.s3 import RetryingS3FileSystem
 
 BIG = 2**53 + 1
 ID = uuid.UUID("12345678-1234-5678-1234-567812345678")
@@ -169,6 +172,27 @@ def test_head_is_start_of_table():
     pd.testing.assert_frame_equal(head, table[: len(head)])
 
 
+def test_head_of_large_table_reads_few_bytes(common_bucket, seaweed, monkeypatch, tmp_path):
+    for name, value in seaweed.environment.items():
+        monkeypatch.setenv(name, value)
+    RetryingS3FileSystem.clear_instance_cache()
+    noise = [os.urandom(1000).hex() for _ in range(10_000)]
+    path = tmp_path / "table.parquet"
+    pq.write_table(pa.table({"id": noise, "title": noise}), path, use_dictionary=False)
+    url = f"{common_bucket}/parquet/{uuid.uuid4()}"
+    seaweed.upload(tmp_path, url)
+    sizes = []
+    read = S3File._fetch_range
+    monkeypatch.setattr(
+        S3File, "_fetch_range", lambda file, a, b: sizes.append(b - a) or read(file, a, b)
+    )
+
+    head = read_head(f"{url}/table.parquet", {}, ["id"])
+
+    assert head["id"].tolist() == noise[: len(head)]
+    assert 0 < sum(sizes) < path.stat().st_size / 2
+
+
 def test_table_without_rows_has_columns():
     url = stored(pa.table({"id": pa.array([], pa.int64())}))
 
@@ -192,6 +216,15 @@ def test_damaged_file_is_rejected(damage):
         read_table(stored_bytes(damage(stream.getvalue())), {})
 
 
+def test_wrong_checksum_of_page_is_rejected():
+    stream = io.BytesIO()
+    rows = pa.table({"id": ["0123456789"] * 50})
+    pq.write_table(rows, stream, compression="none", use_dictionary=False, write_page_checksum=True)
+
+    with pytest.raises(UserError, match="Parquet"):
+        read_table(stored_bytes(stream.getvalue().replace(b"0123456789", b"0123456798", 1)), {})
+
+
 def test_error_of_store_is_kept(monkeypatch):
     url = stored(pa.table({"id": [1]}))
 
@@ -200,7 +233,9 @@ def test_error_of_store_is_kept(monkeypatch):
             raise OSError(5, "Input/output error")
 
     stream = LostDisk(fsspec.filesystem("memory").cat_file(url))
-    monkeypatch.setattr(fsspec.implementations.memory.MemoryFileSystem, "open", lambda *_: stream)
+    monkeypatch.setattr(
+        fsspec.implementations.memory.MemoryFileSystem, "open", lambda *_, **__: stream
+    )
     with pytest.raises(OSError, match="Input"):
         read_table(url, {})
 
