@@ -18,6 +18,8 @@ CLASSIFIER = {"category_prediction"}
 PHOTOS = CLASSIFIER | {"photo_search", "text_to_image"}
 
 FEW_FIELDS = "cleaning:\n  products:\n    required_columns: [product_id, title, category_path]\n"
+SMALLEST_CLASS = "min_listings_per_category: 3"
+RARE = {"category": "Rare / Things"}
 
 
 @dataclass(frozen=True)
@@ -59,8 +61,15 @@ MARKETS = {
         {"price_insights"},
         100,
     ),
-    "one_price_and_no_locations": Market(
-        lambda raw: write_market(raw, listings(48, price="£20.00", location="")), set()
+    "one_price_no_locations_and_a_rare_category": Market(
+        lambda raw: write_market(
+            raw,
+            [
+                row | (RARE if number in (40, 41) else {})
+                for number, row in enumerate(listings(48, price="£20.00", location=""))
+            ],
+        ),
+        set(),
     ),
     "no_descriptions": Market(
         lambda raw: write_market(raw, listings(48, product_description="")), set()
@@ -79,6 +88,8 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(PROJECT / "conf", folder)
     with (folder / "test/parameters_cleaning.yml").open("a") as stream:
         stream.write(FEW_FIELDS)
+    vision = folder / "test/parameters_vision.yml"
+    vision.write_text(vision.read_text().replace("min_listings_per_category: 1", SMALLEST_CLASS))
     return folder
 
 
@@ -95,6 +106,8 @@ def test_odd_market_is_published_and_searched(
     manifest = json.loads(Path(place.lake, f"releases/{version}.json").read_text())
     assert set(manifest["lacks"]) == market.lacks
     assert all(manifest["lacks"].values())
+    roots = {row.partition(" / ")[0] for row in PATHS}
+    assert "category_prediction" in market.lacks or set(manifest["labels"]) == roots
     with serving(place) as address, httpx.Client(base_url=address, timeout=30) as client:
         _check_release(client, market, version)
         _check_words(client, market)
@@ -117,8 +130,8 @@ def _check_words(client: httpx.Client, market: Market) -> None:
     assert "p0000" in (first["product_id"], *first["duplicates"])
     if "price_insights" in market.lacks:
         assert {hit["typical_price"] for hit in everything["hits"]} == {None}
-    category = first["category"]
-    assert _ask(client, "/search", category=category)["total_listings"] >= 1
+    for category in _ask(client, "/release")["categories"]:
+        assert _ask(client, "/search", category=category)["total_listings"] >= 1
     assert len(_ask(client, "/products/p0000")["image_ids"]) == market.photos
 
 
