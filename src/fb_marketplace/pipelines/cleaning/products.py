@@ -132,8 +132,8 @@ def select_labels(product_categories: pd.DataFrame, parameters: VisionParameters
     classes = len(counts) - len(small)
     if classes < 2:
         raise InsufficientDataError(
-            f"no category classifier: {classes} of {len(counts)} root categories have at least "
-            f"{min_listings} listings (vision.min_listings_per_category); expected two"
+            f"{classes} of {len(counts)} root categories have at least {min_listings} listings "
+            "(vision.min_listings_per_category); a category classifier needs two"
         )
     if len(small):
         logger.info(

@@ -78,13 +78,13 @@ def build_price_insights(
     features = ListingFeatures.from_bytes(listing_features.read())
     listed = _select_unflagged_prices(products, splits, features)
     if listed.empty:
-        raise InsufficientDataError("no price insights: no listing has a usable price")
+        raise InsufficientDataError("no listing has a usable price")
     texts = read_vectors(text_embeddings, "product_id", "embedding")
     computed = _compute_intervals(listed, texts, parameters)
     intervals = computed.selected.intervals
     if np.isnan(intervals.low).all():
         raise InsufficientDataError(
-            f"no price insights: no listing has pricing.min_neighbors = {parameters.min_neighbors} "
+            f"no listing has pricing.min_neighbors = {parameters.min_neighbors} "
             "comparable listings with a usable price"
         )
     evidence = [

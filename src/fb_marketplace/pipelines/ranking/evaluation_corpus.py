@@ -86,7 +86,7 @@ class SearchEvaluationData:
         members = self.splits[mask]
         products = self.products[self.products["product_id"].isin(set(members["product_id"]))]
         if products.empty:
-            raise InsufficientDataError(f"no search: there is no listing {description}")
+            raise InsufficientDataError(f"there is no listing {description}")
         return SearchCorpus(
             products,
             self.listings,

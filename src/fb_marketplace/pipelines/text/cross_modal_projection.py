@@ -115,9 +115,7 @@ def _make_pairs(
     rows = rows.sort_values(["product_id", "image_id"])
     ids = rows["product_id"].unique()[:max_listings]
     if not len(ids):
-        raise InsufficientDataError(
-            f"no search of photos by words: the {split} split has no listing with a photo"
-        )
+        raise InsufficientDataError(f"the {split} split has no listing with a photo")
     rows = rows[rows["product_id"].isin(ids)]
     titles = products.set_index("product_id")["title"].loc[ids].to_list()
     encoded = []

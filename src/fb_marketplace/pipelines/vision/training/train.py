@@ -96,8 +96,8 @@ def train_linear_probe(
     trained = len(set(data.classes[data.split == "train"].tolist()))
     if not min(counts.values()) or trained < 2:
         raise InsufficientDataError(
-            f"no photo classifier: found {trained} categories in train, and photos by split {counts}; "
-            "expected two categories, and photos in every split"
+            f"found {trained} categories in train, and photos by split {counts}; a photo classifier needs "
+            "two categories, and photos in every split"
         )
     head, history = train_head(data, parameters)
     baseline, _ = train_head(data._replace(paths=None), parameters, hidden=0)
