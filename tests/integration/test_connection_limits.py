@@ -208,6 +208,11 @@ def test_requests_on_one_connection_are_limited(address):
     assert received.count(b"HTTP/1.1 200") <= 17
 
 
+CLICK_WITHOUT_BODY = (
+    "POST /clicks HTTP/1.1\r\nContent-Length: 900\r\nContent-Type: application/json\r\n\r\n"
+)
+
+
 class Flood:
     """Many connections of another process, so that this one needs no files."""
 
@@ -254,16 +259,19 @@ def few_files():
     ("count", "start"),
     [
         (1100, "GET /livez HTTP/1.1\r\nHost: x\r\n"),
+        pytest.param(1100, CLICK_WITHOUT_BODY, marks=pytest.mark.slow),
         pytest.param(10_000, "", marks=pytest.mark.stress),
         pytest.param(10_000, "GET /livez HTTP/1.1\r\nHost: x\r\n", marks=pytest.mark.stress),
     ],
 )
-def test_many_connections_shut_nobody_out(environment, shop_in_common, count, start):
+def test_many_connections_shut_nobody_out(environment, shop_in_common, tmp_path, count, start):
     """With 1,024 files, more connections than the server may open. Before, all others were reset."""
     command = [sys.executable, "-m", "fb_marketplace_serving.cli.main", "run"]
     process = subprocess.Popen(
         [*command, "--lake", shop_in_common, "--port", "0"],
-        env=environment | {"FB_LOG_LEVEL": "error", "FB_HEADER_TIMEOUT_SECONDS": "60"},
+        env=environment
+        | {"FB_LOG_LEVEL": "error", "FB_HEADER_TIMEOUT_SECONDS": "60", "FB_MIN_UPLOAD_RATE": "0"}
+        | {"FB_FEEDBACK_DIR": str(tmp_path), "FB_REQUEST_TIMEOUT_SECONDS": "60"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

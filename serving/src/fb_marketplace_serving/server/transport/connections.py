@@ -34,7 +34,7 @@ class ConnectionLimits:
 
     Attributes:
         max_connections: open connections. At the limit, a new one replaces the connection that has waited
-            longest without a complete request.
+            longest for a request, else the one that uploads longest.
         backlog: connections that wait to be accepted.
         max_header_bytes: size of the URL, and of the URL with all headers.
         max_headers: number of headers.
@@ -90,7 +90,8 @@ class Connections(ServerState):
 
     Attributes:
         limits: limits on them.
-        waiting: connections without a complete request, the longest waiting first.
+        waiting: connections without the headers of a request, the longest waiting first.
+        uploading: connections without the complete body of a request, the longest uploading first.
         count: called with the reason when a connection is closed early.
     """
 
@@ -98,15 +99,21 @@ class Connections(ServerState):
         super().__init__()
         self.limits = limits
         self.waiting: dict[LimitedHttpProtocol, None] = {}
+        self.uploading: dict[LimitedHttpProtocol, None] = {}
         self.count = count
 
+    def forget(self, connection: "LimitedHttpProtocol") -> None:
+        """Remove a connection from those that may be closed to make room."""
+        self.waiting.pop(connection, None)
+        self.uploading.pop(connection, None)
+
     def make_room(self) -> bool:
-        """Close the connection that has waited longest for its request.
+        """Close the connection that has waited longest for a request, else the one that uploads longest.
 
         Returns:
             Whether there was one.
         """
-        longest = next(iter(self.waiting), None)
+        longest = next(iter(self.waiting or self.uploading), None)
         if longest is None:
             return False
         self.count("evicted")

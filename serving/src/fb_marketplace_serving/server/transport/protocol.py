@@ -76,13 +76,13 @@ class LimitedHttpProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection."""
-        self.server_state.waiting.pop(self, None)
+        self.server_state.forget(self)
         self.pipeline.clear()
         super().connection_lost(exc)
 
     def abort(self) -> None:
         """Close the connection at once."""
-        self.server_state.waiting.pop(self, None)
+        self.server_state.forget(self)
         self.server_state.connections.discard(self)
         self.transport.abort()
 
@@ -104,6 +104,8 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self._refuse(cause.reason if isinstance(cause, _LimitError) else "malformed")
             return
         if self._phase == "body":
+            if not self.cycle.response_complete:
+                self.server_state.uploading.setdefault(self)
             overhead = self._wire_bytes - _CHUNK_OVERHEAD * self._body_bytes
         else:
             overhead = self._head_bytes
@@ -156,6 +158,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         """Wait for the next request."""
         super().on_message_complete()
+        self.server_state.uploading.pop(self, None)
         self._phase, self._head_bytes = "idle", 0
         self._since = self.loop.time()
         if self.cycle.response_complete:
@@ -166,6 +169,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self.transport.is_closing() and self.cycle.response_complete:
             self._since = self.loop.time()
+            self.server_state.forget(self)
             self.server_state.waiting[self] = None
 
     def _unsupported_upgrade_warning(self) -> None:
@@ -223,7 +227,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
     def _refuse(self, reason: Reason) -> None:
         """Answer with an error, then discard all input until the client closes the connection."""
         self.server_state.count(reason)
-        self.server_state.waiting.pop(self, None)
+        self.server_state.forget(self)
         self._phase, self._since = "refused", self.loop.time()
         self._unset_keepalive_if_required()
         cycle = self.cycle
@@ -245,5 +249,11 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             headers["retry-after"] = 1
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + content)
+        if reason == "full":
+            # Others wait for the place: do not linger.
+            self.server_state.connections.discard(self)
+            self.transport.close()
+            return
         self.flow.resume_reading()
         self.transport.write_eof()
+        self.server_state.waiting[self] = None

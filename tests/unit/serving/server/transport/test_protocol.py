@@ -57,11 +57,17 @@ class Connection:
         loop = asyncio.get_running_loop()
         config = uvicorn.Config(self.app, ws="none", interface="asgi3", log_config=None)
         self.connections = Connections(limits, self.reasons.append)
-        self.protocol = LimitedHttpProtocol(config, self.connections, {}, loop)
-        self.protocol.loop = self
         self.create_task, self.call_later = loop.create_task, loop.call_later
-        self.transport = Transport()
-        self.protocol.connection_made(self.transport)
+        self.config = config
+        self.protocol, self.transport = self.connect()
+
+    def connect(self):
+        protocol = LimitedHttpProtocol(
+            self.config, self.connections, {}, asyncio.get_running_loop()
+        )
+        protocol.loop, transport = self, Transport()
+        protocol.connection_made(transport)
+        return protocol, transport
 
     def time(self):
         return self.now
@@ -208,3 +214,52 @@ def test_websocket_upgrade_is_answered_as_http(caplog):
         assert not caplog.records
 
     run(scenario)
+
+
+ONE = replace(LIMITS, max_connections=1)
+
+
+@pytest.mark.parametrize(
+    "start",
+    [b"", b"GET / HTTP/1.1\r\n", HEAD, HEAD + b"a" * 100, b"nonsense\r\n\r\n"],
+    ids=["idle", "head", "no body", "body", "refused"],
+)
+def test_connection_without_complete_request_makes_room(start):
+    async def scenario(client):
+        client.send(start)
+        _, second = client.connect()
+
+        assert client.transport.aborted
+        assert not second.closing
+        assert len(client.connections.connections) == 1
+
+    run(scenario, ONE)
+
+
+def test_request_in_progress_keeps_its_connection():
+    async def scenario(client):
+        client.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        _, second = client.connect()
+
+        assert not client.transport.closing
+        assert second.written.startswith(b"HTTP/1.1 503")
+        assert b"retry-after: 1" in second.written
+        assert second.closing
+        assert len(client.connections.connections) == 1
+
+    run(scenario, ONE)
+
+
+def test_longest_waiting_connection_makes_room():
+    async def scenario(client):
+        first, busy, third = client, client.connect(), client.connect()
+        busy[0].data_received(HEAD)
+        first.send(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await first.respond()
+        client.connect()
+
+        assert third[1].aborted
+        assert not first.transport.closing
+        assert not busy[1].closing
+
+    run(scenario, replace(LIMITS, max_connections=3))
