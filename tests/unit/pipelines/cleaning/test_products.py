@@ -1,3 +1,4 @@
+import re
 from decimal import Decimal
 
 import numpy as np
@@ -53,6 +54,30 @@ def test_valid_listing_is_kept_with_all_fields(clean):
         "respelled_category": False,
         "copy_of": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("paths", "separator"),
+    [
+        (["Home > Tables"] * 9, " > "),
+        (["Home|Tables"] * 9 + ["Bikes"], "|"),
+        (["Home &gt; Tables"] * 9, " > "),
+        (["Home » Tables"] * 9, " » "),
+    ],
+)
+def test_other_category_separator_stops_the_run(clean, paths, separator):
+    with pytest.raises(UserError, match=re.escape(f"have {separator!r}")):
+        clean(*({"id": str(number), "category": path} for number, path in enumerate(paths)))
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [["Home > Tables", "Home / Tables"], ["Home"], ["Home/Tables"], ["R&amp;B"], ["Home > T", "B"]],
+)
+def test_category_separator_may_be_absent(clean, paths):
+    rows = ({"id": str(number), "category": path} for number, path in enumerate(paths))
+
+    assert len(clean(*rows).rows) == len(paths)
 
 
 @pytest.mark.parametrize("missing", ["", "  ", "N/A", "null", " NaN ", "-", "\u200b", "\u00a0"])
