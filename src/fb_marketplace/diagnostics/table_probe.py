@@ -11,6 +11,10 @@ from fb_marketplace.storage.tables import csv_table, parquet_table
 from fb_marketplace.storage.tables.csv_table import TableHead
 
 _MAX_COLUMNS_SHOWN: Final = 30
+_GARBLED: Final = (
+    "; the first rows are also valid UTF-8. If texts are garbled, remove `encoding` under load_args in "
+    "catalog_cleaning.yml"
+)
 
 NO_ROWS: Final = ", no rows"
 """Part of the description of an empty table."""
@@ -67,7 +71,8 @@ def probe_table(table: RawTable, size: int) -> str:
     if table.category_column and table.category_column in head.rows:
         check_category_separator(head.rows[table.category_column], table.category_separator)
     rows = NO_ROWS if is_empty else ""
-    return f"{size:,} bytes, {len(columns)} columns{rows}{_check_torn_lines(head)}"
+    garbled = _GARBLED if head.is_garbled else ""
+    return f"{size:,} bytes, {len(columns)} columns{rows}{garbled}{_check_torn_lines(head)}"
 
 
 def _read_head(table: RawTable) -> TableHead:

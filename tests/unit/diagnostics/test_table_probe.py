@@ -134,6 +134,17 @@ def test_header_after_other_lines_is_named(looked_at, lines, separator):
     assert "3 columns" in looked_at(table, header=number)
 
 
+@pytest.mark.parametrize("encoding", ["cp1252", "latin1", "mac_roman"])
+def test_utf_8_under_another_encoding_is_noted(looked_at, encoding):
+    table = HEADER + "1,a,\u00a35\n" * 10
+
+    assert "valid UTF-8. If texts are garbled, remove `encoding`" in looked_at(
+        table, encoding=encoding
+    )
+    assert looked_at(table.encode(encoding), encoding=encoding).endswith("3 columns")
+    assert looked_at(HEADER + ROWS[0], encoding=encoding).endswith("3 columns")
+
+
 def test_few_torn_lines_are_noted(looked_at):
     assert "1 of the first 6 rows" in looked_at(HEADER + "".join(ROWS) + "5,a chair\n")
 

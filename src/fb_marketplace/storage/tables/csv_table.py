@@ -19,7 +19,7 @@ from fb_marketplace.storage.tables.csv_rows import (
     first_records,
     parse_rows,
 )
-from fb_marketplace.storage.tables.encoding import decode, detect_encoding
+from fb_marketplace.storage.tables.encoding import decode, detect_encoding, is_garbled_utf_8
 from fb_marketplace.storage.tables.packing import read_unpacked
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class TableHead(NamedTuple):
         is_whole: whether the table has no more rows.
         header_candidates: number and fields of the first records of the file.
         advice: options with which fewer lines are torn, empty if there are none.
+        is_garbled: whether the table is valid UTF-8, but another encoding is configured.
     """
 
     rows: "pd.DataFrame"
@@ -58,6 +59,7 @@ class TableHead(NamedTuple):
     is_whole: bool = True
     header_candidates: Sequence[tuple[int, list[str]]] = ()
     advice: str = ""
+    is_garbled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def read_head(url: str, load_args: Mapping[str, Any]) -> TableHead:
         not source.is_cut,
         list(_header_candidates(source.text, format_, options)),
         _advise(source, format_, options, rows),
+        is_garbled_utf_8(source.text, source.encoding, source.is_cut),
     )
 
 

@@ -79,6 +79,16 @@ def decode(data: bytes, encoding: str, errors: str | None = None, is_cut: bool =
     return text
 
 
+def is_garbled_utf_8(text: str, encoding: str, is_cut: bool = False) -> bool:
+    """Return whether a text that was decoded by another encoding would be valid as UTF-8."""
+    try:
+        data = text.encode(encoding)
+        codecs.getincrementaldecoder("utf-8")().decode(data, final=not is_cut)
+    except UnicodeError:
+        return False
+    return not encoding.startswith("utf") and not data.isascii()
+
+
 def _check_damage(text: str, data: bytes, encoding: str, is_cut: bool) -> None:
     lines = text.splitlines()
     damaged = sum(REPLACEMENT in line for line in lines)
