@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.filters import SEPARATOR
@@ -35,7 +36,7 @@ CLEARLY_MORE: Final = 25
 """A word in at most ``RARE`` listings may be a seller's mistake: a word of this many times its support is
 offered, but not searched for."""
 
-MAX_CORRECTIONS: Final = 6
+MAX_CORRECTIONS: Final = 8
 """Maximum words to correct: a comparison with the vocabulary takes a millisecond."""
 
 _TOKEN: Final = re.compile(r"[^\W_]+")
@@ -63,6 +64,13 @@ class _Edit(NamedTuple):
     is_certain: bool
 
 
+class _Words(NamedTuple):
+    """Words of one length, and the letters of each as bits: uint32, (words,)."""
+
+    words: list[str]
+    letters: NDArray[np.uint32]
+
+
 class Speller:
     """Corrects queries by the vocabulary of a release. Thread-safe."""
 
@@ -83,10 +91,13 @@ class Speller:
         for part in {part for path in vocabulary.paths for part in path.split(SEPARATOR)}:
             for word in words(part):
                 self._counts[word] = max(self._counts.get(word, 0), self._min_support)
-        self._by_length: dict[int, list[str]] = {}
+        by_length: dict[int, list[str]] = {}
         for word in self._counts:
             if len(word) >= MIN_LENGTH - 1 and word.isalpha():
-                self._by_length.setdefault(len(word), []).append(word)
+                by_length.setdefault(len(word), []).append(word)
+        self._by_length = {
+            length: _Words(same, _letters(same)) for length, same in by_length.items()
+        }
 
     def correct(self, text: str, skipped: Sequence[Span] = ()) -> Correction:
         """Correct a query.
@@ -168,15 +179,18 @@ class Speller:
         from rapidfuzz import process
         from rapidfuzz.distance import OSA
 
+        letters = _letters([word])
+        candidates: list[str] = []
+        for length in range(len(word) - distance, len(word) + distance + 1):
+            if length in self._by_length:
+                same_length = self._by_length[length]
+                # An edit changes the set of letters by at most two. Comparing words costs more.
+                near = np.bitwise_count(same_length.letters ^ letters) <= 2 * distance
+                candidates += [same_length.words[row] for row in np.flatnonzero(near).tolist()]
         matches = [
             (match[0] != word[0], -self._counts[match], match)
-            for length in range(len(word) - distance, len(word) + distance + 1)
             for match, edits, _ in process.extract(
-                word,
-                self._by_length.get(length, ()),
-                scorer=OSA.distance,
-                score_cutoff=distance,
-                limit=None,
+                word, candidates, scorer=OSA.distance, score_cutoff=distance, limit=None
             )
             if edits == distance and match != excluded
         ]
@@ -202,9 +216,16 @@ class Speller:
             or self._gazetteer.has_name(word)
         )
 
-    def _documents(self, word: str) -> "np.ndarray[tuple[int], np.dtype[np.int32]]":
+    def _documents(self, word: str) -> NDArray[np.int32]:
         """Return the documents with the stem of a word."""
         return self._bm25.documents_with(terms(word)[0])
+
+
+def _letters(same_length: list[str]) -> NDArray[np.uint32]:
+    """Return the letters of words of the same length as bits: uint32, (words,)."""
+    signs = np.array(same_length).view(np.uint32).reshape(len(same_length), -1)
+    bits: NDArray[np.uint32] = np.bitwise_or.reduce(np.uint32(1) << (signs % 32), axis=1)
+    return bits
 
 
 def _fold(token: str) -> str:
