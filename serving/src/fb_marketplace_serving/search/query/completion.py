@@ -2,6 +2,7 @@
 
 from bisect import bisect_left
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 import numpy as np
@@ -17,8 +18,11 @@ CompletionKind = Literal["word", "category", "town"]
 MIN_WORD_LENGTH: Final = 3
 """Minimum letters of a completed word."""
 
-MAX_COMPARED: Final = 32
+MAX_COMPARED: Final = 20
 """Number of frequent words that are compared by how often they occur with the word before."""
+
+CACHE_SIZE: Final = 4096
+"""Number of texts whose completions are stored. Many people type the same beginnings."""
 
 _BEFORE_TOWN: Final = frozenset({"in", "near", "around"})
 
@@ -78,6 +82,7 @@ class Completer:
             gazetteer: has the towns without listings, too. These come last.
         """
         self._bm25 = bm25
+        self._cached = lru_cache(CACHE_SIZE)(self._complete)
         self._words = _Prefixes(
             _Entry(word, word, word, count)
             for word, count in vocabulary.words.items()
@@ -101,7 +106,7 @@ class Completer:
             _Entry(fold_name(name), name, name, weight) for name, weight in towns.items()
         )
 
-    def complete(self, text: str, limit: int) -> list[Completion]:
+    def complete(self, text: str, limit: int) -> tuple[Completion, ...]:
         """Return completions of a query, best first.
 
         Towns come first after "in" or "near". Otherwise, names that begin with the whole query come before
@@ -111,9 +116,12 @@ class Completer:
             text: the query so far.
             limit: maximum number.
         """
+        return self._cached(text, limit)
+
+    def _complete(self, text: str, limit: int) -> tuple[Completion, ...]:
         tokens = words(text)
         if not tokens:
-            return []
+            return ()
         completions = [
             *self._complete_town(text, tokens, limit),
             *self._complete_all(tokens, limit),
@@ -122,7 +130,7 @@ class Completer:
             completions += self._complete_word(text, tokens, limit)
         query = " ".join(tokens)
         unique = {(c.kind, c.text): c for c in completions if " ".join(words(c.text)) != query}
-        return list(unique.values())[:limit]
+        return tuple(unique.values())[:limit]
 
     def _complete_town(self, text: str, tokens: list[str], limit: int) -> list[Completion]:
         """Complete "sofa in le" to "sofa in Leeds"."""

@@ -71,7 +71,7 @@ class QueryUnderstanding:
             parsed = self._parse(corrected, find_town, ignored)
         return UnderstoodQuery(corrected, parsed, suggestion)
 
-    def complete(self, text: str, limit: int) -> list[Completion]:
+    def complete(self, text: str, limit: int) -> tuple[Completion, ...]:
         """Return completions of a query; see :meth:`Completer.complete`."""
         return self._completer.complete(text, limit)
 
