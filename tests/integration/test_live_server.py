@@ -16,9 +16,15 @@ import pytest
 from support.waiting import until
 
 from fb_marketplace_serving.ann.index import Index
-from fb_marketplace_serving.release.manifest import ARTIFACTS
+from fb_marketplace_serving.release.manifest import ARTIFACTS, manifest_path
 from fb_marketplace_serving.release.photo_store import FOLDER
-from fb_marketplace_serving.release.pointer import publish, read_pointer, set_current
+from fb_marketplace_serving.release.pointer import (
+    CURRENT,
+    Pointer,
+    publish,
+    read_pointer,
+    set_current,
+)
 from fb_marketplace_serving.storage.lake import Lake
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
@@ -141,6 +147,25 @@ def test_damaged_release_is_logged_and_old_one_served(address, lake, make_releas
     request = urllib.request.Request(f"{address}/predict/image", FORM % paint(), HEADERS)
     with urllib.request.urlopen(request, timeout=10) as response:
         assert response.headers["x-release"] == "v1"
+
+
+def test_changed_pointer_or_manifest_is_refused_and_old_release_served(address, lake, make_release):
+    new = make_release("v2", "new-", "newer")
+    pointer, manifest = Path(lake, CURRENT), Path(lake, manifest_path("v2"))
+    before = pointer.read_bytes()
+    publish(Lake(lake), new)
+    until_served(address, "v2")
+    pointer.write_bytes(before)
+    until_served(address, "v1")
+    manifest.write_bytes(changed(manifest.read_bytes(), None))
+    set_pointer = Pointer(version="v2", manifest_sha256="0" * 64).model_dump_json().encode()
+
+    for data in (set_pointer, changed(before, None), b"", b"{"):
+        pointer.write_bytes(data)
+        until(lambda: get(address, "/readyz")["rejected"] is not None)
+        assert get(address, "/healthcheck")["release"] == "v1"
+        pointer.write_bytes(before)
+        until(lambda: get(address, "/readyz")["rejected"] is None)
 
 
 def until_refused(address, version):
