@@ -25,9 +25,10 @@ def build_bm25_index(products: pd.DataFrame, parameters: BM25Parameters) -> BM25
     # bm25s sets its own logger to DEBUG.
     logging.getLogger("bm25s").setLevel(logging.WARNING)
 
+    titles = [terms(title) for title in products["title"]]
     documents = [
-        terms(title) * parameters.title_weight + terms(description)
-        for title, description in zip(products["title"], products["description"], strict=True)
+        title * parameters.title_weight + terms(description)
+        for title, description in zip(titles, products["description"], strict=True)
     ]
     if not any(documents):
         empty = np.empty(0, np.int32)
@@ -41,11 +42,19 @@ def build_bm25_index(products: pd.DataFrame, parameters: BM25Parameters) -> BM25
         create_empty_token=False,
         show_progress=False,
     )
-    scores = model.scores
+    starts = np.asarray(model.scores["indptr"], np.int64)
+    rows = np.asarray(model.scores["indices"], np.int32)
+    pairs = [
+        number[term] * len(documents) + document
+        for document, title in enumerate(titles)
+        for term in title
+    ]
+    entries = np.repeat(np.arange(len(vocabulary)), np.diff(starts)) * len(documents) + rows
     return BM25Index(
         vocabulary,
-        np.asarray(scores["indptr"], np.int64),
-        np.asarray(scores["indices"], np.int32),
-        np.asarray(scores["data"], np.float32),
+        starts,
+        rows,
+        np.asarray(model.scores["data"], np.float32),
         len(documents),
+        np.isin(entries, np.array(pairs, np.int64)).astype(np.int8),
     )

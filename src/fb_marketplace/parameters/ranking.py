@@ -39,6 +39,22 @@ class RankerParameters(Parameters):
     max_click_weight: Annotated[float, Field(ge=1)]
 
 
+class RelevanceParameters(Parameters):
+    """Training of the model that tells which listings are relevant, with LightGBM's parameter names."""
+
+    precision: Annotated[float, Field(gt=0, le=1)]
+    min_queries: Count
+    max_queries: Count
+    max_test_queries: Count
+    negatives: Count
+    num_boost_round: Count
+    learning_rate: Positive
+    num_leaves: Annotated[int, Field(ge=2)]
+    min_data_in_leaf: Count
+    lambda_l2: NotNegative
+    seed: Seed
+
+
 class RankingEvaluationParameters(Parameters):
     """Bootstrap of the search metrics."""
 

@@ -33,6 +33,7 @@ from fb_marketplace_serving.search.price_insights import (
     write_price_insights,
 )
 from fb_marketplace_serving.search.ranking_features import FEATURES
+from fb_marketplace_serving.search.relevance import RELEVANCE_FEATURES, relevance_bytes
 
 TOWNS = {
     "Leeds": (53.8, -1.55, 500_000),
@@ -73,6 +74,7 @@ FILES = {
     "text_to_image_index": "pictures.faiss",
     "text_to_image_index_ids": "picture_ids.parquet",
     "ranker": "ranker.txt",
+    "relevance_model": "relevance_model.json",
     "price_insights": "price_notes.parquet",
     "provenance": "provenance.parquet",
 }
@@ -113,6 +115,7 @@ def make_parts(
         "text_to_image_index": pictures[0],
         "text_to_image_index_ids": pictures[1],
         "ranker": ranker(),
+        "relevance_model": relevance_model(),
         "price_insights": price_notes(rows),
         "provenance": write_provenance(
             [_origin(product) for product in ids], dict.fromkeys(SOURCES, Source("x"))
@@ -130,6 +133,22 @@ def ranker() -> bytes:
     values = {"objective": "lambdarank", "num_leaves": 7, "num_threads": 1, "verbose": -1}
     booster = lightgbm.train(values | {"min_data_in_leaf": 5, "seed": 0}, data, 10)
     return booster.model_to_string().encode()
+
+
+@cache
+def relevance_model(threshold: float = 0.0) -> bytes:
+    """Give a model by which listings whose title has more of the words are more relevant.
+
+    Without a threshold the candidates are the results.
+    """
+    random = np.random.default_rng(0)
+    features = random.random((400, len(RELEVANCE_FEATURES)))
+    title = features[:, RELEVANCE_FEATURES.index("title_share")]
+    relevant = (title > 0.5).astype(np.float64)
+    data = lightgbm.Dataset(features, relevant, feature_name=list(RELEVANCE_FEATURES))
+    values = {"objective": "binary", "num_leaves": 4, "num_threads": 1, "verbose": -1}
+    booster = lightgbm.train(values | {"min_data_in_leaf": 5, "seed": 0}, data, 40)
+    return relevance_bytes(booster.model_to_string(), threshold)
 
 
 def text_encoder() -> TextEncoder:

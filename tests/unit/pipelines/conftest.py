@@ -5,7 +5,11 @@ import pyarrow as pa
 import pytest
 
 from fb_marketplace.parameters.indexing import IndexParameters
-from fb_marketplace.parameters.ranking import RankerParameters, RankingEvaluationParameters
+from fb_marketplace.parameters.ranking import (
+    RankerParameters,
+    RankingEvaluationParameters,
+    RelevanceParameters,
+)
 from fb_marketplace.parameters.text import (
     BM25Parameters,
     ProjectionParameters,
@@ -74,6 +78,13 @@ def store_file(tmp_path) -> StoreFile:
 @pytest.fixture(scope="session")
 def weighing(base_parameters) -> BM25Parameters:
     return BM25Parameters.model_validate(base_parameters["bm25"])
+
+
+@pytest.fixture(scope="session")
+def relevance_parameters(base_parameters) -> RelevanceParameters:
+    return RelevanceParameters.model_validate(
+        base_parameters["relevance"] | {"min_queries": 20, "min_data_in_leaf": 5}
+    )
 
 
 @pytest.fixture(scope="session")

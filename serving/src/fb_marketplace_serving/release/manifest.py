@@ -42,6 +42,7 @@ SearchArtifact = Literal[
     "text_to_image_index",
     "text_to_image_index_ids",
     "ranker",
+    "relevance_model",
     "price_insights",
     "provenance",
 ]
@@ -52,12 +53,20 @@ SEARCH_ARTIFACTS: Final[tuple[SearchArtifact, ...]] = get_args(SearchArtifact)
 """Artifacts for text search and explanations. A release has all of them, or none, except the parts that it
 lacks."""
 
-Part = Literal["photo_search", "category_prediction", "text_to_image", "ranker", "price_insights"]
+Part = Literal[
+    "photo_search",
+    "category_prediction",
+    "text_to_image",
+    "ranker",
+    "relevance_model",
+    "price_insights",
+]
 PARTS: Final[dict[Part, tuple[ArtifactName, ...]]] = {
     "photo_search": ("encoder", "image_index", "image_index_ids"),
     "category_prediction": (),
     "text_to_image": ("text_to_image_index", "text_to_image_index_ids"),
     "ranker": ("ranker",),
+    "relevance_model": ("relevance_model",),
     "price_insights": ("price_insights",),
 }
 """Parts that a release may lack, with their artifacts: a market may have no photos or no prices."""

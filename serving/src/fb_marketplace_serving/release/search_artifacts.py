@@ -19,6 +19,7 @@ from fb_marketplace_serving.search.gazetteer import Gazetteer
 from fb_marketplace_serving.search.listing_features import ListingFeatures
 from fb_marketplace_serving.search.price_insights import PriceInsightTable
 from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.relevance import RelevanceModel
 
 TOLERANCE: Final = 0.01
 """Maximum cosine distance from a text canary's embeddings: int8 arithmetic differs between CPUs."""
@@ -49,6 +50,8 @@ class SearchArtifacts:
         text_to_image_index: photos in the space that texts are projected into; rows as in the image index.
             None if there is no such space.
         ranker: orders candidates; None if there is none, and fused ranks order them.
+        relevance_model: tells which listings are relevant; None if there is none, and the candidates are
+            the results.
         price_insights: price ranges of comparable listings, and notes; None if there are none.
     """
 
@@ -59,6 +62,7 @@ class SearchArtifacts:
     text_index: Index
     text_to_image_index: Index | None = None
     ranker: Ranker | None = None
+    relevance_model: RelevanceModel | None = None
     price_insights: PriceInsightTable | None = None
 
     def find_mismatch(
@@ -167,6 +171,7 @@ LOADERS: Final[dict[str, tuple[tuple[SearchArtifact, ...], Callable[..., Any]]]]
         Index.from_bytes,
     ),
     "ranker": (("ranker",), Ranker.from_bytes),
+    "relevance_model": (("relevance_model",), RelevanceModel.from_bytes),
     "price_insights": (("price_insights",), PriceInsightTable.from_bytes),
 }
 """For each field of :class:`SearchArtifacts`: its artifacts, and the function that loads it from their

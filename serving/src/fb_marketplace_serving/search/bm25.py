@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.search import tokenizer
 from fb_marketplace_serving.storage.parquet import read_parquet, write_parquet
 
-COLUMNS: Final = ("term", "documents", "scores")
+COLUMNS: Final = ("term", "documents", "scores", "in_title")
 DOCUMENTS, TERMS_VERSION = b"documents", b"terms_version"
 """Keys of the Parquet metadata."""
 
@@ -29,6 +29,25 @@ class SparseScores(NamedTuple):
     starts: NDArray[np.int64]
     rows: NDArray[np.int32]
     scores: NDArray[np.float32]
+    in_title: NDArray[np.int8]
+
+
+class TermMatches(NamedTuple):
+    """Shares of a query's terms that documents have. Terms are weighted by their rarity.
+
+    Attributes:
+        title: float32, (documents,), share of the terms in the title.
+        text: float32, (documents,), share in the title or the description.
+        documents: int64, the documents with at least one of the terms, sorted.
+        unknown: share of the terms that no document has.
+        terms: number of distinct terms.
+    """
+
+    title: NDArray[np.float32]
+    text: NDArray[np.float32]
+    documents: NDArray[np.int64]
+    unknown: float
+    terms: int
 
 
 class BM25Index:
@@ -45,6 +64,7 @@ class BM25Index:
         rows: NDArray[np.int32],
         scores: NDArray[np.float32],
         documents: int,
+        in_title: NDArray[np.int8] | None = None,
     ) -> None:
         """Wrap a sparse term-by-document matrix in CSR format: one row per term.
 
@@ -54,14 +74,16 @@ class BM25Index:
             rows: int32, (entries,), document of each entry; a document occurs once per term.
             scores: float32, (entries,), contribution of the term to the score of the document.
             documents: number of documents.
+            in_title: int8, (entries,), 1 if the term occurs in the document's title; none by default.
 
         Raises:
             BM25IndexError: the arrays do not form such a matrix.
         """
+        in_title = np.zeros(len(rows), np.int8) if in_title is None else in_title
         is_valid = (
             len(starts) == len(vocabulary) + 1
             and starts[0] == 0
-            and len(rows) == len(scores) == starts[-1]
+            and len(rows) == len(scores) == len(in_title) == starts[-1]
             and bool((np.diff(starts) >= 0).all())
             and (not len(rows) or (rows.min() >= 0 and rows.max() < documents))
         )
@@ -75,6 +97,7 @@ class BM25Index:
         self._vocabulary = tuple(vocabulary)
         self._row_of_term = {term: row for row, term in enumerate(vocabulary)}
         self._starts, self._rows, self._scores = starts, rows, scores
+        self._in_title = in_title
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
@@ -101,7 +124,7 @@ class BM25Index:
                 f"found terms of tokenizer version {int(metadata[TERMS_VERSION])}; expected "
                 f"{tokenizer.VERSION}. Rerun `kedro run --pipeline=text`."
             )
-        rows, scores = (_flatten(table.column(name)) for name in COLUMNS[1:])
+        rows, scores, in_title = (_flatten(table.column(name)) for name in COLUMNS[1:])
         ends = np.cumsum(_list_lengths(table.column("documents")), dtype=np.int64)
         return cls(
             table.column("term").to_pylist(),
@@ -109,6 +132,7 @@ class BM25Index:
             rows.astype(np.int32, copy=False),
             scores.astype(np.float32, copy=False),
             int(metadata[DOCUMENTS]),
+            in_title.astype(np.int8, copy=False),
         )
 
     def to_bytes(self) -> bytes:
@@ -118,7 +142,7 @@ class BM25Index:
         starts = pa.array(self._starts, pa.int64())
         lists = (
             pa.LargeListArray.from_arrays(starts, pa.array(values))
-            for values in (self._rows, self._scores)
+            for values in (self._rows, self._scores, self._in_title)
         )
         table = pa.table([pa.array(self._vocabulary, pa.string()), *lists], list(COLUMNS))
         metadata = {DOCUMENTS: str(self.documents), TERMS_VERSION: str(tokenizer.VERSION)}
@@ -127,7 +151,9 @@ class BM25Index:
     @property
     def matrix(self) -> SparseScores:
         """The term-by-document scores."""
-        return SparseScores(self._vocabulary, self._starts, self._rows, self._scores)
+        return SparseScores(
+            self._vocabulary, self._starts, self._rows, self._scores, self._in_title
+        )
 
     def scores(self, query: str) -> NDArray[np.float32]:
         """Compute the score of every document.
@@ -149,6 +175,27 @@ class BM25Index:
             return self._rows[:0]
         return self._rows[self._starts[row] : self._starts[row + 1]]
 
+    def match(self, query: str) -> TermMatches:
+        """Find the documents that share terms with a query."""
+        rows_by_term = {term: self.documents_with(term) for term in tokenizer.terms(query)}
+        # As in BM25: the logarithm of the odds against a document having the term.
+        weights = {
+            term: float(np.log1p((self.documents - len(rows) + 0.5) / (len(rows) + 0.5)))
+            for term, rows in rows_by_term.items()
+        }
+        total = sum(weights.values()) or 1.0
+        title, text = np.zeros((2, self.documents), np.float32)
+        for term, rows in rows_by_term.items():
+            share = np.float32(weights[term] / total)
+            text[rows] += share
+            if len(rows):
+                start = self._starts[self._row_of_term[term]]
+                title[rows] += self._in_title[start : start + len(rows)] * share
+        unknown = sum(weights[term] for term, rows in rows_by_term.items() if not len(rows)) / total
+        parts = [np.empty(0, np.int32), *rows_by_term.values()]
+        documents = np.unique(np.concatenate(parts)).astype(np.int64)
+        return TermMatches(title, text, documents, unknown, len(rows_by_term))
+
     def parts(self, query: str, document: int) -> dict[str, float]:
         """Return the contribution of each query term to a document's score, largest first."""
         contributions = {}
@@ -168,7 +215,7 @@ class BM25Index:
 def _types() -> list[Any]:
     import pyarrow as pa
 
-    return [pa.string(), pa.large_list(pa.int32()), pa.large_list(pa.float32())]
+    return [pa.string(), *(pa.large_list(kind) for kind in (pa.int32(), pa.float32(), pa.int8()))]
 
 
 def _flatten(column: Any) -> NDArray[Any]:

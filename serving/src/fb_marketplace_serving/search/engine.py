@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,17 @@ from fb_marketplace_serving.search.candidates import (
     collect_candidates,
 )
 from fb_marketplace_serving.search.filters import SearchFilters
-from fb_marketplace_serving.search.listing_store import Facets, Positions
+from fb_marketplace_serving.search.listing_store import Facets, Mask, Positions
 from fb_marketplace_serving.search.ranker import Contributions, Ranker
 from fb_marketplace_serving.search.ranking_features import FEATURES, compute_features
+from fb_marketplace_serving.search.relevance import RelevanceFeatures, RelevanceModel
 
 Sort = Literal["relevance", "price_asc", "price_desc", "distance"]
 
 NO_FILTERS: Final = SearchFilters()
+
+MIN_NEAREST_SHARE: Final = 0.3
+"""Smallest share of the votes with which a category is offered if no listing is relevant."""
 
 FUSED: Final = FEATURES.index("fused")
 """Column of the fused rank, the score without a ranker."""
@@ -38,8 +42,9 @@ class Hit(NamedTuple):
 
     Attributes:
         position: position of the listing.
-        candidate: index in the candidate set; -1 without a query.
-        score: score of the ranker; 0 without a query.
+        candidate: index in the candidate set; -1 without a query, or if no source found the listing among
+            its first.
+        score: score of the ranker; 0 without a query, NaN if the listing is not a candidate.
         row: row of the photo to display; -1 if there is none.
         duplicates: positions of the other listings of its family, best first.
     """
@@ -61,6 +66,10 @@ class SearchResults:
         facets: counts of these listings by category and price.
         features: float64, (candidates, features), input of the ranker; None without a query.
         candidates: the candidates; None without a query.
+        relevance: float64, (all listings,), probability that each is relevant; None without a query or a
+            model.
+        min_relevance: the probability that hits have at least; 0 if the candidates are the results.
+        nearest_category: the category path that most candidates have, if nothing is relevant.
     """
 
     hits: list[Hit]
@@ -68,13 +77,29 @@ class SearchResults:
     facets: Facets
     features: NDArray[np.float64] | None = None
     candidates: CandidateSet | None = None
+    relevance: NDArray[np.float64] | None = None
+    min_relevance: float = 0.0
+    nearest_category: str | None = None
+
+
+class _Results(NamedTuple):
+    """Listings in the results, in any order: positions, candidate indices, scores and photo rows."""
+
+    positions: Positions
+    candidates: Positions
+    scores: NDArray[np.float64]
+    rows: Positions
 
 
 class SearchEngine:
     """Search over one release. Thread-safe."""
 
     def __init__(
-        self, indexes: SearchIndexes, ranker: Ranker | None, labels: tuple[str, ...]
+        self,
+        indexes: SearchIndexes,
+        ranker: Ranker | None,
+        labels: tuple[str, ...],
+        relevance: RelevanceModel | None = None,
     ) -> None:
         """Create an engine.
 
@@ -82,7 +107,9 @@ class SearchEngine:
             indexes: the indexes.
             ranker: orders candidates; None to order them by fused rank.
             labels: classes of the image classifier.
+            relevance: tells which listings are relevant; None to return the candidates of all searches.
         """
+        self._relevance = relevance
         self.indexes = indexes
         self.listings = indexes.listings
         self._ranker = ranker
@@ -95,6 +122,7 @@ class SearchEngine:
         sort: Sort = "relevance",
         diversity: float = 0.0,
         top_k: int = DEFAULT_TOP_K,
+        min_relevance: float | None = None,
         timer: StageTimer = lambda _: nullcontext(),
     ) -> SearchResults:
         """Search listings.
@@ -110,6 +138,9 @@ class SearchEngine:
             diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits
                 (maximal marginal relevance; Carbonell & Goldstein, 1998). Only with ``relevance``.
             top_k: listings per source.
+            min_relevance: smallest probability of being relevant. All listings that have it are results,
+                however many there are; it changes neither scores nor their order. 0: the candidates of
+                all sources are the results. None: the model's threshold if the query has words, else 0.
             timer: returns a context manager that times a stage.
 
         Raises:
@@ -129,13 +160,55 @@ class SearchEngine:
                 candidates, query, self.listings, self._labels, filters.location
             )
             scores = self._ranker.scores(features) if self._ranker else candidates.fused
-            order = self._sort(candidates.positions, scores, filters, sort)
-            numbers = np.arange(len(candidates))
-            hits = self._fold(candidates.positions, order, scores, candidates.row, numbers)
+            relevance, nearest = None, None
+            if self._relevance:
+                relevance_features = RelevanceFeatures(
+                    self.indexes, query, candidates, self._labels
+                )
+                relevance = self._relevance.of_all(relevance_features)
+                nearest = relevance_features.nearest_path
+            if min_relevance is None:
+                min_relevance = (
+                    self._relevance.threshold if self._relevance and query.words else 0.0
+                )
+            listed = _Results(
+                candidates.positions, np.arange(len(candidates)), scores, candidates.row
+            )
+            if relevance is not None and min_relevance > 0:
+                listed = self._relevant(listed, relevance, min_relevance, mask)
+            hits = self._fold(listed, self._sort(listed, filters, sort, relevance))
             if diversity and sort == "relevance":
                 hits = self._diversify(hits, diversity)
-        facets = self.listings.facets(candidates.positions, filters.categories)
-        return SearchResults(hits, len(candidates), facets, features, candidates)
+        is_near = not hits and nearest is not None and nearest[1] >= MIN_NEAREST_SHARE
+        return SearchResults(
+            hits,
+            len(listed.positions),
+            self.listings.facets(listed.positions, filters.categories),
+            features,
+            candidates,
+            relevance,
+            min_relevance if relevance is not None else 0.0,
+            nearest[0] if is_near and nearest else None,
+        )
+
+    def _relevant(
+        self,
+        listed: _Results,
+        relevance: NDArray[np.float64],
+        min_relevance: float,
+        mask: Mask | None,
+    ) -> _Results:
+        """Return all listings of at least a relevance: candidates or not."""
+        passes = relevance >= min_relevance
+        positions = np.flatnonzero(passes if mask is None else passes & mask).astype(np.int64)
+        candidates = np.full(len(positions), -1)
+        scores, rows = np.full(len(positions), np.nan), self.listings.first_rows(positions)
+        _, mine, theirs = np.intersect1d(
+            positions, listed.positions, assume_unique=True, return_indices=True
+        )
+        candidates[mine], scores[mine] = listed.candidates[theirs], listed.scores[theirs]
+        rows[mine] = listed.rows[theirs]
+        return _Results(positions, candidates, scores, rows)
 
     def contributions(self, features: NDArray[np.float64]) -> Contributions:
         """Return the contribution of each feature to the scores; see :meth:`Ranker.contributions`."""
@@ -146,41 +219,48 @@ class SearchEngine:
         return Contributions(0.0, parts)
 
     def _browse(self, positions: Positions, filters: SearchFilters, sort: Sort) -> SearchResults:
-        zeros = np.zeros(len(positions))
-        order = self._sort(positions, zeros, filters, sort)
-        hits = self._fold(positions, order, zeros, self.listings.first_rows(positions))
+        listed = _Results(
+            positions,
+            np.full(len(positions), -1),
+            np.zeros(len(positions)),
+            self.listings.first_rows(positions),
+        )
+        hits = self._fold(listed, self._sort(listed, filters, sort))
         facets = self.listings.facets(positions, filters.categories)
         return SearchResults(hits, len(positions), facets)
 
     def _sort(
-        self, positions: Positions, scores: NDArray[np.float64], filters: SearchFilters, sort: Sort
+        self,
+        listed: _Results,
+        filters: SearchFilters,
+        sort: Sort,
+        relevance: NDArray[np.float64] | None = None,
     ) -> Positions:
-        """Return the indices that sort the positions. Listings without a price or distance come last."""
+        """Return the indices that sort the listings. Those without a price or distance come last.
+
+        Listings that are not candidates have no score: they come after those that are, most relevant first.
+        """
+        positions = listed.positions
+        ties: list[NDArray[Any]] = [positions]
+        if relevance is not None:
+            ties.append(np.where(np.isnan(listed.scores), -relevance[positions], 0.0))
+        ties.append(-listed.scores)  # NaN sorts last.
         if sort == "relevance":
-            return np.lexsort((positions, -scores))
+            return np.lexsort(ties)
         if sort == "distance" and filters.location is not None:
             keys = self.listings.distances(filters.location, positions)
         else:
             keys = self.listings.price[positions]
             keys = -keys if sort == "price_desc" else keys
-        return np.lexsort((positions, -scores, keys))  # NaN sorts last.
+        return np.lexsort((*ties, keys))
 
-    def _fold(
-        self,
-        positions: Positions,
-        order: Positions,
-        scores: NDArray[np.float64],
-        rows: Positions,
-        candidates: Positions | None = None,
-    ) -> list[Hit]:
+    def _fold(self, listed: _Results, order: Positions) -> list[Hit]:
         """Return one hit per family: its first listing in the order, with the others as duplicates."""
-        if candidates is None:
-            candidates = np.full(len(positions), -1)
         hits: dict[int, Hit] = {}
         duplicates: dict[int, list[int]] = {}
-        columns = (column[order].tolist() for column in (positions, candidates, scores, rows))
-        families = self.listings.features.family[positions[order]].tolist()
+        families = self.listings.features.family[listed.positions[order]].tolist()
         # Without a query, this may loop over all listings.
+        columns = (column[order].tolist() for column in listed)
         for family, position, candidate, score, row in zip(families, *columns, strict=True):
             if family in hits:
                 duplicates.setdefault(family, []).append(position)
@@ -192,7 +272,8 @@ class SearchEngine:
 
     def _diversify(self, hits: list[Hit], diversity: float) -> list[Hit]:
         """Reorder the first hits by maximal marginal relevance: score minus similarity to higher hits."""
-        first = hits[:DIVERSITY_DEPTH]
+        # Listings that are not candidates have no score, and are last.
+        first = [hit for hit in hits[:DIVERSITY_DEPTH] if hit.candidate >= 0]
         if not first:
             return hits
         vectors = self.indexes.text.vectors(np.array([hit.position for hit in first], np.int64))
@@ -208,4 +289,4 @@ class SearchEngine:
             order.append(best)
             remaining[best] = False
             nearest = np.maximum(nearest, similarity[best])
-        return [first[index] for index in order] + hits[DIVERSITY_DEPTH:]
+        return [first[index] for index in order] + hits[len(first) :]

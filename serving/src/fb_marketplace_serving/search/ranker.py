@@ -39,37 +39,13 @@ class Ranker:
     """A loaded ranker. Thread-safe."""
 
     def __init__(self, booster: Any) -> None:
-        """Wrap a ``lightgbm.Booster``; see :meth:`from_bytes`."""
-        names = tuple(booster.feature_name())
-        if names != FEATURES:
-            raise RankerError(
-                f"found a model with the features {', '.join(names)}; expected "
-                f"{', '.join(FEATURES)}. Rerun `kedro run --pipeline=ranking`."
-            )
+        """Wrap a ``lightgbm.Booster`` on ``FEATURES``; see :meth:`from_bytes`."""
         self._booster = booster
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Self:
-        """Load a model in LightGBM's text format.
-
-        LightGBM does not validate its input: verify the checksum first.
-
-        Raises:
-            RankerError: it is not a LightGBM model, or it has other features.
-        """
-        lightgbm = _import_lightgbm()
-        # With a truncated model, LightGBM reads memory out of bounds or ends the process.
-        if not data.startswith(BEGINNING) or END not in data:
-            raise RankerError(
-                f"found {len(data):,} bytes that are not a complete model in LightGBM's text format"
-            )
-        try:
-            booster = lightgbm.Booster(model_str=data.decode())
-        except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
-            raise RankerError(
-                f"found {len(data):,} bytes that LightGBM cannot read ({error}); expected its text format"
-            ) from error
-        return cls(booster)
+        """Load a model in LightGBM's text format; see :func:`load_booster` for the errors."""
+        return cls(load_booster(data, FEATURES))
 
     def scores(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """Score candidates.
@@ -98,6 +74,39 @@ class Ranker:
             return Contributions(0.0, np.empty((0, len(FEATURES))))
         parts = self._booster.predict(features, pred_contrib=True, num_threads=1)
         return Contributions(float(parts[0, -1]), parts[:, : len(FEATURES)])
+
+
+def load_booster(data: bytes, features: tuple[str, ...]) -> Any:
+    """Load trees in LightGBM's text format, as a ``lightgbm.Booster``.
+
+    LightGBM does not validate its input: verify the checksum first.
+
+    Args:
+        data: the model.
+        features: the expected names of its features.
+
+    Raises:
+        RankerError: it is not a LightGBM model, or it has other features.
+    """
+    lightgbm = _import_lightgbm()
+    # With a truncated model, LightGBM reads memory out of bounds or ends the process.
+    if not data.startswith(BEGINNING) or END not in data:
+        raise RankerError(
+            f"found {len(data):,} bytes that are not a complete model in LightGBM's text format"
+        )
+    try:
+        booster = lightgbm.Booster(model_str=data.decode())
+    except (lightgbm.basic.LightGBMError, UnicodeDecodeError) as error:
+        raise RankerError(
+            f"found {len(data):,} bytes that LightGBM cannot read ({error}); expected its text format"
+        ) from error
+    names = tuple(booster.feature_name())
+    if names != features:
+        raise RankerError(
+            f"found a model with the features {', '.join(names)}; expected {', '.join(features)}. Rerun "
+            "`kedro run --pipeline=ranking`."
+        )
+    return booster
 
 
 def _import_lightgbm() -> Any:

@@ -95,7 +95,8 @@ def compute_features(
         missing if bm25 is None else bm25 / max(float(bm25.max(initial=0)), 1e-6)
     )
     columns["fused"] = candidates.fused
-    columns["photo_category"] = _photo_category(query, listings, labels, positions)
+    by_root = photo_categories(query, listings, labels)
+    columns["photo_category"] = missing if by_root is None else by_root[listings.root[positions]]
     columns["voted_category"] = _vote_shares(listings.root[positions], voters, weights)
     columns["voted_path"] = _vote_shares(listings.path[positions], voters, weights)
     columns["price_ratio"] = _price_ratio(price, voters)
@@ -140,15 +141,11 @@ def _price_ratio(price: NDArray[np.float64], voters: NDArray[np.int64]) -> NDArr
     return np.where(price > 0, ratio, np.nan)
 
 
-def _photo_category(
-    query: QueryVectors,
-    listings: ListingStore,
-    labels: tuple[str, ...],
-    positions: NDArray[np.int64],
-) -> NDArray[np.float64]:
-    """Return the photo's probability of each candidate's root category; NaN without a photo."""
+def photo_categories(
+    query: QueryVectors, listings: ListingStore, labels: tuple[str, ...]
+) -> NDArray[np.float64] | None:
+    """Return the photo's probability of each root category; None without a photo."""
     if query.photo_categories is None:
-        return np.full(len(positions), np.nan)
+        return None
     probabilities = dict(zip(labels, query.photo_categories.tolist(), strict=True))
-    by_root = np.array([probabilities.get(category, 0.0) for category in listings.categories])
-    return by_root[listings.root[positions]]
+    return np.array([probabilities.get(category, 0.0) for category in listings.categories])

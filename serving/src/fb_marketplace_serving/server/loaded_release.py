@@ -69,6 +69,8 @@ class LoadedRelease:
             artifacts.text_index,
             artifacts.bm25,
         )
-        engine = SearchEngine(indexes, artifacts.ranker, release.manifest.labels)
+        engine = SearchEngine(
+            indexes, artifacts.ranker, release.manifest.labels, artifacts.relevance_model
+        )
         queries = QueryUnderstanding(release.listings.values(), artifacts.bm25, artifacts.gazetteer)
         return cls(release, store, batcher, engine, queries)

@@ -56,7 +56,12 @@ def build_response(
     cheap_price = None
     try:
         results = engine.search(
-            query, filters, request.sort, request.diversity, timer=service.metrics.stage
+            query,
+            filters,
+            request.sort,
+            request.diversity,
+            min_relevance=request.min_relevance,
+            timer=service.metrics.stage,
         )
         if understood.query.parsed.is_cheap:
             cheap_price = _cheap_price(loaded, results)
@@ -76,6 +81,8 @@ def build_response(
         release=loaded.version,
         total=len(results.hits),
         total_listings=results.total_listings,
+        min_relevance=results.min_relevance,
+        nearest_category=results.nearest_category,
         hits=[
             _hit(loaded, results, hit, distance, explanation)
             for hit, distance, explanation in zip(page, distances, explanations, strict=True)
@@ -149,7 +156,10 @@ def _hit(
     return SearchHit(
         **loaded.release.listings[product_id]._asdict(),
         image_id=loaded.release.index.image_ids[hit.row] if hit.row >= 0 else None,
-        score=hit.score,
+        score=_finite(hit.score),
+        relevance=(
+            None if results.relevance is None else round(float(results.relevance[hit.position]), 4)
+        ),
         sources=_sources(results, hit.candidate),
         distance_km=distance_km,
         duplicates=[product_ids[position] for position in hit.duplicates],
@@ -186,7 +196,7 @@ def _evidence(insight: Insight) -> list[str]:
 
 def _sources(results: SearchResults, candidate: int) -> list[CandidateSource]:
     pool = results.candidates
-    if pool is None:
+    if pool is None or candidate < 0:
         return []
     return [
         CandidateSource(
@@ -204,10 +214,13 @@ def _explanations(
 ) -> list[Explanation | None]:
     if results.features is None or not page:
         return [None] * len(page)
-    features = results.features[[hit.candidate for hit in page]]
+    # A listing that is not a candidate has no features, and no explanation.
+    features = results.features[[max(hit.candidate, 0) for hit in page]]
     base, contributions = engine.contributions(features)
     return [
-        Explanation(
+        None
+        if hit.candidate < 0
+        else Explanation(
             base=base,
             reasons=[
                 FeatureContribution(

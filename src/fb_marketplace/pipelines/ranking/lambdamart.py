@@ -44,10 +44,13 @@ def train_lambdamart(
     trees = max(1, len(ndcg))
     settings = _lightgbm_parameters(parameters)
     booster = lightgbm.train(settings, _lightgbm_dataset(dataset), num_boost_round=trees)
-    # LightGBM writes the number of threads, which does not affect the trees.
-    model = _THREADS.sub("[num_threads: 1]", booster.model_to_string())
     card = {"trees": trees, "folds": len(folds), "ndcg_at_10_of_folds": round(max(ndcg), 4)}
-    return model.encode(), card
+    return model_text(booster).encode(), card
+
+
+def model_text(booster: Any) -> str:
+    """Return trees in LightGBM's text format, without the number of threads, which does not affect them."""
+    return _THREADS.sub("[num_threads: 1]", booster.model_to_string())
 
 
 def cross_validated_ndcg(
@@ -142,10 +145,24 @@ def _lightgbm_dataset(dataset: RankingDataset) -> Any:
 
 
 def _folds(dataset: RankingDataset, seed: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Split queries into folds that share no group. Return the training and validation rows of each."""
-    names, group = np.unique(dataset.groups, return_inverse=True)
+    return split_groups(np.repeat(dataset.groups, dataset.sizes), seed)
+
+
+def split_groups(
+    groups: NDArray[np.str_], seed: int
+) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Split rows into folds that share no group.
+
+    Args:
+        groups: str, (rows,), group of each row.
+        seed: seed of the folds.
+
+    Returns:
+        The training and validation rows of each fold; at most one fold per group.
+    """
+    names, group = np.unique(groups, return_inverse=True)
     fold_of_group = np.random.default_rng(seed).permutation(len(names)) % FOLDS
-    fold = np.repeat(fold_of_group[group], dataset.sizes)
+    fold = fold_of_group[group]
     return [
         (np.flatnonzero(fold != number), np.flatnonzero(fold == number))
         for number in range(min(FOLDS, len(names)))

@@ -6,6 +6,7 @@ from kedro.pipeline.node import Node
 from fb_marketplace.pipelines.ranking.click_log import read_feedback
 from fb_marketplace.pipelines.ranking.evaluation_corpus import load_evaluation_corpus
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
+from fb_marketplace.pipelines.ranking.train_relevance import train_relevance
 from fb_marketplace.pipelines.ranking.tuning import prepare_ranker_objective
 
 
@@ -23,8 +24,22 @@ def create_pipeline() -> Pipeline:
                 tags="train",
             ),
             node(
+                train_relevance,
+                ["ranking_corpus", "params:bm25", "params:relevance"],
+                ["relevance_model", "relevance_card"],
+                name="train_relevance",
+                tags="train",
+            ),
+            node(
                 evaluate_ranking,
-                ["ranking_corpus", "ranker", "params:bm25", "params:ranking_evaluation"],
+                [
+                    "ranking_corpus",
+                    "ranker",
+                    "relevance_model",
+                    "params:bm25",
+                    "params:ranking_evaluation",
+                    "params:relevance",
+                ],
                 ["ranking_query_metrics", "ranking_metrics"],
                 name="evaluate_ranking",
             ),

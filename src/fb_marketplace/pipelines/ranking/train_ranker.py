@@ -4,18 +4,24 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from fb_marketplace.parameters.ranking import RankerParameters, RankingEvaluationParameters
+from fb_marketplace.parameters.ranking import (
+    RankerParameters,
+    RankingEvaluationParameters,
+    RelevanceParameters,
+)
 from fb_marketplace.parameters.text import BM25Parameters
 from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
 from fb_marketplace.pipelines.ranking.lambdamart import train_lambdamart
 from fb_marketplace.pipelines.ranking.metrics import evaluate_queries, summarize_queries
 from fb_marketplace.pipelines.ranking.synthetic_queries import TRAINING_KINDS
 from fb_marketplace.pipelines.ranking.text_to_image_metrics import evaluate_text_to_image
+from fb_marketplace.pipelines.ranking.train_relevance import evaluate_relevance
 from fb_marketplace.pipelines.ranking.training_data import (
     RankingDataset,
     click_dataset,
     ranking_dataset,
 )
+from fb_marketplace.skipping import Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.ranker import Ranker
 
@@ -104,23 +110,29 @@ def training_data(
 def evaluate_ranking(
     ranking_corpus: SearchEvaluationData,
     ranker: FileRef,
+    relevance_model: FileRef | Skipped,
     bm25: BM25Parameters,
     parameters: RankingEvaluationParameters,
+    relevance: RelevanceParameters,
 ) -> RankingResults:
     """Evaluate the search on the listings of the test split, by kind of query.
 
     Args:
         ranking_corpus: the listings.
         ranker: the served ranker.
+        relevance_model: the model that tells which listings are relevant.
         bm25: parameters of BM25.
         parameters: parameters of the bootstrap.
+        relevance: number of searches by words.
 
     Returns:
         Metrics of each query, see :func:`evaluate_queries`; and their summary, see
-        :func:`summarize_queries`, with ``text_to_image``, see :func:`evaluate_text_to_image`.
+        :func:`summarize_queries`, with ``text_to_image``, see :func:`evaluate_text_to_image`, and
+        ``relevance``, see :func:`evaluate_relevance`.
     """
     judged = ranking_corpus.judge_queries("test", bm25)
-    queries = evaluate_queries(judged, Ranker.from_bytes(ranker.read()))
+    model = Ranker.from_bytes(ranker.read())
+    queries = evaluate_queries(judged, model)
     titles = [
         (query.product_id, query.group, query.words)
         for query in (candidates.query for candidates in judged)
@@ -134,5 +146,8 @@ def evaluate_ranking(
             "listings": len(corpus.indexes.listings),
             "text_to_image": text_to_image,
             "searches": summarize_queries(queries, parameters),
+            "relevance": evaluate_relevance(
+                ranking_corpus, model, relevance_model, bm25, relevance
+            ),
         },
     )

@@ -58,6 +58,7 @@ def build_manifest(
     text_to_image_index: FileRef | Skipped,
     text_to_image_index_ids: FileRef | Skipped,
     ranker: FileRef | Skipped,
+    relevance_model: FileRef | Skipped,
     price_insights: FileRef | Skipped,
     provenance: FileRef,
     gate_verdict: dict[str, Any],
@@ -94,6 +95,7 @@ def build_manifest(
         text_to_image_index: index of projected photos, for text queries.
         text_to_image_index_ids: ids of its rows.
         ranker: LambdaMART model.
+        relevance_model: tells which listings are relevant to a search.
         price_insights: price intervals and insights.
         provenance: sources of each listing and photo.
         gate_verdict: report of the passed gate.
@@ -124,6 +126,7 @@ def build_manifest(
         "text_to_image_index": text_to_image_index,
         "text_to_image_index_ids": text_to_image_index_ids,
         "ranker": ranker,
+        "relevance_model": relevance_model,
         "price_insights": price_insights,
         "provenance": provenance,
     }

@@ -80,6 +80,7 @@ def create_pipeline() -> Pipeline:
                     "text_to_image_index",
                     "text_to_image_index_ids",
                     "ranker",
+                    "relevance_model",
                     "price_insights",
                     "provenance",
                     "gate_verdict",

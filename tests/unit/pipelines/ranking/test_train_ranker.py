@@ -11,6 +11,7 @@ from fb_marketplace.pipelines.ranking.evaluation_corpus import NO_VECTORS
 from fb_marketplace.pipelines.ranking.synthetic_queries import KINDS
 from fb_marketplace.pipelines.ranking.train_ranker import evaluate_ranking, train_ranker
 from fb_marketplace.schemas.retrieval import RankingQueryMetrics
+from fb_marketplace.skipping import Skipped
 from fb_marketplace_serving.search.ranker import Ranker
 
 NO_CLICKS = join_clicks([], []).feedback
@@ -35,9 +36,16 @@ def trained(stored_market, weighing, quick):
 
 
 @pytest.fixture
-def measured(stored_market, trained, weighing, measuring, store_file):
+def measured(stored_market, trained, weighing, measuring, relevance_parameters, store_file):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
-    return evaluate_ranking(stored_market, store_file("ranker", trained.ranker), weighing, few)
+    return evaluate_ranking(
+        stored_market,
+        store_file("ranker", trained.ranker),
+        Skipped("no searches"),
+        weighing,
+        few,
+        relevance_parameters,
+    )
 
 
 def test_paraphrases_are_not_used_for_training(stored_market, weighing, quick, monkeypatch):
@@ -114,11 +122,18 @@ def test_titles_are_evaluated_for_listings_with_photo(measured, market_tables):
 
 
 def test_evaluation_is_deterministic(
-    measured, stored_market, trained, weighing, measuring, store_file
+    measured, stored_market, trained, weighing, measuring, relevance_parameters, store_file
 ):
     few = measuring.model_copy(update={"bootstrap_samples": 20})
 
-    again = evaluate_ranking(stored_market, store_file("again", trained.ranker), weighing, few)
+    again = evaluate_ranking(
+        stored_market,
+        store_file("again", trained.ranker),
+        Skipped("no searches"),
+        weighing,
+        few,
+        relevance_parameters,
+    )
 
     pd.testing.assert_frame_equal(again.queries, measured.queries)
     assert again.metrics == measured.metrics

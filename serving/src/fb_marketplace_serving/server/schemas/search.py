@@ -19,6 +19,7 @@ IGNORABLE: Final[tuple[str, ...]] = get_args(Ignorable)
 _HIT: Final[dict[str, Any]] = OAK_BOOKCASE | {
     "image_id": "0a1b2c3d",
     "score": 0.7,
+    "relevance": 0.93,
     "sources": [{"source": "bm25", "rank": 1, "similarity": 7.4}],
     "distance_km": 3.2,
     "duplicates": ["7b8c9d0e"],
@@ -71,6 +72,13 @@ class SearchRequest(BaseModel):
         ge=0,
         le=1,
         description="0 ranks by score only; 1 maximally penalizes similarity to higher hits (MMR).",
+    )
+    min_relevance: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Smallest relevance of a hit. By default, searches by words have the release's "
+        "threshold; 0 returns the best listings of each source, however relevant.",
     )
     explain: bool = Field(default=False, description="Explain the score of each hit.")
     literal: bool = Field(
@@ -130,7 +138,13 @@ class SearchHit(ListingSummary):
     """A hit."""
 
     image_id: str | None = Field(description="The photo most similar to the query; null if none.")
-    score: float = Field(description="Score of the ranker; higher is better.")
+    score: float | None = Field(
+        description="Score of the ranker; higher is better. Null if no source has the listing among its "
+        "first."
+    )
+    relevance: float | None = Field(
+        description="Probability that the listing is relevant; null without a query."
+    )
     sources: list[CandidateSource] = Field(description="Candidate sources that found the listing.")
     distance_km: float | None = Field(description="Distance from `near`; null if unknown.")
     duplicates: list[str] = Field(description="Ids of listings of the same item.")
@@ -193,6 +207,8 @@ class SearchResponse(BaseModel):
         release="2026-03-01T12.00.00.000Z",
         total=1,
         total_listings=2,
+        min_relevance=0.4,
+        nearest_category=None,
         hits=[_HIT],
         categories=[{"path": "Home & Garden", "count": 2}],
         prices=[{"low": 25.0, "high": 50.0, "count": 2}],
@@ -213,6 +229,10 @@ class SearchResponse(BaseModel):
     release: str = Field(description="Pages are consistent while this is unchanged.")
     total: int = Field(description="Number of hits on all pages.")
     total_listings: int = Field(description="Number of hits and their duplicates.")
+    min_relevance: float = Field(description="Relevance that all hits have; 0 if none is required.")
+    nearest_category: str | None = Field(
+        description="The category that the query is nearest to, if no listing is relevant."
+    )
     hits: list[SearchHit]
     categories: list[CategoryFacet]
     prices: list[PriceFacet]

@@ -1,0 +1,332 @@
+"""Training and evaluation of the model that tells which listings are relevant to a search."""
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fb_marketplace.evaluation.query_text import content_words
+from fb_marketplace.evaluation.relevance import SAME_PATH
+from fb_marketplace.observability.progress import Progress
+from fb_marketplace.parameters.ranking import RelevanceParameters
+from fb_marketplace.parameters.text import BM25Parameters
+from fb_marketplace.pipelines.ranking.evaluation_corpus import SearchEvaluationData
+from fb_marketplace.pipelines.ranking.lambdamart import model_text, split_groups
+from fb_marketplace.pipelines.ranking.search_corpus import QueryEncoder, SearchCorpus
+from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make_queries
+from fb_marketplace.skipping import InsufficientDataError, Skipped
+from fb_marketplace.storage.file_handles import FileRef
+from fb_marketplace_serving.search.candidates import collect_candidates
+from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.relevance import (
+    INCREASING,
+    RELEVANCE_FEATURES,
+    RelevanceFeatures,
+    RelevanceModel,
+    relevance_bytes,
+)
+
+WORD_KINDS: Final = ("one_word", "two_words")
+NONSENSE: Final = "nonsense"
+PAGE: Final = 10
+ALL_TERMS: Final = 0.999
+"""Share of the terms in the title from which it has all of them: the weights are rounded."""
+
+THRESHOLDS: Final = np.arange(0.05, 0.96, 0.01)
+
+
+class TrainedRelevance(NamedTuple):
+    """The model, see :class:`RelevanceModel`, and a card."""
+
+    model: bytes
+    card: dict[str, Any]
+
+
+class _Rows(NamedTuple):
+    """Listings of searches: features, relevance, weights, and the group and kind of their searches."""
+
+    features: NDArray[np.float64]
+    relevant: NDArray[np.bool_]
+    weights: NDArray[np.float64]
+    groups: NDArray[np.str_]
+    kinds: NDArray[np.str_]
+
+
+def train_relevance(
+    ranking_corpus: SearchEvaluationData, bm25: BM25Parameters, parameters: RelevanceParameters
+) -> TrainedRelevance:
+    """Train the model on searches for the validation listings.
+
+    A listing is relevant if it has the category path of the listing that the search is for, or if its title
+    has all words of the search. Nothing is relevant to nonsense.
+
+    Args:
+        ranking_corpus: the listings.
+        bm25: parameters of BM25.
+        parameters: the trees, the number of searches and listings, and the precision of the threshold.
+
+    Returns:
+        The model and a card: numbers of ``searches`` and ``listings``, the ``threshold``, and
+        ``precision`` and ``recall`` there, in cross-validation over groups, of searches by words.
+
+    Raises:
+        InsufficientDataError: there are too few searches, or they belong to one group.
+    """
+    import lightgbm
+
+    queries = relevance_queries(ranking_corpus, "validation", parameters)
+    if len(queries) < parameters.min_queries:
+        raise InsufficientDataError(
+            f"the validation split gives {len(queries)} searches, and {parameters.min_queries} are "
+            "needed to learn which listings are relevant"
+        )
+    corpus = ranking_corpus.corpus("validation", bm25)
+    rows = _rows(corpus, ranking_corpus.query_encoder(), queries, ranking_corpus.labels, parameters)
+    folds = split_groups(rows.groups, parameters.seed)
+    if len(folds) < 2 or not rows.relevant.any():
+        raise InsufficientDataError("all searches of the validation split belong to one group")
+    settings = _settings(parameters)
+
+    def fit(part: NDArray[np.int64]) -> Any:
+        data = lightgbm.Dataset(
+            rows.features[part],
+            rows.relevant[part].astype(np.float64),
+            weight=rows.weights[part],
+            feature_name=list(RELEVANCE_FEATURES),
+            params={"verbose": -1},
+        )
+        return lightgbm.train(settings, data, num_boost_round=parameters.num_boost_round)
+
+    held_out = np.empty(len(rows.features))
+    for train, test in folds:
+        held_out[test] = fit(train).predict(rows.features[test])
+    words = ~np.isnan(rows.features[:, RELEVANCE_FEATURES.index("query_terms")])
+    threshold, precision, recall = choose_threshold(
+        held_out[words], rows.relevant[words], rows.weights[words], parameters.precision
+    )
+    model = fit(np.arange(len(rows.features)))
+    return TrainedRelevance(
+        relevance_bytes(model_text(model), threshold),
+        {
+            "searches": len(queries),
+            "listings": len(rows.features),
+            "threshold": threshold,
+            "precision": round(precision, 4),
+            "recall": round(recall, 4),
+        },
+    )
+
+
+def choose_threshold(
+    probabilities: NDArray[np.float64],
+    relevant: NDArray[np.bool_],
+    weights: NDArray[np.float64],
+    precision: float,
+) -> tuple[float, float, float]:
+    """Choose the smallest threshold at which the listings that pass have a precision.
+
+    Args:
+        probabilities: float64, (listings,).
+        relevant: bool, (listings,).
+        weights: float64, (listings,), number of listings that each stands for.
+        precision: the precision. If none reaches it, the threshold with the best is chosen.
+
+    Returns:
+        The threshold, and the precision and recall there.
+    """
+    total = float(weights[relevant].sum())
+    results = []
+    for threshold in THRESHOLDS.round(2).tolist():
+        passes = probabilities >= threshold
+        passing = float(weights[passes].sum())
+        right = float(weights[passes & relevant].sum())
+        if passing:
+            results.append((threshold, right / passing, right / total if total else 0.0))
+    if not results:
+        return float(THRESHOLDS[0].round(2)), 0.0, 0.0
+    reached = [result for result in results if result[1] >= precision]
+    return reached[0] if reached else max(results, key=lambda result: (result[1], -result[0]))
+
+
+def relevance_queries(
+    data: SearchEvaluationData, split: str, parameters: RelevanceParameters
+) -> list[SearchQuery]:
+    """Build searches for the listings of a split: those of the ranker, single words, pairs and nonsense.
+
+    A sample of at most ``max_queries`` is drawn.
+    """
+    queries = make_queries(data.products, data.splits, data.duplicate_groups, split)
+    queries += list(word_queries(data.products, data.splits, split, parameters.seed))
+    chance = random.Random(parameters.seed)
+    if len(queries) > parameters.max_queries:
+        queries = chance.sample(queries, parameters.max_queries)
+    nonsense = max(1, len(queries) // 20) if queries else 0
+    return [*queries, *(_nonsense(chance, number) for number in range(nonsense))]
+
+
+def word_queries(
+    products: pd.DataFrame, splits: pd.DataFrame, split: str, seed: int
+) -> Iterator[SearchQuery]:
+    """Draw a word, and a pair of words, of each title of a split."""
+    members = splits[splits["split"] == split].drop_duplicates("product_id")
+    titles = dict(zip(products["product_id"], products["title"], strict=True))
+    for product, group in sorted(zip(members["product_id"], members["group"], strict=True)):
+        words = [word for word in content_words(titles.get(product, "")) if len(word) > 2]
+        chance = random.Random(f"{seed} {product}")
+        for count, kind in enumerate(WORD_KINDS, start=1):
+            if len(words) >= count:
+                chosen = sorted(chance.sample(range(len(words)), count))
+                text = " ".join(words[place] for place in chosen)
+                yield SearchQuery(kind, product, group, text, None, frozenset())
+
+
+def evaluate_relevance(
+    data: SearchEvaluationData,
+    ranker: Ranker,
+    model: FileRef | Skipped,
+    bm25: BM25Parameters,
+    parameters: RelevanceParameters,
+) -> dict[str, Any]:
+    """Evaluate the threshold on the listings of the test split.
+
+    Args:
+        data: the listings.
+        ranker: the served ranker.
+        model: the served model.
+        bm25: parameters of BM25.
+        parameters: number of searches.
+
+    Returns:
+        ``threshold``; for searches by one and two words: number of ``searches``, ``precision`` of what
+        passes, ``title_recall`` of the listings whose title has all words, ``best_first`` and
+        ``cheapest_first``, the precision of the first ten in these orders; and ``nonsense_with_hits``, the
+        share of nonsense searches that find something. Empty if there is no model.
+    """
+    if isinstance(model, Skipped):
+        return {}
+    relevance = RelevanceModel.from_bytes(model.read())
+    corpus, encoder = data.corpus("test", bm25), data.query_encoder()
+    engine = SearchEngine(corpus.indexes, ranker, data.labels, relevance)
+    chance = random.Random(parameters.seed)
+    queries = list(word_queries(data.products, data.splits, "test", parameters.seed))
+    queries = chance.sample(queries, min(len(queries), parameters.max_test_queries))
+    passing = right = titles = titles_found = 0
+    first: dict[str, list[float]] = {"relevance": [], "price_asc": []}
+    for query in queries:
+        vectors = encoder.encode(query)
+        relevant, has_all = _relevant(corpus, query)
+        for sort, precisions in first.items():
+            results = engine.search(vectors, sort=sort)  # type: ignore[arg-type]  # a literal
+            positions = [hit.position for hit in results.hits[:PAGE]]
+            if positions:
+                precisions.append(float(relevant[positions].mean()))
+        positions_found = np.concatenate(
+            [np.array([hit.position, *hit.duplicates], np.int64) for hit in results.hits]
+            or [np.empty(0, np.int64)]
+        )
+        passing, right = (
+            passing + len(positions_found),
+            right + int(relevant[positions_found].sum()),
+        )
+        titles, titles_found = (
+            titles + int(has_all.sum()),
+            titles_found + int(has_all[positions_found].sum()),
+        )
+    nonsense = [
+        bool(engine.search(encoder.encode(_nonsense(chance, number))).hits) for number in range(100)
+    ]
+    return {
+        "threshold": relevance.threshold,
+        "searches": len(queries),
+        "precision": _share(right, passing),
+        "title_recall": _share(titles_found, titles),
+        "best_first": _mean(first["relevance"]),
+        "cheapest_first": _mean(first["price_asc"]),
+        "nonsense_with_hits": _mean(nonsense),
+    }
+
+
+def _rows(
+    corpus: SearchCorpus,
+    encoder: QueryEncoder,
+    queries: Sequence[SearchQuery],
+    labels: tuple[str, ...],
+    parameters: RelevanceParameters,
+) -> _Rows:
+    """Return the listings of searches: relevant ones, candidates, and a sample of all others."""
+    indexes, chance = corpus.indexes, np.random.default_rng(parameters.seed)
+    parts: list[tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.float64]]] = []
+    with Progress("searches judged for relevance", len(queries)) as progress:
+        for query in queries:
+            vectors, mask = encoder.encode(query), corpus.rows_without(query.hidden)
+            candidates = collect_candidates(indexes, vectors, row_mask=mask)
+            relevant, _ = _relevant(corpus, query)
+            chosen = relevant.copy()
+            chosen[candidates.positions] = True
+            others = np.flatnonzero(~chosen)
+            sample = chance.permutation(others)[: parameters.negatives]
+            positions = np.concatenate([np.flatnonzero(chosen), sample]).astype(np.int64)
+            weights = np.ones(len(positions))
+            if len(sample):
+                weights[-len(sample) :] = len(others) / len(sample)
+            features = RelevanceFeatures(indexes, vectors, candidates, labels)
+            parts.append((features.of(positions), relevant[positions], weights))
+            progress.advance(1)
+    sizes = [len(part[1]) for part in parts]
+    features_, relevant_, weights_ = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return _Rows(
+        features_,
+        relevant_,
+        weights_,
+        np.repeat([query.group for query in queries], sizes),
+        np.repeat([query.kind for query in queries], sizes),
+    )
+
+
+def _relevant(
+    corpus: SearchCorpus, query: SearchQuery
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which listings are relevant, and which have all words in the title: bool, (listings,)."""
+    has_all = np.zeros(len(corpus.indexes.listings), np.bool_)
+    if query.kind == NONSENSE:
+        return has_all, has_all
+    if query.words:
+        has_all = corpus.indexes.bm25.match(query.words).title >= ALL_TERMS
+    return (corpus.grades(query) >= SAME_PATH) | has_all, has_all
+
+
+def _nonsense(chance: random.Random, number: int) -> SearchQuery:
+    """Draw one to three words that mean nothing."""
+    words = [
+        "".join(chance.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(chance.randint(4, 9)))
+        for _ in range(chance.randint(1, 3))
+    ]
+    return SearchQuery(NONSENSE, "", f"nonsense {number}", " ".join(words), None, frozenset())
+
+
+def _settings(parameters: RelevanceParameters) -> dict[str, Any]:
+    return {
+        "objective": "binary",
+        "learning_rate": parameters.learning_rate,
+        "num_leaves": parameters.num_leaves,
+        "min_data_in_leaf": parameters.min_data_in_leaf,
+        "lambda_l2": parameters.lambda_l2,
+        "monotone_constraints": [int(name in INCREASING) for name in RELEVANCE_FEATURES],
+        "seed": parameters.seed,
+        "deterministic": True,
+        "force_row_wise": True,
+        "num_threads": 1,
+        "verbose": -1,
+    }
+
+
+def _share(count: int, total: int) -> float | None:
+    return round(count / total, 4) if total else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return round(float(np.mean(values)), 4) if values else None

@@ -1,0 +1,92 @@
+import numpy as np
+import pytest
+from support.builders.small_search import ranker as ranker_model
+
+from fb_marketplace.pipelines.ranking.train_relevance import (
+    NONSENSE,
+    choose_threshold,
+    evaluate_relevance,
+    relevance_queries,
+    train_relevance,
+    word_queries,
+)
+from fb_marketplace.skipping import InsufficientDataError, Skipped
+from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.relevance import RelevanceModel
+
+
+@pytest.fixture(scope="module")
+def trained(stored_market, weighing, relevance_parameters):
+    return train_relevance(stored_market, weighing, relevance_parameters)
+
+
+def test_model_is_the_same_each_time(stored_market, weighing, relevance_parameters, trained):
+    again = train_relevance(stored_market, weighing, relevance_parameters)
+
+    assert again == trained
+    assert RelevanceModel.from_bytes(trained.model).threshold == trained.card["threshold"]
+
+
+def test_too_few_searches_train_no_model(stored_market, weighing, relevance_parameters):
+    many = relevance_parameters.model_copy(update={"min_queries": 10_000})
+
+    with pytest.raises(InsufficientDataError, match="10000 are needed"):
+        train_relevance(stored_market, weighing, many)
+
+
+def test_searches_are_of_one_split_and_bounded(stored_market, relevance_parameters):
+    few = relevance_parameters.model_copy(update={"max_queries": 30})
+    queries = relevance_queries(stored_market, "validation", few)
+    splits = stored_market.splits
+    members = set(splits.loc[splits["split"] == "validation", "product_id"])
+
+    assert len(queries) == 31
+    assert {query.product_id for query in queries} <= members | {""}
+    assert [query.kind for query in queries].count(NONSENSE) == 1
+
+
+def test_words_are_drawn_from_the_title(stored_market):
+    titles = dict(
+        zip(stored_market.products["product_id"], stored_market.products["title"], strict=True)
+    )
+    queries = list(word_queries(stored_market.products, stored_market.splits, "test", 0))
+
+    assert {query.kind for query in queries} == {"one_word", "two_words"}
+    for query in queries:
+        assert set(query.words.split()) <= set(titles[query.product_id].lower().split())
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [(0.5, (0.21, 0.5, 1.0)), (0.6, (0.31, 2 / 3, 1.0)), (1.0, (0.61, 1.0, 1.0))],
+)
+def test_smallest_threshold_with_the_precision_is_chosen(asked, expected):
+    probabilities = np.array([0.2, 0.3, 0.6, 0.9])
+    relevant = np.array([False, False, False, True])
+    weights = np.array([5.0, 0.5, 0.5, 1.0])
+
+    chosen = choose_threshold(probabilities, relevant, weights, asked)
+
+    assert chosen[0] == pytest.approx(expected[0], abs=0.02)
+    assert chosen[1:] == pytest.approx(expected[1:])
+
+
+def test_evaluation_counts_the_searches_of_the_test_split(
+    stored_market, weighing, relevance_parameters, trained, store_file
+):
+    ranker = Ranker.from_bytes(ranker_model())
+
+    metrics = evaluate_relevance(
+        stored_market, ranker, store_file("model", trained.model), weighing, relevance_parameters
+    )
+
+    queries = list(word_queries(stored_market.products, stored_market.splits, "test", 0))
+    assert metrics["searches"] == len(queries)
+    assert metrics["threshold"] == trained.card["threshold"]
+    for name in ("precision", "title_recall", "best_first", "cheapest_first"):
+        assert metrics[name] is None or 0 <= metrics[name] <= 1
+    assert metrics["nonsense_with_hits"] < 0.5
+    skipped = evaluate_relevance(
+        stored_market, ranker, Skipped("few"), weighing, relevance_parameters
+    )
+    assert skipped == {}

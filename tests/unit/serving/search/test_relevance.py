@@ -1,0 +1,159 @@
+"""Relevance of all listings, against one listing at a time."""
+
+import json
+
+import numpy as np
+import pytest
+from support.builders.small_market import LABELS, draw_filter, draw_query, make_market
+from support.builders.small_search import relevance_model
+
+from fb_marketplace_serving.search.candidates import QueryVectors, collect_candidates
+from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.filters import SearchFilters
+from fb_marketplace_serving.search.ranker import Ranker
+from fb_marketplace_serving.search.relevance import (
+    RELEVANCE_FEATURES,
+    RelevanceError,
+    RelevanceFeatures,
+    RelevanceModel,
+)
+
+SORTS = ("relevance", "price_asc", "price_desc", "distance")
+
+
+@pytest.fixture(scope="module")
+def small():
+    return make_market(count=300, seed=3)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return RelevanceModel.from_bytes(relevance_model(0.5))
+
+
+@pytest.fixture(scope="module")
+def engine(small, ranker_model, model):
+    return SearchEngine(small.searched, Ranker.from_bytes(ranker_model), LABELS, model)
+
+
+def queries(count, seed=0):
+    random = np.random.default_rng(seed)
+    return [(draw_query(random), draw_filter(random)) for _ in range(count)]
+
+
+def features_of(market, query, mask=None):
+    candidates = collect_candidates(market.searched, query, mask, top_k=20)
+    return RelevanceFeatures(market.searched, query, candidates, LABELS)
+
+
+def test_all_listings_have_the_features_of_each_alone(small):
+    everything = np.arange(len(small.catalogue))
+    for query, filters in queries(60):
+        features = features_of(small, query, small.catalogue.mask(filters))
+
+        rows, row = features.of_all()
+
+        np.testing.assert_array_equal(rows[row], features.of(everything))
+
+
+def test_equal_listings_are_computed_once(small):
+    texts = [query for query, _ in queries(30) if query.photo is None]
+    assert texts
+    for query in texts:
+        rows, _ = features_of(small, query).of_all()
+        assert len(rows) < len(small.catalogue) / 2
+
+
+def test_own_vote_does_not_count(small):
+    query = QueryVectors(photo=small.searched.image.vectors(np.array([0]))[0])
+    candidates = collect_candidates(small.searched, query, top_k=1)
+    (position,) = candidates.positions
+
+    features = RelevanceFeatures(small.searched, query, candidates, LABELS)
+
+    voted = RELEVANCE_FEATURES.index("voted_path")
+    assert features.of(np.array([position]))[0, voted] == 0
+    same_path = np.flatnonzero(small.catalogue.path == small.catalogue.path[position])
+    others = same_path[same_path != position]
+    assert (features.of(others)[:, voted] == 1).all()
+
+
+@pytest.mark.parametrize("sort", SORTS)
+def test_results_are_all_listings_that_pass_in_every_order(small, engine, model, sort):
+    prices = small.catalogue.price
+    for query, filters in queries(60, seed=1):
+        if sort == "distance" and filters.location is None:
+            continue
+        mask = small.catalogue.mask(filters)
+        candidates = collect_candidates(small.searched, query, mask)
+        alone = RelevanceFeatures(small.searched, query, candidates, LABELS)
+        probabilities = model.probabilities(alone.of(np.arange(len(small.catalogue))))
+        expected = np.flatnonzero(
+            (probabilities >= 0.3) & (True if mask is None else mask)
+        ).tolist()
+
+        results = engine.search(query, filters, sort, min_relevance=0.3)
+
+        found = [place for hit in results.hits for place in (hit.position, *hit.duplicates)]
+        assert sorted(found) == expected
+        assert results.total_listings == len(expected)
+        if sort.startswith("price"):
+            shown = prices[[hit.position for hit in results.hits]]
+            shown = shown[~np.isnan(shown)]
+            assert (np.diff(shown) * (1 if sort == "price_asc" else -1) >= 0).all()
+
+
+def test_threshold_changes_neither_scores_nor_order(engine):
+    for query, filters in queries(40, seed=2):
+        free = engine.search(query, filters, min_relevance=0.0)
+        strict = engine.search(query, filters, min_relevance=0.3)
+
+        scores = {hit.position: hit.score for hit in free.hits}
+        shared = [hit for hit in strict.hits if hit.position in scores]
+        assert [hit.score for hit in shared] == [scores[hit.position] for hit in shared]
+        order = [hit.position for hit in free.hits]
+        places = [order.index(hit.position) for hit in shared]
+        assert places == sorted(places)
+
+
+def test_default_threshold_is_for_words_only(engine):
+    words = next(query for query, _ in queries(50) if query.words and query.photo is None)
+    photo = next(query for query, _ in queries(50) if not query.words)
+
+    assert engine.search(words).min_relevance == 0.5
+    assert engine.search(photo).min_relevance == 0.0
+    assert engine.search(photo, min_relevance=0.2).min_relevance == 0.2
+
+
+def test_nothing_relevant_is_said_with_the_nearest_category(small, engine):
+    query = next(query for query, _ in queries(50) if query.words)
+
+    results = engine.search(query, min_relevance=1.0)
+
+    assert (results.hits, results.total_listings) == ([], 0)
+    votes = features_of(small, query).nearest_path
+    assert results.nearest_category in {None, votes[0]}
+    assert engine.search(query, SearchFilters(min_price=1e12)).nearest_category is None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{}",
+        b'{"threshold": 2, "trees": ""}',
+        b'{"threshold": 0.5, "trees": "tree"}',
+        b"[1]",
+        json.dumps({"threshold": "x", "trees": ""}).encode(),
+    ],
+)
+def test_damaged_model_is_rejected(content):
+    with pytest.raises(RelevanceError, match=r"^found "):
+        RelevanceModel.from_bytes(content)
+
+
+def test_model_of_other_features_is_rejected(ranker_model):
+    data = json.dumps({"threshold": 0.5, "trees": ranker_model.decode()}).encode()
+
+    with pytest.raises(RelevanceError, match="title_share"):
+        RelevanceModel.from_bytes(data)
