@@ -146,8 +146,7 @@ TRAILING = as_csv(LISTINGS.rename(columns={"price": "price\n(GBP)"})).replace(b"
 TRAILING = TRAILING.replace(b"price,\n(GBP)", b"price\n(GBP)").replace(b",\n", b"\n", 1)
 
 FORMS = {
-    "crlf": (as_csv(LISTINGS, "\r\n"), {}, {}, as_csv(IMAGES, "\r\n")),
-    "cr": (as_csv(LISTINGS, "\r"), {}, {}, gzip.compress(as_csv(IMAGES, sep=";"))),
+    "crlf": (as_csv(LISTINGS, "\r\n"), {}, {}, gzip.compress(as_csv(IMAGES, "\r\n", sep=";"))),
     "escape": (
         as_csv(QUOTES, doublequote=False, escapechar="\\", quoting=csv.QUOTE_ALL),
         {"escapechar": "\\", "doublequote": False},

@@ -320,7 +320,7 @@ WRITERS = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.lists(CELLS, min_size=2, max_size=3), min_size=1, max_size=4),
     WRITERS,
@@ -369,7 +369,7 @@ OPTIONS = {
 HEADERS = ["a,b,c\n", "a;b\r\n", "a\tb\tc\n", "a,b\r", "x\n\na,b\n", '"a\nb",c\n']
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from(HEADERS),
     st.text(st.sampled_from("ab12,,,;\"'\\\n\n\r \t#"), max_size=60),
