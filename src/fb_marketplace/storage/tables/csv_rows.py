@@ -33,6 +33,7 @@ SAMPLE_CHARS: Final = 1 << 16
 _SHOWN_CHARS: Final = 60
 _LAST_ROWS: Final = 50
 _MIN_ROWS: Final = 3
+_MAX_ESCAPES: Final = 1 << 10
 _MAX_HEADER_LINES: Final = 50
 _LINE_END: Final = re.compile(r"\r\n?|\n")
 _SEPARATOR_LINE: Final = re.compile(r"sep=(.)(?:\r\n?|\n)", re.IGNORECASE)
@@ -319,7 +320,7 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
     )
     text = text if is_cut or text.endswith(format_.line_end) else text + format_.line_end
     is_any_line_end, comment = dialect.line_end == "\r\n", dialect.comment
-    escape = dialect.escape or None
+    escape = dialect.escape
     position = chunk_start = format_.start
     follow_from = count = 0
     torn: dict[int, str] = {}
@@ -332,7 +333,11 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
             position = match.end()
             last_rows.append((start, position))
             count += 1
-            if is_any_line_end and text[position - 2] == "\r" and text[position - 3] != escape:
+            if (
+                is_any_line_end
+                and text[position - 2] == "\r"
+                and not (escape and _is_escaped(text, position - 2, escape))
+            ):
                 chunks += (*_encode(text, chunk_start, position - 2), b"\n")
                 chunk_start = position
             continue
@@ -358,6 +363,11 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
     chunks += _encode(text, chunk_start, len(text))
     problem = "" if has_end else _describe_end(text, count - 1 in torn, last_rows, format_)
     return ParsedRows(b"".join(chunks), torn, count, problem)
+
+
+def _is_escaped(text: str, position: int, escape: str) -> bool:
+    before = text[max(0, position - _MAX_ESCAPES) : position]
+    return (len(before) - len(before.rstrip(escape))) % 2 == 1
 
 
 def _encode(text: str, start: int, end: int) -> Iterator[bytes]:

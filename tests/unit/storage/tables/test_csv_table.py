@@ -192,6 +192,7 @@ def test_error_handler_can_be_set(write, errors, expected):
     assert table["b"].tolist() == [expected]
 
 
+@pytest.mark.filterwarnings("ignore:Falling back")
 @pytest.mark.parametrize(
     "load_args",
     [
