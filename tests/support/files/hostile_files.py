@@ -201,8 +201,13 @@ def _lying_headers() -> Iterator[HostileFile]:
         for side in (1, 40_000):
             lie = high.replace(size, struct.pack(">4sIII", b"ispe", 0, side, side))
             kinds = (*damaged, "too_many_pixels")
-            status = 200 if (name, side) == ("AVIF", 1) else 422
+            status = 200 if (name, side) == ("AVIF", 1) else 422  # its picture is small
             yield HostileFile(f"{name} that says it has a side of {side}", lie, status, kinds)
+    high = written(Image.new("RGB", (4000, 4000), (9, 99, 199)), "AVIF", speed=10)
+    lie = high.replace(
+        struct.pack(">4sIII", b"ispe", 0, 4000, 4000), struct.pack(">4sIII", b"ispe", 0, 64, 64)
+    )
+    yield HostileFile("AVIF of 16 megapixels that says it is small", lie, 422, ("undecodable",))
     header = other[:29] + b"\0\0\0\0" + other[33:]
     yield HostileFile("PNG whose header has a wrong sum", header, 422, damaged)
     yield HostileFile("PNG of no pixels", png(0, 0, rows=zlib.compress(b"")), 422, damaged)

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError, features
 
+from fb_marketplace_serving.imaging.avif_structure import coded_pixels
 from fb_marketplace_serving.imaging.decoding_cost import DecodingCost, decoding_cost, webp_cost
 from fb_marketplace_serving.imaging.letterbox import letterbox
 from fb_marketplace_serving.imaging.structure import (
@@ -65,6 +66,11 @@ _AVIF_BRANDS: Final = frozenset([b"avif", b"avis"])
 _HEIF_BRANDS: Final = frozenset(
     [b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"]
 )
+
+_MAX_CODED_SHARE: Final = 4
+"""Pixels of all pictures in an AVIF file, for each pixel of the photo: transparency is a second one."""
+
+_MIN_CODED_PIXELS: Final = 65_536
 
 _HEIF_REMEDY: Final = "The extra `heif` of fb-marketplace-serving reads HEIC"
 
@@ -296,9 +302,14 @@ def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image, 
     if format_ == "WEBP" and (cost := webp_cost(data)):
         _check_cost(cost, format_, limits)
     try:
-        with Image.open(io.BytesIO(data), formats=(format_,)) as image:
+        pixels = coded_pixels(data) if format_ == "AVIF" else 0
+        # With the brand of a sequence, not the picture would be decoded that was just checked.
+        source = data[:8] + b"avif" + data[12:] if format_ == "AVIF" else data
+        with Image.open(io.BytesIO(source), formats=(format_,)) as image:
             cost = decoding_cost(image, structure.scans)
             _check_cost(cost, format_, limits)
+            if pixels > _MAX_CODED_SHARE * max(_MIN_CODED_PIXELS, image.width * image.height):
+                raise PhotoError("undecodable", "the AVIF has larger pictures than it says")
             yield format_, image, cost
     except PhotoError:
         raise

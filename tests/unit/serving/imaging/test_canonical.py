@@ -180,7 +180,7 @@ def test_photo_with_unreadable_exif_is_read_as_stored(format_):
     assert np.abs(result - seen(encoded(scene()))).mean() < 2
 
 
-@pytest.mark.parametrize("format_", ["PNG", "WEBP"])
+@pytest.mark.parametrize("format_", ["PNG", "WEBP", "AVIF"])
 def test_first_frame_of_animation_is_used(format_):
     frames = [Image.new("RGB", (64, 64), colour) for colour in (RED, (0, 0, 255))]
 
