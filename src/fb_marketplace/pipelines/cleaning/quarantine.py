@@ -131,9 +131,17 @@ def enforce_rejection_limit(
             )
         )
     if not cleaning_report["ledger"]["products"]["kept"]:
+        counts = report["products"]
+        lines = list(_describe("products", counts, quarantine)) if counts["rejected"] else []
         raise UserError(
-            "No listing is left after cleaning, so nothing was published. Add listings to the table "
-            "raw_products; its location and format are in catalog_cleaning.yml."
+            "\n".join(
+                [
+                    "No listing is left after cleaning. Nothing was published.",
+                    *lines,
+                    "Add listings to the table raw_products, or correct its format in catalog_cleaning.yml "
+                    "and parameters_cleaning.yml.",
+                ]
+            )
         )
     return report
 

@@ -110,5 +110,9 @@ def test_erased_listings_do_not_count_as_rejected(limited):
 
 
 def test_market_without_listings_stops_the_run(limited):
-    with pytest.raises(UserError, match=r"No listing is left.*raw_products"):
+    with pytest.raises(UserError, match=r"(?s)No listing is left.*raw_products"):
         enforce_rejection_limit(report_of(products=(0, 0)), rejections_table([]), limited)
+
+    unlimited = limited.model_copy(update={"max_rejected_share": 1.0})
+    with pytest.raises(UserError, match=r"(?s)No listing is left.*3 of 3 rejected.*missing_field"):
+        enforce_rejection_limit(report_of(products=(0, 3)), rejections_table(LEDGER), unlimited)
