@@ -4,13 +4,17 @@ import json
 import os
 import resource
 import shutil
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 import pytest
+from support import fault_proxy
+from support.waiting import until
 
 from fb_marketplace_serving.release.photo_store import FOLDER
+from fb_marketplace_serving.release.pointer import CURRENT
 
 FORM = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a"\r\n\r\n%b\r\n--x--\r\n'
 HEADERS = {"Content-Type": "multipart/form-data; boundary=x"}
@@ -96,3 +100,65 @@ def test_upload_without_temporary_folder_is_503(serve, lake, tmp_path_factory):
 
     assert (status, kind) == (503, "storage_unavailable")
     assert "Traceback" not in log_of(process)
+
+
+def readiness(address):
+    with urllib.request.urlopen(f"{address}/readyz", timeout=10) as response:
+        return json.load(response)
+
+
+def test_pointer_that_hangs_is_reported_and_followed_again(serve, lake):
+    process = serve(
+        *("--lake", lake, "--port", "0"),
+        FB_RELEASE_POLL_SECONDS="0.05",
+        FB_REQUEST_TIMEOUT_SECONDS="0.3",
+    )
+    address = started(process)
+    pointer = Path(lake, CURRENT)
+    data = pointer.read_bytes()
+    pointer.unlink()
+    os.mkfifo(pointer)
+
+    until(lambda: readiness(address)["rejected"] is not None)
+    rejected = readiness(address)["rejected"]
+    time.sleep(0.7)
+
+    assert "did not answer within 0.3 s" in rejected["reason"]
+    assert readiness(address)["pointer_age_seconds"] > 0.6
+    assert ask(address, "/products/prd-red")[0] == 200
+    pointer.unlink()
+    pointer.write_bytes(data)
+    until(lambda: readiness(address)["rejected"] is None)
+    assert readiness(address)["pointer_age_seconds"] < 0.6
+
+
+@pytest.mark.slow
+def test_object_store_that_hangs_stops_neither_answers_nor_the_end(serve, lake, seaweed, paint):
+    with fault_proxy.running(seaweed.endpoint) as proxy:
+        environment = seaweed.environment | {"AWS_ENDPOINT_URL_S3": proxy.endpoint}
+        bucket = seaweed.make_bucket("hanging")
+        seaweed.upload(Path(lake), bucket)
+        process = serve(
+            *("--lake", bucket, "--port", "0"),
+            FB_RELEASE_POLL_SECONDS="0.1",
+            FB_REQUEST_TIMEOUT_SECONDS="1",
+            FB_SHUTDOWN_GRACE_SECONDS="1",
+            **environment,
+        )
+        address = started(process)
+        assert ask(address, "/images/img-red")[0] == 200
+        proxy.faults.begin(1.0, {"hung": 1.0})
+
+        until(lambda: readiness(address)["rejected"] is not None)
+        assert proxy.endpoint not in readiness(address)["rejected"]["reason"]
+        assert ask(address, "/images/img-red")[:2] == (503, "storage_unavailable")
+        assert ask(address, "/predict/image", FORM % paint())[0] == 200
+        proxy.faults.begin(0)
+        until(lambda: readiness(address)["rejected"] is None)
+        assert ask(address, "/images/img-red")[0] == 200
+        proxy.faults.begin(1.0, {"hung": 1.0})
+        time.sleep(0.5)
+        before = time.monotonic()
+        log = log_of(process)
+        assert time.monotonic() - before < 2
+        assert "Traceback" not in log
