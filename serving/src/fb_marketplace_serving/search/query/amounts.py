@@ -26,6 +26,12 @@ MIN_BARE_MINIMUM: Final = 20.0
 BARE_STEP: Final = 5.0
 """A range without a currency is a price if both ends are multiples of this: "50-100", not "18-55"."""
 
+MAX_RATIO: Final = 10
+"""Maximum ratio of the ends of a range without a currency."""
+
+YEARS: Final = range(1700, 2100)
+"""Both ends of a range of years."""
+
 AROUND: Final = 0.25
 """Relative width of "around £100" on each side."""
 
@@ -33,6 +39,7 @@ _UNITS: Final = (
     r"litres?|liters?|ltrs?|l|ml|cl|mm|cm|m|metres?|meters?|km|miles?|mph|inch(?:es)?|ft|feet|foot|yards?|kgs?|"
     r"g|grams?|lbs?|oz|tonnes?|w|watts?|kw|v|volts?|amps?|m?ah|[mg]?hz|[gtm]b|mp|megapixels?|pixels|dpi|"
     r"pieces?|pcs|packs?|players?|people|persons?|seats?|seaters?|drawers?|days?|weeks?|months?|mths?|years?|"
+    r"stones?|rpm|pence|p|times|sheets?|lumens|bar|square|"
     r"yrs?|hours?|hrs?|mins?|minutes?|degrees?|togs?|cc|bhp|hp|gears?|pages?|x|percent"
 )
 _MEASURES: Final = re.compile(
@@ -46,11 +53,15 @@ _LENSES: Final = re.compile(r"\b(?:lens|lenses|zoom|canon|nikon|sigma|tamron|nik
 """Words of queries in which a range is a focal length."""
 
 
+_END: Final = re.compile(r"\s*(?:$|[^\w\s]|(?:in|near|around|within|or|and|for|with)\b)", re.I)
+"""Text after a phrase that cannot be a unit."""
+
+
 def _amount(name: str) -> str:
     return (
         rf"(?P<{name}_sign>[£€$])?\s?(?P<{name}>\d{{1,3}}(?:,\d{{3}})+(?:\.\d{{1,2}})?|\d+(?:\.\d{{1,2}})?)"
         rf"(?P<{name}_thousands>k)?(?:\s?(?P<{name}_word>pounds?|quid|gbp|euros?|eur|dollars|usd)\b)?"
-        r"(?![\w%\"″/+]|[.,:]\d)"
+        r"(?![\w%\"″'’°℃/+]|[.,:]\d)"
     )
 
 
@@ -66,31 +77,39 @@ class _Rule(NamedTuple):
         kind: the bounds that it sets.
         pattern: the form.
         min_bare: minimum of an amount without a currency; None if a currency is required.
+        is_counted: whether a word after a bare amount may be its unit: "over 80 balls".
     """
 
     kind: str
     pattern: re.Pattern[str]
     min_bare: float | None
+    is_counted: bool = True
 
 
-def _rule(kind: str, pattern: str, min_bare: float | None) -> _Rule:
-    return _Rule(kind, re.compile(rf"(?<![\w£€$.,-]){_FOR}{pattern}{_NO_UNIT}", re.I), min_bare)
+def _rule(kind: str, pattern: str, min_bare: float | None, is_counted: bool = True) -> _Rule:
+    compiled = re.compile(rf"(?<![\w£€$.,-]){_FOR}{pattern}{_NO_UNIT}", re.I)
+    return _Rule(kind, compiled, min_bare, is_counted)
 
 
 _RULES: Final = (
     _rule("range", rf"between\s+{_LOW}\s*(?:and|-|–|to)\s*{_HIGH}", MIN_BARE_MAXIMUM),
     _rule("range", rf"from\s+{_LOW}\s*(?:-|–|to)\s*{_HIGH}", None),
     _rule("range", rf"{_LOW}\s?(?:-|–|\bto\b)\s?{_HIGH}", MIN_BARE_MINIMUM),
+    # Before "more than" and "less than".
+    _rule("maximum", rf"(?:not|no) (?:more than|over|above)\s*{_ANY}", MIN_BARE_MAXIMUM),
+    _rule("minimum", rf"(?:not|no) (?:less than|under|below)\s*{_ANY}", MIN_BARE_MINIMUM),
     _rule(
         "maximum",
-        rf"(?:under|below|less than|cheaper than|up to|at most|no more than|max price|<=?)\s*{_ANY}",
+        rf"(?:under|below|less than|cheaper than|max price|<=?)\s*{_ANY}",
         MIN_BARE_MAXIMUM,
+        is_counted=False,
     ),
+    _rule("maximum", rf"(?:up to|at most)\s*{_ANY}", MIN_BARE_MAXIMUM),
     _rule("maximum", rf"(?:max(?:imum)?|budget|budget of)\s*:?\s*{_ANY}", None),
     _rule("maximum", rf"{_ANY}\s*(?:max(?:imum)?|or less|or under|tops)\b", None),
     _rule("minimum", rf"(?:above|over|more than|>=?)\s*{_ANY}", MIN_BARE_MINIMUM),
     _rule("minimum", rf"(?:at least|from|min(?:imum)?|starting at)\s*{_ANY}", None),
-    _rule("minimum", rf"{_ANY.replace('/+', '/')}\s*(?:\+|or more\b|and up\b|plus\b)", None),
+    _rule("minimum", rf"{_ANY.replace('/+]', '/]')}\s*(?:\+|or more\b|and up\b|plus\b)", None),
     _rule("around", rf"(?:around|about|approx(?:imately)?|roughly|~)\s*{_ANY}", None),
 )
 
@@ -162,12 +181,23 @@ def _to_phrase(rule: _Rule, match: re.Match[str], currencies: frozenset[str]) ->
 
 
 def _is_bare_price(rule: _Rule, match: re.Match[str], values: list[float]) -> bool:
-    if rule.min_bare is None or values[-1] < rule.min_bare:
+    """Return whether amounts without a currency are a price."""
+    before, after = match.string[: match.start()], match.string[match.end() :]
+    if rule.min_bare is None or values[-1] < rule.min_bare or _MEASURES.search(before):
         return False
-    if _MEASURES.search(match.string[: match.start()]):
+    is_range = rule.kind == "range"
+    if rule.is_counted and not _END.match(after) and not (is_range and not before.strip()):
         return False
-    if rule.kind == "range":
-        return not any(value % BARE_STEP for value in values) and not _LENSES.search(match.string)
+    if is_range:
+        low, high = values
+        is_round = not any(value % BARE_STEP for value in values)
+        are_years = all(value in YEARS for value in values)
+        return (
+            is_round
+            and not are_years
+            and high <= MAX_RATIO * low
+            and not _LENSES.search(match.string)
+        )
     return True
 
 

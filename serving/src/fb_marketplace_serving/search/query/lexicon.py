@@ -73,6 +73,9 @@ NAMES: Final = frozenset(
 )
 """Names that begin with a condition or a colour but are neither."""
 
+NAME_WORDS: Final = frozenset(word for name in NAMES for word in words(name))
+"""Words of these names."""
+
 ORDINARY_WORDS: Final = frozenset(
     words("""
     ash bag bar battle beer box case cross deal door elm field flat from green hand hill hook house

@@ -36,6 +36,9 @@ _NEAR_ME: Final = re.compile(
 _BEFORE_TOWN: Final = re.compile(
     rf"(?<!made )(?<!born )\b(?:{_WITHIN}|in|near|close to|around)\s+(?=[^\W\d_])", re.I
 )
+_OR: Final = re.compile(r"\s*(?:or|and|&|/)\s+[^\W\d_]", re.I)
+"""Another place: a search has one."""
+
 _EDGES: Final = " \t,;:-–"
 
 
@@ -102,11 +105,11 @@ class ParsedQuery(NamedTuple):
         return places[0] if places else None
 
 
-def category_names(paths: Mapping[str, int]) -> dict[tuple[str, ...], str]:
-    """Return the category that each name in category paths stands for, by the terms of the name.
+def category_names(paths: Mapping[str, int]) -> dict[tuple[str, ...], list[str]]:
+    """Return the categories that each name in category paths may stand for, by the terms of the name.
 
-    The name of a category comes before a part of one ("Comics" of "Books, Comics & Magazines"), and the
-    category with the most listings before others of the same name.
+    The name of a category comes before a part of one ("Comics" of "Books, Comics & Magazines"), and
+    categories with many listings before others of the same name.
 
     Args:
         paths: number of listings by category path.
@@ -117,13 +120,19 @@ def category_names(paths: Mapping[str, int]) -> dict[tuple[str, ...], str]:
         for depth in range(1, len(parts) + 1):
             prefix = SEPARATOR.join(parts[:depth])
             counts[prefix] = counts.get(prefix, 0) + count
-    names: dict[tuple[str, ...], str] = {}
+    names: dict[tuple[str, ...], list[str]] = {}
     ordered = sorted(counts, key=lambda path: (-counts[path], path))
-    for split in (r"\0", r"[,&]| and "):
+    for separator in (r"\0", r"[,&]| and "):
         for path in ordered:
-            for name in re.split(split, path.split(SEPARATOR)[-1]):
-                names.setdefault(_name_terms(name), path)
-    return {name: path for name, path in names.items() if name and name != ("other",)}
+            for name in re.split(separator, path.split(SEPARATOR)[-1]):
+                known = names.setdefault(_name_terms(name), [])
+                if path not in known:
+                    known.append(path)
+    return {
+        name: known
+        for name, known in names.items()
+        if name not in ((), ("other",)) and not any(term.isdigit() for term in name)
+    }
 
 
 def parse_query(
@@ -182,9 +191,12 @@ def _find_places(text: str, find_town: FindTown) -> list[Phrase]:
             if match["radius"] is None and " ".join(words(name)) in _NOT_TOWNS:
                 continue
             town = find_town(name)
-            if town is not None:
-                value = NearPlace(town, _radius(match))
-                return [Phrase(match.start(), end, "place", text[match.start() : end], value)]
+            if town is None:
+                continue
+            if _OR.match(text, end):
+                return []
+            value = NearPlace(town, _radius(match))
+            return [Phrase(match.start(), end, "place", text[match.start() : end], value)]
     return []
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.filters import SEPARATOR
 from fb_marketplace_serving.search.gazetteer import Gazetteer
-from fb_marketplace_serving.search.query.lexicon import FUNCTION_WORDS
+from fb_marketplace_serving.search.query.lexicon import FUNCTION_WORDS, NAME_WORDS
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
 from fb_marketplace_serving.search.tokenizer import terms, words
 
@@ -26,6 +26,11 @@ TWO_EDITS_LENGTH: Final = 8
 
 MIN_SPLIT_LENGTH: Final = 6
 """Minimum letters of a word to split in two."""
+
+SHORT_LENGTH: Final = 5
+SHORT_FACTOR: Final = 5
+"""A short word that no listing has is often another word, not a mistake. Unless two letters are swapped,
+its correction needs the same first letter and, unless a letter is missing, five times the support."""
 
 MAX_SUPPORT: Final = 10
 LISTINGS_PER_SUPPORT: Final = 2000
@@ -157,8 +162,12 @@ class Speller:
             near = self._nearest(word, 2)
         if near is None:
             return None
-        is_certain = self._counts[near] >= self._min_support and (
-            near[0] == word[0] or len(word) > MIN_LENGTH + 1
+        support = self._counts[near]
+        is_swapped = sorted(near) == sorted(word)
+        if len(word) <= SHORT_LENGTH and len(near) <= len(word) and not is_swapped:
+            support //= SHORT_FACTOR
+        is_certain = support >= self._min_support and (
+            is_swapped or near[0] == word[0] or len(word) > SHORT_LENGTH
         )
         return _Edit(token.span(), near, is_certain)
 
@@ -211,7 +220,7 @@ class Speller:
         return (
             len(word) < MIN_LENGTH
             or word in self._counts
-            or word in FUNCTION_WORDS
+            or word in FUNCTION_WORDS | NAME_WORDS
             or len(self._documents(word)) > 0
             or self._gazetteer.has_name(word)
         )

@@ -1,9 +1,12 @@
 """Understanding of queries: spelling, meaning and completion, by the words of one release."""
 
 from collections.abc import Collection
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+import numpy as np
 
 from fb_marketplace_serving.search.bm25 import BM25Index
+from fb_marketplace_serving.search.filters import is_under
 from fb_marketplace_serving.search.gazetteer import Gazetteer, UnknownPlaceError
 from fb_marketplace_serving.search.listings import Listing
 from fb_marketplace_serving.search.query.completion import Completer, Completion
@@ -15,6 +18,9 @@ from fb_marketplace_serving.search.query.parser import (
 )
 from fb_marketplace_serving.search.query.spelling import Speller
 from fb_marketplace_serving.search.query.vocabulary import Vocabulary
+
+MIN_CATEGORY_SHARE: Final = 0.5
+"""A name is a category if more than this share of the listings with its words are in the category."""
 
 
 class UnderstoodQuery(NamedTuple):
@@ -47,7 +53,7 @@ class QueryUnderstanding:
         vocabulary = Vocabulary.of(listings)
         self._gazetteer = gazetteer
         self._currencies = vocabulary.currencies
-        self._categories = category_names(vocabulary.paths)
+        self._categories = _clear_categories(listings, vocabulary, bm25)
         self._speller = Speller(vocabulary, bm25, gazetteer)
         self._completer = Completer(vocabulary, bm25, gazetteer)
 
@@ -82,7 +88,9 @@ class QueryUnderstanding:
         """Return the display name of a town, or the text if the name alone would be another town."""
         town, _, county = text.partition(",")
         resolved = self._gazetteer.resolve(town, county)
-        if resolved is None or (county and resolved.level == "county"):
+        if resolved is None:
+            return None
+        if county and (resolved.level == "county" or not self._gazetteer.has_name(county)):
             return None
         try:
             if self._gazetteer.find(resolved.place.name) == resolved.place:
@@ -94,3 +102,27 @@ class QueryUnderstanding:
 
 def _no_town(_: str) -> None:
     return None
+
+
+def _clear_categories(
+    listings: Collection[Listing], vocabulary: Vocabulary, bm25: BM25Index
+) -> dict[tuple[str, ...], str]:
+    """Return the category of each name, if most listings with the words of the name are in it.
+
+    "Box" is no category, although "Boxing" has the same stem.
+    """
+    ordered = sorted(listings, key=lambda listing: listing.product_id)  # as in the index
+    labels = {path: number for number, path in enumerate(vocabulary.paths)}
+    path_of_listing = np.array([labels[listing.category_path] for listing in ordered], np.int32)
+    categories = {}
+    for name, paths in category_names(vocabulary.paths).items():
+        documents = bm25.documents_with(name[0])
+        for term in name[1:]:
+            documents = np.intersect1d(documents, bm25.documents_with(term))
+        counts = np.bincount(path_of_listing[documents], minlength=len(labels))
+        for path in paths:
+            below = [number for label, number in labels.items() if is_under(label, path)]
+            if counts[below].sum() > MIN_CATEGORY_SHARE * counts.sum():
+                categories[name] = path
+                break
+    return categories
