@@ -61,6 +61,7 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
     section = _COLUMN_SECTIONS.get(name)
     columns: tuple[str, ...] = ()
     category_column = category_separator = ""
+    max_rejected_share = 0.5
     if section and "params:cleaning" in catalog:
         parameters = catalog.load("params:cleaning")
         values = parameters.model_dump() if hasattr(parameters, "model_dump") else parameters
@@ -68,6 +69,7 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
         columns = tuple(names[field] for field in required)
         category_column = names.get("category_path", "")
         category_separator = values["category"]["separator"]
+        max_rejected_share = values.get("max_rejected_share", max_rejected_share)
     return RawTable(
         name,
         dataset_url(dataset),
@@ -76,5 +78,6 @@ def _table(name: str, dataset: Any, catalog: Any) -> RawTable:
         columns,
         category_column,
         category_separator,
+        max_rejected_share,
         may_be_empty=name == "raw_images",
     )

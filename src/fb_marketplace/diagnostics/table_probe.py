@@ -32,6 +32,7 @@ class RawTable:
         columns: the required columns, from the parameters.
         category_column: column of category paths, empty if there is none.
         category_separator: separator of category paths.
+        max_rejected_share: share of rejected rows above which a run stops.
         may_be_empty: whether a table without rows can be used: a market may have no photos.
     """
 
@@ -42,6 +43,7 @@ class RawTable:
     columns: tuple[str, ...] = ()
     category_column: str = ""
     category_separator: str = ""
+    max_rejected_share: float = 0.5
     may_be_empty: bool = False
 
 
@@ -72,7 +74,7 @@ def probe_table(table: RawTable, size: int) -> str:
         check_category_separator(head.rows[table.category_column], table.category_separator)
     rows = NO_ROWS if is_empty else ""
     garbled = _GARBLED if head.is_garbled else ""
-    return f"{size:,} bytes, {len(columns)} columns{rows}{garbled}{_check_torn_lines(head)}"
+    return f"{size:,} bytes, {len(columns)} columns{rows}{garbled}{_check_torn_lines(table, head)}"
 
 
 def _read_head(table: RawTable) -> TableHead:
@@ -81,11 +83,11 @@ def _read_head(table: RawTable) -> TableHead:
     return TableHead(parquet_table.read_head(table.url, table.load_args, table.columns))
 
 
-def _check_torn_lines(head: TableHead) -> str:
+def _check_torn_lines(table: RawTable, head: TableHead) -> str:
     """Return a note on torn lines, empty if there are none.
 
     Raises:
-        UserError: most lines are torn.
+        UserError: the run would stop because of them, or most of the first lines of a long table are torn.
     """
     if not head.torn:
         return ""
@@ -93,7 +95,8 @@ def _check_torn_lines(head: TableHead) -> str:
     advice = f" Set {head.advice} under load_args in catalog_cleaning.yml." if head.advice else ""
     row, problem = next(iter(head.torn.items()))
     note = f"{torn:,} of the first {total:,} rows cannot be read, such as row {row:,}, {problem}.{advice}"
-    if 2 * torn > total:
+    limit = table.max_rejected_share if head.is_whole else max(0.5, table.max_rejected_share)
+    if torn > limit * total:
         raise UserError(
             f"{note}{'' if advice else ' Upload the file again, or set its format under load_args.'}"
         )

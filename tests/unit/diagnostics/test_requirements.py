@@ -47,6 +47,8 @@ def test_cleaning_needs_tables_photos_and_lake(needed):
         "Images.csv": ("id", "product_id"),
     }
     assert {table.format for table in needs.tables} == {"csv"}
+    assert {table.max_rejected_share for table in needs.tables} == {0.2}
+    assert {table.category_column for table in needs.tables} == {"category", ""}
     assert not needs.trains
 
 

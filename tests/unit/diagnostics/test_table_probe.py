@@ -1,5 +1,7 @@
 """The ends of raw tables: columns, and whether the file was cut off."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
@@ -147,6 +149,16 @@ def test_utf_8_under_another_encoding_is_noted(looked_at, encoding):
 
 def test_few_torn_lines_are_noted(looked_at):
     assert "1 of the first 6 rows" in looked_at(HEADER + "".join(ROWS) + "5,a chair\n")
+
+
+def test_more_torn_lines_than_a_run_allows_are_rejected(tmp_path):
+    path = tmp_path / "Table.csv"
+    path.write_text(HEADER + "".join(ROWS) + "5,a chair\n" * 2)
+    table = RawTable("raw_products", str(path), "csv", AS_WRITTEN, COLUMNS)
+
+    assert "2 of the first 7 rows" in probe_table(table, 99)
+    with pytest.raises(UserError, match="2 of the first 7 rows"):
+        probe_table(replace(table, max_rejected_share=0.2), 99)
 
 
 @pytest.mark.parametrize(
