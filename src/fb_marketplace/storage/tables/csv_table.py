@@ -30,9 +30,9 @@ TAIL_BYTES: Final = 128 * 1024
 
 _FIRST_RECORDS: Final = 20
 _ALTERNATIVES: Final[tuple[tuple[str, dict[str, Any]], ...]] = (
-    ("`escapechar: '\\\\'`", {"escape": "\\"}),
+    (r'`escapechar: "\\"`', {"escape": "\\"}),
     (
-        "`escapechar: '\\\\'` and `doublequote: false`",
+        r'`escapechar: "\\"` and `doublequote: false`',
         {"escape": "\\", "has_doubled_quotes": False},
     ),
     ("`skipinitialspace: true`", {"skips_spaces": True}),
