@@ -81,6 +81,7 @@ class ListingStore:
         categories: root categories, sorted.
         paths: category paths, sorted.
         path: int32, (listings,), index of each listing's path in ``paths``.
+        first_of_path: int64, (paths,), the first listing of each path.
         root: int32, (listings,), index of each listing's root category in ``categories``.
         price: float64, (listings,), in the currency's units; NaN if there is none.
         photo_count: int32, (listings,), number of photos.
@@ -96,6 +97,7 @@ class ListingStore:
         self.features = features
         self.categories, self.root = _encode_labels([card.category for card in cards])
         self.paths, self.path = _encode_labels([card.category_path for card in cards])
+        _, self.first_of_path = np.unique(self.path, return_index=True)
         self.price = np.array(
             [np.nan if card.price is None else card.price for card in cards], np.float64
         )

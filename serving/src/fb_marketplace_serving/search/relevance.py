@@ -119,7 +119,7 @@ class RelevanceFeatures:
         """
         listings = self._listings
         # Without terms in common, a listing's features are those of its path.
-        _, first = np.unique(listings.path, return_index=True)
+        first = listings.first_of_path
         row = listings.path.astype(np.int64)
         none = np.zeros(len(first))
         matches = None if self._matches is None else (none, none)
