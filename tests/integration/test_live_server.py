@@ -269,7 +269,10 @@ def test_oversized_upload_is_rejected_while_sent(serve, lake):
     assert json.load(caught.value)["type"].endswith(":oversized")
 
 
-@pytest.mark.parametrize(("trusted", "rejected"), [("", True), ("127.0.0.0/8", False)])
+@pytest.mark.parametrize(
+    ("trusted", "rejected"),
+    [("", True), pytest.param("127.0.0.0/8", False, marks=pytest.mark.slow)],
+)
 def test_forwarded_address_counts_only_from_a_trusted_proxy(serve, lake, paint, trusted, rejected):
     """Otherwise a client that invents addresses has no rate limit."""
     address = started(

@@ -57,6 +57,7 @@ def test_stuck_request_is_abandoned_after_the_grace_period(serve, lake):
     assert seconds < GRACE + 1
 
 
+@pytest.mark.slow
 def test_stuck_pointer_delays_no_stop(serve, lake):
     process = serve(
         *("--lake", lake, "--port", "0"),
@@ -73,6 +74,7 @@ def test_stuck_pointer_delays_no_stop(serve, lake):
     assert seconds < 2
 
 
+@pytest.mark.slow
 def test_opening_release_delays_no_stop(serve, lake, draft):
     to_pipe(Path(lake, draft.artifacts["encoder"].path))
     process = serve("--lake", lake, "--port", "0")
@@ -84,7 +86,7 @@ def test_opening_release_delays_no_stop(serve, lake, draft):
     assert seconds < 1
 
 
-@pytest.mark.parametrize("grace", [0, GRACE])
+@pytest.mark.parametrize("grace", [0, pytest.param(GRACE, marks=pytest.mark.slow)])
 def test_flood_delays_no_stop(serve, lake, grace):
     process = serve(
         *("--lake", lake, "--port", "0"),
