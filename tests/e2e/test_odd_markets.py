@@ -17,6 +17,9 @@ pytestmark = pytest.mark.slow
 CLASSIFIER = {"category_prediction"}
 PHOTOS = CLASSIFIER | {"photo_search", "text_to_image"}
 
+UNCERTAIN = {"relevance_model"}
+"""It needs a number of searches, which depends on the listings that fall into the validation split."""
+
 FEW_FIELDS = "cleaning:\n  products:\n    required_columns: [product_id, title, category_path]\n"
 SMALLEST_CLASS = "min_listings_per_category: 3"
 RARE = {"category": "Rare / Things"}
@@ -104,7 +107,7 @@ def test_odd_market_is_published_and_searched(
     version = place.run(f"--conf-source={configuration}")
 
     manifest = json.loads(Path(place.lake, f"releases/{version}.json").read_text())
-    assert set(manifest["lacks"]) == market.lacks
+    assert set(manifest["lacks"]) - UNCERTAIN == market.lacks
     assert all(manifest["lacks"].values())
     roots = {row.partition(" / ")[0] for row in PATHS}
     assert "category_prediction" in market.lacks or set(manifest["labels"]) == roots
@@ -117,7 +120,7 @@ def test_odd_market_is_published_and_searched(
 def _check_release(client: httpx.Client, market: Market, version: str) -> None:
     release = _ask(client, "/release")
     assert release["version"] == version
-    assert set(release["lacks"]) == market.lacks
+    assert set(release["lacks"]) - UNCERTAIN == market.lacks
     assert client.get("/").status_code == 200
     assert client.get("/readyz").status_code == 200
 
@@ -125,9 +128,10 @@ def _check_release(client: httpx.Client, market: Market, version: str) -> None:
 def _check_words(client: httpx.Client, market: Market) -> None:
     everything = _ask(client, "/search", limit=100)
     assert everything["total_listings"] >= 1
-    found = _ask(client, "/search", q="used table number 0", explain=True)
-    first = found["hits"][0]
-    assert "p0000" in (first["product_id"], *first["duplicates"])
+    found = _ask(client, "/search", q="used table number 0", explain=True)["hits"]
+    (first,) = (hit for hit in found if "p0000" in (hit["product_id"], *hit["duplicates"]))
+    # The encoders and the ranker of tests have learned next to nothing.
+    assert {source["source"]: source["rank"] for source in first["sources"]}["bm25"] == 1
     if "price_insights" in market.lacks:
         assert {hit["typical_price"] for hit in everything["hits"]} == {None}
     for category in _ask(client, "/release")["categories"]:
