@@ -15,6 +15,8 @@ from mkdocs.structure.pages import Page
 PAGES: Final = {
     "README.md": "index.md",
     "serving/README.md": "serving.md",
+    "serving/deploy/nginx.conf": "deploy/nginx.conf",
+    "serving/deploy/Caddyfile": "deploy/Caddyfile",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
