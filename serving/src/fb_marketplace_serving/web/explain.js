@@ -21,7 +21,11 @@ export function signed(value) {
 }
 
 // Return the elements of the explanation of a hit.
-export function explanationElements({ score, sources, explanation }) {
+export function explanationElements({ score, sources, relevance, explanation }) {
+  if (!explanation) {
+    const textContent = `Its words and category make it relevant (${Math.round(relevance * 100)} %).`;
+    return [element("p", { className: "small", textContent })];
+  }
   const reasons = explanation.reasons.filter(({ contribution }) => contribution !== 0);
   const first = reasons.slice(0, MAX_ROWS);
   const rows = [

@@ -117,7 +117,7 @@ export async function explain(query, productId, options) {
   page.set("offset", query.loaded.findIndex((hit) => hit.product_id === productId));
   page.set("explain", "true");
   const { release, hits: [hit] } = await search(page, query.photo, options);
-  if (release === query.release && hit?.product_id === productId && hit.explanation) return hit;
+  if (release === query.release && hit?.product_id === productId) return hit;
   throw new ApiError("The listings have changed", "Search again to explain this hit.");
 }
 

@@ -177,10 +177,14 @@ const ORDERS = {
   distance: "nearest first",
 };
 
+function nothingRelevant({ nearest_category: nearest }) {
+  return `No relevant listings. ${nearest ? `The nearest category is ${nearest}.` : "Try other words, or fewer."}`;
+}
+
 function summary({ total, hits: listings, response, sort: order, words, photo: file, restarted }, filtered) {
   const notice = restarted ? "The listings have changed, and are shown from the start. " : "";
   if (!listings.length) {
-    return notice + (filtered ? NO_MATCH : words ? "No listings found. Try other words, or fewer." : NO_LISTINGS);
+    return notice + (filtered ? NO_MATCH : words ? nothingRelevant(response) : NO_LISTINGS);
   }
   const duplicates = response.total_listings - response.total;
   const more = duplicates > 0 ? ` and ${plural(duplicates, "duplicate")}` : "";
