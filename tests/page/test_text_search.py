@@ -351,3 +351,54 @@ def test_release_without_text_search_takes_a_photo(open_page, server, expect):
     chooser.value.set_files({"name": "a.jpg", "mimeType": "image/jpeg", "buffer": photo(0)})
     expect(cards(page)).to_have_count(PAGE)
     expect(page.locator("#heading")).to_have_text("Most similar listings")
+
+
+def test_correction_can_be_taken_back(shop_page, expect):
+    page = shop_page
+    search(page, "old oak tabel")
+
+    meaning = page.locator("#meaning")
+    expect(meaning).to_contain_text(
+        "Showing results for old oak table. Search instead for old oak tabel"
+    )
+    meaning.get_by_role("button", name="old oak tabel").click()
+
+    expect(meaning).not_to_contain_text("Showing results")
+    expect(page).to_have_url(re.compile(r"\?q=old\+oak\+tabel&ignore=spelling$"))
+    expect(page.get_by_label("Search text")).to_have_value("old oak tabel")
+
+
+def test_price_and_place_of_words_can_be_removed(shop_page, expect):
+    page = shop_page
+    asked = asked_of(page)
+    search(page, "chair under £15 in Leeds")
+    wait_for_answer(page)
+
+    expect(page.get_by_role("status")).to_contain_text("2 listings")
+    page.get_by_role("button", name="Remove “within 25 km of Leeds”").click()
+    wait_for_answer(page)
+
+    assert asked[-1][1]["ignore"] == ["place"]
+    page.get_by_role("button", name="Remove “up to £15”").click()
+    wait_for_answer(page)
+
+    assert asked[-1][1]["ignore"] == ["place", "price"]
+    expect(page.locator("#meaning")).to_be_empty()
+
+
+def test_category_of_words_can_be_chosen(shop_page, expect):
+    page = shop_page
+    search(page, "green chair")
+    page.get_by_role("button", name="only Greens").click()
+    wait_for_answer(page)
+
+    expect(page).to_have_url(re.compile("category=Greens"))
+    assert all(product.startswith("prd-Greens") for product in products(page))
+
+
+def test_words_are_completed_while_typing(shop_page, expect):
+    page = shop_page
+    page.get_by_label("Search text").press_sequentially("old oa")
+
+    expect(page.locator("#suggestions option")).to_have_count(1)
+    assert page.locator("#suggestions option").get_attribute("value") == "old oak"

@@ -156,6 +156,12 @@ export async function search(query, photo, options) {
   return photo ? post(path, photo, options) : (await fetchApi(path, options)).json();
 }
 
+// Return completions of a search text. A server without a key or text search gives none: it must not interrupt typing.
+export async function suggest(text, signal) {
+  const response = await fetch(`suggest?${new URLSearchParams({ q: text })}`, { headers: keyHeaders(storedKey()), signal });
+  return response.ok ? (await response.json()).suggestions : [];
+}
+
 // Record that a listing was opened from a search. Failures are ignored.
 export function recordClick(searchId, productId) {
   const headers = { "Content-Type": "application/json", ...keyHeaders(storedKey()) };

@@ -5,6 +5,7 @@ import * as filters from "./filters.js";
 import "./footer.js";
 import { browse, explain, findListings, fromAddress, PAGE, toAddress } from "./search.js";
 import * as state from "./state.js";
+import { offerSuggestions } from "./suggestions.js";
 import { onUpload } from "./upload.js";
 
 const MAX_HISTORY = 20; // searches restored without a request
@@ -21,7 +22,7 @@ let categories = null;
 // ── Starting a search
 
 const EMPTY = {
-  words: "", photo: null, like: null, caption: "", prediction: null, sort: "relevance", limit: PAGE,
+  words: "", ignored: [], photo: null, like: null, caption: "", prediction: null, sort: "relevance", limit: PAGE,
   scroll: 0, focus: null,
 };
 const PENDING = { loaded: [], release: null, response: null, hits: null, restarted: false, ended: false };
@@ -127,6 +128,8 @@ function show(search) {
     clearFilters,
     narrow: (changes) => change({ filters: { ...search.filters, ...changes } }),
     explain: (productId) => explain(search, productId),
+    ignore: (kind) => change({ ignored: [...search.ignored, kind] }),
+    searchWords: (text) => change({ words: text, ignored: [] }),
   });
 }
 
@@ -213,6 +216,7 @@ form.addEventListener("reset", (event) => {
 });
 
 onUpload(searchByFile);
+offerSuggestions(words, find("suggestions"));
 
 addEventListener("popstate", ({ state: entry }) => {
   leave();

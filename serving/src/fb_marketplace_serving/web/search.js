@@ -6,14 +6,16 @@ import * as filters from "./filters.js";
 export const PAGE = 12;   // listings per page
 const MAX_LIMIT = 100;    // of one request
 const MAX_PAGES = 50;     // that an address may request
+const IGNORABLE = ["spelling", "price", "place"]; // that the page offers to ignore
 
 // ── Address: the part of a search that survives a reload
 
-export function toAddress({ words, like, photo, sort, limit, filters: set }) {
+export function toAddress({ words, like, photo, sort, limit, filters: set, ignored }) {
   const query = new URLSearchParams();
   // A file cannot be in an address. Without a photo, an empty query returns all listings.
   if (words || !(like || photo)) query.set("q", words);
   for (const [name, value] of filters.toQuery(set)) query.append(name, value);
+  for (const kind of ignored) query.append("ignore", kind);
   if (like) query.set("like", like);
   if (sort !== "relevance") query.set("sort", sort);
   if (limit > PAGE) query.set("page", Math.ceil(limit / PAGE));
@@ -28,7 +30,8 @@ export function fromAddress() {
   if (!like && !query.has("q") && !filters.count(set)) return null;
   const page = Math.min(MAX_PAGES, Math.max(1, Number.parseInt(query.get("page") ?? "1", 10) || 1));
   const sort = ["price_asc", "price_desc", "distance"].find((name) => name === query.get("sort")) ?? "relevance";
-  return { words: (query.get("q") ?? "").trim(), like, sort, limit: page * PAGE, filters: set };
+  const ignored = query.getAll("ignore").filter((kind) => IGNORABLE.includes(kind));
+  return { words: (query.get("q") ?? "").trim(), like, sort, limit: page * PAGE, filters: set, ignored };
 }
 
 // ── Capabilities of the release
@@ -65,9 +68,10 @@ export async function findListings(query, options) {
   throw new ApiError("This release supports photo search only", "It was built without text search.", "words");
 }
 
-function parameters({ words, sort, filters: set }) {
+function parameters({ words, sort, filters: set, ignored }) {
   const query = filters.toQuery(set);
   if (words) query.set("q", words);
+  for (const kind of ignored) query.append("ignore", kind);
   // Sorting by distance requires a place.
   if (sort !== "relevance" && (sort !== "distance" || set.near)) query.set("sort", sort);
   return query;

@@ -6,6 +6,7 @@ import { showFacets } from "./facets.js";
 import * as filters from "./filters.js";
 import { growth } from "./letterbox.js";
 import { photoCard, showCards, showCategory, showPlaceholders } from "./listings.js";
+import { showMeaning } from "./meaning.js";
 
 export { showRoots } from "./facets.js";
 
@@ -134,8 +135,9 @@ export function showPrediction({ prediction }) {
 
 // ── Results
 
-// Show the listings of a search, with callbacks to clear or narrow the filters and to explain a hit.
-export function showListings(search, { clearFilters, narrow, explain }) {
+// Show the listings of a search, with callbacks to clear or narrow the filters, to explain a hit, to ignore a
+// meaning of the words and to search for others.
+export function showListings(search, { clearFilters, narrow, explain, ignore, searchWords }) {
   const { response, words, caption } = search;
   hits.removeAttribute("aria-busy");
   error.replaceChildren();
@@ -143,8 +145,9 @@ export function showListings(search, { clearFilters, narrow, explain }) {
   find("caption").textContent = caption;
   filters.showCount(search.filters);
   showSort(search);
+  const currency = search.hits.find((hit) => hit.currency)?.currency ?? "GBP";
+  showMeaning(response, search.filters.categories, currency, { ignore, narrow, searchWords });
   if (response) {
-    const currency = search.hits.find((hit) => hit.currency)?.currency ?? "GBP";
     showFacets(response, search.filters, currency, narrow);
   }
   const explainHit = words || search.photo ? explain : null;
