@@ -84,7 +84,8 @@ def test_generated_client_asks_every_operation(generated, schema, address, paint
         "describe_release": {},
         "get_product": {"product_id": "p-chair"},
         "get_image": {"image_id": "img-red"},
-        "search": {"q": "red chair", "near": "Leeds", "max_price": 80.0},
+        "search": {"q": "red chiar in Leeds", "max_price": 80.0},
+        "suggest": {"q": "red cha"},
         "search_by_photo": photo("SearchByPhotoBody"),
         "predict_category": photo("PredictCategoryBody"),
         "embed_photo": photo("EmbedPhotoBody"),
@@ -98,6 +99,9 @@ def test_generated_client_asks_every_operation(generated, schema, address, paint
         operation["operationId"] for item in schema["paths"].values() for operation in item.values()
     }
     assert answers["search"].hits[0].title
+    assert answers["search"].corrected.text == "red chair in Leeds"
+    assert answers["search"].interpretation[-1].value.near == "Leeds"
+    assert answers["suggest"].suggestions[0].text == "red chair"
     assert answers["search_by_photo"].hits
     assert answers["predict_category"].category == "Reds"
     assert len(answers["find_similar_photos"].hits) == 3

@@ -103,6 +103,16 @@ def test_text_search_is_logged_with_query_and_hits(start, folder):
     assert line.product_ids
 
 
+def test_prices_and_places_of_text_are_logged_as_filters(start, folder):
+    client = start()
+    ask(client, q="red chiar under £50 near Leeds")
+    stop(client)
+
+    (line,) = written(folder, "searches", SearchLine)
+    assert line.words == "red chair"
+    assert (line.filters.max_price, line.filters.near, line.filters.radius_km) == (50, "Leeds", 25)
+
+
 def test_each_page_has_its_own_search_id(start):
     client = start()
 
