@@ -1,6 +1,7 @@
 """Builds the response to a search request."""
 
 import math
+from functools import partial
 
 import numpy as np
 from fastapi import HTTPException
@@ -53,23 +54,21 @@ def build_response(
     request = understood.effective
     filters = _filters(loaded, request)
     query = _query(service, loaded, request.q, photo)
+    search = partial(
+        engine.search,
+        query,
+        sort=request.sort,
+        diversity=request.diversity,
+        min_relevance=request.min_relevance,
+        timer=service.metrics.stage,
+    )
     cheap_price = None
     try:
-        results = engine.search(
-            query,
-            filters,
-            request.sort,
-            request.diversity,
-            min_relevance=request.min_relevance,
-            timer=service.metrics.stage,
-        )
+        results = search(filters)
         if understood.query.parsed.is_cheap:
             cheap_price = _cheap_price(loaded, results)
         if cheap_price is not None:
-            filters = filters._replace(max_price=cheap_price)
-            results = engine.search(
-                query, filters, request.sort, request.diversity, timer=service.metrics.stage
-            )
+            results = search(filters._replace(max_price=cheap_price))
     except UnknownCategoryError as error:
         raise HTTPException(422, str(error)) from None
     page = results.hits[request.offset : request.offset + request.limit]
