@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from rapidfuzz import process
+from rapidfuzz.distance import OSA
 
 from fb_marketplace_serving.search.bm25 import BM25Index
 from fb_marketplace_serving.search.filters import SEPARATOR
@@ -185,9 +187,6 @@ class Speller:
 
     def _nearest(self, word: str, distance: int, excluded: str = "") -> str | None:
         """Return the word of exactly this distance that is best by first letter and count, or None."""
-        from rapidfuzz import process
-        from rapidfuzz.distance import OSA
-
         letters = _letters([word])
         candidates: list[str] = []
         for length in range(len(word) - distance, len(word) + distance + 1):
@@ -227,7 +226,7 @@ class Speller:
 
     def _documents(self, word: str) -> NDArray[np.int32]:
         """Return the documents with the stem of a word."""
-        return self._bm25.documents_with(terms(word)[0])
+        return self._bm25.documents_with("".join(terms(word)))
 
 
 def _letters(same_length: list[str]) -> NDArray[np.uint32]:

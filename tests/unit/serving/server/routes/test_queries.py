@@ -135,3 +135,14 @@ def test_suggestions_have_limit(client):
 def test_suggestions_need_text_search(release):
     with TestClient(create_app(release, Settings())) as client:
         assert client.get("/suggest", params={"q": "b"}).status_code == 404
+
+
+def test_suggestions_answer_head(client):
+    answer = client.head("/suggest", params={"q": "b"})
+
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize("text", ["in " * 66, "£" * 200, "\u0301", "a 🪑 in \ufdfa", "1,111" * 40])
+def test_odd_text_is_understood(client, text):
+    assert ask(client, q=text)["interpretation"] == []
