@@ -97,7 +97,9 @@ class Speller:
                 self._counts[word] = self._counts.get(word, 0) + count
         for part in {part for path in vocabulary.paths for part in path.split(SEPARATOR)}:
             for word in words(part):
-                self._counts[word] = max(self._counts.get(word, 0), self._min_support)
+                # Only if a listing would be found by it.
+                if len(self._documents(word)):
+                    self._counts[word] = max(self._counts.get(word, 0), self._min_support)
         by_length: dict[int, list[str]] = {}
         for word in self._counts:
             if len(word) >= MIN_LENGTH - 1 and word.isalpha():

@@ -30,7 +30,8 @@ def listings():
 
 @pytest.fixture(scope="session")
 def vocabulary(listings):
-    return Vocabulary.of(listings)
+    vocabulary = Vocabulary.of(listings)
+    return vocabulary._replace(paths=vocabulary.paths | {"Gadgets": 1})
 
 
 @pytest.fixture(scope="session")

@@ -40,6 +40,7 @@ def test_unknown_word_is_corrected(speller, text, corrected):
         "lmp",  # too short
         "xyz12345",  # a model number
         "telescope",  # nothing is close
+        "gadget",  # "Gadgets" is only a category
     ],
 )
 def test_word_without_mistake_is_not_corrected(speller, text):
