@@ -126,6 +126,7 @@ def listing_columns() -> dict[str, pa.Array]:
         "category_path": pa.array(["Home & Garden / Chairs"] * count, pa.string()),
         "town": pa.array(["Leeds", None, "York", "Bath", "Hull"], pa.string()),
         "county": pa.array([None] * count, pa.string()),
+        "price_flag": pa.array([None] * count, pa.string()),
     }
 
 

@@ -236,7 +236,7 @@ class SearchEngine:
         sort: Sort,
         relevance: NDArray[np.float64] | None = None,
     ) -> Positions:
-        """Return the indices that sort the listings. Those without a price or distance come last.
+        """Return the indices that sort the listings. Those without a meant price or distance come last.
 
         Listings that are not candidates have no score: they come after those that are, most relevant first.
         """
@@ -250,7 +250,7 @@ class SearchEngine:
         if sort == "distance" and filters.location is not None:
             keys = self.listings.distances(filters.location, positions)
         else:
-            keys = self.listings.price[positions]
+            keys = self.listings.meant_price[positions]
             keys = -keys if sort == "price_desc" else keys
         return np.lexsort((*ties, keys))
 

@@ -62,8 +62,8 @@ class Facets(NamedTuple):
 
     Attributes:
         categories: counts by the next part of the path below the selected categories, largest first.
-        prices: counts by price band, cheapest first, including empty bands. Listings without a price are
-            not counted.
+        prices: counts by price band, cheapest first, including empty bands. Listings without a price, or
+            whose price is a joke or absurd, are not counted.
     """
 
     categories: list[CategoryCount]
@@ -84,6 +84,7 @@ class ListingStore:
         first_of_path: int64, (paths,), the first listing of each path.
         root: int32, (listings,), index of each listing's root category in ``categories``.
         price: float64, (listings,), in the currency's units; NaN if there is none.
+        meant_price: float64, (listings,), the price; NaN if there is none, or if it is a joke or absurd.
         photo_count: int32, (listings,), number of photos.
         listing_of_row: int32, (rows,), position of the listing of each row of the image index.
     """
@@ -101,6 +102,8 @@ class ListingStore:
         self.price = np.array(
             [np.nan if card.price is None else card.price for card in cards], np.float64
         )
+        is_meant = np.array([card.has_meant_price for card in cards], np.bool_)
+        self.meant_price = np.where(is_meant, self.price, np.nan)
         self._position = {name: position for position, name in enumerate(features.product_ids)}
         self.listing_of_row = np.array(
             [self._position[product_id] for product_id in index.product_ids], np.int32
@@ -199,7 +202,7 @@ class ListingStore:
         for place in np.flatnonzero(counts).tolist():
             part = _next_part(self.paths[place], categories)
             by_part[part] = by_part.get(part, 0) + int(counts[place])
-        prices = self.price[positions]
+        prices = self.meant_price[positions]
         band = np.searchsorted(PRICE_BANDS, prices[~np.isnan(prices)], side="right") - 1
         in_band = np.bincount(band[band >= 0], minlength=len(PRICE_BANDS)).tolist()
         bounds = zip(PRICE_BANDS, (*PRICE_BANDS[1:], None), in_band, strict=True)

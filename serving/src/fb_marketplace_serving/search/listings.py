@@ -1,9 +1,12 @@
 """Listing cards: the fields of a listing that a search result displays."""
 
 import math
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from fb_marketplace_serving.storage.parquet import read_parquet
+
+IMPLAUSIBLE: Final = ("joke", "absurd")
+"""Flags of prices that nobody means."""
 
 
 class Listing(NamedTuple):
@@ -18,6 +21,8 @@ class Listing(NamedTuple):
         category_path: full category path, as in the raw data.
         town: the seller's town, if known.
         county: the seller's county, if known.
+        price_flag: ``zero``, ``joke`` or ``absurd`` if the price is no plausible one, ``missing`` if there
+            is none; else None.
     """
 
     product_id: str
@@ -28,6 +33,12 @@ class Listing(NamedTuple):
     category_path: str
     town: str | None
     county: str | None
+    price_flag: str | None = None
+
+    @property
+    def has_meant_price(self) -> bool:
+        """Whether the price is meant: neither a joke nor absurd. Zero is: the listing is free."""
+        return self.price is not None and self.price_flag not in IMPLAUSIBLE
 
 
 def read_listings(data: bytes) -> dict[str, Listing]:

@@ -19,9 +19,12 @@ export function money(amount, currency) {
   }
 }
 
-export function price({ price: amount, currency }) {
+const IMPLAUSIBLE = ["joke", "absurd"];
+
+export function price({ price: amount, currency, price_flag: flag }) {
   if (amount === null || amount === undefined) return "No price";
-  return amount === 0 ? "Free" : money(amount, currency);
+  if (amount === 0) return "Free";
+  return money(amount, currency) + (IMPLAUSIBLE.includes(flag) ? " (implausible)" : "");
 }
 
 export function percent(share) {

@@ -34,6 +34,7 @@ def product(product_id, town=None, county=None, copy_of=None, description="A tab
         "description": description,
         "town": town,
         "county": county,
+        "price_flag": None,
         "copy_of": copy_of,
     }
 

@@ -37,6 +37,7 @@ PRODUCTS = pd.DataFrame(
         "category_path": ["Home / Tables", "Sport / Bikes"],
         "town": ["Leeds", None],
         "county": [None, None],
+        "price_flag": [None, None],
         "seller": ["Ann", "Bob"],
     }
 )

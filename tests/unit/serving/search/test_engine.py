@@ -374,3 +374,28 @@ def test_both_stages_are_timed(searcher):
     searcher.search(QueryVectors(words="oak"), timer=timing)
 
     assert timed == ["retrieve", "retrieve done", "rank", "rank done"]
+
+
+@pytest.mark.parametrize("sort", ["price_asc", "price_desc"])
+def test_jokes_and_absurd_prices_come_last(ranker, sort):
+    flags = {
+        "a": (5.0, None),
+        "b": (1.0, "joke"),
+        "c": (9e6, "absurd"),
+        "d": (0.0, "zero"),
+        "e": (7.0, None),
+    }
+    listings = {
+        name: listing(name, price)._replace(price_flag=flag)
+        for name, (price, flag) in flags.items()
+    }
+    store = ListingStore(Index.empty(), listings, facts(list(flags)))
+    empty = Index.empty()
+    engine = SearchEngine(
+        SearchIndexes(store, empty, empty, empty, count_words(["chair"] * 5)), ranker, LABELS
+    )
+
+    order = [store.product_ids[place] for place in leaders(engine.search(None, sort=sort))]
+
+    plausible = ["d", "a", "e"] if sort == "price_asc" else ["e", "a", "d"]
+    assert order == [*plausible, "b", "c"]

@@ -199,3 +199,23 @@ def test_rows_are_kept_with_their_listings(catalogue):
         *(True, False),
         *(True, False),
     ]
+
+
+def test_jokes_and_absurd_prices_are_in_no_band():
+    prices = {
+        "a": (30.0, None),
+        "b": (1.0, "joke"),
+        "c": (2_500_000.0, "absurd"),
+        "d": (0.0, "zero"),
+    }
+    listings = {
+        name: listing(name, price)._replace(price_flag=flag)
+        for name, (price, flag) in prices.items()
+    }
+    store = ListingStore(Index.empty(), listings, facts(list(prices)))
+
+    bands = store.facets(np.arange(4)).prices
+
+    assert sum(band.count for band in bands) == 2
+    assert np.isnan(store.meant_price).tolist() == [False, True, True, False]
+    assert store.mask(SearchFilters(min_price=1_000_000)).tolist() == [False, False, True, False]

@@ -1,6 +1,6 @@
 """Response models of several routes."""
 
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -59,6 +59,10 @@ class ListingSummary(BaseModel):
     category_path: str = Field(description="Full category path.")
     town: str | None = Field(description="Town; null if unknown.")
     county: str | None = Field(description="County; null if unknown.")
+    price_flag: Literal["missing", "zero", "joke", "absurd"] | None = Field(
+        description="Why the price is no plausible one; null if it is. Jokes and absurd prices are sorted "
+        "last, and are not in price facets."
+    )
 
 
 OAK_BOOKCASE: Final[dict[str, Any]] = {
@@ -70,6 +74,7 @@ OAK_BOOKCASE: Final[dict[str, Any]] = {
     "category_path": "Home & Garden / Storage",
     "town": "Leeds",
     "county": "West Yorkshire",
+    "price_flag": None,
 }
 
 

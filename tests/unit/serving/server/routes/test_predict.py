@@ -128,6 +128,7 @@ def test_similar_images_starts_with_the_same_photo(client, canonical_photos):
         "category_path": "Home & Garden / Chairs",
         "town": "York",
         "county": None,
+        "price_flag": None,
         "score": pytest.approx(1.0, abs=1e-6),
     }
     assert len(hits) == 5
@@ -180,6 +181,7 @@ def test_product_has_its_photos(client):
         "category_path": "Home & Garden / Chairs",
         "town": "York",
         "county": None,
+        "price_flag": None,
         "image_ids": ["img-blue"],
     }
 
