@@ -185,6 +185,7 @@ def _shop_maker(root: Path, canonical_photos: dict[str, bytes]) -> MakeRelease:
                 "category_path": path,
                 "town": town,
                 "county": None,
+                "price_flag": None,
             }
             for product, (title, price, path, town) in shop.items()
         ]

@@ -26,6 +26,7 @@ PLAIN = {
     "category_path": "Blues / Tables",
     "town": "Hull",
     "county": None,
+    "price_flag": None,
 }
 """A listing without a photo."""
 
@@ -66,6 +67,7 @@ def publish_marketplace(lake: Path, encoder: bytes, *, searchable: bool = False)
             [TOWNS[hue] if shade != 2 else None for hue, shade in chairs], pa.string()
         ),
         "county": pa.array([None] * len(chairs), pa.string()),
+        "price_flag": pa.array([None] * len(chairs), pa.string()),
     }
     table = pa.table(listings)
     photos = dict(zip(image_ids, canonical, strict=True))

@@ -59,6 +59,7 @@ def draw_tables() -> Tables:
             "category_path": PATHS[thing],
             "town": None,
             "county": None,
+            "price_flag": None,
         }
         products.append(visible)
         images = [f"{name}-{photo}" for photo in range((0, 3, 2, 1)[number % 4])] or [None]

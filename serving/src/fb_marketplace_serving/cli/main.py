@@ -184,6 +184,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
         opening = executor.submit(open_current)
         # These imports take a second: run them while the release is opened.
         from fb_marketplace_serving.server.app import create_app
+        from fb_marketplace_serving.server.inference.threads import return_freed_memory
         from fb_marketplace_serving.server.service import ReleaseSource
         from fb_marketplace_serving.server.transport.process import Server
 
@@ -196,6 +197,7 @@ def _serve(settings: "Settings", listener: socket.socket) -> None:
             "pointer without the checksum of the manifest: run `fb-serve rollback` with its version",
             extra=log_fields(version=pointer.version),
         )
+    return_freed_memory()
     app = create_app(release, settings, ReleaseSource(current, open_release, pointer))
     address = f"http://{settings.host}:{listener.getsockname()[1]}"
 

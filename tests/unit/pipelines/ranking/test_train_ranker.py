@@ -140,7 +140,7 @@ def test_evaluation_is_deterministic(
 
 
 def test_ranker_of_a_market_without_photos_is_trained_on_words(
-    stored_market, weighing, quick, measuring, store_file
+    stored_market, weighing, quick, measuring, relevance_parameters, store_file
 ):
     market = replace(
         stored_market,
@@ -155,7 +155,9 @@ def test_ranker_of_a_market_without_photos_is_trained_on_words(
 
     trained = train_ranker(market, weighing, NO_CLICKS, quick)
     ranker = store_file("ranker", trained.ranker)
-    measured = evaluate_ranking(market, ranker, weighing, measuring)
+    measured = evaluate_ranking(
+        market, ranker, Skipped("no searches"), weighing, measuring, relevance_parameters
+    )
 
     assert set(measured.queries["kind"]) <= {"title", "short", "paraphrase"}
     assert measured.metrics["text_to_image"] == {"photos": 0}

@@ -130,6 +130,7 @@ def test_report_shows_listing_as_served(explained):
         "title": "A green chair",
         "price": "20.5",
         "currency": "GBP",
+        "price flag": "none",
         "category": "Home & Garden",
         "category path": "Home & Garden / Chairs",
         "town": "none",
