@@ -101,8 +101,8 @@ def build_response(
 
 
 def _cheap_price(loaded: LoadedRelease, results: SearchResults) -> float | None:
-    """Return the lower quartile of the prices of results, in whole pence; None if none has a price."""
-    prices = loaded.store.price[[hit.position for hit in results.hits]]
+    """Return the lower quartile of the meant prices of results, to pence; None if none has one."""
+    prices = loaded.store.meant_price[[hit.position for hit in results.hits]]
     prices = prices[~np.isnan(prices)]
     return round(float(np.quantile(prices, CHEAP_QUANTILE)), 2) if len(prices) else None
 

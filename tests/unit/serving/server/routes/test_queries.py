@@ -92,6 +92,14 @@ def test_cheap_is_lower_quartile_of_matches(client):
     assert sorted(hit["price"] for hit in body["hits"]) == [10, 20.5, 20.5]
 
 
+def test_cheap_leaves_out_prices_that_are_not_meant(client):
+    store = client.app.state.service.current.store
+    store.meant_price[[store.position(product) for product in ("p-old", "p-table")]] = float("nan")
+
+    # Meant prices: 10, 45, 1000.
+    assert meanings(ask(client, q="cheap"))["price"]["max_price"] == 27.5
+
+
 def test_unknown_word_is_corrected(client):
     body = ask(client, q="red chiar")
 
