@@ -94,6 +94,9 @@ _SEPARATORS: Final = (
 
 _MIN_SEPARATED: Final = 0.9
 
+_MIN_PATHS: Final = 3
+"""Different paths that are needed to tell a separator without spaces from a sign in a name."""
+
 
 def check_category_separator(paths: Iterable[object], separator: str) -> None:
     """Check that category paths have the configured separator, or none.
@@ -109,8 +112,10 @@ def check_category_separator(paths: Iterable[object], separator: str) -> None:
     if not texts or any(separator.strip() in text for text in texts):
         return
     for other in _SEPARATORS:
-        count = sum(other in text for text in texts)
-        if count >= _MIN_SEPARATED * len(texts):
+        separated = [text for text in texts if other in text]
+        count = len(separated)
+        is_clear = len(other) > 1 or len(set(separated)) >= _MIN_PATHS
+        if count >= _MIN_SEPARATED * len(texts) and is_clear:
             raise UserError(
                 f"no category has the separator {separator!r}, but {count:,} of {len(texts):,} have "
                 f"{other!r}, such as {texts[0][:60]!r}. Set cleaning.category.separator in "

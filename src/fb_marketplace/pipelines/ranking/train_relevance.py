@@ -164,7 +164,7 @@ def relevance_queries(
     chance = random.Random(parameters.seed)
     if len(queries) > parameters.max_queries:
         queries = chance.sample(queries, parameters.max_queries)
-    nonsense = max(1, len(queries) // 20) if queries else 0
+    nonsense = max(1, len(queries) // 10) if queries else 0
     return [*queries, *(_nonsense(chance, number) for number in range(nonsense))]
 
 

@@ -60,7 +60,7 @@ def test_valid_listing_is_kept_with_all_fields(clean):
     ("paths", "separator"),
     [
         (["Home > Tables"] * 9, " > "),
-        (["Home|Tables"] * 9 + ["Bikes"], "|"),
+        (["Home|Tables", "Home|Chairs", "Home|Lamps"] * 3 + ["Bikes"], "|"),
         (["Home &gt; Tables"] * 9, " > "),
         (["Home » Tables"] * 9, " » "),
     ],
@@ -72,7 +72,15 @@ def test_other_category_separator_stops_the_run(clean, paths, separator):
 
 @pytest.mark.parametrize(
     "paths",
-    [["Home > Tables", "Home / Tables"], ["Home"], ["Home/Tables"], ["R&amp;B"], ["Home > T", "B"]],
+    [
+        ["Home > Tables", "Home / Tables"],
+        ["Home"],
+        ["Home/Tables"],
+        ["R&amp;B"],
+        ["Home > T", "B"],
+        ["Tools: hand"] * 9,
+        ["a;b", "c;d"],
+    ],
 )
 def test_category_separator_may_be_absent(clean, paths):
     rows = ({"id": str(number), "category": path} for number, path in enumerate(paths))

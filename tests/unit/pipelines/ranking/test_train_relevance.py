@@ -40,9 +40,9 @@ def test_searches_are_of_one_split_and_bounded(stored_market, relevance_paramete
     splits = stored_market.splits
     members = set(splits.loc[splits["split"] == "validation", "product_id"])
 
-    assert len(queries) == 31
+    assert len(queries) == 33
     assert {query.product_id for query in queries} <= members | {""}
-    assert [query.kind for query in queries].count(NONSENSE) == 1
+    assert [query.kind for query in queries].count(NONSENSE) == 3
 
 
 def test_words_are_drawn_from_the_title(stored_market):
