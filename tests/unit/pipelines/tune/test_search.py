@@ -2,6 +2,7 @@
 
 import os
 import signal
+import time
 import sys
 from types import SimpleNamespace
 
@@ -164,6 +165,7 @@ def test_second_interrupt_ends_run(run):
     def interrupt_twice(number):
         if number in (2, 3):
             os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.05)  # Otherwise the two may be delivered as one.
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.raises(KeyboardInterrupt):

@@ -36,9 +36,15 @@ def scene(width=300, height=200):
 
 
 @cache
+def grain(size):
+    """Draw noise, the same each time: of some photos the last bytes are only filling."""
+    drawn = np.random.default_rng(0).normal(128, 80, size[::-1])
+    return Image.fromarray(drawn.clip(0, 255).astype(np.uint8))
+
+
 def noise(format_):
     """A photo of random pixels, of which every byte matters."""
-    return encoded(Image.effect_noise((300, 200), 80).convert("RGB"), format_)
+    return encoded(grain((300, 200)).convert("RGB"), format_)
 
 
 def seen(data):
@@ -280,7 +286,7 @@ def test_trailing_bytes_are_dropped(tail):
 
 
 def test_canonical_photo_without_end_is_truncated():
-    once = canonical.canonicalize(encoded(Image.effect_noise((300, 300), 80)))
+    once = canonical.canonicalize(encoded(grain((300, 300))))
 
     assert reason(once[: len(once) // 2]) == "truncated"
 
@@ -297,7 +303,7 @@ JPEG_KINDS = {
 @pytest.mark.parametrize("kind", JPEG_KINDS)
 @pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
 def test_jpeg_that_lacks_only_its_end_is_read(kind, mode):
-    photo = Image.effect_noise((333, 77), 80).convert(mode)
+    photo = grain((333, 77)).convert(mode)
     data = encoded(photo, "JPEG", **JPEG_KINDS[kind])
     end = len(data) - len(b"\xff\xd9")
     expected = canonical.read_photo(data)
@@ -308,7 +314,7 @@ def test_jpeg_that_lacks_only_its_end_is_read(kind, mode):
 
 
 def test_progressive_jpeg_that_lacks_whole_scans_is_truncated():
-    data = encoded(Image.effect_noise((300, 200), 80), "JPEG", progressive=True)
+    data = encoded(grain((300, 200)), "JPEG", progressive=True)
     scans = [match.start() for match in re.finditer(b"\xff[\xc4\xda]", data)]
 
     for start in scans[2:]:
@@ -333,7 +339,7 @@ def test_file_cut_anywhere_is_truncated(format_, tenth):
 
 @pytest.mark.parametrize("format_", FORMATS)
 def test_damaged_file_gives_photo_or_photo_error(format_):
-    data = encoded(Image.effect_noise((100, 80), 80).convert("RGB"), format_)
+    data = encoded(grain((100, 80)).convert("RGB"), format_)
     random = np.random.default_rng(0)
 
     for _ in range(150):
