@@ -10,7 +10,10 @@ from collections.abc import Iterator
 from typing import Final
 
 MAX_ITEMS: Final = 4096
+"""Maximum boxes in a box, and maximum parts of all items. Large pictures have hundreds of tiles."""
+
 MAX_UNITS: Final = 256
+"""Maximum units of a picture."""
 
 _SEQUENCE_HEADER: Final = 1
 _FULL_BOX_BYTES: Final = 4
@@ -51,7 +54,7 @@ class _Bits:
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Yield the type and content of each box."""
     position = 0
-    for _ in range(MAX_ITEMS):
+    for _ in range(MAX_ITEMS + 1):
         if position + 8 > len(data):
             return
         size, start = int.from_bytes(data[position : position + 4], "big"), position + 8
@@ -62,6 +65,7 @@ def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
             raise ValueError("a box is smaller than its header")
         yield data[position + 4 : position + 8], data[start:end]
         position = end
+    raise ValueError(f"a box has more than {MAX_ITEMS:,} boxes")
 
 
 def _box(data: bytes, kind: bytes) -> bytes:
@@ -96,13 +100,17 @@ def _contents(iloc: bytes, data: bytes, embedded: bytes) -> Iterator[tuple[int, 
             raise ValueError("its list of items is cut")
         return int.from_bytes(iloc[position - count : position], "big")
 
-    total = 0
-    for _ in range(min(MAX_ITEMS, read(4 if version > 1 else 2))):
+    total = extents = 0
+    for _ in range(read(4 if version > 1 else 2)):
         item = read(4 if version > 1 else 2)
         is_embedded = bool(version) and read(2) & 15 == 1
         read(2)  # another file, which decoders do not support
-        source, base, content = embedded if is_embedded else data, read(base_bytes), b""
-        for _ in range(min(MAX_ITEMS, read(2))):
+        source, base, parts = embedded if is_embedded else data, read(base_bytes), list[bytes]()
+        count = read(2)
+        extents += max(1, count)
+        if extents > MAX_ITEMS:
+            raise ValueError(f"its items have more than {MAX_ITEMS:,} parts")
+        for _ in range(count):
             read(index_bytes)
             start = base + read(offset_bytes)
             length = read(length_bytes)
@@ -110,8 +118,8 @@ def _contents(iloc: bytes, data: bytes, embedded: bytes) -> Iterator[tuple[int, 
             total += len(part)
             if total > 2 * len(data):
                 raise ValueError("its items overlap")
-            content += part
-        yield item, content
+            parts.append(part)
+        yield item, b"".join(parts)
 
 
 def _max_pixels(content: bytes) -> int:
