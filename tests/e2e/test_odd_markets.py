@@ -12,7 +12,8 @@ import pytest
 from support.builders.odd_market import PATHS, listings, write_market
 from support.kedro_project import PROJECT, Place, serving
 
-pytestmark = pytest.mark.slow
+QUICK = ("one_listing", "one_category", "no_photos")
+"""Markets that are tried on every change; all of them: `make stress TESTS=tests/e2e/test_odd_markets.py`."""
 
 CLASSIFIER = {"category_prediction"}
 PHOTOS = CLASSIFIER | {"photo_search", "text_to_image"}
@@ -96,7 +97,13 @@ def configuration(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", MARKETS)
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name in QUICK else pytest.mark.stress)
+        for name in MARKETS
+    ],
+)
 def test_odd_market_is_published_and_searched(
     clone: Path, configuration: Path, tmp_path: Path, name: str
 ) -> None:
