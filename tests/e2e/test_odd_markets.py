@@ -13,7 +13,7 @@ from support.builders.odd_market import PATHS, listings, write_market
 from support.kedro_project import PROJECT, Place, serving
 
 QUICK = ("one_listing", "one_category", "no_photos")
-"""Markets that are tried on every change; all of them: `make stress TESTS=tests/e2e/test_odd_markets.py`."""
+"""Markets of the slow tests; the others: `make stress TESTS=tests/e2e/test_odd_markets.py`."""
 
 CLASSIFIER = {"category_prediction"}
 PHOTOS = CLASSIFIER | {"photo_search", "text_to_image"}
