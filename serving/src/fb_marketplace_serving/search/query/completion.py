@@ -137,14 +137,13 @@ class Completer:
         before = [number for number, token in enumerate(tokens) if token in _BEFORE_TOWN]
         if not before or before[-1] == len(tokens) - 1:
             return []
-        name = " ".join(tokens[before[-1] + 1 :])
-        head = text.lower().rfind(f"{tokens[before[-1]]} ")
-        if head < 0:
+        name = tokens[before[-1] + 1 :]
+        head = _text_before(text, name)
+        if head is None:
             return []
-        start = text[: head + len(tokens[before[-1]])]
         return [
-            Completion(f"{start} {entry.name}", "town", entry.value)
-            for entry in self._towns.top(name, limit)
+            Completion(f"{head}{entry.name}", "town", entry.value)
+            for entry in self._towns.top(" ".join(name), limit)
         ]
 
     def _complete_all(self, tokens: list[str], limit: int) -> list[Completion]:
@@ -161,8 +160,8 @@ class Completer:
 
     def _complete_word(self, text: str, tokens: list[str], limit: int) -> list[Completion]:
         """Complete the last word: words that often occur with the word before come first."""
-        head = text.rsplit(maxsplit=1)
-        if len(head) < 2:
+        head = _text_before(text, tokens[-1:])
+        if head is None:
             return []
         has_previous = np.zeros(self._bm25.documents, np.bool_)
         has_previous[self._bm25.documents_with(terms(tokens[-2])[0])] = True
@@ -172,6 +171,16 @@ class Completer:
             for entry in entries
         }
         entries.sort(key=lambda entry: (-together[entry], -entry.weight))
-        return [
-            Completion(f"{head[0]} {entry.name}", "word", entry.value) for entry in entries[:limit]
-        ]
+        return [Completion(f"{head}{entry.name}", "word", entry.value) for entry in entries[:limit]]
+
+
+def _text_before(text: str, tail: list[str]) -> str | None:
+    """Return a text up to its last words, with at most one space at the end; None if they do not end it.
+
+    A sign may be several words: "½" is "1" and "2".
+    """
+    for start in range(len(text) - 1, -1, -1):
+        if words(text[start:]) == tail:
+            head = text[:start]
+            return f"{head.rstrip()} " if head[-1:].isspace() else head
+    return None

@@ -27,7 +27,7 @@ def test_limit_is_respected(completer):
     assert texts(completer, "b", limit=1) == ["bookcase"]
 
 
-@pytest.mark.parametrize("text", ["", " ", "?", "zzz"])
+@pytest.mark.parametrize("text", ["", " ", "?", "zzz", "½"])
 def test_text_without_completion_has_none(completer, text):
     assert texts(completer, text) == []
 
@@ -48,6 +48,21 @@ def test_town_is_completed_after_in(completer):
 
 def test_town_of_two_words_is_completed(completer):
     assert texts(completer, "sofa near milton k") == ["sofa near Milton Keynes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "completed"),
+    [
+        ("red oak-boo", "red oak-bookcase"),
+        ("oak-boo", "oak-bookcase"),
+        ("red oak/boo", "red oak/bookcase"),
+        ("oak   boo", "oak bookcase"),
+        ("cabin/in-lee", "cabin/in-Leeds"),
+        ("\u0130 in lee", "\u0130 in Leeds"),
+    ],
+)
+def test_text_before_the_last_word_is_kept(completer, text, completed):
+    assert texts(completer, text)[0] == completed
 
 
 def test_query_itself_is_no_completion(completer):
