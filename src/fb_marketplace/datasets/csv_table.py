@@ -12,7 +12,7 @@ class CSVDataset(kedro_pandas.CSVDataset):  # type: ignore[misc]  # no stubs
     """Loads a table like Kedro's ``CSVDataset``, but detects its format and includes torn lines as rows.
 
     The row of a torn line has no values; the additional column ``torn_line`` describes it. Options that
-    would drop rows are refused.
+    would drop rows are rejected.
 
     Example:
         .. code-block:: yaml

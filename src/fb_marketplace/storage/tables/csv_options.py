@@ -1,4 +1,4 @@
-"""Options of ``pandas.read_csv`` for raw tables: each works as in pandas or is refused by name."""
+"""Options of ``pandas.read_csv`` for raw tables: each works as in pandas, or is rejected by name."""
 
 import csv
 import difflib
@@ -21,9 +21,9 @@ _VALUE_OPTIONS: Final = frozenset(
 
 _REMEDIES: Final = {
     "index_col": "Remove it: ids are read as columns.",
-    "skipfooter": "Remove it: lines that are no rows are put in quarantine.",
+    "skipfooter": "Remove it: lines that are not complete rows are quarantined.",
     "skip_blank_lines": "Remove it: blank lines are always skipped.",
-    "on_bad_lines": "Remove it: bad lines are put in quarantine.",
+    "on_bad_lines": "Remove it: bad lines are quarantined.",
     "chunksize": "Remove it: a table is read completely.",
     "iterator": "Remove it: a table is read completely.",
     "engine": "Remove it: the engine is always pandas' C parser.",

@@ -47,8 +47,8 @@ class ParsedRows(NamedTuple):
         data: the header and the complete rows, in UTF-8. A line end is a single character.
         torn: description of each torn line, by row number (from 0, torn lines included).
         total: number of complete rows and torn lines.
-        problem: how the end of the table shows that it is truncated, as after an interrupted upload.
-            Empty if it does not.
+        problem: why the end of the table seems truncated, as by an interrupted upload; empty if it seems
+            complete.
     """
 
     data: bytes
@@ -200,8 +200,8 @@ def _checked(format_: RowFormat, options: CSVOptions) -> RowFormat:
     """
     if not options.names and not format_.column_names:
         raise UserError(
-            f"The header is not a row: {format_.header[:_SHOWN_CHARS]!r}. Correct it, or set `header`, "
-            f"`skiprows` or `quotechar` {_SET}."
+            f"The header cannot be split into fields: {format_.header[:_SHOWN_CHARS]!r}. Correct it, or set "
+            f"`header`, `skiprows` or `quotechar` {_SET}."
         )
     return format_
 
@@ -312,7 +312,7 @@ def parse_rows(text: str, format_: RowFormat, is_cut: bool = False) -> ParsedRow
     Args:
         text: the table.
         format_: the format of its rows.
-        is_cut: whether the text is only the start of the table. An unfinished row at its end is left out.
+        is_cut: whether the text is only the start of the table. An unfinished row at its end is ignored.
     """
     dialect, row = format_.dialect, format_.row
     has_end = is_cut or text.endswith(
@@ -381,9 +381,9 @@ def _describe_end(
 ) -> str:
     """Return the problem of a table without a final line end, empty if it may be complete.
 
-    An interrupted upload can end anywhere. A writer that omits the final line end still writes all fields
-    of the last row. A cut within the last field looks the same. It is detected only if the field is empty,
-    or if it is shorter than in all other rows and those have equal lengths, such as ids and dates.
+    Some writers omit the final line end, but write all fields of the last row. An upload that was cut within
+    the last field looks the same. It is detected only if the field is empty, or if it is shorter than in all
+    other rows and those have equal lengths, such as ids and dates.
     """
     problem = f"expected {format_.fields} fields and a newline" if is_torn else ""
     rows = [_split(text[start:end], format_.dialect) for start, end in last_rows]

@@ -26,15 +26,15 @@ _STARTS: Final = (
     ("zip", b"PK\x03\x04"),
     ("zip", b"PK\x05\x06"),
 )
-_PACK_AGAIN: Final = "Pack it again, such as with gzip or zip."
+_PACK_AGAIN: Final = "Compress it with gzip or zip instead."
 _OTHER_FORMATS: Final = (
     (b"PAR1", "Parquet", "Set `type: fb_marketplace.datasets.parquet_table.ParquetDataset`."),
     (b"\xd0\xcf\x11\xe0", "an Excel file", "Save it as CSV."),
     (b"SQLite format 3", "an SQLite database", "Export the table as CSV."),
-    (b"7z\xbc\xaf\x27\x1c", "packed as 7z", _PACK_AGAIN),
-    (b"Rar!\x1a\x07", "packed as RAR", _PACK_AGAIN),
-    (b"\x04\x22\x4d\x18", "packed as LZ4", _PACK_AGAIN),
-    (b"\x1f\x9d", "packed with compress", _PACK_AGAIN),
+    (b"7z\xbc\xaf\x27\x1c", "compressed as 7z", _PACK_AGAIN),
+    (b"Rar!\x1a\x07", "compressed as RAR", _PACK_AGAIN),
+    (b"\x04\x22\x4d\x18", "compressed as LZ4", _PACK_AGAIN),
+    (b"\x1f\x9d", "compressed with `compress`", _PACK_AGAIN),
 )
 _TAR_MARK: Final = slice(257, 262)
 _SYSTEM_FILES: Final = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
@@ -85,7 +85,7 @@ def read_unpacked(
     stream.seek(0)
     if compression not in (INFER, method):
         raise UserError(
-            f"The packing is {method or 'none'}, but `compression` is {compression!r}. Remove "
+            f"The file's compression is {method or 'none'}, but `compression` is {compression!r}. Remove "
             "`compression` under load_args in catalog_cleaning.yml."
         )
     is_packed = method is not None
@@ -161,8 +161,8 @@ def _only_file(names: Iterable[str]) -> str:
         ", …" if len(files) > _MAX_NAMES_SHOWN else ""
     )
     raise UserError(
-        f"The archive holds {len(files)} files{': ' if files else ''}{first_names}; expected one. Pack "
-        "one table per archive."
+        f"The archive contains {len(files)} files{': ' if files else ''}{first_names}; expected one. Put "
+        "one table into each archive."
     )
 
 
