@@ -40,7 +40,7 @@ class RankerParameters(Parameters):
 
 
 class RelevanceParameters(Parameters):
-    """Training of the model that tells which listings are relevant, with LightGBM's parameter names."""
+    """Training of the model that predicts which listings are relevant, with LightGBM's parameter names."""
 
     precision: Annotated[float, Field(gt=0, le=1)]
     min_queries: Count

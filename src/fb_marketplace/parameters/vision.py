@@ -157,7 +157,7 @@ class VisionParameters(Parameters):
     ]
     min_photos_per_path: Annotated[Count, Field(description="training photos of a learned path")]
     min_listings_per_category: Annotated[
-        Count, Field(description="a root category with fewer is no class of the classifiers")
+        Count, Field(description="a root category with fewer is not a class of the classifiers")
     ] = 10
     head: HeadParameters
     fine_tuning: FineTuningParameters

@@ -26,7 +26,7 @@ class RunState:
         digests: digest of datasets that nodes read, by name and version.
         reused: version of each dataset that the run reused instead of computing it.
         skipped: reason for each dataset that could not be created.
-        newly_skipped: those of them that the latest run could create, or for another reason.
+        newly_skipped: those that the latest run could create, or skipped for another reason.
     """
 
     report: RunReport

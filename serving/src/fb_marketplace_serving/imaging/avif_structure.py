@@ -1,7 +1,7 @@
-"""Size of the pictures in an AVIF file as they are coded, which may be larger than the file says.
+"""Coded size of the pictures in an AVIF file, which may be larger than the size in the file's header.
 
-The decoder decodes a picture as it is coded, then scales it to the size in the file's header: two kilobytes
-may take half a gigabyte. So the headers of the pictures are read before they are decoded.
+The decoder decodes a picture at its coded size, then scales it to the size in the header: two kilobytes may
+take half a gigabyte. So the headers of the pictures are read before the pictures are decoded.
 
 The format is that of ISO/IEC 14496-12 and 23008-12; pictures are coded as in the AV1 specification, 5.5.
 """
@@ -35,7 +35,7 @@ def coded_pixels(data: bytes) -> int:
             if item in coded
         )
     except IndexError as error:
-        raise ValueError("its boxes are cut") from error
+        raise ValueError("its boxes are truncated") from error
 
 
 class _Bits:
@@ -47,7 +47,7 @@ class _Bits:
     def read(self, count: int) -> int:
         self._left -= count
         if self._left < 0:
-            raise ValueError("a header of its pictures is cut")
+            raise ValueError("a header of its pictures is truncated")
         return self._value >> self._left & ((1 << count) - 1)
 
 
@@ -97,7 +97,7 @@ def _contents(iloc: bytes, data: bytes, embedded: bytes) -> Iterator[tuple[int, 
         nonlocal position
         position += count
         if position > len(iloc):
-            raise ValueError("its list of items is cut")
+            raise ValueError("its list of items is truncated")
         return int.from_bytes(iloc[position - count : position], "big")
 
     total = extents = 0

@@ -168,8 +168,7 @@ def read_photo(data: bytes, limits: Limits | None = None) -> Photo:
 def _is_complete(scans: bytes, limits: Limits) -> bool:
     """Check whether a JPEG without its end marker has all its pixels.
 
-    If some are missing, the decoder makes them up from the bytes that follow. So if other bytes follow,
-    other pixels result.
+    The decoder invents missing pixels from the bytes that follow. Then other bytes give other pixels.
     """
 
     def pixels(after: bytes) -> bytes:
@@ -303,13 +302,13 @@ def _opened(data: bytes, limits: Limits) -> Iterator[tuple[Format, Image.Image, 
         _check_cost(cost, format_, limits)
     try:
         pixels = coded_pixels(data) if format_ == "AVIF" else 0
-        # With the brand of a sequence, not the picture would be decoded that was just checked.
+        # With the brand of a sequence, the decoder would not decode the picture that was checked.
         source = data[:8] + b"avif" + data[12:] if format_ == "AVIF" else data
         with Image.open(io.BytesIO(source), formats=(format_,)) as image:
             cost = decoding_cost(image, structure.scans)
             _check_cost(cost, format_, limits)
             if pixels > _MAX_CODED_SHARE * max(_MIN_CODED_PIXELS, image.width * image.height):
-                raise PhotoError("undecodable", "the AVIF has larger pictures than it says")
+                raise PhotoError("undecodable", "the AVIF has larger pictures than its header says")
             yield format_, image, cost
     except PhotoError:
         raise
@@ -327,12 +326,12 @@ def _check_cost(cost: DecodingCost, format_: Format, limits: Limits) -> None:
         raise _too_many_pixels(f"{width} × {height}", limits)
     size = f"{width:,} × {height:,} pixels"
     if max(width, height) > MAX_SIDE:
-        raise PhotoError("too_many_pixels", f"{size}; at most {MAX_SIDE:,} a side are accepted")
+        raise PhotoError("too_many_pixels", f"{size}; expected at most {MAX_SIDE:,} a side")
     if memory > limits.max_memory:
         raise PhotoError(
             "too_many_pixels",
             f"{size} of this {format_} take {memory / 2**20:,.0f} MB to decode; at most "
-            f"{limits.max_memory / 2**20:,.0f} are accepted. Make the photo smaller.",
+            f"{limits.max_memory / 2**20:,.0f} MB are accepted. Make the photo smaller.",
         )
 
 

@@ -1,7 +1,6 @@
 """ICC profiles: a photo is converted from its profile to sRGB before the profile is dropped.
 
-A profile that cannot be used counts as none, and so does one that gives the colours of sRGB: such a photo
-keeps its pixels exactly.
+Unusable profiles, and profiles that equal sRGB, are ignored: the photo keeps its pixels exactly.
 """
 
 import io

@@ -127,7 +127,7 @@ def iso_media_brands(data: bytes) -> frozenset[bytes]:
 
 
 def iso_media_size(data: bytes) -> int:
-    """Return the size that the boxes of an ISO media file add up to; larger than the file if it is cut."""
+    """Return the total size of the boxes of an ISO media file; larger than the file if it is truncated."""
     position = 0
     for _ in range(MAX_BOXES):
         if position + 8 > len(data):

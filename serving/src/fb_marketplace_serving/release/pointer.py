@@ -2,7 +2,7 @@
 
 It is written last, when all files of the release are in place. The write is conditional: of two
 concurrent writers, one fails. The pointer holds the checksum of the manifest, which holds the checksums
-of all files, so a change of any byte of a release is found. Pointers of version 0.2 have no checksum; they
+of all files, so any changed byte of a release is detected. Pointers of version 0.2 have no checksum; they
 are read, and the manifest is then not verified.
 """
 

@@ -49,9 +49,9 @@ class SearchArtifacts:
         text_index: embeddings of the listings' texts; row i is the listing at position i.
         text_to_image_index: photos in the space that texts are projected into; rows as in the image index.
             None if there is no such space.
-        ranker: orders candidates; None if there is none, and fused ranks order them.
-        relevance_model: tells which listings are relevant; None if there is none, and the candidates are
-            the results.
+        ranker: sorts candidates; None if there is none: they are then sorted by fused rank.
+        relevance_model: predicts which listings are relevant; None if there is none: all candidates are
+            then results.
         price_insights: price ranges of comparable listings, and notes; None if there are none.
     """
 

@@ -42,8 +42,7 @@ class Hit(NamedTuple):
 
     Attributes:
         position: position of the listing.
-        candidate: index in the candidate set; -1 without a query, or if no source found the listing among
-            its first.
+        candidate: index in the candidate set; -1 without a query, or if the listing is not a candidate.
         score: score of the ranker; 0 without a query, NaN if the listing is not a candidate.
         row: row of the photo to display; -1 if there is none.
         duplicates: positions of the other listings of its family, best first.
@@ -68,8 +67,8 @@ class SearchResults:
         candidates: the candidates; None without a query.
         relevance: float64, (all listings,), probability that each is relevant; None without a query or a
             model.
-        min_relevance: the probability that hits have at least; 0 if the candidates are the results.
-        nearest_category: the category path that most candidates have, if nothing is relevant.
+        min_relevance: minimum relevance of the hits; 0 if the candidates are the results.
+        nearest_category: the most frequent category path of the candidates, if no listing is relevant.
     """
 
     hits: list[Hit]
@@ -107,7 +106,7 @@ class SearchEngine:
             indexes: the indexes.
             ranker: orders candidates; None to order them by fused rank.
             labels: classes of the image classifier.
-            relevance: tells which listings are relevant; None to return the candidates of all searches.
+            relevance: predicts which listings are relevant; None to return all candidates.
         """
         self._relevance = relevance
         self.indexes = indexes
@@ -138,9 +137,9 @@ class SearchEngine:
             diversity: 0 keeps the ranker's order; 1 maximally penalizes similarity to higher hits
                 (maximal marginal relevance; Carbonell & Goldstein, 1998). Only with ``relevance``.
             top_k: listings per source.
-            min_relevance: smallest probability of being relevant. All listings that have it are results,
-                however many there are; it changes neither scores nor their order. 0: the candidates of
-                all sources are the results. None: the model's threshold if the query has words, else 0.
+            min_relevance: minimum probability of being relevant. All listings that reach it are results; it
+                changes neither scores nor their order. 0: the candidates of all sources are the results.
+                None: the model's threshold if the query has words, else 0.
             timer: returns a context manager that times a stage.
 
         Raises:
@@ -198,7 +197,7 @@ class SearchEngine:
         min_relevance: float,
         mask: Mask | None,
     ) -> _Results:
-        """Return all listings of at least a relevance: candidates or not."""
+        """Return all listings with a minimum relevance, candidates or not."""
         passes = relevance >= min_relevance
         positions = np.flatnonzero(passes if mask is None else passes & mask).astype(np.int64)
         candidates = np.full(len(positions), -1)
@@ -236,7 +235,7 @@ class SearchEngine:
         sort: Sort,
         relevance: NDArray[np.float64] | None = None,
     ) -> Positions:
-        """Return the indices that sort the listings. Those without a meant price or distance come last.
+        """Return the indices that sort the listings. Those without a real price or distance come last.
 
         Listings that are not candidates have no score: they come after those that are, most relevant first.
         """

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from fb_marketplace_serving.storage.parquet import read_parquet
 
 IMPLAUSIBLE: Final = ("joke", "absurd")
-"""Flags of prices that nobody means."""
+"""Flags of prices that are not real offers."""
 
 
 class Listing(NamedTuple):
@@ -21,8 +21,8 @@ class Listing(NamedTuple):
         category_path: full category path, as in the raw data.
         town: the seller's town, if known.
         county: the seller's county, if known.
-        price_flag: ``zero``, ``joke`` or ``absurd`` if the price is no plausible one, ``missing`` if there
-            is none; else None.
+        price_flag: ``zero``, ``joke`` or ``absurd`` if the price is implausible, ``missing`` if there is
+            none; else None.
     """
 
     product_id: str
@@ -37,7 +37,7 @@ class Listing(NamedTuple):
 
     @property
     def has_meant_price(self) -> bool:
-        """Whether the price is meant: neither a joke nor absurd. Zero is: the listing is free."""
+        """Whether the price is a real offer: neither a joke nor absurd. Zero is real: a free listing."""
         return self.price is not None and self.price_flag not in IMPLAUSIBLE
 
 

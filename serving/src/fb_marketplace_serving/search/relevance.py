@@ -1,9 +1,9 @@
 """Probability that a listing is relevant to a query, for every listing of the market.
 
-The ranker's scores order the candidates of one query; they say nothing of how good the best one is. This
-model is calibrated: of the listings at 0.8, about four in five are relevant. Its features are the query's
-words in the title and the text, and the votes of the best candidates for the listing's category. They are
-defined for every listing, so what passes a threshold is known exactly, however many listings there are.
+The ranker's scores order the candidates of one query; they do not tell whether even the best one is
+relevant. This model is calibrated: of the listings at 0.8, about four in five are relevant. Its features
+are the query's words in the title and the text, and the votes of the best candidates for the listing's
+category. They are defined for every listing, so the listings above a threshold are counted exactly.
 """
 
 import json
@@ -194,8 +194,8 @@ class RelevanceModel(NamedTuple):
 
     Attributes:
         booster: a ``lightgbm.Booster`` on ``RELEVANCE_FEATURES``.
-        threshold: the smallest probability at which the listings that pass have the precision that was
-            asked for, measured on searches by words of the validation split.
+        threshold: the smallest probability at which the listings that reach it have the required precision,
+            measured on searches by words of the validation split.
     """
 
     booster: Any

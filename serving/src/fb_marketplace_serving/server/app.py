@@ -111,7 +111,7 @@ def _complete_openapi(
                 for parameter in operation.get("parameters", ()):
                     if parameter["in"] == "query":
                         parameter["allowEmptyValue"] = True
-                # Every route refuses unknown query parameters.
+                # Every route rejects unknown query parameters.
                 operation["responses"].setdefault("422", error_responses(422)[422])
                 if not has_keys:
                     operation.pop("security", None)

@@ -20,7 +20,7 @@ MAX_QUEUE_SIZE: Final = 1000
 """Maximum events waiting to be written: a few megabytes if every search returns a hundred listings."""
 
 SEARCH_ID_SECONDS: Final = 2 * 60 * 60
-"""Time in which clicks on the hits of a search are taken."""
+"""Time in which clicks on the hits of a search are accepted."""
 
 _MAX_CLIENTS: Final = 100_000
 """Clients that are counted in a day. Events of more clients are not recorded."""

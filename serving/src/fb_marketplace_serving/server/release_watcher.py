@@ -17,10 +17,10 @@ _RETRY_SECONDS: Final = 60.0
 """Seconds until a rejected release is tried again. The error may have been transient."""
 
 _OPEN_SECONDS: Final = 1800.0
-"""Maximum time to open a release. A large one is read from a slow store in minutes."""
+"""Maximum time to open a release. A large one takes minutes to read from a slow lake."""
 
 _MAX_STUCK: Final = 4
-"""Threads that may wait for a store that never answers, while new threads try again."""
+"""Threads that may wait for a lake that never answers, while new threads try again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class ReleaseWatcher(Generic[Opened]):
         """
         if len(self._stuck) >= _MAX_STUCK:
             raise ReleaseError(
-                f"The store does not answer: {_MAX_STUCK} attempts are still waiting."
+                f"The lake does not answer: {_MAX_STUCK} attempts are still waiting."
             )
         future = asyncio.get_running_loop().run_in_executor(self._pool, function)
         done, _ = await asyncio.wait([future], timeout=timeout)
@@ -144,7 +144,7 @@ class ReleaseWatcher(Generic[Opened]):
         self._stuck.add(future)
         future.add_done_callback(self._forget)
         raise ReleaseError(
-            f"The store did not answer within {timeout:g} s, in the attempt to {action}."
+            f"The lake did not answer within {timeout:g} s, in the attempt to {action}."
         )
 
     def _forget(self, future: "asyncio.Future[Any]") -> None:

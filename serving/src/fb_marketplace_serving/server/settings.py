@@ -44,10 +44,10 @@ class Settings(BaseSettings):
         max_in_flight: maximum photos in flight, and maximum searches; more are rejected with a 503. An
             eighth of it for large photos.
         client_share: largest share of these that one client may have in flight; more are rejected with
-            a 429. Clients are told apart by key, or by address if there are no keys.
+            a 429. A client is a key, or an address if there are no keys.
         request_timeout_seconds: maximum time of a request.
         max_connections: maximum open connections. At the limit, a new one replaces the connection that has
-            waited longest without a complete request. Fewer if the process may open too few files.
+            waited longest without a complete request. Lowered to fit the limit on open files.
         max_header_bytes: maximum size of a URL, and of a URL with all headers.
         header_timeout_seconds: maximum time of the headers of a request.
         keep_alive_seconds: maximum time between two requests on a connection.

@@ -120,7 +120,7 @@ def select_labels(product_categories: pd.DataFrame, parameters: VisionParameters
 
     Args:
         product_categories: category of each listing.
-        parameters: ``min_listings_per_category``; smaller categories are no class.
+        parameters: ``min_listings_per_category``; smaller categories are not classes.
 
     Raises:
         InsufficientDataError: there are fewer than two classes.
@@ -137,7 +137,7 @@ def select_labels(product_categories: pd.DataFrame, parameters: VisionParameters
         )
     if len(small):
         logger.info(
-            "%d categories are no class of the classifiers, with fewer than %d listings: %s",
+            "%d categories with fewer than %d listings are not classes of the classifiers: %s",
             *(len(small), min_listings, ", ".join(f"{name} ({n})" for name, n in small.items())),
         )
     return labels

@@ -23,8 +23,8 @@ _DTYPES: Final = {
 }
 
 MAX_POSITION: Final = 100
-"""Deepest position of a click that is used. Hardly anybody looks further, and such clicks have the highest
-weight: a program that opens deep pages could rank a listing as it likes."""
+"""Deepest position of a click that is used. Deeper clicks are rare and have the highest weights: a program
+that clicks on deep pages could control the rank of a listing."""
 
 MAX_CLICKS_PER_SEARCH: Final = 10
 """Clicks of a search that are used, the first ones."""

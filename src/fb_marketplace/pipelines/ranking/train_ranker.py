@@ -120,7 +120,7 @@ def evaluate_ranking(
     Args:
         ranking_corpus: the listings.
         ranker: the served ranker.
-        relevance_model: the model that tells which listings are relevant.
+        relevance_model: the model that predicts which listings are relevant.
         bm25: parameters of BM25.
         parameters: parameters of the bootstrap.
         relevance: number of searches by words.

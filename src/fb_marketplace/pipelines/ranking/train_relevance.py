@@ -1,4 +1,4 @@
-"""Training and evaluation of the model that tells which listings are relevant to a search."""
+"""Training and evaluation of the model that predicts which listings are relevant to a search."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -34,7 +34,7 @@ WORD_KINDS: Final = ("one_word", "two_words")
 NONSENSE: Final = "nonsense"
 PAGE: Final = 10
 ALL_TERMS: Final = 0.999
-"""Share of the terms in the title from which it has all of them: the weights are rounded."""
+"""Minimum share of the terms in a title that has all of them: the weights are rounded."""
 
 THRESHOLDS: Final = np.arange(0.05, 0.96, 0.01)
 
@@ -81,8 +81,8 @@ def train_relevance(
     queries = relevance_queries(ranking_corpus, "validation", parameters)
     if len(queries) < parameters.min_queries:
         raise InsufficientDataError(
-            f"the validation split gives {len(queries)} searches, and {parameters.min_queries} are "
-            "needed to learn which listings are relevant"
+            f"the validation split gives {len(queries)} searches, but {parameters.min_queries} are needed "
+            "for the relevance model"
         )
     corpus = ranking_corpus.corpus("validation", bm25)
     rows = _rows(corpus, ranking_corpus.query_encoder(), queries, ranking_corpus.labels, parameters)
@@ -127,13 +127,13 @@ def choose_threshold(
     weights: NDArray[np.float64],
     precision: float,
 ) -> tuple[float, float, float]:
-    """Choose the smallest threshold at which the listings that pass have a precision.
+    """Choose the smallest threshold at which the listings that reach it have a precision.
 
     Args:
         probabilities: float64, (listings,).
         relevant: bool, (listings,).
         weights: float64, (listings,), number of listings that each stands for.
-        precision: the precision. If none reaches it, the threshold with the best is chosen.
+        precision: the precision. If no threshold has it, the one with the best precision is chosen.
 
     Returns:
         The threshold, and the precision and recall there.
@@ -201,10 +201,10 @@ def evaluate_relevance(
         parameters: number of searches.
 
     Returns:
-        ``threshold``; for searches by one and two words: number of ``searches``, ``precision`` of what
-        passes, ``title_recall`` of the listings whose title has all words, ``best_first`` and
+        ``threshold``; for searches by one and two words: number of ``searches``, ``precision`` of the
+        results, ``title_recall`` of the listings whose title has all words, ``best_first`` and
         ``cheapest_first``, the precision of the first ten in these orders; and ``nonsense_with_hits``, the
-        share of nonsense searches that find something. Empty if there is no model.
+        share of nonsense searches with results. Empty if there is no model.
     """
     if isinstance(model, Skipped):
         return {}

@@ -74,7 +74,7 @@ def build_manifest(
 ) -> Manifest:
     """Build the manifest of a release that supports text search.
 
-    It lacks what the run had to skip.
+    Outputs that the run skipped are missing parts.
 
     Args:
         lake: the lake; artifact paths are relative to it.
@@ -95,7 +95,7 @@ def build_manifest(
         text_to_image_index: index of projected photos, for text queries.
         text_to_image_index_ids: ids of its rows.
         ranker: LambdaMART model.
-        relevance_model: tells which listings are relevant to a search.
+        relevance_model: predicts which listings are relevant to a search.
         price_insights: price intervals and insights.
         provenance: sources of each listing and photo.
         gate_verdict: report of the passed gate.

@@ -1,7 +1,7 @@
 """Query parser: finds prices, places, categories, conditions and colours in a query.
 
-The rules prefer silence to guesses. Prices and places are removed from the words, because they become
-filters. The other phrases stay among the words, and are only labelled.
+In doubt, a rule matches nothing. Prices and places become filters, so they are removed from the words. The
+other phrases stay among the words, and are only labelled.
 """
 
 import re

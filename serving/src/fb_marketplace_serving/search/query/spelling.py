@@ -1,7 +1,8 @@
 """Spelling: corrects words that no listing has to words of the release.
 
-A word of a listing, a town and a word of fewer than ``MIN_LENGTH`` letters are never corrected. Candidates
-are compared by their edit distance with transpositions (optimal string alignment), then by frequency.
+Words of listings, names of towns, and words of fewer than ``MIN_LENGTH`` letters are never corrected.
+Corrections are compared by their edit distance with transpositions (optimal string alignment), then by
+frequency.
 """
 
 import re
@@ -176,7 +177,7 @@ class Speller:
         return _Edit(token.span(), near, is_certain)
 
     def _offer(self, span: Span, word: str) -> _Edit | None:
-        """Return the likely word for a rare one, to offer it."""
+        """Return the likely word for a rare one, as a suggestion."""
         if len(word) <= MIN_LENGTH or not word.isalpha() or word in FUNCTION_WORDS:
             return None
         support = len(self._documents(word))

@@ -48,7 +48,7 @@ class Admission:
             )
         if self._clients.get(client, 0) >= self._per_client:
             raise ClientShareExceeded(
-                f"You have {self._per_client} requests in flight, your share. Wait for their responses."
+                f"You have {self._per_client} requests in flight, the maximum. Wait for their responses."
             )
 
     @contextmanager

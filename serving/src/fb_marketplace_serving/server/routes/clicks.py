@@ -32,7 +32,7 @@ _EXAMPLES: Final = {
         "Sent by a page of another site.", "foreign_origin", "Clicks are accepted from …"
     ),
     404: ErrorExample("Unknown search or listing.", "unknown_search", _UNKNOWN_SEARCH),
-    415: ErrorExample("Not JSON.", "not_json", "A click has the Content-Type application/json."),
+    415: ErrorExample("Not JSON.", "not_json", "Send clicks with Content-Type: application/json."),
 }
 
 router = APIRouter(
@@ -78,11 +78,11 @@ def _check_origin(request: Request, service: Service) -> None:
     A page of another site could otherwise click in the name of its visitors.
 
     Raises:
-        ApiError: it is sent by another page, or is not JSON, which other pages cannot send without asking.
+        ApiError: it is sent by another page, or is not JSON, for which other pages need a CORS preflight.
     """
     headers = request.headers
     if headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-        raise ApiError(415, "not_json", "A click has the Content-Type application/json.")
+        raise ApiError(415, "not_json", "Send clicks with Content-Type: application/json.")
     origin = headers.get("origin")
     if origin is None:
         is_foreign = headers.get("sec-fetch-site") in {"cross-site", "same-site"}

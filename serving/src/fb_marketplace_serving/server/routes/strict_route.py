@@ -1,4 +1,4 @@
-"""Query parameters: unknown ones are refused, empty ones are not given."""
+"""Query parameters: unknown ones are rejected, empty ones are ignored."""
 
 from collections.abc import Callable, Coroutine
 from functools import cached_property
@@ -16,9 +16,10 @@ _RENAMED: Final = {"k": "limit", "spread": "diversity"}
 
 
 class StrictRoute(APIRoute):
-    """A route that refuses unknown query parameters by name, and takes empty ones as not given.
+    """A route that rejects unknown query parameters, and ignores empty ones.
 
-    A misspelled filter would otherwise be ignored, and an empty field of a form be an invalid number.
+    Otherwise a misspelled filter would have no effect, and an empty field of a form would be an invalid
+    number.
     """
 
     @cached_property

@@ -60,8 +60,8 @@ class ListingSummary(BaseModel):
     town: str | None = Field(description="Town; null if unknown.")
     county: str | None = Field(description="County; null if unknown.")
     price_flag: Literal["missing", "zero", "joke", "absurd"] | None = Field(
-        description="Why the price is no plausible one; null if it is. Jokes and absurd prices are sorted "
-        "last, and are not in price facets."
+        description="Why the price is implausible; null if it is plausible. Joke and absurd prices are "
+        "sorted last, and are not in price facets."
     )
 
 

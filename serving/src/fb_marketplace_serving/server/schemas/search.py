@@ -77,12 +77,13 @@ class SearchRequest(BaseModel):
         default=None,
         ge=0,
         le=1,
-        description="Smallest relevance of a hit. By default, searches by words have the release's "
-        "threshold; 0 returns the best listings of each source, however relevant.",
+        description="Minimum relevance of a hit. By default, searches by words have the release's "
+        "threshold; 0 returns the best listings of each source, relevant or not.",
     )
     explain: bool = Field(default=False, description="Explain the score of each hit.")
     literal: bool = Field(
-        default=False, description="Search for `q` exactly as typed: same as all kinds of `ignore`."
+        default=False,
+        description="Search for `q` exactly as typed: same as all values of `ignore`.",
     )
     ignore: tuple[Ignorable, ...] = Field(
         default=(),
@@ -139,8 +140,8 @@ class SearchHit(ListingSummary):
 
     image_id: str | None = Field(description="The photo most similar to the query; null if none.")
     score: float | None = Field(
-        description="Score of the ranker; higher is better. Null if no source has the listing among its "
-        "first."
+        description="Score of the ranker; higher is better. Null if the listing is not a candidate of any "
+        "source."
     )
     relevance: float | None = Field(
         description="Probability that the listing is relevant; null without a query."
@@ -229,9 +230,9 @@ class SearchResponse(BaseModel):
     release: str = Field(description="Pages are consistent while this is unchanged.")
     total: int = Field(description="Number of hits on all pages.")
     total_listings: int = Field(description="Number of hits and their duplicates.")
-    min_relevance: float = Field(description="Relevance that all hits have; 0 if none is required.")
+    min_relevance: float = Field(description="Minimum relevance of the hits; 0 if there is none.")
     nearest_category: str | None = Field(
-        description="The category that the query is nearest to, if no listing is relevant."
+        description="Category path nearest to the query, if no listing is relevant."
     )
     hits: list[SearchHit]
     categories: list[CategoryFacet]
@@ -246,7 +247,7 @@ class SearchResponse(BaseModel):
         default=None, description="Null if `q` was searched for as typed."
     )
     did_you_mean: str | None = Field(
-        default=None, description="Another spelling that may be meant, but was not searched for."
+        default=None, description="Suggested spelling that was not searched for."
     )
     interpretation: list[Interpretation] = Field(
         default=[], description="Meanings of phrases of the text, in their order."

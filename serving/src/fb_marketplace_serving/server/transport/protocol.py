@@ -1,7 +1,7 @@
 """HTTP/1.1 with limits.
 
-uvicorn parses with httptools, which is fast but limits nothing: headers of any size, sent over any time.
-This protocol counts and times what the parser is fed. A proxy in front of the server should have the same
+uvicorn parses with httptools, which is fast but accepts headers of any size, sent over any time. This
+protocol counts and times the input of the parser. A proxy in front of the server should have the same
 limits, but the server does not depend on one.
 """
 
@@ -25,8 +25,8 @@ _STATUSES: Final[dict[Reason, tuple[int, str]]] = {
     "url_too_long": (414, "The URL is longer than the {limits.max_header_bytes:,} bytes allowed."),
     "headers_too_large": (
         431,
-        "The headers are larger than {limits.max_header_bytes:,} bytes or more than "
-        "{limits.max_headers}.",
+        "There are more than {limits.max_headers} headers, or they are larger than "
+        "{limits.max_header_bytes:,} bytes.",
     ),
     "slow_headers": (408, "The headers did not arrive within {limits.header_timeout:g} s."),
     "slow_upload": (
@@ -65,7 +65,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         self._unwritten_since: float | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Accept the connection. At the limit, it takes the place of a waiting one, or is refused."""
+        """Accept the connection. At the limit, it replaces a waiting one, or is rejected."""
         super().connection_made(transport)
         self._since = self.loop.time()
         state = self.server_state
@@ -173,7 +173,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
             self.server_state.waiting[self] = None
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Log nothing: clients may ask for any protocol, and need not be given it."""
+        """Log nothing: a server may ignore any request to upgrade."""
 
     def check_time(self, now: float) -> None:
         """Close the connection if it has exceeded a time limit.
@@ -250,7 +250,7 @@ class LimitedHttpProtocol(HttpToolsProtocol):
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self.transport.write(STATUS_LINE[status] + lines.encode() + b"\r\n" + content)
         if reason == "full":
-            # Others wait for the place: do not linger.
+            # Other connections are waiting: do not linger.
             self.server_state.connections.discard(self)
             self.transport.close()
             return

@@ -83,10 +83,10 @@ def _other_categories(
 ) -> str:
     counts = product_categories["category"].value_counts(ascending=True).drop(vision_labels)
     if counts.empty:
-        return "No category is left out."
+        return "No category is excluded."
     names = ", ".join(f"{name} ({count:,})" for name, count in counts.items())
     return (
-        f"Categories with fewer than {parameters.min_listings_per_category} listings are no class: "
+        f"Categories with fewer than {parameters.min_listings_per_category} listings are not classes: "
         f"{names}."
     )
 

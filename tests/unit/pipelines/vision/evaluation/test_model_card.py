@@ -62,7 +62,7 @@ def test_pipe_in_table_cell_is_escaped():
     "stands",
     [
         "Arts, Home, Sport",
-        "fewer than 10 listings are no class: Rare things (1)",
+        "fewer than 10 listings are not classes: Rare things (1)",
         "`abababababab`",
         "1,234",
         "1.250",
