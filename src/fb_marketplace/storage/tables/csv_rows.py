@@ -200,8 +200,8 @@ def _checked(format_: RowFormat, options: CSVOptions) -> RowFormat:
     """
     if not options.names and not format_.column_names:
         raise UserError(
-            f"The header cannot be split into fields: {format_.header[:_SHOWN_CHARS]!r}. Correct it, or set "
-            f"`header`, `skiprows` or `quotechar` {_SET}."
+            f"The header cannot be split into fields: {format_.header[:_SHOWN_CHARS]!r}. Correct it, or "
+            f"set `header`, `skiprows` or `quotechar` {_SET}."
         )
     return format_
 
@@ -381,9 +381,9 @@ def _describe_end(
 ) -> str:
     """Return the problem of a table without a final line end, empty if it may be complete.
 
-    Some writers omit the final line end, but write all fields of the last row. An upload that was cut within
-    the last field looks the same. It is detected only if the field is empty, or if it is shorter than in all
-    other rows and those have equal lengths, such as ids and dates.
+    Some writers omit the final line end, but write all fields of the last row. An upload that was cut
+    within the last field looks the same. It is detected only if the field is empty, or if it is shorter
+    than in all other rows and those have equal lengths, such as ids and dates.
     """
     problem = f"expected {format_.fields} fields and a newline" if is_torn else ""
     rows = [_split(text[start:end], format_.dialect) for start, end in last_rows]
