@@ -1,9 +1,9 @@
 """Search engine: collects, ranks, deduplicates and diversifies candidates."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,6 +55,93 @@ class Hit(NamedTuple):
     duplicates: tuple[int, ...]
 
 
+class _Results(NamedTuple):
+    """Listings in the results, in any order: positions, candidate indices, scores and photo rows."""
+
+    positions: Positions
+    candidates: Positions
+    scores: NDArray[np.float64]
+    rows: Positions
+
+    def take(self, indices: Positions) -> "_Results":
+        """Return the listings of some indices, in their order."""
+        return _Results(
+            self.positions[indices],
+            self.candidates[indices],
+            self.scores[indices],
+            self.rows[indices],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hits(Sequence[Hit]):
+    """Hits in order. Each is built when it is read: without a query, there may be as many as listings."""
+
+    _first: _Results
+    _duplicates: Positions
+    _starts: Positions
+    _ends: Positions
+
+    @classmethod
+    def fold(cls, listed: _Results, order: Positions, families: NDArray[np.int32]) -> Self:
+        """Return one hit per family: its first listing in the order, with the others as duplicates.
+
+        Args:
+            listed: the listings.
+            order: int64, (listings,), the indices that sort them.
+            families: int32, (listings,), family of each.
+        """
+        _, first, family = np.unique(families[order], return_index=True, return_inverse=True)
+        hit_of_family = np.empty(len(first), np.int64)
+        hit_of_family[np.argsort(first)] = np.arange(len(first))
+        others = np.delete(np.arange(len(order)), first)
+        hit = hit_of_family[family[others]]
+        by_hit = others[np.argsort(hit, kind="stable")]
+        ends = np.cumsum(np.bincount(hit, minlength=len(first)))
+        leaders = order[np.sort(first)]
+        return cls(
+            listed.take(leaders),
+            listed.positions[order[by_hit]],
+            np.concatenate([[0], ends[:-1]]).astype(np.int64)[: len(first)],
+            ends,
+        )
+
+    @property
+    def positions(self) -> Positions:
+        """Position of the listing of each hit: int64, (hits,)."""
+        return self._first.positions
+
+    def reorder(self, first: Positions) -> "Hits":
+        """Return the hits with the first ones, as many as there are indices, in the order of these."""
+        order = np.concatenate([first, np.arange(len(first), len(self))])
+        return Hits(
+            self._first.take(order),
+            self._duplicates,
+            self._starts[order],
+            self._ends[order],
+        )
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    @overload
+    def __getitem__(self, index: int) -> Hit: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Hit]: ...
+    def __getitem__(self, index: int | slice) -> Hit | list[Hit]:
+        if isinstance(index, int):
+            place = range(len(self))[index]
+            return self[place : place + 1][0]
+        columns = (column[index].tolist() for column in (*self._first, self._starts, self._ends))
+        return [
+            Hit(position, candidate, score, row, tuple(self._duplicates[start:end].tolist()))
+            for position, candidate, score, row, start, end in zip(*columns, strict=True)
+        ]
+
+    def __iter__(self) -> Iterator[Hit]:
+        return iter(self[:])
+
+
 @dataclass(frozen=True, slots=True)
 class SearchResults:
     """The results of a search, in order.
@@ -71,7 +158,7 @@ class SearchResults:
         nearest_category: the most frequent category path of the candidates, if no listing is relevant.
     """
 
-    hits: list[Hit]
+    hits: Hits
     total_listings: int
     facets: Facets
     features: NDArray[np.float64] | None = None
@@ -79,15 +166,6 @@ class SearchResults:
     relevance: NDArray[np.float64] | None = None
     min_relevance: float = 0.0
     nearest_category: str | None = None
-
-
-class _Results(NamedTuple):
-    """Listings in the results, in any order: positions, candidate indices, scores and photo rows."""
-
-    positions: Positions
-    candidates: Positions
-    scores: NDArray[np.float64]
-    rows: Positions
 
 
 class SearchEngine:
@@ -253,23 +331,10 @@ class SearchEngine:
             keys = -keys if sort == "price_desc" else keys
         return np.lexsort((*ties, keys))
 
-    def _fold(self, listed: _Results, order: Positions) -> list[Hit]:
-        """Return one hit per family: its first listing in the order, with the others as duplicates."""
-        hits: dict[int, Hit] = {}
-        duplicates: dict[int, list[int]] = {}
-        families = self.listings.features.family[listed.positions[order]].tolist()
-        # Without a query, this may loop over all listings.
-        columns = (column[order].tolist() for column in listed)
-        for family, position, candidate, score, row in zip(families, *columns, strict=True):
-            if family in hits:
-                duplicates.setdefault(family, []).append(position)
-            else:
-                hits[family] = Hit(position, candidate, score, row, ())
-        for family, others in duplicates.items():
-            hits[family] = hits[family]._replace(duplicates=tuple(others))
-        return list(hits.values())
+    def _fold(self, listed: _Results, order: Positions) -> Hits:
+        return Hits.fold(listed, order, self.listings.features.family[listed.positions])
 
-    def _diversify(self, hits: list[Hit], diversity: float) -> list[Hit]:
+    def _diversify(self, hits: Hits, diversity: float) -> Hits:
         """Reorder the first hits by maximal marginal relevance: score minus similarity to higher hits."""
         # Listings that are not candidates have no score, and are last.
         first = [hit for hit in hits[:DIVERSITY_DEPTH] if hit.candidate >= 0]
@@ -288,4 +353,4 @@ class SearchEngine:
             order.append(best)
             remaining[best] = False
             nearest = np.maximum(nearest, similarity[best])
-        return [first[index] for index in order] + hits[len(first) :]
+        return hits.reorder(np.array(order, np.int64))

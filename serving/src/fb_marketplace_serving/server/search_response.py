@@ -102,7 +102,7 @@ def build_response(
 
 def _cheap_price(loaded: LoadedRelease, results: SearchResults) -> float | None:
     """Return the lower quartile of the real prices of results, to pence; None if there are none."""
-    prices = loaded.store.meant_price[[hit.position for hit in results.hits]]
+    prices = loaded.store.meant_price[results.hits.positions]
     prices = prices[~np.isnan(prices)]
     return round(float(np.quantile(prices, CHEAP_QUANTILE)), 2) if len(prices) else None
 

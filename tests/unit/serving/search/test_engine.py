@@ -19,8 +19,9 @@ from support.builders.small_market import (
 )
 
 from fb_marketplace_serving.ann.index import Index
+from fb_marketplace_serving.search import engine
 from fb_marketplace_serving.search.candidates import QueryVectors, SearchIndexes
-from fb_marketplace_serving.search.engine import DIVERSITY_DEPTH, SearchEngine
+from fb_marketplace_serving.search.engine import DIVERSITY_DEPTH, Hit, SearchEngine
 from fb_marketplace_serving.search.filters import GeoFilter, SearchFilters
 from fb_marketplace_serving.search.listing_store import ListingStore
 from fb_marketplace_serving.search.ranker import Ranker
@@ -241,7 +242,7 @@ def test_hit_without_query_shows_first_photo(market, searcher):
 def test_pages_partition_the_hits(searcher, kind, sort, diversity):
     query = kind and draw_query(np.random.default_rng(10), kind)
     params = SearchFilters(location=GeoFilter(*LEEDS), min_price=1)
-    complete = searcher.search(query, params, sort, diversity).hits
+    complete = list(searcher.search(query, params, sort, diversity).hits)
 
     pages = [
         searcher.search(query, params, sort, diversity).hits[start : start + 7]
@@ -255,13 +256,13 @@ def test_pages_partition_the_hits(searcher, kind, sort, diversity):
 def test_search_is_deterministic_across_threads(market, ranker, searcher):
     random = np.random.default_rng(11)
     params = [(draw_query(random), draw_filter(random)) for _ in range(40)]
-    once = [searcher.search(*item, diversity=0.2).hits for item in params]
+    once = [list(searcher.search(*item, diversity=0.2).hits) for item in params]
     again = SearchEngine(make_market().searched, ranker, LABELS)
 
     with ThreadPoolExecutor(4) as pool:
         for searching in (searcher, again):
             result = pool.map(
-                lambda item, owner=searching: owner.search(*item, diversity=0.2).hits, params
+                lambda item, owner=searching: list(owner.search(*item, diversity=0.2).hits), params
             )
             assert list(result) == once
 
@@ -274,7 +275,7 @@ def likeness(market, ranked):
 def test_diversity_0_keeps_ranker_order(searcher):
     query = draw_query(np.random.default_rng(12), "words")
 
-    assert searcher.search(query, diversity=0.0).hits == searcher.search(query).hits
+    assert searcher.search(query, diversity=0.0).hits[:] == searcher.search(query).hits[:]
 
 
 @pytest.mark.parametrize("diversity", [0.2, 0.7, 1.0])
@@ -301,9 +302,29 @@ def test_diversity_follows_mmr(market, searcher, diversity):
                     ),
                 )
             )
-        assert spread_out.hits == [first[place] for place in order] + plain.hits[DIVERSITY_DEPTH:]
+        assert (
+            spread_out.hits[:] == [first[place] for place in order] + plain.hits[DIVERSITY_DEPTH:]
+        )
         assert spread_out.hits[0] == plain.hits[0]
         assert spread_out.facets == plain.facets
+
+
+def test_only_hits_that_are_read_are_built(searcher, monkeypatch):
+    built = []
+
+    def build(*values):
+        built.append(values[0])
+        return Hit(*values)
+
+    hits = searcher.search(None).hits
+    everything = hits[:]
+    monkeypatch.setattr(engine, "Hit", build)
+
+    page = searcher.search(None).hits[20:30]
+
+    assert page == everything[20:30]
+    assert len(built) == 10
+    assert hits[-1] == everything[-1]
 
 
 def test_diversity_1_puts_dissimilar_hit_second():
@@ -331,8 +352,9 @@ def test_diversity_1_puts_dissimilar_hit_second():
 def test_diversity_applies_to_best_hits_only(searcher):
     query = draw_query(np.random.default_rng(14), "both")
 
-    assert searcher.search(query, sort="price_asc", diversity=1.0).hits == (
-        searcher.search(query, sort="price_asc").hits
+    assert (
+        searcher.search(query, sort="price_asc", diversity=1.0).hits[:]
+        == (searcher.search(query, sort="price_asc").hits[:])
     )
 
 
@@ -344,11 +366,11 @@ def test_diversity_applies_to_best_hits_only(searcher):
 def test_empty_filter_returns_nothing(searcher, query, diversity):
     ranked = searcher.search(query, SearchFilters(min_price=1e9), diversity=diversity)
 
-    assert (ranked.hits, ranked.total_listings, ranked.facets.categories) == ([], 0, [])
+    assert (ranked.hits[:], ranked.total_listings, ranked.facets.categories) == ([], 0, [])
 
 
 def test_unknown_words_return_nothing(searcher):
-    assert searcher.search(QueryVectors(words="zebra"), diversity=0.5).hits == []
+    assert searcher.search(QueryVectors(words="zebra"), diversity=0.5).hits[:] == []
 
 
 def test_sort_by_distance_requires_place(searcher):

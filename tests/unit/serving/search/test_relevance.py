@@ -130,7 +130,7 @@ def test_nothing_relevant_is_said_with_the_nearest_category(small, engine):
 
     results = engine.search(query, min_relevance=1.0)
 
-    assert (results.hits, results.total_listings) == ([], 0)
+    assert (results.hits[:], results.total_listings) == ([], 0)
     votes = features_of(small, query).nearest_path
     assert results.nearest_category in {None, votes[0]}
     assert engine.search(query, SearchFilters(min_price=1e12)).nearest_category is None
