@@ -117,12 +117,18 @@ class Settings(BaseSettings):
     @classmethod
     def _check_keys(cls, keys: SecretStr) -> SecretStr:
         # The message is printed: it must not contain a key.
+        names = set[str]()
         for number, entry in enumerate(_split(keys.get_secret_value()), start=1):
             name, colon, key = entry.partition(":")
             if not (colon and name and len(key) >= MIN_KEY_LENGTH):
                 raise ValueError(
                     f"entry {number} is not name:key with a key of at least {MIN_KEY_LENGTH} characters"
                 )
+            if name in names:
+                raise ValueError(
+                    f"entry {number} repeats the name of another key; expected unique names"
+                )
+            names.add(name)
         return keys
 
     @field_validator("feedback_key", "monitoring_key")

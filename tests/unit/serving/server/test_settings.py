@@ -44,3 +44,11 @@ def test_short_feedback_key_is_rejected():
     assert Settings(feedback_key="k" * 16).feedback_key.get_secret_value() == "k" * 16
     with pytest.raises(ValidationError, match="16 characters"):
         Settings(feedback_key="short")
+
+
+def test_two_api_keys_of_one_name_are_rejected():
+    old, new = "o" * 16, "n" * 16
+
+    assert Settings(api_keys=f"shop:{old}, shop2:{new}").keys == {"shop": old, "shop2": new}
+    with pytest.raises(ValidationError, match="entry 2 repeats the name"):
+        Settings(api_keys=f"shop:{old},shop:{new}")
