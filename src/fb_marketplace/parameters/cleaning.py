@@ -163,7 +163,7 @@ class DuplicateParameters(Parameters):
     """Minimum correlation of the aligned outlines, at every resolution. A pair below it is dropped."""
 
     min_agreement: Share = 0.85
-    """Minimum score of near duplicates: low quantile of block correlations, without ``watermark_share``."""
+    """Minimum score of near-duplicates: low quantile of block correlations, without ``watermark_share``."""
 
     watermark_share: Annotated[float, Field(ge=0, le=0.5)] = 0.12
     """Share of blocks that may disagree. A watermark on 8 % of the area touches about this many."""

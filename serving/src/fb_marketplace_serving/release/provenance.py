@@ -76,7 +76,7 @@ class DuplicatePhoto(NamedTuple):
     Attributes:
         image_id: the other photo.
         product_id: its listing.
-        exact: True if the bytes are equal, as uploaded or in canonical form; False for a near duplicate.
+        exact: True if the bytes are equal, as uploaded or in canonical form; False for a near-duplicate.
     """
 
     image_id: str

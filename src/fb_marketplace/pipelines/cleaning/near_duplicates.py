@@ -1,6 +1,6 @@
-"""Search for exact and near duplicates.
+"""Search for exact and near-duplicates.
 
-Perceptual hashes give candidate pairs; their pixels decide. Two photos are near duplicates if a shift and
+Perceptual hashes give candidate pairs; their pixels decide. Two photos are near-duplicates if a shift and
 a scale (and possibly mirroring) align them so that they agree block by block, except for the few blocks
 that a watermark may cover. Brightness and contrast do not matter. A second shot of the same object is not a
 duplicate: its alignment also needs a rotation or a shear, or its details differ.

@@ -49,7 +49,7 @@ def evaluate_served_index(
 ) -> ServedIndex:
     """Search the served index for each photo of the test split.
 
-    The query photo, its copies and its near duplicates do not count as hits.
+    The query photo, its copies and its near-duplicates do not count as hits.
 
     Args:
         image_index: the index.
@@ -57,7 +57,7 @@ def evaluate_served_index(
         image_embeddings: the query vectors.
         products: the listings.
         splits: split of each photo.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
 
     Returns:
         ``retrieval_hits``: the first ten hits of each query, graded; and ``retrieval_full_gallery``: one
@@ -99,7 +99,7 @@ def evaluate_within_split(
         images: the canonical photos.
         products: the listings.
         splits: split of each photo.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         parameters: the thumbnail size.
 
     Returns:

@@ -78,7 +78,7 @@ def make_gallery(
         image_ids: the photos.
         products: ``product_id``, ``category`` and ``category_path`` of the listings.
         splits: listing, group and split of each photo.
-        duplicate_groups: copies and near duplicates.
+        duplicate_groups: copies and near-duplicates.
     """
     photos = (
         pd.DataFrame({"image_id": pd.Series(image_ids, dtype="str")})

@@ -47,7 +47,7 @@ def build_listing_features(
     Args:
         products: the listings.
         images: their photos.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         gazetteer: the towns and counties.
         parameters: ``max_listings_per_photo``.
 

@@ -66,7 +66,7 @@ def build_price_insights(
         listing_features: families of listings.
         images: the photos, for their digests.
         image_products: listing of each photo.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         parameters: coverage, numbers of neighbors, and limits of insights.
 
     Returns:

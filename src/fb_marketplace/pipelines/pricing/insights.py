@@ -137,7 +137,7 @@ def find_photos_elsewhere(
     Args:
         products: ``product_id``, ``title``, ``price``, ``currency`` and ``town``.
         image_products: listing of each photo.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         digests: ``image_id``, ``source_sha256`` and ``sha256`` of the photos.
         max_matches: maximum number of insights per listing.
 

@@ -29,7 +29,7 @@ class SearchEvaluationData:
     Attributes:
         products: the listings.
         splits: split of each photo.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         photos: embeddings of photos.
         projected_photos: photos projected into the common space of texts and photos.
         probabilities: category probabilities of photos.

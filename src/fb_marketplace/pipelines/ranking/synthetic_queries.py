@@ -130,7 +130,7 @@ def make_queries(
     Args:
         products: ``product_id`` and ``title``.
         splits: ``image_id``, ``product_id``, ``group`` and ``split``.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         split: name of the split.
     """
     members = splits[splits["split"] == split]

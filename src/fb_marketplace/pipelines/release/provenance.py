@@ -46,7 +46,7 @@ def build_provenance(
         images: the photos.
         cleaned_image_rows: accepted image rows, including those of missing and unusable photos.
         matched_photos: the image rows that have a file.
-        duplicate_groups: groups of copies and near duplicates.
+        duplicate_groups: groups of copies and near-duplicates.
         splits: group and split of each listing.
         quarantine: rejected rows and files.
         source_manifest: identity of the raw tables and of the photo folder that cleaning read.
