@@ -1,4 +1,4 @@
-"""Spelling: corrects words that no listing has to words of the release.
+"""Spelling: replaces words that occur in no listing with words of the release.
 
 Words of listings, names of towns, and words of fewer than ``MIN_LENGTH`` letters are never corrected.
 Corrections are compared by their edit distance with transpositions (optimal string alignment), then by
