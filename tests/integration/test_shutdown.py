@@ -37,7 +37,7 @@ def send(address, request):
 
 
 def to_pipe(file):
-    """Replace a file by a pipe that nobody writes: whoever opens it waits."""
+    """Replace a file by a pipe that nobody writes: opening it blocks."""
     file.unlink()
     os.mkfifo(file)
 

@@ -43,7 +43,7 @@ def grain(size):
 
 
 def noise(format_):
-    """A photo of random pixels, of which every byte matters."""
+    """A photo of random pixels: every byte matters."""
     return encoded(grain((300, 200)).convert("RGB"), format_)
 
 

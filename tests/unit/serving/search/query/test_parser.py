@@ -1,4 +1,4 @@
-"""Query parser, on 200 written queries with labels (``written_queries.csv``)."""
+"""Query parser, on written queries with labels (``written_queries.csv``)."""
 
 import csv
 import math
