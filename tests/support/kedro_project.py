@@ -56,7 +56,7 @@ class Place:
     Attributes:
         clone: where commands are run.
         raw: root of the bucket; relative to the clone unless a URL.
-        lake: root of the lake, likewise.
+        lake: root of the lake; relative to the clone unless a URL.
         store: environment variables that give access.
         configuration: the environment of Kedro's that runs are made in.
         seconds: that no command takes, however busy the machine.
