@@ -78,6 +78,9 @@ _FILLERS: Final = (0x00, 0x55, 0xB6, 0xFE)
 _FILLER_BYTES: Final = 256
 _COMPARED_SIDE: Final = 2048
 
+MAX_COMPARED_PIXELS: Final = 200_000_000
+"""Maximum pixels times scans of a JPEG without its end marker. It is decoded seven times: two seconds."""
+
 MAX_SIDE: Final = 65_535
 """Maximum width and height, in pixels. A photo of one column and 16 million rows takes a gigabyte."""
 
@@ -177,6 +180,9 @@ def _is_complete(scans: bytes, limits: Limits) -> bool:
             return hashlib.sha256(image.tobytes()).digest()
 
     try:
+        cost = estimate_cost(scans + END_OF_IMAGE, limits)
+        if cost.width * cost.height * check_jpeg_structure(scans).scans > MAX_COMPARED_PIXELS:
+            return False
         expected = pixels(b"")
         return all(pixels(bytes([value]) * _FILLER_BYTES) == expected for value in _FILLERS)
     except PhotoError:

@@ -321,6 +321,16 @@ def test_progressive_jpeg_that_lacks_whole_scans_is_truncated():
         assert reason(data[:start]) == "truncated"
 
 
+def test_large_jpeg_without_end_is_not_decoded_again_and_again(monkeypatch):
+    data = encoded(grain((300, 200)), "JPEG", progressive=True)
+    scans = canonical.check_jpeg_structure(data).scans
+    monkeypatch.setattr(canonical, "MAX_COMPARED_PIXELS", 300 * 200 * scans)
+    assert canonical.read_photo(data[:-2]) == canonical.read_photo(data)
+    monkeypatch.setattr(canonical, "MAX_COMPARED_PIXELS", 300 * 200 * scans - 1)
+
+    assert reason(data[:-2]) == "truncated"
+
+
 def test_canonical_photo_without_end_is_restored():
     once = canonical.canonicalize(encoded(scene()))
 
