@@ -13,7 +13,10 @@ pytestmark = [
     pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed"),
 ]
 
-_FLUSH = re.compile(r"f(?:data)?sync\(\d+<(?P<path>[^>]*)>\) = 0")
+_FLUSH = re.compile(r"^(?P<thread>\d+) .*f(?:data)?sync\(\d+<(?P<path>[^>]*)>(?P<rest>.*)")
+_RESUMED = re.compile(r"^(?P<thread>\d+) .*<\.\.\. f(?:data)?sync resumed>\) += 0")
+"""strace parts a call that another thread interrupts."""
+
 _RENAME = re.compile(r'(?:rename|link)(?:at2?)?\(.*"(?P<path>[^"]*)"(?:, \w+)?\) = 0')
 
 
@@ -36,10 +39,16 @@ def traced(sample: Place, tmp_path_factory: pytest.TempPathFactory) -> tuple[Run
 
 def flushed_before(lines: list[str], target: Path) -> tuple[set[Path], int]:
     """Return the paths that were flushed before a file got its name, and the line of that."""
-    flushed = set()
+    flushed: set[Path] = set()
+    unfinished: dict[str, Path] = {}
     for number, line in enumerate(lines):
         if match := _FLUSH.search(line):
-            flushed.add(Path(match["path"]))
+            if re.search(r"\) += 0", match["rest"]):
+                flushed.add(Path(match["path"]))
+            elif "unfinished" in match["rest"]:
+                unfinished[match["thread"]] = Path(match["path"])
+        elif match := _RESUMED.search(line):
+            flushed.add(unfinished.pop(match["thread"]))
         elif (match := _RENAME.search(line)) and Path(match["path"]) == target:
             return flushed, number
     raise AssertionError(f"{target} was never renamed")

@@ -231,7 +231,7 @@ def vectors(lake, images, encoder, base_parameters):
 def listings(product_ids):
     visible = {"currency": "GBP", "category": "Home", "category_path": "Home / Chairs"}
     return pd.DataFrame({"product_id": product_ids, "title": "A chair", "price": 1.0}).assign(
-        **visible, town=None, county=None
+        **visible, town=None, county=None, price_flag=None
     )
 
 
