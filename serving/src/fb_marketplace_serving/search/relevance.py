@@ -128,7 +128,7 @@ class RelevanceFeatures:
             title, text = self._matches.title[documents], self._matches.text[documents]
             titles, title_code = np.unique(title, return_inverse=True)
             texts, text_code = np.unique(text, return_inverse=True)
-            code = (listings.path[documents] * len(titles) + title_code) * len(texts) + text_code
+            code = (row[documents] * len(titles) + title_code) * len(texts) + text_code
             _, example, group = np.unique(code, return_index=True, return_inverse=True)
             row[documents] = len(first) + group
             chosen = documents[example]

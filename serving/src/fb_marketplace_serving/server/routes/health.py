@@ -17,7 +17,6 @@ from fb_marketplace_serving.server.errors import (
     ErrorExample,
     error_responses,
 )
-from fb_marketplace_serving.server.routes.strict_route import StrictRoute
 from fb_marketplace_serving.server.schemas.common import Health, Readiness, RejectedRelease
 
 _SHUTTING_DOWN = "Server is shutting down."
@@ -29,7 +28,7 @@ _LOCATION: Final = re.compile(
 
 _guarded: Final = [Depends(require_monitoring_key)]
 
-router = APIRouter(route_class=StrictRoute, tags=["health"])
+router = APIRouter(tags=["health"])
 
 
 @router.get("/healthcheck")

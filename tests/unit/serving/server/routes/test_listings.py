@@ -64,7 +64,12 @@ def test_other_photo_is_sent(client):
     assert answer.content.startswith(b"\xff\xd8")
 
 
-@pytest.mark.parametrize("path", ["/livez", "/release", "/products/p-chair", PHOTO])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/healthcheck", "/metrics"])
+def test_probes_may_have_any_parameter(client, path):
+    assert client.get(f"{path}?verbose=1").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/release", "/products/p-chair", PHOTO])
 def test_route_without_parameters_refuses_all(client, path):
     answer = client.get(f"{path}?verbose=1")
 
