@@ -154,7 +154,7 @@ def _ask(path: str, server: str, photo: Path) -> Any:
     asking = [line for line in lines if line.startswith("curl ") and path in line]
     assert asking, f"README.md has no ```bash block with a curl line that asks {path}"
     words = [
-        word.replace("@photo.jpg", f"@{photo}").replace("http://127.0.0.1:8000", server)
+        word.replace("@$photo", f"@{photo}").replace("http://127.0.0.1:8000", server)
         for word in shlex.split(asking[0], comments=True)
     ]
     message = command(

@@ -66,7 +66,7 @@ def test_pipe_in_table_cell_is_escaped():
         "`abababababab`",
         "1,234",
         "1.250",
-        "Served as\nint8",
+        "It is served as\nint8",
         "`int8.mean_cosine` | 0.9971",
         "0.625 [0.250, 0.750]",
         "42%",
