@@ -99,7 +99,7 @@ def repeat_listings(
     )
     texts = Index(enlarge_index(parts.text_index, size, parameters), ids, ids)
     searched = SearchIndexes(catalogue, index, pictures, texts, repeat_documents(parts.bm25, size))
-    return SearchEngine(searched, parts.ranker, release.manifest.labels)
+    return SearchEngine(searched, parts.ranker, release.manifest.labels, parts.relevance_model)
 
 
 def enlarge_index(index: Index, rows: int, parameters: IndexParameters) -> FaissIndex:
@@ -110,11 +110,11 @@ def enlarge_index(index: Index, rows: int, parameters: IndexParameters) -> Faiss
 
 def repeat_documents(words: BM25Index, size: int) -> BM25Index:
     """Return an index in which repeated listings have the same terms."""
-    vocabulary, starts, rows, scores = words.matrix
+    vocabulary, starts, rows, scores, in_title = words.matrix
     reach = -(-size // words.documents)
     term = np.repeat(np.arange(len(vocabulary)), np.diff(starts))
     shifted = np.concatenate([rows + turn * words.documents for turn in range(reach)])
-    terms, values = np.tile(term, reach), np.tile(scores, reach)
+    terms, values, titles = (np.tile(column, reach) for column in (term, scores, in_title))
     inside = shifted < size
     order = np.lexsort((shifted[inside], terms[inside]))
     counts = np.bincount(terms[inside], minlength=len(vocabulary))
@@ -124,6 +124,7 @@ def repeat_documents(words: BM25Index, size: int) -> BM25Index:
         shifted[inside][order].astype(np.int32),
         values[inside][order],
         size,
+        titles[inside][order],
     )
 
 
