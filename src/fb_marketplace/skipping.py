@@ -1,4 +1,4 @@
-"""Nodes that are skipped, because the market lacks what they need: photos, prices, or a second category."""
+"""Nodes that are skipped because the market has too little data for them, such as no photos or prices."""
 
 from dataclasses import dataclass
 

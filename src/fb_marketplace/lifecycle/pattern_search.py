@@ -19,7 +19,7 @@ class PatternSearch:
     """
 
     def __init__(self, patterns: Iterable[bytes]) -> None:
-        """Prepare a search for patterns, none of which is empty."""
+        """Prepare a search for patterns. No pattern may be empty."""
         patterns = frozenset(patterns)
         self.longest = max(map(len, patterns), default=0)
         self._short = [pattern for pattern in patterns if len(pattern) < _ANCHOR_BYTES]

@@ -106,8 +106,8 @@ class TableForm:
 
         Args:
             lines: lines of the table as CSV with commas and doubled quotes; some may be spoiled.
-            complete: the lines that are not. Those that hold a row are written anew; of all others, the
-                separators and quotes are exchanged.
+            complete: the lines that are not spoiled. They are written again in this form; in all others,
+                only separators and quotes are replaced.
         """
         width = len(next(csv.reader([lines[0].decode()])))
         written = [

@@ -132,12 +132,12 @@ def test_objects_select_the_pods_of_the_deployment(objects):
 @pytest.mark.parametrize("path", ["livez", "readyz"])
 def test_probes_ask_existing_routes(objects, release, path):
     (container,) = objects[0]["spec"]["template"]["spec"]["containers"]
-    asked = {
+    paths = {
         container[f"{name}Probe"]["httpGet"]["path"]
         for name in ("startup", "readiness", "liveness")
     }
 
-    assert f"/{path}" in asked
+    assert f"/{path}" in paths
     assert TestClient(create_app(release, Settings())).get(f"/{path}").status_code == 200
 
 

@@ -199,7 +199,7 @@ def _read(data: bytes, limits: Limits) -> Photo:
 
 
 def estimate_cost(data: bytes, limits: Limits | None = None) -> DecodingCost:
-    """Estimate what an upload costs to decode. Only its header is read.
+    """Estimate the cost of decoding an upload, from its header.
 
     Args:
         data: the bytes of a photo in an accepted format.

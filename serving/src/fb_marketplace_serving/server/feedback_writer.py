@@ -30,7 +30,7 @@ _MODE: Final = 0o640
 
 
 class FeedbackLimits(NamedTuple):
-    """Limits on what is recorded in a day (UTC).
+    """Limits on the feedback that is recorded in a day (UTC).
 
     Attributes:
         max_bytes: size of each of the two files of a day.
@@ -133,7 +133,7 @@ class FeedbackWriter:
             folder: folder to write to.
             count: called with the outcome of each event.
             queue_size: events that may wait; more are dropped.
-            limits: limits on what is recorded in a day; the defaults if None.
+            limits: limits on the feedback of a day; the defaults if None.
         """
         self._folder = folder
         self._count = count

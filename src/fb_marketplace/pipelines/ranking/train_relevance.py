@@ -20,7 +20,7 @@ from fb_marketplace.pipelines.ranking.synthetic_queries import SearchQuery, make
 from fb_marketplace.skipping import InsufficientDataError, Skipped
 from fb_marketplace.storage.file_handles import FileRef
 from fb_marketplace_serving.search.candidates import collect_candidates
-from fb_marketplace_serving.search.engine import SearchEngine
+from fb_marketplace_serving.search.engine import SearchEngine, Sort
 from fb_marketplace_serving.search.ranker import Ranker
 from fb_marketplace_serving.search.relevance import (
     INCREASING,
@@ -215,12 +215,12 @@ def evaluate_relevance(
     queries = list(word_queries(data.products, data.splits, "test", parameters.seed))
     queries = chance.sample(queries, min(len(queries), parameters.max_test_queries))
     passing = right = titles = titles_found = 0
-    first: dict[str, list[float]] = {"relevance": [], "price_asc": []}
+    first: dict[Sort, list[float]] = {"relevance": [], "price_asc": []}
     for query in queries:
         vectors = encoder.encode(query)
         relevant, has_all = _relevant(corpus, query)
         for sort, precisions in first.items():
-            results = engine.search(vectors, sort=sort)  # type: ignore[arg-type]  # a literal
+            results = engine.search(vectors, sort=sort)
             positions = [hit.position for hit in results.hits[:PAGE]]
             if positions:
                 precisions.append(float(relevant[positions].mean()))

@@ -94,13 +94,13 @@ def test_results_are_all_listings_that_pass_in_every_order(small, engine, model,
 
         results = engine.search(query, filters, sort, min_relevance=0.3)
 
-        found = [place for hit in results.hits for place in (hit.position, *hit.duplicates)]
-        assert sorted(found) == expected
+        positions = [place for hit in results.hits for place in (hit.position, *hit.duplicates)]
+        assert sorted(positions) == expected
         assert results.total_listings == len(expected)
         if sort.startswith("price"):
-            shown = prices[[hit.position for hit in results.hits]]
-            shown = shown[~np.isnan(shown)]
-            assert (np.diff(shown) * (1 if sort == "price_asc" else -1) >= 0).all()
+            in_order = prices[[hit.position for hit in results.hits]]
+            in_order = in_order[~np.isnan(in_order)]
+            assert (np.diff(in_order) * (1 if sort == "price_asc" else -1) >= 0).all()
 
 
 def test_threshold_changes_neither_scores_nor_order(engine):

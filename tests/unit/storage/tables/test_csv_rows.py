@@ -148,7 +148,7 @@ def test_any_text_is_rows_and_torn_lines(text):
 
 
 def read_by_lines(rows):
-    """Read what is whole; ``csv`` takes a bare carriage return for the end of a line."""
+    """Read the complete rows. Python's ``csv`` would end a line at a bare carriage return."""
     lines = (f"{line}\n" for line in rows.data.decode().replace("\r", " ").split("\n")[:-1])
     return list(csv.reader(lines, strict=True))[1:]
 

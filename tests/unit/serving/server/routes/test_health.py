@@ -1,4 +1,4 @@
-"""Readiness and metrics: who may read them, and what they say."""
+"""Access to readiness and metrics, and their content."""
 
 import pytest
 from fastapi.testclient import TestClient

@@ -13,7 +13,7 @@ HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 999999\r\n\r\n"
 
 
 class Transport(asyncio.Transport):
-    """Records what is written. It is never full unless a test says so."""
+    """Records all writes. Its buffer is full only if a test sets that."""
 
     def __init__(self):
         super().__init__()
